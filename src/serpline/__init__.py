@@ -1,0 +1,1 @@
+"""serpline: competitive search intelligence on a schedule; nothing lost, nothing paid twice."""

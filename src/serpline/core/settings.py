@@ -1,0 +1,85 @@
+"""Settings: parsed once from the environment (``SERPLINE_*``), frozen; secrets are ``SecretStr``.
+
+Every provider's base URL and key is a setting, so any server that speaks the wire can stand in.
+"""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any
+
+from platformdirs import user_data_path
+from pydantic import AfterValidator, Field, HttpUrl, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class SettingsError(ValueError):
+    """A setting that cannot be used; the message names the key and the value."""
+
+
+def _base_url(value: str) -> str:
+    HttpUrl(value)
+    return value.rstrip("/")
+
+
+BaseUrl = Annotated[str, AfterValidator(_base_url)]
+_EMPTY = SecretStr("")
+
+
+class Settings(BaseSettings):
+    """Everything that can be set, with its default."""
+
+    model_config = SettingsConfigDict(env_prefix="SERPLINE_", frozen=True, extra="ignore")
+
+    data_dir: Path = Field(default_factory=lambda: user_data_path("serpline"))
+    database_url: SecretStr | None = None
+    public_url: BaseUrl | None = None
+    log_level: str = "INFO"
+
+    scaleserp_base_url: BaseUrl = "https://api.scaleserp.com"
+    scaleserp_api_key: SecretStr = _EMPTY
+    youtube_base_url: BaseUrl = "https://www.googleapis.com/youtube/v3"
+    youtube_api_key: SecretStr = _EMPTY
+    dataforseo_base_url: BaseUrl = "https://api.dataforseo.com"
+    dataforseo_login: str = ""
+    dataforseo_password: SecretStr = _EMPTY
+    pdl_base_url: BaseUrl = "https://api.peopledatalabs.com"
+    pdl_api_key: SecretStr = _EMPTY
+    wikidata_base_url: BaseUrl = "https://query.wikidata.org"
+    wikidata_contact: str = "https://example.org/contact"
+    llm_base_url: BaseUrl = "https://api.openai.com"
+    llm_api_key: SecretStr = _EMPTY
+    llm_model: str = "gpt-4o-mini"
+
+    # A map of host name → "address:port" and a CA file: how the simulator's pages, which live on
+    # names that do not resolve, are reached. Refused beside a real key (see ``app``).
+    net_host_map: dict[str, str] = Field(default_factory=dict)
+    net_test_ca: Path | None = None
+
+    chunk_size: int = Field(default=500, ge=1, le=15_000)
+    worker_concurrency: int = Field(default=4, ge=1, le=64)
+    call_concurrency: int = Field(default=16, ge=1, le=256)
+    worker_heartbeat_seconds: float = Field(default=5.0, gt=0)
+    worker_dead_after_seconds: float = Field(default=20.0, gt=0)
+    look_again_seconds: float = Field(default=30.0, gt=0)
+    batch_poll_seconds: float = Field(default=30.0, gt=0)
+    reference_ttl_days: int = Field(default=30, ge=0)
+    web_port: int = Field(default=8077, ge=0, le=65535)
+
+    @cached_property
+    def secrets(self) -> tuple[str, ...]:
+        """Every secret value that is set: what logs and errors must never show."""
+        values = [v.get_secret_value() for v in self.__dict__.values() if isinstance(v, SecretStr)]
+        return tuple(value for value in values if value)
+
+
+def load(**overrides: Any) -> Settings:
+    """Read the environment; ``overrides`` (command-line options) win. Raises ``SettingsError``."""
+    given = {key: value for key, value in overrides.items() if value is not None}
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise SettingsError(
+            f"SERPLINE_{key.upper()}={first.get('input')!r}: {first['msg']}"
+        ) from None

@@ -1,0 +1,56 @@
+"""One external call as a value: what to send, and how to read what came back.
+
+A provider's client builds a ``ProviderCall`` and does no I/O. The guard sends it, the ledger keeps
+the raw reply, and ``parse`` may be run again on the stored reply after a crash, without paying.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class HttpRequest:
+    """A request. ``secrets`` are the values to be redacted wherever the request shows."""
+
+    method: str
+    url: str
+    params: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    json: Any = None
+    basic_auth: tuple[str, str] | None = None
+    secrets: tuple[str, ...] = ()
+    timeout_seconds: float = 30.0
+    size_bytes_max: int = 20_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class HttpReply:
+    """A reply, read whole. ``headers`` has lower-case names; ``url`` is redacted."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    url: str = ""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderCall(Generic[T]):
+    """One operation of one provider.
+
+    ``identity`` is the canonical request (a JSON value, without keys or secrets): with provider,
+    operation and the freshness scope it makes the ledger's key. ``credits`` is what the call
+    costs at most, in the provider's own unit; ``billed`` reads from a reply what it did cost.
+    ``parse`` raises ``ProviderError`` and nothing else.
+    """
+
+    provider: str
+    operation: str
+    request: HttpRequest
+    identity: Any
+    parse: Callable[[HttpReply], T]
+    credits: float = 0.0
+    billed: Callable[[HttpReply], float] | None = None
