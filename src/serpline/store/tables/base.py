@@ -1,6 +1,8 @@
 """The metadata all tables register with, and the types they share."""
 
-from sqlalchemy import DateTime, MetaData
+from enum import StrEnum
+
+from sqlalchemy import CheckConstraint, DateTime, MetaData
 
 metadata = MetaData(
     naming_convention={
@@ -13,3 +15,9 @@ metadata = MetaData(
 )
 
 Instant = DateTime(timezone=True)
+
+
+def one_of(column: str, words: type[StrEnum]) -> CheckConstraint:
+    """The check that ``column`` holds one of the words of an enumeration."""
+    listed = ", ".join(f"'{word}'" for word in words)
+    return CheckConstraint(f"{column} IN ({listed})", name=column)

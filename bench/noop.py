@@ -1,0 +1,44 @@
+"""A phase that does nothing to its items but settle them, each with a result row."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
+
+from serpline.domain.config import PipelineConfig
+from serpline.domain.names import PhaseName
+from serpline.domain.outcomes import Done, Outcome
+from serpline.phases.base import Work
+from serpline.store import items
+from serpline.store.chunks import ItemRow, OwnedChunk
+from serpline.store.database import Connection
+
+RESULT = '{"n": 1, "note": "a result of an ordinary width, some sixty bytes"}'
+
+
+class NoopPhase:
+    """Plans ``count`` items and completes each."""
+
+    name = PhaseName.KEYWORD_METRICS
+    plan_sql = "SELECT 'item-' || lpad(n::text, 9, '0') AS item FROM generate_series(1, :count) n"
+
+    def __init__(self, count: int, chunk_size: int = 500) -> None:
+        self._count = count
+        self._chunk_size = chunk_size
+
+    def chunk_size(self, config: PipelineConfig) -> int:
+        """How many items a worker owns at once."""
+        return self._chunk_size
+
+    def plan_params(self, config: PipelineConfig) -> Mapping[str, Any]:
+        """How many items there are."""
+        return {"count": self._count}
+
+    async def work(self, work: Work, rows: Sequence[ItemRow]) -> AsyncIterator[Outcome]:
+        """Nothing, but durably."""
+        for row in rows:
+            yield Done(row.item, RESULT)
+
+    async def write(self, conn: Connection, chunk: OwnedChunk, done: Sequence[Done]) -> None:
+        """One row per item."""
+        await items.write_results(
+            conn, chunk.lane_id, [d.item for d in done], [d.result for d in done]
+        )

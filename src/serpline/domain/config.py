@@ -1,0 +1,118 @@
+"""What a run was asked to do. Stored with the run, so a resume can never forget it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from serpline.domain.errors import UserError
+from serpline.domain.names import SEARCHED_TYPES, ContentType, Device, PhaseName, PipelineMode
+
+TESTING_KEYWORDS = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PipelineConfig:
+    """The settings of one run; every field has the default of an ordinary run.
+
+    ``keyword_limit`` takes the first so many keyword × market pairs; ``landscape`` takes those of
+    a named set. ``phases`` chooses phases (MANUAL mode only); the inputs of those not chosen come
+    from the run ``inputs_from``. ``retry_attempts`` is attempts per item, ``phase_retries`` how
+    often a failed lane is retried by itself (SCHEDULED mode). ``min_success_ratio`` is the share
+    of a lane's items below which the lane has failed. ``credit_limits`` caps what the run may
+    spend, by provider. ``analysis_depth`` is the last position whose page is analysed.
+    ``unknown_volume`` says what a keyword of unknown volume does to the traffic share: excluded,
+    or imputed and marked. ``realtime_searches_max``: at most so many searches are made one by one
+    instead of as a provider batch.
+    """
+
+    content_types: tuple[ContentType, ...] = SEARCHED_TYPES
+    devices: tuple[Device, ...] = (Device.DESKTOP,)
+    force_refresh: bool = True
+    refresh_reference: bool = False
+    enable_historical_tracking: bool = True
+    scheduled_for: datetime | None = None
+    landscape: str | None = None
+    keyword_limit: int | None = None
+    phases: tuple[PhaseName, ...] = ()
+    inputs_from: UUID | None = None
+    retry_attempts: int = 3
+    phase_retries: int = 1
+    min_success_ratio: float = 0.5
+    batch_size: int = 15_000
+    realtime_searches_max: int = 0
+    analysis_depth: int = 10
+    curve: str = "classic"
+    ai_overview_factor: float = 0.5
+    unknown_volume: str = "exclude"
+    content_type_weights: Mapping[str, float] = field(default_factory=dict)
+    credit_limits: Mapping[str, float] = field(default_factory=dict)
+    reference_ttl_days: int = 30
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be run, naming the field and the value."""
+        if not self.content_types:
+            raise UserError("content_types: at least one of organic, news, video is needed")
+        _within("retry_attempts", self.retry_attempts, 1, 100)
+        _within("phase_retries", self.phase_retries, 0, 100)
+        _within("min_success_ratio", self.min_success_ratio, 0, 1)
+        _within("batch_size", self.batch_size, 1, 15_000)
+        _within("analysis_depth", self.analysis_depth, 1, 100)
+        _within("ai_overview_factor", self.ai_overview_factor, 0, 1)
+        if self.keyword_limit is not None:
+            _within("keyword_limit", self.keyword_limit, 1, 10_000_000)
+        if self.unknown_volume not in ("exclude", "impute"):
+            raise UserError(f"unknown_volume={self.unknown_volume!r}: must be exclude or impute")
+
+    def for_mode(self, mode: PipelineMode) -> "PipelineConfig":
+        """What the mode makes of it (design, section 5); refuses what the mode does not allow."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        if mode is not PipelineMode.MANUAL:
+            if self.phases:
+                raise UserError(f"phases can be chosen in MANUAL mode only, not in {mode}")
+        elif self.phases and self.inputs_from is None and self.phases[0] != next(iter(PhaseName)):
+            raise UserError(
+                "phases: the inputs of the phases that are not chosen must come from a run:"
+                " name it with inputs_from"
+            )
+        if mode is PipelineMode.TESTING:
+            limit = min(self.keyword_limit or TESTING_KEYWORDS, TESTING_KEYWORDS)
+            values.update(keyword_limit=limit, refresh_reference=True)
+            values.update(enable_historical_tracking=False)
+        if mode is not PipelineMode.SCHEDULED:
+            values.update(phase_retries=0)
+        return PipelineConfig(**values)
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object that ``from_json`` reads back."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, given: Mapping[str, Any]) -> "PipelineConfig":
+        """Read what ``to_json`` wrote, or a person; unknown and malformed fields are named."""
+        unknown = sorted(set(given) - {f.name for f in fields(cls)})
+        if unknown:
+            raise UserError(f"unknown setting of a run: {unknown[0]}={given[unknown[0]]!r}")
+        values: dict[str, Any] = {}
+        for name, value in given.items():
+            try:
+                values[name] = _READERS[name](value) if name in _READERS and value else value
+            except (ValueError, TypeError, AttributeError):
+                raise UserError(f"{name}={value!r}: not a value this setting can have") from None
+        return cls(**values)
+
+
+_READERS: Mapping[str, Callable[[Any], Any]] = {
+    "content_types": lambda v: tuple(ContentType(str(x)) for x in v),
+    "devices": lambda v: tuple(Device(str(x)) for x in v),
+    "phases": lambda v: tuple(PhaseName(str(x)) for x in v),
+    "scheduled_for": lambda v: v if isinstance(v, datetime) else datetime.fromisoformat(v),
+    "inputs_from": lambda v: v if isinstance(v, UUID) else UUID(v),
+    "batch_size": lambda v: 15_000 if v == "unlimited" else int(v),
+}
+
+
+def _within(name: str, value: float, low: float, high: float) -> None:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not low <= value <= high:
+        raise UserError(f"{name}={value!r}: must be {low} to {high}")

@@ -1,0 +1,144 @@
+"""The shape of a run: which lanes it has and which lane needs which. Pure functions."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from serpline.domain.names import SEARCHED_TYPES, ContentType, PhaseName
+from serpline.domain.states import ENDED_LANES, LaneStatus, RunStatus
+
+PHASE_DEPENDENCIES: Mapping[str, Sequence[str]] = {
+    "keyword_metrics": [],
+    "serp_collection": ["keyword_metrics"],
+    "company_enrichment_serp": ["serp_collection"],
+    "youtube_enrichment": ["serp_collection"],
+    "company_enrichment_youtube": ["youtube_enrichment", "company_enrichment_serp"],
+    "content_analysis": ["company_enrichment_serp", "youtube_enrichment"],
+    "dsi_calculation": ["content_analysis", "company_enrichment_youtube"],
+}
+
+
+class LaneKey(NamedTuple):
+    """A lane within its run."""
+
+    phase: PhaseName
+    content_type: ContentType
+
+    def __str__(self) -> str:
+        return f"{self.phase}/{self.content_type}"
+
+
+_COMBINED = LaneKey(PhaseName.DSI_CALCULATION, ContentType.ALL)
+
+
+def lanes_of(content_types: Collection[ContentType]) -> list[LaneKey]:
+    """The lanes of a run over these content types, in the order the data flows.
+
+    ``keyword_metrics`` has one lane for all types, and so has the combined DSI, which comes last.
+    """
+    typed = [kind for kind in SEARCHED_TYPES if kind in content_types]
+    lanes = [LaneKey(PhaseName.KEYWORD_METRICS, ContentType.ALL)]
+    for phase in PhaseName:
+        if phase is not PhaseName.KEYWORD_METRICS:
+            lanes.extend(LaneKey(phase, kind) for kind in typed)
+    return [*lanes, _COMBINED]
+
+
+def needs_of(lane: LaneKey, lanes: Collection[LaneKey]) -> list[LaneKey]:
+    """The lanes that must end before ``lane`` may start; within its content type, but for "all"."""
+    if lane == _COMBINED:
+        return [key for key in lanes if key.phase is lane.phase and key != lane]
+    needed = [PhaseName(name) for name in PHASE_DEPENDENCIES[lane.phase]]
+    wanted = [
+        LaneKey(phase, kind) for phase in needed for kind in (lane.content_type, ContentType.ALL)
+    ]
+    return [key for key in wanted if key in lanes]
+
+
+def dependents_of(lane: LaneKey, lanes: Collection[LaneKey]) -> list[LaneKey]:
+    """Every lane that needs ``lane``, directly or through others, in the order of ``lanes``."""
+    found = {lane}
+    ordered = []
+    for key in lanes:
+        if key not in found and found.intersection(needs_of(key, lanes)):
+            found.add(key)
+            ordered.append(key)
+    return ordered
+
+
+@dataclass(frozen=True, slots=True)
+class LaneView:
+    """A lane as ``advance`` sees it: its state and the sums of its chunks' counters."""
+
+    id: int
+    key: LaneKey
+    status: LaneStatus
+    is_planned: bool
+    retry_count: int
+    chunks: int
+    chunks_done: int
+    planned: int
+    completed: int
+    failed: int
+    skipped: int
+
+    @property
+    def is_worked_off(self) -> bool:
+        """Whether everything planned has come to an end."""
+        return self.is_planned and self.chunks == self.chunks_done
+
+
+@dataclass(frozen=True, slots=True)
+class LaneEvent:
+    """What ``advance`` decided for one lane: an event of the lane machine, with its reason."""
+
+    lane: LaneView
+    event: str
+    reason: str | None = None
+
+
+def settle(lane: LaneView, min_success_ratio: float) -> LaneEvent:
+    """How a worked-off lane ends. Work that produced nothing is a failure, whatever the ratio."""
+    if lane.planned == 0:
+        return LaneEvent(lane, "complete", "nothing to do")
+    good = lane.completed + lane.skipped
+    if good == 0:
+        return LaneEvent(lane, "fail", f"all {lane.planned} items failed")
+    if good < min_success_ratio * lane.planned:
+        reason = f"{lane.failed} of {lane.planned} items failed, more than the run allows"
+        return LaneEvent(lane, "fail", reason)
+    return LaneEvent(lane, "complete")
+
+
+def start_or_block(lane: LaneView, states: Mapping[LaneKey, LaneStatus]) -> LaneEvent | None:
+    """Whether a pending lane may start, can never start, or has to wait (None)."""
+    needs = {need: states[need] for need in needs_of(lane.key, states)}
+    broken = [
+        need for need, status in needs.items() if status in (LaneStatus.FAILED, LaneStatus.BLOCKED)
+    ]
+    if lane.key == _COMBINED:
+        if any(status not in ENDED_LANES for status in needs.values()):
+            return None
+        # The combined figure is of the types that were computed; without any it has no meaning.
+        if LaneStatus.COMPLETED in needs.values():
+            return LaneEvent(lane, "start")
+        return LaneEvent(lane, "block", "no content type has a DSI")
+    if broken:
+        return LaneEvent(lane, "block", " and ".join(f"{n} {states[n]}" for n in broken))
+    if all(status in ENDED_LANES for status in needs.values()):
+        return LaneEvent(lane, "start")
+    return None
+
+
+def ending_of(states: Mapping[LaneKey, LaneStatus]) -> RunStatus | None:
+    """How the run ends, or None while any lane has not ended."""
+    if any(status not in ENDED_LANES for status in states.values()):
+        return None
+    asked = [key for key, status in states.items() if status is not LaneStatus.SKIPPED]
+    last_phase = asked[-1].phase if asked else None
+    last = [status for key, status in states.items() if key.phase == last_phase]
+    if LaneStatus.COMPLETED not in last:
+        return RunStatus.FAILED if asked else RunStatus.COMPLETED
+    if any(s in (LaneStatus.FAILED, LaneStatus.BLOCKED) for s in states.values()):
+        return RunStatus.COMPLETED_WITH_ERRORS
+    return RunStatus.COMPLETED

@@ -1,0 +1,69 @@
+"""What every phase is: what it plans, how it works, what it writes.
+
+To add a phase: copy a file of this room that resembles it, name its plan in ``store/plans.py`` and
+its store function in ``store/results.py``, and list it in ``phases/registry.py``.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+
+from serpline.core.clock import Clock
+from serpline.domain.config import PipelineConfig
+from serpline.domain.names import PhaseName
+from serpline.domain.outcomes import Done, Outcome
+from serpline.store.chunks import ItemRow, OwnedChunk
+from serpline.store.database import Connection, Database
+
+
+@dataclass(slots=True)
+class Work:
+    """A chunk in hand: whose it is, what the run asked for, and when to look at it again.
+
+    ``lease()`` is asked immediately before each paid call: False means stop. Work that has to
+    wait for something calls ``look_again`` and returns; the earliest such time counts.
+    """
+
+    chunk: OwnedChunk
+    config: PipelineConfig
+    database: Database
+    clock: Clock
+    lease: "LeaseCheck"
+    look_again_at: datetime | None = field(default=None)
+
+    def look_again(self, at: datetime) -> None:
+        """Have the chunk looked at again at ``at``, or earlier."""
+        if self.look_again_at is None or at < self.look_again_at:
+            self.look_again_at = at
+
+
+class LeaseCheck(Protocol):
+    """Whether the chunk is still this worker's, by the monotonic clock."""
+
+    def __call__(self) -> bool:
+        """True while it is."""
+
+
+class Phase(Protocol):
+    """One of the seven. A phase object is shared by all chunks and holds no state of a run."""
+
+    name: PhaseName
+    plan_sql: str
+    """A query of one text column ``item``; parameters ``:run``, ``:source_run``,
+    ``:content_type`` and those of ``plan_params``."""
+
+    def chunk_size(self, config: PipelineConfig) -> int:
+        """How many items a worker owns at once."""
+
+    def plan_params(self, config: PipelineConfig) -> Mapping[str, Any]:
+        """Further parameters of ``plan_sql``."""
+
+    def work(self, work: Work, items: Sequence[ItemRow]) -> AsyncIterator[Outcome]:
+        """Work on items and yield an outcome for each, in any order, as they come.
+
+        An item without an outcome stays as it is. An exception is a bug of the phase.
+        """
+
+    async def write(self, conn: Connection, chunk: OwnedChunk, done: Sequence[Done]) -> None:
+        """Write the results of finished items, in the transaction that settles them."""

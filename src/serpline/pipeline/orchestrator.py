@@ -1,0 +1,178 @@
+"""Level-triggered orchestration: ``advance`` looks at a run and does what is due; anyone may call.
+
+It is one short transaction under the run's row lock: settle the lanes that are worked off, start
+those that are ready, block those that can never run, end the run, or set the next look. It carries
+nothing over from one call to the next, so a lost call is repaired by the next and a double one
+finds nothing to do. Planning, which may take long, is a transaction of its own per lane.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+from uuid import UUID
+
+from serpline.core.clock import Clock
+from serpline.core.logging import get
+from serpline.domain.config import PipelineConfig
+from serpline.domain.names import JobPriority, PhaseName, PipelineMode
+from serpline.domain.phases import (
+    PHASE_DEPENDENCIES,
+    LaneEvent,
+    LaneKey,
+    LaneView,
+    ending_of,
+    settle,
+    start_or_block,
+)
+from serpline.domain.states import LANE_MACHINE, LaneStatus, RunStatus, change
+from serpline.phases.base import Phase
+from serpline.store import chunks, events, runs
+from serpline.store.database import Connection, Database
+from serpline.store.events import Event
+from serpline.store.runs import RunRow
+from serpline.store.wakeups import WakeUp, wake
+
+log = get(__name__)
+
+_ENDINGS = {
+    RunStatus.COMPLETED: "complete",
+    RunStatus.COMPLETED_WITH_ERRORS: "complete_with_errors",
+    RunStatus.FAILED: "fail",
+}
+
+
+class PhaseOrchestrator:
+    """Moves runs forward. ``look_again_seconds``: how soon a run is looked at without a wake-up."""
+
+    PHASE_DEPENDENCIES: ClassVar[Mapping[str, Sequence[str]]] = PHASE_DEPENDENCIES
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        phases: Mapping[PhaseName, Phase],
+        *,
+        look_again_seconds: float = 30.0,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._phases = phases
+        self._look_again_seconds = look_again_seconds
+
+    async def look_at(self, run_id: UUID) -> RunStatus | None:
+        """The handler of a run's wake-up: advance it, then plan the lanes that started."""
+        status = await self.advance(run_id)
+        if status is RunStatus.RUNNING:
+            async with self._database.transaction() as conn:
+                lanes = await runs.lanes(conn, run_id)
+            for lane in lanes:
+                if lane.status is LaneStatus.RUNNING and not lane.is_planned:
+                    await self.plan(run_id, lane)
+        return status
+
+    async def advance(self, run_id: UUID) -> RunStatus | None:
+        """Do what is due; returns the run's state afterwards, None for an unknown run."""
+        async with self._database.transaction() as conn:
+            run = await runs.lock(conn, run_id)
+            if run is None:
+                return None
+            told: list[Event] = []
+            if run.status is RunStatus.PENDING:
+                await runs.change_run(conn, run_id, "start", self._clock.now())
+                told.append(Event("run.started", run_id))
+            elif run.status is not RunStatus.RUNNING:
+                return run.status
+            states, lane_events = await self._advance_lanes(conn, run)
+            told.extend(lane_events)
+            ending = ending_of(states)
+            if ending is None:
+                await runs.look_again(conn, run_id, self._look_again_seconds)
+            else:
+                error = _what_went_wrong(states)
+                await runs.change_run(conn, run_id, _ENDINGS[ending], self._clock.now(), error)
+                told.append(Event(f"run.{ending}", run_id, detail={"error": error}))
+            await events.append(conn, told)
+        for event in told:
+            log.info(event.event_type, action=event.event_type, run=str(run_id), **event.detail)
+        return ending or RunStatus.RUNNING
+
+    async def _advance_lanes(
+        self, conn: Connection, run: RunRow
+    ) -> tuple[dict[LaneKey, LaneStatus], list[Event]]:
+        config = PipelineConfig.from_json(run.config)
+        lanes = await runs.lanes(conn, run.id)
+        states = {lane.key: lane.status for lane in lanes}
+        told = []
+        # In the order of the data flow, so that one pass carries a change all the way down.
+        for lane in lanes:
+            if lane.status is LaneStatus.RUNNING and lane.is_worked_off:
+                decision: LaneEvent | None = settle(lane, config.min_success_ratio)
+            elif lane.status is LaneStatus.PENDING:
+                decision = start_or_block(lane, states)
+            else:
+                decision = None
+            if decision is None:
+                continue
+            told.append(await self._apply(conn, run, decision))
+            states[lane.key] = LaneStatus(change(LANE_MACHINE, decision.event).target)
+            if decision.event == "fail" and _may_retry(run, lane, config):
+                told.append(await self._retry(conn, run, lane))
+                states[lane.key] = LaneStatus.PENDING
+        if any(event.event_type == "lane.retry" for event in told):
+            await wake(conn, [WakeUp("run", str(run.id), JobPriority.HIGH)])
+        return states, told
+
+    async def _apply(self, conn: Connection, run: RunRow, decision: LaneEvent) -> Event:
+        lane = decision.lane
+        await runs.change_lane(conn, lane.id, decision.event, self._clock.now(), decision.reason)
+        detail: dict[str, object] = {"lane": str(lane.key)}
+        if decision.reason:
+            detail["reason"] = decision.reason
+        if lane.is_planned:
+            detail.update(planned=lane.planned, completed=lane.completed, failed=lane.failed)
+        return Event(
+            f"lane.{decision.event}", run.id, lane.key.phase, lane.key.content_type, detail
+        )
+
+    async def _retry(self, conn: Connection, run: RunRow, lane: LaneView) -> Event:
+        await runs.change_lane(conn, lane.id, "retry", self._clock.now())
+        await chunks.reopen_failed(conn, lane.id)
+        detail = {"lane": str(lane.key), "retry": lane.retry_count + 1}
+        return Event("lane.retry", run.id, lane.key.phase, lane.key.content_type, detail)
+
+    async def plan(self, run_id: UUID, lane: LaneView) -> int:
+        """Plan a running lane that is not planned yet; returns how many chunks wait for workers.
+
+        Safe to call twice at once: the second caller waits for the lane's row and finds it planned.
+        """
+        phase = self._phases[lane.key.phase]
+        async with self._database.transaction() as conn:
+            run = await runs.get(conn, run_id)
+            if run is None or not await chunks.lock_unplanned(conn, lane.id):
+                return 0
+            config = PipelineConfig.from_json(run.config)
+            params = {
+                "run": run_id,
+                "source_run": config.inputs_from or run_id,
+                "content_type": lane.key.content_type,
+                **phase.plan_params(config),
+            }
+            await chunks.plan(conn, lane.id, phase.plan_sql, params, phase.chunk_size(config))
+            ready = await chunks.ready_of(conn, lane.id)
+            priority = JobPriority(run.priority)
+            targets = [WakeUp("chunk", str(chunk_id), priority) for chunk_id in ready]
+            # Nothing to do: the run itself is what has to be looked at.
+            await wake(conn, targets or [WakeUp("run", str(run_id), JobPriority.HIGH)])
+        log.info("lane.planned", action="lane.planned", lane=str(lane.key), chunks=len(ready))
+        return len(ready)
+
+
+def _may_retry(run: RunRow, lane: LaneView, config: PipelineConfig) -> bool:
+    return run.mode == PipelineMode.SCHEDULED and lane.retry_count < config.phase_retries
+
+
+def _what_went_wrong(states: Mapping[LaneKey, LaneStatus]) -> str | None:
+    broken = [f"{key} {status}" for key, status in states.items() if status in _BROKEN]
+    return "; ".join(broken) or None
+
+
+_BROKEN = (LaneStatus.FAILED, LaneStatus.BLOCKED)

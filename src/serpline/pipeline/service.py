@@ -1,0 +1,172 @@
+"""Runs as people and schedules see them: start, pause, resume, cancel, retry.
+
+Every method is one transaction: the state it changes and the wake-up that announces it commit
+together. Nothing here waits for work to be done.
+"""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from serpline.core.clock import Clock
+from serpline.core.ids import new_id
+from serpline.domain.config import PipelineConfig
+from serpline.domain.errors import UserError
+from serpline.domain.names import ContentType, JobPriority, PhaseName, PipelineMode
+from serpline.domain.phases import LaneView, dependents_of, lanes_of
+from serpline.domain.states import ENDED_RUNS, LaneStatus
+from serpline.store import chunks, events, projects, runs
+from serpline.store.database import Connection, Database
+from serpline.store.events import Event
+from serpline.store.results.scores import forget_dsi
+from serpline.store.runs import RunRow
+from serpline.store.wakeups import WakeUp, wake
+
+
+@dataclass(frozen=True, slots=True)
+class Retried:
+    """What a retry reopened: lanes by name, in the order of the data flow."""
+
+    lanes: list[str]
+
+
+class PipelineService:
+    """Starts and steers runs."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    async def start(
+        self,
+        config: PipelineConfig,
+        mode: PipelineMode = PipelineMode.MANUAL,
+        *,
+        run_id: UUID | None = None,
+        priority: JobPriority = JobPriority.NORMAL,
+    ) -> UUID:
+        """Create a run over the project's keywords and wake it; returns its id.
+
+        With a ``run_id`` that is there already nothing happens: a thousand callers make one run.
+        Raises ``UserError`` if the run could not do anything.
+        """
+        config = config.for_mode(mode)
+        run_id = run_id or new_id()
+        asked = set(config.phases or PhaseName)
+        lanes = [
+            (key, LaneStatus.PENDING if key.phase in asked else LaneStatus.SKIPPED)
+            for key in lanes_of(config.content_types)
+        ]
+        async with self._database.transaction() as conn:
+            await self._check_inputs(conn, config)
+            made = await runs.create(
+                conn,
+                run_id,
+                mode=mode,
+                config=config.to_json(),
+                priority=priority,
+                lanes=lanes,
+                scheduled_for=config.scheduled_for,
+            )
+            if not made:
+                return run_id
+            taken = await self._take_keywords(conn, run_id, config)
+            await wake(conn, [WakeUp("run", str(run_id), JobPriority.HIGH)])
+            detail = {"mode": str(mode), "keywords": taken}
+            await events.append(conn, [Event("run.created", run_id, detail=detail)])
+        return run_id
+
+    async def _check_inputs(self, conn: Connection, config: PipelineConfig) -> None:
+        if config.inputs_from and await runs.get(conn, config.inputs_from) is None:
+            raise UserError(f"inputs_from={config.inputs_from}: there is no such run")
+        if config.landscape and not await projects.landscape_exists(conn, config.landscape):
+            raise UserError(f"landscape={config.landscape!r}: there is no such landscape")
+
+    async def _take_keywords(self, conn: Connection, run_id: UUID, config: PipelineConfig) -> int:
+        await projects.ensure_builtin_markets(conn)
+        taken = await projects.take_keywords(conn, run_id, config.landscape, config.keyword_limit)
+        if taken == 0:
+            raise UserError("no keywords: import some first (serpline keywords import FILE.csv)")
+        return taken
+
+    async def pause(self, run_id: UUID) -> None:
+        """Have no new chunk begun; what is in hand is finished."""
+        await self._change(run_id, "pause")
+
+    async def resume(self, run_id: UUID) -> None:
+        """Let a paused run go on, with the run's own configuration."""
+        await self._change(run_id, "resume")
+
+    async def cancel(self, run_id: UUID) -> None:
+        """End the run; cancel wins over completion. Work in hand stops before its next call."""
+        await self._change(run_id, "cancel")
+
+    async def _change(self, run_id: UUID, event: str) -> None:
+        async with self._database.transaction() as conn:
+            run = await _locked(conn, run_id)
+            if not await runs.change_run(conn, run_id, event, self._clock.now()):
+                raise UserError(f"run {run_id} is {run.status}: it cannot be changed by {event!r}")
+            await wake(conn, [WakeUp("run", str(run_id), JobPriority.HIGH)])
+            await events.append(conn, [Event(f"run.{event}", run_id)])
+
+    async def retry(
+        self,
+        run_id: UUID,
+        *,
+        phase: PhaseName | None = None,
+        content_type: ContentType | None = None,
+        item: str | None = None,
+    ) -> Retried:
+        """Retry an ended run: its failed and blocked lanes, or a phase, or one item.
+
+        Failed items become pending with their attempts at zero; what succeeded is kept. Lanes that
+        depend on a retried one plan what is new; a DSI lane is computed anew. Raises ``UserError``
+        if there is nothing to retry.
+        """
+        async with self._database.transaction() as conn:
+            run = await _locked(conn, run_id)
+            if run.status not in ENDED_RUNS:
+                raise UserError(f"run {run_id} is {run.status}: only an ended run is retried")
+            views = {lane.key: lane for lane in await runs.lanes(conn, run_id)}
+            chosen = [lane for lane in views.values() if _wanted(lane, phase, content_type)]
+            if not chosen:
+                raise UserError(f"run {run_id}: nothing that failed matches, so nothing to retry")
+            reopened = {lane.key for lane in chosen}
+            for lane in chosen:
+                reopened.update(dependents_of(lane.key, list(views)))
+            names = []
+            for key, lane in views.items():
+                if key in reopened and lane.status is not LaneStatus.SKIPPED:
+                    await self._reopen(conn, run, lane, item if lane in chosen else None)
+                    names.append(str(key))
+            await runs.change_run(conn, run_id, "retry", self._clock.now())
+            await wake(conn, [WakeUp("run", str(run_id), JobPriority.HIGH)])
+            await events.append(conn, [Event("run.retry", run_id, detail={"lanes": names})])
+        return Retried(names)
+
+    async def _reopen(
+        self, conn: Connection, run: RunRow, lane: LaneView, item: str | None
+    ) -> None:
+        await runs.change_lane(conn, lane.id, "retry", self._clock.now())
+        if lane.key.phase is PhaseName.DSI_CALCULATION:
+            await forget_dsi(conn, run.id, lane.key.content_type)
+            await chunks.forget(conn, lane.id)
+        else:
+            await chunks.reopen_failed(conn, lane.id, item)
+
+
+def _wanted(lane: LaneView, phase: PhaseName | None, content_type: ContentType | None) -> bool:
+    if phase is not None and lane.key.phase is not phase:
+        return False
+    if content_type is not None and lane.key.content_type is not content_type:
+        return False
+    return lane.status in (LaneStatus.FAILED, LaneStatus.BLOCKED) or (
+        # A lane that completed with some failures is retried when it is named.
+        lane.status is LaneStatus.COMPLETED and phase is not None
+    )
+
+
+async def _locked(conn: Connection, run_id: UUID) -> RunRow:
+    run = await runs.lock(conn, run_id)
+    if run is None:
+        raise UserError(f"run {run_id}: there is no such run")
+    return run

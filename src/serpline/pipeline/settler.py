@@ -1,0 +1,101 @@
+"""Outcomes collected into settlements: about 500 at a time or every 250 ms, whichever is first.
+
+One settlement runs while the next work goes on. Whoever adds outcomes waits only while a full
+batch is already waiting behind the one being committed, so memory is bounded.
+"""
+
+import asyncio
+from collections.abc import Mapping
+
+from serpline.domain.outcomes import Outcome
+from serpline.domain.retry import RetryStrategy
+from serpline.robustness.state_tracker import Settled, StateTracker, WriteResults
+from serpline.store.chunks import OwnedChunk
+
+SETTLE_ITEMS_MAX = 500
+SETTLE_SECONDS_MAX = 0.25
+
+
+class Settler:
+    """Settles the outcomes of one chunk. Not shared between tasks."""
+
+    def __init__(
+        self,
+        tracker: StateTracker,
+        chunk: OwnedChunk,
+        *,
+        attempts: Mapping[str, int],
+        strategy: RetryStrategy,
+        write: WriteResults,
+    ) -> None:
+        self._tracker = tracker
+        self._chunk = chunk
+        self._attempts = attempts
+        self._strategy = strategy
+        self._write = write
+        self._waiting: list[Outcome] = []
+        self._commit: asyncio.Task[None] | None = None
+        self._deadline: asyncio.TimerHandle | None = None
+        self.total = Settled()
+
+    async def add(self, outcome: Outcome) -> None:
+        """Take an outcome. Raises what the settlement before raised, ``LeaseLost`` above all."""
+        self._waiting.append(outcome)
+        if len(self._waiting) >= SETTLE_ITEMS_MAX:
+            await self._join()
+            self._begin()
+        elif self._deadline is None:
+            loop = asyncio.get_running_loop()
+            self._deadline = loop.call_later(SETTLE_SECONDS_MAX, self._on_deadline)
+
+    async def flush(self) -> None:
+        """Settle everything taken so far."""
+        await self._join()
+        self._begin()
+        await self._join()
+
+    async def abandon(self) -> None:
+        """Drop what is not being committed; wait for what is, whatever becomes of it."""
+        self._waiting.clear()
+        self._disarm()
+        if self._commit is not None:
+            await asyncio.gather(self._commit, return_exceptions=True)
+
+    def _on_deadline(self) -> None:
+        self._deadline = None
+        if self._commit is None or self._commit.done():
+            if self._commit is None or not self._commit.exception():
+                self._begin()
+        else:
+            self._commit.add_done_callback(lambda _: self._on_deadline())
+
+    def _begin(self) -> None:
+        self._disarm()
+        if self._waiting:
+            outcomes, self._waiting = self._waiting, []
+            self._commit = asyncio.create_task(self._settle(outcomes))
+
+    async def _join(self) -> None:
+        commit, self._commit = self._commit, None
+        if commit is not None:
+            await commit
+
+    async def _settle(self, outcomes: list[Outcome]) -> None:
+        settled = await self._tracker.settle(
+            self._chunk,
+            outcomes,
+            attempts=self._attempts,
+            strategy=self._strategy,
+            write=self._write,
+        )
+        self.total = Settled(
+            completed=self.total.completed + settled.completed,
+            failed=self.total.failed + settled.failed,
+            skipped=self.total.skipped + settled.skipped,
+            retried=self.total.retried + settled.retried,
+        )
+
+    def _disarm(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None

@@ -1,0 +1,73 @@
+"""The one timer: it sleeps to the earliest ``next_look_at`` and wakes what is due.
+
+Every process may run one; rows are taken with SKIP LOCKED, so they share the work. What it wakes
+gets a later next look in the same transaction: if the wake-up is lost, the timer itself comes
+back to it. That is the whole sweep.
+"""
+
+import asyncio
+
+from serpline.core.clock import Clock
+from serpline.core.logging import get
+from serpline.domain.names import JobPriority
+from serpline.pipeline.lifeline import Lifeline
+from serpline.store import workers
+from serpline.store.database import Database, DatabaseUnavailable, TransactionConflict
+from serpline.store.wakeups import WakeUp, wake
+
+log = get(__name__)
+
+DUE_MAX = 1000
+SLEEP_SECONDS_MIN = 0.05
+SLEEP_SECONDS_MAX = 1.0
+
+
+class Timer:
+    """Wakes runs and chunks that are due, and has the dead taken over."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        lifeline: Lifeline,
+        *,
+        look_again_seconds: float = 30.0,
+        take_over_seconds: float = 5.0,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._lifeline = lifeline
+        self._look_again_seconds = look_again_seconds
+        self._take_over_seconds = take_over_seconds
+        self._took_over_at = float("-inf")
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Tick until ``stop`` is set. A database that is away is waited for."""
+        while not stop.is_set():
+            try:
+                seconds = await self.tick()
+            except (DatabaseUnavailable, TransactionConflict) as error:
+                log.warning("timer.waits", action="timer.waits", error=str(error))
+                seconds = SLEEP_SECONDS_MAX
+            stopping = asyncio.create_task(stop.wait())
+            sleeping = asyncio.create_task(self._clock.sleep(seconds))
+            await asyncio.wait({stopping, sleeping}, return_when=asyncio.FIRST_COMPLETED)
+            for task in (stopping, sleeping):
+                task.cancel()
+
+    async def tick(self) -> float:
+        """Wake what is due now; returns the seconds to sleep before the next tick."""
+        if self._clock.monotonic() - self._took_over_at >= self._take_over_seconds:
+            self._took_over_at = self._clock.monotonic()
+            await self._lifeline.take_over()
+        async with self._database.transaction() as conn:
+            due_runs = await workers.due_runs(conn, self._look_again_seconds, DUE_MAX)
+            due_chunks = await workers.due_chunks(conn, self._look_again_seconds, DUE_MAX)
+            await wake(
+                conn,
+                [WakeUp("run", str(run_id), JobPriority.HIGH) for run_id, _ in due_runs]
+                + [WakeUp("chunk", str(cid), JobPriority(p)) for cid, p in due_chunks],
+            )
+            seconds = await workers.seconds_to_next_look(conn)
+        wait = SLEEP_SECONDS_MAX if seconds is None else seconds
+        return min(max(wait, SLEEP_SECONDS_MIN), SLEEP_SECONDS_MAX)

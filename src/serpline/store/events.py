@@ -1,0 +1,67 @@
+"""The one append-only table that the WebSocket, the page and the notifications tail."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+
+from serpline.store.database import Connection
+
+_LOCK = 7_235_001  # any constant: the advisory lock that makes id order commit order
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that happened to a run; ``detail`` is a JSON object."""
+
+    event_type: str
+    run_id: UUID | None = None
+    phase_name: str | None = None
+    content_type: str | None = None
+    detail: dict[str, Any] = field(default_factory=dict)
+
+
+async def append(conn: Connection, events: Sequence[Event]) -> None:
+    """Write events as the last statement of the transaction.
+
+    The lock is held until the commit, so a tail that has read up to an id has missed nothing
+    below it; whatever is written after this call would hold up every other writer.
+    """
+    if not events:
+        return
+    await conn.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+    await conn.execute(
+        text(
+            "INSERT INTO pipeline_events (run_id, event_type, phase_name, content_type, detail)"
+            " VALUES (:run_id, :event_type, :phase_name, :content_type, CAST(:detail AS jsonb))"
+        ),
+        [
+            {
+                "run_id": event.run_id,
+                "event_type": event.event_type,
+                "phase_name": event.phase_name,
+                "content_type": event.content_type,
+                "detail": json.dumps(event.detail, ensure_ascii=False, default=str),
+            }
+            for event in events
+        ],
+    )
+
+
+async def after(
+    conn: Connection, last_id: int, *, run_id: UUID | None = None, limit: int = 500
+) -> list[dict[str, Any]]:
+    """Up to ``limit`` events with an id above ``last_id``, oldest first."""
+    rows = await conn.execute(
+        text(
+            "SELECT id, occurred_at, run_id, event_type, phase_name, content_type, detail"
+            " FROM pipeline_events WHERE id > :last"
+            " AND (CAST(:run AS uuid) IS NULL OR run_id = CAST(:run AS uuid))"
+            " ORDER BY id LIMIT :limit"
+        ),
+        {"last": last_id, "run": run_id, "limit": limit},
+    )
+    return [dict(row) for row in rows.mappings()]

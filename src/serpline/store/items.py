@@ -1,0 +1,106 @@
+"""Single items: planned from a list, settled by hand, shown to people."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+
+from serpline.domain.phases import LaneKey
+from serpline.domain.states import StateStatus
+from serpline.store import chunks
+from serpline.store.database import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkOfItem:
+    """Where an item is, and whether a worker has it in hand."""
+
+    chunk_id: int
+    lane_id: int
+    owned: bool
+
+
+async def lane_id(conn: Connection, run_id: UUID, lane: LaneKey) -> int:
+    """The lane's id; the lane is made if it is not there, and its row is locked either way."""
+    rows = await conn.execute(
+        text(
+            "INSERT INTO pipeline_phase_status (pipeline_execution_id, phase_name, content_type)"
+            " VALUES (:run, :phase, :type) ON CONFLICT (pipeline_execution_id, phase_name,"
+            " content_type) DO UPDATE SET status = pipeline_phase_status.status RETURNING id"
+        ),
+        {"run": run_id, "phase": lane.phase, "type": lane.content_type},
+    )
+    return int(rows.scalar_one())
+
+
+async def plan_given(conn: Connection, lane_id: int, items: Sequence[str], chunk_size: int) -> int:
+    """Plan the given items in a lane whose row is locked; returns how many were new."""
+    source = "SELECT DISTINCT item FROM unnest(CAST(:given AS text[])) AS g(item)"
+    made = await chunks.plan(conn, lane_id, source, {"given": list(items)}, chunk_size)
+    rows = await conn.execute(
+        text("SELECT coalesce(sum(planned), 0) FROM chunks WHERE id = ANY(:ids)"), {"ids": made}
+    )
+    return int(rows.scalar_one())
+
+
+async def lock_chunk_of(
+    conn: Connection, run_id: UUID, lane: LaneKey, item: str
+) -> ChunkOfItem | None:
+    """The chunk of an item, its row locked; None if there is no such item."""
+    rows = await conn.execute(
+        text(
+            "SELECT c.id, c.lane_id, c.status = 'owned' AS owned FROM pipeline_phase_status l"
+            " JOIN items i ON i.lane_id = l.id"
+            " JOIN chunks c ON c.lane_id = l.id AND c.no = i.chunk_no"
+            " WHERE l.pipeline_execution_id = :run AND l.phase_name = :phase"
+            " AND l.content_type = :type AND i.item = :item FOR UPDATE OF c"
+        ),
+        {"run": run_id, "phase": lane.phase, "type": lane.content_type, "item": item},
+    )
+    row = rows.first()
+    return ChunkOfItem(row.id, row.lane_id, row.owned) if row else None
+
+
+async def count_one(conn: Connection, chunk_id: int, status: StateStatus) -> None:
+    """Count an item settled by hand; the chunk is done when it was the last one."""
+    if status not in (StateStatus.COMPLETED, StateStatus.FAILED, StateStatus.SKIPPED):
+        return
+    await conn.execute(
+        text(
+            f"UPDATE chunks SET {status} = {status} + 1,"
+            " status = CASE WHEN completed + failed + skipped + 1 = planned THEN 'done'"
+            " ELSE status END WHERE id = :id"
+        ),
+        {"id": chunk_id},
+    )
+
+
+async def write_results(
+    conn: Connection, lane_id: int, items: Sequence[str], results: Sequence[str]
+) -> None:
+    """Write results that are JSON texts, one per item; a result that is there stays."""
+    await conn.execute(
+        text(
+            "INSERT INTO item_results (lane_id, item, result)"
+            " SELECT :lane, u.item, CAST(u.result AS jsonb)"
+            " FROM unnest(CAST(:items AS text[]), CAST(:results AS text[])) AS u(item, result)"
+            " ON CONFLICT DO NOTHING"
+        ),
+        {"lane": lane_id, "items": list(items), "results": list(results)},
+    )
+
+
+async def failures(conn: Connection, run_id: UUID, limit: int = 1000) -> list[dict[str, Any]]:
+    """The failed items of a run, with their errors."""
+    rows = await conn.execute(
+        text(
+            "SELECT l.phase_name, l.content_type, i.item, i.attempts, i.error_category, i.error"
+            " FROM pipeline_phase_status l JOIN items i ON i.lane_id = l.id"
+            " WHERE l.pipeline_execution_id = :run AND i.status = 'failed'"
+            " ORDER BY l.id, i.item LIMIT :limit"
+        ),
+        {"run": run_id, "limit": limit},
+    )
+    return [dict(row) for row in rows.mappings()]

@@ -1,0 +1,52 @@
+"""What each phase plans: one query of one text column ``item`` per phase.
+
+Parameters are ``:run``, ``:source_run`` (whose results are the inputs), ``:content_type`` and what
+the phase adds. An item's key is all the work needs to find its inputs again. The DSI's plan stands
+beside its inputs, in ``results/scores.py``.
+"""
+
+KEYWORD_METRICS = """
+    SELECT keyword_id || ':' || market AS item FROM run_keywords WHERE run_id = :run
+"""
+
+SERP_COLLECTION = """
+    SELECT keyword_id || ':' || market || ':' || device AS item
+    FROM run_keywords, unnest(CAST(:devices AS text[])) AS d(device) WHERE run_id = :run
+"""
+
+# Videos belong to their channel's owner, so youtube.com itself is nobody's domain.
+COMPANY_ENRICHMENT_SERP = """
+    SELECT DISTINCT domain AS item FROM serp_results
+    WHERE run_id = :source_run AND content_type = :content_type
+    AND domain <> '' AND domain <> 'youtube.com'
+"""
+
+YOUTUBE_ENRICHMENT = """
+    SELECT DISTINCT 'v:' || video_id AS item FROM serp_results
+    WHERE run_id = :source_run AND content_type = :content_type AND video_id IS NOT NULL
+    UNION
+    SELECT DISTINCT 'c:' || channel_ref FROM serp_results
+    WHERE run_id = :source_run AND content_type = :content_type AND channel_ref IS NOT NULL
+"""
+
+COMPANY_ENRICHMENT_YOUTUBE = """
+    SELECT DISTINCT v.channel_id AS item FROM serp_results s
+    JOIN youtube_videos v ON v.run_id = s.run_id AND v.video_id = s.video_id
+    WHERE s.run_id = :source_run AND s.content_type = :content_type AND v.channel_id IS NOT NULL
+    UNION
+    SELECT DISTINCT c.channel_id FROM serp_results s
+    JOIN youtube_channels c ON c.run_id = s.run_id
+    AND (c.channel_id = s.channel_ref OR lower(c.handle) = lower(s.channel_ref))
+    WHERE s.run_id = :source_run AND s.content_type = :content_type AND c.found
+"""
+
+# A video is analysed by its text, wherever it ranks; anything else by its page.
+CONTENT_ANALYSIS = """
+    SELECT DISTINCT CASE WHEN s.video_id IS NOT NULL THEN 'v:' || s.video_id
+                         ELSE 'u:' || s.canonical_url END AS item
+    FROM serp_results s
+    LEFT JOIN youtube_videos v ON v.run_id = s.run_id AND v.video_id = s.video_id
+    WHERE s.run_id = :source_run AND s.content_type = :content_type
+    AND s.position <= :analysis_depth AND length(s.canonical_url) <= 2000
+    AND (s.video_id IS NULL OR v.found) AND (s.video_id IS NOT NULL OR s.domain <> 'youtube.com')
+"""

@@ -1,0 +1,179 @@
+"""What a team gives serpline: markets, keywords, landscapes, the companies it cares about."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+
+from serpline.domain.keywords import KeywordRow
+from serpline.domain.markets import Market, builtin_markets
+from serpline.store.database import Connection
+
+_MARKET = "code, name, language, gl, hl, google_domain, location, location_code, language_code"
+
+
+async def ensure_builtin_markets(conn: Connection) -> None:
+    """Have the built-in markets in the table; rows that are there stay as they are."""
+    rows = await conn.execute(text("SELECT count(*) FROM markets WHERE builtin"))
+    if rows.scalar_one() != len(builtin_markets()):
+        for market in builtin_markets().values():
+            await add_market(conn, market, builtin=True)
+
+
+async def add_market(conn: Connection, market: Market, *, builtin: bool = False) -> bool:
+    """Insert a market; False if its code is taken."""
+    rows = await conn.execute(
+        text(
+            f"INSERT INTO markets ({_MARKET}, builtin) VALUES (:code, :name, :language, :gl, :hl,"
+            " :google_domain, :location, :location_code, :language_code, :builtin)"
+            " ON CONFLICT DO NOTHING RETURNING code"
+        ),
+        {**asdict(market), "builtin": builtin},
+    )
+    return rows.first() is not None
+
+
+async def markets(conn: Connection) -> dict[str, Market]:
+    """All markets by code."""
+    rows = await conn.execute(text(f"SELECT {_MARKET} FROM markets ORDER BY code"))
+    return {row["code"]: Market(**row) for row in rows.mappings()}
+
+
+async def import_keywords(
+    conn: Connection, rows: Sequence[KeywordRow], landscape: str | None = None
+) -> int:
+    """Insert keyword × market pairs; returns how many pairs are new. Tags are added, not replaced.
+
+    Rows must not repeat a pair. The spelling that came first stays.
+    """
+    given = {
+        "keywords": [row.keyword for row in rows],
+        "keys": [row.key for row in rows],
+        "markets": [row.market for row in rows],
+        "tags": ["\x1f".join(row.tags) for row in rows],
+    }
+    await conn.execute(
+        text(
+            "INSERT INTO keywords (keyword, folded) SELECT DISTINCT ON (u.k) u.keyword, u.k"
+            " FROM unnest(CAST(:keywords AS text[]), CAST(:keys AS text[])) AS u(keyword, k)"
+            " ORDER BY u.k, u.keyword ON CONFLICT DO NOTHING"
+        ),
+        {"keywords": given["keywords"], "keys": given["keys"]},
+    )
+    made = await conn.execute(
+        text(
+            "INSERT INTO keyword_markets AS km (keyword_id, market, tags)"
+            " SELECT k.id, u.market, CASE WHEN u.tags = '' THEN '{}'"
+            " ELSE string_to_array(u.tags, chr(31)) END"
+            " FROM unnest(CAST(:keys AS text[]), CAST(:markets AS text[]), CAST(:tags AS text[]))"
+            " AS u(k, market, tags) JOIN keywords k ON k.folded = u.k"
+            " ON CONFLICT (keyword_id, market) DO UPDATE SET tags = (SELECT coalesce(array_agg("
+            "DISTINCT t ORDER BY t), '{}') FROM unnest(km.tags || excluded.tags) AS t)"
+            " RETURNING (xmax = 0) AS is_new"
+        ),
+        {"keys": given["keys"], "markets": given["markets"], "tags": given["tags"]},
+    )
+    if landscape is not None:
+        await _add_to_landscape(conn, landscape, given["keys"])
+    return sum(row.is_new for row in made)
+
+
+async def _add_to_landscape(conn: Connection, landscape: str, keys: list[str]) -> None:
+    await conn.execute(
+        text("INSERT INTO landscapes (name) VALUES (:name) ON CONFLICT DO NOTHING"),
+        {"name": landscape},
+    )
+    await conn.execute(
+        text(
+            "INSERT INTO landscape_keywords (landscape, keyword_id) SELECT :name, id"
+            " FROM keywords WHERE folded = ANY(:keys) ON CONFLICT DO NOTHING"
+        ),
+        {"name": landscape, "keys": keys},
+    )
+
+
+async def list_keywords(conn: Connection, limit: int) -> list[dict[str, Any]]:
+    """Keyword × market pairs with their tags, in the order they were imported."""
+    rows = await conn.execute(
+        text(
+            "SELECT k.id, k.keyword, km.market, km.tags FROM keywords k"
+            " JOIN keyword_markets km ON km.keyword_id = k.id ORDER BY k.id, km.market LIMIT :limit"
+        ),
+        {"limit": limit},
+    )
+    return [dict(row) for row in rows.mappings()]
+
+
+async def count_pairs(conn: Connection, landscape: str | None, limit: int | None) -> dict[str, int]:
+    """How many keyword × market pairs a run would take, by market."""
+    rows = await conn.execute(
+        text(f"SELECT market, count(*) AS n FROM ({_PAIRS}) p GROUP BY market ORDER BY market"),
+        {"landscape": landscape, "limit": limit},
+    )
+    return {row.market: row.n for row in rows}
+
+
+_PAIRS = """
+    SELECT k.id AS keyword_id, km.market, k.keyword FROM keywords k
+    JOIN keyword_markets km ON km.keyword_id = k.id
+    WHERE CAST(:landscape AS text) IS NULL OR k.id IN (
+        SELECT keyword_id FROM landscape_keywords WHERE landscape = :landscape)
+    ORDER BY k.id, km.market LIMIT :limit
+"""
+
+
+async def landscape_exists(conn: Connection, name: str) -> bool:
+    """Whether a landscape of that name is there."""
+    rows = await conn.execute(text("SELECT 1 FROM landscapes WHERE name = :n"), {"n": name})
+    return rows.first() is not None
+
+
+async def take_keywords(
+    conn: Connection, run_id: UUID, landscape: str | None, limit: int | None
+) -> int:
+    """Give a run its keywords: a copy, so that later imports do not change the run."""
+    rows = await conn.execute(
+        text(
+            "INSERT INTO run_keywords (run_id, keyword_id, market, keyword)"
+            f" SELECT :run, keyword_id, market, keyword FROM ({_PAIRS}) p"
+            " ON CONFLICT DO NOTHING"
+        ),
+        {"run": run_id, "landscape": landscape, "limit": limit},
+    )
+    return rows.rowcount
+
+
+async def mark_company(conn: Connection, domain: str, relation: str | None) -> None:
+    """Mark a company as ours or a competitor; None takes the mark away."""
+    if relation is None:
+        await conn.execute(text("DELETE FROM companies WHERE domain = :d"), {"d": domain})
+        return
+    await conn.execute(
+        text(
+            "INSERT INTO companies (domain, relation) VALUES (:d, :r)"
+            " ON CONFLICT (domain) DO UPDATE SET relation = excluded.relation, marked_at = now()"
+        ),
+        {"d": domain, "r": relation},
+    )
+
+
+async def companies(conn: Connection, limit: int) -> list[dict[str, Any]]:
+    """Companies that were marked or enriched, the latest profile of each."""
+    rows = await conn.execute(
+        text(
+            "SELECT coalesce(c.domain, p.domain) AS domain, c.relation, p.found, p.name,"
+            " p.industry, p.country, p.employee_count, p.source, p.fetched_at FROM companies c"
+            " FULL JOIN (SELECT DISTINCT ON (domain) * FROM company_profiles"
+            " ORDER BY domain, fetched_at DESC) p ON p.domain = c.domain"
+            " ORDER BY c.relation NULLS LAST, domain LIMIT :limit"
+        ),
+        {"limit": limit},
+    )
+    return [dict(row) for row in rows.mappings()]
+
+
+async def market_codes(conn: Connection) -> Mapping[str, Market]:
+    """The markets a keyword file may name: the built-in ones and the team's own."""
+    return {**builtin_markets(), **await markets(conn)}

@@ -1,0 +1,177 @@
+"""The inputs and outputs of the DSI, and what people read of them."""
+
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+
+from serpline.store.database import Connection
+
+# Who a result belongs to: the registrable domain; for a video, the owner of its channel, and the
+# channel itself while no owner is known. youtube.com is never the answer.
+COMPANY_OF_RESULT = """
+    CASE WHEN s.video_id IS NULL AND s.channel_ref IS NULL THEN s.domain
+         WHEN o.domain IS NOT NULL THEN o.domain
+         WHEN c.channel_id IS NOT NULL THEN 'youtube.com/channel/' || c.channel_id
+         ELSE NULL END
+"""
+
+_RESULTS = f"""
+    SELECT s.content_type, s.market, s.device, s.keyword_id, s.rank, s.position, s.canonical_url,
+           s.video_id, {COMPANY_OF_RESULT} AS company
+    FROM serp_results s
+    LEFT JOIN youtube_videos v ON v.run_id = s.run_id AND v.video_id = s.video_id
+    LEFT JOIN youtube_channels c ON c.run_id = s.run_id AND c.found AND (
+        c.channel_id = coalesce(v.channel_id, s.channel_ref)
+        OR (v.channel_id IS NULL AND lower(c.handle) = lower(s.channel_ref)))
+    LEFT JOIN channel_owners o ON o.run_id = s.run_id AND o.channel_id = c.channel_id
+    WHERE s.run_id = :source_run AND s.content_type = :content_type
+"""
+
+# For the combined lane the companies are those that any content type of the run has.
+PLAN = f"""
+    SELECT DISTINCT market || ':' || device || ':' || company AS item
+    FROM ({_RESULTS}) r WHERE company IS NOT NULL AND company <> ''
+    UNION
+    SELECT DISTINCT market || ':' || device || ':' || company FROM dsi_scores
+    WHERE :content_type = 'all' AND run_id = :run AND content_type <> 'all'
+"""
+
+
+async def results(
+    conn: Connection, run_id: UUID, source_run: UUID, content_type: str
+) -> list[dict[str, Any]]:
+    """Every result of a content type with all the DSI needs to know of it.
+
+    ``volume`` and ``relevance`` are None where nobody knows them.
+    """
+    rows = await conn.execute(
+        text(
+            f"""
+            SELECT r.content_type, r.market, r.device, r.keyword_id, r.canonical_url AS url,
+                   r.company, r.position, m.search_volume AS volume, p.ai_overview, a.relevance
+            FROM ({_RESULTS}) r
+            JOIN serps p ON p.run_id = :source_run AND p.content_type = r.content_type
+                AND p.keyword_id = r.keyword_id AND p.market = r.market AND p.device = r.device
+            LEFT JOIN keyword_metrics m ON m.run_id = :source_run
+                AND m.keyword_id = r.keyword_id AND m.market = r.market
+            LEFT JOIN content_analyses a ON a.run_id = :run AND a.content_type = r.content_type
+                AND a.subject = CASE WHEN r.video_id IS NOT NULL THEN 'v:' || r.video_id
+                                     ELSE 'u:' || r.canonical_url END
+            ORDER BY r.market, r.device, r.keyword_id, r.rank
+            """
+        ),
+        {"run": run_id, "source_run": source_run, "content_type": content_type},
+    )
+    return [dict(row) for row in rows.mappings()]
+
+
+async def collected(conn: Connection, source_run: UUID, content_type: str) -> list[dict[str, Any]]:
+    """The keywords whose SERP was collected, with or without results, and their volumes."""
+    rows = await conn.execute(
+        text(
+            "SELECT p.content_type, p.market, p.device, p.keyword_id,"
+            " m.search_volume AS volume FROM serps p LEFT JOIN keyword_metrics m"
+            " ON m.run_id = p.run_id AND m.keyword_id = p.keyword_id AND m.market = p.market"
+            " WHERE p.run_id = :run AND p.content_type = :type"
+            " ORDER BY p.market, p.device, p.keyword_id"
+        ),
+        {"run": source_run, "type": content_type},
+    )
+    return [dict(row) for row in rows.mappings()]
+
+
+async def latest_typed(conn: Connection, run_id: UUID) -> list[dict[str, Any]]:
+    """Per content type the scores of its latest collected date: this run's, else a tracked run's.
+
+    Runs whose results are kept out of history never serve another run's combined figure.
+    """
+    rows = await conn.execute(
+        text(
+            """
+            WITH latest AS (
+                SELECT DISTINCT ON (d.content_type) d.content_type, d.run_id
+                FROM (SELECT DISTINCT run_id, content_type FROM dsi_scores
+                      WHERE content_type <> 'all') d
+                JOIN pipeline_executions r ON r.id = d.run_id
+                WHERE d.run_id = :run OR ((r.config ->> 'enable_historical_tracking')::boolean
+                    AND r.created_at <= (SELECT created_at FROM pipeline_executions
+                                         WHERE id = :run)
+                    AND (SELECT (config ->> 'enable_historical_tracking')::boolean
+                         FROM pipeline_executions WHERE id = :run))
+                ORDER BY d.content_type, d.run_id = :run DESC, r.created_at DESC
+            )
+            SELECT s.* FROM dsi_scores s JOIN latest l USING (content_type, run_id)
+            ORDER BY s.content_type, s.market, s.device, s.company
+            """
+        ),
+        {"run": run_id},
+    )
+    return [dict(row) for row in rows.mappings()]
+
+
+async def forget_dsi(conn: Connection, run_id: UUID, content_type: str) -> None:
+    """Drop the scores of a lane that is to be computed anew."""
+    await conn.execute(
+        text("DELETE FROM dsi_scores WHERE run_id = :run AND content_type = :type"),
+        {"run": run_id, "type": content_type},
+    )
+
+
+async def scores(
+    conn: Connection, run_id: UUID, *, content_type: str | None = None, limit: int | None = None
+) -> list[dict[str, Any]]:
+    """The scores of a run, the strongest first; unknown ones last."""
+    rows = await conn.execute(
+        text(
+            "SELECT d.*, p.name AS company_name, c.relation FROM dsi_scores d"
+            " LEFT JOIN company_profiles p ON p.run_id = d.run_id AND p.domain = d.company"
+            " LEFT JOIN companies c ON c.domain = d.company WHERE d.run_id = :run"
+            " AND (CAST(:type AS text) IS NULL OR d.content_type = CAST(:type AS text))"
+            " ORDER BY d.content_type, d.market, d.device, d.dsi DESC NULLS LAST,"
+            " d.coverage DESC, d.company LIMIT :limit"
+        ),
+        {"run": run_id, "type": content_type, "limit": limit},
+    )
+    return [dict(row) for row in rows.mappings()]
+
+
+async def rankings(
+    conn: Connection,
+    run_id: UUID,
+    *,
+    keyword: str | None = None,
+    company: str | None = None,
+    limit: int = 200,
+) -> list[dict[str, Any]]:
+    """Who ranks where: one row per result, of a keyword (folded) or a company or all.
+
+    A collected keyword without results is one row without a position ("not ranked"); a planned
+    one that was not collected is one row that says so. The three are never mixed up.
+    """
+    rows = await conn.execute(
+        text(
+            """
+            SELECT k.keyword, r.market, l.content_type, p.device, s.position, s.url, s.title,
+                s.domain, m.search_volume,
+                CASE WHEN p.run_id IS NULL THEN 'not collected'
+                     WHEN s.run_id IS NULL THEN 'not ranked' ELSE 'ranked' END AS state
+            FROM run_keywords r JOIN keywords k ON k.id = r.keyword_id
+            JOIN pipeline_phase_status l ON l.pipeline_execution_id = r.run_id
+                AND l.phase_name = 'serp_collection'
+            LEFT JOIN serps p ON p.run_id = r.run_id AND p.keyword_id = r.keyword_id
+                AND p.market = r.market AND p.content_type = l.content_type
+            LEFT JOIN serp_results s ON s.run_id = p.run_id AND s.keyword_id = p.keyword_id
+                AND s.market = p.market AND s.content_type = p.content_type
+                AND s.device = p.device AND (CAST(:company AS text) IS NULL
+                                             OR s.domain = CAST(:company AS text))
+            LEFT JOIN keyword_metrics m ON m.run_id = r.run_id
+                AND m.keyword_id = r.keyword_id AND m.market = r.market
+            WHERE r.run_id = :run
+            AND (CAST(:keyword AS text) IS NULL OR k.folded = CAST(:keyword AS text))
+            ORDER BY k.keyword, r.market, l.id, p.device, s.rank LIMIT :limit
+            """
+        ),
+        {"run": run_id, "keyword": keyword, "company": company, "limit": limit},
+    )
+    return [dict(row) for row in rows.mappings()]

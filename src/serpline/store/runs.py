@@ -1,0 +1,218 @@
+"""Runs and lanes: creation, the locked reads of ``advance``, and their compare-and-sets."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+
+from serpline.domain.names import ContentType, PhaseName
+from serpline.domain.phases import LaneKey, LaneView
+from serpline.domain.states import LANE_MACHINE, RUN_MACHINE, LaneStatus, RunStatus, change
+from serpline.store.database import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class RunRow:
+    """A run as stored; ``config`` is the run's own, never the settings of today."""
+
+    id: UUID
+    status: RunStatus
+    mode: str
+    config: dict[str, Any]
+    priority: int
+    scheduled_for: datetime | None
+    created_at: datetime
+    started_at: datetime | None
+    completed_at: datetime | None
+    error_message: str | None
+
+
+_RUN = (
+    "SELECT id, status, mode, config, priority, scheduled_for, created_at, started_at,"
+    " completed_at, error_message FROM pipeline_executions"
+)
+
+
+def _run(row: Mapping[str, Any]) -> RunRow:
+    return RunRow(**{**row, "status": RunStatus(row["status"])})
+
+
+async def create(
+    conn: Connection,
+    run_id: UUID,
+    *,
+    mode: str,
+    config: Mapping[str, Any],
+    priority: int,
+    lanes: Sequence[tuple[LaneKey, LaneStatus]],
+    scheduled_for: datetime | None = None,
+) -> bool:
+    """Insert the run and its lanes; False if a run with this id is already there."""
+    made = await conn.execute(
+        text(
+            "INSERT INTO pipeline_executions (id, mode, config, priority, scheduled_for,"
+            " next_look_at) VALUES (:id, :mode, CAST(:config AS jsonb), :priority, :scheduled,"
+            " now()) ON CONFLICT (id) DO NOTHING RETURNING id"
+        ),
+        {
+            "id": run_id,
+            "mode": mode,
+            "config": json.dumps(config, ensure_ascii=False, default=str),
+            "priority": priority,
+            "scheduled": scheduled_for,
+        },
+    )
+    if made.first() is None:
+        return False
+    await conn.execute(
+        text(
+            "INSERT INTO pipeline_phase_status (pipeline_execution_id, phase_name, content_type,"
+            " status) SELECT :run, * FROM unnest(CAST(:phases AS text[]), CAST(:types AS text[]),"
+            " CAST(:states AS text[])) ON CONFLICT DO NOTHING"
+        ),
+        {
+            "run": run_id,
+            "phases": [str(key.phase) for key, _ in lanes],
+            "types": [str(key.content_type) for key, _ in lanes],
+            "states": [str(status) for _, status in lanes],
+        },
+    )
+    return True
+
+
+async def get(conn: Connection, run_id: UUID) -> RunRow | None:
+    """The run, or None."""
+    row = (await conn.execute(text(f"{_RUN} WHERE id = :id"), {"id": run_id})).mappings().first()
+    return _run(dict(row)) if row else None
+
+
+async def lock(conn: Connection, run_id: UUID) -> RunRow | None:
+    """The run, its row locked until the transaction ends."""
+    query = text(f"{_RUN} WHERE id = :id FOR UPDATE")
+    row = (await conn.execute(query, {"id": run_id})).mappings().first()
+    return _run(dict(row)) if row else None
+
+
+async def recent(conn: Connection, limit: int) -> list[RunRow]:
+    """The latest runs, newest first."""
+    query = text(f"{_RUN} ORDER BY created_at DESC, id LIMIT :limit")
+    return [_run(dict(row)) for row in (await conn.execute(query, {"limit": limit})).mappings()]
+
+
+async def lanes(conn: Connection, run_id: UUID) -> list[LaneView]:
+    """The lanes of a run in the order of the data flow, with the sums of their chunks."""
+    rows = await conn.execute(
+        text(
+            "SELECT l.id, l.phase_name, l.content_type, l.status, l.retry_count,"
+            " l.planned_at IS NOT NULL AS is_planned, count(c.id) AS chunks,"
+            " count(c.id) FILTER (WHERE c.status = 'done') AS chunks_done,"
+            " coalesce(sum(c.planned), 0) AS planned, coalesce(sum(c.completed), 0) AS completed,"
+            " coalesce(sum(c.failed), 0) AS failed, coalesce(sum(c.skipped), 0) AS skipped"
+            " FROM pipeline_phase_status l LEFT JOIN chunks c ON c.lane_id = l.id"
+            " WHERE l.pipeline_execution_id = :run GROUP BY l.id ORDER BY l.id"
+        ),
+        {"run": run_id},
+    )
+    return [
+        LaneView(
+            id=row["id"],
+            key=LaneKey(PhaseName(row["phase_name"]), ContentType(row["content_type"])),
+            status=LaneStatus(row["status"]),
+            is_planned=row["is_planned"],
+            retry_count=row["retry_count"],
+            chunks=row["chunks"],
+            chunks_done=row["chunks_done"],
+            planned=int(row["planned"]),
+            completed=int(row["completed"]),
+            failed=int(row["failed"]),
+            skipped=int(row["skipped"]),
+        )
+        for row in rows.mappings()
+    ]
+
+
+async def change_run(
+    conn: Connection, run_id: UUID, event: str, now: datetime, error: str | None = None
+) -> bool:
+    """Compare-and-set the run's state; False if it was in none of the event's states."""
+    step = change(RUN_MACHINE, event)
+    ended = step.target not in (RunStatus.RUNNING, RunStatus.PAUSED)
+    rows = await conn.execute(
+        text(
+            "UPDATE pipeline_executions SET status = :target, error_message = :error,"
+            " started_at = coalesce(started_at, :now),"
+            " completed_at = CASE WHEN :ended THEN :now END,"
+            " next_look_at = CASE WHEN :ended THEN NULL ELSE now() END"
+            " WHERE id = :id AND status = ANY(:sources) RETURNING id"
+        ),
+        {
+            "id": run_id,
+            "target": step.target,
+            "sources": step.sources,
+            "now": now,
+            "ended": ended,
+            "error": error,
+        },
+    )
+    return rows.first() is not None
+
+
+async def change_lane(
+    conn: Connection, lane_id: int, event: str, now: datetime, reason: str | None = None
+) -> bool:
+    """Compare-and-set a lane's state; a failure's reason is its error, any other a note.
+
+    A retry forgets that the lane was planned, so that it is planned anew.
+    """
+    step = change(LANE_MACHINE, event)
+    rows = await conn.execute(
+        text(
+            "UPDATE pipeline_phase_status SET status = :target,"
+            " started_at = CASE WHEN :event = 'start' THEN :now ELSE started_at END,"
+            " completed_at = CASE WHEN :ended THEN CAST(:now AS timestamptz) END,"
+            " planned_at = CASE WHEN :event = 'retry' THEN NULL ELSE planned_at END,"
+            " retry_count = retry_count + CASE WHEN :event = 'retry' THEN 1 ELSE 0 END,"
+            " error_message = CASE WHEN :broken THEN CAST(:reason AS text) END,"
+            " note = CASE WHEN NOT :broken THEN CAST(:reason AS text) END"
+            " WHERE id = :id AND status = ANY(:sources) RETURNING id"
+        ),
+        {
+            "id": lane_id,
+            "event": event,
+            "target": step.target,
+            "sources": step.sources,
+            "now": now,
+            "ended": step.target not in (LaneStatus.PENDING, LaneStatus.RUNNING),
+            "broken": event in ("fail", "block"),
+            "reason": reason,
+        },
+    )
+    return rows.first() is not None
+
+
+async def look_again(conn: Connection, run_id: UUID, after_seconds: float) -> None:
+    """Have the timer wake the run after ``after_seconds`` at the latest."""
+    await conn.execute(
+        text(
+            "UPDATE pipeline_executions SET next_look_at = now() + make_interval(secs => :s)"
+            " WHERE id = :id AND status IN ('pending', 'running')"
+        ),
+        {"id": run_id, "s": after_seconds},
+    )
+
+
+async def lane_reports(conn: Connection, run_id: UUID) -> list[dict[str, Any]]:
+    """Each lane's own words: its error or note, times and retries, in the order of the flow."""
+    rows = await conn.execute(
+        text(
+            "SELECT phase_name, content_type, status, error_message, note, retry_count,"
+            " started_at, completed_at FROM pipeline_phase_status"
+            " WHERE pipeline_execution_id = :run ORDER BY id"
+        ),
+        {"run": run_id},
+    )
+    return [dict(row) for row in rows.mappings()]

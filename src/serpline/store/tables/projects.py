@@ -1,0 +1,87 @@
+"""What a team gives serpline: markets, keywords, landscapes, companies it cares about."""
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Identity,
+    Integer,
+    Table,
+    Text,
+    text,
+)
+
+from serpline.store.tables.base import Instant, metadata
+
+NOW = text("now()")
+
+markets = Table(
+    "markets",
+    metadata,
+    Column("code", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("language", Text, nullable=False),
+    Column("gl", Text, nullable=False),
+    Column("hl", Text, nullable=False),
+    Column("google_domain", Text, nullable=False),
+    Column("location", Text, nullable=False),
+    # DataForSEO's codes; NULL where it has none.
+    Column("location_code", Integer),
+    Column("language_code", Text),
+    Column("builtin", Boolean, nullable=False, server_default=text("false")),
+)
+
+keywords = Table(
+    "keywords",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("keyword", Text, nullable=False),
+    # NFC, case-folded, white space collapsed: two spellings of one keyword are one keyword.
+    Column("folded", Text, nullable=False, unique=True),
+    Column("created_at", Instant, nullable=False, server_default=NOW),
+    CheckConstraint("length(keyword) BETWEEN 1 AND 200", name="length"),
+)
+
+keyword_markets = Table(
+    "keyword_markets",
+    metadata,
+    Column(
+        "keyword_id",
+        BigInteger,
+        ForeignKey("keywords.id", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    Column("market", Text, ForeignKey("markets.code"), primary_key=True),
+    Column("tags", ARRAY(Text), nullable=False, server_default=text("'{}'")),
+)
+
+landscapes = Table(
+    "landscapes",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("created_at", Instant, nullable=False, server_default=NOW),
+)
+
+landscape_keywords = Table(
+    "landscape_keywords",
+    metadata,
+    Column("landscape", Text, ForeignKey("landscapes.name", ondelete="CASCADE"), primary_key=True),
+    Column(
+        "keyword_id",
+        BigInteger,
+        ForeignKey("keywords.id", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+)
+
+companies = Table(
+    "companies",
+    metadata,
+    Column("domain", Text, primary_key=True),
+    Column("relation", Text, nullable=False),
+    Column("marked_at", Instant, nullable=False, server_default=NOW),
+    CheckConstraint("relation IN ('ours', 'competitor')", name="relation"),
+)

@@ -1,0 +1,209 @@
+"""What a run collected and computed. Every row belongs to one run; two runs never share a row.
+
+NULL means "not known" wherever it can be: a volume nobody knows is NULL and never 0.
+"""
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Float,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    Table,
+    Text,
+    Uuid,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from serpline.store.tables.base import Instant, metadata
+
+
+def _run() -> Column[object]:
+    return Column(
+        "run_id",
+        Uuid,
+        ForeignKey("pipeline_executions.id", ondelete="CASCADE"),
+        primary_key=True,
+    )
+
+
+keyword_metrics = Table(
+    "keyword_metrics",
+    metadata,
+    _run(),
+    Column("keyword_id", BigInteger, primary_key=True),
+    Column("market", Text, primary_key=True),
+    Column("search_volume", BigInteger),
+    Column("cpc", Float),
+    Column("competition", Text),
+    Column("competition_index", Integer),
+    Column("monthly_searches", JSONB),
+    Column("source", Text, nullable=False),
+    Column("fetched_at", Instant, nullable=False),
+    CheckConstraint("search_volume >= 0", name="search_volume"),
+)
+
+# A row here says "collected", with or without results; its absence says "not collected".
+serps = Table(
+    "serps",
+    metadata,
+    _run(),
+    Column("content_type", Text, primary_key=True),
+    Column("keyword_id", BigInteger, primary_key=True),
+    Column("market", Text, primary_key=True),
+    Column("device", Text, primary_key=True),
+    Column("collected_at", Instant, nullable=False),
+    Column("results", Integer, nullable=False),
+    Column("total_results", BigInteger),
+    Column("ai_overview", Boolean, nullable=False),
+    Column("source", Text, nullable=False),
+)
+
+serp_results = Table(
+    "serp_results",
+    metadata,
+    Column("run_id", Uuid, primary_key=True),
+    Column("content_type", Text, primary_key=True),
+    Column("keyword_id", BigInteger, primary_key=True),
+    Column("market", Text, primary_key=True),
+    Column("device", Text, primary_key=True),
+    Column("rank", Integer, primary_key=True),
+    Column("position", Integer, nullable=False),
+    Column("block_position", Integer),
+    Column("url", Text, nullable=False),
+    Column("canonical_url", Text, nullable=False),
+    Column("domain", Text, nullable=False),
+    Column("title", Text, nullable=False),
+    Column("snippet", Text),
+    Column("published_at", Text),
+    Column("source", Text),
+    Column("video_id", Text),
+    Column("channel_ref", Text),
+    ForeignKeyConstraint(
+        ["run_id", "content_type", "keyword_id", "market", "device"],
+        [
+            "serps.run_id",
+            "serps.content_type",
+            "serps.keyword_id",
+            "serps.market",
+            "serps.device",
+        ],
+        name="fk_serp_results_serps",
+        ondelete="CASCADE",
+    ),
+    Index("ix_serp_results_domain", "run_id", "content_type", "domain"),
+)
+
+company_profiles = Table(
+    "company_profiles",
+    metadata,
+    _run(),
+    Column("domain", Text, primary_key=True),
+    # False is an answer: nobody knows this domain. No row means nobody was asked.
+    Column("found", Boolean, nullable=False),
+    Column("name", Text),
+    Column("industry", Text),
+    Column("country", Text),
+    Column("employee_count", BigInteger),
+    Column("founded", Integer),
+    Column("linkedin_url", Text),
+    Column("ticker", Text),
+    Column("parent", Text),
+    Column("source", Text, nullable=False),
+    Column("fetched_at", Instant, nullable=False),
+)
+
+youtube_videos = Table(
+    "youtube_videos",
+    metadata,
+    _run(),
+    Column("video_id", Text, primary_key=True),
+    Column("found", Boolean, nullable=False),
+    Column("channel_id", Text),
+    Column("title", Text),
+    Column("description", Text),
+    Column("published_at", Text),
+    Column("duration_seconds", Integer),
+    Column("views", BigInteger),
+    Column("likes", BigInteger),
+    Column("comments", BigInteger),
+    Column("fetched_at", Instant, nullable=False),
+)
+
+youtube_channels = Table(
+    "youtube_channels",
+    metadata,
+    _run(),
+    Column("channel_id", Text, primary_key=True),
+    Column("found", Boolean, nullable=False),
+    Column("handle", Text),
+    Column("title", Text),
+    Column("description", Text),
+    Column("country", Text),
+    Column("subscribers", BigInteger),
+    Column("views", BigInteger),
+    Column("videos", BigInteger),
+    Column("links", ARRAY(Text), nullable=False, server_default=text("'{}'")),
+    Column("fetched_at", Instant, nullable=False),
+)
+
+channel_owners = Table(
+    "channel_owners",
+    metadata,
+    _run(),
+    Column("channel_id", Text, primary_key=True),
+    # NULL: no company was found behind the channel; it then stands for itself.
+    Column("domain", Text),
+    Column("method", Text, nullable=False),
+)
+
+content_analyses = Table(
+    "content_analyses",
+    metadata,
+    _run(),
+    Column("content_type", Text, primary_key=True),
+    Column("subject", Text, primary_key=True),
+    Column("relevance", Float, nullable=False),
+    Column("sentiment", Text, nullable=False),
+    Column("content_kind", Text, nullable=False),
+    Column("topics", ARRAY(Text), nullable=False),
+    Column("brands", ARRAY(Text), nullable=False),
+    Column("summary", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("fetched_at", Instant, nullable=False),
+    CheckConstraint("relevance BETWEEN 0 AND 1", name="relevance"),
+)
+
+# Every component stands beside the figure, so that anyone can recompute it by hand.
+dsi_scores = Table(
+    "dsi_scores",
+    metadata,
+    _run(),
+    Column("content_type", Text, primary_key=True),
+    Column("market", Text, primary_key=True),
+    Column("device", Text, primary_key=True),
+    Column("company", Text, primary_key=True),
+    Column("dsi", Float),
+    Column("coverage", Float, nullable=False),
+    Column("keywords_ranked", Integer, nullable=False),
+    Column("keywords_collected", Integer, nullable=False),
+    Column("traffic_share", Float),
+    Column("traffic", Float),
+    Column("traffic_total", Float),
+    Column("relevance", Float),
+    Column("relevance_basis", Integer, nullable=False),
+    Column("results", Integer, nullable=False),
+    Column("unknown_volume_keywords", Integer, nullable=False),
+    Column("unanalysed_results", Integer, nullable=False),
+    Column("curve", Text, nullable=False),
+    Column("curve_version", Text, nullable=False),
+    Column("proxy", Boolean, nullable=False),
+    Column("detail", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
+    Index("ix_dsi_scores_company", "company", "content_type"),
+)

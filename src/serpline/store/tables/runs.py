@@ -1,0 +1,216 @@
+"""Runs, lanes, chunks, items and workers: the truth that jobs only hint at."""
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from serpline.domain.names import ContentType, PhaseName, PipelineMode
+from serpline.domain.states import ChunkStatus, LaneStatus, RunStatus, StateStatus
+from serpline.store.tables.base import Instant, metadata, one_of
+
+NOW = text("now()")
+ZERO = text("0")
+
+pipeline_executions = Table(
+    "pipeline_executions",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("status", Text, nullable=False, server_default=RunStatus.PENDING),
+    Column("mode", Text, nullable=False),
+    Column("config", JSONB, nullable=False),
+    Column("priority", SmallInteger, nullable=False, server_default=ZERO),
+    Column("scheduled_for", Instant),
+    Column("created_at", Instant, nullable=False, server_default=NOW),
+    Column("started_at", Instant),
+    Column("completed_at", Instant),
+    Column("next_look_at", Instant),
+    Column("error_message", Text),
+    one_of("status", RunStatus),
+    one_of("mode", PipelineMode),
+    Index(
+        "ix_pipeline_executions_look",
+        "next_look_at",
+        postgresql_where=text("status IN ('pending', 'running')"),
+    ),
+    Index("ix_pipeline_executions_created_at", "created_at"),
+)
+
+pipeline_phase_status = Table(
+    "pipeline_phase_status",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column(
+        "pipeline_execution_id",
+        Uuid,
+        ForeignKey("pipeline_executions.id", ondelete="CASCADE"),
+        nullable=False,
+    ),
+    Column("phase_name", Text, nullable=False),
+    Column("content_type", Text, nullable=False),
+    Column("status", Text, nullable=False, server_default=LaneStatus.PENDING),
+    Column("started_at", Instant),
+    Column("completed_at", Instant),
+    Column("planned_at", Instant),
+    Column("error_message", Text),
+    Column("note", Text),
+    Column("retry_count", Integer, nullable=False, server_default=ZERO),
+    UniqueConstraint("pipeline_execution_id", "phase_name", "content_type"),
+    one_of("status", LaneStatus),
+    one_of("phase_name", PhaseName),
+    one_of("content_type", ContentType),
+)
+
+workers = Table(
+    "workers",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("host", Text, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("started_at", Instant, nullable=False, server_default=NOW),
+    Column("heartbeat_at", Instant, nullable=False, server_default=NOW),
+    Column("ended_at", Instant),
+    Column("died", Boolean, nullable=False, server_default=text("false")),
+    Index("ix_workers_alive", "heartbeat_at", postgresql_where=text("ended_at IS NULL")),
+)
+
+# A chunk's counters are the lane's progress: nobody ever counts items.
+chunks = Table(
+    "chunks",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column(
+        "lane_id",
+        BigInteger,
+        ForeignKey("pipeline_phase_status.id", ondelete="CASCADE"),
+        nullable=False,
+    ),
+    Column("no", Integer, nullable=False),
+    Column(
+        "run_id",
+        Uuid,
+        ForeignKey("pipeline_executions.id", ondelete="CASCADE"),
+        nullable=False,
+    ),
+    Column("status", Text, nullable=False, server_default=ChunkStatus.READY),
+    Column("owner", BigInteger, ForeignKey("workers.id")),
+    Column("epoch", BigInteger, nullable=False, server_default=ZERO),
+    Column("next_look_at", Instant),
+    Column("planned", Integer, nullable=False),
+    Column("completed", Integer, nullable=False, server_default=ZERO),
+    Column("failed", Integer, nullable=False, server_default=ZERO),
+    Column("skipped", Integer, nullable=False, server_default=ZERO),
+    Column("deaths", SmallInteger, nullable=False, server_default=ZERO),
+    Column("crashes", SmallInteger, nullable=False, server_default=ZERO),
+    UniqueConstraint("lane_id", "no"),
+    one_of("status", ChunkStatus),
+    CheckConstraint("completed + failed + skipped <= planned", name="counters"),
+    CheckConstraint("(status = 'owned') = (owner IS NOT NULL)", name="owner"),
+    Index("ix_chunks_look", "next_look_at", postgresql_where=text("status = 'ready'")),
+    Index("ix_chunks_owner", "owner", postgresql_where=text("status = 'owned'")),
+    Index("ix_chunks_run_id", "run_id"),
+    postgresql_with={"fillfactor": "50"},
+)
+
+# No index covers a column that changes, and a page keeps room, so that updates stay HOT.
+items = Table(
+    "items",
+    metadata,
+    Column("lane_id", BigInteger, primary_key=True),
+    Column("item", Text, primary_key=True),
+    Column("chunk_no", Integer, nullable=False),
+    Column("status", Text, nullable=False, server_default=StateStatus.PENDING),
+    Column("attempts", SmallInteger, nullable=False, server_default=ZERO),
+    Column("next_attempt_at", Instant),
+    Column("error_category", Text),
+    Column("error", Text),
+    Index("ix_items_chunk", "lane_id", "chunk_no"),
+    one_of("status", StateStatus),
+    CheckConstraint("length(item) BETWEEN 1 AND 2048", name="item"),
+    postgresql_with={"fillfactor": "60"},
+)
+
+item_results = Table(
+    "item_results",
+    metadata,
+    Column("lane_id", BigInteger, primary_key=True),
+    Column("item", Text, primary_key=True),
+    Column("result", JSONB, nullable=False),
+)
+
+run_keywords = Table(
+    "run_keywords",
+    metadata,
+    Column(
+        "run_id",
+        Uuid,
+        ForeignKey("pipeline_executions.id", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    Column("keyword_id", BigInteger, primary_key=True),
+    Column("market", Text, primary_key=True),
+    Column("keyword", Text, nullable=False),
+)
+
+# Appended last in a transaction, under a transaction-level advisory lock: id order is commit order.
+pipeline_events = Table(
+    "pipeline_events",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("occurred_at", Instant, nullable=False, server_default=NOW),
+    Column("run_id", Uuid),
+    Column("event_type", Text, nullable=False),
+    Column("phase_name", Text),
+    Column("content_type", Text),
+    Column("detail", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
+    Index("ix_pipeline_events_run_id_id", "run_id", "id"),
+)
+
+provider_batches = Table(
+    "provider_batches",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("chunk_id", BigInteger, ForeignKey("chunks.id", ondelete="CASCADE"), nullable=False),
+    Column("generation", Integer, nullable=False),
+    Column("provider", Text, nullable=False),
+    Column("name", Text, nullable=False, unique=True),
+    Column("secret_path", Text, nullable=False, unique=True),
+    Column("status", Text, nullable=False),
+    Column("intended_at", Instant, nullable=False),
+    Column("provider_batch_id", Text),
+    Column("items", ARRAY(Text), nullable=False),
+    Column("results_count", Integer),
+    Column("next_result_set_id", Integer),
+    Column("result_set_id", Integer),
+    Column("pages_ingested", ARRAY(Integer), nullable=False, server_default=text("'{}'")),
+    Column("started_at", Instant),
+    Column("error_message", Text),
+    UniqueConstraint("chunk_id", "generation"),
+    Index("ix_provider_batches_provider_batch_id", "provider_batch_id"),
+)
+
+webhook_inbox = Table(
+    "webhook_inbox",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("provider", Text, nullable=False),
+    Column("provider_batch_id", Text, nullable=False),
+    Column("result_set_id", Integer, nullable=False),
+    Column("received_at", Instant, nullable=False, server_default=NOW),
+    Column("body", JSONB, nullable=False),
+    UniqueConstraint("provider", "provider_batch_id", "result_set_id"),
+)

@@ -1,0 +1,143 @@
+"""Workers, their heartbeats and locks, and what the timer finds due.
+
+A worker lives while its heartbeat is fresh or its session holds the advisory lock of its id: both
+must be gone before its chunks are taken over. All times here are the database's.
+"""
+
+from uuid import UUID
+
+from sqlalchemy import text
+
+from serpline.store.database import Connection
+
+_LOCK_CLASS = 7_235  # the first key of every worker's two-key advisory lock
+
+
+async def register(conn: Connection, host: str, pid: int) -> int:
+    """A new worker's id."""
+    rows = await conn.execute(
+        text("INSERT INTO workers (host, pid) VALUES (:host, :pid) RETURNING id"),
+        {"host": host, "pid": pid},
+    )
+    return int(rows.scalar_one())
+
+
+async def hold_lock(conn: Connection, worker_id: int) -> bool:
+    """Take the worker's lock for this session; False if another session holds it."""
+    rows = await conn.execute(
+        text("SELECT pg_try_advisory_lock(:class, :id)"),
+        {"class": _LOCK_CLASS, "id": worker_id % 2**31},
+    )
+    return bool(rows.scalar_one())
+
+
+async def beat(conn: Connection, worker_id: int) -> bool:
+    """Say "alive"; False if the worker was declared dead and must stop."""
+    rows = await conn.execute(
+        text(
+            "UPDATE workers SET heartbeat_at = now() WHERE id = :id AND ended_at IS NULL"
+            " RETURNING id"
+        ),
+        {"id": worker_id},
+    )
+    return rows.first() is not None
+
+
+async def leave(conn: Connection, worker_id: int) -> list[int]:
+    """End a worker in good order; its chunks (their ids are returned) are ready at once."""
+    return await _end(conn, worker_id, died=False)
+
+
+async def _end(conn: Connection, worker_id: int, *, died: bool) -> list[int]:
+    ended = await conn.execute(
+        text(
+            "UPDATE workers SET ended_at = now(), died = :died WHERE id = :id"
+            " AND ended_at IS NULL RETURNING id"
+        ),
+        {"id": worker_id, "died": died},
+    )
+    if ended.first() is None:
+        return []
+    rows = await conn.execute(
+        text(
+            "UPDATE chunks SET status = 'ready', owner = NULL, epoch = epoch + 1,"
+            " deaths = deaths + :death, next_look_at = now()"
+            " WHERE owner = :id AND status = 'owned' RETURNING id"
+        ),
+        {"id": worker_id, "death": int(died)},
+    )
+    return [row.id for row in rows]
+
+
+async def take_over_dead(conn: Connection, dead_after_seconds: float) -> dict[int, list[int]]:
+    """Declare the dead dead: ``{worker id: ids of its chunks, ready again}``.
+
+    Dead is who has an old heartbeat *and* a free lock. The lock is tried at transaction level, so
+    that trying it can never keep a living worker from taking it back.
+    """
+    rows = await conn.execute(
+        text(
+            "SELECT id FROM workers WHERE ended_at IS NULL"
+            " AND heartbeat_at < now() - make_interval(secs => :s)"
+            " AND pg_try_advisory_xact_lock(:class, CAST(id % 2147483648 AS int))"
+            " FOR UPDATE SKIP LOCKED"
+        ),
+        {"s": dead_after_seconds, "class": _LOCK_CLASS},
+    )
+    return {row.id: await _end(conn, row.id, died=True) for row in rows.all()}
+
+
+async def due_runs(conn: Connection, again_seconds: float, limit: int) -> list[tuple[UUID, int]]:
+    """Runs whose look is due, with their priority; their next look is set ``again_seconds`` on.
+
+    That is the sweep: if the wake-up is lost, the timer comes back to it.
+    """
+    rows = await conn.execute(
+        text(
+            """
+            UPDATE pipeline_executions SET next_look_at = now() + make_interval(secs => :again)
+            WHERE id IN (SELECT id FROM pipeline_executions WHERE next_look_at <= now()
+                AND status IN ('pending', 'running') ORDER BY next_look_at LIMIT :limit
+                FOR UPDATE SKIP LOCKED)
+            RETURNING id, priority
+            """
+        ),
+        {"again": again_seconds, "limit": limit},
+    )
+    return [(row.id, row.priority) for row in rows]
+
+
+async def due_chunks(conn: Connection, again_seconds: float, limit: int) -> list[tuple[int, int]]:
+    """Ready chunks whose look is due, with their run's priority; as ``due_runs``."""
+    rows = await conn.execute(
+        text(
+            """
+            UPDATE chunks c SET next_look_at = now() + make_interval(secs => :again)
+            FROM pipeline_executions r WHERE r.id = c.run_id AND c.id IN (
+                SELECT c2.id FROM chunks c2 JOIN pipeline_executions r2 ON r2.id = c2.run_id
+                WHERE c2.status = 'ready' AND c2.next_look_at <= now() AND r2.status = 'running'
+                ORDER BY c2.next_look_at LIMIT :limit FOR UPDATE OF c2 SKIP LOCKED)
+            RETURNING c.id, r.priority
+            """
+        ),
+        {"again": again_seconds, "limit": limit},
+    )
+    return [(row.id, row.priority) for row in rows]
+
+
+async def seconds_to_next_look(conn: Connection) -> float | None:
+    """How long until anything is due; negative if something is; None if nothing waits."""
+    rows = await conn.execute(
+        text(
+            """
+            SELECT extract(epoch FROM least(
+                (SELECT min(next_look_at) FROM pipeline_executions
+                 WHERE status IN ('pending', 'running')),
+                (SELECT min(c.next_look_at) FROM chunks c
+                 JOIN pipeline_executions r ON r.id = c.run_id
+                 WHERE c.status = 'ready' AND r.status = 'running')) - now())
+            """
+        )
+    )
+    seconds = rows.scalar_one()
+    return None if seconds is None else float(seconds)
