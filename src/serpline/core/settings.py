@@ -55,14 +55,16 @@ class Settings(BaseSettings):
     net_host_map: dict[str, str] = Field(default_factory=dict)
     net_test_ca: Path | None = None
 
-    chunk_size: int = Field(default=500, ge=1, le=15_000)
     worker_concurrency: int = Field(default=4, ge=1, le=64)
     call_concurrency: int = Field(default=16, ge=1, le=256)
     worker_heartbeat_seconds: float = Field(default=5.0, gt=0)
     worker_dead_after_seconds: float = Field(default=20.0, gt=0)
     look_again_seconds: float = Field(default=30.0, gt=0)
     batch_poll_seconds: float = Field(default=30.0, gt=0)
-    reference_ttl_days: int = Field(default=30, ge=0)
+    batch_call_seconds: float = Field(default=60.0, gt=0, le=600)
+    # Calls a second by provider, where the account allows other than the usual.
+    provider_rates: dict[str, float] = Field(default_factory=dict)
+    extractor_processes: int = Field(default=1, ge=1, le=16)
     web_port: int = Field(default=8077, ge=0, le=65535)
 
     @cached_property

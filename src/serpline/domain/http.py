@@ -13,15 +13,18 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class HttpRequest:
-    """A request. ``secrets`` are the values to be redacted wherever the request shows."""
+    """A request; its representation shows no parameter, header or body, for they hold keys.
+
+    ``secrets`` are the values to be redacted wherever the request shows.
+    """
 
     method: str
     url: str
-    params: Mapping[str, str] = field(default_factory=dict)
-    headers: Mapping[str, str] = field(default_factory=dict)
-    json: Any = None
-    basic_auth: tuple[str, str] | None = None
-    secrets: tuple[str, ...] = ()
+    params: Mapping[str, str] = field(default_factory=dict, repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    json: Any = field(default=None, repr=False)
+    basic_auth: tuple[str, str] | None = field(default=None, repr=False)
+    secrets: tuple[str, ...] = field(default=(), repr=False)
     timeout_seconds: float = 30.0
     size_bytes_max: int = 20_000_000
 

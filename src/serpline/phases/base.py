@@ -4,7 +4,7 @@ To add a phase: copy a file of this room that resembles it, name its plan in ``s
 its store function in ``store/results.py``, and list it in ``phases/registry.py``.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
@@ -23,6 +23,7 @@ class Work:
 
     ``lease()`` is asked immediately before each paid call: False means stop. Work that has to
     wait for something calls ``look_again`` and returns; the earliest such time counts.
+    ``await settled()`` returns when every outcome yielded so far is committed.
     """
 
     chunk: OwnedChunk
@@ -30,6 +31,7 @@ class Work:
     database: Database
     clock: Clock
     lease: "LeaseCheck"
+    settled: Callable[[], Awaitable[None]]
     look_again_at: datetime | None = field(default=None)
 
     def look_again(self, at: datetime) -> None:
@@ -59,7 +61,7 @@ class Phase(Protocol):
     def plan_params(self, config: PipelineConfig) -> Mapping[str, Any]:
         """Further parameters of ``plan_sql``."""
 
-    def work(self, work: Work, items: Sequence[ItemRow]) -> AsyncIterator[Outcome]:
+    def work(self, work: Work, items: Sequence[ItemRow]) -> AsyncGenerator[Outcome, None]:
         """Work on items and yield an outcome for each, in any order, as they come.
 
         An item without an outcome stays as it is. An exception is a bug of the phase.

@@ -4,7 +4,9 @@ Every method is one transaction: the state it changes and the wake-up that annou
 together. Nothing here waits for work to be done.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from serpline.core.clock import Clock
@@ -14,7 +16,7 @@ from serpline.domain.errors import UserError
 from serpline.domain.names import ContentType, JobPriority, PhaseName, PipelineMode
 from serpline.domain.phases import LaneView, dependents_of, lanes_of
 from serpline.domain.states import ENDED_RUNS, LaneStatus
-from serpline.store import chunks, events, projects, runs
+from serpline.store import batches, chunks, events, projects, runs
 from serpline.store.database import Connection, Database
 from serpline.store.events import Event
 from serpline.store.results.scores import forget_dsi
@@ -89,7 +91,7 @@ class PipelineService:
         return taken
 
     async def pause(self, run_id: UUID) -> None:
-        """Have no new chunk begun; what is in hand is finished."""
+        """Have no new chunk begun; work in hand stops before its next call, and is settled."""
         await self._change(run_id, "pause")
 
     async def resume(self, run_id: UUID) -> None:
@@ -142,6 +144,37 @@ class PipelineService:
             await wake(conn, [WakeUp("run", str(run_id), JobPriority.HIGH)])
             await events.append(conn, [Event("run.retry", run_id, detail={"lanes": names})])
         return Retried(names)
+
+    async def wake_batch(self, payload: Mapping[str, Any]) -> None:
+        """Look at the run of a provider batch now: the handler of ``serp_batch_processing``.
+
+        ``payload`` names the batch (``batch_id``, the provider's) or its run (``run_id``). A batch
+        nobody knows is a ``UserError``, and so a dead letter.
+        """
+        async with self._database.transaction() as conn:
+            if "batch_id" in payload:
+                found = await batches.chunk_of(conn, str(payload["batch_id"]))
+                if found is None:
+                    raise UserError(f"batch_id={payload['batch_id']!r}: there is no such batch")
+                await chunks.look_now(conn, found)
+                await wake(conn, [WakeUp("chunk", str(found), JobPriority.HIGH)])
+                return
+            run = await runs.get(conn, UUID(str(payload["run_id"])))
+            if run is None:
+                raise UserError(f"run_id={payload['run_id']!r}: there is no such run")
+            await wake(conn, [WakeUp("run", str(run.id), JobPriority.HIGH)])
+
+    async def take_notice(
+        self, secret_path: str, batch_id: str, result_set_id: int, body: str
+    ) -> bool:
+        """Store a webhook and look at its batch; False, with no effect, if it is nobody's."""
+        async with self._database.transaction() as conn:
+            chunk_id = await batches.take_notice(conn, secret_path, batch_id, result_set_id, body)
+            if chunk_id is None:
+                return False
+            await chunks.look_now(conn, chunk_id)
+            await wake(conn, [WakeUp("chunk", str(chunk_id), JobPriority.HIGH)])
+        return True
 
     async def _reopen(
         self, conn: Connection, run: RunRow, lane: LaneView, item: str | None

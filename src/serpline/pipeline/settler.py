@@ -6,11 +6,14 @@ batch is already waiting behind the one being committed, so memory is bounded.
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 
+from serpline.domain.errors import LeaseLost
 from serpline.domain.outcomes import Outcome
 from serpline.domain.retry import RetryStrategy
 from serpline.robustness.state_tracker import Settled, StateTracker, WriteResults
 from serpline.store.chunks import OwnedChunk
+from serpline.store.database import DatabaseUnavailable
 
 SETTLE_ITEMS_MAX = 500
 SETTLE_SECONDS_MAX = 0.25
@@ -54,12 +57,12 @@ class Settler:
         self._begin()
         await self._join()
 
-    async def abandon(self) -> None:
-        """Drop what is not being committed; wait for what is, whatever becomes of it."""
-        self._waiting.clear()
+    async def salvage(self) -> None:
+        """Settle what was taken although the work broke off; the fence decides whether it may."""
         self._disarm()
-        if self._commit is not None:
-            await asyncio.gather(self._commit, return_exceptions=True)
+        for _ in range(2):  # what is being committed, then what was waiting behind it
+            with suppress(LeaseLost, DatabaseUnavailable):
+                await self.flush()
 
     def _on_deadline(self) -> None:
         self._deadline = None

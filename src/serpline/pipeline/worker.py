@@ -5,16 +5,18 @@ ours (stop, settle nothing), the work raised (a bug: the chunk is given back and
 and after a few times its items fail), or this process dies (the lifeline takes the chunk over).
 """
 
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing, suppress
+from datetime import datetime
 
 from serpline.core.clock import Clock
 from serpline.core.logging import get
 from serpline.domain.config import PipelineConfig
 from serpline.domain.errors import ErrorCategory, LeaseLost
-from serpline.domain.names import JobPriority, PhaseName
-from serpline.domain.outcomes import Reject, Snooze
+from serpline.domain.names import JobPriority, PhaseName, PipelineMode
+from serpline.domain.outcomes import Outcome, Reject, Snooze
 from serpline.domain.retry import RetryStrategy
-from serpline.phases.base import Phase, Work
+from serpline.phases.base import LeaseCheck, Phase, Work
 from serpline.pipeline.lifeline import Lifeline
 from serpline.pipeline.settler import Settler
 from serpline.robustness.state_tracker import StateTracker
@@ -27,6 +29,13 @@ log = get(__name__)
 
 CRASHES_MAX = 3
 CRASH_DELAY_SECONDS = 10.0
+
+
+def strategy_for(mode: PipelineMode, attempts: int) -> RetryStrategy:
+    """How items of a run are retried; a TESTING run does not make people wait."""
+    if mode is PipelineMode.TESTING:
+        return RetryStrategy(max_attempts=attempts, base_delay=0.2, max_delay=2.0)
+    return RetryStrategy(max_attempts=attempts, base_delay=2.0, max_delay=300.0)
 
 
 class ChunkWorker:
@@ -54,53 +63,62 @@ class ChunkWorker:
         if chunk is None:
             return False
         with self._lifeline.holding(chunk.id, chunk.epoch) as lease:
-            work = Work(
-                chunk,
-                PipelineConfig.from_json(chunk.config),
-                self._database,
-                self._clock,
-                lease,
-            )
             try:
-                await self._work(work, items)
-                await self._release(work)
+                again_at = await self._work(chunk, items, lease)
             except LeaseLost as lost:
+                # Taken over, or its run was paused or cancelled: in the latter cases it is still
+                # ours to give back.
                 log.warning("chunk.lost", action="chunk.lost", chunk=chunk.id, reason=str(lost))
-            except Exception as bug:
+                again_at = None
+            except Exception:
                 await self._crashed(chunk)
-                raise bug
+                raise
+            with suppress(LeaseLost):
+                await self._release(chunk, again_at)
         return True
 
-    async def _work(self, work: Work, items: list[ItemRow]) -> None:
-        phase = self._phases[work.chunk.lane.phase]
+    async def _work(
+        self, chunk: OwnedChunk, items: list[ItemRow], lease: LeaseCheck
+    ) -> datetime | None:
+        phase = self._phases[chunk.lane.phase]
+        config = PipelineConfig.from_json(chunk.config)
         settler = Settler(
             self._tracker,
-            work.chunk,
+            chunk,
             attempts={row.item: row.attempts for row in items},
-            strategy=RetryStrategy(max_attempts=work.config.retry_attempts),
+            strategy=strategy_for(PipelineMode(chunk.mode), config.retry_attempts),
             write=phase.write,
         )
+        work = Work(chunk, config, self._database, self._clock, lease, settler.flush)
         try:
-            if work.chunk.crashes >= CRASHES_MAX:
-                error = f"the work raised {work.chunk.crashes} times; see the dead letters"
-                for row in items:
-                    await settler.add(Reject(row.item, ErrorCategory.INTERNAL, error))
-            elif items:
-                async for outcome in phase.work(work, items):
+            async with aclosing(self._outcomes(phase, work, items)) as outcomes:
+                async for outcome in outcomes:
                     if isinstance(outcome, Snooze) and outcome.until is not None:
                         work.look_again(outcome.until)
                     await settler.add(outcome)
             await settler.flush()
-        finally:
-            await settler.abandon()
+        except BaseException:
+            await settler.salvage()
+            raise
+        return work.look_again_at
 
-    async def _release(self, work: Work) -> None:
+    async def _outcomes(
+        self, phase: Phase, work: Work, items: list[ItemRow]
+    ) -> AsyncGenerator[Outcome, None]:
+        if work.chunk.crashes >= CRASHES_MAX:
+            error = f"the work raised {work.chunk.crashes} times; see the dead letters"
+            for row in items:
+                yield Reject(row.item, ErrorCategory.INTERNAL, error)
+        elif items:
+            async with aclosing(phase.work(work, items)) as outcomes:
+                async for outcome in outcomes:
+                    yield outcome
+
+    async def _release(self, chunk: OwnedChunk, again_at: datetime | None) -> None:
         async with self._database.transaction() as conn:
-            done = await chunks.release(
-                conn, work.chunk, look_again_at=work.look_again_at, now=self._clock.now()
-            )
+            done = await chunks.release(conn, chunk, look_again_at=again_at, now=self._clock.now())
             if done:
-                await wake(conn, [WakeUp("run", str(work.chunk.run_id), JobPriority.HIGH)])
+                await wake(conn, [WakeUp("run", str(chunk.run_id), JobPriority.HIGH)])
 
     async def _crashed(self, chunk: OwnedChunk) -> None:
         async with self._database.transaction() as conn:

@@ -28,6 +28,9 @@ _RESULTS = f"""
     WHERE s.run_id = :source_run AND s.content_type = :content_type
 """
 
+# Results that nobody can be named for count in every denominator, and have no row of their own.
+NOBODY = "(nobody known)"
+
 # For the combined lane the companies are those that any content type of the run has.
 PLAN = f"""
     SELECT DISTINCT market || ':' || device || ':' || company AS item
@@ -49,7 +52,8 @@ async def results(
         text(
             f"""
             SELECT r.content_type, r.market, r.device, r.keyword_id, r.canonical_url AS url,
-                   r.company, r.position, m.search_volume AS volume, p.ai_overview, a.relevance
+                   coalesce(nullif(r.company, ''), :nobody) AS company,
+                   r.position, m.search_volume AS volume, p.ai_overview, a.relevance
             FROM ({_RESULTS}) r
             JOIN serps p ON p.run_id = :source_run AND p.content_type = r.content_type
                 AND p.keyword_id = r.keyword_id AND p.market = r.market AND p.device = r.device
@@ -61,7 +65,12 @@ async def results(
             ORDER BY r.market, r.device, r.keyword_id, r.rank
             """
         ),
-        {"run": run_id, "source_run": source_run, "content_type": content_type},
+        {
+            "run": run_id,
+            "source_run": source_run,
+            "content_type": content_type,
+            "nobody": NOBODY,
+        },
     )
     return [dict(row) for row in rows.mappings()]
 
@@ -81,6 +90,22 @@ async def collected(conn: Connection, source_run: UUID, content_type: str) -> li
     return [dict(row) for row in rows.mappings()]
 
 
+_LATEST = """
+    WITH latest AS (
+        SELECT DISTINCT ON (d.content_type) d.content_type, d.run_id
+        FROM (SELECT DISTINCT run_id, content_type FROM dsi_scores
+              WHERE content_type <> 'all') d
+        JOIN pipeline_executions r ON r.id = d.run_id
+        WHERE d.run_id = :run OR ((r.config ->> 'enable_historical_tracking')::boolean
+            AND r.created_at <= (SELECT created_at FROM pipeline_executions
+                                 WHERE id = :run)
+            AND (SELECT (config ->> 'enable_historical_tracking')::boolean
+                 FROM pipeline_executions WHERE id = :run))
+        ORDER BY d.content_type, d.run_id = :run DESC, r.created_at DESC
+    )
+"""
+
+
 async def latest_typed(conn: Connection, run_id: UUID) -> list[dict[str, Any]]:
     """Per content type the scores of its latest collected date: this run's, else a tracked run's.
 
@@ -88,21 +113,32 @@ async def latest_typed(conn: Connection, run_id: UUID) -> list[dict[str, Any]]:
     """
     rows = await conn.execute(
         text(
-            """
-            WITH latest AS (
-                SELECT DISTINCT ON (d.content_type) d.content_type, d.run_id
-                FROM (SELECT DISTINCT run_id, content_type FROM dsi_scores
-                      WHERE content_type <> 'all') d
-                JOIN pipeline_executions r ON r.id = d.run_id
-                WHERE d.run_id = :run OR ((r.config ->> 'enable_historical_tracking')::boolean
-                    AND r.created_at <= (SELECT created_at FROM pipeline_executions
-                                         WHERE id = :run)
-                    AND (SELECT (config ->> 'enable_historical_tracking')::boolean
-                         FROM pipeline_executions WHERE id = :run))
-                ORDER BY d.content_type, d.run_id = :run DESC, r.created_at DESC
-            )
+            f"""
+            {_LATEST}
             SELECT s.* FROM dsi_scores s JOIN latest l USING (content_type, run_id)
             ORDER BY s.content_type, s.market, s.device, s.company
+            """
+        ),
+        {"run": run_id},
+    )
+    return [dict(row) for row in rows.mappings()]
+
+
+async def collection_dates(conn: Connection, run_id: UUID) -> list[dict[str, Any]]:
+    """When each content type, market and device of ``latest_typed`` was collected (UTC dates).
+
+    Collections in which nobody ranked are among them.
+    """
+    rows = await conn.execute(
+        text(
+            f"""
+            {_LATEST}
+            SELECT p.content_type, p.market, p.device,
+                (max(p.collected_at) AT TIME ZONE 'UTC')::date AS collected_on
+            FROM latest l JOIN pipeline_executions r ON r.id = l.run_id
+            JOIN serps p ON p.content_type = l.content_type
+                AND p.run_id = coalesce((r.config ->> 'inputs_from')::uuid, r.id)
+            GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
             """
         ),
         {"run": run_id},

@@ -202,7 +202,7 @@ dsi_scores = Table(
     Column("unknown_volume_keywords", Integer, nullable=False),
     Column("unanalysed_results", Integer, nullable=False),
     Column("curve", Text, nullable=False),
-    Column("curve_version", Text, nullable=False),
+    Column("curve_version", Integer, nullable=False),
     Column("proxy", Boolean, nullable=False),
     Column("detail", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
     Index("ix_dsi_scores_company", "company", "content_type"),

@@ -20,7 +20,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 
 from serpline.domain.names import ContentType, PhaseName, PipelineMode
-from serpline.domain.states import ChunkStatus, LaneStatus, RunStatus, StateStatus
+from serpline.domain.states import BatchStatus, ChunkStatus, LaneStatus, RunStatus, StateStatus
 from serpline.store.tables.base import Instant, metadata, one_of
 
 NOW = text("now()")
@@ -191,6 +191,7 @@ provider_batches = Table(
     Column("secret_path", Text, nullable=False, unique=True),
     Column("status", Text, nullable=False),
     Column("intended_at", Instant, nullable=False),
+    Column("sent_at", Instant),
     Column("provider_batch_id", Text),
     Column("items", ARRAY(Text), nullable=False),
     Column("results_count", Integer),
@@ -198,8 +199,10 @@ provider_batches = Table(
     Column("result_set_id", Integer),
     Column("pages_ingested", ARRAY(Integer), nullable=False, server_default=text("'{}'")),
     Column("started_at", Instant),
+    Column("errors", SmallInteger, nullable=False, server_default=ZERO),
     Column("error_message", Text),
     UniqueConstraint("chunk_id", "generation"),
+    one_of("status", BatchStatus),
     Index("ix_provider_batches_provider_batch_id", "provider_batch_id"),
 )
 

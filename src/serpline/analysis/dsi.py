@@ -1,0 +1,159 @@
+"""The Digital Share Index: who owns a search landscape.
+
+Per content type, market and device (serpline's design, "DSI"), with every component kept, so that
+anyone can recompute the figure by hand:
+
+    coverage      = keywords where the company ranks ÷ keywords collected
+    traffic share = Σ traffic of the company's results ÷ Σ traffic of all results
+    relevance     = mean relevance of the company's analysed URLs
+    DSI           = 100 · coverage · traffic share · relevance
+
+Traffic is estimated in ``traffic``. A keyword counts once for coverage however many of the
+company's URLs rank; a URL counts once for relevance however many keywords it ranks for. Fractions
+are rounded to 12 significant digits and the DSI is computed from the rounded ones, so that what is
+stored recomputes.
+
+**Unknown is null, never a neutral value.** Without an analysed URL the relevance is unknown;
+without a result of known traffic the traffic share is; with either, the DSI is. Counts of what was
+missing stand beside every figure. For video and news, CTR curves of organic results are proxies
+(``proxy``).
+"""
+
+import math
+
+import polars as pl
+
+from serpline.analysis.traffic import (
+    DIGITS,
+    LANDSCAPE,
+    Estimated,
+    TrafficConfig,
+    estimate,
+    exact_sums,
+    rounded,
+)
+from serpline.domain.names import ContentType
+
+PROXY_TYPES = (ContentType.NEWS.value, ContentType.VIDEO.value)
+
+SCHEMA = pl.Schema(
+    {
+        "content_type": pl.String,
+        "market": pl.String,
+        "device": pl.String,
+        "company": pl.String,
+        "rank": pl.Int64,
+        "dsi": pl.Float64,
+        "coverage": pl.Float64,
+        "keywords_ranked": pl.Int64,
+        "keywords_collected": pl.Int64,
+        "traffic_share": pl.Float64,
+        "traffic": pl.Float64,
+        "traffic_total": pl.Float64,
+        "relevance": pl.Float64,
+        "relevance_basis": pl.Int64,
+        "results": pl.Int64,
+        "unanalysed_results": pl.Int64,
+        "beyond_curve_results": pl.Int64,
+        "unknown_volume_keywords": pl.Int64,
+        "unknown_volume": pl.String,
+        "imputed_volume": pl.Float64,
+        "ai_overview_factor": pl.Float64,
+        "curve": pl.String,
+        "curve_version": pl.Int64,
+        "proxy": pl.Boolean,
+    }
+)
+_COMPANY = (*LANDSCAPE, "company")
+
+
+def compute_dsi(
+    results: pl.DataFrame, collected: pl.DataFrame, config: TrafficConfig | None = None
+) -> pl.DataFrame:
+    """One row per content type, market, device and company that ranks; columns: ``SCHEMA``.
+
+    The inputs are those of ``traffic.estimate``. Rows are sorted by landscape and rank; ``rank``
+    counts from 1 by falling DSI, ties by the company's name, and is null where the DSI is.
+    ``traffic`` is in estimated clicks a month; shares and relevance are fractions; the DSI is 0 to
+    100. ``unknown_volume_keywords`` are the company's keywords without a known volume, imputed or
+    not; ``imputed_volume`` is the market's median, where it stood in for any of them. The order of
+    the input rows makes no difference, to the last bit.
+    """
+    given = estimate(results, collected, config or TrafficConfig())
+    rows = (
+        _counts(given)
+        .join(_traffic(given), on=_COMPANY, how="left")
+        .join(_relevance(given.results), on=_COMPANY, how="left")
+        .join(_collected_counts(given), on=LANDSCAPE, how="left")
+        .join(_totals(given), on=LANDSCAPE, how="left")
+    )
+    share = pl.when(pl.col("traffic_total") > 0).then(pl.col("traffic") / pl.col("traffic_total"))
+    figures = rows.with_columns(
+        coverage=(pl.col("keywords_ranked") / pl.col("keywords_collected")).round_sig_figs(DIGITS),
+        traffic_share=share.round_sig_figs(DIGITS),
+    ).with_columns(
+        dsi=(
+            100 * pl.col("coverage") * pl.col("traffic_share") * pl.col("relevance")
+        ).round_sig_figs(DIGITS)
+    )
+    return ranked(_labelled(figures, given), LANDSCAPE).select(SCHEMA.names()).cast(SCHEMA)
+
+
+def ranked(figures: pl.DataFrame, within: tuple[str, ...]) -> pl.DataFrame:
+    """Sorted by ``within`` and falling ``dsi`` (unknown last), ties by company, with ``rank``."""
+    ordered = figures.sort(
+        *within, "dsi", "company", descending=[*[False] * len(within), True, False], nulls_last=True
+    )
+    place = pl.int_range(1, pl.len() + 1).over(within)
+    return ordered.with_columns(rank=pl.when(pl.col("dsi").is_not_null()).then(place))
+
+
+def _counts(given: Estimated) -> pl.DataFrame:
+    keyword = pl.col("keyword_id")
+    return given.results.group_by(_COMPANY).agg(
+        results=pl.len(),
+        keywords_ranked=keyword.n_unique(),
+        unknown_volume_keywords=keyword.filter(~pl.col("volume_known")).n_unique(),
+        imputed_volume=pl.col("imputed_volume").max(),
+        beyond_curve_results=pl.col("beyond_curve").sum(),
+    )
+
+
+def _collected_counts(given: Estimated) -> pl.DataFrame:
+    return given.collected.group_by(LANDSCAPE).agg(keywords_collected=pl.len())
+
+
+def _traffic(given: Estimated) -> pl.DataFrame:
+    return exact_sums(given.results, _COMPANY, "traffic")
+
+
+def _totals(given: Estimated) -> pl.DataFrame:
+    return exact_sums(given.results, LANDSCAPE, "traffic").rename({"traffic": "traffic_total"})
+
+
+def _relevance(results: pl.DataFrame) -> pl.DataFrame:
+    """Per company: ``relevance``, ``relevance_basis`` and ``unanalysed_results``."""
+    value = pl.col("relevance")
+    pages = results.group_by(*_COMPANY, "url").agg(value.max(), lowest=value.min(), rows=pl.len())
+    torn = pages.filter(value != pl.col("lowest"))
+    if torn.height:
+        raise ValueError(f"{torn.height} URLs have two relevances, such as {torn.item(0, 'url')!r}")
+    lists = pages.group_by(_COMPANY).agg(
+        value.drop_nulls(), unanalysed_results=pl.col("rows").filter(value.is_null()).sum()
+    )
+    analysed = lists["relevance"].to_list()
+    means = [rounded(math.fsum(v) / len(v)) if v else None for v in analysed]
+    return lists.with_columns(
+        pl.Series("relevance", means, dtype=pl.Float64),
+        pl.Series("relevance_basis", [len(v) for v in analysed], dtype=pl.Int64),
+    )
+
+
+def _labelled(figures: pl.DataFrame, given: Estimated) -> pl.DataFrame:
+    return figures.with_columns(
+        unknown_volume=pl.lit(given.config.unknown_volume),
+        ai_overview_factor=pl.lit(given.config.ai_overview_factor, pl.Float64),
+        curve=pl.lit(given.curve.name),
+        curve_version=pl.lit(given.curve.version),
+        proxy=pl.col("content_type").is_in(list(PROXY_TYPES)),
+    )

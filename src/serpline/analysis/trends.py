@@ -1,0 +1,82 @@
+"""Trends: what changed between two dated snapshots of DSI figures.
+
+A change is told only where the two figures can be compared: same curve, version and AI-Overview
+factor, and both known. A company missing from a landscape that was collected on that date is
+*new* or *lost*; one missing because nothing was collected is neither.
+"""
+
+import polars as pl
+
+from serpline.analysis.traffic import LANDSCAPE
+
+SCHEMA = pl.Schema(
+    {
+        "content_type": pl.String,
+        "market": pl.String,
+        "device": pl.String,
+        "company": pl.String,
+        "status": pl.String,
+        "comparable": pl.Boolean,
+        "rank_before": pl.Int64,
+        "rank_after": pl.Int64,
+        "rank_change": pl.Int64,
+        "dsi_before": pl.Float64,
+        "dsi_after": pl.Float64,
+        "dsi_change": pl.Float64,
+    }
+)
+_COMPANY = [*LANDSCAPE, "company"]
+_METHOD = ["curve", "curve_version", "ai_overview_factor"]
+
+
+def changes(
+    before: pl.DataFrame, after: pl.DataFrame, collections: tuple[pl.DataFrame, pl.DataFrame]
+) -> pl.DataFrame:
+    """One row per company of either snapshot; columns: ``SCHEMA``, sorted by landscape and company.
+
+    ``before`` and ``after`` are rows of ``dsi.compute_dsi``, one collection per landscape each.
+    ``collections``: ``content_type, market, device`` of what was collected for the one and the
+    other, landscapes in which nobody ranked included. ``status``: ``kept``, ``new``, ``lost``, or
+    ``not_collected`` when the landscape is missing from one of them. ``rank_change`` is positive
+    for a rise; changes are null when either side is null or the two are not ``comparable``.
+    """
+    joined = _side(before, "before").join(
+        _side(after, "after"), on=_COMPANY, how="full", coalesce=True
+    )
+    for name, frame in zip(("before", "after"), collections, strict=True):
+        seen = frame.select(LANDSCAPE).unique().with_columns(pl.lit(True).alias(f"seen_{name}"))
+        joined = joined.join(seen, on=LANDSCAPE, how="left")
+    same = [pl.col(f"{name}_before") == pl.col(f"{name}_after") for name in _METHOD]
+    comparable = pl.all_horizontal(same).fill_null(False)
+    return (
+        joined.with_columns(status=_status(), comparable=comparable)
+        .with_columns(
+            rank_change=pl.when("comparable").then(pl.col("rank_before") - pl.col("rank_after")),
+            dsi_change=pl.when("comparable").then(pl.col("dsi_after") - pl.col("dsi_before")),
+        )
+        .select(SCHEMA.names())
+        .cast(SCHEMA)
+        .sort(_COMPANY)
+    )
+
+
+def _side(frame: pl.DataFrame, name: str) -> pl.DataFrame:
+    columns = frame.select(*_COMPANY, "rank", "dsi", *_METHOD)
+    twice = columns.filter(columns.select(_COMPANY).is_duplicated())
+    if twice.height:
+        raise ValueError(f"{twice.item(0, 'company')!r} has two figures in one snapshot")
+    renamed = {column: f"{column}_{name}" for column in ("rank", "dsi", *_METHOD)}
+    return columns.rename(renamed).with_columns(pl.lit(True).alias(f"in_{name}"))
+
+
+def _status() -> pl.Expr:
+    both_seen = pl.col("seen_before").fill_null(False) & pl.col("seen_after").fill_null(False)
+    return (
+        pl.when(pl.col("in_before") & pl.col("in_after"))
+        .then(pl.lit("kept"))
+        .when(~both_seen)
+        .then(pl.lit("not_collected"))
+        .when(pl.col("in_after"))
+        .then(pl.lit("new"))
+        .otherwise(pl.lit("lost"))
+    )

@@ -1,0 +1,288 @@
+"""Composition: settings → services → processes. Whatever has to know everybody is here.
+
+``Services`` is what every command needs (the database and the services over it); ``run_worker`` is
+a whole worker process: lifeline, timer, queue, the guarded calls and the phases.
+"""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import UUID
+
+from serpline.core.clock import Clock, SystemClock
+from serpline.core.settings import Settings
+from serpline.domain.breaker import BreakerSettings
+from serpline.domain.errors import UserError
+from serpline.domain.names import PhaseName
+from serpline.net.client import HttpClient
+from serpline.phases.base import Phase
+from serpline.phases.registry import all_phases
+from serpline.phases.tools import Tools
+from serpline.pipeline.lifeline import Lifeline
+from serpline.pipeline.orchestrator import PhaseOrchestrator
+from serpline.pipeline.service import PipelineService
+from serpline.pipeline.timer import Timer
+from serpline.pipeline.worker import ChunkWorker
+from serpline.providers.dataforseo.client import DataForSeoClient
+from serpline.providers.llm.client import LlmClient
+from serpline.providers.pages.client import PageClient
+from serpline.providers.pages.extraction import Extractor
+from serpline.providers.pdl.client import PdlClient
+from serpline.providers.scaleserp.client import ScaleSerpClient
+from serpline.providers.wikidata.client import WikidataClient
+from serpline.providers.youtube.client import YouTubeClient
+from serpline.queueing.manager import JobQueueManager
+from serpline.robustness.guard import Guard
+from serpline.robustness.policies import ProviderPolicy
+from serpline.robustness.state_tracker import StateTracker
+from serpline.store.database import Database
+from serpline.store.embedded import ensure_server
+from serpline.store.migrate import migrate
+
+# Calls a second that an ordinary paid account may make (documented limits, or less).
+USUAL_RATES: Mapping[str, float] = {
+    "scaleserp": 10.0,
+    "dataforseo": 0.2,
+    "pdl": 15.0,
+    "wikidata": 2.0,
+    "youtube": 20.0,
+    "llm": 20.0,
+    "page": 50.0,
+}
+_BREAKERS = {
+    "scaleserp": "scale_serp_api",
+    "dataforseo": "dataforseo_api",
+    "pdl": "pdl_api",
+    "wikidata": "wikidata_api",
+    "youtube": "youtube_api",
+    "llm": "llm_api",
+}
+_KEYS = (
+    "scaleserp_api_key",
+    "youtube_api_key",
+    "dataforseo_password",
+    "pdl_api_key",
+    "llm_api_key",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What every command works with."""
+
+    settings: Settings
+    clock: Clock
+    database: Database
+    pipeline: PipelineService
+    tracker: StateTracker
+    queue: JobQueueManager
+
+
+@asynccontextmanager
+async def open_services(settings: Settings, *, pool_size: int = 4) -> AsyncIterator[Services]:
+    """The services over the configured database, which is started and migrated if need be.
+
+    Raises ``UserError`` for whatever a person has to put right.
+    """
+    url = await database_url(settings)
+    database = await Database.connect(url, pool_size=pool_size)
+    try:
+        await migrate(database)
+        clock = SystemClock()
+        yield Services(
+            settings=settings,
+            clock=clock,
+            database=database,
+            pipeline=PipelineService(database, clock),
+            tracker=StateTracker(database, clock, random.SystemRandom().random),
+            queue=JobQueueManager(database),
+        )
+    finally:
+        await database.close()
+
+
+async def database_url(settings: Settings) -> str:
+    """The configured database, else the embedded server's, started if it is not running."""
+    if settings.database_url is not None:
+        return settings.database_url.get_secret_value()
+    server = await asyncio.to_thread(ensure_server, settings.data_dir / "postgres")
+    return server.url()
+
+
+def policies(settings: Settings) -> list[ProviderPolicy]:
+    """What is allowed towards each provider."""
+    unknown = sorted(set(settings.provider_rates) - set(USUAL_RATES))
+    if unknown:
+        raise UserError(f"SERPLINE_PROVIDER_RATES: unknown provider {unknown[0]!r}")
+    rates = {**USUAL_RATES, **settings.provider_rates}
+    return [
+        ProviderPolicy(
+            provider,
+            _BREAKERS.get(provider),
+            BreakerSettings(),
+            rate_per_second=rate,
+            concurrency=settings.call_concurrency * 4,
+            zone="America/Los_Angeles" if provider == "youtube" else "UTC",
+        )
+        for provider, rate in rates.items()
+    ]
+
+
+def http_client(settings: Settings) -> HttpClient:
+    """The one HTTP client; a host map is refused where a real account could be charged for it."""
+    bases = [
+        settings.scaleserp_base_url,
+        settings.youtube_base_url,
+        settings.dataforseo_base_url,
+        settings.pdl_base_url,
+        settings.wikidata_base_url,
+        settings.llm_base_url,
+    ]
+    if settings.net_host_map or settings.net_test_ca:
+        real = [base for base in bases if urlsplit(base).hostname not in _LOOPBACK]
+        if real:
+            raise UserError(
+                "SERPLINE_NET_HOST_MAP and SERPLINE_NET_TEST_CA are for the simulator only, but"
+                f" {real[0]} is a real provider"
+            )
+    return HttpClient(
+        host_map=settings.net_host_map,
+        test_ca=settings.net_test_ca,
+        trusted_bases=[base for base in bases if base],
+    )
+
+
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+@asynccontextmanager
+async def open_tools(settings: Settings, database: Database, clock: Clock) -> AsyncIterator[Tools]:
+    """The clients, the guard in front of them and the extractor's processes."""
+    async with AsyncExitStack() as stack:
+        http = await stack.enter_async_context(http_client(settings))
+        guard = Guard(
+            database, http.send, policies(settings), senders={"page": http.fetch}, clock=clock
+        )
+        stack.push_async_callback(guard.close)
+        extractor = await stack.enter_async_context(
+            Extractor(processes=settings.extractor_processes)
+        )
+        yield Tools(
+            clock=clock,
+            guard=guard,
+            extractor=extractor,
+            call_concurrency=settings.call_concurrency,
+            webhook_base=settings.public_url,
+            batch_poll_seconds=settings.batch_poll_seconds,
+            batch_call_seconds=settings.batch_call_seconds,
+            **_clients(settings, clock),
+        )
+
+
+def _clients(settings: Settings, clock: Clock) -> dict[str, Any]:
+    pdl_key = settings.pdl_api_key.get_secret_value()
+    return {
+        "dataforseo": DataForSeoClient(
+            settings.dataforseo_base_url,
+            settings.dataforseo_login,
+            settings.dataforseo_password.get_secret_value(),
+            clock,
+        ),
+        "scaleserp": ScaleSerpClient(
+            settings.scaleserp_base_url, settings.scaleserp_api_key.get_secret_value(), clock
+        ),
+        "pdl": PdlClient(base_url=settings.pdl_base_url, api_key=pdl_key, now=clock.now)
+        if pdl_key
+        else None,
+        "wikidata": WikidataClient(
+            base_url=settings.wikidata_base_url, contact=settings.wikidata_contact, now=clock.now
+        ),
+        "youtube": YouTubeClient(
+            base_url=settings.youtube_base_url,
+            api_key=settings.youtube_api_key.get_secret_value(),
+            now=clock.now,
+        ),
+        "pages": PageClient(now=clock.now),
+        "llm": LlmClient(
+            settings.llm_base_url,
+            settings.llm_api_key.get_secret_value(),
+            settings.llm_model,
+            clock,
+        ),
+    }
+
+
+async def run_worker(
+    settings: Settings, stop: asyncio.Event, *, phases: Mapping[PhaseName, Phase] | None = None
+) -> None:
+    """A worker process, until ``stop`` is set: work in hand is given back in good order.
+
+    Ends early, with the lifeline's word in the log, if others have declared this worker dead.
+    """
+    async with AsyncExitStack() as stack:
+        services = await stack.enter_async_context(
+            open_services(settings, pool_size=settings.worker_concurrency + 4)
+        )
+        database, clock = services.database, services.clock
+        if phases is None:
+            tools = await stack.enter_async_context(open_tools(settings, database, clock))
+            phases = all_phases(tools)
+        lifeline = Lifeline(
+            database,
+            clock,
+            heartbeat_seconds=settings.worker_heartbeat_seconds,
+            dead_after_seconds=settings.worker_dead_after_seconds,
+        )
+        timer = Timer(
+            database,
+            clock,
+            lifeline,
+            look_again_seconds=settings.look_again_seconds,
+            take_over_seconds=min(settings.worker_heartbeat_seconds, 5.0),
+        )
+        register_handlers(services, phases, lifeline)
+        async with lifeline.living():
+            ends = asyncio.Event()
+            tasks = [
+                asyncio.create_task(timer.run(ends)),
+                asyncio.create_task(services.queue.run(ends, settings.worker_concurrency)),
+            ]
+            waits = [
+                asyncio.create_task(stop.wait()),
+                asyncio.create_task(lifeline.declared_dead.wait()),
+            ]
+            try:
+                await asyncio.wait([*tasks, *waits], return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                ends.set()
+                for task in waits:
+                    task.cancel()
+                await asyncio.gather(*tasks)
+
+
+def register_handlers(
+    services: Services, phases: Mapping[PhaseName, Phase], lifeline: Lifeline
+) -> None:
+    """What each kind of wake-up and job means."""
+    database, clock = services.database, services.clock
+    orchestrator = PhaseOrchestrator(
+        database, clock, phases, look_again_seconds=services.settings.look_again_seconds
+    )
+    worker = ChunkWorker(database, clock, phases, services.tracker, lifeline)
+
+    async def look_at_run(payload: dict[str, Any]) -> None:
+        await orchestrator.look_at(UUID(payload["target"]))
+
+    async def work_on_chunk(payload: dict[str, Any]) -> None:
+        await worker.work(int(payload["target"]))
+
+    async def look_at_batch_run(payload: dict[str, Any]) -> None:
+        await services.pipeline.wake_batch(payload)
+
+    services.queue.register("run", look_at_run)
+    services.queue.register("chunk", work_on_chunk)
+    services.queue.register("serp_batch_processing", look_at_batch_run)

@@ -1,0 +1,247 @@
+"""Keyword lists: from the bytes of a CSV file ``keyword,market,tags`` to rows.
+
+The promise: the file is read line by line, never whole, so its length costs no memory beyond the
+set that finds repetitions; a line that cannot be used is a problem with its number and its value,
+and the other lines stay good. The whole file is refused (``UserError``) only when nothing in it
+can be trusted: it is not UTF-8, it has no usable header, or it is over a limit.
+
+The form: UTF-8 with or without a byte order mark; any line end; ``,``, ``;`` or tab between
+fields, found from the header; double quotes. Columns may stand in any order, ``tags`` may be
+missing, further columns are ignored. Tags are separated by ``;`` or ``|``. A row is one line: a
+quoted line break would be a control character in a keyword, which is refused anyway.
+
+A keyword is kept as written, but for Unicode NFC and single spaces. Two keywords are the same when
+they agree after case folding too. Limits: 200 characters and 32 words, since Google ignores what
+follows the 32nd; over-long keywords are rejected, not cut, because a cut one is another keyword.
+"""
+
+import csv
+import hashlib
+import unicodedata
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from io import BytesIO
+from typing import BinaryIO
+
+from serpline.domain.errors import UserError
+from serpline.domain.keyword_lines import Header, numbered_lines, read_header, shown
+from serpline.domain.markets import Market, find_market
+
+CHARACTERS_MAX = 200
+WORDS_MAX = 32
+TAGS_MAX = 20
+TAG_CHARACTERS_MAX = 64
+PROBLEMS_SHOWN_MAX = 10
+ROWS_MAX = 5_000_000
+SIZE_BYTES_MAX = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class KeywordRow:
+    """One good line: ``keyword`` for people and searches, ``key`` to tell equals, both with NFC.
+
+    ``market`` is the market's stored code. ``line`` counts from 1, the header included.
+    """
+
+    line: int
+    keyword: str
+    key: str
+    market: str
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LineProblem:
+    """Why a line was left out; ``message`` names the value."""
+
+    line: int
+    message: str
+
+    def __str__(self) -> str:
+        """``line 7: …``."""
+        return f"line {self.line}: {self.message}"
+
+
+@dataclass(slots=True)
+class KeywordReport:
+    """What reading a file found besides its rows; filled while ``iter_keywords`` runs.
+
+    ``problems`` holds the first ten, ``problem_count`` counts all.
+    """
+
+    row_count: int = 0
+    duplicate_count: int = 0
+    problem_count: int = 0
+    problems: list[LineProblem] = field(default_factory=list)
+
+    def add(self, line: int, message: str) -> None:
+        """Count a problem, and keep it if it is among the first ten."""
+        self.problem_count += 1
+        if len(self.problems) < PROBLEMS_SHOWN_MAX:
+            self.problems.append(LineProblem(line, message))
+
+    def summary(self) -> str:
+        """The kept problems in one line, with how many more there are; empty without problems."""
+        text = "; ".join(str(problem) for problem in self.problems)
+        hidden = self.problem_count - len(self.problems)
+        return f"{text}; and {hidden} more" if hidden else text
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedKeywords:
+    """A whole file, read: the good rows, and what was wrong with the others."""
+
+    rows: tuple[KeywordRow, ...]
+    report: KeywordReport
+
+    @property
+    def problems(self) -> tuple[LineProblem, ...]:
+        """The first ten problems; ``report.problem_count`` counts all."""
+        return tuple(self.report.problems)
+
+    def require_clean(self) -> "ParsedKeywords":
+        """Itself, or a ``UserError`` with up to ten problems when any line was left out."""
+        if self.report.problem_count:
+            raise UserError(self.report.summary())
+        return self
+
+
+def keyword_key(keyword: str) -> str:
+    """What two keywords share when they are the same: NFC, case folded, single spaces."""
+    return _key(normal_keyword(keyword))
+
+
+def normal_keyword(keyword: str) -> str:
+    """The keyword as it is stored: NFC, surrounding space off, inner space collapsed."""
+    return " ".join(unicodedata.normalize("NFC", keyword).split())
+
+
+def parse_keywords(
+    source: bytes | BinaryIO, markets: Mapping[str, Market] | None = None, **limits: int
+) -> ParsedKeywords:
+    """Read a whole list into memory; a repetition's tags are added to the first row's.
+
+    ``markets``: the known markets by code; the built-in ones unless given. ``limits``:
+    ``rows_max`` and ``size_bytes_max`` of ``iter_keywords``, whose errors are raised here too.
+    """
+    report = KeywordReport()
+    rows: dict[tuple[str, str], KeywordRow] = {}
+    for row in iter_keywords(source, report, markets, **limits):
+        identity = (row.key, row.market)
+        first = rows.get(identity)
+        rows[identity] = replace(first, tags=_union(first.tags, row.tags)) if first else row
+    return ParsedKeywords(tuple(rows.values()), report)
+
+
+def iter_keywords(
+    source: bytes | BinaryIO,
+    report: KeywordReport,
+    markets: Mapping[str, Market] | None = None,
+    *,
+    rows_max: int = ROWS_MAX,
+    size_bytes_max: int = SIZE_BYTES_MAX,
+) -> Iterator[KeywordRow]:
+    """Yield the good rows one by one and fill ``report`` meanwhile.
+
+    A repetition (same key and market) is counted and yielded again only if it has tags, so that an
+    upsert keeps them. ``rows_max`` bounds the lines after the header, ``size_bytes_max`` the file.
+    Raises ``UserError`` when the whole file is unusable or over a limit.
+    """
+    stream = BytesIO(source) if isinstance(source, bytes) else source
+    lines = numbered_lines(stream, size_bytes_max)
+    header = read_header(lines)
+    # Digests instead of texts: about 110 bytes a row whatever its length, so 5 million rows fit.
+    seen: set[bytes] = set()
+    for number, text in lines:
+        try:
+            fields = next(csv.reader([text], delimiter=header.delimiter, strict=True))
+        except csv.Error as error:
+            report.add(number, f"broken quotes in {shown(text)} ({error})")
+            continue
+        if report.row_count + report.problem_count + report.duplicate_count >= rows_max:
+            raise UserError(f"line {number}: more than {rows_max} rows; split the file")
+        parsed = _row(number, fields, header, markets)
+        if isinstance(parsed, str):
+            report.add(number, parsed)
+            continue
+        mark = hashlib.blake2b(f"{parsed.market}\n{parsed.key}".encode(), digest_size=16).digest()
+        if mark in seen:
+            report.duplicate_count += 1
+            if parsed.tags:
+                yield parsed
+            continue
+        seen.add(mark)
+        report.row_count += 1
+        yield parsed
+
+
+def _key(normal: str) -> str:
+    # Folding is defined on decomposed text (Unicode, canonical caseless matching).
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", normal).casefold())
+
+
+def _row(
+    number: int, fields: list[str], header: Header, markets: Mapping[str, Market] | None
+) -> KeywordRow | str:
+    """The row, or what is wrong with it."""
+    if len(fields) > header.width:
+        return (
+            f"{len(fields)} fields where the header has {header.width}: "
+            f"quote a value that contains {header.delimiter!r} ({shown(fields[0])})"
+        )
+    given = [*fields, *[""] * (header.width - len(fields))]
+    raw = given[header.keyword]
+    keyword = normal_keyword(raw)
+    problem = _keyword_problem(raw, keyword)
+    if problem:
+        return problem
+    code = given[header.market]
+    if not code.strip():
+        return f"no market for keyword {shown(keyword)}"
+    market = find_market(code, markets)
+    if market is None:
+        return f"unknown market {shown(code)}: give a code such as US, GB or DE"
+    tags = _tags(given[header.tags]) if header.tags is not None else ()
+    if isinstance(tags, str):
+        return tags
+    return KeywordRow(number, keyword, _key(keyword), market.code, tags)
+
+
+def _keyword_problem(raw: str, normal: str) -> str | None:
+    if _has_control(raw):
+        return f"control character in keyword {shown(raw)}"
+    # Zero-width characters alone would be a keyword that nobody can see.
+    if all(unicodedata.category(character) in ("Cf", "Mn") for character in normal):
+        return "empty keyword"
+    if len(normal) > CHARACTERS_MAX:
+        return f"keyword of {len(normal)} characters, over {CHARACTERS_MAX}: {shown(normal)}"
+    words = normal.count(" ") + 1
+    if words > WORDS_MAX:
+        return f"keyword of {words} words, over {WORDS_MAX}: {shown(normal)}"
+    return None
+
+
+def _tags(cell: str) -> tuple[str, ...] | str:
+    """The tags, each once, or what is wrong with them."""
+    if _has_control(cell):
+        return f"control character in tags {shown(cell)}"
+    given = (normal_keyword(tag) for tag in cell.replace("|", ";").split(";"))
+    tags = _union((), tuple(tag for tag in given if tag))
+    if len(tags) > TAGS_MAX:
+        return f"{len(tags)} tags, over {TAGS_MAX}: {shown(cell)}"
+    for tag in tags:
+        if len(tag) > TAG_CHARACTERS_MAX:
+            return f"tag of {len(tag)} characters, over {TAG_CHARACTERS_MAX}: {shown(tag)}"
+    return tags
+
+
+def _union(first: tuple[str, ...], second: tuple[str, ...]) -> tuple[str, ...]:
+    """All tags in order; of those that differ in case only, the first."""
+    unique: dict[str, str] = {}
+    for tag in (*first, *second):
+        unique.setdefault(tag.casefold(), tag)
+    return tuple(unique.values())
+
+
+def _has_control(text: str) -> bool:
+    return not text.isprintable() and any(unicodedata.category(c) == "Cc" for c in text)

@@ -1,0 +1,134 @@
+"""Reading a provider's reply: what every provider needs and none should write twice.
+
+Promise: whatever the bytes are, the answer is a value or a ``ProviderError`` of category MALFORMED;
+no text of the reply ever enters an error's message, because a reply may echo a key. Strings come
+out storable: a NUL or half of a surrogate pair, which JSON can write and PostgreSQL cannot store,
+becomes U+FFFD. Limit: the size of a body is bounded by ``net``, not here.
+"""
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, NoReturn
+from urllib.parse import quote
+
+from serpline.domain.errors import ErrorCategory, ProviderError
+from serpline.domain.http import HttpReply
+
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,15}://\S+")
+_SECONDS = re.compile(r"[0-9]{1,15}(?:\.[0-9]{1,9})?")
+
+
+def json_value(reply: HttpReply, provider: str) -> Any:
+    """The JSON value of a reply's body. Raises ``ProviderError`` MALFORMED, which is retryable."""
+    try:
+        # Given bytes, json would let a raw surrogate half through; a strict decoder does not.
+        value = json.loads(reply.body.decode("utf-8-sig"), parse_constant=_no_constant)
+        # Only an escape can bring in what cannot be stored, so most bodies need no second walk.
+        return _storable(value) if b"\\u" in reply.body else value
+    except (ValueError, RecursionError):
+        problem = "an empty body" if not reply.body.strip() else "a body that is not JSON"
+        raise malformed(reply, provider, problem) from None
+
+
+def json_object(reply: HttpReply, provider: str) -> dict[str, Any]:
+    """The JSON object of a reply's body. Raises ``ProviderError`` MALFORMED if it is not one."""
+    value = json_value(reply, provider)
+    if not isinstance(value, dict):
+        raise malformed(reply, provider, "JSON that is not an object")
+    return value
+
+
+def malformed(reply: HttpReply, provider: str, problem: str) -> ProviderError:
+    """A reply that does not say what it should; ``problem`` is ours and quotes nothing of it."""
+    return ProviderError(
+        f"{provider} sent {problem} (HTTP {reply.status}, {len(reply.body)} bytes)",
+        provider=provider,
+        category=ErrorCategory.MALFORMED,
+        http_status=reply.status,
+    )
+
+
+def retry_after_seconds(headers: Mapping[str, str], now: datetime) -> float | None:
+    """Seconds to wait by the ``retry-after`` header: a number, or an HTTP date minus ``now``.
+
+    Never negative: a date in the past is 0. None when the header is absent or says nothing
+    readable. Uncapped: the retry strategy caps it.
+    """
+    value = headers.get("retry-after", "").strip()
+    if _SECONDS.fullmatch(value):
+        return float(value)
+    try:
+        at = parsedate_to_datetime(value)
+        if at.tzinfo is None:
+            at = at.replace(tzinfo=UTC)
+        return max(0.0, (at - now).total_seconds())
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+
+
+def redacted(message: Any, secrets: Sequence[str] = (), *, characters_max: int = 200) -> str:
+    """A provider's own words, fit for an error message: one line, no URL, no secret, cut short."""
+    line = " ".join(message.split()) if isinstance(message, str) else ""
+    # Cut last, so that no half of a secret is left standing.
+    for secret in secrets:
+        if secret:
+            line = line.replace(secret, "[secret]").replace(quote(secret, safe=""), "[secret]")
+    return _URL.sub("[url]", line)[:characters_max]
+
+
+def as_object(value: Any) -> dict[str, Any]:
+    """``value`` if it is a JSON object, else an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
+def as_list(value: Any) -> list[Any]:
+    """``value`` if it is a JSON array, else an empty one."""
+    return value if isinstance(value, list) else []
+
+
+def as_text(value: Any) -> str | None:
+    """``value`` stripped if it is text that says something, else None."""
+    return (value.strip() or None) if isinstance(value, str) else None
+
+
+def as_number(value: Any) -> float | None:
+    """A finite number, also one written as text; None for anything else (a bool is no number)."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def as_count(value: Any) -> int | None:
+    """A whole number ≥ 0 that fits PostgreSQL's bigint, also one written as text; else None."""
+    if isinstance(value, str):
+        if not (value.isascii() and value.strip().isdigit() and len(value) <= 20):
+            return None
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    if not math.isfinite(value) or value != int(value) or not 0 <= value < 2**63:
+        return None
+    return int(value)
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(name)
+
+
+def _storable(value: Any) -> Any:
+    if isinstance(value, str):
+        return _UNSTORABLE.sub("�", value)
+    if isinstance(value, dict):
+        return {_storable(key): _storable(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_storable(inner) for inner in value]
+    return value

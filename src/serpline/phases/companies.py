@@ -1,0 +1,124 @@
+"""Who is behind a domain: People Data Labs first, Wikidata for what it does not know.
+
+Shared by the two company phases. A domain is bought once however many lanes and runs want it, and
+"nobody knows it" is an answer that is kept like any other.
+"""
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import asdict
+from typing import Any
+from uuid import UUID
+
+from serpline.domain.companies import Company
+from serpline.domain.errors import CallRefused, ProviderError
+from serpline.domain.outcomes import Outcome
+from serpline.phases.base import Work
+from serpline.phases.tools import Tools, as_done, bought_elsewhere, failed, keep, obtain
+from serpline.providers.wikidata.client import DOMAINS_MAX
+from serpline.store import reference
+from serpline.store.database import Connection
+
+KIND = "company"
+UNKNOWN_SOURCE = "none"
+
+Profile = dict[str, Any]
+"""What is kept of a company; ``{}`` for a domain that nobody knows."""
+
+
+async def profiles(
+    tools: Tools, work: Work, domains: Sequence[str]
+) -> AsyncGenerator[tuple[str, Profile | Outcome], None]:
+    """``(domain, profile or outcome)`` for each domain, in any order; outcomes name the domain."""
+    obtained = await obtain(work, KIND, domains)
+    for domain, payload in obtained.fresh.items():
+        yield domain, payload or {}
+    for domain in obtained.elsewhere:
+        yield domain, bought_elsewhere(work, domain)
+
+    async def ask_pdl(domain: str) -> tuple[str, Company | ProviderError | CallRefused | None]:
+        if tools.pdl is None:
+            return domain, None
+        try:
+            call = tools.pdl.enrich(domain)
+            return domain, await tools.call(
+                work, call, freshness="reference", ttl_seconds=_ttl_seconds(work)
+            )
+        except (ProviderError, CallRefused) as error:
+            return domain, error
+
+    unknown: list[str] = []
+    async with aclosing(as_done(ask_pdl, obtained.mine, tools.call_concurrency)) as answers:
+        async for domain, answer in answers:
+            if isinstance(answer, Company):
+                yield domain, asdict(answer)
+            elif answer is None:
+                unknown.append(domain)
+            else:
+                await give_back(work, [domain])
+                yield domain, failed(work, domain, answer)
+            if len(unknown) >= DOMAINS_MAX:
+                async for pair in _ask_wikidata(tools, work, unknown):
+                    yield pair
+                unknown = []
+    async for pair in _ask_wikidata(tools, work, unknown):
+        yield pair
+
+
+async def _ask_wikidata(
+    tools: Tools, work: Work, domains: Sequence[str]
+) -> AsyncGenerator[tuple[str, Profile | Outcome], None]:
+    for call in tools.wikidata.companies_by_domains(domains):
+        asked: list[str] = call.identity["domains"]
+        try:
+            found = await tools.call(
+                work, call, freshness="reference", ttl_seconds=_ttl_seconds(work)
+            )
+        except (ProviderError, CallRefused) as error:
+            await give_back(work, asked)
+            for domain in asked:
+                yield domain, failed(work, domain, error)
+            continue
+        answers = {d: asdict(found[d]) if d in found else {} for d in asked}
+        await keep(work, KIND, answers)
+        for domain, profile in answers.items():
+            yield domain, profile
+
+
+def _ttl_seconds(work: Work) -> float:
+    """How old a stored reply may be: not older than the run, if it refreshes reference data."""
+    if work.config.refresh_reference:
+        return max((work.clock.now() - work.chunk.created_at).total_seconds(), 0.0)
+    return work.config.reference_ttl_days * 86_400.0
+
+
+async def give_back(work: Work, domains: Sequence[str]) -> None:
+    """Let others buy what this chunk could not."""
+    async with work.database.transaction() as conn:
+        await reference.release(conn, KIND, domains, work.chunk.id, work.chunk.epoch)
+
+
+def row(run_id: UUID, domain: str, profile: Profile, fetched_at: Any) -> dict[str, Any]:
+    """The profile as a row of ``company_profiles``."""
+    return {
+        "run_id": run_id,
+        "domain": domain,
+        "found": bool(profile),
+        "name": profile.get("name"),
+        "industry": profile.get("industry"),
+        "country": profile.get("country"),
+        "employee_count": profile.get("employee_count"),
+        "founded": profile.get("founded"),
+        "linkedin_url": profile.get("linkedin_url"),
+        "ticker": profile.get("ticker"),
+        "parent": profile.get("parent"),
+        "source": profile.get("source") or UNKNOWN_SOURCE,
+        "fetched_at": fetched_at,
+    }
+
+
+async def keep_bought(
+    conn: Connection, profiles_by_domain: dict[str, Profile], fetched_at: Any
+) -> None:
+    """Keep profiles as reference data, in the transaction that settles their items."""
+    await reference.store(conn, KIND, profiles_by_domain, fetched_at)

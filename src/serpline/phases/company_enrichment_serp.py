@@ -1,0 +1,49 @@
+"""Phase 3: the companies behind the domains that rank. ``www`` and the bare domain are one."""
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
+from typing import Any
+
+from serpline.domain.config import PipelineConfig
+from serpline.domain.names import PhaseName
+from serpline.domain.outcomes import Done, Outcome
+from serpline.phases import companies
+from serpline.phases.base import Work
+from serpline.phases.tools import Tools
+from serpline.store import plans
+from serpline.store.chunks import ItemRow, OwnedChunk
+from serpline.store.database import Connection
+from serpline.store.rows import insert_rows
+from serpline.store.tables.results import company_profiles
+
+
+class CompanyEnrichmentSerpPhase:
+    """Items are registrable domains."""
+
+    name = PhaseName.COMPANY_ENRICHMENT_SERP
+    plan_sql = plans.COMPANY_ENRICHMENT_SERP
+
+    def __init__(self, tools: Tools) -> None:
+        self._tools = tools
+
+    def chunk_size(self, config: PipelineConfig) -> int:
+        """A few dozen calls: a chunk that takes long is a chunk that is lost late."""
+        return 200
+
+    def plan_params(self, config: PipelineConfig) -> Mapping[str, Any]:
+        """None of its own."""
+        return {}
+
+    async def work(self, work: Work, items: Sequence[ItemRow]) -> AsyncGenerator[Outcome, None]:
+        """A profile for each domain, bought or known."""
+        domains = [row.item for row in items]
+        async with aclosing(companies.profiles(self._tools, work, domains)) as answers:
+            async for domain, answer in answers:
+                yield Done(domain, answer) if isinstance(answer, dict) else answer
+
+    async def write(self, conn: Connection, chunk: OwnedChunk, done: Sequence[Done]) -> None:
+        """A row per domain; what was bought is kept for other lanes and runs."""
+        now = self._tools.clock.now()
+        rows = [companies.row(chunk.run_id, d.item, d.result, now) for d in done]
+        await insert_rows(conn, company_profiles, rows)
+        await companies.keep_bought(conn, {d.item: d.result for d in done}, now)

@@ -1,0 +1,114 @@
+"""Phase 5: the company behind a channel. A video belongs to its channel's owner, not to YouTube.
+
+The channel's own links are the evidence: the first of them whose domain is a company that somebody
+knows is the owner; else the first website that is not a platform; else nobody is known, and the
+channel stands for itself.
+"""
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
+from typing import Any
+
+from serpline.analysis.domains import registrable_domain
+from serpline.domain.config import PipelineConfig
+from serpline.domain.names import PhaseName
+from serpline.domain.outcomes import Done, Outcome, Reject, Retry, Snooze
+from serpline.phases import companies
+from serpline.phases.base import Work
+from serpline.phases.companies import Profile
+from serpline.phases.tools import Tools
+from serpline.store import plans
+from serpline.store.chunks import ItemRow, OwnedChunk
+from serpline.store.database import Connection
+from serpline.store.results import inputs
+from serpline.store.rows import insert_rows
+from serpline.store.tables.results import channel_owners, company_profiles
+
+CANDIDATES_MAX = 3
+# Where channels are linked from and to, but who owns none of them.
+PLATFORMS = frozenset(
+    {
+        "amazon.com", "apple.com", "bit.ly", "discord.com", "discord.gg", "facebook.com",
+        "fb.com", "goo.gl", "google.com", "instagram.com", "linkedin.com", "linktr.ee",
+        "patreon.com", "paypal.com", "pinterest.com", "reddit.com", "snapchat.com",
+        "soundcloud.com", "spotify.com", "t.co", "t.me", "telegram.me", "threads.net",
+        "tiktok.com", "tumblr.com", "twitch.tv", "twitter.com", "vimeo.com", "vk.com",
+        "wa.me", "whatsapp.com", "wikipedia.org", "x.com", "youtu.be", "youtube.com",
+    }
+)  # fmt: skip
+
+
+class CompanyEnrichmentYouTubePhase:
+    """Items are channel ids."""
+
+    name = PhaseName.COMPANY_ENRICHMENT_YOUTUBE
+    plan_sql = plans.COMPANY_ENRICHMENT_YOUTUBE
+
+    def __init__(self, tools: Tools) -> None:
+        self._tools = tools
+
+    def chunk_size(self, config: PipelineConfig) -> int:
+        """As the other company phase."""
+        return 200
+
+    def plan_params(self, config: PipelineConfig) -> Mapping[str, Any]:
+        """None of its own."""
+        return {}
+
+    async def work(self, work: Work, items: Sequence[ItemRow]) -> AsyncGenerator[Outcome, None]:
+        """Look up every candidate once, then decide channel by channel."""
+        async with work.database.transaction() as conn:
+            channels = await inputs.channels(conn, work.chunk.run_id, [row.item for row in items])
+        wanted = {row.item: _candidates(channels.get(row.item, {})) for row in items}
+        domains = list(dict.fromkeys(d for candidates in wanted.values() for d in candidates))
+        async with aclosing(companies.profiles(self._tools, work, domains)) as found:
+            answers = {domain: answer async for domain, answer in found}
+        for channel_id, candidates in wanted.items():
+            yield _owner(channel_id, candidates, answers)
+
+    async def write(self, conn: Connection, chunk: OwnedChunk, done: Sequence[Done]) -> None:
+        """The owner of each channel, and the profiles that were looked up for it."""
+        now = self._tools.clock.now()
+        profiles = {d: p for outcome in done for d, p in outcome.result["profiles"].items()}
+        owners = [
+            {
+                "run_id": chunk.run_id,
+                "channel_id": outcome.item,
+                "domain": outcome.result["domain"],
+                "method": outcome.result["method"],
+            }
+            for outcome in done
+        ]
+        await insert_rows(conn, channel_owners, owners)
+        rows = [companies.row(chunk.run_id, d, p, now) for d, p in sorted(profiles.items())]
+        await insert_rows(conn, company_profiles, rows)
+        await companies.keep_bought(conn, profiles, now)
+
+
+def _candidates(channel: Mapping[str, Any]) -> list[str]:
+    """The registrable domains a channel links to, platforms aside, in the channel's order."""
+    domains = [registrable_domain(link) for link in channel.get("links") or ()]
+    own = [domain for domain in domains if domain and domain not in PLATFORMS]
+    return list(dict.fromkeys(own))[:CANDIDATES_MAX]
+
+
+def _owner(
+    channel_id: str, candidates: Sequence[str], answers: Mapping[str, Profile | Outcome]
+) -> Outcome:
+    known: dict[str, Profile] = {}
+    for domain in candidates:
+        answer = answers[domain]
+        match answer:
+            case Retry():
+                return Retry(channel_id, answer.category, answer.error, answer.retry_after_seconds)
+            case Snooze():
+                return Snooze(channel_id, answer.reason, answer.until)
+            case Reject():
+                return Reject(channel_id, answer.category, answer.error)
+            case dict():
+                known[domain] = answer
+        if known.get(domain):
+            return Done(channel_id, {"domain": domain, "method": "company", "profiles": known})
+    if candidates:
+        return Done(channel_id, {"domain": candidates[0], "method": "link", "profiles": known})
+    return Done(channel_id, {"domain": None, "method": "none", "profiles": {}})

@@ -1,0 +1,135 @@
+"""Phase 6: what a page or a video is about, and how relevant it is to what people searched.
+
+A page is fetched under the SSRF guard, its text extracted in a process that can be killed, and
+the text analysed by a language model against a schema. A video is analysed by its title and
+description. An empty analysis is a failure and never stored; a page that cannot be read is a
+failed item, and its results count as not analysed.
+"""
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import asdict
+from typing import Any
+
+from serpline.domain.config import PipelineConfig
+from serpline.domain.errors import CallRefused, ErrorCategory, ProviderError
+from serpline.domain.names import PhaseName
+from serpline.domain.outcomes import Done, Outcome
+from serpline.phases.base import Work
+from serpline.phases.tools import Tools, as_done, bought_elsewhere, failed, obtain, run_scope
+from serpline.providers.llm.wire import Analysis
+from serpline.store import plans, reference
+from serpline.store.chunks import ItemRow, OwnedChunk
+from serpline.store.database import Connection
+from serpline.store.results import inputs
+from serpline.store.rows import insert_rows, storable
+from serpline.store.tables.results import content_analyses
+
+KIND = "analysis"
+KEYWORDS_MAX = 5
+
+
+class ContentAnalysisPhase:
+    """Items are ``u:URL`` and ``v:VIDEO``."""
+
+    name = PhaseName.CONTENT_ANALYSIS
+    plan_sql = plans.CONTENT_ANALYSIS
+
+    def __init__(self, tools: Tools) -> None:
+        self._tools = tools
+
+    def chunk_size(self, config: PipelineConfig) -> int:
+        """Few: pages are slow, and a chunk that is lost is fetched again."""
+        return 100
+
+    def plan_params(self, config: PipelineConfig) -> Mapping[str, Any]:
+        """How deep to go."""
+        return {"analysis_depth": config.analysis_depth}
+
+    async def work(self, work: Work, items: Sequence[ItemRow]) -> AsyncGenerator[Outcome, None]:
+        """Analyse what nobody has analysed lately, several at once."""
+        subjects = [row.item for row in items]
+        obtained = await obtain(work, KIND, subjects)
+        for subject, payload in obtained.fresh.items():
+            yield Done(subject, payload)
+        for subject in obtained.elsewhere:
+            yield bought_elsewhere(work, subject)
+        run_id, lane = work.chunk.run_id, work.chunk.lane
+        async with work.database.transaction() as conn:
+            ids = [subject[2:] for subject in obtained.mine if subject.startswith("v:")]
+            videos = await inputs.videos(conn, run_id, ids)
+            keywords = await inputs.keywords_of_subjects(
+                conn, run_id, lane.content_type, obtained.mine, KEYWORDS_MAX
+            )
+
+        async def analyse(subject: str) -> Outcome:
+            words = keywords.get(subject, [])
+            try:
+                if subject.startswith("v:"):
+                    analysis = await self._video(work, subject, videos, words)
+                else:
+                    analysis = await self._page(work, subject[2:], words)
+            except (ProviderError, CallRefused) as error:
+                await self._give_back(work, subject)
+                return failed(work, subject, error)
+            return Done(subject, asdict(analysis))
+
+        limit = self._tools.call_concurrency
+        async with aclosing(as_done(analyse, obtained.mine, limit)) as outcomes:
+            async for outcome in outcomes:
+                yield outcome
+
+    async def _page(self, work: Work, url: str, keywords: Sequence[str]) -> Analysis:
+        call = self._tools.pages.fetch_page(url)
+        document = await self._tools.call(work, call, freshness=run_scope(work))
+        page = await self._tools.extractor.extract(document)
+        judge = self._tools.llm.analyse_page(
+            url, page.title or "", page.text, keywords, page.language or ""
+        )
+        return await self._tools.call(work, judge, freshness=run_scope(work))
+
+    async def _video(
+        self,
+        work: Work,
+        subject: str,
+        videos: Mapping[str, Mapping[str, Any]],
+        keywords: Sequence[str],
+    ) -> Analysis:
+        video = videos.get(subject[2:])
+        if video is None:
+            raise ProviderError(
+                f"{subject}: the video has no text to analyse",
+                provider="youtube",
+                category=ErrorCategory.EMPTY,
+                permanent=True,
+            )
+        judge = self._tools.llm.analyse_video(
+            video["title"] or "", video["description"] or "", keywords
+        )
+        return await self._tools.call(work, judge, freshness=run_scope(work))
+
+    async def _give_back(self, work: Work, subject: str) -> None:
+        async with work.database.transaction() as conn:
+            await reference.release(conn, KIND, [subject], work.chunk.id, work.chunk.epoch)
+
+    async def write(self, conn: Connection, chunk: OwnedChunk, done: Sequence[Done]) -> None:
+        """A row per subject; the analysis is kept for other lanes and runs."""
+        now = self._tools.clock.now()
+        rows = [
+            {
+                "run_id": chunk.run_id,
+                "content_type": str(chunk.lane.content_type),
+                "subject": d.item,
+                "relevance": d.result["relevance"],
+                "sentiment": d.result["sentiment"],
+                "content_kind": d.result["content_kind"],
+                "topics": list(d.result["topics"]),
+                "brands": list(d.result["brands"]),
+                "summary": d.result["summary"],
+                "model": d.result["model"],
+                "fetched_at": now,
+            }
+            for d in done
+        ]
+        await insert_rows(conn, content_analyses, rows)
+        await reference.store(conn, KIND, {d.item: storable(d.result) for d in done}, now)

@@ -1,0 +1,158 @@
+"""What phases work with: the providers' clients, the guard in front of them, and two ways to wait.
+
+One ``Tools`` per process, made by the composition. It knows no run; a call says whose it is.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+from serpline.core.clock import Clock
+from serpline.domain.errors import CallRefused, ErrorCategory, ProviderError
+from serpline.domain.http import ProviderCall
+from serpline.domain.outcomes import Outcome, Reject, Retry, Snooze
+from serpline.phases.base import Work
+from serpline.providers.dataforseo.client import DataForSeoClient
+from serpline.providers.llm.client import LlmClient
+from serpline.providers.pages.client import PageClient
+from serpline.providers.pages.extraction import Extractor
+from serpline.providers.pdl.client import PdlClient
+from serpline.providers.scaleserp.client import ScaleSerpClient
+from serpline.providers.wikidata.client import WikidataClient
+from serpline.providers.youtube.client import YouTubeClient
+from serpline.robustness.guard import CallScope, Guard
+from serpline.store import reference
+from serpline.store.reference import Obtained
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+BOUGHT_ELSEWHERE_SECONDS = 1.0
+REFUSED_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """The clients and the guard. ``pdl`` is None without a key: Wikidata alone is asked then.
+
+    ``call_concurrency`` bounds the calls that one chunk makes at once. ``webhook_base`` is where
+    providers can reach us, None where they cannot. ``batch_poll_seconds`` is how often a running
+    batch is looked at; ``batch_call_seconds`` the deadline of a call that makes or changes one.
+    """
+
+    clock: Clock
+    guard: Guard
+    dataforseo: DataForSeoClient
+    scaleserp: ScaleSerpClient
+    pdl: PdlClient | None
+    wikidata: WikidataClient
+    youtube: YouTubeClient
+    pages: PageClient
+    llm: LlmClient
+    extractor: Extractor
+    call_concurrency: int = 16
+    webhook_base: str | None = None
+    batch_poll_seconds: float = 30.0
+    batch_call_seconds: float = 60.0
+
+    async def call(
+        self,
+        work: Work,
+        call: ProviderCall[T],
+        *,
+        freshness: str,
+        ttl_seconds: float | None = None,
+    ) -> T:
+        """Make a guarded call for a chunk; raises what ``Guard.execute`` raises.
+
+        ``freshness`` says what a stored reply may be reused for; see ``run_scope``.
+        """
+        scope = CallScope(
+            run_id=work.chunk.run_id,
+            chunk_id=work.chunk.id,
+            epoch=work.chunk.epoch,
+            freshness=freshness,
+            lease=work.lease,
+            ttl_seconds=ttl_seconds,
+        )
+        return await self.guard.execute(call, scope)
+
+
+def run_scope(work: Work) -> str:
+    """The freshness scope of what belongs to one run: its reply serves that run alone."""
+    return f"run:{work.chunk.run_id}"
+
+
+def fresh_since(work: Work) -> datetime:
+    """From when on reference data is fresh enough for a run.
+
+    With ``refresh_reference`` whatever was bought since the run was made: bought anew, but once.
+    """
+    if work.config.refresh_reference:
+        return work.chunk.created_at
+    return work.chunk.created_at - timedelta(days=work.config.reference_ttl_days)
+
+
+async def obtain(work: Work, kind: str, keys: Iterable[str]) -> Obtained:
+    """Single flight: what is known, what this chunk is to buy, what is being bought elsewhere."""
+    async with work.database.transaction() as conn:
+        return await reference.obtain(
+            conn, kind, list(keys), fresh_since(work), work.chunk.id, work.chunk.epoch
+        )
+
+
+async def keep(work: Work, kind: str, payloads: Mapping[str, Any]) -> None:
+    """Store what a call for many things brought, before anything is made of it."""
+    async with work.database.transaction() as conn:
+        await reference.store(conn, kind, payloads, work.clock.now())
+
+
+def failed(work: Work, item: str, error: ProviderError | CallRefused) -> Outcome:
+    """What an unsuccessful call means for an item: a refused one burns no attempt."""
+    now = work.clock.now()
+    if isinstance(error, CallRefused):
+        return Snooze(item, error.reason, error.until or now + timedelta(seconds=REFUSED_SECONDS))
+    if error.category is ErrorCategory.QUOTA and error.retry_after_seconds is not None:
+        return Snooze(item, str(error), now + timedelta(seconds=error.retry_after_seconds))
+    if error.permanent:
+        return Reject(item, error.category, str(error))
+    return Retry(item, error.category, str(error), error.retry_after_seconds)
+
+
+def bought_elsewhere(work: Work, item: str) -> Snooze:
+    """Somebody else is buying the same thing: look again shortly, and find it there."""
+    again = work.clock.now() + timedelta(seconds=BOUGHT_ELSEWHERE_SECONDS)
+    return Snooze(item, "being bought elsewhere", again)
+
+
+async def as_done(
+    work_one: Callable[[T], Awaitable[R]], things: Iterable[T], limit: int
+) -> AsyncGenerator[R, None]:
+    """Work on things concurrently, at most ``limit`` at once; yields results as they come.
+
+    Close it (``aclosing``): whatever still runs is then cancelled and waited for.
+    """
+    waiting = iter(things)
+    running: set[asyncio.Task[R]] = set()
+    try:
+        while True:
+            while len(running) < limit and (thing := next(waiting, _NOTHING)) is not _NOTHING:
+                running.add(asyncio.create_task(_awaited(work_one, thing)))
+            if not running:
+                return
+            done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                yield task.result()
+    finally:
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+
+async def _awaited(work_one: Callable[[T], Awaitable[R]], thing: Any) -> R:
+    return await work_one(thing)
+
+
+_NOTHING: Any = object()

@@ -1,0 +1,179 @@
+"""Phase 4: the videos that rank and the channels they belong to, fifty a call.
+
+Items are ``v:VIDEO``, ``c:UC…`` (a channel's id) and ``c:@handle``. A video is finished with its
+channel, so that the next phase finds both. A video that YouTube does not show is an answer.
+"""
+
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from serpline.domain.config import PipelineConfig
+from serpline.domain.errors import CallRefused, ProviderError
+from serpline.domain.http import ProviderCall
+from serpline.domain.names import PhaseName
+from serpline.domain.outcomes import Done, Outcome
+from serpline.phases.base import Work
+from serpline.phases.tools import Tools, bought_elsewhere, failed, keep, obtain, run_scope
+from serpline.providers.youtube.client import IDS_MAX
+from serpline.store import plans
+from serpline.store.chunks import ItemRow, OwnedChunk
+from serpline.store.database import Connection
+from serpline.store.rows import insert_rows
+from serpline.store.tables.results import youtube_channels, youtube_videos
+
+VIDEO_KIND = "youtube_video"
+CHANNEL_KIND = "youtube_channel"
+
+Payload = dict[str, Any]
+Answer = Payload | ProviderError | CallRefused | None
+"""What is known of a thing (``{}``: YouTube does not show it); None: being bought elsewhere."""
+
+
+class YouTubeEnrichmentPhase:
+    """Buys what is not fresh, each video and channel once."""
+
+    name = PhaseName.YOUTUBE_ENRICHMENT
+    plan_sql = plans.YOUTUBE_ENRICHMENT
+
+    def __init__(self, tools: Tools) -> None:
+        self._tools = tools
+
+    def chunk_size(self, config: PipelineConfig) -> int:
+        """Ten full calls."""
+        return 10 * IDS_MAX
+
+    def plan_params(self, config: PipelineConfig) -> Mapping[str, Any]:
+        """None of its own."""
+        return {}
+
+    async def work(self, work: Work, items: Sequence[ItemRow]) -> AsyncGenerator[Outcome, None]:
+        """Fifty items at a time: their videos, then the channels of those and of the others."""
+        for start in range(0, len(items), IDS_MAX):
+            group = [row.item for row in items[start : start + IDS_MAX]]
+            for outcome in await self._group(work, group):
+                yield outcome
+
+    async def _group(self, work: Work, group: Sequence[str]) -> list[Outcome]:
+        video_ids = [item[2:] for item in group if item.startswith("v:")]
+        videos = await self._videos(work, video_ids)
+        refs = {item: item[2:] for item in group if item.startswith("c:")}
+        refs |= {
+            f"v:{video_id}": payload["channel_id"]
+            for video_id, payload in videos.items()
+            if isinstance(payload, dict) and payload.get("channel_id")
+        }
+        channels = await self._channels(work, set(refs.values()))
+        return [_outcome(work, item, videos, channels.get(refs.get(item, ""))) for item in group]
+
+    async def _videos(self, work: Work, ids: Sequence[str]) -> dict[str, Answer]:
+        return await self._bought(
+            work,
+            VIDEO_KIND,
+            ids,
+            lambda wanted: self._tools.youtube.videos(wanted),
+        )
+
+    async def _channels(self, work: Work, refs: Iterable[str]) -> dict[str, Answer]:
+        ids = sorted(ref for ref in refs if not ref.startswith("@"))
+        answers = await self._bought(
+            work, CHANNEL_KIND, ids, lambda wanted: self._tools.youtube.channels(wanted)
+        )
+        for handle in sorted(ref for ref in refs if ref.startswith("@")):
+            answers |= await self._by_handle(work, handle)
+        return answers
+
+    async def _bought(
+        self,
+        work: Work,
+        kind: str,
+        ids: Sequence[str],
+        call_for: Any,
+    ) -> dict[str, Answer]:
+        obtained = await obtain(work, kind, ids)
+        answers: dict[str, Answer] = {key: value or {} for key, value in obtained.fresh.items()}
+        answers |= dict.fromkeys(obtained.elsewhere)
+        for start in range(0, len(obtained.mine), IDS_MAX):
+            wanted = obtained.mine[start : start + IDS_MAX]
+            call: ProviderCall[Mapping[str, Any]] = call_for(wanted)
+            try:
+                found = await self._tools.call(work, call, freshness=run_scope(work))
+            except (ProviderError, CallRefused) as error:
+                answers |= dict.fromkeys(wanted, error)
+                continue
+            bought = {key: asdict(found[key]) if key in found else {} for key in wanted}
+            await keep(work, kind, bought)
+            answers |= bought
+        return answers
+
+    async def _by_handle(self, work: Work, handle: str) -> dict[str, Answer]:
+        obtained = await obtain(work, CHANNEL_KIND, [handle])
+        if not obtained.mine:
+            return {handle: obtained.fresh.get(handle, {} if handle in obtained.fresh else None)}
+        try:
+            call = self._tools.youtube.channel_by_handle(handle)
+            channel = await self._tools.call(work, call, freshness=run_scope(work))
+        except (ProviderError, CallRefused) as error:
+            return {handle: error}
+        payload = asdict(channel) if channel else {}
+        await keep(work, CHANNEL_KIND, {handle: payload})
+        return {handle: payload}
+
+    async def write(self, conn: Connection, chunk: OwnedChunk, done: Sequence[Done]) -> None:
+        """Rows of videos and of their channels; a channel of many videos is one row."""
+        now = self._tools.clock.now()
+        videos = {}
+        channels = {}
+        for outcome in done:
+            video, channel = outcome.result["video"], outcome.result["channel"]
+            if outcome.item.startswith("v:"):
+                videos[outcome.item[2:]] = _video_row(chunk, outcome.item[2:], video, now)
+            if channel:
+                channels[channel["id"]] = _channel_row(chunk, channel, now)
+        await insert_rows(conn, youtube_videos, [videos[key] for key in sorted(videos)])
+        await insert_rows(conn, youtube_channels, [channels[key] for key in sorted(channels)])
+
+
+def _outcome(work: Work, item: str, videos: Mapping[str, Answer], channel: Answer) -> Outcome:
+    video = videos[item[2:]] if item.startswith("v:") else {}
+    needs_channel = item.startswith("c:") or (isinstance(video, dict) and video.get("channel_id"))
+    for answer in (video, channel if needs_channel else {}):
+        if answer is None:
+            return bought_elsewhere(work, item)
+        if not isinstance(answer, dict):
+            return failed(work, item, answer)
+    return Done(item, {"video": video, "channel": channel if needs_channel else None})
+
+
+def _video_row(chunk: OwnedChunk, video_id: str, video: Payload, now: Any) -> dict[str, Any]:
+    return {
+        "run_id": chunk.run_id,
+        "video_id": video_id,
+        "found": bool(video),
+        "channel_id": video.get("channel_id"),
+        "title": video.get("title"),
+        "description": video.get("description"),
+        "published_at": video.get("published_at"),
+        "duration_seconds": video.get("duration_seconds"),
+        "views": video.get("views"),
+        "likes": video.get("likes"),
+        "comments": video.get("comments"),
+        "fetched_at": now,
+    }
+
+
+def _channel_row(chunk: OwnedChunk, channel: Payload, now: Any) -> dict[str, Any]:
+    return {
+        "run_id": chunk.run_id,
+        "channel_id": channel["id"],
+        "found": True,
+        "handle": channel.get("handle"),
+        "title": channel.get("title"),
+        "description": channel.get("description"),
+        "country": channel.get("country"),
+        "subscribers": channel.get("subscribers"),
+        "views": channel.get("views"),
+        "videos": channel.get("video_count"),
+        "links": list(channel.get("links") or ()),
+        "fetched_at": now,
+    }

@@ -1,0 +1,1 @@
+"""DataForSEO: search volumes and costs of keywords, from Google Ads."""

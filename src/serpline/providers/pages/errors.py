@@ -1,0 +1,53 @@
+"""What a web server's refusal means. It speaks about one page, hardly ever about the next."""
+
+from datetime import datetime
+
+from serpline.domain.errors import ErrorCategory, ProviderError
+from serpline.domain.http import HttpReply
+from serpline.domain.replies import retry_after_seconds
+
+PROVIDER = "page"
+
+# Status → (category, permanent, what to tell a person).
+_MEANINGS = {
+    204: (ErrorCategory.EMPTY, True, "the page is empty"),
+    401: (ErrorCategory.REFUSED_BY_PEER, True, "the page wants a login"),
+    402: (ErrorCategory.REFUSED_BY_PEER, True, "the page wants a payment"),
+    403: (ErrorCategory.REFUSED_BY_PEER, True, "the site refuses us the page"),
+    404: (ErrorCategory.REFUSED_BY_PEER, True, "the page does not exist"),
+    408: (ErrorCategory.TIMEOUT, False, "the site took too long"),
+    410: (ErrorCategory.REFUSED_BY_PEER, True, "the page is gone"),
+    425: (ErrorCategory.RATE_LIMIT, False, "the site asks to come later"),
+    429: (ErrorCategory.RATE_LIMIT, False, "the site asks to come later"),
+    451: (ErrorCategory.REFUSED_BY_PEER, True, "the page is withheld for legal reasons"),
+    504: (ErrorCategory.TIMEOUT, False, "the site took too long"),
+}
+
+
+def failure(reply: HttpReply, now: datetime) -> ProviderError:
+    """The error that ``reply`` (status not 200) stands for."""
+    if reply.status in _MEANINGS:
+        category, permanent, message = _MEANINGS[reply.status]
+    elif 500 <= reply.status < 600:
+        category, permanent, message = ErrorCategory.SERVER, False, "the site failed"
+    elif 300 <= reply.status < 400:
+        category, permanent, message = (
+            ErrorCategory.REFUSED_BY_PEER,
+            True,
+            "the page leads nowhere",
+        )
+    else:
+        # Also the numbers that sites make up against robots, such as 999.
+        category, permanent, message = (
+            ErrorCategory.REFUSED_BY_PEER,
+            True,
+            "the site refuses us the page",
+        )
+    return ProviderError(
+        f"{message} (HTTP {reply.status})",
+        provider=PROVIDER,
+        category=category,
+        permanent=permanent,
+        retry_after_seconds=None if permanent else retry_after_seconds(reply.headers, now),
+        http_status=reply.status,
+    )

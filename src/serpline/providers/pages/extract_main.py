@@ -1,0 +1,115 @@
+"""The worker's side of page extraction: a process that may be killed at any instant.
+
+Run as ``python -m serpline.providers.pages.extract_main MEMORY_BYTES``; speaks frames (``frames``)
+on its standard input and output. Promise: one reply for one page, or death. It ends when its input
+does; an alarm ends it when a page outlasts its deadline, so that it never outlives its parent by
+more than that. Limits: macOS does not enforce the limit on memory; where it is enforced, the parser
+may report a page that outgrew it as one without text.
+"""
+
+import contextlib
+import json
+import logging
+import os
+import re
+import resource
+import signal
+import sys
+from typing import Any
+
+import trafilatura
+
+from serpline.providers.pages.decoding import decode
+from serpline.providers.pages.frames import as_frame, read_frame
+
+TEXT_CHARS_MAX = 20_000
+FIELD_CHARS_MAX = 1_000
+# The parent kills at the deadline; the alarm is for a worker whose parent has died.
+_ALARM_GRACE_SECONDS = 2.0
+_HEAD_CHARS = 4_096
+# Only dates that the page states: a search through its text finds years that mean something else.
+_DATES = {"original_date": True, "extensive_search": False}
+_LANGUAGE = re.compile(
+    r"<html\b[^>]{0,1000}?\blang\s*=\s*[\"']?([A-Za-z]{2,3}(?:-[A-Za-z0-9]{1,8}){0,3})\b", re.I
+)
+
+
+def main() -> None:
+    """Extract page after page until the input ends."""
+    _limit(int(sys.argv[1]))
+    # Whatever a library prints must not get between the frames.
+    with os.fdopen(os.dup(1), "wb") as out, os.fdopen(0, "rb") as requests:
+        os.dup2(2, 1)
+        logging.disable(logging.CRITICAL)
+
+        def send(value: dict[str, Any]) -> None:
+            out.write(as_frame(value))
+            out.flush()
+
+        send({"ready": True})
+        while True:
+            head, html = read_frame(requests), read_frame(requests)
+            if head is None or html is None:
+                return
+            request = json.loads(head)
+            signal.setitimer(signal.ITIMER_REAL, request["deadline_seconds"] + _ALARM_GRACE_SECONDS)
+            send({"received": True})
+            send(_extract(html, request["charset"], request["url"]))
+            signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _limit(memory_bytes: int) -> None:
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # Where it cannot be set (macOS), the deadline is what ends a page that grows without end.
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
+
+
+def _extract(html: bytes, charset: str | None, url: str) -> dict[str, Any]:
+    text = decode(html, charset)
+    try:
+        found = trafilatura.bare_extraction(
+            text,
+            url=url,
+            fast=True,
+            include_comments=False,
+            with_metadata=True,
+            date_extraction_params=_DATES,
+        )
+    except Exception:  # noqa: BLE001  whatever a page does to the parser is the page's own failure
+        return {"error": "malformed"}
+    if not isinstance(found, trafilatura.settings.Document):
+        return {"error": "empty" if _has_markup(text) else "malformed"}
+    body = _clean(found.text)
+    if not body:
+        return {"error": "empty"}
+    language = _LANGUAGE.search(text[:_HEAD_CHARS])
+    return {
+        "text": body[:TEXT_CHARS_MAX],
+        "truncated": len(body) > TEXT_CHARS_MAX,
+        "title": _field(found.title),
+        "author": _field(found.author),
+        "date": _field(found.date),
+        "language": _field(found.language) or (language[1].lower() if language else None),
+        "sitename": _field(found.sitename),
+        "canonical_url": _field(found.url),
+    }
+
+
+def _has_markup(text: str) -> bool:
+    return re.search(r"<[A-Za-z!/]", text) is not None
+
+
+def _field(value: Any) -> str | None:
+    return _clean(value)[:FIELD_CHARS_MAX] or None if isinstance(value, str) else None
+
+
+def _clean(value: str | None) -> str:
+    """``value`` as PostgreSQL can store it: no NUL, no half of a surrogate pair."""
+    text = (value or "").encode("utf-8", "replace").decode()
+    return text.replace("\x00", "").strip()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""A web page as it came, and as text.
+
+Promise: what is no HTML never becomes a ``PageDocument``, and an error page never becomes one
+either. Limit: whether an HTML page says anything is known only after extraction.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from serpline.domain.errors import ErrorCategory, ProviderError
+from serpline.domain.http import HttpReply
+from serpline.providers.pages.errors import PROVIDER, failure
+
+_HTML_TYPES = frozenset({"text/html", "application/xhtml+xml"})
+_CHARSET = re.compile(r"charset\s*=\s*[\"']?([A-Za-z0-9_.:-]{1,40})", re.IGNORECASE)
+_MARKUP = re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:!doctype\s+html|html|head|body|!--)", re.IGNORECASE)
+_SNIFFED_BYTES = 1_024
+
+
+@dataclass(frozen=True, slots=True)
+class PageDocument:
+    """A page's bytes. ``url`` is where it was found in the end; ``charset`` what its server says.
+
+    ``charset`` is None when the server does not say; it may also be wrong or unknown.
+    """
+
+    url: str
+    html: bytes
+    charset: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PageText:
+    """What a page says. ``text`` is never empty; ``truncated`` tells that it was cut.
+
+    ``date`` is the day of publication (``YYYY-MM-DD``) and ``language`` the page's own claim, both
+    unverified. ``canonical_url`` is the page's own claim too.
+    """
+
+    url: str
+    text: str
+    truncated: bool = False
+    title: str | None = None
+    author: str | None = None
+    date: str | None = None
+    language: str | None = None
+    sitename: str | None = None
+    canonical_url: str | None = None
+
+
+def page(reply: HttpReply, *, url: str, now: Callable[[], datetime]) -> PageDocument:
+    """The HTML page in ``reply``. Raises ``ProviderError``: a status, no HTML, or nothing."""
+    if reply.status != 200:
+        raise failure(reply, now())
+    content_type = reply.headers.get("content-type", "")
+    if not _is_html(content_type, reply.body):
+        raise _no_page(reply, "is not HTML")
+    if not reply.body.strip():
+        raise _no_page(reply, "is empty")
+    charset = _CHARSET.search(content_type)
+    return PageDocument(
+        url=reply.url or url,
+        html=reply.body,
+        charset=charset[1].lower() if charset else None,
+    )
+
+
+def _is_html(content_type: str, body: bytes) -> bool:
+    """By the declared type; only a server that declares none has its bytes looked at."""
+    declared = content_type.partition(";")[0].strip().lower()
+    if declared:
+        return declared in _HTML_TYPES
+    return _MARKUP.match(body[:_SNIFFED_BYTES]) is not None
+
+
+def _no_page(reply: HttpReply, problem: str) -> ProviderError:
+    return ProviderError(
+        f"the page {problem} (HTTP {reply.status}, {len(reply.body)} bytes)",
+        provider=PROVIDER,
+        category=ErrorCategory.EMPTY,
+        permanent=True,
+        http_status=reply.status,
+    )

@@ -1,0 +1,64 @@
+"""What a PDL reply that is neither a match nor "no match" means."""
+
+from datetime import UTC, datetime
+
+from serpline.domain.errors import ErrorCategory, ProviderError
+from serpline.domain.http import HttpReply
+from serpline.domain.replies import as_number, retry_after_seconds
+
+# Above this a number in ``x-ratelimit-reset`` is an epoch time, below it a number of seconds.
+_EPOCH_SECONDS_MIN = 1_000_000_000
+
+# Status → (category, permanent, what to tell a person).
+_MEANINGS = {
+    400: (ErrorCategory.BAD_REQUEST, True, "pdl refused the request as invalid"),
+    401: (ErrorCategory.AUTH, True, "pdl does not accept the API key"),
+    402: (ErrorCategory.QUOTA, True, "pdl: the account has no credits left"),
+    403: (ErrorCategory.AUTH, True, "pdl: the API key may not use company enrichment"),
+    405: (ErrorCategory.BAD_REQUEST, True, "pdl refused the request's method"),
+    408: (ErrorCategory.TIMEOUT, False, "pdl took too long"),
+    429: (ErrorCategory.RATE_LIMIT, False, "pdl: too many requests"),
+}
+
+
+def failure(reply: HttpReply, now: datetime) -> ProviderError:
+    """The error that ``reply`` (status neither 200 nor 404) stands for."""
+    if reply.status in _MEANINGS:
+        category, permanent, message = _MEANINGS[reply.status]
+    elif 400 <= reply.status < 500:
+        category, permanent, message = ErrorCategory.BAD_REQUEST, True, "pdl refused the request"
+    elif reply.status >= 500:
+        category, permanent, message = ErrorCategory.SERVER, False, "pdl failed"
+    else:
+        category, permanent, message = ErrorCategory.MALFORMED, False, "pdl sent no answer"
+    return ProviderError(
+        f"{message} (HTTP {reply.status})",
+        provider="pdl",
+        category=category,
+        permanent=permanent,
+        retry_after_seconds=None if permanent else _wait_seconds(reply, now),
+        http_status=reply.status,
+    )
+
+
+def _wait_seconds(reply: HttpReply, now: datetime) -> float | None:
+    """``Retry-After`` if there is one; for a 429 also the window's reset.
+
+    PDL has written the reset as an ISO instant and as epoch seconds; a small number is read as
+    seconds to go.
+    """
+    asked = retry_after_seconds(reply.headers, now)
+    if asked is not None or reply.status != 429:
+        return asked
+    reset = reply.headers.get("x-ratelimit-reset", "").strip().strip('"')
+    number = as_number(reset)
+    if number is not None:
+        wait = number - now.timestamp() if number >= _EPOCH_SECONDS_MIN else number
+        return max(0.0, wait)
+    try:
+        at = datetime.fromisoformat(reset)
+    except ValueError:
+        return None
+    if at.tzinfo is None:
+        at = at.replace(tzinfo=UTC)
+    return max(0.0, (at - now).total_seconds())

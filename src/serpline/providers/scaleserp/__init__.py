@@ -1,0 +1,1 @@
+"""ScaleSERP: real-time searches and batches of searches (Traject Data)."""

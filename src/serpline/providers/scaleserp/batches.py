@@ -1,0 +1,184 @@
+"""Batches and result sets as ScaleSERP writes them, read into types.
+
+A batch has no state "completed": it returns to ``idle`` and its ``results_count`` rises.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from serpline.domain.replies import as_count, as_list, as_number, as_object, as_text
+from serpline.providers.scaleserp.wire import host_of, identifier
+
+_PAGE_FILE = re.compile(r"_Page_([0-9]{1,6})\.json$")
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A batch at ScaleSERP. ``status`` is ``idle``, ``queued`` or ``running``.
+
+    ``results_count`` counts its result sets, ``next_result_set_id`` is the id the next one gets;
+    ``credits_required`` is what a start costs.
+    """
+
+    id: str
+    name: str
+    status: str
+    searches_total_count: int
+    searches_page_count: int
+    results_count: int
+    next_result_set_id: int | None
+    credits_required: float | None
+    priority: str | None
+    searches_type: str | None
+    schedule_type: str | None
+    created_at: str | None
+    last_run: str | None
+
+    @property
+    def is_idle(self) -> bool:
+        """Neither waiting nor running."""
+        return self.status == "idle"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSearch:
+    """A search that a batch already has."""
+
+    id: str | None
+    custom_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SearchesPage:
+    """One page (up to 1,000) of a batch's searches; ``page`` counts from 1 to ``page_count``."""
+
+    page: int
+    page_count: int
+    searches: tuple[StoredSearch, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ResultSet:
+    """What one start of a batch produced. Times as given (ISO 8601); kept for 14 days there.
+
+    ``page_links`` are the page files' URLs in page order, from this authenticated reply only.
+    """
+
+    batch_id: str
+    id: int
+    started_at: str | None
+    ended_at: str | None
+    expires_at: str | None
+    page_count: int
+    searches_completed: int
+    searches_failed: int
+    searches_total: int
+    page_links: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """The account's credits and batches. None: not said."""
+
+    credits_used: float | None
+    credits_remaining: float | None
+    credits_limit: float | None
+    credits_reset_at: str | None
+    batches_used: int | None
+    batches_limit: int | None
+
+
+def batch(value: Any) -> Batch | None:
+    """Read a batch object; None without an id."""
+    item = as_object(value)
+    batch_id = identifier(item.get("id"))
+    if batch_id is None:
+        return None
+    return Batch(
+        id=batch_id,
+        name=as_text(item.get("name")) or "",
+        status=(as_text(item.get("status")) or "unknown").lower(),
+        searches_total_count=as_count(item.get("searches_total_count")) or 0,
+        searches_page_count=as_count(item.get("searches_page_count")) or 0,
+        results_count=as_count(item.get("results_count")) or 0,
+        next_result_set_id=as_count(item.get("next_result_set_id")),
+        credits_required=as_number(item.get("credits_required")),
+        priority=as_text(item.get("priority")),
+        searches_type=as_text(item.get("searches_type")),
+        schedule_type=as_text(item.get("schedule_type")),
+        created_at=as_text(item.get("created_at")),
+        last_run=as_text(item.get("last_run")),
+    )
+
+
+def oldest_named(values: Iterable[Any], name: str) -> Batch | None:
+    """The batch of exactly this name; of several (a create that landed twice), the oldest.
+
+    Every process that looks gets the same one. The filter is repeated here, because the name
+    decides whether money is spent twice.
+    """
+    named = [found for found in map(batch, values) if found is not None and found.name == name]
+    return min(named, key=lambda b: (b.created_at or "~", b.id), default=None)
+
+
+def searches_page(body: dict[str, Any]) -> SearchesPage:
+    """Read one page of a batch's searches."""
+    found = []
+    for value in as_list(body.get("searches")):
+        item = as_object(value)
+        found.append(StoredSearch(identifier(item.get("id")), identifier(item.get("custom_id"))))
+    return SearchesPage(
+        page=as_count(body.get("searches_page_current")) or 1,
+        page_count=as_count(body.get("searches_page_count")) or 0,
+        searches=tuple(found),
+    )
+
+
+def result_set(value: Any, batch_id: str) -> ResultSet | None:
+    """Read a result set; None without an id."""
+    item = as_object(value)
+    set_id = as_count(item.get("id"))
+    if set_id is None:
+        return None
+    links = as_object(item.get("download_links"))
+    pages = as_list(links.get("pages")) or as_list(as_object(links.get("json")).get("pages"))
+    good = [link for link in map(as_text, pages) if link and host_of(link)]
+    return ResultSet(
+        batch_id=batch_id,
+        id=set_id,
+        started_at=as_text(item.get("started_at")),
+        ended_at=as_text(item.get("ended_at")),
+        expires_at=as_text(item.get("expires_at")),
+        page_count=as_count(item.get("results_page_count")) or len(good),
+        searches_completed=as_count(item.get("searches_completed")) or 0,
+        searches_failed=as_count(item.get("searches_failed")) or 0,
+        searches_total=as_count(item.get("searches_total")) or 0,
+        page_links=_in_page_order(good),
+    )
+
+
+def account(body: dict[str, Any]) -> Account:
+    """Read ``GET /account``."""
+    item = as_object(body.get("account_info"))
+    return Account(
+        credits_used=as_number(item.get("credits_used")),
+        credits_remaining=as_number(item.get("credits_remaining")),
+        credits_limit=as_number(item.get("credits_limit")),
+        credits_reset_at=as_text(item.get("credits_reset_at")),
+        batches_used=as_count(item.get("batches_used")),
+        batches_limit=as_count(item.get("batches_limit")),
+    )
+
+
+def _in_page_order(links: list[str]) -> tuple[str, ...]:
+    """By the number in the file's name when every link has one, else as given."""
+    numbers = [_PAGE_FILE.search(urlsplit(link).path) for link in links]
+    if not all(numbers):
+        return tuple(links)
+    keyed = sorted(
+        (int(found[1]), link) for found, link in zip(numbers, links, strict=True) if found
+    )
+    return tuple(link for _, link in keyed)

@@ -1,0 +1,276 @@
+"""Calls to ScaleSERP as values; nothing here does I/O.
+
+The key goes only into the query parameter ``api_key`` (the vendor knows no other way), so a URL is
+a secret: it stands in ``HttpRequest.secrets``, and no identity, message or representation has it.
+A batch created here is always ``schedule_type=manual``: it never runs, or costs, by itself.
+There are no idempotency keys over there: before repeating a create, an add or a start, look.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+from serpline.core.clock import Clock
+from serpline.core.ids import digest
+from serpline.domain.errors import ErrorCategory, ProviderError
+from serpline.domain.http import HttpReply, HttpRequest, ProviderCall
+from serpline.domain.replies import as_list, as_number, as_object, json_object, malformed
+from serpline.providers.scaleserp import batches, errors
+from serpline.providers.scaleserp.batches import Account, Batch, ResultSet, SearchesPage
+from serpline.providers.scaleserp.errors import PROVIDER
+from serpline.providers.scaleserp.records import BatchRecord, records
+from serpline.providers.scaleserp.spec import BatchSearch, SearchSpec
+from serpline.providers.scaleserp.wire import SerpPage, serp_page
+
+SEARCHES_PER_ADD_MAX = 1_000
+SEARCHES_PER_BATCH_MAX = 15_000
+PRIORITIES = ("highest", "high", "normal", "low", "lowest")
+# A search is answered while we wait; the vendor's own pages take up to a minute.
+_SEARCH_TIMEOUT_SECONDS = 90.0
+_BATCH_TIMEOUT_SECONDS = 60.0
+_FILE_TIMEOUT_SECONDS = 300.0
+_FILE_BYTES_MAX = 200_000_000
+
+T = TypeVar("T")
+
+
+class ScaleSerpClient:
+    """Builds the calls. ``clock`` only turns a ``Retry-After`` date into seconds."""
+
+    def __init__(self, base_url: str, api_key: str, clock: Clock) -> None:
+        self._base_url = base_url.rstrip("/")
+        self._api_key = api_key
+        self._clock = clock
+
+    def __repr__(self) -> str:
+        """Without the key."""
+        return f"ScaleSerpClient({self._base_url!r})"
+
+    def search(self, spec: SearchSpec) -> ProviderCall[SerpPage]:
+        """One search, answered at once. A page that says nothing is a ``ProviderError`` EMPTY."""
+
+        def read(body: dict[str, Any], reply: HttpReply) -> SerpPage:
+            page = serp_page(body)
+            if not page.is_answer(spec.content_type):
+                raise ProviderError(
+                    f"scaleserp: the reply says nothing about {spec.content_type} results",
+                    provider=PROVIDER,
+                    category=ErrorCategory.EMPTY,
+                    http_status=reply.status,
+                )
+            return page
+
+        request = self._request("GET", "/search", spec.params(), seconds=_SEARCH_TIMEOUT_SECONDS)
+        return self._call("search", request, spec.params(), read, spec.credits)
+
+    def create_batch(
+        self,
+        name: str,
+        searches_type: str,
+        *,
+        notification_webhook: str | None = None,
+        priority: str = "normal",
+    ) -> ProviderCall[Batch]:
+        """Make an empty batch that only ``start`` runs. Free; a repeat makes a second batch."""
+        if priority not in PRIORITIES:
+            raise ValueError(f"priority {priority!r}: not one of {', '.join(PRIORITIES)}")
+        fields: dict[str, Any] = {
+            "name": name,
+            "enabled": True,
+            "schedule_type": "manual",
+            "priority": priority,
+            "searches_type": searches_type,
+            "notification_as_json": True,
+        }
+        if notification_webhook:
+            fields["notification_webhook"] = notification_webhook
+        # The webhook's path is a secret of its own: whoever knows it may pretend to be the vendor.
+        request = self._request("POST", "/batches", json=fields, hide=notification_webhook)
+        identity = {"name": name, "searches_type": searches_type, "priority": priority}
+        return self._call("create_batch", request, identity, _batch)
+
+    def find_batch_by_name(self, name: str) -> ProviderCall[Batch | None]:
+        """The batch of exactly this name (the oldest, if there are several), or None. Free."""
+        params = {"search_term": name, "search_type": "exact", "page_size": "1000"}
+
+        def read(body: dict[str, Any], reply: HttpReply) -> Batch | None:
+            # Without the list this is no answer, and "there is none" would buy a second batch.
+            if not isinstance(body.get("batches"), list):
+                raise malformed(reply, PROVIDER, "a list of batches without the list")
+            return batches.oldest_named(body["batches"], name)
+
+        request = self._request("GET", "/batches", params)
+        return self._call("find_batch", request, {"name": name}, read)
+
+    def get_batch(self, batch_id: str) -> ProviderCall[Batch]:
+        """The batch as it stands. Free."""
+        return self._on_batch("get_batch", "GET", batch_id, "", _batch)
+
+    def add_searches(self, batch_id: str, searches: Sequence[BatchSearch]) -> ProviderCall[Batch]:
+        """Add 1 to 1,000 searches. Free; one add at a time, and never while the batch runs."""
+        if not 1 <= len(searches) <= SEARCHES_PER_ADD_MAX:
+            raise ValueError(f"{len(searches)} searches in one add: 1 to {SEARCHES_PER_ADD_MAX}")
+        sent = [search.wire() for search in searches]
+        request = self._request("PUT", _path(batch_id), json={"searches": sent})
+        identity = {"batch": batch_id, "count": len(sent), "searches": digest(sent)}
+        return self._call("add_searches", request, identity, _batch)
+
+    def searches_page(self, batch_id: str, page: int) -> ProviderCall[SearchesPage]:
+        """Which searches the batch has, 1,000 a page from page 1. Free."""
+
+        def read(body: dict[str, Any], reply: HttpReply) -> SearchesPage:
+            if not isinstance(body.get("searches"), list):
+                raise malformed(reply, PROVIDER, "a page of searches without the searches")
+            return batches.searches_page(body)
+
+        return self._on_batch("searches_page", "GET", batch_id, f"/searches/{page:d}", read, page)
+
+    def start(self, batch_id: str, *, credits_required: float = 0.0) -> ProviderCall[None]:
+        """Queue the batch; this is what is charged: ``credits_required`` of the batch."""
+        return self._on_batch(
+            "start_batch", "GET", batch_id, "/start", _nothing, credits=credits_required
+        )
+
+    def stop(self, batch_id: str) -> ProviderCall[None]:
+        """Stop it: refunded while queued, not once it runs."""
+        return self._on_batch("stop_batch", "GET", batch_id, "/stop", _nothing)
+
+    def delete_batch(self, batch_id: str) -> ProviderCall[None]:
+        """Delete it, with its result sets. One that is gone already: ``errors.is_gone``."""
+        return self._on_batch("delete_batch", "DELETE", batch_id, "", _nothing)
+
+    def results(self, batch_id: str) -> ProviderCall[tuple[ResultSet, ...]]:
+        """The batch's result sets, newest first (links may be missing here). Free."""
+
+        def read(body: dict[str, Any], reply: HttpReply) -> tuple[ResultSet, ...]:
+            found = (batches.result_set(v, batch_id) for v in as_list(body.get("results")))
+            known = [one for one in found if one is not None]
+            return tuple(sorted(known, key=lambda one: one.id, reverse=True))
+
+        return self._on_batch("results", "GET", batch_id, "/results", read)
+
+    def result_set(self, batch_id: str, result_set_id: int) -> ProviderCall[ResultSet]:
+        """One result set with its download links. Free."""
+
+        def read(body: dict[str, Any], reply: HttpReply) -> ResultSet:
+            found = batches.result_set(body.get("result"), batch_id)
+            if found is None or found.id != result_set_id:
+                raise malformed(reply, PROVIDER, "another result set than the one asked for")
+            return found
+
+        path = f"/results/{result_set_id:d}"
+        return self._on_batch("result_set", "GET", batch_id, path, read, result_set_id)
+
+    def page_file(self, found: ResultSet, page: int) -> ProviderCall[tuple[BatchRecord, ...]]:
+        """The records of page ``page`` (from 1), from the links that ``result_set`` gave.
+
+        The file lies on another host and needs no key, so none is sent; fetch it under the SSRF
+        guard. ValueError if the result set has no such page. ``errors.is_gone``: ask for the
+        result set again. The URL is not part of the identity: links expire, the page stays.
+        """
+        if not 1 <= page <= len(found.page_links):
+            raise ValueError(f"page {page} of result set {found.id}: {len(found.page_links)} known")
+        request = HttpRequest(
+            "GET",
+            found.page_links[page - 1],
+            secrets=self._secrets(),
+            timeout_seconds=_FILE_TIMEOUT_SECONDS,
+            size_bytes_max=_FILE_BYTES_MAX,
+        )
+
+        def parse(reply: HttpReply) -> tuple[BatchRecord, ...]:
+            values = errors.file_records(reply, self._clock.now(), request.secrets)
+            return records(values, request.secrets)
+
+        identity = {"batch": found.batch_id, "result_set": found.id, "page": page}
+        return ProviderCall(PROVIDER, "page_file", request, identity, parse)
+
+    def account(self) -> ProviderCall[Account]:
+        """Credits used and left. Free."""
+
+        def read(body: dict[str, Any], reply: HttpReply) -> Account:
+            return batches.account(body)
+
+        return self._call("account", self._request("GET", "/account"), {}, read)
+
+    def _on_batch(
+        self,
+        operation: str,
+        method: str,
+        batch_id: str,
+        path: str,
+        read: Callable[[dict[str, Any], HttpReply], T],
+        part: int | None = None,
+        credits: float = 0.0,  # noqa: A002  the contract's word; the built-in is for the prompt
+    ) -> ProviderCall[T]:
+        request = self._request(method, _path(batch_id) + path)
+        identity = {"batch": batch_id} | ({} if part is None else {"part": part})
+        return self._call(operation, request, identity, read, credits)
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        params: dict[str, str] | None = None,
+        *,
+        json: Any = None,
+        seconds: float = _BATCH_TIMEOUT_SECONDS,
+        hide: str | None = None,
+    ) -> HttpRequest:
+        return HttpRequest(
+            method,
+            self._base_url + path,
+            params={**(params or {}), "api_key": self._api_key},
+            json=json,
+            secrets=self._secrets(hide),
+            timeout_seconds=seconds,
+        )
+
+    def _call(
+        self,
+        operation: str,
+        request: HttpRequest,
+        identity: Any,
+        read: Callable[[dict[str, Any], HttpReply], T],
+        credits: float = 0.0,  # noqa: A002  the contract's word
+    ) -> ProviderCall[T]:
+        def parse(reply: HttpReply) -> T:
+            check = errors.acknowledged if read is _nothing else errors.answer
+            return read(check(reply, self._clock.now(), request.secrets), reply)
+
+        def billed(reply: HttpReply) -> float:
+            return _billed(reply, credits)
+
+        return ProviderCall(PROVIDER, operation, request, identity, parse, credits, billed)
+
+    def _secrets(self, more: str | None = None) -> tuple[str, ...]:
+        return tuple(filter(None, (self._api_key, more)))
+
+
+def _path(batch_id: str) -> str:
+    return "/batches/" + quote(batch_id, safe="")
+
+
+def _batch(body: dict[str, Any], reply: HttpReply) -> Batch:
+    found = batches.batch(body.get("batch"))
+    if found is None:
+        raise malformed(reply, PROVIDER, "a batch without an id")
+    return found
+
+
+def _nothing(body: dict[str, Any], reply: HttpReply) -> None:
+    return None
+
+
+def _billed(reply: HttpReply, expected: float) -> float:
+    """What the reply says it cost; a reply that is not 2xx is not billed."""
+    if not errors.is_success(reply.status) or not expected:
+        return 0.0
+    try:
+        info = as_object(json_object(reply, PROVIDER).get("request_info"))
+    except ProviderError:
+        return expected
+    said = as_number(info.get("credits_used_this_request"))
+    if said is not None and said >= 0:
+        return said
+    return 0.0 if info.get("success") is False else expected

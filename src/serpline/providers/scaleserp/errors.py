@@ -1,0 +1,130 @@
+"""What ScaleSERP's replies mean when they are no answer.
+
+The status decides, then the body: ``request_info.success`` false is a failure under any status,
+HTTP 200 included, and ``retry_after`` (seconds) may stand in the body. A reply that is not 200 is
+not billed.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from serpline.domain.errors import ErrorCategory, ProviderError
+from serpline.domain.http import HttpReply
+from serpline.domain.replies import (
+    as_number,
+    as_object,
+    json_object,
+    json_value,
+    malformed,
+    redacted,
+    retry_after_seconds,
+)
+
+PROVIDER = "scaleserp"
+
+# category, and whether repeating the same request is pointless
+_BY_STATUS = {
+    400: (ErrorCategory.BAD_REQUEST, True),
+    401: (ErrorCategory.AUTH, True),
+    402: (ErrorCategory.QUOTA, True),
+    403: (ErrorCategory.AUTH, True),
+    404: (ErrorCategory.BAD_REQUEST, True),
+    408: (ErrorCategory.TIMEOUT, False),
+    429: (ErrorCategory.RATE_LIMIT, False),
+}
+
+
+def answer(reply: HttpReply, now: datetime, secrets: Sequence[str]) -> dict[str, Any]:
+    """The JSON object of a successful reply. Raises ``ProviderError`` for every other reply."""
+    if not is_success(reply.status):
+        raise from_reply(reply, now, secrets)
+    body = json_object(reply, PROVIDER)
+    if as_object(body.get("request_info")).get("success") is False:
+        raise from_reply(reply, now, secrets)
+    return body
+
+
+def acknowledged(reply: HttpReply, now: datetime, secrets: Sequence[str]) -> dict[str, Any]:
+    """As ``answer``, for calls whose status is the answer: a success may have an empty body."""
+    if is_success(reply.status) and not reply.body.strip():
+        return {}
+    return answer(reply, now, secrets)
+
+
+def is_success(status: int) -> bool:
+    """2xx."""
+    return 200 <= status < 300
+
+
+def from_reply(reply: HttpReply, now: datetime, secrets: Sequence[str] = ()) -> ProviderError:
+    """The error that a reply stands for; its message quotes the vendor's, without any key."""
+    body = _body(reply)
+    category, permanent = _meaning(reply.status)
+    said = redacted(failure_message(body), secrets)
+    text = f"scaleserp HTTP {reply.status}" + (f": {said}" if said else "")
+    return ProviderError(
+        text,
+        provider=PROVIDER,
+        category=category,
+        permanent=permanent,
+        retry_after_seconds=_wait_seconds(reply, body, now),
+        http_status=reply.status,
+    )
+
+
+def failure_message(body: dict[str, Any]) -> Any:
+    """Where a failure is explained: in ``request_info.message``, else in ``message``."""
+    return as_object(body.get("request_info")).get("message") or body.get("message")
+
+
+def is_gone(error: ProviderError) -> bool:
+    """Whether a batch, a result set or a page file is no longer there (or its link expired).
+
+    The batch is then lost; for a page file, ask for the result set again: its links are new.
+    """
+    return error.http_status in (403, 404, 410) and error.category is not ErrorCategory.AUTH
+
+
+def file_records(reply: HttpReply, now: datetime, secrets: Sequence[str]) -> list[Any]:
+    """The array of a page file, which another host serves: its 403 says "expired", not "key"."""
+    if reply.status in (403, 404, 410):
+        raise ProviderError(
+            f"scaleserp HTTP {reply.status}: the page file is not there, or its link expired",
+            provider=PROVIDER,
+            category=ErrorCategory.BAD_REQUEST,
+            permanent=True,
+            http_status=reply.status,
+        )
+    if not is_success(reply.status):
+        raise from_reply(reply, now, secrets)
+    value = json_value(reply, PROVIDER)
+    if isinstance(value, dict) and as_object(value.get("request_info")).get("success") is False:
+        raise from_reply(reply, now, secrets)
+    if not isinstance(value, list):
+        raise malformed(reply, PROVIDER, "a page file that is not an array")
+    return value
+
+
+def _meaning(status: int) -> tuple[ErrorCategory, bool]:
+    if status in _BY_STATUS:
+        return _BY_STATUS[status]
+    # 2xx with success false: the search itself failed over there, and may work next time.
+    if status >= 500 or is_success(status):
+        return ErrorCategory.SERVER, False
+    return ErrorCategory.BAD_REQUEST, True
+
+
+def _wait_seconds(reply: HttpReply, body: dict[str, Any], now: datetime) -> float | None:
+    for place in (body, as_object(body.get("request_info"))):
+        seconds = as_number(place.get("retry_after"))
+        if seconds is not None and seconds >= 0:
+            return seconds
+    return retry_after_seconds(reply.headers, now)
+
+
+def _body(reply: HttpReply) -> dict[str, Any]:
+    try:
+        return json_object(reply, PROVIDER)
+    except ProviderError:
+        return {}

@@ -1,0 +1,36 @@
+"""The webhook of a finished batch: unsigned, so a hint to look and nothing more.
+
+Whoever knows the secret path can send one. Store it, answer it, confirm with our own key; never
+follow a URL of it.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+
+from serpline.domain.replies import as_count, as_object
+from serpline.providers.scaleserp.wire import identifier
+
+# What a sender can choose freely must not reach a query or a path.
+_BATCH_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+@dataclass(frozen=True, slots=True)
+class BatchNotice:
+    """What a webhook claims. It proves nothing: confirm with our own key, follow no URL of it."""
+
+    batch_id: str
+    result_set_id: int
+
+
+def notice(payload: bytes) -> BatchNotice | None:
+    """Read a webhook's body for deduplication; None if it names no batch and result set."""
+    try:
+        body = as_object(json.loads(payload.decode("utf-8-sig")))
+    except (ValueError, RecursionError):
+        return None
+    batch_id = identifier(as_object(body.get("batch")).get("id"))
+    set_id = as_count(as_object(body.get("result_set")).get("id"))
+    if batch_id is None or set_id is None or not _BATCH_ID.fullmatch(batch_id):
+        return None
+    return BatchNotice(batch_id, set_id)

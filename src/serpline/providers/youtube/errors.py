@@ -1,0 +1,85 @@
+"""What a YouTube error document means: the reason decides, then the status.
+
+A used-up quota comes back at midnight in Los Angeles, whatever the season: until then every call
+would be refused (and still cost a unit).
+"""
+
+from datetime import datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+from serpline.domain.errors import ErrorCategory, ProviderError
+from serpline.domain.http import HttpReply
+from serpline.domain.replies import as_list, as_object, as_text, json_object, retry_after_seconds
+
+_QUOTA_ZONE = ZoneInfo("America/Los_Angeles")
+
+_QUOTA = frozenset({"quotaExceeded", "dailyLimitExceeded", "dailyLimitExceededUnreg"})
+_RATE = frozenset({"rateLimitExceeded", "userRateLimitExceeded", "RATE_LIMIT_EXCEEDED"})
+_AUTH = frozenset(
+    {
+        "API_KEY_INVALID",
+        "API_KEY_SERVICE_BLOCKED",
+        "API_KEY_HTTP_REFERRER_BLOCKED",
+        "API_KEY_IP_ADDRESS_BLOCKED",
+        "SERVICE_DISABLED",
+        "accessNotConfigured",
+        "ipRefererBlocked",
+        "keyExpired",
+        "keyInvalid",
+    }
+)
+
+
+def failure(reply: HttpReply, now: datetime) -> ProviderError:
+    """The error that ``reply`` (status not 200) stands for."""
+    category, permanent, message = _meaning(reply.status, _reasons(reply))
+    wait = None
+    if category is ErrorCategory.QUOTA:
+        wait = seconds_until_quota_resets(now)
+    elif not permanent:
+        wait = retry_after_seconds(reply.headers, now)
+    return ProviderError(
+        f"{message} (HTTP {reply.status})",
+        provider="youtube",
+        category=category,
+        permanent=permanent,
+        retry_after_seconds=wait,
+        http_status=reply.status,
+    )
+
+
+def seconds_until_quota_resets(now: datetime) -> float:
+    """Seconds from ``now`` (aware) to the next midnight in Los Angeles; 23 to 25 hours at most."""
+    tomorrow = now.astimezone(_QUOTA_ZONE).date() + timedelta(days=1)
+    midnight = datetime.combine(tomorrow, time(), _QUOTA_ZONE)
+    # By instants: the same zone's wall clock would ignore a change of the clocks in between.
+    return midnight.timestamp() - now.timestamp()
+
+
+def _meaning(status: int, reasons: frozenset[str]) -> tuple[ErrorCategory, bool, str]:
+    if reasons & _QUOTA:
+        return ErrorCategory.QUOTA, False, "youtube: the day's quota is used up"
+    if reasons & _RATE or status == 429:
+        return ErrorCategory.RATE_LIMIT, False, "youtube: too many requests"
+    if reasons & _AUTH or status == 401:
+        return ErrorCategory.AUTH, True, "youtube does not accept the API key"
+    if status in (403, 404):
+        return ErrorCategory.REFUSED_BY_PEER, True, "youtube does not show this"
+    if status == 408:
+        return ErrorCategory.TIMEOUT, False, "youtube took too long"
+    if 400 <= status < 500:
+        return ErrorCategory.BAD_REQUEST, True, "youtube refused the request as invalid"
+    if status >= 500:
+        return ErrorCategory.SERVER, False, "youtube failed"
+    return ErrorCategory.MALFORMED, False, "youtube sent no answer"
+
+
+def _reasons(reply: HttpReply) -> frozenset[str]:
+    """Every ``reason`` of the error document; none if the body is not one."""
+    try:
+        error = as_object(json_object(reply, "youtube").get("error"))
+    except ProviderError:
+        return frozenset()
+    entries = [*as_list(error.get("errors")), *as_list(error.get("details"))]
+    reasons = (as_text(as_object(entry).get("reason")) for entry in entries)
+    return frozenset(reason for reason in reasons if reason)

@@ -1,0 +1,180 @@
+"""YouTube's resources. Figures are strings there; one that is absent or hidden is None, never 0."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from serpline.domain.http import HttpReply
+from serpline.domain.replies import as_count, as_object, as_text, json_object, malformed
+from serpline.providers.youtube.errors import failure
+from serpline.providers.youtube.links import find_links
+
+_DURATION = re.compile(
+    r"P(?=.)(?:(\d{1,4})W)?(?:(\d{1,4})D)?(?:T(?=.)(?:(\d{1,6})H)?(?:(\d{1,7})M)?(?:(\d{1,8})S)?)?",
+    re.ASCII,
+)
+_UNIT_SECONDS = (604_800, 86_400, 3_600, 60, 1)
+_SECONDS_MAX = 2**31 - 1
+
+Clock = Callable[[], datetime]
+Item = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Video:
+    """A video. ``duration_seconds`` is 0 while it is live; a hidden figure is None."""
+
+    id: str
+    channel_id: str
+    title: str
+    description: str
+    published_at: datetime | None
+    duration_seconds: int | None
+    views: int | None
+    likes: int | None
+    comments: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """A channel. ``handle`` has its ``@``; ``subscribers`` is None when the owner hides them.
+
+    ``links``: the addresses its owner names, as written (host names or URLs).
+    """
+
+    id: str
+    title: str
+    description: str
+    handle: str | None
+    country: str | None
+    subscribers: int | None
+    views: int | None
+    video_count: int | None
+    links: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SearchPage:
+    """Ids found, best first; ``next_page_token`` is None on the last page."""
+
+    ids: tuple[str, ...]
+    next_page_token: str | None
+
+
+def videos(reply: HttpReply, *, ids: Sequence[str], now: Clock) -> dict[str, Video]:
+    """Id → video, for those of ``ids`` that YouTube shows. Raises ``ProviderError``."""
+    found = (_video(item, reply) for item in _items(_envelope(reply, now), reply))
+    return {video.id: video for video in found if video.id in ids}
+
+
+def channels(reply: HttpReply, *, ids: Sequence[str], now: Clock) -> dict[str, Channel]:
+    """Id → channel, for those of ``ids`` that YouTube shows. Raises ``ProviderError``."""
+    found = (_channel(item, reply) for item in _items(_envelope(reply, now), reply))
+    return {channel.id: channel for channel in found if channel.id in ids}
+
+
+def channel_by_handle(reply: HttpReply, *, now: Clock) -> Channel | None:
+    """The only channel in ``reply``, or None. Raises ``ProviderError``."""
+    found = _items(_envelope(reply, now), reply)
+    return _channel(found[0], reply) if found else None
+
+
+def search_page(reply: HttpReply, *, kind: str, now: Clock) -> SearchPage:
+    """The ids of resources of ``kind`` ("video" or "channel"). Raises ``ProviderError``."""
+    body = _envelope(reply, now)
+    ids = (as_text(as_object(item.get("id")).get(f"{kind}Id")) for item in _items(body, reply))
+    # A result of another kind (asked for or not) has no such id.
+    return SearchPage(
+        ids=tuple(dict.fromkeys(found for found in ids if found)),
+        next_page_token=as_text(body.get("nextPageToken")),
+    )
+
+
+def duration_seconds(value: str | None) -> int | None:
+    """Seconds of an ISO 8601 duration (``PT1H2M3S``, ``P0D``, ``P1DT2H``).
+
+    None for what is no duration, and for one beyond 68 years, which no column could hold.
+    """
+    match = _DURATION.fullmatch(value or "")
+    if match is None:
+        return None
+    parts = zip(match.groups(), _UNIT_SECONDS, strict=True)
+    seconds = sum(int(number or 0) * unit for number, unit in parts)
+    return seconds if seconds <= _SECONDS_MAX else None
+
+
+def _envelope(reply: HttpReply, now: Clock) -> dict[str, Any]:
+    if reply.status != 200:
+        raise failure(reply, now())
+    body = json_object(reply, "youtube")
+    # An empty answer has no "items" at all; its kind is what tells it from any other JSON.
+    kind = as_text(body.get("kind"))
+    if kind is None or not kind.startswith("youtube#") or not kind.endswith("ListResponse"):
+        raise malformed(reply, "youtube", "JSON that is not a list of resources")
+    return body
+
+
+def _items(body: Item, reply: HttpReply) -> list[Item]:
+    items = body.get("items", [])
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+        raise malformed(reply, "youtube", "a list of resources that is no list of objects")
+    return items
+
+
+def _video(item: Item, reply: HttpReply) -> Video:
+    snippet, statistics = as_object(item.get("snippet")), as_object(item.get("statistics"))
+    identifier, channel_id = as_text(item.get("id")), as_text(snippet.get("channelId"))
+    if identifier is None or channel_id is None:
+        raise malformed(reply, "youtube", "a video without an id or a channel")
+    return Video(
+        id=identifier,
+        channel_id=channel_id,
+        title=as_text(snippet.get("title")) or "",
+        description=as_text(snippet.get("description")) or "",
+        published_at=_instant(snippet.get("publishedAt")),
+        duration_seconds=duration_seconds(
+            as_text(as_object(item.get("contentDetails")).get("duration"))
+        ),
+        views=int(statistics.get("viewCount") or 0),
+        likes=as_count(statistics.get("likeCount")),
+        comments=as_count(statistics.get("commentCount")),
+    )
+
+
+def _channel(item: Item, reply: HttpReply) -> Channel:
+    snippet, statistics = as_object(item.get("snippet")), as_object(item.get("statistics"))
+    branding = as_object(as_object(item.get("brandingSettings")).get("channel"))
+    identifier = as_text(item.get("id"))
+    if identifier is None or not (snippet or branding):
+        raise malformed(reply, "youtube", "a channel without an id or a description of itself")
+    description = as_text(snippet.get("description")) or as_text(branding.get("description"))
+    hidden = statistics.get("hiddenSubscriberCount") is True
+    return Channel(
+        id=identifier,
+        title=as_text(snippet.get("title")) or as_text(branding.get("title")) or "",
+        description=description or "",
+        handle=_handle(as_text(snippet.get("customUrl"))),
+        country=as_text(snippet.get("country")) or as_text(branding.get("country")),
+        subscribers=None if hidden else as_count(statistics.get("subscriberCount")),
+        views=int(statistics.get("viewCount") or 0),
+        video_count=as_count(statistics.get("videoCount")),
+        links=find_links(description, as_text(branding.get("description"))),
+    )
+
+
+def _handle(custom_url: str | None) -> str | None:
+    """Channels older than handles may still carry a custom URL, which is none."""
+    return custom_url if custom_url is not None and custom_url.startswith("@") else None
+
+
+def _instant(value: Any) -> datetime | None:
+    text = as_text(value)
+    if text is None:
+        return None
+    try:
+        at = datetime.fromisoformat(text)
+        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None

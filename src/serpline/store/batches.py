@@ -1,0 +1,209 @@
+"""Batches at a provider: what was intended, what is known of it, how far it has come.
+
+Every write is fenced by the chunk that the batch serves: a worker that lost the chunk changes
+nothing (``LeaseLost``). What is about to be sent is stored before it is sent.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import text
+
+from serpline.domain.errors import LeaseLost
+from serpline.domain.states import BATCH_MACHINE, BatchStatus, change
+from serpline.store.chunks import OwnedChunk, hand_over
+from serpline.store.database import Connection
+
+_COLUMNS = (
+    "id, chunk_id, generation, provider, name, secret_path, status, intended_at, sent_at,"
+    " provider_batch_id, items, results_count, next_result_set_id, result_set_id, pages_ingested,"
+    " started_at, errors"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRow:
+    """A provider batch as stored. ``items`` are the keys of the items it was made for.
+
+    ``sent_at``: when a create was last sent, so that its repeat can wait out the first.
+    ``results_count`` and ``next_result_set_id`` are the provider's, read before the start.
+    ``errors``: failed looks in a row.
+    """
+
+    id: int
+    chunk_id: int
+    generation: int
+    provider: str
+    name: str
+    secret_path: str
+    status: BatchStatus
+    intended_at: datetime
+    sent_at: datetime | None
+    provider_batch_id: str | None
+    items: list[str]
+    results_count: int | None
+    next_result_set_id: int | None
+    result_set_id: int | None
+    pages_ingested: list[int]
+    started_at: datetime | None
+    errors: int
+
+
+def _row(row: Mapping[str, Any]) -> BatchRow:
+    return BatchRow(**{**row, "status": BatchStatus(row["status"])})
+
+
+async def current(conn: Connection, chunk: OwnedChunk) -> BatchRow | None:
+    """The chunk's batch that has not come to an end, or None."""
+    rows = await conn.execute(
+        text(
+            f"SELECT {_COLUMNS} FROM provider_batches WHERE chunk_id = :chunk"
+            " AND status NOT IN ('ingested', 'lost') ORDER BY generation DESC LIMIT 1"
+        ),
+        {"chunk": chunk.id},
+    )
+    row = rows.mappings().first()
+    return _row(dict(row)) if row else None
+
+
+async def generations(conn: Connection, chunk: OwnedChunk) -> int:
+    """How many batches were made for the chunk so far."""
+    rows = await conn.execute(
+        text("SELECT count(*) FROM provider_batches WHERE chunk_id = :chunk"), {"chunk": chunk.id}
+    )
+    return int(rows.scalar_one())
+
+
+async def intend(
+    conn: Connection,
+    chunk: OwnedChunk,
+    *,
+    provider: str,
+    name: str,
+    secret_path: str,
+    generation: int,
+    items: Sequence[str],
+    now: datetime,
+) -> BatchRow:
+    """Store what is about to be created and hand the items over to it, in one transaction."""
+    rows = await conn.execute(
+        text(
+            "INSERT INTO provider_batches (chunk_id, generation, provider, name, secret_path,"
+            " status, intended_at, items) SELECT c.id, :generation, :provider, :name, :secret,"
+            " 'intended', :now, :items FROM chunks c"
+            f" WHERE c.id = :chunk AND c.epoch = :epoch AND c.status = 'owned' RETURNING {_COLUMNS}"
+        ),
+        {
+            "chunk": chunk.id,
+            "epoch": chunk.epoch,
+            "generation": generation,
+            "provider": provider,
+            "name": name,
+            "secret": secret_path,
+            "now": now,
+            "items": list(items),
+        },
+    )
+    row = rows.mappings().first()
+    if row is None:
+        raise LeaseLost(f"chunk {chunk.id} is no longer owned at epoch {chunk.epoch}")
+    await hand_over(conn, chunk, items)
+    return _row(dict(row))
+
+
+async def advance(
+    conn: Connection, chunk: OwnedChunk, batch: BatchRow, event: str, **values: Any
+) -> BatchRow:
+    """Compare-and-set the batch's state and the given columns; ``LeaseLost`` if it cannot be."""
+    step = change(BATCH_MACHINE, event)
+    return await _update(
+        conn, chunk, batch, {"status": step.target, "errors": 0, **values}, step.sources
+    )
+
+
+async def note(conn: Connection, chunk: OwnedChunk, batch: BatchRow, **values: Any) -> BatchRow:
+    """Set columns of a batch whose state stays."""
+    return await _update(conn, chunk, batch, values, [str(batch.status)])
+
+
+async def _update(
+    conn: Connection,
+    chunk: OwnedChunk,
+    batch: BatchRow,
+    values: Mapping[str, Any],
+    sources: Sequence[str],
+) -> BatchRow:
+    sets = ", ".join(f"{name} = :{name}" for name in values)
+    rows = await conn.execute(
+        text(
+            f"UPDATE provider_batches SET {sets} WHERE id = :id AND status = ANY(:sources)"
+            " AND EXISTS (SELECT 1 FROM chunks c WHERE c.id = chunk_id AND c.epoch = :epoch"
+            f" AND c.status = 'owned') RETURNING {_COLUMNS}"
+        ),
+        {**values, "id": batch.id, "sources": list(sources), "epoch": chunk.epoch},
+    )
+    row = rows.mappings().first()
+    if row is None:
+        raise LeaseLost(f"batch {batch.name} is in other hands")
+    return _row(dict(row))
+
+
+async def take_notice(
+    conn: Connection,
+    secret_path: str,
+    provider_batch_id: str,
+    result_set_id: int,
+    body: str,
+) -> int | None:
+    """Store a webhook for the batch of this secret path and have its chunk looked at.
+
+    Returns the chunk's id; None, with nothing stored, if the path is no batch's, or is of another
+    batch than the body says. A repeated webhook is stored once and wakes again, harmlessly.
+    """
+    rows = await conn.execute(
+        text(
+            "SELECT provider, chunk_id FROM provider_batches WHERE secret_path = :secret"
+            " AND provider_batch_id = :batch"
+        ),
+        {"secret": secret_path, "batch": provider_batch_id},
+    )
+    row = rows.first()
+    if row is None:
+        return None
+    await conn.execute(
+        text(
+            "INSERT INTO webhook_inbox (provider, provider_batch_id, result_set_id, body)"
+            " VALUES (:provider, :batch, :set, CAST(:body AS jsonb)) ON CONFLICT DO NOTHING"
+        ),
+        {
+            "provider": row.provider,
+            "batch": provider_batch_id,
+            "set": result_set_id,
+            "body": body,
+        },
+    )
+    return int(row.chunk_id)
+
+
+async def chunk_of(conn: Connection, provider_batch_id: str) -> int | None:
+    """The chunk that a provider's batch serves; None for a batch that is not ours."""
+    rows = await conn.execute(
+        text("SELECT chunk_id FROM provider_batches WHERE provider_batch_id = :id"),
+        {"id": provider_batch_id},
+    )
+    row = rows.first()
+    return int(row.chunk_id) if row else None
+
+
+async def still_waiting(conn: Connection, chunk: OwnedChunk, items: Sequence[str]) -> list[str]:
+    """Which of a batch's items have not been settled yet."""
+    rows = await conn.execute(
+        text(
+            "SELECT item FROM items WHERE lane_id = :lane AND item = ANY(:items)"
+            " AND status = 'waiting' ORDER BY item"
+        ),
+        {"lane": chunk.lane_id, "items": list(items)},
+    )
+    return [row.item for row in rows]

@@ -1,0 +1,235 @@
+"""The way to PostgreSQL: one small pool per process, transactions, and connections of one's own.
+
+The promise: ``Database.connect`` either gives a usable server (PostgreSQL 15 or newer, UTF-8,
+writable) or raises a ``UserError`` of one line that never shows the password. A lost connection
+costs the transaction it carried, never the pool: the next transaction connects anew, and the loss
+is told as ``DatabaseUnavailable``, which rooms above can catch without knowing the driver.
+
+The limits: nothing is retried here. A connection lost during COMMIT leaves the outcome unknown, so
+whoever repeats a transaction must be able to do it twice: our writes compare and set.
+"""
+
+import re
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import psycopg
+import sqlalchemy as sa
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool
+
+from serpline.domain.errors import UserError
+
+Connection = AsyncConnection
+
+POOL_SIZE: Final = 4
+POOL_OVERFLOW_MAX: Final = 2
+POOL_WAIT_SECONDS: Final = 30.0
+CONNECT_TIMEOUT_SECONDS: Final = 10
+SERVER_VERSION_MIN: Final = 150_000
+
+_SETTING: Final = "SERPLINE_DATABASE_URL"
+_SCHEMES: Final = frozenset({"postgres", "postgresql", "postgresql+psycopg"})
+# A frozen process must not hold row locks for ever: the server ends its transaction, and with it
+# the locks. JIT costs more than it brings for statements of milliseconds.
+_SERVER_OPTIONS: Final = "-c jit=off -c idle_in_transaction_session_timeout=60s"
+# SQLSTATE classes that speak of the server, not of the statement: connection, resources, operator.
+_UNAVAILABLE: Final = ("08", "53", "57P")
+_CONFLICT: Final = "40"
+_PROBE: Final = sa.text(
+    "SELECT current_setting('server_version_num')::int AS version,"
+    " current_setting('server_encoding') AS encoding,"
+    " current_setting('transaction_read_only') = 'on' AS read_only"
+)
+
+
+class DatabaseUnavailable(Exception):  # noqa: N818  a state of the server, not a mistake of ours
+    """The server cannot be reached or has no room; later may be better.
+
+    If it struck during COMMIT, the transaction may have taken effect all the same.
+    """
+
+
+class TransactionConflict(Exception):  # noqa: N818
+    """PostgreSQL undid the transaction (deadlock or serialisation): the same again may succeed."""
+
+
+class Database:
+    """An open database: a pool of at most ``pool_size + POOL_OVERFLOW_MAX`` connections."""
+
+    def __init__(self, url: URL, *, application_name: str, pool_size: int) -> None:
+        """Prefer ``connect``, which also proves that the server can be used."""
+        self._url = url
+        self._application_name = application_name
+        arguments = _driver_arguments(url, application_name)
+        url = url.difference_update_query([name for name in arguments if name in url.query])
+        self._engine: AsyncEngine = create_async_engine(
+            url,
+            connect_args=arguments,
+            pool_size=pool_size,
+            max_overflow=POOL_OVERFLOW_MAX,
+            pool_timeout=POOL_WAIT_SECONDS,
+            pool_pre_ping=True,
+            pool_use_lifo=True,
+        )
+        # Connections that end with their block, and so do the session locks they hold.
+        self._unpooled: AsyncEngine = create_async_engine(
+            url, connect_args=arguments, poolclass=NullPool, isolation_level="AUTOCOMMIT"
+        )
+
+    @classmethod
+    async def connect(
+        cls, url: str, *, application_name: str = "serpline", pool_size: int = POOL_SIZE
+    ) -> "Database":
+        """Open ``url`` (``postgresql://user:password@host:port/name``) and prove it usable.
+
+        ``application_name`` is what ``pg_stat_activity`` shows. Raises ``UserError`` for a URL
+        that is none, a server that cannot be reached or refuses the login, one older than
+        PostgreSQL 15, one that does not store UTF-8, and a read-only one.
+        """
+        parsed = parse_url(url)
+        database = cls(parsed, application_name=application_name, pool_size=pool_size)
+        try:
+            await database._probe()
+        except BaseException:
+            await database.close()
+            raise
+        return database
+
+    @property
+    def shown_url(self) -> str:
+        """The URL without its password, for messages."""
+        return _shown(self._url)
+
+    @property
+    def conninfo(self) -> str:
+        """The libpq connection string, with the password: for the job queue's own pool only."""
+        return _conninfo(self._url, f"{self._application_name} queue")
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncGenerator[Connection, None]:
+        """One transaction on a pooled connection: COMMIT at the end, ROLLBACK on any exception.
+
+        Raises ``DatabaseUnavailable`` and ``TransactionConflict`` in place of the driver's errors
+        of those kinds; every other exception passes unchanged.
+        """
+        async with _translated(), self._engine.begin() as conn:
+            yield conn
+
+    @asynccontextmanager
+    async def session(self) -> AsyncGenerator[Connection, None]:
+        """A connection outside the pool in autocommit: for session advisory locks and LISTEN.
+
+        It ends with the block, and what it held ends with it. Raises as ``transaction`` does.
+        """
+        async with _translated(), self._unpooled.connect() as conn:
+            yield conn
+
+    async def close(self) -> None:
+        """Close every connection; the object is of no further use."""
+        await self._engine.dispose()
+        await self._unpooled.dispose()
+
+    async def _probe(self) -> None:
+        try:
+            async with self._engine.connect() as conn:
+                row = (await conn.execute(_PROBE)).one()
+        except DBAPIError as error:
+            reason = one_line(str(error.orig), self._url.password)
+            raise UserError(f"{_SETTING}={self.shown_url}: cannot connect: {reason}") from None
+        if row.version < SERVER_VERSION_MIN:
+            found = f"{row.version // 10_000}.{row.version % 10_000}"
+            raise UserError(f"{_SETTING}={self.shown_url}: PostgreSQL {found}; 15 or newer needed")
+        if row.encoding != "UTF8":
+            raise UserError(
+                f"{_SETTING}={self.shown_url}: encoding {row.encoding}; create it with UTF8"
+            )
+        if row.read_only:
+            raise UserError(f"{_SETTING}={self.shown_url}: the database is read-only (a standby?)")
+
+
+def parse_url(url: str) -> URL:
+    """The URL with our driver in it. Raises ``UserError``, the password masked."""
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        raise UserError(f"{_SETTING}={_masked(url)}: not a URL of a PostgreSQL database") from None
+    if parsed.drivername not in _SCHEMES:
+        raise UserError(f"{_SETTING}={_shown(parsed)}: must start with postgresql://")
+    if not parsed.database:
+        raise UserError(f"{_SETTING}={_shown(parsed)}: names no database")
+    return parsed.set(drivername="postgresql+psycopg")
+
+
+def one_line(message: str, secret: str | None = None) -> str:
+    """A driver's message on one line, without ``secret``."""
+    flat = " ".join(message.split())
+    return flat.replace(secret, "***") if secret else flat
+
+
+def _driver_arguments(url: URL, application_name: str) -> dict[str, Any]:
+    """Bounds on connecting and on a silent network; what the URL's query says comes first."""
+    given = {name: value for name, value in url.query.items() if isinstance(value, str)}
+    options = " ".join(part for part in (_SERVER_OPTIONS, given.get("options")) if part)
+    return {
+        "application_name": given.get("application_name", application_name),
+        "client_encoding": "utf8",
+        "connect_timeout": given.get("connect_timeout", CONNECT_TIMEOUT_SECONDS),
+        "keepalives_idle": given.get("keepalives_idle", 30),
+        "keepalives_interval": given.get("keepalives_interval", 10),
+        "keepalives_count": given.get("keepalives_count", 3),
+        "tcp_user_timeout": given.get("tcp_user_timeout", 60_000),
+        "options": options,
+    }
+
+
+def _conninfo(url: URL, application_name: str) -> str:
+    query: Mapping[str, Any] = {
+        name: value if isinstance(value, str) else ",".join(value)
+        for name, value in url.query.items()
+    }
+    parts: dict[str, Any] = {
+        "host": url.host,
+        "port": url.port,
+        "user": url.username,
+        "password": url.password,
+        "dbname": url.database,
+        **query,
+        **_driver_arguments(url, application_name),
+    }
+    return psycopg.conninfo.make_conninfo(**{k: v for k, v in parts.items() if v is not None})
+
+
+def _shown(url: URL) -> str:
+    if "password" in url.query:
+        url = url.update_query_dict({"password": "***"})
+    return url.render_as_string(hide_password=True).replace("%2A%2A%2A", "***")
+
+
+def _masked(text: str) -> str:
+    """Text that should have been a URL, with anything that may be a password hidden."""
+    hidden = re.sub(r"//.*@", "//***@", text)
+    return one_line(re.sub(r"(?i)(password=)[^&\s]*", r"\1***", hidden))
+
+
+@asynccontextmanager
+async def _translated() -> AsyncGenerator[None, None]:
+    try:
+        yield
+    except PoolTimeout as error:
+        raise DatabaseUnavailable(f"no free connection within {POOL_WAIT_SECONDS:g} s") from error
+    except DBAPIError as error:
+        state = getattr(error.orig, "sqlstate", None)
+        reason = one_line(str(error.orig))
+        lost = error.connection_invalidated or (
+            state is None and isinstance(error.orig, psycopg.OperationalError)
+        )
+        if lost or (state or "").startswith(_UNAVAILABLE):
+            raise DatabaseUnavailable(reason) from error
+        if (state or "").startswith(_CONFLICT):
+            raise TransactionConflict(reason) from error
+        raise

@@ -1,0 +1,121 @@
+"""Reference data that is bought in groups: one purchase per key, however many want it.
+
+A row is a claim, an answer, or an old answer being renewed under a claim. A claim lives exactly as
+long as its chunk is owned at that epoch: no time-out, so a slow buyer is not doubled and a dead
+one's claim is free at once. ``found`` false is an answer too: known to be no match.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import bindparam, text
+from sqlalchemy.dialects.postgresql import JSONB
+
+from serpline.store.database import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Obtained:
+    """``fresh``: answers in store, None = known to be no match. ``mine``: to be bought by the
+    caller, who holds the claim. ``elsewhere``: being bought by somebody alive; look again later.
+    """
+
+    fresh: dict[str, Any]
+    mine: list[str]
+    elsewhere: list[str]
+
+
+# The claim is one statement, so two callers cannot both get a key: the second waits for the first
+# one's row lock and then judges the row as the first one left it.
+_CLAIM = text(
+    "INSERT INTO reference_data AS r (kind, key, claimed_chunk, claimed_epoch)"
+    " SELECT :kind, key, :chunk_id, :epoch FROM unnest(CAST(:keys AS text[])) AS t(key)"
+    " ORDER BY key"
+    " ON CONFLICT (kind, key) DO UPDATE"
+    " SET claimed_chunk = excluded.claimed_chunk, claimed_epoch = excluded.claimed_epoch"
+    " WHERE (r.fetched_at IS NULL OR r.fetched_at < :fresh_since) AND ("
+    "   r.claimed_chunk IS NULL"
+    "   OR (r.claimed_chunk = :chunk_id AND r.claimed_epoch <= :epoch)"
+    "   OR NOT EXISTS (SELECT 1 FROM chunks WHERE chunks.id = r.claimed_chunk"
+    "     AND chunks.epoch = r.claimed_epoch AND chunks.status = 'owned'))"
+    " RETURNING key"
+)
+_READ = text(
+    "SELECT key, found, payload FROM reference_data"
+    " WHERE kind = :kind AND key = ANY(:keys) AND fetched_at >= :fresh_since"
+)
+_STORE = text(
+    "INSERT INTO reference_data AS r (kind, key, found, payload, fetched_at)"
+    " SELECT :kind, key, value IS NOT NULL AND value <> 'null'::jsonb,"
+    "   nullif(value, 'null'::jsonb), :fetched_at"
+    " FROM jsonb_each(:payloads) AS t(key, value) ORDER BY key"
+    " ON CONFLICT (kind, key) DO UPDATE SET found = excluded.found, payload = excluded.payload,"
+    "   fetched_at = excluded.fetched_at, claimed_chunk = NULL, claimed_epoch = NULL"
+    " WHERE r.fetched_at IS NULL OR r.fetched_at <= excluded.fetched_at"
+).bindparams(bindparam("payloads", type_=JSONB))
+_RELEASE = text(
+    "WITH mine AS (SELECT key, fetched_at FROM reference_data WHERE kind = :kind"
+    "   AND key = ANY(:keys) AND claimed_chunk = :chunk_id AND claimed_epoch = :epoch"
+    "   ORDER BY key FOR UPDATE),"
+    " gone AS (DELETE FROM reference_data r USING mine"
+    "   WHERE r.kind = :kind AND r.key = mine.key AND mine.fetched_at IS NULL)"
+    " UPDATE reference_data r SET claimed_chunk = NULL, claimed_epoch = NULL FROM mine"
+    " WHERE r.kind = :kind AND r.key = mine.key AND mine.fetched_at IS NOT NULL"
+)
+
+
+async def obtain(
+    conn: Connection,
+    kind: str,
+    keys: Sequence[str],
+    fresh_since: datetime,
+    chunk_id: int,
+    epoch: int,
+) -> Obtained:
+    """What is known since ``fresh_since``; the rest is claimed for (``chunk_id``, ``epoch``).
+
+    Asking again with the same owner gives the same claims again. Lists are in the order of
+    ``keys``, without duplicates.
+    """
+    wanted = list(dict.fromkeys(keys))
+    if not wanted:
+        return Obtained({}, [], [])
+    read = {"kind": kind, "keys": wanted, "fresh_since": fresh_since}
+    fresh = await _fresh(conn, read)
+    missing = [key for key in wanted if key not in fresh]
+    if not missing:
+        return Obtained(fresh, [], [])
+    owner = {"chunk_id": chunk_id, "epoch": epoch}
+    claimed = await conn.execute(_CLAIM, {**read, **owner, "keys": missing})
+    mine = set(claimed.scalars())
+    left = [key for key in missing if key not in mine]
+    if left:
+        # Somebody may have stored an answer while the claim waited for the row.
+        fresh |= await _fresh(conn, {**read, "keys": left})
+    elsewhere = [key for key in left if key not in fresh]
+    return Obtained(fresh, [key for key in missing if key in mine], elsewhere)
+
+
+async def store(
+    conn: Connection, kind: str, payloads: Mapping[str, Any], fetched_at: datetime
+) -> None:
+    """Keep answers (None: no match) and end their claims; an answer never replaces a newer one."""
+    if payloads:
+        values = {"kind": kind, "payloads": dict(payloads), "fetched_at": fetched_at}
+        await conn.execute(_STORE, values)
+
+
+async def release(
+    conn: Connection, kind: str, keys: Sequence[str], chunk_id: int, epoch: int
+) -> None:
+    """Give claims back unbought; what is claimed by others, or answered, is left alone."""
+    if keys:
+        owner = {"chunk_id": chunk_id, "epoch": epoch}
+        await conn.execute(_RELEASE, {"kind": kind, "keys": list(keys), **owner})
+
+
+async def _fresh(conn: Connection, read: Mapping[str, Any]) -> dict[str, Any]:
+    rows = await conn.execute(_READ, dict(read))
+    return {row.key: row.payload if row.found else None for row in rows}

@@ -1,0 +1,96 @@
+"""Fixtures shared by all tests: a real PostgreSQL, and a fresh migrated database per test.
+
+One embedded server per session, in a temporary directory that only this user can enter. The
+schema is migrated once, into a template; each test that asks gets a clone of it (some 50 ms).
+"""
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from serpline.store.database import Database
+from serpline.store.embedded import EmbeddedServer, ensure_server
+from serpline.store.migrate import migrate
+
+_TEMPLATE = "serpline_template"
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
+    """The session's server. Do not stop it: a test about restarts starts one of its own."""
+    server = ensure_server(tmp_path_factory.mktemp("postgres"))
+    try:
+        with psycopg.connect(server.conninfo("postgres"), autocommit=True) as admin:
+            # A power cut is not among the faults these tests make; a killed process loses nothing.
+            admin.execute("ALTER SYSTEM SET fsync = off")
+            admin.execute("ALTER SYSTEM SET full_page_writes = off")
+            admin.execute("SELECT pg_reload_conf()")
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def own_server(tmp_path: Path) -> Iterator[EmbeddedServer]:
+    """A server that the test may stop, restart and change (2 s)."""
+    server = ensure_server(tmp_path)
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def template_database(postgres: EmbeddedServer) -> str:
+    """The name of a database at the head of the migrations, to be cloned and not connected to."""
+    with psycopg.connect(postgres.conninfo("postgres"), autocommit=True) as admin:
+        admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(_TEMPLATE)))
+
+    async def make() -> None:
+        database = await Database.connect(postgres.url(_TEMPLATE))
+        try:
+            await migrate(database)
+        finally:
+            await database.close()
+
+    asyncio.run(make())
+    return _TEMPLATE
+
+
+@pytest.fixture
+def empty_database_url(postgres: EmbeddedServer) -> Iterator[str]:
+    """The URL of a fresh database with nothing in it, not even our schema."""
+    yield from _fresh(postgres, "template1")
+
+
+@pytest.fixture
+def database_url(postgres: EmbeddedServer, template_database: str) -> Iterator[str]:
+    """The URL of a fresh, migrated database; it is dropped after the test."""
+    yield from _fresh(postgres, template_database)
+
+
+@pytest.fixture
+async def db(database_url: str) -> AsyncIterator[Database]:
+    """A fresh, migrated database, open."""
+    database = await Database.connect(database_url)
+    try:
+        yield database
+    finally:
+        await database.close()
+
+
+def _fresh(server: EmbeddedServer, template: str) -> Iterator[str]:
+    name = f"test_{next(_numbers)}"
+    made = sql.Identifier(name)
+    with psycopg.connect(server.conninfo("postgres"), autocommit=True) as admin:
+        admin.execute(
+            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(made, sql.Identifier(template))
+        )
+        yield server.url(name)
+        admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(made))

@@ -1,0 +1,257 @@
+"""DataForSEO's wire: what is sent, what is read, and which error each refusal becomes."""
+
+import json
+from typing import Any
+
+import pytest
+
+from serpline.core.clock import SystemClock
+from serpline.domain.errors import ErrorCategory, ProviderError
+from serpline.domain.http import HttpReply
+from serpline.providers.dataforseo.client import DataForSeoClient
+from serpline.providers.dataforseo.errors import DataForSeoError, blames_a_keyword
+from serpline.providers.dataforseo.wire import match, unsupported
+
+PASSWORD = "p4ss-of-dataforseo"
+client = DataForSeoClient("https://api.dataforseo.com", "ann@me.example", PASSWORD, SystemClock())
+CALL = client.search_volume(["Buy Laptop", "吕梁市 三川河"], 2840, "en")
+
+LAPTOP = {
+    "keyword": "buy laptop",
+    "spell": None,
+    "location_code": 2840,
+    "language_code": "en",
+    "competition": "HIGH",
+    "competition_index": 100,
+    "search_volume": 2900,
+    "low_top_of_page_bid": 1.2,
+    "high_top_of_page_bid": 4.6,
+    "cpc": 6.74,
+    "monthly_searches": [
+        {"year": 2025, "month": 11, "search_volume": 2400},
+        {"year": 2026, "month": 1, "search_volume": None},
+        {"year": 2025, "month": 12, "search_volume": 3600},
+    ],
+}
+UNKNOWN = {"keyword": "吕梁市 三川河", "spell": None, "search_volume": None, "cpc": None}
+
+
+def document(result: Any, **task: Any) -> dict[str, Any]:
+    fields = {"id": "t", "status_code": 20000, "status_message": "Ok.", "cost": 0.09} | task
+    return {
+        "version": "0.1",
+        "status_code": 20000,
+        "status_message": "Ok.",
+        "cost": 0.09,
+        "tasks_count": 1,
+        "tasks_error": 0,
+        "tasks": [{**fields, "result": result}],
+    }
+
+
+def reply(body: Any, status: int = 200, **headers: str) -> HttpReply:
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return HttpReply(status, {k.replace("_", "-"): v for k, v in headers.items()}, raw)
+
+
+def refusal(answer: HttpReply) -> ProviderError:
+    with pytest.raises(ProviderError) as caught:
+        CALL.parse(answer)
+    assert PASSWORD not in str(caught.value)
+    assert caught.value.provider == "dataforseo"
+    return caught.value
+
+
+def test_request() -> None:
+    """One task, HTTP Basic, one credit; the identity and the client's name hold no password."""
+    assert CALL.request.method == "POST"
+    assert CALL.request.url == (
+        "https://api.dataforseo.com/v3/keywords_data/google_ads/search_volume/live"
+    )
+    assert CALL.request.json == [
+        {"keywords": ["Buy Laptop", "吕梁市 三川河"], "location_code": 2840, "language_code": "en"}
+    ]
+    assert CALL.request.basic_auth == ("ann@me.example", PASSWORD)
+    assert PASSWORD in CALL.request.secrets
+    assert CALL.credits == 1.0
+    assert PASSWORD not in json.dumps(CALL.identity) + repr(client)
+    other = client.search_volume(["Buy Laptop", "吕梁市 三川河"], 2250, "fr")
+    assert other.identity != CALL.identity
+
+
+def test_reply() -> None:
+    """Figures are read as given; a volume that nobody knows is None, never 0."""
+    found = CALL.parse(reply(document([LAPTOP, UNKNOWN])))
+    laptop, unknown = found.metrics
+    assert (laptop.search_volume, laptop.cpc, laptop.competition) == (2900, 6.74, "HIGH")
+    assert (laptop.competition_index, laptop.low_top_of_page_bid) == (100, 1.2)
+    assert laptop.high_top_of_page_bid == 4.6
+    months = [(m.year, m.month, m.search_volume) for m in laptop.monthly]
+    assert months == [(2026, 1, None), (2025, 12, 3600), (2025, 11, 2400)]
+    assert (unknown.search_volume, unknown.cpc, unknown.monthly) == (None, None, ())
+    assert found.cost_usd == 0.09
+    assert not found.is_emptied
+
+
+def test_zero_is_kept() -> None:
+    """A volume of 0 that the vendor states is 0."""
+    found = CALL.parse(reply(document([LAPTOP | {"search_volume": 0}])))
+    assert found.metrics[0].search_volume == 0
+
+
+@pytest.mark.parametrize("value", ["many", -1, 1.5, True, [], {}, 2**70])
+def test_strange_volume_is_unknown(value: Any) -> None:
+    """A volume that is no count is unknown, and costs the row nothing else."""
+    row = CALL.parse(reply(document([LAPTOP | {"search_volume": value}]))).metrics[0]
+    assert (row.search_volume, row.cpc) == (None, 6.74)
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        None,
+        [],
+        [{"keyword": "buy laptop", "search_volume": None}, {"keyword": "rolex replica"}],
+    ],
+)
+def test_emptied_batch(result: Any) -> None:
+    """A batch that one restricted keyword emptied is told from a batch with figures."""
+    assert CALL.parse(reply(document(result))).is_emptied
+    single = client.search_volume(["rolex replica"], 2840, "en")
+    assert not single.parse(reply(document(result))).is_emptied
+
+
+def test_no_results_is_an_answer() -> None:
+    """The code for "no results" is an answer without rows, not a failure."""
+    assert CALL.parse(reply(document(None, status_code=40102))).metrics == ()
+
+
+@pytest.mark.parametrize(
+    ("code", "category", "permanent"),
+    [
+        (40100, ErrorCategory.AUTH, True),
+        (40101, ErrorCategory.SERVER, False),
+        (40200, ErrorCategory.QUOTA, True),
+        (40202, ErrorCategory.RATE_LIMIT, False),
+        (40209, ErrorCategory.RATE_LIMIT, False),
+        (40210, ErrorCategory.QUOTA, True),
+        (40400, ErrorCategory.BAD_REQUEST, True),
+        (40501, ErrorCategory.BAD_REQUEST, True),
+        (50000, ErrorCategory.SERVER, False),
+        (50401, ErrorCategory.TIMEOUT, False),
+        (60000, ErrorCategory.SERVER, False),
+    ],
+)
+def test_codes_at_both_levels(code: int, category: ErrorCategory, permanent: bool) -> None:
+    """A failure code counts in the envelope and in the task, under HTTP 200."""
+    words = f"bad {PASSWORD}"
+    in_task = document([LAPTOP], status_code=code, status_message=words)
+    in_envelope = document([LAPTOP]) | {"status_code": code, "status_message": words}
+    for body in (in_task, in_envelope):
+        error = refusal(reply(body))
+        assert (error.category, error.permanent) == (category, permanent)
+        assert isinstance(error, DataForSeoError)
+        assert error.code == code
+        assert str(error) == f"dataforseo status {code}: bad [secret]"
+
+
+@pytest.mark.parametrize(
+    ("status", "category"),
+    [
+        (401, ErrorCategory.AUTH),
+        (402, ErrorCategory.QUOTA),
+        (404, ErrorCategory.BAD_REQUEST),
+        (429, ErrorCategory.RATE_LIMIT),
+        (500, ErrorCategory.SERVER),
+        (502, ErrorCategory.SERVER),
+        (504, ErrorCategory.TIMEOUT),
+    ],
+)
+def test_http_status(status: int, category: ErrorCategory) -> None:
+    """A status that is no success is a failure even if its body claims otherwise."""
+    for body in (b"<html>", document([LAPTOP])):
+        error = refusal(reply(body, status, retry_after="9"))
+        assert (error.category, error.http_status) == (category, status)
+        assert error.retry_after_seconds == 9
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"[]",
+        {"status_code": 20000},
+        {"status_code": 20000, "tasks": []},
+        {"status_code": 20000, "tasks": [{"status_code": None, "result": []}]},
+        document([LAPTOP]) | {"tasks": document([])["tasks"] * 2},
+    ],
+)
+def test_malformed(body: Any) -> None:
+    """A reply without a code, or without exactly our task, is malformed."""
+    assert refusal(reply(body)).category is ErrorCategory.MALFORMED
+
+
+def test_billing() -> None:
+    """A done task is one request, a failed one none."""
+    billed = CALL.billed
+    assert billed is not None
+    assert billed(reply(document([]))) == 1
+    assert billed(reply(document(None, status_code=40202))) == 0
+    assert billed(reply(b"", 500)) == 0
+
+
+def test_match() -> None:
+    """Requested keywords find their rows by folded keyword, then by spelling; the rest is None."""
+    rows = CALL.parse(
+        reply(
+            document(
+                [
+                    LAPTOP,
+                    {"keyword": "cafe\u0301 paris", "search_volume": 10},
+                    {"keyword": "restaurnt", "spell": "restaurant", "search_volume": 5},
+                ]
+            )
+        )
+    ).metrics
+    asked = ["Buy  Laptop", "BUY LAPTOP", "Caf\u00e9 Paris", "restaurant", "restaurnt", "nobody"]
+    found = match(asked, rows)
+    volumes = [row.search_volume if row else None for row in found.values()]
+    assert list(found) == asked
+    assert volumes == [2900, 2900, 10, 5, 5, None]
+
+
+@pytest.mark.parametrize(
+    ("keyword", "reason"),
+    [
+        ("laptop", None),
+        ("x" * 80, None),
+        ("x" * 81, "81 characters"),
+        (" ".join("abcdefghij"), None),
+        (" ".join("abcdefghijk"), "11 words"),
+        ("  x  " + " " * 100, None),
+        (" \t", "empty"),
+    ],
+)
+def test_unsupported(keyword: str, reason: str | None) -> None:
+    """A keyword over 80 characters or 10 words is told before it can fail its whole batch."""
+    told = unsupported(keyword)
+    assert (told is None) == (reason is None)
+    assert (reason or "") in (told or "")
+    if reason:
+        with pytest.raises(ValueError, match=reason):
+            client.search_volume(["fine", keyword], 2840, "en")
+
+
+def test_keywords_per_call() -> None:
+    """A call holds 1 to 1,000 keywords."""
+    assert len(client.search_volume(["x"] * 1_000, 2840, "en").request.json[0]["keywords"]) == 1_000
+    for count in (0, 1_001):
+        with pytest.raises(ValueError, match="1 to 1000"):
+            client.search_volume(["x"] * count, 2840, "en")
+
+
+def test_blamed_keyword() -> None:
+    """An invalid field may be one keyword's fault; other failures are not."""
+    assert blames_a_keyword(refusal(reply(document(None, status_code=40501))))
+    assert not blames_a_keyword(refusal(reply(document(None, status_code=40202))))
+    assert not blames_a_keyword(refusal(reply(b"")))

@@ -1,0 +1,176 @@
+"""Web pages on the wire, and their characters: which replies are pages, and how they are read."""
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from serpline.domain.errors import ErrorCategory, ProviderError, UserError
+from serpline.domain.http import HttpReply
+from serpline.providers.pages.client import PAGE_BYTES_MAX, PageClient
+from serpline.providers.pages.decoding import decode
+from serpline.providers.pages.wire import PageDocument
+
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+URL = "https://northwind.example/islands"
+CALL = PageClient(now=lambda: NOW).fetch_page(URL)
+HTML = b"<!doctype html><html><body><p>Ten islands</p></body></html>"
+TYPE = {"content-type": "text/html; charset=UTF-8"}
+
+
+def error_of(reply: HttpReply) -> ProviderError:
+    with pytest.raises(ProviderError) as caught:
+        CALL.parse(reply)
+    return caught.value
+
+
+def test_a_fetch_is_a_bounded_get() -> None:
+    """The call costs nothing, is bounded in size, and its identity is the address."""
+    assert (CALL.provider, CALL.request.method, CALL.request.url) == ("page", "GET", URL)
+    assert CALL.request.size_bytes_max == PAGE_BYTES_MAX
+    assert CALL.identity == {"url": URL}
+    assert CALL.credits == 0
+
+
+@pytest.mark.parametrize(
+    "url", ["", "northwind.example", "file:///etc/passwd", "https:/x", "https://x/" + "a" * 2048]
+)
+def test_what_is_no_address_of_a_page_is_refused(url: str) -> None:
+    """Only http and https addresses of a bounded length become a call."""
+    with pytest.raises(UserError, match="not the address"):
+        PageClient(now=lambda: NOW).fetch_page(url)
+
+
+@pytest.mark.parametrize(
+    ("content_type", "charset"),
+    [
+        ("text/html", None),
+        ("Text/HTML; Charset=UTF-8", "utf-8"),
+        ('text/html;charset="gb2312"', "gb2312"),
+        ("application/xhtml+xml; charset=windows-1251", "windows-1251"),
+    ],
+)
+def test_html_becomes_a_document(content_type: str, charset: str | None) -> None:
+    """The bytes, the final address and the server's charset are kept."""
+    reply = HttpReply(200, {"content-type": content_type}, HTML, url=f"{URL}/final")
+    assert CALL.parse(reply) == PageDocument(f"{URL}/final", HTML, charset)
+
+
+def test_a_page_without_a_type_is_looked_at() -> None:
+    """A server that declares nothing is believed if the bytes begin like HTML."""
+    assert CALL.parse(HttpReply(200, {}, b"\xef\xbb\xbf\n <HTML>x")).url == URL
+    assert error_of(HttpReply(200, {}, b"%PDF-1.7")).category is ErrorCategory.EMPTY
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        ("application/pdf", HTML),
+        ("application/json", b"{}"),
+        ("image/png", b"\x89PNG"),
+        ("text/plain", HTML),
+        ("text/html", b" \n "),
+    ],
+)
+def test_what_is_no_page_is_empty_for_good(content_type: str, body: bytes) -> None:
+    """Another kind of document, or nothing at all, fails for good and blames nobody."""
+    error = error_of(HttpReply(200, {"content-type": content_type}, body))
+    assert (error.category, error.permanent, error.breaker_failure) == (
+        ErrorCategory.EMPTY,
+        True,
+        False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "category", "permanent"),
+    [
+        (204, ErrorCategory.EMPTY, True),
+        (301, ErrorCategory.REFUSED_BY_PEER, True),
+        (401, ErrorCategory.REFUSED_BY_PEER, True),
+        (403, ErrorCategory.REFUSED_BY_PEER, True),
+        (404, ErrorCategory.REFUSED_BY_PEER, True),
+        (410, ErrorCategory.REFUSED_BY_PEER, True),
+        (451, ErrorCategory.REFUSED_BY_PEER, True),
+        (999, ErrorCategory.REFUSED_BY_PEER, True),
+        (408, ErrorCategory.TIMEOUT, False),
+        (429, ErrorCategory.RATE_LIMIT, False),
+        (500, ErrorCategory.SERVER, False),
+        (503, ErrorCategory.SERVER, False),
+    ],
+)
+def test_an_error_page_is_never_a_document(
+    status: int, category: ErrorCategory, permanent: bool
+) -> None:
+    """A status other than 200 is an error, however well its body reads."""
+    error = error_of(HttpReply(status, {**TYPE, "retry-after": "9"}, HTML))
+    assert (error.category, error.permanent, error.http_status) == (category, permanent, status)
+    assert error.retry_after_seconds == (None if permanent else 9.0)
+
+
+@given(
+    status=st.integers(100, 999),
+    headers=st.dictionaries(st.sampled_from(["content-type", "retry-after"]), st.text(max_size=40)),
+    body=st.binary(max_size=100),
+)
+@settings(max_examples=200, deadline=None)
+def test_any_reply_is_a_document_or_a_provider_error(
+    status: int, headers: dict[str, str], body: bytes
+) -> None:
+    """No reply makes parse raise anything else, and no failure makes a document."""
+    try:
+        document = CALL.parse(HttpReply(status, headers, body))
+    except ProviderError:
+        return
+    assert status == 200
+    assert document.html == body
+
+
+TEXT = "Wisła rzeka 三川河 é"
+
+
+@pytest.mark.parametrize(
+    ("html", "charset", "text"),
+    [
+        (TEXT.encode(), None, TEXT),
+        (TEXT.encode(), "utf-8", TEXT),
+        (b"\xef\xbb\xbf" + TEXT.encode(), "windows-1252", TEXT),
+        (b"\xff\xfe" + TEXT.encode("utf-16-le"), None, TEXT),
+        (b"\xfe\xff" + TEXT.encode("utf-16-be"), "utf-8", TEXT),
+        ("rzeka Wisła".encode("iso-8859-2"), "iso-8859-2", "rzeka Wisła"),
+        ("三川河".encode("gb18030"), "GB2312", "三川河"),
+        ("“café”".encode("cp1252"), "ISO-8859-1", "“café”"),
+        ("café".encode("cp1252"), None, "café"),
+        ("café".encode("cp1252"), "no-such-charset", "café"),
+        (TEXT.encode(), "hex", TEXT),
+        (TEXT.encode(), "idna", TEXT),
+        (
+            b"<meta charset=shift_jis>" + "東京".encode("cp932"),
+            None,
+            "<meta charset=shift_jis>東京",
+        ),
+        (
+            b"<meta http-equiv=Content-Type content='text/html; charset=windows-1251'>"
+            + "Река".encode("cp1251"),
+            None,
+            "<meta http-equiv=Content-Type content='text/html; charset=windows-1251'>Река",
+        ),
+        (b'<meta charset="utf-16">' + "é".encode(), None, '<meta charset="utf-16">é'),
+        (b'<meta charset="latin-1">' + "é".encode(), "utf-8", '<meta charset="latin-1">é'),
+        (b"a\xff\xfeb", "utf-8", "a\ufffd\ufffdb"),
+        (b"", None, ""),
+    ],
+)
+def test_characters_are_read_as_a_browser_reads_them(
+    html: bytes, charset: str | None, text: str
+) -> None:
+    """A byte order mark, then the server, then the page, then UTF-8, then windows-1252."""
+    assert decode(html, charset) == text
+
+
+@given(html=st.binary(max_size=300), charset=st.none() | st.text(max_size=20))
+@settings(max_examples=200, deadline=None)
+def test_decoding_never_fails(html: bytes, charset: str | None) -> None:
+    """Any bytes under any name of a charset are some characters."""
+    assert isinstance(decode(html, charset), str)

@@ -1,0 +1,221 @@
+"""Wikidata's query service on the wire: what is asked, and what each reply comes to."""
+
+import json
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from serpline.domain.companies import Company
+from serpline.domain.errors import ErrorCategory, ProviderError, UserError
+from serpline.domain.http import HttpReply, ProviderCall
+from serpline.providers.wikidata import client
+from serpline.providers.wikidata.client import WikidataClient
+from serpline.providers.wikidata.sparql import companies_query
+
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+ROWS = (Path(__file__).parent / "documents" / "wikidata_companies.json").read_bytes()
+WIKIDATA = WikidataClient(
+    base_url="http://wd.example", contact="ops@northwind.example", now=lambda: NOW
+)
+
+
+def only_call(*domains: str) -> ProviderCall[dict[str, Company]]:
+    (call,) = WIKIDATA.companies_by_domains(domains)
+    return call
+
+
+def reply(body: Any, status: int = 200, **headers: str) -> HttpReply:
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    names = {name.replace("_", "-"): value for name, value in headers.items()}
+    return HttpReply(status=status, headers=names, body=raw)
+
+
+def sites_in(query: str) -> list[str]:
+    values = re.search(r"VALUES \?site \{ (.*?) \}", query)
+    assert values is not None
+    return re.findall(r"<([^<>\s]+)>", values[1])
+
+
+def test_a_domain_is_asked_for_in_all_eight_spellings() -> None:
+    """https or http, with www or not, with a slash or not: one list of addresses, no scan."""
+    call = only_call("northwind.com")
+    assert call.request.url == "http://wd.example/sparql"
+    assert call.request.params["format"] == "json"
+    assert set(sites_in(call.request.params["query"])) == {
+        f"{scheme}://{www}northwind.com{slash}"
+        for scheme in ("https", "http")
+        for www in ("", "www.")
+        for slash in ("", "/")
+    }
+
+
+def test_a_name_in_another_script_is_also_asked_for_in_punycode() -> None:
+    """Editors write such a website either way."""
+    sites = sites_in(only_call("müller.de").request.params["query"])
+    assert "https://www.müller.de/" in sites
+    assert "https://www.xn--mller-kva.de/" in sites
+    assert len(sites) == 16
+
+
+def test_the_user_agent_names_a_contact() -> None:
+    """Wikidata turns away clients that do not say who runs them."""
+    assert "ops@northwind.example" in only_call("a.com").request.headers["User-Agent"]
+
+
+@given(st.sets(st.from_regex(r"[a-z]{1,60}\.(com|example)", fullmatch=True), max_size=120))
+@settings(max_examples=50, deadline=None)
+def test_chunks_hold_every_domain_once_within_the_bounds(domains: set[str]) -> None:
+    """However many and long the domains, each is asked for once, and no query grows too long."""
+    calls = WIKIDATA.companies_by_domains(domains)
+    asked = [domain for call in calls for domain in call.identity["domains"]]
+    assert asked == sorted(domains)
+    for call in calls:
+        assert 1 <= len(call.identity["domains"]) <= client.DOMAINS_MAX
+        assert len(quote(call.request.params["query"], safe="")) <= client.QUERY_BYTES_MAX
+
+
+def test_the_same_domains_make_the_same_calls() -> None:
+    """Order and repeats do not matter, so that a repeated question is bought once."""
+    one = WIKIDATA.companies_by_domains(["b.com", "a.com", "b.com"])
+    two = WIKIDATA.companies_by_domains(["a.com", "b.com"])
+    assert [call.identity for call in one] == [call.identity for call in two]
+    assert [call.request for call in one] == [call.request for call in two]
+    assert WIKIDATA.companies_by_domains([]) == []
+
+
+@given(st.text(max_size=40) | st.text('abc.<>"{}|\\^` \n\t#?/@-_%', max_size=20))
+@settings(max_examples=200, deadline=None)
+def test_no_text_can_break_out_of_the_query(text: str) -> None:
+    """Any text is either refused or leaves the query with exactly its own addresses in it."""
+    try:
+        query = companies_query([text])
+    except UserError:
+        return
+    sites = sites_in(query)
+    assert len(sites) in (8, 16)
+    for site in sites:
+        assert re.fullmatch(r"https?://[\w.-]+/?", site)
+    rest = query
+    for site in sorted(sites, key=len, reverse=True):
+        rest = rest.replace(f"<{site}>", "")
+    assert re.sub(r"\s+", " ", rest) == re.sub(r"\s+", " ", companies_query([]))
+
+
+@pytest.mark.parametrize(
+    "domain",
+    [
+        "",
+        "com",
+        "a..com",
+        ".com",
+        "a.com.",
+        "-a.com",
+        "a-.com",
+        "a b.com",
+        "a.com> } DROP ALL #",
+        "a.com/path",
+        "https://a.com",
+        "a_b.com",
+        "a.com\n",
+        "x" * 64 + ".com",
+        "a." * 130 + "com",
+    ],
+)
+def test_what_is_no_domain_name_is_refused(domain: str) -> None:
+    """One line that names the value; the query is never built."""
+    with pytest.raises(UserError, match="not a domain name"):
+        WIKIDATA.companies_by_domains([domain])
+
+
+def test_rows_become_companies_by_domain() -> None:
+    """Of several items with one website the one with staff is taken; labels and facts are read."""
+    found = only_call("northwind.com", "fabrikam.org", "unknown.net").parse(reply(ROWS))
+    assert found == {
+        "northwind.com": Company(
+            name="Northwind Traders",
+            domain="northwind.com",
+            source="wikidata",
+            source_id="Q4711",
+            industry="tourism",
+            country="United States",
+            headquarters="Seattle",
+            employee_count=3120,
+            founded=1998,
+            linkedin_url="https://www.linkedin.com/company/northwind-traders",
+            ticker="NWND",
+            parent="Contoso Group",
+        ),
+        "fabrikam.org": Company(
+            name="fabrikam.org", domain="fabrikam.org", source="wikidata", source_id="Q77"
+        ),
+    }
+
+
+def test_the_order_of_rows_does_not_matter() -> None:
+    """The service gives no order; the answer is the same in any."""
+    document = json.loads(ROWS)
+    document["results"]["bindings"].reverse()
+    call = only_call("northwind.com", "fabrikam.org")
+    assert call.parse(reply(document)) == call.parse(reply(ROWS))
+
+
+def test_nobody_known_is_an_answer() -> None:
+    """An empty table of results means that no domain has a company."""
+    empty = {"head": {"vars": ["site"]}, "results": {"bindings": []}}
+    assert only_call("northwind.com").parse(reply(empty)) == {}
+
+
+def test_a_year_before_the_common_era_is_not_a_founding_year() -> None:
+    """A date that is no year of the common era is unknown."""
+    document = json.loads(ROWS)
+    for row in document["results"]["bindings"]:
+        row["inception"] = {"type": "literal", "value": "-0050-01-01T00:00:00Z"}
+    assert only_call("northwind.com").parse(reply(document))["northwind.com"].founded is None
+
+
+@pytest.mark.parametrize(
+    ("status", "category", "permanent"),
+    [
+        (400, ErrorCategory.BAD_REQUEST, True),
+        (403, ErrorCategory.REFUSED_BY_PEER, True),
+        (404, ErrorCategory.BAD_REQUEST, True),
+        (408, ErrorCategory.TIMEOUT, False),
+        (429, ErrorCategory.RATE_LIMIT, False),
+        (500, ErrorCategory.SERVER, False),
+        (504, ErrorCategory.TIMEOUT, False),
+    ],
+)
+def test_a_status_decides_the_category(
+    status: int, category: ErrorCategory, permanent: bool
+) -> None:
+    """Each status has one category, and a 429 carries the wait that the service asks for."""
+    with pytest.raises(ProviderError) as caught:
+        only_call("a.com").parse(reply(b"java.util.concurrent", status, retry_after="31"))
+    assert (caught.value.category, caught.value.permanent) == (category, permanent)
+    assert caught.value.retry_after_seconds == (None if permanent else 31.0)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{}",
+        b"[]",
+        b'{"results":{"bindings":{}}}',
+        b'{"results":{"bindings":[1]}}',
+        b'{"results":{"bindings":[{}]}}',
+        ROWS[:-300],
+        ROWS + b"\nSPARQL-QUERY: queryStr=... java.util.concurrent.TimeoutException",
+    ],
+)
+def test_a_table_that_cannot_be_read_is_malformed(body: bytes) -> None:
+    """A result cut short by the service's own time-out is a failure, not "nobody known"."""
+    with pytest.raises(ProviderError) as caught:
+        only_call("northwind.com").parse(reply(body))
+    assert (caught.value.category, caught.value.permanent) == (ErrorCategory.MALFORMED, False)

@@ -1,0 +1,123 @@
+"""The combined DSI over content types."""
+
+from datetime import date
+from typing import Any
+
+import polars as pl
+import pytest
+
+from serpline.analysis.combined import SCHEMA, combined_dsi
+from serpline.domain.errors import UserError
+
+MAY, JUNE = date(2026, 5, 1), date(2026, 6, 1)
+
+
+def _figures(*rows: tuple[str, str, float | None, date]) -> pl.DataFrame:
+    """Content type, company, DSI, date; all of US desktop."""
+    names = ["content_type", "company", "dsi", "collected_on"]
+    types = [pl.String, pl.String, pl.Float64, pl.Date]
+    frame = pl.DataFrame(rows, dict(zip(names, types, strict=True)), orient="row")
+    return frame.with_columns(market=pl.lit("US"), device=pl.lit("desktop"))
+
+
+def _collections(*rows: tuple[str, date]) -> pl.DataFrame:
+    frame = pl.DataFrame(rows, {"content_type": pl.String, "collected_on": pl.Date}, orient="row")
+    return frame.with_columns(market=pl.lit("US"), device=pl.lit("desktop"))
+
+
+def _by_company(frame: pl.DataFrame) -> dict[str, dict[str, Any]]:
+    return {row["company"]: row for row in frame.to_dicts()}
+
+
+BOTH = _collections(("organic", JUNE), ("news", JUNE))
+
+
+def test_the_weighted_mean_by_hand() -> None:
+    """(3 x 40 + 1 x 8) / 4 = 32; a company missing from a collected type has 0 there."""
+    figures = _figures(
+        ("organic", "a.com", 40.0, JUNE),
+        ("news", "a.com", 8.0, JUNE),
+        ("news", "b.com", 60.0, JUNE),
+    )
+    rows = _by_company(combined_dsi(figures, BOTH, {"organic": 3, "news": 1}))
+    assert (rows["a.com"]["dsi"], rows["a.com"]["rank"]) == (32.0, 1)
+    assert (rows["b.com"]["dsi"], rows["b.com"]["rank"]) == (15.0, 2)
+    assert rows["a.com"]["content_types"] == "news,organic"
+    assert rows["a.com"]["weights"] == "news=1,organic=3"
+
+
+def test_weights_are_renormalised_over_the_types_collected() -> None:
+    """A type never collected in the market takes no weight from the others."""
+    figures = _figures(("organic", "a.com", 40.0, JUNE))
+    weights = {"organic": 1, "news": 1, "video": 8}
+    only = _collections(("organic", JUNE))
+    assert combined_dsi(figures, only, weights)["dsi"].to_list() == [40.0]
+    # Collected without anybody ranking is not the same as not collected.
+    assert combined_dsi(figures, BOTH, weights)["dsi"].to_list() == [20.0]
+
+
+def test_each_type_counts_with_its_latest_date() -> None:
+    """An old figure of a type is replaced by a newer collection, even by one without it."""
+    figures = _figures(
+        ("organic", "a.com", 10.0, MAY),
+        ("organic", "a.com", 30.0, JUNE),
+        ("news", "a.com", 50.0, MAY),
+    )
+    dates = _collections(("organic", MAY), ("organic", JUNE), ("news", MAY))
+    row = combined_dsi(figures, dates).to_dicts()[0]
+    assert row["dsi"] == 40.0
+    assert (row["oldest_collected_on"], row["latest_collected_on"]) == (MAY, JUNE)
+    later = pl.concat([dates, _collections(("news", JUNE))])
+    assert combined_dsi(figures, later)["dsi"].to_list() == [15.0]
+
+
+def test_an_unknown_figure_makes_the_whole_unknown() -> None:
+    """Null in a counted type is null in the whole, and the type is named."""
+    figures = _figures(
+        ("organic", "a.com", 40.0, JUNE),
+        ("news", "a.com", None, JUNE),
+        ("news", "b.com", 1.0, JUNE),
+    )
+    out = combined_dsi(figures, BOTH)
+    assert out["company"].to_list() == ["b.com", "a.com"]
+    assert out["dsi"].to_list() == [0.5, None]
+    assert out["rank"].to_list() == [1, None]
+    assert out["unknown_types"].to_list() == ["", "news"]
+    without = combined_dsi(figures, BOTH, {"organic": 1, "news": 0})
+    assert without["dsi"].to_list() == [40.0]
+
+
+def test_ties_go_by_name_and_order_is_nothing() -> None:
+    """Equal figures rank by name, whatever the order of the rows."""
+    figures = _figures(*(("organic", name, 5.0, JUNE) for name in ("c.com", "a.com", "b.com")))
+    out = combined_dsi(figures, BOTH)
+    assert out["company"].to_list() == ["a.com", "b.com", "c.com"]
+    assert out["rank"].to_list() == [1, 2, 3]
+    assert out.equals(combined_dsi(figures.reverse(), BOTH.reverse()))
+
+
+def test_nothing_gives_no_rows() -> None:
+    """Without figures the frame is empty, of the same columns."""
+    empty = combined_dsi(_figures(), BOTH)
+    assert (empty.height, empty.schema) == (0, SCHEMA)
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ({"organic": 1}, "no weight for content type 'news'"),
+        ({"organic": -1, "news": 1}, "weight -1 of 'organic'"),
+        ({"organic": float("inf"), "news": 1}, "weight inf of 'organic'"),
+    ],
+)
+def test_wrong_weights_are_user_errors(weights: dict[str, float], message: str) -> None:
+    """A weight that cannot be used is told by its type and value."""
+    with pytest.raises(UserError, match=message):
+        combined_dsi(_figures(("organic", "a.com", 1.0, JUNE)), BOTH, weights)
+
+
+def test_two_figures_of_one_type_and_date_are_refused() -> None:
+    """A company with two figures for one collection is a bug, not a choice."""
+    figures = _figures(("organic", "a.com", 1.0, JUNE), ("organic", "a.com", 2.0, JUNE))
+    with pytest.raises(ValueError, match="two figures"):
+        combined_dsi(figures, BOTH)

@@ -1,0 +1,346 @@
+"""The circuit breaker as a pure machine."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from serpline.domain.breaker import (
+    TRANSITIONS,
+    Breaker,
+    BreakerEvent,
+    BreakerSettings,
+    BreakerState,
+    Decision,
+    Report,
+    ReportKind,
+    decide,
+    isolate,
+    record,
+    reset,
+)
+from serpline.domain.errors import UserError
+
+START = datetime(2026, 3, 1, 12, tzinfo=UTC)
+MIDDLE = 0.5  # of the jitter: exactly the configured time-out
+
+
+def at(seconds: float) -> datetime:
+    return START + timedelta(seconds=seconds)
+
+
+def report(
+    kind: ReportKind,
+    breaker: Breaker,
+    seconds: float = 0,
+    permit: str | None = None,
+    count: int = 1,
+) -> Report:
+    return Report(kind, at(seconds), breaker.generation, permit, count)
+
+
+def fail(breaker: Breaker, settings: BreakerSettings, times: int, seconds: float = 0) -> Breaker:
+    for _ in range(times):
+        breaker = record(
+            breaker, settings, report(ReportKind.FAILURE, breaker, seconds), MIDDLE
+        ).breaker
+    return breaker
+
+
+def ask(
+    breaker: Breaker, settings: BreakerSettings, seconds: float, permit: str
+) -> tuple[Breaker, Decision]:
+    step, decision = decide(
+        breaker, settings, now=at(seconds), lease_now=at(seconds), permit_id=permit
+    )
+    return step.breaker, decision
+
+
+def test_opens_at_exactly_the_threshold() -> None:
+    """One failure short of the threshold the breaker is closed; at the threshold it is open."""
+    settings = BreakerSettings(failure_threshold=3)
+    nearly = fail(Breaker(), settings, 2)
+    assert nearly.state is BreakerState.CLOSED
+    opened = fail(nearly, settings, 1)
+    assert (opened.state, opened.failure_count) == (BreakerState.OPEN, 3)
+    assert opened.open_until == at(60)
+
+
+def test_a_success_starts_the_count_anew() -> None:
+    """Only consecutive failures count towards the threshold."""
+    settings = BreakerSettings(failure_threshold=3, rate_calls_min=1000)
+    breaker = fail(Breaker(), settings, 2, 0)
+    breaker = record(breaker, settings, report(ReportKind.SUCCESS, breaker, 1), MIDDLE).breaker
+    assert fail(breaker, settings, 2, 2).state is BreakerState.CLOSED
+
+
+def test_a_success_reported_late_forgives_only_what_came_before_it() -> None:
+    """A success at 5 s, reported after a failure at 9 s, leaves that failure counted."""
+    settings = BreakerSettings(failure_threshold=3)
+    breaker = fail(fail(Breaker(), settings, 1, 1), settings, 1, 9)
+    breaker = record(breaker, settings, report(ReportKind.SUCCESS, breaker, 5), MIDDLE).breaker
+    assert breaker.failure_times == (at(9),)
+
+
+def test_three_failures_to_one_success_open_by_call_twenty() -> None:
+    """The rate opens what consecutive failures alone never would."""
+    settings = BreakerSettings(failure_threshold=10)
+    breaker, calls = Breaker(), 0
+    while breaker.state is BreakerState.CLOSED:
+        kind = ReportKind.SUCCESS if calls % 4 == 3 else ReportKind.FAILURE
+        breaker = record(breaker, settings, report(kind, breaker, calls), MIDDLE).breaker
+        calls += 1
+    assert 20 <= calls <= 21
+
+
+def test_the_rate_forgets_what_is_older_than_its_window() -> None:
+    """Nineteen failures a window ago do not open the breaker with one more today."""
+    settings = BreakerSettings(failure_threshold=1000, rate_calls_min=20)
+    breaker = fail(Breaker(), settings, 19, 0)
+    assert fail(breaker, settings, 1, 61).state is BreakerState.CLOSED
+    assert fail(breaker, settings, 1, 10).state is BreakerState.OPEN
+
+
+def test_probes_are_as_many_as_successes_are_missing() -> None:
+    """Half-open lets through exactly ``success_threshold`` probes, and closes at the last."""
+    settings = BreakerSettings(failure_threshold=1, success_threshold=2)
+    breaker = fail(Breaker(), settings, 1)
+    breaker, refused = ask(breaker, settings, 59.9, "early")
+    assert (refused.allowed, refused.until) == (False, at(60))
+    breaker, first = ask(breaker, settings, 60, "a")
+    breaker, second = ask(breaker, settings, 60, "b")
+    breaker, third = ask(breaker, settings, 60, "c")
+    assert [first.allowed, second.allowed, third.allowed] == [True, True, False]
+    for permit in ("a", "b"):
+        assert breaker.state is BreakerState.HALF_OPEN
+        breaker = record(
+            breaker, settings, report(ReportKind.SUCCESS, breaker, 61, permit), MIDDLE
+        ).breaker
+    assert (breaker.state, breaker.failure_count) == (BreakerState.CLOSED, 0)
+
+
+def test_a_lost_permit_is_given_again() -> None:
+    """A probe whose worker died blocks the breaker no longer than the permit's lease."""
+    settings = BreakerSettings(failure_threshold=1, success_threshold=1, permit_seconds=30)
+    breaker, first = ask(fail(Breaker(), settings, 1), settings, 60, "dead")
+    breaker, waiting = ask(breaker, settings, 89, "x")
+    assert (first.allowed, waiting.allowed, waiting.until) == (True, False, at(90))
+    breaker, again = ask(breaker, settings, 90, "alive")
+    assert again.allowed
+    late = record(breaker, settings, report(ReportKind.SUCCESS, breaker, 91, "dead"), MIDDLE)
+    assert late.breaker == breaker
+
+
+def test_a_cancelled_probe_gives_its_permit_back() -> None:
+    """Cancellation neither closes nor opens: the next caller gets the permit."""
+    settings = BreakerSettings(failure_threshold=1, success_threshold=1)
+    breaker, _ = ask(fail(Breaker(), settings, 1), settings, 60, "a")
+    breaker = record(
+        breaker, settings, report(ReportKind.CANCELLED, breaker, 61, "a"), MIDDLE
+    ).breaker
+    assert (breaker.state, breaker.permits) == (BreakerState.HALF_OPEN, ())
+    assert ask(breaker, settings, 61, "b")[1].allowed
+
+
+def test_relapses_double_the_time_open_up_to_the_cap() -> None:
+    """60 s, 120 s, 240 s, then the cap; recovery starts again at 60 s."""
+    settings = BreakerSettings(failure_threshold=1, success_threshold=1, timeout_seconds_max=300)
+    breaker, now, waits = fail(Breaker(), settings, 1), 0.0, []
+    for number in range(4):
+        assert breaker.open_until is not None
+        until = (breaker.open_until - START).total_seconds()
+        waits.append(until - now)
+        now = until
+        breaker, decision = ask(breaker, settings, now, str(number))
+        kind = ReportKind.SUCCESS if number == 3 else ReportKind.FAILURE
+        breaker = record(
+            breaker, settings, report(kind, breaker, now, decision.permit), MIDDLE
+        ).breaker
+    assert waits == [60, 120, 240, 300]
+    again = fail(breaker, settings, 1, now)
+    assert again.open_until == at(now + 60)
+
+
+@pytest.mark.parametrize(("chance", "seconds"), [(0.0, 54), (0.5, 60), (1.0, 66)])
+def test_the_time_open_is_jittered_by_a_tenth(chance: float, seconds: float) -> None:
+    """Breakers that opened together do not all probe together."""
+    assert BreakerSettings().open_seconds(0, chance) == pytest.approx(seconds)
+
+
+def test_reports_from_before_a_transition_say_nothing() -> None:
+    """A call that began before the breaker opened and closed again cannot open it anew."""
+    settings = BreakerSettings(failure_threshold=1, success_threshold=1)
+    old = Breaker()
+    breaker, decision = ask(fail(old, settings, 1), settings, 60, "a")
+    breaker = record(
+        breaker, settings, report(ReportKind.SUCCESS, breaker, 61, decision.permit), MIDDLE
+    ).breaker
+    assert breaker.state is BreakerState.CLOSED
+    assert record(breaker, settings, report(ReportKind.FAILURE, old, 62), MIDDLE).breaker == breaker
+
+
+def test_isolated_until_reset() -> None:
+    """What a person isolated stays shut however long it waits, until a person resets it."""
+    breaker = isolate(Breaker()).breaker
+    assert not ask(breaker, BreakerSettings(), 1e9, "a")[1].allowed
+    assert isolate(breaker).event is None
+    step = reset(breaker)
+    assert (step.event, step.breaker.state) == (BreakerEvent.RESET, BreakerState.CLOSED)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"failure_threshold": 0},
+        {"failure_threshold": 1001},
+        {"success_threshold": 0},
+        {"timeout_seconds": 0},
+        {"timeout_seconds": float("nan")},
+        {"rate_threshold": 0},
+        {"rate_threshold": 1.5},
+        {"rate_calls_min": 0},
+        {"permit_seconds": -1},
+    ],
+)
+def test_impossible_settings_are_named(wrong: dict[str, float]) -> None:
+    """A breaker that could never open or never close is refused, by key and value."""
+    (name,) = wrong
+    with pytest.raises(UserError, match=f"^{name}="):
+        BreakerSettings(**wrong)  # type: ignore[arg-type]  # wrong on purpose
+
+
+class BreakerMachine(RuleBasedStateMachine):
+    """Random callers, outcomes, crashes and times against the promises of the module."""
+
+    @initialize(
+        failures=st.integers(1, 6),
+        successes=st.integers(1, 4),
+        calls=st.integers(1, 30),
+        share=st.floats(0.05, 1.0),
+    )
+    def start(self, failures: int, successes: int, calls: int, share: float) -> None:
+        self.settings = BreakerSettings(
+            failure_threshold=failures,
+            success_threshold=successes,
+            timeout_seconds=10,
+            timeout_seconds_max=40,
+            rate_calls_min=calls,
+            rate_threshold=share,
+            permit_seconds=20,
+        )
+        self.breaker = Breaker()
+        self.now = 0.0
+        self.in_flight: list[Decision] = []
+        self.consecutive = 0
+        self.probe_wins = 0
+        self.number = 0
+
+    @rule(seconds=st.floats(0, 30))
+    def pass_time(self, seconds: float) -> None:
+        self.now += seconds
+
+    @rule()
+    def call(self) -> None:
+        before = self.breaker
+        self.number += 1
+        self.breaker, decision = ask(before, self.settings, self.now, str(self.number))
+        if before.open_until is not None and at(self.now) < before.open_until:
+            assert not decision.allowed
+        if before.state is BreakerState.ISOLATED:
+            assert not decision.allowed
+        if before.state is BreakerState.CLOSED:
+            assert decision.allowed
+        if before.state is BreakerState.OPEN and self.breaker.state is BreakerState.HALF_OPEN:
+            self.probe_wins = 0
+        if decision.allowed:
+            self.in_flight.append(decision)
+
+    @precondition(lambda self: self.in_flight)
+    @rule(data=st.data(), kind=st.sampled_from(ReportKind), chance=st.floats(0, 1))
+    def end(self, data: st.DataObject, kind: ReportKind, chance: float) -> None:
+        decision = self.in_flight.pop(data.draw(st.integers(0, len(self.in_flight) - 1)))
+        before = self.breaker
+        current = decision.generation == before.generation
+        valid = decision.permit in {permit.id for permit in before.permits}
+        step = record(
+            before,
+            self.settings,
+            Report(kind, at(self.now), decision.generation, decision.permit),
+            chance,
+        )
+        self.breaker = step.breaker
+        if not current or kind is ReportKind.CANCELLED:
+            assert step.event is None
+        elif before.state is BreakerState.CLOSED:
+            self.consecutive = 0 if kind is ReportKind.SUCCESS else self.consecutive + 1
+            if self.consecutive >= self.settings.failure_threshold:
+                assert step.event is BreakerEvent.TRIPPED
+            if kind is ReportKind.SUCCESS:
+                assert step.event is None
+        elif before.state is BreakerState.HALF_OPEN and valid:
+            if kind is ReportKind.FAILURE:
+                assert step.event is BreakerEvent.RELAPSED
+            else:
+                self.probe_wins += 1
+                closed = self.probe_wins == self.settings.success_threshold
+                assert (step.event is BreakerEvent.RECOVERED) == closed
+        if step.event is not None:
+            self.consecutive = 0
+            assert TRANSITIONS[before.state, step.event] is self.breaker.state
+
+    @precondition(lambda self: self.in_flight)
+    @rule()
+    def crash(self) -> None:
+        self.in_flight.clear()
+
+    @rule()
+    def isolate_by_hand(self) -> None:
+        self.breaker = isolate(self.breaker).breaker
+        self.consecutive = 0
+
+    @rule()
+    def reset_by_hand(self) -> None:
+        self.breaker = reset(self.breaker).breaker
+        self.consecutive = 0
+
+    @invariant()
+    def probes_never_exceed_what_is_missing(self) -> None:
+        breaker = self.breaker
+        if breaker.state is BreakerState.HALF_OPEN:
+            missing = self.settings.success_threshold - breaker.probe_successes
+            assert missing > 0
+            assert len(breaker.permits) <= missing
+        else:
+            assert not breaker.permits
+
+    @invariant()
+    def memory_is_bounded(self) -> None:
+        assert len(self.breaker.failure_times) <= self.settings.failure_threshold
+        assert len(self.breaker.buckets) <= 12
+
+    @invariant()
+    def it_can_always_recover(self) -> None:
+        """From wherever it is, time and good probes alone close it again."""
+        breaker, now = self.breaker, self.now + 100.0
+        if breaker.state in (BreakerState.ISOLATED, BreakerState.CLOSED):
+            return
+        for number in range(self.settings.success_threshold):
+            if breaker.state is BreakerState.CLOSED:
+                break
+            breaker, decision = ask(breaker, self.settings, now, f"probe {number}")
+            assert decision.allowed
+            breaker = record(
+                breaker,
+                self.settings,
+                Report(ReportKind.SUCCESS, at(now), decision.generation, decision.permit),
+                MIDDLE,
+            ).breaker
+        assert breaker.state is BreakerState.CLOSED
+
+
+TestBreakerMachine = BreakerMachine.TestCase
+TestBreakerMachine.settings = hypothesis_settings(
+    max_examples=150, stateful_step_count=40, deadline=None
+)

@@ -1,0 +1,243 @@
+"""Reading keyword lists."""
+
+import unicodedata
+from collections.abc import Iterator
+from importlib import resources
+from io import BytesIO, RawIOBase
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from serpline.domain.errors import UserError
+from serpline.domain.keyword_lines import LINE_BYTES_MAX
+from serpline.domain.keywords import (
+    CHARACTERS_MAX,
+    PROBLEMS_SHOWN_MAX,
+    TAGS_MAX,
+    WORDS_MAX,
+    KeywordReport,
+    iter_keywords,
+    keyword_key,
+    normal_keyword,
+    parse_keywords,
+)
+from serpline.domain.markets import builtin_markets
+
+
+def _bytes(*lines: str, header: str = "keyword,market,tags", end: str = "\n") -> bytes:
+    return end.join([header, *lines, ""]).encode()
+
+
+def test_a_plain_file_becomes_rows() -> None:
+    """Each line becomes one row with its number, stored market code and tags."""
+    parsed = parse_keywords(_bytes("moka pot,us,coffee;home", "cafetière,UK,"))
+    assert [(r.line, r.keyword, r.market, r.tags) for r in parsed.rows] == [
+        (2, "moka pot", "US", ("coffee", "home")),
+        (3, "cafetière", "GB", ()),
+    ]
+    assert parsed.report.row_count == 2
+    assert parsed.require_clean() is parsed
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_spreadsheet_dialects_are_read(mark: bytes, end: str, delimiter: str) -> None:
+    """A byte order mark, either line end and any of three delimiters make no difference."""
+    lines = [["moka pot", "US", '"a|b"'], ['"pots, pans; and ""woks"""', "GB", ""]]
+    text = _bytes(
+        *(delimiter.join(line) for line in lines),
+        header=delimiter.join(["Keyword", " MARKET", "tags"]),
+        end=end,
+    )
+    parsed = parse_keywords(mark + text).require_clean()
+    assert [row.keyword for row in parsed.rows] == ["moka pot", 'pots, pans; and "woks"']
+    assert parsed.rows[0].tags == ("a", "b")
+
+
+def test_columns_stand_in_any_order_and_tags_may_be_missing() -> None:
+    """Only keyword and market are needed; further columns are ignored."""
+    data = _bytes("7,GB,moka pot", header="volume,market,keyword")
+    row = parse_keywords(data).require_clean().rows[0]
+    assert (row.keyword, row.market, row.tags) == ("moka pot", "GB", ())
+
+
+@pytest.mark.parametrize(
+    "keyword",
+    [
+        "吕梁市 三川河",
+        "Wisła rzeka",
+        "\U0001f469\u200d\U0001f373 recipes \u2615\ufe0f",
+        "قهوة عربية",
+        "קפה\u200f שחור",
+    ],
+)
+def test_every_script_is_kept(keyword: str) -> None:
+    """Any script, emoji sequences and right-to-left marks come through unchanged."""
+    parsed = parse_keywords(_bytes(f"{keyword},US,")).require_clean()
+    assert parsed.rows[0].keyword == unicodedata.normalize("NFC", keyword)
+
+
+def test_repetitions_are_counted_and_their_tags_kept() -> None:
+    """Composition, case and spacing do not make another keyword; the market does."""
+    data = _bytes("Café Crème,US,a", "cafe\u0301  CRE\u0300ME ,us,b;A", "café crème,GB,")
+    parsed = parse_keywords(data).require_clean()
+    assert [(r.keyword, r.market, r.tags) for r in parsed.rows] == [
+        ("Café Crème", "US", ("a", "b")),
+        ("café crème", "GB", ()),
+    ]
+    assert (parsed.report.row_count, parsed.report.duplicate_count) == (2, 1)
+
+
+def test_streaming_yields_a_repetition_only_for_its_tags() -> None:
+    """A repetition without tags is left out of the stream; one with tags is yielded again."""
+    report = KeywordReport()
+    rows = list(iter_keywords(_bytes("tea,US,", "tea,US,", "tea,US,hot"), report))
+    assert [row.line for row in rows] == [2, 4]
+    assert (report.row_count, report.duplicate_count) == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("tea,QQ,", "line 3: unknown market 'QQ'"),
+        ("tea,,", "line 3: no market for keyword 'tea'"),
+        ("tea", "line 3: no market for keyword 'tea'"),
+        (" \u00a0,US,", "line 3: empty keyword"),
+        ("\u200b\ufe0f,US,", "line 3: empty keyword"),
+        ("te\x00a,US,", r"line 3: control character in keyword 'te\x00a'"),
+        ("te\x1fa,US,", r"line 3: control character in keyword 'te\x1fa'"),
+        ("te\x85a,US,", r"line 3: control character in keyword 'te\x85a'"),
+        ("tea,US,a\x07", r"line 3: control character in tags 'a\x07'"),
+        ("pots,pans,US,home", "line 3: 4 fields where the header has 3: quote a value"),
+        ('"tea,US,', "line 3: broken quotes in '\"tea,US,'"),
+        ("x" * (CHARACTERS_MAX + 1) + ",US,", "line 3: keyword of 201 characters, over 200: 'xxx"),
+        (" ".join("x" * (WORDS_MAX + 1)) + ",US,", "line 3: keyword of 33 words, over 32: 'x x"),
+        ("tea,US," + ";".join(map(str, range(TAGS_MAX + 1))), "line 3: 21 tags, over 20"),
+        ("tea,US," + "t" * 65, "line 3: tag of 65 characters, over 64"),
+    ],
+)
+def test_a_bad_line_is_named_and_the_others_stay(line: str, message: str) -> None:
+    """The problem says the line and the value; the good lines around it are rows."""
+    parsed = parse_keywords(_bytes("moka pot,US,", line, "kettle,US,"))
+    assert [row.line for row in parsed.rows] == [2, 4]
+    assert len(parsed.problems) == 1
+    assert str(parsed.problems[0]).startswith(message)
+    with pytest.raises(UserError) as raised:
+        parsed.require_clean()
+    assert str(raised.value).startswith(message)
+    assert "\n" not in str(raised.value)
+
+
+def test_the_longest_allowed_keywords_are_rows() -> None:
+    """200 characters and 32 words are allowed."""
+    long = "x" * CHARACTERS_MAX
+    wordy = " ".join("x" * WORDS_MAX)
+    assert [r.keyword for r in parse_keywords(_bytes(f"{long},US,", f"{wordy},US,")).rows] == [
+        long,
+        wordy,
+    ]
+
+
+def test_ten_problems_are_told_and_all_are_counted() -> None:
+    """Of many bad lines the first ten are named, the rest are counted."""
+    parsed = parse_keywords(_bytes(*(f"k{i},Q{i},x" for i in range(25)), "tea,US,"))
+    assert parsed.report.problem_count == 25
+    assert [problem.line for problem in parsed.problems] == list(range(2, 2 + PROBLEMS_SHOWN_MAX))
+    assert parsed.report.summary().endswith("; and 15 more")
+    assert [row.keyword for row in parsed.rows] == ["tea"]
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "the keyword file is empty"),
+        (b"\n \r\n", "the keyword file is empty"),
+        (b"keyword,tags\ntea,x\n", "line 1: the header 'keyword,tags' lacks market"),
+        (b"tea,US\n", "line 1: the header 'tea,US' lacks keyword and market"),
+        (b"keyword|market\n", "line 1: the header 'keyword|market' cannot be split into columns"),
+        (b"keyword,market,Keyword\n", "line 1: the header has the column 'keyword' twice"),
+        (_bytes("tea,US,") + b"caf\xe9,US,\n", "line 3: byte 4 (0xe9, in b'caf\\xe9,US,')"),
+        ("keyword,market\n".encode("utf-16"), "line 1: this is UTF-16"),
+        (b"PK\x03\x04....", "line 1: this is a spreadsheet or archive"),
+        (b"x" * (LINE_BYTES_MAX + 1), "line 1: longer than 65536 bytes"),
+    ],
+)
+def test_an_unusable_file_is_refused_with_one_line(data: bytes, message: str) -> None:
+    """What makes the whole file untrustworthy is a UserError that names the line and the value."""
+    with pytest.raises(UserError) as raised:
+        parse_keywords(data)
+    assert str(raised.value).startswith(message)
+
+
+def test_limits_on_rows_and_bytes_are_kept() -> None:
+    """A file over a limit is refused at the line that passes it; one at the limit is read."""
+    data = _bytes("a,US,", "b,US,", "c,US,")
+    assert len(parse_keywords(data, rows_max=3, size_bytes_max=len(data)).rows) == 3
+    with pytest.raises(UserError, match="line 4: more than 2 rows"):
+        parse_keywords(data, rows_max=2)
+    with pytest.raises(UserError, match=f"line 4: the file is over {len(data) - 1} bytes"):
+        parse_keywords(data, size_bytes_max=len(data) - 1)
+
+
+class _Endless(RawIOBase):
+    """A file without end that counts how many lines were asked for."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        self.asked += 1
+        return b"keyword,market\n" if self.asked == 1 else b"tea %d,US\n" % self.asked
+
+
+def test_a_file_is_streamed() -> None:
+    """Taking five rows reads six lines: the file is never read ahead or whole."""
+    source = _Endless()
+    rows: Iterator[object] = iter_keywords(source, KeywordReport())  # type: ignore[arg-type]  # only readline is used
+    for _ in range(5):
+        next(rows)
+    assert source.asked == 6
+
+
+def test_added_markets_are_known() -> None:
+    """Markets that a person added are found when they are given."""
+    added = {**builtin_markets(), "CH-FR": builtin_markets()["CH"]}
+    assert parse_keywords(_bytes("thé,ch-fr,"), added).require_clean().rows[0].keyword == "thé"
+
+
+def test_the_demo_list_is_clean() -> None:
+    """The packaged list has 40 US and 10 GB keywords, none twice, some not in Latin script."""
+    data = resources.files("serpline").joinpath("data", "demo_keywords.csv").read_bytes()
+    parsed = parse_keywords(BytesIO(data)).require_clean()
+    markets = [row.market for row in parsed.rows]
+    assert (markets.count("US"), markets.count("GB"), len(markets)) == (40, 10, 50)
+    assert parsed.report.duplicate_count == 0
+    assert {"吕梁市 三川河", "Wisła rzeka"} <= {row.keyword for row in parsed.rows}
+    assert all(row.tags for row in parsed.rows)
+
+
+@settings(deadline=None)
+@given(st.text())
+def test_the_key_is_stable(text: str) -> None:
+    """Normalising twice changes nothing, and a keyword's key is its normal form's key."""
+    assert normal_keyword(normal_keyword(text)) == normal_keyword(text)
+    assert keyword_key(keyword_key(text)) == keyword_key(text)
+    assert keyword_key(unicodedata.normalize("NFD", text)) == keyword_key(text)
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=300))
+def test_any_bytes_give_rows_or_one_user_error(data: bytes) -> None:
+    """No input makes anything but rows, problems or a UserError of one line."""
+    refusal = ""
+    report = KeywordReport()
+    count = 0
+    try:
+        for row in iter_keywords(b"keyword,market,tags\n" + data, report):
+            count += row.keyword != ""
+    except UserError as error:
+        refusal = str(error)
+    assert report.row_count <= count <= report.row_count + report.duplicate_count
+    assert (refusal + report.summary()).isprintable()
