@@ -1,6 +1,6 @@
 """A phase that does nothing to its items but settle them, each with a result row."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any
 
 from serpline.domain.config import PipelineConfig
@@ -32,7 +32,7 @@ class NoopPhase:
         """How many items there are."""
         return {"count": self._count}
 
-    async def work(self, work: Work, rows: Sequence[ItemRow]) -> AsyncIterator[Outcome]:
+    async def work(self, work: Work, rows: Sequence[ItemRow]) -> AsyncGenerator[Outcome, None]:
         """Nothing, but durably."""
         for row in rows:
             yield Done(row.item, RESULT)

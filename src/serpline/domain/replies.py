@@ -115,7 +115,8 @@ def as_count(value: Any) -> int | None:
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    if not math.isfinite(value) or value != int(value) or not 0 <= value < 2**63:
+    # The range first: it is also false for NaN, and true for no integer too large for a float.
+    if not 0 <= value < 2**63 or value != int(value):
         return None
     return int(value)
 

@@ -6,7 +6,6 @@ Shared by the two company phases. A domain is bought once however many lanes and
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
@@ -14,7 +13,7 @@ from serpline.domain.companies import Company
 from serpline.domain.errors import CallRefused, ProviderError
 from serpline.domain.outcomes import Outcome
 from serpline.phases.base import Work
-from serpline.phases.tools import Tools, as_done, bought_elsewhere, failed, keep, obtain
+from serpline.phases.tools import Tools, as_done, bought_elsewhere, failed, keep, obtain, plain
 from serpline.providers.wikidata.client import DOMAINS_MAX
 from serpline.store import reference
 from serpline.store.database import Connection
@@ -51,7 +50,7 @@ async def profiles(
     async with aclosing(as_done(ask_pdl, obtained.mine, tools.call_concurrency)) as answers:
         async for domain, answer in answers:
             if isinstance(answer, Company):
-                yield domain, asdict(answer)
+                yield domain, plain(answer)
             elif answer is None:
                 unknown.append(domain)
             else:
@@ -79,7 +78,7 @@ async def _ask_wikidata(
             for domain in asked:
                 yield domain, failed(work, domain, error)
             continue
-        answers = {d: asdict(found[d]) if d in found else {} for d in asked}
+        answers = {d: plain(found[d]) if d in found else {} for d in asked}
         await keep(work, KIND, answers)
         for domain, profile in answers.items():
             yield domain, profile

@@ -8,7 +8,6 @@ failed item, and its results count as not analysed.
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import asdict
 from typing import Any
 
 from serpline.domain.config import PipelineConfig
@@ -16,13 +15,21 @@ from serpline.domain.errors import CallRefused, ErrorCategory, ProviderError
 from serpline.domain.names import PhaseName
 from serpline.domain.outcomes import Done, Outcome
 from serpline.phases.base import Work
-from serpline.phases.tools import Tools, as_done, bought_elsewhere, failed, obtain, run_scope
+from serpline.phases.tools import (
+    Tools,
+    as_done,
+    bought_elsewhere,
+    failed,
+    obtain,
+    plain,
+    run_scope,
+)
 from serpline.providers.llm.wire import Analysis
 from serpline.store import plans, reference
 from serpline.store.chunks import ItemRow, OwnedChunk
 from serpline.store.database import Connection
 from serpline.store.results import inputs
-from serpline.store.rows import insert_rows, storable
+from serpline.store.rows import insert_rows
 from serpline.store.tables.results import content_analyses
 
 KIND = "analysis"
@@ -72,7 +79,7 @@ class ContentAnalysisPhase:
             except (ProviderError, CallRefused) as error:
                 await self._give_back(work, subject)
                 return failed(work, subject, error)
-            return Done(subject, asdict(analysis))
+            return Done(subject, plain(analysis))
 
         limit = self._tools.call_concurrency
         async with aclosing(as_done(analyse, obtained.mine, limit)) as outcomes:
@@ -132,4 +139,4 @@ class ContentAnalysisPhase:
             for d in done
         ]
         await insert_rows(conn, content_analyses, rows)
-        await reference.store(conn, KIND, {d.item: storable(d.result) for d in done}, now)
+        await reference.store(conn, KIND, {d.item: d.result for d in done}, now)

@@ -6,7 +6,6 @@ call with it, is found by halving the call until it stands alone; the others los
 
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from serpline.domain.config import PipelineConfig
@@ -15,7 +14,7 @@ from serpline.domain.keywords import keyword_key
 from serpline.domain.names import PhaseName
 from serpline.domain.outcomes import Done, Outcome, Reject
 from serpline.phases.base import Work
-from serpline.phases.tools import Tools, bought_elsewhere, failed, keep, obtain
+from serpline.phases.tools import Tools, bought_elsewhere, failed, keep, obtain, plain
 from serpline.providers.dataforseo.client import KEYWORDS_PER_CALL_MAX
 from serpline.providers.dataforseo.errors import blames_a_keyword
 from serpline.providers.dataforseo.wire import KeywordMetrics, match, unsupported
@@ -143,7 +142,7 @@ def _pair(item: str) -> tuple[int, str]:
 
 def _payload(metrics: KeywordMetrics | None) -> dict[str, Any]:
     """What the provider said; an empty object if it said nothing about the keyword."""
-    return asdict(metrics) if metrics else {}
+    return plain(metrics) if metrics else {}
 
 
 def _row(

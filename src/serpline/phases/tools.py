@@ -4,8 +4,9 @@ One ``Tools`` per process, made by the composition. It knows no run; a call says
 """
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -25,6 +26,7 @@ from serpline.providers.youtube.client import YouTubeClient
 from serpline.robustness.guard import CallScope, Guard
 from serpline.store import reference
 from serpline.store.reference import Obtained
+from serpline.store.rows import storable
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -119,6 +121,12 @@ def failed(work: Work, item: str, error: ProviderError | CallRefused) -> Outcome
     if error.permanent:
         return Reject(item, error.category, str(error))
     return Retry(item, error.category, str(error), error.retry_after_seconds)
+
+
+def plain(found: Any) -> dict[str, Any]:
+    """A dataclass as a JSON object that can be stored: times as ISO 8601, tuples as lists."""
+    value: dict[str, Any] = json.loads(json.dumps(storable(asdict(found)), default=str))
+    return value
 
 
 def bought_elsewhere(work: Work, item: str) -> Snooze:

@@ -5,7 +5,6 @@ channel, so that the next phase finds both. A video that YouTube does not show i
 """
 
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from serpline.domain.config import PipelineConfig
@@ -14,7 +13,7 @@ from serpline.domain.http import ProviderCall
 from serpline.domain.names import PhaseName
 from serpline.domain.outcomes import Done, Outcome
 from serpline.phases.base import Work
-from serpline.phases.tools import Tools, bought_elsewhere, failed, keep, obtain, run_scope
+from serpline.phases.tools import Tools, bought_elsewhere, failed, keep, obtain, plain, run_scope
 from serpline.providers.youtube.client import IDS_MAX
 from serpline.store import plans
 from serpline.store.chunks import ItemRow, OwnedChunk
@@ -101,7 +100,7 @@ class YouTubeEnrichmentPhase:
             except (ProviderError, CallRefused) as error:
                 answers |= dict.fromkeys(wanted, error)
                 continue
-            bought = {key: asdict(found[key]) if key in found else {} for key in wanted}
+            bought = {key: plain(found[key]) if key in found else {} for key in wanted}
             await keep(work, kind, bought)
             answers |= bought
         return answers
@@ -115,7 +114,7 @@ class YouTubeEnrichmentPhase:
             channel = await self._tools.call(work, call, freshness=run_scope(work))
         except (ProviderError, CallRefused) as error:
             return {handle: error}
-        payload = asdict(channel) if channel else {}
+        payload = plain(channel) if channel else {}
         await keep(work, CHANNEL_KIND, {handle: payload})
         return {handle: payload}
 

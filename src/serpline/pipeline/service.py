@@ -165,7 +165,7 @@ class PipelineService:
             await wake(conn, [WakeUp("run", str(run.id), JobPriority.HIGH)])
 
     async def take_notice(
-        self, secret_path: str, batch_id: str, result_set_id: int, body: str
+        self, secret_path: str, batch_id: str, result_set_id: int, body: bytes
     ) -> bool:
         """Store a webhook and look at its batch; False, with no effect, if it is nobody's."""
         async with self._database.transaction() as conn:

@@ -4,6 +4,7 @@ Every write is fenced by the chunk that the batch serves: a worker that lost the
 nothing (``LeaseLost``). What is about to be sent is stored before it is sent.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,6 +16,7 @@ from serpline.domain.errors import LeaseLost
 from serpline.domain.states import BATCH_MACHINE, BatchStatus, change
 from serpline.store.chunks import OwnedChunk, hand_over
 from serpline.store.database import Connection
+from serpline.store.rows import storable
 
 _COLUMNS = (
     "id, chunk_id, generation, provider, name, secret_path, status, intended_at, sent_at,"
@@ -155,12 +157,13 @@ async def take_notice(
     secret_path: str,
     provider_batch_id: str,
     result_set_id: int,
-    body: str,
+    body: bytes,
 ) -> int | None:
     """Store a webhook for the batch of this secret path and have its chunk looked at.
 
-    Returns the chunk's id; None, with nothing stored, if the path is no batch's, or is of another
-    batch than the body says. A repeated webhook is stored once and wakes again, harmlessly.
+    ``body`` is JSON. Returns the chunk's id; None, with nothing stored, if the path is no batch's,
+    or is of another batch than the body says. A repeated webhook is stored once; waking twice is
+    harmless.
     """
     rows = await conn.execute(
         text(
@@ -181,7 +184,7 @@ async def take_notice(
             "provider": row.provider,
             "batch": provider_batch_id,
             "set": result_set_id,
-            "body": body,
+            "body": json.dumps(storable(json.loads(body.decode("utf-8-sig"))), ensure_ascii=False),
         },
     )
     return int(row.chunk_id)

@@ -222,18 +222,26 @@ def is_private(directory: Path, uid: int) -> bool:
 def make_private(directory: Path, account: Account) -> None:
     """Make ``directory`` as a private one of the account; one that exists must already be so."""
     with clear_errors(directory, "directory"):
-        try:
+        with suppress(FileExistsError):
             directory.mkdir(mode=0o700)
-        except FileExistsError:
-            pass
-        else:
-            if account.other:
-                os.chown(directory, account.uid, account.gid)
+        # Made just now, or by a starter that was killed before it came to the next line.
+        if account.other and is_private(directory, os.geteuid()) and not any(directory.iterdir()):
+            _give(directory, account)
     if not is_private(directory, account.uid):
         raise EmbeddedError(
             f"directory {shown(directory)}: must be a directory of user {account.name} "
             "that only they can enter (mode 0700); remove it"
         )
+
+
+def _give(directory: Path, account: Account) -> None:
+    try:
+        os.chown(directory, account.uid, account.gid)
+    except OSError as error:
+        raise EmbeddedError(
+            f"cannot give {shown(directory)} to user {account.name} ({error.strerror}): "
+            "PostgreSQL does not run as root, start serpline as an ordinary user"
+        ) from error
 
 
 def is_trusted(layout: Layout, directory: Path, account: Account) -> bool:

@@ -43,13 +43,14 @@ def initdb(layout: Layout, account: Account, lock: FileLock) -> None:
     The child inherits the start lock, so an initdb whose parent was killed finishes before anyone
     else removes what it wrote.
     """
+    program = programs(account) / "initdb"
     fresh = layout.unfinished
     with clear_errors(fresh):
         if fresh.exists():
             shutil.rmtree(fresh)
     make_private(fresh, account)
     command = [
-        str(programs(account) / "initdb"),
+        str(program),
         f"--pgdata={'/proc/self/cwd' if account.opaque else fresh}",
         "--username=postgres",
         "--auth-local=trust",

@@ -2,7 +2,7 @@
 
 Promise: ``programs`` returns a folder whose ``initdb`` was just run by that user. When root starts
 serpline from a place ``nobody`` cannot enter (``/root``, a private home), the programs are copied
-once to ``/var/lib/serpline`` (about 35 MB, readable by all, writable by root only); no permission
+once to ``/var/lib/serpline`` (about 20 MB, readable by all, writable by root only); no permission
 of anything existing is changed.
 
 Limits: a copy belongs to one version of the wheel; copies of older versions stay until removed.

@@ -137,7 +137,7 @@ def _video(item: Item, reply: HttpReply) -> Video:
         duration_seconds=duration_seconds(
             as_text(as_object(item.get("contentDetails")).get("duration"))
         ),
-        views=int(statistics.get("viewCount") or 0),
+        views=as_count(statistics.get("viewCount")),
         likes=as_count(statistics.get("likeCount")),
         comments=as_count(statistics.get("commentCount")),
     )
@@ -158,7 +158,7 @@ def _channel(item: Item, reply: HttpReply) -> Channel:
         handle=_handle(as_text(snippet.get("customUrl"))),
         country=as_text(snippet.get("country")) or as_text(branding.get("country")),
         subscribers=None if hidden else as_count(statistics.get("subscriberCount")),
-        views=int(statistics.get("viewCount") or 0),
+        views=as_count(statistics.get("viewCount")),
         video_count=as_count(statistics.get("videoCount")),
         links=find_links(description, as_text(branding.get("description"))),
     )

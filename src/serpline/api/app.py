@@ -1,0 +1,51 @@
+"""The web application: for now the webhook endpoint and a health check.
+
+A webhook proves nothing, for its sender is not authenticated: it is known by the secret path of
+one batch, stored, acknowledged, and only makes somebody look. What is then believed is what the
+provider answers to our own key. Nothing in the payload is followed.
+"""
+
+from fastapi import FastAPI, Request, Response
+
+from serpline.core.logging import get
+from serpline.pipeline.service import PipelineService
+from serpline.providers.scaleserp.webhook import notice
+from serpline.store.database import DatabaseUnavailable
+
+BODY_BYTES_MAX = 1_000_000
+
+log = get(__name__)
+
+
+def create_app(pipeline: PipelineService) -> FastAPI:
+    """The application over a pipeline service."""
+    app = FastAPI(title="serpline", docs_url=None, redoc_url=None, openapi_url=None)
+
+    @app.get("/health")
+    async def health() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @app.post("/webhooks/scaleserp/{secret}")
+    async def scaleserp(secret: str, request: Request) -> Response:
+        body = await _body(request)
+        if body is None or (told := notice(body)) is None:
+            return Response(status_code=404)
+        try:
+            known = await pipeline.take_notice(secret, told.batch_id, told.result_set_id, body)
+        except DatabaseUnavailable:
+            # Not stored: the sender has to try again.
+            return Response(status_code=503)
+        log.info("webhook", action="webhook.taken" if known else "webhook.unknown")
+        return Response(status_code=202 if known else 404)
+
+    return app
+
+
+async def _body(request: Request) -> bytes | None:
+    """The body, or None if it is larger than any webhook."""
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > BODY_BYTES_MAX:
+            return None
+    return bytes(body)

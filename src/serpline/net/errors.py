@@ -1,0 +1,89 @@
+"""The one error that leaves the room, and how the library's errors become it.
+
+``NetError`` means that no reply came. Its message is one short line without a URL, redacted by the
+client before it is raised; it carries no cause or context, since the library's own messages may
+quote a header or a URL.
+"""
+
+import ssl
+import zlib
+from collections.abc import Iterable
+
+import anyio
+import httpcore2
+import httpx2
+
+from serpline.domain.errors import ErrorCategory
+from serpline.net.limits import MESSAGE_CHARS_MAX
+from serpline.net.redaction import redact
+
+
+class NetError(Exception):
+    """A request came to no reply.
+
+    ``category``: TIMEOUT (the deadline passed), NETWORK (name, connection, TLS or protocol), or
+    BAD_REQUEST (a refused address, a bad URL, a reply above a limit). ``permanent``: repeating the
+    same request cannot help; true exactly for BAD_REQUEST.
+    """
+
+    def __init__(self, category: ErrorCategory, message: str, *, permanent: bool = False) -> None:
+        super().__init__(message)
+        self.category = category
+        self.message = message
+        self.permanent = permanent
+
+    def redacted(self, secrets: Iterable[str]) -> "NetError":
+        """The same error, new (so without cause, context and traceback), its message redacted."""
+        message = redact(self.message, secrets)[:MESSAGE_CHARS_MAX]
+        return NetError(self.category, message, permanent=self.permanent)
+
+
+def refused(message: str) -> NetError:
+    """We will not send this, or not take that much: permanent."""
+    return NetError(ErrorCategory.BAD_REQUEST, message, permanent=True)
+
+
+def broken(message: str) -> NetError:
+    """The connection or the protocol failed; another attempt may do better."""
+    return NetError(ErrorCategory.NETWORK, message)
+
+
+def timed_out(message: str) -> NetError:
+    """Too slow; another attempt may do better."""
+    return NetError(ErrorCategory.TIMEOUT, message)
+
+
+# What the library and the sockets below it may raise for a reason outside our code. Anything else
+# is a bug and passes through.
+EXPECTED = (
+    NetError,
+    httpx2.InvalidURL,
+    httpcore2.TimeoutException,
+    httpcore2.NetworkError,
+    httpcore2.ProtocolError,
+    anyio.BrokenResourceError,
+    anyio.ClosedResourceError,
+    anyio.EndOfStream,
+    OSError,
+    UnicodeError,
+    zlib.error,
+)
+
+
+def translate(error: BaseException, host: str) -> NetError:
+    """The ``NetError`` for one of ``EXPECTED``; not yet redacted."""
+    if isinstance(error, NetError):
+        named = error.message if host in error.message else f"{host}: {error.message}"
+        return NetError(error.category, named, permanent=error.permanent)
+    if isinstance(error, httpcore2.TimeoutException | TimeoutError):
+        return timed_out(f"{host}: timed out while connecting")
+    if isinstance(error, httpx2.InvalidURL | UnicodeError):
+        return refused(f"{host}: not a usable URL")
+    if isinstance(error, httpcore2.LocalProtocolError):
+        return refused(f"{host}: the request is not valid HTTP: {error}")
+    if isinstance(error, ssl.SSLError):
+        return broken(f"{host}: TLS: {getattr(error, 'verify_message', '') or error.reason}")
+    if isinstance(error, zlib.error):
+        return broken(f"{host}: the compressed body is damaged")
+    detail = str(error) or type(error).__name__
+    return broken(f"{host}: {detail}")

@@ -1,0 +1,124 @@
+"""One request and its reply over a pool, inside every limit. No redirects, no deadline: the client.
+
+The promise: memory stays below the caller's body limit plus a small constant, other tasks get their
+turn however the peer slices its reply, and a connection is returned to the pool only if the reply
+was read to its end.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from contextlib import aclosing
+
+import httpcore2
+import httpx2
+
+from serpline.net.errors import broken, refused
+from serpline.net.inflate import Inflater
+from serpline.net.limits import CHUNKS_PER_TURN, HEADERS_MAX
+from serpline.net.stream import CountedStream
+
+REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
+
+
+class Raw:
+    """A reply as it came: status, headers (lower-case names, repeated ones joined), body."""
+
+    __slots__ = ("body", "headers", "location", "status")
+
+    def __init__(self, status: int, headers: Sequence[tuple[str, str]], body: bytes) -> None:
+        self.status = status
+        self.body = body
+        self.headers: dict[str, str] = {}
+        for name, value in headers:
+            known = self.headers.get(name)
+            self.headers[name] = value if known is None else f"{known}, {value}"
+        self.location = next((value for name, value in headers if name == "location"), None)
+
+    @property
+    def redirects(self) -> bool:
+        """Whether the reply says to look elsewhere, and where."""
+        return self.status in REDIRECT_STATUSES and self.location is not None
+
+
+async def exchange(
+    pool: httpcore2.AsyncConnectionPool,
+    method: str,
+    url: httpx2.URL,
+    *,
+    headers: Mapping[str, str],
+    content: bytes | None,
+    size_bytes_max: int,
+    stop_at_redirect: bool,
+) -> Raw:
+    """Send and read. With ``stop_at_redirect`` a redirect's body is left unread (and is empty)."""
+    target = httpcore2.URL(
+        scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path
+    )
+    lines = [(name.encode("ascii"), value.encode()) for name, value in headers.items()]
+    async with pool.stream(method, target, headers=lines, content=content) as response:
+        stream = response.extensions.get("network_stream")
+        if not isinstance(stream, CountedStream):
+            raise broken("the peer switched protocols unasked")
+        if stream.received == 0:
+            # The bytes were in the buffer before we asked: they belong to the reply before.
+            raise broken("a reply came before its request")
+        head = _decoded(response.headers)
+        reply = Raw(response.status, head, b"")
+        if stop_at_redirect and reply.redirects:
+            return reply
+        if method != "HEAD":
+            stream.make_room_for_body(size_bytes_max)
+            _check_announced(reply.headers, size_bytes_max)
+        reply.body = await _read_body(
+            response, reply.headers.get("content-encoding", ""), size_bytes_max
+        )
+        return reply
+
+
+def _check_announced(headers: Mapping[str, str], size_bytes_max: int) -> None:
+    announced = headers.get("content-length", "")
+    if announced.isascii() and announced.isdigit():
+        _check_size(int(announced[:20]), size_bytes_max)
+
+
+async def _read_body(
+    response: httpcore2.Response, content_encoding: str, size_bytes_max: int
+) -> bytes:
+    body = bytearray()
+    raw_bytes = 0
+    turns = 0
+    inflater: Inflater | None = None
+    async with aclosing(response.aiter_stream()) as chunks:
+        async for chunk in chunks:
+            inflater = inflater or Inflater(content_encoding)
+            # Compressed input that yields nothing must be bounded as well.
+            raw_bytes += len(chunk)
+            _check_size(raw_bytes, size_bytes_max)
+            for piece in inflater.pieces(chunk):
+                body += piece
+                _check_size(len(body), size_bytes_max)
+                turns += 1
+                if turns % CHUNKS_PER_TURN == 0 or len(piece) > len(chunk):
+                    await asyncio.sleep(0)
+    if inflater is not None:
+        body += inflater.finish()
+        _check_size(len(body), size_bytes_max)
+    return bytes(body)
+
+
+def _check_size(size_bytes: int, size_bytes_max: int) -> None:
+    if size_bytes > size_bytes_max:
+        raise refused(f"the body is larger than {size_bytes_max} bytes")
+
+
+def _decoded(headers: Sequence[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
+    if len(headers) > HEADERS_MAX:
+        raise refused(f"the reply has more than {HEADERS_MAX} headers")
+    return [(name.decode("ascii").lower(), _text(value)) for name, value in headers]
+
+
+def _text(value: bytes) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")

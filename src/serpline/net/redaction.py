@@ -1,0 +1,114 @@
+"""Keeps keys out of everything that people and tables see.
+
+Two ways at once: known values (a request's ``secrets``, in the spellings in which they travel) and
+known names (the query parameters that carry keys). Its limit: an unknown secret under an unknown
+name cannot be recognised.
+"""
+
+import base64
+import json
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+from urllib.parse import quote, quote_plus, unquote_plus
+
+from serpline.domain.http import HttpRequest
+from serpline.net.limits import SECRET_CHARS_MIN
+
+# Letters only, so that what it stands in stays a valid URL, header or JSON text.
+MASK = "REDACTED"
+
+# fmt: off
+SECRET_PARAMS = frozenset({
+    "access_key", "access_token", "accesskey", "api-key", "api_key", "apikey", "app_key", "appkey",
+    "assertion", "auth", "auth_token", "authorization", "authtoken", "awsaccesskeyid", "bearer",
+    "client_secret", "code_verifier", "credential", "credentials", "hmac", "id_token", "jwt", "key",
+    "pass", "passwd", "password", "private_key", "pwd", "refresh_token", "secret", "secret_key",
+    "session", "session_id", "sessionid", "sid", "sig", "signature", "subscription-key", "token",
+    "x-amz-credential", "x-amz-security-token", "x-amz-signature", "x-api-key",
+    "x-goog-credential", "x-goog-signature",
+})
+# fmt: on
+
+_SECRET_HEADERS = frozenset(
+    {"authorization", "proxy-authorization", "cookie", "x-api-key", "api-key", "x-goog-api-key"}
+)
+
+# A parameter anywhere in a text: ``?name=value`` or ``&name=value``, up to what ends a URL there.
+_IN_TEXT = re.compile(r"([?&;#])([^=&;#?\s\"'<>]{1,64})=([^&;#\s\"'<>]*)")
+_USERINFO_IN_TEXT = re.compile(r"(?<=://)[^/?#\s\"'<>]*@")
+
+
+def redact(text: str, secrets: Iterable[str] = ()) -> str:
+    """``text`` without any of ``secrets`` (however encoded) and without known secret parameters.
+
+    Never raises. Empty secrets are ignored; any other, however short, is replaced.
+    """
+    for spelling in spellings(tuple(secrets)):
+        text = text.replace(spelling, MASK)
+    return _IN_TEXT.sub(_masked_param, _USERINFO_IN_TEXT.sub(f"{MASK}@", text))
+
+
+def redact_url(url: str) -> str:
+    """``url`` without user information and without the values of known secret parameters.
+
+    Parameters in the query and in the fragment count, whatever their case or percent-encoding.
+    Never raises, even for what is no URL.
+    """
+    head, mark, tail = _split_query(url)
+    scheme, separator, rest = head.partition("//")
+    if separator:
+        authority, slash, path = rest.partition("/")
+        userinfo, _, host = authority.rpartition("@")
+        head = f"{scheme}//{MASK}@{host}{slash}{path}" if userinfo else head
+    return f"{head}{mark}{_masked_params(tail)}"
+
+
+def secrets_of(request: HttpRequest) -> tuple[str, ...]:
+    """Every secret value a request carries: the declared ones, and those its parts give away."""
+    found = [value for name, value in request.params.items() if _names_secret(name)]
+    for name, value in request.headers.items():
+        if name.lower() in _SECRET_HEADERS:
+            found += [value, value.rpartition(" ")[2]]
+    if request.basic_auth is not None:
+        found += [request.basic_auth[1], basic_token(*request.basic_auth)]
+    guessed = [value for value in found if len(value) >= SECRET_CHARS_MIN]
+    return tuple(dict.fromkeys(value for value in (*request.secrets, *guessed) if value))
+
+
+def basic_token(user: str, password: str) -> str:
+    """What follows ``Basic `` in an Authorization header."""
+    return base64.b64encode(f"{user}:{password}".encode()).decode("ascii")
+
+
+@lru_cache(maxsize=256)
+def spellings(secrets: tuple[str, ...]) -> tuple[str, ...]:
+    """Each secret as it may appear: plain, percent-encoded, JSON-escaped, Base64; longest first."""
+    found: set[str] = set()
+    for secret in filter(None, secrets):
+        token = base64.b64encode(secret.encode("utf-8", "surrogatepass")).decode("ascii")
+        found |= {secret, json.dumps(secret)[1:-1], token, token.rstrip("=")}
+        for encode in (quote, quote_plus):
+            encoded = encode(secret.encode("utf-8", "surrogatepass"), safe="")
+            found |= {encoded, re.sub(r"%[0-9A-F]{2}", lambda m: m[0].lower(), encoded)}
+    return tuple(sorted(found, key=lambda spelling: (-len(spelling), spelling)))
+
+
+def _names_secret(name: str) -> bool:
+    return unquote_plus(name).strip().lower() in SECRET_PARAMS
+
+
+def _masked_param(match: re.Match[str]) -> str:
+    mark, name, value = match.groups()
+    return f"{mark}{name}={MASK}" if value and _names_secret(name) else match[0]
+
+
+def _masked_params(text: str) -> str:
+    return _IN_TEXT.sub(_masked_param, "&" + text)[1:]
+
+
+def _split_query(text: str) -> tuple[str, str, str]:
+    mark = re.search(r"[?#]", text)
+    if mark is None:
+        return text, "", ""
+    return text[: mark.start()], mark[0], text[mark.end() :]

@@ -1,0 +1,127 @@
+"""The Procrastinate worker, supervised: it survives the database, and stops when told.
+
+The promise: as long as ``serve`` runs, waiting wake-ups are performed; after a restart of
+PostgreSQL within seconds of its return. Whatever ends a worker (an exception, or a quiet return
+because one of its side tasks died), a new one with new connections takes its place.
+
+Why it is built this way: without a periodic task Procrastinate stops watching its side tasks, and
+a listener that died with the server is never missed, hence the task that runs on 29 February.
+Polling every second covers notifications that get lost between two fetches. Finished jobs are
+deleted, for they say nothing our tables do not.
+
+The limits: when the database goes away or the worker stops, running handlers have
+``grace_seconds`` to end and are then cancelled.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import procrastinate
+
+from serpline.core.logging import get
+from serpline.domain.names import JobPriority
+from serpline.store.wakeups import QUEUE, STALLED_SECONDS, TASK, WakeUp
+
+Perform = Callable[[WakeUp], Awaitable[None]]
+
+POLL_SECONDS: Final = 0.25
+CONNECT_TIMEOUT_SECONDS: Final = 10.0
+RECONNECT_TIMEOUT_SECONDS: Final = 5.0
+RESTART_SECONDS: Final = 0.5
+RESTART_SECONDS_MAX: Final = 5.0
+# A life that lasted this long says the trouble before it is over.
+SETTLED_SECONDS: Final = 30.0
+# Fetching, finishing and heartbeats are single statements; the listener has its own connection.
+_POOL_MAX: Final = 3
+
+log = get(__name__)
+
+
+class SupervisedWorker:
+    """Serves our queue with one Procrastinate worker after another."""
+
+    def __init__(
+        self, conninfo: str, perform: Perform, *, concurrency: int, grace_seconds: float
+    ) -> None:
+        """``perform(wakeup)`` must raise nothing but a cancellation."""
+        self._conninfo = conninfo
+        self._perform = perform
+        self._concurrency = concurrency
+        self._grace_seconds = grace_seconds
+
+    async def serve(self, stop: asyncio.Event) -> None:
+        """Work until ``stop`` is set; then let running handlers end within the grace."""
+        pause = RESTART_SECONDS
+        loop = asyncio.get_running_loop()
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            while not stop.is_set():
+                began = loop.time()
+                await self._until(stopping)
+                if stop.is_set():
+                    return
+                if loop.time() - began > SETTLED_SECONDS:
+                    pause = RESTART_SECONDS
+                await asyncio.wait({stopping}, timeout=pause)
+                pause = min(pause * 2, RESTART_SECONDS_MAX)
+        finally:
+            stopping.cancel()
+
+    async def _until(self, stopping: "asyncio.Task[bool]") -> None:
+        """One worker's life, ended by itself or by ``stopping``."""
+        life = asyncio.create_task(self._live())
+        try:
+            await asyncio.wait({life, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            ended_itself = life.done()
+            life.cancel()
+            (result,) = await asyncio.gather(life, return_exceptions=True)
+            if isinstance(result, Exception):
+                log.warning("worker failed", action="worker_failed", error=_reason(result))
+            elif ended_itself:
+                log.warning("worker ended, starting another", action="worker_ended")
+
+    async def _live(self) -> None:
+        app = make_app(self._conninfo, self._perform)
+        async with app.open_async():
+            log.info("worker starts", action="worker_starts", concurrency=self._concurrency)
+            await app.run_worker_async(
+                queues=[QUEUE],
+                name=QUEUE,
+                concurrency=self._concurrency,
+                fetch_job_polling_interval=POLL_SECONDS,
+                install_signal_handlers=False,
+                delete_jobs="always",
+                shutdown_graceful_timeout=self._grace_seconds,
+                stalled_worker_timeout=STALLED_SECONDS,
+            )
+
+
+def make_app(conninfo: str, perform: Perform) -> procrastinate.App:
+    """A new Procrastinate application; one is never used for a second worker."""
+    connector = procrastinate.PsycopgConnector(
+        conninfo=conninfo,
+        min_size=1,
+        max_size=_POOL_MAX,
+        timeout=CONNECT_TIMEOUT_SECONDS,
+        reconnect_timeout=RECONNECT_TIMEOUT_SECONDS,
+    )
+    app = procrastinate.App(connector=connector)
+
+    @app.task(name=TASK, queue=QUEUE, pass_context=True)
+    async def serve(context: procrastinate.JobContext, job_type: str, target: str) -> None:
+        await perform(WakeUp(job_type, target, JobPriority(context.job.priority)))
+
+    @app.periodic(cron="0 0 29 2 *")
+    @app.task(name="serpline.leap_day", queue=QUEUE)
+    async def nothing(timestamp: int) -> None:
+        """Exists so that side tasks are watched; see the module's words."""
+
+    return app
+
+
+def _reason(error: BaseException) -> str:
+    """The first line of the error and of its cause; neither holds the password."""
+    parts = [error] if error.__cause__ is None else [error, error.__cause__]
+    return ": ".join(" ".join(str(part).split())[:300] or type(part).__name__ for part in parts)

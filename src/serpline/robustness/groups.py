@@ -1,0 +1,131 @@
+"""Group commit: many callers, one transaction.
+
+Promise: what is ``put`` is handed to ``commit`` in order, together with what else arrived within
+``delay_seconds`` or up to ``size_max``; the future answers when that transaction is durable. A
+database that is away, or undid the transaction, is asked again for ``patience_seconds``, so
+``commit`` must bear repetition. One item that cannot be written fails alone, not its neighbours.
+
+Limits: ``waiting_max`` items wait at most; one more raises ``OverflowError``. A caller that is
+cancelled takes its item out as long as nobody has begun to write it, unless ``keep``; afterwards
+``abandoned`` is told what became of it.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from typing import Generic, TypeVar
+
+from serpline.store.database import DatabaseUnavailable, TransactionConflict
+
+In = TypeVar("In")
+Out = TypeVar("Out")
+
+WAITING_MAX = 20_000
+_PAUSE_SECONDS_MIN = 0.05
+_PAUSE_SECONDS_MAX = 2.0
+
+
+class GroupCommitter(Generic[In, Out]):
+    """Gathers items and commits them in groups, one group at a time."""
+
+    def __init__(
+        self,
+        commit: Callable[[Sequence[In]], Awaitable[Sequence[Out]]],
+        *,
+        delay_seconds: float,
+        size_max: int,
+        patience_seconds: float = 5.0,
+        keep: bool = False,
+        abandoned: Callable[[In, Out], None] | None = None,
+        waiting_max: int = WAITING_MAX,
+    ) -> None:
+        """``commit`` answers one ``Out`` for each ``In``, in their order."""
+        self._commit = commit
+        self._delay_seconds = delay_seconds
+        self._size_max = size_max
+        self._patience_seconds = patience_seconds
+        self._keep = keep
+        self._abandoned = abandoned
+        self._waiting_max = waiting_max
+        self._waiting: deque[tuple[In, asyncio.Future[Out]]] = deque()
+        self._hurry = asyncio.Event()
+        self._runner: asyncio.Task[None] | None = None
+
+    def put(self, item: In) -> asyncio.Future[Out]:
+        """Hand over an item without waiting; the future answers once it is committed."""
+        if len(self._waiting) >= self._waiting_max:
+            raise OverflowError(f"{self._waiting_max} writes are waiting for the database")
+        future: asyncio.Future[Out] = asyncio.get_running_loop().create_future()
+        future.add_done_callback(_seen)
+        self._waiting.append((item, future))
+        if len(self._waiting) >= self._size_max:
+            self._hurry.set()
+        if self._runner is None or self._runner.done():
+            self._runner = asyncio.create_task(self._run())
+        return future
+
+    async def flush(self) -> None:
+        """Wait until everything handed over so far is committed or given up."""
+        while self._runner is not None and not self._runner.done():
+            self._hurry.set()
+            await asyncio.shield(self._runner)
+
+    async def _run(self) -> None:
+        while self._waiting:
+            if self._delay_seconds > 0 and len(self._waiting) < self._size_max:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(self._delay_seconds):
+                        await self._hurry.wait()
+            self._hurry.clear()
+            batch = [
+                self._waiting.popleft() for _ in range(min(self._size_max, len(self._waiting)))
+            ]
+            if not self._keep:
+                batch = [entry for entry in batch if not entry[1].cancelled()]
+            if batch:
+                await self._settle(batch)
+
+    async def _settle(self, batch: Sequence[tuple[In, asyncio.Future[Out]]]) -> None:
+        try:
+            answers = await self._patiently([item for item, _ in batch])
+        except (DatabaseUnavailable, TransactionConflict) as error:
+            _refuse(batch, error)
+        except Exception as error:  # noqa: BLE001  told to every caller whose item it was
+            if len(batch) == 1:
+                _refuse(batch, error)
+                return
+            middle = len(batch) // 2
+            await self._settle(batch[:middle])
+            await self._settle(batch[middle:])
+        else:
+            for (item, future), answer in zip(batch, answers, strict=True):
+                if not future.done():
+                    future.set_result(answer)
+                elif self._abandoned is not None:
+                    self._abandoned(item, answer)
+
+    async def _patiently(self, items: Sequence[In]) -> Sequence[Out]:
+        loop = asyncio.get_running_loop()
+        give_up_at = loop.time() + self._patience_seconds
+        pause = _PAUSE_SECONDS_MIN
+        while True:
+            try:
+                return await self._commit(items)
+            except (DatabaseUnavailable, TransactionConflict):
+                if loop.time() + pause > give_up_at:
+                    raise
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _PAUSE_SECONDS_MAX)
+
+
+def _refuse(batch: Sequence[tuple[In, asyncio.Future[Out]]], error: BaseException) -> None:
+    for _, future in batch:
+        if not future.done():
+            future.set_exception(error)
+
+
+def _seen(future: asyncio.Future[Out]) -> None:
+    """A caller that does not wait must not make asyncio complain of an unseen exception."""
+    if not future.cancelled():
+        future.exception()

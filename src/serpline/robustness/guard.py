@@ -1,0 +1,254 @@
+"""The guard: every call to an external API passes breaker → limiter → budget → ledger → HTTP.
+
+Promise: what the ledger has already is not paid again; what is refused was not sent and burns no
+attempt; what is sent was intended durably before, under a lease that still held, and its end is
+recorded whatever happens, cancellation included. There is no retry in here: a failed attempt is
+the caller's to repeat, durably.
+
+Limits: outcomes become durable within ``ledger.OUTCOME_SECONDS``; call ``flush`` before settling
+what depends on them. A reply that this release cannot read although it is good (a bug in
+``parse``) is kept as paid, and read again by the next release without paying.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TypeVar
+from uuid import UUID
+
+from serpline.core.clock import Clock, SystemClock
+from serpline.core.logging import get
+from serpline.domain.breaker import ReportKind
+from serpline.domain.errors import ErrorCategory, LeaseLost, ProviderError, UserError
+from serpline.domain.http import HttpReply, HttpRequest, ProviderCall
+from serpline.domain.retry import parse_retry_after
+from serpline.net.errors import NetError
+from serpline.robustness import budget
+from serpline.robustness.breakers import CircuitBreaker, CircuitBreakerManager, Permits, verdict
+from serpline.robustness.calls import answered, call_key, failed, intent_of, unanswered
+from serpline.robustness.ledger import Ending, Ledger
+from serpline.robustness.limiter import Limiter
+from serpline.robustness.policies import ProviderPolicy
+from serpline.store.database import Database, DatabaseUnavailable, TransactionConflict
+from serpline.store.ledger import Intent
+
+T = TypeVar("T")
+Sender = Callable[[HttpRequest], Awaitable[HttpReply]]
+
+_log = get("robustness")
+
+
+def _held() -> bool:
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class CallScope:
+    """For whom a call is made, and how fresh its reply must be.
+
+    ``freshness`` is part of the ledger's key: two calls with the same identity and freshness are
+    the same purchase. ``ttl_seconds``: how old a stored reply may be; None: any age; 0: never
+    reuse (polling). ``lease`` says, by the monotonic clock, whether the chunk is still owned.
+    ``breakers``: further, stricter breakers the call must pass as well.
+    """
+
+    freshness: str
+    run_id: UUID | None = None
+    chunk_id: int | None = None
+    epoch: int | None = None
+    lease: Callable[[], bool] = _held
+    ttl_seconds: float | None = None
+    breakers: tuple[CircuitBreaker, ...] = ()
+
+    @property
+    def shared(self) -> bool:
+        """Whether one reply may serve several callers."""
+        return self.ttl_seconds is None or self.ttl_seconds > 0
+
+
+class Guard:
+    """All guarded calls of this process. One per process; ``close`` it."""
+
+    def __init__(
+        self,
+        db: Database,
+        sender: Sender,
+        policies: Sequence[ProviderPolicy],
+        *,
+        senders: Mapping[str, Sender] | None = None,
+        clock: Clock | None = None,
+        breakers: CircuitBreakerManager | None = None,
+    ) -> None:
+        """``senders`` replaces ``sender`` for the providers it names (pages: ``client.fetch``)."""
+        self._clock = clock or SystemClock()
+        self._sender = sender
+        self._senders = dict(senders or {})
+        self._policies = {policy.provider: policy for policy in policies}
+        self.breakers = breakers or CircuitBreakerManager(db, self._clock)
+        self.limiter = Limiter(db, self._clock)
+        self.ledger = Ledger(db, self._clock, self.policy)
+        self.budgets = budget.Budgets(db)
+        self._under_way: dict[bytes, asyncio.Future[None]] = {}
+        self._recorded: dict[bytes, asyncio.Future[bool]] = {}
+        for policy in policies:
+            if policy.breaker is not None:
+                self.breakers.get_breaker(policy.breaker, settings=policy.breaker_settings)
+
+    def policy(self, provider: str) -> ProviderPolicy:
+        """The provider's policy. Raises ``UserError`` for one without."""
+        try:
+            return self._policies[provider]
+        except KeyError:
+            raise UserError(f"provider {provider!r} has no policy") from None
+
+    async def execute(self, call: ProviderCall[T], scope: CallScope) -> T:
+        """What the call says: from the ledger if it was paid already, otherwise over the wire.
+
+        Raises ``ProviderError`` (an attempt failed), ``CallRefused`` (no attempt was made),
+        ``LeaseLost`` (the chunk is somebody else's now; nothing was sent), and
+        ``DatabaseUnavailable`` before anything is sent.
+        """
+        policy = self.policy(call.provider)
+        key = call_key(call, scope.freshness)
+        if not scope.shared:
+            return await self._pay(call, scope, policy, key)
+        while (twin := self._under_way.get(key)) is not None:
+            await asyncio.shield(twin)
+        self._under_way[key] = asyncio.get_running_loop().create_future()
+        try:
+            reply = await self._stored(key, scope)
+            if reply is not None:
+                try:
+                    return call.parse(reply)
+                except ProviderError:
+                    _log.warning("stored reply unreadable", action="pay_again", key=key.hex())
+            return await self._pay(call, scope, policy, key)
+        finally:
+            self._let_twins_go(key)
+
+    async def flush(self) -> None:
+        """Wait until every outcome handed over so far is durable."""
+        await self.ledger.flush()
+
+    async def close(self) -> None:
+        """Write what is not yet written, and give back what is leased."""
+        await self.ledger.flush()
+        await self.breakers.close()
+        await self.limiter.close()
+
+    async def _stored(self, key: bytes, scope: CallScope) -> HttpReply | None:
+        found = await self.ledger.find(key)
+        if found is None:
+            return None
+        came_at, reply = found
+        if scope.ttl_seconds is None:
+            return reply
+        fresh_since = self._clock.now() - timedelta(seconds=scope.ttl_seconds)
+        return reply if came_at >= fresh_since else None
+
+    async def _pay(
+        self, call: ProviderCall[T], scope: CallScope, policy: ProviderPolicy, key: bytes
+    ) -> T:
+        """One attempt, in the order that makes a refusal free: what costs least is asked first."""
+        names = [] if policy.breaker is None else [self.breakers.get_breaker(policy.breaker)]
+        with await Permits.of([*names, *scope.breakers]) as permits:
+            async with self.limiter.slot(policy):
+                intent = intent_of(
+                    call,
+                    policy,
+                    self._clock.now(),
+                    key=key,
+                    freshness=scope.freshness,
+                    shared=scope.shared,
+                    run_id=scope.run_id,
+                    chunk_id=scope.chunk_id,
+                    epoch=scope.epoch,
+                )
+                await self.ledger.intend(intent)
+                if not scope.lease():
+                    self.ledger.withdraw(intent.id)
+                    raise LeaseLost(f"chunk {scope.chunk_id} is no longer ours")
+                return await self._send(call, policy, intent, permits)
+
+    async def _send(
+        self, call: ProviderCall[T], policy: ProviderPolicy, intent: Intent, permits: Permits
+    ) -> T:
+        """Over the wire. From here on something may have been paid, so every way out records."""
+        send = self._senders.get(call.provider, self._sender)
+        try:
+            reply = await send(call.request)
+        except NetError as error:
+            failure = ProviderError(
+                str(error),
+                provider=call.provider,
+                category=error.category,
+                permanent=error.permanent,
+            )
+            self._record(intent, unanswered(call, intent, self._clock.now(), failure))
+            await self._tell(permits.end(verdict(failure)))
+            raise failure from None
+        except BaseException:
+            self._record(intent, unanswered(call, intent, self._clock.now(), None))
+            raise
+        try:
+            value = call.parse(reply)
+        except ProviderError as failure:
+            self._record(intent, failed(call, intent, reply, self._clock.now(), failure))
+            await self._tell(self._slow_down(policy, intent, reply, failure))
+            await self._tell(permits.end(verdict(failure)))
+            raise
+        except Exception as bug:
+            self._record(intent, answered(call, intent, reply, self._clock.now()))
+            raise ProviderError(
+                f"{call.provider} {call.operation}: the reply is kept, reading it failed: {bug!r}",
+                provider=call.provider,
+                category=ErrorCategory.INTERNAL,
+                permanent=True,
+                http_status=reply.status,
+            ) from bug
+        self._record(intent, answered(call, intent, reply, self._clock.now()))
+        await self._tell(permits.end(ReportKind.SUCCESS))
+        return value
+
+    async def _slow_down(
+        self, policy: ProviderPolicy, intent: Intent, reply: HttpReply, failure: ProviderError
+    ) -> None:
+        """A 429 slows everybody down; a used-up quota stops everybody until it is renewed."""
+        now = self._clock.now()
+        asked = failure.retry_after_seconds
+        if asked is None:
+            asked = parse_retry_after(reply.headers.get("retry-after"), now)
+        if failure.category is ErrorCategory.RATE_LIMIT:
+            await self.limiter.penalise(policy, intent.started_at, asked)
+        elif failure.category is ErrorCategory.QUOTA and not failure.permanent:
+            until = policy.day_ends_at(now) if asked is None else now + timedelta(seconds=asked)
+            until = min(until, now + timedelta(days=1))
+            await self.limiter.pause(policy, until, "its quota is used up")
+
+    def _record(self, intent: Intent, ending: Ending) -> None:
+        recorded = self.ledger.record(ending)
+        if intent.key in self._under_way:
+            self._recorded[intent.key] = recorded
+
+    def _let_twins_go(self, key: bytes) -> None:
+        """Whoever waits for the same purchase looks it up, as soon as its outcome is durable."""
+        done = self._under_way[key]
+
+        def go(_: object = None) -> None:
+            del self._under_way[key]
+            done.set_result(None)
+
+        recorded = self._recorded.pop(key, None)
+        if recorded is None or recorded.done():
+            go()
+        else:
+            recorded.add_done_callback(go)
+
+    @staticmethod
+    async def _tell(telling: Awaitable[None]) -> None:
+        """The call has ended and is recorded; a database that is away must not change its end."""
+        try:
+            await telling
+        except (DatabaseUnavailable, TransactionConflict):
+            _log.warning("breaker or limiter not told", action="tell_failed")

@@ -1,0 +1,111 @@
+"""What a simulated world is made of: its seed, its day, its keys, its limits and its timing."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from serpline.core.clock import Clock, SystemClock
+
+PROVIDERS = (
+    "scaleserp",
+    "youtube",
+    "dataforseo",
+    "googleads",
+    "pdl",
+    "wikidata",
+    "llm",
+    "pages",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimit:
+    """At most ``calls`` in any ``seconds``; one more is answered as the provider answers it."""
+
+    calls: int
+    seconds: float
+
+
+# What the vendors document. Absent: no limit by calls (YouTube counts units a day instead).
+DOCUMENTED_LIMITS: Mapping[str, RateLimit] = {
+    "scaleserp/list_batches": RateLimit(60, 60.0),
+    "scaleserp/errorlogs": RateLimit(60, 60.0),
+    "dataforseo": RateLimit(12, 60.0),
+    "googleads": RateLimit(1, 1.0),
+    "pdl": RateLimit(1_000, 60.0),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class BatchTiming:
+    """How long a batch stays in each state, on the simulator's clock."""
+
+    queued_seconds: float = 0.2
+    running_seconds: float = 0.2
+    running_seconds_per_search: float = 0.0002
+    adding_seconds_per_search: float = 0.000_02
+    webhook_timeout_seconds: float = 5.0
+    webhook_retries_max: int = 5
+    webhook_backoff_seconds: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatorConfig:
+    """One simulated world.
+
+    ``day``: the simulated calendar day; None follows ``clock`` (UTC). ``keys``: provider → key,
+    instead of the derived ``sim-…`` ones. ``credits``: provider → what the account starts with.
+    ``limits``: provider or ``provider/operation`` → limit, laid over the documented ones; None
+    switches one off. ``latency_seconds``: provider → delay of every reply. ``faults``: a plan as
+    in ``simulator.faults``. ``log_file``: one JSON line per call is appended. ``directory``: where
+    the CA's certificate is written; a temporary one by default. Ports of 0 are chosen freely.
+    """
+
+    seed: int = 1
+    day: date | None = None
+    clock: Clock = field(default_factory=SystemClock)
+    host: str = "127.0.0.1"
+    port: int = 0
+    pages_port: int = 0
+    directory: Path | None = None
+    keys: Mapping[str, str] = field(default_factory=dict)
+    credits: Mapping[str, float] = field(default_factory=dict)
+    limits: Mapping[str, RateLimit | None] = field(default_factory=dict)
+    latency_seconds: Mapping[str, float] = field(default_factory=dict)
+    timing: BatchTiming = field(default_factory=BatchTiming)
+    faults: Sequence[Mapping[str, Any]] = ()
+    log_file: Path | None = None
+    restricted_words: Sequence[str] = ("cocaine", "heroin", "ammunition")
+    results_per_page: int = 1_000
+    log_entries_max: int = 2_000_000
+
+    def key(self, provider: str) -> str:
+        """The key (password, token) that ``provider`` accepts."""
+        return self.keys.get(provider, f"sim-{provider}-{self.seed:04d}-key")
+
+    def starting_credits(self, provider: str) -> float:
+        """What the account of ``provider`` holds at the start, in the provider's own unit."""
+        return self.credits.get(provider, DEFAULT_CREDITS.get(provider, float("inf")))
+
+    def limit(self, provider: str, operation: str) -> tuple[str, RateLimit] | None:
+        """The limit that applies to a call, with the name under which calls are counted."""
+        for name in (f"{provider}/{operation}", provider):
+            if name in self.limits:
+                limit = self.limits[name]
+                return None if limit is None else (name, limit)
+            if name in DOCUMENTED_LIMITS:
+                return name, DOCUMENTED_LIMITS[name]
+        return None
+
+
+DEFAULT_CREDITS: Mapping[str, float] = {
+    "scaleserp": 1_000_000,
+    "dataforseo": 1_000.0,
+    "pdl": 100_000,
+}
+
+# A key that starts like this can only be a simulator's; settings may refuse a host map otherwise.
+KEY_PATTERN = re.compile(r"^sim-")

@@ -1,0 +1,199 @@
+"""The fault vocabulary: rules that say which call, search or webhook goes wrong, and how.
+
+A plan is a list of rules (JSON):
+
+    {"provider": "scaleserp", "operation": "start_batch", "match": {"searches_type": "news"},
+     "fault": "503", "retry_after": 30, "probability": 0.5, "attempts": 2}
+
+``provider``, ``operation`` and the values of ``match`` are shell patterns (a list of them: any).
+``probability`` is decided from the seed, the rule, the request and its attempt number, never from
+the order of calls. ``attempts``: only the first so many attempts of each request. ``times``: so
+many injections in all; ``pattern``: a cycle over the matching calls such as "FFFS" (F fails) -
+these two count, so they depend on order by their nature. ``after_seconds`` and ``for_seconds``
+limit a rule to a stretch of the simulator's clock, counted from when the plan was set. The first
+rule that applies wins.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from fnmatch import fnmatchcase
+from typing import Any
+
+from serpline.core.clock import Clock
+from serpline.domain.errors import UserError
+from serpline.simulator.seeds import unit
+
+STATUSES = ("401", "402", "429", "500", "503")
+DELIVERIES = (
+    "slow",
+    "hung",
+    "cut",
+    "malformed",
+    "truncated",
+    "slowloris",
+    "endless_headers",
+    "huge_body",
+    "gzip_bomb",
+)
+SEARCHES = ("failed_searches", "missing_records", "duplicate_custom_id")
+WEBHOOKS = (
+    "webhook_0",
+    "webhook_1",
+    "webhook_2",
+    "webhook_5",
+    "webhook_early",
+    "webhook_late",
+    "webhook_forged",
+    "webhook_out_of_order",
+)
+CALLS = (*STATUSES, *DELIVERIES, "expired_links")
+VOCABULARY = (*CALLS, *SEARCHES, *WEBHOOKS)
+RULES_MAX = 1_000
+# Faults that show only after the provider did (and charged) what was asked.
+_AFTER_WORK = frozenset({"slow", "cut", "malformed", "truncated"})
+
+
+@dataclass(slots=True)
+class Rule:
+    """One rule. ``work``: whether the provider does (and charges) what was asked; the default
+    follows the fault. ``where``: a cut comes before any byte ("start") or in the "body".
+    """
+
+    fault: str
+    provider: str = "*"
+    operation: str = "*"
+    match: Mapping[str, Any] = field(default_factory=dict)
+    probability: float = 1.0
+    attempts: int | None = None
+    times: int | None = None
+    pattern: str = ""
+    after_seconds: float = 0.0
+    for_seconds: float | None = None
+    retry_after: Any = None
+    seconds: float | None = None
+    size_bytes: int | None = None
+    work: bool | None = None
+    where: str = "start"
+    seen: int = 0
+    used: int = 0
+
+    @property
+    def works(self) -> bool:
+        """Whether the request is carried out before the fault shows."""
+        return self.fault in _AFTER_WORK if self.work is None else self.work
+
+
+_NUMBERS = ("probability", "after_seconds", "for_seconds", "seconds")
+_COUNTS = ("attempts", "times", "size_bytes")
+_TEXTS = ("provider", "operation", "pattern", "where")
+
+
+def parse(plan: Any) -> list[Rule]:
+    """The rules of a plan; raises ``UserError`` naming the rule and the key that is wrong."""
+    if isinstance(plan, Mapping):
+        plan = plan.get("faults", plan)
+    if not isinstance(plan, list | tuple):
+        raise UserError("fault plan: expected a list of rules, or an object with 'faults'")
+    if len(plan) > RULES_MAX:
+        raise UserError(f"fault plan: {len(plan)} rules, at most {RULES_MAX}")
+    return [_rule(number, given) for number, given in enumerate(plan, 1)]
+
+
+def _rule(number: int, given: Any) -> Rule:
+    if not isinstance(given, Mapping):
+        raise UserError(f"fault plan, rule {number}: not an object: {given!r}")
+    known = {each.name for each in fields(Rule)} - {"seen", "used"}
+    for name, value in given.items():
+        if name not in known:
+            raise UserError(f"fault plan, rule {number}: unknown key {name!r}")
+        if not _fits(name, value):
+            raise UserError(f"fault plan, rule {number}: {name}={value!r} has the wrong type")
+    settings = {name: value for name, value in given.items() if name != "fault"}
+    rule = Rule(fault=str(given.get("fault", "")), **settings)
+    if rule.fault not in VOCABULARY:
+        raise UserError(f"fault plan, rule {number}: unknown fault {rule.fault!r}")
+    if not 0 <= rule.probability <= 1:
+        raise UserError(f"fault plan, rule {number}: probability={rule.probability!r}")
+    if rule.where not in ("start", "body"):
+        raise UserError(f"fault plan, rule {number}: where={rule.where!r}")
+    if set(rule.pattern.upper()) - {"F", "S"}:
+        raise UserError(f"fault plan, rule {number}: pattern={rule.pattern!r}")
+    return rule
+
+
+def _fits(name: str, value: Any) -> bool:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if name in _NUMBERS:
+        return (number and value >= 0) or (value is None and name in ("for_seconds", "seconds"))
+    if name in _COUNTS:
+        return value is None or (number and isinstance(value, int) and value >= 0)
+    if name in _TEXTS:
+        return isinstance(value, str)
+    return not (name == "match" and not isinstance(value, Mapping))
+
+
+class FaultPlan:
+    """The rules in force, and the clock they count from."""
+
+    def __init__(self, seed: int, clock: Clock, plan: Any = ()) -> None:
+        self._seed = seed
+        self._clock = clock
+        self.rules: list[Rule] = []
+        self._since = 0.0
+        self.set(plan)
+
+    def set(self, plan: Any) -> None:
+        """Replace the plan; ``after_seconds`` counts from now. Raises ``UserError``."""
+        self.rules = parse(plan)
+        self._since = self._clock.monotonic()
+
+    def call(
+        self,
+        provider: str,
+        operation: str,
+        context: Mapping[str, Any],
+        identity: str,
+        attempt: int,
+        kinds: Iterable[str] = CALLS,
+    ) -> Rule | None:
+        """The rule that strikes this attempt (from 1) of a request, or None."""
+        if not self.rules:
+            return None
+        elapsed = self._clock.monotonic() - self._since
+        wanted = frozenset(kinds)
+        for number, rule in enumerate(self.rules):
+            if (
+                rule.fault in wanted
+                and _applies(rule, provider, operation, context)
+                and rule.after_seconds <= elapsed
+                and (rule.for_seconds is None or elapsed < rule.after_seconds + rule.for_seconds)
+                and (rule.attempts is None or attempt <= rule.attempts)
+                and self._strikes(number, rule, identity, attempt)
+            ):
+                rule.used += 1
+                return rule
+        return None
+
+    def _strikes(self, number: int, rule: Rule, identity: str, attempt: int) -> bool:
+        if rule.times is not None and rule.used >= rule.times:
+            return False
+        if rule.pattern:
+            rule.seen += 1
+            return rule.pattern[(rule.seen - 1) % len(rule.pattern)].upper() == "F"
+        draw = unit(self._seed, "fault", number, rule.fault, identity, attempt)
+        return draw < rule.probability
+
+
+def _applies(rule: Rule, provider: str, operation: str, context: Mapping[str, Any]) -> bool:
+    if not (fnmatchcase(provider, rule.provider) and fnmatchcase(operation, rule.operation)):
+        return False
+    for name, wanted in rule.match.items():
+        patterns = wanted if isinstance(wanted, list) else [wanted]
+        value = _shown(context.get(name))
+        if not any(fnmatchcase(value, _shown(pattern)) for pattern in patterns):
+            return False
+    return True
+
+
+def _shown(value: Any) -> str:
+    return "" if value is None else str(value).lower()

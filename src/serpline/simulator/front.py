@@ -1,0 +1,164 @@
+"""The one door: reads a request, has it described, lets faults and limits speak, logs, answers."""
+
+import asyncio
+from collections.abc import Mapping
+from math import ceil
+from typing import Any
+from urllib.parse import parse_qsl
+
+from serpline.core.clock import Clock
+from serpline.simulator.config import SimulatorConfig
+from serpline.simulator.control import Control
+from serpline.simulator.delivery import Connection, Receive, Send, deliver
+from serpline.simulator.faults import FaultPlan, Rule
+from serpline.simulator.journal import CallEntry, CallLog
+from serpline.simulator.limits import Limits
+from serpline.simulator.scaleserp.api import storage_error
+from serpline.simulator.wire import Operation, Provider, Reply, Request
+
+BODY_BYTES_MAX = 64_000_000
+_NOT_FOUND = Reply(404, b'{"error": "no such provider"}', {"content-type": "application/json"})
+_TOO_LARGE = Reply(413, b'{"error": "body too large"}', {"content-type": "application/json"})
+_CRASHED = b'{"error": "the simulator itself failed"}'
+# Statuses that are what the vendor answers anyway; every other fault leaves the answer as it is.
+_BROKEN_BEFORE_STATUS = frozenset({"hung", "cut", "endless_headers"})
+
+
+class Front:
+    """An ASGI application over all providers; ``pages`` answers everything on the TLS port."""
+
+    def __init__(
+        self,
+        config: SimulatorConfig,
+        providers: Mapping[str, Provider],
+        pages: Provider,
+        log: CallLog,
+        faults: FaultPlan,
+        control: Control,
+    ) -> None:
+        self._config = config
+        self._clock: Clock = config.clock
+        self._providers = providers
+        self._pages = pages
+        self._log = log
+        self._faults = faults
+        self._control = control
+        self._limits = Limits(config, config.clock)
+        self.closing = asyncio.Event()
+        self.crashes: list[str] = []
+
+    async def api(self, scope: Any, receive: Receive, send: Send) -> None:
+        """The providers' port: the first path segment names the provider."""
+        read = await _read(scope, receive, mounted=True)
+        connection = self._connection(scope, receive, send)
+        if read is None:
+            return await deliver(connection, _TOO_LARGE, None, self._clock, 0, "")
+        mount, request = read
+        if mount == "_sim":
+            reply = await self._control.handle(request)
+            return await deliver(connection, reply, None, self._clock, 0, "")
+        provider = self._providers.get(mount)
+        if provider is None:
+            return await deliver(connection, _NOT_FOUND, None, self._clock, 0, "")
+        return await self._serve(provider, request, connection)
+
+    async def web(self, scope: Any, receive: Receive, send: Send) -> None:
+        """The TLS port: every host of the market."""
+        read = await _read(scope, receive, mounted=False)
+        connection = self._connection(scope, receive, send)
+        if read is None:
+            return await deliver(connection, _TOO_LARGE, None, self._clock, 0, "")
+        return await self._serve(self._pages, read[1], connection)
+
+    async def _serve(self, provider: Provider, request: Request, connection: Connection) -> None:
+        operation = provider.describe(request)
+        # A result file is ScaleSERP's, whatever port it leaves by.
+        name = "scaleserp" if operation.name == "download" else provider.name
+        at, attempt = self._log.arrive(name, operation.identity)
+        context = {**operation.params, **operation.match}
+        rule = self._faults.call(name, operation.name, context, operation.identity, attempt)
+        reply = await self._answer(provider, name, request, operation, rule)
+        broken = rule is not None and rule.fault in _BROKEN_BEFORE_STATUS
+        status = 0 if broken else 200 if rule and rule.fault == "malformed" else reply.status
+        self._log.decide(
+            CallEntry(
+                seq=len(self._log) + 1,
+                at=at,
+                provider=name,
+                operation=operation.name,
+                params=operation.params,
+                identity=operation.identity,
+                attempt=attempt,
+                status=status,
+                credits=reply.credits,
+                fault=rule.fault if rule else None,
+            )
+        )
+        latency = self._config.latency_seconds.get(name, 0.0)
+        if latency:
+            await self._clock.sleep(latency)
+        await deliver(connection, reply, rule, self._clock, self._config.seed, operation.identity)
+
+    async def _answer(
+        self,
+        provider: Provider,
+        name: str,
+        request: Request,
+        operation: Operation,
+        rule: Rule | None,
+    ) -> Reply:
+        """What the provider answers, unless a fault or a limit answers instead."""
+        if rule is not None and not rule.works:
+            if rule.fault == "expired_links":
+                return storage_error(403, "AccessDenied")
+            status = int(rule.fault) if rule.fault.isdigit() else 200
+            if status == 200:
+                return Reply(200, b"{}", {"content-type": "application/json"})
+            return provider.failure(status, retry_after=rule.retry_after)
+        wait_seconds = self._limits.take(name, operation.name)
+        if wait_seconds is not None:
+            return provider.failure(429, retry_after=max(1, ceil(wait_seconds)))
+        try:
+            reply = await provider.handle(request, operation)
+        except Exception as error:  # noqa: BLE001  a bug here must show in the log, not as a fault
+            self.crashes.append(f"{name}/{operation.name}: {error!r}")
+            return Reply(599, _CRASHED, {"content-type": "application/json"})
+        if rule is not None and rule.fault.isdigit():
+            # Done and charged, yet answered with an error: the worst case for who pays.
+            failed = provider.failure(int(rule.fault), retry_after=rule.retry_after)
+            failed.credits = reply.credits
+            return failed
+        return reply
+
+    def _connection(self, scope: Any, receive: Receive, send: Send) -> Connection:
+        transport = scope["state"]["transport"]
+        return Connection(receive, send, transport, self.closing, scope["method"] == "HEAD")
+
+
+async def _read(scope: Any, receive: Receive, *, mounted: bool) -> tuple[str, Request] | None:
+    """The mount and the request below it; None if its body is larger than 64 MB."""
+    parts, size = [], 0
+    while True:
+        message = await receive()
+        part = message.get("body", b"")
+        size += len(part)
+        if size <= BODY_BYTES_MAX:
+            parts.append(part)
+        if not message.get("more_body", False):
+            break
+    if size > BODY_BYTES_MAX:
+        return None
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+    path = scope.get("raw_path", scope["path"].encode()).decode("latin-1")
+    mount = ""
+    if mounted:
+        mount, _, path = path.lstrip("/").partition("/")
+        path = f"/{path}"
+    return mount, Request(
+        method=scope["method"],
+        host=headers.get("host", "").split(":", 1)[0].lower(),
+        path=path,
+        query=dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)),
+        headers=headers,
+        body=b"".join(parts),
+    )

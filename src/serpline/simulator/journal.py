@@ -1,0 +1,139 @@
+"""The independent auditor: what arrived, what was answered, what was charged.
+
+An entry is written when the answer is decided, before a byte of it leaves, so a call whose
+connection is cut afterwards is in the log like any other. Times come from the simulator's clock.
+"""
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TextIO
+
+from serpline.core.clock import Clock
+
+
+@dataclass(frozen=True, slots=True)
+class CallEntry:
+    """One call. ``status`` 0: no status was (or will be) sent. ``fault``: what was injected.
+
+    ``attempt`` counts the calls with this identity, from 1. ``credits`` is in the provider's unit.
+    """
+
+    seq: int
+    at: str
+    provider: str
+    operation: str
+    params: Mapping[str, Any]
+    identity: str
+    attempt: int
+    status: int
+    credits: float
+    fault: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """One movement on an account: positive is spent, negative is refunded."""
+
+    seq: int
+    at: str
+    provider: str
+    amount: float
+    reason: str
+    reference: str
+
+
+class Ledger:
+    """The accounts of all providers. A charge beyond the balance is refused, never partial."""
+
+    def __init__(self, clock: Clock, starting: Mapping[str, float]) -> None:
+        self._clock = clock
+        self._starting = starting
+        self._spent: defaultdict[str, float] = defaultdict(float)
+        self.charges: list[Charge] = []
+
+    def __iter__(self) -> Iterator[Charge]:
+        return iter(self.charges)
+
+    def spent(self, provider: str) -> float:
+        """What was charged so far, refunds taken off."""
+        return round(self._spent[provider], 6)
+
+    def remaining(self, provider: str) -> float:
+        """What is left; infinite where the provider has no account of credits."""
+        return round(self._starting.get(provider, float("inf")) - self._spent[provider], 6)
+
+    def charge(self, provider: str, amount: float, reason: str, reference: str) -> bool:
+        """Take ``amount`` (or give back a negative one); False, and nothing taken, if too much."""
+        if amount > 0 and amount > self.remaining(provider):
+            return False
+        self._spent[provider] += amount
+        self.charges.append(
+            Charge(
+                len(self.charges) + 1, iso(self._clock.now()), provider, amount, reason, reference
+            )
+        )
+        return True
+
+    def totals(self) -> dict[str, float]:
+        """Spent per provider."""
+        return {provider: self.spent(provider) for provider in sorted(self._spent)}
+
+
+class CallLog:
+    """Every call that arrived, in order of the decision about its answer."""
+
+    def __init__(self, clock: Clock, *, entries_max: int, file: Path | None = None) -> None:
+        self._clock = clock
+        self._entries_max = entries_max
+        self._attempts: Counter[tuple[str, str]] = Counter()
+        self._file: TextIO | None = file.open("a", encoding="utf-8") if file else None
+        self.entries: list[CallEntry] = []
+        self.dropped = 0
+
+    def __iter__(self) -> Iterator[CallEntry]:
+        return iter(self.entries)
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def arrive(self, provider: str, identity: str) -> tuple[str, int]:
+        """Note an arrival; gives its time and its attempt number, from 1."""
+        self._attempts[provider, identity] += 1
+        return iso(self._clock.now()), self._attempts[provider, identity]
+
+    def decide(self, entry: CallEntry) -> None:
+        """Write an entry. Beyond the bound it is counted in ``dropped``, which a test can see."""
+        if len(self.entries) >= self._entries_max:
+            self.dropped += 1
+            return
+        self.entries.append(entry)
+        if self._file is not None:
+            self._file.write(json.dumps(asdict(entry), ensure_ascii=False, default=str) + "\n")
+            self._file.flush()
+
+    def of(self, provider: str, operation: str | None = None) -> list[CallEntry]:
+        """The entries of a provider, or of one operation of it."""
+        return [
+            entry
+            for entry in self.entries
+            if entry.provider == provider and operation in (None, entry.operation)
+        ]
+
+    def counts(self) -> dict[str, int]:
+        """Calls per ``provider/operation``."""
+        counted = Counter(f"{entry.provider}/{entry.operation}" for entry in self.entries)
+        return dict(sorted(counted.items()))
+
+    def close(self) -> None:
+        """Close the file, if there is one."""
+        if self._file is not None:
+            self._file.close()
+
+
+def iso(moment: datetime) -> str:
+    """An instant as ISO 8601 with milliseconds, in UTC."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

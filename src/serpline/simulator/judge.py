@@ -1,0 +1,123 @@
+"""What a reader would say about a text: about the keyword, in which mood, naming whom.
+
+A small, fixed rule in place of a language model: the share of sentences with the keyword's words,
+a word list for the mood, the market's own names for the entities.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from serpline.simulator.world.companies import Directory, words
+
+_KEYWORD = re.compile(
+    r"^\W*(?:search\s+|target\s+)?(?:keyword|query|search term|topic)s?\W*[:=]\s*(.+)$",
+    re.IGNORECASE | re.MULTILINE,
+)
+_KEYS = ("keyword", "query", "search_term", "topic", "q")
+_SENTENCE = re.compile(r"[^.!?。\n]+[.!?。]?")
+_HOST = re.compile(r"\b((?:[a-z0-9-]+\.)+[a-z]{2,})\b", re.IGNORECASE)
+_NAME = re.compile(r"\b(?:The [A-Z]\w+ )?[A-Z]\w+(?: [A-Z]\w+)?\b")
+_PLATFORMS = ("youtube.com", "youtu.be", "google.com", "facebook.com", "instagram.com", "x.com")
+_GOOD = frozenset(
+    words("excellent impressed recommend reliable pleasant exceeded best helpful quickly clear")
+)
+_BAD = frozenset(
+    words("disappointing hidden complained poor worst delays confusing frustrating slow cannot")
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """``relevance`` in [0, 1]; ``mood`` in [-1, 1]; ``domain`` is the first site named, or ""."""
+
+    keyword: str
+    relevance: float
+    mood: float
+    entities: tuple[str, ...]
+    topics: tuple[str, ...]
+    summary: str
+    domain: str
+
+    @property
+    def sentiment(self) -> str:
+        """The mood as a word."""
+        if abs(self.mood) < 0.15:
+            return "neutral"
+        return "positive" if self.mood > 0 else "negative"
+
+    def plain(self) -> dict[str, Any]:
+        """The judgement as an object, for callers without a schema."""
+        return {
+            "relevance": self.relevance,
+            "sentiment": self.sentiment,
+            "entities": list(self.entities),
+            "summary": self.summary,
+        }
+
+
+def judge(texts: list[str], directory: Directory) -> Judgement:
+    """Judge the last text of a prompt; a keyword named in any of them is the subject."""
+    text, keyword = _split(texts)
+    sentences = [found.strip() for found in _SENTENCE.findall(text)]
+    sentences = [each for each in sentences if len(each) > 12]
+    wanted = [word for word in keyword.lower().split() if word]
+    about = sum(1 for each in sentences if wanted and all(w in each.lower() for w in wanted))
+    spoken = re.findall(r"\w+", text.lower())
+    good = sum(1 for word in spoken if word in _GOOD)
+    bad = sum(1 for word in spoken if word in _BAD)
+    share = about / len(sentences) if sentences else 0.0
+    return Judgement(
+        keyword=keyword,
+        relevance=round(min(1.0, share * 1.25), 3),
+        mood=round((good - bad) / (good + bad), 3) if good + bad else 0.0,
+        entities=_entities(text, directory),
+        topics=tuple(dict.fromkeys(wanted))[:5],
+        summary=" ".join(sentences[:2])[:300] or text[:300],
+        domain=_domain(text),
+    )
+
+
+def _split(texts: list[str]) -> tuple[str, str]:
+    """The text to judge and the keyword, out of a prompt in lines or a prompt in JSON."""
+    last = texts[-1]
+    try:
+        value = json.loads(last)
+    except ValueError:
+        value = None
+    if isinstance(value, dict):
+        keyword = next((str(value[key]) for key in _KEYS if value.get(key)), "")
+        rest = [each for key, each in value.items() if isinstance(each, str) and _said(key)]
+        return "\n".join(rest), keyword
+    for text in reversed(texts):
+        found = _KEYWORD.search(text)
+        if found:
+            keyword = found.group(1).strip().strip("\"'`")
+            return last.replace(found.group(0), "", 1) if text is last else last, keyword
+    return last, last.strip().split("\n", 1)[0][:80]
+
+
+def _said(key: str) -> bool:
+    """Whether a prompt's field is content rather than what is said about it."""
+    return key not in _KEYS and key not in ("url", "language")
+
+
+def _entities(text: str, directory: Directory) -> tuple[str, ...]:
+    names: dict[str, None] = {}
+    for found in _NAME.findall(text):
+        for name in (found, found.split(" ")[0]):
+            if name in directory.by_name:
+                names[name] = None
+                break
+        if len(names) == 10:
+            break
+    return tuple(names)
+
+
+def _domain(text: str) -> str:
+    for host in _HOST.findall(text):
+        bare = host.lower().removeprefix("www.")
+        if not bare.endswith(_PLATFORMS) and not bare.split(".")[-1].isdigit():
+            return str(bare)
+    return ""

@@ -1,0 +1,178 @@
+"""An OpenAI-compatible chat completion that always fits the schema it is given.
+
+What it "thinks" comes from the text in the prompt (``judge``), so the same prompt gets the same
+answer. Limits: one choice, no streaming, no tools.
+"""
+
+import json
+from typing import Any
+
+from serpline.simulator.config import SimulatorConfig
+from serpline.simulator.journal import Ledger
+from serpline.simulator.judge import Judgement, judge
+from serpline.simulator.schema_fill import BadSchema, check_strict, fill
+from serpline.simulator.seeds import hex_id, stamp
+from serpline.simulator.wire import (
+    BadBody,
+    Operation,
+    Reply,
+    Request,
+    identity_of,
+    json_reply,
+    retry_headers,
+)
+from serpline.simulator.world import World
+
+NAME = "llm"
+REQUESTS_A_MINUTE, TOKENS_A_MINUTE = 10_000, 10_000_000
+CONTEXT_TOKENS_MAX = 128_000
+_CREATED = 1_760_000_000
+
+
+class Llm:
+    """The simulated API; tokens are charged to the ledger."""
+
+    name = NAME
+
+    def __init__(self, config: SimulatorConfig, world: World, ledger: Ledger) -> None:
+        self._config = config
+        self._world = world
+        self._ledger = ledger
+
+    def describe(self, request: Request) -> Operation:
+        """Name the call; its identity is the whole body, shown in the log by its hash."""
+        name = {
+            ("POST", "v1/chat/completions"): "chat",
+            ("GET", "v1/models"): "models",
+        }.get((request.method, "/".join(request.segments)), "unknown")
+        digest = hex_id(16, request.body.decode(errors="replace"))
+        params: dict[str, Any] = {"digest": digest, "size_bytes": len(request.body)}
+        try:
+            body = request.fields()
+        except BadBody:
+            body = {}
+        params["model"] = body.get("model")
+        match = {**params, "prompt": " ".join(_texts(body))[:4_000]}
+        return Operation(name, params, identity_of(name, {"digest": digest}), match)
+
+    async def handle(self, request: Request, operation: Operation) -> Reply:
+        """Check the key and the request, then answer."""
+        if request.headers.get("authorization") != f"Bearer {self._config.key(NAME)}":
+            return self.failure(401)
+        if operation.name == "models":
+            return json_reply(200, {"object": "list", "data": [{"id": "sim", "object": "model"}]})
+        if operation.name == "unknown":
+            return _error(404, "Unknown request URL.", "invalid_request_error", "unknown_url")
+        try:
+            body = request.fields()
+            return self._chat(body, operation.identity)
+        except (BadBody, BadSchema) as error:
+            return _error(400, str(error), "invalid_request_error", "invalid_request")
+
+    def failure(self, status: int, *, retry_after: object = None, billed: float = 0.0) -> Reply:
+        """OpenAI's forms: no money left is a 429 too, with another code."""
+        texts = {
+            401: (401, "Incorrect API key provided.", "invalid_request_error", "invalid_api_key"),
+            402: (
+                429,
+                "You exceeded your current quota.",
+                "insufficient_quota",
+                "insufficient_quota",
+            ),
+            429: (429, "Rate limit reached.", "requests", "rate_limit_exceeded"),
+            500: (500, "The server had an error.", "server_error", "server_error"),
+            503: (503, "The engine is overloaded.", "server_error", "overloaded"),
+        }
+        reply = _error(*texts.get(status, (status, "Error", "server_error", "server_error")))
+        reply.headers.update(retry_headers(retry_after))
+        reply.credits = billed
+        return reply
+
+    def _chat(self, body: dict[str, Any], identity: str) -> Reply:
+        texts = _texts(body)
+        if not body.get("model") or not texts:
+            raise BadBody("you must provide a model and messages")
+        prompt_tokens = sum(_tokens(text) for text in texts)
+        if prompt_tokens > CONTEXT_TOKENS_MAX:
+            message = f"This model's maximum context length is {CONTEXT_TOKENS_MAX} tokens."
+            return _error(400, message, "invalid_request_error", "context_length_exceeded")
+        content = self._content(body, judge(texts, self._world.directory))
+        completion_tokens = _tokens(content)
+        limit = body.get("max_completion_tokens") or body.get("max_tokens")
+        reason = "stop"
+        if isinstance(limit, int) and completion_tokens > limit:
+            content, completion_tokens, reason = content[: limit * 4], limit, "length"
+        total = prompt_tokens + completion_tokens
+        if not self._ledger.charge(NAME, total, "tokens", str(body["model"])):
+            return self.failure(402)
+        said: dict[str, Any] = {
+            "role": "assistant",
+            "content": content,
+            "refusal": None,
+            "annotations": [],
+        }
+        value = {
+            "id": f"chatcmpl-{hex_id(24, self._config.seed, identity).lower()}",
+            "object": "chat.completion",
+            "created": _CREATED + stamp(identity) % 1_000_000,
+            "model": body["model"],
+            "choices": [{"index": 0, "message": said, "logprobs": None, "finish_reason": reason}],
+            "usage": {
+                "prompt_tokens": prompt_tokens,
+                "completion_tokens": completion_tokens,
+                "total_tokens": total,
+                "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
+                "completion_tokens_details": {"reasoning_tokens": 0},
+            },
+            "system_fingerprint": "fp_simulated",
+        }
+        headers = {
+            "x-ratelimit-limit-requests": str(REQUESTS_A_MINUTE),
+            "x-ratelimit-remaining-requests": str(REQUESTS_A_MINUTE - 1),
+            "x-ratelimit-reset-requests": "6ms",
+            "x-ratelimit-limit-tokens": str(TOKENS_A_MINUTE),
+            "x-ratelimit-remaining-tokens": str(TOKENS_A_MINUTE - total),
+            "x-ratelimit-reset-tokens": "6m0s",
+            "x-request-id": f"req_{hex_id(20, identity).lower()}",
+        }
+        return json_reply(200, value, headers, billed=total)
+
+    def _content(self, body: dict[str, Any], judged: Judgement) -> str:
+        wanted = body.get("response_format") or {"type": "text"}
+        if not isinstance(wanted, dict):
+            raise BadBody("response_format must be an object")
+        if wanted.get("type") == "json_schema":
+            given = wanted.get("json_schema")
+            if not isinstance(given, dict) or not isinstance(given.get("schema"), dict):
+                raise BadSchema("Missing required parameter: 'response_format.json_schema.schema'.")
+            if not given.get("name"):
+                raise BadSchema("Missing required parameter: 'response_format.json_schema.name'.")
+            if given.get("strict"):
+                check_strict(given["schema"], str(given["name"]))
+            return json.dumps(fill(given["schema"], judged), ensure_ascii=False)
+        if wanted.get("type") == "json_object":
+            return json.dumps(judged.plain(), ensure_ascii=False)
+        return judged.summary
+
+
+def _texts(body: dict[str, Any]) -> list[str]:
+    """The texts of the messages, in order."""
+    messages = body.get("messages")
+    texts = []
+    for message in messages if isinstance(messages, list) else ():
+        content = message.get("content") if isinstance(message, dict) else None
+        if isinstance(content, str):
+            texts.append(content)
+        elif isinstance(content, list):
+            texts += [str(part.get("text", "")) for part in content if isinstance(part, dict)]
+    return texts
+
+
+def _tokens(text: str) -> int:
+    """About four bytes a token, as for English with OpenAI's tokenisers."""
+    return max(1, len(text.encode()) // 4)
+
+
+def _error(status: int, message: str, kind: str, code: str) -> Reply:
+    error = {"message": message, "type": kind, "param": None, "code": code}
+    return json_reply(status, {"error": error})

@@ -1,0 +1,1 @@
+"""ScaleSERP: search, batches with their full life cycle, result files, webhooks, account."""

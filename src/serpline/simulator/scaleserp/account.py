@@ -1,0 +1,184 @@
+"""The account: its batches, and what running them takes. The only mutable state of ScaleSERP."""
+
+import asyncio
+import heapq
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from serpline.simulator.config import SimulatorConfig
+from serpline.simulator.faults import SEARCHES, FaultPlan
+from serpline.simulator.journal import Ledger
+from serpline.simulator.scaleserp.batches import BATCHES_MAX, Batch, Refused, ResultSet, Status
+from serpline.simulator.seeds import hex_id
+from serpline.simulator.world import World
+
+SMALL_SEARCHES_MAX, SMALL_AT_ONCE, LARGE_AT_ONCE = 250, 5, 1
+_PRIORITIES = ("highest", "high", "normal", "low", "lowest")
+_FATES = {"failed_searches": "failed", "missing_records": "missing"}
+
+# What the account tells: ("running" | "finished", batch, result set or None).
+Listener = Callable[[str, Batch, ResultSet | None], None]
+
+
+class Slots:
+    """So many at once; who waits is let in by priority, then by arrival."""
+
+    def __init__(self, count: int) -> None:
+        self._free = count
+        self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
+        self._arrivals = 0
+
+    async def enter(self, priority: int) -> None:
+        """Wait for a place; a lower ``priority`` number goes first."""
+        if self._free > 0:
+            self._free -= 1
+            return
+        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._arrivals += 1
+        heapq.heappush(self._waiting, (priority, self._arrivals, place))
+        try:
+            await place
+        except asyncio.CancelledError:
+            if place.done() and not place.cancelled():
+                self.leave()
+            raise
+
+    def leave(self) -> None:
+        """Give the place to the next who still waits, or free it."""
+        while self._waiting:
+            _, _, place = heapq.heappop(self._waiting)
+            if not place.done():
+                place.set_result(None)
+                return
+        self._free += 1
+
+
+class Account:
+    """Batches by id, and the tasks that run them."""
+
+    def __init__(
+        self,
+        config: SimulatorConfig,
+        world: World,
+        ledger: Ledger,
+        faults: FaultPlan,
+        listener: Listener,
+    ) -> None:
+        self._config = config
+        self._world = world
+        self._ledger = ledger
+        self._faults = faults
+        self._tell = listener
+        self._named: Counter[str] = Counter()
+        self._ran: Counter[str] = Counter()
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._small, self._large = Slots(SMALL_AT_ONCE), Slots(LARGE_AT_ONCE)
+        self.batches: OrderedDict[str, Batch] = OrderedDict()
+
+    def create(self, fields: Mapping[str, Any], searches: list[Any]) -> Batch:
+        """A new batch, even under a name that exists already; its id differs then."""
+        if len(self.batches) >= BATCHES_MAX:
+            raise Refused(400, f"The account already has {BATCHES_MAX} batches.")
+        name = str(fields.get("name", ""))
+        batch_id = hex_id(8, self._config.seed, "batch", name, self._named[name])
+        batch = Batch(batch_id, self._config.clock.now(), dict(fields))
+        batch.add(self._config.seed, searches)
+        self._named[name] += 1
+        self.batches[batch_id] = batch
+        return batch
+
+    def find(self, batch_id: str) -> Batch:
+        """The batch with an id; raises ``Refused`` (404)."""
+        batch = self.batches.get(batch_id)
+        if batch is None:
+            raise Refused(404, f"The batch '{batch_id}' does not exist.")
+        return batch
+
+    def delete(self, batch: Batch) -> None:
+        """Remove a batch with its result sets; one that runs is stopped."""
+        if batch.status is not Status.IDLE:
+            self.stop(batch)
+        del self.batches[batch.id]
+
+    def start(self, batch: Batch) -> None:
+        """Charge for a run and queue it. Raises ``Refused``: 400 while running, 402 unpaid."""
+        batch.require_idle("start")
+        if not batch.searches:
+            raise Refused(400, f"The batch '{batch.id}' has no searches.")
+        if not self._ledger.charge(
+            "scaleserp", batch.credits_required(), "batch queued", f"batch {batch.id}"
+        ):
+            raise Refused(402, "The account does not have enough credits to start the batch.")
+        batch.status = Status.QUEUED
+        self._tasks[batch.id] = asyncio.create_task(self._run(batch), name=f"batch {batch.id}")
+
+    def stop(self, batch: Batch) -> None:
+        """Back to idle without a result set; credits come back only while still queued."""
+        if batch.status is Status.IDLE:
+            raise Refused(400, f"Cannot stop: the batch '{batch.id}' is idle.")
+        if batch.status is Status.QUEUED:
+            self._ledger.charge(
+                "scaleserp", -batch.credits_required(), "stopped in queue", f"batch {batch.id}"
+            )
+        batch.status = Status.IDLE
+        self._tasks.pop(batch.id).cancel()
+
+    async def idle(self) -> None:
+        """Wait until no batch is queued or running."""
+        while self._tasks:
+            await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+    async def close(self) -> None:
+        """Cancel what still runs."""
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _run(self, batch: Batch) -> None:
+        timing, clock = self._config.timing, self._config.clock
+        await clock.sleep(timing.queued_seconds)
+        slots = self._small if len(batch.searches) <= SMALL_SEARCHES_MAX else self._large
+        await slots.enter(_PRIORITIES.index(batch.fields.get("priority", "normal")))
+        try:
+            batch.status = Status.RUNNING
+            started, day = clock.now(), self._world.day
+            self._tell("running", batch, None)
+            each = timing.running_seconds_per_search
+            await clock.sleep(timing.running_seconds + each * len(batch.searches))
+            result_set = ResultSet(
+                id=batch.next_result_set_id,
+                day=day,
+                started_at=started,
+                ended_at=clock.now(),
+                searches=[self._fate(batch, *item) for item in batch.searches.items()],
+            )
+        finally:
+            slots.leave()
+        batch.next_result_set_id += 1
+        batch.last_run = started
+        batch.result_sets.append(result_set)
+        batch.status = Status.IDLE
+        del self._tasks[batch.id]
+        self._tell("finished", batch, result_set)
+
+    def _fate(
+        self, batch: Batch, search_id: str, search: dict[str, str]
+    ) -> tuple[dict[str, str], str]:
+        """What becomes of one search of a run: ok, failed, missing or duplicate."""
+        record = {**search, "id": search_id}
+        what = repr(sorted((name, v) for name, v in search.items() if name != "custom_id"))
+        self._ran[what] += 1
+        context = {
+            **search,
+            "search_type": search.get("search_type", "web"),
+            "batch_id": batch.id,
+            "batch_name": batch.name,
+            "priority": batch.fields.get("priority", "normal"),
+            "searches_total": len(batch.searches),
+        }
+        rule = self._faults.call(
+            "scaleserp", "batch_search", context, what, self._ran[what], SEARCHES
+        )
+        return record, "ok" if rule is None else _FATES.get(rule.fault, "duplicate")

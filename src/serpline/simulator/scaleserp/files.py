@@ -1,0 +1,125 @@
+"""The result files of a result set: JSON pages, JSON lines, CSV, and all pages in one zip.
+
+Files are made when they are asked for, from the result set alone, so they never differ.
+"""
+
+import csv
+import io
+import json
+import re
+import zipfile
+from collections.abc import Iterator
+from typing import Any
+
+from serpline.simulator.scaleserp.batches import Batch, ResultSet, pages
+from serpline.simulator.scaleserp.search import credits_of, respond
+from serpline.simulator.seeds import hex_id, stamp, unit
+from serpline.simulator.world import World
+
+DOWNLOAD_HOST = "downloads.scaleserp.example"
+_NAME = re.compile(
+    r"^Batch_Results_(?P<batch>[0-9A-F]+)_(?P<set>\d+)_"
+    r"(?:Page_(?P<page>\d+)\.(?P<kind>json|jsonl|csv)|All_Pages_(?P<all>json|jsonl|csv)\.zip)$"
+)
+_TYPES = {"json": "application/json", "jsonl": "application/jsonlines", "csv": "text/csv"}
+_RESULTS = ("organic_results", "news_results", "video_results")
+_COLUMNS = ("custom_id", "q", "success", "section", "position", "title", "link", "domain", "date")
+
+
+class Files:
+    """Makes the files of result sets; ``page_size`` searches a page."""
+
+    def __init__(self, world: World, page_size: int) -> None:
+        self._world = world
+        self._page_size = page_size
+
+    def links(self, batch: Batch, result_set: ResultSet, kind: str) -> dict[str, Any]:
+        """The download links of one kind: json, jsonl or csv."""
+        base = f"https://{DOWNLOAD_HOST}/Batch_Results_{batch.id}_{result_set.id}"
+        count = self.page_count(result_set)
+        return {
+            "pages": [f"{base}_Page_{page}.{kind}" for page in range(1, count + 1)],
+            "all_pages": f"{base}_All_Pages_{kind}.zip",
+        }
+
+    def page_count(self, result_set: ResultSet) -> int:
+        """How many page files there are."""
+        return pages(len(result_set.searches), self._page_size)
+
+    @staticmethod
+    def parse(name: str) -> dict[str, str | None] | None:
+        """The parts of a file name: batch, set, page, kind or all; None if it is none of ours."""
+        found = _NAME.match(name)
+        return found.groupdict() if found else None
+
+    def make(
+        self, batch: Batch, result_set: ResultSet, parts: dict[str, str | None]
+    ) -> tuple[bytes, str] | None:
+        """The bytes and the media type of a file; None for a page that does not exist.
+
+        Takes about a millisecond per search: call it off the event loop.
+        """
+        count = self.page_count(result_set)
+        if parts["all"]:
+            packed = io.BytesIO()
+            with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+                for page in range(1, count + 1):
+                    name = f"Batch_Results_{batch.id}_{result_set.id}_Page_{page}.{parts['all']}"
+                    # A fixed time stamp: the same file for the same result set, byte for byte.
+                    entry = zipfile.ZipInfo(name, (2026, 1, 1, 0, 0, 0))
+                    entry.compress_type = zipfile.ZIP_DEFLATED
+                    archive.writestr(entry, self._page(result_set, page, parts["all"]))
+            return packed.getvalue(), "application/zip"
+        page, kind = int(parts["page"] or 0), parts["kind"] or "json"
+        if not 1 <= page <= count:
+            return None
+        return self._page(result_set, page, kind), _TYPES[kind]
+
+    def _page(self, result_set: ResultSet, page: int, kind: str) -> bytes:
+        records = self._records(result_set, page)
+        if kind == "csv":
+            return _csv(records)
+        lines = [json.dumps(record, ensure_ascii=False) for record in records]
+        if kind == "jsonl":
+            return "".join(f"{line}\n" for line in lines).encode()
+        return f"[{','.join(lines)}]".encode()
+
+    def _records(self, result_set: ResultSet, page: int) -> Iterator[dict[str, Any]]:
+        first = (page - 1) * self._page_size
+        for search, fate in result_set.searches[first : first + self._page_size]:
+            if fate == "missing":
+                continue
+            yield self._record(result_set, search, fate)
+            if fate == "duplicate":
+                again = {**search, "id": hex_id(10, "again", search["id"])}
+                yield self._record(result_set, again, "ok")
+
+    def _record(self, result_set: ResultSet, search: dict[str, str], fate: str) -> dict[str, Any]:
+        seconds = round(0.8 + 4 * unit(self._world.seed, search["id"], result_set.id), 2)
+        record = {"id": search["id"], "success": fate != "failed"}
+        if fate == "failed":
+            # The shape of a failed record is not documented: all three plausible ones occur.
+            shapes: list[dict[str, Any]] = [
+                {},
+                {"result": None},
+                {"result": {"request_info": {"success": False, "message": "Request failed."}}},
+            ]
+            record.update(shapes[stamp(self._world.seed, "shape", search["id"]) % len(shapes)])
+        else:
+            params = {k: v for k, v in search.items() if k not in ("id", "custom_id")}
+            info = {"success": True, "credits_used_this_request": credits_of(search)}
+            record["result"] = respond(self._world, result_set.day, params, info)
+        return {**record, "search": search, "total_time_taken": seconds}
+
+
+def _csv(records: Iterator[dict[str, Any]]) -> bytes:
+    table = io.StringIO()
+    writer = csv.writer(table)
+    writer.writerow(_COLUMNS)
+    for record in records:
+        search, result = record["search"], record.get("result") or {}
+        head = [search.get("custom_id", ""), search["q"], str(record["success"]).lower()]
+        for section in _RESULTS:
+            for row in result.get(section, ()):
+                writer.writerow([*head, section, *(row.get(name, "") for name in _COLUMNS[4:])])
+    return table.getvalue().encode()

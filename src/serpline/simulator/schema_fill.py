@@ -1,0 +1,185 @@
+"""An object that fits a JSON schema, filled with a judgement where a property's name allows it."""
+
+import re
+from typing import Any
+
+from serpline.simulator.judge import Judgement
+
+DEPTH_MAX = 12
+_SCORES = re.compile(r"relevan|score|confidence|probab|quality|match")
+_MOODS = re.compile(r"sentiment|tone|mood|polarity")
+_NAMES = re.compile(r"entit|brand|compan|organi|mention|competitor|owner|publisher|name")
+_TOPICS = re.compile(r"topic|keyword|tag|theme|categor")
+_SITES = re.compile(r"domain|website|url|site|host|homepage")
+_YES = re.compile(r"relevant|^is_|^has_|mentions")
+
+
+class BadSchema(ValueError):  # noqa: N818  answered with a 400
+    """A schema the API does not accept."""
+
+
+def check_strict(schema: dict[str, Any], name: str) -> None:
+    """Strict mode's rules: every property required, nothing additional. Raises ``BadSchema``."""
+    if schema.get("type") != "object":
+        raise BadSchema(f"Invalid schema for response_format '{name}': must be of type 'object'.")
+    _check(schema, name, 0)
+
+
+def _check(node: Any, name: str, depth: int) -> None:
+    if depth > DEPTH_MAX:
+        raise BadSchema(f"Invalid schema for response_format '{name}': nested too deeply.")
+    if isinstance(node, list):
+        for each in node:
+            _check(each, name, depth)
+        return
+    if not isinstance(node, dict):
+        return
+    if "properties" in node:
+        if node.get("additionalProperties") is not False:
+            raise BadSchema(
+                f"Invalid schema for response_format '{name}': "
+                "'additionalProperties' is required to be supplied and to be false."
+            )
+        if set(node.get("required", [])) != set(node["properties"]):
+            raise BadSchema(
+                f"Invalid schema for response_format '{name}': 'required' is required to be "
+                "supplied and to be an array including every key in properties."
+            )
+        for each in node["properties"].values():
+            _check(each, name, depth + 1)
+    for key in ("items", "anyOf", "$defs"):
+        inner = node.get(key)
+        if key == "$defs" and isinstance(inner, dict):
+            inner = list(inner.values())
+        _check(inner, name, depth + 1)
+
+
+def fill(schema: dict[str, Any], judged: Judgement) -> Any:
+    """A value that fits ``schema``; raises ``BadSchema`` for what cannot be followed."""
+    return _value(schema, schema, "", judged, 0)
+
+
+def _value(node: Any, root: dict[str, Any], name: str, judged: Judgement, depth: int) -> Any:
+    if depth > DEPTH_MAX or not isinstance(node, dict):
+        raise BadSchema("the schema is nested too deeply or is no object")
+    if "$ref" in node:
+        return _value(_resolve(root, str(node["$ref"])), root, name, judged, depth + 1)
+    if "const" in node:
+        return node["const"]
+    if "enum" in node:
+        return _choice(node["enum"], name, judged)
+    options = node.get("anyOf") or node.get("oneOf") or []
+    kinds = node.get("type")
+    if isinstance(kinds, list):
+        options = [{**node, "type": kind} for kind in kinds]
+    if options:
+        return _option(options, root, name, judged, depth)
+    kind = kinds or ("object" if "properties" in node else "string")
+    if kind == "object":
+        return {
+            key: _value(inner, root, key, judged, depth + 1)
+            for key, inner in node.get("properties", {}).items()
+        }
+    if kind == "array":
+        return _array(node, root, name, judged, depth)
+    if kind in ("number", "integer"):
+        return _number(node, name.lower(), judged, whole=kind == "integer")
+    if kind == "boolean":
+        return judged.relevance >= 0.5 if _YES.search(name.lower()) else False
+    if kind == "null":
+        return None
+    return _string(node, name.lower(), judged)
+
+
+def _resolve(root: dict[str, Any], reference: str) -> Any:
+    node: Any = root
+    for part in reference.removeprefix("#").strip("/").split("/"):
+        if part:
+            node = node.get(part) if isinstance(node, dict) else None
+    if not isinstance(node, dict):
+        raise BadSchema(f"the reference '{reference}' leads nowhere")
+    return node
+
+
+def _option(
+    options: list[Any], root: dict[str, Any], name: str, judged: Judgement, depth: int
+) -> Any:
+    """The first option that is not null, unless there is nothing to say but null."""
+    rest = [each for each in options if isinstance(each, dict) and each.get("type") != "null"]
+    nullable = len(rest) < len(options)
+    value = _value(rest[0], root, name, judged, depth + 1) if rest else None
+    return None if nullable and value in ("", [], {}) else value
+
+
+def _choice(options: list[Any], name: str, judged: Judgement) -> Any:
+    texts = [str(option).lower() for option in options]
+    if judged.sentiment in texts:
+        return options[texts.index(judged.sentiment)]
+    for wanted in ("company", "organization", "organisation", "brand"):
+        # What the judgement names are companies.
+        if wanted in texts:
+            return options[texts.index(wanted)]
+    # Ordered scales (low, medium, high) are taken by the share that matters here.
+    share = (judged.mood + 1) / 2 if _MOODS.search(name.lower()) else judged.relevance
+    return options[min(len(options) - 1, int(share * len(options)))]
+
+
+def _array(
+    node: dict[str, Any], root: dict[str, Any], name: str, judged: Judgement, depth: int
+) -> list[Any]:
+    items = node.get("items", {"type": "string"})
+    low, high = int(node.get("minItems", 0)), int(node.get("maxItems", 10))
+    lowered = name.lower()
+    if _TOPICS.search(lowered):
+        words = list(judged.topics)
+    elif _NAMES.search(lowered):
+        words = list(judged.entities)
+    elif _SITES.search(lowered):
+        words = [judged.domain] if judged.domain else []
+    else:
+        words = [judged.summary] if low else []
+    words = (words + ["general"] * low)[: max(low, min(high, len(words)))]
+    return [_named(items, root, word, judged, depth + 1) for word in words]
+
+
+def _named(node: Any, root: dict[str, Any], word: str, judged: Judgement, depth: int) -> Any:
+    """One element of a list of names: the name itself, or an object around it."""
+    while isinstance(node, dict) and "$ref" in node:
+        node = _resolve(root, str(node["$ref"]))
+    if isinstance(node, dict) and node.get("type") == "string" and "enum" not in node:
+        return word[: int(node.get("maxLength", len(word)))]
+    value = _value(node, root, "", judged, depth)
+    if isinstance(value, dict):
+        for key in ("name", "text", "entity", "label", "topic", "brand", "company"):
+            if isinstance(value.get(key), str):
+                value[key] = word
+                break
+    return value
+
+
+def _number(node: dict[str, Any], name: str, judged: Judgement, *, whole: bool) -> float | int:
+    mood = bool(_MOODS.search(name))
+    low = float(node.get("minimum", node.get("exclusiveMinimum", -1 if mood else 0)))
+    high = max(low, float(node.get("maximum", node.get("exclusiveMaximum", 1))))
+    share = (judged.mood + 1) / 2 if mood else judged.relevance if _SCORES.search(name) else 0.5
+    value = low + (high - low) * share
+    if "exclusiveMinimum" in node or "exclusiveMaximum" in node:
+        value = low + (high - low) * (0.01 + 0.98 * share)
+    return round(value) if whole else round(value, 4)
+
+
+def _string(node: dict[str, Any], name: str, judged: Judgement) -> str:
+    if _MOODS.search(name):
+        text = judged.sentiment
+    elif _SITES.search(name):
+        text = judged.domain
+    elif _NAMES.search(name):
+        text = judged.entities[0] if judged.entities else ""
+    elif "lang" in name:
+        text = "en"
+    elif _TOPICS.search(name):
+        text = judged.topics[0] if judged.topics else "general"
+    else:
+        text = judged.summary
+    text = text.ljust(int(node.get("minLength", 0)), ".")
+    return text[: int(node.get("maxLength", len(text)))]

@@ -1,0 +1,208 @@
+"""The simulator as a whole: two loopback servers (APIs, web) in the caller's process.
+
+    async with Simulator(SimulatorConfig(seed=7)) as sim:
+        os.environ.update(sim.environment())
+
+Everything it answers follows from (seed, day, request); what it keeps (accounts, batches, the
+log) lives in memory and ends with it.
+"""
+
+import asyncio
+import contextlib
+import json
+import socket
+from collections.abc import Generator
+from datetime import date
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Self
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from serpline.simulator.config import PROVIDERS, SimulatorConfig
+from serpline.simulator.control import Control
+from serpline.simulator.dataforseo import LOGIN, DataForSeo
+from serpline.simulator.faults import FaultPlan
+from serpline.simulator.front import Front
+from serpline.simulator.googleads import GoogleAds
+from serpline.simulator.journal import CallLog, Ledger
+from serpline.simulator.llm import Llm
+from serpline.simulator.pages import Pages
+from serpline.simulator.pdl import PeopleDataLabs
+from serpline.simulator.scaleserp.api import ScaleSerp
+from serpline.simulator.scaleserp.webhooks import Delivery
+from serpline.simulator.tls import Authority
+from serpline.simulator.wikidata import Wikidata
+from serpline.simulator.wire import Provider
+from serpline.simulator.world import World
+from serpline.simulator.youtube import YouTube
+
+CONTACT = "https://example.org/contact"
+_BACKLOG = 2_048
+_GRACE_SECONDS = 1
+
+
+class Simulator:
+    """Every provider as a local HTTP server. ``log`` and ``ledger`` are the auditors."""
+
+    def __init__(self, config: SimulatorConfig | None = None) -> None:
+        self.config = config or SimulatorConfig()
+        clock = self.config.clock
+        self.world = World(self.config.seed, clock, self.config.day)
+        self.log = CallLog(
+            clock, entries_max=self.config.log_entries_max, file=self.config.log_file
+        )
+        starting = {name: self.config.starting_credits(name) for name in PROVIDERS}
+        self.ledger = Ledger(clock, starting)
+        self.faults = FaultPlan(self.config.seed, clock, self.config.faults)
+        self.scaleserp = ScaleSerp(self.config, self.world, self.ledger, self.log, self.faults)
+        self.pages = Pages(self.world, self.scaleserp.download)
+        self.front = self._front()
+        self._servers: list[tuple[uvicorn.Server, asyncio.Task[None]]] = []
+        self._closing = contextlib.AsyncExitStack()
+        self._ca = Path()
+        self._port = self._pages_port = 0
+
+    @property
+    def url(self) -> str:
+        """The base of all providers' addresses, and of ``/_sim``."""
+        return f"http://{self.config.host}:{self._port}"
+
+    @property
+    def webhooks(self) -> list[Delivery]:
+        """Every POST that was tried, in order."""
+        return self.scaleserp.webhooks.deliveries
+
+    def set_day(self, day: date | None) -> None:
+        """Move to another simulated day; None follows the clock."""
+        self.world.day = day
+
+    def set_faults(self, plan: Any) -> None:
+        """Replace the fault plan; raises ``UserError``."""
+        self.faults.set(plan)
+
+    async def settled(self) -> None:
+        """Wait until no batch is queued or running and no webhook is under way."""
+        await self.scaleserp.account.idle()
+        await self.scaleserp.webhooks.idle()
+
+    def environment(self) -> dict[str, str]:
+        """The ``SERPLINE_*`` variables that point serpline at this simulator."""
+        key = self.config.key
+        return {
+            "SERPLINE_SCALESERP_BASE_URL": f"{self.url}/scaleserp",
+            "SERPLINE_SCALESERP_API_KEY": key("scaleserp"),
+            "SERPLINE_YOUTUBE_BASE_URL": f"{self.url}/youtube/v3",
+            "SERPLINE_YOUTUBE_API_KEY": key("youtube"),
+            "SERPLINE_DATAFORSEO_BASE_URL": f"{self.url}/dataforseo",
+            "SERPLINE_DATAFORSEO_LOGIN": LOGIN,
+            "SERPLINE_DATAFORSEO_PASSWORD": key("dataforseo"),
+            "SERPLINE_PDL_BASE_URL": f"{self.url}/pdl",
+            "SERPLINE_PDL_API_KEY": key("pdl"),
+            "SERPLINE_WIKIDATA_BASE_URL": f"{self.url}/wikidata",
+            "SERPLINE_WIKIDATA_CONTACT": CONTACT,
+            "SERPLINE_LLM_BASE_URL": f"{self.url}/llm",
+            "SERPLINE_LLM_API_KEY": key("llm"),
+            "SERPLINE_LLM_MODEL": "gpt-4o-mini",
+            "SERPLINE_NET_HOST_MAP": json.dumps(
+                {"*.example": f"{self.config.host}:{self._pages_port}"}
+            ),
+            "SERPLINE_NET_TEST_CA": str(self._ca),
+        }
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._open()
+        except BaseException:
+            await self._closing.aclose()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._closing.aclose()
+
+    def _front(self) -> Front:
+        config, world, ledger = self.config, self.world, self.ledger
+        providers: list[Provider] = [
+            self.scaleserp,
+            YouTube(config, world, ledger),
+            DataForSeo(config, world, ledger),
+            GoogleAds(config, world),
+            PeopleDataLabs(config, world, ledger),
+            Wikidata(config, world),
+            Llm(config, world, ledger),
+        ]
+        control = Control(world, self.log, ledger, self.faults, self.scaleserp, self.environment)
+        mounted = {provider.name: provider for provider in providers}
+        return Front(config, mounted, self.pages, self.log, self.faults, control)
+
+    async def _open(self) -> None:
+        self._closing.callback(self.log.close)
+        directory = self.config.directory
+        if directory is None:
+            made = self._closing.enter_context(TemporaryDirectory(prefix="serpline-simulator-"))
+            directory = Path(made)
+        authority = Authority()
+        self._ca = directory / "simulator-ca.pem"
+        authority.write(self._ca)
+        self._closing.push_async_callback(self.scaleserp.close)
+        context = authority.server_context()
+        self._port = await self._listen(self.front.api, self.config.port)
+        self._pages_port = await self._listen(
+            self.front.web,
+            self.config.pages_port,
+            ssl_context_factory=lambda _config, _default: context,
+        )
+        self._closing.callback(self.front.closing.set)
+
+    async def _listen(self, app: Any, port: int, **tls: Any) -> int:
+        # The protocol is named because asyncio switches Nagle's delay off only then.
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        self._closing.callback(listener.close)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((self.config.host, port))
+        settings = uvicorn.Config(
+            app,
+            http=_Protocol,
+            interface="asgi3",
+            proxy_headers=False,
+            ws="none",
+            lifespan="off",
+            loop="none",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=60,
+            timeout_graceful_shutdown=_GRACE_SECONDS,
+            backlog=_BACKLOG,
+            **tls,
+        )
+        server = _Server(settings)
+        task = asyncio.create_task(server.serve(sockets=[listener]))
+        self._closing.push_async_callback(_stop, server, task)
+        return int(listener.getsockname()[1])
+
+
+class _Protocol(H11Protocol):
+    """HTTP/1.1 that lets the application reach the connection itself, to break it."""
+
+    def connection_made(
+        self,
+        transport: asyncio.Transport,  # type: ignore[override]  # narrowed as in the base class
+    ) -> None:
+        super().connection_made(transport)
+        self.app_state = {**self.app_state, "transport": transport}
+
+
+class _Server(uvicorn.Server):
+    """A server in someone else's process: the signals stay theirs."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+
+async def _stop(server: uvicorn.Server, task: asyncio.Task[None]) -> None:
+    server.should_exit = True
+    await task

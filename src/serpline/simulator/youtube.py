@@ -1,0 +1,193 @@
+"""YouTube Data API v3: videos, channels, search, batchGetStats, with a quota day in Pacific time.
+
+Units are charged to the ledger as credits. The three quotas (units, searches, batchGetStats) end
+at midnight in Los Angeles by the simulator's clock. Limits: only the parts serpline could ask for.
+"""
+
+from collections import Counter
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from serpline.simulator.config import SimulatorConfig
+from serpline.simulator.journal import Ledger
+from serpline.simulator.seeds import stamp
+from serpline.simulator.wire import (
+    Operation,
+    Reply,
+    Request,
+    identity_of,
+    json_reply,
+    retry_headers,
+)
+from serpline.simulator.world import World
+from serpline.simulator.world.videos import CHANNELS, Channel
+from serpline.simulator.youtube_items import channel_item, envelope, video_item
+
+NAME = "youtube"
+IDS_MAX = 50
+QUOTA_ZONE = ZoneInfo("America/Los_Angeles")
+# bucket → (units a call, units a day)
+QUOTAS = {"general": (1, 10_000), "search": (1, 100), "stats": (1, 10_000)}
+_OPERATIONS = {
+    "videos": ("videos", "general"),
+    "channels": ("channels", "general"),
+    "search": ("search", "search"),
+    "videos:batchGetStats": ("batch_get_stats", "stats"),
+}
+_PARTS = {
+    "videos": {"id", "snippet", "statistics", "contentDetails", "status", "topicDetails"},
+    "channels": {"id", "snippet", "statistics", "contentDetails", "brandingSettings", "status"},
+    "search": {"id", "snippet"},
+    "batch_get_stats": {"id", "snippet", "statistics", "contentDetails"},
+}
+
+
+class YouTube:
+    """The simulated API."""
+
+    name = NAME
+
+    def __init__(self, config: SimulatorConfig, world: World, ledger: Ledger) -> None:
+        self._config = config
+        self._world = world
+        self._ledger = ledger
+        self._used: Counter[tuple[str, str]] = Counter()
+
+    def describe(self, request: Request) -> Operation:
+        """Name the call."""
+        name = _OPERATIONS.get(_resource(request), ("unknown", ""))[0]
+        params = {k: v for k, v in request.query.items() if k != "key"}
+        return Operation(name, params, identity_of(name, params))
+
+    async def handle(self, request: Request, operation: Operation) -> Reply:
+        """Check the key, take the quota, answer."""
+        if operation.name == "unknown" or request.method != "GET":
+            return _error(404, "Not Found", "global", "notFound")
+        key = request.query.get("key") or request.headers.get("x-goog-api-key")
+        if key != self._config.key(NAME):
+            return self.failure(401)
+        cost = self._take(_OPERATIONS[_resource(request)][1], operation.name)
+        if cost is None:
+            return self.failure(402)
+        try:
+            value = self._answer(operation.name, request.query)
+        except _Invalid as invalid:
+            # An invalid request costs as much as a valid one.
+            return _error(400, str(invalid), "youtube.parameter", "invalidParameter", billed=cost)
+        return json_reply(200, value, billed=cost)
+
+    def failure(self, status: int, *, retry_after: object = None, billed: float = 0.0) -> Reply:
+        """Google's forms: a spent quota is a 403, a wrong key a 400."""
+        if status == 401:
+            details = [
+                {
+                    "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+                    "reason": "API_KEY_INVALID",
+                    "domain": "googleapis.com",
+                }
+            ]
+            message = "API key not valid. Please pass a valid API key."
+            return _error(400, message, "global", "badRequest", details=details)
+        if status == 402:
+            message = "The request cannot be completed because you have exceeded your quota."
+            return _error(403, message, "youtube.quota", "quotaExceeded", billed=billed)
+        if status == 429:
+            reply = _error(403, "Rate limit exceeded.", "usageLimits", "rateLimitExceeded")
+        else:
+            reason = "backendError" if status == 503 else "internalError"
+            reply = _error(status, "The service is unavailable.", "global", reason)
+        reply.headers.update(retry_headers(retry_after))
+        reply.credits = billed
+        return reply
+
+    def _take(self, bucket: str, operation: str) -> int | None:
+        """Take the call's units out of today's quota; None if it is spent."""
+        day = self._config.clock.now().astimezone(QUOTA_ZONE).date().isoformat()
+        cost, allowed = QUOTAS[bucket]
+        allowed = int(self._config.credits.get(f"{NAME}/{bucket}", allowed))
+        if self._used[day, bucket] + cost > allowed:
+            return None
+        if not self._ledger.charge(NAME, cost, operation, f"{bucket} quota of {day}"):
+            return None
+        self._used[day, bucket] += cost
+        return cost
+
+    def _answer(self, operation: str, query: Any) -> dict[str, Any]:
+        parts = [part for part in query.get("part", "").split(",") if part]
+        unknown = set(parts) - _PARTS[operation]
+        if not parts or unknown:
+            raise _Invalid(f"The part parameter is invalid: '{query.get('part', '')}'.")
+        if operation == "search":
+            return envelope("youtube#searchListResponse", self._search(query))
+        if operation == "channels":
+            items = [channel_item(each, parts) for each in self._channels(query)]
+            return envelope("youtube#channelListResponse", items)
+        videos = (self._world.videos.find(each) for each in _ids(query))
+        items = [video_item(video, parts) for video in videos if video is not None]
+        return envelope("youtube#videoListResponse", items)
+
+    def _channels(self, query: Any) -> list[Channel]:
+        find = self._world.videos.find_channel
+        if "forHandle" in query:
+            found = [find(handle=query["forHandle"])]
+        else:
+            found = [find(channel_id=each) for each in _ids(query)]
+        return [channel for channel in found if channel is not None]
+
+    def _search(self, query: Any) -> list[dict[str, Any]]:
+        words = query.get("q", "")
+        wanted = query.get("maxResults", "5")
+        if not wanted.isdecimal() or int(wanted) > IDS_MAX:
+            raise _Invalid(f"Invalid value '{wanted}' for maxResults: 0 to {IDS_MAX}.")
+        count = int(wanted)
+        items = []
+        for number in range(count):
+            salt = stamp(self._world.seed, "youtube search", words, number)
+            channel = self._world.videos.find_channel(channel_id=query.get("channelId", ""))
+            index = salt % CHANNELS
+            video = self._world.videos.show(index, words, salt)
+            if channel is not None and video.channel.id != channel.id:
+                continue
+            items.append(
+                {
+                    "kind": "youtube#searchResult",
+                    "id": {"kind": "youtube#video", "videoId": video.id},
+                    "snippet": video_item(video, ["snippet"])["snippet"],
+                }
+            )
+        return items
+
+
+class _Invalid(ValueError):  # noqa: N818  a condition of the request
+    """Parameters that are answered with 400."""
+
+
+def _resource(request: Request) -> str:
+    version, *rest = request.segments or [""]
+    return "/".join(rest) if version == "v3" else ""
+
+
+def _ids(query: Any) -> list[str]:
+    ids = [each for each in query.get("id", "").split(",") if each]
+    if not ids or len(ids) > IDS_MAX:
+        raise _Invalid(f"The request must name 1 to {IDS_MAX} ids, not {len(ids)}.")
+    return list(dict.fromkeys(ids))
+
+
+def _error(
+    status: int,
+    message: str,
+    domain: str,
+    reason: str,
+    *,
+    details: list[dict[str, str]] | None = None,
+    billed: float = 0.0,
+) -> Reply:
+    error: dict[str, Any] = {
+        "code": status,
+        "message": message,
+        "errors": [{"message": message, "domain": domain, "reason": reason}],
+    }
+    if details:
+        error["details"] = details
+    return json_reply(status, {"error": error}, billed=billed)

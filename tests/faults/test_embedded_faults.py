@@ -1,0 +1,410 @@
+"""The embedded server under kills, races, recycled pids, frozen processes and full disks."""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil  # type: ignore[import-untyped]  # the wheel carries no types
+import psycopg
+import pytest
+
+from serpline.store import embedded
+from serpline.store.embedded import EmbeddedError, EmbeddedServer, ensure_server, find_server
+from serpline.store.embedded_files import SOCKET_NAME, Account
+from serpline.store.embedded_lock import held, opened
+from serpline.store.embedded_process import CONNECTIONS_MAX
+
+ROOT = os.geteuid() == 0
+LINUX = sys.platform == "linux"
+
+# argv: data directory, when to die. "call NAME" and "return NAME" are moments of our own code.
+STARTER = """
+import os, signal, sys, threading
+from pathlib import Path
+import psutil, psycopg
+from serpline.store import embedded
+data_dir, moment = Path(sys.argv[1]), sys.argv[2]
+def die_at(frame, event, argument):
+    if f"{event} {frame.f_code.co_name}" == moment:
+        os.kill(os.getpid(), signal.SIGKILL)
+def die_in_initdb():
+    while not (data_dir / "postgres.new" / "PG_VERSION").exists():
+        pass
+    if moment == "initdb, all":
+        os.killpg(0, signal.SIGKILL)
+    for child in psutil.Process().children(recursive=True):
+        child.suspend()
+    os.kill(os.getpid(), signal.SIGKILL)
+if moment.startswith("initdb"):
+    threading.Thread(target=die_in_initdb).start()
+print("imported", flush=True)
+sys.stdin.readline()
+sys.setprofile(die_at)
+server = embedded.ensure_server(data_dir)
+sys.setprofile(None)
+with psycopg.connect(server.conninfo()) as connection:
+    print(connection.execute("SELECT pg_postmaster_start_time()::text").fetchone()[0], flush=True)
+sys.stdin.readline()
+"""
+
+
+@contextmanager
+def starter(data_dir: Path, moment: str = "never") -> Iterator[subprocess.Popen[str]]:
+    """A process of its own session that calls ensure_server once it is given a line."""
+    with subprocess.Popen(
+        [sys.executable, "-W", "error", "-c", STARTER, str(data_dir), moment],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "imported\n"
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.kill()
+
+
+def tell(process: subprocess.Popen[str]) -> None:
+    assert process.stdin is not None
+    process.stdin.write("\n")
+    process.stdin.flush()
+
+
+def answer(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    lines = (line for line in process.stdout if "action=" not in line)
+    return next(lines).strip()
+
+
+@pytest.fixture
+def missing(tmp_path: Path) -> Iterator[Path]:
+    """A data directory that does not exist yet."""
+    path = tmp_path / "data"
+    yield path
+    server = find_server(path)
+    if server is not None:
+        server.stop()
+
+
+@pytest.fixture(scope="module")
+def once_used(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data directory whose server has run and was stopped, to be copied."""
+    path = tmp_path_factory.mktemp("once-used")
+    server = ensure_server(path)
+    server.stop()
+    server.log_file.unlink()
+    return path
+
+
+@pytest.fixture
+def data_dir(once_used: Path, missing: Path) -> Path:
+    """A data directory with a cluster, whose server is not running."""
+    subprocess.run(["cp", "-a", str(once_used), str(missing)], check=True)
+    return missing
+
+
+def ask(server: EmbeddedServer, query: str) -> str:
+    with psycopg.connect(server.conninfo(), autocommit=True) as connection:
+        row = connection.execute(query.encode()).fetchone()
+    assert row is not None
+    return str(row[0])
+
+
+def started_at(server: EmbeddedServer) -> str:
+    return ask(server, "SELECT pg_postmaster_start_time()::text")
+
+
+def starts(server: EmbeddedServer) -> int:
+    return server.log_file.read_text().count("LOG:  starting PostgreSQL")
+
+
+def keep_a_row(server: EmbeddedServer) -> None:
+    with psycopg.connect(server.conninfo()) as connection:
+        connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
+
+
+def postmaster(data_dir: Path) -> psutil.Process:
+    recorded = (data_dir / "postgres" / "postmaster.pid").read_text()
+    return psutil.Process(int(recorded.split()[0]))
+
+
+def test_four_starters_make_one_server(missing: Path) -> None:
+    """Four processes that start it at the same moment all reach the same server."""
+    with (
+        starter(missing) as a,
+        starter(missing) as b,
+        starter(missing) as c,
+        starter(missing) as d,
+    ):
+        for process in (a, b, c, d):
+            tell(process)
+        answers = [answer(process) for process in (a, b, c, d)]
+    server = find_server(missing)
+    assert server is not None
+    assert answers == [started_at(server)] * 4
+    assert starts(server) == 1
+
+
+def test_the_server_outlives_whoever_started_it(data_dir: Path) -> None:
+    """Killing the starter's whole process group leaves the server, and the server's own lock."""
+    with starter(data_dir) as process:
+        tell(process)
+        before = answer(process)
+        os.killpg(process.pid, signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+    server = find_server(data_dir)
+    assert server is not None
+    assert started_at(server) == before
+    with opened(data_dir / "postgres.alive") as alive:
+        assert alive.acquire() is False
+        server.stop()
+        assert alive.acquire() is True
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "initdb, all",
+        "return initdb",
+        "return spawn",
+        "call _create_database",
+    ],
+)
+def test_a_start_killed_anywhere_is_finished_by_the_next(missing: Path, moment: str) -> None:
+    """A starter killed at any step leaves nothing that the next call does not repair."""
+    with starter(missing, moment) as process:
+        tell(process)
+        assert process.wait() == -signal.SIGKILL
+    server = ensure_server(missing)
+    assert ask(server, "SELECT current_database()") == "serpline"
+    assert not (missing / "postgres.new").exists()
+    assert starts(server) == 1
+
+
+def test_an_initdb_that_outlives_its_parent_is_waited_for(missing: Path) -> None:
+    """An orphaned initdb keeps the start lock, so nobody clears its files away under it."""
+    with starter(missing, "initdb, parent only") as process:
+        tell(process)
+        assert process.wait() == -signal.SIGKILL
+        try:
+            with opened(missing / "postgres.lock") as lock:
+                assert lock.acquire() is False
+        finally:
+            os.killpg(process.pid, signal.SIGCONT)
+    assert ask(ensure_server(missing), "SELECT current_database()") == "serpline"
+    assert not (missing / "postgres.new").exists()
+
+
+def test_a_killed_server_loses_nothing_committed(data_dir: Path) -> None:
+    """After kill -9 of the server, with a busy session, the next call recovers every commit."""
+    server = ensure_server(data_dir)
+    keep_a_row(server)
+    with psycopg.connect(server.conninfo()) as busy:
+        busy.execute("INSERT INTO kept SELECT generate_series(1, 1000)")
+        postmaster(data_dir).kill()
+        again = ensure_server(data_dir)
+        with pytest.raises(psycopg.OperationalError):
+            busy.execute("SELECT 1")
+    assert again == server
+    assert ask(again, "SELECT array_agg(answer) FROM kept") == "[42]"
+    assert starts(again) == 2
+
+
+@contextmanager
+def innocent(directory: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A process of the server's user that has nothing to do with it."""
+    account = Account.current()
+    process = subprocess.Popen(
+        ["/bin/sleep", "600"],
+        cwd=directory,
+        user=account.uid if account.other else None,
+        group=account.gid if account.other else None,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def plant(path: Path, text: str) -> None:
+    account = Account.current()
+    path.write_text(text)
+    os.chown(path, account.uid, account.gid)
+
+
+def test_a_recycled_pid_is_neither_trusted_nor_killed(data_dir: Path) -> None:
+    """A stale postmaster.pid that names an innocent process is replaced; the process lives."""
+    server = ensure_server(data_dir)
+    keep_a_row(server)
+    recorded = (data_dir / "postgres" / "postmaster.pid").read_text()
+    server.stop()
+    with innocent(data_dir) as process:
+        stale = "\n".join([str(process.pid), *recorded.split("\n")[1:]])
+        plant(data_dir / "postgres" / "postmaster.pid", stale)
+        plant(data_dir / "run" / f"{SOCKET_NAME}.lock", stale)
+        assert find_server(data_dir) is None
+        assert server.stop() is False
+        assert ask(ensure_server(data_dir), "SELECT answer FROM kept") == "42"
+        assert postmaster(data_dir).pid != process.pid
+        assert process.poll() is None
+
+
+def test_the_pid_of_another_server_is_left_alone(data_dir: Path, tmp_path: Path) -> None:
+    """A stale postmaster.pid that names the server of another directory does it no harm."""
+    subprocess.run(["cp", "-a", str(data_dir), str(tmp_path / "other")], check=True)
+    other = ensure_server(tmp_path / "other")
+    try:
+        before = started_at(other)
+        server = ensure_server(data_dir)
+        server.stop()
+        recorded = (tmp_path / "other" / "postgres" / "postmaster.pid").read_text()
+        plant(data_dir / "postgres" / "postmaster.pid", recorded)
+        assert server.stop() is False
+        assert started_at(ensure_server(data_dir)) != before
+        assert started_at(other) == before
+    finally:
+        other.stop()
+
+
+@pytest.mark.skipif(not LINUX, reason="adopting orphans is Linux's prctl")
+def test_a_zombie_is_no_server(data_dir: Path) -> None:
+    """A dead server that its foster parent never collects blocks neither stop nor start."""
+    adopt = ctypes.CDLL(None, use_errno=True).prctl
+    assert adopt(36, 1, 0, 0, 0) == 0  # PR_SET_CHILD_SUBREAPER
+    try:
+        server = ensure_server(data_dir)
+        dead = postmaster(data_dir)
+        assert dead.ppid() == os.getpid()
+        dead.kill()
+        os.waitid(os.P_PID, dead.pid, os.WEXITED | os.WNOWAIT)
+        assert dead.status() == psutil.STATUS_ZOMBIE
+        assert starts(ensure_server(data_dir)) == 2
+        stopped = postmaster(data_dir)
+        assert server.stop() is True
+        assert stopped.status() == psutil.STATUS_ZOMBIE
+        os.waitpid(dead.pid, 0)
+        os.waitpid(stopped.pid, 0)
+    finally:
+        adopt(36, 0, 0, 0, 0)
+
+
+def test_a_removed_socket_is_repaired(data_dir: Path) -> None:
+    """A server whose socket was cleaned away is restarted, with everything committed."""
+    server = ensure_server(data_dir)
+    keep_a_row(server)
+    for path in server.socket_dir.iterdir():
+        path.unlink()
+    server.socket_dir.rmdir()
+    assert find_server(data_dir) is None
+    again = ensure_server(data_dir)
+    assert again == server
+    assert ask(again, "SELECT answer FROM kept") == "42"
+    assert starts(again) == 2
+
+
+def test_a_server_that_cannot_start_says_why(data_dir: Path) -> None:
+    """A broken configuration is one line with PostgreSQL's own reason, and repairable."""
+    server = ensure_server(data_dir)
+    server.stop()
+    configuration = data_dir / "postgres" / "postgresql.conf"
+    good = configuration.read_bytes()
+    configuration.write_bytes(good + b"\nshared_buffers = 'lots'\n")
+    with pytest.raises(EmbeddedError) as caught:
+        ensure_server(data_dir)
+    assert str(caught.value).isprintable()
+    assert "PostgreSQL did not start: configuration file" in str(caught.value)
+    configuration.write_bytes(good)
+    assert ensure_server(data_dir) == server
+
+
+def test_a_frozen_server_is_waited_for_only_so_long(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that does not answer is given up after the bound, and is not harmed."""
+    before = started_at(ensure_server(data_dir))
+    monkeypatch.setattr(embedded, "START_SECONDS_MAX", 0.1)
+    monkeypatch.setattr(embedded, "CONNECT_SECONDS_MAX", 1)
+    frozen = postmaster(data_dir)
+    frozen.suspend()
+    try:
+        with pytest.raises(EmbeddedError, match=r"has not answered for 0\.1 s .*timeout"):
+            ensure_server(data_dir)
+    finally:
+        frozen.resume()
+    assert started_at(ensure_server(data_dir)) == before
+
+
+def test_a_full_house_is_no_reason_to_restart(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With every connection taken the call says so, and the running sessions stay."""
+    server = ensure_server(data_dir)
+    taken = [psycopg.connect(server.conninfo()) for _ in range(CONNECTIONS_MAX)]
+    try:
+        monkeypatch.setattr(embedded, "START_SECONDS_MAX", 0.1)
+        with pytest.raises(EmbeddedError, match="too many clients already"):
+            ensure_server(data_dir)
+        assert taken[-1].execute("SELECT 1").fetchone() == (1,)
+    finally:
+        for connection in taken:
+            connection.close()
+    assert starts(server) == 1
+
+
+def test_every_wait_for_another_process_is_bounded(
+    missing: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A start lock or a server that cannot be seen from here ends in one line, not in a hang."""
+    missing.mkdir(mode=0o700)
+    monkeypatch.setattr(embedded, "START_SECONDS_MAX", 0.1)
+    monkeypatch.setattr(embedded, "STOP_SECONDS_MAX", 0.1)
+    monkeypatch.setattr(embedded, "LOCK_SECONDS_MAX", 0.1)
+    absent = EmbeddedServer(missing, missing / "run")
+    with held(missing / "postgres.lock", wait_seconds=1):
+        with pytest.raises(EmbeddedError, match=r"another process has been starting .* 0\.1 s"):
+            ensure_server(missing)
+        with pytest.raises(EmbeddedError, match="another process"):
+            absent.stop()
+    with opened(missing / "postgres.alive") as alive:
+        assert alive.acquire()
+        with pytest.raises(EmbeddedError, match=r"has not answered for 0\.1 s \(it does not exist"):
+            ensure_server(missing)
+        with pytest.raises(EmbeddedError, match=r"still runs after 0\.1 s"):
+            absent.stop()
+    assert not (missing / "postgres").exists()
+
+
+@pytest.mark.skipif(not (ROOT and LINUX), reason="mounts a small tmpfs")
+def test_a_disk_that_fills_up_stops_the_writer_only(tmp_path: Path) -> None:
+    """A full disk fails the statement; the server survives and goes on when space is free."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=90m,mode=0755", "serpline-test", str(disk)]
+    done = subprocess.run(mount, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        pytest.skip(f"cannot mount a tmpfs here: {done.stderr.strip()}")
+    try:
+        server = ensure_server(disk / "data")
+        try:
+            with psycopg.connect(server.conninfo(), autocommit=True) as connection:
+                connection.execute("CREATE UNLOGGED TABLE big (filler text)")
+                with pytest.raises(psycopg.errors.DiskFull):
+                    connection.execute(
+                        "INSERT INTO big SELECT repeat('x', 1000) FROM generate_series(1, 200000)"
+                    )
+                connection.execute("TRUNCATE big")
+                connection.execute("INSERT INTO big VALUES ('room again')")
+            assert starts(ensure_server(disk / "data")) == 1
+        finally:
+            server.stop()
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)

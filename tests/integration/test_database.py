@@ -1,0 +1,219 @@
+"""Facts about the way to PostgreSQL: clear refusals, and losses that cost one transaction."""
+
+import asyncio
+
+import psycopg
+import pytest
+import sqlalchemy as sa
+
+from serpline.domain.errors import UserError
+from serpline.store.database import (
+    POOL_OVERFLOW_MAX,
+    Database,
+    DatabaseUnavailable,
+    TransactionConflict,
+)
+from serpline.store.embedded import EmbeddedServer, ensure_server
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("", "SERPLINE_DATABASE_URL=: not a URL of a PostgreSQL database"),
+        ("postgresql//me:hunter2@host/x", "SERPLINE_DATABASE_URL=postgresql//***@host/x: not a"),
+        ("postgresql://me:hunter2@host:port/x", "//***@host:port/x: not a URL"),
+        ("sqlite:///x.db", "sqlite:///x.db: must start with postgresql://"),
+        ("mysql://me:hunter2@host/x", "mysql://me:***@host/x: must start with"),
+        ("postgresql://me:hunter2@host", "me:***@host: names no database"),
+        ("postgresql://me:hunter2@127.0.0.1:1/x", "me:***@127.0.0.1:1/x: cannot connect:"),
+        ("postgresql://me@127.0.0.1:1/x?password=hunter2", "x?password=***: cannot connect:"),
+        ("postgresql://me:hunter2@127.0.0.1:1/x?nonsense=1", "cannot connect: "),
+        ("postgresql://me:hunter2@127.0.0.1:1/x?connect_timeout=no", "cannot connect: "),
+    ],
+)
+async def test_a_url_that_is_no_use_is_refused_in_one_line(url: str, said: str) -> None:
+    """A URL that cannot be used is named, its password is not."""
+    with pytest.raises(UserError) as refused:
+        await Database.connect(url)
+    message = str(refused.value)
+    assert said in message
+    assert message.startswith("SERPLINE_DATABASE_URL=")
+    assert "hunter2" not in message
+    assert "\n" not in message
+
+
+async def test_an_unknown_database_is_refused_in_one_line(postgres: EmbeddedServer) -> None:
+    """What the server says about a refused login ends up in our one line."""
+    with pytest.raises(UserError, match='database "nowhere" does not exist') as refused:
+        await Database.connect(postgres.url("nowhere"))
+    assert "\n" not in str(refused.value)
+
+
+async def test_a_wrong_password_is_refused_without_showing_it(own_server: EmbeddedServer) -> None:
+    """The server's words about a wrong password are told, the password is not."""
+    with psycopg.connect(own_server.conninfo("postgres"), autocommit=True) as admin:
+        admin.execute("CREATE ROLE locked LOGIN PASSWORD 'correct'")
+        (rules,) = own_server.data_dir.rglob("pg_hba.conf")
+        rules.write_text("local all locked scram-sha-256\n" + rules.read_text())
+        admin.execute("SELECT pg_reload_conf()")
+    url = own_server.url().replace("postgres@", "locked:hunter2@")
+    with pytest.raises(UserError, match="password authentication failed") as refused:
+        await Database.connect(url)
+    assert "hunter2" not in str(refused.value)
+    right = await Database.connect(url.replace("hunter2", "correct"))
+    try:
+        assert "correct" not in right.shown_url
+        with psycopg.connect(right.conninfo) as plain:
+            assert plain.execute("SELECT current_user").fetchone() == ("locked",)
+    finally:
+        await right.close()
+
+
+async def test_a_read_only_database_is_refused(database_url: str) -> None:
+    """A database that cannot be written (a standby) is refused at once, not at the first write."""
+    url = f"{database_url}&options=-c%20default_transaction_read_only%3Don"
+    with pytest.raises(UserError, match="the database is read-only"):
+        await Database.connect(url)
+
+
+async def test_another_encoding_is_refused(postgres: EmbeddedServer) -> None:
+    """Keywords of every language need UTF-8."""
+    with psycopg.connect(postgres.conninfo("postgres"), autocommit=True) as admin:
+        admin.execute(
+            "CREATE DATABASE ascii ENCODING 'SQL_ASCII' TEMPLATE template0"
+            " LOCALE 'C' LOCALE_PROVIDER libc"
+        )
+    with pytest.raises(UserError, match="encoding SQL_ASCII"):
+        await Database.connect(postgres.url("ascii"))
+
+
+async def test_connections_carry_their_name_and_settings(database_url: str) -> None:
+    """Every connection shows who it is, and runs with JIT off and idle transactions bounded."""
+    query = sa.text(
+        "SELECT current_setting('application_name'), current_setting('jit'),"
+        " current_setting('idle_in_transaction_session_timeout')"
+    )
+    database = await Database.connect(database_url, application_name="serpline worker")
+    try:
+        async with database.transaction() as conn:
+            assert tuple((await conn.execute(query)).one()) == ("serpline worker", "off", "1min")
+        async with database.session() as conn:
+            assert tuple((await conn.execute(query)).one()) == ("serpline worker", "off", "1min")
+        with psycopg.connect(database.conninfo) as plain:
+            assert plain.execute("SHOW application_name").fetchone() == ("serpline worker queue",)
+            assert plain.execute("SHOW jit").fetchone() == ("off",)
+    finally:
+        await database.close()
+
+
+async def test_a_transaction_commits_or_undoes(db: Database) -> None:
+    """The end of the block commits; an exception undoes everything and passes unchanged."""
+    async with db.transaction() as conn:
+        await conn.execute(sa.text("CREATE TABLE things (id int)"))
+
+    async def fail() -> None:
+        async with db.transaction() as conn:
+            await conn.execute(sa.text("INSERT INTO things VALUES (1)"))
+            raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        await fail()
+    async with db.transaction() as conn:
+        count = await conn.execute(sa.text("SELECT count(*) FROM things"))
+        assert count.scalar_one() == 0
+
+
+async def test_a_lost_connection_costs_one_transaction(db: Database) -> None:
+    """Killing every connection undoes the transaction under way; the next one works."""
+
+    async def lose() -> None:
+        async with db.transaction() as conn:
+            await conn.execute(sa.text("SELECT pg_terminate_backend(pg_backend_pid())"))
+
+    async with db.transaction() as conn:
+        await conn.execute(sa.text("SELECT 1"))
+    with pytest.raises(DatabaseUnavailable, match="terminating connection"):
+        await lose()
+    async with db.transaction() as conn:
+        assert (await conn.execute(sa.text("SELECT 1"))).scalar_one() == 1
+
+
+async def test_a_restart_of_the_server_is_survived(own_server: EmbeddedServer) -> None:
+    """While the server is down it is unavailable; when it is back, the same object works."""
+
+    async def ask() -> int:
+        async with database.transaction() as conn:
+            answer: int = (await conn.execute(sa.text("SELECT 42"))).scalar_one()
+        return answer
+
+    database = await Database.connect(own_server.url())
+    try:
+        assert await ask() == 42
+        await asyncio.to_thread(own_server.stop)
+        with pytest.raises(DatabaseUnavailable):
+            await ask()
+        await asyncio.to_thread(ensure_server, own_server.data_dir)
+        assert await ask() == 42
+    finally:
+        await database.close()
+
+
+async def test_a_deadlock_is_a_conflict(db: Database) -> None:
+    """Of two transactions that wait for each other one is undone, and told so by name."""
+    async with db.transaction() as conn:
+        await conn.execute(sa.text("CREATE TABLE things (id int PRIMARY KEY)"))
+        await conn.execute(sa.text("INSERT INTO things VALUES (1), (2)"))
+    barrier = asyncio.Barrier(2)
+
+    async def lock(first: int, second: int) -> None:
+        async with db.transaction() as conn:
+            query = sa.text("SELECT FROM things WHERE id = :id FOR UPDATE")
+            await conn.execute(query, {"id": first})
+            await barrier.wait()
+            await conn.execute(query, {"id": second})
+
+    results = await asyncio.gather(lock(1, 2), lock(2, 1), return_exceptions=True)
+    (undone,) = [result for result in results if result is not None]
+    assert isinstance(undone, TransactionConflict)
+
+
+async def test_the_pool_is_bounded_and_the_wait_for_it_too(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When every connection is in use the next transaction waits, and then says so."""
+    monkeypatch.setattr("serpline.store.database.POOL_WAIT_SECONDS", 0.05)
+    database = await Database.connect(database_url, pool_size=1)
+    size = 1 + POOL_OVERFLOW_MAX
+    busy = asyncio.Barrier(size + 1)
+    free = asyncio.Event()
+
+    async def hold() -> None:
+        async with database.transaction():
+            await busy.wait()
+            await free.wait()
+
+    async def once_more() -> None:
+        async with database.transaction():
+            pass
+
+    holding = [asyncio.create_task(hold()) for _ in range(size)]
+    try:
+        await busy.wait()
+        with pytest.raises(DatabaseUnavailable, match="no free connection"):
+            await once_more()
+    finally:
+        free.set()
+        await asyncio.gather(*holding)
+        await database.close()
+
+
+async def test_a_session_lock_ends_with_its_session(db: Database) -> None:
+    """What a session holds is free as soon as its block is left."""
+    take = sa.text("SELECT pg_try_advisory_lock(4711)")
+    async with db.session() as first:
+        assert (await first.execute(take)).scalar_one() is True
+        async with db.session() as second:
+            assert (await second.execute(take)).scalar_one() is False
+    wait = sa.text("SELECT pg_advisory_lock(4711)")
+    async with asyncio.timeout(30), db.session() as third:
+        await third.execute(wait)

@@ -1,0 +1,381 @@
+"""Guarded calls on a real PostgreSQL: paid once, recorded always, refused for free."""
+
+import asyncio
+import zlib
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+from tests.integration.guard_helpers import (
+    HandClock,
+    Provider,
+    call,
+    down,
+    ok,
+    owned_chunk,
+    policy,
+    rows,
+    status,
+    take_over,
+)
+
+from serpline.domain.errors import CallRefused, ErrorCategory, LeaseLost, ProviderError
+from serpline.domain.http import HttpReply
+from serpline.net.redaction import MASK
+from serpline.robustness.breakers import BreakerOpen
+from serpline.robustness.budget import BudgetSpent
+from serpline.robustness.guard import CallScope, Guard
+from serpline.robustness.ledger import BeingBought
+from serpline.store.database import Database
+
+MakeGuard = Callable[..., Guard]
+
+
+@pytest.fixture
+def clock() -> HandClock:
+    return HandClock()
+
+
+@pytest.fixture
+async def guards(db: Database, clock: HandClock) -> AsyncIterator[MakeGuard]:
+    """Makes guards, each like a process of its own, and closes them."""
+    made: list[Guard] = []
+
+    def make(provider: Provider, **changes: Any) -> Guard:
+        made.append(Guard(db, provider.send, [policy(**changes)], clock=clock))
+        return made[-1]
+
+    yield make
+    for guard in made:
+        await guard.close()
+
+
+async def test_a_paid_reply_is_not_paid_again(db: Database, guards: MakeGuard) -> None:
+    """The second caller, in another process, reads the stored reply of the first."""
+    provider, scope = Provider(), CallScope("day 1")
+    first = guards(provider)
+    assert await first.execute(call(), scope) == 1
+    await first.flush()
+    assert await guards(provider).execute(call(), scope) == 1
+    assert len(provider.log) == 1
+    (row,) = await rows(db, "SELECT status, attempt, credits, http_status FROM provider_calls")
+    assert (row.status, row.attempt, row.credits, row.http_status) == ("ok", 1, 1, 200)
+
+
+async def test_another_freshness_is_another_purchase(guards: MakeGuard) -> None:
+    """The same request in a new freshness scope, or beyond its time to live, is made anew."""
+    provider = Provider()
+    guard = guards(provider)
+    await guard.execute(call(), CallScope("day 1"))
+    await guard.execute(call(), CallScope("day 2"))
+    assert len(provider.log) == 2
+    await guard.flush()
+    await guard.execute(call(), CallScope("day 2", ttl_seconds=60))
+    assert len(provider.log) == 2
+    await guard._clock.sleep(61)
+    await guard.execute(call(), CallScope("day 2", ttl_seconds=60))
+    await guard.execute(call(), CallScope("day 2", ttl_seconds=0))
+    assert len(provider.log) == 4
+
+
+async def test_twins_in_one_process_buy_once(guards: MakeGuard) -> None:
+    """A hundred callers that want the same thing at once make one call."""
+    provider = Provider()
+    guard = guards(provider)
+    answers = await asyncio.gather(*(guard.execute(call(), CallScope("x")) for _ in range(100)))
+    assert (answers, len(provider.log)) == ([1] * 100, 1)
+
+
+async def test_twins_in_two_processes_buy_once(db: Database, guards: MakeGuard) -> None:
+    """While one worker buys, the other is refused without paying, and then reads the reply."""
+    _, chunk_id, epoch = await owned_chunk(db)
+    _, other_chunk, other_epoch = await owned_chunk(db)
+    slow = Provider(gate=asyncio.Event())
+    first, second = guards(slow), guards(Provider())
+    scope = CallScope("x", chunk_id=chunk_id, epoch=epoch)
+    buying = asyncio.create_task(first.execute(call(), scope))
+    await slow.entered.acquire()
+    other = CallScope("x", chunk_id=other_chunk, epoch=other_epoch)
+    with pytest.raises(BeingBought) as refused:
+        await second.execute(call(), other)
+    assert refused.value.until is not None
+    assert slow.gate is not None
+    slow.gate.set()
+    assert await buying == 1
+    await first.flush()
+    assert await second.execute(call(), other) == 1
+    assert len(slow.log) == 1
+
+
+async def test_the_purchase_of_a_dead_owner_is_taken_over(db: Database, guards: MakeGuard) -> None:
+    """An intent whose chunk changed hands becomes unknown, counted in full; its late reply still
+    enters the ledger."""
+    run_id, chunk_id, epoch = await owned_chunk(db)
+    frozen = Provider(gate=asyncio.Event())
+    first, second = guards(frozen), guards(Provider())
+    lost = asyncio.create_task(
+        first.execute(call(), CallScope("x", run_id=run_id, chunk_id=chunk_id, epoch=epoch))
+    )
+    await frozen.entered.acquire()
+    new_epoch = await take_over(db, chunk_id)
+    scope = CallScope("x", run_id=run_id, chunk_id=chunk_id, epoch=new_epoch)
+    assert await second.execute(call(), scope) == 1
+    await second.flush()
+    totals = await second.budgets.run_totals(run_id)
+    assert (totals["example"].calls, totals["example"].credits) == (2, 2)
+    assert totals["example"].unknown == 1
+    assert frozen.gate is not None
+    frozen.gate.set()
+    assert await lost == 1
+    await first.flush()
+    totals = await second.budgets.run_totals(run_id)
+    assert (totals["example"].calls, totals["example"].unknown) == (2, 0)
+    budget = await second.budgets.read("example", f"run:{run_id}")
+    assert (budget.reserved, budget.spent) == (0, 2)
+
+
+async def test_reconcile_gives_up_what_nobody_owns(
+    db: Database, guards: MakeGuard, clock: HandClock
+) -> None:
+    """Old intents of owners gone become unknown; those of living owners stay."""
+    _, dead_chunk, dead_epoch = await owned_chunk(db)
+    _, chunk_id, epoch = await owned_chunk(db)
+    provider = Provider(gate=asyncio.Event())
+    guard = guards(provider)
+    tasks = [
+        asyncio.create_task(guard.execute(call(key), CallScope("x", chunk_id=chunk, epoch=number)))
+        for key, chunk, number in (("a", dead_chunk, dead_epoch), ("b", chunk_id, epoch))
+    ]
+    for _ in tasks:
+        await provider.entered.acquire()
+    await take_over(db, dead_chunk)
+    clock.elapsed_seconds += 3600
+    assert await guard.ledger.reconcile() == 1
+    found = await rows(db, "SELECT chunk_id, status FROM provider_calls ORDER BY chunk_id")
+    assert [tuple(row) for row in found] == [(dead_chunk, "unknown"), (chunk_id, "intent")]
+    assert provider.gate is not None
+    provider.gate.set()
+    await asyncio.gather(*tasks)
+
+
+async def test_a_lost_lease_sends_nothing(db: Database, guards: MakeGuard) -> None:
+    """The lease is asked after the intent and before the call; the intent is taken back."""
+    provider, guard_asks = Provider(), []
+    guard = guards(provider, credits_per_day=10.0)
+
+    def lease() -> bool:
+        guard_asks.append(True)
+        return False
+
+    with pytest.raises(LeaseLost):
+        await guard.execute(call(), CallScope("x", chunk_id=1, epoch=1, lease=lease))
+    await guard.flush()
+    assert (provider.log, guard_asks) == ([], [True])
+    assert await rows(db, "SELECT * FROM provider_calls") == []
+    budget = await guard.budgets.read("example", "day:2026-03-01")
+    assert (budget.reserved, budget.spent) == (0, 0)
+
+
+async def test_the_order_of_refusals(db: Database, guards: MakeGuard) -> None:
+    """What an open breaker refuses takes no slot, reserves no credit and writes no intent."""
+    provider = Provider(answer=lambda _: status(500))
+    guard = guards(provider, credits_per_day=100.0)
+    for number in range(10):
+        with pytest.raises(ProviderError):
+            await guard.execute(call(number), CallScope("x"))
+    with pytest.raises(BreakerOpen) as refused:
+        await guard.execute(call("next"), CallScope("x"))
+    assert refused.value.until is not None
+    await guard.flush()
+    assert len(provider.log) == 10
+    (count,) = (await rows(db, "SELECT count(*) FROM provider_calls"))[0]
+    assert count == 10
+    slots = await rows(db, "SELECT next_slot_at FROM provider_rates")
+    with pytest.raises(BreakerOpen):
+        await guard.execute(call("another"), CallScope("x"))
+    assert await rows(db, "SELECT next_slot_at FROM provider_rates") == slots
+
+
+async def test_reuse_passes_an_open_breaker(guards: MakeGuard) -> None:
+    """What the ledger has needs no provider, so a dead provider does not withhold it."""
+    provider = Provider()
+    guard = guards(provider)
+    await guard.execute(call("kept"), CallScope("x"))
+    await guard.flush()
+    provider.answer = down
+    for number in range(10):
+        with pytest.raises(ProviderError):
+            await guard.execute(call(number), CallScope("x"))
+    with pytest.raises(BreakerOpen):
+        await guard.execute(call("new"), CallScope("x"))
+    assert await guard.execute(call("kept"), CallScope("x")) == 1
+
+
+async def test_a_budget_is_never_overdrawn(db: Database, guards: MakeGuard) -> None:
+    """Eight workers that want 1,600 credits of a run's 100 make exactly 100 calls."""
+    run_id, _, _ = await owned_chunk(db)
+    provider = Provider()
+    workers = [guards(provider) for _ in range(8)]
+    await workers[0].budgets.set_run_limit(run_id, "example", 100)
+    scope = CallScope("x", run_id=run_id)
+    results = await asyncio.gather(
+        *(
+            worker.execute(call([number, index]), scope)
+            for number, worker in enumerate(workers)
+            for index in range(200)
+        ),
+        return_exceptions=True,
+    )
+    refused = [result for result in results if isinstance(result, BudgetSpent)]
+    assert (len(provider.log), len(refused), results.count(1)) == (100, 1500, 100)
+    for worker in workers:
+        await worker.flush()
+    budget = await workers[0].budgets.read("example", f"run:{run_id}")
+    assert (budget.reserved, budget.spent, budget.left) == (0, 100, 0)
+    totals = await workers[0].budgets.run_totals(run_id)
+    assert (totals["example"].calls, totals["example"].credits) == (100, 100)
+
+
+async def test_a_day_ends_at_the_providers_midnight(guards: MakeGuard, clock: HandClock) -> None:
+    """A quota of a Pacific day refuses until 08:00 UTC (winter), and is whole again then."""
+    provider = Provider()
+    guard = guards(provider, credits_per_day=1.0, zone="America/Los_Angeles")
+    await guard.execute(call(1), CallScope("x"))
+    with pytest.raises(BudgetSpent) as refused:
+        await guard.execute(call(2), CallScope("x"))
+    assert refused.value.until is not None
+    assert refused.value.until.isoformat() == "2026-03-02T08:00:00+00:00"
+    clock.elapsed_seconds += (refused.value.until - clock.now()).total_seconds()
+    assert await guard.execute(call(2), CallScope("x")) == 1
+
+
+async def test_the_bill_is_what_the_reply_says(guards: MakeGuard) -> None:
+    """Reserved is the most it can cost, spent what it did; an error reply is free."""
+    provider = Provider(answer=lambda _: ok({"answer": 1, "credits": 2}))
+    guard = guards(provider, credits_per_day=100.0)
+
+    def billed(reply: HttpReply) -> float:
+        return 2.0 if reply.status == 200 else 0.0
+
+    await guard.execute(call(1, price=5.0, billed=billed), CallScope("x"))
+    provider.answer = lambda _: status(500)
+    with pytest.raises(ProviderError):
+        await guard.execute(call(2, price=5.0), CallScope("x"))
+    await guard.flush()
+    budget = await guard.budgets.read("example", "day:2026-03-01")
+    assert (budget.reserved, budget.spent) == (0, 2)
+
+
+async def test_no_secret_is_stored(db: Database, guards: MakeGuard) -> None:
+    """A key echoed in body, header, URL or error is masked in every column."""
+    secret = "s3cr&t/K+y"
+    echo = HttpReply(
+        200,
+        {"content-type": f"text/{secret}", "set-cookie": "session=1"},
+        f'{{"answer": 1, "html_url": "https://x.test/?api_key={secret}"}}'.encode(),
+        url=f"https://x.test/?api_key={secret}",
+    )
+    provider = Provider(answer=lambda _: echo)
+    guard = guards(provider)
+    await guard.execute(call(secret=secret), CallScope("x"))
+    provider.answer = lambda _: SenderBugError(secret)
+    with pytest.raises(SenderBugError):
+        await guard.execute(call("b", secret=secret), CallScope("x"))
+    await guard.flush()
+    everything = await rows(
+        db,
+        "SELECT c::text || coalesce(r::text, '') FROM provider_calls c"
+        " LEFT JOIN raw_replies r ON r.call_id = c.id",
+    )
+    (stored,) = await rows(db, "SELECT body, headers FROM raw_replies")
+    body = zlib.decompress(stored.body).decode()
+    assert not any(secret in str(row) for row in everything)
+    assert (secret in body, MASK in body, "set-cookie" in stored.headers) == (
+        False,
+        True,
+        False,
+    )
+
+
+class SenderBugError(Exception):
+    """A sender's own bug, with a secret in its text."""
+
+
+async def test_an_unreadable_good_reply_is_kept_as_paid(db: Database, guards: MakeGuard) -> None:
+    """A bug in ``parse`` rejects the item; a release without it reads the reply without paying."""
+    provider = Provider()
+    guard = guards(provider)
+
+    def buggy(_: HttpReply) -> Any:
+        raise KeyError("answer")
+
+    with pytest.raises(ProviderError) as failure:
+        await guard.execute(call(read=buggy), CallScope("x"))
+    assert (failure.value.category, failure.value.permanent) == (ErrorCategory.INTERNAL, True)
+    await guard.flush()
+    assert await guard.execute(call(), CallScope("x")) == 1
+    assert len(provider.log) == 1
+
+
+async def test_attempts_are_rows_under_the_key(db: Database, guards: MakeGuard) -> None:
+    """Failed, failed, ok: three rows, numbered, each with its category; the reply is the last's."""
+    provider = Provider(answer=lambda _: status(500))
+    guard = guards(provider)
+    for _ in range(2):
+        with pytest.raises(ProviderError):
+            await guard.execute(call(), CallScope("x"))
+    provider.answer = lambda _: ok({"answer": 7})
+    assert await guard.execute(call(), CallScope("x")) == 7
+    await guard.flush()
+    found = await rows(
+        db, "SELECT attempt, status, error_category FROM provider_calls ORDER BY attempt"
+    )
+    assert [tuple(row) for row in found] == [
+        (1, "failed", "server"),
+        (2, "failed", "server"),
+        (3, "ok", None),
+    ]
+
+
+async def test_a_thousand_cancellations_leave_nothing_behind(
+    db: Database, guards: MakeGuard
+) -> None:
+    """Breaker closed, no permit, lease, socket or reservation left; what was sent is recorded."""
+    provider = Provider(gate=asyncio.Event())
+    guard = guards(provider, credits_per_day=10_000.0, concurrency=40)
+    tasks = [
+        asyncio.create_task(guard.execute(call(number), CallScope("x"))) for number in range(1000)
+    ]
+    for _ in range(40):
+        await provider.entered.acquire()
+    for task in tasks:
+        task.cancel()
+    ended = await asyncio.gather(*tasks, return_exceptions=True)
+    assert all(isinstance(end, asyncio.CancelledError) for end in ended)
+    await guard.flush()
+    assert (provider.under_way, len(provider.log)) == (0, 40)
+    row = await guard.breakers.get_breaker("example_api").state()
+    assert (row.breaker.state, row.breaker.permits, row.breaker.failure_count) == ("closed", (), 0)
+    found = await rows(db, "SELECT status, count(*) FROM provider_calls GROUP BY status")
+    assert [tuple(row) for row in found] == [("unknown", 40)]
+    budget = await guard.budgets.read("example", "day:2026-03-01")
+    assert (budget.reserved, budget.spent) == (0, 40)
+    provider.gate = None
+    assert await guard.execute(call("after"), CallScope("x")) == 1
+    await guard.close()
+    assert await rows(db, "SELECT * FROM provider_leases") == []
+
+
+async def test_a_refusal_is_not_an_attempt(db: Database, guards: MakeGuard) -> None:
+    """Callers refused by pause, budget or breaker leave no row that counts as an attempt."""
+    provider = Provider(answer=lambda _: status(403))
+    guard = guards(provider)
+    with pytest.raises(ProviderError):
+        await guard.execute(call(1), CallScope("x"))
+    with pytest.raises(CallRefused) as refused:
+        await guard.execute(call(2), CallScope("x"))
+    assert refused.value.until is not None
+    assert refused.value.until.isoformat() == "2026-03-02T00:00:00+00:00"
+    await guard.flush()
+    found = await rows(db, "SELECT error_category FROM provider_calls")
+    assert [tuple(row) for row in found] == [("quota",)]

@@ -1,0 +1,290 @@
+"""Circuit breakers shared through PostgreSQL: several processes act as one."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+
+import pytest
+
+from serpline.domain.breaker import BreakerSettings
+from serpline.domain.errors import CallRefused, ErrorCategory, ProviderError
+from serpline.robustness.breakers import BreakerOpen, CircuitBreakerManager, Permit
+from serpline.robustness.guard import CallScope, Guard
+from serpline.store import breakers as store
+from serpline.store.database import Connection, Database
+from tests.integration.guard_helpers import (
+    HandClock,
+    Provider,
+    call,
+    down,
+    ok,
+    policy,
+    rows,
+    status,
+)
+
+MakeManagers = Callable[[int], Sequence[CircuitBreakerManager]]
+NAME = "example_api"
+
+
+@pytest.fixture
+def clock() -> HandClock:
+    return HandClock()
+
+
+@pytest.fixture
+async def managers(db: Database, clock: HandClock) -> AsyncIterator[MakeManagers]:
+    """Makes managers, each like a process of its own."""
+    made: list[CircuitBreakerManager] = []
+
+    def make(count: int) -> Sequence[CircuitBreakerManager]:
+        new = [CircuitBreakerManager(db, clock, chance=lambda: 0.5) for _ in range(count)]
+        made.extend(new)
+        return new
+
+    yield make
+    for manager in made:
+        await manager.close()
+
+
+async def events(db: Database) -> list[tuple[str, str, int]]:
+    found = await rows(
+        db, "SELECT event_type, state, failure_count FROM circuit_breaker_events ORDER BY id"
+    )
+    return [tuple(row) for row in found]
+
+
+async def test_failures_of_all_processes_count_together(
+    db: Database, clock: HandClock, managers: MakeManagers
+) -> None:
+    """Three failures in three processes open it for a fourth, with one event."""
+    four = [manager.get_breaker(NAME, failure_threshold=3) for manager in managers(4)]
+    for breaker in four[:3]:
+        await (await breaker.permit()).failed()
+    with pytest.raises(BreakerOpen, match=r"^breaker example_api is open$") as refused:
+        await four[3].permit()
+    assert refused.value.until is not None
+    assert await events(db) == [("opened", "open", 3)]
+
+
+async def test_a_success_while_closed_costs_no_database_call(
+    db: Database, managers: MakeManagers
+) -> None:
+    """A thousand successes write nothing: the row stays as it was made."""
+    (manager,) = managers(1)
+    breaker = manager.get_breaker(NAME)
+    await breaker.permit()
+    before = await rows(db, "SELECT xmin::text, * FROM circuit_breakers")
+    for _ in range(1000):
+        await (await breaker.permit()).succeeded()
+    await manager.close()
+    assert await rows(db, "SELECT xmin::text, * FROM circuit_breakers") == before
+
+
+async def test_a_success_elsewhere_ends_the_row_of_failures(
+    clock: HandClock, managers: MakeManagers
+) -> None:
+    """Failures here and successes there, in turn, are not consecutive failures."""
+    here, there = (
+        manager.get_breaker(NAME, failure_threshold=3, success_threshold=1)
+        for manager in managers(2)
+    )
+    for _ in range(5):
+        await (await here.permit()).failed()
+        clock.elapsed_seconds += 2
+        await (await there.permit()).succeeded()
+        await there._manager.close()
+        clock.elapsed_seconds += 2
+    assert (await here.state()).breaker.state == "closed"
+
+
+async def test_half_open_probes_never_exceed_the_permits(
+    db: Database, clock: HandClock, managers: MakeManagers
+) -> None:
+    """Four processes with a hundred callers each make two probes, and two successes close it."""
+    four = [
+        manager.get_breaker(NAME, failure_threshold=1, success_threshold=2, timeout_seconds=60)
+        for manager in managers(4)
+    ]
+    await (await four[0].permit()).failed()
+    clock.elapsed_seconds += 60
+
+    async def attempt(number: int) -> Permit | CallRefused:
+        try:
+            return await four[number % 4].permit()
+        except CallRefused as refused:
+            return refused
+
+    results = await asyncio.gather(*(attempt(number) for number in range(400)))
+    permits = [result for result in results if isinstance(result, Permit)]
+    assert len(permits) == 2
+    await permits[0].succeeded()
+    assert (await four[0].state()).breaker.state == "half_open"
+    await permits[1].succeeded()
+    assert [kind for kind, _, _ in await events(db)] == ["opened", "half_opened", "closed"]
+
+
+async def test_a_crashed_probe_is_given_again(
+    db: Database, clock: HandClock, managers: MakeManagers
+) -> None:
+    """The permit of a process that died expires by the database's clock."""
+    dead, alive = managers(2)
+    settings = BreakerSettings(failure_threshold=1, success_threshold=1, permit_seconds=1000)
+    first = dead.get_breaker(NAME, settings=settings)
+    await (await first.permit()).failed()
+    clock.elapsed_seconds += 66
+    await first.permit()
+    other = alive.get_breaker(NAME)
+    with pytest.raises(BreakerOpen):
+        await other.permit()
+    await rows(
+        db,
+        "UPDATE circuit_breakers SET machine = jsonb_set(machine, '{permits,0,1}',"
+        " to_jsonb(to_char(now() - interval '1 s', 'YYYY-MM-DD\"T\"HH24:MI:SSOF')))"
+        " RETURNING name",
+    )
+    clock.elapsed_seconds += 1
+    await (await other.permit()).succeeded()
+    assert (await other.state()).breaker.state == "closed"
+
+
+async def test_settings_are_versioned(db: Database, managers: MakeManagers) -> None:
+    """A change is an event and holds for every process; the same again is none."""
+    first, second = managers(2)
+    await first.get_breaker(NAME, failure_threshold=5).permit()
+    await second.get_breaker(NAME, failure_threshold=5).permit()
+    await second.get_breaker(NAME, failure_threshold=2).permit()
+    assert (await first.get_breaker(NAME).state()).settings.failure_threshold == 2
+    assert [kind for kind, _, _ in await events(db)] == ["settings_changed"]
+    (row,) = await rows(db, "SELECT settings_version FROM circuit_breakers")
+    assert row.settings_version == 2
+
+
+async def test_isolated_by_hand_until_reset(
+    db: Database, clock: HandClock, managers: MakeManagers
+) -> None:
+    """A person's word holds in every process within the cache time, whatever succeeds."""
+    operator, worker = managers(2)
+    breaker = worker.get_breaker(NAME)
+    await breaker.permit()
+    await operator.isolate(NAME)
+    clock.elapsed_seconds += 1.5
+    with pytest.raises(BreakerOpen) as refused:
+        await breaker.permit()
+    assert refused.value.until is None
+    await operator.reset(NAME)
+    clock.elapsed_seconds += 1.5
+    await breaker.permit()
+    assert [kind for kind, _, _ in await events(db)] == ["isolated", "reset"]
+    with pytest.raises(LookupError):
+        await operator.isolate("nobody's")
+
+
+async def test_closing_wakes_in_the_same_transaction(db: Database, clock: HandClock) -> None:
+    """If waking fails, the breaker has not closed: the two cannot part."""
+    woken: list[str] = []
+    fail_once = [True]
+
+    async def on_closed(conn: Connection, name: str) -> None:
+        row = await store.load(conn, name)
+        assert row is not None
+        woken.append(row.breaker.state)
+        if fail_once.pop():
+            fail_once.append(False)
+            raise RuntimeError("the database said no")
+        fail_once.append(False)
+
+    manager = CircuitBreakerManager(db, clock, chance=lambda: 0.5, on_closed=on_closed)
+    breaker = manager.get_breaker(NAME, failure_threshold=1, success_threshold=1)
+    await (await breaker.permit()).failed()
+    clock.elapsed_seconds += 60
+    with pytest.raises(RuntimeError):
+        await (await breaker.permit()).succeeded()
+    assert (await breaker.state()).breaker.state == "half_open"
+    assert woken == ["closed"]
+
+
+async def test_call_runs_a_function_under_the_breaker(managers: MakeManagers) -> None:
+    """``breaker.call`` counts provider errors by category, and other exceptions as failures."""
+    (manager,) = managers(1)
+    breaker = manager.get_breaker(NAME, failure_threshold=2, success_threshold=1, timeout_seconds=5)
+
+    async def work(error: Exception | None = None) -> str:
+        if error is not None:
+            raise error
+        return "done"
+
+    assert await breaker.call(work) == "done"
+    for category in (ErrorCategory.RATE_LIMIT, ErrorCategory.AUTH, ErrorCategory.QUOTA):
+        with pytest.raises(ProviderError):
+            await breaker.call(work, ProviderError("x", provider="e", category=category))
+    with pytest.raises(ZeroDivisionError):
+        await breaker.call(work, ZeroDivisionError())
+    with pytest.raises(ProviderError):
+        await breaker.call(work, ProviderError("x", provider="e", category=ErrorCategory.TIMEOUT))
+    with pytest.raises(BreakerOpen):
+        await breaker.call(work)
+
+
+async def test_a_schedules_stricter_breaker_is_passed_as_well(
+    db: Database, clock: HandClock
+) -> None:
+    """Three failures stop the schedule's calls, while others still reach the provider."""
+    provider = Provider(answer=down)
+    guard = Guard(db, provider.send, [policy()], clock=clock)
+    strict = guard.breakers.get_breaker("example_api@nightly/news", failure_threshold=3)
+    nightly = CallScope("x", breakers=(strict,))
+    for number in range(3):
+        with pytest.raises(ProviderError):
+            await guard.execute(call(number), nightly)
+    with pytest.raises(BreakerOpen, match="nightly"):
+        await guard.execute(call(3), nightly)
+    provider.answer = lambda _: ok({"answer": 1})
+    assert await guard.execute(call(4), CallScope("x")) == 1
+    await guard.close()
+
+
+async def test_a_provider_down_for_ten_minutes_costs_a_handful_of_calls(
+    db: Database, clock: HandClock
+) -> None:
+    """Down 600 s, threshold 10, time-out 300 s: ten calls, one probe, and then full rate again."""
+    provider = Provider(answer=down)
+    guard = Guard(
+        db,
+        provider.send,
+        [policy()],
+        clock=clock,
+        breakers=CircuitBreakerManager(db, clock, chance=lambda: 0.5),
+    )
+    failed = 0
+    for second in range(600):
+        for number in range(3):
+            try:
+                await guard.execute(call([second, number]), CallScope("x"))
+            except ProviderError:
+                failed += 1
+            except BreakerOpen as refused:
+                assert refused.until is not None
+        clock.elapsed_seconds += 1
+    assert (len(provider.log), failed) == (11, 11)
+    provider.answer = lambda _: ok({"answer": 1})
+    clock.elapsed_seconds += 301
+    for number in range(100):
+        assert await guard.execute(call(["after", number]), CallScope("x")) == 1
+    await guard.close()
+
+
+async def test_three_failures_to_one_success_open_by_call_twenty(
+    db: Database, clock: HandClock
+) -> None:
+    """The rate threshold works through the whole guard, with successes kept locally."""
+    provider = Provider()
+    provider.answer = lambda _: status(500) if len(provider.log) % 4 else ok({"answer": 1})
+    guard = Guard(db, provider.send, [policy()], clock=clock)
+    with pytest.raises(BreakerOpen):
+        for number in range(100):
+            try:
+                await guard.execute(call(number), CallScope("x"))
+            except ProviderError:
+                clock.elapsed_seconds += 0.1
+    assert len(provider.log) in (20, 21)
+    await guard.close()

@@ -1,0 +1,231 @@
+"""Limiter, retry budget and reference data, shared through PostgreSQL."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from serpline.domain.errors import CallRefused, LeaseLost, ProviderError
+from serpline.robustness.guard import CallScope, Guard
+from serpline.robustness.ledger import RetryBudgetSpent
+from serpline.robustness.reference import ReferenceStore
+from serpline.store import reference as store
+from serpline.store.database import Database
+from tests.integration.guard_helpers import (
+    START,
+    HandClock,
+    Provider,
+    call,
+    ok,
+    owned_chunk,
+    policy,
+    rows,
+    status,
+    take_over,
+)
+
+
+async def test_all_processes_together_keep_the_rate(db: Database) -> None:
+    """Three guards at 50 calls a second start no more than 50 in any second."""
+    clock, starts = HandClock(), list[float]()
+    provider = Provider()
+
+    def answer(_: object) -> object:
+        starts.append(clock.elapsed_seconds)
+        return ok({"answer": 1})
+
+    provider.answer = answer  # type: ignore[assignment]  # the request is not looked at
+    guards = [
+        Guard(db, provider.send, [policy(rate_per_second=50.0)], clock=clock) for _ in range(3)
+    ]
+    scope = CallScope("x")
+    for round_ in range(10):
+        await asyncio.gather(
+            *(
+                guard.execute(call([round_, index, number]), scope)
+                for index, guard in enumerate(guards)
+                for number in range(10)
+            )
+        )
+    for guard in guards:
+        await guard.close()
+    seconds = max(starts) - min(starts)
+    assert len(starts) == 300
+    assert len(starts) / max(seconds, 0.01) <= 50 * 1.05
+
+
+async def test_all_processes_together_keep_the_concurrency(db: Database) -> None:
+    """Four guards with forty callers each have at most seven calls under way, and finish."""
+    provider = Provider()
+
+    async def send(request: object) -> object:
+        provider.under_way += 1
+        provider.under_way_max = max(provider.under_way_max, provider.under_way)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        provider.under_way -= 1
+        return ok({"answer": 1})
+
+    guards = [Guard(db, send, [policy(concurrency=7)]) for _ in range(4)]  # type: ignore[arg-type]
+    await asyncio.gather(
+        *(
+            guard.execute(call([index, number]), CallScope("x"))
+            for index, guard in enumerate(guards)
+            for number in range(40)
+        )
+    )
+    assert 1 <= provider.under_way_max <= 7
+    for guard in guards:
+        await guard.close()
+    assert await rows(db, "SELECT * FROM provider_leases") == []
+
+
+async def test_no_process_calls_before_retry_after(db: Database) -> None:
+    """After a 429 with 60 s in one process, another one's call is refused until then."""
+    clock = HandClock()
+    provider = Provider(answer=lambda _: status(429, retry_after="60"))
+    first, second = (Guard(db, provider.send, [policy()], clock=clock) for _ in range(2))
+    with pytest.raises(ProviderError):
+        await first.execute(call(1), CallScope("x"))
+    provider.answer = lambda _: ok({"answer": 1})
+    for guard in (first, second):
+        with pytest.raises(CallRefused) as refused:
+            await guard.execute(call(2), CallScope("x"))
+        assert refused.value.until is not None
+        assert (refused.value.until - START).total_seconds() >= 60
+    assert len(provider.log) == 1
+    clock.elapsed_seconds = 61
+    assert await second.execute(call(2), CallScope("x")) == 1
+    row = await first.breakers.get_breaker("example_api").state()
+    assert row.breaker.failure_count == 0
+    for guard in (first, second):
+        await guard.close()
+
+
+async def test_a_pause_recorded_after_the_slot_was_given_still_holds(db: Database) -> None:
+    """The ledger's transaction looks once more: 0 calls between a 429 and its Retry-After."""
+    clock = HandClock()
+    provider = Provider()
+    guard = Guard(db, provider.send, [policy()], clock=clock)
+
+    class PausedMeanwhile(HandClock):
+        """Time in which another process records a 429 while this caller waits for its slot."""
+
+        async def sleep(self, seconds: float) -> None:
+            await guard.limiter.penalise(policy(), clock.now(), 30)
+            await super().sleep(seconds)
+
+    waiting = Guard(db, provider.send, [policy(rate_per_second=2.0)], clock=PausedMeanwhile())
+    await waiting.execute(call(1), CallScope("x"))
+    with pytest.raises(CallRefused):
+        for number in range(2, 5):
+            await waiting.execute(call(number), CallScope("x"))
+    paused_at = len(provider.log)
+    with pytest.raises(CallRefused):
+        await guard.execute(call("other"), CallScope("x"))
+    assert len(provider.log) == paused_at
+    for one in (guard, waiting):
+        await one.close()
+
+
+async def test_retries_are_bounded_by_the_budget(db: Database) -> None:
+    """All calls fail for 60 s: retries stay within 10 % of first attempts plus the floor."""
+    clock = HandClock()
+    provider = Provider(answer=lambda _: status(500))
+    guard = Guard(
+        db,
+        provider.send,
+        [policy(breaker=None, retry_floor=20.0, rate_per_second=50.0)],
+        clock=clock,
+    )
+    refused = 0
+    for second in range(60):
+        for number in (*range(max(0, second - 3), second), second):
+            for item in range(5):
+                try:
+                    await guard.execute(call([number, item]), CallScope("x"))
+                except RetryBudgetSpent as refusal:
+                    assert refusal.until is not None
+                    refused += 1
+                except ProviderError:
+                    pass
+        clock.elapsed_seconds = max(clock.elapsed_seconds, second + 1.0)
+    firsts = 60 * 5
+    assert refused > 0
+    assert len(provider.log) - firsts <= 0.1 * firsts + 20
+    await guard.close()
+
+
+async def test_one_of_two_chunks_buys_a_key(db: Database) -> None:
+    """Of 40 concurrent claims by two chunks each key has exactly one buyer; then both read it."""
+    clock = HandClock()
+    reference = ReferenceStore(db, clock)
+    scopes = []
+    for _ in range(2):
+        _, chunk_id, epoch = await owned_chunk(db)
+        scopes.append(CallScope("x", chunk_id=chunk_id, epoch=epoch))
+    keys = [f"key {number}" for number in range(50)]
+    got = await asyncio.gather(
+        *(
+            reference.obtain("volume", keys if index % 2 else keys[::-1], 3600, scopes[index % 2])
+            for index in range(10)
+        )
+    )
+    buyers = [set(result.mine) for result in got]
+    first, second = set().union(*buyers[::2]), set().union(*buyers[1::2])
+    assert (first & second, first | second) == (set(), set(keys))
+    await reference.store(
+        "volume", {key: {"v": 1} for key in keys if key != "key 0"} | {"key 0": None}
+    )
+    for scope in scopes:
+        result = await reference.obtain("volume", [*keys, keys[0]], 3600, scope)
+        assert (result.mine, result.elsewhere) == ([], [])
+        assert (result.fresh["key 1"], result.fresh["key 0"]) == ({"v": 1}, None)
+    clock.elapsed_seconds += 3601
+    assert (await reference.obtain("volume", ["key 0"], 3600, scopes[0])).mine == ["key 0"]
+
+
+async def test_a_claim_ends_with_its_chunk(db: Database) -> None:
+    """While the chunk is owned the claim holds, however long; a new epoch or release frees it."""
+    _, chunk_id, epoch = await owned_chunk(db)
+    _, other_chunk, other_epoch = await owned_chunk(db)
+    since = START
+    async with db.transaction() as conn:
+        mine = await store.obtain(
+            conn, "company", ["a.example", "b.example"], since, chunk_id, epoch
+        )
+        again = await store.obtain(conn, "company", ["a.example"], since, chunk_id, epoch)
+        other = await store.obtain(conn, "company", ["a.example"], since, other_chunk, other_epoch)
+    assert (mine.mine, again.mine, other.elsewhere) == (
+        ["a.example", "b.example"],
+        ["a.example"],
+        ["a.example"],
+    )
+    async with db.transaction() as conn:
+        await store.release(conn, "company", ["a.example"], other_chunk, other_epoch)
+        await store.release(conn, "company", ["b.example"], chunk_id, epoch)
+        other = await store.obtain(
+            conn, "company", ["a.example", "b.example"], since, other_chunk, other_epoch
+        )
+    assert (other.mine, other.elsewhere) == (["b.example"], ["a.example"])
+    await take_over(db, chunk_id)
+    async with db.transaction() as conn:
+        other = await store.obtain(conn, "company", ["a.example"], since, other_chunk, other_epoch)
+    assert other.mine == ["a.example"]
+
+
+async def test_an_older_answer_never_replaces_a_newer_one(db: Database) -> None:
+    """A late reply of a fenced-off worker is kept only if nothing newer is known."""
+    async with db.transaction() as conn:
+        await store.store(conn, "company", {"a.example": {"v": 2}}, START)
+        await store.store(conn, "company", {"a.example": {"v": 1}}, START - timedelta(hours=1))
+        known = await store.obtain(conn, "company", ["a.example"], START - timedelta(days=1), 1, 1)
+    assert known.fresh == {"a.example": {"v": 2}}
+
+
+async def test_nothing_is_claimed_for_a_lost_chunk(db: Database) -> None:
+    """The lease is asked before a claim is made."""
+    scope = CallScope("x", chunk_id=1, epoch=1, lease=lambda: False)
+    with pytest.raises(LeaseLost):
+        await ReferenceStore(db, HandClock()).obtain("company", ["a.example"], 60, scope)
+    assert await rows(db, "SELECT * FROM reference_data") == []

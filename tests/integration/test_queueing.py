@@ -1,0 +1,556 @@
+"""Facts about the job queue: served at least once, settled once, never dropped in silence."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from serpline.domain.errors import UserError
+from serpline.domain.retry import RetryStrategy
+from serpline.queueing import Job, JobEvent, JobOutcome, JobPriority, JobQueueManager
+from serpline.store import dead_letters, queued_jobs
+from serpline.store.database import Database, DatabaseUnavailable, TransactionConflict
+from serpline.store.dead_letters import DeadLetter, DeadLetterStatus
+from serpline.store.embedded import EmbeddedServer, ensure_server
+from serpline.store.migrate import migrate
+from serpline.store.wakeups import WakeUp, wake
+
+AT_ONCE = RetryStrategy(max_attempts=100, base_delay=0, max_delay=0)
+PATIENCE_SECONDS = 60
+
+
+class Watched:
+    """A manager whose outcomes a test can await."""
+
+    def __init__(self, database: Database, **settings: Any) -> None:
+        self.events: asyncio.Queue[JobEvent] = asyncio.Queue()
+        settings.setdefault("retry", AT_ONCE)
+        self.manager = JobQueueManager(database, observer=self.events.put_nowait, **settings)
+
+    async def next(self) -> JobEvent:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            return await self.events.get()
+
+    async def outcomes(self, count: int) -> list[JobOutcome]:
+        return [(await self.next()).outcome for _ in range(count)]
+
+    @asynccontextmanager
+    async def serving(self, concurrency: int = 2) -> AsyncIterator[asyncio.Event]:
+        stop = asyncio.Event()
+        running = asyncio.create_task(self.manager.run(stop, concurrency))
+        try:
+            yield stop
+        finally:
+            stop.set()
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await running
+
+
+@pytest.fixture
+def queue(db: Database) -> Watched:
+    return Watched(db)
+
+
+async def dead(db: Database) -> list[DeadLetter]:
+    async with db.transaction() as conn:
+        return list(await dead_letters.list_dead_letters(conn))
+
+
+async def rows_left(db: Database) -> int:
+    async with db.transaction() as conn:
+        query = sa.text(
+            "SELECT (SELECT count(*) FROM queued_jobs)"
+            " + (SELECT count(*) FROM procrastinate_jobs WHERE status <> 'doing')"
+        )
+        count: int = (await conn.execute(query)).scalar_one()
+    return count
+
+
+async def look_away(_payload: dict[str, Any]) -> None:
+    """A handler that does nothing."""
+
+
+async def test_a_job_is_run_with_its_payload_and_gone(db: Database, queue: Watched) -> None:
+    """The handler gets the payload as it was given, and afterwards nothing of the job is left."""
+    payload = {"batch": "b-1", "pages": [1, 2], "deep": {"ümlaut": None}}
+    queue.manager.register("serp_batch_processing", look_away)
+    await queue.manager.enqueue_job(Job("serp_batch_processing", payload, JobPriority.HIGH))
+    async with queue.serving():
+        event = await queue.next()
+    assert event == JobEvent("serp_batch_processing", payload, JobOutcome.DONE)
+    assert await rows_left(db) == 0
+
+
+async def test_a_job_belongs_to_its_transaction(db: Database, queue: Watched) -> None:
+    """A job of a transaction that was undone is never run; one that was committed is."""
+    queue.manager.register("work", look_away)
+
+    async def fail() -> None:
+        async with db.transaction() as conn:
+            await queue.manager.enqueue_job(Job("work", {"n": 1}), conn)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await fail()
+    async with db.transaction() as conn:
+        await queue.manager.enqueue_job(Job("work", {"n": 2}), conn)
+    async with queue.serving():
+        assert (await queue.next()).payload == {"n": 2}
+    assert queue.events.empty()
+
+
+async def test_a_higher_priority_runs_first(queue: Watched) -> None:
+    """Waiting jobs run by priority, and within one priority in the order they came."""
+    queue.manager.register("work", look_away)
+    low, normal, high = JobPriority.LOW, JobPriority.NORMAL, JobPriority.HIGH
+    for n, priority in enumerate((low, normal, high, normal, JobPriority.CRITICAL)):
+        await queue.manager.enqueue_job(Job("work", {"n": n}, priority))
+    async with queue.serving(concurrency=1):
+        order = [(await queue.next()).payload["n"] for _ in range(5)]
+    assert order == [4, 2, 1, 3, 0]
+
+
+async def test_retries_are_counted_and_then_it_is_a_dead_letter(
+    db: Database, queue: Watched
+) -> None:
+    """A job with two retries is tried three times; what it raised last is kept."""
+    calls = 0
+
+    async def fail(_payload: dict[str, Any]) -> None:
+        nonlocal calls
+        calls += 1
+        raise ValueError(f"call {calls}")
+
+    queue.manager.register("work", fail)
+    await queue.manager.enqueue_job(Job("work", {"n": 1}, JobPriority.HIGH, max_retries=2))
+    async with queue.serving():
+        outcomes = await queue.outcomes(3)
+    assert outcomes == [JobOutcome.FAILED, JobOutcome.FAILED, JobOutcome.DEAD]
+    (letter,) = await dead(db)
+    assert (letter.job_type, letter.payload, letter.priority) == ("work", {"n": 1}, 10)
+    assert (letter.error, letter.attempts, letter.target) == ("ValueError: call 3", 3, None)
+    assert await rows_left(db) == 0
+
+
+async def test_a_retry_waits_for_its_delay(db: Database) -> None:
+    """After a failure the job waits in our own table, by the delays of the strategy."""
+    strategy = RetryStrategy(max_attempts=9, base_delay=1000, max_delay=9000, exponential_base=3)
+    queue = Watched(db, retry=strategy, chance=lambda: 0.5)
+
+    async def fail(_payload: dict[str, Any]) -> None:
+        raise ValueError
+
+    queue.manager.register("work", fail)
+    job_id = await queue.manager.enqueue_job(Job("work", {}, max_retries=5))
+    async with queue.serving():
+        for expected in (500, 1500, 4500, 4500):
+            assert (await queue.next()).outcome is JobOutcome.FAILED
+            async with db.transaction() as conn:
+                row = (
+                    await conn.execute(
+                        sa.text(
+                            "SELECT status, extract(epoch FROM not_before - now())::float AS wait"
+                            " FROM queued_jobs WHERE id = :id"
+                        ),
+                        {"id": job_id},
+                    )
+                ).one()
+                assert row.status == "waiting"
+                assert expected - 30 < row.wait <= expected
+                assert await queued_jobs.claim(conn, job_id, 1) is None
+                assert await queued_jobs.sweep(conn) == 0
+                await conn.execute(
+                    sa.text("UPDATE queued_jobs SET not_before = now(), next_look_at = now()")
+                )
+            await queue.manager.look()
+
+
+async def test_an_unknown_job_type_is_a_dead_letter(db: Database, queue: Watched) -> None:
+    """Nobody's job is not retried and not dropped; neither is nobody's wake-up."""
+    await queue.manager.enqueue_job(Job("nobodys", {"n": 1}, max_retries=50))
+    async with db.transaction() as conn:
+        await wake(conn, [WakeUp("nobodys", "7")])
+    async with queue.serving():
+        assert await queue.outcomes(2) == [JobOutcome.DEAD, JobOutcome.DEAD]
+    letters = await dead(db)
+    assert sorted(str(letter.target) for letter in letters) == ["7", "None"]
+    assert all("no handler in this process" in letter.error for letter in letters)
+
+
+async def test_a_failing_wakeup_is_one_letter_with_a_count(db: Database, queue: Watched) -> None:
+    """However often the wake-up of a target fails, it is one dead letter; another is another."""
+
+    async def fail(payload: dict[str, Any]) -> None:
+        raise RuntimeError(f"broken {payload['target']}")
+
+    queue.manager.register("run", fail)
+    async with queue.serving():
+        for target in ("1", "1", "2", "1"):
+            async with db.transaction() as conn:
+                await wake(conn, [WakeUp("run", target, JobPriority.HIGH)])
+            assert (await queue.next()).outcome is JobOutcome.DEAD
+    found = {letter.target: (letter.attempts, letter.error) for letter in await dead(db)}
+    assert found == {"1": (3, "RuntimeError: broken 1"), "2": (1, "RuntimeError: broken 2")}
+
+
+async def test_a_dead_letter_is_retried_once(db: Database, queue: Watched) -> None:
+    """A retried letter is enqueued anew with all it had; the second person is told."""
+    ready = asyncio.Event()
+
+    async def fail_until_ready(_payload: dict[str, Any]) -> None:
+        if not ready.is_set():
+            raise ValueError("not yet")
+
+    queue.manager.register("work", fail_until_ready)
+    async with db.transaction() as conn:
+        await queue.manager.enqueue_job(Job("work", {"n": 1}), conn)
+        await wake(conn, [WakeUp("work", "7")])
+    async with queue.serving():
+        assert await queue.outcomes(2) == [JobOutcome.DEAD, JobOutcome.DEAD]
+        ready.set()
+        letters = await dead(db)
+        for letter in letters:
+            async with db.transaction() as conn:
+                retried = await dead_letters.retry(conn, letter.id)
+            assert retried.status is DeadLetterStatus.RETRIED
+        events = [await queue.next() for _ in letters]
+    assert [event.outcome for event in events] == [JobOutcome.DONE, JobOutcome.DONE]
+    assert sorted(map(str, (event.payload for event in events))) == ["{'n': 1}", "{'target': '7'}"]
+    assert await dead(db) == []
+    async with db.transaction() as conn:
+        with pytest.raises(UserError, match=f"dead letter {letters[0].id}: already retried"):
+            await dead_letters.retry(conn, letters[0].id)
+
+
+async def test_a_discarded_letter_stays_for_the_record(db: Database, queue: Watched) -> None:
+    """Discarding takes a letter off the list and keeps its row; an unknown one is an error."""
+    await queue.manager.enqueue_job(Job("nobodys", {}))
+    async with queue.serving():
+        await queue.next()
+    (letter,) = await dead(db)
+    async with db.transaction() as conn:
+        assert (await dead_letters.discard(conn, letter.id)).settled_at is not None
+        assert await dead_letters.list_dead_letters(conn) == []
+        (kept,) = await dead_letters.list_dead_letters(conn, status=None)
+        assert kept.status is DeadLetterStatus.DISCARDED
+        with pytest.raises(UserError, match="already discarded"):
+            await dead_letters.retry(conn, letter.id)
+        with pytest.raises(UserError, match="dead letter 999: unknown"):
+            await dead_letters.discard(conn, 999)
+
+
+async def test_letters_come_in_bounded_pages(db: Database) -> None:
+    """The newest letters come first, page after page; a page has a limit."""
+    async with db.transaction() as conn:
+        for n in range(5):
+            await dead_letters.record_wakeup(conn, WakeUp("run", str(n)), "x" * 9_999)
+        first = await dead_letters.list_dead_letters(conn, limit=2)
+        second = await dead_letters.list_dead_letters(conn, limit=2, before_id=first[-1].id)
+        assert [letter.target for letter in (*first, *second)] == ["4", "3", "2", "1"]
+        assert len(first[0].error) == queued_jobs.ERROR_LENGTH_MAX
+        for limit in (0, 1_001):
+            with pytest.raises(UserError, match=f"limit={limit}"):
+                await dead_letters.list_dead_letters(conn, limit=limit)
+
+
+async def test_no_committed_change_is_overlooked(db: Database, queue: Watched) -> None:
+    """With writers and workers racing, every change is followed by a look that sees it."""
+    targets, changes = 5, 40
+    seen = dict.fromkeys(range(targets), 0)
+    last = asyncio.Event()
+    read = sa.text("SELECT n FROM truth WHERE id = :id")
+
+    async def look(payload: dict[str, Any]) -> None:
+        target = int(payload["target"])
+        async with db.transaction() as conn:
+            found = (await conn.execute(read, {"id": target})).scalar_one()
+        seen[target] = max(seen[target], found)
+        if all(value == changes for value in seen.values()):
+            last.set()
+
+    async def change(target: int) -> None:
+        for _ in range(changes):
+            async with db.transaction() as conn:
+                await conn.execute(
+                    sa.text("UPDATE truth SET n = n + 1 WHERE id = :id"), {"id": target}
+                )
+                await wake(conn, [WakeUp("look", str(target))])
+
+    async with db.transaction() as conn:
+        await conn.execute(sa.text("CREATE TABLE truth (id int PRIMARY KEY, n int)"))
+        values = [{"id": target} for target in range(targets)]
+        await conn.execute(sa.text("INSERT INTO truth VALUES (:id, 0)"), values)
+    queue.manager.register("look", look)
+    async with queue.serving(concurrency=3):
+        await asyncio.gather(*(change(target) for target in range(targets)))
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await last.wait()
+
+
+@pytest.mark.parametrize("error", [DatabaseUnavailable("away"), TransactionConflict("deadlock")])
+async def test_trouble_of_the_database_is_not_the_handlers(
+    db: Database, queue: Watched, error: Exception
+) -> None:
+    """When the database fails a handler, no dead letter is written, and the work comes back."""
+    troubles = [error, error]
+
+    async def work(_payload: dict[str, Any]) -> None:
+        if troubles:
+            raise troubles.pop()
+
+    queue.manager.register("work", work)
+    await queue.manager.enqueue_job(Job("work", {"n": 1}, max_retries=2))
+    async with queue.serving():
+        outcomes = await queue.outcomes(3)
+    assert outcomes[-1] is JobOutcome.DONE
+    assert await dead(db) == []
+
+
+async def test_a_conflict_wakes_the_target_again(db: Database, queue: Watched) -> None:
+    """A wake-up whose transaction was undone by a deadlock is issued again at once."""
+    troubles = [TransactionConflict("deadlock")]
+
+    async def work(_payload: dict[str, Any]) -> None:
+        if troubles:
+            raise troubles.pop()
+
+    queue.manager.register("run", work)
+    async with db.transaction() as conn:
+        await wake(conn, [WakeUp("run", "1")])
+    async with queue.serving():
+        assert await queue.outcomes(2) == [JobOutcome.POSTPONED, JobOutcome.DONE]
+
+
+async def test_a_handler_cancelled_from_within_has_failed(db: Database, queue: Watched) -> None:
+    """A cancellation that nobody asked for is the handler's failure, not a stop of the worker."""
+
+    async def cancel_itself(_payload: dict[str, Any]) -> None:
+        raise asyncio.CancelledError
+
+    queue.manager.register("run", cancel_itself)
+    async with db.transaction() as conn:
+        await wake(conn, [WakeUp("run", "1")])
+    async with queue.serving():
+        assert await queue.outcomes(1) == [JobOutcome.DEAD]
+    (letter,) = await dead(db)
+    assert "cancelled from within" in letter.error
+
+
+async def test_a_stopping_worker_hands_back_what_it_has(db: Database) -> None:
+    """After the grace a handler is cancelled, and the next worker takes its work at once."""
+    first, second = Watched(db, grace_seconds=0.05), Watched(db)
+    started = asyncio.Barrier(3)
+
+    async def hang(_payload: dict[str, Any]) -> None:
+        await started.wait()
+        await asyncio.Event().wait()
+
+    first.manager.register("work", hang)
+    second.manager.register("work", look_away)
+    async with db.transaction() as conn:
+        await first.manager.enqueue_job(Job("work", {"n": 1}, JobPriority.HIGH), conn)
+        await wake(conn, [WakeUp("work", "7", JobPriority.HIGH)])
+    async with first.serving(), asyncio.timeout(PATIENCE_SECONDS):
+        await started.wait()
+    assert await first.outcomes(2) == [JobOutcome.HANDED_BACK, JobOutcome.HANDED_BACK]
+    async with second.serving():
+        assert await second.outcomes(2) == [JobOutcome.DONE, JobOutcome.DONE]
+    assert await dead(db) == []
+
+
+async def test_a_job_taken_over_is_settled_by_the_taker_alone(db: Database) -> None:
+    """A worker whose lease ran out settles nothing, whatever its handler returned."""
+    slow, quick = Watched(db), Watched(db)
+    started, go_on = asyncio.Event(), asyncio.Event()
+
+    async def wait_long(_payload: dict[str, Any]) -> None:
+        started.set()
+        await go_on.wait()
+        raise ValueError("too late to matter")
+
+    slow.manager.register("work", wait_long)
+    quick.manager.register("work", look_away)
+    await slow.manager.enqueue_job(Job("work", {"n": 1}))
+    async with slow.serving(concurrency=1):
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await started.wait()
+        async with db.transaction() as conn:
+            await conn.execute(sa.text("UPDATE queued_jobs SET next_look_at = now()"))
+            assert await queued_jobs.sweep(conn) == 1
+        async with quick.serving():
+            assert await quick.outcomes(1) == [JobOutcome.DONE]
+        go_on.set()
+        assert await slow.outcomes(1) == [JobOutcome.LOST]
+    assert await dead(db) == []
+
+
+async def test_leases_are_renewed_while_the_handler_works(db: Database) -> None:
+    """A handler may take longer than its lease: the manager renews what its process holds."""
+    queue = Watched(db, lease_seconds=60)
+    started, go_on = asyncio.Event(), asyncio.Event()
+
+    async def wait_long(_payload: dict[str, Any]) -> None:
+        started.set()
+        await go_on.wait()
+
+    queue.manager.register("work", wait_long)
+    await queue.manager.enqueue_job(Job("work", {}))
+    async with queue.serving():
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await started.wait()
+        async with db.transaction() as conn:
+            await conn.execute(
+                sa.text("UPDATE queued_jobs SET next_look_at = now() + interval '20 s'")
+            )
+        await queue.manager.look()
+        async with db.transaction() as conn:
+            left = await queued_jobs.seconds_to_next_look(conn)
+            assert left is not None
+            assert left > 30
+        go_on.set()
+        assert await queue.outcomes(1) == [JobOutcome.DONE]
+
+
+async def test_a_lost_announcement_only_delays(db: Database, queue: Watched) -> None:
+    """A job whose wake-up vanished is announced again by the sweep."""
+    queue.manager.register("work", look_away)
+    await queue.manager.enqueue_job(Job("work", {}))
+    async with db.transaction() as conn:
+        await conn.execute(sa.text("DELETE FROM procrastinate_jobs"))
+        assert await queued_jobs.sweep(conn) == 0
+        await conn.execute(sa.text("UPDATE queued_jobs SET next_look_at = now()"))
+    async with queue.serving():
+        assert await queue.outcomes(1) == [JobOutcome.DONE]
+
+
+async def test_the_database_may_restart(own_server: EmbeddedServer) -> None:
+    """A worker outlives a restart of PostgreSQL and serves what comes afterwards."""
+    database = await Database.connect(own_server.url())
+    try:
+        await migrate(database)
+        queue = Watched(database)
+        queue.manager.register("work", look_away)
+        async with queue.serving():
+            for n in range(3):
+                await queue.manager.enqueue_job(Job("work", {"n": n}))
+                event = await queue.next()
+                assert (event.outcome, event.payload) == (JobOutcome.DONE, {"n": n})
+                await asyncio.to_thread(own_server.stop)
+                await asyncio.to_thread(ensure_server, own_server.data_dir)
+    finally:
+        await database.close()
+
+
+async def test_a_worker_stops_while_the_database_is_away(own_server: EmbeddedServer) -> None:
+    """An outage does not keep a process from ending."""
+    database = await Database.connect(own_server.url())
+    try:
+        await migrate(database)
+        queue = Watched(database)
+        queue.manager.register("work", look_away)
+        async with queue.serving(), asyncio.timeout(PATIENCE_SECONDS):
+            await queue.manager.enqueue_job(Job("work", {}))
+            await queue.next()
+            await asyncio.to_thread(own_server.stop)
+            with pytest.raises(DatabaseUnavailable):
+                await queue.manager.look()
+    finally:
+        await database.close()
+
+
+WORKER = """
+import asyncio, sys
+from serpline.queueing import JobQueueManager
+from serpline.store.database import Database
+
+async def hang(payload):
+    print("started", flush=True)
+    await asyncio.Event().wait()
+
+async def main():
+    manager = JobQueueManager(await Database.connect(sys.argv[1]))
+    manager.register("work", hang)
+    await manager.run(asyncio.Event(), 2)
+
+asyncio.run(main())
+"""
+
+
+async def kill_a_worker(url: str, jobs: int) -> None:
+    """Let a worker process start ``jobs`` handlers, and kill it."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", WORKER, url, stdout=asyncio.subprocess.PIPE, env={**os.environ}
+    )
+    try:
+        assert process.stdout is not None
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            for _ in range(jobs):
+                while b"started" not in await process.stdout.readline():
+                    assert not process.stdout.at_eof()
+    finally:
+        process.send_signal(signal.SIGKILL)
+        await process.wait()
+
+
+async def test_what_a_killed_worker_had_is_served_again(
+    db: Database, database_url: str, queue: Watched
+) -> None:
+    """SIGKILL loses no wake-up and no job: another worker gets both when the silence is noticed."""
+    async with db.transaction() as conn:
+        await queue.manager.enqueue_job(Job("work", {"n": 1}), conn)
+        await wake(conn, [WakeUp("work", "7")])
+    await kill_a_worker(database_url, jobs=2)
+    async with db.transaction() as conn:
+        # What thirty and sixty seconds of silence would do.
+        await conn.execute(
+            sa.text("UPDATE procrastinate_workers SET last_heartbeat = now() - interval '1 hour'")
+        )
+        await conn.execute(sa.text("UPDATE queued_jobs SET next_look_at = now()"))
+    queue.manager.register("work", look_away)
+    async with queue.serving():
+        events = [await queue.next(), await queue.next()]
+    assert [event.outcome for event in events] == [JobOutcome.DONE, JobOutcome.DONE]
+    assert sorted(str(event.payload) for event in events) == ["{'n': 1}", "{'target': '7'}"]
+
+
+async def test_a_job_that_kills_its_workers_is_buried(db: Database, queue: Watched) -> None:
+    """After the third death in a row the job is a dead letter, and kills no fourth worker."""
+    job_id = await queue.manager.enqueue_job(Job("work", {"n": 1}, max_retries=50))
+    for _ in range(queued_jobs.DEATHS_MAX):
+        async with db.transaction() as conn:
+            assert await queued_jobs.claim(conn, job_id, lease_seconds=0) is not None
+        async with db.transaction() as conn:
+            assert await queued_jobs.sweep(conn) == 1
+    (letter,) = await dead(db)
+    assert (letter.attempts, letter.error) == (3, "3 workers in a row died with it")
+    async with db.transaction() as conn:
+        assert await queued_jobs.seconds_to_next_look(conn) is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"job_type": "", "payload": {}}, "job_type=''"),
+        ({"job_type": "a:b", "payload": {}}, "job_type='a:b'"),
+        ({"job_type": "a", "payload": {}, "max_retries": -1}, "max_retries=-1"),
+        ({"job_type": "a", "payload": {}, "max_retries": 101}, "max_retries=101"),
+    ],
+)
+def test_a_job_nobody_could_serve_is_refused(arguments: dict[str, Any], said: str) -> None:
+    """A wrong job is refused where it is made, by name and value."""
+    with pytest.raises(UserError, match=said):
+        Job(**arguments)
+
+
+def test_a_job_type_has_one_handler(queue: Watched) -> None:
+    """A second handler for a type, or one for the queue's own, is a mistake."""
+    queue.manager.register("work", look_away)
+    for taken in ("work", queued_jobs.JOB_TYPE):
+        with pytest.raises(ValueError, match="has a handler already"):
+            queue.manager.register(taken, look_away)

@@ -1,0 +1,126 @@
+"""Group commit."""
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from serpline.robustness.groups import GroupCommitter
+from serpline.store.database import DatabaseUnavailable
+
+
+class Writer:
+    """Writes groups, failing as told; each number written is remembered."""
+
+    def __init__(self) -> None:
+        self.groups: list[list[int]] = []
+        self.away = 0
+        self.bad: set[int] = set()
+        self.gate: asyncio.Event | None = None
+        self.entered = asyncio.Event()
+
+    async def __call__(self, items: Sequence[int]) -> Sequence[int]:
+        self.entered.set()
+        if self.gate is not None:
+            await self.gate.wait()
+        if self.away:
+            self.away -= 1
+            raise DatabaseUnavailable("restarting")
+        if self.bad & set(items):
+            raise ValueError("unwritable")
+        self.groups.append(list(items))
+        return [10 * item for item in items]
+
+
+async def test_what_arrives_together_is_written_together() -> None:
+    """A hundred items take one write, in their order, and each gets its own answer."""
+    writer = Writer()
+    group = GroupCommitter(writer, delay_seconds=0.01, size_max=500)
+    answers = await asyncio.gather(*(group.put(number) for number in range(100)))
+    assert writer.groups == [list(range(100))]
+    assert answers == [10 * number for number in range(100)]
+
+
+async def test_a_full_group_does_not_wait() -> None:
+    """With the size reached, the delay (an hour here) is cut short."""
+    writer = Writer()
+    group = GroupCommitter(writer, delay_seconds=3600, size_max=10)
+    await asyncio.gather(*(group.put(number) for number in range(10)))
+    assert writer.groups == [list(range(10))]
+
+
+async def test_flush_does_not_wait_for_company() -> None:
+    """After ``flush`` everything handed over before is written."""
+    writer = Writer()
+    group = GroupCommitter(writer, delay_seconds=3600, size_max=10)
+    group.put(1)
+    await asyncio.sleep(0)
+    await group.flush()
+    assert writer.groups == [[1]]
+
+
+async def test_a_database_that_comes_back_loses_nothing() -> None:
+    """The write is repeated until it succeeds; callers only wait longer."""
+    writer = Writer()
+    writer.away = 2
+    group = GroupCommitter(writer, delay_seconds=0, size_max=10, patience_seconds=30)
+    assert await group.put(1) == 10
+
+
+async def test_a_database_that_stays_away_is_told() -> None:
+    """When patience ends, every caller of the group learns it."""
+    writer = Writer()
+    writer.away = 1000
+    group = GroupCommitter(writer, delay_seconds=0.001, size_max=10, patience_seconds=0)
+    results = await asyncio.gather(group.put(1), group.put(2), return_exceptions=True)
+    assert [type(result) for result in results] == [DatabaseUnavailable] * 2
+
+
+async def test_one_unwritable_item_fails_alone() -> None:
+    """Its neighbours are written."""
+    writer = Writer()
+    writer.bad = {5}
+    group = GroupCommitter(writer, delay_seconds=0.001, size_max=10)
+    results = await asyncio.gather(*(group.put(n) for n in range(8)), return_exceptions=True)
+    assert [n for n, result in enumerate(results) if isinstance(result, ValueError)] == [5]
+    assert sorted(sum(writer.groups, [])) == [0, 1, 2, 3, 4, 6, 7]
+
+
+async def test_a_cancelled_caller_takes_its_item_out() -> None:
+    """What nobody waits for is not written, unless it must be kept."""
+    for keep, written in ((False, [[2]]), (True, [[1, 2]])):
+        writer = Writer()
+        group = GroupCommitter(writer, delay_seconds=0.001, size_max=10, keep=keep)
+        first, second = group.put(1), group.put(2)
+        first.cancel()
+        await second
+        assert writer.groups == written
+
+
+async def test_an_abandoned_write_is_told() -> None:
+    """A caller cancelled while its item is being written: somebody else must undo it."""
+    writer, undone = Writer(), list[tuple[int, int]]()
+    writer.gate = asyncio.Event()
+    group = GroupCommitter(
+        writer,
+        delay_seconds=0,
+        size_max=10,
+        abandoned=lambda item, answer: undone.append((item, answer)),
+    )
+    future = group.put(1)
+    await writer.entered.wait()
+    future.cancel()
+    writer.gate.set()
+    await group.flush()
+    assert undone == [(1, 10)]
+
+
+async def test_what_waits_is_bounded() -> None:
+    """One more than ``waiting_max`` is refused at once."""
+    group = GroupCommitter(Writer(), delay_seconds=3600, size_max=10, waiting_max=3)
+    for number in range(3):
+        group.put(number)
+    with pytest.raises(OverflowError):
+        group.put(3)
+    await asyncio.sleep(0)
+    await group.flush()

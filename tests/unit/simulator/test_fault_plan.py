@@ -1,0 +1,129 @@
+"""Fault rules: decided by seed and request, counted where they say so, strict about typos."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from serpline.domain.errors import UserError
+from serpline.simulator.faults import VOCABULARY, FaultPlan, parse
+from serpline.simulator.standalone import read_plan
+
+from .conftest import ManualClock
+
+
+def plan_of(clock: ManualClock, *rules: dict[str, Any], seed: int = 1) -> FaultPlan:
+    return FaultPlan(seed, clock, list(rules))
+
+
+def strikes(plan: FaultPlan, identity: str = "x", attempt: int = 1, **context: Any) -> bool:
+    return plan.call("pdl", "enrich", context, identity, attempt) is not None
+
+
+@pytest.mark.parametrize("fault", VOCABULARY)
+def test_every_word_of_the_vocabulary_is_accepted(fault: str) -> None:
+    """A rule with just a fault is a rule."""
+    assert parse([{"fault": fault}])[0].fault == fault
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        ({"fault": "explode"}, "unknown fault 'explode'"),
+        ({"fault": "429", "provder": "pdl"}, "unknown key 'provder'"),
+        ({"fault": "429", "probability": 2}, "probability=2"),
+        ({"fault": "429", "times": "3"}, "times='3'"),
+        ({"fault": "429", "match": "q"}, "match='q'"),
+        ({"fault": "cut", "where": "middle"}, "where='middle'"),
+        ({"fault": "429", "pattern": "FXS"}, "pattern='FXS'"),
+        ({"fault": "429", "seen": 3}, "unknown key 'seen'"),
+        ("429", "not an object"),
+    ],
+)
+def test_a_bad_rule_is_named(rule: Any, said: str) -> None:
+    """The error names the rule, the key and the value."""
+    with pytest.raises(UserError, match=r"fault plan, rule 2") as caught:
+        parse([{"fault": "500"}, rule])
+    assert said in str(caught.value)
+
+
+def test_probability_does_not_depend_on_order(clock: ManualClock) -> None:
+    """The same requests meet the same fate in any order, about as often as asked for."""
+    rule = {"fault": "500", "probability": 0.3}
+    names = [f"request {number}" for number in range(1_000)]
+    forward = plan_of(clock, rule)
+    fates = {name: strikes(forward, name) for name in names}
+    backward = plan_of(clock, rule)
+    assert {name: strikes(backward, name) for name in names[::-1]} == fates
+    assert 250 < sum(fates.values()) < 350
+
+
+def test_another_attempt_is_another_draw(clock: ManualClock) -> None:
+    """A request that failed once may pass later."""
+    plan = plan_of(clock, {"fault": "500", "probability": 0.5})
+    assert len({strikes(plan, "one", attempt) for attempt in range(1, 20)}) == 2
+
+
+def test_attempts_limits_per_request(clock: ManualClock) -> None:
+    """The first two attempts of each request fail, the third passes."""
+    plan = plan_of(clock, {"fault": "500", "attempts": 2})
+    for name in ("a", "b"):
+        assert [strikes(plan, name, attempt) for attempt in (1, 2, 3)] == [True, True, False]
+
+
+def test_times_limits_in_all(clock: ManualClock) -> None:
+    """Two injections, whoever they hit."""
+    plan = plan_of(clock, {"fault": "500", "times": 2})
+    assert [strikes(plan, name) for name in "abc"] == [True, True, False]
+
+
+def test_pattern_cycles_over_matching_calls(clock: ManualClock) -> None:
+    """FFFS fails three of four."""
+    plan = plan_of(clock, {"fault": "500", "pattern": "FFFS"})
+    assert [strikes(plan, str(n)) for n in range(8)] == [True, True, True, False] * 2
+
+
+async def test_a_window_opens_and_closes_on_the_clock(clock: ManualClock) -> None:
+    """An outage from second 10 for 5 seconds, counted from when the plan was set."""
+    await clock.advance(100)
+    plan = plan_of(clock, {"fault": "503", "after_seconds": 10, "for_seconds": 5})
+    seen = []
+    for _ in range(4):
+        seen.append(strikes(plan))
+        await clock.advance(5)
+    assert seen == [False, False, True, False]
+
+
+def test_match_looks_at_provider_operation_and_parameters(clock: ManualClock) -> None:
+    """All must fit; values are patterns, a list means any of them."""
+    rule = {
+        "fault": "500",
+        "provider": "p*",
+        "operation": "enrich",
+        "match": {"website": ["*.example", "x"], "flag": True},
+    }
+    plan = plan_of(clock, rule)
+    assert strikes(plan, website="a.example", flag=True)
+    assert not strikes(plan, website="a.test", flag=True)
+    assert not strikes(plan, website="a.example")
+    assert plan.call("llm", "enrich", {"website": "x", "flag": True}, "x", 1) is None
+
+
+def test_the_first_rule_that_applies_wins(clock: ManualClock) -> None:
+    """Order in the plan is precedence."""
+    plan = plan_of(clock, {"fault": "429", "times": 1}, {"fault": "500"})
+    struck = [plan.call("pdl", "enrich", {}, "x", n) for n in (1, 2)]
+    assert [rule.fault for rule in struck if rule] == ["429", "500"]
+
+
+def test_a_plan_is_read_from_a_file(tmp_path: Path) -> None:
+    """A JSON file holds a plan; what cannot be read is one line that names the file."""
+    file = tmp_path / "plan.json"
+    file.write_text(json.dumps({"faults": [{"fault": "hung"}]}))
+    assert parse(read_plan(file))[0].fault == "hung"
+    file.write_bytes(b"\xff{")
+    with pytest.raises(UserError, match=r"plan\.json: not valid JSON"):
+        read_plan(file)
+    with pytest.raises(UserError, match="No such file"):
+        read_plan(tmp_path / "missing.json")

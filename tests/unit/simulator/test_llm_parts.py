@@ -1,0 +1,110 @@
+"""The simulated model: its answers fit any schema, and its judgement follows the text."""
+
+import json
+from typing import Any, Literal
+
+import pytest
+from pydantic import BaseModel, Field
+
+from serpline.simulator.judge import Judgement, judge
+from serpline.simulator.schema_fill import BadSchema, check_strict, fill
+from serpline.simulator.world import World
+
+ABOUT = "Flights to Rome are excellent. We recommend flights to Rome without hesitation. "
+ELSE = "The office kitchen was renovated. Our newsletter has a new editor who collects maps. "
+
+
+class Thing(BaseModel):
+    name: str
+    kind: Literal["company", "person"]
+    share: float = Field(ge=0.2, le=0.4)
+
+
+class Wanted(BaseModel):
+    relevance: float = Field(ge=0, le=1)
+    stars: int = Field(ge=1, le=5)
+    sentiment: Literal["positive", "neutral", "negative", "mixed"]
+    sentiment_score: float = Field(ge=-1, le=1)
+    entities: list[Thing] = Field(max_length=3)
+    topics: list[str] = Field(min_length=2)
+    main: Thing
+    owner_domain: str | None
+    summary: str = Field(min_length=5, max_length=60)
+    is_relevant: bool
+    version: Literal["v1"]
+    anything: int | str | None
+
+
+def judged(world: World, text: str, keyword: str = "flights to rome") -> Judgement:
+    return judge(["You are a judge.", f"Keyword: {keyword}\n\n{text}"], world.directory)
+
+
+@pytest.mark.parametrize("text", [ABOUT, ELSE, "", "…", "Flights to Rome at www.acme.example."])
+def test_the_answer_fits_the_schema(world: World, text: str) -> None:
+    """Whatever the text, a model with ranges, references, unions and constants validates it."""
+    value = fill(Wanted.model_json_schema(), judged(world, text))
+    Wanted.model_validate_json(json.dumps(value), strict=True)
+
+
+def test_relevance_follows_the_text(world: World) -> None:
+    """A text about the keyword is more relevant than one that never names it."""
+    assert judged(world, ABOUT).relevance > 0.8
+    assert judged(world, ELSE).relevance == 0.0
+    assert 0 < judged(world, ABOUT + ELSE).relevance < judged(world, ABOUT).relevance
+
+
+def test_sentiment_follows_the_text(world: World) -> None:
+    """Praise is positive, complaint negative, neither neutral."""
+    assert judged(world, ABOUT).sentiment == "positive"
+    assert judged(world, "A disappointing page with hidden fees.").sentiment == "negative"
+    assert judged(world, ELSE).sentiment == "neutral"
+
+
+def test_entities_are_companies_of_the_market(world: World) -> None:
+    """Names the market knows are found, in order, once."""
+    first, second = (company.name for company in world.directory.all[:2])
+    text = f"We compared {second} with {first}. In the end {second} was better than Nobody."
+    assert judged(world, text).entities == (second, first)
+
+
+def test_a_prompt_may_be_json(world: World) -> None:
+    """Keyword and text are found in a JSON message too, in any script."""
+    prompt = json.dumps({"keyword": "三川河", "text": "三川河在这里流过城市的中心地带。"})
+    assert judge(["system", prompt], world.directory).relevance == 1.0
+
+
+@pytest.mark.parametrize(
+    ("schema", "said"),
+    [
+        ({"type": "array", "items": {}}, "must be of type 'object'"),
+        (
+            {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]},
+            "additionalProperties",
+        ),
+        (
+            {
+                "type": "object",
+                "properties": {"a": {"type": "string"}},
+                "required": [],
+                "additionalProperties": False,
+            },
+            "required",
+        ),
+    ],
+)
+def test_strict_mode_refuses_loose_schemas(schema: dict[str, Any], said: str) -> None:
+    """What the real API refuses in strict mode is refused here, with its reason."""
+    with pytest.raises(BadSchema, match=said):
+        check_strict(schema, "x")
+
+
+def test_an_endless_schema_is_refused(world: World) -> None:
+    """A schema that refers to itself without end does not hang."""
+    loop = {
+        "type": "object",
+        "properties": {"a": {"$ref": "#"}},
+        "required": ["a"],
+        "additionalProperties": False,
+    }
+    with pytest.raises(BadSchema, match="deep"):
+        fill(loop, judged(world, ABOUT))
