@@ -4,13 +4,6 @@ import asyncio
 from datetime import timedelta
 
 import pytest
-
-from serpline.domain.errors import CallRefused, LeaseLost, ProviderError
-from serpline.robustness.guard import CallScope, Guard
-from serpline.robustness.ledger import RetryBudgetSpent
-from serpline.robustness.reference import ReferenceStore
-from serpline.store import reference as store
-from serpline.store.database import Database
 from tests.integration.guard_helpers import (
     START,
     HandClock,
@@ -23,6 +16,13 @@ from tests.integration.guard_helpers import (
     status,
     take_over,
 )
+
+from serpline.domain.errors import CallRefused, LeaseLost, ProviderError
+from serpline.robustness.guard import CallScope, Guard
+from serpline.robustness.ledger import RetryBudgetSpent
+from serpline.robustness.reference import ReferenceStore
+from serpline.store import reference as store
+from serpline.store.database import Database
 
 
 async def test_all_processes_together_keep_the_rate(db: Database) -> None:
@@ -112,18 +112,16 @@ async def test_a_pause_recorded_after_the_slot_was_given_still_holds(db: Databas
         """Time in which another process records a 429 while this caller waits for its slot."""
 
         async def sleep(self, seconds: float) -> None:
-            await guard.limiter.penalise(policy(), clock.now(), 30)
+            await guard.limiter.penalise(policy(), clock.now(), 300)
             await super().sleep(seconds)
 
     waiting = Guard(db, provider.send, [policy(rate_per_second=2.0)], clock=PausedMeanwhile())
     await waiting.execute(call(1), CallScope("x"))
     with pytest.raises(CallRefused):
-        for number in range(2, 5):
-            await waiting.execute(call(number), CallScope("x"))
-    paused_at = len(provider.log)
+        await waiting.execute(call(2), CallScope("x"))
     with pytest.raises(CallRefused):
         await guard.execute(call("other"), CallScope("x"))
-    assert len(provider.log) == paused_at
+    assert len(provider.log) == 1
     for one in (guard, waiting):
         await one.close()
 
@@ -144,8 +142,7 @@ async def test_retries_are_bounded_by_the_budget(db: Database) -> None:
             for item in range(5):
                 try:
                     await guard.execute(call([number, item]), CallScope("x"))
-                except RetryBudgetSpent as refusal:
-                    assert refusal.until is not None
+                except RetryBudgetSpent:
                     refused += 1
                 except ProviderError:
                     pass

@@ -35,6 +35,10 @@ def configure(level: str = "INFO", *, json_lines: bool = False) -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
+# Before anybody configures it, too: stdout belongs to the one JSON document.
+structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+
+
 def get(name: str) -> structlog.stdlib.BoundLogger:
     """A logger; every line it writes should carry an ``action``."""
     logger: structlog.stdlib.BoundLogger = structlog.get_logger(room=name)

@@ -69,7 +69,7 @@ def penalise(
     until = now + timedelta(seconds=pause_seconds)
     paused = pause(pace, until, "the provider asked to wait (429)")
     if pace.penalised_at is not None and started_at <= pace.penalised_at:
-        return paused
+        return replace(paused, penalised_at=max(pace.penalised_at, until))
     rate = rate_now(pace, rate_max, now)
     halved = max(rate / 2, rate_max * RATE_SHARE_MIN)
     return replace(paused, penalised_at=until, penalised_rate=halved, ceiling_rate=rate)

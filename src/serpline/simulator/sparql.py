@@ -19,7 +19,7 @@ _PROPERTY = re.compile(
     r"(?:(?P<subject>\?\w+)\s+)?(?P<path>[^\s;.{}]*?(?:wdt|ps|psn?|p):(?P<p>P\d+)[^\s]*)\s+"
     r"\?(?P<object>\w+)"
 )
-_LABEL = re.compile(r"\?(\w+)\s+(?:rdfs:label|schema:description)\s+\?(\w+)")
+_LABEL = re.compile(r"(?:\?(\w+)|;)\s*(?:rdfs:label|schema:description)\s+\?(\w+)")
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil  # type: ignore[import-untyped]  # the wheel carries no types
+import psutil
 
 from serpline.store.embedded_files import (
     Account,

@@ -80,10 +80,10 @@ async def test_one_unwritable_item_fails_alone() -> None:
     """Its neighbours are written."""
     writer = Writer()
     writer.bad = {5}
-    group = GroupCommitter(writer, delay_seconds=0.001, size_max=10)
-    results = await asyncio.gather(*(group.put(n) for n in range(8)), return_exceptions=True)
+    committer = GroupCommitter(writer, delay_seconds=0.001, size_max=10)
+    results = await asyncio.gather(*(committer.put(n) for n in range(8)), return_exceptions=True)
     assert [n for n, result in enumerate(results) if isinstance(result, ValueError)] == [5]
-    assert sorted(sum(writer.groups, [])) == [0, 1, 2, 3, 4, 6, 7]
+    assert sorted(item for group in writer.groups for item in group) == [0, 1, 2, 3, 4, 6, 7]
 
 
 async def test_a_cancelled_caller_takes_its_item_out() -> None:

@@ -1,6 +1,7 @@
 """The pace towards a provider."""
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -19,7 +20,7 @@ def test_slots_are_evenly_spaced() -> None:
     """Ten calls a second: a slot every 100 ms, none beyond the horizon."""
     _, slots = reserve(Pace(next_slot_at=NOW), 10, NOW, 100, 1.0)
     assert len(slots) == 11
-    gaps = {(b - a).total_seconds() for a, b in zip(slots, slots[1:], strict=False)}
+    gaps = {(b - a).total_seconds() for a, b in pairwise(slots)}
     assert gaps == {0.1}
 
 
