@@ -3,9 +3,11 @@
 import asyncio
 import zlib
 from collections.abc import AsyncIterator, Callable
+from decimal import Decimal
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from tests.integration.guard_helpers import (
     HandClock,
     Provider,
@@ -13,6 +15,7 @@ from tests.integration.guard_helpers import (
     down,
     ok,
     owned_chunk,
+    parse,
     policy,
     rows,
     status,
@@ -20,12 +23,15 @@ from tests.integration.guard_helpers import (
 )
 
 from serpline.domain.errors import CallRefused, ErrorCategory, LeaseLost, ProviderError
-from serpline.domain.http import HttpReply
+from serpline.domain.http import HttpReply, HttpRequest, ProviderCall
+from serpline.net.client import HttpClient
 from serpline.net.redaction import MASK
 from serpline.robustness.breakers import BreakerOpen
 from serpline.robustness.budget import BudgetSpent
+from serpline.robustness.calls import answered, call_key, intent_of
 from serpline.robustness.guard import CallScope, Guard
 from serpline.robustness.ledger import BeingBought
+from serpline.store.budgets import Budget
 from serpline.store.database import Database
 
 MakeGuard = Callable[..., Guard]
@@ -122,7 +128,7 @@ async def test_the_purchase_of_a_dead_owner_is_taken_over(db: Database, guards: 
     assert await second.execute(call(), scope) == 1
     await second.flush()
     totals = await second.budgets.run_totals(run_id)
-    assert (totals["example"].calls, totals["example"].credits) == (2, 2)
+    assert (totals["example"].calls, int(totals["example"].credits)) == (2, 2)
     assert totals["example"].unknown == 1
     assert frozen.gate is not None
     frozen.gate.set()
@@ -131,13 +137,11 @@ async def test_the_purchase_of_a_dead_owner_is_taken_over(db: Database, guards: 
     totals = await second.budgets.run_totals(run_id)
     assert (totals["example"].calls, totals["example"].unknown) == (2, 0)
     budget = await second.budgets.read("example", f"run:{run_id}")
-    assert (budget.reserved, budget.spent) == (0, 2)
+    assert (float(budget.reserved), float(budget.spent)) == (0, 2)
 
 
-async def test_reconcile_gives_up_what_nobody_owns(
-    db: Database, guards: MakeGuard, clock: HandClock
-) -> None:
-    """Old intents of owners gone become unknown; those of living owners stay."""
+async def test_reconcile_gives_up_what_nobody_owns(db: Database, guards: MakeGuard) -> None:
+    """Intents of owners gone become unknown; those of living owners stay."""
     _, dead_chunk, dead_epoch = await owned_chunk(db)
     _, chunk_id, epoch = await owned_chunk(db)
     provider = Provider(gate=asyncio.Event())
@@ -149,7 +153,6 @@ async def test_reconcile_gives_up_what_nobody_owns(
     for _ in tasks:
         await provider.entered.acquire()
     await take_over(db, dead_chunk)
-    clock.elapsed_seconds += 3600
     assert await guard.ledger.reconcile() == 1
     found = await rows(db, "SELECT chunk_id, status FROM provider_calls ORDER BY chunk_id")
     assert [tuple(row) for row in found] == [(dead_chunk, "unknown"), (chunk_id, "intent")]
@@ -173,7 +176,7 @@ async def test_a_lost_lease_sends_nothing(db: Database, guards: MakeGuard) -> No
     assert (provider.log, guard_asks) == ([], [True])
     assert await rows(db, "SELECT * FROM provider_calls") == []
     budget = await guard.budgets.read("example", "day:2026-03-01")
-    assert (budget.reserved, budget.spent) == (0, 0)
+    assert (float(budget.reserved), float(budget.spent)) == (0, 0)
 
 
 async def test_the_order_of_refusals(db: Database, guards: MakeGuard) -> None:
@@ -231,9 +234,9 @@ async def test_a_budget_is_never_overdrawn(db: Database, guards: MakeGuard) -> N
     for worker in workers:
         await worker.flush()
     budget = await workers[0].budgets.read("example", f"run:{run_id}")
-    assert (budget.reserved, budget.spent, budget.left) == (0, 100, 0)
+    assert budget == Budget(Decimal(100), Decimal(0), Decimal(100))
     totals = await workers[0].budgets.run_totals(run_id)
-    assert (totals["example"].calls, totals["example"].credits) == (100, 100)
+    assert (totals["example"].calls, int(totals["example"].credits)) == (100, 100)
 
 
 async def test_a_day_ends_at_the_providers_midnight(guards: MakeGuard, clock: HandClock) -> None:
@@ -263,7 +266,7 @@ async def test_the_bill_is_what_the_reply_says(guards: MakeGuard) -> None:
         await guard.execute(call(2, price=5.0), CallScope("x"))
     await guard.flush()
     budget = await guard.budgets.read("example", "day:2026-03-01")
-    assert (budget.reserved, budget.spent) == (0, 2)
+    assert (float(budget.reserved), float(budget.spent)) == (0, 2)
 
 
 async def test_no_secret_is_stored(db: Database, guards: MakeGuard) -> None:
@@ -359,11 +362,35 @@ async def test_a_thousand_cancellations_leave_nothing_behind(
     found = await rows(db, "SELECT status, count(*) FROM provider_calls GROUP BY status")
     assert [tuple(row) for row in found] == [("unknown", 40)]
     budget = await guard.budgets.read("example", "day:2026-03-01")
-    assert (budget.reserved, budget.spent) == (0, 40)
+    assert (float(budget.reserved), float(budget.spent)) == (0, 40)
     provider.gate = None
     assert await guard.execute(call("after"), CallScope("x")) == 1
     await guard.close()
     assert await rows(db, "SELECT * FROM provider_leases") == []
+
+
+async def test_a_cancellation_during_the_intents_commit_takes_it_back(
+    db: Database, guards: MakeGuard
+) -> None:
+    """A caller cancelled while its intent is being committed leaves no intent and no credits."""
+    provider = Provider()
+    guard = guards(provider, credits_per_day=100.0)
+    await guard.execute(call("first"), CallScope("x"))
+    await guard.flush()
+    async with db.transaction() as conn:
+        await conn.execute(sa.text("SELECT * FROM provider_budgets FOR UPDATE"))
+        task = asyncio.create_task(guard.execute(call("second"), CallScope("x")))
+        while not await rows(db, "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"):
+            assert not task.done()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    await guard.flush()
+    assert len(provider.log) == 1
+    found = await rows(db, "SELECT status FROM provider_calls")
+    assert [row.status for row in found] == ["ok"]
+    budget = await guard.budgets.read("example", "day:2026-03-01")
+    assert (float(budget.reserved), float(budget.spent)) == (0, 1)
 
 
 async def test_a_refusal_is_not_an_attempt(db: Database, guards: MakeGuard) -> None:
@@ -379,3 +406,86 @@ async def test_a_refusal_is_not_an_attempt(db: Database, guards: MakeGuard) -> N
     await guard.flush()
     found = await rows(db, "SELECT error_category FROM provider_calls")
     assert [tuple(row) for row in found] == [("quota",)]
+
+
+async def test_a_lost_commit_acknowledgement_counts_nothing_twice(
+    db: Database, guards: MakeGuard, clock: HandClock
+) -> None:
+    """The same intents and the same outcomes written again change neither rows nor credits."""
+    guard = guards(Provider(), credits_per_day=10.0)
+    made = call()
+    intent = intent_of(
+        made,
+        policy(credits_per_day=10.0),
+        clock.now(),
+        key=call_key(made, "x"),
+        freshness="x",
+        shared=True,
+        run_id=None,
+        chunk_id=1,
+        epoch=1,
+    )
+    for _ in range(2):
+        assert await guard.ledger._intend([intent]) == [None]
+    budget = await guard.budgets.read("example", "day:2026-03-01")
+    assert (float(budget.reserved), float(budget.spent)) == (1, 0)
+    ending = answered(made, intent, ok({"answer": 1}), clock.now())
+    assert [await guard.ledger._record([ending]) for _ in range(2)] == [[True], [False]]
+    budget = await guard.budgets.read("example", "day:2026-03-01")
+    assert (float(budget.reserved), float(budget.spent)) == (0, 1)
+    (counted,) = await rows(
+        db, "SELECT (SELECT count(*) FROM provider_calls), (SELECT count(*) FROM raw_replies)"
+    )
+    assert tuple(counted) == (1, 1)
+
+
+async def test_the_budgets_equal_the_ledger(db: Database, guards: MakeGuard) -> None:
+    """Whatever way calls end, spent credits are the sum of the ledger's, and none stay reserved."""
+    ends: list[HttpReply | Exception] = [
+        ok({"answer": 1}),
+        status(500),
+        down(call().request),
+        ok({"nothing": 1}),
+    ]
+    provider = Provider()
+    provider.answer = lambda request: ends[int(request.params["q"]) % 4]
+    guard = guards(provider, credits_per_day=1000.0, breaker=None)
+    await asyncio.gather(
+        *(guard.execute(call(number, price=0.1), CallScope("x")) for number in range(40)),
+        return_exceptions=True,
+    )
+    await guard.flush()
+    (spent,) = (await rows(db, "SELECT sum(credits) FROM provider_calls"))[0]
+    budget = await guard.budgets.read("example", "day:2026-03-01")
+    assert (float(budget.reserved), float(budget.spent)) == (0, float(spent))
+    assert spent == 3  # good, unreadable and unanswered ones; an error reply is free
+
+
+async def test_over_a_real_wire(db: Database) -> None:
+    """With the real client: a reply is parsed and kept, a refused connection is a network error."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        body = b'{"answer": 42}'
+        head = f"HTTP/1.1 200 OK\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
+        writer.write(head.encode() + body)
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    base = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+    def wire(identity: str) -> ProviderCall[Any]:
+        return ProviderCall("example", "look_up", HttpRequest("GET", base), identity, parse)
+
+    async with HttpClient(trusted_bases=[base]) as client:
+        guard = Guard(db, client.send, [policy()])
+        assert await guard.execute(wire("a"), CallScope("x")) == 42
+        server.close()
+        await server.wait_closed()
+        with pytest.raises(ProviderError) as failure:
+            await guard.execute(wire("b"), CallScope("x"))
+        assert failure.value.category is ErrorCategory.NETWORK
+        await guard.close()
+    found = await rows(db, "SELECT status FROM provider_calls ORDER BY started_at")
+    assert [row.status for row in found] == ["ok", "failed"]

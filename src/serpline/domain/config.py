@@ -1,15 +1,18 @@
 """What a run was asked to do. Stored with the run, so a resume can never forget it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
-from typing import Any
+from enum import StrEnum
+from typing import Any, TypeVar
 from uuid import UUID
 
 from serpline.domain.errors import UserError
 from serpline.domain.names import SEARCHED_TYPES, ContentType, Device, PhaseName, PipelineMode
 
 TESTING_KEYWORDS = 5
+
+E = TypeVar("E", bound=StrEnum)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +54,13 @@ class PipelineConfig:
     reference_ttl_days: int = 30
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be run, naming the field and the value."""
+        """Accept words for enumerations; refuse what cannot be run, naming field and value."""
+        for name, kind in (
+            ("content_types", ContentType),
+            ("devices", Device),
+            ("phases", PhaseName),
+        ):
+            object.__setattr__(self, name, _words(name, getattr(self, name), kind))
         if not self.content_types:
             raise UserError("content_types: at least one of organic, news, video is needed")
         _within("retry_attempts", self.retry_attempts, 1, 100)
@@ -104,13 +113,20 @@ class PipelineConfig:
 
 
 _READERS: Mapping[str, Callable[[Any], Any]] = {
-    "content_types": lambda v: tuple(ContentType(str(x)) for x in v),
-    "devices": lambda v: tuple(Device(str(x)) for x in v),
-    "phases": lambda v: tuple(PhaseName(str(x)) for x in v),
     "scheduled_for": lambda v: v if isinstance(v, datetime) else datetime.fromisoformat(v),
     "inputs_from": lambda v: v if isinstance(v, UUID) else UUID(v),
     "batch_size": lambda v: 15_000 if v == "unlimited" else int(v),
 }
+
+
+def _words(name: str, given: Iterable[str], kind: type[E]) -> tuple[E, ...]:
+    """The words as members of ``kind``, in the order of the enumeration, each once."""
+    chosen = set()
+    for word in [given] if isinstance(given, str) else given:
+        if word not in list(kind):
+            raise UserError(f"{name}: {word!r} is none of {', '.join(kind)}")
+        chosen.add(kind(word))
+    return tuple(member for member in kind if member in chosen)
 
 
 def _within(name: str, value: float, low: float, high: float) -> None:

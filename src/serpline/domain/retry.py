@@ -52,7 +52,7 @@ class RetryStrategy:
         if self.base_delay == 0:
             return 0.0
         power = (max(attempts, 1) - 1) * math.log(self.exponential_base)
-        if power > math.log(self.max_delay / self.base_delay):
+        if power > math.log(self.max_delay) - math.log(self.base_delay):
             return self.max_delay
         return min(self.max_delay, self.base_delay * math.exp(power))
 

@@ -6,8 +6,9 @@ came from the web: guarded on every hop, whatever the operator trusts. The two h
 own, so a page can neither ride on a provider's connection nor starve a provider of connections.
 
 ``request.timeout_seconds`` is a deadline for everything: look-up, waiting for a connection,
-connecting, redirects, headers and body. Nothing is retried here. The environment (proxies, netrc)
-is not read; there are no cookies. Nothing logs a URL: the libraries' debug lines are dropped.
+connecting, redirects, headers and body. Nothing is retried here. Of the environment only
+``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` count (no proxies, no netrc); there are no cookies. Nothing
+logs a URL: the libraries' debug lines are dropped.
 
 The limit of "no key ever shows": a reply's body is searched only for the request's own secrets of
 eight or more characters, and nothing is looked for in a compressed or binary body.

@@ -7,6 +7,7 @@ finds nothing to do. Planning, which may take long, is a transaction of its own 
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import ClassVar
 from uuid import UUID
 
@@ -25,7 +26,7 @@ from serpline.domain.phases import (
 )
 from serpline.domain.states import LANE_MACHINE, LaneStatus, RunStatus, change
 from serpline.phases.base import Phase
-from serpline.store import chunks, events, runs
+from serpline.store import chunks, events, items, runs
 from serpline.store.database import Connection, Database
 from serpline.store.events import Event
 from serpline.store.runs import RunRow
@@ -123,6 +124,8 @@ class PhaseOrchestrator:
 
     async def _apply(self, conn: Connection, run: RunRow, decision: LaneEvent) -> Event:
         lane = decision.lane
+        if decision.event == "fail" and (why := await items.sample_error(conn, lane.id)):
+            decision = replace(decision, reason=f"{decision.reason}, for example: {why}")
         await runs.change_lane(conn, lane.id, decision.event, self._clock.now(), decision.reason)
         detail: dict[str, object] = {"lane": str(lane.key)}
         if decision.reason:

@@ -44,31 +44,52 @@ class Front:
         self._faults = faults
         self._control = control
         self._limits = Limits(config, config.clock)
+        self._under_way: set[asyncio.Task[Any]] = set()
         self.closing = asyncio.Event()
         self.crashes: list[str] = []
 
     async def api(self, scope: Any, receive: Receive, send: Send) -> None:
         """The providers' port: the first path segment names the provider."""
-        read = await _read(scope, receive, mounted=True)
-        connection = self._connection(scope, receive, send)
+        await self._guarded(scope, receive, send, mounted=True)
+
+    async def web(self, scope: Any, receive: Receive, send: Send) -> None:
+        """The TLS port: every host of the market."""
+        await self._guarded(scope, receive, send, mounted=False)
+
+    def close(self) -> None:
+        """End every request under way; its connection is cut."""
+        self.closing.set()
+        for task in self._under_way:
+            task.cancel()
+
+    async def _guarded(self, scope: Any, receive: Receive, send: Send, *, mounted: bool) -> None:
+        transport = scope["state"]["transport"]
+        connection = Connection(receive, send, transport, self.closing, scope["method"] == "HEAD")
+        task = asyncio.current_task()
+        assert task is not None
+        self._under_way.add(task)
+        try:
+            await self._route(await _read(scope, receive, mounted=mounted), connection, mounted)
+        except asyncio.CancelledError:
+            if not self.closing.is_set():
+                raise
+            transport.abort()
+        finally:
+            self._under_way.discard(task)
+
+    async def _route(
+        self, read: tuple[str, Request] | None, connection: Connection, mounted: bool
+    ) -> None:
         if read is None:
             return await deliver(connection, _TOO_LARGE, None, self._clock, 0, "")
         mount, request = read
         if mount == "_sim":
             reply = await self._control.handle(request)
             return await deliver(connection, reply, None, self._clock, 0, "")
-        provider = self._providers.get(mount)
+        provider = self._providers.get(mount) if mounted else self._pages
         if provider is None:
             return await deliver(connection, _NOT_FOUND, None, self._clock, 0, "")
         return await self._serve(provider, request, connection)
-
-    async def web(self, scope: Any, receive: Receive, send: Send) -> None:
-        """The TLS port: every host of the market."""
-        read = await _read(scope, receive, mounted=False)
-        connection = self._connection(scope, receive, send)
-        if read is None:
-            return await deliver(connection, _TOO_LARGE, None, self._clock, 0, "")
-        return await self._serve(self._pages, read[1], connection)
 
     async def _serve(self, provider: Provider, request: Request, connection: Connection) -> None:
         operation = provider.describe(request)
@@ -129,10 +150,6 @@ class Front:
             failed.credits = reply.credits
             return failed
         return reply
-
-    def _connection(self, scope: Any, receive: Receive, send: Send) -> Connection:
-        transport = scope["state"]["transport"]
-        return Connection(receive, send, transport, self.closing, scope["method"] == "HEAD")
 
 
 async def _read(scope: Any, receive: Receive, *, mounted: bool) -> tuple[str, Request] | None:

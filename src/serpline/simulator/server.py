@@ -147,6 +147,7 @@ class Simulator:
         self._ca = directory / "simulator-ca.pem"
         authority.write(self._ca)
         self._closing.push_async_callback(self.scaleserp.close)
+        self._closing.push_async_callback(self._stop)
         context = authority.server_context()
         self._port = await self._listen(self.front.api, self.config.port)
         self._pages_port = await self._listen(
@@ -154,7 +155,7 @@ class Simulator:
             self.config.pages_port,
             ssl_context_factory=lambda _config, _default: context,
         )
-        self._closing.callback(self.front.closing.set)
+        self._closing.callback(self.front.close)
 
     async def _listen(self, app: Any, port: int, **tls: Any) -> int:
         # The protocol is named because asyncio switches Nagle's delay off only then.
@@ -180,8 +181,13 @@ class Simulator:
         )
         server = _Server(settings)
         task = asyncio.create_task(server.serve(sockets=[listener]))
-        self._closing.push_async_callback(_stop, server, task)
+        self._servers.append((server, task))
         return int(listener.getsockname()[1])
+
+    async def _stop(self) -> None:
+        for server, _ in self._servers:
+            server.should_exit = True
+        await asyncio.gather(*(task for _, task in self._servers))
 
 
 class _Protocol(H11Protocol):
@@ -201,8 +207,3 @@ class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
         yield
-
-
-async def _stop(server: uvicorn.Server, task: asyncio.Task[None]) -> None:
-    server.should_exit = True
-    await task

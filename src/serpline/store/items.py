@@ -104,3 +104,15 @@ async def failures(conn: Connection, run_id: UUID, limit: int = 1000) -> list[di
         {"run": run_id, "limit": limit},
     )
     return [dict(row) for row in rows.mappings()]
+
+
+async def sample_error(conn: Connection, lane_id: int) -> str | None:
+    """The error of one failed item of a lane, for its failure's reason."""
+    rows = await conn.execute(
+        text(
+            "SELECT error FROM items WHERE lane_id = :lane AND status = 'failed'"
+            " AND error IS NOT NULL ORDER BY item LIMIT 1"
+        ),
+        {"lane": lane_id},
+    )
+    return rows.scalar_one_or_none()

@@ -248,13 +248,17 @@ async def settle_calls(conn: Connection, outcomes: Sequence[CallOutcome]) -> set
 
 
 _ORPHANS = sa.text(
-    "SELECT c.id FROM provider_calls c WHERE c.status = 'intent' AND c.started_at < :before"
+    "SELECT c.id FROM provider_calls c WHERE c.status = 'intent'"
+    " AND (c.chunk_id IS NOT NULL OR c.started_at < :before)"
     f" AND NOT {_LIVE} ORDER BY c.key, c.id LIMIT :limit FOR UPDATE SKIP LOCKED"
 )
 
 
 async def reconcile(conn: Connection, *, now: datetime, before: datetime, limit: int = 1000) -> int:
-    """Make ``unknown`` the intents from before ``before`` that nobody alive owns; how many."""
+    """Make ``unknown`` the intents that nobody alive owns; how many.
+
+    Those of no chunk have no owner: they are given up when they are from before ``before``.
+    """
     found = await conn.execute(_ORPHANS, {"before": before, "limit": limit})
     ids = found.scalars().all()
     await _forget(conn, ids, now)

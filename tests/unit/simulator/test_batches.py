@@ -11,7 +11,7 @@ from serpline.simulator import BatchTiming
 
 from .conftest import ManualClock, Opener
 
-SLOW = BatchTiming(queued_seconds=10, running_seconds=10, running_seconds_per_search=0)
+SLOW = BatchTiming(10, 10, running_seconds_per_search=0, adding_seconds_per_search=0)
 
 
 async def test_a_batch_goes_through_its_states_and_back_to_idle(

@@ -1,0 +1,158 @@
+"""A run as one document: what ``run show --json`` and ``demo --json`` print, and pages will show.
+
+One snapshot, read from lanes, scores and the ledger. The figures of lanes are the sums of their
+chunks' counters, so the document costs the same for ten items and for ten million.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from serpline.domain.errors import UserError
+from serpline.domain.phases import LaneView
+from serpline.domain.states import ENDED_LANES, LaneStatus
+from serpline.store import items, ledger, runs
+from serpline.store.database import Connection, Database
+from serpline.store.results import scores
+from serpline.store.runs import RunRow
+
+FAILURES_SHOWN_MAX = 100
+
+_COMPONENTS = (
+    "market",
+    "device",
+    "dsi",
+    "coverage",
+    "keywords_ranked",
+    "keywords_collected",
+    "traffic_share",
+    "relevance",
+    "relevance_basis",
+    "unknown_volume_keywords",
+    "unanalysed_results",
+    "curve",
+    "curve_version",
+    "proxy",
+)
+
+
+async def run_report(database: Database, run_id: UUID, now: datetime) -> dict[str, Any]:
+    """The document; ``now`` ends ``seconds`` of a run that goes on. Unknown run: ``UserError``."""
+    async with database.transaction() as conn:
+        run = await runs.get(conn, run_id)
+        if run is None:
+            raise UserError(f"run {run_id}: there is no such run")
+        lanes = await runs.lanes(conn, run_id)
+        words = await runs.lane_reports(conn, run_id)
+        spent = await ledger.totals(conn, run_id)
+        failures = await items.failures(conn, run_id, FAILURES_SHOWN_MAX)
+        dsi = await dsi_rows(conn, run_id)
+    return {
+        **run_summary(run),
+        "seconds": seconds_of(run, now),
+        "phases": _phases(lanes, words),
+        "dsi": dsi,
+        "credits": {provider: _number(total.credits) for provider, total in spent.items()},
+        "calls": {provider: total.calls for provider, total in spent.items()},
+        "calls_unknown": {p: total.unknown for p, total in spent.items() if total.unknown},
+        "failures": failures,
+        "config": run.config,
+    }
+
+
+def run_summary(run: RunRow) -> dict[str, Any]:
+    """What a list of runs says of each."""
+    return {
+        "run_id": run.id,
+        "id": run.id,
+        "status": run.status,
+        "mode": run.mode,
+        "error": run.error_message,
+        "scheduled_for": run.scheduled_for,
+        "created_at": run.created_at,
+        "started_at": run.started_at,
+        "completed_at": run.completed_at,
+    }
+
+
+def seconds_of(run: RunRow, now: datetime) -> float:
+    """Wall-clock seconds from the first look to the end, or to ``now``; 0 before the first."""
+    if run.started_at is None:
+        return 0.0
+    return round(max(0.0, ((run.completed_at or now) - run.started_at).total_seconds()), 3)
+
+
+async def dsi_rows(
+    conn: Connection, run_id: UUID, *, content_type: str | None = None
+) -> list[dict[str, Any]]:
+    """A run's DSI with every component, strongest first; ``company`` is a name where one is known.
+
+    ``domain`` is what the figure is computed for: a registrable domain, or a channel's address.
+    """
+    found = await scores.scores(conn, run_id, content_type=content_type)
+    return [
+        {
+            "company": row["company_name"] or row["company"],
+            "domain": row["company"],
+            "relation": row["relation"],
+            "content_type": row["content_type"],
+            **{name: row[name] for name in _COMPONENTS},
+        }
+        for row in found
+    ]
+
+
+def phase_status(statuses: Sequence[LaneStatus]) -> str:
+    """A phase's status from its lanes'; ``completed_with_errors`` when some ended well, some not.
+
+    A phase of which anything has begun and anything is left is running.
+    """
+    asked = [status for status in statuses if status is not LaneStatus.SKIPPED]
+    if not asked:
+        return str(LaneStatus.SKIPPED)
+    if any(status not in ENDED_LANES for status in asked):
+        begun = any(status is not LaneStatus.PENDING for status in asked)
+        return str(LaneStatus.RUNNING if begun else LaneStatus.PENDING)
+    kinds = set(asked)
+    if len(kinds) == 1:
+        return str(kinds.pop())
+    if LaneStatus.COMPLETED in kinds:
+        return "completed_with_errors"
+    return str(LaneStatus.FAILED)
+
+
+def _phases(lanes: Sequence[LaneView], words: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    said = {(row["phase_name"], row["content_type"]): row for row in words}
+    phases: dict[str, Any] = {}
+    for lane in lanes:
+        phase = phases.setdefault(str(lane.key.phase), {"content_types": {}})
+        row = said[str(lane.key.phase), str(lane.key.content_type)]
+        phase["content_types"][str(lane.key.content_type)] = {
+            "status": lane.status,
+            "planned": lane.planned,
+            "completed": lane.completed,
+            "failed": lane.failed,
+            "skipped": lane.skipped,
+            "error": row["error_message"],
+            "note": row["note"],
+            "retry_count": lane.retry_count,
+            "started_at": row["started_at"],
+            "completed_at": row["completed_at"],
+        }
+    return {name: _phase(found["content_types"]) for name, found in phases.items()}
+
+
+def _phase(types: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    errors = [f"{kind}: {lane['error']}" for kind, lane in types.items() if lane["error"]]
+    return {
+        "status": phase_status([lane["status"] for lane in types.values()]),
+        "error": "; ".join(errors) or None,
+        "content_types": types,
+    }
+
+
+def _number(value: Decimal) -> int | float:
+    """Credits as JSON has numbers: whole ones without a point."""
+    return int(value) if value == value.to_integral_value() else float(value)

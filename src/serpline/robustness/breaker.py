@@ -1,0 +1,289 @@
+"""One circuit breaker as this process sees it, and the permits it gives.
+
+Promise: a fresh cached row answers without the database; a row that is stale, or a probe that
+might be due, asks once for all callers of this process. Whatever way a call ends, its permit is
+ended exactly once.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, TypeVar
+
+from serpline.core.ids import new_id
+from serpline.domain.breaker import (
+    BreakerSettings,
+    BreakerState,
+    Decision,
+    Report,
+    ReportKind,
+    decide,
+)
+from serpline.domain.errors import CallRefused, ErrorCategory, ProviderError
+from serpline.store import breakers as store
+from serpline.store.breakers import BreakerRow
+
+if TYPE_CHECKING:
+    from serpline.robustness.breakers import CircuitBreakerManager
+
+T = TypeVar("T")
+
+# How long one refusal of a probe answers for every caller of this process.
+_REFUSAL_SECONDS = 0.2
+# Neither well nor unwell: too fast, out of credits, never sent, or a mistake of ours.
+_NEUTRAL = frozenset(
+    {
+        ErrorCategory.RATE_LIMIT,
+        ErrorCategory.QUOTA,
+        ErrorCategory.REFUSED_BY_PEER,
+        ErrorCategory.INTERNAL,
+        ErrorCategory.POISON,
+    }
+)
+
+
+def verdict(error: ProviderError) -> ReportKind:
+    """What a failed call says about its provider."""
+    if error.breaker_failure:
+        return ReportKind.FAILURE
+    return ReportKind.CANCELLED if error.category in _NEUTRAL else ReportKind.SUCCESS
+
+
+class BreakerOpen(CallRefused):
+    """The breaker lets nothing through; its closing wakes what waits on ``breaker``."""
+
+    def __init__(self, breaker: str, state: BreakerState, until: datetime | None) -> None:
+        super().__init__(f"breaker {breaker} is {state}", until=until)
+        self.breaker = breaker
+        self.state = state
+
+
+class CircuitBreaker:
+    """One breaker as this process sees it."""
+
+    def __init__(self, manager: "CircuitBreakerManager", name: str) -> None:
+        """Made by ``CircuitBreakerManager.get_breaker`` only."""
+        self.name = name
+        self._manager = manager
+        self._wanted: BreakerSettings | None = None
+        self._row: BreakerRow | None = None
+        self._read_at = float("-inf")
+        self._refused: BreakerOpen | None = None
+        self._refused_at = float("-inf")
+        self._successes: dict[int, tuple[int, datetime]] = {}
+        self._lock = asyncio.Lock()
+
+    async def permit(self) -> "Permit":
+        """The right to make one call; its end must be reported on it. Raises ``BreakerOpen``."""
+        allowed = self._from_cache()
+        if allowed is None:
+            async with self._lock:
+                allowed = self._from_cache() or await self._ask()
+        return allowed
+
+    async def call(self, fn: Callable[..., Awaitable[T]], *args: object, **kwargs: object) -> T:
+        """``await fn(*args, **kwargs)`` under a permit.
+
+        A ``ProviderError`` counts by its category (``verdict``); any other exception is a failure,
+        save ``CallRefused`` and cancellation, which are neutral. Raises ``BreakerOpen``.
+        """
+        permit = await self.permit()
+        try:
+            result = await fn(*args, **kwargs)
+        except ProviderError as error:
+            await permit.end(verdict(error))
+            raise
+        except CallRefused:
+            permit.cancelled()
+            raise
+        except Exception:
+            await permit.failed()
+            raise
+        except BaseException:
+            permit.cancelled()
+            raise
+        await permit.succeeded()
+        return result
+
+    async def state(self) -> BreakerRow:
+        """The breaker as the database has it."""
+        async with self._lock:
+            return await self._read()
+
+    def want(self, settings: BreakerSettings) -> None:
+        """Settings to be written at the next use, unless they are in force already."""
+        if self._row is None or self._row.settings != settings:
+            self._wanted = settings
+            self._read_at = float("-inf")
+
+    def learn(self, row: BreakerRow) -> None:
+        """Take over what the database just said."""
+        known = self._row
+        if known is not None and known.breaker.generation > row.breaker.generation:
+            return
+        self._row, self._read_at = row, self._manager.clock.monotonic()
+        self._refused = None
+
+    def count_success(self) -> None:
+        """A success while closed: kept here, written only if something has failed lately."""
+        at = self._manager.clock.now()
+        second = int(at.timestamp())
+        count, _ = self._successes.get(second, (0, at))
+        self._successes[second] = (count + 1, at)
+        row = self._row
+        if row is not None and len(self._successes) > row.settings.rate_window_seconds + 1:
+            del self._successes[min(self._successes)]
+        if row is not None and row.breaker.failure_times:
+            self.hand_over_successes()
+
+    def hand_over_successes(self) -> None:
+        """Send the counted successes on their way to the database, oldest first."""
+        if self._row is not None and self._row.breaker.blemished:
+            for report in self._take_successes(self._row.breaker.generation):
+                self._manager.report(self.name, report)
+
+    def report(self, kind: ReportKind, decision: Decision) -> asyncio.Future[BreakerRow]:
+        """Write how a permitted call ended, after the successes before it."""
+        for earlier in self._take_successes(decision.generation):
+            self._manager.report(self.name, earlier)
+        now = self._manager.clock.now()
+        return self._manager.report(
+            self.name, Report(kind, now, decision.generation, decision.permit)
+        )
+
+    def _take_successes(self, generation: int) -> list[Report]:
+        taken = sorted(self._successes.items())
+        self._successes = {}
+        return [Report(ReportKind.SUCCESS, at, generation, count=count) for _, (count, at) in taken]
+
+    def _from_cache(self) -> "Permit | None":
+        """A permit without the database; None if it must be asked. Raises ``BreakerOpen``."""
+        now = self._manager.clock.monotonic()
+        if self._refused is not None and now - self._refused_at < _REFUSAL_SECONDS:
+            raise BreakerOpen(self.name, self._refused.state, self._refused.until)
+        if self._row is None or now - self._read_at >= self._manager.cache_seconds:
+            return None
+        breaker = self._row.breaker
+        if breaker.state is BreakerState.CLOSED:
+            return Permit(self, Decision(True, breaker.generation))
+        if breaker.state is BreakerState.ISOLATED:
+            raise BreakerOpen(self.name, breaker.state, None)
+        until = breaker.open_until
+        if until is not None and self._manager.clock.now() < until:
+            raise BreakerOpen(self.name, breaker.state, until)
+        return None
+
+    async def _ask(self) -> "Permit":
+        row = await self._read()
+        if row.breaker.state is BreakerState.CLOSED:
+            return Permit(self, Decision(True, row.breaker.generation))
+        manager = self._manager
+        async with manager.db.transaction() as conn:
+            before = await store.lock(conn, self.name)
+            step, decision = decide(
+                before.breaker,
+                before.settings,
+                now=manager.clock.now(),
+                lease_now=await store.lease_now(conn),
+                permit_id=str(new_id()),
+            )
+            row = await manager.save(conn, before, step)
+        self.learn(row)
+        if decision.allowed:
+            return Permit(self, decision)
+        self._refused = BreakerOpen(self.name, row.breaker.state, decision.until)
+        self._refused_at = manager.clock.monotonic()
+        raise BreakerOpen(self.name, row.breaker.state, decision.until)
+
+    async def _read(self) -> BreakerRow:
+        """The row, made or given new settings if that is due; refreshes the cache."""
+        manager = self._manager
+        wanted, first = self._wanted, self._row is None
+        async with manager.db.transaction() as conn:
+            row = None if first or wanted else await store.load(conn, self.name)
+            if row is None:
+                row = await store.ensure(conn, self.name, wanted, manager.clock.now())
+        if self._wanted is wanted:
+            self._wanted = None
+        self.learn(row)
+        self.hand_over_successes()
+        return row
+
+
+class Permits:
+    """Permits of several breakers as one; leaving its block unended is a cancellation of all."""
+
+    def __init__(self) -> None:
+        self._permits: list[Permit] = []
+
+    @classmethod
+    async def of(cls, breakers: Sequence[CircuitBreaker]) -> "Permits":
+        """A permit of each, or of none. Raises the first ``BreakerOpen``."""
+        permits = cls()
+        try:
+            for breaker in breakers:
+                permits._permits.append(await breaker.permit())
+        except BaseException:
+            permits.cancelled()
+            raise
+        return permits
+
+    def __enter__(self) -> "Permits":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.cancelled()
+
+    async def end(self, kind: ReportKind) -> None:
+        """Report the same end to all of them; a cancellation meanwhile loses none."""
+        for task in [asyncio.ensure_future(permit.end(kind)) for permit in self._permits]:
+            await asyncio.shield(task)
+
+    def cancelled(self) -> None:
+        """Give all back that have not ended."""
+        for permit in self._permits:
+            permit.cancelled()
+
+
+class Permit:
+    """The right to one call. Exactly one of its three ends counts: the first."""
+
+    def __init__(self, breaker: CircuitBreaker, decision: Decision) -> None:
+        """Made by ``CircuitBreaker.permit`` only."""
+        self._breaker = breaker
+        self._decision = decision
+        self._ended = False
+
+    async def end(self, kind: ReportKind) -> None:
+        """Report the end by its kind."""
+        if kind is ReportKind.SUCCESS:
+            await self.succeeded()
+        elif kind is ReportKind.FAILURE:
+            await self.failed()
+        else:
+            self.cancelled()
+
+    async def succeeded(self) -> None:
+        """The provider is well. Waits for the database only when this was a probe."""
+        if self._end():
+            if self._decision.permit is None:
+                self._breaker.count_success()
+            else:
+                await asyncio.shield(self._report(ReportKind.SUCCESS))
+
+    async def failed(self) -> None:
+        """The provider is unwell; returns when that is durable."""
+        if self._end():
+            await asyncio.shield(self._report(ReportKind.FAILURE))
+
+    def cancelled(self) -> None:
+        """The call said nothing about the provider."""
+        if self._end() and self._decision.permit is not None:
+            self._report(ReportKind.CANCELLED)
+
+    def _end(self) -> bool:
+        ended, self._ended = self._ended, True
+        return not ended
+
+    def _report(self, kind: ReportKind) -> asyncio.Future[BreakerRow]:
+        return self._breaker.report(kind, self._decision)

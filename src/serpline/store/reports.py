@@ -1,0 +1,96 @@
+"""What people ask about runs as a whole: which is the latest, what was spent where, who is alive.
+
+Read only. Nothing here counts items; the ledger's rows are counted per run, which an index serves.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import text
+
+from serpline.store.database import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Spending:
+    """Calls of one phase and content type to one provider, and their credits (its own unit)."""
+
+    phase: str
+    content_type: str
+    provider: str
+    calls: int
+    credits: float
+
+
+async def spending(conn: Connection, run_id: UUID) -> list[Spending]:
+    """What a run spent so far, in the order of the data flow; calls in flight are not in it."""
+    rows = await conn.execute(
+        text(
+            "SELECT l.phase_name, l.content_type, p.provider, count(*) AS calls,"
+            " sum(p.credits)::float AS credits FROM provider_calls p"
+            " JOIN chunks c ON c.id = p.chunk_id JOIN pipeline_phase_status l ON l.id = c.lane_id"
+            " WHERE p.run_id = :run AND p.status <> 'intent'"
+            " GROUP BY l.id, p.provider ORDER BY l.id, p.provider"
+        ),
+        {"run": run_id},
+    )
+    return [
+        Spending(row.phase_name, row.content_type, row.provider, row.calls, row.credits)
+        for row in rows
+    ]
+
+
+async def latest_run(
+    conn: Connection, *, scored: bool = False, statuses: Sequence[str] | None = None
+) -> UUID | None:
+    """The newest run; with ``scored`` the newest that has DSI figures; of ``statuses`` if given."""
+    rows = await conn.execute(
+        text(
+            "SELECT r.id FROM pipeline_executions r"
+            " WHERE (NOT :scored OR EXISTS (SELECT 1 FROM dsi_scores d WHERE d.run_id = r.id))"
+            " AND (CAST(:statuses AS text[]) IS NULL OR r.status = ANY(:statuses))"
+            " ORDER BY r.created_at DESC, r.id LIMIT 1"
+        ),
+        {"scored": scored, "statuses": None if statuses is None else list(statuses)},
+    )
+    row = rows.first()
+    return row.id if row else None
+
+
+async def runs_starting_with(conn: Connection, prefix: str, limit: int = 2) -> list[UUID]:
+    """The ids of runs that start with ``prefix`` (hexadecimal digits and dashes only)."""
+    rows = await conn.execute(
+        text("SELECT id FROM pipeline_executions WHERE starts_with(id::text, :p) LIMIT :limit"),
+        {"p": prefix, "limit": limit},
+    )
+    return [row.id for row in rows]
+
+
+async def workers_alive(conn: Connection, heartbeat_seconds_max: float = 20.0) -> int:
+    """Worker processes with a heartbeat of late, by the database's clock."""
+    rows = await conn.execute(
+        text(
+            "SELECT count(*) FROM workers WHERE ended_at IS NULL"
+            " AND heartbeat_at > now() - make_interval(secs => :s)"
+        ),
+        {"s": heartbeat_seconds_max},
+    )
+    return int(rows.scalar_one())
+
+
+async def holds_a_project(conn: Connection) -> bool:
+    """Whether anybody has imported keywords or started a run here."""
+    rows = await conn.execute(
+        text(
+            "SELECT EXISTS (SELECT 1 FROM keywords)"
+            " OR EXISTS (SELECT 1 FROM pipeline_executions) AS used"
+        )
+    )
+    return bool(rows.scalar_one())
+
+
+async def server_version(conn: Connection) -> str:
+    """PostgreSQL's version as it names it, such as ``18.1``."""
+    rows = await conn.execute(text("SELECT split_part(current_setting('server_version'), ' ', 1)"))
+    return str(rows.scalar_one())

@@ -1,0 +1,109 @@
+"""Webhooks: once when all is well, retried when not, and wrong in every way a rule can ask for."""
+
+import pytest
+
+from serpline.simulator import BatchTiming
+
+from .conftest import Listener, ManualClock, Opener
+
+SLOW = BatchTiming(10, 10, running_seconds_per_search=0, adding_seconds_per_search=0)
+
+
+async def test_one_webhook_tells_one_result_set(opened: Opener, listener: Listener) -> None:
+    """Batch, result set and links are told once, and the result set says so."""
+    caller = await opened()
+    batch = await caller.batch("b", notification_webhook=listener.url)
+    result = await caller.run(batch)
+    (body,) = listener.bodies
+    assert body["request_info"]["type"] == "batch_resultset_completed"
+    assert body["batch"] == {"id": batch, "name": "b"}
+    assert body["result_set"]["id"] == 1
+    assert body["result_set"]["download_links"]["json"] == result["download_links"]
+    assert result["webhook_status"]["status"] == "sent"
+
+
+async def test_a_webhook_is_retried_until_it_is_taken(opened: Opener, listener: Listener) -> None:
+    """503, a broken connection, then 202: three posts, no more."""
+    caller = await opened()
+    listener.answers = [503, None]
+    await caller.run(await caller.batch(notification_webhook=listener.url))
+    assert [delivery.status for delivery in caller.simulator.webhooks] == [503, 0, 202]
+
+
+async def test_a_webhook_is_given_up_after_five_retries(opened: Opener, listener: Listener) -> None:
+    """Six posts at most; then the status is failed, and a resend works when asked for."""
+    caller = await opened()
+    listener.answers = [500] * 6
+    batch = await caller.batch(notification_webhook=listener.url)
+    result = await caller.run(batch)
+    assert (len(listener.bodies), result["webhook_status"]["status"]) == (6, "failed")
+    await caller.call("GET", f"/batches/{batch}/results/1/resendwebhook")
+    await caller.simulator.settled()
+    assert len(listener.bodies) == 7
+
+
+@pytest.mark.parametrize(("fault", "posts"), [("0", 0), ("1", 1), ("2", 2), ("5", 5)])
+async def test_a_webhook_may_come_any_number_of_times(
+    opened: Opener, listener: Listener, fault: str, posts: int
+) -> None:
+    """Never, once, twice, five times, always the same."""
+    caller = await opened(faults=[{"fault": f"webhook_{fault}"}])
+    await caller.run(await caller.batch(notification_webhook=listener.url))
+    assert len(listener.bodies) == posts
+    assert all(body == listener.bodies[0] for body in listener.bodies)
+
+
+async def test_an_early_webhook_tells_of_a_result_set_that_is_not_there_yet(
+    opened: Opener, listener: Listener, clock: ManualClock
+) -> None:
+    """It arrives while the batch runs, and not again."""
+    caller = await opened(clock=clock, faults=[{"fault": "webhook_early"}], timing=SLOW)
+    batch = await caller.batch(notification_webhook=listener.url)
+    await caller.call("GET", f"/batches/{batch}/start")
+    await clock.advance(15)
+    await caller.simulator.scaleserp.webhooks.idle()
+    shown = (await caller.call("GET", f"/batches/{batch}")).json()["batch"]
+    assert (shown["status"], shown["results_count"]) == ("running", 0)
+    assert [body["result_set"]["id"] for body in listener.bodies] == [1]
+    await clock.advance(15)
+    await caller.simulator.settled()
+    assert len(listener.bodies) == 1
+
+
+async def test_a_late_webhook_keeps_the_clock_waiting(
+    opened: Opener, listener: Listener, clock: ManualClock
+) -> None:
+    """Nothing comes before its seconds have passed."""
+    rule = {"fault": "webhook_late", "seconds": 90}
+    caller = await opened(clock=clock, faults=[rule])
+    batch = await caller.batch(notification_webhook=listener.url)
+    await caller.call("GET", f"/batches/{batch}/start")
+    await clock.advance(89)
+    assert listener.bodies == []
+    await clock.advance(1)
+    await caller.simulator.settled()
+    assert len(listener.bodies) == 1
+
+
+async def test_a_forged_webhook_precedes_the_true_one(opened: Opener, listener: Listener) -> None:
+    """The forgery names another batch and a link to the inside; it is marked in the log."""
+    caller = await opened(faults=[{"fault": "webhook_forged"}])
+    batch = await caller.batch(notification_webhook=listener.url)
+    await caller.run(batch)
+    forged, true = listener.bodies
+    assert forged["batch"]["id"] != batch
+    assert "169.254" in str(forged)
+    assert true["batch"]["id"] == batch
+    assert [delivery.honest for delivery in caller.simulator.webhooks] == [False, True]
+
+
+async def test_webhooks_may_overtake_one_another(opened: Opener, listener: Listener) -> None:
+    """The first batch's webhook arrives after the second's."""
+    rule = {"fault": "webhook_out_of_order", "match": {"batch_name": "first"}, "seconds": 60}
+    caller = await opened(faults=[rule])
+    for name in ("first", "second"):
+        batch = await caller.batch(name, notification_webhook=listener.url)
+        await caller.call("GET", f"/batches/{batch}/start")
+        await caller.simulator.scaleserp.account.idle()
+    await caller.simulator.settled()
+    assert [body["batch"]["name"] for body in listener.bodies] == ["second", "first"]

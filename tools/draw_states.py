@@ -1,0 +1,38 @@
+"""Draw the state machines of ``domain/states.py`` and ``domain/breaker.py`` into the documents.
+
+``python tools/draw_states.py`` rewrites the diagrams in ``docs/architecture.md``; a test compares
+them with the dictionaries, so a diagram cannot be wrong for longer than one commit.
+"""
+
+import sys
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+
+from serpline.domain.breaker import TRANSITIONS
+from serpline.domain.states import MACHINES
+
+DOCUMENT = Path(__file__).parents[1] / "docs" / "architecture.md"
+ALL: Mapping[str, Mapping[tuple[StrEnum, str], StrEnum]] = {**MACHINES, "breaker": TRANSITIONS}
+
+
+def diagram(machine: Mapping[tuple[StrEnum, str], StrEnum]) -> str:
+    """A Mermaid state diagram; edges in the order of the dictionary."""
+    edges = [f"    {source} --> {target}: {event}" for (source, event), target in machine.items()]
+    return "\n".join(["```mermaid", "stateDiagram-v2", *edges, "```"])
+
+
+def drawn(document: str) -> str:
+    """The document with every ``<!-- states: NAME -->`` block drawn anew."""
+    for name, machine in ALL.items():
+        begin, end = f"<!-- states: {name} -->\n", f"\n<!-- end: {name} -->"
+        before, found, rest = document.partition(begin)
+        if not found:
+            raise SystemExit(f"{DOCUMENT.name} has no block for {name}")
+        document = before + begin + diagram(machine) + end + rest.partition(end)[2]
+    return document
+
+
+if __name__ == "__main__":
+    DOCUMENT.write_text(drawn(DOCUMENT.read_text()))
+    sys.stdout.write(f"{DOCUMENT.name}: {len(ALL)} diagrams\n")
