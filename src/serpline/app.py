@@ -99,7 +99,8 @@ async def open_services(settings: Settings, *, pool_size: int = 4) -> AsyncItera
             database=database,
             pipeline=PipelineService(database, clock),
             tracker=StateTracker(database, clock, random.SystemRandom().random),
-            queue=JobQueueManager(database),
+            # Whoever stops a process kills it soon after; what is in flight may end before that.
+            queue=JobQueueManager(database, grace_seconds=settings.worker_dead_after_seconds * 0.4),
         )
     finally:
         await database.close()
@@ -259,9 +260,13 @@ async def run_worker(
                 await asyncio.wait([*tasks, *waits], return_when=asyncio.FIRST_COMPLETED)
             finally:
                 ends.set()
+                lifeline.end_leases()
                 for task in waits:
                     task.cancel()
-                await asyncio.gather(*tasks)
+                ended = await asyncio.gather(*tasks, return_exceptions=True)
+            for result in ended:
+                if isinstance(result, BaseException):
+                    raise result
 
 
 def register_handlers(

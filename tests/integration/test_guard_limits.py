@@ -150,6 +150,42 @@ async def test_retries_are_bounded_by_the_budget(db: Database) -> None:
     await guard.close()
 
 
+async def test_a_poll_is_no_retry(db: Database) -> None:
+    """A call repeated although it was good, such as a look at a batch, costs no retry token."""
+    provider = Provider()
+    guard = Guard(db, provider.send, [policy(retry_floor=1.0, retry_share=0.0)])
+    for _ in range(20):
+        assert await guard.execute(call(), CallScope("x", ttl_seconds=0)) == 1
+    assert len(provider.log) == 20
+    await guard.close()
+
+
+async def test_what_a_dead_worker_left_is_no_retry(db: Database) -> None:
+    """Calls repeated because their caller died wait for no token; those that failed do."""
+    run_id, chunk_id, epoch = await owned_chunk(db)
+    dying = Provider(gate=asyncio.Event())
+    few = policy(breaker=None, retry_floor=1.0, retry_share=0.0)
+    first = Guard(db, dying.send, [few])
+    scope = CallScope("x", run_id=run_id, chunk_id=chunk_id, epoch=epoch)
+    under_way = [asyncio.create_task(first.execute(call(n), scope)) for n in range(20)]
+    for _ in under_way:
+        await dying.entered.acquire()
+    later = CallScope("x", run_id=run_id, chunk_id=chunk_id, epoch=await take_over(db, chunk_id))
+    provider = Provider(answer=lambda _: status(500))
+    second = Guard(db, provider.send, [few])
+    for error, calls in ((ProviderError, 20), (RetryBudgetSpent, 20)):
+        ends = await asyncio.gather(
+            *(second.execute(call(n), later) for n in range(20)), return_exceptions=True
+        )
+        assert [type(end) for end in ends] == [error] * 20
+        assert len(provider.log) == calls
+    for task in under_way:
+        task.cancel()
+    await asyncio.gather(*under_way, return_exceptions=True)
+    for guard in (first, second):
+        await guard.close()
+
+
 async def test_one_of_two_chunks_buys_a_key(db: Database) -> None:
     """Of 40 concurrent claims by two chunks each key has exactly one buyer; then both read it."""
     clock = HandClock()

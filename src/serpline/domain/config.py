@@ -9,6 +9,7 @@ from uuid import UUID
 
 from serpline.domain.errors import UserError
 from serpline.domain.names import SEARCHED_TYPES, ContentType, Device, PhaseName, PipelineMode
+from serpline.domain.phases import PHASE_DEPENDENCIES
 
 TESTING_KEYWORDS = 5
 
@@ -63,14 +64,27 @@ class PipelineConfig:
             object.__setattr__(self, name, _words(name, getattr(self, name), kind))
         if not self.content_types:
             raise UserError("content_types: at least one of organic, news, video is needed")
-        _within("retry_attempts", self.retry_attempts, 1, 100)
-        _within("phase_retries", self.phase_retries, 0, 100)
+        if ContentType.ALL in self.content_types:
+            raise UserError("content_types='all': must be organic, news or video")
+        if not self.devices:
+            raise UserError("devices: at least one of desktop, mobile, tablet is needed")
+        for name in ("force_refresh", "refresh_reference", "enable_historical_tracking"):
+            if not isinstance(getattr(self, name), bool):
+                raise UserError(f"{name}={getattr(self, name)!r}: must be true or false")
+        if self.scheduled_for is not None and self.scheduled_for.tzinfo is None:
+            raise UserError(f"scheduled_for={self.scheduled_for}: needs a time zone")
+        _within("retry_attempts", self.retry_attempts, 1, 100, whole=True)
+        _within("phase_retries", self.phase_retries, 0, 100, whole=True)
         _within("min_success_ratio", self.min_success_ratio, 0, 1)
-        _within("batch_size", self.batch_size, 1, 15_000)
-        _within("analysis_depth", self.analysis_depth, 1, 100)
+        _within("batch_size", self.batch_size, 1, 15_000, whole=True)
+        _within("realtime_searches_max", self.realtime_searches_max, 0, 1_000_000, whole=True)
+        _within("reference_ttl_days", self.reference_ttl_days, 0, 3_650, whole=True)
+        _within("analysis_depth", self.analysis_depth, 1, 100, whole=True)
         _within("ai_overview_factor", self.ai_overview_factor, 0, 1)
         if self.keyword_limit is not None:
-            _within("keyword_limit", self.keyword_limit, 1, 10_000_000)
+            _within("keyword_limit", self.keyword_limit, 1, 10_000_000, whole=True)
+        for name in ("content_type_weights", "credit_limits"):
+            _amounts(name, getattr(self, name))
         if self.unknown_volume not in ("exclude", "impute"):
             raise UserError(f"unknown_volume={self.unknown_volume!r}: must be exclude or impute")
 
@@ -80,11 +94,14 @@ class PipelineConfig:
         if mode is not PipelineMode.MANUAL:
             if self.phases:
                 raise UserError(f"phases can be chosen in MANUAL mode only, not in {mode}")
-        elif self.phases and self.inputs_from is None and self.phases[0] != next(iter(PhaseName)):
-            raise UserError(
-                "phases: the inputs of the phases that are not chosen must come from a run:"
-                " name it with inputs_from"
-            )
+        elif self.inputs_from is None:
+            for phase in self.phases:
+                missing = [need for need in PHASE_DEPENDENCIES[phase] if need not in self.phases]
+                if missing:
+                    raise UserError(
+                        f"phases: {phase} needs {missing[0]}, which is not chosen: choose it too,"
+                        " or name the run its results come from with inputs_from"
+                    )
         if mode is PipelineMode.TESTING:
             limit = min(self.keyword_limit or TESTING_KEYWORDS, TESTING_KEYWORDS)
             values.update(keyword_limit=limit, refresh_reference=True)
@@ -106,7 +123,8 @@ class PipelineConfig:
         values: dict[str, Any] = {}
         for name, value in given.items():
             try:
-                values[name] = _READERS[name](value) if name in _READERS and value else value
+                read = _READERS.get(name) if value is not None else None
+                values[name] = read(value) if read else value
             except (ValueError, TypeError, AttributeError):
                 raise UserError(f"{name}={value!r}: not a value this setting can have") from None
         return cls(**values)
@@ -121,6 +139,8 @@ _READERS: Mapping[str, Callable[[Any], Any]] = {
 
 def _words(name: str, given: Iterable[str], kind: type[E]) -> tuple[E, ...]:
     """The words as members of ``kind``, in the order of the enumeration, each once."""
+    if not isinstance(given, Iterable):
+        raise UserError(f"{name}={given!r}: must be a list of {', '.join(kind)}")
     chosen = set()
     for word in [given] if isinstance(given, str) else given:
         if word not in list(kind):
@@ -129,6 +149,16 @@ def _words(name: str, given: Iterable[str], kind: type[E]) -> tuple[E, ...]:
     return tuple(member for member in kind if member in chosen)
 
 
-def _within(name: str, value: float, low: float, high: float) -> None:
-    if not isinstance(value, int | float) or isinstance(value, bool) or not low <= value <= high:
-        raise UserError(f"{name}={value!r}: must be {low} to {high}")
+def _within(name: str, value: float, low: float, high: float, *, whole: bool = False) -> None:
+    kind = int if whole else int | float
+    if not isinstance(value, kind) or isinstance(value, bool) or not low <= value <= high:
+        number = "a whole number, " if whole else ""
+        raise UserError(f"{name}={value!r}: must be {number}{low} to {high}")
+
+
+def _amounts(name: str, given: Any) -> None:
+    if not isinstance(given, Mapping):
+        raise UserError(f"{name}={given!r}: must be an object of numbers")
+    for key, value in given.items():
+        if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
+            raise UserError(f"{name}: {key}={value!r}: must be a number, 0 or more")

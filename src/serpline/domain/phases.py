@@ -104,7 +104,7 @@ def settle(lane: LaneView, min_success_ratio: float) -> LaneEvent:
     good = lane.completed + lane.skipped
     if good == 0:
         return LaneEvent(lane, "fail", f"all {lane.planned} items failed")
-    if good < min_success_ratio * lane.planned:
+    if good / lane.planned < min_success_ratio:
         reason = f"{lane.failed} of {lane.planned} items failed, more than the run allows"
         return LaneEvent(lane, "fail", reason)
     return LaneEvent(lane, "complete")

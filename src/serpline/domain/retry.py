@@ -51,10 +51,12 @@ class RetryStrategy:
         """The longest delay after ``attempts`` attempts (at least 1) have failed."""
         if self.base_delay == 0:
             return 0.0
+        # In logarithms, because neither the power nor the quotient need fit into a float.
         power = (max(attempts, 1) - 1) * math.log(self.exponential_base)
-        if power > math.log(self.max_delay) - math.log(self.base_delay):
+        ceiling = math.log(self.base_delay) + power
+        if ceiling >= math.log(self.max_delay):
             return self.max_delay
-        return min(self.max_delay, self.base_delay * math.exp(power))
+        return math.exp(ceiling)
 
     def delay_seconds(
         self, attempts: int, chance: Callable[[], float], retry_after_seconds: float | None = None

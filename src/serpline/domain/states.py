@@ -121,6 +121,8 @@ LANE_MACHINE: Machine[LaneStatus] = {
     (LaneStatus.FAILED, "retry"): LaneStatus.PENDING,
     (LaneStatus.BLOCKED, "retry"): LaneStatus.PENDING,
     (LaneStatus.COMPLETED, "retry"): LaneStatus.PENDING,
+    # Only a cancelled run has ended with running lanes.
+    (LaneStatus.RUNNING, "retry"): LaneStatus.PENDING,
 }
 
 _LIVE_ITEMS = (
@@ -134,6 +136,7 @@ ITEM_MACHINE: Machine[StateStatus] = {
     (StateStatus.PENDING, "begin"): StateStatus.PROCESSING,
     (StateStatus.RETRY_WAIT, "begin"): StateStatus.PROCESSING,
     (StateStatus.PENDING, "hand_over"): StateStatus.WAITING,
+    (StateStatus.PROCESSING, "hand_over"): StateStatus.WAITING,
     (StateStatus.RETRY_WAIT, "hand_over"): StateStatus.WAITING,
     **{(state, "complete"): StateStatus.COMPLETED for state in _LIVE_ITEMS},
     **{(state, "fail"): StateStatus.FAILED for state in _LIVE_ITEMS},

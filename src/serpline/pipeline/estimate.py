@@ -22,6 +22,8 @@ from serpline.domain.names import ContentType, PhaseName
 from serpline.domain.states import RunStatus
 from serpline.providers.dataforseo.client import KEYWORDS_PER_CALL_MAX
 from serpline.providers.scaleserp.client import SEARCHES_PER_ADD_MAX
+from serpline.providers.wikidata.client import DOMAINS_MAX
+from serpline.providers.youtube.client import IDS_MAX
 from serpline.store import projects, reports, runs
 from serpline.store.database import Connection
 from serpline.store.reports import Spending
@@ -47,8 +49,6 @@ _PAGES = {ContentType.ORGANIC: 8.0, ContentType.NEWS: 8.0, ContentType.VIDEO: 0.
 _VIDEOS = {ContentType.ORGANIC: 0.5, ContentType.NEWS: 0.0, ContentType.VIDEO: 7.0}
 _CHANNELS_PER_VIDEO = 0.5
 _MATCHED = 0.6
-_DOMAINS_PER_WIKIDATA_CALL = 25
-_IDS_PER_YOUTUBE_CALL = 50
 _TOKENS_PER_ANALYSIS = 2_000
 _DEPTH_TYPICAL = 10
 # Create, account and state looks, start, result sets and one page file.
@@ -214,7 +214,7 @@ def _typical(per_type: int, config: PipelineConfig, has_pdl: bool) -> list[Line]
     domains, videos = total(_DOMAINS), total(_VIDEOS)
     channels = ceil(videos * _CHANNELS_PER_VIDEO)
     pages, analysed = ceil(total(_PAGES) * depth), ceil(videos * depth)
-    units = ceil(videos / _IDS_PER_YOUTUBE_CALL) + ceil(channels / _IDS_PER_YOUTUBE_CALL)
+    units = ceil(videos / IDS_MAX) + ceil(channels / IDS_MAX)
     analyses = pages + analysed
     return [
         *_companies(PhaseName.COMPANY_ENRICHMENT_SERP, domains, has_pdl),
@@ -227,6 +227,6 @@ def _typical(per_type: int, config: PipelineConfig, has_pdl: bool) -> list[Line]
 
 def _companies(phase: PhaseName, domains: int, has_pdl: bool) -> list[Line]:
     matched = ceil(domains * _MATCHED) if has_pdl else 0
-    rest = ceil((domains - matched) / _DOMAINS_PER_WIKIDATA_CALL)
+    rest = ceil((domains - matched) / DOMAINS_MAX)
     paid = [Line(phase, "pdl", domains, matched, TYPICAL)] if has_pdl else []
     return [*paid, Line(phase, "wikidata", rest, 0.0, TYPICAL)]

@@ -8,6 +8,7 @@ thaws knows, before it pays for anything, that its chunks may have gone to someb
 import asyncio
 import os
 import socket
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
@@ -16,8 +17,13 @@ from serpline.core.logging import get
 from serpline.domain.names import JobPriority
 from serpline.phases.base import LeaseCheck
 from serpline.store import workers
-from serpline.store.chunks import held_by
-from serpline.store.database import Database, DatabaseUnavailable, TransactionConflict
+from serpline.store.chunks import give_back, held_by
+from serpline.store.database import (
+    Connection,
+    Database,
+    DatabaseUnavailable,
+    TransactionConflict,
+)
 from serpline.store.wakeups import WakeUp, wake
 
 log = get(__name__)
@@ -39,6 +45,8 @@ class Lifeline:
         self._heartbeat_seconds = heartbeat_seconds
         self._dead_after_seconds = dead_after_seconds
         self._lease_ends = 0.0
+        self._leaving = False
+        self._at_work: Counter[int] = Counter()
         self._held: set[tuple[int, int]] = set()
         self._revoked: set[tuple[int, int]] = set()
         self.worker_id = 0
@@ -57,10 +65,41 @@ class Lifeline:
         finally:
             beating.cancel()
             await asyncio.gather(beating, return_exceptions=True)
-            self._lease_ends = 0.0
+            self.end_leases()
+            await self._leave()
+
+    @property
+    def has_lease(self) -> bool:
+        """Whether this worker may own and pay for anything now, by the monotonic clock."""
+        return self._clock.monotonic() < self._lease_ends
+
+    def end_leases(self) -> None:
+        """End every lease, now and for good: work in hand stops before its next paid call."""
+        self._leaving = True
+        self._lease_ends = 0.0
+
+    async def _leave(self) -> None:
+        try:
             async with self._database.transaction() as conn:
                 left = await workers.leave(conn, self.worker_id)
                 await wake(conn, [WakeUp("chunk", str(chunk_id)) for chunk_id in left])
+        except (DatabaseUnavailable, TransactionConflict) as error:
+            # The others take the chunks over as soon as the database is back.
+            log.warning("worker.left_unsaid", action="worker.left_unsaid", error=str(error))
+
+    @contextmanager
+    def at_work(self, chunk_id: int) -> Iterator[None]:
+        """Around all that is done to a chunk, from before its claim until after its release.
+
+        A chunk that this worker owns and is not at work on is given back with the next heartbeat:
+        its claim was committed unheard, or its release failed.
+        """
+        self._at_work[chunk_id] += 1
+        try:
+            yield
+        finally:
+            self._at_work[chunk_id] -= 1
+            self._at_work += Counter()  # drops what is zero
 
     @contextmanager
     def holding(self, chunk_id: int, epoch: int) -> Iterator[LeaseCheck]:
@@ -68,7 +107,7 @@ class Lifeline:
         key = (chunk_id, epoch)
         self._held.add(key)
         try:
-            yield lambda: key not in self._revoked and self._clock.monotonic() < self._lease_ends
+            yield lambda: key not in self._revoked and self.has_lease
         finally:
             self._held.discard(key)
             self._revoked.discard(key)
@@ -76,31 +115,54 @@ class Lifeline:
     async def _beat_until_cancelled(self) -> None:
         while True:
             try:
-                async with self._database.session() as session:
-                    await workers.hold_lock(session, self.worker_id)
-                    while await self._beat():
-                        await self._clock.sleep(self._heartbeat_seconds)
+                await self._beat_until_dead()
                 log.error("worker.dead", action="worker.dead", worker=self.worker_id)
+                self.end_leases()
                 self.declared_dead.set()
                 return
             except (DatabaseUnavailable, TransactionConflict) as error:
                 log.warning("worker.no_heartbeat", action="worker.no_heartbeat", error=str(error))
-                await self._clock.sleep(min(1.0, self._heartbeat_seconds))
+            except Exception:
+                # Without a heart this process would go on as a ghost that owns and does nothing.
+                log.exception("worker.no_heartbeat", action="worker.no_heartbeat")
+            await self._clock.sleep(min(1.0, self._heartbeat_seconds))
 
-    async def _beat(self) -> bool:
-        started, held_before = self._clock.monotonic(), set(self._held)
+    async def _beat_until_dead(self) -> None:
+        locked = False
+        # The beat goes over the session that holds the lock, so a lost session is noticed.
+        async with self._database.session() as session:
+            while True:
+                # Someone who tries whether we are dead may hold it for an instant.
+                locked = locked or await workers.hold_lock(session, self.worker_id)
+                if not await self._beat(session):
+                    return
+                await self._clock.sleep(self._heartbeat_seconds)
+
+    async def _beat(self, session: Connection) -> bool:
+        started = self._clock.monotonic()
+        held_before, at_work_before = set(self._held), set(self._at_work)
+        if not await workers.beat(session, self.worker_id):
+            return False
+        self._extend(started)
+        owned = await held_by(session, self.worker_id)
+        # What was claimed while the query ran is not among those held before it.
+        wanted = {key for key, is_wanted in owned.items() if is_wanted}
+        self._revoked.update((held_before - wanted) & self._held)
+        astray = [key for key in owned if key[0] not in at_work_before | set(self._at_work)]
+        if astray:
+            await self._give_back(astray)
+        return True
+
+    async def _give_back(self, astray: list[tuple[int, int]]) -> None:
         async with self._database.transaction() as conn:
-            alive = await workers.beat(conn, self.worker_id)
-            holding = await held_by(conn, self.worker_id)
-        if alive:
-            self._extend(started)
-            # What was claimed while the query ran is not among those held before it.
-            self._revoked.update((held_before - holding) & self._held)
-        return alive
+            given = await give_back(conn, self.worker_id, astray)
+            await wake(conn, [WakeUp("chunk", str(chunk_id)) for chunk_id in given])
+        log.warning("chunk.astray", action="chunk.astray", chunks=given)
 
     def _extend(self, since: float) -> None:
         margin = self._dead_after_seconds * 0.25
-        self._lease_ends = since + self._dead_after_seconds - margin
+        if not self._leaving:
+            self._lease_ends = since + self._dead_after_seconds - margin
 
     async def take_over(self) -> list[int]:
         """Take over the chunks of the dead; returns their ids, ready and announced."""

@@ -27,12 +27,19 @@ from serpline.domain.phases import (
 from serpline.domain.states import LANE_MACHINE, LaneStatus, RunStatus, change
 from serpline.phases.base import Phase
 from serpline.store import chunks, events, items, runs
-from serpline.store.database import Connection, Database
+from serpline.store.database import (
+    Connection,
+    Database,
+    DatabaseUnavailable,
+    TransactionConflict,
+)
 from serpline.store.events import Event
 from serpline.store.runs import RunRow
 from serpline.store.wakeups import WakeUp, wake
 
 log = get(__name__)
+
+REASON_LENGTH_MAX = 500
 
 _ENDINGS = {
     RunStatus.COMPLETED: "complete",
@@ -67,8 +74,25 @@ class PhaseOrchestrator:
                 lanes = await runs.lanes(conn, run_id)
             for lane in lanes:
                 if lane.status is LaneStatus.RUNNING and not lane.is_planned:
-                    await self.plan(run_id, lane)
+                    await self._plan_or_fail(run_id, lane)
         return status
+
+    async def _plan_or_fail(self, run_id: UUID, lane: LaneView) -> None:
+        """A lane that cannot be planned has failed, and says why; the other lanes go on."""
+        try:
+            await self.plan(run_id, lane)
+        except (DatabaseUnavailable, TransactionConflict):
+            raise
+        except Exception as error:
+            log.exception("lane.unplanned", action="lane.unplanned", lane=str(lane.key))
+            reason = f"planning failed: {type(error).__name__}: {error}"[:REASON_LENGTH_MAX]
+            async with self._database.transaction() as conn:
+                run = await runs.lock(conn, run_id)
+                if run is None or not await chunks.lock_unplanned(conn, lane.id):
+                    return
+                told = await self._apply(conn, run, LaneEvent(lane, "fail", reason))
+                await wake(conn, [WakeUp("run", str(run_id), JobPriority.HIGH)])
+                await events.append(conn, [told])
 
     async def advance(self, run_id: UUID) -> RunStatus | None:
         """Do what is due; returns the run's state afterwards, None for an unknown run."""

@@ -95,7 +95,7 @@ class PipelineService:
         await self._change(run_id, "pause")
 
     async def resume(self, run_id: UUID) -> None:
-        """Let a paused run go on, with the run's own configuration."""
+        """Let a paused run go on at once, with the run's own configuration."""
         await self._change(run_id, "resume")
 
     async def cancel(self, run_id: UUID) -> None:
@@ -107,6 +107,8 @@ class PipelineService:
             run = await _locked(conn, run_id)
             if not await runs.change_run(conn, run_id, event, self._clock.now()):
                 raise UserError(f"run {run_id} is {run.status}: it cannot be changed by {event!r}")
+            if event == "resume":
+                await chunks.look_at_all(conn, run_id)
             await wake(conn, [WakeUp("run", str(run_id), JobPriority.HIGH)])
             await events.append(conn, [Event(f"run.{event}", run_id)])
 
@@ -121,24 +123,30 @@ class PipelineService:
         """Retry an ended run: its failed and blocked lanes, or a phase, or one item.
 
         Failed items become pending with their attempts at zero; what succeeded is kept. Lanes that
-        depend on a retried one plan what is new; a DSI lane is computed anew. Raises ``UserError``
-        if there is nothing to retry.
+        depend on a retried one plan what is new; a DSI lane is computed anew. A cancelled run goes
+        on where it was. Raises ``UserError`` if there is nothing to retry.
         """
         async with self._database.transaction() as conn:
             run = await _locked(conn, run_id)
             if run.status not in ENDED_RUNS:
                 raise UserError(f"run {run_id} is {run.status}: only an ended run is retried")
             views = {lane.key: lane for lane in await runs.lanes(conn, run_id)}
-            chosen = [lane for lane in views.values() if _wanted(lane, phase, content_type)]
-            if not chosen:
+            chosen = [lane for lane in views.values() if _matches(lane, phase, content_type)]
+            if item is not None:
+                holders = await chunks.lanes_where_failed(conn, run_id, item)
+                chosen = [lane for lane in chosen if lane.id in holders]
+            else:
+                chosen = [lane for lane in chosen if _wanted(lane, by_name=phase is not None)]
+            is_unfinished = any(lane.status is LaneStatus.PENDING for lane in views.values())
+            if not chosen and (item is not None or phase is not None or not is_unfinished):
                 raise UserError(f"run {run_id}: nothing that failed matches, so nothing to retry")
             reopened = {lane.key for lane in chosen}
             for lane in chosen:
                 reopened.update(dependents_of(lane.key, list(views)))
             names = []
             for key, lane in views.items():
-                if key in reopened and lane.status is not LaneStatus.SKIPPED:
-                    await self._reopen(conn, run, lane, item if lane in chosen else None)
+                if key in reopened and lane.status not in _UNTOUCHED:
+                    await self._reopen(conn, run, lane, item, is_chosen=lane in chosen)
                     names.append(str(key))
             await runs.change_run(conn, run_id, "retry", self._clock.now())
             await wake(conn, [WakeUp("run", str(run_id), JobPriority.HIGH)])
@@ -159,9 +167,13 @@ class PipelineService:
                 await chunks.look_now(conn, found)
                 await wake(conn, [WakeUp("chunk", str(found), JobPriority.HIGH)])
                 return
-            run = await runs.get(conn, UUID(str(payload["run_id"])))
+            run_id = str(payload.get("run_id"))
+            try:
+                run = await runs.get(conn, UUID(run_id))
+            except ValueError:
+                run = None
             if run is None:
-                raise UserError(f"run_id={payload['run_id']!r}: there is no such run")
+                raise UserError(f"run_id={run_id!r}: there is no such run")
             await wake(conn, [WakeUp("run", str(run.id), JobPriority.HIGH)])
 
     async def take_notice(
@@ -177,25 +189,34 @@ class PipelineService:
         return True
 
     async def _reopen(
-        self, conn: Connection, run: RunRow, lane: LaneView, item: str | None
+        self, conn: Connection, run: RunRow, lane: LaneView, item: str | None, *, is_chosen: bool
     ) -> None:
         await runs.change_lane(conn, lane.id, "retry", self._clock.now())
         if lane.key.phase is PhaseName.DSI_CALCULATION:
-            await forget_dsi(conn, run.id, lane.key.content_type)
+            # The items first: whoever still settles some of them is waited for there.
             await chunks.forget(conn, lane.id)
-        else:
+            await forget_dsi(conn, run.id, lane.key.content_type)
+        elif is_chosen:
             await chunks.reopen_failed(conn, lane.id, item)
+        elif item is None and lane.status is LaneStatus.FAILED:
+            await chunks.reopen_failed(conn, lane.id)
 
 
-def _wanted(lane: LaneView, phase: PhaseName | None, content_type: ContentType | None) -> bool:
-    if phase is not None and lane.key.phase is not phase:
-        return False
-    if content_type is not None and lane.key.content_type is not content_type:
-        return False
-    return lane.status in (LaneStatus.FAILED, LaneStatus.BLOCKED) or (
-        # A lane that completed with some failures is retried when it is named.
-        lane.status is LaneStatus.COMPLETED and phase is not None
+# A lane that is pending goes on by itself; one that was not asked for stays out.
+_UNTOUCHED = (LaneStatus.SKIPPED, LaneStatus.PENDING)
+
+
+def _matches(lane: LaneView, phase: PhaseName | None, content_type: ContentType | None) -> bool:
+    return (phase is None or lane.key.phase is phase) and (
+        content_type is None or lane.key.content_type is content_type
     )
+
+
+def _wanted(lane: LaneView, *, by_name: bool) -> bool:
+    # A lane that completed with some failures is retried when it is named; one that runs although
+    # the run has ended was stopped by a cancel.
+    stopped = (LaneStatus.FAILED, LaneStatus.BLOCKED, LaneStatus.RUNNING)
+    return lane.status in stopped or (by_name and lane.status is LaneStatus.COMPLETED)
 
 
 async def _locked(conn: Connection, run_id: UUID) -> RunRow:

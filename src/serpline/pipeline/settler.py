@@ -6,14 +6,16 @@ batch is already waiting behind the one being committed, so memory is bounded.
 
 import asyncio
 from collections.abc import Mapping
-from contextlib import suppress
 
+from serpline.core.logging import get
 from serpline.domain.errors import LeaseLost
 from serpline.domain.outcomes import Outcome
 from serpline.domain.retry import RetryStrategy
 from serpline.robustness.state_tracker import Settled, StateTracker, WriteResults
 from serpline.store.chunks import OwnedChunk
-from serpline.store.database import DatabaseUnavailable
+from serpline.store.database import DatabaseUnavailable, TransactionConflict
+
+log = get(__name__)
 
 SETTLE_ITEMS_MAX = 500
 SETTLE_SECONDS_MAX = 0.25
@@ -44,6 +46,8 @@ class Settler:
     async def add(self, outcome: Outcome) -> None:
         """Take an outcome. Raises what the settlement before raised, ``LeaseLost`` above all."""
         self._waiting.append(outcome)
+        if self._commit is not None and self._commit.done():
+            await self._join()
         if len(self._waiting) >= SETTLE_ITEMS_MAX:
             await self._join()
             self._begin()
@@ -58,19 +62,25 @@ class Settler:
         await self._join()
 
     async def salvage(self) -> None:
-        """Settle what was taken although the work broke off; the fence decides whether it may."""
+        """Settle what was taken although the work broke off; the fence decides whether it may.
+
+        Raises nothing of its own: why the work broke off is what has to be told.
+        """
         self._disarm()
         for _ in range(2):  # what is being committed, then what was waiting behind it
-            with suppress(LeaseLost, DatabaseUnavailable):
+            try:
                 await self.flush()
+            except (LeaseLost, DatabaseUnavailable, TransactionConflict) as error:
+                log.warning("chunk.unsettled", action="chunk.unsettled", error=str(error))
+            except Exception:
+                log.exception("chunk.unsettled", action="chunk.unsettled", chunk=self._chunk.id)
 
     def _on_deadline(self) -> None:
         self._deadline = None
-        if self._commit is None or self._commit.done():
-            if self._commit is None or not self._commit.exception():
-                self._begin()
-        else:
+        if self._commit is not None and not self._commit.done():
             self._commit.add_done_callback(lambda _: self._on_deadline())
+        elif self._commit is None or not (self._commit.cancelled() or self._commit.exception()):
+            self._begin()
 
     def _begin(self) -> None:
         self._disarm()
@@ -79,9 +89,14 @@ class Settler:
             self._commit = asyncio.create_task(self._settle(outcomes))
 
     async def _join(self) -> None:
-        commit, self._commit = self._commit, None
-        if commit is not None:
-            await commit
+        commit = self._commit
+        if commit is None:
+            return
+        # Whoever is cancelled here must not cancel the commit: it is joined again by ``salvage``.
+        await asyncio.wait({commit})
+        if self._commit is commit:
+            self._commit = None
+        commit.result()
 
     async def _settle(self, outcomes: list[Outcome]) -> None:
         settled = await self._tracker.settle(

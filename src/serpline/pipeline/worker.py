@@ -1,13 +1,14 @@
 """The chunk worker: own a chunk, work its items, settle what comes, give the chunk back.
 
-One page on purpose. Whatever goes wrong in between is one of three things: the chunk is no longer
-ours (stop, settle nothing), the work raised (a bug: the chunk is given back and looked at later,
-and after a few times its items fail), or this process dies (the lifeline takes the chunk over).
+One page on purpose. Whatever goes wrong in between is one of four things: the chunk is no longer
+ours (stop, settle nothing), the database is away (given back, no blame; what cannot be given back
+now is given back by the lifeline), the work raised (a bug: the chunk is given back and looked at
+later, and after a few times its items fail), or this process dies (others take the chunk over).
 """
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing, suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from serpline.core.clock import Clock
 from serpline.core.logging import get
@@ -19,16 +20,17 @@ from serpline.domain.retry import RetryStrategy
 from serpline.phases.base import LeaseCheck, Phase, Work
 from serpline.pipeline.lifeline import Lifeline
 from serpline.pipeline.settler import Settler
-from serpline.robustness.state_tracker import StateTracker
+from serpline.robustness.state_tracker import Settled, StateTracker
 from serpline.store import chunks
 from serpline.store.chunks import ItemRow, OwnedChunk
-from serpline.store.database import Database
+from serpline.store.database import Database, DatabaseUnavailable, TransactionConflict
 from serpline.store.wakeups import WakeUp, wake
 
 log = get(__name__)
 
 CRASHES_MAX = 3
 CRASH_DELAY_SECONDS = 10.0
+SNOOZE_SECONDS = 5.0
 
 
 def strategy_for(mode: PipelineMode, attempts: int) -> RetryStrategy:
@@ -57,29 +59,47 @@ class ChunkWorker:
 
     async def work(self, chunk_id: int) -> bool:
         """The handler of a chunk's wake-up; False if the chunk was not to be had."""
-        async with self._database.transaction() as conn:
-            chunk = await chunks.claim(conn, chunk_id, self._lifeline.worker_id)
-            items = await chunks.load(conn, chunk, self._clock.now()) if chunk else []
-        if chunk is None:
-            return False
-        with self._lifeline.holding(chunk.id, chunk.epoch) as lease:
-            try:
-                again_at = await self._work(chunk, items, lease)
-            except LeaseLost as lost:
-                # Taken over, or its run was paused or cancelled: in the latter cases it is still
-                # ours to give back.
-                log.warning("chunk.lost", action="chunk.lost", chunk=chunk.id, reason=str(lost))
-                again_at = None
-            except Exception:
-                await self._crashed(chunk)
-                raise
-            with suppress(LeaseLost):
-                await self._release(chunk, again_at)
+        if not self._lifeline.has_lease:
+            return False  # the sweep asks again, somebody who may
+        with self._lifeline.at_work(chunk_id):
+            loaded_at = self._clock.now()
+            async with self._database.transaction() as conn:
+                chunk = await chunks.claim(conn, chunk_id, self._lifeline.worker_id)
+                items = await chunks.load(conn, chunk, loaded_at) if chunk else []
+            if chunk is None:
+                return False
+            with self._lifeline.holding(chunk.id, chunk.epoch) as lease:
+                await self._own(chunk, items, lease, loaded_at)
         return True
+
+    async def _own(
+        self, chunk: OwnedChunk, items: list[ItemRow], lease: LeaseCheck, loaded_at: datetime
+    ) -> None:
+        again_at, at_once = None, True
+        try:
+            again_at, settled = await self._work(chunk, items, lease)
+            at_once = settled or not lease()
+        except LeaseLost as lost:
+            # Taken over, or its run was paused or cancelled: in the latter cases it is still
+            # ours to give back.
+            log.warning("chunk.lost", action="chunk.lost", chunk=chunk.id, reason=str(lost))
+        except (DatabaseUnavailable, TransactionConflict) as error:
+            log.warning("chunk.broken", action="chunk.broken", chunk=chunk.id, reason=str(error))
+            at_once = False
+        except Exception:
+            await self._crashed(chunk)
+            raise
+        except BaseException:
+            with suppress(LeaseLost, DatabaseUnavailable, TransactionConflict):
+                await self._release(chunk, None, loaded_at, at_once=True)
+            raise
+        with suppress(LeaseLost):
+            await self._release(chunk, again_at, loaded_at, at_once=at_once)
 
     async def _work(
         self, chunk: OwnedChunk, items: list[ItemRow], lease: LeaseCheck
-    ) -> datetime | None:
+    ) -> tuple[datetime | None, bool]:
+        """When to look again, if the work said so, and whether anything was settled."""
         phase = self._phases[chunk.lane.phase]
         config = PipelineConfig.from_json(chunk.config)
         settler = Settler(
@@ -93,14 +113,15 @@ class ChunkWorker:
         try:
             async with aclosing(self._outcomes(phase, work, items)) as outcomes:
                 async for outcome in outcomes:
-                    if isinstance(outcome, Snooze) and outcome.until is not None:
-                        work.look_again(outcome.until)
+                    if isinstance(outcome, Snooze):
+                        later = self._clock.now() + timedelta(seconds=SNOOZE_SECONDS)
+                        work.look_again(outcome.until or later)
                     await settler.add(outcome)
             await settler.flush()
         except BaseException:
             await settler.salvage()
             raise
-        return work.look_again_at
+        return work.look_again_at, settler.total != Settled()
 
     async def _outcomes(
         self, phase: Phase, work: Work, items: list[ItemRow]
@@ -114,9 +135,13 @@ class ChunkWorker:
                 async for outcome in outcomes:
                     yield outcome
 
-    async def _release(self, chunk: OwnedChunk, again_at: datetime | None) -> None:
+    async def _release(
+        self, chunk: OwnedChunk, again_at: datetime | None, loaded_at: datetime, *, at_once: bool
+    ) -> None:
         async with self._database.transaction() as conn:
-            done = await chunks.release(conn, chunk, look_again_at=again_at, now=self._clock.now())
+            done = await chunks.release(
+                conn, chunk, look_again_at=again_at, loaded_at=loaded_at, at_once=at_once
+            )
             if done:
                 await wake(conn, [WakeUp("run", str(chunk.run_id), JobPriority.HIGH)])
 

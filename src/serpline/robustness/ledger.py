@@ -28,7 +28,7 @@ from serpline.robustness.limiter import Limited
 from serpline.robustness.policies import ProviderPolicy
 from serpline.store import budgets, ledger, limits
 from serpline.store.database import Connection, Database
-from serpline.store.ledger import CallOutcome, Intent, StoredReply
+from serpline.store.ledger import CallOutcome, Intent, Seen, StoredReply
 
 LOOK_UP_SECONDS = 0.002
 INTENT_SECONDS = 0.005
@@ -149,7 +149,7 @@ class Ledger:
                 for intent in left
                 if intent.id not in seen.written
             ]
-            answers |= await self._over(conn, new, pace, now)
+            answers |= await self._over(conn, [intent for intent, _ in new], seen, pace, now)
             new = [(intent, number) for intent, number in new if intent.id not in answers]
             written = await ledger.insert_intents(conn, *_unzip(new))
             busy = BeingBought(
@@ -169,15 +169,24 @@ class Ledger:
     async def _over(
         self,
         conn: Connection,
-        numbered: Sequence[tuple[Intent, int]],
+        intents: Sequence[Intent],
+        seen: Seen,
         pace: Mapping[str, Mapping[str, Any]],
         now: datetime,
     ) -> dict[UUID, CallRefused]:
-        """The retries for which the retry budget has no room."""
+        """The retries for which the retry budget has no room.
+
+        A retry repeats what failed. A poll is none, nor is what a dead worker left unfinished:
+        neither says that the provider is unwell, and a restart must not wait for tokens.
+        """
         refused: dict[UUID, CallRefused] = {}
-        firsts = Counter(intent.provider for intent, number in numbered if number == 1)
-        for name in sorted({intent.provider for intent, _ in numbered}):
-            retries = [item for item, number in numbered if number > 1 and item.provider == name]
+        firsts = Counter(intent.provider for intent in intents if intent.key not in seen.failed)
+        for name in sorted({intent.provider for intent in intents}):
+            retries = [
+                intent
+                for intent in intents
+                if intent.provider == name and intent.key in seen.failed
+            ]
             policy = self._policy_of(name)
             granted, left = await limits.take_retry_tokens(
                 conn,

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from serpline.core.clock import Clock
 from serpline.domain.errors import ErrorCategory, UserError
-from serpline.domain.names import ContentType, PhaseName, PipelineMode
+from serpline.domain.names import ContentType, JobPriority, PhaseName, PipelineMode
 from serpline.domain.outcomes import Done, Outcome, Reject, Retry, Skip, Snooze
 from serpline.domain.phases import LaneKey
 from serpline.domain.retry import RetryStrategy
@@ -23,9 +23,13 @@ from serpline.store import chunks, runs
 from serpline.store import items as item_rows
 from serpline.store.chunks import OwnedChunk, Settlement
 from serpline.store.database import Connection, Database
+from serpline.store.rows import storable
+from serpline.store.wakeups import WakeUp, wake
 
 WriteResults = Callable[[Connection, OwnedChunk, Sequence[Done]], Awaitable[None]]
 """A phase's store function: writes the results of finished items in the settling transaction."""
+
+ITEM_LENGTH_MAX = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,10 +138,16 @@ class StateTracker:
     ) -> int:
         """Plan ``phases`` × ``items``, each phase in its lane "all"; returns the items planned.
 
-        The run is created, in MANUAL mode and not started, if it is not there. Items that are
-        planned already stay as they are.
+        The run is created, in MANUAL mode and not started, if it is not there: no worker touches
+        it, its items are settled by ``update_item_status``. Items that are planned already stay
+        as they are. Raises ``UserError`` for an unknown phase or a key that cannot be one.
         """
-        lanes = [LaneKey(_phase(name), ContentType.ALL) for name in phases]
+        # In one order, so that two callers at once cannot wait for each other's lanes.
+        names = sorted({_phase(name) for name in phases}, key=list(PhaseName).index)
+        lanes = [LaneKey(name, ContentType.ALL) for name in names]
+        for item in items:
+            if not 1 <= len(item) <= ITEM_LENGTH_MAX or "\0" in item:
+                raise UserError(f"item {item[:80]!r}: must be 1 to {ITEM_LENGTH_MAX} characters")
         async with self._database.transaction() as conn:
             await runs.create(
                 conn,
@@ -146,6 +156,7 @@ class StateTracker:
                 config={},
                 priority=0,
                 lanes=[],
+                looked_at=False,
             )
             planned = 0
             for lane in lanes:
@@ -164,18 +175,23 @@ class StateTracker:
         content_type: ContentType = ContentType.ALL,
         error: str | None = None,
     ) -> bool:
-        """Settle one item by hand, result and state together.
+        """Settle one item by hand, result and state together, or mark it as being processed.
 
         False if the item had ended before or is unknown. ``UserError`` while a worker owns the
-        item's chunk: two settlers of one item would be one too many.
+        item's chunk (two settlers of one item would be one too many), and for any other state.
         """
         lane = LaneKey(_phase(phase), content_type)
+        if status not in _BY_HAND:
+            known = ", ".join(_BY_HAND)
+            raise UserError(f"item {item_id}: status {str(status)!r} is none of {known}")
         async with self._database.transaction() as conn:
             chunk = await item_rows.lock_chunk_of(conn, pipeline_execution_id, lane, item_id)
             if chunk is None:
                 return False
             if chunk.owned:
                 raise UserError(f"item {item_id}: a worker owns it now; try again when it is done")
+            if status is StateStatus.PROCESSING:
+                return await item_rows.begin(conn, chunk.lane_id, item_id)
             category = ErrorCategory.INTERNAL if status is StateStatus.FAILED else None
             settlement = Settlement(item_id, status, error_category=category, error=error)
             changed = await chunks.settle_items(conn, chunk.lane_id, [settlement])
@@ -183,9 +199,11 @@ class StateTracker:
                 return False
             if result_data is not None:
                 await item_rows.write_results(
-                    conn, chunk.lane_id, [item_id], [json.dumps(result_data)]
+                    conn, chunk.lane_id, [item_id], [json.dumps(storable(result_data))]
                 )
-            await item_rows.count_one(conn, chunk.chunk_id, status)
+            if await item_rows.count_one(conn, chunk.chunk_id, status):
+                target = str(pipeline_execution_id)
+                await wake(conn, [WakeUp("run", target, JobPriority.HIGH)])
         return True
 
     async def progress(self, pipeline_execution_id: UUID) -> dict[str, dict[str, int]]:
@@ -204,6 +222,14 @@ class StateTracker:
             }
             for view in views
         }
+
+
+_BY_HAND = (
+    StateStatus.PROCESSING,
+    StateStatus.COMPLETED,
+    StateStatus.FAILED,
+    StateStatus.SKIPPED,
+)
 
 
 def _phase(name: str) -> PhaseName:

@@ -6,6 +6,14 @@ The simulator imports ``core`` and ``domain`` only, so it can judge the rest fro
 from serpline.simulator.config import BatchTiming, RateLimit, SimulatorConfig
 from serpline.simulator.faults import VOCABULARY
 from serpline.simulator.server import Simulator
-from serpline.simulator.standalone import serve
+from serpline.simulator.standalone import read_plan, serve
 
-__all__ = ["VOCABULARY", "BatchTiming", "RateLimit", "Simulator", "SimulatorConfig", "serve"]
+__all__ = [
+    "VOCABULARY",
+    "BatchTiming",
+    "RateLimit",
+    "Simulator",
+    "SimulatorConfig",
+    "read_plan",
+    "serve",
+]

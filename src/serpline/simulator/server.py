@@ -147,22 +147,25 @@ class Simulator:
         self._ca = directory / "simulator-ca.pem"
         authority.write(self._ca)
         self._closing.push_async_callback(self.scaleserp.close)
-        self._closing.push_async_callback(self._stop)
+        doors, web_doors = self._bind(self.config.port), self._bind(self.config.pages_port)
+        self._port, self._pages_port = doors.getsockname()[1], web_doors.getsockname()[1]
         context = authority.server_context()
-        self._port = await self._listen(self.front.api, self.config.port)
-        self._pages_port = await self._listen(
-            self.front.web,
-            self.config.pages_port,
-            ssl_context_factory=lambda _config, _default: context,
-        )
+        self._closing.push_async_callback(self._stop)
+        self._listen(self.front.api, doors)
+        self._listen(self.front.web, web_doors, ssl_context_factory=lambda *_: context)
         self._closing.callback(self.front.close)
 
-    async def _listen(self, app: Any, port: int, **tls: Any) -> int:
+    def _bind(self, port: int) -> socket.socket:
         # The protocol is named because asyncio switches Nagle's delay off only then.
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         self._closing.callback(listener.close)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((self.config.host, port))
+        # From here on a client may connect; it is served as soon as the server runs.
+        listener.listen(_BACKLOG)
+        return listener
+
+    def _listen(self, app: Any, listener: socket.socket, **tls: Any) -> None:
         settings = uvicorn.Config(
             app,
             http=_Protocol,
@@ -182,7 +185,6 @@ class Simulator:
         server = _Server(settings)
         task = asyncio.create_task(server.serve(sockets=[listener]))
         self._servers.append((server, task))
-        return int(listener.getsockname()[1])
 
     async def _stop(self) -> None:
         for server, _ in self._servers:

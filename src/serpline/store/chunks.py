@@ -16,10 +16,15 @@ from sqlalchemy import text
 from serpline.domain.errors import LeaseLost
 from serpline.domain.names import ContentType, PhaseName
 from serpline.domain.phases import LaneKey
-from serpline.domain.states import CHUNK_MACHINE, LIVE_ITEMS, StateStatus, change
+from serpline.domain.states import CHUNK_MACHINE, ITEM_MACHINE, LIVE_ITEMS, StateStatus, change
 from serpline.store.database import Connection
 
 _LIVE = [str(status) for status in LIVE_ITEMS]
+
+# A chunk whose work settled nothing and named no time to look again is left alone this long;
+# one that named a time, at least so long. Without them such a chunk would be worked in a circle.
+IDLE_SECONDS = 5.0
+PAUSE_SECONDS = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,14 +121,19 @@ async def ready_of(conn: Connection, lane_id: int) -> list[int]:
 
 
 async def claim(conn: Connection, chunk_id: int, worker_id: int) -> OwnedChunk | None:
-    """Own a ready chunk of a running run; None if another was first or nothing is to be done."""
+    """Own a ready chunk of a running run; None if another was first or nothing is to be done.
+
+    Nor may a worker own anything once it was declared dead, or left.
+    """
     step = change(CHUNK_MACHINE, "claim")
     rows = await conn.execute(
         text(
-            "UPDATE chunks c SET status = :target, owner = :worker, epoch = c.epoch + 1"
+            "UPDATE chunks c SET status = :target, owner = :worker, epoch = c.epoch + 1,"
+            " next_look_at = NULL"
             " FROM pipeline_phase_status l, pipeline_executions r"
             " WHERE c.id = :id AND c.status = ANY(:sources) AND l.id = c.lane_id"
             " AND l.status = 'running' AND r.id = c.run_id AND r.status = 'running'"
+            " AND EXISTS (SELECT 1 FROM workers WHERE id = :worker AND ended_at IS NULL)"
             " RETURNING c.id, c.epoch, c.no, c.lane_id, l.phase_name, l.content_type, c.run_id,"
             " r.mode, r.config, c.deaths, c.crashes, r.created_at"
         ),
@@ -234,18 +244,25 @@ async def hand_over(conn: Connection, chunk: OwnedChunk, items: Sequence[str]) -
         {
             "lane": chunk.lane_id,
             "items": list(items),
-            "sources": ["pending", "processing", "retry_wait"],
+            "sources": change(ITEM_MACHINE, "hand_over").sources,
         },
     )
 
 
 async def release(
-    conn: Connection, chunk: OwnedChunk, *, look_again_at: datetime | None, now: datetime
+    conn: Connection,
+    chunk: OwnedChunk,
+    *,
+    look_again_at: datetime | None,
+    loaded_at: datetime,
+    at_once: bool,
 ) -> bool:
     """Give the chunk back: done for good if every item ended (True), else ready again.
 
-    The next look is the earliest of ``look_again_at`` and the items' next attempts; with neither,
-    at once. ``LeaseLost`` if it is no longer ours.
+    The next look is the earliest of ``look_again_at``, of the next attempts that were not due yet
+    at ``loaded_at`` and of a ``look_now`` meanwhile; with none of these, at once. Without
+    ``at_once`` (nothing was settled) it is never so soon that the work would run in a circle.
+    ``LeaseLost`` if the chunk is no longer ours.
     """
     rows = await conn.execute(
         text(
@@ -253,14 +270,19 @@ async def release(
             WITH wait AS (
                 SELECT min(next_attempt_at) AS at FROM items
                 WHERE lane_id = :lane AND chunk_no = :no AND status = ANY(:live)
-                AND next_attempt_at > :now
+                AND next_attempt_at > :loaded
+            ), look AS (
+                SELECT CASE WHEN :at_once THEN coalesce(due.at, now())
+                    ELSE greatest(coalesce(due.at, now() + make_interval(secs => :idle)),
+                                  now() + make_interval(secs => :pause)) END AS at
+                FROM (SELECT least(CAST(:again AS timestamptz), wait.at, c.next_look_at) AS at
+                      FROM wait, chunks c WHERE c.id = :id) due
             )
             UPDATE chunks c SET owner = NULL,
                 status = CASE WHEN completed + failed + skipped = planned
                               THEN 'done' ELSE 'ready' END,
-                next_look_at = CASE WHEN completed + failed + skipped < planned THEN
-                    coalesce(least(CAST(:again AS timestamptz), wait.at), :now) END
-            FROM wait WHERE c.id = :id AND c.epoch = :epoch AND c.status = 'owned'
+                next_look_at = CASE WHEN completed + failed + skipped < planned THEN look.at END
+            FROM look WHERE c.id = :id AND c.epoch = :epoch AND c.status = 'owned'
             RETURNING c.status
             """
         ),
@@ -271,7 +293,10 @@ async def release(
             "id": chunk.id,
             "epoch": chunk.epoch,
             "again": look_again_at,
-            "now": now,
+            "loaded": loaded_at,
+            "at_once": at_once,
+            "idle": IDLE_SECONDS,
+            "pause": PAUSE_SECONDS,
         },
     )
     row = rows.first()
@@ -292,27 +317,73 @@ async def crashed(conn: Connection, chunk: OwnedChunk, after_seconds: float) -> 
     )
 
 
-async def held_by(conn: Connection, worker_id: int) -> set[tuple[int, int]]:
-    """The (id, epoch) of the chunks this worker owns in runs that are still running."""
+async def held_by(conn: Connection, worker_id: int) -> dict[tuple[int, int], bool]:
+    """The (id, epoch) of the chunks this worker owns, and whether their runs are still running."""
     rows = await conn.execute(
         text(
-            "SELECT c.id, c.epoch FROM chunks c JOIN pipeline_executions r ON r.id = c.run_id"
-            " WHERE c.owner = :worker AND c.status = 'owned' AND r.status = 'running'"
+            "SELECT c.id, c.epoch, r.status = 'running' AS wanted FROM chunks c"
+            " JOIN pipeline_executions r ON r.id = c.run_id"
+            " WHERE c.owner = :worker AND c.status = 'owned'"
         ),
         {"worker": worker_id},
     )
-    return {(row.id, row.epoch) for row in rows}
+    return {(row.id, row.epoch): row.wanted for row in rows}
+
+
+async def give_back(conn: Connection, worker_id: int, held: Sequence[tuple[int, int]]) -> list[int]:
+    """Make chunks ready that this worker owns and nobody works on; returns their ids."""
+    rows = await conn.execute(
+        text(
+            "UPDATE chunks c SET status = 'ready', owner = NULL, epoch = c.epoch + 1,"
+            " next_look_at = now()"
+            " FROM unnest(CAST(:ids AS bigint[]), CAST(:epochs AS bigint[])) AS u(id, epoch)"
+            " WHERE c.id = u.id AND c.epoch = u.epoch AND c.owner = :worker"
+            " AND c.status = 'owned' RETURNING c.id"
+        ),
+        {
+            "worker": worker_id,
+            "ids": [chunk_id for chunk_id, _ in held],
+            "epochs": [epoch for _, epoch in held],
+        },
+    )
+    return [row.id for row in rows]
 
 
 async def look_now(conn: Connection, chunk_id: int) -> None:
-    """Lower the chunk's next look to now: something it waits for has happened."""
+    """Lower the chunk's next look to now: something it waits for has happened.
+
+    If it is in a worker's hands just now, it is looked at again as soon as it is given back.
+    """
     await conn.execute(
         text(
             "UPDATE chunks SET next_look_at = least(next_look_at, now())"
-            " WHERE id = :id AND status = 'ready'"
+            " WHERE id = :id AND status <> 'done'"
         ),
         {"id": chunk_id},
     )
+
+
+async def look_at_all(conn: Connection, run_id: UUID) -> None:
+    """Lower the next look of all the run's ready chunks to now."""
+    await conn.execute(
+        text(
+            "UPDATE chunks SET next_look_at = least(next_look_at, now())"
+            " WHERE run_id = :run AND status = 'ready'"
+        ),
+        {"run": run_id},
+    )
+
+
+async def lanes_where_failed(conn: Connection, run_id: UUID, item: str) -> set[int]:
+    """The ids of the run's lanes in which the item failed."""
+    rows = await conn.execute(
+        text(
+            "SELECT l.id FROM pipeline_phase_status l JOIN items i ON i.lane_id = l.id"
+            " WHERE l.pipeline_execution_id = :run AND i.item = :item AND i.status = 'failed'"
+        ),
+        {"run": run_id, "item": item},
+    )
+    return {row.id for row in rows}
 
 
 async def reopen_failed(conn: Connection, lane_id: int, item: str | None = None) -> list[int]:

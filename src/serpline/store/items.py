@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import text
 
 from serpline.domain.phases import LaneKey
-from serpline.domain.states import StateStatus
+from serpline.domain.states import ITEM_MACHINE, StateStatus, change
 from serpline.store import chunks
 from serpline.store.database import Connection
 
@@ -63,18 +63,34 @@ async def lock_chunk_of(
     return ChunkOfItem(row.id, row.lane_id, row.owned) if row else None
 
 
-async def count_one(conn: Connection, chunk_id: int, status: StateStatus) -> None:
-    """Count an item settled by hand; the chunk is done when it was the last one."""
-    if status not in (StateStatus.COMPLETED, StateStatus.FAILED, StateStatus.SKIPPED):
-        return
-    await conn.execute(
+async def count_one(conn: Connection, chunk_id: int, status: StateStatus) -> bool:
+    """Count an item settled by hand (completed, failed or skipped).
+
+    The chunk is done when it was the last one; True if its run is running, and so has to know.
+    """
+    rows = await conn.execute(
         text(
-            f"UPDATE chunks SET {status} = {status} + 1,"
+            f"UPDATE chunks c SET {status} = {status} + 1,"
             " status = CASE WHEN completed + failed + skipped + 1 = planned THEN 'done'"
-            " ELSE status END WHERE id = :id"
+            " ELSE c.status END FROM pipeline_executions r WHERE c.id = :id AND r.id = c.run_id"
+            " RETURNING c.status = 'done' AND r.status = 'running' AS wakes"
         ),
         {"id": chunk_id},
     )
+    return bool(rows.scalar_one())
+
+
+async def begin(conn: Connection, lane_id: int, item: str) -> bool:
+    """Mark an item that is being worked on by hand; False if its state does not allow it."""
+    step = change(ITEM_MACHINE, "begin")
+    rows = await conn.execute(
+        text(
+            "UPDATE items SET status = :target, next_attempt_at = NULL WHERE lane_id = :lane"
+            " AND item = :item AND status = ANY(:sources) RETURNING item"
+        ),
+        {"lane": lane_id, "item": item, "target": step.target, "sources": step.sources},
+    )
+    return rows.first() is not None
 
 
 async def write_results(

@@ -16,9 +16,12 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
+from serpline.domain.errors import ErrorCategory
 from serpline.store import budgets
 from serpline.store.database import Connection
 from serpline.store.tables.guards import CallStatus, provider_calls, raw_replies
+
+INTERNAL = ErrorCategory.INTERNAL
 
 _LIVE = (
     "EXISTS (SELECT 1 FROM chunks WHERE chunks.id = c.chunk_id"
@@ -108,6 +111,7 @@ async def find_replies(
 
 _SEEN = sa.text(
     "SELECT c.key, max(c.attempt) AS attempt,"
+    " (array_agg(c.error_category ORDER BY c.attempt DESC))[1] AS error_category,"
     " array_agg(c.id) FILTER (WHERE c.id = ANY(:ids)) AS mine,"
     " array_agg(c.id) FILTER (WHERE c.status = 'intent' AND c.shared AND NOT c.id = ANY(:ids)"
     f"   AND NOT {_LIVE}) AS late"
@@ -131,21 +135,27 @@ _INSERT = sa.text(
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What the ledger knew before: attempts per key, and which ids an earlier try had written."""
+    """What the ledger knew before: attempts per key, and which ids an earlier try had written.
+
+    ``failed``: keys whose latest attempt the provider (or the way to it) let fail. A call is not
+    among them whose caller died or was cancelled, nor one that is repeated although it was good.
+    """
 
     attempts: Mapping[bytes, int]
+    failed: frozenset[bytes]
     written: frozenset[UUID]
 
 
 async def look_back(conn: Connection, intents: Sequence[Intent], now: datetime) -> Seen:
     """What was there before ``intents``; the intents of owners gone become ``unknown``."""
     if not intents:
-        return Seen({}, frozenset())
+        return Seen({}, frozenset(), frozenset())
     values = {"keys": list({item.key for item in intents}), "ids": [item.id for item in intents]}
     rows = (await conn.execute(_SEEN, values)).all()
     await _forget(conn, [id_ for row in rows for id_ in row.late or ()], now)
     return Seen(
         {row.key: row.attempt for row in rows},
+        frozenset(row.key for row in rows if row.error_category not in (None, INTERNAL)),
         frozenset(id_ for row in rows for id_ in row.mine or ()),
     )
 

@@ -31,6 +31,8 @@ class RunRow:
     error_message: str | None
 
 
+_PHASES = list(PhaseName)
+
 _RUN = (
     "SELECT id, status, mode, config, priority, scheduled_for, created_at, started_at,"
     " completed_at, error_message FROM pipeline_executions"
@@ -50,13 +52,17 @@ async def create(
     priority: int,
     lanes: Sequence[tuple[LaneKey, LaneStatus]],
     scheduled_for: datetime | None = None,
+    looked_at: bool = True,
 ) -> bool:
-    """Insert the run and its lanes; False if a run with this id is already there."""
+    """Insert the run and its lanes; False if a run with this id is already there.
+
+    Unless ``looked_at``, the timer never starts it.
+    """
     made = await conn.execute(
         text(
             "INSERT INTO pipeline_executions (id, mode, config, priority, scheduled_for,"
             " next_look_at) VALUES (:id, :mode, CAST(:config AS jsonb), :priority, :scheduled,"
-            " now()) ON CONFLICT (id) DO NOTHING RETURNING id"
+            " CASE WHEN :looked_at THEN now() END) ON CONFLICT (id) DO NOTHING RETURNING id"
         ),
         {
             "id": run_id,
@@ -64,6 +70,7 @@ async def create(
             "config": json.dumps(config, ensure_ascii=False, default=str),
             "priority": priority,
             "scheduled": scheduled_for,
+            "looked_at": looked_at,
         },
     )
     if made.first() is None:
@@ -117,7 +124,7 @@ async def lanes(conn: Connection, run_id: UUID) -> list[LaneView]:
         ),
         {"run": run_id},
     )
-    return [
+    views = [
         LaneView(
             id=row["id"],
             key=LaneKey(PhaseName(row["phase_name"]), ContentType(row["content_type"])),
@@ -133,6 +140,8 @@ async def lanes(conn: Connection, run_id: UUID) -> list[LaneView]:
         )
         for row in rows.mappings()
     ]
+    # Not by id: a lane that was planned by hand may have come later than those that need it.
+    return sorted(views, key=lambda view: (_PHASES.index(view.key.phase), view.id))
 
 
 async def change_run(
@@ -144,13 +153,15 @@ async def change_run(
     rows = await conn.execute(
         text(
             "UPDATE pipeline_executions SET status = :target, error_message = :error,"
-            " started_at = coalesce(started_at, :now),"
-            " completed_at = CASE WHEN :ended THEN :now END,"
+            " started_at = CASE WHEN :event = 'cancel' THEN started_at"
+            " ELSE coalesce(started_at, :now) END,"
+            " completed_at = CASE WHEN :ended THEN CAST(:now AS timestamptz) END,"
             " next_look_at = CASE WHEN :ended THEN NULL ELSE now() END"
             " WHERE id = :id AND status = ANY(:sources) RETURNING id"
         ),
         {
             "id": run_id,
+            "event": event,
             "target": step.target,
             "sources": step.sources,
             "now": now,

@@ -77,14 +77,30 @@ async def take_over_dead(conn: Connection, dead_after_seconds: float) -> dict[in
     """
     rows = await conn.execute(
         text(
-            "SELECT id FROM workers WHERE ended_at IS NULL"
-            " AND heartbeat_at < now() - make_interval(secs => :s)"
-            " AND pg_try_advisory_xact_lock(:class, CAST(id % 2147483648 AS int))"
-            " FOR UPDATE SKIP LOCKED"
+            "WITH silent AS MATERIALIZED (SELECT id FROM workers WHERE ended_at IS NULL"
+            " AND heartbeat_at < now() - make_interval(secs => :s) FOR UPDATE SKIP LOCKED)"
+            " SELECT id FROM silent"
+            " WHERE pg_try_advisory_xact_lock(:class, CAST(id % 2147483648 AS int))"
         ),
         {"s": dead_after_seconds, "class": _LOCK_CLASS},
     )
-    return {row.id: await _end(conn, row.id, died=True) for row in rows.all()}
+    dead = {row.id: await _end(conn, row.id, died=True) for row in rows.all()}
+    for worker_id, chunk_id in await _left_behind(conn):
+        dead.setdefault(worker_id, []).append(chunk_id)
+    return dead
+
+
+async def _left_behind(conn: Connection) -> list[tuple[int, int]]:
+    """Chunks of workers that ended already: claimed in the instant in which they did."""
+    rows = await conn.execute(
+        text(
+            "WITH astray AS (SELECT c.id, c.owner FROM chunks c JOIN workers w ON w.id = c.owner"
+            " WHERE c.status = 'owned' AND w.ended_at IS NOT NULL FOR UPDATE OF c SKIP LOCKED)"
+            " UPDATE chunks c SET status = 'ready', owner = NULL, epoch = c.epoch + 1,"
+            " next_look_at = now() FROM astray a WHERE c.id = a.id RETURNING a.owner, c.id"
+        )
+    )
+    return [(row.owner, row.id) for row in rows]
 
 
 async def due_runs(conn: Connection, again_seconds: float, limit: int) -> list[tuple[UUID, int]]:

@@ -56,6 +56,18 @@ class ManualClock:
         self._passed = until
 
 
+class EagerClock(ManualClock):
+    """Nobody waits: every sleep passes at once and is written down."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.slept: list[float] = []
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        await asyncio.sleep(0)
+
+
 @pytest.fixture
 def clock() -> ManualClock:
     """A clock at 2026-11-23 12:00 UTC."""
@@ -153,7 +165,10 @@ async def opened() -> AsyncIterator[Opener]:
 
 
 class Listener:
-    """A webhook receiver: keeps the bodies, answers from a list of statuses, then 202."""
+    """A webhook receiver: keeps the bodies, answers from a list of statuses, then 202.
+
+    None breaks the connection, 0 keeps it open without an answer.
+    """
 
     def __init__(self) -> None:
         self.bodies: list[dict[str, Any]] = []
@@ -169,7 +184,9 @@ class Listener:
         )
         self.bodies.append(json.loads(await reader.readexactly(length)))
         status = self.answers.pop(0) if self.answers else 202
-        if status is not None:
+        if status == 0:
+            await reader.read()
+        elif status is not None:
             text = f"HTTP/1.1 {status} X\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
             writer.write(text.encode())
         writer.close()

@@ -4,7 +4,7 @@ import pytest
 
 from serpline.simulator import BatchTiming
 
-from .conftest import Listener, ManualClock, Opener
+from .conftest import EagerClock, Listener, ManualClock, Opener
 
 SLOW = BatchTiming(10, 10, running_seconds_per_search=0, adding_seconds_per_search=0)
 
@@ -107,3 +107,26 @@ async def test_webhooks_may_overtake_one_another(opened: Opener, listener: Liste
         await caller.simulator.scaleserp.account.idle()
     await caller.simulator.settled()
     assert [body["batch"]["name"] for body in listener.bodies] == ["second", "first"]
+
+
+async def test_retries_back_off_exponentially(opened: Opener, listener: Listener) -> None:
+    """One second, then two, four, eight, sixteen; none after the last."""
+    clock = EagerClock()
+    caller = await opened(clock=clock, timing=BatchTiming(0, 0, 0, 0))
+    listener.answers = [500] * 6
+    batch = await caller.batch(notification_webhook=listener.url)
+    clock.slept.clear()
+    await caller.run(batch)
+    assert [seconds for seconds in clock.slept if seconds] == [1, 2, 4, 8, 16]
+
+
+async def test_a_receiver_that_does_not_answer_is_cut_off(
+    opened: Opener, listener: Listener
+) -> None:
+    """After its time-out the post counts as failed and is repeated."""
+    caller = await opened(
+        timing=BatchTiming(0, 0, 0, 0, webhook_timeout_seconds=0.2, webhook_backoff_seconds=0)
+    )
+    listener.answers = [0]
+    await caller.run(await caller.batch(notification_webhook=listener.url))
+    assert [delivery.status for delivery in caller.simulator.webhooks] == [0, 202]

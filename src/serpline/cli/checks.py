@@ -1,0 +1,210 @@
+"""The checks of ``serpline doctor``. None of them costs a credit.
+
+A check is *ok*, *note* (works, but with less than there could be) or *broken* (a person must act).
+A provider without a key is a note: the phases that need it will fail, and say so.
+"""
+
+import asyncio
+import platform
+import shutil
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from serpline.core.clock import SystemClock
+from serpline.core.settings import Settings
+from serpline.domain.errors import ProviderError, UserError
+from serpline.domain.http import HttpRequest
+
+if TYPE_CHECKING:
+    from serpline.net.client import HttpClient
+
+Status = Literal["ok", "note", "broken"]
+
+DISK_BYTES_MIN = 200_000_000
+DISK_BYTES_COMFORTABLE = 5_000_000_000
+REACH_SECONDS_MAX = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing looked at, and what was found."""
+
+    name: str
+    status: Status
+    words: str
+
+
+async def examine(settings: Settings) -> list[Check]:
+    """Every check, in the order in which problems should be solved."""
+    return [
+        python(),
+        data_directory(settings.data_dir),
+        disk(settings.data_dir),
+        *(await database(settings)),
+        webhooks(settings),
+        *(await providers(settings)),
+    ]
+
+
+def python() -> Check:
+    """The interpreter."""
+    fit = sys.version_info >= (3, 11)
+    words = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
+    return Check("python", "ok" if fit else "broken", words if fit else f"{words}; 3.11 needed")
+
+
+def data_directory(path: Path) -> Check:
+    """Whether the directory is there, or can be made."""
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        probe = path / ".doctor"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        return Check("data directory", "broken", f"{path}: {error.strerror or error}")
+    return Check("data directory", "ok", str(path))
+
+
+def disk(path: Path) -> Check:
+    """Room for the database."""
+    existing = next((p for p in (path, *path.parents) if p.exists()), Path("/"))
+    free = shutil.disk_usage(existing).free
+    words = f"{free / 1e9:,.1f} GB free"
+    if free < DISK_BYTES_MIN:
+        return Check("disk space", "broken", f"{words}; at least 0.2 GB needed")
+    return Check("disk space", "ok" if free >= DISK_BYTES_COMFORTABLE else "note", words)
+
+
+async def database(settings: Settings) -> list[Check]:
+    """Reachability, version and schema; for the embedded server also where its log is."""
+    from serpline.app import database_url
+    from serpline.store import reports
+    from serpline.store.database import Database
+    from serpline.store.embedded import find_server
+    from serpline.store.migrate import HEAD, migrate
+
+    try:
+        opened = await Database.connect(await database_url(settings), pool_size=1)
+    except UserError as error:
+        return [Check("database", "broken", str(error))]
+    try:
+        async with opened.transaction() as conn:
+            version = await reports.server_version(conn)
+        changed = await migrate(opened)
+        async with opened.transaction() as conn:
+            alive = await reports.workers_alive(conn)
+    except UserError as error:
+        return [Check("database", "broken", str(error))]
+    finally:
+        await opened.close()
+    kind = "embedded" if settings.database_url is None else opened.shown_url
+    found = [Check("database", "ok", f"PostgreSQL {version}, {kind}")]
+    if settings.database_url is None:
+        server = await asyncio.to_thread(find_server, settings.data_dir / "postgres")
+        if server is not None:
+            found.append(Check("database log", "ok", str(server.log_file)))
+    state = "brought up to date just now" if changed else "up to date"
+    found.append(Check("schema", "ok", f"{HEAD}, {state}"))
+    idle = "none running: 'serpline up' starts some"
+    found.append(Check("workers", "ok" if alive else "note", f"{alive} running" if alive else idle))
+    return found
+
+
+def webhooks(settings: Settings) -> Check:
+    """How we learn that a batch is ready."""
+    if settings.public_url is None:
+        words = f"without SERPLINE_PUBLIC_URL: polling every {settings.batch_poll_seconds:g} s"
+        return Check("webhooks", "note", words)
+    return Check("webhooks", "ok", f"{settings.public_url}/webhooks/…")
+
+
+async def providers(settings: Settings) -> list[Check]:
+    """Each provider's key and whether it answers; only those that are configured are asked."""
+    from serpline.app import http_client
+
+    try:
+        http = http_client(settings)
+    except UserError as error:
+        return [Check("providers", "broken", str(error))]
+    async with http:
+        return list(
+            await asyncio.gather(
+                _scaleserp(settings, http),
+                *(_reachable(http, *given) for given in _others(settings)),
+            )
+        )
+
+
+def _others(settings: Settings) -> list[tuple[str, str, bool, str]]:
+    """Name, address, whether it is configured, and what its key is called or lacking means."""
+    return [
+        (
+            "dataforseo",
+            settings.dataforseo_base_url,
+            bool(settings.dataforseo_login and settings.dataforseo_password.get_secret_value()),
+            "no SERPLINE_DATAFORSEO_LOGIN and _PASSWORD: keyword_metrics will fail",
+        ),
+        (
+            "youtube",
+            settings.youtube_base_url,
+            bool(settings.youtube_api_key.get_secret_value()),
+            "no SERPLINE_YOUTUBE_API_KEY: youtube_enrichment will fail",
+        ),
+        (
+            "pdl",
+            settings.pdl_base_url,
+            bool(settings.pdl_api_key.get_secret_value()),
+            "no SERPLINE_PDL_API_KEY: companies come from Wikidata alone",
+        ),
+        ("wikidata", settings.wikidata_base_url, True, ""),
+        (
+            "llm",
+            settings.llm_base_url,
+            bool(settings.llm_api_key.get_secret_value()),
+            "no SERPLINE_LLM_API_KEY: content_analysis will fail",
+        ),
+    ]
+
+
+async def _scaleserp(settings: Settings, http: "HttpClient") -> Check:
+    """The account call is free, and proves the key as well."""
+    from serpline.providers.scaleserp.client import ScaleSerpClient
+
+    key = settings.scaleserp_api_key.get_secret_value()
+    if not key:
+        words = "no SERPLINE_SCALESERP_API_KEY: serp_collection will fail"
+        return Check("scaleserp", "note", words)
+    call = ScaleSerpClient(settings.scaleserp_base_url, key, SystemClock()).account()
+
+    async def ask() -> str:
+        account = call.parse(await http.send(call.request))
+        left = account.credits_remaining
+        return "the key is accepted" + ("" if left is None else f"; {left:,.0f} credits left")
+
+    return await _asked("scaleserp", ask)
+
+
+async def _reachable(
+    http: "HttpClient", name: str, base_url: str, configured: bool, lacking: str
+) -> Check:
+    """Any answer proves that the server is there; no key is sent, so nothing can be charged."""
+    if not configured:
+        return Check(name, "note", lacking)
+
+    async def ask() -> str:
+        await http.send(HttpRequest("GET", base_url, timeout_seconds=REACH_SECONDS_MAX))
+        return f"{base_url} answers" + ("" if name == "wikidata" else "; a key is set")
+
+    return await _asked(name, ask)
+
+
+async def _asked(name: str, ask: Callable[[], Awaitable[str]]) -> Check:
+    from serpline.net.errors import NetError
+
+    try:
+        return Check(name, "ok", await ask())
+    except (NetError, ProviderError) as error:
+        return Check(name, "broken", str(error))

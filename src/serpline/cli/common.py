@@ -1,0 +1,172 @@
+"""What every command shares: settings, services, documents on stdout, words on stderr.
+
+Heavy rooms (the database, the providers) are imported inside functions, so that ``--help`` and
+argument mistakes answer at once.
+"""
+
+import asyncio
+import json
+import logging
+import signal
+import sys
+from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
+from contextlib import asynccontextmanager
+from datetime import date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from uuid import UUID
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from serpline.core.logging import configure
+from serpline.core.settings import Settings, load
+from serpline.domain.errors import UserError
+
+if TYPE_CHECKING:
+    from serpline.app import Services
+
+T = TypeVar("T")
+
+TERMINATED = 143
+WIDTH = 200
+ENVIRONMENT_DATA_DIR = "SERPLINE_DATA_DIR"
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+RunOption = Annotated[
+    str | None, typer.Option("--run", help="A run's id or its beginning; the latest by default.")
+]
+
+
+def settings_of(ctx: typer.Context, **overrides: Any) -> Settings:
+    """The settings of this command; ``--data-dir`` wins. Raises ``SettingsError``."""
+    data_dir: Path | None = ctx.obj
+    settings = load(data_dir=data_dir and data_dir.absolute(), **overrides)
+    if not isinstance(logging.getLevelName(settings.log_level.upper()), int):
+        raise UserError(
+            f"SERPLINE_LOG_LEVEL={settings.log_level!r}: must be DEBUG, INFO, WARNING or ERROR"
+        )
+    return settings
+
+
+def configure_logging(settings: Settings, default: str = "WARNING") -> None:
+    """Logs on stderr; a command that answers a question is quiet unless a level was chosen."""
+    chosen = "log_level" in settings.model_fields_set
+    configure(settings.log_level if chosen else default)
+
+
+@asynccontextmanager
+async def services(ctx: typer.Context) -> AsyncIterator["Services"]:
+    """The services over the configured database, for one command."""
+    settings = settings_of(ctx)
+    configure_logging(settings)
+    from serpline.app import open_services
+
+    async with open_services(settings, pool_size=2) as opened:
+        yield opened
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Run a command's coroutine. SIGTERM cancels it, so that it cleans up, and exits with 143."""
+    terminated = False
+
+    async def watched() -> T:
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None
+
+        def terminate() -> None:
+            nonlocal terminated
+            terminated = True
+            task.cancel()
+
+        loop.add_signal_handler(signal.SIGTERM, terminate)
+        try:
+            return await work
+        finally:
+            loop.remove_signal_handler(signal.SIGTERM)
+
+    try:
+        return asyncio.run(watched())
+    except asyncio.CancelledError:
+        if not terminated:
+            raise
+        raise typer.Exit(TERMINATED) from None
+
+
+def stdout() -> Console:
+    """Where documents go. No column is cut to a terminal's width where there is no terminal."""
+    console = Console(file=sys.stdout, highlight=False)
+    return (
+        console if console.is_terminal else Console(file=sys.stdout, width=WIDTH, highlight=False)
+    )
+
+
+def stderr() -> Console:
+    """Where everything else goes."""
+    return Console(file=sys.stderr, highlight=False)
+
+
+def say(message: str) -> None:
+    """One line for a person, on stderr."""
+    stderr().print(Text(message), soft_wrap=True)
+
+
+def emit(document: Any) -> None:
+    """One JSON document on stdout, in UTF-8 whatever the locale says."""
+    text = json.dumps(document, ensure_ascii=False, indent=2, default=_plain)
+    # A half of a surrogate pair cannot be UTF-8; it is shown escaped.
+    sys.stdout.flush()
+    sys.stdout.buffer.write(text.encode("utf-8", "backslashreplace") + b"\n")
+    sys.stdout.buffer.flush()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    if isinstance(value, UUID | Path):
+        return str(value)
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    raise TypeError(f"{type(value).__name__} has no place in a JSON document")
+
+
+def show_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str = "") -> None:
+    """A table on stdout. None is shown as a dash: not known. Numbers stand right."""
+    table = Table(title=title or None, title_justify="left", header_style="bold")
+    cells = [list(row) for row in rows]
+    for index, column in enumerate(columns):
+        values = [row[index] for row in cells if row[index] is not None]
+        numeric = bool(values) and all(
+            isinstance(value, int | float | Decimal) and not isinstance(value, bool)
+            for value in values
+        )
+        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+    for row in cells:
+        table.add_row(*(Text(shown(value)) for value in row))
+    stdout().print(table)
+
+
+def shown(value: Any) -> str:
+    """A value for a cell; text from the web cannot steer the terminal."""
+    if value is None:
+        return "–"
+    if isinstance(value, float | Decimal):
+        return f"{value:,.2f}".rstrip("0").rstrip(".")
+    if isinstance(value, datetime):
+        return value.strftime("%Y-%m-%d %H:%M:%S")
+    if isinstance(value, list | tuple):
+        return ", ".join(shown(part) for part in value)
+    return "".join(character if character.isprintable() else " " for character in str(value))
+
+
+def listed(values: Sequence[str] | None) -> list[str]:
+    """``--x a,b --x c`` as ``[a, b, c]``."""
+    return [part.strip() for value in values or () for part in value.split(",") if part.strip()]
+
+
+def failure(path: Path, error: OSError) -> UserError:
+    """A file that cannot be read or written, in one line."""
+    return UserError(f"{path}: {error.strerror or error}")

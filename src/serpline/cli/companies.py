@@ -1,0 +1,73 @@
+"""``serpline companies mark|list``."""
+
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+from serpline.cli.common import JsonFlag, emit, run, say, services, show_table
+from serpline.domain.errors import UserError
+
+app = typer.Typer(help="Companies, ours and the others.", no_args_is_help=True)
+
+LIMIT_MAX = 1_000_000
+
+
+class Relation(StrEnum):
+    """What a company is to us; ``none`` takes a mark away."""
+
+    OURS = "ours"
+    COMPETITOR = "competitor"
+    NONE = "none"
+
+
+def company_domain(given: str) -> str:
+    """The registrable domain of a domain or URL; raises ``UserError`` if it has none."""
+    from serpline.analysis.domains import registrable_domain
+
+    domain = registrable_domain(given)
+    if not domain or "." not in domain:
+        raise UserError(f"domain {given!r}: give one such as example.com")
+    return domain
+
+
+@app.command()
+def mark(
+    ctx: typer.Context,
+    domain: Annotated[str, typer.Argument(help="A domain or any URL of it.")],
+    relation: Annotated[Relation, typer.Option("--as", help="What the company is to us.")],
+) -> None:
+    """Mark a company as ours or as a competitor, or take the mark away."""
+    wanted = company_domain(domain)
+
+    async def write() -> None:
+        from serpline.store import projects
+
+        async with services(ctx) as opened, opened.database.transaction() as conn:
+            value = None if relation is Relation.NONE else str(relation)
+            await projects.mark_company(conn, wanted, value)
+
+    run(write())
+    say(f"{wanted}: {relation}")
+
+
+@app.command("list")
+def list_(
+    ctx: typer.Context,
+    limit: Annotated[int, typer.Option(min=1, max=LIMIT_MAX, help="At most so many.")] = 100,
+    as_json: JsonFlag = False,
+) -> None:
+    """Companies that were marked or found, the latest profile of each."""
+
+    async def read() -> list[dict[str, Any]]:
+        from serpline.store import projects
+
+        async with services(ctx) as opened, opened.database.transaction() as conn:
+            return await projects.companies(conn, limit)
+
+    found = run(read())
+    if as_json:
+        emit(found)
+    else:
+        columns = ["domain", "relation", "name", "industry", "country", "source"]
+        show_table(columns, [[row[name] for name in columns] for row in found])

@@ -1,0 +1,223 @@
+"""``serpline demo``: the whole product on this machine, against simulated providers.
+
+Everything is real but the other side: an embedded PostgreSQL, the web application for webhooks,
+two worker processes, seven phases over the keywords of a file. Nothing leaves the machine and no
+key is used, whatever the environment holds. All children are stopped in the end, also on Ctrl-C.
+"""
+
+import asyncio
+import json
+import os
+import tempfile
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from serpline.cli.common import (
+    ENVIRONMENT_DATA_DIR,
+    JsonFlag,
+    configure_logging,
+    emit,
+    failure,
+    run,
+    say,
+    settings_of,
+)
+from serpline.cli.runs import exit_code
+from serpline.core.ids import new_id
+from serpline.core.settings import Settings
+from serpline.domain.config import PipelineConfig
+from serpline.domain.errors import UserError
+
+WORKERS = 2
+WORKER_DEATHS_MAX = 5
+CALL_LOG = "simulator-calls.jsonl"
+# Simulated accounts have no call limits and their batches are ready in a moment: nobody learns
+# anything from waiting.
+_RATES = dict.fromkeys(
+    ("scaleserp", "dataforseo", "pdl", "wikidata", "youtube", "llm", "page"), 1_000.0
+)
+_QUICK = {
+    "SERPLINE_PROVIDER_RATES": json.dumps(_RATES),
+    "SERPLINE_BATCH_POLL_SECONDS": "2",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a demo keeps everything; ``settings`` are those of its own processes."""
+
+    directory: Path
+    settings: Settings
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the database is the demo's own."""
+        return self.settings.database_url is None
+
+
+def demo(
+    ctx: typer.Context,
+    keywords: Annotated[
+        Path | None, typer.Option(help="A CSV file keyword,market,tags; a small list by default.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="The first so many pairs.")] = None,
+    seed: Annotated[int, typer.Option(help="Which simulated world.")] = 1,
+    as_json: JsonFlag = False,
+) -> int:
+    """Run all seven phases against simulated providers, and show what comes of it."""
+    with ExitStack() as stack:
+        file = keywords or stack.enter_context(
+            resources.as_file(resources.files("serpline") / "data" / "demo_keywords.csv")
+        )
+        check_readable(file)
+        place = prepare(ctx)
+        configure_logging(place.settings)
+        report, rankings = run(_demo(place, file, limit, seed, quiet=as_json))
+    if as_json:
+        emit({**report, "data_dir": place.directory, "call_log": place.directory / CALL_LOG})
+    else:
+        from serpline.cli.demo_report import show
+
+        show(report, rankings, place.directory, embedded=place.embedded)
+    return exit_code(report["status"], report["error"])
+
+
+def check_readable(file: Path) -> None:
+    """Refuse a file that cannot be opened before anything is made or started."""
+    try:
+        file.open("rb").close()
+    except OSError as error:
+        raise failure(file, error) from None
+
+
+def prepare(ctx: typer.Context) -> Place:
+    """The demo's directory: the given ``--data-dir``, else a fresh one below the usual place."""
+    settings = settings_of(ctx)
+    chosen: Path | None = ctx.obj
+    try:
+        settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        directory = (
+            settings.data_dir
+            if chosen is not None
+            else Path(tempfile.mkdtemp(prefix="demo-", dir=settings.data_dir))
+        )
+        (directory / "logs").mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise failure(settings.data_dir, error) from None
+    return Place(directory, settings.model_copy(update={"data_dir": directory}))
+
+
+async def _demo(
+    place: Place, file: Path, limit: int | None, seed: int, *, quiet: bool
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    from serpline.api.app import create_app
+    from serpline.app import open_services
+    from serpline.cli.demo_report import best_rankings
+    from serpline.cli.keywords import import_file
+    from serpline.cli.progress import follow
+    from serpline.cli.supervise import Supervisor
+    from serpline.cli.webserver import serving
+    from serpline.pipeline.report import run_report
+
+    def tell(message: str) -> None:
+        if not quiet:
+            say(message)
+
+    run_id = new_id()
+    async with AsyncExitStack() as stack:
+        tell(f"demo in {place.directory}")
+        await stack.enter_async_context(_own_server(place))
+        opened = await stack.enter_async_context(open_services(place.settings))
+        await _refuse_a_real_project(place, opened)
+        # A set of its own, so that whatever this database held before stays out of the run.
+        landscape = f"demo {run_id}"
+        await import_file(opened, file, landscape)
+        variables = await stack.enter_async_context(_simulator(place, seed))
+        web = serving(create_app(opened.pipeline), "127.0.0.1", 0)
+        port, _ = await stack.enter_async_context(web)
+        environment = _environment(place, variables, port)
+        supervisor = Supervisor(
+            _workers(place, environment), opened.clock, deaths_max=WORKER_DEATHS_MAX
+        )
+        async with supervisor.running():
+            config = PipelineConfig(landscape=landscape, keyword_limit=limit)
+            await opened.pipeline.start(config, run_id=run_id)
+            tell(f"run {run_id} over {file}")
+            await follow(opened, run_id, quiet=quiet, check=supervisor.check)
+        # Workers write their last outcomes when they stop, so the sums are read after that.
+        report = await run_report(opened.database, run_id, opened.clock.now())
+        rankings = await best_rankings(opened.database, run_id)
+    return report, rankings
+
+
+@asynccontextmanager
+async def _own_server(place: Place) -> AsyncIterator[None]:
+    """The embedded server; stopped in the end unless it ran before, for others may use it."""
+    if not place.embedded:
+        yield
+        return
+    from serpline.store.embedded import ensure_server, find_server
+
+    where = place.directory / "postgres"
+    ran_before = await asyncio.to_thread(find_server, where) is not None
+    server = await asyncio.to_thread(ensure_server, where)
+    try:
+        yield
+    finally:
+        if not ran_before:
+            await asyncio.to_thread(server.stop)
+
+
+async def _refuse_a_real_project(place: Place, opened: Any) -> None:
+    """Simulated results do not belong among real ones."""
+    if place.embedded:
+        return
+    from serpline.store import reports
+
+    async with opened.database.transaction() as conn:
+        used = await reports.holds_a_project(conn)
+    if used:
+        raise UserError(
+            f"SERPLINE_DATABASE_URL={opened.database.shown_url}: holds keywords or runs already;"
+            " the demo wants an empty database (or none: then it uses one of its own)"
+        )
+
+
+@asynccontextmanager
+async def _simulator(place: Place, seed: int) -> AsyncIterator[Mapping[str, str]]:
+    from serpline.simulator import Simulator, SimulatorConfig
+    from serpline.simulator.config import DOCUMENTED_LIMITS
+
+    config = SimulatorConfig(
+        seed=seed,
+        limits=dict.fromkeys(DOCUMENTED_LIMITS),
+        log_file=place.directory / CALL_LOG,
+    )
+    async with Simulator(config) as simulator:
+        yield simulator.environment()
+
+
+def _environment(place: Place, variables: Mapping[str, str], port: int) -> dict[str, str]:
+    """What the workers see: the simulator for every provider, and nothing of a real account."""
+    return {
+        **os.environ,
+        **_QUICK,
+        **variables,
+        ENVIRONMENT_DATA_DIR: str(place.directory),
+        "SERPLINE_PUBLIC_URL": f"http://127.0.0.1:{port}",
+    }
+
+
+def _workers(place: Place, environment: Mapping[str, str]) -> list[Any]:
+    from serpline.cli.supervise import Child
+
+    return [
+        Child(f"worker {n}", ["worker"], environment, place.directory / "logs" / f"worker-{n}.log")
+        for n in range(1, WORKERS + 1)
+    ]

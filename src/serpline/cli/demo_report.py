@@ -1,0 +1,123 @@
+"""What a demo shows when its run has ended: shares, rankings, costs, and where it all is."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import typer
+
+from serpline.cli.common import show_table, shown
+from serpline.cli.rankings import show_rankings
+from serpline.cli.runs import show_report
+from serpline.store.database import Database
+
+COMPANIES_SHOWN = 10
+RANKS_SHOWN_PER_TYPE = 5
+_RANKINGS_READ_MAX = 5_000
+_TYPES = ("organic", "news", "video")
+
+
+async def best_rankings(database: Database, run_id: UUID) -> list[dict[str, Any]]:
+    """The top results, per content type, of one keyword: found in most types, searched most."""
+    from serpline.store.results import scores
+
+    async with database.transaction() as conn:
+        found = await scores.rankings(conn, run_id, limit=_RANKINGS_READ_MAX)
+    ranked = [row for row in found if row["state"] == "ranked"]
+    if not ranked:
+        return []
+    types: dict[tuple[str, str], set[str]] = {}
+    volumes: dict[tuple[str, str], int] = {}
+    for row in ranked:
+        pair = (row["keyword"], row["market"])
+        types.setdefault(pair, set()).add(row["content_type"])
+        volumes[pair] = row["search_volume"] or 0
+    chosen = max(types, key=lambda pair: (len(types[pair]), volumes[pair]))
+    taken: Counter[str] = Counter()
+    kept = []
+    for row in ranked:
+        if (row["keyword"], row["market"]) == chosen:
+            taken[row["content_type"]] += 1
+            if taken[row["content_type"]] <= RANKS_SHOWN_PER_TYPE:
+                kept.append(row)
+    return kept
+
+
+def show(
+    report: dict[str, Any], rankings: Sequence[dict[str, Any]], directory: Path, *, embedded: bool
+) -> None:
+    """Print it all to stdout."""
+    show_report(report)
+    _show_dsi(report["dsi"])
+    if rankings:
+        title = f"Rankings of {rankings[0]['keyword']!r} in {rankings[0]['market']}"
+        show_rankings(rankings, ("content_type", "position", "domain", "title"), title=title)
+        typer.echo()
+    _show_costs(report)
+    option = f"--data-dir {directory} " if embedded else ""
+    typer.echo(f"Everything is in {directory if embedded else 'your database'}. Ask it:")
+    for question in (
+        f"run show {report['run_id']}",
+        "dsi show --content-type all",
+        'rankings --keyword "…"',
+        "dsi export --format csv",
+        "companies list",
+    ):
+        typer.echo(f"  serpline {option}{question}")
+
+
+def _show_dsi(dsi: Sequence[dict[str, Any]]) -> None:
+    """The strongest companies of the largest market, with their figure in each type."""
+    combined = [row for row in dsi if row["content_type"] == "all" and row["dsi"] is not None]
+    if not combined:
+        typer.echo("No DSI: see the phases above.")
+        return
+    (market, device), _ = Counter((r["market"], r["device"]) for r in combined).most_common(1)[0]
+    typed = {
+        (row["domain"], row["content_type"]): row
+        for row in dsi
+        if (row["market"], row["device"]) == (market, device)
+    }
+    top = [row for row in combined if (row["market"], row["device"]) == (market, device)]
+    rows = []
+    for row in top[:COMPANIES_SHOWN]:
+        own = [typed.get((row["domain"], kind)) for kind in _TYPES]
+        figures = [_figure(found["dsi"]) if found else "" for found in own]
+        coverage = _figure(row["coverage"])
+        rows.append([row["company"], row["domain"], _figure(row["dsi"]), *figures, coverage])
+    title = f"Digital Share Index in {market} on {device} (0 to 100; empty: ranks nowhere)"
+    columns = ["company", "domain", "combined", *_TYPES, "coverage"]
+    show_table(columns, rows, title=title)
+    typer.echo()
+
+
+def _figure(value: float | None) -> str:
+    return shown(None) if value is None else f"{value:.3f}"
+
+
+def _show_costs(report: dict[str, Any]) -> None:
+    from serpline.pipeline.estimate import usd
+
+    rows = [
+        [
+            provider,
+            calls,
+            _amount(provider, report["credits"].get(provider, 0)),
+            usd(provider, report["credits"].get(provider, 0)),
+        ]
+        for provider, calls in report["calls"].items()
+    ]
+    columns = ["provider", "calls", "would be charged", "US$ (– by contract)"]
+    show_table(columns, rows, title="With real providers this run would have cost")
+    known = sum(row[-1] for row in rows if row[-1] is not None)
+    typer.echo(f"US${known:.2f} where a public price is known; here it cost nothing.")
+    typer.echo()
+
+
+def _amount(provider: str, credits_: float) -> str:
+    from serpline.pipeline.estimate import UNITS
+
+    unit, price = UNITS.get(provider, ("credits", None))
+    return "free" if price == 0 and unit == "free" else f"{credits_:,.0f} {unit}"

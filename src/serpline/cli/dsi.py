@@ -1,0 +1,169 @@
+"""``serpline dsi show|export``: the Digital Share Index, with every component beside it."""
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from serpline.cli.common import (
+    JsonFlag,
+    RunOption,
+    emit,
+    failure,
+    run,
+    say,
+    services,
+    show_table,
+)
+from serpline.cli.runs import find_run
+from serpline.domain.errors import UserError
+from serpline.domain.names import ContentType
+
+if TYPE_CHECKING:
+    import polars as pl
+
+app = typer.Typer(help="The Digital Share Index of every company.", no_args_is_help=True)
+
+TypeOption = Annotated[ContentType | None, typer.Option(help="Only this type; all: combined.")]
+MarketOption = Annotated[str | None, typer.Option(help="Only this market's code.")]
+
+
+class Format(StrEnum):
+    """How figures are exported."""
+
+    CSV = "csv"
+    JSON = "json"
+    PARQUET = "parquet"
+
+
+def _rows(
+    ctx: typer.Context, given: str | None, content_type: ContentType | None, market: str | None
+) -> list[dict[str, Any]]:
+    """The figures of a run, the strongest first."""
+
+    async def read() -> list[dict[str, Any]]:
+        from serpline.domain.markets import normal_code
+        from serpline.pipeline.report import dsi_rows
+
+        async with services(ctx) as opened:
+            found = await find_run(opened, given, scored=True)
+            async with opened.database.transaction() as conn:
+                rows = await dsi_rows(conn, found, content_type=content_type)
+        kept = [row for row in rows if market is None or row["market"] == normal_code(market)]
+        return [{"run_id": found, **row} for row in kept]
+
+    return run(read())
+
+
+@app.command()
+def show(
+    ctx: typer.Context,
+    run_id: RunOption = None,
+    content_type: TypeOption = None,
+    market: MarketOption = None,
+    limit: Annotated[int, typer.Option(min=1, help="Per type, market and device.")] = 20,
+    as_json: JsonFlag = False,
+) -> None:
+    """The strongest companies per content type, market and device (with --json: all)."""
+    rows = _rows(ctx, run_id, content_type, market)
+    if as_json:
+        emit(rows)
+        return
+    shown: dict[tuple[str, str, str], int] = {}
+    kept = []
+    for row in rows:
+        key = (row["content_type"], row["market"], row["device"])
+        shown[key] = shown.get(key, 0) + 1
+        if shown[key] <= limit:
+            kept.append(row)
+    columns = ["content_type", "market", "device", "company", "domain", "dsi", "coverage"]
+    columns += ["traffic_share", "relevance", "relevance_basis", "curve"]
+    table = [[_rounded(name, row[name]) for name in columns] for row in kept]
+    show_table(columns, table, title="DSI; – is not known")
+
+
+def _rounded(name: str, value: Any) -> Any:
+    """Shares need four places, which the usual two would make 0."""
+    shares = ("coverage", "traffic_share", "relevance", "dsi")
+    return f"{value:.4f}" if name in shares and value is not None else value
+
+
+@app.command()
+def export(
+    ctx: typer.Context,
+    run_id: RunOption = None,
+    content_type: TypeOption = None,
+    market: MarketOption = None,
+    format_: Annotated[Format, typer.Option("--format", help="csv, json or parquet.")] = Format.CSV,
+    output: Annotated[Path | None, typer.Option(help="A file; stdout by default.")] = None,
+) -> None:
+    """Every figure with every component, for other tools."""
+    if format_ is Format.PARQUET and output is None and sys.stdout.isatty():
+        raise UserError("--format parquet: binary; name a file with --output")
+    rows = _rows(ctx, run_id, content_type, market)
+    body = _WRITERS[format_](rows)
+    if output is None:
+        sys.stdout.buffer.write(body)
+        sys.stdout.buffer.flush()
+        return
+    try:
+        output.write_bytes(body)
+    except OSError as error:
+        raise failure(output, error) from None
+    say(f"{output}: {len(rows)} figures")
+
+
+def _frame(rows: list[dict[str, Any]]) -> "pl.DataFrame":
+    import polars as pl
+
+    number, whole, text = pl.Float64, pl.Int64, pl.String
+    schema: dict[str, Any] = {
+        "run_id": text,
+        "company": text,
+        "domain": text,
+        "relation": text,
+        "content_type": text,
+        "market": text,
+        "device": text,
+        "dsi": number,
+        "coverage": number,
+        "keywords_ranked": whole,
+        "keywords_collected": whole,
+        "traffic_share": number,
+        "relevance": number,
+        "relevance_basis": whole,
+        "unknown_volume_keywords": whole,
+        "unanalysed_results": whole,
+        "curve": text,
+        "curve_version": whole,
+        "proxy": pl.Boolean,
+    }
+    plain = [{**row, "run_id": str(row["run_id"])} for row in rows]
+    return pl.DataFrame(plain, schema=schema, orient="row")
+
+
+def _csv(rows: list[dict[str, Any]]) -> bytes:
+    return _frame(rows).write_csv().encode()
+
+
+def _json(rows: list[dict[str, Any]]) -> bytes:
+    return json.dumps(rows, ensure_ascii=False, indent=1, default=str).encode() + b"\n"
+
+
+def _parquet(rows: list[dict[str, Any]]) -> bytes:
+    from io import BytesIO
+
+    buffer = BytesIO()
+    _frame(rows).write_parquet(buffer)
+    return buffer.getvalue()
+
+
+_WRITERS: Mapping[Format, Callable[[list[dict[str, Any]]], bytes]] = {
+    Format.CSV: _csv,
+    Format.JSON: _json,
+    Format.PARQUET: _parquet,
+}

@@ -1,0 +1,67 @@
+"""``serpline jobs list|retry|discard``: the dead letters, kept until a person decides."""
+
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+
+from serpline.cli.common import JsonFlag, emit, run, say, services, show_table
+
+app = typer.Typer(help="Jobs that failed for good (dead letters).", no_args_is_help=True)
+
+LetterId = Annotated[int, typer.Argument(help="The dead letter's number.")]
+
+
+@app.command("list")
+def list_(
+    ctx: typer.Context,
+    limit: Annotated[int, typer.Option(min=1, max=1_000, help="At most so many.")] = 100,
+    settled: Annotated[
+        bool, typer.Option("--all", help="Also those retried or discarded already.")
+    ] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Dead letters, newest first."""
+
+    async def read() -> list[dict[str, Any]]:
+        from serpline.store.dead_letters import DeadLetterStatus, list_dead_letters
+
+        status = None if settled else DeadLetterStatus.DEAD
+        async with services(ctx) as opened, opened.database.transaction() as conn:
+            found = await list_dead_letters(conn, status=status, limit=limit)
+        return [asdict(letter) for letter in found]
+
+    found = run(read())
+    if as_json:
+        emit(found)
+    else:
+        columns = ["id", "job_type", "target", "status", "attempts", "failed_at", "error"]
+        show_table(columns, [[row[name] for name in columns] for row in found])
+
+
+@app.command()
+def retry(ctx: typer.Context, letter_id: LetterId) -> None:
+    """Enqueue a dead job anew, with all its attempts."""
+
+    async def write() -> None:
+        from serpline.store import dead_letters
+
+        async with services(ctx) as opened, opened.database.transaction() as conn:
+            await dead_letters.retry(conn, letter_id)
+
+    run(write())
+    say(f"dead letter {letter_id}: enqueued anew")
+
+
+@app.command()
+def discard(ctx: typer.Context, letter_id: LetterId) -> None:
+    """Give a dead job up; its record stays."""
+
+    async def write() -> None:
+        from serpline.store import dead_letters
+
+        async with services(ctx) as opened, opened.database.transaction() as conn:
+            await dead_letters.discard(conn, letter_id)
+
+    run(write())
+    say(f"dead letter {letter_id}: discarded")

@@ -1,0 +1,121 @@
+"""``serpline keywords import|list``."""
+
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from serpline.cli.common import JsonFlag, emit, failure, run, say, services, show_table
+from serpline.domain.errors import UserError
+from serpline.domain.keywords import KeywordReport, KeywordRow, iter_keywords
+
+if TYPE_CHECKING:
+    from serpline.app import Services
+
+app = typer.Typer(help="The keywords of this project.", no_args_is_help=True)
+
+ROWS_PER_STATEMENT = 5_000
+LIMIT_MAX = 5_000_000
+
+
+@app.command("import")
+def import_(
+    ctx: typer.Context,
+    file: Annotated[Path, typer.Argument(help="A CSV file: keyword,market,tags.")],
+    landscape: Annotated[str | None, typer.Option(help="Put them into this named set.")] = None,
+    skip_bad_lines: Annotated[
+        bool, typer.Option("--skip-bad-lines", help="Import the good lines, report the others.")
+    ] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Import keyword × market pairs: the whole file or, if a line is bad, nothing."""
+
+    async def bring_in() -> tuple[int, KeywordReport]:
+        async with services(ctx) as opened:
+            return await import_file(opened, file, landscape, skip_bad_lines=skip_bad_lines)
+
+    made, report = run(bring_in())
+    if report.problem_count:
+        say(f"{file}: {report.problem_count} lines left out: {report.summary()}")
+    if as_json:
+        emit(
+            {
+                "new": made,
+                "rows": report.row_count,
+                "duplicates": report.duplicate_count,
+                "problems": [{"line": p.line, "message": p.message} for p in report.problems],
+                "problem_count": report.problem_count,
+            }
+        )
+    else:
+        typer.echo(
+            f"{report.row_count} pairs read, {made} of them new;"
+            f" {report.duplicate_count} repetitions in the file"
+        )
+
+
+async def import_file(
+    opened: "Services", path: Path, landscape: str | None = None, *, skip_bad_lines: bool = False
+) -> tuple[int, KeywordReport]:
+    """Import a file in one transaction; how many pairs are new, and what reading it found.
+
+    Raises ``UserError``, with nothing imported, for an unusable file and, unless
+    ``skip_bad_lines``, for any bad line.
+    """
+    from serpline.store import projects
+
+    if landscape is not None and not landscape.strip():
+        raise UserError("landscape='': a set of keywords needs a name")
+    report, made = KeywordReport(), 0
+    try:
+        with path.open("rb") as stream:
+            async with opened.database.transaction() as conn:
+                await projects.ensure_builtin_markets(conn)
+                known = await projects.markets(conn)
+                found = iter_keywords(stream, report, known)
+                while part := list(islice(found, ROWS_PER_STATEMENT)):
+                    made += await projects.import_keywords(conn, _once(part), landscape)
+                if report.problem_count and not skip_bad_lines:
+                    # Raised inside the transaction, so that nothing of the file stays.
+                    raise UserError(f"{path}: {report.summary()}")
+    except OSError as error:
+        raise failure(path, error) from None
+    except UserError as error:
+        shown = str(error)
+        raise UserError(shown if str(path) in shown else f"{path}: {shown}") from None
+    return made, report
+
+
+def _once(rows: list[KeywordRow]) -> list[KeywordRow]:
+    """Each pair once, with the tags of all its rows."""
+    merged: dict[tuple[str, str], KeywordRow] = {}
+    for row in rows:
+        first = merged.setdefault((row.key, row.market), row)
+        if first is not row:
+            tags = tuple(dict.fromkeys((*first.tags, *row.tags)))
+            merged[row.key, row.market] = replace(first, tags=tags)
+    return list(merged.values())
+
+
+@app.command("list")
+def list_(
+    ctx: typer.Context,
+    limit: Annotated[int, typer.Option(min=1, max=LIMIT_MAX, help="At most so many.")] = 100,
+    as_json: JsonFlag = False,
+) -> None:
+    """Keyword × market pairs, in the order they were imported."""
+
+    async def read() -> list[dict[str, Any]]:
+        from serpline.store import projects
+
+        async with services(ctx) as opened, opened.database.transaction() as conn:
+            return await projects.list_keywords(conn, limit)
+
+    found = run(read())
+    if as_json:
+        emit(found)
+    else:
+        rows = [[r["id"], r["keyword"], r["market"], r["tags"]] for r in found]
+        show_table(["id", "keyword", "market", "tags"], rows)

@@ -1,0 +1,83 @@
+"""``serpline markets list|add``."""
+
+from dataclasses import asdict, replace
+from typing import Annotated
+
+import typer
+
+from serpline.cli.common import JsonFlag, emit, run, services, show_table
+from serpline.domain.errors import UserError
+from serpline.domain.markets import Market, get_market, normal_code
+
+app = typer.Typer(help="Where, and in what language, searches are made.", no_args_is_help=True)
+
+CODE_CHARACTERS_MAX = 32
+
+
+@app.command("list")
+def list_(ctx: typer.Context, as_json: JsonFlag = False) -> None:
+    """All markets: 250 built in, and the ones that were added."""
+
+    async def read() -> list[Market]:
+        from serpline.store import projects
+
+        async with services(ctx) as opened, opened.database.transaction() as conn:
+            await projects.ensure_builtin_markets(conn)
+            return list((await projects.markets(conn)).values())
+
+    found = run(read())
+    if as_json:
+        emit([asdict(market) for market in found])
+    else:
+        columns = ["code", "name", "language", "gl", "hl", "google_domain", "location_code"]
+        show_table(columns, [[getattr(m, name) for name in columns] for m in found])
+
+
+@app.command()
+def add(
+    ctx: typer.Context,
+    code: Annotated[str, typer.Argument(help="What keyword files will call it, such as CH-FR.")],
+    like: Annotated[str, typer.Option(help="The market it takes everything else from.")],
+    name: Annotated[str | None, typer.Option(help="Its name for people.")] = None,
+    language: Annotated[str | None, typer.Option(help="A BCP 47 tag, such as fr.")] = None,
+    hl: Annotated[str | None, typer.Option(help="Google's word for it; the language.")] = None,
+    gl: Annotated[str | None, typer.Option(help="Google's country code.")] = None,
+    google_domain: Annotated[str | None, typer.Option(help="Such as google.ch.")] = None,
+    location: Annotated[str | None, typer.Option(help="ScaleSERP's text, a town maybe.")] = None,
+    location_code: Annotated[int | None, typer.Option(help="DataForSEO's number.")] = None,
+    language_code: Annotated[str | None, typer.Option(help="DataForSEO's language.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Add a market: a copy of another one, with what is different."""
+    stored = normal_code(code)
+    allowed = all(c.isascii() and (c.isalnum() or c in "-_") for c in stored)
+    if not stored or len(stored) > CODE_CHARACTERS_MAX or not allowed:
+        raise UserError(f"market {code!r}: a code is 1 to 32 of A-Z, 0-9, - and _")
+    given = {
+        "name": name,
+        "language": language,
+        "hl": hl or language,
+        "gl": gl,
+        "google_domain": google_domain,
+        "location": location,
+        "location_code": location_code,
+        "language_code": language_code or language,
+    }
+
+    async def insert() -> Market:
+        from serpline.store import projects
+
+        async with services(ctx) as opened, opened.database.transaction() as conn:
+            await projects.ensure_builtin_markets(conn)
+            base = get_market(like, await projects.markets(conn))
+            changed = {key: value for key, value in given.items() if value is not None}
+            market = replace(base, code=stored, **changed)  # type: ignore[arg-type]  # by name
+            if not await projects.add_market(conn, market):
+                raise UserError(f"market {stored!r}: there is one of that code already")
+            return market
+
+    market = run(insert())
+    if as_json:
+        emit(asdict(market))
+    else:
+        typer.echo(f"market {market.code} added: {market.name}, {market.language}")

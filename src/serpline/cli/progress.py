@@ -1,0 +1,141 @@
+"""Following a run: a live bar per lane on a terminal, a line per ended lane elsewhere.
+
+Progress is the sum of chunk counters, so a look costs the same whatever the run's size.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+
+from serpline.cli.common import say, stderr
+from serpline.domain.errors import UserError
+from serpline.domain.phases import LaneKey, LaneView
+from serpline.domain.states import ENDED_LANES, ENDED_RUNS, LaneStatus
+
+if TYPE_CHECKING:
+    from serpline.app import Services
+    from serpline.store.runs import RunRow
+
+LOOK_SECONDS = 0.5
+
+_COLOURS: Mapping[LaneStatus, str] = {
+    LaneStatus.PENDING: "dim",
+    LaneStatus.RUNNING: "cyan",
+    LaneStatus.COMPLETED: "green",
+    LaneStatus.FAILED: "red",
+    LaneStatus.BLOCKED: "red",
+    LaneStatus.SKIPPED: "dim",
+}
+
+
+async def follow(
+    opened: "Services",
+    run_id: UUID,
+    *,
+    quiet: bool = False,
+    check: Callable[[], Awaitable[None]] | None = None,
+) -> "RunRow":
+    """Watch until the run has ended, and return it; ``check`` is awaited at each look.
+
+    ``quiet`` shows nothing. A run that disappears is a ``UserError``; ``check`` may raise too.
+    """
+    from serpline.store import runs
+
+    display = _display(quiet)
+    with display:
+        while True:
+            async with opened.database.transaction() as conn:
+                run = await runs.get(conn, run_id)
+                lanes = await runs.lanes(conn, run_id)
+            if run is None:
+                raise UserError(f"run {run_id}: there is no such run")
+            display.show(lanes)
+            if run.status in ENDED_RUNS:
+                return run
+            if check is not None:
+                await check()
+            await opened.clock.sleep(LOOK_SECONDS)
+
+
+class _Display(AbstractContextManager["_Display"]):
+    """Shows nothing."""
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing to end."""
+
+    def show(self, lanes: list[LaneView]) -> None:
+        """Take notice of the lanes as they are now."""
+
+
+class _Lines(_Display):
+    """A line on stderr whenever a lane starts or ends."""
+
+    def __init__(self) -> None:
+        self._seen: dict[LaneKey, LaneStatus] = {}
+
+    def show(self, lanes: list[LaneView]) -> None:
+        for lane in lanes:
+            before = self._seen.get(lane.key, LaneStatus.PENDING)
+            self._seen[lane.key] = lane.status
+            if lane.status is before or lane.status is LaneStatus.SKIPPED:
+                continue
+            if lane.status in ENDED_LANES:
+                say(
+                    f"{lane.key} {lane.status}: {lane.completed} of {lane.planned} completed,"
+                    f" {lane.failed} failed, {lane.skipped} skipped"
+                )
+            else:
+                say(f"{lane.key} {lane.status}")
+
+
+class _Bars(_Display):
+    """A live bar per lane."""
+
+    def __init__(self) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=30),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[words]}"),
+            console=stderr(),
+        )
+        self._tasks: dict[LaneKey, TaskID] = {}
+
+    def __enter__(self) -> "_Bars":
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def show(self, lanes: list[LaneView]) -> None:
+        for lane in lanes:
+            if lane.status is LaneStatus.SKIPPED:
+                continue
+            task = self._tasks.get(lane.key)
+            if task is None:
+                name = f"{lane.key.phase:<27} {lane.key.content_type:<8}"
+                task = self._progress.add_task(name, total=None, words="")
+                self._tasks[lane.key] = task
+            failed = f", {lane.failed} failed" if lane.failed else ""
+            colour = _COLOURS[lane.status]
+            ended = lane.status in ENDED_LANES
+            # A bar without a total pulses, which says "working, amount unknown".
+            pulsing = lane.status is LaneStatus.RUNNING and not lane.is_planned
+            total = None if pulsing else max(lane.planned, 1)
+            done = lane.completed + lane.failed + lane.skipped
+            self._progress.update(
+                task,
+                total=total,
+                completed=max(done, 1) if ended and not lane.planned else done,
+                words=f"[{colour}]{lane.status}{failed}[/]",
+            )
+
+
+def _display(quiet: bool) -> _Display:
+    if quiet:
+        return _Display()
+    return _Bars() if stderr().is_terminal else _Lines()

@@ -1,0 +1,56 @@
+"""``serpline rankings``. Not collected, not ranked and ranked are three different answers."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+from serpline.cli.common import JsonFlag, RunOption, emit, run, services, show_table
+from serpline.cli.companies import company_domain
+from serpline.cli.runs import find_run
+from serpline.domain.keywords import keyword_key
+
+LIMIT_MAX = 5_000_000
+
+
+def rankings(
+    ctx: typer.Context,
+    run_id: RunOption = None,
+    keyword: Annotated[str | None, typer.Option(help="Only this keyword.")] = None,
+    company: Annotated[str | None, typer.Option(help="Only this company's domain.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=LIMIT_MAX, help="At most so many.")] = 200,
+    as_json: JsonFlag = False,
+) -> None:
+    """Who ranks where, by keyword, market, content type and device."""
+    domain = company_domain(company) if company else None
+
+    async def read() -> list[dict[str, Any]]:
+        from serpline.store.results import scores
+
+        async with services(ctx) as opened:
+            found = await find_run(opened, run_id)
+            async with opened.database.transaction() as conn:
+                return await scores.rankings(
+                    conn,
+                    found,
+                    keyword=keyword_key(keyword) if keyword else None,
+                    company=domain,
+                    limit=limit,
+                )
+
+    found = run(read())
+    emit(found) if as_json else show_rankings(found)
+
+
+COLUMNS = ("keyword", "market", "content_type", "device", "position", "domain", "title")
+
+
+def show_rankings(
+    found: Sequence[dict[str, Any]], columns: Sequence[str] = COLUMNS, *, title: str = ""
+) -> None:
+    """Rankings as a table; without a position the state is told in its place."""
+    rows = [
+        [row[name] if name != "position" else row["position"] or row["state"] for name in columns]
+        for row in found
+    ]
+    show_table(columns, rows, title=title)

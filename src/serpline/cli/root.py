@@ -1,0 +1,70 @@
+"""The tree of commands and the global options."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from serpline.cli import (
+    breakers,
+    companies,
+    demo,
+    doctor,
+    dsi,
+    jobs,
+    keywords,
+    markets,
+    processes,
+    rankings,
+    runs,
+    simulate,
+    start,
+)
+
+app = typer.Typer(
+    name="serpline",
+    help="Collects competitive search intelligence, and survives what goes wrong meanwhile.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"serpline {version('serpline')}")
+        raise typer.Exit
+
+
+@app.callback()
+def globals_(
+    ctx: typer.Context,
+    data_dir: Annotated[
+        Path | None,
+        typer.Option("--data-dir", help="Where everything is kept (SERPLINE_DATA_DIR)."),
+    ] = None,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="The release.")
+    ] = False,
+) -> None:
+    """Options that hold for every command."""
+    ctx.obj = data_dir
+
+
+app.command("demo")(demo.demo)
+app.command("doctor")(doctor.doctor)
+app.command("up")(processes.up)
+app.command("worker")(processes.worker)
+app.command("web")(processes.web)
+start.register(runs.app)
+app.add_typer(runs.app, name="run")
+app.add_typer(keywords.app, name="keywords")
+app.add_typer(markets.app, name="markets")
+app.add_typer(companies.app, name="companies")
+app.command("rankings")(rankings.rankings)
+app.add_typer(dsi.app, name="dsi")
+app.add_typer(jobs.app, name="jobs")
+app.add_typer(breakers.app, name="breakers")
+app.add_typer(simulate.app, name="simulator")

@@ -1,0 +1,189 @@
+"""``serpline run list|show|watch|pause|resume|cancel|retry``; ``start`` has a file of its own."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+from uuid import UUID
+
+import typer
+
+from serpline.cli.common import JsonFlag, emit, run, say, services, show_table
+from serpline.domain.errors import UserError
+from serpline.domain.names import ContentType, PhaseName
+from serpline.domain.states import RunStatus
+
+if TYPE_CHECKING:
+    from serpline.app import Services
+
+app = typer.Typer(help="Start, watch and steer runs.", no_args_is_help=True)
+
+LIMIT_MAX = 10_000
+_HEX = frozenset("0123456789abcdef-")
+
+RunId = Annotated[str, typer.Argument(help="A run's id or its beginning, or 'latest'.")]
+
+
+async def find_run(opened: "Services", given: str | None, *, scored: bool = False) -> UUID:
+    """The run a person means: by id, by the beginning of one, or the latest (of those ``scored``).
+
+    Raises ``UserError`` for none and for an ambiguous beginning.
+    """
+    from serpline.store import reports
+
+    wanted = (given or "latest").strip().lower()
+    async with opened.database.transaction() as conn:
+        if wanted == "latest":
+            latest = await reports.latest_run(conn, scored=scored)
+            if latest is None:
+                raise UserError("there is no run" + (" with a DSI yet" if scored else " yet"))
+            return latest
+        found = await reports.runs_starting_with(conn, wanted) if set(wanted) <= _HEX else []
+    if len(found) != 1:
+        problem = "more than one run starts like that" if found else "there is no such run"
+        raise UserError(f"run {given!r}: {problem}")
+    return found[0]
+
+
+def exit_code(status: str, error: str | None) -> int:
+    """0 for a run that is done (errors are said on stderr), 1 for one that is not."""
+    if status == RunStatus.COMPLETED:
+        return 0
+    if status == RunStatus.COMPLETED_WITH_ERRORS:
+        say(f"the run completed with errors: {error or 'see run show'}")
+        return 0
+    say(f"the run is {status}: {error or 'see run show'}")
+    return 1
+
+
+@app.command("list")
+def list_(
+    ctx: typer.Context,
+    limit: Annotated[int, typer.Option(min=1, max=LIMIT_MAX, help="At most so many.")] = 20,
+    as_json: JsonFlag = False,
+) -> None:
+    """The latest runs, newest first."""
+
+    async def read() -> list[dict[str, Any]]:
+        from serpline.pipeline.report import run_summary, seconds_of
+        from serpline.store import runs
+
+        async with services(ctx) as opened:
+            async with opened.database.transaction() as conn:
+                found = await runs.recent(conn, limit)
+            now = opened.clock.now()
+        return [{**run_summary(row), "seconds": seconds_of(row, now)} for row in found]
+
+    found = run(read())
+    if as_json:
+        emit(found)
+    else:
+        rows = [[r["id"], r["status"], r["mode"], r["created_at"], r["seconds"]] for r in found]
+        show_table(["run", "status", "mode", "created (UTC)", "seconds"], rows)
+
+
+async def report_of(opened: "Services", run_id: UUID) -> dict[str, Any]:
+    """The document of ``run show``."""
+    from serpline.pipeline.report import run_report
+
+    return await run_report(opened.database, run_id, opened.clock.now())
+
+
+def show_report(report: dict[str, Any]) -> None:
+    """A run's lanes and spending as tables."""
+    counted = ("status", "planned", "completed", "failed", "skipped")
+    rows = [
+        [phase, kind, *(lane[name] for name in counted), lane["error"] or lane["note"]]
+        for phase, found in report["phases"].items()
+        for kind, lane in found["content_types"].items()
+    ]
+    title = f"run {report['run_id']}: {report['status']}, {report['seconds']:.1f} s"
+    show_table(["phase", "type", *counted, "words"], rows, title=title)
+    if report["calls"]:
+        spent = [[p, n, report["credits"].get(p)] for p, n in report["calls"].items()]
+        show_table(["provider", "calls", "credits"], spent)
+    if report["failures"]:
+        failures = [
+            [f["phase_name"], f["content_type"], f["item"], f["error_category"], f["error"]]
+            for f in report["failures"][:10]
+        ]
+        show_table(["phase", "type", "failed item", "category", "error"], failures)
+
+
+@app.command()
+def show(ctx: typer.Context, run_id: RunId = "latest", as_json: JsonFlag = False) -> None:
+    """One run: its lanes, what it spent, its DSI (with --json), its failures."""
+
+    async def read() -> dict[str, Any]:
+        async with services(ctx) as opened:
+            return await report_of(opened, await find_run(opened, run_id))
+
+    report = run(read())
+    emit(report) if as_json else show_report(report)
+
+
+@app.command()
+def watch(ctx: typer.Context, run_id: RunId = "latest", as_json: JsonFlag = False) -> int:
+    """Follow a run until it ends; the exit code tells how."""
+
+    async def follow_it() -> dict[str, Any]:
+        from serpline.cli.progress import follow
+
+        async with services(ctx) as opened:
+            found = await find_run(opened, run_id)
+            await follow(opened, found, quiet=as_json)
+            return await report_of(opened, found)
+
+    report = run(follow_it())
+    emit(report) if as_json else show_report(report)
+    return exit_code(report["status"], report["error"])
+
+
+@app.command()
+def pause(ctx: typer.Context, run_id: RunId) -> None:
+    """Have no new work begun; work in hand is settled."""
+    run(_steer(ctx, run_id, "pause"))
+
+
+@app.command()
+def resume(ctx: typer.Context, run_id: RunId) -> None:
+    """Let a paused run go on."""
+    run(_steer(ctx, run_id, "resume"))
+
+
+@app.command()
+def cancel(ctx: typer.Context, run_id: RunId) -> None:
+    """End a run for good; it can be retried later."""
+    run(_steer(ctx, run_id, "cancel"))
+
+
+async def _steer(ctx: typer.Context, given: str, verb: str) -> None:
+    async with services(ctx) as opened:
+        found = await find_run(opened, given)
+        await getattr(opened.pipeline, verb)(found)
+    say(f"run {found}: {verb} done")
+
+
+@app.command()
+def retry(
+    ctx: typer.Context,
+    run_id: RunId,
+    phase: Annotated[PhaseName | None, typer.Option(help="Only this phase.")] = None,
+    content_type: Annotated[ContentType | None, typer.Option(help="Only this type.")] = None,
+    item: Annotated[str | None, typer.Option(help="Only this item of the phase.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Retry what failed in an ended run: all of it, a phase, a type or one item."""
+    if item is not None and phase is None:
+        raise UserError(f"--item {item!r}: name its phase too, with --phase")
+
+    async def reopen() -> tuple[UUID, list[str]]:
+        async with services(ctx) as opened:
+            found = await find_run(opened, run_id)
+            done = await opened.pipeline.retry(
+                found, phase=phase, content_type=content_type, item=item
+            )
+            return found, done.lanes
+
+    found, lanes = run(reopen())
+    if as_json:
+        emit({"run_id": found, "lanes": lanes})
+    else:
+        say(f"run {found}: reopened {', '.join(lanes)}")

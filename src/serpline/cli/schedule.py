@@ -1,0 +1,62 @@
+"""``serpline schedule preview``. It needs no database: a specification says it all."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from serpline.cli.common import JsonFlag, emit, failure, say, show_table
+from serpline.core.clock import SystemClock
+from serpline.domain.errors import UserError
+from serpline.scheduling.documents import SIZE_BYTES_MAX, read_specs
+from serpline.scheduling.merging import preview as preview_rows
+from serpline.scheduling.spec import ScheduleSpec
+from serpline.scheduling.values import instant
+
+schedule_app = typer.Typer(help="Schedules: when runs are due.", no_args_is_help=True)
+
+
+@schedule_app.callback()
+def _schedules() -> None:
+    # With a callback the command keeps its name even while it is the only one.
+    """Schedules: when runs are due."""
+
+
+@schedule_app.command("preview")
+def preview(
+    spec: Annotated[
+        Path, typer.Argument(metavar="SPEC.json", help="One specification, or a list of them.")
+    ],
+    count: Annotated[int, typer.Option(help="How many times to show, 1 to 10000.")] = 10,
+    after: Annotated[
+        str | None,
+        typer.Option(metavar="ISO", help="Start after this time (UTC without an offset); now."),
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """The next times a schedule is due: in UTC, in its own zone, and what is collected then."""
+    specs = _read(spec)
+    start = SystemClock().now() if after is None else instant("--after", after)
+    rows = preview_rows(specs, count, start)
+    if len(rows) < count:
+        say(f"{len(rows)} of {count}: no more within 100 years")
+    if as_json:
+        emit(rows)
+    else:
+        columns = ["scheduled_for", "local", "content_types", "note"]
+        for row in rows:
+            for column in columns[:2]:
+                row[column] = row[column].replace("T", " ")
+        show_table(columns, [[row[column] for column in columns] for row in rows])
+
+
+def _read(path: Path) -> tuple[ScheduleSpec, ...]:
+    try:
+        with path.open("rb") as stream:
+            document = stream.read(SIZE_BYTES_MAX + 1)
+    except OSError as error:
+        raise failure(path, error) from None
+    try:
+        return read_specs(document)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None

@@ -1,0 +1,52 @@
+"""``serpline simulator serve``: every provider as a local HTTP server."""
+
+import shlex
+from datetime import date
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from serpline.cli.common import JsonFlag, emit, say
+from serpline.domain.errors import UserError
+
+app = typer.Typer(help="Simulated providers, for trying and testing.", no_args_is_help=True)
+
+
+@app.command()
+def serve(
+    seed: Annotated[int, typer.Option(help="Which world.")] = 1,
+    day: Annotated[str | None, typer.Option(help="The simulated day, YYYY-MM-DD.")] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = 0,
+    faults: Annotated[Path | None, typer.Option(help="A fault plan (JSON).")] = None,
+    log: Annotated[Path | None, typer.Option(help="Append a JSON line per call.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Serve until interrupted; prints the SERPLINE_* variables that point here."""
+    from serpline.simulator import SimulatorConfig, serve
+    from serpline.simulator.standalone import read_plan
+
+    config = SimulatorConfig(
+        seed=seed,
+        day=_day(day),
+        port=port,
+        faults=read_plan(faults) if faults else (),
+        log_file=log,
+    )
+
+    def started(variables: dict[str, str]) -> None:
+        if as_json:
+            emit(variables)
+        else:
+            for name, value in variables.items():
+                typer.echo(f"export {name}={shlex.quote(value)}")
+        say("the simulator serves; Ctrl-C ends it")
+
+    serve(config, started=started)
+
+
+def _day(given: str | None) -> date | None:
+    try:
+        return date.fromisoformat(given) if given else None
+    except ValueError:
+        raise UserError(f"--day {given!r}: must be a date such as 2026-03-01") from None

@@ -1,0 +1,159 @@
+"""``serpline run start``: from options and a file to a run, or to what it would cost."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from serpline.cli.common import JsonFlag, emit, failure, listed, run, say, services, show_table
+from serpline.cli.runs import exit_code, report_of, show_report
+from serpline.domain.config import PipelineConfig
+from serpline.domain.errors import UserError
+from serpline.domain.names import PipelineMode
+
+if TYPE_CHECKING:
+    from serpline.app import Services
+    from serpline.pipeline.estimate import Estimate
+
+CONFIG_BYTES_MAX = 1_000_000
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to ``serpline run``."""
+    app.command("start")(start)
+
+
+def start(
+    ctx: typer.Context,
+    mode: Annotated[PipelineMode, typer.Option(help="How it may skip and retry.")] = (
+        PipelineMode.MANUAL
+    ),
+    content_types: Annotated[
+        list[str] | None, typer.Option(help="organic, news, video (commas or repeated).")
+    ] = None,
+    devices: Annotated[list[str] | None, typer.Option(help="desktop, mobile, tablet.")] = None,
+    landscape: Annotated[str | None, typer.Option(help="Only the keywords of this set.")] = None,
+    limit: Annotated[int | None, typer.Option(help="The first so many pairs.")] = None,
+    phases: Annotated[list[str] | None, typer.Option(help="Only these phases (manual).")] = None,
+    inputs_from: Annotated[
+        str | None, typer.Option(help="The run that gives the inputs of phases not chosen.")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="A JSON file of settings; options win over it.")
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Follow it to its end.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell the cost.")] = False,
+    as_json: JsonFlag = False,
+) -> int:
+    """Start a run over the project's keywords, or tell what it would cost."""
+    options = {
+        "content_types": listed(content_types) or None,
+        "devices": listed(devices) or None,
+        "landscape": landscape,
+        "keyword_limit": limit,
+        "phases": listed(phases) or None,
+        "inputs_from": inputs_from,
+    }
+    given = {name: value for name, value in options.items() if value is not None}
+    wanted = PipelineConfig.from_json({**(read_config(config) if config else {}), **given})
+    if dry_run:
+        return _dry_run(ctx, wanted.for_mode(mode), as_json)
+    return _start(ctx, wanted, mode, wait=wait, as_json=as_json)
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """A JSON object of settings; raises ``UserError`` naming the file and the place."""
+    try:
+        with path.open("rb") as file:
+            body = file.read(CONFIG_BYTES_MAX + 1)
+    except OSError as error:
+        raise failure(path, error) from None
+    if len(body) > CONFIG_BYTES_MAX:
+        raise UserError(f"{path}: larger than {CONFIG_BYTES_MAX} bytes; is this a configuration?")
+    try:
+        given = json.loads(body.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: byte {error.start + 1} is not UTF-8") from None
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path}: not JSON: line {error.lineno}: {error.msg}") from None
+    except RecursionError:
+        raise UserError(f"{path}: not JSON that can be read: nested too deeply") from None
+    if not isinstance(given, dict):
+        raise UserError(f"{path}: must be a JSON object of settings, not {type(given).__name__}")
+    return given
+
+
+def _start(
+    ctx: typer.Context, config: PipelineConfig, mode: PipelineMode, *, wait: bool, as_json: bool
+) -> int:
+    async def begin() -> dict[str, Any]:
+        from serpline.cli.progress import follow
+
+        async with services(ctx) as opened:
+            run_id = await opened.pipeline.start(config, mode)
+            if not as_json:
+                say(f"run {run_id} started")
+            await _say_if_nobody_works(opened)
+            if wait:
+                await follow(opened, run_id, quiet=as_json)
+            return await report_of(opened, run_id)
+
+    report = run(begin())
+    if as_json:
+        emit(report)
+    elif wait:
+        show_report(report)
+    else:
+        typer.echo(report["run_id"])
+    return exit_code(report["status"], report["error"]) if wait else 0
+
+
+async def _say_if_nobody_works(opened: "Services") -> None:
+    from serpline.store import reports
+
+    async with opened.database.transaction() as conn:
+        alive = await reports.workers_alive(conn)
+    if not alive:
+        say("no worker is running: start some with 'serpline up' or 'serpline worker'")
+
+
+def _dry_run(ctx: typer.Context, config: PipelineConfig, as_json: bool) -> int:
+    async def count() -> "Estimate":
+        from serpline.pipeline.estimate import estimate
+        from serpline.store import projects, runs
+
+        async with services(ctx) as opened, opened.database.transaction() as conn:
+            if config.landscape and not await projects.landscape_exists(conn, config.landscape):
+                raise UserError(f"landscape={config.landscape!r}: there is no such landscape")
+            if config.inputs_from and await runs.get(conn, config.inputs_from) is None:
+                raise UserError(f"inputs_from={config.inputs_from}: there is no such run")
+            has_pdl = bool(opened.settings.pdl_api_key.get_secret_value())
+            return await estimate(conn, config, has_pdl=has_pdl)
+
+    found = run(count())
+    if as_json:
+        emit(found.to_json())
+    else:
+        show_estimate(found)
+    return 0
+
+
+def show_estimate(found: "Estimate") -> None:
+    """An estimate as a table, a line per phase and provider."""
+    from serpline.pipeline.estimate import UNITS, usd
+
+    rows = [
+        [
+            line.phase,
+            line.provider,
+            line.calls,
+            f"{line.credits:,.0f} {UNITS[line.provider][0]}" if line.credits else "free",
+            usd(line.provider, line.credits),
+            line.basis,
+        ]
+        for line in found.lines
+    ]
+    title = f"{found.pairs} keyword × market pairs, {found.searches} searches; nothing was spent"
+    columns = ["phase", "provider", "calls", "cost", "US$ (– by contract)", "basis"]
+    show_table(columns, rows, title=title)

@@ -1,0 +1,141 @@
+"""Child processes of one command: started, restarted when they die, stopped with it.
+
+Promise: a child that dies is started again, later and later while it keeps dying; ending the
+block stops every child, first by SIGTERM, then by SIGKILL, each by its own pid. A child holds a
+pipe from us and stops by itself at its end, so even our own SIGKILL leaves no orphan at work.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from serpline.core.clock import Clock
+from serpline.core.logging import get
+from serpline.domain.errors import UserError
+
+BACK_OFF_SECONDS = 1.0
+BACK_OFF_SECONDS_MAX = 30.0
+WELL_AFTER_SECONDS = 60.0
+GRACE_SECONDS = 30.0
+
+log = get(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """A ``serpline`` command to be kept running; ``log_file`` takes its stderr, None: ours."""
+
+    name: str
+    arguments: Sequence[str]
+    environment: Mapping[str, str]
+    log_file: Path | None = None
+
+
+class Supervisor:
+    """Keeps children running. ``deaths_max``: so many early deaths in a row of one are too many;
+    None: never give up."""
+
+    def __init__(
+        self,
+        children: Sequence[Child],
+        clock: Clock,
+        *,
+        deaths_max: int | None = None,
+        back_off_seconds: float = BACK_OFF_SECONDS,
+        grace_seconds: float = GRACE_SECONDS,
+    ) -> None:
+        self._children = children
+        self._clock = clock
+        self._deaths_max = deaths_max
+        self._back_off_seconds = back_off_seconds
+        self._grace_seconds = grace_seconds
+        self._given_up: str | None = None
+        self.pids: dict[str, int] = {}
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Have the children running until the block ends, however it ends."""
+        keepers = [asyncio.create_task(self._keep(child)) for child in self._children]
+        try:
+            yield
+        finally:
+            for keeper in keepers:
+                keeper.cancel()
+            results = await asyncio.gather(*keepers, return_exceptions=True)
+        for result in results:
+            if isinstance(result, Exception):
+                raise result
+
+    async def check(self) -> None:
+        """Raise ``UserError`` when a child was given up."""
+        if self._given_up:
+            raise UserError(self._given_up)
+
+    async def _keep(self, child: Child) -> None:
+        deaths = 0
+        while True:
+            started = self._clock.monotonic()
+            code = await self._live(child)
+            lived = self._clock.monotonic() - started
+            deaths = 1 if lived >= WELL_AFTER_SECONDS else deaths + 1
+            where = f"; see {child.log_file}" if child.log_file else ""
+            if self._deaths_max is not None and deaths >= self._deaths_max:
+                self._given_up = f"{child.name} keeps dying (exit code {code}){where}"
+                return
+            wait = min(self._back_off_seconds * 2 ** min(deaths - 1, 10), BACK_OFF_SECONDS_MAX)
+            log.warning(
+                f"{child.name} ended with code {code}, starts again in {wait:g} s{where}",
+                action="child.ended",
+            )
+            await self._clock.sleep(wait)
+
+    async def _live(self, child: Child) -> int:
+        """Start a child and wait for its end; stops it when cancelled. Returns its exit code."""
+        process = await self._spawn(child)
+        self.pids[child.name] = process.pid
+        try:
+            return await process.wait()
+        finally:
+            await asyncio.shield(self._stop(child, process))
+
+    async def _spawn(self, child: Child) -> asyncio.subprocess.Process:
+        stderr = None
+        if child.log_file is not None:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+            stderr = os.open(child.log_file, flags, 0o600)
+        try:
+            return await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-P",
+                "-m",
+                "serpline.cli",
+                *child.arguments,
+                "--with-parent",
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=stderr,
+                env=dict(child.environment),
+                # A terminal's Ctrl-C goes to us alone; children are told by us, once.
+                start_new_session=True,
+            )
+        finally:
+            if stderr is not None:
+                os.close(stderr)
+
+    async def _stop(self, child: Child, process: asyncio.subprocess.Process) -> None:
+        if process.returncode is None:
+            process.send_signal(signal.SIGTERM)
+            try:
+                await asyncio.wait_for(process.wait(), self._grace_seconds)
+            except TimeoutError:
+                log.warning(f"{child.name} did not stop, is killed", action="child.killed")
+                process.kill()
+                await process.wait()
+        if process.stdin is not None:
+            process.stdin.close()
+        self.pids.pop(child.name, None)

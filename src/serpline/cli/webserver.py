@@ -1,0 +1,67 @@
+"""The web application on a socket, within somebody else's event loop."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Generator
+from typing import TYPE_CHECKING
+
+import uvicorn
+
+from serpline.domain.errors import UserError
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+GRACE_SECONDS = 10
+
+
+class _Server(uvicorn.Server):
+    """A server that leaves the signals to the command that runs it."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+
+def bound(host: str, port: int) -> socket.socket:
+    """A socket bound to the address; raises ``UserError`` when it cannot be had."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+        except OSError:
+            listener.close()
+            raise
+    except OSError as error:
+        raise UserError(f"web on {host}:{port}: {error.strerror or error}") from None
+    return listener
+
+
+@contextlib.asynccontextmanager
+async def serving(
+    app: "FastAPI", host: str, port: int
+) -> AsyncIterator[tuple[int, asyncio.Task[None]]]:
+    """Serve until the block ends; gives the port and the task, which ends early only by a bug.
+
+    URLs are not logged, for webhook paths are secrets.
+    """
+    with contextlib.closing(bound(host, port)) as listener:
+        settings = uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            lifespan="off",
+            ws="none",
+            timeout_graceful_shutdown=GRACE_SECONDS,
+        )
+        server = _Server(settings)
+        task = asyncio.create_task(server.serve(sockets=[listener]))
+        try:
+            yield int(listener.getsockname()[1]), task
+        finally:
+            server.should_exit = True
+            await task

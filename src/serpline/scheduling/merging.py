@@ -1,0 +1,132 @@
+"""Several specifications as one schedule: what is due at the same instant shares a run.
+
+A run has one configuration, so the specifications of a schedule must agree on its devices, its
+landscape and its historical tracking (``check_together``); where they differ in numbers, the run
+takes the most attempts and phase retries and the smallest batch that any of them asks for.
+"""
+
+import heapq
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import groupby, islice
+from operator import attrgetter
+from typing import Any
+
+from serpline.domain.config import PipelineConfig
+from serpline.domain.errors import UserError
+from serpline.domain.names import SEARCHED_TYPES, ContentType
+from serpline.scheduling.occurrences import Occurrence, is_due, occurrences
+from serpline.scheduling.spec import ScheduleSpec
+from serpline.scheduling.values import shown
+
+PREVIEW_MAX = 10_000
+SPECS_MAX = 50
+_BATCH_MAX = 15_000
+_ONE_OF_A_RUN = ("devices", "landscape", "enable_historical_tracking")
+
+
+@dataclass(frozen=True, slots=True)
+class DueTogether:
+    """The specifications of one schedule that are due at one instant, in the order given.
+
+    ``local`` is in the zone of the first of them.
+    """
+
+    scheduled_for: datetime
+    local: datetime
+    specs: tuple[ScheduleSpec, ...]
+    note: str | None = None
+
+    @property
+    def content_types(self) -> tuple[ContentType, ...]:
+        """What is collected, each type once, in the usual order."""
+        return tuple(
+            kind
+            for kind in SEARCHED_TYPES
+            if any(kind in spec.content_types for spec in self.specs)
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """A row of ``schedule preview``."""
+        return {
+            "scheduled_for": self.scheduled_for.isoformat(),
+            "local": self.local.isoformat(),
+            "content_types": [str(kind) for kind in self.content_types],
+            "note": self.note,
+            "specs": [spec.to_json() for spec in self.specs],
+        }
+
+
+def check_together(specs: Sequence[ScheduleSpec]) -> None:
+    """Refuse specifications that cannot be one schedule."""
+    if not 1 <= len(specs) <= SPECS_MAX:
+        raise UserError(f"a schedule has 1 to {SPECS_MAX} specifications, not {len(specs)}")
+    first = specs[0].to_json()
+    for spec in specs[1:]:
+        other = spec.to_json()
+        for key in _ONE_OF_A_RUN:
+            if other.get(key) != first.get(key):
+                raise UserError(
+                    f"{key}={shown(other.get(key))}: differs from {shown(first.get(key))} in the"
+                    " same schedule, whose content types share runs; make it a schedule of its own"
+                )
+
+
+def due_together(specs: Sequence[ScheduleSpec], after: datetime) -> Iterator[DueTogether]:
+    """What is due strictly after ``after``, soonest first, one entry an instant."""
+    check_together(specs)
+    # The merge is stable: what is due at the same instant stays in the order given.
+    streams = [_with(spec, occurrences(spec, after)) for spec in specs]
+    for instant, group in groupby(heapq.merge(*streams, key=_instant), key=_instant):
+        yield _together(instant, list(group))
+
+
+def due_at(specs: Sequence[ScheduleSpec], instant: datetime) -> DueTogether | None:
+    """What is due at exactly ``instant``; None if nothing is."""
+    check_together(specs)
+    found = [(hit, spec) for spec in specs if (hit := is_due(spec, instant))]
+    return _together(instant.astimezone(UTC), found) if found else None
+
+
+def preview(specs: Sequence[ScheduleSpec], count: int, after: datetime) -> list[dict[str, Any]]:
+    """The next ``count`` (1 to 10,000) rows of ``schedule preview``; fewer after 100 years."""
+    if type(count) is not int or not 1 <= count <= PREVIEW_MAX:
+        raise UserError(f"count={count!r}: must be 1 to {PREVIEW_MAX}")
+    return [due.to_json() for due in islice(due_together(specs, after), count)]
+
+
+def run_config(specs: Sequence[ScheduleSpec], scheduled_for: datetime | None) -> PipelineConfig:
+    """The configuration of the one run of these specifications."""
+    check_together(specs)
+    wanted = {kind for spec in specs for kind in spec.content_types}
+    return PipelineConfig(
+        content_types=tuple(kind for kind in SEARCHED_TYPES if kind in wanted),
+        devices=specs[0].devices,
+        landscape=specs[0].landscape,
+        enable_historical_tracking=specs[0].enable_historical_tracking,
+        scheduled_for=scheduled_for,
+        retry_attempts=max(map(attrgetter("retry_attempts"), specs)),
+        phase_retries=max(map(attrgetter("phase_retries"), specs)),
+        batch_size=min(spec.batch_size or _BATCH_MAX for spec in specs),
+    )
+
+
+def _with(
+    spec: ScheduleSpec, found: Iterator[Occurrence]
+) -> Iterator[tuple[Occurrence, ScheduleSpec]]:
+    return ((occurrence, spec) for occurrence in found)
+
+
+def _instant(pair: tuple[Occurrence, ScheduleSpec]) -> datetime:
+    return pair[0].scheduled_for
+
+
+def _together(instant: datetime, found: Sequence[tuple[Occurrence, ScheduleSpec]]) -> DueTogether:
+    notes = dict.fromkeys(occurrence.note for occurrence, _ in found if occurrence.note)
+    return DueTogether(
+        instant,
+        found[0][0].local,
+        tuple(spec for _, spec in found),
+        "; ".join(notes) or None,
+    )

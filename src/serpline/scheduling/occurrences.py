@@ -1,0 +1,142 @@
+"""The instants at which a schedule is due. Pure: the same specification, the same instants.
+
+Promise: strictly increasing, none lost and none doubled, whatever ``after`` the list is begun at.
+A wall-clock time that a clock change skips runs once, at the first instant after the gap; if
+several are skipped, or one of them falls on another, that is one occurrence. A wall-clock time
+that happens twice runs once, at its first occurrence. This holds for cron expressions too: they
+name wall-clock times, so ``0 * * * *`` does not run in the repeated hour. An interval is elapsed
+time and knows no clock change.
+
+Limits: nothing later than 100 years after ``after``; ``after`` from 1900 to 2999.
+"""
+
+from bisect import bisect_left
+from calendar import monthrange
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+from cronsim import CronSim
+
+from serpline.domain.errors import UserError
+from serpline.scheduling.spec import Frequency, ScheduleSpec
+
+YEAR_MIN, YEAR_MAX = 1900, 2999
+HORIZON = timedelta(days=36_525)
+_QUARTER_MONTHS = (1, 4, 7, 10)
+_MONDAY = (1,)
+_EVERY_DAY = (1, 2, 3, 4, 5, 6, 7)
+_TICK = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Occurrence:
+    """One time a schedule is due: the instant in UTC, the same in the schedule's zone.
+
+    ``note`` says what a clock change did to it; None on all other days.
+    """
+
+    scheduled_for: datetime
+    local: datetime
+    note: str | None = None
+
+
+def occurrences(spec: ScheduleSpec, after: datetime) -> Iterator[Occurrence]:
+    """The occurrences strictly after ``after`` (aware), soonest first."""
+    start = in_utc("after", after)
+    if spec.frequency is Frequency.INTERVAL:
+        return _steps(spec, start)
+    return _due(spec, start)
+
+
+def is_due(spec: ScheduleSpec, instant: datetime) -> Occurrence | None:
+    """The occurrence at exactly ``instant`` (aware), or None."""
+    first = next(occurrences(spec, in_utc("instant", instant) - _TICK), None)
+    return first if first and first.scheduled_for == instant else None
+
+
+def in_utc(name: str, instant: datetime) -> datetime:
+    """``instant`` in UTC; ``UserError`` if it is out of range or says no offset."""
+    if instant.tzinfo is None or not YEAR_MIN <= instant.year <= YEAR_MAX:
+        must = f"must be {YEAR_MIN} to {YEAR_MAX}, with an offset from UTC"
+        raise UserError(f"{name}={instant.isoformat()}: {must}")
+    return instant.astimezone(UTC)
+
+
+def _steps(spec: ScheduleSpec, start: datetime) -> Iterator[Occurrence]:
+    step = timedelta(seconds=spec.interval_seconds or 0)
+    instant = spec.counted_from + step * ((start - spec.counted_from) // step + 1)
+    while instant <= start + HORIZON:
+        yield Occurrence(instant, instant.astimezone(spec.timezone))
+        instant += step
+
+
+def _due(spec: ScheduleSpec, start: datetime) -> Iterator[Occurrence]:
+    latest = start
+    for wall in _wall_times(spec, start.astimezone(spec.timezone).replace(tzinfo=None)):
+        found = _at(wall, spec.timezone)
+        if found.scheduled_for > start + HORIZON:
+            return
+        if found.scheduled_for > latest:
+            latest = found.scheduled_for
+            yield found
+
+
+def _wall_times(spec: ScheduleSpec, start: datetime) -> Iterator[datetime]:
+    """Wall-clock times without zone, ascending, from the day of ``start`` on at the latest."""
+    if spec.cron is not None:
+        # Without a zone the library steps through wall-clock times, and leaves the zone to us.
+        yield from CronSim(spec.cron, start)
+    elif spec.frequency in (Frequency.MONTHLY, Frequency.QUARTERLY):
+        for day in _days_of_months(spec, start.date()):
+            yield datetime.combine(day, spec.time_of_day or time())
+    else:
+        for day in _days_of_weeks(spec, start.date()):
+            yield datetime.combine(day, spec.time_of_day or time())
+
+
+def _days_of_weeks(spec: ScheduleSpec, start: date) -> Iterator[date]:
+    usual = _MONDAY if spec.frequency is Frequency.WEEKLY else _EVERY_DAY
+    wanted = spec.days_of_week or usual
+    day = start
+    while True:
+        if day.isoweekday() in wanted:
+            yield day
+        day += timedelta(days=1)
+
+
+def _days_of_months(spec: ScheduleSpec, start: date) -> Iterator[date]:
+    year, month = start.year, start.month
+    wanted = 1 if spec.day_of_month is None else spec.day_of_month
+    while True:
+        if spec.frequency is Frequency.MONTHLY or month in _QUARTER_MONTHS:
+            last = monthrange(year, month)[1]
+            yield date(year, month, last if wanted == -1 else min(wanted, last))
+        year, month = (year, month + 1) if month < 12 else (year + 1, 1)
+
+
+def _at(wall: datetime, zone: ZoneInfo) -> Occurrence:
+    """Where a wall-clock time falls in a zone."""
+    earlier, later = (wall.replace(tzinfo=zone, fold=fold) for fold in (0, 1))
+    instant, note = earlier.astimezone(UTC), None
+    if instant.astimezone(zone).replace(tzinfo=None) != wall:
+        instant = _end_of_gap(zone, later.astimezone(UTC), instant)
+        note = (
+            f"{wall:%Y-%m-%d %H:%M} does not exist in {zone.key}: runs at the first instant after"
+            " the clock change"
+        )
+    elif earlier.utcoffset() != later.utcoffset():
+        note = f"{wall:%Y-%m-%d %H:%M} happens twice in {zone.key}: runs the first time only"
+    return Occurrence(instant, instant.astimezone(zone), note)
+
+
+def _end_of_gap(zone: ZoneInfo, low: datetime, high: datetime) -> datetime:
+    """The instant of the change of offset in (``low``, ``high``]; zones change at whole seconds."""
+    after = high.astimezone(zone).utcoffset()
+
+    def is_after(seconds: int) -> bool:
+        return (low + timedelta(seconds=seconds)).astimezone(zone).utcoffset() == after
+
+    span = int((high - low).total_seconds())
+    return low + timedelta(seconds=bisect_left(range(span), True, key=is_after))

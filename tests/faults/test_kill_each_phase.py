@@ -1,0 +1,332 @@
+"""Workers killed with SIGKILL in the middle of things: the run goes on, exactly, from where it was.
+
+One kill in the middle of each phase, and one at each moment between what ScaleSERP did to a batch
+and our knowing of it. When to kill is read from the simulator's log and the chunks' counters: the
+simulator keeps one reply back, so the worker is there for certain. The auditor is the simulator:
+what was charged twice must be a call whose reply the killed worker had not yet committed.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import psycopg
+import pytest
+from tests.support.databases import module_database
+from tests.support.tables import Tables, differences, final_tables
+from tests.support.world import World, open_world, paid, until
+
+from serpline.domain.states import RunStatus
+from serpline.simulator.dataforseo import COST
+from serpline.store.embedded import EmbeddedServer
+
+KEYWORDS = b"""keyword,market
+best espresso machine,PL
+best espresso machine,US
+coffee grinder,PL
+coffee grinder,US
+decaf beans,PL
+decaf beans,US
+moka pot,PL
+moka pot,US
+"""
+PAIRS = 8
+# Few pages: what is proved here does not depend on how many there are.
+DEPTH = 3
+TYPES = ("organic", "news", "video")
+PROVIDERS = ("dataforseo", "llm", "pdl", "scaleserp", "youtube")
+# Longer than any test: a reply kept back for so long never comes.
+NEVER_SECONDS = 300.0
+
+Middle = Callable[[World, UUID], Awaitable[bool]]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """An undisturbed run: its tables and what it cost."""
+
+    tables: Tables
+    spent: Mapping[str, float]
+    purchases: Counter[tuple[str, str]]
+    domain: str
+    channel_domain: str
+
+
+@pytest.fixture(scope="module")
+def reference(
+    postgres: EmbeddedServer, template_database: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Reference]:
+    """What every disturbed run has to end as."""
+    with module_database(postgres, template_database) as url:
+
+        async def walk() -> Reference:
+            async with open_world(url, tmp_path_factory.mktemp("walk"), KEYWORDS) as world:
+                await world.start_worker()
+                run_id = await world.run(analysis_depth=DEPTH)
+                assert (await world.get(run_id)).status is RunStatus.COMPLETED
+                return Reference(
+                    tables=await final_tables(world.services.database, run_id),
+                    spent={name: world.sim.ledger.spent(name) for name in PROVIDERS},
+                    purchases=paid(world.sim.log.entries),
+                    domain=await _a_domain(world, "IN", "organic"),
+                    channel_domain=await _a_domain(world, "NOT IN", "video"),
+                )
+
+        yield asyncio.run(walk())
+
+
+async def _a_domain(world: World, ranks: str, content_type: str) -> str:
+    """A domain PDL was asked for, that ranks somewhere itself, or that only a channel links to."""
+    asked = {e.params["website"] for e in world.sim.log.of("pdl", "enrich") if e.status == 200}
+    rows = await world.query(
+        f"SELECT domain FROM company_profiles WHERE domain {ranks} (SELECT domain FROM serp_results"
+        f" WHERE content_type = '{content_type}' OR '{ranks}' = 'NOT IN') ORDER BY domain"
+    )
+    return next(str(row["domain"]) for row in rows if row["domain"] in asked)
+
+
+def _slow(provider: str, operation: str, **more: Any) -> dict[str, Any]:
+    """Do what is asked, charge for it, and keep the reply."""
+    return {
+        "provider": provider,
+        "operation": operation,
+        "fault": "slow",
+        "seconds": NEVER_SECONDS,
+        "attempts": 1,
+        **more,
+    }
+
+
+async def _part_is_done(world: World, run_id: UUID, lane: str) -> bool:
+    """Some items of the lane are settled, and some are not."""
+    view = await world.lane(run_id, lane)
+    return 0 < view.completed < view.planned
+
+
+async def _volumes_of_one_market(world: World, run_id: UUID) -> bool:
+    done = await world.query("SELECT 1 FROM reference_data WHERE kind = 'keyword_metrics'")
+    return bool(world.held("dataforseo", "search_volume")) and bool(done)
+
+
+async def _organic_collected_news_ready(world: World, run_id: UUID) -> bool:
+    organic = await world.lane(run_id, "serp_collection/organic")
+    return bool(world.held("scaleserp", "get_results")) and organic.completed == PAIRS
+
+
+async def _companies(world: World, run_id: UUID) -> bool:
+    return bool(world.held("pdl", "enrich")) and await _part_is_done(
+        world, run_id, "company_enrichment_serp/organic"
+    )
+
+
+async def _fifty_videos(world: World, run_id: UUID) -> bool:
+    return bool(world.held("youtube", "videos")) and await _part_is_done(
+        world, run_id, "youtube_enrichment/video"
+    )
+
+
+async def _owners(world: World, run_id: UUID) -> bool:
+    lane = await world.lane(run_id, "company_enrichment_youtube/video")
+    held = world.held("pdl", "enrich")
+    asked = world.sim.log.of("pdl", "enrich")
+    return bool(held) and lane.planned > 0 and asked[-1].seq > held[0].seq
+
+
+async def _pages(world: World, run_id: UUID) -> bool:
+    lanes = [f"content_analysis/{kind}" for kind in TYPES]
+    parts = [await _part_is_done(world, run_id, lane) for lane in lanes]
+    return bool(world.held("llm", "chat")) and any(parts)
+
+
+PHASES: list[Any] = [
+    pytest.param(
+        lambda _: _slow("dataforseo", "search_volume", match={"location_code": 2840}),
+        _volumes_of_one_market,
+        id="keyword_metrics",
+    ),
+    pytest.param(
+        lambda _: _slow("scaleserp", "get_results", match={"searches_type": "news"}),
+        _organic_collected_news_ready,
+        id="serp_collection",
+    ),
+    pytest.param(
+        lambda known: _slow("pdl", "enrich", match={"website": known.domain}),
+        _companies,
+        id="company_enrichment_serp",
+    ),
+    pytest.param(
+        lambda _: _slow("youtube", "videos", pattern="SF", times=1),
+        _fifty_videos,
+        id="youtube_enrichment",
+    ),
+    pytest.param(
+        lambda known: _slow("pdl", "enrich", match={"website": known.channel_domain}),
+        _owners,
+        id="company_enrichment_youtube",
+    ),
+    pytest.param(
+        lambda _: _slow("llm", "chat", pattern="S" * 20 + "F", times=1),
+        _pages,
+        id="content_analysis",
+    ),
+]
+
+
+@pytest.mark.parametrize(("rule", "middle"), PHASES)
+async def test_a_kill_in_the_middle_of_a_phase_changes_nothing(
+    reference: Reference,
+    database_url: str,
+    tmp_path: Path,
+    rule: Callable[[Reference], dict[str, Any]],
+    middle: Middle,
+) -> None:
+    """A worker killed in the middle of a phase: the next one ends with the same tables."""
+    async with open_world(
+        database_url, tmp_path, KEYWORDS, SERPLINE_BATCH_CALL_SECONDS="20"
+    ) as world:
+        world.sim.set_faults([rule(reference)])
+        worker = await world.start_worker()
+        await world.prepare_worker()
+        run_id = await world.start(analysis_depth=DEPTH)
+        await until(lambda: middle(world, run_id), "the middle of the phase")
+        await worker.kill()
+        await world.start_worker()
+        await _ends_undisturbed(world, run_id, reference)
+        assert sum(entry.fault == "slow" for entry in world.sim.log) == 1
+
+
+async def test_a_kill_while_scores_are_being_written_changes_nothing(
+    reference: Reference, database_url: str, tmp_path: Path
+) -> None:
+    """A worker killed inside the transaction that writes DSI scores: they are written once."""
+    async with open_world(database_url, tmp_path, KEYWORDS) as world:
+        conninfo = world.services.database.conninfo
+        worker = await world.start_worker()
+        await world.prepare_worker()
+        async with await psycopg.AsyncConnection.connect(conninfo) as blocker:
+            # Whoever wants to write a score waits here, with its transaction open.
+            await blocker.execute("LOCK TABLE dsi_scores IN SHARE MODE")
+            run_id = await world.start(analysis_depth=DEPTH)
+
+            async def settling() -> list[dict[str, Any]]:
+                return await world.query(
+                    "SELECT 1 FROM chunks c JOIN pipeline_phase_status l ON l.id = c.lane_id,"
+                    " pg_locks k WHERE l.phase_name = 'dsi_calculation' AND c.status = 'owned'"
+                    " AND k.relation = 'dsi_scores'::regclass AND NOT k.granted"
+                )
+
+            await until(settling, "a worker that writes scores")
+            await worker.kill()
+        await world.start_worker()
+        await _ends_undisturbed(world, run_id, reference)
+
+
+async def _ends_undisturbed(world: World, run_id: UUID, reference: Reference) -> None:
+    """The run completes with the reference's tables, and every credit is accounted for."""
+    run = await world.ended(run_id)
+    assert run.status is RunStatus.COMPLETED, run.error_message
+    tables = await final_tables(world.services.database, run_id)
+    assert differences(reference.tables, tables) == []
+    for lane in await world.lanes(run_id):
+        assert lane.completed + lane.failed + lane.skipped == lane.planned, lane
+    assert "Traceback" not in world.logs()
+    await _every_credit_is_explained(world, run_id, reference)
+    _each_batch_once(world)
+
+
+async def _every_credit_is_explained(world: World, run_id: UUID, reference: Reference) -> None:
+    """What was paid more than once is what the killed worker's ledger had not yet recorded."""
+    rows = await world.query(
+        "SELECT provider, sum(credits) AS credits,"
+        " count(*) FILTER (WHERE status IN ('intent', 'unknown')) AS open"
+        " FROM provider_calls WHERE run_id = :run GROUP BY provider",
+        run=run_id,
+    )
+    ours = {row["provider"]: float(row["credits"]) for row in rows}
+    unrecorded = {row["provider"]: row["open"] for row in rows}
+    purchases = paid(world.sim.log.entries)
+    for provider in PROVIDERS:
+        unit = COST if provider == "dataforseo" else 1.0
+        assert world.sim.ledger.spent(provider) <= ours[provider] * unit + 1e-6, provider
+        again = sum(times - 1 for (name, _), times in purchases.items() if name == provider)
+        assert again <= unrecorded[provider], provider
+    assert world.sim.ledger.spent("scaleserp") == reference.spent["scaleserp"]
+    if not any(unrecorded.values()):
+        assert purchases == reference.purchases
+
+
+def _each_batch_once(world: World) -> None:
+    """One batch per content type, each search in it once, started once."""
+    batches = list(world.sim.scaleserp.account.batches.values())
+    kinds = sorted(batch.fields["searches_type"] for batch in batches)
+    assert kinds == ["news", "videos", "web"]
+    for batch in batches:
+        ids = [search["custom_id"] for search in batch.searches.values()]
+        assert len(ids) == len(set(ids)) == PAIRS
+        assert len(batch.result_sets) == 1
+    assert [charge.reason for charge in world.sim.ledger if charge.provider == "scaleserp"] == [
+        "batch queued"
+    ] * 3
+
+
+async def test_a_kill_before_the_outcome_of_a_batch_call_is_stored_repeats_nothing(
+    reference: Reference, database_url: str, tmp_path: Path
+) -> None:
+    """Killed between what ScaleSERP did and our knowing: no second batch, search or start.
+
+    At the kill one batch had been created, one filled and one started, each without a reply.
+    """
+    held = {"create_batch": "news", "update_batch": "videos", "start_batch": "web"}
+    async with open_world(
+        database_url, tmp_path, KEYWORDS, SERPLINE_BATCH_CALL_SECONDS="3"
+    ) as world:
+        world.sim.set_faults(
+            [_slow("scaleserp", name, match={"searches_type": kind}) for name, kind in held.items()]
+        )
+        worker = await world.start_worker()
+        await world.prepare_worker()
+        run_id = await world.start(analysis_depth=DEPTH)
+
+        async def done_unheard() -> bool:
+            return all(world.held("scaleserp", name) for name in held)
+
+        await until(done_unheard, "three calls that were carried out and not answered")
+        states = await world.query("SELECT status FROM provider_batches ORDER BY status")
+        assert [row["status"] for row in states] == ["filling", "intended", "starting"]
+        await worker.kill()
+        await world.start_worker()
+        await _ends_undisturbed(world, run_id, reference)
+
+
+@pytest.mark.parametrize("first", range(3))
+async def test_a_lost_reply_of_a_batch_call_repeats_nothing(
+    reference: Reference, database_url: str, tmp_path: Path, first: int
+) -> None:
+    """A reply that is cut, never comes or lies: no second batch, no second search, no second start.
+
+    Each content type loses the reply of another call in another way, and in turn of all three.
+    """
+    calls = ["create_batch", "update_batch", "start_batch"]
+    faults = [("cut", True), ("hung", False), ("500", True)]
+    rules = [
+        _slow("scaleserp", calls[(first + n) % 3], match={"searches_type": kind}, fault=fault)
+        | {"work": works}
+        for n, (kind, (fault, works)) in enumerate(
+            zip(("news", "videos", "web"), faults, strict=True)
+        )
+    ]
+    async with open_world(database_url, tmp_path, KEYWORDS) as world:
+        world.sim.set_faults(rules)
+        await world.start_worker()
+        run_id = await world.start(phases=("keyword_metrics", "serp_collection"))
+        run = await world.ended(run_id)
+        assert run.status is RunStatus.COMPLETED, run.error_message
+        tables = await final_tables(world.services.database, run_id)
+        for name in ("serps", "serp_results"):
+            assert differences({name: reference.tables[name]}, {name: tables[name]}) == []
+        _each_batch_once(world)
+        assert [rule.used for rule in world.sim.faults.rules] == [1, 1, 1]

@@ -1,0 +1,341 @@
+"""Facts about item state: planned and settled in sets, results and states together or not at all."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import text
+
+from serpline.core.ids import new_id
+from serpline.domain.errors import ErrorCategory, LeaseLost, UserError
+from serpline.domain.outcomes import Done, Outcome, Reject, Retry, Skip, Snooze
+from serpline.domain.retry import RetryStrategy
+from serpline.domain.states import StateStatus
+from serpline.robustness.state_tracker import Settled
+from serpline.store import chunks, workers
+from serpline.store.chunks import OwnedChunk
+from serpline.store.database import Database, TransactionConflict
+from tests.support.heart import METRICS, Heart, beating, until
+
+TWICE = RetryStrategy(max_attempts=2, base_delay=10, max_delay=100)
+
+
+@pytest.fixture
+async def heart(db: Database) -> AsyncIterator[Heart]:
+    async with beating(db) as made:
+        yield made
+
+
+async def owned(heart: Heart, items: list[str]) -> OwnedChunk:
+    """A chunk of these items in this worker's hands."""
+    run_id = await heart.start({METRICS: items}, lanes=[METRICS])
+    (chunk_id,) = await heart.planned(run_id)
+    async with heart.database.transaction() as conn:
+        chunk = await chunks.claim(conn, chunk_id, heart.lifeline.worker_id)
+    assert chunk is not None
+    return chunk
+
+
+async def settle(heart: Heart, chunk: OwnedChunk, *outcomes: Outcome, **attempts: int) -> Settled:
+    return await heart.tracker.settle(
+        chunk,
+        outcomes,
+        attempts=attempts,
+        strategy=TWICE,
+        write=heart.phases[chunk.lane.phase].write,
+    )
+
+
+def counters(row: dict[str, int]) -> tuple[int, int, int]:
+    return row["completed"], row["failed"], row["skipped"]
+
+
+async def test_results_states_and_counters_come_together(heart: Heart) -> None:
+    """One settlement writes the results, the items' states and the chunk's counters."""
+    chunk = await owned(heart, ["a", "b", "c", "d"])
+    settled = await settle(
+        heart,
+        chunk,
+        Done("a"),
+        Skip("b", "empty"),
+        Reject("c", ErrorCategory.AUTH, "wrong key"),
+        Retry("d", ErrorCategory.SERVER, "500"),
+    )
+    assert settled == Settled(completed=1, failed=1, skipped=1, retried=1)
+    items = await heart.items(chunk.run_id)
+    assert {k: v["status"] for k, v in items.items()} == {
+        "a": "completed",
+        "b": "skipped",
+        "c": "failed",
+        "d": "retry_wait",
+    }
+    assert (items["c"]["error_category"], items["c"]["error"]) == ("auth", "wrong key")
+    assert items["b"]["error"] == "empty"
+    assert await heart.results(chunk.run_id) == ["a"]
+    assert counters(await heart.chunk(chunk.id)) == (1, 1, 1)
+
+
+async def test_settling_twice_changes_nothing(heart: Heart) -> None:
+    """The same outcomes settled again change, write and count nothing."""
+    chunk = await owned(heart, ["a", "b"])
+    outcomes = (Done("a"), Reject("b", ErrorCategory.AUTH, "wrong key"))
+    assert await settle(heart, chunk, *outcomes) == Settled(completed=1, failed=1)
+    before = await heart.items(chunk.run_id)
+    assert await settle(heart, chunk, *outcomes) == Settled()
+    assert await settle(heart, chunk, Skip("a", "late"), Done("b")) == Settled()
+    assert await heart.items(chunk.run_id) == before
+    assert await heart.results(chunk.run_id) == ["a"]
+    assert counters(await heart.chunk(chunk.id)) == (1, 1, 0)
+
+
+async def test_counters_are_those_of_changed_rows(heart: Heart) -> None:
+    """An outcome of an item that is unknown or named twice is counted as often as rows changed."""
+    chunk = await owned(heart, ["a", "b"])
+    assert await settle(heart, chunk, Done("a"), Done("a"), Done("stranger")) == Settled(1)
+    assert await heart.results(chunk.run_id) == ["a"]
+    assert counters(await heart.chunk(chunk.id)) == (1, 0, 0)
+
+
+async def test_a_wrong_epoch_settles_nothing(heart: Heart) -> None:
+    """After the chunk changed hands the old owner's settlement is undone whole: LeaseLost."""
+    chunk = await owned(heart, ["a", "b"])
+    await heart.query("UPDATE chunks SET epoch = epoch + 1 WHERE id = :id", id=chunk.id)
+    with pytest.raises(LeaseLost):
+        await settle(heart, chunk, Done("a"), Retry("b", ErrorCategory.SERVER, "500"))
+    items = await heart.items(chunk.run_id)
+    assert {i["status"] for i in items.values()} == {"pending"}
+    assert {i["attempts"] for i in items.values()} == {0}
+    assert await heart.results(chunk.run_id) == []
+    assert counters(await heart.chunk(chunk.id)) == (0, 0, 0)
+
+
+async def test_even_nothing_new_needs_the_epoch(heart: Heart) -> None:
+    """A settlement that changes no row still tells the old owner that it is the old owner."""
+    chunk = await owned(heart, ["a"])
+    await settle(heart, chunk, Done("a"))
+    await heart.query(
+        "UPDATE chunks SET status = 'ready', owner = NULL WHERE id = :id", id=chunk.id
+    )
+    with pytest.raises(LeaseLost):
+        await settle(heart, chunk, Done("a"))
+
+
+async def test_a_result_that_cannot_be_written_undoes_its_states(heart: Heart) -> None:
+    """No item is completed whose result is not there."""
+    chunk = await owned(heart, ["UNWRITABLE-1", "a"])
+    with pytest.raises(RuntimeError, match="cannot be written"):
+        await settle(heart, chunk, Done("a"), Done("UNWRITABLE-1"))
+    assert {i["status"] for i in (await heart.items(chunk.run_id)).values()} == {"pending"}
+    assert counters(await heart.chunk(chunk.id)) == (0, 0, 0)
+
+
+async def test_a_failed_attempt_waits_and_the_last_one_fails(heart: Heart) -> None:
+    """Attempts are counted, each waits by the strategy, and the last allowed one fails the item."""
+    chunk = await owned(heart, ["a"])
+    before = heart.clock.now()
+    await settle(heart, chunk, Retry("a", ErrorCategory.SERVER, "500"), a=0)
+    item = (await heart.items(chunk.run_id))["a"]
+    assert (item["status"], item["attempts"]) == ("retry_wait", 1)
+    assert item["error_category"] == "server"
+    # Half of the first ceiling of ten seconds, since the chance is 0.5.
+    wait = item["next_attempt_at"] - before
+    assert timedelta(seconds=5) <= wait < timedelta(seconds=6)
+    await settle(heart, chunk, Retry("a", ErrorCategory.SERVER, "again"), a=1)
+    item = (await heart.items(chunk.run_id))["a"]
+    assert (item["status"], item["attempts"], item["error"]) == ("failed", 2, "again")
+    assert item["next_attempt_at"] is None
+
+
+async def test_retry_after_is_waited_out(heart: Heart) -> None:
+    """An item waits at least as long as the provider asked."""
+    chunk = await owned(heart, ["a"])
+    before = heart.clock.now()
+    await settle(heart, chunk, Retry("a", ErrorCategory.RATE_LIMIT, "429", 100.0))
+    item = (await heart.items(chunk.run_id))["a"]
+    assert item["next_attempt_at"] >= before + timedelta(seconds=100)
+
+
+async def test_a_snooze_burns_nothing(heart: Heart) -> None:
+    """A refused call leaves its item as it was: no attempt, no state, no wait of its own."""
+    chunk = await owned(heart, ["a"])
+    before = await heart.items(chunk.run_id)
+    assert await settle(heart, chunk, Snooze("a", "breaker open")) == Settled()
+    assert await heart.items(chunk.run_id) == before
+
+
+async def test_initialize_pipeline_plans_phases_by_items(heart: Heart) -> None:
+    """The design's call form: every phase × item is planned once, in the lane "all"."""
+    run_id = new_id()
+    phases = ["serp_collection", "keyword_metrics"]
+    items = ["keyword-1", "keyword-2", "keyword-2", "吕梁市 三川河"]
+    made = await heart.tracker.initialize_pipeline(
+        pipeline_execution_id=run_id, phases=phases, items=items
+    )
+    assert made == 6
+    again = await heart.tracker.initialize_pipeline(
+        pipeline_execution_id=run_id, phases=phases, items=[*items, "keyword-3"]
+    )
+    assert again == 2
+    assert {n: p["planned"] for n, p in (await heart.tracker.progress(run_id)).items()} == {
+        "keyword_metrics/all": 4,
+        "serp_collection/all": 4,
+    }
+
+
+async def test_concurrent_planners_plan_once(heart: Heart) -> None:
+    """Planners of the same phases and items in opposite orders plan each item once, all return."""
+    run_id = new_id()
+    phases = ["keyword_metrics", "serp_collection", "content_analysis"]
+    items = [f"item-{n}" for n in range(50)]
+
+    async def plan(number: int) -> int:
+        return await heart.tracker.initialize_pipeline(
+            pipeline_execution_id=run_id,
+            phases=phases if number % 2 else phases[::-1],
+            items=items,
+            chunk_size=7,
+        )
+
+    assert sum(await asyncio.gather(*[plan(n) for n in range(8)])) == 150
+    progress = await heart.tracker.progress(run_id)
+    assert [lane["planned"] for lane in progress.values()] == [50, 50, 50]
+
+
+async def test_a_run_planned_by_hand_is_left_to_its_hand(heart: Heart) -> None:
+    """No timer finds a run that was only initialized, so no worker touches its items."""
+    run_id = new_id()
+    await heart.tracker.initialize_pipeline(
+        pipeline_execution_id=run_id, phases=["keyword_metrics"], items=["x"]
+    )
+    async with heart.database.transaction() as conn:
+        assert await workers.due_runs(conn, 30, 100) == []
+        assert await workers.due_chunks(conn, 30, 100) == []
+        assert await workers.seconds_to_next_look(conn) is None
+
+
+@pytest.mark.parametrize("item", ["", "x" * 2049, "a\0b"])
+async def test_a_key_that_cannot_be_one_is_refused(heart: Heart, item: str) -> None:
+    """An empty, overlong or unstorable item key is one clear line, and nothing is planned."""
+    run_id = new_id()
+    with pytest.raises(UserError, match="must be 1 to 2048 characters"):
+        await heart.tracker.initialize_pipeline(
+            pipeline_execution_id=run_id, phases=["keyword_metrics"], items=["good", item]
+        )
+    assert await heart.tracker.progress(run_id) == {}
+
+
+async def test_update_item_status_settles_one(heart: Heart) -> None:
+    """The design's call form: result and state together, counted once, in any script."""
+    run_id = new_id()
+    await heart.tracker.initialize_pipeline(
+        pipeline_execution_id=run_id, phases=["keyword_metrics"], items=["Wisła rzeka", "b"]
+    )
+
+    async def update(item: str, status: StateStatus) -> bool:
+        return await heart.tracker.update_item_status(
+            run_id, "keyword_metrics", item, status, {"rank": 1, "title": "a\0b"}
+        )
+
+    assert await update("Wisła rzeka", StateStatus.PROCESSING)
+    assert await update("Wisła rzeka", StateStatus.COMPLETED)
+    assert not await update("Wisła rzeka", StateStatus.COMPLETED)
+    assert not await update("Wisła rzeka", StateStatus.FAILED)
+    assert not await update("stranger", StateStatus.COMPLETED)
+    assert (await heart.tracker.progress(run_id))["keyword_metrics/all"] == {
+        "planned": 2,
+        "completed": 1,
+        "failed": 0,
+        "skipped": 0,
+    }
+    (result,) = await heart.column("SELECT result FROM item_results WHERE item = 'Wisła rzeka'")
+    assert result["rank"] == 1
+
+
+async def test_by_hand_an_item_can_only_be_settled(heart: Heart) -> None:
+    """A state that no settlement leads to, and an unknown phase, are refused by name."""
+    run_id = new_id()
+    for status in (StateStatus.PENDING, StateStatus.WAITING, StateStatus.RETRY_WAIT):
+        with pytest.raises(UserError, match=f"'{status}' is none of"):
+            await heart.tracker.update_item_status(run_id, "keyword_metrics", "a", status)
+    with pytest.raises(UserError, match="'no_phase' is none of"):
+        await heart.tracker.update_item_status(run_id, "no_phase", "a", StateStatus.COMPLETED)
+
+
+async def test_update_item_status_is_refused_while_owned(heart: Heart) -> None:
+    """While a worker owns the chunk nobody else settles its items."""
+    chunk = await owned(heart, ["a"])
+    with pytest.raises(UserError, match="a worker owns it now"):
+        await heart.tracker.update_item_status(
+            chunk.run_id, "keyword_metrics", "a", StateStatus.COMPLETED
+        )
+    assert (await heart.items(chunk.run_id))["a"]["status"] == "pending"
+
+
+async def test_the_last_item_by_hand_ends_the_lane(heart: Heart) -> None:
+    """When a running run's last item is settled by hand the run is woken and sees it."""
+    run_id = await heart.start({METRICS: ["a"]}, lanes=[METRICS])
+    await heart.planned(run_id)
+    await heart.forget_wakeups()
+    await heart.tracker.update_item_status(run_id, "keyword_metrics", "a", StateStatus.COMPLETED)
+    assert await heart.waiting() == [f"run:{run_id}"]
+    assert await heart.drive(run_id) == "completed"
+
+
+async def test_progress_reads_no_item(heart: Heart) -> None:
+    """Progress answers while every item row is locked away from readers."""
+    chunk = await owned(heart, ["a", "b"])
+    await settle(heart, chunk, Done("a"))
+    async with heart.database.transaction() as conn:
+        await conn.execute(text("LOCK TABLE items IN ACCESS EXCLUSIVE MODE"))
+        async with asyncio.timeout(10):
+            progress = await heart.tracker.progress(chunk.run_id)
+    assert progress == {
+        "keyword_metrics/all": {"planned": 2, "completed": 1, "failed": 0, "skipped": 0}
+    }
+
+
+async def test_two_runs_never_mix(heart: Heart) -> None:
+    """The same items of two runs side by side are settled, counted and written apart."""
+    first, second = await owned(heart, ["a", "b"]), await owned(heart, ["a", "b"])
+    await asyncio.gather(
+        settle(heart, first, Done("a"), Reject("b", ErrorCategory.AUTH, "no")),
+        settle(heart, second, Done("b")),
+    )
+    states = [
+        {k: v["status"] for k, v in (await heart.items(c.run_id)).items()} for c in (first, second)
+    ]
+    assert states == [{"a": "completed", "b": "failed"}, {"a": "pending", "b": "completed"}]
+    assert [await heart.results(c.run_id) for c in (first, second)] == [["a"], ["b"]]
+
+
+async def test_settlers_and_hands_do_not_hang(heart: Heart) -> None:
+    """A fenced-off settler and an update by hand of one chunk end, one way or another."""
+    chunk = await owned(heart, ["a", "b"])
+    await heart.query(
+        "UPDATE chunks SET status = 'ready', owner = NULL, epoch = epoch + 1 WHERE id = :id",
+        id=chunk.id,
+    )
+
+    async def by_hand(item: str) -> object:
+        return await heart.tracker.update_item_status(
+            chunk.run_id, "keyword_metrics", item, StateStatus.COMPLETED, {"by": "hand"}
+        )
+
+    ended = await asyncio.gather(
+        *[settle(heart, chunk, Done("a"), Done("b")) for _ in range(5)],
+        by_hand("a"),
+        by_hand("b"),
+        return_exceptions=True,
+    )
+    assert all(isinstance(e, LeaseLost | TransactionConflict) for e in ended[:5])
+    assert all(e is True or isinstance(e, TransactionConflict) for e in ended[5:])
+
+    async def is_done() -> bool:
+        for item in ("a", "b"):
+            await by_hand(item)
+        return bool((await heart.chunk(chunk.id))["status"] == "done")
+
+    await until(is_done, "the chunk to be done")
+    assert counters(await heart.chunk(chunk.id)) == (2, 0, 0)
+    assert await heart.results(chunk.run_id) == []

@@ -1,0 +1,140 @@
+"""The scheduling service over a real database: one run of a (schedule, instant)."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from serpline.core.clock import SystemClock
+from serpline.domain.errors import UserError
+from serpline.domain.keywords import parse_keywords
+from serpline.pipeline.service import PipelineService
+from serpline.scheduling.service import SchedulingService, run_id_of
+from serpline.scheduling.spec import ScheduleSpec
+from serpline.store import projects, runs
+from serpline.store.database import Database
+
+CALLERS = 50
+NINE = datetime(2026, 2, 1, 9, tzinfo=UTC)
+
+
+def _spec(**given: Any) -> ScheduleSpec:
+    return ScheduleSpec.from_json(
+        {"content_type": "news", "frequency": "daily", "time_of_day": "09:00", **given}
+    )
+
+
+NEWS = _spec(retry_attempts=5)
+ORGANIC = _spec(content_type="organic", frequency="monthly", phase_retries=2)
+
+
+@pytest.fixture
+async def project(db: Database) -> Database:
+    """A project of three keywords."""
+    await _import(db, b"keyword,market\nmoka pot,US\ncafe,US\nespresso,GB\n")
+    return db
+
+
+@pytest.fixture
+async def other(project: Database, database_url: str) -> AsyncIterator[Database]:
+    """The same database as another process has it open."""
+    database = await Database.connect(database_url)
+    try:
+        yield database
+    finally:
+        await database.close()
+
+
+async def _import(database: Database, document: bytes) -> None:
+    async with database.transaction() as conn:
+        await projects.ensure_builtin_markets(conn)
+        await projects.import_keywords(conn, parse_keywords(document).rows)
+
+
+def _service(database: Database) -> SchedulingService:
+    clock = SystemClock()
+    return SchedulingService(PipelineService(database, clock), clock)
+
+
+async def _count(database: Database, query: str) -> int:
+    async with database.transaction() as conn:
+        return int((await conn.execute(text(query))).scalar_one())
+
+
+async def test_many_callers_start_one_run(project: Database, other: Database) -> None:
+    """Fifty concurrent callers over two connections' pools get the same id; there is one run."""
+    services = [_service(project), _service(other)]
+    calls = [services[n % 2].start_slot("daily", [NEWS, ORGANIC], NINE) for n in range(CALLERS)]
+    assert set(await asyncio.gather(*calls)) == {run_id_of("daily", NINE)}
+    assert await _count(project, "SELECT count(*) FROM pipeline_executions") == 1
+    assert await _count(project, "SELECT count(*) FROM run_keywords") == 3
+    created = "SELECT count(*) FROM pipeline_events WHERE event_type = 'run.created'"
+    assert await _count(project, created) == 1
+
+
+async def test_the_run_of_a_slot_is_what_the_specifications_say(project: Database) -> None:
+    """It is a SCHEDULED run, of the types due at that instant, with its scheduled time stored."""
+    service = _service(project)
+    both = await service.start_slot("daily", [NEWS, ORGANIC], NINE)
+    alone = await service.start_slot("daily", [NEWS, ORGANIC], NINE + timedelta(days=1))
+    async with project.transaction() as conn:
+        first, second = await runs.get(conn, both), await runs.get(conn, alone)
+    assert first is not None
+    assert second is not None
+    assert (first.mode, first.scheduled_for) == ("scheduled", NINE)
+    assert first.config["content_types"] == ["organic", "news"]
+    assert (first.config["retry_attempts"], first.config["phase_retries"]) == (5, 2)
+    assert second.config["content_types"] == ["news"]
+    assert second.scheduled_for == NINE + timedelta(days=1)
+
+
+async def test_an_instant_at_which_nothing_is_due_starts_nothing(project: Database) -> None:
+    """The schedule and the instant are named, and no run is there."""
+    late = NINE + timedelta(seconds=1)
+    with pytest.raises(UserError, match=r"^schedule 'daily' is not due at 2026-02-01T09:00:01"):
+        await _service(project).start_slot("daily", NEWS, late)
+    assert await _count(project, "SELECT count(*) FROM pipeline_executions") == 0
+
+
+async def test_every_trigger_is_a_run_of_its_own(project: Database) -> None:
+    """Also beside the slot's run, and without a scheduled time."""
+    service = _service(project)
+    slot = await service.start_slot("daily", NEWS, NINE)
+    triggered = await asyncio.gather(*(service.trigger("daily", NEWS) for _ in range(3)))
+    assert len({slot, *triggered}) == 4
+    async with project.transaction() as conn:
+        found = [await runs.get(conn, run_id) for run_id in triggered]
+    assert [(run.mode, run.scheduled_for) for run in found if run] == [("scheduled", None)] * 3
+
+
+async def test_a_slot_that_cannot_start_can_start_later(db: Database) -> None:
+    """Without keywords the run is refused and nothing of it stays; with some it starts."""
+    service = _service(db)
+    with pytest.raises(UserError, match=r"^no keywords"):
+        await service.start_slot("daily", NEWS, NINE)
+    assert await _count(db, "SELECT count(*) FROM pipeline_executions") == 0
+    await _import(db, b"keyword,market\nmoka pot,US\n")
+    assert await service.start_slot("daily", NEWS, NINE) == run_id_of("daily", NINE)
+
+
+async def test_a_preview_starts_now_unless_told_otherwise(db: Database) -> None:
+    """The service's clock says when; the rows are those of the command."""
+
+    class Noon(SystemClock):
+        def now(self) -> datetime:
+            return NINE + timedelta(hours=3)
+
+    service = SchedulingService(PipelineService(db, Noon()), Noon())
+    assert service.preview(NEWS, 1)[0]["scheduled_for"] == "2026-02-02T09:00:00+00:00"
+    before = NINE - timedelta(seconds=1)
+    assert service.preview([NEWS, ORGANIC], 1, before)[0]["content_types"] == ["organic", "news"]
+
+
+async def test_an_unnamed_schedule_is_not_triggered(project: Database) -> None:
+    """A trigger names its schedule, as a slot does."""
+    with pytest.raises(UserError, match=r"^schedule='': must be"):
+        await _service(project).trigger("", NEWS)
+    assert await _count(project, "SELECT count(*) FROM pipeline_executions") == 0

@@ -1,0 +1,253 @@
+"""A whole serpline for tests: simulator in this process, real workers beside it, one database.
+
+    async with open_world(url, tmp_path, KEYWORDS) as world:
+        await world.start_worker()
+        run_id = await world.run()
+
+The simulator's log and ledger are the auditors; the workers are processes that can be killed.
+Every wait is a bounded poll of a condition, and names what it waited for when it gives up.
+"""
+
+import asyncio
+import json
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+
+from serpline.app import Services, open_services
+from serpline.core.settings import load
+from serpline.domain.config import PipelineConfig
+from serpline.domain.keywords import parse_keywords
+from serpline.domain.names import PipelineMode
+from serpline.domain.phases import LaneView
+from serpline.domain.states import ENDED_RUNS
+from serpline.simulator.config import BatchTiming, SimulatorConfig
+from serpline.simulator.journal import CallEntry
+from serpline.simulator.server import Simulator
+from serpline.store import projects, runs
+from serpline.store.runs import RunRow
+
+SEED = 11
+DAY = date(2026, 11, 20)
+SECONDS_MAX = 60.0
+_WORKER = Path(__file__).with_name("pipeline_worker.py")
+_RATES = {
+    "scaleserp": 500,
+    "dataforseo": 50,
+    "pdl": 500,
+    "wikidata": 100,
+    "youtube": 200,
+    "llm": 500,
+    "page": 500,
+}
+# Quick to poll, and quick to notice a death; otherwise an ordinary worker.
+_SETTINGS = {
+    "SERPLINE_PROVIDER_RATES": json.dumps(_RATES),
+    "SERPLINE_BATCH_POLL_SECONDS": "0.2",
+    "SERPLINE_BATCH_CALL_SECONDS": "1.5",
+    "SERPLINE_WORKER_HEARTBEAT_SECONDS": "0.3",
+    "SERPLINE_WORKER_DEAD_AFTER_SECONDS": "1.5",
+    "SERPLINE_LOOK_AGAIN_SECONDS": "2",
+}
+
+
+def simulated(**changes: Any) -> SimulatorConfig:
+    """The world of these tests: one seed, one day, batches that take a moment."""
+    timing = {"queued_seconds": 0.05, "running_seconds": 0.05, "webhook_backoff_seconds": 0.02}
+    return SimulatorConfig(
+        seed=SEED, day=DAY, timing=BatchTiming(**{**timing, **changes.pop("timing", {})}), **changes
+    )
+
+
+async def until(
+    condition: Callable[[], Awaitable[Any]], what: str, *, seconds: float = SECONDS_MAX
+) -> Any:
+    """Poll ``condition`` until it is true; gives its value. ``AssertionError`` names ``what``."""
+    gives_up = time.monotonic() + seconds
+    while not (found := await condition()):
+        assert time.monotonic() < gives_up, f"waited {seconds:g} s for {what}"
+        await asyncio.sleep(0.02)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """One worker process and where its log goes."""
+
+    process: asyncio.subprocess.Process
+    log: Path
+
+    async def kill(self) -> None:
+        """``kill -9``: no chance to say goodbye."""
+        self.process.kill()
+        await self.process.wait()
+
+
+@dataclass(slots=True)
+class World:
+    """The parts of one test, and what tests do with them."""
+
+    sim: Simulator
+    services: Services
+    environment: Mapping[str, str]
+    directory: Path
+    workers: list[Worker] = field(default_factory=list)
+    _spare: Worker | None = None
+
+    async def start_worker(self) -> Worker:
+        """Let the spare worker begin, or a new one if there is none yet."""
+        worker, self._spare = self._spare or await self._load_worker(), None
+        assert worker.process.stdin is not None
+        worker.process.stdin.write(b"go\n")
+        await worker.process.stdin.drain()
+        self.workers.append(worker)
+        return worker
+
+    async def prepare_worker(self) -> None:
+        """Have the next worker loaded, so that it begins at once."""
+        self._spare = self._spare or await self._load_worker()
+
+    async def _load_worker(self) -> Worker:
+        log = self.directory / f"worker-{len(self.workers) + 1}.log"
+        with log.open("wb") as file:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                str(_WORKER),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=file,
+                env=dict(self.environment),
+            )
+        assert process.stdout is not None
+        async with asyncio.timeout(SECONDS_MAX):
+            said = await process.stdout.readline()
+        assert said == b"ready\n", log.read_text()
+        return Worker(process, log)
+
+    async def close(self) -> None:
+        """End every worker that still lives: in good order first, by force after a while."""
+        living = [w for w in self.workers if w.process.returncode is None]
+        if self._spare is not None:
+            living.append(self._spare)
+        for worker in living:
+            worker.process.terminate()
+        try:
+            async with asyncio.timeout(15):
+                for worker in living:
+                    await worker.process.wait()
+        finally:
+            for worker in living:
+                if worker.process.returncode is None:
+                    worker.process.kill()
+                    await worker.process.wait()
+                # The transport of stdin keeps its pipe until it is told.
+                if worker.process.stdin is not None:
+                    worker.process.stdin.close()
+
+    async def start(self, mode: PipelineMode = PipelineMode.MANUAL, **config: Any) -> UUID:
+        """Start a run; returns its id at once."""
+        return await self.services.pipeline.start(PipelineConfig(**config), mode)
+
+    async def ended(self, run_id: UUID, *, seconds: float = SECONDS_MAX) -> RunRow:
+        """Wait for the run's end."""
+
+        async def over() -> RunRow | None:
+            run = await self.get(run_id)
+            return run if run.status in ENDED_RUNS else None
+
+        try:
+            run: RunRow = await until(over, f"the end of run {run_id}", seconds=seconds)
+        except AssertionError as error:
+            lanes = [
+                f"{lane.key} {lane.status} {lane.completed}+{lane.failed}/{lane.planned}"
+                for lane in await self.lanes(run_id)
+            ]
+            raise AssertionError("\n".join([str(error), *lanes])) from None
+        return run
+
+    async def run(self, **config: Any) -> UUID:
+        """A run from start to end."""
+        run_id = await self.start(**config)
+        await self.ended(run_id)
+        return run_id
+
+    async def get(self, run_id: UUID) -> RunRow:
+        """The run's row."""
+        async with self.services.database.transaction() as conn:
+            run = await runs.get(conn, run_id)
+        assert run is not None
+        return run
+
+    async def lanes(self, run_id: UUID) -> list[LaneView]:
+        """The run's lanes."""
+        async with self.services.database.transaction() as conn:
+            return await runs.lanes(conn, run_id)
+
+    async def lane(self, run_id: UUID, name: str) -> LaneView:
+        """One lane, by ``phase/content_type``."""
+        return {str(lane.key): lane for lane in await self.lanes(run_id)}[name]
+
+    async def query(self, sql: str, **values: Any) -> list[dict[str, Any]]:
+        """Rows of a statement, for looking and for what a test has to change."""
+        async with self.services.database.transaction() as conn:
+            rows = await conn.execute(text(sql), values)
+            return [dict(row) for row in rows.mappings()] if rows.returns_rows else []
+
+    def held(self, provider: str, operation: str) -> list[CallEntry]:
+        """Calls of the simulator's log whose reply is being kept from the worker."""
+        return [entry for entry in self.sim.log.of(provider, operation) if entry.fault == "slow"]
+
+    def logs(self) -> str:
+        """What all workers have logged."""
+        return "\n".join(w.log.read_text(errors="replace") for w in self.workers)
+
+
+def paid(entries: Sequence[CallEntry]) -> Counter[tuple[str, str]]:
+    """How often each purchase was charged: (provider, identity) → calls."""
+    return Counter((entry.provider, entry.identity) for entry in entries if entry.credits > 0)
+
+
+@asynccontextmanager
+async def open_world(
+    database_url: str,
+    directory: Path,
+    keywords: bytes,
+    *,
+    config: SimulatorConfig | None = None,
+    **settings: str,
+) -> AsyncIterator[World]:
+    """Simulator, services and keywords (a CSV), and no worker yet.
+
+    ``settings`` are further variables of the workers (``SERPLINE_…``), which win.
+    """
+    async with Simulator(config or simulated()) as sim:
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith("SERPLINE_")}
+        environment = {
+            **inherited,
+            **sim.environment(),
+            **_SETTINGS,
+            "SERPLINE_DATABASE_URL": database_url,
+            "SERPLINE_DATA_DIR": str(directory),
+            **settings,
+        }
+        given = load(database_url=database_url, data_dir=directory)
+        async with open_services(given) as services:
+            async with services.database.transaction() as conn:
+                await projects.ensure_builtin_markets(conn)
+                await projects.import_keywords(conn, parse_keywords(keywords).require_clean().rows)
+            world = World(sim, services, environment, directory)
+            try:
+                yield world
+            finally:
+                await world.close()
+        assert sim.front.crashes == [], "the simulator itself failed"

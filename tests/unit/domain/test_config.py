@@ -1,0 +1,156 @@
+"""Facts about a run's configuration: what it refuses, what a mode makes of it, how it is stored."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serpline.domain.config import TESTING_KEYWORDS, PipelineConfig
+from serpline.domain.errors import UserError
+from serpline.domain.names import SEARCHED_TYPES, ContentType, Device, PhaseName, PipelineMode
+
+RUN = UUID("6f6b1c1e-5a0e-4b0e-9b0a-6d8d4f1c7e55")
+
+
+def stored(config: PipelineConfig) -> Any:
+    """What the database gives back of it."""
+    return json.loads(json.dumps(config.to_json(), default=str))
+
+
+configs = st.builds(
+    PipelineConfig,
+    content_types=st.lists(st.sampled_from(SEARCHED_TYPES), min_size=1).map(tuple),
+    devices=st.lists(st.sampled_from(Device), min_size=1).map(tuple),
+    force_refresh=st.booleans(),
+    enable_historical_tracking=st.booleans(),
+    scheduled_for=st.none() | st.datetimes(timezones=st.just(UTC)),
+    landscape=st.none() | st.text(),
+    keyword_limit=st.none() | st.integers(1, 10_000_000),
+    phases=st.lists(st.sampled_from(PhaseName)).map(tuple),
+    inputs_from=st.none() | st.uuids(),
+    retry_attempts=st.integers(1, 100),
+    min_success_ratio=st.floats(0, 1),
+    credit_limits=st.dictionaries(st.sampled_from(["scaleserp", "pdl"]), st.floats(0, 1e6)),
+)
+
+
+@given(configs)
+def test_what_is_stored_is_read_back(config: PipelineConfig) -> None:
+    """A run's configuration comes out of the database as it went in."""
+    assert PipelineConfig.from_json(stored(config)) == config
+
+
+def test_an_older_releases_run_is_read() -> None:
+    """A setting that a stored run does not know yet has its default."""
+    old = stored(PipelineConfig(retry_attempts=7))
+    del old["analysis_depth"]
+    read = PipelineConfig.from_json(old)
+    assert (read.retry_attempts, read.analysis_depth) == (7, PipelineConfig().analysis_depth)
+
+
+def test_a_schedules_words_are_accepted() -> None:
+    """ "unlimited" is the largest batch, and content types are given as words."""
+    config = PipelineConfig.from_json({"batch_size": "unlimited", "content_types": ["news"]})
+    assert (config.batch_size, config.content_types) == (15_000, (ContentType.NEWS,))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("content_types", []),
+        ("content_types", ["all"]),
+        ("content_types", ["images"]),
+        ("content_types", None),
+        ("content_types", 5),
+        ("devices", []),
+        ("devices", ["watch"]),
+        ("phases", ["no_such_phase"]),
+        ("scheduled_for", "yesterday"),
+        ("scheduled_for", "2026-01-01T00:00:00"),
+        ("inputs_from", "not-a-uuid"),
+        ("inputs_from", ""),
+        ("retry_attempts", 0),
+        ("retry_attempts", 101),
+        ("retry_attempts", 2.5),
+        ("retry_attempts", True),
+        ("retry_attempts", "5"),
+        ("phase_retries", -1),
+        ("min_success_ratio", 1.01),
+        ("min_success_ratio", float("nan")),
+        ("batch_size", 0),
+        ("batch_size", 15_001),
+        ("batch_size", "many"),
+        ("keyword_limit", 0),
+        ("keyword_limit", 1.5),
+        ("analysis_depth", 101),
+        ("ai_overview_factor", -0.1),
+        ("reference_ttl_days", "30"),
+        ("realtime_searches_max", -1),
+        ("unknown_volume", "zero"),
+        ("force_refresh", "false"),
+        ("enable_historical_tracking", 1),
+        ("credit_limits", {"pdl": -1}),
+        ("credit_limits", ["pdl"]),
+        ("content_type_weights", {"news": "much"}),
+        ("no_such_setting", 1),
+    ],
+)
+def test_what_cannot_be_run_is_refused_by_name(name: str, value: object) -> None:
+    """A value that makes no sense is one line that names the setting."""
+    with pytest.raises(UserError, match=name) as caught:
+        PipelineConfig.from_json({name: value})
+    assert "\n" not in str(caught.value)
+
+
+def test_phases_are_chosen_in_manual_mode_only() -> None:
+    """A scheduled or a testing run has all phases."""
+    chosen = PipelineConfig(phases=(PhaseName.KEYWORD_METRICS,))
+    for mode in (PipelineMode.SCHEDULED, PipelineMode.TESTING):
+        with pytest.raises(UserError, match="MANUAL mode only"):
+            chosen.for_mode(mode)
+    assert chosen.for_mode(PipelineMode.MANUAL).phases == (PhaseName.KEYWORD_METRICS,)
+
+
+@pytest.mark.parametrize(
+    "phases",
+    [
+        (PhaseName.SERP_COLLECTION,),
+        (PhaseName.KEYWORD_METRICS, PhaseName.DSI_CALCULATION),
+        (PhaseName.KEYWORD_METRICS, PhaseName.SERP_COLLECTION, PhaseName.CONTENT_ANALYSIS),
+    ],
+)
+def test_inputs_of_unchosen_phases_come_from_a_named_run(phases: tuple[PhaseName, ...]) -> None:
+    """A chosen phase whose dependency is not chosen needs the run its inputs come from."""
+    with pytest.raises(UserError, match="inputs_from"):
+        PipelineConfig(phases=phases).for_mode(PipelineMode.MANUAL)
+    config = PipelineConfig(phases=phases, inputs_from=RUN)
+    assert config.for_mode(PipelineMode.MANUAL) == PipelineConfig(
+        phases=phases, inputs_from=RUN, phase_retries=0
+    )
+
+
+def test_phases_that_need_nothing_else_need_no_run() -> None:
+    """Chosen phases that hold all their dependencies run by themselves, in whatever order."""
+    phases = (PhaseName.SERP_COLLECTION, PhaseName.KEYWORD_METRICS)
+    assert PipelineConfig(phases=phases).for_mode(PipelineMode.MANUAL).inputs_from is None
+
+
+def test_testing_takes_five_keywords_and_stays_out_of_history() -> None:
+    """TESTING: at most 5 keywords, nothing reused, nothing kept in history, no phase retry."""
+    config = PipelineConfig(keyword_limit=100, phase_retries=2).for_mode(PipelineMode.TESTING)
+    assert config.keyword_limit == TESTING_KEYWORDS == 5
+    assert config.refresh_reference
+    assert not config.enable_historical_tracking
+    assert config.phase_retries == 0
+    assert PipelineConfig(keyword_limit=3).for_mode(PipelineMode.TESTING).keyword_limit == 3
+
+
+def test_only_scheduled_runs_retry_phases_by_themselves() -> None:
+    """SCHEDULED keeps ``phase_retries``, one unless given; MANUAL has none."""
+    config = PipelineConfig(scheduled_for=datetime(2026, 1, 1, tzinfo=UTC))
+    assert config.for_mode(PipelineMode.SCHEDULED).phase_retries == 1
+    assert config.for_mode(PipelineMode.MANUAL).phase_retries == 0

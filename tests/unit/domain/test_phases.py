@@ -1,0 +1,243 @@
+"""Facts about lanes: which a run has, which needs which, and how they and the run end."""
+
+from collections.abc import Callable, Mapping
+from itertools import combinations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serpline.domain.names import SEARCHED_TYPES, ContentType, PhaseName
+from serpline.domain.phases import (
+    PHASE_DEPENDENCIES,
+    LaneKey,
+    LaneView,
+    dependents_of,
+    ending_of,
+    lanes_of,
+    needs_of,
+    settle,
+    start_or_block,
+)
+from serpline.domain.states import LANE_MACHINE, LaneStatus, RunStatus, change
+
+SUBSETS = [kinds for n in (1, 2, 3) for kinds in combinations(SEARCHED_TYPES, n)]
+METRICS = LaneKey(PhaseName.KEYWORD_METRICS, ContentType.ALL)
+COMBINED = LaneKey(PhaseName.DSI_CALCULATION, ContentType.ALL)
+
+
+def view(key: LaneKey = METRICS, status: LaneStatus = LaneStatus.PENDING, **n: int) -> LaneView:
+    counts = {name: n.get(name, 0) for name in ("planned", "completed", "failed", "skipped")}
+    return LaneView(
+        id=1,
+        key=key,
+        status=status,
+        is_planned=True,
+        retry_count=0,
+        chunks=n.get("chunks", 1),
+        chunks_done=n.get("chunks_done", 1),
+        **counts,
+    )
+
+
+def walked(
+    lanes: list[LaneKey], ends: Callable[[LaneKey], LaneStatus]
+) -> dict[LaneKey, LaneStatus]:
+    """How all lanes end if each that may start ends as ``ends`` says."""
+    states = dict.fromkeys(lanes, LaneStatus.PENDING)
+    for _ in lanes:
+        for key in lanes:
+            if states[key] is LaneStatus.PENDING and (
+                decision := start_or_block(view(key), states)
+            ):
+                after = LaneStatus(change(LANE_MACHINE, decision.event).target)
+                states[key] = ends(key) if after is LaneStatus.RUNNING else after
+    return states
+
+
+def test_dependencies_are_the_designs() -> None:
+    """PHASE_DEPENDENCIES is, word for word, what the design says."""
+    assert PHASE_DEPENDENCIES == {
+        "keyword_metrics": [],
+        "serp_collection": ["keyword_metrics"],
+        "company_enrichment_serp": ["serp_collection"],
+        "youtube_enrichment": ["serp_collection"],
+        "company_enrichment_youtube": ["youtube_enrichment", "company_enrichment_serp"],
+        "content_analysis": ["company_enrichment_serp", "youtube_enrichment"],
+        "dsi_calculation": ["content_analysis", "company_enrichment_youtube"],
+    }
+
+
+@pytest.mark.parametrize("kinds", SUBSETS)
+def test_a_run_has_the_lanes_of_its_types(kinds: tuple[ContentType, ...]) -> None:
+    """One lane for the metrics, one per further phase and type, and one for the combined DSI."""
+    lanes = lanes_of(kinds)
+    assert lanes[0] == METRICS
+    assert lanes[-1] == COMBINED
+    assert len(set(lanes)) == len(lanes) == 2 + 6 * len(kinds)
+    assert {key.content_type for key in lanes[1:-1]} == set(kinds)
+
+
+@pytest.mark.parametrize("kinds", SUBSETS)
+def test_needs_stay_within_a_type_and_come_first(kinds: tuple[ContentType, ...]) -> None:
+    """A lane needs its phase's dependencies of its own type; whatever it needs stands before it."""
+    lanes = lanes_of(kinds)
+    for place, key in enumerate(lanes[:-1]):
+        needs = needs_of(key, lanes)
+        assert [need.phase for need in needs] == PHASE_DEPENDENCIES[key.phase]
+        assert {need.content_type for need in needs} <= {key.content_type, ContentType.ALL}
+        assert all(lanes.index(need) < place for need in needs)
+    typed = [LaneKey(PhaseName.DSI_CALCULATION, kind) for kind in kinds]
+    assert needs_of(COMBINED, lanes) == typed
+
+
+def test_dependents_are_found_through_others() -> None:
+    """Everything behind a lane depends on it, and nothing of another type but the combined DSI."""
+    lanes = lanes_of(SEARCHED_TYPES)
+    serp = LaneKey(PhaseName.SERP_COLLECTION, ContentType.NEWS)
+    behind = dependents_of(serp, lanes)
+    assert {str(key) for key in behind} == {
+        "company_enrichment_serp/news",
+        "youtube_enrichment/news",
+        "company_enrichment_youtube/news",
+        "content_analysis/news",
+        "dsi_calculation/news",
+        "dsi_calculation/all",
+    }
+    assert dependents_of(METRICS, lanes) == lanes[1:]
+    assert dependents_of(COMBINED, lanes) == []
+
+
+def test_nothing_to_do_is_completed_and_says_so() -> None:
+    """A lane without items completes, with the note that there was nothing to do."""
+    end = settle(view(planned=0), 1.0)
+    assert (end.event, end.reason) == ("complete", "nothing to do")
+
+
+@pytest.mark.parametrize("ratio", [0.0, 0.5, 1.0])
+def test_work_that_produced_nothing_has_failed(ratio: float) -> None:
+    """If all items failed the lane has failed, whatever ratio the run asks for."""
+    end = settle(view(planned=3, failed=3), ratio)
+    assert (end.event, end.reason) == ("fail", "all 3 items failed")
+
+
+@pytest.mark.parametrize(
+    ("good", "planned", "ratio", "event"),
+    [
+        (1, 2, 0.5, "complete"),
+        (49, 100, 0.5, "fail"),
+        (1, 100, 0.0, "complete"),
+        (99, 100, 1.0, "fail"),
+        (100, 100, 1.0, "complete"),
+    ],
+)
+def test_the_success_ratio_decides(good: int, planned: int, ratio: float, event: str) -> None:
+    """A lane completes from the asked share of good items on, and fails below it."""
+    end = settle(view(planned=planned, completed=good, failed=planned - good), ratio)
+    assert end.event == event
+
+
+@given(st.integers(1, 500), st.data())
+def test_a_ratio_that_is_met_exactly_is_met(planned: int, data: st.DataObject) -> None:
+    """A share of exactly the asked ratio is enough, however the ratio is rounded."""
+    good = data.draw(st.integers(1, planned))
+    assert settle(view(planned=planned, completed=good), good / planned).event == "complete"
+
+
+def test_skipped_items_count_as_good() -> None:
+    """An item with nothing to do is no failure of its lane."""
+    assert settle(view(planned=10, skipped=9, failed=1), 0.9).event == "complete"
+
+
+def test_a_lane_is_worked_off_when_planned_and_all_chunks_are_done() -> None:
+    """Neither an unplanned lane nor one with an open chunk is worked off."""
+    assert view(chunks=2, chunks_done=2).is_worked_off
+    assert not view(chunks=2, chunks_done=1).is_worked_off
+
+
+def test_a_lane_waits_for_all_its_needs() -> None:
+    """While a need has not ended, and none is broken, a lane neither starts nor is blocked."""
+    lanes = lanes_of([ContentType.NEWS])
+    states = dict.fromkeys(lanes, LaneStatus.COMPLETED)
+    analysis = LaneKey(PhaseName.CONTENT_ANALYSIS, ContentType.NEWS)
+    states[LaneKey(PhaseName.YOUTUBE_ENRICHMENT, ContentType.NEWS)] = LaneStatus.RUNNING
+    assert start_or_block(view(analysis), states) is None
+
+
+def test_a_skipped_need_is_no_obstacle() -> None:
+    """A lane whose needs were not asked for starts."""
+    lanes = lanes_of([ContentType.NEWS])
+    states = dict.fromkeys(lanes, LaneStatus.SKIPPED)
+    decision = start_or_block(view(LaneKey(PhaseName.DSI_CALCULATION, ContentType.NEWS)), states)
+    assert decision is not None
+    assert decision.event == "start"
+
+
+def test_a_blocked_lane_names_its_reason() -> None:
+    """A lane is blocked as soon as a need is broken, and says which and how."""
+    lanes = lanes_of([ContentType.NEWS])
+    states = dict.fromkeys(lanes, LaneStatus.PENDING)
+    states[LaneKey(PhaseName.SERP_COLLECTION, ContentType.NEWS)] = LaneStatus.FAILED
+    youtube = LaneKey(PhaseName.YOUTUBE_ENRICHMENT, ContentType.NEWS)
+    decision = start_or_block(view(youtube), states)
+    assert decision is not None
+    assert (decision.event, decision.reason) == ("block", "serp_collection/news failed")
+
+
+def test_a_failed_news_lane_blocks_news_only() -> None:
+    """News ends failed and blocked, organic and video complete, the run has errors."""
+    lanes = lanes_of(SEARCHED_TYPES)
+    broken = LaneKey(PhaseName.SERP_COLLECTION, ContentType.NEWS)
+    states = walked(lanes, lambda k: LaneStatus.FAILED if k == broken else LaneStatus.COMPLETED)
+    for key, status in states.items():
+        if key == broken:
+            assert status is LaneStatus.FAILED
+        elif key.content_type is ContentType.NEWS:
+            assert status is LaneStatus.BLOCKED
+        else:
+            assert status is LaneStatus.COMPLETED
+    assert ending_of(states) is RunStatus.COMPLETED_WITH_ERRORS
+
+
+def test_without_any_dsi_the_run_has_failed() -> None:
+    """If no lane of the last phase completed, the run failed, however much was collected."""
+    lanes = lanes_of(SEARCHED_TYPES)
+    analysis = PhaseName.CONTENT_ANALYSIS
+    states = walked(
+        lanes, lambda k: LaneStatus.FAILED if k.phase is analysis else LaneStatus.COMPLETED
+    )
+    assert states[COMBINED] is LaneStatus.BLOCKED
+    assert ending_of(states) is RunStatus.FAILED
+
+
+def test_a_run_of_chosen_phases_ends_by_the_last_of_them() -> None:
+    """Skipped lanes decide nothing: the last phase that was asked for does."""
+    states = dict.fromkeys(lanes_of([ContentType.NEWS]), LaneStatus.SKIPPED)
+    states[METRICS] = LaneStatus.COMPLETED
+    assert ending_of(states) is RunStatus.COMPLETED
+    states[METRICS] = LaneStatus.FAILED
+    assert ending_of(states) is RunStatus.FAILED
+
+
+@pytest.mark.parametrize("status", [LaneStatus.PENDING, LaneStatus.RUNNING])
+def test_a_run_goes_on_while_a_lane_does(status: LaneStatus) -> None:
+    """One lane that has not ended keeps the run from ending."""
+    states = dict.fromkeys(lanes_of([ContentType.NEWS]), LaneStatus.COMPLETED)
+    states[COMBINED] = status
+    assert ending_of(states) is None
+
+
+@given(st.sets(st.sampled_from(lanes_of(SEARCHED_TYPES)[1:-1])))
+def test_content_types_are_independent(broken: set[LaneKey]) -> None:
+    """Whatever fails, a type's lanes end as if it had run alone, and the run comes to an end."""
+
+    def ends(key: LaneKey) -> LaneStatus:
+        return LaneStatus.FAILED if key in broken else LaneStatus.COMPLETED
+
+    together = walked(lanes_of(SEARCHED_TYPES), ends)
+    assert ending_of(together) is not None
+    for kind in SEARCHED_TYPES:
+        alone: Mapping[LaneKey, LaneStatus] = walked(lanes_of([kind]), ends)
+        assert {k: s for k, s in together.items() if k.content_type is kind} == {
+            k: s for k, s in alone.items() if k.content_type is kind
+        }
