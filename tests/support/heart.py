@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from sqlalchemy import text
+from tests.support.scripted import make_tables, script, scripted_phases
 
 from serpline.core.clock import SystemClock
 from serpline.core.ids import new_id
@@ -28,7 +29,6 @@ from serpline.pipeline.worker import ChunkWorker
 from serpline.robustness.state_tracker import StateTracker
 from serpline.store import runs
 from serpline.store.database import Database
-from tests.support.scripted import make_tables, script, scripted_phases
 
 T = TypeVar("T")
 PATIENCE_SECONDS = 30.0

@@ -17,6 +17,7 @@ from serpline.cli import (
     processes,
     rankings,
     runs,
+    schedule,
     simulate,
     start,
 )
@@ -67,4 +68,5 @@ app.command("rankings")(rankings.rankings)
 app.add_typer(dsi.app, name="dsi")
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(breakers.app, name="breakers")
+app.add_typer(schedule.schedule_app, name="schedule")
 app.add_typer(simulate.app, name="simulator")

@@ -1,4 +1,4 @@
-"""Facts about item state: planned and settled in sets, results and states together or not at all."""
+"""Facts about item state: planned and settled in sets, results and states in one commit."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 from sqlalchemy import text
+from tests.support.heart import METRICS, Heart, beating, until
 
 from serpline.core.ids import new_id
 from serpline.domain.errors import ErrorCategory, LeaseLost, UserError
@@ -16,7 +17,6 @@ from serpline.robustness.state_tracker import Settled
 from serpline.store import chunks, workers
 from serpline.store.chunks import OwnedChunk
 from serpline.store.database import Database, TransactionConflict
-from tests.support.heart import METRICS, Heart, beating, until
 
 TWICE = RetryStrategy(max_attempts=2, base_delay=10, max_delay=100)
 
