@@ -297,6 +297,8 @@ def test_programs_that_nobody_cannot_reach_are_copied_once() -> None:
 
 # Imports first, rights dropped then: the interpreter may live where an ordinary user cannot enter.
 ORDINARY = """
+from serpline.core.logging import configure
+configure("WARNING")
 import codecs, os, sys
 from pathlib import Path
 import psycopg

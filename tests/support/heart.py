@@ -54,9 +54,14 @@ async def until(condition: Callable[[], Awaitable[T]], what: str) -> T:
 
 
 class TravelClock(SystemClock):
-    """The machine's clock, set ahead by as much as a test likes."""
+    """The machine's clock, set ahead by as much as a test likes; so is the monotonic one."""
 
     ahead_seconds = 0.0
+    frozen_seconds = 0.0
+
+    def monotonic(self) -> float:
+        """As after a time in which this process did not run."""
+        return super().monotonic() + self.frozen_seconds
 
     def now(self) -> datetime:
         """The current instant, or a later one."""
@@ -203,6 +208,17 @@ class Heart:
         """The wake-ups that wait, as ``type:target``."""
         sql = "SELECT queueing_lock FROM procrastinate_jobs WHERE status = 'todo' ORDER BY 1"
         return await self.column(sql)
+
+    async def beats(self, count: int = 2) -> None:
+        """Return after that many further heartbeats."""
+        sql = "SELECT heartbeat_at FROM workers WHERE id = :id"
+        for _ in range(count):
+            before = await self.one(sql, id=self.lifeline.worker_id)
+
+            async def is_later(before: datetime = before) -> bool:
+                return bool(await self.one(sql, id=self.lifeline.worker_id) > before)
+
+            await until(is_later, "a heartbeat")
 
     async def forget_wakeups(self) -> None:
         """Lose every wake-up that waits."""

@@ -217,6 +217,15 @@ def paid(entries: Sequence[CallEntry]) -> Counter[tuple[str, str]]:
     return Counter((entry.provider, entry.identity) for entry in entries if entry.credits > 0)
 
 
+def across_runs(purchases: Counter[tuple[str, str]]) -> Counter[tuple[str, str]]:
+    """Purchases that another run's can be compared with: a batch's id derives from its run's."""
+    same: Counter[tuple[str, str]] = Counter()
+    for (provider, identity), times in purchases.items():
+        operation = identity.partition(" ")[0]
+        same[provider, operation if operation == "start_batch" else identity] += times
+    return same
+
+
 @asynccontextmanager
 async def open_world(
     database_url: str,

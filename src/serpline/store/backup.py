@@ -86,7 +86,7 @@ async def backup(
     Raises ``UserError`` if the file is there already (unless ``overwrite``) or cannot be written,
     or if the database's schema is not this release's.
     """
-    writer = await in_thread(ArchiveWriter, target, overwrite=overwrite)
+    writer = ArchiveWriter(target, overwrite=overwrite)
     try:
         async with database.transaction() as conn:
             manifest = await _write_tables(conn, writer, database, now, progress)
@@ -178,5 +178,5 @@ async def in_thread(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> 
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
-        await asyncio.wait([task])
+        await asyncio.gather(task, return_exceptions=True)
         raise

@@ -217,6 +217,8 @@ class ArchiveReader:
                 raise ValueError(f"{entry.name} is not what was written")
 
     def _read_manifest(self) -> Manifest:
+        if any(part.compress_type != zipfile.ZIP_DEFLATED for part in self._zip.infolist()):
+            raise ValueError("a part is not compressed as ours are")
         with self._zip.open(_MANIFEST) as member:
             text = member.read(MANIFEST_BYTES_MAX + 1)
         if len(text) > MANIFEST_BYTES_MAX:

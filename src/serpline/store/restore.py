@@ -1,0 +1,215 @@
+"""Restore: a verified backup into a fresh database, in one transaction.
+
+The promise: all of it or nothing. What the backup says of the project is there row for row, and a
+run that was running goes on: whoever owned work when the backup was made is gone, so owned chunks
+are ready at a higher epoch, running jobs wait, and living workers have left. No death is counted
+for that. A backup of an older schema is loaded into tables of that schema, which are then migrated;
+one of a newer release is refused.
+
+The limits: only a database without any row of ours is accepted (the built-in markets aside). What
+was done and paid for after the backup is not known, and is done again if its run was running; calls
+that were in flight count as possibly paid. Two databases restored from one backup know nothing of
+each other: let only one of them work.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import psycopg
+import sqlalchemy as sa
+from psycopg import sql
+from sqlalchemy.exc import DBAPIError
+
+from serpline.domain.errors import UserError
+from serpline.store import migrate as migrations
+from serpline.store.backup import SESSION, UNSAVED, Progress, driver, in_thread
+from serpline.store.backup_file import ArchiveReader, SequenceEntry, TableEntry
+from serpline.store.database import Connection, Database, DatabaseUnavailable, one_line
+
+LOCK_WAIT_SECONDS: Final = 10
+_LOCK_NOT_AVAILABLE: Final = "55P03"
+_VERSIONS: Final = "alembic_version"
+_QUEUE_VERSIONS: Final = "queue_schema_versions"
+
+_COLUMNS: Final = sa.text(
+    "SELECT c.relname AS name, array_agg(a.attname::text ORDER BY a.attnum) AS columns"
+    " FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid"
+    " WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind = 'r'"
+    " AND a.attnum > 0 AND NOT a.attisdropped AND c.relname NOT LIKE 'procrastinate\\_%'"
+    " GROUP BY c.relname"
+)
+
+_DISOWN: Final = (
+    "UPDATE chunks SET status = 'ready', owner = NULL, epoch = epoch + 1, next_look_at = now()"
+    " WHERE status = 'owned'",
+    "UPDATE workers SET ended_at = heartbeat_at WHERE ended_at IS NULL",
+    "UPDATE queued_jobs SET status = 'waiting', epoch = epoch + 1, next_look_at = now()"
+    " WHERE status = 'running'",
+)
+
+
+async def restore(
+    database: Database, archive: ArchiveReader, *, progress: Progress | None = None
+) -> dict[str, int]:
+    """Load ``archive`` into ``database``, which is migrated if need be; rows by table.
+
+    Raises ``UserError``, with nothing written, if the database is not fresh or in use, or if the
+    backup is of a newer release.
+    """
+    manifest = archive.manifest
+    _check_known(archive)
+    await migrations.migrate(database)
+    async with _explained(database, archive), database.transaction() as conn:
+        for statement in (*SESSION, f"SET LOCAL lock_timeout = '{LOCK_WAIT_SECONDS}s'"):
+            await conn.execute(sa.text(statement))
+        await _take_fresh(conn, database)
+        is_older = manifest.revision != migrations.HEAD
+        if is_older:
+            await _rebuild_at(conn, manifest.revision)
+        await _check_shape(conn, archive)
+        for entry in manifest.tables:
+            await _load(conn, archive, entry)
+            if progress is not None:
+                progress(entry.name, entry.rows)
+        if is_older:
+            await _upgrade(conn, "head")
+        for statement in _DISOWN:
+            await conn.execute(sa.text(statement))
+        # Otherwise the first plans would be made for empty tables.
+        await conn.execute(sa.text("ANALYZE " + _listed(entry.name for entry in manifest.tables)))
+        # Last, for a sequence is not set back when the transaction is undone.
+        for sequence in manifest.sequences:
+            await _set_sequence(conn, sequence)
+    return {entry.name: entry.rows for entry in manifest.tables}
+
+
+def _check_known(archive: ArchiveReader) -> None:
+    from alembic.script import ScriptDirectory
+
+    revision = archive.manifest.revision
+    known = {
+        script.revision for script in ScriptDirectory(str(migrations.SCRIPTS)).walk_revisions()
+    }
+    if revision not in known:
+        raise UserError(
+            f"{archive.path}: made by a newer serpline ({archive.manifest.serpline_version}, schema"
+            f" {revision}; this release knows up to {migrations.HEAD}); use that release"
+        )
+
+
+async def _take_fresh(conn: Connection, database: Database) -> None:
+    """Keep everybody from writing, and prove that nobody has."""
+    names = sorted(await _shape(conn))
+    await conn.execute(sa.text(f"LOCK TABLE {_listed(names)} IN SHARE ROW EXCLUSIVE MODE"))
+    for name in names:
+        if name in (_VERSIONS, _QUEUE_VERSIONS):
+            continue
+        # The built-in markets come by themselves, with the first command that needs one.
+        where = " WHERE NOT builtin" if name == "markets" else ""
+        found = await conn.execute(sa.text(f'SELECT EXISTS (SELECT FROM "{name}"{where})'))
+        if found.scalar_one():
+            raise UserError(
+                f"{database.shown_url}: table {name} has rows already; restore into a fresh"
+                " database (another --data-dir, or --into URL)"
+            )
+    await conn.execute(sa.text("DELETE FROM markets"))
+
+
+async def _rebuild_at(conn: Connection, revision: str) -> None:
+    """Make our tables, which are empty, anew as they were at an older ``revision``.
+
+    The queue's own tables stay, and so what is known of their version.
+    """
+    names = sorted(await _shape(conn))
+    versions = (
+        (await conn.execute(sa.text(f"SELECT version, applied_at FROM {_QUEUE_VERSIONS}")))
+        .mappings()
+        .all()
+    )
+    await conn.execute(sa.text(f"DROP TABLE {_listed(names)}"))
+    await _upgrade(conn, revision)
+    await conn.execute(
+        sa.text(
+            f"INSERT INTO {_QUEUE_VERSIONS} (version, applied_at) VALUES (:version, :applied_at)"
+        ),
+        [dict(row) for row in versions],
+    )
+
+
+async def _upgrade(conn: Connection, revision: str) -> None:
+    from alembic import command
+
+    await conn.run_sync(lambda sync: command.upgrade(migrations.alembic_config(sync), revision))
+
+
+async def _check_shape(conn: Connection, archive: ArchiveReader) -> None:
+    """The backup's tables and columns are exactly those of its schema."""
+    there = await _shape(conn)
+    wanted = {
+        name: set(columns)
+        for name, columns in there.items()
+        if name not in UNSAVED and name != _VERSIONS
+    }
+    given = {entry.name: set(entry.columns) for entry in archive.manifest.tables}
+    if wanted != given:
+        different = sorted(
+            name for name in {*wanted, *given} if wanted.get(name) != given.get(name)
+        )
+        raise UserError(
+            f"{archive.path}: table {different[0]} is not that of schema"
+            f" {archive.manifest.revision}"
+        )
+
+
+async def _shape(conn: Connection) -> Mapping[str, Sequence[str]]:
+    return {row.name: row.columns for row in await conn.execute(_COLUMNS)}
+
+
+async def _load(conn: Connection, archive: ArchiveReader, entry: TableEntry) -> None:
+    statement = sql.SQL("COPY {} ({}) FROM STDIN").format(
+        sql.Identifier(entry.name), sql.SQL(", ").join(map(sql.Identifier, entry.columns))
+    )
+    blocks = archive.blocks(entry)
+    async with (await driver(conn)).cursor() as cursor:
+        async with cursor.copy(statement) as rows:
+            # The sums are taken again, so a file that changes meanwhile undoes the transaction.
+            while block := await in_thread(next, blocks, b""):
+                await rows.write(block)
+        if cursor.rowcount != entry.rows:
+            raise UserError(
+                f"{archive.path}: table {entry.name} has {cursor.rowcount} rows, not {entry.rows}"
+            )
+
+
+async def _set_sequence(conn: Connection, sequence: SequenceEntry) -> None:
+    """No number that was ever given out is given out again, even if its row is long gone."""
+    statement = (
+        "SELECT setval(pg_get_serial_sequence(:table, :column), greatest(:value,"
+        f' (SELECT max("{sequence.column}") FROM "{sequence.table}")))'
+    )
+    given = {"table": sequence.table, "column": sequence.column, "value": sequence.value}
+    await conn.execute(sa.text(statement), given)
+
+
+def _listed(names: Any) -> str:
+    return ", ".join(f'"{name}"' for name in names)
+
+
+@asynccontextmanager
+async def _explained(database: Database, archive: ArchiveReader) -> AsyncIterator[None]:
+    """What the server says against it, in one line; the transaction is undone already."""
+    try:
+        yield
+    except (DBAPIError, psycopg.Error) as error:
+        cause = error.orig if isinstance(error, DBAPIError) else error
+        reason = one_line(str(cause))
+        if getattr(cause, "sqlstate", None) == _LOCK_NOT_AVAILABLE:
+            raise UserError(
+                f"{database.shown_url}: is in use; stop whatever uses it, then restore"
+            ) from error
+        if isinstance(cause, psycopg.OperationalError):
+            raise DatabaseUnavailable(reason) from error
+        if isinstance(error, psycopg.Error):
+            raise UserError(f"{archive.path}: cannot be loaded: {reason}") from error
+        raise

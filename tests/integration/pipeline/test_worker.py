@@ -1,0 +1,461 @@
+"""Facts about the chunk worker: what it does with each outcome, and when work breaks off."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from tests.support.heart import METRICS, Heart, beating, until
+from tests.support.scripted import open_gate
+
+from serpline.domain.errors import LeaseLost
+from serpline.domain.names import PipelineMode
+from serpline.domain.outcomes import Outcome, Skip
+from serpline.domain.retry import RetryStrategy
+from serpline.pipeline.settler import SETTLE_ITEMS_MAX, Settler
+from serpline.pipeline.worker import ChunkWorker
+from serpline.queueing import JobEvent, JobOutcome, JobQueueManager
+from serpline.robustness.state_tracker import Settled, StateTracker, WriteResults
+from serpline.store import chunks
+from serpline.store.chunks import OwnedChunk
+from serpline.store.database import Database
+
+
+@pytest.fixture
+async def heart(db: Database) -> AsyncIterator[Heart]:
+    async with beating(db) as made:
+        yield made
+
+
+async def planned(
+    heart: Heart, *items: str, mode: PipelineMode = PipelineMode.MANUAL, **config: Any
+) -> tuple[UUID, int]:
+    """A run of one lane with one chunk of these items."""
+    run_id = await heart.start({METRICS: items}, mode, lanes=[METRICS], **config)
+    (chunk_id,) = await heart.planned(run_id)
+    return run_id, chunk_id
+
+
+async def states(heart: Heart, run_id: UUID) -> dict[str, str]:
+    return {name: row["status"] for name, row in (await heart.items(run_id)).items()}
+
+
+async def test_a_chunk_is_worked_settled_and_done(heart: Heart) -> None:
+    """Each outcome becomes its state, the chunk is done and the run is woken to see it."""
+    run_id, chunk_id = await planned(heart, "DONE-1", "REJECT-1", "SKIP-1")
+    await heart.forget_wakeups()
+    assert await heart.worker.work(chunk_id)
+    assert await states(heart, run_id) == {
+        "DONE-1": "completed",
+        "REJECT-1": "failed",
+        "SKIP-1": "skipped",
+    }
+    chunk = await heart.chunk(chunk_id)
+    assert (chunk["status"], chunk["owner"], chunk["next_look_at"]) == ("done", None, None)
+    assert await heart.waiting() == [f"run:{run_id}"]
+
+
+async def test_a_done_chunk_is_not_worked_again(heart: Heart) -> None:
+    """A late or double wake-up of a chunk finds nothing to be had."""
+    run_id, chunk_id = await planned(heart, "DONE-1")
+    assert await heart.worker.work(chunk_id)
+    assert not await heart.worker.work(chunk_id)
+    assert await heart.attempts("DONE-1") == 1
+    assert await heart.results(run_id) == ["DONE-1"]
+
+
+async def test_of_many_claims_one_wins(heart: Heart) -> None:
+    """A chunk that many want at once is worked by one of them."""
+    run_id, chunk_id = await planned(heart, "DONE-1", "DONE-2")
+    took = await asyncio.gather(*[heart.worker.work(chunk_id) for _ in range(8)])
+    assert sorted(took) == [False] * 7 + [True]
+    assert await heart.results(run_id) == ["DONE-1", "DONE-2"]
+
+
+async def test_a_retried_item_waits_and_sets_the_next_look(heart: Heart) -> None:
+    """The chunk is given back until the earliest next attempt; before that the item is left."""
+    run_id, chunk_id = await planned(heart, "RETRY1-a", "DONE-1")
+    await heart.worker.work(chunk_id)
+    item, chunk = (await heart.items(run_id))["RETRY1-a"], await heart.chunk(chunk_id)
+    assert (item["status"], item["attempts"]) == ("retry_wait", 1)
+    assert chunk["status"] == "ready"
+    assert chunk["next_look_at"] == item["next_attempt_at"]
+    heart.clock.ahead_seconds -= 5  # however long this took: it is not due
+    await heart.worker.work(chunk_id)
+    assert await heart.attempts("RETRY1-a") == 1
+    heart.clock.ahead_seconds += 400
+    await heart.worker.work(chunk_id)
+    assert await states(heart, run_id) == {"RETRY1-a": "completed", "DONE-1": "completed"}
+    assert await heart.attempts("DONE-1") == 1
+
+
+async def test_attempts_end_at_the_runs_own_number(heart: Heart) -> None:
+    """An item is tried as often as its run says, and then failed with its last error."""
+    run_id, _ = await planned(heart, "RETRY9-a", "RETRY1-b", retry_attempts=2)
+    assert await heart.drive(run_id) == "completed"
+    item = (await heart.items(run_id))["RETRY9-a"]
+    assert (item["status"], item["attempts"], item["error"]) == ("failed", 2, "failed 2 times")
+    assert await heart.attempts("RETRY9-a") == await heart.attempts("RETRY1-b") == 2
+
+
+async def test_a_snooze_sets_the_next_look_and_burns_nothing(heart: Heart) -> None:
+    """A refused item keeps its state and attempts; the chunk is looked at when it said."""
+    run_id, chunk_id = await planned(heart, "SNOOZE-a", "DONE-1")
+    await heart.worker.work(chunk_id)
+    item, chunk = (await heart.items(run_id))["SNOOZE-a"], await heart.chunk(chunk_id)
+    assert (item["status"], item["attempts"]) == ("pending", 0)
+    assert chunk["status"] == "ready"
+    assert 3500 < chunk["look_seconds"] <= 3600
+
+
+@pytest.mark.parametrize("item", ["SNOOZEBLIND-a", "NOTHING-a"])
+async def test_work_without_progress_is_not_repeated_at_once(heart: Heart, item: str) -> None:
+    """Work that settles nothing and names no time is left alone for seconds: no hot loop."""
+    _, chunk_id = await planned(heart, item)
+    await heart.worker.work(chunk_id)
+    assert 2 < (await heart.chunk(chunk_id))["look_seconds"] <= 5
+
+
+async def owned(heart: Heart, chunk_id: int) -> OwnedChunk:
+    async with heart.database.transaction() as conn:
+        chunk = await chunks.claim(conn, chunk_id, heart.lifeline.worker_id)
+    assert chunk is not None
+    return chunk
+
+
+async def test_the_earliest_reason_to_look_counts(heart: Heart) -> None:
+    """Of what the work asks for and the items' next attempts the earlier is the next look."""
+    _, chunk_id = await planned(heart, "a", "b")
+    now = heart.clock.now()
+    for again, attempt, look in ((900, 300, 300), (100, 300, 100)):
+        with heart.lifeline.at_work(chunk_id):
+            chunk = await owned(heart, chunk_id)
+            await heart.query(
+                "UPDATE items SET status = 'retry_wait', next_attempt_at = :at WHERE item = 'a'",
+                at=now + timedelta(seconds=attempt),
+            )
+            async with heart.database.transaction() as conn:
+                await chunks.release(
+                    conn,
+                    chunk,
+                    look_again_at=now + timedelta(seconds=again),
+                    loaded_at=now,
+                    at_once=False,
+                )
+        assert look - 60 < (await heart.chunk(chunk_id))["look_seconds"] <= look
+
+
+async def test_what_came_due_during_the_work_is_looked_at_at_once(heart: Heart) -> None:
+    """A next attempt that was not due when the chunk was loaded, and is now, is not slept over."""
+    _, chunk_id = await planned(heart, "a", "b")
+    with heart.lifeline.at_work(chunk_id):
+        chunk = await owned(heart, chunk_id)
+        loaded_at = heart.clock.now() - timedelta(seconds=10)
+        await heart.query(
+            "UPDATE items SET status = 'retry_wait', next_attempt_at = :at WHERE item = 'a'",
+            at=loaded_at + timedelta(seconds=5),
+        )
+        async with heart.database.transaction() as conn:
+            again = heart.clock.now() + timedelta(hours=1)
+            await chunks.release(
+                conn, chunk, look_again_at=again, loaded_at=loaded_at, at_once=True
+            )
+    assert (await heart.chunk(chunk_id))["look_seconds"] < 0
+
+
+async def test_a_snoozed_retry_does_not_spin(heart: Heart) -> None:
+    """An item whose next attempt has long been due, and is refused again, waits for its time."""
+    _, chunk_id = await planned(heart, "SNOOZE-a")
+    await heart.query(
+        "UPDATE items SET status = 'retry_wait', attempts = 1, next_attempt_at = now() - '1 h'"
+        "::interval"
+    )
+    await heart.worker.work(chunk_id)
+    assert (await heart.chunk(chunk_id))["look_seconds"] > 3500
+
+
+async def test_news_for_an_owned_chunk_is_not_lost(heart: Heart) -> None:
+    """What happens while a worker has the chunk makes it looked at again at once afterwards."""
+    _, chunk_id = await planned(heart, "GATE-1", "SNOOZE-2")
+    working = asyncio.create_task(heart.worker.work(chunk_id))
+    await heart.attempted("GATE-1")
+    async with heart.database.transaction() as conn:
+        await chunks.look_now(conn, chunk_id)
+    await open_gate(heart.database)
+    assert await working
+    assert (await heart.chunk(chunk_id))["look_seconds"] < 1
+
+
+async def test_a_crash_is_a_dead_letter_and_backs_off(heart: Heart) -> None:
+    """Work that raises is a dead letter; each time the chunk waits longer, and keeps what came."""
+    run_id, chunk_id = await planned(heart, "DONE-1", "RAISE-2", "DONE-3")
+    told: asyncio.Queue[JobEvent] = asyncio.Queue()
+    queue = JobQueueManager(heart.database, observer=told.put_nowait)
+
+    async def work(payload: dict[str, Any]) -> None:
+        await heart.worker.work(int(payload["target"]))
+
+    async def ignore(payload: dict[str, Any]) -> None:
+        """The run's own wake-up is of no interest here."""
+
+    queue.register("chunk", work)
+    queue.register("run", ignore)
+    stop = asyncio.Event()
+    serving = asyncio.create_task(queue.run(stop, 1))
+    try:
+        async with asyncio.timeout(30):
+            while (event := await told.get()).outcome is JobOutcome.DONE:
+                pass
+    finally:
+        stop.set()
+        await serving
+    assert (event.job_type, event.outcome) == ("chunk", JobOutcome.DEAD)
+    assert event.error == "RuntimeError: a bug of the phase"
+    assert await heart.column("SELECT target FROM dead_letters") == [str(chunk_id)]
+    assert (await states(heart, run_id))["DONE-1"] == "completed"
+    looks = [(await heart.chunk(chunk_id))["look_seconds"]]
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="a bug of the phase"):
+            await heart.worker.work(chunk_id)
+        looks.append((await heart.chunk(chunk_id))["look_seconds"])
+    assert [round(look, -1) for look in looks] == [10, 20, 40]
+
+
+async def test_after_three_crashes_the_items_fail(heart: Heart) -> None:
+    """What crashed three times fails as internal, unattempted, and the run comes to an end."""
+    run_id, chunk_id = await planned(heart, "DONE-1", "RAISE-2", "SNOOZE-3")
+    for _ in range(3):
+        with pytest.raises(RuntimeError):
+            await heart.worker.work(chunk_id)
+    assert await heart.drive(run_id) == "failed"
+    assert await heart.attempts("RAISE-2") == 3
+    items = await heart.items(run_id)
+    assert items["DONE-1"]["status"] == "completed"
+    assert {(items[n]["status"], items[n]["error_category"]) for n in ("RAISE-2", "SNOOZE-3")} == {
+        ("failed", "internal")
+    }
+
+
+async def test_a_result_that_cannot_be_written_is_a_crash(heart: Heart) -> None:
+    """A store function that raises is a bug too: nothing is completed without its result."""
+    run_id, chunk_id = await planned(heart, "UNWRITABLE-1")
+    with pytest.raises(RuntimeError, match="cannot be written"):
+        await heart.worker.work(chunk_id)
+    assert (await states(heart, run_id)) == {"UNWRITABLE-1": "pending"}
+    assert (await heart.chunk(chunk_id))["crashes"] == 1
+
+
+async def test_an_outage_of_the_database_is_no_crash(heart: Heart) -> None:
+    """Work cut off by the database is given back without blame, not at once, and finished later."""
+    run_id, chunk_id = await planned(heart, "DONE-1", "OUTAGE-2", "DONE-3")
+    assert await heart.worker.work(chunk_id)
+    chunk = await heart.chunk(chunk_id)
+    assert (chunk["status"], chunk["crashes"], chunk["completed"]) == ("ready", 0, 1)
+    assert 2 < chunk["look_seconds"] <= 5
+    assert await heart.worker.work(chunk_id)
+    assert await heart.results(run_id) == ["DONE-1", "DONE-3", "OUTAGE-2"]
+
+
+async def test_cancel_stops_work_before_the_next_item(heart: Heart) -> None:
+    """What was in hand is settled, nothing more is begun, and the run stays cancelled."""
+    run_id, chunk_id = await planned(heart, "GATE-1", "NEVER-2")
+    working = asyncio.create_task(heart.worker.work(chunk_id))
+    await heart.attempted("GATE-1")
+    await heart.service.cancel(run_id)
+    await heart.beats()
+    await open_gate(heart.database)
+    assert await working
+    assert await states(heart, run_id) == {"GATE-1": "completed", "NEVER-2": "pending"}
+    assert await heart.attempts("NEVER-2") == 0
+    assert (await heart.chunk(chunk_id))["status"] == "ready"
+    assert not await heart.worker.work(chunk_id)
+    assert await heart.orchestrator.look_at(run_id) == "cancelled"
+
+
+async def test_cancel_wins_over_completion(heart: Heart) -> None:
+    """A run whose last item is done after the cancel ends cancelled, with the item's result."""
+    run_id, chunk_id = await planned(heart, "GATE-1")
+    working = asyncio.create_task(heart.worker.work(chunk_id))
+    await heart.attempted("GATE-1")
+    await heart.service.cancel(run_id)
+    await open_gate(heart.database)
+    assert await working
+    assert await heart.results(run_id) == ["GATE-1"]
+    assert (await heart.chunk(chunk_id))["status"] == "done"
+    assert await heart.orchestrator.look_at(run_id) == await heart.status(run_id) == "cancelled"
+
+
+async def test_a_paused_run_resumes_with_its_own_settings(heart: Heart) -> None:
+    """Pause gives the chunk back, resume finishes it as its run, and no other, was configured."""
+    run_id, chunk_id = await planned(heart, "GATE-1", "RETRY9-2", retry_attempts=2)
+    working = asyncio.create_task(heart.worker.work(chunk_id))
+    await heart.attempted("GATE-1")
+    await heart.service.pause(run_id)
+    await heart.beats()
+    await open_gate(heart.database)
+    assert await working
+    assert (await heart.chunk(chunk_id))["status"] == "ready"
+    assert not await heart.worker.work(chunk_id)
+    assert await heart.orchestrator.look_at(run_id) == "paused"
+    await heart.query("UPDATE chunks SET next_look_at = now() + '1 h'::interval")
+    await heart.service.resume(run_id)
+    assert (await heart.chunk(chunk_id))["look_seconds"] <= 0
+    await heart.drive(run_id)
+    items = await heart.items(run_id)
+    assert (items["RETRY9-2"]["status"], items["RETRY9-2"]["attempts"]) == ("failed", 2)
+    assert await heart.attempts("GATE-1") == 1
+
+
+async def test_cancelled_work_is_given_back(heart: Heart) -> None:
+    """A worker that must stop keeps what was finished and gives the rest back at once."""
+    run_id, chunk_id = await planned(heart, "DONE-1", "HANG-2")
+    working = asyncio.create_task(heart.worker.work(chunk_id))
+    await heart.attempted("HANG-2")
+    working.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await working
+    chunk = await heart.chunk(chunk_id)
+    assert (chunk["status"], chunk["deaths"], chunk["crashes"]) == ("ready", 0, 0)
+    assert chunk["look_seconds"] <= 0
+    assert await heart.results(run_id) == ["DONE-1"]
+    assert await heart.worker.work(chunk_id)
+    assert await heart.results(run_id) == ["DONE-1", "HANG-2"]
+
+
+async def test_whoever_lost_the_chunk_settles_nothing(heart: Heart) -> None:
+    """After a take-over the old owner's outcomes leave no trace; the new owner is undisturbed."""
+    run_id, chunk_id = await planned(heart, "GATE-1", "DONE-2")
+    working = asyncio.create_task(heart.worker.work(chunk_id))
+    await heart.attempted("GATE-1")
+    await heart.query("UPDATE chunks SET epoch = epoch + 1 WHERE id = :id", id=chunk_id)
+    before = await heart.chunk(chunk_id)
+    await open_gate(heart.database)
+    assert await working
+    assert await states(heart, run_id) == {"GATE-1": "pending", "DONE-2": "pending"}
+    assert await heart.results(run_id) == []
+    after = await heart.chunk(chunk_id)
+    assert (after["epoch"], after["completed"]) == (before["epoch"], 0)
+
+
+async def test_an_owned_chunk_that_nobody_works_on_is_given_back(heart: Heart) -> None:
+    """A claim that was committed unheard, or a release that failed, is noticed by the heartbeat."""
+    _, chunk_id = await planned(heart, "DONE-1")
+    await heart.forget_wakeups()
+    chunk = await owned(heart, chunk_id)
+
+    async def is_ready() -> bool:
+        return bool((await heart.chunk(chunk_id))["status"] == "ready")
+
+    await until(is_ready, "the chunk to be given back")
+    after = await heart.chunk(chunk_id)
+    assert (after["epoch"], after["deaths"]) == (chunk.epoch + 1, 0)
+    assert await heart.waiting() == [f"chunk:{chunk_id}"]
+
+
+async def test_a_chunk_at_work_is_not_given_back(heart: Heart) -> None:
+    """Heartbeats leave a chunk alone as long as its work goes on."""
+    run_id, chunk_id = await planned(heart, "GATE-1")
+    working = asyncio.create_task(heart.worker.work(chunk_id))
+    await heart.attempted("GATE-1")
+    # A second wake-up of the chunk, which comes and goes, must not hide the work.
+    assert not await heart.worker.work(chunk_id)
+    await heart.beats(3)
+    chunk = await heart.chunk(chunk_id)
+    assert (chunk["status"], chunk["epoch"]) == ("owned", 1)
+    await open_gate(heart.database)
+    assert await working
+    assert await heart.results(run_id) == ["GATE-1"]
+
+
+async def test_without_a_lease_nothing_is_claimed(heart: Heart) -> None:
+    """A worker whose heartbeat is overdue leaves chunks to others."""
+    _, chunk_id = await planned(heart, "DONE-1")
+    heart.lifeline.end_leases()
+    assert not await heart.worker.work(chunk_id)
+    assert (await heart.chunk(chunk_id))["epoch"] == 0
+
+
+class WatchedTracker(StateTracker):
+    """A real tracker that remembers how much it settled at a time."""
+
+    def watch(self) -> list[int]:
+        self.sizes: list[int] = []
+        return self.sizes
+
+    async def settle(self, chunk: OwnedChunk, outcomes: Sequence[Outcome], **how: Any) -> Settled:
+        self.sizes.append(len(outcomes))
+        return await super().settle(chunk, outcomes, **how)
+
+
+async def test_settlements_are_bounded(heart: Heart) -> None:
+    """A chunk of any size is settled by at most 500 items at a time, and completely."""
+    run_id = await heart.start({METRICS: [f"SKIP-{n:04}" for n in range(1201)]}, lanes=[METRICS])
+    await heart.planned(run_id)
+    async with heart.database.transaction() as conn:
+        await conn.exec_driver_sql("UPDATE items SET chunk_no = 0")
+        await conn.exec_driver_sql("UPDATE chunks SET planned = 1201 WHERE no = 0")
+        await conn.exec_driver_sql("DELETE FROM chunks WHERE no > 0")
+    (chunk_id,) = await heart.ready(run_id)
+    tracker = WatchedTracker(heart.database, heart.clock, lambda: 0.5)
+    sizes = tracker.watch()
+    worker = ChunkWorker(heart.database, heart.clock, heart.phases, tracker, heart.lifeline)
+    assert await worker.work(chunk_id)
+    assert sum(sizes) == 1201
+    assert max(sizes) <= SETTLE_ITEMS_MAX
+    assert (await heart.chunk(chunk_id))["skipped"] == 1201
+
+
+async def test_a_trickle_is_settled_while_the_work_goes_on(heart: Heart) -> None:
+    """Outcomes do not wait for the end of the chunk: they are committed within a moment."""
+    run_id, chunk_id = await planned(heart, "DONE-1", "GATE-2")
+    working = asyncio.create_task(heart.worker.work(chunk_id))
+
+    async def is_there() -> bool:
+        return await heart.results(run_id) == ["DONE-1"]
+
+    await until(is_there, "the first result while the second is in hand")
+    assert not working.done()
+    await open_gate(heart.database)
+    assert await working
+
+
+async def test_a_lost_lease_is_told_to_the_next_outcome(heart: Heart) -> None:
+    """Once a settlement was refused the next outcome raises, long before a batch is full."""
+    _, chunk_id = await planned(heart, "a", "b")
+    with heart.lifeline.at_work(chunk_id):
+        chunk = await owned(heart, chunk_id)
+        await heart.query("UPDATE chunks SET epoch = epoch + 1 WHERE id = :id", id=chunk_id)
+        write: WriteResults = heart.phases[chunk.lane.phase].write
+        settler = Settler(heart.tracker, chunk, attempts={}, strategy=RetryStrategy(), write=write)
+
+        async def is_told() -> bool:
+            try:
+                await settler.add(Skip("a", "empty"))
+            except LeaseLost:
+                return True
+            return False
+
+        await until(is_told, "the refusal")
+        await settler.salvage()
+    assert (await heart.chunk(chunk_id))["skipped"] == 0
+
+
+async def test_chunks_of_one_run_are_worked_at_once(heart: Heart) -> None:
+    """Chunks of one run worked at once, and twice over, bring each result once."""
+    lane_items = [f"DONE-{n:03}" for n in range(60)]
+    run_id = await heart.start({METRICS: lane_items}, lanes=[METRICS])
+    await heart.planned(run_id)
+    await heart.query("UPDATE items SET chunk_no = CAST(right(item, 3) AS int) / 10")
+    await heart.query("DELETE FROM chunks")
+    await heart.query(
+        "INSERT INTO chunks (lane_id, no, run_id, planned, next_look_at)"
+        " SELECT DISTINCT lane_id, chunk_no, CAST(:run AS uuid), 10, now() FROM items",
+        run=run_id,
+    )
+    ready = await heart.ready(run_id)
+    assert len(ready) == 6
+    await asyncio.gather(*[heart.worker.work(c) for c in ready for _ in range(2)])
+    assert await heart.results(run_id) == lane_items
+    assert await heart.drive(run_id) == "completed"
