@@ -190,7 +190,7 @@ async def test_a_kill_in_the_middle_of_a_phase_changes_nothing(
     ) as world:
         world.sim.set_faults([rule(reference)])
         worker = await world.start_worker()
-        await world.prepare_worker()
+        world.prepare_worker()
         run_id = await world.start(analysis_depth=DEPTH)
         await until(lambda: middle(world, run_id), "the middle of the phase")
         await worker.kill()
@@ -206,7 +206,7 @@ async def test_a_kill_while_scores_are_being_written_changes_nothing(
     async with open_world(database_url, tmp_path, KEYWORDS) as world:
         conninfo = world.services.database.conninfo
         worker = await world.start_worker()
-        await world.prepare_worker()
+        world.prepare_worker()
         async with await psycopg.AsyncConnection.connect(conninfo) as blocker:
             # Whoever wants to write a score waits here, with its transaction open.
             await blocker.execute("LOCK TABLE dsi_scores IN SHARE MODE")
@@ -282,13 +282,13 @@ async def test_a_kill_before_the_outcome_of_a_batch_call_is_stored_repeats_nothi
     """
     held = {"create_batch": "news", "update_batch": "videos", "start_batch": "web"}
     async with open_world(
-        database_url, tmp_path, KEYWORDS, SERPLINE_BATCH_CALL_SECONDS="3"
+        database_url, tmp_path, KEYWORDS, SERPLINE_BATCH_CALL_SECONDS="5"
     ) as world:
         world.sim.set_faults(
             [_slow("scaleserp", name, match={"searches_type": kind}) for name, kind in held.items()]
         )
         worker = await world.start_worker()
-        await world.prepare_worker()
+        world.prepare_worker()
         run_id = await world.start(analysis_depth=DEPTH)
 
         async def done_unheard() -> bool:

@@ -4,7 +4,7 @@ An item is ``KIND-anything``; ``KIND`` is one of:
 
 DONE      finished, with a result row
 RETRYn    fails n times, then finished
-REJECT    failed for good
+REJECT    failed for good; FLAKY is so the first time, and finished the next
 SKIP      nothing to do
 SNOOZE    not attempted, look again in an hour; SNOOZEBLIND names no time
 NOTHING   yields no outcome
@@ -139,6 +139,8 @@ async def _outcome(work: Work, row: ItemRow, *, is_first: bool) -> Outcome | Non
     match kind:
         case "REJECT":
             return Reject(row.item, ErrorCategory.BAD_REQUEST, "refused for good")
+        case "FLAKY" if is_first:
+            return Reject(row.item, ErrorCategory.SERVER, "failed this time")
         case "SKIP":
             return Skip(row.item, "nothing to do for it")
         case "SNOOZE":

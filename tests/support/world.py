@@ -102,20 +102,24 @@ class World:
     environment: Mapping[str, str]
     directory: Path
     workers: list[Worker] = field(default_factory=list)
-    _spare: Worker | None = None
+    _spare: asyncio.Task[Worker] | None = None
 
     async def start_worker(self) -> Worker:
         """Let the spare worker begin, or a new one if there is none yet."""
-        worker, self._spare = self._spare or await self._load_worker(), None
+        self.prepare_worker()
+        assert self._spare is not None
+        worker = await self._spare
+        self._spare = None
         assert worker.process.stdin is not None
         worker.process.stdin.write(b"go\n")
         await worker.process.stdin.drain()
         self.workers.append(worker)
         return worker
 
-    async def prepare_worker(self) -> None:
-        """Have the next worker loaded, so that it begins at once."""
-        self._spare = self._spare or await self._load_worker()
+    def prepare_worker(self) -> None:
+        """Have the next worker loaded in the meantime, so that it begins at once."""
+        if self._spare is None:
+            self._spare = asyncio.create_task(self._load_worker())
 
     async def _load_worker(self) -> Worker:
         log = self.directory / f"worker-{len(self.workers) + 1}.log"
@@ -138,7 +142,7 @@ class World:
         """End every worker that still lives: in good order first, by force after a while."""
         living = [w for w in self.workers if w.process.returncode is None]
         if self._spare is not None:
-            living.append(self._spare)
+            living.append(await self._spare)
         for worker in living:
             worker.process.terminate()
         try:

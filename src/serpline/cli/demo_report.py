@@ -53,7 +53,7 @@ def show(
     _show_dsi(report["dsi"])
     if rankings:
         title = f"Rankings of {rankings[0]['keyword']!r} in {rankings[0]['market']}"
-        show_rankings(rankings, ("content_type", "position", "domain", "title"), title=title)
+        show_rankings(rankings, ("content_type", "position", "company", "title"), title=title)
         typer.echo()
     _show_costs(report)
     option = f"--data-dir {directory} " if embedded else ""

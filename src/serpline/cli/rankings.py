@@ -42,7 +42,7 @@ def rankings(
     emit(found) if as_json else show_rankings(found)
 
 
-COLUMNS = ("keyword", "market", "content_type", "device", "position", "domain", "title")
+COLUMNS = ("keyword", "market", "content_type", "device", "position", "company", "title")
 
 
 def show_rankings(

@@ -12,9 +12,9 @@ that were in flight count as possibly paid. Two databases restored from one back
 each other: let only one of them work.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Final
 
 import psycopg
 import sqlalchemy as sa
@@ -26,6 +26,7 @@ from serpline.store import migrate as migrations
 from serpline.store.backup import SESSION, UNSAVED, Progress, driver, in_thread
 from serpline.store.backup_file import ArchiveReader, SequenceEntry, TableEntry
 from serpline.store.database import Connection, Database, DatabaseUnavailable, one_line
+from serpline.store.tables import metadata
 
 LOCK_WAIT_SECONDS: Final = 10
 _LOCK_NOT_AVAILABLE: Final = "55P03"
@@ -63,11 +64,12 @@ async def restore(
     async with _explained(database, archive), database.transaction() as conn:
         for statement in (*SESSION, f"SET LOCAL lock_timeout = '{LOCK_WAIT_SECONDS}s'"):
             await conn.execute(sa.text(statement))
+        strange = {*await _shape(conn)} - {*metadata.tables, _VERSIONS}
         await _take_fresh(conn, database)
         is_older = manifest.revision != migrations.HEAD
         if is_older:
             await _rebuild_at(conn, manifest.revision)
-        await _check_shape(conn, archive)
+        await _check_shape(conn, archive, strange)
         for entry in manifest.tables:
             await _load(conn, archive, entry)
             if progress is not None:
@@ -100,10 +102,10 @@ def _check_known(archive: ArchiveReader) -> None:
 
 async def _take_fresh(conn: Connection, database: Database) -> None:
     """Keep everybody from writing, and prove that nobody has."""
-    names = sorted(await _shape(conn))
+    names = sorted(metadata.tables)
     await conn.execute(sa.text(f"LOCK TABLE {_listed(names)} IN SHARE ROW EXCLUSIVE MODE"))
     for name in names:
-        if name in (_VERSIONS, _QUEUE_VERSIONS):
+        if name == _QUEUE_VERSIONS:
             continue
         # The built-in markets come by themselves, with the first command that needs one.
         where = " WHERE NOT builtin" if name == "markets" else ""
@@ -121,13 +123,12 @@ async def _rebuild_at(conn: Connection, revision: str) -> None:
 
     The queue's own tables stay, and so what is known of their version.
     """
-    names = sorted(await _shape(conn))
     versions = (
         (await conn.execute(sa.text(f"SELECT version, applied_at FROM {_QUEUE_VERSIONS}")))
         .mappings()
         .all()
     )
-    await conn.execute(sa.text(f"DROP TABLE {_listed(names)}"))
+    await conn.execute(sa.text("DROP TABLE " + _listed([*metadata.tables, _VERSIONS])))
     await _upgrade(conn, revision)
     await conn.execute(
         sa.text(
@@ -143,13 +144,12 @@ async def _upgrade(conn: Connection, revision: str) -> None:
     await conn.run_sync(lambda sync: command.upgrade(migrations.alembic_config(sync), revision))
 
 
-async def _check_shape(conn: Connection, archive: ArchiveReader) -> None:
-    """The backup's tables and columns are exactly those of its schema."""
-    there = await _shape(conn)
+async def _check_shape(conn: Connection, archive: ArchiveReader, strange: Collection[str]) -> None:
+    """The backup's tables and columns are exactly those of its schema; ``strange`` ones aside."""
     wanted = {
         name: set(columns)
-        for name, columns in there.items()
-        if name not in UNSAVED and name != _VERSIONS
+        for name, columns in (await _shape(conn)).items()
+        if name not in {*UNSAVED, *strange, _VERSIONS}
     }
     given = {entry.name: set(entry.columns) for entry in archive.manifest.tables}
     if wanted != given:
@@ -192,7 +192,7 @@ async def _set_sequence(conn: Connection, sequence: SequenceEntry) -> None:
     await conn.execute(sa.text(statement), given)
 
 
-def _listed(names: Any) -> str:
+def _listed(names: Iterable[str]) -> str:
     return ", ".join(f'"{name}"' for name in names)
 
 

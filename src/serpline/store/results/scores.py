@@ -16,15 +16,19 @@ COMPANY_OF_RESULT = """
          ELSE NULL END
 """
 
-_RESULTS = f"""
-    SELECT s.content_type, s.market, s.device, s.keyword_id, s.rank, s.position, s.canonical_url,
-           s.video_id, {COMPANY_OF_RESULT} AS company
-    FROM serp_results s
+_OWNERS = """
     LEFT JOIN youtube_videos v ON v.run_id = s.run_id AND v.video_id = s.video_id
     LEFT JOIN youtube_channels c ON c.run_id = s.run_id AND c.found AND (
         c.channel_id = coalesce(v.channel_id, s.channel_ref)
         OR (v.channel_id IS NULL AND lower(c.handle) = lower(s.channel_ref)))
     LEFT JOIN channel_owners o ON o.run_id = s.run_id AND o.channel_id = c.channel_id
+"""
+
+_RESULTS = f"""
+    SELECT s.content_type, s.market, s.device, s.keyword_id, s.rank, s.position, s.canonical_url,
+           s.video_id, {COMPANY_OF_RESULT} AS company
+    FROM serp_results s
+    {_OWNERS}
     WHERE s.run_id = :source_run AND s.content_type = :content_type
 """
 
@@ -182,14 +186,16 @@ async def rankings(
 ) -> list[dict[str, Any]]:
     """Who ranks where: one row per result, of a keyword (folded) or a company or all.
 
+    ``company`` is whom the result belongs to: a video's is its channel's owner.
+
     A collected keyword without results is one row without a position ("not ranked"); a planned
     one that was not collected is one row that says so. The three are never mixed up.
     """
     rows = await conn.execute(
         text(
-            """
+            f"""
             SELECT k.keyword, r.market, l.content_type, p.device, s.position, s.url, s.title,
-                s.domain, m.search_volume,
+                s.domain, s.company, m.search_volume,
                 CASE WHEN p.run_id IS NULL THEN 'not collected'
                      WHEN s.run_id IS NULL THEN 'not ranked' ELSE 'ranked' END AS state
             FROM run_keywords r JOIN keywords k ON k.id = r.keyword_id
@@ -197,10 +203,15 @@ async def rankings(
                 AND l.phase_name = 'serp_collection'
             LEFT JOIN serps p ON p.run_id = r.run_id AND p.keyword_id = r.keyword_id
                 AND p.market = r.market AND p.content_type = l.content_type
-            LEFT JOIN serp_results s ON s.run_id = p.run_id AND s.keyword_id = p.keyword_id
-                AND s.market = p.market AND s.content_type = p.content_type
-                AND s.device = p.device AND (CAST(:company AS text) IS NULL
-                                             OR s.domain = CAST(:company AS text))
+            LEFT JOIN LATERAL (
+                SELECT * FROM (
+                    SELECT s.*, {COMPANY_OF_RESULT} AS company FROM serp_results s {_OWNERS}
+                    WHERE s.run_id = p.run_id AND s.keyword_id = p.keyword_id
+                    AND s.market = p.market AND s.content_type = p.content_type
+                    AND s.device = p.device
+                ) owned
+                WHERE CAST(:company AS text) IS NULL OR company = CAST(:company AS text)
+            ) s ON true
             LEFT JOIN keyword_metrics m ON m.run_id = r.run_id
                 AND m.keyword_id = r.keyword_id AND m.market = r.market
             WHERE r.run_id = :run

@@ -1,0 +1,165 @@
+"""``serpline backup``, ``serpline restore``, ``serpline prune``."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from serpline.cli.common import (
+    JsonFlag,
+    configure_logging,
+    emit,
+    run,
+    say,
+    services,
+    settings_of,
+    show_table,
+)
+
+if TYPE_CHECKING:
+    from serpline.store.backup import BackedUp
+
+BackupFile = Annotated[Path, typer.Argument(metavar="FILE", help="The backup's file.")]
+Days = typer.Option(metavar="DAYS", help="Keep so many days.", show_default="see docs/retention.md")
+
+
+def register(app: typer.Typer) -> None:
+    """Mount the commands."""
+    app.command("backup")(backup)
+    app.command("restore")(restore)
+    app.command("prune")(prune)
+
+
+def backup(
+    ctx: typer.Context,
+    file: BackupFile,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the file if it is there.")
+    ] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Write everything into one file, as it is at one instant; work may go on meanwhile."""
+
+    async def work() -> "BackedUp":
+        from serpline.store.backup import backup as write
+
+        async with services(ctx) as opened:
+            return await write(
+                opened.database,
+                file,
+                now=opened.clock.now(),
+                overwrite=overwrite,
+                progress=_progress("rows"),
+            )
+
+    done = run(work())
+    rows = sum(done.rows.values())
+    say(f"{file}: {rows:,} rows, {done.size_bytes / 1e6:,.1f} MB, schema {done.manifest.revision}")
+    if as_json:
+        emit(
+            {
+                "file": file,
+                "size_bytes": done.size_bytes,
+                "schema": done.manifest.revision,
+                "created_at": done.manifest.created_at,
+                "tables": done.rows,
+            }
+        )
+
+
+def restore(
+    ctx: typer.Context,
+    file: BackupFile,
+    into: Annotated[
+        str | None,
+        typer.Option("--into", metavar="URL", help="The fresh database (SERPLINE_DATABASE_URL)."),
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Load a backup into a fresh database; runs that were running go on from where they were."""
+    settings = settings_of(ctx, database_url=into)
+    configure_logging(settings)
+    from serpline.store.backup_file import ArchiveReader
+
+    # The file first: a damaged one must not even start a database.
+    with ArchiveReader(file) as archive:
+
+        async def work() -> dict[str, int]:
+            from serpline.app import open_services
+            from serpline.store.restore import restore as load
+
+            async with open_services(settings, pool_size=2) as opened:
+                return await load(opened.database, archive, progress=_progress("rows"))
+
+        rows = run(work())
+        created = archive.manifest.created_at
+    say(f"restored {sum(rows.values()):,} rows of {created:%Y-%m-%d %H:%M:%S %Z}")
+    if as_json:
+        emit({"file": file, "created_at": created, "tables": rows})
+
+
+def prune(
+    ctx: typer.Context,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say how many rows would go.")
+    ] = False,
+    items_days: Annotated[int | None, Days] = None,
+    raw_replies_days: Annotated[int | None, Days] = None,
+    events_days: Annotated[int | None, Days] = None,
+    calls_days: Annotated[int | None, Days] = None,
+    reference_days: Annotated[int | None, Days] = None,
+    webhooks_days: Annotated[int | None, Days] = None,
+    dead_letters_days: Annotated[int | None, Days] = None,
+    breaker_events_days: Annotated[int | None, Days] = None,
+    workers_days: Annotated[int | None, Days] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Delete what has been kept long enough; never a result, never anything of a run in progress.
+
+    May be stopped at any time, and run again. docs/retention.md says what is kept and why.
+    """
+    given = {
+        "items_days": items_days,
+        "raw_replies_days": raw_replies_days,
+        "events_days": events_days,
+        "calls_days": calls_days,
+        "reference_days": reference_days,
+        "webhooks_days": webhooks_days,
+        "dead_letters_days": dead_letters_days,
+        "breaker_events_days": breaker_events_days,
+        "workers_days": workers_days,
+    }
+    from serpline.store.prune import Retention
+    from serpline.store.prune import prune as delete
+
+    retention = Retention(**{name: days for name, days in given.items() if days is not None})
+
+    async def work() -> dict[str, int]:
+        verb = "rows would go" if dry_run else "rows deleted"
+        async with services(ctx) as opened:
+            return await delete(
+                opened.database,
+                retention,
+                now=opened.clock.now(),
+                dry_run=dry_run,
+                progress=_progress(verb),
+            )
+
+    gone = run(work())
+    if as_json:
+        emit({"dry_run": dry_run, "days": asdict(retention), "rows": gone})
+    else:
+        title = "would go" if dry_run else "deleted"
+        show_table(["table", title], [[table, count] for table, count in gone.items()])
+
+
+def _progress(what: str) -> Callable[[str, int], None]:
+    """A line on stderr for each table that had something to do."""
+
+    def told(table: str, rows: int) -> None:
+        if rows:
+            say(f"{table}: {rows:,} {what}")
+
+    return told

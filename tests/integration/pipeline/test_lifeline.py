@@ -1,0 +1,204 @@
+"""Facts about a worker's life: who is alive, who is dead, and whose the chunks are."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+from sqlalchemy import text
+from tests.support.heart import METRICS, Heart, beating, make_heart, until
+from tests.support.scripted import make_tables
+
+from serpline.store import chunks, workers
+from serpline.store.chunks import OwnedChunk
+from serpline.store.database import Database
+
+LOCK = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted AND classid = 7235"
+
+
+@pytest.fixture
+async def heart(db: Database) -> AsyncIterator[Heart]:
+    async with beating(db) as made:
+        yield made
+
+
+async def a_silent_worker(heart: Heart) -> int:
+    """A worker that registered and was not heard of since; nobody holds its lock."""
+    async with heart.database.transaction() as conn:
+        worker_id = await workers.register(conn, "elsewhere", 1)
+    await heart.query(
+        "UPDATE workers SET heartbeat_at = now() - '1 h'::interval WHERE id = :id", id=worker_id
+    )
+    return worker_id
+
+
+async def owned_by(heart: Heart, worker_id: int) -> OwnedChunk:
+    """A chunk in that worker's hands."""
+    run_id = await heart.start({METRICS: ["DONE-1", "DONE-2"]}, lanes=[METRICS])
+    (chunk_id,) = await heart.planned(run_id)
+    async with heart.database.transaction() as conn:
+        chunk = await chunks.claim(conn, chunk_id, worker_id)
+    assert chunk is not None
+    await heart.forget_wakeups()
+    return chunk
+
+
+async def ending(heart: Heart, worker_id: int) -> tuple[bool, bool]:
+    """Whether the worker has ended, and whether by death."""
+    (row,) = await heart.query(
+        "SELECT ended_at IS NOT NULL AS ended, died FROM workers WHERE id = :id", id=worker_id
+    )
+    return row["ended"], row["died"]
+
+
+async def test_the_dead_are_taken_over(heart: Heart) -> None:
+    """Silent and its lock free: its chunk is ready with a new epoch, one death, and announced."""
+    dead = await a_silent_worker(heart)
+    chunk = await owned_by(heart, dead)
+    assert await heart.lifeline.take_over() == [chunk.id]
+    after = await heart.chunk(chunk.id)
+    assert (after["status"], after["owner"], after["deaths"]) == ("ready", None, 1)
+    assert after["epoch"] == chunk.epoch + 1
+    assert await ending(heart, dead) == (True, True)
+    assert await heart.waiting() == [f"chunk:{chunk.id}"]
+    assert await heart.lifeline.take_over() == []
+
+
+async def test_a_held_lock_is_life(heart: Heart) -> None:
+    """A worker whose heartbeat is old but whose session lives is not taken over."""
+    silent = await a_silent_worker(heart)
+    chunk = await owned_by(heart, silent)
+    async with heart.database.session() as session:
+        assert await workers.hold_lock(session, silent)
+        assert await heart.lifeline.take_over() == []
+        assert await ending(heart, silent) == (False, False)
+        assert (await heart.chunk(chunk.id))["epoch"] == chunk.epoch
+    assert await heart.lifeline.take_over() == [chunk.id]
+
+
+async def test_a_fresh_heartbeat_is_life(heart: Heart) -> None:
+    """A worker that lost its session a moment ago, and was heard of since, is not taken over."""
+    async with heart.database.transaction() as conn:
+        young = await workers.register(conn, "elsewhere", 1)
+    await owned_by(heart, young)
+    assert await heart.lifeline.take_over() == []
+    assert await ending(heart, young) == (False, False)
+
+
+async def test_the_living_do_not_bury_themselves(heart: Heart) -> None:
+    """A worker whose own heartbeat is late does not take over its own chunks."""
+    await heart.beats()
+    async with heart.database.transaction() as conn:
+        await conn.execute(text("UPDATE workers SET heartbeat_at = now() - '1 h'::interval"))
+        assert await workers.take_over_dead(conn, 1.0) == {}
+
+
+async def test_leaving_gives_chunks_back_at_once(db: Database) -> None:
+    """A worker that leaves in good order gives its chunks back, announced, with no death."""
+    async with beating(db) as heart:
+        with heart.lifeline.at_work(0):
+            chunk = await owned_by(heart, heart.lifeline.worker_id)
+    after = await heart.chunk(chunk.id)
+    assert (after["status"], after["deaths"], after["epoch"]) == ("ready", 0, chunk.epoch + 1)
+    assert after["look_seconds"] <= 0
+    assert await ending(heart, heart.lifeline.worker_id) == (True, False)
+    assert await heart.waiting() == [f"chunk:{chunk.id}"]
+
+
+async def test_a_lost_session_is_replaced(heart: Heart) -> None:
+    """When the session that holds the lock is cut, the worker takes the lock anew and goes on."""
+
+    async def holders() -> list[int]:
+        return await heart.column(LOCK)
+
+    (first,) = await until(holders, "the lock")
+    await heart.query("SELECT pg_terminate_backend(:pid)", pid=first)
+
+    async def others() -> list[int]:
+        return [pid for pid in await holders() if pid != first]
+
+    await until(others, "the lock to be held again")
+    await heart.beats()
+    assert not heart.lifeline.declared_dead.is_set()
+    assert heart.lifeline.has_lease
+
+
+async def test_a_lock_that_was_busy_is_taken_later(db: Database) -> None:
+    """Who tries whether a worker is dead may hold its lock for an instant: it is tried again."""
+    await make_tables(db)
+    heart = make_heart(db)
+    async with db.session() as prober:
+        for worker_id in range(1, 4):
+            await workers.hold_lock(prober, worker_id)
+        (probing,) = set(await heart.column(LOCK))
+        async with heart.lifeline.living():
+            await heart.beats()
+            await prober.execute(text("SELECT pg_advisory_unlock_all()"))
+
+            async def is_held() -> bool:
+                return any(pid != probing for pid in await heart.column(LOCK))
+
+            await until(is_held, "the worker to hold its lock")
+
+
+async def test_who_was_declared_dead_stops(heart: Heart) -> None:
+    """A worker that others declared dead learns it with its next heartbeat and owns no more."""
+    await heart.query("UPDATE workers SET ended_at = now(), died = true")
+
+    async def is_told() -> bool:
+        return heart.lifeline.declared_dead.is_set()
+
+    await until(is_told, "the worker to learn it")
+    assert not heart.lifeline.has_lease
+    run_id = await heart.start({METRICS: ["DONE-1"]}, lanes=[METRICS])
+    (chunk_id,) = await heart.planned(run_id)
+    assert not await heart.worker.work(chunk_id)
+    assert await heart.attempts("DONE-1") == 0
+
+
+async def test_the_dead_can_own_nothing(heart: Heart) -> None:
+    """A claim in the name of a worker that has ended fails, even before that worker knows it."""
+    dead = await a_silent_worker(heart)
+    await heart.lifeline.take_over()
+    run_id = await heart.start({METRICS: ["DONE-1"]}, lanes=[METRICS])
+    (chunk_id,) = await heart.planned(run_id)
+    async with heart.database.transaction() as conn:
+        assert await chunks.claim(conn, chunk_id, dead) is None
+
+
+async def test_what_the_dead_left_behind_is_found(heart: Heart) -> None:
+    """A chunk claimed in the instant of its worker's end is made ready by the next take-over."""
+    dead = await a_silent_worker(heart)
+    chunk = await owned_by(heart, dead)
+    await heart.query("UPDATE workers SET ended_at = now(), died = true WHERE id = :id", id=dead)
+    assert await heart.lifeline.take_over() == [chunk.id]
+    after = await heart.chunk(chunk.id)
+    assert (after["status"], after["deaths"], after["epoch"]) == ("ready", 0, chunk.epoch + 1)
+
+
+async def test_a_lease_ends_without_heartbeats(heart: Heart) -> None:
+    """By the monotonic clock the lease ends well before others may declare the worker dead."""
+    await heart.beats(1)
+    with heart.lifeline.holding(1, 1) as lease:
+        assert lease()
+        heart.clock.frozen_seconds = 14.0
+        assert lease()
+        heart.clock.frozen_seconds = 15.1
+        assert not lease()
+        assert not heart.lifeline.has_lease
+
+
+async def test_the_lease_of_a_paused_runs_chunk_is_revoked(heart: Heart) -> None:
+    """The heartbeat tells work of a run that was paused to stop, and no other work."""
+    with heart.lifeline.at_work(0):
+        paused = await owned_by(heart, heart.lifeline.worker_id)
+        other = await owned_by(heart, heart.lifeline.worker_id)
+    with (
+        heart.lifeline.at_work(paused.id),
+        heart.lifeline.at_work(other.id),
+        heart.lifeline.holding(paused.id, paused.epoch) as stops,
+        heart.lifeline.holding(other.id, other.epoch) as goes_on,
+    ):
+        assert stops()
+        await heart.service.pause(paused.run_id)
+        await heart.beats()
+        assert not stops()
+        assert goes_on()

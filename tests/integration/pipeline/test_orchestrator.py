@@ -1,0 +1,270 @@
+"""Facts about orchestration: lanes start, fail, block, retry and end, whoever calls how often."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from uuid import UUID
+
+import pytest
+from tests.support.heart import COMBINED, METRICS, NEWS, ORGANIC, VIDEO, Heart, beating
+
+from serpline.core.ids import new_id
+from serpline.domain.names import SEARCHED_TYPES, ContentType, PhaseName, PipelineMode
+from serpline.domain.phases import PHASE_DEPENDENCIES, LaneKey, lanes_of
+from serpline.domain.states import LaneStatus, RunStatus
+from serpline.pipeline.orchestrator import PhaseOrchestrator
+from serpline.store import events
+from serpline.store.database import Database
+from serpline.store.events import Event
+
+SERP, COMPANIES, YOUTUBE, OWNERS, ANALYSIS, DSI = list(PhaseName)[1:]
+
+
+@pytest.fixture
+async def heart(db: Database) -> AsyncIterator[Heart]:
+    async with beating(db) as made:
+        yield made
+
+
+def everywhere(
+    *kinds: ContentType, but: Mapping[LaneKey, list[str]] | None = None
+) -> Mapping[LaneKey, list[str]]:
+    """Two items for every lane that end well, other ones for the lanes in ``but``."""
+    good = {key: [f"DONE-{key}-{n}" for n in (1, 2)] for key in lanes_of(kinds)}
+    return {**good, **(but or {})}
+
+
+async def errors(heart: Heart, run_id: UUID) -> dict[str, str]:
+    rows = await heart.query(
+        "SELECT phase_name || '/' || content_type AS lane, error_message FROM pipeline_phase_status"
+        " WHERE pipeline_execution_id = :run AND error_message IS NOT NULL",
+        run=run_id,
+    )
+    return {row["lane"]: row["error_message"] for row in rows}
+
+
+def test_the_dependencies_are_public() -> None:
+    """PhaseOrchestrator.PHASE_DEPENDENCIES is the design's table."""
+    assert PhaseOrchestrator.PHASE_DEPENDENCIES is PHASE_DEPENDENCIES
+
+
+async def test_a_whole_run_completes_in_the_order_of_the_data(heart: Heart) -> None:
+    """Every lane plans, works and completes, none before what it needs; every item has a result."""
+    items = everywhere(*SEARCHED_TYPES)
+    run_id = await heart.start(items)
+    assert await heart.drive(run_id) == "completed"
+    assert set((await heart.states(run_id)).values()) == {LaneStatus.COMPLETED}
+    assert await heart.results(run_id) == sorted(name for names in items.values() for name in names)
+    told = await heart.events(run_id)
+    assert (told[0], told[-1]) == ("run.started", "run.completed")
+    for key in lanes_of(SEARCHED_TYPES)[1:-1]:
+        for need in PHASE_DEPENDENCIES[key.phase]:
+            kind = "all" if need == "keyword_metrics" else key.content_type
+            assert told.index(f"lane.complete {need}/{kind}") < told.index(f"lane.start {key}")
+
+
+async def test_a_failed_news_lane_blocks_news_only(heart: Heart) -> None:
+    """News ends failed and blocked with the reason, the others complete, the run has errors."""
+    broken = LaneKey(SERP, NEWS)
+    items = everywhere(*SEARCHED_TYPES, but={broken: ["REJECT-1", "REJECT-2"]})
+    run_id = await heart.start(items)
+    assert await heart.drive(run_id) == "completed_with_errors"
+    states = await heart.states(run_id)
+    assert states.pop(str(broken)) == "failed"
+    for name, status in states.items():
+        assert status == ("blocked" if name.endswith("/news") else "completed"), name
+    said = await errors(heart, run_id)
+    assert said["serp_collection/news"] == "all 2 items failed"
+    assert said["company_enrichment_serp/news"] == "serp_collection/news failed"
+    assert set(said) == {f"{phase}/news" for phase in list(PhaseName)[1:]}
+    message = await heart.one("SELECT error_message FROM pipeline_executions WHERE id=:r", r=run_id)
+    assert "serp_collection/news failed" in message
+
+
+async def test_without_any_dsi_the_run_fails(heart: Heart) -> None:
+    """If the DSI of no content type comes about, the run has failed."""
+    but = {LaneKey(DSI, kind): [f"REJECT-{kind}"] for kind in (NEWS, VIDEO)}
+    run_id = await heart.start(everywhere(NEWS, VIDEO, but=but), content_types=(NEWS, VIDEO))
+    assert await heart.drive(run_id) == "failed"
+    assert (await heart.states(run_id))[str(COMBINED)] == "blocked"
+    assert (await errors(heart, run_id))[str(COMBINED)] == "no content type has a DSI"
+
+
+async def test_nothing_to_do_is_completed_with_a_note(heart: Heart) -> None:
+    """A lane without items completes and says that there was nothing to do."""
+    items = everywhere(NEWS, but={LaneKey(YOUTUBE, NEWS): []})
+    run_id = await heart.start(items, content_types=(NEWS,))
+    assert await heart.drive(run_id) == "completed"
+    notes = await heart.query(
+        "SELECT phase_name, note FROM pipeline_phase_status"
+        " WHERE pipeline_execution_id = :run AND note IS NOT NULL",
+        run=run_id,
+    )
+    assert notes == [{"phase_name": "youtube_enrichment", "note": "nothing to do"}]
+
+
+@pytest.mark.parametrize(
+    ("ratio", "bad", "status"),
+    [
+        (0.0, 4, "failed"),
+        (0.0, 3, "completed"),
+        (0.5, 2, "completed"),
+        (0.5, 3, "failed"),
+        (1.0, 1, "failed"),
+    ],
+)
+async def test_the_runs_success_ratio_decides(
+    heart: Heart, ratio: float, bad: int, status: str
+) -> None:
+    """A lane of four items fails below the run's ratio, and when all failed whatever the ratio."""
+    names = [f"{'REJECT' if n < bad else 'DONE'}-{n}" for n in range(4)]
+    run_id = await heart.start({METRICS: names}, lanes=[METRICS], min_success_ratio=ratio)
+    assert await heart.drive(run_id) == status
+    assert (await heart.states(run_id))[str(METRICS)] == status
+
+
+async def test_two_runs_side_by_side_never_mix(heart: Heart) -> None:
+    """Runs with the same items, one of them broken, each end by their own items and config."""
+    items = {METRICS: ["DONE-1", "RETRY1-2"]}
+    tough = await heart.start(items, lanes=[METRICS], retry_attempts=2, min_success_ratio=1.0)
+    frail = await heart.start(items, lanes=[METRICS], retry_attempts=1, min_success_ratio=1.0)
+    assert await asyncio.gather(heart.drive(tough), heart.drive(frail)) == ["completed", "failed"]
+    assert (await heart.items(tough))["RETRY1-2"]["status"] == "completed"
+    assert (await heart.items(frail))["RETRY1-2"]["status"] == "failed"
+    assert await heart.results(tough) == ["DONE-1", "RETRY1-2"]
+    assert await heart.results(frail) == ["DONE-1"]
+
+
+async def test_many_callers_start_and_plan_once(heart: Heart) -> None:
+    """Ten callers at once start the run once and plan each item once."""
+    run_id = await heart.start({METRICS: ["DONE-1", "DONE-2"]}, lanes=[METRICS])
+    await asyncio.gather(*[heart.orchestrator.look_at(run_id) for _ in range(10)])
+    assert await heart.events(run_id) == ["run.started", "lane.start keyword_metrics/all"]
+    lane = (await heart.lanes(run_id))[METRICS]
+    assert (lane.planned, lane.chunks) == (2, 1)
+
+
+async def test_planning_twice_adds_nothing(heart: Heart) -> None:
+    """A second planner, at once or later, finds the lane planned; nothing is added."""
+    run_id = await heart.start({METRICS: ["DONE-1", "DONE-2"]}, lanes=[METRICS])
+    await heart.orchestrator.advance(run_id)
+    lane = (await heart.lanes(run_id))[METRICS]
+    made = await asyncio.gather(*[heart.orchestrator.plan(run_id, lane) for _ in range(6)])
+    assert sorted(made) == [0, 0, 0, 0, 0, 1]
+    assert await heart.orchestrator.plan(run_id, lane) == 0
+    assert (await heart.lanes(run_id))[METRICS].planned == 2
+
+
+async def test_advancing_an_ended_run_changes_nothing(heart: Heart) -> None:
+    """Late and double looks at an ended run tell and change nothing; unknown runs are None."""
+    run_id = await heart.start({METRICS: ["DONE-1"]}, lanes=[METRICS])
+    await heart.drive(run_id)
+    told = await heart.events(run_id)
+    assert await heart.orchestrator.look_at(run_id) == "completed"
+    assert await heart.events(run_id) == told
+    assert await heart.orchestrator.look_at(new_id()) is None
+
+
+async def test_a_lane_that_cannot_be_planned_fails_alone(heart: Heart) -> None:
+    """A plan that raises fails its lane with the reason; the other types complete."""
+    items = everywhere(NEWS, VIDEO, but={LaneKey(SERP, NEWS): ["UNPLANNABLE"]})
+    run_id = await heart.start(items, content_types=(NEWS, VIDEO))
+    assert await heart.drive(run_id) == "completed_with_errors"
+    states = await heart.states(run_id)
+    assert states["serp_collection/news"] == "failed"
+    assert states["dsi_calculation/news"] == "blocked"
+    assert states["dsi_calculation/video"] == states["dsi_calculation/all"] == "completed"
+    assert "planning failed" in (await errors(heart, run_id))["serp_collection/news"]
+
+
+async def test_a_scheduled_lane_is_retried_by_itself(heart: Heart) -> None:
+    """SCHEDULED: a failed lane is retried as often as configured, counted, failed items only."""
+    run_id = await heart.start(
+        {METRICS: ["REJECT-1", "REJECT-2", "DONE-3"]},
+        PipelineMode.SCHEDULED,
+        lanes=[METRICS],
+        phase_retries=2,
+        min_success_ratio=0.9,
+    )
+    assert await heart.drive(run_id) == "failed"
+    lane = (await heart.lanes(run_id))[METRICS]
+    assert (lane.retry_count, lane.planned, lane.completed, lane.failed) == (2, 3, 1, 2)
+    assert await heart.attempts("REJECT-1") == 3
+    assert await heart.attempts("DONE-3") == 1
+    told = await heart.events(run_id)
+    assert told.count("lane.retry keyword_metrics/all") == 2
+
+
+async def test_a_retry_that_helps_unblocks_the_run(heart: Heart) -> None:
+    """While a lane is retried its dependents wait, unblocked; when it completes they go on."""
+    items = everywhere(NEWS, but={LaneKey(SERP, NEWS): ["FLAKY-1"]})
+    run_id = await heart.start(items, PipelineMode.SCHEDULED, content_types=(NEWS,))
+    assert await heart.drive(run_id) == "completed"
+    assert (await heart.lanes(run_id))[LaneKey(SERP, NEWS)].retry_count == 1
+    told = await heart.events(run_id)
+    assert not [event for event in told if event.startswith("lane.block")]
+
+
+@pytest.mark.parametrize("mode", [PipelineMode.MANUAL, PipelineMode.TESTING])
+async def test_only_scheduled_runs_retry_by_themselves(heart: Heart, mode: PipelineMode) -> None:
+    """In the other modes a failed lane stays failed until a person retries it."""
+    run_id = await heart.start({METRICS: ["REJECT-1"]}, mode, lanes=[METRICS], phase_retries=2)
+    assert await heart.drive(run_id) == "failed"
+    assert (await heart.lanes(run_id))[METRICS].retry_count == 0
+    assert await heart.attempts("REJECT-1") == 1
+
+
+async def test_a_lane_added_by_hand_keeps_the_order(heart: Heart) -> None:
+    """A lane that comes later than those that need it is walked, and counts, in its place."""
+    run_id = await heart.start(everywhere(ORGANIC), content_types=(ORGANIC,))
+    await heart.tracker.initialize_pipeline(
+        pipeline_execution_id=run_id, phases=["serp_collection"], items=["REJECT-by-hand"]
+    )
+    phases = [key.phase for key in await heart.lanes(run_id)]
+    assert phases == sorted(phases, key=list(PhaseName).index)
+    assert await heart.drive(run_id) == "failed"
+    states = await heart.states(run_id)
+    assert states["serp_collection/all"] == "failed"
+    assert states["company_enrichment_serp/organic"] == "blocked"
+
+
+async def test_a_pending_run_that_was_cancelled_never_starts(heart: Heart) -> None:
+    """A run cancelled before its first look has no start and no lane that moved."""
+    run_id = await heart.start({METRICS: ["DONE-1"]}, lanes=[METRICS])
+    await heart.service.cancel(run_id)
+    assert await heart.orchestrator.look_at(run_id) is RunStatus.CANCELLED
+    assert (await heart.states(run_id)) == {"keyword_metrics/all": "pending"}
+    started = "SELECT started_at FROM pipeline_executions WHERE id = :run"
+    assert await heart.one(started, run=run_id) is None
+
+
+async def test_a_tail_of_events_misses_nothing(heart: Heart) -> None:
+    """Under concurrent writers and rollbacks a tail that goes by id sees every event, in order."""
+    writing = 6
+
+    async def write(writer: int) -> None:
+        for n in range(15):
+            try:
+                async with heart.database.transaction() as conn:
+                    await events.append(
+                        conn,
+                        [Event("test", detail={"by": writer, "n": n, "of": i}) for i in (1, 2)],
+                    )
+                    await asyncio.sleep(0)  # hold the commit back while the others come
+                    if n % 5 == 4:
+                        raise ZeroDivisionError
+            except ZeroDivisionError:
+                pass
+
+    writers = [asyncio.create_task(write(writer)) for writer in range(writing)]
+    seen: list[int] = []
+    more = True
+    while more:
+        more = not all(task.done() for task in writers)
+        async with heart.database.transaction() as conn:
+            seen += [e["id"] for e in await events.after(conn, seen[-1] if seen else 0, limit=7)]
+    async with heart.database.transaction() as conn:
+        while rest := await events.after(conn, seen[-1], limit=7):
+            seen += [e["id"] for e in rest]
+    await asyncio.gather(*writers)
+    assert len(seen) == writing * 12 * 2
+    assert seen == await heart.column("SELECT id FROM pipeline_events ORDER BY id")

@@ -1,0 +1,269 @@
+"""Facts about runs as people see them: start, pause, resume, cancel, retry."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import UUID
+
+import pytest
+from tests.support.heart import COMBINED, METRICS, NEWS, VIDEO, Heart, beating
+from tests.support.scripted import open_gate, script
+
+from serpline.core.ids import new_id
+from serpline.domain.config import PipelineConfig
+from serpline.domain.errors import UserError
+from serpline.domain.keywords import parse_keywords
+from serpline.domain.names import PhaseName, PipelineMode
+from serpline.domain.phases import LaneKey, lanes_of
+from serpline.domain.states import LaneStatus
+from serpline.store import projects
+from serpline.store.database import Database
+
+SERP, COMPANIES, YOUTUBE, OWNERS, ANALYSIS, DSI = list(PhaseName)[1:]
+NEWS_SERP, NEWS_DSI = LaneKey(SERP, NEWS), LaneKey(DSI, NEWS)
+
+
+@pytest.fixture
+async def heart(db: Database) -> AsyncIterator[Heart]:
+    async with beating(db) as made:
+        yield made
+
+
+@pytest.fixture
+async def keywords(heart: Heart) -> int:
+    """A project of seven keyword × market pairs."""
+    rows = parse_keywords("keyword,market\n" + "".join(f"word {n},us\n" for n in range(7)))
+    async with heart.database.transaction() as conn:
+        await projects.ensure_builtin_markets(conn)
+        return await projects.import_keywords(conn, rows.require_clean().rows)
+
+
+async def a_run(heart: Heart, *kinds: Any, **items: list[str]) -> UUID:
+    """A run of these types; ``phase_type=[items]``, other lanes have one item that ends well."""
+    lanes = {key: [f"DONE-{key}"] for key in lanes_of(kinds)}
+    lanes |= {
+        key: items[f"{key.phase}_{key.content_type}"]
+        for key in lanes
+        if f"{key.phase}_{key.content_type}" in items
+    }
+    return await heart.start(lanes, content_types=kinds)
+
+
+async def test_a_thousand_starts_make_one_run(heart: Heart, keywords: int) -> None:
+    """Any number of callers with one run id make one run, woken once, told once."""
+    run_id = new_id()
+    started = await asyncio.gather(
+        *[heart.service.start(PipelineConfig(), run_id=run_id) for _ in range(50)]
+    )
+    assert set(started) == {run_id}
+    assert await heart.column("SELECT id FROM pipeline_executions") == [run_id]
+    assert await heart.one("SELECT count(*) FROM run_keywords") == keywords
+    assert await heart.one("SELECT count(*) FROM pipeline_phase_status") == 20
+    assert await heart.events(run_id) == ["run.created"]
+    assert await heart.waiting() == [f"run:{run_id}"]
+
+
+async def test_a_run_keeps_the_keywords_it_began_with(heart: Heart, keywords: int) -> None:
+    """TESTING takes five keywords, MANUAL all; a later import changes neither."""
+    testing = await heart.service.start(PipelineConfig(), PipelineMode.TESTING)
+    manual = await heart.service.start(PipelineConfig())
+    more = parse_keywords("keyword,market\nlate,us\n").require_clean().rows
+    async with heart.database.transaction() as conn:
+        await projects.import_keywords(conn, more)
+    sql = "SELECT count(*) FROM run_keywords WHERE run_id = :run"
+    assert await heart.one(sql, run=testing) == 5
+    assert await heart.one(sql, run=manual) == keywords
+
+
+async def test_phases_not_asked_for_are_skipped(heart: Heart, keywords: int) -> None:
+    """A MANUAL run of one phase has every other lane skipped, and ends by that phase."""
+    config = PipelineConfig(phases=(PhaseName.KEYWORD_METRICS,), content_types=(NEWS,))
+    run_id = await heart.service.start(config)
+    await script(heart.database, run_id, {METRICS: ["DONE-1"]})
+    assert await heart.drive(run_id) == "completed"
+    states = await heart.states(run_id)
+    assert states.pop(str(METRICS)) == "completed"
+    assert set(states.values()) == {LaneStatus.SKIPPED}
+
+
+@pytest.mark.parametrize(
+    ("config", "says"),
+    [
+        (PipelineConfig(landscape="nowhere"), "landscape='nowhere'"),
+        (PipelineConfig(inputs_from=UUID(int=7)), "inputs_from=00000000"),
+        (PipelineConfig(phases=(SERP,)), "inputs_from"),
+    ],
+)
+async def test_a_run_that_could_do_nothing_is_refused(
+    heart: Heart, keywords: int, config: PipelineConfig, says: str
+) -> None:
+    """What cannot be run is one line that names it, and leaves no run behind."""
+    with pytest.raises(UserError, match=says):
+        await heart.service.start(config)
+    assert await heart.column("SELECT id FROM pipeline_executions") == []
+
+
+async def test_without_keywords_there_is_no_run(heart: Heart) -> None:
+    """A project without keywords is told to import some; no run is left behind."""
+    with pytest.raises(UserError, match="no keywords"):
+        await heart.service.start(PipelineConfig())
+    assert await heart.column("SELECT id FROM pipeline_executions") == []
+
+
+async def test_steering_needs_a_run_in_the_right_state(heart: Heart) -> None:
+    """What a run's state does not allow is refused by name, and changes and tells nothing."""
+    run_id = await a_run(heart, NEWS)
+    for steer in (heart.service.pause, heart.service.resume, heart.service.retry):
+        with pytest.raises(UserError, match="is pending"):
+            await steer(run_id)
+        with pytest.raises(UserError, match="there is no such run"):
+            await steer(new_id())
+    assert await heart.drive(run_id) == "completed"
+    for steer in (heart.service.pause, heart.service.resume, heart.service.cancel):
+        with pytest.raises(UserError, match="is completed"):
+            await steer(run_id)
+    assert await heart.status(run_id) == "completed"
+    assert await heart.waiting() != []
+
+
+async def test_of_concurrent_pauses_one_wins(heart: Heart) -> None:
+    """Two people who pause at once: one does it, the other is told; it is told once."""
+    run_id = await a_run(heart, NEWS)
+    await heart.orchestrator.look_at(run_id)
+    ended = await asyncio.gather(
+        *[heart.service.pause(run_id) for _ in range(5)], return_exceptions=True
+    )
+    assert sorted(type(e).__name__ for e in ended) == ["NoneType"] + ["UserError"] * 4
+    assert (await heart.events(run_id)).count("run.pause") == 1
+
+
+async def test_retry_takes_failed_items_only(heart: Heart) -> None:
+    """Failed items become pending with no attempts counted; what succeeded is not done again."""
+    run_id = await a_run(
+        heart, NEWS, serp_collection_news=["REJECT-1", "REJECT-2", "REJECT-3", "DONE-4"]
+    )
+    assert await heart.drive(run_id) == "failed"
+    retried = await heart.service.retry(run_id)
+    assert retried.lanes[0] == "serp_collection/news"
+    assert "keyword_metrics/all" not in retried.lanes
+    items = await heart.items(run_id)
+    assert {(items[f"REJECT-{n}"]["status"], items[f"REJECT-{n}"]["attempts"]) for n in (1, 2)} == {
+        ("pending", 0)
+    }
+    assert items["REJECT-1"]["error"] is None
+    assert await heart.status(run_id) == "running"
+    await heart.query("UPDATE items SET status = 'skipped' WHERE item = 'REJECT-3'")
+    await heart.query(
+        "UPDATE chunks c SET skipped = 1 FROM pipeline_phase_status l WHERE l.id = c.lane_id"
+        " AND l.phase_name = 'serp_collection'"
+    )
+    assert await heart.drive(run_id) == "completed"
+    assert (await heart.attempts("DONE-4"), await heart.attempts("REJECT-1")) == (1, 2)
+    assert set((await heart.states(run_id)).values()) == {LaneStatus.COMPLETED}
+
+
+async def test_dependents_plan_what_is_new_and_the_dsi_anew(heart: Heart) -> None:
+    """After a retry dependents work their new items only; the DSI is computed from nothing."""
+    run_id = await a_run(heart, NEWS)
+    assert await heart.drive(run_id) == "completed"
+    before = (await heart.lanes(run_id))[NEWS_DSI]
+    await script(heart.database, run_id, {LaneKey(COMPANIES, NEWS): ["DONE-new-company"]})
+    retried = await heart.service.retry(run_id, phase=SERP)
+    assert retried.lanes == [str(k) for k in lanes_of([NEWS])[1:]]
+    assert await heart.drive(run_id) == "completed"
+    assert await heart.attempts("DONE-new-company") == 1
+    assert await heart.attempts("DONE-company_enrichment_serp/news") == 1
+    assert await heart.attempts("DONE-serp_collection/news") == 1
+    assert await heart.attempts("DONE-dsi_calculation/news") == 2
+    assert await heart.attempts(f"DONE-{COMBINED}") == 2
+    after = (await heart.lanes(run_id))[NEWS_DSI]
+    assert (after.planned, after.completed) == (before.planned, before.completed)
+    assert after.retry_count == 1
+
+
+async def test_retry_of_one_type_leaves_the_others(heart: Heart) -> None:
+    """Retrying news touches news and the combined DSI, and nothing of video."""
+    run_id = await a_run(heart, NEWS, VIDEO, serp_collection_news=["REJECT-1"])
+    assert await heart.drive(run_id) == "completed_with_errors"
+    retried = await heart.service.retry(run_id, content_type=NEWS)
+    assert {name.partition("/")[2] for name in retried.lanes} == {"news", "all"}
+    assert str(METRICS) not in retried.lanes
+    assert await heart.drive(run_id) == "completed_with_errors"
+    assert await heart.attempts("REJECT-1") == 2
+    assert await heart.attempts("DONE-serp_collection/video") == 1
+
+
+async def test_retry_of_one_item_retries_that_item(heart: Heart) -> None:
+    """One failed item is retried wherever it failed, also in a lane that completed."""
+    failures = ["DONE-1", "DONE-2", "REJECT-3", "REJECT-4"]
+    run_id = await a_run(
+        heart, NEWS, serp_collection_news=failures, content_analysis_news=["DONE-a", "REJECT-a"]
+    )
+    assert await heart.drive(run_id) == "completed"
+    retried = await heart.service.retry(run_id, item="REJECT-3")
+    assert retried.lanes[0] == "serp_collection/news"
+    assert await heart.drive(run_id) == "completed"
+    assert await heart.attempts("REJECT-3") == 2
+    assert await heart.attempts("REJECT-4") == await heart.attempts("REJECT-a") == 1
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        {"item": "no such item"},
+        {"item": "DONE-serp_collection/news"},
+        {"item": "REJECT-1", "phase": ANALYSIS},
+        {"content_type": VIDEO},
+        {},
+    ],
+)
+async def test_there_must_be_something_to_retry(heart: Heart, what: dict[str, Any]) -> None:
+    """A retry that matches nothing that failed is refused, and the run stays ended."""
+    run_id = await a_run(heart, NEWS)
+    assert await heart.drive(run_id) == "completed"
+    with pytest.raises(UserError, match="nothing to retry"):
+        await heart.service.retry(run_id, **what)
+    assert await heart.status(run_id) == "completed"
+
+
+async def test_a_cancelled_run_goes_on_by_retry(heart: Heart) -> None:
+    """A run cancelled in mid-lane continues: what was finished stays, the rest is done."""
+    run_id = await a_run(heart, NEWS, keyword_metrics_all=["DONE-1", "SNOOZE-2"])
+    (chunk_id,) = await heart.planned(run_id)
+    await heart.worker.work(chunk_id)
+    await heart.service.cancel(run_id)
+    await heart.query("UPDATE items SET item = 'DONE-2' WHERE item = 'SNOOZE-2'")
+    await heart.query("UPDATE scripted_items SET item = 'DONE-2' WHERE item = 'SNOOZE-2'")
+    retried = await heart.service.retry(run_id)
+    assert retried.lanes == ["keyword_metrics/all"]
+    assert await heart.drive(run_id) == "completed"
+    assert (await heart.attempts("DONE-1"), await heart.attempts("DONE-2")) == (1, 1)
+
+
+async def test_a_run_cancelled_before_it_began_goes_on_by_retry(heart: Heart) -> None:
+    """Nothing had failed and nothing had run: the retry lets it begin."""
+    run_id = await a_run(heart, NEWS)
+    await heart.service.cancel(run_id)
+    assert (await heart.service.retry(run_id)).lanes == []
+    assert await heart.drive(run_id) == "completed"
+
+
+async def test_a_recomputed_dsi_leaves_nothing_of_the_old(heart: Heart) -> None:
+    """Work of the old DSI still in hand after cancel and retry neither remains nor interferes."""
+    run_id = await a_run(heart, NEWS, dsi_calculation_news=["GATE-1"])
+    for _ in range(20):
+        ready = await heart.planned(run_id)
+        if "dsi" in str([n for n, s in (await heart.states(run_id)).items() if s == "running"]):
+            break
+        for chunk_id in ready:
+            await heart.worker.work(chunk_id)
+    (chunk_id,) = ready
+    working = asyncio.create_task(heart.worker.work(chunk_id))
+    await heart.attempted("GATE-1")
+    await heart.service.cancel(run_id)
+    await heart.service.retry(run_id)
+    await open_gate(heart.database)
+    assert await working
+    assert "GATE-1" not in await heart.results(run_id)
+    assert await heart.drive(run_id) == "completed"
+    assert (await heart.results(run_id)).count("GATE-1") == 1

@@ -1,0 +1,141 @@
+"""Facts about the timer: what is due is woken, and what got lost is woken again."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from tests.support.heart import METRICS, Heart, beating, until
+
+from serpline.pipeline.timer import SLEEP_SECONDS_MAX, SLEEP_SECONDS_MIN, Timer
+from serpline.store import workers
+from serpline.store.database import Database
+
+
+@pytest.fixture
+async def heart(db: Database) -> AsyncIterator[Heart]:
+    async with beating(db) as made:
+        yield made
+
+
+@pytest.fixture
+def timer(heart: Heart) -> Timer:
+    return Timer(heart.database, heart.clock, heart.lifeline, look_again_seconds=60)
+
+
+DUE_NOW = (
+    "UPDATE chunks SET next_look_at = now() WHERE status = 'ready'",
+    "UPDATE pipeline_executions SET next_look_at = now() WHERE next_look_at IS NOT NULL",
+)
+
+
+async def all_due(heart: Heart) -> None:
+    """The time of every next look comes, and every wake-up was lost."""
+    await heart.forget_wakeups()
+    for statement in DUE_NOW:
+        await heart.query(statement)
+
+
+async def test_lost_wakeups_are_issued_again(heart: Heart, timer: Timer) -> None:
+    """A new run whose wake-up got lost, and a chunk whose wake-up got lost, are woken when due."""
+    run_id = await heart.start({METRICS: ["DONE-1"]}, lanes=[METRICS])
+    await timer.tick()
+    assert await heart.waiting() == [f"run:{run_id}"]
+    (chunk_id,) = await heart.planned(run_id)
+    for _ in range(2):  # however often it gets lost
+        await all_due(heart)
+        await timer.tick()
+        assert await heart.waiting() == [f"chunk:{chunk_id}", f"run:{run_id}"]
+
+
+async def test_what_was_woken_is_not_woken_again_at_once(heart: Heart, timer: Timer) -> None:
+    """After a wake-up the timer comes back when ``look_again_seconds`` are over, not before."""
+    run_id = await heart.start({METRICS: ["DONE-1"]}, lanes=[METRICS])
+    (chunk_id,) = await heart.planned(run_id)
+    await all_due(heart)
+    await timer.tick()
+    await heart.forget_wakeups()
+    await timer.tick()
+    assert await heart.waiting() == []
+    assert 50 < (await heart.chunk(chunk_id))["look_seconds"] <= 60
+
+
+async def test_what_waits_is_left_waiting(heart: Heart, timer: Timer) -> None:
+    """A chunk whose time has not come is not woken, and the timer sleeps no longer than that."""
+    run_id = await heart.start({METRICS: ["RETRY1-a"]}, lanes=[METRICS])
+    (chunk_id,) = await heart.planned(run_id)
+    await heart.worker.work(chunk_id)
+    await heart.forget_wakeups()
+    await heart.query("UPDATE chunks SET next_look_at = now() + '0.6 s'::interval")
+    seconds = await timer.tick()
+    assert await heart.waiting() == []
+    assert SLEEP_SECONDS_MIN <= seconds <= 0.6
+
+
+async def test_the_timer_neither_spins_nor_oversleeps(heart: Heart, timer: Timer) -> None:
+    """With nothing to wait for it sleeps its longest, with something due its shortest."""
+    assert await timer.tick() == SLEEP_SECONDS_MAX
+    run_id = await heart.start({METRICS: ["DONE-1"]}, lanes=[METRICS])
+    await heart.query(
+        "UPDATE pipeline_executions SET next_look_at = now() + '0.001 s'::interval WHERE id = :r",
+        r=run_id,
+    )
+    assert SLEEP_SECONDS_MIN <= await timer.tick() <= SLEEP_SECONDS_MAX
+
+
+async def test_paused_runs_are_not_due(heart: Heart, timer: Timer) -> None:
+    """Neither a paused run nor its chunks are woken; after resume both are, at once."""
+    run_id = await heart.start({METRICS: ["DONE-1"]}, lanes=[METRICS])
+    (chunk_id,) = await heart.planned(run_id)
+    await heart.service.pause(run_id)
+    await all_due(heart)
+    await timer.tick()
+    assert await heart.waiting() == []
+    await heart.query("UPDATE chunks SET next_look_at = now() + '1 h'::interval")
+    await heart.service.resume(run_id)
+    await heart.forget_wakeups()
+    await timer.tick()
+    assert await heart.waiting() == [f"chunk:{chunk_id}", f"run:{run_id}"]
+
+
+async def test_timers_share_the_work(heart: Heart) -> None:
+    """Many timers over many due runs and chunks wake each of them, and none waits for another."""
+    run_ids = [
+        await heart.start({METRICS: ["DONE-1", "DONE-2"]}, lanes=[METRICS]) for _ in range(10)
+    ]
+    for run_id in run_ids:
+        await heart.planned(run_id)
+    await all_due(heart)
+    timers = [Timer(heart.database, heart.clock, heart.lifeline) for _ in range(5)]
+    async with asyncio.timeout(20):
+        await asyncio.gather(*[timer.tick() for timer in timers])
+    woken = await heart.waiting()
+    assert {f"run:{run_id}" for run_id in run_ids} <= set(woken)
+    assert len([name for name in woken if name.startswith("chunk:")]) == 10
+
+
+async def test_a_tick_takes_over_the_dead(heart: Heart, timer: Timer) -> None:
+    """Any worker's timer finds the dead."""
+    async with heart.database.transaction() as conn:
+        dead = await workers.register(conn, "elsewhere", 1)
+    await heart.query(
+        "UPDATE workers SET heartbeat_at = now() - '1 h'::interval WHERE id = :id", id=dead
+    )
+    await timer.tick()
+    assert await heart.one("SELECT died FROM workers WHERE id = :id", id=dead)
+
+
+async def test_the_timer_runs_until_it_is_stopped(heart: Heart, timer: Timer) -> None:
+    """It wakes what comes due while it runs, and ends when told."""
+    stop = asyncio.Event()
+    running = asyncio.create_task(timer.run(stop))
+    try:
+        run_id = await heart.start({METRICS: ["DONE-1"]}, lanes=[METRICS])
+
+        async def is_woken() -> bool:
+            return await heart.waiting() == [f"run:{run_id}"]
+
+        await until(is_woken, "the run to be woken")
+    finally:
+        stop.set()
+        async with asyncio.timeout(10):
+            await running

@@ -1,0 +1,123 @@
+"""The command line as scripts use it: real processes, a real database, exit codes and documents."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+UNKNOWN_RUN = "00000000-0000-0000-0000-000000000000"
+
+
+def serpline(
+    *arguments: str, database_url: str = "", **settings: str
+) -> subprocess.CompletedProcess[str]:
+    """Run one command in a process of its own, without any setting of this machine."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("SERPLINE_")}
+    if database_url:
+        environment["SERPLINE_DATABASE_URL"] = database_url
+    return subprocess.run(
+        [sys.executable, "-m", "serpline.cli", *arguments],
+        capture_output=True,
+        text=True,
+        env={**environment, **settings},
+        timeout=60,
+        check=False,
+    )
+
+
+def one_line(done: subprocess.CompletedProcess[str]) -> str:
+    """The one line of a person's mistake, after exit code 2 and nothing on stdout."""
+    assert (done.returncode, done.stdout) == (2, "")
+    lines = done.stderr.splitlines()
+    assert len(lines) == 1, done.stderr
+    return lines[0]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"keyword,market\ncaf\xe9,US\n", "is not UTF-8"),
+        (b"keyword,market\nfoo,ZZ\n", "unknown market 'ZZ'"),
+        (b"", "empty"),
+        (b"word,place\nfoo,US\n", "market"),
+    ],
+)
+def test_a_bad_keyword_file_is_one_line(
+    database_url: str, tmp_path: Path, content: bytes, words: str
+) -> None:
+    """What cannot be imported is one line that names the thing, and exit code 2."""
+    file = tmp_path / "keywords.csv"
+    file.write_bytes(content)
+    assert words in one_line(serpline("keywords", "import", str(file), database_url=database_url))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["keywords", "import", "nowhere.csv"], "nowhere.csv"),
+        (["run", "show", UNKNOWN_RUN], UNKNOWN_RUN),
+        (["run", "start"], "no keywords"),
+        (["run", "start", "--mode", "sometimes"], "sometimes"),
+        (["frobnicate"], "frobnicate"),
+    ],
+)
+def test_a_wrong_word_is_one_line(database_url: str, arguments: list[str], words: str) -> None:
+    """A command that cannot be carried out says in one line which word is wrong."""
+    assert words in one_line(serpline(*arguments, database_url=database_url))
+
+
+def test_an_unreachable_database_is_one_line() -> None:
+    """It names the setting and hides the password."""
+    line = one_line(
+        serpline("run", "list", database_url="postgresql://me:hunter2@127.0.0.1:1/nothing")
+    )
+    assert "SERPLINE_DATABASE_URL" in line
+    assert "hunter2" not in line
+
+
+def test_keywords_in_any_script_are_imported_listed_and_planned(
+    database_url: str, tmp_path: Path
+) -> None:
+    """Import, list and a dry run agree; duplicates are counted, an over-long keyword is told."""
+    file = tmp_path / "keywords.csv"
+    rows = ["吕梁市 三川河,US,a;b", "Wisła rzeka,GB,", "wisła  RZEKA,GB,", f"{'x' * 201},US,"]
+    file.write_text("\n".join(["keyword,market,tags", *rows]), encoding="utf-8")
+    command = ("keywords", "import", str(file))
+    assert "200" in one_line(serpline(*command, database_url=database_url))
+    imported = serpline(*command, "--skip-bad-lines", database_url=database_url)
+    assert imported.returncode == 0
+    assert "200" in imported.stderr
+    listed = serpline("keywords", "list", "--json", database_url=database_url)
+    found = {(row["keyword"], row["market"]) for row in json.loads(listed.stdout)}
+    assert found == {("吕梁市 三川河", "US"), ("Wisła rzeka", "GB")}
+    dry = serpline("run", "start", "--dry-run", "--json", database_url=database_url)
+    assert dry.returncode == 0, dry.stderr
+    assert json.loads(dry.stdout)
+    runs = serpline("run", "list", "--json", database_url=database_url)
+    assert json.loads(runs.stdout) == []
+
+
+def test_a_schedule_is_previewed_without_a_database(tmp_path: Path) -> None:
+    """The preview tells UTC and local times; no database is asked."""
+    spec = tmp_path / "news.json"
+    spec.write_text(
+        json.dumps(
+            {
+                "content_type": "news",
+                "frequency": "daily",
+                "time_of_day": "09:00",
+                "timezone": "Europe/Berlin",
+            }
+        )
+    )
+    done = serpline(
+        "schedule", "preview", str(spec), "--count", "2", "--after", "2026-03-28T12:00", "--json"
+    )
+    assert done.returncode == 0, done.stderr
+    assert [row["scheduled_for"] for row in json.loads(done.stdout)] == [
+        "2026-03-29T07:00:00+00:00",
+        "2026-03-30T07:00:00+00:00",
+    ]
