@@ -32,7 +32,7 @@ async def heart(db: Database) -> AsyncIterator[Heart]:
 @pytest.fixture
 async def keywords(heart: Heart) -> int:
     """A project of seven keyword × market pairs."""
-    rows = parse_keywords("keyword,market\n" + "".join(f"word {n},us\n" for n in range(7)))
+    rows = parse_keywords(b"keyword,market\n" + b"".join(b"word %d,us\n" % n for n in range(7)))
     async with heart.database.transaction() as conn:
         await projects.ensure_builtin_markets(conn)
         return await projects.import_keywords(conn, rows.require_clean().rows)
@@ -67,7 +67,7 @@ async def test_a_run_keeps_the_keywords_it_began_with(heart: Heart, keywords: in
     """TESTING takes five keywords, MANUAL all; a later import changes neither."""
     testing = await heart.service.start(PipelineConfig(), PipelineMode.TESTING)
     manual = await heart.service.start(PipelineConfig())
-    more = parse_keywords("keyword,market\nlate,us\n").require_clean().rows
+    more = parse_keywords(b"keyword,market\nlate,us\n").require_clean().rows
     async with heart.database.transaction() as conn:
         await projects.import_keywords(conn, more)
     sql = "SELECT count(*) FROM run_keywords WHERE run_id = :run"

@@ -23,7 +23,7 @@ def company(reply: HttpReply, *, domain: str, now: Callable[[], datetime]) -> Co
     """The company in ``reply``; None for PDL's own "not found". Raises ``ProviderError``."""
     if reply.status == 404:
         # A proxy or a wrong base URL answers 404 too: that would be a failure stored as data.
-        if "error" in json_object(reply, "pdl"):
+        if as_object(json_object(reply, "pdl").get("error")):
             return None
         raise malformed(reply, "pdl", "a 404 without PDL's error document")
     if reply.status != 200:
