@@ -108,7 +108,9 @@ async def _part_is_done(world: World, run_id: UUID, lane: str) -> bool:
 
 
 async def _volumes_of_one_market(world: World, run_id: UUID) -> bool:
-    done = await world.query("SELECT 1 FROM reference_data WHERE kind = 'keyword_metrics'")
+    done = await world.query(
+        "SELECT 1 FROM reference_data WHERE kind = 'keyword_metrics' AND fetched_at IS NOT NULL"
+    )
     return bool(world.held("dataforseo", "search_volume")) and bool(done)
 
 
@@ -330,3 +332,20 @@ async def test_a_lost_reply_of_a_batch_call_repeats_nothing(
             assert differences({name: reference.tables[name]}, {name: tables[name]}) == []
         _each_batch_once(world)
         assert [rule.used for rule in world.sim.faults.rules] == [1, 1, 1]
+
+
+async def test_a_batch_that_is_created_after_we_gave_up_is_found_and_not_made_again(
+    reference: Reference, database_url: str, tmp_path: Path
+) -> None:
+    """A create may be carried out after its time-out: looking it up waits until it cannot."""
+    call_seconds = 2.5
+    late = _slow("scaleserp", "create_batch", match={"searches_type": "news"}, fault="cut")
+    async with open_world(
+        database_url, tmp_path, KEYWORDS, SERPLINE_BATCH_CALL_SECONDS=str(call_seconds)
+    ) as world:
+        world.sim.set_faults([late | {"late_seconds": call_seconds + 0.9}])
+        await world.start_worker()
+        run_id = await world.start(phases=("keyword_metrics", "serp_collection"))
+        assert (await world.ended(run_id)).status is RunStatus.COMPLETED
+        _each_batch_once(world)
+        assert world.sim.log.of("scaleserp", "list_batches")

@@ -91,16 +91,21 @@ async def test_webhooks_bring_what_polling_brings(
 ) -> None:
     """A run that is woken by webhooks alone ends with the tables of one that polls.
 
-    The news webhook is preceded by a forged one, the one for videos comes five times.
+    The news webhook is preceded by a forged one, the one for videos comes five times, and the one
+    for organic results comes while the worker still waits to be told that the batch is running.
     """
     forged = {"provider": "scaleserp", "operation": "webhook", "fault": "webhook_forged"}
     often = {"provider": "scaleserp", "operation": "webhook", "fault": "webhook_5"}
+    slow_look = {"provider": "scaleserp", "operation": "get_batch", "fault": "slow"}
     config = simulated(
         # Long enough that every batch is seen running once, and is not looked at again by itself.
         timing={"running_seconds": 0.6},
         faults=[
             {**forged, "match": {"searches_type": "news"}},
             {**often, "match": {"searches_type": "videos"}},
+            # The look before the start is quick, the one after it is answered too late.
+            {**slow_look, "match": {"searches_type": "web"}, "pattern": "SF", "times": 1}
+            | {"seconds": 1.2},
         ],
     )
     settings = {
@@ -117,6 +122,7 @@ async def test_webhooks_bring_what_polling_brings(
         tables = await final_tables(world.services.database, run_id)
         assert differences(polled, tables) == []
 
+        assert [rule.used for rule in world.sim.faults.rules] == [1, 1, 1]
         await world.sim.settled()
         answers = [(each.honest, each.status) for each in world.sim.webhooks]
         assert answers.count((True, 202)) == 1 + 1 + 5

@@ -28,6 +28,7 @@ from tests.support.world import World, open_world, paid, simulated
 
 from serpline.domain.names import PhaseName
 from serpline.domain.states import LaneStatus, RunStatus
+from serpline.net.redaction import MASK
 from serpline.simulator.dataforseo import COST, LOGIN
 from serpline.simulator.journal import CallEntry
 from serpline.simulator.scaleserp.batches import Batch
@@ -208,7 +209,7 @@ def test_no_key_is_stored_anywhere(reference: Reference) -> None:
     keys = [config.key(name) for name in (*PROVIDERS, "wikidata", "pages")]
     login = f"{LOGIN}:{config.key('dataforseo')}".encode()
     keys.append(base64.b64encode(login).decode())
-    searched = 0
+    searched = masked = 0
     found = []
     with psycopg.connect(reference.conninfo) as conn:
         tables = conn.execute(
@@ -221,11 +222,14 @@ def test_no_key_is_stored_anywhere(reference: Reference) -> None:
             for row in rows:
                 whole = "\n".join(_readable(value) for value in row)
                 searched += WORDS[0] in whole
+                masked += MASK in whole
                 found += [f"{table}: {key}" for key in keys if key in whole]
     assert found == []
     # The search does look into what is compressed: each market's volumes, each type's page files.
     assert len(tables) > 30
     assert searched > 3 * len(MARKETS)
+    # And keys have been there: ScaleSERP repeats the account's in each result of its files.
+    assert masked >= 3
 
 
 def _readable(value: Any) -> str:

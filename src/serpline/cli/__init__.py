@@ -42,10 +42,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
     except TyperException as error:
-        # Messages of the parser; the ones without any have printed the help they are about.
-        message = str(getattr(error, "message", "") or error)
         format_message = getattr(error, "format_message", None)
-        return _mistake(format_message() if format_message else message)
+        message = format_message() if format_message else str(error)
+        # Without a message it is a command group alone, and its help has been printed.
+        return _mistake(message) if message.strip() else BAD_USAGE
     except (UserError, SettingsError) as error:
         return _mistake(str(error))
     except Exception as error:  # noqa: BLE001  the last resort of the process

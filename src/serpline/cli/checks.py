@@ -159,7 +159,13 @@ def _others(settings: Settings) -> list[tuple[str, str, bool, str]]:
             bool(settings.pdl_api_key.get_secret_value()),
             "no SERPLINE_PDL_API_KEY: companies come from Wikidata alone",
         ),
-        ("wikidata", settings.wikidata_base_url, True, ""),
+        (
+            "wikidata",
+            settings.wikidata_base_url,
+            # It needs no key, so a search provider's key says that real work is meant.
+            bool(settings.scaleserp_api_key.get_secret_value()),
+            "not asked: no search provider is configured",
+        ),
         (
             "llm",
             settings.llm_base_url,

@@ -9,6 +9,7 @@ import asyncio
 import json
 import os
 import tempfile
+from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ from serpline.core.ids import new_id
 from serpline.core.settings import Settings
 from serpline.domain.config import PipelineConfig
 from serpline.domain.errors import UserError
+from serpline.domain.keywords import KeywordReport, iter_keywords
 
 WORKERS = 2
 WORKER_DEATHS_MAX = 5
@@ -75,8 +77,11 @@ def demo(
         file = keywords or stack.enter_context(
             resources.as_file(resources.files("serpline") / "data" / "demo_keywords.csv")
         )
-        check_readable(file)
-        place = prepare(ctx)
+        settings = settings_of(ctx)
+        # A database that was there before may know markets of its own; a new one does not.
+        is_new = ctx.obj is None and settings.database_url is None
+        check_file(file, lines=is_new)
+        place = prepare(settings, is_new=ctx.obj is None)
         configure_logging(place.settings)
         report, rankings = run(_demo(place, file, limit, seed, quiet=as_json))
     if as_json:
@@ -88,24 +93,30 @@ def demo(
     return exit_code(report["status"], report["error"])
 
 
-def check_readable(file: Path) -> None:
-    """Refuse a file that cannot be opened before anything is made or started."""
+def check_file(file: Path, *, lines: bool) -> None:
+    """Refuse a file before anything is made or started: unreadable, or (``lines``) a bad line."""
     try:
-        file.open("rb").close()
+        with file.open("rb") as stream:
+            if lines:
+                report = KeywordReport()
+                deque(iter_keywords(stream, report), maxlen=0)
+                if report.problem_count:
+                    raise UserError(f"{file}: {report.summary()}")
     except OSError as error:
         raise failure(file, error) from None
+    except UserError as error:
+        shown = str(error)
+        raise UserError(shown if str(file) in shown else f"{file}: {shown}") from None
 
 
-def prepare(ctx: typer.Context) -> Place:
-    """The demo's directory: the given ``--data-dir``, else a fresh one below the usual place."""
-    settings = settings_of(ctx)
-    chosen: Path | None = ctx.obj
+def prepare(settings: Settings, *, is_new: bool) -> Place:
+    """The demo's directory: a new one below the usual place, else the one that was chosen."""
     try:
         settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         directory = (
-            settings.data_dir
-            if chosen is not None
-            else Path(tempfile.mkdtemp(prefix="demo-", dir=settings.data_dir))
+            Path(tempfile.mkdtemp(prefix="demo-", dir=settings.data_dir))
+            if is_new
+            else settings.data_dir
         )
         (directory / "logs").mkdir(mode=0o700, exist_ok=True)
     except OSError as error:

@@ -131,8 +131,8 @@ def prune(
         "breaker_events_days": breaker_events_days,
         "workers_days": workers_days,
     }
-    from serpline.store.prune import Retention
     from serpline.store.prune import prune as delete
+    from serpline.store.retention import Retention
 
     retention = Retention(**{name: days for name, days in given.items() if days is not None})
 

@@ -8,6 +8,7 @@ import typer
 from serpline.cli.common import JsonFlag, RunOption, emit, run, services, show_table
 from serpline.cli.companies import company_domain
 from serpline.cli.runs import find_run
+from serpline.domain.errors import UserError
 from serpline.domain.keywords import keyword_key
 
 LIMIT_MAX = 5_000_000
@@ -30,13 +31,17 @@ def rankings(
         async with services(ctx) as opened:
             found = await find_run(opened, run_id)
             async with opened.database.transaction() as conn:
-                return await scores.rankings(
+                rows = await scores.rankings(
                     conn,
                     found,
                     keyword=keyword_key(keyword) if keyword else None,
                     company=domain,
                     limit=limit,
                 )
+        if keyword and not rows:
+            # Every keyword of a run has rows, if only to say that it was not collected.
+            raise UserError(f"keyword {keyword!r}: run {found} has no such keyword")
+        return rows
 
     found = run(read())
     emit(found) if as_json else show_rankings(found)

@@ -57,6 +57,11 @@ def start(
     }
     given = {name: value for name, value in options.items() if value is not None}
     wanted = PipelineConfig.from_json({**(read_config(config) if config else {}), **given})
+    if wanted.curve != PipelineConfig().curve:
+        # The last phase needs it, after everything else was paid for: so it is looked up first.
+        from serpline.analysis.ctr import get_curve
+
+        get_curve(wanted.curve)
     if dry_run:
         return _dry_run(ctx, wanted.for_mode(mode), as_json)
     return _start(ctx, wanted, mode, wait=wait, as_json=as_json)

@@ -9,7 +9,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,14 +48,17 @@ class Supervisor:
         deaths_max: int | None = None,
         back_off_seconds: float = BACK_OFF_SECONDS,
         grace_seconds: float = GRACE_SECONDS,
+        on_start: Callable[[str, int], None] = lambda _name, _pid: None,
     ) -> None:
+        """``on_start`` is told the name and pid of every child that starts."""
         self._children = children
         self._clock = clock
         self._deaths_max = deaths_max
         self._back_off_seconds = back_off_seconds
         self._grace_seconds = grace_seconds
+        self._on_start = on_start
         self._given_up: str | None = None
-        self.pids: dict[str, int] = {}
+        self.gave_up = asyncio.Event()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -86,6 +89,7 @@ class Supervisor:
             where = f"; see {child.log_file}" if child.log_file else ""
             if self._deaths_max is not None and deaths >= self._deaths_max:
                 self._given_up = f"{child.name} keeps dying (exit code {code}){where}"
+                self.gave_up.set()
                 return
             wait = min(self._back_off_seconds * 2 ** min(deaths - 1, 10), BACK_OFF_SECONDS_MAX)
             log.warning(
@@ -97,7 +101,7 @@ class Supervisor:
     async def _live(self, child: Child) -> int:
         """Start a child and wait for its end; stops it when cancelled. Returns its exit code."""
         process = await self._spawn(child)
-        self.pids[child.name] = process.pid
+        self._on_start(child.name, process.pid)
         try:
             return await process.wait()
         finally:
@@ -138,4 +142,3 @@ class Supervisor:
                 await process.wait()
         if process.stdin is not None:
             process.stdin.close()
-        self.pids.pop(child.name, None)

@@ -3,6 +3,8 @@
 Every provider's base URL and key is a setting, so any server that speaks the wire can stand in.
 """
 
+import os
+import re
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,6 +12,7 @@ from typing import Annotated, Any
 from platformdirs import user_data_path
 from pydantic import AfterValidator, Field, HttpUrl, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsError as UnreadableVariable
 
 
 class SettingsError(ValueError):
@@ -85,3 +88,9 @@ def load(**overrides: Any) -> Settings:
         raise SettingsError(
             f"SERPLINE_{key.upper()}={first.get('input')!r}: {first['msg']}"
         ) from None
+    except UnreadableVariable as error:
+        # Raised for the settings that are JSON objects; none of them holds a secret.
+        field = re.search(r'field "(\w+)"', str(error))
+        name = f"SERPLINE_{field[1].upper()}" if field else "SERPLINE_*"
+        given_text = os.environ.get(name)
+        raise SettingsError(f"{name}={given_text!r}: must be a JSON object") from None

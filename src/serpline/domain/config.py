@@ -68,6 +68,10 @@ class PipelineConfig:
             raise UserError("content_types='all': must be organic, news or video")
         if not self.devices:
             raise UserError("devices: at least one of desktop, mobile, tablet is needed")
+        for name in ("landscape", "curve"):
+            value = getattr(self, name)
+            if not (isinstance(value, str) or (value is None and name == "landscape")):
+                raise UserError(f"{name}={value!r}: must be a name")
         for name in ("force_refresh", "refresh_reference", "enable_historical_tracking"):
             if not isinstance(getattr(self, name), bool):
                 raise UserError(f"{name}={getattr(self, name)!r}: must be true or false")

@@ -51,8 +51,8 @@ _CHANNELS_PER_VIDEO = 0.5
 _MATCHED = 0.6
 _TOKENS_PER_ANALYSIS = 2_000
 _DEPTH_TYPICAL = 10
-# Create, account and state looks, start, result sets and one page file.
-_CALLS_PER_BATCH = 8
+# Create, looks before and after the start, the start, the result set and one page file.
+_CALLS_PER_BATCH = 7
 
 
 @dataclass(frozen=True, slots=True)

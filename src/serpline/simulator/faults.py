@@ -56,7 +56,8 @@ _AFTER_WORK = frozenset({"slow", "cut", "malformed", "truncated"})
 @dataclass(slots=True)
 class Rule:
     """One rule. ``work``: whether the provider does (and charges) what was asked; the default
-    follows the fault. ``where``: a cut comes before any byte ("start") or in the "body".
+    follows the fault. ``late_seconds``: how long after its arrival, though the client may be gone.
+    ``where``: a cut comes before any byte ("start") or in the "body".
     """
 
     fault: str
@@ -73,6 +74,7 @@ class Rule:
     seconds: float | None = None
     size_bytes: int | None = None
     work: bool | None = None
+    late_seconds: float = 0.0
     where: str = "start"
     seen: int = 0
     used: int = 0
@@ -83,7 +85,7 @@ class Rule:
         return self.fault in _AFTER_WORK if self.work is None else self.work
 
 
-_NUMBERS = ("probability", "after_seconds", "for_seconds", "seconds")
+_NUMBERS = ("probability", "after_seconds", "for_seconds", "seconds", "late_seconds")
 _COUNTS = ("attempts", "times", "size_bytes")
 _TEXTS = ("provider", "operation", "pattern", "where")
 

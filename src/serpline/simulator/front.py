@@ -139,6 +139,9 @@ class Front:
         wait_seconds = self._limits.take(name, operation.name)
         if wait_seconds is not None:
             return provider.failure(429, retry_after=max(1, ceil(wait_seconds)))
+        if rule is not None and rule.late_seconds:
+            # It lay in a queue over there: carried out although the client has long given up.
+            await self._clock.sleep(rule.late_seconds)
         try:
             reply = await provider.handle(request, operation)
         except Exception as error:  # noqa: BLE001  a bug here must show in the log, not as a fault

@@ -14,7 +14,7 @@ longer known item by item.
 """
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import fields
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final, TypeVar
@@ -22,106 +22,23 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from serpline.domain.config import PipelineConfig
-from serpline.domain.errors import UserError
 from serpline.domain.states import ENDED_RUNS
 from serpline.store.database import Connection, Database, TransactionConflict
+from serpline.store.retention import RULES, Retention, Rule
 
 T = TypeVar("T")
 
 Progress = Callable[[str, int], None]
 """Called with a table's name and the rows that went (or would go) when the table is finished."""
 
-DAYS_MAX: Final = 36_500
 # A window is 1 MB: a few thousand rows of any table, 40,000 of the smallest rows there can be.
 WINDOW_PAGES: Final = 128
 ITEMS_MAX: Final = 10_000
 CONFLICTS_MAX: Final = 5
 
-_TTL_DAYS: Final = PipelineConfig().reference_ttl_days
 _ENDED: Final = [str(status) for status in ENDED_RUNS]
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Retention:
-    """How many days things are kept: 1 to ``DAYS_MAX``. Counted from when a thing ended."""
-
-    items_days: int = 90
-    raw_replies_days: int = 90
-    events_days: int = 180
-    calls_days: int = 800
-    reference_days: int = 400
-    webhooks_days: int = 30
-    dead_letters_days: int = 90
-    breaker_events_days: int = 400
-    workers_days: int = 30
-
-    def __post_init__(self) -> None:
-        """Refuse days that are none, and calls that would go before their replies."""
-        for name, value in asdict(self).items():
-            if not 1 <= value <= DAYS_MAX:
-                raise UserError(f"{name}={value}: must be 1 to {DAYS_MAX}")
-        if self.calls_days < self.raw_replies_days:
-            raise UserError(
-                f"calls_days={self.calls_days}: must be at least raw_replies_days"
-                f" ({self.raw_replies_days}), for a reply goes with its call"
-            )
-
-
-@dataclass(frozen=True, slots=True)
-class _Rule:
-    """Rows ``t`` of ``table`` that are ``old``; ``run`` is the run a row belongs to, if any."""
-
-    table: str
-    days: str
-    old: str
-    run: str | None = None
-
-
-_RULES: Final = (
-    _Rule(
-        "raw_replies",
-        "raw_replies_days",
-        "t.stored_at < :cutoff",
-        "(SELECT c.run_id FROM provider_calls c WHERE c.id = t.call_id)",
-    ),
-    _Rule("provider_calls", "calls_days", "t.finished_at < :cutoff", "t.run_id"),
-    _Rule("pipeline_events", "events_days", "t.occurred_at < :cutoff", "t.run_id"),
-    _Rule(
-        "webhook_inbox",
-        "webhooks_days",
-        "t.received_at < :cutoff",
-        "(SELECT c.run_id FROM provider_batches b JOIN chunks c ON c.id = b.chunk_id"
-        " WHERE b.provider = t.provider AND b.provider_batch_id = t.provider_batch_id LIMIT 1)",
-    ),
-    _Rule(
-        "dead_letters",
-        "dead_letters_days",
-        "t.settled_at < :cutoff AND t.status IN ('retried', 'discarded')",
-    ),
-    _Rule("circuit_breaker_events", "breaker_events_days", "t.occurred_at < :cutoff"),
-    _Rule(
-        "workers",
-        "workers_days",
-        "t.ended_at < :cutoff AND NOT EXISTS"
-        " (SELECT FROM chunks c WHERE c.owner = t.id AND c.status = 'owned')",
-    ),
-    # An answer that was not renewed, or a claim whose holder is gone. What somebody alive holds is
-    # being bought; what a run in progress may still find fresh is not bought a second time.
-    _Rule(
-        "reference_data",
-        "reference_days",
-        "(t.fetched_at < least(CAST(:cutoff AS timestamptz), (SELECT min(r.created_at"
-        " - make_interval(days => coalesce((r.config ->> 'reference_ttl_days')::int,"
-        f" {_TTL_DAYS})))"
-        " FROM pipeline_executions r WHERE r.status <> ALL(:ended)))"
-        " OR t.fetched_at IS NULL)"
-        " AND NOT EXISTS (SELECT FROM chunks c WHERE c.id = t.claimed_chunk"
-        " AND c.epoch = t.claimed_epoch AND c.status = 'owned')",
-    ),
-)
-
-PRUNED_TABLES: Final = ("items", *(rule.table for rule in _RULES))
+PRUNED_TABLES: Final = ("items", *(rule.table for rule in RULES))
 
 
 async def prune(
@@ -150,7 +67,7 @@ async def prune(
     )
     if progress is not None:
         progress("items", gone["items"])
-    for rule in _RULES:
+    for rule in RULES:
         gone[rule.table] = await (
             _count(database, rule, cutoffs[rule.days])
             if dry_run
@@ -246,7 +163,7 @@ async def _batches(
         yield batch
 
 
-async def _count(database: Database, rule: _Rule, cutoff: datetime) -> int:
+async def _count(database: Database, rule: Rule, cutoff: datetime) -> int:
     ended = ""
     if rule.run is not None:
         ended = (
@@ -259,7 +176,7 @@ async def _count(database: Database, rule: _Rule, cutoff: datetime) -> int:
         return int(found.scalar_one())
 
 
-async def _prune_table(database: Database, rule: _Rule, cutoff: datetime, window_pages: int) -> int:
+async def _prune_table(database: Database, rule: Rule, cutoff: datetime, window_pages: int) -> int:
     pages = sa.text(
         "SELECT pg_relation_size(CAST(:table AS regclass)) / current_setting('block_size')::int"
     )
@@ -277,12 +194,12 @@ async def _prune_table(database: Database, rule: _Rule, cutoff: datetime, window
     return gone
 
 
-_WINDOW: Final = "t.ctid >= CAST(:low AS tid) AND t.ctid < CAST(:high AS tid)"
+WINDOW: Final = "t.ctid >= CAST(:low AS tid) AND t.ctid < CAST(:high AS tid)"
 
 
-async def _prune_window(conn: Connection, rule: _Rule, values: Mapping[str, Any]) -> int:
+async def _prune_window(conn: Connection, rule: Rule, values: Mapping[str, Any]) -> int:
     """Delete the old rows of one window. First the runs are held, then the rows are judged."""
-    where = f"{_WINDOW} AND {rule.old}"
+    where = f"{WINDOW} AND {rule.old}"
     if rule.run is None:
         # Judged again once they are locked: a claim of reference data that was made in between
         # is seen by the second statement only.

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Mapping
 from uuid import UUID
 
 import pytest
-from tests.support.heart import COMBINED, METRICS, NEWS, ORGANIC, VIDEO, Heart, beating
+from tests.support.heart import COMBINED, METRICS, NEWS, ORGANIC, VIDEO, Heart, beating, until
 
 from serpline.core.ids import new_id
 from serpline.domain.names import SEARCHED_TYPES, ContentType, PhaseName, PipelineMode
@@ -269,3 +269,31 @@ async def test_a_tail_of_events_misses_nothing(heart: Heart) -> None:
     await asyncio.gather(*writers)
     assert len(seen) == writing * 12 * 2
     assert seen == await heart.column("SELECT id FROM pipeline_events ORDER BY id")
+
+
+async def test_a_later_event_waits_for_an_earlier_commit(heart: Heart) -> None:
+    """While an event is uncommitted no later one can be seen, so a tail never passes it by."""
+
+    async def second() -> None:
+        async with heart.database.transaction() as conn:
+            await events.append(conn, [Event("second")])
+
+    async def is_over_or_waits() -> bool:
+        blocked = await heart.one(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+            " AND cardinality(pg_blocking_pids(pid)) > 0"
+        )
+        return writing.done() or blocked > 0
+
+    async def after(last: int) -> list[tuple[int, str]]:
+        async with heart.database.transaction() as conn:
+            return [(e["id"], e["event_type"]) for e in await events.after(conn, last)]
+
+    async with heart.database.transaction() as conn:
+        await events.append(conn, [Event("first")])
+        writing = asyncio.create_task(second())
+        await until(is_over_or_waits, "the second writer")
+        seen = await after(0)
+    await writing
+    seen += await after(seen[-1][0] if seen else 0)
+    assert [name for _, name in seen] == ["first", "second"]

@@ -12,7 +12,7 @@ from tests.support.scripted import open_gate
 
 from serpline.domain.errors import LeaseLost
 from serpline.domain.names import PipelineMode
-from serpline.domain.outcomes import Outcome, Skip
+from serpline.domain.outcomes import Done, Outcome, Skip
 from serpline.domain.retry import RetryStrategy
 from serpline.pipeline.settler import SETTLE_ITEMS_MAX, Settler
 from serpline.pipeline.worker import ChunkWorker
@@ -20,7 +20,7 @@ from serpline.queueing import JobEvent, JobOutcome, JobQueueManager
 from serpline.robustness.state_tracker import Settled, StateTracker, WriteResults
 from serpline.store import chunks
 from serpline.store.chunks import OwnedChunk
-from serpline.store.database import Database
+from serpline.store.database import Connection, Database
 
 
 @pytest.fixture
@@ -420,6 +420,7 @@ async def test_a_trickle_is_settled_while_the_work_goes_on(heart: Heart) -> None
 async def test_a_lost_lease_is_told_to_the_next_outcome(heart: Heart) -> None:
     """Once a settlement was refused the next outcome raises, long before a batch is full."""
     _, chunk_id = await planned(heart, "a", "b")
+    added = 0
     with heart.lifeline.at_work(chunk_id):
         chunk = await owned(heart, chunk_id)
         await heart.query("UPDATE chunks SET epoch = epoch + 1 WHERE id = :id", id=chunk_id)
@@ -427,6 +428,8 @@ async def test_a_lost_lease_is_told_to_the_next_outcome(heart: Heart) -> None:
         settler = Settler(heart.tracker, chunk, attempts={}, strategy=RetryStrategy(), write=write)
 
         async def is_told() -> bool:
+            nonlocal added
+            added += 1
             try:
                 await settler.add(Skip("a", "empty"))
             except LeaseLost:
@@ -435,7 +438,33 @@ async def test_a_lost_lease_is_told_to_the_next_outcome(heart: Heart) -> None:
 
         await until(is_told, "the refusal")
         await settler.salvage()
+    assert added < SETTLE_ITEMS_MAX
     assert (await heart.chunk(chunk_id))["skipped"] == 0
+
+
+async def test_a_commit_outlives_the_cancelled_work(heart: Heart) -> None:
+    """Who is cancelled while a settlement is being committed does not undo it."""
+    run_id, chunk_id = await planned(heart, "DONE-1")
+    writing, go_on = asyncio.Event(), asyncio.Event()
+
+    async def write(conn: Connection, chunk: OwnedChunk, done: Sequence[Done]) -> None:
+        writing.set()
+        await go_on.wait()
+        await heart.phases[chunk.lane.phase].write(conn, chunk, done)
+
+    with heart.lifeline.at_work(chunk_id):
+        chunk = await owned(heart, chunk_id)
+        settler = Settler(heart.tracker, chunk, attempts={}, strategy=RetryStrategy(), write=write)
+        await settler.add(Done("DONE-1"))
+        flushing = asyncio.create_task(settler.flush())
+        await writing.wait()
+        flushing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await flushing
+        go_on.set()
+        await settler.salvage()
+    assert settler.total == Settled(completed=1)
+    assert await heart.results(run_id) == ["DONE-1"]
 
 
 async def test_chunks_of_one_run_are_worked_at_once(db: Database) -> None:

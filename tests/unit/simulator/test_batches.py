@@ -193,7 +193,7 @@ async def test_stored_searches_can_be_read_back_and_deleted(opened: Opener) -> N
 
 
 async def test_a_page_file_carries_each_search_with_its_custom_id(opened: Opener) -> None:
-    """Pages of two make 2 + 2 + 1 records; custom_id is inside search; no key is in a file."""
+    """Pages of two make 2 + 2 + 1 records; custom_id is inside search; results repeat the key."""
     caller = await opened(results_per_page=2)
     result = await caller.run(await caller.batch(count=5))
     assert result["results_page_count"] == len(result["download_links"]["pages"]) == 3
@@ -201,7 +201,10 @@ async def test_a_page_file_carries_each_search_with_its_custom_id(opened: Opener
     assert [record["search"]["custom_id"] for record in records] == [f"b-{n}" for n in range(5)]
     assert all(record["success"] and "custom_id" not in record for record in records)
     texts = [(await caller.download(url)).text for url in result["download_links"]["pages"]]
-    assert not any(caller.simulator.config.key("scaleserp") in text for text in texts)
+    key = f"api_key={caller.simulator.config.key('scaleserp')}"
+    assert all(key in record["result"]["search_metadata"]["html_url"] for record in records)
+    assert not any("api_key" in record["search"] for record in records)
+    assert not any('"api_key"' in text for text in texts)
 
 
 async def test_all_pages_come_in_one_zip_and_in_other_forms(opened: Opener) -> None:

@@ -76,7 +76,7 @@ class ScaleSerp:
         self._config = config
         self._world = world
         self._ledger = ledger
-        self._files = Files(world, config.results_per_page)
+        self._files = Files(world, config.results_per_page, config.key(NAME))
         self.webhooks = Webhooks(config, faults, self._files)
         self.account = Account(config, world, ledger, faults, self._told)
         self._calls = Calls(config, self.account, self.webhooks, self._files, ledger, log)

@@ -27,11 +27,15 @@ _COLUMNS = ("custom_id", "q", "success", "section", "position", "title", "link",
 
 
 class Files:
-    """Makes the files of result sets; ``page_size`` searches a page."""
+    """Makes the files of result sets; ``page_size`` searches a page.
 
-    def __init__(self, world: World, page_size: int) -> None:
+    As the vendor's do, they carry the account's ``api_key`` in the addresses of each result.
+    """
+
+    def __init__(self, world: World, page_size: int, api_key: str) -> None:
         self._world = world
         self._page_size = page_size
+        self._api_key = api_key
 
     def links(self, batch: Batch, result_set: ResultSet, kind: str) -> dict[str, Any]:
         """The download links of one kind: json, jsonl or csv."""
@@ -107,6 +111,7 @@ class Files:
             record.update(shapes[stamp(self._world.seed, "shape", search["id"]) % len(shapes)])
         else:
             params = {k: v for k, v in search.items() if k not in ("id", "custom_id")}
+            params["api_key"] = self._api_key
             info = {"success": True, "credits_used_this_request": credits_of(search)}
             record["result"] = respond(self._world, result_set.day, params, info)
         return {**record, "search": search, "total_time_taken": seconds}

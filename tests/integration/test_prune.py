@@ -1,0 +1,463 @@
+"""Facts about retention: what is past its days goes, and nothing of a run that has not ended."""
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator
+from dataclasses import fields
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+import sqlalchemy as sa
+import typer
+from tests.support.every_table import contents
+from tests.support.heart import METRICS, Heart, beating, until
+
+from serpline.cli import operations, root
+from serpline.core.ids import new_id
+from serpline.domain.errors import UserError
+from serpline.domain.states import ENDED_RUNS, RunStatus
+from serpline.store import prune as pruning
+from serpline.store import runs as run_rows
+from serpline.store.database import Database
+from serpline.store.prune import PRUNED_TABLES, prune, pruned_lanes
+from serpline.store.reference import obtain
+from serpline.store.retention import DAYS_MAX, Retention
+from serpline.store.tables import metadata
+
+NOW = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
+OLD = NOW - timedelta(days=2_000)
+YOUNG = NOW - timedelta(days=1)
+DOCUMENT = Path(__file__).parents[2] / "docs" / "retention.md"
+
+
+async def rows(database: Database, statement: str, **values: Any) -> list[dict[str, Any]]:
+    async with database.transaction() as conn:
+        found = await conn.execute(sa.text(statement), values)
+        return [dict(row) for row in found.mappings()] if found.returns_rows else []
+
+
+async def column(database: Database, statement: str, **values: Any) -> list[Any]:
+    return [value for row in await rows(database, statement, **values) for value in row.values()]
+
+
+async def a_run(
+    database: Database,
+    status: RunStatus,
+    ended: datetime | None = OLD,
+    *,
+    items: int = 3,
+    **more: Any,
+) -> UUID:
+    """A run with something in every table that is pruned by run, all of it old."""
+    run_id = new_id()
+    values = {"run": run_id, "old": OLD, "n": items, "call": new_id(), "batch": str(run_id)}
+    given = {"status": status, "ended": ended, "config": json.dumps(more)}
+    statements = [
+        "INSERT INTO pipeline_executions (id, status, mode, config, created_at, completed_at)"
+        " VALUES (:run, :status, 'manual', CAST(:config AS jsonb), :old, :ended)",
+        "INSERT INTO pipeline_phase_status (pipeline_execution_id, phase_name, content_type,"
+        " status) VALUES (:run, 'keyword_metrics', 'all', 'completed')",
+        "INSERT INTO chunks (lane_id, no, run_id, status, planned, completed)"
+        " SELECT id, no, :run, 'done', :n, :n FROM pipeline_phase_status,"
+        " generate_series(0, 1) AS no WHERE pipeline_execution_id = :run",
+        "INSERT INTO items (lane_id, item, chunk_no, status)"
+        " SELECT c.lane_id, c.no || '-' || i, c.no, 'completed'"
+        " FROM chunks c, generate_series(1, :n) AS i WHERE c.run_id = :run",
+        "INSERT INTO item_results (lane_id, item, result)"
+        " SELECT i.lane_id, i.item, '{}' FROM items i JOIN pipeline_phase_status l"
+        " ON l.id = i.lane_id WHERE l.pipeline_execution_id = :run",
+        "INSERT INTO provider_calls (id, key, provider, operation, identity, freshness, shared,"
+        " status, attempt, run_id, started_at, finished_at, credits) VALUES (:call,"
+        " sha256(CAST(CAST(:call AS text) AS bytea)), 'pdl', 'find', '', 'run', true, 'ok', 1,"
+        " :run, :old, :old, 1)",
+        "INSERT INTO raw_replies (call_id, http_status, headers, url, body, size_bytes, stored_at)"
+        " VALUES (:call, 200, '{}', 'u', 'b', 1, :old)",
+        "INSERT INTO pipeline_events (occurred_at, run_id, event_type) VALUES (:old, :run, 'x')",
+        "INSERT INTO provider_batches (chunk_id, generation, provider, name, secret_path, status,"
+        " intended_at, provider_batch_id, items) SELECT id, 0, 'scaleserp', :batch, :batch,"
+        " 'ingested', :old, :batch, '{}' FROM chunks WHERE run_id = :run AND no = 0",
+        "INSERT INTO webhook_inbox (provider, provider_batch_id, result_set_id, received_at, body)"
+        " VALUES ('scaleserp', :batch, 1, :old, '{}')",
+    ]
+    for statement in statements:
+        await rows(database, statement, **values, **given)
+    return run_id
+
+
+BY_RUN = ("items", "raw_replies", "provider_calls", "pipeline_events", "webhook_inbox")
+
+
+async def owners(database: Database) -> dict[str, set[UUID]]:
+    """Which runs have something left, by table."""
+    queries = {
+        "items": "SELECT l.pipeline_execution_id FROM items i"
+        " JOIN pipeline_phase_status l ON l.id = i.lane_id",
+        "raw_replies": "SELECT c.run_id FROM raw_replies r JOIN provider_calls c"
+        " ON c.id = r.call_id",
+        "provider_calls": "SELECT run_id FROM provider_calls",
+        "pipeline_events": "SELECT run_id FROM pipeline_events",
+        "webhook_inbox": "SELECT CAST(provider_batch_id AS uuid) FROM webhook_inbox",
+    }
+    return {table: set(await column(database, sql)) for table, sql in queries.items()}
+
+
+@pytest.mark.parametrize("status", RunStatus)
+async def test_only_runs_that_ended(db: Database, status: RunStatus) -> None:
+    """However old it is, what belongs to a run that has not ended stays."""
+    ended = status in ENDED_RUNS
+    run_id = await a_run(db, status, OLD if ended else None)
+    gone = await prune(db, Retention(), now=NOW)
+    assert {table for table, count in gone.items() if count} == (set(BY_RUN) if ended else set())
+    left = set() if ended else {run_id}
+    assert await owners(db) == dict.fromkeys(BY_RUN, left)
+
+
+async def test_results_progress_and_batches_stay(db: Database) -> None:
+    """Pruning to the last row leaves runs, lanes, chunks, batches and results as they were."""
+    await a_run(db, RunStatus.COMPLETED)
+    async with db.transaction() as conn:
+        before = await contents(conn)
+    gone = await prune(db, Retention(), now=NOW)
+    async with db.transaction() as conn:
+        after = await contents(conn)
+    assert gone["items"] == 6
+    assert before["item_results"]
+    for table in set(metadata.tables) - set(PRUNED_TABLES):
+        assert after[table] == before[table], table
+    assert all(after[table] == [] for table in BY_RUN)
+
+
+async def test_days_are_counted_from_the_end(db: Database) -> None:
+    """One day short of its days a thing stays; past them it goes; each kind by its own days."""
+    await a_run(db, RunStatus.COMPLETED, OLD)
+    days = {field.name: 100 for field in fields(Retention)}
+    for spared in ("items", "raw_replies", "events", "webhooks", "calls"):
+        kept = Retention(**{**days, f"{spared}_days": 3_000, "calls_days": 3_000})
+        gone = await prune(db, kept, now=NOW, dry_run=True)
+        table = {"events": "pipeline_events", "webhooks": "webhook_inbox"}.get(spared, spared)
+        expected = set(BY_RUN) - {table, "provider_calls"}
+        assert {name for name, count in gone.items() if count} == expected
+    exactly = Retention(**dict.fromkeys(days, 2_000))
+    assert sum((await prune(db, exactly, now=NOW)).values()) == 0
+    assert sum((await prune(db, exactly, now=NOW + timedelta(seconds=1))).values()) == 10
+
+
+async def test_a_dry_run_says_what_would_go(db: Database) -> None:
+    """A dry run deletes nothing, and the prune after it deletes exactly what was said."""
+    for status in (RunStatus.COMPLETED, RunStatus.RUNNING, RunStatus.FAILED):
+        await a_run(db, status, None if status is RunStatus.RUNNING else OLD)
+    await without_runs(db)
+    async with db.transaction() as conn:
+        before = await contents(conn)
+    said = await prune(db, Retention(), now=NOW, dry_run=True)
+    async with db.transaction() as conn:
+        assert await contents(conn) == before
+    assert tuple(said) == PRUNED_TABLES
+    assert all(said.values())
+    assert await prune(db, Retention(), now=NOW) == said
+    assert sum((await prune(db, Retention(), now=NOW)).values()) == 0
+
+
+async def without_runs(database: Database) -> None:
+    """Old and young rows of the tables that belong to no run."""
+    for number, when in enumerate((OLD, YOUNG)):
+        values = {"when": when, "n": number}
+        for statement in (
+            "INSERT INTO pipeline_events (occurred_at, event_type) VALUES (:when, 'x')",
+            "INSERT INTO circuit_breaker_events (breaker_name, event_type, occurred_at,"
+            " failure_count, state, previous_state) VALUES ('b', 'x', :when, 0, 'open', 'closed')",
+            "INSERT INTO workers (host, pid, ended_at) VALUES ('h', :n, :when)",
+            "INSERT INTO reference_data (kind, key, found, fetched_at)"
+            " VALUES ('k', CAST(:n AS text), false,"
+            " CAST(:when AS timestamptz) - interval '40 days')",
+            "INSERT INTO dead_letters (job_type, payload, priority, error, attempts, status,"
+            " failed_at, settled_at) VALUES ('j', '{}', 0, 'e', 1, 'retried', :when, :when)",
+        ):
+            names = set(re.findall(r"(?<!:):(\w+)", statement))
+            await rows(database, statement, **{name: values[name] for name in names})
+
+
+async def test_what_belongs_to_no_run(db: Database) -> None:
+    """Events, letters, workers and reference data go by age alone; the young ones stay."""
+    await without_runs(db)
+    gone = await prune(db, Retention(), now=NOW)
+    assert {table: count for table, count in gone.items() if count} == {
+        "pipeline_events": 1,
+        "circuit_breaker_events": 1,
+        "workers": 1,
+        "reference_data": 1,
+        "dead_letters": 1,
+    }
+    assert await column(db, "SELECT key FROM reference_data") == ["1"]
+    assert await column(db, "SELECT pid FROM workers") == [1]
+
+
+async def test_what_a_person_has_to_decide(db: Database) -> None:
+    """A dead letter that nobody settled, a living worker and a call in flight stay for ever."""
+    await rows(
+        db,
+        "INSERT INTO dead_letters (job_type, payload, priority, error, attempts, failed_at)"
+        " VALUES ('j', '{}', 0, 'e', 1, :old)",
+        old=OLD,
+    )
+    await rows(db, "INSERT INTO workers (host, pid, heartbeat_at) VALUES ('h', 1, :old)", old=OLD)
+    await rows(
+        db,
+        "INSERT INTO provider_calls (id, key, provider, operation, identity, freshness, shared,"
+        " status, attempt, started_at) VALUES (:id, sha256('k'), 'pdl', 'find', '', 'f', true,"
+        " 'intent', 1, :old)",
+        id=new_id(),
+        old=OLD,
+    )
+    assert sum((await prune(db, Retention(), now=NOW)).values()) == 0
+
+
+async def test_reference_data_in_use(db: Database) -> None:
+    """An answer a run in progress still finds fresh stays, as does a claim somebody alive holds."""
+    run_id = await a_run(db, RunStatus.RUNNING, None, reference_ttl_days=10)
+    (worker,) = await column(db, "INSERT INTO workers (host, pid) VALUES ('h', 1) RETURNING id")
+    (chunk,) = await column(
+        db,
+        "UPDATE chunks SET status = 'owned', owner = :worker, epoch = 4 WHERE run_id = :run"
+        " AND no = 0 RETURNING id",
+        worker=worker,
+        run=run_id,
+    )
+    for key, days, epoch in (
+        ("fresh to the run", 9, None),
+        ("stale", 11, None),
+        ("being renewed", 11, 4),
+        ("was being renewed", 11, 3),
+    ):
+        await rows(
+            db,
+            "INSERT INTO reference_data (kind, key, found, fetched_at, claimed_chunk,"
+            " claimed_epoch) VALUES ('k', :key, true, :at, :chunk, :epoch)",
+            key=key,
+            at=OLD - timedelta(days=days),
+            chunk=None if epoch is None else chunk,
+            epoch=epoch,
+        )
+    async with db.transaction() as conn:
+        await obtain(conn, "k", ["being bought"], NOW, chunk, 4)
+        await obtain(conn, "k", ["was being bought"], NOW, chunk, 3)
+    gone = await prune(db, Retention(), now=NOW)
+    assert gone["reference_data"] == 3
+    left = await column(db, "SELECT key FROM reference_data ORDER BY key")
+    assert left == ["being bought", "being renewed", "fresh to the run"]
+
+
+@pytest.fixture
+def transactions(db: Database) -> AsyncIterator[list[int]]:
+    """How many rows each DELETE has deleted, in order."""
+    deleted: list[int] = []
+
+    def note(_c: Any, cursor: Any, statement: str, *_: Any) -> None:
+        if statement.startswith("DELETE"):
+            deleted.append(cursor.rowcount)
+
+    sa.event.listen(db._engine.sync_engine, "after_cursor_execute", note)
+    yield deleted
+    sa.event.remove(db._engine.sync_engine, "after_cursor_execute", note)
+
+
+async def test_bounded_batches(db: Database, transactions: list[int]) -> None:
+    """No transaction deletes more than its bound, and together they delete everything."""
+    for _ in range(3):
+        await a_run(db, RunStatus.COMPLETED, items=40)
+    await rows(
+        db,
+        "INSERT INTO pipeline_events (occurred_at, event_type, detail)"
+        " SELECT :old, 'x', jsonb_build_object('n', repeat('x', 500))"
+        " FROM generate_series(1, 500)",
+        old=OLD,
+    )
+    gone = await prune(db, Retention(), now=NOW, window_pages=1, items_max=50)
+    assert (gone["items"], gone["pipeline_events"]) == (240, 503)
+    assert await owners(db) == {table: set() for table in BY_RUN}
+    # A chunk of 40 items is never split, two of them would be too many; a page holds 15 events.
+    assert max(transactions) == 40
+    assert len(transactions) > 40
+
+
+async def test_stopped_and_run_again(db: Database) -> None:
+    """A prune that is stopped half-way has lost nothing, and the next one does the rest."""
+    for _ in range(4):
+        await a_run(db, RunStatus.COMPLETED)
+    seen = 0
+
+    def stop(_c: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        nonlocal seen
+        seen += statement.startswith("DELETE FROM items")
+        if seen == 3:
+            raise asyncio.CancelledError
+
+    engine = db._engine.sync_engine
+    sa.event.listen(engine, "before_cursor_execute", stop)
+    with pytest.raises(asyncio.CancelledError):
+        await prune(db, Retention(), now=NOW, items_max=1)
+    sa.event.remove(engine, "before_cursor_execute", stop)
+    assert await column(db, "SELECT count(*) FROM items") == [4 * 6 - 2 * 3]
+    again = await prune(db, Retention(), now=NOW, items_max=1)
+    assert again["items"] == 18
+    assert sum((await prune(db, Retention(), now=NOW)).values()) == 0
+
+
+async def test_a_retry_at_the_same_moment(db: Database) -> None:
+    """A run that is being retried when its turn comes keeps everything."""
+    run_id = await a_run(db, RunStatus.FAILED)
+    other = await a_run(db, RunStatus.FAILED)
+    async with db.transaction() as conn:
+        assert await run_rows.lock(conn, run_id) is not None
+        assert await run_rows.change_run(conn, run_id, "retry", NOW)
+        # Items of this run are waited for, so the prune is a task beside the open retry.
+        at_work = asyncio.create_task(prune(db, Retention(), now=NOW))
+
+        async def waits() -> bool:
+            found = await column(db, "SELECT count(*) FROM pg_locks WHERE NOT granted")
+            return bool(found[0])
+
+        await until(waits, "the prune to wait for the retried run")
+    gone = await at_work
+    assert gone["items"] == 6
+    assert await owners(db) == {table: {run_id} for table in BY_RUN}
+    assert other not in (await owners(db))["items"]
+
+
+async def test_tables_by_page_skip_a_run_being_retried(db: Database) -> None:
+    """What is pruned page by page passes over a run somebody has locked, and waits for nobody."""
+    run_id = await a_run(db, RunStatus.FAILED, YOUNG)
+    async with db.transaction() as conn:
+        assert await run_rows.lock(conn, run_id) is not None
+        gone = await prune(db, Retention(), now=NOW)
+    assert sum(gone.values()) == 0
+    assert await owners(db) == {table: {run_id} for table in BY_RUN}
+    assert (await prune(db, Retention(), now=NOW))["provider_calls"] == 1
+
+
+async def test_two_at_once(db: Database) -> None:
+    """Two prunes at once delete everything, and no row is counted by both."""
+    for _ in range(5):
+        await a_run(db, RunStatus.COMPLETED, items=10)
+    await without_runs(db)
+    said = await prune(db, Retention(), now=NOW, dry_run=True)
+    both = await asyncio.gather(
+        *(prune(db, Retention(), now=NOW, window_pages=1, items_max=1) for _ in range(2))
+    )
+    for table, count in said.items():
+        assert sum(gone[table] for gone in both) == count, table
+
+
+async def test_a_conflict_is_repeated(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch that PostgreSQL undid in favour of another transaction is done again."""
+    await a_run(db, RunStatus.COMPLETED)
+    await rows(db, "CREATE SEQUENCE tries")
+    await rows(
+        db,
+        "CREATE FUNCTION conflict() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+        " IF nextval('tries') < 3 THEN RAISE SQLSTATE '40P01'; END IF; RETURN OLD; END $$",
+    )
+    await rows(
+        db,
+        "CREATE TRIGGER conflict BEFORE DELETE ON items FOR EACH STATEMENT"
+        " EXECUTE FUNCTION conflict()",
+    )
+    assert (await prune(db, Retention(), now=NOW))["items"] == 6
+    assert await column(db, "SELECT last_value FROM tries") == [3]
+
+
+@pytest.fixture
+async def heart(db: Database) -> AsyncIterator[Heart]:
+    async with beating(db) as made:
+        yield made
+
+
+async def test_which_lanes_have_lost_their_items(heart: Heart) -> None:
+    """A lane whose items are gone is told from one that has them, and from one without any."""
+    run_id = await heart.start({METRICS: ["DONE-1", "REJECT-2", "DONE-3"]})
+    await heart.drive(run_id)
+    database = heart.database
+    async with database.transaction() as conn:
+        assert await pruned_lanes(conn, run_id) == set()
+    later = heart.clock.now() + timedelta(days=91)
+    assert (await prune(database, Retention(), now=later))["items"] == 3
+    lanes = await heart.lanes(run_id)
+    async with database.transaction() as conn:
+        assert await pruned_lanes(conn, run_id) == {lanes[METRICS].id}
+    assert (lanes[METRICS].planned, lanes[METRICS].failed) == (3, 1)
+
+
+async def test_pages_are_found_by_their_place(db: Database) -> None:
+    """A window of pages is read by its place, whatever the table's size."""
+    await rows(
+        db,
+        "INSERT INTO pipeline_events (event_type, detail)"
+        " SELECT 'x', jsonb_build_object('n', repeat('x', 500)) FROM generate_series(1, 20000)",
+    )
+    await rows(db, "ANALYZE pipeline_events")
+    statement = f"EXPLAIN DELETE FROM pipeline_events t WHERE {pruning.WINDOW}"
+    plan = await column(db, statement, low="(256,0)", high="(384,0)")
+    assert any("Tid Range Scan" in line for line in plan), plan
+
+
+@pytest.mark.parametrize(
+    ("days", "reason"),
+    [
+        ({"items_days": 0}, "items_days=0: must be 1 to 36500"),
+        ({"events_days": DAYS_MAX + 1}, "events_days=36501: must be 1 to 36500"),
+        ({"calls_days": 89}, "calls_days=89: must be at least raw_replies_days"),
+    ],
+)
+def test_days_that_are_none(days: dict[str, int], reason: str) -> None:
+    """Days out of bounds, and calls that would go before their replies, are refused."""
+    with pytest.raises(UserError, match=reason):
+        Retention(**days)
+
+
+def test_everything_is_written_down() -> None:
+    """The document names every table, and every option with its default."""
+    text = DOCUMENT.read_text(encoding="utf-8")
+    for table in metadata.tables:
+        assert f"`{table}`" in text, f"docs/retention.md says nothing of {table}"
+    listed = dict(re.findall(r"^\| `--([a-z-]+)` \| (\d+) \|", text, re.MULTILINE))
+    defaults = Retention()
+    assert listed == {
+        each.name.replace("_", "-"): str(getattr(defaults, each.name)) for each in fields(Retention)
+    }
+
+
+def test_the_command(
+    database_url: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """``prune`` prints counts by table, and ``--dry-run`` the same counts first."""
+    monkeypatch.setenv("SERPLINE_DATABASE_URL", database_url)
+    app = typer.Typer()
+    app.callback()(root.globals_)
+    operations.register(app)
+
+    async def fill() -> None:
+        database = await Database.connect(database_url)
+        try:
+            await a_run(database, RunStatus.COMPLETED)
+        finally:
+            await database.close()
+
+    asyncio.run(fill())
+    options = ["--items-days", "30", "--calls-days", "100", "--raw-replies-days=100", "--json"]
+    app(["prune", "--dry-run", *options], standalone_mode=False)
+    said = json.loads(capfd.readouterr().out)
+    assert said["dry_run"] is True
+    assert said["days"]["items_days"] == 30
+    app(["prune", *options], standalone_mode=False)
+    out, err = capfd.readouterr()
+    assert json.loads(out)["rows"] == said["rows"]
+    assert said["rows"]["items"] == 6
+    assert "items: 6 rows deleted" in err
+    app(["prune"], standalone_mode=False)
+    assert "raw_replies" in capfd.readouterr().out
+    with pytest.raises(UserError, match="items_days=0"):
+        app(["prune", "--items-days", "0"], standalone_mode=False)

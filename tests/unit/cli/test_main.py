@@ -1,0 +1,173 @@
+"""The frame around every command: exit codes, one line per mistake, a quick start."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import serpline.cli as cli
+from serpline.cli.common import emit, listed, shown
+from serpline.cli.keywords import _once
+from serpline.cli.start import read_config
+from serpline.domain.errors import UserError
+from serpline.domain.keywords import KeywordRow
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (["run", "list", "--data-dir", "x"], ["--data-dir", "x", "run", "list"]),
+        (["demo", "--data-dir=x", "--json"], ["--data-dir=x", "demo", "--json"]),
+        (["rankings", "--", "--data-dir", "x"], ["rankings", "--", "--data-dir", "x"]),
+        (["run", "list", "--data-dir"], ["--data-dir", "run", "list"]),
+    ],
+)
+def test_the_data_directory_may_stand_anywhere(given: list[str], expected: list[str]) -> None:
+    """``--data-dir`` is moved to the front, and nothing behind ``--`` is touched."""
+    assert cli.global_options_first(given) == expected
+
+
+def test_no_command_shows_the_help_and_no_empty_mistake(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Without a command the help is shown, and the exit code says that nothing was done."""
+    assert cli.main([]) == 2
+    shown_ = capsys.readouterr()
+    assert "Usage" in shown_.out + shown_.err
+    assert "serpline: " not in shown_.err
+
+
+def test_the_help_is_no_mistake() -> None:
+    """Asked for, the help exits with 0."""
+    assert cli.main(["--help"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("raised", "code"), [(KeyboardInterrupt(), 130), (RuntimeError("bug"), 70), (UserError("x"), 2)]
+)
+def test_every_end_has_its_exit_code(
+    raised: BaseException,
+    code: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Only a bug shows a traceback."""
+
+    def command(*_: object, **__: object) -> None:
+        raise raised
+
+    monkeypatch.setattr(cli, "app", command)
+    assert cli.main(["run", "list"]) == code
+    assert ("Traceback" in capsys.readouterr().err) == (code == 70)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SERPLINE_LOG_LEVEL", "loud"),
+        ("SERPLINE_PROVIDER_RATES", "fast"),
+        ("SERPLINE_WORKER_CONCURRENCY", "many"),
+        ("SERPLINE_SCALESERP_BASE_URL", "nowhere"),
+    ],
+)
+def test_a_bad_setting_is_named_with_its_value(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A variable that cannot be read is one line that names it, before anything is opened."""
+    monkeypatch.setenv(name, value)
+    assert cli.main(["run", "list"]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.count("\n") == 1
+    assert f"{name}={value!r}" in said.err
+
+
+def test_the_help_loads_no_heavy_library() -> None:
+    """What makes a start slow is imported by the commands that need it, not by the tree."""
+    heavy = ["polars", "openai", "sqlalchemy", "uvicorn", "fastapi", "trafilatura", "procrastinate"]
+    code = f"import sys, serpline.cli; print([m for m in {heavy!r} if m in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b'{"a":', "line 1"),
+        (b"[1]", "JSON object"),
+        (b"\xff\xfe{", "not UTF-8"),
+        (b"[" * 100_000, "not JSON"),
+        (b" " * 1_000_001, "larger than"),
+    ],
+)
+def test_a_configuration_that_cannot_be_read_is_named(
+    body: bytes, words: str, tmp_path: Path
+) -> None:
+    """The file and the reason are told in one line."""
+    file = tmp_path / "run.json"
+    file.write_bytes(body)
+    with pytest.raises(UserError, match=words) as told:
+        read_config(file)
+    assert str(file) in str(told.value)
+    assert "\n" not in str(told.value)
+
+
+def test_an_absent_configuration_is_named(tmp_path: Path) -> None:
+    """A path that is not there is a person's mistake."""
+    with pytest.raises(UserError, match=r"nothing\.json"):
+        read_config(tmp_path / "nothing.json")
+
+
+def test_an_unknown_curve_is_refused_before_anything_is_paid(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The last phase's curve is looked up first; no database is opened for it."""
+    file = tmp_path / "run.json"
+    file.write_text(json.dumps({"curve": "bent"}))
+    assert cli.main(["run", "start", "--config", str(file)]) == 2
+    assert "'bent'" in capsys.readouterr().err
+
+
+def test_repeated_rows_become_one_with_all_tags() -> None:
+    """A statement may not write a pair twice, and no tag may be lost for it."""
+    rows = [
+        KeywordRow(2, "a", "a", "US", ("x",)),
+        KeywordRow(3, "b", "b", "US"),
+        KeywordRow(4, "A", "a", "US", ("y", "x")),
+    ]
+    assert _once(rows) == [KeywordRow(2, "a", "a", "US", ("x", "y")), rows[1]]
+
+
+def test_lists_are_given_by_commas_or_repeated() -> None:
+    """Both ways of giving several values mean the same."""
+    assert listed(["organic, news", "video", ""]) == ["organic", "news", "video"]
+
+
+def test_text_from_the_web_cannot_steer_a_terminal() -> None:
+    """Control characters and escapes are not printed; what is not known is a dash."""
+    assert shown("a\x1b[2Jb\nc") == "a [2Jb c"
+    assert shown(None) == "–"
+
+
+def test_a_document_is_utf_8_whatever_the_locale_says() -> None:
+    """A script reads the same bytes under any locale, halves of surrogate pairs escaped."""
+    code = "from serpline.cli.common import emit; emit({'k': '吕梁市 \\ud800'})"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        timeout=60,
+        check=True,
+        env={**os.environ, "PYTHONIOENCODING": "latin-1"},
+    )
+    assert done.stdout == '{\n  "k": "吕梁市 \\ud800"\n}\n'.encode()
+
+
+def test_what_has_no_place_in_json_is_a_bug() -> None:
+    """Nothing is turned into text in silence."""
+    with pytest.raises(TypeError, match="object"):
+        emit({"k": object()})

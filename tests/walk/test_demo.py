@@ -1,0 +1,281 @@
+"""``serpline demo`` as a person and as a script runs it, and the questions asked of it afterwards.
+
+One demo of two keywords serves all questions; it is a process of its own, with everything real
+but the other side of the wire.
+"""
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from serpline.store.embedded import ensure_server, find_server
+
+TYPES = ("organic", "news", "video")
+KEYWORDS = "keyword,market,tags\n吕梁市 三川河,US,rivers\nWisła rzeka,GB,rivers\nthird,US,\n"
+
+
+def command(*arguments: str) -> list[str]:
+    """A command line without anything of this machine's settings."""
+    return [sys.executable, "-m", "serpline.cli", *arguments]
+
+
+def clean() -> dict[str, str]:
+    """The environment without settings."""
+    return {k: v for k, v in os.environ.items() if not k.startswith("SERPLINE_")}
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A finished demo: its directory, its document, what it said."""
+
+    directory: Path
+    document: dict[str, Any]
+    stderr: str
+
+    def ask(self, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+        """Ask the demo's database a question."""
+        return subprocess.run(
+            command("--data-dir", str(self.directory), *arguments),
+            capture_output=True,
+            env=clean(),
+            timeout=60,
+            check=False,
+        )
+
+    def json(self, *arguments: str) -> Any:
+        """The document that answers a question."""
+        done = self.ask(*arguments)
+        assert done.returncode == 0, done.stderr.decode()
+        return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
+    """A demo of two of three keywords; its embedded server is stopped in the end."""
+    directory = tmp_path_factory.mktemp("demo")
+    file = directory / "keywords.csv"
+    file.write_text(KEYWORDS, encoding="utf-8")
+    arguments = ["demo", "--keywords", str(file), "--limit", "2", "--seed", "5", "--json"]
+    done = subprocess.run(
+        command("--data-dir", str(directory), *arguments),
+        capture_output=True,
+        text=True,
+        env=clean(),
+        timeout=110,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert find_server(directory / "postgres") is None
+    server = ensure_server(directory / "postgres")
+    yield Shown(directory, json.loads(done.stdout), done.stderr)
+    server.stop()
+
+
+def test_the_document_has_the_shape_that_scripts_rely_on(shown: Shown) -> None:
+    """Seven phases with their lanes, scores, credits, calls and seconds; stderr stays quiet."""
+    found = shown.document
+    assert found["status"] == "completed"
+    assert found["mode"] == "manual"
+    assert found["seconds"] > 0
+    assert len(found["phases"]) == 7
+    for name, phase in found["phases"].items():
+        assert phase["status"] == "completed", name
+        assert phase["error"] is None
+        for lane in phase["content_types"].values():
+            done = lane["completed"] + lane["failed"] + lane["skipped"]
+            assert (lane["status"], done) == ("completed", lane["planned"])
+    searches = found["phases"]["serp_collection"]["content_types"]
+    assert {kind: lane["completed"] for kind, lane in searches.items()} == dict.fromkeys(TYPES, 2)
+    assert set(found["phases"]["keyword_metrics"]["content_types"]) == {"all"}
+    assert set(found["phases"]["dsi_calculation"]["content_types"]) == {*TYPES, "all"}
+    wanted = {"company", "domain", "content_type", "market", "dsi", "coverage"}
+    assert found["dsi"]
+    assert all(
+        wanted | {"traffic_share", "relevance", "curve"} <= row.keys() for row in found["dsi"]
+    )
+    assert shown.stderr == ""
+
+
+def test_calls_and_credits_are_those_of_the_simulators_own_log(shown: Shown) -> None:
+    """The ledger and the independent log agree on every provider that is paid per call."""
+    calls: Counter[str] = Counter()
+    credits_: Counter[str] = Counter()
+    log = Path(shown.document["call_log"])
+    for line in log.read_text(encoding="utf-8").splitlines():
+        entry = json.loads(line)
+        calls[entry["provider"]] += 1
+        credits_[entry["provider"]] += entry["credits"] or 0
+    for provider in ("dataforseo", "pdl", "youtube", "llm", "wikidata"):
+        assert shown.document["calls"][provider] == calls[provider], provider
+    for provider in ("scaleserp", "pdl", "youtube", "llm"):
+        assert shown.document["credits"][provider] == credits_[provider], provider
+    assert shown.document["credits"]["scaleserp"] == 2 * len(TYPES)
+
+
+def test_run_show_tells_the_same_as_the_demo_did(shown: Shown) -> None:
+    """The document is read from what is stored: asked again, it is the same, by any name."""
+    run_id = shown.document["run_id"]
+    again = shown.json("run", "show", run_id, "--json")
+    mine = {k: v for k, v in shown.document.items() if k not in ("data_dir", "call_log")}
+    assert again == mine
+    assert shown.json("run", "show", run_id[:8], "--json")["run_id"] == run_id
+    assert shown.json("run", "show", "--json")["run_id"] == run_id
+    assert [row["id"] for row in shown.json("run", "list", "--json")] == [run_id]
+
+
+def test_an_ended_run_is_watched_to_its_end(shown: Shown) -> None:
+    """``watch`` of a run that is done gives its document and exit code at once."""
+    assert shown.json("run", "watch", "--json")["status"] == "completed"
+
+
+def test_rankings_answer_for_one_keyword_in_any_script(shown: Shown) -> None:
+    """A keyword is found however it is cased; an unknown one is named, not answered by silence."""
+    rows = shown.json("rankings", "--keyword", "wisła  RZEKA", "--json")
+    assert {(row["keyword"], row["market"]) for row in rows} == {("Wisła rzeka", "GB")}
+    assert {row["content_type"] for row in rows} == set(TYPES)
+    assert min(row["position"] for row in rows) == 1
+    done = shown.ask("rankings", "--keyword", "third")
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert b"'third'" in done.stderr
+
+
+def test_every_export_has_every_figure(shown: Shown) -> None:
+    """CSV, JSON and Parquet hold the same rows; what is not known stays unknown in each."""
+    figures = shown.json("dsi", "export", "--format", "json")
+    assert len(figures) == len(shown.document["dsi"])
+    csv = pl.read_csv(io.BytesIO(shown.ask("dsi", "export").stdout))
+    parquet = pl.read_parquet(io.BytesIO(shown.ask("dsi", "export", "--format", "parquet").stdout))
+    for frame in (csv, parquet):
+        assert frame["domain"].to_list() == [row["domain"] for row in figures]
+        assert frame["dsi"].to_list() == pytest.approx([row["dsi"] for row in figures])
+        assert frame["traffic_share"].null_count() == sum(
+            row["traffic_share"] is None for row in figures
+        )
+    one = shown.json("dsi", "show", "--content-type", "news", "--market", "gb", "--json")
+    assert {(row["content_type"], row["market"]) for row in one} == {("news", "GB")}
+
+
+def test_a_dry_run_is_exact_for_searches_and_uses_the_latest_runs_ratios(shown: Shown) -> None:
+    """Pairs × devices × types; the rest names the run whose ratios it takes. Nothing is started."""
+    options = ("--devices", "desktop,mobile", "--content-types", "organic,news", "--json")
+    found = shown.json("run", "start", "--dry-run", *options)
+    assert (found["pairs"], found["searches"]) == (3, 12)
+    assert found["providers"]["scaleserp"]["credits"] == 12
+    assert found["providers"]["scaleserp"]["basis"] == "exact"
+    assert found["providers"]["dataforseo"]["usd"] == pytest.approx(0.18)
+    llm = found["providers"]["llm"]
+    assert shown.document["run_id"] in llm["basis"]
+    assert llm["credits"] > 0
+    assert found["providers"]["wikidata"]["usd"] == 0
+    assert len(shown.json("run", "list", "--json")) == 1
+
+
+def test_other_questions_are_answered_with_documents(shown: Shown) -> None:
+    """Every read command gives one JSON document."""
+    assert len(shown.json("markets", "list", "--json")) == 250
+    assert len(shown.json("keywords", "list", "--json")) == 3
+    assert shown.json("companies", "list", "--json")
+    assert shown.json("jobs", "list", "--json") == []
+    assert {row["state"] for row in shown.json("breakers", "list", "--json")} == {"closed"}
+    checks = shown.json("doctor", "--json")
+    assert checks["ok"]
+    assert {check["name"] for check in checks["checks"]} >= {"python", "database", "webhooks"}
+
+
+def test_a_mark_is_seen_in_the_figures(shown: Shown) -> None:
+    """A company is marked by any URL of it, and the mark stands beside its DSI."""
+    domain = next(r["domain"] for r in shown.document["dsi"] if "/" not in r["domain"])
+    url = f"https://www.{domain}/about"
+    assert shown.ask("companies", "mark", url, "--as", "ours").returncode == 0
+    rows = shown.json("dsi", "show", "--json")
+    assert {row["relation"] for row in rows if row["domain"] == domain} == {"ours"}
+    assert shown.ask("companies", "mark", url, "--as", "none").returncode == 0
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_demo_leaves_nothing_running(
+    number: signal.Signals, code: int, tmp_path: Path
+) -> None:
+    """Ctrl-C and SIGTERM stop the workers and the embedded server, and what was done is kept."""
+    process = subprocess.Popen(
+        command("--data-dir", str(tmp_path), "demo"),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=clean(),
+    )
+    try:
+        assert process.stderr is not None
+        # It says so as soon as the workers have collected something.
+        assert any("serp_collection" in line for line in process.stderr)
+        workers = _children(process.pid)
+        process.send_signal(number)
+        said = process.stderr.read()
+        assert process.wait(60) == code, said
+    finally:
+        process.kill()
+        process.wait()
+    assert len(workers) == 2
+    assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
+    assert find_server(tmp_path / "postgres") is None
+    assert "Traceback" not in said
+
+
+def _children(pid: int) -> list[int]:
+    """The workers of a demo, as ``ps`` knows them."""
+    done = subprocess.run(
+        ["ps", "-A", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True
+    )
+    rows = [line.split(None, 2) for line in done.stdout.splitlines()]
+    return [int(own) for own, parent, args in rows if int(parent) == pid and " worker" in args]
+
+
+def test_a_file_with_a_bad_line_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    """One line and exit code 2; no directory and no server is left for it."""
+    file = tmp_path / "keywords.csv"
+    file.write_text("keyword,market\nfoo,ZZ\n")
+    home = tmp_path / "home"
+    done = subprocess.run(
+        command("demo", "--keywords", str(file)),
+        capture_output=True,
+        text=True,
+        env={**clean(), "SERPLINE_DATA_DIR": str(home)},
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"serpline: {file}: line 2: unknown market 'ZZ': " + (
+        "give a code such as US, GB or DE\n"
+    )
+    assert not home.exists()
+
+
+def test_a_project_is_not_mixed_with_simulated_results(database_url: str, tmp_path: Path) -> None:
+    """A database that holds keywords already is refused by name, its content untouched."""
+    settings = {**clean(), "SERPLINE_DATABASE_URL": database_url}
+    file = tmp_path / "keywords.csv"
+    file.write_text("keyword,market\nmine,US\n")
+
+    def ask(*arguments: str) -> subprocess.CompletedProcess[str]:
+        place = ["--data-dir", str(tmp_path)]
+        return subprocess.run(
+            command(*place, *arguments), capture_output=True, text=True, env=settings, timeout=60
+        )
+
+    assert ask("keywords", "import", str(file)).returncode == 0
+    done = ask("demo")
+    assert done.returncode == 2
+    assert "SERPLINE_DATABASE_URL" in done.stderr.splitlines()[-1]
+    listed = json.loads(ask("keywords", "list", "--json").stdout)
+    assert [row["keyword"] for row in listed] == ["mine"]
