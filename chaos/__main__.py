@@ -1,0 +1,93 @@
+"""``make chaos``: run the scorecard, print it, and write ``docs/reliability.md``.
+
+make chaos                           every row, with a seed of its own choosing
+make chaos ARGS="--seed 7 --rows 3,14"   those rows again, exactly
+"""
+
+import argparse
+import asyncio
+import random
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+import psycopg
+
+from chaos.report import Outcome, document, line
+from chaos.scorecard import Arena, Figure, Row, all_rows
+from serpline.core.logging import configure
+from serpline.store.database import Database
+from serpline.store.embedded import EmbeddedServer, ensure_server
+from serpline.store.migrate import migrate
+
+TEMPLATE = "chaos_template"
+REPORT = Path(__file__).parent.parent / "docs" / "reliability.md"
+
+
+async def make_template(server: EmbeddedServer) -> None:
+    """A migrated database that the campaigns' databases are copies of."""
+    with psycopg.connect(server.conninfo("postgres"), autocommit=True) as admin:
+        admin.execute(f"CREATE DATABASE {TEMPLATE}")
+    database = await Database.connect(server.url(TEMPLATE))
+    try:
+        await migrate(database)
+    finally:
+        await database.close()
+
+
+def run_row(row: Row, arena: Arena) -> Outcome:
+    """Run one campaign. One that breaks has failed, and its row says what broke."""
+    started = time.perf_counter()
+    try:
+        figures, error = asyncio.run(_campaign(row, arena)), None
+    except Exception as broken:  # noqa: BLE001  the other rows are still worth measuring
+        traceback.print_exc()
+        figures, error = (), f"{type(broken).__name__}: {broken}".splitlines()[0][:200]
+    return Outcome(row, tuple(figures), time.perf_counter() - started, error)
+
+
+async def _campaign(row: Row, arena: Arena) -> Sequence[Figure]:
+    return await row.campaign(arena)
+
+
+def run_rows(rows: Sequence[Row], seed: int, *, full: bool) -> list[Outcome]:
+    """Run the rows one after another on a throw-away server, printing each as it ends."""
+    outcomes = []
+    with tempfile.TemporaryDirectory(prefix="serpline-chaos-") as folder:
+        server = ensure_server(Path(folder) / "data")
+        try:
+            asyncio.run(make_template(server))
+            for row in rows:
+                directory = Path(folder) / f"row-{row.number:02}"
+                directory.mkdir()
+                arena = Arena(seed, full, directory, server, TEMPLATE)
+                outcomes.append(run_row(row, arena))
+                sys.stdout.write(line(outcomes[-1]) + "\n")
+                sys.stdout.flush()
+        finally:
+            server.stop()
+    return outcomes
+
+
+def main() -> int:
+    """Exit code 0 if every row passed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1, 10**6))
+    parser.add_argument("--rows", default="", help="numbers, separated by commas; default: all")
+    parser.add_argument("--short", action="store_true", help="the campaign of the tests")
+    given = parser.parse_args()
+    configure("CRITICAL")
+    wanted = {int(number) for number in given.rows.split(",") if number}
+    rows = [row for row in all_rows() if not wanted or row.number in wanted]
+    sys.stdout.write(f"seed {given.seed}\n")
+    outcomes = run_rows(rows, given.seed, full=not given.short)
+    if not wanted and not given.short:
+        REPORT.write_text(document(outcomes, given.seed), encoding="utf-8")
+    return 0 if all(outcome.passed for outcome in outcomes) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,24 @@
+"""The scorecard of ``make chaos``, in its shorter form and with a fixed seed."""
+
+from pathlib import Path
+
+import pytest
+from chaos.scorecard import Arena, Row, all_rows
+
+from serpline.store.embedded import EmbeddedServer
+
+SEED = 20
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("row", all_rows(), ids=lambda row: f"{row.number:02}")
+async def test_every_figure_keeps_to_its_bound(
+    row: Row, postgres: EmbeddedServer, template_database: str, tmp_path: Path
+) -> None:
+    """What the row measures, by an auditor outside the code, holds."""
+    directory = tmp_path / f"row-{row.number:02}"
+    directory.mkdir()
+    arena = Arena(SEED, False, directory, postgres, template_database)
+    figures = await row.campaign(arena)
+    assert figures, "nothing was measured"
+    assert [str(figure) for figure in figures if not figure.holds] == []
