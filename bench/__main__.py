@@ -31,7 +31,7 @@ from serpline.pipeline.lifeline import Lifeline
 from serpline.pipeline.orchestrator import PhaseOrchestrator
 from serpline.pipeline.worker import ChunkWorker
 from serpline.robustness.state_tracker import StateTracker
-from serpline.store import chunks, runs
+from serpline.store import planning, runs
 from serpline.store.database import Database
 from serpline.store.embedded import EmbeddedServer, ensure_server
 from serpline.store.migrate import migrate
@@ -77,7 +77,7 @@ async def work_off(database: Database, worker: ChunkWorker, run_id: UUID) -> Non
     """Work every ready chunk, a few at a time, as a worker process does."""
     async with database.transaction() as conn:
         (view,) = await runs.lanes(conn, run_id)
-        ready = iter(await chunks.ready_of(conn, view.id))
+        ready = iter(await planning.ready_of(conn, view.id))
 
     async def one() -> None:
         for chunk_id in ready:

@@ -26,7 +26,7 @@ from serpline.domain.phases import (
 )
 from serpline.domain.states import LANE_MACHINE, LaneStatus, RunStatus, change
 from serpline.phases.base import Phase
-from serpline.store import chunks, events, items, runs
+from serpline.store import events, items, planning, runs
 from serpline.store.database import (
     Connection,
     Database,
@@ -88,7 +88,7 @@ class PhaseOrchestrator:
             reason = f"planning failed: {type(error).__name__}: {error}"[:REASON_LENGTH_MAX]
             async with self._database.transaction() as conn:
                 run = await runs.lock(conn, run_id)
-                if run is None or not await chunks.lock_unplanned(conn, lane.id):
+                if run is None or not await planning.lock_unplanned(conn, lane.id):
                     return
                 told = await self._apply(conn, run, LaneEvent(lane, "fail", reason))
                 await wake(conn, [WakeUp("run", str(run_id), JobPriority.HIGH)])
@@ -162,7 +162,7 @@ class PhaseOrchestrator:
 
     async def _retry(self, conn: Connection, run: RunRow, lane: LaneView) -> Event:
         await runs.change_lane(conn, lane.id, "retry", self._clock.now())
-        await chunks.reopen_failed(conn, lane.id)
+        await planning.reopen_failed(conn, lane.id)
         detail = {"lane": str(lane.key), "retry": lane.retry_count + 1}
         return Event("lane.retry", run.id, lane.key.phase, lane.key.content_type, detail)
 
@@ -174,7 +174,7 @@ class PhaseOrchestrator:
         phase = self._phases[lane.key.phase]
         async with self._database.transaction() as conn:
             run = await runs.get(conn, run_id)
-            if run is None or not await chunks.lock_unplanned(conn, lane.id):
+            if run is None or not await planning.lock_unplanned(conn, lane.id):
                 return 0
             config = PipelineConfig.from_json(run.config)
             params = {
@@ -183,8 +183,8 @@ class PhaseOrchestrator:
                 "content_type": lane.key.content_type,
                 **phase.plan_params(config),
             }
-            await chunks.plan(conn, lane.id, phase.plan_sql, params, phase.chunk_size(config))
-            ready = await chunks.ready_of(conn, lane.id)
+            await planning.plan(conn, lane.id, phase.plan_sql, params, phase.chunk_size(config))
+            ready = await planning.ready_of(conn, lane.id)
             priority = JobPriority(run.priority)
             targets = [WakeUp("chunk", str(chunk_id), priority) for chunk_id in ready]
             # Nothing to do: the run itself is what has to be looked at.

@@ -16,7 +16,7 @@ from serpline.domain.errors import UserError
 from serpline.domain.names import ContentType, JobPriority, PhaseName, PipelineMode
 from serpline.domain.phases import LaneView, dependents_of, lanes_of
 from serpline.domain.states import ENDED_RUNS, LaneStatus
-from serpline.store import batches, chunks, events, projects, runs
+from serpline.store import batches, chunks, events, planning, projects, runs
 from serpline.store.database import Connection, Database
 from serpline.store.events import Event
 from serpline.store.results.scores import forget_dsi
@@ -133,7 +133,7 @@ class PipelineService:
             views = {lane.key: lane for lane in await runs.lanes(conn, run_id)}
             chosen = [lane for lane in views.values() if _matches(lane, phase, content_type)]
             if item is not None:
-                holders = await chunks.lanes_where_failed(conn, run_id, item)
+                holders = await planning.lanes_where_failed(conn, run_id, item)
                 chosen = [lane for lane in chosen if lane.id in holders]
             else:
                 chosen = [lane for lane in chosen if _wanted(lane, by_name=phase is not None)]
@@ -194,12 +194,12 @@ class PipelineService:
         await runs.change_lane(conn, lane.id, "retry", self._clock.now())
         if lane.key.phase is PhaseName.DSI_CALCULATION:
             # The items first: whoever still settles some of them is waited for there.
-            await chunks.forget(conn, lane.id)
+            await planning.forget(conn, lane.id)
             await forget_dsi(conn, run.id, lane.key.content_type)
         elif is_chosen:
-            await chunks.reopen_failed(conn, lane.id, item)
+            await planning.reopen_failed(conn, lane.id, item)
         elif item is None and lane.status is LaneStatus.FAILED:
-            await chunks.reopen_failed(conn, lane.id)
+            await planning.reopen_failed(conn, lane.id)
 
 
 # A lane that is pending goes on by itself; one that was not asked for stays out.

@@ -19,11 +19,12 @@ from serpline.domain.outcomes import Done, Outcome, Reject, Retry, Skip, Snooze
 from serpline.domain.phases import LaneKey
 from serpline.domain.retry import RetryStrategy
 from serpline.domain.states import StateStatus
-from serpline.store import chunks, runs
 from serpline.store import items as item_rows
-from serpline.store.chunks import OwnedChunk, Settlement
+from serpline.store import runs, settling
+from serpline.store.chunks import OwnedChunk
 from serpline.store.database import Connection, Database
 from serpline.store.rows import storable
+from serpline.store.settling import Settlement
 from serpline.store.wakeups import WakeUp, wake
 
 WriteResults = Callable[[Connection, OwnedChunk, Sequence[Done]], Awaitable[None]]
@@ -74,7 +75,7 @@ class StateTracker:
             return Settled()
         done = {outcome.item: outcome for outcome in outcomes if isinstance(outcome, Done)}
         async with self._database.transaction() as conn:
-            changed = await chunks.settle_items(conn, chunk.lane_id, settlements)
+            changed = await settling.settle_items(conn, chunk.lane_id, settlements)
             finished = [done[item] for item, state in changed if state is StateStatus.COMPLETED]
             if finished:
                 await write(conn, chunk, finished)
@@ -85,7 +86,7 @@ class StateTracker:
                 skipped=states.count(StateStatus.SKIPPED),
                 retried=states.count(StateStatus.RETRY_WAIT),
             )
-            await chunks.count(
+            await settling.count(
                 conn,
                 chunk,
                 completed=settled.completed,
@@ -194,7 +195,7 @@ class StateTracker:
                 return await item_rows.begin(conn, chunk.lane_id, item_id)
             category = ErrorCategory.INTERNAL if status is StateStatus.FAILED else None
             settlement = Settlement(item_id, status, error_category=category, error=error)
-            changed = await chunks.settle_items(conn, chunk.lane_id, [settlement])
+            changed = await settling.settle_items(conn, chunk.lane_id, [settlement])
             if not changed:
                 return False
             if result_data is not None:

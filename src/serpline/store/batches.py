@@ -14,9 +14,10 @@ from sqlalchemy import text
 
 from serpline.domain.errors import LeaseLost
 from serpline.domain.states import BATCH_MACHINE, BatchStatus, change
-from serpline.store.chunks import OwnedChunk, hand_over
+from serpline.store.chunks import OwnedChunk
 from serpline.store.database import Connection
 from serpline.store.rows import storable
+from serpline.store.settling import hand_over
 
 _COLUMNS = (
     "id, chunk_id, generation, provider, name, secret_path, status, intended_at, sent_at,"

@@ -1,11 +1,10 @@
-"""Planning, owning and settling: items in sets, each set fenced by its chunk's epoch.
+"""Owning: a chunk of items belongs to one worker at a time, fenced by the chunk's epoch.
 
-The walk of a chunk: ``plan`` inserts items and cuts them into chunks in one statement; ``claim``
-makes one worker the owner and raises the epoch; ``load`` reads what is due; ``settle`` commits
-states, results and counters together, or nothing; ``release`` gives the chunk back or ends it.
+``claim`` makes one worker the owner and raises the epoch; ``load`` reads what is due; ``release``
+gives the chunk back or ends it. Planning is ``store.planning``, settling ``store.settling``.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -16,7 +15,7 @@ from sqlalchemy import text
 from serpline.domain.errors import LeaseLost
 from serpline.domain.names import ContentType, PhaseName
 from serpline.domain.phases import LaneKey
-from serpline.domain.states import CHUNK_MACHINE, ITEM_MACHINE, LIVE_ITEMS, StateStatus, change
+from serpline.domain.states import CHUNK_MACHINE, LIVE_ITEMS, StateStatus, change
 from serpline.store.database import Connection
 
 _LIVE = [str(status) for status in LIVE_ITEMS]
@@ -51,73 +50,6 @@ class ItemRow:
     item: str
     status: StateStatus
     attempts: int
-
-
-@dataclass(frozen=True, slots=True)
-class Settlement:
-    """The next state of one item. ``counts_attempt``: whether an attempt was made and failed."""
-
-    item: str
-    status: StateStatus
-    counts_attempt: bool = False
-    next_attempt_at: datetime | None = None
-    error_category: str | None = None
-    error: str | None = None
-
-
-async def plan(
-    conn: Connection, lane_id: int, source_sql: str, params: Mapping[str, Any], chunk_size: int
-) -> list[int]:
-    """Plan what ``source_sql`` names (a query of one text column ``item``) and is not there yet.
-
-    Returns the ids of the new chunks. The lane's row must be locked by the caller.
-    """
-    rows = await conn.execute(
-        text(
-            f"""
-            WITH source AS ({source_sql}),
-            base AS (SELECT coalesce(max(no) + 1, 0) AS no FROM chunks WHERE lane_id = :lane),
-            fresh AS (
-                SELECT item, base.no + ((row_number() OVER (ORDER BY item)) - 1) / :size AS no
-                FROM source, base
-                WHERE NOT EXISTS (
-                    SELECT 1 FROM items i WHERE i.lane_id = :lane AND i.item = source.item
-                )
-            ),
-            planted AS (
-                INSERT INTO items (lane_id, item, chunk_no) SELECT :lane, item, no FROM fresh
-                ON CONFLICT DO NOTHING RETURNING chunk_no
-            )
-            INSERT INTO chunks (lane_id, no, run_id, planned, next_look_at)
-            SELECT :lane, chunk_no, l.pipeline_execution_id, count(*), now()
-            FROM planted, pipeline_phase_status l WHERE l.id = :lane
-            GROUP BY chunk_no, l.pipeline_execution_id ORDER BY chunk_no RETURNING id
-            """
-        ),
-        {**params, "lane": lane_id, "size": chunk_size},
-    )
-    return [row.id for row in rows]
-
-
-async def lock_unplanned(conn: Connection, lane_id: int) -> bool:
-    """Lock a running lane that nobody planned yet and mark it planned; False if there is none."""
-    rows = await conn.execute(
-        text(
-            "UPDATE pipeline_phase_status SET planned_at = now()"
-            " WHERE id = :lane AND status = 'running' AND planned_at IS NULL RETURNING id"
-        ),
-        {"lane": lane_id},
-    )
-    return rows.first() is not None
-
-
-async def ready_of(conn: Connection, lane_id: int) -> list[int]:
-    """The ids of a lane's chunks that wait for a worker."""
-    rows = await conn.execute(
-        text("SELECT id FROM chunks WHERE lane_id = :lane AND status = 'ready' ORDER BY no"),
-        {"lane": lane_id},
-    )
-    return [row.id for row in rows]
 
 
 async def claim(conn: Connection, chunk_id: int, worker_id: int) -> OwnedChunk | None:
@@ -158,95 +90,6 @@ async def load(conn: Connection, chunk: OwnedChunk, now: datetime) -> list[ItemR
         {"lane": chunk.lane_id, "no": chunk.no, "live": _LIVE, "now": now},
     )
     return [ItemRow(row.item, StateStatus(row.status), row.attempts) for row in rows]
-
-
-_SETTLE_ALL = text(
-    """
-    UPDATE items i SET status = :status, next_attempt_at = NULL, error_category = NULL, error = NULL
-    FROM unnest(CAST(:items AS text[])) AS u(item)
-    WHERE i.lane_id = :lane AND i.item = u.item AND i.status = ANY(:live)
-    RETURNING i.item, i.status
-    """
-)
-
-_SETTLE = text(
-    """
-    UPDATE items i SET status = u.status, attempts = i.attempts + u.attempt,
-        next_attempt_at = u.next_attempt_at, error_category = u.category, error = u.error
-    FROM unnest(CAST(:items AS text[]), CAST(:states AS text[]), CAST(:attempts AS smallint[]),
-        CAST(:times AS timestamptz[]), CAST(:categories AS text[]), CAST(:errors AS text[]))
-        AS u(item, status, attempt, next_attempt_at, category, error)
-    WHERE i.lane_id = :lane AND i.item = u.item AND i.status = ANY(:live)
-    RETURNING i.item, i.status
-    """
-)
-
-
-async def settle_items(
-    conn: Connection, lane_id: int, settlements: Sequence[Settlement]
-) -> list[tuple[str, StateStatus]]:
-    """Compare-and-set items out of their live states; returns the rows that were changed."""
-    items = [s.item for s in settlements]
-    if all(s.status is StateStatus.COMPLETED for s in settlements):
-        rows = await conn.execute(
-            _SETTLE_ALL,
-            {"lane": lane_id, "items": items, "status": StateStatus.COMPLETED, "live": _LIVE},
-        )
-    else:
-        rows = await conn.execute(
-            _SETTLE,
-            {
-                "lane": lane_id,
-                "items": items,
-                "live": _LIVE,
-                "states": [str(s.status) for s in settlements],
-                "attempts": [int(s.counts_attempt) for s in settlements],
-                "times": [s.next_attempt_at for s in settlements],
-                "categories": [s.error_category for s in settlements],
-                "errors": [s.error[:2000] if s.error else None for s in settlements],
-            },
-        )
-    return [(row.item, StateStatus(row.status)) for row in rows]
-
-
-async def count(
-    conn: Connection, chunk: OwnedChunk, *, completed: int, failed: int, skipped: int
-) -> None:
-    """Add to the chunk's counters, as its owner at its epoch; otherwise ``LeaseLost``.
-
-    This is the fence: it comes last in a settlement, and raising undoes the whole transaction.
-    """
-    rows = await conn.execute(
-        text(
-            "UPDATE chunks SET completed = completed + :completed, failed = failed + :failed,"
-            " skipped = skipped + :skipped"
-            " WHERE id = :id AND epoch = :epoch AND status = 'owned' RETURNING id"
-        ),
-        {
-            "id": chunk.id,
-            "epoch": chunk.epoch,
-            "completed": completed,
-            "failed": failed,
-            "skipped": skipped,
-        },
-    )
-    if rows.first() is None:
-        raise LeaseLost(f"chunk {chunk.id} is no longer owned at epoch {chunk.epoch}")
-
-
-async def hand_over(conn: Connection, chunk: OwnedChunk, items: Sequence[str]) -> None:
-    """Mark items as owned by a provider batch."""
-    await conn.execute(
-        text(
-            "UPDATE items SET status = 'waiting', next_attempt_at = NULL WHERE lane_id = :lane"
-            " AND item = ANY(:items) AND status = ANY(:sources)"
-        ),
-        {
-            "lane": chunk.lane_id,
-            "items": list(items),
-            "sources": change(ITEM_MACHINE, "hand_over").sources,
-        },
-    )
 
 
 async def release(
@@ -372,43 +215,3 @@ async def look_at_all(conn: Connection, run_id: UUID) -> None:
         ),
         {"run": run_id},
     )
-
-
-async def lanes_where_failed(conn: Connection, run_id: UUID, item: str) -> set[int]:
-    """The ids of the run's lanes in which the item failed."""
-    rows = await conn.execute(
-        text(
-            "SELECT l.id FROM pipeline_phase_status l JOIN items i ON i.lane_id = l.id"
-            " WHERE l.pipeline_execution_id = :run AND i.item = :item AND i.status = 'failed'"
-        ),
-        {"run": run_id, "item": item},
-    )
-    return {row.id for row in rows}
-
-
-async def reopen_failed(conn: Connection, lane_id: int, item: str | None = None) -> list[int]:
-    """Failed items (or the one named) become pending again; returns the ids of their chunks."""
-    rows = await conn.execute(
-        text(
-            """
-            WITH reopened AS (
-                UPDATE items SET status = 'pending', attempts = 0, next_attempt_at = NULL,
-                    error_category = NULL, error = NULL
-                WHERE lane_id = :lane AND status = 'failed'
-                AND (CAST(:item AS text) IS NULL OR item = :item) RETURNING chunk_no
-            ), counted AS (SELECT chunk_no, count(*) AS n FROM reopened GROUP BY chunk_no)
-            UPDATE chunks c SET failed = c.failed - counted.n, crashes = 0, next_look_at = now(),
-                status = CASE WHEN c.status = 'done' THEN 'ready' ELSE c.status END
-            FROM counted WHERE c.lane_id = :lane AND c.no = counted.chunk_no RETURNING c.id
-            """
-        ),
-        {"lane": lane_id, "item": item},
-    )
-    return [row.id for row in rows]
-
-
-async def forget(conn: Connection, lane_id: int) -> None:
-    """Drop a lane's items and chunks, so that it is planned and computed anew."""
-    await conn.execute(text("DELETE FROM items WHERE lane_id = :lane"), {"lane": lane_id})
-    await conn.execute(text("DELETE FROM item_results WHERE lane_id = :lane"), {"lane": lane_id})
-    await conn.execute(text("DELETE FROM chunks WHERE lane_id = :lane"), {"lane": lane_id})

@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from serpline.domain.phases import LaneKey
 from serpline.domain.states import ITEM_MACHINE, StateStatus, change
-from serpline.store import chunks
+from serpline.store import planning
 from serpline.store.database import Connection
 
 
@@ -38,7 +38,7 @@ async def lane_id(conn: Connection, run_id: UUID, lane: LaneKey) -> int:
 async def plan_given(conn: Connection, lane_id: int, items: Sequence[str], chunk_size: int) -> int:
     """Plan the given items in a lane whose row is locked; returns how many were new."""
     source = "SELECT DISTINCT item FROM unnest(CAST(:given AS text[])) AS g(item)"
-    made = await chunks.plan(conn, lane_id, source, {"given": list(items)}, chunk_size)
+    made = await planning.plan(conn, lane_id, source, {"given": list(items)}, chunk_size)
     rows = await conn.execute(
         text("SELECT coalesce(sum(planned), 0) FROM chunks WHERE id = ANY(:ids)"), {"ids": made}
     )

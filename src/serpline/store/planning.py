@@ -1,0 +1,108 @@
+"""Planning: items enter a lane in one statement, cut into chunks; failed ones come back by retry.
+
+Owning chunks is ``store.chunks``, ending
+items ``store.settling``.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+
+from serpline.store.database import Connection
+
+
+async def plan(
+    conn: Connection, lane_id: int, source_sql: str, params: Mapping[str, Any], chunk_size: int
+) -> list[int]:
+    """Plan what ``source_sql`` names (a query of one text column ``item``) and is not there yet.
+
+    Returns the ids of the new chunks. The lane's row must be locked by the caller.
+    """
+    rows = await conn.execute(
+        text(
+            f"""
+            WITH source AS ({source_sql}),
+            base AS (SELECT coalesce(max(no) + 1, 0) AS no FROM chunks WHERE lane_id = :lane),
+            fresh AS (
+                SELECT item, base.no + ((row_number() OVER (ORDER BY item)) - 1) / :size AS no
+                FROM source, base
+                WHERE NOT EXISTS (
+                    SELECT 1 FROM items i WHERE i.lane_id = :lane AND i.item = source.item
+                )
+            ),
+            planted AS (
+                INSERT INTO items (lane_id, item, chunk_no) SELECT :lane, item, no FROM fresh
+                ON CONFLICT DO NOTHING RETURNING chunk_no
+            )
+            INSERT INTO chunks (lane_id, no, run_id, planned, next_look_at)
+            SELECT :lane, chunk_no, l.pipeline_execution_id, count(*), now()
+            FROM planted, pipeline_phase_status l WHERE l.id = :lane
+            GROUP BY chunk_no, l.pipeline_execution_id ORDER BY chunk_no RETURNING id
+            """
+        ),
+        {**params, "lane": lane_id, "size": chunk_size},
+    )
+    return [row.id for row in rows]
+
+
+async def lock_unplanned(conn: Connection, lane_id: int) -> bool:
+    """Lock a running lane that nobody planned yet and mark it planned; False if there is none."""
+    rows = await conn.execute(
+        text(
+            "UPDATE pipeline_phase_status SET planned_at = now()"
+            " WHERE id = :lane AND status = 'running' AND planned_at IS NULL RETURNING id"
+        ),
+        {"lane": lane_id},
+    )
+    return rows.first() is not None
+
+
+async def ready_of(conn: Connection, lane_id: int) -> list[int]:
+    """The ids of a lane's chunks that wait for a worker."""
+    rows = await conn.execute(
+        text("SELECT id FROM chunks WHERE lane_id = :lane AND status = 'ready' ORDER BY no"),
+        {"lane": lane_id},
+    )
+    return [row.id for row in rows]
+
+
+async def lanes_where_failed(conn: Connection, run_id: UUID, item: str) -> set[int]:
+    """The ids of the run's lanes in which the item failed."""
+    rows = await conn.execute(
+        text(
+            "SELECT l.id FROM pipeline_phase_status l JOIN items i ON i.lane_id = l.id"
+            " WHERE l.pipeline_execution_id = :run AND i.item = :item AND i.status = 'failed'"
+        ),
+        {"run": run_id, "item": item},
+    )
+    return {row.id for row in rows}
+
+
+async def reopen_failed(conn: Connection, lane_id: int, item: str | None = None) -> list[int]:
+    """Failed items (or the one named) become pending again; returns the ids of their chunks."""
+    rows = await conn.execute(
+        text(
+            """
+            WITH reopened AS (
+                UPDATE items SET status = 'pending', attempts = 0, next_attempt_at = NULL,
+                    error_category = NULL, error = NULL
+                WHERE lane_id = :lane AND status = 'failed'
+                AND (CAST(:item AS text) IS NULL OR item = :item) RETURNING chunk_no
+            ), counted AS (SELECT chunk_no, count(*) AS n FROM reopened GROUP BY chunk_no)
+            UPDATE chunks c SET failed = c.failed - counted.n, crashes = 0, next_look_at = now(),
+                status = CASE WHEN c.status = 'done' THEN 'ready' ELSE c.status END
+            FROM counted WHERE c.lane_id = :lane AND c.no = counted.chunk_no RETURNING c.id
+            """
+        ),
+        {"lane": lane_id, "item": item},
+    )
+    return [row.id for row in rows]
+
+
+async def forget(conn: Connection, lane_id: int) -> None:
+    """Drop a lane's items and chunks, so that it is planned and computed anew."""
+    await conn.execute(text("DELETE FROM items WHERE lane_id = :lane"), {"lane": lane_id})
+    await conn.execute(text("DELETE FROM item_results WHERE lane_id = :lane"), {"lane": lane_id})
+    await conn.execute(text("DELETE FROM chunks WHERE lane_id = :lane"), {"lane": lane_id})

@@ -1,0 +1,119 @@
+"""Settling: states, results and counters commit together, or nothing does.
+
+Items leave their live states by compare-and-set; the fence is the chunk's epoch, checked last
+(``count``), and raising undoes the whole transaction.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import text
+
+from serpline.domain.errors import LeaseLost
+from serpline.domain.states import ITEM_MACHINE, LIVE_ITEMS, StateStatus, change
+from serpline.store.chunks import OwnedChunk
+from serpline.store.database import Connection
+
+_LIVE = [str(status) for status in LIVE_ITEMS]
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """The next state of one item. ``counts_attempt``: whether an attempt was made and failed."""
+
+    item: str
+    status: StateStatus
+    counts_attempt: bool = False
+    next_attempt_at: datetime | None = None
+    error_category: str | None = None
+    error: str | None = None
+
+
+_SETTLE_ALL = text(
+    """
+    UPDATE items i SET status = :status, next_attempt_at = NULL, error_category = NULL, error = NULL
+    FROM unnest(CAST(:items AS text[])) AS u(item)
+    WHERE i.lane_id = :lane AND i.item = u.item AND i.status = ANY(:live)
+    RETURNING i.item, i.status
+    """
+)
+
+_SETTLE = text(
+    """
+    UPDATE items i SET status = u.status, attempts = i.attempts + u.attempt,
+        next_attempt_at = u.next_attempt_at, error_category = u.category, error = u.error
+    FROM unnest(CAST(:items AS text[]), CAST(:states AS text[]), CAST(:attempts AS smallint[]),
+        CAST(:times AS timestamptz[]), CAST(:categories AS text[]), CAST(:errors AS text[]))
+        AS u(item, status, attempt, next_attempt_at, category, error)
+    WHERE i.lane_id = :lane AND i.item = u.item AND i.status = ANY(:live)
+    RETURNING i.item, i.status
+    """
+)
+
+
+async def settle_items(
+    conn: Connection, lane_id: int, settlements: Sequence[Settlement]
+) -> list[tuple[str, StateStatus]]:
+    """Compare-and-set items out of their live states; returns the rows that were changed."""
+    items = [s.item for s in settlements]
+    if all(s.status is StateStatus.COMPLETED for s in settlements):
+        rows = await conn.execute(
+            _SETTLE_ALL,
+            {"lane": lane_id, "items": items, "status": StateStatus.COMPLETED, "live": _LIVE},
+        )
+    else:
+        rows = await conn.execute(
+            _SETTLE,
+            {
+                "lane": lane_id,
+                "items": items,
+                "live": _LIVE,
+                "states": [str(s.status) for s in settlements],
+                "attempts": [int(s.counts_attempt) for s in settlements],
+                "times": [s.next_attempt_at for s in settlements],
+                "categories": [s.error_category for s in settlements],
+                "errors": [s.error[:2000] if s.error else None for s in settlements],
+            },
+        )
+    return [(row.item, StateStatus(row.status)) for row in rows]
+
+
+async def count(
+    conn: Connection, chunk: OwnedChunk, *, completed: int, failed: int, skipped: int
+) -> None:
+    """Add to the chunk's counters, as its owner at its epoch; otherwise ``LeaseLost``.
+
+    This is the fence: it comes last in a settlement, and raising undoes the whole transaction.
+    """
+    rows = await conn.execute(
+        text(
+            "UPDATE chunks SET completed = completed + :completed, failed = failed + :failed,"
+            " skipped = skipped + :skipped"
+            " WHERE id = :id AND epoch = :epoch AND status = 'owned' RETURNING id"
+        ),
+        {
+            "id": chunk.id,
+            "epoch": chunk.epoch,
+            "completed": completed,
+            "failed": failed,
+            "skipped": skipped,
+        },
+    )
+    if rows.first() is None:
+        raise LeaseLost(f"chunk {chunk.id} is no longer owned at epoch {chunk.epoch}")
+
+
+async def hand_over(conn: Connection, chunk: OwnedChunk, items: Sequence[str]) -> None:
+    """Mark items as owned by a provider batch."""
+    await conn.execute(
+        text(
+            "UPDATE items SET status = 'waiting', next_attempt_at = NULL WHERE lane_id = :lane"
+            " AND item = ANY(:items) AND status = ANY(:sources)"
+        ),
+        {
+            "lane": chunk.lane_id,
+            "items": list(items),
+            "sources": change(ITEM_MACHINE, "hand_over").sources,
+        },
+    )
