@@ -121,13 +121,16 @@ def test_calls_and_credits_are_those_of_the_simulators_own_log(shown: Shown) -> 
     for provider in ("scaleserp", "pdl", "youtube", "llm"):
         assert shown.document["credits"][provider] == credits_[provider], provider
     assert shown.document["credits"]["scaleserp"] == 2 * len(TYPES)
+    audit = shown.document["audit"]
+    assert audit["agrees"], audit
+    assert sum(audit["calls"].values()) == sum(shown.document["calls"].values())
 
 
 def test_run_show_tells_the_same_as_the_demo_did(shown: Shown) -> None:
     """The document is read from what is stored: asked again, it is the same, by any name."""
     run_id = shown.document["run_id"]
     again = shown.json("run", "show", run_id, "--json")
-    mine = {k: v for k, v in shown.document.items() if k not in ("data_dir", "call_log")}
+    mine = {k: v for k, v in shown.document.items() if k not in ("data_dir", "call_log", "audit")}
     assert again == mine
     assert shown.json("run", "show", run_id[:8], "--json")["run_id"] == run_id
     assert shown.json("run", "show", "--json")["run_id"] == run_id
@@ -208,24 +211,23 @@ def test_an_interrupted_demo_leaves_nothing_running(
     number: signal.Signals, code: int, tmp_path: Path
 ) -> None:
     """Ctrl-C and SIGTERM stop the workers and the embedded server, and what was done is kept."""
-    process = subprocess.Popen(
+    with subprocess.Popen(
         command("--data-dir", str(tmp_path), "demo"),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
         env=clean(),
-    )
-    try:
-        assert process.stderr is not None
-        # It says so as soon as the workers have collected something.
-        assert any("serp_collection" in line for line in process.stderr)
-        workers = _children(process.pid)
-        process.send_signal(number)
-        said = process.stderr.read()
-        assert process.wait(60) == code, said
-    finally:
-        process.kill()
-        process.wait()
+    ) as process:
+        try:
+            assert process.stderr is not None
+            # It says so as soon as the workers have collected something.
+            assert any("serp_collection" in line for line in process.stderr)
+            workers = _children(process.pid)
+            process.send_signal(number)
+            said = process.stderr.read()
+            assert process.wait(60) == code, said
+        finally:
+            process.kill()
     assert len(workers) == 2
     assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
     assert find_server(tmp_path / "postgres") is None

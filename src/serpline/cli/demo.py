@@ -15,7 +15,7 @@ from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -35,6 +35,9 @@ from serpline.core.settings import Settings
 from serpline.domain.config import PipelineConfig
 from serpline.domain.errors import UserError
 from serpline.domain.keywords import KeywordReport, iter_keywords
+
+if TYPE_CHECKING:
+    from serpline.simulator import Simulator
 
 WORKERS = 2
 WORKER_DEATHS_MAX = 5
@@ -129,6 +132,7 @@ async def _demo(
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     from serpline.api.app import create_app
     from serpline.app import open_services
+    from serpline.cli.demo_audit import audit
     from serpline.cli.demo_report import best_rankings
     from serpline.cli.keywords import import_file
     from serpline.cli.progress import follow
@@ -149,10 +153,10 @@ async def _demo(
         # A set of its own, so that whatever this database held before stays out of the run.
         landscape = f"demo {run_id}"
         await import_file(opened, file, landscape)
-        variables = await stack.enter_async_context(_simulator(place, seed))
+        simulator = await stack.enter_async_context(_simulator(place, seed))
         web = serving(create_app(opened.pipeline), "127.0.0.1", 0)
         port, _ = await stack.enter_async_context(web)
-        environment = _environment(place, variables, port)
+        environment = _environment(place, simulator.environment(), port)
         supervisor = Supervisor(
             _workers(place, environment), opened.clock, deaths_max=WORKER_DEATHS_MAX
         )
@@ -164,7 +168,7 @@ async def _demo(
         # Workers write their last outcomes when they stop, so the sums are read after that.
         report = await run_report(opened.database, run_id, opened.clock.now())
         rankings = await best_rankings(opened.database, run_id)
-    return report, rankings
+    return {**report, "audit": audit(simulator.log, report)}, rankings
 
 
 @asynccontextmanager
@@ -201,7 +205,7 @@ async def _refuse_a_real_project(place: Place, opened: Any) -> None:
 
 
 @asynccontextmanager
-async def _simulator(place: Place, seed: int) -> AsyncIterator[Mapping[str, str]]:
+async def _simulator(place: Place, seed: int) -> AsyncIterator["Simulator"]:
     from serpline.simulator import Simulator, SimulatorConfig
     from serpline.simulator.config import DOCUMENTED_LIMITS
 
@@ -211,7 +215,7 @@ async def _simulator(place: Place, seed: int) -> AsyncIterator[Mapping[str, str]
         log_file=place.directory / CALL_LOG,
     )
     async with Simulator(config) as simulator:
-        yield simulator.environment()
+        yield simulator
 
 
 def _environment(place: Place, variables: Mapping[str, str], port: int) -> dict[str, str]:

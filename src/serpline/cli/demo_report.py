@@ -9,6 +9,7 @@ from uuid import UUID
 import typer
 
 from serpline.cli.common import show_table, shown
+from serpline.cli.demo_audit import verdict
 from serpline.cli.rankings import show_rankings
 from serpline.cli.runs import show_report
 from serpline.store.database import Database
@@ -56,6 +57,7 @@ def show(
         show_rankings(rankings, ("content_type", "position", "company", "title"), title=title)
         typer.echo()
     _show_costs(report)
+    typer.echo(verdict(report["audit"]))
     option = f"--data-dir {directory} " if embedded else ""
     typer.echo(f"Everything is in {directory if embedded else 'your database'}. Ask it:")
     for question in (

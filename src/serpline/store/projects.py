@@ -46,7 +46,8 @@ async def import_keywords(
 ) -> int:
     """Insert keyword × market pairs; returns how many pairs are new. Tags are added, not replaced.
 
-    Rows must not repeat a pair. The spelling that came first stays.
+    Rows must not repeat a pair. The spelling that came first stays, and so does the order: the
+    first so many keywords of a project are those that were imported first.
     """
     given = {
         "keywords": [row.keyword for row in rows],
@@ -56,9 +57,11 @@ async def import_keywords(
     }
     await conn.execute(
         text(
-            "INSERT INTO keywords (keyword, folded) SELECT DISTINCT ON (u.k) u.keyword, u.k"
-            " FROM unnest(CAST(:keywords AS text[]), CAST(:keys AS text[])) AS u(keyword, k)"
-            " ORDER BY u.k, u.keyword ON CONFLICT DO NOTHING"
+            "INSERT INTO keywords (keyword, folded) SELECT first.keyword, first.k FROM ("
+            "SELECT DISTINCT ON (u.k) u.keyword, u.k, u.no"
+            " FROM unnest(CAST(:keywords AS text[]), CAST(:keys AS text[]))"
+            " WITH ORDINALITY AS u(keyword, k, no) ORDER BY u.k, u.no) first"
+            " ORDER BY first.no ON CONFLICT DO NOTHING"
         ),
         {"keywords": given["keywords"], "keys": given["keys"]},
     )

@@ -1,0 +1,70 @@
+"""The demo's audit: what the ledger says of a run beside what the simulator itself has written.
+
+The simulator keeps its log and its accounts for itself and knows no run, so that the two agree is
+worth something: no call is missing on either side, and nothing was charged twice.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from serpline.simulator.journal import CallLog
+
+PAID_TWICE_SHOWN_MAX = 20
+# They log each hop of a page under this name; we count a page with its redirects as one call.
+_PAGES, _PAGE = "pages", "page"
+_REDIRECTS = (301, 302, 303, 307, 308)
+# One credit of ours is one request; these accounts are in dollars, or in nothing.
+_NOT_IN_CREDITS = frozenset({"dataforseo", "wikidata", _PAGE})
+
+
+def audit(log: "CallLog", report: Mapping[str, Any]) -> dict[str, Any]:
+    """``{"agrees", "calls", "credits", "paid_twice", "differences"}``, as the simulator has them.
+
+    ``differences`` are sentences; ``paid_twice`` names calls that were charged more than once.
+    """
+    calls: Counter[str] = Counter()
+    credits_: defaultdict[str, float] = defaultdict(float)
+    charged: Counter[tuple[str, str]] = Counter()
+    for entry in log:
+        provider = _PAGE if entry.provider == _PAGES else entry.provider
+        calls[provider] += 0 if provider == _PAGE and entry.status in _REDIRECTS else 1
+        credits_[provider] += entry.credits
+        charged[provider, entry.identity] += entry.credits > 0
+    twice = [f"{provider}: {identity}" for (provider, identity), n in charged.items() if n > 1]
+    differences = [
+        *_differences("calls", report["calls"], calls),
+        *_differences("credits", _comparable(report["credits"]), _comparable(credits_)),
+    ]
+    if log.dropped:
+        differences.append(f"the simulator's log is full: {log.dropped:,} calls are not in it")
+    return {
+        "agrees": not differences and not twice,
+        "calls": dict(sorted(calls.items())),
+        "credits": {provider: round(n, 6) for provider, n in sorted(credits_.items())},
+        "paid_twice": twice[:PAID_TWICE_SHOWN_MAX],
+        "differences": differences,
+    }
+
+
+def _comparable(credits_: Mapping[str, float]) -> dict[str, float]:
+    return {name: n for name, n in credits_.items() if name not in _NOT_IN_CREDITS}
+
+
+def _differences(
+    what: str, ours: Mapping[str, float], theirs: Mapping[str, float]
+) -> Iterator[str]:
+    for provider in sorted(ours.keys() | theirs.keys()):
+        mine, n = ours.get(provider, 0), theirs.get(provider, 0)
+        if mine != n:
+            yield f"{what} of {provider}: {mine:,} by the ledger, {n:,} by the simulator"
+
+
+def verdict(found: Mapping[str, Any]) -> str:
+    """The audit in a sentence or two."""
+    total = sum(found["calls"].values())
+    if found["agrees"]:
+        return f"The simulator's own log agrees: {total:,} calls, none missing, none paid twice."
+    problems = [*found["differences"], *(f"paid twice: {call}" for call in found["paid_twice"])]
+    return "The simulator's own log does NOT agree: " + "; ".join(problems)
