@@ -19,8 +19,7 @@ from serpline.domain.breaker import BreakerSettings
 from serpline.domain.errors import CallRefused, ErrorCategory, ProviderError
 from serpline.robustness.breakers import BreakerOpen, CircuitBreakerManager, Permit
 from serpline.robustness.guard import CallScope, Guard
-from serpline.store import breakers as store
-from serpline.store.database import Connection, Database
+from serpline.store.database import Database
 
 MakeManagers = Callable[[int], Sequence[CircuitBreakerManager]]
 NAME = "example_api"
@@ -177,30 +176,6 @@ async def test_isolated_by_hand_until_reset(
     assert [kind for kind, _, _ in await events(db)] == ["isolated", "reset"]
     with pytest.raises(LookupError):
         await operator.isolate("nobody's")
-
-
-async def test_closing_wakes_in_the_same_transaction(db: Database, clock: HandClock) -> None:
-    """If waking fails, the breaker has not closed: the two cannot part."""
-    woken: list[str] = []
-    fail_once = [True]
-
-    async def on_closed(conn: Connection, name: str) -> None:
-        row = await store.load(conn, name)
-        assert row is not None
-        woken.append(row.breaker.state)
-        if fail_once.pop():
-            fail_once.append(False)
-            raise RuntimeError("the database said no")
-        fail_once.append(False)
-
-    manager = CircuitBreakerManager(db, clock, chance=lambda: 0.5, on_closed=on_closed)
-    breaker = manager.get_breaker(NAME, failure_threshold=1, success_threshold=1)
-    await (await breaker.permit()).failed()
-    clock.elapsed_seconds += 60
-    with pytest.raises(RuntimeError):
-        await (await breaker.permit()).succeeded()
-    assert (await breaker.state()).breaker.state == "half_open"
-    assert woken == ["closed"]
 
 
 async def test_call_runs_a_function_under_the_breaker(managers: MakeManagers) -> None:

@@ -7,6 +7,7 @@ RETRYn    fails n times, then finished
 REJECT    failed for good; FLAKY is so the first time, and finished the next
 SKIP      nothing to do
 SNOOZE    not attempted, look again in an hour; SNOOZEBLIND names no time
+REFUSED   refused by the breaker "scripted_api" until in an hour, the first time; finished the next
 NOTHING   yields no outcome
 RAISE     raises, always: a bug
 HANG      never comes back, the first time; finished the next
@@ -37,6 +38,7 @@ from serpline.phases.base import Phase, Work
 from serpline.store.chunks import ItemRow, OwnedChunk
 from serpline.store.database import Connection, Database, DatabaseUnavailable
 
+BREAKER = "scripted_api"
 _TABLES = (
     "CREATE TABLE scripted_items (run_id uuid, phase text, content_type text, item text)",
     "CREATE TABLE scripted_attempts (lane_id bigint, item text, pid int)",
@@ -147,6 +149,9 @@ async def _outcome(work: Work, row: ItemRow, *, is_first: bool) -> Outcome | Non
             return Snooze(row.item, "refused", work.clock.now() + timedelta(hours=1))
         case "SNOOZEBLIND":
             return Snooze(row.item, "refused")
+        case "REFUSED" if is_first:
+            until = work.clock.now() + timedelta(hours=1)
+            return Snooze(row.item, "refused", until, waits_on=BREAKER)
         case "NOTHING":
             return None
         case "RAISE":

@@ -71,13 +71,17 @@ _UNWELL = frozenset(
 class CallRefused(Exception):  # noqa: N818  a refusal, not an error of ours
     """The guard did not let the call through: breaker, limiter, budget, quota or lease.
 
-    ``until``: when to look again; None when only an event (a breaker closing) can tell.
+    ``until``: when to look again; None when only an event can tell. ``waits_on``: the breaker
+    whose closing is that event.
     """
 
-    def __init__(self, reason: str, *, until: datetime | None = None) -> None:
+    def __init__(
+        self, reason: str, *, until: datetime | None = None, waits_on: str | None = None
+    ) -> None:
         super().__init__(reason)
         self.reason = reason
         self.until = until
+        self.waits_on = waits_on
 
 
 class LeaseLost(Exception):  # noqa: N818

@@ -35,11 +35,15 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class Snooze:
-    """No attempt was made (refused, or someone else is buying the same thing): look again."""
+    """No attempt was made (refused, or someone else is buying the same thing): look again.
+
+    ``waits_on`` names the breaker that refused it, whose closing is a reason to look at once.
+    """
 
     item: str
     reason: str
     until: datetime | None = None
+    waits_on: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

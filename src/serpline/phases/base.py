@@ -22,7 +22,8 @@ class Work:
     """A chunk in hand: whose it is, what the run asked for, and when to look at it again.
 
     ``lease()`` is asked immediately before each paid call: False means stop. Work that has to
-    wait for something calls ``look_again`` and returns; the earliest such time counts.
+    wait for something calls ``look_again`` and returns; the earliest such time counts, and so does
+    the closing of any breaker that was named with it.
     ``await settled()`` returns when every outcome yielded so far is committed.
     """
 
@@ -33,11 +34,14 @@ class Work:
     lease: "LeaseCheck"
     settled: Callable[[], Awaitable[None]]
     look_again_at: datetime | None = field(default=None)
+    waits_on: set[str] = field(default_factory=set)
 
-    def look_again(self, at: datetime) -> None:
+    def look_again(self, at: datetime, waits_on: str | None = None) -> None:
         """Have the chunk looked at again at ``at``, or earlier."""
         if self.look_again_at is None or at < self.look_again_at:
             self.look_again_at = at
+        if waits_on is not None:
+            self.waits_on.add(waits_on)
 
 
 class LeaseCheck(Protocol):

@@ -7,6 +7,7 @@ channel stands for itself.
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
 from serpline.analysis.domains import registrable_domain
@@ -99,12 +100,8 @@ def _owner(
     for domain in candidates:
         answer = answers[domain]
         match answer:
-            case Retry():
-                return Retry(channel_id, answer.category, answer.error, answer.retry_after_seconds)
-            case Snooze():
-                return Snooze(channel_id, answer.reason, answer.until)
-            case Reject():
-                return Reject(channel_id, answer.category, answer.error)
+            case Retry() | Snooze() | Reject():
+                return replace(answer, item=channel_id)
             case dict():
                 known[domain] = answer
         if known.get(domain):

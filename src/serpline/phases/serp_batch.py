@@ -77,7 +77,7 @@ class SerpBatch:
                     return
         except CallRefused as refused:
             again = self._work.clock.now() + timedelta(seconds=REFUSED_SECONDS)
-            self._work.look_again(refused.until or again)
+            self._work.look_again(refused.until or again, refused.waits_on)
         except ProviderError as error:
             async for step in self._after(error):
                 yield step

@@ -115,7 +115,8 @@ def failed(work: Work, item: str, error: ProviderError | CallRefused) -> Outcome
     """What an unsuccessful call means for an item: a refused one burns no attempt."""
     now = work.clock.now()
     if isinstance(error, CallRefused):
-        return Snooze(item, error.reason, error.until or now + timedelta(seconds=REFUSED_SECONDS))
+        until = error.until or now + timedelta(seconds=REFUSED_SECONDS)
+        return Snooze(item, error.reason, until, error.waits_on)
     if error.category is ErrorCategory.QUOTA and error.retry_after_seconds is not None:
         return Snooze(item, str(error), now + timedelta(seconds=error.retry_after_seconds))
     if error.permanent:

@@ -75,9 +75,9 @@ class ChunkWorker:
     async def _own(
         self, chunk: OwnedChunk, items: list[ItemRow], lease: LeaseCheck, loaded_at: datetime
     ) -> None:
-        again_at, at_once = None, True
+        work, at_once = None, True
         try:
-            again_at, settled = await self._work(chunk, items, lease)
+            work, settled = await self._work(chunk, items, lease)
             at_once = settled or not lease()
         except LeaseLost as lost:
             # Taken over, or its run was paused or cancelled: in the latter cases it is still
@@ -94,12 +94,12 @@ class ChunkWorker:
                 await self._release(chunk, None, loaded_at, at_once=True)
             raise
         with suppress(LeaseLost):
-            await self._release(chunk, again_at, loaded_at, at_once=at_once)
+            await self._release(chunk, work, loaded_at, at_once=at_once)
 
     async def _work(
         self, chunk: OwnedChunk, items: list[ItemRow], lease: LeaseCheck
-    ) -> tuple[datetime | None, bool]:
-        """When to look again, if the work said so, and whether anything was settled."""
+    ) -> tuple[Work, bool]:
+        """The work, which says what it waits for, and whether anything was settled."""
         phase = self._phases[chunk.lane.phase]
         config = PipelineConfig.from_json(chunk.config)
         settler = Settler(
@@ -115,13 +115,13 @@ class ChunkWorker:
                 async for outcome in outcomes:
                     if isinstance(outcome, Snooze):
                         later = self._clock.now() + timedelta(seconds=SNOOZE_SECONDS)
-                        work.look_again(outcome.until or later)
+                        work.look_again(outcome.until or later, outcome.waits_on)
                     await settler.add(outcome)
             await settler.flush()
         except BaseException:
             await settler.salvage()
             raise
-        return work.look_again_at, settler.total != Settled()
+        return work, settler.total != Settled()
 
     async def _outcomes(
         self, phase: Phase, work: Work, items: list[ItemRow]
@@ -136,11 +136,16 @@ class ChunkWorker:
                     yield outcome
 
     async def _release(
-        self, chunk: OwnedChunk, again_at: datetime | None, loaded_at: datetime, *, at_once: bool
+        self, chunk: OwnedChunk, work: Work | None, loaded_at: datetime, *, at_once: bool
     ) -> None:
         async with self._database.transaction() as conn:
             done = await chunks.release(
-                conn, chunk, look_again_at=again_at, loaded_at=loaded_at, at_once=at_once
+                conn,
+                chunk,
+                look_again_at=work and work.look_again_at,
+                loaded_at=loaded_at,
+                at_once=at_once,
+                waits_on=work.waits_on if work else (),
             )
             if done:
                 await wake(conn, [WakeUp("run", str(chunk.run_id), JobPriority.HIGH)])

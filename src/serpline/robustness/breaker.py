@@ -50,11 +50,10 @@ def verdict(error: ProviderError) -> ReportKind:
 
 
 class BreakerOpen(CallRefused):
-    """The breaker lets nothing through; its closing wakes what waits on ``breaker``."""
+    """The breaker lets nothing through; its closing wakes what waits on it."""
 
     def __init__(self, breaker: str, state: BreakerState, until: datetime | None) -> None:
-        super().__init__(f"breaker {breaker} is {state}", until=until)
-        self.breaker = breaker
+        super().__init__(f"breaker {breaker} is {state}", until=until, waits_on=breaker)
         self.state = state
 
 

@@ -3,7 +3,8 @@
 Promise: while closed and unblemished, a call that succeeds costs no database call; every failure
 is written at once, with the event of the transition it caused in the same transaction; half-open
 permits are leases given under the row's lock, so all processes together never probe with more
-calls than successes are missing; a cancelled call is neutral and gives its permit back.
+calls than successes are missing; a cancelled call is neutral and gives its permit back; the chunks
+that wait on a breaker are woken in the transaction that closes it.
 
 Limits: another process sees a transition after at most ``cache_seconds``; its calls in that time
 are in flight. Successes of other processes enter the failure rate within the same time.
@@ -11,7 +12,7 @@ are in flight. Successes of other processes enter the failure rate within the sa
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 
 from serpline.core.clock import Clock, SystemClock
 from serpline.domain.breaker import (
@@ -23,11 +24,14 @@ from serpline.domain.breaker import (
     record,
     reset,
 )
+from serpline.domain.names import JobPriority
 from serpline.robustness.breaker import BreakerOpen, CircuitBreaker, Permit, Permits, verdict
 from serpline.robustness.groups import GroupCommitter
 from serpline.store import breakers as store
+from serpline.store import chunks
 from serpline.store.breakers import BreakerRow
 from serpline.store.database import Connection, Database
+from serpline.store.wakeups import WakeUp, wake
 
 __all__ = ["BreakerOpen", "CircuitBreaker", "CircuitBreakerManager", "Permit", "Permits", "verdict"]
 
@@ -36,11 +40,7 @@ _REPORTS_MAX = 500
 
 
 class CircuitBreakerManager:
-    """All breakers of this process, by name.
-
-    ``on_closed`` is called in the transaction that closes a breaker: whatever it writes (waking
-    the items that wait on it) is there exactly when the breaker is closed.
-    """
+    """All breakers of this process, by name. What waits on one is woken when it closes."""
 
     def __init__(
         self,
@@ -48,14 +48,12 @@ class CircuitBreakerManager:
         clock: Clock | None = None,
         *,
         chance: Callable[[], float] = random.random,
-        on_closed: Callable[[Connection, str], Awaitable[None]] | None = None,
         cache_seconds: float = CACHE_SECONDS,
     ) -> None:
         self.db = db
         self.clock = clock or SystemClock()
         self.cache_seconds = cache_seconds
         self._chance = chance
-        self._on_closed = on_closed
         self._breakers: dict[str, CircuitBreaker] = {}
         self._reports: GroupCommitter[tuple[str, Report], BreakerRow] = GroupCommitter(
             self._write_reports,
@@ -116,11 +114,11 @@ class CircuitBreakerManager:
         return self._reports.put((name, report))
 
     async def save(self, conn: Connection, before: BreakerRow, step: Step) -> BreakerRow:
-        """Save a step of a locked breaker, and wake what waited for its closing."""
+        """Save a step of a locked breaker; its closing wakes the chunks that wait on it."""
         after = await store.save(conn, before, step, self.clock.now())
-        closed = step.event in (BreakerEvent.RECOVERED, BreakerEvent.RESET)
-        if closed and self._on_closed is not None:
-            await self._on_closed(conn, before.name)
+        if step.event in (BreakerEvent.RECOVERED, BreakerEvent.RESET):
+            waiting = await chunks.look_at_waiting(conn, before.name)
+            await wake(conn, [WakeUp("chunk", str(id_), JobPriority(p)) for id_, p in waiting])
         return after
 
     async def _by_hand(self, name: str, move: Callable[..., Step]) -> BreakerRow:

@@ -4,7 +4,7 @@
 gives the chunk back or ends it. Planning is ``store.planning``, settling ``store.settling``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -61,7 +61,7 @@ async def claim(conn: Connection, chunk_id: int, worker_id: int) -> OwnedChunk |
     rows = await conn.execute(
         text(
             "UPDATE chunks c SET status = :target, owner = :worker, epoch = c.epoch + 1,"
-            " next_look_at = NULL"
+            " next_look_at = NULL, waits_on = NULL"
             " FROM pipeline_phase_status l, pipeline_executions r"
             " WHERE c.id = :id AND c.status = ANY(:sources) AND l.id = c.lane_id"
             " AND l.status = 'running' AND r.id = c.run_id AND r.status = 'running'"
@@ -99,14 +99,16 @@ async def release(
     look_again_at: datetime | None,
     loaded_at: datetime,
     at_once: bool,
+    waits_on: Collection[str] = (),
 ) -> bool:
     """Give the chunk back: done for good if every item ended (True), else ready again.
 
     The next look is the earliest of ``look_again_at``, of the next attempts that were not due yet
-    at ``loaded_at`` and of a ``look_now`` meanwhile; with none of these, at once. Without
-    ``at_once`` (nothing was settled) it is never so soon that the work would run in a circle.
-    ``LeaseLost`` if the chunk is no longer ours.
+    at ``loaded_at``, of a ``look_now`` meanwhile and of the closing of a breaker in ``waits_on``;
+    with none of these, at once. Without ``at_once`` (nothing was settled) it is never so soon that
+    the work would run in a circle. ``LeaseLost`` if the chunk is no longer ours.
     """
+    has_closed = bool(waits_on) and await _one_is_closed(conn, waits_on)
     rows = await conn.execute(
         text(
             """
@@ -118,10 +120,11 @@ async def release(
                 SELECT CASE WHEN :at_once THEN coalesce(due.at, now())
                     ELSE greatest(coalesce(due.at, now() + make_interval(secs => :idle)),
                                   now() + make_interval(secs => :pause)) END AS at
-                FROM (SELECT least(CAST(:again AS timestamptz), wait.at, c.next_look_at) AS at
+                FROM (SELECT least(CAST(:again AS timestamptz), wait.at, c.next_look_at,
+                                   CASE WHEN :has_closed THEN now() END) AS at
                       FROM wait, chunks c WHERE c.id = :id) due
             )
-            UPDATE chunks c SET owner = NULL,
+            UPDATE chunks c SET owner = NULL, waits_on = CAST(:waits_on AS text[]),
                 status = CASE WHEN completed + failed + skipped = planned
                               THEN 'done' ELSE 'ready' END,
                 next_look_at = CASE WHEN completed + failed + skipped < planned THEN look.at END
@@ -137,6 +140,8 @@ async def release(
             "epoch": chunk.epoch,
             "again": look_again_at,
             "loaded": loaded_at,
+            "has_closed": has_closed,
+            "waits_on": sorted(waits_on) or None,
             "at_once": at_once,
             "idle": IDLE_SECONDS,
             "pause": PAUSE_SECONDS,
@@ -146,6 +151,35 @@ async def release(
     if row is None:
         raise LeaseLost(f"chunk {chunk.id} is no longer owned at epoch {chunk.epoch}")
     return bool(row.status == "done")
+
+
+async def _one_is_closed(conn: Connection, breakers: Collection[str]) -> bool:
+    """Whether a breaker closed between its refusal and now; whoever closes one later waits for us.
+
+    The rows are locked until the chunk is released, so a closing comes before and is seen here, or
+    comes after and finds the chunk waiting.
+    """
+    rows = await conn.execute(
+        text("SELECT state FROM circuit_breakers WHERE name = ANY(:names) ORDER BY name FOR SHARE"),
+        {"names": list(breakers)},
+    )
+    return "closed" in rows.scalars().all()
+
+
+async def look_at_waiting(conn: Connection, breaker: str) -> list[tuple[int, int]]:
+    """Lower the next look of the chunks that wait on ``breaker``: (id, their run's priority)."""
+    rows = await conn.execute(
+        text(
+            "WITH waiting AS (SELECT c.id, r.priority FROM chunks c"
+            " JOIN pipeline_executions r ON r.id = c.run_id"
+            " WHERE c.waits_on IS NOT NULL AND c.waits_on @> ARRAY[:breaker]"
+            " AND c.status = 'ready' AND r.status = 'running' ORDER BY c.id FOR UPDATE OF c)"
+            " UPDATE chunks c SET next_look_at = now() FROM waiting WHERE c.id = waiting.id"
+            " RETURNING c.id, waiting.priority"
+        ),
+        {"breaker": breaker},
+    )
+    return [(row.id, row.priority) for row in rows]
 
 
 async def crashed(conn: Connection, chunk: OwnedChunk, after_seconds: float) -> None:

@@ -88,7 +88,8 @@ workers = Table(
     Index("ix_workers_alive", "heartbeat_at", postgresql_where=text("ended_at IS NULL")),
 )
 
-# A chunk's counters are the lane's progress: nobody ever counts items.
+# A chunk's counters are the lane's progress: nobody ever counts items. ``waits_on`` names the
+# breakers that refused its items; the closing of any of them lowers the next look.
 chunks = Table(
     "chunks",
     metadata,
@@ -110,6 +111,7 @@ chunks = Table(
     Column("owner", BigInteger, ForeignKey("workers.id")),
     Column("epoch", BigInteger, nullable=False, server_default=ZERO),
     Column("next_look_at", Instant),
+    Column("waits_on", ARRAY(Text)),
     Column("planned", Integer, nullable=False),
     Column("completed", Integer, nullable=False, server_default=ZERO),
     Column("failed", Integer, nullable=False, server_default=ZERO),
@@ -123,6 +125,7 @@ chunks = Table(
     Index("ix_chunks_look", "next_look_at", postgresql_where=text("status = 'ready'")),
     Index("ix_chunks_owner", "owner", postgresql_where=text("status = 'owned'")),
     Index("ix_chunks_run_id", "run_id"),
+    Index("ix_chunks_waits_on", "id", postgresql_where=text("waits_on IS NOT NULL")),
     postgresql_with={"fillfactor": "50"},
 )
 

@@ -731,6 +731,7 @@ def upgrade() -> None:
         sa.Column("owner", sa.BigInteger(), nullable=True),
         sa.Column("epoch", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column("next_look_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("waits_on", sa.ARRAY(sa.Text()), nullable=True),
         sa.Column("planned", sa.Integer(), nullable=False),
         sa.Column("completed", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("failed", sa.Integer(), server_default=sa.text("0"), nullable=False),
@@ -776,6 +777,13 @@ def upgrade() -> None:
         postgresql_where=sa.text("status = 'owned'"),
     )
     op.create_index("ix_chunks_run_id", "chunks", ["run_id"], unique=False)
+    op.create_index(
+        "ix_chunks_waits_on",
+        "chunks",
+        ["id"],
+        unique=False,
+        postgresql_where=sa.text("waits_on IS NOT NULL"),
+    )
     op.create_table(
         "serp_results",
         sa.Column("run_id", sa.Uuid(), nullable=False),
