@@ -25,6 +25,7 @@ from serpline.phases.tools import Tools
 from serpline.pipeline.lifeline import Lifeline
 from serpline.pipeline.orchestrator import PhaseOrchestrator
 from serpline.pipeline.service import PipelineService
+from serpline.pipeline.settler import BeforeSettle, nothing_before
 from serpline.pipeline.timer import Timer
 from serpline.pipeline.worker import ChunkWorker
 from serpline.providers.dataforseo.client import DataForSeoClient
@@ -229,9 +230,10 @@ async def run_worker(
             open_services(settings, pool_size=settings.worker_concurrency + 4)
         )
         database, clock = services.database, services.clock
+        before_settle = nothing_before
         if phases is None:
             tools = await stack.enter_async_context(open_tools(settings, database, clock))
-            phases = all_phases(tools)
+            phases, before_settle = all_phases(tools), tools.guard.flush
         lifeline = Lifeline(
             database,
             clock,
@@ -245,7 +247,7 @@ async def run_worker(
             look_again_seconds=settings.look_again_seconds,
             take_over_seconds=min(settings.worker_heartbeat_seconds, 5.0),
         )
-        register_handlers(services, phases, lifeline)
+        register_handlers(services, phases, lifeline, before_settle)
         async with lifeline.living():
             ends = asyncio.Event()
             tasks = [
@@ -270,14 +272,19 @@ async def run_worker(
 
 
 def register_handlers(
-    services: Services, phases: Mapping[PhaseName, Phase], lifeline: Lifeline
+    services: Services,
+    phases: Mapping[PhaseName, Phase],
+    lifeline: Lifeline,
+    before_settle: BeforeSettle = nothing_before,
 ) -> None:
     """What each kind of wake-up and job means."""
     database, clock = services.database, services.clock
     orchestrator = PhaseOrchestrator(
         database, clock, phases, look_again_seconds=services.settings.look_again_seconds
     )
-    worker = ChunkWorker(database, clock, phases, services.tracker, lifeline)
+    worker = ChunkWorker(
+        database, clock, phases, services.tracker, lifeline, before_settle=before_settle
+    )
 
     async def look_at_run(payload: dict[str, Any]) -> None:
         await orchestrator.look_at(UUID(payload["target"]))

@@ -26,13 +26,15 @@ from serpline.domain.errors import CallRefused, ErrorCategory, LeaseLost, Provid
 from serpline.domain.http import HttpReply, HttpRequest, ProviderCall
 from serpline.net.client import HttpClient
 from serpline.net.redaction import MASK
+from serpline.robustness import guard as guard_module
 from serpline.robustness.breakers import BreakerOpen
 from serpline.robustness.budget import BudgetSpent
 from serpline.robustness.calls import answered, call_key, intent_of
 from serpline.robustness.guard import CallScope, Guard
-from serpline.robustness.ledger import BeingBought
+from serpline.robustness.ledger import BeingBought, reconcile
+from serpline.store import ledger as store_ledger
 from serpline.store.budgets import Budget
-from serpline.store.database import Database
+from serpline.store.database import Database, DatabaseUnavailable
 
 MakeGuard = Callable[..., Guard]
 
@@ -140,7 +142,9 @@ async def test_the_purchase_of_a_dead_owner_is_taken_over(db: Database, guards: 
     assert (float(budget.reserved), float(budget.spent)) == (0, 2)
 
 
-async def test_reconcile_gives_up_what_nobody_owns(db: Database, guards: MakeGuard) -> None:
+async def test_reconcile_gives_up_what_nobody_owns(
+    db: Database, guards: MakeGuard, clock: HandClock
+) -> None:
     """Intents of owners gone become unknown; those of living owners stay."""
     _, dead_chunk, dead_epoch = await owned_chunk(db)
     _, chunk_id, epoch = await owned_chunk(db)
@@ -153,7 +157,7 @@ async def test_reconcile_gives_up_what_nobody_owns(db: Database, guards: MakeGua
     for _ in tasks:
         await provider.entered.acquire()
     await take_over(db, dead_chunk)
-    assert await guard.ledger.reconcile() == 1
+    assert await reconcile(db, clock) == 1
     found = await rows(db, "SELECT chunk_id, status FROM provider_calls ORDER BY chunk_id")
     assert [tuple(row) for row in found] == [(dead_chunk, "unknown"), (chunk_id, "intent")]
     assert provider.gate is not None
@@ -459,6 +463,30 @@ async def test_the_budgets_equal_the_ledger(db: Database, guards: MakeGuard) -> 
     budget = await guard.budgets.read("example", "day:2026-03-01")
     assert (float(budget.reserved), float(budget.spent)) == (0, float(spent))
     assert spent == 3  # good, unreadable and unanswered ones; an error reply is free
+
+
+async def test_a_flush_does_not_wait_for_ever(
+    db: Database, guards: MakeGuard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While outcomes cannot be written, whoever must not settle before them is told."""
+    guard = guards(Provider())
+    monkeypatch.setattr(guard_module, "FLUSH_SECONDS", 0.05)
+    away = [True]
+    settle_calls = store_ledger.settle_calls
+
+    async def settle(*given: Any) -> Any:
+        if away[0]:
+            raise DatabaseUnavailable("no room")
+        return await settle_calls(*given)
+
+    monkeypatch.setattr(store_ledger, "settle_calls", settle)
+    assert await guard.execute(call("a"), CallScope("x")) == 1
+    with pytest.raises(DatabaseUnavailable):
+        await guard.flush()
+    away[0] = False
+    monkeypatch.setattr(guard_module, "FLUSH_SECONDS", 30.0)
+    await guard.flush()
+    assert [row.status for row in await rows(db, "SELECT status FROM provider_calls")] == ["ok"]
 
 
 async def test_over_a_real_wire(db: Database) -> None:

@@ -1,11 +1,12 @@
 """Outcomes collected into settlements: about 500 at a time or every 250 ms, whichever is first.
 
+What the outcomes rest on (the replies of paid calls) is made durable first.
 One settlement runs while the next work goes on. Whoever adds outcomes waits only while a full
 batch is already waiting behind the one being committed, so memory is bounded.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 from serpline.core.logging import get
 from serpline.domain.errors import LeaseLost
@@ -17,8 +18,14 @@ from serpline.store.database import DatabaseUnavailable, TransactionConflict
 
 log = get(__name__)
 
+BeforeSettle = Callable[[], Awaitable[None]]
+
 SETTLE_ITEMS_MAX = 500
 SETTLE_SECONDS_MAX = 0.25
+
+
+async def nothing_before() -> None:
+    """For work that rests on no calls."""
 
 
 class Settler:
@@ -32,12 +39,15 @@ class Settler:
         attempts: Mapping[str, int],
         strategy: RetryStrategy,
         write: WriteResults,
+        before_settle: BeforeSettle = nothing_before,
     ) -> None:
+        """``before_settle`` returns when all that the outcomes taken rest on is durable."""
         self._tracker = tracker
         self._chunk = chunk
         self._attempts = attempts
         self._strategy = strategy
         self._write = write
+        self._before_settle = before_settle
         self._waiting: list[Outcome] = []
         self._commit: asyncio.Task[None] | None = None
         self._deadline: asyncio.TimerHandle | None = None
@@ -99,6 +109,7 @@ class Settler:
         commit.result()
 
     async def _settle(self, outcomes: list[Outcome]) -> None:
+        await self._before_settle()
         settled = await self._tracker.settle(
             self._chunk,
             outcomes,

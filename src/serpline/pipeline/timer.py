@@ -11,6 +11,7 @@ from serpline.core.clock import Clock
 from serpline.core.logging import get
 from serpline.domain.names import JobPriority
 from serpline.pipeline.lifeline import Lifeline
+from serpline.robustness.ledger import reconcile
 from serpline.store import workers
 from serpline.store.database import Database, DatabaseUnavailable, TransactionConflict
 from serpline.store.wakeups import WakeUp, wake
@@ -23,7 +24,7 @@ SLEEP_SECONDS_MAX = 1.0
 
 
 class Timer:
-    """Wakes runs and chunks that are due, and has the dead taken over."""
+    """Wakes runs and chunks that are due, has the dead taken over and their calls accounted for."""
 
     def __init__(
         self,
@@ -60,6 +61,7 @@ class Timer:
         if self._clock.monotonic() - self._took_over_at >= self._take_over_seconds:
             self._took_over_at = self._clock.monotonic()
             await self._lifeline.take_over()
+            await reconcile(self._database, self._clock)
         async with self._database.transaction() as conn:
             due_runs = await workers.due_runs(conn, self._look_again_seconds, DUE_MAX)
             due_chunks = await workers.due_chunks(conn, self._look_again_seconds, DUE_MAX)

@@ -19,7 +19,7 @@ from serpline.domain.outcomes import Outcome, Reject, Snooze
 from serpline.domain.retry import RetryStrategy
 from serpline.phases.base import LeaseCheck, Phase, Work
 from serpline.pipeline.lifeline import Lifeline
-from serpline.pipeline.settler import Settler
+from serpline.pipeline.settler import BeforeSettle, Settler, nothing_before
 from serpline.robustness.state_tracker import Settled, StateTracker
 from serpline.store import chunks
 from serpline.store.chunks import ItemRow, OwnedChunk
@@ -50,12 +50,15 @@ class ChunkWorker:
         phases: Mapping[PhaseName, Phase],
         tracker: StateTracker,
         lifeline: Lifeline,
+        *,
+        before_settle: BeforeSettle = nothing_before,
     ) -> None:
         self._database = database
         self._clock = clock
         self._phases = phases
         self._tracker = tracker
         self._lifeline = lifeline
+        self._before_settle = before_settle
 
     async def work(self, chunk_id: int) -> bool:
         """The handler of a chunk's wake-up; False if the chunk was not to be had."""
@@ -108,6 +111,7 @@ class ChunkWorker:
             attempts={row.item: row.attempts for row in items},
             strategy=strategy_for(PipelineMode(chunk.mode), config.retry_attempts),
             write=phase.write,
+            before_settle=self._before_settle,
         )
         work = Work(chunk, config, self._database, self._clock, lease, settler.flush)
         try:
@@ -142,7 +146,7 @@ class ChunkWorker:
             done = await chunks.release(
                 conn,
                 chunk,
-                look_again_at=work and work.look_again_at,
+                look_again_at=work.look_again_at if work else None,
                 loaded_at=loaded_at,
                 at_once=at_once,
                 waits_on=work.waits_on if work else (),

@@ -50,6 +50,8 @@ class GroupCommitter(Generic[In, Out]):
         self._waiting_max = waiting_max
         self._waiting: deque[tuple[In, asyncio.Future[Out]]] = deque()
         self._hurry = asyncio.Event()
+        self._taken = self._ended = 0
+        self._group_ended = asyncio.Event()
         self._runner: asyncio.Task[None] | None = None
 
     def put(self, item: In) -> asyncio.Future[Out]:
@@ -59,6 +61,7 @@ class GroupCommitter(Generic[In, Out]):
         future: asyncio.Future[Out] = asyncio.get_running_loop().create_future()
         future.add_done_callback(_seen)
         self._waiting.append((item, future))
+        self._taken += 1
         if len(self._waiting) >= self._size_max:
             self._hurry.set()
         if self._runner is None or self._runner.done():
@@ -66,10 +69,11 @@ class GroupCommitter(Generic[In, Out]):
         return future
 
     async def flush(self) -> None:
-        """Wait until everything handed over so far is committed or given up."""
-        while self._runner is not None and not self._runner.done():
+        """Wait until everything handed over so far is committed or given up, and for no more."""
+        last = self._taken
+        while self._ended < last:
             self._hurry.set()
-            await asyncio.shield(self._runner)
+            await self._group_ended.wait()
 
     async def _run(self) -> None:
         while self._waiting:
@@ -78,13 +82,15 @@ class GroupCommitter(Generic[In, Out]):
                     async with asyncio.timeout(self._delay_seconds):
                         await self._hurry.wait()
             self._hurry.clear()
-            batch = [
+            group = [
                 self._waiting.popleft() for _ in range(min(self._size_max, len(self._waiting)))
             ]
-            if not self._keep:
-                batch = [entry for entry in batch if not entry[1].cancelled()]
+            batch = [entry for entry in group if self._keep or not entry[1].cancelled()]
             if batch:
                 await self._settle(batch)
+            self._ended += len(group)
+            group_ended, self._group_ended = self._group_ended, asyncio.Event()
+            group_ended.set()
 
     async def _settle(self, batch: Sequence[tuple[In, asyncio.Future[Out]]]) -> None:
         try:

@@ -36,6 +36,8 @@ from serpline.store.ledger import Intent
 T = TypeVar("T")
 Sender = Callable[[HttpRequest], Awaitable[HttpReply]]
 
+FLUSH_SECONDS = 10.0
+
 _log = get("robustness")
 
 
@@ -128,13 +130,27 @@ class Guard:
             self._let_twins_go(key)
 
     async def flush(self) -> None:
-        """Wait until every outcome handed over so far is durable."""
-        await self.ledger.flush()
+        """Wait until every outcome handed over so far is durable.
+
+        Raises ``DatabaseUnavailable`` when that takes longer than ``FLUSH_SECONDS``.
+        """
+        try:
+            async with asyncio.timeout(FLUSH_SECONDS):
+                await self.ledger.flush()
+        except TimeoutError:
+            raise DatabaseUnavailable("the calls' outcomes could not be written yet") from None
 
     async def close(self) -> None:
-        """Write what is not yet written, and give back what is leased."""
-        await self.ledger.flush()
-        await self.breakers.close()
+        """Write what is not yet written, and give back what is leased.
+
+        What a database that is away cannot be told by then becomes ``unknown``.
+        """
+        try:
+            async with asyncio.timeout(FLUSH_SECONDS):
+                await self.ledger.flush()
+                await self.breakers.close()
+        except TimeoutError:
+            _log.warning("outcomes left unsaid", action="left_unsaid")
         await self.limiter.close()
 
     async def _stored(self, key: bytes, scope: CallScope) -> HttpReply | None:

@@ -119,13 +119,6 @@ class Ledger:
         await self._withdrawals.flush()
         await self._endings.flush()
 
-    async def reconcile(self) -> int:
-        """Give up the intents whose owner is gone (as ``unknown``); how many."""
-        now = self._clock.now()
-        async with self._db.transaction() as conn:
-            before = now - timedelta(seconds=ORPHAN_SECONDS)
-            return await ledger.reconcile(conn, now=now, before=before)
-
     def _abandoned(self, intent: Intent, refusal: CallRefused | None) -> None:
         if refusal is None:
             self.withdraw(intent.id)
@@ -214,6 +207,17 @@ class Ledger:
         async with self._db.transaction() as conn:
             settled = await ledger.settle_calls(conn, outcomes)
         return [outcome.id in settled for outcome in outcomes]
+
+
+async def reconcile(db: Database, clock: Clock) -> int:
+    """Give up the intents whose owner is gone (as ``unknown``); how many.
+
+    That of a chunk shows by the chunk; one of no chunk is given up after ``ORPHAN_SECONDS``.
+    """
+    now = clock.now()
+    async with db.transaction() as conn:
+        before = now - timedelta(seconds=ORPHAN_SECONDS)
+        return await ledger.reconcile(conn, now=now, before=before)
 
 
 def _paused(

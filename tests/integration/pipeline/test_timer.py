@@ -4,9 +4,11 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
+from tests.integration.guard_helpers import Provider, call, owned_chunk, policy
 from tests.support.heart import METRICS, Heart, beating, until
 
 from serpline.pipeline.timer import SLEEP_SECONDS_MAX, SLEEP_SECONDS_MIN, Timer
+from serpline.robustness.guard import CallScope, Guard
 from serpline.store import workers
 from serpline.store.database import Database
 
@@ -139,3 +141,24 @@ async def test_the_timer_runs_until_it_is_stopped(heart: Heart, timer: Timer) ->
         stop.set()
         async with asyncio.timeout(10):
             await running
+
+
+async def test_a_dead_workers_calls_are_accounted_for_at_the_take_over(
+    heart: Heart, timer: Timer
+) -> None:
+    """With the chunk goes what its owner had intended: possibly paid, and known as that."""
+    run_id, chunk_id, epoch = await owned_chunk(heart.database)
+    await heart.query("UPDATE workers SET heartbeat_at = now() - '1 h'::interval WHERE pid = 1")
+    calls = Guard(heart.database, Provider(gate=asyncio.Event()).send, [policy()])
+    scope = CallScope("x", run_id=run_id, chunk_id=chunk_id, epoch=epoch)
+    calling = asyncio.create_task(calls.execute(call("a"), scope))
+
+    async def is_intended() -> bool:
+        return await heart.column("SELECT status FROM provider_calls") == ["intent"]
+
+    await until(is_intended, "the intent")
+    await timer.tick()
+    assert await heart.column("SELECT status FROM provider_calls") == ["unknown"]
+    calling.cancel()
+    await asyncio.gather(calling, return_exceptions=True)
+    await calls.close()

@@ -20,7 +20,7 @@ from serpline.queueing import JobEvent, JobOutcome, JobQueueManager
 from serpline.robustness.state_tracker import Settled, StateTracker, WriteResults
 from serpline.store import chunks
 from serpline.store.chunks import OwnedChunk
-from serpline.store.database import Connection, Database
+from serpline.store.database import Connection, Database, DatabaseUnavailable
 
 
 @pytest.fixture
@@ -401,6 +401,34 @@ async def test_settlements_are_bounded(db: Database) -> None:
         assert sum(sizes) == 1201
         assert max(sizes) <= SETTLE_ITEMS_MAX
         assert (await heart.chunk(chunk_id))["skipped"] == 1201
+
+
+async def test_nothing_is_settled_before_what_it_rests_on(heart: Heart) -> None:
+    """Items end only after their calls' outcomes are durable; if these cannot be written, none."""
+    run_id = await heart.start({METRICS: ["DONE-1"]}, lanes=[METRICS])
+    (chunk_id,) = await heart.planned(run_id)
+    durable = asyncio.Event()
+    seen: list[str] = []
+
+    async def before_settle() -> None:
+        seen.extend(await heart.column("SELECT status FROM items"))
+        if not durable.is_set():
+            raise DatabaseUnavailable("no room for outcomes")
+
+    worker = ChunkWorker(
+        heart.database,
+        heart.clock,
+        heart.phases,
+        heart.tracker,
+        heart.lifeline,
+        before_settle=before_settle,
+    )
+    await worker.work(chunk_id)
+    assert (await heart.items(run_id))["DONE-1"]["status"] == "pending"
+    durable.set()
+    await worker.work(chunk_id)
+    assert (await heart.items(run_id))["DONE-1"]["status"] == "completed"
+    assert set(seen) == {"pending"}
 
 
 async def test_a_trickle_is_settled_while_the_work_goes_on(heart: Heart) -> None:

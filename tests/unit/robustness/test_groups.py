@@ -59,6 +59,26 @@ async def test_flush_does_not_wait_for_company() -> None:
     assert writer.groups == [[1]]
 
 
+async def test_flush_waits_for_nothing_that_came_later() -> None:
+    """Under traffic that never ends, ``flush`` does."""
+    writer = Writer()
+    group = GroupCommitter(writer, delay_seconds=0, size_max=10)
+    going = True
+
+    async def traffic() -> None:
+        while going:
+            group.put(2)
+            await asyncio.sleep(0)
+
+    others = asyncio.create_task(traffic())
+    group.put(1)
+    async with asyncio.timeout(30):
+        await group.flush()
+    going = False
+    await others
+    assert 1 in writer.groups[0]
+
+
 async def test_a_database_that_comes_back_loses_nothing() -> None:
     """The write is repeated until it succeeds; callers only wait longer."""
     writer = Writer()
