@@ -293,3 +293,29 @@ async def test_it_serves_as_a_process_of_its_own_until_it_is_terminated(tmp_path
         if process.returncode is None:
             process.kill()
             await process.wait()
+
+
+async def test_the_command_serves_the_plan_of_a_file(tmp_path: Path) -> None:
+    """``simulator serve --faults plan.yaml``: its rules are in force; a bad one ends it with 2."""
+    plan = tmp_path / "plan.yaml"
+    plan.write_text("- {fault: 503, provider: pdl, retry_after: 9}")
+    command = [sys.executable, "-m", "serpline.cli", "simulator", "serve", "--faults", str(plan)]
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    assert process.stdout is not None
+    try:
+        line = ""
+        while "PDL_BASE_URL" not in line:
+            line = (await asyncio.wait_for(process.stdout.readline(), 60)).decode()
+            assert line
+        async with httpx2.AsyncClient(trust_env=False) as http:
+            reply = await http.get(f"{line.strip().partition('=')[2]}/v5/company/enrich")
+        assert (reply.status_code, reply.headers["retry-after"]) == (503, "9")
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await process.wait()
+    plan.write_text("- {fault: 503, provider: pld}")
+    refused = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
+    _, said = await asyncio.wait_for(refused.communicate(), 60)
+    assert (refused.returncode, said.count(b"\n")) == (2, 1)
+    assert f"{plan}, rule 1: provider='pld'".encode() in said

@@ -18,13 +18,14 @@ def serve(
     seed: Annotated[int, typer.Option(help="Which world.")] = 1,
     day: Annotated[str | None, typer.Option(help="The simulated day, YYYY-MM-DD.")] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = 0,
-    faults: Annotated[Path | None, typer.Option(help="A fault plan (JSON).")] = None,
+    faults: Annotated[
+        Path | None, typer.Option(help="A fault plan: .yaml or .json (docs/faults.md).")
+    ] = None,
     log: Annotated[Path | None, typer.Option(help="Append a JSON line per call.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Serve until interrupted; prints the SERPLINE_* variables that point here."""
-    from serpline.simulator import SimulatorConfig, serve
-    from serpline.simulator.standalone import read_plan
+    from serpline.simulator import SimulatorConfig, read_plan, serve
 
     config = SimulatorConfig(
         seed=seed,

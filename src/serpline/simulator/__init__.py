@@ -5,8 +5,9 @@ The simulator imports ``core`` and ``domain`` only, so it can judge the rest fro
 
 from serpline.simulator.config import BatchTiming, RateLimit, SimulatorConfig
 from serpline.simulator.faults import VOCABULARY
+from serpline.simulator.plan_file import read_plan
 from serpline.simulator.server import Simulator
-from serpline.simulator.standalone import read_plan, serve
+from serpline.simulator.standalone import serve
 
 __all__ = [
     "VOCABULARY",

@@ -1,6 +1,6 @@
 """The fault vocabulary: rules that say which call, search or webhook goes wrong, and how.
 
-A plan is a list of rules (JSON):
+A plan is a list of rules (``docs/faults.md`` tells each word and key):
 
     {"provider": "scaleserp", "operation": "start_batch", "match": {"searches_type": "news"},
      "fault": "503", "retry_after": 30, "probability": 0.5, "attempts": 2}
@@ -17,10 +17,12 @@ rule that applies wins.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from fnmatch import fnmatchcase
+from math import isfinite
 from typing import Any
 
 from serpline.core.clock import Clock
 from serpline.domain.errors import UserError
+from serpline.simulator.config import PROVIDERS
 from serpline.simulator.seeds import unit
 
 STATUSES = ("401", "402", "429", "500", "503")
@@ -46,9 +48,11 @@ WEBHOOKS = (
     "webhook_forged",
     "webhook_out_of_order",
 )
-CALLS = (*STATUSES, *DELIVERIES, "expired_links")
-VOCABULARY = (*CALLS, *SEARCHES, *WEBHOOKS)
+CALLS = (*STATUSES, *DELIVERIES)
+DOWNLOADS = (*CALLS, "expired_links")
+VOCABULARY = (*DOWNLOADS, *SEARCHES, *WEBHOOKS)
 RULES_MAX = 1_000
+SHOWN_CHARS_MAX = 80
 # Faults that show only after the provider did (and charged) what was asked.
 _AFTER_WORK = frozenset({"slow", "cut", "malformed", "truncated"})
 
@@ -88,50 +92,65 @@ class Rule:
 _NUMBERS = ("probability", "after_seconds", "for_seconds", "seconds", "late_seconds")
 _COUNTS = ("attempts", "times", "size_bytes")
 _TEXTS = ("provider", "operation", "pattern", "where")
+_OPTIONAL = (*_COUNTS, "for_seconds", "seconds", "work", "retry_after")
+KEYS = tuple(each.name for each in fields(Rule) if each.name not in ("seen", "used"))
 
 
-def parse(plan: Any) -> list[Rule]:
-    """The rules of a plan; raises ``UserError`` naming the rule and the key that is wrong."""
+def parse(plan: Any, source: str = "fault plan") -> list[Rule]:
+    """The rules of a plan; raises ``UserError`` naming the source, the rule, the key, the value."""
     if isinstance(plan, Mapping):
         plan = plan.get("faults", plan)
     if not isinstance(plan, list | tuple):
-        raise UserError("fault plan: expected a list of rules, or an object with 'faults'")
+        raise UserError(f"{source}: expected a list of rules, or an object with 'faults'")
     if len(plan) > RULES_MAX:
-        raise UserError(f"fault plan: {len(plan)} rules, at most {RULES_MAX}")
-    return [_rule(number, given) for number, given in enumerate(plan, 1)]
+        raise UserError(f"{source}: {len(plan)} rules, at most {RULES_MAX}")
+    return [_rule(f"{source}, rule {number}", given) for number, given in enumerate(plan, 1)]
 
 
-def _rule(number: int, given: Any) -> Rule:
+def _rule(which: str, given: Any) -> Rule:
     if not isinstance(given, Mapping):
-        raise UserError(f"fault plan, rule {number}: not an object: {given!r}")
-    known = {each.name for each in fields(Rule)} - {"seen", "used"}
+        raise UserError(f"{which}: not an object: {_short(given)}")
     for name, value in given.items():
-        if name not in known:
-            raise UserError(f"fault plan, rule {number}: unknown key {name!r}")
-        if not _fits(name, value):
-            raise UserError(f"fault plan, rule {number}: {name}={value!r} has the wrong type")
-    settings = {name: value for name, value in given.items() if name != "fault"}
-    rule = Rule(fault=str(given.get("fault", "")), **settings)
+        if name not in KEYS:
+            raise UserError(f"{which}: unknown key {_short(name)}")
+        if name != "fault" and not _fits(name, value):
+            raise UserError(f"{which}: {name}={_short(value)} has the wrong type")
+    # In YAML a bare 503 is a number.
+    rule = Rule(**{**given, "fault": str(given.get("fault", ""))})
     if rule.fault not in VOCABULARY:
-        raise UserError(f"fault plan, rule {number}: unknown fault {rule.fault!r}")
-    if not 0 <= rule.probability <= 1:
-        raise UserError(f"fault plan, rule {number}: probability={rule.probability!r}")
-    if rule.where not in ("start", "body"):
-        raise UserError(f"fault plan, rule {number}: where={rule.where!r}")
-    if set(rule.pattern.upper()) - {"F", "S"}:
-        raise UserError(f"fault plan, rule {number}: pattern={rule.pattern!r}")
+        raise UserError(f"{which}: unknown fault {_short(rule.fault)}")
+    if not any(fnmatchcase(provider, rule.provider) for provider in PROVIDERS):
+        raise UserError(f"{which}: provider={_short(rule.provider)} is none of {PROVIDERS}")
+    for name, good in (
+        ("probability", rule.probability <= 1),
+        ("where", rule.where in ("start", "body")),
+        ("pattern", set(rule.pattern.upper()) <= {"F", "S"}),
+    ):
+        if not good:
+            raise UserError(f"{which}: {name}={_short(getattr(rule, name))} is out of range")
     return rule
 
 
 def _fits(name: str, value: Any) -> bool:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if value is None and name in _OPTIONAL:
+        return True
+    number = isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
     if name in _NUMBERS:
-        return (number and value >= 0) or (value is None and name in ("for_seconds", "seconds"))
+        return number and value >= 0
     if name in _COUNTS:
-        return value is None or (number and isinstance(value, int) and value >= 0)
+        return number and isinstance(value, int) and value >= 0
     if name in _TEXTS:
         return isinstance(value, str)
-    return not (name == "match" and not isinstance(value, Mapping))
+    if name == "work":
+        return isinstance(value, bool)
+    if name == "retry_after":
+        return number or isinstance(value, str)
+    return isinstance(value, Mapping)
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= SHOWN_CHARS_MAX else f"{text[:SHOWN_CHARS_MAX]}…"
 
 
 class FaultPlan:

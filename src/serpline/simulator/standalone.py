@@ -5,13 +5,10 @@ import json
 import signal
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from serpline.domain.errors import UserError
 from serpline.simulator.config import SimulatorConfig
 from serpline.simulator.server import Simulator
-
-PLAN_BYTES_MAX = 10_000_000
 
 
 def serve(
@@ -50,15 +47,3 @@ async def _serve(
             await stopped.wait()
     except OSError as error:
         raise UserError(f"simulator on {config.host}:{config.port}: {error.strerror}") from error
-
-
-def read_plan(path: Path) -> Any:
-    """A fault plan from a JSON file; raises ``UserError`` naming the file."""
-    try:
-        if path.stat().st_size > PLAN_BYTES_MAX:
-            raise UserError(f"fault plan {path}: larger than {PLAN_BYTES_MAX} bytes")
-        return json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"fault plan {path}: {error.strerror}") from None
-    except ValueError:
-        raise UserError(f"fault plan {path}: not valid JSON in UTF-8") from None

@@ -1,16 +1,19 @@
 """Fault rules: decided by seed and request, counted where they say so, strict about typos."""
 
-import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from serpline.domain.errors import UserError
-from serpline.simulator.faults import VOCABULARY, FaultPlan, parse
-from serpline.simulator.standalone import read_plan
+from serpline.simulator import read_plan
+from serpline.simulator.faults import KEYS, RULES_MAX, SHOWN_CHARS_MAX, VOCABULARY, FaultPlan, parse
+from serpline.simulator.plan_file import PLAN_BYTES_MAX
 
 from .conftest import ManualClock
+
+DOCUMENT = (Path(__file__).parents[3] / "docs" / "faults.md").read_text(encoding="utf-8")
 
 
 def plan_of(clock: ManualClock, *rules: dict[str, Any], seed: int = 1) -> FaultPlan:
@@ -38,6 +41,14 @@ def test_every_word_of_the_vocabulary_is_accepted(fault: str) -> None:
         ({"fault": "cut", "where": "middle"}, "where='middle'"),
         ({"fault": "429", "pattern": "FXS"}, "pattern='FXS'"),
         ({"fault": "429", "seen": 3}, "unknown key 'seen'"),
+        ({"fault": "429", "provider": "scalserp"}, "provider='scalserp'"),
+        ({"fault": "429", "work": "yes"}, "work='yes'"),
+        ({"fault": "429", "retry_after": [1]}, "retry_after=[1]"),
+        ({"fault": "slow", "seconds": float("inf")}, "seconds=inf"),
+        ({"fault": "slow", "seconds": True}, "seconds=True"),
+        ({"probability": 0.5}, "unknown fault ''"),
+        ({1: 2}, "unknown key 1"),
+        ({"fault": "x" * 1_000}, "x" * (SHOWN_CHARS_MAX - 1) + "…"),
         ("429", "not an object"),
     ],
 )
@@ -117,13 +128,64 @@ def test_the_first_rule_that_applies_wins(clock: ManualClock) -> None:
     assert [rule.fault for rule in struck if rule] == ["429", "500"]
 
 
-def test_a_plan_is_read_from_a_file(tmp_path: Path) -> None:
-    """A JSON file holds a plan; what cannot be read is one line that names the file."""
-    file = tmp_path / "plan.json"
-    file.write_text(json.dumps({"faults": [{"fault": "hung"}]}))
-    assert parse(read_plan(file))[0].fault == "hung"
-    file.write_bytes(b"\xff{")
-    with pytest.raises(UserError, match=r"plan\.json: not valid JSON"):
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("plan.json", '{"faults": [{"fault": "503", "retry_after": 7}]}'),
+        ("plan.yaml", "faults:\n  - fault: 503\n    retry_after: 7\n"),
+        ("PLAN.YML", "- {fault: '503', retry_after: 7}"),
+    ],
+)
+def test_a_plan_is_read_as_its_name_says(tmp_path: Path, name: str, text: str) -> None:
+    """YAML and JSON say the same; a bare 503 is a fault."""
+    (tmp_path / name).write_text(text)
+    (rule,) = parse(read_plan(tmp_path / name))
+    assert (rule.fault, rule.retry_after) == ("503", 7)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.json", b'[{"fault": "429"},\n {]', "line 2, column 3: "),
+        ("a.json", b"[" * 100_000, "recursion"),
+        ("a.json", b"\xff{", "byte 0: not UTF-8"),
+        ("a.yaml", b"- fault: 429\n- {fault: 500", "line 2, column 14: "),
+        ("a.yaml", b"- fault: !!python/object/apply:os.getcwd []", "line 1, column 10: "),
+        ("a.yaml", b"- fault: \x00", "unacceptable character"),
+        ("a.yaml", b"- retry_after: 2026-99-99", "month must be in 1..12"),
+        (
+            "a.yaml",
+            b"- fault: 429\n- fault: 429\n  retry_after: 2026-11-20",
+            "rule 2: retry_after=",
+        ),
+        ("a.yaml", b"- fault: 429\n  times: many", "rule 1: times='many' has the wrong type"),
+        ("a.yaml", b"", "expected a list of rules"),
+        ("a.yaml", b"[" + b"{}," * (RULES_MAX + 1) + b"]", "1001 rules, at most 1000"),
+        ("a.yaml", b"#" * (PLAN_BYTES_MAX + 1), "larger than 10000000 bytes"),
+        ("a.txt", b"[]", "its name must end in .json, .yaml, .yml"),
+        ("missing.yaml", None, "No such file"),
+    ],
+)
+def test_a_file_that_is_no_plan_is_one_line(
+    tmp_path: Path, name: str, content: bytes | None, said: str
+) -> None:
+    """The line names the file, and where in it: line and column, or rule, key and value."""
+    file = tmp_path / name
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(UserError) as caught:
         read_plan(file)
-    with pytest.raises(UserError, match="No such file"):
-        read_plan(tmp_path / "missing.json")
+    message = str(caught.value)
+    assert message.startswith(f"fault plan {file}")
+    assert said in message
+    assert "\n" not in message
+
+
+def test_the_documented_plan_is_one(tmp_path: Path) -> None:
+    """The example of the page is read as it stands; the page tells every word and every key."""
+    (example,) = re.findall(r"^```yaml\n(.*?)^```$", DOCUMENT, re.MULTILINE | re.DOTALL)
+    file = tmp_path / "example.yaml"
+    file.write_text(example)
+    assert len(parse(read_plan(file))) == 8
+    told = set(re.findall(r"`([^`\s]+)`", DOCUMENT))
+    assert {*VOCABULARY, *KEYS} - told == {"fault"}

@@ -53,6 +53,18 @@ async def test_a_webhook_may_come_any_number_of_times(
     assert all(body == listener.bodies[0] for body in listener.bodies)
 
 
+@pytest.mark.parametrize("fault", ["webhook_2", "webhook_early"])
+async def test_a_rule_for_one_webhook_strikes_one(
+    opened: Opener, listener: Listener, fault: str
+) -> None:
+    """times=1: the first run's webhook is struck, wholly, and the second run's is not."""
+    caller = await opened(faults=[{"fault": fault, "times": 1}])
+    for name in ("one", "two"):
+        await caller.run(await caller.batch(name, notification_webhook=listener.url))
+    told = [body["batch"]["name"] for body in listener.bodies]
+    assert told == (["one", "one", "two"] if fault == "webhook_2" else ["one", "two"])
+
+
 async def test_an_early_webhook_tells_of_a_result_set_that_is_not_there_yet(
     opened: Opener, listener: Listener, clock: ManualClock
 ) -> None:

@@ -42,11 +42,15 @@ class Webhooks:
         self._client: httpx2.AsyncClient | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._held: asyncio.Event | None = None
+        self._decided: dict[str, Rule | None] = {}
         self.deliveries: list[Delivery] = []
 
     def running(self, batch: Batch) -> None:
         """A batch began to run: an early webhook goes out now, and none later."""
-        rule = self._rule(batch, batch.next_result_set_id)
+        if not batch.fields.get("notification_webhook"):
+            return
+        # Asked once for each run: a rule that counts must not be used up by being looked at.
+        rule = self._decided[batch.id] = self._rule(batch, batch.next_result_set_id)
         if rule is not None and rule.fault == "webhook_early":
             now = self._config.clock.now()
             early = ResultSet(batch.next_result_set_id, now.date(), now, now, [])
@@ -58,8 +62,7 @@ class Webhooks:
         if not batch.fields.get("notification_webhook"):
             result_set.webhook_status = "none"
             return
-        rule = self._rule(batch, result_set.id)
-        self._spawn(self._tell(batch, result_set, rule))
+        self._spawn(self._tell(batch, result_set, self._decided.pop(batch.id)))
 
     def resend(self, batch: Batch, result_set: ResultSet) -> None:
         """Send once more, as the API's own call asks; no fault applies."""
