@@ -96,9 +96,9 @@ async def test_connections_carry_their_name_and_settings(database_url: str) -> N
     database = await Database.connect(database_url, application_name="serpline worker")
     try:
         async with database.transaction() as conn:
-            assert tuple((await conn.execute(query)).one()) == ("serpline worker", "off", "1min")
+            assert tuple((await conn.execute(query)).one()) == ("serpline worker", "off", "20s")
         async with database.session() as conn:
-            assert tuple((await conn.execute(query)).one()) == ("serpline worker", "off", "1min")
+            assert tuple((await conn.execute(query)).one()) == ("serpline worker", "off", "20s")
         with psycopg.connect(database.conninfo) as plain:
             assert plain.execute("SHOW application_name").fetchone() == ("serpline worker queue",)
             assert plain.execute("SHOW jit").fetchone() == ("off",)

@@ -2,7 +2,9 @@
 
 The lease of a chunk ends by the monotonic clock when no heartbeat has been written for as long as
 others would need to declare this worker dead, less a margin. So a worker that was frozen and
-thaws knows, before it pays for anything, that its chunks may have gone to somebody else.
+thaws knows, before it pays for anything, that its chunks may have gone to somebody else. The
+server ends the lock's session when it has been silent for that long, so that a frozen worker is
+taken over like a dead one; thawed, it finds itself declared dead, and ends.
 """
 
 import asyncio
@@ -131,6 +133,7 @@ class Lifeline:
         locked = False
         # The beat goes over the session that holds the lock, so a lost session is noticed.
         async with self._database.session() as session:
+            await workers.limit_silence(session, self._dead_after_seconds)
             while True:
                 # Someone who tries whether we are dead may hold it for an instant.
                 locked = locked or await workers.hold_lock(session, self.worker_id)

@@ -34,9 +34,10 @@ SERVER_VERSION_MIN: Final = 150_000
 
 _SETTING: Final = "SERPLINE_DATABASE_URL"
 _SCHEMES: Final = frozenset({"postgres", "postgresql", "postgresql+psycopg"})
-# A frozen process must not hold row locks for ever: the server ends its transaction, and with it
-# the locks. JIT costs more than it brings for statements of milliseconds.
-_SERVER_OPTIONS: Final = "-c jit=off -c idle_in_transaction_session_timeout=60s"
+# A frozen process must not hold row locks until it thaws: the server ends its transaction, and with
+# it the locks, by the time the process is declared dead. JIT costs more than it brings for
+# statements of milliseconds.
+_SERVER_OPTIONS: Final = "-c jit=off -c idle_in_transaction_session_timeout=20s"
 # SQLSTATE classes that speak of the server, not of the statement: connection, resources, operator.
 _UNAVAILABLE: Final = ("08", "53", "57P")
 _CONFLICT: Final = "40"

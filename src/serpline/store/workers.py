@@ -31,6 +31,17 @@ async def hold_lock(conn: Connection, worker_id: int) -> bool:
     return bool(rows.scalar_one())
 
 
+async def limit_silence(conn: Connection, seconds: float) -> None:
+    """Have the server end this session, and free what it locks, once it is silent for so long.
+
+    A frozen process keeps its connections open; without this it would keep its lock for ever.
+    """
+    await conn.execute(
+        text("SELECT set_config('idle_session_timeout', :ms, false)"),
+        {"ms": str(max(1, round(seconds * 1000)))},
+    )
+
+
 async def beat(conn: Connection, worker_id: int) -> bool:
     """Say "alive"; False if the worker was declared dead and must stop."""
     rows = await conn.execute(

@@ -9,7 +9,7 @@ from tests.support.scripted import make_tables
 
 from serpline.store import chunks, workers
 from serpline.store.chunks import OwnedChunk
-from serpline.store.database import Database
+from serpline.store.database import Database, DatabaseUnavailable
 
 LOCK = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted AND classid = 7235"
 
@@ -203,3 +203,19 @@ async def test_the_lease_of_a_paused_runs_chunk_is_revoked(heart: Heart) -> None
         await heart.beats()
         assert not stops()
         assert goes_on()
+
+
+async def test_a_silent_sessions_lock_is_freed(db: Database) -> None:
+    """The server ends the session of a worker that beats no more, although its connection stands."""
+    await make_tables(db)
+    heart = make_heart(db)
+
+    async def is_free() -> bool:
+        return not await heart.column(LOCK)
+
+    with pytest.raises(DatabaseUnavailable, match="idle-session timeout"):
+        async with db.session() as session:
+            await workers.limit_silence(session, 0.2)
+            assert await workers.hold_lock(session, 1)
+            await until(is_free, "the lock to be freed")
+            await workers.beat(session, 1)
