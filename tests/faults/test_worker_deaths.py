@@ -4,128 +4,38 @@ The witnesses are the scripted phases' own tables: a result written twice would 
 """
 
 import asyncio
-import os
 import signal
-import sys
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
 
 import pytest
-from tests.support.heart import METRICS, Heart, make_heart, until
-from tests.support.scripted import make_tables, open_gate
+from tests.support.heart import METRICS, until
+from tests.support.scripted import open_gate
+from tests.support.workers import DEAD_AFTER_SECONDS, QUICK, Workers, scripted_workers
 
 from serpline.domain.names import PipelineMode
-from serpline.domain.states import ENDED_RUNS, RunStatus
 from serpline.store.database import Database
 
-ROOT = Path(__file__).parents[2]
-DEAD_AFTER_SECONDS = 1.0
-SETTINGS = {
-    "SERPLINE_WORKER_HEARTBEAT_SECONDS": "0.2",
-    "SERPLINE_WORKER_DEAD_AFTER_SECONDS": str(DEAD_AFTER_SECONDS),
-    "SERPLINE_LOOK_AGAIN_SECONDS": "1",
-}
 # In the order of their keys: some that are done, what the fault strikes at, some that come after.
 BEFORE = [f"DONE-{n:02}" for n in range(10)]
 AFTER = [f"RETRY0-{n:02}" for n in range(10)]
 
 
-@dataclass(slots=True)
-class Workers:
-    """Worker processes over one database."""
-
-    heart: Heart
-    environment: dict[str, str]
-    directory: Path
-    processes: list[asyncio.subprocess.Process] = field(default_factory=list)
-
-    async def start(self, chunk_size: int = 500) -> asyncio.subprocess.Process:
-        """A worker that is loaded and has begun."""
-        with (self.directory / f"worker-{len(self.processes)}.log").open("wb") as log:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "tests.support.worker_main",
-                cwd=ROOT,
-                env={**self.environment, "SCRIPTED_CHUNK_SIZE": str(chunk_size)},
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=log,
-            )
-        self.processes.append(process)
-        assert process.stdout is not None
-        assert process.stdin is not None
-        async with asyncio.timeout(30):
-            assert await process.stdout.readline() == b"ready\n", self.logs()
-        process.stdin.write(b"go\n")
-        await process.stdin.drain()
-        return process
-
-    async def close(self) -> None:
-        """Kill what still lives."""
-        for process in self.processes:
-            if process.returncode is None:
-                process.kill()
-            await process.wait()
-            if process.stdin is not None:
-                process.stdin.close()
-
-    def logs(self) -> str:
-        """What the workers have logged."""
-        return "\n".join(path.read_text() for path in sorted(self.directory.glob("*.log")))
-
-    async def ended(self, run_id: UUID) -> RunStatus:
-        """Wait for the run's end."""
-
-        async def is_over() -> bool:
-            return await self.heart.status(run_id) in ENDED_RUNS
-
-        try:
-            await until(is_over, "the end of the run")
-        except AssertionError as error:
-            raise AssertionError(f"{error}\n{self.logs()}") from None
-        return await self.heart.status(run_id)
-
-    async def run(self, *items: str, mode: PipelineMode = PipelineMode.MANUAL) -> UUID:
-        """Start a run of one lane; the workers' timers find it."""
-        return await self.heart.start({METRICS: items}, mode, lanes=[METRICS])
-
-    async def row(self, process: asyncio.subprocess.Process) -> dict[str, object]:
-        """What the database knows of a worker process."""
-        (row,) = await self.heart.query(
-            "SELECT *, extract(epoch FROM ended_at - heartbeat_at)::float AS waited_seconds"
-            " FROM workers WHERE pid = :pid",
-            pid=process.pid,
-        )
-        return row
-
-    async def chunk(self, run_id: UUID) -> dict[str, object]:
-        """The run's one chunk."""
-        sql = "SELECT id FROM chunks WHERE run_id = :run"
-        return await self.heart.chunk(await self.heart.one(sql, run=run_id))
-
-    async def done_before(self, run_id: UUID) -> None:
-        """Return when all that comes before the fault is settled."""
-
-        async def is_settled() -> bool:
-            return await self.heart.results(run_id) == BEFORE
-
-        await until(is_settled, "what comes before to be settled")
-
-
 @pytest.fixture
 async def workers(db: Database, database_url: str, tmp_path: Path) -> AsyncIterator[Workers]:
-    await make_tables(db)
-    inherited = {k: v for k, v in os.environ.items() if not k.startswith("SERPLINE_")}
-    environment = {**inherited, **SETTINGS, "SERPLINE_DATABASE_URL": database_url}
-    made = Workers(make_heart(db), environment, tmp_path)
-    try:
+    async with scripted_workers(db, database_url, tmp_path, **QUICK) as made:
         yield made
-    finally:
-        await made.close()
+
+
+async def done_before(workers: Workers, run_id: UUID) -> None:
+    """Return when all that comes before the fault is settled."""
+
+    async def is_settled() -> bool:
+        return await workers.heart.results(run_id) == BEFORE
+
+    await until(is_settled, "what comes before to be settled")
 
 
 async def test_a_killed_workers_chunk_is_finished_by_another(workers: Workers) -> None:
@@ -133,7 +43,7 @@ async def test_a_killed_workers_chunk_is_finished_by_another(workers: Workers) -
     run_id = await workers.run(*BEFORE, "HANG-1", *AFTER)
     victim = await workers.start()
     await workers.heart.attempted("HANG-1")
-    await workers.done_before(run_id)
+    await done_before(workers, run_id)
     await workers.start()
     victim.kill()
     await victim.wait()
@@ -151,12 +61,12 @@ async def test_a_killed_workers_chunk_is_finished_by_another(workers: Workers) -
 
 
 async def test_a_frozen_worker_settles_nothing_when_it_thaws(workers: Workers) -> None:
-    """Frozen, its session alive, it is taken over like a dead one; thawed, it learns it and ends."""
+    """Frozen, its session alive, it is taken over like the dead; thawed, it ends."""
     heart = workers.heart
     run_id = await workers.run(*BEFORE, "GATE-1", *AFTER)
     frozen = await workers.start()
     await heart.attempted("GATE-1")
-    await workers.done_before(run_id)
+    await done_before(workers, run_id)
     frozen.send_signal(signal.SIGSTOP)
     await workers.start()
     assert await workers.ended(run_id) == "completed"

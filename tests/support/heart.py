@@ -44,11 +44,13 @@ METRICS = LaneKey(PhaseName.KEYWORD_METRICS, ALL)
 COMBINED = LaneKey(PhaseName.DSI_CALCULATION, ALL)
 
 
-async def until(condition: Callable[[], Awaitable[T]], what: str) -> T:
+async def until(
+    condition: Callable[[], Awaitable[T]], what: str, *, seconds: float = PATIENCE_SECONDS
+) -> T:
     """Poll until the condition is true; its value. Gives up, naming ``what``."""
-    gives_up = time.monotonic() + PATIENCE_SECONDS
+    gives_up = time.monotonic() + seconds
     while not (found := await condition()):
-        assert time.monotonic() < gives_up, f"waited {PATIENCE_SECONDS:g} s for {what}"
+        assert time.monotonic() < gives_up, f"waited {seconds:g} s for {what}"
         await asyncio.sleep(0.01)
     return found
 

@@ -206,16 +206,19 @@ async def test_the_lease_of_a_paused_runs_chunk_is_revoked(heart: Heart) -> None
 
 
 async def test_a_silent_sessions_lock_is_freed(db: Database) -> None:
-    """The server ends the session of a worker that beats no more, although its connection stands."""
+    """The server ends the session of a worker that beats no more, its connection open."""
     await make_tables(db)
     heart = make_heart(db)
 
     async def is_free() -> bool:
         return not await heart.column(LOCK)
 
-    with pytest.raises(DatabaseUnavailable, match="idle-session timeout"):
+    async def beat_too_late() -> None:
         async with db.session() as session:
             await workers.limit_silence(session, 0.2)
             assert await workers.hold_lock(session, 1)
             await until(is_free, "the lock to be freed")
             await workers.beat(session, 1)
+
+    with pytest.raises(DatabaseUnavailable, match="idle-session timeout"):
+        await beat_too_late()
