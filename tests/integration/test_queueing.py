@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import random
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -462,6 +463,18 @@ async def test_a_worker_stops_while_the_database_is_away(own_server: EmbeddedSer
                 await queue.manager.look()
     finally:
         await database.close()
+
+
+async def test_a_worker_may_be_stopped_at_any_moment_of_its_start(queue: Watched) -> None:
+    """However far it has come, being told to stop is never missed."""
+    moments = random.Random(1)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        for _ in range(30):
+            stop = asyncio.Event()
+            running = asyncio.create_task(queue.manager.run(stop, 2))
+            # The start takes some 80 ms of turns and waits.
+            asyncio.get_running_loop().call_later(moments.uniform(0, 0.12), stop.set)
+            await running
 
 
 WORKER = """

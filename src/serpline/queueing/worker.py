@@ -18,6 +18,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 import procrastinate
+from procrastinate.worker import Worker
 
 from serpline.core.logging import get
 from serpline.domain.names import JobPriority
@@ -70,11 +71,11 @@ class SupervisedWorker:
 
     async def _until(self, stopping: "asyncio.Task[bool]") -> None:
         """One worker's life, ended by itself or by ``stopping``."""
-        life = asyncio.create_task(self._live())
+        life = asyncio.create_task(self._live(stopping))
         try:
-            await asyncio.wait({life, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({life})
         finally:
-            ended_itself = life.done()
+            ended_itself = life.done() and not stopping.done()
             life.cancel()
             (result,) = await asyncio.gather(life, return_exceptions=True)
             if isinstance(result, Exception):
@@ -82,11 +83,14 @@ class SupervisedWorker:
             elif ended_itself:
                 log.warning("worker ended, starting another", action="worker_ended")
 
-    async def _live(self) -> None:
+    async def _live(self, stopping: "asyncio.Task[bool]") -> None:
         app = make_app(self._conninfo, self._perform)
         async with app.open_async():
+            if stopping.done():
+                return
             log.info("worker starts", action="worker_starts", concurrency=self._concurrency)
-            await app.run_worker_async(
+            worker = Worker(
+                app=app,
                 queues=[QUEUE],
                 name=QUEUE,
                 concurrency=self._concurrency,
@@ -96,6 +100,17 @@ class SupervisedWorker:
                 shutdown_graceful_timeout=self._grace_seconds,
                 stalled_worker_timeout=STALLED_SECONDS,
             )
+
+            def stop(_: object) -> None:
+                worker.stop()  # type: ignore[no-untyped-call]  # as the library leaves it
+
+            # Told, not cancelled: a cancellation that comes while it starts gets lost in the
+            # libraries' waits (``wait_for`` before Python 3.12), and then it would never end.
+            stopping.add_done_callback(stop)
+            try:
+                await worker.run()  # type: ignore[no-untyped-call]  # as the library leaves it
+            finally:
+                stopping.remove_done_callback(stop)
 
 
 def make_app(conninfo: str, perform: Perform) -> procrastinate.App:
