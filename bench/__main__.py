@@ -8,7 +8,6 @@ times, alternating; the figure is the ratio of the medians.
 
 import argparse
 import asyncio
-import random
 import resource
 import statistics
 import sys
@@ -45,7 +44,7 @@ async def serpline_items_per_second(database: Database, count: int) -> float:
     """Durable items per second through the ordinary path, planning included."""
     clock = SystemClock()
     phases = {PhaseName.KEYWORD_METRICS: NoopPhase(count)}
-    tracker = StateTracker(database, clock, random.Random(1).random)
+    tracker = StateTracker(database, clock)
     lifeline = Lifeline(database, clock)
     orchestrator = PhaseOrchestrator(database, clock, phases)
     worker = ChunkWorker(database, clock, phases, tracker, lifeline)

@@ -5,7 +5,6 @@ a whole worker process: lifeline, timer, queue, the guarded calls and the phases
 """
 
 import asyncio
-import random
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -15,7 +14,6 @@ from uuid import UUID
 
 from serpline.core.clock import Clock, SystemClock
 from serpline.core.settings import Settings
-from serpline.domain.breaker import BreakerSettings
 from serpline.domain.errors import UserError
 from serpline.domain.names import PhaseName
 from serpline.net.client import HttpClient
@@ -38,30 +36,12 @@ from serpline.providers.wikidata.client import WikidataClient
 from serpline.providers.youtube.client import YouTubeClient
 from serpline.queueing.manager import JobQueueManager
 from serpline.robustness.guard import Guard
-from serpline.robustness.policies import ProviderPolicy
+from serpline.robustness.policies import policies
 from serpline.robustness.state_tracker import StateTracker
 from serpline.store.database import Database
 from serpline.store.embedded import ensure_server
 from serpline.store.migrate import migrate
 
-# Calls a second that an ordinary paid account may make (documented limits, or less).
-USUAL_RATES: Mapping[str, float] = {
-    "scaleserp": 10.0,
-    "dataforseo": 0.2,
-    "pdl": 15.0,
-    "wikidata": 2.0,
-    "youtube": 20.0,
-    "llm": 20.0,
-    "page": 50.0,
-}
-_BREAKERS = {
-    "scaleserp": "scale_serp_api",
-    "dataforseo": "dataforseo_api",
-    "pdl": "pdl_api",
-    "wikidata": "wikidata_api",
-    "youtube": "youtube_api",
-    "llm": "llm_api",
-}
 _KEYS = (
     "scaleserp_api_key",
     "youtube_api_key",
@@ -99,7 +79,7 @@ async def open_services(settings: Settings, *, pool_size: int = 4) -> AsyncItera
             clock=clock,
             database=database,
             pipeline=PipelineService(database, clock),
-            tracker=StateTracker(database, clock, random.SystemRandom().random),
+            tracker=StateTracker(database, clock),
             # Whoever stops a process kills it soon after; what is in flight may end before that.
             queue=JobQueueManager(database, grace_seconds=settings.worker_dead_after_seconds * 0.4),
         )
@@ -113,25 +93,6 @@ async def database_url(settings: Settings) -> str:
         return settings.database_url.get_secret_value()
     server = await asyncio.to_thread(ensure_server, settings.data_dir / "postgres")
     return server.url()
-
-
-def policies(settings: Settings) -> list[ProviderPolicy]:
-    """What is allowed towards each provider."""
-    unknown = sorted(set(settings.provider_rates) - set(USUAL_RATES))
-    if unknown:
-        raise UserError(f"SERPLINE_PROVIDER_RATES: unknown provider {unknown[0]!r}")
-    rates = {**USUAL_RATES, **settings.provider_rates}
-    return [
-        ProviderPolicy(
-            provider,
-            _BREAKERS.get(provider),
-            BreakerSettings(),
-            rate_per_second=rate,
-            concurrency=settings.call_concurrency * 4,
-            zone="America/Los_Angeles" if provider == "youtube" else "UTC",
-        )
-        for provider, rate in rates.items()
-    ]
 
 
 def http_client(settings: Settings) -> HttpClient:

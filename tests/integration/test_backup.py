@@ -142,7 +142,7 @@ async def test_numbers_are_not_given_out_twice(
 
 async def test_one_instant(db: Database, other: Database, tmp_path: Path) -> None:
     """A backup taken while items are settled has each completed item with its result."""
-    tracker = StateTracker(db, SystemClock(), lambda: 0.5)
+    tracker = StateTracker(db, SystemClock())
     names = [f"item-{n}" for n in range(400)]
     run_id = new_id()
     await tracker.initialize_pipeline(

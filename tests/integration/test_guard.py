@@ -32,6 +32,7 @@ from serpline.robustness.budget import BudgetSpent
 from serpline.robustness.calls import answered, call_key, intent_of
 from serpline.robustness.guard import CallScope, Guard
 from serpline.robustness.ledger import BeingBought, reconcile
+from serpline.store import budgets
 from serpline.store import ledger as store_ledger
 from serpline.store.budgets import Budget
 from serpline.store.database import Database, DatabaseUnavailable
@@ -223,7 +224,8 @@ async def test_a_budget_is_never_overdrawn(db: Database, guards: MakeGuard) -> N
     run_id, _, _ = await owned_chunk(db)
     provider = Provider()
     workers = [guards(provider) for _ in range(8)]
-    await workers[0].budgets.set_run_limit(run_id, "example", 100)
+    async with db.transaction() as conn:
+        await budgets.set_run_limit(conn, run_id, "example", Decimal(100))
     scope = CallScope("x", run_id=run_id)
     results = await asyncio.gather(
         *(
@@ -235,6 +237,7 @@ async def test_a_budget_is_never_overdrawn(db: Database, guards: MakeGuard) -> N
     )
     refused = [result for result in results if isinstance(result, BudgetSpent)]
     assert (len(provider.log), len(refused), results.count(1)) == (100, 1500, 100)
+    assert all(refusal.permanent for refusal in refused)
     for worker in workers:
         await worker.flush()
     budget = await workers[0].budgets.read("example", f"run:{run_id}")

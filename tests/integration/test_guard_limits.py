@@ -1,6 +1,7 @@
 """Limiter, retry budget and reference data, shared through PostgreSQL."""
 
 import asyncio
+from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
@@ -17,12 +18,12 @@ from tests.integration.guard_helpers import (
     take_over,
 )
 
-from serpline.domain.errors import CallRefused, LeaseLost, ProviderError
+from serpline.domain.errors import CallRefused, ProviderError
 from serpline.robustness.guard import CallScope, Guard
 from serpline.robustness.ledger import RetryBudgetSpent
-from serpline.robustness.reference import ReferenceStore
 from serpline.store import reference as store
 from serpline.store.database import Database
+from serpline.store.reference import Obtained
 
 
 async def test_all_processes_together_keep_the_rate(db: Database) -> None:
@@ -188,31 +189,33 @@ async def test_what_a_dead_worker_left_is_no_retry(db: Database) -> None:
 
 async def test_one_of_two_chunks_buys_a_key(db: Database) -> None:
     """Of 40 concurrent claims by two chunks each key has exactly one buyer; then both read it."""
-    clock = HandClock()
-    reference = ReferenceStore(db, clock)
-    scopes = []
+    owners = []
     for _ in range(2):
         _, chunk_id, epoch = await owned_chunk(db)
-        scopes.append(CallScope("x", chunk_id=chunk_id, epoch=epoch))
+        owners.append((chunk_id, epoch))
     keys = [f"key {number}" for number in range(50)]
+
+    async def obtain(owner: tuple[int, int], wanted: Sequence[str]) -> Obtained:
+        async with db.transaction() as conn:
+            return await store.obtain(conn, "volume", wanted, START, *owner)
+
     got = await asyncio.gather(
-        *(
-            reference.obtain("volume", keys if index % 2 else keys[::-1], 3600, scopes[index % 2])
-            for index in range(10)
-        )
+        *(obtain(owners[n % 2], keys if n % 2 else keys[::-1]) for n in range(10))
     )
     buyers = [set(result.mine) for result in got]
     first, second = set().union(*buyers[::2]), set().union(*buyers[1::2])
     assert (first & second, first | second) == (set(), set(keys))
-    await reference.store(
-        "volume", {key: {"v": 1} for key in keys if key != "key 0"} | {"key 0": None}
-    )
-    for scope in scopes:
-        result = await reference.obtain("volume", [*keys, keys[0]], 3600, scope)
+    async with db.transaction() as conn:
+        answers = {key: {"v": 1} for key in keys if key != "key 0"} | {"key 0": None}
+        await store.store(conn, "volume", answers, START)
+    for owner in owners:
+        result = await obtain(owner, [*keys, keys[0]])
         assert (result.mine, result.elsewhere) == ([], [])
         assert (result.fresh["key 1"], result.fresh["key 0"]) == ({"v": 1}, None)
-    clock.elapsed_seconds += 3601
-    assert (await reference.obtain("volume", ["key 0"], 3600, scopes[0])).mine == ["key 0"]
+    async with db.transaction() as conn:
+        later = START + timedelta(seconds=1)
+        stale = await store.obtain(conn, "volume", ["key 0"], later, *owners[0])
+    assert stale.mine == ["key 0"]
 
 
 async def test_a_claim_ends_with_its_chunk(db: Database) -> None:
@@ -251,11 +254,3 @@ async def test_an_older_answer_never_replaces_a_newer_one(db: Database) -> None:
         await store.store(conn, "company", {"a.example": {"v": 1}}, START - timedelta(hours=1))
         known = await store.obtain(conn, "company", ["a.example"], START - timedelta(days=1), 1, 1)
     assert known.fresh == {"a.example": {"v": 2}}
-
-
-async def test_nothing_is_claimed_for_a_lost_chunk(db: Database) -> None:
-    """The lease is asked before a claim is made."""
-    scope = CallScope("x", chunk_id=1, epoch=1, lease=lambda: False)
-    with pytest.raises(LeaseLost):
-        await ReferenceStore(db, HandClock()).obtain("company", ["a.example"], 60, scope)
-    assert await rows(db, "SELECT * FROM reference_data") == []

@@ -77,6 +77,9 @@ async def a_run(
         "INSERT INTO raw_replies (call_id, http_status, headers, url, body, size_bytes, stored_at)"
         " VALUES (:call, 200, '{}', 'u', 'b', 1, :old)",
         "INSERT INTO pipeline_events (occurred_at, run_id, event_type) VALUES (:old, :run, 'x')",
+        "INSERT INTO item_retries (run_id, phase_name, content_type, item, attempt,"
+        " error_category, occurred_at) VALUES (:run, 'serp_collection', 'news', 'a', 1, 'server',"
+        " :old)",
         "INSERT INTO provider_batches (chunk_id, generation, provider, name, secret_path, status,"
         " intended_at, provider_batch_id, items) SELECT id, 0, 'scaleserp', :batch, :batch,"
         " 'ingested', :old, :batch, '{}' FROM chunks WHERE run_id = :run AND no = 0",
@@ -88,7 +91,14 @@ async def a_run(
     return run_id
 
 
-BY_RUN = ("items", "raw_replies", "provider_calls", "pipeline_events", "webhook_inbox")
+BY_RUN = (
+    "items",
+    "item_retries",
+    "raw_replies",
+    "provider_calls",
+    "pipeline_events",
+    "webhook_inbox",
+)
 
 
 async def owners(database: Database) -> dict[str, set[UUID]]:
@@ -98,6 +108,7 @@ async def owners(database: Database) -> dict[str, set[UUID]]:
         " JOIN pipeline_phase_status l ON l.id = i.lane_id",
         "raw_replies": "SELECT c.run_id FROM raw_replies r JOIN provider_calls c"
         " ON c.id = r.call_id",
+        "item_retries": "SELECT run_id FROM item_retries",
         "provider_calls": "SELECT run_id FROM provider_calls",
         "pipeline_events": "SELECT run_id FROM pipeline_events",
         "webhook_inbox": "SELECT CAST(provider_batch_id AS uuid) FROM webhook_inbox",
@@ -135,15 +146,16 @@ async def test_days_are_counted_from_the_end(db: Database) -> None:
     """One day short of its days a thing stays; past them it goes; each kind by its own days."""
     await a_run(db, RunStatus.COMPLETED, OLD)
     days = {field.name: 100 for field in fields(Retention)}
-    for spared in ("items", "raw_replies", "events", "webhooks", "calls"):
+    for spared in ("items", "retries", "raw_replies", "events", "webhooks", "calls"):
         kept = Retention(**{**days, f"{spared}_days": 3_000, "calls_days": 3_000})
         gone = await prune(db, kept, now=NOW, dry_run=True)
-        table = {"events": "pipeline_events", "webhooks": "webhook_inbox"}.get(spared, spared)
+        named = {"events": "pipeline_events", "retries": "item_retries"}
+        table = {**named, "webhooks": "webhook_inbox"}.get(spared, spared)
         expected = set(BY_RUN) - {table, "provider_calls"}
         assert {name for name, count in gone.items() if count} == expected
     exactly = Retention(**dict.fromkeys(days, 2_000))
     assert sum((await prune(db, exactly, now=NOW)).values()) == 0
-    assert sum((await prune(db, exactly, now=NOW + timedelta(seconds=1))).values()) == 10
+    assert sum((await prune(db, exactly, now=NOW + timedelta(seconds=1))).values()) == 11
 
 
 async def test_a_dry_run_says_what_would_go(db: Database) -> None:

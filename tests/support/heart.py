@@ -26,6 +26,7 @@ from serpline.pipeline.lifeline import Lifeline
 from serpline.pipeline.orchestrator import PhaseOrchestrator
 from serpline.pipeline.service import PipelineService
 from serpline.pipeline.worker import ChunkWorker
+from serpline.robustness.retry import RetryManager
 from serpline.robustness.state_tracker import StateTracker
 from serpline.store import runs
 from serpline.store.database import Database
@@ -237,7 +238,7 @@ def make_heart(
 ) -> Heart:
     """A heart that does not beat yet: enter its ``lifeline.living()``."""
     clock, phases = TravelClock(), scripted_phases(chunk_size)
-    tracker = StateTracker(database, clock, chance)
+    tracker = StateTracker(database, clock)
     lifeline = Lifeline(
         database, clock, heartbeat_seconds=heartbeat_seconds, dead_after_seconds=dead_after_seconds
     )
@@ -249,7 +250,14 @@ def make_heart(
         tracker=tracker,
         orchestrator=PhaseOrchestrator(database, clock, phases),
         lifeline=lifeline,
-        worker=ChunkWorker(database, clock, phases, tracker, lifeline),
+        worker=ChunkWorker(
+            database,
+            clock,
+            phases,
+            tracker,
+            lifeline,
+            retries=RetryManager(chance=chance, clock=clock),
+        ),
     )
 
 

@@ -106,6 +106,7 @@ def prune(
         bool, typer.Option("--dry-run", help="Only say how many rows would go.")
     ] = False,
     items_days: Annotated[int | None, Days] = None,
+    retries_days: Annotated[int | None, Days] = None,
     raw_replies_days: Annotated[int | None, Days] = None,
     events_days: Annotated[int | None, Days] = None,
     calls_days: Annotated[int | None, Days] = None,
@@ -122,6 +123,7 @@ def prune(
     """
     given = {
         "items_days": items_days,
+        "retries_days": retries_days,
         "raw_replies_days": raw_replies_days,
         "events_days": events_days,
         "calls_days": calls_days,

@@ -67,6 +67,9 @@ class Settings(BaseSettings):
     batch_call_seconds: float = Field(default=60.0, gt=0, le=600)
     # Calls a second by provider, where the account allows other than the usual.
     provider_rates: dict[str, float] = Field(default_factory=dict)
+    # Credits that may be spent a day and a month by provider, in its own unit and time zone.
+    credits_per_day: dict[str, float] = Field(default_factory=dict)
+    credits_per_month: dict[str, float] = Field(default_factory=dict)
     extractor_processes: int = Field(default=1, ge=1, le=16)
     web_port: int = Field(default=8077, ge=0, le=65535)
 

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any, TypeVar
 from uuid import UUID
 
+from serpline.domain.breaker import BreakerSettings
 from serpline.domain.errors import UserError
 from serpline.domain.names import SEARCHED_TYPES, ContentType, Device, PhaseName, PipelineMode
 from serpline.domain.phases import PHASE_DEPENDENCIES
@@ -28,7 +29,9 @@ class PipelineConfig:
     spend, by provider. ``analysis_depth`` is the last position whose page is analysed.
     ``unknown_volume`` says what a keyword of unknown volume does to the traffic share: excluded,
     or imputed and marked. ``realtime_searches_max``: at most so many searches are made one by one
-    instead of as a provider batch.
+    instead of as a provider batch. ``schedule`` is the schedule's name. ``circuit_breaker`` is what
+    a stricter breaker of the run's own opens on when it collects: settings for all content types,
+    or by content type; kept by content type.
     """
 
     content_types: tuple[ContentType, ...] = SEARCHED_TYPES
@@ -37,6 +40,8 @@ class PipelineConfig:
     refresh_reference: bool = False
     enable_historical_tracking: bool = True
     scheduled_for: datetime | None = None
+    schedule: str | None = None
+    circuit_breaker: Mapping[str, Any] = field(default_factory=dict)
     landscape: str | None = None
     keyword_limit: int | None = None
     phases: tuple[PhaseName, ...] = ()
@@ -68,9 +73,9 @@ class PipelineConfig:
             raise UserError("content_types='all': must be organic, news or video")
         if not self.devices:
             raise UserError("devices: at least one of desktop, mobile, tablet is needed")
-        for name in ("landscape", "curve"):
+        for name in ("landscape", "curve", "schedule"):
             value = getattr(self, name)
-            if not (isinstance(value, str) or (value is None and name == "landscape")):
+            if not (isinstance(value, str) or (value is None and name != "curve")):
                 raise UserError(f"{name}={value!r}: must be a name")
         for name in ("force_refresh", "refresh_reference", "enable_historical_tracking"):
             if not isinstance(getattr(self, name), bool):
@@ -89,6 +94,8 @@ class PipelineConfig:
             _within("keyword_limit", self.keyword_limit, 1, 10_000_000, whole=True)
         for name in ("content_type_weights", "credit_limits"):
             _amounts(name, getattr(self, name))
+        breakers = _breakers(self.circuit_breaker, self.content_types)
+        object.__setattr__(self, "circuit_breaker", breakers)
         if self.unknown_volume not in ("exclude", "impute"):
             raise UserError(f"unknown_volume={self.unknown_volume!r}: must be exclude or impute")
 
@@ -113,6 +120,11 @@ class PipelineConfig:
         if mode is not PipelineMode.SCHEDULED:
             values.update(phase_retries=0)
         return PipelineConfig(**values)
+
+    def breaker_of(self, content_type: ContentType) -> BreakerSettings | None:
+        """What the run's own breaker for a content type opens on; None: it has none."""
+        given = self.circuit_breaker.get(content_type)
+        return None if given is None else BreakerSettings(**given)
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object that ``from_json`` reads back."""
@@ -158,6 +170,19 @@ def _within(name: str, value: float, low: float, high: float, *, whole: bool = F
     if not isinstance(value, kind) or isinstance(value, bool) or not low <= value <= high:
         number = "a whole number, " if whole else ""
         raise UserError(f"{name}={value!r}: must be {number}{low} to {high}")
+
+
+def _breakers(given: Any, content_types: Iterable[ContentType]) -> dict[str, dict[str, Any]]:
+    if not isinstance(given, Mapping):
+        raise UserError(f"circuit_breaker={given!r}: must be an object")
+    by_type = given if set(given) <= set(SEARCHED_TYPES) else dict.fromkeys(content_types, given)
+    for settings in by_type.values():
+        try:
+            BreakerSettings(**settings)
+        except TypeError:
+            known = ", ".join(f.name for f in fields(BreakerSettings))
+            raise UserError(f"circuit_breaker={settings!r}: must be numbers of {known}") from None
+    return {str(kind): dict(settings) for kind, settings in by_type.items()}
 
 
 def _amounts(name: str, given: Any) -> None:

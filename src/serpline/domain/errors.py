@@ -72,16 +72,22 @@ class CallRefused(Exception):  # noqa: N818  a refusal, not an error of ours
     """The guard did not let the call through: breaker, limiter, budget, quota or lease.
 
     ``until``: when to look again; None when only an event can tell. ``waits_on``: the breaker
-    whose closing is that event.
+    whose closing is that event. ``permanent``: no waiting ends it (the run's own budget is spent).
     """
 
     def __init__(
-        self, reason: str, *, until: datetime | None = None, waits_on: str | None = None
+        self,
+        reason: str,
+        *,
+        until: datetime | None = None,
+        waits_on: str | None = None,
+        permanent: bool = False,
     ) -> None:
         super().__init__(reason)
         self.reason = reason
         self.until = until
         self.waits_on = waits_on
+        self.permanent = permanent
 
 
 class LeaseLost(Exception):  # noqa: N818

@@ -13,6 +13,7 @@ from serpline.core.clock import Clock
 from serpline.domain.config import PipelineConfig
 from serpline.domain.names import PhaseName
 from serpline.domain.outcomes import Done, Outcome
+from serpline.robustness.retry import RetryManager
 from serpline.store.chunks import ItemRow, OwnedChunk
 from serpline.store.database import Connection, Database
 
@@ -24,7 +25,8 @@ class Work:
     ``lease()`` is asked immediately before each paid call: False means stop. Work that has to
     wait for something calls ``look_again`` and returns; the earliest such time counts, and so does
     the closing of any breaker that was named with it.
-    ``await settled()`` returns when every outcome yielded so far is committed.
+    ``await settled()`` returns when every outcome yielded so far is committed. ``retries`` says
+    what a failed call means for an item.
     """
 
     chunk: OwnedChunk
@@ -33,6 +35,7 @@ class Work:
     clock: Clock
     lease: "LeaseCheck"
     settled: Callable[[], Awaitable[None]]
+    retries: RetryManager
     look_again_at: datetime | None = field(default=None)
     waits_on: set[str] = field(default_factory=set)
 

@@ -13,7 +13,7 @@ from serpline.domain.companies import Company
 from serpline.domain.errors import CallRefused, ProviderError
 from serpline.domain.outcomes import Outcome
 from serpline.phases.base import Work
-from serpline.phases.tools import Tools, as_done, bought_elsewhere, failed, keep, obtain, plain
+from serpline.phases.tools import Tools, as_done, bought_elsewhere, give_back, keep, obtain, plain
 from serpline.providers.wikidata.client import DOMAINS_MAX
 from serpline.store import reference
 from serpline.store.database import Connection
@@ -54,8 +54,8 @@ async def profiles(
             elif answer is None:
                 unknown.append(domain)
             else:
-                await give_back(work, [domain])
-                yield domain, failed(work, domain, answer)
+                await give_back(work, KIND, [domain])
+                yield domain, work.retries.outcome_for(domain, answer)
             if len(unknown) >= DOMAINS_MAX:
                 async for pair in _ask_wikidata(tools, work, unknown):
                     yield pair
@@ -74,9 +74,9 @@ async def _ask_wikidata(
                 work, call, freshness="reference", ttl_seconds=_ttl_seconds(work)
             )
         except (ProviderError, CallRefused) as error:
-            await give_back(work, asked)
+            await give_back(work, KIND, asked)
             for domain in asked:
-                yield domain, failed(work, domain, error)
+                yield domain, work.retries.outcome_for(domain, error)
             continue
         answers = {d: plain(found[d]) if d in found else {} for d in asked}
         await keep(work, KIND, answers)
@@ -89,12 +89,6 @@ def _ttl_seconds(work: Work) -> float:
     if work.config.refresh_reference:
         return max((work.clock.now() - work.chunk.created_at).total_seconds(), 0.0)
     return work.config.reference_ttl_days * 86_400.0
-
-
-async def give_back(work: Work, domains: Sequence[str]) -> None:
-    """Let others buy what this chunk could not."""
-    async with work.database.transaction() as conn:
-        await reference.release(conn, KIND, domains, work.chunk.id, work.chunk.epoch)
 
 
 def row(run_id: UUID, domain: str, profile: Profile, fetched_at: Any) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from serpline.phases.tools import (
     Tools,
     as_done,
     bought_elsewhere,
-    failed,
+    give_back,
     obtain,
     plain,
     run_scope,
@@ -77,8 +77,8 @@ class ContentAnalysisPhase:
                 else:
                     analysis = await self._page(work, subject[2:], words)
             except (ProviderError, CallRefused) as error:
-                await self._give_back(work, subject)
-                return failed(work, subject, error)
+                await give_back(work, KIND, [subject])
+                return work.retries.outcome_for(subject, error)
             return Done(subject, plain(analysis))
 
         limit = self._tools.call_concurrency
@@ -114,10 +114,6 @@ class ContentAnalysisPhase:
             video["title"] or "", video["description"] or "", keywords
         )
         return await self._tools.call(work, judge, freshness=run_scope(work))
-
-    async def _give_back(self, work: Work, subject: str) -> None:
-        async with work.database.transaction() as conn:
-            await reference.release(conn, KIND, [subject], work.chunk.id, work.chunk.epoch)
 
     async def write(self, conn: Connection, chunk: OwnedChunk, done: Sequence[Done]) -> None:
         """A row per subject; the analysis is kept for other lanes and runs."""

@@ -14,7 +14,7 @@ from serpline.domain.keywords import keyword_key
 from serpline.domain.names import PhaseName
 from serpline.domain.outcomes import Done, Outcome, Reject
 from serpline.phases.base import Work
-from serpline.phases.tools import Tools, bought_elsewhere, failed, keep, obtain, plain
+from serpline.phases.tools import Tools, bought_elsewhere, keep, obtain, plain
 from serpline.providers.dataforseo.client import KEYWORDS_PER_CALL_MAX
 from serpline.providers.dataforseo.errors import blames_a_keyword
 from serpline.providers.dataforseo.wire import KeywordMetrics, match, unsupported
@@ -97,7 +97,7 @@ class KeywordMetricsPhase:
                     groups += _halves(group)
                     continue
                 for item in group:
-                    yield item, failed(work, item, error)
+                    yield item, work.retries.outcome_for(item, error)
                 continue
             if found is None and may_halve:
                 groups += _halves(group)

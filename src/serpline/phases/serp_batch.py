@@ -17,7 +17,7 @@ from serpline.domain.http import ProviderCall
 from serpline.domain.outcomes import Outcome, Retry
 from serpline.domain.states import BatchStatus
 from serpline.phases.base import Work
-from serpline.phases.tools import REFUSED_SECONDS, Tools, failed, run_scope
+from serpline.phases.tools import Tools
 from serpline.providers.scaleserp.batches import Batch, ResultSet
 from serpline.providers.scaleserp.client import SEARCHES_PER_ADD_MAX
 from serpline.providers.scaleserp.errors import PROVIDER, is_gone
@@ -76,8 +76,12 @@ class SerpBatch:
                         yield step
                     return
         except CallRefused as refused:
-            again = self._work.clock.now() + timedelta(seconds=REFUSED_SECONDS)
-            self._work.look_again(refused.until or again, refused.waits_on)
+            if refused.permanent:
+                async for step in self._lose(refused):
+                    yield step
+            else:
+                wait = self._work.retries.wait("", refused)
+                self._work.look_again(wait.until or self._work.clock.now(), wait.waits_on)
         except ProviderError as error:
             async for step in self._after(error):
                 yield step
@@ -232,12 +236,16 @@ class SerpBatch:
             wait = max(wait, min(error.retry_after_seconds or 0.0, 12 * LOOK_SECONDS_MAX))
             self._work.look_again(self._work.clock.now() + timedelta(seconds=wait))
             return
+        async for step in self._lose(error):
+            yield step
+
+    async def _lose(self, error: ProviderError | CallRefused) -> AsyncGenerator[Step, None]:
         await self._advance("lose", error_message=str(error)[:2000])
         for item in self._batch.items:
-            if is_gone(error):
+            if isinstance(error, ProviderError) and is_gone(error):
                 yield item, Retry(item, error.category, str(error))
             else:
-                yield item, failed(self._work, item, error)
+                yield item, self._work.retries.outcome_for(item, error)
 
     @property
     def _id(self) -> str:
@@ -252,11 +260,9 @@ class SerpBatch:
         """A call about the batch itself: never answered from the ledger, with our own deadline."""
         seconds = min(call.request.timeout_seconds, self._tools.batch_call_seconds)
         if call.operation == "page_file":
-            return await self._tools.call(self._work, call, freshness=run_scope(self._work))
+            return await self._tools.collect(self._work, call)
         bounded = replace(call, request=replace(call.request, timeout_seconds=seconds))
-        return await self._tools.call(
-            self._work, bounded, freshness=run_scope(self._work), ttl_seconds=0
-        )
+        return await self._tools.collect(self._work, bounded, ttl_seconds=0)
 
     async def _advance(self, event: str, **values: Any) -> None:
         async with self._work.database.transaction() as conn:

@@ -21,7 +21,7 @@ from serpline.domain.names import ContentType, Device, PhaseName
 from serpline.domain.outcomes import Done, Outcome
 from serpline.phases.base import Work
 from serpline.phases.serp_batch import SerpBatch
-from serpline.phases.tools import Tools, as_done, failed, run_scope
+from serpline.phases.tools import Tools, as_done
 from serpline.providers.scaleserp.spec import SearchSpec
 from serpline.providers.scaleserp.wire import SerpPage, SerpResult
 from serpline.store import batches, plans
@@ -83,9 +83,9 @@ class SerpCollectionPhase:
         async def search(item: str) -> Outcome:
             call = self._tools.scaleserp.search(specs[item])
             try:
-                page = await self._tools.call(work, call, freshness=run_scope(work))
+                page = await self._tools.collect(work, call)
             except (ProviderError, CallRefused) as error:
-                return failed(work, item, error)
+                return work.retries.outcome_for(item, error)
             return Done(item, _result(work, item, page, "real time"))
 
         async with aclosing(as_done(search, due, self._tools.call_concurrency)) as outcomes:

@@ -11,9 +11,8 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from serpline.core.clock import Clock
-from serpline.domain.errors import CallRefused, ErrorCategory, ProviderError
 from serpline.domain.http import ProviderCall
-from serpline.domain.outcomes import Outcome, Reject, Retry, Snooze
+from serpline.domain.outcomes import Snooze
 from serpline.phases.base import Work
 from serpline.providers.dataforseo.client import DataForSeoClient
 from serpline.providers.llm.client import LlmClient
@@ -23,6 +22,7 @@ from serpline.providers.pdl.client import PdlClient
 from serpline.providers.scaleserp.client import ScaleSerpClient
 from serpline.providers.wikidata.client import WikidataClient
 from serpline.providers.youtube.client import YouTubeClient
+from serpline.robustness.breakers import CircuitBreaker
 from serpline.robustness.guard import CallScope, Guard
 from serpline.store import reference
 from serpline.store.reference import Obtained
@@ -32,7 +32,6 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 BOUGHT_ELSEWHERE_SECONDS = 1.0
-REFUSED_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +65,7 @@ class Tools:
         *,
         freshness: str,
         ttl_seconds: float | None = None,
+        breakers: tuple[CircuitBreaker, ...] = (),
     ) -> T:
         """Make a guarded call for a chunk; raises what ``Guard.execute`` raises.
 
@@ -78,8 +78,26 @@ class Tools:
             freshness=freshness,
             lease=work.lease,
             ttl_seconds=ttl_seconds,
+            breakers=breakers,
         )
         return await self.guard.execute(call, scope)
+
+    async def collect(
+        self, work: Work, call: ProviderCall[T], ttl_seconds: float | None = None
+    ) -> T:
+        """``call`` for what belongs to the run, which its schedule's own breaker must pass too.
+
+        That one, ``scale_serp_api@schedule/type``, opens by itself: other runs go on.
+        """
+        kind = work.chunk.lane.content_type
+        breakers: tuple[CircuitBreaker, ...] = ()
+        if settings := work.config.breaker_of(kind):
+            shared = self.guard.policy(call.provider).breaker
+            name = f"{shared}@{work.config.schedule or work.chunk.run_id}/{kind}"
+            breakers = (self.guard.breakers.get_breaker(name, settings=settings),)
+        return await self.call(
+            work, call, freshness=run_scope(work), ttl_seconds=ttl_seconds, breakers=breakers
+        )
 
 
 def run_scope(work: Work) -> str:
@@ -111,17 +129,10 @@ async def keep(work: Work, kind: str, payloads: Mapping[str, Any]) -> None:
         await reference.store(conn, kind, payloads, work.clock.now())
 
 
-def failed(work: Work, item: str, error: ProviderError | CallRefused) -> Outcome:
-    """What an unsuccessful call means for an item: a refused one burns no attempt."""
-    now = work.clock.now()
-    if isinstance(error, CallRefused):
-        until = error.until or now + timedelta(seconds=REFUSED_SECONDS)
-        return Snooze(item, error.reason, until, error.waits_on)
-    if error.category is ErrorCategory.QUOTA and error.retry_after_seconds is not None:
-        return Snooze(item, str(error), now + timedelta(seconds=error.retry_after_seconds))
-    if error.permanent:
-        return Reject(item, error.category, str(error))
-    return Retry(item, error.category, str(error), error.retry_after_seconds)
+async def give_back(work: Work, kind: str, keys: Iterable[str]) -> None:
+    """Let others buy what this chunk could not, without waiting for its end."""
+    async with work.database.transaction() as conn:
+        await reference.release(conn, kind, list(keys), work.chunk.id, work.chunk.epoch)
 
 
 def plain(found: Any) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from serpline.domain.http import ProviderCall
 from serpline.domain.names import PhaseName
 from serpline.domain.outcomes import Done, Outcome
 from serpline.phases.base import Work
-from serpline.phases.tools import Tools, bought_elsewhere, failed, keep, obtain, plain, run_scope
+from serpline.phases.tools import Tools, bought_elsewhere, keep, obtain, plain, run_scope
 from serpline.providers.youtube.client import IDS_MAX
 from serpline.store import plans
 from serpline.store.chunks import ItemRow, OwnedChunk
@@ -140,7 +140,7 @@ def _outcome(work: Work, item: str, videos: Mapping[str, Answer], channel: Answe
         if answer is None:
             return bought_elsewhere(work, item)
         if not isinstance(answer, dict):
-            return failed(work, item, answer)
+            return work.retries.outcome_for(item, answer)
     return Done(item, {"video": video, "channel": channel if needs_channel else None})
 
 

@@ -16,6 +16,7 @@ from serpline.domain.errors import UserError
 from serpline.domain.names import ContentType, JobPriority, PhaseName, PipelineMode
 from serpline.domain.phases import LaneView, dependents_of, lanes_of
 from serpline.domain.states import ENDED_RUNS, LaneStatus
+from serpline.robustness.budget import limit_run
 from serpline.store import batches, chunks, events, planning, projects, runs
 from serpline.store.database import Connection, Database
 from serpline.store.events import Event
@@ -71,6 +72,7 @@ class PipelineService:
             )
             if not made:
                 return run_id
+            await limit_run(conn, run_id, config.credit_limits)
             taken = await self._take_keywords(conn, run_id, config)
             await wake(conn, [WakeUp("run", str(run_id), JobPriority.HIGH)])
             detail = {"mode": str(mode), "keywords": taken}

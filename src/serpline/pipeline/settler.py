@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from serpline.core.logging import get
 from serpline.domain.errors import LeaseLost
 from serpline.domain.outcomes import Outcome
-from serpline.domain.retry import RetryStrategy
+from serpline.robustness.retry import RetryManager
 from serpline.robustness.state_tracker import Settled, StateTracker, WriteResults
 from serpline.store.chunks import OwnedChunk
 from serpline.store.database import DatabaseUnavailable, TransactionConflict
@@ -37,7 +37,7 @@ class Settler:
         chunk: OwnedChunk,
         *,
         attempts: Mapping[str, int],
-        strategy: RetryStrategy,
+        retries: RetryManager,
         write: WriteResults,
         before_settle: BeforeSettle = nothing_before,
     ) -> None:
@@ -45,7 +45,7 @@ class Settler:
         self._tracker = tracker
         self._chunk = chunk
         self._attempts = attempts
-        self._strategy = strategy
+        self._retries = retries
         self._write = write
         self._before_settle = before_settle
         self._waiting: list[Outcome] = []
@@ -114,7 +114,7 @@ class Settler:
             self._chunk,
             outcomes,
             attempts=self._attempts,
-            strategy=self._strategy,
+            retries=self._retries,
             write=self._write,
         )
         self.total = Settled(

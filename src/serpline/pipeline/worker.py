@@ -16,10 +16,10 @@ from serpline.domain.config import PipelineConfig
 from serpline.domain.errors import ErrorCategory, LeaseLost
 from serpline.domain.names import JobPriority, PhaseName, PipelineMode
 from serpline.domain.outcomes import Outcome, Reject, Snooze
-from serpline.domain.retry import RetryStrategy
 from serpline.phases.base import LeaseCheck, Phase, Work
 from serpline.pipeline.lifeline import Lifeline
 from serpline.pipeline.settler import BeforeSettle, Settler, nothing_before
+from serpline.robustness.retry import RetryManager
 from serpline.robustness.state_tracker import Settled, StateTracker
 from serpline.store import chunks
 from serpline.store.chunks import ItemRow, OwnedChunk
@@ -33,13 +33,6 @@ CRASH_DELAY_SECONDS = 10.0
 SNOOZE_SECONDS = 5.0
 
 
-def strategy_for(mode: PipelineMode, attempts: int) -> RetryStrategy:
-    """How items of a run are retried; a TESTING run does not make people wait."""
-    if mode is PipelineMode.TESTING:
-        return RetryStrategy(max_attempts=attempts, base_delay=0.2, max_delay=2.0)
-    return RetryStrategy(max_attempts=attempts, base_delay=2.0, max_delay=300.0)
-
-
 class ChunkWorker:
     """Works chunks for one process, under the lease that its lifeline keeps."""
 
@@ -51,6 +44,7 @@ class ChunkWorker:
         tracker: StateTracker,
         lifeline: Lifeline,
         *,
+        retries: RetryManager | None = None,
         before_settle: BeforeSettle = nothing_before,
     ) -> None:
         self._database = database
@@ -58,6 +52,7 @@ class ChunkWorker:
         self._phases = phases
         self._tracker = tracker
         self._lifeline = lifeline
+        self._retries = retries or RetryManager(clock=clock)
         self._before_settle = before_settle
 
     async def work(self, chunk_id: int) -> bool:
@@ -105,15 +100,16 @@ class ChunkWorker:
         """The work, which says what it waits for, and whether anything was settled."""
         phase = self._phases[chunk.lane.phase]
         config = PipelineConfig.from_json(chunk.config)
+        retries = self._retries.for_run(PipelineMode(chunk.mode), config.retry_attempts)
         settler = Settler(
             self._tracker,
             chunk,
             attempts={row.item: row.attempts for row in items},
-            strategy=strategy_for(PipelineMode(chunk.mode), config.retry_attempts),
+            retries=retries,
             write=phase.write,
             before_settle=self._before_settle,
         )
-        work = Work(chunk, config, self._database, self._clock, lease, settler.flush)
+        work = Work(chunk, config, self._database, self._clock, lease, settler.flush, retries)
         try:
             async with aclosing(self._outcomes(phase, work, items)) as outcomes:
                 async for outcome in outcomes:

@@ -4,26 +4,35 @@ The reservation itself is part of the intent's transaction, and the settlement o
 (``ledger``): so no reservation can outlive its call, and the ledger explains every credit.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from serpline.domain.errors import CallRefused
-from serpline.robustness.policies import ProviderPolicy
+from serpline.robustness.policies import ProviderPolicy, check_providers
 from serpline.store import budgets, ledger
 from serpline.store.budgets import Budget
-from serpline.store.database import Database
+from serpline.store.database import Connection, Database
 from serpline.store.ledger import CallTotals
 
 _QUANTUM = Decimal("0.000001")
 
 
 class BudgetSpent(CallRefused):
-    """No room in a budget for this call; ``until`` is when its period ends, None for a run's."""
+    """No room in a budget for this call; ``until`` is when its period ends.
+
+    A run's own limit has no period: waiting cannot help, so the refusal is permanent.
+    """
 
     def __init__(self, provider: str, scope: str, until: datetime | None) -> None:
-        super().__init__(f"the {provider} budget of {scope} is spent", until=until)
+        reason = (
+            f"the run's credit limit for {provider} is spent"
+            if until is None
+            else f"the {provider} budget of {scope} is spent"
+        )
+        super().__init__(reason, until=until, permanent=until is None)
         self.scope = scope
 
 
@@ -37,7 +46,7 @@ def scopes(
 ) -> tuple[tuple[str, Decimal | None], ...]:
     """The budgets a call at ``now`` counts in, with their limits; days end where the provider's do.
 
-    A run's own limit is kept in its row (``Budgets.set_run_limit``), not here.
+    A run's own limit is kept in its row (``limit_run``), not here.
     """
     local = now.astimezone(ZoneInfo(policy.zone))
     day, month = f"day:{local:%Y-%m-%d}", f"month:{local:%Y-%m}"
@@ -55,16 +64,18 @@ def refusal(policy: ProviderPolicy, scope: str, now: datetime) -> BudgetSpent:
     return BudgetSpent(policy.provider, scope, until)
 
 
+async def limit_run(conn: Connection, run_id: UUID, limits: Mapping[str, float]) -> None:
+    """A run may spend at most so many credits, by provider. ``UserError`` for an unknown one."""
+    check_providers("credit_limits", limits)
+    for provider, limit in limits.items():
+        await budgets.set_run_limit(conn, run_id, provider, amount(limit))
+
+
 class Budgets:
     """What people and runs ask about credits."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
-
-    async def set_run_limit(self, run_id: UUID, provider: str, limit: float) -> None:
-        """A run may spend at most ``limit`` credits of ``provider``."""
-        async with self._db.transaction() as conn:
-            await budgets.set_run_limit(conn, run_id, provider, amount(limit))
 
     async def read(self, provider: str, scope: str) -> Budget:
         """One budget's limit, reserved and spent credits."""

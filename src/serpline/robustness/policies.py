@@ -1,11 +1,35 @@
-"""What is allowed towards one provider: one value per provider, made by the composition."""
+"""What is allowed towards each provider: what an ordinary account allows, or what settings say."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
+from serpline.core.settings import Settings
 from serpline.domain.breaker import BreakerSettings
 from serpline.domain.errors import UserError
+
+# Calls a second that an ordinary paid account may make (documented limits, or less).
+USUAL_RATES: Mapping[str, float] = {
+    "scaleserp": 10.0,
+    "dataforseo": 0.2,
+    "pdl": 15.0,
+    "wikidata": 2.0,
+    "youtube": 20.0,
+    "llm": 20.0,
+    "page": 50.0,
+}
+# Only what a provider gives everybody; what a team wants to spend is its own decision.
+USUAL_CREDITS_PER_DAY: Mapping[str, float] = {"youtube": 10_000.0}
+_ZONES = {"youtube": "America/Los_Angeles"}
+_BREAKERS = {
+    "scaleserp": "scale_serp_api",
+    "dataforseo": "dataforseo_api",
+    "pdl": "pdl_api",
+    "wikidata": "wikidata_api",
+    "youtube": "youtube_api",
+    "llm": "llm_api",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +60,10 @@ class ProviderPolicy:
             )
         if not 1 <= self.concurrency <= 10_000:
             raise UserError(f"{self.provider} concurrency={self.concurrency}: must be 1 to 10000")
+        for name in ("credits_per_day", "credits_per_month"):
+            value = getattr(self, name)
+            if value is not None and not value >= 0:
+                raise UserError(f"{self.provider} {name}={value}: must be 0 or more")
         if not 0 <= self.retry_share <= 1:
             raise UserError(f"{self.provider} retry_share={self.retry_share}: must be 0 to 1")
         if not 1 <= self.retry_floor <= 100_000:
@@ -64,3 +92,34 @@ class ProviderPolicy:
     def _midnight(self, year: int, month: int, day: int, now: datetime) -> datetime:
         local = datetime.combine(datetime(year, month, day).date(), time.min, ZoneInfo(self.zone))  # noqa: DTZ001  only its date is used
         return local.astimezone(now.tzinfo)
+
+
+def check_providers(setting: str, names: Iterable[str]) -> None:
+    """Refuse the first name that is no provider's."""
+    for name in sorted(set(names) - set(USUAL_RATES)):
+        known = ", ".join(USUAL_RATES)
+        raise UserError(f"{setting}: unknown provider {name!r}; known are {known}")
+
+
+def policies(settings: Settings) -> list[ProviderPolicy]:
+    """What is allowed towards each provider. Raises ``UserError`` for one that is none."""
+    given = {
+        "SERPLINE_PROVIDER_RATES": settings.provider_rates,
+        "SERPLINE_CREDITS_PER_DAY": settings.credits_per_day,
+        "SERPLINE_CREDITS_PER_MONTH": settings.credits_per_month,
+    }
+    for name, value in given.items():
+        check_providers(name, value)
+    per_day = {**USUAL_CREDITS_PER_DAY, **settings.credits_per_day}
+    return [
+        ProviderPolicy(
+            provider,
+            _BREAKERS.get(provider),
+            rate_per_second=settings.provider_rates.get(provider, usual),
+            concurrency=settings.call_concurrency * 4,
+            credits_per_day=per_day.get(provider),
+            credits_per_month=settings.credits_per_month.get(provider),
+            zone=_ZONES.get(provider, "UTC"),
+        )
+        for provider, usual in USUAL_RATES.items()
+    ]

@@ -1,28 +1,39 @@
 """What becomes of an item after a failed call: retry later, wait, or give up. Durable, never here.
 
-Promise: a permanent error, or a category for which repeating cannot help, rejects the item at
-once; any other failure is retried until ``max_attempts`` attempts were made; a refused call is a
-wait and burns no attempt. Delays are full-jitter exponential, never shorter than the provider's
-(capped) ``Retry-After``.
+Promise: this is the only way from a failed call to an outcome. A permanent error, or a category
+for which repeating cannot help, rejects the item at once, and so does a refusal that no waiting
+ends (the run's own budget is spent); any other failure is retried until ``max_attempts`` attempts
+were made; a refused call is a wait and burns no attempt. Delays are full-jitter exponential, never
+shorter than the provider's (capped) ``Retry-After``.
 """
 
 import random
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import timedelta
 
 from serpline.core.clock import Clock, SystemClock
 from serpline.domain.errors import CallRefused, ErrorCategory, ProviderError
+from serpline.domain.names import PipelineMode
 from serpline.domain.outcomes import Outcome, Reject, Retry, Snooze
 from serpline.domain.retry import NEVER_RETRIED, RetryStrategy
-from serpline.net.errors import NetError
 
-QUOTA_LOOK_SECONDS = 300.0
+REFUSED_SECONDS = 5.0
+QUOTA_SECONDS = 300.0
+# A wait may be long (a quota day), and a person may end it earlier by raising a limit: so even
+# then it is looked again from time to time, which costs the provider nothing.
+LOOK_SECONDS_MAX = 900.0
 ERROR_CHARS_MAX = 500
 
 
+def strategy_for(mode: PipelineMode, attempts: int) -> RetryStrategy:
+    """How items of a run are retried; a TESTING run does not make people wait."""
+    if mode is PipelineMode.TESTING:
+        return RetryStrategy(max_attempts=attempts, base_delay=0.2, max_delay=2.0)
+    return RetryStrategy(max_attempts=attempts, base_delay=2.0, max_delay=300.0)
+
+
 class RetryManager:
-    """Maps exceptions to outcomes, and attempts to delays, by one strategy."""
+    """Maps errors to outcomes, and attempts to delays, by one strategy."""
 
     def __init__(
         self,
@@ -36,40 +47,37 @@ class RetryManager:
         self._chance = chance
         self._clock = clock or SystemClock()
 
-    def with_attempts(self, max_attempts: int) -> "RetryManager":
-        """The same with another number of attempts (a schedule's ``retry_attempts``)."""
-        strategy = replace(self.strategy, max_attempts=max_attempts)
-        return RetryManager(strategy, chance=self._chance, clock=self._clock)
+    def for_run(self, mode: PipelineMode, attempts: int) -> "RetryManager":
+        """The same with the strategy of a run of ``mode`` with ``attempts`` per item."""
+        return RetryManager(strategy_for(mode, attempts), chance=self._chance, clock=self._clock)
 
-    def outcome_for(self, item: str, error: Exception, attempts: int) -> Outcome:
-        """``Retry``, ``Reject`` or ``Snooze``; ``attempts`` counts this one too.
-
-        Anything else than ``ProviderError``, ``NetError`` and ``CallRefused`` says nothing about
-        the item (a lost lease, a database that is away, a bug): it is raised again.
-        """
-        if isinstance(error, CallRefused):
-            return Snooze(item, error.reason, error.until)
-        if not isinstance(error, ProviderError | NetError):
-            raise error
+    def outcome_for(self, item: str, error: ProviderError | CallRefused) -> Outcome:
+        """``Retry``, ``Reject`` or ``Snooze``. Whether a retry was the last is decided later."""
         message = str(error)[:ERROR_CHARS_MAX]
-        asked = error.retry_after_seconds if isinstance(error, ProviderError) else None
-        if error.category is ErrorCategory.QUOTA and not error.permanent:
-            # The guard has paused the provider by now, and says until when at the next look.
-            until = self._clock.now() + timedelta(seconds=asked or QUOTA_LOOK_SECONDS)
-            return Snooze(item, message, until)
-        if error.permanent or error.category in NEVER_RETRIED:
+        if isinstance(error, CallRefused):
+            if error.permanent:
+                return Reject(item, ErrorCategory.QUOTA, message)
+            return self.wait(item, error)
+        if error.permanent:
             return Reject(item, error.category, message)
-        if attempts >= self.strategy.max_attempts:
-            return Reject(item, error.category, f"{message} (attempt {attempts}, the last)")
+        asked = error.retry_after_seconds
+        if error.category is ErrorCategory.QUOTA:
+            # The guard has paused the provider by now, and says until when at the next look.
+            seconds = min(asked or QUOTA_SECONDS, LOOK_SECONDS_MAX)
+            return Snooze(item, message, self._clock.now() + timedelta(seconds=seconds))
+        if error.category in NEVER_RETRIED:
+            return Reject(item, error.category, message)
         return Retry(item, error.category, message, asked)
 
-    def next_delay_seconds(
-        self, category: ErrorCategory, attempts: int, retry_after_seconds: float | None = None
-    ) -> float:
-        """How long to wait before the next attempt, after ``attempts`` failed ones.
+    def wait(self, item: str, refused: CallRefused) -> Snooze:
+        """When to look again after a refusal, and which breaker's closing is a reason to."""
+        now = self._clock.now()
+        until = refused.until or now + timedelta(seconds=REFUSED_SECONDS)
+        until = min(until, now + timedelta(seconds=LOOK_SECONDS_MAX))
+        return Snooze(item, refused.reason[:ERROR_CHARS_MAX], until, refused.waits_on)
 
-        Raises ``ValueError`` for a category that is never retried.
-        """
-        if category in NEVER_RETRIED:
-            raise ValueError(f"{category} is never retried")
-        return self.strategy.delay_seconds(attempts, self._chance, retry_after_seconds)
+    def delay_seconds(self, failed: Retry, attempts: int) -> float | None:
+        """The wait before the next attempt, ``attempts`` having failed; None: that was the last."""
+        if attempts >= self.strategy.max_attempts:
+            return None
+        return self.strategy.delay_seconds(attempts, self._chance, failed.retry_after_seconds)

@@ -17,8 +17,8 @@ from serpline.domain.errors import ErrorCategory, UserError
 from serpline.domain.names import ContentType, JobPriority, PhaseName, PipelineMode
 from serpline.domain.outcomes import Done, Outcome, Reject, Retry, Skip, Snooze
 from serpline.domain.phases import LaneKey
-from serpline.domain.retry import RetryStrategy
 from serpline.domain.states import StateStatus
+from serpline.robustness.retry import RetryManager
 from serpline.store import items as item_rows
 from serpline.store import runs, settling
 from serpline.store.chunks import OwnedChunk
@@ -44,12 +44,11 @@ class Settled:
 
 
 class StateTracker:
-    """Plans and settles items. ``chance`` draws evenly from [0, 1) for the jitter of retries."""
+    """Plans and settles items."""
 
-    def __init__(self, database: Database, clock: Clock, chance: Callable[[], float]) -> None:
+    def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
-        self._chance = chance
 
     async def settle(
         self,
@@ -57,7 +56,7 @@ class StateTracker:
         outcomes: Sequence[Outcome],
         *,
         attempts: Mapping[str, int],
-        strategy: RetryStrategy,
+        retries: RetryManager,
         write: WriteResults,
     ) -> Settled:
         """Commit outcomes, their results and the chunk's counters in one transaction.
@@ -69,17 +68,18 @@ class StateTracker:
         settlements = [
             settlement
             for outcome in outcomes
-            if (settlement := self._settlement(outcome, attempts, strategy, now))
+            if (settlement := _settlement(outcome, attempts.get(outcome.item, 0), retries, now))
         ]
         if not settlements:
             return Settled()
         done = {outcome.item: outcome for outcome in outcomes if isinstance(outcome, Done)}
         async with self._database.transaction() as conn:
             changed = await settling.settle_items(conn, chunk.lane_id, settlements)
-            finished = [done[item] for item, state in changed if state is StateStatus.COMPLETED]
+            finished = [done[one.item] for one in changed if one.status is StateStatus.COMPLETED]
             if finished:
                 await write(conn, chunk, finished)
-            states = [state for _, state in changed]
+            await settling.remember_failures(conn, chunk, settlements, changed, now)
+            states = [one.status for one in changed]
             settled = Settled(
                 completed=states.count(StateStatus.COMPLETED),
                 failed=states.count(StateStatus.FAILED),
@@ -94,40 +94,6 @@ class StateTracker:
                 skipped=settled.skipped,
             )
         return settled
-
-    def _settlement(
-        self,
-        outcome: Outcome,
-        attempts: Mapping[str, int],
-        strategy: RetryStrategy,
-        now: datetime,
-    ) -> Settlement | None:
-        match outcome:
-            case Done(item):
-                return Settlement(item, StateStatus.COMPLETED)
-            case Skip(item, reason):
-                return Settlement(item, StateStatus.SKIPPED, error=reason)
-            case Reject(item, category, error):
-                return Settlement(
-                    item, StateStatus.FAILED, True, error_category=category, error=error
-                )
-            case Retry(item, category, error, retry_after_seconds):
-                made = attempts.get(item, 0) + 1
-                if made >= strategy.max_attempts:
-                    return Settlement(
-                        item, StateStatus.FAILED, True, error_category=category, error=error
-                    )
-                wait = strategy.delay_seconds(made, self._chance, retry_after_seconds)
-                return Settlement(
-                    item,
-                    StateStatus.RETRY_WAIT,
-                    True,
-                    now + timedelta(seconds=wait),
-                    category,
-                    error,
-                )
-            case Snooze():
-                return None
 
     async def initialize_pipeline(
         self,
@@ -223,6 +189,28 @@ class StateTracker:
             }
             for view in views
         }
+
+
+def _settlement(
+    outcome: Outcome, failed_before: int, retries: RetryManager, now: datetime
+) -> Settlement | None:
+    match outcome:
+        case Done(item):
+            return Settlement(item, StateStatus.COMPLETED)
+        case Skip(item, reason):
+            return Settlement(item, StateStatus.SKIPPED, error=reason)
+        case Reject(item, category, error):
+            return Settlement(item, StateStatus.FAILED, True, error_category=category, error=error)
+        case Retry(item, category, error):
+            wait = retries.delay_seconds(outcome, failed_before + 1)
+            if wait is None:
+                return Settlement(
+                    item, StateStatus.FAILED, True, error_category=category, error=error
+                )
+            again_at = now + timedelta(seconds=wait)
+            return Settlement(item, StateStatus.RETRY_WAIT, True, again_at, category, error)
+        case Snooze():
+            return None
 
 
 _BY_HAND = (

@@ -2,17 +2,19 @@
 
 A run has one configuration, so the specifications of a schedule must agree on its devices, its
 landscape and its historical tracking (``check_together``); where they differ in numbers, the run
-takes the most attempts and phase retries and the smallest batch that any of them asks for.
+takes the most attempts and phase retries and the smallest batch that any of them asks for. Each
+content type keeps its own circuit breaker.
 """
 
 import heapq
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from itertools import groupby, islice
 from operator import attrgetter
 from typing import Any
 
+from serpline.domain.breaker import BreakerSettings
 from serpline.domain.config import PipelineConfig
 from serpline.domain.errors import UserError
 from serpline.domain.names import SEARCHED_TYPES, ContentType
@@ -96,8 +98,10 @@ def preview(specs: Sequence[ScheduleSpec], count: int, after: datetime) -> list[
     return [due.to_json() for due in islice(due_together(specs, after), count)]
 
 
-def run_config(specs: Sequence[ScheduleSpec], scheduled_for: datetime | None) -> PipelineConfig:
-    """The configuration of the one run of these specifications."""
+def run_config(
+    specs: Sequence[ScheduleSpec], scheduled_for: datetime | None, schedule: str | None = None
+) -> PipelineConfig:
+    """The configuration of the one run of these specifications of ``schedule``."""
     check_together(specs)
     wanted = {kind for spec in specs for kind in spec.content_types}
     return PipelineConfig(
@@ -106,10 +110,24 @@ def run_config(specs: Sequence[ScheduleSpec], scheduled_for: datetime | None) ->
         landscape=specs[0].landscape,
         enable_historical_tracking=specs[0].enable_historical_tracking,
         scheduled_for=scheduled_for,
+        schedule=schedule,
+        circuit_breaker=_breakers(specs),
         retry_attempts=max(map(attrgetter("retry_attempts"), specs)),
         phase_retries=max(map(attrgetter("phase_retries"), specs)),
         batch_size=min(spec.batch_size or _BATCH_MAX for spec in specs),
     )
+
+
+def _breakers(specs: Sequence[ScheduleSpec]) -> dict[str, dict[str, Any]]:
+    """The breaker of each content type; of several the one that opens first."""
+    found: dict[str, BreakerSettings] = {}
+    for spec in specs:
+        for kind in spec.content_types:
+            if settings := spec.circuit_breaker:
+                known = found.setdefault(kind, settings)
+                if settings.failure_threshold < known.failure_threshold:
+                    found[kind] = settings
+    return {kind: asdict(settings) for kind, settings in found.items()}
 
 
 def _with(

@@ -4,7 +4,7 @@ Promise: the run of a (schedule, instant) has an id that follows from the two, s
 from however many processes it is asked for, there is one. A trigger is a run of its own.
 
 Limits: nothing here remembers schedules, watches the clock or stores slots; who calls brings the
-specifications. A run does not know the name of its schedule yet.
+specifications.
 """
 
 from collections.abc import Sequence
@@ -50,7 +50,7 @@ class SchedulingService:
     async def trigger(self, name: str, specs: Specs) -> UUID:
         """Start a run now, whatever the schedule says; every call starts another one."""
         checked_name("schedule", name)
-        config = merging.run_config(_several(specs), scheduled_for=None)
+        config = merging.run_config(_several(specs), None, name)
         run_id = await self._pipeline.start(config, PipelineMode.SCHEDULED)
         _log.info("schedule triggered", action="schedule.trigger", schedule=name, run=str(run_id))
         return run_id
@@ -65,7 +65,7 @@ class SchedulingService:
         due = merging.due_at(_several(specs), instant)
         if due is None:
             raise UserError(f"schedule {name!r} is not due at {instant.isoformat()}")
-        config = merging.run_config(due.specs, due.scheduled_for)
+        config = merging.run_config(due.specs, due.scheduled_for, name)
         await self._pipeline.start(config, PipelineMode.SCHEDULED, run_id=run_id)
         _log.info(
             "slot started",

@@ -5,8 +5,8 @@ The JSON form is an object such as ``{"content_type": "news", "frequency": "dail
 and value is checked when it is read, and what cannot be used is a ``UserError`` of one line.
 
 Carried, but with no effect on runs yet: ``jitter``, ``overlap``, ``catch_up`` and ``deadline``
-(they rule over slots, which are not stored yet), and ``circuit_breaker`` (a run's configuration
-has no place for it yet). Freshness targets and pausing after failed runs are not read yet.
+(they rule over slots, which are not stored yet). Freshness targets and pausing after failed runs
+are not read yet.
 """
 
 from collections.abc import Callable, Mapping

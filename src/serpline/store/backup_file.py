@@ -13,6 +13,7 @@ A table's text is PostgreSQL's COPY text format: one line a row, so lines are ro
 """
 
 import contextlib
+import errno
 import hashlib
 import os
 import struct
@@ -257,7 +258,9 @@ def _readable(path: Path) -> Iterator[None]:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(f"{path}: not a whole serpline backup: {reason}") from None
     except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None
+        # A damaged table of contents may send the reader to a place before the file's beginning.
+        what = "not a whole serpline backup" if error.errno == errno.EINVAL else "cannot be read"
+        raise UserError(f"{path}: {what}: {error.strerror or error}") from None
 
 
 def _flush_directory(directory: Path) -> None:

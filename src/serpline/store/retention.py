@@ -19,6 +19,7 @@ class Retention:
     """How many days things are kept: 1 to ``DAYS_MAX``. Counted from when a thing ended."""
 
     items_days: int = 90
+    retries_days: int = 400
     raw_replies_days: int = 90
     events_days: int = 180
     calls_days: int = 800
@@ -58,6 +59,7 @@ RULES: Final = (
         "(SELECT c.run_id FROM provider_calls c WHERE c.id = t.call_id)",
     ),
     Rule("provider_calls", "calls_days", "t.finished_at < :cutoff", "t.run_id"),
+    Rule("item_retries", "retries_days", "t.occurred_at < :cutoff", "t.run_id"),
     Rule("pipeline_events", "events_days", "t.occurred_at < :cutoff", "t.run_id"),
     Rule(
         "webhook_inbox",

@@ -7,6 +7,7 @@ Items leave their live states by compare-and-set; the fence is the chunk's epoch
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from sqlalchemy import text
 
@@ -16,6 +17,7 @@ from serpline.store.chunks import OwnedChunk
 from serpline.store.database import Connection
 
 _LIVE = [str(status) for status in LIVE_ITEMS]
+HISTORY_CHARS_MAX = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +32,20 @@ class Settlement:
     error: str | None = None
 
 
+class Changed(NamedTuple):
+    """An item whose state a settlement changed; ``attempts`` counts the failed ones by now."""
+
+    item: str
+    status: StateStatus
+    attempts: int
+
+
 _SETTLE_ALL = text(
     """
     UPDATE items i SET status = :status, next_attempt_at = NULL, error_category = NULL, error = NULL
     FROM unnest(CAST(:items AS text[])) AS u(item)
     WHERE i.lane_id = :lane AND i.item = u.item AND i.status = ANY(:live)
-    RETURNING i.item, i.status
+    RETURNING i.item, i.status, i.attempts
     """
 )
 
@@ -47,14 +57,14 @@ _SETTLE = text(
         CAST(:times AS timestamptz[]), CAST(:categories AS text[]), CAST(:errors AS text[]))
         AS u(item, status, attempt, next_attempt_at, category, error)
     WHERE i.lane_id = :lane AND i.item = u.item AND i.status = ANY(:live)
-    RETURNING i.item, i.status
+    RETURNING i.item, i.status, i.attempts
     """
 )
 
 
 async def settle_items(
     conn: Connection, lane_id: int, settlements: Sequence[Settlement]
-) -> list[tuple[str, StateStatus]]:
+) -> list[Changed]:
     """Compare-and-set items out of their live states; returns the rows that were changed."""
     items = [s.item for s in settlements]
     if all(s.status is StateStatus.COMPLETED for s in settlements):
@@ -76,7 +86,45 @@ async def settle_items(
                 "errors": [s.error[:2000] if s.error else None for s in settlements],
             },
         )
-    return [(row.item, StateStatus(row.status)) for row in rows]
+    return [Changed(row.item, StateStatus(row.status), row.attempts) for row in rows]
+
+
+async def remember_failures(
+    conn: Connection,
+    chunk: OwnedChunk,
+    settlements: Sequence[Settlement],
+    changed: Sequence[Changed],
+    now: datetime,
+) -> None:
+    """Write the failed attempts among what was changed into the history of retries."""
+    made = {one.item: one for one in settlements if one.counts_attempt}
+    failed = [(made[one.item], one.attempts) for one in changed if one.item in made]
+    if not failed:
+        return
+    delays = [
+        (one.next_attempt_at - now).total_seconds() if one.next_attempt_at else None
+        for one, _ in failed
+    ]
+    await conn.execute(
+        text(
+            "INSERT INTO item_retries (run_id, phase_name, content_type, occurred_at, item,"
+            " attempt, delay_seconds, error_category, error)"
+            " SELECT :run, :phase, :type, :now, * FROM unnest(CAST(:items AS text[]),"
+            " CAST(:attempts AS smallint[]), CAST(:delays AS float[]),"
+            " CAST(:categories AS text[]), CAST(:errors AS text[]))"
+        ),
+        {
+            "run": chunk.run_id,
+            "phase": str(chunk.lane.phase),
+            "type": str(chunk.lane.content_type),
+            "now": now,
+            "items": [one.item for one, _ in failed],
+            "attempts": [attempts for _, attempts in failed],
+            "delays": delays,
+            "categories": [one.error_category for one, _ in failed],
+            "errors": [one.error and one.error[:HISTORY_CHARS_MAX] for one, _ in failed],
+        },
+    )
 
 
 async def count(

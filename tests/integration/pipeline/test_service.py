@@ -103,6 +103,23 @@ async def test_a_run_that_could_do_nothing_is_refused(
     assert await heart.column("SELECT id FROM pipeline_executions") == []
 
 
+async def test_a_runs_credit_limits_are_set_with_it(heart: Heart, keywords: int) -> None:
+    """They are there before any call can be made; an unknown provider's is refused, and no run."""
+    config = PipelineConfig(credit_limits={"pdl": 12.5, "llm": 0})
+    run_id = await heart.service.start(config)
+    limits = await heart.query(
+        "SELECT provider, limit_credits FROM provider_budgets WHERE scope = :s ORDER BY 1",
+        s=f"run:{run_id}",
+    )
+    assert [(row["provider"], float(row["limit_credits"])) for row in limits] == [
+        ("llm", 0),
+        ("pdl", 12.5),
+    ]
+    with pytest.raises(UserError, match="credit_limits: unknown provider 'bing'"):
+        await heart.service.start(PipelineConfig(credit_limits={"bing": 1}))
+    assert await heart.one("SELECT count(*) FROM pipeline_executions") == 1
+
+
 async def test_without_keywords_there_is_no_run(heart: Heart) -> None:
     """A project without keywords is told to import some; no run is left behind."""
     with pytest.raises(UserError, match="no keywords"):

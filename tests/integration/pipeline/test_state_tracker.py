@@ -13,6 +13,7 @@ from serpline.domain.errors import ErrorCategory, LeaseLost, UserError
 from serpline.domain.outcomes import Done, Outcome, Reject, Retry, Skip, Snooze
 from serpline.domain.retry import RetryStrategy
 from serpline.domain.states import StateStatus
+from serpline.robustness.retry import RetryManager
 from serpline.robustness.state_tracker import Settled
 from serpline.store import chunks, workers
 from serpline.store.chunks import OwnedChunk
@@ -42,7 +43,7 @@ async def settle(heart: Heart, chunk: OwnedChunk, *outcomes: Outcome, **attempts
         chunk,
         outcomes,
         attempts=attempts,
-        strategy=TWICE,
+        retries=RetryManager(TWICE, chance=lambda: 0.5, clock=heart.clock),
         write=heart.phases[chunk.lane.phase].write,
     )
 
@@ -145,6 +146,31 @@ async def test_a_failed_attempt_waits_and_the_last_one_fails(heart: Heart) -> No
     item = (await heart.items(chunk.run_id))["a"]
     assert (item["status"], item["attempts"], item["error"]) == ("failed", 2, "again")
     assert item["next_attempt_at"] is None
+
+
+async def test_every_failed_attempt_is_remembered(heart: Heart) -> None:
+    """Why, which attempt, how long was waited; the last says that nobody waits. Once each."""
+    chunk = await owned(heart, ["a", "b", "c"])
+    told = "x" * 1000
+    for _ in range(2):
+        await settle(heart, chunk, Retry("a", ErrorCategory.SERVER, told), Done("b"), a=0)
+        await settle(heart, chunk, Retry("a", ErrorCategory.TIMEOUT, "slow"), Skip("c", "-"), a=1)
+    first, last = await heart.query("SELECT * FROM item_retries ORDER BY id")
+    shared = ("run_id", "phase_name", "content_type", "item")
+    assert [first[key] for key in shared] == [chunk.run_id, "keyword_metrics", "all", "a"]
+    assert [last[key] for key in shared] == [first[key] for key in shared]
+    assert (first["attempt"], first["error_category"], first["delay_seconds"]) == (1, "server", 5)
+    assert first["error"] == told[:200]
+    assert (last["attempt"], last["error_category"], last["delay_seconds"]) == (2, "timeout", None)
+
+
+async def test_whoever_lost_the_chunk_adds_nothing_to_the_history(heart: Heart) -> None:
+    """The history is part of the settlement, and undone with it."""
+    chunk = await owned(heart, ["a"])
+    await heart.query("UPDATE chunks SET epoch = epoch + 1 WHERE id = :id", id=chunk.id)
+    with pytest.raises(LeaseLost):
+        await settle(heart, chunk, Reject("a", ErrorCategory.SERVER, "500"))
+    assert await heart.query("SELECT * FROM item_retries") == []
 
 
 async def test_retry_after_is_waited_out(heart: Heart) -> None:

@@ -13,10 +13,10 @@ from tests.support.scripted import open_gate
 from serpline.domain.errors import LeaseLost
 from serpline.domain.names import PipelineMode
 from serpline.domain.outcomes import Done, Outcome, Skip
-from serpline.domain.retry import RetryStrategy
 from serpline.pipeline.settler import SETTLE_ITEMS_MAX, Settler
 from serpline.pipeline.worker import ChunkWorker
 from serpline.queueing import JobEvent, JobOutcome, JobQueueManager
+from serpline.robustness.retry import RetryManager
 from serpline.robustness.state_tracker import Settled, StateTracker, WriteResults
 from serpline.store import chunks
 from serpline.store.chunks import OwnedChunk
@@ -394,7 +394,7 @@ async def test_settlements_are_bounded(db: Database) -> None:
     """A chunk of any size is settled by at most 500 items at a time, and completely."""
     async with beating(db, chunk_size=2000) as heart:
         _, chunk_id = await planned(heart, *[f"SKIP-{n:04}" for n in range(1201)])
-        tracker = WatchedTracker(heart.database, heart.clock, lambda: 0.5)
+        tracker = WatchedTracker(heart.database, heart.clock)
         sizes = tracker.watch()
         worker = ChunkWorker(heart.database, heart.clock, heart.phases, tracker, heart.lifeline)
         assert await worker.work(chunk_id)
@@ -453,7 +453,7 @@ async def test_a_lost_lease_is_told_to_the_next_outcome(heart: Heart) -> None:
         chunk = await owned(heart, chunk_id)
         await heart.query("UPDATE chunks SET epoch = epoch + 1 WHERE id = :id", id=chunk_id)
         write: WriteResults = heart.phases[chunk.lane.phase].write
-        settler = Settler(heart.tracker, chunk, attempts={}, strategy=RetryStrategy(), write=write)
+        settler = Settler(heart.tracker, chunk, attempts={}, retries=RetryManager(), write=write)
 
         async def is_told() -> bool:
             nonlocal added
@@ -482,7 +482,7 @@ async def test_a_commit_outlives_the_cancelled_work(heart: Heart) -> None:
 
     with heart.lifeline.at_work(chunk_id):
         chunk = await owned(heart, chunk_id)
-        settler = Settler(heart.tracker, chunk, attempts={}, strategy=RetryStrategy(), write=write)
+        settler = Settler(heart.tracker, chunk, attempts={}, retries=RetryManager(), write=write)
         await settler.add(Done("DONE-1"))
         flushing = asyncio.create_task(settler.flush())
         await writing.wait()

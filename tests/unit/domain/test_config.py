@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from serpline.domain.breaker import BreakerSettings
 from serpline.domain.config import TESTING_KEYWORDS, PipelineConfig
 from serpline.domain.errors import UserError
 from serpline.domain.names import SEARCHED_TYPES, ContentType, Device, PhaseName, PipelineMode
@@ -34,6 +35,8 @@ configs = st.builds(
     inputs_from=st.none() | st.uuids(),
     retry_attempts=st.integers(1, 100),
     min_success_ratio=st.floats(0, 1),
+    schedule=st.none() | st.text(),
+    circuit_breaker=st.sampled_from([{}, {"failure_threshold": 3}, {"news": {}}]),
     credit_limits=st.dictionaries(st.sampled_from(["scaleserp", "pdl"]), st.floats(0, 1e6)),
 )
 
@@ -50,6 +53,17 @@ def test_an_older_releases_run_is_read() -> None:
     del old["analysis_depth"]
     read = PipelineConfig.from_json(old)
     assert (read.retry_attempts, read.analysis_depth) == (7, PipelineConfig().analysis_depth)
+
+
+def test_a_runs_own_breaker_is_by_content_type() -> None:
+    """Given once it holds for every type; given by type, for those."""
+    both = (ContentType.ORGANIC, ContentType.NEWS)
+    once = PipelineConfig(content_types=both, circuit_breaker={"failure_threshold": 3})
+    assert [once.breaker_of(kind) for kind in both] == [BreakerSettings(3)] * 2
+    typed = PipelineConfig(circuit_breaker={"news": {"timeout_seconds": 60}})
+    assert typed.breaker_of(ContentType.NEWS) == BreakerSettings(timeout_seconds=60)
+    assert typed.breaker_of(ContentType.ORGANIC) is None
+    assert PipelineConfig().breaker_of(ContentType.NEWS) is None
 
 
 def test_a_schedules_words_are_accepted() -> None:
@@ -95,6 +109,11 @@ def test_a_schedules_words_are_accepted() -> None:
         ("enable_historical_tracking", 1),
         ("credit_limits", {"pdl": -1}),
         ("credit_limits", ["pdl"]),
+        ("circuit_breaker", 3),
+        ("circuit_breaker", {"news": 3}),
+        ("circuit_breaker", {"failures": 3}),
+        ("circuit_breaker", {"failure_threshold": "3"}),
+        ("schedule", 1),
         ("content_type_weights", {"news": "much"}),
         ("no_such_setting", 1),
     ],

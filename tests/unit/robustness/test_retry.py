@@ -1,13 +1,13 @@
-"""From exceptions to outcomes."""
+"""From errors to outcomes."""
 
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from serpline.domain.errors import CallRefused, ErrorCategory, LeaseLost, ProviderError
+from serpline.domain.errors import CallRefused, ErrorCategory, ProviderError
+from serpline.domain.names import PipelineMode
 from serpline.domain.outcomes import Reject, Retry, Snooze
 from serpline.domain.retry import NEVER_RETRIED, RetryStrategy
-from serpline.net.errors import NetError
 from serpline.robustness.retry import RetryManager
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -42,66 +42,64 @@ def failure(
 
 
 def test_a_failure_is_retried_until_the_last_attempt() -> None:
-    """Attempts 1 and 2 of 3 are retried; the third failure rejects the item and says so."""
+    """Attempts 1 and 2 of 3 are followed by a wait; the third is the last."""
     retries = manager(max_attempts=3)
-    error = failure(ErrorCategory.SERVER, after=7)
-    assert retries.outcome_for("a", error, 1) == Retry("a", ErrorCategory.SERVER, "it failed", 7)
-    assert isinstance(retries.outcome_for("a", error, 2), Retry)
-    last = retries.outcome_for("a", error, 3)
-    assert last == Reject("a", ErrorCategory.SERVER, "it failed (attempt 3, the last)")
+    outcome = retries.outcome_for("a", failure(ErrorCategory.SERVER, after=7))
+    assert outcome == Retry("a", ErrorCategory.SERVER, "it failed", 7)
+    waits = [retries.delay_seconds(outcome, attempts) for attempts in (1, 2, 3)]
+    assert [wait is None for wait in waits] == [False, False, True]
 
 
 @pytest.mark.parametrize("category", sorted(NEVER_RETRIED - {ErrorCategory.QUOTA}))
 def test_hopeless_categories_are_rejected_at_once(category: ErrorCategory) -> None:
     """A wrong key or a bad request is not asked twice."""
-    assert isinstance(manager().outcome_for("a", failure(category), 1), Reject)
-    with pytest.raises(ValueError, match="never retried"):
-        manager().next_delay_seconds(category, 1)
+    assert isinstance(manager().outcome_for("a", failure(category)), Reject)
 
 
 @pytest.mark.parametrize("category", sorted(ErrorCategory))
 def test_a_permanent_error_is_rejected_whatever_its_category(category: ErrorCategory) -> None:
     """The provider's own word that repeating cannot help is final."""
-    assert isinstance(manager().outcome_for("a", failure(category, permanent=True), 1), Reject)
+    assert isinstance(manager().outcome_for("a", failure(category, permanent=True)), Reject)
 
 
-def test_a_quota_that_is_renewed_is_waited_for() -> None:
-    """A day's quota burns no attempt: the item waits as long as the provider says."""
-    outcome = manager().outcome_for("a", failure(ErrorCategory.QUOTA, after=3600), 1)
-    assert outcome == Snooze("a", "it failed", NOW + timedelta(hours=1))
+@pytest.mark.parametrize(("asked", "waited"), [(600, 600), (80_000, 900), (None, 300)])
+def test_a_quota_that_is_renewed_is_waited_for(asked: float | None, waited: float) -> None:
+    """It burns no attempt, and is looked at from time to time: a person may raise it."""
+    outcome = manager().outcome_for("a", failure(ErrorCategory.QUOTA, after=asked))
+    assert outcome == Snooze("a", "it failed", NOW + timedelta(seconds=waited))
 
 
 def test_a_refused_call_burns_no_attempt() -> None:
-    """However many attempts were made, a refusal is a wait until the guard's time."""
-    outcome = manager(max_attempts=1).outcome_for("a", CallRefused("breaker", until=NOW), 9)
-    assert outcome == Snooze("a", "breaker", NOW)
+    """A refusal is a wait until the guard's time, or for the breaker that refused."""
+    refused = CallRefused("open", until=NOW, waits_on="pdl_api")
+    assert manager().outcome_for("a", refused) == Snooze("a", "open", NOW, "pdl_api")
+    blind = manager().outcome_for("a", CallRefused("isolated"))
+    assert blind == Snooze("a", "isolated", NOW + timedelta(seconds=5))
 
 
-def test_a_network_error_is_a_failure_like_others() -> None:
-    """What the net room raises is judged by the same two properties."""
-    broken = NetError(ErrorCategory.NETWORK, "cut")
-    refused = NetError(ErrorCategory.BAD_REQUEST, "private address", permanent=True)
-    assert isinstance(manager().outcome_for("a", broken, 1), Retry)
-    assert isinstance(manager().outcome_for("a", refused, 1), Reject)
-
-
-@pytest.mark.parametrize("error", [LeaseLost("gone"), KeyError("bug"), OSError("disk")])
-def test_what_says_nothing_about_the_item_is_raised_again(error: Exception) -> None:
-    """A lost lease or a bug never becomes an item's failed attempt."""
-    with pytest.raises(type(error)):
-        manager().outcome_for("a", error, 1)
+def test_what_no_waiting_ends_is_rejected() -> None:
+    """A run whose own budget is spent ends, and says why, instead of waiting for ever."""
+    refused = CallRefused("the run's credit limit for pdl is spent", permanent=True)
+    outcome = manager().outcome_for("a", refused)
+    assert outcome == Reject("a", ErrorCategory.QUOTA, "the run's credit limit for pdl is spent")
 
 
 def test_the_delay_is_jitter_on_top_of_what_the_provider_asks() -> None:
     """Half of the ceiling at chance 0.5, plus the Retry-After, which is capped at an hour."""
-    retries = manager(base_delay=2, max_delay=100, exponential_base=3)
-    assert retries.next_delay_seconds(ErrorCategory.SERVER, 1) == pytest.approx(1)
-    assert retries.next_delay_seconds(ErrorCategory.SERVER, 3) == pytest.approx(9)
-    assert retries.next_delay_seconds(ErrorCategory.RATE_LIMIT, 1, 30) == pytest.approx(31)
-    assert retries.next_delay_seconds(ErrorCategory.SERVER, 1, 1e12) == pytest.approx(3601)
+    retries = manager(base_delay=2, max_delay=100, exponential_base=3, max_attempts=9)
+
+    def delay(attempts: int, asked: float | None = None) -> float | None:
+        return retries.delay_seconds(Retry("a", ErrorCategory.SERVER, "-", asked), attempts)
+
+    assert delay(1) == pytest.approx(1)
+    assert delay(3) == pytest.approx(9)
+    assert delay(1, 30) == pytest.approx(31)
+    assert delay(1, 1e12) == pytest.approx(3601)
 
 
-def test_a_schedules_attempts_replace_only_the_attempts() -> None:
-    """``retry_attempts`` of a schedule keeps the delays of the provider's strategy."""
-    retries = manager(base_delay=2).with_attempts(5)
-    assert (retries.strategy.max_attempts, retries.strategy.base_delay) == (5, 2)
+def test_a_runs_mode_and_attempts_make_its_strategy() -> None:
+    """People wait for a TESTING run, so it waits shortly; the attempts are the run's own."""
+    patient = manager().for_run(PipelineMode.SCHEDULED, 5)
+    hasty = manager().for_run(PipelineMode.TESTING, 5)
+    assert patient.strategy.max_attempts == hasty.strategy.max_attempts == 5
+    assert hasty.strategy.max_delay < patient.strategy.base_delay * 2

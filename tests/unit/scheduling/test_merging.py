@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from serpline.domain.breaker import BreakerSettings
 from serpline.domain.config import PipelineConfig
 from serpline.domain.errors import UserError
 from serpline.domain.names import ContentType, Device
@@ -139,6 +140,21 @@ def test_a_shared_run_takes_the_most_patient_settings() -> None:
         phase_retries=4,
         batch_size=500,
     )
+
+
+def test_each_type_keeps_its_breaker() -> None:
+    """The breaker of a content type is its specification's; of two the one that opens first."""
+    strict, lax = {"failure_threshold": 3, "timeout_seconds": 60}, {"failure_threshold": 9}
+    specs = [
+        _spec(content_type="news", circuit_breaker=lax),
+        _spec(content_type="news", circuit_breaker=strict),
+        _spec(content_type="video"),
+    ]
+    config = run_config(specs, None, "nightly")
+    assert config.schedule == "nightly"
+    wanted = BreakerSettings(failure_threshold=3, timeout_seconds=60)
+    assert config.breaker_of(ContentType.NEWS) == wanted
+    assert config.breaker_of(ContentType.VIDEO) is None
 
 
 def test_a_specification_becomes_the_run_it_describes() -> None:

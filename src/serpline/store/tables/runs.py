@@ -6,6 +6,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Float,
     ForeignKey,
     Identity,
     Index,
@@ -145,6 +146,24 @@ items = Table(
     one_of("status", StateStatus),
     CheckConstraint("length(item) BETWEEN 1 AND 2048", name="item"),
     postgresql_with={"fillfactor": "60"},
+)
+
+# One row per failed attempt, for later learning. ``delay_seconds``: the wait before the next one;
+# NULL: given up. A retry ended well if no later row of its item follows in the run.
+item_retries = Table(
+    "item_retries",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("run_id", Uuid, nullable=False),
+    Column("phase_name", Text, nullable=False),
+    Column("content_type", Text, nullable=False),
+    Column("item", Text, nullable=False),
+    Column("attempt", SmallInteger, nullable=False),
+    Column("error_category", Text, nullable=False),
+    Column("error", Text),
+    Column("delay_seconds", Float),
+    Column("occurred_at", Instant, nullable=False),
+    Index("ix_item_retries_run_id", "run_id", "id"),
 )
 
 item_results = Table(

@@ -110,6 +110,21 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("lane_id", "item", name=op.f("pk_item_results")),
     )
     op.create_table(
+        "item_retries",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False),
+        sa.Column("run_id", sa.Uuid(), nullable=False),
+        sa.Column("phase_name", sa.Text(), nullable=False),
+        sa.Column("content_type", sa.Text(), nullable=False),
+        sa.Column("item", sa.Text(), nullable=False),
+        sa.Column("attempt", sa.SmallInteger(), nullable=False),
+        sa.Column("error_category", sa.Text(), nullable=False),
+        sa.Column("error", sa.Text(), nullable=True),
+        sa.Column("delay_seconds", sa.Float(), nullable=True),
+        sa.Column("occurred_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_item_retries")),
+    )
+    op.create_index("ix_item_retries_run_id", "item_retries", ["run_id", "id"], unique=False)
+    op.create_table(
         "items",
         sa.Column("lane_id", sa.BigInteger(), nullable=False),
         sa.Column("item", sa.Text(), nullable=False),

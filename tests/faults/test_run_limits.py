@@ -1,0 +1,73 @@
+"""What a run may spend and how much failure its schedule bears, on whole runs."""
+
+from pathlib import Path
+
+from tests.support.world import open_world, until
+
+from serpline.domain.names import PipelineMode
+from serpline.domain.states import RunStatus
+from serpline.robustness.breakers import CircuitBreakerManager
+
+KEYWORDS = b"keyword,market\ncoffee grinder,PL\ncoffee grinder,US\nbest espresso machine,US\n"
+STRICT = {"failure_threshold": 2, "timeout_seconds": 3600}
+
+
+async def test_a_run_whose_budget_is_spent_ends_and_says_why(
+    database_url: str, tmp_path: Path
+) -> None:
+    """Two credits for three searches: no batch is started, and the items fail with the reason."""
+    async with open_world(database_url, tmp_path, KEYWORDS) as world:
+        await world.start_worker()
+        run_id = await world.start(content_types=["news"], credit_limits={"scaleserp": 2})
+        run = await world.ended(run_id)
+        assert run.status is RunStatus.FAILED
+        errors = await world.query("SELECT DISTINCT error FROM items WHERE error IS NOT NULL")
+        assert errors == [{"error": "the run's credit limit for scaleserp is spent"}]
+        assert world.sim.ledger.spent("scaleserp") == 0
+        enough = await world.start(content_types=["news"], credit_limits={"scaleserp": 3})
+        assert (await world.ended(enough)).status is RunStatus.COMPLETED
+        assert world.sim.ledger.spent("scaleserp") == 3
+
+
+async def test_a_schedules_stricter_breaker_opens_by_itself(
+    database_url: str, tmp_path: Path
+) -> None:
+    """Two failures of the news stop this schedule's news; the shared breaker stays closed."""
+    async with open_world(database_url, tmp_path, KEYWORDS) as world:
+        fault = {
+            "provider": "scaleserp",
+            "operation": "search",
+            "match": {"search_type": "news"},
+            "fault": "500",
+        }
+        world.sim.set_faults([fault])
+        await world.start_worker()
+        run_id = await world.start(
+            PipelineMode.SCHEDULED,
+            content_types=["organic", "news"],
+            realtime_searches_max=100,
+            schedule="nightly",
+            circuit_breaker={"news": STRICT},
+        )
+
+        async def states() -> dict[str, str]:
+            rows = await world.query("SELECT name, state FROM circuit_breakers")
+            return {row["name"]: row["state"] for row in rows}
+
+        async def is_open() -> bool:
+            return (await states()).get("scale_serp_api@nightly/news") == "open"
+
+        async def organic_is_done() -> bool:
+            return (await world.lane(run_id, "serp_collection/organic")).completed == 3
+
+        await until(is_open, "the schedule's breaker to open")
+        await until(organic_is_done, "the organic results")
+        assert (await states())["scale_serp_api"] == "closed"
+        failed = [e for e in world.sim.log.of("scaleserp", "search") if e.fault == "500"]
+        assert len(failed) <= 3, "two failures and what was in flight"
+        world.sim.set_faults([])
+        services = world.services
+        await CircuitBreakerManager(services.database, services.clock).reset(
+            "scale_serp_api@nightly/news"
+        )
+        assert (await world.ended(run_id)).status is RunStatus.COMPLETED
