@@ -19,9 +19,6 @@ from serpline.domain.retry import NEVER_RETRIED, RetryStrategy
 
 REFUSED_SECONDS = 5.0
 QUOTA_SECONDS = 300.0
-# A wait may be long (a quota day), and a person may end it earlier by raising a limit: so even
-# then it is looked again from time to time, which costs the provider nothing.
-LOOK_SECONDS_MAX = 900.0
 ERROR_CHARS_MAX = 500
 
 
@@ -63,17 +60,15 @@ class RetryManager:
         asked = error.retry_after_seconds
         if error.category is ErrorCategory.QUOTA:
             # The guard has paused the provider by now, and says until when at the next look.
-            seconds = min(asked or QUOTA_SECONDS, LOOK_SECONDS_MAX)
-            return Snooze(item, message, self._clock.now() + timedelta(seconds=seconds))
+            until = self._clock.now() + timedelta(seconds=asked or QUOTA_SECONDS)
+            return Snooze(item, message, until)
         if error.category in NEVER_RETRIED:
             return Reject(item, error.category, message)
         return Retry(item, error.category, message, asked)
 
     def wait(self, item: str, refused: CallRefused) -> Snooze:
         """When to look again after a refusal, and which breaker's closing is a reason to."""
-        now = self._clock.now()
-        until = refused.until or now + timedelta(seconds=REFUSED_SECONDS)
-        until = min(until, now + timedelta(seconds=LOOK_SECONDS_MAX))
+        until = refused.until or self._clock.now() + timedelta(seconds=REFUSED_SECONDS)
         return Snooze(item, refused.reason[:ERROR_CHARS_MAX], until, refused.waits_on)
 
     def delay_seconds(self, failed: Retry, attempts: int) -> float | None:
