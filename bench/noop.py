@@ -19,6 +19,7 @@ class NoopPhase:
 
     name = PhaseName.KEYWORD_METRICS
     plan_sql = "SELECT 'item-' || lpad(n::text, 9, '0') AS item FROM generate_series(1, :count) n"
+    divisible = True
 
     def __init__(self, count: int, chunk_size: int = 500) -> None:
         self._count = count

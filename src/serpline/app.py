@@ -244,7 +244,13 @@ def register_handlers(
         database, clock, phases, look_again_seconds=services.settings.look_again_seconds
     )
     worker = ChunkWorker(
-        database, clock, phases, services.tracker, lifeline, before_settle=before_settle
+        database,
+        clock,
+        phases,
+        services.tracker,
+        lifeline,
+        before_settle=before_settle,
+        silence_seconds=services.settings.chunk_silence_seconds,
     )
 
     async def look_at_run(payload: dict[str, Any]) -> None:

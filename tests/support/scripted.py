@@ -11,6 +11,9 @@ REFUSED   refused by the breaker "scripted_api" until in an hour, the first time
 NOTHING   yields no outcome
 RAISE     raises, always: a bug
 HANG      never comes back, the first time; finished the next
+STUCK     never comes back
+POISON    kills its process
+SLOW      finished after 50 ms
 GATE      waits until the test opens the gate, the first time; finished the next
 OUTAGE    the database is away for the work, the first time; finished the next
 UNWRITABLE  finished, but its result cannot be written: a bug
@@ -22,6 +25,7 @@ key: a result that is written twice is there twice.
 
 import asyncio
 import os
+import signal
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
@@ -86,6 +90,7 @@ class ScriptedPhase:
 
     def __init__(self, name: PhaseName, chunk_size: int = 500) -> None:
         self.name = name
+        self.divisible = True
         self.plan_sql = _PLAN.format(phase=name)
         self._chunk_size = chunk_size
 
@@ -158,6 +163,12 @@ async def _outcome(work: Work, row: ItemRow, *, is_first: bool) -> Outcome | Non
             raise RuntimeError("a bug of the phase")
         case "HANG" if is_first:
             await asyncio.Event().wait()
+        case "STUCK":
+            await asyncio.Event().wait()
+        case "POISON":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "SLOW":
+            await asyncio.sleep(0.05)
         case "GATE" if is_first:
             while not await _gate_is_open(work.database):
                 await asyncio.sleep(0.01)

@@ -61,6 +61,8 @@ class Phase(Protocol):
     plan_sql: str
     """A query of one text column ``item``; parameters ``:run``, ``:source_run``,
     ``:content_type`` and those of ``plan_params``."""
+    divisible: bool
+    """Whether ``work`` on some of a chunk's items touches those alone; see ``quarantine``."""
 
     def chunk_size(self, config: PipelineConfig) -> int:
         """How many items a worker owns at once."""

@@ -22,6 +22,7 @@ class CompanyEnrichmentSerpPhase:
 
     name = PhaseName.COMPANY_ENRICHMENT_SERP
     plan_sql = plans.COMPANY_ENRICHMENT_SERP
+    divisible = True
 
     def __init__(self, tools: Tools) -> None:
         self._tools = tools

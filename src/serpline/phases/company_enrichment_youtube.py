@@ -44,6 +44,7 @@ class CompanyEnrichmentYouTubePhase:
 
     name = PhaseName.COMPANY_ENRICHMENT_YOUTUBE
     plan_sql = plans.COMPANY_ENRICHMENT_YOUTUBE
+    divisible = True
 
     def __init__(self, tools: Tools) -> None:
         self._tools = tools

@@ -41,6 +41,7 @@ class ContentAnalysisPhase:
 
     name = PhaseName.CONTENT_ANALYSIS
     plan_sql = plans.CONTENT_ANALYSIS
+    divisible = True
 
     def __init__(self, tools: Tools) -> None:
         self._tools = tools

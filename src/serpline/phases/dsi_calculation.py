@@ -39,6 +39,7 @@ class DsiCalculationPhase:
 
     name = PhaseName.DSI_CALCULATION
     plan_sql = scores.PLAN
+    divisible = False
 
     def chunk_size(self, config: PipelineConfig) -> int:
         """A whole lane, as a rule: the computation is shared by all of it."""

@@ -37,6 +37,7 @@ class KeywordMetricsPhase:
 
     name = PhaseName.KEYWORD_METRICS
     plan_sql = plans.KEYWORD_METRICS
+    divisible = True
 
     def __init__(self, tools: Tools) -> None:
         self._tools = tools

@@ -42,6 +42,7 @@ class SerpCollectionPhase:
 
     name = PhaseName.SERP_COLLECTION
     plan_sql = plans.SERP_COLLECTION
+    divisible = False
 
     def __init__(self, tools: Tools) -> None:
         self._tools = tools

@@ -34,6 +34,7 @@ class YouTubeEnrichmentPhase:
 
     name = PhaseName.YOUTUBE_ENRICHMENT
     plan_sql = plans.YOUTUBE_ENRICHMENT
+    divisible = True
 
     def __init__(self, tools: Tools) -> None:
         self._tools = tools

@@ -2,12 +2,14 @@
 
 One page on purpose. Whatever goes wrong in between is one of four things: the chunk is no longer
 ours (stop, settle nothing), the database is away (given back, no blame; what cannot be given back
-now is given back by the lifeline), the work raised (a bug: the chunk is given back and looked at
-later, and after a few times its items fail), or this process dies (others take the chunk over).
+now is given back by the lifeline), the work raised or brought nothing for too long (a bug: the
+chunk is given back and looked at later, and after a few times its items fail), or this process
+dies (others take the chunk over, and look for the item that did it: ``quarantine``).
 """
 
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing, suppress
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import aclosing, asynccontextmanager, suppress
 from datetime import datetime, timedelta
 
 from serpline.core.clock import Clock
@@ -17,7 +19,9 @@ from serpline.domain.errors import ErrorCategory, LeaseLost
 from serpline.domain.names import JobPriority, PhaseName, PipelineMode
 from serpline.domain.outcomes import Outcome, Reject, Snooze
 from serpline.phases.base import LeaseCheck, Phase, Work
+from serpline.pipeline import quarantine
 from serpline.pipeline.lifeline import Lifeline
+from serpline.pipeline.quarantine import Quarantine
 from serpline.pipeline.settler import BeforeSettle, Settler, nothing_before
 from serpline.robustness.retry import RetryManager
 from serpline.robustness.state_tracker import Settled, StateTracker
@@ -31,6 +35,11 @@ log = get(__name__)
 CRASHES_MAX = 3
 CRASH_DELAY_SECONDS = 10.0
 SNOOZE_SECONDS = 5.0
+SILENCE_SECONDS_MAX = 1800.0
+
+
+class WorkHung(Exception):  # noqa: N818  told like any other exception of the work
+    """The work of a chunk brought no outcome for as long as it may."""
 
 
 class ChunkWorker:
@@ -46,7 +55,9 @@ class ChunkWorker:
         *,
         retries: RetryManager | None = None,
         before_settle: BeforeSettle = nothing_before,
+        silence_seconds: float = SILENCE_SECONDS_MAX,
     ) -> None:
+        """``silence_seconds``: the deadline of a chunk's next outcome."""
         self._database = database
         self._clock = clock
         self._phases = phases
@@ -54,9 +65,21 @@ class ChunkWorker:
         self._lifeline = lifeline
         self._retries = retries or RetryManager(clock=clock)
         self._before_settle = before_settle
+        self._silence_seconds = silence_seconds
+        self._quarantine = Quarantine()
 
     async def work(self, chunk_id: int) -> bool:
         """The handler of a chunk's wake-up; False if the chunk was not to be had."""
+        async with self._database.transaction() as conn:
+            suspicion = await chunks.suspicion(conn, chunk_id)
+        if suspicion is None:
+            return False
+        phase, deaths = suspicion
+        suspect = deaths >= quarantine.SUSPECT_DEATHS and self._phases[phase].divisible
+        async with self._quarantine.entered(alone=suspect):
+            return await self._claimed(chunk_id, suspect=suspect)
+
+    async def _claimed(self, chunk_id: int, *, suspect: bool) -> bool:
         if not self._lifeline.has_lease:
             return False  # the sweep asks again, somebody who may
         with self._lifeline.at_work(chunk_id):
@@ -67,15 +90,21 @@ class ChunkWorker:
             if chunk is None:
                 return False
             with self._lifeline.holding(chunk.id, chunk.epoch) as lease:
-                await self._own(chunk, items, lease, loaded_at)
+                await self._own(chunk, items, lease, loaded_at, suspect=suspect)
         return True
 
     async def _own(
-        self, chunk: OwnedChunk, items: list[ItemRow], lease: LeaseCheck, loaded_at: datetime
+        self,
+        chunk: OwnedChunk,
+        items: list[ItemRow],
+        lease: LeaseCheck,
+        loaded_at: datetime,
+        *,
+        suspect: bool,
     ) -> None:
         work, at_once = None, True
         try:
-            work, settled = await self._work(chunk, items, lease)
+            work, settled = await self._work(chunk, items, lease, suspect=suspect)
             at_once = settled or not lease()
         except LeaseLost as lost:
             # Taken over, or its run was paused or cancelled: in the latter cases it is still
@@ -84,8 +113,8 @@ class ChunkWorker:
         except (DatabaseUnavailable, TransactionConflict) as error:
             log.warning("chunk.broken", action="chunk.broken", chunk=chunk.id, reason=str(error))
             at_once = False
-        except Exception:
-            await self._crashed(chunk)
+        except Exception as error:
+            await self._crashed(chunk, error)
             raise
         except BaseException:
             with suppress(LeaseLost, DatabaseUnavailable, TransactionConflict):
@@ -95,7 +124,7 @@ class ChunkWorker:
             await self._release(chunk, work, loaded_at, at_once=at_once)
 
     async def _work(
-        self, chunk: OwnedChunk, items: list[ItemRow], lease: LeaseCheck
+        self, chunk: OwnedChunk, items: list[ItemRow], lease: LeaseCheck, *, suspect: bool
     ) -> tuple[Work, bool]:
         """The work, which says what it waits for, and whether anything was settled."""
         phase = self._phases[chunk.lane.phase]
@@ -110,9 +139,11 @@ class ChunkWorker:
             before_settle=self._before_settle,
         )
         work = Work(chunk, config, self._database, self._clock, lease, settler.flush, retries)
+        outcomes = self._outcomes(phase, work, items, suspect=suspect)
         try:
-            async with aclosing(self._outcomes(phase, work, items)) as outcomes:
+            async with self._no_silence() as heard, aclosing(outcomes):
                 async for outcome in outcomes:
+                    heard()
                     if isinstance(outcome, Snooze):
                         later = self._clock.now() + timedelta(seconds=SNOOZE_SECONDS)
                         work.look_again(outcome.until or later, outcome.waits_on)
@@ -123,17 +154,52 @@ class ChunkWorker:
             raise
         return work, settler.total != Settled()
 
+    @asynccontextmanager
+    async def _no_silence(self) -> AsyncIterator[Callable[[], None]]:
+        """Around the work: ``WorkHung`` when what is given was not called for too long."""
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(self._silence_seconds) as deadline:
+                yield lambda: deadline.reschedule(loop.time() + self._silence_seconds)
+        except TimeoutError as error:
+            if not deadline.expired():
+                raise
+            reason = f"no outcome within {self._silence_seconds:g} s"
+            raise WorkHung(reason) from error
+
     async def _outcomes(
-        self, phase: Phase, work: Work, items: list[ItemRow]
+        self, phase: Phase, work: Work, items: list[ItemRow], *, suspect: bool
     ) -> AsyncGenerator[Outcome, None]:
-        if work.chunk.crashes >= CRASHES_MAX:
-            error = f"the work raised {work.chunk.crashes} times; see the dead letters"
+        chunk = work.chunk
+        if chunk.crashes >= CRASHES_MAX:
+            error = f"the work broke off {chunk.crashes} times, at last with {chunk.last_error}"
             for row in items:
                 yield Reject(row.item, ErrorCategory.INTERNAL, error)
+        elif suspect:
+            async with aclosing(self._narrowing(phase, work, items)) as outcomes:
+                async for outcome in outcomes:
+                    yield outcome
         elif items:
             async with aclosing(phase.work(work, items)) as outcomes:
                 async for outcome in outcomes:
                     yield outcome
+
+    async def _narrowing(
+        self, phase: Phase, work: Work, items: list[ItemRow]
+    ) -> AsyncGenerator[Outcome, None]:
+        """The work of a suspect chunk: group by group, each marked before and settled after."""
+        poison = [row for row in items if quarantine.is_poison(row, work.chunk.planned)]
+        for row in poison:
+            error = f"poison: {row.deaths} workers died while it was in hand, at last alone"
+            yield Reject(row.item, ErrorCategory.POISON, error)
+        innocent = [row for row in items if row not in poison]
+        for group in quarantine.groups(innocent, work.chunk.planned):
+            async with self._database.transaction() as conn:
+                await chunks.mark(conn, work.chunk, [row.item for row in group])
+            async with aclosing(phase.work(work, group)) as outcomes:
+                async for outcome in outcomes:
+                    yield outcome
+            await work.settled()
 
     async def _release(
         self, chunk: OwnedChunk, work: Work | None, loaded_at: datetime, *, at_once: bool
@@ -150,6 +216,7 @@ class ChunkWorker:
             if done:
                 await wake(conn, [WakeUp("run", str(chunk.run_id), JobPriority.HIGH)])
 
-    async def _crashed(self, chunk: OwnedChunk) -> None:
+    async def _crashed(self, chunk: OwnedChunk, error: Exception) -> None:
+        delay_seconds = CRASH_DELAY_SECONDS * 2**chunk.crashes
         async with self._database.transaction() as conn:
-            await chunks.crashed(conn, chunk, CRASH_DELAY_SECONDS * 2**chunk.crashes)
+            await chunks.crashed(conn, chunk, delay_seconds, f"{type(error).__name__}: {error}")

@@ -38,18 +38,22 @@ class OwnedChunk:
     run_id: UUID
     mode: str
     config: dict[str, Any]
+    planned: int
     deaths: int
     crashes: int
+    last_error: str | None
     created_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class ItemRow:
-    """An item that is due. ``attempts`` counts the failed ones so far."""
+    """An item that is due. ``attempts`` counts the failed ones so far; ``deaths`` those of workers
+    that had marked it."""
 
     item: str
     status: StateStatus
     attempts: int
+    deaths: int = 0
 
 
 async def claim(conn: Connection, chunk_id: int, worker_id: int) -> OwnedChunk | None:
@@ -61,13 +65,14 @@ async def claim(conn: Connection, chunk_id: int, worker_id: int) -> OwnedChunk |
     rows = await conn.execute(
         text(
             "UPDATE chunks c SET status = :target, owner = :worker, epoch = c.epoch + 1,"
-            " next_look_at = NULL, waits_on = NULL"
+            " next_look_at = NULL, waits_on = NULL, in_flight = NULL"
             " FROM pipeline_phase_status l, pipeline_executions r"
             " WHERE c.id = :id AND c.status = ANY(:sources) AND l.id = c.lane_id"
             " AND l.status = 'running' AND r.id = c.run_id AND r.status = 'running'"
             " AND EXISTS (SELECT 1 FROM workers WHERE id = :worker AND ended_at IS NULL)"
             " RETURNING c.id, c.epoch, c.no, c.lane_id, l.phase_name, l.content_type, c.run_id,"
-            " r.mode, r.config, c.deaths, c.crashes, r.created_at"
+            " r.mode, r.config, c.planned, c.deaths, c.crashes,"
+            " c.last_error, r.created_at"
         ),
         {"id": chunk_id, "worker": worker_id, "target": step.target, "sources": step.sources},
     )
@@ -83,13 +88,39 @@ async def load(conn: Connection, chunk: OwnedChunk, now: datetime) -> list[ItemR
     """The chunk's items that have not ended and are due, in the order of their keys."""
     rows = await conn.execute(
         text(
-            "SELECT item, status, attempts FROM items WHERE lane_id = :lane AND chunk_no = :no"
-            " AND status = ANY(:live) AND (next_attempt_at IS NULL OR next_attempt_at <= :now)"
-            " ORDER BY item"
+            "SELECT item, status, attempts, deaths FROM items WHERE lane_id = :lane"
+            " AND chunk_no = :no AND status = ANY(:live)"
+            " AND (next_attempt_at IS NULL OR next_attempt_at <= :now) ORDER BY item"
         ),
         {"lane": chunk.lane_id, "no": chunk.no, "live": _LIVE, "now": now},
     )
-    return [ItemRow(row.item, StateStatus(row.status), row.attempts) for row in rows]
+    return [ItemRow(row.item, StateStatus(row.status), row.attempts, row.deaths) for row in rows]
+
+
+async def suspicion(conn: Connection, chunk_id: int) -> tuple[PhaseName, int] | None:
+    """The chunk's phase, and how many workers died with it; None if there is no such chunk."""
+    rows = await conn.execute(
+        text(
+            "SELECT l.phase_name, c.deaths FROM chunks c"
+            " JOIN pipeline_phase_status l ON l.id = c.lane_id WHERE c.id = :id"
+        ),
+        {"id": chunk_id},
+    )
+    row = rows.first()
+    return (PhaseName(row.phase_name), row.deaths) if row else None
+
+
+async def mark(conn: Connection, chunk: OwnedChunk, items: Sequence[str]) -> None:
+    """Note what its owner has in hand from now on; ``LeaseLost`` if it is no longer ours."""
+    rows = await conn.execute(
+        text(
+            "UPDATE chunks SET in_flight = :items"
+            " WHERE id = :id AND epoch = :epoch AND status = 'owned' RETURNING id"
+        ),
+        {"id": chunk.id, "epoch": chunk.epoch, "items": list(items)},
+    )
+    if rows.first() is None:
+        raise LeaseLost(f"chunk {chunk.id} is no longer owned at epoch {chunk.epoch}")
 
 
 async def release(
@@ -182,15 +213,15 @@ async def look_at_waiting(conn: Connection, breaker: str) -> list[tuple[int, int
     return [(row.id, row.priority) for row in rows]
 
 
-async def crashed(conn: Connection, chunk: OwnedChunk, after_seconds: float) -> None:
-    """Give back a chunk whose work raised, which is a bug; look again later, not at once."""
+async def crashed(conn: Connection, chunk: OwnedChunk, after_seconds: float, error: str) -> None:
+    """Give back a chunk whose work broke off, which is a bug; look again later, not at once."""
     await conn.execute(
         text(
             "UPDATE chunks SET status = 'ready', owner = NULL, crashes = crashes + 1,"
-            " next_look_at = now() + make_interval(secs => :s)"
+            " last_error = :error, next_look_at = now() + make_interval(secs => :s)"
             " WHERE id = :id AND epoch = :epoch AND status = 'owned'"
         ),
-        {"id": chunk.id, "epoch": chunk.epoch, "s": after_seconds},
+        {"id": chunk.id, "epoch": chunk.epoch, "s": after_seconds, "error": error[:500]},
     )
 
 

@@ -86,8 +86,8 @@ async def reopen_failed(conn: Connection, lane_id: int, item: str | None = None)
         text(
             """
             WITH reopened AS (
-                UPDATE items SET status = 'pending', attempts = 0, next_attempt_at = NULL,
-                    error_category = NULL, error = NULL
+                UPDATE items SET status = 'pending', attempts = 0, deaths = 0,
+                    next_attempt_at = NULL, error_category = NULL, error = NULL
                 WHERE lane_id = :lane AND status = 'failed'
                 AND (CAST(:item AS text) IS NULL OR item = :item) RETURNING chunk_no
             ), counted AS (SELECT chunk_no, count(*) AS n FROM reopened GROUP BY chunk_no)

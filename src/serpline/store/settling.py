@@ -52,6 +52,7 @@ _SETTLE_ALL = text(
 _SETTLE = text(
     """
     UPDATE items i SET status = u.status, attempts = i.attempts + u.attempt,
+        deaths = CASE WHEN u.status = 'failed' THEN i.deaths ELSE 0 END,
         next_attempt_at = u.next_attempt_at, error_category = u.category, error = u.error
     FROM unnest(CAST(:items AS text[]), CAST(:states AS text[]), CAST(:attempts AS smallint[]),
         CAST(:times AS timestamptz[]), CAST(:categories AS text[]), CAST(:errors AS text[]))

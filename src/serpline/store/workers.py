@@ -8,6 +8,7 @@ from uuid import UUID
 
 from sqlalchemy import text
 
+from serpline.domain.states import LIVE_ITEMS
 from serpline.store.database import Connection
 
 _LOCK_CLASS = 7_235  # the first key of every worker's two-key advisory lock
@@ -69,6 +70,8 @@ async def _end(conn: Connection, worker_id: int, *, died: bool) -> list[int]:
     )
     if ended.first() is None:
         return []
+    if died:
+        await _blame(conn, worker_id)
     rows = await conn.execute(
         text(
             "UPDATE chunks SET status = 'ready', owner = NULL, epoch = epoch + 1,"
@@ -78,6 +81,19 @@ async def _end(conn: Connection, worker_id: int, *, died: bool) -> list[int]:
         {"id": worker_id, "death": int(died)},
     )
     return [row.id for row in rows]
+
+
+async def _blame(conn: Connection, worker_id: int) -> None:
+    """Count the death for the items it had marked, if it had nothing else in hand."""
+    await conn.execute(
+        text(
+            "UPDATE items i SET deaths = i.deaths + 1 FROM chunks c"
+            " WHERE c.owner = :id AND c.status = 'owned' AND i.lane_id = c.lane_id"
+            " AND i.item = ANY(c.in_flight) AND i.status = ANY(:live) AND NOT EXISTS ("
+            "SELECT 1 FROM chunks o WHERE o.owner = :id AND o.status = 'owned' AND o.id <> c.id)"
+        ),
+        {"id": worker_id, "live": [str(status) for status in LIVE_ITEMS]},
+    )
 
 
 async def take_over_dead(conn: Connection, dead_after_seconds: float) -> dict[int, list[int]]:

@@ -14,7 +14,7 @@ from serpline.domain.errors import LeaseLost
 from serpline.domain.names import PipelineMode
 from serpline.domain.outcomes import Done, Outcome, Skip
 from serpline.pipeline.settler import SETTLE_ITEMS_MAX, Settler
-from serpline.pipeline.worker import ChunkWorker
+from serpline.pipeline.worker import ChunkWorker, WorkHung
 from serpline.queueing import JobEvent, JobOutcome, JobQueueManager
 from serpline.robustness.retry import RetryManager
 from serpline.robustness.state_tracker import Settled, StateTracker, WriteResults
@@ -236,6 +236,48 @@ async def test_after_three_crashes_the_items_fail(heart: Heart) -> None:
     assert {(items[n]["status"], items[n]["error_category"]) for n in ("RAISE-2", "SNOOZE-3")} == {
         ("failed", "internal")
     }
+
+
+async def test_work_that_never_comes_back_is_cut_at_its_deadline(heart: Heart) -> None:
+    """What brings nothing for too long is a crash: given back, later, and with its reason."""
+    worker = ChunkWorker(
+        heart.database,
+        heart.clock,
+        heart.phases,
+        heart.tracker,
+        heart.lifeline,
+        silence_seconds=0.2,
+    )
+    run_id, chunk_id = await planned(heart, "DONE-1", "STUCK-2")
+    for crashes in (1, 2, 3):
+        with pytest.raises(WorkHung, match="no outcome within"):
+            await worker.work(chunk_id)
+        chunk = await heart.chunk(chunk_id)
+        assert (chunk["status"], chunk["crashes"], chunk["completed"]) == ("ready", crashes, 1)
+    assert chunk["look_seconds"] > 30
+    assert await worker.work(chunk_id)
+    items = await heart.items(run_id)
+    assert items["DONE-1"]["status"] == "completed"
+    assert (items["STUCK-2"]["status"], items["STUCK-2"]["error_category"]) == (
+        "failed",
+        "internal",
+    )
+    assert "3 times, at last with WorkHung: no outcome within 0.2 s" in items["STUCK-2"]["error"]
+
+
+async def test_slow_work_is_not_cut(heart: Heart) -> None:
+    """The deadline is for the next outcome; work of any length may go on that brings some."""
+    worker = ChunkWorker(
+        heart.database,
+        heart.clock,
+        heart.phases,
+        heart.tracker,
+        heart.lifeline,
+        silence_seconds=5.0,
+    )
+    run_id, chunk_id = await planned(heart, *[f"SLOW-{n:03}" for n in range(110)])
+    assert await worker.work(chunk_id)
+    assert len(await heart.results(run_id)) == 110
 
 
 async def test_a_result_that_cannot_be_written_is_a_crash(heart: Heart) -> None:

@@ -119,6 +119,9 @@ chunks = Table(
     Column("skipped", Integer, nullable=False, server_default=ZERO),
     Column("deaths", SmallInteger, nullable=False, server_default=ZERO),
     Column("crashes", SmallInteger, nullable=False, server_default=ZERO),
+    Column("last_error", Text),
+    # What a suspect chunk's owner has in hand: whose death it would be.
+    Column("in_flight", ARRAY(Text)),
     UniqueConstraint("lane_id", "no"),
     one_of("status", ChunkStatus),
     CheckConstraint("completed + failed + skipped <= planned", name="counters"),
@@ -139,6 +142,8 @@ items = Table(
     Column("chunk_no", Integer, nullable=False),
     Column("status", Text, nullable=False, server_default=StateStatus.PENDING),
     Column("attempts", SmallInteger, nullable=False, server_default=ZERO),
+    # Of workers, while the item was among the few that its chunk's owner had marked.
+    Column("deaths", SmallInteger, nullable=False, server_default=ZERO),
     Column("next_attempt_at", Instant),
     Column("error_category", Text),
     Column("error", Text),

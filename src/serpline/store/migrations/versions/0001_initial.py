@@ -131,6 +131,7 @@ def upgrade() -> None:
         sa.Column("chunk_no", sa.Integer(), nullable=False),
         sa.Column("status", sa.Text(), server_default="pending", nullable=False),
         sa.Column("attempts", sa.SmallInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("deaths", sa.SmallInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column("next_attempt_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("error_category", sa.Text(), nullable=True),
         sa.Column("error", sa.Text(), nullable=True),
@@ -753,6 +754,8 @@ def upgrade() -> None:
         sa.Column("skipped", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("deaths", sa.SmallInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column("crashes", sa.SmallInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("last_error", sa.Text(), nullable=True),
+        sa.Column("in_flight", sa.ARRAY(sa.Text()), nullable=True),
         sa.CheckConstraint(
             "(status = 'owned') = (owner IS NOT NULL)", name=op.f("ck_chunks_owner")
         ),

@@ -1,0 +1,67 @@
+"""Facts about suspect chunks: what is in flight together, who is poison, who may enter."""
+
+import asyncio
+
+import pytest
+
+from serpline.domain.states import StateStatus
+from serpline.pipeline.quarantine import Quarantine, groups, is_poison
+from serpline.store.chunks import ItemRow
+
+
+def row(name: str, deaths: int = 0) -> ItemRow:
+    return ItemRow(name, StateStatus.PENDING, 0, deaths)
+
+
+def test_a_group_is_a_tenth_after_every_death() -> None:
+    """First all together, then by tenths, at last alone; the least suspect first."""
+    rows = [row(f"{deaths}-{n:03}", deaths) for deaths in (2, 0, 1) for n in range(100)]
+    sizes = [(group[0].deaths, len(group)) for group in groups(rows, planned=100)]
+    assert sizes == [(0, 100)] + [(1, 10)] * 10 + [(2, 1)] * 100
+
+
+@pytest.mark.parametrize(("planned", "deaths"), [(1, 3), (19, 4), (100, 5), (199, 5), (15_000, 7)])
+def test_only_deaths_alone_make_poison(planned: int, deaths: int) -> None:
+    """An item is poison with its third death alone in its group, and never before."""
+    alone = 0
+    for count in range(deaths):
+        assert not is_poison(row("x", count), planned)
+        others = [row(f"y{n}", count) for n in range(planned - 1)]
+        (mine,) = [g for g in groups([row("x", count), *others], planned) if g[0].item == "x"]
+        alone += len(mine) == 1
+    assert is_poison(row("x", deaths), planned)
+    assert alone == 3
+
+
+async def test_a_suspect_chunk_has_the_process_to_itself() -> None:
+    """It waits until everybody has left; who comes after it waits until it has left."""
+    door, told = Quarantine(), list[str]()
+    leave = {name: asyncio.Event() for name in ("first", "suspect", "last")}
+
+    async def visit(name: str) -> None:
+        async with door.entered(alone=name == "suspect"):
+            told.append(f"{name} in")
+            await leave[name].wait()
+            told.append(f"{name} out")
+
+    visits = []
+    for name in leave:
+        visits.append(asyncio.create_task(visit(name)))
+        await asyncio.sleep(0)
+    for name in leave:
+        leave[name].set()
+        while f"{name} out" not in told:
+            await asyncio.sleep(0)
+    await asyncio.gather(*visits)
+    assert told == [f"{name} {where}" for name in leave for where in ("in", "out")]
+
+
+async def test_a_suspect_that_gives_up_waiting_keeps_nobody_out() -> None:
+    """Cancelled at the door, it leaves the door open."""
+    door = Quarantine()
+    async with door.entered(alone=False):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01), door.entered(alone=True):
+                raise AssertionError("let in")
+        async with door.entered(alone=False):
+            pass
