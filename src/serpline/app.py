@@ -80,8 +80,7 @@ async def open_services(settings: Settings, *, pool_size: int = 4) -> AsyncItera
             database=database,
             pipeline=PipelineService(database, clock),
             tracker=StateTracker(database, clock),
-            # Whoever stops a process kills it soon after; what is in flight may end before that.
-            queue=JobQueueManager(database, grace_seconds=settings.worker_dead_after_seconds * 0.4),
+            queue=JobQueueManager(database, grace_seconds=settings.shutdown_grace_seconds),
         )
     finally:
         await database.close()

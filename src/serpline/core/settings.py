@@ -63,6 +63,7 @@ class Settings(BaseSettings):
     worker_heartbeat_seconds: float = Field(default=5.0, gt=0)
     worker_dead_after_seconds: float = Field(default=20.0, gt=0)
     chunk_silence_seconds: float = Field(default=1800.0, gt=0)
+    shutdown_grace_seconds: float = Field(default=20.0, ge=0, le=25)
     look_again_seconds: float = Field(default=30.0, gt=0)
     batch_poll_seconds: float = Field(default=30.0, gt=0)
     batch_call_seconds: float = Field(default=60.0, gt=0, le=600)

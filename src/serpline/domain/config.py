@@ -31,7 +31,8 @@ class PipelineConfig:
     or imputed and marked. ``realtime_searches_max``: at most so many searches are made one by one
     instead of as a provider batch. ``schedule`` is the schedule's name. ``circuit_breaker`` is what
     a stricter breaker of the run's own opens on when it collects: settings for all content types,
-    or by content type; kept by content type.
+    or by content type; kept by content type. ``lane_deadline_hours``: what a
+    lane has not finished so long after its start, or after the run's last resume, fails.
     """
 
     content_types: tuple[ContentType, ...] = SEARCHED_TYPES
@@ -58,6 +59,7 @@ class PipelineConfig:
     content_type_weights: Mapping[str, float] = field(default_factory=dict)
     credit_limits: Mapping[str, float] = field(default_factory=dict)
     reference_ttl_days: int = 30
+    lane_deadline_hours: float = 48.0
 
     def __post_init__(self) -> None:
         """Accept words for enumerations; refuse what cannot be run, naming field and value."""
@@ -88,6 +90,7 @@ class PipelineConfig:
         _within("batch_size", self.batch_size, 1, 15_000, whole=True)
         _within("realtime_searches_max", self.realtime_searches_max, 0, 1_000_000, whole=True)
         _within("reference_ttl_days", self.reference_ttl_days, 0, 3_650, whole=True)
+        _within("lane_deadline_hours", self.lane_deadline_hours, 0, 1_000)
         _within("analysis_depth", self.analysis_depth, 1, 100, whole=True)
         _within("ai_overview_factor", self.ai_overview_factor, 0, 1)
         if self.keyword_limit is not None:

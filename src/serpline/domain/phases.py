@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import NamedTuple
 
 from serpline.domain.names import SEARCHED_TYPES, ContentType, PhaseName
@@ -81,6 +82,7 @@ class LaneView:
     completed: int
     failed: int
     skipped: int
+    deadline_at: datetime | None = None
 
     @property
     def is_worked_off(self) -> bool:

@@ -152,19 +152,33 @@ async def as_done(
 ) -> AsyncGenerator[R, None]:
     """Work on things concurrently, at most ``limit`` at once; yields results as they come.
 
-    Close it (``aclosing``): whatever still runs is then cancelled and waited for.
+    When one raises (the lease has ended, the database is away), nothing more is begun, but what is
+    under way has been paid for: it ends and is yielded before the exception passes. Close it
+    (``aclosing``): whatever still runs is then cancelled and waited for.
     """
     waiting = iter(things)
     running: set[asyncio.Task[R]] = set()
+    broken: BaseException | None = None
     try:
         while True:
-            while len(running) < limit and (thing := next(waiting, _NOTHING)) is not _NOTHING:
+            while (
+                broken is None
+                and len(running) < limit
+                and (thing := next(waiting, _NOTHING)) is not _NOTHING
+            ):
                 running.add(asyncio.create_task(_awaited(work_one, thing)))
             if not running:
-                return
+                break
             done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
-                yield task.result()
+                try:
+                    result = task.result()
+                except BaseException as error:  # noqa: BLE001  raised below, when all have ended
+                    broken = broken or error
+                    continue
+                yield result
+        if broken is not None:
+            raise broken
     finally:
         for task in running:
             task.cancel()

@@ -8,6 +8,7 @@ finds nothing to do. Planning, which may take long, is a transaction of its own 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from typing import ClassVar
 from uuid import UUID
 
@@ -40,6 +41,7 @@ from serpline.store.wakeups import WakeUp, wake
 log = get(__name__)
 
 REASON_LENGTH_MAX = 500
+DEADLINE_REASON = "deadline: not finished in the time that the run allows a lane"
 
 _ENDINGS = {
     RunStatus.COMPLETED: "complete",
@@ -124,13 +126,16 @@ class PhaseOrchestrator:
         self, conn: Connection, run: RunRow
     ) -> tuple[dict[LaneKey, LaneStatus], list[Event]]:
         config = PipelineConfig.from_json(run.config)
-        lanes = await runs.lanes(conn, run.id)
+        lanes = [await self._expired(conn, lane) for lane in await runs.lanes(conn, run.id)]
         states = {lane.key: lane.status for lane in lanes}
         told = []
         # In the order of the data flow, so that one pass carries a change all the way down.
         for lane in lanes:
-            if lane.status is LaneStatus.RUNNING and lane.is_worked_off:
-                decision: LaneEvent | None = settle(lane, config.min_success_ratio)
+            decision: LaneEvent | None
+            if lane.status is LaneStatus.RUNNING and not lane.planned and self._is_over(lane):
+                decision = LaneEvent(lane, "fail", DEADLINE_REASON)  # it could not even be planned
+            elif lane.status is LaneStatus.RUNNING and lane.is_worked_off:
+                decision = settle(lane, config.min_success_ratio)
             elif lane.status is LaneStatus.PENDING:
                 decision = start_or_block(lane, states)
             else:
@@ -139,12 +144,29 @@ class PhaseOrchestrator:
                 continue
             told.append(await self._apply(conn, run, decision))
             states[lane.key] = LaneStatus(change(LANE_MACHINE, decision.event).target)
-            if decision.event == "fail" and _may_retry(run, lane, config):
+            if decision.event == "fail" and self._may_retry(run, lane, config):
                 told.append(await self._retry(conn, run, lane))
                 states[lane.key] = LaneStatus.PENDING
+        deadline = self._clock.now() + timedelta(hours=config.lane_deadline_hours)
+        await runs.set_deadlines(conn, run.id, deadline, anew=False)
         if any(event.event_type == "lane.retry" for event in told):
             await wake(conn, [WakeUp("run", str(run.id), JobPriority.HIGH)])
         return states, told
+
+    async def _expired(self, conn: Connection, lane: LaneView) -> LaneView:
+        """A running lane whose deadline has passed: what is left of it fails, so that it ends."""
+        if lane.status is not LaneStatus.RUNNING or not self._is_over(lane):
+            return lane
+        failed = await planning.fail_what_is_left(conn, lane.id, DEADLINE_REASON)
+        return replace(lane, failed=lane.failed + failed, chunks_done=lane.chunks, is_planned=True)
+
+    def _is_over(self, lane: LaneView) -> bool:
+        return lane.deadline_at is not None and lane.deadline_at <= self._clock.now()
+
+    def _may_retry(self, run: RunRow, lane: LaneView, config: PipelineConfig) -> bool:
+        """Not after the deadline: the run must come to an end."""
+        may = run.mode == PipelineMode.SCHEDULED and lane.retry_count < config.phase_retries
+        return may and not self._is_over(lane)
 
     async def _apply(self, conn: Connection, run: RunRow, decision: LaneEvent) -> Event:
         lane = decision.lane
@@ -191,10 +213,6 @@ class PhaseOrchestrator:
             await wake(conn, targets or [WakeUp("run", str(run_id), JobPriority.HIGH)])
         log.info("lane.planned", action="lane.planned", lane=str(lane.key), chunks=len(ready))
         return len(ready)
-
-
-def _may_retry(run: RunRow, lane: LaneView, config: PipelineConfig) -> bool:
-    return run.mode == PipelineMode.SCHEDULED and lane.retry_count < config.phase_retries
 
 
 def _what_went_wrong(states: Mapping[LaneKey, LaneStatus]) -> str | None:

@@ -6,6 +6,7 @@ together. Nothing here waits for work to be done.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -110,6 +111,10 @@ class PipelineService:
             if not await runs.change_run(conn, run_id, event, self._clock.now()):
                 raise UserError(f"run {run_id} is {run.status}: it cannot be changed by {event!r}")
             if event == "resume":
+                # The time it was paused is not the lanes' fault.
+                hours = PipelineConfig.from_json(run.config).lane_deadline_hours
+                deadline = self._clock.now() + timedelta(hours=hours)
+                await runs.set_deadlines(conn, run_id, deadline, anew=True)
                 await chunks.look_at_all(conn, run_id)
             await wake(conn, [WakeUp("run", str(run_id), JobPriority.HIGH)])
             await events.append(conn, [Event(f"run.{event}", run_id)])

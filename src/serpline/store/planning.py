@@ -10,6 +10,7 @@ from uuid import UUID
 
 from sqlalchemy import text
 
+from serpline.domain.states import LIVE_ITEMS
 from serpline.store.database import Connection
 
 
@@ -106,3 +107,37 @@ async def forget(conn: Connection, lane_id: int) -> None:
     await conn.execute(text("DELETE FROM items WHERE lane_id = :lane"), {"lane": lane_id})
     await conn.execute(text("DELETE FROM item_results WHERE lane_id = :lane"), {"lane": lane_id})
     await conn.execute(text("DELETE FROM chunks WHERE lane_id = :lane"), {"lane": lane_id})
+
+
+async def fail_what_is_left(conn: Connection, lane_id: int, reason: str) -> int:
+    """Fail a lane's items that have not ended and end its chunks; returns how many items failed.
+
+    Whoever owns one of the chunks is fenced off. A lane that was never planned never will be.
+    """
+    rows = await conn.execute(
+        text(
+            """
+            WITH ended AS (
+                UPDATE items SET status = 'failed', next_attempt_at = NULL,
+                    error_category = 'timeout', error = :reason
+                WHERE lane_id = :lane AND status = ANY(:live) RETURNING chunk_no
+            ), counted AS (SELECT chunk_no, count(*) AS n FROM ended GROUP BY chunk_no),
+            shut AS (
+                UPDATE chunks c SET failed = c.failed + coalesce(counted.n, 0), status = 'done',
+                    owner = NULL, epoch = c.epoch + 1, next_look_at = NULL, waits_on = NULL
+                FROM chunks old LEFT JOIN counted ON counted.chunk_no = old.no
+                WHERE c.id = old.id AND old.lane_id = :lane AND old.status <> 'done'
+            )
+            SELECT coalesce(sum(n), 0) FROM counted
+            """
+        ),
+        {"lane": lane_id, "reason": reason, "live": [str(status) for status in LIVE_ITEMS]},
+    )
+    await conn.execute(
+        text(
+            "UPDATE pipeline_phase_status SET planned_at = coalesce(planned_at, now())"
+            " WHERE id = :lane"
+        ),
+        {"lane": lane_id},
+    )
+    return int(rows.scalar_one())

@@ -115,7 +115,7 @@ async def lanes(conn: Connection, run_id: UUID) -> list[LaneView]:
     rows = await conn.execute(
         text(
             "SELECT l.id, l.phase_name, l.content_type, l.status, l.retry_count,"
-            " l.planned_at IS NOT NULL AS is_planned, count(c.id) AS chunks,"
+            " l.planned_at IS NOT NULL AS is_planned, l.deadline_at, count(c.id) AS chunks,"
             " count(c.id) FILTER (WHERE c.status = 'done') AS chunks_done,"
             " coalesce(sum(c.planned), 0) AS planned, coalesce(sum(c.completed), 0) AS completed,"
             " coalesce(sum(c.failed), 0) AS failed, coalesce(sum(c.skipped), 0) AS skipped"
@@ -130,6 +130,7 @@ async def lanes(conn: Connection, run_id: UUID) -> list[LaneView]:
             key=LaneKey(PhaseName(row["phase_name"]), ContentType(row["content_type"])),
             status=LaneStatus(row["status"]),
             is_planned=row["is_planned"],
+            deadline_at=row["deadline_at"],
             retry_count=row["retry_count"],
             chunks=row["chunks"],
             chunks_done=row["chunks_done"],
@@ -186,6 +187,7 @@ async def change_lane(
             " started_at = CASE WHEN :event = 'start' THEN :now ELSE started_at END,"
             " completed_at = CASE WHEN :ended THEN CAST(:now AS timestamptz) END,"
             " planned_at = CASE WHEN :event = 'retry' THEN NULL ELSE planned_at END,"
+            " deadline_at = CASE WHEN :event = 'start' THEN NULL ELSE deadline_at END,"
             " retry_count = retry_count + CASE WHEN :event = 'retry' THEN 1 ELSE 0 END,"
             " error_message = CASE WHEN :broken THEN CAST(:reason AS text) END,"
             " note = CASE WHEN NOT :broken THEN CAST(:reason AS text) END"
@@ -203,6 +205,17 @@ async def change_lane(
         },
     )
     return rows.first() is not None
+
+
+async def set_deadlines(conn: Connection, run_id: UUID, at: datetime, *, anew: bool) -> None:
+    """Give the running lanes of a run their deadline: those without one, or ``anew`` all."""
+    await conn.execute(
+        text(
+            "UPDATE pipeline_phase_status SET deadline_at = :at WHERE pipeline_execution_id = :run"
+            " AND status = 'running' AND (:anew OR deadline_at IS NULL)"
+        ),
+        {"run": run_id, "at": at, "anew": anew},
+    )
 
 
 async def look_again(conn: Connection, run_id: UUID, after_seconds: float) -> None:

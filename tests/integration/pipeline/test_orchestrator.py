@@ -6,6 +6,7 @@ from uuid import UUID
 
 import pytest
 from tests.support.heart import COMBINED, METRICS, NEWS, ORGANIC, VIDEO, Heart, beating, until
+from tests.support.scripted import open_gate
 
 from serpline.core.ids import new_id
 from serpline.domain.names import SEARCHED_TYPES, ContentType, PhaseName, PipelineMode
@@ -297,3 +298,48 @@ async def test_a_later_event_waits_for_an_earlier_commit(heart: Heart) -> None:
     await writing
     seen += await after(seen[-1][0] if seen else 0)
     assert [name for _, name in seen] == ["first", "second"]
+
+
+async def test_a_lane_past_its_deadline_fails_what_is_left(heart: Heart) -> None:
+    """Whatever hangs, the run ends: what came is kept, the rest fails and says why, fenced off."""
+    run_id = await heart.start({METRICS: ["DONE-1", "GATE-2", "RETRY0-3"]}, lanes=[METRICS])
+    (chunk_id,) = await heart.planned(run_id)
+    working = asyncio.create_task(heart.worker.work(chunk_id))
+    await heart.attempted("GATE-2")
+
+    async def is_settled() -> bool:
+        return await heart.results(run_id) == ["DONE-1"]
+
+    await until(is_settled, "what comes before the gate")
+    heart.clock.ahead_seconds = 47 * 3600
+    assert await heart.orchestrator.look_at(run_id) == "running"
+    heart.clock.ahead_seconds = 49 * 3600
+    assert await heart.orchestrator.look_at(run_id) == "failed"
+    await open_gate(heart.database)
+    assert await working
+    items = await heart.items(run_id)
+    assert [row["status"] for row in items.values()] == ["completed", "failed", "failed"]
+    assert items["GATE-2"]["error_category"] == "timeout"
+    assert items["GATE-2"]["error"].startswith("deadline: ")
+    assert await heart.results(run_id) == ["DONE-1"]
+    lane = (await heart.lanes(run_id))[METRICS]
+    assert (lane.completed, lane.failed, lane.chunks_done) == (1, 2, 1)
+
+
+async def test_a_lane_that_is_never_planned_fails_at_its_deadline(heart: Heart) -> None:
+    """Even a lane whose planning is lost again and again comes to an end."""
+    run_id = await heart.start({METRICS: ["DONE-1"]}, lanes=[METRICS])
+    assert await heart.orchestrator.advance(run_id) == "running"
+    heart.clock.ahead_seconds = 49 * 3600
+    assert await heart.orchestrator.advance(run_id) == "failed"
+
+
+async def test_a_pause_does_not_count_towards_the_deadline(heart: Heart) -> None:
+    """A resumed run's lanes have all their time again."""
+    run_id = await heart.start({METRICS: ["DONE-1"]}, lanes=[METRICS])
+    await heart.planned(run_id)
+    await heart.service.pause(run_id)
+    heart.clock.ahead_seconds = 72 * 3600
+    await heart.service.resume(run_id)
+    assert await heart.orchestrator.look_at(run_id) == "running"
+    assert await heart.drive(run_id) == "completed"

@@ -67,6 +67,7 @@ pipeline_phase_status = Table(
     Column("started_at", Instant),
     Column("completed_at", Instant),
     Column("planned_at", Instant),
+    Column("deadline_at", Instant),
     Column("error_message", Text),
     Column("note", Text),
     Column("retry_count", Integer, nullable=False, server_default=ZERO),

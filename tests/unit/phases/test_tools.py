@@ -1,0 +1,48 @@
+"""Facts about calls side by side: what was begun is paid for, so it ends and is told."""
+
+import asyncio
+from contextlib import aclosing
+
+import pytest
+
+from serpline.domain.errors import LeaseLost
+from serpline.phases.tools import as_done
+
+
+async def test_what_is_under_way_ends_before_the_exception_passes() -> None:
+    """One raises, as when the worker must stop: nothing more begins, and nothing begun is lost."""
+    begun: list[int] = []
+    may_end = asyncio.Event()
+
+    async def call(n: int) -> int:
+        begun.append(n)
+        if n == 1:
+            may_end.set()
+            raise LeaseLost("must stop")
+        await may_end.wait()
+        await asyncio.sleep(0)
+        return n
+
+    got = []
+    with pytest.raises(LeaseLost):  # noqa: PT012
+        async with aclosing(as_done(call, range(10), 3)) as results:
+            async for result in results:
+                got.append(result)  # noqa: PERF401
+    assert (begun, sorted(got)) == ([0, 1, 2], [0, 2])
+
+
+async def test_who_closes_it_cancels_what_is_under_way() -> None:
+    """Cut off from outside, nothing is left running."""
+    ended = asyncio.Event()
+
+    async def call(n: int) -> int:
+        if n:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                ended.set()
+        return n
+
+    async with aclosing(as_done(call, range(2), 2)) as results:
+        assert await anext(results) == 0
+    assert ended.is_set()
