@@ -123,6 +123,15 @@ async def test_a_transaction_commits_or_undoes(db: Database) -> None:
         assert count.scalar_one() == 0
 
 
+async def test_an_error_does_not_show_the_values_of_its_statement(db: Database) -> None:
+    """They may be raw replies or keys; the statement itself is shown."""
+    with pytest.raises(sa.exc.DBAPIError) as caught:
+        async with db.session() as conn:
+            await conn.execute(sa.text("SELECT :value WHERE nonsense"), {"value": "hunter2"})
+    assert "nonsense" in str(caught.value)
+    assert "hunter2" not in f"{caught.value} {caught.value!r}"
+
+
 async def test_a_lost_connection_costs_one_transaction(db: Database) -> None:
     """Killing every connection undoes the transaction under way; the next one works."""
 

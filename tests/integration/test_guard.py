@@ -22,10 +22,10 @@ from tests.integration.guard_helpers import (
     take_over,
 )
 
+from serpline.core.masking import MASK
 from serpline.domain.errors import CallRefused, ErrorCategory, LeaseLost, ProviderError
 from serpline.domain.http import HttpReply, HttpRequest, ProviderCall
 from serpline.net.client import HttpClient
-from serpline.net.redaction import MASK
 from serpline.robustness import guard as guard_module
 from serpline.robustness.breakers import BreakerOpen
 from serpline.robustness.budget import BudgetSpent

@@ -20,13 +20,13 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from serpline.core.masking import MASK
 from serpline.domain.errors import ErrorCategory, UserError
 from serpline.domain.http import HttpRequest
 from serpline.net import dialer
 from serpline.net.client import USER_AGENT, HttpClient
 from serpline.net.errors import NetError
 from serpline.net.limits import ADDRESSES_MAX, HEADERS_MAX, URL_CHARS_MAX
-from serpline.net.redaction import MASK
 
 CANARY = "canary-7f3a9c/secret+value"
 Answer = Callable[["Asked"], bytes]

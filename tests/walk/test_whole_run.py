@@ -26,9 +26,9 @@ from tests.support.databases import module_database
 from tests.support.tables import Tables, differences, final_tables
 from tests.support.world import World, open_world, paid, simulated
 
+from serpline.core.masking import MASK
 from serpline.domain.names import PhaseName
 from serpline.domain.states import LaneStatus, RunStatus
-from serpline.net.redaction import MASK
 from serpline.simulator.dataforseo import COST, LOGIN
 from serpline.simulator.journal import CallEntry
 from serpline.simulator.scaleserp.batches import Batch

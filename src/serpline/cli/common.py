@@ -55,7 +55,7 @@ def settings_of(ctx: typer.Context, **overrides: Any) -> Settings:
 def configure_logging(settings: Settings, default: str = "WARNING") -> None:
     """Logs on stderr; a command that answers a question is quiet unless a level was chosen."""
     chosen = "log_level" in settings.model_fields_set
-    configure(settings.log_level if chosen else default)
+    configure(settings.log_level if chosen else default, secrets=settings.secrets)
 
 
 @asynccontextmanager

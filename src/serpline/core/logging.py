@@ -1,12 +1,18 @@
-"""Logging: structured lines on stderr, so that stdout stays one JSON document."""
+"""Logging: structured lines on stderr, so that stdout stays one JSON document.
+
+Whoever configures it names the secrets in use; none of them gets into a line, whoever writes it,
+and neither into the text of an exception.
+"""
 
 import io
 import logging
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TextIO, cast
 
 import structlog
+
+from serpline.core.masking import mask
 
 # Libraries that log URLs or arguments; a ScaleSERP URL carries the API key.
 _QUIET: Iterable[str] = ("httpx2", "httpcore2", "openai", "procrastinate", "trafilatura", "uvicorn")
@@ -24,10 +30,28 @@ class _Stderr(io.TextIOBase):
 
 _STDERR = _Stderr()
 _TO_STDERR = structlog.PrintLoggerFactory(cast(TextIO, _STDERR))
+_SECRET_CHARS_MIN = 8
 
 
-def configure(level: str = "INFO", *, json_lines: bool = False) -> None:
-    """Send every log line to stderr at ``level``; as JSON lines if asked."""
+class _MaskingFormatter(logging.Formatter):
+    """The standard library's lines, exceptions included, without the secrets."""
+
+    def __init__(self, secrets: Sequence[str]) -> None:
+        super().__init__("%(levelname)s %(name)s %(message)s")
+        self._secrets = secrets
+
+    def format(self, record: logging.LogRecord) -> str:
+        return mask(super().format(record), self._secrets)
+
+
+def configure(
+    level: str = "INFO", *, json_lines: bool = False, secrets: Sequence[str] = ()
+) -> None:
+    """Send every log line to stderr at ``level``, without ``secrets``; as JSON lines if asked.
+
+    Secrets of fewer than eight characters stay: without them a line might not be readable.
+    """
+    hidden = [secret for secret in secrets if len(secret) >= _SECRET_CHARS_MIN]
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer(ensure_ascii=False)
         if json_lines
@@ -39,14 +63,19 @@ def configure(level: str = "INFO", *, json_lines: bool = False) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     structlog.configure(
-        processors=[*shared, structlog.processors.format_exc_info, renderer],
+        processors=[
+            *shared,
+            structlog.processors.format_exc_info,
+            renderer,
+            lambda _logger, _method, line: mask(str(line), hidden),
+        ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
         logger_factory=_TO_STDERR,
         cache_logger_on_first_use=False,
     )
-    logging.basicConfig(
-        stream=_STDERR, level=level.upper(), format="%(levelname)s %(name)s %(message)s"
-    )
+    handler = logging.StreamHandler(_STDERR)
+    handler.setFormatter(_MaskingFormatter(hidden))
+    logging.basicConfig(handlers=[handler], level=level.upper())
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
 

@@ -7,29 +7,39 @@ the raw reply, and ``parse`` may be run again on the stored reply after a crash,
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
+from urllib.parse import urlsplit
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class HttpRequest:
-    """A request; its representation shows no parameter, header or body, for they hold keys.
+    """A request. Its representation is the method and the host: everything else may hold a key.
 
     ``secrets`` are the values to be redacted wherever the request shows.
     """
 
     method: str
     url: str
-    params: Mapping[str, str] = field(default_factory=dict, repr=False)
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    json: Any = field(default=None, repr=False)
-    basic_auth: tuple[str, str] | None = field(default=None, repr=False)
-    secrets: tuple[str, ...] = field(default=(), repr=False)
+    params: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    json: Any = None
+    basic_auth: tuple[str, str] | None = None
+    secrets: tuple[str, ...] = ()
     timeout_seconds: float = 30.0
     size_bytes_max: int = 20_000_000
 
+    def __repr__(self) -> str:
+        try:
+            host = urlsplit(self.url).hostname or "no host"
+        except ValueError:
+            host = "no URL"
+        if any(secret.lower() in host for secret in self.secrets if secret):
+            host = "a secret host"
+        return f"<HttpRequest {self.method} {host}>"
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, repr=False)
 class HttpReply:
     """A reply, read whole. ``headers`` has lower-case names; ``url`` is redacted."""
 
@@ -39,8 +49,11 @@ class HttpReply:
     url: str = ""
     seconds: float = 0.0
 
+    def __repr__(self) -> str:
+        return f"<HttpReply {self.status}, {len(self.body)} bytes>"
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, repr=False)
 class ProviderCall(Generic[T]):
     """One operation of one provider.
 
@@ -57,3 +70,6 @@ class ProviderCall(Generic[T]):
     parse: Callable[[HttpReply], T]
     credits: float = 0.0
     billed: Callable[[HttpReply], float] | None = None
+
+    def __repr__(self) -> str:
+        return f"<ProviderCall {self.provider} {self.operation}>"

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 
 import httpx2
 
+from serpline.core.masking import MASK, spellings
 from serpline.domain.http import HttpReply, HttpRequest
 from serpline.net.errors import refused
 from serpline.net.exchange import Raw
 from serpline.net.hosts import DEFAULT_PORTS, origin_of
 from serpline.net.inflate import ACCEPTED
 from serpline.net.limits import SECRET_CHARS_MIN
-from serpline.net.redaction import MASK, basic_token, redact, redact_url, spellings
+from serpline.net.redaction import basic_token, redact, redact_url
 
 # What may follow a redirect to another origin; everything else might be a credential.
 _HARMLESS_HEADERS = frozenset({"accept", "accept-language", "user-agent"})

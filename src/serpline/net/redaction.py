@@ -6,17 +6,13 @@ name cannot be recognised.
 """
 
 import base64
-import json
 import re
 from collections.abc import Iterable
-from functools import lru_cache
-from urllib.parse import quote, quote_plus, unquote_plus
+from urllib.parse import unquote_plus
 
+from serpline.core.masking import MASK, mask
 from serpline.domain.http import HttpRequest
 from serpline.net.limits import SECRET_CHARS_MIN
-
-# Letters only, so that what it stands in stays a valid URL, header or JSON text.
-MASK = "REDACTED"
 
 # fmt: off
 SECRET_PARAMS = frozenset({
@@ -44,9 +40,8 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
 
     Never raises. Empty secrets are ignored; any other, however short, is replaced.
     """
-    for spelling in spellings(tuple(secrets)):
-        text = text.replace(spelling, MASK)
-    return _IN_TEXT.sub(_masked_param, _USERINFO_IN_TEXT.sub(f"{MASK}@", text))
+    plain = _USERINFO_IN_TEXT.sub(f"{MASK}@", mask(text, secrets))
+    return _IN_TEXT.sub(_masked_param, plain)
 
 
 def redact_url(url: str) -> str:
@@ -79,19 +74,6 @@ def secrets_of(request: HttpRequest) -> tuple[str, ...]:
 def basic_token(user: str, password: str) -> str:
     """What follows ``Basic `` in an Authorization header."""
     return base64.b64encode(f"{user}:{password}".encode()).decode("ascii")
-
-
-@lru_cache(maxsize=256)
-def spellings(secrets: tuple[str, ...]) -> tuple[str, ...]:
-    """Each secret as it may appear: plain, percent-encoded, JSON-escaped, Base64; longest first."""
-    found: set[str] = set()
-    for secret in filter(None, secrets):
-        token = base64.b64encode(secret.encode("utf-8", "surrogatepass")).decode("ascii")
-        found |= {secret, json.dumps(secret)[1:-1], token, token.rstrip("=")}
-        for encode in (quote, quote_plus):
-            encoded = encode(secret.encode("utf-8", "surrogatepass"), safe="")
-            found |= {encoded, re.sub(r"%[0-9A-F]{2}", lambda m: m[0].lower(), encoded)}
-    return tuple(sorted(found, key=lambda spelling: (-len(spelling), spelling)))
 
 
 def _names_secret(name: str) -> bool:

@@ -13,15 +13,16 @@ import asyncio
 import zlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from serpline.core.clock import Clock
+from serpline.core.masking import MASK, spellings
 from serpline.domain.errors import CallRefused
 from serpline.domain.http import HttpReply
-from serpline.net.redaction import MASK, redact, redact_url, spellings
+from serpline.net.redaction import redact, redact_url
 from serpline.robustness import budget
 from serpline.robustness.groups import GroupCommitter
 from serpline.robustness.limiter import Limited
@@ -58,7 +59,7 @@ class Ending:
 
     outcome: CallOutcome
     reply: HttpReply | None = None
-    secrets: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = field(default=(), repr=False)
 
 
 class Ledger:

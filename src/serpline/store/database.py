@@ -71,15 +71,21 @@ class Database:
         self._engine: AsyncEngine = create_async_engine(
             url,
             connect_args=arguments,
+            hide_parameters=True,
             pool_size=pool_size,
             max_overflow=POOL_OVERFLOW_MAX,
             pool_timeout=POOL_WAIT_SECONDS,
             pool_pre_ping=True,
             pool_use_lifo=True,
         )
+        # (Parameters stay out of the errors' texts: they may be raw replies, and hold anything.)
         # Connections that end with their block, and so do the session locks they hold.
         self._unpooled: AsyncEngine = create_async_engine(
-            url, connect_args=arguments, poolclass=NullPool, isolation_level="AUTOCOMMIT"
+            url,
+            connect_args=arguments,
+            hide_parameters=True,
+            poolclass=NullPool,
+            isolation_level="AUTOCOMMIT",
         )
 
     @classmethod

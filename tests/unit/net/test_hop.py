@@ -5,12 +5,12 @@ from typing import Any
 import httpx2
 import pytest
 
+from serpline.core.masking import MASK
 from serpline.domain.errors import ErrorCategory
 from serpline.domain.http import HttpRequest
 from serpline.net.errors import EXPECTED, NetError, translate
 from serpline.net.exchange import Raw
 from serpline.net.hop import Hop, first_hop, next_hop, parse_url, reply_of
-from serpline.net.redaction import MASK
 
 
 def hop(url: str = "https://a.com/x", **fields: Any) -> Hop:

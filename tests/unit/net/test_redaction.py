@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from serpline.core.masking import MASK
 from serpline.domain.http import HttpRequest
-from serpline.net.redaction import MASK, redact, redact_url, secrets_of
+from serpline.net.redaction import redact, redact_url, secrets_of
 
 KEY = "K3y/with+odd=chars&ä"
 
