@@ -105,7 +105,8 @@ async def deliver(
         await connection.first(_endless_headers(connection.transport))
         connection.transport.abort()
     elif fault == "huge_body":
-        await connection.first(_huge(connection, rule.size_bytes or HUGE_BODY_BYTES))
+        size = rule.size_bytes or HUGE_BODY_BYTES
+        await connection.first(_huge(connection, size, announced=rule.announced))
     else:
         bomb = await asyncio.to_thread(_bomb, rule.size_bytes or GZIP_BOMB_BYTES)
         headers = {"content-type": "application/json", "content-encoding": "gzip"}
@@ -119,10 +120,11 @@ async def _whole(connection: Connection, reply: Reply) -> None:
 
 
 async def _start(
-    connection: Connection, status: int, headers: MutableMapping[str, str], size: int
+    connection: Connection, status: int, headers: MutableMapping[str, str], size: int | None
 ) -> None:
     sent = [(name.encode(), value.encode("latin-1", "replace")) for name, value in headers.items()]
-    sent.append((b"content-length", str(size).encode()))
+    if size is not None:
+        sent.append((b"content-length", str(size).encode()))
     await connection.send({"type": "http.response.start", "status": status, "headers": sent})
 
 
@@ -163,8 +165,9 @@ async def _endless_headers(transport: Any) -> None:
         await asyncio.sleep(0.01 if full else 0)
 
 
-async def _huge(connection: Connection, size: int) -> None:
-    await _start(connection, 200, {"content-type": "application/json"}, size)
+async def _huge(connection: Connection, size: int, *, announced: bool) -> None:
+    headers = {"content-type": "application/json"}
+    await _start(connection, 200, headers, size if announced else None)
     left = size
     while left > 0:
         part = _CHUNK[: min(left, len(_CHUNK))]

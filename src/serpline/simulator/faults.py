@@ -54,14 +54,15 @@ VOCABULARY = (*DOWNLOADS, *SEARCHES, *WEBHOOKS)
 RULES_MAX = 1_000
 SHOWN_CHARS_MAX = 80
 # Faults that show only after the provider did (and charged) what was asked.
-_AFTER_WORK = frozenset({"slow", "cut", "malformed", "truncated"})
+_AFTER_WORK = frozenset({"slow", "slowloris", "cut", "malformed", "truncated"})
 
 
 @dataclass(slots=True)
 class Rule:
     """One rule. ``work``: whether the provider does (and charges) what was asked; the default
     follows the fault. ``late_seconds``: how long after its arrival, though the client may be gone.
-    ``where``: a cut comes before any byte ("start") or in the "body".
+    ``where``: a cut comes before any byte ("start") or in the "body". ``announced``: whether a huge
+    body's length is told beforehand. ``echo``: an error repeats what it was sent, key included.
     """
 
     fault: str
@@ -80,6 +81,8 @@ class Rule:
     work: bool | None = None
     late_seconds: float = 0.0
     where: str = "start"
+    announced: bool = True
+    echo: bool = False
     seen: int = 0
     used: int = 0
 
@@ -141,7 +144,7 @@ def _fits(name: str, value: Any) -> bool:
         return number and isinstance(value, int) and value >= 0
     if name in _TEXTS:
         return isinstance(value, str)
-    if name == "work":
+    if name in ("work", "announced", "echo"):
         return isinstance(value, bool)
     if name == "retry_after":
         return number or isinstance(value, str)

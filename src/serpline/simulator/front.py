@@ -10,6 +10,7 @@ from serpline.core.clock import Clock
 from serpline.simulator.config import SimulatorConfig
 from serpline.simulator.control import Control
 from serpline.simulator.delivery import Connection, Receive, Send, deliver
+from serpline.simulator.echo import echoing
 from serpline.simulator.faults import CALLS, DOWNLOADS, FaultPlan, Rule
 from serpline.simulator.journal import CallEntry, CallLog
 from serpline.simulator.limits import Limits
@@ -134,10 +135,9 @@ class Front:
         if rule is not None and not rule.works:
             if rule.fault == "expired_links":
                 return storage_error(403, "AccessDenied")
-            status = int(rule.fault) if rule.fault.isdigit() else 200
-            if status == 200:
+            if not rule.fault.isdigit():
                 return Reply(200, b"{}", {"content-type": "application/json"})
-            return provider.failure(status, retry_after=rule.retry_after)
+            return _failure(provider, request, rule)
         wait_seconds = self._limits.take(name, operation.name)
         if wait_seconds is not None:
             return provider.failure(429, retry_after=max(1, ceil(wait_seconds)))
@@ -151,10 +151,15 @@ class Front:
             return Reply(599, _CRASHED, {"content-type": "application/json"})
         if rule is not None and rule.fault.isdigit():
             # Done and charged, yet answered with an error: the worst case for who pays.
-            failed = provider.failure(int(rule.fault), retry_after=rule.retry_after)
+            failed = _failure(provider, request, rule)
             failed.credits = reply.credits
             return failed
         return reply
+
+
+def _failure(provider: Provider, request: Request, rule: Rule) -> Reply:
+    failed = provider.failure(int(rule.fault), retry_after=rule.retry_after)
+    return echoing(failed, request) if rule.echo else failed
 
 
 async def _read(scope: Any, receive: Receive, *, mounted: bool) -> tuple[str, Request] | None:

@@ -40,6 +40,17 @@ async def test_a_status_may_come_after_the_work(opened: Opener) -> None:
     assert caller.simulator.log.of("scaleserp")[0].credits == 1
 
 
+@pytest.mark.parametrize("fault", ["401", "503"])
+async def test_an_error_may_repeat_the_key(opened: Opener, fault: str) -> None:
+    """echo=true: what was sent stands in the message and in a header; the form is the vendor's."""
+    caller = await opened(faults=[{"fault": fault, "echo": True}])
+    reply = await search(caller)
+    key = caller.simulator.config.key("scaleserp")
+    assert (reply.status_code, reply.json()["request_info"]["success"]) == (int(fault), False)
+    assert f"api_key={key}" in reply.json()["request_info"]["message"]
+    assert key in reply.headers["x-you-sent"]
+
+
 @pytest.mark.parametrize("asked", [7, "Wed, 21 Oct 2100 07:28:00 GMT", "soon", -1])
 async def test_retry_after_is_sent_as_given(opened: Opener, asked: Any) -> None:
     """Seconds, dates, the year 2100 and garbage all arrive: header on 429, body on 503."""
@@ -111,12 +122,14 @@ async def test_headers_without_end(opened: Opener) -> None:
         await search(caller)
 
 
-async def test_a_body_of_ten_gigabytes(opened: Opener) -> None:
-    """The length is announced and the bytes keep coming for as long as one reads."""
-    caller = await opened(faults=[{"fault": "huge_body"}])
+@pytest.mark.parametrize("announced", [True, False])
+async def test_a_body_of_ten_gigabytes(opened: Opener, announced: bool) -> None:
+    """Its length announced or not, the bytes keep coming for as long as one reads."""
+    caller = await opened(faults=[{"fault": "huge_body", "announced": announced}])
     got = 0
     async with caller.http.stream("GET", f"{caller.simulator.url}/scaleserp/search") as reply:
-        assert int(reply.headers["content-length"]) == 10_000_000_000
+        length = reply.headers.get("content-length")
+        assert length == ("10000000000" if announced else None)
         async for part in reply.aiter_raw():
             got += len(part)
             if got > 5_000_000:

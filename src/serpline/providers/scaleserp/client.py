@@ -29,6 +29,8 @@ PRIORITIES = ("highest", "high", "normal", "low", "lowest")
 _SEARCH_TIMEOUT_SECONDS = 90.0
 _BATCH_TIMEOUT_SECONDS = 60.0
 _FILE_TIMEOUT_SECONDS = 300.0
+# A page of results takes some hundred kilobytes, a page of a batch's searches no more.
+_REPLY_BYTES_MAX = 5_000_000
 _FILE_BYTES_MAX = 200_000_000
 
 T = TypeVar("T")
@@ -224,6 +226,7 @@ class ScaleSerpClient:
             json=json,
             secrets=self._secrets(hide),
             timeout_seconds=seconds,
+            size_bytes_max=_REPLY_BYTES_MAX,
         )
 
     def _call(

@@ -1,0 +1,37 @@
+"""An error that repeats what it was sent, the key included, as careless servers do."""
+
+import base64
+import json
+from contextlib import suppress
+from typing import Any
+
+from serpline.simulator.wire import Reply, Request
+
+_HEADERS = ("authorization", "x-api-key", "login-customer-id")
+
+
+def echoing(reply: Reply, request: Request) -> Reply:
+    """The same error, with the request's address and credentials in every text and in a header."""
+    query = "&".join(f"{name}={value}" for name, value in request.query.items())
+    said = [f"https://{request.host}{request.path}?{query}"]
+    for name in _HEADERS:
+        value = request.headers.get(name, "")
+        said.append(value)
+        with suppress(ValueError):
+            said.append(base64.b64decode(value.removeprefix("Basic "), validate=True).decode())
+    # On one line, as a header has to be.
+    text = " ".join(" ".join(said).split())
+    try:
+        body = json.dumps(_with(json.loads(reply.body), text), ensure_ascii=False).encode()
+    except ValueError:
+        body = reply.body + text.encode()
+    return Reply(reply.status, body, {**reply.headers, "x-you-sent": text}, reply.credits)
+
+
+def _with(value: Any, text: str) -> Any:
+    if isinstance(value, dict):
+        return {name: _with(inner, text) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_with(inner, text) for inner in value]
+    # Sentences only: a code or a status must stay what it is.
+    return f"{value} You sent {text}" if isinstance(value, str) and " " in value else value
