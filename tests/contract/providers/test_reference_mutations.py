@@ -3,44 +3,18 @@
 import copy
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, get_type_hints
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
+from tests.support.replies import DOCUMENTS, SUBJECTS
 
 from serpline.domain.companies import Company
 from serpline.domain.errors import ProviderError
 from serpline.domain.http import HttpReply, ProviderCall
-from serpline.providers.pdl.client import PdlClient
-from serpline.providers.wikidata.client import WikidataClient
-from serpline.providers.youtube.client import YouTubeClient
 from serpline.providers.youtube.wire import Channel, SearchPage, Video
-
-DOCUMENTS = Path(__file__).parent / "documents"
-PDL = PdlClient(base_url="http://x", api_key="k", now=lambda: datetime(2026, 3, 1, tzinfo=UTC))
-WIKIDATA = WikidataClient(
-    base_url="http://x", contact="c", now=lambda: datetime(2026, 3, 1, tzinfo=UTC)
-)
-YOUTUBE = YouTubeClient(
-    base_url="http://x", api_key="k", now=lambda: datetime(2026, 3, 1, tzinfo=UTC)
-)
-CHANNEL_IDS = ["UCnorthwindnorthwindnor0", "UChiddenhiddenhiddenhid1"]
-
-SUBJECTS: dict[str, tuple[str, ProviderCall[Any]]] = {
-    "pdl": ("pdl_company.json", PDL.enrich("northwind.com")),
-    "wikidata": (
-        "wikidata_companies.json",
-        WIKIDATA.companies_by_domains(["northwind.com", "fabrikam.org"])[0],
-    ),
-    "videos": ("youtube_videos.json", YOUTUBE.videos(["aaaaaaaaaa1", "bbbbbbbbbb2"])),
-    "channels": ("youtube_channels.json", YOUTUBE.channels(CHANNEL_IDS)),
-    "handle": ("youtube_channels.json", YOUTUBE.channel_by_handle("@northwind")),
-    "search": ("youtube_search.json", YOUTUBE.search("x")),
-}
 
 # Each in a tuple, so that null is a value like any other.
 HURTFUL: tuple[tuple[Any], ...] = (

@@ -1,0 +1,133 @@
+"""The process of row 12: calm calls to one provider, with and without a hostile one beside them.
+
+    python -m chaos.besieged '{"database": …, "hostile": …, "other": …, "blocks": …, "calls": …}'
+
+It says "ready" when it has warmed up, and at the end one JSON object: seconds of each calm call, by
+block; by how much each hostile call outlived its deadline; and what did not end as it should.
+"""
+
+import asyncio
+import itertools
+import json
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from serpline.core.clock import SystemClock
+from serpline.domain.errors import ProviderError
+from serpline.domain.http import HttpReply, HttpRequest, ProviderCall
+from serpline.net.client import HttpClient
+from serpline.net.errors import NetError
+from serpline.providers.scaleserp.client import ScaleSerpClient
+from serpline.providers.scaleserp.spec import SearchSpec
+from serpline.providers.scaleserp.wire import SerpPage
+from serpline.robustness.guard import CallScope, Guard, Sender
+from serpline.robustness.policies import ProviderPolicy
+from serpline.store.database import Database
+
+KINDS = ("slowloris", "endless_headers", "announced", "unannounced", "gzip_bomb")
+DEADLINE_SECONDS = 1.5
+PAUSE_SECONDS = 0.01
+# Five kinds at this pace are what an ordinary account's rate lets out: ten calls a second.
+SIEGE_PAUSE_SECONDS = 0.5
+
+
+@dataclass
+class Told:
+    """What the parent gets to know."""
+
+    calm: list[list[float]] = field(default_factory=list)
+    besieged: list[list[float]] = field(default_factory=list)
+    late: dict[str, list[float]] = field(default_factory=lambda: {kind: [] for kind in KINDS})
+    odd: list[str] = field(default_factory=list)
+
+
+async def besiege(guard: Guard, client: ScaleSerpClient, kind: str, told: Told) -> None:
+    """One hostile call after another, through the whole guard, until cancelled."""
+    for number in itertools.count():
+        call = hostile(client, kind, DEADLINE_SECONDS)
+        # Each a purchase of its own, so that none counts as a retry.
+        scope = CallScope(f"{kind} {number} {len(told.late[kind])}", ttl_seconds=0)
+        try:
+            await guard.execute(call, scope)
+            told.odd.append(f"{kind}: a reply")
+        except ProviderError:
+            pass
+        except Exception as error:  # noqa: BLE001  the parent judges it
+            told.odd.append(f"{kind}: {error!r}")
+        await asyncio.sleep(SIEGE_PAUSE_SECONDS)
+
+
+def hostile(client: ScaleSerpClient, kind: str, deadline_seconds: float) -> ProviderCall[SerpPage]:
+    """A call whose reply will be of this kind."""
+    call = client.search(SearchSpec(kind))
+    return replace(call, request=replace(call.request, timeout_seconds=deadline_seconds))
+
+
+def timed(http: HttpClient, told: Told) -> Sender:
+    """The client's ``send``, which notes by how much a hostile call outlived its deadline."""
+
+    async def send(request: HttpRequest) -> HttpReply:
+        started = time.monotonic()
+        try:
+            return await http.send(request)
+        except NetError:
+            late = time.monotonic() - started - request.timeout_seconds
+            told.late[request.params["q"]].append(late)
+            raise
+
+    return send
+
+
+async def block(http: HttpClient, url: str, calls: int) -> list[float]:
+    """The seconds of so many calls to the other provider."""
+    seconds = []
+    for _ in range(calls):
+        started = time.monotonic()
+        await http.send(HttpRequest("GET", url))
+        seconds.append(time.monotonic() - started)
+        await asyncio.sleep(PAUSE_SECONDS)
+    return seconds
+
+
+async def run(given: Mapping[str, Any]) -> Told:
+    """Calm and besieged blocks by turns."""
+    told = Told()
+    key = given["key"]
+    bases = [given["hostile"], given["other"]]
+    policy = ProviderPolicy("scaleserp", None, rate_per_second=10_000, concurrency=64)
+    database = await Database.connect(given["database"])
+    async with HttpClient(trusted_bases=bases) as http:
+        guard = Guard(database, timed(http, told), [policy])
+        client = ScaleSerpClient(given["hostile"], key, SystemClock())
+        # The first bomb takes its maker seconds; that work is not to be measured.
+        with suppress(NetError):
+            await http.send(hostile(client, "gzip_bomb", 120.0).request)
+        await block(http, given["other"], 50)
+        sys.stdout.write("ready\n")
+        sys.stdout.flush()
+        for _ in range(given["blocks"]):
+            told.calm.append(await block(http, given["other"], given["calls"]))
+            async with asyncio.TaskGroup() as group:
+                sieges = [group.create_task(besiege(guard, client, k, told)) for k in KINDS]
+                # Until every kind has had an end, or should have had one long ago.
+                ended = {kind: len(late) for kind, late in told.late.items()}
+                ends = time.monotonic() + DEADLINE_SECONDS * 10
+                seconds: list[float] = []
+                while len(seconds) < given["calls"] or (
+                    time.monotonic() < ends and any(len(told.late[k]) == ended[k] for k in KINDS)
+                ):
+                    seconds += await block(http, given["other"], 10)
+                told.besieged.append(seconds)
+                for siege in sieges:
+                    siege.cancel()
+        await guard.close()
+    await database.close()
+    return told
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(vars(asyncio.run(run(json.loads(sys.argv[1]))))) + "\n")

@@ -1,0 +1,146 @@
+"""Row 12: replies that never end: the call is ended, memory stays, and nobody else waits.
+
+Three processes: the hostile provider, a healthy one, and ours between them, whose resident size is
+read from outside while it calls both. The healthy one's latency is taken in blocks, calm and
+besieged by turns, so that whatever else this machine does strikes both alike.
+"""
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from statistics import median, quantiles
+from typing import Any
+
+import psutil
+
+from chaos.besieged import KINDS
+from chaos.scorecard import Arena, Figure, Row, at_least, at_most, none
+
+ROOT = Path(__file__).parents[2]
+SAMPLE_SECONDS = 0.01
+MEGABYTE = 1_000_000
+PLAN = [
+    {"fault": "slowloris", "seconds": 0.05, "match": {"q": "slowloris"}},
+    {"fault": "endless_headers", "match": {"q": "endless_headers"}},
+    {"fault": "huge_body", "match": {"q": "announced"}},
+    {"fault": "huge_body", "match": {"q": "unannounced"}, "announced": False},
+    {"fault": "gzip_bomb", "match": {"q": "gzip_bomb"}},
+]
+
+
+@asynccontextmanager
+async def simulator(
+    folder: Path, name: str, plan: Any, nice: int = 0
+) -> AsyncIterator[dict[str, str]]:
+    """A simulator in a process of its own; its variables.
+
+    A hostile server is elsewhere in life: its work (``nice``) must not be taken for our delay.
+    """
+    file = folder / f"{name}.json"
+    code = (
+        "import os, sys, json; from pathlib import Path; os.nice(int(sys.argv[3]));"
+        "from serpline.simulator import SimulatorConfig, serve;"
+        "serve(SimulatorConfig(faults=json.loads(sys.argv[2])), environment_file=Path(sys.argv[1]),"
+        "started=lambda _: print('serving', flush=True))"
+    )
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        code,
+        str(file),
+        json.dumps(plan),
+        str(nice),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    assert process.stdout is not None
+    try:
+        async with asyncio.timeout(60):
+            assert await process.stdout.readline() == b"serving\n"
+        yield json.loads(file.read_text())
+    finally:
+        process.kill()
+        await process.wait()
+
+
+async def largest(process: psutil.Process) -> int:
+    """The largest resident size of a process until it is cancelled, in bytes above the first."""
+    first = peak = process.memory_info().rss
+    try:
+        while True:
+            peak = max(peak, process.memory_info().rss)
+            await asyncio.sleep(SAMPLE_SECONDS)
+    except (asyncio.CancelledError, psutil.NoSuchProcess):
+        return peak - first
+
+
+async def besieged(database: str, ours: dict[str, str], theirs: dict[str, str], **size: int) -> Any:
+    """Run our process; what it told, and by how many bytes it grew."""
+    given = {
+        "database": database,
+        "hostile": theirs["SERPLINE_SCALESERP_BASE_URL"],
+        "key": theirs["SERPLINE_SCALESERP_API_KEY"],
+        "other": ours["SERPLINE_PDL_BASE_URL"],
+        **size,
+    }
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "chaos.besieged", json.dumps(given),
+        cwd=ROOT, stdout=asyncio.subprocess.PIPE, limit=64 * MEGABYTE,
+    )  # fmt: skip
+    assert process.stdout is not None
+    try:
+        assert await process.stdout.readline() == b"ready\n"
+        sampling = asyncio.create_task(largest(psutil.Process(process.pid)))
+        told = await process.stdout.readline()
+        sampling.cancel()
+        return json.loads(told), await sampling
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+def p95_milliseconds(seconds: Sequence[float]) -> float:
+    """The 95th percentile."""
+    return quantiles(seconds, n=20)[-1] * 1_000
+
+
+async def campaign(arena: Arena) -> list[Figure]:
+    """Blocks of calls, calm and besieged by turns."""
+    folder = arena.folder("simulators")
+    size = {"blocks": arena.sized(4, 20), "calls": arena.sized(60, 120)}
+    async with (
+        arena.database() as database,
+        simulator(folder, "ours", []) as ours,
+        simulator(folder, "theirs", PLAN, nice=19) as theirs,
+    ):
+        told, grown = await besieged(database, ours, theirs, **size)
+    calm, siege = map(p95_milliseconds, told["calm"]), map(p95_milliseconds, told["besieged"])
+    more = [during - before for before, during in zip(calm, siege, strict=True)]
+    # Whatever else this machine does makes pairs worse, a fault of ours all of them: of a few pairs
+    # the least disturbed one tells, of many the median.
+    typical: Callable[[Sequence[float]], float] = median if arena.full else min
+    fewest = min(map(len, told["late"].values()))
+    late = [max(told["late"][kind], default=-1.0) for kind in KINDS]
+    return [
+        at_least("hostile calls of each kind", fewest, size["blocks"]),
+        none("hostile calls without a typed error", len(told["odd"])),
+        at_most("longest of them beyond its deadline, s", max(late), 1.0),
+        at_most("resident size, MB more", grown / MEGABYTE, 50.0),
+        at_most("another provider's p95, ms more", typical(more), 20.0),
+    ]
+
+
+ROW = Row(
+    number=12,
+    test="slowloris, endless headers, 10 GB bodies, gzip bombs",
+    passes="ended at deadline + 1 s; resident size + ≤ 50 MB; other providers' p95 + ≤ 20 ms",
+    campaign=campaign,
+    switched_off=(
+        "the limits on a reply's size: 116 MB more resident; the deadline of a call: no slow call"
+        " ended while it was besieged, and one was 5.2 s beyond its deadline"
+    ),
+)

@@ -1,0 +1,190 @@
+"""Row 13: replies with a body that no vendor documents: a whole value or a ``ProviderError``.
+
+Every provider's documents are mutated (values replaced, removed, repeated, bytes changed or cut)
+and read by the call they answer. A value is then judged by its own declared types, field by field,
+by whether PostgreSQL could store it, and by whether a row of the body went missing in silence.
+"""
+
+import copy
+import json
+import math
+import random
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import fields, is_dataclass
+from functools import cache
+from typing import Any, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
+from tests.support.replies import CASES, DOCUMENTS, KEY, SUBJECTS
+
+from chaos.scorecard import Arena, Figure, Row, at_least, none
+from serpline.domain.errors import ProviderError
+from serpline.domain.http import HttpReply, ProviderCall
+from serpline.providers.scaleserp.wire import SECTIONS, SerpPage
+
+HURTFUL: tuple[Any, ...] = (
+    None, True, False, 0, -1, 1.5, 2**63, -(2**70), 10**400, 1e300, math.nan, math.inf, "", " ",
+    "x", "-1", "1e999", "9" * 400, "٣", "²", "a\x00b", "\ud800", "https://[", "http://a:b", KEY,
+    [], ["x"], [[]], {}, {"x": {}}, [None], {"": None},
+)  # fmt: skip
+STATUSES = (200,) * 20 + (204, 302, 400, 401, 402, 403, 404, 429, 500, 503)
+HEADERS: tuple[dict[str, str], ...] = ({},) * 6 + (
+    {"retry-after": "9" * 30}, {"retry-after": "Fri, 31 Dec 9999 23:59:59 GMT"},
+    {"x-call-credits-spent": "1e999"}, {"x-ratelimit-reset": KEY},
+)  # fmt: skip
+UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+
+
+def subjects() -> dict[str, list[tuple[str, ProviderCall[Any], Any]]]:
+    """Provider → its calls, each with its name and its document."""
+    found: dict[str, list[tuple[str, ProviderCall[Any], Any]]] = {}
+    for name, (call, document) in CASES.items():
+        found.setdefault(call.provider, []).append((name, call, document))
+    for name, (file, call) in SUBJECTS.items():
+        document = json.loads((DOCUMENTS / file).read_bytes())
+        found.setdefault(call.provider, []).append((name, call, document))
+    return found
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The path of every value inside a document, its own the first."""
+    yield path
+    if isinstance(value, dict | list):
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from places(item, (*path, key))
+
+
+def mutated(rng: random.Random, document: Any) -> bytes:
+    """The document with one to four damages, and now and then its bytes changed or cut."""
+    changed = [copy.deepcopy(document)]
+    for _ in range(rng.randint(1, 4)):
+        *way, last = rng.choice([(0, *path) for path in places(changed[0])])
+        holder: Any = changed
+        for step in way:
+            holder = holder[step]
+        action = rng.choice(("replace", "replace", "remove", "repeat", "swap"))
+        if action == "remove" and way:
+            del holder[last]
+        elif action == "repeat" and isinstance(holder, list) and way:
+            holder.insert(last, copy.deepcopy(holder[last]))
+        elif action == "swap":
+            holder[last] = rng.choice((str(holder[last]), [holder[last]], {"x": holder[last]}))
+        else:
+            holder[last] = copy.deepcopy(rng.choice(HURTFUL))
+    raw = bytearray(json.dumps(changed[0]).encode())
+    match rng.randrange(12):
+        case 0:
+            del raw[rng.randint(0, len(raw)) :]
+        case 1:
+            for _ in range(rng.randint(1, 5)):
+                raw[rng.randrange(len(raw)) : 0] = rng.randbytes(rng.randint(0, 2))
+        case 2 if raw:
+            raw[rng.randrange(len(raw))] = rng.randrange(256)
+    return bytes(raw)
+
+
+@cache
+def adapters(kind: type) -> dict[str, TypeAdapter[Any]]:
+    """How each field of a dataclass must be typed."""
+    hints = get_type_hints(kind)
+    return {field.name: TypeAdapter(hints[field.name]) for field in fields(kind)}
+
+
+def flaws(value: Any) -> Iterator[str]:
+    """What of a parsed value is not as declared, or could not be stored."""
+    if isinstance(value, str):
+        if UNSTORABLE.search(value):
+            yield "text that cannot be stored"
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            yield "a number that is none"
+    elif isinstance(value, int):
+        if not -(2**63) <= value < 2**63:
+            yield "a number too large to store"
+    elif isinstance(value, dict):
+        for item in (*value.keys(), *value.values()):
+            yield from flaws(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from flaws(item)
+    elif is_dataclass(value) and not isinstance(value, type):
+        for name, adapter in adapters(type(value)).items():
+            part = getattr(value, name)
+            try:
+                adapter.validate_python(part, strict=True)
+            except ValidationError:
+                yield f"{type(value).__name__}.{name} is no {adapter}"
+            yield from flaws(part)
+
+
+def vanished(value: Any, body: bytes) -> bool:
+    """Whether a result of a page, or a record of a file, is neither read nor counted."""
+    if isinstance(value, SerpPage):
+        given = json.loads(body)
+        lists = [given.get(name) for name in SECTIONS.values()]
+        there = sum(len(items) for items in lists if isinstance(items, list))
+        read = len(value.organic) + len(value.news) + len(value.video)
+        return read + value.unreadable != there
+    return False
+
+
+def strike(call: ProviderCall[Any], reply: HttpReply, found: Counter[str]) -> None:
+    """Read and bill one reply; count what came of it."""
+    try:
+        value = call.parse(reply)
+    except ProviderError as error:
+        found["refused"] += 1
+        found["key"] += KEY in str(error)
+    except Exception as error:  # noqa: BLE001  the count is the finding
+        found["untyped"] += 1
+        found[f"{call.provider} {call.operation}: {type(error).__name__}"] += 1
+    else:
+        found["read"] += 1
+        wrong = next(flaws(value), "a row vanished" if vanished(value, reply.body) else "")
+        if wrong:
+            found["partial"] += 1
+            found[f"{call.provider} {call.operation}: {wrong}"] += 1
+    try:
+        cost = 0.0 if call.billed is None else call.billed(reply)
+        found["cost"] += not (math.isfinite(cost) and cost >= 0)
+    except Exception:  # noqa: BLE001  the same
+        found["untyped"] += 1
+
+
+async def campaign(arena: Arena) -> Sequence[Figure]:
+    """So many bodies for each provider, its calls by turns."""
+    found: Counter[str] = Counter()
+    fewest, bodies = math.inf, arena.sized(300, 20_000)
+    for provider, calls in subjects().items():
+        rng = arena.random(provider)
+        before = found["read"] + found["refused"] + found["untyped"]
+        for number in range(bodies):
+            _, call, document = calls[number % len(calls)]
+            body = mutated(rng, document)
+            reply = HttpReply(rng.choice(STATUSES), rng.choice(HEADERS), body)
+            strike(call, reply, found)
+        fewest = min(fewest, found["read"] + found["refused"] + found["untyped"] - before)
+    return [
+        at_least("providers", len(subjects()), 6),
+        at_least("bodies for each", fewest, bodies),
+        at_least("of them read", found["read"], bodies),
+        at_least("of them refused", found["refused"], bodies),
+        none("untyped exceptions", found["untyped"]),
+        none("partial rows", found["partial"]),
+        none("costs that are none", found["cost"]),
+        none("keys in messages", found["key"]),
+    ]
+
+
+ROW = Row(
+    number=13,
+    test="20,000 mutated JSON bodies per provider",
+    passes="0 untyped exceptions, 0 partial rows",
+    campaign=campaign,
+    switched_off=(
+        "the check that a part of a reply is an object, and the removal of what PostgreSQL cannot"
+        " store: 103 untyped exceptions and 3 partial rows in 300 bodies for each provider"
+    ),
+)

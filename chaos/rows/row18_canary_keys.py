@@ -1,0 +1,191 @@
+"""Row 18: keys that are canaries, at DEBUG, through whole runs with errors that repeat them.
+
+Real processes (``serpline up``: supervisor, web, worker) log at DEBUG while every provider answers
+some calls with errors that quote the key, and result files carry it in every record. Afterwards
+every column of every table, raw replies inflated, and every byte of the logs is searched for the
+canaries in whatever spelling, and the logs and messages for the secret paths of webhooks.
+"""
+
+import asyncio
+import base64
+import json
+import socket
+import sys
+import zlib
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, quote_plus
+
+import psycopg
+from psycopg import sql
+from tests.support.world import World, open_world, simulated
+
+from chaos.scorecard import Arena, Figure, Row, at_least, none
+from serpline.domain.names import PipelineMode
+from serpline.simulator.dataforseo import LOGIN
+
+KEYWORDS = ("best espresso machine", "Wisła rzeka", "coffee grinder", "decaf beans", "moka pot")
+KEYED = ("scaleserp", "youtube", "dataforseo", "pdl", "llm")
+EVERYWHERE: Sequence[Mapping[str, Any]] = (
+    {"fault": "429", "provider": "youtube", "retry_after": 0.05, "attempts": 1, "echo": True},
+    # First attempts that can be repeated at once, then what cannot: the items of a few calls fail.
+    {"fault": "429", "retry_after": 0.05, "attempts": 1, "probability": 0.3, "echo": True},
+    {"fault": "500", "attempts": 1, "probability": 0.1, "echo": True},
+    {"fault": "401", "provider": "pdl", "times": 1, "echo": True},
+    {"fault": "401", "provider": "llm", "times": 1, "echo": True},
+    {"fault": "malformed", "provider": "pdl", "times": 1},
+    {"fault": "cut", "provider": "llm", "times": 1, "where": "body"},
+)
+REFUSED: Sequence[Mapping[str, Any]] = ({"fault": "401", "echo": True, "provider": "[!p]*"},)
+_COLUMNS = (
+    "SELECT c.table_schema, c.table_name, c.column_name FROM information_schema.columns c"
+    " JOIN information_schema.tables t USING (table_schema, table_name)"
+    " WHERE t.table_type = 'BASE TABLE'"
+    " AND c.table_schema NOT IN ('pg_catalog', 'information_schema') ORDER BY 1, 2, 3"
+)
+# Where a secret path has to be: what a webhook is known by. A raw reply repeats what was sent.
+_PATHS_HOME = frozenset({"provider_batches", "raw_replies"})
+
+
+@dataclass
+class Found:
+    """What the search saw."""
+
+    columns: int = 0
+    values: int = 0
+    masked: int = 0
+    hits: list[str] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)
+
+
+def canary(arena: Arena, provider: str) -> str:
+    """A key that no text contains by chance, with characters that travel in several spellings."""
+    return f"sim-canary/{provider}+{arena.random('canary', provider).randrange(10**12):012}=="
+
+
+def spellings(secret: str) -> list[bytes]:
+    """How a secret may stand in a text, independent of the code that should have removed it."""
+    raw = secret.encode()
+    texts = {
+        secret, quote(secret), quote(secret, safe=""), quote_plus(secret), quote(secret).lower(),
+        quote(secret, safe="").lower(), json.dumps(secret)[1:-1], secret.replace("/", "\\/"),
+        raw.hex(), raw.hex().upper(), secret[::-1],
+    }  # fmt: skip
+    # Base64 shifts by what precedes; what is common to a shift is cut out of the middle.
+    shifted = {base64.b64encode(b" " * n + raw)[4:-4] for n in range(3)}
+    return [text.encode() for text in texts] + sorted(shifted)
+
+
+@asynccontextmanager
+async def up(world: World, port: int) -> AsyncIterator[Path]:
+    """``serpline up`` with one worker, at DEBUG; its log."""
+    log = world.directory / "up.log"
+    with log.open("wb") as file:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "serpline.cli", "up", "--workers", "1", "--port", str(port),
+            env={**world.environment, "SERPLINE_LOG_LEVEL": "DEBUG"}, stdout=file, stderr=file,
+            stdin=asyncio.subprocess.DEVNULL,
+        )  # fmt: skip
+    try:
+        yield log
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        async with asyncio.timeout(60):
+            await process.wait()
+
+
+async def search(conninfo: str, canaries: Sequence[bytes], paths: Sequence[bytes]) -> Found:
+    """Every column of every table."""
+    found = Found()
+    async with await psycopg.AsyncConnection.connect(conninfo) as conn:
+        for schema, table, column in await (await conn.execute(_COLUMNS)).fetchall():
+            found.columns += 1
+            statement = sql.SQL("SELECT {} FROM {}").format(
+                sql.Identifier(column), sql.Identifier(schema, table)
+            )
+            async for (value,) in await conn.execute(statement):
+                text = readable(value)
+                found.values += 1
+                found.masked += b"REDACTED" in text
+                if any(secret in text for secret in canaries):
+                    found.hits.append(f"{table}.{column}")
+                if table not in _PATHS_HOME and any(path in text for path in paths):
+                    found.paths.append(f"{table}.{column}")
+    return found
+
+
+def readable(value: Any) -> bytes:
+    """A column's value as bytes; what is compressed, inflated."""
+    if isinstance(value, bytes):
+        with suppress(zlib.error):
+            return zlib.decompress(value)
+        return value
+    return (value if isinstance(value, str) else json.dumps(value, default=str)).encode()
+
+
+def free_port() -> int:
+    """A port that nobody listens on at the moment."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return int(taken.getsockname()[1])
+
+
+async def walked(world: World, rounds: int) -> None:
+    """Runs in which every provider errs, and one in which most refuse the key."""
+    for plan in [EVERYWHERE] * rounds + [REFUSED]:
+        world.sim.set_faults(plan)
+        run = await world.start(
+            PipelineMode.TESTING, refresh_reference=True, analysis_depth=2, min_success_ratio=0.1
+        )
+        await world.ended(run, seconds=150)
+
+
+async def campaign(arena: Arena) -> list[Figure]:
+    """Runs over a few keywords, then the search."""
+    keys = {provider: canary(arena, provider) for provider in KEYED}
+    login = f"{LOGIN}:{keys['dataforseo']}"
+    canaries = [spelled for key in (*keys.values(), login) for spelled in spellings(key)]
+    csv = "\n".join(
+        ["keyword,market", *(f"{word},PL" for word in KEYWORDS[: arena.sized(2, 5)])]
+    ).encode()
+    port = free_port()
+    async with arena.database() as url, open_world(
+        url, arena.folder("world"), csv, config=simulated(keys=keys),
+        SERPLINE_PUBLIC_URL=f"http://127.0.0.1:{port}",
+    ) as world:  # fmt: skip
+        async with up(world, port) as log:
+            await walked(world, arena.sized(1, 3))
+            rows = await world.query("SELECT secret_path FROM provider_batches")
+            paths = [row["secret_path"].encode() for row in rows]
+        found = await search(world.services.database.conninfo, canaries, paths)
+        said = log.read_bytes()
+        entries = [e for e in world.sim.log if e.fault in ("401", "429", "500")]
+        told = len({entry.provider for entry in entries} & set(KEYED))
+        taken = sum(delivery.status == 202 for delivery in world.sim.webhooks)
+    return [
+        at_least("errors that repeated the key", len(entries), 10),
+        at_least("providers that sent them", told, len(KEYED)),
+        at_least("webhooks taken", taken, 1),
+        at_least("lines logged at DEBUG", said.count(b"\n"), 10),
+        at_least("columns searched", found.columns, 200),
+        at_least("values in which a key was replaced", found.masked, 10),
+        none("canaries in columns", len(found.hits)),
+        none("canaries in logs", sum(said.count(secret) for secret in canaries)),
+        none("secret webhook paths in logs and messages",
+             len(found.paths) + sum(said.count(path) for path in paths)),
+    ]  # fmt: skip
+
+
+ROW = Row(
+    number=18,
+    test="canary secrets for every key, at DEBUG, errors that repeat them",
+    passes="0 hits in logs, events, error columns, job arguments, raw replies",
+    campaign=campaign,
+    switched_off=(
+        "known secrets left as they are in texts and replies (net, ledger, log): the canaries stood"
+        " in 35 columns and twice in the log"
+    ),
+)
