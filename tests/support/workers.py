@@ -16,6 +16,8 @@ from serpline.domain.names import PipelineMode
 from serpline.domain.states import ENDED_RUNS, RunStatus
 from serpline.store.database import Database
 
+# Many are started side by side, on a machine that may be busy.
+LOAD_SECONDS = 120.0
 ROOT = Path(__file__).parents[2]
 DEAD_AFTER_SECONDS = 1.0
 QUICK = {
@@ -56,7 +58,7 @@ class Workers:
             )
         self.processes.append(process)
         assert process.stdout is not None
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        async with asyncio.timeout(LOAD_SECONDS):
             assert await process.stdout.readline() == b"ready\n", self.logs()
         return process
 
