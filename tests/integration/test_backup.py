@@ -14,13 +14,12 @@ from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
-import typer
 from tests.support.databases import module_database
 from tests.support.every_table import WHEN, contents, fill
 from tests.support.heart import METRICS, beating, make_heart, until
 from tests.support.scripted import make_tables, open_gate, script
 
-from serpline.cli import operations, root
+from serpline.cli import root
 from serpline.core.clock import SystemClock
 from serpline.core.ids import new_id
 from serpline.domain.errors import UserError
@@ -503,13 +502,6 @@ async def test_a_cancelled_backup(db: Database, tmp_path: Path) -> None:
     await backup(db, tmp_path / "b", now=WHEN)
 
 
-def cli() -> typer.Typer:
-    app = typer.Typer()
-    app.callback()(root.globals_)
-    operations.register(app)
-    return app
-
-
 def test_the_commands(
     database_url: str,
     postgres: EmbeddedServer,
@@ -536,7 +528,7 @@ def test_the_commands(
             return [row["id"] for row in found]
 
     asyncio.run(make(database_url))
-    app, path = cli(), str(tmp_path / "b")
+    app, path = root.app, str(tmp_path / "b")
     app(["backup", path, "--json"], standalone_mode=False)
     out, err = capfd.readouterr()
     assert json.loads(out)["tables"]["pipeline_executions"] == 1

@@ -12,11 +12,10 @@ from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
-import typer
 from tests.support.every_table import contents
 from tests.support.heart import METRICS, Heart, beating, until
 
-from serpline.cli import operations, root
+from serpline.cli import root
 from serpline.core.ids import new_id
 from serpline.domain.errors import UserError
 from serpline.domain.states import ENDED_RUNS, RunStatus
@@ -389,7 +388,7 @@ async def heart(db: Database) -> AsyncIterator[Heart]:
 
 
 async def test_which_lanes_have_lost_their_items(heart: Heart) -> None:
-    """A lane whose items are gone is told from one that has them, and from one without any."""
+    """A lane whose items are gone is told from one that has them, and it is not retried."""
     run_id = await heart.start({METRICS: ["DONE-1", "REJECT-2", "DONE-3"]})
     await heart.drive(run_id)
     database = heart.database
@@ -401,6 +400,9 @@ async def test_which_lanes_have_lost_their_items(heart: Heart) -> None:
     async with database.transaction() as conn:
         assert await pruned_lanes(conn, run_id) == {lanes[METRICS].id}
     assert (lanes[METRICS].planned, lanes[METRICS].failed) == (3, 1)
+    with pytest.raises(UserError, match="items of keyword_metrics/all were pruned"):
+        await heart.service.retry(run_id, phase=METRICS.phase)
+    assert await heart.lanes(run_id) == lanes
 
 
 async def test_pages_are_found_by_their_place(db: Database) -> None:
@@ -447,9 +449,7 @@ def test_the_command(
 ) -> None:
     """``prune`` prints counts by table, and ``--dry-run`` the same counts first."""
     monkeypatch.setenv("SERPLINE_DATABASE_URL", database_url)
-    app = typer.Typer()
-    app.callback()(root.globals_)
-    operations.register(app)
+    app = root.app
 
     async def fill() -> None:
         database = await Database.connect(database_url)

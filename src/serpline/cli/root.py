@@ -14,6 +14,7 @@ from serpline.cli import (
     jobs,
     keywords,
     markets,
+    operations,
     processes,
     rankings,
     runs,
@@ -70,3 +71,4 @@ app.add_typer(jobs.app, name="jobs")
 app.add_typer(breakers.app, name="breakers")
 app.add_typer(schedule.schedule_app, name="schedule")
 app.add_typer(simulate.app, name="simulator")
+operations.register(app)

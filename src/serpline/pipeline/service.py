@@ -4,7 +4,7 @@ Every method is one transaction: the state it changes and the wake-up that annou
 together. Nothing here waits for work to be done.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -21,6 +21,7 @@ from serpline.robustness.budget import limit_run
 from serpline.store import batches, chunks, events, planning, projects, runs
 from serpline.store.database import Connection, Database
 from serpline.store.events import Event
+from serpline.store.prune import pruned_lanes
 from serpline.store.results.scores import forget_dsi
 from serpline.store.runs import RunRow
 from serpline.store.wakeups import WakeUp, wake
@@ -131,7 +132,8 @@ class PipelineService:
 
         Failed items become pending with their attempts at zero; what succeeded is kept. Lanes that
         depend on a retried one plan what is new; a DSI lane is computed anew. A cancelled run goes
-        on where it was. Raises ``UserError`` if there is nothing to retry.
+        on where it was. Raises ``UserError`` if there is nothing to retry, or if a lane that would
+        be planned anew has had its items pruned: it would buy again what it has.
         """
         async with self._database.transaction() as conn:
             run = await _locked(conn, run_id)
@@ -151,8 +153,10 @@ class PipelineService:
             for lane in chosen:
                 reopened.update(dependents_of(lane.key, list(views)))
             names = []
+            pruned = await pruned_lanes(conn, run_id)
             for key, lane in views.items():
                 if key in reopened and lane.status not in _UNTOUCHED:
+                    _check_not_pruned(run_id, lane, pruned)
                     await self._reopen(conn, run, lane, item, is_chosen=lane in chosen)
                     names.append(str(key))
             await runs.change_run(conn, run_id, "retry", self._clock.now())
@@ -224,6 +228,15 @@ def _wanted(lane: LaneView, *, by_name: bool) -> bool:
     # the run has ended was stopped by a cancel.
     stopped = (LaneStatus.FAILED, LaneStatus.BLOCKED, LaneStatus.RUNNING)
     return lane.status in stopped or (by_name and lane.status is LaneStatus.COMPLETED)
+
+
+def _check_not_pruned(run_id: UUID, lane: LaneView, pruned: Collection[int]) -> None:
+    # What computes loses nothing by being planned anew.
+    if lane.id in pruned and lane.key.phase is not PhaseName.DSI_CALCULATION:
+        raise UserError(
+            f"run {run_id}: the items of {lane.key} were pruned, so it cannot be retried without"
+            " buying again what it has; start a new run"
+        )
 
 
 async def _locked(conn: Connection, run_id: UUID) -> RunRow:
