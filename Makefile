@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
+LOCKED := --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 
 .PHONY: setup demo test check bench chaos lock clean
 
@@ -27,15 +28,22 @@ check: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
-bench: setup
+bench: setup .venv-bench/.installed
 	$(BIN)/python -m bench $(ARGS)
+
+# The engines that the benchmark runs beside ours, apart from everything else.
+.venv-bench/.installed: bench/peers.lock
+	@test -x .venv-bench/bin/python || $(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r bench/peers.lock
+	@touch $@
 
 # The reliability scorecard: under an hour; ARGS="--seed 7 --rows 3,14" repeats rows exactly.
 chaos: setup
 	$(BIN)/python -m chaos $(ARGS)
 
 lock:
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --group dev pyproject.toml -o requirements.lock
+	uv pip compile $(LOCKED) --group dev pyproject.toml -o requirements.lock
+	uv pip compile $(LOCKED) bench/peers.in -o bench/peers.lock
 
 clean:
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv .venv-bench .mypy_cache .ruff_cache .pytest_cache

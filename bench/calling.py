@@ -1,0 +1,86 @@
+"""Worker processes that call a provider, as in earnest: phase, guard, ledger, HTTP client.
+
+The items are domains whose companies are bought from ``bench.provider``, which stands in for PDL.
+"""
+
+import asyncio
+import json
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from urllib.request import urlopen
+from uuid import UUID
+
+from sqlalchemy import text
+
+from bench.place import Place
+from bench.planting import completed, plant
+from serpline.domain.names import ContentType, PhaseName
+from serpline.domain.phases import LaneKey
+from serpline.store.database import Database
+
+LANE = LaneKey(PhaseName.COMPANY_ENRICHMENT_SERP, ContentType.ORGANIC)
+CHUNK_SIZE = 200
+LOOK_SECONDS = 0.05
+SECONDS_MAX = 600.0
+
+
+async def calls_of(
+    place: Place,
+    *,
+    workers: int,
+    calls: int,
+    latency_seconds: float,
+    rate_per_second: float,
+    chunks_at_once: int,
+    calls_at_once: int,
+) -> Sequence[float]:
+    """When the calls began, by the provider's log, in order; each worker has its own process.
+
+    A worker has ``chunks_at_once`` × ``calls_at_once`` calls under way.
+    """
+    async with AsyncExitStack() as stack:
+        name = stack.enter_context(place.fresh())
+        database = await Database.connect(place.server.url(name))
+        stack.push_async_callback(database.close)
+        provider = await stack.enter_async_context(place.process("bench.provider", latency_seconds))
+        assert provider.stdout is not None
+        base = f"http://127.0.0.1:{int(await provider.stdout.readline())}"
+        environment = place.worker_environment(
+            name,
+            pdl_base_url=base,
+            pdl_api_key="bench",
+            provider_rates={"pdl": rate_per_second},
+            worker_concurrency=chunks_at_once,
+            call_concurrency=calls_at_once,
+        )
+        for _ in range(workers):
+            await stack.enter_async_context(place.process("bench.worker", **environment))
+        async with asyncio.timeout(SECONDS_MAX):
+            await _registered(database, workers)
+            domains = [f"company-{n:06}.example" for n in range(calls)]
+            run_id = await plant(database, LANE, domains, CHUNK_SIZE)
+            await _all_settled(database, run_id, calls)
+        found: list[float] = json.loads(await asyncio.to_thread(_read, f"{base}/calls"))
+    if len(found) != calls:
+        raise RuntimeError(f"the provider was called {len(found)} times for {calls} items")
+    return sorted(found)
+
+
+async def _registered(database: Database, workers: int) -> None:
+    alive = text("SELECT count(*) FROM workers WHERE ended_at IS NULL")
+    while True:
+        async with database.transaction() as conn:
+            if (await conn.execute(alive)).scalar_one() == workers:
+                return
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+async def _all_settled(database: Database, run_id: UUID, count: int) -> None:
+    while await completed(database, run_id) < count:
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+def _read(url: str) -> bytes:
+    with urlopen(url, timeout=10) as reply:  # loopback, our own provider
+        body: bytes = reply.read()
+    return body

@@ -1,0 +1,43 @@
+"""Two worker processes beside one, on a provider that takes 200 ms for each call.
+
+The rate is that of the calls between the first and the last tenth, by the provider's own log, so
+that starting and running out do not count. One and two take turns, three times.
+"""
+
+import statistics
+from collections.abc import Sequence
+
+from chaos.scorecard import Figure, at_least
+
+from bench.calling import calls_of
+from bench.place import Place
+
+TITLE = "two workers beside one"
+CALLS, ROUNDS = 1_000, 3
+LATENCY_SECONDS = 0.2
+
+
+async def measure(place: Place) -> Sequence[Figure]:
+    """The ratio of the medians."""
+    rates: dict[int, list[float]] = {1: [], 2: []}
+    for _ in range(ROUNDS):
+        for workers, found in rates.items():
+            calls = await calls_of(
+                place,
+                workers=workers,
+                calls=place.sized(CALLS) * workers,
+                latency_seconds=LATENCY_SECONDS,
+                rate_per_second=1_000.0,
+                chunks_at_once=2,
+                calls_at_once=8,
+            )
+            found.append(_rate(calls))
+    one, two = (statistics.median(rates[workers]) for workers in (1, 2))
+    place.notes.append(f"{one:,.1f} calls/s with one worker, {two:,.1f} with two")
+    return [at_least("times one worker's calls per second", two / one, 1.9)]
+
+
+def _rate(calls: Sequence[float]) -> float:
+    tenth = len(calls) // 10
+    inner = calls[tenth : len(calls) - tenth]
+    return (len(inner) - 1) / (inner[-1] - inner[0])

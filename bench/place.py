@@ -1,0 +1,111 @@
+"""Where a measure is taken: a PostgreSQL of its own, fresh databases on it, processes beside it."""
+
+import asyncio
+import contextlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+
+from serpline.store.database import Database
+from serpline.store.embedded import EmbeddedServer
+from serpline.store.migrate import migrate
+
+ROOT = Path(__file__).parent.parent
+PEERS_PYTHON = ROOT / ".venv-bench" / "bin" / "python"
+TEMPLATE = "bench_template"
+PROCESS_SECONDS_MAX = 1800.0
+
+
+@dataclass(slots=True)
+class Place:
+    """``scale`` shrinks every count; bounds are meant for 1. ``notes`` go with the figures."""
+
+    server: EmbeddedServer
+    directory: Path
+    scale: float
+    notes: list[str] = field(default_factory=list)
+
+    def sized(self, full: int) -> int:
+        """A count for this run."""
+        return max(1, round(full * self.scale))
+
+    async def make_template(self) -> None:
+        """Migrate once; every database of ours is a copy."""
+        self._admin(f"CREATE DATABASE {TEMPLATE}")
+        database = await Database.connect(self.server.url(TEMPLATE))
+        try:
+            await migrate(database)
+        finally:
+            await database.close()
+
+    @contextmanager
+    def fresh(self, *, migrated: bool = True) -> Iterator[str]:
+        """The name of a new database, dropped afterwards: no measure sees another's rows."""
+        name = f"bench_{uuid4().hex[:12]}"
+        self._admin(f"CREATE DATABASE {name}" + (f" TEMPLATE {TEMPLATE}" if migrated else ""))
+        try:
+            yield name
+        finally:
+            self._admin(f"DROP DATABASE {name} WITH (FORCE)")
+
+    async def measured(self, *command: str | Path | float) -> dict[str, float]:
+        """Run a process to its end; what it printed, a JSON object."""
+        process = await asyncio.create_subprocess_exec(
+            *map(str, command), stdout=subprocess.PIPE, cwd=ROOT
+        )
+        async with asyncio.timeout(PROCESS_SECONDS_MAX):
+            out, _ = await process.communicate()
+        if process.returncode != 0:
+            raise RuntimeError(f"{command[1:]} ended with {process.returncode}")
+        found: dict[str, float] = json.loads(out)
+        return found
+
+    async def walked(self, count: int) -> dict[str, float]:
+        """``{"seconds", "resident_mb"}`` of a fresh process that takes ``count`` items through."""
+        with self.fresh() as name:
+            url = self.server.url(name)
+            return await self.measured(sys.executable, "-m", "bench.walk", url, count)
+
+    @asynccontextmanager
+    async def process(
+        self, module: str, *arguments: object, **environment: str
+    ) -> AsyncIterator[asyncio.subprocess.Process]:
+        """A process with pipes, killed at the end; what it logs is kept in the directory."""
+        log = self.directory / f"{module}-{uuid4().hex[:8]}.log"
+        with log.open("wb") as errors:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                *("-m", module, *map(str, arguments)),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                cwd=ROOT,
+                env={**os.environ, **environment},
+            )
+        try:
+            yield process
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+
+    def worker_environment(self, name: str, **settings: Any) -> Mapping[str, str]:
+        """The environment of a worker process of ours over the database ``name``."""
+        given = {"database_url": self.server.url(name), "log_level": "WARNING", **settings}
+        return {
+            f"SERPLINE_{key.upper()}": value if isinstance(value, str) else json.dumps(value)
+            for key, value in given.items()
+        }
+
+    def _admin(self, statement: str) -> None:
+        with psycopg.connect(self.server.conninfo("postgres"), autocommit=True) as admin:
+            admin.execute(statement.encode())

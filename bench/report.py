@@ -1,0 +1,70 @@
+"""The benchmarks as text: a line per figure while they run, and the page ``docs/benchmarks.md``."""
+
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from chaos.scorecard import Figure
+
+_HEAD = """# Speed, measured
+
+Written by `make bench`; do not edit. Ratios are taken side by side in one run on one PostgreSQL
+server, alternating, medians of three; memory is the peak of a fresh process. {machine};
+{minutes:.0f} minutes.
+
+| measure | figure | measured | bound | |
+|---|---|---|---|---|
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a measure found, or the ``error`` that broke it."""
+
+    name: str
+    title: str
+    figures: Sequence[Figure]
+    notes: Sequence[str]
+    seconds: float
+    error: str | None = None
+
+    @property
+    def passed(self) -> bool:
+        """A measure that broke, or found nothing, proves nothing."""
+        return self.error is None and bool(self.figures) and all(f.holds for f in self.figures)
+
+
+def lines(outcome: Outcome) -> str:
+    """A line per figure, and one per note."""
+    told = [
+        f"{'pass' if f.holds else 'FAIL'}  {outcome.name}: {f.name}: {f.value:,.4g}"
+        f" ({f.relation} {f.bound:g})"
+        for f in outcome.figures
+    ]
+    if outcome.error is not None:
+        told.append(f"FAIL  {outcome.name}: broke off: {outcome.error}")
+    told += [f"      {note}" for note in outcome.notes]
+    return "\n".join([*told, f"      {outcome.seconds:,.0f} s"]) + "\n"
+
+
+def document(outcomes: Sequence[Outcome]) -> str:
+    """The page."""
+    head = _HEAD.format(
+        machine=f"{os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}",
+        minutes=sum(outcome.seconds for outcome in outcomes) / 60,
+    )
+    rows = "".join(_rows(outcome) for outcome in outcomes)
+    notes = "".join(f"- {o.title}: {'; '.join(o.notes)}.\n" for o in outcomes if o.notes)
+    return f"{head}{rows}\n## What stands behind the figures\n{notes}"
+
+
+def _rows(outcome: Outcome) -> str:
+    if outcome.error is not None:
+        why = outcome.error.replace("|", "\\|")
+        return f"| {outcome.title} | broke off: {why} | | | **FAIL** |\n"
+    return "".join(
+        f"| {outcome.title} | {f.name} | {f.value:,.4g} | {f.relation} {f.bound:g}"
+        f" | {'pass' if f.holds else '**FAIL**'} |\n"
+        for f in outcome.figures
+    )

@@ -1,0 +1,83 @@
+"""Items through plan, claim, no-op work, settle with a result row, release: ``URL COUNT``.
+
+A process of its own, so that its peak of memory is that of this many items. It prints
+``{"seconds", "resident_mb"}``; the seconds are those of the walk, not of the process's start.
+"""
+
+import asyncio
+import json
+import random
+import resource
+import sys
+import time
+from uuid import UUID
+
+from bench.noop import NoopPhase
+from bench.planting import LANE, start_run
+from serpline.core.clock import SystemClock
+from serpline.core.logging import configure
+from serpline.domain.names import PhaseName
+from serpline.domain.states import LaneStatus
+from serpline.pipeline.lifeline import Lifeline
+from serpline.pipeline.orchestrator import PhaseOrchestrator
+from serpline.pipeline.worker import ChunkWorker
+from serpline.robustness.state_tracker import StateTracker
+from serpline.store import planning, runs
+from serpline.store.database import Database
+
+CONCURRENCY = 4
+
+
+async def walk(database: Database, count: int) -> float:
+    """Seconds from the first look at the run to its end, planning included."""
+    clock, phases = SystemClock(), {PhaseName.KEYWORD_METRICS: NoopPhase(count)}
+    lifeline = Lifeline(database, clock)
+    orchestrator = PhaseOrchestrator(database, clock, phases)
+    tracker = StateTracker(database, clock, random.Random(1).random)
+    worker = ChunkWorker(database, clock, phases, tracker, lifeline)
+    run_id = await start_run(database, LANE)
+    async with lifeline.living():
+        started = time.perf_counter()
+        await orchestrator.look_at(run_id)
+        await _work_off(database, worker, run_id)
+        await orchestrator.look_at(run_id)
+        seconds = time.perf_counter() - started
+    async with database.transaction() as conn:
+        (view,) = await runs.lanes(conn, run_id)
+    if view.completed != count or view.status is not LaneStatus.COMPLETED:
+        raise SystemExit(f"the run did not finish: {view}")
+    return seconds
+
+
+async def _work_off(database: Database, worker: ChunkWorker, run_id: UUID) -> None:
+    """Work every ready chunk, a few at a time, as a worker process does."""
+    async with database.transaction() as conn:
+        (view,) = await runs.lanes(conn, run_id)
+        ready = iter(await planning.ready_of(conn, view.id))
+
+    async def one() -> None:
+        for chunk_id in ready:
+            await worker.work(chunk_id)
+
+    await asyncio.gather(*[one() for _ in range(CONCURRENCY)])
+
+
+def resident_mb_max() -> float:
+    """The largest resident size this process has had."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1024 * 1024 if sys.platform == "darwin" else 1024)
+
+
+async def main() -> None:
+    """Walk and tell."""
+    database = await Database.connect(sys.argv[1])
+    try:
+        seconds = await walk(database, int(sys.argv[2]))
+    finally:
+        await database.close()
+    sys.stdout.write(json.dumps({"seconds": seconds, "resident_mb": resident_mb_max()}))
+
+
+if __name__ == "__main__":
+    configure("WARNING")
+    asyncio.run(main())
