@@ -6,7 +6,6 @@ A process of its own, so that its peak of memory is that of this many items. It 
 
 import asyncio
 import json
-import random
 import resource
 import sys
 import time
@@ -33,7 +32,7 @@ async def walk(database: Database, count: int) -> float:
     clock, phases = SystemClock(), {PhaseName.KEYWORD_METRICS: NoopPhase(count)}
     lifeline = Lifeline(database, clock)
     orchestrator = PhaseOrchestrator(database, clock, phases)
-    tracker = StateTracker(database, clock, random.Random(1).random)
+    tracker = StateTracker(database, clock)
     worker = ChunkWorker(database, clock, phases, tracker, lifeline)
     run_id = await start_run(database, LANE)
     async with lifeline.living():

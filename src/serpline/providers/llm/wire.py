@@ -8,15 +8,17 @@ EMPTY: an outage must never be stored as an analysis that says nothing.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from openai.types.chat import ChatCompletion
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from serpline.domain.errors import ErrorCategory, ProviderError
 from serpline.domain.http import HttpReply
 from serpline.domain.replies import as_list, as_object, json_object, malformed
 from serpline.providers.llm.errors import PROVIDER
+
+if TYPE_CHECKING:
+    from openai.types.chat import ChatCompletion
 
 Sentiment = Literal["positive", "neutral", "negative", "mixed"]
 ContentKind = Literal[
@@ -127,12 +129,15 @@ def analysis(body: Mapping[str, Any], reply: HttpReply) -> Analysis:
     )
 
 
-def _completion(body: Mapping[str, Any], reply: HttpReply) -> ChatCompletion:
+def _completion(body: Mapping[str, Any], reply: HttpReply) -> "ChatCompletion":
     """The envelope, checked. Only the parts used here are looked at.
 
     Servers of the same wire add values of their own elsewhere (a service tier, a finish reason),
     which the package's own client lets through unchecked too; they must not fail a good answer.
     """
+    # A quarter of a worker's start, if it were loaded then; a restart must not wait for it.
+    from openai.types.chat import ChatCompletion
+
     choices = as_list(body.get("choices"))
     choice = as_object(choices[0]) if choices else {}
     message = as_object(choice.get("message"))
