@@ -94,7 +94,7 @@ async def load(conn: Connection, chunk: OwnedChunk, now: datetime) -> list[ItemR
         ),
         {"lane": chunk.lane_id, "no": chunk.no, "live": _LIVE, "now": now},
     )
-    return [ItemRow(row.item, StateStatus(row.status), row.attempts, row.deaths) for row in rows]
+    return [ItemRow(item, StateStatus(status), *counts) for item, status, *counts in rows]
 
 
 async def suspicion(conn: Connection, chunk_id: int) -> tuple[PhaseName, int] | None:

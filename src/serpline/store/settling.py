@@ -87,7 +87,7 @@ async def settle_items(
                 "errors": [s.error[:2000] if s.error else None for s in settlements],
             },
         )
-    return [Changed(row.item, StateStatus(row.status), row.attempts) for row in rows]
+    return [Changed(item, StateStatus(status), attempts) for item, status, attempts in rows]
 
 
 async def remember_failures(
