@@ -11,7 +11,7 @@ import itertools
 import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -82,13 +82,14 @@ def timed(http: HttpClient, told: Told) -> Sender:
     return send
 
 
-async def block(http: HttpClient, url: str, calls: int) -> list[float]:
-    """The seconds of so many calls to the other provider."""
+async def block(http: HttpClient, given: Mapping[str, Any], calls: int) -> list[float]:
+    """The seconds of so many calls to the other provider, by the clock that is ``given``."""
+    clock: Callable[[], float] = getattr(time, given["clock"])
     seconds = []
     for _ in range(calls):
-        started = time.monotonic()
-        await http.send(HttpRequest("GET", url))
-        seconds.append(time.monotonic() - started)
+        started = clock()
+        await http.send(HttpRequest("GET", given["other"]))
+        seconds.append(clock() - started)
         await asyncio.sleep(PAUSE_SECONDS)
     return seconds
 
@@ -106,11 +107,11 @@ async def run(given: Mapping[str, Any]) -> Told:
         # The first bomb takes its maker seconds; that work is not to be measured.
         with suppress(NetError):
             await http.send(hostile(client, "gzip_bomb", 120.0).request)
-        await block(http, given["other"], 50)
+        await block(http, given, 50)
         sys.stdout.write("ready\n")
         sys.stdout.flush()
         for _ in range(given["blocks"]):
-            told.calm.append(await block(http, given["other"], given["calls"]))
+            told.calm.append(await block(http, given, given["calls"]))
             async with asyncio.TaskGroup() as group:
                 sieges = [group.create_task(besiege(guard, client, k, told)) for k in KINDS]
                 # Until every kind has had an end, or should have had one long ago.
@@ -120,7 +121,7 @@ async def run(given: Mapping[str, Any]) -> Told:
                 while len(seconds) < given["calls"] or (
                     time.monotonic() < ends and any(len(told.late[k]) == ended[k] for k in KINDS)
                 ):
-                    seconds += await block(http, given["other"], 10)
+                    seconds += await block(http, given, 10)
                 told.besieged.append(seconds)
                 for siege in sieges:
                     siege.cancel()
