@@ -141,6 +141,8 @@ async def open_tools(settings: Settings, database: Database, clock: Clock) -> As
             webhook_base=settings.public_url,
             batch_poll_seconds=settings.batch_poll_seconds,
             batch_call_seconds=settings.batch_call_seconds,
+            batch_file_seconds=settings.batch_file_seconds,
+            batch_running_seconds_max=settings.batch_running_seconds_max,
             **_clients(settings, clock),
         )
 

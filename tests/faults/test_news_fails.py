@@ -3,6 +3,7 @@
 Real workers against the simulator, which is told to break one thing for good or for a while.
 """
 
+from collections import Counter
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,7 @@ async def test_a_news_batch_that_fails_for_good_stops_the_news_and_nothing_else(
             "provider": "scaleserp",
             "operation": "create_batch",
             "match": {"searches_type": "news"},
-            "fault": "402",
+            "fault": "401",
         }
         world.sim.set_faults([refused])
         await world.start_worker()
@@ -59,7 +60,7 @@ async def test_a_news_batch_that_fails_for_good_stops_the_news_and_nothing_else(
         collection = lanes["serp_collection/news"]
         assert collection["status"] == LaneStatus.FAILED
         assert f"all {PAIRS} items failed" in collection["error_message"]
-        assert "no credits left" in collection["error_message"]
+        assert "Supplied api_key is not valid" in collection["error_message"]
         for phase in TYPED[1:]:
             blocked = lanes[f"{phase}/news"]
             assert blocked["status"] == LaneStatus.BLOCKED
@@ -138,7 +139,7 @@ async def test_news_that_fail_search_by_search_are_tried_until_the_attempts_are_
 async def test_failed_searches_and_missing_records_are_repaired(
     database_url: str, tmp_path: Path
 ) -> None:
-    """What a batch did not bring is retried, each search for itself; the lane ends complete."""
+    """What a batch did not bring comes in a second batch like it; the lane ends complete."""
     async with open_world(database_url, tmp_path, KEYWORDS) as world:
         broken = {"provider": "scaleserp", "operation": "batch_search", "attempts": 1}
         world.sim.set_faults(
@@ -164,12 +165,49 @@ async def test_failed_searches_and_missing_records_are_repaired(
             ("video", 0, PAIRS),
         ]
         # Half the web searches and all the news once more; nothing that had come.
-        assert len(world.sim.log.of("scaleserp", "search")) == PAIRS + PAIRS // 2
+        batches = world.sim.scaleserp.account.batches.values()
+        searches = Counter((b.fields["searches_type"], len(b.searches)) for b in batches)
+        assert searches == {("web", PAIRS): 1, ("web", PAIRS // 2): 1, ("news", PAIRS): 2} | {
+            ("videos", PAIRS): 1
+        }
+        assert world.sim.log.of("scaleserp", "search") == []
         world.sim.set_faults([])
         undisturbed = await world.run(phases=phases)
         finished = _but_for_the_way(await final_tables(world.services.database, run_id))
         expected = await final_tables(world.services.database, undisturbed)
         assert differences(finished, expected) == []
+
+
+async def test_without_credits_the_batches_wait_and_no_attempt_is_burned(
+    database_url: str, tmp_path: Path
+) -> None:
+    """No credits at the start: told once, waited for, and gone on with when there are some."""
+    account: dict[str, float] = {"scaleserp": 0}
+    async with open_world(
+        database_url, tmp_path, KEYWORDS, config=simulated(credits=account)
+    ) as world:
+        await world.start_worker()
+        run_id = await world.start(phases=("keyword_metrics", "serp_collection"))
+
+        async def refused_twice() -> bool:
+            starts = world.sim.log.of("scaleserp", "start_batch")
+            return len(starts) >= 6 and {entry.status for entry in starts} == {402}
+
+        await until(refused_twice, "every batch to be refused a start twice")
+        told = await world.query(
+            "SELECT content_type, detail->>'reason' AS reason FROM pipeline_events"
+            " WHERE event_type = 'batch.waiting' ORDER BY 1"
+        )
+        assert [row["content_type"] for row in told] == ["news", "organic", "video"]
+        assert all("enough credits" in row["reason"] for row in told)
+        world.sim.ledger.charge("scaleserp", -1_000, "bought", "")
+        assert (await world.ended(run_id)).status is RunStatus.COMPLETED
+        items = await world.query(
+            "SELECT i.status, sum(i.attempts) AS attempts FROM items i GROUP BY 1"
+        )
+        assert items == [{"status": "completed", "attempts": 0}]
+        charges = [c.reference for c in world.sim.ledger if c.reason == "batch queued"]
+        assert len(charges) == len({*charges}) == 3
 
 
 async def test_a_wrong_key_fails_the_lanes_with_a_reason_that_does_not_show_it(

@@ -99,6 +99,13 @@ def show_report(report: dict[str, Any]) -> None:
     if report["calls"]:
         spent = [[p, n, report["credits"].get(p)] for p, n in report["calls"].items()]
         show_table(["provider", "calls", "credits"], spent)
+    # A batch that did what it was made for needs no line.
+    notable = [b for b in report["batches"] if b["missing"] or b["error"]]
+    if notable:
+        named = ("content_type", "rung", "priority", "status", "searches", "missing", "error")
+        show_table(
+            ["type", "batch", *named[2:]], [[b[name] for name in named] for b in notable[-20:]]
+        )
     if report["failures"]:
         failures = [
             [f["phase_name"], f["content_type"], f["item"], f["error_category"], f["error"]]

@@ -67,6 +67,8 @@ class Settings(BaseSettings):
     look_again_seconds: float = Field(default=30.0, gt=0)
     batch_poll_seconds: float = Field(default=30.0, gt=0)
     batch_call_seconds: float = Field(default=60.0, gt=0, le=600)
+    batch_file_seconds: float = Field(default=300.0, gt=0, le=3600)
+    batch_running_seconds_max: float = Field(default=86_400.0, gt=0)
     # Calls a second by provider, where the account allows other than the usual.
     provider_rates: dict[str, float] = Field(default_factory=dict)
     # Credits that may be spent a day and a month by provider, in its own unit and time zone.

@@ -9,7 +9,14 @@ from uuid import UUID
 
 from serpline.domain.breaker import BreakerSettings
 from serpline.domain.errors import UserError
-from serpline.domain.names import SEARCHED_TYPES, ContentType, Device, PhaseName, PipelineMode
+from serpline.domain.names import (
+    SEARCHED_TYPES,
+    BatchPriority,
+    ContentType,
+    Device,
+    PhaseName,
+    PipelineMode,
+)
 from serpline.domain.phases import PHASE_DEPENDENCIES
 
 TESTING_KEYWORDS = 5
@@ -33,6 +40,8 @@ class PipelineConfig:
     a stricter breaker of the run's own opens on when it collects: settings for all content types,
     or by content type; kept by content type. ``lane_deadline_hours``: what a
     lane has not finished so long after its start, or after the run's last resume, fails.
+    ``batch_priority``: how soon the provider runs the batches among its others; not given, the mode
+    decides.
     """
 
     content_types: tuple[ContentType, ...] = SEARCHED_TYPES
@@ -52,6 +61,7 @@ class PipelineConfig:
     min_success_ratio: float = 0.5
     batch_size: int = 15_000
     realtime_searches_max: int = 0
+    batch_priority: BatchPriority | None = None
     analysis_depth: int = 10
     curve: str = "classic"
     ai_overview_factor: float = 0.5
@@ -99,6 +109,11 @@ class PipelineConfig:
             _amounts(name, getattr(self, name))
         breakers = _breakers(self.circuit_breaker, self.content_types)
         object.__setattr__(self, "circuit_breaker", breakers)
+        if self.batch_priority is not None:
+            if self.batch_priority not in list(BatchPriority):
+                known = ", ".join(BatchPriority)
+                raise UserError(f"batch_priority={self.batch_priority!r}: must be one of {known}")
+            object.__setattr__(self, "batch_priority", BatchPriority(self.batch_priority))
         if self.unknown_volume not in ("exclude", "impute"):
             raise UserError(f"unknown_volume={self.unknown_volume!r}: must be exclude or impute")
 
@@ -129,6 +144,10 @@ class PipelineConfig:
         given = self.circuit_breaker.get(content_type)
         return None if given is None else BreakerSettings(**given)
 
+    def batch_priority_in(self, mode: PipelineMode) -> BatchPriority:
+        """The priority of this run's batches, which the mode decides unless it was chosen."""
+        return self.batch_priority or _PRIORITY_OF[mode]
+
     def to_json(self) -> dict[str, Any]:
         """A JSON object that ``from_json`` reads back."""
         return asdict(self)
@@ -148,6 +167,13 @@ class PipelineConfig:
                 raise UserError(f"{name}={value!r}: not a value this setting can have") from None
         return cls(**values)
 
+
+# Where a person waits, the batches go before those of schedules.
+_PRIORITY_OF: Mapping[PipelineMode, BatchPriority] = {
+    PipelineMode.SCHEDULED: BatchPriority.NORMAL,
+    PipelineMode.TESTING: BatchPriority.HIGH,
+    PipelineMode.MANUAL: BatchPriority.HIGH,
+}
 
 _READERS: Mapping[str, Callable[[Any], Any]] = {
     "scheduled_for": lambda v: v if isinstance(v, datetime) else datetime.fromisoformat(v),

@@ -50,3 +50,13 @@ class JobPriority(IntEnum):
     NORMAL = 0
     HIGH = 10
     CRITICAL = 20
+
+
+class BatchPriority(StrEnum):
+    """How soon a provider runs a batch among the account's others."""
+
+    HIGHEST = "highest"
+    HIGH = "high"
+    NORMAL = "normal"
+    LOW = "low"
+    LOWEST = "lowest"

@@ -2,11 +2,14 @@
 
 A chunk is what one ScaleSERP batch holds. Its items are handed over to the batch, and the chunk is
 given back while the batch runs; a webhook or the poll brings somebody back to it. What the batch
-did not bring is retried in a batch of its own. Small runs and repairs search in real time.
+did not bring goes up the ladder of ``domain/repair``: in further batches, and at last in real time,
+as small runs do from the start.
 """
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence, Set
 from contextlib import aclosing
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 from serpline.analysis.domains import (
@@ -16,15 +19,17 @@ from serpline.analysis.domains import (
     youtube_video_id,
 )
 from serpline.domain.config import PipelineConfig
-from serpline.domain.errors import CallRefused, ProviderError
-from serpline.domain.names import ContentType, Device, PhaseName
-from serpline.domain.outcomes import Done, Outcome
+from serpline.domain.errors import CallRefused, ErrorCategory, ProviderError
+from serpline.domain.names import ContentType, Device, PhaseName, PipelineMode
+from serpline.domain.outcomes import Done, Outcome, Skip, Snooze
+from serpline.domain.repair import Rung, history, rung_of, shape_of
 from serpline.phases.base import Work
-from serpline.phases.serp_batch import SerpBatch
+from serpline.phases.serp_batch import QUOTA_POLLS, SerpBatch, intend
 from serpline.phases.tools import Tools, as_done
 from serpline.providers.scaleserp.spec import SearchSpec
 from serpline.providers.scaleserp.wire import SerpPage, SerpResult
 from serpline.store import batches, plans
+from serpline.store.batches import BatchRow, Search
 from serpline.store.chunks import ItemRow, OwnedChunk
 from serpline.store.database import Connection
 from serpline.store.results import inputs
@@ -33,8 +38,6 @@ from serpline.store.rows import insert_rows
 from serpline.store.tables.results import serp_results, serps
 
 YOUTUBE = "youtube.com"
-# So few searches that a batch did not bring are repaired one by one.
-REPAIRS_MAX = 20
 
 
 class SerpCollectionPhase:
@@ -56,21 +59,33 @@ class SerpCollectionPhase:
         return {"devices": [str(device) for device in config.devices]}
 
     async def work(self, work: Work, items: Sequence[ItemRow]) -> AsyncGenerator[Outcome, None]:
-        """Move the chunk's batch as far as it goes; make one for what has none."""
+        """Move the chunk's batch as far as it goes, then make what is due in real time."""
+        due = [row.item for row in items]
         async with work.database.transaction() as conn:
             batch = await batches.current(conn, work.chunk)
-            made = await batches.generations(conn, work.chunk)
-        if batch is None:
-            # Items that still say "waiting" here lost their batch together with its last owner.
-            due = [row.item for row in items]
-            if len(due) <= (REPAIRS_MAX if made else work.config.realtime_searches_max):
-                async with aclosing(self._in_real_time(work, due)) as found:
-                    async for outcome in found:
-                        yield outcome
-                return
-            batch = await SerpBatch.intend(self._tools, work, due)
-        specs = await self._specs(work, batch.items)
-        driver = SerpBatch(self._tools, work, batch, specs)
+            _, largest = await batches.made_so_far(conn, work.chunk)
+            searches = await batches.unfinished(conn, work.chunk, due)
+        if batch is not None:
+            taken = set(batch.items)
+            searches = [search for search in searches if search.item not in taken]
+        in_real_time, in_batch, rung = _split(work.config, searches, set(due))
+        if batch is None and in_batch:
+            priority = work.config.batch_priority_in(PipelineMode(work.chunk.mode))
+            size = largest or work.config.batch_size
+            shape = shape_of(min(s.attempts for s in in_batch), rung, size, priority)
+            wanted = [search.item for search in in_batch[: shape.searches_max]]
+            batch = await intend(self._tools, work, wanted, rung, shape)
+        if batch is not None:
+            async with aclosing(self._drive(work, batch)) as outcomes:
+                async for outcome in outcomes:
+                    yield outcome
+        if in_real_time:
+            async with aclosing(self._in_real_time(work, in_real_time)) as found:
+                async for outcome in found:
+                    yield outcome
+
+    async def _drive(self, work: Work, batch: BatchRow) -> AsyncGenerator[Outcome, None]:
+        driver = SerpBatch(self._tools, work, batch, await self._specs(work, batch.items))
         async with aclosing(driver.outcomes()) as outcomes:
             async for item, page in outcomes:
                 if isinstance(page, SerpPage):
@@ -78,18 +93,34 @@ class SerpCollectionPhase:
                 else:
                     yield page
 
-    async def _in_real_time(self, work: Work, due: Sequence[str]) -> AsyncGenerator[Outcome, None]:
-        specs = await self._specs(work, due)
+    async def _in_real_time(
+        self, work: Work, searches: Sequence[Search]
+    ) -> AsyncGenerator[Outcome, None]:
+        specs = await self._specs(work, [search.item for search in searches])
+        no_credits: list[Snooze] = []
 
-        async def search(item: str) -> Outcome:
-            call = self._tools.scaleserp.search(specs[item])
+        async def search(wanted: Search) -> Outcome:
+            if no_credits:
+                return replace(no_credits[0], item=wanted.item)
+            call = self._tools.scaleserp.search(specs[wanted.item])
             try:
                 page = await self._tools.collect(work, call)
-            except (ProviderError, CallRefused) as error:
-                return work.retries.outcome_for(item, error)
-            return Done(item, _result(work, item, page, "real time"))
+            except CallRefused as refused:
+                return work.retries.outcome_for(wanted.item, refused)
+            except ProviderError as error:
+                if error.category is ErrorCategory.QUOTA:
+                    # The account's, not the search's: as for a batch, no attempt and a wait.
+                    seconds = QUOTA_POLLS * self._tools.batch_poll_seconds
+                    until = work.clock.now() + timedelta(seconds=seconds)
+                    no_credits.append(Snooze(wanted.item, str(error), until))
+                    return no_credits[-1]
+                told = work.retries.outcome_for(wanted.item, error)
+                if isinstance(told, Snooze | Done | Skip):
+                    return told
+                return replace(told, error=history(wanted.error, f"real time: {told.error}"))
+            return Done(wanted.item, _result(work, wanted.item, page, "real time"))
 
-        async with aclosing(as_done(search, due, self._tools.call_concurrency)) as outcomes:
+        async with aclosing(as_done(search, searches, self._tools.call_concurrency)) as outcomes:
             async for outcome in outcomes:
                 yield outcome
 
@@ -108,6 +139,26 @@ class SerpCollectionPhase:
         """A row per search page, and one per result."""
         await insert_rows(conn, serps, [d.result["serp"] for d in done])
         await insert_rows(conn, serp_results, [r for d in done for r in d.result["results"]])
+
+
+def _split(
+    config: PipelineConfig, searches: Sequence[Search], due: Set[str]
+) -> tuple[list[Search], list[Search], Rung]:
+    """What is due in real time, what the next batch may hold, and the rung of that batch.
+
+    Searches on the lowest rung go first; those that are not due yet come along with one that is.
+    """
+    rungs = {search.item: rung_of(search.attempts, config.retry_attempts) for search in searches}
+    alone = [search for search in searches if rungs[search.item] is Rung.REAL_TIME]
+    rest = [search for search in searches if rungs[search.item] is not Rung.REAL_TIME]
+    if len(rest) <= config.realtime_searches_max:
+        alone, rest = list(searches), []
+    alone = [search for search in alone if search.item in due]
+    lowest = min((rungs[s.item] for s in rest), key=list(Rung).index, default=Rung.FIRST)
+    together = [search for search in rest if rungs[search.item] is lowest]
+    if not any(search.item in due for search in together):
+        together = []
+    return alone, together, lowest
 
 
 def _key(item: str) -> tuple[int, str, Device]:

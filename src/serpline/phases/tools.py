@@ -40,7 +40,9 @@ class Tools:
 
     ``call_concurrency`` bounds the calls that one chunk makes at once. ``webhook_base`` is where
     providers can reach us, None where they cannot. ``batch_poll_seconds`` is how often a running
-    batch is looked at; ``batch_call_seconds`` the deadline of a call that makes or changes one.
+    batch is looked at; ``batch_call_seconds`` the deadline of a call that makes or changes one,
+    ``batch_file_seconds`` that of a page of its results. A batch that runs longer than
+    ``batch_running_seconds_max`` is given up.
     """
 
     clock: Clock
@@ -57,6 +59,8 @@ class Tools:
     webhook_base: str | None = None
     batch_poll_seconds: float = 30.0
     batch_call_seconds: float = 60.0
+    batch_file_seconds: float = 300.0
+    batch_running_seconds_max: float = 86_400.0
 
     async def call(
         self,

@@ -13,12 +13,13 @@ from uuid import UUID
 from serpline.domain.errors import UserError
 from serpline.domain.phases import LaneView
 from serpline.domain.states import ENDED_LANES, LaneStatus
-from serpline.store import items, ledger, runs
+from serpline.store import batches, items, ledger, runs
 from serpline.store.database import Connection, Database
 from serpline.store.results import scores
 from serpline.store.runs import RunRow
 
 FAILURES_SHOWN_MAX = 100
+BATCHES_SHOWN_MAX = 1_000
 
 _COMPONENTS = (
     "market",
@@ -49,6 +50,7 @@ async def run_report(database: Database, run_id: UUID, now: datetime) -> dict[st
         spent = await ledger.totals(conn, run_id)
         failures = await items.failures(conn, run_id, FAILURES_SHOWN_MAX)
         dsi = await dsi_rows(conn, run_id)
+        made = await batches.of_run(conn, run_id, BATCHES_SHOWN_MAX)
     return {
         **run_summary(run),
         "seconds": seconds_of(run, now),
@@ -58,8 +60,14 @@ async def run_report(database: Database, run_id: UUID, now: datetime) -> dict[st
         "calls": {provider: total.calls for provider, total in spent.items()},
         "calls_unknown": {p: total.unknown for p, total in spent.items() if total.unknown},
         "failures": failures,
+        "batches": [{**row, "missing": _missing(row)} for row in made],
         "config": run.config,
     }
+
+
+def _missing(batch: Mapping[str, Any]) -> int | None:
+    """The searches that a batch did not bring; None while it may still bring them."""
+    return batch["searches"] - batch["brought"] if batch["ended_at"] else None
 
 
 def run_summary(run: RunRow) -> dict[str, Any]:

@@ -9,11 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import text
 
 from serpline.domain.errors import LeaseLost
-from serpline.domain.states import BATCH_MACHINE, BatchStatus, change
+from serpline.domain.names import BatchPriority
+from serpline.domain.repair import Rung
+from serpline.domain.states import BATCH_MACHINE, LIVE_ITEMS, BatchStatus, change
 from serpline.store.chunks import OwnedChunk
 from serpline.store.database import Connection
 from serpline.store.rows import storable
@@ -21,8 +24,8 @@ from serpline.store.settling import hand_over
 
 _COLUMNS = (
     "id, chunk_id, generation, provider, name, secret_path, status, intended_at, sent_at,"
-    " provider_batch_id, items, results_count, next_result_set_id, result_set_id, pages_ingested,"
-    " started_at, errors"
+    " provider_batch_id, rung, priority, items, results_count, next_result_set_id, result_set_id,"
+    " pages_ingested, brought, started_at, errors, error_message"
 )
 
 
@@ -32,7 +35,9 @@ class BatchRow:
 
     ``sent_at``: when a create was last sent, so that its repeat can wait out the first.
     ``results_count`` and ``next_result_set_id`` are the provider's, read before the start.
-    ``errors``: failed looks in a row.
+    ``brought``: searches whose result came, by the pages ingested so far. ``started_at``: when a
+    start may first have been sent. ``errors``: failed looks in a row; ``error_message``: the last
+    of them, what the batch waits for, or why it was lost.
     """
 
     id: int
@@ -45,17 +50,26 @@ class BatchRow:
     intended_at: datetime
     sent_at: datetime | None
     provider_batch_id: str | None
+    rung: Rung
+    priority: BatchPriority
     items: list[str]
     results_count: int | None
     next_result_set_id: int | None
     result_set_id: int | None
     pages_ingested: list[int]
+    brought: int
     started_at: datetime | None
     errors: int
+    error_message: str | None
 
 
 def _row(row: Mapping[str, Any]) -> BatchRow:
-    return BatchRow(**{**row, "status": BatchStatus(row["status"])})
+    words = {
+        "status": BatchStatus(row["status"]),
+        "rung": Rung(row["rung"]),
+        "priority": BatchPriority(row["priority"]),
+    }
+    return BatchRow(**{**row, **words})
 
 
 async def current(conn: Connection, chunk: OwnedChunk) -> BatchRow | None:
@@ -71,12 +85,17 @@ async def current(conn: Connection, chunk: OwnedChunk) -> BatchRow | None:
     return _row(dict(row)) if row else None
 
 
-async def generations(conn: Connection, chunk: OwnedChunk) -> int:
-    """How many batches were made for the chunk so far."""
+async def made_so_far(conn: Connection, chunk: OwnedChunk) -> tuple[int, int]:
+    """How many batches were made for the chunk, and the searches of the largest."""
     rows = await conn.execute(
-        text("SELECT count(*) FROM provider_batches WHERE chunk_id = :chunk"), {"chunk": chunk.id}
+        text(
+            "SELECT count(*) AS batches, coalesce(max(cardinality(items)), 0) AS largest"
+            " FROM provider_batches WHERE chunk_id = :chunk"
+        ),
+        {"chunk": chunk.id},
     )
-    return int(rows.scalar_one())
+    row = rows.one()
+    return row.batches, row.largest
 
 
 async def intend(
@@ -87,6 +106,8 @@ async def intend(
     name: str,
     secret_path: str,
     generation: int,
+    rung: Rung,
+    priority: BatchPriority,
     items: Sequence[str],
     now: datetime,
 ) -> BatchRow:
@@ -94,8 +115,8 @@ async def intend(
     rows = await conn.execute(
         text(
             "INSERT INTO provider_batches (chunk_id, generation, provider, name, secret_path,"
-            " status, intended_at, items) SELECT c.id, :generation, :provider, :name, :secret,"
-            " 'intended', :now, :items FROM chunks c"
+            " status, intended_at, rung, priority, items) SELECT c.id, :generation, :provider,"
+            " :name, :secret, 'intended', :now, :rung, :priority, :items FROM chunks c"
             f" WHERE c.id = :chunk AND c.epoch = :epoch AND c.status = 'owned' RETURNING {_COLUMNS}"
         ),
         {
@@ -106,6 +127,8 @@ async def intend(
             "name": name,
             "secret": secret_path,
             "now": now,
+            "rung": rung,
+            "priority": priority,
             "items": list(items),
         },
     )
@@ -121,9 +144,8 @@ async def advance(
 ) -> BatchRow:
     """Compare-and-set the batch's state and the given columns; ``LeaseLost`` if it cannot be."""
     step = change(BATCH_MACHINE, event)
-    return await _update(
-        conn, chunk, batch, {"status": step.target, "errors": 0, **values}, step.sources
-    )
+    fresh = {"status": step.target, "errors": 0, "error_message": None}
+    return await _update(conn, chunk, batch, {**fresh, **values}, step.sources)
 
 
 async def note(conn: Connection, chunk: OwnedChunk, batch: BatchRow, **values: Any) -> BatchRow:
@@ -201,13 +223,73 @@ async def chunk_of(conn: Connection, provider_batch_id: str) -> int | None:
     return int(row.chunk_id) if row else None
 
 
-async def still_waiting(conn: Connection, chunk: OwnedChunk, items: Sequence[str]) -> list[str]:
-    """Which of a batch's items have not been settled yet."""
+@dataclass(frozen=True, slots=True)
+class Search:
+    """An item of a chunk that has not ended; ``error`` tells what was tried before."""
+
+    item: str
+    attempts: int
+    error: str | None
+
+
+async def not_brought(conn: Connection, chunk: OwnedChunk, items: Sequence[str]) -> list[Search]:
+    """Which of a batch's items nobody has settled since they were handed over (or reopened)."""
+    return await _searches(
+        conn, chunk, "item = ANY(:items) AND status IN ('waiting', 'pending')", items=list(items)
+    )
+
+
+async def unfinished(conn: Connection, chunk: OwnedChunk, due: Sequence[str]) -> list[Search]:
+    """The items of ``due`` that have not ended, and those that wait for another attempt.
+
+    What failed together is repaired together, though the times of their next attempts differ.
+    """
+    return await _searches(
+        conn,
+        chunk,
+        "(status = 'retry_wait' OR item = ANY(:items)) AND status = ANY(:live)",
+        items=list(due),
+        live=[str(status) for status in LIVE_ITEMS],
+    )
+
+
+async def attempts_of_failed(
+    conn: Connection, chunk: OwnedChunk, items: Sequence[str]
+) -> dict[int, int]:
+    """How many of a batch's items wait for another attempt, or have failed, by attempts made."""
     rows = await conn.execute(
         text(
-            "SELECT item FROM items WHERE lane_id = :lane AND item = ANY(:items)"
-            " AND status = 'waiting' ORDER BY item"
+            "SELECT attempts, count(*) AS searches FROM items WHERE lane_id = :lane"
+            " AND item = ANY(:items) AND status IN ('retry_wait', 'failed') GROUP BY attempts"
         ),
         {"lane": chunk.lane_id, "items": list(items)},
     )
-    return [row.item for row in rows]
+    return {row.attempts: row.searches for row in rows}
+
+
+async def _searches(
+    conn: Connection, chunk: OwnedChunk, condition: str, **values: Any
+) -> list[Search]:
+    rows = await conn.execute(
+        text(
+            "SELECT item, attempts, error FROM items WHERE lane_id = :lane AND chunk_no = :no"
+            f" AND {condition} ORDER BY item"
+        ),
+        {"lane": chunk.lane_id, "no": chunk.no, **values},
+    )
+    return [Search(row.item, row.attempts, row.error) for row in rows]
+
+
+async def of_run(conn: Connection, run_id: UUID, limit: int) -> list[dict[str, Any]]:
+    """A run's batches as people see them, oldest first."""
+    rows = await conn.execute(
+        text(
+            "SELECT l.content_type, b.name, b.provider_batch_id, b.rung, b.priority, b.status,"
+            " cardinality(b.items) AS searches, b.brought, b.started_at, b.ended_at,"
+            " b.error_message AS error FROM chunks c JOIN provider_batches b ON b.chunk_id = c.id"
+            " JOIN pipeline_phase_status l ON l.id = c.lane_id WHERE c.run_id = :run"
+            " ORDER BY b.id LIMIT :limit"
+        ),
+        {"run": run_id, "limit": limit},
+    )
+    return [dict(row) for row in rows.mappings()]

@@ -6,7 +6,8 @@ A batch created here is always ``schedule_type=manual``: it never runs, or costs
 There are no idempotency keys over there: before repeating a create, an add or a start, look.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -14,6 +15,7 @@ from serpline.core.clock import Clock
 from serpline.core.ids import digest
 from serpline.domain.errors import ErrorCategory, ProviderError
 from serpline.domain.http import HttpReply, HttpRequest, ProviderCall
+from serpline.domain.names import BatchPriority
 from serpline.domain.replies import as_list, as_number, as_object, json_object, malformed
 from serpline.providers.scaleserp import batches, errors
 from serpline.providers.scaleserp.batches import Account, Batch, ResultSet, SearchesPage
@@ -24,7 +26,6 @@ from serpline.providers.scaleserp.wire import SerpPage, serp_page
 
 SEARCHES_PER_ADD_MAX = 1_000
 SEARCHES_PER_BATCH_MAX = 15_000
-PRIORITIES = ("highest", "high", "normal", "low", "lowest")
 # A search is answered while we wait; the vendor's own pages take up to a minute.
 _SEARCH_TIMEOUT_SECONDS = 90.0
 _BATCH_TIMEOUT_SECONDS = 60.0
@@ -71,16 +72,14 @@ class ScaleSerpClient:
         searches_type: str,
         *,
         notification_webhook: str | None = None,
-        priority: str = "normal",
+        priority: BatchPriority = BatchPriority.NORMAL,
     ) -> ProviderCall[Batch]:
         """Make an empty batch that only ``start`` runs. Free; a repeat makes a second batch."""
-        if priority not in PRIORITIES:
-            raise ValueError(f"priority {priority!r}: not one of {', '.join(PRIORITIES)}")
         fields: dict[str, Any] = {
             "name": name,
             "enabled": True,
             "schedule_type": "manual",
-            "priority": priority,
+            "priority": str(BatchPriority(priority)),
             "searches_type": searches_type,
             "notification_as_json": True,
         }
@@ -88,7 +87,7 @@ class ScaleSerpClient:
             fields["notification_webhook"] = notification_webhook
         # The webhook's path is a secret of its own: whoever knows it may pretend to be the vendor.
         request = self._request("POST", "/batches", json=fields, hide=notification_webhook)
-        identity = {"name": name, "searches_type": searches_type, "priority": priority}
+        identity = {"name": name, "searches_type": searches_type, "priority": str(priority)}
         return self._call("create_batch", request, identity, _batch)
 
     def find_batch_by_name(self, name: str) -> ProviderCall[Batch | None]:
@@ -130,7 +129,7 @@ class ScaleSerpClient:
     def start(self, batch_id: str, *, credits_required: float = 0.0) -> ProviderCall[None]:
         """Queue the batch; this is what is charged: ``credits_required`` of the batch."""
         return self._on_batch(
-            "start_batch", "GET", batch_id, "/start", _nothing, credits=credits_required
+            "start_batch", "GET", batch_id, "/start", _started, credits=credits_required
         )
 
     def stop(self, batch_id: str) -> ProviderCall[None]:
@@ -238,7 +237,7 @@ class ScaleSerpClient:
         credits: float = 0.0,  # noqa: A002  the contract's word
     ) -> ProviderCall[T]:
         def parse(reply: HttpReply) -> T:
-            check = errors.acknowledged if read is _nothing else errors.answer
+            check = _CHECKS.get(read, errors.answer)
             return read(check(reply, self._clock.now(), request.secrets), reply)
 
         def billed(reply: HttpReply) -> float:
@@ -263,6 +262,18 @@ def _batch(body: dict[str, Any], reply: HttpReply) -> Batch:
 
 def _nothing(body: dict[str, Any], reply: HttpReply) -> None:
     return None
+
+
+def _started(body: dict[str, Any], reply: HttpReply) -> None:
+    return None
+
+
+_Check = Callable[[HttpReply, datetime, Sequence[str]], dict[str, Any]]
+# Calls whose status is the answer, and what makes a reply to them an error.
+_CHECKS: Mapping[Any, _Check] = {
+    _nothing: errors.acknowledged,
+    _started: errors.started,
+}
 
 
 def _billed(reply: HttpReply, expected: float) -> float:

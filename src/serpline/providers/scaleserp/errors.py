@@ -5,6 +5,7 @@ HTTP 200 included, and ``retry_after`` (seconds) may stand in the body. A reply 
 not billed.
 """
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -22,6 +23,8 @@ from serpline.domain.replies import (
 )
 
 PROVIDER = "scaleserp"
+# Not documented: how a start is refused while as many batches run as may, or this one does.
+_BUSY = re.compile(r"\b(?:running|queued|concurrent\w*|simultaneous\w*)\b", re.IGNORECASE)
 
 # category, and whether repeating the same request is pointless
 _BY_STATUS = {
@@ -50,6 +53,16 @@ def acknowledged(reply: HttpReply, now: datetime, secrets: Sequence[str]) -> dic
     if is_success(reply.status) and not reply.body.strip():
         return {}
     return answer(reply, now, secrets)
+
+
+def started(reply: HttpReply, now: datetime, secrets: Sequence[str]) -> dict[str, Any]:
+    """As ``acknowledged``, for a start: one refused because enough runs already may be repeated."""
+    try:
+        return acknowledged(reply, now, secrets)
+    except ProviderError as error:
+        if error.category is ErrorCategory.BAD_REQUEST and _BUSY.search(str(error)):
+            error.permanent = False
+        raise
 
 
 def is_success(status: int) -> bool:

@@ -20,7 +20,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from serpline.domain.names import ContentType, PhaseName, PipelineMode
+from serpline.domain.names import BatchPriority, ContentType, PhaseName, PipelineMode
+from serpline.domain.repair import Rung
 from serpline.domain.states import BatchStatus, ChunkStatus, LaneStatus, RunStatus, StateStatus
 from serpline.store.tables.base import Instant, metadata, one_of
 
@@ -221,16 +222,22 @@ provider_batches = Table(
     Column("intended_at", Instant, nullable=False),
     Column("sent_at", Instant),
     Column("provider_batch_id", Text),
+    Column("rung", Text, nullable=False),
+    Column("priority", Text, nullable=False),
     Column("items", ARRAY(Text), nullable=False),
     Column("results_count", Integer),
     Column("next_result_set_id", Integer),
     Column("result_set_id", Integer),
     Column("pages_ingested", ARRAY(Integer), nullable=False, server_default=text("'{}'")),
+    Column("brought", Integer, nullable=False, server_default=ZERO),
     Column("started_at", Instant),
+    Column("ended_at", Instant),
     Column("errors", SmallInteger, nullable=False, server_default=ZERO),
     Column("error_message", Text),
     UniqueConstraint("chunk_id", "generation"),
     one_of("status", BatchStatus),
+    one_of("rung", Rung),
+    one_of("priority", BatchPriority),
     Index("ix_provider_batches_provider_batch_id", "provider_batch_id"),
 )
 

@@ -859,6 +859,8 @@ def upgrade() -> None:
         sa.Column("intended_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("sent_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("provider_batch_id", sa.Text(), nullable=True),
+        sa.Column("rung", sa.Text(), nullable=False),
+        sa.Column("priority", sa.Text(), nullable=False),
         sa.Column("items", sa.ARRAY(sa.Text()), nullable=False),
         sa.Column("results_count", sa.Integer(), nullable=True),
         sa.Column("next_result_set_id", sa.Integer(), nullable=True),
@@ -866,9 +868,19 @@ def upgrade() -> None:
         sa.Column(
             "pages_ingested", sa.ARRAY(sa.Integer()), server_default=sa.text("'{}'"), nullable=False
         ),
+        sa.Column("brought", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("started_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("ended_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("errors", sa.SmallInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column("error_message", sa.Text(), nullable=True),
+        sa.CheckConstraint(
+            "priority IN ('highest', 'high', 'normal', 'low', 'lowest')",
+            name=op.f("ck_provider_batches_priority"),
+        ),
+        sa.CheckConstraint(
+            "rung IN ('first', 'again', 'smaller', 'real_time', 'reported')",
+            name=op.f("ck_provider_batches_rung"),
+        ),
         sa.CheckConstraint(
             "status IN ('intended', 'created', 'filling', 'filled', 'starting', 'running', 'ready', 'ingested', 'lost')",
             name=op.f("ck_provider_batches_status"),

@@ -1,0 +1,149 @@
+"""What comes next for a batch in trouble, and for searches that a batch did not bring. Pure.
+
+Both decisions follow from stored facts alone (the batch's state, its failed looks, the attempts of
+the items), so whoever takes a chunk over decides the same.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+
+from serpline.domain.errors import ErrorCategory, ProviderError
+from serpline.domain.names import BatchPriority
+from serpline.domain.states import BatchStatus
+
+LOOKS_FAILED_MAX = 8
+HISTORY_MAX = 1_900
+HISTORY_PART_MAX = 300
+# A batch that is made smaller is not made smaller than this.
+SEARCHES_MIN = 25
+_SMALLER_BY = 4
+_OTHER: Mapping[BatchPriority, BatchPriority] = MappingProxyType(
+    {
+        BatchPriority.LOWEST: BatchPriority.LOW,
+        BatchPriority.LOW: BatchPriority.NORMAL,
+        BatchPriority.NORMAL: BatchPriority.HIGH,
+        BatchPriority.HIGH: BatchPriority.HIGHEST,
+        BatchPriority.HIGHEST: BatchPriority.HIGH,
+    }
+)
+
+
+class Rung(StrEnum):
+    """How a search is made next; see ``rung_of``."""
+
+    FIRST = "first"
+    AGAIN = "again"
+    SMALLER = "smaller"
+    REAL_TIME = "real_time"
+    REPORTED = "reported"
+
+
+def rung_of(failed: int, attempts_max: int) -> Rung:
+    """The rung after ``failed`` attempts of the ``attempts_max`` that the run allows.
+
+    | failed | left | rung |
+    |---|---|---|
+    | 0 | 1 or more | first: a batch as the run asks |
+    | 1 | 2 or more | again: a batch with the same parameters |
+    | 2 or more | 2 or more | smaller: smaller batches at another priority |
+    | 1 or more | 1 | real time: each search by itself |
+    | all | 0 | reported: the item has failed |
+    """
+    left = attempts_max - failed
+    if left <= 0:
+        return Rung.REPORTED
+    if failed == 0:
+        return Rung.FIRST
+    if left == 1:
+        return Rung.REAL_TIME
+    return Rung.AGAIN if failed == 1 else Rung.SMALLER
+
+
+@dataclass(frozen=True, slots=True)
+class BatchShape:
+    """The parameters of a batch that a rung varies."""
+
+    searches_max: int
+    priority: BatchPriority
+
+
+def shape_of(failed: int, rung: Rung, searches: int, priority: BatchPriority) -> BatchShape:
+    """The shape of the next batch, from the run's ``searches`` a batch and its ``priority``.
+
+    | rung | searches a batch | priority |
+    |---|---|---|
+    | first, again | as many as the run's | the run's |
+    | smaller | a quarter for each failed attempt but the first, at least 25 | one higher; below the highest, if it is that |
+    """  # noqa: E501  a table's row
+    if rung is not Rung.SMALLER:
+        return BatchShape(searches, priority)
+    # No number of attempts makes it worth computing a power beyond the largest batch.
+    smaller = searches // _SMALLER_BY ** min(failed - 1, 8)
+    return BatchShape(min(searches, max(SEARCHES_MIN, smaller)), _OTHER[priority])
+
+
+class Verdict(StrEnum):
+    """What a failed call means for a batch; see ``after_failure``."""
+
+    WAIT = "wait"
+    LOOK_AGAIN = "look_again"
+    NEXT_RUNG = "next_rung"
+    GIVE_UP = "give_up"
+
+
+_NOT_STARTED = frozenset(
+    {BatchStatus.INTENDED, BatchStatus.CREATED, BatchStatus.FILLING, BatchStatus.FILLED}
+)
+
+
+def is_started(status: BatchStatus) -> bool:
+    """Whether the batch may have been paid for: from the moment its start may have been sent."""
+    return status not in _NOT_STARTED
+
+
+def is_waiting(error: ProviderError) -> bool:
+    """Whether the provider only says "not now": no attempt, no failure, whatever it concerns."""
+    if error.category in (ErrorCategory.RATE_LIMIT, ErrorCategory.QUOTA):
+        return True
+    incident = error.category is ErrorCategory.SERVER and error.retry_after_seconds is not None
+    # A request that is fine but comes while enough batches run is the only such bad request.
+    return incident or (error.category is ErrorCategory.BAD_REQUEST and not error.permanent)
+
+
+def after_failure(
+    error: ProviderError, status: BatchStatus, failures: int, *, gone: bool, overdue: bool
+) -> Verdict:
+    """What to do after a failed call for a batch; ``failures`` in a row counts this one.
+
+    ``gone``: the batch is no longer there, as a second look has confirmed. ``overdue``: it was
+    started longer ago than a batch may run.
+
+    | what happened | not started | starting, running | ready |
+    |---|---|---|---|
+    | "not now" (``is_waiting``) | wait | wait | wait |
+    | gone | next rung | next rung | next rung |
+    | wrong key | give up | look again, then give up | look again, then give up |
+    | bad request | next rung | look again, then next rung | look again, then next rung |
+    | else | look again, then next rung | look again, next rung if overdue | look again, then next rung |
+
+    "Then" is after ``LOOKS_FAILED_MAX``. To give up fails the searches and leaves the batch.
+    """  # noqa: E501  a table's row
+    if is_waiting(error):
+        return Verdict.WAIT
+    may_run = status in (BatchStatus.STARTING, BatchStatus.RUNNING)
+    if gone or (overdue and may_run):
+        return Verdict.NEXT_RUNG
+    tried = failures >= LOOKS_FAILED_MAX or not is_started(status)
+    if error.category is ErrorCategory.AUTH:
+        return Verdict.GIVE_UP if tried else Verdict.LOOK_AGAIN
+    if error.category is ErrorCategory.BAD_REQUEST:
+        return Verdict.NEXT_RUNG if tried else Verdict.LOOK_AGAIN
+    return Verdict.NEXT_RUNG if failures >= LOOKS_FAILED_MAX and not may_run else Verdict.LOOK_AGAIN
+
+
+def history(before: str | None, now: str) -> str:
+    """What was tried for a search, oldest first, with ``now`` added; bounded, the latest kept."""
+    told = f"{before}; {now[:HISTORY_PART_MAX]}" if before else now[:HISTORY_PART_MAX]
+    return told[-HISTORY_MAX:]

@@ -1,0 +1,145 @@
+"""One ScaleSERP batch on the desk: its row, its guarded calls, its fenced writes, its end.
+
+What drives the batch (``serp_batch``) and what reads its results (``serp_ingest``) share this.
+"""
+
+from collections import Counter
+from collections.abc import AsyncGenerator
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+from serpline.domain.errors import ErrorCategory
+from serpline.domain.http import ProviderCall
+from serpline.domain.outcomes import Outcome, Retry
+from serpline.domain.repair import history, rung_of
+from serpline.phases.base import Work
+from serpline.phases.tools import Tools
+from serpline.providers.scaleserp.batches import Batch
+from serpline.providers.scaleserp.wire import SerpPage
+from serpline.store import batches, events
+from serpline.store.batches import BatchRow, Search
+from serpline.store.database import Connection
+from serpline.store.events import Event
+
+T = TypeVar("T")
+Step = tuple[str, SerpPage | Outcome]
+
+
+class Desk:
+    """A batch in a worker's hands. Every write raises ``LeaseLost`` once it is in others'."""
+
+    def __init__(self, tools: Tools, work: Work, row: BatchRow) -> None:
+        self.tools = tools
+        self.work = work
+        self.row = row
+        self.items = frozenset(row.items)
+
+    @property
+    def id(self) -> str:
+        """The provider's id of the batch, which it has from its creation on."""
+        if self.row.provider_batch_id is None:
+            raise RuntimeError(f"batch {self.row.name} has no id in state {self.row.status}")
+        return self.row.provider_batch_id
+
+    @property
+    def label(self) -> str:
+        """What the history of a search calls this batch."""
+        return f"batch {self.row.generation + 1} ({self.row.rung}, {self.row.priority} priority)"
+
+    def look_in(self, seconds: float) -> datetime:
+        """Have the batch looked at again; returns when."""
+        at = self.work.clock.now() + timedelta(seconds=seconds)
+        self.work.look_again(at)
+        return at
+
+    async def call(self, call: ProviderCall[T]) -> T:
+        """A call about the batch itself: never answered from the ledger, with our own deadline.
+
+        A page file is: what was downloaded once is not downloaded again.
+        """
+        if call.operation == "page_file":
+            seconds, ttl = self.tools.batch_file_seconds, None
+        else:
+            seconds, ttl = self.tools.batch_call_seconds, 0.0
+        bounded = min(call.request.timeout_seconds, seconds)
+        call = replace(call, request=replace(call.request, timeout_seconds=bounded))
+        return await self.tools.collect(self.work, call, ttl_seconds=ttl)
+
+    async def seen(self) -> Batch:
+        """The batch as the provider shows it now."""
+        return await self.call(self.tools.scaleserp.get_batch(self.id))
+
+    async def advance(self, event: str, **values: Any) -> None:
+        """Change the batch's state."""
+        async with self.work.database.transaction() as conn:
+            self.row = await batches.advance(conn, self.work.chunk, self.row, event, **values)
+
+    async def note(self, **values: Any) -> None:
+        """Write down what is known of a batch whose state stays."""
+        async with self.work.database.transaction() as conn:
+            self.row = await batches.note(conn, self.work.chunk, self.row, **values)
+
+    async def note_waiting(self, reason: str) -> None:
+        """Write down what the batch waits for; told once, when it begins to wait for it."""
+        if reason == self.row.error_message:
+            return
+        async with self.work.database.transaction() as conn:
+            self.row = await batches.note(conn, self.work.chunk, self.row, error_message=reason)
+            await events.append(conn, [self._event("batch.waiting", {"reason": reason})])
+
+    async def left(self) -> list[Search]:
+        """The batch's searches that have no outcome yet."""
+        async with self.work.database.transaction() as conn:
+            return await batches.not_brought(conn, self.work.chunk, self.row.items)
+
+    async def end(
+        self, event: str, category: ErrorCategory, reason: str, error: str | None = None
+    ) -> AsyncGenerator[Step, None]:
+        """End the batch (``ingest`` or ``lose``): what it did not bring has failed, for ``reason``.
+
+        First the searches are settled, then the batch ends; whoever takes over in between finds
+        it as it was, with nothing left. ``error``: what went wrong with the batch as a whole.
+        """
+        for search in await self.left():
+            told = history(search.error, f"{self.label}: {reason}")
+            yield search.item, Retry(search.item, category, told)
+        await self.work.settled()
+        async with self.work.database.transaction() as conn:
+            attempts = await batches.attempts_of_failed(conn, self.work.chunk, self.row.items)
+            self.row = await batches.advance(
+                conn,
+                self.work.chunk,
+                self.row,
+                event,
+                ended_at=self.work.clock.now(),
+                error_message=error,
+            )
+            await self._tell_end(conn, attempts, error)
+
+    async def _tell_end(
+        self, conn: Connection, attempts: dict[int, int], error: str | None
+    ) -> None:
+        comes_next: Counter[str] = Counter()
+        for failed, searches in attempts.items():
+            comes_next[rung_of(failed, self.work.config.retry_attempts)] += searches
+        detail: dict[str, Any] = {
+            "brought": self.row.brought,
+            "missing": len(self.row.items) - self.row.brought,
+            "next": dict(comes_next),
+        }
+        if error:
+            detail["reason"] = error
+        await events.append(conn, [self._event(f"batch.{self.row.status}", detail)])
+
+    def _event(self, event_type: str, detail: dict[str, Any]) -> Event:
+        chunk = self.work.chunk
+        about = {
+            "batch": self.row.name,
+            "provider_batch_id": self.row.provider_batch_id,
+            "rung": self.row.rung,
+            "searches": len(self.row.items),
+        }
+        return Event(
+            event_type, chunk.run_id, chunk.lane.phase, chunk.lane.content_type, about | detail
+        )

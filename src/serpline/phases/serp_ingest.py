@@ -1,0 +1,77 @@
+"""What a batch brought: its result set, page by page, each kept as soon as it is read.
+
+A page that cannot be read stops no other page. Links expire, so every look asks for new ones.
+"""
+
+from collections.abc import AsyncGenerator, Iterable, Mapping
+
+from serpline.domain.errors import ErrorCategory, ProviderError
+from serpline.domain.outcomes import Retry
+from serpline.domain.repair import history, is_waiting
+from serpline.phases.serp_desk import Desk, Step
+from serpline.providers.scaleserp.batches import ResultSet
+from serpline.providers.scaleserp.errors import PROVIDER
+from serpline.providers.scaleserp.records import BatchRecord, by_custom_id
+from serpline.store.batches import Search
+
+
+async def ingest(desk: Desk) -> AsyncGenerator[Step, None]:
+    """Outcomes for everything a ready batch brought, and then its end.
+
+    Raises the ``ProviderError`` of a page that could not be read, when all others are settled.
+    """
+    client = desk.tools.scaleserp
+    found = await desk.call(client.result_set(desk.id, desk.row.result_set_id or 0))
+    waiting = {search.item: search for search in await desk.left()}
+    trouble = _too_few_links(found)
+    for page in range(1, len(found.page_links) + 1):
+        if page in desk.row.pages_ingested:
+            continue
+        try:
+            read = await desk.call(client.page_file(found, page))
+        except ProviderError as error:
+            if is_waiting(error):
+                raise
+            trouble = error
+            continue
+        records = by_custom_id(read)
+        for step in _steps(desk, waiting, records.values()):
+            yield step
+        # The page counts as ingested only once its outcomes are committed.
+        await desk.work.settled()
+        brought = sum(record.success for item, record in records.items() if item in desk.items)
+        await desk.note(
+            pages_ingested=[*desk.row.pages_ingested, page],
+            brought=min(desk.row.brought + brought, len(desk.row.items)),
+        )
+    if trouble is not None:
+        raise trouble
+    async for step in desk.end("ingest", ErrorCategory.EMPTY, "the result set has no record of it"):
+        yield step
+
+
+def _steps(
+    desk: Desk, waiting: Mapping[str, Search], records: Iterable[BatchRecord]
+) -> Iterable[Step]:
+    """A result is taken whenever it comes; a failure only of a search that still waits."""
+    for record in records:
+        item = record.custom_id or ""
+        if item not in desk.items:
+            continue
+        if record.page is not None:
+            yield item, record.page
+        elif item in waiting:
+            why = f"{desk.label}: {record.error or 'the search failed'}"
+            told = history(waiting[item].error, why)
+            yield item, Retry(item, ErrorCategory.SERVER, told)
+
+
+def _too_few_links(found: ResultSet) -> ProviderError | None:
+    if len(found.page_links) >= found.page_count > 0 or found.searches_total == 0:
+        return None
+    return ProviderError(
+        f"scaleserp: {len(found.page_links)} of {found.page_count} pages of the result set"
+        " have a link",
+        provider=PROVIDER,
+        category=ErrorCategory.MALFORMED,
+    )

@@ -1,0 +1,154 @@
+"""The ladder and the verdicts: from stored facts alone, the whole tables."""
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serpline.domain.errors import ErrorCategory, ProviderError
+from serpline.domain.names import BatchPriority
+from serpline.domain.repair import (
+    HISTORY_MAX,
+    LOOKS_FAILED_MAX,
+    SEARCHES_MIN,
+    BatchShape,
+    Rung,
+    Verdict,
+    after_failure,
+    history,
+    rung_of,
+    shape_of,
+)
+from serpline.domain.states import BatchStatus
+
+F, A, S, R, X = Rung.FIRST, Rung.AGAIN, Rung.SMALLER, Rung.REAL_TIME, Rung.REPORTED
+NORMAL, HIGH, HIGHEST = BatchPriority.NORMAL, BatchPriority.HIGH, BatchPriority.HIGHEST
+NOT_STARTED = (
+    BatchStatus.INTENDED,
+    BatchStatus.CREATED,
+    BatchStatus.FILLING,
+    BatchStatus.FILLED,
+)
+MAY_RUN = (BatchStatus.STARTING, BatchStatus.RUNNING)
+STARTED = (*MAY_RUN, BatchStatus.READY)
+
+
+@pytest.mark.parametrize(
+    ("attempts_max", "rungs"),
+    [
+        (1, [F, X]),
+        (2, [F, R, X]),
+        (3, [F, A, R, X]),
+        (4, [F, A, S, R, X]),
+        (6, [F, A, S, S, S, R, X]),
+    ],
+)
+def test_the_ladder(attempts_max: int, rungs: list[Rung]) -> None:
+    """First, again, smaller, and the last attempt in real time, whatever number is allowed."""
+    assert [rung_of(failed, attempts_max) for failed in range(attempts_max + 1)] == rungs
+
+
+@given(st.integers(1, 100))
+def test_a_search_never_goes_down_the_ladder_and_always_ends(attempts_max: int) -> None:
+    """Every further failure is on the same rung or on a higher one; all of them end reported."""
+    order = list(Rung)
+    rungs = [order.index(rung_of(failed, attempts_max)) for failed in range(attempts_max + 1)]
+    assert rungs == sorted(rungs)
+    assert order[rungs[-1]] is X
+    assert order[rungs[0]] is F
+
+
+def test_the_shape_of_a_batch() -> None:
+    """Smaller means a quarter, then a quarter of that, and another priority; never below 25."""
+    assert shape_of(0, F, 15_000, NORMAL) == BatchShape(15_000, NORMAL)
+    assert shape_of(1, A, 15_000, NORMAL) == BatchShape(15_000, NORMAL)
+    assert shape_of(2, S, 15_000, NORMAL) == BatchShape(3_750, HIGH)
+    assert shape_of(3, S, 15_000, NORMAL) == BatchShape(937, HIGH)
+    assert shape_of(99, S, 15_000, HIGHEST) == BatchShape(SEARCHES_MIN, HIGH)
+    assert shape_of(2, S, 8, NORMAL) == BatchShape(8, HIGH)
+    assert all(shape_of(2, S, 9, p).priority is not p for p in BatchPriority)
+
+
+def _error(
+    category: ErrorCategory, *, permanent: bool = False, seconds: float | None = None
+) -> ProviderError:
+    return ProviderError(
+        "x",
+        provider="scaleserp",
+        category=category,
+        permanent=permanent,
+        retry_after_seconds=seconds,
+    )
+
+
+def _after(
+    error: ProviderError,
+    status: BatchStatus,
+    failures: int = 1,
+    *,
+    gone: bool = False,
+    overdue: bool = False,
+) -> Verdict:
+    return after_failure(error, status, failures, gone=gone, overdue=overdue)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        _error(ErrorCategory.RATE_LIMIT),
+        _error(ErrorCategory.QUOTA, permanent=True),
+        _error(ErrorCategory.SERVER, seconds=3600),
+        _error(ErrorCategory.BAD_REQUEST),
+    ],
+    ids=["429", "402", "503 with its end", "enough runs already"],
+)
+def test_not_now_is_waited_for_in_every_state_however_often(error: ProviderError) -> None:
+    """What the provider only puts off is no rung and no failure, even the hundredth time."""
+    for status, failures in itertools.product((*NOT_STARTED, *STARTED), (1, 100)):
+        assert _after(error, status, failures, overdue=True) is Verdict.WAIT
+
+
+def test_a_batch_that_is_gone_is_given_up_at_once() -> None:
+    """Nothing more can come of it."""
+    error = _error(ErrorCategory.BAD_REQUEST, permanent=True)
+    for status in (*NOT_STARTED, *STARTED):
+        assert _after(error, status, gone=True) is Verdict.NEXT_RUNG
+
+
+def test_a_wrong_key_fails_at_once_before_the_start_and_not_so_soon_after() -> None:
+    """What has been paid for is not thrown away for one 401; and never as "lost"."""
+    error = _error(ErrorCategory.AUTH, permanent=True)
+    assert {_after(error, status) for status in NOT_STARTED} == {Verdict.GIVE_UP}
+    assert {_after(error, status) for status in STARTED} == {Verdict.LOOK_AGAIN}
+    assert {_after(error, status, LOOKS_FAILED_MAX) for status in STARTED} == {Verdict.GIVE_UP}
+
+
+def test_a_bad_request_takes_the_next_rung() -> None:
+    """The same batch would be refused again; one that may be paid for is looked at longer."""
+    error = _error(ErrorCategory.BAD_REQUEST, permanent=True)
+    assert {_after(error, status) for status in NOT_STARTED} == {Verdict.NEXT_RUNG}
+    assert {_after(error, status) for status in STARTED} == {Verdict.LOOK_AGAIN}
+    assert {_after(error, status, LOOKS_FAILED_MAX) for status in STARTED} == {Verdict.NEXT_RUNG}
+
+
+def test_trouble_with_a_batch_that_may_run_outlasts_any_number_of_looks_but_not_the_time() -> None:
+    """A provider that cannot be reached does not lose what is paid; after a day it is overdue."""
+    for category in (ErrorCategory.SERVER, ErrorCategory.NETWORK, ErrorCategory.MALFORMED):
+        error = _error(category)
+        for status in MAY_RUN:
+            assert _after(error, status, 1_000) is Verdict.LOOK_AGAIN
+            assert _after(error, status, overdue=True) is Verdict.NEXT_RUNG
+        for status in (*NOT_STARTED, BatchStatus.READY):
+            assert _after(error, status, LOOKS_FAILED_MAX - 1) is Verdict.LOOK_AGAIN
+            assert _after(error, status, LOOKS_FAILED_MAX) is Verdict.NEXT_RUNG
+
+
+@given(st.lists(st.text(max_size=500), min_size=1, max_size=20))
+def test_the_history_is_bounded_and_keeps_the_latest(told: list[str]) -> None:
+    """However often something is tried, the last reason is in the history and it can be stored."""
+    so_far: str | None = None
+    for why in told:
+        so_far = history(so_far, why)
+        assert len(so_far) <= HISTORY_MAX
+        assert so_far.endswith(why[:300])
