@@ -10,6 +10,7 @@ import contextlib
 import os
 import signal
 import sys
+from typing import NoReturn
 
 from serpline.app import run_worker
 from serpline.core.logging import configure
@@ -31,10 +32,15 @@ async def main() -> None:
     await run_worker(load(), stop)
 
 
-if __name__ == "__main__":
+def serve() -> NoReturn:
+    """Be that process."""
     configure("INFO")
     print("ready", flush=True)
     if os.read(0, 1):
         with contextlib.suppress(KeyboardInterrupt):
             asyncio.run(main())
     sys.exit(0)
+
+
+if __name__ == "__main__":
+    serve()

@@ -103,10 +103,11 @@ class World:
     directory: Path
     workers: list[Worker] = field(default_factory=list)
     _spare: asyncio.Task[Worker] | None = None
+    _loaded: int = 0
 
-    async def start_worker(self) -> Worker:
+    async def start_worker(self, script: Path = _WORKER, **environment: str) -> Worker:
         """Let the spare worker begin, or a new one if there is none yet."""
-        self.prepare_worker()
+        self.prepare_worker(script, **environment)
         assert self._spare is not None
         worker = await self._spare
         self._spare = None
@@ -116,21 +117,25 @@ class World:
         self.workers.append(worker)
         return worker
 
-    def prepare_worker(self) -> None:
-        """Have the next worker loaded in the meantime, so that it begins at once."""
-        if self._spare is None:
-            self._spare = asyncio.create_task(self._load_worker())
+    def prepare_worker(self, script: Path = _WORKER, **environment: str) -> None:
+        """Have the next worker loaded in the meantime, so that it begins at once.
 
-    async def _load_worker(self) -> Worker:
-        log = self.directory / f"worker-{len(self.workers) + 1}.log"
+        ``script`` speaks like ``pipeline_worker``; ``environment`` is added to its variables.
+        """
+        if self._spare is None:
+            self._loaded += 1
+            log = self.directory / f"worker-{self._loaded}.log"
+            self._spare = asyncio.create_task(self._load_worker(script, log, environment))
+
+    async def _load_worker(self, script: Path, log: Path, added: Mapping[str, str]) -> Worker:
         with log.open("wb") as file:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
-                str(_WORKER),
+                str(script),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=file,
-                env=dict(self.environment),
+                env={**self.environment, **added},
             )
         assert process.stdout is not None
         async with asyncio.timeout(SECONDS_MAX):

@@ -15,7 +15,7 @@ import structlog
 from serpline.core.masking import mask
 
 # Libraries that log URLs or arguments; a ScaleSERP URL carries the API key.
-_QUIET: Iterable[str] = ("httpx2", "httpcore2", "openai", "procrastinate", "trafilatura", "uvicorn")
+_QUIET: Iterable[str] = ("httpx2", "httpcore2", "procrastinate", "trafilatura", "uvicorn")
 
 
 class _Stderr(io.TextIOBase):

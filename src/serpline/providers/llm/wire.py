@@ -1,14 +1,14 @@
 """A model's reply, read into an ``Analysis``, or refused.
 
-The promise: nothing half-read passes. The envelope is checked by the types of the ``openai``
-package, the content by our own schema, which the request sends along in strict form; a number out
+The promise: nothing half-read passes. The parts of the envelope that are used are checked, and the
+content is by our own schema, which the request sends along in strict form; a number out
 of range is an error, never clamped. A refusal, a cut-off or an empty answer is a ``ProviderError``
 EMPTY: an outage must never be stored as an analysis that says nothing.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -16,9 +16,6 @@ from serpline.domain.errors import ErrorCategory, ProviderError
 from serpline.domain.http import HttpReply
 from serpline.domain.replies import as_list, as_object, json_object, malformed
 from serpline.providers.llm.errors import PROVIDER
-
-if TYPE_CHECKING:
-    from openai.types.chat import ChatCompletion
 
 Sentiment = Literal["positive", "neutral", "negative", "mixed"]
 ContentKind = Literal[
@@ -69,6 +66,22 @@ ANALYSIS_SCHEMA: Mapping[str, Any] = {
 }
 
 
+class _Completion(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+    model: str
+    finish_reason: Any
+    content: str | None
+    refusal: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Usage:
+    prompt: int
+    completion: int
+    cached: int | None
+
+
 class _Content(BaseModel):
     model_config = ConfigDict(strict=True, extra="ignore")
 
@@ -102,19 +115,17 @@ class Analysis:
 def analysis(body: Mapping[str, Any], reply: HttpReply) -> Analysis:
     """Read a chat completion. Raises ``ProviderError``, and nothing else."""
     completion = _completion(body, reply)
-    choice = completion.choices[0]
-    if choice.message.refusal or choice.finish_reason == "content_filter":
+    if completion.refusal or completion.finish_reason == "content_filter":
         raise _no_answer(reply, "the model refused", permanent=True)
-    if choice.finish_reason == "length":
+    if completion.finish_reason == "length":
         raise _no_answer(reply, "the answer was cut off at the token limit")
-    if not (choice.message.content or "").strip():
+    if not (completion.content or "").strip():
         raise _no_answer(reply, "the answer is empty")
-    content = _content(choice.message.content or "", reply)
+    content = _content(completion.content or "", reply)
     summary = " ".join(content.summary.split())[:SUMMARY_CHARACTERS_MAX]
     if not summary:
         raise _no_answer(reply, "the analysis says nothing")
-    usage = completion.usage
-    details = usage.prompt_tokens_details if usage else None
+    usage = _usage(body)
     return Analysis(
         relevance=content.relevance,
         sentiment=content.sentiment,
@@ -123,47 +134,30 @@ def analysis(body: Mapping[str, Any], reply: HttpReply) -> Analysis:
         summary=summary,
         content_kind=content.content_kind,
         model=completion.model,
-        prompt_tokens=usage.prompt_tokens if usage else None,
-        completion_tokens=usage.completion_tokens if usage else None,
-        cached_tokens=details.cached_tokens if details else None,
+        prompt_tokens=usage.prompt if usage else None,
+        completion_tokens=usage.completion if usage else None,
+        cached_tokens=usage.cached if usage else None,
     )
 
 
-def _completion(body: Mapping[str, Any], reply: HttpReply) -> "ChatCompletion":
+def _completion(body: Mapping[str, Any], reply: HttpReply) -> _Completion:
     """The envelope, checked. Only the parts used here are looked at.
 
     Servers of the same wire add values of their own elsewhere (a service tier, a finish reason),
-    which the package's own client lets through unchecked too; they must not fail a good answer.
+    which must not fail a good answer.
     """
-    # A quarter of a worker's start, if it were loaded then; a restart must not wait for it.
-    from openai.types.chat import ChatCompletion
-
     choices = as_list(body.get("choices"))
     choice = as_object(choices[0]) if choices else {}
     message = as_object(choice.get("message"))
-    finish = choice.get("finish_reason")
-    part = {
-        "id": "-",
-        "created": 0,
-        "object": "chat.completion",
-        "model": body.get("model") or "unknown",
-        "choices": [
-            {
-                "index": 0,
-                "finish_reason": finish if finish in ("length", "content_filter") else "stop",
-                "message": {
-                    "role": "assistant",
-                    "content": message.get("content"),
-                    "refusal": message.get("refusal"),
-                },
-            }
-        ],
-        "usage": _usage(body),
-    }
     if not message:
         raise malformed(reply, PROVIDER, "a completion without a message")
     try:
-        return ChatCompletion.model_validate(part, strict=True)
+        return _Completion(
+            model=body.get("model") or "unknown",
+            finish_reason=choice.get("finish_reason"),
+            content=message.get("content"),
+            refusal=message.get("refusal"),
+        )
     except ValidationError:
         # Its text quotes the values, and they are a stranger's.
         raise malformed(reply, PROVIDER, "a completion of a strange shape") from None
@@ -172,22 +166,17 @@ def _completion(body: Mapping[str, Any], reply: HttpReply) -> "ChatCompletion":
 def total_tokens(body: Mapping[str, Any]) -> float | None:
     """Tokens that the reply says it cost; None if it does not."""
     usage = _usage(body)
-    return float(usage["total_tokens"]) if usage else None
+    return float(usage.prompt + usage.completion) if usage else None
 
 
-def _usage(body: Mapping[str, Any]) -> dict[str, Any] | None:
+def _usage(body: Mapping[str, Any]) -> _Usage | None:
     """The usage if its counts are counts; a server that does not count is no failure."""
     given = as_object(body.get("usage"))
     prompt, completion = (_tokens(given.get(k)) for k in ("prompt_tokens", "completion_tokens"))
     if prompt is None or completion is None:
         return None
     cached = _tokens(as_object(given.get("prompt_tokens_details")).get("cached_tokens"))
-    return {
-        "prompt_tokens": prompt,
-        "completion_tokens": completion,
-        "total_tokens": prompt + completion,
-        "prompt_tokens_details": {"cached_tokens": cached},
-    }
+    return _Usage(prompt, completion, cached)
 
 
 def _tokens(value: Any) -> int | None:

@@ -1,0 +1,87 @@
+"""The named points at which row 2 kills a worker, and how the worker comes to die there.
+
+Nothing of the product knows of them: the worker of this campaign wraps the functions concerned and
+sends itself SIGKILL at the n-th passing of the one point it was told.
+"""
+
+import functools
+import os
+import signal
+from collections.abc import Callable
+from typing import Any
+
+from serpline.phases.serp_batch import SerpBatch
+from serpline.pipeline.orchestrator import PhaseOrchestrator
+from serpline.pipeline.worker import ChunkWorker
+from serpline.robustness.guard import Guard
+from serpline.robustness.ledger import Ledger
+from serpline.robustness.state_tracker import StateTracker
+from serpline.store import chunks, planning, runs, settling
+
+# Point → (whose function, its name, before or after it, the operation of a call or "").
+# A function of a store module runs inside a transaction: after it, nothing is committed yet.
+# In the order in which a run comes to them first.
+POINTS: dict[str, tuple[Any, str, str, str]] = {
+    "in advance": (runs, "change_lane", "after", ""),
+    "after advance": (PhaseOrchestrator, "advance", "after", ""),
+    "in plan": (planning, "plan", "after", ""),
+    "after plan": (PhaseOrchestrator, "plan", "after", ""),
+    "in claim": (chunks, "claim", "after", ""),
+    "after claim": (ChunkWorker, "_own", "before", ""),
+    "before call": (Guard, "_send", "before", ""),
+    "after call": (Ledger, "record", "before", ""),
+    "call recorded": (Guard, "flush", "after", ""),
+    "in settle": (settling, "settle_items", "after", ""),
+    "after settle": (StateTracker, "settle", "after", ""),
+    "in release": (chunks, "release", "after", ""),
+    "batch intended": (SerpBatch, "intend", "after", ""),
+    "before batch create": (Guard, "_send", "before", "create_batch"),
+    "after batch create": (Guard, "_send", "after", "create_batch"),
+    "before batch add": (Guard, "_send", "before", "add_searches"),
+    "after batch add": (Guard, "_send", "after", "add_searches"),
+    "before batch start": (Guard, "_send", "before", "start_batch"),
+    "after batch start": (Guard, "_send", "after", "start_batch"),
+}
+
+
+def arm(point: str, passing: int) -> None:
+    """Have this process die at the ``passing``-th time that it comes to ``point`` (from 1)."""
+    owner, name, when, operation = POINTS[point]
+    left = passing
+
+    def passed(arguments: tuple[Any, ...]) -> None:
+        nonlocal left
+        if operation and all(getattr(a, "operation", None) != operation for a in arguments):
+            return
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    given = owner.__dict__[name]
+    is_class_method = isinstance(given, classmethod)
+    function: Callable[..., Any] = given.__func__ if is_class_method else given
+    wrapped = _before(function, passed) if when == "before" else _after(function, passed)
+    setattr(owner, name, classmethod(wrapped) if is_class_method else wrapped)
+
+
+def _before(
+    function: Callable[..., Any], passed: Callable[[tuple[Any, ...]], None]
+) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def first(*arguments: Any, **named: Any) -> Any:
+        passed(arguments)
+        return function(*arguments, **named)
+
+    return first
+
+
+def _after(
+    function: Callable[..., Any], passed: Callable[[tuple[Any, ...]], None]
+) -> Callable[..., Any]:
+    @functools.wraps(function)
+    async def then(*arguments: Any, **named: Any) -> Any:
+        result = await function(*arguments, **named)
+        passed(arguments)
+        return result
+
+    return then

@@ -1,0 +1,166 @@
+"""The standard run, undisturbed and disturbed, and what two runs over it are judged by.
+
+Seven phases over ``pairs`` keyword × market pairs for organic, news and video. With 340 pairs and
+one analysed result per search that is 340 volumes, 1,020 searches, some 700 companies, 3,000
+videos and channels, 300 channel owners, 1,000 analyses and 2,000 scores: on average well above
+1,000 items a phase.
+
+The judges are the result tables, compared row for row with an undisturbed run's, and the
+simulator's call log and account; of our own ledger only what it did not claim to know is used.
+"""
+
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from uuid import UUID
+
+from tests.support.tables import Tables, differences, final_tables
+from tests.support.world import World, open_world
+
+from chaos.scorecard import Arena, Figure, at_most, none
+from serpline.domain.states import RunStatus
+from serpline.simulator.journal import CallEntry
+
+PAIRS = 340
+MARKETS = ("US", "PL")
+ANALYSIS_DEPTH = 1
+RUN_SECONDS_MAX = 900.0
+_THINGS = ("espresso machine", "coffee grinder", "moka pot", "milk frother", "kettle", "scale")
+_QUALITIES = ("best", "cheap", "used", "small", "吕梁市", "Wisła", "silent", "repair")
+
+Thing = tuple[str, str]
+
+
+def keywords(pairs: int) -> bytes:
+    """A CSV of so many keyword × market pairs."""
+    lines = ["keyword,market"]
+    for number in range((pairs + 1) // 2):
+        quality = _QUALITIES[number % len(_QUALITIES)]
+        thing = _THINGS[number // len(_QUALITIES) % len(_THINGS)]
+        lines += [f"{quality} {thing} {number},{market}" for market in MARKETS]
+    return "\n".join(lines[: pairs + 1]).encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Undisturbed:
+    """An undisturbed run: its tables, the calls it took, and how often each thing was paid."""
+
+    pairs: int
+    tables: Tables
+    calls: int
+    items: int
+    batches: int
+    purchases: Counter[Thing]
+
+
+@asynccontextmanager
+async def opened(arena: Arena, name: str, pairs: int, **settings: str) -> AsyncIterator[World]:
+    """A world over the standard run's keywords, in a database of its own."""
+    async with (
+        arena.database() as url,
+        open_world(url, arena.folder(name), keywords(pairs), config=None, **settings) as world,
+    ):
+        yield world
+
+
+async def start(world: World) -> UUID:
+    """Start the standard run."""
+    return await world.start(analysis_depth=ANALYSIS_DEPTH)
+
+
+async def undisturbed(arena: Arena, pairs: int) -> Undisturbed:
+    """What every disturbed run has to end as."""
+    async with opened(arena, f"undisturbed-{pairs}", pairs) as world:
+        await world.start_worker()
+        run_id = await start(world)
+        run = await world.ended(run_id, seconds=RUN_SECONDS_MAX)
+        assert run.status is RunStatus.COMPLETED, run.error_message
+        return Undisturbed(
+            pairs=pairs,
+            tables=await final_tables(world.services.database, run_id),
+            calls=len(world.sim.log),
+            items=sum(lane.planned for lane in await world.lanes(run_id)),
+            batches=len(world.sim.scaleserp.account.batches),
+            purchases=purchases(world.sim.log.entries),
+        )
+
+
+def things(entry: CallEntry) -> list[Thing]:
+    """What one charged call bought: videos and channels one by one, otherwise the call itself.
+
+    A batch's id derives from its run's, so the start of one is known by its content type.
+    """
+    if entry.credits <= 0:
+        return []
+    if entry.provider == "youtube":
+        return [(f"youtube/{entry.operation}", part) for part in str(entry.params["id"]).split(",")]
+    if entry.operation == "start_batch":
+        return [("start_batch", str(entry.params.get("searches_type", "")))]
+    return [(entry.provider, entry.identity)]
+
+
+def purchases(entries: Sequence[CallEntry]) -> Counter[Thing]:
+    """How often each thing was paid."""
+    return Counter(thing for entry in entries for thing in things(entry))
+
+
+def paid_again(entries: Sequence[CallEntry]) -> int:
+    """Charged calls that bought anything that had been paid before."""
+    seen: set[Thing] = set()
+    again = 0
+    for entry in entries:
+        bought = set(things(entry))
+        again += bool(bought & seen)
+        seen |= bought
+    return again
+
+
+async def unrecorded(world: World) -> int:
+    """Calls with a durable intent and no outcome: what a kill at this instant leaves."""
+    (row,) = await world.query("SELECT count(*) AS n FROM provider_calls WHERE status = 'intent'")
+    return int(row["n"])
+
+
+@dataclass(slots=True)
+class Judged:
+    """What disturbed runs came to, added up."""
+
+    runs: int = 0
+    incomplete: int = 0
+    lost: int = 0
+    differing: int = 0
+    surplus_rows: int = 0
+    paid_again: int = 0
+    may_be_paid_again: int = 0
+    batches_too_many: int = 0
+
+    async def add(
+        self, world: World, run_id: UUID, reference: Undisturbed, may_be_paid_again: int
+    ) -> None:
+        """Wait for the run's end and add it up."""
+        run = await world.ended(run_id, seconds=RUN_SECONDS_MAX)
+        self.runs += 1
+        self.incomplete += run.status is not RunStatus.COMPLETED
+        lanes = await world.lanes(run_id)
+        settled = sum(lane.completed + lane.failed + lane.skipped for lane in lanes)
+        self.lost += abs(reference.items - settled)
+        tables = await final_tables(world.services.database, run_id)
+        self.differing += len(differences(reference.tables, tables))
+        self.surplus_rows += sum(
+            max(0, len(rows) - len(reference.tables[name])) for name, rows in tables.items()
+        )
+        self.paid_again += paid_again(world.sim.log.entries)
+        self.may_be_paid_again += may_be_paid_again
+        self.batches_too_many += len(world.sim.scaleserp.account.batches) - reference.batches
+
+    def figures(self) -> list[Figure]:
+        """Each with its bound."""
+        return [
+            none("runs not completed", self.incomplete),
+            none("items lost", self.lost),
+            none("rows differing", self.differing),
+            none("rows too many", self.surplus_rows),
+            none("batches too many", self.batches_too_many),
+            at_most("calls paid again", self.paid_again, self.may_be_paid_again),
+        ]
