@@ -146,6 +146,27 @@ async def test_a_crashed_probe_is_given_again(
     assert (await other.state()).breaker.state == "closed"
 
 
+async def test_a_caller_cancelled_while_asking_leaves_no_permit(
+    db: Database, clock: HandClock, managers: MakeManagers
+) -> None:
+    """The permit is given in a commit that nobody waits for any more, and comes back."""
+    (manager,) = managers(1)
+    breaker = manager.get_breaker(NAME, failure_threshold=1, success_threshold=1, timeout_seconds=5)
+    await (await breaker.permit()).failed()
+    clock.elapsed_seconds += 10
+    for _ in range(20):
+        asking = asyncio.create_task(breaker.permit())
+        while not breaker.asking:
+            await asyncio.sleep(0)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        await manager.close()
+        assert (await breaker.state()).breaker.permits == ()
+    await (await breaker.permit()).succeeded()
+    assert (await breaker.state()).breaker.state == "closed"
+
+
 async def test_settings_are_versioned(db: Database, managers: MakeManagers) -> None:
     """A change is an event and holds for every process; the same again is none."""
     first, second = managers(2)

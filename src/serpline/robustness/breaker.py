@@ -71,14 +71,24 @@ class CircuitBreaker:
         self._refused_at = float("-inf")
         self._successes: dict[int, tuple[int, datetime]] = {}
         self._lock = asyncio.Lock()
+        self.asking: set[asyncio.Task[Permit]] = set()
 
     async def permit(self) -> "Permit":
-        """The right to make one call; its end must be reported on it. Raises ``BreakerOpen``."""
+        """The right to make one call; its end must be reported on it. Raises ``BreakerOpen``.
+
+        Whoever is cancelled while the database is asked gets none: it is given back.
+        """
         allowed = self._from_cache()
-        if allowed is None:
-            async with self._lock:
-                allowed = self._from_cache() or await self._ask()
-        return allowed
+        if allowed is not None:
+            return allowed
+        asking = asyncio.create_task(self._ask_in_turn())
+        self.asking.add(asking)
+        asking.add_done_callback(self.asking.discard)
+        try:
+            return await asyncio.shield(asking)
+        except asyncio.CancelledError:
+            asking.add_done_callback(_give_back)
+            raise
 
     async def call(self, fn: Callable[..., Awaitable[T]], *args: object, **kwargs: object) -> T:
         """``await fn(*args, **kwargs)`` under a permit.
@@ -172,6 +182,10 @@ class CircuitBreaker:
             raise BreakerOpen(self.name, breaker.state, until)
         return None
 
+    async def _ask_in_turn(self) -> "Permit":
+        async with self._lock:
+            return self._from_cache() or await self._ask()
+
     async def _ask(self) -> "Permit":
         row = await self._read()
         if row.breaker.state is BreakerState.CLOSED:
@@ -207,6 +221,11 @@ class CircuitBreaker:
         self.learn(row)
         self.hand_over_successes()
         return row
+
+
+def _give_back(asking: "asyncio.Task[Permit]") -> None:
+    if not asking.cancelled() and asking.exception() is None:
+        asking.result().cancelled()
 
 
 class Permits:

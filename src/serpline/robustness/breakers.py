@@ -105,6 +105,8 @@ class CircuitBreakerManager:
 
     async def close(self) -> None:
         """Write what is not yet written."""
+        asking = [task for breaker in self._breakers.values() for task in breaker.asking]
+        await asyncio.gather(*asking, return_exceptions=True)
         for breaker in self._breakers.values():
             breaker.hand_over_successes()
         await self._reports.flush()

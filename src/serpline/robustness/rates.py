@@ -3,7 +3,9 @@
 A 429 halves the rate and notes where it happened. From there the rate climbs back within
 ``CLIMB_SECONDS`` to just below that ceiling, and then creeps upwards, to find out whether the
 provider has become generous again. A ceiling the provider insists on is therefore met from below
-nearly all the time. Recovery follows from the time alone, so it costs no write.
+nearly all the time. One that it has not insisted on for ``HOLD_SECONDS`` was a storm's: the rate
+then doubles every ``DOUBLING_SECONDS`` until it is the configured one. Recovery follows from the
+time alone, so it costs no write.
 """
 
 from dataclasses import dataclass, replace
@@ -12,6 +14,9 @@ from datetime import datetime, timedelta
 CLIMB_SECONDS = 5.0
 CLIMB_SHARE = 0.95
 CREEP_PER_SECOND = 0.002
+HOLD_SECONDS = 30.0
+DOUBLING_SECONDS = 5.0
+_DOUBLINGS_MAX = 16.0
 RATE_SHARE_MIN = 1 / 64
 BURST_SECONDS = 0.1
 
@@ -37,7 +42,9 @@ def rate_now(pace: Pace, rate_max: float, now: datetime) -> float:
     if elapsed < CLIMB_SECONDS:
         rate = pace.penalised_rate + (knee - pace.penalised_rate) * elapsed / CLIMB_SECONDS
     else:
-        rate = knee + pace.ceiling_rate * CREEP_PER_SECOND * (elapsed - CLIMB_SECONDS)
+        crept = elapsed - CLIMB_SECONDS
+        rate = knee + pace.ceiling_rate * CREEP_PER_SECOND * crept
+        rate *= 2 ** min(max(0.0, crept - HOLD_SECONDS) / DOUBLING_SECONDS, _DOUBLINGS_MAX)
     return min(rate_max, rate)
 
 

@@ -70,6 +70,18 @@ def test_throughput_settles_within_a_tenth_of_the_providers_limit() -> None:
     assert len(second_minute) / 60 >= 0.9 * limit
 
 
+def test_a_storm_is_forgotten_within_two_minutes() -> None:
+    """Twenty 429s in a row press the rate to its least; without another one it is whole again."""
+    pace, now = Pace(), NOW
+    for _ in range(20):
+        pace = penalise(pace, 64, now, now, 1.0)
+        now += timedelta(seconds=2)
+    assert rate_now(pace, 64, now) < 2
+    assert rate_now(pace, 64, now + timedelta(seconds=30)) < 2
+    assert rate_now(pace, 64, now + timedelta(seconds=120)) == 64
+    assert rate_now(pace, 64, now + timedelta(days=400)) == 64
+
+
 @given(st.lists(st.tuples(st.floats(0, 100), st.floats(0, 10)), max_size=30))
 def test_the_rate_stays_within_its_bounds(penalties: list[tuple[float, float]]) -> None:
     """Whatever 429s come, some calls always pass and never more than configured."""

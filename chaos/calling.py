@@ -1,0 +1,195 @@
+"""Guarded calls to the simulator without a pipeline: what a worker process makes them with.
+
+Also a process of its own (``python -m chaos.calling``): it says "ready", begins with the first
+line on stdin, and has so many callers that each make call after call, until their kind is told to
+stop. It prints a line of JSON at the end. Its environment says where the simulator is.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
+
+from serpline.core.clock import Clock, SystemClock
+from serpline.core.logging import configure
+from serpline.domain.breaker import BreakerSettings
+from serpline.domain.errors import CallRefused, ProviderError
+from serpline.domain.http import ProviderCall
+from serpline.domain.names import ContentType
+from serpline.net.client import HttpClient
+from serpline.providers.scaleserp.client import ScaleSerpClient
+from serpline.providers.scaleserp.spec import SearchSpec
+from serpline.providers.scaleserp.wire import SerpPage
+from serpline.robustness.breakers import BreakerOpen
+from serpline.robustness.budget import BudgetSpent
+from serpline.robustness.guard import CallScope, Guard
+from serpline.robustness.policies import ProviderPolicy
+from serpline.store.database import Database
+
+PROVIDER, OPERATION, BREAKER = "scaleserp", "search", "scale_serp_api"
+
+
+@dataclass(frozen=True, slots=True)
+class Calling:
+    """A guard as one process has it, and searches to make."""
+
+    database: Database
+    guard: Guard
+    client: ScaleSerpClient
+
+    def search(self, words: str) -> ProviderCall[SerpPage]:
+        """One search, one credit; other words are another purchase."""
+        return self.client.search(SearchSpec(q=words, content_type=ContentType.ORGANIC))
+
+    async def ask(self, words: str, scope: CallScope | None = None) -> SerpPage:
+        """Make it."""
+        return await self.guard.execute(self.search(words), scope or CallScope("chaos"))
+
+
+def policy(**changes: object) -> ProviderPolicy:
+    """Nothing that stands in the way of what a row is about."""
+    usual: dict[str, object] = {
+        "provider": PROVIDER,
+        "breaker": BREAKER,
+        "rate_per_second": 1000.0,
+        "concurrency": 400,
+        "retry_floor": 10_000.0,
+    }
+    return ProviderPolicy(**(usual | changes))  # type: ignore[arg-type]  # by name
+
+
+@asynccontextmanager
+async def calling(
+    url: str, environment: Mapping[str, str], how: ProviderPolicy, clock: Clock | None = None
+) -> AsyncIterator[Calling]:
+    """Connect to the database and to the simulator that ``environment`` names."""
+    clock = clock or SystemClock()
+    base = environment["SERPLINE_SCALESERP_BASE_URL"]
+    database = await Database.connect(url)
+    try:
+        async with HttpClient(trusted_bases=[base]) as http:
+            guard = Guard(database, http.send, [how], clock=clock)
+            client = ScaleSerpClient(base, environment["SERPLINE_SCALESERP_API_KEY"], clock)
+            try:
+                yield Calling(database, guard, client)
+            finally:
+                await guard.close()
+    finally:
+        await database.close()
+
+
+class Process:
+    """One such process; ``go`` lets it begin."""
+
+    def __init__(self, process: asyncio.subprocess.Process, log: Path) -> None:
+        self._process = process
+        self._log = log
+
+    @classmethod
+    async def load(
+        cls, url: str, environment: Mapping[str, str], log: Path, arguments: list[str]
+    ) -> "Process":
+        """Start it; it waits, loaded."""
+        with log.open("wb") as file:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "chaos.calling",
+                *arguments,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=file,
+                env={**os.environ, **environment, "SERPLINE_DATABASE_URL": url},
+                cwd=Path(__file__).parent.parent,
+            )
+        assert process.stdout is not None
+        said = await asyncio.wait_for(process.stdout.readline(), 60)
+        assert said == b"ready\n", log.read_text()
+        return cls(process, log)
+
+    def go(self) -> None:
+        """Let it begin."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(b"go\n")
+
+    async def ended(self, seconds: float) -> dict[str, int]:
+        """What it says at its end."""
+        assert self._process.stdout is not None
+        try:
+            said = await asyncio.wait_for(self._process.stdout.read(), seconds)
+        finally:
+            await self.kill()
+        assert said, self._log.read_text()
+        counted: dict[str, int] = json.loads(said)
+        return counted
+
+    async def kill(self) -> None:
+        """``kill -9``, if it still lives."""
+        if self._process.returncode is None:
+            self._process.kill()
+        await self._process.wait()
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+
+
+async def _probe(made: Calling, name: str) -> str:
+    """Ask until it is answered: while the breaker is not closed, nearly everybody is refused."""
+    while True:
+        try:
+            await made.ask(name)
+        except BreakerOpen:
+            await asyncio.sleep(0.02)
+        else:
+            return "answered"
+
+
+async def _spend(made: Calling, name: str, scope: CallScope) -> str:
+    """Buy one thing after another until the budget is spent."""
+    number = 0
+    while True:
+        number += 1
+        try:
+            await made.ask(f"{name} {number}", scope)
+        except BudgetSpent:
+            return "refused"
+        except CallRefused:
+            await asyncio.sleep(0.05)
+        except ProviderError:
+            continue
+
+
+async def _main(given: argparse.Namespace) -> None:
+    how = policy(
+        credits_per_month=given.budget,
+        breaker_settings=BreakerSettings(**json.loads(given.breaker)),
+    )
+    async with calling(os.environ["SERPLINE_DATABASE_URL"], os.environ, how) as made:
+        sys.stdout.write("ready\n")
+        sys.stdout.flush()
+        await asyncio.to_thread(sys.stdin.readline)
+        names = [f"{given.name} {number}" for number in range(given.callers)]
+        if given.kind == "probe":
+            ends = await asyncio.gather(*(_probe(made, name) for name in names))
+        else:
+            run, chunk, epoch = given.owner.split(":")
+            scope = CallScope("chaos", run_id=UUID(run), chunk_id=int(chunk), epoch=int(epoch))
+            ends = await asyncio.gather(*(_spend(made, name, scope) for name in names))
+    sys.stdout.write(json.dumps({end: ends.count(end) for end in set(ends)}))
+
+
+if __name__ == "__main__":
+    configure("CRITICAL")
+    parser = argparse.ArgumentParser()
+    parser.add_argument("kind", choices=["probe", "spend"])
+    parser.add_argument("name")
+    parser.add_argument("callers", type=int)
+    parser.add_argument("--budget", type=float)
+    parser.add_argument("--breaker", default="{}")
+    parser.add_argument("--owner", default="")
+    asyncio.run(_main(parser.parse_args()))

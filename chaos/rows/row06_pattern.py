@@ -1,0 +1,66 @@
+"""Row 6: failure, failure, failure, success, for ever: consecutive failures alone never open.
+
+Fewer failures in a row than the threshold, so the rate must open the breaker: by its twentieth
+call, and whatever was in flight then. One caller, and many at once; each time a breaker of its own.
+"""
+
+import asyncio
+from collections.abc import Sequence
+
+from chaos.calling import OPERATION, PROVIDER, calling, policy
+from chaos.scorecard import Arena, Figure, Row, at_most, equal
+from serpline.domain.breaker import BreakerSettings
+from serpline.domain.errors import ProviderError
+from serpline.robustness.breakers import BreakerOpen
+from serpline.simulator.config import SimulatorConfig
+from serpline.simulator.server import Simulator
+
+RATE_CALLS_MIN = 20
+CALLS_MAX = 200
+PATTERN = {"provider": PROVIDER, "fault": "500", "pattern": "FFFS"}
+
+
+async def campaign(arena: Arena) -> Sequence[Figure]:
+    """So many rounds, each with other callers at once."""
+    chance = arena.random("callers")
+    callers = [1, *(chance.randint(1, 40) for _ in range(arena.sized(3, 60)))]
+    over, opened = [], 0
+    async with arena.database() as url, Simulator(SimulatorConfig(seed=arena.seed)) as sim:
+        for number, count in enumerate(callers):
+            sim.set_faults([PATTERN])
+            before = len(sim.log.of(PROVIDER, OPERATION))
+            how = policy(
+                breaker=f"round {number}", breaker_settings=BreakerSettings(failure_threshold=10)
+            )
+            async with calling(url, sim.environment(), how) as made:
+                left = iter(range(CALLS_MAX))
+
+                async def caller(
+                    number: int = number, made: object = made, left: object = left
+                ) -> None:
+                    for call in left:  # type: ignore[attr-defined]
+                        try:
+                            await made.ask(f"{number} {call}")  # type: ignore[attr-defined]
+                        except ProviderError:
+                            continue
+                        except BreakerOpen:
+                            return
+
+                await asyncio.gather(*(caller() for _ in range(count)))
+                state = await made.guard.breakers.get_breaker(f"round {number}").state()
+            opened += state.breaker.state == "open"
+            over.append(len(sim.log.of(PROVIDER, OPERATION)) - before - count)
+    return [
+        equal("breakers opened", opened, len(callers)),
+        at_most("calls made, those in flight taken off (the worst round)", max(over), 20),
+    ]
+
+
+ROW = Row(
+    6,
+    "pattern failure-failure-failure-success",
+    "open by call 20 + in flight",
+    campaign,
+    "The failure rate left out of `_must_trip`: no breaker of 4 opened, and a lone caller "
+    "made 200 calls.",
+)

@@ -1,0 +1,98 @@
+"""Row 7: four processes with a hundred callers each at a breaker that is half-open.
+
+One more process had a probe in hand and was killed: its permit is lost, and must come back. The
+simulator answers slowly, so that everybody who may probe does so at the same time.
+"""
+
+import asyncio
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime
+
+from tests.integration.guard_helpers import rows
+from tests.support.world import until
+
+from chaos.calling import BREAKER, OPERATION, PROVIDER, Process, calling, policy
+from chaos.scorecard import Arena, Figure, Row, at_most, equal
+from serpline.domain.breaker import BreakerSettings
+from serpline.domain.errors import ProviderError
+from serpline.simulator.config import SimulatorConfig
+from serpline.simulator.server import Simulator
+
+PROCESSES, CALLERS = 4, 100
+SETTINGS = BreakerSettings(
+    failure_threshold=3, success_threshold=5, timeout_seconds=2, permit_seconds=10
+)
+HANGS = {"provider": PROVIDER, "fault": "slow", "seconds": 600, "times": 1}
+
+
+async def campaign(arena: Arena) -> Sequence[Figure]:
+    """Open it, lose a permit, and let everybody at it; so many times."""
+    probes, good, lost_back, answered = [], [], 0, 0
+    rounds = arena.sized(1, 3)
+    arguments = ["--breaker", json.dumps(asdict(SETTINGS))]
+    folder = arena.folder("logs")
+    for number in range(rounds):
+        config = SimulatorConfig(seed=arena.seed, latency_seconds={PROVIDER: 0.3})
+        async with arena.database() as url, Simulator(config) as sim:
+            environment = sim.environment()
+
+            async def load(name: str, callers: int) -> Process:
+                log = folder / f"{number}-{name}.log"  # noqa: B023  used within the round
+                return await Process.load(
+                    url,
+                    environment,  # noqa: B023
+                    log,
+                    ["probe", name, str(callers), *arguments],
+                )
+
+            lost = await load("lost", 1)
+            others = [await load(f"process {n}", CALLERS) for n in range(PROCESSES)]
+            async with calling(url, environment, policy(breaker_settings=SETTINGS)) as made:
+                sim.set_faults([{"provider": PROVIDER, "fault": "500"}])
+                for call in range(SETTINGS.failure_threshold):
+                    try:
+                        await made.ask(f"open {call}")
+                    except ProviderError:
+                        continue
+                sim.set_faults([HANGS])
+                before = len(sim.log.of(PROVIDER, OPERATION))
+                lost.go()
+
+                async def is_probing() -> bool:
+                    return len(sim.log.of(PROVIDER, OPERATION)) > before  # noqa: B023
+
+                await until(is_probing, "the first probe")
+                await lost.kill()
+                for process in others:
+                    process.go()
+                said = await asyncio.gather(*(process.ended(90) for process in others))
+                answered += sum(counted["answered"] for counted in said)
+                ((closed_at,),) = await rows(
+                    made.database,
+                    "SELECT occurred_at FROM circuit_breaker_events WHERE event_type = 'closed'"
+                    " AND breaker_name = :name",
+                    name=BREAKER,
+                )
+            seen = sim.log.of(PROVIDER, OPERATION)[before:]
+            probing = [e for e in seen if datetime.fromisoformat(e.at) <= closed_at]
+            probes.append(len(probing))
+            good.append(sum(1 for entry in probing if entry.fault is None))
+            lost_back += good[-1] == SETTINGS.success_threshold
+    return [
+        at_most("probes before it closed (the worst)", max(probes), SETTINGS.success_threshold + 1),
+        equal("good probes when it closed (the most)", max(good), SETTINGS.success_threshold),
+        equal("good probes when it closed (the fewest)", min(good), SETTINGS.success_threshold),
+        equal("callers answered afterwards", answered, rounds * PROCESSES * CALLERS),
+    ]
+
+
+ROW = Row(
+    7,
+    "half-open with 4 processes × 100 callers",
+    "probes ≤ permits; a lost permit is reclaimed; closes at exactly `success_threshold`",
+    campaign,
+    "The bound on half-open permits left out of `decide`: 15 probes where 6 are allowed, and "
+    "14 of them good before it closed.",
+)

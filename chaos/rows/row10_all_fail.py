@@ -1,0 +1,58 @@
+"""Row 10: everything fails for a minute: retries stay a small share, and end per item.
+
+A breaker would end the storm at once, so this provider has none, and the retry budget stands alone.
+Items go through the real chunk worker, in virtual time.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from tests.support.heart import TravelClock
+
+from chaos.calling import OPERATION, PROVIDER, policy
+from chaos.scorecard import Arena, Figure, Row, at_least, at_most
+from chaos.searching import searching
+from serpline.simulator.config import SimulatorConfig
+from serpline.simulator.server import Simulator
+
+FLOOR_PER_MINUTE = 30.0
+ATTEMPTS_MAX = 3
+SECONDS, STEP_SECONDS = 60.0, 5.0
+FAULT = {"provider": PROVIDER, "fault": "500"}
+
+
+async def campaign(arena: Arena) -> Sequence[Figure]:
+    """New items every few seconds, all of which fail and want to be retried."""
+    per_step = arena.sized(25, 300)
+    clock = TravelClock()
+    how = policy(breaker=None, retry_floor=FLOOR_PER_MINUTE)
+    async with arena.database() as url, Simulator(SimulatorConfig(faults=[FAULT])) as sim:
+        size = {"chunk_size": per_step, "at_once": 16}
+        async with searching(url, sim.environment(), how, clock, **size) as worker:
+            began, step = clock.now(), 0
+            while (clock.now() - began).total_seconds() < SECONDS:
+                step_began = clock.now()
+                await worker.start([f"{step} {n}" for n in range(per_step)], ATTEMPTS_MAX)
+                await worker.work_on_what_is_due(4)
+                took = (clock.now() - step_began).total_seconds()
+                worker.pass_by(max(0.0, STEP_SECONDS - took))
+                step += 1
+            # A slow machine makes more of the minute; then the floor is that of so much more.
+            minutes = (clock.now() - began).total_seconds() / 60
+        tries = Counter(entry.identity for entry in sim.log.of(PROVIDER, OPERATION))
+    retries = tries.total() - len(tries)
+    return [
+        at_least("first attempts", len(tries), step * per_step),
+        at_least("retries, so that there was something to bound", retries, 1),
+        at_most("retries", retries, 0.1 * len(tries) + FLOOR_PER_MINUTE * minutes),
+        at_most("attempts of one item", max(tries.values()), ATTEMPTS_MAX),
+    ]
+
+
+ROW = Row(
+    10,
+    "100 % failure for 60 s",
+    "retries ≤ 10 % of first attempts + the floor; ≤ max_attempts per item",
+    campaign,
+    "Every retry let through the retry budget: 513 retries where 60 are allowed.",
+)

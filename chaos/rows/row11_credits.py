@@ -1,0 +1,94 @@
+"""Row 11: eight workers, one budget, and kills: never a credit too many, and none unexplained.
+
+Every worker buys one search after another until the budget refuses. One after another is killed
+with calls under way, its chunk is taken over and a successor begins. Then the simulator's charges
+are laid beside our ledger, search by search.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from hashlib import sha256
+
+from tests.integration.guard_helpers import owned_chunk, rows, take_over
+from tests.support.world import until
+
+from chaos.calling import OPERATION, PROVIDER, Process, calling, policy
+from chaos.scorecard import Arena, Figure, Row, at_least, at_most, equal, none
+from serpline.core.clock import SystemClock
+from serpline.core.ids import digest
+from serpline.robustness.ledger import reconcile
+from serpline.simulator.config import SimulatorConfig
+from serpline.simulator.server import Simulator
+
+CALLERS = 8
+
+
+async def campaign(arena: Arena) -> Sequence[Figure]:
+    """Buy, kill, buy on, and compare."""
+    workers, budget, kills = arena.sized((3, 300, 2), (8, 1000, 8))
+    chance, folder = arena.random("kills"), arena.folder("logs")
+    config = SimulatorConfig(seed=arena.seed, latency_seconds={PROVIDER: 0.1})
+    async with (
+        arena.database() as url,
+        Simulator(config) as sim,
+        calling(url, sim.environment(), policy()) as made,
+    ):
+        database = made.database
+        chunks = []
+        processes = []
+        for number in range(workers + kills):
+            run, chunk, epoch = await owned_chunk(database, number)
+            log = folder / f"{number}.log"
+            arguments = ["spend", f"worker {number}", str(CALLERS)]
+            options = ["--budget", str(budget), "--owner", f"{run}:{chunk}:{epoch}"]
+            chunks.append(chunk)
+            processes.append(
+                await Process.load(url, sim.environment(), log, [*arguments, *options])
+            )
+        for process in processes[:workers]:
+            process.go()
+        for number in range(kills):
+            wanted = budget * (number + 1) / (kills + 1) * chance.uniform(0.7, 1.0)
+
+            async def has_spent(wanted: float = wanted) -> bool:
+                return sim.ledger.spent(PROVIDER) >= wanted
+
+            await until(has_spent, f"{wanted:.0f} credits")
+            await processes[number].kill()
+            await take_over(database, chunks[number])
+            processes[workers + number].go()
+        for process in processes[kills:]:
+            await process.ended(120)
+        await reconcile(database, SystemClock())
+        calls = await rows(database, "SELECT identity, status, credits FROM provider_calls")
+        scopes = await rows(
+            database, "SELECT reserved, spent FROM provider_budgets WHERE scope LIKE 'month:%'"
+        )
+        ours = Counter(bytes(call.identity) for call in calls if call.credits)
+        theirs: Counter[bytes] = Counter()
+        for entry in sim.log.of(PROVIDER, OPERATION):
+            if entry.credits:
+                identity = made.search(entry.params["q"]).identity
+                theirs[sha256(digest(identity).encode()).digest()] += 1
+    unknown = sum(1 for call in calls if call.status == "unknown")
+    charged = sim.ledger.spent(PROVIDER)
+    ((reserved, spent),) = scopes
+    return [
+        at_most("credits charged by the simulator", charged, budget),
+        equal("credits our budget explains", float(spent), budget),
+        none("credits still reserved", float(reserved)),
+        none("charges our ledger does not know", (theirs - ours).total()),
+        at_least("calls left unknown by kills", unknown, 1),
+        at_most("credits ours counts and theirs does not", float(spent) - charged, unknown),
+        at_most("calls left unknown", unknown, kills * CALLERS),
+    ]
+
+
+ROW = Row(
+    11,
+    "credits: 8 workers, budget of 1,000",
+    "never 1,001 by the simulator's ledger; after kills, ours explains every credit of theirs",
+    campaign,
+    "Reservations left out of what a budget has left: the simulator charged 311 of 300, our "
+    "ledger 314.",
+)

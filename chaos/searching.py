@@ -1,0 +1,122 @@
+"""A phase whose items are searches, and a worker's parts driven by hand in virtual time."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from tests.integration.guard_helpers import rows
+from tests.support.heart import METRICS, TravelClock
+from tests.support.scripted import ScriptedPhase, make_tables, script
+
+from chaos.calling import Calling, calling
+from serpline.core.clock import SystemClock
+from serpline.core.ids import new_id
+from serpline.domain.config import PipelineConfig
+from serpline.domain.errors import CallRefused, ProviderError
+from serpline.domain.names import PipelineMode
+from serpline.domain.outcomes import Done, Outcome
+from serpline.domain.states import LaneStatus
+from serpline.phases.base import Work
+from serpline.phases.tools import as_done
+from serpline.pipeline.lifeline import Lifeline
+from serpline.pipeline.orchestrator import PhaseOrchestrator
+from serpline.pipeline.worker import ChunkWorker
+from serpline.robustness.guard import CallScope
+from serpline.robustness.policies import ProviderPolicy
+from serpline.robustness.state_tracker import StateTracker
+from serpline.store import runs
+from serpline.store.chunks import ItemRow
+
+
+class SearchingPhase(ScriptedPhase):
+    """Its items are searches; work makes them, so many at once."""
+
+    def __init__(self, made: Calling, chunk_size: int, at_once: int) -> None:
+        super().__init__(METRICS.phase, chunk_size)
+        self._made = made
+        self._at_once = at_once
+
+    async def work(self, work: Work, items: Sequence[ItemRow]) -> AsyncGenerator[Outcome, None]:
+        """What a phase does with a call, and no more."""
+        scope = CallScope(
+            "chaos",
+            run_id=work.chunk.run_id,
+            chunk_id=work.chunk.id,
+            epoch=work.chunk.epoch,
+            lease=work.lease,
+        )
+
+        async def search(row: ItemRow) -> Outcome:
+            try:
+                await self._made.ask(row.item, scope)
+            except (ProviderError, CallRefused) as error:
+                return work.retries.outcome_for(row.item, error)
+            return Done(row.item)
+
+        async for outcome in as_done(search, items, self._at_once):
+            yield outcome
+
+
+@dataclass(slots=True)
+class Searching:
+    """One worker, and a clock that a row sets ahead; leases live in real time all the same."""
+
+    made: Calling
+    clock: TravelClock
+    orchestrator: PhaseOrchestrator
+    worker: ChunkWorker
+    started: float = field(default=0.0)
+
+    async def start(self, items: Sequence[str], attempts: int = 3) -> None:
+        """A run of one lane with these items, planned."""
+        run_id, database = new_id(), self.made.database
+        await script(database, run_id, {METRICS: items})
+        config = PipelineConfig(retry_attempts=attempts).to_json()
+        async with database.transaction() as conn:
+            await runs.create(
+                conn,
+                run_id,
+                mode=PipelineMode.MANUAL,
+                config=config,
+                priority=0,
+                lanes=[(METRICS, LaneStatus.PENDING)],
+            )
+        await self.orchestrator.look_at(run_id)
+
+    async def work_on_what_is_due(self, at_once: int) -> int:
+        """What a timer would wake at the virtual instant it is; how many chunks that was."""
+        query = "SELECT id FROM chunks WHERE status = 'ready' AND next_look_at <= :now ORDER BY id"
+        due = [row.id for row in await rows(self.made.database, query, now=self.clock.now())]
+        for start in range(0, len(due), at_once):
+            await asyncio.gather(*(self.worker.work(id_) for id_ in due[start : start + at_once]))
+        return len(due)
+
+    def pass_by(self, seconds: float) -> None:
+        """Let time pass in which nothing happens."""
+        self.clock.ahead_seconds += seconds
+        self.clock.frozen_seconds += seconds
+
+
+@asynccontextmanager
+async def searching(
+    url: str,
+    environment: Mapping[str, str],
+    how: ProviderPolicy,
+    clock: TravelClock,
+    *,
+    chunk_size: int,
+    at_once: int,
+) -> AsyncIterator[Searching]:
+    """A living worker whose one phase makes searches."""
+    async with calling(url, environment, how, clock) as made:
+        database = made.database
+        await make_tables(database)
+        phases = {METRICS.phase: SearchingPhase(made, chunk_size, at_once)}
+        lifeline = Lifeline(database, SystemClock())
+        async with lifeline.living():
+            tracker = StateTracker(database, clock)
+            worker = ChunkWorker(
+                database, clock, phases, tracker, lifeline, before_settle=made.guard.flush
+            )
+            yield Searching(made, clock, PhaseOrchestrator(database, clock, phases), worker)
