@@ -24,6 +24,7 @@ QUICK = {
     "SERPLINE_WORKER_HEARTBEAT_SECONDS": "0.2",
     "SERPLINE_WORKER_DEAD_AFTER_SECONDS": str(DEAD_AFTER_SECONDS),
     "SERPLINE_LOOK_AGAIN_SECONDS": "1",
+    "SERPLINE_SHUTDOWN_GRACE_SECONDS": "1",
 }
 """Quick to notice a death; otherwise an ordinary worker's settings."""
 
