@@ -34,6 +34,8 @@ class PipelineConfig:
     often a failed lane is retried by itself (SCHEDULED mode). ``min_success_ratio`` is the share
     of a lane's items below which the lane has failed. ``credit_limits`` caps what the run may
     spend, by provider. ``analysis_depth`` is the last position whose page is analysed.
+    ``include_ai_overview`` asks for each organic search whether its page shows an AI overview, for
+    one more credit; a shown one leaves ``ai_overview_factor`` of the clicks.
     ``unknown_volume`` says what a keyword of unknown volume does to the traffic share: excluded,
     or imputed and marked. ``realtime_searches_max``: at most so many searches are made one by one
     instead of as a provider batch. ``schedule`` is the schedule's name. ``circuit_breaker`` is what
@@ -64,6 +66,7 @@ class PipelineConfig:
     batch_priority: BatchPriority | None = None
     analysis_depth: int = 10
     curve: str = "classic"
+    include_ai_overview: bool = False
     ai_overview_factor: float = 0.5
     unknown_volume: str = "exclude"
     content_type_weights: Mapping[str, float] = field(default_factory=dict)
@@ -89,7 +92,7 @@ class PipelineConfig:
             value = getattr(self, name)
             if not (isinstance(value, str) or (value is None and name != "curve")):
                 raise UserError(f"{name}={value!r}: must be a name")
-        for name in ("force_refresh", "refresh_reference", "enable_historical_tracking"):
+        for name in _SWITCHES:
             if not isinstance(getattr(self, name), bool):
                 raise UserError(f"{name}={getattr(self, name)!r}: must be true or false")
         if self.scheduled_for is not None and self.scheduled_for.tzinfo is None:
@@ -180,6 +183,14 @@ _READERS: Mapping[str, Callable[[Any], Any]] = {
     "inputs_from": lambda v: v if isinstance(v, UUID) else UUID(v),
     "batch_size": lambda v: 15_000 if v == "unlimited" else int(v),
 }
+
+
+_SWITCHES = (
+    "force_refresh",
+    "refresh_reference",
+    "enable_historical_tracking",
+    "include_ai_overview",
+)
 
 
 def _words(name: str, given: Iterable[str], kind: type[E]) -> tuple[E, ...]:

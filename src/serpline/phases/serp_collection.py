@@ -131,7 +131,7 @@ class SerpCollectionPhase:
             known = await inputs.keyword_items(conn, work.chunk.run_id, list(dict.fromkeys(pairs)))
         kind = work.chunk.lane.content_type
         return {
-            item: _spec(known[keyword_id, market], kind, device)
+            item: _spec(known[keyword_id, market], kind, device, work.config)
             for item, (keyword_id, market, device) in keys.items()
         }
 
@@ -166,7 +166,9 @@ def _key(item: str) -> tuple[int, str, Device]:
     return int(keyword_id), market, Device(device)
 
 
-def _spec(wanted: KeywordItem, content_type: ContentType, device: Device) -> SearchSpec:
+def _spec(
+    wanted: KeywordItem, content_type: ContentType, device: Device, config: PipelineConfig
+) -> SearchSpec:
     return SearchSpec(
         q=wanted.keyword,
         content_type=content_type,
@@ -175,6 +177,8 @@ def _spec(wanted: KeywordItem, content_type: ContentType, device: Device) -> Sea
         google_domain=wanted.google_domain,
         gl=wanted.gl,
         hl=wanted.hl,
+        # Overviews stand on pages of organic results only, and each question is charged.
+        include_ai_overview=config.include_ai_overview and content_type is ContentType.ORGANIC,
     )
 
 

@@ -150,9 +150,9 @@ def _serp_collection(per_type: int, config: PipelineConfig) -> Line:
     else:
         batches = ceil(per_type / config.batch_size)
         calls = batches * _CALLS_PER_BATCH + ceil(per_type / SEARCHES_PER_ADD_MAX)
-    return Line(
-        PhaseName.SERP_COLLECTION, "scaleserp", calls * types, float(per_type * types), EXACT
-    )
+    overviews = config.include_ai_overview and ContentType.ORGANIC in config.content_types
+    credits_ = float(per_type * (types + overviews))
+    return Line(PhaseName.SERP_COLLECTION, "scaleserp", calls * types, credits_, EXACT)
 
 
 async def _by_ratio(

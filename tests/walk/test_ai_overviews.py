@@ -1,0 +1,39 @@
+"""AI overviews are asked for by choice, for one more credit, and only where they can be."""
+
+from pathlib import Path
+
+from tests.support.world import World, open_world
+
+KEYWORDS = "\n".join(
+    ["keyword,market", *(f"{word} {n},US" for word in ("grinder", "kettle") for n in range(8))]
+).encode()
+PAIRS = 16
+PHASES = ("keyword_metrics", "serp_collection")
+TYPES = ("organic", "news")
+
+
+async def _collected(world: World, **config: object) -> tuple[float, dict[str, int]]:
+    """What the searches of a run cost, and how many pages of each type show an overview."""
+    before = world.sim.ledger.spent("scaleserp")
+    run_id = await world.run(phases=PHASES, content_types=TYPES, **config)
+    rows = await world.query(
+        "SELECT content_type, count(*) FILTER (WHERE ai_overview) AS shown, count(*) AS pages"
+        " FROM serps WHERE run_id = :run GROUP BY content_type",
+        run=run_id,
+    )
+    assert {row["content_type"]: row["pages"] for row in rows} == dict.fromkeys(TYPES, PAIRS)
+    cost = world.sim.ledger.spent("scaleserp") - before
+    return cost, {row["content_type"]: row["shown"] for row in rows}
+
+
+async def test_an_overview_is_seen_when_it_is_asked_for(database_url: str, tmp_path: Path) -> None:
+    """Each organic search costs one credit more then, in a batch and in real time alike."""
+    async with open_world(database_url, tmp_path, KEYWORDS) as world:
+        await world.start_worker()
+        assert await _collected(world) == (2 * PAIRS, {"organic": 0, "news": 0})
+        cost, shown = await _collected(world, include_ai_overview=True)
+        assert cost == 3 * PAIRS
+        assert 0 < shown["organic"] < PAIRS
+        assert shown["news"] == 0
+        again = await _collected(world, include_ai_overview=True, realtime_searches_max=100)
+        assert again == (cost, shown)
