@@ -10,13 +10,12 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
-from serpline.phases.serp_batch import SerpBatch
 from serpline.pipeline.orchestrator import PhaseOrchestrator
 from serpline.pipeline.worker import ChunkWorker
 from serpline.robustness.guard import Guard
 from serpline.robustness.ledger import Ledger
 from serpline.robustness.state_tracker import StateTracker
-from serpline.store import chunks, planning, runs, settling
+from serpline.store import batches, chunks, planning, runs, settling
 
 # Point → (whose function, its name, before or after it, the operation of a call or "").
 # A function of a store module runs inside a transaction: after it, nothing is committed yet.
@@ -34,7 +33,7 @@ POINTS: dict[str, tuple[Any, str, str, str]] = {
     "in settle": (settling, "settle_items", "after", ""),
     "after settle": (StateTracker, "settle", "after", ""),
     "in release": (chunks, "release", "after", ""),
-    "batch intended": (SerpBatch, "intend", "after", ""),
+    "in batch intent": (batches, "intend", "after", ""),
     "before batch create": (Guard, "_send", "before", "create_batch"),
     "after batch create": (Guard, "_send", "after", "create_batch"),
     "before batch add": (Guard, "_send", "before", "add_searches"),

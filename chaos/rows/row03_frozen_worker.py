@@ -216,4 +216,7 @@ ROW = Row(
     "The server's limit on a silent session was not set: the frozen worker was never taken over."
     " With the lease's end by the monotonic clock taken away instead, it began 18 attempts and made"
     " 19 calls after the thaw.",
+    open_defect=(
+        "a call that had passed the lease check when its worker froze may still be sent at the thaw"
+    ),
 )
