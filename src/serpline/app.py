@@ -42,14 +42,6 @@ from serpline.store.database import Database
 from serpline.store.embedded import ensure_server
 from serpline.store.migrate import migrate
 
-_KEYS = (
-    "scaleserp_api_key",
-    "youtube_api_key",
-    "dataforseo_password",
-    "pdl_api_key",
-    "llm_api_key",
-)
-
 
 @dataclass(frozen=True, slots=True)
 class Services:

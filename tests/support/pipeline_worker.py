@@ -6,39 +6,30 @@ stdin closes, which happens when the test's own process dies.
 """
 
 import asyncio
-import contextlib
 import os
-import signal
 import sys
+from collections.abc import Mapping
 from typing import NoReturn
 
 from serpline.app import run_worker
+from serpline.cli.processes import until_stopped
 from serpline.core.logging import configure
 from serpline.core.settings import load
+from serpline.domain.names import PhaseName
+from serpline.phases.base import Phase
 
 
-async def main() -> None:
-    """Work until told to stop."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-
-    def heard() -> None:
-        if not os.read(0, 1024):
-            loop.remove_reader(0)
-            stop.set()
-
-    loop.add_reader(0, heard)
-    loop.add_signal_handler(signal.SIGTERM, stop.set)
-    await run_worker(load(), stop)
+async def _work(phases: Mapping[PhaseName, Phase] | None) -> None:
+    async with until_stopped(with_parent=True) as stop:
+        await run_worker(load(), stop, phases=phases)
 
 
-def serve() -> NoReturn:
-    """Be that process."""
+def serve(phases: Mapping[PhaseName, Phase] | None = None) -> NoReturn:
+    """Be that process; with ``phases`` instead of the real ones, if given."""
     configure("INFO")
     print("ready", flush=True)
     if os.read(0, 1):
-        with contextlib.suppress(KeyboardInterrupt):
-            asyncio.run(main())
+        asyncio.run(_work(phases))
     sys.exit(0)
 
 

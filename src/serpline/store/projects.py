@@ -1,6 +1,6 @@
 """What a team gives serpline: markets, keywords, landscapes, the companies it cares about."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 from uuid import UUID
@@ -175,8 +175,3 @@ async def companies(conn: Connection, limit: int) -> list[dict[str, Any]]:
         {"limit": limit},
     )
     return [dict(row) for row in rows.mappings()]
-
-
-async def market_codes(conn: Connection) -> Mapping[str, Market]:
-    """The markets a keyword file may name: the built-in ones and the team's own."""
-    return {**builtin_markets(), **await markets(conn)}

@@ -238,16 +238,21 @@ async def test_after_three_crashes_the_items_fail(heart: Heart) -> None:
     }
 
 
-async def test_work_that_never_comes_back_is_cut_at_its_deadline(heart: Heart) -> None:
-    """What brings nothing for too long is a crash: given back, later, and with its reason."""
-    worker = ChunkWorker(
+def worker_cut_after(heart: Heart, silence_seconds: float) -> ChunkWorker:
+    """The heart's worker with another deadline for the next outcome."""
+    return ChunkWorker(
         heart.database,
         heart.clock,
         heart.phases,
         heart.tracker,
         heart.lifeline,
-        silence_seconds=0.2,
+        silence_seconds=silence_seconds,
     )
+
+
+async def test_work_that_never_comes_back_is_cut_at_its_deadline(heart: Heart) -> None:
+    """What brings nothing for too long is a crash: given back, later, and with its reason."""
+    worker = worker_cut_after(heart, 0.2)
     run_id, chunk_id = await planned(heart, "DONE-1", "STUCK-2")
     for crashes in (1, 2, 3):
         with pytest.raises(WorkHung, match="no outcome within"):
@@ -267,14 +272,7 @@ async def test_work_that_never_comes_back_is_cut_at_its_deadline(heart: Heart) -
 
 async def test_slow_work_is_not_cut(heart: Heart) -> None:
     """The deadline is for the next outcome; work of any length may go on that brings some."""
-    worker = ChunkWorker(
-        heart.database,
-        heart.clock,
-        heart.phases,
-        heart.tracker,
-        heart.lifeline,
-        silence_seconds=5.0,
-    )
+    worker = worker_cut_after(heart, 5.0)
     run_id, chunk_id = await planned(heart, *[f"SLOW-{n:03}" for n in range(110)])
     assert await worker.work(chunk_id)
     assert len(await heart.results(run_id)) == 110
