@@ -9,6 +9,7 @@ The judges are the result tables, compared row for row with an undisturbed run's
 simulator's call log and account; of our own ledger only what it did not claim to know is used.
 """
 
+import json
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -87,14 +88,19 @@ async def undisturbed(arena: Arena, pairs: int) -> Undisturbed:
 
 
 def things(entry: CallEntry) -> list[Thing]:
-    """What one charged call bought: videos and channels one by one, otherwise the call itself.
+    """What one charged call bought: volumes, videos and channels one by one, otherwise the call.
 
-    A batch's id derives from its run's, so the start of one is known by its content type.
+    How these are grouped into calls may differ after a death. A batch's id derives from its run's,
+    so the start of one is known by its content type.
     """
     if entry.credits <= 0:
         return []
     if entry.provider == "youtube":
         return [(f"youtube/{entry.operation}", part) for part in str(entry.params["id"]).split(",")]
+    if entry.operation == "search_volume":
+        asked = json.loads(entry.identity.partition(" ")[2])
+        market = f"volume/{asked['location_code']}/{asked['language_code']}"
+        return [(market, keyword) for keyword in asked["keywords"]]
     if entry.operation == "start_batch":
         return [("start_batch", str(entry.params.get("searches_type", "")))]
     return [(entry.provider, entry.identity)]
@@ -116,10 +122,12 @@ def paid_again(entries: Sequence[CallEntry]) -> int:
     return again
 
 
-async def unrecorded(world: World) -> int:
-    """Calls with a durable intent and no outcome: what a kill at this instant leaves."""
-    (row,) = await world.query("SELECT count(*) AS n FROM provider_calls WHERE status = 'intent'")
-    return int(row["n"])
+async def unrecorded(world: World) -> set[UUID]:
+    """Paid calls with a durable intent and no outcome: what a kill at this instant leaves."""
+    rows = await world.query(
+        "SELECT id FROM provider_calls WHERE status = 'intent' AND credits > 0"
+    )
+    return {row["id"] for row in rows}
 
 
 @dataclass(slots=True)
@@ -133,12 +141,14 @@ class Judged:
     surplus_rows: int = 0
     paid_again: int = 0
     may_be_paid_again: int = 0
+    unexplained: int = 0
+    bought_otherwise: int = 0
     batches_too_many: int = 0
 
     async def add(
-        self, world: World, run_id: UUID, reference: Undisturbed, may_be_paid_again: int
+        self, world: World, run_id: UUID, reference: Undisturbed, unrecorded_calls: set[UUID]
     ) -> None:
-        """Wait for the run's end and add it up."""
+        """Wait for the run's end and add it up; slack in one run excuses nothing in another."""
         run = await world.ended(run_id, seconds=RUN_SECONDS_MAX)
         self.runs += 1
         self.incomplete += run.status is not RunStatus.COMPLETED
@@ -150,8 +160,12 @@ class Judged:
         self.surplus_rows += sum(
             max(0, len(rows) - len(reference.tables[name])) for name, rows in tables.items()
         )
-        self.paid_again += paid_again(world.sim.log.entries)
-        self.may_be_paid_again += may_be_paid_again
+        again, may = paid_again(world.sim.log.entries), len(unrecorded_calls)
+        self.paid_again += again
+        self.may_be_paid_again += may
+        self.unexplained += max(0, again - may)
+        bought = purchases(world.sim.log.entries)
+        self.bought_otherwise += len(bought.keys() ^ reference.purchases.keys())
         self.batches_too_many += len(world.sim.scaleserp.account.batches) - reference.batches
 
     def figures(self) -> list[Figure]:
@@ -162,5 +176,7 @@ class Judged:
             none("rows differing", self.differing),
             none("rows too many", self.surplus_rows),
             none("batches too many", self.batches_too_many),
+            none("things bought in one run only", self.bought_otherwise),
             at_most("calls paid again", self.paid_again, self.may_be_paid_again),
+            none("of these without a cause in their run", self.unexplained),
         ]

@@ -6,6 +6,7 @@ lives at a time, so the calls it leaves unrecorded can be counted at its death.
 """
 
 import asyncio
+from uuid import UUID
 
 from tests.support.world import until
 
@@ -45,7 +46,8 @@ async def _disturbed(
     instants = sorted(
         (chance.uniform(0, reference.calls * 0.98), chance.uniform(0, 0.5)) for _ in range(times)
     )
-    kills = open_calls = 0
+    kills = 0
+    open_calls: set[UUID] = set()
     async with opened(arena, f"run-{reference.pairs}-{number}", reference.pairs) as world:
         run_id = await start(world)
         for calls, seconds in instants:
@@ -60,7 +62,7 @@ async def _disturbed(
             await asyncio.sleep(seconds)
             kills += worker.process.returncode is None
             await worker.kill()
-            open_calls += await unrecorded(world)
+            open_calls |= await unrecorded(world)
         await world.start_worker()
         await judged.add(world, run_id, reference, open_calls)
     return kills

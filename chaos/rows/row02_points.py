@@ -8,6 +8,7 @@ every worker really died where it should, and counts the calls it left unrecorde
 import signal
 from collections.abc import Sequence
 from pathlib import Path
+from uuid import UUID
 
 from tests.support.world import Worker, until
 
@@ -54,7 +55,8 @@ async def _die(
     judged: Judged,
 ) -> int:
     """One run through all ``deaths`` (point and passing); returns how many came about."""
-    died = open_calls = 0
+    died = 0
+    open_calls: set[UUID] = set()
     async with opened(arena, f"points-{name}", reference.pairs, **_QUICK) as world:
         run_id = await start(world)
         for number, death in enumerate(deaths):
@@ -70,7 +72,7 @@ async def _die(
 
             await until(is_over, f"the death {death}", seconds=RUN_SECONDS_MAX)
             died += worker.process.returncode == -signal.SIGKILL
-            open_calls += await unrecorded(world)
+            open_calls |= await unrecorded(world)
         await world.start_worker()
         await judged.add(world, run_id, reference, open_calls)
     return died
