@@ -141,6 +141,9 @@ async def open_tools(settings: Settings, database: Database, clock: Clock) -> As
 
 def _clients(settings: Settings, clock: Clock) -> dict[str, Any]:
     pdl_key = settings.pdl_api_key.get_secret_value()
+    llm = LlmClient(
+        settings.llm_base_url, settings.llm_api_key.get_secret_value(), settings.llm_model, clock
+    )
     return {
         "dataforseo": DataForSeoClient(
             settings.dataforseo_base_url,
@@ -163,12 +166,8 @@ def _clients(settings: Settings, clock: Clock) -> dict[str, Any]:
             now=clock.now,
         ),
         "pages": PageClient(now=clock.now),
-        "llm": LlmClient(
-            settings.llm_base_url,
-            settings.llm_api_key.get_secret_value(),
-            settings.llm_model,
-            clock,
-        ),
+        "llm": llm,
+        "owner_llm": llm if settings.has_llm else None,
     }
 
 

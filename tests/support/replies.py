@@ -76,6 +76,7 @@ ANALYSIS = {
     "relevance": 0.5, "sentiment": "mixed", "topics": ["a"], "brands": [], "summary": "s",
     "content_kind": "other",
 }  # fmt: skip
+OWNER = {"company": "Acme  Boats", "domain": " acme.com "}
 MESSAGE = {"role": "assistant", "content": json.dumps(ANALYSIS), "refusal": None}
 COMPLETION: dict[str, Any] = {
     "model": "m",
@@ -108,6 +109,10 @@ CASES: dict[str, tuple[ProviderCall[Any], Any]] = {
     "page_file": (scaleserp.page_file(FOUND, 1), RECORDS),
     "account": (scaleserp.account(), {"account_info": {"credits_remaining": 5}}),
     "search_volume": (dataforseo.search_volume(["Buy Laptop", "x"], 2840, "en"), METRICS),
+    "owner": (
+        llm.channel_owner("Acme TV", "@acme", "Boats.", "GB"),
+        {**COMPLETION, "choices": [{"message": {**MESSAGE, "content": json.dumps(OWNER)}}]},
+    ),
     "analyse": (llm.analyse_page("u", "t", "x", ["k"], "en"), COMPLETION),
 }
 

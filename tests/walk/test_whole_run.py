@@ -24,7 +24,7 @@ from psycopg import sql
 from psycopg.rows import dict_row
 from tests.support.databases import module_database
 from tests.support.tables import Tables, differences, final_tables
-from tests.support.world import World, open_world, paid, simulated
+from tests.support.world import SEED, World, open_world, paid, simulated
 
 from serpline.core.masking import MASK
 from serpline.domain.names import PhaseName
@@ -32,6 +32,8 @@ from serpline.domain.states import LaneStatus, RunStatus
 from serpline.simulator.dataforseo import COST, LOGIN
 from serpline.simulator.journal import CallEntry
 from serpline.simulator.scaleserp.batches import Batch
+from serpline.simulator.world.companies import Directory, Known
+from serpline.simulator.world.videos import Videos
 from serpline.store.embedded import EmbeddedServer
 
 WORDS = (
@@ -153,7 +155,9 @@ def test_every_item_has_its_call_and_none_was_paid_twice(reference: Reference) -
     assert set(channels) >= {r["channel_id"] for r in _of(reference, "youtube_channels", run)}
 
     analysed = _of(reference, "content_analyses", run)
-    assert sum(e.provider == "llm" for e in log) == len(analysed)
+    unlinked = [r for r in _of(reference, "youtube_channels", run) if r["found"] and not r["links"]]
+    assert unlinked
+    assert sum(e.provider == "llm" for e in log) == len(analysed) + len(unlinked)
     subjects = {r["item"] for r in _items(reference, run, "content_analysis")}
     pages = {s.removeprefix("u:") for s in subjects if s.startswith("u:")}
     fetched = {e.params["url"] for e in log if e.operation == "page"}
@@ -324,6 +328,27 @@ def test_a_video_belongs_to_its_channels_owner(reference: Reference) -> None:
     assert "youtube.com" not in companies
     assert owned & companies
     assert any(company.startswith("youtube.com/channel/") for company in companies)
+
+
+def test_a_channel_without_a_website_is_asked_about(reference: Reference) -> None:
+    """The model names the owner of a channel that links to none; whom it does not know is nobody's.
+
+    The simulator's world knows who runs each channel.
+    """
+    channels = Videos(SEED, Directory(SEED))
+    methods: Counter[str] = Counter()
+    for row in _of(reference, "channel_owners", reference.first.run_id):
+        channel = channels.find_channel(channel_id=row["channel_id"])
+        assert channel is not None
+        methods[row["method"]] += 1
+        if row["method"] == "llm":
+            assert channel.owner is not None
+            assert row["domain"] == channel.owner.domain
+        if row["method"] == "none":
+            assert row["domain"] is None
+            assert channel.owner is None or channel.owner.known is Known.NOWHERE
+    assert methods["llm"]
+    assert methods["none"]
 
 
 def test_keywords_in_any_script_are_walked_to_the_end(reference: Reference) -> None:

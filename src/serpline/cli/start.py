@@ -134,7 +134,8 @@ def _dry_run(ctx: typer.Context, config: PipelineConfig, as_json: bool) -> int:
             if config.inputs_from and await runs.get(conn, config.inputs_from) is None:
                 raise UserError(f"inputs_from={config.inputs_from}: there is no such run")
             has_pdl = bool(opened.settings.pdl_api_key.get_secret_value())
-            return await estimate(conn, config, has_pdl=has_pdl)
+            has_llm = opened.settings.has_llm
+            return await estimate(conn, config, has_pdl=has_pdl, has_llm=has_llm)
 
     found = run(count())
     if as_json:

@@ -77,6 +77,12 @@ class Settings(BaseSettings):
     extractor_processes: int = Field(default=1, ge=1, le=16)
     web_port: int = Field(default=8077, ge=0, le=65535)
 
+    @property
+    def has_llm(self) -> bool:
+        """Whether a language model is set up: by a key, or as a server of one's own (without)."""
+        own = self.llm_base_url != type(self).model_fields["llm_base_url"].default
+        return own or bool(self.llm_api_key.get_secret_value())
+
     @cached_property
     def secrets(self) -> tuple[str, ...]:
         """Every secret value that is set: what logs and errors must never show."""

@@ -1,8 +1,9 @@
 """Phase 5: the company behind a channel. A video belongs to its channel's owner, not to YouTube.
 
 The channel's own links are the evidence: the first of them whose domain is a company that somebody
-knows is the owner; else the first website that is not a platform; else nobody is known, and the
-channel stands for itself.
+knows is the owner; else the first website that is not a platform. A channel that links to none is
+asked about at the language model, whose answer counts if a company is known there. Else nobody is
+known, and the channel stands for itself.
 """
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -16,6 +17,7 @@ from serpline.domain.names import PhaseName
 from serpline.domain.outcomes import Done, Outcome, Reject, Retry, Snooze
 from serpline.phases import companies
 from serpline.phases.base import Work
+from serpline.phases.channel_owners import owners
 from serpline.phases.companies import Profile
 from serpline.phases.tools import Tools
 from serpline.store import plans
@@ -58,21 +60,33 @@ class CompanyEnrichmentYouTubePhase:
         return {}
 
     async def work(self, work: Work, items: Sequence[ItemRow]) -> AsyncGenerator[Outcome, None]:
-        """Look up every candidate once, then decide channel by channel."""
+        """Ask about channels without a website, look up every candidate once, then decide."""
         async with work.database.transaction() as conn:
             channels = await inputs.channels(conn, work.chunk.run_id, [row.item for row in items])
         wanted = {row.item: _candidates(channels.get(row.item, {})) for row in items}
-        domains = list(dict.fromkeys(d for candidates in wanted.values() for d in candidates))
+        unlinked = {
+            item: channels[item] for item in wanted if item in channels and not wanted[item]
+        }
+        named: dict[str, str | None] = {}
+        for channel_id, answer in (await owners(self._tools, work, unlinked)).items():
+            if isinstance(answer, str):
+                named[channel_id] = _website(answer)
+            else:
+                del wanted[channel_id]
+                yield answer
+        domains = [domain for candidates in wanted.values() for domain in candidates]
+        domains += [domain for domain in named.values() if domain]
+        domains = list(dict.fromkeys(domains))
         async with aclosing(companies.profiles(self._tools, work, domains)) as found:
             answers = {domain: answer async for domain, answer in found}
         for channel_id, candidates in wanted.items():
-            yield _owner(channel_id, candidates, answers)
+            yield _owner(channel_id, candidates, named.get(channel_id), answers)
 
     async def write(self, conn: Connection, chunk: OwnedChunk, done: Sequence[Done]) -> None:
         """The owner of each channel, and the profiles that were looked up for it."""
         now = self._tools.clock.now()
         profiles = {d: p for outcome in done for d, p in outcome.result["profiles"].items()}
-        owners = [
+        rows = [
             {
                 "run_id": chunk.run_id,
                 "channel_id": outcome.item,
@@ -81,24 +95,32 @@ class CompanyEnrichmentYouTubePhase:
             }
             for outcome in done
         ]
-        await insert_rows(conn, channel_owners, owners)
-        rows = [companies.row(chunk.run_id, d, p, now) for d, p in sorted(profiles.items())]
-        await insert_rows(conn, company_profiles, rows)
+        await insert_rows(conn, channel_owners, rows)
+        companies_ = [companies.row(chunk.run_id, d, p, now) for d, p in sorted(profiles.items())]
+        await insert_rows(conn, company_profiles, companies_)
         await companies.keep_bought(conn, profiles, now)
 
 
 def _candidates(channel: Mapping[str, Any]) -> list[str]:
     """The registrable domains a channel links to, platforms aside, in the channel's order."""
-    domains = [registrable_domain(link) for link in channel.get("links") or ()]
-    own = [domain for domain in domains if domain and domain not in PLATFORMS]
+    own = [domain for link in channel.get("links") or () if (domain := _website(link))]
     return list(dict.fromkeys(own))[:CANDIDATES_MAX]
 
 
+def _website(link: str) -> str | None:
+    domain = registrable_domain(link)
+    return domain if domain and domain not in PLATFORMS else None
+
+
 def _owner(
-    channel_id: str, candidates: Sequence[str], answers: Mapping[str, Profile | Outcome]
+    channel_id: str,
+    candidates: Sequence[str],
+    named: str | None,
+    answers: Mapping[str, Profile | Outcome],
 ) -> Outcome:
+    """``candidates``: what the channel links to; ``named``: what the model named for want of it."""
     known: dict[str, Profile] = {}
-    for domain in candidates:
+    for domain in candidates or filter(None, [named]):
         answer = answers[domain]
         match answer:
             case Retry() | Snooze() | Reject():
@@ -106,7 +128,8 @@ def _owner(
             case dict():
                 known[domain] = answer
         if known.get(domain):
-            return Done(channel_id, {"domain": domain, "method": "company", "profiles": known})
+            method = "company" if candidates else "llm"
+            return Done(channel_id, {"domain": domain, "method": method, "profiles": known})
     if candidates:
         return Done(channel_id, {"domain": candidates[0], "method": "link", "profiles": known})
-    return Done(channel_id, {"domain": None, "method": "none", "profiles": {}})
+    return Done(channel_id, {"domain": None, "method": "none", "profiles": known})

@@ -24,7 +24,7 @@ from serpline.phases.tools import (
     plain,
     run_scope,
 )
-from serpline.providers.llm.wire import Analysis
+from serpline.providers.llm.analysis import Analysis
 from serpline.store import plans, reference
 from serpline.store.chunks import ItemRow, OwnedChunk
 from serpline.store.database import Connection

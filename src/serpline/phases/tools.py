@@ -38,6 +38,9 @@ BOUGHT_ELSEWHERE_SECONDS = 1.0
 class Tools:
     """The clients and the guard. ``pdl`` is None without a key: Wikidata alone is asked then.
 
+    ``owner_llm`` is None where no language model is set up: nobody is asked then whose a channel
+    without a website is.
+
     ``call_concurrency`` bounds the calls that one chunk makes at once. ``webhook_base`` is where
     providers can reach us, None where they cannot. ``batch_poll_seconds`` is how often a running
     batch is looked at; ``batch_call_seconds`` the deadline of a call that makes or changes one,
@@ -54,6 +57,7 @@ class Tools:
     youtube: YouTubeClient
     pages: PageClient
     llm: LlmClient
+    owner_llm: LlmClient | None
     extractor: Extractor
     call_concurrency: int = 16
     webhook_base: str | None = None

@@ -50,6 +50,9 @@ _VIDEOS = {ContentType.ORGANIC: 0.5, ContentType.NEWS: 0.0, ContentType.VIDEO: 7
 _CHANNELS_PER_VIDEO = 0.5
 _MATCHED = 0.6
 _TOKENS_PER_ANALYSIS = 2_000
+# Channels without a website of their own among their links, about whose owner the model is asked.
+_UNLINKED = 0.3
+_TOKENS_PER_OWNER = 500
 _DEPTH_TYPICAL = 10
 # Create, looks before and after the start, the start, the result set and one page file.
 _CALLS_PER_BATCH = 7
@@ -105,10 +108,13 @@ def usd(provider: str, credits_: float) -> float | None:
     return None if price is None else round(price * credits_, 2)
 
 
-async def estimate(conn: Connection, config: PipelineConfig, *, has_pdl: bool) -> Estimate:
+async def estimate(
+    conn: Connection, config: PipelineConfig, *, has_pdl: bool, has_llm: bool
+) -> Estimate:
     """What a run of ``config`` over the project's keywords would cost.
 
-    ``has_pdl``: whether People Data Labs would be asked at all. Raises ``UserError`` when such a
+    ``has_pdl``: whether People Data Labs would be asked at all; ``has_llm``: whether a model would
+    be asked for channels' owners. Raises ``UserError`` when such a
     run would be refused for want of keywords.
     """
     by_market = await projects.count_pairs(conn, config.landscape, config.keyword_limit)
@@ -120,7 +126,7 @@ async def estimate(conn: Connection, config: PipelineConfig, *, has_pdl: bool) -
     lines = [
         _keyword_metrics(by_market, markets),
         _serp_collection(per_type, config),
-        *(await _by_ratio(conn, per_type, config, has_pdl)),
+        *(await _by_ratio(conn, per_type, config, has_pdl, has_llm)),
     ]
     asked = set(config.phases or PhaseName)
     return Estimate(
@@ -156,7 +162,7 @@ def _serp_collection(per_type: int, config: PipelineConfig) -> Line:
 
 
 async def _by_ratio(
-    conn: Connection, per_type: int, config: PipelineConfig, has_pdl: bool
+    conn: Connection, per_type: int, config: PipelineConfig, has_pdl: bool, has_llm: bool
 ) -> list[Line]:
     """The phases whose work depends on what the searches bring."""
     done = (RunStatus.COMPLETED, RunStatus.COMPLETED_WITH_ERRORS)
@@ -171,7 +177,7 @@ async def _by_ratio(
         if all(str(kind) in searched for kind in config.content_types):
             spent = await reports.spending(conn, latest)
             return _as_before(latest, spent, searched, per_type, config)
-    return _typical(per_type, config, has_pdl)
+    return _typical(per_type, config, has_pdl, has_llm)
 
 
 def _as_before(
@@ -206,13 +212,14 @@ _SEARCHES_FIRST = frozenset(PhaseName) - {
 }
 
 
-def _typical(per_type: int, config: PipelineConfig, has_pdl: bool) -> list[Line]:
+def _typical(per_type: int, config: PipelineConfig, has_pdl: bool, has_llm: bool) -> list[Line]:
     def total(per_page: Mapping[ContentType, float]) -> int:
         return ceil(sum(per_page[kind] * per_type for kind in config.content_types))
 
     depth = min(config.analysis_depth, _DEPTH_TYPICAL) / _DEPTH_TYPICAL
     domains, videos = total(_DOMAINS), total(_VIDEOS)
     channels = ceil(videos * _CHANNELS_PER_VIDEO)
+    asked = ceil(channels * _UNLINKED) if has_llm else 0
     pages, analysed = ceil(total(_PAGES) * depth), ceil(videos * depth)
     units = ceil(videos / IDS_MAX) + ceil(channels / IDS_MAX)
     analyses = pages + analysed
@@ -220,6 +227,7 @@ def _typical(per_type: int, config: PipelineConfig, has_pdl: bool) -> list[Line]
         *_companies(PhaseName.COMPANY_ENRICHMENT_SERP, domains, has_pdl),
         Line(PhaseName.YOUTUBE_ENRICHMENT, "youtube", units, units, TYPICAL),
         *_companies(PhaseName.COMPANY_ENRICHMENT_YOUTUBE, channels, has_pdl),
+        *_owners(asked),
         Line(PhaseName.CONTENT_ANALYSIS, "page", pages, 0.0, TYPICAL),
         Line(PhaseName.CONTENT_ANALYSIS, "llm", analyses, analyses * _TOKENS_PER_ANALYSIS, TYPICAL),
     ]
@@ -230,3 +238,8 @@ def _companies(phase: PhaseName, domains: int, has_pdl: bool) -> list[Line]:
     rest = ceil((domains - matched) / DOMAINS_MAX)
     paid = [Line(phase, "pdl", domains, matched, TYPICAL)] if has_pdl else []
     return [*paid, Line(phase, "wikidata", rest, 0.0, TYPICAL)]
+
+
+def _owners(asked: int) -> list[Line]:
+    phase = PhaseName.COMPANY_ENRICHMENT_YOUTUBE
+    return [Line(phase, "llm", asked, asked * _TOKENS_PER_OWNER, TYPICAL)] if asked else []

@@ -30,7 +30,10 @@ _BAD = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """``relevance`` in [0, 1]; ``mood`` in [-1, 1]; ``domain`` is the first site named, or ""."""
+    """``relevance`` in [0, 1]; ``mood`` in [-1, 1].
+
+    ``domain`` is the first site named, else that of the first company named, else "".
+    """
 
     keyword: str
     relevance: float
@@ -68,14 +71,15 @@ def judge(texts: list[str], directory: Directory) -> Judgement:
     good = sum(1 for word in spoken if word in _GOOD)
     bad = sum(1 for word in spoken if word in _BAD)
     share = about / len(sentences) if sentences else 0.0
+    entities = _entities(text, directory)
     return Judgement(
         keyword=keyword,
         relevance=round(min(1.0, share * 1.25), 3),
         mood=round((good - bad) / (good + bad), 3) if good + bad else 0.0,
-        entities=_entities(text, directory),
+        entities=entities,
         topics=tuple(dict.fromkeys(wanted))[:5],
         summary=" ".join(sentences[:2])[:300] or text[:300],
-        domain=_domain(text),
+        domain=_domain(text) or (directory.by_name[entities[0]].domain if entities else ""),
     )
 
 

@@ -12,12 +12,14 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.replies import ANALYSIS, CASES, COMPLETION, KEY, scaleserp
+from tests.support.replies import ANALYSIS, CASES, COMPLETION, KEY, OWNER, scaleserp
 
+from serpline.analysis.domains import registrable_domain
 from serpline.domain.errors import ProviderError
 from serpline.domain.http import HttpReply, ProviderCall
 from serpline.providers.dataforseo.wire import SearchVolumes, match
-from serpline.providers.llm.wire import Analysis
+from serpline.providers.llm.analysis import Analysis
+from serpline.providers.llm.owner import ChannelOwner
 from serpline.providers.scaleserp.batches import ResultSet
 from serpline.providers.scaleserp.records import by_custom_id
 from serpline.providers.scaleserp.spec import redacted_raw
@@ -92,13 +94,16 @@ def test_any_reply_is_a_value_or_a_provider_error(name: str, data: st.DataObject
     check(call, HttpReply(data.draw(statuses), {}, mutate(data, document)))
 
 
+@pytest.mark.parametrize(("name", "answer"), [("analyse", ANALYSIS), ("owner", OWNER)])
 @settings(max_examples=200, deadline=None, derandomize=True, database=None)
 @given(data=st.data())
-def test_any_content_is_an_analysis_or_a_provider_error(data: st.DataObject) -> None:
-    """Whatever a model writes into its answer, an analysis is whole and in range, or refused."""
+def test_any_content_is_a_whole_answer_or_a_provider_error(
+    name: str, answer: dict[str, Any], data: st.DataObject
+) -> None:
+    """Whatever a model writes into its answer, it is read whole and in range, or refused."""
     body = copy.deepcopy(COMPLETION)
-    body["choices"][0]["message"]["content"] = mutate(data, ANALYSIS).decode("utf-8", "replace")
-    check(CASES["analyse"][0], HttpReply(200, {}, json.dumps(body).encode()))
+    body["choices"][0]["message"]["content"] = mutate(data, answer).decode("utf-8", "replace")
+    check(CASES[name][0], HttpReply(200, {}, json.dumps(body).encode()))
 
 
 def check(call: ProviderCall[Any], reply: HttpReply) -> None:
@@ -130,6 +135,8 @@ def follow_up(value: Any) -> None:
     if isinstance(value, Analysis):
         assert 0 <= value.relevance <= 1
         assert value.summary
+    if isinstance(value, ChannelOwner):
+        registrable_domain(value.domain)
     if isinstance(value, tuple):
         chosen = by_custom_id(r for r in value if hasattr(r, "custom_id"))
         assert all(KEY not in (record.error or "") for record in chosen.values())

@@ -1,1 +1,1 @@
-"""Any OpenAI-compatible language model: reads a page or a video's text and judges it."""
+"""Any OpenAI-compatible language model: judges a page or a video, and names a channel's owner."""

@@ -13,6 +13,8 @@ from serpline.simulator.world.text import capital
 CHANNELS = 400
 _REMEMBERED_MAX = 200_000
 _MISSING = 0.02
+# Of the companies that run a channel, those that name no site there.
+_UNLINKED = 0.2
 _TITLES = (
     "{K} - everything you need to know",
     "{K}: 7 mistakes to avoid",
@@ -137,7 +139,8 @@ class Videos:
             owner = choices.choice(self._directory.of(Kind.CREATOR))
         else:
             owner = None
-        title, description = _face(index, owner)
+        linked = unit(self._seed, "channel links", index) >= _UNLINKED
+        title, description = _face(index, owner, linked)
         number = b"".join(
             stamp(self._seed, "channel id", index, part).to_bytes(8, "big") for part in "ab"
         )
@@ -158,12 +161,14 @@ class Videos:
         )
 
 
-def _face(index: int, owner: Company | None) -> tuple[str, str]:
-    """A channel's title and description; the description names the owner's site, if any."""
+def _face(index: int, owner: Company | None, linked: bool) -> tuple[str, str]:
+    """A channel's title and description; a company that is not ``linked`` names no site."""
     if owner is None:
         return f"Wandering Lens {index}", "Travel films without words. New video every Friday."
     if owner.kind is Kind.CREATOR:
         return owner.name, f"I film what I find. Work with me: {owner.site}/contact"
+    if not linked:
+        return f"{owner.name} TV", f"The official channel of {owner.name}. New films every week."
     return (
         f"{owner.name} TV",
         f"The official channel of {owner.name}. Plan and book at {owner.site} - follow us for "

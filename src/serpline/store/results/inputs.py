@@ -45,10 +45,10 @@ async def keyword_items(
 async def channels(
     conn: Connection, run_id: UUID, channel_ids: Sequence[str]
 ) -> dict[str, dict[str, Any]]:
-    """The run's channels by id: title, description and links."""
+    """The run's channels by id: handle, title, description, country and links."""
     rows = await conn.execute(
         text(
-            "SELECT channel_id, handle, title, description, links FROM youtube_channels"
+            "SELECT channel_id, handle, title, description, country, links FROM youtube_channels"
             " WHERE run_id = :run AND channel_id = ANY(:ids) AND found"
         ),
         {"run": run_id, "ids": list(channel_ids)},
