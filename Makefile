@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
+# Tests wait for processes and deadlines half of their time: more of them than cores.
+JOBS ?= 3
 LOCKED := --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 
 .PHONY: setup demo test check bench chaos lock clean
@@ -20,7 +22,7 @@ demo: setup
 	$(BIN)/serpline demo $(ARGS)
 
 test: setup
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile $(ARGS)
 
 check: setup
 	$(BIN)/ruff check .

@@ -123,9 +123,9 @@ def paid_again(entries: Sequence[CallEntry]) -> int:
 
 
 async def unrecorded(world: World) -> set[UUID]:
-    """Paid calls with a durable intent and no outcome: what a kill at this instant leaves."""
+    """Paid calls whose reply nobody has: under way when a kill came, or given up as unknown."""
     rows = await world.query(
-        "SELECT id FROM provider_calls WHERE status = 'intent' AND credits > 0"
+        "SELECT id FROM provider_calls WHERE status IN ('intent', 'unknown') AND credits > 0"
     )
     return {row["id"] for row in rows}
 
@@ -160,7 +160,8 @@ class Judged:
         self.surplus_rows += sum(
             max(0, len(rows) - len(reference.tables[name])) for name, rows in tables.items()
         )
-        again, may = paid_again(world.sim.log.entries), len(unrecorded_calls)
+        again = paid_again(world.sim.log.entries)
+        may = len(unrecorded_calls | await unrecorded(world))
         self.paid_again += again
         self.may_be_paid_again += may
         self.unexplained += max(0, again - may)

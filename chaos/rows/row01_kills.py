@@ -8,7 +8,7 @@ lives at a time, so the calls it leaves unrecorded can be counted at its death.
 import asyncio
 from uuid import UUID
 
-from tests.support.world import until
+from tests.support.world import MORTAL, until
 
 from chaos.scorecard import Arena, Figure, Row, equal
 from chaos.standard_run import (
@@ -48,7 +48,7 @@ async def _disturbed(
     )
     kills = 0
     open_calls: set[UUID] = set()
-    async with opened(arena, f"run-{reference.pairs}-{number}", reference.pairs) as world:
+    async with opened(arena, f"run-{reference.pairs}-{number}", reference.pairs, **MORTAL) as world:
         run_id = await start(world)
         for calls, seconds in instants:
             worker = await world.start_worker()

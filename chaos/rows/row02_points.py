@@ -30,6 +30,7 @@ _SCRIPT = Path(__file__).parents[1] / "mortal_worker.py"
 _QUICK = {
     "SERPLINE_WORKER_HEARTBEAT_SECONDS": "0.2",
     "SERPLINE_WORKER_DEAD_AFTER_SECONDS": "1.0",
+    "SERPLINE_BATCH_CALL_SECONDS": "3",
 }
 
 

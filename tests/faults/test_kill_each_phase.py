@@ -18,7 +18,7 @@ import psycopg
 import pytest
 from tests.support.databases import module_database
 from tests.support.tables import Tables, differences, final_tables
-from tests.support.world import World, across_runs, open_world, paid, until
+from tests.support.world import MORTAL, World, across_runs, open_world, paid, until
 
 from serpline.domain.states import RunStatus
 from serpline.simulator.dataforseo import COST
@@ -188,7 +188,7 @@ async def test_a_kill_in_the_middle_of_a_phase_changes_nothing(
 ) -> None:
     """A worker killed in the middle of a phase: the next one ends with the same tables."""
     async with open_world(
-        database_url, tmp_path, KEYWORDS, SERPLINE_BATCH_CALL_SECONDS="20"
+        database_url, tmp_path, KEYWORDS, **{**MORTAL, "SERPLINE_BATCH_CALL_SECONDS": "20"}
     ) as world:
         world.sim.set_faults([rule(reference)])
         worker = await world.start_worker()
@@ -205,7 +205,7 @@ async def test_a_kill_while_scores_are_being_written_changes_nothing(
     reference: Reference, database_url: str, tmp_path: Path
 ) -> None:
     """A worker killed inside the transaction that writes DSI scores: they are written once."""
-    async with open_world(database_url, tmp_path, KEYWORDS) as world:
+    async with open_world(database_url, tmp_path, KEYWORDS, **MORTAL) as world:
         conninfo = world.services.database.conninfo
         worker = await world.start_worker()
         world.prepare_worker()
@@ -283,9 +283,7 @@ async def test_a_kill_before_the_outcome_of_a_batch_call_is_stored_repeats_nothi
     At the kill one batch had been created, one filled and one started, each without a reply.
     """
     held = {"create_batch": "news", "update_batch": "videos", "start_batch": "web"}
-    async with open_world(
-        database_url, tmp_path, KEYWORDS, SERPLINE_BATCH_CALL_SECONDS="5"
-    ) as world:
+    async with open_world(database_url, tmp_path, KEYWORDS, **MORTAL) as world:
         world.sim.set_faults(
             [_slow("scaleserp", name, match={"searches_type": kind}) for name, kind in held.items()]
         )
@@ -321,7 +319,9 @@ async def test_a_lost_reply_of_a_batch_call_repeats_nothing(
             zip(("news", "videos", "web"), faults, strict=True)
         )
     ]
-    async with open_world(database_url, tmp_path, KEYWORDS) as world:
+    async with open_world(
+        database_url, tmp_path, KEYWORDS, SERPLINE_BATCH_CALL_SECONDS="4"
+    ) as world:
         world.sim.set_faults(rules)
         await world.start_worker()
         run_id = await world.start(phases=("keyword_metrics", "serp_collection"))

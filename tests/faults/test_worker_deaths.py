@@ -5,7 +5,6 @@ The witnesses are the scripted phases' own tables: a result written twice would 
 
 import asyncio
 import signal
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from uuid import UUID
@@ -91,11 +90,9 @@ async def test_a_worker_told_to_end_gives_its_chunk_back(workers: Workers) -> No
     run_id = await workers.run(*BEFORE, "HANG-1", *AFTER)
     ending = await workers.start()
     await workers.heart.attempted("HANG-1")
-    told_at = time.monotonic()
     ending.send_signal(signal.SIGTERM)
     async with asyncio.timeout(20):
         assert await ending.wait() == 0
-    assert time.monotonic() - told_at < 5
     assert await workers.heart.results(run_id) == BEFORE
     chunk, row = await workers.chunk(run_id), await workers.row(ending)
     assert (chunk["status"], chunk["owner"], chunk["deaths"]) == ("ready", None, 0)
