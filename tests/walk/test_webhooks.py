@@ -91,17 +91,20 @@ async def test_webhooks_bring_what_polling_brings(
 ) -> None:
     """A run that is woken by webhooks alone ends with the tables of one that polls.
 
-    The news webhook is preceded by a forged one, the one for videos comes five times, and the one
-    for organic results comes while the worker still waits to be told that the batch is running.
+    The news webhook is preceded by a forged one and comes before the answer to the start, the one
+    for videos comes five times, and the one for organic results comes while the worker still waits
+    to be told that the batch is running. All come once more when everything is over.
     """
     forged = {"provider": "scaleserp", "operation": "webhook", "fault": "webhook_forged"}
     often = {"provider": "scaleserp", "operation": "webhook", "fault": "webhook_5"}
+    slow_start = {"provider": "scaleserp", "operation": "start_batch", "fault": "slow"}
     slow_look = {"provider": "scaleserp", "operation": "get_batch", "fault": "slow"}
     config = simulated(
         # Long enough that every batch is seen running once, and is not looked at again by itself.
         timing={"running_seconds": 0.6},
         faults=[
             {**forged, "match": {"searches_type": "news"}},
+            {**slow_start, "match": {"searches_type": "news"}, "seconds": 1.2},
             {**often, "match": {"searches_type": "videos"}},
             # The look before the start is quick, the one after it is answered too late.
             {**slow_look, "match": {"searches_type": "web"}, "pattern": "SF", "times": 1}
@@ -114,7 +117,7 @@ async def test_webhooks_bring_what_polling_brings(
     }
     async with (
         open_world(database_url, tmp_path, KEYWORDS, config=config, **settings) as world,
-        _web(world, listener),
+        _web(world, listener) as client,
     ):
         await world.start_worker()
         run_id = await world.run(analysis_depth=DEPTH)
@@ -122,7 +125,7 @@ async def test_webhooks_bring_what_polling_brings(
         tables = await final_tables(world.services.database, run_id)
         assert differences(polled, tables) == []
 
-        assert [rule.used for rule in world.sim.faults.rules] == [1, 1, 1]
+        assert [rule.used for rule in world.sim.faults.rules] == [1, 1, 1, 1]
         await world.sim.settled()
         answers = [(each.honest, each.status) for each in world.sim.webhooks]
         assert answers.count((True, 202)) == 1 + 1 + 5
@@ -136,6 +139,21 @@ async def test_webhooks_bring_what_polling_brings(
         assert [c.reason for c in world.sim.ledger if c.provider == "scaleserp"] == [
             "batch queued"
         ] * 3
+
+        # What comes late is taken, and changes nothing.
+        calls = len(world.sim.log.entries)
+        for row in await world.query("SELECT provider_batch_id, secret_path FROM provider_batches"):
+            told = _told(row["provider_batch_id"])
+            reply = await client.post(f"/webhooks/scaleserp/{row['secret_path']}", json=told)
+            assert reply.status_code == 202
+
+        async def handled() -> bool:
+            jobs = await world.query("SELECT status FROM procrastinate_jobs")
+            return {str(job["status"]) for job in jobs} <= {"succeeded"}
+
+        await until(handled, "the late webhooks' jobs to be done")
+        assert differences(tables, await final_tables(world.services.database, run_id)) == []
+        assert len(world.sim.log.entries) == calls
 
 
 async def test_a_forged_or_unknown_webhook_is_answered_404_and_has_no_effect(

@@ -245,8 +245,8 @@ def reason(output: str) -> str:
     if "Read-only file system" in output:
         return "the disk is read-only"
     lines = [line.strip() for line in output.splitlines() if line.strip()]
-    for mark in ("PANIC:", "FATAL:", "error:", "could not"):
+    for mark in ("PANIC:", "FATAL:", "error:", "could not", "terminated by"):
         for line in reversed(lines):
             if mark in line:
-                return line.partition(mark)[2].strip() if mark != "could not" else line
+                return line.partition(mark)[2].strip() if mark.endswith(":") else line
     return lines[-1] if lines else "it ended without a word"
