@@ -1,0 +1,150 @@
+"""``serpline breakers`` and ``serpline jobs`` as an operator uses them: on what really broke."""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+from tests.integration.guard_helpers import Provider, call, ok, policy, status
+
+import serpline.cli as cli
+from serpline.domain.errors import CallRefused, ProviderError
+from serpline.domain.retry import RetryStrategy
+from serpline.queueing.jobs import Job, JobOutcome
+from serpline.queueing.manager import JobQueueManager
+from serpline.robustness.guard import CallScope, Guard
+from serpline.store.database import Database
+
+FAILURES = 10
+
+
+@pytest.fixture
+def command(
+    database_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Any:
+    """Run one command over the test's database: its exit code and what it printed."""
+    monkeypatch.setenv("SERPLINE_DATABASE_URL", database_url)
+
+    def run(*arguments: str) -> tuple[int, str]:
+        capsys.readouterr()
+        code = cli.main(list(arguments))
+        said = capsys.readouterr()
+        return code, said.out or said.err
+
+    return run
+
+
+async def _call(database_url: str, provider: Provider, times: int) -> list[str]:
+    """What came of so many guarded calls, made by a process of its own."""
+    database = await Database.connect(database_url)
+    try:
+        guard = Guard(database, provider.send, [policy()])
+        ends = []
+        for number in range(times):
+            try:
+                await guard.execute(call(f"{number} of {len(provider.log)}"), CallScope("test"))
+                ends.append("answered")
+            except CallRefused:
+                ends.append("refused")
+            except ProviderError:
+                ends.append("failed")
+        await guard.close()
+        return ends
+    finally:
+        await database.close()
+
+
+def test_a_breaker_that_failures_opened_is_shown_reset_and_isolated(
+    command: Any, database_url: str
+) -> None:
+    """Open after ten failures; a reset lets calls through again, an isolation lets none."""
+    provider = Provider(answer=lambda _: status(500))
+
+    def shown() -> dict[str, Any]:
+        code, text = command("breakers", "list", "--json")
+        assert code == 0
+        (found,) = json.loads(text)
+        return dict(found)
+
+    assert asyncio.run(_call(database_url, provider, FAILURES + 1)) == [
+        *["failed"] * FAILURES,
+        "refused",
+    ]
+    assert (shown()["name"], shown()["state"]) == ("example_api", "open")
+    assert shown()["open_until"]
+    provider.answer = lambda _: ok({"answer": 1})
+    assert asyncio.run(_call(database_url, provider, 1)) == ["refused"]
+    assert command("breakers", "reset", "example_api") == (0, "example_api: closed\n")
+    assert asyncio.run(_call(database_url, provider, 2)) == ["answered", "answered"]
+    assert command("breakers", "isolate", "example_api") == (0, "example_api: isolated\n")
+    assert asyncio.run(_call(database_url, provider, 1)) == ["refused"]
+    assert shown()["state"] == "isolated"
+    code, said = command("breakers", "reset", "exampel_api")
+    assert (code, "exampel_api" in said, said.count("\n")) == (2, True, 1)
+
+
+async def _serve(database_url: str, broken: bool) -> JobOutcome:
+    """The outcome of the next job, in a process whose handler is ``broken`` or not."""
+    database = await Database.connect(database_url)
+    ended: asyncio.Queue[Any] = asyncio.Queue()
+    queue = JobQueueManager(
+        database,
+        observer=ended.put_nowait,
+        retry=RetryStrategy(max_attempts=1, base_delay=0, max_delay=0),
+    )
+
+    async def handler(_payload: dict[str, Any]) -> None:
+        if broken:
+            raise ValueError("the report has no page 7")
+
+    queue.register("report", handler)
+    stop = asyncio.Event()
+    serving = asyncio.create_task(queue.run(stop, 1))
+    try:
+        async with asyncio.timeout(60):
+            while True:
+                outcome = (await ended.get()).outcome
+                if outcome is not JobOutcome.FAILED:
+                    return JobOutcome(outcome)
+    finally:
+        stop.set()
+        await serving
+        await database.close()
+
+
+async def _enqueue(database_url: str) -> None:
+    database = await Database.connect(database_url)
+    try:
+        await JobQueueManager(database).enqueue_job(Job("report", {"page": 7}, max_retries=1))
+    finally:
+        await database.close()
+
+
+def test_a_job_that_failed_for_good_is_listed_retried_and_discarded(
+    command: Any, database_url: str
+) -> None:
+    """A dead letter says why; retried with the cause mended it runs; discarded it is off."""
+
+    def letters(*options: str) -> list[dict[str, Any]]:
+        code, text = command("jobs", "list", "--json", *options)
+        assert code == 0
+        return list(json.loads(text))
+
+    asyncio.run(_enqueue(database_url))
+    assert asyncio.run(_serve(database_url, broken=True)) is JobOutcome.DEAD
+    (letter,) = letters()
+    assert (letter["job_type"], letter["payload"]) == ("report", {"page": 7})
+    assert "the report has no page 7" in letter["error"]
+    number = str(letter["id"])
+    assert command("jobs", "retry", number)[0] == 0
+    assert letters() == []
+    assert asyncio.run(_serve(database_url, broken=False)) is JobOutcome.DONE
+    code, said = command("jobs", "retry", number)
+    assert (code, said) == (2, f"serpline: dead letter {number}: already retried\n")
+
+    asyncio.run(_enqueue(database_url))
+    assert asyncio.run(_serve(database_url, broken=True)) is JobOutcome.DEAD
+    (letter,) = letters()
+    assert command("jobs", "discard", str(letter["id"]))[0] == 0
+    assert letters() == []
+    assert [row["status"] for row in letters("--all")] == ["discarded", "retried"]
