@@ -14,7 +14,8 @@ import typer
 from typer.exceptions import TyperException
 
 from serpline.cli.root import app
-from serpline.core.settings import SettingsError
+from serpline.core.masking import mask
+from serpline.core.settings import SettingsError, load
 from serpline.domain.errors import UserError
 
 __all__ = ["app", "main"]
@@ -51,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:  # noqa: BLE001  the last resort of the process
         if _is_unavailable_database(error):
             return _mistake(f"the database cannot be used now: {error}")
-        traceback.print_exc()
+        sys.stderr.write(_traceback())
         return BUG
     return code if isinstance(code, int) else DONE
 
@@ -76,6 +77,15 @@ def global_options_first(arguments: Sequence[str]) -> list[str]:
 def _mistake(message: str) -> int:
     sys.stderr.write(f"serpline: {' '.join(message.split())}\n")
     return BAD_USAGE
+
+
+def _traceback() -> str:
+    """The current exception's, without the configured secrets: it is made to be passed on."""
+    try:
+        secrets = load().secrets
+    except SettingsError:
+        secrets = ()
+    return mask(traceback.format_exc(), secrets)
 
 
 def _is_unavailable_database(error: Exception) -> bool:

@@ -46,7 +46,7 @@ def test_the_help_is_no_mistake() -> None:
 
 
 @pytest.mark.parametrize(
-    ("raised", "code"), [(KeyboardInterrupt(), 130), (RuntimeError("bug"), 70), (UserError("x"), 2)]
+    ("raised", "code"), [(KeyboardInterrupt(), 130), (RuntimeError("sk-canary"), 70), (UserError("x"), 2)]
 )
 def test_every_end_has_its_exit_code(
     raised: BaseException,
@@ -54,14 +54,17 @@ def test_every_end_has_its_exit_code(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Only a bug shows a traceback."""
+    """Only a bug shows a traceback, and no key in it."""
+    monkeypatch.setenv("SERPLINE_LLM_API_KEY", "sk-canary")
 
     def command(*_: object, **__: object) -> None:
         raise raised
 
     monkeypatch.setattr(cli, "app", command)
     assert cli.main(["run", "list"]) == code
-    assert ("Traceback" in capsys.readouterr().err) == (code == 70)
+    said = capsys.readouterr().err
+    assert ("Traceback" in said) == (code == 70)
+    assert "sk-canary" not in said
 
 
 @pytest.mark.parametrize(
