@@ -10,7 +10,15 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from platformdirs import user_data_path
-from pydantic import AfterValidator, Field, HttpUrl, SecretStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    Field,
+    HttpUrl,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableVariable
 
@@ -61,7 +69,7 @@ class Settings(BaseSettings):
     worker_concurrency: int = Field(default=4, ge=1, le=64)
     call_concurrency: int = Field(default=16, ge=1, le=256)
     worker_heartbeat_seconds: float = Field(default=5.0, gt=0)
-    worker_dead_after_seconds: float = Field(default=20.0, gt=0)
+    worker_dead_after_seconds: float = Field(default=20.0, gt=0, validate_default=True)
     chunk_silence_seconds: float = Field(default=1800.0, gt=0)
     shutdown_grace_seconds: float = Field(default=20.0, ge=0, le=25)
     look_again_seconds: float = Field(default=30.0, gt=0)
@@ -76,6 +84,15 @@ class Settings(BaseSettings):
     credits_per_month: dict[str, float] = Field(default_factory=dict)
     extractor_processes: int = Field(default=1, ge=1, le=16)
     web_port: int = Field(default=8077, ge=0, le=65535)
+
+    @field_validator("worker_dead_after_seconds")
+    @classmethod
+    def _outlast_a_heartbeat(cls, value: float, info: ValidationInfo) -> float:
+        """One late heartbeat must not look like a death."""
+        beat = info.data.get("worker_heartbeat_seconds", 0.0)
+        if value < 2 * beat:
+            raise ValueError(f"must be at least twice SERPLINE_WORKER_HEARTBEAT_SECONDS ({beat:g})")
+        return value
 
     @property
     def has_llm(self) -> bool:
@@ -99,7 +116,8 @@ def load(**overrides: Any) -> Settings:
         first = error.errors(include_url=False)[0]
         key = ".".join(str(part) for part in first["loc"])
         raise SettingsError(
-            f"SERPLINE_{key.upper()}={first.get('input')!r}: {first['msg']}"
+            f"SERPLINE_{key.upper()}={first.get('input')!r}: "
+            + first["msg"].removeprefix("Value error, ")
         ) from None
     except UnreadableVariable as error:
         # Raised for the settings that are JSON objects; none of them holds a secret.

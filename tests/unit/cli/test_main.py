@@ -46,7 +46,8 @@ def test_the_help_is_no_mistake() -> None:
 
 
 @pytest.mark.parametrize(
-    ("raised", "code"), [(KeyboardInterrupt(), 130), (RuntimeError("sk-canary"), 70), (UserError("x"), 2)]
+    ("raised", "code"),
+    [(KeyboardInterrupt(), 130), (RuntimeError("sk-canary"), 70), (UserError("x"), 2)],
 )
 def test_every_end_has_its_exit_code(
     raised: BaseException,
@@ -73,6 +74,7 @@ def test_every_end_has_its_exit_code(
         ("SERPLINE_LOG_LEVEL", "loud"),
         ("SERPLINE_PROVIDER_RATES", "fast"),
         ("SERPLINE_WORKER_CONCURRENCY", "many"),
+        ("SERPLINE_WORKER_DEAD_AFTER_SECONDS", "9.5"),
         ("SERPLINE_SCALESERP_BASE_URL", "nowhere"),
     ],
 )
