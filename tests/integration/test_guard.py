@@ -27,11 +27,12 @@ from serpline.domain.errors import CallRefused, ErrorCategory, LeaseLost, Provid
 from serpline.domain.http import HttpReply, HttpRequest, ProviderCall
 from serpline.net.client import HttpClient
 from serpline.robustness import guard as guard_module
+from serpline.robustness.admission import BeingBought, Wish
 from serpline.robustness.breakers import BreakerOpen
 from serpline.robustness.budget import BudgetSpent
 from serpline.robustness.calls import answered, call_key, intent_of
 from serpline.robustness.guard import CallScope, Guard
-from serpline.robustness.ledger import BeingBought, reconcile
+from serpline.robustness.ledger import reconcile
 from serpline.store import budgets
 from serpline.store import ledger as store_ledger
 from serpline.store.budgets import Budget
@@ -419,11 +420,12 @@ async def test_a_lost_commit_acknowledgement_counts_nothing_twice(
     db: Database, guards: MakeGuard, clock: HandClock
 ) -> None:
     """The same intents and the same outcomes written again change neither rows nor credits."""
+    how = policy(credits_per_day=10.0)
     guard = guards(Provider(), credits_per_day=10.0)
     made = call()
     intent = intent_of(
         made,
-        policy(credits_per_day=10.0),
+        how,
         clock.now(),
         key=call_key(made, "x"),
         freshness="x",
@@ -433,7 +435,7 @@ async def test_a_lost_commit_acknowledgement_counts_nothing_twice(
         epoch=1,
     )
     for _ in range(2):
-        assert await guard.ledger._intend([intent]) == [None]
+        assert await guard.admission._admit([Wish(intent, how)]) == [None]
     budget = await guard.budgets.read("example", "day:2026-03-01")
     assert (float(budget.reserved), float(budget.spent)) == (1, 0)
     ending = answered(made, intent, ok({"answer": 1}), clock.now())

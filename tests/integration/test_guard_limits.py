@@ -19,8 +19,8 @@ from tests.integration.guard_helpers import (
 )
 
 from serpline.domain.errors import CallRefused, ProviderError
+from serpline.robustness.admission import RetryBudgetSpent
 from serpline.robustness.guard import CallScope, Guard
-from serpline.robustness.ledger import RetryBudgetSpent
 from serpline.store import reference as store
 from serpline.store.database import Database
 from serpline.store.reference import Obtained

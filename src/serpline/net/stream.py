@@ -5,15 +5,14 @@ makes room for the body. So no peer can feed us more bytes than the caller's lim
 the framing. Closing is immediate and never waits for the peer.
 """
 
-import select
 import ssl
-from collections.abc import Iterable
 from typing import Any
 
 import anyio.abc
 import httpcore2
 from anyio.streams.tls import TLSAttribute, TLSStream
 
+from serpline.core.sockets import is_readable
 from serpline.net.errors import refused
 from serpline.net.limits import (
     BODY_READ_BYTES,
@@ -114,13 +113,4 @@ def _reason(error: BaseException) -> str:
 
 def _is_readable(sock: Any) -> bool:
     # A socket that is gone counts as readable: the pool then drops the connection.
-    if sock is None or sock.fileno() < 0:
-        return True
-    ready: Iterable[Any]
-    if hasattr(select, "poll"):
-        poller = select.poll()
-        poller.register(sock.fileno(), select.POLLIN)
-        ready = poller.poll(0)
-    else:
-        ready = select.select([sock.fileno()], [], [], 0)[0]
-    return bool(ready)
+    return sock is None or sock.fileno() < 0 or is_readable(sock.fileno())

@@ -13,18 +13,25 @@ what depends on them. A reply that this release cannot read although it is good 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 from uuid import UUID
 
 from serpline.core.clock import Clock, SystemClock
 from serpline.core.logging import get
 from serpline.domain.breaker import ReportKind
-from serpline.domain.errors import ErrorCategory, LeaseLost, ProviderError, UserError
+from serpline.domain.errors import (
+    CallRefused,
+    ErrorCategory,
+    LeaseLost,
+    ProviderError,
+    UserError,
+)
 from serpline.domain.http import HttpReply, HttpRequest, ProviderCall
 from serpline.domain.retry import parse_retry_after
 from serpline.net.errors import NetError
 from serpline.robustness import budget
+from serpline.robustness.admission import Admission
 from serpline.robustness.breakers import CircuitBreaker, CircuitBreakerManager, Permits, verdict
 from serpline.robustness.calls import answered, call_key, failed, intent_of, unanswered
 from serpline.robustness.ledger import Ending, Ledger
@@ -37,6 +44,7 @@ T = TypeVar("T")
 Sender = Callable[[HttpRequest], Awaitable[HttpReply]]
 
 FLUSH_SECONDS = 10.0
+_FIRST_INSTANT = datetime.min.replace(tzinfo=UTC)
 
 _log = get("robustness")
 
@@ -89,7 +97,8 @@ class Guard:
         self._policies = {policy.provider: policy for policy in policies}
         self.breakers = breakers or CircuitBreakerManager(db, self._clock)
         self.limiter = Limiter(db, self._clock)
-        self.ledger = Ledger(db, self._clock, self.policy)
+        self.ledger = Ledger(db)
+        self.admission = Admission(db, self._clock, self.ledger.withdraw)
         self.budgets = budget.Budgets(db)
         self._under_way: dict[bytes, asyncio.Future[None]] = {}
         self._recorded: dict[bytes, asyncio.Future[bool]] = {}
@@ -114,18 +123,12 @@ class Guard:
         policy = self.policy(call.provider)
         key = call_key(call, scope.freshness)
         if not scope.shared:
-            return await self._pay(call, scope, policy, key)
+            return await self._pay(call, scope, policy, key, None)
         while (twin := self._under_way.get(key)) is not None:
             await asyncio.shield(twin)
         self._under_way[key] = asyncio.get_running_loop().create_future()
         try:
-            reply = await self._stored(key, scope)
-            if reply is not None:
-                try:
-                    return call.parse(reply)
-                except ProviderError:
-                    _log.warning("stored reply unreadable", action="pay_again", key=key.hex())
-            return await self._pay(call, scope, policy, key)
+            return await self._buy_once(call, scope, policy, key)
         finally:
             self._let_twins_go(key)
 
@@ -136,6 +139,7 @@ class Guard:
         """
         try:
             async with asyncio.timeout(FLUSH_SECONDS):
+                await self.admission.flush()
                 await self.ledger.flush()
         except TimeoutError:
             raise DatabaseUnavailable("the calls' outcomes could not be written yet") from None
@@ -147,41 +151,59 @@ class Guard:
         """
         try:
             async with asyncio.timeout(FLUSH_SECONDS):
+                await self.admission.flush()
                 await self.ledger.flush()
                 await self.breakers.close()
         except TimeoutError:
             _log.warning("outcomes left unsaid", action="left_unsaid")
         await self.limiter.close()
 
-    async def _stored(self, key: bytes, scope: CallScope) -> HttpReply | None:
-        found = await self.ledger.find(key)
-        if found is None:
-            return None
-        came_at, reply = found
-        if scope.ttl_seconds is None:
-            return reply
-        fresh_since = self._clock.now() - timedelta(seconds=scope.ttl_seconds)
-        return reply if came_at >= fresh_since else None
-
-    async def _pay(
+    async def _buy_once(
         self, call: ProviderCall[T], scope: CallScope, policy: ProviderPolicy, key: bytes
     ) -> T:
+        """What was bought before is read, whatever the state of the provider; else it is bought."""
+        since = _FIRST_INSTANT
+        if scope.ttl_seconds is not None:
+            since = self._clock.now() - timedelta(seconds=scope.ttl_seconds)
+        try:
+            return await self._pay(call, scope, policy, key, since)
+        except CallRefused:
+            found = await self.ledger.find(key)
+            if found is None or found[0] < since:
+                raise
+        try:
+            return call.parse(found[1])
+        except ProviderError:
+            _log.warning("stored reply unreadable", action="pay_again", key=key.hex())
+        return await self._pay(call, scope, policy, key, None)
+
+    async def _pay(
+        self,
+        call: ProviderCall[T],
+        scope: CallScope,
+        policy: ProviderPolicy,
+        key: bytes,
+        fresh_since: datetime | None,
+    ) -> T:
         """One attempt, in the order that makes a refusal free: what costs least is asked first."""
+
+        def intent_at(now: datetime) -> Intent:
+            return intent_of(
+                call,
+                policy,
+                now,
+                key=key,
+                freshness=scope.freshness,
+                shared=scope.shared,
+                run_id=scope.run_id,
+                chunk_id=scope.chunk_id,
+                epoch=scope.epoch,
+            )
+
         names = [] if policy.breaker is None else [self.breakers.get_breaker(policy.breaker)]
         with await Permits.of([*names, *scope.breakers]) as permits:
-            async with self.limiter.slot(policy):
-                intent = intent_of(
-                    call,
-                    policy,
-                    self._clock.now(),
-                    key=key,
-                    freshness=scope.freshness,
-                    shared=scope.shared,
-                    run_id=scope.run_id,
-                    chunk_id=scope.chunk_id,
-                    epoch=scope.epoch,
-                )
-                await self.ledger.intend(intent)
+            async with self.limiter.place(policy):
+                intent = await self.admission.admit(policy, intent_at, fresh_since)
                 if not scope.lease():
                     self.ledger.withdraw(intent.id)
                     raise LeaseLost(f"chunk {scope.chunk_id} is no longer ours")

@@ -1,4 +1,4 @@
-"""The pace towards one provider, as pure arithmetic over what its row remembers.
+"""The pace towards one provider and its retry tokens, as pure arithmetic over what its row says.
 
 A 429 halves the rate and notes where it happened. From there the rate climbs back within
 ``CLIMB_SECONDS`` to just below that ceiling, and then creeps upwards, to find out whether the
@@ -87,3 +87,23 @@ def pause(pace: Pace, until: datetime, reason: str) -> Pace:
     if pace.paused_until is not None and pace.paused_until >= until:
         return pace
     return replace(pace, paused_until=until, pause_reason=reason)
+
+
+def earned(
+    tokens: float | None,
+    tokens_at: datetime | None,
+    now: datetime,
+    *,
+    firsts: int,
+    share: float,
+    floor_per_minute: float,
+    tokens_max: float,
+) -> float:
+    """The retry tokens there are now, of which each retry costs one; None: never counted.
+
+    First attempts earn ``share`` of a token each, time earns half the floor a minute (the other
+    half is there at the start).
+    """
+    had = floor_per_minute / 2 if tokens is None else tokens
+    elapsed = max(0.0, (now - (tokens_at or now)).total_seconds())
+    return min(tokens_max, had + share * firsts + elapsed * floor_per_minute / 120)

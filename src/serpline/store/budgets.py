@@ -1,7 +1,7 @@
 """Credits per provider and scope: reserved before a call, settled after it, never overdrawn."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from uuid import UUID
 
@@ -13,16 +13,27 @@ from serpline.store.tables.guards import provider_budgets as budgets
 
 _RUN = "run:"
 _ZERO = Decimal(0)
-_ADD = (
-    sa.update(budgets)
-    .where(
-        budgets.c.provider == sa.bindparam("in_provider"),
-        budgets.c.scope == sa.bindparam("in_scope"),
-    )
-    .values(
-        reserved=budgets.c.reserved + sa.bindparam("more_reserved"),
-        spent=budgets.c.spent + sa.bindparam("more_spent"),
-    )
+_Key = tuple[str, str]
+# The rows are locked in one order for everybody before any is changed.
+_SETTLE = sa.text(
+    "WITH d AS (SELECT * FROM unnest(CAST(:providers AS text[]), CAST(:scopes AS text[]),"
+    " CAST(:reserved AS numeric[]), CAST(:spent AS numeric[]))"
+    " AS d(provider, scope, reserved, spent)),"
+    " held AS MATERIALIZED (SELECT b.provider, b.scope FROM provider_budgets b"
+    " JOIN d USING (provider, scope) ORDER BY b.provider, b.scope FOR UPDATE OF b)"
+    " UPDATE provider_budgets b SET reserved = b.reserved + d.reserved, spent = b.spent + d.spent"
+    " FROM d, held WHERE d.provider = held.provider AND d.scope = held.scope"
+    " AND b.provider = d.provider AND b.scope = d.scope"
+)
+# Made or added to, which locks them. A run's limit is its row's; others are given.
+_RESERVE = sa.text(
+    "INSERT INTO provider_budgets AS b (provider, scope, limit_credits, reserved)"
+    " SELECT * FROM unnest(CAST(:providers AS text[]), CAST(:scopes AS text[]),"
+    " CAST(:limits AS numeric[]), CAST(:reserved AS numeric[]))"
+    " AS w(provider, scope, limit_credits, reserved) ORDER BY provider, scope"
+    " ON CONFLICT (provider, scope) DO UPDATE SET reserved = b.reserved + excluded.reserved,"
+    f" limit_credits = CASE WHEN starts_with(b.scope, '{_RUN}') THEN b.limit_credits"
+    " ELSE excluded.limit_credits END RETURNING b.provider, b.scope, limit_credits, reserved, spent"
 )
 
 
@@ -59,40 +70,40 @@ class Want:
 async def reserve(conn: Connection, wants: Sequence[Want]) -> list[str | None]:
     """Reserve for each want in turn; the answer is None, or the scope that has no room for it.
 
-    Holds the scopes' rows until the transaction ends, in one order for everybody, so that between
-    the look and the write nobody else can take the same credits.
+    Holds the scopes' rows until the transaction ends, in one order for everybody. All is reserved
+    at once; what does not fit, which is seldom, is then given back.
     """
-    limits = {
-        (want.provider, scope): limit
-        for want in wants
-        if want.credits > 0
-        for scope, limit in want.scopes
-    }
-    rows = await _lock(conn, limits)
+    wanted: dict[_Key, Decimal] = {}
+    limits: dict[_Key, Decimal | None] = {}
+    for want in wants:
+        for key, limit in _keys(want).items():
+            wanted[key] = wanted.get(key, _ZERO) + want.credits
+            limits[key] = limit
+    rows = await _reserve_all(conn, wanted, limits)
     taken = dict.fromkeys(rows, _ZERO)
     answers: list[str | None] = []
     for want in wants:
-        keys = [(want.provider, scope) for scope, _ in want.scopes] if want.credits > 0 else []
-        full = next((key for key in keys if not _fits(rows[key], taken[key] + want.credits)), None)
+        keys = _keys(want)
+        full = next((k for k in keys if not _fits(rows[k], taken[k] + want.credits)), None)
         answers.append(None if full is None else full[1])
         if full is None:
             for key in keys:
                 taken[key] += want.credits
-    await settle(conn, {key: (amount, _ZERO) for key, amount in taken.items()})
+    await settle(conn, {key: (taken[key] - wanted[key], _ZERO) for key in rows})
     return answers
 
 
-async def settle(
-    conn: Connection, deltas: Mapping[tuple[str, str], tuple[Decimal, Decimal]]
-) -> None:
+async def settle(conn: Connection, deltas: Mapping[_Key, tuple[Decimal, Decimal]]) -> None:
     """Add (reserved, spent) to each (provider, scope), in one order for everybody."""
-    rows = [
-        {"in_provider": provider, "in_scope": scope, "more_reserved": reserved, "more_spent": spent}
-        for (provider, scope), (reserved, spent) in sorted(deltas.items())
-        if reserved or spent
-    ]
+    rows = [(key, delta) for key, delta in sorted(deltas.items()) if any(delta)]
     if rows:
-        await conn.execute(_ADD, rows)
+        values: dict[str, list[object]] = {
+            "providers": [provider for (provider, _), _ in rows],
+            "scopes": [scope for (_, scope), _ in rows],
+            "reserved": [reserved for _, (reserved, _) in rows],
+            "spent": [spent for _, (_, spent) in rows],
+        }
+        await conn.execute(_SETTLE, values)
 
 
 async def set_run_limit(conn: Connection, run_id: UUID, provider: str, limit: Decimal) -> None:
@@ -114,27 +125,29 @@ async def read(conn: Connection, provider: str, scope: str) -> Budget:
     return _budget(row) if row is not None else Budget(None, _ZERO, _ZERO)
 
 
-async def _lock(
-    conn: Connection, limits: Mapping[tuple[str, str], Decimal | None]
-) -> dict[tuple[str, str], Budget]:
-    """Make or touch the rows, which locks them. A run's limit is its row's; others are given."""
-    if not limits:
+async def _reserve_all(
+    conn: Connection, wanted: Mapping[_Key, Decimal], limits: Mapping[_Key, Decimal | None]
+) -> dict[_Key, Budget]:
+    """Add to what is reserved; each scope's state before that."""
+    if not wanted:
         return {}
-    rows = [
-        {"provider": provider, "scope": scope, "limit_credits": limit}
-        for (provider, scope), limit in sorted(limits.items())
-    ]
-    upsert = insert(budgets).values(rows)
-    kept = sa.case(
-        (budgets.c.scope.startswith(_RUN), budgets.c.limit_credits),
-        else_=upsert.excluded.limit_credits,
-    )
-    found = await conn.execute(
-        upsert.on_conflict_do_update(
-            index_elements=["provider", "scope"], set_={"limit_credits": kept}
-        ).returning(budgets)
-    )
-    return {(row.provider, row.scope): _budget(row) for row in found}
+    values: dict[str, list[object]] = {
+        "providers": [provider for provider, _ in wanted],
+        "scopes": [scope for _, scope in wanted],
+        "limits": [limits[key] for key in wanted],
+        "reserved": list(wanted.values()),
+    }
+    found = {
+        (row.provider, row.scope): _budget(row) for row in await conn.execute(_RESERVE, values)
+    }
+    return {key: replace(b, reserved=b.reserved - wanted[key]) for key, b in found.items()}
+
+
+def _keys(want: Want) -> dict[_Key, Decimal | None]:
+    """The scopes in which it counts, with their limits."""
+    if want.credits <= 0:
+        return {}
+    return {(want.provider, scope): limit for scope, limit in want.scopes}
 
 
 def _fits(budget: Budget, amount: Decimal) -> bool:

@@ -22,6 +22,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
+from serpline.core.sockets import is_readable
 from serpline.domain.errors import UserError
 
 Connection = AsyncConnection
@@ -75,9 +76,9 @@ class Database:
             pool_size=pool_size,
             max_overflow=POOL_OVERFLOW_MAX,
             pool_timeout=POOL_WAIT_SECONDS,
-            pool_pre_ping=True,
             pool_use_lifo=True,
         )
+        sa.event.listen(self._engine.sync_engine, "checkout", _refuse_ended)
         # (Parameters stay out of the errors' texts: they may be raw replies, and hold anything.)
         # Connections that end with their block, and so do the session locks they hold.
         self._unpooled: AsyncEngine = create_async_engine(
@@ -157,6 +158,16 @@ class Database:
             )
         if row.read_only:
             raise UserError(f"{_SETTING}={self.shown_url}: the database is read-only (a standby?)")
+
+
+def _refuse_ended(connection: Any, *_: object) -> None:
+    """Have the pool replace a connection that the server ended while it lay idle.
+
+    A look at the socket tells that, and spares the question that would cost a way to the server.
+    """
+    pgconn = connection.driver_connection.pgconn
+    if pgconn.status != psycopg.pq.ConnStatus.OK or is_readable(pgconn.socket):
+        raise sa.exc.DisconnectionError("the server ended it")
 
 
 def parse_url(url: str) -> URL:

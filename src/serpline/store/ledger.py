@@ -8,6 +8,7 @@ owner that no longer owns its chunk becomes ``unknown``: possibly paid, so count
 Locks are taken in one order everywhere: rates by provider, then calls by key, then budgets.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,7 +20,7 @@ import sqlalchemy as sa
 from serpline.domain.errors import ErrorCategory
 from serpline.store import budgets
 from serpline.store.database import Connection
-from serpline.store.tables.guards import CallStatus, provider_calls, raw_replies
+from serpline.store.tables.guards import CallStatus, provider_calls
 
 INTERNAL = ErrorCategory.INTERNAL
 
@@ -114,8 +115,10 @@ _SEEN = sa.text(
     " (array_agg(c.error_category ORDER BY c.attempt DESC))[1] AS error_category,"
     " array_agg(c.id) FILTER (WHERE c.id = ANY(:ids)) AS mine,"
     " array_agg(c.id) FILTER (WHERE c.status = 'intent' AND c.shared AND NOT c.id = ANY(:ids)"
-    f"   AND NOT {_LIVE}) AS late"
-    " FROM provider_calls c WHERE c.key = ANY(:keys) GROUP BY c.key"
+    f"   AND NOT {_LIVE}) AS late,"
+    " max(c.finished_at) FILTER (WHERE c.status = 'ok' AND r.call_id IS NOT NULL) AS replied_at"
+    " FROM provider_calls c LEFT JOIN raw_replies r ON r.call_id = c.id"
+    " WHERE c.key = ANY(:keys) GROUP BY c.key"
 )
 _INSERT = sa.text(
     "INSERT INTO provider_calls (id, key, provider, operation, identity, freshness, shared, status,"
@@ -137,24 +140,25 @@ _INSERT = sa.text(
 class Seen:
     """What the ledger knew before: attempts per key, and which ids an earlier try had written.
 
-    ``failed``: keys whose latest attempt the provider (or the way to it) let fail. A call is not
-    among them whose caller died or was cancelled, nor one that is repeated although it was good.
+    ``replied``: when the latest usable reply of a key came. ``failed``: keys whose latest attempt
+    the provider (or the way to it) let fail. A call is not among them whose caller died or was
+    cancelled, nor one that is repeated although it was good.
     """
 
     attempts: Mapping[bytes, int]
+    replied: Mapping[bytes, datetime]
     failed: frozenset[bytes]
     written: frozenset[UUID]
 
 
 async def look_back(conn: Connection, intents: Sequence[Intent], now: datetime) -> Seen:
     """What was there before ``intents``; the intents of owners gone become ``unknown``."""
-    if not intents:
-        return Seen({}, frozenset(), frozenset())
     values = {"keys": list({item.key for item in intents}), "ids": [item.id for item in intents]}
     rows = (await conn.execute(_SEEN, values)).all()
     await _forget(conn, [id_ for row in rows for id_ in row.late or ()], now)
     return Seen(
         {row.key: row.attempt for row in rows},
+        {row.key: row.replied_at for row in rows if row.replied_at is not None},
         frozenset(row.key for row in rows if row.error_category not in (None, INTERNAL)),
         frozenset(id_ for row in rows for id_ in row.mine or ()),
     )
@@ -208,17 +212,26 @@ async def withdraw(conn: Connection, ids: Sequence[UUID]) -> None:
     await budgets.settle(conn, deltas)
 
 
-_OPEN = sa.text(
-    "SELECT id, provider, status, credits, budget_scopes FROM provider_calls"
-    " WHERE id = ANY(:ids) AND status IN ('intent', 'unknown') ORDER BY key, id FOR UPDATE"
-)
 _SETTLE = sa.text(
-    "UPDATE provider_calls c SET status = o.status, finished_at = o.finished_at,"
+    "WITH opened AS MATERIALIZED (SELECT id, provider, status, credits, budget_scopes"
+    " FROM provider_calls WHERE id = ANY(:id) AND status IN ('intent', 'unknown')"
+    " ORDER BY key, id FOR UPDATE)"
+    " UPDATE provider_calls c SET status = o.status, finished_at = o.finished_at,"
     " credits = o.credits, http_status = o.http_status, error_category = o.category,"
-    " error = o.error FROM unnest(CAST(:id AS uuid[]), CAST(:status AS text[]),"
+    " error = o.error FROM opened was, unnest(CAST(:id AS uuid[]), CAST(:status AS text[]),"
     " CAST(:finished_at AS timestamptz[]), CAST(:credits AS numeric[]),"
     " CAST(:http_status AS smallint[]), CAST(:category AS text[]), CAST(:error AS text[]))"
-    " AS o(id, status, finished_at, credits, http_status, category, error) WHERE c.id = o.id"
+    " AS o(id, status, finished_at, credits, http_status, category, error)"
+    " WHERE was.id = o.id AND c.id = was.id"
+    " RETURNING was.id, was.provider, was.status, was.credits, was.budget_scopes"
+)
+_KEEP = sa.text(
+    "INSERT INTO raw_replies (call_id, http_status, headers, url, body, size_bytes, stored_at)"
+    " SELECT call_id, http_status, headers::jsonb, url, body, size_bytes, stored_at"
+    " FROM unnest(CAST(:call_id AS uuid[]), CAST(:http_status AS smallint[]),"
+    " CAST(:headers AS text[]), CAST(:url AS text[]), CAST(:body AS bytea[]),"
+    " CAST(:size_bytes AS int[]), CAST(:stored_at AS timestamptz[]))"
+    " AS r(call_id, http_status, headers, url, body, size_bytes, stored_at)"
 )
 
 
@@ -227,25 +240,18 @@ async def settle_calls(conn: Connection, outcomes: Sequence[CallOutcome]) -> set
 
     A call that has its outcome keeps it; one that was given up as ``unknown`` takes the late one.
     """
-    opened = {
-        row.id: row for row in await conn.execute(_OPEN, {"ids": [item.id for item in outcomes]})
-    }
-    kept = [item for item in outcomes if item.id in opened]
-    if not kept:
-        return set()
     values: dict[str, list[object]] = {
-        "id": [item.id for item in kept],
-        "status": [item.status.value for item in kept],
-        "finished_at": [item.finished_at for item in kept],
-        "credits": [item.credits for item in kept],
-        "http_status": [item.http_status for item in kept],
-        "category": [item.error_category for item in kept],
-        "error": [item.error for item in kept],
+        "id": [item.id for item in outcomes],
+        "status": [item.status.value for item in outcomes],
+        "finished_at": [item.finished_at for item in outcomes],
+        "credits": [item.credits for item in outcomes],
+        "http_status": [item.http_status for item in outcomes],
+        "category": [item.error_category for item in outcomes],
+        "error": [item.error for item in outcomes],
     }
-    await conn.execute(_SETTLE, values)
-    replies = [_reply_row(item, item.reply) for item in kept if item.reply is not None]
-    if replies:
-        await conn.execute(sa.insert(raw_replies), replies)
+    opened = {row.id: row for row in await conn.execute(_SETTLE, values)}
+    kept = [item for item in outcomes if item.id in opened]
+    await _keep(conn, [(item, item.reply) for item in kept if item.reply is not None])
     deltas: dict[tuple[str, str], tuple[Decimal, Decimal]] = {}
     for item in kept:
         row = opened[item.id]
@@ -326,13 +332,16 @@ def _scopes_json(intent: Intent) -> str:
     return "[" + ",".join(f'"{name}"' for name in names) + "]"
 
 
-def _reply_row(outcome: CallOutcome, reply: StoredReply) -> dict[str, object]:
-    return {
-        "call_id": outcome.id,
-        "http_status": reply.http_status,
-        "headers": dict(reply.headers),
-        "url": reply.url,
-        "body": reply.body,
-        "size_bytes": reply.size_bytes,
-        "stored_at": outcome.finished_at,
+async def _keep(conn: Connection, replies: Sequence[tuple[CallOutcome, StoredReply]]) -> None:
+    if not replies:
+        return
+    values: dict[str, list[object]] = {
+        "call_id": [outcome.id for outcome, _ in replies],
+        "http_status": [reply.http_status for _, reply in replies],
+        "headers": [json.dumps(dict(reply.headers)) for _, reply in replies],
+        "url": [reply.url for _, reply in replies],
+        "body": [reply.body for _, reply in replies],
+        "size_bytes": [reply.size_bytes for _, reply in replies],
+        "stored_at": [outcome.finished_at for outcome, _ in replies],
     }
+    await conn.execute(_KEEP, values)

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -106,30 +105,3 @@ async def held(conn: Connection, provider: str) -> int:
         )
     )
     return int(total.scalar_one())
-
-
-async def take_retry_tokens(
-    conn: Connection,
-    row: Mapping[str, Any],
-    *,
-    now: datetime,
-    firsts: int,
-    retries: int,
-    share: float,
-    floor_per_minute: float,
-    tokens_max: float,
-) -> tuple[int, float]:
-    """How many of ``retries`` may go, and the tokens left; ``row`` is the provider's, locked.
-
-    First attempts earn ``share`` of a token each, time earns half the floor a minute (the other
-    half is there at the start), a retry costs one.
-    """
-    tokens = row["retry_tokens"]
-    if tokens is None:
-        tokens = floor_per_minute / 2
-    elapsed = max(0.0, (now - (row["tokens_at"] or now)).total_seconds())
-    tokens = min(tokens_max, tokens + share * firsts + elapsed * floor_per_minute / 120)
-    granted = min(retries, int(tokens))
-    left = tokens - granted
-    await save_rate(conn, row["provider"], {"retry_tokens": left, "tokens_at": now})
-    return granted, left
