@@ -150,12 +150,16 @@ async def _probe(made: Calling, name: str) -> str:
 
 
 async def _spend(made: Calling, name: str, scope: CallScope) -> str:
-    """Buy one thing after another until the budget is spent."""
+    """Buy one thing after another until the budget is spent.
+
+    Each is made durable before the next, as a settlement does: a kill leaves one unknown at most.
+    """
     number = 0
     while True:
         number += 1
         try:
             await made.ask(f"{name} {number}", scope)
+            await made.guard.flush()
         except BudgetSpent:
             return "refused"
         except CallRefused:

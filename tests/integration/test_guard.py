@@ -3,6 +3,7 @@
 import asyncio
 import zlib
 from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -70,6 +71,43 @@ async def test_a_paid_reply_is_not_paid_again(db: Database, guards: MakeGuard) -
     assert len(provider.log) == 1
     (row,) = await rows(db, "SELECT status, attempt, credits, http_status FROM provider_calls")
     assert (row.status, row.attempt, row.credits, row.http_status) == ("ok", 1, 1, 200)
+
+
+async def test_a_paid_reply_is_read_whatever_the_provider_does(guards: MakeGuard) -> None:
+    """Neither an isolated breaker nor a pause stands between a caller and what was bought."""
+    guard = guards(Provider(), concurrency=1)
+    assert await guard.execute(call(), CallScope("x")) == 1
+    await guard.flush()
+    isolated, paused = guards(Provider()), guards(Provider())
+    await isolated.breakers.isolate("example_api")
+    with pytest.raises(BreakerOpen):
+        await isolated.execute(call("other"), CallScope("x"))
+    assert await isolated.execute(call(), CallScope("x")) == 1
+    await isolated.breakers.reset("example_api")
+    await paused.limiter.pause(policy(), guard._clock.now() + timedelta(hours=1), "used up")
+    assert await paused.execute(call(), CallScope("x")) == 1
+
+
+async def test_a_reply_that_came_while_the_call_waited_is_not_paid_again(
+    db: Database, guards: MakeGuard
+) -> None:
+    """One that waits for its turn finds what another process has bought in that time."""
+    provider = Provider()
+    first = guards(provider)
+
+    class BoughtMeanwhile(HandClock):
+        """Time in which another process buys what this caller waits for."""
+
+        async def sleep(self, seconds: float) -> None:
+            await first.execute(call(), CallScope("x"))
+            await first.flush()
+            await super().sleep(seconds)
+
+    waiting = Guard(db, provider.send, [policy(rate_per_second=2.0)], clock=BoughtMeanwhile())
+    await waiting.execute(call("before it"), CallScope("x"))
+    assert await waiting.execute(call(), CallScope("x")) == 1
+    assert [request.params["q"] for request in provider.log] == ["before it", "a"]
+    await waiting.close()
 
 
 async def test_another_freshness_is_another_purchase(guards: MakeGuard) -> None:
