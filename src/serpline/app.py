@@ -39,7 +39,6 @@ from serpline.robustness.guard import Guard
 from serpline.robustness.policies import policies
 from serpline.robustness.state_tracker import StateTracker
 from serpline.store.database import Database
-from serpline.store.embedded import ensure_server
 from serpline.store.migrate import migrate
 
 
@@ -82,6 +81,10 @@ async def database_url(settings: Settings) -> str:
     """The configured database, else the embedded server's, started if it is not running."""
     if settings.database_url is not None:
         return settings.database_url.get_secret_value()
+    from serpline.store.embedded import (
+        ensure_server,  # only who has no server of their own needs it
+    )
+
     server = await asyncio.to_thread(ensure_server, settings.data_dir / "postgres")
     return server.url()
 

@@ -14,16 +14,16 @@ a public suffix are kept: an IP is its own owner, ``shop.acme.example`` belongs 
 import ipaddress
 import re
 from functools import lru_cache
+from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit, urlunsplit
 
 import idna
-import tldextract
+
+if TYPE_CHECKING:
+    from tldextract import TLDExtract
 
 URL_CHARACTERS_MAX = 8_192
 
-_EXTRACT = tldextract.TLDExtract(
-    suffix_list_urls=(), cache_dir=None, fallback_to_snapshot=True, include_psl_private_domains=True
-)
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 # Click, campaign and mailing identifiers; none of them selects what the page shows. ``srsltid`` is
 # what Google adds to results itself.
@@ -153,6 +153,19 @@ def _ascii_host(host: str) -> str | None:
         return bare if re.fullmatch(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*", bare) else None
 
 
+@lru_cache(maxsize=1)
+def _extract() -> "TLDExtract":
+    # Imported at the first use: it brings a whole HTTP library, for which no start should wait.
+    from tldextract import TLDExtract
+
+    return TLDExtract(
+        suffix_list_urls=(),
+        cache_dir=None,
+        fallback_to_snapshot=True,
+        include_psl_private_domains=True,
+    )
+
+
 @lru_cache(maxsize=65_536)
 def _registrable(host: str) -> str:
     try:
@@ -161,10 +174,10 @@ def _registrable(host: str) -> str:
         pass
     if "." not in host:
         return host
-    found = _EXTRACT.extract_str(host)
+    found = _extract().extract_str(host)
     if found.is_private and not found.domain:
         # The owner of a private suffix: blogspot.com itself belongs to its registrant.
-        found = _EXTRACT.extract_str(host, include_psl_private_domains=False)
+        found = _extract().extract_str(host, include_psl_private_domains=False)
     if not found.suffix:
         return ".".join(host.split(".")[-2:])
     return f"{found.domain}.{found.suffix}" if found.domain else host
