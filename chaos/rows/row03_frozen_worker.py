@@ -3,6 +3,9 @@
 Twice at once: scripted phases, whose tables bear witness to every attempt and every result; and
 the seven phases against the simulator, whose log bears witness to every paid call. The frozen
 worker thaws when the run has ended, so whatever is done after that was done by it.
+
+What remains: a worker frozen in the microseconds between the question whether it may still write
+and the system call that writes sends that one piece of a request when it thaws.
 """
 
 import asyncio
@@ -46,7 +49,7 @@ _CALLER = (
 
 def settings(arena: Arena) -> dict[str, str]:
     """The defaults in full; in short, a worker is declared dead sooner."""
-    values = {"HEARTBEAT_SECONDS": ("0.3", "5"), "DEAD_AFTER_SECONDS": ("1.5", "20")}
+    values = {"HEARTBEAT_SECONDS": ("0.5", "5"), "DEAD_AFTER_SECONDS": ("4", "20")}
     return {f"SERPLINE_WORKER_{name}": arena.sized(*pair) for name, pair in values.items()}
 
 
@@ -215,8 +218,6 @@ ROW = Row(
     campaign,
     "The server's limit on a silent session was not set: the frozen worker was never taken over."
     " With the lease's end by the monotonic clock taken away instead, it began 18 attempts and made"
-    " 19 calls after the thaw.",
-    open_defect=(
-        "a call that had passed the lease check when its worker froze may still be sent at the thaw"
-    ),
+    " 19 calls after the thaw. With the lease asked for before a call but not as its bytes are"
+    " written, it made 2 in one of several campaigns.",
 )

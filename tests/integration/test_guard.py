@@ -27,6 +27,7 @@ from serpline.core.masking import MASK
 from serpline.domain.errors import CallRefused, ErrorCategory, LeaseLost, ProviderError
 from serpline.domain.http import HttpReply, HttpRequest, ProviderCall
 from serpline.net.client import HttpClient
+from serpline.net.errors import CalledOff
 from serpline.robustness import guard as guard_module
 from serpline.robustness.admission import BeingBought, Wish
 from serpline.robustness.breakers import BreakerOpen
@@ -221,6 +222,33 @@ async def test_a_lost_lease_sends_nothing(db: Database, guards: MakeGuard) -> No
     assert await rows(db, "SELECT * FROM provider_calls") == []
     budget = await guard.budgets.read("example", "day:2026-03-01")
     assert (float(budget.reserved), float(budget.spent)) == (0, 0)
+
+
+async def test_a_lease_that_ends_at_the_last_instant_costs_nothing(
+    db: Database, clock: HandClock, guards: MakeGuard
+) -> None:
+    """The intent and its credits are taken back, though others had given it up as unknown."""
+    run_id, chunk_id, epoch = await owned_chunk(db)
+    provider, held = Provider(gate=asyncio.Event()), True
+
+    def answer(request: HttpRequest) -> HttpReply | Exception:
+        return ok({"answer": 1}) if request.may_send() else CalledOff()
+
+    provider.answer = answer
+    guard = guards(provider, credits_per_day=10.0)
+    scope = CallScope("x", run_id, chunk_id, epoch, lease=lambda: held)
+    paying = asyncio.create_task(guard.execute(call(), scope))
+    await provider.entered.acquire()
+    await take_over(db, chunk_id)
+    assert await reconcile(db, clock) == 1
+    held = False
+    assert provider.gate is not None
+    provider.gate.set()
+    with pytest.raises(LeaseLost):
+        await paying
+    await guard.flush()
+    assert await rows(db, "SELECT * FROM provider_calls") == []
+    assert await rows(db, "SELECT * FROM provider_budgets WHERE reserved <> 0 OR spent <> 0") == []
 
 
 async def test_the_order_of_refusals(db: Database, guards: MakeGuard) -> None:

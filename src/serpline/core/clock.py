@@ -16,10 +16,14 @@ class Clock(Protocol):
         """The current instant, aware, in UTC."""
 
     def monotonic(self) -> float:
-        """Seconds from an arbitrary origin; never runs backwards."""
+        """Seconds from an arbitrary origin, the machine's sleep included; never runs backwards."""
 
     async def sleep(self, seconds: float) -> None:
         """Let ``seconds`` pass."""
+
+
+# A machine that slept has to know that its leases are over; Linux' CLOCK_MONOTONIC stands still.
+_COUNTS_SLEEP = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 class SystemClock:
@@ -31,7 +35,7 @@ class SystemClock:
 
     def monotonic(self) -> float:
         """Seconds from an arbitrary origin; never runs backwards."""
-        return time.monotonic()
+        return time.clock_gettime(_COUNTS_SLEEP)
 
     async def sleep(self, seconds: float) -> None:
         """Let ``seconds`` pass."""

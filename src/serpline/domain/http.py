@@ -12,11 +12,16 @@ from urllib.parse import urlsplit
 T = TypeVar("T")
 
 
+def _always() -> bool:
+    return True
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class HttpRequest:
     """A request. Its representation is the method and the host: everything else may hold a key.
 
-    ``secrets`` are the values to be redacted wherever the request shows.
+    ``secrets`` are the values to be redacted wherever the request shows. ``may_send`` is asked
+    immediately before anything is written to the network: False calls the request off.
     """
 
     method: str
@@ -28,6 +33,7 @@ class HttpRequest:
     secrets: tuple[str, ...] = ()
     timeout_seconds: float = 30.0
     size_bytes_max: int = 20_000_000
+    may_send: Callable[[], bool] = _always
 
     def __repr__(self) -> str:
         try:

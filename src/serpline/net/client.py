@@ -45,6 +45,7 @@ from serpline.net.limits import (
     URL_CHARS_MAX,
 )
 from serpline.net.redaction import secrets_of
+from serpline.net.socket_stream import may_send
 
 USER_AGENT = f"Mozilla/5.0 (compatible; serpline/{version('serpline')})"
 
@@ -116,7 +117,10 @@ class HttpClient:
             resolver.close()
 
     async def send(self, request: HttpRequest) -> HttpReply:
-        """Make one exchange; any status is a reply, a redirect too. Raises ``NetError``."""
+        """Make one exchange; any status is a reply, a redirect too.
+
+        Raises ``NetError``, and ``CalledOff`` when ``request.may_send`` said no.
+        """
 
         async def work(url: httpx2.URL) -> tuple[httpx2.URL, Raw]:
             trusted = origin_of(url) in self._trusted
@@ -131,7 +135,7 @@ class HttpClient:
     async def fetch(self, request: HttpRequest, *, redirects_max: int = 5) -> HttpReply:
         """GET or HEAD a page under the guard, following at most ``redirects_max`` redirects.
 
-        ``reply.url`` is where it came from in the end. Raises ``NetError``; permanent for a
+        ``reply.url`` is where it came from in the end. Raises as ``send`` does; permanent for a
         refused address on any hop and for one redirect too many.
         """
         if request.method not in ("GET", "HEAD") or request.json is not None:
@@ -156,11 +160,12 @@ class HttpClient:
         request: HttpRequest,
         work: Callable[[httpx2.URL], Awaitable[tuple[httpx2.URL, Raw]]],
     ) -> HttpReply:
-        """Run ``work`` under the request's deadline; let only replies and ``NetError`` out."""
+        """Run ``work`` under the request's deadline; raises only ``NetError`` and ``CalledOff``."""
         if self._closed:
             raise RuntimeError("the HTTP client is closed")
         started = self._clock.monotonic()
         host = "the URL"
+        asked = may_send.set(request.may_send)
         try:
             async with asyncio.timeout(request.timeout_seconds) as deadline:
                 url = parse_url(request.url, request.params)
@@ -172,6 +177,8 @@ class HttpClient:
             failure = translate(error, host)
             if isinstance(error, TimeoutError) and deadline.expired():
                 failure = timed_out(f"{host}: no reply within {request.timeout_seconds:g} s")
+        finally:
+            may_send.reset(asked)
         # Raised outside the handler, so that it carries no context: the original may quote a key.
         raise failure.redacted(secrets_of(request))
 

@@ -13,7 +13,6 @@ from functools import partial
 from ipaddress import ip_address
 from typing import Any
 
-import anyio.abc
 import httpcore2
 
 from serpline.net.addresses import Address, address_refusal, host_refusal, literal_address
@@ -25,6 +24,7 @@ from serpline.net.limits import (
     CONNECT_SECONDS_MAX,
     GUARDED_PORTS,
 )
+from serpline.net.socket_stream import SocketStream
 from serpline.net.stream import CountedStream
 
 Resolve = Callable[[str], Awaitable[Sequence[str]]]
@@ -118,7 +118,7 @@ def _check_all(host: str, addresses: Sequence[Address]) -> None:
             raise refused(f"refused host {host!r}: resolves to a {reason} address")
 
 
-async def _connect_any(endpoints: Sequence[Endpoint]) -> anyio.abc.SocketStream:
+async def _connect_any(endpoints: Sequence[Endpoint]) -> SocketStream:
     failure: NetError | None = None
     for endpoint in endpoints[:ADDRESSES_TRIED_MAX]:
         try:
@@ -132,7 +132,7 @@ async def _connect_any(endpoints: Sequence[Endpoint]) -> anyio.abc.SocketStream:
     raise failure
 
 
-async def _connect(endpoint: Endpoint) -> anyio.abc.SocketStream:
+async def _connect(endpoint: Endpoint) -> SocketStream:
     family = socket.AF_INET if endpoint.address.version == 4 else socket.AF_INET6
     # The socket is ours until the stream owns it: a cancellation in between must close it.
     sock = socket.socket(family, socket.SOCK_STREAM)
@@ -141,7 +141,7 @@ async def _connect(endpoint: Endpoint) -> anyio.abc.SocketStream:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         target = (str(endpoint.address), endpoint.port)
         await asyncio.get_running_loop().sock_connect(sock, target)
-        return await anyio.abc.SocketStream.from_socket(sock)
+        return SocketStream(sock)
     except BaseException:
         sock.close()
         raise

@@ -38,6 +38,10 @@ class NetError(Exception):
         return NetError(self.category, message, permanent=self.permanent)
 
 
+class CalledOff(Exception):  # noqa: N818  the caller's own wish
+    """``HttpRequest.may_send`` said no before the request was sent whole: nothing was asked."""
+
+
 def refused(message: str) -> NetError:
     """We will not send this, or not take that much: permanent."""
     return NetError(ErrorCategory.BAD_REQUEST, message, permanent=True)

@@ -1,9 +1,9 @@
 """The guard: every call to an external API passes breaker → limiter → budget → ledger → HTTP.
 
 Promise: what the ledger has already is not paid again; what is refused was not sent and burns no
-attempt; what is sent was intended durably before, under a lease that still held, and its end is
-recorded whatever happens, cancellation included. There is no retry in here: a failed attempt is
-the caller's to repeat, durably.
+attempt; what is sent was intended durably before, under a lease that is asked once more as its
+bytes are written, and its end is recorded whatever happens, cancellation included. There is no
+retry in here: a failed attempt is the caller's to repeat, durably.
 
 Limits: outcomes become durable within ``ledger.OUTCOME_SECONDS``; call ``flush`` before settling
 what depends on them. A reply that this release cannot read although it is good (a bug in
@@ -12,7 +12,7 @@ what depends on them. A reply that this release cannot read although it is good 
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 from uuid import UUID
@@ -29,7 +29,7 @@ from serpline.domain.errors import (
 )
 from serpline.domain.http import HttpReply, HttpRequest, ProviderCall
 from serpline.domain.retry import parse_retry_after
-from serpline.net.errors import NetError
+from serpline.net.errors import CalledOff, NetError
 from serpline.robustness import budget
 from serpline.robustness.admission import Admission
 from serpline.robustness.breakers import CircuitBreaker, CircuitBreakerManager, Permits, verdict
@@ -204,10 +204,14 @@ class Guard:
         with await Permits.of([*names, *scope.breakers]) as permits:
             async with self.limiter.place(policy):
                 intent = await self.admission.admit(policy, intent_at, fresh_since)
-                if not scope.lease():
+                request = replace(call.request, may_send=scope.lease)
+                try:
+                    if not scope.lease():
+                        raise CalledOff
+                    return await self._send(replace(call, request=request), policy, intent, permits)
+                except CalledOff:
                     self.ledger.withdraw(intent.id)
-                    raise LeaseLost(f"chunk {scope.chunk_id} is no longer ours")
-                return await self._send(call, policy, intent, permits)
+                    raise LeaseLost(f"chunk {scope.chunk_id} is no longer ours") from None
 
     async def _send(
         self, call: ProviderCall[T], policy: ProviderPolicy, intent: Intent, permits: Permits
@@ -226,6 +230,8 @@ class Guard:
             self._record(intent, unanswered(call, intent, self._clock.now(), failure))
             await self._tell(permits.end(verdict(failure)))
             raise failure from None
+        except CalledOff:
+            raise
         except BaseException:
             self._record(intent, unanswered(call, intent, self._clock.now(), None))
             raise

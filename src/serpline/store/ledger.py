@@ -200,15 +200,22 @@ async def remove(conn: Connection, ids: Sequence[UUID]) -> None:
 
 
 async def withdraw(conn: Connection, ids: Sequence[UUID]) -> None:
-    """Take back intents whose call was never sent, with their reserved credits."""
+    """Take back intents whose call was never sent, with their credits.
+
+    Also those that others gave up as ``unknown`` meanwhile: whoever did not send it knows better.
+    """
+    open_states = (CallStatus.INTENT, CallStatus.UNKNOWN)
     rows = await conn.execute(
         sa.delete(provider_calls)
-        .where(provider_calls.c.id.in_(ids), provider_calls.c.status == CallStatus.INTENT)
+        .where(provider_calls.c.id.in_(ids), provider_calls.c.status.in_(open_states))
         .returning(provider_calls)
     )
     deltas: dict[tuple[str, str], tuple[Decimal, Decimal]] = {}
+    zero = Decimal(0)
     for row in rows:
-        _count(deltas, row.provider, row.budget_scopes, -row.credits, Decimal(0))
+        was_spent = row.status == CallStatus.UNKNOWN
+        back = (zero, -row.credits) if was_spent else (-row.credits, zero)
+        _count(deltas, row.provider, row.budget_scopes, *back)
     await budgets.settle(conn, deltas)
 
 
