@@ -5,6 +5,9 @@ others would need to declare this worker dead, less a margin. So a worker that w
 thaws knows, before it pays for anything, that its chunks may have gone to somebody else. The
 server ends the lock's session when it has been silent for that long, so that a frozen worker is
 taken over like a dead one; thawed, it finds itself declared dead, and ends.
+
+When the database was away for everybody, everybody's heartbeat is old. So whoever lost its own
+lease for want of a heartbeat takes nobody over until the others have had time to beat again.
 """
 
 import asyncio
@@ -47,6 +50,7 @@ class Lifeline:
         self._heartbeat_seconds = heartbeat_seconds
         self._dead_after_seconds = dead_after_seconds
         self._lease_ends = 0.0
+        self._spares_until = 0.0
         self._leaving = False
         self._at_work: Counter[int] = Counter()
         self._held: set[tuple[int, int]] = set()
@@ -146,6 +150,8 @@ class Lifeline:
         held_before, at_work_before = set(self._held), set(self._at_work)
         if not await workers.beat(session, self.worker_id):
             return False
+        if not self.has_lease:
+            self._spares_until = self._clock.monotonic() + self._dead_after_seconds
         self._extend(started)
         owned = await held_by(session, self.worker_id)
         # What was claimed while the query ran is not among those held before it.
@@ -169,6 +175,8 @@ class Lifeline:
 
     async def take_over(self) -> list[int]:
         """Take over the chunks of the dead; returns their ids, ready and announced."""
+        if not self.has_lease or self._clock.monotonic() < self._spares_until:
+            return []
         async with self._database.transaction() as conn:
             dead = await workers.take_over_dead(conn, self._dead_after_seconds)
             orphans = [chunk_id for ids in dead.values() for chunk_id in ids]

@@ -187,6 +187,21 @@ async def test_a_lease_ends_without_heartbeats(heart: Heart) -> None:
         assert not heart.lifeline.has_lease
 
 
+async def test_who_was_cut_off_spares_the_others(heart: Heart) -> None:
+    """After an outage as long as a lease nobody is taken over until all could have beaten again."""
+    await heart.beats(1)
+    chunk = await owned_by(heart, await a_silent_worker(heart))
+    heart.clock.frozen_seconds = 15.1
+    assert await heart.lifeline.take_over() == []
+    await heart.beats()
+    assert heart.lifeline.has_lease
+    heart.clock.frozen_seconds += 14.0
+    await heart.beats()
+    assert await heart.lifeline.take_over() == []
+    heart.clock.frozen_seconds += 7.0
+    assert await heart.lifeline.take_over() == [chunk.id]
+
+
 async def test_the_lease_of_a_paused_runs_chunk_is_revoked(heart: Heart) -> None:
     """The heartbeat tells work of a run that was paused to stop, and no other work."""
     with heart.lifeline.at_work(0):
