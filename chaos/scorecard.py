@@ -6,6 +6,7 @@ table says how far from the edge every promise is and not merely that it held.
 """
 
 import importlib
+import math
 import operator
 import pkgutil
 import random
@@ -43,7 +44,14 @@ class Figure:
         """Whether the value keeps to its bound."""
         return _RELATIONS[self.relation](self.value, self.bound)
 
+    @property
+    def measured(self) -> bool:
+        """False where this machine did not allow it."""
+        return not math.isnan(self.value)
+
     def __str__(self) -> str:
+        if not self.measured:
+            return f"{self.name}: not measured here"
         return f"{self.name} {self.value:,.6g} ({self.relation} {self.bound:,.6g})"
 
 
@@ -65,6 +73,11 @@ def at_most(name: str, value: float, bound: float) -> Figure:
 def at_least(name: str, value: float, bound: float) -> Figure:
     """It must be so much or more."""
     return Figure(name, value, "≥", bound)
+
+
+def not_measured(name: str) -> Figure:
+    """What cannot be measured on this machine: it does not pass."""
+    return Figure(name, math.nan, "=", 0)
 
 
 @dataclass(slots=True)

