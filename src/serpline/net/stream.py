@@ -33,6 +33,7 @@ class CountedStream(httpcore2.AsyncNetworkStream):
     def __init__(self, stream: anyio.abc.ByteStream, tls: ssl.SSLContext | None = None) -> None:
         self._stream = stream
         self._tls = tls
+        self._socket = stream.extra(anyio.abc.SocketAttribute.raw_socket, None)
         self.received = 0
         self._room = HEAD_BYTES_MAX
         self._read_bytes = HEAD_READ_BYTES
@@ -98,11 +99,10 @@ class CountedStream(httpcore2.AsyncNetworkStream):
 
     def get_extra_info(self, info: str) -> Any:
         """What the pool asks: whether an idle socket has something to read, and the TLS object."""
-        extra = self._stream.extra
         if info == "is_readable":
-            return _is_readable(extra(anyio.abc.SocketAttribute.raw_socket, None))
+            return _is_readable(self._socket)
         if info == "ssl_object":
-            return extra(TLSAttribute.ssl_object, None)
+            return self._stream.extra(TLSAttribute.ssl_object, None)
         return None
 
 

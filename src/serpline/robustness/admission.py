@@ -25,7 +25,7 @@ from serpline.store import budgets, ledger, limits
 from serpline.store.database import Connection, Database
 from serpline.store.ledger import Intent, Seen
 
-ADMISSION_SECONDS = 0.005
+ADMISSION_SECONDS = 0.01
 ADMISSIONS_MAX = 500
 BUSY_SECONDS = 2.0
 
