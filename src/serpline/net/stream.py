@@ -33,7 +33,9 @@ class CountedStream(httpcore2.AsyncNetworkStream):
     def __init__(self, stream: anyio.abc.ByteStream, tls: ssl.SSLContext | None = None) -> None:
         self._stream = stream
         self._tls = tls
-        self._socket = stream.extra(anyio.abc.SocketAttribute.raw_socket, None)
+        # Asked of each idle connection at each request, so looked up once.
+        extra = stream.extra
+        self._socket = extra(anyio.abc.SocketAttribute.raw_socket, None)
         self.received = 0
         self._room = HEAD_BYTES_MAX
         self._read_bytes = HEAD_READ_BYTES
@@ -102,7 +104,8 @@ class CountedStream(httpcore2.AsyncNetworkStream):
         if info == "is_readable":
             return _is_readable(self._socket)
         if info == "ssl_object":
-            return self._stream.extra(TLSAttribute.ssl_object, None)
+            extra = self._stream.extra
+            return extra(TLSAttribute.ssl_object, None)
         return None
 
 

@@ -158,9 +158,20 @@ class ChunkWorker:
     async def _no_silence(self) -> AsyncIterator[Callable[[], None]]:
         """Around the work: ``WorkHung`` when what is given was not called for too long."""
         loop = asyncio.get_running_loop()
+        heard_at = loop.time()
+        # The deadline is moved seldom, not for each of a hundred thousand outcomes.
+        spare_seconds = self._silence_seconds / 100
+
+        def heard() -> None:
+            nonlocal heard_at
+            now = loop.time()
+            if now - heard_at > spare_seconds:
+                heard_at = now
+                deadline.reschedule(now + self._silence_seconds + spare_seconds)
+
         try:
-            async with asyncio.timeout(self._silence_seconds) as deadline:
-                yield lambda: deadline.reschedule(loop.time() + self._silence_seconds)
+            async with asyncio.timeout(self._silence_seconds + spare_seconds) as deadline:
+                yield heard
         except TimeoutError as error:
             if not deadline.expired():
                 raise

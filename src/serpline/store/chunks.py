@@ -7,7 +7,7 @@ gives the chunk back or ends it. Planning is ``store.planning``, settling ``stor
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import text
@@ -18,7 +18,7 @@ from serpline.domain.phases import LaneKey
 from serpline.domain.states import CHUNK_MACHINE, LIVE_ITEMS, StateStatus, change
 from serpline.store.database import Connection
 
-_LIVE = [str(status) for status in LIVE_ITEMS]
+_LIVE = {str(status): status for status in LIVE_ITEMS}
 
 # A chunk whose work settled nothing and named no time to look again is left alone this long;
 # one that named a time, at least so long. Without them such a chunk would be worked in a circle.
@@ -45,8 +45,7 @@ class OwnedChunk:
     created_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class ItemRow:
+class ItemRow(NamedTuple):
     """An item that is due. ``attempts`` counts the failed ones so far; ``deaths`` those of workers
     that had marked it."""
 
@@ -92,9 +91,11 @@ async def load(conn: Connection, chunk: OwnedChunk, now: datetime) -> list[ItemR
             " AND chunk_no = :no AND status = ANY(:live)"
             " AND (next_attempt_at IS NULL OR next_attempt_at <= :now) ORDER BY item"
         ),
-        {"lane": chunk.lane_id, "no": chunk.no, "live": _LIVE, "now": now},
+        {"lane": chunk.lane_id, "no": chunk.no, "live": list(_LIVE), "now": now},
     )
-    return [ItemRow(item, StateStatus(status), *counts) for item, status, *counts in rows]
+    return [
+        ItemRow(item, _LIVE[status], attempts, deaths) for item, status, attempts, deaths in rows
+    ]
 
 
 async def suspicion(conn: Connection, chunk_id: int) -> tuple[PhaseName, int] | None:
@@ -166,7 +167,7 @@ async def release(
         {
             "lane": chunk.lane_id,
             "no": chunk.no,
-            "live": _LIVE,
+            "live": list(_LIVE),
             "id": chunk.id,
             "epoch": chunk.epoch,
             "again": look_again_at,

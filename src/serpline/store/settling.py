@@ -5,7 +5,6 @@ Items leave their live states by compare-and-set; the fence is the chunk's epoch
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
@@ -20,8 +19,7 @@ _LIVE = [str(status) for status in LIVE_ITEMS]
 HISTORY_CHARS_MAX = 200
 
 
-@dataclass(frozen=True, slots=True)
-class Settlement:
+class Settlement(NamedTuple):
     """The next state of one item. ``counts_attempt``: whether an attempt was made and failed."""
 
     item: str
@@ -45,7 +43,7 @@ _SETTLE_ALL = text(
     UPDATE items i SET status = :status, next_attempt_at = NULL, error_category = NULL, error = NULL
     FROM unnest(CAST(:items AS text[])) AS u(item)
     WHERE i.lane_id = :lane AND i.item = u.item AND i.status = ANY(:live)
-    RETURNING i.item, i.status, i.attempts
+    RETURNING i.item, i.attempts
     """
 )
 
@@ -73,20 +71,20 @@ async def settle_items(
             _SETTLE_ALL,
             {"lane": lane_id, "items": items, "status": StateStatus.COMPLETED, "live": _LIVE},
         )
-    else:
-        rows = await conn.execute(
-            _SETTLE,
-            {
-                "lane": lane_id,
-                "items": items,
-                "live": _LIVE,
-                "states": [str(s.status) for s in settlements],
-                "attempts": [int(s.counts_attempt) for s in settlements],
-                "times": [s.next_attempt_at for s in settlements],
-                "categories": [s.error_category for s in settlements],
-                "errors": [s.error[:2000] if s.error else None for s in settlements],
-            },
-        )
+        return [Changed(item, StateStatus.COMPLETED, attempts) for item, attempts in rows]
+    rows = await conn.execute(
+        _SETTLE,
+        {
+            "lane": lane_id,
+            "items": items,
+            "live": _LIVE,
+            "states": [str(s.status) for s in settlements],
+            "attempts": [int(s.counts_attempt) for s in settlements],
+            "times": [s.next_attempt_at for s in settlements],
+            "categories": [s.error_category for s in settlements],
+            "errors": [s.error[:2000] if s.error else None for s in settlements],
+        },
+    )
     return [Changed(item, StateStatus(status), attempts) for item, status, attempts in rows]
 
 
