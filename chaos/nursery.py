@@ -22,20 +22,24 @@ from tests.support.scripted import make_tables, scripted_phases
 from serpline.core.logging import configure
 from serpline.store.database import Database
 
-_FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload([__name__])
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload([__name__, "chaos.lineage"])
 
 
-def _be_worker(
-    environment: Mapping[str, str], chunk_size: int, log: Path, alive: Connection
-) -> None:
-    """The child: ``alive`` ends with its parent, and becomes its stdin."""
+def become(environment: Mapping[str, str], log: Path, alive: Connection) -> None:
+    """What a fork does first: ``alive`` ends with its parent, and becomes its stdin."""
     os.dup2(alive.fileno(), 0)
     told = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(told, 1)
     os.dup2(told, 2)
     os.environ.update(environment)
     configure("INFO")
+
+
+def _be_worker(
+    environment: Mapping[str, str], log: Path, alive: Connection, chunk_size: int
+) -> None:
+    become(environment, log, alive)
     asyncio.run(work(scripted_phases(chunk_size)))
 
 
@@ -57,10 +61,10 @@ class Nursery:
         loop = asyncio.get_running_loop()
         while True:
             self._born += 1
-            ours, theirs = _FORKS.Pipe()
+            ours, theirs = FORKS.Pipe()
             log = self.directory / f"worker-{self._born}.log"
-            arguments = (self.environment, self.chunk_size, log, theirs)
-            worker = _FORKS.Process(target=_be_worker, args=arguments)
+            arguments = (self.environment, log, theirs, self.chunk_size)
+            worker = FORKS.Process(target=_be_worker, args=arguments)
             over = asyncio.Event()
             try:
                 worker.start()

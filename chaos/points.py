@@ -1,6 +1,6 @@
-"""The named points at which row 2 kills a worker, and how the worker comes to die there.
+"""The named points at which row 2 kills a process, and how it comes to die there.
 
-Nothing of the product knows of them: the worker of this campaign wraps the functions concerned and
+Nothing of the product knows of them: the process of this campaign wraps the functions concerned and
 sends itself SIGKILL at the n-th passing of the one point it was told.
 """
 
@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from serpline.pipeline.orchestrator import PhaseOrchestrator
+from serpline.pipeline.service import PipelineService
 from serpline.pipeline.worker import ChunkWorker
 from serpline.robustness.guard import Guard
 from serpline.robustness.ledger import Ledger
@@ -21,15 +22,19 @@ from serpline.store import batches, chunks, planning, runs, settling
 # A function of a store module runs inside a transaction: after it, nothing is committed yet.
 # In the order in which a run comes to them first.
 POINTS: dict[str, tuple[Any, str, str, str]] = {
+    "before advance": (PhaseOrchestrator, "advance", "before", ""),
     "in advance": (runs, "change_lane", "after", ""),
     "after advance": (PhaseOrchestrator, "advance", "after", ""),
+    "before plan": (PhaseOrchestrator, "plan", "before", ""),
     "in plan": (planning, "plan", "after", ""),
     "after plan": (PhaseOrchestrator, "plan", "after", ""),
+    "before claim": (ChunkWorker, "_claimed", "before", ""),
     "in claim": (chunks, "claim", "after", ""),
     "after claim": (ChunkWorker, "_own", "before", ""),
     "before call": (Guard, "_send", "before", ""),
     "after call": (Ledger, "record", "before", ""),
     "call recorded": (Guard, "flush", "after", ""),
+    "before settle": (StateTracker, "settle", "before", ""),
     "in settle": (settling, "settle_items", "after", ""),
     "after settle": (StateTracker, "settle", "after", ""),
     "in release": (chunks, "release", "after", ""),
@@ -41,11 +46,17 @@ POINTS: dict[str, tuple[Any, str, str, str]] = {
     "before batch start": (Guard, "_send", "before", "start_batch"),
     "after batch start": (Guard, "_send", "after", "start_batch"),
 }
+# In the web process: before a webhook's inbox row, between it and the wake-up, after both.
+WEB_POINTS: dict[str, tuple[Any, str, str, str]] = {
+    "before inbox": (PipelineService, "take_notice", "before", ""),
+    "in inbox": (batches, "take_notice", "after", ""),
+    "after inbox": (PipelineService, "take_notice", "after", ""),
+}
 
 
 def arm(point: str, passing: int) -> None:
     """Have this process die at the ``passing``-th time that it comes to ``point`` (from 1)."""
-    owner, name, when, operation = POINTS[point]
+    owner, name, when, operation = {**POINTS, **WEB_POINTS}[point]
     left = passing
 
     def passed(arguments: tuple[Any, ...]) -> None:

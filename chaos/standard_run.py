@@ -11,7 +11,7 @@ simulator's call log and account; of our own ledger only what it did not claim t
 
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from uuid import UUID
@@ -20,7 +20,8 @@ from tests.support.tables import Tables, differences, final_tables
 from tests.support.world import World, open_world
 
 from chaos.scorecard import Arena, Figure, at_most, none
-from serpline.domain.states import RunStatus
+from serpline.domain.states import ENDED_RUNS, RunStatus
+from serpline.simulator.config import SimulatorConfig
 from serpline.simulator.journal import CallEntry
 
 PAIRS = 340
@@ -37,6 +38,7 @@ _THINGS = ("espresso machine", "coffee grinder", "moka pot", "milk frother", "ke
 _QUALITIES = ("best", "cheap", "used", "small", "吕梁市", "Wisła", "silent", "repair")
 
 Thing = tuple[str, str]
+Item = tuple[str, str, str]
 STARTED: Thing = ("scaleserp", "start_batch")
 
 
@@ -52,7 +54,8 @@ def keywords(pairs: int) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Undisturbed:
-    """An undisturbed run: its tables, the calls it took, and how often each thing was paid."""
+    """An undisturbed run: its tables, the calls it took, how often each thing was paid, and the
+    failed attempts of each item."""
 
     pairs: int
     tables: Tables
@@ -60,14 +63,17 @@ class Undisturbed:
     items: int
     batches: int
     purchases: Counter[Thing]
+    attempts: Mapping[Item, int]
 
 
 @asynccontextmanager
-async def opened(arena: Arena, name: str, pairs: int, **settings: str) -> AsyncIterator[World]:
+async def opened(
+    arena: Arena, name: str, pairs: int, config: SimulatorConfig | None = None, **settings: str
+) -> AsyncIterator[World]:
     """A world over the standard run's keywords, in a database of its own."""
     async with (
         arena.database() as url,
-        open_world(url, arena.folder(name), keywords(pairs), config=None, **settings) as world,
+        open_world(url, arena.folder(name), keywords(pairs), config=config, **settings) as world,
     ):
         yield world
 
@@ -79,7 +85,7 @@ async def start(world: World) -> UUID:
 
 async def undisturbed(arena: Arena, pairs: int) -> Undisturbed:
     """What every disturbed run has to end as."""
-    async with opened(arena, f"undisturbed-{pairs}", pairs, **PATIENT) as world:
+    async with opened(arena, f"undisturbed-{pairs}", pairs, None, **PATIENT) as world:
         await world.start_worker()
         run_id = await start(world)
         run = await world.ended(run_id, seconds=RUN_SECONDS_MAX)
@@ -91,7 +97,18 @@ async def undisturbed(arena: Arena, pairs: int) -> Undisturbed:
             items=sum(lane.planned for lane in await world.lanes(run_id)),
             batches=len(world.sim.scaleserp.account.batches),
             purchases=purchases(world.sim.log.entries),
+            attempts=await attempts(world, run_id),
         )
+
+
+async def attempts(world: World, run_id: UUID) -> dict[Item, int]:
+    """How many attempts of each item of a run failed."""
+    rows = await world.query(
+        "SELECT l.phase_name, l.content_type, i.item, i.attempts FROM items i"
+        " JOIN pipeline_phase_status l ON l.id = i.lane_id WHERE l.pipeline_execution_id = :run",
+        run=run_id,
+    )
+    return {(r["phase_name"], r["content_type"], r["item"]): r["attempts"] for r in rows}
 
 
 def things(entry: CallEntry) -> list[Thing]:
@@ -123,10 +140,10 @@ def purchases(entries: Sequence[CallEntry]) -> Counter[Thing]:
 
 
 def paid_again(entries: Sequence[CallEntry]) -> int:
-    """Charged calls that bought anything that had been paid before."""
+    """Charged calls of which anything was bought once more by a later one."""
     seen: set[Thing] = set()
     again = 0
-    for entry in entries:
+    for entry in reversed(entries):
         bought = set(things(entry))
         again += bool(bought & seen)
         seen |= bought
@@ -139,6 +156,11 @@ async def unrecorded(world: World) -> set[UUID]:
         "SELECT id FROM provider_calls WHERE status IN ('intent', 'unknown') AND credits > 0"
     )
     return {row["id"] for row in rows}
+
+
+async def is_over(world: World, run_id: UUID) -> bool:
+    """Whether the run has ended."""
+    return (await world.get(run_id)).status in ENDED_RUNS
 
 
 @dataclass(slots=True)

@@ -6,22 +6,25 @@ lives at a time, so the calls it leaves unrecorded can be counted at its death.
 """
 
 import asyncio
+import signal
+from functools import partial
 from uuid import UUID
 
-from tests.support.world import MORTAL, until
+from tests.support.world import MORTAL
 
+from chaos.lineage import lineage
 from chaos.scorecard import Arena, Figure, Row, equal
 from chaos.standard_run import (
     PAIRS,
     RUN_SECONDS_MAX,
     Judged,
     Undisturbed,
+    is_over,
     opened,
     start,
     undisturbed,
     unrecorded,
 )
-from serpline.domain.states import ENDED_RUNS
 
 SMALL_PAIRS = 60
 
@@ -48,22 +51,22 @@ async def _disturbed(
     )
     kills = 0
     open_calls: set[UUID] = set()
-    async with opened(arena, f"run-{reference.pairs}-{number}", reference.pairs, **MORTAL) as world:
+    async with (
+        opened(arena, f"run-{reference.pairs}-{number}", reference.pairs, None, **MORTAL) as world,
+        lineage(world) as mortals,
+    ):
         run_id = await start(world)
+        over = partial(is_over, world, run_id)
         for calls, seconds in instants:
-            worker = await world.start_worker()
-            world.prepare_worker()
 
             async def is_time(calls: float = calls) -> bool:
-                over = (await world.get(run_id)).status in ENDED_RUNS
-                return over or len(world.sim.log) >= calls
+                return len(world.sim.log) >= calls or await over()
 
-            await until(is_time, f"call {calls:.0f}", seconds=RUN_SECONDS_MAX)
+            await mortals.lives_until(is_time, RUN_SECONDS_MAX)
             await asyncio.sleep(seconds)
-            kills += worker.process.returncode is None
-            await worker.kill()
+            kills += await mortals.end(signal.SIGKILL) == -signal.SIGKILL
             open_calls |= await unrecorded(world)
-        await world.start_worker()
+        await mortals.lives_until(over, RUN_SECONDS_MAX)
         await judged.add(world, run_id, reference, open_calls)
     return kills
 

@@ -1,91 +1,122 @@
-"""Row 2: a worker dies at each named point, by its own SIGKILL, and the next one goes on.
+"""Row 2: a process dies at each named point, by its own SIGKILL, and the next one goes on.
 
-First one run passes from worker to worker, each of which dies at the next point; in the full form
-every point then has a run of its own too, and dies at a later passing. The campaign makes sure that
-every worker really died where it should, and counts the calls it left unrecorded.
+First a few runs side by side, each of which passes from worker to worker, each of which dies at
+the next point; and a run that is moved on by webhooks alone, while the web process that takes them
+dies. In the full form every point then has a run of its own too, and dies at a later passing. The
+campaign makes sure that every process really died where it should, and counts the calls it left
+unrecorded.
 """
 
-import signal
+import asyncio
+import socket
 from collections.abc import Sequence
-from pathlib import Path
+from functools import partial
 from uuid import UUID
 
-from tests.support.world import Worker, until
+from tests.support.world import simulated
 
-from chaos.points import POINTS
+from chaos.lineage import lineage
+from chaos.points import POINTS, WEB_POINTS
 from chaos.scorecard import Arena, Figure, Row, equal
 from chaos.standard_run import (
     RUN_SECONDS_MAX,
     Judged,
     Undisturbed,
+    is_over,
     opened,
     start,
     undisturbed,
     unrecorded,
 )
-from serpline.domain.states import ENDED_RUNS
+from serpline.cli.processes import LOOPBACK
 
-_SCRIPT = Path(__file__).parents[1] / "mortal_worker.py"
-# The next owner of a chunk has to be somebody soon: there are twenty deaths in a row.
+CHAINS = 2
+# The next owner of a chunk has to be somebody soon, and what was lost be looked for soon.
 _QUICK = {
     "SERPLINE_WORKER_HEARTBEAT_SECONDS": "0.2",
     "SERPLINE_WORKER_DEAD_AFTER_SECONDS": "1.0",
     "SERPLINE_BATCH_CALL_SECONDS": "3",
+    "SERPLINE_LOOK_AGAIN_SECONDS": "0.5",
 }
+Death = tuple[str, int]
+"""A point, and at which passing of it."""
 
 
 async def campaign(arena: Arena) -> list[Figure]:
-    """All points in one run; in the full form also each in a run of its own."""
-    reference = await undisturbed(arena, arena.sized(6, 24))
-    judged, deaths, wanted = Judged(), 0, len(POINTS)
-    deaths += await _die(arena, reference, "chain", [(point, 1) for point in POINTS], judged)
+    """All points in a few runs; in the full form also each in a run of its own."""
+    reference = await undisturbed(arena, arena.sized(4, 24))
+    judged, points = Judged(), list(POINTS)
+    # Every chain takes its points in the order in which a run comes to them.
+    chains = [[(point, 1) for point in points[n::CHAINS]] for n in range(CHAINS)]
+    died = sum(
+        await asyncio.gather(
+            *(_die(arena, reference, f"chain-{n}", c, judged) for n, c in enumerate(chains)),
+            _die_in_the_web(arena, reference, judged),
+        )
+    )
+    wanted = len(POINTS) + len(WEB_POINTS)
     if arena.full:
         wanted += len(POINTS)
         for number, point in enumerate(POINTS):
             # Every point is passed three times at least, once for each content type.
             passing = arena.random(point).randint(2, 3)
-            deaths += await _die(arena, reference, f"{number}", [(point, passing)], judged)
-    return [equal("deaths at their point", deaths, wanted), *judged.figures()]
+            died += await _die(arena, reference, f"{number}", [(point, passing)], judged)
+    return [equal("deaths at their point", died, wanted), *judged.figures()]
 
 
 async def _die(
-    arena: Arena,
-    reference: Undisturbed,
-    name: str,
-    deaths: Sequence[tuple[str, int]],
-    judged: Judged,
+    arena: Arena, reference: Undisturbed, name: str, deaths: Sequence[Death], judged: Judged
 ) -> int:
-    """One run through all ``deaths`` (point and passing); returns how many came about."""
+    """One run through all ``deaths`` of workers; returns how many came about."""
     died = 0
     open_calls: set[UUID] = set()
-    async with opened(arena, f"points-{name}", reference.pairs, **_QUICK) as world:
+    async with (
+        opened(arena, f"points-{name}", reference.pairs, None, **_QUICK) as world,
+        lineage(world) as mortals,
+    ):
         run_id = await start(world)
-        for number, death in enumerate(deaths):
-            worker = await world.start_worker(_SCRIPT, **_told(death))
-            if number + 1 < len(deaths):
-                world.prepare_worker(_SCRIPT, **_told(deaths[number + 1]))
-            else:
-                world.prepare_worker()
-
-            async def is_over(worker: Worker = worker) -> bool:
-                over = (await world.get(run_id)).status in ENDED_RUNS
-                return over or worker.process.returncode is not None
-
-            await until(is_over, f"the death {death}", seconds=RUN_SECONDS_MAX)
-            died += worker.process.returncode == -signal.SIGKILL
+        over = partial(is_over, world, run_id)
+        for death in deaths:
+            died += await mortals.lives_until(over, RUN_SECONDS_MAX, **_told(death))
             open_calls |= await unrecorded(world)
-        await world.start_worker()
+        await mortals.lives_until(over, RUN_SECONDS_MAX)
         await judged.add(world, run_id, reference, open_calls)
     return died
 
 
-def _told(death: tuple[str, int]) -> dict[str, str]:
+async def _die_in_the_web(arena: Arena, reference: Undisturbed, judged: Judged) -> int:
+    """A run that nobody polls for, and a web process that dies on its webhooks; as ``_die``."""
+    died = 0
+    with socket.create_server((LOOPBACK, 0)) as taken:
+        port = str(taken.getsockname()[1])
+    settings = {
+        "SERPLINE_PUBLIC_URL": f"http://{LOOPBACK}:{port}",
+        "SERPLINE_BATCH_POLL_SECONDS": str(RUN_SECONDS_MAX),
+    }
+    # The sender comes again when another web process is there.
+    config = simulated(timing={"webhook_backoff_seconds": 0.5})
+    async with (
+        opened(arena, "points-web", reference.pairs, config, **settings) as world,
+        lineage(world, "web") as mortals,
+    ):
+        await world.start_worker()
+        run_id = await start(world)
+        over = partial(is_over, world, run_id)
+        for point in WEB_POINTS:
+            told = {**_told((point, 1)), "CHAOS_WEB_PORT": port}
+            died += await mortals.lives_until(over, RUN_SECONDS_MAX, **told)
+        await mortals.lives_until(over, RUN_SECONDS_MAX, CHAOS_WEB_PORT=port)
+        await judged.add(world, run_id, reference, set())
+    return died
+
+
+def _told(death: Death) -> dict[str, str]:
     return {"CHAOS_POINT": death[0], "CHAOS_PASSING": str(death[1])}
 
 
 ROW = Row(
     number=2,
-    test=f"kill at every named point: {', '.join(POINTS)}",
+    test=f"kill at every named point: {', '.join([*POINTS, *WEB_POINTS])}",
     passes="as row 1, at every point",
     campaign=campaign,
     switched_off="",
