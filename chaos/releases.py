@@ -1,0 +1,80 @@
+"""Two releases of serpline for row 4: the code as it is, and as a later release might have it.
+
+Each is a copy of the source tree, to be put first on ``PYTHONPATH``. The second differs in what is
+easily taken for granted between two processes: sizes, orders, names, texts, and what they say to
+each other. A change that finds nothing to change fails, so that it is mended with the code.
+"""
+
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import serpline
+
+SIZE = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """``pattern`` (a regular expression) becomes ``into`` in the files that ``where`` names."""
+
+    what: str
+    where: str
+    pattern: str
+    into: str
+
+
+CHANGES = (
+    Change(
+        "another chunk size", "phases/company_enrichment_serp.py", r"return 200\b", f"return {SIZE}"
+    ),
+    Change("another chunk size", "phases/youtube_enrichment.py", r"10 \* IDS_MAX", "IDS_MAX"),
+    Change("another order of the phases", "phases/registry.py", r"in phases\}", "in phases[::-1]}"),
+    Change("a renamed helper", "**/*.py", r"\bas_done\b", "as_they_come"),
+    Change("a renamed method", "pipeline/worker.py", r"\b_claimed\b", "_claim_and_work"),
+    Change(
+        "another plan text",
+        "store/plans.py",
+        r"SELECT DISTINCT domain AS item FROM serp_results",
+        "SELECT domain AS item FROM (SELECT domain, run_id, content_type FROM serp_results"
+        " GROUP BY 1, 2, 3) AS ranked",
+    ),
+    Change("a renamed kind of wake-up", "**/*.py", r'WakeUp\("chunk"', 'WakeUp("piece"'),
+    Change("a renamed kind of wake-up", "app.py", r'register\("chunk"', 'register("piece"'),
+    Change(
+        "a new field in every wake-up",
+        "store/wakeups.py",
+        r"'target', wanted\.target\)",
+        "'target', wanted.target, 'release', '2')",
+    ),
+    Change(
+        "a new field in every wake-up",
+        "queueing/worker.py",
+        r"job_type: str, target: str\)",
+        'job_type: str, target: str, release: str = "1")',
+    ),
+    Change(
+        "what a worker calls itself",
+        "pipeline/lifeline.py",
+        r"socket\.gethostname\(\)",
+        'socket.gethostname() + " release 2"',
+    ),
+)
+
+
+def make_release(folder: Path, *, changed: bool) -> Path:
+    """Copy the source tree into ``folder``, ``changed`` or not; what to put on the path."""
+    source = Path(serpline.__file__).parent
+    copy = folder / "serpline"
+    shutil.copytree(source, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    for change in CHANGES if changed else ():
+        made = sum(_changed(path, change) for path in sorted(copy.glob(change.where)))
+        assert made, f"{change.what}: nothing in {change.where} matches {change.pattern}"
+    return folder
+
+
+def _changed(path: Path, change: Change) -> int:
+    text, made = re.subn(change.pattern, change.into, path.read_text(encoding="utf-8"))
+    path.write_text(text, encoding="utf-8")
+    return made

@@ -1,0 +1,138 @@
+"""Row 19: SIGTERM at seeded instants of a run: out in time, and nobody the worse for it.
+
+In one run the first SIGTERM finds a call whose reply never comes: it is cut when the grace ends,
+and that one call may be paid again. In another the reply is slow, and comes within the grace: the
+worker waits for it, and it is kept.
+"""
+
+import asyncio
+import signal
+import time
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+from tests.support.world import World
+
+from chaos.lineage import lineage
+from chaos.scorecard import Arena, Figure, Row, at_most, equal, none
+from chaos.standard_run import (
+    RUN_SECONDS_MAX,
+    Judged,
+    Undisturbed,
+    attempts,
+    is_over,
+    opened,
+    start,
+    undisturbed,
+    unrecorded,
+)
+
+EXIT_SECONDS_MAX = 30.0
+HELD = ("pdl", "enrich")
+
+
+@dataclass(slots=True)
+class Exits:
+    """What the workers' ends came to. ``burned``: attempts beyond those of an undisturbed run."""
+
+    seconds: list[float] = field(default_factory=list)
+    not_zero: int = 0
+    left_open: int = 0
+    burned: int = 0
+    blamed: int = 0
+
+
+async def campaign(arena: Arena) -> list[Figure]:
+    """Runs that are handed from worker to worker."""
+    pairs, runs, times = arena.sized((4, 2, 3), (60, 5, 10))
+    reference = await undisturbed(arena, pairs)
+    exits, judged = Exits(), Judged()
+    # A reply that never comes, one that comes within the grace, then none that is late.
+    late = arena.sized([600.0, 1.0], [600.0, 10.0])
+    for number in range(runs):
+        seconds = late[number] if number < len(late) else None
+        await _handed_on(arena, reference, number, times, seconds, exits, judged)
+    return [
+        equal("SIGTERMs", len(exits.seconds), runs * times),
+        at_most("seconds to the exit", max(exits.seconds), EXIT_SECONDS_MAX),
+        none("exits other than 0", exits.not_zero),
+        none("attempts burned", exits.burned),
+        none("chunks blamed", exits.blamed),
+        none("calls left without an outcome", exits.left_open),
+        # The one whose reply never comes.
+        at_most("paid calls cut short", judged.may_be_paid_again, 1),
+        *judged.figures(),
+    ]
+
+
+async def _handed_on(
+    arena: Arena,
+    reference: Undisturbed,
+    number: int,
+    times: int,
+    late_seconds: float | None,
+    exits: Exits,
+    judged: Judged,
+) -> None:
+    """One run, whose workers are told to end one after the other."""
+    chance = arena.random("ends", number)
+    instants = sorted(
+        (chance.uniform(0, reference.calls * 0.95), chance.uniform(0, 0.3)) for _ in range(times)
+    )
+    grace = {"SERPLINE_SHUTDOWN_GRACE_SECONDS": arena.sized("2", "20")}
+    unheard: set[UUID] = set()
+    async with (
+        opened(arena, f"ends-{number}", reference.pairs, None, **grace) as world,
+        lineage(world) as mortals,
+    ):
+        if late_seconds is not None:
+            world.sim.set_faults([_held(late_seconds)])
+        run_id = await start(world)
+        over = partial(is_over, world, run_id)
+        for index, (calls, seconds) in enumerate(instants):
+            waits_for_reply = index == 0 and late_seconds is not None
+
+            async def is_time(calls: float = calls, held: bool = waits_for_reply) -> bool:
+                far = bool(world.held(*HELD)) if held else len(world.sim.log) >= calls
+                # Once it is registered it listens to signals.
+                return await _is_at_work(world) and (far or await over())
+
+            await mortals.lives_until(is_time, RUN_SECONDS_MAX)
+            await asyncio.sleep(0.0 if waits_for_reply else seconds)
+            told_at = time.monotonic()
+            exits.not_zero += await mortals.end(signal.SIGTERM) != 0
+            exits.seconds.append(time.monotonic() - told_at)
+            exits.left_open += len(await world.query(_OPEN))
+            unheard |= await unrecorded(world)
+        await mortals.lives_until(over, RUN_SECONDS_MAX)
+        await judged.add(world, run_id, reference, unheard)
+        made = await attempts(world, run_id)
+        exits.burned += sum(abs(n - reference.attempts[item]) for item, n in made.items())
+        exits.blamed += len(await world.query(_BLAMED))
+
+
+def _held(seconds: float) -> dict[str, Any]:
+    provider, operation = HELD
+    once = {"fault": "slow", "seconds": seconds, "attempts": 1, "times": 1}
+    return {"provider": provider, "operation": operation, **once}
+
+
+async def _is_at_work(world: World) -> bool:
+    return bool(await world.query("SELECT 1 FROM workers WHERE ended_at IS NULL"))
+
+
+_OPEN = "SELECT 1 FROM provider_calls WHERE status = 'intent'"
+_BLAMED = "SELECT 1 FROM chunks WHERE deaths > 0 OR crashes > 0"
+
+ROW = Row(
+    number=19,
+    test="SIGTERM × 50 at seeded instants of 5 runs",
+    passes="exit ≤ 30 s, attempts unchanged",
+    campaign=campaign,
+    switched_off=(
+        "The queue's worker cancelled its handlers at once instead of letting them end: 2 paid"
+        " calls were cut short, and paid again, where only the one without a reply may be."
+    ),
+)

@@ -1,0 +1,91 @@
+"""Row 20: two runs over the same keywords, side by side, with two workers between them.
+
+They are started in one instant, so that they want the same companies, videos and pages at the same
+time, and not one after the other. An undisturbed run says what each has to end as and what has to
+be bought: the searches by each, everything else once for both.
+"""
+
+import asyncio
+from collections import Counter
+from datetime import datetime
+
+from tests.support.tables import differences, final_tables
+
+from chaos.scorecard import Arena, Figure, Row, equal, none
+from chaos.standard_run import (
+    PAIRS,
+    RUN_SECONDS_MAX,
+    STARTED,
+    Thing,
+    Undisturbed,
+    opened,
+    purchases,
+    start,
+    undisturbed,
+)
+from serpline.domain.states import RunStatus
+
+RUNS = 2
+WORKERS = 2
+_WANTED_BY_BOTH = (("companies looked up", "pdl"), ("texts analysed", "llm"))
+
+
+async def campaign(arena: Arena) -> list[Figure]:
+    """One pair of runs, judged by the log of the simulator and by the tables."""
+    reference = await undisturbed(arena, arena.sized(6, PAIRS))
+    async with opened(arena, "pair", reference.pairs) as world:
+        for _ in range(WORKERS):
+            await world.start_worker()
+        run_ids = await asyncio.gather(*(start(world) for _ in range(RUNS)))
+        runs = [await world.ended(run_id, seconds=RUN_SECONDS_MAX) for run_id in run_ids]
+        tables = [await final_tables(world.services.database, run_id) for run_id in run_ids]
+        bought = purchases(world.sim.log.entries)
+        batches = len(world.sim.scaleserp.account.batches)
+        lives = await world.query(
+            "SELECT started_at, completed_at FROM pipeline_executions ORDER BY started_at"
+        )
+    return [
+        none("runs not completed", sum(run.status is not RunStatus.COMPLETED for run in runs)),
+        none("runs one after the other", not _overlap(lives)),
+        none("rows differing", sum(len(differences(reference.tables, each)) for each in tables)),
+        equal("batches", batches, RUNS * reference.batches),
+        *_shopping(reference, bought),
+    ]
+
+
+def _shopping(reference: Undisturbed, bought: Counter[Thing]) -> list[Figure]:
+    """What was bought, beside what one run buys: the starts of batches by each run."""
+    once = Counter(reference.purchases)
+    searched, once[STARTED] = bought[STARTED], 0
+    both = Counter(bought)
+    both[STARTED] = 0
+    return [
+        equal("batches paid", searched, RUNS * reference.purchases[STARTED]),
+        *(equal(name, _of(both, p), _of(once, p)) for name, p in _WANTED_BY_BOTH),
+        none("bought by one run only, alone or in the pair", len((+both).keys() ^ (+once).keys())),
+        none("bought more than once", sum(times - 1 for times in (+both).values())),
+    ]
+
+
+def _of(bought: Counter[Thing], provider: str) -> int:
+    return sum(times for (kind, _), times in bought.items() if kind == provider)
+
+
+def _overlap(lives: list[dict[str, datetime]]) -> bool:
+    first, second = lives
+    return second["started_at"] < first["completed_at"]
+
+
+ROW = Row(
+    number=20,
+    test=f"two runs side by side over the same keywords ({PAIRS} pairs, two workers)",
+    passes=(
+        "neither sees the other's rows; what both want (same domain, same URL within its TTL) is"
+        " bought once"
+    ),
+    campaign=campaign,
+    switched_off=(
+        "`obtain` gave the claim to everybody who asked: 148 things were bought more than once; 96"
+        " companies were looked up instead of 86, 54 texts analysed instead of 30 (short form)."
+    ),
+)
