@@ -219,5 +219,5 @@ ROW = Row(
     "The server's limit on a silent session was not set: the frozen worker was never taken over."
     " With the lease's end by the monotonic clock taken away instead, it began 18 attempts and made"
     " 19 calls after the thaw. With the lease asked for before a call but not as its bytes are"
-    " written, it made 2 in one of several campaigns.",
+    " written, it made 3 (short form).",
 )

@@ -29,7 +29,9 @@ from chaos.standard_run import (
     unrecorded,
 )
 from serpline.domain.states import ENDED_RUNS
+from serpline.store.database import Database
 from serpline.store.embedded import EmbeddedServer, ensure_server
+from serpline.store.migrate import migrate
 
 WORKERS = 2
 DISK_MEGABYTES = 256
@@ -39,65 +41,80 @@ _PIECE_BYTES = 1_000_000
 async def campaign(arena: Arena) -> Sequence[Figure]:
     """Both side by side."""
     reference = await undisturbed(arena, arena.sized(8, 60))
-    judged = Judged()
-    parts = await asyncio.gather(stopped(arena, reference, judged), full(arena, reference, judged))
+    judged, folder = Judged(), arena.folder("full")
+    with small_disk(folder / "disk") as disk:
+        # One after the other: Alembic works for one database at a time in a process.
+        away = await made(arena.folder("stopped") / "server")
+        small = await made(disk / "server") if disk else None
+        try:
+            parts = await asyncio.gather(
+                stopped(arena, away, reference, judged), full(arena, small, reference, judged)
+            )
+        finally:
+            for server in filter(None, (away, small)):
+                await asyncio.to_thread(server.stop)
     return [*parts[0], *parts[1], *judged.figures()]
 
 
-async def stopped(arena: Arena, reference: Undisturbed, judged: Judged) -> list[Figure]:
+async def made(data_dir: Path) -> EmbeddedServer:
+    """A server of its own, its database migrated."""
+    server = await asyncio.to_thread(ensure_server, data_dir)
+    database = await Database.connect(server.url())
+    try:
+        await migrate(database)
+    finally:
+        await database.close()
+    return server
+
+
+async def stopped(
+    arena: Arena, server: EmbeddedServer, reference: Undisturbed, judged: Judged
+) -> list[Figure]:
     """The server is shut down, and started again after a while."""
     away_seconds = arena.sized(4.0, 60.0)
-    folder = arena.folder("stopped")
-    server = await asyncio.to_thread(ensure_server, folder / "server")
-    try:
-        async with worked_on(arena, folder, server, reference) as (world, run_id):
-            open_calls = await unrecorded(world)
-            await asyncio.to_thread(server.stop)
-            stopped_at = time.monotonic()
-            await asyncio.sleep(away_seconds)
-            away = time.monotonic() - stopped_at
-            await asyncio.to_thread(ensure_server, folder / "server")
-            await judged.add(world, run_id, reference, open_calls)
-            (found,) = await world.query("SELECT count(*) AS dead FROM workers WHERE died")
-            dead = int(found["dead"])
-    finally:
+    async with worked_on(arena, server, reference) as (world, run_id):
+        open_calls = await unrecorded(world)
         await asyncio.to_thread(server.stop)
+        stopped_at = time.monotonic()
+        await asyncio.sleep(away_seconds)
+        away = time.monotonic() - stopped_at
+        await asyncio.to_thread(ensure_server, server.data_dir)
+        await judged.add(world, run_id, reference, open_calls)
+        (found,) = await world.query("SELECT count(*) AS dead FROM workers WHERE died")
     return [
         at_least("seconds stopped", away, away_seconds),
-        none("living workers taken over", dead),
+        none("living workers taken over", found["dead"]),
     ]
 
 
-async def full(arena: Arena, reference: Undisturbed, judged: Judged) -> list[Figure]:
+async def full(
+    arena: Arena, server: EmbeddedServer | None, reference: Undisturbed, judged: Judged
+) -> list[Figure]:
     """The disk is full for a while."""
-    folder = arena.folder("full")
-    with small_disk(folder / "disk") as disk:
-        if disk is None:
-            return [not_measured("a full disk")]
-        server = await asyncio.to_thread(ensure_server, disk / "server")
-        try:
-            async with worked_on(arena, folder, server, reference) as (world, run_id):
-                open_calls = await unrecorded(world)
-                ballast = disk / "ballast"
-                await asyncio.to_thread(fill, ballast)
-                refused = await asyncio.to_thread(write_in_vain, server)
-                await asyncio.sleep(arena.sized(1.0, 20.0))
-                ballast.unlink()
-                await asyncio.to_thread(ensure_server, disk / "server")
-                await judged.add(world, run_id, reference, open_calls)
-        finally:
-            await asyncio.to_thread(server.stop)
+    if server is None:
+        return [not_measured("a full disk")]
+    async with worked_on(arena, server, reference) as (world, run_id):
+        open_calls = await unrecorded(world)
+        ballast = server.data_dir.parent / "ballast"
+        await asyncio.to_thread(fill, ballast)
+        refused = await asyncio.to_thread(write_in_vain, server)
+        await asyncio.sleep(arena.sized(1.0, 20.0))
+        ballast.unlink()
+        await asyncio.to_thread(ensure_server, server.data_dir)
+        await judged.add(world, run_id, reference, open_calls)
     return [at_least("kinds of writes refused by a full disk", refused, 2)]
 
 
 @asynccontextmanager
 async def worked_on(
-    arena: Arena, folder: Path, server: EmbeddedServer, reference: Undisturbed
+    arena: Arena, server: EmbeddedServer, reference: Undisturbed
 ) -> AsyncIterator[tuple[World, UUID]]:
     """A standard run on that server, at a seeded point of its calls."""
-    calls = arena.random(folder.name).uniform(0.2, 0.6) * reference.calls
+    name = server.data_dir.parent.name
+    calls = arena.random(name).uniform(0.2, 0.6) * reference.calls
     settings = {**PATIENT, "SERPLINE_DATABASE_URL": server.url()}
     words = keywords(reference.pairs)
+    folder = arena.folder(f"world-{name}")
     async with open_world(server.url(), folder, words, config=None, **settings) as world:
         run_id = await start(world)
         for _ in range(WORKERS):
@@ -158,5 +175,6 @@ ROW = Row(
     "database stopped for 60 s; its disk full",
     "the run resumes; 0 completed items without their result",
     campaign,
-    "",
+    "With the queue's worker not started anew when the server had ended it, the run whose disk had"
+    " been full had not ended 90 s later (short form).",
 )

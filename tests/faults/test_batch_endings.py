@@ -1,0 +1,72 @@
+"""A started batch that will bring nothing: its searches are bought another way."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from uuid import UUID
+
+from tests.support.world import World, open_world, simulated, until
+
+from serpline.domain.states import RunStatus
+from serpline.simulator.scaleserp.batches import Batch, Status
+
+SEARCHES = 6
+KEYWORDS = "keyword,market\n" + "".join(f"kettle {n},PL\n" for n in range(SEARCHES))
+
+
+@asynccontextmanager
+async def endless_batch(
+    url: str, directory: Path, *, seconds_max: float
+) -> AsyncIterator[tuple[World, UUID, Batch]]:
+    """A run whose batch is running, and does not end by itself as long as any test lasts."""
+    settings = {
+        "SERPLINE_BATCH_POLL_SECONDS": "0.1",
+        "SERPLINE_BATCH_RUNNING_SECONDS_MAX": str(seconds_max),
+    }
+    endless = simulated(timing={"running_seconds": 3600.0})
+    async with open_world(url, directory, KEYWORDS.encode(), config=endless, **settings) as world:
+        await world.start_worker()
+        # The second attempt of a search is its last, and made in real time.
+        run_id = await world.start(
+            content_types=("organic",),
+            phases=("keyword_metrics", "serp_collection"),
+            retry_attempts=2,
+        )
+        account = world.sim.scaleserp.account
+
+        async def running() -> list[Batch]:
+            return [b for b in account.batches.values() if b.status is Status.RUNNING]
+
+        (batch,) = await until(running, "the batch to run")
+        yield world, run_id, batch
+
+
+async def assert_bought_in_real_time(world: World, run_id: UUID, reason: str) -> None:
+    """All searches are there, one call each; the batch was started once, is lost, and says why."""
+    run = await world.ended(run_id)
+    assert run.status is RunStatus.COMPLETED
+    lane = await world.lane(run_id, "serp_collection/organic")
+    assert (lane.completed, lane.failed) == (SEARCHES, 0)
+    assert len(world.sim.log.of("scaleserp", "search")) == SEARCHES
+    assert len(world.sim.log.of("scaleserp", "start_batch")) == 1
+    (row,) = await world.query("SELECT status, error_message FROM provider_batches")
+    assert row["status"] == "lost"
+    assert reason in row["error_message"]
+
+
+async def test_a_batch_that_runs_for_too_long_is_stopped(database_url: str, tmp_path: Path) -> None:
+    """After ``batch_running_seconds_max`` it is stopped over there, and waited for no more."""
+    async with endless_batch(database_url, tmp_path, seconds_max=1) as (world, run_id, batch):
+        await assert_bought_in_real_time(world, run_id, "has run for too long")
+        assert len(world.sim.log.of("scaleserp", "stop_batch")) == 1
+        assert batch.status is Status.IDLE
+
+
+async def test_a_batch_that_somebody_stopped_is_not_waited_for(
+    database_url: str, tmp_path: Path
+) -> None:
+    """Idle and without a result set for twenty polls: it will never have one."""
+    async with endless_batch(database_url, tmp_path, seconds_max=3600) as (world, run_id, batch):
+        world.sim.scaleserp.account.stop(batch)
+        await assert_bought_in_real_time(world, run_id, "stopped before it had a result")
+        assert world.sim.log.of("scaleserp", "stop_batch") == []
