@@ -129,5 +129,6 @@ ROW = Row(
     "database connections cut 500 times, lost commit acknowledgements among them",
     "0 duplicates, 0 losses, no take-over of a living worker",
     campaign,
-    "",
+    "With two seconds of silence taken for death, not twenty, a living worker was taken over (short"
+    " form).",
 )

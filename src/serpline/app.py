@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from uuid import UUID
 
 from serpline.core.clock import Clock, SystemClock
+from serpline.core.logging import get
 from serpline.core.settings import Settings
 from serpline.domain.errors import UserError
 from serpline.domain.names import PhaseName
@@ -40,6 +41,10 @@ from serpline.robustness.policies import policies
 from serpline.robustness.state_tracker import StateTracker
 from serpline.store.database import Database
 from serpline.store.migrate import migrate
+
+SERVER_LOOK_SECONDS = 5.0
+
+log = get(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +92,16 @@ async def database_url(settings: Settings) -> str:
 
     server = await asyncio.to_thread(ensure_server, settings.data_dir / "postgres")
     return server.url()
+
+
+async def keep_server(settings: Settings, clock: Clock) -> None:
+    """Start the embedded server again when it has died, until cancelled; also bounds its log."""
+    while settings.database_url is None:
+        await clock.sleep(SERVER_LOOK_SECONDS)
+        try:
+            await database_url(settings)
+        except UserError as error:
+            log.warning("server.down", action="server.down", error=str(error))
 
 
 def http_client(settings: Settings) -> HttpClient:
@@ -214,12 +229,13 @@ async def run_worker(
                 asyncio.create_task(stop.wait()),
                 asyncio.create_task(lifeline.declared_dead.wait()),
             ]
+            keeper = asyncio.create_task(keep_server(settings, clock))
             try:
                 await asyncio.wait([*tasks, *waits], return_when=asyncio.FIRST_COMPLETED)
             finally:
                 ends.set()
                 lifeline.end_leases()
-                for task in waits:
+                for task in (*waits, keeper):
                     task.cancel()
                 ended = await asyncio.gather(*tasks, return_exceptions=True)
             for result in ended:
