@@ -119,5 +119,8 @@ ROW = Row(
     test=f"kill at every named point: {', '.join([*POINTS, *WEB_POINTS])}",
     passes="as row 1, at every point",
     campaign=campaign,
-    switched_off="",
+    switched_off=(
+        "A create that may have been made was repeated without looking the batch's name up: one"
+        " batch too many."
+    ),
 )
