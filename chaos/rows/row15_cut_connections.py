@@ -83,8 +83,8 @@ class Cuts:
 
 async def campaign(arena: Arena) -> Sequence[Figure]:
     """Run after run until there were enough cuts."""
-    reference = await undisturbed(arena, arena.sized(8, 60))
-    judged, cuts = Judged(), Cuts(arena.sized(20, 500))
+    reference = await undisturbed(arena, arena.sized(4, 60))
+    judged, cuts = Judged(), Cuts(arena.sized(12, 500))
     while cuts.total < cuts.wanted:
         await _run(arena, reference, judged, cuts)
     return [

@@ -40,7 +40,7 @@ _PIECE_BYTES = 1_000_000
 
 async def campaign(arena: Arena) -> Sequence[Figure]:
     """Both side by side."""
-    reference = await undisturbed(arena, arena.sized(8, 60))
+    reference = await undisturbed(arena, arena.sized(4, 60))
     judged, folder = Judged(), arena.folder("full")
     with small_disk(folder / "disk") as disk:
         # One after the other: Alembic works for one database at a time in a process.
@@ -117,7 +117,7 @@ async def worked_on(
     folder = arena.folder(f"world-{name}")
     async with open_world(server.url(), folder, words, config=None, **settings) as world:
         run_id = await start(world)
-        for _ in range(WORKERS):
+        for _ in range(arena.sized(1, WORKERS)):
             await world.start_worker()
 
         async def is_time() -> bool:
