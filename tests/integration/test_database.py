@@ -147,6 +147,17 @@ async def test_a_lost_connection_costs_one_transaction(db: Database) -> None:
         assert (await conn.execute(sa.text("SELECT 1"))).scalar_one() == 1
 
 
+async def test_a_connection_ended_while_it_lay_idle_costs_nothing(db: Database) -> None:
+    """The pool sees by the socket that the server ended it, and replaces it before its use."""
+    pid = sa.text("SELECT pg_backend_pid()")
+    async with db.transaction() as conn:
+        ended = (await conn.execute(pid)).scalar_one()
+    async with db.session() as admin:
+        await admin.execute(sa.text("SELECT pg_terminate_backend(:pid, 10000)"), {"pid": ended})
+    async with db.transaction() as conn:
+        assert (await conn.execute(pid)).scalar_one() != ended
+
+
 async def test_a_restart_of_the_server_is_survived(own_server: EmbeddedServer) -> None:
     """While the server is down it is unavailable; when it is back, the same object works."""
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serpline.robustness.rates import Pace, pause, penalise, rate_now, reserve
+from serpline.robustness.rates import Pace, earned, pause, penalise, rate_now, reserve
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -90,3 +90,16 @@ def test_the_rate_stays_within_its_bounds(penalties: list[tuple[float, float]]) 
         now += timedelta(seconds=wait)
         pace = penalise(pace, 64, now, now, asked)
         assert 1 <= rate_now(pace, 64, now) <= 64
+
+
+def test_retry_tokens_are_earned_by_first_attempts_and_by_time() -> None:
+    """Half the floor to begin with, the other half in a minute, a share of each first attempt."""
+
+    def tokens(had: float | None, at: datetime | None, firsts: int) -> float:
+        return earned(had, at, NOW, firsts=firsts, share=0.1, floor_per_minute=30, tokens_max=20.0)
+
+    assert tokens(None, None, 0) == 15
+    assert tokens(0.0, later(-60), 0) == 15
+    assert tokens(0.0, NOW, 40) == pytest.approx(4)
+    assert tokens(0.0, later(60), 0) == 0  # a clock set back takes nothing away
+    assert tokens(19.0, later(-3600), 1000) == 20
