@@ -1,9 +1,9 @@
 """Two worker processes beside one, on a provider that takes 200 ms for each call.
 
 Each has four calls under way, so that they wait for the provider and not for a processor: a worker
-that makes the 20 calls a second which that allows is idle for nine tenths of its time, and two of
-them, PostgreSQL and the provider fit on two cores. With many more calls under way the cores would
-be the bound, and the figure would say how many there are.
+that makes the 20 calls a second which that allows is idle for most of its time, and two of them,
+PostgreSQL and the provider fit on two cores that do nothing else. With many more calls under way
+the cores would be the bound, and the figure would say how many there are.
 
 The rate is that of the calls between the first and the last tenth, by the provider's own log, so
 that starting and running out do not count. One and two take turns, three times.
