@@ -6,6 +6,9 @@ ARGS ?=
 JOBS ?= 3
 LOCKED := --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 
+# Tests and campaigns start hundreds of processes: none of them compiles the package anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: setup demo test check bench chaos lock clean
 
 setup: .venv/.installed
@@ -22,7 +25,7 @@ demo: setup
 	$(BIN)/serpline demo $(ARGS)
 
 test: setup
-	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadgroup --no-loadscope-reorder $(ARGS)
 
 check: setup
 	$(BIN)/ruff check .

@@ -12,7 +12,12 @@ SEED = 20
 
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize(
-    "row", [r for r in all_rows() if not r.open_defect], ids=lambda row: f"{row.number:02}"
+    "row",
+    [
+        pytest.param(row, id=f"{row.number:02}", marks=pytest.mark.xdist_group(f"row {row.number}"))
+        for row in all_rows()
+        if not row.open_defect
+    ],
 )
 async def test_every_figure_keeps_to_its_bound(
     row: Row, postgres: EmbeddedServer, template_database: str, tmp_path: Path

@@ -86,7 +86,7 @@ def test_documents_are_good(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CASES)
-@settings(max_examples=200, deadline=None, derandomize=True, database=None)
+@settings(max_examples=100, deadline=None, derandomize=True, database=None)
 @given(data=st.data())
 def test_any_reply_is_a_value_or_a_provider_error(name: str, data: st.DataObject) -> None:
     """Whatever comes back, parsing gives a storable value or a keyless ``ProviderError``."""
@@ -95,7 +95,7 @@ def test_any_reply_is_a_value_or_a_provider_error(name: str, data: st.DataObject
 
 
 @pytest.mark.parametrize(("name", "answer"), [("analyse", ANALYSIS), ("owner", OWNER)])
-@settings(max_examples=200, deadline=None, derandomize=True, database=None)
+@settings(max_examples=100, deadline=None, derandomize=True, database=None)
 @given(data=st.data())
 def test_any_content_is_a_whole_answer_or_a_provider_error(
     name: str, answer: dict[str, Any], data: st.DataObject
@@ -142,7 +142,7 @@ def follow_up(value: Any) -> None:
         assert all(KEY not in (record.error or "") for record in chosen.values())
 
 
-@settings(max_examples=200, deadline=None, derandomize=True, database=None)
+@settings(max_examples=100, deadline=None, derandomize=True, database=None)
 @given(data=st.data())
 def test_any_webhook_is_a_notice_or_nothing(data: st.DataObject) -> None:
     """A forged webhook body gives a plain notice or nothing, and no error."""
@@ -151,7 +151,7 @@ def test_any_webhook_is_a_notice_or_nothing(data: st.DataObject) -> None:
     assert hint is None or (hint.batch_id.isascii() and hint.result_set_id >= 0)
 
 
-@settings(max_examples=200, deadline=None, derandomize=True, database=None)
+@settings(max_examples=100, deadline=None, derandomize=True, database=None)
 @given(raw=st.binary(max_size=200), tail=st.binary(max_size=20))
 def test_the_stored_reply_never_has_the_key(raw: bytes, tail: bytes) -> None:
     """Whatever surrounds it, and in broken bodies too, the key is gone from what is stored."""
