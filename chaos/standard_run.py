@@ -83,8 +83,18 @@ async def start(world: World) -> UUID:
     return await world.start(analysis_depth=ANALYSIS_DEPTH)
 
 
+_undisturbed: dict[tuple[int, int], Undisturbed] = {}
+
+
 async def undisturbed(arena: Arena, pairs: int) -> Undisturbed:
-    """What every disturbed run has to end as."""
+    """What every disturbed run has to end as: of one seed and size it is the same for all rows."""
+    known = _undisturbed.get((arena.seed, pairs))
+    if known is None:
+        known = _undisturbed[arena.seed, pairs] = await _observed(arena, pairs)
+    return known
+
+
+async def _observed(arena: Arena, pairs: int) -> Undisturbed:
     async with opened(arena, f"undisturbed-{pairs}", pairs, None, **PATIENT) as world:
         await world.start_worker()
         run_id = await start(world)

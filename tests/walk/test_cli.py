@@ -1,4 +1,4 @@
-"""The command line as scripts use it: real processes, a real database, exit codes and documents."""
+"""The command line as scripts use it: a real database, exit codes and documents."""
 
 import json
 import os
@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.support.commands import ask
 
 UNKNOWN_RUN = "00000000-0000-0000-0000-000000000000"
 
@@ -14,17 +15,12 @@ UNKNOWN_RUN = "00000000-0000-0000-0000-000000000000"
 def serpline(
     *arguments: str, database_url: str = "", **settings: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run one command in a process of its own, without any setting of this machine."""
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("SERPLINE_")}
+    """Run one command without any setting of this machine."""
     if database_url:
-        environment["SERPLINE_DATABASE_URL"] = database_url
-    return subprocess.run(
-        [sys.executable, "-m", "serpline.cli", *arguments],
-        capture_output=True,
-        text=True,
-        env={**environment, **settings},
-        timeout=60,
-        check=False,
+        settings["SERPLINE_DATABASE_URL"] = database_url
+    done = ask(*arguments, **settings)
+    return subprocess.CompletedProcess(
+        done.args, done.returncode, done.stdout.decode(), done.stderr.decode()
     )
 
 
@@ -70,9 +66,18 @@ def test_a_wrong_word_is_one_line(database_url: str, arguments: list[str], words
 
 
 def test_an_unreachable_database_is_one_line() -> None:
-    """It names the setting and hides the password."""
+    """It names the setting and hides the password, and is all that the process prints."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("SERPLINE_")}
+    environment["SERPLINE_DATABASE_URL"] = "postgresql://me:hunter2@127.0.0.1:1/nothing"
     line = one_line(
-        serpline("run", "list", database_url="postgresql://me:hunter2@127.0.0.1:1/nothing")
+        subprocess.run(
+            [sys.executable, "-m", "serpline.cli", "run", "list"],
+            capture_output=True,
+            text=True,
+            env=environment,
+            timeout=60,
+            check=False,
+        )
     )
     assert "SERPLINE_DATABASE_URL" in line
     assert "hunter2" not in line

@@ -18,6 +18,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+from tests.support.commands import ask
 
 from serpline.store.embedded import ensure_server, find_server
 
@@ -45,13 +46,7 @@ class Shown:
 
     def ask(self, *arguments: str) -> subprocess.CompletedProcess[bytes]:
         """Ask the demo's database a question."""
-        return subprocess.run(
-            command("--data-dir", str(self.directory), *arguments),
-            capture_output=True,
-            env=clean(),
-            timeout=60,
-            check=False,
-        )
+        return ask("--data-dir", str(self.directory), *arguments)
 
     def json(self, *arguments: str) -> Any:
         """The document that answers a question."""
@@ -269,15 +264,15 @@ def test_a_project_is_not_mixed_with_simulated_results(database_url: str, tmp_pa
     file = tmp_path / "keywords.csv"
     file.write_text("keyword,market\nmine,US\n")
 
-    def ask(*arguments: str) -> subprocess.CompletedProcess[str]:
+    def process(*arguments: str) -> subprocess.CompletedProcess[str]:
         place = ["--data-dir", str(tmp_path)]
         return subprocess.run(
             command(*place, *arguments), capture_output=True, text=True, env=settings, timeout=60
         )
 
-    assert ask("keywords", "import", str(file)).returncode == 0
-    done = ask("demo")
+    assert process("keywords", "import", str(file)).returncode == 0
+    done = process("demo")
     assert done.returncode == 2
     assert "SERPLINE_DATABASE_URL" in done.stderr.splitlines()[-1]
-    listed = json.loads(ask("keywords", "list", "--json").stdout)
+    listed = json.loads(process("keywords", "list", "--json").stdout)
     assert [row["keyword"] for row in listed] == ["mine"]

@@ -49,6 +49,8 @@ WORDS = (
 MARKETS = ("US", "PL")
 TYPES = ("organic", "news", "video")
 PAIRS = len(WORDS) * len(MARKETS)
+# Some pages of each search: what is proved here does not depend on how many there are.
+DEPTH = 4
 KEYWORDS = "\n".join(["keyword,market", *(f"{w},{m}" for w in WORDS for m in MARKETS)]).encode()
 PROVIDERS = ("dataforseo", "llm", "pdl", "scaleserp", "youtube")
 # The classic curve as published, in percent; beyond thirty 0.5.
@@ -93,8 +95,8 @@ def reference(
         async def walk() -> Reference:
             async with open_world(url, tmp_path_factory.mktemp("walk"), KEYWORDS) as world:
                 await world.start_worker()
-                first = await _walked(world, await world.run())
-                second = await _walked(world, await world.run(), after=first)
+                first = await _walked(world, await world.run(analysis_depth=DEPTH))
+                second = await _walked(world, await world.run(analysis_depth=DEPTH), after=first)
                 batches = list(world.sim.scaleserp.account.batches.values())
                 conninfo = world.services.database.conninfo
                 return Reference(url, conninfo, first, second, batches)
@@ -429,7 +431,9 @@ async def test_two_runs_side_by_side_share_purchases_and_no_row(
 ) -> None:
     """What both want is bought once; each has all rows of an undisturbed run, and only its own."""
     async with open_world(database_url, tmp_path, KEYWORDS) as world:
-        both = await asyncio.gather(world.start(), world.start())
+        both = await asyncio.gather(
+            world.start(analysis_depth=DEPTH), world.start(analysis_depth=DEPTH)
+        )
         await world.start_worker()
         await world.start_worker()
         ended = await asyncio.gather(*(world.ended(run_id) for run_id in both))

@@ -24,7 +24,8 @@ TWICE = RetryStrategy(max_attempts=2, base_delay=10, max_delay=100)
 
 @pytest.fixture
 async def heart(db: Database) -> AsyncIterator[Heart]:
-    async with beating(db) as made:
+    # Chunks are claimed by hand here: no heartbeat is to find them astray meanwhile.
+    async with beating(db, heartbeat_seconds=300.0, dead_after_seconds=900.0) as made:
         yield made
 
 
