@@ -21,8 +21,12 @@ _TEMPLATE = "serpline_template"
 _numbers = itertools.count(1)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Side by side, a file's tests stay together, for they share fixtures; others may be marked."""
+    """Side by side, a file's tests stay together, for they share fixtures; others may be marked.
+
+    First, since the marks are read by the plugin's own hook of this name.
+    """
     for item in items:
         if item.get_closest_marker("xdist_group") is None:
             item.add_marker(pytest.mark.xdist_group(item.path.name))
@@ -97,7 +101,9 @@ def _fresh(server: EmbeddedServer, template: str) -> Iterator[str]:
     made = sql.Identifier(name)
     with psycopg.connect(server.conninfo("postgres"), autocommit=True) as admin:
         admin.execute(
-            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(made, sql.Identifier(template))
+            sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY").format(
+                made, sql.Identifier(template)
+            )
         )
         yield server.url(name)
         admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(made))

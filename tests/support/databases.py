@@ -19,7 +19,9 @@ def module_database(server: EmbeddedServer, template: str) -> Iterator[str]:
     made = sql.Identifier(name)
     with psycopg.connect(server.conninfo("postgres"), autocommit=True) as admin:
         admin.execute(
-            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(made, sql.Identifier(template))
+            sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY").format(
+                made, sql.Identifier(template)
+            )
         )
         try:
             yield server.url(name)

@@ -70,6 +70,7 @@ class CircuitBreaker:
         self._refused: BreakerOpen | None = None
         self._refused_at = float("-inf")
         self._successes: dict[int, tuple[int, datetime]] = {}
+        self._last: asyncio.Future[BreakerRow] | None = None
         self._lock = asyncio.Lock()
         self.asking: set[asyncio.Task[Permit]] = set()
 
@@ -149,16 +150,23 @@ class CircuitBreaker:
         """Send the counted successes on their way to the database, oldest first."""
         if self._row is not None and self._row.breaker.blemished:
             for report in self._take_successes(self._row.breaker.generation):
-                self._manager.report(self.name, report)
+                self._put(report)
 
     def report(self, kind: ReportKind, decision: Decision) -> asyncio.Future[BreakerRow]:
         """Write how a permitted call ended, after the successes before it."""
         for earlier in self._take_successes(decision.generation):
-            self._manager.report(self.name, earlier)
+            self._put(earlier)
         now = self._manager.clock.now()
-        return self._manager.report(
-            self.name, Report(kind, now, decision.generation, decision.permit)
-        )
+        return self._put(Report(kind, now, decision.generation, decision.permit))
+
+    async def judged(self) -> None:
+        """Wait until every end reported so far is written; at once while nothing fails."""
+        if self._last is not None and not self._last.done():
+            await asyncio.wait([self._last])
+
+    def _put(self, report: Report) -> asyncio.Future[BreakerRow]:
+        self._last = self._manager.report(self.name, report)
+        return self._last
 
     def _take_successes(self, generation: int) -> list[Report]:
         taken = sorted(self._successes.items())
@@ -282,10 +290,12 @@ class Permit:
             self.cancelled()
 
     async def succeeded(self) -> None:
-        """The provider is well. Waits for the database only when this was a probe."""
+        """The provider is well. Waits for the database when this was a probe, or while failures
+        are being written: whoever succeeded among them must not run ahead of the verdict."""
         if self._end():
             if self._decision.permit is None:
                 self._breaker.count_success()
+                await self._breaker.judged()
             else:
                 await asyncio.shield(self._report(ReportKind.SUCCESS))
 
