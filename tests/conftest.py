@@ -21,12 +21,8 @@ _TEMPLATE = "serpline_template"
 _numbers = itertools.count(1)
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Side by side, a file's tests stay together, for they share fixtures; others may be marked.
-
-    First, since the marks are read by the plugin's own hook of this name.
-    """
+    """Side by side, a file's tests stay together, for they share fixtures; others may be marked."""
     for item in items:
         if item.get_closest_marker("xdist_group") is None:
             item.add_marker(pytest.mark.xdist_group(item.path.name))
