@@ -11,13 +11,12 @@ import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from multiprocessing.connection import Connection
-from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 from tests.support.pipeline_worker import work
 from tests.support.world import World, until
 
-from chaos.nursery import FORKS, become
+from chaos.nursery import Fork, become
 from chaos.points import arm
 from serpline.api.app import create_app
 from serpline.app import open_services
@@ -49,44 +48,21 @@ async def _serve_web(port: int) -> None:
         await stop.wait()
 
 
-class Mortal:
-    """A living process, and how it ended: ``exit_code`` is negative for the signal it died of."""
-
-    def __init__(self, environment: Mapping[str, str], log: Path) -> None:
-        self._alive, theirs = FORKS.Pipe()
-        self._process: ForkServerProcess = FORKS.Process(
-            target=_be_mortal, args=(environment, log, theirs)
-        )
-        self._process.start()
-        theirs.close()
-        self._over = asyncio.Event()
-        self._sentinel = self._process.sentinel
-        asyncio.get_running_loop().add_reader(self._sentinel, self._ended)
+class Mortal(Fork):
+    """A fork that is told to end, or ends by itself."""
 
     @property
     def lives(self) -> bool:
         """Whether it has not ended yet."""
-        return not self._over.is_set()
-
-    @property
-    def exit_code(self) -> int:
-        """Of one that has ended."""
-        self._process.join()
-        assert self._process.exitcode is not None
-        return self._process.exitcode
+        return not self.over.is_set()
 
     async def end(self, number: int) -> int:
         """Send a signal, unless it has ended already, and wait for its end; gives the exit code."""
-        if self.lives and self._process.pid is not None:
-            os.kill(self._process.pid, number)
+        if self.lives:
+            os.kill(self.pid, number)
         async with asyncio.timeout(END_SECONDS):
-            await self._over.wait()
+            await self.over.wait()
         return self.exit_code
-
-    def _ended(self) -> None:
-        asyncio.get_running_loop().remove_reader(self._sentinel)
-        self._alive.close()
-        self._over.set()
 
 
 class Lineage:
@@ -106,7 +82,9 @@ class Lineage:
         for _ in range(LIVES_MAX):
             if self._last is not None:
                 await self._last.end(signal.SIGTERM)
-            mortal = self._last = Mortal({**self._environment, **environment}, self._log)
+            mortal = self._last = Mortal(
+                _be_mortal, {**self._environment, **environment}, self._log
+            )
 
             async def has_changed(mortal: Mortal = mortal) -> bool:
                 return not mortal.lives or await is_over()

@@ -8,12 +8,13 @@ import asyncio
 import multiprocessing
 import os
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from typing import Any
 
 from tests.support.heart import Heart, make_heart
 from tests.support.pipeline_worker import work
@@ -34,6 +35,50 @@ def become(environment: Mapping[str, str], log: Path, alive: Connection) -> None
     os.dup2(told, 2)
     os.environ.update(environment)
     configure("INFO")
+
+
+class Fork:
+    """A forked process; ``exit_code`` is negative for the signal it died of."""
+
+    def __init__(
+        self, target: Callable[..., None], environment: Mapping[str, str], log: Path, *more: Any
+    ) -> None:
+        """``target`` is called with the environment, the log, what is to become its stdin (see
+        ``become``) and ``more``."""
+        self._alive, theirs = FORKS.Pipe()
+        self.process: ForkServerProcess = FORKS.Process(
+            target=target, args=(environment, log, theirs, *more)
+        )
+        self.process.start()
+        theirs.close()
+        self.over = asyncio.Event()
+        self._sentinel = self.process.sentinel
+        asyncio.get_running_loop().add_reader(self._sentinel, self._ended)
+
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        assert self.process.pid is not None
+        return self.process.pid
+
+    @property
+    def exit_code(self) -> int:
+        """Of one that has ended, or is about to."""
+        self.process.join()
+        assert self.process.exitcode is not None
+        return self.process.exitcode
+
+    def close(self) -> None:
+        """Kill it if it still lives, and let go of it."""
+        if not self.over.is_set():
+            self.process.kill()
+            self.process.join()
+            self._ended()
+
+    def _ended(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._sentinel)
+        self._alive.close()
+        self.over.set()
 
 
 def _be_worker(
@@ -58,30 +103,17 @@ class Nursery:
 
     async def keep_one(self) -> None:
         """Have one worker, again and again, until cancelled."""
-        loop = asyncio.get_running_loop()
         while True:
             self._born += 1
-            ours, theirs = FORKS.Pipe()
             log = self.directory / f"worker-{self._born}.log"
-            arguments = (self.environment, log, theirs, self.chunk_size)
-            worker = FORKS.Process(target=_be_worker, args=arguments)
-            over = asyncio.Event()
+            worker = Fork(_be_worker, self.environment, log, self.chunk_size)
+            self._living[worker.pid] = worker.process
             try:
-                worker.start()
-                theirs.close()
-                assert worker.pid is not None
-                self._living[worker.pid] = worker
-                loop.add_reader(worker.sentinel, over.set)
-                await over.wait()
-                loop.remove_reader(worker.sentinel)
+                await worker.over.wait()
             finally:
-                if worker.pid is not None:
-                    worker.kill()
-                    worker.join()
-                    del self._living[worker.pid]
-                ours.close()
-            assert worker.exitcode is not None
-            self.ended[worker.exitcode] += 1
+                worker.close()
+                del self._living[worker.pid]
+            self.ended[worker.exit_code] += 1
 
     def living(self) -> list[int]:
         """The pids of those who live, in the order of their birth."""
