@@ -5,6 +5,8 @@ import os
 import subprocess
 from contextlib import redirect_stderr, redirect_stdout
 
+from tests.support.environment import clean
+
 import serpline.cli as cli
 
 
@@ -14,10 +16,9 @@ def ask(*arguments: str, **settings: str) -> subprocess.CompletedProcess[bytes]:
     out, err = (
         io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2)
     )
-    for name in saved:
-        if name.startswith("SERPLINE_"):
-            del os.environ[name]
-    os.environ.update(settings)
+    told = {**clean(), **settings}
+    os.environ.clear()
+    os.environ.update(told)
     try:
         with redirect_stdout(out), redirect_stderr(err):
             code = cli.main(arguments)

@@ -1,7 +1,6 @@
 """Worker processes with scripted phases over one database, to be killed, frozen and told to end."""
 
 import asyncio
-import os
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -9,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
 
+from tests.support.environment import clean
 from tests.support.heart import METRICS, PATIENCE_SECONDS, Heart, make_heart, until
 from tests.support.scripted import make_tables
 
@@ -119,8 +119,7 @@ async def scripted_workers(
 ) -> AsyncIterator[Workers]:
     """No worker yet, over a fresh database. ``settings`` are variables of the workers."""
     await make_tables(database)
-    inherited = {k: v for k, v in os.environ.items() if not k.startswith("SERPLINE_")}
-    environment = {**inherited, **settings, "SERPLINE_DATABASE_URL": url}
+    environment = {**clean(), **settings, "SERPLINE_DATABASE_URL": url}
     made = Workers(make_heart(database), environment, directory)
     try:
         yield made

@@ -10,7 +10,6 @@ Every wait is a bounded poll of a condition, and names what it waited for when i
 
 import asyncio
 import json
-import os
 import sys
 import time
 from collections import Counter
@@ -23,6 +22,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import text
+from tests.support.environment import clean
 
 from serpline.app import Services, open_services
 from serpline.core.settings import load
@@ -254,9 +254,8 @@ async def open_world(
     ``settings`` are further variables of the workers (``SERPLINE_…``), which win.
     """
     async with Simulator(config or simulated()) as sim:
-        inherited = {k: v for k, v in os.environ.items() if not k.startswith("SERPLINE_")}
         environment = {
-            **inherited,
+            **clean(),
             **sim.environment(),
             **_SETTINGS,
             "SERPLINE_DATABASE_URL": database_url,

@@ -1,13 +1,13 @@
 """The command line as scripts use it: a real database, exit codes and documents."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from tests.support.commands import ask
+from tests.support.environment import clean
 
 UNKNOWN_RUN = "00000000-0000-0000-0000-000000000000"
 
@@ -67,14 +67,13 @@ def test_a_wrong_word_is_one_line(database_url: str, arguments: list[str], words
 
 def test_an_unreachable_database_is_one_line() -> None:
     """It names the setting and hides the password, and is all that the process prints."""
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("SERPLINE_")}
-    environment["SERPLINE_DATABASE_URL"] = "postgresql://me:hunter2@127.0.0.1:1/nothing"
+    settings = {"SERPLINE_DATABASE_URL": "postgresql://me:hunter2@127.0.0.1:1/nothing"}
     line = one_line(
         subprocess.run(
             [sys.executable, "-m", "serpline.cli", "run", "list"],
             capture_output=True,
             text=True,
-            env=environment,
+            env={**clean(), **settings},
             timeout=60,
             check=False,
         )

@@ -6,7 +6,6 @@ but the other side of the wire.
 
 import io
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from typing import Any
 import polars as pl
 import pytest
 from tests.support.commands import ask
+from tests.support.environment import clean
 
 from serpline.store.embedded import ensure_server, find_server
 
@@ -29,11 +29,6 @@ KEYWORDS = "keyword,market,tags\n吕梁市 三川河,US,rivers\nWisła rzeka,GB,
 def command(*arguments: str) -> list[str]:
     """A command line without anything of this machine's settings."""
     return [sys.executable, "-m", "serpline.cli", *arguments]
-
-
-def clean() -> dict[str, str]:
-    """The environment without settings."""
-    return {k: v for k, v in os.environ.items() if not k.startswith("SERPLINE_")}
 
 
 @dataclass(frozen=True, slots=True)

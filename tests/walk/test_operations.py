@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 from tests.integration.guard_helpers import Provider, call, ok, policy, status
+from tests.support.commands import ask
 
-import serpline.cli as cli
 from serpline.domain.errors import CallRefused, ProviderError
 from serpline.domain.retry import RetryStrategy
 from serpline.queueing.jobs import Job, JobOutcome
@@ -19,17 +19,12 @@ FAILURES = 10
 
 
 @pytest.fixture
-def command(
-    database_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Any:
+def command(database_url: str) -> Any:
     """Run one command over the test's database: its exit code and what it printed."""
-    monkeypatch.setenv("SERPLINE_DATABASE_URL", database_url)
 
     def run(*arguments: str) -> tuple[int, str]:
-        capsys.readouterr()
-        code = cli.main(list(arguments))
-        said = capsys.readouterr()
-        return code, said.out or said.err
+        done = ask(*arguments, SERPLINE_DATABASE_URL=database_url)
+        return done.returncode, (done.stdout or done.stderr).decode()
 
     return run
 

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.support.environment import clean
 
 from serpline.cli.supervise import Child, Supervisor
 from serpline.core.clock import SystemClock
@@ -17,8 +18,7 @@ WAIT_SECONDS = 60.0
 
 def environment(database_url: str) -> dict[str, str]:
     """Nothing of this machine's settings but the database."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("SERPLINE_")}
-    return {**kept, "SERPLINE_DATABASE_URL": database_url, "SERPLINE_LOG_LEVEL": "ERROR"}
+    return {**clean(), "SERPLINE_DATABASE_URL": database_url, "SERPLINE_LOG_LEVEL": "ERROR"}
 
 
 def lives(pid: int) -> bool:
