@@ -86,9 +86,8 @@ async def database_url(settings: Settings) -> str:
     """The configured database, else the embedded server's, started if it is not running."""
     if settings.database_url is not None:
         return settings.database_url.get_secret_value()
-    from serpline.store.embedded import (
-        ensure_server,  # only who has no server of their own needs it
-    )
+    # Only who has no server of their own needs it.
+    from serpline.store.embedded import ensure_server
 
     server = await asyncio.to_thread(ensure_server, settings.data_dir / "postgres")
     return server.url()

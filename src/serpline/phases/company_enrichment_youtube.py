@@ -74,9 +74,8 @@ class CompanyEnrichmentYouTubePhase:
             else:
                 del wanted[channel_id]
                 yield answer
-        domains = [domain for candidates in wanted.values() for domain in candidates]
-        domains += [domain for domain in named.values() if domain]
-        domains = list(dict.fromkeys(domains))
+        linked = (domain for candidates in wanted.values() for domain in candidates)
+        domains = list(dict.fromkeys([*linked, *filter(None, named.values())]))
         async with aclosing(companies.profiles(self._tools, work, domains)) as found:
             answers = {domain: answer async for domain, answer in found}
         for channel_id, candidates in wanted.items():
@@ -86,7 +85,7 @@ class CompanyEnrichmentYouTubePhase:
         """The owner of each channel, and the profiles that were looked up for it."""
         now = self._tools.clock.now()
         profiles = {d: p for outcome in done for d, p in outcome.result["profiles"].items()}
-        rows = [
+        owned = [
             {
                 "run_id": chunk.run_id,
                 "channel_id": outcome.item,
@@ -95,9 +94,9 @@ class CompanyEnrichmentYouTubePhase:
             }
             for outcome in done
         ]
-        await insert_rows(conn, channel_owners, rows)
-        companies_ = [companies.row(chunk.run_id, d, p, now) for d, p in sorted(profiles.items())]
-        await insert_rows(conn, company_profiles, companies_)
+        await insert_rows(conn, channel_owners, owned)
+        rows = [companies.row(chunk.run_id, d, p, now) for d, p in sorted(profiles.items())]
+        await insert_rows(conn, company_profiles, rows)
         await companies.keep_bought(conn, profiles, now)
 
 

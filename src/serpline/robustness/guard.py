@@ -139,8 +139,7 @@ class Guard:
         """
         try:
             async with asyncio.timeout(FLUSH_SECONDS):
-                await self.admission.flush()
-                await self.ledger.flush()
+                await self._write_out()
         except TimeoutError:
             raise DatabaseUnavailable("the calls' outcomes could not be written yet") from None
 
@@ -151,12 +150,16 @@ class Guard:
         """
         try:
             async with asyncio.timeout(FLUSH_SECONDS):
-                await self.admission.flush()
-                await self.ledger.flush()
+                await self._write_out()
                 await self.breakers.close()
         except TimeoutError:
             _log.warning("outcomes left unsaid", action="left_unsaid")
         await self.limiter.close()
+
+    async def _write_out(self) -> None:
+        # Admissions first: one whose caller has gone becomes a withdrawal in the ledger.
+        await self.admission.flush()
+        await self.ledger.flush()
 
     async def _buy_once(
         self, call: ProviderCall[T], scope: CallScope, policy: ProviderPolicy, key: bytes
