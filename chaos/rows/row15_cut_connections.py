@@ -28,7 +28,8 @@ AT_ONCE_MAX = 4
 _NAME = "struck"
 _SESSIONS = (
     "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
-    " AND application_name = :name AND backend_type = 'client backend' ORDER BY backend_start, pid"
+    " AND starts_with(application_name, :name) AND backend_type = 'client backend'"
+    " ORDER BY backend_start, pid"
 )
 _TERMINATE = "SELECT pg_terminate_backend(pid) AS is_cut FROM unnest(CAST(:pids AS int[])) v(pid)"
 _TAKEN_OVER = (

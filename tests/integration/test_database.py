@@ -1,6 +1,7 @@
 """Facts about the way to PostgreSQL: clear refusals, and losses that cost one transaction."""
 
 import asyncio
+import re
 
 import psycopg
 import pytest
@@ -88,22 +89,36 @@ async def test_another_encoding_is_refused(postgres: EmbeddedServer) -> None:
 
 
 async def test_connections_carry_their_name_and_settings(database_url: str) -> None:
-    """Every connection shows who it is, and runs with JIT off and idle transactions bounded."""
+    """Every connection shows whose it is, and runs with JIT off and idle transactions bounded."""
     query = sa.text(
         "SELECT current_setting('application_name'), current_setting('jit'),"
         " current_setting('idle_in_transaction_session_timeout')"
     )
-    database = await Database.connect(database_url, application_name="serpline worker")
+    long = "serpline worker ładny " + "x" * 70
+    database = await Database.connect(database_url, application_name=long)
+    other = await Database.connect(database_url, application_name=long)
     try:
         async with database.transaction() as conn:
-            assert tuple((await conn.execute(query)).one()) == ("serpline worker", "off", "20s")
+            name, *limits = (await conn.execute(query)).one()
+        assert re.fullmatch("serpline worker [?]adny x{18} [0-9a-f]{8}", name)
+        assert limits == ["off", "20s"]
         async with database.session() as conn:
-            assert tuple((await conn.execute(query)).one()) == ("serpline worker", "off", "20s")
+            assert tuple((await conn.execute(query)).one()) == (name, "off", "20s")
         with psycopg.connect(database.conninfo) as plain:
-            assert plain.execute("SHOW application_name").fetchone() == ("serpline worker queue",)
+            assert plain.execute("SHOW application_name").fetchone() == (f"{name} queue",)
             assert plain.execute("SHOW jit").fetchone() == ("off",)
+        async with other.transaction() as conn:
+            assert (await conn.execute(query)).one()[0] != name
     finally:
         await database.close()
+        await other.close()
+
+
+async def test_a_list_of_parameters_is_refused(db: Database) -> None:
+    """It would be sent as a pipeline, in which no limit on idle transactions runs."""
+    async with db.transaction() as conn:
+        with pytest.raises(RuntimeError, match="as an array"):
+            await conn.execute(sa.text("SELECT :n"), [{"n": 1}, {"n": 2}])
 
 
 async def test_a_transaction_commits_or_undoes(db: Database) -> None:

@@ -285,8 +285,8 @@ async def test_no_committed_change_is_overlooked(db: Database, queue: Watched) -
 
     async with db.transaction() as conn:
         await conn.execute(sa.text("CREATE TABLE truth (id int PRIMARY KEY, n int)"))
-        values = [{"id": target} for target in range(targets)]
-        await conn.execute(sa.text("INSERT INTO truth VALUES (:id, 0)"), values)
+        made = sa.text("INSERT INTO truth SELECT generate_series(0, :last), 0")
+        await conn.execute(made, {"last": targets - 1})
     queue.manager.register("look", look)
     async with queue.serving(concurrency=3):
         await asyncio.gather(*(change(target) for target in range(targets)))

@@ -46,7 +46,7 @@ async def fill(conn: Connection, names: Collection[str] | None = None) -> None:
         rows = [{c.name: _value(c, n, made) for c in columns} for n in range(ROWS)]
         for column in columns:
             made[column] = [row[column.name] for row in rows]
-        await conn.execute(sa.insert(table), rows)
+        await conn.execute(sa.insert(table).values(rows))
 
 
 async def contents(conn: Connection) -> dict[str, list[dict[str, Any]]]:

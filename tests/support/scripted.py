@@ -67,16 +67,14 @@ async def make_tables(database: Database) -> None:
 
 async def script(database: Database, run_id: UUID, items: Mapping[LaneKey, Iterable[str]]) -> None:
     """Say what the lanes of a run will plan."""
-    rows = [
-        {"run": run_id, "phase": str(lane.phase), "type": str(lane.content_type), "item": item}
-        for lane, names in items.items()
-        for item in names
-    ]
-    if rows:
-        async with database.transaction() as conn:
-            await conn.execute(
-                text("INSERT INTO scripted_items VALUES (:run, :phase, :type, :item)"), rows
-            )
+    sql = text(
+        "INSERT INTO scripted_items SELECT :run, :phase, :type, unnest(CAST(:items AS text[]))"
+    )
+    async with database.transaction() as conn:
+        for lane, names in items.items():
+            phase, content_type = str(lane.phase), str(lane.content_type)
+            values = {"run": run_id, "phase": phase, "type": content_type, "items": [*names]}
+            await conn.execute(sql, values)
 
 
 async def open_gate(database: Database) -> None:

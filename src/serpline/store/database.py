@@ -12,6 +12,7 @@ whoever repeats a transaction must be able to do it twice: our writes compare an
 import re
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
+from secrets import token_hex
 from typing import Any, Final
 
 import psycopg
@@ -32,6 +33,8 @@ POOL_OVERFLOW_MAX: Final = 2
 POOL_WAIT_SECONDS: Final = 30.0
 CONNECT_TIMEOUT_SECONDS: Final = 10
 SERVER_VERSION_MIN: Final = 150_000
+# The server cuts names at 63 bytes; ours end with what makes them unique.
+_NAME_LENGTH_MAX: Final = 40
 
 _SETTING: Final = "SERPLINE_DATABASE_URL"
 _SCHEMES: Final = frozenset({"postgres", "postgresql", "postgresql+psycopg"})
@@ -66,8 +69,7 @@ class Database:
     def __init__(self, url: URL, *, application_name: str, pool_size: int) -> None:
         """Prefer ``connect``, which also proves that the server can be used."""
         self._url = url
-        self._application_name = application_name
-        arguments = _driver_arguments(url, application_name)
+        self._arguments = arguments = _driver_arguments(url, application_name)
         url = url.difference_update_query([name for name in arguments if name in url.query])
         self._engine: AsyncEngine = create_async_engine(
             url,
@@ -79,6 +81,7 @@ class Database:
             pool_use_lifo=True,
         )
         sa.event.listen(self._engine.sync_engine, "checkout", _refuse_ended)
+        sa.event.listen(self._engine.sync_engine, "before_cursor_execute", _refuse_many)
         # (Parameters stay out of the errors' texts: they may be raw replies, and hold anything.)
         # Connections that end with their block, and so do the session locks they hold.
         self._unpooled: AsyncEngine = create_async_engine(
@@ -95,7 +98,8 @@ class Database:
     ) -> "Database":
         """Open ``url`` (``postgresql://user:password@host:port/name``) and prove it usable.
 
-        ``application_name`` is what ``pg_stat_activity`` shows. Raises ``UserError`` for a URL
+        ``application_name`` (or the URL's) and four bytes that name this object are what
+        ``pg_stat_activity`` shows. Raises ``UserError`` for a URL
         that is none, a server that cannot be reached or refuses the login, one older than
         PostgreSQL 15, one that does not store UTF-8, and a read-only one.
         """
@@ -116,7 +120,7 @@ class Database:
     @property
     def conninfo(self) -> str:
         """The libpq connection string, with the password: for the job queue's own pool only."""
-        return _conninfo(self._url, f"{self._application_name} queue")
+        return _conninfo(self._url, self._arguments)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncGenerator[Connection, None]:
@@ -170,6 +174,17 @@ def _refuse_ended(connection: Any, *_: object) -> None:
         raise sa.exc.DisconnectionError("the server ended it")
 
 
+def _refuse_many(*call: Any) -> None:
+    """Refuse a list of parameters: the driver sends it as a pipeline, which is never idle.
+
+    Frozen in the middle of one, a process would hold its locks until it thaws, whatever limit the
+    server sets on idle transactions. One statement takes any number of rows as an array.
+    """
+    *_, executemany = call
+    if executemany:
+        raise RuntimeError("a list of parameters: give the rows to one statement, as an array")
+
+
 def parse_url(url: str) -> URL:
     """The URL with our driver in it. Raises ``UserError``, the password masked."""
     try:
@@ -193,8 +208,10 @@ def _driver_arguments(url: URL, application_name: str) -> dict[str, Any]:
     """Bounds on connecting and on a silent network; what the URL's query says comes first."""
     given = {name: value for name, value in url.query.items() if isinstance(value, str)}
     options = " ".join(part for part in (_SERVER_OPTIONS, given.get("options")) if part)
+    name = given.get("application_name", application_name)
+    name = name.encode("ascii", "replace").decode()[:_NAME_LENGTH_MAX]
     return {
-        "application_name": given.get("application_name", application_name),
+        "application_name": f"{name} {token_hex(4)}",
         "client_encoding": "utf8",
         "connect_timeout": given.get("connect_timeout", CONNECT_TIMEOUT_SECONDS),
         "keepalives_idle": given.get("keepalives_idle", 30),
@@ -205,7 +222,8 @@ def _driver_arguments(url: URL, application_name: str) -> dict[str, Any]:
     }
 
 
-def _conninfo(url: URL, application_name: str) -> str:
+def _conninfo(url: URL, arguments: Mapping[str, Any]) -> str:
+    """For the job queue, whose sessions bear our name with " queue" behind it."""
     query: Mapping[str, Any] = {
         name: value if isinstance(value, str) else ",".join(value)
         for name, value in url.query.items()
@@ -217,7 +235,8 @@ def _conninfo(url: URL, application_name: str) -> str:
         "password": url.password,
         "dbname": url.database,
         **query,
-        **_driver_arguments(url, application_name),
+        **arguments,
+        "application_name": f"{arguments['application_name']} queue",
     }
     return psycopg.conninfo.make_conninfo(**{k: v for k, v in parts.items() if v is not None})
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 from uuid import UUID
 
@@ -33,21 +33,14 @@ async def append(conn: Connection, events: Sequence[Event]) -> None:
     if not events:
         return
     await conn.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+    rows = json.dumps([asdict(event) for event in events], ensure_ascii=False, default=str)
     await conn.execute(
         text(
             "INSERT INTO pipeline_events (run_id, event_type, phase_name, content_type, detail)"
-            " VALUES (:run_id, :event_type, :phase_name, :content_type, CAST(:detail AS jsonb))"
+            " SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS event (run_id uuid,"
+            " event_type text, phase_name text, content_type text, detail jsonb)"
         ),
-        [
-            {
-                "run_id": event.run_id,
-                "event_type": event.event_type,
-                "phase_name": event.phase_name,
-                "content_type": event.content_type,
-                "detail": json.dumps(event.detail, ensure_ascii=False, default=str),
-            }
-            for event in events
-        ],
+        {"rows": rows},
     )
 
 

@@ -22,7 +22,7 @@ async def lock_rates(conn: Connection, providers: Sequence[str]) -> dict[str, Ma
     found = await _locked(conn, names)
     if len(found) < len(names):
         rows = [{"provider": name} for name in names if name not in found]
-        await conn.execute(insert(rates).on_conflict_do_nothing(), rows)
+        await conn.execute(insert(rates).values(rows).on_conflict_do_nothing())
         found = await _locked(conn, names)
     return found
 

@@ -123,18 +123,13 @@ async def _rebuild_at(conn: Connection, revision: str) -> None:
 
     The queue's own tables stay, and so what is known of their version.
     """
-    versions = (
-        (await conn.execute(sa.text(f"SELECT version, applied_at FROM {_QUEUE_VERSIONS}")))
-        .mappings()
-        .all()
-    )
+    kept = sa.text(f"CREATE TEMPORARY TABLE kept ON COMMIT DROP AS TABLE {_QUEUE_VERSIONS}")
+    await conn.execute(kept)
     await conn.execute(sa.text("DROP TABLE " + _listed([*metadata.tables, _VERSIONS])))
     await _upgrade(conn, revision)
+    columns = "version, applied_at"
     await conn.execute(
-        sa.text(
-            f"INSERT INTO {_QUEUE_VERSIONS} (version, applied_at) VALUES (:version, :applied_at)"
-        ),
-        [dict(row) for row in versions],
+        sa.text(f"INSERT INTO {_QUEUE_VERSIONS} ({columns}) SELECT {columns} FROM kept")
     )
 
 

@@ -12,6 +12,13 @@ from serpline.domain.states import LIVE_ITEMS
 from serpline.store.database import Connection
 
 _LOCK_CLASS = 7_235  # the first key of every worker's two-key advisory lock
+# A process's sessions share a name that no other process has; never those of this very process.
+_END_SESSIONS = text(
+    "SELECT pg_terminate_backend(a.pid) FROM pg_stat_activity a JOIN workers w"
+    " ON a.application_name IN (w.application_name, w.application_name || ' queue')"
+    " WHERE w.id = ANY(:ids) AND a.datname = current_database()"
+    " AND w.application_name <> current_setting('application_name')"
+)
 
 
 async def register(conn: Connection, host: str, pid: int) -> int:
@@ -101,6 +108,9 @@ async def take_over_dead(conn: Connection, dead_after_seconds: float) -> dict[in
 
     Dead is who has an old heartbeat *and* a free lock. The lock is tried at transaction level, so
     that trying it can never keep a living worker from taking it back.
+
+    Their sessions are ended first: one that is frozen in the middle of a message holds its row
+    locks without being idle, and no limit of the server's would ever free them.
     """
     rows = await conn.execute(
         text(
@@ -111,7 +121,10 @@ async def take_over_dead(conn: Connection, dead_after_seconds: float) -> dict[in
         ),
         {"s": dead_after_seconds, "class": _LOCK_CLASS},
     )
-    dead = {row.id: await _end(conn, row.id, died=True) for row in rows.all()}
+    found = [row.id for row in rows.all()]
+    if found:
+        await conn.execute(_END_SESSIONS, {"ids": found})
+    dead = {worker_id: await _end(conn, worker_id, died=True) for worker_id in found}
     for worker_id, chunk_id in await _left_behind(conn):
         dead.setdefault(worker_id, []).append(chunk_id)
     return dead

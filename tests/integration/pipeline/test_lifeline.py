@@ -1,7 +1,10 @@
 """Facts about a worker's life: who is alive, who is dead, and whose the chunks are."""
 
+import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
+import psycopg
 import pytest
 from sqlalchemy import text
 from tests.support.heart import METRICS, Heart, beating, make_heart, until
@@ -20,9 +23,9 @@ async def heart(db: Database) -> AsyncIterator[Heart]:
         yield made
 
 
-async def a_silent_worker(heart: Heart) -> int:
+async def a_silent_worker(heart: Heart, database: Database | None = None) -> int:
     """A worker that registered and was not heard of since; nobody holds its lock."""
-    async with heart.database.transaction() as conn:
+    async with (database or heart.database).transaction() as conn:
         worker_id = await workers.register(conn, "elsewhere", 1)
     await heart.query(
         "UPDATE workers SET heartbeat_at = now() - '1 h'::interval WHERE id = :id", id=worker_id
@@ -30,15 +33,25 @@ async def a_silent_worker(heart: Heart) -> int:
     return worker_id
 
 
-async def owned_by(heart: Heart, worker_id: int) -> OwnedChunk:
-    """A chunk in that worker's hands."""
+async def planned(heart: Heart) -> int:
+    """The one chunk of a new run."""
     run_id = await heart.start({METRICS: ["DONE-1", "DONE-2"]}, lanes=[METRICS])
     (chunk_id,) = await heart.planned(run_id)
+    return chunk_id
+
+
+async def claimed(heart: Heart, chunk_id: int, worker_id: int) -> OwnedChunk:
+    """That chunk in that worker's hands."""
     async with heart.database.transaction() as conn:
         chunk = await chunks.claim(conn, chunk_id, worker_id)
     assert chunk is not None
     await heart.forget_wakeups()
     return chunk
+
+
+async def owned_by(heart: Heart, worker_id: int) -> OwnedChunk:
+    """A chunk in the hands of a worker that is not this process's."""
+    return await claimed(heart, await planned(heart), worker_id)
 
 
 async def ending(heart: Heart, worker_id: int) -> tuple[bool, bool]:
@@ -60,6 +73,32 @@ async def test_the_dead_are_taken_over(heart: Heart) -> None:
     assert await ending(heart, dead) == (True, True)
     assert await heart.waiting() == [f"chunk:{chunk.id}"]
     assert await heart.lifeline.take_over() == []
+
+
+@pytest.mark.parametrize("pool", ["", " queue"])
+async def test_the_dead_lose_their_sessions(heart: Heart, database_url: str, pool: str) -> None:
+    """One that froze in the middle of a message holds locks and is not idle: it is cut off."""
+    theirs = await Database.connect(database_url)
+    try:
+        dead = await a_silent_worker(heart, theirs)
+        chunk = await owned_by(heart, dead)
+        (name,) = await heart.column(
+            "SELECT application_name FROM workers WHERE host = 'elsewhere'"
+        )
+        taken: list[int] = []
+        session = psycopg.connect(theirs.conninfo, application_name=name + pool)
+        with suppress(psycopg.OperationalError), session, session.pipeline():
+            session.execute("SELECT 1 FROM chunks WHERE id = %s FOR UPDATE", (chunk.id,))
+            session.pgconn.send_flush_request()
+            session.pgconn.flush()
+            sql = "SELECT 1 FROM pg_stat_activity WHERE pid = :pid AND wait_event = 'ClientRead'"
+            pid = session.info.backend_pid
+            await until(lambda: heart.query(sql, pid=pid), "the session to hold its lock")
+            async with asyncio.timeout(10):
+                taken = await heart.lifeline.take_over()
+        assert taken == [chunk.id]
+    finally:
+        await theirs.close()
 
 
 async def test_a_held_lock_is_life(heart: Heart) -> None:
@@ -95,8 +134,9 @@ async def test_the_living_do_not_bury_themselves(heart: Heart) -> None:
 async def test_leaving_gives_chunks_back_at_once(db: Database) -> None:
     """A worker that leaves in good order gives its chunks back, announced, with no death."""
     async with beating(db) as heart:
-        with heart.lifeline.at_work(0):
-            chunk = await owned_by(heart, heart.lifeline.worker_id)
+        chunk_id = await planned(heart)
+        with heart.lifeline.at_work(chunk_id):
+            chunk = await claimed(heart, chunk_id, heart.lifeline.worker_id)
     after = await heart.chunk(chunk.id)
     assert (after["status"], after["deaths"], after["epoch"]) == ("ready", 0, chunk.epoch + 1)
     assert after["look_seconds"] <= 0
@@ -204,20 +244,21 @@ async def test_who_was_cut_off_spares_the_others(heart: Heart) -> None:
 
 async def test_the_lease_of_a_paused_runs_chunk_is_revoked(heart: Heart) -> None:
     """The heartbeat tells work of a run that was paused to stop, and no other work."""
-    with heart.lifeline.at_work(0):
-        paused = await owned_by(heart, heart.lifeline.worker_id)
-        other = await owned_by(heart, heart.lifeline.worker_id)
-    with (
-        heart.lifeline.at_work(paused.id),
-        heart.lifeline.at_work(other.id),
-        heart.lifeline.holding(paused.id, paused.epoch) as stops,
-        heart.lifeline.holding(other.id, other.epoch) as goes_on,
-    ):
-        assert stops()
-        await heart.service.pause(paused.run_id)
-        await heart.beats()
-        assert not stops()
-        assert goes_on()
+    lifeline = heart.lifeline
+    first, second = await planned(heart), await planned(heart)
+    # What a worker owns and is not at work on goes back with its next heartbeat.
+    with lifeline.at_work(first), lifeline.at_work(second):
+        paused = await claimed(heart, first, lifeline.worker_id)
+        other = await claimed(heart, second, lifeline.worker_id)
+        with (
+            lifeline.holding(paused.id, paused.epoch) as stops,
+            lifeline.holding(other.id, other.epoch) as goes_on,
+        ):
+            assert stops()
+            await heart.service.pause(paused.run_id)
+            await heart.beats()
+            assert not stops()
+            assert goes_on()
 
 
 async def test_a_silent_sessions_lock_is_freed(db: Database) -> None:

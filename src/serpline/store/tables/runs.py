@@ -27,6 +27,7 @@ from serpline.store.tables.base import Instant, metadata, one_of
 
 NOW = text("now()")
 ZERO = text("0")
+SESSION_NAME = text("current_setting('application_name')")
 
 pipeline_executions = Table(
     "pipeline_executions",
@@ -84,6 +85,7 @@ workers = Table(
     Column("id", BigInteger, Identity(), primary_key=True),
     Column("host", Text, nullable=False),
     Column("pid", Integer, nullable=False),
+    Column("application_name", Text, nullable=False, server_default=SESSION_NAME),
     Column("started_at", Instant, nullable=False, server_default=NOW),
     Column("heartbeat_at", Instant, nullable=False, server_default=NOW),
     Column("ended_at", Instant),

@@ -424,6 +424,12 @@ def upgrade() -> None:
         sa.Column("host", sa.Text(), nullable=False),
         sa.Column("pid", sa.Integer(), nullable=False),
         sa.Column(
+            "application_name",
+            sa.Text(),
+            server_default=sa.text("current_setting('application_name')"),
+            nullable=False,
+        ),
+        sa.Column(
             "started_at",
             sa.DateTime(timezone=True),
             server_default=sa.text("now()"),
