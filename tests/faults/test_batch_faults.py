@@ -19,7 +19,6 @@ from tests.support.databases import module_database
 from tests.support.world import SEED, World, open_world, simulated
 
 from serpline import app
-from serpline.core.ids import new_id
 from serpline.core.settings import load
 from serpline.domain.config import PipelineConfig
 from serpline.domain.names import ContentType, PhaseName
@@ -29,9 +28,11 @@ from serpline.simulator.seeds import hex_id
 from serpline.simulator.wire import Operation, Reply, Request
 from serpline.store.embedded import EmbeddedServer
 
-# All cases are one run: the first of them waits for it.
-pytestmark = pytest.mark.timeout(400)
+# All cases are one run: one process makes it, and the first of them waits for it.
+pytestmark = [pytest.mark.timeout(400), pytest.mark.xdist_group("batch faults")]
 
+# What a malformed reply says follows from the batch's name, and that from the run's id.
+RUN_ID = UUID(int=7)
 SEARCHES = 2
 # What a step of a batch's life is called here: the simulator's operation, and what leads to it.
 STEPS: Mapping[str, tuple[str, str | None]] = {
@@ -164,10 +165,9 @@ async def _forget_ids_of_result_sets(world: World, run_id: UUID) -> None:
 
 
 async def _walk(world: World) -> dict[int, Life]:
-    run_id = new_id()
-    world.sim.set_faults(_rules(run_id))
-    _delete_on_the_way(world, run_id)
-    await _forget_ids_of_result_sets(world, run_id)
+    world.sim.set_faults(_rules(RUN_ID))
+    _delete_on_the_way(world, RUN_ID)
+    await _forget_ids_of_result_sets(world, RUN_ID)
     stop = asyncio.Event()
     worker = asyncio.create_task(app.run_worker(load(), stop))
     try:
@@ -176,11 +176,11 @@ async def _walk(world: World) -> dict[int, Life]:
             phases=(PhaseName.KEYWORD_METRICS, PhaseName.SERP_COLLECTION),
             batch_size=SEARCHES,
         )
-        await world.services.pipeline.start(config, run_id=run_id)
-        assert (await world.ended(run_id, seconds=240)).status is RunStatus.COMPLETED
+        await world.services.pipeline.start(config, run_id=RUN_ID)
+        assert (await world.ended(RUN_ID, seconds=240)).status is RunStatus.COMPLETED
         first_pass = await _items(world)
-        await world.services.pipeline.retry(run_id, phase=PhaseName.SERP_COLLECTION)
-        assert (await world.ended(run_id)).status is RunStatus.COMPLETED
+        await world.services.pipeline.retry(RUN_ID, phase=PhaseName.SERP_COLLECTION)
+        assert (await world.ended(RUN_ID)).status is RunStatus.COMPLETED
     finally:
         stop.set()
         await worker
@@ -203,7 +203,7 @@ async def _walk(world: World) -> dict[int, Life]:
             theirs=[
                 b
                 for b in world.sim.scaleserp.account.batches.values()
-                if b.name.startswith(_name(run_id, no)[:-1])
+                if b.name.startswith(_name(RUN_ID, no)[:-1])
             ],
             charges=[amount for batch_id in ids for amount in charged[batch_id]],
         )

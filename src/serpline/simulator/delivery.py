@@ -24,7 +24,7 @@ ENDLESS_HEADERS_BYTES_MAX = 1_000_000_000
 _SLOW_SECONDS, _DRIP_SECONDS = 10.0, 1.0
 _CHUNK = b"0" * 65_536
 _BUFFER_BYTES_MAX = 1_000_000
-_NONSENSE = (
+NONSENSE = (
     b"<!doctype html><html><body><h1>502 Bad Gateway</h1></body></html>",
     b"",
     b"null",
@@ -92,7 +92,7 @@ async def deliver(
             await _part(connection, reply)
         connection.transport.abort()
     elif fault == "malformed":
-        text = _NONSENSE[stamp(seed, "nonsense", identity) % len(_NONSENSE)]
+        text = NONSENSE[stamp(seed, "nonsense", identity) % len(NONSENSE)]
         await _whole(connection, Reply(200, text, reply.headers))
     elif fault == "truncated":
         share = 0.05 + 0.9 * unit(seed, "truncated", identity)

@@ -10,12 +10,12 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.replies import ANALYSIS, CASES, COMPLETION, KEY, OWNER, scaleserp
+from tests.support.replies import ANALYSIS, CASES, COMPLETION, KEY, OWNER, SUBJECTS, scaleserp
 
 from serpline.analysis.domains import registrable_domain
-from serpline.domain.errors import ProviderError
+from serpline.domain.errors import ErrorCategory, ProviderError
 from serpline.domain.http import HttpReply, ProviderCall
 from serpline.providers.dataforseo.wire import SearchVolumes, match
 from serpline.providers.llm.analysis import Analysis
@@ -24,6 +24,7 @@ from serpline.providers.scaleserp.batches import ResultSet
 from serpline.providers.scaleserp.records import by_custom_id
 from serpline.providers.scaleserp.spec import redacted_raw
 from serpline.providers.scaleserp.webhook import notice
+from serpline.simulator.delivery import NONSENSE
 
 scalars = (
     st.none()
@@ -40,6 +41,10 @@ junk = st.recursive(
     ),
     max_leaves=5,
 )
+CALLS = [
+    *(pytest.param(call, id=name) for name, (call, _) in CASES.items()),
+    *(pytest.param(call, id=f"{call.provider} {name}") for name, (_, call) in SUBJECTS.items()),
+]
 statuses = st.sampled_from([200, 200, 200, 200, 204, 302, 400, 401, 402, 404, 429, 500, 503])
 
 
@@ -85,8 +90,16 @@ def test_documents_are_good(name: str) -> None:
     call.parse(HttpReply(200, {}, json.dumps(document).encode()))
 
 
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("body", [*NONSENSE, b"{}"])
+def test_nonsense_is_no_answer(call: ProviderCall[Any], body: bytes) -> None:
+    """A 200 of something in between says nothing: never "nothing found", never "it is done"."""
+    with pytest.raises(ProviderError) as refused:
+        call.parse(HttpReply(200, {}, body))
+    assert refused.value.category in (ErrorCategory.MALFORMED, ErrorCategory.EMPTY)
+
+
 @pytest.mark.parametrize("name", CASES)
-@settings(max_examples=100, deadline=None, derandomize=True, database=None)
 @given(data=st.data())
 def test_any_reply_is_a_value_or_a_provider_error(name: str, data: st.DataObject) -> None:
     """Whatever comes back, parsing gives a storable value or a keyless ``ProviderError``."""
@@ -95,7 +108,6 @@ def test_any_reply_is_a_value_or_a_provider_error(name: str, data: st.DataObject
 
 
 @pytest.mark.parametrize(("name", "answer"), [("analyse", ANALYSIS), ("owner", OWNER)])
-@settings(max_examples=100, deadline=None, derandomize=True, database=None)
 @given(data=st.data())
 def test_any_content_is_a_whole_answer_or_a_provider_error(
     name: str, answer: dict[str, Any], data: st.DataObject
@@ -142,7 +154,6 @@ def follow_up(value: Any) -> None:
         assert all(KEY not in (record.error or "") for record in chosen.values())
 
 
-@settings(max_examples=100, deadline=None, derandomize=True, database=None)
 @given(data=st.data())
 def test_any_webhook_is_a_notice_or_nothing(data: st.DataObject) -> None:
     """A forged webhook body gives a plain notice or nothing, and no error."""
@@ -151,7 +162,6 @@ def test_any_webhook_is_a_notice_or_nothing(data: st.DataObject) -> None:
     assert hint is None or (hint.batch_id.isascii() and hint.result_set_id >= 0)
 
 
-@settings(max_examples=100, deadline=None, derandomize=True, database=None)
 @given(raw=st.binary(max_size=200), tail=st.binary(max_size=20))
 def test_the_stored_reply_never_has_the_key(raw: bytes, tail: bytes) -> None:
     """Whatever surrounds it, and in broken bodies too, the key is gone from what is stored."""

@@ -157,13 +157,21 @@ def test_paths() -> None:
 
 
 def test_start_stop_delete() -> None:
-    """Start, stop and delete succeed with any success, an empty one too; a lost batch is told."""
+    """Stop and delete succeed with any success, an empty one too; a lost batch is told."""
     for call in (client.start("B1"), client.stop("B1"), client.delete_batch("B1")):
         call.parse(reply({"request_info": {"success": True}}))
-        call.parse(reply(b"", 204))
         gone = refusal(call, reply({"request_info": {"success": False, "message": "?"}}, 404))
         assert is_gone(gone)
         assert refusal(call, reply({"request_info": {"success": False}})).permanent is False
+    client.stop("B1").parse(reply(b"", 204))
+    client.delete_batch("B1").parse(reply(b"", 204))
+
+
+@pytest.mark.parametrize("body", [b"", {}, {"request_info": {}}, {"request_info": {"success": 1}}])
+def test_a_start_must_say_that_it_succeeded(body: Any) -> None:
+    """Taken for started, it would be waited for in vain; unsure of it, we look."""
+    error = refusal(client.start("B1"), reply(body))
+    assert (error.category, error.permanent) == (ErrorCategory.MALFORMED, False)
 
 
 def result_set(**fields: Any) -> dict[str, Any]:

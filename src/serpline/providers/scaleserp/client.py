@@ -16,7 +16,7 @@ from serpline.core.ids import digest
 from serpline.domain.errors import ErrorCategory, ProviderError
 from serpline.domain.http import HttpReply, HttpRequest, ProviderCall
 from serpline.domain.names import BatchPriority
-from serpline.domain.replies import as_list, as_number, as_object, json_object, malformed
+from serpline.domain.replies import as_number, as_object, json_object, malformed
 from serpline.providers.scaleserp import batches, errors
 from serpline.providers.scaleserp.batches import Account, Batch, ResultSet, SearchesPage
 from serpline.providers.scaleserp.errors import PROVIDER
@@ -144,7 +144,9 @@ class ScaleSerpClient:
         """The batch's result sets, newest first (links may be missing here). Free."""
 
         def read(body: dict[str, Any], reply: HttpReply) -> tuple[ResultSet, ...]:
-            found = (batches.result_set(v, batch_id) for v in as_list(body.get("results")))
+            if not isinstance(body.get("results"), list):
+                raise malformed(reply, PROVIDER, "a list of result sets without the list")
+            found = (batches.result_set(value, batch_id) for value in body["results"])
             known = [one for one in found if one is not None]
             return tuple(sorted(known, key=lambda one: one.id, reverse=True))
 
@@ -190,6 +192,8 @@ class ScaleSerpClient:
         """Credits used and left. Free."""
 
         def read(body: dict[str, Any], reply: HttpReply) -> Account:
+            if not isinstance(body.get("account_info"), dict):
+                raise malformed(reply, PROVIDER, "an account without what is known of it")
             return batches.account(body)
 
         return self._call("account", self._request("GET", "/account"), {}, read)

@@ -56,13 +56,19 @@ def acknowledged(reply: HttpReply, now: datetime, secrets: Sequence[str]) -> dic
 
 
 def started(reply: HttpReply, now: datetime, secrets: Sequence[str]) -> dict[str, Any]:
-    """As ``acknowledged``, for a start: one refused because enough runs already may be repeated."""
+    """As ``answer``, for a start; one refused because enough runs already may be repeated.
+
+    A batch that is taken for started, and is not, is waited for in vain: success must be said.
+    """
     try:
-        return acknowledged(reply, now, secrets)
+        body = answer(reply, now, secrets)
     except ProviderError as error:
         if error.category is ErrorCategory.BAD_REQUEST and _BUSY.search(str(error)):
             error.permanent = False
         raise
+    if as_object(body.get("request_info")).get("success") is not True:
+        raise malformed(reply, PROVIDER, "an answer to a start without its success")
+    return body
 
 
 def is_success(status: int) -> bool:
@@ -116,6 +122,9 @@ def file_records(reply: HttpReply, now: datetime, secrets: Sequence[str]) -> lis
         raise from_reply(reply, now, secrets)
     if not isinstance(value, list):
         raise malformed(reply, PROVIDER, "a page file that is not an array")
+    if not value:
+        # Every search has a record, a failed one too: whoever believed this would buy them again.
+        raise malformed(reply, PROVIDER, "a page file without a record")
     return value
 
 
