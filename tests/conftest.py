@@ -11,14 +11,27 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from hypothesis import settings
 from psycopg import sql
 
 from serpline.store.database import Database
 from serpline.store.embedded import EmbeddedServer, ensure_server
 from serpline.store.migrate import migrate
 
+# The same examples each time, and as many as a suite has time for: chaos tries thousands more.
+settings.register_profile("suite", max_examples=50, deadline=None, derandomize=True, database=None)
+settings.load_profile("suite")
+
+ID_LENGTH_MAX = 80
 _TEMPLATE = "serpline_template"
 _numbers = itertools.count(1)
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """A long text is named by its length: whole, it would travel with every word about its test."""
+    if isinstance(val, str | bytes) and len(val) > ID_LENGTH_MAX:
+        return f"{argname} of {len(val)}"
+    return None
 
 
 @pytest.fixture(scope="session")

@@ -31,7 +31,7 @@ SMALL_PAIRS = 60
 
 async def campaign(arena: Arena) -> list[Figure]:
     """Runs of the standard size, and more of a smaller one, each killed again and again."""
-    plan = arena.sized([(12, 1, 3)], [(PAIRS, 4, 10), (SMALL_PAIRS, 16, 10)])
+    plan = arena.sized([(4, 1, 3)], [(PAIRS, 4, 10), (SMALL_PAIRS, 16, 10)])
     judged, kills = Judged(), 0
     for pairs, runs, times in plan:
         reference = await undisturbed(arena, pairs)

@@ -22,6 +22,9 @@ from tests.support.environment import clean
 
 from serpline.store.embedded import ensure_server, find_server
 
+# One process makes the run that these look at.
+pytestmark = pytest.mark.xdist_group("demo")
+
 TYPES = ("organic", "news", "video")
 KEYWORDS = "keyword,market,tags\n吕梁市 三川河,US,rivers\nWisła rzeka,GB,rivers\nthird,US,\n"
 

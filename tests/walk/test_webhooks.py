@@ -23,6 +23,9 @@ from serpline.api.app import create_app
 from serpline.domain.states import RunStatus
 from serpline.store.embedded import EmbeddedServer
 
+# One process makes the run that these look at.
+pytestmark = pytest.mark.xdist_group("webhooks")
+
 KEYWORDS = """keyword,market
 best espresso machine,PL
 best espresso machine,US

@@ -13,7 +13,6 @@ import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -35,6 +34,9 @@ from serpline.simulator.scaleserp.batches import Batch
 from serpline.simulator.world.companies import Directory, Known
 from serpline.simulator.world.videos import Videos
 from serpline.store.embedded import EmbeddedServer
+
+# One process makes the run that these look at.
+pytestmark = pytest.mark.xdist_group("whole run")
 
 WORDS = (
     "best espresso machine",
@@ -424,28 +426,3 @@ def _items(reference: Reference, run_id: UUID, phase: str) -> list[dict[str, Any
         run_id,
         phase,
     )
-
-
-async def test_two_runs_side_by_side_share_purchases_and_no_row(
-    reference: Reference, database_url: str, tmp_path: Path
-) -> None:
-    """What both want is bought once; each has all rows of an undisturbed run, and only its own."""
-    async with open_world(database_url, tmp_path, KEYWORDS) as world:
-        both = await asyncio.gather(
-            world.start(analysis_depth=DEPTH), world.start(analysis_depth=DEPTH)
-        )
-        await world.start_worker()
-        await world.start_worker()
-        ended = await asyncio.gather(*(world.ended(run_id) for run_id in both))
-        assert [run.status for run in ended] == [RunStatus.COMPLETED] * 2
-        database = world.services.database
-        for run_id in both:
-            tables = await final_tables(database, run_id)
-            assert differences(reference.first.tables, tables) == []
-        assert max(paid(world.sim.log.entries).values()) == 1
-        once = {**reference.first.spent}
-        once["scaleserp"] *= 2
-        assert {name: world.sim.ledger.spent(name) for name in PROVIDERS} == pytest.approx(once)
-        names = [batch.name for batch in world.sim.scaleserp.account.batches.values()]
-        assert len(names) == len(set(names)) == 6
-        assert "Traceback" not in world.logs()

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from serpline.domain.companies import Company
@@ -69,7 +69,6 @@ def test_the_user_agent_names_a_contact() -> None:
 
 
 @given(st.sets(st.from_regex(r"[a-z]{1,60}\.(com|example)", fullmatch=True), max_size=120))
-@settings(max_examples=50, deadline=None)
 def test_chunks_hold_every_domain_once_within_the_bounds(domains: set[str]) -> None:
     """However many and long the domains, each is asked for once, and no query grows too long."""
     calls = WIKIDATA.companies_by_domains(domains)
@@ -90,7 +89,6 @@ def test_the_same_domains_make_the_same_calls() -> None:
 
 
 @given(st.text(max_size=40) | st.text('abc.<>"{}|\\^` \n\t#?/@-_%', max_size=20))
-@settings(max_examples=200, deadline=None)
 def test_no_text_can_break_out_of_the_query(text: str) -> None:
     """Any text is either refused or leaves the query with exactly its own addresses in it."""
     try:

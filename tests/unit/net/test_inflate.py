@@ -4,7 +4,7 @@ import gzip
 import zlib
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from serpline.domain.errors import ErrorCategory
@@ -19,7 +19,6 @@ def inflate(data: bytes, encoding: str, step: int = 7) -> bytes:
     return b"".join(b"".join(inflater.pieces(part)) for part in parts) + inflater.finish()
 
 
-@settings(max_examples=50)
 @given(st.binary(max_size=4000), st.integers(1, 500))
 def test_gzip_round_trip_however_it_is_cut_into_chunks(data: bytes, step: int) -> None:
     """What was compressed comes out whole, whatever the chunks."""
