@@ -1,4 +1,4 @@
-"""One mortal process after another over a world: forks of a loaded process, as in ``nursery``.
+"""One mortal process after another over a world: forks of a loaded process.
 
 One lives at a time, so what each leaves behind can be counted at its death. ``CHAOS_POINT`` and
 ``CHAOS_PASSING`` name where it kills itself; with ``CHAOS_WEB_PORT`` it is the web process, and
@@ -6,17 +6,16 @@ otherwise a worker.
 """
 
 import asyncio
-import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from tests.support.forks import Fork, become, preload
 from tests.support.pipeline_worker import work
 from tests.support.world import World, until
 
-from chaos.nursery import Fork, become
 from chaos.points import arm
 from serpline.api.app import create_app
 from serpline.app import open_services
@@ -28,6 +27,7 @@ END_SECONDS = 60.0
 LIVES_MAX = 20
 
 IsOver = Callable[[], Awaitable[bool]]
+preload(__name__)
 
 
 def _be_mortal(environment: Mapping[str, str], log: Path, alive: Connection) -> None:
@@ -48,30 +48,13 @@ async def _serve_web(port: int) -> None:
         await stop.wait()
 
 
-class Mortal(Fork):
-    """A fork that is told to end, or ends by itself."""
-
-    @property
-    def lives(self) -> bool:
-        """Whether it has not ended yet."""
-        return not self.over.is_set()
-
-    async def end(self, number: int) -> int:
-        """Send a signal, unless it has ended already, and wait for its end; gives the exit code."""
-        if self.lives:
-            os.kill(self.pid, number)
-        async with asyncio.timeout(END_SECONDS):
-            await self.over.wait()
-        return self.exit_code
-
-
 class Lineage:
     """Bears one mortal process after another."""
 
     def __init__(self, environment: Mapping[str, str], log: Path) -> None:
         self._environment = environment
         self._log = log
-        self._last: Mortal | None = None
+        self._last: Fork | None = None
 
     async def lives_until(self, is_over: IsOver, seconds: float, **environment: str) -> bool:
         """Bear one, with further variables, until it dies of SIGKILL (True) or it ``is_over``.
@@ -81,35 +64,31 @@ class Lineage:
         """
         for _ in range(LIVES_MAX):
             if self._last is not None:
-                await self._last.end(signal.SIGTERM)
-            mortal = self._last = Mortal(
-                _be_mortal, {**self._environment, **environment}, self._log
-            )
+                await self._last.end(END_SECONDS)
+            told = {**self._environment, **environment}
+            mortal = self._last = Fork(_be_mortal, told, self._log)
 
-            async def has_changed(mortal: Mortal = mortal) -> bool:
+            async def has_changed(mortal: Fork = mortal) -> bool:
                 return not mortal.lives or await is_over()
 
             await until(has_changed, "a death, or the end", seconds=seconds)
             if mortal.lives:
                 return False
-            if mortal.exit_code == -signal.SIGKILL:
+            if await mortal.wait() == -signal.SIGKILL:
                 return True
         raise AssertionError(f"{LIVES_MAX} processes ended by themselves; see {self._log}")
 
     async def end(self, number: int) -> int:
         """Send a signal to who lives; gives the exit code."""
         assert self._last is not None
-        return await self._last.end(number)
+        self._last.send_signal(number)
+        async with asyncio.timeout(END_SECONDS):
+            return await self._last.wait()
 
     async def close(self) -> None:
         """End who still lives: in good order first, by force after a while."""
-        if self._last is None:
-            return
-        try:
-            await self._last.end(signal.SIGTERM)
-        finally:
-            if self._last.lives:
-                await self._last.end(signal.SIGKILL)
+        if self._last is not None:
+            await self._last.end(END_SECONDS)
 
 
 @asynccontextmanager

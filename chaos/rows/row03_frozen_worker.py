@@ -17,9 +17,10 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy.engine import make_url
+from tests.support.forks import Fork
 from tests.support.scripted import open_gate
 from tests.support.workers import scripted_workers
-from tests.support.world import Worker, World, open_world, paid, until
+from tests.support.world import World, open_world, paid, until
 
 from chaos.scorecard import Arena, Figure, Row, at_most, equal, none
 from serpline.domain.states import ENDED_LANES, RunStatus
@@ -150,10 +151,10 @@ async def priced(arena: Arena, strikes: Strikes) -> list[Figure]:
                 await world.start_worker()
             run_id = await world.start(analysis_depth=2)
             killed = await _caller(world, "pdl", "enrich")
-            killed.process.send_signal(signal.SIGKILL)
+            killed.send_signal(signal.SIGKILL)
             await strikes.taken_over(_dead(world, killed), "the killed worker to be buried")
             frozen = await _caller(world, "llm", "chat")
-            frozen.process.send_signal(signal.SIGSTOP)
+            frozen.send_signal(signal.SIGSTOP)
             struck_at = time.monotonic()
             await strikes.taken_over(_dead(world, frozen), "the frozen worker to be buried")
             run = await world.ended(run_id, seconds=WAIT_SECONDS)
@@ -162,9 +163,9 @@ async def priced(arena: Arena, strikes: Strikes) -> list[Figure]:
             passed = time.monotonic() - struck_at
             await asyncio.sleep(arena.sized(0.0, max(FROZEN_SECONDS - passed, 0)))
             calls = len(world.sim.log.entries)
-            frozen.process.send_signal(signal.SIGCONT)
+            frozen.send_signal(signal.SIGCONT)
             async with asyncio.timeout(WAIT_SECONDS):
-                await frozen.process.wait()
+                await frozen.wait()
             lanes = await world.lanes(run_id)
             return [
                 none("runs not completed", run.status is not RunStatus.COMPLETED),
@@ -174,7 +175,7 @@ async def priced(arena: Arena, strikes: Strikes) -> list[Figure]:
             ]
 
 
-async def _caller(world: World, provider: str, operation: str) -> Worker:
+async def _caller(world: World, provider: str, operation: str) -> Fork:
     """A worker that waits for a reply of the provider, once one is being held back."""
 
     async def found() -> list[dict[str, Any]]:
@@ -182,15 +183,15 @@ async def _caller(world: World, provider: str, operation: str) -> Worker:
         return rows if world.held(provider, operation) else []
 
     pids = {row["pid"] for row in await until(found, f"a call of {provider}", seconds=WAIT_SECONDS)}
-    return next(worker for worker in world.workers if worker.process.pid in pids)
+    return next(worker for worker in world.workers if worker.pid in pids)
 
 
-def _dead(world: World, worker: Worker) -> Callable[[], Awaitable[Any]]:
+def _dead(world: World, worker: Fork) -> Callable[[], Awaitable[Any]]:
     sql = (
         "SELECT 1 FROM workers w WHERE pid = :pid AND ended_at IS NOT NULL"
         " AND NOT EXISTS (SELECT 1 FROM chunks c WHERE c.owner = w.id)"
     )
-    return lambda: world.query(sql, pid=worker.process.pid)
+    return lambda: world.query(sql, pid=worker.pid)
 
 
 async def _unheard(world: World, run_id: UUID) -> int:

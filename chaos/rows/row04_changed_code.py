@@ -6,11 +6,17 @@ what it cuts otherwise. In the queue there are also a job with a field that nobo
 of a kind that nobody serves any more.
 """
 
+import asyncio
+import itertools
 import signal
-from collections.abc import Sequence
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 from uuid import UUID
 
+from tests.support import pipeline_worker
 from tests.support.world import MORTAL, World, until
 
 from chaos.releases import SIZE, make_release
@@ -30,6 +36,7 @@ from serpline.queueing import Job
 OBSOLETE = "landscape_report"
 # Wake-ups of these kinds were meant for the other release: hints that are lost, and not missed.
 _OTHERS = ["chunk", "piece", OBSOLETE]
+_numbers = itertools.count(1)
 
 
 class Seen:
@@ -40,6 +47,54 @@ class Seen:
     small_chunks = 0
     obsolete = 0
     other_letters = 0
+
+
+@dataclass(slots=True)
+class Released:
+    """A worker process on a release of its own, which no fork of this one's code can be."""
+
+    _process: asyncio.subprocess.Process
+
+    @classmethod
+    @asynccontextmanager
+    async def loaded(cls, world: World, release: str) -> AsyncIterator["Released"]:
+        """One that is loaded, and waits for ``begin``; killed at the end of the block."""
+        log = world.directory / f"worker-{next(_numbers)}.log"
+        with log.open("wb") as file:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                pipeline_worker.__file__,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=file,
+                env={**world.environment, "PYTHONPATH": release},
+            )
+        assert process.stdout is not None
+        async with asyncio.timeout(RUN_SECONDS_MAX):
+            assert await process.stdout.readline() == b"ready\n", log.read_text()
+        made = cls(process)
+        try:
+            yield made
+        finally:
+            await made.end(signal.SIGKILL)
+
+    def begin(self) -> None:
+        """Let it work."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(b"go\n")
+
+    @property
+    def lives(self) -> bool:
+        """Whether it has not ended by itself."""
+        return self._process.returncode is None
+
+    async def end(self, number: int) -> None:
+        """Send a signal, and wait for its end."""
+        if self.lives:
+            self._process.send_signal(number)
+        await self._process.wait()
+        if self._process.stdin is not None:
+            self._process.stdin.close()
 
 
 async def campaign(arena: Arena) -> list[Figure]:
@@ -78,24 +133,30 @@ async def _handed_on(
         (n + chance.random()) * slice_calls for n in range(1, times)
     ]
     open_calls: set[UUID] = set()
-    async with opened(arena, f"handed-on-{number}", reference.pairs, None, **MORTAL) as world:
+    async with (
+        opened(arena, f"handed-on-{number}", reference.pairs, None, **MORTAL) as world,
+        AsyncExitStack() as workers,
+    ):
         run_id = await start(world)
         over = partial(is_over, world, run_id)
         await _enqueue(world, run_id)
+        worker = await workers.enter_async_context(Released.loaded(world, on[0]))
         for index, calls in enumerate(instants):
-            worker = await world.start_worker(PYTHONPATH=on[index % 2])
-            world.prepare_worker(PYTHONPATH=on[(index + 1) % 2])
+            # Loaded beforehand, so that it begins at once.
+            following = await workers.enter_async_context(
+                Released.loaded(world, on[(index + 1) % 2])
+            )
+            worker.begin()
 
             async def is_time(calls: float = calls) -> bool:
                 return len(world.sim.log) >= calls or await over()
 
             await until(is_time, f"call {calls:.0f}", seconds=RUN_SECONDS_MAX)
-            seen.restarts += worker.process.returncode is None
-            ends = (signal.SIGKILL, signal.SIGTERM)[(index + number) % 2]
-            worker.process.send_signal(ends)
-            await worker.process.wait()
+            seen.restarts += worker.lives
+            await worker.end((signal.SIGKILL, signal.SIGTERM)[(index + number) % 2])
             open_calls |= await unrecorded(world)
-        await world.start_worker(PYTHONPATH=on[times % 2])
+            worker = following
+        worker.begin()
         await judged.add(world, run_id, reference, open_calls)
         await _look(world, seen)
 

@@ -24,6 +24,9 @@ from serpline.domain.states import RunStatus
 from serpline.simulator.dataforseo import COST
 from serpline.store.embedded import EmbeddedServer
 
+# One process makes the run that these look at.
+pytestmark = pytest.mark.xdist_group("kill each phase")
+
 KEYWORDS = b"""keyword,market
 best espresso machine,PL
 best espresso machine,US
@@ -36,7 +39,7 @@ moka pot,US
 """
 PAIRS = 8
 # Few pages: what is proved here does not depend on how many there are.
-DEPTH = 3
+DEPTH = 2
 TYPES = ("organic", "news", "video")
 PROVIDERS = ("dataforseo", "llm", "pdl", "scaleserp", "youtube")
 # Longer than any test: a reply kept back for so long never comes.
@@ -192,10 +195,9 @@ async def test_a_kill_in_the_middle_of_a_phase_changes_nothing(
     ) as world:
         world.sim.set_faults([rule(reference)])
         worker = await world.start_worker()
-        world.prepare_worker()
         run_id = await world.start(analysis_depth=DEPTH)
         await until(lambda: middle(world, run_id), "the middle of the phase")
-        await worker.kill()
+        worker.kill()
         await world.start_worker()
         await _ends_undisturbed(world, run_id, reference)
         assert sum(entry.fault == "slow" for entry in world.sim.log) == 1
@@ -208,9 +210,9 @@ async def test_a_kill_while_scores_are_being_written_changes_nothing(
     async with open_world(database_url, tmp_path, KEYWORDS, **MORTAL) as world:
         conninfo = world.services.database.conninfo
         worker = await world.start_worker()
-        world.prepare_worker()
         async with await psycopg.AsyncConnection.connect(conninfo) as blocker:
             # Whoever wants to write a score waits here, with its transaction open.
+            await blocker.execute("SET idle_in_transaction_session_timeout = 0")
             await blocker.execute("LOCK TABLE dsi_scores IN SHARE MODE")
             run_id = await world.start(analysis_depth=DEPTH)
 
@@ -222,7 +224,7 @@ async def test_a_kill_while_scores_are_being_written_changes_nothing(
                 )
 
             await until(settling, "a worker that writes scores")
-            await worker.kill()
+            worker.kill()
         await world.start_worker()
         await _ends_undisturbed(world, run_id, reference)
 
@@ -288,7 +290,6 @@ async def test_a_kill_before_the_outcome_of_a_batch_call_is_stored_repeats_nothi
             [_slow("scaleserp", name, match={"searches_type": kind}) for name, kind in held.items()]
         )
         worker = await world.start_worker()
-        world.prepare_worker()
         run_id = await world.start(analysis_depth=DEPTH)
 
         async def done_unheard() -> bool:
@@ -297,7 +298,7 @@ async def test_a_kill_before_the_outcome_of_a_batch_call_is_stored_repeats_nothi
         await until(done_unheard, "three calls that were carried out and not answered")
         states = await world.query("SELECT status FROM provider_batches ORDER BY status")
         assert [row["status"] for row in states] == ["filling", "intended", "starting"]
-        await worker.kill()
+        worker.kill()
         await world.start_worker()
         await _ends_undisturbed(world, run_id, reference)
 

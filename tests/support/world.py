@@ -10,7 +10,6 @@ Every wait is a bounded poll of a condition, and names what it waited for when i
 
 import asyncio
 import json
-import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -23,6 +22,7 @@ from uuid import UUID
 
 from sqlalchemy import text
 from tests.support.environment import clean
+from tests.support.forks import Fork, be_worker
 
 from serpline.app import Services, open_services
 from serpline.core.settings import load
@@ -40,7 +40,7 @@ from serpline.store.runs import RunRow
 SEED = 11
 DAY = date(2026, 11, 20)
 SECONDS_MAX = 150.0
-_WORKER = Path(__file__).with_name("pipeline_worker.py")
+END_SECONDS = 15.0
 _RATES = {
     "scaleserp": 500,
     "dataforseo": 50,
@@ -85,19 +85,6 @@ async def until(
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class Worker:
-    """One worker process and where its log goes."""
-
-    process: asyncio.subprocess.Process
-    log: Path
-
-    async def kill(self) -> None:
-        """``kill -9``: no chance to say goodbye."""
-        self.process.kill()
-        await self.process.wait()
-
-
 @dataclass(slots=True)
 class World:
     """The parts of one test, and what tests do with them."""
@@ -106,67 +93,18 @@ class World:
     services: Services
     environment: Mapping[str, str]
     directory: Path
-    workers: list[Worker] = field(default_factory=list)
-    _spare: asyncio.Task[Worker] | None = None
-    _loaded: int = 0
+    workers: list[Fork] = field(default_factory=list)
 
-    async def start_worker(self, script: Path = _WORKER, **environment: str) -> Worker:
-        """Let the spare worker begin, or a new one if there is none yet."""
-        self.prepare_worker(script, **environment)
-        assert self._spare is not None
-        worker = await self._spare
-        self._spare = None
-        assert worker.process.stdin is not None
-        worker.process.stdin.write(b"go\n")
-        await worker.process.stdin.drain()
+    async def start_worker(self) -> Fork:
+        """A worker process with the real phases."""
+        log = self.directory / f"worker-{len(self.workers) + 1}.log"
+        worker = Fork(be_worker, self.environment, log)
         self.workers.append(worker)
         return worker
 
-    def prepare_worker(self, script: Path = _WORKER, **environment: str) -> None:
-        """Have the next worker loaded in the meantime, so that it begins at once.
-
-        ``script`` speaks like ``pipeline_worker``; ``environment`` is added to its variables.
-        """
-        if self._spare is None:
-            self._loaded += 1
-            log = self.directory / f"worker-{self._loaded}.log"
-            self._spare = asyncio.create_task(self._load_worker(script, log, environment))
-
-    async def _load_worker(self, script: Path, log: Path, added: Mapping[str, str]) -> Worker:
-        with log.open("wb") as file:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                str(script),
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=file,
-                env={**self.environment, **added},
-            )
-        assert process.stdout is not None
-        async with asyncio.timeout(SECONDS_MAX):
-            said = await process.stdout.readline()
-        assert said == b"ready\n", log.read_text()
-        return Worker(process, log)
-
     async def close(self) -> None:
         """End every worker that still lives: in good order first, by force after a while."""
-        living = [w for w in self.workers if w.process.returncode is None]
-        if self._spare is not None:
-            living.append(await self._spare)
-        for worker in living:
-            worker.process.terminate()
-        try:
-            async with asyncio.timeout(15):
-                for worker in living:
-                    await worker.process.wait()
-        finally:
-            for worker in living:
-                if worker.process.returncode is None:
-                    worker.process.kill()
-                    await worker.process.wait()
-                # The transport of stdin keeps its pipe until it is told.
-                if worker.process.stdin is not None:
-                    worker.process.stdin.close()
+        await asyncio.gather(*(worker.end(END_SECONDS) for worker in self.workers))
 
     async def start(self, mode: PipelineMode = PipelineMode.MANUAL, **config: Any) -> UUID:
         """Start a run; returns its id at once."""
@@ -223,7 +161,8 @@ class World:
 
     def logs(self) -> str:
         """What all workers have logged."""
-        return "\n".join(w.log.read_text(errors="replace") for w in self.workers)
+        logs = sorted(self.directory.glob("worker-*.log"))
+        return "\n".join(log.read_text(errors="replace") for log in logs)
 
 
 def paid(entries: Sequence[CallEntry]) -> Counter[tuple[str, str]]:
