@@ -118,7 +118,9 @@ async def test_a_cut_of_all_connections_costs_nothing(workers: Workers) -> None:
     assert await workers.ended(run_id) == "completed"
     assert await heart.results(run_id) == sorted([*BEFORE, "GATE-1", *AFTER])
     chunk = await workers.chunk(run_id)
-    assert (chunk["status"], chunk["crashes"]) == ("done", 0)
+    assert (chunk["status"], chunk["crashes"], chunk["last_error"]) == ("done", 0, None), (
+        workers.logs()
+    )
 
 
 async def test_a_storm_of_kills_loses_and_doubles_nothing(workers: Workers) -> None:

@@ -7,6 +7,7 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
+import serpline.store.database as database_module
 from serpline.domain.errors import UserError
 from serpline.store.database import (
     POOL_OVERFLOW_MAX,
@@ -112,6 +113,19 @@ async def test_connections_carry_their_name_and_settings(database_url: str) -> N
     finally:
         await database.close()
         await other.close()
+
+
+async def test_connections_that_are_ended_at_once_are_an_outage(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the pool connects anew is ended as well: that is the server's state, no bug of ours."""
+    monkeypatch.setattr(database_module, "is_readable", lambda _socket: True)
+    with pytest.raises(DatabaseUnavailable, match="ends new connections"):
+        async with db.transaction():
+            pass
+    monkeypatch.undo()
+    async with db.transaction() as conn:
+        await conn.execute(sa.text("SELECT 1"))
 
 
 async def test_a_list_of_parameters_is_refused(db: Database) -> None:

@@ -11,7 +11,7 @@ whoever repeats a transaction must be able to do it twice: our writes compare an
 
 import re
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from secrets import token_hex
 from typing import Any, Final
 
@@ -129,7 +129,12 @@ class Database:
         Raises ``DatabaseUnavailable`` and ``TransactionConflict`` in place of the driver's errors
         of those kinds; every other exception passes unchanged.
         """
-        async with _translated(), self._engine.begin() as conn:
+        async with _translated(), AsyncExitStack() as stack:
+            try:
+                conn = await stack.enter_async_context(self._engine.begin())
+            except sa.exc.InvalidRequestError as error:
+                # The pool gives up when what it connected anew is ended at once, too.
+                raise DatabaseUnavailable("the server ends new connections") from error
             yield conn
 
     @asynccontextmanager
