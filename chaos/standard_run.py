@@ -9,11 +9,13 @@ The judges are the result tables, compared row for row with an undisturbed run's
 simulator's call log and account; of our own ledger only what it did not claim to know is used.
 """
 
+import asyncio
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any, TypeVar
 from uuid import UUID
 
 from tests.support.tables import Tables, differences, final_tables
@@ -37,6 +39,7 @@ RUN_SECONDS_MAX = 900.0
 _THINGS = ("espresso machine", "coffee grinder", "moka pot", "milk frother", "kettle", "scale")
 _QUALITIES = ("best", "cheap", "used", "small", "吕梁市", "Wisła", "silent", "repair")
 
+T = TypeVar("T")
 Thing = tuple[str, str]
 Item = tuple[str, str, str]
 STARTED: Thing = ("scaleserp", "start_batch")
@@ -109,6 +112,17 @@ async def _observed(arena: Arena, pairs: int) -> Undisturbed:
             purchases=purchases(world.sim.log.entries),
             attempts=await attempts(world, run_id),
         )
+
+
+async def in_pairs(runs: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """Two runs at a time: half of each is waiting for a death to be noticed."""
+    door = asyncio.Semaphore(2)
+
+    async def entered(run: Coroutine[Any, Any, T]) -> T:
+        async with door:
+            return await run
+
+    return await asyncio.gather(*map(entered, runs))
 
 
 async def attempts(world: World, run_id: UUID) -> dict[Item, int]:

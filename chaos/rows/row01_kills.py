@@ -19,6 +19,7 @@ from chaos.standard_run import (
     RUN_SECONDS_MAX,
     Judged,
     Undisturbed,
+    in_pairs,
     is_over,
     opened,
     start,
@@ -35,8 +36,8 @@ async def campaign(arena: Arena) -> list[Figure]:
     judged, kills = Judged(), 0
     for pairs, runs, times in plan:
         reference = await undisturbed(arena, pairs)
-        for number in range(runs):
-            kills += await _disturbed(arena, reference, number, times, judged)
+        disturbed = (_disturbed(arena, reference, n, times, judged) for n in range(runs))
+        kills += sum(await in_pairs(disturbed))
     wanted = sum(runs * times for _, runs, times in plan)
     return [equal("kills", kills, wanted), *judged.figures()]
 

@@ -22,6 +22,7 @@ from chaos.standard_run import (
     RUN_SECONDS_MAX,
     Judged,
     Undisturbed,
+    in_pairs,
     is_over,
     opened,
     start,
@@ -57,10 +58,10 @@ async def campaign(arena: Arena) -> list[Figure]:
     wanted = len(POINTS) + len(WEB_POINTS)
     if arena.full:
         wanted += len(POINTS)
-        for number, point in enumerate(POINTS):
-            # Every point is passed three times at least, once for each content type.
-            passing = arena.random(point).randint(2, 3)
-            died += await _die(arena, reference, f"{number}", [(point, passing)], judged)
+        # Every point is passed three times at least, once for each content type.
+        deaths = [(point, arena.random(point).randint(2, 3)) for point in POINTS]
+        runs = (_die(arena, reference, f"{n}", [d], judged) for n, d in enumerate(deaths))
+        died += sum(await in_pairs(runs))
     return [equal("deaths at their point", died, wanted), *judged.figures()]
 
 

@@ -22,6 +22,7 @@ from chaos.standard_run import (
     Judged,
     Undisturbed,
     attempts,
+    in_pairs,
     is_over,
     opened,
     start,
@@ -51,9 +52,10 @@ async def campaign(arena: Arena) -> list[Figure]:
     exits, judged = Exits(), Judged()
     # A reply that never comes, one that comes within the grace, then none that is late.
     late = arena.sized([600.0, 1.0], [600.0, 10.0])
-    for number in range(runs):
-        seconds = late[number] if number < len(late) else None
-        await _handed_on(arena, reference, number, times, seconds, exits, judged)
+    await in_pairs(
+        _handed_on(arena, reference, number, times, seconds, exits, judged)
+        for number, seconds in enumerate([*late, *[None] * (runs - len(late))])
+    )
     return [
         equal("SIGTERMs", len(exits.seconds), runs * times),
         at_most("seconds to the exit", max(exits.seconds), EXIT_SECONDS_MAX),
@@ -102,15 +104,18 @@ async def _handed_on(
             await mortals.lives_until(is_time, RUN_SECONDS_MAX)
             await asyncio.sleep(0.0 if waits_for_reply else seconds)
             told_at = time.monotonic()
-            exits.not_zero += await mortals.end(signal.SIGTERM) != 0
+            code = await mortals.end(signal.SIGTERM)
+            exits.not_zero += code != 0
             exits.seconds.append(time.monotonic() - told_at)
-            exits.left_open += len(await world.query(_OPEN))
+            left_open = await world.query(_OPEN)
+            exits.left_open += len(left_open)
             unheard |= await unrecorded(world)
         await mortals.lives_until(over, RUN_SECONDS_MAX)
         await judged.add(world, run_id, reference, unheard)
         made = await attempts(world, run_id)
         exits.burned += sum(abs(n - reference.attempts[item]) for item, n in made.items())
-        exits.blamed += len(await world.query(_BLAMED))
+        blamed = await world.query(_BLAMED)
+        exits.blamed += len(blamed)
 
 
 def _held(seconds: float) -> dict[str, Any]:
