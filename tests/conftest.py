@@ -22,7 +22,7 @@ from serpline.store.database import Database
 from serpline.store.embedded import EmbeddedServer, ensure_server
 from serpline.store.migrate import migrate
 
-# The same examples each time, and as many as a suite has time for: chaos tries thousands more.
+# The same examples each time, and as many as a suite has time for.
 settings.register_profile("suite", max_examples=50, deadline=None, derandomize=True, database=None)
 settings.load_profile("suite")
 
@@ -48,7 +48,8 @@ def server_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]
         return
     for left in MEMORY.glob("serpline-tests-*-*"):
         # Of a session that was killed.
-        if not psutil.pid_exists(int(left.name.split("-")[2])):
+        pid = left.name.split("-")[2]
+        if pid.isdigit() and not psutil.pid_exists(int(pid)):
             shutil.rmtree(left, ignore_errors=True)
     made = Path(tempfile.mkdtemp(prefix=f"serpline-tests-{os.getpid()}-", dir=MEMORY))
     try:

@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -88,7 +89,8 @@ class Fork:
     def send_signal(self, number: int) -> None:
         """To a process that may have ended."""
         if self.lives:
-            os.kill(self.pid, number)
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
 
     def kill(self) -> None:
         """``kill -9``: no chance to say goodbye."""

@@ -1,15 +1,13 @@
 """A worker process for tests: ``app.run_worker`` with the settings of its environment.
 
-It loads everything, says "ready" on stdout and begins with the first line on stdin, so that a
-test's successor of a killed worker is at hand at once. It ends in good order on SIGTERM, or when
-stdin closes, which happens when the test's own process dies.
+Forks do its ``work``. As a script, for a process on another release's code, it loads everything,
+says "ready" on stdout and begins with the first line on stdin. It ends in good order on SIGTERM, or
+when stdin closes, which happens when the test's own process dies.
 """
 
 import asyncio
 import os
-import sys
 from collections.abc import Mapping
-from typing import NoReturn
 
 from serpline.app import run_worker
 from serpline.cli.processes import until_stopped
@@ -25,14 +23,8 @@ async def work(phases: Mapping[PhaseName, Phase] | None) -> None:
         await run_worker(load(), stop, phases=phases)
 
 
-def serve(phases: Mapping[PhaseName, Phase] | None = None) -> NoReturn:
-    """Be that process; with ``phases`` instead of the real ones, if given."""
+if __name__ == "__main__":
     configure("INFO")
     print("ready", flush=True)
     if os.read(0, 1):
-        asyncio.run(work(phases))
-    sys.exit(0)
-
-
-if __name__ == "__main__":
-    serve()
+        asyncio.run(work(None))

@@ -104,7 +104,10 @@ class World:
 
     async def close(self) -> None:
         """End every worker that still lives: in good order first, by force after a while."""
-        await asyncio.gather(*(worker.end(END_SECONDS) for worker in self.workers))
+        ends = [worker.end(END_SECONDS) for worker in self.workers]
+        for end in await asyncio.gather(*ends, return_exceptions=True):
+            if isinstance(end, BaseException):
+                raise end
 
     async def start(self, mode: PipelineMode = PipelineMode.MANUAL, **config: Any) -> UUID:
         """Start a run; returns its id at once."""

@@ -36,6 +36,7 @@ SERVER_VERSION_MIN: Final = 150_000
 # The server cuts names at 63 bytes; ours end with what makes them unique.
 _NAME_LENGTH_MAX: Final = 40
 
+_ENDS_NEW: Final = "the server ends new connections"
 _SETTING: Final = "SERPLINE_DATABASE_URL"
 _SCHEMES: Final = frozenset({"postgres", "postgresql", "postgresql+psycopg"})
 # A frozen process must not hold row locks until it thaws: the server ends its transaction, and with
@@ -98,10 +99,10 @@ class Database:
     ) -> "Database":
         """Open ``url`` (``postgresql://user:password@host:port/name``) and prove it usable.
 
-        ``application_name`` (or the URL's) and four bytes that name this object are what
-        ``pg_stat_activity`` shows. Raises ``UserError`` for a URL
-        that is none, a server that cannot be reached or refuses the login, one older than
-        PostgreSQL 15, one that does not store UTF-8, and a read-only one.
+        ``pg_stat_activity`` shows ``application_name`` (or the URL's) and four bytes that name this
+        object. Raises ``UserError`` for a URL that is none, a server that cannot be reached or
+        refuses the login, one older than PostgreSQL 15, one that does not store UTF-8, and a
+        read-only one.
         """
         parsed = parse_url(url)
         database = cls(parsed, application_name=application_name, pool_size=pool_size)
@@ -134,7 +135,7 @@ class Database:
                 conn = await stack.enter_async_context(self._engine.begin())
             except sa.exc.InvalidRequestError as error:
                 # The pool gives up when what it connected anew is ended at once, too.
-                raise DatabaseUnavailable("the server ends new connections") from error
+                raise DatabaseUnavailable(_ENDS_NEW) from error
             yield conn
 
     @asynccontextmanager
@@ -155,8 +156,9 @@ class Database:
         try:
             async with self._engine.connect() as conn:
                 row = (await conn.execute(_PROBE)).one()
-        except DBAPIError as error:
-            reason = one_line(str(error.orig), self._url.password)
+        except (DBAPIError, sa.exc.InvalidRequestError) as error:
+            told = str(error.orig) if isinstance(error, DBAPIError) else _ENDS_NEW
+            reason = one_line(told, self._url.password)
             raise UserError(f"{_SETTING}={self.shown_url}: cannot connect: {reason}") from None
         if row.version < SERVER_VERSION_MIN:
             found = f"{row.version // 10_000}.{row.version % 10_000}"

@@ -123,13 +123,22 @@ async def _rebuild_at(conn: Connection, revision: str) -> None:
 
     The queue's own tables stay, and so what is known of their version.
     """
-    kept = sa.text(f"CREATE TEMPORARY TABLE kept ON COMMIT DROP AS TABLE {_QUEUE_VERSIONS}")
-    await conn.execute(kept)
+    kept = (
+        await conn.execute(
+            sa.text(
+                "SELECT array_agg(version ORDER BY version) AS versions,"
+                f" array_agg(applied_at ORDER BY version) AS times FROM {_QUEUE_VERSIONS}"
+            )
+        )
+    ).one()
     await conn.execute(sa.text("DROP TABLE " + _listed([*metadata.tables, _VERSIONS])))
     await _upgrade(conn, revision)
-    columns = "version, applied_at"
     await conn.execute(
-        sa.text(f"INSERT INTO {_QUEUE_VERSIONS} ({columns}) SELECT {columns} FROM kept")
+        sa.text(
+            f"INSERT INTO {_QUEUE_VERSIONS} (version, applied_at) SELECT * FROM"
+            " unnest(CAST(:versions AS text[]), CAST(:times AS timestamptz[]))"
+        ),
+        {"versions": kept.versions, "times": kept.times},
     )
 
 

@@ -12,12 +12,14 @@ from serpline.domain.states import LIVE_ITEMS
 from serpline.store.database import Connection
 
 _LOCK_CLASS = 7_235  # the first key of every worker's two-key advisory lock
-# A process's sessions share a name that no other process has; never those of this very process.
+# Every session of a ``Database`` bears its unique name. Our own are spared: one process may
+# have several workers. So are those of a role that we may not end.
 _END_SESSIONS = text(
     "SELECT pg_terminate_backend(a.pid) FROM pg_stat_activity a JOIN workers w"
     " ON a.application_name IN (w.application_name, w.application_name || ' queue')"
     " WHERE w.id = ANY(:ids) AND a.datname = current_database()"
     " AND w.application_name <> current_setting('application_name')"
+    " AND pg_has_role(a.usesysid, 'USAGE')"
 )
 
 

@@ -5,7 +5,7 @@ import string
 
 import pytest
 import tldextract
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from serpline.analysis.domains import (
@@ -103,7 +103,6 @@ def test_one_spelling_for_a_page(url: str, canonical: str | None) -> None:
     assert canonical_url(url) == canonical
 
 
-@settings(deadline=None)
 @given(
     st.text(string.printable + "üß漢%/?#&=", max_size=40),
     st.text(string.printable + "üß漢%/?#&=", max_size=40),
@@ -117,7 +116,6 @@ def test_a_canonical_url_is_its_own(path: str, query: str) -> None:
     assert once.isascii()
 
 
-@settings(deadline=None)
 @given(st.text(max_size=60))
 def test_any_text_is_answered(text: str) -> None:
     """No text raises, and a domain is its own domain."""

@@ -4,7 +4,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from serpline.analysis.dsi import SCHEMA, compute_dsi
@@ -289,7 +289,6 @@ _CONFIGS = st.builds(
 )
 
 
-@settings(deadline=None)
 @given(_landscapes(), _CONFIGS)
 def test_shares_add_up_and_figures_stay_in_range(rows: list[Row], config: TrafficConfig) -> None:
     """Shares sum to 1 in each landscape with traffic; coverage is 0 to 1 and the DSI 0 to 100."""
@@ -307,7 +306,6 @@ def test_shares_add_up_and_figures_stay_in_range(rows: list[Row], config: Traffi
     assert (unknown["relevance"].is_null() | unknown["traffic_share"].is_null()).all()
 
 
-@settings(deadline=None)
 @given(st.data(), _landscapes(), _CONFIGS)
 def test_the_order_of_rows_makes_no_difference(
     data: st.DataObject, rows: list[Row], config: TrafficConfig
@@ -319,7 +317,6 @@ def test_the_order_of_rows_makes_no_difference(
     assert out.equals(compute_dsi(_results(*shuffled), pages.reverse(), config))
 
 
-@settings(deadline=None)
 @given(_landscapes(), _COMPANIES, st.integers(1, 40))
 def test_a_second_url_never_changes_coverage(rows: list[Row], company: str, position: int) -> None:
     """Another URL of a company that ranks for the keyword leaves all coverages as they were."""

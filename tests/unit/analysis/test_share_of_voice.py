@@ -4,7 +4,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from serpline.analysis.share_of_voice import SCHEMA, share_of_voice
@@ -124,7 +124,6 @@ _ROWS = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(st.data(), _ROWS)
 def test_shares_are_shares(data: st.DataObject, rows: list[Row]) -> None:
     """Shares of results sum to 1, shares of first are at most 1, and row order is nothing."""

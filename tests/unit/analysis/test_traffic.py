@@ -3,7 +3,7 @@
 import math
 
 import polars as pl
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from serpline.analysis.traffic import exact_sums, rounded
@@ -21,7 +21,6 @@ def test_unknown_is_not_nought() -> None:
     assert dict(exact_sums(frame, ["key"], "value").iter_rows()) == {"a": 2.0, "b": None}
 
 
-@settings(deadline=None)
 @given(st.data(), st.lists(st.floats(0, 1e12), min_size=1, max_size=50))
 def test_sums_do_not_depend_on_order(data: st.DataObject, values: list[float]) -> None:
     """Any order of the rows gives the same bits."""

@@ -6,7 +6,7 @@ from importlib import resources
 from io import BytesIO, RawIOBase
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from serpline.domain.errors import UserError
@@ -218,7 +218,6 @@ def test_the_demo_list_is_clean() -> None:
     assert all(row.tags for row in parsed.rows)
 
 
-@settings(deadline=None)
 @given(st.text())
 def test_the_key_is_stable(text: str) -> None:
     """Normalising twice changes nothing, and a keyword's key is its normal form's key."""
@@ -227,7 +226,6 @@ def test_the_key_is_stable(text: str) -> None:
     assert keyword_key(unicodedata.normalize("NFD", text)) == keyword_key(text)
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_any_bytes_give_rows_or_one_user_error(data: bytes) -> None:
     """No input makes anything but rows, problems or a UserError of one line."""

@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from serpline.domain.breaker import BreakerSettings
@@ -101,7 +101,6 @@ _specs = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(_specs, st.integers(0, 366 * 86_400))
 def test_merging_loses_and_doubles_nothing(specs: list[ScheduleSpec], seconds: int) -> None:
     """Every occurrence of every specification is in exactly one row; rows strictly increase."""

@@ -13,7 +13,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from serpline.domain.errors import UserError
@@ -88,11 +88,6 @@ def _days(day: date) -> list[date]:
     return [day + timedelta(days=n) for n in range(-DAYS_AROUND, DAYS_AROUND + 1)]
 
 
-# The first look at a night takes the oracle long, on any machine; no deadline an example.
-patient = settings(deadline=None)
-
-
-@patient
 @given(nights, daily_times)
 def test_a_daily_time_is_neither_lost_nor_doubled(night: tuple[str, date], at: time) -> None:
     """Each wall time of each day is due once, at the first minute the clock has reached it."""
@@ -102,7 +97,6 @@ def test_a_daily_time_is_neither_lost_nor_doubled(night: tuple[str, date], at: t
     assert [one.scheduled_for for one in found] == _window(day, wanted)
 
 
-@patient
 @given(nights, daily_times, st.sets(st.integers(1, 7), min_size=1))
 def test_weekly_days_are_neither_lost_nor_doubled(
     night: tuple[str, date], at: time, weekdays: set[int]
@@ -117,7 +111,6 @@ def test_weekly_days_are_neither_lost_nor_doubled(
     assert [one.scheduled_for for one in _between(spec, day)] == _window(day, wanted)
 
 
-@patient
 @given(
     nights,
     st.sets(st.integers(0, 59), min_size=1, max_size=6),
@@ -154,7 +147,6 @@ FORMS: tuple[dict[str, Any], ...] = (
 )
 
 
-@patient
 @given(nights, st.sampled_from(FORMS), st.integers(0, 40 * 86_400))
 def test_where_the_list_is_begun_makes_no_difference(
     night: tuple[str, date], form: dict[str, Any], seconds: int
