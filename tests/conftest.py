@@ -22,8 +22,8 @@ from serpline.store.database import Database
 from serpline.store.embedded import EmbeddedServer, ensure_server
 from serpline.store.migrate import migrate
 
-# The same examples each time, and as many as a suite has time for.
-settings.register_profile("suite", max_examples=50, deadline=None, derandomize=True, database=None)
+# The same examples each time.
+settings.register_profile("suite", deadline=None, derandomize=True, database=None)
 settings.load_profile("suite")
 
 ID_LENGTH_MAX = 80

@@ -198,6 +198,7 @@ async def test_a_kill_in_the_middle_of_a_phase_changes_nothing(
         run_id = await world.start(analysis_depth=DEPTH)
         await until(lambda: middle(world, run_id), "the middle of the phase")
         worker.kill()
+        await worker.wait()
         await world.start_worker()
         await _ends_undisturbed(world, run_id, reference)
         assert sum(entry.fault == "slow" for entry in world.sim.log) == 1
@@ -225,6 +226,7 @@ async def test_a_kill_while_scores_are_being_written_changes_nothing(
 
             await until(settling, "a worker that writes scores")
             worker.kill()
+            await worker.wait()
         await world.start_worker()
         await _ends_undisturbed(world, run_id, reference)
 
@@ -299,6 +301,7 @@ async def test_a_kill_before_the_outcome_of_a_batch_call_is_stored_repeats_nothi
         states = await world.query("SELECT status FROM provider_batches ORDER BY status")
         assert [row["status"] for row in states] == ["filling", "intended", "starting"]
         worker.kill()
+        await worker.wait()
         await world.start_worker()
         await _ends_undisturbed(world, run_id, reference)
 

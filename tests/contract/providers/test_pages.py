@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serpline.domain.errors import ErrorCategory, ProviderError, UserError
@@ -114,6 +114,7 @@ def test_an_error_page_is_never_a_document(
     headers=st.dictionaries(st.sampled_from(["content-type", "retry-after"]), st.text(max_size=40)),
     body=st.binary(max_size=100),
 )
+@settings(max_examples=200)
 def test_any_reply_is_a_document_or_a_provider_error(
     status: int, headers: dict[str, str], body: bytes
 ) -> None:
@@ -169,6 +170,7 @@ def test_characters_are_read_as_a_browser_reads_them(
 
 
 @given(html=st.binary(max_size=300), charset=st.none() | st.text(max_size=20))
+@settings(max_examples=200)
 def test_decoding_never_fails(html: bytes, charset: str | None) -> None:
     """Any bytes under any name of a charset are some characters."""
     assert isinstance(decode(html, charset), str)

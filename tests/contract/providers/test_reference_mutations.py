@@ -158,7 +158,7 @@ def test_every_single_damage_is_a_typed_value_or_a_provider_error(subject: str) 
 
 @pytest.mark.parametrize("subject", SUBJECTS)
 @given(data=st.data())
-@settings(suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow])
 def test_a_damaged_reply_is_a_typed_value_or_a_provider_error(
     subject: str, data: st.DataObject
 ) -> None:
@@ -173,6 +173,7 @@ def test_a_damaged_reply_is_a_typed_value_or_a_provider_error(
 
 @pytest.mark.parametrize("subject", SUBJECTS)
 @given(body=st.binary(max_size=200), status=STATUSES, headers=HEADERS)
+@settings(max_examples=200)
 def test_arbitrary_bytes_are_a_provider_error(
     subject: str, body: bytes, status: int, headers: dict[str, str]
 ) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serpline.domain.companies import Company
@@ -89,6 +89,7 @@ def test_the_same_domains_make_the_same_calls() -> None:
 
 
 @given(st.text(max_size=40) | st.text('abc.<>"{}|\\^` \n\t#?/@-_%', max_size=20))
+@settings(max_examples=200)
 def test_no_text_can_break_out_of_the_query(text: str) -> None:
     """Any text is either refused or leaves the query with exactly its own addresses in it."""
     try:
