@@ -135,9 +135,7 @@ async def open_tools(settings: Settings, database: Database, clock: Clock) -> As
     """The clients, the guard in front of them and the extractor's processes."""
     async with AsyncExitStack() as stack:
         http = await stack.enter_async_context(http_client(settings))
-        guard = Guard(
-            database, http.send, policies(settings), senders={"page": http.fetch}, clock=clock
-        )
+        guard = Guard(database, http.send, policies(settings), fetcher=http.fetch, clock=clock)
         stack.push_async_callback(guard.close)
         extractor = await stack.enter_async_context(
             Extractor(processes=settings.extractor_processes)

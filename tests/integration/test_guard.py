@@ -3,6 +3,7 @@
 import asyncio
 import zlib
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -24,6 +25,7 @@ from tests.integration.guard_helpers import (
 )
 
 from serpline.core.masking import MASK
+from serpline.domain.breaker import BreakerSettings
 from serpline.domain.errors import CallRefused, ErrorCategory, LeaseLost, ProviderError
 from serpline.domain.http import HttpReply, HttpRequest, ProviderCall
 from serpline.net.client import HttpClient
@@ -31,7 +33,7 @@ from serpline.net.errors import CalledOff
 from serpline.robustness import guard as guard_module
 from serpline.robustness.admission import BeingBought, Wish
 from serpline.robustness.breakers import BreakerOpen
-from serpline.robustness.budget import BudgetSpent
+from serpline.robustness.budget import BudgetHeld, BudgetSpent
 from serpline.robustness.calls import answered, call_key, intent_of
 from serpline.robustness.guard import CallScope, Guard
 from serpline.robustness.ledger import reconcile
@@ -302,15 +304,40 @@ async def test_a_budget_is_never_overdrawn(db: Database, guards: MakeGuard) -> N
         ),
         return_exceptions=True,
     )
-    refused = [result for result in results if isinstance(result, BudgetSpent)]
+    refused = [result for result in results if isinstance(result, BudgetSpent | BudgetHeld)]
     assert (len(provider.log), len(refused), results.count(1)) == (100, 1500, 100)
-    assert all(refusal.permanent for refusal in refused)
     for worker in workers:
         await worker.flush()
+        with pytest.raises(BudgetSpent) as spent:
+            await worker.execute(call("one more"), scope)
+        assert spent.value.permanent
     budget = await workers[0].budgets.read("example", f"run:{run_id}")
     assert budget == Budget(Decimal(100), Decimal(0), Decimal(100))
     totals = await workers[0].budgets.run_totals(run_id)
     assert (totals["example"].calls, int(totals["example"].credits)) == (100, 100)
+
+
+async def test_what_calls_under_way_hold_is_not_spent(guards: MakeGuard, db: Database) -> None:
+    """A call that finds no room beside others is refused for a moment, not for good."""
+    run_id, _, _ = await owned_chunk(db)
+    async with db.transaction() as conn:
+        await budgets.set_run_limit(conn, run_id, "example", Decimal(10))
+    provider = Provider(gate=asyncio.Event())
+    guard = guards(provider)
+    scope = CallScope("x", run_id=run_id)
+    free = {"price": 10.0, "billed": lambda _: 0.0}
+    holding = asyncio.create_task(guard.execute(call("no match", **free), scope))
+    await provider.entered.acquire()
+    with pytest.raises(BudgetHeld) as refused:
+        await guard.execute(call("beside it", **free), scope)
+    assert (refused.value.permanent, refused.value.until is None) == (False, False)
+    with pytest.raises(BudgetSpent):
+        await guard.execute(call("never fits", price=11.0), scope)
+    assert provider.gate is not None
+    provider.gate.set()
+    assert await holding == 1
+    await guard.flush()
+    assert await guard.execute(call("beside it", **free), scope) == 1
 
 
 async def test_a_day_ends_at_the_providers_midnight(guards: MakeGuard, clock: HandClock) -> None:
@@ -318,6 +345,7 @@ async def test_a_day_ends_at_the_providers_midnight(guards: MakeGuard, clock: Ha
     provider = Provider()
     guard = guards(provider, credits_per_day=1.0, zone="America/Los_Angeles")
     await guard.execute(call(1), CallScope("x"))
+    await guard.flush()
     with pytest.raises(BudgetSpent) as refused:
         await guard.execute(call(2), CallScope("x"))
     assert refused.value.until is not None
@@ -390,8 +418,25 @@ async def test_an_unreadable_good_reply_is_kept_as_paid(db: Database, guards: Ma
         await guard.execute(call(read=buggy), CallScope("x"))
     assert (failure.value.category, failure.value.permanent) == (ErrorCategory.INTERNAL, True)
     await guard.flush()
+    with pytest.raises(ProviderError) as again:
+        await guard.execute(call(read=buggy), CallScope("x"))
+    assert again.value.category is ErrorCategory.INTERNAL
     assert await guard.execute(call(), CallScope("x")) == 1
     assert len(provider.log) == 1
+
+
+async def test_a_sites_wish_for_a_pause_binds_no_other(guards: MakeGuard) -> None:
+    """A 429 from one address of the web neither pauses the web nor counts against a breaker."""
+    provider = Provider(answer=lambda _: status(429, retry_after="3600"))
+    guard = guards(provider, breaker_settings=BreakerSettings(failure_threshold=1))
+    for number in range(3):
+        with pytest.raises(ProviderError):
+            await guard.execute(replace(call(number), elsewhere=True), CallScope("x"))
+    provider.answer = down
+    with pytest.raises(ProviderError):
+        await guard.execute(replace(call(4), elsewhere=True), CallScope("x"))
+    provider.answer = lambda _: ok({"answer": 1})
+    assert await guard.execute(call(5), CallScope("x")) == 1
 
 
 async def test_attempts_are_rows_under_the_key(db: Database, guards: MakeGuard) -> None:
@@ -564,7 +609,10 @@ async def test_over_a_real_wire(db: Database) -> None:
     """With the real client: a reply is parsed and kept, a refused connection is a network error."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
+        asked = await reader.readuntil(b"\r\n\r\n")
+        if b"cut" in asked:
+            writer.close()
+            return
         body = b'{"answer": 42}'
         head = f"HTTP/1.1 200 OK\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
         writer.write(head.encode() + body)
@@ -575,16 +623,20 @@ async def test_over_a_real_wire(db: Database) -> None:
     base = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
 
     def wire(identity: str) -> ProviderCall[Any]:
-        return ProviderCall("example", "look_up", HttpRequest("GET", base), identity, parse)
+        request = HttpRequest("GET", base, params={"q": identity})
+        return ProviderCall("example", "look_up", request, identity, parse, credits=2.0)
 
     async with HttpClient(trusted_bases=[base]) as client:
         guard = Guard(db, client.send, [policy()])
         assert await guard.execute(wire("a"), CallScope("x")) == 42
+        with pytest.raises(ProviderError):
+            await guard.execute(wire("cut off"), CallScope("x"))
         server.close()
         await server.wait_closed()
         with pytest.raises(ProviderError) as failure:
-            await guard.execute(wire("b"), CallScope("x"))
+            await guard.execute(wire("never sent"), CallScope("x"))
         assert failure.value.category is ErrorCategory.NETWORK
         await guard.close()
-    found = await rows(db, "SELECT status FROM provider_calls ORDER BY started_at")
-    assert [row.status for row in found] == ["ok", "failed"]
+    found = await rows(db, "SELECT status, credits FROM provider_calls ORDER BY started_at")
+    # What was never sent cannot have been charged.
+    assert [tuple(row) for row in found] == [("ok", 2), ("unknown", 2), ("failed", 0)]

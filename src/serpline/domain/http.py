@@ -66,7 +66,9 @@ class ProviderCall(Generic[T]):
     ``identity`` is the canonical request (a JSON value, without keys or secrets): with provider,
     operation and the freshness scope it makes the ledger's key. ``credits`` is what the call
     costs at most, in the provider's own unit; ``billed`` reads from a reply what it did cost.
-    ``parse`` raises ``ProviderError`` and nothing else.
+    ``parse`` raises ``ProviderError`` and nothing else. ``elsewhere``: the address came from the
+    web and is not the provider's API. So it is fetched under the guard against forged addresses,
+    and whether it answers says nothing about the API's health.
     """
 
     provider: str
@@ -76,6 +78,7 @@ class ProviderCall(Generic[T]):
     parse: Callable[[HttpReply], T]
     credits: float = 0.0
     billed: Callable[[HttpReply], float] | None = None
+    elsewhere: bool = False
 
     def __repr__(self) -> str:
         return f"<ProviderCall {self.provider} {self.operation}>"

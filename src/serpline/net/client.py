@@ -45,7 +45,7 @@ from serpline.net.limits import (
     URL_CHARS_MAX,
 )
 from serpline.net.redaction import secrets_of
-from serpline.net.socket_stream import may_send
+from serpline.net.socket_stream import Sending, sending
 
 USER_AGENT = f"Mozilla/5.0 (compatible; serpline/{version('serpline')})"
 
@@ -165,7 +165,8 @@ class HttpClient:
             raise RuntimeError("the HTTP client is closed")
         started = self._clock.monotonic()
         host = "the URL"
-        asked = may_send.set(request.may_send)
+        ours = Sending(request.may_send)
+        before = sending.set(ours)
         try:
             async with asyncio.timeout(request.timeout_seconds) as deadline:
                 url = parse_url(request.url, request.params)
@@ -178,9 +179,9 @@ class HttpClient:
             if isinstance(error, TimeoutError) and deadline.expired():
                 failure = timed_out(f"{host}: no reply within {request.timeout_seconds:g} s")
         finally:
-            may_send.reset(asked)
+            sending.reset(before)
         # Raised outside the handler, so that it carries no context: the original may quote a key.
-        raise failure.redacted(secrets_of(request))
+        raise failure.told(secrets_of(request), sent=ours.begun)
 
     async def _exchange(
         self, pool: httpcore2.AsyncConnectionPool, hop: Hop, size_bytes_max: int, *, stop: bool

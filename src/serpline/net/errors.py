@@ -23,19 +23,23 @@ class NetError(Exception):
 
     ``category``: TIMEOUT (the deadline passed), NETWORK (name, connection, TLS or protocol), or
     BAD_REQUEST (a refused address, a bad URL, a reply above a limit). ``permanent``: repeating the
-    same request cannot help; true exactly for BAD_REQUEST.
+    same request cannot help; true exactly for BAD_REQUEST. ``sent`` False: nothing of the request
+    was written, so it cannot have cost anything.
     """
 
-    def __init__(self, category: ErrorCategory, message: str, *, permanent: bool = False) -> None:
+    def __init__(
+        self, category: ErrorCategory, message: str, *, permanent: bool = False, sent: bool = True
+    ) -> None:
         super().__init__(message)
         self.category = category
         self.message = message
         self.permanent = permanent
+        self.sent = sent
 
-    def redacted(self, secrets: Iterable[str]) -> "NetError":
+    def told(self, secrets: Iterable[str], *, sent: bool) -> "NetError":
         """The same error, new (so without cause, context and traceback), its message redacted."""
         message = redact(self.message, secrets)[:MESSAGE_CHARS_MAX]
-        return NetError(self.category, message, permanent=self.permanent)
+        return NetError(self.category, message, permanent=self.permanent, sent=sent)
 
 
 class CalledOff(Exception):  # noqa: N818  the caller's own wish

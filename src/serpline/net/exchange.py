@@ -6,6 +6,7 @@ was read to its end.
 """
 
 import asyncio
+import io
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 
@@ -84,7 +85,7 @@ def _check_announced(headers: Mapping[str, str], size_bytes_max: int) -> None:
 async def _read_body(
     response: httpcore2.Response, content_encoding: str, size_bytes_max: int
 ) -> bytes:
-    body = bytearray()
+    body = io.BytesIO()  # gives its bytes away without copying them
     raw_bytes = 0
     turns = 0
     inflater: Inflater | None = None
@@ -95,15 +96,15 @@ async def _read_body(
             raw_bytes += len(chunk)
             _check_size(raw_bytes, size_bytes_max)
             for piece in inflater.pieces(chunk):
-                body += piece
-                _check_size(len(body), size_bytes_max)
+                body.write(piece)
+                _check_size(body.tell(), size_bytes_max)
                 turns += 1
                 if turns % CHUNKS_PER_TURN == 0 or len(piece) > len(chunk):
                     await asyncio.sleep(0)
     if inflater is not None:
-        body += inflater.finish()
-        _check_size(len(body), size_bytes_max)
-    return bytes(body)
+        body.write(inflater.finish())
+        _check_size(body.tell(), size_bytes_max)
+    return body.getvalue()
 
 
 def _check_size(size_bytes: int, size_bytes_max: int) -> None:

@@ -12,6 +12,7 @@ that piece when it thaws. What the kernel had taken before goes out meanwhile.
 import socket
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any
 
 import anyio
@@ -20,7 +21,20 @@ from anyio.lowlevel import checkpoint
 
 from serpline.net.errors import CalledOff
 
-may_send: ContextVar[Callable[[], bool]] = ContextVar("may_send", default=lambda: True)
+
+@dataclass(slots=True)
+class Sending:
+    """The sending of one request: whether it still may be, and whether it was ever begun.
+
+    Looking a name up, connecting and agreeing on TLS are not yet the request: what fails there
+    was not asked, so it cannot have cost anything.
+    """
+
+    may: Callable[[], bool] = lambda: True
+    begun: bool = False
+
+
+sending: ContextVar[Sending] = ContextVar("sending", default=Sending())  # noqa: B039  never begun
 """Of the request that this task makes. The pool picks the connection, so it cannot be told."""
 
 
@@ -50,7 +64,7 @@ class SocketStream(anyio.abc.ByteStream):
         await checkpoint()
         left = memoryview(item)
         while left:
-            if not may_send.get()():
+            if not sending.get().may():
                 raise CalledOff
             try:
                 left = left[self._sock.send(left) :]

@@ -21,6 +21,7 @@ from serpline.net.limits import (
     WIRE_BYTES_PER_BODY_BYTE,
     WIRE_BYTES_SPARE,
 )
+from serpline.net.socket_stream import sending
 
 
 class CountedStream(httpcore2.AsyncNetworkStream):
@@ -65,6 +66,7 @@ class CountedStream(httpcore2.AsyncNetworkStream):
         self.received = 0
         self._room = HEAD_BYTES_MAX
         self._read_bytes = HEAD_READ_BYTES
+        sending.get().begun = True
         try:
             await self._stream.send(buffer)
         except (anyio.BrokenResourceError, anyio.ClosedResourceError, OSError) as error:

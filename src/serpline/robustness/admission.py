@@ -121,8 +121,10 @@ class Admission:
             seen = await ledger.look_back(conn, [wish.intent for wish in wishes], now)
             answers = _known(wishes, seen, now)
             changes = _Changes(pace)
-            answers |= _turns(_left(wishes, answers), changes, now)
+            # Turns come last: whoever is refused anyway must not use one up.
             answers |= _retries(_left(wishes, answers), seen, changes, now)
+            answers |= _turns(_left(wishes, answers), changes, now)
+            _count(_left(wishes, answers), seen, changes, now)
             await changes.save(conn)
             answers |= await _write(conn, _left(wishes, answers), seen, now)
         return [answers.get(wish.intent.id) for wish in wishes]
@@ -155,7 +157,7 @@ def _by_provider(wishes: Sequence[Wish]) -> dict[str, list[Wish]]:
 
 
 def _known(wishes: Sequence[Wish], seen: Seen, now: datetime) -> Answers:
-    """What was written by an earlier try, and what has been bought by now."""
+    """What was written by an earlier try, what has been bought by now, and what is being bought."""
     answers: Answers = {}
     for wish in wishes:
         replied_at = seen.replied.get(wish.intent.key)
@@ -163,7 +165,13 @@ def _known(wishes: Sequence[Wish], seen: Seen, now: datetime) -> Answers:
             answers[wish.intent.id] = None
         elif replied_at and wish.fresh_since is not None and replied_at >= wish.fresh_since:
             answers[wish.intent.id] = AlreadyBought("its reply is in the ledger", until=now)
+        elif wish.intent.shared and wish.intent.key in seen.busy:
+            answers[wish.intent.id] = _busy(now)
     return answers
+
+
+def _busy(now: datetime) -> BeingBought:
+    return BeingBought("the same call is under way", until=now + timedelta(seconds=BUSY_SECONDS))
 
 
 def _turns(wishes: Sequence[Wish], changes: _Changes, now: datetime) -> Answers:
@@ -193,25 +201,35 @@ def _retries(wishes: Sequence[Wish], seen: Seen, changes: _Changes, now: datetim
     """
     answers: Answers = {}
     for provider, group in _by_provider(wishes).items():
-        row, policy = changes.rows[provider], group[0].policy
+        policy = group[0].policy
         retries = [wish.intent.id for wish in group if wish.intent.key in seen.failed]
-        tokens = rates.earned(
-            row["retry_tokens"],
-            row["tokens_at"],
-            now,
-            firsts=len(group) - len(retries),
-            share=policy.retry_share,
-            floor_per_minute=policy.retry_floor,
-            tokens_max=policy.retry_tokens_max,
-        )
+        tokens = _tokens(changes.rows[provider], policy, 0, now)
         granted = min(len(retries), int(tokens))
-        tokens -= granted
-        changes.set(provider, retry_tokens=tokens, tokens_at=now)
-        wait = (1 - tokens) * 120 / policy.retry_floor
+        wait = (1 - (tokens - granted)) * 120 / policy.retry_floor
         until = now + timedelta(seconds=min(60.0, max(1.0, wait)))
         for call_id in retries[granted:]:
             answers[call_id] = RetryBudgetSpent(f"{provider}: too many retries", until=until)
     return answers
+
+
+def _count(wishes: Sequence[Wish], seen: Seen, changes: _Changes, now: datetime) -> None:
+    """Of the calls that go now, first attempts earn retry tokens and retries spend them."""
+    for provider, group in _by_provider(wishes).items():
+        retries = sum(wish.intent.key in seen.failed for wish in group)
+        earned = _tokens(changes.rows[provider], group[0].policy, len(group) - retries, now)
+        changes.set(provider, retry_tokens=max(0.0, earned - retries), tokens_at=now)
+
+
+def _tokens(row: Mapping[str, Any], policy: ProviderPolicy, firsts: int, now: datetime) -> float:
+    return rates.earned(
+        row["retry_tokens"],
+        row["tokens_at"],
+        now,
+        firsts=firsts,
+        share=policy.retry_share,
+        floor_per_minute=policy.retry_floor,
+        tokens_max=policy.retry_tokens_max,
+    )
 
 
 async def _write(conn: Connection, wishes: Sequence[Wish], seen: Seen, now: datetime) -> Answers:
@@ -219,12 +237,12 @@ async def _write(conn: Connection, wishes: Sequence[Wish], seen: Seen, now: date
     intents = [wish.intent for wish in wishes]
     numbers = [seen.attempts.get(intent.key, 0) + 1 for intent in intents]
     written = await ledger.insert_intents(conn, intents, numbers)
-    busy = BeingBought("the same call is under way", until=now + timedelta(seconds=BUSY_SECONDS))
-    answers: Answers = {intent.id: busy for intent in intents if intent.id not in written}
+    busy = [intent.id for intent in intents if intent.id not in written]
+    answers: Answers = dict.fromkeys(busy, _busy(now))
     kept = _left(wishes, answers)
-    scopes = await budgets.reserve(conn, [wish.intent.want for wish in kept])
-    full = {wish: scope for wish, scope in zip(kept, scopes, strict=True) if scope}
+    shortages = await budgets.reserve(conn, [wish.intent.want for wish in kept])
+    full = {wish: found for wish, found in zip(kept, shortages, strict=True) if found}
     await ledger.remove(conn, [wish.intent.id for wish in full])
-    for wish, scope in full.items():
-        answers[wish.intent.id] = budget.refusal(wish.policy, scope, now)
+    for wish, shortage in full.items():
+        answers[wish.intent.id] = budget.refusal(wish.policy, shortage, now)
     return answers

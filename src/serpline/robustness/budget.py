@@ -5,7 +5,7 @@ The reservation itself is part of the intent's transaction, and the settlement o
 """
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -13,10 +13,11 @@ from zoneinfo import ZoneInfo
 from serpline.domain.errors import CallRefused
 from serpline.robustness.policies import ProviderPolicy, check_providers
 from serpline.store import budgets, ledger
-from serpline.store.budgets import Budget
+from serpline.store.budgets import Budget, Shortage
 from serpline.store.database import Connection, Database
 from serpline.store.ledger import CallTotals
 
+HELD_SECONDS = 2.0
 _QUANTUM = Decimal("0.000001")
 
 
@@ -34,6 +35,10 @@ class BudgetSpent(CallRefused):
         )
         super().__init__(reason, until=until, permanent=until is None)
         self.scope = scope
+
+
+class BudgetHeld(CallRefused):
+    """No room for this call until those under way have ended: they may cost less than they hold."""
 
 
 def amount(credits_used: float) -> Decimal:
@@ -54,14 +59,17 @@ def scopes(
     return periods if run_id is None else ((budgets.run_scope(run_id), None), *periods)
 
 
-def refusal(policy: ProviderPolicy, scope: str, now: datetime) -> BudgetSpent:
-    """The refusal for a budget without room, saying when its period ends."""
-    until = None
+def refusal(policy: ProviderPolicy, shortage: Shortage, now: datetime) -> CallRefused:
+    """The refusal for a budget without room, saying when there may be some."""
+    scope = shortage.scope
+    if not shortage.is_spent:
+        until = now + timedelta(seconds=HELD_SECONDS)
+        return BudgetHeld(f"calls under way hold what is left for {policy.provider}", until=until)
     if scope.startswith("day:"):
-        until = policy.day_ends_at(now)
-    elif scope.startswith("month:"):
-        until = policy.month_ends_at(now)
-    return BudgetSpent(policy.provider, scope, until)
+        return BudgetSpent(policy.provider, scope, policy.day_ends_at(now))
+    if scope.startswith("month:"):
+        return BudgetSpent(policy.provider, scope, policy.month_ends_at(now))
+    return BudgetSpent(policy.provider, scope, None)
 
 
 async def limit_run(conn: Connection, run_id: UUID, limits: Mapping[str, float]) -> None:

@@ -73,10 +73,15 @@ def failed(
 
 
 def unanswered(
-    call: ProviderCall[T], intent: Intent, now: datetime, error: ProviderError | None
+    call: ProviderCall[T],
+    intent: Intent,
+    now: datetime,
+    error: ProviderError | None,
+    *,
+    sent: bool = True,
 ) -> Ending:
-    """No reply came: refused before anything was sent, or sent and possibly billed."""
-    if error is not None and error.permanent:
+    """No reply came: nothing was ``sent``, so it is free; or sent and possibly billed."""
+    if not sent or (error is not None and error.permanent):
         return _ending(call, intent, CallStatus.FAILED, now, Decimal(0), None, error)
     status = CallStatus.UNKNOWN if intent.credits else CallStatus.FAILED
     return _ending(call, intent, status, now, intent.credits, None, error)

@@ -11,7 +11,7 @@ what depends on them. A reply that this release cannot read although it is good 
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
@@ -49,8 +49,27 @@ _FIRST_INSTANT = datetime.min.replace(tzinfo=UTC)
 _log = get("robustness")
 
 
+class ReadingFailed(ProviderError):  # noqa: N818  a bug of ours, no error of theirs
+    """``parse`` raised something else than it may: the reply is good, this release is not."""
+
+
 def _held() -> bool:
     return True
+
+
+def _read(call: ProviderCall[T], reply: HttpReply) -> T:
+    try:
+        return call.parse(reply)
+    except ProviderError:
+        raise
+    except Exception as bug:
+        raise ReadingFailed(
+            f"{call.provider} {call.operation}: the reply is kept, reading it failed: {bug!r}",
+            provider=call.provider,
+            category=ErrorCategory.INTERNAL,
+            permanent=True,
+            http_status=reply.status,
+        ) from bug
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,14 +105,14 @@ class Guard:
         sender: Sender,
         policies: Sequence[ProviderPolicy],
         *,
-        senders: Mapping[str, Sender] | None = None,
+        fetcher: Sender | None = None,
         clock: Clock | None = None,
         breakers: CircuitBreakerManager | None = None,
     ) -> None:
-        """``senders`` replaces ``sender`` for the providers it names (pages: ``client.fetch``)."""
+        """``fetcher`` (``client.fetch``) makes the calls to addresses that came from the web."""
         self._clock = clock or SystemClock()
         self._sender = sender
-        self._senders = dict(senders or {})
+        self._fetcher = fetcher or sender
         self._policies = {policy.provider: policy for policy in policies}
         self.breakers = breakers or CircuitBreakerManager(db, self._clock)
         self.limiter = Limiter(db, self._clock)
@@ -175,7 +194,9 @@ class Guard:
             if found is None or found[0] < since:
                 raise
         try:
-            return call.parse(found[1])
+            return _read(call, found[1])
+        except ReadingFailed:
+            raise
         except ProviderError:
             _log.warning("stored reply unreadable", action="pay_again", key=key.hex())
         return await self._pay(call, scope, policy, key, None)
@@ -203,8 +224,7 @@ class Guard:
                 epoch=scope.epoch,
             )
 
-        names = [] if policy.breaker is None else [self.breakers.get_breaker(policy.breaker)]
-        with await Permits.of([*names, *scope.breakers]) as permits:
+        with await Permits.of(self._breakers_of(call, scope, policy)) as permits:
             async with self.limiter.place(policy):
                 intent = await self.admission.admit(policy, intent_at, fresh_since)
                 request = replace(call.request, may_send=scope.lease)
@@ -216,11 +236,18 @@ class Guard:
                     self.ledger.withdraw(intent.id)
                     raise LeaseLost(f"chunk {scope.chunk_id} is no longer ours") from None
 
+    def _breakers_of(
+        self, call: ProviderCall[T], scope: CallScope, policy: ProviderPolicy
+    ) -> list[CircuitBreaker]:
+        if call.elsewhere or policy.breaker is None:
+            return []
+        return [self.breakers.get_breaker(policy.breaker), *scope.breakers]
+
     async def _send(
         self, call: ProviderCall[T], policy: ProviderPolicy, intent: Intent, permits: Permits
     ) -> T:
         """Over the wire. From here on something may have been paid, so every way out records."""
-        send = self._senders.get(call.provider, self._sender)
+        send = self._fetcher if call.elsewhere else self._sender
         try:
             reply = await send(call.request)
         except NetError as error:
@@ -230,7 +257,8 @@ class Guard:
                 category=error.category,
                 permanent=error.permanent,
             )
-            self._record(intent, unanswered(call, intent, self._clock.now(), failure))
+            ending = unanswered(call, intent, self._clock.now(), failure, sent=error.sent)
+            self._record(intent, ending)
             await self._tell(permits.end(verdict(failure)))
             raise failure from None
         except CalledOff:
@@ -239,21 +267,16 @@ class Guard:
             self._record(intent, unanswered(call, intent, self._clock.now(), None))
             raise
         try:
-            value = call.parse(reply)
+            value = _read(call, reply)
+        except ReadingFailed:
+            self._record(intent, answered(call, intent, reply, self._clock.now()))
+            raise
         except ProviderError as failure:
             self._record(intent, failed(call, intent, reply, self._clock.now(), failure))
-            await self._tell(self._slow_down(policy, intent, reply, failure))
+            if not call.elsewhere:  # one site's wish for a pause binds no other
+                await self._tell(self._slow_down(policy, intent, reply, failure))
             await self._tell(permits.end(verdict(failure)))
             raise
-        except Exception as bug:
-            self._record(intent, answered(call, intent, reply, self._clock.now()))
-            raise ProviderError(
-                f"{call.provider} {call.operation}: the reply is kept, reading it failed: {bug!r}",
-                provider=call.provider,
-                category=ErrorCategory.INTERNAL,
-                permanent=True,
-                http_status=reply.status,
-            ) from bug
         self._record(intent, answered(call, intent, reply, self._clock.now()))
         await self._tell(permits.end(ReportKind.SUCCESS))
         return value

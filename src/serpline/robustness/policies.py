@@ -37,8 +37,9 @@ class ProviderPolicy:
     """Limits that hold across all workers together.
 
     ``breaker`` is None for what has no health of its own (pages of the web). ``zone`` is where the
-    provider's quota day ends. ``retry_share`` of first attempts may be retried, plus
-    ``retry_floor`` retries a minute. Credits are in the provider's own unit.
+    provider's quota day ends. ``retry_share`` of first attempts may be retried, plus at most
+    ``retry_floor`` in any minute, half as many for minutes on end. Credits are in the provider's
+    own unit.
     """
 
     provider: str

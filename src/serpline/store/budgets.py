@@ -67,8 +67,16 @@ class Want:
     scopes: tuple[tuple[str, Decimal | None], ...]
 
 
-async def reserve(conn: Connection, wants: Sequence[Want]) -> list[str | None]:
-    """Reserve for each want in turn; the answer is None, or the scope that has no room for it.
+@dataclass(frozen=True, slots=True)
+class Shortage:
+    """A scope without room. ``is_spent`` False: calls under way may give back what they hold."""
+
+    scope: str
+    is_spent: bool
+
+
+async def reserve(conn: Connection, wants: Sequence[Want]) -> list[Shortage | None]:
+    """Reserve for each want in turn; the answer is None, or which scope has no room for it.
 
     Holds the scopes' rows until the transaction ends, in one order for everybody. All is reserved
     at once; what does not fit, which is seldom, is then given back.
@@ -81,12 +89,14 @@ async def reserve(conn: Connection, wants: Sequence[Want]) -> list[str | None]:
             limits[key] = limit
     rows = await _reserve_all(conn, wanted, limits)
     taken = dict.fromkeys(rows, _ZERO)
-    answers: list[str | None] = []
+    answers: list[Shortage | None] = []
     for want in wants:
         keys = _keys(want)
-        full = next((k for k in keys if not _fits(rows[k], taken[k] + want.credits)), None)
-        answers.append(None if full is None else full[1])
-        if full is None:
+        full = [key for key in keys if not _fits(rows[key], taken[key] + want.credits)]
+        spent = [key for key in full if not _fits(replace(rows[key], reserved=_ZERO), want.credits)]
+        # One that is spent decides: waiting for the others would not help.
+        answers.append(Shortage((spent or full)[0][1], bool(spent)) if full else None)
+        if not full:
             for key in keys:
                 taken[key] += want.credits
     await settle(conn, {key: (taken[key] - wanted[key], _ZERO) for key in rows})

@@ -116,6 +116,8 @@ _SEEN = sa.text(
     " array_agg(c.id) FILTER (WHERE c.id = ANY(:ids)) AS mine,"
     " array_agg(c.id) FILTER (WHERE c.status = 'intent' AND c.shared AND NOT c.id = ANY(:ids)"
     f"   AND NOT {_LIVE}) AS late,"
+    " bool_or(c.status = 'intent' AND c.shared AND NOT c.id = ANY(:ids)"
+    f"   AND {_LIVE}) AS is_busy,"
     " max(c.finished_at) FILTER (WHERE c.status = 'ok' AND r.call_id IS NOT NULL) AS replied_at"
     " FROM provider_calls c LEFT JOIN raw_replies r ON r.call_id = c.id"
     " WHERE c.key = ANY(:keys) GROUP BY c.key"
@@ -142,12 +144,14 @@ class Seen:
 
     ``replied``: when the latest usable reply of a key came. ``failed``: keys whose latest attempt
     the provider (or the way to it) let fail. A call is not among them whose caller died or was
-    cancelled, nor one that is repeated although it was good.
+    cancelled, nor one that is repeated although it was good. ``busy``: keys of shared calls that
+    somebody alive has under way.
     """
 
     attempts: Mapping[bytes, int]
     replied: Mapping[bytes, datetime]
     failed: frozenset[bytes]
+    busy: frozenset[bytes]
     written: frozenset[UUID]
 
 
@@ -160,6 +164,7 @@ async def look_back(conn: Connection, intents: Sequence[Intent], now: datetime) 
         {row.key: row.attempt for row in rows},
         {row.key: row.replied_at for row in rows if row.replied_at is not None},
         frozenset(row.key for row in rows if row.error_category not in (None, INTERNAL)),
+        frozenset(row.key for row in rows if row.is_busy),
         frozenset(id_ for row in rows for id_ in row.mine or ()),
     )
 

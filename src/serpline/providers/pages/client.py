@@ -1,8 +1,6 @@
 """Fetching a web page as a call.
 
-Promise: builds the call and reads the reply; does no I/O. Limits: HTML only, ``PAGE_BYTES_MAX``;
-the address comes from the web, so it is to be sent with ``HttpClient.fetch``, under whose guard
-every hop falls.
+Promise: builds the call and reads the reply; does no I/O. Limits: HTML only, ``PAGE_BYTES_MAX``.
 """
 
 from collections.abc import Callable
@@ -42,4 +40,5 @@ class PageClient:
             ),
             identity={"url": url},
             parse=partial(wire.page, url=url, now=self._now),
+            elsewhere=True,
         )

@@ -167,9 +167,9 @@ class ScaleSerpClient:
     def page_file(self, found: ResultSet, page: int) -> ProviderCall[tuple[BatchRecord, ...]]:
         """The records of page ``page`` (from 1), from the links that ``result_set`` gave.
 
-        The file lies on another host and needs no key, so none is sent; fetch it under the SSRF
-        guard. ValueError if the result set has no such page. ``errors.is_gone``: ask for the
-        result set again. The URL is not part of the identity: links expire, the page stays.
+        The file lies on another host and needs no key, so none is sent. ValueError if the result
+        set has no such page. ``errors.is_gone``: ask for the result set again. The URL is not part
+        of the identity: links expire, the page stays.
         """
         if not 1 <= page <= len(found.page_links):
             raise ValueError(f"page {page} of result set {found.id}: {len(found.page_links)} known")
@@ -186,7 +186,7 @@ class ScaleSerpClient:
             return records(values, request.secrets)
 
         identity = {"batch": found.batch_id, "result_set": found.id, "page": page}
-        return ProviderCall(PROVIDER, "page_file", request, identity, parse)
+        return ProviderCall(PROVIDER, "page_file", request, identity, parse, elsewhere=True)
 
     def account(self) -> ProviderCall[Account]:
         """Credits used and left. Free."""
