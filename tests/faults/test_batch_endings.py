@@ -70,3 +70,19 @@ async def test_a_batch_that_somebody_stopped_is_not_waited_for(
         world.sim.scaleserp.account.stop(batch)
         await assert_bought_in_real_time(world, run_id, "stopped before it had a result")
         assert world.sim.log.of("scaleserp", "stop_batch") == []
+
+
+async def test_the_time_in_the_queue_is_not_time_it_runs(database_url: str, tmp_path: Path) -> None:
+    """A batch that waits over there for longer than one may run is waited for, not bought anew."""
+    slow = simulated(timing={"queued_seconds": 3.0})
+    settings = {"SERPLINE_BATCH_RUNNING_SECONDS_MAX": "1.5"}
+    async with open_world(
+        database_url, tmp_path, KEYWORDS.encode(), config=slow, **settings
+    ) as world:
+        await world.start_worker()
+        run_id = await world.run(
+            content_types=("organic",), phases=("keyword_metrics", "serp_collection")
+        )
+        assert (await world.get(run_id)).status is RunStatus.COMPLETED
+        assert world.sim.log.of("scaleserp", "stop_batch") == []
+        assert world.sim.ledger.spent("scaleserp") == SEARCHES

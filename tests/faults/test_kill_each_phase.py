@@ -338,18 +338,30 @@ async def test_a_lost_reply_of_a_batch_call_repeats_nothing(
         assert [rule.used for rule in world.sim.faults.rules] == [1, 1, 1]
 
 
-async def test_a_batch_that_is_created_after_we_gave_up_is_found_and_not_made_again(
+async def test_a_batch_call_that_takes_effect_after_we_gave_up_is_not_repeated(
     reference: Reference, database_url: str, tmp_path: Path
 ) -> None:
-    """A create may be carried out after its time-out: looking it up waits until it cannot."""
+    """A create, an add and a start may be carried out after their time-out: we wait and look."""
     call_seconds = 2.5
-    late = _slow("scaleserp", "create_batch", match={"searches_type": "news"}, fault="cut")
+    late = {"create_batch": "news", "update_batch": "videos", "start_batch": "web"}
+    rules = [
+        _slow("scaleserp", operation, match={"searches_type": kind}, fault="cut")
+        | {"late_seconds": call_seconds + 0.9}
+        for operation, kind in late.items()
+    ]
     async with open_world(
         database_url, tmp_path, KEYWORDS, SERPLINE_BATCH_CALL_SECONDS=str(call_seconds)
     ) as world:
-        world.sim.set_faults([late | {"late_seconds": call_seconds + 0.9}])
+        world.sim.set_faults(rules)
         await world.start_worker()
         run_id = await world.start(phases=("keyword_metrics", "serp_collection"))
         assert (await world.ended(run_id)).status is RunStatus.COMPLETED
         _each_batch_once(world)
-        assert world.sim.log.of("scaleserp", "list_batches")
+        assert [rule.used for rule in world.sim.faults.rules] == [1, 1, 1]
+        # The start that was lost is proved not to have been one more, and is not booked twice.
+        spent = await world.query(
+            "SELECT reserved, spent FROM provider_budgets WHERE provider = 'scaleserp'"
+            " AND starts_with(scope, 'run:')"
+        )
+        charged = world.sim.ledger.spent("scaleserp")
+        assert [(row["reserved"], row["spent"]) for row in spent] == [(0, charged)]

@@ -29,6 +29,32 @@ async def test_a_run_whose_budget_is_spent_ends_and_says_why(
         assert world.sim.ledger.spent("scaleserp") == 3
 
 
+async def test_what_waits_behind_a_batch_that_is_too_dear_ends_with_it(
+    database_url: str, tmp_path: Path
+) -> None:
+    """The third rung's first batch of 25 has no room: it and those after it fail at once."""
+    searches, attempts = 60, 4
+    words = "keyword,market\n" + "".join(f"mug {n:02},PL\n" for n in range(searches))
+    fails = {"provider": "scaleserp", "operation": "batch_search", "fault": "failed_searches"}
+    async with open_world(database_url, tmp_path, words.encode()) as world:
+        world.sim.set_faults([fails])
+        await world.start_worker()
+        run_id = await world.start(
+            content_types=["organic"],
+            phases=["keyword_metrics", "serp_collection"],
+            retry_attempts=attempts,
+            credit_limits={"scaleserp": 2 * searches + 5},
+        )
+        assert (await world.ended(run_id, seconds=40)).status is RunStatus.FAILED
+        assert world.sim.ledger.spent("scaleserp") == 2 * searches
+        assert len(world.sim.log.of("scaleserp", "start_batch")) == 2
+        errors = await world.query(
+            "SELECT error, count(*) AS n FROM items WHERE error IS NOT NULL GROUP BY 1"
+        )
+        told = "the run's credit limit for scaleserp is spent"
+        assert errors == [{"error": told, "n": searches}]
+
+
 async def test_a_schedules_stricter_breaker_opens_by_itself(
     database_url: str, tmp_path: Path
 ) -> None:

@@ -237,7 +237,7 @@ async def _state(world: World) -> list[list[dict[str, Any]]]:
         await world.query("SELECT * FROM webhook_inbox"),
         await world.query("SELECT id, status, next_look_at, epoch FROM chunks ORDER BY id"),
         await world.query(
-            "SELECT id, status, sent_at, result_set_id FROM provider_batches ORDER BY id"
+            "SELECT id, status, started_at, result_set_id FROM provider_batches ORDER BY id"
         ),
         await world.query("SELECT count(*) FROM provider_calls"),
     ]

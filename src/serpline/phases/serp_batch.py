@@ -1,19 +1,19 @@
 """One ScaleSERP batch, from intention to its end: created, filled and started exactly once.
 
 Every step stores what it is about to do, does it, and stores what came of it. Whoever takes the
-chunk over repeats nothing blindly: before a create he looks for the name, before an add for the
-searches that are there, before a start for whether it has run. The vendor has no "completed": a
+chunk over repeats nothing blindly: once a call without an answer can no longer take effect, he
+looks for the name before a create, for the searches that are there before an add, for whether it
+has run before a start. The vendor has no "completed": a
 batch returns to idle and its results count has risen. What a failed call means is decided in
 ``domain/repair``; nothing that may have been paid for is given up while it may still come.
 """
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import suppress
-from datetime import timedelta
 
 from serpline.core.ids import secret_path
 from serpline.domain.errors import CallRefused, ErrorCategory, ProviderError
-from serpline.domain.outcomes import Reject
+from serpline.domain.outcomes import Outcome, Reject
 from serpline.domain.repair import BatchShape, Rung, Verdict, after_failure, history, is_started
 from serpline.domain.retry import cap_retry_after
 from serpline.domain.states import BatchStatus
@@ -26,7 +26,7 @@ from serpline.providers.scaleserp.client import SEARCHES_PER_ADD_MAX
 from serpline.providers.scaleserp.errors import PROVIDER, is_gone
 from serpline.providers.scaleserp.spec import SEARCHES_TYPE, BatchSearch, SearchSpec
 from serpline.store import batches
-from serpline.store.batches import BatchRow
+from serpline.store.batches import BatchRow, Search
 
 LOOK_SECONDS_MAX = 300.0
 # A started batch that is idle for so many polls, without a result set, was stopped over there.
@@ -78,6 +78,8 @@ class SerpBatch:
         self._specs = specs
         # What was sent in an earlier life may have arrived although we never heard of it.
         self._inherited = True
+        self.gave_up: Callable[[Search], Outcome] | None = None
+        """What becomes of a search when nothing can be done for any, until a person does it."""
 
     async def outcomes(self) -> AsyncGenerator[Step, None]:
         """Go as far as it goes; yields what the batch brought, or what its end means for items."""
@@ -102,11 +104,11 @@ class SerpBatch:
             case BatchStatus.CREATED:
                 await self._desk.advance("fill")
             case BatchStatus.FILLING:
-                await self._fill()
+                return await self._fill()
             case BatchStatus.FILLED:
                 await self._intend_start()
             case BatchStatus.STARTING:
-                await self._start()
+                return await self._start()
             case BatchStatus.RUNNING:
                 return await self._look()
             case _:
@@ -115,18 +117,14 @@ class SerpBatch:
 
     async def _create(self) -> bool:
         desk, client = self._desk, self._tools.scaleserp
-        now = self._work.clock.now()
-        if desk.row.sent_at is not None:
-            # A create may be under way or lost: wait until it can no longer arrive, then look.
-            grace = timedelta(seconds=1.2 * self._tools.batch_call_seconds + 1)
-            if now < desk.row.sent_at + grace:
-                self._work.look_again(desk.row.sent_at + grace)
+        doubt = await desk.doubt("create_batch")
+        if doubt.sent_at is not None:
+            if desk.may_arrive(doubt):
                 return False
             found = await desk.call(client.find_batch_by_name(desk.row.name))
             if found is not None:
                 await desk.advance("create", provider_batch_id=found.id)
                 return True
-        await desk.note(sent_at=now)
         created = await desk.call(
             client.create_batch(
                 desk.row.name,
@@ -143,8 +141,10 @@ class SerpBatch:
         base = self._tools.webhook_base
         return f"{base}/webhooks/scaleserp/{self._desk.row.secret_path}" if base else None
 
-    async def _fill(self) -> None:
+    async def _fill(self) -> bool:
         desk = self._desk
+        if self._inherited and desk.may_arrive(await desk.doubt("add_searches")):
+            return False
         there = await self._searches_there() if self._inherited else set()
         missing = [item for item in desk.row.items if item not in there]
         for start in range(0, len(missing), SEARCHES_PER_ADD_MAX):
@@ -154,6 +154,7 @@ class SerpBatch:
             self._inherited = True
             await desk.call(self._tools.scaleserp.add_searches(desk.id, searches))
         await desk.advance("filled")
+        return True
 
     async def _searches_there(self) -> set[str]:
         there: set[str] = set()
@@ -167,6 +168,8 @@ class SerpBatch:
 
     async def _intend_start(self) -> None:
         seen = await self._desk.seen()
+        if seen.searches_total_count > len(self._desk.row.items):
+            raise BatchOverError("the batch holds more searches than were meant for it")
         await self._desk.advance(
             "intend_start",
             results_count=seen.results_count,
@@ -175,15 +178,20 @@ class SerpBatch:
         )
         self._inherited = False
 
-    async def _start(self) -> None:
+    async def _start(self) -> bool:
         desk = self._desk
-        if self._inherited and self._has_started(await desk.seen()):
-            await desk.advance("started")
-            return
+        if self._inherited:
+            if self._has_started(await desk.seen()):
+                await desk.advance("started")
+                return True
+            if desk.may_arrive(await desk.doubt("start_batch")):
+                return False
+            await desk.forgive_start()
         self._inherited = True
         cost = sum(self._specs[item].credits for item in desk.row.items)
         await desk.call(self._tools.scaleserp.start(desk.id, credits_required=cost))
         await desk.advance("started", started_at=self._work.clock.now())
+        return True
 
     def _has_started(self, seen: Batch) -> bool:
         before = (self._desk.row.results_count, self._desk.row.next_result_set_id)
@@ -194,6 +202,9 @@ class SerpBatch:
         seen = await desk.seen()
         if await self._has_result(seen):
             return True
+        if seen.is_queued:
+            # The time it may take begins when it runs: others may be before it.
+            await desk.note(started_at=self._work.clock.now())
         if self._is_overdue():
             raise BatchOverError("the batch has run for too long")
         poll = self._tools.batch_poll_seconds
@@ -250,9 +261,14 @@ class SerpBatch:
                 desk.look_in(max(wait, cap_retry_after(error.retry_after_seconds)))
             case Verdict.GIVE_UP:
                 await desk.note(errors=0, error_message=str(error)[:2000])
-                for search in await desk.left():
+
+                def failed(search: Search, error: ProviderError = error) -> Outcome:
                     told = history(search.error, f"{desk.label}: {error}")
-                    yield search.item, Reject(search.item, error.category, told)
+                    return Reject(search.item, error.category, told)
+
+                self.gave_up = failed
+                for search in await desk.left():
+                    yield search.item, failed(search)
             case Verdict.NEXT_RUNG:
                 event = "ingest" if desk.row.pages_ingested else "lose"
                 async for step in desk.end(event, error.category, str(error), str(error)[:2000]):
@@ -279,14 +295,20 @@ class SerpBatch:
         """See to it that a batch costs nothing more; False if it has something to bring yet."""
         desk, client = self._desk, self._tools.scaleserp
         if desk.row.status is BatchStatus.RUNNING:
-            if not (await desk.seen()).is_idle:
+            seen = await desk.seen()
+            if not seen.is_idle:
                 await desk.call(client.stop(desk.id))
-            return not await self._has_result(await desk.seen())
+            if await self._has_result(await desk.seen()):
+                return False
+            if seen.is_queued:
+                await desk.forgive_start()  # stopped in the queue, it is refunded
+            return True
         if desk.row.status is BatchStatus.STARTING:
             if self._has_started(await desk.seen()):
                 await desk.advance("started")
                 return False
             await desk.call(client.delete_batch(desk.id))
+            await desk.forgive_start()
         elif not is_started(desk.row.status) and desk.row.provider_batch_id is not None:
             # It cannot cost anything; over there it is forgotten in two months.
             with suppress(ProviderError, CallRefused):
@@ -301,5 +323,6 @@ class SerpBatch:
             self._work.look_again(wait.until or self._work.clock.now(), wait.waits_on)
             return
         await desk.note(error_message=refused.reason[:2000])
+        self.gave_up = lambda search: retries.outcome_for(search.item, refused)
         for search in await desk.left():
-            yield search.item, retries.outcome_for(search.item, refused)
+            yield search.item, self.gave_up(search)

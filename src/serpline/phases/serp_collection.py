@@ -76,7 +76,7 @@ class SerpCollectionPhase:
             wanted = [search.item for search in in_batch[: shape.searches_max]]
             batch = await intend(self._tools, work, wanted, rung, shape)
         if batch is not None:
-            async with aclosing(self._drive(work, batch)) as outcomes:
+            async with aclosing(self._drive(work, batch, in_batch)) as outcomes:
                 async for outcome in outcomes:
                     yield outcome
         if in_real_time:
@@ -84,7 +84,10 @@ class SerpCollectionPhase:
                 async for outcome in found:
                     yield outcome
 
-    async def _drive(self, work: Work, batch: BatchRow) -> AsyncGenerator[Outcome, None]:
+    async def _drive(
+        self, work: Work, batch: BatchRow, others: Sequence[Search]
+    ) -> AsyncGenerator[Outcome, None]:
+        """The batch's outcomes; if it is given up, those of ``others``, which wait behind it."""
         driver = SerpBatch(self._tools, work, batch, await self._specs(work, batch.items))
         async with aclosing(driver.outcomes()) as outcomes:
             async for item, page in outcomes:
@@ -92,6 +95,10 @@ class SerpCollectionPhase:
                     yield Done(item, _result(work, item, page, "batch"))
                 else:
                     yield page
+        if driver.gave_up is not None:
+            for search in others:
+                if search.item not in batch.items:
+                    yield driver.gave_up(search)
 
     async def _in_real_time(
         self, work: Work, searches: Sequence[Search]

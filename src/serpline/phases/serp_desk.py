@@ -14,11 +14,12 @@ from serpline.domain.http import ProviderCall
 from serpline.domain.outcomes import Outcome, Retry
 from serpline.domain.repair import history, rung_of
 from serpline.phases.base import Work
-from serpline.phases.tools import Tools
+from serpline.phases.tools import Tools, run_scope
 from serpline.providers.scaleserp.batches import Batch
 from serpline.providers.scaleserp.wire import SerpPage
-from serpline.store import batches, events
-from serpline.store.batches import BatchRow, Search
+from serpline.robustness.calls import call_key
+from serpline.store import batches, events, ledger
+from serpline.store.batches import BatchRow, Doubt, Search
 from serpline.store.database import Connection
 from serpline.store.events import Event
 
@@ -69,6 +70,31 @@ class Desk:
     async def seen(self) -> Batch:
         """The batch as the provider shows it now."""
         return await self.call(self.tools.scaleserp.get_batch(self.id))
+
+    async def doubt(self, operation: str) -> Doubt:
+        """Whether such calls for the batch may have taken effect, or may do so yet."""
+        async with self.work.database.transaction() as conn:
+            return await batches.doubt(conn, self.work.chunk, self.row, operation)
+
+    def may_arrive(self, doubt: Doubt) -> bool:
+        """Whether a call without an answer may yet take effect; looks again when it no longer can.
+
+        Until then it is too early to see what is there, and to repeat it.
+        """
+        if doubt.unheard_at is None:
+            return False
+        over_at = doubt.unheard_at + timedelta(seconds=1.2 * self.tools.batch_call_seconds + 1)
+        if self.work.clock.now() >= over_at:
+            return False
+        self.work.look_again(over_at)
+        return True
+
+    async def forgive_start(self) -> None:
+        """The batch has been seen not to run: whatever start was sent has not been charged."""
+        await self.tools.guard.flush()
+        start = self.tools.scaleserp.start(self.id)
+        async with self.work.database.transaction() as conn:
+            await ledger.forgive(conn, call_key(start, run_scope(self.work)))
 
     async def advance(self, event: str, **values: Any) -> None:
         """Change the batch's state."""

@@ -1,6 +1,8 @@
 """What a batch brought: its result set, page by page, each kept as soon as it is read.
 
-A page that cannot be read stops no other page. Links expire, so every look asks for new ones.
+A page that cannot be read stops no other page. Links expire, so every look asks for new ones. The
+files lie elsewhere than the API: where nothing comes from there, a look ends after a few tries, and
+the next one begins with the pages behind those.
 """
 
 from collections.abc import AsyncGenerator, Iterable, Mapping
@@ -14,6 +16,9 @@ from serpline.providers.scaleserp.errors import PROVIDER
 from serpline.providers.scaleserp.records import BatchRecord, by_custom_id
 from serpline.store.batches import Search
 
+# So many in a row may time out (300 s each) before the chunk would count as hung.
+PAGES_FAILED_MAX = 3
+
 
 async def ingest(desk: Desk) -> AsyncGenerator[Step, None]:
     """Outcomes for everything a ready batch brought, and then its end.
@@ -24,16 +29,18 @@ async def ingest(desk: Desk) -> AsyncGenerator[Step, None]:
     found = await desk.call(client.result_set(desk.id, desk.row.result_set_id or 0))
     waiting = {search.item: search for search in await desk.left()}
     trouble = _too_few_links(found)
-    for page in range(1, len(found.page_links) + 1):
-        if page in desk.row.pages_ingested:
-            continue
+    failed = 0
+    for page in _pages(desk, found):
         try:
             read = await desk.call(client.page_file(found, page))
         except ProviderError as error:
             if is_waiting(error):
                 raise
-            trouble = error
+            trouble, failed = error, failed + 1
+            if failed == PAGES_FAILED_MAX:
+                break
             continue
+        failed = 0
         records = by_custom_id(read)
         for step in _steps(desk, waiting, records.values()):
             yield step
@@ -43,11 +50,19 @@ async def ingest(desk: Desk) -> AsyncGenerator[Step, None]:
         await desk.note(
             pages_ingested=[*desk.row.pages_ingested, page],
             brought=min(desk.row.brought + brought, len(desk.row.items)),
+            errors=0,
         )
     if trouble is not None:
         raise trouble
     async for step in desk.end("ingest", ErrorCategory.EMPTY, "the result set has no record of it"):
         yield step
+
+
+def _pages(desk: Desk, found: ResultSet) -> list[int]:
+    """The pages not ingested yet, those first that the failed looks before this did not get to."""
+    pages = sorted(set(range(1, len(found.page_links) + 1)).difference(desk.row.pages_ingested))
+    first = desk.row.errors * PAGES_FAILED_MAX % max(1, len(pages))
+    return pages[first:] + pages[:first]
 
 
 def _steps(

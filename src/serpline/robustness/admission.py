@@ -46,12 +46,14 @@ class RetryBudgetSpent(CallRefused):
 class Wish:
     """A call that would be made. ``fresh_since``: a reply from then on serves as well; None: none.
 
-    ``has_turn``: it was given one, and has waited for it.
+    ``elsewhere``: it goes to an address of the web (``ProviderCall``). ``has_turn``: it was given
+    one, and has waited for it.
     """
 
     intent: Intent
     policy: ProviderPolicy
     fresh_since: datetime | None = None
+    elsewhere: bool = False
     has_turn: bool = False
 
 
@@ -81,6 +83,8 @@ class Admission:
         policy: ProviderPolicy,
         intent_at: Callable[[datetime], Intent],
         fresh_since: datetime | None,
+        *,
+        elsewhere: bool = False,
     ) -> Intent:
         """Wait for a turn; the intent under which the call may now be made.
 
@@ -91,7 +95,8 @@ class Admission:
         has_turn = False
         while True:
             intent = intent_at(self._clock.now())
-            answer = await self._wishes.put(Wish(intent, policy, fresh_since, has_turn))
+            wish = Wish(intent, policy, fresh_since, elsewhere, has_turn)
+            answer = await self._wishes.put(wish)
             if answer is None:
                 return intent
             turn = isinstance(answer, datetime)
@@ -196,13 +201,14 @@ def _turns(wishes: Sequence[Wish], changes: _Changes, now: datetime) -> Answers:
 def _retries(wishes: Sequence[Wish], seen: Seen, changes: _Changes, now: datetime) -> Answers:
     """The retries for which the retry budget has no room.
 
-    A retry repeats what failed. A poll is none, nor is what a dead worker left unfinished:
-    neither says that the provider is unwell, and a restart must not wait for tokens.
+    A retry repeats what failed. A poll is none, nor is what a dead worker left unfinished, nor
+    what failed elsewhere: none says that the provider is unwell, and a restart must not wait for
+    tokens.
     """
     answers: Answers = {}
     for provider, group in _by_provider(wishes).items():
         policy = group[0].policy
-        retries = [wish.intent.id for wish in group if wish.intent.key in seen.failed]
+        retries = [wish.intent.id for wish in group if _is_retry(wish, seen)]
         tokens = _tokens(changes.rows[provider], policy, 0, now)
         granted = min(len(retries), int(tokens))
         wait = (1 - (tokens - granted)) * 120 / policy.retry_floor
@@ -215,9 +221,13 @@ def _retries(wishes: Sequence[Wish], seen: Seen, changes: _Changes, now: datetim
 def _count(wishes: Sequence[Wish], seen: Seen, changes: _Changes, now: datetime) -> None:
     """Of the calls that go now, first attempts earn retry tokens and retries spend them."""
     for provider, group in _by_provider(wishes).items():
-        retries = sum(wish.intent.key in seen.failed for wish in group)
+        retries = sum(_is_retry(wish, seen) for wish in group)
         earned = _tokens(changes.rows[provider], group[0].policy, len(group) - retries, now)
         changes.set(provider, retry_tokens=max(0.0, earned - retries), tokens_at=now)
+
+
+def _is_retry(wish: Wish, seen: Seen) -> bool:
+    return wish.intent.key in seen.failed and not wish.elsewhere
 
 
 def _tokens(row: Mapping[str, Any], policy: ProviderPolicy, firsts: int, now: datetime) -> float:

@@ -226,7 +226,9 @@ class Guard:
 
         with await Permits.of(self._breakers_of(call, scope, policy)) as permits:
             async with self.limiter.place(policy):
-                intent = await self.admission.admit(policy, intent_at, fresh_since)
+                intent = await self.admission.admit(
+                    policy, intent_at, fresh_since, elsewhere=call.elsewhere
+                )
                 request = replace(call.request, may_send=scope.lease)
                 try:
                     if not scope.lease():

@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import text
@@ -22,8 +22,10 @@ from serpline.store.database import Connection
 from serpline.store.rows import storable
 from serpline.store.settling import hand_over
 
+# Two workers' clocks; with more between them a lost call might not be seen.
+CLOCKS_APART_SECONDS = 5.0
 _COLUMNS = (
-    "id, chunk_id, generation, provider, name, secret_path, status, intended_at, sent_at,"
+    "id, chunk_id, generation, provider, name, secret_path, status, intended_at,"
     " provider_batch_id, rung, priority, items, results_count, next_result_set_id, result_set_id,"
     " pages_ingested, brought, started_at, errors, error_message"
 )
@@ -33,11 +35,11 @@ _COLUMNS = (
 class BatchRow:
     """A provider batch as stored. ``items`` are the keys of the items it was made for.
 
-    ``sent_at``: when a create was last sent, so that its repeat can wait out the first.
     ``results_count`` and ``next_result_set_id`` are the provider's, read before the start.
     ``brought``: searches whose result came, by the pages ingested so far. ``started_at``: when a
-    start may first have been sent. ``errors``: failed looks in a row; ``error_message``: the last
-    of them, what the batch waits for, or why it was lost.
+    start may first have been sent, or when it was last seen in the provider's queue. ``errors``:
+    failed looks in a row; ``error_message``: the last of them, what the batch waits for, or why it
+    was lost.
     """
 
     id: int
@@ -48,7 +50,6 @@ class BatchRow:
     secret_path: str
     status: BatchStatus
     intended_at: datetime
-    sent_at: datetime | None
     provider_batch_id: str | None
     rung: Rung
     priority: BatchPriority
@@ -173,6 +174,42 @@ async def _update(
     if row is None:
         raise LeaseLost(f"batch {batch.name} is in other hands")
     return _row(dict(row))
+
+
+class Doubt(NamedTuple):
+    """Calls that may have taken effect although they did not end well.
+
+    ``sent_at``: the last of them; ``unheard_at``: the last one without any answer, which may take
+    effect yet. None: there is none.
+    """
+
+    sent_at: datetime | None
+    unheard_at: datetime | None
+
+
+async def doubt(conn: Connection, chunk: OwnedChunk, batch: BatchRow, operation: str) -> Doubt:
+    """What is uncertain about the calls of ``operation`` for the batch.
+
+    The ledger knows: what is sent was intended before, and what was not sent is taken back.
+    """
+    rows = await conn.execute(
+        text(
+            "SELECT max(started_at) AS sent_at,"
+            " max(started_at) FILTER (WHERE http_status IS NULL) AS unheard_at"
+            " FROM provider_calls WHERE run_id = :run AND provider = :provider"
+            " AND chunk_id = :chunk AND operation = :operation AND status <> 'ok'"
+            " AND started_at >= :since - make_interval(secs => :apart)"
+        ),
+        {
+            "run": chunk.run_id,
+            "provider": batch.provider,
+            "chunk": chunk.id,
+            "operation": operation,
+            "since": batch.intended_at,
+            "apart": CLOCKS_APART_SECONDS,
+        },
+    )
+    return Doubt(*rows.one())
 
 
 async def take_notice(

@@ -224,6 +224,30 @@ async def withdraw(conn: Connection, ids: Sequence[UUID]) -> None:
     await budgets.settle(conn, deltas)
 
 
+async def forgive(conn: Connection, key: bytes) -> None:
+    """What was booked for calls that have been proved to be without effect costs nothing.
+
+    To be called by who makes the calls of this key, while none of them is under way.
+    """
+    rows = await conn.execute(
+        sa.text(
+            "WITH booked AS MATERIALIZED (SELECT id, status, credits FROM provider_calls"
+            " WHERE key = :key AND status <> 'ok' AND credits > 0 ORDER BY id FOR UPDATE)"
+            " UPDATE provider_calls c SET status = 'failed', credits = 0,"
+            " finished_at = coalesce(c.finished_at, now()) FROM booked WHERE c.id = booked.id"
+            " RETURNING c.provider, c.budget_scopes, booked.status, booked.credits"
+        ),
+        {"key": key},
+    )
+    deltas: dict[tuple[str, str], tuple[Decimal, Decimal]] = {}
+    zero = Decimal(0)
+    for row in rows:
+        was_reserved = row.status == CallStatus.INTENT
+        back = (-row.credits, zero) if was_reserved else (zero, -row.credits)
+        _count(deltas, row.provider, row.budget_scopes, *back)
+    await budgets.settle(conn, deltas)
+
+
 _SETTLE = sa.text(
     "WITH opened AS MATERIALIZED (SELECT id, provider, status, credits, budget_scopes"
     " FROM provider_calls WHERE id = ANY(:id) AND status IN ('intent', 'unknown')"

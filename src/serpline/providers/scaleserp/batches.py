@@ -42,6 +42,11 @@ class Batch:
         """Neither waiting nor running."""
         return self.status == "idle"
 
+    @property
+    def is_queued(self) -> bool:
+        """Started, and waiting for its turn to run."""
+        return self.status == "queued"
+
 
 @dataclass(frozen=True, slots=True)
 class StoredSearch:

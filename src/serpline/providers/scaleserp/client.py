@@ -32,7 +32,9 @@ _BATCH_TIMEOUT_SECONDS = 60.0
 _FILE_TIMEOUT_SECONDS = 300.0
 # A page of results takes some hundred kilobytes, a page of a batch's searches no more.
 _REPLY_BYTES_MAX = 5_000_000
-_FILE_BYTES_MAX = 200_000_000
+# A file has a page of results for each of its searches (25 kB is usual), 1,000 at most.
+_FILE_BYTES_PER_SEARCH = 200_000
+_FILE_SEARCHES_MAX = 1_000
 
 T = TypeVar("T")
 
@@ -173,12 +175,15 @@ class ScaleSerpClient:
         """
         if not 1 <= page <= len(found.page_links):
             raise ValueError(f"page {page} of result set {found.id}: {len(found.page_links)} known")
+        # The API says how much there is; the host of the files may send no more than that.
+        searches = -(-found.searches_total // max(1, found.page_count)) or _FILE_SEARCHES_MAX
+        size_bytes_max = min(searches, _FILE_SEARCHES_MAX) * _FILE_BYTES_PER_SEARCH
         request = HttpRequest(
             "GET",
             found.page_links[page - 1],
             secrets=self._secrets(),
             timeout_seconds=_FILE_TIMEOUT_SECONDS,
-            size_bytes_max=_FILE_BYTES_MAX,
+            size_bytes_max=_REPLY_BYTES_MAX + size_bytes_max,
         )
 
         def parse(reply: HttpReply) -> tuple[BatchRecord, ...]:

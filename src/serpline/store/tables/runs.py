@@ -222,7 +222,6 @@ provider_batches = Table(
     Column("secret_path", Text, nullable=False, unique=True),
     Column("status", Text, nullable=False),
     Column("intended_at", Instant, nullable=False),
-    Column("sent_at", Instant),
     Column("provider_batch_id", Text),
     Column("rung", Text, nullable=False),
     Column("priority", Text, nullable=False),

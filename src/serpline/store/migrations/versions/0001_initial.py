@@ -863,7 +863,6 @@ def upgrade() -> None:
         sa.Column("secret_path", sa.Text(), nullable=False),
         sa.Column("status", sa.Text(), nullable=False),
         sa.Column("intended_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("sent_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("provider_batch_id", sa.Text(), nullable=True),
         sa.Column("rung", sa.Text(), nullable=False),
         sa.Column("priority", sa.Text(), nullable=False),

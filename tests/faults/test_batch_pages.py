@@ -1,0 +1,46 @@
+"""A batch's page files come from elsewhere than the API: what goes wrong there stays there."""
+
+from pathlib import Path
+
+from tests.support.world import open_world, simulated
+
+from serpline.domain.states import RunStatus
+
+PAGES = 8
+BAD = 5
+KEYWORDS = "keyword,market\n" + "".join(f"lamp {n:02},PL\n" for n in range(PAGES))
+
+
+async def test_pages_that_cannot_be_read_stop_neither_the_others_nor_the_api(
+    database_url: str, tmp_path: Path
+) -> None:
+    """Five of eight files are broken for good: three come, five searches are bought anew.
+
+    As many in a row open a breaker of the API, and they are more than one look tries.
+    """
+    broken = {"provider": "scaleserp", "operation": "download", "fault": "malformed"}
+    async with open_world(
+        database_url,
+        tmp_path,
+        KEYWORDS.encode(),
+        config=simulated(results_per_page=1),
+        SERPLINE_BATCH_POLL_SECONDS="0.02",
+    ) as world:
+        world.sim.set_faults([broken | {"match": {"page": str(n)}} for n in range(1, BAD + 1)])
+        await world.start_worker()
+        run_id = await world.start(
+            content_types=("organic",),
+            phases=("keyword_metrics", "serp_collection"),
+            retry_attempts=2,
+        )
+        assert (await world.ended(run_id)).status is RunStatus.COMPLETED
+        lane = await world.lane(run_id, "serp_collection/organic")
+        assert (lane.completed, lane.failed) == (PAGES, 0)
+        (batch,) = await world.query("SELECT status, brought FROM provider_batches")
+        assert batch == {"status": "ingested", "brought": PAGES - BAD}
+        assert len(world.sim.log.of("scaleserp", "search")) == BAD
+        urls = [entry.params["url"] for entry in world.sim.log.of("scaleserp", "download")]
+        read = [sum(f"_Page_{page}.json" in url for url in urls) for page in range(1, PAGES + 1)]
+        assert read[BAD:] == [1] * (PAGES - BAD)
+        assert min(read[:BAD]) > 1
+        assert await world.query("SELECT * FROM circuit_breaker_events") == []
