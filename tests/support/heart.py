@@ -267,4 +267,5 @@ async def beating(database: Database, **settings: Any) -> AsyncIterator[Heart]:
     await make_tables(database)
     heart = make_heart(database, **settings)
     async with heart.lifeline.living():
+        heart.lifeline._spares_until = 0.0  # as one that has lived for long
         yield heart

@@ -65,6 +65,8 @@ class Lifeline:
             started = self._clock.monotonic()
             self.worker_id = await workers.register(conn, socket.gethostname(), os.getpid())
         self._extend(started)
+        # After an outage of the database a new worker may be there before those who lived on.
+        self._spares_until = started + self._dead_after_seconds
         beating = asyncio.create_task(self._beat_until_cancelled())
         try:
             yield

@@ -92,9 +92,11 @@ class PhaseOrchestrator:
                 run = await runs.lock(conn, run_id)
                 if run is None or not await planning.lock_unplanned(conn, lane.id):
                     return
-                told = await self._apply(conn, run, LaneEvent(lane, "fail", reason))
+                told = [await self._apply(conn, run, LaneEvent(lane, "fail", reason))]
+                if self._may_retry(run, lane, PipelineConfig.from_json(run.config)):
+                    told.append(await self._retry(conn, run, lane))
                 await wake(conn, [WakeUp("run", str(run_id), JobPriority.HIGH)])
-                await events.append(conn, [told])
+                await events.append(conn, told)
 
     async def advance(self, run_id: UUID) -> RunStatus | None:
         """Do what is due; returns the run's state afterwards, None for an unknown run."""

@@ -18,6 +18,8 @@ from serpline.domain.outcomes import Outcome, Reject, Retry, Snooze
 from serpline.domain.retry import NEVER_RETRIED, RetryStrategy
 
 REFUSED_SECONDS = 5.0
+# What waits on a breaker is woken by its closing; this is for a closing that nobody tells.
+WOKEN_SECONDS = 900.0
 QUOTA_SECONDS = 300.0
 ERROR_CHARS_MAX = 500
 
@@ -68,7 +70,8 @@ class RetryManager:
 
     def wait(self, item: str, refused: CallRefused) -> Snooze:
         """When to look again after a refusal, and which breaker's closing is a reason to."""
-        until = refused.until or self._clock.now() + timedelta(seconds=REFUSED_SECONDS)
+        seconds = REFUSED_SECONDS if refused.waits_on is None else WOKEN_SECONDS
+        until = refused.until or self._clock.now() + timedelta(seconds=seconds)
         return Snooze(item, refused.reason[:ERROR_CHARS_MAX], until, refused.waits_on)
 
     def delay_seconds(self, failed: Retry, attempts: int) -> float | None:

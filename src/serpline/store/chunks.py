@@ -21,9 +21,12 @@ from serpline.store.database import Connection
 _LIVE = {str(status): status for status in LIVE_ITEMS}
 
 # A chunk whose work settled nothing and named no time to look again is left alone this long;
-# one that named a time, at least so long. Without them such a chunk would be worked in a circle.
+# one that named a time, at least a pause that doubles while nothing comes. Without them such a
+# chunk would be worked in a circle. What waits on a breaker may sleep longer: its closing wakes it.
 IDLE_SECONDS = 5.0
 PAUSE_SECONDS = 0.25
+PAUSE_SECONDS_MAX = 5.0
+WAITING_SECONDS_MAX = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +140,9 @@ async def release(
 
     The next look is the earliest of ``look_again_at``, of the next attempts that were not due yet
     at ``loaded_at``, of a ``look_now`` meanwhile and of the closing of a breaker in ``waits_on``;
-    with none of these, at once. Without ``at_once`` (nothing was settled) it is never so soon that
-    the work would run in a circle. ``LeaseLost`` if the chunk is no longer ours.
+    with none of these, at once. Without ``at_once`` (nothing was settled) only the latter two,
+    which are events, may come so soon that the work would run in a circle. ``LeaseLost`` if the
+    chunk is no longer ours.
     """
     has_closed = bool(waits_on) and await _one_is_closed(conn, waits_on)
     rows = await conn.execute(
@@ -148,15 +152,20 @@ async def release(
                 SELECT min(next_attempt_at) AS at FROM items
                 WHERE lane_id = :lane AND chunk_no = :no AND status = ANY(:live)
                 AND next_attempt_at > :loaded
+            ), known AS (
+                SELECT least(CAST(:again AS timestamptz), wait.at) AS due,
+                    least(c.next_look_at, CASE WHEN :has_closed THEN now() END) AS event,
+                    now() + make_interval(secs => least(:pause_max,
+                        :pause * 2.0 ^ least(c.idle_looks, 16))) AS earliest
+                FROM wait, chunks c WHERE c.id = :id
             ), look AS (
-                SELECT CASE WHEN :at_once THEN coalesce(due.at, now())
-                    ELSE greatest(coalesce(due.at, now() + make_interval(secs => :idle)),
-                                  now() + make_interval(secs => :pause)) END AS at
-                FROM (SELECT least(CAST(:again AS timestamptz), wait.at, c.next_look_at,
-                                   CASE WHEN :has_closed THEN now() END) AS at
-                      FROM wait, chunks c WHERE c.id = :id) due
+                SELECT CASE WHEN :at_once THEN coalesce(least(due, event), now())
+                    ELSE least(greatest(coalesce(due, now() + make_interval(secs => :idle)),
+                                        earliest), event) END AS at
+                FROM known
             )
             UPDATE chunks c SET owner = NULL, waits_on = CAST(:waits_on AS text[]),
+                idle_looks = CASE WHEN :at_once THEN 0 ELSE least(c.idle_looks + 1, 1000) END,
                 status = CASE WHEN completed + failed + skipped = planned
                               THEN 'done' ELSE 'ready' END,
                 next_look_at = CASE WHEN completed + failed + skipped < planned THEN look.at END
@@ -177,6 +186,7 @@ async def release(
             "at_once": at_once,
             "idle": IDLE_SECONDS,
             "pause": PAUSE_SECONDS,
+            "pause_max": WAITING_SECONDS_MAX if waits_on else PAUSE_SECONDS_MAX,
         },
     )
     row = rows.first()

@@ -242,6 +242,20 @@ async def test_who_was_cut_off_spares_the_others(heart: Heart) -> None:
     assert await heart.lifeline.take_over() == [chunk.id]
 
 
+async def test_who_has_just_come_spares_the_others(db: Database) -> None:
+    """A new worker may be the first one back after an outage: the others get the time to beat."""
+    await make_tables(db)
+    heart = make_heart(db)
+    chunk = await owned_by(heart, await a_silent_worker(heart))
+    async with heart.lifeline.living():
+        await heart.beats(1)
+        heart.clock.frozen_seconds = 14.0
+        await heart.beats()
+        assert await heart.lifeline.take_over() == []
+        heart.clock.frozen_seconds = 21.0
+        assert await heart.lifeline.take_over() == [chunk.id]
+
+
 async def test_the_lease_of_a_paused_runs_chunk_is_revoked(heart: Heart) -> None:
     """The heartbeat tells work of a run that was paused to stop, and no other work."""
     lifeline = heart.lifeline

@@ -178,6 +178,16 @@ async def test_a_lane_that_cannot_be_planned_fails_alone(heart: Heart) -> None:
     assert "planning failed" in (await errors(heart, run_id))["serp_collection/news"]
 
 
+async def test_a_scheduled_lane_that_cannot_be_planned_is_retried_by_itself(heart: Heart) -> None:
+    """What failed before it had an item is retried like any other lane, as often as configured."""
+    run_id = await heart.start(
+        {METRICS: ["UNPLANNABLE"]}, PipelineMode.SCHEDULED, lanes=[METRICS], phase_retries=2
+    )
+    assert await heart.drive(run_id) == "failed"
+    assert (await heart.events(run_id)).count(f"lane.retry {METRICS}") == 2
+    assert "planning failed" in (await errors(heart, run_id))[str(METRICS)]
+
+
 async def test_a_scheduled_lane_is_retried_by_itself(heart: Heart) -> None:
     """SCHEDULED: a failed lane is retried as often as configured, counted, failed items only."""
     run_id = await heart.start(

@@ -1,7 +1,7 @@
 """Facts about the chunk worker: what it does with each outcome, and when work breaks off."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -116,6 +116,42 @@ async def test_work_without_progress_is_not_repeated_at_once(heart: Heart, item:
     _, chunk_id = await planned(heart, item)
     await heart.worker.work(chunk_id)
     assert 2 < (await heart.chunk(chunk_id))["look_seconds"] <= 5
+
+
+async def test_looks_that_bring_nothing_come_ever_later(heart: Heart) -> None:
+    """However soon it asks to be looked at again, the pause doubles; an event passes it by."""
+    _, chunk_id = await planned(heart, "a")
+    looks: list[float] = []
+
+    async def look(*, waits_on: Collection[str] = (), at_once: bool = False) -> None:
+        with heart.lifeline.at_work(chunk_id):
+            chunk = await owned(heart, chunk_id)
+            now = heart.clock.now()
+            async with heart.database.transaction() as conn:
+                await chunks.release(
+                    conn,
+                    chunk,
+                    look_again_at=now,
+                    loaded_at=now,
+                    at_once=at_once,
+                    waits_on=waits_on,
+                )
+        looks.append((await heart.chunk(chunk_id))["look_seconds"])
+
+    for _ in range(6):
+        await look()
+    for _ in range(5):
+        await look(waits_on=["example_api"])
+    pauses = [0.25, 0.5, 1, 2, 4, 5, 16, 32, 60, 60, 60]
+    assert all(at - 0.2 < look <= at for at, look in zip(pauses, looks, strict=True))
+    await look(at_once=True)
+    await look()
+    assert 0 < looks[-1] <= 0.25
+    for _ in range(4):
+        await look()
+    async with heart.database.transaction() as conn:
+        await chunks.look_now(conn, chunk_id)
+    assert (await heart.chunk(chunk_id))["look_seconds"] <= 0
 
 
 async def owned(heart: Heart, chunk_id: int) -> OwnedChunk:

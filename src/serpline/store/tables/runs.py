@@ -123,6 +123,8 @@ chunks = Table(
     Column("skipped", Integer, nullable=False, server_default=ZERO),
     Column("deaths", SmallInteger, nullable=False, server_default=ZERO),
     Column("crashes", SmallInteger, nullable=False, server_default=ZERO),
+    # Looks in a row that settled nothing.
+    Column("idle_looks", SmallInteger, nullable=False, server_default=ZERO),
     Column("last_error", Text),
     # What a suspect chunk's owner has in hand: whose death it would be.
     Column("in_flight", ARRAY(Text)),

@@ -761,6 +761,7 @@ def upgrade() -> None:
         sa.Column("skipped", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("deaths", sa.SmallInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column("crashes", sa.SmallInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("idle_looks", sa.SmallInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column("last_error", sa.Text(), nullable=True),
         sa.Column("in_flight", sa.ARRAY(sa.Text()), nullable=True),
         sa.CheckConstraint(
