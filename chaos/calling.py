@@ -18,7 +18,7 @@ from uuid import UUID
 
 from serpline.core.clock import Clock, SystemClock
 from serpline.core.logging import configure
-from serpline.domain.breaker import BreakerSettings
+from serpline.domain.breaker_settings import BreakerSettings
 from serpline.domain.errors import CallRefused, ProviderError
 from serpline.domain.http import ProviderCall
 from serpline.domain.names import ContentType

@@ -13,7 +13,7 @@ from tests.support.heart import TravelClock
 from chaos.calling import OPERATION, PROVIDER, policy
 from chaos.scorecard import Arena, Figure, Row, at_most, equal, none
 from chaos.searching import Searching, searching
-from serpline.domain.breaker import BreakerSettings
+from serpline.domain.breaker_settings import BreakerSettings
 from serpline.simulator.config import SimulatorConfig
 from serpline.simulator.server import Simulator
 

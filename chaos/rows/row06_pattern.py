@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from chaos.calling import OPERATION, PROVIDER, calling, policy
 from chaos.scorecard import Arena, Figure, Row, at_most, equal
-from serpline.domain.breaker import BreakerSettings
+from serpline.domain.breaker_settings import BreakerSettings
 from serpline.domain.errors import ProviderError
 from serpline.robustness.breakers import BreakerOpen
 from serpline.simulator.config import SimulatorConfig

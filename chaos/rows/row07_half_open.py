@@ -15,7 +15,7 @@ from tests.support.world import until
 
 from chaos.calling import BREAKER, OPERATION, PROVIDER, Process, calling, policy
 from chaos.scorecard import Arena, Figure, Row, at_most, equal
-from serpline.domain.breaker import BreakerSettings
+from serpline.domain.breaker_settings import BreakerSettings
 from serpline.domain.errors import ProviderError
 from serpline.simulator.config import SimulatorConfig
 from serpline.simulator.server import Simulator

@@ -13,7 +13,7 @@ from tests.support.heart import TravelClock
 
 from chaos.calling import BREAKER, Calling, calling, policy
 from chaos.scorecard import Arena, Figure, Row, equal, none
-from serpline.domain.breaker import BreakerSettings
+from serpline.domain.breaker_settings import BreakerSettings
 from serpline.domain.errors import ProviderError
 from serpline.robustness.breakers import BreakerOpen
 from serpline.simulator.config import SimulatorConfig

@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from serpline.core.ids import new_id
-from serpline.domain.breaker import BreakerSettings
+from serpline.domain.breaker_settings import BreakerSettings
 from serpline.domain.errors import ErrorCategory, ProviderError
 from serpline.domain.http import HttpReply, HttpRequest, ProviderCall
 from serpline.net.errors import NetError

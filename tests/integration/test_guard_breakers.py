@@ -15,7 +15,7 @@ from tests.integration.guard_helpers import (
     status,
 )
 
-from serpline.domain.breaker import BreakerSettings
+from serpline.domain.breaker_settings import BreakerSettings
 from serpline.domain.errors import CallRefused, ErrorCategory, ProviderError
 from serpline.robustness.breakers import BreakerOpen, CircuitBreakerManager, Permit
 from serpline.robustness.guard import CallScope, Guard

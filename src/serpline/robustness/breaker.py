@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, TypeVar
 
 from serpline.core.ids import new_id
 from serpline.domain.breaker import (
-    BreakerSettings,
     BreakerState,
     Decision,
     Report,
     ReportKind,
     decide,
 )
+from serpline.domain.breaker_settings import BreakerSettings
 from serpline.domain.errors import CallRefused, ErrorCategory, ProviderError
 from serpline.store import breakers as store
 from serpline.store.breakers import BreakerRow

@@ -17,13 +17,13 @@ from collections.abc import Callable, Sequence
 from serpline.core.clock import Clock, SystemClock
 from serpline.domain.breaker import (
     BreakerEvent,
-    BreakerSettings,
     Report,
     Step,
     isolate,
     record,
     reset,
 )
+from serpline.domain.breaker_settings import BreakerSettings
 from serpline.domain.names import JobPriority
 from serpline.robustness.breaker import BreakerOpen, CircuitBreaker, Permit, Permits, verdict
 from serpline.robustness.groups import GroupCommitter

@@ -6,7 +6,7 @@ from datetime import datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from serpline.core.settings import Settings
-from serpline.domain.breaker import BreakerSettings
+from serpline.domain.breaker_settings import BreakerSettings
 from serpline.domain.errors import UserError
 
 # Calls a second that an ordinary paid account may make (documented limits, or less).

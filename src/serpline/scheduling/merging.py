@@ -14,7 +14,7 @@ from itertools import groupby, islice
 from operator import attrgetter
 from typing import Any
 
-from serpline.domain.breaker import BreakerSettings
+from serpline.domain.breaker_settings import BreakerSettings
 from serpline.domain.config import PipelineConfig
 from serpline.domain.errors import UserError
 from serpline.domain.names import SEARCHED_TYPES, ContentType

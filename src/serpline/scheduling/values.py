@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
 
-from serpline.domain.breaker import FAILURE_THRESHOLD_MAX, BreakerSettings
+from serpline.domain.breaker_settings import FAILURE_THRESHOLD_MAX, BreakerSettings
 from serpline.domain.errors import UserError
 from serpline.domain.names import SEARCHED_TYPES, ContentType, Device
 

@@ -10,12 +10,12 @@ from sqlalchemy.dialects.postgresql import insert
 
 from serpline.domain.breaker import (
     Breaker,
-    BreakerSettings,
     BreakerState,
     Bucket,
     ProbePermit,
     Step,
 )
+from serpline.domain.breaker_settings import BreakerSettings
 from serpline.store.database import Connection
 from serpline.store.tables.guards import circuit_breaker_events as events
 from serpline.store.tables.guards import circuit_breakers as breakers

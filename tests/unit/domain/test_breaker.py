@@ -11,7 +11,6 @@ from serpline.domain.breaker import (
     TRANSITIONS,
     Breaker,
     BreakerEvent,
-    BreakerSettings,
     BreakerState,
     Decision,
     Report,
@@ -21,6 +20,7 @@ from serpline.domain.breaker import (
     record,
     reset,
 )
+from serpline.domain.breaker_settings import BreakerSettings
 from serpline.domain.errors import UserError
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)

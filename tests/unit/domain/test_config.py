@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serpline.domain.breaker import BreakerSettings
+from serpline.domain.breaker_settings import BreakerSettings
 from serpline.domain.config import TESTING_KEYWORDS, PipelineConfig
 from serpline.domain.errors import UserError
 from serpline.domain.names import SEARCHED_TYPES, ContentType, Device, PhaseName, PipelineMode
