@@ -2,6 +2,9 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from tests.integration.guard_helpers import (
@@ -144,6 +147,58 @@ async def test_a_crashed_probe_is_given_again(
     clock.elapsed_seconds += 1
     await (await other.permit()).succeeded()
     assert (await other.state()).breaker.state == "closed"
+
+
+@pytest.mark.parametrize("timeout_seconds", [120.0, 300.0])
+async def test_a_probes_permits_outlive_its_call(
+    db: Database, clock: HandClock, timeout_seconds: float
+) -> None:
+    """Of the shared breaker and of the schedule's: its wait for a turn and its whole deadline."""
+    provider = Provider(answer=down)
+    policy_ = policy(breaker_settings=BreakerSettings(failure_threshold=1))
+    guard = Guard(db, provider.send, [policy_], clock=clock)
+    strict = guard.breakers.get_breaker("example_api@nightly/news", failure_threshold=1)
+    scope = CallScope("x", breakers=(strict,))
+    with pytest.raises(ProviderError):
+        await guard.execute(call(), scope)
+    clock.elapsed_seconds += 70
+    provider.gate = asyncio.Event()
+    request = replace(call("slow").request, timeout_seconds=timeout_seconds)
+    probing = asyncio.create_task(guard.execute(replace(call("slow"), request=request), scope))
+    while provider.under_way == 0:
+        await asyncio.sleep(0)
+    found = await rows(
+        db,
+        "SELECT (machine #>> '{permits,0,1}')::timestamptz - clock_timestamp() AS lent"
+        " FROM circuit_breakers",
+    )
+    assert [timedelta(seconds=timeout_seconds + 30) < row.lent for row in found] == [True, True]
+    provider.gate.set()
+    with pytest.raises(ProviderError):
+        await probing
+    assert [kind for kind, _, _ in await events(db)].count("reopened") == 2
+    await guard.close()
+
+
+async def test_a_probe_that_outlives_its_permit_opens_it_anew(
+    db: Database, clock: HandClock, managers: MakeManagers
+) -> None:
+    """Its permit was given to another meanwhile; that the provider hangs is true all the same."""
+    hung, other = managers(2)
+    settings = BreakerSettings(failure_threshold=1, success_threshold=1, permit_seconds=0.001)
+    first = hung.get_breaker(NAME, settings=settings)
+    await (await first.permit()).failed()
+    clock.elapsed_seconds += 66
+    late = await first.permit()
+    given_again = None
+    while given_again is None:
+        clock.elapsed_seconds += 1
+        with suppress(BreakerOpen):
+            given_again = await other.get_breaker(NAME).permit()
+    await late.failed()
+    row = await first.state()
+    assert (row.breaker.state, row.breaker.relapses) == ("open", 1)
+    assert row.breaker.open_until == clock.now() + timedelta(seconds=120)
 
 
 async def test_a_caller_cancelled_while_asking_leaves_no_permit(

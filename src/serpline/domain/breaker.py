@@ -4,7 +4,8 @@ Promise: it opens on ``failure_threshold`` consecutive failures, or when at leas
 ``rate_threshold`` of at least ``rate_calls_min`` calls failed within ``rate_window_seconds``. It
 stays open for ``timeout_seconds`` ± 10 %, doubled on every relapse up to ``timeout_seconds_max``;
 then lets through only as many probes as successes are still missing, and closes at exactly
-``success_threshold`` of them. A permit is a lease, so a probe lost in a crash is given again.
+``success_threshold`` of them. A permit is a lease, so a probe lost in a crash is given again; a
+failure opens it anew even when its lease has ended.
 
 Limits: the order of reports from several processes is only as good as their times. A report
 carries the generation it was permitted in; one that arrives after a transition says nothing about
@@ -152,8 +153,12 @@ def decide(
     now: datetime,
     lease_now: datetime,
     permit_id: str,
+    call_seconds: float,
 ) -> tuple[Step, Decision]:
-    """May a call pass? ``now`` is business time, ``lease_now`` the clock of permits."""
+    """May a call pass? ``now`` is business time, ``lease_now`` the clock of permits.
+
+    ``call_seconds``: how long the call may take, with whatever it waits for under its permit.
+    """
     if breaker.state is BreakerState.CLOSED:
         return Step(breaker), Decision(True, breaker.generation)
     if breaker.state is BreakerState.ISOLATED:
@@ -170,7 +175,8 @@ def decide(
         until = now + min(freed, _PROBE_LOOK)
         decision = Decision(False, breaker.generation, until=until)
         return Step(replace(breaker, permits=live), event), decision
-    expires_at = lease_now + timedelta(seconds=settings.permit_seconds)
+    lent = call_seconds if settings.permit_seconds is None else settings.permit_seconds
+    expires_at = lease_now + timedelta(seconds=lent)
     probing = replace(breaker, permits=(*live, ProbePermit(permit_id, expires_at)))
     return Step(probing, event), Decision(True, probing.generation, permit_id)
 
@@ -200,6 +206,28 @@ def reset(breaker: Breaker) -> Step:
     return Step(_move(breaker, BreakerEvent.RESET), BreakerEvent.RESET)
 
 
+def fit(breaker: Breaker, old: BreakerSettings, new: BreakerSettings) -> Step:
+    """The breaker as it goes on under ``new`` settings, having lived under ``old``.
+
+    Nothing opens it here: only the end of a call does, and the next failure sees the new
+    thresholds. Half-open with as many good probes as are needed now, it closes: no probe is
+    missing, so none would ever be let through to close it. A time it is open until stays, as do
+    permits. Buckets are numbered in widths of the window, so another window starts without any.
+    """
+    if breaker.state is BreakerState.HALF_OPEN and (
+        breaker.probe_successes >= new.success_threshold
+    ):
+        return Step(_move(breaker, BreakerEvent.RECOVERED), BreakerEvent.RECOVERED)
+    same_window = old.rate_window_seconds == new.rate_window_seconds
+    return Step(
+        replace(
+            breaker,
+            failure_times=breaker.failure_times[-new.failure_threshold :],
+            buckets=breaker.buckets if same_window else (),
+        )
+    )
+
+
 def _record_closed(
     breaker: Breaker, settings: BreakerSettings, report: Report, chance: float
 ) -> Step:
@@ -226,15 +254,17 @@ def _record_closed(
 def _record_probe(
     breaker: Breaker, settings: BreakerSettings, report: Report, chance: float
 ) -> Step:
-    left = tuple(permit for permit in breaker.permits if permit.id != report.permit)
-    if len(left) == len(breaker.permits):
+    """The end of a probe. A failure tells the same however late it comes: a provider that hangs
+    outlasts any lease. A late success would be one too many, for its place was given again."""
+    if report.permit is None:
         return Step(breaker)
-    if report.kind is ReportKind.CANCELLED:
-        return Step(replace(breaker, permits=left))
     if report.kind is ReportKind.FAILURE:
         relapses = breaker.relapses + 1
         opened = _open(breaker, BreakerEvent.RELAPSED, settings, report.at, relapses, chance)
         return Step(opened, BreakerEvent.RELAPSED)
+    left = tuple(permit for permit in breaker.permits if permit.id != report.permit)
+    if len(left) == len(breaker.permits) or report.kind is ReportKind.CANCELLED:
+        return Step(replace(breaker, permits=left))
     successes = breaker.probe_successes + 1
     if successes < settings.success_threshold:
         return Step(replace(breaker, permits=left, probe_successes=successes))

@@ -10,7 +10,11 @@ JITTER = 0.1
 
 @dataclass(frozen=True, slots=True)
 class BreakerSettings:
-    """When to open, for how long, and what it takes to close again."""
+    """When to open, for how long, and what it takes to close again.
+
+    ``permit_seconds`` is for how long a permit is lent; None: as long as its call may take, which
+    whoever asks for it says.
+    """
 
     failure_threshold: int = 5
     success_threshold: int = 2
@@ -19,7 +23,7 @@ class BreakerSettings:
     rate_threshold: float = 0.5
     rate_calls_min: int = 20
     rate_window_seconds: float = 60.0
-    permit_seconds: float = 120.0
+    permit_seconds: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse settings with which the breaker could never open or never close."""
@@ -41,7 +45,7 @@ class BreakerSettings:
             "permit_seconds": self.permit_seconds,
         }
         for name, value in seconds.items():
-            if not 0 < value <= 86_400:
+            if value is not None and not 0 < value <= 86_400:
                 raise UserError(f"{name}={value}: must be above 0, at most 86400")
 
     def open_seconds(self, relapses: int, chance: float) -> float:

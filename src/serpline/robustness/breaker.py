@@ -1,12 +1,11 @@
-"""One circuit breaker as this process sees it, and the permits it gives.
+"""One circuit breaker as this process sees it.
 
 Promise: a fresh cached row answers without the database; a row that is stale, or a probe that
-might be due, asks once for all callers of this process. Whatever way a call ends, its permit is
-ended exactly once.
+might be due, asks once for all callers of this process.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar
 
@@ -20,6 +19,7 @@ from serpline.domain.breaker import (
 )
 from serpline.domain.breaker_settings import BreakerSettings
 from serpline.domain.errors import CallRefused, ErrorCategory, ProviderError
+from serpline.robustness.permits import Permit
 from serpline.store import breakers as store
 from serpline.store.breakers import BreakerRow
 
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+# For how long a permit is lent for a call of which nobody says how long it may take.
+CALL_SECONDS_USUAL = 300.0
 # How long one refusal of a probe answers for every caller of this process.
 _REFUSAL_SECONDS = 0.2
 # Neither well nor unwell: too fast, out of credits, never sent, or a mistake of ours.
@@ -74,15 +76,16 @@ class CircuitBreaker:
         self._lock = asyncio.Lock()
         self.asking: set[asyncio.Task[Permit]] = set()
 
-    async def permit(self) -> "Permit":
+    async def permit(self, call_seconds: float = CALL_SECONDS_USUAL) -> Permit:
         """The right to make one call; its end must be reported on it. Raises ``BreakerOpen``.
 
+        That of a probe is lent for ``call_seconds``, unless the settings say for how long.
         Whoever is cancelled while the database is asked gets none: it is given back.
         """
         allowed = self._from_cache()
         if allowed is not None:
             return allowed
-        asking = asyncio.create_task(self._ask_in_turn())
+        asking = asyncio.create_task(self._ask_in_turn(call_seconds))
         self.asking.add(asking)
         asking.add_done_callback(self.asking.discard)
         try:
@@ -173,7 +176,7 @@ class CircuitBreaker:
         self._successes = {}
         return [Report(ReportKind.SUCCESS, at, generation, count=count) for _, (count, at) in taken]
 
-    def _from_cache(self) -> "Permit | None":
+    def _from_cache(self) -> Permit | None:
         """A permit without the database; None if it must be asked. Raises ``BreakerOpen``."""
         now = self._manager.clock.monotonic()
         if self._refused is not None and now - self._refused_at < _REFUSAL_SECONDS:
@@ -190,11 +193,11 @@ class CircuitBreaker:
             raise BreakerOpen(self.name, breaker.state, until)
         return None
 
-    async def _ask_in_turn(self) -> "Permit":
+    async def _ask_in_turn(self, call_seconds: float) -> Permit:
         async with self._lock:
-            return self._from_cache() or await self._ask()
+            return self._from_cache() or await self._ask(call_seconds)
 
-    async def _ask(self) -> "Permit":
+    async def _ask(self, call_seconds: float) -> Permit:
         row = await self._read()
         if row.breaker.state is BreakerState.CLOSED:
             return Permit(self, Decision(True, row.breaker.generation))
@@ -207,6 +210,7 @@ class CircuitBreaker:
                 now=manager.clock.now(),
                 lease_now=await store.lease_now(conn),
                 permit_id=str(new_id()),
+                call_seconds=call_seconds,
             )
             row = await manager.save(conn, before, step)
         self.learn(row)
@@ -234,84 +238,3 @@ class CircuitBreaker:
 def _give_back(asking: "asyncio.Task[Permit]") -> None:
     if not asking.cancelled() and asking.exception() is None:
         asking.result().cancelled()
-
-
-class Permits:
-    """Permits of several breakers as one; leaving its block unended is a cancellation of all."""
-
-    def __init__(self) -> None:
-        self._permits: list[Permit] = []
-
-    @classmethod
-    async def of(cls, breakers: Sequence[CircuitBreaker]) -> "Permits":
-        """A permit of each, or of none. Raises the first ``BreakerOpen``."""
-        permits = cls()
-        try:
-            for breaker in breakers:
-                permits._permits.append(await breaker.permit())
-        except BaseException:
-            permits.cancelled()
-            raise
-        return permits
-
-    def __enter__(self) -> "Permits":
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.cancelled()
-
-    async def end(self, kind: ReportKind) -> None:
-        """Report the same end to all of them; a cancellation meanwhile loses none."""
-        for task in [asyncio.ensure_future(permit.end(kind)) for permit in self._permits]:
-            await asyncio.shield(task)
-
-    def cancelled(self) -> None:
-        """Give all back that have not ended."""
-        for permit in self._permits:
-            permit.cancelled()
-
-
-class Permit:
-    """The right to one call. Exactly one of its three ends counts: the first."""
-
-    def __init__(self, breaker: CircuitBreaker, decision: Decision) -> None:
-        """Made by ``CircuitBreaker.permit`` only."""
-        self._breaker = breaker
-        self._decision = decision
-        self._ended = False
-
-    async def end(self, kind: ReportKind) -> None:
-        """Report the end by its kind."""
-        if kind is ReportKind.SUCCESS:
-            await self.succeeded()
-        elif kind is ReportKind.FAILURE:
-            await self.failed()
-        else:
-            self.cancelled()
-
-    async def succeeded(self) -> None:
-        """The provider is well. Waits for the database when this was a probe, or while failures
-        are being written: whoever succeeded among them must not run ahead of the verdict."""
-        if self._end():
-            if self._decision.permit is None:
-                self._breaker.count_success()
-                await self._breaker.judged()
-            else:
-                await asyncio.shield(self._report(ReportKind.SUCCESS))
-
-    async def failed(self) -> None:
-        """The provider is unwell; returns when that is durable."""
-        if self._end():
-            await asyncio.shield(self._report(ReportKind.FAILURE))
-
-    def cancelled(self) -> None:
-        """The call said nothing about the provider."""
-        if self._end() and self._decision.permit is not None:
-            self._report(ReportKind.CANCELLED)
-
-    def _end(self) -> bool:
-        ended, self._ended = self._ended, True
-        return not ended
-
-    def _report(self, kind: ReportKind) -> asyncio.Future[BreakerRow]:
-        return self._breaker.report(kind, self._decision)

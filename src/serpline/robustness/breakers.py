@@ -25,8 +25,9 @@ from serpline.domain.breaker import (
 )
 from serpline.domain.breaker_settings import BreakerSettings
 from serpline.domain.names import JobPriority
-from serpline.robustness.breaker import BreakerOpen, CircuitBreaker, Permit, Permits, verdict
+from serpline.robustness.breaker import BreakerOpen, CircuitBreaker, verdict
 from serpline.robustness.groups import GroupCommitter
+from serpline.robustness.permits import Permit, Permits
 from serpline.store import breakers as store
 from serpline.store import chunks
 from serpline.store.breakers import BreakerRow

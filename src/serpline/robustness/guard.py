@@ -35,7 +35,7 @@ from serpline.robustness.admission import Admission
 from serpline.robustness.breakers import CircuitBreaker, CircuitBreakerManager, Permits, verdict
 from serpline.robustness.calls import answered, call_key, failed, intent_of, unanswered
 from serpline.robustness.ledger import Ending, Ledger
-from serpline.robustness.limiter import Limiter
+from serpline.robustness.limiter import WAIT_SECONDS_MAX, Limiter
 from serpline.robustness.policies import ProviderPolicy
 from serpline.store.database import Database, DatabaseUnavailable, TransactionConflict
 from serpline.store.ledger import Intent
@@ -44,6 +44,9 @@ T = TypeVar("T")
 Sender = Callable[[HttpRequest], Awaitable[HttpReply]]
 
 FLUSH_SECONDS = 10.0
+# A probe's permit outlives its call: so long it may wait for its turn, and as long again for a
+# place among the concurrent calls and for the database.
+PERMIT_SECONDS_SPARE = 2 * WAIT_SECONDS_MAX
 _FIRST_INSTANT = datetime.min.replace(tzinfo=UTC)
 
 _log = get("robustness")
@@ -224,7 +227,8 @@ class Guard:
                 epoch=scope.epoch,
             )
 
-        with await Permits.of(self._breakers_of(call, scope, policy)) as permits:
+        seconds = call.request.timeout_seconds + PERMIT_SECONDS_SPARE
+        with await Permits.of(self._breakers_of(call, scope, policy), seconds) as permits:
             async with self.limiter.place(policy):
                 intent = await self.admission.admit(
                     policy, intent_at, fresh_since, elsewhere=call.elsewhere

@@ -1,5 +1,6 @@
 """The circuit breaker as a pure machine."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -16,6 +17,7 @@ from serpline.domain.breaker import (
     Report,
     ReportKind,
     decide,
+    fit,
     isolate,
     record,
     reset,
@@ -50,10 +52,19 @@ def fail(breaker: Breaker, settings: BreakerSettings, times: int, seconds: float
 
 
 def ask(
-    breaker: Breaker, settings: BreakerSettings, seconds: float, permit: str
+    breaker: Breaker,
+    settings: BreakerSettings,
+    seconds: float,
+    permit: str,
+    call_seconds: float = 20,
 ) -> tuple[Breaker, Decision]:
     step, decision = decide(
-        breaker, settings, now=at(seconds), lease_now=at(seconds), permit_id=permit
+        breaker,
+        settings,
+        now=at(seconds),
+        lease_now=at(seconds),
+        permit_id=permit,
+        call_seconds=call_seconds,
     )
     return step.breaker, decision
 
@@ -131,6 +142,99 @@ def test_a_lost_permit_is_given_again() -> None:
     assert again.allowed
     late = record(breaker, settings, report(ReportKind.SUCCESS, breaker, 91, "dead"), MIDDLE)
     assert late.breaker == breaker
+
+
+def test_a_permit_lasts_as_long_as_its_call_may() -> None:
+    """Unless the settings say how long: then exactly that."""
+    chosen = BreakerSettings(failure_threshold=1, success_threshold=2)
+    for settings, seconds in ((chosen, 360), (replace(chosen, permit_seconds=30), 30)):
+        breaker, _ = ask(fail(Breaker(), settings, 1), settings, 60, "a", call_seconds=360)
+        assert [permit.expires_at for permit in breaker.permits] == [at(60 + seconds)]
+
+
+@pytest.mark.parametrize("given_again", [False, True])
+def test_a_probe_that_fails_after_its_lease_opens_it_anew(given_again: bool) -> None:
+    """A provider that hangs outlasts any lease: its time-outs still double the time open."""
+    settings = BreakerSettings(failure_threshold=1, success_threshold=1)
+    breaker, _ = ask(fail(Breaker(), settings, 1), settings, 60, "hung")
+    if given_again:
+        breaker, _ = ask(breaker, settings, 90, "next")
+        assert [permit.id for permit in breaker.permits] == ["next"]
+    step = record(breaker, settings, report(ReportKind.FAILURE, breaker, 100, "hung"), MIDDLE)
+    assert step.event is BreakerEvent.RELAPSED
+    assert step.breaker.open_until == at(100 + 120)
+
+
+def test_half_open_hears_only_those_it_let_through() -> None:
+    """A failure without a permit was no probe."""
+    settings = BreakerSettings(failure_threshold=1)
+    breaker, _ = ask(fail(Breaker(), settings, 1), settings, 60, "a")
+    unasked = record(breaker, settings, report(ReportKind.FAILURE, breaker, 61), MIDDLE)
+    assert unasked.breaker == breaker
+
+
+def half_open(settings: BreakerSettings, *permits: str) -> Breaker:
+    """Half-open at 60 s, with these probes under way."""
+    breaker = fail(Breaker(), settings, settings.failure_threshold)
+    for permit in permits:
+        breaker, _ = ask(breaker, settings, 60, permit)
+    return breaker
+
+
+def test_fewer_successes_asked_for_than_there_were_close_it() -> None:
+    """One good probe of two, then one is enough: closed, as no further probe is missing."""
+    settings = BreakerSettings(failure_threshold=1, success_threshold=2)
+    breaker = half_open(settings, "a")
+    good = report(ReportKind.SUCCESS, breaker, 61, "a")
+    breaker = record(breaker, settings, good, MIDDLE).breaker
+    same = fit(breaker, settings, replace(settings, success_threshold=3))
+    assert (same.event, same.breaker) == (None, breaker)
+    step = fit(breaker, settings, replace(settings, success_threshold=1))
+    assert (step.event, step.breaker.state) == (BreakerEvent.RECOVERED, BreakerState.CLOSED)
+    assert step.breaker.generation == breaker.generation + 1
+
+
+def test_probes_under_way_keep_their_permits_when_fewer_are_needed() -> None:
+    """Nobody new is let through, and the first of them to succeed closes it."""
+    settings = BreakerSettings(failure_threshold=1, success_threshold=3)
+    fewer = replace(settings, success_threshold=1)
+    breaker = half_open(settings, "a", "b", "c")
+    breaker = fit(breaker, settings, fewer).breaker
+    breaker, refused = ask(breaker, fewer, 61, "d")
+    assert (refused.allowed, len(breaker.permits)) == (False, 3)
+    good = report(ReportKind.SUCCESS, breaker, 62, "b")
+    assert record(breaker, fewer, good, MIDDLE).event is BreakerEvent.RECOVERED
+
+
+def test_a_lower_threshold_opens_it_at_the_next_failure() -> None:
+    """A change of settings opens nothing by itself; a success forgives as before."""
+    settings = BreakerSettings(failure_threshold=5)
+    stricter = replace(settings, failure_threshold=2)
+    step = fit(fail(Breaker(), settings, 4), settings, stricter)
+    breaker = step.breaker
+    assert (step.event, breaker.state, breaker.failure_count) == (None, BreakerState.CLOSED, 2)
+    assert fail(breaker, stricter, 1).state is BreakerState.OPEN
+    well = record(breaker, stricter, report(ReportKind.SUCCESS, breaker, 1), MIDDLE).breaker
+    assert fail(well, stricter, 1, 2).state is BreakerState.CLOSED
+
+
+def test_another_window_counts_from_nothing() -> None:
+    """Buckets numbered in twelfths of a minute are no buckets of an hour."""
+    settings = BreakerSettings(failure_threshold=1000, rate_calls_min=20)
+    breaker = fail(Breaker(), settings, 19)
+    longer = replace(settings, rate_window_seconds=3600)
+    fitted = fit(breaker, settings, longer).breaker
+    assert (fitted.buckets, fitted.failure_count) == ((), 19)
+    assert fail(fitted, longer, 19).state is BreakerState.CLOSED
+    assert fail(fitted, longer, 20).state is BreakerState.OPEN
+    assert fit(breaker, settings, replace(settings, rate_calls_min=5)).breaker == breaker
+
+
+def test_how_long_it_stays_open_is_not_changed_afterwards() -> None:
+    """It was told until when, and so were those who wait."""
+    settings = BreakerSettings(failure_threshold=1)
+    opened = fail(Breaker(), settings, 1)
+    assert fit(opened, settings, replace(settings, timeout_seconds=1)).breaker == opened
 
 
 def test_a_cancelled_probe_gives_its_permit_back() -> None:
@@ -256,6 +360,9 @@ class BreakerMachine(RuleBasedStateMachine):
             self.probe_wins = 0
         if decision.allowed:
             self.in_flight.append(decision)
+            if self.breaker.state is BreakerState.HALF_OPEN:
+                missing = self.settings.success_threshold - self.breaker.probe_successes
+                assert len(self.breaker.permits) <= missing
 
     @precondition(lambda self: self.in_flight)
     @rule(data=st.data(), kind=st.sampled_from(ReportKind), chance=st.floats(0, 1))
@@ -279,16 +386,48 @@ class BreakerMachine(RuleBasedStateMachine):
                 assert step.event is BreakerEvent.TRIPPED
             if kind is ReportKind.SUCCESS:
                 assert step.event is None
-        elif before.state is BreakerState.HALF_OPEN and valid:
+        elif before.state is BreakerState.HALF_OPEN:
+            self.probe_wins += valid and kind is ReportKind.SUCCESS
+            enough = valid and self.probe_wins == self.settings.success_threshold
             if kind is ReportKind.FAILURE:
                 assert step.event is BreakerEvent.RELAPSED
             else:
-                self.probe_wins += 1
-                closed = self.probe_wins == self.settings.success_threshold
-                assert (step.event is BreakerEvent.RECOVERED) == closed
+                assert (step.event is BreakerEvent.RECOVERED) == enough
         if step.event is not None:
             self.consecutive = 0
             assert TRANSITIONS[before.state, step.event] is self.breaker.state
+
+    @rule(
+        failures=st.integers(1, 6),
+        successes=st.integers(1, 4),
+        calls=st.integers(1, 30),
+        window=st.sampled_from([30.0, 60.0]),
+        permit=st.sampled_from([None, 5.0, 20.0]),
+    )
+    def change_settings(
+        self, failures: int, successes: int, calls: int, window: float, permit: float | None
+    ) -> None:
+        before, old = self.breaker, self.settings
+        self.settings = replace(
+            old,
+            failure_threshold=failures,
+            success_threshold=successes,
+            rate_calls_min=calls,
+            rate_window_seconds=window,
+            permit_seconds=permit,
+        )
+        step = fit(before, old, self.settings)
+        self.breaker = step.breaker
+        closes = before.state is BreakerState.HALF_OPEN and self.probe_wins >= successes
+        assert (step.event is BreakerEvent.RECOVERED) == closes
+        if step.event is not None:
+            self.consecutive = 0
+            assert TRANSITIONS[before.state, step.event] is self.breaker.state
+        else:
+            assert self.breaker.generation == before.generation
+        self.consecutive = min(self.consecutive, failures)
+        if window != old.rate_window_seconds:
+            assert not self.breaker.buckets
 
     @precondition(lambda self: self.in_flight)
     @rule()
@@ -306,12 +445,10 @@ class BreakerMachine(RuleBasedStateMachine):
         self.consecutive = 0
 
     @invariant()
-    def probes_never_exceed_what_is_missing(self) -> None:
+    def half_open_ends_at_the_last_success(self) -> None:
         breaker = self.breaker
         if breaker.state is BreakerState.HALF_OPEN:
-            missing = self.settings.success_threshold - breaker.probe_successes
-            assert missing > 0
-            assert len(breaker.permits) <= missing
+            assert breaker.probe_successes < self.settings.success_threshold
         else:
             assert not breaker.permits
 
