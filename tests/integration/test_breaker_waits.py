@@ -69,6 +69,22 @@ async def test_closing_wakes_what_waits_and_nothing_else(
     assert (await heart.chunk(other))["look_seconds"] > 3000
 
 
+async def test_a_closing_by_other_settings_wakes_what_waits(
+    heart: Heart, manager: CircuitBreakerManager
+) -> None:
+    """One good probe, and then one is enough: whoever waits is told in that transaction."""
+    breaker = await opened(manager)
+    await manager.configure(BREAKER, success_threshold=2)
+    chunk_id = await waiting(heart)
+    heart.clock.ahead_seconds += 4000
+    heart.clock.frozen_seconds += 4000
+    await (await breaker.permit()).succeeded()
+    assert await heart.waiting() == []
+    await manager.configure(BREAKER, success_threshold=1)
+    assert (await breaker.state()).breaker.state == "closed"
+    assert await heart.waiting() == [f"chunk:{chunk_id}"]
+
+
 async def test_if_waking_fails_the_breaker_has_not_closed(
     heart: Heart, manager: CircuitBreakerManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:

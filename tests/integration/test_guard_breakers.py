@@ -222,18 +222,6 @@ async def test_a_caller_cancelled_while_asking_leaves_no_permit(
     assert (await breaker.state()).breaker.state == "closed"
 
 
-async def test_settings_are_versioned(db: Database, managers: MakeManagers) -> None:
-    """A change is an event and holds for every process; the same again is none."""
-    first, second = managers(2)
-    await first.get_breaker(NAME, failure_threshold=5).permit()
-    await second.get_breaker(NAME, failure_threshold=5).permit()
-    await second.get_breaker(NAME, failure_threshold=2).permit()
-    assert (await first.get_breaker(NAME).state()).settings.failure_threshold == 2
-    assert [kind for kind, _, _ in await events(db)] == ["settings_changed"]
-    (row,) = await rows(db, "SELECT settings_version FROM circuit_breakers")
-    assert row.settings_version == 2
-
-
 async def test_isolated_by_hand_until_reset(
     db: Database, clock: HandClock, managers: MakeManagers
 ) -> None:

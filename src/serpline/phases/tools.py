@@ -95,14 +95,16 @@ class Tools:
     ) -> T:
         """``call`` for what belongs to the run, which its schedule's own breaker must pass too.
 
-        That one, ``scale_serp_api@schedule/type``, opens by itself: other runs go on.
+        That one, ``scale_serp_api@schedule/type``, opens by itself: other runs go on. It goes by
+        the schedule's newest run, whichever is at work.
         """
         kind = work.chunk.lane.content_type
         breakers: tuple[CircuitBreaker, ...] = ()
         if settings := work.config.breaker_of(kind):
             shared = self.guard.policy(call.provider).breaker
             name = f"{shared}@{work.config.schedule or work.chunk.run_id}/{kind}"
-            breakers = (self.guard.breakers.get_breaker(name, settings=settings),)
+            said_at = work.chunk.created_at
+            breakers = (self.guard.breakers.get_breaker(name, settings=settings, said_at=said_at),)
         return await self.call(
             work, call, freshness=run_scope(work), ttl_seconds=ttl_seconds, breakers=breakers
         )

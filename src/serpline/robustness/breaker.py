@@ -6,6 +6,7 @@ might be due, asks once for all callers of this process.
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar
 
@@ -51,6 +52,18 @@ def verdict(error: ProviderError) -> ReportKind:
     return ReportKind.CANCELLED if error.category in _NEUTRAL else ReportKind.SUCCESS
 
 
+@dataclass(frozen=True, slots=True)
+class Said:
+    """Settings, and when they were said: they replace what was said before, and nothing newer."""
+
+    settings: BreakerSettings
+    at: datetime
+
+    def is_news(self, known_at: datetime | None) -> bool:
+        """Whether that was said later than what is known; ``None``: nobody has said anything."""
+        return known_at is None or self.at > known_at
+
+
 class BreakerOpen(CallRefused):
     """The breaker lets nothing through; its closing wakes what waits on it."""
 
@@ -66,7 +79,8 @@ class CircuitBreaker:
         """Made by ``CircuitBreakerManager.get_breaker`` only."""
         self.name = name
         self._manager = manager
-        self._wanted: BreakerSettings | None = None
+        self._said: dict[BreakerSettings, datetime] = {}
+        self._wanted: Said | None = None
         self._row: BreakerRow | None = None
         self._read_at = float("-inf")
         self._refused: BreakerOpen | None = None
@@ -123,11 +137,18 @@ class CircuitBreaker:
         async with self._lock:
             return await self._read()
 
-    def want(self, settings: BreakerSettings) -> None:
-        """Settings to be written at the next use, unless they are in force already."""
-        if self._row is None or self._row.settings != settings:
-            self._wanted = settings
-            self._read_at = float("-inf")
+    def want(self, settings: BreakerSettings, at: datetime | None) -> None:
+        """Settings to be put in force at the next use, unless newer ones are.
+
+        ``at`` is when they were said; None: the first time that this process said just these.
+        """
+        if at is None:
+            at = self._said.setdefault(settings, self._manager.clock.now())
+        said = Said(settings, at)
+        if self._row is not None and not said.is_news(self._row.settings_at):
+            return
+        if self._wanted is None or at >= self._wanted.at:
+            self._wanted = said
 
     def learn(self, row: BreakerRow) -> None:
         """Take over what the database just said."""
@@ -181,7 +202,8 @@ class CircuitBreaker:
         now = self._manager.clock.monotonic()
         if self._refused is not None and now - self._refused_at < _REFUSAL_SECONDS:
             raise BreakerOpen(self.name, self._refused.state, self._refused.until)
-        if self._row is None or now - self._read_at >= self._manager.cache_seconds:
+        is_old = now - self._read_at >= self._manager.cache_seconds
+        if self._row is None or self._wanted is not None or is_old:
             return None
         breaker = self._row.breaker
         if breaker.state is BreakerState.CLOSED:
@@ -227,7 +249,7 @@ class CircuitBreaker:
         async with manager.db.transaction() as conn:
             row = None if first or wanted else await store.load(conn, self.name)
             if row is None:
-                row = await store.ensure(conn, self.name, wanted, manager.clock.now())
+                row = await manager.ensure(conn, self.name, wanted)
         if self._wanted is wanted:
             self._wanted = None
         self.learn(row)

@@ -124,9 +124,7 @@ class Guard:
         self.budgets = budget.Budgets(db)
         self._under_way: dict[bytes, asyncio.Future[None]] = {}
         self._recorded: dict[bytes, asyncio.Future[bool]] = {}
-        for policy in policies:
-            if policy.breaker is not None:
-                self.breakers.get_breaker(policy.breaker, settings=policy.breaker_settings)
+        self.breakers.know(policies)
 
     def policy(self, provider: str) -> ProviderPolicy:
         """The provider's policy. Raises ``UserError`` for one without."""

@@ -1,7 +1,7 @@
 """Rows of the circuit breakers: read, lock, save with the event in the same transaction."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 from typing import Any
 
@@ -26,40 +26,61 @@ _SETTINGS = {field.name for field in fields(BreakerSettings)}
 
 @dataclass(frozen=True, slots=True)
 class BreakerRow:
-    """A breaker as stored, with the settings in force."""
+    """A breaker as stored, with the settings in force, and when they were said (None: never)."""
 
     name: str
     breaker: Breaker
     settings: BreakerSettings
     settings_version: int = 1
+    settings_at: datetime | None = None
 
 
-async def ensure(
-    conn: Connection, name: str, settings: BreakerSettings | None, now: datetime
-) -> BreakerRow:
-    """The breaker's row, made if absent; other ``settings`` than the stored ones replace them.
-
-    A replacement counts the version up and is an event. None keeps what is stored.
-    """
-    wanted = settings or BreakerSettings()
+async def make(
+    conn: Connection,
+    name: str,
+    settings: BreakerSettings,
+    settings_at: datetime | None,
+    now: datetime,
+) -> None:
+    """The breaker's row, closed; nothing if there is one already."""
     await conn.execute(
         insert(breakers)
-        .values(name=name, settings=asdict(wanted), changed_at=now)
+        .values(name=name, settings=asdict(settings), settings_at=settings_at, changed_at=now)
         .on_conflict_do_nothing()
     )
-    if settings is None:
-        return (await load(conn, name)) or BreakerRow(name, Breaker(), wanted)
-    row = await lock(conn, name)
-    if row.settings == settings:
-        return row
+
+
+async def change_settings(
+    conn: Connection,
+    before: BreakerRow,
+    settings: BreakerSettings,
+    said_at: datetime,
+    now: datetime,
+) -> BreakerRow:
+    """Put settings in force at a locked breaker; others than it had count up, with an event.
+
+    What the machine makes of them is the caller's to ``save``.
+    """
+    is_change = settings != before.settings
+    after = replace(
+        before,
+        settings=settings,
+        settings_version=before.settings_version + is_change,
+        settings_at=said_at,
+    )
     await conn.execute(
         sa.update(breakers)
-        .where(breakers.c.name == name)
-        .values(settings=asdict(settings), settings_version=row.settings_version + 1)
+        .where(breakers.c.name == before.name)
+        .values(
+            settings=asdict(settings),
+            settings_version=after.settings_version,
+            settings_at=said_at,
+        )
     )
-    detail = {"from": asdict(row.settings), "to": asdict(settings)}
-    await _event(conn, row, row.breaker, SETTINGS_CHANGED, now, detail)
-    return BreakerRow(name, row.breaker, settings, row.settings_version + 1)
+    if is_change:
+        detail = {"from": asdict(before.settings), "to": asdict(settings)}
+        await _event(conn, before, before.breaker, SETTINGS_CHANGED, now, detail)
+    return after
 
 
 async def load(conn: Connection, name: str) -> BreakerRow | None:
@@ -85,7 +106,7 @@ async def lease_now(conn: Connection) -> datetime:
 
 async def save(conn: Connection, before: BreakerRow, step: Step, now: datetime) -> BreakerRow:
     """Write a locked breaker after a step, and the step's event; nothing if nothing changed."""
-    after = BreakerRow(before.name, step.breaker, before.settings, before.settings_version)
+    after = replace(before, breaker=step.breaker)
     if step.breaker == before.breaker:
         return after
     await conn.execute(
@@ -146,7 +167,11 @@ async def _event(
 def _row(row: Any) -> BreakerRow:
     known = {key: value for key, value in row.settings.items() if key in _SETTINGS}
     return BreakerRow(
-        row.name, from_json(row.machine), BreakerSettings(**known), row.settings_version
+        row.name,
+        from_json(row.machine),
+        BreakerSettings(**known),
+        row.settings_version,
+        row.settings_at,
     )
 
 

@@ -43,6 +43,7 @@ class CallStatus(StrEnum):
 
 
 # ``machine`` is the whole breaker; the columns beside it are for people and for the timer.
+# ``settings_at`` is when the settings were said; NULL: by nobody yet, they are the code's own.
 circuit_breakers = Table(
     "circuit_breakers",
     metadata,
@@ -53,6 +54,7 @@ circuit_breakers = Table(
     Column("machine", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
     Column("settings", JSONB, nullable=False),
     Column("settings_version", Integer, nullable=False, server_default=text("1")),
+    Column("settings_at", Instant),
     Column("changed_at", Instant, nullable=False),
     one_of("state", BreakerState),
     CheckConstraint("length(name) BETWEEN 1 AND 200", name="name"),

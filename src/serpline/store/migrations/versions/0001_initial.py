@@ -53,6 +53,7 @@ def upgrade() -> None:
         ),
         sa.Column("settings", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
         sa.Column("settings_version", sa.Integer(), server_default=sa.text("1"), nullable=False),
+        sa.Column("settings_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("changed_at", sa.DateTime(timezone=True), nullable=False),
         sa.CheckConstraint(
             "state IN ('closed', 'open', 'half_open', 'isolated')",
