@@ -78,6 +78,40 @@ def test_a_breaker_that_failures_opened_is_shown_reset_and_isolated(
     assert (code, "exampel_api" in said, said.count("\n")) == (2, True, 1)
 
 
+def test_a_breaker_is_known_before_its_first_call(command: Any) -> None:
+    """A provider's own may be isolated and set at once; another name is told which there are."""
+    assert command("breakers", "isolate", "llm_api") == (0, "llm_api: isolated\n")
+    code, said = command("breakers", "isolate", "llm")
+    assert (code, "llm_api" in said, said.count("\n")) == (2, True, 1)
+    assert command("breakers", "set", "pdl_api", "--failure-threshold", "2") == (
+        0,
+        "pdl_api: closed, version 2 of its settings\n",
+    )
+    code, text = command("breakers", "list", "--json")
+    found = {row["name"]: row for row in json.loads(text)}
+    assert (found["llm_api"]["state"], found["llm_api"]["settings_version"]) == ("isolated", 1)
+    assert (found["pdl_api"]["failure_threshold"], found["pdl_api"]["timeout_seconds"]) == (2, 60)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["llm_api"], "--failure-threshold"),
+        (["llm_api", "--failure-threshold", "0"], "failure_threshold=0"),
+        (["llm_api", "--timeout-seconds", "nan"], "timeout_seconds=nan"),
+        (["llm_api", "--success-threshold", "many"], "--success-threshold"),
+        (["lmm_api", "--success-threshold", "1"], "lmm_api"),
+    ],
+)
+def test_wrong_settings_of_a_breaker_are_one_line(
+    command: Any, arguments: list[str], named: str
+) -> None:
+    """The line names what is wrong, and nothing is changed."""
+    code, said = command("breakers", "set", *arguments)
+    assert (code, named in said, said.count("\n")) == (2, True, 1), said
+    assert command("breakers", "list", "--json") == (0, "[]\n")
+
+
 async def _serve(database_url: str, broken: bool) -> JobOutcome:
     """The outcome of the next job, in a process whose handler is ``broken`` or not."""
     database = await Database.connect(database_url)

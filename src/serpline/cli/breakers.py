@@ -1,6 +1,6 @@
-"""``serpline breakers list|reset|isolate``."""
+"""``serpline breakers list|reset|isolate|set``."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -9,6 +9,7 @@ from serpline.cli.common import JsonFlag, emit, run, say, services, show_table
 from serpline.domain.errors import UserError
 
 if TYPE_CHECKING:
+    from serpline.robustness.breakers import CircuitBreakerManager
     from serpline.store.breakers import BreakerRow
 
 app = typer.Typer(help="The circuit breakers in front of the providers.", no_args_is_help=True)
@@ -36,6 +37,7 @@ def list_(ctx: typer.Context, as_json: JsonFlag = False) -> None:
             "success_threshold": row.settings.success_threshold,
             "timeout_seconds": row.settings.timeout_seconds,
             "settings_version": row.settings_version,
+            "settings_at": row.settings_at,
         }
         for row in run(read())
     ]
@@ -49,22 +51,59 @@ def list_(ctx: typer.Context, as_json: JsonFlag = False) -> None:
 @app.command()
 def reset(ctx: typer.Context, name: Name) -> None:
     """Close a breaker and forget its failures."""
-    say(f"{name}: {run(_by_hand(ctx, name, 'reset'))}")
+    row = run(_by_hand(ctx, name, lambda manager: manager.reset(name)))
+    say(f"{name}: {row.breaker.state}")
 
 
 @app.command()
 def isolate(ctx: typer.Context, name: Name) -> None:
     """Refuse every call until it is reset."""
-    say(f"{name}: {run(_by_hand(ctx, name, 'isolate'))}")
+    row = run(_by_hand(ctx, name, lambda manager: manager.isolate(name)))
+    say(f"{name}: {row.breaker.state}")
 
 
-async def _by_hand(ctx: typer.Context, name: str, verb: str) -> str:
+@app.command("set")
+def set_(
+    ctx: typer.Context,
+    name: Name,
+    failure_threshold: Annotated[
+        int | None, typer.Option(help="Opens on so many failures in a row.")
+    ] = None,
+    success_threshold: Annotated[
+        int | None, typer.Option(help="Closes after so many good probes.")
+    ] = None,
+    timeout_seconds: Annotated[
+        float | None, typer.Option(help="How long it stays open the first time.")
+    ] = None,
+) -> None:
+    """Change a breaker's settings for every process; what is not given stays.
+
+    A schedule's own breaker goes by its schedule again from its next run on.
+    """
+    chosen = (failure_threshold, success_threshold, timeout_seconds)
+    if chosen == (None, None, None):
+        raise UserError(
+            f"breaker {name!r}: give --failure-threshold, --success-threshold or --timeout-seconds"
+        )
+    row = run(_by_hand(ctx, name, lambda manager: manager.configure(name, *chosen)))
+    say(f"{name}: {row.breaker.state}, version {row.settings_version} of its settings")
+
+
+async def _by_hand(
+    ctx: typer.Context,
+    name: str,
+    act: "Callable[[CircuitBreakerManager], Awaitable[BreakerRow]]",
+) -> "BreakerRow":
     from serpline.robustness.breakers import CircuitBreakerManager
+    from serpline.robustness.policies import policies
 
     async with services(ctx) as opened:
         manager = CircuitBreakerManager(opened.database, opened.clock)
+        known = manager.know(policies(opened.settings))
         try:
-            row = await (manager.reset(name) if verb == "reset" else manager.isolate(name))
+            return await act(manager)
         except LookupError:
-            raise UserError(f"breaker {name!r}: there is no such breaker") from None
-    return str(row.breaker.state)
+            raise UserError(
+                f"breaker {name!r}: there is no such breaker; known are {', '.join(known)}"
+                " and those of 'serpline breakers list'"
+            ) from None
