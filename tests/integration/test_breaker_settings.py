@@ -133,7 +133,9 @@ async def test_a_workers_start_leaves_an_operators_settings(
         row = await guard.breakers.get_breaker(NAME).state()
         assert (row.settings.failure_threshold, row.settings.timeout_seconds) == (threshold, 300)
         await guard.close()
+        clock.elapsed_seconds += 1
         await processes.start().configure(NAME, failure_threshold=4)
+        clock.elapsed_seconds += 1
     assert await events(db) == ["settings_changed"]
 
 
