@@ -89,6 +89,11 @@ async def test_a_schedules_stricter_breaker_opens_by_itself(
         await until(is_open, "the schedule's breaker to open")
         await until(organic_is_done, "the organic results")
         assert (await states())["scale_serp_api"] == "closed"
+        said = await world.query(
+            "SELECT b.settings_at = r.created_at AS by_the_run FROM circuit_breakers b,"
+            " pipeline_executions r WHERE b.name = 'scale_serp_api@nightly/news'"
+        )
+        assert said == [{"by_the_run": True}], "its settings are as old as the run"
         failed = [e for e in world.sim.log.of("scaleserp", "search") if e.fault == "500"]
         assert len(failed) <= 3, "two failures and what was in flight"
         world.sim.set_faults([])
