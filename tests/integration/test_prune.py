@@ -264,6 +264,18 @@ async def test_reference_data_in_use(db: Database) -> None:
     assert left == ["being bought", "being renewed", "fresh to the run"]
 
 
+@pytest.mark.parametrize("dry_run", [False, True])
+async def test_reference_data_that_the_next_run_counts_on(db: Database, dry_run: bool) -> None:
+    """Fewer days than any run's TTL, an ended one's too, are refused before anything goes."""
+    await a_run(db, RunStatus.COMPLETED, reference_ttl_days=60)
+    await a_run(db, RunStatus.COMPLETED, reference_ttl_days=7)
+    with pytest.raises(UserError, match=r"reference_days=59: .* reference_ttl_days \(60\)"):
+        await prune(db, Retention(reference_days=59), now=NOW, dry_run=dry_run)
+    assert await column(db, "SELECT count(*) FROM items") == [12]
+    gone = await prune(db, Retention(reference_days=60), now=NOW, dry_run=dry_run)
+    assert gone["items"] == 12
+
+
 @pytest.fixture
 def transactions(db: Database) -> AsyncIterator[list[int]]:
     """How many rows each DELETE has deleted, in order."""
@@ -426,10 +438,11 @@ async def test_pages_are_found_by_their_place(db: Database) -> None:
         ({"items_days": 0}, "items_days=0: must be 1 to 36500"),
         ({"events_days": DAYS_MAX + 1}, "events_days=36501: must be 1 to 36500"),
         ({"calls_days": 89}, "calls_days=89: must be at least raw_replies_days"),
+        ({"reference_days": 29}, r"reference_days=29: must be .* reference_ttl_days \(30\)"),
     ],
 )
 def test_days_that_are_none(days: dict[str, int], reason: str) -> None:
-    """Days out of bounds, and calls that would go before their replies, are refused."""
+    """Days out of bounds are refused, and so are too few for what counts on what is kept."""
     with pytest.raises(UserError, match=reason):
         Retention(**days)
 

@@ -54,8 +54,12 @@ async def prune(
     """Delete what is past its days; returns the rows that went, by table.
 
     With ``dry_run`` nothing goes, and the answer is what would. ``window_pages`` and ``items_max``
-    bound a transaction; a chunk's items go together, so one chunk may exceed the latter.
+    bound a transaction; a chunk's items go together, so one chunk may exceed the latter. Raises
+    ``UserError``, with nothing deleted, if a run counts on reference data for longer than it stays.
     """
+    async with database.transaction() as conn:
+        longest_ttl = (await conn.execute(_LONGEST_TTL)).scalar_one()
+    retention.check_reference(longest_ttl or 0)
     cutoffs = {
         each.name: now - timedelta(days=getattr(retention, each.name)) for each in fields(retention)
     }
@@ -94,6 +98,10 @@ async def pruned_lanes(conn: Connection, run_id: UUID) -> set[int]:
     return {row.lane_id for row in rows}
 
 
+# Of ended runs too: the next one of its kind, or its own retry, counts on as much.
+_LONGEST_TTL: Final = sa.text(
+    "SELECT max((config ->> 'reference_ttl_days')::int) FROM pipeline_executions"
+)
 _OLD_RUN: Final = "r.status = ANY(:ended) AND r.completed_at < :cutoff"
 _RUNS_WITH_ITEMS: Final = sa.text(
     f"SELECT r.id FROM pipeline_executions r WHERE {_OLD_RUN} AND EXISTS (SELECT FROM items i"

@@ -30,7 +30,7 @@ class Retention:
     workers_days: int = 30
 
     def __post_init__(self) -> None:
-        """Refuse days that are none, and calls that would go before their replies."""
+        """Refuse days that are none, or too few for what counts on what is kept."""
         for name, value in asdict(self).items():
             if not 1 <= value <= DAYS_MAX:
                 raise UserError(f"{name}={value}: must be 1 to {DAYS_MAX}")
@@ -38,6 +38,15 @@ class Retention:
             raise UserError(
                 f"calls_days={self.calls_days}: must be at least raw_replies_days"
                 f" ({self.raw_replies_days}), for a reply goes with its call"
+            )
+        self.check_reference(_TTL_DAYS)
+
+    def check_reference(self, ttl_days: int) -> None:
+        """Refuse to let go of answers that a run with this TTL finds fresh: it buys them again."""
+        if self.reference_days < ttl_days:
+            raise UserError(
+                f"reference_days={self.reference_days}: must be at least the runs'"
+                f" reference_ttl_days ({ttl_days}), or what is still fresh is bought again"
             )
 
 
