@@ -1,6 +1,7 @@
 """Facts about backups: one instant, whole or not there, and back again row for row."""
 
 import asyncio
+import io
 import json
 import random
 import resource
@@ -14,6 +15,7 @@ from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
+from tests.support.commands import ask
 from tests.support.databases import module_database
 from tests.support.every_table import WHEN, contents, fill
 from tests.support.heart import METRICS, beating, make_heart, until
@@ -239,6 +241,44 @@ async def test_only_a_fresh_database(db: Database, other: Database, tmp_path: Pa
     assert not any(found[t.name] for t in saved_tables() if t.name != "landscapes")
 
 
+async def schema(database: Database) -> list[dict[str, Any]]:
+    """Every table with its columns, the job queue's and those of others too."""
+    columns = (
+        "SELECT table_name, column_name, data_type FROM information_schema.columns"
+        " WHERE table_schema = current_schema() ORDER BY 1, 2"
+    )
+    return await rows(database, columns)
+
+
+async def test_somebody_elses_database(
+    db: Database, empty_database_url: str, tmp_path: Path
+) -> None:
+    """A database with tables and none of ours is refused, and gets none of ours."""
+    await filled(db, tmp_path / "b")
+    async with opened(empty_database_url) as target:
+        await rows(target, "CREATE TABLE invoices (id int)")
+        before = await schema(target)
+        with pytest.raises(
+            UserError, match="is not serpline's, it has a table invoices"
+        ) as refused:
+            await load(tmp_path / "b", target)
+        assert "\n" not in str(refused.value)
+        assert await schema(target) == before
+
+
+async def test_an_older_project_named_by_mistake(
+    db: Database, other: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A project of an older release that has rows is refused, and stays at its own schema."""
+    await filled(db, tmp_path / "b")
+    await rows(other, "INSERT INTO landscapes (name) VALUES ('mine')")
+    before = await schema(other)
+    tomorrow(tmp_path, monkeypatch)
+    with pytest.raises(UserError, match="table landscapes has rows already"):
+        await load(tmp_path / "b", other)
+    assert await schema(other) == before
+
+
 async def test_a_database_in_use(
     db: Database, other: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -405,6 +445,15 @@ def upgrade():
 """
 
 
+def tomorrow(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on this is the release of tomorrow, which has one migration more."""
+    scripts = directory / "migrations"
+    shutil.copytree(migrations.SCRIPTS, scripts, ignore=shutil.ignore_patterns("__pycache__"))
+    (scripts / "versions" / "tomorrow.py").write_text(_NEXT.format(head=HEAD))
+    monkeypatch.setattr(migrations, "SCRIPTS", scripts)
+    monkeypatch.setattr(migrations, "HEAD", "tomorrow")
+
+
 async def test_an_older_schema(
     db: Database,
     other: Database,
@@ -417,11 +466,7 @@ async def test_an_older_schema(
     """
     await filled(db, tmp_path / "b")
     before = await everything(db)
-    scripts = tmp_path / "migrations"
-    shutil.copytree(migrations.SCRIPTS, scripts, ignore=shutil.ignore_patterns("__pycache__"))
-    (scripts / "versions" / "tomorrow.py").write_text(_NEXT.format(head=HEAD))
-    monkeypatch.setattr(migrations, "SCRIPTS", scripts)
-    monkeypatch.setattr(migrations, "HEAD", "tomorrow")
+    tomorrow(tmp_path, monkeypatch)
     queue = await rows(other, "SELECT * FROM queue_schema_versions")
     await rows(other, "CREATE TABLE somebody_elses (id int)")
     await load(tmp_path / "b", other)
@@ -506,11 +551,15 @@ def test_the_commands(
     database_url: str,
     postgres: EmbeddedServer,
     template_database: str,
+    empty_database_url: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    """``backup`` and ``restore --into`` carry a project over; documents on stdout, words beside."""
+    """``backup`` and ``restore --into`` carry a project over; documents on stdout, words beside.
+
+    The target's URL may come on stdin, where no list of processes shows it.
+    """
     monkeypatch.setenv("SERPLINE_DATABASE_URL", database_url)
     run_id = UUID(int=7)
 
@@ -541,3 +590,28 @@ def test_the_commands(
         assert asyncio.run(runs(url)) == [run_id]
         with pytest.raises(UserError, match="has rows already"):
             app(["restore", path, "--into", url], standalone_mode=False)
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{empty_database_url}\n"))
+    app(["restore", path, "--into", "-"], standalone_mode=False)
+    assert asyncio.run(runs(empty_database_url)) == [run_id]
+    with pytest.raises(UserError, match="--into -: no URL on stdin"):
+        app(["restore", path, "--into", "-"], standalone_mode=False)
+
+
+def test_the_command_migrates_nothing_that_it_refuses(
+    empty_database_url: str, database_url: str, tmp_path: Path
+) -> None:
+    """``restore`` into somebody else's database, named as the project's own, leaves it as it is."""
+    path = str(tmp_path / "b")
+    assert ask("backup", path, SERPLINE_DATABASE_URL=database_url).returncode == 0
+
+    async def foreign(statement: str) -> list[dict[str, Any]]:
+        async with opened(empty_database_url) as database:
+            if statement:
+                await rows(database, statement)
+            return await schema(database)
+
+    before = asyncio.run(foreign("CREATE TABLE invoices (id int)"))
+    done = ask("restore", path, SERPLINE_DATABASE_URL=empty_database_url)
+    assert (done.returncode, done.stderr.count(b"\n")) == (2, 1)
+    assert b"is not serpline's" in done.stderr
+    assert asyncio.run(foreign("")) == before

@@ -1,5 +1,6 @@
 """``serpline backup``, ``serpline restore``, ``serpline prune``."""
 
+import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -17,6 +18,7 @@ from serpline.cli.common import (
     settings_of,
     show_table,
 )
+from serpline.domain.errors import UserError
 
 if TYPE_CHECKING:
     from serpline.store.backup import BackedUp
@@ -74,11 +76,21 @@ def restore(
     file: BackupFile,
     into: Annotated[
         str | None,
-        typer.Option("--into", metavar="URL", help="The fresh database (SERPLINE_DATABASE_URL)."),
+        typer.Option(
+            "--into",
+            metavar="URL|-",
+            help="The fresh database. Whatever is written here, others see in the list of"
+            " processes: give a URL with a password as SERPLINE_DATABASE_URL, or on stdin"
+            " (--into -).",
+        ),
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Load a backup into a fresh database; runs that were running go on from where they were."""
+    if into == "-":
+        into = sys.stdin.readline().strip()
+        if not into:
+            raise UserError("--into -: no URL on stdin")
     settings = settings_of(ctx, database_url=into)
     configure_logging(settings)
     from serpline.store.backup_file import ArchiveReader
@@ -87,11 +99,16 @@ def restore(
     with ArchiveReader(file) as archive:
 
         async def work() -> dict[str, int]:
-            from serpline.app import open_services
+            from serpline.app import database_url
+            from serpline.store.database import Database
             from serpline.store.restore import restore as load
 
-            async with open_services(settings, pool_size=2) as opened:
-                return await load(opened.database, archive, progress=_progress("rows"))
+            # Not as services, which would migrate whatever database it is.
+            database = await Database.connect(await database_url(settings), pool_size=2)
+            try:
+                return await load(database, archive, progress=_progress("rows"))
+            finally:
+                await database.close()
 
         rows = run(work())
         created = archive.manifest.created_at

@@ -6,10 +6,11 @@ are ready at a higher epoch, running jobs wait, and living workers have left. No
 for that. A backup of an older schema is loaded into tables of that schema, which are then migrated;
 one of a newer release is refused.
 
-The limits: only a database without any row of ours is accepted (the built-in markets aside). What
-was done and paid for after the backup is not known, and is done again if its run was running; calls
-that were in flight count as possibly paid. Two databases restored from one backup know nothing of
-each other: let only one of them work.
+The limits: only a database without any table, or without any row in ours, is accepted (the built-in
+markets aside); every other is left as it is, its schema too. What was done and paid for after the
+backup is not known, and is done again if its run was running; calls that were in flight count as
+possibly paid. Two databases restored from one backup know nothing of each other: let only one of
+them work.
 """
 
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
@@ -32,6 +33,7 @@ LOCK_WAIT_SECONDS: Final = 10
 _LOCK_NOT_AVAILABLE: Final = "55P03"
 _VERSIONS: Final = "alembic_version"
 _QUEUE_VERSIONS: Final = "queue_schema_versions"
+_FRESH: Final = "restore into a fresh database (another --data-dir, or --into URL)"
 
 _COLUMNS: Final = sa.text(
     "SELECT c.relname AS name, array_agg(a.attname::text ORDER BY a.attnum) AS columns"
@@ -39,6 +41,14 @@ _COLUMNS: Final = sa.text(
     " WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind = 'r'"
     " AND a.attnum > 0 AND NOT a.attisdropped AND c.relname NOT LIKE 'procrastinate\\_%'"
     " GROUP BY c.relname"
+)
+
+# Of whomever, with our own versions among them or not; what extensions bring is nobody's.
+_TABLES: Final = sa.text(
+    "SELECT c.relname FROM pg_class c WHERE c.relnamespace = current_schema()::regnamespace"
+    " AND c.relkind IN ('r', 'p', 'f') AND NOT EXISTS (SELECT FROM pg_depend d"
+    " WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')"
+    " ORDER BY c.relname"
 )
 
 _DISOWN: Final = (
@@ -60,10 +70,16 @@ async def restore(
     """
     manifest = archive.manifest
     _check_known(archive)
+    lock_wait = sa.text(f"SET LOCAL lock_timeout = '{LOCK_WAIT_SECONDS}s'")
+    # Before anything is migrated: a database named by mistake must stay as it is.
+    async with _explained(database, archive), database.transaction() as conn:
+        await conn.execute(lock_wait)
+        await _check_fresh(conn, database)
     await migrations.migrate(database)
     async with _explained(database, archive), database.transaction() as conn:
-        for statement in (*SESSION, f"SET LOCAL lock_timeout = '{LOCK_WAIT_SECONDS}s'"):
+        for statement in SESSION:
             await conn.execute(sa.text(statement))
+        await conn.execute(lock_wait)
         strange = {*await _shape(conn)} - {*metadata.tables, _VERSIONS}
         await _take_fresh(conn, database)
         is_older = manifest.revision != migrations.HEAD
@@ -100,21 +116,26 @@ def _check_known(archive: ArchiveReader) -> None:
         )
 
 
-async def _take_fresh(conn: Connection, database: Database) -> None:
-    """Keep everybody from writing, and prove that nobody has."""
-    names = sorted(metadata.tables)
-    await conn.execute(sa.text(f"LOCK TABLE {_listed(names)} IN SHARE ROW EXCLUSIVE MODE"))
-    for name in names:
-        if name == _QUEUE_VERSIONS:
-            continue
+async def _check_fresh(conn: Connection, database: Database) -> None:
+    """Nothing in it, or our tables (of whichever release) without a row; raises ``UserError``."""
+    found = list((await conn.execute(_TABLES)).scalars())
+    if found and not {_VERSIONS, _QUEUE_VERSIONS} <= {*found}:
+        raise UserError(
+            f"{database.shown_url}: is not serpline's, it has a table {found[0]}; {_FRESH}"
+        )
+    for name in sorted(metadata.tables.keys() & {*found} - {_QUEUE_VERSIONS}):
         # The built-in markets come by themselves, with the first command that needs one.
         where = " WHERE NOT builtin" if name == "markets" else ""
-        found = await conn.execute(sa.text(f'SELECT EXISTS (SELECT FROM "{name}"{where})'))
-        if found.scalar_one():
-            raise UserError(
-                f"{database.shown_url}: table {name} has rows already; restore into a fresh"
-                " database (another --data-dir, or --into URL)"
-            )
+        rows = await conn.execute(sa.text(f'SELECT EXISTS (SELECT FROM "{name}"{where})'))
+        if rows.scalar_one():
+            raise UserError(f"{database.shown_url}: table {name} has rows already; {_FRESH}")
+
+
+async def _take_fresh(conn: Connection, database: Database) -> None:
+    """Keep everybody from writing, and prove that nobody has."""
+    names = _listed(sorted(metadata.tables))
+    await conn.execute(sa.text(f"LOCK TABLE {names} IN SHARE ROW EXCLUSIVE MODE"))
+    await _check_fresh(conn, database)
     await conn.execute(sa.text("DELETE FROM markets"))
 
 
