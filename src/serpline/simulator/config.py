@@ -9,17 +9,6 @@ from typing import Any
 
 from serpline.core.clock import Clock, SystemClock
 
-PROVIDERS = (
-    "scaleserp",
-    "youtube",
-    "dataforseo",
-    "googleads",
-    "pdl",
-    "wikidata",
-    "llm",
-    "pages",
-)
-
 
 @dataclass(frozen=True, slots=True)
 class RateLimit:

@@ -5,6 +5,7 @@ from typing import Any
 
 from serpline.simulator.config import SimulatorConfig
 from serpline.simulator.journal import Ledger
+from serpline.simulator.routes import ROUTES, UNKNOWN, operation_of
 from serpline.simulator.seeds import hex_id
 from serpline.simulator.wire import (
     BadBody,
@@ -20,7 +21,7 @@ from serpline.simulator.world.volumes import volume_of
 
 NAME = "dataforseo"
 LOGIN = "simulator"
-PATH = "v3/keywords_data/google_ads/search_volume/live"
+((_, *_PATH),) = ROUTES[NAME]
 COST = 0.09
 KEYWORDS_MAX, CHARACTERS_MAX, WORDS_MAX = 1_000, 80, 10
 _OK = 20000
@@ -38,7 +39,7 @@ class DataForSeo:
 
     def describe(self, request: Request) -> Operation:
         """Name the call; its identity is the task it carries, keywords included."""
-        name = "search_volume" if "/".join(request.segments) == PATH else "unknown"
+        name = operation_of(NAME, request.method, request.segments)
         try:
             task = _task(request)
         except (BadBody, _Rejected):
@@ -50,7 +51,7 @@ class DataForSeo:
 
     async def handle(self, request: Request, operation: Operation) -> Reply:
         """Check the login, then answer with codes at both levels."""
-        if operation.name == "unknown" or request.method != "POST":
+        if operation.name == UNKNOWN or request.method != "POST":
             return _envelope(404, 40400, "Not Found.")
         wanted = f"{LOGIN}:{self._config.key(NAME)}"
         expected = "Basic " + base64.b64encode(wanted.encode()).decode()
@@ -130,7 +131,7 @@ class DataForSeo:
             "time": "0.4 sec.",
             "cost": cost,
             "result_count": len(rows or ()),
-            "path": PATH.split("/"),
+            "path": _PATH,
             "data": {"api": "keywords_data", "function": "search_volume", **task},
             "result": rows,
         }

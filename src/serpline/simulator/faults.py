@@ -5,7 +5,8 @@ A plan is a list of rules (``docs/faults.md`` tells each word and key):
     {"provider": "scaleserp", "operation": "start_batch", "match": {"searches_type": "news"},
      "fault": "503", "retry_after": 30, "probability": 0.5, "attempts": 2}
 
-``provider``, ``operation`` and the values of ``match`` are shell patterns (a list of them: any).
+``provider``, ``operation`` and the values of ``match`` are shell patterns (a list of them: any). A
+rule whose fault cannot happen to any operation that it names is refused: it would never strike.
 ``probability`` is decided from the seed, the rule, the request and its attempt number, never from
 the order of calls. ``attempts``: only the first so many attempts of each request. ``times``: so
 many injections in all; ``pattern``: a cycle over the matching calls such as "FFFS" (F fails) -
@@ -14,7 +15,7 @@ limit a rule to a stretch of the simulator's clock, counted from when the plan w
 rule that applies wins.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from fnmatch import fnmatchcase
 from math import isfinite
@@ -22,7 +23,7 @@ from typing import Any
 
 from serpline.core.clock import Clock
 from serpline.domain.errors import UserError
-from serpline.simulator.config import PROVIDERS
+from serpline.simulator.routes import BATCH_SEARCH, DOWNLOAD, OPERATIONS, WEBHOOK
 from serpline.simulator.seeds import unit
 
 STATUSES = ("401", "402", "429", "500", "503")
@@ -46,11 +47,14 @@ WEBHOOKS = (
     "webhook_early",
     "webhook_late",
     "webhook_forged",
+    "webhook_forged_path",
     "webhook_out_of_order",
 )
 CALLS = (*STATUSES, *DELIVERIES)
 DOWNLOADS = (*CALLS, "expired_links")
 VOCABULARY = (*DOWNLOADS, *SEARCHES, *WEBHOOKS)
+# What can go wrong with an operation; with every other one: ``CALLS``.
+_FAULTS_OF = {DOWNLOAD: DOWNLOADS, BATCH_SEARCH: SEARCHES, WEBHOOK: WEBHOOKS}
 RULES_MAX = 1_000
 SHOWN_CHARS_MAX = 80
 # Faults that show only after the provider did (and charged) what was asked.
@@ -122,8 +126,7 @@ def _rule(which: str, given: Any) -> Rule:
     rule = Rule(**{**given, "fault": str(given.get("fault", ""))})
     if rule.fault not in VOCABULARY:
         raise UserError(f"{which}: unknown fault {_short(rule.fault)}")
-    if not any(fnmatchcase(provider, rule.provider) for provider in PROVIDERS):
-        raise UserError(f"{which}: provider={_short(rule.provider)} is none of {PROVIDERS}")
+    _check_can_strike(which, rule)
     for name, good in (
         ("probability", rule.probability <= 1),
         ("where", rule.where in ("start", "body")),
@@ -132,6 +135,26 @@ def _rule(which: str, given: Any) -> Rule:
         if not good:
             raise UserError(f"{which}: {name}={_short(getattr(rule, name))} is out of range")
     return rule
+
+
+def _check_can_strike(which: str, rule: Rule) -> None:
+    """There is an operation the rule is about, and its fault can happen to it."""
+    providers = [each for each in OPERATIONS if fnmatchcase(each, rule.provider)]
+    if not providers:
+        raise UserError(
+            f"{which}: provider={_short(rule.provider)} is none of {', '.join(OPERATIONS)}"
+        )
+    known = sorted(frozenset().union(*(OPERATIONS[each] for each in providers)))
+    operations = [each for each in known if fnmatchcase(each, rule.operation)]
+    if not operations:
+        raise UserError(
+            f"{which}: operation={_short(rule.operation)} is none of {', '.join(known)}"
+        )
+    if not any(rule.fault in _FAULTS_OF.get(each, CALLS) for each in operations):
+        raise UserError(
+            f"{which}: fault={_short(rule.fault)} never happens to"
+            f" provider={_short(rule.provider)}, operation={_short(rule.operation)}"
+        )
 
 
 def _fits(name: str, value: Any) -> bool:
@@ -178,13 +201,12 @@ class FaultPlan:
         context: Mapping[str, Any],
         identity: str,
         attempt: int,
-        kinds: Iterable[str] = CALLS,
     ) -> Rule | None:
         """The rule that strikes this attempt (from 1) of a request, or None."""
         if not self.rules:
             return None
         elapsed = self._clock.monotonic() - self._since
-        wanted = frozenset(kinds)
+        wanted = _FAULTS_OF.get(operation, CALLS)
         for number, rule in enumerate(self.rules):
             if (
                 rule.fault in wanted

@@ -11,9 +11,10 @@ from serpline.simulator.config import SimulatorConfig
 from serpline.simulator.control import Control
 from serpline.simulator.delivery import Connection, Receive, Send, deliver
 from serpline.simulator.echo import echoing
-from serpline.simulator.faults import CALLS, DOWNLOADS, FaultPlan, Rule
+from serpline.simulator.faults import FaultPlan, Rule
 from serpline.simulator.journal import CallEntry, CallLog
 from serpline.simulator.limits import Limits
+from serpline.simulator.routes import DOWNLOAD
 from serpline.simulator.scaleserp.api import storage_error
 from serpline.simulator.wire import Operation, Provider, Reply, Request
 
@@ -95,12 +96,10 @@ class Front:
     async def _serve(self, provider: Provider, request: Request, connection: Connection) -> None:
         operation = provider.describe(request)
         # A result file is ScaleSERP's, whatever port it leaves by.
-        download = operation.name == "download"
-        name = "scaleserp" if download else provider.name
+        name = "scaleserp" if operation.name == DOWNLOAD else provider.name
         at, attempt = self._log.arrive(name, operation.identity)
         context = {**operation.params, **operation.match}
-        kinds = DOWNLOADS if download else CALLS
-        rule = self._faults.call(name, operation.name, context, operation.identity, attempt, kinds)
+        rule = self._faults.call(name, operation.name, context, operation.identity, attempt)
         reply = await self._answer(provider, name, request, operation, rule)
         broken = rule is not None and rule.fault in _BROKEN_BEFORE_STATUS
         status = 0 if broken else 200 if rule and rule.fault == "malformed" else reply.status

@@ -3,6 +3,7 @@
 from typing import Any
 
 from serpline.simulator.config import SimulatorConfig
+from serpline.simulator.routes import UNKNOWN, operation_of
 from serpline.simulator.wire import (
     BadBody,
     Operation,
@@ -17,7 +18,6 @@ from serpline.simulator.world.volumes import volume_of
 
 NAME = "googleads"
 KEYWORDS_MAX = 10_000
-_METHOD = ":generateKeywordHistoricalMetrics"
 _MONTHS = (
     "JANUARY",
     "FEBRUARY",
@@ -54,9 +54,7 @@ class GoogleAds:
 
     def describe(self, request: Request) -> Operation:
         """Name the call; its identity is the body."""
-        parts = request.segments
-        known = len(parts) == 3 and parts[1] == "customers" and parts[2].endswith(_METHOD)
-        name = "historical_metrics" if known else "unknown"
+        name = operation_of(NAME, request.method, request.segments)
         try:
             body = request.fields()
         except BadBody:
@@ -69,7 +67,7 @@ class GoogleAds:
         """Check the token and the body, answer with the rows that exist."""
         if request.headers.get("authorization") != f"Bearer {self._config.key(NAME)}":
             return self.failure(401)
-        if operation.name == "unknown" or request.method != "POST":
+        if operation.name == UNKNOWN or request.method != "POST":
             return self.failure(404)
         try:
             body = request.fields()

@@ -10,6 +10,7 @@ from typing import Any
 from serpline.simulator.config import SimulatorConfig
 from serpline.simulator.journal import Ledger
 from serpline.simulator.judge import Judgement, judge
+from serpline.simulator.routes import UNKNOWN, operation_of
 from serpline.simulator.schema_fill import BadSchema, check_strict, fill
 from serpline.simulator.seeds import hex_id, stamp
 from serpline.simulator.wire import (
@@ -41,10 +42,7 @@ class Llm:
 
     def describe(self, request: Request) -> Operation:
         """Name the call; its identity is the whole body, shown in the log by its hash."""
-        name = {
-            ("POST", "v1/chat/completions"): "chat",
-            ("GET", "v1/models"): "models",
-        }.get((request.method, "/".join(request.segments)), "unknown")
+        name = operation_of(NAME, request.method, request.segments)
         digest = hex_id(16, request.body.decode(errors="replace"))
         params: dict[str, Any] = {"digest": digest, "size_bytes": len(request.body)}
         try:
@@ -61,7 +59,7 @@ class Llm:
             return self.failure(401)
         if operation.name == "models":
             return json_reply(200, {"object": "list", "data": [{"id": "sim", "object": "model"}]})
-        if operation.name == "unknown":
+        if operation.name == UNKNOWN:
             return _error(404, "Unknown request URL.", "invalid_request_error", "unknown_url")
         try:
             body = request.fields()

@@ -9,6 +9,7 @@ import re
 from collections.abc import Awaitable, Callable
 from urllib.parse import unquote
 
+from serpline.simulator.routes import DOWNLOAD, PAGE
 from serpline.simulator.scaleserp.files import DOWNLOAD_HOST, Files
 from serpline.simulator.seeds import stamp, unit
 from serpline.simulator.wire import Operation, Reply, Request, identity_of, retry_headers
@@ -44,12 +45,12 @@ class Pages:
         params = {"url": url, "host": request.host}
         if request.host == DOWNLOAD_HOST:
             parts = Files.parse(request.path.lstrip("/")) or {}
-            return Operation("download", params, identity_of("download", {"url": url}), parts)
-        return Operation("page", params, identity_of("page", {"url": url}))
+            return Operation(DOWNLOAD, params, identity_of(DOWNLOAD, {"url": url}), parts)
+        return Operation(PAGE, params, identity_of(PAGE, {"url": url}))
 
     async def handle(self, request: Request, operation: Operation) -> Reply:
         """Answer with the page, or what there is instead of it."""
-        if operation.name == "download":
+        if operation.name == DOWNLOAD:
             return await self._download(unquote(request.path.lstrip("/")))
         if request.method not in ("GET", "HEAD"):
             return Reply(405, b"Method Not Allowed", dict(_HTML))

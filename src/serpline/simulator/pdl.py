@@ -4,6 +4,7 @@ from typing import Any
 
 from serpline.simulator.config import SimulatorConfig
 from serpline.simulator.journal import Ledger
+from serpline.simulator.routes import UNKNOWN, operation_of
 from serpline.simulator.seeds import hex_id, unit
 from serpline.simulator.wire import (
     Operation,
@@ -44,13 +45,13 @@ class PeopleDataLabs:
 
     def describe(self, request: Request) -> Operation:
         """Name the call."""
-        name = "enrich" if request.segments == ["v5", "company", "enrich"] else "unknown"
+        name = operation_of(NAME, request.method, request.segments)
         params = {k: v for k, v in request.query.items() if k != "api_key"}
         return Operation(name, params, identity_of(name, params))
 
     async def handle(self, request: Request, operation: Operation) -> Reply:
         """Check the key, look the website up, charge for a match."""
-        if operation.name == "unknown" or request.method != "GET":
+        if operation.name == UNKNOWN or request.method != "GET":
             return self._error(404)
         key = request.headers.get("x-api-key") or request.query.get("api_key")
         if key != self._config.key(NAME):

@@ -20,7 +20,7 @@ from typing import Any, Self
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from serpline.simulator.config import PROVIDERS, SimulatorConfig
+from serpline.simulator.config import SimulatorConfig
 from serpline.simulator.control import Control
 from serpline.simulator.dataforseo import LOGIN, DataForSeo
 from serpline.simulator.faults import FaultPlan
@@ -30,6 +30,7 @@ from serpline.simulator.journal import CallLog, Ledger
 from serpline.simulator.llm import Llm
 from serpline.simulator.pages import Pages
 from serpline.simulator.pdl import PeopleDataLabs
+from serpline.simulator.routes import OPERATIONS
 from serpline.simulator.scaleserp.api import ScaleSerp
 from serpline.simulator.scaleserp.webhooks import Delivery
 from serpline.simulator.tls import Authority
@@ -53,7 +54,7 @@ class Simulator:
         self.log = CallLog(
             clock, entries_max=self.config.log_entries_max, file=self.config.log_file
         )
-        starting = {name: self.config.starting_credits(name) for name in PROVIDERS}
+        starting = {name: self.config.starting_credits(name) for name in OPERATIONS}
         self.ledger = Ledger(clock, starting)
         self.faults = FaultPlan(self.config.seed, clock, self.config.faults)
         self.scaleserp = ScaleSerp(self.config, self.world, self.ledger, self.log, self.faults)

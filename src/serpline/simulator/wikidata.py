@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 from serpline.simulator.config import SimulatorConfig
+from serpline.simulator.routes import UNKNOWN, operation_of
 from serpline.simulator.seeds import stamp, unit
 from serpline.simulator.sparql import Query, Unparsable, parse
 from serpline.simulator.wire import (
@@ -40,13 +41,13 @@ class Wikidata:
 
     def describe(self, request: Request) -> Operation:
         """Name the call; the query itself is its identity."""
-        name = "sparql" if request.segments == ["sparql"] else "unknown"
+        name = operation_of(NAME, request.method, request.segments)
         text = " ".join(_text(request).split())
         return Operation(name, {"query": text[:2_000]}, identity_of(name, {"query": text}))
 
     async def handle(self, request: Request, operation: Operation) -> Reply:
         """Check the User-Agent, then answer with bindings."""
-        if operation.name == "unknown":
+        if operation.name == UNKNOWN:
             return _plain(404, "Not Found")
         if not _CONTACT.search(request.headers.get("user-agent", "")):
             return _plain(

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 from serpline.simulator.config import SimulatorConfig
 from serpline.simulator.journal import Ledger
+from serpline.simulator.routes import UNKNOWN, operation_of
 from serpline.simulator.seeds import stamp
 from serpline.simulator.wire import (
     Operation,
@@ -28,11 +29,11 @@ IDS_MAX = 50
 QUOTA_ZONE = ZoneInfo("America/Los_Angeles")
 # bucket → (units a call, units a day)
 QUOTAS = {"general": (1, 10_000), "search": (1, 100), "stats": (1, 10_000)}
-_OPERATIONS = {
-    "videos": ("videos", "general"),
-    "channels": ("channels", "general"),
-    "search": ("search", "search"),
-    "videos:batchGetStats": ("batch_get_stats", "stats"),
+_BUCKETS = {
+    "videos": "general",
+    "channels": "general",
+    "search": "search",
+    "batch_get_stats": "stats",
 }
 _PARTS = {
     "videos": {"id", "snippet", "statistics", "contentDetails", "status", "topicDetails"},
@@ -55,18 +56,18 @@ class YouTube:
 
     def describe(self, request: Request) -> Operation:
         """Name the call."""
-        name = _OPERATIONS.get(_resource(request), ("unknown", ""))[0]
+        name = operation_of(NAME, request.method, request.segments)
         params = {k: v for k, v in request.query.items() if k != "key"}
         return Operation(name, params, identity_of(name, params))
 
     async def handle(self, request: Request, operation: Operation) -> Reply:
         """Check the key, take the quota, answer."""
-        if operation.name == "unknown" or request.method != "GET":
+        if operation.name == UNKNOWN or request.method != "GET":
             return _error(404, "Not Found", "global", "notFound")
         key = request.query.get("key") or request.headers.get("x-goog-api-key")
         if key != self._config.key(NAME):
             return self.failure(401)
-        cost = self._take(_OPERATIONS[_resource(request)][1], operation.name)
+        cost = self._take(_BUCKETS[operation.name], operation.name)
         if cost is None:
             return self.failure(402)
         try:
@@ -160,11 +161,6 @@ class YouTube:
 
 class _Invalid(ValueError):  # noqa: N818  a condition of the request
     """Parameters that are answered with 400."""
-
-
-def _resource(request: Request) -> str:
-    version, *rest = request.segments or [""]
-    return "/".join(rest) if version == "v3" else ""
 
 
 def _ids(query: Any) -> list[str]:

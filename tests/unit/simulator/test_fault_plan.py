@@ -10,6 +10,7 @@ from serpline.domain.errors import UserError
 from serpline.simulator import read_plan
 from serpline.simulator.faults import KEYS, RULES_MAX, SHOWN_CHARS_MAX, VOCABULARY, FaultPlan, parse
 from serpline.simulator.plan_file import PLAN_BYTES_MAX
+from serpline.simulator.routes import OPERATIONS
 
 from .conftest import ManualClock
 
@@ -42,6 +43,24 @@ def test_every_word_of_the_vocabulary_is_accepted(fault: str) -> None:
         ({"fault": "429", "pattern": "FXS"}, "pattern='FXS'"),
         ({"fault": "429", "seen": 3}, "unknown key 'seen'"),
         ({"fault": "429", "provider": "scalserp"}, "provider='scalserp'"),
+        (
+            {"fault": "429", "provider": "scaleserp", "operation": "add_searches"},
+            "operation='add_searches' is none of account, batch_search, clear_batch, create_batch",
+        ),
+        (
+            {"fault": "429", "provider": "llm", "operation": "enrich"},
+            "operation='enrich' is none of chat, models, unknown",
+        ),
+        (
+            {"fault": "webhook_0", "provider": "pdl"},
+            "fault='webhook_0' never happens to provider='pdl', operation='*'",
+        ),
+        (
+            {"fault": "503", "provider": "scaleserp", "operation": "webhook"},
+            "fault='503' never happens to provider='scaleserp', operation='webhook'",
+        ),
+        ({"fault": "expired_links", "operation": "search*"}, "fault='expired_links' never"),
+        ({"fault": "429", "provider": "pages", "operation": "download"}, "is none of page"),
         ({"fault": "429", "work": "yes"}, "work='yes'"),
         ({"fault": "429", "retry_after": [1]}, "retry_after=[1]"),
         ({"fault": "slow", "seconds": float("inf")}, "seconds=inf"),
@@ -57,6 +76,17 @@ def test_a_bad_rule_is_named(rule: Any, said: str) -> None:
     with pytest.raises(UserError, match=r"fault plan, rule 2") as caught:
         parse([{"fault": "500"}, rule])
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("provider", "operation"),
+    [(provider, each) for provider, known in OPERATIONS.items() for each in sorted(known)],
+)
+def test_every_operation_can_go_wrong(clock: ManualClock, provider: str, operation: str) -> None:
+    """A plan may name every operation that the simulator reports, and then it strikes it."""
+    fault = {"batch_search": "failed_searches", "webhook": "webhook_0"}.get(operation, "500")
+    plan = plan_of(clock, {"fault": fault, "provider": provider, "operation": operation})
+    assert plan.call(provider, operation, {}, "x", 1)
 
 
 def test_probability_does_not_depend_on_order(clock: ManualClock) -> None:
@@ -187,5 +217,7 @@ def test_the_documented_plan_is_one(tmp_path: Path) -> None:
     file = tmp_path / "example.yaml"
     file.write_text(example)
     assert len(parse(read_plan(file))) == 8
+    for provider, operations in OPERATIONS.items():
+        assert f"`{provider}`: {', '.join(f'`{each}`' for each in sorted(operations))}" in DOCUMENT
     told = set(re.findall(r"`([^`\s]+)`", DOCUMENT))
     assert {*VOCABULARY, *KEYS} - told == {"fault"}

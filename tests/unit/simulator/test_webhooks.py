@@ -1,5 +1,7 @@
 """Webhooks: once when all is well, retried when not, and wrong in every way a rule can ask for."""
 
+import re
+
 import pytest
 
 from serpline.simulator import BatchTiming
@@ -98,15 +100,37 @@ async def test_a_late_webhook_keeps_the_clock_waiting(
 
 
 async def test_a_forged_webhook_precedes_the_true_one(opened: Opener, listener: Listener) -> None:
-    """The forgery names another batch and a link to the inside; it is marked in the log."""
-    caller = await opened(faults=[{"fault": "webhook_forged"}])
+    """The forgery names another batch and a link to the inside; it is marked in the log.
+
+    Refused, it is not sent again: the true one does not wait for it.
+    """
+    clock = EagerClock()
+    rule = {"fault": "webhook_forged"}
+    caller = await opened(clock=clock, faults=[rule], timing=BatchTiming(0, 0, 0, 0))
+    listener.answers = [404]
     batch = await caller.batch(notification_webhook=listener.url)
-    await caller.run(batch)
+    clock.slept.clear()
+    result = await caller.run(batch)
+    assert not any(clock.slept)
+    assert result["webhook_status"]["status"] == "sent"
     forged, true = listener.bodies
     assert forged["batch"]["id"] != batch
     assert "169.254" in str(forged)
     assert true["batch"]["id"] == batch
     assert [delivery.honest for delivery in caller.simulator.webhooks] == [False, True]
+
+
+async def test_a_webhook_may_come_to_a_path_of_nobody(opened: Opener, listener: Listener) -> None:
+    """It says what the true one says, once, where no batch has its address."""
+    caller = await opened(faults=[{"fault": "webhook_forged_path"}])
+    listener.answers = [404]
+    await caller.run(await caller.batch(notification_webhook=listener.url))
+    forged, true = listener.bodies
+    assert forged == true
+    stray, sent = caller.simulator.webhooks
+    assert [stray.honest, sent.honest] == [False, True]
+    assert sent.url == listener.url
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/[0-9A-F]{32}", stray.url)
 
 
 async def test_webhooks_may_overtake_one_another(opened: Opener, listener: Listener) -> None:

@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from serpline.simulator.config import SimulatorConfig
-from serpline.simulator.faults import SEARCHES, FaultPlan
+from serpline.simulator.faults import FaultPlan
 from serpline.simulator.journal import Ledger
+from serpline.simulator.routes import BATCH_SEARCH
 from serpline.simulator.scaleserp.batches import BATCHES_MAX, Batch, Refused, ResultSet, Status
 from serpline.simulator.seeds import hex_id
 from serpline.simulator.world import World
@@ -178,7 +179,5 @@ class Account:
             "priority": batch.fields.get("priority", "normal"),
             "searches_total": len(batch.searches),
         }
-        rule = self._faults.call(
-            "scaleserp", "batch_search", context, what, self._ran[what], SEARCHES
-        )
+        rule = self._faults.call("scaleserp", BATCH_SEARCH, context, what, self._ran[what])
         return record, "ok" if rule is None else _FATES.get(rule.fault, "duplicate")

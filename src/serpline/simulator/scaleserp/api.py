@@ -7,6 +7,7 @@ from typing import Any
 from serpline.simulator.config import SimulatorConfig
 from serpline.simulator.faults import FaultPlan
 from serpline.simulator.journal import CallLog, Ledger
+from serpline.simulator.routes import UNKNOWN, operation_of
 from serpline.simulator.scaleserp.account import Account
 from serpline.simulator.scaleserp.batches import Batch, Refused, ResultSet
 from serpline.simulator.scaleserp.calls import Calls
@@ -40,24 +41,6 @@ _MESSAGES = {
     503: "Request type google-web is temporarily unavailable while a parsing issue is resolved.",
 }
 _BODY_FIELDS = ("name", "schedule_type", "searches_type", "priority", "notification_webhook")
-# (method, path below /batches; "*" stands for an identifier) → operation
-_ROUTES: dict[tuple[str, ...], str] = {
-    ("POST",): "create_batch",
-    ("GET",): "list_batches",
-    ("GET", "*"): "get_batch",
-    ("PUT", "*"): "update_batch",
-    ("DELETE", "*"): "delete_batch",
-    ("GET", "*", "start"): "start_batch",
-    ("GET", "*", "stop"): "stop_batch",
-    ("GET", "*", "searches", "*"): "list_searches",
-    ("DELETE", "*", "searches"): "delete_searches",
-    ("DELETE", "*", "clear"): "clear_batch",
-    ("DELETE", "*", "*"): "delete_search",
-    ("GET", "*", "results"): "list_results",
-    ("GET", "*", "results", "*"): "get_results",
-    ("GET", "*", "results", "*", "*"): "get_results",
-    ("GET", "*", "results", "*", "resendwebhook"): "resend_webhook",
-}
 
 
 class ScaleSerp:
@@ -85,7 +68,7 @@ class ScaleSerp:
         """Name the call; a batch call also shows its batch's name and type to fault rules."""
         params: dict[str, Any] = {k: v for k, v in request.query.items() if k != "api_key"}
         parts = request.segments
-        name = _operation(request.method, parts)
+        name = operation_of(NAME, request.method, parts)
         if parts[:1] == ["batches"]:
             params.update(zip(("batch_id", "", "part"), parts[1:4], strict=False))
             params.pop("", None)
@@ -106,7 +89,7 @@ class ScaleSerp:
             call: Callable[..., Awaitable[Reply]] | None = getattr(
                 self._calls, operation.name, None
             )
-            if operation.name == "unknown" or call is None:
+            if operation.name == UNKNOWN or call is None:
                 raise Refused(404, f"{request.method} is not available at this address.")
             return await call(request)
         except Refused as refused:
@@ -167,26 +150,6 @@ class ScaleSerp:
             self.webhooks.running(batch)
         else:
             self.webhooks.finished(batch, result_set)
-
-
-def _operation(method: str, parts: list[str]) -> str:
-    if method == "GET" and parts in (["search"], ["account"], ["errorlogs"]):
-        return parts[0]
-    if parts[:1] != ["batches"]:
-        return "unknown"
-    below = parts[1:]
-    best = "unknown"
-    for (verb, *pattern), operation in _ROUTES.items():
-        if (
-            verb == method
-            and len(pattern) == len(below)
-            and all(want in ("*", have) for want, have in zip(pattern, below, strict=True))
-        ):
-            best = operation
-            # An exact word beats a wildcard in the last place.
-            if not pattern or pattern[-1] != "*":
-                break
-    return best
 
 
 def _shown_body(request: Request) -> dict[str, Any]:

@@ -6,14 +6,17 @@ Faults decide how often, how early, how late, in what order and how honestly the
 import asyncio
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urljoin
 
 import httpx2
 
 from serpline.simulator.config import SimulatorConfig
-from serpline.simulator.faults import WEBHOOKS, FaultPlan, Rule
+from serpline.simulator.faults import FaultPlan, Rule
 from serpline.simulator.journal import iso
+from serpline.simulator.routes import WEBHOOK
 from serpline.simulator.scaleserp.batches import Batch, ResultSet
 from serpline.simulator.scaleserp.files import Files
+from serpline.simulator.seeds import hex_id
 
 _LATE_SECONDS = 5.0
 LOG_MAX = 100_000
@@ -93,7 +96,7 @@ class Webhooks:
             "searches_type": batch.fields.get("searches_type", "mixed"),
         }
         identity = f"{batch.id} {result_set_id}"
-        return self._faults.call("scaleserp", "webhook", context, identity, 1, WEBHOOKS)
+        return self._faults.call("scaleserp", WEBHOOK, context, identity, 1)
 
     async def _tell(self, batch: Batch, result_set: ResultSet, rule: Rule | None) -> None:
         fault = rule.fault if rule else "webhook_1"
@@ -106,13 +109,12 @@ class Webhooks:
         elif fault == "webhook_out_of_order":
             await self._let_another_pass(seconds)
         elif fault == "webhook_forged":
-            forged = self._payload(batch, result_set)
-            forged["batch"]["id"] = "F0F0F0F0"
-            forged["result_set"]["id"] = result_set.id + 7
-            forged["result_set"]["download_links"] = {
-                "json": {"pages": ["http://169.254.169.254/latest"], "all_pages": ""}
-            }
-            await self._deliver(batch, result_set, forged, honest=False)
+            await self._try(batch, result_set, _url(batch), _forged(payload), honest=False)
+        elif fault == "webhook_forged_path":
+            # All of it is true but the address, which only the vendor and the receiver know.
+            guessed = hex_id(32, self._config.seed, "forged path", batch.id)
+            stray = urljoin(_url(batch), guessed)
+            await self._try(batch, result_set, stray, payload, honest=False)
         times = int(fault[-1]) if fault[-1].isdigit() else 1
         for _ in range(times):
             await self._deliver(batch, result_set, payload)
@@ -130,22 +132,15 @@ class Webhooks:
             waiting.cancel()
             timer.cancel()
 
-    async def _deliver(
-        self, batch: Batch, result_set: ResultSet, payload: Any, *, honest: bool = True
-    ) -> None:
-        timing, url = self._config.timing, str(batch.fields.get("notification_webhook", ""))
+    async def _deliver(self, batch: Batch, result_set: ResultSet, payload: Any) -> None:
+        timing, url = self._config.timing, _url(batch)
         if not url:
             return
         for attempt in range(1, timing.webhook_retries_max + 2):
-            status = await self._post(url, payload)
+            status = await self._try(batch, result_set, url, payload, attempt)
+            text = f"Webhook attempt {attempt}: {status or 'no answer'}"
             at = iso(self._config.clock.now())
-            if len(self.deliveries) < LOG_MAX:
-                self.deliveries.append(
-                    Delivery(at, batch.id, result_set.id, url, attempt, status, honest)
-                )
-            if honest:
-                text = f"Webhook attempt {attempt}: {status or 'no answer'}"
-                result_set.webhook_log.append({"date_time": at, "text": text})
+            result_set.webhook_log.append({"date_time": at, "text": text})
             if 200 <= status < 300:
                 result_set.webhook_status = "sent"
                 return
@@ -153,6 +148,25 @@ class Webhooks:
                 backoff = timing.webhook_backoff_seconds * 2 ** (attempt - 1)
                 await self._config.clock.sleep(backoff)
         result_set.webhook_status = "failed"
+
+    async def _try(
+        self,
+        batch: Batch,
+        result_set: ResultSet,
+        url: str,
+        payload: Any,
+        attempt: int = 1,
+        *,
+        honest: bool = True,
+    ) -> int:
+        """One POST, and its place among the deliveries; the status it got."""
+        status = await self._post(url, payload)
+        at = iso(self._config.clock.now())
+        if len(self.deliveries) < LOG_MAX:
+            self.deliveries.append(
+                Delivery(at, batch.id, result_set.id, url, attempt, status, honest)
+            )
+        return status
 
     async def _post(self, url: str, payload: Any) -> int:
         seconds = self._config.timing.webhook_timeout_seconds
@@ -183,3 +197,18 @@ class Webhooks:
                 },
             },
         }
+
+
+def _url(batch: Batch) -> str:
+    return str(batch.fields.get("notification_webhook", ""))
+
+
+def _forged(payload: dict[str, Any]) -> dict[str, Any]:
+    """Another batch's, with a link to the inside."""
+    result_set = payload["result_set"]
+    links = {"json": {"pages": ["http://169.254.169.254/latest"], "all_pages": ""}}
+    return {
+        **payload,
+        "batch": {**payload["batch"], "id": "F0F0F0F0"},
+        "result_set": {**result_set, "id": result_set["id"] + 7, "download_links": links},
+    }
