@@ -13,6 +13,7 @@ from serpline.store.database import (
     POOL_OVERFLOW_MAX,
     Database,
     DatabaseUnavailable,
+    LockUnavailable,
     TransactionConflict,
 )
 from serpline.store.embedded import EmbeddedServer, ensure_server
@@ -224,6 +225,76 @@ async def test_a_deadlock_is_a_conflict(db: Database) -> None:
     results = await asyncio.gather(lock(1, 2), lock(2, 1), return_exceptions=True)
     (undone,) = [result for result in results if result is not None]
     assert isinstance(undone, TransactionConflict)
+
+
+async def do(database: Database, *statements: str) -> None:
+    """The statements in one transaction."""
+    async with database.transaction() as conn:
+        for statement in statements:
+            await conn.execute(sa.text(statement))
+
+
+RAISE = "DO $$ BEGIN RAISE SQLSTATE '{state}' USING MESSAGE = 'the reason'; END $$"
+
+
+@pytest.mark.parametrize(
+    ("state", "kind"),
+    [
+        ("08006", DatabaseUnavailable),
+        ("53200", DatabaseUnavailable),
+        ("57014", DatabaseUnavailable),
+        ("57P01", DatabaseUnavailable),
+        ("58030", DatabaseUnavailable),
+        ("25006", DatabaseUnavailable),
+        ("40001", TransactionConflict),
+        ("55P03", LockUnavailable),
+        ("42P01", sa.exc.DBAPIError),
+        ("XX000", sa.exc.DBAPIError),
+    ],
+)
+async def test_states_of_the_server_are_no_bugs(
+    db: Database, state: str, kind: type[Exception]
+) -> None:
+    """What the server could not do now is told as that, in words; all else stays what it is."""
+    with pytest.raises(kind, match="the reason") as told:
+        await do(db, RAISE.format(state=state))
+    if kind is not sa.exc.DBAPIError:
+        assert "\n" not in str(told.value)
+    async with db.transaction() as conn:
+        assert (await conn.execute(sa.text("SELECT 42"))).scalar_one() == 42
+
+
+async def test_a_statement_that_ran_out_of_time_is_no_bug(db: Database) -> None:
+    """A limit that the operator set ends a statement, and is told as the server's state."""
+    with pytest.raises(DatabaseUnavailable, match="statement timeout"):
+        await do(db, "SET LOCAL statement_timeout = '10ms'", "SELECT pg_sleep(5)")
+
+
+async def test_a_lock_that_is_not_to_be_had_is_a_conflict(db: Database) -> None:
+    """Who may not wait for a lock any longer can do the same again later."""
+    lock = "LOCK TABLE items IN ACCESS EXCLUSIVE MODE"
+    async with db.transaction() as holder:
+        await holder.execute(sa.text(lock))
+        with pytest.raises(LockUnavailable, match="lock timeout"):
+            await do(db, "SET LOCAL lock_timeout = '10ms'", lock)
+
+
+async def test_a_server_that_became_read_only_is_left(database_url: str) -> None:
+    """After a fail-over no connection to the old server is used again: each is made anew."""
+    database = await Database.connect(database_url, pool_size=2)
+
+    async def pids() -> set[int]:
+        async with database.transaction() as one, database.transaction() as two:
+            query = sa.text("SELECT pg_backend_pid()")
+            return {(await conn.execute(query)).scalar_one() for conn in (one, two)}
+
+    try:
+        before = await pids()
+        with pytest.raises(DatabaseUnavailable, match="read-only"):
+            await do(database, "SET TRANSACTION READ ONLY", "DELETE FROM items")
+        assert before.isdisjoint(await pids())
+    finally:
+        await database.close()
 
 
 async def test_the_pool_is_bounded_and_the_wait_for_it_too(

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from alembic.script import ScriptDirectory
 
 from serpline.domain.errors import UserError
+from serpline.store import migrate as migrations
 from serpline.store.database import Connection, Database
 from serpline.store.migrate import HEAD, SCRIPTS, migrate
 from serpline.store.tables import metadata, queueing
@@ -159,6 +160,18 @@ async def test_a_failed_migration_changes_nothing(empty_database_url: str) -> No
                 )
             ).scalars()
             assert list(names) == ["procrastinate_jobs"]
+
+
+async def test_a_migration_that_another_process_makes_is_waited_for_a_bounded_time(
+    empty_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever cannot have the lock in time says in one line who has it, and changes nothing."""
+    monkeypatch.setattr(migrations, "_LOCK_WAIT", "10ms")
+    async with opened(empty_database_url) as target, target.transaction() as conn:
+        await conn.execute(sa.select(sa.func.pg_advisory_xact_lock(migrations._LOCK_KEY)))
+        with pytest.raises(UserError, match="another process has been migrating it for 10ms"):
+            await migrate(target)
+        assert not await conn.run_sync(lambda sync: sa.inspect(sync).get_table_names())
 
 
 async def test_a_newer_database_is_refused(db: Database) -> None:

@@ -12,6 +12,7 @@ from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
+from tests.support.commands import ask
 from tests.support.every_table import contents
 from tests.support.heart import METRICS, Heart, beating, until
 
@@ -393,6 +394,34 @@ async def test_a_conflict_is_repeated(db: Database, monkeypatch: pytest.MonkeyPa
     )
     assert (await prune(db, Retention(), now=NOW))["items"] == 6
     assert await column(db, "SELECT last_value FROM tries") == [3]
+
+
+@pytest.mark.parametrize("state", ["57014", "55P03", "58030", "25006", "40P01"])
+def test_what_the_server_cannot_do_now_is_one_line(database_url: str, state: str) -> None:
+    """``prune`` says in one line that the database cannot do it now; it shows no traceback."""
+
+    async def prepare() -> None:
+        database = await Database.connect(database_url)
+        try:
+            await a_run(database, RunStatus.COMPLETED)
+            await rows(
+                database,
+                "CREATE FUNCTION trouble() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+                f" RAISE SQLSTATE '{state}' USING MESSAGE = 'the reason'; END $$",
+            )
+            await rows(
+                database,
+                "CREATE TRIGGER trouble BEFORE DELETE ON items FOR EACH STATEMENT"
+                " EXECUTE FUNCTION trouble()",
+            )
+        finally:
+            await database.close()
+
+    asyncio.run(prepare())
+    done = ask("prune", SERPLINE_DATABASE_URL=database_url)
+    said = done.stderr.decode()
+    assert (done.returncode, said.count("\n")) == (2, 1), said
+    assert said.startswith("serpline: the database cannot do it now: the reason")
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from fastapi import FastAPI, Request, Response
 from serpline.core.logging import get
 from serpline.pipeline.service import PipelineService
 from serpline.providers.scaleserp.webhook import notice
-from serpline.store.database import DatabaseUnavailable
+from serpline.store.database import DatabaseUnavailable, TransactionConflict
 
 BODY_BYTES_MAX = 1_000_000
 
@@ -32,7 +32,7 @@ def create_app(pipeline: PipelineService) -> FastAPI:
             return Response(status_code=404)
         try:
             known = await pipeline.take_notice(secret, told.batch_id, told.result_set_id, body)
-        except DatabaseUnavailable:
+        except (DatabaseUnavailable, TransactionConflict):
             # Not stored: the sender has to try again.
             return Response(status_code=503)
         log.info("webhook", action="webhook.taken" if known else "webhook.unknown")

@@ -50,8 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (UserError, SettingsError) as error:
         return _mistake(str(error))
     except Exception as error:  # noqa: BLE001  the last resort of the process
-        if _is_unavailable_database(error):
-            return _mistake(f"the database cannot be used now: {error}")
+        if _is_state_of_database(error):
+            return _mistake(f"the database cannot do it now: {error}")
         sys.stderr.write(_traceback())
         return BUG
     return code if isinstance(code, int) else DONE
@@ -88,7 +88,10 @@ def _traceback() -> str:
     return mask(traceback.format_exc(), secrets)
 
 
-def _is_unavailable_database(error: Exception) -> bool:
+def _is_state_of_database(error: Exception) -> bool:
+    """Later the same command may succeed."""
     # Looked up, not imported: a command that needs no database must not load its driver.
     store = sys.modules.get("serpline.store.database")
-    return store is not None and isinstance(error, store.DatabaseUnavailable)
+    return store is not None and isinstance(
+        error, store.DatabaseUnavailable | store.TransactionConflict
+    )

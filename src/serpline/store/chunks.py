@@ -166,6 +166,7 @@ async def release(
             )
             UPDATE chunks c SET owner = NULL, waits_on = CAST(:waits_on AS text[]),
                 idle_looks = CASE WHEN :at_once THEN 0 ELSE least(c.idle_looks + 1, 1000) END,
+                crashes = CASE WHEN :at_once THEN 0 ELSE crashes END,
                 status = CASE WHEN completed + failed + skipped = planned
                               THEN 'done' ELSE 'ready' END,
                 next_look_at = CASE WHEN completed + failed + skipped < planned THEN look.at END

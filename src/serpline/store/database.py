@@ -43,9 +43,12 @@ _SCHEMES: Final = frozenset({"postgres", "postgresql", "postgresql+psycopg"})
 # it the locks, by the time the process is declared dead. JIT costs more than it brings for
 # statements of milliseconds.
 _SERVER_OPTIONS: Final = "-c jit=off -c idle_in_transaction_session_timeout=20s"
-# SQLSTATE classes that speak of the server, not of the statement: connection, resources, operator.
-_UNAVAILABLE: Final = ("08", "53", "57P")
+# SQLSTATE classes that speak of the server, not of the statement: connection, resources, operator
+# (a limit on a statement's time among them, which the same again at once would meet again), disk.
+_UNAVAILABLE: Final = ("08", "53", "57", "58")
 _CONFLICT: Final = "40"
+_LOCK_NOT_AVAILABLE: Final = "55P03"
+_READ_ONLY: Final = "25006"
 _PROBE: Final = sa.text(
     "SELECT current_setting('server_version_num')::int AS version,"
     " current_setting('server_encoding') AS encoding,"
@@ -61,7 +64,11 @@ class DatabaseUnavailable(Exception):  # noqa: N818  a state of the server, not 
 
 
 class TransactionConflict(Exception):  # noqa: N818
-    """PostgreSQL undid the transaction (deadlock or serialisation): the same again may succeed."""
+    """PostgreSQL undid the transaction in favour of another: the same again may succeed."""
+
+
+class LockUnavailable(TransactionConflict):
+    """Somebody else kept a lock for longer than this transaction may wait for it."""
 
 
 class Database:
@@ -83,6 +90,7 @@ class Database:
         )
         sa.event.listen(self._engine.sync_engine, "checkout", _refuse_ended)
         sa.event.listen(self._engine.sync_engine, "before_cursor_execute", _refuse_many)
+        sa.event.listen(self._engine.sync_engine, "handle_error", _leave_read_only)
         # (Parameters stay out of the errors' texts: they may be raw replies, and hold anything.)
         # Connections that end with their block, and so do the session locks they hold.
         self._unpooled: AsyncEngine = create_async_engine(
@@ -181,6 +189,12 @@ def _refuse_ended(connection: Any, *_: object) -> None:
         raise sa.exc.DisconnectionError("the server ended it")
 
 
+def _leave_read_only(context: Any) -> None:
+    """A server that became a standby is as good as lost: connected anew, we may find its heir."""
+    if getattr(context.original_exception, "sqlstate", None) == _READ_ONLY:
+        context.is_disconnect = True
+
+
 def _refuse_many(*call: Any) -> None:
     """Refuse a list of parameters: the driver sends it as a pipeline, which is never idle.
 
@@ -267,13 +281,15 @@ async def _translated() -> AsyncGenerator[None, None]:
     except PoolTimeout as error:
         raise DatabaseUnavailable(f"no free connection within {POOL_WAIT_SECONDS:g} s") from error
     except DBAPIError as error:
-        state = getattr(error.orig, "sqlstate", None)
+        state = getattr(error.orig, "sqlstate", None) or ""
         reason = one_line(str(error.orig))
         lost = error.connection_invalidated or (
-            state is None and isinstance(error.orig, psycopg.OperationalError)
+            not state and isinstance(error.orig, psycopg.OperationalError)
         )
-        if lost or (state or "").startswith(_UNAVAILABLE):
+        if lost or state == _READ_ONLY or state.startswith(_UNAVAILABLE):
             raise DatabaseUnavailable(reason) from error
-        if (state or "").startswith(_CONFLICT):
+        if state == _LOCK_NOT_AVAILABLE:
+            raise LockUnavailable(reason) from error
+        if state.startswith(_CONFLICT):
             raise TransactionConflict(reason) from error
         raise

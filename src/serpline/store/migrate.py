@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import ProgrammingError
 
 from serpline.domain.errors import UserError
-from serpline.store.database import Connection, Database
+from serpline.store.database import Connection, Database, LockUnavailable
 
 HEAD: Final = "0001"
 SCRIPTS: Final = Path(__file__).with_name("migrations")
@@ -30,7 +30,6 @@ SCRIPTS: Final = Path(__file__).with_name("migrations")
 _LOCK_KEY: Final = 0x5E8917E
 _LOCK_WAIT: Final = "300s"
 _UNDEFINED_TABLE: Final = "42P01"
-_LOCK_NOT_AVAILABLE: Final = "55P03"
 _VERSIONS: Final = sa.text(
     "SELECT (SELECT max(version_num) FROM alembic_version) AS tables,"
     " (SELECT max(version) FROM queue_schema_versions) AS queue"
@@ -66,9 +65,7 @@ async def migrate(database: Database) -> bool:
             await conn.execute(sa.text("SET LOCAL lock_timeout = 0"))
             await _upgrade_tables(conn, database)
             await _upgrade_queue(conn, queue)
-    except sa.exc.OperationalError as error:
-        if getattr(error.orig, "sqlstate", None) != _LOCK_NOT_AVAILABLE:
-            raise
+    except LockUnavailable:
         raise UserError(
             f"{database.shown_url}: another process has been migrating it for {_LOCK_WAIT}"
         ) from None

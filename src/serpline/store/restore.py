@@ -26,11 +26,16 @@ from serpline.domain.errors import UserError
 from serpline.store import migrate as migrations
 from serpline.store.backup import SESSION, UNSAVED, Progress, driver, in_thread
 from serpline.store.backup_file import ArchiveReader, SequenceEntry, TableEntry
-from serpline.store.database import Connection, Database, DatabaseUnavailable, one_line
+from serpline.store.database import (
+    Connection,
+    Database,
+    DatabaseUnavailable,
+    LockUnavailable,
+    one_line,
+)
 from serpline.store.tables import metadata
 
 LOCK_WAIT_SECONDS: Final = 10
-_LOCK_NOT_AVAILABLE: Final = "55P03"
 _VERSIONS: Final = "alembic_version"
 _QUEUE_VERSIONS: Final = "queue_schema_versions"
 _FRESH: Final = "restore into a fresh database (another --data-dir, or --into URL)"
@@ -226,13 +231,13 @@ async def _explained(database: Database, archive: ArchiveReader) -> AsyncIterato
     """What the server says against it, in one line; the transaction is undone already."""
     try:
         yield
+    except LockUnavailable as error:
+        raise UserError(
+            f"{database.shown_url}: is in use; stop whatever uses it, then restore"
+        ) from error
     except (DBAPIError, psycopg.Error) as error:
         cause = error.orig if isinstance(error, DBAPIError) else error
         reason = one_line(str(cause))
-        if getattr(cause, "sqlstate", None) == _LOCK_NOT_AVAILABLE:
-            raise UserError(
-                f"{database.shown_url}: is in use; stop whatever uses it, then restore"
-            ) from error
         if isinstance(cause, psycopg.OperationalError):
             raise DatabaseUnavailable(reason) from error
         if isinstance(error, psycopg.Error):

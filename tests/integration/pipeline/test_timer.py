@@ -2,15 +2,17 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
+from sqlalchemy import text
 from tests.integration.guard_helpers import Provider, call, owned_chunk, policy
 from tests.support.heart import METRICS, Heart, beating, until
 
 from serpline.pipeline.timer import SLEEP_SECONDS_MAX, SLEEP_SECONDS_MIN, Timer
 from serpline.robustness.guard import CallScope, Guard
 from serpline.store import workers
-from serpline.store.database import Database
+from serpline.store.database import Connection, Database
 
 
 @pytest.fixture
@@ -141,6 +143,40 @@ async def test_the_timer_runs_until_it_is_stopped(heart: Heart, timer: Timer) ->
         stop.set()
         async with asyncio.timeout(10):
             await running
+
+
+async def test_an_outage_does_not_end_the_timer(
+    heart: Heart, timer: Timer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """States of the server are waited for; a bug ends the timer, and tells its process."""
+    states = iter(("57014", "55P03", "58030", "25006", "40P01"))
+    due_runs = workers.due_runs
+
+    async def troubled(conn: Connection, *rest: Any) -> Any:
+        if state := next(states, None):
+            await conn.execute(text(f"DO $$ BEGIN RAISE SQLSTATE '{state}'; END $$"))
+        return await due_runs(conn, *rest)
+
+    monkeypatch.setattr("serpline.pipeline.timer.SLEEP_SECONDS_MAX", 0.05)
+    monkeypatch.setattr(workers, "due_runs", troubled)
+    stop = asyncio.Event()
+    running = asyncio.create_task(timer.run(stop))
+    run_id = await heart.start({METRICS: ["DONE-1"]}, lanes=[METRICS])
+
+    async def is_woken() -> bool:
+        return running.done() or await heart.waiting() == [f"run:{run_id}"]
+
+    await until(is_woken, "the run to be woken in spite of all")
+    stop.set()
+    await running
+    assert next(states, None) is None
+
+    async def bug(*_: Any) -> Any:
+        raise LookupError("a bug")
+
+    monkeypatch.setattr(workers, "due_runs", bug)
+    with pytest.raises(LookupError):
+        await timer.run(asyncio.Event())
 
 
 async def test_a_dead_workers_calls_are_accounted_for_at_the_take_over(

@@ -306,6 +306,21 @@ async def test_work_that_never_comes_back_is_cut_at_its_deadline(heart: Heart) -
     assert "3 times, at last with WorkHung: no outcome within 0.2 s" in items["STUCK-2"]["error"]
 
 
+async def test_progress_makes_up_for_a_crash(heart: Heart) -> None:
+    """Crashes count in a row: work that settled something begins anew, other work does not."""
+    worker = worker_cut_after(heart, 0.2)
+    _, chunk_id = await planned(heart, "HANG-1", "SNOOZEBLIND-2")
+    with pytest.raises(WorkHung):
+        await worker.work(chunk_id)
+    assert (await heart.chunk(chunk_id))["crashes"] == 1
+    assert await worker.work(chunk_id)
+    chunk = await heart.chunk(chunk_id)
+    assert (chunk["status"], chunk["completed"], chunk["crashes"]) == ("ready", 1, 0)
+    await heart.query("UPDATE chunks SET crashes = 2 WHERE id = :id", id=chunk_id)
+    assert await worker.work(chunk_id)
+    assert (await heart.chunk(chunk_id))["crashes"] == 2
+
+
 async def test_slow_work_is_not_cut(heart: Heart) -> None:
     """The deadline is for the next outcome; work of any length may go on that brings some."""
     worker = worker_cut_after(heart, 5.0)
