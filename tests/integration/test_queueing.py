@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from serpline.domain.errors import UserError
 from serpline.domain.retry import RetryStrategy
-from serpline.queueing import Job, JobEvent, JobOutcome, JobPriority, JobQueueManager
+from serpline.queueing import Job, JobEvent, JobOutcome, JobPriority, JobQueueManager, manager
 from serpline.store import dead_letters, queued_jobs
 from serpline.store.database import Database, DatabaseUnavailable, TransactionConflict
 from serpline.store.dead_letters import DeadLetter, DeadLetterStatus
@@ -306,26 +306,54 @@ async def test_trouble_of_the_database_is_not_the_handlers(
             raise troubles.pop()
 
     queue.manager.register("work", work)
-    await queue.manager.enqueue_job(Job("work", {"n": 1}, max_retries=2))
+    await queue.manager.enqueue_job(Job("work", {"n": 1}, max_retries=0))
     async with queue.serving():
         outcomes = await queue.outcomes(3)
-    assert outcomes[-1] is JobOutcome.DONE
+    assert outcomes == [JobOutcome.POSTPONED, JobOutcome.POSTPONED, JobOutcome.DONE]
     assert await dead(db) == []
 
 
-async def test_a_conflict_wakes_the_target_again(db: Database, queue: Watched) -> None:
-    """A wake-up whose transaction was undone by a deadlock is issued again at once."""
-    troubles = [TransactionConflict("deadlock")]
+async def test_a_conflict_wakes_the_target_again(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A wake-up whose transaction was undone by a deadlock is issued again, but not at once."""
+    monkeypatch.setattr(manager, "CONFLICT_SECONDS_MAX", 0.4)
+    queue = Watched(db, chance=lambda: 0.5)
+    begun: list[float] = []
 
     async def work(_payload: dict[str, Any]) -> None:
-        if troubles:
-            raise troubles.pop()
+        begun.append(asyncio.get_running_loop().time())
+        if len(begun) == 1:
+            raise TransactionConflict("deadlock")
 
     queue.manager.register("run", work)
     async with db.transaction() as conn:
         await wake(conn, [WakeUp("run", "1")])
     async with queue.serving():
         assert await queue.outcomes(2) == [JobOutcome.POSTPONED, JobOutcome.DONE]
+    assert begun[1] - begun[0] >= 0.2
+
+
+async def test_a_worker_that_stops_during_such_a_delay_hands_the_target_back(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The delay of a wake-up that met a conflict loses it to nobody's end."""
+    monkeypatch.setattr(manager, "CONFLICT_SECONDS_MAX", 3600.0)
+    queue = Watched(db, grace_seconds=0.1, chance=lambda: 1.0)
+    undone = asyncio.Event()
+
+    async def work(_payload: dict[str, Any]) -> None:
+        undone.set()
+        raise TransactionConflict("deadlock")
+
+    queue.manager.register("run", work)
+    async with db.transaction() as conn:
+        await wake(conn, [WakeUp("run", "1")])
+    async with queue.serving(), asyncio.timeout(PATIENCE_SECONDS):
+        await undone.wait()
+    async with db.transaction() as conn:
+        waiting = sa.text("SELECT args ->> 'target' FROM procrastinate_jobs WHERE status = 'todo'")
+        assert (await conn.execute(waiting)).scalars().all() == ["1"]
 
 
 async def test_a_handler_cancelled_from_within_has_failed(db: Database, queue: Watched) -> None:

@@ -29,6 +29,7 @@ LOOK_SECONDS_MAX: Final = 10.0
 LOOK_SECONDS_MIN: Final = 0.05
 REAP_SECONDS: Final = 10.0
 HOUSE_PAUSE_SECONDS: Final = 2.0
+CONFLICT_SECONDS_MAX: Final = 1.0
 
 log = get(__name__)
 
@@ -155,7 +156,11 @@ class JobQueueManager:
             self._tell(job_type, payload, JobOutcome.HANDED_BACK)
             raise
         except TransactionConflict as error:
-            await self._wake(wakeup)
+            # At once it would most likely meet the same rival again.
+            try:
+                await asyncio.sleep(CONFLICT_SECONDS_MAX * self._chance())
+            finally:
+                await self._wake(wakeup)
             self._tell(job_type, payload, JobOutcome.POSTPONED, str(error))
         except DatabaseUnavailable as error:
             self._tell(job_type, payload, JobOutcome.POSTPONED, str(error))
@@ -180,7 +185,7 @@ class JobQueueManager:
         except asyncio.CancelledError:
             await self._settle(job, JobOutcome.HANDED_BACK, None)
             raise
-        except DatabaseUnavailable as error:
+        except (DatabaseUnavailable, TransactionConflict) as error:
             await self._settle(job, JobOutcome.POSTPONED, str(error))
         except Exception as error:
             known = not isinstance(error, UnknownJobType)
