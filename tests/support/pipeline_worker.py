@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping
 
 from serpline.app import run_worker
-from serpline.cli.processes import until_stopped
+from serpline.cli.processes import end_seconds, until_stopped
 from serpline.core.logging import configure
 from serpline.core.settings import load
 from serpline.domain.names import PhaseName
@@ -19,8 +19,9 @@ from serpline.phases.base import Phase
 
 async def work(phases: Mapping[PhaseName, Phase] | None) -> None:
     """Work until told to end."""
-    async with until_stopped(with_parent=True) as stop:
-        await run_worker(load(), stop, phases=phases)
+    settings = load()
+    async with until_stopped(with_parent=True, ends_within=end_seconds(settings)) as stop:
+        await run_worker(settings, stop, phases=phases)
 
 
 if __name__ == "__main__":

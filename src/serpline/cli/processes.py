@@ -1,12 +1,14 @@
 """``serpline worker``, ``web`` and ``up``: the processes that do the work.
 
 The first SIGTERM or Ctrl-C drains: work in hand is settled or given back. A second one ends the
-process at once, which loses nothing either: others take over.
+process at once, which loses nothing either: others take over. So does the end of ``end_seconds``,
+whatever it is that hangs: a database that is away, a look-up of a name, the event loop itself.
 """
 
 import asyncio
 import os
 import signal
+import threading
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,6 +17,7 @@ import typer
 
 from serpline.cli.common import ENVIRONMENT_DATA_DIR, configure_logging, say, settings_of
 from serpline.core.clock import SystemClock
+from serpline.core.logging import get
 from serpline.core.settings import Settings
 
 if TYPE_CHECKING:
@@ -22,6 +25,12 @@ if TYPE_CHECKING:
 
 LOOPBACK = "127.0.0.1"
 INTERRUPTED = 130
+# After the grace: to settle and give back what is in hand.
+SETTLE_SECONDS_MAX = 8.0
+# Whoever told us to end (``supervise``, too) kills after 30 s.
+END_SECONDS_MAX = 28.0
+
+log = get(__name__)
 
 WithParent = Annotated[
     bool, typer.Option("--with-parent", hidden=True, help="Stop when stdin ends.")
@@ -32,24 +41,59 @@ Port = Annotated[
 ]
 
 
+def end_seconds(settings: Settings) -> float:
+    """How long after it was told to end a process has ended."""
+    return min(settings.shutdown_grace_seconds + SETTLE_SECONDS_MAX, END_SECONDS_MAX)
+
+
+class _Deadline:
+    """The end of this process, some seconds after ``begin``, by a thread that waits for nothing.
+
+    Not by the event loop: the interpreter itself waits at its end for every thread of an executor.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._timer = threading.Timer(seconds, self._end, [seconds])
+        self._timer.daemon = True
+
+    def begin(self) -> None:
+        """The time runs from the first call."""
+        if self._timer.ident is None:
+            self._timer.start()
+
+    @staticmethod
+    def _end(seconds: float) -> None:
+        log.warning("process.abandoned", action="process.abandoned", after_seconds=seconds)
+        os._exit(0)
+
+
 @asynccontextmanager
-async def until_stopped(*, with_parent: bool = False) -> AsyncIterator[asyncio.Event]:
+async def until_stopped(
+    *, with_parent: bool = False, ends_within: float | None = None
+) -> AsyncIterator[asyncio.Event]:
     """An event that SIGTERM, SIGINT and (``with_parent``) the end of stdin set.
 
-    The second signal cancels the task.
+    The second signal cancels the task. ``ends_within``: so many seconds after the first, or after
+    the block's own end, the process ends, and what it has in hand is left for others to take over.
     """
+    deadline = None if ends_within is None else _Deadline(ends_within)
     stop, loop, task = asyncio.Event(), asyncio.get_running_loop(), asyncio.current_task()
     assert task is not None
+
+    def end() -> None:
+        if deadline is not None:
+            deadline.begin()
+        stop.set()
 
     def on_signal() -> None:
         if stop.is_set():
             task.cancel()
-        stop.set()
+        end()
 
     def on_stdin() -> None:
         if not os.read(0, 1024):
             loop.remove_reader(0)
-            stop.set()
+            end()
 
     signals = (signal.SIGTERM, signal.SIGINT)
     for number in signals:
@@ -59,6 +103,8 @@ async def until_stopped(*, with_parent: bool = False) -> AsyncIterator[asyncio.E
     try:
         yield stop
     finally:
+        if deadline is not None:
+            deadline.begin()
         for number in signals:
             loop.remove_signal_handler(number)
         if with_parent:
@@ -80,7 +126,8 @@ def worker(
     async def work() -> int:
         from serpline.app import run_worker
 
-        async with until_stopped(with_parent=with_parent) as stop:
+        ends_within = end_seconds(settings)
+        async with until_stopped(with_parent=with_parent, ends_within=ends_within) as stop:
             await run_worker(settings, stop)
             # Ended although nobody asked: declared dead by others. Whoever supervises starts anew.
             return 0 if stop.is_set() else 1
@@ -104,7 +151,7 @@ def web(
         from serpline.cli.webserver import serving
 
         async with (
-            until_stopped(with_parent=with_parent) as stop,
+            until_stopped(with_parent=with_parent, ends_within=end_seconds(settings)) as stop,
             open_services(settings) as opened,
             serving(create_app(opened.pipeline), host, settings.web_port) as (chosen, server),
         ):
