@@ -59,6 +59,8 @@ async def campaign(arena: Arena) -> Sequence[Figure]:
             await processes[number].kill()
             open_calls += await _unrecorded(database, chunks[number])
             await take_over(database, chunks[number])
+            # As the timer does: what the dead one held becomes possibly paid.
+            await reconcile(database, SystemClock())
             processes[workers + number].go()
         for process in processes[kills:]:
             await process.ended(120)

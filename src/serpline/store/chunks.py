@@ -217,7 +217,8 @@ async def look_at_waiting(conn: Connection, breaker: str) -> list[tuple[int, int
             " JOIN pipeline_executions r ON r.id = c.run_id"
             " WHERE c.waits_on IS NOT NULL AND c.waits_on @> ARRAY[:breaker]"
             " AND c.status = 'ready' AND r.status = 'running' ORDER BY c.id FOR UPDATE OF c)"
-            " UPDATE chunks c SET next_look_at = now() FROM waiting WHERE c.id = waiting.id"
+            " UPDATE chunks c SET next_look_at = now(), idle_looks = 0"
+            " FROM waiting WHERE c.id = waiting.id"
             " RETURNING c.id, waiting.priority"
         ),
         {"breaker": breaker},
@@ -276,7 +277,7 @@ async def look_now(conn: Connection, chunk_id: int) -> None:
     """
     await conn.execute(
         text(
-            "UPDATE chunks SET next_look_at = least(next_look_at, now())"
+            "UPDATE chunks SET next_look_at = least(next_look_at, now()), idle_looks = 0"
             " WHERE id = :id AND status <> 'done'"
         ),
         {"id": chunk_id},
@@ -287,7 +288,7 @@ async def look_at_all(conn: Connection, run_id: UUID) -> None:
     """Lower the next look of all the run's ready chunks to now."""
     await conn.execute(
         text(
-            "UPDATE chunks SET next_look_at = least(next_look_at, now())"
+            "UPDATE chunks SET next_look_at = least(next_look_at, now()), idle_looks = 0"
             " WHERE run_id = :run AND status = 'ready'"
         ),
         {"run": run_id},

@@ -152,6 +152,8 @@ async def test_looks_that_bring_nothing_come_ever_later(heart: Heart) -> None:
     async with heart.database.transaction() as conn:
         await chunks.look_now(conn, chunk_id)
     assert (await heart.chunk(chunk_id))["look_seconds"] <= 0
+    await look()
+    assert 0 < looks[-1] <= 0.25
 
 
 async def owned(heart: Heart, chunk_id: int) -> OwnedChunk:
