@@ -2,7 +2,8 @@
 
 It listens on loopback, passes everything on to the server's socket, and reads of the protocol only
 where a message ends and whether it says COMMIT. A strike is armed for the next fitting message of
-any connection; the connection it fits is then cut, in both directions.
+any connection; the connection it fits is then cut, in both directions. Shut, it cuts every one, and
+lets none through for a while.
 """
 
 import asyncio
@@ -26,7 +27,7 @@ class Strike(Enum):
     ANSWER = "a statement goes to the server; its answer is lost"
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Connection:
     """One connection through the proxy."""
 
@@ -48,6 +49,8 @@ class Proxy:
     path: Path
     port: int = 0
     struck: Counter[Strike] = field(default_factory=Counter)
+    _open: set[_Connection] = field(default_factory=set)
+    _is_shut: bool = False
     _armed: Strike | None = None
     _skip: int = 0
 
@@ -55,10 +58,23 @@ class Proxy:
         """Have this happen to the fitting message after the next ``skip`` ones."""
         self._armed, self._skip = strike, skip
 
+    async def shut(self, seconds: float) -> int:
+        """Cut every connection, and let none through for so long; how many were cut."""
+        self._is_shut, cut = True, list(self._open)
+        for connection in cut:
+            connection.cut()
+        await asyncio.sleep(seconds)
+        self._is_shut = False
+        return len(cut)
+
     async def serve(self, reader: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
         """Pass one connection on until either side ends it, or a strike does."""
+        if self._is_shut:
+            client.transport.abort()
+            return
         from_server, server = await asyncio.open_unix_connection(self.path)
         connection = _Connection(client, server)
+        self._open.add(connection)
         ways = [
             asyncio.create_task(self._up(connection, reader)),
             asyncio.create_task(self._down(connection, from_server)),
@@ -66,6 +82,7 @@ class Proxy:
         try:
             await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            self._open.discard(connection)
             connection.cut()
             await asyncio.gather(*ways, return_exceptions=True)
 

@@ -1,15 +1,18 @@
 """Row 15: the workers' connections to the database are cut, again and again, at the worst instants.
 
-Each cut is one of four, by chance: the answer to a COMMIT that took effect is lost, a COMMIT is
-lost on its way, the answer to any statement is lost (a heartbeat, the fetching of a job), or the
-server ends some sessions in whatever they are doing. Nobody dies of it, so no call may be paid
-twice and no worker may be taken over.
+Each cut is one of five, by chance: the answer to a COMMIT that took effect is lost, a COMMIT is
+lost on its way, the answer to any statement is lost (a heartbeat, the fetching of a job), the
+server ends some sessions in whatever they are doing, or all connections of one worker are cut and
+it gets no other for half of the time after which its silence is taken for death. Nobody dies of it,
+so no call may be paid twice, none may stay without its outcome, and no worker may be taken over.
 """
 
 import asyncio
+import itertools
 import random
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from uuid import UUID
 
 from sqlalchemy.engine import make_url
@@ -17,11 +20,20 @@ from tests.support.world import World, open_world, until
 
 from chaos.proxy import Proxy, Strike, proxy
 from chaos.scorecard import Arena, Figure, Row, at_least, none
-from chaos.standard_run import PATIENT, Judged, Undisturbed, keywords, start, undisturbed
-from serpline.domain.states import ENDED_RUNS
+from chaos.standard_run import Judged, Undisturbed, is_over, keywords, start, undisturbed
 from serpline.store.embedded_files import SOCKET_NAME
 
 WORKERS = 2
+# Silence is soon taken for death. Who is cut off for half of that has not been heard of for two
+# thirds of it until it is back: it has been silent up to a heartbeat before, and its next try may
+# be as much later.
+DEAD_AFTER_SECONDS = 3.0
+SHUT_SECONDS = DEAD_AFTER_SECONDS / 2
+THREATENED = {
+    "SERPLINE_WORKER_HEARTBEAT_SECONDS": "0.3",
+    "SERPLINE_WORKER_DEAD_AFTER_SECONDS": str(DEAD_AFTER_SECONDS),
+}
+PAIRS = 60
 PAUSE_SECONDS_MAX = 0.3
 SKIP_MAX = 8
 AT_ONCE_MAX = 4
@@ -32,10 +44,16 @@ _SESSIONS = (
     " ORDER BY backend_start, pid"
 )
 _TERMINATE = "SELECT pg_terminate_backend(pid) AS is_cut FROM unnest(CAST(:pids AS int[])) v(pid)"
+_LIVING = "SELECT 1 FROM workers WHERE ended_at IS NULL"
+_UNHEARD = "SELECT 1 FROM provider_calls WHERE status IN ('intent', 'unknown')"
 _TAKEN_OVER = (
     "SELECT (SELECT count(*) FROM workers WHERE died) AS workers,"
     " (SELECT coalesce(sum(deaths), 0) FROM chunks) AS chunks"
 )
+
+
+_ENDED, _SHUT = "ended by the server", "all of a worker's"
+KINDS = (*Strike, _ENDED, _SHUT)
 
 
 class Cuts:
@@ -43,7 +61,9 @@ class Cuts:
 
     def __init__(self, wanted: int) -> None:
         self.wanted = wanted
-        self.made: Counter[Strike | None] = Counter()
+        self.made: Counter[Strike | str] = Counter()
+        self.unheard = 0
+        self.ended = 0
         self.dead_workers = 0
         self.dead_chunks = 0
 
@@ -52,67 +72,98 @@ class Cuts:
         """Cuts of every kind."""
         return self.made.total()
 
-    async def make(self, world: World, run_id: UUID, door: Proxy, chance: random.Random) -> None:
+    async def make(
+        self, world: World, run_id: UUID, doors: Sequence[Proxy], chance: random.Random
+    ) -> None:
         """Cut until there were enough or the run has ended."""
-
-        async def is_over() -> bool:
-            return (await world.get(run_id)).status in ENDED_RUNS
-
-        deck: list[Strike | None] = []
-        while self.total < self.wanted and not await is_over():
+        deck: list[Strike | str] = []
+        while self.total < self.wanted and not await is_over(world, run_id):
             await asyncio.sleep(chance.uniform(0, PAUSE_SECONDS_MAX))
             # Each as often as the others, in any order.
-            deck = deck or chance.sample([*Strike, None], len(Strike) + 1)
-            strike = deck.pop()
-            if strike is None:
-                sessions = [row["pid"] for row in await world.query(_SESSIONS, name=_NAME)]
-                victims = chance.sample(
-                    sessions, min(len(sessions), chance.randint(1, AT_ONCE_MAX))
-                )
-                ended = await world.query(_TERMINATE, pids=victims)
-                self.made[None] += sum(row["is_cut"] for row in ended)
-                continue
-            before = door.struck.total()
-            door.arm(strike, chance.randrange(SKIP_MAX))
+            deck = deck or chance.sample(KINDS, len(KINDS))
+            kind, door = deck.pop(), chance.choice(doors)
+            if isinstance(kind, Strike):
+                made = await _strike(world, run_id, door, kind, chance.randrange(SKIP_MAX))
+            elif kind is _SHUT:
+                made = bool(await door.shut(SHUT_SECONDS))
+            else:
+                made = await _end_sessions(world, chance)
+            # Other runs add theirs meanwhile, so nothing is awaited within a sum.
+            self.made[kind] += made
 
-            async def is_struck(before: int = before) -> bool:
-                return door.struck.total() > before or await is_over()
 
-            await until(is_struck, f"a chance for {strike.name}")
-            self.made[strike] += door.struck.total() - before
+async def _strike(world: World, run_id: UUID, door: Proxy, strike: Strike, skip: int) -> int:
+    """Arm, and wait for the strike or the run's end."""
+    before = door.struck.total()
+    door.arm(strike, skip)
+
+    async def is_struck() -> bool:
+        return door.struck.total() > before or await is_over(world, run_id)
+
+    await until(is_struck, f"a chance for {strike.name}")
+    return door.struck.total() - before
+
+
+async def _end_sessions(world: World, chance: random.Random) -> int:
+    """Have the server end some sessions; how many."""
+    sessions = [row["pid"] for row in await world.query(_SESSIONS, name=_NAME)]
+    victims = chance.sample(sessions, min(len(sessions), chance.randint(1, AT_ONCE_MAX)))
+    ended = await world.query(_TERMINATE, pids=victims)
+    return sum(row["is_cut"] for row in ended)
 
 
 async def campaign(arena: Arena) -> Sequence[Figure]:
-    """Run after run until there were enough cuts."""
-    reference = await undisturbed(arena, arena.sized(4, 60))
+    """Run after run until there were enough cuts; in full, two at a time."""
+    reference = await undisturbed(arena, arena.sized(4, PAIRS))
     judged, cuts = Judged(), Cuts(arena.sized(12, 500))
-    while cuts.total < cuts.wanted:
-        await _run(arena, reference, judged, cuts)
+    lanes = arena.sized(1, 2)
+
+    async def one_after_another(lane: int) -> None:
+        for number in itertools.count(lane, lanes):
+            if cuts.total >= cuts.wanted:
+                return
+            await _run(arena, reference, number, judged, cuts)
+
+    await asyncio.gather(*map(one_after_another, range(lanes)))
     return [
         at_least("cuts", cuts.total, cuts.wanted),
         at_least(
             "of these lost answers to a COMMIT", cuts.made[Strike.ACKNOWLEDGEMENT], cuts.wanted / 10
         ),
+        at_least("times a worker was cut off altogether", cuts.made[_SHUT], cuts.wanted / 20),
         *judged.figures(),
+        none("calls without an outcome", cuts.unheard),
+        none("workers that ended", cuts.ended),
         none("workers taken over", cuts.dead_workers),
         none("deaths of chunks", cuts.dead_chunks),
     ]
 
 
-async def _run(arena: Arena, reference: Undisturbed, judged: Judged, cuts: Cuts) -> None:
-    chance = arena.random("cuts", judged.runs)
+async def _run(
+    arena: Arena, reference: Undisturbed, number: int, judged: Judged, cuts: Cuts
+) -> None:
+    chance = arena.random("cuts", number)
     socket = arena.server.socket_dir / SOCKET_NAME
-    async with arena.database() as url, proxy(socket) as door:
-        way = _through(door, url)
-        folder = arena.folder(f"run-{judged.runs}")
-        words = keywords(reference.pairs)
-        settings = {**PATIENT, "SERPLINE_DATABASE_URL": way}
-        async with open_world(url, folder, words, config=None, **settings) as world:
+    async with AsyncExitStack() as stack:
+        url = await stack.enter_async_context(arena.database())
+        # A door for each, so that one can be cut off while the other goes on.
+        doors = [await stack.enter_async_context(proxy(socket)) for _ in range(WORKERS)]
+        folder, words = arena.folder(f"run-{number}"), keywords(reference.pairs)
+        async with open_world(url, folder, words, config=None, **THREATENED) as world:
+            for door in doors:
+                await world.start_worker(SERPLINE_DATABASE_URL=_through(door, url))
+
+            async def all_live() -> bool:
+                return len(await world.query(_LIVING)) == WORKERS
+
+            # One that is cut off while it starts ends, and its supervisor would start the next.
+            await until(all_live, "every worker's first heartbeat")
             run_id = await start(world)
-            for _ in range(WORKERS):
-                await world.start_worker()
-            await cuts.make(world, run_id, door, chance)
+            await cuts.make(world, run_id, doors, chance)
             await judged.add(world, run_id, reference, set())
+            unheard = await world.query(_UNHEARD)
+            cuts.unheard += len(unheard)
+            cuts.ended += sum(not worker.lives for worker in world.workers)
             (dead,) = await world.query(_TAKEN_OVER)
             cuts.dead_workers += dead["workers"]
             cuts.dead_chunks += dead["chunks"]
@@ -127,9 +178,10 @@ def _through(door: Proxy, url: str) -> str:
 
 ROW = Row(
     15,
-    "database connections cut 500 times, lost commit acknowledgements among them",
-    "0 duplicates, 0 losses, no take-over of a living worker",
+    "database connections cut 500 times, lost commit acknowledgements among them"
+    f" (runs of {PAIRS} pairs, 3 s of silence taken for death, workers cut off for half of that)",
+    "0 duplicates, 0 losses, nothing paid again, no take-over of a living worker",
     campaign,
-    "With two seconds of silence taken for death, not twenty, a living worker was taken over (short"
-    " form).",
+    "With one second of silence taken for death, not three, a living worker was taken over, and"
+    " ended (short form).",
 )

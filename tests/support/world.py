@@ -95,10 +95,10 @@ class World:
     directory: Path
     workers: list[Fork] = field(default_factory=list)
 
-    async def start_worker(self) -> Fork:
-        """A worker process with the real phases."""
+    async def start_worker(self, **settings: str) -> Fork:
+        """A worker process with the real phases, and with further variables of its own."""
         log = self.directory / f"worker-{len(self.workers) + 1}.log"
-        worker = Fork(be_worker, self.environment, log)
+        worker = Fork(be_worker, {**self.environment, **settings}, log)
         self.workers.append(worker)
         return worker
 
