@@ -78,6 +78,12 @@ class Lineage:
                 return True
         raise AssertionError(f"{LIVES_MAX} processes ended by themselves; see {self._log}")
 
+    @property
+    def pid(self) -> int:
+        """Of who lives, or lived last."""
+        assert self._last is not None
+        return self._last.pid
+
     async def end(self, number: int) -> int:
         """Send a signal to who lives; gives the exit code."""
         assert self._last is not None

@@ -187,6 +187,15 @@ async def is_over(world: World, run_id: UUID) -> bool:
     return (await world.get(run_id)).status in ENDED_RUNS
 
 
+async def owners(world: World) -> set[int]:
+    """The pids of the workers that own a chunk, those who died unnoticed among them."""
+    rows = await world.query(
+        "SELECT DISTINCT w.pid FROM chunks c JOIN workers w ON w.id = c.owner"
+        " WHERE c.status = 'owned' AND w.ended_at IS NULL"
+    )
+    return {row["pid"] for row in rows}
+
+
 @dataclass(slots=True)
 class Judged:
     """What disturbed runs came to, added up."""

@@ -2,8 +2,8 @@
 
 Each on a server of its own. The full disk is a small mount that holds the whole data directory:
 ballast fills it until tables cannot grow and the write-ahead log cannot either; after a while it is
-taken away, and the server is started again if it had given up. Where nothing can be mounted that
-part is not measured, and the row says so.
+taken away, and the server is started again if it had given up. Each strikes while a worker owns a
+chunk of the run. Where nothing can be mounted that part is not measured, and the row says so.
 """
 
 import asyncio
@@ -23,12 +23,13 @@ from chaos.standard_run import (
     RUN_SECONDS_MAX,
     Judged,
     Undisturbed,
+    is_over,
     keywords,
+    owners,
     start,
     undisturbed,
     unrecorded,
 )
-from serpline.domain.states import ENDED_RUNS
 from serpline.store.database import Database
 from serpline.store.embedded import EmbeddedServer, ensure_server
 from serpline.store.migrate import migrate
@@ -73,7 +74,7 @@ async def stopped(
     """The server is shut down, and started again after a while."""
     away_seconds = arena.sized(4.0, 60.0)
     async with worked_on(arena, server, reference) as (world, run_id):
-        open_calls = await unrecorded(world)
+        open_calls, at_work = await unrecorded(world), await owners(world)
         await asyncio.to_thread(server.stop)
         stopped_at = time.monotonic()
         await asyncio.sleep(away_seconds)
@@ -82,6 +83,7 @@ async def stopped(
         await judged.add(world, run_id, reference, open_calls)
         (found,) = await world.query("SELECT count(*) AS dead FROM workers WHERE died")
     return [
+        at_least("workers that owned a chunk when it stopped", len(at_work), 1),
         at_least("seconds stopped", away, away_seconds),
         none("living workers taken over", found["dead"]),
     ]
@@ -94,7 +96,7 @@ async def full(
     if server is None:
         return [not_measured("a full disk")]
     async with worked_on(arena, server, reference) as (world, run_id):
-        open_calls = await unrecorded(world)
+        open_calls, at_work = await unrecorded(world), await owners(world)
         ballast = server.data_dir.parent / "ballast"
         await asyncio.to_thread(fill, ballast)
         refused = await asyncio.to_thread(write_in_vain, server)
@@ -102,7 +104,10 @@ async def full(
         ballast.unlink()
         await asyncio.to_thread(ensure_server, server.data_dir)
         await judged.add(world, run_id, reference, open_calls)
-    return [at_least("kinds of writes refused by a full disk", refused, 2)]
+    return [
+        at_least("workers that owned a chunk when the disk was full", len(at_work), 1),
+        at_least("kinds of writes refused by a full disk", refused, 2),
+    ]
 
 
 @asynccontextmanager
@@ -121,8 +126,8 @@ async def worked_on(
             await world.start_worker()
 
         async def is_time() -> bool:
-            over = (await world.get(run_id)).status in ENDED_RUNS
-            return over or len(world.sim.log) >= calls
+            far = len(world.sim.log) >= calls and bool(await owners(world))
+            return far or await is_over(world, run_id)
 
         await until(is_time, f"call {calls:.0f}", seconds=RUN_SECONDS_MAX)
         yield world, run_id
