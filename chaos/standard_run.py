@@ -6,7 +6,8 @@ videos and channels, 300 channel owners, 1,000 analyses and 2,000 scores: on ave
 1,000 items a phase.
 
 The judges are the result tables, compared row for row with an undisturbed run's, and the
-simulator's call log and account; of our own ledger only what it did not claim to know is used.
+simulator's call log and account. A call may be paid again only if its first reply died with its
+worker: the simulator charged it, and at that death no reply to it had been committed.
 """
 
 import asyncio
@@ -14,7 +15,8 @@ import json
 from collections import Counter
 from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -22,9 +24,10 @@ from tests.support.tables import Tables, differences, final_tables
 from tests.support.world import World, open_world
 
 from chaos.scorecard import Arena, Figure, at_most, none
+from serpline.core.clock import SystemClock
 from serpline.domain.states import ENDED_RUNS, RunStatus
 from serpline.simulator.config import SimulatorConfig
-from serpline.simulator.journal import CallEntry
+from serpline.simulator.journal import CallEntry, iso
 
 PAIRS = 340
 MARKETS = ("US", "PL")
@@ -36,6 +39,9 @@ PATIENT = {
     "SERPLINE_WORKER_DEAD_AFTER_SECONDS": "20",
 }
 RUN_SECONDS_MAX = 900.0
+ARRIVAL_SECONDS = 0.1
+# A reply is committed within a quarter of a second, on a machine that has time.
+STALE_SECONDS = 5.0
 _THINGS = ("espresso machine", "coffee grinder", "moka pot", "milk frother", "kettle", "scale")
 _QUALITIES = ("best", "cheap", "used", "small", "吕梁市", "Wisła", "silent", "repair")
 
@@ -163,23 +169,47 @@ def purchases(entries: Sequence[CallEntry]) -> Counter[Thing]:
     )
 
 
-def paid_again(entries: Sequence[CallEntry]) -> int:
-    """Charged calls of which anything was bought once more by a later one."""
+def paid_again(entries: Sequence[CallEntry]) -> Counter[str]:
+    """Charged calls of which anything was bought once more by a later one, by provider."""
     seen: set[Thing] = set()
-    again = 0
+    again: Counter[str] = Counter()
     for entry in reversed(entries):
         bought = set(things(entry))
-        again += bool(bought & seen)
+        again[entry.provider] += bool(bought & seen)
         seen |= bought
     return again
 
 
-async def unrecorded(world: World) -> set[UUID]:
-    """Paid calls whose reply nobody has: under way when a kill came, or given up as unknown."""
+async def unanswered(world: World) -> Counter[str]:
+    """Calls that the simulator charged and whose reply is not in our tables, by provider."""
     rows = await world.query(
-        "SELECT id FROM provider_calls WHERE status IN ('intent', 'unknown') AND credits > 0"
+        "SELECT c.provider, count(*) AS calls FROM provider_calls c"
+        " JOIN raw_replies r ON r.call_id = c.id WHERE c.status = 'ok' AND c.credits > 0 GROUP BY 1"
     )
-    return {row["id"] for row in rows}
+    charged = Counter(entry.provider for entry in world.sim.log if entry.credits > 0)
+    return charged - Counter({row["provider"]: row["calls"] for row in rows})
+
+
+@dataclass(slots=True)
+class Losses:
+    """Charged calls of one run whose replies died with their worker, by provider.
+
+    ``stale``: those that had come so long before that death that a living worker had lost them.
+    """
+
+    calls: Counter[str] = field(default_factory=Counter)
+    stale: int = 0
+
+    async def count(self, world: World) -> None:
+        """Add a death, while nobody lives."""
+        # What the dead one sent is still on its way to the simulator's log.
+        await asyncio.sleep(ARRIVAL_SECONDS)
+        since = iso(SystemClock().now() - timedelta(seconds=STALE_SECONDS))
+        found = await unanswered(world)
+        # One with a fault is a reply that the simulator keeps.
+        fresh = Counter(e.provider for e in world.sim.log if e.at > since or e.fault)
+        self.stale += (found - self.calls - fresh).total()
+        self.calls = found
 
 
 async def is_over(world: World, run_id: UUID) -> bool:
@@ -208,13 +238,15 @@ class Judged:
     paid_again: int = 0
     may_be_paid_again: int = 0
     unexplained: int = 0
+    lost_alive: int = 0
     bought_otherwise: int = 0
     batches_too_many: int = 0
 
     async def add(
-        self, world: World, run_id: UUID, reference: Undisturbed, unrecorded_calls: set[UUID]
+        self, world: World, run_id: UUID, reference: Undisturbed, losses: Losses | None = None
     ) -> None:
         """Wait for the run's end and add it up; slack in one run excuses nothing in another."""
+        losses = losses or Losses()
         run = await world.ended(run_id, seconds=RUN_SECONDS_MAX)
         self.runs += 1
         self.incomplete += run.status is not RunStatus.COMPLETED
@@ -227,10 +259,11 @@ class Judged:
             max(0, len(rows) - len(reference.tables[name])) for name, rows in tables.items()
         )
         again = paid_again(world.sim.log.entries)
-        may = len(unrecorded_calls | await unrecorded(world))
-        self.paid_again += again
-        self.may_be_paid_again += may
-        self.unexplained += max(0, again - may)
+        self.paid_again += again.total()
+        self.may_be_paid_again += losses.calls.total()
+        self.unexplained += (again - losses.calls).total()
+        at_the_end = await unanswered(world)
+        self.lost_alive += losses.stale + (at_the_end - losses.calls).total()
         bought = purchases(world.sim.log.entries)
         self.bought_otherwise += len(bought.keys() ^ reference.purchases.keys())
         self.batches_too_many += len(world.sim.scaleserp.account.batches) - reference.batches
@@ -246,4 +279,5 @@ class Judged:
             none("things bought in one run only", self.bought_otherwise),
             at_most("calls paid again", self.paid_again, self.may_be_paid_again),
             none("of these without a cause in their run", self.unexplained),
+            none("paid replies lost by workers that lived", self.lost_alive),
         ]

@@ -10,7 +10,6 @@ counted at its death.
 import asyncio
 import signal
 from functools import partial
-from uuid import UUID
 
 from tests.support.world import MORTAL, until
 
@@ -20,6 +19,7 @@ from chaos.standard_run import (
     PAIRS,
     RUN_SECONDS_MAX,
     Judged,
+    Losses,
     Undisturbed,
     in_pairs,
     is_over,
@@ -27,7 +27,6 @@ from chaos.standard_run import (
     owners,
     start,
     undisturbed,
-    unrecorded,
 )
 
 SMALL_PAIRS = 60
@@ -58,7 +57,7 @@ async def _disturbed(
         (chance.uniform(0, reference.calls * 0.98), chance.uniform(0, 0.5)) for _ in range(times)
     )
     kills = 0
-    open_calls: set[UUID] = set()
+    losses = Losses()
     async with (
         opened(arena, f"run-{reference.pairs}-{number}", reference.pairs, None, **MORTAL) as world,
         lineage(world) as mortals,
@@ -79,9 +78,9 @@ async def _disturbed(
             await until(can_strike, "a worker to own a chunk", seconds=RUN_SECONDS_MAX)
             strikes = not await over()
             kills += await mortals.end(signal.SIGKILL) == -signal.SIGKILL and strikes
-            open_calls |= await unrecorded(world)
+            await losses.count(world)
         await mortals.lives_until(over, RUN_SECONDS_MAX)
-        await judged.add(world, run_id, reference, open_calls)
+        await judged.add(world, run_id, reference, losses)
     return kills
 
 

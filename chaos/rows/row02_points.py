@@ -11,7 +11,6 @@ import asyncio
 import socket
 from collections.abc import Sequence
 from functools import partial
-from uuid import UUID
 
 from tests.support.world import simulated
 
@@ -21,13 +20,13 @@ from chaos.scorecard import Arena, Figure, Row, equal
 from chaos.standard_run import (
     RUN_SECONDS_MAX,
     Judged,
+    Losses,
     Undisturbed,
     in_pairs,
     is_over,
     opened,
     start,
     undisturbed,
-    unrecorded,
 )
 from serpline.cli.processes import LOOPBACK
 
@@ -70,7 +69,7 @@ async def _die(
 ) -> int:
     """One run through all ``deaths`` of workers; returns how many came about."""
     died = 0
-    open_calls: set[UUID] = set()
+    losses = Losses()
     async with (
         opened(arena, f"points-{name}", reference.pairs, None, **_QUICK) as world,
         lineage(world) as mortals,
@@ -79,9 +78,9 @@ async def _die(
         over = partial(is_over, world, run_id)
         for death in deaths:
             died += await mortals.lives_until(over, RUN_SECONDS_MAX, **_told(death))
-            open_calls |= await unrecorded(world)
+            await losses.count(world)
         await mortals.lives_until(over, RUN_SECONDS_MAX)
-        await judged.add(world, run_id, reference, open_calls)
+        await judged.add(world, run_id, reference, losses)
     return died
 
 
@@ -107,7 +106,7 @@ async def _die_in_the_web(arena: Arena, reference: Undisturbed, judged: Judged) 
             told = {**_told((point, 1)), "CHAOS_WEB_PORT": port}
             died += await mortals.lives_until(over, RUN_SECONDS_MAX, **told)
         await mortals.lives_until(over, RUN_SECONDS_MAX, CHAOS_WEB_PORT=port)
-        await judged.add(world, run_id, reference, set())
+        await judged.add(world, run_id, reference)
     return died
 
 

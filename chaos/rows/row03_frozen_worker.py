@@ -14,15 +14,15 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 from sqlalchemy.engine import make_url
 from tests.support.forks import Fork
 from tests.support.scripted import open_gate
 from tests.support.workers import scripted_workers
-from tests.support.world import World, open_world, paid, until
+from tests.support.world import World, open_world, until
 
 from chaos.scorecard import Arena, Figure, Row, at_most, equal, none
+from chaos.standard_run import paid_again, unanswered
 from serpline.domain.states import ENDED_LANES, RunStatus
 from serpline.store.database import Database
 
@@ -158,8 +158,8 @@ async def priced(arena: Arena, strikes: Strikes) -> list[Figure]:
             struck_at = time.monotonic()
             await strikes.taken_over(_dead(world, frozen), "the frozen worker to be buried")
             run = await world.ended(run_id, seconds=WAIT_SECONDS)
-            purchases = paid(world.sim.log.entries)
-            unheard = await _unheard(world, run_id)
+            again = paid_again(world.sim.log.entries)
+            lost = await unanswered(world)
             passed = time.monotonic() - struck_at
             await asyncio.sleep(arena.sized(0.0, max(FROZEN_SECONDS - passed, 0)))
             calls = len(world.sim.log.entries)
@@ -170,7 +170,8 @@ async def priced(arena: Arena, strikes: Strikes) -> list[Figure]:
             return [
                 none("runs not completed", run.status is not RunStatus.COMPLETED),
                 none("lanes not ended", sum(lane.status not in ENDED_LANES for lane in lanes)),
-                at_most("calls paid again", sum(n - 1 for n in purchases.values()), unheard),
+                at_most("calls paid again", again.total(), lost.total()),
+                none("of these without a reply lost", (again - lost).total()),
                 none("calls made after the thaw", len(world.sim.log.entries) - calls),
             ]
 
@@ -192,16 +193,6 @@ def _dead(world: World, worker: Fork) -> Callable[[], Awaitable[Any]]:
         " AND NOT EXISTS (SELECT 1 FROM chunks c WHERE c.owner = w.id)"
     )
     return lambda: world.query(sql, pid=worker.pid)
-
-
-async def _unheard(world: World, run_id: UUID) -> int:
-    """Calls whose reply the ledger never got: of those alone a second purchase may be made."""
-    (row,) = await world.query(
-        "SELECT count(*) AS calls FROM provider_calls WHERE run_id = :run"
-        " AND status IN ('intent', 'unknown')",
-        run=run_id,
-    )
-    return int(row["calls"])
 
 
 async def campaign(arena: Arena) -> Sequence[Figure]:

@@ -24,13 +24,13 @@ from chaos.scorecard import Arena, Figure, Row, at_least, equal, none
 from chaos.standard_run import (
     RUN_SECONDS_MAX,
     Judged,
+    Losses,
     Undisturbed,
     in_pairs,
     is_over,
     opened,
     start,
     undisturbed,
-    unrecorded,
 )
 from serpline.queueing import Job
 
@@ -135,7 +135,7 @@ async def _handed_on(
     instants = [chance.uniform(1, 10)] + [
         (n + chance.random()) * slice_calls for n in range(1, times)
     ]
-    open_calls: set[UUID] = set()
+    losses = Losses()
     async with (
         opened(arena, f"handed-on-{number}", reference.pairs, None, **MORTAL) as world,
         AsyncExitStack() as workers,
@@ -157,10 +157,10 @@ async def _handed_on(
             await until(is_time, f"call {calls:.0f}", seconds=RUN_SECONDS_MAX)
             seen.restarts += worker.lives
             await worker.end((signal.SIGKILL, signal.SIGTERM)[(index + number) % 2])
-            open_calls |= await unrecorded(world)
+            await losses.count(world)
             worker = following
         worker.begin()
-        await judged.add(world, run_id, reference, open_calls)
+        await judged.add(world, run_id, reference, losses)
         await _look(world, seen)
 
 

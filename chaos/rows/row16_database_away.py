@@ -3,7 +3,8 @@
 Each on a server of its own. The full disk is a small mount that holds the whole data directory:
 ballast fills it until tables cannot grow and the write-ahead log cannot either; after a while it is
 taken away, and the server is started again if it had given up. Each strikes while a worker owns a
-chunk of the run. Where nothing can be mounted that part is not measured, and the row says so.
+chunk of the run; nobody dies of it, so nothing may be paid again. Where nothing can be mounted that
+part is not measured, and the row says so.
 """
 
 import asyncio
@@ -28,7 +29,6 @@ from chaos.standard_run import (
     owners,
     start,
     undisturbed,
-    unrecorded,
 )
 from serpline.store.database import Database
 from serpline.store.embedded import EmbeddedServer, ensure_server
@@ -74,13 +74,13 @@ async def stopped(
     """The server is shut down, and started again after a while."""
     away_seconds = arena.sized(4.0, 60.0)
     async with worked_on(arena, server, reference) as (world, run_id):
-        open_calls, at_work = await unrecorded(world), await owners(world)
+        at_work = await owners(world)
         await asyncio.to_thread(server.stop)
         stopped_at = time.monotonic()
         await asyncio.sleep(away_seconds)
         away = time.monotonic() - stopped_at
         await asyncio.to_thread(ensure_server, server.data_dir)
-        await judged.add(world, run_id, reference, open_calls)
+        await judged.add(world, run_id, reference)
         (found,) = await world.query("SELECT count(*) AS dead FROM workers WHERE died")
     return [
         at_least("workers that owned a chunk when it stopped", len(at_work), 1),
@@ -96,14 +96,14 @@ async def full(
     if server is None:
         return [not_measured("a full disk")]
     async with worked_on(arena, server, reference) as (world, run_id):
-        open_calls, at_work = await unrecorded(world), await owners(world)
+        at_work = await owners(world)
         ballast = server.data_dir.parent / "ballast"
         await asyncio.to_thread(fill, ballast)
         refused = await asyncio.to_thread(write_in_vain, server)
         await asyncio.sleep(arena.sized(1.0, 20.0))
         ballast.unlink()
         await asyncio.to_thread(ensure_server, server.data_dir)
-        await judged.add(world, run_id, reference, open_calls)
+        await judged.add(world, run_id, reference)
     return [
         at_least("workers that owned a chunk when the disk was full", len(at_work), 1),
         at_least("kinds of writes refused by a full disk", refused, 2),

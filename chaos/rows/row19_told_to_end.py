@@ -11,7 +11,6 @@ import time
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
-from uuid import UUID
 
 from tests.support.world import World
 
@@ -20,6 +19,7 @@ from chaos.scorecard import Arena, Figure, Row, at_most, equal, none
 from chaos.standard_run import (
     RUN_SECONDS_MAX,
     Judged,
+    Losses,
     Undisturbed,
     attempts,
     in_pairs,
@@ -27,7 +27,6 @@ from chaos.standard_run import (
     opened,
     start,
     undisturbed,
-    unrecorded,
 )
 
 EXIT_SECONDS_MAX = 30.0
@@ -84,7 +83,7 @@ async def _handed_on(
         (chance.uniform(0, reference.calls * 0.95), chance.uniform(0, 0.3)) for _ in range(times)
     )
     grace = {"SERPLINE_SHUTDOWN_GRACE_SECONDS": arena.sized("2", "20")}
-    unheard: set[UUID] = set()
+    losses = Losses()
     async with (
         opened(arena, f"ends-{number}", reference.pairs, None, **grace) as world,
         lineage(world) as mortals,
@@ -109,9 +108,9 @@ async def _handed_on(
             exits.seconds.append(time.monotonic() - told_at)
             left_open = await world.query(_OPEN)
             exits.left_open += len(left_open)
-            unheard |= await unrecorded(world)
+            await losses.count(world)
         await mortals.lives_until(over, RUN_SECONDS_MAX)
-        await judged.add(world, run_id, reference, unheard)
+        await judged.add(world, run_id, reference, losses)
         made = await attempts(world, run_id)
         exits.burned += sum(abs(n - reference.attempts[item]) for item, n in made.items())
         blamed = await world.query(_BLAMED)
