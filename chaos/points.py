@@ -45,6 +45,8 @@ POINTS: dict[str, tuple[Any, str, str, str]] = {
     "after batch add": (Guard, "_send", "after", "add_searches"),
     "before batch start": (Guard, "_send", "before", "start_batch"),
     "after batch start": (Guard, "_send", "after", "start_batch"),
+    "before page file": (Guard, "_send", "before", "page_file"),
+    "after page file": (Guard, "_send", "after", "page_file"),
 }
 # In the web process: before a webhook's inbox row, between it and the wake-up, after both.
 WEB_POINTS: dict[str, tuple[Any, str, str, str]] = {

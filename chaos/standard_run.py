@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from tests.support.tables import Tables, differences, final_tables
-from tests.support.world import World, open_world
+from tests.support.world import World, open_world, simulated
 
 from chaos.scorecard import Arena, Figure, at_most, none
 from serpline.core.clock import SystemClock
@@ -30,6 +30,7 @@ from serpline.simulator.config import SimulatorConfig
 from serpline.simulator.journal import CallEntry, iso
 
 PAIRS = 340
+SEARCHES_PER_PAGE = 50
 MARKETS = ("US", "PL")
 ANALYSIS_DEPTH = 1
 # The defaults, for runs in which nobody is killed: a busy machine must not make its one worker be
@@ -61,6 +62,11 @@ def keywords(pairs: int) -> bytes:
     return "\n".join(lines[: pairs + 1]).encode()
 
 
+def paged(pairs: int, **changes: Any) -> SimulatorConfig:
+    """The world of these runs; every batch of so many searches has several page files."""
+    return simulated(results_per_page=max(2, min(SEARCHES_PER_PAGE, pairs // 2)), **changes)
+
+
 @dataclass(frozen=True, slots=True)
 class Undisturbed:
     """An undisturbed run: its tables, the calls it took, how often each thing was paid, and the
@@ -82,7 +88,9 @@ async def opened(
     """A world over the standard run's keywords, in a database of its own."""
     async with (
         arena.database() as url,
-        open_world(url, arena.folder(name), keywords(pairs), config=config, **settings) as world,
+        open_world(
+            url, arena.folder(name), keywords(pairs), config=config or paged(pairs), **settings
+        ) as world,
     ):
         yield world
 

@@ -12,8 +12,6 @@ import socket
 from collections.abc import Sequence
 from functools import partial
 
-from tests.support.world import simulated
-
 from chaos.lineage import lineage
 from chaos.points import POINTS, WEB_POINTS
 from chaos.scorecard import Arena, Figure, Row, equal
@@ -25,6 +23,7 @@ from chaos.standard_run import (
     in_pairs,
     is_over,
     opened,
+    paged,
     start,
     undisturbed,
 )
@@ -94,7 +93,7 @@ async def _die_in_the_web(arena: Arena, reference: Undisturbed, judged: Judged) 
         "SERPLINE_BATCH_POLL_SECONDS": str(RUN_SECONDS_MAX),
     }
     # The sender comes again when another web process is there.
-    config = simulated(timing={"webhook_backoff_seconds": 0.5})
+    config = paged(reference.pairs, timing={"webhook_backoff_seconds": 0.5})
     async with (
         opened(arena, "points-web", reference.pairs, config, **settings) as world,
         lineage(world, "web") as mortals,

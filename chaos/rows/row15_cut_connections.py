@@ -20,7 +20,7 @@ from tests.support.world import World, open_world, until
 
 from chaos.proxy import Proxy, Strike, proxy
 from chaos.scorecard import Arena, Figure, Row, at_least, none
-from chaos.standard_run import Judged, Undisturbed, is_over, keywords, start, undisturbed
+from chaos.standard_run import Judged, Undisturbed, is_over, keywords, paged, start, undisturbed
 from serpline.store.embedded_files import SOCKET_NAME
 
 WORKERS = 2
@@ -147,7 +147,8 @@ async def _run(
         # A door for each, so that one can be cut off while the other goes on.
         doors = [await stack.enter_async_context(proxy(socket)) for _ in range(WORKERS)]
         folder, words = arena.folder(f"run-{number}"), keywords(reference.pairs)
-        async with open_world(url, folder, words, config=None, **THREATENED) as world:
+        config = paged(reference.pairs)
+        async with open_world(url, folder, words, config=config, **THREATENED) as world:
             for door in doors:
                 await world.start_worker(SERPLINE_DATABASE_URL=_through(door, url))
 

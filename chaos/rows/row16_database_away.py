@@ -27,6 +27,7 @@ from chaos.standard_run import (
     is_over,
     keywords,
     owners,
+    paged,
     start,
     undisturbed,
 )
@@ -118,9 +119,9 @@ async def worked_on(
     name = server.data_dir.parent.name
     calls = arena.random(name).uniform(0.2, 0.6) * reference.calls
     settings = {**PATIENT, "SERPLINE_DATABASE_URL": server.url()}
-    words = keywords(reference.pairs)
+    words, config = keywords(reference.pairs), paged(reference.pairs)
     folder = arena.folder(f"world-{name}")
-    async with open_world(server.url(), folder, words, config=None, **settings) as world:
+    async with open_world(server.url(), folder, words, config=config, **settings) as world:
         run_id = await start(world)
         for _ in range(arena.sized(1, WORKERS)):
             await world.start_worker()
