@@ -96,7 +96,7 @@ ROW = Row(
     ),
     campaign=campaign,
     switched_off=(
-        "Replies that the ledger had were not looked up: after three kills 95 calls were paid"
-        " again, where 71 replies had not been committed (short form)."
+        "Replies that the ledger had were not looked up: after 8 kills in a run of 60 pairs 133"
+        " calls were paid again, where 107 replies had died with their workers."
     ),
 )
