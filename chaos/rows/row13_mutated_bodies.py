@@ -2,7 +2,8 @@
 
 Every provider's documents are mutated (values replaced, removed, repeated, bytes changed or cut)
 and read by the call they answer. A value is then judged by its own declared types, field by field,
-by whether PostgreSQL could store it, and by whether a row of the body went missing in silence.
+by whether PostgreSQL could store it, and, where the reply is a list, by whether an entry of it went
+missing in silence: each is read, or counted as unreadable.
 """
 
 import copy
@@ -11,7 +12,7 @@ import math
 import random
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from functools import cache
 from typing import Any, get_type_hints
@@ -22,7 +23,11 @@ from tests.support.replies import CASES, DOCUMENTS, KEY, SUBJECTS
 from chaos.scorecard import Arena, Figure, Row, at_least, none
 from serpline.domain.errors import ProviderError
 from serpline.domain.http import HttpReply, ProviderCall
+from serpline.providers.dataforseo.wire import SearchVolumes
+from serpline.providers.scaleserp.batches import ResultSet
+from serpline.providers.scaleserp.records import BatchRecord
 from serpline.providers.scaleserp.wire import SECTIONS, SerpPage
+from serpline.providers.youtube.wire import SearchPage
 
 HURTFUL: tuple[Any, ...] = (
     None, True, False, 0, -1, 1.5, 2**63, -(2**70), 10**400, 1e300, math.nan, math.inf, "", " ",
@@ -119,15 +124,96 @@ def flaws(value: Any) -> Iterator[str]:
             yield from flaws(part)
 
 
-def vanished(value: Any, body: bytes) -> bool:
-    """Whether a result of a page, or a record of a file, is neither read nor counted."""
-    if isinstance(value, SerpPage):
-        given = json.loads(body)
-        lists = [given.get(name) for name in SECTIONS.values()]
-        there = sum(len(items) for items in lists if isinstance(items, list))
-        read = len(value.organic) + len(value.news) + len(value.video)
-        return read + value.unreadable != there
-    return False
+Counted = tuple[int, int]
+"""Entries that were read or counted as unreadable, and entries that the body has."""
+
+
+def of_page(page: SerpPage, given: Any) -> Counted:
+    """Results of a search page."""
+    lists = [given.get(name) for name in SECTIONS.values()]
+    there = sum(len(items) for items in lists if isinstance(items, list))
+    return len(page.organic) + len(page.news) + len(page.video) + page.unreadable, there
+
+
+def of_file(records: Sequence[BatchRecord], given: Any) -> Counted:
+    """Records of a page file, failed ones too, and the results of each that was read."""
+    counted = [(len(records), len(given))]
+    for record, entry in zip(records, given, strict=False):
+        if record.page is not None:
+            counted.append(of_page(record.page, entry["result"]))
+    # Record by record: one too many must not make up for one too few.
+    return next((each for each in counted if each[0] != each[1]), counted[0])
+
+
+def of_links(found: ResultSet, given: Any) -> Counted:
+    """Page files of a result set: with a link, or known to be there without one."""
+    links = given["result"].get("download_links")
+    listed = links.get("pages") if isinstance(links, dict) else None
+    there = len(listed) if isinstance(listed, list) else 0
+    return max(len(found.page_links), min(found.page_count, there)), there
+
+
+def of_keywords(volumes: SearchVolumes, given: Any) -> Counted:
+    """Rows; one without a keyword shows as a requested keyword without a row."""
+    rows = given["tasks"][0].get("result")
+    named = [row for row in rows if says(row, "keyword")] if isinstance(rows, list) else []
+    return len(volumes.metrics), len(named)
+
+
+def of_asked(key: str, call: ProviderCall[Any], value: Mapping[str, Any], given: Any) -> Counted:
+    """Resources that were asked for, by id; repeated ones count once."""
+    asked = {*call.identity[key].split(",")}
+    return len(value), len({i["id"].strip() for i in given.get("items", [])} & asked)
+
+
+def of_videos_found(page: SearchPage, given: Any) -> Counted:
+    """Results that name a video; repeated ones count once, those of another kind do not."""
+    ids = [item.get("id") for item in given.get("items", [])]
+    return len(page.ids), len({i["videoId"].strip() for i in ids if says(i, "videoId")})
+
+
+def of_companies(call: ProviderCall[Any], value: Mapping[str, Any], given: Any) -> Counted:
+    """Domains that were asked for and have a row; the best row of each is taken."""
+    uris = [row["site"]["value"].strip() for row in given["results"]["bindings"]]
+    hosts = {uri.split("//")[-1].strip("/").removeprefix("www.") for uri in uris}
+    return len(value), len(hosts & {*call.identity["domains"]})
+
+
+def says(item: Any, key: str) -> bool:
+    """Whether an object has text under a key."""
+    return isinstance(item, dict) and isinstance(item.get(key), str) and bool(item[key].strip())
+
+
+def counted(call: ProviderCall[Any], value: Any, given: Any) -> Counted:
+    """For a reply that is a list: its entries as read, and as they are in the body."""
+    match call.provider, call.operation:
+        case "scaleserp", "search":
+            return of_page(value, given)
+        case "scaleserp", "page_file":
+            return of_file(value, given)
+        case "scaleserp", "result_set":
+            return of_links(value, given)
+        case "scaleserp", "searches_page":
+            return len(value.searches), len(given["searches"])
+        case "scaleserp", "results":
+            return len(value), len(given["results"])
+        case "dataforseo", "search_volume":
+            return of_keywords(value, given)
+        case "youtube", "videos":
+            return of_asked("id", call, value, given)
+        case "youtube", "channels" if "id" in call.identity:
+            return of_asked("id", call, value, given)
+        case "youtube", "search":
+            return of_videos_found(value, given)
+        case "wikidata", _:
+            return of_companies(call, value, given)
+    return 0, 0
+
+
+def vanished(call: ProviderCall[Any], value: Any, body: bytes) -> bool:
+    """Whether an entry of a list is neither read nor counted."""
+    read, there = counted(call, value, json.loads(body.decode("utf-8-sig")))
+    return read != there
 
 
 def strike(call: ProviderCall[Any], reply: HttpReply, found: Counter[str]) -> None:
@@ -142,7 +228,7 @@ def strike(call: ProviderCall[Any], reply: HttpReply, found: Counter[str]) -> No
         found[f"{call.provider} {call.operation}: {type(error).__name__}"] += 1
     else:
         found["read"] += 1
-        wrong = next(flaws(value), "a row vanished" if vanished(value, reply.body) else "")
+        wrong = next(flaws(value), "an entry vanished" if vanished(call, value, reply.body) else "")
         if wrong:
             found["partial"] += 1
             found[f"{call.provider} {call.operation}: {wrong}"] += 1
@@ -185,6 +271,12 @@ ROW = Row(
     campaign=campaign,
     switched_off=(
         "the check that a part of a reply is an object, and the removal of what PostgreSQL cannot"
-        " store: 103 untyped exceptions and 3 partial rows in 300 bodies for each provider"
+        " store: 103 untyped exceptions and 3 partial rows in 300 bodies for each provider; records"
+        " without a search and videos without a title left out: 14 partial rows more"
+    ),
+    open_defect=(
+        "A result set without a readable number of pages loses its unreadable links in silence"
+        " (`batches.result_set`), and the list of result sets those without a readable id"
+        " (`ScaleSerpClient.results`)."
     ),
 )
