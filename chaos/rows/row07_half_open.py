@@ -23,12 +23,13 @@ from serpline.simulator.config import SimulatorConfig
 from serpline.simulator.server import Simulator
 
 PROCESSES, CALLERS = 4, 100
+LEASED_SECONDS = 10.0
 SETTINGS = BreakerSettings(
-    failure_threshold=3, success_threshold=5, timeout_seconds=2, permit_seconds=10
+    failure_threshold=3, success_threshold=5, timeout_seconds=2, permit_seconds=LEASED_SECONDS
 )
 # The lease begins a moment before the call comes; afterwards a caller looks again soon.
-LEASED_SECONDS_MIN = SETTINGS.permit_seconds - 1
-LEASED_SECONDS_MAX = SETTINGS.permit_seconds + 5
+LEASED_SECONDS_MIN = LEASED_SECONDS - 1
+LEASED_SECONDS_MAX = LEASED_SECONDS + 5
 HANGS = {"provider": PROVIDER, "fault": "slow", "seconds": 600, "times": 1}
 
 
