@@ -146,11 +146,14 @@ def of_file(records: Sequence[BatchRecord], given: Any) -> Counted:
 
 
 def of_links(found: ResultSet, given: Any) -> Counted:
-    """Page files of a result set: with a link, or known to be there without one."""
-    links = given["result"].get("download_links")
+    """Page files of a result set, by their links, or as many as it says if they are fewer."""
+    links, said = (given["result"].get(name) for name in ("download_links", "results_page_count"))
     listed = links.get("pages") if isinstance(links, dict) else None
     there = len(listed) if isinstance(listed, list) else 0
-    return max(len(found.page_links), min(found.page_count, there)), there
+    if str(said).isdecimal() and 0 < int(said) < there:
+        there = int(said)
+    # One without a link is missed by whoever reads ``page_count``.
+    return min(max(len(found.page_links), found.page_count), there), there
 
 
 def of_keywords(volumes: SearchVolumes, given: Any) -> Counted:
@@ -175,7 +178,12 @@ def of_videos_found(page: SearchPage, given: Any) -> Counted:
 def of_companies(call: ProviderCall[Any], value: Mapping[str, Any], given: Any) -> Counted:
     """Domains that were asked for and have a row; the best row of each is taken."""
     uris = [row["site"]["value"].strip() for row in given["results"]["bindings"]]
-    hosts = {uri.split("//")[-1].strip("/").removeprefix("www.") for uri in uris}
+    parts = [uri.partition("://") for uri in uris]
+    hosts = {
+        host.strip("/").removeprefix("www.")
+        for scheme, _, host in parts
+        if scheme in ("http", "https")
+    }
     return len(value), len(hosts & {*call.identity["domains"]})
 
 

@@ -3,8 +3,8 @@
 Each cut is one of five, by chance: the answer to a COMMIT that took effect is lost, a COMMIT is
 lost on its way, the answer to any statement is lost (a heartbeat, the fetching of a job), the
 server ends some sessions in whatever they are doing, or all connections of one worker are cut and
-it gets no other for half of the time after which its silence is taken for death. Nobody dies of it,
-so no call may be paid twice, none may stay without its outcome, and no worker may be taken over.
+it gets no other for a third of the time after which its silence is taken for death. Nobody dies of
+it, so no call may be paid twice, none may stay without its outcome, and no worker be taken over.
 """
 
 import asyncio
@@ -24,11 +24,11 @@ from chaos.standard_run import Judged, Undisturbed, is_over, keywords, paged, st
 from serpline.store.embedded_files import SOCKET_NAME
 
 WORKERS = 2
-# Silence is soon taken for death. Who is cut off for half of that has not been heard of for two
-# thirds of it until it is back: it has been silent up to a heartbeat before, and its next try may
-# be as much later.
+# Silence is soon taken for death. Who is cut off for a third of that has not been heard of for more
+# than half of it until it is back: it has been silent up to a heartbeat before, and its next try
+# may be as much later.
 DEAD_AFTER_SECONDS = 3.0
-SHUT_SECONDS = DEAD_AFTER_SECONDS / 2
+SHUT_SECONDS = DEAD_AFTER_SECONDS / 3
 THREATENED = {
     "SERPLINE_WORKER_HEARTBEAT_SECONDS": "0.3",
     "SERPLINE_WORKER_DEAD_AFTER_SECONDS": str(DEAD_AFTER_SECONDS),
@@ -178,9 +178,13 @@ def _through(door: Proxy, url: str) -> str:
 ROW = Row(
     15,
     "database connections cut 500 times, lost commit acknowledgements among them"
-    f" (runs of {PAIRS} pairs, 3 s of silence taken for death, workers cut off for half of that)",
+    f" (runs of {PAIRS} pairs, 3 s of silence taken for death, workers cut off for 1 s)",
     "0 duplicates, 0 losses, nothing paid again, no take-over of a living worker",
     campaign,
     "With one second of silence taken for death, not three, a living worker was taken over, and"
     " ended (short form).",
+    open_defect=(
+        "A cut that breaks a settlement's transaction ends the chunk's work: the calls that are"
+        " under way then are cancelled, although paid, become unknown, and are paid again."
+    ),
 )
