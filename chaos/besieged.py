@@ -3,7 +3,9 @@
     python -m chaos.besieged '{"database": …, "hostile": …, "other": …, "blocks": …, "calls": …}'
 
 It says "ready" when it has warmed up, and at the end one JSON object: seconds of each calm call, by
-block; by how much each hostile call outlived its deadline; and what did not end as it should.
+block; by how much each hostile call outlived its deadline; and what did not end as it should. With
+``files`` or ``pages`` it does nothing but so many of those at once, the largest replies that are
+accepted, whose host sends more.
 """
 
 import asyncio
@@ -11,9 +13,10 @@ import itertools
 import json
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from serpline.core.clock import SystemClock
@@ -21,6 +24,7 @@ from serpline.domain.errors import ProviderError
 from serpline.domain.http import HttpReply, HttpRequest, ProviderCall
 from serpline.net.client import HttpClient
 from serpline.net.errors import NetError
+from serpline.providers.pages.client import PageClient
 from serpline.providers.scaleserp.client import ScaleSerpClient
 from serpline.providers.scaleserp.spec import SearchSpec
 from serpline.providers.scaleserp.wire import SerpPage
@@ -33,6 +37,7 @@ DEADLINE_SECONDS = 1.5
 PAUSE_SECONDS = 0.01
 # Five kinds at this pace are what an ordinary account's rate lets out: ten calls a second.
 SIEGE_PAUSE_SECONDS = 0.5
+FLOOD_SECONDS_MAX = 20.0
 
 
 @dataclass
@@ -43,6 +48,7 @@ class Told:
     besieged: list[list[float]] = field(default_factory=list)
     late: dict[str, list[float]] = field(default_factory=lambda: {kind: [] for kind in KINDS})
     odd: list[str] = field(default_factory=list)
+    flooded: int = 0
 
 
 async def besiege(guard: Guard, client: ScaleSerpClient, kind: str, told: Told) -> None:
@@ -75,6 +81,8 @@ def timed(http: HttpClient, told: Told) -> Sender:
         try:
             return await http.send(request)
         except NetError:
+            if request.params.get("q") not in told.late:
+                raise
             late = time.monotonic() - started - request.timeout_seconds
             told.late[request.params["q"]].append(late)
             raise
@@ -94,15 +102,45 @@ async def block(http: HttpClient, given: Mapping[str, Any], calls: int) -> list[
     return seconds
 
 
+async def flood(guard: Guard, calls: Sequence[ProviderCall[Any]], told: Told) -> None:
+    """These calls, all at once; each has to end as an error."""
+
+    async def make(number: int, call: ProviderCall[Any]) -> None:
+        request = replace(call.request, timeout_seconds=FLOOD_SECONDS_MAX)
+        try:
+            await guard.execute(replace(call, request=request), CallScope(f"{number}"))
+            told.odd.append(f"{call.operation}: a reply")
+        except ProviderError:
+            told.flooded += 1
+
+    await asyncio.gather(*(make(number, call) for number, call in enumerate(calls)))
+
+
+def largest(given: Mapping[str, Any], client: ScaleSerpClient) -> list[ProviderCall[Any]]:
+    """The calls of a flood: page files of as many searches as a file may have, or web pages."""
+    file = "https://downloads.scaleserp.example/Batch_Results_B1_1_Page_1.json"
+    result = {"id": 1, "results_page_count": 1, "searches_total": 1_000}
+    body = {"result": result | {"download_links": {"pages": [file]}}}
+    found = client.result_set("B1", 1).parse(HttpReply(200, {}, json.dumps(body).encode()))
+    pages = PageClient(now=SystemClock().now)
+    addresses = [f"https://page-{number}.example/" for number in range(given.get("pages", 0))]
+    files = [client.page_file(found, 1) for _ in range(given.get("files", 0))]
+    return [*files, *map(pages.fetch_page, addresses)]
+
+
 async def run(given: Mapping[str, Any]) -> Told:
-    """Calm and besieged blocks by turns."""
+    """Calm and besieged blocks by turns, or a flood."""
     told = Told()
     key = given["key"]
     bases = [given["hostile"], given["other"]]
-    policy = ProviderPolicy("scaleserp", None, rate_per_second=10_000, concurrency=64)
+    policies = [
+        ProviderPolicy(name, None, rate_per_second=10_000, concurrency=64)
+        for name in ("scaleserp", "page")
+    ]
     database = await Database.connect(given["database"])
-    async with HttpClient(trusted_bases=bases) as http:
-        guard = Guard(database, timed(http, told), [policy])
+    hosts = {"host_map": json.loads(given["hosts"]), "test_ca": Path(given["ca"])}
+    async with HttpClient(trusted_bases=bases, **hosts) as http:
+        guard = Guard(database, timed(http, told), policies, fetcher=http.fetch)
         client = ScaleSerpClient(given["hostile"], key, SystemClock())
         # The first bomb takes its maker seconds; that work is not to be measured.
         with suppress(NetError):
@@ -110,7 +148,8 @@ async def run(given: Mapping[str, Any]) -> Told:
         await block(http, given, 50)
         sys.stdout.write("ready\n")
         sys.stdout.flush()
-        for _ in range(given["blocks"]):
+        await flood(guard, largest(given, client), told)
+        for _ in range(given.get("blocks", 0)):
             told.calm.append(await block(http, given, given["calls"]))
             async with asyncio.TaskGroup() as group:
                 sieges = [group.create_task(besiege(guard, client, k, told)) for k in KINDS]

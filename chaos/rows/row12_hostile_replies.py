@@ -2,7 +2,9 @@
 
 Three processes: the hostile provider, a healthy one, and ours between them, whose resident size is
 read from outside while it calls both. The healthy one's latency is taken in blocks, calm and
-besieged by turns, so that whatever else this machine does strikes both alike.
+besieged by turns, so that whatever else this machine does strikes both alike; judged are all calm
+calls beside all besieged ones. Two more of ours fetch the largest replies that are accepted, page
+files and web pages, as many at once as a worker may, from a host that sends bombs in their place.
 """
 
 import asyncio
@@ -10,14 +12,15 @@ import json
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from itertools import chain
 from pathlib import Path
-from statistics import median, quantiles
+from statistics import quantiles
 from typing import Any
 
 import psutil
 
 from chaos.besieged import KINDS
-from chaos.scorecard import Arena, Figure, Row, at_least, at_most, none
+from chaos.scorecard import Arena, Figure, Row, at_least, at_most, equal, none
 
 ROOT = Path(__file__).parents[2]
 SAMPLE_SECONDS = 0.01
@@ -28,7 +31,12 @@ PLAN = [
     {"fault": "huge_body", "match": {"q": "announced"}},
     {"fault": "huge_body", "match": {"q": "unannounced"}, "announced": False},
     {"fault": "gzip_bomb", "match": {"q": "gzip_bomb"}},
+    {"fault": "gzip_bomb", "provider": "scaleserp", "operation": "download"},
+    {"fault": "gzip_bomb", "provider": "pages", "operation": "page"},
 ]
+# One file for each chunk that a worker has in hand, and as many pages as its guard lets out.
+FILES, PAGES = 4, 64
+GROWTH_MEGABYTES_MAX = 50.0
 
 
 @asynccontextmanager
@@ -84,6 +92,8 @@ async def besieged(database: str, ours: dict[str, str], theirs: dict[str, str], 
         "hostile": theirs["SERPLINE_SCALESERP_BASE_URL"],
         "key": theirs["SERPLINE_SCALESERP_API_KEY"],
         "other": ours["SERPLINE_PDL_BASE_URL"],
+        "hosts": theirs["SERPLINE_NET_HOST_MAP"],
+        "ca": theirs["SERPLINE_NET_TEST_CA"],
         **more,
     }
     process = await asyncio.create_subprocess_exec(
@@ -121,26 +131,41 @@ async def campaign(arena: Arena) -> list[Figure]:
         simulator(folder, "theirs", PLAN, nice=19) as theirs,
     ):
         told, grown = await besieged(database, ours, theirs, **size, clock=clock)
-    calm, siege = map(p95_milliseconds, told["calm"]), map(p95_milliseconds, told["besieged"])
-    more = [during - before for before, during in zip(calm, siege, strict=True)]
+        files, by_files = await besieged(database, ours, theirs, files=FILES, clock=clock)
+        pages, by_pages = await besieged(database, ours, theirs, pages=PAGES, clock=clock)
+    calm, siege = (
+        p95_milliseconds([*chain.from_iterable(told[name])]) for name in ("calm", "besieged")
+    )
     fewest = min(map(len, told["late"].values()))
     late = [max(told["late"][kind], default=-1.0) for kind in KINDS]
     return [
         at_least("hostile calls of each kind", fewest, size["blocks"]),
-        none("hostile calls without a typed error", len(told["odd"])),
+        equal("page files and pages refused", files["flooded"] + pages["flooded"], FILES + PAGES),
+        none("hostile calls without a typed error",
+             sum(len(each["odd"]) for each in (told, files, pages))),
         at_most("longest of them beyond its deadline, s", max(late), 1.0),
-        at_most("resident size, MB more", grown / MEGABYTE, 50.0),
-        at_most("another provider's p95, ms more", median(more), 20.0),
-    ]
+        at_most("resident size, MB more", grown / MEGABYTE, GROWTH_MEGABYTES_MAX),
+        at_most(f"the same with {FILES} page files at once", by_files / MEGABYTE,
+                GROWTH_MEGABYTES_MAX),
+        at_most(f"the same with {PAGES} pages at once", by_pages / MEGABYTE, GROWTH_MEGABYTES_MAX),
+        at_most("another provider's p95, ms more", siege - calm, 20.0),
+    ]  # fmt: skip
 
 
 ROW = Row(
     number=12,
-    test="slowloris, endless headers, 10 GB bodies, gzip bombs",
+    test=(
+        "slowloris, endless headers, 10 GB bodies, gzip bombs; bombs in place of"
+        f" {FILES} page files and of {PAGES} pages at once"
+    ),
     passes="ended at deadline + 1 s; resident size + ≤ 50 MB; other providers' p95 + ≤ 20 ms",
     campaign=campaign,
     switched_off=(
         "the limits on a reply's size: 116 MB more resident; the deadline of a call: no slow call"
         " ended while it was besieged, and one was 5.2 s beyond its deadline"
+    ),
+    open_defect=(
+        "Four page files at once, of a thousand searches each, take 793 MB, and 64 pages 365 MB:"
+        " each reply is bounded, and all of them together are not."
     ),
 )
