@@ -183,8 +183,4 @@ ROW = Row(
     campaign,
     "With one second of silence taken for death, not three, a living worker was taken over, and"
     " ended (short form).",
-    open_defect=(
-        "A cut that breaks a settlement's transaction ends the chunk's work: the calls that are"
-        " under way then are cancelled, although paid, become unknown, and are paid again."
-    ),
 )

@@ -164,7 +164,7 @@ async def as_done(
 
     When one raises (the lease has ended, the database is away), nothing more is begun, but what is
     under way has been paid for: it ends and is yielded before the exception passes. Close it
-    (``aclosing``): whatever still runs is then cancelled and waited for.
+    (``aclosing``): whatever still runs is then waited for, and cancelled only if its closer is.
     """
     waiting = iter(things)
     running: set[asyncio.Task[R]] = set()
@@ -190,8 +190,10 @@ async def as_done(
         if broken is not None:
             raise broken
     finally:
-        for task in running:
-            task.cancel()
+        closer = asyncio.current_task()
+        if closer is None or closer.cancelling():
+            for task in running:
+                task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
 
 

@@ -3,6 +3,9 @@
 What the outcomes rest on (the replies of paid calls) is made durable first.
 One settlement runs while the next work goes on. Whoever adds outcomes waits only while a full
 batch is already waiting behind the one being committed, so memory is bounded.
+
+A settlement that a cut connection or a conflict undid is repeated for a while: the work must not
+break off for it, with calls under way that have been paid for.
 """
 
 import asyncio
@@ -11,6 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from serpline.core.logging import get
 from serpline.domain.errors import LeaseLost
 from serpline.domain.outcomes import Outcome
+from serpline.robustness.groups import patiently
 from serpline.robustness.retry import RetryManager
 from serpline.robustness.state_tracker import Settled, StateTracker, WriteResults
 from serpline.store.chunks import OwnedChunk
@@ -22,6 +26,7 @@ BeforeSettle = Callable[[], Awaitable[None]]
 
 SETTLE_ITEMS_MAX = 500
 SETTLE_SECONDS_MAX = 0.25
+PATIENCE_SECONDS = 10.0
 
 
 async def nothing_before() -> None:
@@ -51,6 +56,7 @@ class Settler:
         self._waiting: list[Outcome] = []
         self._commit: asyncio.Task[None] | None = None
         self._deadline: asyncio.TimerHandle | None = None
+        self._patience_seconds = PATIENCE_SECONDS
         self.total = Settled()
 
     async def add(self, outcome: Outcome) -> None:
@@ -77,6 +83,7 @@ class Settler:
         Raises nothing of its own: why the work broke off is what has to be told.
         """
         self._disarm()
+        self._patience_seconds = 0.0
         for _ in range(2):  # what is being committed, then what was waiting behind it
             try:
                 await self.flush()
@@ -109,19 +116,22 @@ class Settler:
         commit.result()
 
     async def _settle(self, outcomes: list[Outcome]) -> None:
-        await self._before_settle()
-        settled = await self._tracker.settle(
-            self._chunk,
-            outcomes,
-            attempts=self._attempts,
-            retries=self._retries,
-            write=self._write,
-        )
+        settled = await patiently(lambda: self._settle_once(outcomes), self._patience_seconds)
         self.total = Settled(
             completed=self.total.completed + settled.completed,
             failed=self.total.failed + settled.failed,
             skipped=self.total.skipped + settled.skipped,
             retried=self.total.retried + settled.retried,
+        )
+
+    async def _settle_once(self, outcomes: list[Outcome]) -> Settled:
+        await self._before_settle()
+        return await self._tracker.settle(
+            self._chunk,
+            outcomes,
+            attempts=self._attempts,
+            retries=self._retries,
+            write=self._write,
         )
 
     def _disarm(self) -> None:

@@ -94,7 +94,8 @@ class GroupCommitter(Generic[In, Out]):
 
     async def _settle(self, batch: Sequence[tuple[In, asyncio.Future[Out]]]) -> None:
         try:
-            answers = await self._patiently([item for item, _ in batch])
+            items = [item for item, _ in batch]
+            answers = await patiently(lambda: self._commit(items), self._patience_seconds)
         except (DatabaseUnavailable, TransactionConflict) as error:
             _refuse(batch, error)
         except Exception as error:  # noqa: BLE001  told to every caller whose item it was
@@ -111,18 +112,23 @@ class GroupCommitter(Generic[In, Out]):
                 elif self._abandoned is not None:
                     self._abandoned(item, answer)
 
-    async def _patiently(self, items: Sequence[In]) -> Sequence[Out]:
-        loop = asyncio.get_running_loop()
-        give_up_at = loop.time() + self._patience_seconds
-        pause = _PAUSE_SECONDS_MIN
-        while True:
-            try:
-                return await self._commit(items)
-            except (DatabaseUnavailable, TransactionConflict):
-                if loop.time() + pause > give_up_at:
-                    raise
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, _PAUSE_SECONDS_MAX)
+
+async def patiently(commit: Callable[[], Awaitable[Out]], seconds: float) -> Out:
+    """Commit, again and again for so long while the database is away or undoes the transaction.
+
+    ``commit`` must bear repetition, for it may have taken effect without our hearing of it.
+    """
+    loop = asyncio.get_running_loop()
+    give_up_at = loop.time() + seconds
+    pause = _PAUSE_SECONDS_MIN
+    while True:
+        try:
+            return await commit()
+        except (DatabaseUnavailable, TransactionConflict):
+            if loop.time() + pause > give_up_at:
+                raise
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, _PAUSE_SECONDS_MAX)
 
 
 def _refuse(batch: Sequence[tuple[In, asyncio.Future[Out]]], error: BaseException) -> None:

@@ -588,6 +588,28 @@ async def test_a_commit_outlives_the_cancelled_work(heart: Heart) -> None:
     assert await heart.results(run_id) == ["DONE-1"]
 
 
+async def test_a_settlement_that_was_cut_off_is_repeated(heart: Heart) -> None:
+    """The work goes on over a cut connection, whether the commit took effect or not."""
+    run_id, chunk_id = await planned(heart, "DONE-1", "DONE-2")
+    cuts = [True, True]
+
+    async def write(conn: Connection, chunk: OwnedChunk, done: Sequence[Done]) -> None:
+        await heart.phases[chunk.lane.phase].write(conn, chunk, done)
+        if cuts.pop() if cuts else False:
+            raise DatabaseUnavailable("the server ended the connection")
+
+    with heart.lifeline.at_work(chunk_id):
+        chunk = await owned(heart, chunk_id)
+        settler = Settler(heart.tracker, chunk, attempts={}, retries=RetryManager(), write=write)
+        await settler.add(Done("DONE-1"))
+        await settler.flush()
+        await settler.add(Done("DONE-2"))
+        await settler.flush()
+    assert cuts == []
+    assert settler.total == Settled(completed=2)
+    assert await heart.results(run_id) == ["DONE-1", "DONE-2"]
+
+
 async def test_chunks_of_one_run_are_worked_at_once(db: Database) -> None:
     """Chunks of one run worked at once, and twice over, bring each result once."""
     async with beating(db, chunk_size=10) as heart:

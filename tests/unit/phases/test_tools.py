@@ -7,6 +7,7 @@ import pytest
 
 from serpline.domain.errors import LeaseLost
 from serpline.phases.tools import as_done
+from serpline.store.database import DatabaseUnavailable
 
 
 async def test_what_is_under_way_ends_before_the_exception_passes() -> None:
@@ -31,9 +32,30 @@ async def test_what_is_under_way_ends_before_the_exception_passes() -> None:
     assert (begun, sorted(got)) == ([0, 1, 2], [0, 2])
 
 
-async def test_who_closes_it_cancels_what_is_under_way() -> None:
+async def test_who_meets_an_outage_lets_what_is_under_way_end() -> None:
+    """Broken off by its consumer, nothing more begins, and nothing begun is cut off unpaid for."""
+    begun, ended = [], []
+    may_end = asyncio.Event()
+
+    async def call(n: int) -> int:
+        begun.append(n)
+        if n:
+            await may_end.wait()
+            ended.append(n)
+        return n
+
+    with pytest.raises(DatabaseUnavailable):  # noqa: PT012
+        async with aclosing(as_done(call, range(9), 3)) as results:
+            assert await anext(results) == 0
+            asyncio.get_running_loop().call_later(0.01, may_end.set)
+            raise DatabaseUnavailable("cut")
+    assert begun == [0, 1, 2]
+    assert sorted(ended) == [1, 2]
+
+
+async def test_who_is_cancelled_cancels_what_is_under_way() -> None:
     """Cut off from outside, nothing is left running."""
-    ended = asyncio.Event()
+    ended, consumed = asyncio.Event(), asyncio.Event()
 
     async def call(n: int) -> int:
         if n:
@@ -43,6 +65,15 @@ async def test_who_closes_it_cancels_what_is_under_way() -> None:
                 ended.set()
         return n
 
-    async with aclosing(as_done(call, range(2), 2)) as results:
-        assert await anext(results) == 0
+    async def consume() -> None:
+        async with aclosing(as_done(call, range(2), 2)) as results:
+            assert await anext(results) == 0
+            consumed.set()
+            await asyncio.Event().wait()
+
+    consuming = asyncio.create_task(consume())
+    await consumed.wait()
+    consuming.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await consuming
     assert ended.is_set()
