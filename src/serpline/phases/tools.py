@@ -23,6 +23,7 @@ from serpline.providers.scaleserp.client import ScaleSerpClient
 from serpline.providers.wikidata.client import WikidataClient
 from serpline.providers.youtube.client import YouTubeClient
 from serpline.robustness.breakers import CircuitBreaker
+from serpline.robustness.groups import patiently
 from serpline.robustness.guard import CallScope, Guard
 from serpline.store import reference
 from serpline.store.reference import Obtained
@@ -32,6 +33,8 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 BOUGHT_ELSEWHERE_SECONDS = 1.0
+# A cut connection must not break the work off.
+PATIENCE_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,22 +130,38 @@ def fresh_since(work: Work) -> datetime:
 
 async def obtain(work: Work, kind: str, keys: Iterable[str]) -> Obtained:
     """Single flight: what is known, what this chunk is to buy, what is being bought elsewhere."""
-    async with work.database.transaction() as conn:
-        return await reference.obtain(
-            conn, kind, list(keys), fresh_since(work), work.chunk.id, work.chunk.epoch
-        )
+    wanted = list(keys)
+
+    async def claim() -> Obtained:
+        async with work.database.transaction() as conn:
+            return await reference.obtain(
+                conn, kind, wanted, fresh_since(work), work.chunk.id, work.chunk.epoch
+            )
+
+    return await patiently(claim, PATIENCE_SECONDS)
 
 
 async def keep(work: Work, kind: str, payloads: Mapping[str, Any]) -> None:
     """Store what a call for many things brought, before anything is made of it."""
-    async with work.database.transaction() as conn:
-        await reference.store(conn, kind, payloads, work.clock.now())
+    fetched_at = work.clock.now()
+
+    async def store() -> None:
+        async with work.database.transaction() as conn:
+            await reference.store(conn, kind, payloads, fetched_at)
+
+    # If it were lost, others might ask for other things together, and pay for these again.
+    await patiently(store, PATIENCE_SECONDS)
 
 
 async def give_back(work: Work, kind: str, keys: Iterable[str]) -> None:
     """Let others buy what this chunk could not, without waiting for its end."""
-    async with work.database.transaction() as conn:
-        await reference.release(conn, kind, list(keys), work.chunk.id, work.chunk.epoch)
+    unbought = list(keys)
+
+    async def release() -> None:
+        async with work.database.transaction() as conn:
+            await reference.release(conn, kind, unbought, work.chunk.id, work.chunk.epoch)
+
+    await patiently(release, PATIENCE_SECONDS)
 
 
 def plain(found: Any) -> dict[str, Any]:

@@ -9,8 +9,11 @@ a listener that died with the server is never missed, hence the task that runs o
 Polling every second covers notifications that get lost between two fetches. Finished jobs are
 deleted, for they say nothing our tables do not.
 
-The limits: when the database goes away or the worker stops, running handlers have
-``grace_seconds`` to end and are then cancelled.
+A handler is ours, not the worker's that was told of its wake-up: what ends that worker (any cut
+connection may) must not cut off work that has been paid for.
+
+The limits: when we are told to stop, running handlers have ``grace_seconds`` to end and are then
+cancelled.
 """
 
 import asyncio
@@ -50,6 +53,9 @@ class SupervisedWorker:
         self._perform = perform
         self._concurrency = concurrency
         self._grace_seconds = grace_seconds
+        # Handlers that outlived their worker count, too.
+        self._places = asyncio.Semaphore(concurrency)
+        self._handlers: set[asyncio.Task[None]] = set()
 
     async def serve(self, stop: asyncio.Event) -> None:
         """Work until ``stop`` is set; then let running handlers end within the grace."""
@@ -68,6 +74,28 @@ class SupervisedWorker:
                 pause = min(pause * 2, RESTART_SECONDS_MAX)
         finally:
             stopping.cancel()
+            await self._end_handlers()
+
+    async def _end_handlers(self) -> None:
+        try:
+            if self._handlers:
+                await asyncio.wait(self._handlers, timeout=self._grace_seconds)
+        finally:
+            for handler in self._handlers:
+                handler.cancel()
+            await asyncio.gather(*self._handlers, return_exceptions=True)
+
+    async def _handle(self, wakeup: WakeUp) -> None:
+        """Perform a wake-up in a task of our own, at most so many at once."""
+
+        async def in_its_place() -> None:
+            async with self._places:
+                await self._perform(wakeup)
+
+        handler = asyncio.create_task(in_its_place())
+        self._handlers.add(handler)
+        handler.add_done_callback(self._handlers.discard)
+        await asyncio.shield(handler)
 
     async def _until(self, stopping: "asyncio.Task[bool]") -> None:
         """One worker's life, ended by itself or by ``stopping``."""
@@ -84,7 +112,7 @@ class SupervisedWorker:
                 log.warning("worker ended, starting another", action="worker_ended")
 
     async def _live(self, stopping: "asyncio.Task[bool]") -> None:
-        app = make_app(self._conninfo, self._perform)
+        app = make_app(self._conninfo, self._handle)
         async with app.open_async():
             if stopping.done():
                 return
@@ -97,7 +125,7 @@ class SupervisedWorker:
                 fetch_job_polling_interval=POLL_SECONDS,
                 install_signal_handlers=False,
                 delete_jobs="always",
-                shutdown_graceful_timeout=self._grace_seconds,
+                shutdown_graceful_timeout=0,
                 stalled_worker_timeout=STALLED_SECONDS,
             )
 
