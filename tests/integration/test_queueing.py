@@ -393,6 +393,37 @@ async def test_a_stopping_worker_hands_back_what_it_has(db: Database) -> None:
     assert await dead(db) == []
 
 
+async def test_a_handler_outlives_the_connections_it_was_told_by(db: Database) -> None:
+    """Cut connections end the worker that fetched its wake-up; the handler goes on to its end."""
+    queue = Watched(db, grace_seconds=0.05)
+    started, go_on = asyncio.Event(), asyncio.Event()
+
+    async def take_long(_payload: dict[str, Any]) -> None:
+        started.set()
+        await go_on.wait()
+
+    queue.manager.register("long", take_long)
+    queue.manager.register("short", look_away)
+    async with db.transaction() as conn:
+        await wake(conn, [WakeUp("long", "1")])
+    async with queue.serving():
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await started.wait()
+        async with db.transaction() as conn:
+            cut = await conn.execute(
+                sa.text(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname ="
+                    " current_database() AND application_name LIKE '% queue'"
+                )
+            )
+            assert cut.scalars().all()
+            await wake(conn, [WakeUp("short", "2")])
+        assert (await queue.next()).job_type == "short"
+        go_on.set()
+        event = await queue.next()
+        assert (event.job_type, event.outcome) == ("long", JobOutcome.DONE)
+
+
 async def test_a_job_taken_over_is_settled_by_the_taker_alone(db: Database) -> None:
     """A worker whose lease ran out settles nothing, whatever its handler returned."""
     slow, quick = Watched(db), Watched(db)
