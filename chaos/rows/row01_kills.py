@@ -87,8 +87,8 @@ async def _disturbed(
 ROW = Row(
     number=1,
     test=(
-        f"20 runs × 10 kill -9 at seeded instants (4 runs of {PAIRS} pairs, the standard size,"
-        f" and 16 of {SMALL_PAIRS})"
+        "20 runs × 10 kill -9 of a worker that owns a chunk, at seeded instants"
+        f" (4 runs of {PAIRS} pairs, the standard size, and 16 of {SMALL_PAIRS})"
     ),
     passes=(
         "0 lost items, 0 duplicate rows, final tables equal an undisturbed run's, extra paid calls"

@@ -29,6 +29,7 @@ from chaos.standard_run import (
 )
 from serpline.cli.processes import LOOPBACK
 
+PAIRS = 24
 CHAINS = 2
 # The next owner of a chunk has to be somebody soon, and what was lost be looked for soon.
 _QUICK = {
@@ -43,7 +44,7 @@ Death = tuple[str, int]
 
 async def campaign(arena: Arena) -> list[Figure]:
     """All points in a few runs; in the full form also each in a run of its own."""
-    reference = await undisturbed(arena, arena.sized(4, 24))
+    reference = await undisturbed(arena, arena.sized(4, PAIRS))
     judged, points = Judged(), list(POINTS)
     # Every chain takes its points in the order in which a run comes to them.
     chains = [[(point, 1) for point in points[n::CHAINS]] for n in range(CHAINS)]
@@ -115,7 +116,9 @@ def _told(death: Death) -> dict[str, str]:
 
 ROW = Row(
     number=2,
-    test=f"kill at every named point: {', '.join([*POINTS, *WEB_POINTS])}",
+    test=(
+        f"kill at every named point, in runs of {PAIRS} pairs: {', '.join([*POINTS, *WEB_POINTS])}"
+    ),
     passes="as row 1, at every point",
     campaign=campaign,
     switched_off=(

@@ -34,6 +34,7 @@ from chaos.standard_run import (
 )
 from serpline.queueing import Job
 
+PAIRS = 24
 OBSOLETE = "landscape_report"
 # Wake-ups of these kinds were meant for the other release: hints that are lost, and not missed.
 _OTHERS = ["chunk", "piece", OBSOLETE]
@@ -100,7 +101,7 @@ class Released:
 
 async def campaign(arena: Arena) -> list[Figure]:
     """Runs that are handed to and fro between the two releases."""
-    pairs, runs, times = arena.sized((4, 1, 2), (24, 6, 4))
+    pairs, runs, times = arena.sized((4, 1, 2), (PAIRS, 6, 4))
     folder = arena.folder("releases")
     releases = [str(make_release(folder / name, changed=name == "2")) for name in ("1", "2")]
     reference = await undisturbed(arena, pairs)
@@ -194,7 +195,10 @@ async def _look(world: World, seen: Seen) -> None:
 
 ROW = Row(
     number=4,
-    test="restart on changed code in mid-run, and back: 6 runs × 4, SIGKILL and SIGTERM in turn",
+    test=(
+        f"restart on changed code in mid-run, and back: 6 runs of {PAIRS} pairs × 4, SIGKILL and"
+        " SIGTERM in turn"
+    ),
     passes="run completes, as if it had not been disturbed",
     campaign=campaign,
     switched_off=(

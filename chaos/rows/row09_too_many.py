@@ -143,7 +143,7 @@ async def campaign(arena: Arena) -> Sequence[Figure]:
 
 ROW = Row(
     9,
-    "429 storm",
+    f"429 storm over two guards with {CALLERS} callers each",
     "0 calls before Retry-After; throughput within 10 % of the provider's limit afterwards",
     campaign,
     "429s no longer told to the limiter: 71 of them in the storm, 90 calls before a Retry-After."

@@ -35,6 +35,7 @@ from serpline.store.database import Database
 from serpline.store.embedded import EmbeddedServer, ensure_server
 from serpline.store.migrate import migrate
 
+PAIRS = 60
 WORKERS = 2
 DISK_MEGABYTES = 256
 _PIECE_BYTES = 1_000_000
@@ -42,7 +43,7 @@ _PIECE_BYTES = 1_000_000
 
 async def campaign(arena: Arena) -> Sequence[Figure]:
     """Both side by side."""
-    reference = await undisturbed(arena, arena.sized(4, 60))
+    reference = await undisturbed(arena, arena.sized(4, PAIRS))
     judged, folder = Judged(), arena.folder("full")
     with small_disk(folder / "disk") as disk:
         # One after the other: Alembic works for one database at a time in a process.
@@ -178,8 +179,8 @@ def write_in_vain(server: EmbeddedServer) -> int:
 
 ROW = Row(
     16,
-    "database stopped for 60 s; its disk full",
-    "the run resumes; 0 completed items without their result",
+    f"database stopped for 60 s; its disk full (two runs of {PAIRS} pairs)",
+    "the run resumes; 0 completed items without their result; nothing paid again",
     campaign,
     "With the queue's worker not started anew when the server had ended it, the run whose disk had"
     " been full had not ended 90 s later. Outcomes of calls that the database did not take at once"

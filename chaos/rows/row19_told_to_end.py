@@ -29,6 +29,7 @@ from chaos.standard_run import (
     undisturbed,
 )
 
+PAIRS = 60
 EXIT_SECONDS_MAX = 30.0
 HELD = ("pdl", "enrich")
 
@@ -46,7 +47,7 @@ class Exits:
 
 async def campaign(arena: Arena) -> list[Figure]:
     """Runs that are handed from worker to worker."""
-    pairs, runs, times = arena.sized((4, 2, 3), (60, 5, 10))
+    pairs, runs, times = arena.sized((4, 2, 3), (PAIRS, 5, 10))
     reference = await undisturbed(arena, pairs)
     exits, judged = Exits(), Judged()
     # A reply that never comes, one that comes within the grace, then none that is late.
@@ -132,7 +133,7 @@ _BLAMED = "SELECT 1 FROM chunks WHERE deaths > 0 OR crashes > 0"
 
 ROW = Row(
     number=19,
-    test="SIGTERM × 50 at seeded instants of 5 runs",
+    test=f"SIGTERM × 50 at seeded instants of 5 runs of {PAIRS} pairs",
     passes="exit ≤ 30 s, attempts unchanged",
     campaign=campaign,
     switched_off=(
