@@ -22,7 +22,7 @@ from serpline.simulator.config import RateLimit, SimulatorConfig
 from serpline.simulator.journal import CallEntry
 from serpline.simulator.server import Simulator
 
-CALLERS = 4
+CALLERS = 3
 RATE_PER_SECOND = 1.0
 # No multiple of the gap between two turns: some wait for theirs when a 429 comes.
 LATENCY_SECONDS = 2.6
