@@ -30,6 +30,8 @@ from chaos.standard_run import (
 )
 
 SMALL_PAIRS = 60
+# One worker lives at a time, so nobody takes one for dead that is merely slow.
+SOON_MISSED = {**MORTAL, "SERPLINE_WORKER_DEAD_AFTER_SECONDS": "2"}
 
 
 async def campaign(arena: Arena) -> list[Figure]:
@@ -58,8 +60,9 @@ async def _disturbed(
     )
     kills = 0
     losses = Losses()
+    name = f"run-{reference.pairs}-{number}"
     async with (
-        opened(arena, f"run-{reference.pairs}-{number}", reference.pairs, None, **MORTAL) as world,
+        opened(arena, name, reference.pairs, None, **SOON_MISSED) as world,
         lineage(world) as mortals,
     ):
         run_id = await start(world)
