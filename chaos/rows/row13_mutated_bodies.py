@@ -282,9 +282,4 @@ ROW = Row(
         " store: 103 untyped exceptions and 3 partial rows in 300 bodies for each provider; records"
         " without a search and videos without a title left out: 14 partial rows more"
     ),
-    open_defect=(
-        "A result set without a readable number of pages loses its unreadable links in silence"
-        " (`batches.result_set`), and the list of result sets those without a readable id"
-        " (`ScaleSerpClient.results`)."
-    ),
 )

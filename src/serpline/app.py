@@ -207,6 +207,7 @@ async def run_worker(
             clock,
             heartbeat_seconds=settings.worker_heartbeat_seconds,
             dead_after_seconds=settings.worker_dead_after_seconds,
+            before_giving_back=before_settle,
         )
         timer = Timer(
             database,

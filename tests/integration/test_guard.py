@@ -412,11 +412,13 @@ async def test_an_unreadable_good_reply_is_kept_as_paid(db: Database, guards: Ma
     guard = guards(provider)
 
     def buggy(_: HttpReply) -> Any:
-        raise KeyError("answer")
+        raise KeyError("the answer of a-very-secret-key")
 
     with pytest.raises(ProviderError) as failure:
-        await guard.execute(call(read=buggy), CallScope("x"))
+        await guard.execute(call(read=buggy, secret="a-very-secret-key"), CallScope("x"))
     assert (failure.value.category, failure.value.permanent) == (ErrorCategory.INTERNAL, True)
+    assert MASK in str(failure.value)
+    assert "a-very-secret-key" not in str(failure.value)
     await guard.flush()
     with pytest.raises(ProviderError) as again:
         await guard.execute(call(read=buggy), CallScope("x"))

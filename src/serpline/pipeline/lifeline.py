@@ -14,7 +14,7 @@ import asyncio
 import os
 import socket
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 from serpline.core.clock import Clock
@@ -44,7 +44,10 @@ class Lifeline:
         *,
         heartbeat_seconds: float = 5.0,
         dead_after_seconds: float = 20.0,
+        before_giving_back: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
+        """``before_giving_back`` returns when all that was paid for is durable."""
+        self._before_giving_back = before_giving_back
         self._database = database
         self._clock = clock
         self._heartbeat_seconds = heartbeat_seconds
@@ -165,6 +168,12 @@ class Lifeline:
         return True
 
     async def _give_back(self, astray: list[tuple[int, int]]) -> None:
+        if self._before_giving_back is not None:
+            try:
+                async with asyncio.timeout(self._heartbeat_seconds):
+                    await self._before_giving_back()
+            except (TimeoutError, DatabaseUnavailable):
+                return  # The next owner must find what was paid for: the next beat tries again.
         async with self._database.transaction() as conn:
             given = await give_back(conn, self.worker_id, astray)
             await wake(conn, [WakeUp("chunk", str(chunk_id)) for chunk_id in given])

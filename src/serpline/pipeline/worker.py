@@ -215,6 +215,8 @@ class ChunkWorker:
     async def _release(
         self, chunk: OwnedChunk, work: Work | None, loaded_at: datetime, *, at_once: bool
     ) -> None:
+        # Whoever has it next must find what was paid for under us.
+        await self._before_settle()
         async with self._database.transaction() as conn:
             done = await chunks.release(
                 conn,

@@ -131,8 +131,10 @@ class JobQueueManager:
                 log.warning("queue not swept", action="queue_sweep_failed", error=str(error))
             except Exception:
                 log.exception("queue not swept", action="queue_sweep_failed")
+            # Not ``wait_for``: before Python 3.12 it may lose a cancellation.
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._look_now.wait(), timeout=wait)
+                async with asyncio.timeout(wait):
+                    await self._look_now.wait()
 
     async def _perform(self, wakeup: WakeUp) -> None:
         """What the worker calls for every wake-up; raises nothing but a cancellation."""

@@ -30,6 +30,7 @@ from serpline.domain.errors import (
 from serpline.domain.http import HttpReply, HttpRequest, ProviderCall
 from serpline.domain.retry import parse_retry_after
 from serpline.net.errors import CalledOff, NetError
+from serpline.net.redaction import redact, secrets_of
 from serpline.robustness import budget
 from serpline.robustness.admission import Admission
 from serpline.robustness.breakers import CircuitBreaker, CircuitBreakerManager, Permits, verdict
@@ -66,8 +67,9 @@ def _read(call: ProviderCall[T], reply: HttpReply) -> T:
     except ProviderError:
         raise
     except Exception as bug:
+        what = redact(repr(bug), secrets_of(call.request))[:200]
         raise ReadingFailed(
-            f"{call.provider} {call.operation}: the reply is kept, reading it failed: {bug!r}",
+            f"{call.provider} {call.operation}: the reply is kept, reading it failed: {what}",
             provider=call.provider,
             category=ErrorCategory.INTERNAL,
             permanent=True,

@@ -13,6 +13,7 @@ from tests.support.scripted import open_gate
 from serpline.domain.errors import LeaseLost
 from serpline.domain.names import PipelineMode
 from serpline.domain.outcomes import Done, Outcome, Skip
+from serpline.pipeline import settler as settler_module
 from serpline.pipeline.settler import SETTLE_ITEMS_MAX, Settler
 from serpline.pipeline.worker import ChunkWorker, WorkHung
 from serpline.queueing import JobEvent, JobOutcome, JobQueueManager
@@ -448,6 +449,26 @@ async def test_an_owned_chunk_that_nobody_works_on_is_given_back(heart: Heart) -
     assert await heart.waiting() == [f"chunk:{chunk_id}"]
 
 
+async def test_a_chunk_astray_is_kept_until_what_it_paid_for_is_durable(heart: Heart) -> None:
+    """Its next owner must find the replies that came: they are written first, then it goes."""
+    written = asyncio.Event()
+
+    async def write_out() -> None:
+        await written.wait()
+
+    heart.lifeline._before_giving_back = write_out
+    _, chunk_id = await planned(heart, "DONE-1")
+    await owned(heart, chunk_id)
+    await heart.beats(3)
+    assert (await heart.chunk(chunk_id))["status"] == "owned"
+    written.set()
+
+    async def is_ready() -> bool:
+        return bool((await heart.chunk(chunk_id))["status"] == "ready")
+
+    await until(is_ready, "the chunk to be given back")
+
+
 async def test_a_chunk_at_work_is_not_given_back(heart: Heart) -> None:
     """Heartbeats leave a chunk alone as long as its work goes on."""
     run_id, chunk_id = await planned(heart, "GATE-1")
@@ -496,8 +517,11 @@ async def test_settlements_are_bounded(db: Database) -> None:
         assert (await heart.chunk(chunk_id))["skipped"] == 1201
 
 
-async def test_nothing_is_settled_before_what_it_rests_on(heart: Heart) -> None:
-    """Items end only after their calls' outcomes are durable; if these cannot be written, none."""
+async def test_nothing_is_settled_before_what_it_rests_on(
+    heart: Heart, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Items end only after their calls' outcomes are durable; nor does the chunk change hands."""
+    monkeypatch.setattr(settler_module, "PATIENCE_SECONDS", 0.2)
     run_id = await heart.start({METRICS: ["DONE-1"]}, lanes=[METRICS])
     (chunk_id,) = await heart.planned(run_id)
     durable = asyncio.Event()
@@ -516,12 +540,19 @@ async def test_nothing_is_settled_before_what_it_rests_on(heart: Heart) -> None:
         heart.lifeline,
         before_settle=before_settle,
     )
-    await worker.work(chunk_id)
+    with heart.lifeline.at_work(chunk_id), pytest.raises(DatabaseUnavailable):
+        await worker.work(chunk_id)
     assert (await heart.items(run_id))["DONE-1"]["status"] == "pending"
+    assert (await heart.chunk(chunk_id))["status"] == "owned"
     durable.set()
-    await worker.work(chunk_id)
+
+    async def is_worked() -> bool:
+        return await worker.work(chunk_id)
+
+    await until(is_worked, "the heartbeat to give it back, and the work to be done")
     assert (await heart.items(run_id))["DONE-1"]["status"] == "completed"
-    assert set(seen) == {"pending"}
+    # The last look is that of the release.
+    assert set(seen[:-1]) == {"pending"}
 
 
 async def test_a_trickle_is_settled_while_the_work_goes_on(heart: Heart) -> None:

@@ -157,7 +157,8 @@ def result_set(value: Any, batch_id: str) -> ResultSet | None:
         started_at=as_text(item.get("started_at")),
         ended_at=as_text(item.get("ended_at")),
         expires_at=as_text(item.get("expires_at")),
-        page_count=as_count(item.get("results_page_count")) or len(good),
+        # Also those whose link cannot be read, which must not seem to be all there is.
+        page_count=as_count(item.get("results_page_count")) or len(pages),
         searches_completed=as_count(item.get("searches_completed")) or 0,
         searches_failed=as_count(item.get("searches_failed")) or 0,
         searches_total=as_count(item.get("searches_total")) or 0,

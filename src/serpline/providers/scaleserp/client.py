@@ -150,6 +150,8 @@ class ScaleSerpClient:
                 raise malformed(reply, PROVIDER, "a list of result sets without the list")
             found = (batches.result_set(value, batch_id) for value in body["results"])
             known = [one for one in found if one is not None]
+            if len(known) < len(body["results"]):
+                raise malformed(reply, PROVIDER, "a result set without an id")
             return tuple(sorted(known, key=lambda one: one.id, reverse=True))
 
         return self._on_batch("results", "GET", batch_id, "/results", read)
