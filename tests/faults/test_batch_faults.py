@@ -233,8 +233,8 @@ def lives(
     """The run of all cases, by chunk."""
     plain = app.policies
     settings = {
-        "SERPLINE_BATCH_CALL_SECONDS": "15",
-        "SERPLINE_BATCH_FILE_SECONDS": "15",
+        "SERPLINE_BATCH_CALL_SECONDS": "8",
+        "SERPLINE_BATCH_FILE_SECONDS": "8",
         "SERPLINE_BATCH_POLL_SECONDS": "1",
         "SERPLINE_WORKER_CONCURRENCY": "16",
         "SERPLINE_WORKER_DEAD_AFTER_SECONDS": "60",

@@ -514,6 +514,30 @@ async def test_a_cancellation_during_the_intents_commit_takes_it_back(
     assert (float(budget.reserved), float(budget.spent)) == (0, 1)
 
 
+async def test_a_cancellation_in_the_instant_of_the_answer_takes_it_back(
+    db: Database, guards: MakeGuard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The intent is durable and its caller is told in the same breath in which it is cancelled."""
+    guard = guards(Provider())
+    put = guard.admission._wishes.put
+
+    def answered_and_cancelled(wish: Wish) -> asyncio.Future[Any]:
+        answering = put(wish)
+        answering.add_done_callback(lambda _: asking.cancel())
+        return answering
+
+    monkeypatch.setattr(guard.admission._wishes, "put", answered_and_cancelled)
+    asking = asyncio.create_task(guard.execute(call(), CallScope("x")))
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    await guard.flush()
+    assert await rows(db, "SELECT * FROM provider_calls") == []
+    assert [row.reserved for row in await rows(db, "SELECT reserved FROM provider_budgets")] == [
+        0,
+        0,
+    ]
+
+
 async def test_a_refusal_is_not_an_attempt(db: Database, guards: MakeGuard) -> None:
     """Callers refused by pause, budget or breaker leave no row that counts as an attempt."""
     provider = Provider(answer=lambda _: status(403))

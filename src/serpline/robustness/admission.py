@@ -9,6 +9,7 @@ A turn that has come is used in the transaction that gives it. One that lies ahe
 and then the call asks once more: a 429 recorded meanwhile holds for it too.
 """
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -95,8 +96,7 @@ class Admission:
         has_turn = False
         while True:
             intent = intent_at(self._clock.now())
-            wish = Wish(intent, policy, fresh_since, elsewhere, has_turn)
-            answer = await self._wishes.put(wish)
+            answer = await self._answer(Wish(intent, policy, fresh_since, elsewhere, has_turn))
             if answer is None:
                 return intent
             turn = isinstance(answer, datetime)
@@ -108,6 +108,16 @@ class Admission:
             if at > now:
                 await self._clock.sleep((at - now).total_seconds())
             has_turn = turn
+
+    async def _answer(self, wish: Wish) -> Answer:
+        answering = self._wishes.put(wish)
+        try:
+            return await answering
+        except asyncio.CancelledError:
+            if not answering.cancelled() and not answering.exception():
+                # Answered in the very instant in which its caller went.
+                self._abandoned(wish, answering.result())
+            raise
 
     async def flush(self) -> None:
         """Wait until every wish so far is answered."""
