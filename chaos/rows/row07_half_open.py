@@ -1,7 +1,7 @@
 """Row 7: four processes with a hundred callers each at a breaker that is half-open.
 
 One more process had a probe in hand and was killed: its permit is lost, and must come back, for
-without it there are not enough to close. It is leased for ten seconds, so by the simulator's log
+without it there are not enough to close. It is leased for five seconds, so by the simulator's log
 the last good probe comes so long after the lost one. The simulator answers slowly, so that
 everybody who may probe does so at the same time.
 """
@@ -23,7 +23,7 @@ from serpline.simulator.config import SimulatorConfig
 from serpline.simulator.server import Simulator
 
 PROCESSES, CALLERS = 4, 100
-LEASED_SECONDS = 10.0
+LEASED_SECONDS = 5.0
 SETTINGS = BreakerSettings(
     failure_threshold=3, success_threshold=5, timeout_seconds=2, permit_seconds=LEASED_SECONDS
 )
