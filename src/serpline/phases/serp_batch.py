@@ -266,9 +266,8 @@ class SerpBatch:
                     told = history(search.error, f"{desk.label}: {error}")
                     return Reject(search.item, error.category, told)
 
-                self.gave_up = failed
-                for search in await desk.left():
-                    yield search.item, failed(search)
+                async for step in self._give_up(failed):
+                    yield step
             case Verdict.NEXT_RUNG:
                 event = "ingest" if desk.row.pages_ingested else "lose"
                 async for step in desk.end(event, error.category, str(error), str(error)[:2000]):
@@ -323,6 +322,11 @@ class SerpBatch:
             self._work.look_again(wait.until or self._work.clock.now(), wait.waits_on)
             return
         await desk.note(error_message=refused.reason[:2000])
-        self.gave_up = lambda search: retries.outcome_for(search.item, refused)
-        for search in await desk.left():
-            yield search.item, self.gave_up(search)
+        async for step in self._give_up(lambda search: retries.outcome_for(search.item, refused)):
+            yield step
+
+    async def _give_up(self, outcome_of: Callable[[Search], Outcome]) -> AsyncGenerator[Step, None]:
+        """What is left of it comes to an end now, and so does what waits behind it."""
+        self.gave_up = outcome_of
+        for search in await self._desk.left():
+            yield search.item, outcome_of(search)

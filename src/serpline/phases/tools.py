@@ -23,9 +23,10 @@ from serpline.providers.scaleserp.client import ScaleSerpClient
 from serpline.providers.wikidata.client import WikidataClient
 from serpline.providers.youtube.client import YouTubeClient
 from serpline.robustness.breakers import CircuitBreaker
-from serpline.robustness.groups import patiently
+from serpline.robustness.groups import PATIENCE_SECONDS, patiently
 from serpline.robustness.guard import CallScope, Guard
 from serpline.store import reference
+from serpline.store.database import Connection
 from serpline.store.reference import Obtained
 from serpline.store.rows import storable
 
@@ -33,8 +34,6 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 BOUGHT_ELSEWHERE_SECONDS = 1.0
-# A cut connection must not break the work off.
-PATIENCE_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,38 +129,38 @@ def fresh_since(work: Work) -> datetime:
 
 async def obtain(work: Work, kind: str, keys: Iterable[str]) -> Obtained:
     """Single flight: what is known, what this chunk is to buy, what is being bought elsewhere."""
-    wanted = list(keys)
-
-    async def claim() -> Obtained:
-        async with work.database.transaction() as conn:
-            return await reference.obtain(
-                conn, kind, wanted, fresh_since(work), work.chunk.id, work.chunk.epoch
-            )
-
-    return await patiently(claim, PATIENCE_SECONDS)
+    wanted, chunk = list(keys), work.chunk
+    return await _over_cuts(
+        work,
+        lambda conn: reference.obtain(conn, kind, wanted, fresh_since(work), chunk.id, chunk.epoch),
+    )
 
 
 async def keep(work: Work, kind: str, payloads: Mapping[str, Any]) -> None:
-    """Store what a call for many things brought, before anything is made of it."""
+    """Store what a call for many things brought, before anything is made of it.
+
+    If it were lost, others might ask for other things together, and pay for these again.
+    """
     fetched_at = work.clock.now()
-
-    async def store() -> None:
-        async with work.database.transaction() as conn:
-            await reference.store(conn, kind, payloads, fetched_at)
-
-    # If it were lost, others might ask for other things together, and pay for these again.
-    await patiently(store, PATIENCE_SECONDS)
+    await _over_cuts(work, lambda conn: reference.store(conn, kind, payloads, fetched_at))
 
 
 async def give_back(work: Work, kind: str, keys: Iterable[str]) -> None:
     """Let others buy what this chunk could not, without waiting for its end."""
-    unbought = list(keys)
+    unbought, chunk = list(keys), work.chunk
+    await _over_cuts(
+        work, lambda conn: reference.release(conn, kind, unbought, chunk.id, chunk.epoch)
+    )
 
-    async def release() -> None:
+
+async def _over_cuts(work: Work, act: Callable[[Connection], Awaitable[R]]) -> R:
+    """A transaction that bears repetition: a cut connection must not break the work off."""
+
+    async def once() -> R:
         async with work.database.transaction() as conn:
-            await reference.release(conn, kind, unbought, work.chunk.id, work.chunk.epoch)
+            return await act(conn)
 
-    await patiently(release, PATIENCE_SECONDS)
+    return await patiently(once, PATIENCE_SECONDS)
 
 
 def plain(found: Any) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from serpline.core.logging import get
 from serpline.domain.errors import LeaseLost
 from serpline.domain.outcomes import Outcome
-from serpline.robustness.groups import patiently
+from serpline.robustness.groups import PATIENCE_SECONDS, patiently
 from serpline.robustness.retry import RetryManager
 from serpline.robustness.state_tracker import Settled, StateTracker, WriteResults
 from serpline.store.chunks import OwnedChunk
@@ -26,7 +26,6 @@ BeforeSettle = Callable[[], Awaitable[None]]
 
 SETTLE_ITEMS_MAX = 500
 SETTLE_SECONDS_MAX = 0.25
-PATIENCE_SECONDS = 10.0
 
 
 async def nothing_before() -> None:

@@ -22,6 +22,8 @@ In = TypeVar("In")
 Out = TypeVar("Out")
 
 WAITING_MAX = 20_000
+# For what the work itself waits for: longer than a cut connection takes to be replaced.
+PATIENCE_SECONDS = 10.0
 _PAUSE_SECONDS_MIN = 0.05
 _PAUSE_SECONDS_MAX = 2.0
 

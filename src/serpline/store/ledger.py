@@ -9,10 +9,11 @@ Locks are taken in one order everywhere: rates by provider, then calls by key, t
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -215,13 +216,7 @@ async def withdraw(conn: Connection, ids: Sequence[UUID]) -> None:
         .where(provider_calls.c.id.in_(ids), provider_calls.c.status.in_(open_states))
         .returning(provider_calls)
     )
-    deltas: dict[tuple[str, str], tuple[Decimal, Decimal]] = {}
-    zero = Decimal(0)
-    for row in rows:
-        was_spent = row.status == CallStatus.UNKNOWN
-        back = (zero, -row.credits) if was_spent else (-row.credits, zero)
-        _count(deltas, row.provider, row.budget_scopes, *back)
-    await budgets.settle(conn, deltas)
+    await _give_back(conn, rows)
 
 
 async def forgive(conn: Connection, key: bytes) -> None:
@@ -239,13 +234,7 @@ async def forgive(conn: Connection, key: bytes) -> None:
         ),
         {"key": key},
     )
-    deltas: dict[tuple[str, str], tuple[Decimal, Decimal]] = {}
-    zero = Decimal(0)
-    for row in rows:
-        was_reserved = row.status == CallStatus.INTENT
-        back = (-row.credits, zero) if was_reserved else (zero, -row.credits)
-        _count(deltas, row.provider, row.budget_scopes, *back)
-    await budgets.settle(conn, deltas)
+    await _give_back(conn, rows)
 
 
 _SETTLE = sa.text(
@@ -347,6 +336,17 @@ async def _forget(conn: Connection, ids: Sequence[UUID], now: datetime) -> None:
     deltas: dict[tuple[str, str], tuple[Decimal, Decimal]] = {}
     for row in rows:
         _count(deltas, row.provider, row.budget_scopes, -row.credits, row.credits)
+    await budgets.settle(conn, deltas)
+
+
+async def _give_back(conn: Connection, calls: Iterable[Any]) -> None:
+    """The credits of calls that cost nothing: reserved by an intent, spent by any other."""
+    deltas: dict[tuple[str, str], tuple[Decimal, Decimal]] = {}
+    zero = Decimal(0)
+    for call in calls:
+        was_reserved = call.status == CallStatus.INTENT
+        back = (-call.credits, zero) if was_reserved else (zero, -call.credits)
+        _count(deltas, call.provider, call.budget_scopes, *back)
     await budgets.settle(conn, deltas)
 
 
