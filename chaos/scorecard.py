@@ -130,18 +130,13 @@ Campaign = Callable[[Arena], Awaitable[Sequence[Figure]]]
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row. ``switched_off`` says which mechanism was taken away and what was seen then.
-
-    ``open_defect`` names what the row still finds: ``make chaos`` shows it failing, and the tests
-    leave it out until it is mended.
-    """
+    """One row. ``switched_off`` says which mechanism was taken away and what was seen then."""
 
     number: int
     test: str
     passes: str
     campaign: Campaign
     switched_off: str
-    open_defect: str = ""
 
 
 def all_rows() -> list[Row]:

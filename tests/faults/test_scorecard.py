@@ -21,7 +21,6 @@ def _group(row: Row) -> str:
     [
         pytest.param(row, id=f"{row.number:02}", marks=pytest.mark.xdist_group(_group(row)))
         for row in all_rows()
-        if not row.open_defect
     ],
 )
 async def test_every_figure_keeps_to_its_bound(

@@ -1,6 +1,8 @@
 """Guarded calls on a real PostgreSQL: paid once, recorded always, refused for free."""
 
 import asyncio
+import json
+import threading
 import zlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
@@ -25,6 +27,7 @@ from tests.integration.guard_helpers import (
 )
 
 from serpline.core.masking import MASK
+from serpline.core.spool import Spool
 from serpline.domain.breaker import BreakerSettings
 from serpline.domain.errors import CallRefused, ErrorCategory, LeaseLost, ProviderError
 from serpline.domain.http import HttpReply, HttpRequest, ProviderCall
@@ -34,7 +37,7 @@ from serpline.robustness import guard as guard_module
 from serpline.robustness.admission import BeingBought, Wish
 from serpline.robustness.breakers import BreakerOpen
 from serpline.robustness.budget import BudgetHeld, BudgetSpent
-from serpline.robustness.calls import answered, call_key, intent_of
+from serpline.robustness.calls import FAILED_BYTES_KEPT, answered, call_key, intent_of
 from serpline.robustness.guard import CallScope, Guard
 from serpline.robustness.ledger import reconcile
 from serpline.store import budgets
@@ -425,6 +428,74 @@ async def test_an_unreadable_good_reply_is_kept_as_paid(db: Database, guards: Ma
     assert again.value.category is ErrorCategory.INTERNAL
     assert await guard.execute(call(), CallScope("x")) == 1
     assert len(provider.log) == 1
+
+
+def large_answer(_: HttpRequest) -> HttpReply:
+    """A reply on disk, with a key in it."""
+    spool = Spool()
+    spool.write(json.dumps({"filler": "x" * 300_000, "key": "secret", "answer": 7}).encode())
+    return HttpReply(200, {}, b"", large=spool)
+
+
+def read_large(reply: HttpReply) -> Any:
+    """What is read of a large reply: its answer, its key, and in which thread."""
+    assert (reply.large is None, reply.body) == (False, b"")
+    value = json.load(reply.open())
+    return value["answer"], value["key"], threading.current_thread() is threading.main_thread()
+
+
+def large_call(read: Callable[[HttpReply], Any] = read_large) -> ProviderCall[Any]:
+    asked = call(read=read, secret="secret")
+    return replace(asked, request=replace(asked.request, large=True))
+
+
+async def test_a_large_reply_is_read_off_the_loop_and_kept(guards: MakeGuard) -> None:
+    """It lies on disk, is stored without the key, and comes from the ledger as it came before."""
+    provider = Provider(answer=large_answer)
+    guard = guards(provider)
+    assert await guard.execute(large_call(), CallScope("x")) == (7, "secret", False)
+    await guard.flush()
+    assert await guard.execute(large_call(), CallScope("x")) == (7, MASK, False)
+    assert len(provider.log) == 1
+
+
+async def test_a_large_reply_paid_for_is_kept_when_its_reader_goes(guards: MakeGuard) -> None:
+    """Cancelled while it reads what it paid for: the reply is stored, nobody pays again."""
+    provider = Provider(answer=large_answer)
+    guard = guards(provider)
+    entered, release = threading.Event(), threading.Event()
+
+    def slow(reply: HttpReply) -> Any:
+        entered.set()
+        release.wait(30)
+        return read_large(reply)
+
+    reading = asyncio.create_task(guard.execute(large_call(slow), CallScope("x")))
+    await asyncio.to_thread(entered.wait, 30)
+    reading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+    release.set()
+    await guard.flush()
+    assert await guard.execute(large_call(), CallScope("x")) == (7, MASK, False)
+    assert len(provider.log) == 1
+
+
+async def test_of_a_large_failure_the_beginning_is_kept(db: Database, guards: MakeGuard) -> None:
+    """What is no answer is not read again, so no more of it is stored than people look at."""
+
+    def answer(_: HttpRequest) -> HttpReply:
+        spool = Spool()
+        spool.write(b"x" * (FAILED_BYTES_KEPT + 1_000))
+        return HttpReply(500, {}, b"", large=spool)
+
+    guard = guards(Provider(answer=answer))
+    with pytest.raises(ProviderError, match="HTTP 500"):
+        await guard.execute(large_call(parse), CallScope("x"))
+    await guard.flush()
+    async with db.transaction() as conn:
+        found = await conn.execute(sa.text("SELECT size_bytes FROM raw_replies"))
+        assert found.scalars().all() == [FAILED_BYTES_KEPT]
 
 
 async def test_a_sites_wish_for_a_pause_binds_no_other(guards: MakeGuard) -> None:

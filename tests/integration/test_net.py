@@ -2,9 +2,11 @@
 
 import asyncio
 import contextlib
+import errno
 import ipaddress
 import json
 import logging
+import os
 import ssl
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
@@ -26,7 +28,7 @@ from serpline.domain.http import HttpRequest
 from serpline.net import dialer
 from serpline.net.client import USER_AGENT, HttpClient
 from serpline.net.errors import NetError
-from serpline.net.limits import ADDRESSES_MAX, HEADERS_MAX
+from serpline.net.limits import ADDRESSES_MAX, BODY_MEMORY_BYTES, HEADERS_MAX
 
 CANARY = "canary-7f3a9c/secret+value"
 Answer = Callable[["Asked"], bytes]
@@ -305,6 +307,51 @@ async def test_body_of_exactly_the_limit_passes_and_one_byte_more_does_not() -> 
         assert len(got.body) == 1000
         error = await refusal(client.send(HttpRequest("GET", site.base, size_bytes_max=999)))
     assert (error.category, error.permanent) == (ErrorCategory.BAD_REQUEST, True)
+
+
+def compressible(size: int) -> bytes:
+    """A body with a key across each joint of its reads, and one at its very end."""
+    return (b"x" * 65_530 + b"long-secret, abc ") * (size // 65_547) + b"long-secret"
+
+
+@pytest.mark.parametrize("size", [0, 200_000, 2_000_000])
+@pytest.mark.parametrize("large", [False, True])
+async def test_a_body_is_whole_and_without_the_secrets(size: int, large: bool) -> None:
+    """Small or not, in memory or on disk: all of it but the key; a short one changes nothing."""
+    body = compressible(size)
+    secrets = ("long-secret", "abc")
+    async with (
+        serve(lambda _: reply(body=body)) as site,
+        HttpClient(trusted_bases=[site.base]) as client,
+    ):
+        request = HttpRequest("GET", site.base, secrets=secrets, large=large)
+        got = await client.send(request)
+    on_disk = large and size > BODY_MEMORY_BYTES
+    assert (got.large is not None, got.body == b"") == (on_disk, on_disk)
+    with got.open() as reader:
+        assert reader.read() == body.replace(b"long-secret", MASK.encode())
+    assert got.size_bytes == len(body.replace(b"long-secret", MASK.encode()))
+
+
+@pytest.mark.parametrize("writes", [0, 1, 5])
+async def test_a_full_disk_loses_no_reply(writes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the disk takes no more, be it in mid-reply, the body comes all the same, in memory."""
+    body = compressible(2_000_000)
+    left = iter(range(writes))
+    write = os.pwrite
+
+    def full(descriptor: int, data: memoryview, at: int) -> int:
+        for _ in left:
+            return write(descriptor, data, at)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "pwrite", full)
+    async with (
+        serve(lambda _: reply(body=body)) as site,
+        HttpClient(trusted_bases=[site.base]) as client,
+    ):
+        got = await client.send(HttpRequest("GET", site.base, large=True))
+    assert got.body == body
 
 
 async def test_header_count_is_limited() -> None:

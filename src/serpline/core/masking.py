@@ -1,4 +1,4 @@
-"""Known secrets taken out of a text, however they are spelled in it."""
+"""Known secrets taken out of a text, or of bytes that come in pieces, however they are spelled."""
 
 import base64
 import json
@@ -9,6 +9,7 @@ from urllib.parse import quote, quote_plus
 
 # Letters only, so that what it stands in stays a valid URL, header or JSON text.
 MASK = "REDACTED"
+_MASK_BYTES = MASK.encode()
 
 
 def mask(text: str, secrets: Iterable[str]) -> str:
@@ -16,6 +17,36 @@ def mask(text: str, secrets: Iterable[str]) -> str:
     for spelling in spellings(tuple(secrets)):
         text = text.replace(spelling, MASK)
     return text
+
+
+class StreamMask:
+    """``mask`` for bytes in pieces, whose joints may run through a secret.
+
+    Spellings shorter than ``chars_min`` are left: one might be a chance match.
+    """
+
+    def __init__(self, secrets: Iterable[str], chars_min: int = 1) -> None:
+        found = (spelling for spelling in spellings(tuple(secrets)) if len(spelling) >= chars_min)
+        self._spellings = [spelling.encode("utf-8", "surrogatepass") for spelling in found]
+        self._kept = max(map(len, self._spellings), default=1) - 1
+        self._held = b""
+
+    def feed(self, piece: bytes) -> bytes:
+        """What is certain by now; a little is held until more comes."""
+        masked = self._masked(self._held + piece if self._held else piece)
+        cut = max(0, len(masked) - self._kept)
+        self._held = masked[cut:]
+        return masked[:cut] if self._held else masked
+
+    def finish(self) -> bytes:
+        """The rest."""
+        rest, self._held = self._held, b""
+        return rest
+
+    def _masked(self, data: bytes) -> bytes:
+        for spelling in self._spellings:
+            data = data.replace(spelling, _MASK_BYTES)
+        return data
 
 
 @lru_cache(maxsize=256)

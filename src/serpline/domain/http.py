@@ -6,7 +6,8 @@ the raw reply, and ``parse`` may be run again on the stored reply after a crash,
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from io import BytesIO
+from typing import Any, BinaryIO, Generic, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 T = TypeVar("T")
@@ -20,8 +21,9 @@ def _always() -> bool:
 class HttpRequest:
     """A request. Its representation is the method and the host: everything else may hold a key.
 
-    ``secrets`` are the values to be redacted wherever the request shows. ``may_send`` is asked
-    immediately before anything is written to the network: False calls the request off.
+    ``secrets`` are the values to be redacted wherever the request shows. ``large``: the body may be
+    too large for memory, so the reply is read by its ``open``. ``may_send`` is asked immediately
+    before anything is written to the network: False calls the request off.
     """
 
     method: str
@@ -33,6 +35,7 @@ class HttpRequest:
     secrets: tuple[str, ...] = ()
     timeout_seconds: float = 30.0
     size_bytes_max: int = 20_000_000
+    large: bool = False
     may_send: Callable[[], bool] = _always
 
     def __repr__(self) -> str:
@@ -45,18 +48,40 @@ class HttpRequest:
         return f"<HttpRequest {self.method} {host}>"
 
 
+class LargeBody(Protocol):
+    """A body that lies outside memory."""
+
+    size_bytes: int
+
+    def open(self) -> BinaryIO:
+        """A reader of its own, at the beginning."""
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class HttpReply:
-    """A reply, read whole. ``headers`` has lower-case names; ``url`` is redacted."""
+    """A reply, read whole. ``headers`` has lower-case names; ``url`` is redacted.
+
+    ``large`` instead of ``body`` only where the request said so; ``open`` reads either.
+    """
 
     status: int
     headers: Mapping[str, str]
     body: bytes
     url: str = ""
     seconds: float = 0.0
+    large: LargeBody | None = None
 
     def __repr__(self) -> str:
-        return f"<HttpReply {self.status}, {len(self.body)} bytes>"
+        return f"<HttpReply {self.status}, {self.size_bytes} bytes>"
+
+    @property
+    def size_bytes(self) -> int:
+        """How long the body is."""
+        return len(self.body) if self.large is None else self.large.size_bytes
+
+    def open(self) -> BinaryIO:
+        """The body from its beginning, wherever it lies."""
+        return BytesIO(self.body) if self.large is None else self.large.open()
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -27,9 +27,9 @@ def json_value(reply: HttpReply, provider: str) -> Any:
     """The JSON value of a reply's body. Raises ``ProviderError`` MALFORMED, which is retryable."""
     try:
         # Given bytes, json would let a raw surrogate half through; a strict decoder does not.
-        value = json.loads(reply.body.decode("utf-8-sig"), parse_constant=_no_constant)
+        value = json.loads(reply.body.decode("utf-8-sig"), parse_constant=no_constant)
         # Only an escape can bring in what cannot be stored, so most bodies need no second walk.
-        return _storable(value) if b"\\u" in reply.body else value
+        return storable(value) if b"\\u" in reply.body else value
     except (ValueError, RecursionError):
         problem = "an empty body" if not reply.body.strip() else "a body that is not JSON"
         raise malformed(reply, provider, problem) from None
@@ -46,7 +46,7 @@ def json_object(reply: HttpReply, provider: str) -> dict[str, Any]:
 def malformed(reply: HttpReply, provider: str, problem: str) -> ProviderError:
     """A reply that does not say what it should; ``problem`` is ours and quotes nothing of it."""
     return ProviderError(
-        f"{provider} sent {problem} (HTTP {reply.status}, {len(reply.body)} bytes)",
+        f"{provider} sent {problem} (HTTP {reply.status}, {reply.size_bytes} bytes)",
         provider=provider,
         category=ErrorCategory.MALFORMED,
         http_status=reply.status,
@@ -121,15 +121,17 @@ def as_count(value: Any) -> int | None:
     return int(value)
 
 
-def _no_constant(name: str) -> NoReturn:
+def no_constant(name: str) -> NoReturn:
+    """Refuse NaN and infinities, which are no JSON."""
     raise ValueError(name)
 
 
-def _storable(value: Any) -> Any:
+def storable(value: Any) -> Any:
+    """A JSON value without what PostgreSQL cannot store."""
     if isinstance(value, str):
         return _UNSTORABLE.sub("�", value)
     if isinstance(value, dict):
-        return {_storable(key): _storable(inner) for key, inner in value.items()}
+        return {storable(key): storable(inner) for key, inner in value.items()}
     if isinstance(value, list):
-        return [_storable(inner) for inner in value]
+        return [storable(inner) for inner in value]
     return value

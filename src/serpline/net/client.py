@@ -128,7 +128,7 @@ class HttpClient:
                 self._check_guarded(url)
             pool = self._providers if trusted else self._pages
             hop = first_hop(request, url, self._user_agent)
-            return url, await self._exchange(pool, hop, request.size_bytes_max, stop=False)
+            return url, await self._exchange(pool, hop, request, stop=False)
 
         return await self._bounded(request, work)
 
@@ -147,7 +147,7 @@ class HttpClient:
             hop = first_hop(request, url, self._user_agent)
             for _ in range(redirects_max + 1):
                 self._check_guarded(hop.url)
-                raw = await self._exchange(self._pages, hop, request.size_bytes_max, stop=True)
+                raw = await self._exchange(self._pages, hop, request, stop=True)
                 if not raw.redirects:
                     return hop.url, raw
                 hop = next_hop(hop, raw.location or "")
@@ -184,7 +184,7 @@ class HttpClient:
         raise failure.told(secrets_of(request), sent=ours.begun)
 
     async def _exchange(
-        self, pool: httpcore2.AsyncConnectionPool, hop: Hop, size_bytes_max: int, *, stop: bool
+        self, pool: httpcore2.AsyncConnectionPool, hop: Hop, request: HttpRequest, *, stop: bool
     ) -> Raw:
         return await exchange(
             pool,
@@ -192,7 +192,9 @@ class HttpClient:
             hop.url,
             headers=hop.headers,
             content=hop.content,
-            size_bytes_max=size_bytes_max,
+            size_bytes_max=request.size_bytes_max,
+            large=request.large,
+            secrets=secrets_of(request),
             stop_at_redirect=stop,
         )
 

@@ -1,18 +1,19 @@
 """One request and its reply over a pool, inside every limit. No redirects, no deadline: the client.
 
-The promise: memory stays below the caller's body limit plus a small constant, other tasks get their
-turn however the peer slices its reply, and a connection is returned to the pool only if the reply
-was read to its end.
+The promise: until a reply is whole and within the caller's limit its body takes no more memory than
+a small constant, other tasks get their turn however the peer slices its reply, and a connection is
+returned to the pool only if the reply was read to its end. The body comes without the secrets.
 """
 
 import asyncio
-import io
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 
 import httpcore2
 import httpx2
 
+from serpline.core.spool import Spool
+from serpline.net.body import Body
 from serpline.net.errors import broken, refused
 from serpline.net.inflate import Inflater
 from serpline.net.limits import CHUNKS_PER_TURN, HEADERS_MAX
@@ -22,13 +23,17 @@ REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
 
 
 class Raw:
-    """A reply as it came: status, headers (lower-case names, repeated ones joined), body."""
+    """A reply as it came: status, headers (lower-case names, repeated ones joined), body.
 
-    __slots__ = ("body", "headers", "location", "status")
+    A body that is on disk is in ``spool`` instead.
+    """
+
+    __slots__ = ("body", "headers", "location", "spool", "status")
 
     def __init__(self, status: int, headers: Sequence[tuple[str, str]], body: bytes) -> None:
         self.status = status
         self.body = body
+        self.spool: Spool | None = None
         self.headers: dict[str, str] = {}
         for name, value in headers:
             known = self.headers.get(name)
@@ -49,9 +54,14 @@ async def exchange(
     headers: Mapping[str, str],
     content: bytes | None,
     size_bytes_max: int,
+    large: bool,
+    secrets: Sequence[str],
     stop_at_redirect: bool,
 ) -> Raw:
-    """Send and read. With ``stop_at_redirect`` a redirect's body is left unread (and is empty)."""
+    """Send and read. With ``stop_at_redirect`` a redirect's body is left unread (and is empty).
+
+    ``large``: the body may stay on disk. ``secrets`` are replaced in it.
+    """
     target = httpcore2.URL(
         scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path
     )
@@ -70,9 +80,10 @@ async def exchange(
         if method != "HEAD":
             stream.make_room_for_body(size_bytes_max)
             _check_announced(reply.headers, size_bytes_max)
-        reply.body = await _read_body(
-            response, reply.headers.get("content-encoding", ""), size_bytes_max
-        )
+        body = Body(secrets)
+        encoding = reply.headers.get("content-encoding", "")
+        await _read_body(response, encoding, size_bytes_max, body)
+        reply.body, reply.spool = await body.finish(large=large)
         return reply
 
 
@@ -83,9 +94,8 @@ def _check_announced(headers: Mapping[str, str], size_bytes_max: int) -> None:
 
 
 async def _read_body(
-    response: httpcore2.Response, content_encoding: str, size_bytes_max: int
-) -> bytes:
-    body = io.BytesIO()  # gives its bytes away without copying them
+    response: httpcore2.Response, content_encoding: str, size_bytes_max: int, body: Body
+) -> None:
     raw_bytes = 0
     turns = 0
     inflater: Inflater | None = None
@@ -96,15 +106,14 @@ async def _read_body(
             raw_bytes += len(chunk)
             _check_size(raw_bytes, size_bytes_max)
             for piece in inflater.pieces(chunk):
-                body.write(piece)
-                _check_size(body.tell(), size_bytes_max)
+                await body.write(piece)
+                _check_size(body.size_bytes, size_bytes_max)
                 turns += 1
                 if turns % CHUNKS_PER_TURN == 0 or len(piece) > len(chunk):
                     await asyncio.sleep(0)
     if inflater is not None:
-        body.write(inflater.finish())
-        _check_size(body.tell(), size_bytes_max)
-    return body.getvalue()
+        await body.write(inflater.finish())
+        _check_size(body.size_bytes, size_bytes_max)
 
 
 def _check_size(size_bytes: int, size_bytes_max: int) -> None:

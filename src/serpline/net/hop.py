@@ -10,13 +10,11 @@ from dataclasses import dataclass
 
 import httpx2
 
-from serpline.core.masking import MASK, spellings
 from serpline.domain.http import HttpReply, HttpRequest
 from serpline.net.errors import refused
 from serpline.net.exchange import Raw
 from serpline.net.hosts import DEFAULT_PORTS, origin_of
 from serpline.net.inflate import ACCEPTED
-from serpline.net.limits import SECRET_CHARS_MIN
 from serpline.net.redaction import basic_token, redact, redact_url
 
 # What may follow a redirect to another origin; everything else might be a credential.
@@ -80,18 +78,17 @@ def next_hop(hop: Hop, location: str) -> Hop:
 
 
 def reply_of(url: httpx2.URL, raw: Raw, secrets: Sequence[str], seconds: float) -> HttpReply:
-    """The reply as the rest of the house may see and store it: without ``secrets``."""
-    body = raw.body
-    for spelling in spellings(tuple(secrets)):
-        # A short one might be a chance match, and replacing it would change data.
-        if len(spelling) >= SECRET_CHARS_MIN:
-            body = body.replace(spelling.encode(), MASK.encode())
+    """The reply as the rest of the house may see and store it: without ``secrets``.
+
+    The exchange took them out of the body.
+    """
     return HttpReply(
         status=raw.status,
         headers={name: redact(value, secrets) for name, value in raw.headers.items()},
-        body=body,
+        body=raw.body,
         url=redact_url(redact(str(url), secrets)),
         seconds=seconds,
+        large=raw.spool,
     )
 
 

@@ -1,5 +1,6 @@
 """From a provider's call to the ledger's words: its key, its intent, and how it ended."""
 
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from hashlib import sha256
@@ -18,6 +19,8 @@ from serpline.store.tables.guards import CallStatus
 
 T = TypeVar("T")
 
+# So much is kept of a reply that is an error: for people, since it is not read again.
+FAILED_BYTES_KEPT = 1_000_000
 _SUCCESS = range(200, 300)
 
 
@@ -69,6 +72,8 @@ def failed(
     """A reply that is an error. What is not a success is not billed, unless the reply says so."""
     free = call.billed is None and reply.status not in _SUCCESS
     price = Decimal(0) if free else _billed(call, intent, reply)
+    if reply.size_bytes > FAILED_BYTES_KEPT:
+        reply = replace(reply, body=reply.open().read(FAILED_BYTES_KEPT), large=None)
     return _ending(call, intent, CallStatus.FAILED, now, price, reply, error)
 
 

@@ -61,9 +61,12 @@ def _held() -> bool:
     return True
 
 
-def _read(call: ProviderCall[T], reply: HttpReply) -> T:
+async def _read(call: ProviderCall[T], reply: HttpReply) -> T:
     try:
-        return call.parse(reply)
+        if reply.large is None:
+            return call.parse(reply)
+        # Takes seconds, in which the other tasks are to have their turns.
+        return await asyncio.to_thread(call.parse, reply)
     except ProviderError:
         raise
     except Exception as bug:
@@ -193,11 +196,11 @@ class Guard:
         try:
             return await self._pay(call, scope, policy, key, since)
         except CallRefused:
-            found = await self.ledger.find(key)
+            found = await self.ledger.find(key, large=call.request.large)
             if found is None or found[0] < since:
                 raise
         try:
-            return _read(call, found[1])
+            return await _read(call, found[1])
         except ReadingFailed:
             raise
         except ProviderError:
@@ -273,8 +276,8 @@ class Guard:
             self._record(intent, unanswered(call, intent, self._clock.now(), None))
             raise
         try:
-            value = _read(call, reply)
-        except ReadingFailed:
+            value = await _read(call, reply)
+        except (ReadingFailed, asyncio.CancelledError):
             self._record(intent, answered(call, intent, reply, self._clock.now()))
             raise
         except ProviderError as failure:

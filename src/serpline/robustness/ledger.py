@@ -12,10 +12,13 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
+from itertools import chain
 from uuid import UUID
 
 from serpline.core.clock import Clock
-from serpline.core.masking import MASK, spellings
+from serpline.core.masking import StreamMask
+from serpline.core.spool import READ_BYTES, Spool
 from serpline.domain.http import HttpReply
 from serpline.net.redaction import redact, redact_url
 from serpline.robustness.groups import GroupCommitter
@@ -70,10 +73,18 @@ class Ledger:
             keep=True,
         )
 
-    async def find(self, key: bytes) -> tuple[datetime, HttpReply] | None:
-        """The latest usable reply under ``key`` and when it came, or None."""
+    async def find(self, key: bytes, *, large: bool = False) -> tuple[datetime, HttpReply] | None:
+        """The latest usable reply under ``key`` and when it came, or None.
+
+        With ``large`` its body is unpacked to disk, as the request for it would have left it.
+        """
         found = await self._look_ups.put(key)
-        return None if found is None else (found[0], unpack(found[1]))
+        if found is None:
+            return None
+        came_at, stored = found
+        if stored.size_bytes <= PACKED_AT_ONCE_BYTES:
+            return came_at, unpack(stored)
+        return came_at, await asyncio.to_thread(unpack, stored, large=large)
 
     def withdraw(self, call_id: UUID) -> asyncio.Future[None]:
         """The intended call was never sent: forget it, and free its credits."""
@@ -99,7 +110,7 @@ class Ledger:
         return [None] * len(ids)
 
     async def _record(self, endings: Sequence[Ending]) -> list[bool]:
-        size = sum(len(ending.reply.body) for ending in endings if ending.reply)
+        size = sum(ending.reply.size_bytes for ending in endings if ending.reply)
         if size > PACKED_AT_ONCE_BYTES:
             outcomes = await asyncio.to_thread(lambda: [_packed(ending) for ending in endings])
         else:
@@ -122,9 +133,13 @@ async def reconcile(db: Database, clock: Clock) -> int:
 
 def pack(reply: HttpReply, secrets: tuple[str, ...]) -> StoredReply:
     """A reply for keeping: compressed, its secrets replaced however they are spelled."""
-    body = reply.body
-    for spelling in spellings(secrets):
-        body = body.replace(spelling.encode("utf-8", "surrogatepass"), MASK.encode())
+    masking, packing = StreamMask(secrets), zlib.compressobj(_COMPRESSION)
+    packed, size_bytes = bytearray(), 0
+    pieces = iter(partial(reply.open().read, READ_BYTES), b"")
+    for piece in chain(map(masking.feed, pieces), iter(masking.finish, b"")):
+        size_bytes += len(piece)
+        packed += packing.compress(piece)
+    packed += packing.flush()
     headers = {
         name: _text(redact(value, secrets))
         for name, value in reply.headers.items()
@@ -134,15 +149,26 @@ def pack(reply: HttpReply, secrets: tuple[str, ...]) -> StoredReply:
         http_status=reply.status,
         headers=headers,
         url=_text(redact(redact_url(reply.url), secrets)),
-        body=zlib.compress(body, _COMPRESSION),
-        size_bytes=len(body),
+        body=bytes(packed),
+        size_bytes=size_bytes,
     )
 
 
-def unpack(stored: StoredReply) -> HttpReply:
-    """A kept reply as it came, save its secrets."""
-    body = zlib.decompress(stored.body)
-    return HttpReply(stored.http_status, dict(stored.headers), body, stored.url)
+def unpack(stored: StoredReply, *, large: bool = False) -> HttpReply:
+    """A kept reply as it came, save its secrets; ``large``: its body on disk."""
+    reply = HttpReply(stored.http_status, dict(stored.headers), b"", stored.url)
+    if not large:
+        return replace(reply, body=zlib.decompress(stored.body))
+    unpacking, left = zlib.decompressobj(), stored.body
+    try:
+        spool = Spool()
+        while left:
+            spool.write(unpacking.decompress(left, READ_BYTES))
+            left = unpacking.unconsumed_tail
+        spool.write(unpacking.flush())
+    except OSError:  # a full disk: then it has to fit into memory
+        return unpack(stored)
+    return replace(reply, large=spool)
 
 
 def _packed(ending: Ending) -> CallOutcome:

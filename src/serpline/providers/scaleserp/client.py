@@ -186,6 +186,7 @@ class ScaleSerpClient:
             secrets=self._secrets(),
             timeout_seconds=_FILE_TIMEOUT_SECONDS,
             size_bytes_max=_REPLY_BYTES_MAX + size_bytes_max,
+            large=True,
         )
 
         def parse(reply: HttpReply) -> tuple[BatchRecord, ...]:

@@ -6,23 +6,25 @@ not billed.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
 from serpline.domain.errors import ErrorCategory, ProviderError
 from serpline.domain.http import HttpReply
+from serpline.domain.json_stream import json_items
 from serpline.domain.replies import (
     as_number,
     as_object,
     json_object,
-    json_value,
     malformed,
     redacted,
     retry_after_seconds,
 )
 
 PROVIDER = "scaleserp"
+# A page of results takes some hundred kilobytes.
+RECORD_CHARACTERS_MAX = 5_000_000
 # Not documented: how a start is refused while as many batches run as may, or this one does.
 _BUSY = re.compile(r"\b(?:running|queued|concurrent\w*|simultaneous\w*)\b", re.IGNORECASE)
 
@@ -105,8 +107,11 @@ def is_gone(error: ProviderError) -> bool:
     return error.http_status in (403, 404, 410) and error.category is not ErrorCategory.AUTH
 
 
-def file_records(reply: HttpReply, now: datetime, secrets: Sequence[str]) -> list[Any]:
-    """The array of a page file, which another host serves: its 403 says "expired", not "key"."""
+def file_records(reply: HttpReply, now: datetime, secrets: Sequence[str]) -> Iterator[Any]:
+    """The array of a page file, which another host serves: its 403 says "expired", not "key".
+
+    Raises ``ProviderError`` where it is none, be it after some of its records.
+    """
     if reply.status in (403, 404, 410):
         raise ProviderError(
             f"scaleserp HTTP {reply.status}: the page file is not there, or its link expired",
@@ -117,15 +122,18 @@ def file_records(reply: HttpReply, now: datetime, secrets: Sequence[str]) -> lis
         )
     if not is_success(reply.status):
         raise from_reply(reply, now, secrets)
-    value = json_value(reply, PROVIDER)
-    if isinstance(value, dict) and as_object(value.get("request_info")).get("success") is False:
-        raise from_reply(reply, now, secrets)
-    if not isinstance(value, list):
-        raise malformed(reply, PROVIDER, "a page file that is not an array")
-    if not value:
+    count = 0
+    try:
+        for record in json_items(reply, PROVIDER, characters_max=RECORD_CHARACTERS_MAX):
+            count += 1
+            yield record
+    except ProviderError:
+        if as_object(_body(reply).get("request_info")).get("success") is False:
+            raise from_reply(reply, now, secrets) from None
+        raise
+    if not count:
         # Every search has a record, a failed one too: whoever believed this would buy them again.
         raise malformed(reply, PROVIDER, "a page file without a record")
-    return value
 
 
 def _meaning(status: int) -> tuple[ErrorCategory, bool]:

@@ -33,7 +33,7 @@ class BatchRecord:
     content_type: ContentType | None = None
 
 
-def records(values: Sequence[Any], secrets: Sequence[str] = ()) -> tuple[BatchRecord, ...]:
+def records(values: Iterable[Any], secrets: Sequence[str] = ()) -> tuple[BatchRecord, ...]:
     """Every record of a page file, in its order; ``secrets`` are kept out of the errors."""
     return tuple(_record(as_object(value), secrets) for value in values)
 

@@ -1,0 +1,89 @@
+"""A JSON array read item by item, so that no more of it is in memory than the item at hand.
+
+The parser is the standard library's, given a window of the text that grows until an item is whole.
+A streaming parser (ijson) was tried: a hundred thousand opening brackets took all memory there, and
+one number above 63 bits made a whole file unreadable.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from io import TextIOWrapper
+from typing import Any, TextIO
+
+from serpline.domain.http import HttpReply
+from serpline.domain.replies import malformed, no_constant, storable
+
+READ_CHARACTERS = 64 * 1024
+_DECODER = json.JSONDecoder(parse_constant=no_constant)
+_BEHIND = frozenset(" \t\n\r,]")
+_SPACE = re.compile(r"[ \t\n\r]*")
+
+
+def json_items(reply: HttpReply, provider: str, *, characters_max: int) -> Iterator[Any]:
+    """The items of a reply that is a JSON array, each as ``json_value`` would read it.
+
+    Raises ``ProviderError`` MALFORMED on coming to what is not JSON or not part of an array, or to
+    an item that is not whole after ``characters_max`` characters; what precedes has been given out.
+    """
+    window = _Window(TextIOWrapper(reply.open(), "utf-8-sig", "strict", newline=""), characters_max)
+    try:
+        window.take("[")
+        if window.peek() != "]":
+            yield window.value()
+            while window.peek() == ",":
+                window.take(",")
+                yield window.value()
+        window.take("]")
+        window.take("")
+    except (ValueError, RecursionError):
+        raise malformed(reply, provider, "a body that is not a JSON array") from None
+
+
+class _Window:
+    """What is in memory of a text, and the place up to which it has been read.
+
+    Every method raises ``ValueError`` where the text is not what it should be.
+    """
+
+    def __init__(self, text: TextIO, characters_max: int) -> None:
+        self._text = text
+        self._characters_max = characters_max
+        self._window = ""
+        self._at = 0
+
+    def peek(self) -> str:
+        """The next character that is no white space; empty at the end."""
+        while True:
+            self._at = _SPACE.match(self._window, self._at).end()  # type: ignore[union-attr]
+            if self._at < len(self._window) or not self._grow():
+                return self._window[self._at : self._at + 1]
+
+    def take(self, mark: str) -> None:
+        """Go past this character; empty for the end."""
+        if self.peek() != mark:
+            raise ValueError(f"no {mark or 'end'}")
+        self._at += len(mark)
+
+    def value(self) -> Any:
+        """The next value, whole: what is no value yet may become one with more of the text."""
+        self.peek()
+        while True:
+            with suppress(ValueError):
+                value, end = _DECODER.raw_decode(self._window, self._at)
+                # Behind anything else a number may go on.
+                if self._window[end : end + 1] in _BEHIND:
+                    break
+            if len(self._window) - self._at > self._characters_max or not self._grow():
+                raise ValueError("no value")
+        escaped = self._window.find("\\u", self._at, end) >= 0
+        self._at = end
+        return storable(value) if escaped else value
+
+    def _grow(self) -> bool:
+        """Read on, as much as is there already: so that growing costs no more than reading."""
+        left = self._window[self._at :]
+        more = self._text.read(max(READ_CHARACTERS, len(left)))
+        self._window, self._at = left + more, 0
+        return bool(more)
