@@ -1,7 +1,7 @@
 """Logging: structured lines on stderr, so that stdout stays one JSON document.
 
 Whoever configures it names the secrets in use; none of them gets into a line, whoever writes it,
-and neither into the text of an exception.
+and neither into the text of an exception, be it logged or kept in a table (``described``).
 """
 
 import io
@@ -31,17 +31,17 @@ class _Stderr(io.TextIOBase):
 _STDERR = _Stderr()
 _TO_STDERR = structlog.PrintLoggerFactory(cast(TextIO, _STDERR))
 _SECRET_CHARS_MIN = 8
+_hidden: list[str] = []
 
 
 class _MaskingFormatter(logging.Formatter):
     """The standard library's lines, exceptions included, without the secrets."""
 
-    def __init__(self, secrets: Sequence[str]) -> None:
+    def __init__(self) -> None:
         super().__init__("%(levelname)s %(name)s %(message)s")
-        self._secrets = secrets
 
     def format(self, record: logging.LogRecord) -> str:
-        return mask(super().format(record), self._secrets)
+        return mask(super().format(record), _hidden)
 
 
 def configure(
@@ -51,7 +51,7 @@ def configure(
 
     Secrets of fewer than eight characters stay: without them a line might not be readable.
     """
-    hidden = [secret for secret in secrets if len(secret) >= _SECRET_CHARS_MIN]
+    _hidden[:] = [secret for secret in secrets if len(secret) >= _SECRET_CHARS_MIN]
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer(ensure_ascii=False)
         if json_lines
@@ -67,14 +67,14 @@ def configure(
             *shared,
             structlog.processors.format_exc_info,
             renderer,
-            lambda _logger, _method, line: mask(str(line), hidden),
+            lambda _logger, _method, line: mask(str(line), _hidden),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
         logger_factory=_TO_STDERR,
         cache_logger_on_first_use=False,
     )
     handler = logging.StreamHandler(_STDERR)
-    handler.setFormatter(_MaskingFormatter(hidden))
+    handler.setFormatter(_MaskingFormatter())
     logging.basicConfig(handlers=[handler], level=level.upper())
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -82,6 +82,11 @@ def configure(
 
 # Before anybody configures it, too: stdout belongs to the one JSON document.
 structlog.configure(logger_factory=_TO_STDERR)
+
+
+def described(error: BaseException) -> str:
+    """What a bug raised, in a line for a table: its kind and its words, without the secrets."""
+    return mask(f"{type(error).__name__}: {error}", _hidden)
 
 
 def get(name: str) -> structlog.stdlib.BoundLogger:

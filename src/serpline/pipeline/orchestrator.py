@@ -13,7 +13,7 @@ from typing import ClassVar
 from uuid import UUID
 
 from serpline.core.clock import Clock
-from serpline.core.logging import get
+from serpline.core.logging import described, get
 from serpline.domain.config import PipelineConfig
 from serpline.domain.names import JobPriority, PhaseName, PipelineMode
 from serpline.domain.phases import (
@@ -87,7 +87,7 @@ class PhaseOrchestrator:
             raise
         except Exception as error:
             log.exception("lane.unplanned", action="lane.unplanned", lane=str(lane.key))
-            reason = f"planning failed: {type(error).__name__}: {error}"[:REASON_LENGTH_MAX]
+            reason = f"planning failed: {described(error)}"[:REASON_LENGTH_MAX]
             async with self._database.transaction() as conn:
                 run = await runs.lock(conn, run_id)
                 if run is None or not await planning.lock_unplanned(conn, lane.id):

@@ -13,7 +13,7 @@ from contextlib import aclosing, asynccontextmanager, suppress
 from datetime import datetime, timedelta
 
 from serpline.core.clock import Clock
-from serpline.core.logging import get
+from serpline.core.logging import described, get
 from serpline.domain.config import PipelineConfig
 from serpline.domain.errors import ErrorCategory, LeaseLost
 from serpline.domain.names import JobPriority, PhaseName, PipelineMode
@@ -232,4 +232,4 @@ class ChunkWorker:
     async def _crashed(self, chunk: OwnedChunk, error: Exception) -> None:
         delay_seconds = CRASH_DELAY_SECONDS * 2**chunk.crashes
         async with self._database.transaction() as conn:
-            await chunks.crashed(conn, chunk, delay_seconds, f"{type(error).__name__}: {error}")
+            await chunks.crashed(conn, chunk, delay_seconds, described(error))

@@ -14,7 +14,7 @@ from contextlib import suppress
 from random import SystemRandom
 from typing import Any, Final
 
-from serpline.core.logging import get
+from serpline.core.logging import described, get
 from serpline.domain.retry import RetryStrategy
 from serpline.queueing.jobs import Handler, Job, JobEvent, JobOutcome, UnknownJobType
 from serpline.queueing.worker import SupervisedWorker
@@ -167,7 +167,7 @@ class JobQueueManager:
         except DatabaseUnavailable as error:
             self._tell(job_type, payload, JobOutcome.POSTPONED, str(error))
         except Exception as error:
-            reason = _described(error)
+            reason = described(error)
             async with self._database.transaction() as conn:
                 count = await dead_letters.record_wakeup(conn, wakeup, reason)
             log.exception("wake-up failed", action="wakeup_failed", wakeup=wakeup, count=count)
@@ -200,7 +200,7 @@ class JobQueueManager:
                 attempt=job.attempts + 1,
             )
             outcome = JobOutcome.FAILED if again else JobOutcome.DEAD
-            await self._settle(job, outcome, _described(error))
+            await self._settle(job, outcome, described(error))
         else:
             await self._settle(job, JobOutcome.DONE, None)
         finally:
@@ -245,7 +245,3 @@ class JobQueueManager:
         self, job_type: str, payload: dict[str, Any], outcome: JobOutcome, error: str | None = None
     ) -> None:
         self._observer(JobEvent(job_type, payload, outcome, error))
-
-
-def _described(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"

@@ -119,7 +119,8 @@ async def fail_what_is_left(conn: Connection, lane_id: int, reason: str) -> int:
             """
             WITH ended AS (
                 UPDATE items SET status = 'failed', next_attempt_at = NULL,
-                    error_category = 'timeout', error = :reason
+                    error_category = 'timeout',
+                    error = right(concat_ws('; ', error, CAST(:reason AS text)), 2000)
                 WHERE lane_id = :lane AND status = ANY(:live) RETURNING chunk_no
             ), counted AS (SELECT chunk_no, count(*) AS n FROM ended GROUP BY chunk_no),
             shut AS (

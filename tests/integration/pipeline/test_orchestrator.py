@@ -336,6 +336,17 @@ async def test_a_lane_past_its_deadline_fails_what_is_left(heart: Heart) -> None
     assert (lane.completed, lane.failed, lane.chunks_done) == (1, 2, 1)
 
 
+async def test_a_deadline_does_not_hide_what_failed_before(heart: Heart) -> None:
+    """An item that waits for its next attempt at the deadline tells of the one before, too."""
+    run_id = await heart.start({METRICS: ["DONE-1", "RETRY1-2"]}, lanes=[METRICS])
+    (chunk_id,) = await heart.planned(run_id)
+    assert await heart.worker.work(chunk_id)
+    heart.clock.ahead_seconds = 49 * 3600
+    await heart.orchestrator.look_at(run_id)
+    error = (await heart.items(run_id))["RETRY1-2"]["error"]
+    assert error.startswith("failed 1 times; deadline: ")
+
+
 async def test_a_lane_that_is_never_planned_fails_at_its_deadline(heart: Heart) -> None:
     """Even a lane whose planning is lost again and again comes to an end."""
     run_id = await heart.start({METRICS: ["DONE-1"]}, lanes=[METRICS])

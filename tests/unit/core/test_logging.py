@@ -1,21 +1,25 @@
-"""What is logged goes to stderr, and no secret goes with it."""
+"""What is logged goes to stderr, whichever that is by then, and no secret goes with it."""
 
+import io
 import subprocess
 import sys
 
 import pytest
 
+from serpline.core.logging import get
+
 SECRET = "s3cret/of this+process"
 CODE = f"""
 import logging
-from serpline.core.logging import configure, get
+from serpline.core.logging import configure, described, get
 
 configure("DEBUG", json_lines=JSON, secrets=({SECRET!r}, "short"))
 get("x").debug("told", action="a", url="https://x.test/?k={SECRET}", short="short")
 logging.getLogger("any.library").debug("GET %s", "?k=s3cret%2Fof+this%2Bprocess")
 try:
     raise ValueError({SECRET!r})
-except ValueError:
+except ValueError as error:
+    print(described(error))
     get("x").exception("failed", action="b")
     logging.getLogger("any.library").exception("failed")
 """
@@ -31,7 +35,23 @@ def test_no_line_and_no_traceback_shows_a_secret(json_lines: bool) -> None:
         timeout=60,
         check=True,
     )
-    assert done.stdout == ""
+    assert done.stdout == "ValueError: REDACTED\n"
     assert done.stderr.count("REDACTED") == 4
     assert "s3cret" not in done.stderr
     assert "short" in done.stderr
+
+
+def test_a_replaced_and_closed_stderr_is_not_written_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A logger that has written to one stderr writes to the next one when that is gone."""
+    log = get("here")
+    first, second = io.StringIO(), io.StringIO()
+    with monkeypatch.context() as patch:
+        patch.setattr("sys.stderr", first)
+        log.warning("one", action="told")
+    first_text = first.getvalue()
+    first.close()
+    with monkeypatch.context() as patch:
+        patch.setattr("sys.stderr", second)
+        log.warning("two", action="told")
+    assert "one" in first_text
+    assert "two" in second.getvalue()
