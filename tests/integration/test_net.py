@@ -8,9 +8,10 @@ import json
 import logging
 import os
 import ssl
+import threading
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -310,8 +311,8 @@ async def test_body_of_exactly_the_limit_passes_and_one_byte_more_does_not() -> 
 
 
 def compressible(size: int) -> bytes:
-    """A body with a key across each joint of its reads, and one at its very end."""
-    return (b"x" * 65_530 + b"long-secret, abc ") * (size // 65_547) + b"long-secret"
+    """A body full of keys, one at its very end: some lie across the joints, wherever these are."""
+    return b"long-secret,abc" * (size // 15) + b"long-secret"
 
 
 @pytest.mark.parametrize("size", [0, 200_000, 2_000_000])
@@ -335,7 +336,10 @@ async def test_a_body_is_whole_and_without_the_secrets(size: int, large: bool) -
 
 @pytest.mark.parametrize("writes", [0, 1, 5])
 async def test_a_full_disk_loses_no_reply(writes: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the disk takes no more, be it in mid-reply, the body comes all the same, in memory."""
+    """Where the disk takes no more, be it in mid-reply, a body comes all the same, in memory.
+
+    A large one does not fit there: its call fails, and may be repeated.
+    """
     body = compressible(2_000_000)
     left = iter(range(writes))
     write = os.pwrite
@@ -350,7 +354,30 @@ async def test_a_full_disk_loses_no_reply(writes: int, monkeypatch: pytest.Monke
         serve(lambda _: reply(body=body)) as site,
         HttpClient(trusted_bases=[site.base]) as client,
     ):
-        got = await client.send(HttpRequest("GET", site.base, large=True))
+        request = HttpRequest("GET", site.base, secrets=("long-secret",))
+        got = await client.send(request)
+        assert next(left, None) is None
+        error = await refusal(client.send(replace(request, large=True)))
+    assert got.body == body.replace(b"long-secret", MASK.encode())
+    assert (error.category, error.permanent) == (ErrorCategory.NETWORK, False)
+    assert "No space left" in str(error)
+
+
+async def test_the_work_of_others_keeps_no_body_waiting() -> None:
+    """With every thread of the loop's own pool at work for long, a body gets to disk and back."""
+    release = threading.Event()
+    loop = asyncio.get_running_loop()
+    busy = [loop.run_in_executor(None, release.wait, 30) for _ in range(40)]
+    body = compressible(2_000_000)
+    try:
+        async with (
+            serve(lambda _: reply(body=body)) as site,
+            HttpClient(trusted_bases=[site.base]) as client,
+        ):
+            got = await client.send(HttpRequest("GET", site.base, timeout_seconds=20.0))
+    finally:
+        release.set()
+        await asyncio.gather(*busy)
     assert got.body == body
 
 

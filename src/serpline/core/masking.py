@@ -20,33 +20,50 @@ def mask(text: str, secrets: Iterable[str]) -> str:
 
 
 class StreamMask:
-    """``mask`` for bytes in pieces, whose joints may run through a secret.
+    """Secrets out of bytes in pieces: the same result however the whole was cut.
 
-    Spellings shorter than ``chars_min`` are left: one might be a chance match.
+    Where several spellings begin, the longest counts. Spellings shorter than ``chars_min`` are
+    left: one might be a chance match.
     """
 
     def __init__(self, secrets: Iterable[str], chars_min: int = 1) -> None:
-        found = (spelling for spelling in spellings(tuple(secrets)) if len(spelling) >= chars_min)
-        self._spellings = [spelling.encode("utf-8", "surrogatepass") for spelling in found]
-        self._kept = max(map(len, self._spellings), default=1) - 1
+        self._spellings = _encoded(tuple(secrets), chars_min)
+        self._kept = len(self._spellings[0]) - 1 if self._spellings else 0
         self._held = b""
 
     def feed(self, piece: bytes) -> bytes:
-        """What is certain by now; a little is held until more comes."""
-        masked = self._masked(self._held + piece if self._held else piece)
-        cut = max(0, len(masked) - self._kept)
-        self._held = masked[cut:]
-        return masked[:cut] if self._held else masked
+        """What is certain by now: what begins in the last few bytes may be a longer one yet."""
+        data = self._held + piece if self._held else piece
+        return self._masked(data, max(0, len(data) - self._kept))
 
     def finish(self) -> bytes:
         """The rest."""
-        rest, self._held = self._held, b""
-        return rest
+        return self._masked(self._held, len(self._held))
 
-    def _masked(self, data: bytes) -> bytes:
-        for spelling in self._spellings:
-            data = data.replace(spelling, _MASK_BYTES)
-        return data
+    def _masked(self, data: bytes, until: int) -> bytes:
+        parts, at = [], 0
+        # To look for each alone costs a fraction of looking for any of them.
+        if any(spelling in data for spelling in self._spellings):
+            for match in _any_of(self._spellings).finditer(data):
+                if match.start() >= until:
+                    break
+                parts += [data[at : match.start()], _MASK_BYTES]
+                at = match.end()
+        until = max(at, until)
+        self._held = data[until:]
+        return b"".join([*parts, data[at:until]])
+
+
+@lru_cache(maxsize=256)
+def _encoded(secrets: tuple[str, ...], chars_min: int) -> tuple[bytes, ...]:
+    found = (spelling for spelling in spellings(secrets) if len(spelling) >= chars_min)
+    encoded = (spelling.encode("utf-8", "surrogatepass") for spelling in found)
+    return tuple(sorted(encoded, key=len, reverse=True))
+
+
+@lru_cache(maxsize=256)
+def _any_of(longest_first: tuple[bytes, ...]) -> re.Pattern[bytes]:
+    return re.compile(b"|".join(map(re.escape, longest_first)))
 
 
 @lru_cache(maxsize=256)

@@ -1,4 +1,4 @@
-"""Bytes too many for memory, in a temporary file without a name.
+"""Bytes too many for memory, in a temporary file without a name (in ``TMPDIR``, else /var/tmp).
 
 Promise: the file goes with the last who refers to it, so nobody has to close it; each reader has a
 position of its own, so one thread may parse what another compresses.
@@ -10,13 +10,14 @@ from tempfile import TemporaryFile
 from typing import Any, BinaryIO
 
 READ_BYTES = 64 * 1024
+ON_DISK = "/var/tmp"  # noqa: S108  the file has no name to be forged
 
 
 class Spool:
     """An append-only file. Raises ``OSError`` where the disk does."""
 
     def __init__(self) -> None:
-        with TemporaryFile(buffering=0) as file:
+        with TemporaryFile(buffering=0, dir=_directory()) as file:
             self._fd = os.dup(file.fileno())
         self.size_bytes = 0
 
@@ -42,6 +43,12 @@ class Spool:
     def open(self) -> BinaryIO:
         """A reader, at the beginning."""
         return io.BufferedReader(_Reader(self), READ_BYTES)
+
+
+def _directory() -> str | None:
+    # The usual directory may lie in memory, and to keep out of that is what a spool is for.
+    given = "TMPDIR" in os.environ or not os.access(ON_DISK, os.W_OK)
+    return None if given else ON_DISK
 
 
 class _Reader(io.RawIOBase):

@@ -25,7 +25,7 @@ def json_items(reply: HttpReply, provider: str, *, characters_max: int) -> Itera
     """The items of a reply that is a JSON array, each as ``json_value`` would read it.
 
     Raises ``ProviderError`` MALFORMED on coming to what is not JSON or not part of an array, or to
-    an item that is not whole after ``characters_max`` characters; what precedes has been given out.
+    an item of more than ``characters_max`` characters; what precedes it has been given out.
     """
     window = _Window(TextIOWrapper(reply.open(), "utf-8-sig", "strict", newline=""), characters_max)
     try:
@@ -75,15 +75,19 @@ class _Window:
                 # Behind anything else a number may go on.
                 if self._window[end : end + 1] in _BEHIND:
                     break
-            if len(self._window) - self._at > self._characters_max or not self._grow():
+            if not self._grow():
                 raise ValueError("no value")
         escaped = self._window.find("\\u", self._at, end) >= 0
         self._at = end
         return storable(value) if escaped else value
 
     def _grow(self) -> bool:
-        """Read on, as much as is there already: so that growing costs no more than reading."""
+        """Read on, as much as is there already, so that growing costs no more than reading.
+
+        False at the end, and for what would be too long.
+        """
         left = self._window[self._at :]
-        more = self._text.read(max(READ_CHARACTERS, len(left)))
+        room = self._characters_max + 1 - len(left)
+        more = self._text.read(min(max(READ_CHARACTERS, len(left)), room)) if room > 0 else ""
         self._window, self._at = left + more, 0
         return bool(more)

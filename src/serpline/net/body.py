@@ -1,65 +1,75 @@
-"""A reply's body while it is read: in memory as long as it is small, beyond that on disk.
+"""A reply's body while it is read: the first of it in memory, what is beyond that on disk.
 
-Promise: whatever its sender makes of it, no body holds more than ``BODY_MEMORY_BYTES`` before it is
-whole and within its limit. Secrets are taken out on the way. Limit: where the disk takes nothing,
-the body stays in memory, because the reply may have been paid for.
+Promise: whatever its sender makes of it, a body takes some ``BODY_MEMORY_BYTES`` of memory until it
+is whole and within its limit; it is handed on, and on disk, without the secrets.
+Limit: where the disk takes nothing, a body that its caller wants in memory stays in memory, because
+the reply may have been paid for; a large one fails.
 """
 
 import asyncio
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from typing import TypeVar
 
 from serpline.core.logging import get
 from serpline.core.masking import StreamMask
 from serpline.core.spool import Spool
 from serpline.net.limits import BODY_MEMORY_BYTES, SECRET_CHARS_MIN
 
+T = TypeVar("T")
+
 _log = get("net")
 
 
 class Body:
-    """Takes the pieces, decoded; ``size_bytes`` is how much came."""
+    """Takes the pieces, decoded; ``size_bytes`` is how much came.
 
-    def __init__(self, secrets: Sequence[str]) -> None:
+    ``threads`` do the writing: nobody else's work may keep a body waiting, its deadline runs on.
+    """
+
+    def __init__(self, secrets: Sequence[str], threads: Executor, *, large: bool) -> None:
         self.size_bytes = 0
         self._mask = StreamMask(secrets, SECRET_CHARS_MIN)
-        self._memory = io.BytesIO()  # gives its bytes away without copying them
+        self._threads = threads
+        self._large = large
+        self._latest = io.BytesIO()  # gives its bytes away without copying them
         self._spool: Spool | None = None
-        self._disk_works = True
+        self._unspooled: bytes | None = None
 
     async def write(self, piece: bytes) -> None:
-        """Add a piece."""
+        """Add a piece. Raises ``OSError`` for a large body that the disk does not take."""
         self.size_bytes += len(piece)
-        await self._keep(self._mask.feed(piece))
+        self._latest.write(piece)
+        if self._latest.tell() > BODY_MEMORY_BYTES and self._unspooled is None:
+            await self._spill()
 
-    async def finish(self, *, large: bool) -> tuple[bytes, Spool | None]:
-        """The whole body: on disk if it is there and ``large`` ones are wanted, else in memory."""
-        await self._keep(self._mask.finish())
-        if self._spool is None or large:
-            return self._memory.getvalue(), self._spool
-        return await asyncio.to_thread(self._spool.open().read), None
-
-    async def _keep(self, data: bytes) -> None:
-        small = self._memory.tell() + len(data) <= BODY_MEMORY_BYTES
-        if self._spool is None and (small or not self._disk_works):
-            self._memory.write(data)
-            return
-        try:
-            await asyncio.to_thread(self._to_disk, data)
-        except OSError as error:
-            _log.warning("body kept in memory", action="spool_failed", reason=str(error))
-            await asyncio.to_thread(self._back_to_memory, data)
-
-    def _to_disk(self, data: bytes) -> None:
-        if self._spool is None:
-            spool = Spool()
-            spool.write(self._memory.getvalue())
-            self._spool, self._memory = spool, io.BytesIO()
-        self._spool.write(data)
-
-    def _back_to_memory(self, data: bytes) -> None:
-        self._disk_works = False
+    async def finish(self) -> tuple[bytes, Spool | None]:
+        """The whole body: on disk if it is large and was asked for so, else in memory."""
         if self._spool is not None:
-            self._memory.write(self._spool.open().read())
+            await self._spill(last=True)
+        if self._spool is None:
+            rest = self._mask.feed(self._latest.getvalue()) + self._mask.finish()
+            return (self._unspooled or b"") + rest, None
+        if self._large:
+            return b"", self._spool
+        return await self._in_thread(self._spool.open().read), None
+
+    async def _spill(self, *, last: bool = False) -> None:
+        latest, self._latest = self._latest.getvalue(), io.BytesIO()
+        await self._in_thread(self._write, latest, last)
+
+    def _write(self, latest: bytes, last: bool) -> None:
+        data = self._mask.feed(latest) + (self._mask.finish() if last else b"")
+        try:
+            self._spool = self._spool or Spool()
+            self._spool.write(data)
+        except OSError as error:
+            if self._large:
+                raise
+            _log.warning("body kept in memory", action="spool_failed", reason=str(error))
+            self._unspooled = (self._spool.open().read() if self._spool else b"") + data
             self._spool = None
-        self._memory.write(data)
+
+    async def _in_thread(self, work: Callable[..., T], *args: object) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work, *args)

@@ -18,10 +18,11 @@ import asyncio
 import logging
 import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 import httpcore2
 import httpx2
@@ -29,6 +30,7 @@ import httpx2
 from serpline.core.clock import Clock, SystemClock
 from serpline.domain.errors import UserError
 from serpline.domain.http import HttpReply, HttpRequest
+from serpline.net.body import Body
 from serpline.net.dialer import Dialer, Resolve, SystemResolver, check_guarded
 from serpline.net.errors import EXPECTED, refused, timed_out, translate
 from serpline.net.exchange import Raw, exchange
@@ -42,6 +44,7 @@ from serpline.net.limits import (
     PROVIDER_CONNECTIONS_MAX,
     PROVIDER_RESOLVER_THREADS,
     REDIRECTS_MAX,
+    SPOOL_THREADS,
     URL_CHARS_MAX,
 )
 from serpline.net.redaction import secrets_of
@@ -82,12 +85,12 @@ class HttpClient:
         )
         system = _tls(None)
         test = _tls(test_ca) if test_ca is not None else system
-        self._providers = _pool(
+        self._providers = _way(
             Dialer(resolve or self._resolvers[0], self._host_map, guarded=False),
             test,
             PROVIDER_CONNECTIONS_MAX,
         )
-        self._pages = _pool(
+        self._pages = _way(
             Dialer(resolve or self._resolvers[1], self._host_map, guarded=True, mapped_tls=test),
             system,
             PAGE_CONNECTIONS_MAX,
@@ -111,8 +114,9 @@ class HttpClient:
     async def aclose(self) -> None:
         """Close every connection. Calls still under way fail; later ones are refused."""
         self._closed = True
-        await self._providers.aclose()
-        await self._pages.aclose()
+        for way in (self._providers, self._pages):
+            await way.pool.aclose()
+            way.threads.shutdown(wait=False)
         for resolver in self._resolvers:
             resolver.close()
 
@@ -126,9 +130,9 @@ class HttpClient:
             trusted = origin_of(url) in self._trusted
             if not trusted:
                 self._check_guarded(url)
-            pool = self._providers if trusted else self._pages
+            way = self._providers if trusted else self._pages
             hop = first_hop(request, url, self._user_agent)
-            return url, await self._exchange(pool, hop, request, stop=False)
+            return url, await self._exchange(way, hop, request, stop=False)
 
         return await self._bounded(request, work)
 
@@ -183,18 +187,15 @@ class HttpClient:
         # Raised outside the handler, so that it carries no context: the original may quote a key.
         raise failure.told(secrets_of(request), sent=ours.begun)
 
-    async def _exchange(
-        self, pool: httpcore2.AsyncConnectionPool, hop: Hop, request: HttpRequest, *, stop: bool
-    ) -> Raw:
+    async def _exchange(self, way: "_Way", hop: Hop, request: HttpRequest, *, stop: bool) -> Raw:
         return await exchange(
-            pool,
+            way.pool,
             hop.method,
             hop.url,
             headers=hop.headers,
             content=hop.content,
             size_bytes_max=request.size_bytes_max,
-            large=request.large,
-            secrets=secrets_of(request),
+            body=Body(secrets_of(request), way.threads, large=request.large),
             stop_at_redirect=stop,
         )
 
@@ -206,16 +207,22 @@ class HttpClient:
             check_guarded(origin.host, origin.port)
 
 
-def _pool(
-    dialer: Dialer, tls: ssl.SSLContext, connections_max: int
-) -> httpcore2.AsyncConnectionPool:
-    return httpcore2.AsyncConnectionPool(
+class _Way(NamedTuple):
+    """Connections, and threads that write what comes over them to disk; shared with no other."""
+
+    pool: httpcore2.AsyncConnectionPool
+    threads: Executor
+
+
+def _way(dialer: Dialer, tls: ssl.SSLContext, connections_max: int) -> _Way:
+    pool = httpcore2.AsyncConnectionPool(
         ssl_context=tls,
         max_connections=connections_max,
         max_keepalive_connections=IDLE_CONNECTIONS_MAX,
         keepalive_expiry=IDLE_SECONDS_MAX,
         network_backend=dialer,
     )
+    return _Way(pool, ThreadPoolExecutor(SPOOL_THREADS, "spool"))
 
 
 def _tls(extra_ca: Path | None) -> ssl.SSLContext:

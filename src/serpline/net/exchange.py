@@ -54,13 +54,12 @@ async def exchange(
     headers: Mapping[str, str],
     content: bytes | None,
     size_bytes_max: int,
-    large: bool,
-    secrets: Sequence[str],
+    body: Body,
     stop_at_redirect: bool,
 ) -> Raw:
     """Send and read. With ``stop_at_redirect`` a redirect's body is left unread (and is empty).
 
-    ``large``: the body may stay on disk. ``secrets`` are replaced in it.
+    ``body`` takes what comes, and says where it is.
     """
     target = httpcore2.URL(
         scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path
@@ -80,10 +79,9 @@ async def exchange(
         if method != "HEAD":
             stream.make_room_for_body(size_bytes_max)
             _check_announced(reply.headers, size_bytes_max)
-        body = Body(secrets)
         encoding = reply.headers.get("content-encoding", "")
         await _read_body(response, encoding, size_bytes_max, body)
-        reply.body, reply.spool = await body.finish(large=large)
+        reply.body, reply.spool = await body.finish()
         return reply
 
 

@@ -20,10 +20,11 @@ WIRE_BYTES_SPARE = 1024 * 1024
 
 # Of a body that is still being read; so many times the connections are all that peers can make of
 # our memory. What is larger goes to disk.
-BODY_MEMORY_BYTES = 256 * 1024
+BODY_MEMORY_BYTES = 128 * 1024
+SPOOL_THREADS = 2
 
 # How much is inflated, and how many chunks are taken, before other tasks get a turn.
-INFLATE_PIECE_BYTES = 256 * 1024
+INFLATE_PIECE_BYTES = 64 * 1024
 CHUNKS_PER_TURN = 64
 MEMBERS_MAX = 1024
 

@@ -1,6 +1,5 @@
 """From a provider's call to the ledger's words: its key, its intent, and how it ended."""
 
-from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from hashlib import sha256
@@ -19,8 +18,6 @@ from serpline.store.tables.guards import CallStatus
 
 T = TypeVar("T")
 
-# So much is kept of a reply that is an error: for people, since it is not read again.
-FAILED_BYTES_KEPT = 1_000_000
 _SUCCESS = range(200, 300)
 
 
@@ -70,11 +67,13 @@ def failed(
     call: ProviderCall[T], intent: Intent, reply: HttpReply, now: datetime, error: ProviderError
 ) -> Ending:
     """A reply that is an error. What is not a success is not billed, unless the reply says so."""
-    free = call.billed is None and reply.status not in _SUCCESS
-    price = Decimal(0) if free else _billed(call, intent, reply)
-    if reply.size_bytes > FAILED_BYTES_KEPT:
-        reply = replace(reply, body=reply.open().read(FAILED_BYTES_KEPT), large=None)
-    return _ending(call, intent, CallStatus.FAILED, now, price, reply, error)
+    return _ending(call, intent, CallStatus.FAILED, now, _price(call, intent, reply), reply, error)
+
+
+def unread(call: ProviderCall[T], intent: Intent, reply: HttpReply, now: datetime) -> Ending:
+    """A reply whose reading was broken off: whoever reads it next sees what it is."""
+    status = CallStatus.OK if reply.status in _SUCCESS else CallStatus.FAILED
+    return _ending(call, intent, status, now, _price(call, intent, reply), reply)
 
 
 def unanswered(
@@ -103,7 +102,7 @@ def _ending(
 ) -> Ending:
     category: str | None = None if error is None else error.category
     message = None if error is None else str(error)
-    if error is None and reply is None:
+    if error is None and status is not CallStatus.OK:
         category, message = ErrorCategory.INTERNAL, "cancelled while under way"
     outcome = CallOutcome(
         id=intent.id,
@@ -115,6 +114,11 @@ def _ending(
         error=message,
     )
     return Ending(outcome, reply, secrets_of(call.request))
+
+
+def _price(call: ProviderCall[T], intent: Intent, reply: HttpReply) -> Decimal:
+    free = call.billed is None and reply.status not in _SUCCESS
+    return Decimal(0) if free else _billed(call, intent, reply)
 
 
 def _billed(call: ProviderCall[T], intent: Intent, reply: HttpReply) -> Decimal:

@@ -12,6 +12,7 @@ what depends on them. A reply that this release cannot read although it is good 
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
@@ -34,7 +35,7 @@ from serpline.net.redaction import redact, secrets_of
 from serpline.robustness import budget
 from serpline.robustness.admission import Admission
 from serpline.robustness.breakers import CircuitBreaker, CircuitBreakerManager, Permits, verdict
-from serpline.robustness.calls import answered, call_key, failed, intent_of, unanswered
+from serpline.robustness.calls import answered, call_key, failed, intent_of, unanswered, unread
 from serpline.robustness.ledger import Ending, Ledger
 from serpline.robustness.limiter import WAIT_SECONDS_MAX, Limiter
 from serpline.robustness.policies import ProviderPolicy
@@ -45,6 +46,8 @@ T = TypeVar("T")
 Sender = Callable[[HttpRequest], Awaitable[HttpReply]]
 
 FLUSH_SECONDS = 10.0
+# So many large replies are read at once; they take memory as well as time.
+READERS = 2
 # A probe's permit outlives its call: so long it may wait for its turn, and as long again for a
 # place among the concurrent calls and for the database.
 PERMIT_SECONDS_SPARE = 2 * WAIT_SECONDS_MAX
@@ -61,12 +64,9 @@ def _held() -> bool:
     return True
 
 
-async def _read(call: ProviderCall[T], reply: HttpReply) -> T:
+def _read(call: ProviderCall[T], reply: HttpReply) -> T:
     try:
-        if reply.large is None:
-            return call.parse(reply)
-        # Takes seconds, in which the other tasks are to have their turns.
-        return await asyncio.to_thread(call.parse, reply)
+        return call.parse(reply)
     except ProviderError:
         raise
     except Exception as bug:
@@ -127,6 +127,7 @@ class Guard:
         self.ledger = Ledger(db)
         self.admission = Admission(db, self._clock, self.ledger.withdraw)
         self.budgets = budget.Budgets(db)
+        self._readers = ThreadPoolExecutor(READERS, "read")
         self._under_way: dict[bytes, asyncio.Future[None]] = {}
         self._recorded: dict[bytes, asyncio.Future[bool]] = {}
         self.breakers.know(policies)
@@ -180,6 +181,7 @@ class Guard:
         except TimeoutError:
             _log.warning("outcomes left unsaid", action="left_unsaid")
         await self.limiter.close()
+        self._readers.shutdown(wait=False)
 
     async def _write_out(self) -> None:
         # Admissions first: one whose caller has gone becomes a withdrawal in the ledger.
@@ -200,7 +202,7 @@ class Guard:
             if found is None or found[0] < since:
                 raise
         try:
-            return await _read(call, found[1])
+            return await self._read(call, found[1])
         except ReadingFailed:
             raise
         except ProviderError:
@@ -276,8 +278,8 @@ class Guard:
             self._record(intent, unanswered(call, intent, self._clock.now(), None))
             raise
         try:
-            value = await _read(call, reply)
-        except (ReadingFailed, asyncio.CancelledError):
+            value = await self._read(call, reply)
+        except ReadingFailed:
             self._record(intent, answered(call, intent, reply, self._clock.now()))
             raise
         except ProviderError as failure:
@@ -286,9 +288,19 @@ class Guard:
                 await self._tell(self._slow_down(policy, intent, reply, failure))
             await self._tell(permits.end(verdict(failure)))
             raise
+        except BaseException:
+            self._record(intent, unread(call, intent, reply, self._clock.now()))
+            raise
         self._record(intent, answered(call, intent, reply, self._clock.now()))
         await self._tell(permits.end(ReportKind.SUCCESS))
         return value
+
+    async def _read(self, call: ProviderCall[T], reply: HttpReply) -> T:
+        if reply.large is None:
+            return _read(call, reply)
+        # Takes seconds, in which the other tasks are to have their turns.
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._readers, _read, call, reply)
 
     async def _slow_down(
         self, policy: ProviderPolicy, intent: Intent, reply: HttpReply, failure: ProviderError

@@ -20,11 +20,13 @@ from serpline.core.clock import Clock
 from serpline.core.masking import StreamMask
 from serpline.core.spool import READ_BYTES, Spool
 from serpline.domain.http import HttpReply
+from serpline.net.inflate import Inflater
 from serpline.net.redaction import redact, redact_url
 from serpline.robustness.groups import GroupCommitter
 from serpline.store import ledger
 from serpline.store.database import Database
 from serpline.store.ledger import CallOutcome, StoredReply
+from serpline.store.tables.guards import CallStatus
 
 LOOK_UP_SECONDS = 0.002
 WITHDRAW_SECONDS = 0.005
@@ -36,6 +38,8 @@ ERROR_CHARS_MAX = 500
 PACKED_AT_ONCE_BYTES = 64 * 1024
 # A chunkless intent has no owner whose death would show: after this time its caller is gone.
 ORPHAN_SECONDS = 900.0
+# So much is kept of a reply that is an error: for people, since it is not read again.
+FAILED_BYTES_KEPT = 5_000_000
 _OUTCOME_PATIENCE_SECONDS = 600.0
 _COMPRESSION = 3
 _HEADERS_KEPT = ("content-type", "date", "etag", "retry-after", "x-ratelimit-", "x-call-credits-")
@@ -76,7 +80,7 @@ class Ledger:
     async def find(self, key: bytes, *, large: bool = False) -> tuple[datetime, HttpReply] | None:
         """The latest usable reply under ``key`` and when it came, or None.
 
-        With ``large`` its body is unpacked to disk, as the request for it would have left it.
+        With ``large`` its body is on disk, unless it is quite small.
         """
         found = await self._look_ups.put(key)
         if found is None:
@@ -131,14 +135,21 @@ async def reconcile(db: Database, clock: Clock) -> int:
         return await ledger.reconcile(conn, now=now, before=before)
 
 
-def pack(reply: HttpReply, secrets: tuple[str, ...]) -> StoredReply:
-    """A reply for keeping: compressed, its secrets replaced however they are spelled."""
+def pack(
+    reply: HttpReply, secrets: tuple[str, ...], *, size_bytes_max: int | None = None
+) -> StoredReply:
+    """A reply for keeping: compressed, its secrets replaced however they are spelled.
+
+    Of its body ``size_bytes_max`` bytes are kept, more or less.
+    """
     masking, packing = StreamMask(secrets), zlib.compressobj(_COMPRESSION)
     packed, size_bytes = bytearray(), 0
     pieces = iter(partial(reply.open().read, READ_BYTES), b"")
     for piece in chain(map(masking.feed, pieces), iter(masking.finish, b"")):
         size_bytes += len(piece)
         packed += packing.compress(piece)
+        if size_bytes_max is not None and size_bytes >= size_bytes_max:
+            break
     packed += packing.flush()
     headers = {
         name: _text(redact(value, secrets))
@@ -159,14 +170,14 @@ def unpack(stored: StoredReply, *, large: bool = False) -> HttpReply:
     reply = HttpReply(stored.http_status, dict(stored.headers), b"", stored.url)
     if not large:
         return replace(reply, body=zlib.decompress(stored.body))
-    unpacking, left = zlib.decompressobj(), stored.body
+    inflater = Inflater("deflate")
     try:
         spool = Spool()
-        while left:
-            spool.write(unpacking.decompress(left, READ_BYTES))
-            left = unpacking.unconsumed_tail
-        spool.write(unpacking.flush())
-    except OSError:  # a full disk: then it has to fit into memory
+        for at in range(0, len(stored.body), READ_BYTES):
+            for piece in inflater.pieces(stored.body[at : at + READ_BYTES]):
+                spool.write(piece)
+        spool.write(inflater.finish())
+    except OSError:  # a full disk: it has to fit into memory then, for it is paid
         return unpack(stored)
     return replace(reply, large=spool)
 
@@ -177,7 +188,8 @@ def _packed(ending: Ending) -> CallOutcome:
         outcome = replace(outcome, error=_text(redact(outcome.error, ending.secrets)))
     if ending.reply is None:
         return outcome
-    return replace(outcome, reply=pack(ending.reply, ending.secrets))
+    kept = FAILED_BYTES_KEPT if outcome.status is CallStatus.FAILED else None
+    return replace(outcome, reply=pack(ending.reply, ending.secrets, size_bytes_max=kept))
 
 
 def _text(value: str) -> str:

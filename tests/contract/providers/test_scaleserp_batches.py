@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from serpline.core.clock import SystemClock
+from serpline.core.spool import Spool
 from serpline.domain.errors import ErrorCategory, ProviderError
 from serpline.domain.http import HttpReply
 from serpline.domain.names import Device
@@ -284,6 +285,29 @@ def test_expired_link() -> None:
         assert error.category is not ErrorCategory.AUTH
     assert refusal(page_call(), reply(b"{}")).category is ErrorCategory.MALFORMED
     assert not is_gone(refusal(client.account(), reply({}, 403)))
+
+
+def spooled(body: bytes, status: int = 200) -> HttpReply:
+    spool = Spool()
+    spool.write(body)
+    return HttpReply(status, {}, b"", large=spool)
+
+
+def test_a_large_failure_means_what_a_small_one_does() -> None:
+    """An error is read wherever its body lies."""
+    info = {"success": False, "message": "batch expired"}
+    body = {"request_info": info, "retry_after": 99, "filler": "x" * 300_000}
+    for status in (200, 500):
+        error = refusal(page_call(), spooled(json.dumps(body).encode(), status))
+        assert (error.category, error.retry_after_seconds) == (ErrorCategory.SERVER, 99)
+        assert "batch expired" in str(error)
+
+
+def test_a_page_file_without_end_is_refused() -> None:
+    """No file has more records than a batch has searches: what goes on is not read on."""
+    error = refusal(page_call(), spooled(b"[" + b"0," * 10_000_000 + b"0]"))
+    assert error.category is ErrorCategory.MALFORMED
+    assert "more than 15000 records" in str(error)
 
 
 def test_notice() -> None:

@@ -103,6 +103,19 @@ def test_what_cannot_be_stored_is_replaced() -> None:
     assert items(b'["abc\\u0000", {"\\ud800": "\\u00e4"}]') == ["abc�", {"�": "ä"}]
 
 
+@pytest.mark.parametrize(
+    ("length", "refused"), [(CHARACTERS_MAX, False), (CHARACTERS_MAX + 1, True)]
+)
+def test_the_limit_of_an_item_is_exact(length: int, refused: bool) -> None:
+    """An item of the limit passes, one character more does not."""
+    body = b'["' + b"x" * (length - 2) + b'", 2]'
+    if not refused:
+        assert items(body)[1:] == [2]
+        return
+    with pytest.raises(ProviderError):
+        items(body)
+
+
 def test_an_item_without_end_is_refused() -> None:
     """An item above the limit is given up before the rest is read."""
     large = Large(b'["small", "' + b"x" * 1_000_000 + b'"]')
@@ -111,6 +124,26 @@ def test_an_item_without_end_is_refused() -> None:
     with pytest.raises(ProviderError, match=r"HTTP 200, 1000013 bytes"):
         next(found)
     assert large.reader.asked < 20_000
+
+
+def test_growing_costs_no_more_than_reading(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An item of many reads is tried a few times, not once for each."""
+    tried = []
+    decode = json_stream._DECODER.raw_decode
+
+    class Decoder:
+        def raw_decode(self, text: str, at: int) -> Any:
+            tried.append(at)
+            return decode(text, at)
+
+    monkeypatch.setattr(json_stream, "_DECODER", Decoder())
+    assert items(b'["' + b"x" * (CHARACTERS_MAX - 2) + b'"]')
+    assert len(tried) < 15
+
+
+def test_a_byte_order_mark_is_none_of_the_text() -> None:
+    """A file may begin with one."""
+    assert items(b"\xef\xbb\xbf [1]") == [1]
 
 
 def test_no_more_is_in_memory_than_the_item_at_hand() -> None:

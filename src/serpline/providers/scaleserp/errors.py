@@ -7,6 +7,7 @@ not billed.
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -23,8 +24,9 @@ from serpline.domain.replies import (
 )
 
 PROVIDER = "scaleserp"
-# A page of results takes some hundred kilobytes.
-RECORD_CHARACTERS_MAX = 5_000_000
+# Of a page file: a page of results takes some hundred kilobytes, and a batch has 15,000 searches.
+RECORD_CHARACTERS_MAX = 2_000_000
+RECORDS_MAX = 15_000
 # Not documented: how a start is refused while as many batches run as may, or this one does.
 _BUSY = re.compile(r"\b(?:running|queued|concurrent\w*|simultaneous\w*)\b", re.IGNORECASE)
 
@@ -126,6 +128,8 @@ def file_records(reply: HttpReply, now: datetime, secrets: Sequence[str]) -> Ite
     try:
         for record in json_items(reply, PROVIDER, characters_max=RECORD_CHARACTERS_MAX):
             count += 1
+            if count > RECORDS_MAX:
+                raise malformed(reply, PROVIDER, f"more than {RECORDS_MAX} records")
             yield record
     except ProviderError:
         if as_object(_body(reply).get("request_info")).get("success") is False:
@@ -154,6 +158,8 @@ def _wait_seconds(reply: HttpReply, body: dict[str, Any], now: datetime) -> floa
 
 
 def _body(reply: HttpReply) -> dict[str, Any]:
+    if reply.large is not None:
+        reply = replace(reply, body=reply.open().read(RECORD_CHARACTERS_MAX), large=None)
     try:
         return json_object(reply, PROVIDER)
     except ProviderError:
