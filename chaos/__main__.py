@@ -80,8 +80,12 @@ def main() -> int:
     parser.add_argument("--short", action="store_true", help="the campaign of the tests")
     given = parser.parse_args()
     configure("CRITICAL")
-    wanted = {int(number) for number in given.rows.split(",") if number}
-    rows = [row for row in all_rows() if not wanted or row.number in wanted]
+    known = {str(row.number): row for row in all_rows()}
+    wanted = [number for number in given.rows.split(",") if number]
+    for number in wanted:
+        if number not in known:
+            parser.error(f"--rows: {number!r} is none of {', '.join(known)}")
+    rows = [row for number, row in known.items() if not wanted or number in wanted]
     sys.stdout.write(f"seed {given.seed}\n")
     outcomes = run_rows(rows, given.seed, full=not given.short)
     if not wanted and not given.short:

@@ -21,7 +21,8 @@ Seed {seed}; {passed} of {count} rows passed in {minutes:.0f} minutes; {machine}
 """
 _MECHANISMS = """
 ## What makes it hold
-Each row was also run with its mechanism switched off, and failed then:
+What each row measured when its mechanism was taken away, as it was seen when that was tried; this
+run did not try it again.
 
 | # | switched off, and what was seen |
 |---|---|

@@ -29,7 +29,13 @@ from tests.integration.guard_helpers import (
 from serpline.core.masking import MASK
 from serpline.core.spool import Spool
 from serpline.domain.breaker import BreakerSettings
-from serpline.domain.errors import CallRefused, ErrorCategory, LeaseLost, ProviderError
+from serpline.domain.errors import (
+    CallRefused,
+    ErrorCategory,
+    LeaseLost,
+    ProviderError,
+    UserError,
+)
 from serpline.domain.http import HttpReply, HttpRequest, ProviderCall
 from serpline.net.client import HttpClient
 from serpline.net.errors import CalledOff
@@ -355,6 +361,26 @@ async def test_a_day_ends_at_the_providers_midnight(guards: MakeGuard, clock: Ha
     assert refused.value.until.isoformat() == "2026-03-02T08:00:00+00:00"
     clock.elapsed_seconds += (refused.value.until - clock.now()).total_seconds()
     assert await guard.execute(call(2), CallScope("x")) == 1
+
+
+async def test_a_bill_beyond_reason_is_the_most_the_call_can_cost(
+    guards: MakeGuard, db: Database
+) -> None:
+    """A price that no column could hold loses neither the call's outcome nor its reply."""
+    guard = guards(Provider(), credits_per_day=100.0)
+    paid = call(1, price=5.0, billed=lambda _: 1e13)
+    assert await guard.execute(paid, CallScope("x")) == 1
+    await guard.flush()
+    assert await rows(db, "SELECT status, credits FROM provider_calls") == [("ok", 5)]
+    assert await guard.ledger.find(call_key(paid, "x")) is not None
+
+
+async def test_the_largest_budget_can_be_stored(guards: MakeGuard) -> None:
+    """Just below the limit of a budget a call passes; the limit itself is refused."""
+    guard = guards(Provider(), credits_per_day=999_999_999_999.0)
+    assert await guard.execute(call(1), CallScope("x")) == 1
+    with pytest.raises(UserError, match="credits_per_day"):
+        guards(Provider(), credits_per_day=1e12)
 
 
 async def test_the_bill_is_what_the_reply_says(guards: MakeGuard) -> None:

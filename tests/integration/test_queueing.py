@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from serpline.core.logging import configure
+from serpline.core.masking import MASK
 from serpline.domain.errors import UserError
 from serpline.domain.retry import RetryStrategy
 from serpline.queueing import Job, JobEvent, JobOutcome, JobPriority, JobQueueManager, manager
@@ -24,6 +26,9 @@ from serpline.store.wakeups import WakeUp, wake
 
 AT_ONCE = RetryStrategy(max_attempts=100, base_delay=0, max_delay=0)
 PATIENCE_SECONDS = 60
+
+
+SECRET = "canary-of-a-payload/1"
 
 
 class Watched:
@@ -56,6 +61,18 @@ class Watched:
 @pytest.fixture
 def queue(db: Database) -> Watched:
     return Watched(db)
+
+
+async def test_a_secret_in_a_payload_is_masked(queue: Watched, db: Database) -> None:
+    """Whoever puts one into a job: no table holds it, and nobody reads it there."""
+    configure("CRITICAL", secrets=[SECRET])
+    try:
+        await queue.manager.enqueue_job(Job("work", {"url": f"https://x.test/?k={SECRET}", "n": 1}))
+    finally:
+        configure("CRITICAL")
+    async with db.transaction() as conn:
+        (payload,) = (await conn.execute(sa.select(queued_jobs.queued_jobs.c.payload))).scalars()
+    assert payload == {"url": f"https://x.test/?k={MASK}", "n": 1}
 
 
 async def dead(db: Database) -> list[DeadLetter]:

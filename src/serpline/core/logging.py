@@ -1,7 +1,7 @@
 """Logging: structured lines on stderr, so that stdout stays one JSON document.
 
 Whoever configures it names the secrets in use; none of them gets into a line, whoever writes it,
-and neither into the text of an exception, be it logged or kept in a table (``described``).
+and neither into the text of an exception, be it logged or kept in a table (``masked``).
 """
 
 import io
@@ -84,9 +84,14 @@ def configure(
 structlog.configure(logger_factory=_TO_STDERR)
 
 
+def masked(text: str) -> str:
+    """``text`` without the secrets that no line shows, for what is kept in a table."""
+    return mask(text, _hidden)
+
+
 def described(error: BaseException) -> str:
-    """What a bug raised, in a line for a table: its kind and its words, without the secrets."""
-    return mask(f"{type(error).__name__}: {error}", _hidden)
+    """What a bug raised, in a line for a table: its kind and its words, ``masked``."""
+    return masked(f"{type(error).__name__}: {error}")
 
 
 def get(name: str) -> structlog.stdlib.BoundLogger:

@@ -6,6 +6,18 @@ from serpline.domain.errors import UserError
 
 FAILURE_THRESHOLD_MAX = 1000
 JITTER = 0.1
+_COUNTS_MAX = {
+    "failure_threshold": FAILURE_THRESHOLD_MAX,
+    "success_threshold": FAILURE_THRESHOLD_MAX,
+    "rate_calls_min": 1_000_000,
+}
+_NUMBERS_MAX = {
+    "rate_threshold": 1,
+    "timeout_seconds": 86_400,
+    "timeout_seconds_max": 86_400,
+    "rate_window_seconds": 86_400,
+    "permit_seconds": 86_400,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,26 +39,17 @@ class BreakerSettings:
 
     def __post_init__(self) -> None:
         """Refuse settings with which the breaker could never open or never close."""
-        if not 1 <= self.failure_threshold <= FAILURE_THRESHOLD_MAX:
-            raise UserError(
-                f"failure_threshold={self.failure_threshold}: must be 1 to {FAILURE_THRESHOLD_MAX}"
-            )
-        if not 1 <= self.success_threshold <= FAILURE_THRESHOLD_MAX:
-            raise UserError(
-                f"success_threshold={self.success_threshold}: must be 1 to {FAILURE_THRESHOLD_MAX}"
-            )
-        if not 0 < self.rate_threshold <= 1:
-            raise UserError(f"rate_threshold={self.rate_threshold}: must be above 0, at most 1")
-        if self.rate_calls_min < 1:
-            raise UserError(f"rate_calls_min={self.rate_calls_min}: must be at least 1")
-        seconds = {
-            "timeout_seconds": self.timeout_seconds,
-            "rate_window_seconds": self.rate_window_seconds,
-            "permit_seconds": self.permit_seconds,
-        }
-        for name, value in seconds.items():
-            if value is not None and not 0 < value <= 86_400:
-                raise UserError(f"{name}={value}: must be above 0, at most 86400")
+        for name, most in _COUNTS_MAX.items():
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
+                raise UserError(f"{name}={value!r}: must be a whole number, 1 to {most}")
+        for name, limit in _NUMBERS_MAX.items():
+            value = getattr(self, name)
+            if name == "permit_seconds" and value is None:
+                continue
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            if not number or not 0 < value <= limit:
+                raise UserError(f"{name}={value!r}: must be above 0, at most {limit}")
 
     def open_seconds(self, relapses: int, chance: float) -> float:
         """How long to stay open after ``relapses`` failed probes; ``chance`` in [0, 1)."""

@@ -20,6 +20,8 @@ from serpline.domain.names import (
 from serpline.domain.phases import PHASE_DEPENDENCIES
 
 TESTING_KEYWORDS = 5
+# What a column of credits can hold ends here.
+AMOUNT_LIMIT = 1e12
 
 E = TypeVar("E", bound=StrEnum)
 
@@ -222,6 +224,8 @@ def _breakers(given: Any, content_types: Iterable[ContentType]) -> dict[str, dic
         except TypeError:
             known = ", ".join(f.name for f in fields(BreakerSettings))
             raise UserError(f"circuit_breaker={settings!r}: must be numbers of {known}") from None
+        except UserError as error:
+            raise UserError(f"circuit_breaker: {error}") from None
     return {str(kind): dict(settings) for kind, settings in by_type.items()}
 
 
@@ -229,5 +233,8 @@ def _amounts(name: str, given: Any) -> None:
     if not isinstance(given, Mapping):
         raise UserError(f"{name}={given!r}: must be an object of numbers")
     for key, value in given.items():
-        if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
-            raise UserError(f"{name}: {key}={value!r}: must be a number, 0 or more")
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not number or not 0 <= value < AMOUNT_LIMIT:
+            raise UserError(
+                f"{name}: {key}={value!r}: must be a number, 0 or more, below {AMOUNT_LIMIT:.0e}"
+            )

@@ -18,7 +18,7 @@ from serpline.domain.repair import BatchShape, Rung, Verdict, after_failure, his
 from serpline.domain.retry import cap_retry_after
 from serpline.domain.states import BatchStatus
 from serpline.phases.base import Work
-from serpline.phases.serp_desk import Desk, Step
+from serpline.phases.serp_desk import ERROR_CHARS_MAX, Desk, Step
 from serpline.phases.serp_ingest import ingest
 from serpline.phases.tools import Tools
 from serpline.providers.scaleserp.batches import Batch
@@ -246,21 +246,18 @@ class SerpBatch:
         except ProviderError as other:
             # Not even certain what has become of it: what is certain has to be found out first.
             error, verdict = other, Verdict.LOOK_AGAIN
-        desk = self._desk
+        desk, poll = self._desk, self._tools.batch_poll_seconds
         match verdict:
             case Verdict.WAIT:
-                await desk.note_waiting(str(error)[:2000])
                 polls = QUOTA_POLLS if error.category is ErrorCategory.QUOTA else 1
-                wait = polls * self._tools.batch_poll_seconds
-                desk.look_in(max(wait, cap_retry_after(error.retry_after_seconds)))
+                wait = max(polls * poll, cap_retry_after(error.retry_after_seconds))
+                await desk.failed(error, wait, counts=False)
             case Verdict.LOOK_AGAIN:
-                failures = desk.row.errors + 1
-                await desk.note(errors=failures, error_message=str(error)[:2000])
-                wait = self._tools.batch_poll_seconds * 2.0 ** min(failures - 1, 10)
-                wait = min(wait, LOOK_SECONDS_MAX)
-                desk.look_in(max(wait, cap_retry_after(error.retry_after_seconds)))
+                wait = min(poll * 2.0 ** min(desk.row.errors, 10), LOOK_SECONDS_MAX)
+                wait = max(wait, cap_retry_after(error.retry_after_seconds))
+                await desk.failed(error, wait, counts=True)
             case Verdict.GIVE_UP:
-                await desk.note(errors=0, error_message=str(error)[:2000])
+                await desk.note(errors=0, error_message=str(error)[:ERROR_CHARS_MAX])
 
                 def failed(search: Search, error: ProviderError = error) -> Outcome:
                     told = history(search.error, f"{desk.label}: {error}")
@@ -270,7 +267,9 @@ class SerpBatch:
                     yield step
             case Verdict.NEXT_RUNG:
                 event = "ingest" if desk.row.pages_ingested else "lose"
-                async for step in desk.end(event, error.category, str(error), str(error)[:2000]):
+                async for step in desk.end(
+                    event, error.category, str(error), str(error)[:ERROR_CHARS_MAX]
+                ):
                     yield step
 
     async def _verdict(self, error: ProviderError) -> Verdict:
@@ -321,7 +320,7 @@ class SerpBatch:
             wait = retries.wait("", refused)
             self._work.look_again(wait.until or self._work.clock.now(), wait.waits_on)
             return
-        await desk.note(error_message=refused.reason[:2000])
+        await desk.note(error_message=refused.reason[:ERROR_CHARS_MAX])
         async for step in self._give_up(lambda search: retries.outcome_for(search.item, refused)):
             yield step
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-from serpline.domain.errors import ErrorCategory
+from serpline.domain.errors import ErrorCategory, ProviderError
 from serpline.domain.http import ProviderCall
 from serpline.domain.outcomes import Outcome, Retry
 from serpline.domain.repair import history, rung_of
@@ -22,9 +22,12 @@ from serpline.store import batches, events, ledger
 from serpline.store.batches import BatchRow, Doubt, Search
 from serpline.store.database import Connection
 from serpline.store.events import Event
+from serpline.store.retry_history import FailedAttempt, remember
 
 T = TypeVar("T")
 Step = tuple[str, SerpPage | Outcome]
+
+ERROR_CHARS_MAX = 2_000
 
 
 class Desk:
@@ -106,13 +109,24 @@ class Desk:
         async with self.work.database.transaction() as conn:
             self.row = await batches.note(conn, self.work.chunk, self.row, **values)
 
-    async def note_waiting(self, reason: str) -> None:
-        """Write down what the batch waits for; told once, when it begins to wait for it."""
-        if reason == self.row.error_message:
-            return
+    async def failed(self, error: ProviderError, seconds: float, *, counts: bool) -> None:
+        """Write down trouble with a batch that stays, to look again after so many ``seconds``.
+
+        ``counts``: it is a failure; else the batch waits for something, which is told once.
+        """
+        attempt, reason = self.row.errors + 1, str(error)[:ERROR_CHARS_MAX]
+        is_new = reason != self.row.error_message
+        changed: dict[str, Any] = {"error_message": reason} | (
+            {"errors": attempt} if counts else {}
+        )
+        told = FailedAttempt(self.row.name, attempt, seconds, error.category, reason)
+        now = self.work.clock.now()
         async with self.work.database.transaction() as conn:
-            self.row = await batches.note(conn, self.work.chunk, self.row, error_message=reason)
-            await events.append(conn, [self._event("batch.waiting", {"reason": reason})])
+            self.row = await batches.note(conn, self.work.chunk, self.row, **changed)
+            await remember(conn, self.work.chunk, now, [told])
+            if is_new and not counts:
+                await events.append(conn, [self._event("batch.waiting", {"reason": reason})])
+        self.look_in(seconds)
 
     async def left(self) -> list[Search]:
         """The batch's searches that have no outcome yet."""

@@ -28,6 +28,7 @@ from serpline.robustness.state_tracker import Settled, StateTracker
 from serpline.store import chunks
 from serpline.store.chunks import ItemRow, OwnedChunk
 from serpline.store.database import Database, DatabaseUnavailable, TransactionConflict
+from serpline.store.retry_history import FailedAttempt, remember
 from serpline.store.wakeups import WakeUp, wake
 
 log = get(__name__)
@@ -231,5 +232,10 @@ class ChunkWorker:
 
     async def _crashed(self, chunk: OwnedChunk, error: Exception) -> None:
         delay_seconds = CRASH_DELAY_SECONDS * 2**chunk.crashes
+        reason = described(error)
+        told = FailedAttempt(
+            f"chunk {chunk.no}", chunk.crashes + 1, delay_seconds, ErrorCategory.INTERNAL, reason
+        )
         async with self._database.transaction() as conn:
-            await chunks.crashed(conn, chunk, delay_seconds, described(error))
+            await chunks.crashed(conn, chunk, delay_seconds, reason)
+            await remember(conn, chunk, self._clock.now(), [told])

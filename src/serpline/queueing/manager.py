@@ -9,12 +9,13 @@ repeated from here (its truth is in our tables, and the sweep over them asks aga
 """
 
 import asyncio
+import json
 from collections.abc import Callable
 from contextlib import suppress
 from random import SystemRandom
 from typing import Any, Final
 
-from serpline.core.logging import described, get
+from serpline.core.logging import described, get, masked
 from serpline.domain.retry import RetryStrategy
 from serpline.queueing.jobs import Handler, Job, JobEvent, JobOutcome, UnknownJobType
 from serpline.queueing.worker import SupervisedWorker
@@ -75,13 +76,18 @@ class JobQueueManager:
     async def enqueue_job(self, job: Job, conn: Connection | None = None) -> int:
         """Write the job, in ``conn``'s transaction if given; returns its id.
 
-        It is run after the commit by any process that has a worker.
+        It is run after the commit by any process that has a worker. A secret in its payload is
+        masked: a job names what to work on, and people read it.
         """
         if conn is None:
             async with self._database.transaction() as own:
                 return await self.enqueue_job(job, own)
         return await queued_jobs.insert(
-            conn, job.job_type, job.payload, priority=job.priority, max_retries=job.max_retries
+            conn,
+            job.job_type,
+            json.loads(masked(json.dumps(dict(job.payload)))),
+            priority=job.priority,
+            max_retries=job.max_retries,
         )
 
     async def run(self, stop: asyncio.Event, concurrency: int) -> None:

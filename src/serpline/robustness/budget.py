@@ -18,6 +18,8 @@ from serpline.store.database import Connection, Database
 from serpline.store.ledger import CallTotals
 
 HELD_SECONDS = 2.0
+# More than any call can cost, and little enough that no sum of calls outgrows its column.
+BILL_MAX = Decimal(1_000_000)
 _QUANTUM = Decimal("0.000001")
 
 
@@ -27,11 +29,11 @@ class BudgetSpent(CallRefused):
     A run's own limit has no period: waiting cannot help, so the refusal is permanent.
     """
 
-    def __init__(self, provider: str, scope: str, until: datetime | None) -> None:
+    def __init__(self, policy: ProviderPolicy, scope: str, until: datetime | None) -> None:
         reason = (
-            f"the run's credit limit for {provider} is spent"
+            f"the run's credit limit for {policy.provider} is spent"
             if until is None
-            else f"the {provider} budget of {scope} is spent"
+            else f"the {policy.provider} budget of {scope} ({policy.zone}) is spent"
         )
         super().__init__(reason, until=until, permanent=until is None)
         self.scope = scope
@@ -66,10 +68,10 @@ def refusal(policy: ProviderPolicy, shortage: Shortage, now: datetime) -> CallRe
         until = now + timedelta(seconds=HELD_SECONDS)
         return BudgetHeld(f"calls under way hold what is left for {policy.provider}", until=until)
     if scope.startswith("day:"):
-        return BudgetSpent(policy.provider, scope, policy.day_ends_at(now))
+        return BudgetSpent(policy, scope, policy.day_ends_at(now))
     if scope.startswith("month:"):
-        return BudgetSpent(policy.provider, scope, policy.month_ends_at(now))
-    return BudgetSpent(policy.provider, scope, None)
+        return BudgetSpent(policy, scope, policy.month_ends_at(now))
+    return BudgetSpent(policy, scope, None)
 
 
 async def limit_run(conn: Connection, run_id: UUID, limits: Mapping[str, float]) -> None:

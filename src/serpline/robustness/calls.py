@@ -126,6 +126,7 @@ def _billed(call: ProviderCall[T], intent: Intent, reply: HttpReply) -> Decimal:
     if call.billed is None:
         return intent.credits
     try:
-        return budget.amount(call.billed(reply))
+        bill = budget.amount(call.billed(reply))
     except Exception:  # noqa: BLE001  whatever a broken reply does to the reader: it is the maximum
         return intent.credits
+    return bill if bill <= budget.BILL_MAX else intent.credits

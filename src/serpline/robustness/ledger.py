@@ -17,6 +17,7 @@ from itertools import chain
 from uuid import UUID
 
 from serpline.core.clock import Clock
+from serpline.core.logging import described, get
 from serpline.core.masking import StreamMask
 from serpline.core.spool import READ_BYTES, Spool
 from serpline.domain.http import HttpReply
@@ -43,6 +44,8 @@ FAILED_BYTES_KEPT = 5_000_000
 _OUTCOME_PATIENCE_SECONDS = 600.0
 _COMPRESSION = 3
 _HEADERS_KEPT = ("content-type", "date", "etag", "retry-after", "x-ratelimit-", "x-call-credits-")
+
+_log = get("robustness")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +99,16 @@ class Ledger:
 
     def record(self, ending: Ending) -> asyncio.Future[bool]:
         """Make a call's end durable; True unless the call had its outcome already."""
-        return self._endings.put(ending)
+        recorded = self._endings.put(ending)
+        recorded.add_done_callback(partial(_tell_loss, ending.outcome.id))
+        return recorded
 
     async def flush(self) -> None:
-        """Wait until every outcome and withdrawal handed over so far is durable."""
+        """Wait until every outcome and withdrawal handed over so far is durable or given up.
+
+        Given up is what the database did not take for ten minutes, or takes never; that is logged,
+        and becomes ``unknown``.
+        """
         await self._withdrawals.flush()
         await self._endings.flush()
 
@@ -180,6 +189,14 @@ def unpack(stored: StoredReply, *, large: bool = False) -> HttpReply:
     except OSError:  # a full disk: it has to fit into memory then, for it is paid
         return unpack(stored)
     return replace(reply, large=spool)
+
+
+def _tell_loss(call_id: UUID, recorded: asyncio.Future[bool]) -> None:
+    error = None if recorded.cancelled() else recorded.exception()
+    if error is not None:
+        _log.error(
+            "outcome lost", action="outcome_lost", call=str(call_id), reason=described(error)
+        )
 
 
 def _packed(ending: Ending) -> CallOutcome:

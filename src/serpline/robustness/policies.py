@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 
 from serpline.core.settings import Settings
 from serpline.domain.breaker_settings import BreakerSettings
+from serpline.domain.config import AMOUNT_LIMIT
 from serpline.domain.errors import UserError
 
 # Calls a second that an ordinary paid account may make (documented limits, or less).
@@ -63,8 +64,10 @@ class ProviderPolicy:
             raise UserError(f"{self.provider} concurrency={self.concurrency}: must be 1 to 10000")
         for name in ("credits_per_day", "credits_per_month"):
             value = getattr(self, name)
-            if value is not None and not value >= 0:
-                raise UserError(f"{self.provider} {name}={value}: must be 0 or more")
+            if value is not None and not 0 <= value < AMOUNT_LIMIT:
+                raise UserError(
+                    f"{self.provider} {name}={value}: must be 0 or more, below {AMOUNT_LIMIT:.0e}"
+                )
         if not 0 <= self.retry_share <= 1:
             raise UserError(f"{self.provider} retry_share={self.retry_share}: must be 0 to 1")
         if not 1 <= self.retry_floor <= 100_000:

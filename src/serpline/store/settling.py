@@ -14,9 +14,9 @@ from serpline.domain.errors import LeaseLost
 from serpline.domain.states import ITEM_MACHINE, LIVE_ITEMS, StateStatus, change
 from serpline.store.chunks import OwnedChunk
 from serpline.store.database import Connection
+from serpline.store.retry_history import FailedAttempt, remember
 
 _LIVE = [str(status) for status in LIVE_ITEMS]
-HISTORY_CHARS_MAX = 200
 
 
 class Settlement(NamedTuple):
@@ -97,33 +97,17 @@ async def remember_failures(
 ) -> None:
     """Write the failed attempts among what was changed into the history of retries."""
     made = {one.item: one for one in settlements if one.counts_attempt}
-    failed = [(made[one.item], one.attempts) for one in changed if one.item in made]
-    if not failed:
-        return
-    delays = [
-        (one.next_attempt_at - now).total_seconds() if one.next_attempt_at else None
-        for one, _ in failed
-    ]
-    await conn.execute(
-        text(
-            "INSERT INTO item_retries (run_id, phase_name, content_type, occurred_at, item,"
-            " attempt, delay_seconds, error_category, error)"
-            " SELECT :run, :phase, :type, :now, * FROM unnest(CAST(:items AS text[]),"
-            " CAST(:attempts AS smallint[]), CAST(:delays AS float[]),"
-            " CAST(:categories AS text[]), CAST(:errors AS text[]))"
-        ),
-        {
-            "run": chunk.run_id,
-            "phase": str(chunk.lane.phase),
-            "type": str(chunk.lane.content_type),
-            "now": now,
-            "items": [one.item for one, _ in failed],
-            "attempts": [attempts for _, attempts in failed],
-            "delays": delays,
-            "categories": [one.error_category for one, _ in failed],
-            "errors": [one.error and one.error[:HISTORY_CHARS_MAX] for one, _ in failed],
-        },
-    )
+    failed = []
+    for changed_item in changed:
+        one = made.get(changed_item.item)
+        if one is not None:
+            at = one.next_attempt_at
+            delay = None if at is None else (at - now).total_seconds()
+            attempt = FailedAttempt(
+                one.item, changed_item.attempts, delay, one.error_category, one.error
+            )
+            failed.append(attempt)
+    await remember(conn, chunk, now, failed)
 
 
 async def count(

@@ -260,6 +260,10 @@ async def test_a_crash_is_a_dead_letter_and_backs_off(heart: Heart) -> None:
             await heart.worker.work(chunk_id)
         looks.append((await heart.chunk(chunk_id))["look_seconds"])
     assert [round(look, -1) for look in looks] == [10, 20, 40]
+    told_of = await heart.query("SELECT * FROM item_retries ORDER BY id")
+    assert [(row["item"], row["attempt"], row["delay_seconds"]) for row in told_of] == [
+        ("chunk 0", 1, 10), ("chunk 0", 2, 20), ("chunk 0", 3, 40)
+    ]  # fmt: skip
 
 
 async def test_after_three_crashes_the_items_fail(heart: Heart) -> None:

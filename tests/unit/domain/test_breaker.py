@@ -305,6 +305,10 @@ def test_isolated_until_reset() -> None:
         {"rate_threshold": 0},
         {"rate_threshold": 1.5},
         {"rate_calls_min": 0},
+        {"failure_threshold": 2.5},
+        {"success_threshold": True},
+        {"timeout_seconds_max": 1e300},
+        {"timeout_seconds_max": float("nan")},
         {"permit_seconds": -1},
     ],
 )

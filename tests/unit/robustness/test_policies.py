@@ -35,3 +35,5 @@ def test_a_mistake_is_named(name: str) -> None:
         of("pdl", **{name: {"bing": 1}})
     with pytest.raises(UserError, match=r"pdl .*-1"):
         of("pdl", **{name: {"pdl": -1}})
+    with pytest.raises(UserError, match=r"pdl .*inf"):
+        of("pdl", **{name: {"pdl": float("inf")}})

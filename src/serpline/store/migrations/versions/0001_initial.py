@@ -403,7 +403,7 @@ def upgrade() -> None:
         sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False),
         sa.Column("provider", sa.Text(), nullable=False),
         sa.Column("provider_batch_id", sa.Text(), nullable=False),
-        sa.Column("result_set_id", sa.Integer(), nullable=False),
+        sa.Column("result_set_id", sa.BigInteger(), nullable=False),
         sa.Column(
             "received_at",
             sa.DateTime(timezone=True),
@@ -869,9 +869,9 @@ def upgrade() -> None:
         sa.Column("rung", sa.Text(), nullable=False),
         sa.Column("priority", sa.Text(), nullable=False),
         sa.Column("items", sa.ARRAY(sa.Text()), nullable=False),
-        sa.Column("results_count", sa.Integer(), nullable=True),
-        sa.Column("next_result_set_id", sa.Integer(), nullable=True),
-        sa.Column("result_set_id", sa.Integer(), nullable=True),
+        sa.Column("results_count", sa.BigInteger(), nullable=True),
+        sa.Column("next_result_set_id", sa.BigInteger(), nullable=True),
+        sa.Column("result_set_id", sa.BigInteger(), nullable=True),
         sa.Column(
             "pages_ingested", sa.ARRAY(sa.Integer()), server_default=sa.text("'{}'"), nullable=False
         ),
