@@ -203,7 +203,7 @@ async def test_without_credits_the_batches_wait_and_no_attempt_is_burned(
         waits = await world.query(
             "SELECT item, error_category, delay_seconds > 0 AS waited FROM item_retries"
         )
-        assert len(waits) >= 6, "each wait of a batch is remembered, under its name"
+        assert len(waits) >= 3, "each wait of a batch is remembered, under its name"
         assert all(row["item"].startswith("serpline ") for row in waits)
         assert {(row["error_category"], row["waited"]) for row in waits} == {("quota", True)}
         world.sim.ledger.charge("scaleserp", -1_000, "bought", "")
