@@ -1,9 +1,10 @@
 """``serpline simulator serve``: every provider as a local HTTP server."""
 
 import shlex
+from contextlib import nullcontext
 from datetime import date
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import typer
 
@@ -43,7 +44,16 @@ def serve(
                 typer.echo(f"export {name}={shlex.quote(value)}")
         say("the simulator serves; Ctrl-C ends it")
 
-    serve(config, started=started)
+    with nullcontext() if log is None else _opened(log):
+        serve(config, started=started)
+
+
+def _opened(path: Path) -> TextIO:
+    """The log, where it is known which option named it; kept open, for a pipe's reader."""
+    try:
+        return path.open("a")
+    except OSError as error:
+        raise UserError(f"--log {str(path)!r}: {error.strerror}") from None
 
 
 def _day(given: str | None) -> date | None:

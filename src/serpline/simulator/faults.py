@@ -6,7 +6,8 @@ A plan is a list of rules (``docs/faults.md`` tells each word and key):
      "fault": "503", "retry_after": 30, "probability": 0.5, "attempts": 2}
 
 ``provider``, ``operation`` and the values of ``match`` are shell patterns (a list of them: any). A
-rule whose fault cannot happen to any operation that it names is refused: it would never strike.
+rule that would never strike is refused: its fault cannot happen to any operation that it names, or
+its limits (``times: 0``, a ``pattern`` without F) leave no call.
 ``probability`` is decided from the seed, the rule, the request and its attempt number, never from
 the order of calls. ``attempts``: only the first so many attempts of each request. ``times``: so
 many injections in all; ``pattern``: a cycle over the matching calls such as "FFFS" (F fails) -
@@ -128,9 +129,12 @@ def _rule(which: str, given: Any) -> Rule:
         raise UserError(f"{which}: unknown fault {_short(rule.fault)}")
     _check_can_strike(which, rule)
     for name, good in (
-        ("probability", rule.probability <= 1),
+        ("probability", 0 < rule.probability <= 1),
+        ("attempts", rule.attempts != 0),
+        ("times", rule.times != 0),
+        ("for_seconds", rule.for_seconds != 0),
         ("where", rule.where in ("start", "body")),
-        ("pattern", set(rule.pattern.upper()) <= {"F", "S"}),
+        ("pattern", not rule.pattern or {"F"} <= set(rule.pattern.upper()) <= {"F", "S"}),
     ):
         if not good:
             raise UserError(f"{which}: {name}={_short(getattr(rule, name))} is out of range")
@@ -171,7 +175,17 @@ def _fits(name: str, value: Any) -> bool:
         return isinstance(value, bool)
     if name == "retry_after":
         return number or isinstance(value, str)
-    return isinstance(value, Mapping)
+    return isinstance(value, Mapping) and all(map(_can_match, value, value.values()))
+
+
+def _can_match(name: Any, wanted: Any) -> bool:
+    """A parameter's name, and a pattern for its value or a list of at least one."""
+    patterns = wanted if isinstance(wanted, list) else [wanted]
+    return (
+        isinstance(name, str)
+        and bool(patterns)
+        and all(each is None or isinstance(each, str | int | float) for each in patterns)
+    )
 
 
 def _short(value: Any) -> str:

@@ -90,6 +90,17 @@ def test_a_bad_setting_is_named_with_its_value(
     assert f"{name}={value!r}" in said.err
 
 
+def test_a_log_that_cannot_be_written_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The simulator does not serve; the line names the option and its value."""
+    file = tmp_path / "nowhere" / "calls.jsonl"
+    assert cli.main(["simulator", "serve", "--log", str(file)]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err == f"serpline: --log '{file}': No such file or directory\n"
+
+
 def test_the_help_loads_no_heavy_library() -> None:
     """What makes a start slow is imported by the commands that need it, not by the tree."""
     heavy = ["polars", "sqlalchemy", "uvicorn", "fastapi", "trafilatura", "procrastinate"]
