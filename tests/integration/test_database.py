@@ -15,6 +15,7 @@ from serpline.store.database import (
     DatabaseUnavailable,
     LockUnavailable,
     TransactionConflict,
+    parse_url,
 )
 from serpline.store.embedded import EmbeddedServer, ensure_server
 
@@ -30,6 +31,13 @@ from serpline.store.embedded import EmbeddedServer, ensure_server
         ("postgresql://me:hunter2@host", "me:***@host: names no database"),
         ("postgresql://me:hunter2@127.0.0.1:1/x", "me:***@127.0.0.1:1/x: cannot connect:"),
         ("postgresql://me@127.0.0.1:1/x?password=hunter2", "x?password=***: cannot connect:"),
+        ("postgresql://me@127.0.0.1:1/x?SSLPassword=hunter2", "x?SSLPassword=***: cannot connect:"),
+        ("postgresql://me:conn@127.0.0.1:1/x?sslpassword=connection", "connect: *** failed: "),
+        ("postgresql://me:a@hunter2@host/x", "//***@host/x: an @ in the password must be written"),
+        ("postgresql://me:a@hunter2/b@host/x", "//***@host/x: an @ in the password"),
+        ("postgresql://me:a@hunter2?b@host/x?user=c", "//***@host/x?user=c: an @ in the password"),
+        ("mysql://me:a@hunter2@host/x", "mysql://***@host/x: an @ in the password"),
+        ("postgresql//me:hun\nter2@host/x", "postgresql//***@host/x: not a URL"),
         ("postgresql://me:hunter2@127.0.0.1:1/x?nonsense=1", "cannot connect: "),
         ("postgresql://me:hunter2@127.0.0.1:1/x?connect_timeout=no", "cannot connect: "),
     ],
@@ -43,6 +51,20 @@ async def test_a_url_that_is_no_use_is_refused_in_one_line(url: str, said: str) 
     assert message.startswith("SERPLINE_DATABASE_URL=")
     assert "hunter2" not in message
     assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("url", "password"),
+    [
+        ("postgresql://me:a%40b@host/x%40y", "a@b"),
+        ("postgresql://me@tenant:a@host/x", "a"),
+        ("postgresql://me:a@/x?host=/run/a@b", "a"),
+        ("postgresql://me@/x?host=/run/a@b&user=c@d", None),
+    ],
+)
+def test_an_at_sign_may_stand_where_it_ends_no_password(url: str, password: str | None) -> None:
+    """Escaped, in the user's name, and in the values of the query."""
+    assert parse_url(url).password == password
 
 
 async def test_an_unknown_database_is_refused_in_one_line(postgres: EmbeddedServer) -> None:

@@ -34,6 +34,7 @@ def _base_url(value: str) -> str:
 
 BaseUrl = Annotated[str, AfterValidator(_base_url)]
 _EMPTY = SecretStr("")
+_DAY_SECONDS = 86_400.0
 
 
 class Settings(BaseSettings):
@@ -68,15 +69,15 @@ class Settings(BaseSettings):
 
     worker_concurrency: int = Field(default=4, ge=1, le=64)
     call_concurrency: int = Field(default=16, ge=1, le=256)
-    worker_heartbeat_seconds: float = Field(default=5.0, gt=0)
-    worker_dead_after_seconds: float = Field(default=20.0, gt=0, validate_default=True)
-    chunk_silence_seconds: float = Field(default=1800.0, gt=0)
+    worker_heartbeat_seconds: float = Field(default=5.0, gt=0, le=300)
+    worker_dead_after_seconds: float = Field(default=20.0, gt=0, le=3600, validate_default=True)
+    chunk_silence_seconds: float = Field(default=1800.0, gt=0, le=7 * _DAY_SECONDS)
     shutdown_grace_seconds: float = Field(default=20.0, ge=0, le=25)
-    look_again_seconds: float = Field(default=30.0, gt=0)
-    batch_poll_seconds: float = Field(default=30.0, gt=0)
+    look_again_seconds: float = Field(default=30.0, gt=0, le=3600)
+    batch_poll_seconds: float = Field(default=30.0, gt=0, le=3600)
     batch_call_seconds: float = Field(default=60.0, gt=0, le=600)
     batch_file_seconds: float = Field(default=300.0, gt=0, le=3600)
-    batch_running_seconds_max: float = Field(default=86_400.0, gt=0)
+    batch_running_seconds_max: float = Field(default=_DAY_SECONDS, gt=0, le=30 * _DAY_SECONDS)
     # Calls a second by provider, where the account allows other than the usual.
     provider_rates: dict[str, float] = Field(default_factory=dict)
     # Credits that may be spent a day and a month by provider, in its own unit and time zone.

@@ -38,6 +38,8 @@ _NAME_LENGTH_MAX: Final = 40
 
 _ENDS_NEW: Final = "the server ends new connections"
 _SETTING: Final = "SERPLINE_DATABASE_URL"
+# An @ behind the one that ends the password: its own, not escaped. The query's values may hold one.
+_STRAY_AT: Final = re.compile(r"\w[\w+]*://[^:/]*:[^@]*@(?:(?!\?\w+=).)*@", re.DOTALL)
 _SCHEMES: Final = frozenset({"postgres", "postgresql", "postgresql+psycopg"})
 # A frozen process must not hold row locks until it thaws: the server ends its transaction, and with
 # it the locks, by the time the process is declared dead. JIT costs more than it brings for
@@ -166,7 +168,7 @@ class Database:
                 row = (await conn.execute(_PROBE)).one()
         except (DBAPIError, sa.exc.InvalidRequestError) as error:
             told = str(error.orig) if isinstance(error, DBAPIError) else _ENDS_NEW
-            reason = one_line(told, self._url.password)
+            reason = one_line(told, *_secrets(self._url))
             raise UserError(f"{_SETTING}={self.shown_url}: cannot connect: {reason}") from None
         if row.version < SERVER_VERSION_MIN:
             found = f"{row.version // 10_000}.{row.version % 10_000}"
@@ -207,11 +209,16 @@ def _refuse_many(*call: Any) -> None:
 
 
 def parse_url(url: str) -> URL:
-    """The URL with our driver in it. Raises ``UserError``, the password masked."""
+    """The URL with our driver in it. Raises ``UserError``, the passwords masked.
+
+    An @ in the password must be escaped: the driver would repeat what follows it as the host.
+    """
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
         raise UserError(f"{_SETTING}={_masked(url)}: not a URL of a PostgreSQL database") from None
+    if _STRAY_AT.match(url):
+        raise UserError(f"{_SETTING}={_masked(url)}: an @ in the password must be written %40")
     if parsed.drivername not in _SCHEMES:
         raise UserError(f"{_SETTING}={_shown(parsed)}: must start with postgresql://")
     if not parsed.database:
@@ -219,10 +226,12 @@ def parse_url(url: str) -> URL:
     return parsed.set(drivername="postgresql+psycopg")
 
 
-def one_line(message: str, secret: str | None = None) -> str:
-    """A driver's message on one line, without ``secret``."""
+def one_line(message: str, *secrets: str) -> str:
+    """A driver's message on one line, without ``secrets``."""
     flat = " ".join(message.split())
-    return flat.replace(secret, "***") if secret else flat
+    for secret in sorted(filter(None, secrets), key=len, reverse=True):
+        flat = flat.replace(secret, "***")
+    return flat
 
 
 def _driver_arguments(url: URL, application_name: str) -> dict[str, Any]:
@@ -263,14 +272,26 @@ def _conninfo(url: URL, arguments: Mapping[str, Any]) -> str:
 
 
 def _shown(url: URL) -> str:
-    if "password" in url.query:
-        url = url.update_query_dict({"password": "***"})
+    url = url.update_query_dict(dict.fromkeys(filter(_is_secret, url.query), "***"))
     return url.render_as_string(hide_password=True).replace("%2A%2A%2A", "***")
+
+
+def _is_secret(key: str) -> bool:
+    """``password``, ``sslpassword``, and what may have been meant as one."""
+    return "password" in key.lower()
+
+
+def _secrets(url: URL) -> list[str]:
+    """Every password that the URL holds."""
+    found = [] if url.password is None else [url.password]
+    for key, values in url.normalized_query.items():
+        found += values if _is_secret(key) else ()
+    return found
 
 
 def _masked(text: str) -> str:
     """Text that should have been a URL, with anything that may be a password hidden."""
-    hidden = re.sub(r"//.*@", "//***@", text)
+    hidden = re.sub(r"(?s)//.*@", "//***@", text)
     return one_line(re.sub(r"(?i)(password=)[^&\s]*", r"\1***", hidden))
 
 

@@ -75,6 +75,13 @@ def test_every_end_has_its_exit_code(
         ("SERPLINE_PROVIDER_RATES", "fast"),
         ("SERPLINE_WORKER_CONCURRENCY", "many"),
         ("SERPLINE_WORKER_DEAD_AFTER_SECONDS", "9.5"),
+        ("SERPLINE_WORKER_DEAD_AFTER_SECONDS", "inf"),
+        ("SERPLINE_WORKER_DEAD_AFTER_SECONDS", "nan"),
+        ("SERPLINE_WORKER_HEARTBEAT_SECONDS", "301"),
+        ("SERPLINE_LOOK_AGAIN_SECONDS", "1e300"),
+        ("SERPLINE_BATCH_POLL_SECONDS", "inf"),
+        ("SERPLINE_CHUNK_SILENCE_SECONDS", "inf"),
+        ("SERPLINE_BATCH_RUNNING_SECONDS_MAX", "2592001"),
         ("SERPLINE_SCALESERP_BASE_URL", "nowhere"),
     ],
 )
