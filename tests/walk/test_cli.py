@@ -58,6 +58,20 @@ def test_a_bad_keyword_file_is_one_line(
         (["run", "start"], "no keywords"),
         (["run", "start", "--mode", "sometimes"], "sometimes"),
         (["frobnicate"], "frobnicate"),
+        (["jobs", "retry", str(2**63)], str(2**63)),
+        (["jobs", "discard", "99999999999999999999"], "99999999999999999999"),
+        (["jobs", "discard", str(2**63 - 1)], f"{2**63 - 1}: unknown"),
+        (["breakers", "isolate", "\udcff"], r"'\udcff' is not UTF-8"),
+        (["breakers", "reset", "\udcff"], r"'\udcff' is not UTF-8"),
+        (["run", "start", "--landscape", "\udcff"], r"landscape='\udcff'"),
+        (["run", "retry", "--phase", "dsi_calculation", "--item", "\udcff", "latest"], "--item"),
+        (["rankings", "--keyword", "\udcff"], "--keyword"),
+        (["keywords", "import", "nowhere.csv", "--landscape", "\udcff"], "--landscape"),
+        (["markets", "add", "CH-FR", "--like", "CH", "--location", "\udcff"], "--location"),
+        (
+            ["markets", "add", "CH-FR", "--like", "CH", "--location-code", str(2**31)],
+            "--location-code",
+        ),
     ],
 )
 def test_a_wrong_word_is_one_line(database_url: str, arguments: list[str], words: str) -> None:

@@ -101,6 +101,7 @@ def test_a_breaker_is_known_before_its_first_call(command: Any) -> None:
         (["llm_api", "--timeout-seconds", "nan"], "timeout_seconds=nan"),
         (["llm_api", "--success-threshold", "many"], "--success-threshold"),
         (["lmm_api", "--success-threshold", "1"], "lmm_api"),
+        (["lmm\udcff", "--success-threshold", "1"], r"'lmm\udcff' is not UTF-8"),
     ],
 )
 def test_wrong_settings_of_a_breaker_are_one_line(

@@ -7,6 +7,7 @@ provider answers to our own key. Nothing in the payload is followed.
 
 from fastapi import FastAPI, Request, Response
 
+from serpline.core.ids import may_be_secret_path
 from serpline.core.logging import get
 from serpline.pipeline.service import PipelineService
 from serpline.providers.scaleserp.webhook import notice
@@ -28,7 +29,8 @@ def create_app(pipeline: PipelineService) -> FastAPI:
     @app.post("/webhooks/scaleserp/{secret}")
     async def scaleserp(secret: str, request: Request) -> Response:
         body = await _body(request)
-        if body is None or (told := notice(body)) is None:
+        # What the database cannot even be asked about (a NUL) is no batch's either.
+        if not may_be_secret_path(secret) or body is None or (told := notice(body)) is None:
             return Response(status_code=404)
         try:
             known = await pipeline.take_notice(secret, told.batch_id, told.result_set_id, body)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from serpline.cli.common import JsonFlag, emit, run, say, services, show_table
+from serpline.cli.common import JsonFlag, emit, run, say, services, show_table, utf8
 from serpline.domain.errors import UserError
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="The circuit breakers in front of the providers.", no_args_is_help=True)
 
-Name = Annotated[str, typer.Argument(help="The breaker's name, as in the list.")]
+Name = Annotated[str, typer.Argument(callback=utf8, help="The breaker's name, as in the list.")]
 
 
 @app.command("list")

@@ -25,6 +25,7 @@ from rich.text import Text
 from serpline.core.logging import configure
 from serpline.core.settings import Settings, load
 from serpline.domain.errors import UserError
+from serpline.domain.text import is_storable
 
 if TYPE_CHECKING:
     from serpline.app import Services
@@ -165,6 +166,13 @@ def shown(value: Any) -> str:
 def listed(values: Sequence[str] | None) -> list[str]:
     """``--x a,b --x c`` as ``[a, b, c]``."""
     return [part.strip() for value in values or () for part in value.split(",") if part.strip()]
+
+
+def utf8(given: str | None) -> str | None:
+    """The callback of an argument that goes into the database: refuses what is not UTF-8."""
+    if given is not None and not is_storable(given):
+        raise typer.BadParameter(f"{given!r} is not UTF-8")
+    return given
 
 
 def failure(path: Path, error: OSError) -> UserError:

@@ -6,10 +6,21 @@ from typing import Annotated, Any
 import typer
 
 from serpline.cli.common import JsonFlag, emit, run, say, services, show_table
+from serpline.domain.errors import UserError
 
 app = typer.Typer(help="Jobs that failed for good (dead letters).", no_args_is_help=True)
 
-LetterId = Annotated[int, typer.Argument(help="The dead letter's number.")]
+# As large as the column takes.
+LETTER_ID_MAX = 2**63 - 1
+
+
+def _letter_id(given: int) -> int:
+    if not 1 <= given <= LETTER_ID_MAX:
+        raise UserError(f"dead letter {given}: must be 1 to {LETTER_ID_MAX}")
+    return given
+
+
+LetterId = Annotated[int, typer.Argument(callback=_letter_id, help="The dead letter's number.")]
 
 
 @app.command("list")

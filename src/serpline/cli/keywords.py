@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from serpline.cli.common import JsonFlag, emit, failure, run, say, services, show_table
+from serpline.cli.common import JsonFlag, emit, failure, run, say, services, show_table, utf8
 from serpline.domain.errors import UserError
 from serpline.domain.keywords import KeywordReport, KeywordRow, iter_keywords
 
@@ -24,7 +24,9 @@ LIMIT_MAX = 5_000_000
 def import_(
     ctx: typer.Context,
     file: Annotated[Path, typer.Argument(help="A CSV file: keyword,market,tags.")],
-    landscape: Annotated[str | None, typer.Option(help="Put them into this named set.")] = None,
+    landscape: Annotated[
+        str | None, typer.Option(callback=utf8, help="Put them into this named set.")
+    ] = None,
     skip_bad_lines: Annotated[
         bool, typer.Option("--skip-bad-lines", help="Import the good lines, report the others.")
     ] = False,

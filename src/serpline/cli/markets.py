@@ -5,13 +5,15 @@ from typing import Annotated
 
 import typer
 
-from serpline.cli.common import JsonFlag, emit, run, services, show_table
+from serpline.cli.common import JsonFlag, emit, run, services, show_table, utf8
 from serpline.domain.errors import UserError
 from serpline.domain.markets import Market, get_market, normal_code
 
 app = typer.Typer(help="Where, and in what language, searches are made.", no_args_is_help=True)
 
 CODE_CHARACTERS_MAX = 32
+# As large as the column takes.
+LOCATION_CODE_MAX = 2**31 - 1
 
 
 @app.command("list")
@@ -38,14 +40,26 @@ def add(
     ctx: typer.Context,
     code: Annotated[str, typer.Argument(help="What keyword files will call it, such as CH-FR.")],
     like: Annotated[str, typer.Option(help="The market it takes everything else from.")],
-    name: Annotated[str | None, typer.Option(help="Its name for people.")] = None,
-    language: Annotated[str | None, typer.Option(help="A BCP 47 tag, such as fr.")] = None,
-    hl: Annotated[str | None, typer.Option(help="Google's word for it; the language.")] = None,
-    gl: Annotated[str | None, typer.Option(help="Google's country code.")] = None,
-    google_domain: Annotated[str | None, typer.Option(help="Such as google.ch.")] = None,
-    location: Annotated[str | None, typer.Option(help="ScaleSERP's text, a town maybe.")] = None,
-    location_code: Annotated[int | None, typer.Option(help="DataForSEO's number.")] = None,
-    language_code: Annotated[str | None, typer.Option(help="DataForSEO's language.")] = None,
+    name: Annotated[str | None, typer.Option(callback=utf8, help="Its name for people.")] = None,
+    language: Annotated[
+        str | None, typer.Option(callback=utf8, help="A BCP 47 tag, such as fr.")
+    ] = None,
+    hl: Annotated[
+        str | None, typer.Option(callback=utf8, help="Google's word for it; the language.")
+    ] = None,
+    gl: Annotated[str | None, typer.Option(callback=utf8, help="Google's country code.")] = None,
+    google_domain: Annotated[
+        str | None, typer.Option(callback=utf8, help="Such as google.ch.")
+    ] = None,
+    location: Annotated[
+        str | None, typer.Option(callback=utf8, help="ScaleSERP's text, a town maybe.")
+    ] = None,
+    location_code: Annotated[
+        int | None, typer.Option(min=1, max=LOCATION_CODE_MAX, help="DataForSEO's number.")
+    ] = None,
+    language_code: Annotated[
+        str | None, typer.Option(callback=utf8, help="DataForSEO's language.")
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Add a market: a copy of another one, with what is different."""

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from serpline.cli.common import JsonFlag, RunOption, emit, run, services, show_table
+from serpline.cli.common import JsonFlag, RunOption, emit, run, services, show_table, utf8
 from serpline.cli.companies import company_domain
 from serpline.cli.runs import find_run
 from serpline.domain.errors import UserError
@@ -17,7 +17,7 @@ LIMIT_MAX = 5_000_000
 def rankings(
     ctx: typer.Context,
     run_id: RunOption = None,
-    keyword: Annotated[str | None, typer.Option(help="Only this keyword.")] = None,
+    keyword: Annotated[str | None, typer.Option(callback=utf8, help="Only this keyword.")] = None,
     company: Annotated[str | None, typer.Option(help="Only this company's domain.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=LIMIT_MAX, help="At most so many.")] = 200,
     as_json: JsonFlag = False,

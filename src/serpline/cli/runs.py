@@ -5,7 +5,7 @@ from uuid import UUID
 
 import typer
 
-from serpline.cli.common import JsonFlag, emit, run, say, services, show_table
+from serpline.cli.common import JsonFlag, emit, run, say, services, show_table, utf8
 from serpline.domain.errors import UserError
 from serpline.domain.names import ContentType, PhaseName
 from serpline.domain.states import RunStatus
@@ -174,7 +174,9 @@ def retry(
     run_id: RunId,
     phase: Annotated[PhaseName | None, typer.Option(help="Only this phase.")] = None,
     content_type: Annotated[ContentType | None, typer.Option(help="Only this type.")] = None,
-    item: Annotated[str | None, typer.Option(help="Only this item of the phase.")] = None,
+    item: Annotated[
+        str | None, typer.Option(callback=utf8, help="Only this item of the phase.")
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Retry what failed in an ended run: all of it, a phase, a type or one item."""

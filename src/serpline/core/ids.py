@@ -2,10 +2,12 @@
 
 import hashlib
 import json
+import re
 import secrets
 import uuid
 from typing import Any
 
+_SECRET_PATH = re.compile(r"[A-Za-z0-9_-]+")
 _NAMESPACE = uuid.UUID("6f6b1c1e-5a0e-4b0e-9b0a-6d8d4f1c7e55")
 
 
@@ -22,6 +24,11 @@ def derived_id(*parts: str) -> uuid.UUID:
 def secret_path() -> str:
     """32 random bytes as URL-safe text: a callback path that cannot be guessed."""
     return secrets.token_urlsafe(32)
+
+
+def may_be_secret_path(text: str) -> bool:
+    """Whether ``secret_path`` could have made it, by its characters."""
+    return _SECRET_PATH.fullmatch(text) is not None
 
 
 def digest(value: Any) -> str:

@@ -18,6 +18,7 @@ from serpline.domain.names import (
     PipelineMode,
 )
 from serpline.domain.phases import PHASE_DEPENDENCIES
+from serpline.domain.text import is_storable
 
 TESTING_KEYWORDS = 5
 # What a column of credits can hold ends here.
@@ -94,6 +95,7 @@ class PipelineConfig:
             value = getattr(self, name)
             if not (isinstance(value, str) or (value is None and name != "curve")):
                 raise UserError(f"{name}={value!r}: must be a name")
+            _storable(name, value or "")
         for name in _SWITCHES:
             if not isinstance(getattr(self, name), bool):
                 raise UserError(f"{name}={getattr(self, name)!r}: must be true or false")
@@ -112,6 +114,8 @@ class PipelineConfig:
             _within("keyword_limit", self.keyword_limit, 1, 10_000_000, whole=True)
         for name in ("content_type_weights", "credit_limits"):
             _amounts(name, getattr(self, name))
+            for key in getattr(self, name):
+                _storable(name, key)
         breakers = _breakers(self.circuit_breaker, self.content_types)
         object.__setattr__(self, "circuit_breaker", breakers)
         if self.batch_priority is not None:
@@ -168,7 +172,7 @@ class PipelineConfig:
             try:
                 read = _READERS.get(name) if value is not None else None
                 values[name] = read(value) if read else value
-            except (ValueError, TypeError, AttributeError):
+            except (ValueError, TypeError, AttributeError, OverflowError):
                 raise UserError(f"{name}={value!r}: not a value this setting can have") from None
         return cls(**values)
 
@@ -212,6 +216,11 @@ def _within(name: str, value: float, low: float, high: float, *, whole: bool = F
     if not isinstance(value, kind) or isinstance(value, bool) or not low <= value <= high:
         number = "a whole number, " if whole else ""
         raise UserError(f"{name}={value!r}: must be {number}{low} to {high}")
+
+
+def _storable(name: str, text: str) -> None:
+    if not is_storable(text):
+        raise UserError(f"{name}={text!r}: must be text without NUL and halves of surrogate pairs")
 
 
 def _breakers(given: Any, content_types: Iterable[ContentType]) -> dict[str, dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""What the webhook endpoint answers when the database does not help."""
+"""What the webhook endpoint answers when the database does not help, or must not be asked."""
 
 import json
 from typing import Any, cast
@@ -7,6 +7,7 @@ import httpx2
 import pytest
 
 from serpline.api.app import create_app
+from serpline.core.ids import secret_path
 from serpline.pipeline.service import PipelineService
 from serpline.store.database import DatabaseUnavailable, TransactionConflict
 
@@ -21,8 +22,33 @@ async def test_what_was_not_stored_is_sent_again(error: Exception) -> None:
         async def take_notice(self, *_: Any) -> bool:
             raise error
 
-    app = create_app(cast(PipelineService, Pipeline()))
+    assert await _answer(Pipeline(), "secret") == 503
+
+
+@pytest.mark.parametrize("path", ["%00", "a%00b", "%ED%A0%80", "caf%C3%A9", "secret%0A", "a.b"])
+async def test_a_path_that_no_batch_can_have_is_not_looked_up(path: str) -> None:
+    """404, whatever bytes it holds; the database could not even be asked about some."""
+
+    class Pipeline:
+        async def take_notice(self, *_: Any) -> bool:
+            raise AssertionError("asked")
+
+    assert await _answer(Pipeline(), path) == 404
+
+
+async def test_every_secret_path_is_looked_up() -> None:
+    """What is made for a batch is of the characters that are let through."""
+
+    class Pipeline:
+        async def take_notice(self, *_: Any) -> bool:
+            return True
+
+    assert {await _answer(Pipeline(), secret_path()) for _ in range(50)} == {202}
+
+
+async def _answer(pipeline: Any, path: str) -> int:
+    app = create_app(cast(PipelineService, pipeline))
     transport = httpx2.ASGITransport(app=app)
     async with httpx2.AsyncClient(transport=transport, base_url="http://test") as client:
-        reply = await client.post("/webhooks/scaleserp/secret", content=BODY)
-    assert reply.status_code == 503
+        reply = await client.post(f"/webhooks/scaleserp/{path}", content=BODY)
+    return reply.status_code

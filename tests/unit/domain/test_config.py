@@ -14,6 +14,8 @@ from serpline.domain.config import TESTING_KEYWORDS, PipelineConfig
 from serpline.domain.errors import UserError
 from serpline.domain.names import SEARCHED_TYPES, ContentType, Device, PhaseName, PipelineMode
 
+# What the database can keep.
+TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
 RUN = UUID("6f6b1c1e-5a0e-4b0e-9b0a-6d8d4f1c7e55")
 
 
@@ -29,13 +31,13 @@ configs = st.builds(
     force_refresh=st.booleans(),
     enable_historical_tracking=st.booleans(),
     scheduled_for=st.none() | st.datetimes(timezones=st.just(UTC)),
-    landscape=st.none() | st.text(),
+    landscape=st.none() | TEXTS,
     keyword_limit=st.none() | st.integers(1, 10_000_000),
     phases=st.lists(st.sampled_from(PhaseName)).map(tuple),
     inputs_from=st.none() | st.uuids(),
     retry_attempts=st.integers(1, 100),
     min_success_ratio=st.floats(0, 1),
-    schedule=st.none() | st.text(),
+    schedule=st.none() | TEXTS,
     circuit_breaker=st.sampled_from([{}, {"failure_threshold": 3}, {"news": {}}]),
     credit_limits=st.dictionaries(st.sampled_from(["scaleserp", "pdl"]), st.floats(0, 1e6)),
 )
@@ -98,6 +100,7 @@ def test_a_schedules_words_are_accepted() -> None:
         ("batch_size", 0),
         ("batch_size", 15_001),
         ("batch_size", "many"),
+        ("batch_size", float("inf")),
         ("keyword_limit", 0),
         ("keyword_limit", 1.5),
         ("analysis_depth", 101),
@@ -117,6 +120,11 @@ def test_a_schedules_words_are_accepted() -> None:
         ("circuit_breaker", {"failures": 3}),
         ("circuit_breaker", {"failure_threshold": "3"}),
         ("schedule", 1),
+        ("schedule", "a\0b"),
+        ("landscape", "\ud800"),
+        ("curve", "\udfff"),
+        ("credit_limits", {"a\0": 1}),
+        ("content_type_weights", {"\ud800": 1}),
         ("content_type_weights", {"news": "much"}),
         ("no_such_setting", 1),
     ],
