@@ -122,7 +122,7 @@ async def _observed(arena: Arena, pairs: int) -> Undisturbed:
             tables=await final_tables(world.services.database, run_id),
             calls=len(world.sim.log),
             items=sum(lane.planned for lane in await world.lanes(run_id)),
-            batches=len(world.sim.scaleserp.account.batches),
+            batches=world.sim.scaleserp.account.created,
             purchases=purchases(world.sim.log.entries),
             attempts=await attempts(world, run_id),
         )
@@ -249,6 +249,7 @@ class Judged:
     lost_alive: int = 0
     bought_otherwise: int = 0
     batches_too_many: int = 0
+    started_again: int = 0
 
     async def add(
         self, world: World, run_id: UUID, reference: Undisturbed, losses: Losses | None = None
@@ -274,7 +275,9 @@ class Judged:
         self.lost_alive += losses.stale + (at_the_end - losses.calls).total()
         bought = purchases(world.sim.log.entries)
         self.bought_otherwise += len(bought.keys() ^ reference.purchases.keys())
-        self.batches_too_many += len(world.sim.scaleserp.account.batches) - reference.batches
+        self.batches_too_many += world.sim.scaleserp.account.created - reference.batches
+        starts = Counter(e.identity for e in world.sim.log.of(*STARTED) if e.credits > 0)
+        self.started_again += starts.total() - len(starts)
 
     def figures(self) -> list[Figure]:
         """Each with its bound."""
@@ -284,6 +287,7 @@ class Judged:
             none("rows differing", self.differing),
             none("rows too many", self.surplus_rows),
             none("batches too many", self.batches_too_many),
+            none("batches started again", self.started_again),
             none("things bought in one run only", self.bought_otherwise),
             at_most("calls paid again", self.paid_again, self.may_be_paid_again),
             none("of these without a cause in their run", self.unexplained),

@@ -123,6 +123,7 @@ ROW = Row(
     campaign=campaign,
     switched_off=(
         "A create that may have been made was repeated without looking the batch's name up: one"
-        " batch too many."
+        " batch too many. Searches were added again without comparing: two batches too many."
+        " A start was repeated without looking: two batches started again (short form)."
     ),
 )

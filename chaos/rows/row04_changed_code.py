@@ -202,7 +202,7 @@ ROW = Row(
     passes="run completes, as if it had not been disturbed",
     campaign=campaign,
     switched_off=(
-        "The timer woke nothing that was due: wake-ups of the other release's kind were gone for"
-        " good, and the run stood still until the campaign gave it up after 120 s."
+        "The timer woke once what was due, and never again: wake-ups of the other release's kind"
+        " were gone for good, and a run stood still until the campaign gave it up."
     ),
 )

@@ -40,7 +40,7 @@ async def campaign(arena: Arena) -> list[Figure]:
         runs = [await world.ended(run_id, seconds=RUN_SECONDS_MAX) for run_id in run_ids]
         tables = [await final_tables(world.services.database, run_id) for run_id in run_ids]
         bought = purchases(world.sim.log.entries)
-        batches = len(world.sim.scaleserp.account.batches)
+        batches = world.sim.scaleserp.account.created
         lives = await world.query(
             "SELECT started_at, completed_at FROM pipeline_executions ORDER BY started_at"
         )

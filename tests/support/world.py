@@ -13,7 +13,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -41,6 +41,7 @@ SEED = 11
 DAY = date(2026, 11, 20)
 SECONDS_MAX = 150.0
 END_SECONDS = 15.0
+LOG_CHARS_TOLD = 4_000
 _RATES = {
     "scaleserp": 500,
     "dataforseo": 50,
@@ -212,6 +213,11 @@ async def open_world(
             world = World(sim, services, environment, directory)
             try:
                 yield world
-            finally:
-                await world.close()
+            except BaseException as error:
+                # A worker that cannot end either, stopped or hung, must not hide what went wrong.
+                with suppress(TimeoutError):
+                    await world.close()
+                error.add_note(world.logs()[-LOG_CHARS_TOLD:])
+                raise
+            await world.close()
         assert sim.front.crashes == [], "the simulator itself failed"

@@ -96,6 +96,11 @@ class Account:
             raise Refused(404, f"The batch '{batch_id}' does not exist.")
         return batch
 
+    @property
+    def created(self) -> int:
+        """How many batches were ever made, those deleted since among them."""
+        return self._named.total()
+
     def delete(self, batch: Batch) -> None:
         """Remove a batch with its result sets; one that runs is stopped."""
         if batch.status is not Status.IDLE:
