@@ -13,6 +13,7 @@ from tests.support.tables import differences, final_tables
 
 from chaos.scorecard import Arena, Figure, Row, equal, none
 from chaos.standard_run import (
+    PAIRS,
     RUN_SECONDS_MAX,
     STARTED,
     Thing,
@@ -24,7 +25,6 @@ from chaos.standard_run import (
 )
 from serpline.domain.states import RunStatus
 
-PAIRS = 120
 RUNS = 2
 WORKERS = 2
 _WANTED_BY_BOTH = (("companies looked up", "pdl"), ("texts analysed", "llm"))
