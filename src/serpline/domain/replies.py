@@ -17,8 +17,8 @@ from urllib.parse import quote
 
 from serpline.domain.errors import ErrorCategory, ProviderError
 from serpline.domain.http import HttpReply
+from serpline.domain.text import UNSTORABLE
 
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,15}://\S+")
 _SECONDS = re.compile(r"[0-9]{1,15}(?:\.[0-9]{1,9})?")
 
@@ -129,7 +129,7 @@ def no_constant(name: str) -> NoReturn:
 def storable(value: Any) -> Any:
     """A JSON value without what PostgreSQL cannot store."""
     if isinstance(value, str):
-        return _UNSTORABLE.sub("�", value)
+        return UNSTORABLE.sub("�", value)
     if isinstance(value, dict):
         return {storable(key): storable(inner) for key, inner in value.items()}
     if isinstance(value, list):

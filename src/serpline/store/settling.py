@@ -97,17 +97,18 @@ async def remember_failures(
 ) -> None:
     """Write the failed attempts among what was changed into the history of retries."""
     made = {one.item: one for one in settlements if one.counts_attempt}
-    failed = []
-    for changed_item in changed:
-        one = made.get(changed_item.item)
-        if one is not None:
-            at = one.next_attempt_at
-            delay = None if at is None else (at - now).total_seconds()
-            attempt = FailedAttempt(
-                one.item, changed_item.attempts, delay, one.error_category, one.error
-            )
-            failed.append(attempt)
+    failed = [
+        FailedAttempt(
+            item, attempts, _seconds(now, one.next_attempt_at), one.error_category, one.error
+        )
+        for item, _, attempts in changed
+        if (one := made.get(item)) is not None
+    ]
     await remember(conn, chunk, now, failed)
+
+
+def _seconds(now: datetime, until: datetime | None) -> float | None:
+    return None if until is None else (until - now).total_seconds()
 
 
 async def count(
