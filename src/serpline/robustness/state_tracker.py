@@ -74,7 +74,7 @@ class StateTracker:
             return Settled()
         done = {outcome.item: outcome for outcome in outcomes if isinstance(outcome, Done)}
         async with self._database.transaction() as conn:
-            changed = await settling.settle_items(conn, chunk.lane_id, settlements)
+            changed = await settling.settle_items(conn, chunk.lane_id, chunk.no, settlements)
             finished = [done[one.item] for one in changed if one.status is StateStatus.COMPLETED]
             if finished:
                 await write(conn, chunk, finished)
@@ -161,7 +161,7 @@ class StateTracker:
                 return await item_rows.begin(conn, chunk.lane_id, item_id)
             category = ErrorCategory.INTERNAL if status is StateStatus.FAILED else None
             settlement = Settlement(item_id, status, error_category=category, error=error)
-            changed = await settling.settle_items(conn, chunk.lane_id, [settlement])
+            changed = await settling.settle_items(conn, chunk.lane_id, chunk.no, [settlement])
             if not changed:
                 return False
             if result_data is not None:

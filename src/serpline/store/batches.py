@@ -297,9 +297,10 @@ async def attempts_of_failed(
     rows = await conn.execute(
         text(
             "SELECT attempts, count(*) AS searches FROM items WHERE lane_id = :lane"
-            " AND item = ANY(:items) AND status IN ('retry_wait', 'failed') GROUP BY attempts"
+            " AND chunk_no = :no AND item = ANY(:items) AND status IN ('retry_wait', 'failed')"
+            " GROUP BY attempts"
         ),
-        {"lane": chunk.lane_id, "items": list(items)},
+        {"lane": chunk.lane_id, "no": chunk.no, "items": list(items)},
     )
     return {row.attempts: row.searches for row in rows}
 

@@ -11,6 +11,7 @@ from serpline.domain.phases import LaneKey
 from serpline.domain.states import ITEM_MACHINE, StateStatus, change
 from serpline.store import planning
 from serpline.store.database import Connection
+from serpline.store.whole_runs import whole_run
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,7 @@ class ChunkOfItem:
 
     chunk_id: int
     lane_id: int
+    no: int
     owned: bool
 
 
@@ -51,7 +53,7 @@ async def lock_chunk_of(
     """The chunk of an item, its row locked; None if there is no such item."""
     rows = await conn.execute(
         text(
-            "SELECT c.id, c.lane_id, c.status = 'owned' AS owned FROM pipeline_phase_status l"
+            "SELECT c.id, c.lane_id, c.no, c.status = 'owned' AS owned FROM pipeline_phase_status l"
             " JOIN items i ON i.lane_id = l.id"
             " JOIN chunks c ON c.lane_id = l.id AND c.no = i.chunk_no"
             " WHERE l.pipeline_execution_id = :run AND l.phase_name = :phase"
@@ -60,7 +62,7 @@ async def lock_chunk_of(
         {"run": run_id, "phase": lane.phase, "type": lane.content_type, "item": item},
     )
     row = rows.first()
-    return ChunkOfItem(row.id, row.lane_id, row.owned) if row else None
+    return ChunkOfItem(row.id, row.lane_id, row.no, row.owned) if row else None
 
 
 async def count_one(conn: Connection, chunk_id: int, status: StateStatus) -> bool:
@@ -111,20 +113,21 @@ async def write_results(
 
 async def failures(conn: Connection, run_id: UUID, limit: int = 1000) -> list[dict[str, Any]]:
     """The failed items of a run, with their errors, and the keyword of those that have one."""
-    rows = await conn.execute(
-        text(
-            "SELECT l.phase_name, l.content_type, i.item, k.keyword, i.attempts,"
-            " i.error_category, i.error FROM pipeline_phase_status l JOIN items i"
-            " ON i.lane_id = l.id LEFT JOIN run_keywords k"
-            " ON l.phase_name IN ('keyword_metrics', 'serp_collection')"
-            " AND k.run_id = l.pipeline_execution_id"
-            " AND k.keyword_id = CAST(substring(i.item FROM '^[0-9]{1,18}(?=:)') AS bigint)"
-            " AND k.market = split_part(i.item, ':', 2)"
-            " WHERE l.pipeline_execution_id = :run AND i.status = 'failed'"
-            " ORDER BY l.id, i.item LIMIT :limit"
-        ),
-        {"run": run_id, "limit": limit},
-    )
+    async with whole_run(conn):
+        rows = await conn.execute(
+            text(
+                "SELECT l.phase_name, l.content_type, i.item, k.keyword, i.attempts,"
+                " i.error_category, i.error FROM pipeline_phase_status l JOIN items i"
+                " ON i.lane_id = l.id LEFT JOIN run_keywords k"
+                " ON l.phase_name IN ('keyword_metrics', 'serp_collection')"
+                " AND k.run_id = l.pipeline_execution_id"
+                " AND k.keyword_id = CAST(substring(i.item FROM '^[0-9]{1,18}(?=:)') AS bigint)"
+                " AND k.market = split_part(i.item, ':', 2)"
+                " WHERE l.pipeline_execution_id = :run AND i.status = 'failed'"
+                " ORDER BY l.id, i.item LIMIT :limit"
+            ),
+            {"run": run_id, "limit": limit},
+        )
     return [dict(row) for row in rows.mappings()]
 
 

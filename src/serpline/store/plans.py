@@ -35,15 +35,21 @@ COMPANY_ENRICHMENT_YOUTUBE = """
     WHERE s.run_id = :source_run AND s.content_type = :content_type AND v.channel_id IS NOT NULL
     UNION
     SELECT DISTINCT c.channel_id FROM serp_results s
-    JOIN youtube_channels c ON c.run_id = s.run_id
-    AND (c.channel_id = s.channel_ref OR lower(c.handle) = lower(s.channel_ref))
+    JOIN youtube_channels c ON c.run_id = s.run_id AND c.channel_id = s.channel_ref
+    WHERE s.run_id = :source_run AND s.content_type = :content_type AND c.found
+    UNION
+    SELECT DISTINCT c.channel_id FROM serp_results s
+    JOIN youtube_channels c ON c.run_id = s.run_id AND lower(c.handle) = lower(s.channel_ref)
     WHERE s.run_id = :source_run AND s.content_type = :content_type AND c.found
 """
 
 # A video is analysed by its text, wherever it ranks; anything else by its page.
-CONTENT_ANALYSIS = """
-    SELECT DISTINCT CASE WHEN s.video_id IS NOT NULL THEN 'v:' || s.video_id
-                         ELSE 'u:' || s.canonical_url END AS item
+SUBJECT = """
+    CASE WHEN s.video_id IS NOT NULL THEN 'v:' || s.video_id ELSE 'u:' || s.canonical_url END
+"""
+
+CONTENT_ANALYSIS = f"""
+    SELECT DISTINCT {SUBJECT} AS item
     FROM serp_results s
     LEFT JOIN youtube_videos v ON v.run_id = s.run_id AND v.video_id = s.video_id
     WHERE s.run_id = :source_run AND s.content_type = :content_type

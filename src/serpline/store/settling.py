@@ -42,7 +42,7 @@ _SETTLE_ALL = text(
     """
     UPDATE items i SET status = :status, next_attempt_at = NULL, error_category = NULL, error = NULL
     FROM unnest(CAST(:items AS text[])) AS u(item)
-    WHERE i.lane_id = :lane AND i.item = u.item AND i.status = ANY(:live)
+    WHERE i.lane_id = :lane AND i.chunk_no = :no AND i.item = u.item AND i.status = ANY(:live)
     RETURNING i.item, i.attempts
     """
 )
@@ -55,27 +55,37 @@ _SETTLE = text(
     FROM unnest(CAST(:items AS text[]), CAST(:states AS text[]), CAST(:attempts AS smallint[]),
         CAST(:times AS timestamptz[]), CAST(:categories AS text[]), CAST(:errors AS text[]))
         AS u(item, status, attempt, next_attempt_at, category, error)
-    WHERE i.lane_id = :lane AND i.item = u.item AND i.status = ANY(:live)
+    WHERE i.lane_id = :lane AND i.chunk_no = :no AND i.item = u.item AND i.status = ANY(:live)
     RETURNING i.item, i.status, i.attempts
     """
 )
 
 
 async def settle_items(
-    conn: Connection, lane_id: int, settlements: Sequence[Settlement]
+    conn: Connection, lane_id: int, chunk_no: int, settlements: Sequence[Settlement]
 ) -> list[Changed]:
-    """Compare-and-set items out of their live states; returns the rows that were changed."""
+    """Compare-and-set a chunk's items out of their live states; returns the rows it changed.
+
+    The chunk is named so that no plan, however wrong the statistics, reads more than its items.
+    """
     items = [s.item for s in settlements]
     if all(s.status is StateStatus.COMPLETED for s in settlements):
         rows = await conn.execute(
             _SETTLE_ALL,
-            {"lane": lane_id, "items": items, "status": StateStatus.COMPLETED, "live": _LIVE},
+            {
+                "lane": lane_id,
+                "no": chunk_no,
+                "items": items,
+                "status": StateStatus.COMPLETED,
+                "live": _LIVE,
+            },
         )
         return [Changed(item, StateStatus.COMPLETED, attempts) for item, attempts in rows]
     rows = await conn.execute(
         _SETTLE,
         {
             "lane": lane_id,
+            "no": chunk_no,
             "items": items,
             "live": _LIVE,
             "states": [str(s.status) for s in settlements],
@@ -141,10 +151,11 @@ async def hand_over(conn: Connection, chunk: OwnedChunk, items: Sequence[str]) -
     await conn.execute(
         text(
             "UPDATE items SET status = 'waiting', next_attempt_at = NULL WHERE lane_id = :lane"
-            " AND item = ANY(:items) AND status = ANY(:sources)"
+            " AND chunk_no = :no AND item = ANY(:items) AND status = ANY(:sources)"
         ),
         {
             "lane": chunk.lane_id,
+            "no": chunk.no,
             "items": list(items),
             "sources": change(ITEM_MACHINE, "hand_over").sources,
         },

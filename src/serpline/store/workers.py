@@ -98,8 +98,9 @@ async def _blame(conn: Connection, worker_id: int) -> None:
         text(
             "UPDATE items i SET deaths = i.deaths + 1 FROM chunks c"
             " WHERE c.owner = :id AND c.status = 'owned' AND i.lane_id = c.lane_id"
-            " AND i.item = ANY(c.in_flight) AND i.status = ANY(:live) AND NOT EXISTS ("
-            "SELECT 1 FROM chunks o WHERE o.owner = :id AND o.status = 'owned' AND o.id <> c.id)"
+            " AND i.chunk_no = c.no AND i.item = ANY(c.in_flight) AND i.status = ANY(:live)"
+            " AND NOT EXISTS (SELECT 1 FROM chunks o WHERE o.owner = :id AND o.status = 'owned'"
+            " AND o.id <> c.id)"
         ),
         {"id": worker_id, "live": [str(status) for status in LIVE_ITEMS]},
     )

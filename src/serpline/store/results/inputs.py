@@ -8,6 +8,8 @@ from uuid import UUID
 from sqlalchemy import text
 
 from serpline.store.database import Connection
+from serpline.store.plans import SUBJECT
+from serpline.store.whole_runs import whole_run
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +34,18 @@ async def keyword_items(
     rows = await conn.execute(
         text(
             "SELECT r.keyword_id, r.keyword, r.market, m.gl, m.hl, m.google_domain, m.location,"
-            " m.location_code, m.language_code FROM unnest(CAST(:ids AS bigint[]),"
-            " CAST(:codes AS text[])) AS u(id, code) JOIN run_keywords r ON r.run_id = :run"
-            " AND r.keyword_id = u.id AND r.market = u.code JOIN markets m ON m.code = r.market"
+            " m.location_code, m.language_code FROM run_keywords r JOIN markets m"
+            " ON m.code = r.market WHERE r.run_id = :run AND r.keyword_id = ANY(:ids)"
+            " AND r.market = ANY(:codes)"
         ),
-        {"run": run_id, "ids": [id_ for id_, _ in pairs], "codes": [code for _, code in pairs]},
+        {
+            "run": run_id,
+            "ids": sorted({id_ for id_, _ in pairs}),
+            "codes": sorted({code for _, code in pairs}),
+        },
     )
-    found = [KeywordItem(**row) for row in rows.mappings()]
-    return {(item.keyword_id, item.market): item for item in found}
+    found = {(row["keyword_id"], row["market"]): row for row in rows.mappings()}
+    return {pair: KeywordItem(**found[pair]) for pair in pairs if pair in found}
 
 
 async def channels(
@@ -74,21 +80,24 @@ async def keywords_of_subjects(
     conn: Connection, run_id: UUID, content_type: str, subjects: Sequence[str], limit: int
 ) -> dict[str, list[str]]:
     """The keywords that each ``v:VIDEO`` or ``u:URL`` ranks for, the best ranks first."""
-    rows = await conn.execute(
-        text(
-            """
-            SELECT u.subject, array_agg(k.keyword ORDER BY k.best, k.keyword) AS keywords
-            FROM unnest(CAST(:subjects AS text[])) AS u(subject), LATERAL (
-                SELECT r.keyword, min(s.position) AS best FROM serp_results s
-                JOIN run_keywords r ON r.run_id = s.run_id AND r.keyword_id = s.keyword_id
-                    AND r.market = s.market
-                WHERE s.run_id = :run AND s.content_type = :type
-                AND CASE WHEN u.subject LIKE 'v:%' THEN s.video_id = substr(u.subject, 3)
-                    ELSE s.canonical_url = substr(u.subject, 3) END
-                GROUP BY r.keyword ORDER BY best, r.keyword LIMIT :limit) k
-            GROUP BY u.subject
-            """
-        ),
-        {"run": run_id, "type": content_type, "subjects": list(subjects), "limit": limit},
-    )
+    async with whole_run(conn):
+        rows = await conn.execute(
+            text(
+                f"""
+                WITH ranks AS (
+                    SELECT {SUBJECT} AS subject, r.keyword, min(s.position) AS best
+                    FROM serp_results s JOIN run_keywords r ON r.run_id = s.run_id
+                        AND r.keyword_id = s.keyword_id AND r.market = s.market
+                    WHERE s.run_id = :run AND s.content_type = :type AND {SUBJECT} = ANY(:subjects)
+                    GROUP BY 1, 2
+                ), ranked AS (
+                    SELECT *, row_number() OVER (PARTITION BY subject ORDER BY best, keyword) AS nth
+                    FROM ranks
+                )
+                SELECT subject, array_agg(keyword ORDER BY nth) AS keywords FROM ranked
+                WHERE nth <= :limit GROUP BY subject
+                """
+            ),
+            {"run": run_id, "type": content_type, "subjects": list(subjects), "limit": limit},
+        )
     return {row.subject: list(row.keywords) for row in rows}

@@ -6,27 +6,35 @@ from uuid import UUID
 from sqlalchemy import text
 
 from serpline.store.database import Connection
+from serpline.store.plans import SUBJECT
+from serpline.store.whole_runs import whole_run
 
 # Who a result belongs to: the registrable domain; for a video, the owner of its channel, and the
 # channel itself while no owner is known. youtube.com is never the answer.
 COMPANY_OF_RESULT = """
     CASE WHEN s.video_id IS NULL AND s.channel_ref IS NULL THEN s.domain
          WHEN o.domain IS NOT NULL THEN o.domain
-         WHEN c.channel_id IS NOT NULL THEN 'youtube.com/channel/' || c.channel_id
-         ELSE NULL END
+         ELSE 'youtube.com/channel/' || coalesce(c.channel_id, h.channel_id) END
 """
 
+# A channel is known by its video, by its id, or else by its handle: three joins by equality, since
+# one with an OR could only compare each result with each channel.
 _OWNERS = """
     LEFT JOIN youtube_videos v ON v.run_id = s.run_id AND v.video_id = s.video_id
-    LEFT JOIN youtube_channels c ON c.run_id = s.run_id AND c.found AND (
-        c.channel_id = coalesce(v.channel_id, s.channel_ref)
-        OR (v.channel_id IS NULL AND lower(c.handle) = lower(s.channel_ref)))
-    LEFT JOIN channel_owners o ON o.run_id = s.run_id AND o.channel_id = c.channel_id
+    LEFT JOIN youtube_channels c ON c.run_id = s.run_id AND c.found
+        AND c.channel_id = coalesce(v.channel_id, s.channel_ref)
+    LEFT JOIN (
+        SELECT run_id, lower(handle) AS handle, min(channel_id) AS channel_id
+        FROM youtube_channels WHERE found GROUP BY run_id, lower(handle)
+    ) h ON h.run_id = s.run_id AND h.handle = lower(s.channel_ref)
+        AND v.channel_id IS NULL AND c.channel_id IS NULL
+    LEFT JOIN channel_owners o ON o.run_id = s.run_id
+        AND o.channel_id = coalesce(c.channel_id, h.channel_id)
 """
 
 _RESULTS = f"""
     SELECT s.content_type, s.market, s.device, s.keyword_id, s.rank, s.position, s.canonical_url,
-           s.video_id, {COMPANY_OF_RESULT} AS company
+           {SUBJECT} AS subject, {COMPANY_OF_RESULT} AS company
     FROM serp_results s
     {_OWNERS}
     WHERE s.run_id = :source_run AND s.content_type = :content_type
@@ -52,45 +60,46 @@ async def results(
 
     ``volume`` and ``relevance`` are None where nobody knows them.
     """
-    rows = await conn.execute(
-        text(
-            f"""
-            SELECT r.content_type, r.market, r.device, r.keyword_id, r.canonical_url AS url,
-                   coalesce(nullif(r.company, ''), :nobody) AS company,
-                   r.position, m.search_volume AS volume, p.ai_overview, a.relevance
-            FROM ({_RESULTS}) r
-            JOIN serps p ON p.run_id = :source_run AND p.content_type = r.content_type
-                AND p.keyword_id = r.keyword_id AND p.market = r.market AND p.device = r.device
-            LEFT JOIN keyword_metrics m ON m.run_id = :source_run
-                AND m.keyword_id = r.keyword_id AND m.market = r.market
-            LEFT JOIN content_analyses a ON a.run_id = :run AND a.content_type = r.content_type
-                AND a.subject = CASE WHEN r.video_id IS NOT NULL THEN 'v:' || r.video_id
-                                     ELSE 'u:' || r.canonical_url END
-            ORDER BY r.market, r.device, r.keyword_id, r.rank
-            """
-        ),
-        {
-            "run": run_id,
-            "source_run": source_run,
-            "content_type": content_type,
-            "nobody": NOBODY,
-        },
-    )
+    async with whole_run(conn):
+        rows = await conn.execute(
+            text(
+                f"""
+                SELECT r.content_type, r.market, r.device, r.keyword_id, r.canonical_url AS url,
+                       coalesce(nullif(r.company, ''), :nobody) AS company,
+                       r.position, m.search_volume AS volume, p.ai_overview, a.relevance
+                FROM ({_RESULTS}) r
+                JOIN serps p ON p.run_id = :source_run AND p.content_type = r.content_type
+                    AND p.keyword_id = r.keyword_id AND p.market = r.market AND p.device = r.device
+                LEFT JOIN keyword_metrics m ON m.run_id = :source_run
+                    AND m.keyword_id = r.keyword_id AND m.market = r.market
+                LEFT JOIN content_analyses a ON a.run_id = :run AND a.content_type = r.content_type
+                    AND a.subject = r.subject
+                ORDER BY r.market, r.device, r.keyword_id, r.rank
+                """
+            ),
+            {
+                "run": run_id,
+                "source_run": source_run,
+                "content_type": content_type,
+                "nobody": NOBODY,
+            },
+        )
     return [dict(row) for row in rows.mappings()]
 
 
 async def collected(conn: Connection, source_run: UUID, content_type: str) -> list[dict[str, Any]]:
     """The keywords whose SERP was collected, with or without results, and their volumes."""
-    rows = await conn.execute(
-        text(
-            "SELECT p.content_type, p.market, p.device, p.keyword_id,"
-            " m.search_volume AS volume FROM serps p LEFT JOIN keyword_metrics m"
-            " ON m.run_id = p.run_id AND m.keyword_id = p.keyword_id AND m.market = p.market"
-            " WHERE p.run_id = :run AND p.content_type = :type"
-            " ORDER BY p.market, p.device, p.keyword_id"
-        ),
-        {"run": source_run, "type": content_type},
-    )
+    async with whole_run(conn):
+        rows = await conn.execute(
+            text(
+                "SELECT p.content_type, p.market, p.device, p.keyword_id,"
+                " m.search_volume AS volume FROM serps p LEFT JOIN keyword_metrics m"
+                " ON m.run_id = p.run_id AND m.keyword_id = p.keyword_id AND m.market = p.market"
+                " WHERE p.run_id = :run AND p.content_type = :type"
+                " ORDER BY p.market, p.device, p.keyword_id"
+            ),
+            {"run": source_run, "type": content_type},
+        )
     return [dict(row) for row in rows.mappings()]
 
 
@@ -115,16 +124,17 @@ async def latest_typed(conn: Connection, run_id: UUID) -> list[dict[str, Any]]:
 
     Runs whose results are kept out of history never serve another run's combined figure.
     """
-    rows = await conn.execute(
-        text(
-            f"""
-            {_LATEST}
-            SELECT s.* FROM dsi_scores s JOIN latest l USING (content_type, run_id)
-            ORDER BY s.content_type, s.market, s.device, s.company
-            """
-        ),
-        {"run": run_id},
-    )
+    async with whole_run(conn):
+        rows = await conn.execute(
+            text(
+                f"""
+                {_LATEST}
+                SELECT s.* FROM dsi_scores s JOIN latest l USING (content_type, run_id)
+                ORDER BY s.content_type, s.market, s.device, s.company
+                """
+            ),
+            {"run": run_id},
+        )
     return [dict(row) for row in rows.mappings()]
 
 
@@ -133,20 +143,21 @@ async def collection_dates(conn: Connection, run_id: UUID) -> list[dict[str, Any
 
     Collections in which nobody ranked are among them.
     """
-    rows = await conn.execute(
-        text(
-            f"""
-            {_LATEST}
-            SELECT p.content_type, p.market, p.device,
-                (max(p.collected_at) AT TIME ZONE 'UTC')::date AS collected_on
-            FROM latest l JOIN pipeline_executions r ON r.id = l.run_id
-            JOIN serps p ON p.content_type = l.content_type
-                AND p.run_id = coalesce((r.config ->> 'inputs_from')::uuid, r.id)
-            GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
-            """
-        ),
-        {"run": run_id},
-    )
+    async with whole_run(conn):
+        rows = await conn.execute(
+            text(
+                f"""
+                {_LATEST}
+                SELECT p.content_type, p.market, p.device,
+                    (max(p.collected_at) AT TIME ZONE 'UTC')::date AS collected_on
+                FROM latest l JOIN pipeline_executions r ON r.id = l.run_id
+                JOIN serps p ON p.content_type = l.content_type
+                    AND p.run_id = coalesce((r.config ->> 'inputs_from')::uuid, r.id)
+                GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+                """
+            ),
+            {"run": run_id},
+        )
     return [dict(row) for row in rows.mappings()]
 
 
@@ -162,17 +173,18 @@ async def scores(
     conn: Connection, run_id: UUID, *, content_type: str | None = None, limit: int | None = None
 ) -> list[dict[str, Any]]:
     """The scores of a run, the strongest first; unknown ones last."""
-    rows = await conn.execute(
-        text(
-            "SELECT d.*, p.name AS company_name, c.relation FROM dsi_scores d"
-            " LEFT JOIN company_profiles p ON p.run_id = d.run_id AND p.domain = d.company"
-            " LEFT JOIN companies c ON c.domain = d.company WHERE d.run_id = :run"
-            " AND (CAST(:type AS text) IS NULL OR d.content_type = CAST(:type AS text))"
-            " ORDER BY d.content_type, d.market, d.device, d.dsi DESC NULLS LAST,"
-            " d.coverage DESC, d.company LIMIT :limit"
-        ),
-        {"run": run_id, "type": content_type, "limit": limit},
-    )
+    async with whole_run(conn):
+        rows = await conn.execute(
+            text(
+                "SELECT d.*, p.name AS company_name, c.relation FROM dsi_scores d"
+                " LEFT JOIN company_profiles p ON p.run_id = d.run_id AND p.domain = d.company"
+                " LEFT JOIN companies c ON c.domain = d.company WHERE d.run_id = :run"
+                " AND (CAST(:type AS text) IS NULL OR d.content_type = CAST(:type AS text))"
+                " ORDER BY d.content_type, d.market, d.device, d.dsi DESC NULLS LAST,"
+                " d.coverage DESC, d.company LIMIT :limit"
+            ),
+            {"run": run_id, "type": content_type, "limit": limit},
+        )
     return [dict(row) for row in rows.mappings()]
 
 
@@ -191,34 +203,33 @@ async def rankings(
     A collected keyword without results is one row without a position ("not ranked"); a planned
     one that was not collected is one row that says so. The three are never mixed up.
     """
-    rows = await conn.execute(
-        text(
-            f"""
-            SELECT k.keyword, r.market, l.content_type, p.device, s.position, s.url, s.title,
-                s.domain, s.company, m.search_volume,
-                CASE WHEN p.run_id IS NULL THEN 'not collected'
-                     WHEN s.run_id IS NULL THEN 'not ranked' ELSE 'ranked' END AS state
-            FROM run_keywords r JOIN keywords k ON k.id = r.keyword_id
-            JOIN pipeline_phase_status l ON l.pipeline_execution_id = r.run_id
-                AND l.phase_name = 'serp_collection'
-            LEFT JOIN serps p ON p.run_id = r.run_id AND p.keyword_id = r.keyword_id
-                AND p.market = r.market AND p.content_type = l.content_type
-            LEFT JOIN LATERAL (
-                SELECT * FROM (
+    async with whole_run(conn):
+        rows = await conn.execute(
+            text(
+                f"""
+                SELECT k.keyword, r.market, l.content_type, p.device, s.position, s.url, s.title,
+                    s.domain, s.company, m.search_volume,
+                    CASE WHEN p.run_id IS NULL THEN 'not collected'
+                         WHEN s.run_id IS NULL THEN 'not ranked' ELSE 'ranked' END AS state
+                FROM run_keywords r JOIN keywords k ON k.id = r.keyword_id
+                JOIN pipeline_phase_status l ON l.pipeline_execution_id = r.run_id
+                    AND l.phase_name = 'serp_collection'
+                LEFT JOIN serps p ON p.run_id = r.run_id AND p.keyword_id = r.keyword_id
+                    AND p.market = r.market AND p.content_type = l.content_type
+                LEFT JOIN (
                     SELECT s.*, {COMPANY_OF_RESULT} AS company FROM serp_results s {_OWNERS}
-                    WHERE s.run_id = p.run_id AND s.keyword_id = p.keyword_id
-                    AND s.market = p.market AND s.content_type = p.content_type
-                    AND s.device = p.device
-                ) owned
-                WHERE CAST(:company AS text) IS NULL OR company = CAST(:company AS text)
-            ) s ON true
-            LEFT JOIN keyword_metrics m ON m.run_id = r.run_id
-                AND m.keyword_id = r.keyword_id AND m.market = r.market
-            WHERE r.run_id = :run
-            AND (CAST(:keyword AS text) IS NULL OR k.folded = CAST(:keyword AS text))
-            ORDER BY k.keyword, r.market, l.id, p.device, s.rank LIMIT :limit
-            """
-        ),
-        {"run": run_id, "keyword": keyword, "company": company, "limit": limit},
-    )
+                    WHERE s.run_id = :run AND (CAST(:keyword AS text) IS NULL OR s.keyword_id =
+                        (SELECT id FROM keywords WHERE folded = CAST(:keyword AS text)))
+                ) s ON s.run_id = p.run_id AND s.keyword_id = p.keyword_id AND s.market = p.market
+                    AND s.content_type = p.content_type AND s.device = p.device
+                    AND (CAST(:company AS text) IS NULL OR s.company = CAST(:company AS text))
+                LEFT JOIN keyword_metrics m ON m.run_id = r.run_id
+                    AND m.keyword_id = r.keyword_id AND m.market = r.market
+                WHERE r.run_id = :run
+                AND (CAST(:keyword AS text) IS NULL OR k.folded = CAST(:keyword AS text))
+                ORDER BY k.keyword, r.market, l.id, p.device, s.rank LIMIT :limit
+                """
+            ),
+            {"run": run_id, "keyword": keyword, "company": company, "limit": limit},
+        )
     return [dict(row) for row in rows.mappings()]

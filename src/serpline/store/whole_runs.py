@@ -1,0 +1,26 @@
+"""How statements over a whole run are planned: without trust in what the server has counted.
+
+PostgreSQL counts a table again when a tenth of it has changed. Until then it takes a new run for
+one row or none, in a young database and in one that has years of runs alike, and one row may be
+joined in any way: by nested loops, each row of the run with each other, for minutes or hours.
+"""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from sqlalchemy import text
+
+from serpline.store.database import Connection
+
+
+@asynccontextmanager
+async def whole_run(conn: Connection) -> AsyncGenerator[None, None]:
+    """Inside, joins hash or merge: their work grows with the run, never with its square.
+
+    For statements that read a run or a lane, joined by equality (no OR, no LATERAL: these can only
+    loop). Not for those that look up some rows of a large table.
+    """
+    await conn.execute(text("SET LOCAL enable_nestloop = off"))
+    yield
+    # After an exception there is nothing to set back: it undoes the transaction.
+    await conn.execute(text("SET LOCAL enable_nestloop TO DEFAULT"))

@@ -1,0 +1,266 @@
+"""Facts about what statements cost: in step with the run or the chunk, whatever was counted.
+
+The server's statistics are kept as they may be at the worst: of a database that was never counted,
+or counted before the run came. What the statements handle is then counted row by row.
+"""
+
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy import text
+from tests.support.plans import watched
+
+from serpline.domain.names import ContentType, PhaseName
+from serpline.domain.phases import LaneKey
+from serpline.domain.states import LaneStatus, StateStatus
+from serpline.store import chunks, items, planning, plans, projects, runs, settling
+from serpline.store.chunks import OwnedChunk
+from serpline.store.database import Connection, Database
+from serpline.store.results import inputs, scores
+from serpline.store.settling import Settlement
+from serpline.store.tables import metadata
+
+NOW = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
+KEYWORDS = 40
+DEPTH = 20
+CHUNK = 50
+ITEMS = 4000
+# Rows in all: keywords, metrics, SERPs, results of two types, videos, channels, owners, analyses.
+ROWS = KEYWORDS * (4 + 2 * DEPTH + DEPTH // 2 + 2 * DEPTH + 2 * DEPTH)
+VIDEO = LaneKey(PhaseName.SERP_COLLECTION, ContentType.VIDEO)
+
+# Odd ranks are of videos that are known; even ones of channels by handle, in other letters.
+_RUN = (
+    "INSERT INTO run_keywords (run_id, keyword_id, keyword, market)"
+    " SELECT :run, id, keyword, 'US' FROM keywords ORDER BY id LIMIT :n",
+    "INSERT INTO keyword_metrics (run_id, keyword_id, market, search_volume, source, fetched_at)"
+    " SELECT run_id, keyword_id, market, 100, 'x', now() FROM run_keywords WHERE run_id = :run",
+    "INSERT INTO serps (run_id, content_type, keyword_id, market, device, collected_at, results,"
+    " ai_overview, source) SELECT run_id, type, keyword_id, market, 'desktop', now(), :depth,"
+    " false, 'x' FROM run_keywords, unnest(ARRAY['organic', 'video']) t(type) WHERE run_id = :run",
+    "INSERT INTO serp_results (run_id, content_type, keyword_id, market, device, rank, position,"
+    " url, canonical_url, domain, title, video_id, channel_ref)"
+    " SELECT run_id, content_type, keyword_id, market, device, r, r, url, url,"
+    " CASE content_type WHEN 'video' THEN 'youtube.com' ELSE 'd' || n % 97 || '.com' END, 'x',"
+    " CASE content_type WHEN 'video' THEN 'vid' || n END,"
+    " CASE WHEN content_type = 'video' AND r % 2 = 0 THEN '@Handle' || n END"
+    " FROM serps, generate_series(1, :depth) r, LATERAL (SELECT keyword_id * :depth + r AS n) x,"
+    " LATERAL (SELECT 'https://example.com/' || n AS url) y WHERE run_id = :run",
+    "INSERT INTO youtube_videos (run_id, video_id, found, channel_id, fetched_at)"
+    " SELECT run_id, video_id, true, 'c' || substr(video_id, 4), now() FROM serp_results"
+    " WHERE run_id = :run AND content_type = 'video' AND channel_ref IS NULL",
+    "INSERT INTO youtube_channels (run_id, channel_id, found, handle, fetched_at)"
+    " SELECT run_id, 'c' || substr(video_id, 4), true, '@hANDLE' || substr(video_id, 4), now()"
+    " FROM serp_results WHERE run_id = :run AND content_type = 'video'",
+    "INSERT INTO channel_owners (run_id, channel_id, domain, method)"
+    " SELECT run_id, channel_id, 'o' || channel_id || '.com', 'x' FROM youtube_channels"
+    " WHERE run_id = :run",
+    "INSERT INTO content_analyses (run_id, content_type, subject, relevance, sentiment,"
+    " content_kind, topics, brands, summary, model, fetched_at)"
+    " SELECT run_id, content_type, CASE content_type WHEN 'video' THEN 'v:' || video_id"
+    " ELSE 'u:' || url END, 0.5, 'neutral', 'other', '{}', '{}', '', 'm', now()"
+    " FROM serp_results WHERE run_id = :run",
+)
+
+
+async def collected_run(conn: Connection, keywords: int) -> UUID:
+    """A run with everything but scores, and a lane in which nothing is planned."""
+    run_id = uuid4()
+    lanes = [(VIDEO, LaneStatus.RUNNING)]
+    await runs.create(conn, run_id, mode="manual", config={}, priority=0, lanes=lanes)
+    for statement in _RUN:
+        await conn.execute(text(statement), {"run": run_id, "n": keywords, "depth": DEPTH})
+    return run_id
+
+
+@pytest.fixture(params=["never counted", "an older run counted", "a small run counted"])
+async def run_id(db: Database, request: pytest.FixtureRequest) -> UUID:
+    """A run that the server's statistics know nothing of."""
+    async with db.transaction() as conn:
+        for table in metadata.tables:
+            await conn.execute(text(f"ALTER TABLE {table} SET (autovacuum_enabled = false)"))
+        await projects.ensure_builtin_markets(conn)
+        await conn.execute(
+            text(
+                "INSERT INTO keywords (keyword, folded)"
+                " SELECT 'keyword ' || n, 'keyword ' || n FROM generate_series(1, :n) n"
+            ),
+            {"n": KEYWORDS},
+        )
+    if request.param != "never counted":
+        async with db.transaction() as conn:
+            await collected_run(conn, KEYWORDS if request.param.startswith("an") else 5)
+            await conn.execute(text("ANALYZE"))
+    async with db.transaction() as conn:
+        return await collected_run(conn, KEYWORDS)
+
+
+async def lane_of(conn: Connection, run_id: UUID) -> int:
+    return await items.lane_id(conn, run_id, VIDEO)
+
+
+PLANS = {
+    "keyword_metrics": plans.KEYWORD_METRICS,
+    "serp_collection": plans.SERP_COLLECTION,
+    "company_enrichment_serp": plans.COMPANY_ENRICHMENT_SERP,
+    "youtube_enrichment": plans.YOUTUBE_ENRICHMENT,
+    "company_enrichment_youtube": plans.COMPANY_ENRICHMENT_YOUTUBE,
+    "content_analysis": plans.CONTENT_ANALYSIS,
+    "dsi_calculation": scores.PLAN,
+}
+PLANNED = {
+    "keyword_metrics": KEYWORDS,
+    "serp_collection": KEYWORDS,
+    "company_enrichment_serp": 0,
+    "youtube_enrichment": KEYWORDS * DEPTH * 3 // 2,
+    "company_enrichment_youtube": KEYWORDS * DEPTH,
+    "content_analysis": KEYWORDS * DEPTH // 4,
+    "dsi_calculation": KEYWORDS * DEPTH,
+}
+
+
+@pytest.mark.parametrize("phase", PLANS)
+async def test_planning_grows_with_the_run(db: Database, run_id: UUID, phase: str) -> None:
+    """Whatever a phase plans, and whatever is counted."""
+    params = {
+        "run": run_id,
+        "source_run": run_id,
+        "content_type": "video",
+        "devices": ["desktop"],
+        "analysis_depth": DEPTH // 2,
+    }
+    async with db.transaction() as conn:
+        lane_id = await lane_of(conn, run_id)
+        with watched() as seen:
+            await planning.plan(conn, lane_id, PLANS[phase], params, CHUNK)
+        planned = await conn.execute(
+            text("SELECT count(*) FROM items WHERE lane_id = :lane"), {"lane": lane_id}
+        )
+    assert planned.scalar_one() == PLANNED[phase]
+    assert seen.rows < 15 * ROWS
+
+
+READS: dict[str, tuple[int, Callable[[Connection, UUID], Awaitable[Any]]]] = {
+    "results": (
+        KEYWORDS * DEPTH,
+        lambda conn, run_id: scores.results(conn, run_id, run_id, "video"),
+    ),
+    "collected": (KEYWORDS, lambda conn, run_id: scores.collected(conn, run_id, "video")),
+    "rankings": (
+        KEYWORDS * DEPTH,
+        lambda conn, run_id: scores.rankings(conn, run_id, limit=1_000_000),
+    ),
+    "rankings of a company": (
+        KEYWORDS,
+        lambda conn, run_id: scores.rankings(conn, run_id, company="oc21.com", limit=1_000_000),
+    ),
+    "keywords of subjects": (
+        CHUNK,
+        lambda conn, run_id: inputs.keywords_of_subjects(
+            conn, run_id, "video", [f"v:vid{DEPTH + n}" for n in range(1, CHUNK + 1)], 5
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", READS)
+async def test_reading_grows_with_the_run(db: Database, run_id: UUID, name: str) -> None:
+    """What is read of a whole run, whatever is counted."""
+    expected, read = READS[name]
+    async with db.transaction() as conn:
+        with watched() as seen:
+            found = await read(conn, run_id)
+    assert len(found) == expected
+    assert seen.rows < 15 * ROWS
+
+
+def owned(run_id: UUID, lane_id: int, number: int) -> OwnedChunk:
+    """The chunk as its owner would have it."""
+    return OwnedChunk(
+        id=0,
+        epoch=0,
+        no=number,
+        lane_id=lane_id,
+        lane=VIDEO,
+        run_id=run_id,
+        mode="manual",
+        config={},
+        planned=CHUNK,
+        deaths=0,
+        crashes=0,
+        last_error=None,
+        created_at=NOW,
+    )
+
+
+async def planned(db: Database, run_id: UUID) -> int:
+    """Plan ``ITEMS`` items in the lane; its id."""
+    source = "SELECT n || '\\:US' AS item FROM generate_series(1, :n) n"
+    async with db.transaction() as conn:
+        lane_id = await lane_of(conn, run_id)
+        await planning.plan(conn, lane_id, source, {"n": ITEMS}, CHUNK)
+    return lane_id
+
+
+async def settle(conn: Connection, chunk: OwnedChunk, status: StateStatus) -> None:
+    """Settle all that is due in the chunk."""
+    due = await chunks.load(conn, chunk, NOW)
+    settlements = [Settlement(row.item, status) for row in due]
+    changed = await settling.settle_items(conn, chunk.lane_id, chunk.no, settlements)
+    assert len(changed) == CHUNK
+
+
+async def hand_over(conn: Connection, chunk: OwnedChunk) -> None:
+    """Hand all that is due in the chunk to a batch."""
+    due = await chunks.load(conn, chunk, NOW)
+    await settling.hand_over(conn, chunk, [row.item for row in due])
+
+
+STEPS: dict[str, Callable[[Connection, OwnedChunk], Awaitable[None]]] = {
+    "all completed": lambda conn, chunk: settle(conn, chunk, StateStatus.COMPLETED),
+    "all failed": lambda conn, chunk: settle(conn, chunk, StateStatus.FAILED),
+    "handed over": hand_over,
+}
+
+
+@pytest.mark.parametrize("step", STEPS)
+async def test_a_chunk_costs_its_own_items(db: Database, run_id: UUID, step: str) -> None:
+    """Loading and settling read the chunk's items, however large its lane and whatever counted."""
+    lane_id = await planned(db, run_id)
+    async with db.transaction() as conn:
+        with watched() as seen:
+            await STEPS[step](conn, owned(run_id, lane_id, 7))
+    assert seen.rows < 15 * CHUNK
+
+
+async def test_failing_and_reopening_grow_with_the_lane(db: Database, run_id: UUID) -> None:
+    """A deadline that strikes, what people see of it and their retry."""
+    lane_id = await planned(db, run_id)
+    async with db.transaction() as conn:
+        with watched() as seen:
+            assert await planning.fail_what_is_left(conn, lane_id, "too late") == ITEMS
+            assert len(await items.failures(conn, run_id, limit=ITEMS)) == ITEMS
+            assert len(await planning.reopen_failed(conn, lane_id)) == ITEMS // CHUNK
+    assert seen.rows < 40 * ITEMS
+
+
+async def test_a_handle_that_two_channels_bear_counts_once(db: Database, run_id: UUID) -> None:
+    """A result belongs to one channel, the first by id, and is never multiplied."""
+    again = (
+        "INSERT INTO youtube_channels (run_id, channel_id, found, handle, fetched_at)"
+        " SELECT run_id, 'b' || channel_id, true, upper(handle), now() FROM youtube_channels"
+        " WHERE run_id = :run"
+    )
+    async with db.transaction() as conn:
+        before = await scores.results(conn, run_id, run_id, "video")
+        await conn.execute(text(again), {"run": run_id})
+        after = await scores.results(conn, run_id, run_id, "video")
+    assert len(after) == len(before) == KEYWORDS * DEPTH
+    assert {row["company"][0] for row in before} == {"o"}
+    # Even ranks were found by their handle, and the new channels, which no owner is known of, by it.
+    assert [row["company"][:20] == "youtube.com/channel/" for row in after] == [
+        row["url"][-1] in "02468" for row in after
+    ]
