@@ -260,7 +260,7 @@ async def test_a_handle_that_two_channels_bear_counts_once(db: Database, run_id:
         after = await scores.results(conn, run_id, run_id, "video")
     assert len(after) == len(before) == KEYWORDS * DEPTH
     assert {row["company"][0] for row in before} == {"o"}
-    # Even ranks were found by their handle, and the new channels, which no owner is known of, by it.
+    # Even ranks were found by their handle; it now leads to a channel without a known owner.
     assert [row["company"][:20] == "youtube.com/channel/" for row in after] == [
         row["url"][-1] in "02468" for row in after
     ]
