@@ -5,6 +5,7 @@ or counted before the run came. What the statements handle is then counted row b
 """
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
@@ -16,7 +17,7 @@ from tests.support.plans import watched
 from serpline.domain.names import ContentType, PhaseName
 from serpline.domain.phases import LaneKey
 from serpline.domain.states import LaneStatus, StateStatus
-from serpline.store import chunks, items, planning, plans, projects, runs, settling
+from serpline.store import chunks, items, planning, plans, projects, runs, settling, workers
 from serpline.store.chunks import OwnedChunk
 from serpline.store.database import Connection, Database
 from serpline.store.results import inputs, scores
@@ -28,8 +29,9 @@ KEYWORDS = 40
 DEPTH = 20
 CHUNK = 50
 ITEMS = 4000
-# Rows in all: keywords, metrics, SERPs, results of two types, videos, channels, owners, analyses.
-ROWS = KEYWORDS * (4 + 2 * DEPTH + DEPTH // 2 + 2 * DEPTH + 2 * DEPTH)
+# Rows in all: keywords, metrics, SERPs, results of two types, videos, channels, owners, analyses,
+# scores.
+ROWS = KEYWORDS * (4 + 2 * DEPTH + DEPTH // 2 + 2 * DEPTH + 2 * DEPTH + DEPTH)
 VIDEO = LaneKey(PhaseName.SERP_COLLECTION, ContentType.VIDEO)
 
 # Odd ranks are of videos that are known; even ones of channels by handle, in other letters.
@@ -63,20 +65,34 @@ _RUN = (
     " SELECT run_id, content_type, CASE content_type WHEN 'video' THEN 'v:' || video_id"
     " ELSE 'u:' || url END, 0.5, 'neutral', 'other', '{}', '{}', '', 'm', now()"
     " FROM serp_results WHERE run_id = :run",
+    "INSERT INTO dsi_scores (run_id, content_type, market, device, company, coverage,"
+    " keywords_ranked, keywords_collected, relevance_basis, results, unknown_volume_keywords,"
+    " unanalysed_results, curve, curve_version, proxy)"
+    " SELECT run_id, 'video', 'US', 'desktop', domain, 0.1, 1, :n, 1, 1, 0, 0, 'classic', 1, false"
+    " FROM channel_owners WHERE run_id = :run",
 )
 
 
 async def collected_run(conn: Connection, keywords: int) -> UUID:
-    """A run with everything but scores, and a lane in which nothing is planned."""
+    """A run with everything, and a lane in which nothing is planned."""
     run_id = uuid4()
     lanes = [(VIDEO, LaneStatus.RUNNING)]
-    await runs.create(conn, run_id, mode="manual", config={}, priority=0, lanes=lanes)
+    config = {"enable_historical_tracking": True}
+    await runs.create(conn, run_id, mode="manual", config=config, priority=0, lanes=lanes)
     for statement in _RUN:
         await conn.execute(text(statement), {"run": run_id, "n": keywords, "depth": DEPTH})
     return run_id
 
 
-@pytest.fixture(params=["never counted", "an older run counted", "a small run counted"])
+OLDER = {
+    "nothing counted": [],
+    "a small run counted": [5],
+    "a run counted": [KEYWORDS],
+    "many runs counted": [KEYWORDS] * 12,
+}
+
+
+@pytest.fixture(params=OLDER)
 async def run_id(db: Database, request: pytest.FixtureRequest) -> UUID:
     """A run that the server's statistics know nothing of."""
     async with db.transaction() as conn:
@@ -90,12 +106,22 @@ async def run_id(db: Database, request: pytest.FixtureRequest) -> UUID:
             ),
             {"n": KEYWORDS},
         )
-    if request.param != "never counted":
+        for keywords in OLDER[request.param]:
+            older = await collected_run(conn, keywords)
+            await plan_items(conn, older, ITEMS * keywords // KEYWORDS)
+    if OLDER[request.param]:
         async with db.transaction() as conn:
-            await collected_run(conn, KEYWORDS if request.param.startswith("an") else 5)
             await conn.execute(text("ANALYZE"))
     async with db.transaction() as conn:
         return await collected_run(conn, KEYWORDS)
+
+
+async def plan_items(conn: Connection, run_id: UUID, number: int) -> int:
+    """Plan so many items in the run's lane; its id."""
+    lane_id = await lane_of(conn, run_id)
+    source = "SELECT n || '\\:US' AS item FROM generate_series(1, :n) n"
+    await planning.plan(conn, lane_id, source, {"n": number}, CHUNK)
+    return lane_id
 
 
 async def lane_of(conn: Connection, run_id: UUID) -> int:
@@ -140,41 +166,62 @@ async def test_planning_grows_with_the_run(db: Database, run_id: UUID, phase: st
             text("SELECT count(*) FROM items WHERE lane_id = :lane"), {"lane": lane_id}
         )
     assert planned.scalar_one() == PLANNED[phase]
-    assert seen.rows < 15 * ROWS
+    assert seen.rows < 6 * ROWS
 
 
-READS: dict[str, tuple[int, Callable[[Connection, UUID], Awaitable[Any]]]] = {
-    "results": (
-        KEYWORDS * DEPTH,
-        lambda conn, run_id: scores.results(conn, run_id, run_id, "video"),
+@dataclass(frozen=True)
+class Read:
+    """Something read of a run: how many are found, and how many rows may be handled for it."""
+
+    found: int
+    handled: int
+    by: Callable[[Connection, UUID], Awaitable[Any]]
+
+
+RESULTS = KEYWORDS * DEPTH
+FEW = CHUNK // 2
+# Read as they are: some 250.
+MARKETS = 300
+ASKED = [f"v:vid{DEPTH + n}" for n in range(1, CHUNK + 1)]
+READS = {
+    "results": Read(RESULTS, 6 * ROWS, lambda conn, run: scores.results(conn, run, run, "video")),
+    "collected": Read(
+        KEYWORDS, 10 * KEYWORDS, lambda conn, run: scores.collected(conn, run, "video")
     ),
-    "collected": (KEYWORDS, lambda conn, run_id: scores.collected(conn, run_id, "video")),
-    "rankings": (
-        KEYWORDS * DEPTH,
-        lambda conn, run_id: scores.rankings(conn, run_id, limit=1_000_000),
-    ),
-    "rankings of a company": (
+    "rankings": Read(RESULTS, 6 * ROWS, lambda conn, run: scores.rankings(conn, run, limit=ROWS)),
+    "rankings of a company": Read(
         KEYWORDS,
-        lambda conn, run_id: scores.rankings(conn, run_id, company="oc21.com", limit=1_000_000),
+        6 * ROWS,
+        lambda conn, run: scores.rankings(conn, run, company="oc21.com", limit=ROWS),
     ),
-    "keywords of subjects": (
+    "scores": Read(RESULTS, 6 * RESULTS, lambda conn, run: scores.scores(conn, run)),
+    "latest scores": Read(RESULTS, 6 * RESULTS, lambda conn, run: scores.latest_typed(conn, run)),
+    "dates": Read(1, 10 * KEYWORDS, lambda conn, run: scores.collection_dates(conn, run)),
+    "keywords": Read(
+        FEW,
+        6 * FEW + MARKETS,
+        lambda conn, run: inputs.keyword_items(conn, run, [(n + 1, "US") for n in range(FEW)]),
+    ),
+    "keywords of no subject": Read(
+        0, 0, lambda conn, run: inputs.keywords_of_subjects(conn, run, "video", [], 5)
+    ),
+    "keywords of subjects": Read(
         CHUNK,
-        lambda conn, run_id: inputs.keywords_of_subjects(
-            conn, run_id, "video", [f"v:vid{DEPTH + n}" for n in range(1, CHUNK + 1)], 5
-        ),
+        3 * RESULTS,
+        lambda conn, run: inputs.keywords_of_subjects(conn, run, "video", ASKED, 5),
     ),
 }
 
 
 @pytest.mark.parametrize("name", READS)
 async def test_reading_grows_with_the_run(db: Database, run_id: UUID, name: str) -> None:
-    """What is read of a whole run, whatever is counted."""
-    expected, read = READS[name]
+    """What is read of a whole run, whatever is counted, and whatever other runs there are."""
+    read = READS[name]
     async with db.transaction() as conn:
         with watched() as seen:
-            found = await read(conn, run_id)
-    assert len(found) == expected
-    assert seen.rows < 15 * ROWS
+            found = await read.by(conn, run_id)
+    assert len(found) == read.found
+    assert seen.rows <= read.handled
 
 
 def owned(run_id: UUID, lane_id: int, number: int) -> OwnedChunk:
@@ -196,15 +243,6 @@ def owned(run_id: UUID, lane_id: int, number: int) -> OwnedChunk:
     )
 
 
-async def planned(db: Database, run_id: UUID) -> int:
-    """Plan ``ITEMS`` items in the lane; its id."""
-    source = "SELECT n || '\\:US' AS item FROM generate_series(1, :n) n"
-    async with db.transaction() as conn:
-        lane_id = await lane_of(conn, run_id)
-        await planning.plan(conn, lane_id, source, {"n": ITEMS}, CHUNK)
-    return lane_id
-
-
 async def settle(conn: Connection, chunk: OwnedChunk, status: StateStatus) -> None:
     """Settle all that is due in the chunk."""
     due = await chunks.load(conn, chunk, NOW)
@@ -219,18 +257,32 @@ async def hand_over(conn: Connection, chunk: OwnedChunk) -> None:
     await settling.hand_over(conn, chunk, [row.item for row in due])
 
 
+async def release(conn: Connection, chunk: OwnedChunk) -> None:
+    """Give the chunk back as it was claimed."""
+    one = text(
+        "UPDATE chunks SET status = 'owned', owner = :worker WHERE lane_id = :lane AND no = :no"
+        " RETURNING id, epoch"
+    )
+    worker = await workers.register(conn, "here", 1)
+    given = {"lane": chunk.lane_id, "no": chunk.no, "worker": worker}
+    row = (await conn.execute(one, given)).one()
+    mine = replace(chunk, id=row.id, epoch=row.epoch)
+    await chunks.release(conn, mine, look_again_at=None, loaded_at=NOW, at_once=True)
+
+
 STEPS: dict[str, Callable[[Connection, OwnedChunk], Awaitable[None]]] = {
     "all completed": lambda conn, chunk: settle(conn, chunk, StateStatus.COMPLETED),
     "all failed": lambda conn, chunk: settle(conn, chunk, StateStatus.FAILED),
     "handed over": hand_over,
+    "released": release,
 }
 
 
 @pytest.mark.parametrize("step", STEPS)
 async def test_a_chunk_costs_its_own_items(db: Database, run_id: UUID, step: str) -> None:
     """Loading and settling read the chunk's items, however large its lane and whatever counted."""
-    lane_id = await planned(db, run_id)
     async with db.transaction() as conn:
+        lane_id = await plan_items(conn, run_id, ITEMS)
         with watched() as seen:
             await STEPS[step](conn, owned(run_id, lane_id, 7))
     assert seen.rows < 15 * CHUNK
@@ -238,13 +290,13 @@ async def test_a_chunk_costs_its_own_items(db: Database, run_id: UUID, step: str
 
 async def test_failing_and_reopening_grow_with_the_lane(db: Database, run_id: UUID) -> None:
     """A deadline that strikes, what people see of it and their retry."""
-    lane_id = await planned(db, run_id)
     async with db.transaction() as conn:
+        lane_id = await plan_items(conn, run_id, ITEMS)
         with watched() as seen:
             assert await planning.fail_what_is_left(conn, lane_id, "too late") == ITEMS
             assert len(await items.failures(conn, run_id, limit=ITEMS)) == ITEMS
             assert len(await planning.reopen_failed(conn, lane_id)) == ITEMS // CHUNK
-    assert seen.rows < 40 * ITEMS
+    assert seen.rows < 25 * ITEMS
 
 
 async def test_a_handle_that_two_channels_bear_counts_once(db: Database, run_id: UUID) -> None:
@@ -264,3 +316,37 @@ async def test_a_handle_that_two_channels_bear_counts_once(db: Database, run_id:
     assert [row["company"][:20] == "youtube.com/channel/" for row in after] == [
         row["url"][-1] in "02468" for row in after
     ]
+
+
+async def scored_run(db: Database, types: tuple[str, ...], **config: Any) -> UUID:
+    """A run with one score in each of the content types."""
+    run_id = uuid4()
+    score = text(
+        "INSERT INTO dsi_scores (run_id, content_type, market, device, company, coverage,"
+        " keywords_ranked, keywords_collected, relevance_basis, results, unknown_volume_keywords,"
+        " unanalysed_results, curve, curve_version, proxy)"
+        " VALUES (:run, :type, 'US', 'desktop', 'example.com', 1, 1, 1, 1, 1, 0, 0, 'x', 1, false)"
+    )
+    async with db.transaction() as conn:
+        await runs.create(conn, run_id, mode="manual", config=config, priority=0, lanes=[])
+        for content_type in types:
+            await conn.execute(score, {"run": run_id, "type": content_type})
+    return run_id
+
+
+async def test_the_latest_scores_are_this_run_s_or_a_tracked_run_s(db: Database) -> None:
+    """Of each type the newest before it; runs that are not tracked neither give nor take."""
+    tracked = {"enable_historical_tracking": True}
+
+    async def latest(run_id: UUID) -> dict[str, UUID]:
+        async with db.transaction() as conn:
+            rows = await scores.latest_typed(conn, run_id)
+        return {row["content_type"]: row["run_id"] for row in rows}
+
+    oldest = await scored_run(db, ("organic", "news", "all"), **tracked)
+    old = await scored_run(db, ("news",), **tracked)
+    private = await scored_run(db, ("organic", "video"))
+    new = await scored_run(db, ("video",), **tracked)
+    assert await latest(new) == {"organic": oldest, "news": old, "video": new}
+    assert await latest(old) == {"organic": oldest, "news": old}
+    assert await latest(private) == {"organic": private, "video": private}

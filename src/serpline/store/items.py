@@ -123,7 +123,9 @@ async def failures(conn: Connection, run_id: UUID, limit: int = 1000) -> list[di
                 " AND k.run_id = l.pipeline_execution_id"
                 " AND k.keyword_id = CAST(substring(i.item FROM '^[0-9]{1,18}(?=:)') AS bigint)"
                 " AND k.market = split_part(i.item, ':', 2)"
-                " WHERE l.pipeline_execution_id = :run AND i.status = 'failed'"
+                " WHERE l.pipeline_execution_id = :run AND i.lane_id = ANY(ARRAY(SELECT id"
+                " FROM pipeline_phase_status WHERE pipeline_execution_id = :run))"
+                " AND i.status = 'failed'"
                 " ORDER BY l.id, i.item LIMIT :limit"
             ),
             {"run": run_id, "limit": limit},

@@ -132,7 +132,8 @@ async def fail_what_is_left(conn: Connection, lane_id: int, reason: str) -> int:
                     UPDATE chunks c SET failed = c.failed + coalesce(counted.n, 0), status = 'done',
                         owner = NULL, epoch = c.epoch + 1, next_look_at = NULL, waits_on = NULL
                     FROM chunks old LEFT JOIN counted ON counted.chunk_no = old.no
-                    WHERE c.id = old.id AND old.lane_id = :lane AND old.status <> 'done'
+                    WHERE c.id = old.id AND c.lane_id = :lane AND old.lane_id = :lane
+                    AND old.status <> 'done'
                 )
                 SELECT coalesce(sum(n), 0) FROM counted
                 """

@@ -41,9 +41,8 @@ class Changed(NamedTuple):
 _SETTLE_ALL = text(
     """
     UPDATE items i SET status = :status, next_attempt_at = NULL, error_category = NULL, error = NULL
-    FROM unnest(CAST(:items AS text[])) AS u(item)
-    WHERE i.lane_id = :lane AND i.chunk_no = :no AND i.item = u.item AND i.status = ANY(:live)
-    RETURNING i.item, i.attempts
+    WHERE i.lane_id = :lane AND i.chunk_no = :no AND i.item = ANY(:items)
+    AND i.status = ANY(:live) RETURNING i.item, i.attempts
     """
 )
 
@@ -55,8 +54,8 @@ _SETTLE = text(
     FROM unnest(CAST(:items AS text[]), CAST(:states AS text[]), CAST(:attempts AS smallint[]),
         CAST(:times AS timestamptz[]), CAST(:categories AS text[]), CAST(:errors AS text[]))
         AS u(item, status, attempt, next_attempt_at, category, error)
-    WHERE i.lane_id = :lane AND i.chunk_no = :no AND i.item = u.item AND i.status = ANY(:live)
-    RETURNING i.item, i.status, i.attempts
+    WHERE i.lane_id = :lane AND i.chunk_no = :no AND i.item = ANY(:items) AND i.item = u.item
+    AND i.status = ANY(:live) RETURNING i.item, i.status, i.attempts
     """
 )
 
@@ -66,7 +65,8 @@ async def settle_items(
 ) -> list[Changed]:
     """Compare-and-set a chunk's items out of their live states; returns the rows it changed.
 
-    The chunk is named so that no plan, however wrong the statistics, reads more than its items.
+    The chunk is named, and the items are, so that no more than its items are read, and they once,
+    however wrong the statistics.
     """
     items = [s.item for s in settlements]
     if all(s.status is StateStatus.COMPLETED for s in settlements):

@@ -1,7 +1,7 @@
 """How statements over a whole run are planned: without trust in what the server has counted.
 
-PostgreSQL counts a table again when a tenth of it has changed. Until then it takes a new run for
-one row or none, in a young database and in one that has years of runs alike, and one row may be
+PostgreSQL counts a table again when a tenth of it has changed. Until then it takes what a new run
+has for a few rows, in a young database and in one with years of runs alike, and a few rows may be
 joined in any way: by nested loops, each row of the run with each other, for minutes or hours.
 """
 
@@ -17,8 +17,9 @@ from serpline.store.database import Connection
 async def whole_run(conn: Connection) -> AsyncGenerator[None, None]:
     """Inside, joins hash or merge: their work grows with the run, never with its square.
 
-    For statements that read a run or a lane, joined by equality (no OR, no LATERAL: these can only
-    loop). Not for those that look up some rows of a large table.
+    For statements that read a run or a lane: joined by equality (an OR can only loop), and each
+    table told by a value which run's rows are meant (of a table that learns it by the join, the
+    rows of all runs would be read). Not to be nested.
     """
     await conn.execute(text("SET LOCAL enable_nestloop = off"))
     yield

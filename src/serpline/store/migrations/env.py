@@ -3,8 +3,10 @@
 from typing import Any
 
 from alembic import context
+from alembic.operations import ops
 
 from serpline.store.tables import metadata, queueing
+from serpline.store.tables.base import uncounted
 
 __all__ = ["queueing"]
 
@@ -14,12 +16,23 @@ def _ours(_thing: Any, name: str | None, kind: str, _reflected: bool, _other: An
     return not (kind == "table" and name is not None and name.startswith("procrastinate_"))
 
 
+def _with_statistics(_context: Any, _revision: Any, scripts: list[Any]) -> None:
+    """Alembic does not see which columns are counted: a new table's are written behind it."""
+    for script in scripts:
+        steps = script.upgrade_ops.ops
+        made = [step.table_name for step in steps if isinstance(step, ops.CreateTableOp)]
+        steps += [
+            ops.ExecuteSQLOp(ddl) for name in made for ddl in uncounted(metadata.tables[name])
+        ]
+
+
 context.configure(
     connection=context.config.attributes["connection"],
     target_metadata=metadata,
     include_object=_ours,
     compare_type=True,
     compare_server_default=True,
+    process_revision_directives=_with_statistics,
 )
 with context.begin_transaction():
     context.run_migrations()

@@ -79,7 +79,12 @@ async def videos(
 async def keywords_of_subjects(
     conn: Connection, run_id: UUID, content_type: str, subjects: Sequence[str], limit: int
 ) -> dict[str, list[str]]:
-    """The keywords that each ``v:VIDEO`` or ``u:URL`` ranks for, the best ranks first."""
+    """The keywords that each ``v:VIDEO`` or ``u:URL`` ranks for, the best ranks first.
+
+    One reading of the lane's results, however many are asked for.
+    """
+    if not subjects:
+        return {}
     async with whole_run(conn):
         rows = await conn.execute(
             text(

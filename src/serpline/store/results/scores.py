@@ -5,6 +5,7 @@ from uuid import UUID
 
 from sqlalchemy import text
 
+from serpline.domain.names import ContentType
 from serpline.store.database import Connection
 from serpline.store.plans import SUBJECT
 from serpline.store.whole_runs import whole_run
@@ -103,38 +104,19 @@ async def collected(conn: Connection, source_run: UUID, content_type: str) -> li
     return [dict(row) for row in rows.mappings()]
 
 
-_LATEST = """
-    WITH latest AS (
-        SELECT DISTINCT ON (d.content_type) d.content_type, d.run_id
-        FROM (SELECT DISTINCT run_id, content_type FROM dsi_scores
-              WHERE content_type <> 'all') d
-        JOIN pipeline_executions r ON r.id = d.run_id
-        WHERE d.run_id = :run OR ((r.config ->> 'enable_historical_tracking')::boolean
-            AND r.created_at <= (SELECT created_at FROM pipeline_executions
-                                 WHERE id = :run)
-            AND (SELECT (config ->> 'enable_historical_tracking')::boolean
-                 FROM pipeline_executions WHERE id = :run))
-        ORDER BY d.content_type, d.run_id = :run DESC, r.created_at DESC
-    )
-"""
-
-
 async def latest_typed(conn: Connection, run_id: UUID) -> list[dict[str, Any]]:
     """Per content type the scores of its latest collected date: this run's, else a tracked run's.
 
     Runs whose results are kept out of history never serve another run's combined figure.
     """
-    async with whole_run(conn):
-        rows = await conn.execute(
-            text(
-                f"""
-                {_LATEST}
-                SELECT s.* FROM dsi_scores s JOIN latest l USING (content_type, run_id)
-                ORDER BY s.content_type, s.market, s.device, s.company
-                """
-            ),
-            {"run": run_id},
-        )
+    rows = await conn.execute(
+        text(
+            "SELECT s.* FROM unnest(CAST(:types AS text[]), CAST(:runs AS uuid[]))"
+            " AS latest(content_type, run_id) JOIN dsi_scores s USING (content_type, run_id)"
+            " ORDER BY s.content_type, s.market, s.device, s.company"
+        ),
+        await _latest(conn, run_id),
+    )
     return [dict(row) for row in rows.mappings()]
 
 
@@ -143,22 +125,50 @@ async def collection_dates(conn: Connection, run_id: UUID) -> list[dict[str, Any
 
     Collections in which nobody ranked are among them.
     """
-    async with whole_run(conn):
-        rows = await conn.execute(
-            text(
-                f"""
-                {_LATEST}
-                SELECT p.content_type, p.market, p.device,
-                    (max(p.collected_at) AT TIME ZONE 'UTC')::date AS collected_on
-                FROM latest l JOIN pipeline_executions r ON r.id = l.run_id
-                JOIN serps p ON p.content_type = l.content_type
-                    AND p.run_id = coalesce((r.config ->> 'inputs_from')::uuid, r.id)
-                GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
-                """
-            ),
-            {"run": run_id},
-        )
+    rows = await conn.execute(
+        text(
+            "SELECT p.content_type, p.market, p.device,"
+            " (max(p.collected_at) AT TIME ZONE 'UTC')::date AS collected_on"
+            " FROM unnest(CAST(:types AS text[]), CAST(:sources AS uuid[]))"
+            " AS latest(content_type, run_id) JOIN serps p USING (content_type, run_id)"
+            " GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
+        ),
+        await _latest(conn, run_id),
+    )
     return [dict(row) for row in rows.mappings()]
+
+
+async def _latest(conn: Connection, run_id: UUID) -> dict[str, list[Any]]:
+    """Side by side: content ``types``, the ``runs`` that scored them last, their ``sources``.
+
+    Given as values to the statements that read scores and SERPs: joined to the choice itself they
+    would read those of all runs.
+    """
+    rows = await conn.execute(
+        text(
+            """
+            SELECT DISTINCT ON (t.content_type) t.content_type, r.id AS run,
+                coalesce((r.config ->> 'inputs_from')::uuid, r.id) AS source
+            FROM pipeline_executions r CROSS JOIN unnest(CAST(:types AS text[])) t(content_type)
+            CROSS JOIN LATERAL (
+                SELECT FROM dsi_scores d
+                WHERE d.run_id = r.id AND d.content_type = t.content_type LIMIT 1
+            ) scored
+            WHERE r.id = :run OR ((r.config ->> 'enable_historical_tracking')::boolean
+                AND r.created_at <= (SELECT created_at FROM pipeline_executions WHERE id = :run)
+                AND (SELECT (config ->> 'enable_historical_tracking')::boolean
+                     FROM pipeline_executions WHERE id = :run))
+            ORDER BY t.content_type, r.id = :run DESC, r.created_at DESC
+            """
+        ),
+        {"run": run_id, "types": [kind for kind in ContentType if kind is not ContentType.ALL]},
+    )
+    found = rows.all()
+    return {
+        "types": [row.content_type for row in found],
+        "runs": [row.run for row in found],
+        "sources": [row.source for row in found],
+    }
 
 
 async def forget_dsi(conn: Connection, run_id: UUID, content_type: str) -> None:

@@ -911,3 +911,23 @@ def upgrade() -> None:
         ["provider_batch_id"],
         unique=False,
     )
+    op.execute("ALTER TABLE item_results ALTER COLUMN lane_id SET STATISTICS 0")
+    op.execute("ALTER TABLE item_retries ALTER COLUMN run_id SET STATISTICS 0")
+    op.execute("ALTER TABLE items ALTER COLUMN lane_id SET STATISTICS 0")
+    op.execute("ALTER TABLE pipeline_events ALTER COLUMN run_id SET STATISTICS 0")
+    op.execute("ALTER TABLE provider_calls ALTER COLUMN run_id SET STATISTICS 0")
+    op.execute("ALTER TABLE channel_owners ALTER COLUMN run_id SET STATISTICS 0")
+    op.execute("ALTER TABLE company_profiles ALTER COLUMN run_id SET STATISTICS 0")
+    op.execute("ALTER TABLE content_analyses ALTER COLUMN run_id SET STATISTICS 0")
+    op.execute("ALTER TABLE dsi_scores ALTER COLUMN run_id SET STATISTICS 0")
+    op.execute("ALTER TABLE keyword_metrics ALTER COLUMN run_id SET STATISTICS 0")
+    op.execute(
+        "ALTER TABLE pipeline_phase_status ALTER COLUMN pipeline_execution_id SET STATISTICS 0"
+    )
+    op.execute("ALTER TABLE run_keywords ALTER COLUMN run_id SET STATISTICS 0")
+    op.execute("ALTER TABLE serps ALTER COLUMN run_id SET STATISTICS 0")
+    op.execute("ALTER TABLE youtube_channels ALTER COLUMN run_id SET STATISTICS 0")
+    op.execute("ALTER TABLE youtube_videos ALTER COLUMN run_id SET STATISTICS 0")
+    op.execute("ALTER TABLE chunks ALTER COLUMN lane_id SET STATISTICS 0")
+    op.execute("ALTER TABLE chunks ALTER COLUMN run_id SET STATISTICS 0")
+    op.execute("ALTER TABLE serp_results ALTER COLUMN run_id SET STATISTICS 0")
