@@ -4,7 +4,8 @@
 ``python tools/make_migration.py "add what"`` writes the next revision after the newest one. Either
 way: read what was written, then let ``tests/integration/test_migrations.py`` prove it.
 Limits: Alembic sees tables, columns, indexes and named constraints; it does not see a renamed
-column, a changed check constraint or a changed storage parameter of an existing table.
+column, a changed check constraint or a changed storage parameter of an existing table. Columns left
+out of the statistics are written for new tables, not for a column added to an old one.
 """
 
 import os

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+import structlog
 
 from serpline.core.logging import configure
 from serpline.core.masking import MASK
@@ -65,11 +66,13 @@ def queue(db: Database) -> Watched:
 
 async def test_a_secret_in_a_payload_is_masked(queue: Watched, db: Database) -> None:
     """Whoever puts one into a job: no table holds it, and nobody reads it there."""
+    before = structlog.get_config()
     configure("CRITICAL", secrets=[SECRET])
     try:
         await queue.manager.enqueue_job(Job("work", {"url": f"https://x.test/?k={SECRET}", "n": 1}))
     finally:
         configure("CRITICAL")
+        structlog.configure(**before)
     async with db.transaction() as conn:
         (payload,) = (await conn.execute(sa.select(queued_jobs.queued_jobs.c.payload))).scalars()
     assert payload == {"url": f"https://x.test/?k={MASK}", "n": 1}

@@ -17,7 +17,18 @@ from tests.support.plans import watched
 from serpline.domain.names import ContentType, PhaseName
 from serpline.domain.phases import LaneKey
 from serpline.domain.states import LaneStatus, StateStatus
-from serpline.store import chunks, items, planning, plans, projects, runs, settling, workers
+from serpline.store import (
+    batches,
+    chunks,
+    items,
+    planning,
+    plans,
+    projects,
+    reports,
+    runs,
+    settling,
+    workers,
+)
 from serpline.store.chunks import OwnedChunk
 from serpline.store.database import Connection, Database
 from serpline.store.results import inputs, scores
@@ -178,6 +189,14 @@ class Read:
     by: Callable[[Connection, UUID], Awaitable[Any]]
 
 
+async def latest_typed(conn: Connection, run_id: UUID) -> list[Any]:
+    return await scores.latest_typed(conn, await scores.latest(conn, run_id))
+
+
+async def collection_dates(conn: Connection, run_id: UUID) -> list[Any]:
+    return await scores.collection_dates(conn, await scores.latest(conn, run_id))
+
+
 RESULTS = KEYWORDS * DEPTH
 FEW = CHUNK // 2
 # Read as they are: some 250.
@@ -194,9 +213,9 @@ READS = {
         6 * ROWS,
         lambda conn, run: scores.rankings(conn, run, company="oc21.com", limit=ROWS),
     ),
-    "scores": Read(RESULTS, 6 * RESULTS, lambda conn, run: scores.scores(conn, run)),
-    "latest scores": Read(RESULTS, 6 * RESULTS, lambda conn, run: scores.latest_typed(conn, run)),
-    "dates": Read(1, 10 * KEYWORDS, lambda conn, run: scores.collection_dates(conn, run)),
+    "scores": Read(RESULTS, 8 * RESULTS, lambda conn, run: scores.scores(conn, run)),
+    "latest scores": Read(RESULTS, 6 * RESULTS, latest_typed),
+    "dates": Read(1, 10 * KEYWORDS, collection_dates),
     "keywords": Read(
         FEW,
         6 * FEW + MARKETS,
@@ -340,7 +359,7 @@ async def test_the_latest_scores_are_this_run_s_or_a_tracked_run_s(db: Database)
 
     async def latest(run_id: UUID) -> dict[str, UUID]:
         async with db.transaction() as conn:
-            rows = await scores.latest_typed(conn, run_id)
+            rows = await latest_typed(conn, run_id)
         return {row["content_type"]: row["run_id"] for row in rows}
 
     oldest = await scored_run(db, ("organic", "news", "all"), **tracked)
@@ -350,3 +369,46 @@ async def test_the_latest_scores_are_this_run_s_or_a_tracked_run_s(db: Database)
     assert await latest(new) == {"organic": oldest, "news": old, "video": new}
     assert await latest(old) == {"organic": oldest, "news": old}
     assert await latest(private) == {"organic": private, "video": private}
+
+
+MANY = 60
+OF_ONE = 200
+REPORTS: dict[str, Callable[[Connection, UUID], Awaitable[Any]]] = {
+    "lanes": runs.lanes,
+    "spending": reports.spending,
+    "batches": lambda conn, run: batches.of_run(conn, run, 1000),
+}
+
+
+@pytest.mark.parametrize("name", REPORTS)
+async def test_a_report_reads_its_own_run(db: Database, name: str) -> None:
+    """Of many runs, each of twenty lanes of ten chunks with a call and a batch."""
+    lanes = [
+        (LaneKey(phase, kind), LaneStatus.RUNNING)
+        for phase in list(PhaseName)[:5]
+        for kind in ContentType
+    ]
+    fill = (
+        "INSERT INTO chunks (lane_id, no, run_id, planned, next_look_at)"
+        " SELECT id, n, pipeline_execution_id, 1, now() FROM pipeline_phase_status,"
+        " generate_series(1, 10) n",
+        "INSERT INTO provider_calls (id, key, provider, operation, identity, freshness, shared,"
+        " status, attempt, run_id, chunk_id, started_at) SELECT gen_random_uuid(),"
+        " sha256(int8send(id)), 'x', 'x', 'x', '', false, 'ok', 1, run_id, id, now()"
+        " FROM chunks",
+        "INSERT INTO provider_batches (chunk_id, generation, provider, name, secret_path, status,"
+        " intended_at, rung, priority, items) SELECT id, 1, 'x', 'b' || id, 's' || id, 'ingested',"
+        " now(), 'first', 'normal', '{}' FROM chunks",
+        "ANALYZE",
+    )
+    made = [uuid4() for _ in range(MANY)]
+    async with db.transaction() as conn:
+        for run_id in made:
+            await runs.create(conn, run_id, mode="manual", config={}, priority=0, lanes=lanes)
+        for statement in fill:
+            await conn.execute(text(statement))
+    async with db.transaction() as conn:
+        with watched() as seen:
+            found = await REPORTS[name](conn, made[-1])
+    assert found
+    assert seen.rows < 10 * OF_ONE

@@ -67,8 +67,9 @@ class DsiCalculationPhase:
         from serpline.phases import dsi_figures  # not at a worker's start: it takes its time
 
         async with work.database.transaction() as conn:
-            typed = await scores.latest_typed(conn, work.chunk.run_id)
-            dates = await scores.collection_dates(conn, work.chunk.run_id)
+            chosen = await scores.latest(conn, work.chunk.run_id)
+            typed = await scores.latest_typed(conn, chosen)
+            dates = await scores.collection_dates(conn, chosen)
         return await asyncio.to_thread(dsi_figures.combined, typed, dates, work.config)
 
     async def write(self, conn: Connection, chunk: OwnedChunk, done: Sequence[Done]) -> None:

@@ -326,6 +326,7 @@ async def of_run(conn: Connection, run_id: UUID, limit: int) -> list[dict[str, A
             " cardinality(b.items) AS searches, b.brought, b.started_at, b.ended_at,"
             " b.error_message AS error FROM chunks c JOIN provider_batches b ON b.chunk_id = c.id"
             " JOIN pipeline_phase_status l ON l.id = c.lane_id WHERE c.run_id = :run"
+            " AND b.chunk_id = ANY(ARRAY(SELECT id FROM chunks WHERE run_id = :run))"
             " ORDER BY b.id LIMIT :limit"
         ),
         {"run": run_id, "limit": limit},

@@ -115,12 +115,15 @@ async def lanes(conn: Connection, run_id: UUID) -> list[LaneView]:
     rows = await conn.execute(
         text(
             "SELECT l.id, l.phase_name, l.content_type, l.status, l.retry_count,"
-            " l.planned_at IS NOT NULL AS is_planned, l.deadline_at, count(c.id) AS chunks,"
-            " count(c.id) FILTER (WHERE c.status = 'done') AS chunks_done,"
-            " coalesce(sum(c.planned), 0) AS planned, coalesce(sum(c.completed), 0) AS completed,"
-            " coalesce(sum(c.failed), 0) AS failed, coalesce(sum(c.skipped), 0) AS skipped"
-            " FROM pipeline_phase_status l LEFT JOIN chunks c ON c.lane_id = l.id"
-            " WHERE l.pipeline_execution_id = :run GROUP BY l.id ORDER BY l.id"
+            " l.planned_at IS NOT NULL AS is_planned, l.deadline_at,"
+            " coalesce(c.chunks, 0) AS chunks, coalesce(c.chunks_done, 0) AS chunks_done,"
+            " coalesce(c.planned, 0) AS planned, coalesce(c.completed, 0) AS completed,"
+            " coalesce(c.failed, 0) AS failed, coalesce(c.skipped, 0) AS skipped"
+            " FROM pipeline_phase_status l LEFT JOIN (SELECT lane_id, count(*) AS chunks,"
+            " count(*) FILTER (WHERE status = 'done') AS chunks_done, sum(planned) AS planned,"
+            " sum(completed) AS completed, sum(failed) AS failed, sum(skipped) AS skipped"
+            " FROM chunks WHERE run_id = :run GROUP BY lane_id) c ON c.lane_id = l.id"
+            " WHERE l.pipeline_execution_id = :run ORDER BY l.id"
         ),
         {"run": run_id},
     )

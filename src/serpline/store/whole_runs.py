@@ -2,7 +2,8 @@
 
 PostgreSQL counts a table again when a tenth of it has changed. Until then it takes what a new run
 has for a few rows, in a young database and in one with years of runs alike, and a few rows may be
-joined in any way: by nested loops, each row of the run with each other, for minutes or hours.
+joined in any way: by nested loops, or merged by a column that all of them share, each row of the
+run with each other, for minutes or hours.
 """
 
 from collections.abc import AsyncGenerator
@@ -12,16 +13,21 @@ from sqlalchemy import text
 
 from serpline.store.database import Connection
 
+_ONLY_HASH = text(
+    "SELECT set_config('enable_nestloop', :other, true),"
+    " set_config('enable_mergejoin', :other, true)"
+)
+
 
 @asynccontextmanager
 async def whole_run(conn: Connection) -> AsyncGenerator[None, None]:
-    """Inside, joins hash or merge: their work grows with the run, never with its square.
+    """Inside, tables are joined by hash: the work grows with the run, never with its square.
 
     For statements that read a run or a lane: joined by equality (an OR can only loop), and each
     table told by a value which run's rows are meant (of a table that learns it by the join, the
     rows of all runs would be read). Not to be nested.
     """
-    await conn.execute(text("SET LOCAL enable_nestloop = off"))
+    await conn.execute(_ONLY_HASH, {"other": "off"})
     yield
     # After an exception there is nothing to set back: it undoes the transaction.
-    await conn.execute(text("SET LOCAL enable_nestloop TO DEFAULT"))
+    await conn.execute(_ONLY_HASH, {"other": "on"})

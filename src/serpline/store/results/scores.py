@@ -1,5 +1,6 @@
 """The inputs and outputs of the DSI, and what people read of them."""
 
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -104,45 +105,23 @@ async def collected(conn: Connection, source_run: UUID, content_type: str) -> li
     return [dict(row) for row in rows.mappings()]
 
 
-async def latest_typed(conn: Connection, run_id: UUID) -> list[dict[str, Any]]:
-    """Per content type the scores of its latest collected date: this run's, else a tracked run's.
+@dataclass(frozen=True, slots=True)
+class Latest:
+    """Side by side: content types, the runs that scored them last, and whose results these used.
+
+    A value for the statements that read scores and SERPs: joined to the choice itself, they would
+    read those of all runs.
+    """
+
+    types: list[str]
+    runs: list[UUID]
+    sources: list[UUID]
+
+
+async def latest(conn: Connection, run_id: UUID) -> Latest:
+    """Of each content type the run scored last: this one, else a tracked one before it.
 
     Runs whose results are kept out of history never serve another run's combined figure.
-    """
-    rows = await conn.execute(
-        text(
-            "SELECT s.* FROM unnest(CAST(:types AS text[]), CAST(:runs AS uuid[]))"
-            " AS latest(content_type, run_id) JOIN dsi_scores s USING (content_type, run_id)"
-            " ORDER BY s.content_type, s.market, s.device, s.company"
-        ),
-        await _latest(conn, run_id),
-    )
-    return [dict(row) for row in rows.mappings()]
-
-
-async def collection_dates(conn: Connection, run_id: UUID) -> list[dict[str, Any]]:
-    """When each content type, market and device of ``latest_typed`` was collected (UTC dates).
-
-    Collections in which nobody ranked are among them.
-    """
-    rows = await conn.execute(
-        text(
-            "SELECT p.content_type, p.market, p.device,"
-            " (max(p.collected_at) AT TIME ZONE 'UTC')::date AS collected_on"
-            " FROM unnest(CAST(:types AS text[]), CAST(:sources AS uuid[]))"
-            " AS latest(content_type, run_id) JOIN serps p USING (content_type, run_id)"
-            " GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
-        ),
-        await _latest(conn, run_id),
-    )
-    return [dict(row) for row in rows.mappings()]
-
-
-async def _latest(conn: Connection, run_id: UUID) -> dict[str, list[Any]]:
-    """Side by side: content ``types``, the ``runs`` that scored them last, their ``sources``.
-
-    Given as values to the statements that read scores and SERPs: joined to the choice itself they
-    would read those of all runs.
     """
     rows = await conn.execute(
         text(
@@ -164,11 +143,42 @@ async def _latest(conn: Connection, run_id: UUID) -> dict[str, list[Any]]:
         {"run": run_id, "types": [kind for kind in ContentType if kind is not ContentType.ALL]},
     )
     found = rows.all()
-    return {
-        "types": [row.content_type for row in found],
-        "runs": [row.run for row in found],
-        "sources": [row.source for row in found],
-    }
+    return Latest(
+        [row.content_type for row in found],
+        [row.run for row in found],
+        [row.source for row in found],
+    )
+
+
+async def latest_typed(conn: Connection, chosen: Latest) -> list[dict[str, Any]]:
+    """The scores of the chosen runs, each of its content type."""
+    rows = await conn.execute(
+        text(
+            "SELECT s.* FROM unnest(CAST(:types AS text[]), CAST(:runs AS uuid[]))"
+            " AS latest(content_type, run_id) JOIN dsi_scores s USING (content_type, run_id)"
+            " ORDER BY s.content_type, s.market, s.device, s.company"
+        ),
+        {"types": chosen.types, "runs": chosen.runs},
+    )
+    return [dict(row) for row in rows.mappings()]
+
+
+async def collection_dates(conn: Connection, chosen: Latest) -> list[dict[str, Any]]:
+    """When each content type, market and device of the chosen was collected (UTC dates).
+
+    Collections in which nobody ranked are among them.
+    """
+    rows = await conn.execute(
+        text(
+            "SELECT p.content_type, p.market, p.device,"
+            " (max(p.collected_at) AT TIME ZONE 'UTC')::date AS collected_on"
+            " FROM unnest(CAST(:types AS text[]), CAST(:sources AS uuid[]))"
+            " AS latest(content_type, run_id) JOIN serps p USING (content_type, run_id)"
+            " GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
+        ),
+        {"types": chosen.types, "sources": chosen.sources},
+    )
+    return [dict(row) for row in rows.mappings()]
 
 
 async def forget_dsi(conn: Connection, run_id: UUID, content_type: str) -> None:
@@ -217,11 +227,11 @@ async def rankings(
         rows = await conn.execute(
             text(
                 f"""
-                SELECT k.keyword, r.market, l.content_type, p.device, s.position, s.url, s.title,
+                SELECT r.keyword, r.market, l.content_type, p.device, s.position, s.url, s.title,
                     s.domain, s.company, m.search_volume,
                     CASE WHEN p.run_id IS NULL THEN 'not collected'
                          WHEN s.run_id IS NULL THEN 'not ranked' ELSE 'ranked' END AS state
-                FROM run_keywords r JOIN keywords k ON k.id = r.keyword_id
+                FROM run_keywords r
                 JOIN pipeline_phase_status l ON l.pipeline_execution_id = r.run_id
                     AND l.phase_name = 'serp_collection'
                 LEFT JOIN serps p ON p.run_id = r.run_id AND p.keyword_id = r.keyword_id
@@ -236,8 +246,9 @@ async def rankings(
                 LEFT JOIN keyword_metrics m ON m.run_id = r.run_id
                     AND m.keyword_id = r.keyword_id AND m.market = r.market
                 WHERE r.run_id = :run
-                AND (CAST(:keyword AS text) IS NULL OR k.folded = CAST(:keyword AS text))
-                ORDER BY k.keyword, r.market, l.id, p.device, s.rank LIMIT :limit
+                AND (CAST(:keyword AS text) IS NULL OR r.keyword_id =
+                    (SELECT id FROM keywords WHERE folded = CAST(:keyword AS text)))
+                ORDER BY r.keyword, r.market, l.id, p.device, s.rank LIMIT :limit
                 """
             ),
             {"run": run_id, "keyword": keyword, "company": company, "limit": limit},

@@ -1,5 +1,6 @@
 """The metadata all tables register with, and the types they share."""
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any, Final
 
@@ -41,7 +42,10 @@ def uncounted(table: Table) -> list[str]:
     ]
 
 
-@listens_for(Table, "after_create")
-def _leave_uncounted(table: Table, connection: Connection, **_: Any) -> None:
-    for statement in uncounted(table):
-        connection.execute(text(statement))
+@listens_for(metadata, "after_create")
+def _leave_uncounted(
+    _metadata: MetaData, connection: Connection, *, tables: Sequence[Table], **_: Any
+) -> None:
+    for table in tables:
+        for statement in uncounted(table):
+            connection.execute(text(statement))
