@@ -11,7 +11,7 @@ from serpline.domain.phases import LaneKey
 from serpline.domain.states import ITEM_MACHINE, StateStatus, change
 from serpline.store import planning
 from serpline.store.database import Connection
-from serpline.store.whole_runs import whole_run
+from serpline.store.whole_runs import over_run
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,23 +113,23 @@ async def write_results(
 
 async def failures(conn: Connection, run_id: UUID, limit: int = 1000) -> list[dict[str, Any]]:
     """The failed items of a run, with their errors, and the keyword of those that have one."""
-    async with whole_run(conn):
-        rows = await conn.execute(
-            text(
-                "SELECT l.phase_name, l.content_type, i.item, k.keyword, i.attempts,"
-                " i.error_category, i.error FROM pipeline_phase_status l JOIN items i"
-                " ON i.lane_id = l.id LEFT JOIN run_keywords k"
-                " ON l.phase_name IN ('keyword_metrics', 'serp_collection')"
-                " AND k.run_id = l.pipeline_execution_id"
-                " AND k.keyword_id = CAST(substring(i.item FROM '^[0-9]{1,18}(?=:)') AS bigint)"
-                " AND k.market = split_part(i.item, ':', 2)"
-                " WHERE l.pipeline_execution_id = :run AND i.lane_id = ANY(ARRAY(SELECT id"
-                " FROM pipeline_phase_status WHERE pipeline_execution_id = :run))"
-                " AND i.status = 'failed'"
-                " ORDER BY l.id, i.item LIMIT :limit"
-            ),
-            {"run": run_id, "limit": limit},
-        )
+    rows = await over_run(
+        conn,
+        text(
+            "SELECT l.phase_name, l.content_type, i.item, k.keyword, i.attempts,"
+            " i.error_category, i.error FROM pipeline_phase_status l JOIN items i"
+            " ON i.lane_id = l.id LEFT JOIN run_keywords k"
+            " ON l.phase_name IN ('keyword_metrics', 'serp_collection')"
+            " AND k.run_id = l.pipeline_execution_id"
+            " AND k.keyword_id = CAST(substring(i.item FROM '^[0-9]{1,18}(?=:)') AS bigint)"
+            " AND k.market = split_part(i.item, ':', 2)"
+            " WHERE l.pipeline_execution_id = :run AND i.lane_id = ANY(ARRAY(SELECT id"
+            " FROM pipeline_phase_status WHERE pipeline_execution_id = :run))"
+            " AND i.status = 'failed'"
+            " ORDER BY l.id, i.item LIMIT :limit"
+        ),
+        {"run": run_id, "limit": limit},
+    )
     return [dict(row) for row in rows.mappings()]
 
 

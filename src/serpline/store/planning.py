@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from serpline.domain.states import LIVE_ITEMS
 from serpline.store.database import Connection
-from serpline.store.whole_runs import whole_run
+from serpline.store.whole_runs import over_run
 
 
 async def plan(
@@ -22,31 +22,31 @@ async def plan(
 
     Returns the ids of the new chunks. The lane's row must be locked by the caller.
     """
-    async with whole_run(conn):
-        rows = await conn.execute(
-            text(
-                f"""
-                WITH source AS ({source_sql}),
-                fresh AS (
-                    SELECT item, ((row_number() OVER (ORDER BY item)) - 1) / :size
-                        + (SELECT coalesce(max(no) + 1, 0) FROM chunks WHERE lane_id = :lane) AS no
-                    FROM source WHERE NOT EXISTS (
-                        SELECT 1 FROM items i WHERE i.lane_id = :lane AND i.item = source.item
-                    )
-                ),
-                planted AS (
-                    INSERT INTO items (lane_id, item, chunk_no) SELECT :lane, item, no FROM fresh
-                    ON CONFLICT DO NOTHING RETURNING chunk_no
+    rows = await over_run(
+        conn,
+        text(
+            f"""
+            WITH source AS ({source_sql}),
+            fresh AS (
+                SELECT item, ((row_number() OVER (ORDER BY item)) - 1) / :size
+                    + (SELECT coalesce(max(no) + 1, 0) FROM chunks WHERE lane_id = :lane) AS no
+                FROM source WHERE NOT EXISTS (
+                    SELECT 1 FROM items i WHERE i.lane_id = :lane AND i.item = source.item
                 )
-                INSERT INTO chunks (lane_id, no, run_id, planned, next_look_at)
-                SELECT :lane, chunk_no,
-                    (SELECT pipeline_execution_id FROM pipeline_phase_status WHERE id = :lane),
-                    count(*), now()
-                FROM planted GROUP BY chunk_no ORDER BY chunk_no RETURNING id
-                """
             ),
-            {**params, "lane": lane_id, "size": chunk_size},
-        )
+            planted AS (
+                INSERT INTO items (lane_id, item, chunk_no) SELECT :lane, item, no FROM fresh
+                ON CONFLICT DO NOTHING RETURNING chunk_no
+            )
+            INSERT INTO chunks (lane_id, no, run_id, planned, next_look_at)
+            SELECT :lane, chunk_no,
+                (SELECT pipeline_execution_id FROM pipeline_phase_status WHERE id = :lane),
+                count(*), now()
+            FROM planted GROUP BY chunk_no ORDER BY chunk_no RETURNING id
+            """
+        ),
+        {**params, "lane": lane_id, "size": chunk_size},
+    )
     return [row.id for row in rows]
 
 
@@ -85,24 +85,24 @@ async def lanes_where_failed(conn: Connection, run_id: UUID, item: str) -> set[i
 
 async def reopen_failed(conn: Connection, lane_id: int, item: str | None = None) -> list[int]:
     """Failed items (or the one named) become pending again; returns the ids of their chunks."""
-    async with whole_run(conn):
-        rows = await conn.execute(
-            text(
-                """
-                WITH reopened AS (
-                    UPDATE items SET status = 'pending', attempts = 0, deaths = 0,
-                        next_attempt_at = NULL, error_category = NULL, error = NULL
-                    WHERE lane_id = :lane AND status = 'failed'
-                    AND (CAST(:item AS text) IS NULL OR item = :item) RETURNING chunk_no
-                ), counted AS (SELECT chunk_no, count(*) AS n FROM reopened GROUP BY chunk_no)
-                UPDATE chunks c SET failed = c.failed - counted.n, crashes = 0,
-                    next_look_at = now(),
-                    status = CASE WHEN c.status = 'done' THEN 'ready' ELSE c.status END
-                FROM counted WHERE c.lane_id = :lane AND c.no = counted.chunk_no RETURNING c.id
-                """
-            ),
-            {"lane": lane_id, "item": item},
-        )
+    rows = await over_run(
+        conn,
+        text(
+            """
+            WITH reopened AS (
+                UPDATE items SET status = 'pending', attempts = 0, deaths = 0,
+                    next_attempt_at = NULL, error_category = NULL, error = NULL
+                WHERE lane_id = :lane AND status = 'failed'
+                AND (CAST(:item AS text) IS NULL OR item = :item) RETURNING chunk_no
+            ), counted AS (SELECT chunk_no, count(*) AS n FROM reopened GROUP BY chunk_no)
+            UPDATE chunks c SET failed = c.failed - counted.n, crashes = 0,
+                next_look_at = now(),
+                status = CASE WHEN c.status = 'done' THEN 'ready' ELSE c.status END
+            FROM counted WHERE c.lane_id = :lane AND c.no = counted.chunk_no RETURNING c.id
+            """
+        ),
+        {"lane": lane_id, "item": item},
+    )
     return [row.id for row in rows]
 
 
@@ -118,28 +118,28 @@ async def fail_what_is_left(conn: Connection, lane_id: int, reason: str) -> int:
 
     Whoever owns one of the chunks is fenced off. A lane that was never planned never will be.
     """
-    async with whole_run(conn):
-        rows = await conn.execute(
-            text(
-                """
-                WITH ended AS (
-                    UPDATE items SET status = 'failed', next_attempt_at = NULL,
-                        error_category = 'timeout',
-                        error = right(concat_ws('; ', error, CAST(:reason AS text)), 2000)
-                    WHERE lane_id = :lane AND status = ANY(:live) RETURNING chunk_no
-                ), counted AS (SELECT chunk_no, count(*) AS n FROM ended GROUP BY chunk_no),
-                shut AS (
-                    UPDATE chunks c SET failed = c.failed + coalesce(counted.n, 0), status = 'done',
-                        owner = NULL, epoch = c.epoch + 1, next_look_at = NULL, waits_on = NULL
-                    FROM chunks old LEFT JOIN counted ON counted.chunk_no = old.no
-                    WHERE c.id = old.id AND c.lane_id = :lane AND old.lane_id = :lane
-                    AND old.status <> 'done'
-                )
-                SELECT coalesce(sum(n), 0) FROM counted
-                """
-            ),
-            {"lane": lane_id, "reason": reason, "live": [str(status) for status in LIVE_ITEMS]},
-        )
+    rows = await over_run(
+        conn,
+        text(
+            """
+            WITH ended AS (
+                UPDATE items SET status = 'failed', next_attempt_at = NULL,
+                    error_category = 'timeout',
+                    error = right(concat_ws('; ', error, CAST(:reason AS text)), 2000)
+                WHERE lane_id = :lane AND status = ANY(:live) RETURNING chunk_no
+            ), counted AS (SELECT chunk_no, count(*) AS n FROM ended GROUP BY chunk_no),
+            shut AS (
+                UPDATE chunks c SET failed = c.failed + coalesce(counted.n, 0), status = 'done',
+                    owner = NULL, epoch = c.epoch + 1, next_look_at = NULL, waits_on = NULL
+                FROM chunks old LEFT JOIN counted ON counted.chunk_no = old.no
+                WHERE c.id = old.id AND c.lane_id = :lane AND old.lane_id = :lane
+                AND old.status <> 'done'
+            )
+            SELECT coalesce(sum(n), 0) FROM counted
+            """
+        ),
+        {"lane": lane_id, "reason": reason, "live": [str(status) for status in LIVE_ITEMS]},
+    )
     await conn.execute(
         text(
             "UPDATE pipeline_phase_status SET planned_at = coalesce(planned_at, now())"

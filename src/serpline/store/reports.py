@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import text
 
 from serpline.store.database import Connection
-from serpline.store.whole_runs import whole_run
+from serpline.store.whole_runs import over_run
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,19 +26,19 @@ class Spending:
 
 async def spending(conn: Connection, run_id: UUID) -> list[Spending]:
     """What a run spent so far, in the order of the data flow; calls in flight are not in it."""
-    async with whole_run(conn):
-        rows = await conn.execute(
-            text(
-                "SELECT l.phase_name, l.content_type, p.provider, count(*) AS calls,"
-                " sum(p.credits)::float AS credits FROM provider_calls p"
-                " JOIN chunks c ON c.id = p.chunk_id"
-                " JOIN pipeline_phase_status l ON l.id = c.lane_id"
-                " WHERE p.run_id = :run AND c.run_id = :run AND l.pipeline_execution_id = :run"
-                " AND p.status <> 'intent'"
-                " GROUP BY l.id, p.provider ORDER BY l.id, p.provider"
-            ),
-            {"run": run_id},
-        )
+    rows = await over_run(
+        conn,
+        text(
+            "SELECT l.phase_name, l.content_type, p.provider, count(*) AS calls,"
+            " sum(p.credits)::float AS credits FROM provider_calls p"
+            " JOIN chunks c ON c.id = p.chunk_id"
+            " JOIN pipeline_phase_status l ON l.id = c.lane_id"
+            " WHERE p.run_id = :run AND c.run_id = :run AND l.pipeline_execution_id = :run"
+            " AND p.status <> 'intent'"
+            " GROUP BY l.id, p.provider ORDER BY l.id, p.provider"
+        ),
+        {"run": run_id},
+    )
     return [
         Spending(row.phase_name, row.content_type, row.provider, row.calls, row.credits)
         for row in rows

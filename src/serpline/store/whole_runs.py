@@ -6,10 +6,10 @@ joined in any way: by nested loops, or merged by a column that all of them share
 run with each other, for minutes or hours.
 """
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
+from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import CursorResult, TextClause, text
 
 from serpline.store.database import Connection
 
@@ -19,15 +19,17 @@ _ONLY_HASH = text(
 )
 
 
-@asynccontextmanager
-async def whole_run(conn: Connection) -> AsyncGenerator[None, None]:
-    """Inside, tables are joined by hash: the work grows with the run, never with its square.
+async def over_run(
+    conn: Connection, statement: TextClause, values: Mapping[str, Any]
+) -> CursorResult[Any]:
+    """Execute a statement whose joins are made by hash: its work grows with the run, not faster.
 
-    For statements that read a run or a lane: joined by equality (an OR can only loop), and each
-    table told by a value which run's rows are meant (of a table that learns it by the join, the
-    rows of all runs would be read). Not to be nested.
+    It reads a run or a lane, joined by equality (an OR can only loop), and each table is told by a
+    value which run's rows are meant: of one that learns it by the join, the rows of all runs would
+    be read.
     """
     await conn.execute(_ONLY_HASH, {"other": "off"})
-    yield
+    rows = await conn.execute(statement, values)
     # After an exception there is nothing to set back: it undoes the transaction.
     await conn.execute(_ONLY_HASH, {"other": "on"})
+    return rows

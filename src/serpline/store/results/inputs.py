@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from serpline.store.database import Connection
 from serpline.store.plans import SUBJECT
-from serpline.store.whole_runs import whole_run
+from serpline.store.whole_runs import over_run
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,24 +85,24 @@ async def keywords_of_subjects(
     """
     if not subjects:
         return {}
-    async with whole_run(conn):
-        rows = await conn.execute(
-            text(
-                f"""
-                WITH ranks AS (
-                    SELECT {SUBJECT} AS subject, r.keyword, min(s.position) AS best
-                    FROM serp_results s JOIN run_keywords r ON r.run_id = s.run_id
-                        AND r.keyword_id = s.keyword_id AND r.market = s.market
-                    WHERE s.run_id = :run AND s.content_type = :type AND {SUBJECT} = ANY(:subjects)
-                    GROUP BY 1, 2
-                ), ranked AS (
-                    SELECT *, row_number() OVER (PARTITION BY subject ORDER BY best, keyword) AS nth
-                    FROM ranks
-                )
-                SELECT subject, array_agg(keyword ORDER BY nth) AS keywords FROM ranked
-                WHERE nth <= :limit GROUP BY subject
-                """
-            ),
-            {"run": run_id, "type": content_type, "subjects": list(subjects), "limit": limit},
-        )
+    rows = await over_run(
+        conn,
+        text(
+            f"""
+            WITH ranks AS (
+                SELECT {SUBJECT} AS subject, r.keyword, min(s.position) AS best
+                FROM serp_results s JOIN run_keywords r ON r.run_id = s.run_id
+                    AND r.keyword_id = s.keyword_id AND r.market = s.market
+                WHERE s.run_id = :run AND s.content_type = :type AND {SUBJECT} = ANY(:subjects)
+                GROUP BY 1, 2
+            ), ranked AS (
+                SELECT *, row_number() OVER (PARTITION BY subject ORDER BY best, keyword) AS nth
+                FROM ranks
+            )
+            SELECT subject, array_agg(keyword ORDER BY nth) AS keywords FROM ranked
+            WHERE nth <= :limit GROUP BY subject
+            """
+        ),
+        {"run": run_id, "type": content_type, "subjects": list(subjects), "limit": limit},
+    )
     return {row.subject: list(row.keywords) for row in rows}

@@ -9,7 +9,7 @@ from sqlalchemy import text
 from serpline.domain.names import ContentType
 from serpline.store.database import Connection
 from serpline.store.plans import SUBJECT
-from serpline.store.whole_runs import whole_run
+from serpline.store.whole_runs import over_run
 
 # Who a result belongs to: the registrable domain; for a video, the owner of its channel, and the
 # channel itself while no owner is known. youtube.com is never the answer.
@@ -62,46 +62,46 @@ async def results(
 
     ``volume`` and ``relevance`` are None where nobody knows them.
     """
-    async with whole_run(conn):
-        rows = await conn.execute(
-            text(
-                f"""
-                SELECT r.content_type, r.market, r.device, r.keyword_id, r.canonical_url AS url,
-                       coalesce(nullif(r.company, ''), :nobody) AS company,
-                       r.position, m.search_volume AS volume, p.ai_overview, a.relevance
-                FROM ({_RESULTS}) r
-                JOIN serps p ON p.run_id = :source_run AND p.content_type = r.content_type
-                    AND p.keyword_id = r.keyword_id AND p.market = r.market AND p.device = r.device
-                LEFT JOIN keyword_metrics m ON m.run_id = :source_run
-                    AND m.keyword_id = r.keyword_id AND m.market = r.market
-                LEFT JOIN content_analyses a ON a.run_id = :run AND a.content_type = r.content_type
-                    AND a.subject = r.subject
-                ORDER BY r.market, r.device, r.keyword_id, r.rank
-                """
-            ),
-            {
-                "run": run_id,
-                "source_run": source_run,
-                "content_type": content_type,
-                "nobody": NOBODY,
-            },
-        )
+    rows = await over_run(
+        conn,
+        text(
+            f"""
+            SELECT r.content_type, r.market, r.device, r.keyword_id, r.canonical_url AS url,
+                   coalesce(nullif(r.company, ''), :nobody) AS company,
+                   r.position, m.search_volume AS volume, p.ai_overview, a.relevance
+            FROM ({_RESULTS}) r
+            JOIN serps p ON p.run_id = :source_run AND p.content_type = r.content_type
+                AND p.keyword_id = r.keyword_id AND p.market = r.market AND p.device = r.device
+            LEFT JOIN keyword_metrics m ON m.run_id = :source_run
+                AND m.keyword_id = r.keyword_id AND m.market = r.market
+            LEFT JOIN content_analyses a ON a.run_id = :run AND a.content_type = r.content_type
+                AND a.subject = r.subject
+            ORDER BY r.market, r.device, r.keyword_id, r.rank
+            """
+        ),
+        {
+            "run": run_id,
+            "source_run": source_run,
+            "content_type": content_type,
+            "nobody": NOBODY,
+        },
+    )
     return [dict(row) for row in rows.mappings()]
 
 
 async def collected(conn: Connection, source_run: UUID, content_type: str) -> list[dict[str, Any]]:
     """The keywords whose SERP was collected, with or without results, and their volumes."""
-    async with whole_run(conn):
-        rows = await conn.execute(
-            text(
-                "SELECT p.content_type, p.market, p.device, p.keyword_id,"
-                " m.search_volume AS volume FROM serps p LEFT JOIN keyword_metrics m"
-                " ON m.run_id = p.run_id AND m.keyword_id = p.keyword_id AND m.market = p.market"
-                " WHERE p.run_id = :run AND p.content_type = :type"
-                " ORDER BY p.market, p.device, p.keyword_id"
-            ),
-            {"run": source_run, "type": content_type},
-        )
+    rows = await over_run(
+        conn,
+        text(
+            "SELECT p.content_type, p.market, p.device, p.keyword_id,"
+            " m.search_volume AS volume FROM serps p LEFT JOIN keyword_metrics m"
+            " ON m.run_id = p.run_id AND m.keyword_id = p.keyword_id AND m.market = p.market"
+            " WHERE p.run_id = :run AND p.content_type = :type"
+            " ORDER BY p.market, p.device, p.keyword_id"
+        ),
+        {"run": source_run, "type": content_type},
+    )
     return [dict(row) for row in rows.mappings()]
 
 
@@ -193,18 +193,18 @@ async def scores(
     conn: Connection, run_id: UUID, *, content_type: str | None = None, limit: int | None = None
 ) -> list[dict[str, Any]]:
     """The scores of a run, the strongest first; unknown ones last."""
-    async with whole_run(conn):
-        rows = await conn.execute(
-            text(
-                "SELECT d.*, p.name AS company_name, c.relation FROM dsi_scores d"
-                " LEFT JOIN company_profiles p ON p.run_id = d.run_id AND p.domain = d.company"
-                " LEFT JOIN companies c ON c.domain = d.company WHERE d.run_id = :run"
-                " AND (CAST(:type AS text) IS NULL OR d.content_type = CAST(:type AS text))"
-                " ORDER BY d.content_type, d.market, d.device, d.dsi DESC NULLS LAST,"
-                " d.coverage DESC, d.company LIMIT :limit"
-            ),
-            {"run": run_id, "type": content_type, "limit": limit},
-        )
+    rows = await over_run(
+        conn,
+        text(
+            "SELECT d.*, p.name AS company_name, c.relation FROM dsi_scores d"
+            " LEFT JOIN company_profiles p ON p.run_id = d.run_id AND p.domain = d.company"
+            " LEFT JOIN companies c ON c.domain = d.company WHERE d.run_id = :run"
+            " AND (CAST(:type AS text) IS NULL OR d.content_type = CAST(:type AS text))"
+            " ORDER BY d.content_type, d.market, d.device, d.dsi DESC NULLS LAST,"
+            " d.coverage DESC, d.company LIMIT :limit"
+        ),
+        {"run": run_id, "type": content_type, "limit": limit},
+    )
     return [dict(row) for row in rows.mappings()]
 
 
@@ -223,34 +223,34 @@ async def rankings(
     A collected keyword without results is one row without a position ("not ranked"); a planned
     one that was not collected is one row that says so. The three are never mixed up.
     """
-    async with whole_run(conn):
-        rows = await conn.execute(
-            text(
-                f"""
-                SELECT r.keyword, r.market, l.content_type, p.device, s.position, s.url, s.title,
-                    s.domain, s.company, m.search_volume,
-                    CASE WHEN p.run_id IS NULL THEN 'not collected'
-                         WHEN s.run_id IS NULL THEN 'not ranked' ELSE 'ranked' END AS state
-                FROM run_keywords r
-                JOIN pipeline_phase_status l ON l.pipeline_execution_id = r.run_id
-                    AND l.phase_name = 'serp_collection'
-                LEFT JOIN serps p ON p.run_id = r.run_id AND p.keyword_id = r.keyword_id
-                    AND p.market = r.market AND p.content_type = l.content_type
-                LEFT JOIN (
-                    SELECT s.*, {COMPANY_OF_RESULT} AS company FROM serp_results s {_OWNERS}
-                    WHERE s.run_id = :run AND (CAST(:keyword AS text) IS NULL OR s.keyword_id =
-                        (SELECT id FROM keywords WHERE folded = CAST(:keyword AS text)))
-                ) s ON s.run_id = p.run_id AND s.keyword_id = p.keyword_id AND s.market = p.market
-                    AND s.content_type = p.content_type AND s.device = p.device
-                    AND (CAST(:company AS text) IS NULL OR s.company = CAST(:company AS text))
-                LEFT JOIN keyword_metrics m ON m.run_id = r.run_id
-                    AND m.keyword_id = r.keyword_id AND m.market = r.market
-                WHERE r.run_id = :run
-                AND (CAST(:keyword AS text) IS NULL OR r.keyword_id =
+    rows = await over_run(
+        conn,
+        text(
+            f"""
+            SELECT r.keyword, r.market, l.content_type, p.device, s.position, s.url, s.title,
+                s.domain, s.company, m.search_volume,
+                CASE WHEN p.run_id IS NULL THEN 'not collected'
+                     WHEN s.run_id IS NULL THEN 'not ranked' ELSE 'ranked' END AS state
+            FROM run_keywords r
+            JOIN pipeline_phase_status l ON l.pipeline_execution_id = r.run_id
+                AND l.phase_name = 'serp_collection'
+            LEFT JOIN serps p ON p.run_id = r.run_id AND p.keyword_id = r.keyword_id
+                AND p.market = r.market AND p.content_type = l.content_type
+            LEFT JOIN (
+                SELECT s.*, {COMPANY_OF_RESULT} AS company FROM serp_results s {_OWNERS}
+                WHERE s.run_id = :run AND (CAST(:keyword AS text) IS NULL OR s.keyword_id =
                     (SELECT id FROM keywords WHERE folded = CAST(:keyword AS text)))
-                ORDER BY r.keyword, r.market, l.id, p.device, s.rank LIMIT :limit
-                """
-            ),
-            {"run": run_id, "keyword": keyword, "company": company, "limit": limit},
-        )
+            ) s ON s.run_id = p.run_id AND s.keyword_id = p.keyword_id AND s.market = p.market
+                AND s.content_type = p.content_type AND s.device = p.device
+                AND (CAST(:company AS text) IS NULL OR s.company = CAST(:company AS text))
+            LEFT JOIN keyword_metrics m ON m.run_id = r.run_id
+                AND m.keyword_id = r.keyword_id AND m.market = r.market
+            WHERE r.run_id = :run
+            AND (CAST(:keyword AS text) IS NULL OR r.keyword_id =
+                (SELECT id FROM keywords WHERE folded = CAST(:keyword AS text)))
+            ORDER BY r.keyword, r.market, l.id, p.device, s.rank LIMIT :limit
+            """
+        ),
+        {"run": run_id, "keyword": keyword, "company": company, "limit": limit},
+    )
     return [dict(row) for row in rows.mappings()]
