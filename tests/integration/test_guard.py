@@ -5,9 +5,11 @@ import json
 import threading
 import zlib
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -49,7 +51,7 @@ from serpline.robustness.ledger import FAILED_BYTES_KEPT, reconcile
 from serpline.store import budgets
 from serpline.store import ledger as store_ledger
 from serpline.store.budgets import Budget
-from serpline.store.database import Database, DatabaseUnavailable
+from serpline.store.database import Connection, Database, DatabaseUnavailable
 
 MakeGuard = Callable[..., Guard]
 
@@ -693,6 +695,36 @@ async def test_a_lost_commit_acknowledgement_counts_nothing_twice(
         db, "SELECT (SELECT count(*) FROM provider_calls), (SELECT count(*) FROM raw_replies)"
     )
     assert tuple(counted) == (1, 1)
+
+
+async def test_an_admission_that_was_never_heard_of_is_taken_back(
+    db: Database, guards: MakeGuard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The intents were committed, no answer came, and then the database was away for too long."""
+    provider = Provider()
+    guard = guards(provider, credits_per_day=10.0)
+    tries = 0
+
+    @asynccontextmanager
+    async def unheard() -> AsyncIterator[Connection]:
+        nonlocal tries
+        tries += 1
+        if tries > 1:
+            raise DatabaseUnavailable("away")
+        async with db.transaction() as conn:
+            yield conn
+        raise DatabaseUnavailable("cut during COMMIT")
+
+    monkeypatch.setattr(guard.admission._wishes, "_patience_seconds", 0.1)
+    monkeypatch.setattr(guard.admission, "_db", SimpleNamespace(transaction=unheard))
+    with pytest.raises(DatabaseUnavailable):
+        await guard.execute(call(), CallScope("x"))
+    monkeypatch.undo()
+    await guard.flush()
+    assert provider.log == []
+    assert await rows(db, "SELECT * FROM provider_calls") == []
+    budget = await guard.budgets.read("example", "day:2026-03-01")
+    assert (float(budget.reserved), float(budget.spent)) == (0, 0)
 
 
 async def test_the_budgets_equal_the_ledger(db: Database, guards: MakeGuard) -> None:

@@ -28,7 +28,8 @@ from serpline.pipeline.service import PipelineService
 from serpline.pipeline.worker import ChunkWorker
 from serpline.robustness.retry import RetryManager
 from serpline.robustness.state_tracker import StateTracker
-from serpline.store import runs
+from serpline.store import chunks, runs
+from serpline.store.chunks import OwnedChunk
 from serpline.store.database import Database
 
 T = TypeVar("T")
@@ -129,6 +130,12 @@ class Heart:
         return await self.column(
             "SELECT id FROM chunks WHERE run_id = :run AND status = 'ready' ORDER BY id", run=run_id
         )
+
+    async def claim(self, chunk_id: int, worker_id: int) -> OwnedChunk | None:
+        """Own a chunk in a worker's name, however many owners it has lost."""
+        deaths = await self.one("SELECT deaths FROM chunks WHERE id = :id", id=chunk_id)
+        async with self.database.transaction() as conn:
+            return await chunks.claim(conn, chunk_id, worker_id, deaths)
 
     async def query(self, sql: str, **values: Any) -> list[dict[str, Any]]:
         """Rows of a statement."""

@@ -14,7 +14,7 @@ from serpline.domain.http import ProviderCall
 from serpline.domain.outcomes import Outcome, Retry
 from serpline.domain.repair import history, rung_of
 from serpline.phases.base import Work
-from serpline.phases.tools import Tools, run_scope
+from serpline.phases.tools import Tools, over_cuts, run_scope
 from serpline.providers.scaleserp.batches import Batch
 from serpline.providers.scaleserp.wire import SerpPage
 from serpline.robustness.calls import call_key
@@ -145,32 +145,36 @@ class Desk:
             told = history(search.error, f"{self.label}: {reason}")
             yield search.item, Retry(search.item, category, told)
         await self.work.settled()
-        async with self.work.database.transaction() as conn:
-            attempts = await batches.attempts_of_failed(conn, self.work.chunk, self.row.items)
-            self.row = await batches.advance(
-                conn,
-                self.work.chunk,
-                self.row,
-                event,
-                ended_at=self.work.clock.now(),
-                error_message=error,
-            )
-            await self._tell_end(conn, attempts, error)
+        # With every search settled nobody would come back to end it after a cut.
+        self.row = await over_cuts(self.work, lambda conn: self._end(conn, event, error))
+
+    async def _end(self, conn: Connection, event: str, error: str | None) -> BatchRow:
+        attempts = await batches.attempts_of_failed(conn, self.work.chunk, self.row.items)
+        ended = await batches.advance(
+            conn,
+            self.work.chunk,
+            self.row,
+            event,
+            ended_at=self.work.clock.now(),
+            error_message=error,
+        )
+        await self._tell_end(conn, ended, attempts, error)
+        return ended
 
     async def _tell_end(
-        self, conn: Connection, attempts: dict[int, int], error: str | None
+        self, conn: Connection, ended: BatchRow, attempts: dict[int, int], error: str | None
     ) -> None:
         comes_next: Counter[str] = Counter()
         for failed, searches in attempts.items():
             comes_next[rung_of(failed, self.work.config.retry_attempts)] += searches
         detail: dict[str, Any] = {
-            "brought": self.row.brought,
-            "missing": len(self.row.items) - self.row.brought,
+            "brought": ended.brought,
+            "missing": len(ended.items) - ended.brought,
             "next": dict(comes_next),
         }
         if error:
             detail["reason"] = error
-        await events.append(conn, [self._event(f"batch.{self.row.status}", detail)])
+        await events.append(conn, [self._event(f"batch.{ended.status}", detail)])
 
     def _event(self, event_type: str, detail: dict[str, Any]) -> Event:
         chunk = self.work.chunk

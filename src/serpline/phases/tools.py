@@ -130,7 +130,7 @@ def fresh_since(work: Work) -> datetime:
 async def obtain(work: Work, kind: str, keys: Iterable[str]) -> Obtained:
     """Single flight: what is known, what this chunk is to buy, what is being bought elsewhere."""
     wanted, chunk = list(keys), work.chunk
-    return await _over_cuts(
+    return await over_cuts(
         work,
         lambda conn: reference.obtain(conn, kind, wanted, fresh_since(work), chunk.id, chunk.epoch),
     )
@@ -142,19 +142,22 @@ async def keep(work: Work, kind: str, payloads: Mapping[str, Any]) -> None:
     If it were lost, others might ask for other things together, and pay for these again.
     """
     fetched_at = work.clock.now()
-    await _over_cuts(work, lambda conn: reference.store(conn, kind, payloads, fetched_at))
+    await over_cuts(work, lambda conn: reference.store(conn, kind, payloads, fetched_at))
 
 
 async def give_back(work: Work, kind: str, keys: Iterable[str]) -> None:
     """Let others buy what this chunk could not, without waiting for its end."""
     unbought, chunk = list(keys), work.chunk
-    await _over_cuts(
+    await over_cuts(
         work, lambda conn: reference.release(conn, kind, unbought, chunk.id, chunk.epoch)
     )
 
 
-async def _over_cuts(work: Work, act: Callable[[Connection], Awaitable[R]]) -> R:
-    """A transaction that bears repetition: a cut connection must not break the work off."""
+async def over_cuts(work: Work, act: Callable[[Connection], Awaitable[R]]) -> R:
+    """What ``act`` does in a transaction that bears repetition: a cut does not break the work off.
+
+    Raises ``DatabaseUnavailable`` or ``TransactionConflict`` after ``PATIENCE_SECONDS``.
+    """
 
     async def once() -> R:
         async with work.database.transaction() as conn:

@@ -71,22 +71,27 @@ class ChunkWorker:
 
     async def work(self, chunk_id: int) -> bool:
         """The handler of a chunk's wake-up; False if the chunk was not to be had."""
-        async with self._database.transaction() as conn:
-            suspicion = await chunks.suspicion(conn, chunk_id)
-        if suspicion is None:
-            return False
-        phase, deaths = suspicion
-        suspect = deaths >= quarantine.SUSPECT_DEATHS and self._phases[phase].divisible
-        async with self._quarantine.entered(alone=suspect):
-            return await self._claimed(chunk_id, suspect=suspect)
+        seen = None
+        while (suspicion := await self._suspicion(chunk_id)) not in (None, seen):
+            phase, deaths = seen = suspicion
+            suspect = deaths >= quarantine.SUSPECT_DEATHS and self._phases[phase].divisible
+            async with self._quarantine.entered(alone=suspect):
+                # If an owner died while we waited at the door, it may be the wrong one.
+                if await self._claimed(chunk_id, deaths, suspect=suspect):
+                    return True
+        return False
 
-    async def _claimed(self, chunk_id: int, *, suspect: bool) -> bool:
+    async def _suspicion(self, chunk_id: int) -> tuple[PhaseName, int] | None:
+        async with self._database.transaction() as conn:
+            return await chunks.suspicion(conn, chunk_id)
+
+    async def _claimed(self, chunk_id: int, deaths: int, *, suspect: bool) -> bool:
         if not self._lifeline.has_lease:
             return False  # the sweep asks again, somebody who may
         with self._lifeline.at_work(chunk_id):
             loaded_at = self._clock.now()
             async with self._database.transaction() as conn:
-                chunk = await chunks.claim(conn, chunk_id, self._lifeline.worker_id)
+                chunk = await chunks.claim(conn, chunk_id, self._lifeline.worker_id, deaths)
                 items = await chunks.load(conn, chunk, loaded_at) if chunk else []
             if chunk is None:
                 return False

@@ -3,7 +3,7 @@
 Promise: when ``admit`` returns, the call's turn has come, its intent and its reserved credits are
 durable, and at that instant the provider was not paused, the key was neither bought nor being
 bought by somebody else, no budget was overdrawn and the retry budget had room. What is refused
-leaves no row.
+leaves no row; nor does, once ``withdraw`` has been heard, what the database did not answer.
 
 A turn that has come is used in the transaction that gives it. One that lies ahead is waited for,
 and then the call asks once more: a 429 recorded meanwhile holds for it too.
@@ -68,7 +68,8 @@ class Admission:
     """All calls of this process that want to be made, in groups."""
 
     def __init__(self, db: Database, clock: Clock, withdraw: Callable[[UUID], object]) -> None:
-        """``withdraw`` is told the admitted calls whose callers have gone meanwhile."""
+        """``withdraw`` is told the admitted calls whose callers have gone meanwhile, and those that
+        may have been admitted unheard: none of them will be sent."""
         self._db = db
         self._clock = clock
         self._withdraw = withdraw
@@ -77,6 +78,7 @@ class Admission:
             delay_seconds=ADMISSION_SECONDS,
             size_max=ADMISSIONS_MAX,
             abandoned=self._abandoned,
+            given_up=lambda wish: self._abandoned(wish, None),
         )
 
     async def admit(

@@ -7,7 +7,8 @@ database that is away, or undid the transaction, is asked again for ``patience_s
 
 Limits: ``waiting_max`` items wait at most; one more raises ``OverflowError``. A caller that is
 cancelled takes its item out as long as nobody has begun to write it, unless ``keep``; afterwards
-``abandoned`` is told what became of it.
+``abandoned`` is told what became of it. An item that was given up may have been written all the
+same, by a try of which nothing was heard: ``given_up`` is told.
 """
 
 import asyncio
@@ -37,9 +38,10 @@ class GroupCommitter(Generic[In, Out]):
         *,
         delay_seconds: float,
         size_max: int,
-        patience_seconds: float = 5.0,
+        patience_seconds: float = PATIENCE_SECONDS,
         keep: bool = False,
         abandoned: Callable[[In, Out], None] | None = None,
+        given_up: Callable[[In], None] | None = None,
         waiting_max: int = WAITING_MAX,
     ) -> None:
         """``commit`` answers one ``Out`` for each ``In``, in their order."""
@@ -49,6 +51,7 @@ class GroupCommitter(Generic[In, Out]):
         self._patience_seconds = patience_seconds
         self._keep = keep
         self._abandoned = abandoned
+        self._given_up = given_up
         self._waiting_max = waiting_max
         self._waiting: deque[tuple[In, asyncio.Future[Out]]] = deque()
         self._hurry = asyncio.Event()
@@ -99,10 +102,10 @@ class GroupCommitter(Generic[In, Out]):
             items = [item for item, _ in batch]
             answers = await patiently(lambda: self._commit(items), self._patience_seconds)
         except (DatabaseUnavailable, TransactionConflict) as error:
-            _refuse(batch, error)
+            self._refuse(batch, error)
         except Exception as error:  # noqa: BLE001  told to every caller whose item it was
             if len(batch) == 1:
-                _refuse(batch, error)
+                self._refuse(batch, error)
                 return
             middle = len(batch) // 2
             await self._settle(batch[:middle])
@@ -113,6 +116,13 @@ class GroupCommitter(Generic[In, Out]):
                     future.set_result(answer)
                 elif self._abandoned is not None:
                     self._abandoned(item, answer)
+
+    def _refuse(self, batch: Sequence[tuple[In, asyncio.Future[Out]]], error: Exception) -> None:
+        for item, future in batch:
+            if self._given_up is not None:
+                self._given_up(item)
+            if not future.done():
+                future.set_exception(error)
 
 
 async def patiently(commit: Callable[[], Awaitable[Out]], seconds: float) -> Out:
@@ -131,12 +141,6 @@ async def patiently(commit: Callable[[], Awaitable[Out]], seconds: float) -> Out
                 raise
         await asyncio.sleep(pause)
         pause = min(2 * pause, _PAUSE_SECONDS_MAX)
-
-
-def _refuse(batch: Sequence[tuple[In, asyncio.Future[Out]]], error: BaseException) -> None:
-    for _, future in batch:
-        if not future.done():
-            future.set_exception(error)
 
 
 def _seen(future: asyncio.Future[Out]) -> None:

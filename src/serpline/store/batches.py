@@ -177,10 +177,10 @@ async def _update(
 
 
 class Doubt(NamedTuple):
-    """Calls that may have taken effect although they did not end well.
+    """Calls that may have taken effect without our having written down what came of it.
 
-    ``sent_at``: the last of them; ``unheard_at``: the last one without any answer, which may take
-    effect yet. None: there is none.
+    ``sent_at``: the last of them, whatever was answered; ``unheard_at``: the last one without any
+    answer, which may take effect yet. None: there is none.
     """
 
     sent_at: datetime | None
@@ -197,7 +197,7 @@ async def doubt(conn: Connection, chunk: OwnedChunk, batch: BatchRow, operation:
             "SELECT max(started_at) AS sent_at,"
             " max(started_at) FILTER (WHERE http_status IS NULL) AS unheard_at"
             " FROM provider_calls WHERE run_id = :run AND provider = :provider"
-            " AND chunk_id = :chunk AND operation = :operation AND status <> 'ok'"
+            " AND chunk_id = :chunk AND operation = :operation"
             " AND started_at >= :since - make_interval(secs => :apart)"
         ),
         {

@@ -58,10 +58,11 @@ class ItemRow(NamedTuple):
     deaths: int = 0
 
 
-async def claim(conn: Connection, chunk_id: int, worker_id: int) -> OwnedChunk | None:
+async def claim(conn: Connection, chunk_id: int, worker_id: int, deaths: int) -> OwnedChunk | None:
     """Own a ready chunk of a running run; None if another was first or nothing is to be done.
 
-    Nor may a worker own anything once it was declared dead, or left.
+    Nor may a worker own anything once it was declared dead, or left; nor a chunk that has lost
+    other than ``deaths`` owners, for whether it is suspect decides how it is worked.
     """
     step = change(CHUNK_MACHINE, "claim")
     rows = await conn.execute(
@@ -69,14 +70,21 @@ async def claim(conn: Connection, chunk_id: int, worker_id: int) -> OwnedChunk |
             "UPDATE chunks c SET status = :target, owner = :worker, epoch = c.epoch + 1,"
             " next_look_at = NULL, waits_on = NULL, in_flight = NULL"
             " FROM pipeline_phase_status l, pipeline_executions r"
-            " WHERE c.id = :id AND c.status = ANY(:sources) AND l.id = c.lane_id"
+            " WHERE c.id = :id AND c.status = ANY(:sources) AND c.deaths = :deaths"
+            " AND l.id = c.lane_id"
             " AND l.status = 'running' AND r.id = c.run_id AND r.status = 'running'"
             " AND EXISTS (SELECT 1 FROM workers WHERE id = :worker AND ended_at IS NULL)"
             " RETURNING c.id, c.epoch, c.no, c.lane_id, l.phase_name, l.content_type, c.run_id,"
             " r.mode, r.config, c.planned, c.deaths, c.crashes,"
             " c.last_error, r.created_at"
         ),
-        {"id": chunk_id, "worker": worker_id, "target": step.target, "sources": step.sources},
+        {
+            "id": chunk_id,
+            "worker": worker_id,
+            "deaths": deaths,
+            "target": step.target,
+            "sources": step.sources,
+        },
     )
     row = rows.mappings().first()
     if row is None:

@@ -10,7 +10,7 @@ from sqlalchemy import text
 from tests.support.heart import METRICS, Heart, beating, make_heart, until
 from tests.support.scripted import make_tables
 
-from serpline.store import chunks, workers
+from serpline.store import workers
 from serpline.store.chunks import OwnedChunk
 from serpline.store.database import Database, DatabaseUnavailable
 
@@ -42,8 +42,7 @@ async def planned(heart: Heart) -> int:
 
 async def claimed(heart: Heart, chunk_id: int, worker_id: int) -> OwnedChunk:
     """That chunk in that worker's hands."""
-    async with heart.database.transaction() as conn:
-        chunk = await chunks.claim(conn, chunk_id, worker_id)
+    chunk = await heart.claim(chunk_id, worker_id)
     assert chunk is not None
     await heart.forget_wakeups()
     return chunk
@@ -201,8 +200,7 @@ async def test_the_dead_can_own_nothing(heart: Heart) -> None:
     await heart.lifeline.take_over()
     run_id = await heart.start({METRICS: ["DONE-1"]}, lanes=[METRICS])
     (chunk_id,) = await heart.planned(run_id)
-    async with heart.database.transaction() as conn:
-        assert await chunks.claim(conn, chunk_id, dead) is None
+    assert await heart.claim(chunk_id, dead) is None
 
 
 async def test_what_the_dead_left_behind_is_found(heart: Heart) -> None:

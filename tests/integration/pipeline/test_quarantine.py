@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
 
 import pytest
 from tests.support.heart import METRICS, Heart, beating, until
 from tests.support.scripted import open_gate
 
+from serpline.pipeline.quarantine import Quarantine
 from serpline.store import chunks, workers
 from serpline.store.database import Database
 
@@ -15,6 +17,20 @@ from serpline.store.database import Database
 async def heart(db: Database) -> AsyncIterator[Heart]:
     async with beating(db) as made:
         yield made
+
+
+class WatchedDoor(Quarantine):
+    """Tells when an ordinary chunk has come to it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ordinary_came = asyncio.Event()
+
+    def entered(self, *, alone: bool) -> AbstractAsyncContextManager[None]:
+        """As everywhere."""
+        if not alone:
+            self.ordinary_came.set()
+        return super().entered(alone=alone)
 
 
 async def suspect(heart: Heart, *items: str) -> int:
@@ -29,9 +45,10 @@ async def dies(heart: Heart, *marked: tuple[int, Sequence[str]]) -> None:
     """A worker that owned these chunks, with these items marked, is taken over."""
     async with heart.database.transaction() as conn:
         worker_id = await workers.register(conn, "elsewhere", 1)
-        for chunk_id, items in marked:
-            chunk = await chunks.claim(conn, chunk_id, worker_id)
-            assert chunk is not None
+    for chunk_id, items in marked:
+        chunk = await heart.claim(chunk_id, worker_id)
+        assert chunk is not None
+        async with heart.database.transaction() as conn:
             await chunks.mark(conn, chunk, items)
     await heart.query(
         "UPDATE workers SET heartbeat_at = now() - '1 h'::interval WHERE id = :id", id=worker_id
@@ -83,6 +100,23 @@ async def test_a_suspect_chunk_marks_before_it_works(heart: Heart) -> None:
     await open_gate(heart.database)
     assert await working
     assert (await heart.chunk(chunk_id))["status"] == "done"
+
+
+async def test_what_became_suspect_while_it_waited_is_worked_as_such(heart: Heart) -> None:
+    """An ordinary chunk waits behind a suspect one and loses its second owner meanwhile."""
+    before, behind = await suspect(heart, "GATE-1"), await suspect(heart, "DONE-2", "DONE-3")
+    await heart.query("UPDATE chunks SET deaths = 1 WHERE id = :id", id=behind)
+    door = heart.worker._quarantine = WatchedDoor()
+    working = asyncio.create_task(heart.worker.work(before))
+    await heart.attempted("GATE-1")
+    waiting = asyncio.create_task(heart.worker.work(behind))
+    await door.ordinary_came.wait()
+    await dies(heart, (behind, []))
+    await open_gate(heart.database)
+    assert await working
+    assert await waiting
+    chunk = await heart.chunk(behind)
+    assert (chunk["status"], chunk["in_flight"]) == ("done", ["DONE-2", "DONE-3"])
 
 
 async def test_three_deaths_alone_make_poison_and_the_neighbours_finish(heart: Heart) -> None:

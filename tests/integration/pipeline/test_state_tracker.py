@@ -15,7 +15,7 @@ from serpline.domain.retry import RetryStrategy
 from serpline.domain.states import StateStatus
 from serpline.robustness.retry import RetryManager
 from serpline.robustness.state_tracker import Settled
-from serpline.store import chunks, workers
+from serpline.store import workers
 from serpline.store.chunks import OwnedChunk
 from serpline.store.database import Database, TransactionConflict
 
@@ -33,8 +33,7 @@ async def owned(heart: Heart, items: list[str]) -> OwnedChunk:
     """A chunk of these items in this worker's hands."""
     run_id = await heart.start({METRICS: items}, lanes=[METRICS])
     (chunk_id,) = await heart.planned(run_id)
-    async with heart.database.transaction() as conn:
-        chunk = await chunks.claim(conn, chunk_id, heart.lifeline.worker_id)
+    chunk = await heart.claim(chunk_id, heart.lifeline.worker_id)
     assert chunk is not None
     return chunk
 

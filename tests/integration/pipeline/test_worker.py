@@ -158,8 +158,7 @@ async def test_looks_that_bring_nothing_come_ever_later(heart: Heart) -> None:
 
 
 async def owned(heart: Heart, chunk_id: int) -> OwnedChunk:
-    async with heart.database.transaction() as conn:
-        chunk = await chunks.claim(conn, chunk_id, heart.lifeline.worker_id)
+    chunk = await heart.claim(chunk_id, heart.lifeline.worker_id)
     assert chunk is not None
     return chunk
 

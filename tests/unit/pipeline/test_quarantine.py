@@ -3,9 +3,17 @@
 import asyncio
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from serpline.domain.states import StateStatus
-from serpline.pipeline.quarantine import Quarantine, groups, is_poison
+from serpline.pipeline.quarantine import (
+    ALONE_DEATHS_MAX,
+    NARROWING,
+    Quarantine,
+    groups,
+    is_poison,
+)
 from serpline.store.chunks import ItemRow
 
 
@@ -31,6 +39,33 @@ def test_only_deaths_alone_make_poison(planned: int, deaths: int) -> None:
         alone += len(mine) == 1
     assert is_poison(row("x", deaths), planned)
     assert alone == 3
+
+
+@given(st.data())
+def test_poison_is_isolated_within_so_many_deaths(data: st.DataObject) -> None:
+    """Wherever it is, and whatever of the chunk was settled before: exactly the poison fails.
+
+    All of it dies once with the whole chunk, then each once in every smaller group, and alone.
+    """
+    planned = data.draw(st.integers(1, 300), "planned")
+    live = {f"{n:03}": 0 for n in data.draw(st.sets(st.integers(0, planned - 1), min_size=1))}
+    poison = data.draw(st.sets(st.sampled_from(sorted(live)), min_size=1, max_size=4), "poison")
+    failed, deaths = set[str](), 0
+    while live:
+        rows = [row(name, count) for name, count in live.items()]
+        failed |= {one.item for one in rows if is_poison(one, planned)}
+        for group in groups([one for one in rows if one.item not in failed], planned):
+            names = {one.item for one in group}
+            if names & poison:
+                deaths += 1
+                live |= {name: live[name] + 1 for name in names}
+                break
+            live = {name: count for name, count in live.items() if name not in names}
+        live = {name: count for name, count in live.items() if name not in failed}
+    assert failed == poison
+    sizes_between = sum(1 for exponent in (1, 2) if planned // NARROWING**exponent > 1)
+    whole = planned > 1
+    assert deaths <= whole + len(poison) * (sizes_between + ALONE_DEATHS_MAX)
 
 
 async def test_a_suspect_chunk_has_the_process_to_itself() -> None:

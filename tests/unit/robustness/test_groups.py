@@ -135,6 +135,22 @@ async def test_an_abandoned_write_is_told() -> None:
     assert undone == [(1, 10)]
 
 
+async def test_what_was_given_up_is_told() -> None:
+    """It may have been written unheard, whether somebody still waits for it or not."""
+    writer, doubtful = Writer(), list[int]()
+    writer.away, writer.gate = 1000, asyncio.Event()
+    group = GroupCommitter(
+        writer, delay_seconds=0.001, size_max=10, patience_seconds=0, given_up=doubtful.append
+    )
+    first, second = group.put(1), group.put(2)
+    await writer.entered.wait()
+    first.cancel()
+    writer.gate.set()
+    with pytest.raises(DatabaseUnavailable):
+        await second
+    assert doubtful == [1, 2]
+
+
 async def test_what_waits_is_bounded() -> None:
     """One more than ``waiting_max`` is refused at once."""
     group = GroupCommitter(Writer(), delay_seconds=3600, size_max=10, waiting_max=3)
