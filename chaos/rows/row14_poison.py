@@ -61,8 +61,8 @@ async def poisoned(arena: Arena) -> list[Figure]:
         killed = workers.ended[-signal.SIGKILL]
     failed = {name: row["error_category"] for name, row in items.items()}
     isolated = [name for name, category in failed.items() if category == "poison"]
-    # All in flight with the whole chunk; then each in a tenth of it, for two poisoned items need not
-    # be in the same tenth of what their neighbours have left over; and then each alone.
+    # All in flight with the whole chunk; then each in a tenth of it, for two poisoned items need
+    # not be in the same tenth of what their neighbours left over; and then each alone.
     narrowed = 1 + len(poison) * (arena.sized(0, 1) + ALONE_DEATHS_MAX)
     return [
         equal("poisoned items isolated", len({*isolated} & {*poison}), len(poison)),

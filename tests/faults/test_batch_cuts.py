@@ -1,4 +1,4 @@
-"""The database connection is lost as a batch's next state is written, once for each of its states.
+"""The database connection is lost as a batch's next state is written, once for several of them.
 
 Nobody dies: the call before it was answered, and the ledger knows. What was done over there must
 be found there, not done again. The auditor is the simulator's account.
@@ -12,7 +12,8 @@ from serpline.domain.states import BatchStatus, RunStatus
 
 SEARCHES = 6
 KEYWORDS = "keyword,market\n" + "".join(f"kettle {n},PL\n" for n in range(SEARCHES))
-CUT = [status for status in BatchStatus if status not in (BatchStatus.INTENDED, BatchStatus.LOST)]
+# After the create, the last add, the start, and the last page.
+CUT = (BatchStatus.CREATED, BatchStatus.FILLED, BatchStatus.RUNNING, BatchStatus.INGESTED)
 # A sequence counts on whatever becomes of the transaction.
 TRIGGER = """
 CREATE FUNCTION cut_once() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -25,7 +26,7 @@ END $$
 """
 BEFORE = (
     "CREATE TRIGGER cut BEFORE UPDATE OF status ON provider_batches FOR EACH ROW"
-    " WHEN (NEW.status NOT IN ('intended', 'lost')) EXECUTE FUNCTION cut_once()"
+    f" WHEN (NEW.status = ANY('{{{','.join(CUT)}}}')) EXECUTE FUNCTION cut_once()"
 )
 
 
