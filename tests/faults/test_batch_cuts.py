@@ -1,4 +1,4 @@
-"""The database connection is lost as a batch's next state is written, once for several of them.
+"""The database connection is lost as a batch's next state, or the reading of a page, is written.
 
 Nobody dies: the call before it was answered, and the ledger knows. What was done over there must
 be found there, not done again. The auditor is the simulator's account.
@@ -15,18 +15,22 @@ KEYWORDS = "keyword,market\n" + "".join(f"kettle {n},PL\n" for n in range(SEARCH
 # After the create, the last add, the start, and the last page.
 CUT = (BatchStatus.CREATED, BatchStatus.FILLED, BatchStatus.RUNNING, BatchStatus.INGESTED)
 # A sequence counts on whatever becomes of the transaction.
-TRIGGER = """
+CUTTER = """
 CREATE FUNCTION cut_once() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    IF nextval('cut_' || NEW.status) = 1 THEN
+    IF nextval('cut_' || coalesce(TG_ARGV[0], NEW.status)) = 1 THEN
         PERFORM pg_terminate_backend(pg_backend_pid());
     END IF;
     RETURN NEW;
 END $$
 """
-BEFORE = (
-    "CREATE TRIGGER cut BEFORE UPDATE OF status ON provider_batches FOR EACH ROW"
+STATES = (
+    "CREATE TRIGGER states BEFORE UPDATE OF status ON provider_batches FOR EACH ROW"
     f" WHEN (NEW.status = ANY('{{{','.join(CUT)}}}')) EXECUTE FUNCTION cut_once()"
+)
+PAGES = (
+    "CREATE TRIGGER pages BEFORE UPDATE OF pages_ingested ON provider_batches FOR EACH ROW"
+    " EXECUTE FUNCTION cut_once('pages')"
 )
 
 
@@ -42,16 +46,17 @@ async def test_what_was_done_over_there_is_not_done_again(
         SERPLINE_BATCH_POLL_SECONDS="0.05",
         SERPLINE_LOOK_AGAIN_SECONDS="1",
     ) as world:
-        for statement in [*(f"CREATE SEQUENCE cut_{status}" for status in CUT), TRIGGER, BEFORE]:
+        cuts = [*CUT, "pages"]
+        for statement in [*(f"CREATE SEQUENCE cut_{cut}" for cut in cuts), CUTTER, STATES, PAGES]:
             await world.query(statement)
         await world.start_worker()
         run_id = await world.run(
             content_types=("organic",), phases=("keyword_metrics", "serp_collection")
         )
         assert (await world.get(run_id)).status is RunStatus.COMPLETED
-        for status in CUT:
-            (written,) = await world.query(f"SELECT last_value FROM cut_{status}")
-            assert written["last_value"] == 2, f"{status}: cut and written"
+        for cut in cuts:
+            (written,) = await world.query(f"SELECT last_value FROM cut_{cut}")
+            assert written["last_value"] == 2, f"{cut}: cut and written"
         account = world.sim.scaleserp.account
         assert account.created == 1
         assert [len(batch.searches) for batch in account.batches.values()] == [SEARCHES]

@@ -106,8 +106,9 @@ class Desk:
 
     async def note(self, **values: Any) -> None:
         """Write down what is known of a batch whose state stays."""
-        async with self.work.database.transaction() as conn:
-            self.row = await batches.note(conn, self.work.chunk, self.row, **values)
+        self.row = await over_cuts(
+            self.work, lambda conn: batches.note(conn, self.work.chunk, self.row, **values)
+        )
 
     async def failed(self, error: ProviderError, seconds: float, *, counts: bool) -> None:
         """Write down trouble with a batch that stays, to look again after so many ``seconds``.
@@ -130,8 +131,9 @@ class Desk:
 
     async def left(self) -> list[Search]:
         """The batch's searches that have no outcome yet."""
-        async with self.work.database.transaction() as conn:
-            return await batches.not_brought(conn, self.work.chunk, self.row.items)
+        return await over_cuts(
+            self.work, lambda conn: batches.not_brought(conn, self.work.chunk, self.row.items)
+        )
 
     async def end(
         self, event: str, category: ErrorCategory, reason: str, error: str | None = None
@@ -139,13 +141,15 @@ class Desk:
         """End the batch (``ingest`` or ``lose``): what it did not bring has failed, for ``reason``.
 
         First the searches are settled, then the batch ends; whoever takes over in between finds
-        it as it was, with nothing left. ``error``: what went wrong with the batch as a whole.
+        it as it was, with nothing left. But nobody does when that settled the whole chunk, so no
+        cut breaks this off; only a death leaves such a batch as it was, which costs nothing.
+        ``error``: what went wrong with the batch as a whole.
         """
         for search in await self.left():
             told = history(search.error, f"{self.label}: {reason}")
             yield search.item, Retry(search.item, category, told)
         await self.work.settled()
-        # With every search settled nobody would come back to end it after a cut.
+        # Repeated after a commit that was not heard of it raises ``LeaseLost``, with all done.
         self.row = await over_cuts(self.work, lambda conn: self._end(conn, event, error))
 
     async def _end(self, conn: Connection, event: str, error: str | None) -> BatchRow:

@@ -76,7 +76,8 @@ class ChunkWorker:
             phase, deaths = seen = suspicion
             suspect = deaths >= quarantine.SUSPECT_DEATHS and self._phases[phase].divisible
             async with self._quarantine.entered(alone=suspect):
-                # If an owner died while we waited at the door, it may be the wrong one.
+                # An owner may have died while we waited: then the claim fails, and we ask anew,
+                # perhaps for the other door.
                 if await self._claimed(chunk_id, deaths, suspect=suspect):
                     return True
         return False

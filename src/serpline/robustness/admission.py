@@ -11,6 +11,7 @@ and then the call asks once more: a 429 recorded meanwhile holds for it too.
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -78,7 +79,7 @@ class Admission:
             delay_seconds=ADMISSION_SECONDS,
             size_max=ADMISSIONS_MAX,
             abandoned=self._abandoned,
-            given_up=lambda wish: self._abandoned(wish, None),
+            given_up=self._take_back,
         )
 
     async def admit(
@@ -127,6 +128,10 @@ class Admission:
 
     def _abandoned(self, wish: Wish, answer: Answer) -> None:
         if answer is None:
+            self._take_back(wish)
+
+    def _take_back(self, wish: Wish) -> None:
+        with suppress(OverflowError):  # it becomes unknown with its chunk's next owner
             self._withdraw(wish.intent.id)
 
     async def _admit(self, wishes: Sequence[Wish]) -> list[Answer]:

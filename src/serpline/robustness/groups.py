@@ -38,7 +38,7 @@ class GroupCommitter(Generic[In, Out]):
         *,
         delay_seconds: float,
         size_max: int,
-        patience_seconds: float = PATIENCE_SECONDS,
+        patience_seconds: float = 5.0,
         keep: bool = False,
         abandoned: Callable[[In, Out], None] | None = None,
         given_up: Callable[[In], None] | None = None,
@@ -119,10 +119,10 @@ class GroupCommitter(Generic[In, Out]):
 
     def _refuse(self, batch: Sequence[tuple[In, asyncio.Future[Out]]], error: Exception) -> None:
         for item, future in batch:
-            if self._given_up is not None:
-                self._given_up(item)
             if not future.done():
                 future.set_exception(error)
+            if self._given_up is not None:
+                self._given_up(item)
 
 
 async def patiently(commit: Callable[[], Awaitable[Out]], seconds: float) -> Out:
