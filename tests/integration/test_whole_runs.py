@@ -255,7 +255,6 @@ def owned(run_id: UUID, lane_id: int, number: int) -> OwnedChunk:
         mode="manual",
         config={},
         planned=CHUNK,
-        deaths=0,
         crashes=0,
         last_error=None,
         created_at=NOW,

@@ -42,7 +42,6 @@ class OwnedChunk:
     mode: str
     config: dict[str, Any]
     planned: int
-    deaths: int
     crashes: int
     last_error: str | None
     created_at: datetime
@@ -75,8 +74,7 @@ async def claim(conn: Connection, chunk_id: int, worker_id: int, deaths: int) ->
             " AND l.status = 'running' AND r.id = c.run_id AND r.status = 'running'"
             " AND EXISTS (SELECT 1 FROM workers WHERE id = :worker AND ended_at IS NULL)"
             " RETURNING c.id, c.epoch, c.no, c.lane_id, l.phase_name, l.content_type, c.run_id,"
-            " r.mode, r.config, c.planned, c.deaths, c.crashes,"
-            " c.last_error, r.created_at"
+            " r.mode, r.config, c.planned, c.crashes, c.last_error, r.created_at"
         ),
         {
             "id": chunk_id,
