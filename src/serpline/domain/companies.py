@@ -1,7 +1,11 @@
 """A company as an external source knows it, whichever source that was."""
 
+import re
 from dataclasses import dataclass
 from typing import Literal
+
+_LABEL = re.compile(r"(?!-)(?:[^\W_]|-){1,63}(?<!-)")
+_DOMAIN_CHARS_MAX = 253
 
 CompanySource = Literal["pdl", "wikidata"]
 
@@ -27,3 +31,19 @@ class Company:
     linkedin_url: str | None = None
     ticker: str | None = None
     parent: str | None = None
+
+
+def is_domain_name(text: str) -> bool:
+    """Whether a company can be asked about by ``text``: two labels or more, of letters and digits.
+
+    Letters of any script, as long as IDNA can write them. An address of a machine is no name.
+    """
+    labels = text.lower().split(".")
+    if len(text) > _DOMAIN_CHARS_MAX or len(labels) < 2 or labels[-1].isdigit():
+        return False
+    if not all(map(_LABEL.fullmatch, labels)):
+        return False
+    try:
+        return len(text.encode("idna")) <= _DOMAIN_CHARS_MAX
+    except UnicodeError:
+        return False

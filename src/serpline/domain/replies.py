@@ -9,15 +9,17 @@ becomes U+FFFD. Limit: the size of a body is bounded by ``net``, not here.
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 from urllib.parse import quote
 
 from serpline.domain.errors import ErrorCategory, ProviderError
 from serpline.domain.http import HttpReply
 from serpline.domain.text import UNSTORABLE
+
+T = TypeVar("T")
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,15}://\S+")
 _SECONDS = re.compile(r"[0-9]{1,15}(?:\.[0-9]{1,9})?")
@@ -41,6 +43,42 @@ def json_object(reply: HttpReply, provider: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise malformed(reply, provider, "JSON that is not an object")
     return value
+
+
+def by_key(
+    reply: HttpReply,
+    provider: str,
+    asked: Iterable[str],
+    rows: Sequence[tuple[str | None, T | None]],
+) -> dict[str, T | None]:
+    """What a reply about many things tells of each: its value, or None if its row is unreadable.
+
+    ``rows``: key and value; None is what cannot be read. A thing without a row is absent: the
+    provider does not know it. A row without a readable key may be about any thing that has no row
+    of its own, so each of these is None. A row of a thing that was not asked about is ignored.
+    Raises ``ProviderError`` MALFORMED, which is retryable, if there are rows and none is readable.
+    """
+    if rows and all(value is None for _, value in rows):
+        raise malformed(reply, provider, "no row that can be read")
+    wanted = list(asked)
+    told: dict[str | None, T | None] = {}
+    for key, value in rows:
+        if told.get(key) is None:
+            told[key] = value
+    return {key: told.get(key) for key in wanted if key in told or None in told}
+
+
+def unreadable(provider: str, key: str) -> ProviderError:
+    """The failure of one thing in a reply about many, which the others do not share.
+
+    It is permanent: the reply was paid for, and the same question would bring the same row.
+    """
+    return ProviderError(
+        f"{provider}: the row of {key[:100]!r} cannot be read",
+        provider=provider,
+        category=ErrorCategory.MALFORMED,
+        permanent=True,
+    )
 
 
 def malformed(reply: HttpReply, provider: str, problem: str) -> ProviderError:

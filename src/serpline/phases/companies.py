@@ -1,7 +1,8 @@
 """Who is behind a domain: People Data Labs first, Wikidata for what it does not know.
 
 Shared by the two company phases. A domain is bought once however many lanes and runs want it, and
-"nobody knows it" is an answer that is kept like any other.
+"nobody knows it" is an answer that is kept like any other. A text that is no domain name
+is not asked about: no company has it as its domain.
 """
 
 from collections.abc import AsyncGenerator, Sequence
@@ -9,11 +10,21 @@ from contextlib import aclosing
 from typing import Any
 from uuid import UUID
 
-from serpline.domain.companies import Company
+from serpline.domain.companies import Company, is_domain_name
 from serpline.domain.errors import CallRefused, ProviderError
 from serpline.domain.outcomes import Outcome
+from serpline.domain.replies import unreadable
 from serpline.phases.base import Work
-from serpline.phases.tools import Tools, as_done, bought_elsewhere, give_back, keep, obtain, plain
+from serpline.phases.tools import (
+    Tools,
+    as_done,
+    bought_elsewhere,
+    give_back,
+    keep,
+    obtain,
+    plain,
+    readable,
+)
 from serpline.providers.wikidata.client import DOMAINS_MAX
 from serpline.store import reference
 from serpline.store.database import Connection
@@ -29,7 +40,10 @@ async def profiles(
     tools: Tools, work: Work, domains: Sequence[str]
 ) -> AsyncGenerator[tuple[str, Profile | Outcome], None]:
     """``(domain, profile or outcome)`` for each domain, in any order; outcomes name the domain."""
-    obtained = await obtain(work, KIND, domains)
+    names = [domain for domain in domains if is_domain_name(domain)]
+    for text in set(domains).difference(names):
+        yield text, {}
+    obtained = await obtain(work, KIND, names)
     for domain, payload in obtained.fresh.items():
         yield domain, payload or {}
     for domain in obtained.elsewhere:
@@ -78,10 +92,16 @@ async def _ask_wikidata(
             for domain in asked:
                 yield domain, work.retries.outcome_for(domain, error)
             continue
-        answers = {d: plain(found[d]) if d in found else {} for d in asked}
+        answers = readable(asked, found)
         await keep(work, KIND, answers)
-        for domain, profile in answers.items():
-            yield domain, profile
+        await give_back(work, KIND, [domain for domain in asked if domain not in answers])
+        for domain in asked:
+            yield (
+                domain,
+                answers[domain]
+                if domain in answers
+                else work.retries.outcome_for(domain, unreadable("wikidata", domain)),
+            )
 
 
 def _ttl_seconds(work: Work) -> float:

@@ -18,10 +18,11 @@ from serpline.analysis.domains import (
     youtube_channel_ref,
     youtube_video_id,
 )
+from serpline.core.logging import described, get
 from serpline.domain.config import PipelineConfig
 from serpline.domain.errors import CallRefused, ErrorCategory, ProviderError
 from serpline.domain.names import ContentType, Device, PhaseName, PipelineMode
-from serpline.domain.outcomes import Done, Outcome, Skip, Snooze
+from serpline.domain.outcomes import Done, Outcome, Reject, Skip, Snooze
 from serpline.domain.repair import Rung, history, rung_of, shape_of
 from serpline.phases.base import Work
 from serpline.phases.serp_batch import QUOTA_POLLS, SerpBatch, intend
@@ -36,6 +37,8 @@ from serpline.store.results import inputs
 from serpline.store.results.inputs import KeywordItem
 from serpline.store.rows import insert_rows
 from serpline.store.tables.results import serp_results, serps
+
+log = get(__name__)
 
 YOUTUBE = "youtube.com"
 
@@ -92,7 +95,7 @@ class SerpCollectionPhase:
         async with aclosing(driver.outcomes()) as outcomes:
             async for item, page in outcomes:
                 if isinstance(page, SerpPage):
-                    yield Done(item, _result(work, item, page, "batch"))
+                    yield _collected(work, item, page, "batch")
                 else:
                     yield page
         if driver.gave_up is not None:
@@ -125,7 +128,7 @@ class SerpCollectionPhase:
                 if isinstance(told, Snooze | Done | Skip):
                     return told
                 return replace(told, error=history(wanted.error, f"real time: {told.error}"))
-            return Done(wanted.item, _result(work, wanted.item, page, "real time"))
+            return _collected(work, wanted.item, page, "real time")
 
         async with aclosing(as_done(search, searches, self._tools.call_concurrency)) as outcomes:
             async for outcome in outcomes:
@@ -187,6 +190,18 @@ def _spec(
         # Overviews stand on pages of organic results only, and each question is charged.
         include_ai_overview=config.include_ai_overview and content_type is ContentType.ORGANIC,
     )
+
+
+def _collected(work: Work, item: str, page: SerpPage, source: str) -> Outcome:
+    """The page as rows. One that raises is a bug of ours: it fails its own search, and no other.
+
+    The chunk cannot be divided to find it, for its work is one batch.
+    """
+    try:
+        return Done(item, _result(work, item, page, source))
+    except Exception as error:
+        log.exception("search.raised", action="search.raised", chunk=work.chunk.id)
+        return Reject(item, ErrorCategory.INTERNAL, described(error))
 
 
 def _result(work: Work, item: str, page: SerpPage, source: str) -> dict[str, Any]:

@@ -172,6 +172,15 @@ def plain(found: Any) -> dict[str, Any]:
     return value
 
 
+def readable(asked: Iterable[str], found: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """What a reply about many things (``replies.by_key``) tells of each; unreadable ones left out.
+
+    A thing that the provider does not know is ``{}``.
+    """
+    told = {key: found.get(key, {}) for key in asked}
+    return {key: plain(one) if one else {} for key, one in told.items() if one is not None}
+
+
 def bought_elsewhere(work: Work, item: str) -> Snooze:
     """Somebody else is buying the same thing: look again shortly, and find it there."""
     again = work.clock.now() + timedelta(seconds=BOUGHT_ELSEWHERE_SECONDS)

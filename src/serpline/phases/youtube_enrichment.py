@@ -12,9 +12,10 @@ from serpline.domain.errors import CallRefused, ProviderError
 from serpline.domain.http import ProviderCall
 from serpline.domain.names import PhaseName
 from serpline.domain.outcomes import Done, Outcome
+from serpline.domain.replies import unreadable
 from serpline.phases.base import Work
-from serpline.phases.tools import Tools, bought_elsewhere, keep, obtain, plain, run_scope
-from serpline.providers.youtube.client import IDS_MAX
+from serpline.phases.tools import Tools, bought_elsewhere, keep, obtain, plain, readable, run_scope
+from serpline.providers.youtube.client import IDS_MAX, is_handle, is_id
 from serpline.store import plans
 from serpline.store.chunks import ItemRow, OwnedChunk
 from serpline.store.database import Connection
@@ -26,7 +27,8 @@ CHANNEL_KIND = "youtube_channel"
 
 Payload = dict[str, Any]
 Answer = Payload | ProviderError | CallRefused | None
-"""What is known of a thing (``{}``: YouTube does not show it); None: being bought elsewhere."""
+"""What is known of a thing; None: being bought elsewhere. ``{}``: YouTube does not show it, or its
+id is none that YouTube could have."""
 
 
 class YouTubeEnrichmentPhase:
@@ -90,8 +92,10 @@ class YouTubeEnrichmentPhase:
         ids: Sequence[str],
         call_for: Any,
     ) -> dict[str, Answer]:
-        obtained = await obtain(work, kind, ids)
-        answers: dict[str, Answer] = {key: value or {} for key, value in obtained.fresh.items()}
+        sendable = [each for each in ids if is_id(each)]
+        answers: dict[str, Answer] = {each: {} for each in ids}
+        obtained = await obtain(work, kind, sendable)
+        answers |= {key: value or {} for key, value in obtained.fresh.items()}
         answers |= dict.fromkeys(obtained.elsewhere)
         for start in range(0, len(obtained.mine), IDS_MAX):
             wanted = obtained.mine[start : start + IDS_MAX]
@@ -101,12 +105,15 @@ class YouTubeEnrichmentPhase:
             except (ProviderError, CallRefused) as error:
                 answers |= dict.fromkeys(wanted, error)
                 continue
-            bought = {key: plain(found[key]) if key in found else {} for key in wanted}
+            bought = readable(wanted, found)
             await keep(work, kind, bought)
+            answers |= {key: unreadable("youtube", key) for key in wanted if key not in bought}
             answers |= bought
         return answers
 
     async def _by_handle(self, work: Work, handle: str) -> dict[str, Answer]:
+        if not is_handle(handle):
+            return {handle: {}}
         obtained = await obtain(work, CHANNEL_KIND, [handle])
         if not obtained.mine:
             return {handle: obtained.fresh.get(handle, {} if handle in obtained.fresh else None)}

@@ -39,6 +39,13 @@ def groups(rows: Sequence[ItemRow], planned: int) -> Iterator[list[ItemRow]]:
             yield alike[start : start + size]
 
 
+def tenths(rows: Sequence[ItemRow]) -> Iterator[Sequence[ItemRow]]:
+    """``rows`` in at most ten groups, each smaller than all of them unless there is one row."""
+    size = -(-len(rows) // NARROWING)
+    for start in range(0, len(rows), size):
+        yield rows[start : start + size]
+
+
 def _deaths_to_stand_alone(planned: int) -> int:
     deaths = 0
     while planned // NARROWING**deaths > 1:

@@ -6,14 +6,17 @@ batch is already waiting behind the one being committed, so memory is bounded.
 
 A settlement that a cut connection or a conflict undid is repeated for a while: the work must not
 break off for it, with calls under way that have been paid for.
+
+A settlement that raises is a bug. Where the chunk's work broke off before, such a settlement is
+divided by halves, so that a result that cannot be written fails its own item and no other.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 
-from serpline.core.logging import get
-from serpline.domain.errors import LeaseLost
-from serpline.domain.outcomes import Outcome
+from serpline.core.logging import described, get
+from serpline.domain.errors import ErrorCategory, LeaseLost
+from serpline.domain.outcomes import Done, Outcome, Retry
 from serpline.robustness.groups import PATIENCE_SECONDS, patiently
 from serpline.robustness.retry import RetryManager
 from serpline.robustness.state_tracker import Settled, StateTracker, WriteResults
@@ -44,14 +47,19 @@ class Settler:
         retries: RetryManager,
         write: WriteResults,
         before_settle: BeforeSettle = nothing_before,
+        isolating: bool = False,
     ) -> None:
-        """``before_settle`` returns when all that the outcomes taken rest on is durable."""
+        """``before_settle`` returns when all that the outcomes taken rest on is durable.
+
+        ``isolating``: an outcome whose settlement raises becomes a failed attempt of its item.
+        """
         self._tracker = tracker
         self._chunk = chunk
         self._attempts = attempts
         self._retries = retries
         self._write = write
         self._before_settle = before_settle
+        self._isolating = isolating
         self._waiting: list[Outcome] = []
         self._commit: asyncio.Task[None] | None = None
         self._deadline: asyncio.TimerHandle | None = None
@@ -115,7 +123,16 @@ class Settler:
         commit.result()
 
     async def _settle(self, outcomes: list[Outcome]) -> None:
-        settled = await patiently(lambda: self._settle_once(outcomes), self._patience_seconds)
+        try:
+            settled = await patiently(lambda: self._settle_once(outcomes), self._patience_seconds)
+        except (LeaseLost, DatabaseUnavailable, TransactionConflict):
+            raise
+        except Exception as error:
+            if not self._isolating or (len(outcomes) == 1 and not isinstance(outcomes[0], Done)):
+                raise
+            for part in _divided(outcomes, error):
+                await self._settle(part)
+            return
         self.total = Settled(
             completed=self.total.completed + settled.completed,
             failed=self.total.failed + settled.failed,
@@ -137,3 +154,12 @@ class Settler:
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+
+
+def _divided(outcomes: list[Outcome], error: Exception) -> list[list[Outcome]]:
+    """Halves; of an outcome alone, a failed attempt of its item."""
+    if len(outcomes) > 1:
+        half = len(outcomes) // 2
+        return [outcomes[:half], outcomes[half:]]
+    (only,) = outcomes
+    return [[Retry(only.item, ErrorCategory.INTERNAL, described(error))]]

@@ -3,12 +3,13 @@
 One page on purpose. Whatever goes wrong in between is one of four things: the chunk is no longer
 ours (stop, settle nothing), the database is away (given back, no blame; what cannot be given back
 now is given back by the lifeline), the work raised or brought nothing for too long (a bug: the
-chunk is given back and looked at later, and after a few times its items fail), or this process
-dies (others take the chunk over, and look for the item that did it: ``quarantine``).
+chunk is given back and tried later; then an item that raises fails alone, see ``_isolating``, and
+work that still breaks off fails its items after a few times), or this process dies (others take the
+chunk over, and look for the item that did it: ``quarantine``).
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from datetime import datetime, timedelta
 
@@ -17,7 +18,7 @@ from serpline.core.logging import described, get
 from serpline.domain.config import PipelineConfig
 from serpline.domain.errors import ErrorCategory, LeaseLost
 from serpline.domain.names import JobPriority, PhaseName, PipelineMode
-from serpline.domain.outcomes import Outcome, Reject, Snooze
+from serpline.domain.outcomes import Outcome, Reject, Retry, Snooze
 from serpline.phases.base import LeaseCheck, Phase, Work
 from serpline.pipeline import quarantine
 from serpline.pipeline.lifeline import Lifeline
@@ -144,6 +145,7 @@ class ChunkWorker:
             retries=retries,
             write=phase.write,
             before_settle=self._before_settle,
+            isolating=chunk.crashes > 0,
         )
         work = Work(chunk, config, self._database, self._clock, lease, settler.flush, retries)
         outcomes = self._outcomes(phase, work, items, suspect=suspect)
@@ -198,7 +200,36 @@ class ChunkWorker:
                 async for outcome in outcomes:
                     yield outcome
         elif items:
+            do = self._isolating if chunk.crashes and phase.divisible else _plainly
+            async with aclosing(do(phase, work, items)) as outcomes:
+                async for outcome in outcomes:
+                    yield outcome
+
+    async def _isolating(
+        self, phase: Phase, work: Work, items: Sequence[ItemRow]
+    ) -> AsyncGenerator[Outcome, None]:
+        """The work of a chunk whose work raised before: what raises costs its own item an attempt.
+
+        Work that raises again is divided into tenths of the items left over, down to one item.
+        """
+        left = {row.item: row for row in items}
+        try:
             async with aclosing(phase.work(work, items)) as outcomes:
+                async for outcome in outcomes:
+                    left.pop(outcome.item, None)
+                    yield outcome
+            return
+        except (LeaseLost, DatabaseUnavailable, TransactionConflict):
+            raise
+        except Exception as error:
+            if not left:
+                raise
+            if len(items) == 1:
+                log.exception("item.raised", action="item.raised", chunk=work.chunk.id)
+                yield Retry(items[0].item, ErrorCategory.INTERNAL, described(error))
+                return
+        for group in quarantine.tenths(list(left.values())):
+            async with aclosing(self._isolating(phase, work, group)) as outcomes:
                 async for outcome in outcomes:
                     yield outcome
 
@@ -245,3 +276,11 @@ class ChunkWorker:
         async with self._database.transaction() as conn:
             await chunks.crashed(conn, chunk, delay_seconds, reason)
             await remember(conn, chunk, self._clock.now(), [told])
+
+
+async def _plainly(
+    phase: Phase, work: Work, items: Sequence[ItemRow]
+) -> AsyncGenerator[Outcome, None]:
+    async with aclosing(phase.work(work, items)) as outcomes:
+        async for outcome in outcomes:
+            yield outcome

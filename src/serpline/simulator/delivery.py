@@ -79,7 +79,7 @@ async def deliver(
 ) -> None:
     """Send a reply, broken as ``rule`` says."""
     fault = rule.fault if rule else ""
-    if rule is None or fault.isdigit() or fault == "expired_links":
+    if rule is None or fault.isdigit() or fault in ("expired_links", "hostile_text"):
         await _whole(connection, reply)
     elif fault == "slow":
         seconds = _SLOW_SECONDS if rule.seconds is None else rule.seconds

@@ -38,6 +38,7 @@ DELIVERIES = (
     "endless_headers",
     "huge_body",
     "gzip_bomb",
+    "hostile_text",
 )
 SEARCHES = ("failed_searches", "missing_records", "duplicate_custom_id")
 WEBHOOKS = (
@@ -59,7 +60,7 @@ _FAULTS_OF = {DOWNLOAD: DOWNLOADS, BATCH_SEARCH: SEARCHES, WEBHOOK: WEBHOOKS}
 RULES_MAX = 1_000
 SHOWN_CHARS_MAX = 80
 # Faults that show only after the provider did (and charged) what was asked.
-_AFTER_WORK = frozenset({"slow", "slowloris", "cut", "malformed", "truncated"})
+_AFTER_WORK = frozenset({"slow", "slowloris", "cut", "malformed", "truncated", "hostile_text"})
 
 
 @dataclass(slots=True)

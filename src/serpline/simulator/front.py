@@ -12,6 +12,7 @@ from serpline.simulator.control import Control
 from serpline.simulator.delivery import Connection, Receive, Send, deliver
 from serpline.simulator.echo import echoing
 from serpline.simulator.faults import FaultPlan, Rule
+from serpline.simulator.hostile import hostile
 from serpline.simulator.journal import CallEntry, CallLog
 from serpline.simulator.limits import Limits
 from serpline.simulator.routes import DOWNLOAD
@@ -153,6 +154,8 @@ class Front:
             failed = _failure(provider, request, rule)
             failed.credits = reply.credits
             return failed
+        if rule is not None and rule.fault == "hostile_text":
+            return hostile(reply, name, self._config.seed, operation.identity)
         return reply
 
 

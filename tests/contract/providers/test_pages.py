@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serpline.domain.errors import ErrorCategory, ProviderError, UserError
+from serpline.domain.errors import ErrorCategory, ProviderError
 from serpline.domain.http import HttpReply
 from serpline.providers.pages.client import PAGE_BYTES_MAX, PageClient
 from serpline.providers.pages.decoding import decode
@@ -38,8 +38,9 @@ def test_a_fetch_is_a_bounded_get() -> None:
 )
 def test_what_is_no_address_of_a_page_is_refused(url: str) -> None:
     """Only http and https addresses of a bounded length become a call."""
-    with pytest.raises(UserError, match="not the address"):
+    with pytest.raises(ProviderError, match="not the address") as caught:
         PageClient(now=lambda: NOW).fetch_page(url)
+    assert (caught.value.category, caught.value.permanent) == (ErrorCategory.BAD_REQUEST, True)
 
 
 @pytest.mark.parametrize(

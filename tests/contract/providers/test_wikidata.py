@@ -25,7 +25,7 @@ WIKIDATA = WikidataClient(
 )
 
 
-def only_call(*domains: str) -> ProviderCall[dict[str, Company]]:
+def only_call(*domains: str) -> ProviderCall[dict[str, Company | None]]:
     (call,) = WIKIDATA.companies_by_domains(domains)
     return call
 
@@ -218,3 +218,18 @@ def test_a_table_that_cannot_be_read_is_malformed(body: bytes) -> None:
     with pytest.raises(ProviderError) as caught:
         only_call("northwind.com").parse(reply(body))
     assert (caught.value.category, caught.value.permanent) == (ErrorCategory.MALFORMED, False)
+
+
+def test_an_unreadable_row_costs_its_own_domain() -> None:
+    """The others keep their companies; what the row may be about is unreadable, not unknown."""
+    table = json.loads(ROWS)
+    rows = table["results"]["bindings"]
+    rows.append({"site": {"type": "uri", "value": "https://acme.com"}})
+    found = only_call("northwind.com", "acme.com", "nobody.com").parse(reply(table))
+    assert found["northwind.com"] is not None
+    assert found["acme.com"] is None
+    assert "nobody.com" not in found
+    rows.append({"site": 7})
+    found = only_call("northwind.com", "acme.com", "nobody.com").parse(reply(table))
+    assert found["northwind.com"] is not None
+    assert found["nobody.com"] is None

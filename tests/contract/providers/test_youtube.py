@@ -299,6 +299,20 @@ def test_a_list_that_cannot_be_read_is_malformed(body: bytes) -> None:
     assert (error.category, error.permanent) == (ErrorCategory.MALFORMED, False)
 
 
+def test_an_unreadable_row_costs_its_own_video() -> None:
+    """The other videos are read; what the row may be about is unreadable, not hidden."""
+    listing = json.loads(VIDEOS)
+    known = [item["id"] for item in listing["items"]]
+    listing["items"].append({"id": "brokenbrok1"})
+    found = YOUTUBE.videos([*known, "brokenbrok1", "absentabse1"]).parse(reply(listing))
+    assert all(found[each] is not None for each in known)
+    assert found["brokenbrok1"] is None
+    assert "absentabse1" not in found
+    listing["items"][-1] = "no object"
+    found = YOUTUBE.videos([*known, "absentabse1"]).parse(reply(listing))
+    assert found["absentabse1"] is None
+
+
 @pytest.mark.parametrize(
     ("text", "links"),
     [

@@ -1,7 +1,9 @@
 """Facts about the chunk worker: what it does with each outcome, and when work breaks off."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -226,8 +228,15 @@ async def test_news_for_an_owned_chunk_is_not_lost(heart: Heart) -> None:
     assert (await heart.chunk(chunk_id))["look_seconds"] < 1
 
 
+def indivisible(heart: Heart) -> None:
+    """The work of a chunk is one for all its items, as that of a provider's batch."""
+    for phase in heart.phases.values():
+        phase.divisible = False
+
+
 async def test_a_crash_is_a_dead_letter_and_backs_off(heart: Heart) -> None:
     """Work that raises is a dead letter; each time the chunk waits longer, and keeps what came."""
+    indivisible(heart)
     run_id, chunk_id = await planned(heart, "DONE-1", "RAISE-2", "DONE-3")
     told: asyncio.Queue[JobEvent] = asyncio.Queue()
     queue = JobQueueManager(heart.database, observer=told.put_nowait)
@@ -266,7 +275,8 @@ async def test_a_crash_is_a_dead_letter_and_backs_off(heart: Heart) -> None:
 
 
 async def test_after_three_crashes_the_items_fail(heart: Heart) -> None:
-    """What crashed three times fails as internal, unattempted, and the run comes to an end."""
+    """Undivided work that crashed three times fails its items, unattempted, and the run ends."""
+    indivisible(heart)
     run_id, chunk_id = await planned(heart, "DONE-1", "RAISE-2", "SNOOZE-3")
     for _ in range(3):
         with pytest.raises(RuntimeError):
@@ -278,6 +288,43 @@ async def test_after_three_crashes_the_items_fail(heart: Heart) -> None:
     assert {(items[n]["status"], items[n]["error_category"]) for n in ("RAISE-2", "SNOOZE-3")} == {
         ("failed", "internal")
     }
+
+
+async def test_an_item_that_raises_fails_alone(heart: Heart) -> None:
+    """After a first crash each item that raises costs its own attempts; its neighbours finish."""
+    names = [f"{'RAISE' if n in (3, 40, 41) else 'DONE'}-{n}" for n in range(60)]
+    run_id, chunk_id = await planned(heart, *names, retry_attempts=2)
+    with pytest.raises(RuntimeError, match="a bug of the phase"):
+        await heart.worker.work(chunk_id)
+    assert await heart.worker.work(chunk_id)
+    items = await heart.items(run_id)
+    assert {n: items[n]["status"] for n in names} == {
+        n: "retry_wait" if n.startswith("RAISE") else "completed" for n in names
+    }
+    for _ in range(2):
+        heart.clock.ahead_seconds += 400
+        with suppress(RuntimeError):
+            await heart.worker.work(chunk_id)
+    items = await heart.items(run_id)
+    bad = [items[n] for n in names if n.startswith("RAISE")]
+    assert {(i["status"], i["error_category"], i["attempts"]) for i in bad} == {
+        ("failed", "internal", 2)
+    }
+    assert {i["error"] for i in bad} == {"RuntimeError: a bug of the phase"}
+    assert sorted(await heart.results(run_id)) == sorted(n for n in names if n.startswith("DONE"))
+
+
+async def test_a_result_that_cannot_be_written_fails_alone(heart: Heart) -> None:
+    """After a first crash a settlement that raises is divided: one item fails, none is lost."""
+    names = [*(f"DONE-{n}" for n in range(20)), "UNWRITABLE-1", "REJECT-1"]
+    run_id, chunk_id = await planned(heart, *names, retry_attempts=1)
+    with pytest.raises(RuntimeError, match="cannot be written"):
+        await heart.worker.work(chunk_id)
+    assert await heart.worker.work(chunk_id)
+    items = await heart.items(run_id)
+    assert Counter(i["status"] for i in items.values()) == {"completed": 20, "failed": 2}
+    assert items["UNWRITABLE-1"]["error"] == "RuntimeError: this cannot be written"
+    assert len(await heart.results(run_id)) == 20
 
 
 def worker_cut_after(heart: Heart, silence_seconds: float) -> ChunkWorker:

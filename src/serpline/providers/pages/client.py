@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 
-from serpline.domain.errors import UserError
+from serpline.domain.errors import ErrorCategory, ProviderError
 from serpline.domain.http import HttpRequest, ProviderCall
 from serpline.providers.pages import wire
 from serpline.providers.pages.errors import PROVIDER
@@ -25,9 +25,15 @@ class PageClient:
         self._now = now
 
     def fetch_page(self, url: str) -> ProviderCall[PageDocument]:
-        """The HTML page at ``url``. Raises ``UserError`` unless it is an http or https address."""
+        """The HTML page at ``url``. Raises ``ProviderError`` unless it is an http or
+        https address."""
         if not url.startswith(("https://", "http://")) or len(url) > URL_CHARS_MAX:
-            raise UserError(f"not the address of a web page: {url[:200]!r}")
+            raise ProviderError(
+                f"not the address of a web page: {url[:200]!r}",
+                provider=PROVIDER,
+                category=ErrorCategory.BAD_REQUEST,
+                permanent=True,
+            )
         return ProviderCall(
             provider=PROVIDER,
             operation="fetch",

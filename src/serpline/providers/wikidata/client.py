@@ -34,7 +34,7 @@ class WikidataClient:
 
     def companies_by_domains(
         self, domains: Iterable[str]
-    ) -> list[ProviderCall[dict[str, Company]]]:
+    ) -> list[ProviderCall[dict[str, Company | None]]]:
         """Calls that together answer for all ``domains`` (registrable; order and repeats ignored).
 
         Each call's result maps a domain, written as given, to its company. The same set of
@@ -42,7 +42,7 @@ class WikidataClient:
         """
         return [self._call(chunk) for chunk in _chunks(sorted(set(domains)))]
 
-    def _call(self, domains: list[str]) -> ProviderCall[dict[str, Company]]:
+    def _call(self, domains: list[str]) -> ProviderCall[dict[str, Company | None]]:
         return ProviderCall(
             provider=PROVIDER,
             operation="companies_by_domains",

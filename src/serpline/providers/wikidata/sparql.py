@@ -1,12 +1,9 @@
 """The one query we ask. Nothing enters it that is not a domain name, letter by letter."""
 
-import re
 from collections.abc import Iterable
 
+from serpline.domain.companies import is_domain_name
 from serpline.domain.errors import UserError
-
-_LABEL = re.compile(r"(?!-)(?:[^\W_]|-){1,63}(?<!-)")
-_DOMAIN_LENGTH_MAX = 253
 
 # MIN and MAX make the answer one row for each website and item, however many values a property
 # has, and the same row every time it is asked.
@@ -55,17 +52,7 @@ def sites(domain: str) -> list[str]:
 
 
 def _spellings(domain: str) -> list[str]:
-    labels = domain.lower().split(".")
-    if (
-        len(domain) > _DOMAIN_LENGTH_MAX
-        or len(labels) < 2
-        or not all(_LABEL.fullmatch(label) for label in labels)
-    ):
+    if not is_domain_name(domain):
         raise UserError(f"not a domain name: {domain!r}")
-    name = ".".join(labels)
-    if name.isascii():
-        return [name]
-    try:
-        return [name, name.encode("idna").decode("ascii")]
-    except UnicodeError:
-        raise UserError(f"not a domain name: {domain!r}") from None
+    name = domain.lower()
+    return [name] if name.isascii() else [name, name.encode("idna").decode("ascii")]

@@ -12,7 +12,15 @@ from typing import Any
 
 from serpline.domain.companies import Company
 from serpline.domain.http import HttpReply
-from serpline.domain.replies import as_count, as_number, as_text, json_object, malformed
+from serpline.domain.replies import (
+    as_count,
+    as_number,
+    as_object,
+    as_text,
+    by_key,
+    json_object,
+    malformed,
+)
 from serpline.providers.wikidata.errors import failure
 from serpline.providers.wikidata.sparql import sites
 
@@ -24,21 +32,27 @@ Row = Mapping[str, Any]
 
 def companies(
     reply: HttpReply, *, domains: Sequence[str], now: Callable[[], datetime]
-) -> dict[str, Company]:
-    """Domain → company, for those of ``domains`` that have one. Raises ``ProviderError``."""
+) -> dict[str, Company | None]:
+    """Domain → company, for those of ``domains`` that have one; None: unreadable (``by_key``).
+
+    Raises ``ProviderError`` for a reply that is no table.
+    """
     if reply.status != 200:
         raise failure(reply, now())
     asked = {site: domain for domain in domains for site in sites(domain)}
     best: dict[str, tuple[tuple[bool, int, int], Company]] = {}
+    strange: list[tuple[str | None, None]] = []
     for row in _rows(reply):
         site, item = _value(row, "site", "uri"), _value(row, "company", "uri")
         match = _ITEM.fullmatch(item or "")
+        domain = asked.get(site or "")
         if site is None or match is None:
-            raise malformed(reply, "wikidata", "a row without a website or an item")
-        if site not in asked:
+            strange.append((domain, None))
+            continue
+        if domain is None:
             continue
         number = int(match[1])
-        found = _company(row, asked[site], number)
+        found = _company(row, domain, number)
         known = sum(
             fact is not None
             for fact in (found.industry, found.country, found.headquarters, found.founded)
@@ -46,15 +60,16 @@ def companies(
         rank = (found.employee_count is not None, known, -number)
         if found.domain not in best or rank > best[found.domain][0]:
             best[found.domain] = (rank, found)
-    return {domain: company for domain, (_, company) in sorted(best.items())}
+    chosen = [(name, company) for name, (_, company) in best.items()]
+    return by_key(reply, "wikidata", domains, [*chosen, *strange])
 
 
 def _rows(reply: HttpReply) -> list[Row]:
     results = json_object(reply, "wikidata").get("results")
     rows = results.get("bindings") if isinstance(results, dict) else None
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+    if not isinstance(rows, list):
         raise malformed(reply, "wikidata", "JSON that is not a table of results")
-    return rows
+    return [as_object(row) for row in rows]
 
 
 def _value(row: Row, name: str, kind: str = "literal") -> str | None:

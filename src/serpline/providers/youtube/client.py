@@ -39,7 +39,7 @@ class YouTubeClient:
         self._api_key = api_key
         self._now = now
 
-    def videos(self, ids: Iterable[str]) -> ProviderCall[dict[str, Video]]:
+    def videos(self, ids: Iterable[str]) -> ProviderCall[dict[str, Video | None]]:
         """Id → video, for 1 to 50 video ids. Raises ``UserError`` for ids that cannot be sent."""
         wanted = _ids(ids, "video")
         return self._call(
@@ -48,7 +48,7 @@ class YouTubeClient:
             partial(wire.videos, ids=tuple(wanted), now=self._now),
         )
 
-    def channels(self, ids: Iterable[str]) -> ProviderCall[dict[str, Channel]]:
+    def channels(self, ids: Iterable[str]) -> ProviderCall[dict[str, Channel | None]]:
         """Id → channel, for 1 to 50 channel ids. Raises ``UserError``, as ``videos`` does."""
         wanted = _ids(ids, "channel")
         return self._call(
@@ -59,7 +59,7 @@ class YouTubeClient:
 
     def channel_by_handle(self, handle: str) -> ProviderCall[Channel | None]:
         """The channel with this handle, written with or without its ``@``; None: there is none."""
-        if not _HANDLE.fullmatch(handle):
+        if not is_handle(handle):
             raise UserError(f"not a YouTube handle: {handle!r}")
         return self._call(
             "channels",
@@ -123,12 +123,22 @@ class YouTubeClient:
         )
 
 
+def is_id(text: str) -> bool:
+    """Whether ``text`` can be sent as the id of a video or a channel; YouTube knows no other."""
+    return _ID.fullmatch(text) is not None
+
+
+def is_handle(text: str) -> bool:
+    """Whether ``text`` can be sent as a handle, with or without its ``@``."""
+    return _HANDLE.fullmatch(text) is not None
+
+
 def _ids(ids: Iterable[str], noun: str) -> list[str]:
     wanted = sorted(set(ids))
     if not 1 <= len(wanted) <= IDS_MAX:
         raise UserError(f"a YouTube call takes 1 to {IDS_MAX} {noun} ids, not {len(wanted)}")
     for value in wanted:
-        if not _ID.fullmatch(value):
+        if not is_id(value):
             raise UserError(f"not a YouTube {noun} id: {value!r}")
     return wanted
 

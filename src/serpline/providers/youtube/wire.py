@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from serpline.domain.http import HttpReply
-from serpline.domain.replies import as_count, as_object, as_text, json_object, malformed
+from serpline.domain.replies import as_count, as_object, as_text, by_key, json_object, malformed
 from serpline.providers.youtube.errors import failure
 from serpline.providers.youtube.links import find_links
 
@@ -63,22 +63,32 @@ class SearchPage:
     next_page_token: str | None
 
 
-def videos(reply: HttpReply, *, ids: Sequence[str], now: Clock) -> dict[str, Video]:
-    """Id → video, for those of ``ids`` that YouTube shows. Raises ``ProviderError``."""
-    found = (_video(item, reply) for item in _items(_envelope(reply, now), reply))
-    return {video.id: video for video in found if video.id in ids}
+def videos(reply: HttpReply, *, ids: Sequence[str], now: Clock) -> dict[str, Video | None]:
+    """Id → video, for those of ``ids`` that YouTube shows; None: unreadable (``by_key``).
+
+    Raises ``ProviderError`` for a reply that is no list of resources.
+    """
+    items = _items(_envelope(reply, now), reply)
+    rows = [(as_text(item.get("id")), _video(item)) for item in items]
+    return by_key(reply, "youtube", ids, rows)
 
 
-def channels(reply: HttpReply, *, ids: Sequence[str], now: Clock) -> dict[str, Channel]:
-    """Id → channel, for those of ``ids`` that YouTube shows. Raises ``ProviderError``."""
-    found = (_channel(item, reply) for item in _items(_envelope(reply, now), reply))
-    return {channel.id: channel for channel in found if channel.id in ids}
+def channels(reply: HttpReply, *, ids: Sequence[str], now: Clock) -> dict[str, Channel | None]:
+    """Id → channel, as ``videos`` does."""
+    items = _items(_envelope(reply, now), reply)
+    rows = [(as_text(item.get("id")), _channel(item)) for item in items]
+    return by_key(reply, "youtube", ids, rows)
 
 
 def channel_by_handle(reply: HttpReply, *, now: Clock) -> Channel | None:
     """The only channel in ``reply``, or None. Raises ``ProviderError``."""
     found = _items(_envelope(reply, now), reply)
-    return _channel(found[0], reply) if found else None
+    if not found:
+        return None
+    channel = _channel(found[0])
+    if channel is None:
+        raise malformed(reply, "youtube", "a channel without an id or a description of itself")
+    return channel
 
 
 def search_page(reply: HttpReply, *, kind: str, now: Clock) -> SearchPage:
@@ -118,16 +128,16 @@ def _envelope(reply: HttpReply, now: Clock) -> dict[str, Any]:
 
 def _items(body: Item, reply: HttpReply) -> list[Item]:
     items = body.get("items", [])
-    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
-        raise malformed(reply, "youtube", "a list of resources that is no list of objects")
-    return items
+    if not isinstance(items, list):
+        raise malformed(reply, "youtube", "a list of resources that is no list")
+    return [as_object(item) for item in items]
 
 
-def _video(item: Item, reply: HttpReply) -> Video:
+def _video(item: Item) -> Video | None:
     snippet, statistics = as_object(item.get("snippet")), as_object(item.get("statistics"))
     identifier, channel_id = as_text(item.get("id")), as_text(snippet.get("channelId"))
     if identifier is None or channel_id is None:
-        raise malformed(reply, "youtube", "a video without an id or a channel")
+        return None
     return Video(
         id=identifier,
         channel_id=channel_id,
@@ -143,12 +153,12 @@ def _video(item: Item, reply: HttpReply) -> Video:
     )
 
 
-def _channel(item: Item, reply: HttpReply) -> Channel:
+def _channel(item: Item) -> Channel | None:
     snippet, statistics = as_object(item.get("snippet")), as_object(item.get("statistics"))
     branding = as_object(as_object(item.get("brandingSettings")).get("channel"))
     identifier = as_text(item.get("id"))
     if identifier is None or not (snippet or branding):
-        raise malformed(reply, "youtube", "a channel without an id or a description of itself")
+        return None
     description = as_text(snippet.get("description")) or as_text(branding.get("description"))
     hidden = statistics.get("hiddenSubscriberCount") is True
     return Channel(
