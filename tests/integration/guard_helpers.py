@@ -146,8 +146,8 @@ async def owned_chunk(db: Database, no: int = 1) -> tuple[uuid.UUID, int, int]:
         found = await conn.execute(
             sa.text(
                 "WITH lane AS (INSERT INTO pipeline_phase_status"
-                "   (pipeline_execution_id, phase_name, content_type)"
-                "   VALUES (:run, 'keyword_metrics', 'all') RETURNING id),"
+                "   (pipeline_execution_id, phase_name, content_type, source_run_id)"
+                "   VALUES (:run, 'keyword_metrics', 'all', :run) RETURNING id),"
                 " worker AS (INSERT INTO workers (host, pid) VALUES ('here', 1) RETURNING id)"
                 " INSERT INTO chunks (lane_id, no, run_id, status, owner, epoch, planned)"
                 " SELECT lane.id, :no, :run, 'owned', worker.id, 1, 10 FROM lane, worker"

@@ -60,7 +60,7 @@ async def a_run(
         "INSERT INTO pipeline_executions (id, status, mode, config, created_at, completed_at)"
         " VALUES (:run, :status, 'manual', CAST(:config AS jsonb), :old, :ended)",
         "INSERT INTO pipeline_phase_status (pipeline_execution_id, phase_name, content_type,"
-        " status) VALUES (:run, 'keyword_metrics', 'all', 'completed')",
+        " source_run_id, status) VALUES (:run, 'keyword_metrics', 'all', :run, 'completed')",
         "INSERT INTO chunks (lane_id, no, run_id, status, planned, completed)"
         " SELECT id, no, :run, 'done', :n, :n FROM pipeline_phase_status,"
         " generate_series(0, 1) AS no WHERE pipeline_execution_id = :run",

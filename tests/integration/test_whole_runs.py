@@ -163,8 +163,8 @@ PLANNED = {
 async def test_planning_grows_with_the_run(db: Database, run_id: UUID, phase: str) -> None:
     """Whatever a phase plans, and whatever is counted."""
     params = {
+        **own(run_id),
         "run": run_id,
-        "source_run": run_id,
         "content_type": "video",
         "devices": ["desktop"],
         "analysis_depth": DEPTH // 2,
@@ -189,6 +189,11 @@ class Read:
     by: Callable[[Connection, UUID], Awaitable[Any]]
 
 
+def own(run_id: UUID) -> dict[str, UUID]:
+    """The sources of a run that reads its own results."""
+    return dict.fromkeys(PhaseName, run_id)
+
+
 async def latest_typed(conn: Connection, run_id: UUID) -> list[Any]:
     return await scores.latest_typed(conn, await scores.latest(conn, run_id))
 
@@ -203,9 +208,9 @@ FEW = CHUNK // 2
 MARKETS = 300
 ASKED = [f"v:vid{DEPTH + n}" for n in range(1, CHUNK + 1)]
 READS = {
-    "results": Read(RESULTS, 6 * ROWS, lambda conn, run: scores.results(conn, run, run, "video")),
+    "results": Read(RESULTS, 6 * ROWS, lambda conn, run: scores.results(conn, own(run), "video")),
     "collected": Read(
-        KEYWORDS, 10 * KEYWORDS, lambda conn, run: scores.collected(conn, run, "video")
+        KEYWORDS, 10 * KEYWORDS, lambda conn, run: scores.collected(conn, own(run), "video")
     ),
     "rankings": Read(RESULTS, 6 * ROWS, lambda conn, run: scores.rankings(conn, run, limit=ROWS)),
     "rankings of a company": Read(
@@ -325,9 +330,9 @@ async def test_a_handle_that_two_channels_bear_counts_once(db: Database, run_id:
         " WHERE run_id = :run"
     )
     async with db.transaction() as conn:
-        before = await scores.results(conn, run_id, run_id, "video")
+        before = await scores.results(conn, own(run_id), "video")
         await conn.execute(text(again), {"run": run_id})
-        after = await scores.results(conn, run_id, run_id, "video")
+        after = await scores.results(conn, own(run_id), "video")
     assert len(after) == len(before) == KEYWORDS * DEPTH
     assert {row["company"][0] for row in before} == {"o"}
     # Even ranks were found by their handle; it now leads to a channel without a known owner.

@@ -53,7 +53,7 @@ _TABLES = (
 # An item of this name makes the plan itself fail.
 _PLAN = """
     SELECT CASE WHEN item = 'UNPLANNABLE' THEN repeat('x', 3000) ELSE item END AS item
-    FROM scripted_items WHERE run_id = :source_run AND phase = '{phase}'
+    FROM scripted_items WHERE run_id = :run AND phase = '{phase}'
     AND content_type = :content_type
 """
 

@@ -1,5 +1,6 @@
 """``serpline run list|show|watch|pause|resume|cancel|retry``; ``start`` has a file of its own."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
@@ -90,7 +91,7 @@ def show_report(report: dict[str, Any]) -> None:
     """A run's lanes and spending as tables."""
     counted = ("status", "planned", "completed", "failed", "skipped")
     rows = [
-        [phase, kind, *(lane[name] for name in counted), lane["error"] or lane["note"]]
+        [phase, kind, *(lane[name] for name in counted), _words(lane, report["run_id"])]
         for phase, found in report["phases"].items()
         for kind, lane in found["content_types"].items()
     ]
@@ -112,6 +113,14 @@ def show_report(report: dict[str, Any]) -> None:
             for f in report["failures"][:10]
         ]
         show_table(["phase", "type", "failed item", "category", "error"], failures)
+
+
+def _words(lane: Mapping[str, Any], run_id: UUID) -> str | None:
+    """What a lane says of itself, and the run whose results are read in its place."""
+    words = [lane["error"] or lane["note"]]
+    if lane["source_run_id"] != run_id:
+        words.append(f"results of run {lane['source_run_id']}")
+    return "; ".join(filter(None, words)) or None
 
 
 @app.command()

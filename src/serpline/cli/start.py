@@ -126,16 +126,16 @@ async def _say_if_nobody_works(opened: "Services") -> None:
 def _dry_run(ctx: typer.Context, config: PipelineConfig, as_json: bool) -> int:
     async def count() -> "Estimate":
         from serpline.pipeline.estimate import estimate
-        from serpline.store import projects, runs
+        from serpline.pipeline.source_runs import resolve
+        from serpline.store import projects
 
         async with services(ctx) as opened, opened.database.transaction() as conn:
             if config.landscape and not await projects.landscape_exists(conn, config.landscape):
                 raise UserError(f"landscape={config.landscape!r}: there is no such landscape")
-            if config.inputs_from and await runs.get(conn, config.inputs_from) is None:
-                raise UserError(f"inputs_from={config.inputs_from}: there is no such run")
             has_pdl = bool(opened.settings.pdl_api_key.get_secret_value())
             has_llm = opened.settings.has_llm
-            return await estimate(conn, config, has_pdl=has_pdl, has_llm=has_llm)
+            inherited = (await resolve(conn, config)).config
+            return await estimate(conn, inherited, has_pdl=has_pdl, has_llm=has_llm)
 
     found = run(count())
     if as_json:

@@ -32,8 +32,9 @@ class PipelineConfig:
     """The settings of one run; every field has the default of an ordinary run.
 
     ``keyword_limit`` takes the first so many keyword × market pairs; ``landscape`` takes those of
-    a named set. ``phases`` chooses phases (MANUAL mode only); the inputs of those not chosen come
-    from the run ``inputs_from``. ``retry_attempts`` is attempts per item, ``phase_retries`` how
+    a named set. ``phases`` chooses phases (MANUAL mode only); the results of those not chosen are
+    read from the run ``inputs_from``, whose keywords, landscape and (unless it searches itself)
+    devices the run then has. ``retry_attempts`` is attempts per item, ``phase_retries`` how
     often a failed lane is retried by itself (SCHEDULED mode). ``min_success_ratio`` is the share
     of a lane's items below which the lane has failed. ``credit_limits`` caps what the run may
     spend, by provider. ``analysis_depth`` is the last position whose page is analysed.
@@ -129,10 +130,14 @@ class PipelineConfig:
     def for_mode(self, mode: PipelineMode) -> "PipelineConfig":
         """What the mode makes of it (design, section 5); refuses what the mode does not allow."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
-        if mode is not PipelineMode.MANUAL:
-            if self.phases:
-                raise UserError(f"phases can be chosen in MANUAL mode only, not in {mode}")
-        elif self.inputs_from is None:
+        if mode is not PipelineMode.MANUAL and self.phases:
+            raise UserError(f"phases can be chosen in MANUAL mode only, not in {mode}")
+        if self.inputs_from is not None and not self.phases:
+            raise UserError(
+                f"inputs_from={self.inputs_from}: nothing would be read from it; choose with phases"
+                " what to run, and the results of all other phases are read from that run"
+            )
+        if self.inputs_from is None:
             for phase in self.phases:
                 missing = [need for need in PHASE_DEPENDENCIES[phase] if need not in self.phases]
                 if missing:

@@ -59,8 +59,8 @@ class Phase(Protocol):
 
     name: PhaseName
     plan_sql: str
-    """A query of one text column ``item``; parameters ``:run``, ``:source_run``,
-    ``:content_type`` and those of ``plan_params``."""
+    """A query of one text column ``item``; parameters ``:run``, ``:content_type``, those of
+    ``plan_params``, and by each phase's name the run whose results of it are read."""
     divisible: bool
     """Whether ``work`` on some of a chunk's items touches those alone; see ``quarantine``."""
 

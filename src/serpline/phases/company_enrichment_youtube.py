@@ -20,7 +20,7 @@ from serpline.phases.base import Work
 from serpline.phases.channel_owners import owners
 from serpline.phases.companies import Profile
 from serpline.phases.tools import Tools
-from serpline.store import plans
+from serpline.store import plans, runs
 from serpline.store.chunks import ItemRow, OwnedChunk
 from serpline.store.database import Connection
 from serpline.store.results import inputs
@@ -62,7 +62,9 @@ class CompanyEnrichmentYouTubePhase:
     async def work(self, work: Work, items: Sequence[ItemRow]) -> AsyncGenerator[Outcome, None]:
         """Ask about channels without a website, look up every candidate once, then decide."""
         async with work.database.transaction() as conn:
-            channels = await inputs.channels(conn, work.chunk.run_id, [row.item for row in items])
+            sources = await runs.source_runs(conn, work.chunk.run_id)
+            source = sources[PhaseName.YOUTUBE_ENRICHMENT]
+            channels = await inputs.channels(conn, source, [row.item for row in items])
         wanted = {row.item: _candidates(channels.get(row.item, {})) for row in items}
         unlinked = {
             item: channels[item] for item in wanted if item in channels and not wanted[item]

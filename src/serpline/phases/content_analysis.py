@@ -25,7 +25,7 @@ from serpline.phases.tools import (
     run_scope,
 )
 from serpline.providers.llm.analysis import Analysis
-from serpline.store import plans, reference
+from serpline.store import plans, reference, runs
 from serpline.store.chunks import ItemRow, OwnedChunk
 from serpline.store.database import Connection
 from serpline.store.results import inputs
@@ -62,12 +62,14 @@ class ContentAnalysisPhase:
             yield Done(subject, payload)
         for subject in obtained.elsewhere:
             yield bought_elsewhere(work, subject)
-        run_id, lane = work.chunk.run_id, work.chunk.lane
+        kind = work.chunk.lane.content_type
         async with work.database.transaction() as conn:
             ids = [subject[2:] for subject in obtained.mine if subject.startswith("v:")]
-            videos = await inputs.videos(conn, run_id, ids)
+            sources = await runs.source_runs(conn, work.chunk.run_id)
+            videos = await inputs.videos(conn, sources[PhaseName.YOUTUBE_ENRICHMENT], ids)
+            searched = sources[PhaseName.SERP_COLLECTION]
             keywords = await inputs.keywords_of_subjects(
-                conn, run_id, lane.content_type, obtained.mine, KEYWORDS_MAX
+                conn, searched, kind, obtained.mine, KEYWORDS_MAX
             )
 
         async def analyse(subject: str) -> Outcome:

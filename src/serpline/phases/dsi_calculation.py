@@ -13,6 +13,7 @@ from serpline.domain.config import PipelineConfig
 from serpline.domain.names import ContentType, PhaseName
 from serpline.domain.outcomes import Done, Outcome, Skip
 from serpline.phases.base import Work
+from serpline.store import runs
 from serpline.store.chunks import ItemRow, OwnedChunk
 from serpline.store.database import Connection
 from serpline.store.results import scores
@@ -55,11 +56,11 @@ class DsiCalculationPhase:
         from serpline.phases import dsi_figures  # not at a worker's start: it takes its time
 
         chunk, config = work.chunk, work.config
-        source = config.inputs_from or chunk.run_id
         kind = chunk.lane.content_type
         async with work.database.transaction() as conn:
-            results = await scores.results(conn, chunk.run_id, source, kind)
-            collected = await scores.collected(conn, source, kind)
+            sources = await runs.source_runs(conn, chunk.run_id)
+            results = await scores.results(conn, sources, kind)
+            collected = await scores.collected(conn, sources, kind)
         # In a thread: a large lane takes seconds, and heartbeats must go on.
         return await asyncio.to_thread(dsi_figures.typed, results, collected, config)
 

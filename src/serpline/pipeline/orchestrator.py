@@ -202,8 +202,8 @@ class PhaseOrchestrator:
                 return 0
             config = PipelineConfig.from_json(run.config)
             params = {
+                **await runs.source_runs(conn, run_id),
                 "run": run_id,
-                "source_run": config.inputs_from or run_id,
                 "content_type": lane.key.content_type,
                 **phase.plan_params(config),
             }

@@ -146,6 +146,7 @@ def _phases(lanes: Sequence[LaneView], words: Sequence[Mapping[str, Any]]) -> di
             "error": row["error_message"],
             "note": row["note"],
             "retry_count": lane.retry_count,
+            "source_run_id": row["source_run_id"],
             "started_at": row["started_at"],
             "completed_at": row["completed_at"],
         }

@@ -17,6 +17,7 @@ from serpline.domain.errors import UserError
 from serpline.domain.names import ContentType, JobPriority, PhaseName, PipelineMode
 from serpline.domain.phases import LaneView, dependents_of, lanes_of
 from serpline.domain.states import ENDED_RUNS, LaneStatus
+from serpline.pipeline.source_runs import resolve
 from serpline.robustness.budget import limit_run
 from serpline.store import batches, chunks, events, planning, projects, runs
 from serpline.store.database import Connection, Database
@@ -57,12 +58,14 @@ class PipelineService:
         config = config.for_mode(mode)
         run_id = run_id or new_id()
         asked = set(config.phases or PhaseName)
-        lanes = [
-            (key, LaneStatus.PENDING if key.phase in asked else LaneStatus.SKIPPED)
-            for key in lanes_of(config.content_types)
-        ]
         async with self._database.transaction() as conn:
-            await self._check_inputs(conn, config)
+            await self._check_landscape(conn, config)
+            resolved = await resolve(conn, config)
+            config = resolved.config
+            lanes = [
+                (key, LaneStatus.PENDING if key.phase in asked else LaneStatus.SKIPPED)
+                for key in lanes_of(config.content_types)
+            ]
             made = await runs.create(
                 conn,
                 run_id,
@@ -70,6 +73,7 @@ class PipelineService:
                 config=config.to_json(),
                 priority=priority,
                 lanes=lanes,
+                sources=resolved.sources,
                 scheduled_for=config.scheduled_for,
             )
             if not made:
@@ -81,13 +85,13 @@ class PipelineService:
             await events.append(conn, [Event("run.created", run_id, detail=detail)])
         return run_id
 
-    async def _check_inputs(self, conn: Connection, config: PipelineConfig) -> None:
-        if config.inputs_from and await runs.get(conn, config.inputs_from) is None:
-            raise UserError(f"inputs_from={config.inputs_from}: there is no such run")
+    async def _check_landscape(self, conn: Connection, config: PipelineConfig) -> None:
         if config.landscape and not await projects.landscape_exists(conn, config.landscape):
             raise UserError(f"landscape={config.landscape!r}: there is no such landscape")
 
     async def _take_keywords(self, conn: Connection, run_id: UUID, config: PipelineConfig) -> int:
+        if config.inputs_from is not None:
+            return await projects.copy_keywords(conn, run_id, config.inputs_from)
         await projects.ensure_builtin_markets(conn)
         taken = await projects.take_keywords(conn, run_id, config.landscape, config.keyword_limit)
         if taken == 0:

@@ -28,9 +28,10 @@ async def lane_id(conn: Connection, run_id: UUID, lane: LaneKey) -> int:
     """The lane's id; the lane is made if it is not there, and its row is locked either way."""
     rows = await conn.execute(
         text(
-            "INSERT INTO pipeline_phase_status (pipeline_execution_id, phase_name, content_type)"
-            " VALUES (:run, :phase, :type) ON CONFLICT (pipeline_execution_id, phase_name,"
-            " content_type) DO UPDATE SET status = pipeline_phase_status.status RETURNING id"
+            "INSERT INTO pipeline_phase_status (pipeline_execution_id, phase_name, content_type,"
+            " source_run_id) VALUES (:run, :phase, :type, :run)"
+            " ON CONFLICT (pipeline_execution_id, phase_name, content_type)"
+            " DO UPDATE SET status = pipeline_phase_status.status RETURNING id"
         ),
         {"run": run_id, "phase": lane.phase, "type": lane.content_type},
     )

@@ -1,8 +1,8 @@
 """What each phase plans: one query of one text column ``item`` per phase.
 
-Parameters are ``:run``, ``:source_run`` (whose results are the inputs), ``:content_type`` and what
-the phase adds. An item's key is all the work needs to find its inputs again. The DSI's plan stands
-beside its inputs, in ``results/scores.py``.
+Parameters are ``:run``, ``:content_type``, what the phase adds, and by the name of each phase the
+run whose results of that phase are the inputs (``runs.source_runs``). An item's key is all the work
+needs to find its inputs again. The DSI's plan stands beside its inputs, in ``results/scores.py``.
 """
 
 KEYWORD_METRICS = """
@@ -17,30 +17,32 @@ SERP_COLLECTION = """
 # Videos belong to their channel's owner, so youtube.com itself is nobody's domain.
 COMPANY_ENRICHMENT_SERP = """
     SELECT DISTINCT domain AS item FROM serp_results
-    WHERE run_id = :source_run AND content_type = :content_type
+    WHERE run_id = :serp_collection AND content_type = :content_type
     AND domain <> '' AND domain <> 'youtube.com'
 """
 
 YOUTUBE_ENRICHMENT = """
     SELECT DISTINCT 'v:' || video_id AS item FROM serp_results
-    WHERE run_id = :source_run AND content_type = :content_type AND video_id IS NOT NULL
+    WHERE run_id = :serp_collection AND content_type = :content_type AND video_id IS NOT NULL
     UNION
     SELECT DISTINCT 'c:' || channel_ref FROM serp_results
-    WHERE run_id = :source_run AND content_type = :content_type AND channel_ref IS NOT NULL
+    WHERE run_id = :serp_collection AND content_type = :content_type AND channel_ref IS NOT NULL
 """
 
 COMPANY_ENRICHMENT_YOUTUBE = """
     SELECT DISTINCT v.channel_id AS item FROM serp_results s
-    JOIN youtube_videos v ON v.run_id = s.run_id AND v.video_id = s.video_id
-    WHERE s.run_id = :source_run AND s.content_type = :content_type AND v.channel_id IS NOT NULL
+    JOIN youtube_videos v ON v.run_id = :youtube_enrichment AND v.video_id = s.video_id
+    WHERE s.run_id = :serp_collection AND s.content_type = :content_type
+    AND v.channel_id IS NOT NULL
     UNION
     SELECT DISTINCT c.channel_id FROM serp_results s
-    JOIN youtube_channels c ON c.run_id = s.run_id AND c.channel_id = s.channel_ref
-    WHERE s.run_id = :source_run AND s.content_type = :content_type AND c.found
+    JOIN youtube_channels c ON c.run_id = :youtube_enrichment AND c.channel_id = s.channel_ref
+    WHERE s.run_id = :serp_collection AND s.content_type = :content_type AND c.found
     UNION
     SELECT DISTINCT c.channel_id FROM serp_results s
-    JOIN youtube_channels c ON c.run_id = s.run_id AND lower(c.handle) = lower(s.channel_ref)
-    WHERE s.run_id = :source_run AND s.content_type = :content_type AND c.found
+    JOIN youtube_channels c ON c.run_id = :youtube_enrichment
+        AND lower(c.handle) = lower(s.channel_ref)
+    WHERE s.run_id = :serp_collection AND s.content_type = :content_type AND c.found
 """
 
 # A video is analysed by its text, wherever it ranks; anything else by its page.
@@ -51,8 +53,8 @@ SUBJECT = """
 CONTENT_ANALYSIS = f"""
     SELECT DISTINCT {SUBJECT} AS item
     FROM serp_results s
-    LEFT JOIN youtube_videos v ON v.run_id = s.run_id AND v.video_id = s.video_id
-    WHERE s.run_id = :source_run AND s.content_type = :content_type
+    LEFT JOIN youtube_videos v ON v.run_id = :youtube_enrichment AND v.video_id = s.video_id
+    WHERE s.run_id = :serp_collection AND s.content_type = :content_type
     AND s.position <= :analysis_depth AND length(s.canonical_url) <= 2000
     AND (s.video_id IS NULL OR v.found) AND (s.video_id IS NOT NULL OR s.domain <> 'youtube.com')
 """

@@ -148,6 +148,19 @@ async def take_keywords(
     return rows.rowcount
 
 
+async def copy_keywords(conn: Connection, run_id: UUID, other: UUID) -> int:
+    """Give a run the keywords of another run, whose results are its inputs."""
+    rows = await conn.execute(
+        text(
+            "INSERT INTO run_keywords (run_id, keyword_id, market, keyword)"
+            " SELECT :run, keyword_id, market, keyword FROM run_keywords WHERE run_id = :other"
+            " ON CONFLICT DO NOTHING"
+        ),
+        {"run": run_id, "other": other},
+    )
+    return rows.rowcount
+
+
 async def mark_company(conn: Connection, domain: str, relation: str | None) -> None:
     """Mark a company as ours or a competitor; None takes the mark away."""
     if relation is None:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
@@ -51,11 +52,13 @@ async def create(
     config: Mapping[str, Any],
     priority: int,
     lanes: Sequence[tuple[LaneKey, LaneStatus]],
+    sources: Mapping[PhaseName, UUID] = MappingProxyType({}),
     scheduled_for: datetime | None = None,
     looked_at: bool = True,
 ) -> bool:
     """Insert the run and its lanes; False if a run with this id is already there.
 
+    ``sources``: the runs whose results of a phase it reads, where they are not its own.
     Unless ``looked_at``, the timer never starts it.
     """
     made = await conn.execute(
@@ -78,14 +81,16 @@ async def create(
     await conn.execute(
         text(
             "INSERT INTO pipeline_phase_status (pipeline_execution_id, phase_name, content_type,"
-            " status) SELECT :run, * FROM unnest(CAST(:phases AS text[]), CAST(:types AS text[]),"
-            " CAST(:states AS text[])) ON CONFLICT DO NOTHING"
+            " status, source_run_id) SELECT :run, * FROM unnest(CAST(:phases AS text[]),"
+            " CAST(:types AS text[]), CAST(:states AS text[]), CAST(:sources AS uuid[]))"
+            " ON CONFLICT DO NOTHING"
         ),
         {
             "run": run_id,
             "phases": [str(key.phase) for key, _ in lanes],
             "types": [str(key.content_type) for key, _ in lanes],
             "states": [str(status) for _, status in lanes],
+            "sources": [sources.get(key.phase, run_id) for key, _ in lanes],
         },
     )
     return True
@@ -146,6 +151,21 @@ async def lanes(conn: Connection, run_id: UUID) -> list[LaneView]:
     ]
     # Not by id: a lane that was planned by hand may have come later than those that need it.
     return sorted(views, key=lambda view: (_PHASES.index(view.key.phase), view.id))
+
+
+async def source_runs(conn: Connection, run_id: UUID) -> dict[str, UUID]:
+    """By phase: the run whose results of the phase ``run_id`` reads; as parameters of a statement.
+
+    A phase without a lane is the run's own.
+    """
+    rows = await conn.execute(
+        text(
+            "SELECT DISTINCT phase_name, source_run_id FROM pipeline_phase_status"
+            " WHERE pipeline_execution_id = :run"
+        ),
+        {"run": run_id},
+    )
+    return {**{str(phase): run_id for phase in PhaseName}, **{row[0]: row[1] for row in rows}}
 
 
 async def change_run(
@@ -237,7 +257,7 @@ async def lane_reports(conn: Connection, run_id: UUID) -> list[dict[str, Any]]:
     rows = await conn.execute(
         text(
             "SELECT phase_name, content_type, status, error_message, note, retry_count,"
-            " started_at, completed_at FROM pipeline_phase_status"
+            " source_run_id, started_at, completed_at FROM pipeline_phase_status"
             " WHERE pipeline_execution_id = :run ORDER BY id"
         ),
         {"run": run_id},

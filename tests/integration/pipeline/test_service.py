@@ -16,7 +16,7 @@ from serpline.domain.keywords import parse_keywords
 from serpline.domain.names import PhaseName, PipelineMode
 from serpline.domain.phases import LaneKey, lanes_of
 from serpline.domain.states import LaneStatus
-from serpline.store import projects
+from serpline.store import projects, runs
 from serpline.store.database import Database
 
 SERP, COMPANIES, YOUTUBE, OWNERS, ANALYSIS, DSI = list(PhaseName)[1:]
@@ -101,6 +101,54 @@ async def test_a_run_that_could_do_nothing_is_refused(
     with pytest.raises(UserError, match=says):
         await heart.service.start(config)
     assert await heart.column("SELECT id FROM pipeline_executions") == []
+
+
+LAST = (DSI,)
+BEFORE = (PhaseName.KEYWORD_METRICS, SERP)
+
+
+@pytest.mark.parametrize(
+    ("given", "asked", "says"),
+    [
+        ({"phases": BEFORE}, {"phases": LAST}, "dsi_calculation needs content_analysis"),
+        ({"content_types": (NEWS,)}, {"phases": LAST, "content_types": (VIDEO,)}, "has no video"),
+        ({"keyword_limit": 3}, {"phases": LAST, "keyword_limit": 4}, "keyword_limit=4: inputs_"),
+        ({}, {"phases": ()}, "nothing would be read from it"),
+    ],
+)
+async def test_a_run_that_cannot_give_the_inputs_is_refused(
+    heart: Heart, keywords: int, given: dict[str, Any], asked: dict[str, Any], says: str
+) -> None:
+    """In one line, and only once it has ended: until then its results are not whole."""
+    source = await heart.service.start(PipelineConfig(**given))
+    wanted = PipelineConfig(inputs_from=source, **asked)
+    if wanted.phases:
+        with pytest.raises(UserError, match="the run is pending"):
+            await heart.service.start(wanted)
+    assert await heart.drive(source) == "completed"
+    with pytest.raises(UserError, match=says):
+        await heart.service.start(wanted)
+    assert await heart.column("SELECT id FROM pipeline_executions") == [source]
+
+
+async def test_a_run_has_the_keywords_and_types_of_the_run_it_reads(
+    heart: Heart, keywords: int
+) -> None:
+    """Also its devices, unless it searches; and what is kept out of history stays out of it."""
+    first = PipelineConfig(content_types=(NEWS,), keyword_limit=3, devices=("mobile", "tablet"))
+    source = await heart.service.start(first, PipelineMode.TESTING)
+    assert await heart.drive(source) == "completed"
+    run_id = await heart.service.start(PipelineConfig(phases=LAST, inputs_from=source))
+    async with heart.database.transaction() as conn:
+        run = await runs.get(conn, run_id)
+    assert run is not None
+    config = PipelineConfig.from_json(run.config)
+    assert config.content_types == (NEWS,)
+    assert config.devices == ("mobile", "tablet")
+    assert config.keyword_limit == 3
+    assert not config.enable_historical_tracking
+    taken = "SELECT keyword_id, market, keyword FROM run_keywords WHERE run_id = :run ORDER BY 1"
+    assert await heart.query(taken, run=run_id) == await heart.query(taken, run=source)
 
 
 async def test_a_runs_credit_limits_are_set_with_it(heart: Heart, keywords: int) -> None:

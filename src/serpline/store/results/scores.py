@@ -1,5 +1,10 @@
-"""The inputs and outputs of the DSI, and what people read of them."""
+"""The inputs and outputs of the DSI, and what people read of them.
 
+A run may take the results of a phase from an earlier run. Statements here are given, by the name of
+each phase, the run whose results they read (``runs.source_runs``), and read no other.
+"""
+
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -9,6 +14,7 @@ from sqlalchemy import text
 from serpline.domain.names import ContentType
 from serpline.store.database import Connection
 from serpline.store.plans import SUBJECT
+from serpline.store.runs import source_runs
 from serpline.store.whole_runs import over_run
 
 # Who a result belongs to: the registrable domain; for a video, the owner of its channel, and the
@@ -22,15 +28,14 @@ COMPANY_OF_RESULT = """
 # A channel is known by its video, by its id, or else by its handle: three joins by equality, since
 # one with an OR could only compare each result with each channel.
 _OWNERS = """
-    LEFT JOIN youtube_videos v ON v.run_id = s.run_id AND v.video_id = s.video_id
-    LEFT JOIN youtube_channels c ON c.run_id = s.run_id AND c.found
+    LEFT JOIN youtube_videos v ON v.run_id = :youtube_enrichment AND v.video_id = s.video_id
+    LEFT JOIN youtube_channels c ON c.run_id = :youtube_enrichment AND c.found
         AND c.channel_id = coalesce(v.channel_id, s.channel_ref)
     LEFT JOIN (
-        SELECT run_id, lower(handle) AS handle, min(channel_id) AS channel_id
-        FROM youtube_channels WHERE found GROUP BY run_id, lower(handle)
-    ) h ON h.run_id = s.run_id AND h.handle = lower(s.channel_ref)
-        AND v.channel_id IS NULL AND c.channel_id IS NULL
-    LEFT JOIN channel_owners o ON o.run_id = s.run_id
+        SELECT lower(handle) AS handle, min(channel_id) AS channel_id FROM youtube_channels
+        WHERE run_id = :youtube_enrichment AND found GROUP BY lower(handle)
+    ) h ON h.handle = lower(s.channel_ref) AND v.channel_id IS NULL AND c.channel_id IS NULL
+    LEFT JOIN channel_owners o ON o.run_id = :company_enrichment_youtube
         AND o.channel_id = coalesce(c.channel_id, h.channel_id)
 """
 
@@ -39,7 +44,7 @@ _RESULTS = f"""
            {SUBJECT} AS subject, {COMPANY_OF_RESULT} AS company
     FROM serp_results s
     {_OWNERS}
-    WHERE s.run_id = :source_run AND s.content_type = :content_type
+    WHERE s.run_id = :serp_collection AND s.content_type = :content_type
 """
 
 # Results that nobody can be named for count in every denominator, and have no row of their own.
@@ -56,7 +61,7 @@ PLAN = f"""
 
 
 async def results(
-    conn: Connection, run_id: UUID, source_run: UUID, content_type: str
+    conn: Connection, sources: Mapping[str, UUID], content_type: str
 ) -> list[dict[str, Any]]:
     """Every result of a content type with all the DSI needs to know of it.
 
@@ -70,37 +75,34 @@ async def results(
                    coalesce(nullif(r.company, ''), :nobody) AS company,
                    r.position, m.search_volume AS volume, p.ai_overview, a.relevance
             FROM ({_RESULTS}) r
-            JOIN serps p ON p.run_id = :source_run AND p.content_type = r.content_type
+            JOIN serps p ON p.run_id = :serp_collection AND p.content_type = r.content_type
                 AND p.keyword_id = r.keyword_id AND p.market = r.market AND p.device = r.device
-            LEFT JOIN keyword_metrics m ON m.run_id = :source_run
+            LEFT JOIN keyword_metrics m ON m.run_id = :keyword_metrics
                 AND m.keyword_id = r.keyword_id AND m.market = r.market
-            LEFT JOIN content_analyses a ON a.run_id = :run AND a.content_type = r.content_type
-                AND a.subject = r.subject
+            LEFT JOIN content_analyses a ON a.run_id = :content_analysis
+                AND a.content_type = r.content_type AND a.subject = r.subject
             ORDER BY r.market, r.device, r.keyword_id, r.rank
             """
         ),
-        {
-            "run": run_id,
-            "source_run": source_run,
-            "content_type": content_type,
-            "nobody": NOBODY,
-        },
+        {**sources, "content_type": content_type, "nobody": NOBODY},
     )
     return [dict(row) for row in rows.mappings()]
 
 
-async def collected(conn: Connection, source_run: UUID, content_type: str) -> list[dict[str, Any]]:
+async def collected(
+    conn: Connection, sources: Mapping[str, UUID], content_type: str
+) -> list[dict[str, Any]]:
     """The keywords whose SERP was collected, with or without results, and their volumes."""
     rows = await over_run(
         conn,
         text(
             "SELECT p.content_type, p.market, p.device, p.keyword_id,"
             " m.search_volume AS volume FROM serps p LEFT JOIN keyword_metrics m"
-            " ON m.run_id = p.run_id AND m.keyword_id = p.keyword_id AND m.market = p.market"
-            " WHERE p.run_id = :run AND p.content_type = :type"
+            " ON m.run_id = :keyword_metrics AND m.keyword_id = p.keyword_id"
+            " AND m.market = p.market WHERE p.run_id = :serp_collection AND p.content_type = :type"
             " ORDER BY p.market, p.device, p.keyword_id"
         ),
-        {"run": source_run, "type": content_type},
+        {**sources, "type": content_type},
     )
     return [dict(row) for row in rows.mappings()]
 
@@ -121,26 +123,37 @@ class Latest:
 async def latest(conn: Connection, run_id: UUID) -> Latest:
     """Of each content type the run scored last: this one, else a tracked one before it.
 
-    Runs whose results are kept out of history never serve another run's combined figure.
+    Runs whose results are kept out of history never serve another run's combined figure, nor do
+    those that score what another run collected. Such a run stands where that one stood: what was
+    collected since is not before it.
     """
+    sources = await source_runs(conn, run_id)
     rows = await conn.execute(
         text(
             """
             SELECT DISTINCT ON (t.content_type) t.content_type, r.id AS run,
-                coalesce((r.config ->> 'inputs_from')::uuid, r.id) AS source
+                CASE r.id WHEN :run THEN CAST(:source AS uuid) ELSE r.id END AS source
             FROM pipeline_executions r CROSS JOIN unnest(CAST(:types AS text[])) t(content_type)
             CROSS JOIN LATERAL (
                 SELECT FROM dsi_scores d
                 WHERE d.run_id = r.id AND d.content_type = t.content_type LIMIT 1
             ) scored
             WHERE r.id = :run OR ((r.config ->> 'enable_historical_tracking')::boolean
-                AND r.created_at <= (SELECT created_at FROM pipeline_executions WHERE id = :run)
+                AND r.created_at <= (SELECT created_at FROM pipeline_executions WHERE id = :source)
+                AND r.id NOT IN (
+                    SELECT pipeline_execution_id FROM pipeline_phase_status
+                    WHERE phase_name = 'serp_collection' AND source_run_id <> pipeline_execution_id
+                )
                 AND (SELECT (config ->> 'enable_historical_tracking')::boolean
                      FROM pipeline_executions WHERE id = :run))
             ORDER BY t.content_type, r.id = :run DESC, r.created_at DESC
             """
         ),
-        {"run": run_id, "types": [kind for kind in ContentType if kind is not ContentType.ALL]},
+        {
+            "run": run_id,
+            "source": sources["serp_collection"],
+            "types": [kind for kind in ContentType if kind is not ContentType.ALL],
+        },
     )
     found = rows.all()
     return Latest(
@@ -193,17 +206,21 @@ async def scores(
     conn: Connection, run_id: UUID, *, content_type: str | None = None, limit: int | None = None
 ) -> list[dict[str, Any]]:
     """The scores of a run, the strongest first; unknown ones last."""
+    sources = await source_runs(conn, run_id)
     rows = await over_run(
         conn,
         text(
             "SELECT d.*, p.name AS company_name, c.relation FROM dsi_scores d"
-            " LEFT JOIN company_profiles p ON p.run_id = d.run_id AND p.domain = d.company"
-            " LEFT JOIN companies c ON c.domain = d.company WHERE d.run_id = :run"
+            " LEFT JOIN (SELECT DISTINCT ON (domain) domain, name FROM company_profiles"
+            " WHERE run_id IN (:company_enrichment_serp, :company_enrichment_youtube)"
+            " ORDER BY domain, name IS NULL, run_id = :company_enrichment_serp DESC) p"
+            " ON p.domain = d.company LEFT JOIN companies c ON c.domain = d.company"
+            " WHERE d.run_id = :run"
             " AND (CAST(:type AS text) IS NULL OR d.content_type = CAST(:type AS text))"
             " ORDER BY d.content_type, d.market, d.device, d.dsi DESC NULLS LAST,"
             " d.coverage DESC, d.company LIMIT :limit"
         ),
-        {"run": run_id, "type": content_type, "limit": limit},
+        {**sources, "run": run_id, "type": content_type, "limit": limit},
     )
     return [dict(row) for row in rows.mappings()]
 
@@ -223,6 +240,7 @@ async def rankings(
     A collected keyword without results is one row without a position ("not ranked"); a planned
     one that was not collected is one row that says so. The three are never mixed up.
     """
+    sources = await source_runs(conn, run_id)
     rows = await over_run(
         conn,
         text(
@@ -232,25 +250,26 @@ async def rankings(
                 CASE WHEN p.run_id IS NULL THEN 'not collected'
                      WHEN s.run_id IS NULL THEN 'not ranked' ELSE 'ranked' END AS state
             FROM run_keywords r
-            JOIN pipeline_phase_status l ON l.pipeline_execution_id = r.run_id
+            JOIN pipeline_phase_status l ON l.pipeline_execution_id = :run
                 AND l.phase_name = 'serp_collection'
-            LEFT JOIN serps p ON p.run_id = r.run_id AND p.keyword_id = r.keyword_id
+            LEFT JOIN serps p ON p.run_id = :serp_collection AND p.keyword_id = r.keyword_id
                 AND p.market = r.market AND p.content_type = l.content_type
             LEFT JOIN (
                 SELECT s.*, {COMPANY_OF_RESULT} AS company FROM serp_results s {_OWNERS}
-                WHERE s.run_id = :run AND (CAST(:keyword AS text) IS NULL OR s.keyword_id =
+                WHERE s.run_id = :serp_collection
+                AND (CAST(:keyword AS text) IS NULL OR s.keyword_id =
                     (SELECT id FROM keywords WHERE folded = CAST(:keyword AS text)))
             ) s ON s.run_id = p.run_id AND s.keyword_id = p.keyword_id AND s.market = p.market
                 AND s.content_type = p.content_type AND s.device = p.device
                 AND (CAST(:company AS text) IS NULL OR s.company = CAST(:company AS text))
-            LEFT JOIN keyword_metrics m ON m.run_id = r.run_id
+            LEFT JOIN keyword_metrics m ON m.run_id = :keyword_metrics
                 AND m.keyword_id = r.keyword_id AND m.market = r.market
-            WHERE r.run_id = :run
+            WHERE r.run_id = :serp_collection
             AND (CAST(:keyword AS text) IS NULL OR r.keyword_id =
                 (SELECT id FROM keywords WHERE folded = CAST(:keyword AS text)))
             ORDER BY r.keyword, r.market, l.id, p.device, s.rank LIMIT :limit
             """
         ),
-        {"run": run_id, "keyword": keyword, "company": company, "limit": limit},
+        {**sources, "run": run_id, "keyword": keyword, "company": company, "limit": limit},
     )
     return [dict(row) for row in rows.mappings()]

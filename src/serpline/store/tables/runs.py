@@ -73,6 +73,9 @@ pipeline_phase_status = Table(
     Column("error_message", Text),
     Column("note", Text),
     Column("retry_count", Integer, nullable=False, server_default=ZERO),
+    # The run whose results of this phase the run reads: itself, or the run it takes inputs from.
+    # Set when the lane is made, and never changed.
+    Column("source_run_id", Uuid, ForeignKey("pipeline_executions.id"), nullable=False),
     UniqueConstraint("pipeline_execution_id", "phase_name", "content_type"),
     one_of("status", LaneStatus),
     one_of("phase_name", PhaseName),

@@ -624,6 +624,7 @@ def upgrade() -> None:
         sa.Column("error_message", sa.Text(), nullable=True),
         sa.Column("note", sa.Text(), nullable=True),
         sa.Column("retry_count", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("source_run_id", sa.Uuid(), nullable=False),
         sa.CheckConstraint(
             "content_type IN ('organic', 'news', 'video', 'all')",
             name=op.f("ck_pipeline_phase_status_content_type"),
@@ -641,6 +642,11 @@ def upgrade() -> None:
             ["pipeline_executions.id"],
             name=op.f("fk_pipeline_phase_status_pipeline_execution_id"),
             ondelete="CASCADE",
+        ),
+        sa.ForeignKeyConstraint(
+            ["source_run_id"],
+            ["pipeline_executions.id"],
+            name=op.f("fk_pipeline_phase_status_source_run_id"),
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_pipeline_phase_status")),
         sa.UniqueConstraint(

@@ -1,0 +1,90 @@
+"""A run of chosen phases over the results of an earlier run, which may itself be such a run."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from uuid import UUID
+
+from tests.support.tables import final_tables
+from tests.support.world import World, open_world
+
+from serpline.domain.keywords import parse_keywords
+from serpline.domain.names import ContentType, PhaseName
+from serpline.domain.states import RunStatus
+from serpline.pipeline.report import run_report
+from serpline.store import projects
+from serpline.store.results import scores
+
+KEYWORDS = b"""keyword,market
+best espresso machine,PL
+best espresso machine,US
+coffee grinder,US
+"""
+LATER = b"keyword,market\nmoka pot,US\n"
+DSI = (PhaseName.DSI_CALCULATION,)
+LAST_THREE = (
+    PhaseName.COMPANY_ENRICHMENT_YOUTUBE,
+    PhaseName.CONTENT_ANALYSIS,
+    PhaseName.DSI_CALCULATION,
+)
+WRITTEN = {"dsi": ["dsi_scores"], "three": ["channel_owners", "content_analyses", "dsi_scores"]}
+
+
+async def test_what_is_computed_again_from_a_run_equals_it_row_for_row(
+    database_url: str, tmp_path: Path
+) -> None:
+    """Each phase reads what the named run reads, through a chain of runs, and over its keywords.
+
+    Nothing is searched again. Such a run gives no figure to another run.
+    """
+    async with open_world(database_url, tmp_path, KEYWORDS) as world:
+        await world.start_worker()
+        first = await world.run(analysis_depth=2, devices=("mobile",))
+        searches = len(world.sim.log.of("scaleserp"))
+        async with world.services.database.transaction() as conn:
+            await projects.import_keywords(conn, parse_keywords(LATER).require_clean().rows)
+        again = await _computed(world, first, DSI)
+        chained = await _computed(world, again, DSI)
+        three = await _computed(world, chained, LAST_THREE)
+        wanted = await final_tables(world.services.database, first)
+        assert len(wanted["dsi_scores"]) > 20
+        for run_id, tables in ((again, "dsi"), (chained, "dsi"), (three, "three")):
+            found = await final_tables(world.services.database, run_id)
+            assert {name for name, rows in found.items() if rows} >= set(WRITTEN[tables])
+            for name in WRITTEN[tables]:
+                assert found[name] == wanted[name]
+            assert await _rankings(world, run_id) == await _rankings(world, first)
+        assert len(world.sim.log.of("scaleserp")) == searches
+        assert await _sources(world, chained) == dict.fromkeys(PhaseName, first) | {DSI[0]: chained}
+        assert await _sources(world, three) == dict.fromkeys(PhaseName, first) | dict.fromkeys(
+            LAST_THREE, three
+        )
+        later = await world.run(content_types=("news",), phases=(), analysis_depth=2)
+        async with world.services.database.transaction() as conn:
+            chosen = await scores.latest(conn, later)
+        given = dict(zip(chosen.types, chosen.runs, strict=True))
+        assert given == {"organic": first, "news": later, "video": first}
+
+
+async def _computed(world: World, source: UUID, phases: Sequence[PhaseName]) -> UUID:
+    run_id = await world.run(phases=phases, inputs_from=source, analysis_depth=2)
+    assert (await world.get(run_id)).status is RunStatus.COMPLETED
+    return run_id
+
+
+async def _rankings(world: World, run_id: UUID) -> list[dict[str, object]]:
+    async with world.services.database.transaction() as conn:
+        rows = await scores.rankings(conn, run_id)
+    assert {row["state"] for row in rows} == {"ranked"}
+    return rows
+
+
+async def _sources(world: World, run_id: UUID) -> Mapping[PhaseName, UUID]:
+    """Whose results of each phase the run reads, as ``run show`` has it."""
+    report = await run_report(world.services.database, run_id, world.services.clock.now())
+    found = {}
+    for phase, lanes in report["phases"].items():
+        (found[PhaseName(phase)],) = {
+            lane["source_run_id"] for lane in lanes["content_types"].values()
+        }
+        assert set(lanes["content_types"]) <= {str(kind) for kind in ContentType}
+    return found
