@@ -15,7 +15,11 @@ class UserError(Exception):
 
 
 class ErrorCategory(StrEnum):
-    """Why a call failed."""
+    """Why a call failed.
+
+    MALFORMED is a broken reply, a sign of ill health. UNUSABLE is a whole reply whose content does
+    not have the form that was asked for: a model's slip, which says nothing about its server.
+    """
 
     RATE_LIMIT = "rate_limit"
     TIMEOUT = "timeout"
@@ -27,6 +31,7 @@ class ErrorCategory(StrEnum):
     BAD_REQUEST = "bad_request"
     REFUSED_BY_PEER = "refused_by_peer"
     EMPTY = "empty"
+    UNUSABLE = "unusable"
     INTERNAL = "internal"
     POISON = "poison"
 

@@ -9,7 +9,7 @@ becomes U+FFFD. Limit: the size of a body is bounded by ``net``, not here.
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, NoReturn, TypeVar
@@ -92,16 +92,34 @@ def malformed(reply: HttpReply, provider: str, problem: str) -> ProviderError:
 
 
 def retry_after_seconds(headers: Mapping[str, str], now: datetime) -> float | None:
-    """Seconds to wait by the ``retry-after`` header: a number, or an HTTP date minus ``now``.
+    """Seconds to wait by ``retry-after-ms`` or ``retry-after``: numbers, or an HTTP date minus now.
 
-    Never negative: a date in the past is 0. None when the header is absent or says nothing
-    readable. Uncapped: the retry strategy caps it.
+    The milliseconds count where they are above zero: Azure sends ``retry-after-ms: 0`` beside
+    ``retry-after: 1``. Of several values in one header (a proxy repeated it) the longest counts.
+    Never negative: a date in the past is 0. None when no header says anything readable; a negative
+    number says nothing. Uncapped: the retry strategy caps it.
     """
-    value = headers.get("retry-after", "").strip()
-    if _SECONDS.fullmatch(value):
-        return float(value)
+    exact = as_number(headers.get("retry-after-ms"))
+    if exact is not None and exact > 0:
+        return exact / 1_000
+    waits = _waits(headers.get("retry-after", ""), now)
+    return max(waits, default=0.0 if exact == 0 else None)
+
+
+def _waits(value: str, now: datetime) -> Iterator[float]:
+    """Every readable wait of a header in which a comma stands between values and inside dates."""
+    parts = [part.strip() for part in value.split(",")]
+    for part, following in zip(parts, [*parts[1:], ""], strict=True):
+        if _SECONDS.fullmatch(part):
+            yield float(part)
+        seconds = _until(f"{part}, {following}" if part.isalpha() else part, now)
+        if seconds is not None:
+            yield seconds
+
+
+def _until(date: str, now: datetime) -> float | None:
     try:
-        at = parsedate_to_datetime(value)
+        at = parsedate_to_datetime(date)
         if at.tzinfo is None:
             at = at.replace(tzinfo=UTC)
         return max(0.0, (at - now).total_seconds())

@@ -1,6 +1,7 @@
 """The model server's wire: what is sent, what is read, and which error each refusal becomes."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from serpline.core.clock import SystemClock
 from serpline.domain.errors import ErrorCategory, ProviderError
 from serpline.domain.http import HttpReply
 from serpline.providers.llm.client import LlmClient
+from serpline.providers.llm.dialect import FIRST, DialectError
 from serpline.providers.llm.errors import duration_seconds
 
 KEY = "sk-k3y-of-the-model"
@@ -74,11 +76,10 @@ def test_request() -> None:
     assert request.secrets == (KEY,)
     assert request.json["model"] == "gpt-4o-mini"
     assert KEY not in json.dumps([request.json, CALL.identity]) + repr(client)
-    local = LlmClient("http://127.0.0.1:9/v1/", "", "local", SystemClock(), temperature=None)
+    local = LlmClient("http://127.0.0.1:9/v1/", "", "local", SystemClock())
     call = local.analyse_video("T", "D", ["k"])
     assert call.request.url == "http://127.0.0.1:9/v1/chat/completions"
     assert call.request.headers == {}
-    assert "temperature" not in call.request.json
 
 
 def test_schema_is_strict() -> None:
@@ -204,8 +205,10 @@ def test_no_answer(body: dict[str, Any], permanent: bool) -> None:
     ],
 )
 def test_unusable_content(content: Any) -> None:
-    """Content that breaks the schema is malformed: nothing is clamped, coerced or guessed."""
-    assert refusal(reply(document(content))).category is ErrorCategory.MALFORMED
+    """Content that breaks the schema is refused, not coerced, and no breaker counts it."""
+    error = refusal(reply(document(content)))
+    assert (error.category, error.permanent) == (ErrorCategory.UNUSABLE, False)
+    assert not error.breaker_failure
 
 
 @pytest.mark.parametrize(
@@ -216,7 +219,7 @@ def test_unusable_content(content: Any) -> None:
         {},
         {"choices": []},
         {"choices": [None]},
-        {"choices": [{"message": {"content": [{"text": "?"}]}, "finish_reason": "stop"}]},
+        {"choices": [{"message": {"content": 5}, "finish_reason": "stop"}]},
     ],
 )
 def test_malformed_envelope(body: Any) -> None:
@@ -327,8 +330,154 @@ def test_owner() -> None:
     "content", ["acme.com", {"domain": "acme.com"}, {"company": "A", "domain": "a" * 254}]
 )
 def test_unusable_owner(content: Any) -> None:
-    """An answer that breaks the schema names nobody: it is malformed."""
+    """An answer that breaks the schema names nobody."""
     call = client.channel_owner("Acme TV", "@acme", "Boats.", "GB")
     with pytest.raises(ProviderError) as caught:
         call.parse(reply(document(content)))
-    assert caught.value.category is ErrorCategory.MALFORMED
+    assert caught.value.category is ErrorCategory.UNUSABLE
+
+
+# --- servers of other vendors -------------------------------------------------------------------
+
+CHAT = "/chat/completions"
+
+
+@pytest.mark.parametrize(
+    ("base", "url"),
+    [
+        ("https://api.openai.com", "https://api.openai.com/v1" + CHAT),
+        ("https://api.openai.com/v1/", "https://api.openai.com/v1" + CHAT),
+        ("http://localhost:11434", "http://localhost:11434/v1" + CHAT),
+        ("http://127.0.0.1:9/llm", "http://127.0.0.1:9/llm/v1" + CHAT),
+        ("https://api.groq.com/openai/v1", "https://api.groq.com/openai/v1" + CHAT),
+        ("https://openrouter.ai/api/v1", "https://openrouter.ai/api/v1" + CHAT),
+        ("https://api.perplexity.ai", "https://api.perplexity.ai" + CHAT),
+        ("https://g.example/v1beta/openai/", "https://g.example/v1beta/openai" + CHAT),
+        ("https://c.example/client/v4/accounts/ID/ai/v1", None),
+        ("https://z.example/api/paas/v4", None),
+        ("https://m.example/inference", None),
+        ("https://x.example/anything" + CHAT, "https://x.example/anything" + CHAT),
+        (
+            "https://n.openai.azure.com/openai/deployments/m?api-version=2024-10-21",
+            "https://n.openai.azure.com/openai/deployments/m/chat/completions"
+            "?api-version=2024-10-21",
+        ),
+        (
+            "https://n.openai.azure.com/openai/deployments/m/chat/completions?api-version=1",
+            "https://n.openai.azure.com/openai/deployments/m/chat/completions?api-version=1",
+        ),
+    ],
+)
+def test_addresses(base: str, url: str | None) -> None:
+    """A base URL keeps its path and query; one without a version in its path gets ``/v1``."""
+    asked = LlmClient(base, KEY, "m", SystemClock()).analyse_video("T", "D", ["k"]).request
+    assert asked.url == (url or base + CHAT)
+    azure = "azure" in base
+    assert asked.headers == ({"api-key": KEY} if azure else {"Authorization": f"Bearer {KEY}"})
+
+
+NEWER = {"tokens_field": "max_completion_tokens"}
+REASONING = "Unsupported parameter: 'max_tokens' is not supported. Use 'max_completion_tokens'."
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "instead"),
+    [
+        (400, {"message": REASONING, "param": "max_tokens"}, NEWER),
+        (400, {"message": REASONING}, NEWER),
+        (400, {"message": "'temperature' does not support 0.0"}, {"temperature": False}),
+        (400, {"message": "This response_format type is unavailable"}, {"form": "json_object"}),
+        (500, {"message": "failed to parse grammar"}, {"form": "json_object"}),
+        (400, {"message": "System role not supported"}, {"system": False}),
+        (400, {"message": "Developer instruction is not enabled"}, {"system": False}),
+        (400, {"message": "Bad request"}, {"form": "prompt", "temperature": False}),
+    ],
+)  # fmt: skip
+def test_what_a_refusal_blames(status: int, error: dict[str, Any], instead: dict[str, Any]) -> None:
+    """A refusal that names a part of the request says how to ask instead; no breaker counts it."""
+    found = refusal(reply({"error": error}, status))
+    assert isinstance(found, DialectError)
+    assert found.instead == replace(FIRST, **instead)
+    assert found.certain is ("Bad" not in error["message"])
+    assert (found.category, found.permanent) == (ErrorCategory.BAD_REQUEST, True)
+    assert not found.breaker_failure
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        (400, {"message": "maximum context length is 8192 tokens, max_tokens 2000"}),
+        (400, {"message": "too long", "code": "context_length_exceeded"}),
+        (400, {"message": "filtered", "code": "content_filter"}),
+        (401, {"message": "temperature"}),
+        (404, {"message": "The model does not exist"}),
+        (429, {"message": "max_tokens a minute"}),
+        (503, {"message": "response_format"}),
+    ],
+)
+def test_other_refusals_change_no_dialect(status: int, error: dict[str, Any]) -> None:
+    """A text that is too long, a filter, a key and a rate are no question of the request's form."""
+    assert not isinstance(refusal(reply({"error": error}, status)), DialectError)
+
+
+def test_negotiation_ends() -> None:
+    """Blaming one part after another leads to the plainest request, and no further."""
+    words = {"message": "response_format, temperature and the system role are not supported"}
+    dialect = FIRST
+    for _ in range(4):
+        call = client.speaking(dialect).analyse_video("T", "D", ["k"])
+        with pytest.raises(DialectError) as caught:
+            call.parse(reply({"error": words}, 400))
+        dialect = caught.value.instead
+    assert dialect == replace(FIRST, form="prompt", temperature=False, system=False)
+    with pytest.raises(ProviderError) as last:
+        client.speaking(dialect).analyse_video("T", "D", ["k"]).parse(reply({"error": words}, 400))
+    assert not isinstance(last.value, DialectError)
+
+
+def test_requests_in_each_dialect() -> None:
+    """Each form asks for JSON in its own way, and the identity of the purchase stays the same."""
+    plain = replace(FIRST, form="prompt", temperature=False, system=False)
+    asked = {
+        dialect.form: client.speaking(dialect).analyse_video("T", "D", ["k"])
+        for dialect in (FIRST, replace(FIRST, form="json_object"), plain)
+    }
+    bodies = {form: call.request.json for form, call in asked.items()}
+    assert bodies["json_schema"]["max_tokens"] == 2_000
+    assert bodies["json_schema"]["temperature"] == 0
+    assert bodies["json_object"]["response_format"] == {"type": "json_object"}
+    assert '"additionalProperties":false' in bodies["json_object"]["messages"][0]["content"]
+    assert bodies["prompt"].keys() == {"model", "messages", "max_tokens"}
+    assert [m["role"] for m in bodies["prompt"]["messages"]] == ["user"]
+    assert '"keyword": "k"' in bodies["prompt"]["messages"][0]["content"]
+    assert len({json.dumps(call.identity) for call in asked.values()}) == 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        document("", finish="length", reasoning_content="Let me think"),
+        document("<think>\nLet me", finish="length"),
+        document("", finish="MAX_TOKENS"),
+    ],
+)
+def test_thought_that_fills_the_limit(body: dict[str, Any]) -> None:
+    """A model that is cut off while it thinks is given more room, once."""
+    error = refusal(reply(body))
+    assert isinstance(error, DialectError)
+    assert error.instead == replace(FIRST, tokens_max=8_000)
+    roomy = client.speaking(error.instead).analyse_video("T", "D", ["k"])
+    with pytest.raises(ProviderError) as caught:
+        roomy.parse(reply(body))
+    assert not isinstance(caught.value, DialectError)
+
+
+def test_ignored_form() -> None:
+    """An answer in prose asks for a lower form; a number out of range is the model's own slip."""
+    prose = refusal(reply(document("Sure! It is an article.")))
+    assert isinstance(prose, DialectError)
+    assert (prose.instead.form, prose.certain) == ("json_object", False)
+    assert not isinstance(refusal(reply(document(GOOD | {"relevance": 85}))), DialectError)
+    failed = {"error": {"message": "Failed to generate JSON", "code": "json_validate_failed"}}
+    groq = refusal(reply(failed, 400))
+    assert (groq.category, groq.permanent) == (ErrorCategory.UNUSABLE, False)

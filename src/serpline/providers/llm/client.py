@@ -18,7 +18,9 @@ from serpline.domain.errors import ProviderError
 from serpline.domain.http import HttpReply, HttpRequest, ProviderCall
 from serpline.domain.replies import json_object
 from serpline.providers.llm import errors
+from serpline.providers.llm.address import endpoint, key_headers
 from serpline.providers.llm.analysis import ANALYSIS, Analysis
+from serpline.providers.llm.dialect import FIRST, Dialect, other_dialect
 from serpline.providers.llm.errors import PROVIDER
 from serpline.providers.llm.owner import OWNER, ChannelOwner
 from serpline.providers.llm.wire import Question, total_tokens
@@ -31,7 +33,6 @@ URL_CHARACTERS_MAX = 500
 KEYWORDS_MAX = 20
 KEYWORD_CHARACTERS_MAX = 200
 CHANNEL_TEXT_CHARACTERS_MAX = 2_000
-COMPLETION_TOKENS_MAX = 2_000
 _TIMEOUT_SECONDS = 120.0
 _REPLY_BYTES_MAX = 2_000_000
 
@@ -39,28 +40,31 @@ _REPLY_BYTES_MAX = 2_000_000
 class LlmClient:
     """Builds the calls. ``clock`` only turns a ``Retry-After`` date into seconds.
 
-    ``base_url`` with or without a final ``/v1``. An empty ``api_key`` sends no Authorization, as
-    local servers like it. ``temperature`` None is not sent: some models refuse the parameter.
+    ``base_url`` as in ``address``. An empty ``api_key`` sends none, as local servers like it.
+    ``dialect`` is what the server is asked in; a call that fails by it raises ``DialectError``.
     """
 
     def __init__(
-        self,
-        base_url: str,
-        api_key: str,
-        model: str,
-        clock: Clock,
-        *,
-        temperature: float | None = 0.0,
+        self, base_url: str, api_key: str, model: str, clock: Clock, *, dialect: Dialect = FIRST
     ) -> None:
-        self._url = base_url.rstrip("/").removesuffix("/v1") + "/v1/chat/completions"
+        self._url = endpoint(base_url)
         self._api_key = api_key
-        self._model = model
         self._clock = clock
-        self._temperature = temperature
+        self.model = model
+        self.dialect = dialect
 
     def __repr__(self) -> str:
         """Without the key."""
-        return f"LlmClient({self._url!r}, model={self._model!r})"
+        return f"LlmClient({self.server!r}, model={self.model!r})"
+
+    @property
+    def server(self) -> str:
+        """The server's address without its query, which may hold a secret."""
+        return self._url.partition("?")[0]
+
+    def speaking(self, dialect: Dialect) -> "LlmClient":
+        """The same client in another dialect."""
+        return LlmClient(self._url, self._api_key, self.model, self._clock, dialect=dialect)
 
     def analyse_page(
         self, url: str, title: str, text: str, keywords: Sequence[str], language: str
@@ -96,7 +100,7 @@ class LlmClient:
             "description": description[:CHANNEL_TEXT_CHARACTERS_MAX],
             "country": country[:TITLE_CHARACTERS_MAX],
         }
-        return self._ask("channel_owner", OWNER, _said(content))
+        return self.ask("channel_owner", OWNER, _said(content))
 
     def _analyse(
         self, operation: str, content: Mapping[str, str], keywords: Sequence[str], language: str
@@ -110,16 +114,17 @@ class LlmClient:
         subject |= _said(content)
         if language:
             subject["language"] = _sendable(language)
-        return self._ask(operation, ANALYSIS, subject)
+        return self.ask(operation, ANALYSIS, subject)
 
-    def _ask(
+    def ask(
         self, operation: str, question: Question[T], subject: Mapping[str, Any]
     ) -> ProviderCall[T]:
-        body = self._body(question, subject)
+        """Ask any question about a subject. The dialect is no part of the purchase's identity."""
+        body = {"model": self.model, **self._body(question, subject)}
         request = HttpRequest(
             "POST",
             self._url,
-            headers={"Authorization": f"Bearer {self._api_key}"} if self._api_key else {},
+            headers=key_headers(self._url, self._api_key),
             json=body,
             secrets=(self._api_key,) if self._api_key else (),
             timeout_seconds=_TIMEOUT_SECONDS,
@@ -127,39 +132,27 @@ class LlmClient:
         )
 
         def parse(reply: HttpReply) -> T:
-            return question.read(errors.answer(reply, self._clock.now(), request.secrets), reply)
+            try:
+                body = errors.answer(reply, self._clock.now(), request.secrets)
+                return question.read(body, reply)
+            except ProviderError as error:
+                other = other_dialect(self.dialect, reply, error)
+                raise (other or error) from None
 
-        most = _tokens_at_most(body)
+        most = _tokens_at_most(body, self.dialect)
+        asked = digest([question.system, dict(question.schema), dict(subject)])
         return ProviderCall(
             PROVIDER,
             operation,
             request,
-            {"model": self._model, "schema": question.name, "body": digest(body)},
+            {"model": self.model, "schema": question.name, "body": asked},
             parse,
             credits=most,
             billed=lambda reply: _billed(reply, most),
         )
 
     def _body(self, question: Question[Any], subject: Mapping[str, Any]) -> dict[str, Any]:
-        body: dict[str, Any] = {
-            "model": self._model,
-            "messages": [
-                {"role": "system", "content": question.system},
-                {"role": "user", "content": json.dumps(subject, ensure_ascii=False)},
-            ],
-            "response_format": {
-                "type": "json_schema",
-                "json_schema": {
-                    "name": question.name,
-                    "strict": True,
-                    "schema": dict(question.schema),
-                },
-            },
-            "max_completion_tokens": COMPLETION_TOKENS_MAX,
-        }
-        if self._temperature is not None:
-            body["temperature"] = self._temperature
-        return body
+        return self.dialect.body(question, json.dumps(subject, ensure_ascii=False))
 
 
 def _said(content: Mapping[str, str]) -> dict[str, str]:
@@ -171,10 +164,10 @@ def _sendable(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-def _tokens_at_most(body: Mapping[str, Any]) -> float:
+def _tokens_at_most(body: Mapping[str, Any], dialect: Dialect) -> float:
     """A ceiling for natural text: a token is rarely less than three bytes of UTF-8."""
-    text = json.dumps([body["messages"], body["response_format"]], ensure_ascii=False)
-    return float(len(text.encode()) // 3 + COMPLETION_TOKENS_MAX)
+    text = json.dumps([body["messages"], body.get("response_format")], ensure_ascii=False)
+    return float(len(text.encode()) // 3 + dialect.tokens_max)
 
 
 def _billed(reply: HttpReply, most: float) -> float:

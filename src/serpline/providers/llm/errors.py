@@ -1,8 +1,12 @@
 """What a model server's replies mean when they are no answer.
 
-429 has two meanings, told apart by the error's ``code`` or ``type``: ``insufficient_quota`` is
-money and never passes by waiting; everything else is a rate. How long to wait stands in
-``retry-after-ms``, ``retry-after``, or in the ``x-ratelimit-reset-*`` durations (``6m0s``).
+A rate and an empty account are both 429, told apart by the error's ``code`` or ``type``:
+``insufficient_quota`` is money and never passes by waiting. A limit of the day comes as 429 too and
+is a quota. A content filter may refuse with any 4xx (Azure 400 ``content_filter``, OpenRouter 403
+with ``metadata.reasons``, DashScope ``data_inspection_failed``, DeepSeek "Content Exists Risk"):
+that is the model's word about one text, final, and no sign of ill health. How long to wait stands
+in ``retry-after-ms``, ``retry-after``, in the ``x-ratelimit-reset-*`` durations (``6m0s``), or in
+Gemini's ``retryDelay``.
 """
 
 import re
@@ -15,12 +19,11 @@ from serpline.domain.errors import ErrorCategory, ProviderError
 from serpline.domain.http import HttpReply
 from serpline.domain.replies import (
     as_count,
-    as_object,
-    as_text,
     json_object,
     redacted,
     retry_after_seconds,
 )
+from serpline.providers.llm.complaint import Complaint, complaint
 
 PROVIDER = "llm"
 
@@ -32,13 +35,46 @@ _BY_STATUS: Mapping[int, tuple[ErrorCategory, bool]] = MappingProxyType(
         403: (ErrorCategory.AUTH, True),
         408: (ErrorCategory.TIMEOUT, False),
         409: (ErrorCategory.SERVER, False),
+        425: (ErrorCategory.SERVER, False),
         429: (ErrorCategory.RATE_LIMIT, False),
+        498: (ErrorCategory.RATE_LIMIT, False),  # Groq: its flexible capacity is used up
         504: (ErrorCategory.TIMEOUT, False),
     }
 )
-_NO_MONEY = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
+_NO_MONEY = frozenset(
+    {
+        "insufficient_quota",
+        "billing_hard_limit_reached",
+        "billing_not_active",
+        "insufficient_balance",
+    }
+)
+_NO_KEY = frozenset({"invalid_api_key", "api_key_invalid"})
+_FILTERED = frozenset(
+    {
+        "content_filter",
+        "content_policy_violation",
+        "responsibleaipolicyviolation",
+        "data_inspection_failed",
+        "datainspectionfailed",
+        "moderation",
+        "moderation_blocked",
+    }
+)
+_FILTER_WORDS = re.compile(
+    r"content management policy|content[ _](?:policy|filter)|content exists risk"
+    r"|inappropriate content|(?:input|prompt) was (?:flagged|blocked)|requires moderation",
+    re.IGNORECASE,
+)
+_A_DAY = re.compile(r"per[ _-]?day|\bRPD\b|\bTPD\b|daily (?:limit|quota)", re.IGNORECASE)
+# A day's limit rarely says when its day ends; the provider is asked again after this long.
+DAY_LIMIT_SECONDS = 3_600.0
+# A model of a free form of JSON failed to write any: Groq's code.
+_FAILED_FORM = "json_validate_failed"
 _DURATION = re.compile(r"(?:[0-9]{1,9}(?:\.[0-9]{1,9})?(?:ms|us|µs|ns|d|h|m|s))+")
 _DURATION_PART = re.compile(r"([0-9.]+)(ms|us|µs|ns|d|h|m|s)")
+_RETRY_DELAY = re.compile(rb'"retryDelay"\s*:\s*"([0-9.]{1,20}s)"')
+_DELAY_BYTES_MAX = 20_000
 _UNIT_SECONDS: Mapping[str, float] = MappingProxyType(
     {"d": 86_400, "h": 3_600, "m": 60, "s": 1, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 )
@@ -59,45 +95,46 @@ def answer(reply: HttpReply, now: datetime, secrets: Sequence[str]) -> dict[str,
 
 def from_reply(reply: HttpReply, now: datetime, secrets: Sequence[str] = ()) -> ProviderError:
     """The error that a reply stands for; its message quotes the server's, without the key."""
-    error = _error(reply)
-    kinds = {as_text(error.get("code")), as_text(error.get("type"))}
-    category, permanent = _meaning(reply.status)
-    if kinds & _NO_MONEY:
-        category, permanent = ErrorCategory.QUOTA, True
-    said = redacted(error.get("message"), secrets)
+    said = complaint(reply)
+    status = reply.status if reply.status >= 300 else said.status or reply.status
+    words = redacted(said.words, secrets)
+    category, permanent, ours = _meaning(status, said)
+    waits = category in (ErrorCategory.RATE_LIMIT, ErrorCategory.QUOTA, ErrorCategory.SERVER)
+    asked = wait_seconds(reply, now) if waits and not permanent else None
+    if category is ErrorCategory.QUOTA and not permanent:
+        asked = max(asked or 0.0, DAY_LIMIT_SECONDS)
     return ProviderError(
-        f"llm HTTP {reply.status}" + (f": {said}" if said else ""),
+        f"llm HTTP {status}" + "".join(f": {part}" for part in (ours, words) if part),
         provider=PROVIDER,
         category=category,
         permanent=permanent,
-        retry_after_seconds=None if permanent else wait_seconds(reply.headers, now),
-        http_status=reply.status,
+        retry_after_seconds=asked,
+        http_status=status,
     )
 
 
-def wait_seconds(headers: Mapping[str, str], now: datetime) -> float | None:
+def wait_seconds(reply: HttpReply, now: datetime) -> float | None:
     """Seconds until the server wants to hear of us again; None if it does not say.
 
     Of the two rates (requests, tokens) only a used-up one is waited for; if the headers do not
     say which one is, the longer.
     """
-    milliseconds = as_count(headers.get("retry-after-ms"))
-    if milliseconds is not None:
-        return milliseconds / 1_000
-    asked = retry_after_seconds(headers, now)
+    asked = retry_after_seconds(reply.headers, now)
     if asked is not None:
         return asked
     resets: dict[str, float] = {}
     for rate in ("requests", "tokens"):
-        seconds = duration_seconds(headers.get(f"x-ratelimit-reset-{rate}", ""))
+        seconds = duration_seconds(reply.headers.get(f"x-ratelimit-reset-{rate}", ""))
         if seconds is not None:
             resets[rate] = seconds
     used_up = [
         seconds
         for rate, seconds in resets.items()
-        if as_count(headers.get(f"x-ratelimit-remaining-{rate}")) == 0
+        if as_count(reply.headers.get(f"x-ratelimit-remaining-{rate}")) == 0
     ]
-    return max(used_up or resets.values(), default=None)
+    delay = _RETRY_DELAY.search(reply.body[:_DELAY_BYTES_MAX])
+    told = duration_seconds(delay[1].decode()) if delay else None
+    return max(used_up or resets.values(), default=told)
 
 
 def duration_seconds(text: str) -> float | None:
@@ -109,17 +146,21 @@ def duration_seconds(text: str) -> float | None:
     return sum(float(number) * _UNIT_SECONDS[unit] for number, unit in parts)
 
 
-def _meaning(status: int) -> tuple[ErrorCategory, bool]:
+def _meaning(status: int, said: Complaint) -> tuple[ErrorCategory, bool, str]:
+    """Category, permanence, and what we add to the server's words."""
+    refusing = 400 <= status < 500 and status not in (401, 402, 429)
+    if refusing and (said.kinds & _FILTERED or _FILTER_WORDS.search(said.words)):
+        return ErrorCategory.EMPTY, True, "the content filter refused"
+    if _FAILED_FORM in said.kinds:
+        return ErrorCategory.UNUSABLE, False, ""
+    if said.kinds & _NO_MONEY:
+        return ErrorCategory.QUOTA, True, ""
+    if said.kinds & _NO_KEY:
+        return ErrorCategory.AUTH, True, ""
+    if status == 429 and any(_A_DAY.search(words) for words in (said.words, *said.kinds)):
+        return ErrorCategory.QUOTA, False, ""
     if status in _BY_STATUS:
-        return _BY_STATUS[status]
+        return (*_BY_STATUS[status], "")
     if status >= 500 or 200 <= status < 300:
-        return ErrorCategory.SERVER, False
-    return ErrorCategory.BAD_REQUEST, True
-
-
-def _error(reply: HttpReply) -> dict[str, Any]:
-    try:
-        error = json_object(reply, PROVIDER).get("error")
-    except ProviderError:
-        return {}
-    return {"message": error} if isinstance(error, str) else as_object(error)
+        return ErrorCategory.SERVER, False, ""
+    return ErrorCategory.BAD_REQUEST, True, ""

@@ -1,23 +1,37 @@
 """The wire of a chat completion: what is asked (a ``Question``), and its answer, read or refused.
 
 The promise: nothing half-read passes. The parts of the envelope that are used are checked, and the
-content is by our own schema, which the request sends along in strict form. A refusal, a cut-off or
-an empty answer is a ``ProviderError`` EMPTY.
+content is validated by our own schema, whatever the server promised about it. A refusal, a cut-off
+or an empty answer is a ``ProviderError`` EMPTY; content of another form is UNUSABLE. Neither says
+that the server is unwell. Limit: only the first choice is read.
+
+``finish_reason`` is OpenAI's word or the vendor's own: Gemini passes its enum through (``SAFETY``,
+``RECITATION``, ``MAX_TOKENS``: HKUDS/Vibe-Trading pull 308 collects the sources), an answer that
+Azure filtered has a choice without a message, OpenRouter puts an upstream error into the choice.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from serpline.domain.errors import ErrorCategory, ProviderError
 from serpline.domain.http import HttpReply
-from serpline.domain.replies import as_list, as_object, json_object, malformed
+from serpline.domain.replies import as_list, as_object, as_text, malformed
+from serpline.providers.llm.content import find_object, has_thought, text_of
 from serpline.providers.llm.errors import PROVIDER
 
 T = TypeVar("T")
 Content = TypeVar("Content", bound=BaseModel)
+
+_FILTERED = (
+    "content_filter", "safety", "recitation", "prohibited_content", "blocklist", "spii", "refusal",
+    "sensitive",
+)  # fmt: skip
+_CUT_OFF = ("length", "max_tokens", "max_completion_tokens", "model_length")
+# What a schema forbids and a server that enforces it cannot send; ranges and lengths it can.
+_OF_FORM = ("missing", "literal_error")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,42 +58,98 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
+class Completion:
+    """A whole answer: its JSON object as written, not yet validated.
+
+    ``model`` is the one that gave it, "unknown" if the server does not say; ``usage`` None if it
+    was not counted.
+    """
+
+    content: dict[str, Any]
+    model: str
+    usage: Usage | None
+
+
+@dataclass(frozen=True, slots=True)
 class Completed(Generic[Content]):
-    """A whole answer; ``model`` is the one that gave it, ``usage`` None if it was not counted."""
+    """A whole answer, validated."""
 
     content: Content
     model: str
     usage: Usage | None
 
 
-class _Completion(BaseModel):
-    model_config = ConfigDict(strict=True)
+class FormError(ProviderError):
+    """An answer that does not have the form asked for. ``of_schema``: what a schema rules out."""
 
-    model: str
-    finish_reason: Any
-    content: str | None
-    refusal: str | None
+    def __init__(self, problem: str, reply: HttpReply, *, of_schema: bool) -> None:
+        super().__init__(
+            f"llm: {problem}",
+            provider=PROVIDER,
+            category=ErrorCategory.UNUSABLE,
+            http_status=reply.status,
+        )
+        self.of_schema = of_schema
+
+
+class CutOffError(ProviderError):
+    """An answer that reached the token limit. ``thinking``: before or behind a thought."""
+
+    def __init__(self, reply: HttpReply, *, thinking: bool) -> None:
+        super().__init__(
+            "llm: the answer was cut off at the token limit",
+            provider=PROVIDER,
+            category=ErrorCategory.EMPTY,
+            http_status=reply.status,
+        )
+        self.thinking = thinking
 
 
 def completed(
     body: Mapping[str, Any], reply: HttpReply, kind: type[Content], name: str
 ) -> Completed[Content]:
     """Read a chat completion whose content is a ``kind``. Raises ``ProviderError``, no other."""
-    completion = _completion(body, reply)
-    if completion.refusal or completion.finish_reason == "content_filter":
-        raise no_answer(reply, "the model refused", permanent=True)
-    if completion.finish_reason == "length":
-        raise no_answer(reply, "the answer was cut off at the token limit")
-    if not (completion.content or "").strip():
-        raise no_answer(reply, "the answer is empty")
-    inner = HttpReply(reply.status, {}, (completion.content or "").encode())
+    completion = read_completion(body, reply, list(kind.model_fields))
     try:
-        content = kind.model_validate(json_object(inner, PROVIDER))
+        content = kind.model_validate(completion.content)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        problems = error.errors(include_url=False, include_input=False, include_context=False)
+        first = problems[0]
         field = str(first["loc"][0]) if first["loc"] else "the object"
-        raise malformed(reply, PROVIDER, f"{name} with an unusable {field}") from None
-    return Completed(content, completion.model, _usage(body))
+        of_schema = any(p["type"] in _OF_FORM or p["type"].endswith("_type") for p in problems)
+        raise FormError(f"{name} with an unusable {field}", reply, of_schema=of_schema) from None
+    return Completed(content, completion.model, completion.usage)
+
+
+def read_completion(
+    body: Mapping[str, Any], reply: HttpReply, wanted: Collection[str] = ()
+) -> Completion:
+    """Read a chat completion whose content is a JSON object, with the ``wanted`` keys if it can be.
+
+    Servers of the same wire add values of their own elsewhere (a service tier, a finish reason),
+    which must not fail a good answer. Raises ``ProviderError``, no other.
+    """
+    choices = as_list(body.get("choices"))
+    choice = as_object(choices[0]) if choices else {}
+    message = as_object(choice.get("message"))
+    reason = (as_text(choice.get("finish_reason")) or "").lower()
+    if _refused(message) or reason.startswith(_FILTERED) or _prompt_blocked(body, choices):
+        raise no_answer(reply, "the model refused", permanent=True)
+    if choice.get("error") and not message.get("content"):
+        raise _upstream(reply)
+    if reason in _CUT_OFF:
+        thinking = has_thought(message) or _thought_tokens(body) > 0 or not _says(message)
+        raise CutOffError(reply, thinking=thinking)
+    if not message:
+        raise malformed(reply, PROVIDER, "a completion without a message")
+    if not isinstance(message.get("content"), str | list | dict | None):
+        raise malformed(reply, PROVIDER, "a completion of a strange shape")
+    content = find_object(message, wanted)
+    if content is None and not _says(message):
+        raise no_answer(reply, "the answer is empty")
+    if content is None:
+        raise FormError("an answer without a JSON object", reply, of_schema=True)
+    return Completion(content, as_text(body.get("model")) or "unknown", _usage(body))
 
 
 def no_answer(reply: HttpReply, problem: str, *, permanent: bool = False) -> ProviderError:
@@ -93,33 +163,43 @@ def no_answer(reply: HttpReply, problem: str, *, permanent: bool = False) -> Pro
     )
 
 
-def _completion(body: Mapping[str, Any], reply: HttpReply) -> _Completion:
-    """The envelope, checked. Only the parts used here are looked at.
-
-    Servers of the same wire add values of their own elsewhere (a service tier, a finish reason),
-    which must not fail a good answer.
-    """
-    choices = as_list(body.get("choices"))
-    choice = as_object(choices[0]) if choices else {}
-    message = as_object(choice.get("message"))
-    if not message:
-        raise malformed(reply, PROVIDER, "a completion without a message")
-    try:
-        return _Completion(
-            model=body.get("model") or "unknown",
-            finish_reason=choice.get("finish_reason"),
-            content=message.get("content"),
-            refusal=message.get("refusal"),
-        )
-    except ValidationError:
-        # Its text quotes the values, and they are a stranger's.
-        raise malformed(reply, PROVIDER, "a completion of a strange shape") from None
-
-
 def total_tokens(body: Mapping[str, Any]) -> float | None:
     """Tokens that the reply says it cost; None if it does not."""
     usage = _usage(body)
     return float(usage.prompt + usage.completion) if usage else None
+
+
+def _refused(message: Mapping[str, Any]) -> bool:
+    parts = (as_object(part) for part in as_list(message.get("content")))
+    return bool(as_text(message.get("refusal"))) or any(p.get("type") == "refusal" for p in parts)
+
+
+def _prompt_blocked(body: Mapping[str, Any], choices: list[Any]) -> bool:
+    """Whether there is no choice because the prompt was filtered: Azure's and Gemini's words."""
+    results = [as_object(each) for each in as_list(body.get("prompt_filter_results"))]
+    verdicts = [as_object(each.get("content_filter_results")) for each in results]
+    filtered = any(as_object(v).get("filtered") is True for each in verdicts for v in each.values())
+    feedback = as_object(body.get("promptFeedback") or body.get("prompt_feedback"))
+    return not choices and (filtered or bool(feedback))
+
+
+def _upstream(reply: HttpReply) -> ProviderError:
+    return ProviderError(
+        "llm: the server behind this one failed",
+        provider=PROVIDER,
+        category=ErrorCategory.SERVER,
+        http_status=reply.status,
+    )
+
+
+def _says(message: Mapping[str, Any]) -> bool:
+    content = message.get("content")
+    return isinstance(content, dict) or bool(text_of(content).strip())
+
+
+def _thought_tokens(body: Mapping[str, Any]) -> int:
+    details = as_object(as_object(body.get("usage")).get("completion_tokens_details"))
+    return _tokens(details.get("reasoning_tokens")) or 0
 
 
 def _usage(body: Mapping[str, Any]) -> Usage | None:

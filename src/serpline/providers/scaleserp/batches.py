@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from serpline.domain.replies import as_count, as_list, as_number, as_object, as_text
-from serpline.providers.scaleserp.wire import host_of, identifier
+from serpline.providers.scaleserp.wire import credits_left, host_of, identifier
 
 _PAGE_FILE = re.compile(r"_Page_([0-9]{1,6})\.json$")
 
@@ -171,7 +171,7 @@ def account(body: dict[str, Any]) -> Account:
     item = as_object(body.get("account_info"))
     return Account(
         credits_used=as_number(item.get("credits_used")),
-        credits_remaining=as_number(item.get("credits_remaining")),
+        credits_remaining=credits_left(item),
         credits_limit=as_number(item.get("credits_limit")),
         credits_reset_at=as_text(item.get("credits_reset_at")),
         batches_used=as_count(item.get("batches_used")),

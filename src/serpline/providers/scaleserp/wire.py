@@ -12,7 +12,7 @@ has nonsense there); else ``position``. Without a usable ``position`` the place 
 in for it.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -64,7 +64,7 @@ class SerpPage:
 
     ``credits_used`` is what this request cost (None if not said), ``total_results`` Google's
     estimate, ``zero_results`` its word that nothing matches the query as written.
-    ``other_pages`` are the numbers of further pages.
+    ``other_pages`` are the numbers of the pages that this reply does not hold.
     """
 
     query: str | None
@@ -117,8 +117,10 @@ def serp_page(body: Mapping[str, Any]) -> SerpPage:
         total_results=as_count(about.get("total_results")),
         zero_results=about.get("original_query_yields_zero_results") is True,
         credits_used=_credits(info.get("credits_used_this_request")),
-        credits_remaining=_credits(info.get("credits_remaining")),
-        other_pages=_other_pages(as_object(body.get("pagination")).get("other_pages")),
+        credits_remaining=credits_left(info),
+        other_pages=_other_pages(
+            as_object(body.get("pagination")), _read_pages(page, good.values())
+        ),
         unreadable=sum(found.count(None) for found in read.values()),
     )
 
@@ -188,12 +190,27 @@ def _has_ai_overview(body: Mapping[str, Any]) -> bool:
     return any(key.startswith("ai_overview") and bool(value) for key, value in body.items())
 
 
-def _other_pages(value: Any) -> tuple[int, ...]:
-    """Page numbers, from an object keyed by page or from a list of ``{page, link}``."""
-    given = (
-        list(value)
-        if isinstance(value, dict)
-        else [as_object(p).get("page") for p in as_list(value)]
-    )
-    numbers = {number for number in map(_page_number, given) if number}
-    return tuple(sorted(numbers))
+def credits_left(info: Mapping[str, Any]) -> float | None:
+    """The credits an account has left; those bought on top where no others are stated."""
+    said = _credits(info.get("credits_remaining"))
+    return _credits(info.get("topup_credits_remaining")) if said is None else said
+
+
+def _read_pages(page: int, found: Iterable[tuple[SerpResult, ...]]) -> set[int]:
+    return {page, *(result.page for results in found for result in results)}
+
+
+def _other_pages(pagination: Mapping[str, Any], read: set[int]) -> tuple[int, ...]:
+    """The page numbers named, without those ``read``.
+
+    A reply to ``max_page`` has an entry in ``pages`` for each page it holds, each naming all the
+    other pages. ``other_pages`` is an object keyed by page or a list of ``{page, link}``.
+    """
+    entries = [as_object(entry) for entry in as_list(pagination.get("pages"))] or [dict(pagination)]
+    named: set[int | None] = set()
+    for entry in entries:
+        value = entry.get("other_pages")
+        given = [as_object(each).get("page") for each in as_list(value)]
+        named.update(map(_page_number, [*given, *as_object(value)]))
+    held = read | {_page_number(entry.get("current")) for entry in entries if len(entries) > 1}
+    return tuple(sorted(number for number in named - held if number))
