@@ -206,7 +206,7 @@ async def test_a_forged_or_unknown_webhook_is_answered_404_and_has_no_effect(
         for secret, body in attempts:
             reply = await client.post(f"/webhooks/scaleserp/{secret}", json=body)
             assert (reply.status_code, reply.content) == (404, b""), (secret, body)
-        for raw in (b"", b"{", b"\xff\xfe", b"[" * 100_000, b" " * 1_000_001):
+        for raw in (b"", b"{", b"\xff\xfe", b"[" * 100_000, b" " * 262_145):
             reply = await client.post(f"/webhooks/scaleserp/{secrets[0]}", content=raw)
             assert reply.status_code == 404
         assert await _state(world) == before

@@ -6,6 +6,7 @@ provider answers to our own key. Nothing in the payload is followed.
 """
 
 from fastapi import FastAPI, Request, Response
+from starlette.requests import ClientDisconnect
 
 from serpline.core.ids import may_be_secret_path
 from serpline.core.logging import get
@@ -13,7 +14,8 @@ from serpline.pipeline.service import PipelineService
 from serpline.providers.scaleserp.webhook import notice
 from serpline.store.database import DatabaseUnavailable, TransactionConflict
 
-BODY_BYTES_MAX = 1_000_000
+# The largest honest one names fifteen pages of results in three formats.
+BODY_BYTES_MAX = 262_144
 
 log = get(__name__)
 
@@ -28,19 +30,29 @@ def create_app(pipeline: PipelineService) -> FastAPI:
 
     @app.post("/webhooks/scaleserp/{secret}")
     async def scaleserp(secret: str, request: Request) -> Response:
-        body = await _body(request)
-        # What the database cannot even be asked about (a NUL) is no batch's either.
-        if not may_be_secret_path(secret) or body is None or (told := notice(body)) is None:
-            return Response(status_code=404)
         try:
-            known = await pipeline.take_notice(secret, told.batch_id, told.result_set_id, body)
+            return Response(status_code=await _taken(pipeline, secret, request))
         except (DatabaseUnavailable, TransactionConflict):
             # Not stored: the sender has to try again.
             return Response(status_code=503)
-        log.info("webhook", action="webhook.taken" if known else "webhook.unknown")
-        return Response(status_code=202 if known else 404)
+        except ClientDisconnect:
+            log.info("webhook", action="webhook.aborted")
+            return Response(status_code=400)
 
     return app
+
+
+async def _taken(pipeline: PipelineService, secret: str, request: Request) -> int:
+    """The status of a webhook. The body of one that no batch awaits is not read."""
+    # What the database cannot even be asked about (a NUL) is no batch's either.
+    if not may_be_secret_path(secret) or not await pipeline.awaits_notice(secret):
+        return 404
+    body = await _body(request)
+    if body is None or (told := notice(body)) is None:
+        return 404
+    known = await pipeline.take_notice(secret, told.batch_id, told.result_set_id, body)
+    log.info("webhook", action="webhook.taken" if known else "webhook.unknown")
+    return 202 if known else 404
 
 
 async def _body(request: Request) -> bytes | None:

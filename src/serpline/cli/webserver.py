@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
+from serpline.cli.connections import REQUEST_SECONDS, bounded_protocol, connections_max
 from serpline.domain.errors import UserError
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
 GRACE_SECONDS = 10
+BACKLOG = 2048
 
 
 class _Server(uvicorn.Server):
@@ -42,15 +44,24 @@ def bound(host: str, port: int) -> socket.socket:
 
 @contextlib.asynccontextmanager
 async def serving(
-    app: "FastAPI", host: str, port: int
+    app: "FastAPI",
+    host: str,
+    port: int,
+    *,
+    places: int | None = None,
+    request_seconds: float = REQUEST_SECONDS,
 ) -> AsyncIterator[tuple[int, asyncio.Task[None]]]:
     """Serve until the block ends; gives the port and the task, which ends early only by a bug.
 
-    URLs are not logged, for webhook paths are secrets.
+    ``places`` and ``request_seconds`` bound the connections (``connections``). URLs are not
+    logged, because webhook paths are secrets.
     """
+    protocol = bounded_protocol(places or connections_max(), request_seconds)
     with contextlib.closing(bound(host, port)) as listener:
+        listener.listen(BACKLOG)  # from here on nobody is refused, though the server still starts
         settings = uvicorn.Config(
             app,
+            http=protocol,
             log_config=None,
             access_log=False,
             server_header=False,

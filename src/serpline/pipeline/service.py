@@ -191,6 +191,11 @@ class PipelineService:
                 raise UserError(f"run_id={run_id!r}: there is no such run")
             await wake(conn, [WakeUp("run", str(run.id), JobPriority.HIGH)])
 
+    async def awaits_notice(self, secret_path: str) -> bool:
+        """Whether a webhook at this path is some batch's: asked before its body is read."""
+        async with self._database.transaction() as conn:
+            return await batches.is_awaited(conn, secret_path)
+
     async def take_notice(
         self, secret_path: str, batch_id: str, result_set_id: int, body: bytes
     ) -> bool:

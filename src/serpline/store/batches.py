@@ -212,6 +212,14 @@ async def doubt(conn: Connection, chunk: OwnedChunk, batch: BatchRow, operation:
     return Doubt(*rows.one())
 
 
+async def is_awaited(conn: Connection, secret_path: str) -> bool:
+    """Whether the path is that of a batch's webhook."""
+    rows = await conn.execute(
+        text("SELECT FROM provider_batches WHERE secret_path = :secret"), {"secret": secret_path}
+    )
+    return rows.first() is not None
+
+
 async def take_notice(
     conn: Connection,
     secret_path: str,

@@ -14,11 +14,16 @@ from serpline.store.database import DatabaseUnavailable, TransactionConflict
 BODY = json.dumps({"batch": {"id": "B1"}, "result_set": {"id": 1}}).encode()
 
 
+class Awaiting:
+    async def awaits_notice(self, _: str) -> bool:
+        return True
+
+
 @pytest.mark.parametrize("error", [DatabaseUnavailable("away"), TransactionConflict("deadlock")])
 async def test_what_was_not_stored_is_sent_again(error: Exception) -> None:
     """503 makes the sender repeat a webhook that the database could not take now."""
 
-    class Pipeline:
+    class Pipeline(Awaiting):
         async def take_notice(self, *_: Any) -> bool:
             raise error
 
@@ -30,7 +35,7 @@ async def test_a_path_that_no_batch_can_have_is_not_looked_up(path: str) -> None
     """404, whatever bytes it holds; the database could not even be asked about some."""
 
     class Pipeline:
-        async def take_notice(self, *_: Any) -> bool:
+        async def awaits_notice(self, _: str) -> bool:
             raise AssertionError("asked")
 
     assert await _answer(Pipeline(), path) == 404
@@ -39,7 +44,7 @@ async def test_a_path_that_no_batch_can_have_is_not_looked_up(path: str) -> None
 async def test_every_secret_path_is_looked_up() -> None:
     """What is made for a batch is of the characters that are let through."""
 
-    class Pipeline:
+    class Pipeline(Awaiting):
         async def take_notice(self, *_: Any) -> bool:
             return True
 

@@ -1,0 +1,96 @@
+"""Connections of the web port, bounded in number and in the time that a request may take to arrive.
+
+uvicorn bounds neither: a peer that connects and sends nothing, or sends a byte a minute, holds its
+file descriptor for ever, and a thousand of them leave none for anybody else. Here a request, head
+and body, has ``REQUEST_SECONDS`` to arrive. When all places are taken, the connection that has kept
+its request unfinished for longest is cut, so a flood of silent peers does not keep a webhook out.
+"""
+
+import asyncio
+import resource
+from typing import Any, cast
+
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from serpline.core.logging import get
+
+CONNECTIONS_MAX = 512
+REQUEST_SECONDS = 20.0
+LOG_SECONDS = 60.0
+
+log = get(__name__)
+
+
+def connections_max() -> int:
+    """How many connections are held at once: half of the file descriptors, and 512 at most."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return CONNECTIONS_MAX if soft == resource.RLIM_INFINITY else min(CONNECTIONS_MAX, soft // 2)
+
+
+def bounded_protocol(places: int, request_seconds: float) -> type[asyncio.Protocol]:
+    """uvicorn's HTTP/1.1 protocol with at most ``places`` connections, for one server."""
+    unfinished: dict[Any, None] = {}  # in the order in which their requests began
+    cut = _CutLog()
+
+    class Bounded(H11Protocol):
+        _deadline: asyncio.TimerHandle | None = None
+
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            self._begin()
+            if len(self.connections) > places:
+                oldest = next(iter(unfinished))
+                oldest.cut("no place is free")
+
+        def data_received(self, data: bytes) -> None:
+            self._begin()
+            super().data_received(data)
+            if self.cycle is not None and not self.cycle.more_body:
+                self._finish()
+
+        def on_response_complete(self) -> None:
+            super().on_response_complete()
+            if self.cycle.more_body and not self.transport.is_closing():
+                # Answered before it was read: the rest is not worth a place.
+                self.transport.close()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._finish()
+            super().connection_lost(exc)
+
+        def cut(self, why: str) -> None:
+            """End the connection at once."""
+            cut.add(why)
+            self._finish()
+            self.connections.discard(self)
+            self.transport.abort()
+
+        def _begin(self) -> None:
+            if self._deadline is None:
+                unfinished[self] = None
+                self._deadline = self.loop.call_later(
+                    request_seconds, self.cut, "its request did not arrive in time"
+                )
+
+        def _finish(self) -> None:
+            unfinished.pop(self, None)
+            if self._deadline is not None:
+                self._deadline.cancel()
+                self._deadline = None
+
+    return cast(type[asyncio.Protocol], Bounded)
+
+
+class _CutLog:
+    """Tells of cut connections at most once in ``LOG_SECONDS``, with their number."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._told_at: float | None = None
+
+    def add(self, why: str) -> None:
+        self._count += 1
+        now = asyncio.get_running_loop().time()
+        if self._told_at is None or now - self._told_at >= LOG_SECONDS:
+            log.warning("web.cut", action="web.cut", connections=self._count, last=why)
+            self._count, self._told_at = 0, now
