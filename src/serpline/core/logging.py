@@ -52,23 +52,8 @@ def configure(
     Secrets of fewer than eight characters stay: without them a line might not be readable.
     """
     _hidden[:] = [secret for secret in secrets if len(secret) >= _SECRET_CHARS_MIN]
-    renderer: structlog.typing.Processor = (
-        structlog.processors.JSONRenderer(ensure_ascii=False)
-        if json_lines
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
-    )
-    shared: list[structlog.typing.Processor] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-    ]
     structlog.configure(
-        processors=[
-            *shared,
-            structlog.processors.format_exc_info,
-            renderer,
-            lambda _logger, _method, line: mask(str(line), _hidden),
-        ],
+        processors=_processors(json_lines=json_lines),
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
         logger_factory=_TO_STDERR,
         cache_logger_on_first_use=False,
@@ -80,8 +65,29 @@ def configure(
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
-# Before anybody configures it, too: stdout belongs to the one JSON document.
-structlog.configure(logger_factory=_TO_STDERR)
+def _processors(*, json_lines: bool) -> list[structlog.typing.Processor]:
+    """Lines without secrets, and tracebacks without the values of variables."""
+    renderer: structlog.typing.Processor = (
+        structlog.processors.JSONRenderer(ensure_ascii=False)
+        if json_lines
+        else structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
+    )
+    return [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+        renderer,
+        lambda _logger, _method, line: mask(str(line), _hidden),
+    ]
+
+
+# For programs that use the package and configure no logging. structlog's own default writes to
+# stdout, which belongs to the one JSON document, and shows the variables of every frame, keys too.
+if not structlog.is_configured():
+    structlog.configure(processors=_processors(json_lines=False), logger_factory=_TO_STDERR)
 
 
 def masked(text: str) -> str:

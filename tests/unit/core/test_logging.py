@@ -1,6 +1,7 @@
 """What is logged goes to stderr, whichever that is by then, and no secret goes with it."""
 
 import io
+import json
 import subprocess
 import sys
 
@@ -39,6 +40,41 @@ def test_no_line_and_no_traceback_shows_a_secret(json_lines: bool) -> None:
     assert done.stderr.count("REDACTED") == 4
     assert "s3cret" not in done.stderr
     assert "short" in done.stderr
+
+
+UNCONFIGURED = f"""
+from serpline.core.logging import get
+
+def call(api_key):
+    raise ValueError("no answer")
+
+try:
+    call({SECRET!r})
+except ValueError:
+    get("x").exception("failed", action="b")
+"""
+
+
+def test_a_program_without_the_command_line_shows_no_variables() -> None:
+    """Unless it configures logging itself, tracebacks are plain and go to stderr."""
+    done = subprocess.run(
+        [sys.executable, "-c", UNCONFIGURED], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout == ""
+    assert "ValueError: no answer" in done.stderr
+    assert "s3cret" not in done.stderr
+
+
+def test_a_programs_own_logging_is_left_alone() -> None:
+    """Importing the package changes nothing of a structlog that is configured already."""
+    code = (
+        "import structlog; structlog.configure(processors=[structlog.processors.JSONRenderer()]);"
+        "from serpline.core.logging import get; get('x').warning('told')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert json.loads(done.stdout) == {"event": "told", "room": "x"}
 
 
 def test_a_replaced_and_closed_stderr_is_not_written_to(monkeypatch: pytest.MonkeyPatch) -> None:
