@@ -78,8 +78,9 @@ _RUN = (
     " FROM serp_results WHERE run_id = :run",
     "INSERT INTO dsi_scores (run_id, content_type, market, device, company, coverage,"
     " keywords_ranked, keywords_collected, relevance_basis, results, unknown_volume_keywords,"
-    " unanalysed_results, curve, curve_version, proxy)"
-    " SELECT run_id, 'video', 'US', 'desktop', domain, 0.1, 1, :n, 1, 1, 0, 0, 'classic', 1, false"
+    " unknown_ai_overview_keywords, unanalysed_results, curve, curve_version, proxy)"
+    " SELECT run_id, 'video', 'US', 'desktop', domain, 0.1, 1, :n, 1, 1, 0, 0, 0, 'classic', 1,"
+    " false"
     " FROM channel_owners WHERE run_id = :run",
 )
 
@@ -347,8 +348,9 @@ async def scored_run(db: Database, types: tuple[str, ...], **config: Any) -> UUI
     score = text(
         "INSERT INTO dsi_scores (run_id, content_type, market, device, company, coverage,"
         " keywords_ranked, keywords_collected, relevance_basis, results, unknown_volume_keywords,"
-        " unanalysed_results, curve, curve_version, proxy)"
-        " VALUES (:run, :type, 'US', 'desktop', 'example.com', 1, 1, 1, 1, 1, 0, 0, 'x', 1, false)"
+        " unknown_ai_overview_keywords, unanalysed_results, curve, curve_version, proxy)"
+        " VALUES (:run, :type, 'US', 'desktop', 'example.com', 1, 1, 1, 1, 1, 0, 0, 0, 'x', 1,"
+        " false)"
     )
     async with db.transaction() as conn:
         await runs.create(conn, run_id, mode="manual", config=config, priority=0, lanes=[])

@@ -56,9 +56,11 @@ SCHEMA = pl.Schema(
         "unanalysed_results": pl.Int64,
         "beyond_curve_results": pl.Int64,
         "unknown_volume_keywords": pl.Int64,
+        "unknown_ai_overview_keywords": pl.Int64,
         "unknown_volume": pl.String,
         "imputed_volume": pl.Float64,
         "ai_overview_factor": pl.Float64,
+        "ai_overviews": pl.String,
         "curve": pl.String,
         "curve_version": pl.Int64,
         "proxy": pl.Boolean,
@@ -76,7 +78,10 @@ def compute_dsi(
     counts from 1 by falling DSI, ties by the company's name, and is null where the DSI is.
     ``traffic`` is in estimated clicks a month; shares and relevance are fractions; the DSI is 0 to
     100. ``unknown_volume_keywords`` are the company's keywords without a known volume, imputed or
-    not; ``imputed_volume`` is the market's median, where it stood in for any of them. The order of
+    not; ``imputed_volume`` is the market's median, where it stood in for any of them.
+    ``unknown_ai_overview_keywords`` are those whose page nobody asked for an AI Overview, and
+    ``ai_overviews`` says of the whole landscape whether they are ``known``, ``unknown`` or
+    ``partly`` known (``does not apply``: only organic pages show any). The order of
     the input rows makes no difference, to the last bit.
     """
     given = estimate(results, collected, config or TrafficConfig())
@@ -86,6 +91,7 @@ def compute_dsi(
         .join(_relevance(given.results), on=_COMPANY, how="left")
         .join(_collected_counts(given), on=LANDSCAPE, how="left")
         .join(_totals(given), on=LANDSCAPE, how="left")
+        .join(_overviews(given), on=LANDSCAPE, how="left")
     )
     share = pl.when(pl.col("traffic_total") > 0).then(pl.col("traffic") / pl.col("traffic_total"))
     figures = rows.with_columns(
@@ -114,6 +120,7 @@ def _counts(given: Estimated) -> pl.DataFrame:
         results=pl.len(),
         keywords_ranked=keyword.n_unique(),
         unknown_volume_keywords=keyword.filter(~pl.col("volume_known")).n_unique(),
+        unknown_ai_overview_keywords=keyword.filter(overview_unknown()).n_unique(),
         imputed_volume=pl.col("imputed_volume").max(),
         beyond_curve_results=pl.col("beyond_curve").sum(),
     )
@@ -129,6 +136,28 @@ def _traffic(given: Estimated) -> pl.DataFrame:
 
 def _totals(given: Estimated) -> pl.DataFrame:
     return exact_sums(given.results, LANDSCAPE, "traffic").rename({"traffic": "traffic_total"})
+
+
+def overview_unknown() -> pl.Expr:
+    """Whether a result's page may show an AI Overview that nobody asked for."""
+    return pl.col("ai_overview").is_null() & (pl.col("content_type") == ContentType.ORGANIC.value)
+
+
+def _overviews(given: Estimated) -> pl.DataFrame:
+    """Per landscape ``ai_overviews``, which figures must share to be compared."""
+    states = given.results.group_by(LANDSCAPE).agg(
+        any_unknown=overview_unknown().any(), any_known=pl.col("ai_overview").is_not_null().any()
+    )
+    return states.select(
+        *LANDSCAPE,
+        ai_overviews=pl.when(pl.col("content_type") != ContentType.ORGANIC.value)
+        .then(pl.lit("does not apply"))
+        .when(pl.col("any_unknown") & pl.col("any_known"))
+        .then(pl.lit("partly"))
+        .when("any_unknown")
+        .then(pl.lit("unknown"))
+        .otherwise(pl.lit("known")),
+    )
 
 
 def _relevance(results: pl.DataFrame) -> pl.DataFrame:

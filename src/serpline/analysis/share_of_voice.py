@@ -13,6 +13,7 @@ volume is known (or imputed): per content type, market and device, never summed 
 import polars as pl
 
 from serpline.analysis.ctr import ctr
+from serpline.analysis.dsi import overview_unknown
 from serpline.analysis.traffic import (
     DIGITS,
     LANDSCAPE,
@@ -38,6 +39,7 @@ SCHEMA = pl.Schema(
         "tracked_volume": pl.Float64,
         "keywords_collected": pl.Int64,
         "keywords_unknown_volume": pl.Int64,
+        "keywords_unknown_ai_overview": pl.Int64,
         "unknown_volume": pl.String,
         "ai_overview_factor": pl.Float64,
         "curve": pl.String,
@@ -55,7 +57,8 @@ def share_of_voice(
     The inputs are those of ``traffic.estimate``; give ``collected`` its ``volume``, or keywords
     without any result have none. Shares are fractions, null when the company has no result of
     known traffic or the denominator is 0. ``keywords_unknown_volume`` counts the landscape's
-    collected keywords whose volume is not known, imputed or not. Sorted by landscape and falling
+    collected keywords whose volume is not known, imputed or not; ``keywords_unknown_ai_overview``
+    those with results whose page nobody asked for an AI Overview. Sorted by landscape and falling
     ``share_of_results``, ties by company.
     """
     given = estimate(results, collected, config or TrafficConfig())
@@ -101,14 +104,18 @@ def _best(given: Estimated) -> pl.DataFrame:
 def _ceilings(given: Estimated) -> pl.DataFrame:
     """Per landscape: ``first_everywhere_traffic``, ``tracked_volume`` and the keyword counts."""
     page = [*LANDSCAPE, "keyword_id"]
-    overviews = given.results.group_by(page).agg(pl.col("ai_overview").any())
+    overviews = given.results.group_by(page).agg(
+        pl.col("ai_overview").any(), overview_unknown=overview_unknown().any()
+    )
     factor = pl.when(pl.col("ai_overview").fill_null(False)).then(given.config.ai_overview_factor)
     # A page without any result shows no AI Overview that is known of: its factor is 1.
     keywords = given.collected.join(overviews, on=page, how="left").with_columns(
         first_everywhere_traffic=pl.col("volume_used") * ctr(given.curve, 1) * factor.otherwise(1.0)
     )
     counts = keywords.group_by(LANDSCAPE).agg(
-        keywords_collected=pl.len(), keywords_unknown_volume=(~pl.col("volume_known")).sum()
+        keywords_collected=pl.len(),
+        keywords_unknown_volume=(~pl.col("volume_known")).sum(),
+        keywords_unknown_ai_overview=pl.col("overview_unknown").sum(),
     )
     firsts = exact_sums(keywords, LANDSCAPE, "first_everywhere_traffic")
     volumes = exact_sums(keywords, LANDSCAPE, "volume_used").rename(

@@ -2,12 +2,13 @@
 
     traffic(result) = volume(keyword, market) · CTR(overall position) · AI-Overview factor
 
-The factor applies to every result of a page that shows an AI Overview. A result whose volume is
-unknown, or whose position the curve says nothing about, has *unknown* traffic (null): it enters no
-sum and is counted. Unknown volumes are left out (``exclude``) or replaced by the median of the
-market's known volumes (``impute``), which is marked in every output; where a market has no known
-volume at all, they stay unknown. No figure is ever summed over devices: each device is a landscape
-of its own, though a keyword's volume is the same on all of them.
+The factor applies to every result of a page that shows an AI Overview. Where the search did not ask
+for one (null) it is 1, and the DSI counts the keyword among the missing inputs. A result whose
+volume is unknown, or whose position the curve says nothing about, has *unknown* traffic (null): it
+enters no sum and is counted. Unknown volumes are left out (``exclude``) or replaced by the median
+of the market's known volumes (``impute``), which is marked in every output; where a market has no
+known volume at all, they stay unknown. No figure is ever summed over devices: each device is a
+landscape of its own, though a keyword's volume is the same on all of them.
 
 Inputs are polars frames, checked here once. A frame that contradicts itself is a bug of the caller
 and raises ``ValueError``; a wrong setting is a ``UserError``.
@@ -42,7 +43,7 @@ _RESULT_TYPES = pl.Schema(
         "relevance": pl.Float64,
     }
 )
-_NULLABLE = frozenset({"volume", "relevance"})
+_NULLABLE = frozenset({"volume", "relevance", "ai_overview"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,18 +85,19 @@ def estimate(results: pl.DataFrame, collected: pl.DataFrame, config: TrafficConf
     """Check the frames and estimate every result's traffic.
 
     ``results``: ``content_type, market, device, keyword_id, url, company, position`` (overall, from
-    1), ``volume`` (a month's searches; nullable), ``ai_overview`` (of the page), ``relevance`` (of
-    the URL, 0 to 1; nullable). ``collected``: ``keyword_id, market, device`` of every keyword whose
-    page was collected, those without any result included; ``content_type`` too, unless all content
-    types in ``results`` were collected for all of them; ``volume``, if it is to be known for
-    keywords without results.
+    1), ``volume`` (a month's searches; nullable), ``ai_overview`` (of the page; nullable),
+    ``relevance`` (of the URL, 0 to 1; nullable). ``collected``: ``keyword_id, market, device`` of
+    every keyword whose page was collected, those without any result included; ``content_type`` too,
+    unless all content types in ``results`` were collected for all of them; ``volume``, if it is to
+    be known for keywords without results.
     """
     found = _typed_results(results)
     pages = _typed_collected(collected, found)
     _refuse_uncollected(found, pages)
     volumes = _volumes(found, pages, config)
     curve = get_curve(config.curve)
-    factor = pl.when("ai_overview").then(config.ai_overview_factor).otherwise(1.0)
+    shown = pl.col("ai_overview").fill_null(False)
+    factor = pl.when(shown).then(config.ai_overview_factor).otherwise(1.0)
     traffic = pl.col("volume_used") * ctr_column(curve) * factor
     key = ["market", "keyword_id"]
     estimated = (

@@ -1,8 +1,9 @@
 """Trends: what changed between two dated snapshots of DSI figures.
 
 A change is told only where the two figures can be compared: same curve, version and AI-Overview
-factor, and both known. A company missing from a landscape that was collected on that date is
-*new* or *lost*; one missing because nothing was collected is neither.
+factor, AI Overviews known of both landscapes or of neither, and both figures known. A company
+missing from a landscape that was collected on that date is *new* or *lost*; one missing because
+nothing was collected is neither.
 """
 
 import polars as pl
@@ -26,7 +27,7 @@ SCHEMA = pl.Schema(
     }
 )
 _COMPANY = [*LANDSCAPE, "company"]
-_METHOD = ["curve", "curve_version", "ai_overview_factor"]
+_METHOD = ["curve", "curve_version", "ai_overview_factor", "ai_overviews"]
 
 
 def changes(
@@ -47,7 +48,8 @@ def changes(
         seen = frame.select(LANDSCAPE).unique().with_columns(pl.lit(True).alias(f"seen_{name}"))
         joined = joined.join(seen, on=LANDSCAPE, how="left")
     same = [pl.col(f"{name}_before") == pl.col(f"{name}_after") for name in _METHOD]
-    comparable = pl.all_horizontal(same).fill_null(False)
+    # Of pages known in part, each snapshot knows others.
+    comparable = pl.all_horizontal(*same, pl.col("ai_overviews_after") != "partly").fill_null(False)
     return (
         joined.with_columns(status=_status(), comparable=comparable)
         .with_columns(

@@ -137,6 +137,7 @@ def _frame(rows: list[dict[str, Any]]) -> "pl.DataFrame":
         "relevance": number,
         "relevance_basis": whole,
         "unknown_volume_keywords": whole,
+        "unknown_ai_overview_keywords": whole,
         "unanalysed_results": whole,
         "curve": text,
         "curve_version": whole,

@@ -37,7 +37,11 @@ def typed(results: Sequence[Row], collected: Sequence[Row], config: PipelineConf
     )
     frame = pl.DataFrame(
         results,
-        schema_overrides={"volume": pl.Float64, "relevance": pl.Float64},
+        schema_overrides={
+            "volume": pl.Float64,
+            "relevance": pl.Float64,
+            "ai_overview": pl.Boolean,
+        },
         infer_schema_length=None,
     )
     pages = pl.DataFrame(
@@ -109,6 +113,7 @@ def _combined_score(row: Row, own: Sequence[Row], curve: CtrCurve) -> dict[str, 
         "relevance_basis": sum(t["relevance_basis"] for t in own),
         "results": sum(t["results"] for t in own),
         "unknown_volume_keywords": sum(t["unknown_volume_keywords"] for t in own),
+        "unknown_ai_overview_keywords": sum(t["unknown_ai_overview_keywords"] for t in own),
         "unanalysed_results": sum(t["unanalysed_results"] for t in own),
         "curve": curve.name,
         "curve_version": curve.version,

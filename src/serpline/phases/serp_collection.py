@@ -187,8 +187,7 @@ def _spec(
         google_domain=wanted.google_domain,
         gl=wanted.gl,
         hl=wanted.hl,
-        # Overviews stand on pages of organic results only, and each question is charged.
-        include_ai_overview=config.include_ai_overview and content_type is ContentType.ORGANIC,
+        include_ai_overview=_asks_for_overviews(config, content_type),
     )
 
 
@@ -202,6 +201,20 @@ def _collected(work: Work, item: str, page: SerpPage, source: str) -> Outcome:
     except Exception as error:
         log.exception("search.raised", action="search.raised", chunk=work.chunk.id)
         return Reject(item, ErrorCategory.INTERNAL, described(error))
+
+
+def _asks_for_overviews(config: PipelineConfig, content_type: ContentType) -> bool:
+    # Overviews stand on pages of organic results only, and each question is charged.
+    return config.include_ai_overview and content_type is ContentType.ORGANIC
+
+
+def _ai_overview(work: Work, page: SerpPage) -> bool | None:
+    """Whether the page shows one; None where the search did not ask."""
+    if page.has_ai_overview is None and _asks_for_overviews(
+        work.config, work.chunk.lane.content_type
+    ):
+        return False  # asked, though the reply does not repeat it
+    return page.has_ai_overview
 
 
 def _result(work: Work, item: str, page: SerpPage, source: str) -> dict[str, Any]:
@@ -219,7 +232,7 @@ def _result(work: Work, item: str, page: SerpPage, source: str) -> dict[str, Any
         "collected_at": work.clock.now(),
         "results": len(rows),
         "total_results": page.total_results,
-        "ai_overview": page.has_ai_overview,
+        "ai_overview": _ai_overview(work, page),
         "source": source,
     }
     return {

@@ -32,6 +32,7 @@ _COMPONENTS = (
     "relevance",
     "relevance_basis",
     "unknown_volume_keywords",
+    "unknown_ai_overview_keywords",
     "unanalysed_results",
     "curve",
     "curve_version",

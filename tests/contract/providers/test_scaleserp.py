@@ -71,7 +71,7 @@ def test_captured_reply() -> None:
     assert (page.page, page.total_results, page.zero_results) == (1, 33_000_000, False)
     assert (page.credits_used, page.credits_remaining) == (1.0, 95.0)
     assert page.other_pages[:2] == (2, 3)
-    assert not page.has_ai_overview
+    assert page.has_ai_overview is None
 
 
 def test_captured_reply_is_no_news() -> None:
@@ -247,10 +247,21 @@ def test_zero_results_is_an_answer(about: dict[str, Any]) -> None:
     assert page.organic == ()
 
 
-def test_ai_overview() -> None:
-    """An AI overview is noticed when it has content."""
-    assert serp_page(ok(ai_overview={"text": "…"})).has_ai_overview
-    assert not serp_page(ok(ai_overview={})).has_ai_overview
+@pytest.mark.parametrize(
+    ("asked", "section", "shown"),
+    [
+        ({}, {"text": "…"}, True),
+        ({}, {}, None),
+        ({"include_ai_overview": "false"}, {}, None),
+        ({"include_ai_overview": "true"}, {}, False),
+        ({"include_ai_overview": True}, {}, False),
+        ({"include_ai_overview": "true"}, {"text": "…"}, True),
+    ],
+)
+def test_ai_overview(asked: dict[str, Any], section: dict[str, str], *, shown: bool | None) -> None:
+    """An AI overview is one with content; a page of a search that did not ask says nothing."""
+    page = serp_page(ok(ai_overview=section, search_parameters=asked))
+    assert page.has_ai_overview is shown
 
 
 # --- refusals -----------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serpline.analysis.dsi import SCHEMA, compute_dsi
+from serpline.analysis.share_of_voice import share_of_voice
 from serpline.analysis.traffic import TrafficConfig
 from serpline.domain.errors import UserError
 
@@ -73,6 +74,32 @@ def test_the_figures_of_a_small_landscape_by_hand() -> None:
     assert a["dsi"] == pytest.approx(100 * 0.5 * 0.556706 * 0.6, abs=1e-4)
     assert b["dsi"] == pytest.approx(100 * 0.5 * 0.443294 * 0.5, abs=1e-4)
     assert (a["rank"], b["rank"]) == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("second", "state", "unknown", "traffic"),
+    [
+        (True, "known", 0, 282.3 + 141.15 * 0.5),
+        (False, "known", 0, 282.3 + 141.15),
+        (None, "partly", 1, 282.3 + 141.15),
+    ],
+)
+def test_an_overview_that_nobody_asked_for_is_a_missing_input(
+    second: bool | None, state: str, unknown: int, traffic: float
+) -> None:
+    """It takes no clicks, and stands among the missing inputs; where none was asked, all do."""
+    frame = _results(_row("a.com", 1, 1, 1000), _row("a.com", 2, 1, 500, ai_overview=second))
+    row = compute_dsi(frame, _collected(2)).to_dicts()[0]
+    assert row["traffic"] == pytest.approx(traffic)
+    assert (row["ai_overviews"], row["unknown_ai_overview_keywords"]) == (state, unknown)
+    sov = share_of_voice(frame, _collected(2)).to_dicts()[0]
+    assert (sov["traffic"], sov["keywords_unknown_ai_overview"]) == (row["traffic"], unknown)
+    unasked = frame.with_columns(ai_overview=pl.lit(None, pl.Boolean))
+    row = compute_dsi(unasked, _collected(2)).to_dicts()[0]
+    assert (row["ai_overviews"], row["unknown_ai_overview_keywords"]) == ("unknown", 2)
+    news = unasked.with_columns(content_type=pl.lit("news"))
+    row = compute_dsi(news, _collected(2)).to_dicts()[0]
+    assert (row["ai_overviews"], row["unknown_ai_overview_keywords"]) == ("does not apply", 0)
 
 
 def test_every_figure_recomputes_from_its_stored_components() -> None:

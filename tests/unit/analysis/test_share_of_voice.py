@@ -73,6 +73,7 @@ def test_the_three_denominators_by_hand() -> None:
     assert a["tracked_volume"] == 2000
     assert a["share_of_volume"] == pytest.approx(389.6 / 2000)
     assert (a["keywords_collected"], a["keywords_unknown_volume"]) == (3, 0)
+    assert a["keywords_unknown_ai_overview"] == 0
 
 
 def test_unknown_volumes_are_counted_and_left_out() -> None:

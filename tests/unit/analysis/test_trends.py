@@ -9,7 +9,10 @@ from serpline.analysis.trends import SCHEMA, changes
 
 
 def _snapshot(
-    *rows: tuple[str, int | None, float | None], market: str = "US", version: int = 1
+    *rows: tuple[str, int | None, float | None],
+    market: str = "US",
+    version: int = 1,
+    overviews: str = "known",
 ) -> pl.DataFrame:
     """Company, rank, DSI; of organic desktop."""
     names = {"company": pl.String, "rank": pl.Int64, "dsi": pl.Float64}
@@ -20,6 +23,7 @@ def _snapshot(
         curve=pl.lit("classic"),
         curve_version=pl.lit(version),
         ai_overview_factor=pl.lit(0.5),
+        ai_overviews=pl.lit(overviews),
     )
 
 
@@ -62,6 +66,27 @@ def test_other_methods_are_not_compared() -> None:
     row = changes(before, _snapshot(("a.com", 1, 90.0), version=2), (US, US)).to_dicts()[0]
     assert (row["comparable"], row["rank_change"], row["dsi_change"]) == (False, None, None)
     assert (row["dsi_before"], row["dsi_after"]) == (10.0, 90.0)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "comparable"),
+    [
+        ("known", "known", True),
+        ("unknown", "unknown", True),
+        ("does not apply", "does not apply", True),
+        ("unknown", "known", False),
+        ("known", "partly", False),
+        ("partly", "partly", False),
+    ],
+)
+def test_a_run_that_asked_for_overviews_is_not_compared_with_one_that_did_not(
+    before: str, after: str, *, comparable: bool
+) -> None:
+    """The fall in clicks that only one of them knows of is no change."""
+    sides = [_snapshot(("a.com", 1, 9.0), overviews=state) for state in (before, after)]
+    row = changes(sides[0], sides[1], (US, US)).to_dicts()[0]
+    assert row["comparable"] is comparable
+    assert (row["dsi_change"] is not None) is comparable
 
 
 def test_unknown_figures_have_no_change() -> None:

@@ -64,6 +64,7 @@ class SerpPage:
 
     ``credits_used`` is what this request cost (None if not said), ``total_results`` Google's
     estimate, ``zero_results`` its word that nothing matches the query as written.
+    ``has_ai_overview`` is None where the search did not ask for one.
     ``other_pages`` are the numbers of the pages that this reply does not hold.
     """
 
@@ -72,7 +73,7 @@ class SerpPage:
     organic: tuple[SerpResult, ...]
     news: tuple[SerpResult, ...]
     video: tuple[SerpResult, ...]
-    has_ai_overview: bool
+    has_ai_overview: bool | None
     total_results: int | None
     zero_results: bool
     credits_used: float | None
@@ -113,7 +114,7 @@ def serp_page(body: Mapping[str, Any]) -> SerpPage:
         organic=good[ContentType.ORGANIC],
         news=good[ContentType.NEWS],
         video=good[ContentType.VIDEO],
-        has_ai_overview=_has_ai_overview(body),
+        has_ai_overview=_has_ai_overview(body, asked),
         total_results=as_count(about.get("total_results")),
         zero_results=about.get("original_query_yields_zero_results") is True,
         credits_used=_credits(info.get("credits_used_this_request")),
@@ -185,9 +186,11 @@ def _credits(value: Any) -> float | None:
     return number if number is not None and number >= 0 else None
 
 
-def _has_ai_overview(body: Mapping[str, Any]) -> bool:
+def _has_ai_overview(body: Mapping[str, Any], asked: Mapping[str, Any]) -> bool | None:
     # The section's exact name is not documented for this product; its sister's begins like this.
-    return any(key.startswith("ai_overview") and bool(value) for key, value in body.items())
+    if any(key.startswith("ai_overview") and bool(value) for key, value in body.items()):
+        return True
+    return False if str(asked.get("include_ai_overview")).lower() == "true" else None
 
 
 def credits_left(info: Mapping[str, Any]) -> float | None:

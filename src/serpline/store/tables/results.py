@@ -61,7 +61,8 @@ serps = Table(
     Column("collected_at", Instant, nullable=False),
     Column("results", Integer, nullable=False),
     Column("total_results", BigInteger),
-    Column("ai_overview", Boolean, nullable=False),
+    # NULL: the search did not ask whether the page shows one.
+    Column("ai_overview", Boolean),
     Column("source", Text, nullable=False),
 )
 
@@ -200,6 +201,7 @@ dsi_scores = Table(
     Column("relevance_basis", Integer, nullable=False),
     Column("results", Integer, nullable=False),
     Column("unknown_volume_keywords", Integer, nullable=False),
+    Column("unknown_ai_overview_keywords", Integer, nullable=False),
     Column("unanalysed_results", Integer, nullable=False),
     Column("curve", Text, nullable=False),
     Column("curve_version", Integer, nullable=False),

@@ -532,6 +532,7 @@ def upgrade() -> None:
         sa.Column("relevance_basis", sa.Integer(), nullable=False),
         sa.Column("results", sa.Integer(), nullable=False),
         sa.Column("unknown_volume_keywords", sa.Integer(), nullable=False),
+        sa.Column("unknown_ai_overview_keywords", sa.Integer(), nullable=False),
         sa.Column("unanalysed_results", sa.Integer(), nullable=False),
         sa.Column("curve", sa.Text(), nullable=False),
         sa.Column("curve_version", sa.Integer(), nullable=False),
@@ -698,7 +699,7 @@ def upgrade() -> None:
         sa.Column("collected_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("results", sa.Integer(), nullable=False),
         sa.Column("total_results", sa.BigInteger(), nullable=True),
-        sa.Column("ai_overview", sa.Boolean(), nullable=False),
+        sa.Column("ai_overview", sa.Boolean(), nullable=True),
         sa.Column("source", sa.Text(), nullable=False),
         sa.ForeignKeyConstraint(
             ["run_id"], ["pipeline_executions.id"], name=op.f("fk_serps_run_id"), ondelete="CASCADE"
