@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -43,6 +43,7 @@ RUN_SECONDS_MAX = 900.0
 ARRIVAL_SECONDS = 0.1
 # A reply is committed within a quarter of a second, on a machine that has time.
 STALE_SECONDS = 5.0
+LOST_AGE_SECONDS_MAX = 1.0
 _THINGS = ("espresso machine", "coffee grinder", "moka pot", "milk frother", "kettle", "scale")
 _QUALITIES = ("best", "cheap", "used", "small", "吕梁市", "Wisła", "silent", "repair")
 
@@ -203,17 +204,27 @@ class Losses:
     """Charged calls of one run whose replies died with their worker, by provider.
 
     ``stale``: those that had come so long before that death that a living worker had lost them.
+    ``ages_seconds``: how long before its death a reply of each had been decided. What is lost may
+    be paid again, so this is the bound that does not grow with the losses.
     """
 
     calls: Counter[str] = field(default_factory=Counter)
     stale: int = 0
+    ages_seconds: list[float] = field(default_factory=list)
 
     async def count(self, world: World) -> None:
         """Add a death, while nobody lives."""
+        died_at = SystemClock().now()
         # What the dead one sent is still on its way to the simulator's log.
         await asyncio.sleep(ARRIVAL_SECONDS)
         since = iso(SystemClock().now() - timedelta(seconds=STALE_SECONDS))
         found = await unanswered(world)
+        for provider, lost in (found - self.calls).items():
+            charged = [e for e in world.sim.log if e.provider == provider and e.credits > 0]
+            self.ages_seconds += [
+                (died_at - datetime.fromisoformat(entry.at)).total_seconds()
+                for entry in charged[-lost:]
+            ]
         # One with a fault is a reply that the simulator keeps.
         fresh = Counter(e.provider for e in world.sim.log if e.at > since or e.fault)
         self.stale += (found - self.calls - fresh).total()
@@ -250,6 +261,7 @@ class Judged:
     bought_otherwise: int = 0
     batches_too_many: int = 0
     started_again: int = 0
+    ages_seconds: list[float] = field(default_factory=list)
 
     async def add(
         self, world: World, run_id: UUID, reference: Undisturbed, losses: Losses | None = None
@@ -270,6 +282,7 @@ class Judged:
         again = paid_again(world.sim.log.entries)
         self.paid_again += again.total()
         self.may_be_paid_again += losses.calls.total()
+        self.ages_seconds += losses.ages_seconds
         self.unexplained += (again - losses.calls).total()
         at_the_end = await unanswered(world)
         self.lost_alive += losses.stale + (at_the_end - losses.calls).total()
@@ -290,6 +303,11 @@ class Judged:
             none("batches started again", self.started_again),
             none("things bought in one run only", self.bought_otherwise),
             at_most("calls paid again", self.paid_again, self.may_be_paid_again),
+            at_most(
+                "mean age of a lost reply, seconds",
+                sum(self.ages_seconds) / max(1, len(self.ages_seconds)),
+                LOST_AGE_SECONDS_MAX,
+            ),
             none("of these without a cause in their run", self.unexplained),
             none("paid replies lost by workers that lived", self.lost_alive),
         ]

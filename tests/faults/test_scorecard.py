@@ -1,5 +1,6 @@
 """The scorecard of ``make chaos``, in its shorter form and with a fixed seed."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,7 @@ async def test_every_figure_keeps_to_its_bound(
     arena = Arena(SEED, False, directory, postgres, template_database)
     figures = await row.campaign(arena)
     assert figures, "nothing was measured"
-    assert [str(f) for f in figures if f.measured and not f.holds] == []
-    if unmeasured := [str(figure) for figure in figures if not figure.measured]:
-        pytest.skip("; ".join(unmeasured))
+    failed = [figure for figure in figures if not figure.holds]
+    if failed and os.geteuid() != 0 and not any(figure.measured for figure in failed):
+        pytest.skip("; ".join(map(str, failed)))  # only root may mount the small disk
+    assert [str(figure) for figure in failed] == []
