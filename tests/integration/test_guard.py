@@ -87,6 +87,16 @@ async def test_a_paid_reply_is_not_paid_again(db: Database, guards: MakeGuard) -
     assert (row.status, row.attempt, row.credits, row.http_status) == ("ok", 1, 1, 200)
 
 
+async def test_an_outcome_is_durable_soon_though_nothing_asks_for_it(
+    db: Database, guards: MakeGuard
+) -> None:
+    """What a death would lose is bounded: outcomes wait a quarter of a second for company."""
+    await guards(Provider()).execute(call(), CallScope("x"))
+    async with asyncio.timeout(2):
+        while [row.status for row in await rows(db, "SELECT status FROM provider_calls")] != ["ok"]:
+            await asyncio.sleep(0.02)
+
+
 async def test_a_paid_reply_is_read_whatever_the_provider_does(guards: MakeGuard) -> None:
     """Neither an isolated breaker nor a pause stands between a caller and what was bought."""
     guard = guards(Provider(), concurrency=1)
