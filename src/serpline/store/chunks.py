@@ -151,32 +151,32 @@ async def release(
     chunk is no longer ours.
     """
     has_closed = bool(waits_on) and await _one_is_closed(conn, waits_on)
+    # ``next_look_at`` is read from the row that is written, never from a joined copy of it: this
+    # statement may wait for a ``look_now``, and only the row itself is read again after the wait.
     rows = await conn.execute(
         text(
             """
             WITH wait AS (
-                SELECT min(next_attempt_at) AS at FROM items
+                SELECT least(CAST(:again AS timestamptz), min(next_attempt_at)) AS due FROM items
                 WHERE lane_id = :lane AND chunk_no = :no AND status = ANY(:live)
                 AND next_attempt_at > :loaded
-            ), known AS (
-                SELECT least(CAST(:again AS timestamptz), wait.at) AS due,
-                    least(c.next_look_at, CASE WHEN :has_closed THEN now() END) AS event,
-                    now() + make_interval(secs => least(:pause_max,
-                        :pause * 2.0 ^ least(c.idle_looks, 16))) AS earliest
-                FROM wait, chunks c WHERE c.id = :id
-            ), look AS (
-                SELECT CASE WHEN :at_once THEN coalesce(least(due, event), now())
-                    ELSE least(greatest(coalesce(due, now() + make_interval(secs => :idle)),
-                                        earliest), event) END AS at
-                FROM known
             )
             UPDATE chunks c SET owner = NULL, waits_on = CAST(:waits_on AS text[]),
                 idle_looks = CASE WHEN :at_once THEN 0 ELSE least(c.idle_looks + 1, 1000) END,
-                crashes = CASE WHEN :at_once THEN 0 ELSE crashes END,
-                status = CASE WHEN completed + failed + skipped = planned
+                crashes = CASE WHEN :at_once THEN 0 ELSE c.crashes END,
+                status = CASE WHEN c.completed + c.failed + c.skipped = c.planned
                               THEN 'done' ELSE 'ready' END,
-                next_look_at = CASE WHEN completed + failed + skipped < planned THEN look.at END
-            FROM look WHERE c.id = :id AND c.epoch = :epoch AND c.status = 'owned'
+                next_look_at = CASE
+                    WHEN c.completed + c.failed + c.skipped = c.planned THEN NULL
+                    WHEN :at_once THEN coalesce(
+                        least(due, c.next_look_at, CASE WHEN :has_closed THEN now() END), now())
+                    ELSE least(
+                        greatest(coalesce(due, now() + make_interval(secs => :idle)),
+                            now() + make_interval(secs => least(:pause_max,
+                                :pause * 2.0 ^ least(c.idle_looks, 16)))),
+                        c.next_look_at, CASE WHEN :has_closed THEN now() END)
+                    END
+            FROM wait WHERE c.id = :id AND c.epoch = :epoch AND c.status = 'owned'
             RETURNING c.status
             """
         ),
@@ -237,7 +237,8 @@ async def crashed(conn: Connection, chunk: OwnedChunk, after_seconds: float, err
     await conn.execute(
         text(
             "UPDATE chunks SET status = 'ready', owner = NULL, crashes = crashes + 1,"
-            " last_error = :error, next_look_at = now() + make_interval(secs => :s)"
+            " last_error = :error,"
+            " next_look_at = least(next_look_at, now() + make_interval(secs => :s))"
             " WHERE id = :id AND epoch = :epoch AND status = 'owned'"
         ),
         {"id": chunk.id, "epoch": chunk.epoch, "s": after_seconds, "error": error[:500]},

@@ -27,15 +27,20 @@ class Obtained:
     elsewhere: list[str]
 
 
-# The claim is one statement, so two callers cannot both get a key: the second waits for the first
-# one's row lock and then judges the row as the first one left it.
-_CLAIM = text(
+# Two statements, since a statement that waited for a row's lock still sees all other tables as they
+# were before the wait: it could take the chunk that has just claimed the row for one that does not
+# own it. The first statement makes the missing rows and locks the others; the second one judges.
+_LOCK = text(
     "INSERT INTO reference_data AS r (kind, key, claimed_chunk, claimed_epoch)"
     " SELECT :kind, key, :chunk_id, :epoch FROM unnest(CAST(:keys AS text[])) AS t(key)"
     " ORDER BY key"
-    " ON CONFLICT (kind, key) DO UPDATE"
-    " SET claimed_chunk = excluded.claimed_chunk, claimed_epoch = excluded.claimed_epoch"
-    " WHERE (r.fetched_at IS NULL OR r.fetched_at < :fresh_since) AND ("
+    " ON CONFLICT (kind, key) DO UPDATE SET claimed_chunk = r.claimed_chunk"
+    " RETURNING key, xmax = 0 AS is_new"
+)
+_CLAIM = text(
+    "UPDATE reference_data r SET claimed_chunk = :chunk_id, claimed_epoch = :epoch"
+    " WHERE kind = :kind AND key = ANY(:keys)"
+    " AND (r.fetched_at IS NULL OR r.fetched_at < :fresh_since) AND ("
     "   r.claimed_chunk IS NULL"
     "   OR (r.claimed_chunk = :chunk_id AND r.claimed_epoch <= :epoch)"
     "   OR NOT EXISTS (SELECT 1 FROM chunks WHERE chunks.id = r.claimed_chunk"
@@ -88,11 +93,14 @@ async def obtain(
     if not missing:
         return Obtained(fresh, [], [])
     owner = {"chunk_id": chunk_id, "epoch": epoch}
-    claimed = await conn.execute(_CLAIM, {**read, **owner, "keys": missing})
-    mine = set(claimed.scalars())
+    locked = (await conn.execute(_LOCK, {**owner, "kind": kind, "keys": missing})).all()
+    mine = {row.key for row in locked if row.is_new}
+    if there := [row.key for row in locked if not row.is_new]:
+        claimed = await conn.execute(_CLAIM, {**read, **owner, "keys": there})
+        mine |= set(claimed.scalars())
     left = [key for key in missing if key not in mine]
     if left:
-        # Somebody may have stored an answer while the claim waited for the row.
+        # Another chunk may have stored an answer while the claim waited for the row.
         fresh |= await _fresh(conn, {**read, "keys": left})
     elsewhere = [key for key in left if key not in fresh]
     return Obtained(fresh, [key for key in missing if key in mine], elsewhere)

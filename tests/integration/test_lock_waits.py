@@ -1,0 +1,120 @@
+"""What a statement judges after it has waited for a lock, under READ COMMITTED.
+
+Only the locked row itself is read again then; every other table is seen as it was when the
+statement began. Each test holds a row, lets the other side wait for it, and changes the world.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+from tests.support.heart import METRICS, Heart, beating, until
+
+from serpline.store import chunks, reference
+from serpline.store.database import Connection, Database
+
+SINCE = datetime(2026, 11, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+async def heart(db: Database) -> AsyncIterator[Heart]:
+    async with beating(db) as made:
+        yield made
+
+
+@asynccontextmanager
+async def waited_for(
+    heart: Heart, act: Callable[[Connection], Awaitable[Any]], *held: tuple[str, dict[str, Any]]
+) -> AsyncIterator[asyncio.Task[Any]]:
+    """``act`` in a transaction of its own that waits for what ``held`` changes until the end."""
+
+    async def other() -> Any:
+        async with heart.database.transaction() as conn:
+            return await act(conn)
+
+    async def blocked() -> bool:
+        found = await heart.one(
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+            " AND datname = current_database()"
+        )
+        return bool(found)
+
+    async with heart.database.transaction() as holder:
+        for statement, values in held:
+            await holder.execute(text(statement), values)
+        task = asyncio.create_task(other())
+        await until(blocked, "the other to wait")
+        yield task
+    await asyncio.wait({task}, timeout=30)
+
+
+async def two_chunks(heart: Heart) -> list[int]:
+    """Ready chunks of two runs."""
+    found = []
+    for _ in range(2):
+        run_id = await heart.start({METRICS: ["DONE-1"]}, lanes=[METRICS])
+        found += await heart.planned(run_id)
+    return found
+
+
+async def test_a_claim_on_reference_data_is_not_stolen(heart: Heart) -> None:
+    """A chunk that was claimed while the other waited for the row is seen to own it."""
+    first, second = await two_chunks(heart)
+    other = await heart.claim(second, heart.lifeline.worker_id)
+    assert other is not None
+    await heart.query(
+        "INSERT INTO reference_data (kind, key, claimed_chunk, claimed_epoch)"
+        " VALUES ('company', 'a.com', 0, 0)"
+    )
+    held = "UPDATE reference_data SET claimed_chunk = :chunk, claimed_epoch = 1"
+
+    async def act(conn: Connection) -> reference.Obtained:
+        return await reference.obtain(conn, "company", ["a.com"], SINCE, other.id, other.epoch)
+
+    async with waited_for(heart, act, (held, {"chunk": first})) as task:
+        mine = await heart.claim(first, heart.lifeline.worker_id)
+        assert mine is not None
+        assert mine.epoch == 1
+    assert task.result() == reference.Obtained({}, [], ["a.com"])
+
+
+async def test_news_during_a_release_is_not_lost(heart: Heart) -> None:
+    """A webhook that is being stored as the chunk is given back makes it due all the same."""
+    first, _ = await two_chunks(heart)
+    chunk = await heart.claim(first, heart.lifeline.worker_id)
+    assert chunk is not None
+    now = heart.clock.now()
+
+    async def act(conn: Connection) -> bool:
+        return await chunks.release(
+            conn,
+            chunk,
+            look_again_at=now + timedelta(hours=1),
+            loaded_at=now,
+            at_once=False,
+        )
+
+    look = "UPDATE chunks SET next_look_at = now(), idle_looks = 0 WHERE id = :id"
+    async with waited_for(heart, act, (look, {"id": first})) as task:
+        pass
+    assert task.result() is False
+    assert (await heart.chunk(first))["look_seconds"] <= 0
+
+
+async def test_news_during_a_crash_is_not_lost(heart: Heart) -> None:
+    """Nor does the pause after broken work hide it."""
+    first, _ = await two_chunks(heart)
+    chunk = await heart.claim(first, heart.lifeline.worker_id)
+    assert chunk is not None
+    look = "UPDATE chunks SET next_look_at = now(), idle_looks = 0 WHERE id = :id"
+
+    async def act(conn: Connection) -> None:
+        await chunks.crashed(conn, chunk, 600, "a bug")
+
+    async with waited_for(heart, act, (look, {"id": first})):
+        pass
+    assert (await heart.chunk(first))["look_seconds"] <= 0
