@@ -1,13 +1,13 @@
 """``serpline markets list|add``."""
 
 from dataclasses import asdict, replace
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from serpline.cli.common import JsonFlag, emit, run, services, show_table, utf8
 from serpline.domain.errors import UserError
-from serpline.domain.markets import Market, get_market, normal_code
+from serpline.domain.markets import Market, dataforseo_language, get_market, normal_code
 
 app = typer.Typer(help="Where, and in what language, searches are made.", no_args_is_help=True)
 
@@ -75,7 +75,7 @@ def add(
         "google_domain": google_domain,
         "location": location,
         "location_code": location_code,
-        "language_code": language_code or language,
+        "language_code": language_code,
     }
 
     async def insert() -> Market:
@@ -84,8 +84,10 @@ def add(
         async with services(ctx) as opened, opened.database.transaction() as conn:
             await projects.ensure_builtin_markets(conn)
             base = get_market(like, await projects.markets(conn))
-            changed = {key: value for key, value in given.items() if value is not None}
-            market = replace(base, code=stored, **changed)  # type: ignore[arg-type]  # by name
+            changed: dict[str, Any] = {k: v for k, v in given.items() if v is not None}
+            if language is not None and language_code is None:
+                changed["language_code"] = dataforseo_language(language)
+            market = replace(base, code=stored, **changed)
             if not await projects.add_market(conn, market):
                 raise UserError(f"market {stored!r}: there is one of that code already")
             return market

@@ -79,6 +79,16 @@ def get_market(code: str, markets: Mapping[str, Market] | None = None) -> Market
     return market
 
 
+def dataforseo_language(language: str) -> str | None:
+    """DataForSEO's code of a language (BCP 47); None for one that it is known not to have.
+
+    A region counts only where a built-in market's language has one: ``fr-CH`` goes by ``fr``.
+    """
+    codes = {market.language: market.language_code for market in builtin_markets().values()}
+    base = language.partition("-")[0]
+    return codes.get(language, codes.get(base, language))
+
+
 def _market(row: Mapping[str, str]) -> Market:
     texts = {field.name: row[field.name] for field in fields(Market)}
     number = texts.pop("location_code")

@@ -31,6 +31,9 @@ SOURCE = "dataforseo"
 # Halving finds one refused keyword among a thousand in about twenty calls; calls are paid.
 CALLS_MAX = 40
 
+Location = tuple[int, str | None]
+"""DataForSEO's codes of a market; without a language its volumes are those of all languages."""
+
 
 class KeywordMetricsPhase:
     """Buys volumes from DataForSEO; what is fresh is reused."""
@@ -55,11 +58,11 @@ class KeywordMetricsPhase:
         pairs = {row.item: _pair(row.item) for row in items}
         async with work.database.transaction() as conn:
             known = await inputs.keyword_items(conn, work.chunk.run_id, list(pairs.values()))
-        markets: dict[tuple[int, str], dict[str, str]] = defaultdict(dict)
+        markets: dict[Location, dict[str, str]] = defaultdict(dict)
         for item, pair in pairs.items():
             wanted = known[pair]
-            if wanted.location_code is None or wanted.language_code is None:
-                # Nobody sells volumes for this market: unknown, and the run says so.
+            if wanted.location_code is None:
+                # DataForSEO has no such location: unknown, and the run says so.
                 yield Done(item, _row(wanted, None, work, "none"))
             elif reason := unsupported(wanted.keyword):
                 yield Reject(item, ErrorCategory.BAD_REQUEST, f"{wanted.keyword!r}: {reason}")
@@ -74,10 +77,11 @@ class KeywordMetricsPhase:
                     yield found
 
     async def _buy(
-        self, work: Work, market: tuple[int, str], keywords: Mapping[str, str]
+        self, work: Work, market: Location, keywords: Mapping[str, str]
     ) -> AsyncGenerator[tuple[str, dict[str, Any] | Outcome], None]:
         """``(item, payload or outcome)`` for every item of one market."""
-        keys = {item: f"{market[0]}:{market[1]}:{keyword_key(k)}" for item, k in keywords.items()}
+        codes = f"{market[0]}:{market[1] or ''}"
+        keys = {item: f"{codes}:{keyword_key(k)}" for item, k in keywords.items()}
         obtained = await obtain(work, KIND, keys.values())
         mine = set(obtained.mine)
         for item, key in keys.items():
@@ -112,7 +116,7 @@ class KeywordMetricsPhase:
                     yield item, payload
 
     async def _volumes(
-        self, work: Work, market: tuple[int, str], keywords: Mapping[str, str]
+        self, work: Work, market: Location, keywords: Mapping[str, str]
     ) -> dict[str, dict[str, Any]] | None:
         """Item → payload; None if the reply has not one row, as a refused keyword may cause."""
         asked = list(keywords.values())

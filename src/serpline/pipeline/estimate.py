@@ -139,10 +139,10 @@ async def estimate(
 def _keyword_metrics(by_market: Mapping[str, int], markets: Mapping[str, Market]) -> Line:
     """One request per location and language in each chunk of a thousand."""
     chunks = ceil(sum(by_market.values()) / KEYWORDS_PER_CALL_MAX)
-    groups: dict[tuple[int, str], int] = {}
+    groups: dict[tuple[int, str | None], int] = {}
     for code, pairs in by_market.items():
         market = markets[code]
-        if market.location_code is not None and market.language_code is not None:
+        if market.location_code is not None:
             key = (market.location_code, market.language_code)
             groups[key] = groups.get(key, 0) + pairs
     calls = sum(min(pairs, chunks) for pairs in groups.values())

@@ -79,6 +79,15 @@ def test_request() -> None:
     assert other.identity != CALL.identity
 
 
+def test_a_market_without_a_language_is_asked_for_without_it() -> None:
+    """DataForSEO does not know Albanian: the volumes asked for are those of all languages."""
+    call = client.search_volume(["kafe"], 2008, None)
+    assert call.request.json == [{"keywords": ["kafe"], "location_code": 2008}]
+    row = LAPTOP | {"keyword": "kafe", "location_code": 2008, "language_code": None}
+    assert call.parse(reply(document([row]))).metrics[0].search_volume == 2900
+    assert call.identity != client.search_volume(["kafe"], 2008, "en").identity
+
+
 def test_reply() -> None:
     """Figures are read as given; a volume that nobody knows is None, never 0."""
     found = CALL.parse(reply(document([LAPTOP, UNKNOWN])))

@@ -6,7 +6,14 @@ import re
 import pytest
 
 from serpline.domain.errors import UserError
-from serpline.domain.markets import Market, builtin_markets, find_market, get_market, normal_code
+from serpline.domain.markets import (
+    Market,
+    builtin_markets,
+    dataforseo_language,
+    find_market,
+    get_market,
+    normal_code,
+)
 
 
 def test_there_are_250_in_the_order_of_their_codes() -> None:
@@ -87,6 +94,14 @@ def test_own_domains_end_in_the_country() -> None:
 def test_kosovo_has_no_location_code() -> None:
     """A country without an ISO numeric code has a null location code, not an invented one."""
     assert get_market("XK").location_code is None
+
+
+@pytest.mark.parametrize(
+    ("language", "code"), [("de", "de"), ("sq", None), ("hi", "hi"), ("pt-BR", "pt")]
+)
+def test_a_languages_code_at_dataforseo(language: str, code: str | None) -> None:
+    """A language that DataForSEO is known not to have has no code; another keeps its own."""
+    assert dataforseo_language(language) == code
 
 
 def test_an_unknown_code_is_a_user_error() -> None:

@@ -36,9 +36,12 @@ class DataForSeoClient:
         return f"DataForSeoClient({self._base_url!r})"
 
     def search_volume(
-        self, keywords: Sequence[str], location_code: int, language_code: str
+        self, keywords: Sequence[str], location_code: int, language_code: str | None
     ) -> ProviderCall[SearchVolumes]:
         """Volumes and costs of 1 to 1,000 keywords in one market (codes of DataForSEO).
+
+        Without a language the field is left out, and the volumes are those of all languages
+        (docs.dataforseo.com/v3/keywords_data/google_ads/search_volume/live).
 
         Every keyword must be one that ``wire.unsupported`` has nothing against: ValueError.
         """
@@ -48,7 +51,9 @@ class DataForSeoClient:
         for keyword in asked:
             if reason := unsupported(keyword):
                 raise ValueError(f"keyword {keyword[:100]!r}: {reason}")
-        market = {"location_code": location_code, "language_code": language_code}
+        market: dict[str, int | str] = {"location_code": location_code}
+        if language_code is not None:
+            market["language_code"] = language_code
         request = HttpRequest(
             "POST",
             self._base_url + _PATH,

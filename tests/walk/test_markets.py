@@ -1,0 +1,29 @@
+"""What a market lacks at one provider costs the run no more than that."""
+
+from pathlib import Path
+
+from tests.support.world import open_world
+
+KEYWORDS = "\n".join(
+    ["keyword,market", *(f"coffee {n},{market}" for market in ("AL", "XK") for n in range(12))]
+).encode()
+
+
+async def test_a_market_without_a_language_at_dataforseo_has_volumes(
+    database_url: str, tmp_path: Path
+) -> None:
+    """Albania's volumes are bought, in one call; Kosovo has no location there: unknown, unasked."""
+    async with open_world(database_url, tmp_path, KEYWORDS) as world:
+        await world.start_worker()
+        run_id = await world.run(phases=("keyword_metrics",))
+        rows = await world.query(
+            "SELECT market, source, count(*) AS pairs, count(search_volume) AS known"
+            " FROM keyword_metrics WHERE run_id = :run GROUP BY 1, 2",
+            run=run_id,
+        )
+        found = {row["market"]: row for row in rows}
+        assert (found["AL"]["source"], found["AL"]["pairs"]) == ("dataforseo", 12)
+        assert found["AL"]["known"] > 0
+        assert (found["XK"]["source"], found["XK"]["known"]) == ("none", 0)
+        (call,) = world.sim.log.of("dataforseo", "search_volume")
+        assert call.params["language_code"] is None
