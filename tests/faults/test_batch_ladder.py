@@ -33,7 +33,8 @@ async def test_missing_searches_go_up_the_ladder_and_the_last_are_reported(
             retry_attempts=4,
         )
         run = await world.ended(run_id)
-        assert run.status is RunStatus.COMPLETED
+        assert run.status is RunStatus.COMPLETED_WITH_ERRORS
+        assert run.error_message == f"organic: {ALL - 3} of {ALL} searches collected"
         lane = await world.lane(run_id, "serp_collection/organic")
         assert (lane.completed, lane.failed) == (ALL - 3, 3)
 

@@ -32,6 +32,7 @@ from serpline.store import (
 from serpline.store.chunks import OwnedChunk
 from serpline.store.database import Connection, Database
 from serpline.store.results import inputs, scores
+from serpline.store.results.collection import collection
 from serpline.store.settling import Settlement
 from serpline.store.tables import metadata
 
@@ -77,10 +78,11 @@ _RUN = (
     " ELSE 'u:' || url END, 0.5, 'neutral', 'other', '{}', '{}', '', 'm', now()"
     " FROM serp_results WHERE run_id = :run",
     "INSERT INTO dsi_scores (run_id, content_type, market, device, company, coverage,"
-    " keywords_ranked, keywords_collected, relevance_basis, results, unknown_volume_keywords,"
-    " unknown_ai_overview_keywords, unanalysed_results, curve, curve_version, proxy)"
-    " SELECT run_id, 'video', 'US', 'desktop', domain, 0.1, 1, :n, 1, 1, 0, 0, 0, 'classic', 1,"
-    " false"
+    " keywords_ranked, keywords_collected, keywords_planned, relevance_basis, results,"
+    " unknown_volume_keywords, unknown_ai_overview_keywords, unanalysed_results, curve,"
+    " curve_version, proxy)"
+    " SELECT run_id, 'video', 'US', 'desktop', domain, 0.1, 1, :n, :n, 1, 1, 0, 0, 0,"
+    " 'classic', 1, false"
     " FROM channel_owners WHERE run_id = :run",
 )
 
@@ -219,6 +221,7 @@ READS = {
         6 * ROWS,
         lambda conn, run: scores.rankings(conn, run, company="oc21.com", limit=ROWS),
     ),
+    "planned and collected": Read(1, 15 * KEYWORDS, collection),
     "scores": Read(RESULTS, 8 * RESULTS, lambda conn, run: scores.scores(conn, run)),
     "latest scores": Read(RESULTS, 6 * RESULTS, latest_typed),
     "dates": Read(1, 10 * KEYWORDS, collection_dates),
@@ -347,10 +350,11 @@ async def scored_run(db: Database, types: tuple[str, ...], **config: Any) -> UUI
     run_id = uuid4()
     score = text(
         "INSERT INTO dsi_scores (run_id, content_type, market, device, company, coverage,"
-        " keywords_ranked, keywords_collected, relevance_basis, results, unknown_volume_keywords,"
-        " unknown_ai_overview_keywords, unanalysed_results, curve, curve_version, proxy)"
-        " VALUES (:run, :type, 'US', 'desktop', 'example.com', 1, 1, 1, 1, 1, 0, 0, 0, 'x', 1,"
-        " false)"
+        " keywords_ranked, keywords_collected, keywords_planned, relevance_basis, results,"
+        " unknown_volume_keywords, unknown_ai_overview_keywords, unanalysed_results, curve,"
+        " curve_version, proxy)"
+        " VALUES (:run, :type, 'US', 'desktop', 'example.com', 1, 1, 1, 1, 1, 1, 0, 0, 0,"
+        " 'x', 1, false)"
     )
     async with db.transaction() as conn:
         await runs.create(conn, run_id, mode="manual", config=config, priority=0, lanes=[])

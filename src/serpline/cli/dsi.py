@@ -81,13 +81,16 @@ def show(
         if shown[key] <= limit:
             kept.append(row)
     columns = ["content_type", "market", "device", "company", "domain", "dsi", "coverage"]
-    columns += ["traffic_share", "relevance", "relevance_basis", "curve"]
-    table = [[_rounded(name, row[name]) for name in columns] for row in kept]
+    columns += ["collected", "traffic_share", "relevance", "relevance_basis", "curve"]
+    table = [[_shown(name, row) for name in columns] for row in kept]
     show_table(columns, table, title="DSI; – is not known")
 
 
-def _rounded(name: str, value: Any) -> Any:
+def _shown(name: str, row: Mapping[str, Any]) -> Any:
     """Shares need four places, which the usual two would make 0."""
+    if name == "collected":
+        return f"{row['keywords_collected']} of {row['keywords_planned']}"
+    value = row[name]
     shares = ("coverage", "traffic_share", "relevance", "dsi")
     return f"{value:.4f}" if name in shares and value is not None else value
 
@@ -133,6 +136,7 @@ def _frame(rows: list[dict[str, Any]]) -> "pl.DataFrame":
         "coverage": number,
         "keywords_ranked": whole,
         "keywords_collected": whole,
+        "keywords_planned": whole,
         "traffic_share": number,
         "relevance": number,
         "relevance_basis": whole,

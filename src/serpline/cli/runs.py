@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Start, watch and steer runs.", no_args_is_help=True)
 
 LIMIT_MAX = 10_000
+MISSING_SHOWN_MAX = 20
 _HEX = frozenset("0123456789abcdef-")
 
 RunId = Annotated[str, typer.Argument(help="A run's id or its beginning, or 'latest'.")]
@@ -96,7 +97,12 @@ def show_report(report: dict[str, Any]) -> None:
         for kind, lane in found["content_types"].items()
     ]
     title = f"run {report['run_id']}: {report['status']}, {report['seconds']:.1f} s"
-    show_table(["phase", "type", *counted, "words"], rows, title=title)
+    show_table(["phase", "type", *counted, "words"], rows, title=title + _partial(report))
+    missing = [row for row in report["collection"] if row["collected"] < row["planned"]]
+    if missing:
+        columns = ("content_type", "market", "device", "planned", "collected")
+        partly = [[row[name] for name in columns] for row in missing[:MISSING_SHOWN_MAX]]
+        show_table(["type", *columns[1:]], partly, title="Not all searches were collected")
     if report["calls"]:
         spent = [[p, n, report["credits"].get(p)] for p, n in report["calls"].items()]
         show_table(["provider", "calls", "credits"], spent)
@@ -113,6 +119,13 @@ def show_report(report: dict[str, Any]) -> None:
             for f in report["failures"][:10]
         ]
         show_table(["phase", "type", "failed item", "category", "error"], failures)
+
+
+def _partial(report: Mapping[str, Any]) -> str:
+    """For the first line: how much of what was planned is there, unless all of it is."""
+    planned = sum(row["planned"] for row in report["collection"])
+    collected = sum(row["collected"] for row in report["collection"])
+    return f"; {collected} of {planned} searches collected" if collected < planned else ""
 
 
 def _words(lane: Mapping[str, Any], run_id: UUID) -> str | None:

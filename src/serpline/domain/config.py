@@ -36,8 +36,10 @@ class PipelineConfig:
     read from the run ``inputs_from``, whose keywords, landscape and (unless it searches itself)
     devices the run then has. ``retry_attempts`` is attempts per item, ``phase_retries`` how
     often a failed lane is retried by itself (SCHEDULED mode). ``min_success_ratio`` is the share
-    of a lane's items below which the lane has failed. ``credit_limits`` caps what the run may
-    spend, by provider. ``analysis_depth`` is the last position whose page is analysed.
+    of a lane's items below which the lane has failed. ``min_collected_ratio`` is the share of a
+    content type's planned searches below which the run completes with errors; 1: if any is missing.
+    ``credit_limits`` caps what the run may spend, by provider. ``analysis_depth`` is the last
+    position whose page is analysed.
     ``include_ai_overview`` asks for each organic search whether its page shows an AI overview, for
     one more credit; a shown one leaves ``ai_overview_factor`` of the clicks.
     ``unknown_volume`` says what a keyword of unknown volume does to the traffic share: excluded,
@@ -65,6 +67,7 @@ class PipelineConfig:
     retry_attempts: int = 3
     phase_retries: int = 1
     min_success_ratio: float = 0.5
+    min_collected_ratio: float = 1.0
     batch_size: int = 15_000
     realtime_searches_max: int = 0
     batch_priority: BatchPriority | None = None
@@ -105,6 +108,7 @@ class PipelineConfig:
         _within("retry_attempts", self.retry_attempts, 1, 100, whole=True)
         _within("phase_retries", self.phase_retries, 0, 100, whole=True)
         _within("min_success_ratio", self.min_success_ratio, 0, 1)
+        _within("min_collected_ratio", self.min_collected_ratio, 0, 1)
         _within("batch_size", self.batch_size, 1, 15_000, whole=True)
         _within("realtime_searches_max", self.realtime_searches_max, 0, 1_000_000, whole=True)
         _within("reference_ttl_days", self.reference_ttl_days, 0, 3_650, whole=True)

@@ -1,6 +1,6 @@
 """The shape of a run: which lanes it has and which lane needs which. Pure functions."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -130,6 +130,16 @@ def start_or_block(lane: LaneView, states: Mapping[LaneKey, LaneStatus]) -> Lane
     if all(status in ENDED_LANES for status in needs.values()):
         return LaneEvent(lane, "start")
     return None
+
+
+def uncollected(lanes: Iterable[LaneView], min_collected_ratio: float) -> list[str]:
+    """The content types of which fewer searches were collected than the run allows, in words."""
+    return [
+        f"{lane.key.content_type}: {lane.completed} of {lane.planned} searches collected"
+        for lane in lanes
+        if lane.key.phase is PhaseName.SERP_COLLECTION
+        and lane.completed < lane.planned * min_collected_ratio
+    ]
 
 
 def ending_of(states: Mapping[LaneKey, LaneStatus]) -> RunStatus | None:

@@ -17,6 +17,7 @@ from serpline.store import runs
 from serpline.store.chunks import ItemRow, OwnedChunk
 from serpline.store.database import Connection
 from serpline.store.results import scores
+from serpline.store.results.collection import collection
 from serpline.store.rows import insert_rows
 from serpline.store.tables.results import dsi_scores
 
@@ -61,8 +62,9 @@ class DsiCalculationPhase:
             sources = await runs.source_runs(conn, chunk.run_id)
             results = await scores.results(conn, sources, kind)
             collected = await scores.collected(conn, sources, kind)
+            searches = await collection(conn, chunk.run_id, kind)
         # In a thread: a large lane takes seconds, and heartbeats must go on.
-        return await asyncio.to_thread(dsi_figures.typed, results, collected, config)
+        return await asyncio.to_thread(dsi_figures.typed, results, collected, searches, config)
 
     async def _combined(self, work: Work) -> "Figures":
         from serpline.phases import dsi_figures  # not at a worker's start: it takes its time

@@ -15,6 +15,7 @@ from serpline.analysis.ctr import CtrCurve, get_curve
 from serpline.analysis.dsi import compute_dsi
 from serpline.analysis.traffic import TrafficConfig
 from serpline.domain.config import PipelineConfig
+from serpline.store.results.collection import Collection
 from serpline.store.tables.results import dsi_scores
 
 Row = Mapping[str, Any]
@@ -26,8 +27,13 @@ _COLUMNS = frozenset(column.name for column in dsi_scores.columns) - {"run_id", 
 _LABELS = ("market", "device", "company", "content_type")
 
 
-def typed(results: Sequence[Row], collected: Sequence[Row], config: PipelineConfig) -> Figures:
-    """The figures of one content type, from its results and its collected pages."""
+def typed(
+    results: Sequence[Row],
+    collected: Sequence[Row],
+    searches: Sequence[Collection],
+    config: PipelineConfig,
+) -> Figures:
+    """The figures of one content type, from its results, collected pages and planned searches."""
     if not results:
         return {}
     traffic = TrafficConfig(
@@ -48,7 +54,11 @@ def typed(results: Sequence[Row], collected: Sequence[Row], config: PipelineConf
         collected, schema_overrides={"volume": pl.Float64}, infer_schema_length=None
     )
     figures = compute_dsi(frame, pages, traffic)
-    return {_item(row): _score(row) for row in figures.iter_rows(named=True)}
+    planned = {(each.market, each.device): each.planned for each in searches}
+    return {
+        _item(row): {**_score(row), "keywords_planned": planned[row["market"], row["device"]]}
+        for row in figures.iter_rows(named=True)
+    }
 
 
 def combined(scores: Sequence[Row], dates: Sequence[Row], config: PipelineConfig) -> Figures:
@@ -106,6 +116,7 @@ def _combined_score(row: Row, own: Sequence[Row], curve: CtrCurve) -> dict[str, 
         "coverage": ranked / collected if collected else 0.0,
         "keywords_ranked": ranked,
         "keywords_collected": collected,
+        "keywords_planned": sum(t["keywords_planned"] for t in own),
         "traffic_share": None,
         "traffic": None,
         "traffic_total": None,

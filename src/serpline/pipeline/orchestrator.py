@@ -24,6 +24,7 @@ from serpline.domain.phases import (
     ending_of,
     settle,
     start_or_block,
+    uncollected,
 )
 from serpline.domain.states import LANE_MACHINE, LaneStatus, RunStatus, change
 from serpline.phases.base import Phase
@@ -116,7 +117,10 @@ class PhaseOrchestrator:
             if ending is None:
                 await runs.look_again(conn, run_id, self._look_again_seconds)
             else:
-                error = _what_went_wrong(states)
+                missing = await self._uncollected(conn, run)
+                if missing and ending is RunStatus.COMPLETED:
+                    ending = RunStatus.COMPLETED_WITH_ERRORS
+                error = _what_went_wrong(states, missing)
                 await runs.change_run(conn, run_id, _ENDINGS[ending], self._clock.now(), error)
                 told.append(Event(f"run.{ending}", run_id, detail={"error": error}))
             await events.append(conn, told)
@@ -154,6 +158,14 @@ class PhaseOrchestrator:
         if any(event.event_type == "lane.retry" for event in told):
             await wake(conn, [WakeUp("run", str(run.id), JobPriority.HIGH)])
         return states, told
+
+    async def _uncollected(self, conn: Connection, run: RunRow) -> list[str]:
+        """What the search results that the run reads lack, in words."""
+        sources = await runs.source_runs(conn, run.id)
+        lanes = await runs.lanes(conn, sources[PhaseName.SERP_COLLECTION])
+        config = PipelineConfig.from_json(run.config)
+        read = [lane for lane in lanes if lane.key.content_type in config.content_types]
+        return uncollected(read, config.min_collected_ratio)
 
     async def _expired(self, conn: Connection, lane: LaneView) -> LaneView:
         """A running lane whose deadline has passed: what is left of it fails, so that it ends."""
@@ -217,9 +229,9 @@ class PhaseOrchestrator:
         return len(ready)
 
 
-def _what_went_wrong(states: Mapping[LaneKey, LaneStatus]) -> str | None:
+def _what_went_wrong(states: Mapping[LaneKey, LaneStatus], missing: Sequence[str]) -> str | None:
     broken = [f"{key} {status}" for key, status in states.items() if status in _BROKEN]
-    return "; ".join(broken) or None
+    return "; ".join([*broken, *missing]) or None
 
 
 _BROKEN = (LaneStatus.FAILED, LaneStatus.BLOCKED)

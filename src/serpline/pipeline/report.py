@@ -5,6 +5,7 @@ chunks' counters, so the document costs the same for ten items and for ten milli
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -16,6 +17,7 @@ from serpline.domain.states import ENDED_LANES, LaneStatus
 from serpline.store import batches, items, ledger, runs
 from serpline.store.database import Connection, Database
 from serpline.store.results import scores
+from serpline.store.results.collection import collection
 from serpline.store.runs import RunRow
 
 FAILURES_SHOWN_MAX = 100
@@ -28,6 +30,7 @@ _COMPONENTS = (
     "coverage",
     "keywords_ranked",
     "keywords_collected",
+    "keywords_planned",
     "traffic_share",
     "relevance",
     "relevance_basis",
@@ -51,11 +54,13 @@ async def run_report(database: Database, run_id: UUID, now: datetime) -> dict[st
         spent = await ledger.totals(conn, run_id)
         failures = await items.failures(conn, run_id, FAILURES_SHOWN_MAX)
         dsi = await dsi_rows(conn, run_id)
+        searches = await collection(conn, run_id)
         made = await batches.of_run(conn, run_id, BATCHES_SHOWN_MAX)
     return {
         **run_summary(run),
         "seconds": seconds_of(run, now),
         "phases": _phases(lanes, words),
+        "collection": [asdict(row) for row in searches],
         "dsi": dsi,
         "credits": {provider: _number(total.credits) for provider, total in spent.items()},
         "calls": {provider: total.calls for provider, total in spent.items()},

@@ -2,8 +2,8 @@
 
 A run has one configuration, so the specifications of a schedule must agree on its devices, its
 landscape and its historical tracking (``check_together``); where they differ in numbers, the run
-takes the most attempts and phase retries and the smallest batch that any of them asks for. Each
-content type keeps its own circuit breaker.
+takes the most attempts and phase retries, the smallest batch and the highest
+``min_collected_ratio`` that any of them asks for. Each content type keeps its own circuit breaker.
 """
 
 import heapq
@@ -114,6 +114,7 @@ def run_config(
         circuit_breaker=_breakers(specs),
         retry_attempts=max(map(attrgetter("retry_attempts"), specs)),
         phase_retries=max(map(attrgetter("phase_retries"), specs)),
+        min_collected_ratio=max(map(attrgetter("min_collected_ratio"), specs)),
         batch_size=min(spec.batch_size or _BATCH_MAX for spec in specs),
     )
 

@@ -98,7 +98,8 @@ class ScheduleSpec:
     is any instant it falls on (the start of 1970 in UTC if not given), not its first.
 
     ``retry_attempts`` is attempts per item, ``phase_retries`` how often a failed lane is retried
-    by itself, ``batch_size`` searches per provider batch (None: as many as the provider takes).
+    by itself, ``batch_size`` searches per provider batch (None: as many as the provider takes),
+    ``min_collected_ratio`` the share of a type's searches below which a run completes with errors.
     """
 
     content_types: tuple[ContentType, ...]
@@ -114,6 +115,7 @@ class ScheduleSpec:
     landscape: str | None = None
     retry_attempts: int = 3
     phase_retries: int = 1
+    min_collected_ratio: float = 1.0
     batch_size: int | None = None
     enable_historical_tracking: bool = True
     circuit_breaker: BreakerSettings | None = None
@@ -171,6 +173,7 @@ class ScheduleSpec:
             "landscape": self.landscape,
             "retry_attempts": self.retry_attempts,
             "phase_retries": self.phase_retries,
+            "min_collected_ratio": self.min_collected_ratio,
             "batch_size": "unlimited" if self.batch_size is None else self.batch_size,
             "enable_historical_tracking": self.enable_historical_tracking,
             "circuit_breaker": self.circuit_breaker
@@ -208,6 +211,7 @@ _READERS: Mapping[str, Callable[[str, Any], Any]] = MappingProxyType(
         "landscape": values.name,
         "retry_attempts": values.integer(1, 100),
         "phase_retries": values.integer(0, 100),
+        "min_collected_ratio": values.ratio,
         "batch_size": values.batch_size,
         "enable_historical_tracking": values.boolean,
         "circuit_breaker": values.circuit_breaker,

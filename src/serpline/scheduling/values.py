@@ -65,6 +65,13 @@ def integer(low: int, high: int) -> Callable[[str, Any], int]:
     return read
 
 
+def ratio(key: str, value: Any) -> float:
+    """A number from 0 to 1."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise wrong(key, value, "must be a number, 0 to 1")
+    return float(value)
+
+
 def boolean(key: str, value: Any) -> bool:
     """``true`` or ``false``."""
     if not isinstance(value, bool):

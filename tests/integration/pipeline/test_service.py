@@ -222,7 +222,7 @@ async def test_retry_takes_failed_items_only(heart: Heart) -> None:
         "UPDATE chunks c SET skipped = 1 FROM pipeline_phase_status l WHERE l.id = c.lane_id"
         " AND l.phase_name = 'serp_collection'"
     )
-    assert await heart.drive(run_id) == "completed"
+    assert await heart.drive(run_id) == "completed_with_errors"
     assert (await heart.attempts("DONE-4"), await heart.attempts("REJECT-1")) == (1, 2)
     assert set((await heart.states(run_id)).values()) == {LaneStatus.COMPLETED}
 
@@ -264,10 +264,10 @@ async def test_retry_of_one_item_retries_that_item(heart: Heart) -> None:
     run_id = await a_run(
         heart, NEWS, serp_collection_news=failures, content_analysis_news=["DONE-a", "REJECT-a"]
     )
-    assert await heart.drive(run_id) == "completed"
+    assert await heart.drive(run_id) == "completed_with_errors"
     retried = await heart.service.retry(run_id, item="REJECT-3")
     assert retried.lanes[0] == "serp_collection/news"
-    assert await heart.drive(run_id) == "completed"
+    assert await heart.drive(run_id) == "completed_with_errors"
     assert await heart.attempts("REJECT-3") == 2
     assert await heart.attempts("REJECT-4") == await heart.attempts("REJECT-a") == 1
 

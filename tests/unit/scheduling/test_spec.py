@@ -52,6 +52,7 @@ def test_every_key_is_carried() -> None:
             "devices": ["mobile", "desktop"],
             "landscape": "coffee",
             "phase_retries": 0,
+            "min_collected_ratio": 0.9,
             "batch_size": 500,
             "enable_historical_tracking": False,
             "jitter": 90,
@@ -65,6 +66,7 @@ def test_every_key_is_carried() -> None:
     assert spec.anchor == datetime(2026, 1, 31, 8, tzinfo=UTC)
     assert spec.devices == (Device.DESKTOP, Device.MOBILE)
     assert (spec.landscape, spec.phase_retries, spec.batch_size) == ("coffee", 0, 500)
+    assert spec.min_collected_ratio == 0.9
     assert not spec.enable_historical_tracking
     assert (spec.jitter_seconds, spec.deadline_seconds) == (90, 21_600)
     assert spec.overlap is Overlap.BUFFER_ONE
@@ -190,6 +192,7 @@ def test_a_specification_survives_its_json(timing: dict[str, Any], rest: dict[st
         ({"retry_attempts": 0}, "retry_attempts=0: must be a whole number, 1 to 100"),
         ({"retry_attempts": True}, "retry_attempts=True: must be a whole number"),
         ({"retry_attempts": "5"}, "retry_attempts='5': must be a whole number"),
+        ({"min_collected_ratio": 1.1}, "min_collected_ratio=1.1: must be a number, 0 to 1"),
         ({"phase_retries": -1}, "phase_retries=-1: must be a whole number, 0 to 100"),
         ({"batch_size": 0}, "batch_size=0: must be 1 to 15000"),
         ({"batch_size": 15_001}, "batch_size=15001: must be 1 to 15000"),

@@ -14,6 +14,7 @@ from sqlalchemy import text
 from serpline.domain.names import ContentType
 from serpline.store.database import Connection
 from serpline.store.plans import SUBJECT
+from serpline.store.results.collection import PLANNED, searched_types
 from serpline.store.runs import source_runs
 from serpline.store.whole_runs import over_run
 
@@ -237,23 +238,23 @@ async def rankings(
 
     ``company`` is whom the result belongs to: a video's is its channel's owner.
 
-    A collected keyword without results is one row without a position ("not ranked"); a planned
-    one that was not collected is one row that says so. The three are never mixed up.
+    Every planned keyword × market × device × content type has a row: a collected one without
+    results is "not ranked", without a position, and one of which nothing came is "not collected".
     """
     sources = await source_runs(conn, run_id)
+    types = await searched_types(conn, run_id, asked=False)
     rows = await over_run(
         conn,
         text(
             f"""
-            SELECT r.keyword, r.market, l.content_type, p.device, s.position, s.url, s.title,
+            SELECT r.keyword, r.market, r.content_type, r.device, s.position, s.url, s.title,
                 s.domain, s.company, m.search_volume,
                 CASE WHEN p.run_id IS NULL THEN 'not collected'
                      WHEN s.run_id IS NULL THEN 'not ranked' ELSE 'ranked' END AS state
-            FROM run_keywords r
-            JOIN pipeline_phase_status l ON l.pipeline_execution_id = :run
-                AND l.phase_name = 'serp_collection'
+            FROM ({PLANNED}) r
             LEFT JOIN serps p ON p.run_id = :serp_collection AND p.keyword_id = r.keyword_id
-                AND p.market = r.market AND p.content_type = l.content_type
+                AND p.market = r.market AND p.device = r.device
+                AND p.content_type = r.content_type
             LEFT JOIN (
                 SELECT s.*, {COMPANY_OF_RESULT} AS company FROM serp_results s {_OWNERS}
                 WHERE s.run_id = :serp_collection
@@ -264,12 +265,12 @@ async def rankings(
                 AND (CAST(:company AS text) IS NULL OR s.company = CAST(:company AS text))
             LEFT JOIN keyword_metrics m ON m.run_id = :keyword_metrics
                 AND m.keyword_id = r.keyword_id AND m.market = r.market
-            WHERE r.run_id = :serp_collection
-            AND (CAST(:keyword AS text) IS NULL OR r.keyword_id =
-                (SELECT id FROM keywords WHERE folded = CAST(:keyword AS text)))
-            ORDER BY r.keyword, r.market, l.id, p.device, s.rank LIMIT :limit
+            WHERE CAST(:keyword AS text) IS NULL OR r.keyword_id =
+                (SELECT id FROM keywords WHERE folded = CAST(:keyword AS text))
+            ORDER BY r.keyword, r.market, array_position(CAST(:types AS text[]), r.content_type),
+                r.device, s.rank LIMIT :limit
             """
         ),
-        {**sources, "run": run_id, "keyword": keyword, "company": company, "limit": limit},
+        {**sources, "types": types, "keyword": keyword, "company": company, "limit": limit},
     )
     return [dict(row) for row in rows.mappings()]

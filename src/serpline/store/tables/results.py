@@ -194,6 +194,7 @@ dsi_scores = Table(
     Column("coverage", Float, nullable=False),
     Column("keywords_ranked", Integer, nullable=False),
     Column("keywords_collected", Integer, nullable=False),
+    Column("keywords_planned", Integer, nullable=False),
     Column("traffic_share", Float),
     Column("traffic", Float),
     Column("traffic_total", Float),

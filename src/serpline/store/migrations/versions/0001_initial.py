@@ -525,6 +525,7 @@ def upgrade() -> None:
         sa.Column("coverage", sa.Float(), nullable=False),
         sa.Column("keywords_ranked", sa.Integer(), nullable=False),
         sa.Column("keywords_collected", sa.Integer(), nullable=False),
+        sa.Column("keywords_planned", sa.Integer(), nullable=False),
         sa.Column("traffic_share", sa.Float(), nullable=True),
         sa.Column("traffic", sa.Float(), nullable=True),
         sa.Column("traffic_total", sa.Float(), nullable=True),

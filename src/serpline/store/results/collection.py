@@ -1,0 +1,81 @@
+"""What a run planned to collect, and what it did collect: the two are never read apart.
+
+Planned is every keyword × market × device × content type of the run whose search results are read
+(``runs.source_runs``). Both sets stay as long as results do; items, which are pruned, are not read.
+"""
+
+from dataclasses import dataclass
+from datetime import date
+from uuid import UUID
+
+from sqlalchemy import text
+
+from serpline.domain.names import SEARCHED_TYPES
+from serpline.store.database import Connection
+from serpline.store.runs import source_runs
+from serpline.store.whole_runs import over_run
+
+# Every planned search, without a join: keyword_id, market, keyword, device and, of the parameter
+# ``types``, content_type.
+PLANNED = """
+    SELECT k.*, unnest(CAST(:types AS text[])) AS content_type FROM (
+        SELECT keyword_id, market, keyword, jsonb_array_elements_text((
+            SELECT coalesce(config -> 'devices', '["desktop"]') FROM pipeline_executions
+            WHERE id = :serp_collection)) AS device
+        FROM run_keywords WHERE run_id = :serp_collection
+    ) k
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """The searches of one content type, market and device. ``collected_on`` (UTC): the last of
+    them; None if none was collected."""
+
+    content_type: str
+    market: str
+    device: str
+    planned: int
+    collected: int
+    collected_on: date | None
+
+
+async def collection(
+    conn: Connection, run_id: UUID, content_type: str | None = None
+) -> list[Collection]:
+    """What a run reads of each content type (or of one), market and device.
+
+    Empty for a run without any search.
+    """
+    sources = await source_runs(conn, run_id)
+    types = [kind for kind in await searched_types(conn, run_id) if content_type in (None, kind)]
+    rows = await over_run(
+        conn,
+        text(
+            f"""
+            SELECT k.content_type, k.market, k.device, count(*) AS planned,
+                count(p.run_id) AS collected,
+                (max(p.collected_at) AT TIME ZONE 'UTC')::date AS collected_on
+            FROM ({PLANNED}) k LEFT JOIN serps p ON p.run_id = :serp_collection
+                AND p.content_type = k.content_type AND p.keyword_id = k.keyword_id
+                AND p.market = k.market AND p.device = k.device
+            GROUP BY 1, 2, 3 ORDER BY array_position(CAST(:types AS text[]), k.content_type), 2, 3
+            """
+        ),
+        {**sources, "types": types},
+    )
+    return [Collection(**row) for row in rows.mappings()]
+
+
+async def searched_types(conn: Connection, run_id: UUID, *, asked: bool = True) -> list[str]:
+    """The content types that a run searches or reads the searches of; if not ``asked``, all."""
+    rows = await conn.execute(
+        text(
+            "SELECT content_type FROM pipeline_phase_status WHERE pipeline_execution_id = :run"
+            " AND phase_name = 'serp_collection'"
+            " AND (status <> 'skipped' OR source_run_id <> :run OR NOT :asked)"
+        ),
+        {"run": run_id, "asked": asked},
+    )
+    found = {row.content_type for row in rows}
+    return [str(kind) for kind in SEARCHED_TYPES if kind in found]
