@@ -14,6 +14,7 @@ import psycopg
 import pytest
 
 from serpline.store import embedded
+from serpline.store import embedded_process as processes
 from serpline.store.embedded import EmbeddedError, EmbeddedServer, ensure_server, find_server
 from serpline.store.embedded_files import SOCKET_NAME, Account
 from serpline.store.embedded_lock import held, opened
@@ -28,6 +29,7 @@ import os, signal, sys, threading
 from pathlib import Path
 import psutil, psycopg
 from serpline.store import embedded
+from serpline.store import embedded_process as processes
 data_dir, moment = Path(sys.argv[1]), sys.argv[2]
 def die_at(frame, event, argument):
     if f"{event} {frame.f_code.co_name}" == moment:
@@ -341,6 +343,43 @@ def test_a_frozen_server_is_waited_for_only_so_long(
     finally:
         frozen.resume()
     assert started_at(ensure_server(data_dir)) == before
+
+
+def test_a_server_that_does_not_stop_is_forced(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SIGINT, then SIGQUIT, then SIGKILL; what was committed is there at the next start."""
+    server = ensure_server(data_dir)
+    with psycopg.connect(server.conninfo(), autocommit=True) as connection:
+        connection.execute("CREATE TABLE kept AS SELECT 7 AS n")
+    monkeypatch.setattr(embedded, "QUIT_AFTER_SECONDS", 0.1)
+    monkeypatch.setattr(embedded, "KILL_AFTER_SECONDS", 0.3)
+    frozen = postmaster(data_dir)
+    parts = [frozen, *frozen.children(recursive=True)]
+    frozen.suspend()
+    assert server.stop()
+    assert [part.pid for part in parts if processes.lives(part.pid)] == []
+    with psycopg.connect(ensure_server(data_dir).conninfo()) as connection:
+        assert connection.execute("SELECT n FROM kept").fetchone() == (7,)
+
+
+def test_a_server_that_hangs_is_replaced(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that neither answers nor works is ended and started again, without a person."""
+    before = started_at(ensure_server(data_dir))
+    monkeypatch.setattr(embedded, "HANG_SECONDS_MAX", 0.3)
+    monkeypatch.setattr(embedded, "CONNECT_SECONDS_MAX", 1)
+    monkeypatch.setattr(embedded, "QUIT_AFTER_SECONDS", 0.1)
+    monkeypatch.setattr(embedded, "KILL_AFTER_SECONDS", 0.3)
+    # Silent, as one that waits for a lost child is; but nobody has suspended it.
+    monkeypatch.setattr(processes.Postmaster, "is_suspended", lambda _: False)
+    postmaster(data_dir).suspend()
+    assert started_at(ensure_server(data_dir)) != before
+
+
+def test_reads_wait_for_no_helper(data_dir: Path) -> None:
+    """No I/O worker is there to be killed: its death could stop the server for good."""
+    with psycopg.connect(ensure_server(data_dir).conninfo()) as connection:
+        assert connection.execute("SHOW io_method").fetchone() == ("sync",)
 
 
 def test_a_full_house_is_no_reason_to_restart(

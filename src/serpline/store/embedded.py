@@ -10,6 +10,7 @@ Limits: one machine, a local disk, Linux or macOS. Calls block; call them from a
 code. A new major version of PostgreSQL needs a dump and a restore.
 """
 
+import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,9 +32,16 @@ __all__ = ["EmbeddedError", "EmbeddedServer", "ensure_server", "find_server"]
 DATABASE = "serpline"
 START_SECONDS_MAX = 60.0
 STOP_SECONDS_MAX = 60.0
+# One that lives, and neither answers nor does anything for so long, is replaced.
+HANG_SECONDS_MAX = 30.0
+# A shutdown that neither ends nor goes on is helped along: without a checkpoint, then by force.
+QUIT_AFTER_SECONDS = 20.0
+KILL_AFTER_SECONDS = 40.0
 CONNECT_SECONDS_MAX = 5
+ASK_SECONDS = 1.0
 # A starter may run initdb and then wait for a crash recovery; others wait for it.
 LOCK_SECONDS_MAX = processes.INITDB_SECONDS_MAX + START_SECONDS_MAX + STOP_SECONDS_MAX
+_FULL = "too many clients"  # the answer of a server that works
 _PORT = "5432"  # only part of the socket's name; stated so that PGPORT cannot change it
 
 _log = get(__name__)
@@ -73,8 +81,9 @@ class EmbeddedServer:
     def stop(self) -> bool:
         """Shut the server down for everybody who uses it; False if it was not running.
 
-        Sessions end, everything committed is kept. Raises ``EmbeddedError`` if the server still
-        runs after ``STOP_SECONDS_MAX``.
+        Sessions end, everything committed is kept. A shutdown that stands still is forced after
+        ``QUIT_AFTER_SECONDS`` and ``KILL_AFTER_SECONDS``. Raises ``EmbeddedError`` if the server
+        still runs after ``STOP_SECONDS_MAX``.
         """
         layout = Layout.of(self.data_dir)
         if not layout.data_dir.exists():
@@ -129,6 +138,28 @@ def _try_connect(layout: Layout, account: Account) -> tuple[EmbeddedServer | Non
     return None, "it has no socket"
 
 
+class _Asking:
+    """Asks a server again and again, and lets it write a line about that once in a second only.
+
+    One that is not ready yet logs every connection that it refuses.
+    """
+
+    def __init__(self, layout: Layout, account: Account) -> None:
+        self._layout = layout
+        self._account = account
+        self._next_at = 0.0
+        self._why = ""
+
+    def answer(self) -> tuple[EmbeddedServer | None, str]:
+        """As ``_try_connect``; the last answer if it is too soon to ask."""
+        now = time.monotonic()
+        if processes.is_ready(self._layout) or now >= self._next_at:
+            self._next_at = now + ASK_SECONDS
+            server, self._why = _try_connect(self._layout, self._account)
+            return server, self._why
+        return None, self._why
+
+
 def _start(layout: Layout, account: Account, lock: FileLock) -> EmbeddedServer:
     """Under the start lock: wait for a server that is coming up or going down, or start one."""
     with opened(layout.alive) as alive:
@@ -154,16 +185,25 @@ def _await_other(layout: Layout, account: Account, alive: FileLock) -> EmbeddedS
     our cluster, for a server that was started by hand.
     """
     deadline = time.monotonic() + START_SECONDS_MAX
+    asking = _Asking(layout, account)
+    works_at, known = time.monotonic(), frozenset[tuple[object, ...]]()
     while True:
         postmaster = processes.Postmaster.find(layout)
         if postmaster is None and alive.acquire():
             return None
-        server, why = _try_connect(layout, account)
+        server, why = asking.answer()
         if server is not None:
             return server
-        if postmaster is not None and postmaster.is_ready(layout) and _unreachable(layout, account):
+        if postmaster is not None and processes.is_ready(layout) and _unreachable(layout, account):
             _stop(layout)
             continue
+        if postmaster is not None and _FULL not in why and not postmaster.is_suspended():
+            if (done := postmaster.work_done()) != known:
+                known, works_at = done, time.monotonic()
+            if time.monotonic() - works_at > HANG_SECONDS_MAX:
+                _log.warning("embedded PostgreSQL hangs", action="embedded_hung", reason=why)
+                _stop(layout)
+                continue
         if time.monotonic() > deadline:
             raise EmbeddedError(
                 f"data directory {shown(layout.data_dir)}: its server has not answered for "
@@ -191,9 +231,10 @@ def _remove_leftovers(layout: Layout, socket_dir: Path) -> None:
 
 def _wait_ready(layout: Layout, account: Account, pid: int, said_before: int) -> EmbeddedServer:
     deadline = time.monotonic() + START_SECONDS_MAX
+    asking = _Asking(layout, account)
     while True:
         lived = processes.lives(pid)
-        server, why = _try_connect(layout, account)
+        server, why = asking.answer()
         if server is not None:
             _log.info("embedded PostgreSQL started", action="embedded_started", pid=pid)
             return server
@@ -212,18 +253,31 @@ def _wait_ready(layout: Layout, account: Account, pid: int, said_before: int) ->
 
 
 def _stop(layout: Layout) -> bool:
-    """Under the start lock: interrupt the server and wait until no part of it lives."""
-    deadline = time.monotonic() + STOP_SECONDS_MAX
+    """Under the start lock: end the server and wait until no part of it lives."""
+    begun_at = time.monotonic()
     asked: int | None = None
+    steps: list[tuple[float, signal.Signals]] = []
     with opened(layout.alive) as alive:
         while True:
             postmaster = processes.Postmaster.find(layout)
             if postmaster is None and alive.acquire():
                 break
+            seconds = time.monotonic() - begun_at
             if postmaster is not None and postmaster.pid != asked:
                 asked = postmaster.pid
-                postmaster.interrupt()
-            if time.monotonic() > deadline:
+                steps = [
+                    (0.0, signal.SIGINT),
+                    (QUIT_AFTER_SECONDS, signal.SIGQUIT),
+                    (KILL_AFTER_SECONDS, signal.SIGKILL),
+                ]
+            if postmaster is not None and steps and seconds >= steps[0][0]:
+                _, number = steps.pop(0)
+                if number is not signal.SIGINT:
+                    _log.warning(
+                        "embedded PostgreSQL does not stop", action="embedded_forced", signal=number
+                    )
+                postmaster.end(number)
+            if seconds > STOP_SECONDS_MAX:
                 raise EmbeddedError(
                     f"data directory {shown(layout.data_dir)}: its server still runs after "
                     f"{STOP_SECONDS_MAX:g} s; see {shown(layout.log)}"
