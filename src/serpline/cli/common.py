@@ -37,9 +37,22 @@ WIDTH = 200
 ENVIRONMENT_DATA_DIR = "SERPLINE_DATA_DIR"
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+DialectOption = Annotated[
+    str,
+    typer.Option(
+        help="As which vendor the simulated language model answers.",
+        callback=lambda name: _known_dialect(name),
+    ),
+]
 RunOption = Annotated[
     str | None, typer.Option("--run", help="A run's id or its beginning; the latest by default.")
 ]
+
+
+def _known_dialect(name: str) -> str:
+    from serpline.simulator.llm_dialects import dialect_named
+
+    return dialect_named(name).name
 
 
 def settings_of(ctx: typer.Context, **overrides: Any) -> Settings:

@@ -21,6 +21,7 @@ import typer
 
 from serpline.cli.common import (
     ENVIRONMENT_DATA_DIR,
+    DialectOption,
     JsonFlag,
     configure_logging,
     emit,
@@ -73,6 +74,7 @@ def demo(
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="The first so many pairs.")] = None,
     seed: Annotated[int, typer.Option(help="Which simulated world.")] = 1,
+    dialect: DialectOption = "openai",
     as_json: JsonFlag = False,
 ) -> int:
     """Run all seven phases against simulated providers, and show what comes of it."""
@@ -86,7 +88,7 @@ def demo(
         check_file(file, lines=is_new)
         place = prepare(settings, is_new=ctx.obj is None)
         configure_logging(place.settings)
-        report, rankings = run(_demo(place, file, limit, seed, quiet=as_json))
+        report, rankings = run(_demo(place, file, limit, (seed, dialect), quiet=as_json))
     if as_json:
         emit({**report, "data_dir": place.directory, "call_log": place.directory / CALL_LOG})
     else:
@@ -128,7 +130,7 @@ def prepare(settings: Settings, *, is_new: bool) -> Place:
 
 
 async def _demo(
-    place: Place, file: Path, limit: int | None, seed: int, *, quiet: bool
+    place: Place, file: Path, limit: int | None, world: tuple[int, str], *, quiet: bool
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     from serpline.api.app import create_app
     from serpline.app import open_services
@@ -153,7 +155,7 @@ async def _demo(
         # A set of its own, so that whatever this database held before stays out of the run.
         landscape = f"demo {run_id}"
         await import_file(opened, file, landscape)
-        simulator = await stack.enter_async_context(_simulator(place, seed))
+        simulator = await stack.enter_async_context(_simulator(place, *world))
         web = serving(create_app(opened.pipeline), "127.0.0.1", 0)
         port, _ = await stack.enter_async_context(web)
         environment = _environment(place, simulator.environment(), port)
@@ -205,7 +207,7 @@ async def _refuse_a_real_project(place: Place, opened: Any) -> None:
 
 
 @asynccontextmanager
-async def _simulator(place: Place, seed: int) -> AsyncIterator["Simulator"]:
+async def _simulator(place: Place, seed: int, dialect: str) -> AsyncIterator["Simulator"]:
     from serpline.simulator import Simulator, SimulatorConfig
     from serpline.simulator.config import DOCUMENTED_LIMITS
 
@@ -213,6 +215,7 @@ async def _simulator(place: Place, seed: int) -> AsyncIterator["Simulator"]:
         seed=seed,
         limits=dict.fromkeys(DOCUMENTED_LIMITS),
         log_file=place.directory / CALL_LOG,
+        llm_dialect=dialect,
     )
     async with Simulator(config) as simulator:
         yield simulator

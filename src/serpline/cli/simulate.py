@@ -8,7 +8,7 @@ from typing import Annotated, TextIO
 
 import typer
 
-from serpline.cli.common import JsonFlag, emit, say
+from serpline.cli.common import DialectOption, JsonFlag, emit, say
 from serpline.domain.errors import UserError
 
 app = typer.Typer(help="Simulated providers, for trying and testing.", no_args_is_help=True)
@@ -22,6 +22,7 @@ def serve(
     faults: Annotated[
         Path | None, typer.Option(help="A fault plan: .yaml or .json (docs/faults.md).")
     ] = None,
+    dialect: DialectOption = "openai",
     log: Annotated[Path | None, typer.Option(help="Append a JSON line per call.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
@@ -34,6 +35,7 @@ def serve(
         port=port,
         faults=read_plan(faults) if faults else (),
         log_file=log,
+        llm_dialect=dialect,
     )
 
     def started(variables: dict[str, str]) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from serpline.domain.errors import CallRefused, ProviderError
 from serpline.domain.outcomes import Outcome
 from serpline.phases.base import Work
+from serpline.phases.model_calls import ModelCalls
 from serpline.phases.tools import (
     Tools,
     as_done,
@@ -19,7 +20,6 @@ from serpline.phases.tools import (
     keep,
     obtain,
     plain,
-    run_scope,
 )
 
 KIND = "channel_owner"
@@ -35,7 +35,7 @@ async def owners(
     """
     if tools.owner_llm is None:
         return {}
-    llm = tools.owner_llm
+    model = ModelCalls(tools, work, tools.owner_llm)
     obtained = await obtain(work, KIND, channels)
     found: dict[str, str | Outcome] = {
         channel_id: payload["domain"] for channel_id, payload in obtained.fresh.items()
@@ -45,8 +45,8 @@ async def owners(
     async def ask(channel_id: str) -> tuple[str, dict[str, Any] | Outcome]:
         try:
             channel = channels[channel_id]
-            call = llm.channel_owner(*(channel[name] or "" for name in _ASKED_WITH))
-            return channel_id, plain(await tools.call(work, call, freshness=run_scope(work)))
+            asked = [channel[name] or "" for name in _ASKED_WITH]
+            return channel_id, plain(await model.ask(lambda llm: llm.channel_owner(*asked)))
         except (ProviderError, CallRefused) as error:
             return channel_id, work.retries.outcome_for(channel_id, error)
 

@@ -15,6 +15,7 @@ from serpline.domain.errors import CallRefused, ErrorCategory, ProviderError
 from serpline.domain.names import PhaseName
 from serpline.domain.outcomes import Done, Outcome
 from serpline.phases.base import Work
+from serpline.phases.model_calls import ModelCalls
 from serpline.phases.tools import (
     Tools,
     as_done,
@@ -72,13 +73,15 @@ class ContentAnalysisPhase:
                 conn, searched, kind, obtained.mine, KEYWORDS_MAX
             )
 
+        model = ModelCalls(self._tools, work, self._tools.llm)
+
         async def analyse(subject: str) -> Outcome:
             words = keywords.get(subject, [])
             try:
                 if subject.startswith("v:"):
-                    analysis = await self._video(work, subject, videos, words)
+                    analysis = await self._video(model, subject, videos, words)
                 else:
-                    analysis = await self._page(work, subject[2:], words)
+                    analysis = await self._page(work, model, subject[2:], words)
             except (ProviderError, CallRefused) as error:
                 await give_back(work, KIND, [subject])
                 return work.retries.outcome_for(subject, error)
@@ -89,18 +92,21 @@ class ContentAnalysisPhase:
             async for outcome in outcomes:
                 yield outcome
 
-    async def _page(self, work: Work, url: str, keywords: Sequence[str]) -> Analysis:
+    async def _page(
+        self, work: Work, model: ModelCalls, url: str, keywords: Sequence[str]
+    ) -> Analysis:
         call = self._tools.pages.fetch_page(url)
         document = await self._tools.call(work, call, freshness=run_scope(work))
         page = await self._tools.extractor.extract(document)
-        judge = self._tools.llm.analyse_page(
-            url, page.title or "", page.text, keywords, page.language or ""
+        return await model.ask(
+            lambda llm: llm.analyse_page(
+                url, page.title or "", page.text, keywords, page.language or ""
+            )
         )
-        return await self._tools.call(work, judge, freshness=run_scope(work))
 
     async def _video(
         self,
-        work: Work,
+        model: ModelCalls,
         subject: str,
         videos: Mapping[str, Mapping[str, Any]],
         keywords: Sequence[str],
@@ -113,10 +119,11 @@ class ContentAnalysisPhase:
                 category=ErrorCategory.EMPTY,
                 permanent=True,
             )
-        judge = self._tools.llm.analyse_video(
-            video["title"] or "", video["description"] or "", keywords
+        return await model.ask(
+            lambda llm: llm.analyse_video(
+                video["title"] or "", video["description"] or "", keywords
+            )
         )
-        return await self._tools.call(work, judge, freshness=run_scope(work))
 
     async def write(self, conn: Connection, chunk: OwnedChunk, done: Sequence[Done]) -> None:
         """A row per subject; the analysis is kept for other lanes and runs."""

@@ -127,12 +127,18 @@ def fresh_since(work: Work) -> datetime:
     return work.chunk.created_at - timedelta(days=work.config.reference_ttl_days)
 
 
-async def obtain(work: Work, kind: str, keys: Iterable[str]) -> Obtained:
-    """Single flight: what is known, what this chunk is to buy, what is being bought elsewhere."""
+async def obtain(
+    work: Work, kind: str, keys: Iterable[str], *, since: datetime | None = None
+) -> Obtained:
+    """Single flight: what is known, what this chunk is to buy, what is being bought elsewhere.
+
+    Known is what was bought ``since`` then; by default what is fresh enough for the run.
+    """
     wanted, chunk = list(keys), work.chunk
+    after = fresh_since(work) if since is None else since
     return await over_cuts(
         work,
-        lambda conn: reference.obtain(conn, kind, wanted, fresh_since(work), chunk.id, chunk.epoch),
+        lambda conn: reference.obtain(conn, kind, wanted, after, chunk.id, chunk.epoch),
     )
 
 

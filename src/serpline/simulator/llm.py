@@ -1,15 +1,18 @@
-"""An OpenAI-compatible chat completion that always fits the schema it is given.
+"""An OpenAI-compatible chat completion in the dialect of any of several vendors.
 
-What it "thinks" comes from the text in the prompt (``judge``), so the same prompt gets the same
-answer. Limits: one choice, no streaming, no tools.
+What it "thinks" comes from the text in the prompt (``judge``), so the same subject gets the same
+answer in every dialect, and it fits the schema that is given: as a response format that this
+dialect enforces, or in the prompt. Limits: one choice, no streaming, no tools.
 """
 
 import json
 from typing import Any
+from urllib.parse import parse_qs
 
 from serpline.simulator.config import SimulatorConfig
 from serpline.simulator.journal import Ledger
 from serpline.simulator.judge import Judgement, judge
+from serpline.simulator.llm_dialects import dialect_named
 from serpline.simulator.routes import UNKNOWN, operation_of
 from serpline.simulator.schema_fill import BadSchema, check_strict, fill
 from serpline.simulator.seeds import hex_id, stamp
@@ -31,7 +34,7 @@ _CREATED = 1_760_000_000
 
 
 class Llm:
-    """The simulated API; tokens are charged to the ledger."""
+    """The simulated API; tokens are charged to the ledger. ``dialect`` may change at any time."""
 
     name = NAME
 
@@ -39,10 +42,11 @@ class Llm:
         self._config = config
         self._world = world
         self._ledger = ledger
+        self.dialect = dialect_named(config.llm_dialect)
 
     def describe(self, request: Request) -> Operation:
         """Name the call; its identity is the whole body, shown in the log by its hash."""
-        name = operation_of(NAME, request.method, request.segments)
+        name = operation_of(NAME, request.method, self._segments(request))
         digest = hex_id(16, request.body.decode(errors="replace"))
         params: dict[str, Any] = {"digest": digest, "size_bytes": len(request.body)}
         try:
@@ -55,7 +59,9 @@ class Llm:
 
     async def handle(self, request: Request, operation: Operation) -> Reply:
         """Check the key and the request, then answer."""
-        if request.headers.get("authorization") != f"Bearer {self._config.key(NAME)}":
+        key, header = self._config.key(NAME), self.dialect.key_header
+        accepted = {"": None, "authorization": f"Bearer {key}"}.get(header, key)
+        if accepted is not None and request.headers.get(header) != accepted:
             return self.failure(401)
         if operation.name == "models":
             return json_reply(200, {"object": "list", "data": [{"id": "sim", "object": "model"}]})
@@ -63,6 +69,9 @@ class Llm:
             return _error(404, "Unknown request URL.", "invalid_request_error", "unknown_url")
         try:
             body = request.fields()
+            refused = self.dialect.refusal(body)
+            if refused is not None:
+                return json_reply(*refused)
             return self._chat(body, operation.identity)
         except (BadBody, BadSchema) as error:
             return _error(400, str(error), "invalid_request_error", "invalid_request")
@@ -94,22 +103,20 @@ class Llm:
         if prompt_tokens > CONTEXT_TOKENS_MAX:
             message = f"This model's maximum context length is {CONTEXT_TOKENS_MAX} tokens."
             return _error(400, message, "invalid_request_error", "context_length_exceeded")
-        content = self._content(body, judge(texts, self._world.directory))
-        completion_tokens = _tokens(content)
+        answer = self._answer(body, judge(_subject(texts), self._world.directory))
+        thought_tokens = self.dialect.thought_tokens
+        completion_tokens = _tokens(json.dumps(answer)) + thought_tokens
         limit = body.get("max_completion_tokens") or body.get("max_tokens")
         reason = "stop"
+        said = {"role": "assistant", "annotations": [], **self.dialect.message(answer)}
         if isinstance(limit, int) and completion_tokens > limit:
-            content, completion_tokens, reason = content[: limit * 4], limit, "length"
+            whole = answer if isinstance(answer, str) else json.dumps(answer)
+            said["content"] = whole[: max(0, limit - thought_tokens) * 4]
+            completion_tokens, reason = limit, "length"
         total = prompt_tokens + completion_tokens
         if not self._ledger.charge(NAME, total, "tokens", str(body["model"])):
             return self.failure(402)
-        said: dict[str, Any] = {
-            "role": "assistant",
-            "content": content,
-            "refusal": None,
-            "annotations": [],
-        }
-        value = {
+        value: dict[str, Any] = {
             "id": f"chatcmpl-{hex_id(24, self._config.seed, identity).lower()}",
             "object": "chat.completion",
             "created": _CREATED + stamp(identity) % 1_000_000,
@@ -120,10 +127,16 @@ class Llm:
                 "completion_tokens": completion_tokens,
                 "total_tokens": total,
                 "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
-                "completion_tokens_details": {"reasoning_tokens": 0},
+                "completion_tokens_details": {
+                    "reasoning_tokens": min(thought_tokens, completion_tokens)
+                },
             },
             "system_fingerprint": "fp_simulated",
         }
+        if not self.dialect.counts:
+            del value["usage"]
+        if not self.dialect.says_model:
+            del value["model"]
         headers = {
             "x-ratelimit-limit-requests": str(REQUESTS_A_MINUTE),
             "x-ratelimit-remaining-requests": str(REQUESTS_A_MINUTE - 1),
@@ -135,11 +148,13 @@ class Llm:
         }
         return json_reply(200, value, headers, billed=total)
 
-    def _content(self, body: dict[str, Any], judged: Judgement) -> str:
+    def _answer(self, body: dict[str, Any], judged: Judgement) -> Any:
         wanted = body.get("response_format") or {"type": "text"}
         if not isinstance(wanted, dict):
             raise BadBody("response_format must be an object")
-        if wanted.get("type") == "json_schema":
+        form = str(wanted.get("type"))
+        handling = self.dialect.forms.get(form)
+        if form == "json_schema" and handling == "enforced":
             given = wanted.get("json_schema")
             if not isinstance(given, dict) or not isinstance(given.get("schema"), dict):
                 raise BadSchema("Missing required parameter: 'response_format.json_schema.schema'.")
@@ -147,10 +162,22 @@ class Llm:
                 raise BadSchema("Missing required parameter: 'response_format.json_schema.name'.")
             if given.get("strict"):
                 check_strict(given["schema"], str(given["name"]))
-            return json.dumps(fill(given["schema"], judged), ensure_ascii=False)
-        if wanted.get("type") == "json_object":
-            return json.dumps(judged.plain(), ensure_ascii=False)
+            return fill(given["schema"], judged)
+        asked = _schema_in(_texts(body))
+        if asked is not None:
+            return fill(asked, judged)
+        if form == "json_object" and handling == "enforced":
+            return judged.plain()
         return judged.summary
+
+    def _segments(self, request: Request) -> list[str]:
+        """The path as OpenAI has it; another one where this dialect's is not kept to."""
+        before = [part for part in self.dialect.path.split("/") if part]
+        after = request.segments[len(before) :]
+        query = parse_qs(self.dialect.query.removeprefix("?"))
+        if request.segments[: len(before)] != before or request.query.keys() != query.keys():
+            return [UNKNOWN]
+        return ["v1", *after]
 
 
 def _texts(body: dict[str, Any]) -> list[str]:
@@ -164,6 +191,24 @@ def _texts(body: dict[str, Any]) -> list[str]:
         elif isinstance(content, list):
             texts += [str(part.get("text", "")) for part in content if isinstance(part, dict)]
     return texts
+
+
+def _subject(texts: list[str]) -> list[str]:
+    """The messages' texts; of one message with an instruction and a subject, both."""
+    if len(texts) == 1 and "\n\n{" in texts[0]:
+        instruction, _, subject = texts[0].rpartition("\n\n{")
+        return [instruction, f"{{{subject}"]
+    return texts
+
+
+def _schema_in(texts: list[str]) -> dict[str, Any] | None:
+    """A JSON schema that a prompt asks to be followed."""
+    for text in texts:
+        at = text.find('{"type":"object"')
+        if at >= 0:
+            schema: dict[str, Any] = json.JSONDecoder().raw_decode(text, at)[0]
+            return schema
+    return None
 
 
 def _tokens(text: str) -> int:

@@ -58,6 +58,7 @@ class Simulator:
         self.ledger = Ledger(clock, starting)
         self.faults = FaultPlan(self.config.seed, clock, self.config.faults)
         self.scaleserp = ScaleSerp(self.config, self.world, self.ledger, self.log, self.faults)
+        self.llm = Llm(self.config, self.world, self.ledger)
         self.pages = Pages(self.world, self.scaleserp.download)
         self.front = self._front()
         self._servers: list[tuple[uvicorn.Server, asyncio.Task[None]]] = []
@@ -103,7 +104,7 @@ class Simulator:
             "SERPLINE_PDL_API_KEY": key("pdl"),
             "SERPLINE_WIKIDATA_BASE_URL": f"{self.url}/wikidata",
             "SERPLINE_WIKIDATA_CONTACT": CONTACT,
-            "SERPLINE_LLM_BASE_URL": f"{self.url}/llm",
+            "SERPLINE_LLM_BASE_URL": f"{self.url}/llm{self.llm.dialect.base_path}",
             "SERPLINE_LLM_API_KEY": key("llm"),
             "SERPLINE_LLM_MODEL": "gpt-4o-mini",
             "SERPLINE_NET_HOST_MAP": json.dumps(
@@ -132,7 +133,7 @@ class Simulator:
             GoogleAds(config, world),
             PeopleDataLabs(config, world, ledger),
             Wikidata(config, world),
-            Llm(config, world, ledger),
+            self.llm,
         ]
         control = Control(world, self.log, ledger, self.faults, self.scaleserp, self.environment)
         mounted = {provider.name: provider for provider in providers}

@@ -1,0 +1,110 @@
+"""Calls to the language model, each in the dialect that its server was found to take.
+
+A server's dialect is reference data: one chunk of all workers finds it out with its first call,
+the others wait for the answer, and everybody is told. After ``RECHECK_HOURS`` it is found out
+again, because servers learn. Promise: what fails by the dialect is asked again in another one and
+is no failed attempt of the item; no answer that fits the schema is paid for twice. Limit: while
+nothing is known the calls of the finding chunk follow one another.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from serpline.core.logging import get
+from serpline.domain.errors import CallRefused
+from serpline.domain.http import ProviderCall
+from serpline.phases.base import Work
+from serpline.phases.tools import BOUGHT_ELSEWHERE_SECONDS, Tools, keep, obtain, run_scope
+from serpline.providers.llm.client import LlmClient
+from serpline.providers.llm.dialect import FIRST, Dialect, DialectError
+
+T = TypeVar("T")
+
+KIND = "llm_dialect"
+RECHECK_HOURS = 24
+_KEY_CHARACTERS_MAX = 2_000
+
+log = get(__name__)
+
+
+class ModelCalls:
+    """The model as one chunk's work asks it."""
+
+    def __init__(self, tools: Tools, work: Work, client: LlmClient) -> None:
+        self._tools = tools
+        self._work = work
+        self._client = client
+        self._key = f"{client.server} {client.model}"[:_KEY_CHARACTERS_MAX]
+        self._found = False
+        self._finding = asyncio.Lock()
+
+    async def ask(self, build: Callable[[LlmClient], ProviderCall[T]]) -> T:
+        """Make the call that ``build`` makes of a client; raises what ``Tools.call`` raises."""
+        if not self._found:
+            async with self._finding:
+                if not self._found:
+                    await self._learn()
+                if not self._found:
+                    return await self._negotiate(build, FIRST)
+        used = self._client.dialect
+        try:
+            return await self._call(build, used)
+        except DialectError as error:
+            if not error.certain:
+                raise
+            instead = error.instead
+        # The server has changed its mind.
+        async with self._finding:
+            if self._client.dialect != used:
+                instead = self._client.dialect
+            return await self._negotiate(build, instead)
+
+    async def _learn(self) -> None:
+        """Take over what is known, or the task of finding it out. Raises ``CallRefused``."""
+        now = self._work.clock.now()
+        since = now - timedelta(hours=RECHECK_HOURS)
+        obtained = await obtain(self._work, KIND, [self._key], since=since)
+        if obtained.elsewhere:
+            again = now + timedelta(seconds=BOUGHT_ELSEWHERE_SECONDS)
+            raise CallRefused("another chunk finds out how to ask the model", until=again)
+        if self._key in obtained.fresh:
+            self._speak(_dialect(obtained.fresh[self._key] or {}))
+
+    async def _negotiate(
+        self, build: Callable[[LlmClient], ProviderCall[T]], dialect: Dialect
+    ) -> T:
+        """Ask in one dialect after another until one is answered, and remember that one."""
+        tried: set[Dialect] = set()
+        while True:
+            tried.add(dialect)
+            try:
+                answer = await self._call(build, dialect)
+            except DialectError as error:
+                if error.instead in tried:
+                    raise
+                log.info("other dialect", action="llm.dialect", reason=str(error))
+                dialect = error.instead
+                continue
+            if not self._found or dialect != self._client.dialect:
+                await keep(self._work, KIND, {self._key: asdict(dialect)})
+                self._speak(dialect)
+            return answer
+
+    async def _call(self, build: Callable[[LlmClient], ProviderCall[T]], dialect: Dialect) -> T:
+        call = build(self._client.speaking(dialect))
+        return await self._tools.call(self._work, call, freshness=run_scope(self._work))
+
+    def _speak(self, dialect: Dialect) -> None:
+        self._client = self._client.speaking(dialect)
+        self._found = True
+
+
+def _dialect(stored: Mapping[str, Any]) -> Dialect:
+    """A stored dialect; what another release has stored is taken as nothing."""
+    try:
+        return Dialect(**stored)
+    except TypeError:
+        return FIRST

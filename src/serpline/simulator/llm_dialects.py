@@ -1,0 +1,208 @@
+"""How servers that call themselves OpenAI-compatible differ: the dialects the simulator speaks.
+
+Each is modelled on recordings and issue threads of the vendor it is named after (listed in
+``providers/llm/dialect`` and in decision 12): where its completions are and how it takes a key,
+what it refuses and in which words, which form of JSON it enforces, ignores or refuses, and how its
+answer is wrapped. Limit: one model a dialect; vendors differ by model as well.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Literal
+
+from serpline.domain.errors import UserError
+
+Handling = Literal["enforced", "ignored", "refused"]
+Document = tuple[int, Any]
+
+THOUGHT = "Let me think. {A draft} may come first, the answer last."
+_ALL: Mapping[str, Handling] = MappingProxyType(
+    {"json_schema": "enforced", "json_object": "enforced"}
+)
+
+
+def _openai(field: str, words: str) -> Document:
+    error = {"message": words, "type": "invalid_request_error", "param": field, "code": None}
+    return 400, {"error": error}
+
+
+def _unnamed(field: str, words: str) -> Document:
+    """Only the words say what is wrong."""
+    error = {"message": words, "type": "invalid_request_error", "param": None, "code": None}
+    return 400, {"error": error}
+
+
+def _mistral(field: str, words: str) -> Document:
+    detail = [{"type": "extra_forbidden", "loc": ["body", field], "msg": words, "input": 1}]
+    return 422, {"object": "error", "message": {"detail": detail}, "type": "invalid_request_error"}
+
+
+def _google(field: str, words: str) -> Document:
+    return 400, [{"error": {"code": 400, "message": words, "status": "INVALID_ARGUMENT"}}]
+
+
+def _text(field: str, words: str) -> Document:
+    return 400, {"error": words}
+
+
+def _top(field: str, words: str) -> Document:
+    return 400, {"object": "error", "message": words, "type": "BadRequestError", "code": 400}
+
+
+def _cloudflare(field: str, words: str) -> Document:
+    return 400, {"success": False, "errors": [{"code": 5006, "message": words}], "result": {}}
+
+
+def _openrouter(field: str, words: str) -> Document:
+    raw = json.dumps({"error": {"message": words}})
+    metadata = {"provider_name": "Upstream", "raw": raw}
+    return 400, {"error": {"code": 400, "message": "Provider returned error", "metadata": metadata}}
+
+
+@dataclass(frozen=True, slots=True)
+class LlmDialect:
+    """One server. ``path`` is what stands before ``/chat/completions``, ``query`` what must be in
+    the query. ``thought_tokens`` are spent before the answer begins.
+
+    ``message`` makes the assistant's message of the answer's object.
+    """
+
+    name: str
+    path: str = "v1"
+    query: str = ""
+    key_header: str = "authorization"
+    unknown_fields: frozenset[str] = frozenset()
+    forms: Mapping[str, Handling] = field(default_factory=lambda: _ALL)
+    system: bool = True
+    thought_tokens: int = 0
+    counts: bool = True
+    says_model: bool = True
+    complains: Callable[[str, str], Document] = _openai
+    message: Callable[[Any], dict[str, Any]] = lambda answer: {"content": _json(answer)}
+
+    @property
+    def base_path(self) -> str:
+        """What follows the simulator's own address in a base URL."""
+        if self.path == "v1":
+            return ""
+        return (f"/{self.path}" if self.path else "/chat/completions") + self.query
+
+    def refusal(self, body: Mapping[str, Any]) -> Document | None:
+        """What this server says against a request, None if it takes it."""
+        for name in sorted(self.unknown_fields.intersection(body)):
+            return self.complains(name, _refuses(name))
+        wanted = body.get("response_format")
+        form = wanted.get("type") if isinstance(wanted, dict) else None
+        if self.forms.get(str(form)) == "refused":
+            return self.complains("response_format", f"This response_format {form} is unavailable")
+        messages = body.get("messages")
+        roles = [each.get("role") for each in messages or () if isinstance(each, dict)]
+        if not self.system and "system" in roles:
+            return self.complains("messages", "Developer instruction is not enabled for this model")
+        return None
+
+
+def _refuses(name: str) -> str:
+    if name == "max_tokens":
+        return (
+            "Unsupported parameter: 'max_tokens' is not supported with this model."
+            " Use 'max_completion_tokens' instead."
+        )
+    if name == "temperature":
+        return "Unsupported value: 'temperature' does not support 0 with this model."
+    return f"{name}: extra inputs are not permitted"
+
+
+def _json(answer: Any) -> str:
+    return answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False)
+
+
+def _tagged(answer: Any) -> dict[str, Any]:
+    return {"content": f"<think>\n{THOUGHT}\n</think>\n\n{_json(answer)}"}
+
+
+def _parts(answer: Any) -> dict[str, Any]:
+    thinking = {"type": "thinking", "thinking": [{"type": "text", "text": THOUGHT}]}
+    return {"content": [thinking, {"type": "text", "text": _json(answer)}]}
+
+
+def _fenced(answer: Any) -> dict[str, Any]:
+    return {"content": f"Here is the JSON:\n```json\n{_json(answer)}\n```\nAnything else?"}
+
+
+def _beside(answer: Any) -> dict[str, Any]:
+    return {"content": _json(answer), "reasoning_content": THOUGHT}
+
+
+def _misplaced(answer: Any) -> dict[str, Any]:
+    return {"content": None, "reasoning_content": _json(answer)}
+
+
+def _object(answer: Any) -> dict[str, Any]:
+    return {"content": answer, "refusal": None}
+
+
+_NO_SCHEMA: Mapping[str, Handling] = {"json_schema": "refused", "json_object": "enforced"}
+_NO_OBJECT: Mapping[str, Handling] = {"json_schema": "enforced", "json_object": "refused"}
+_NO_FORM: Mapping[str, Handling] = {"json_schema": "refused", "json_object": "refused"}
+_IGNORED: Mapping[str, Handling] = {"json_schema": "ignored", "json_object": "ignored"}
+_NEWER = frozenset({"max_completion_tokens"})
+
+DIALECTS: Mapping[str, LlmDialect] = {
+    dialect.name: dialect
+    for dialect in (
+        LlmDialect("openai"),
+        LlmDialect(
+            "openai-reasoning",
+            unknown_fields=frozenset({"max_tokens", "temperature"}),
+            thought_tokens=3_000,
+        ),
+        LlmDialect(
+            "azure",
+            path="openai/deployments/gpt-4o-mini",
+            query="?api-version=2024-06-01",
+            key_header="api-key",
+            forms=_NO_SCHEMA,
+        ),
+        LlmDialect("mistral", unknown_fields=_NEWER, complains=_mistral, message=_parts),
+        LlmDialect("deepseek", forms=_NO_SCHEMA, complains=_unnamed, message=_beside),
+        LlmDialect(
+            "gemini",
+            path="v1beta/openai",
+            forms=_NO_FORM,
+            system=False,
+            complains=_google,
+            message=_fenced,
+        ),
+        LlmDialect(
+            "groq",
+            path="openai/v1",
+            forms=_NO_SCHEMA,
+            complains=_unnamed,
+            message=_tagged,
+        ),
+        LlmDialect("ollama", key_header="", forms=_IGNORED, complains=_text),
+        LlmDialect("vllm", complains=_top, message=_misplaced),
+        LlmDialect("llama.cpp", key_header="", forms=_NO_SCHEMA, complains=_top, message=_fenced),
+        LlmDialect(
+            "cloudflare",
+            path="client/v4/accounts/sim/ai/v1",
+            complains=_cloudflare,
+            counts=False,
+            message=_object,
+        ),
+        LlmDialect("openrouter", path="api/v1", complains=_openrouter, says_model=False),
+        LlmDialect("perplexity", path="", forms=_NO_OBJECT, complains=_top, message=_tagged),
+    )
+}
+
+
+def dialect_named(name: str) -> LlmDialect:
+    """The dialect of that name. Raises ``UserError`` for one that is none."""
+    try:
+        return DIALECTS[name]
+    except KeyError:
+        known = ", ".join(DIALECTS)
+        raise UserError(f"dialect {name!r}: unknown; known are {known}") from None
