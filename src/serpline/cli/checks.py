@@ -169,7 +169,7 @@ def _others(settings: Settings) -> list[tuple[str, str, bool, str]]:
         (
             "llm",
             settings.llm_base_url,
-            bool(settings.llm_api_key.get_secret_value()),
+            settings.has_llm,
             "no SERPLINE_LLM_API_KEY: content_analysis will fail",
         ),
     ]
@@ -202,7 +202,9 @@ async def _reachable(
 
     async def ask() -> str:
         await http.send(HttpRequest("GET", base_url, timeout_seconds=REACH_SECONDS_MAX))
-        return f"{base_url} answers" + ("" if name == "wikidata" else "; a key is set")
+        # A query may hold a secret; a model server of one's own may have no key.
+        answers = f"{base_url.partition('?')[0]} answers"
+        return answers if name in ("wikidata", "llm") else f"{answers}; a key is set"
 
     return await _asked(name, ask)
 

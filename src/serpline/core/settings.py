@@ -8,6 +8,7 @@ import re
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from platformdirs import user_data_path
 from pydantic import (
@@ -98,7 +99,7 @@ class Settings(BaseSettings):
     @property
     def has_llm(self) -> bool:
         """Whether a language model is set up: by a key, or as a server of one's own (without)."""
-        own = self.llm_base_url != type(self).model_fields["llm_base_url"].default
+        own = urlsplit(self.llm_base_url).hostname != "api.openai.com"
         return own or bool(self.llm_api_key.get_secret_value())
 
     @cached_property
