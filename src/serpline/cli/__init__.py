@@ -14,6 +14,7 @@ import typer
 from typer.exceptions import TyperException
 
 from serpline.cli.root import app
+from serpline.core.escaping import harmless
 from serpline.core.masking import mask
 from serpline.core.settings import SettingsError, load
 from serpline.domain.errors import UserError
@@ -75,7 +76,7 @@ def global_options_first(arguments: Sequence[str]) -> list[str]:
 
 
 def _mistake(message: str) -> int:
-    sys.stderr.write(f"serpline: {' '.join(message.split())}\n")
+    sys.stderr.write(f"serpline: {' '.join(harmless(message).split())}\n")
     return BAD_USAGE
 
 

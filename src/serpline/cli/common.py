@@ -5,7 +5,6 @@ argument mistakes answer at once.
 """
 
 import asyncio
-import json
 import logging
 import signal
 import sys
@@ -22,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from serpline.core.escaping import harmless, json_text
 from serpline.core.logging import configure
 from serpline.core.settings import Settings, load
 from serpline.domain.errors import UserError
@@ -125,15 +125,13 @@ def stderr() -> Console:
 
 def say(message: str) -> None:
     """One line for a person, on stderr."""
-    stderr().print(Text(message), soft_wrap=True)
+    stderr().print(Text(harmless(message)), soft_wrap=True)
 
 
 def emit(document: Any) -> None:
     """One JSON document on stdout, in UTF-8 whatever the locale says."""
-    text = json.dumps(document, ensure_ascii=False, indent=2, default=_plain)
-    # A half of a surrogate pair cannot be UTF-8; it is shown escaped.
     sys.stdout.flush()
-    sys.stdout.buffer.write(text.encode("utf-8", "backslashreplace") + b"\n")
+    sys.stdout.buffer.write(json_text(document, indent=2, default=_plain).encode() + b"\n")
     sys.stdout.buffer.flush()
 
 
@@ -149,7 +147,7 @@ def _plain(value: Any) -> Any:
 
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str = "") -> None:
     """A table on stdout. None is shown as a dash: not known. Numbers stand right."""
-    table = Table(title=title or None, title_justify="left", header_style="bold")
+    table = Table(title=harmless(title) or None, title_justify="left", header_style="bold")
     cells = [list(row) for row in rows]
     for index, column in enumerate(columns):
         values = [row[index] for row in cells if row[index] is not None]
@@ -173,7 +171,7 @@ def shown(value: Any) -> str:
         return value.strftime("%Y-%m-%d %H:%M:%S")
     if isinstance(value, list | tuple):
         return ", ".join(shown(part) for part in value)
-    return "".join(character if character.isprintable() else " " for character in str(value))
+    return harmless(str(value))
 
 
 def listed(values: Sequence[str] | None) -> list[str]:

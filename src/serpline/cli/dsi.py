@@ -1,6 +1,5 @@
 """``serpline dsi show|export``: the Digital Share Index, with every component beside it."""
 
-import json
 import sys
 from collections.abc import Callable, Mapping
 from enum import StrEnum
@@ -20,6 +19,7 @@ from serpline.cli.common import (
     show_table,
 )
 from serpline.cli.runs import find_run
+from serpline.core.escaping import json_text, spreadsheet_text
 from serpline.domain.errors import UserError
 from serpline.domain.names import ContentType
 
@@ -104,7 +104,12 @@ def export(
     format_: Annotated[Format, typer.Option("--format", help="csv, json or parquet.")] = Format.CSV,
     output: Annotated[Path | None, typer.Option(help="A file; stdout by default.")] = None,
 ) -> None:
-    """Every figure with every component, for other tools."""
+    """Every figure with every component, for other tools.
+
+    In CSV, a text that a spreadsheet would run as a formula (it begins with =, +, -, @, a tab or a
+    line end) has an apostrophe before it. Where apostrophes stand before such a character, taking
+    one away gives the text back. JSON and Parquet have every text as it is.
+    """
     if format_ is Format.PARQUET and output is None and sys.stdout.isatty():
         raise UserError("--format parquet: binary; name a file with --output")
     rows = _rows(ctx, run_id, content_type, market)
@@ -152,11 +157,15 @@ def _frame(rows: list[dict[str, Any]]) -> "pl.DataFrame":
 
 
 def _csv(rows: list[dict[str, Any]]) -> bytes:
-    return _frame(rows).write_csv().encode()
+    safe = [
+        {k: spreadsheet_text(v) if isinstance(v, str) else v for k, v in row.items()}
+        for row in rows
+    ]
+    return _frame(safe).write_csv().encode()
 
 
 def _json(rows: list[dict[str, Any]]) -> bytes:
-    return json.dumps(rows, ensure_ascii=False, indent=1, default=str).encode() + b"\n"
+    return json_text(rows, indent=1, default=str).encode() + b"\n"
 
 
 def _parquet(rows: list[dict[str, Any]]) -> bytes:

@@ -12,6 +12,7 @@ from typing import TextIO, cast
 
 import structlog
 
+from serpline.core.escaping import escaped
 from serpline.core.masking import mask
 
 # Libraries that log URLs or arguments; a ScaleSERP URL carries the API key.
@@ -79,9 +80,17 @@ def _processors(*, json_lines: bool) -> list[structlog.typing.Processor]:
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
+        _escape_values,
         renderer,
         lambda _logger, _method, line: mask(str(line), _hidden),
     ]
+
+
+def _escape_values(
+    _logger: object, _method: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    """What others wrote must not steer the terminal that shows the line."""
+    return {k: escaped(v) if isinstance(v, str) else v for k, v in event.items()}
 
 
 # For programs that use the package and configure no logging. structlog's own default writes to

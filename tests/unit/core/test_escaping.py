@@ -1,0 +1,76 @@
+"""Text from the web steers no terminal, breaks no JSON document and runs in no spreadsheet."""
+
+import json
+import re
+import unicodedata
+
+import pytest
+import structlog
+
+from serpline.core.escaping import escaped, harmless, json_text, spreadsheet_text
+from serpline.core.logging import configure
+
+_BIDI = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
+
+
+def _steers(character: str) -> bool:
+    """By Unicode: a control, a separator of lines, half a pair, or one that changes the order."""
+    category = unicodedata.category(character)
+    return category in ("Cc", "Zl", "Zp", "Cs") or unicodedata.bidirectional(character) in _BIDI
+
+
+def test_no_character_that_steers_a_terminal_passes() -> None:
+    """Every control and every bidirectional control of Unicode is a space, an escape, or both."""
+    steering = [chr(n) for n in range(0x110000) if _steers(chr(n))]
+    marks = ["\u200e", "\u200f", "\u061c", "\ufeff"]
+    assert len(steering) > 2_000
+    text = "".join((*steering, *marks))
+    assert harmless(text) == " " * len(text)
+    written = json_text({"title": text}, indent=1, default=str)
+    assert not any(_steers(c) for c in written.replace("\n", ""))
+    assert not set(marks) & set(written)
+    # Python's decoder joins pairs of halves; all else comes back as it was.
+    plain = "".join(c for c in text if unicodedata.category(c) != "Cs")
+    assert json.loads(json_text(plain, indent=1, default=str)) == plain
+    assert not any(_steers(c) for c in escaped(text).replace("\n", "").replace("\t", ""))
+
+
+def test_what_people_write_passes_as_it_is() -> None:
+    """Scripts, joiners and emoji stay readable in tables, documents and logs."""
+    text = "Größe ۵ می\u200cخواهم 値段 👩\u200d🍳 ₹\u00a05"
+    assert harmless(text) == escaped(text) == text
+    assert json_text([text], indent=0, default=str) == f'[\n"{text}"\n]'
+
+
+def test_a_log_line_steers_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """A value from the web stands escaped in a log line, with and without JSON."""
+    for json_lines in (False, True):
+        configure("INFO", json_lines=json_lines)
+        structlog.get_logger().info("told", title="a\x9b31m\u202eb")
+        line = capsys.readouterr().err
+        assert "told" in line
+        assert re.search(r"\\u009b", line)
+        assert not {"\x9b", "\u202e"} & set(line)
+
+
+@pytest.mark.parametrize(
+    ("text", "cell"),
+    [
+        ("=HYPERLINK(1)", "'=HYPERLINK(1)"),
+        ("+49 30", "'+49 30"),
+        ("-3", "'-3"),
+        ("@SUM(A1)", "'@SUM(A1)"),
+        ("\t=1", "'\t=1"),
+        ("\r=1", "'\r=1"),
+        ("＝1", "'＝1"),
+        ("'=1", "''=1"),
+        ("'s-Hertogenbosch", "'s-Hertogenbosch"),
+        ("a=b", "a=b"),
+        ("", ""),
+    ],
+)
+def test_a_formula_is_text_in_a_spreadsheet(text: str, cell: str) -> None:
+    """An apostrophe goes before what a spreadsheet would run, and can be taken away again."""
+    assert spreadsheet_text(text) == cell
+    undone = cell[1:] if re.match("'+[=+\\-@\t\r\n＝＋－＠]", cell) else cell
+    assert undone == text
