@@ -1,4 +1,4 @@
-"""The outside of a keyword file: numbered lines of text, and the header that names the columns.
+"""The outside of a keyword file: numbered lines, the header that names the columns, records.
 
 Whatever makes the whole file unusable is found here and raised as a ``UserError`` with the line's
 number. Lines are read one at a time, and a single line is bounded too, so a file without line ends
@@ -6,13 +6,17 @@ does not fill the memory.
 """
 
 import csv
+import re
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
 from serpline.domain.errors import UserError
+from serpline.domain.text import visible
 
 LINE_BYTES_MAX = 65_536
+RECORD_LINES_MAX = 20
 
 _REQUIRED = ("keyword", "market")
 _DELIMITERS = (",", ";", "\t")
@@ -25,6 +29,9 @@ _FOREIGN_STARTS = {
     b"\x1f\x8b": "gzip",
 }
 _SHOWN_CHARACTERS = 60
+_LINE_END = re.compile(b"\r\n|\r|\n")
+# The csv module's words for quotes that were opened and not closed.
+_ENDS_IN_QUOTES = "unexpected end of data"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,21 +46,86 @@ class Header:
 
 
 def numbered_lines(stream: BinaryIO, size_bytes_max: int) -> Iterator[tuple[int, str]]:
-    """The lines that hold anything, numbered from 1, decoded, without their ends."""
-    size = 0
-    number = 0
-    while raw := stream.readline(LINE_BYTES_MAX + 1):
-        number += 1
-        size += len(raw)
-        if size > size_bytes_max:
-            raise UserError(f"line {number}: the file is over {size_bytes_max} bytes; split it")
-        if len(raw) > LINE_BYTES_MAX:
-            raise UserError(f"line {number}: longer than {LINE_BYTES_MAX} bytes; is this a CSV?")
-        if number == 1:
-            raw = _first_line(raw)
-        text = _decoded(raw.rstrip(b"\r\n"), number)
+    """The lines that hold anything, numbered from 1, decoded, without their ends.
+
+    A line ends with LF, CR LF, or, as in files of old Macs, CR alone.
+    """
+    for number, raw in _raw_lines(stream, size_bytes_max):
+        text = _decoded(_first_line(raw) if number == 1 else raw, number)
         if text.strip(" \t"):
             yield number, text
+
+
+def _raw_lines(stream: BinaryIO, size_bytes_max: int) -> Iterator[tuple[int, bytes]]:
+    size, number, rest = 0, 0, b""
+    while read := stream.readline(LINE_BYTES_MAX + 1):
+        size += len(read)
+        *whole, rest = _LINE_END.split(rest + read)
+        if rest == b"" and (rest + read).endswith(b"\r"):
+            # Its LF may be the next byte.
+            rest = whole.pop() + b"\r"
+        for line in whole:
+            number += 1
+            yield number, _bounded(line, number)
+        if size > size_bytes_max:
+            over = number + bool(rest)
+            raise UserError(f"line {over}: the file is over {size_bytes_max} bytes; split it")
+        _bounded(rest, number + 1)
+    if rest:
+        yield number + 1, _bounded(rest.removesuffix(b"\r"), number + 1)
+
+
+def _bounded(line: bytes, number: int) -> bytes:
+    if len(line) > LINE_BYTES_MAX:
+        raise UserError(f"line {number}: longer than {LINE_BYTES_MAX} bytes; is this a CSV?")
+    return line
+
+
+def records(
+    lines: Iterator[tuple[int, str]], delimiter: str
+) -> Iterator[tuple[int, list[str] | str]]:
+    """The fields of every record with the number of its first line, or what is wrong with it.
+
+    A quoted field may go on over up to ``RECORD_LINES_MAX`` lines. Where the quotes make no record,
+    only the first line is bad, and what follows is read afresh: a forgotten quote costs one line.
+    """
+    waiting: deque[tuple[int, str]] = deque()
+    while first := waiting.popleft() if waiting else next(lines, None):
+        number, text = first
+        try:
+            found: list[str] | str = _fields(text, delimiter)
+        except csv.Error as error:
+            found = f"broken quotes in {shown(text)} ({error})"
+            if _ENDS_IN_QUOTES in str(error):
+                found = _over_lines(text, lines, waiting, delimiter) or found
+        yield number, found
+
+
+def _over_lines(
+    text: str, lines: Iterator[tuple[int, str]], waiting: deque[tuple[int, str]], delimiter: str
+) -> list[str] | None:
+    """The record that begins with ``text``; its further lines are taken from ``waiting``."""
+    for count in range(1, RECORD_LINES_MAX):
+        if len(waiting) < count:
+            further = next(lines, None)
+            if further is None:
+                return None
+            waiting.append(further)
+        text = f"{text}\n{waiting[count - 1][1]}"
+        try:
+            fields = _fields(text, delimiter)
+        except csv.Error as error:
+            if _ENDS_IN_QUOTES in str(error):
+                continue
+            return None
+        for _ in range(count):
+            waiting.popleft()
+        return fields
+    return None
+
+
+def _fields(text: str, delimiter: str) -> list[str]:
+    return next(csv.reader([text], delimiter=delimiter, strict=True))
 
 
 def read_header(lines: Iterator[tuple[int, str]]) -> Header:
@@ -66,7 +138,7 @@ def read_header(lines: Iterator[tuple[int, str]]) -> Header:
             names = next(csv.reader([text], delimiter=delimiter, strict=True))
         except csv.Error:
             continue
-        columns = [name.strip().casefold() for name in names]
+        columns = [visible(name).strip().casefold() for name in names]
         if all(name in columns for name in _REQUIRED):
             return _checked(number, delimiter, columns)
     lacking = [name for name in _REQUIRED if name not in text.casefold()]

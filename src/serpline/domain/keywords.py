@@ -7,15 +7,18 @@ can be trusted: it is not UTF-8, it has no usable header, or it is over a limit.
 
 The form: UTF-8 with or without a byte order mark; any line end; ``,``, ``;`` or tab between
 fields, found from the header; double quotes. Columns may stand in any order, ``tags`` may be
-missing, further columns are ignored. Tags are separated by ``;`` or ``|``. A row is one line: a
-quoted line break would be a control character in a keyword, which is refused anyway.
+missing, further columns are ignored. Tags are separated by ``;`` or ``|``. A quoted field may hold
+line breaks: they belong to the row, which has the number of its first line, and a keyword or a tag
+with one is refused.
 
-A keyword is kept as written, but for Unicode NFC and single spaces. Two keywords are the same when
-they agree after case folding too. Limits: 200 characters and 32 words, since Google ignores what
-follows the 32nd; over-long keywords are rejected, not cut, because a cut one is another keyword.
+A keyword is kept and shown as written, but for Unicode NFC and single spaces. It is searched
+without characters that nobody can see (``searched``). Two keywords are the same, and are bought
+once, when their searches agree after case folding and without variation selectors. It is NFC and
+not NFKC: compatibility forms are other words ("x²" is not "x2", "①" is not "1"). Limits: 200
+characters and 32 words, since Google ignores what follows the 32nd; over-long keywords are
+rejected, not cut, because a cut one is another keyword.
 """
 
-import csv
 import hashlib
 import unicodedata
 from collections.abc import Iterator, Mapping
@@ -24,8 +27,9 @@ from io import BytesIO
 from typing import BinaryIO
 
 from serpline.domain.errors import UserError
-from serpline.domain.keyword_lines import Header, numbered_lines, read_header, shown
+from serpline.domain.keyword_lines import Header, numbered_lines, read_header, records, shown
 from serpline.domain.markets import Market, find_market
+from serpline.domain.text import visible, without_variants
 
 CHARACTERS_MAX = 200
 WORDS_MAX = 32
@@ -107,13 +111,18 @@ class ParsedKeywords:
 
 
 def keyword_key(keyword: str) -> str:
-    """What two keywords share when they are the same: NFC, case folded, single spaces."""
-    return _key(normal_keyword(keyword))
+    """What two keywords share when they are the same: as searched, case folded, one font."""
+    return _key(searched(keyword))
 
 
 def normal_keyword(keyword: str) -> str:
     """The keyword as it is stored: NFC, surrounding space off, inner space collapsed."""
     return " ".join(unicodedata.normalize("NFC", keyword).split())
+
+
+def searched(keyword: str) -> str:
+    """The keyword as providers are asked: what can be seen of it."""
+    return normal_keyword(visible(keyword))
 
 
 def parse_keywords(
@@ -152,11 +161,9 @@ def iter_keywords(
     header = read_header(lines)
     # Digests instead of texts: about 110 bytes a row whatever its length, so 5 million rows fit.
     seen: set[bytes] = set()
-    for number, text in lines:
-        try:
-            fields = next(csv.reader([text], delimiter=header.delimiter, strict=True))
-        except csv.Error as error:
-            report.add(number, f"broken quotes in {shown(text)} ({error})")
+    for number, fields in records(lines, header.delimiter):
+        if isinstance(fields, str):
+            report.add(number, fields)
             continue
         if report.row_count + report.problem_count + report.duplicate_count >= rows_max:
             raise UserError(f"line {number}: more than {rows_max} rows; split the file")
@@ -175,9 +182,10 @@ def iter_keywords(
         yield parsed
 
 
-def _key(normal: str) -> str:
+def _key(search: str) -> str:
     # Folding is defined on decomposed text (Unicode, canonical caseless matching).
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", normal).casefold())
+    decomposed = unicodedata.normalize("NFD", without_variants(search))
+    return " ".join(unicodedata.normalize("NFC", decomposed.casefold()).split())
 
 
 def _row(
@@ -195,7 +203,7 @@ def _row(
     problem = _keyword_problem(raw, keyword)
     if problem:
         return problem
-    code = given[header.market]
+    code = visible(given[header.market])
     if not code.strip():
         return f"no market for keyword {shown(keyword)}"
     market = find_market(code, markets)
@@ -204,18 +212,21 @@ def _row(
     tags = _tags(given[header.tags]) if header.tags is not None else ()
     if isinstance(tags, str):
         return tags
-    return KeywordRow(number, keyword, _key(keyword), market.code, tags)
+    return KeywordRow(number, keyword, keyword_key(keyword), market.code, tags)
 
 
 def _keyword_problem(raw: str, normal: str) -> str | None:
+    if "\n" in raw:
+        return f"line break in keyword {shown(raw)}"
     if _has_control(raw):
         return f"control character in keyword {shown(raw)}"
     # Zero-width characters alone would be a keyword that nobody can see.
-    if all(unicodedata.category(character) in ("Cf", "Mn") for character in normal):
+    seen = searched(normal)
+    if all(unicodedata.category(character) in ("Cf", "Mn") for character in seen):
         return "empty keyword"
     if len(normal) > CHARACTERS_MAX:
         return f"keyword of {len(normal)} characters, over {CHARACTERS_MAX}: {shown(normal)}"
-    words = normal.count(" ") + 1
+    words = seen.count(" ") + 1
     if words > WORDS_MAX:
         return f"keyword of {words} words, over {WORDS_MAX}: {shown(normal)}"
     return None
@@ -223,9 +234,11 @@ def _keyword_problem(raw: str, normal: str) -> str | None:
 
 def _tags(cell: str) -> tuple[str, ...] | str:
     """The tags, each once, or what is wrong with them."""
+    if "\n" in cell:
+        return f"line break in tags {shown(cell)}"
     if _has_control(cell):
         return f"control character in tags {shown(cell)}"
-    given = (normal_keyword(tag) for tag in cell.replace("|", ";").split(";"))
+    given = (searched(tag) for tag in cell.replace("|", ";").split(";"))
     tags = _union((), tuple(tag for tag in given if tag))
     if len(tags) > TAGS_MAX:
         return f"{len(tags)} tags, over {TAGS_MAX}: {shown(cell)}"

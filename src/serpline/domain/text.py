@@ -1,9 +1,20 @@
-"""What a text may hold to be kept."""
+"""What a text may hold to be kept, and what of it nobody can see."""
 
 import re
 
 # What JSON and a command line can bring, and PostgreSQL cannot store.
 UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+
+# Unicode's Default_Ignorable_Code_Point (DerivedCoreProperties.txt), without what changes how the
+# neighbours look: the joiners (U+200C, U+200D), which Persian, the scripts of India and emoji need;
+# the variation selectors, which are below; the fillers of Hangul (U+115F, U+1160), which build
+# syllables.
+_INVISIBLE = re.compile(
+    "[\u00ad\u034f\u061c\u17b4\u17b5\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\u3164"
+    "\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e00ff"
+    "\U000e01f0-\U000e0fff]"
+)
+_VARIATION_SELECTORS = re.compile("[\u180b-\u180d\u180f\ufe00-\ufe0f\U000e0100-\U000e01ef]")
 
 
 def is_storable(text: str) -> bool:
@@ -12,3 +23,17 @@ def is_storable(text: str) -> bool:
     Such halves are also what bytes of the command line become that are not UTF-8.
     """
     return UNSTORABLE.search(text) is None
+
+
+def visible(text: str) -> str:
+    """``text`` without characters that change nothing of what is seen or meant.
+
+    Zero-width spaces, soft hyphens, word joiners, byte order marks and marks of direction come with
+    text that was copied from a page.
+    """
+    return _INVISIBLE.sub("", text)
+
+
+def without_variants(text: str) -> str:
+    """``text`` without variation selectors: "❤" and "❤️" are one word in two fonts."""
+    return _VARIATION_SELECTORS.sub("", text)

@@ -21,6 +21,7 @@ from serpline.analysis.domains import (
 from serpline.core.logging import described, get
 from serpline.domain.config import PipelineConfig
 from serpline.domain.errors import CallRefused, ErrorCategory, ProviderError
+from serpline.domain.keywords import searched
 from serpline.domain.names import ContentType, Device, PhaseName, PipelineMode
 from serpline.domain.outcomes import Done, Outcome, Reject, Skip, Snooze
 from serpline.domain.repair import Rung, history, rung_of, shape_of
@@ -180,7 +181,7 @@ def _spec(
     wanted: KeywordItem, content_type: ContentType, device: Device, config: PipelineConfig
 ) -> SearchSpec:
     return SearchSpec(
-        q=wanted.keyword,
+        q=searched(wanted.keyword),
         content_type=content_type,
         device=device,
         location=wanted.location,

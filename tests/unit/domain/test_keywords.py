@@ -21,6 +21,7 @@ from serpline.domain.keywords import (
     keyword_key,
     normal_keyword,
     parse_keywords,
+    searched,
 )
 from serpline.domain.markets import builtin_markets
 
@@ -88,6 +89,87 @@ def test_repetitions_are_counted_and_their_tags_kept() -> None:
         ("café crème", "GB", ()),
     ]
     assert (parsed.report.row_count, parsed.report.duplicate_count) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    "invisible",
+    list(
+        "\u200b\u2060\u00ad\ufeff\u200e\u200f\u061c\u202a\u202e\u2066\u2069\u2064\u034f\u180e\u3164"
+        "\ufff9\U000e0041"
+    ),
+)
+def test_what_nobody_can_see_makes_no_other_keyword(invisible: str) -> None:
+    """An invisible character, anywhere in a keyword, is not searched, and makes no second row."""
+    data = _bytes("moka pot,US,a", f"{invisible}mo{invisible}ka {invisible} pot{invisible},US,b")
+    (row,) = parse_keywords(data).require_clean().rows
+    assert (row.keyword, row.tags) == ("moka pot", ("a", "b"))
+    assert searched(f"mo{invisible}ka {invisible} pot{invisible}") == "moka pot"
+
+
+@pytest.mark.parametrize("joiner", ["\u200c", "\u200d"])
+def test_joiners_make_another_word(joiner: str) -> None:
+    """Persian, the scripts of India and emoji need the joiners: with one it is another keyword."""
+    rows = parse_keywords(_bytes("می" + joiner + "خواهم,IR,", "میخواهم,IR,")).require_clean().rows
+    assert len({row.key for row in rows}) == 2
+    assert searched("می" + joiner + "خواهم") == "می" + joiner + "خواهم"
+
+
+def test_a_keyword_is_shown_as_its_first_writer_wrote_it() -> None:
+    """Of twins the first spelling is kept, marks of direction and fonts of emoji included."""
+    data = _bytes("קפה\u200f שחור ❤\ufe0f,US,", "קפה שחור ❤,US,")
+    (row,) = parse_keywords(data).require_clean().rows
+    assert row.keyword == "קפה\u200f שחור ❤\ufe0f"
+    assert searched(row.keyword) == "קפה שחור ❤\ufe0f"
+
+
+@pytest.mark.parametrize("end", ["\r", "\r\n", "\n"])
+def test_every_line_end_is_counted(end: str) -> None:
+    """Files of CR, CR LF and LF have the same rows and the same line numbers."""
+    text = end.join(["keyword,market,tags", "tea,US,", "", "bad,QQ,", "moka pot,US,a"])
+    for closing in ("", end):
+        parsed = parse_keywords((text + closing).encode())
+        assert [(row.line, row.keyword) for row in parsed.rows] == [(2, "tea"), (5, "moka pot")]
+        assert [problem.line for problem in parsed.problems] == [4]
+
+
+def test_a_long_file_of_cr_alone_is_read_in_parts() -> None:
+    """Beyond the length of one line the numbers stay right, wherever a part ends."""
+    lines = [f"keyword {n:06},US,{'x' * (n % 60)}" for n in range(9_000)]
+    data = "\r".join(["keyword,market,tags", *lines]).encode()
+    assert len(data) > 4 * LINE_BYTES_MAX
+    rows = parse_keywords(data).require_clean().rows
+    assert [row.line for row in rows] == list(range(2, 9_002))
+    assert (rows[-1].keyword, rows[4_999].keyword) == ("keyword 008999", "keyword 004999")
+
+
+def test_a_quoted_line_break_belongs_to_its_row() -> None:
+    """In an ignored column it is no problem; in a keyword the row is bad, as one, and no part of it
+    becomes a keyword; the numbers are those of the lines."""
+    data = _bytes(
+        'tea,US,,"two',
+        'lines"',
+        '"red',
+        'shoes",US,,',
+        'cups,US,"a',
+        'b",',
+        "pots,US,,",
+        header="keyword,market,tags,notes",
+    )
+    parsed = parse_keywords(data)
+    assert [(row.line, row.keyword) for row in parsed.rows] == [(2, "tea"), (8, "pots")]
+    assert [str(problem) for problem in parsed.problems] == [
+        r"line 4: line break in keyword 'red\nshoes'",
+        r"line 6: line break in tags 'a\nb'",
+    ]
+
+
+def test_a_forgotten_quote_costs_its_line_alone() -> None:
+    """What follows an open quote that makes no record is read line by line."""
+    rest = [f"keyword {n},US," for n in range(30)]
+    for following in (rest, ['"blue",US,', *rest], [*rest[:2], 'a "b",US,', *rest[2:]]):
+        parsed = parse_keywords(_bytes('"red,US,', *following))
+        assert [problem.line for problem in parsed.problems] == [2]
+        assert [row.line for row in parsed.rows] == list(range(3, 3 + len(following)))
 
 
 def test_streaming_yields_a_repetition_only_for_its_tags() -> None:
