@@ -99,7 +99,7 @@ async def _read_body(
     inflater: Inflater | None = None
     async with aclosing(response.aiter_stream()) as chunks:
         async for chunk in chunks:
-            inflater = inflater or Inflater(content_encoding)
+            inflater = inflater or Inflater(content_encoding, size_bytes_max)
             # Compressed input that yields nothing must be bounded as well.
             raw_bytes += len(chunk)
             _check_size(raw_bytes, size_bytes_max)
@@ -110,8 +110,9 @@ async def _read_body(
                 if turns % CHUNKS_PER_TURN == 0 or len(piece) > len(chunk):
                     await asyncio.sleep(0)
     if inflater is not None:
-        await body.write(inflater.finish())
-        _check_size(body.size_bytes, size_bytes_max)
+        for piece in inflater.finish():
+            await body.write(piece)
+            _check_size(body.size_bytes, size_bytes_max)
 
 
 def _check_size(size_bytes: int, size_bytes_max: int) -> None:

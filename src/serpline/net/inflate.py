@@ -1,48 +1,135 @@
-"""Decompression that never gets ahead of its reader.
+"""Decompression that never gets ahead of its reader, by what a body is, not by its label.
 
 Output comes in pieces of at most ``INFLATE_PIECE_BYTES``, so the reader can stop a gzip bomb after
 any of them. Unlike the library's decoder this one notices a compressed stream that was cut, and
 reads a gzip file of several members to its end.
+
+Content-Encoding is often wrong: a proxy decodes and leaves the label, two servers each add one to a
+body that was compressed once, a charset stands there. So a label says what may come, and the first
+bytes decide: gzip and zlib have a header. A body without one is raw deflate if ``deflate`` was said
+and it can be read so; else it is plain if it is text, and damaged if it is none. ``br``, ``zstd``
+and ``compress`` were not asked for and are refused, unless the body is gzip after all. Under a
+label that nobody knows, and under none, a body is taken as it is.
 """
 
 import zlib
 from collections.abc import Iterator
 
 from serpline.net.errors import broken, refused
-from serpline.net.limits import INFLATE_PIECE_BYTES, MEMBERS_MAX
+from serpline.net.limits import (
+    INFLATE_PIECE_BYTES,
+    INFLATE_SNIFF_BYTES,
+    LAYERS_MAX,
+    MEMBERS_MAX,
+)
 
 ACCEPTED = "gzip"
-_ENCODINGS = frozenset({"gzip", "x-gzip", "deflate"})
+_OURS = frozenset({"gzip", "x-gzip", "deflate"})
+_UNASKED = frozenset({"br", "zstd", "compress", "x-compress", "dcb", "dcz"})
 _GZIP_MAGIC = b"\x1f\x8b"
+# What no text has; compressed data has some of them among its first few bytes.
+_CONTROLS = frozenset(range(32)) - frozenset(b"\t\n\f\r\x1b")
+_RAW = -zlib.MAX_WBITS
+# zlib's flag for "gzip or zlib header, whichever comes".
+_HEADED = zlib.MAX_WBITS | 32
 
 
 class Inflater:
     """One body's decoder, for the value of a Content-Encoding header (empty: none).
 
-    Raises ``NetError`` for an encoding that was not asked for, ``zlib.error`` for damaged data.
+    ``between_bytes_max`` bounds what one of several layers hands to the next. Raises ``NetError``
+    for what cannot be decoded, ``zlib.error`` for damaged data.
     """
 
-    def __init__(self, content_encoding: str) -> None:
+    def __init__(self, content_encoding: str, between_bytes_max: int) -> None:
         named = [part.strip().lower() for part in content_encoding.split(",")]
-        encodings = [part for part in named if part not in ("", "identity")]
-        # A chain of encodings is never sent honestly, and multiplies a bomb.
-        if len(encodings) > 1 or not _ENCODINGS.issuperset(encodings):
-            raise broken(f"unasked content encoding {content_encoding[:40]!r}")
-        self._member = _member() if encodings else None
-        self._fed = False
+        codings = [part for part in named if part not in ("", "identity")]
+        # A long chain is never sent honestly, and multiplies a bomb.
+        if len(codings) > LAYERS_MAX:
+            raise refused(f"content encoding of {len(codings)} layers")
+        self._layers = [_Layer(coding) for coding in reversed(codings)]
+        self._between_bytes_max = between_bytes_max
+
+    def pieces(self, data: bytes) -> Iterator[bytes]:
+        """The decoded bytes that ``data`` adds, in bounded pieces."""
+        return self._through(0, data)
+
+    def finish(self) -> Iterator[bytes]:
+        """The last bytes; raises ``NetError`` if the stream was cut before its end."""
+        for at, layer in enumerate(self._layers):
+            for piece in layer.finish():
+                yield from self._through(at + 1, piece)
+
+    def _through(self, at: int, data: bytes) -> Iterator[bytes]:
+        if at == len(self._layers):
+            yield data
+            return
+        layer = self._layers[at]
+        for piece in layer.pieces(data):
+            if layer.size_bytes > self._between_bytes_max and at + 1 < len(self._layers):
+                raise refused(f"more than {self._between_bytes_max} bytes between two encodings")
+            yield from self._through(at + 1, piece)
+
+
+class _Layer:
+    """One coding. ``size_bytes`` is how much came out of it."""
+
+    def __init__(self, coding: str) -> None:
+        self.size_bytes = 0
+        self._coding = coding
         self._held = b""
+        self._plain = False
+        self._member: zlib._Decompress | None = None
         self._padding = False
         self._members = 1
 
     def pieces(self, data: bytes) -> Iterator[bytes]:
-        """The decoded bytes that ``data`` adds, in bounded pieces."""
-        if self._member is None:
-            yield data
-            return
         data = self._held + data
         self._held = b""
+        if self._member is None and not self._plain and not self._decide(data, last=False):
+            self._held = data
+            return
+        for piece in [data] if self._plain else self._inflated(data):
+            self.size_bytes += len(piece)
+            yield piece
+
+    def finish(self) -> Iterator[bytes]:
+        data, self._held = self._held, b""
+        if self._member is None and not self._plain:
+            if not data:
+                return
+            self._decide(data, last=True)
+            yield from [data] if self._plain else self._inflated(data)
+        if self._member is not None:
+            yield self._member.flush()
+            if not self._member.eof:
+                raise broken("the compressed body was cut")
+
+    def _decide(self, data: bytes, *, last: bool) -> bool:
+        """What the body is, by its first bytes; False if they are too few."""
+        if len(data) < len(_GZIP_MAGIC) and not last:
+            return False
+        if data.startswith(_GZIP_MAGIC[: len(data)]) or self._is_zlib(data):
+            self._member = zlib.decompressobj(_HEADED)
+        elif self._coding in _UNASKED:
+            raise refused(f"the reply is encoded as {self._coding}, which was not asked for")
+        elif self._coding in _OURS:
+            if len(data) < INFLATE_SNIFF_BYTES and not last:
+                return False
+            if self._coding == "deflate" and _is_raw_deflate(data, whole=last):
+                self._member = zlib.decompressobj(_RAW)
+            elif not _CONTROLS.isdisjoint(data):
+                raise broken("the compressed body is damaged")
+        self._plain = self._member is None
+        return True
+
+    def _is_zlib(self, data: bytes) -> bool:
+        headed = len(data) > 1 and data[0] & 0x0F == zlib.DEFLATED
+        return self._coding == "deflate" and headed and int.from_bytes(data[:2]) % 31 == 0
+
+    def _inflated(self, data: bytes) -> Iterator[bytes]:
+        assert self._member is not None
         while data and not self._padding:
-            self._fed = True
             if self._member.eof:
                 if data == _GZIP_MAGIC[:1]:
                     self._held = data
@@ -56,23 +143,24 @@ class Inflater:
             if piece:
                 yield piece
 
-    def finish(self) -> bytes:
-        """The last few bytes; raises ``NetError`` if the stream was cut before its end."""
-        if self._member is None or not self._fed:
-            return b""
-        tail = self._member.flush()
-        if not self._member.eof:
-            raise broken("the compressed body was cut")
-        return tail
-
     def _next_member(self) -> "zlib._Decompress":
         # Members without content would cost time that no limit on bytes accounts for.
         self._members += 1
         if self._members > MEMBERS_MAX:
             raise refused(f"the compressed body has more than {MEMBERS_MAX} parts")
-        return _member()
+        return zlib.decompressobj(_HEADED)
 
 
-def _member() -> "zlib._Decompress":
-    # zlib's flag for "gzip or zlib header, whichever comes".
-    return zlib.decompressobj(zlib.MAX_WBITS | 32)
+def _is_raw_deflate(data: bytes, *, whole: bool) -> bool:
+    """Whether the beginning of a body can be read as deflate without a header.
+
+    Text cannot for long: it runs into a code that is none, or ends where more text follows.
+    """
+    trial = zlib.decompressobj(_RAW)
+    try:
+        trial.decompress(data, INFLATE_PIECE_BYTES)
+    except zlib.error:
+        return False
+    if whole and not trial.eof and not trial.unconsumed_tail:
+        return not _CONTROLS.isdisjoint(data)
+    return not (trial.eof and trial.unused_data.strip(b"\0"))

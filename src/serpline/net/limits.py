@@ -27,6 +27,9 @@ SPOOL_THREADS = 2
 INFLATE_PIECE_BYTES = 64 * 1024
 CHUNKS_PER_TURN = 64
 MEMBERS_MAX = 1024
+# Content encodings over one another, and how much of a body without a header tells what it is.
+LAYERS_MAX = 2
+INFLATE_SNIFF_BYTES = 512
 
 # Addresses of one name: more than this many is no honest answer; so many are tried.
 ADDRESSES_MAX = 64

@@ -21,7 +21,6 @@ from serpline.core.logging import described, get
 from serpline.core.masking import StreamMask
 from serpline.core.spool import READ_BYTES, Spool
 from serpline.domain.http import HttpReply
-from serpline.net.inflate import Inflater
 from serpline.net.redaction import redact, redact_url
 from serpline.robustness.groups import GroupCommitter
 from serpline.store import ledger
@@ -179,13 +178,17 @@ def unpack(stored: StoredReply, *, large: bool = False) -> HttpReply:
     reply = HttpReply(stored.http_status, dict(stored.headers), b"", stored.url)
     if not large:
         return replace(reply, body=zlib.decompress(stored.body))
-    inflater = Inflater("deflate")
+    inflater = zlib.decompressobj()
     try:
         spool = Spool()
         for at in range(0, len(stored.body), READ_BYTES):
-            for piece in inflater.pieces(stored.body[at : at + READ_BYTES]):
-                spool.write(piece)
-        spool.write(inflater.finish())
+            data = stored.body[at : at + READ_BYTES]
+            while data:
+                spool.write(inflater.decompress(data, READ_BYTES))
+                data = inflater.unconsumed_tail
+        spool.write(inflater.flush())
+        if not inflater.eof:
+            raise zlib.error("a kept reply is cut")
     except OSError:  # a full disk: it has to fit into memory then, for it is paid
         return unpack(stored)
     return replace(reply, large=spool)
