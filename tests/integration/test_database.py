@@ -6,6 +6,7 @@ import re
 import psycopg
 import pytest
 import sqlalchemy as sa
+from tests.support.pooler import pooled
 
 import serpline.store.database as database_module
 from serpline.domain.errors import UserError
@@ -18,6 +19,7 @@ from serpline.store.database import (
     parse_url,
 )
 from serpline.store.embedded import EmbeddedServer, ensure_server
+from serpline.store.embedded_files import SOCKET_NAME
 
 
 @pytest.mark.parametrize(
@@ -359,3 +361,34 @@ async def test_a_session_lock_ends_with_its_session(db: Database) -> None:
     wait = sa.text("SELECT pg_advisory_lock(4711)")
     async with asyncio.timeout(30), db.session() as third:
         await third.execute(wait)
+
+
+async def test_a_pooler_in_transaction_mode_is_refused_at_once(
+    database_url: str, postgres: EmbeddedServer
+) -> None:
+    """One line, before anything is locked in a session that another client would be given."""
+    name = sa.make_url(database_url).database
+    async with pooled(postgres.socket_dir / SOCKET_NAME) as port:
+        with pytest.raises(
+            UserError, match=r"PgBouncer in transaction mode\?\): name PostgreSQL's"
+        ):
+            await Database.connect(f"postgresql://postgres@127.0.0.1:{port}/{name}")
+
+
+async def test_sessions_are_told_from_transactions(
+    database_url: str, postgres: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pooler that passes our settings on, and still shares its server processes, is found too."""
+    name = sa.make_url(database_url).database
+    async with pooled(postgres.socket_dir / SOCKET_NAME) as port:
+        parsed = parse_url(f"postgresql://postgres@127.0.0.1:{port}/{name}")
+        database = Database(parsed, application_name="test", pool_size=2)
+        try:
+            assert not await database._keeps_sessions()
+        finally:
+            await database.close()
+    direct = await Database.connect(database_url)
+    try:
+        assert await direct._keeps_sessions()
+    finally:
+        await direct.close()

@@ -54,8 +54,18 @@ _READ_ONLY: Final = "25006"
 _PROBE: Final = sa.text(
     "SELECT current_setting('server_version_num')::int AS version,"
     " current_setting('server_encoding') AS encoding,"
-    " current_setting('transaction_read_only') = 'on' AS read_only"
+    " current_setting('transaction_read_only') = 'on' AS read_only,"
+    " current_setting('idle_in_transaction_session_timeout') <> '0' AS takes_options,"
+    " pg_backend_pid() AS pid"
 )
+_PID: Final = sa.text("SELECT pg_backend_pid()")
+_POOLED: Final = "a connection pooler in transaction mode (PgBouncer?): name PostgreSQL's own port"
+_KEPT_BACK: Final = (
+    "a connection pooler that keeps our session settings from the server (PgBouncer's"
+    " ignore_startup_parameters?): name PostgreSQL's own port"
+)
+# How many transactions are held beside a session to see whether it keeps its server process.
+_POOL_TRIES: Final = 4
 
 
 class DatabaseUnavailable(Exception):  # noqa: N818  a state of the server, not a mistake of ours
@@ -166,10 +176,19 @@ class Database:
         try:
             async with self._engine.connect() as conn:
                 row = (await conn.execute(_PROBE)).one()
+                raw = (await conn.get_raw_connection()).driver_connection
+                # Behind a pooler, libpq was told another process than the one that answers.
+                is_direct = raw is not None and raw.info.backend_pid == row.pid
+            pooled = not is_direct and not await self._keeps_sessions()
         except (DBAPIError, sa.exc.InvalidRequestError) as error:
             told = str(error.orig) if isinstance(error, DBAPIError) else _ENDS_NEW
             reason = one_line(told, *_secrets(self._url))
+            if "unsupported startup parameter" in reason:
+                reason = f"{reason}: a connection pooler; name PostgreSQL's own port"
             raise UserError(f"{_SETTING}={self.shown_url}: cannot connect: {reason}") from None
+        if pooled or not row.takes_options:
+            why = _POOLED if pooled else _KEPT_BACK
+            raise UserError(f"{_SETTING}={self.shown_url}: {why}")
         if row.version < SERVER_VERSION_MIN:
             found = f"{row.version // 10_000}.{row.version % 10_000}"
             raise UserError(f"{_SETTING}={self.shown_url}: PostgreSQL {found}; 15 or newer needed")
@@ -179,6 +198,21 @@ class Database:
             )
         if row.read_only:
             raise UserError(f"{_SETTING}={self.shown_url}: the database is read-only (a standby?)")
+
+    async def _keeps_sessions(self) -> bool:
+        """Whether a session keeps its server process while others work: locks and LISTEN need it.
+
+        A pooler in transaction mode gives the process to the next transaction that begins.
+        """
+        async with self._unpooled.connect() as session, AsyncExitStack() as stack:
+            mine = (await session.execute(_PID)).scalar_one()
+            for _ in range(_POOL_TRIES):
+                other = await stack.enter_async_context(self._engine.connect())
+                if (await other.execute(_PID)).scalar_one() == mine:
+                    return False
+                if (await session.execute(_PID)).scalar_one() != mine:
+                    return False
+        return True
 
 
 def _refuse_ended(connection: Any, *_: object) -> None:
