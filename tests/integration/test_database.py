@@ -370,7 +370,7 @@ async def test_a_pooler_in_transaction_mode_is_refused_at_once(
     name = sa.make_url(database_url).database
     async with pooled(postgres.socket_dir / SOCKET_NAME) as port:
         with pytest.raises(
-            UserError, match=r"PgBouncer in transaction mode\?\): name PostgreSQL's"
+            UserError, match=r"pooler in transaction mode .*: name PostgreSQL.s own port"
         ):
             await Database.connect(f"postgresql://postgres@127.0.0.1:{port}/{name}")
 
