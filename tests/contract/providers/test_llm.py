@@ -1,10 +1,13 @@
 """The model server's wire: what is sent, what is read, and which error each refusal becomes."""
 
 import json
+import time
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from serpline.core.clock import SystemClock
 from serpline.domain.errors import ErrorCategory, ProviderError
@@ -481,3 +484,50 @@ def test_ignored_form() -> None:
     failed = {"error": {"message": "Failed to generate JSON", "code": "json_validate_failed"}}
     groq = refusal(reply(failed, 400))
     assert (groq.category, groq.permanent) == (ErrorCategory.UNUSABLE, False)
+
+
+WORDS = (
+    "error", "message", "detail", "errors", "msg", "loc", "param", "code", "type", "status", "raw",
+    "metadata", "details", "innererror", "choices", "content", "refusal", "text", "thinking",
+    "reasoning_content", "finish_reason", "usage", "completion_tokens_details", "promptFeedback",
+    "prompt_filter_results", "reasons", "violations",
+)  # fmt: skip
+TEXTS = (
+    "", "<think>", "</think>", "{", "{{" * 60, '{"a": {"a": ' * 40, "[[[[", '"{}"', '{"a": NaN}',
+    "response_format", "temperature", "max_tokens", "content_filter", "length", "text", "refusal",
+    "thinking", "\ud800", "\x00", "9" * 5_000, "per day", "SAFETY", "```json\n{}\n```", KEY,
+)  # fmt: skip
+odd = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(TEXTS),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.sampled_from(WORDS), inner, max_size=6)
+        | inner.map(lambda value: json.dumps(value))
+    ),
+    max_leaves=20,
+)
+
+
+@given(odd, odd, st.sampled_from([200, 400, 403, 404, 422, 429, 500]), st.booleans())
+def test_whatever_a_server_says(one: Any, two: Any, status: int, wrapped: bool) -> None:
+    """Every document is an answer or a ``ProviderError``; no key comes out, and none takes long."""
+    message = {"content": one, "reasoning_content": two}
+    choice = {"message": one if isinstance(one, dict) else message, "finish_reason": two}
+    body = {"choices": [choice], "error": two} if wrapped else one
+    given_reply = reply(json.dumps(body).encode(), status)
+    assert CALL.billed is not None
+    assert CALL.billed(given_reply) >= 0
+    shown = ""
+    try:
+        CALL.parse(given_reply)
+    except ProviderError as error:
+        shown = str(error)
+    assert KEY not in shown
+
+
+def test_braces_without_end_cost_little() -> None:
+    """An answer of two million braces is given up soon."""
+    began = time.monotonic()
+    refusal(reply(document("{" * 1_900_000)))
+    refusal(reply(document('{"a":' * 380_000)))
+    assert time.monotonic() - began < 2
