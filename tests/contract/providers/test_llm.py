@@ -282,6 +282,14 @@ def test_waits(headers: dict[str, str], seconds: float | None) -> None:
     assert told == (None if seconds is None else pytest.approx(seconds))
 
 
+def test_a_failing_server_asks_for_no_pause_by_its_rates() -> None:
+    """The resets that every reply carries are no pause after a 500; a ``Retry-After`` is."""
+    rates = {"x-ratelimit-reset-tokens": "6m0s", "x-ratelimit-remaining-tokens": "900"}
+    body = {"error": {"message": "the server had an error"}}
+    assert refusal(reply(body, 500, rates)).retry_after_seconds is None
+    assert refusal(reply(body, 500, {**rates, "retry-after": "2"})).retry_after_seconds == 2
+
+
 @pytest.mark.parametrize(
     ("text", "seconds"),
     [("6m0s", 360), ("1.5s", 1.5), ("120ms", 0.12), ("1d2h", 93_600), ("", None), ("6", None),
@@ -416,6 +424,7 @@ def test_what_a_refusal_blames(status: int, error: dict[str, Any], instead: dict
         (404, {"message": "The model does not exist"}),
         (429, {"message": "max_tokens a minute"}),
         (503, {"message": "response_format"}),
+        (500, {"message": "no worker of the right temperature"}),
     ],
 )
 def test_other_refusals_change_no_dialect(status: int, error: dict[str, Any]) -> None:

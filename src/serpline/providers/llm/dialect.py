@@ -132,7 +132,7 @@ def _refused(used: Dialect, reply: HttpReply, error: ProviderError) -> DialectEr
     said = complaint(reply)
     if reply.status not in _REFUSING or _is_too_long(said):
         return None
-    instead = _without_blamed(used, said)
+    instead = _without_blamed(used, said, is_down=reply.status >= 500)
     if instead is not None:
         return DialectError(error, instead, certain=True)
     if reply.status in (400, 422) and not said.params:
@@ -141,11 +141,16 @@ def _refused(used: Dialect, reply: HttpReply, error: ProviderError) -> DialectEr
     return None
 
 
-def _without_blamed(used: Dialect, said: Complaint) -> Dialect | None:
-    """The dialect without what the server names; its explicit parameters count before its words."""
+def _without_blamed(used: Dialect, said: Complaint, *, is_down: bool) -> Dialect | None:
+    """The dialect without what the server names; its explicit parameters count before its words.
+
+    A server that fails (``is_down``) fails by the form alone: a grammar it cannot build.
+    """
     for text in (" ".join(sorted(said.params)), said.words):
         if used.form in _LOWER and _FORM_WORDS.search(text):
             return replace(used, form=_LOWER[used.form])
+        if is_down:
+            continue
         if re.search(rf"\b{used.tokens_field}\b", text):
             return replace(used, tokens_field=_OTHER[used.tokens_field])
         if used.temperature and re.search(r"\btemperature\b", text, re.IGNORECASE):

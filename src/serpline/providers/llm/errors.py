@@ -99,10 +99,7 @@ def from_reply(reply: HttpReply, now: datetime, secrets: Sequence[str] = ()) -> 
     status = reply.status if reply.status >= 300 else said.status or reply.status
     words = redacted(said.words, secrets)
     category, permanent, ours = _meaning(status, said)
-    waits = category in (ErrorCategory.RATE_LIMIT, ErrorCategory.QUOTA, ErrorCategory.SERVER)
-    asked = wait_seconds(reply, now) if waits and not permanent else None
-    if category is ErrorCategory.QUOTA and not permanent:
-        asked = max(asked or 0.0, DAY_LIMIT_SECONDS)
+    asked = None if permanent else _asked_wait(category, reply, now)
     return ProviderError(
         f"llm HTTP {status}" + "".join(f": {part}" for part in (ours, words) if part),
         provider=PROVIDER,
@@ -111,6 +108,15 @@ def from_reply(reply: HttpReply, now: datetime, secrets: Sequence[str] = ()) -> 
         retry_after_seconds=asked,
         http_status=status,
     )
+
+
+def _asked_wait(category: ErrorCategory, reply: HttpReply, now: datetime) -> float | None:
+    """The pause a refusal asks for. Every reply tells the rates' resets; only a 429 means them."""
+    if category is ErrorCategory.RATE_LIMIT:
+        return wait_seconds(reply, now)
+    if category is ErrorCategory.QUOTA:
+        return max(wait_seconds(reply, now) or 0.0, DAY_LIMIT_SECONDS)
+    return retry_after_seconds(reply.headers, now)
 
 
 def wait_seconds(reply: HttpReply, now: datetime) -> float | None:
