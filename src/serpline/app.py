@@ -36,6 +36,7 @@ from serpline.providers.scaleserp.client import ScaleSerpClient
 from serpline.providers.wikidata.client import WikidataClient
 from serpline.providers.youtube.client import YouTubeClient
 from serpline.queueing.manager import JobQueueManager
+from serpline.robustness import budget
 from serpline.robustness.guard import Guard
 from serpline.robustness.policies import policies
 from serpline.robustness.state_tracker import StateTracker
@@ -201,6 +202,8 @@ async def run_worker(
         before_settle = nothing_before
         if phases is None:
             tools = await stack.enter_async_context(open_tools(settings, database, clock))
+            async with database.transaction() as conn:
+                await budget.put_in_force(conn, policies(settings), clock.now())
             phases, before_settle = all_phases(tools), tools.guard.flush
         lifeline = Lifeline(
             database,

@@ -1,8 +1,9 @@
 """What a run may spend and how much failure its schedule bears, on whole runs."""
 
 from pathlib import Path
+from typing import Any
 
-from tests.support.world import open_world, until
+from tests.support.world import open_world, simulated, until
 
 from serpline.domain.names import PipelineMode
 from serpline.domain.states import RunStatus
@@ -53,6 +54,66 @@ async def test_what_waits_behind_a_batch_that_is_too_dear_ends_with_it(
         )
         told = "the run's credit limit for scaleserp is spent"
         assert errors == [{"error": told, "n": searches}]
+
+
+async def test_a_batch_is_started_only_if_its_stated_price_fits_the_days_budget(
+    database_url: str, tmp_path: Path
+) -> None:
+    """40 searches at two credits each: a day's budget of 50 spends nothing, and the batch waits.
+
+    Its price is told as above the estimate. A worker that starts with a higher budget wakes it.
+    """
+    words = "keyword,market\n" + "".join(f"mug {n:02},PL\n" for n in range(40))
+    config = simulated(search_credits=2)
+    async with open_world(database_url, tmp_path, words.encode(), config=config) as world:
+        small = '{"scaleserp": 50}'
+        worker = await world.start_worker(SERPLINE_CREDITS_PER_DAY=small)
+        run_id = await world.start(
+            content_types=["organic"], phases=["keyword_metrics", "serp_collection"]
+        )
+
+        async def waits() -> list[dict[str, Any]]:
+            return await world.query(
+                "SELECT event_type, detail FROM pipeline_events"
+                " WHERE event_type IN ('batch.waiting', 'batch.price_above_estimate') ORDER BY id"
+            )
+
+        async def is_waiting() -> bool:
+            rows = await world.query("SELECT 1 FROM chunks WHERE waits_on IS NOT NULL")
+            return bool(rows) and len(await waits()) == 2
+
+        await until(is_waiting, "the batch to wait on the budget")
+        price, waiting = await waits()
+        assert (price["detail"]["estimate"], price["detail"]["price"]) == (40, 80)
+        assert "budget of day:" in waiting["detail"]["reason"]
+        assert world.sim.ledger.spent("scaleserp") == 0
+        assert (await world.get(run_id)).status is RunStatus.RUNNING
+        await worker.end(15)
+        await world.start_worker(SERPLINE_CREDITS_PER_DAY='{"scaleserp": 100}')
+        run = await world.ended(run_id, seconds=60)
+        assert run.status is RunStatus.COMPLETED
+        assert world.sim.ledger.spent("scaleserp") == 80
+        failed = await world.query("SELECT 1 FROM item_retries")
+        assert failed == [], "a wait is no attempt"
+
+
+async def test_an_incident_is_waited_for(database_url: str, tmp_path: Path) -> None:
+    """Searches ask not to be served in an incident; its refusals cost no attempt and no credit."""
+    async with open_world(database_url, tmp_path, KEYWORDS) as world:
+        incident = {"provider": "scaleserp", "operation": "search", "fault": "503"}
+        world.sim.set_faults([{**incident, "retry_after": 1, "attempts": 1}])
+        await world.start_worker()
+        run_id = await world.start(
+            content_types=["news"],
+            phases=["keyword_metrics", "serp_collection"],
+            retry_attempts=1,
+            realtime_searches_max=100,
+        )
+        assert (await world.ended(run_id, seconds=60)).status is RunStatus.COMPLETED
+        assert await world.query("SELECT 1 FROM item_retries") == []
+        assert world.sim.ledger.spent("scaleserp") == 3
+        asked = {e.params.get("skip_on_incident") for e in world.sim.log.of("scaleserp", "search")}
+        assert asked == {"all"}
 
 
 async def test_a_schedules_stricter_breaker_opens_by_itself(

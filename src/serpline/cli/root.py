@@ -7,6 +7,7 @@ import typer
 
 from serpline.cli import (
     breakers,
+    budgets,
     companies,
     demo,
     doctor,
@@ -69,6 +70,7 @@ app.command("rankings")(rankings.rankings)
 app.add_typer(dsi.app, name="dsi")
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(breakers.app, name="breakers")
+app.add_typer(budgets.app, name="budgets")
 app.add_typer(schedule.schedule_app, name="schedule")
 app.add_typer(simulate.app, name="simulator")
 operations.register(app)

@@ -19,6 +19,15 @@ PHASE_DEPENDENCIES: Mapping[str, Sequence[str]] = {
 }
 
 
+# What others use if it is there, and can do without: their order is as above, and it blocks none.
+ENRICHING = frozenset({PhaseName.KEYWORD_METRICS})
+# What must know whether there is more to come: figures are computed once.
+_READS_ENRICHING = frozenset({PhaseName.DSI_CALCULATION})
+# So long an enriching lane may hold others back. Search results are those of their day; volumes are
+# of a month.
+ORDER_SECONDS_MAX = 300.0
+
+
 class LaneKey(NamedTuple):
     """A lane within its run."""
 
@@ -112,11 +121,19 @@ def settle(lane: LaneView, min_success_ratio: float) -> LaneEvent:
     return LaneEvent(lane, "complete")
 
 
-def start_or_block(lane: LaneView, states: Mapping[LaneKey, LaneStatus]) -> LaneEvent | None:
-    """Whether a pending lane may start, can never start, or has to wait (None)."""
+def start_or_block(
+    lane: LaneView, states: Mapping[LaneKey, LaneStatus], run_seconds: float = 0.0
+) -> LaneEvent | None:
+    """Whether a pending lane may start, can never start, or has to wait (None).
+
+    An enriching lane blocks none. Lanes wait for it while the run is younger than
+    ``ORDER_SECONDS_MAX``, those that read its results until it ends.
+    """
     needs = {need: states[need] for need in needs_of(lane.key, states)}
     broken = [
-        need for need, status in needs.items() if status in (LaneStatus.FAILED, LaneStatus.BLOCKED)
+        need
+        for need, status in needs.items()
+        if status in (LaneStatus.FAILED, LaneStatus.BLOCKED) and need.phase not in ENRICHING
     ]
     if lane.key == _COMBINED:
         if any(status not in ENDED_LANES for status in needs.values()):
@@ -127,6 +144,10 @@ def start_or_block(lane: LaneView, states: Mapping[LaneKey, LaneStatus]) -> Lane
         return LaneEvent(lane, "block", "no content type has a DSI")
     if broken:
         return LaneEvent(lane, "block", " and ".join(f"{n} {states[n]}" for n in broken))
+    if lane.key.phase in _READS_ENRICHING:
+        needs |= {key: status for key, status in states.items() if key.phase in ENRICHING}
+    elif run_seconds > ORDER_SECONDS_MAX:
+        needs = {key: status for key, status in needs.items() if key.phase not in ENRICHING}
     if all(status in ENDED_LANES for status in needs.values()):
         return LaneEvent(lane, "start")
     return None

@@ -103,13 +103,19 @@ def is_started(status: BatchStatus) -> bool:
     return status not in _NOT_STARTED
 
 
+def is_incident(error: ProviderError) -> bool:
+    """Whether the provider says that it is out of order, and until when."""
+    return error.category is ErrorCategory.SERVER and error.retry_after_seconds is not None
+
+
 def is_waiting(error: ProviderError) -> bool:
     """Whether the provider only says "not now": no attempt, no failure, whatever it concerns."""
     if error.category in (ErrorCategory.RATE_LIMIT, ErrorCategory.QUOTA):
         return True
-    incident = error.category is ErrorCategory.SERVER and error.retry_after_seconds is not None
     # A request that is fine but comes while enough batches run is the only such bad request.
-    return incident or (error.category is ErrorCategory.BAD_REQUEST and not error.permanent)
+    return is_incident(error) or (
+        error.category is ErrorCategory.BAD_REQUEST and not error.permanent
+    )
 
 
 def after_failure(

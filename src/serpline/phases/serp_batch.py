@@ -10,6 +10,7 @@ batch returns to idle and its results count has risen. What a failed call means 
 
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import suppress
+from typing import Any
 
 from serpline.core.ids import secret_path
 from serpline.domain.errors import CallRefused, ErrorCategory, ProviderError
@@ -25,6 +26,7 @@ from serpline.providers.scaleserp.batches import Batch
 from serpline.providers.scaleserp.client import SEARCHES_PER_ADD_MAX
 from serpline.providers.scaleserp.errors import PROVIDER, is_gone
 from serpline.providers.scaleserp.spec import SEARCHES_TYPE, BatchSearch, SearchSpec
+from serpline.robustness.budget import BudgetSpent
 from serpline.store import batches
 from serpline.store.batches import BatchRow, Search
 
@@ -78,6 +80,7 @@ class SerpBatch:
         self._specs = specs
         # What was sent in an earlier life may have arrived although we never heard of it.
         self._inherited = True
+        self._price: float | None = None
         self.gave_up: Callable[[Search], Outcome] | None = None
         """What becomes of a search when nothing can be done for any, until a person does it."""
 
@@ -170,8 +173,14 @@ class SerpBatch:
         seen = await self._desk.seen()
         if seen.searches_total_count > len(self._desk.row.items):
             raise BatchOverError("the batch holds more searches than were meant for it")
+        estimate, self._price = self._estimate(), self._price_of(seen)
+        tell: tuple[str, dict[str, Any]] | None = None
+        if self._price > estimate:
+            told = {"estimate": estimate, "price": self._price}
+            tell = ("batch.price_above_estimate", told)
         await self._desk.advance(
             "intend_start",
+            tell=tell,
             results_count=seen.results_count,
             next_result_set_id=seen.next_result_set_id,
             started_at=self._work.clock.now(),
@@ -181,17 +190,26 @@ class SerpBatch:
     async def _start(self) -> bool:
         desk = self._desk
         if self._inherited:
-            if self._has_started(await desk.seen()):
+            seen = await desk.seen()
+            if self._has_started(seen):
                 await desk.advance("started")
                 return True
+            self._price = self._price_of(seen)
             if desk.may_arrive(await desk.doubt("start_batch")):
                 return False
             await desk.forgive_start()
         self._inherited = True
-        cost = sum(self._specs[item].credits for item in desk.row.items)
-        await desk.call(self._tools.scaleserp.start(desk.id, credits_required=cost))
+        price = self._estimate() if self._price is None else self._price
+        await desk.call(self._tools.scaleserp.start(desk.id, credits_required=price))
         await desk.advance("started", started_at=self._work.clock.now())
         return True
+
+    def _estimate(self) -> float:
+        return sum(self._specs[item].credits for item in self._desk.row.items)
+
+    def _price_of(self, seen: Batch) -> float:
+        """What a start is charged: what the batch states, else what its searches should cost."""
+        return seen.credits_required or self._estimate()
 
     def _has_started(self, seen: Batch) -> bool:
         before = (self._desk.row.results_count, self._desk.row.next_result_set_id)
@@ -318,6 +336,8 @@ class SerpBatch:
         desk, retries = self._desk, self._work.retries
         if not refused.permanent:
             wait = retries.wait("", refused)
+            if isinstance(refused, BudgetSpent):
+                await desk.waits_for(refused.reason)
             self._work.look_again(wait.until or self._work.clock.now(), wait.waits_on)
             return
         await desk.note(error_message=refused.reason[:ERROR_CHARS_MAX])

@@ -24,7 +24,8 @@ from serpline.domain.errors import CallRefused, ErrorCategory, ProviderError
 from serpline.domain.keywords import searched
 from serpline.domain.names import ContentType, Device, PhaseName, PipelineMode
 from serpline.domain.outcomes import Done, Outcome, Reject, Skip, Snooze
-from serpline.domain.repair import Rung, history, rung_of, shape_of
+from serpline.domain.repair import Rung, history, is_incident, rung_of, shape_of
+from serpline.domain.retry import cap_retry_after
 from serpline.phases.base import Work
 from serpline.phases.serp_batch import QUOTA_POLLS, SerpBatch, intend
 from serpline.phases.tools import Tools, as_done
@@ -125,6 +126,13 @@ class SerpCollectionPhase:
                     until = work.clock.now() + timedelta(seconds=seconds)
                     no_credits.append(Snooze(wanted.item, str(error), until))
                     return no_credits[-1]
+                if is_incident(error):
+                    # The vendor parses badly just now, and charges nothing: no attempt, a wait.
+                    seconds = max(
+                        self._tools.batch_poll_seconds, cap_retry_after(error.retry_after_seconds)
+                    )
+                    until = work.clock.now() + timedelta(seconds=seconds)
+                    return Snooze(wanted.item, str(error), until)
                 told = work.retries.outcome_for(wanted.item, error)
                 if isinstance(told, Snooze | Done | Skip):
                     return told

@@ -99,10 +99,23 @@ class Desk:
         async with self.work.database.transaction() as conn:
             await ledger.forgive(conn, call_key(start, run_scope(self.work)))
 
-    async def advance(self, event: str, **values: Any) -> None:
-        """Change the batch's state."""
+    async def advance(
+        self, event: str, *, tell: tuple[str, dict[str, Any]] | None = None, **values: Any
+    ) -> None:
+        """Change the batch's state, and tell an event with its detail in the same transaction."""
         async with self.work.database.transaction() as conn:
             self.row = await batches.advance(conn, self.work.chunk, self.row, event, **values)
+            if tell is not None:
+                await events.append(conn, [self._event(*tell)])
+
+    async def waits_for(self, reason: str) -> None:
+        """Write down, and tell once, what the batch waits for. It is no failure."""
+        reason = reason[:ERROR_CHARS_MAX]
+        if reason == self.row.error_message:
+            return
+        async with self.work.database.transaction() as conn:
+            self.row = await batches.note(conn, self.work.chunk, self.row, error_message=reason)
+            await events.append(conn, [self._event("batch.waiting", {"reason": reason})])
 
     async def note(self, **values: Any) -> None:
         """Write down what is known of a batch whose state stays."""

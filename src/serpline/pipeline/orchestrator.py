@@ -134,6 +134,8 @@ class PhaseOrchestrator:
         config = PipelineConfig.from_json(run.config)
         lanes = [await self._expired(conn, lane) for lane in await runs.lanes(conn, run.id)]
         states = {lane.key: lane.status for lane in lanes}
+        now = self._clock.now()
+        run_seconds = (now - (run.started_at or now)).total_seconds()
         told = []
         # In the order of the data flow, so that one pass carries a change all the way down.
         for lane in lanes:
@@ -143,7 +145,7 @@ class PhaseOrchestrator:
             elif lane.status is LaneStatus.RUNNING and lane.is_worked_off:
                 decision = settle(lane, config.min_success_ratio)
             elif lane.status is LaneStatus.PENDING:
-                decision = start_or_block(lane, states)
+                decision = start_or_block(lane, states, run_seconds)
             else:
                 decision = None
             if decision is None:

@@ -4,18 +4,22 @@ The reservation itself is part of the intent's transaction, and the settlement o
 (``ledger``): so no reservation can outlive its call, and the ledger explains every credit.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from serpline.domain.errors import CallRefused
+from serpline.domain.names import JobPriority
 from serpline.robustness.policies import ProviderPolicy, check_providers
-from serpline.store import budgets, ledger
+from serpline.store import budgets, chunks, ledger
 from serpline.store.budgets import Budget, Shortage
 from serpline.store.database import Connection, Database
 from serpline.store.ledger import CallTotals
+from serpline.store.wakeups import WakeUp, wake
 
 HELD_SECONDS = 2.0
 # More than any call can cost, and little enough that no sum of calls outgrows its column.
@@ -26,7 +30,8 @@ _QUANTUM = Decimal("0.000001")
 class BudgetSpent(CallRefused):
     """No room in a budget for this call; ``until`` is when its period ends.
 
-    A run's own limit has no period: waiting cannot help, so the refusal is permanent.
+    A run's own limit has no period: waiting cannot help, so the refusal is permanent. A period's
+    may be raised before: what waits on ``waits_on`` is woken then.
     """
 
     def __init__(self, policy: ProviderPolicy, scope: str, until: datetime | None) -> None:
@@ -35,12 +40,18 @@ class BudgetSpent(CallRefused):
             if until is None
             else f"the {policy.provider} budget of {scope} ({policy.zone}) is spent"
         )
-        super().__init__(reason, until=until, permanent=until is None)
+        waits_on = None if until is None else waiting_name(policy.provider)
+        super().__init__(reason, until=until, waits_on=waits_on, permanent=until is None)
         self.scope = scope
 
 
 class BudgetHeld(CallRefused):
     """No room for this call until those under way have ended: they may cost less than they hold."""
+
+
+def waiting_name(provider: str) -> str:
+    """What chunks wait on that a budget of ``provider`` has refused; no breaker has such a name."""
+    return f"budget:{provider}"
 
 
 def amount(credits_used: float) -> Decimal:
@@ -72,6 +83,35 @@ def refusal(policy: ProviderPolicy, shortage: Shortage, now: datetime) -> CallRe
     if scope.startswith("month:"):
         return BudgetSpent(policy, scope, policy.month_ends_at(now))
     return BudgetSpent(policy, scope, None)
+
+
+async def put_in_force(conn: Connection, policies: Iterable[ProviderPolicy], now: datetime) -> None:
+    """The limits of the current periods, from settings; what waits on one that rose is woken."""
+    limits = {
+        (policy.provider, scope): limit
+        for policy in policies
+        for scope, limit in scopes(policy, None, now)
+    }
+    raised = await budgets.set_limits(conn, limits)
+    names = [waiting_name(provider) for provider in raised]
+    waiting = [found for name in names for found in await chunks.look_at_waiting(conn, name)]
+    await wake(conn, [WakeUp("chunk", str(id_), JobPriority(p)) for id_, p in waiting])
+
+
+async def usage(
+    conn: Connection, policies: Iterable[ProviderPolicy], now: datetime
+) -> list[dict[str, Any]]:
+    """The budgets of the current day and month of every provider, with what waits on each."""
+    keys = [
+        (policy.provider, scope) for policy in policies for scope, _ in scopes(policy, None, now)
+    ]
+    found = []
+    for provider, scope in keys:
+        state = await budgets.read(conn, provider, scope)
+        waiting = await chunks.count_waiting(conn, waiting_name(provider))
+        shown = {"provider": provider, "scope": scope, **asdict(state), "left": state.left}
+        found.append({**shown, "waiting_chunks": waiting})
+    return found
 
 
 async def limit_run(conn: Connection, run_id: UUID, limits: Mapping[str, float]) -> None:

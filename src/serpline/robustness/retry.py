@@ -18,7 +18,8 @@ from serpline.domain.outcomes import Outcome, Reject, Retry, Snooze
 from serpline.domain.retry import NEVER_RETRIED, RetryStrategy
 
 REFUSED_SECONDS = 5.0
-# What waits on a breaker is woken by its closing; this is for a closing that nobody tells.
+# What waits on a breaker is woken by its closing, what waits on a budget by its rise; this is for
+# such an event that came before the wait was written.
 WOKEN_SECONDS = 900.0
 QUOTA_SECONDS = 300.0
 ERROR_CHARS_MAX = 500
@@ -71,7 +72,10 @@ class RetryManager:
     def wait(self, item: str, refused: CallRefused) -> Snooze:
         """When to look again after a refusal, and which breaker's closing is a reason to."""
         seconds = REFUSED_SECONDS if refused.waits_on is None else WOKEN_SECONDS
-        until = refused.until or self._clock.now() + timedelta(seconds=seconds)
+        latest = self._clock.now() + timedelta(seconds=seconds)
+        until = refused.until or latest
+        if refused.waits_on is not None:
+            until = min(until, latest)
         return Snooze(item, refused.reason[:ERROR_CHARS_MAX], until, refused.waits_on)
 
     def delay_seconds(self, failed: Retry, attempts: int) -> float | None:

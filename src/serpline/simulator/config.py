@@ -51,6 +51,7 @@ class SimulatorConfig:
     switches one off. ``latency_seconds``: provider → delay of every reply. ``faults``: a plan as
     in ``simulator.faults``. ``log_file``: one JSON line per call is appended. ``directory``: where
     the CA's certificate is written; a temporary one by default. Ports of 0 are chosen freely.
+    ``search_credits``: what ScaleSERP charges for each page of a search.
     ``llm_dialect``: as which vendor the language model answers (``simulator.llm_dialects``).
     """
 
@@ -69,6 +70,7 @@ class SimulatorConfig:
     faults: Sequence[Mapping[str, Any]] = ()
     log_file: Path | None = None
     llm_dialect: str = "openai"
+    search_credits: int = 1
     restricted_words: Sequence[str] = ("cocaine", "heroin", "ammunition")
     results_per_page: int = 1_000
     log_entries_max: int = 2_000_000

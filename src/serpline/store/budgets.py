@@ -36,6 +36,19 @@ _RESERVE = sa.text(
     " ELSE excluded.limit_credits END RETURNING b.provider, b.scope, limit_credits, reserved, spent"
 )
 
+_SET_LIMITS = sa.text(
+    "WITH w AS (SELECT * FROM unnest(CAST(:providers AS text[]), CAST(:scopes AS text[]),"
+    " CAST(:limits AS numeric[])) AS w(provider, scope, limit_credits)),"
+    " before AS MATERIALIZED (SELECT b.provider, b.scope, b.limit_credits FROM provider_budgets b"
+    " JOIN w USING (provider, scope) ORDER BY b.provider, b.scope FOR UPDATE OF b),"
+    " after AS (UPDATE provider_budgets b SET limit_credits = w.limit_credits FROM w, before"
+    " WHERE b.provider = before.provider AND b.scope = before.scope AND w.provider = b.provider"
+    " AND w.scope = b.scope AND w.limit_credits IS DISTINCT FROM before.limit_credits"
+    " RETURNING b.provider, before.limit_credits AS old, b.limit_credits AS new)"
+    " SELECT DISTINCT provider FROM after WHERE old IS NOT NULL AND (new IS NULL OR new > old)"
+    " ORDER BY provider"
+)
+
 
 def run_scope(run_id: UUID) -> str:
     """The scope in which a run's credits are counted."""
@@ -123,6 +136,16 @@ async def set_run_limit(conn: Connection, run_id: UUID, provider: str, limit: De
         .values(provider=provider, scope=run_scope(run_id), limit_credits=limit)
         .on_conflict_do_update(index_elements=["provider", "scope"], set_={"limit_credits": limit})
     )
+
+
+async def set_limits(conn: Connection, limits: Mapping[_Key, Decimal | None]) -> list[str]:
+    """Set the limits of the scopes that are in use; the providers of which one has risen."""
+    values: dict[str, list[object]] = {
+        "providers": [provider for provider, _ in limits],
+        "scopes": [scope for _, scope in limits],
+        "limits": list(limits.values()),
+    }
+    return list((await conn.execute(_SET_LIMITS, values)).scalars())
 
 
 async def read(conn: Connection, provider: str, scope: str) -> Budget:

@@ -216,7 +216,7 @@ async def _one_is_closed(conn: Connection, breakers: Collection[str]) -> bool:
 
 
 async def look_at_waiting(conn: Connection, breaker: str) -> list[tuple[int, int]]:
-    """Lower the next look of the chunks that wait on ``breaker``: (id, their run's priority)."""
+    """Lower the next look of what waits on a breaker (or budget): (chunk, its run's priority)."""
     rows = await conn.execute(
         text(
             "WITH waiting AS (SELECT c.id, r.priority FROM chunks c"
@@ -230,6 +230,19 @@ async def look_at_waiting(conn: Connection, breaker: str) -> list[tuple[int, int
         {"breaker": breaker},
     )
     return [(row.id, row.priority) for row in rows]
+
+
+async def count_waiting(conn: Connection, name: str) -> int:
+    """How many chunks of running runs wait on ``name``."""
+    rows = await conn.execute(
+        text(
+            "SELECT count(*) FROM chunks c JOIN pipeline_executions r ON r.id = c.run_id"
+            " WHERE c.waits_on IS NOT NULL AND c.waits_on @> ARRAY[:name]"
+            " AND c.status = 'ready' AND r.status = 'running'"
+        ),
+        {"name": name},
+    )
+    return int(rows.scalar_one())
 
 
 async def crashed(conn: Connection, chunk: OwnedChunk, after_seconds: float, error: str) -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from serpline.domain.names import SEARCHED_TYPES, ContentType, PhaseName
 from serpline.domain.phases import (
+    ORDER_SECONDS_MAX,
     PHASE_DEPENDENCIES,
     LaneKey,
     LaneView,
@@ -182,6 +183,33 @@ def test_a_blocked_lane_names_its_reason() -> None:
     decision = start_or_block(view(youtube), states)
     assert decision is not None
     assert (decision.event, decision.reason) == ("block", "serp_collection/news failed")
+
+
+def test_volumes_are_no_condition_for_searches() -> None:
+    """Whatever becomes of the volumes, searches are made and figures computed; the run tells it."""
+    lanes = lanes_of([ContentType.NEWS])
+    states = walked(lanes, lambda k: LaneStatus.FAILED if k == METRICS else LaneStatus.COMPLETED)
+    assert {key for key, status in states.items() if status is not LaneStatus.COMPLETED} == {
+        METRICS
+    }
+    assert ending_of(states) is RunStatus.COMPLETED_WITH_ERRORS
+
+
+def test_volumes_that_are_slow_hold_figures_back_and_searches_for_a_while() -> None:
+    """Searches keep the order for five minutes; figures wait for the volumes to end."""
+    states = dict.fromkeys(lanes_of([ContentType.NEWS]), LaneStatus.COMPLETED)
+    states[METRICS] = LaneStatus.RUNNING
+    search = view(LaneKey(PhaseName.SERP_COLLECTION, ContentType.NEWS))
+    assert start_or_block(search, states, ORDER_SECONDS_MAX) is None
+    late = start_or_block(search, states, ORDER_SECONDS_MAX + 1)
+    assert late is not None
+    assert late.event == "start"
+    figures = view(LaneKey(PhaseName.DSI_CALCULATION, ContentType.NEWS))
+    assert start_or_block(figures, states, 10 * ORDER_SECONDS_MAX) is None
+    states[METRICS] = LaneStatus.FAILED
+    decision = start_or_block(figures, states)
+    assert decision is not None
+    assert decision.event == "start"
 
 
 def test_a_failed_news_lane_blocks_news_only() -> None:

@@ -71,6 +71,8 @@ class SearchSpec:
             "max_page": str(self.max_page) if self.max_page > 1 else "",
             "time_period": self.time_period,
             "sort_by": self.sort_by,
+            # While parsing is degraded a page may lack results: a refusal (503, free) is no data.
+            "skip_on_incident": "all",
             "include_ai_overview": "true" if self.include_ai_overview else "",
             # A built-in location would otherwise override the domain and languages of the market.
             "location_auto": "false" if self.location and self.gl and self.hl else "",

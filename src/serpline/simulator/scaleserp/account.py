@@ -83,7 +83,8 @@ class Account:
             raise Refused(400, f"The account already has {BATCHES_MAX} batches.")
         name = str(fields.get("name", ""))
         batch_id = hex_id(8, self._config.seed, "batch", name, self._named[name])
-        batch = Batch(batch_id, self._config.clock.now(), dict(fields))
+        price = self._config.search_credits
+        batch = Batch(batch_id, self._config.clock.now(), dict(fields), search_credits=price)
         batch.add(self._config.seed, searches)
         self._named[name] += 1
         self.batches[batch_id] = batch

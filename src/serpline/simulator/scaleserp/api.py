@@ -133,7 +133,7 @@ class ScaleSerp:
         check(params)
         if pages_of(params) > REAL_TIME_PAGES_MAX:
             raise Refused(400, f"'max_page' is at most {REAL_TIME_PAGES_MAX} for live searches.")
-        cost = credits_of(params)
+        cost = credits_of(params, self._config.search_credits)
         if not self._ledger.charge(NAME, cost, "search", params["q"]):
             return self.failure(402)
         info = {

@@ -91,6 +91,7 @@ class Batch:
     next_result_set_id: int = 1
     search_ids: dict[str, int] = field(default_factory=dict)
     adding: bool = False
+    search_credits: int = 1
 
     @property
     def name(self) -> str:
@@ -99,7 +100,7 @@ class Batch:
 
     def credits_required(self) -> int:
         """What one run costs."""
-        return sum(credits_of(search) for search in self.searches.values())
+        return sum(credits_of(search, self.search_credits) for search in self.searches.values())
 
     def shown(self) -> dict[str, Any]:
         """The batch object of the wire."""

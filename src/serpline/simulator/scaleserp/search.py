@@ -50,9 +50,9 @@ def pages_of(params: Mapping[str, str]) -> int:
     return int(params.get("max_page", "1"))
 
 
-def credits_of(params: Mapping[str, str]) -> int:
-    """One credit a page, one more for an AI Overview."""
-    return pages_of(params) + (params.get("include_ai_overview") == "true")
+def credits_of(params: Mapping[str, str], page_credits: int = 1) -> int:
+    """``page_credits`` a page (one, as documented), one more for an AI Overview."""
+    return page_credits * pages_of(params) + (params.get("include_ai_overview") == "true")
 
 
 def respond(world: World, day: date, params: Mapping[str, str], info: dict[str, Any]) -> Any:
