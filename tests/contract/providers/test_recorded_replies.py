@@ -69,9 +69,6 @@ def recordings() -> dict[str, dict[str, Any]]:
         recorded = json.loads(path.with_name(f"{name}.json").read_bytes())
         recorded["expected"] = json.loads(path.read_bytes())
         found[f"{path.parent.name}-recorded-{name}"] = recorded
-    # A day's quota that comes as 429 is not told from a minute's yet.
-    for name in ("youtube-day", "youtube-recorded-day_quota_as_429"):
-        found.pop(name, None)
     return found
 
 

@@ -1,10 +1,14 @@
 """What a YouTube error document means: the reason decides, then the status.
 
 A used-up quota comes back at midnight in Los Angeles, whatever the season: until then every call
-would be refused (and still cost a unit).
+would be refused (and still cost a unit). It has two forms: 403 ``quotaExceeded``, and, seen since
+July 2026, 429 with the reason of a rate. The second names its period only in ``quota_unit``
+(``1/d/{project}``), ``quota_limit`` and the message.
 """
 
+import re
 from datetime import datetime, time, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from serpline.domain.errors import ErrorCategory, ProviderError
@@ -15,6 +19,9 @@ _QUOTA_ZONE = ZoneInfo("America/Los_Angeles")
 
 _QUOTA = frozenset({"quotaExceeded", "dailyLimitExceeded", "dailyLimitExceededUnreg"})
 _RATE = frozenset({"rateLimitExceeded", "userRateLimitExceeded", "RATE_LIMIT_EXCEEDED"})
+# Our word for a limit whose period is a day.
+_A_DAY = "per day"
+_DAY_WORDS = re.compile(r"per[ _-]?day|\b1/d/", re.IGNORECASE)
 _AUTH = frozenset(
     {
         "API_KEY_INVALID",
@@ -57,9 +64,10 @@ def seconds_until_quota_resets(now: datetime) -> float:
 
 
 def _meaning(status: int, reasons: frozenset[str]) -> tuple[ErrorCategory, bool, str]:
-    if reasons & _QUOTA:
+    is_limit = bool(reasons & _RATE) or status == 429
+    if reasons & _QUOTA or (is_limit and _A_DAY in reasons):
         return ErrorCategory.QUOTA, False, "youtube: the day's quota is used up"
-    if reasons & _RATE or status == 429:
+    if is_limit:
         return ErrorCategory.RATE_LIMIT, False, "youtube: too many requests"
     if reasons & _AUTH or status == 401:
         return ErrorCategory.AUTH, True, "youtube does not accept the API key"
@@ -75,11 +83,21 @@ def _meaning(status: int, reasons: frozenset[str]) -> tuple[ErrorCategory, bool,
 
 
 def _reasons(reply: HttpReply) -> frozenset[str]:
-    """Every ``reason`` of the error document; none if the body is not one."""
+    """Every ``reason`` of the error document, and ``_A_DAY``; none if the body is not one."""
     try:
         error = as_object(json_object(reply, "youtube").get("error"))
     except ProviderError:
         return frozenset()
-    entries = [*as_list(error.get("errors")), *as_list(error.get("details"))]
-    reasons = (as_text(as_object(entry).get("reason")) for entry in entries)
-    return frozenset(reason for reason in reasons if reason)
+    entries = [
+        as_object(e) for e in (*as_list(error.get("errors")), *as_list(error.get("details")))
+    ]
+    reasons = {reason for entry in entries if (reason := as_text(entry.get("reason")))}
+    return frozenset(reasons | ({_A_DAY} if _is_of_a_day(error, entries) else set()))
+
+
+def _is_of_a_day(error: dict[str, Any], entries: list[dict[str, Any]]) -> bool:
+    """Whether the limit reached is a day's: by its name and unit, else by the message."""
+    limits = [as_object(entry.get("metadata")) for entry in entries]
+    named = [as_text(each.get(k)) for each in limits for k in ("quota_limit", "quota_unit")]
+    told = list(filter(None, named)) or [as_text(error.get("message")) or ""]
+    return any(_DAY_WORDS.search(text) for text in told)
