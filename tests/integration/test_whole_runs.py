@@ -31,7 +31,7 @@ from serpline.store import (
 )
 from serpline.store.chunks import OwnedChunk
 from serpline.store.database import Connection, Database
-from serpline.store.results import inputs, scores
+from serpline.store.results import combined, inputs, scores
 from serpline.store.results.collection import collection
 from serpline.store.settling import Settlement
 from serpline.store.tables import metadata
@@ -45,6 +45,7 @@ ITEMS = 4000
 # scores.
 ROWS = KEYWORDS * (4 + 2 * DEPTH + DEPTH // 2 + 2 * DEPTH + 2 * DEPTH + DEPTH)
 VIDEO = LaneKey(PhaseName.SERP_COLLECTION, ContentType.VIDEO)
+VIDEO_DSI = LaneKey(PhaseName.DSI_CALCULATION, ContentType.VIDEO)
 
 # Odd ranks are of videos that are known; even ones of channels by handle, in other letters.
 _RUN = (
@@ -90,7 +91,7 @@ _RUN = (
 async def collected_run(conn: Connection, keywords: int) -> UUID:
     """A run with everything, and a lane in which nothing is planned."""
     run_id = uuid4()
-    lanes = [(VIDEO, LaneStatus.RUNNING)]
+    lanes = [(VIDEO, LaneStatus.RUNNING), (VIDEO_DSI, LaneStatus.COMPLETED)]
     config = {"enable_historical_tracking": True}
     await runs.create(conn, run_id, mode="manual", config=config, priority=0, lanes=lanes)
     for statement in _RUN:
@@ -162,11 +163,16 @@ PLANNED = {
 }
 
 
+async def combined_params(db: Database, run_id: UUID) -> dict[str, Any]:
+    async with db.transaction() as conn:
+        return await combined.plan_params(conn, run_id, VIDEO_DSI)
+
+
 @pytest.mark.parametrize("phase", PLANS)
 async def test_planning_grows_with_the_run(db: Database, run_id: UUID, phase: str) -> None:
     """Whatever a phase plans, and whatever is counted."""
     params = {
-        **own(run_id),
+        **await combined_params(db, run_id),
         "run": run_id,
         "content_type": "video",
         "devices": ["desktop"],
@@ -197,12 +203,8 @@ def own(run_id: UUID) -> dict[str, UUID]:
     return dict.fromkeys(PhaseName, run_id)
 
 
-async def latest_typed(conn: Connection, run_id: UUID) -> list[Any]:
-    return await scores.latest_typed(conn, await scores.latest(conn, run_id))
-
-
-async def collection_dates(conn: Connection, run_id: UUID) -> list[Any]:
-    return await scores.collection_dates(conn, await scores.latest(conn, run_id))
+async def combined_scores(conn: Connection, run_id: UUID) -> list[Any]:
+    return await combined.typed_scores(conn, await combined.choose(conn, run_id))
 
 
 RESULTS = KEYWORDS * DEPTH
@@ -223,8 +225,7 @@ READS = {
     ),
     "planned and collected": Read(1, 15 * KEYWORDS, collection),
     "scores": Read(RESULTS, 8 * RESULTS, lambda conn, run: scores.scores(conn, run)),
-    "latest scores": Read(RESULTS, 6 * RESULTS, latest_typed),
-    "dates": Read(1, 10 * KEYWORDS, collection_dates),
+    "scores of the combined": Read(RESULTS, 6 * RESULTS, combined_scores),
     "keywords": Read(
         FEW,
         6 * FEW + MARKETS,
@@ -343,42 +344,6 @@ async def test_a_handle_that_two_channels_bear_counts_once(db: Database, run_id:
     assert [row["company"][:20] == "youtube.com/channel/" for row in after] == [
         row["url"][-1] in "02468" for row in after
     ]
-
-
-async def scored_run(db: Database, types: tuple[str, ...], **config: Any) -> UUID:
-    """A run with one score in each of the content types."""
-    run_id = uuid4()
-    score = text(
-        "INSERT INTO dsi_scores (run_id, content_type, market, device, company, coverage,"
-        " keywords_ranked, keywords_collected, keywords_planned, relevance_basis, results,"
-        " unknown_volume_keywords, unknown_ai_overview_keywords, unanalysed_results, curve,"
-        " curve_version, proxy)"
-        " VALUES (:run, :type, 'US', 'desktop', 'example.com', 1, 1, 1, 1, 1, 1, 0, 0, 0,"
-        " 'x', 1, false)"
-    )
-    async with db.transaction() as conn:
-        await runs.create(conn, run_id, mode="manual", config=config, priority=0, lanes=[])
-        for content_type in types:
-            await conn.execute(score, {"run": run_id, "type": content_type})
-    return run_id
-
-
-async def test_the_latest_scores_are_this_run_s_or_a_tracked_run_s(db: Database) -> None:
-    """Of each type the newest before it; runs that are not tracked neither give nor take."""
-    tracked = {"enable_historical_tracking": True}
-
-    async def latest(run_id: UUID) -> dict[str, UUID]:
-        async with db.transaction() as conn:
-            rows = await latest_typed(conn, run_id)
-        return {row["content_type"]: row["run_id"] for row in rows}
-
-    oldest = await scored_run(db, ("organic", "news", "all"), **tracked)
-    old = await scored_run(db, ("news",), **tracked)
-    private = await scored_run(db, ("organic", "video"))
-    new = await scored_run(db, ("video",), **tracked)
-    assert await latest(new) == {"organic": oldest, "news": old, "video": new}
-    assert await latest(old) == {"organic": oldest, "news": old}
-    assert await latest(private) == {"organic": private, "video": private}
 
 
 MANY = 60

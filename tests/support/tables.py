@@ -27,6 +27,7 @@ RESULT_TABLES: tuple[Table, ...] = (
 )
 _TIMES = frozenset({"run_id", "fetched_at", "collected_at"})
 _DATES = frozenset({"oldest_collected_on", "latest_collected_on"})
+_BEHIND = frozenset({"run_id", "collected_on"})
 DIFFERENCES_MAX = 20
 
 Tables = Mapping[str, Mapping[str, str]]
@@ -58,11 +59,14 @@ def differences(one: Tables, other: Tables) -> list[str]:
 
 
 def _comparable(row: Mapping[Any, Any]) -> dict[str, Any]:
-    return {
-        name: {k: v for k, v in value.items() if k not in _DATES} if name == "detail" else value
-        for name, value in row.items()
-        if name not in _TIMES
-    }
+    kept = {name: value for name, value in row.items() if name not in _TIMES}
+    if "detail" in kept:
+        kept["detail"] = {k: v for k, v in kept["detail"].items() if k not in _DATES}
+    if "sources" in kept:
+        kept["sources"] = [
+            {k: v for k, v in source.items() if k not in _BEHIND} for source in kept["sources"]
+        ]
+    return kept
 
 
 def _text(value: Any) -> str:

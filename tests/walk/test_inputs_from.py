@@ -12,7 +12,7 @@ from serpline.domain.names import ContentType, PhaseName
 from serpline.domain.states import RunStatus
 from serpline.pipeline.report import run_report
 from serpline.store import projects
-from serpline.store.results import scores
+from serpline.store.results import combined, scores
 
 KEYWORDS = b"""keyword,market
 best espresso machine,PL
@@ -58,10 +58,10 @@ async def test_what_is_computed_again_from_a_run_equals_it_row_for_row(
         assert await _sources(world, three) == dict.fromkeys(PhaseName, first) | dict.fromkeys(
             LAST_THREE, three
         )
-        later = await world.run(content_types=("news",), phases=(), analysis_depth=2)
+        later = await world.run(content_types=("news",), devices=("mobile",), analysis_depth=2)
         async with world.services.database.transaction() as conn:
-            chosen = await scores.latest(conn, later)
-        given = dict(zip(chosen.types, chosen.runs, strict=True))
+            chosen = await combined.choose(conn, later)
+        given = {source.searches.content_type: source.scored_by for source in chosen}
         assert given == {"organic": first, "news": later, "video": first}
 
 

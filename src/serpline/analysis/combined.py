@@ -1,6 +1,7 @@
 """The combined DSI of a company over content types.
 
-Per market and device, from each content type's latest collected date:
+Per market and device, from each content type's latest collected date (which run's that is, the
+caller decides):
 
     combined DSI = Σ weight(type) · DSI(type) ÷ Σ weight(type)
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 TERMINATED = 143
-WIDTH = 200
+WIDTH = 320
 ENVIRONMENT_DATA_DIR = "SERPLINE_DATA_DIR"
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]

@@ -81,7 +81,7 @@ def show(
         if shown[key] <= limit:
             kept.append(row)
     columns = ["content_type", "market", "device", "company", "domain", "dsi", "coverage"]
-    columns += ["collected", "traffic_share", "relevance", "relevance_basis", "curve"]
+    columns += ["collected", "traffic_share", "relevance", "relevance_basis", "curve", "sources"]
     table = [[_shown(name, row) for name in columns] for row in kept]
     show_table(columns, table, title="DSI; – is not known")
 
@@ -90,9 +90,17 @@ def _shown(name: str, row: Mapping[str, Any]) -> Any:
     """Shares need four places, which the usual two would make 0."""
     if name == "collected":
         return f"{row['keywords_collected']} of {row['keywords_planned']}"
+    if name == "sources":
+        return "; ".join(_source(each, id_length=8) for each in row["sources"])
     value = row[name]
     shares = ("coverage", "traffic_share", "relevance", "dsi")
     return f"{value:.4f}" if name in shares and value is not None else value
+
+
+def _source(each: Mapping[str, Any], id_length: int | None = None) -> str:
+    """Such as ``news 2026-11-29 0f2c1a9b stale``: content type, date and run of the collection."""
+    stale = " stale" if each["stale"] else ""
+    return f"{each['content_type']} {each['collected_on']} {each['run_id'][:id_length]}{stale}"
 
 
 @app.command()
@@ -151,8 +159,18 @@ def _frame(rows: list[dict[str, Any]]) -> "pl.DataFrame":
         "curve": text,
         "curve_version": whole,
         "proxy": pl.Boolean,
+        "sources": text,
+        "stale_types": text,
     }
-    plain = [{**row, "run_id": str(row["run_id"])} for row in rows]
+    plain = [
+        {
+            **row,
+            "run_id": str(row["run_id"]),
+            "sources": "; ".join(_source(each) for each in row["sources"]),
+            "stale_types": ",".join(row["stale_types"]),
+        }
+        for row in rows
+    ]
     return pl.DataFrame(plain, schema=schema, orient="row")
 
 

@@ -48,6 +48,8 @@ class PipelineConfig:
     a stricter breaker of the run's own opens on when it collects: settings for all content types,
     or by content type; kept by content type. ``lane_deadline_hours``: what a
     lane has not finished so long after its start, or after the run's last resume, fails.
+    ``fresh_until``: by content type, from when on what the run collected is stale in a later run's
+    combined DSI; a schedule sets it to its next slot (see ``domain.freshness``).
     ``batch_priority``: how soon the provider runs the batches among its others; not given, the mode
     decides.
     """
@@ -80,6 +82,7 @@ class PipelineConfig:
     credit_limits: Mapping[str, float] = field(default_factory=dict)
     reference_ttl_days: int = 30
     lane_deadline_hours: float = 48.0
+    fresh_until: Mapping[str, datetime] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Accept words for enumerations; refuse what cannot be run, naming field and value."""
@@ -121,6 +124,7 @@ class PipelineConfig:
             _amounts(name, getattr(self, name))
             for key in getattr(self, name):
                 _storable(name, key)
+        _check_fresh_until(self.fresh_until)
         breakers = _breakers(self.circuit_breaker, self.content_types)
         object.__setattr__(self, "circuit_breaker", breakers)
         if self.batch_priority is not None:
@@ -196,6 +200,10 @@ _PRIORITY_OF: Mapping[PipelineMode, BatchPriority] = {
 _READERS: Mapping[str, Callable[[Any], Any]] = {
     "scheduled_for": lambda v: v if isinstance(v, datetime) else datetime.fromisoformat(v),
     "inputs_from": lambda v: v if isinstance(v, UUID) else UUID(v),
+    "fresh_until": lambda v: {
+        kind: at if isinstance(at, datetime) else datetime.fromisoformat(at)
+        for kind, at in v.items()
+    },
     "batch_size": lambda v: 15_000 if v == "unlimited" else int(v),
 }
 
@@ -245,6 +253,14 @@ def _breakers(given: Any, content_types: Iterable[ContentType]) -> dict[str, dic
         except UserError as error:
             raise UserError(f"circuit_breaker: {error}") from None
     return {str(kind): dict(settings) for kind, settings in by_type.items()}
+
+
+def _check_fresh_until(given: Any) -> None:
+    if not isinstance(given, Mapping) or not set(given) <= set(SEARCHED_TYPES):
+        raise UserError(f"fresh_until={given!r}: must be an object of times by content type")
+    for kind, at in given.items():
+        if not isinstance(at, datetime) or at.tzinfo is None:
+            raise UserError(f"fresh_until: {kind}={at}: must be a time with a time zone")
 
 
 def _amounts(name: str, given: Any) -> None:

@@ -37,6 +37,11 @@ class LaneKey(NamedTuple):
     def __str__(self) -> str:
         return f"{self.phase}/{self.content_type}"
 
+    @property
+    def is_combined(self) -> bool:
+        """Whether it is the combined DSI's."""
+        return self == _COMBINED
+
 
 _COMBINED = LaneKey(PhaseName.DSI_CALCULATION, ContentType.ALL)
 
@@ -56,7 +61,7 @@ def lanes_of(content_types: Collection[ContentType]) -> list[LaneKey]:
 
 def needs_of(lane: LaneKey, lanes: Collection[LaneKey]) -> list[LaneKey]:
     """The lanes that must end before ``lane`` may start; within its content type, but for "all"."""
-    if lane == _COMBINED:
+    if lane.is_combined:
         return [key for key in lanes if key.phase is lane.phase and key != lane]
     needed = [PhaseName(name) for name in PHASE_DEPENDENCIES[lane.phase]]
     wanted = [
@@ -135,7 +140,7 @@ def start_or_block(
         for need, status in needs.items()
         if status in (LaneStatus.FAILED, LaneStatus.BLOCKED) and need.phase not in ENRICHING
     ]
-    if lane.key == _COMBINED:
+    if lane.key.is_combined:
         if any(status not in ENDED_LANES for status in needs.values()):
             return None
         # The combined figure is of the types that were computed; without any it has no meaning.

@@ -16,8 +16,7 @@ from serpline.phases.base import Work
 from serpline.store import runs
 from serpline.store.chunks import ItemRow, OwnedChunk
 from serpline.store.database import Connection
-from serpline.store.results import scores
-from serpline.store.results.collection import collection
+from serpline.store.results import combined, scores
 from serpline.store.rows import insert_rows
 from serpline.store.tables.results import dsi_scores
 
@@ -62,18 +61,17 @@ class DsiCalculationPhase:
             sources = await runs.source_runs(conn, chunk.run_id)
             results = await scores.results(conn, sources, kind)
             collected = await scores.collected(conn, sources, kind)
-            searches = await collection(conn, chunk.run_id, kind)
+            behind = await combined.of_type(conn, chunk.run_id, kind)
         # In a thread: a large lane takes seconds, and heartbeats must go on.
-        return await asyncio.to_thread(dsi_figures.typed, results, collected, searches, config)
+        return await asyncio.to_thread(dsi_figures.typed, results, collected, behind, config)
 
     async def _combined(self, work: Work) -> "Figures":
         from serpline.phases import dsi_figures  # not at a worker's start: it takes its time
 
         async with work.database.transaction() as conn:
-            chosen = await scores.latest(conn, work.chunk.run_id)
-            typed = await scores.latest_typed(conn, chosen)
-            dates = await scores.collection_dates(conn, chosen)
-        return await asyncio.to_thread(dsi_figures.combined, typed, dates, work.config)
+            sources = await combined.choose(conn, work.chunk.run_id)
+            typed = await combined.typed_scores(conn, sources)
+        return await asyncio.to_thread(dsi_figures.combined, typed, sources, work.config)
 
     async def write(self, conn: Connection, chunk: OwnedChunk, done: Sequence[Done]) -> None:
         """A row per company, with every component."""

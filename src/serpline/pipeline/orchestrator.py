@@ -36,6 +36,7 @@ from serpline.store.database import (
     TransactionConflict,
 )
 from serpline.store.events import Event
+from serpline.store.results import combined
 from serpline.store.runs import RunRow
 from serpline.store.wakeups import WakeUp, wake
 
@@ -216,7 +217,7 @@ class PhaseOrchestrator:
                 return 0
             config = PipelineConfig.from_json(run.config)
             params = {
-                **await runs.source_runs(conn, run_id),
+                **await combined.plan_params(conn, run_id, lane.key),
                 "run": run_id,
                 "content_type": lane.key.content_type,
                 **phase.plan_params(config),

@@ -40,6 +40,7 @@ _COMPONENTS = (
     "curve",
     "curve_version",
     "proxy",
+    "sources",
 )
 
 
@@ -104,6 +105,7 @@ async def dsi_rows(
     """A run's DSI with every component, strongest first; ``company`` is a name where one is known.
 
     ``domain`` is what the figure is computed for: a registrable domain, or a channel's address.
+    ``sources``: of each content type in the figure, the run that collected it and when.
     """
     found = await scores.scores(conn, run_id, content_type=content_type)
     return [
@@ -113,6 +115,7 @@ async def dsi_rows(
             "relation": row["relation"],
             "content_type": row["content_type"],
             **{name: row[name] for name in _COMPONENTS},
+            "stale_types": [each["content_type"] for each in row["sources"] if each["stale"]],
         }
         for row in found
     ]

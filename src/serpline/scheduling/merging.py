@@ -7,11 +7,12 @@ takes the most attempts and phase retries, the smallest batch and the highest
 """
 
 import heapq
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from itertools import groupby, islice
 from operator import attrgetter
+from types import MappingProxyType
 from typing import Any
 
 from serpline.domain.breaker_settings import BreakerSettings
@@ -98,8 +99,23 @@ def preview(specs: Sequence[ScheduleSpec], count: int, after: datetime) -> list[
     return [due.to_json() for due in islice(due_together(specs, after), count)]
 
 
+def next_due(
+    specs: Sequence[ScheduleSpec], content_types: Iterable[ContentType], after: datetime
+) -> dict[str, datetime]:
+    """When each of the content types is due next, strictly after ``after``."""
+    found: dict[str, datetime] = {}
+    for kind in content_types:
+        hits = (next(occurrences(s, after), None) for s in specs if kind in s.content_types)
+        if times := [hit.scheduled_for for hit in hits if hit]:
+            found[str(kind)] = min(times)
+    return found
+
+
 def run_config(
-    specs: Sequence[ScheduleSpec], scheduled_for: datetime | None, schedule: str | None = None
+    specs: Sequence[ScheduleSpec],
+    scheduled_for: datetime | None,
+    schedule: str | None = None,
+    fresh_until: Mapping[str, datetime] = MappingProxyType({}),
 ) -> PipelineConfig:
     """The configuration of the one run of these specifications of ``schedule``."""
     check_together(specs)
@@ -111,6 +127,7 @@ def run_config(
         enable_historical_tracking=specs[0].enable_historical_tracking,
         scheduled_for=scheduled_for,
         schedule=schedule,
+        fresh_until=dict(fresh_until),
         circuit_breaker=_breakers(specs),
         retry_attempts=max(map(attrgetter("retry_attempts"), specs)),
         phase_retries=max(map(attrgetter("phase_retries"), specs)),

@@ -50,7 +50,10 @@ class SchedulingService:
     async def trigger(self, name: str, specs: Specs) -> UUID:
         """Start a run now, whatever the schedule says; every call starts another one."""
         checked_name("schedule", name)
-        config = merging.run_config(_several(specs), None, name)
+        several = _several(specs)
+        wanted = {kind for spec in several for kind in spec.content_types}
+        fresh_until = merging.next_due(several, wanted, self._clock.now())
+        config = merging.run_config(several, None, name, fresh_until)
         run_id = await self._pipeline.start(config, PipelineMode.SCHEDULED)
         _log.info("schedule triggered", action="schedule.trigger", schedule=name, run=str(run_id))
         return run_id
@@ -62,10 +65,12 @@ class SchedulingService:
         is not due at that very instant, or if the run could not do anything.
         """
         run_id = run_id_of(name, instant)
-        due = merging.due_at(_several(specs), instant)
+        several = _several(specs)
+        due = merging.due_at(several, instant)
         if due is None:
             raise UserError(f"schedule {name!r} is not due at {instant.isoformat()}")
-        config = merging.run_config(due.specs, due.scheduled_for, name)
+        fresh_until = merging.next_due(several, due.content_types, due.scheduled_for)
+        config = merging.run_config(due.specs, due.scheduled_for, name, fresh_until)
         await self._pipeline.start(config, PipelineMode.SCHEDULED, run_id=run_id)
         _log.info(
             "slot started",

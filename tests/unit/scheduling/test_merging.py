@@ -1,5 +1,6 @@
 """Several specifications as one schedule."""
 
+import json
 from datetime import UTC, datetime, timedelta
 from itertools import islice, takewhile
 from typing import Any
@@ -17,6 +18,7 @@ from serpline.scheduling.merging import (
     PREVIEW_MAX,
     due_at,
     due_together,
+    next_due,
     preview,
     run_config,
 )
@@ -139,6 +141,22 @@ def test_a_shared_run_takes_the_most_patient_settings() -> None:
         phase_retries=4,
         batch_size=500,
     )
+
+
+def test_what_a_run_collects_is_fresh_until_its_type_is_due_again() -> None:
+    """By all specifications of the schedule, also by those that were not due with it."""
+    weekly = ScheduleSpec.from_json(
+        {"content_types": ["news", "video"], "frequency": "weekly", "days_of_week": ["sat"]}
+    )
+    daily = _spec(content_type="news", frequency="daily", time_of_day="09:00")
+    friday = datetime(2026, 1, 2, 9, tzinfo=UTC)
+    found = next_due([weekly, daily], [ContentType.NEWS, ContentType.VIDEO], friday)
+    saturday = datetime(2026, 1, 3, tzinfo=UTC)
+    assert found == {"news": saturday, "video": saturday}
+    later = next_due([weekly, daily], [ContentType.NEWS], saturday)
+    assert later == {"news": saturday.replace(hour=9)}
+    config = run_config([daily], friday, "coffee", found)
+    assert PipelineConfig.from_json(json.loads(json.dumps(config.to_json(), default=str))) == config
 
 
 def test_each_type_keeps_its_breaker() -> None:

@@ -5,13 +5,11 @@ each phase, the run whose results they read (``runs.source_runs``), and read no 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import text
 
-from serpline.domain.names import ContentType
 from serpline.store.database import Connection
 from serpline.store.plans import SUBJECT
 from serpline.store.results.collection import PLANNED, searched_types
@@ -51,13 +49,15 @@ _RESULTS = f"""
 # Results that nobody can be named for count in every denominator, and have no row of their own.
 NOBODY = "(nobody known)"
 
-# For the combined lane the companies are those that any content type of the run has.
+# For the combined lane the companies are those of the figures that it weighs (``combined``).
 PLAN = f"""
     SELECT DISTINCT market || ':' || device || ':' || company AS item
     FROM ({_RESULTS}) r WHERE company IS NOT NULL AND company <> ''
     UNION
     SELECT DISTINCT market || ':' || device || ':' || company FROM dsi_scores
-    WHERE :content_type = 'all' AND run_id = :run AND content_type <> 'all'
+    WHERE run_id = ANY(CAST(:scored_by AS uuid[])) AND (content_type, market, device, run_id) IN (
+        SELECT * FROM unnest(CAST(:types AS text[]), CAST(:markets AS text[]),
+            CAST(:devices AS text[]), CAST(:scored_by AS uuid[])))
 """
 
 
@@ -104,93 +104,6 @@ async def collected(
             " ORDER BY p.market, p.device, p.keyword_id"
         ),
         {**sources, "type": content_type},
-    )
-    return [dict(row) for row in rows.mappings()]
-
-
-@dataclass(frozen=True, slots=True)
-class Latest:
-    """Side by side: content types, the runs that scored them last, and whose results these used.
-
-    A value for the statements that read scores and SERPs: joined to the choice itself, they would
-    read those of all runs.
-    """
-
-    types: list[str]
-    runs: list[UUID]
-    sources: list[UUID]
-
-
-async def latest(conn: Connection, run_id: UUID) -> Latest:
-    """Of each content type the run scored last: this one, else a tracked one before it.
-
-    Runs whose results are kept out of history never serve another run's combined figure, nor do
-    those that score what another run collected. Such a run stands where that one stood: what was
-    collected since is not before it.
-    """
-    sources = await source_runs(conn, run_id)
-    rows = await conn.execute(
-        text(
-            """
-            SELECT DISTINCT ON (t.content_type) t.content_type, r.id AS run,
-                CASE r.id WHEN :run THEN CAST(:source AS uuid) ELSE r.id END AS source
-            FROM pipeline_executions r CROSS JOIN unnest(CAST(:types AS text[])) t(content_type)
-            CROSS JOIN LATERAL (
-                SELECT FROM dsi_scores d
-                WHERE d.run_id = r.id AND d.content_type = t.content_type LIMIT 1
-            ) scored
-            WHERE r.id = :run OR ((r.config ->> 'enable_historical_tracking')::boolean
-                AND r.created_at <= (SELECT created_at FROM pipeline_executions WHERE id = :source)
-                AND r.id NOT IN (
-                    SELECT pipeline_execution_id FROM pipeline_phase_status
-                    WHERE phase_name = 'serp_collection' AND source_run_id <> pipeline_execution_id
-                )
-                AND (SELECT (config ->> 'enable_historical_tracking')::boolean
-                     FROM pipeline_executions WHERE id = :run))
-            ORDER BY t.content_type, r.id = :run DESC, r.created_at DESC
-            """
-        ),
-        {
-            "run": run_id,
-            "source": sources["serp_collection"],
-            "types": [kind for kind in ContentType if kind is not ContentType.ALL],
-        },
-    )
-    found = rows.all()
-    return Latest(
-        [row.content_type for row in found],
-        [row.run for row in found],
-        [row.source for row in found],
-    )
-
-
-async def latest_typed(conn: Connection, chosen: Latest) -> list[dict[str, Any]]:
-    """The scores of the chosen runs, each of its content type."""
-    rows = await conn.execute(
-        text(
-            "SELECT s.* FROM unnest(CAST(:types AS text[]), CAST(:runs AS uuid[]))"
-            " AS latest(content_type, run_id) JOIN dsi_scores s USING (content_type, run_id)"
-            " ORDER BY s.content_type, s.market, s.device, s.company"
-        ),
-        {"types": chosen.types, "runs": chosen.runs},
-    )
-    return [dict(row) for row in rows.mappings()]
-
-
-async def collection_dates(conn: Connection, chosen: Latest) -> list[dict[str, Any]]:
-    """When each content type, market and device of the chosen was collected (UTC dates).
-
-    Collections in which nobody ranked are among them.
-    """
-    rows = await conn.execute(
-        text(
-            "SELECT p.content_type, p.market, p.device,"
-            " (max(p.collected_at) AT TIME ZONE 'UTC')::date AS collected_on"
-            " FROM unnest(CAST(:types AS text[]), CAST(:sources AS uuid[]))"
-            " AS latest(content_type, run_id) JOIN serps p USING (content_type, run_id)"
-            " GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
-        ),
-        {"types": chosen.types, "sources": chosen.sources},
     )
     return [dict(row) for row in rows.mappings()]
 

@@ -207,6 +207,8 @@ dsi_scores = Table(
     Column("curve", Text, nullable=False),
     Column("curve_version", Integer, nullable=False),
     Column("proxy", Boolean, nullable=False),
+    # A list: of each content type in the figure, the run that collected it and when.
+    Column("sources", JSONB, nullable=False, server_default=text("'[]'::jsonb")),
     Column("detail", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
     Index("ix_dsi_scores_company", "company", "content_type"),
 )

@@ -539,6 +539,12 @@ def upgrade() -> None:
         sa.Column("curve_version", sa.Integer(), nullable=False),
         sa.Column("proxy", sa.Boolean(), nullable=False),
         sa.Column(
+            "sources",
+            postgresql.JSONB(astext_type=sa.Text()),
+            server_default=sa.text("'[]'::jsonb"),
+            nullable=False,
+        ),
+        sa.Column(
             "detail",
             postgresql.JSONB(astext_type=sa.Text()),
             server_default=sa.text("'{}'::jsonb"),

@@ -1,0 +1,140 @@
+"""Whose figures the combined DSI weighs: for each content type, market and device, one run's.
+
+It is the run itself where it collected and scored them, else the newest run before it that did, of
+the same keywords (``landscape`` and ``keyword_limit``). Of the other runs only those count that are
+tracked and collected what they scored: a run over another run's results gives no other run a
+figure. Such a run stands itself where that one stood: what was collected since is not before it.
+
+Limit: a type is looked for in the last ``CANDIDATES_MAX`` runs that scored it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+
+from serpline.domain.config import PipelineConfig
+from serpline.domain.freshness import is_stale
+from serpline.domain.names import SEARCHED_TYPES, ContentType
+from serpline.domain.phases import LaneKey
+from serpline.store import runs
+from serpline.store.database import Connection
+from serpline.store.results.collection import Collection, collection
+
+CANDIDATES_MAX = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The figures of one content type, market and device.
+
+    ``scored_by`` computed them from ``searches``, which ``collected_by`` made. ``is_stale``: see
+    ``domain.freshness``.
+    """
+
+    searches: Collection
+    scored_by: UUID
+    collected_by: UUID
+    is_stale: bool = False
+
+    @property
+    def landscape(self) -> tuple[str, str, str]:
+        """Content type, market and device."""
+        return self.searches.content_type, self.searches.market, self.searches.device
+
+
+async def of_type(conn: Connection, run_id: UUID, content_type: str) -> list[Source]:
+    """The sources of a run's figures of one content type: of each market and device its own."""
+    read = await runs.source_runs(conn, run_id)
+    found = await collection(conn, run_id, content_type)
+    return [Source(each, run_id, read["serp_collection"]) for each in found if each.collected]
+
+
+async def choose(conn: Connection, run_id: UUID) -> list[Source]:
+    """The sources of a run's combined figures, in the places where the run itself collected."""
+    read = await runs.source_runs(conn, run_id)
+    origin = await runs.get(conn, read["serp_collection"])
+    if origin is None:
+        return []
+    now = origin.scheduled_for or origin.created_at
+    own = await collection(conn, run_id)
+    places = {(each.market, each.device) for each in own if each.collected}
+    chosen = []
+    for kind in SEARCHED_TYPES:
+        missing = set(places)
+        for candidate in await _candidates(conn, run_id, origin.id, kind):
+            config = PipelineConfig.from_json(candidate.config)
+            started = candidate.scheduled_for or candidate.created_at
+            stale = candidate.id != run_id and is_stale(config, kind, started, now)
+            for each in await collection(conn, candidate.id, kind):
+                place = (each.market, each.device)
+                if place in missing and each.collected:
+                    missing.remove(place)
+                    by = origin.id if candidate.id == run_id else candidate.id
+                    chosen.append(Source(each, candidate.id, by, is_stale=stale))
+            if not missing:
+                break
+    return chosen
+
+
+async def _candidates(
+    conn: Connection, run_id: UUID, origin: UUID, content_type: ContentType
+) -> Sequence[Any]:
+    """The runs that scored a type: this one first, then those before it, newest first."""
+    rows = await conn.execute(
+        text(
+            """
+            SELECT r.id, r.config, r.scheduled_for, r.created_at
+            FROM pipeline_executions r
+            JOIN pipeline_phase_status scored ON scored.pipeline_execution_id = r.id
+                AND scored.phase_name = 'dsi_calculation' AND scored.content_type = :type
+                AND scored.status = 'completed'
+            JOIN pipeline_phase_status searched ON searched.pipeline_execution_id = r.id
+                AND searched.phase_name = 'serp_collection' AND searched.content_type = :type
+            JOIN pipeline_executions own ON own.id = :run
+            JOIN pipeline_executions origin ON origin.id = :origin
+            WHERE r.id = own.id OR (
+                r.created_at <= origin.created_at AND searched.source_run_id = r.id
+                AND (r.config ->> 'enable_historical_tracking')::boolean
+                AND (own.config ->> 'enable_historical_tracking')::boolean
+                AND r.config ->> 'landscape' IS NOT DISTINCT FROM own.config ->> 'landscape'
+                AND r.config ->> 'keyword_limit' IS NOT DISTINCT FROM own.config ->> 'keyword_limit'
+            )
+            ORDER BY r.id = own.id DESC, r.created_at DESC LIMIT :limit
+            """
+        ),
+        {"run": run_id, "origin": origin, "type": str(content_type), "limit": CANDIDATES_MAX},
+    )
+    return rows.all()
+
+
+async def typed_scores(conn: Connection, sources: Sequence[Source]) -> list[dict[str, Any]]:
+    """The scores that the sources name."""
+    rows = await conn.execute(
+        text(
+            "SELECT s.* FROM unnest(CAST(:types AS text[]), CAST(:markets AS text[]),"
+            " CAST(:devices AS text[]), CAST(:scored_by AS uuid[]))"
+            " AS chosen(content_type, market, device, run_id)"
+            " JOIN dsi_scores s USING (run_id, content_type, market, device)"
+            " ORDER BY s.content_type, s.market, s.device, s.company"
+        ),
+        _columns(sources),
+    )
+    return [dict(row) for row in rows.mappings()]
+
+
+async def plan_params(conn: Connection, run_id: UUID, lane: LaneKey) -> dict[str, Any]:
+    """Whose results the plan of a lane reads: by phase, and for the combined DSI its sources."""
+    chosen = await choose(conn, run_id) if lane.is_combined else []
+    return {**await runs.source_runs(conn, run_id), **_columns(chosen)}
+
+
+def _columns(sources: Sequence[Source]) -> dict[str, list[Any]]:
+    return {
+        "types": [each.searches.content_type for each in sources],
+        "markets": [each.searches.market for each in sources],
+        "devices": [each.searches.device for each in sources],
+        "scored_by": [each.scored_by for each in sources],
+    }
