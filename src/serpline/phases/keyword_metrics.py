@@ -1,7 +1,10 @@
 """Phase 1: search volumes, per keyword × market, up to a thousand keywords a call.
 
-An unknown volume is NULL, never 0. A keyword that the provider refuses, and that empties the whole
-call with it, is found by halving the call until it stands alone; the others lose nothing by it.
+An unknown volume is NULL, never 0, and its row says why; it fails neither item nor run. What Google
+Ads refuses is not sent. A keyword that fails its call is named by the provider, or found by halving
+the call. One that is restricted empties the whole call
+(docs.dataforseo.com/v3/keywords-data-overview) and is found by halving. The others get their
+volumes, and the nulls of an emptied call are no knowledge.
 """
 
 from collections import defaultdict
@@ -9,14 +12,14 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any
 
 from serpline.domain.config import PipelineConfig
-from serpline.domain.errors import CallRefused, ErrorCategory, ProviderError
-from serpline.domain.keywords import keyword_key
+from serpline.domain.errors import CallRefused, ProviderError
+from serpline.domain.keywords import keyword_key, searched
 from serpline.domain.names import PhaseName
-from serpline.domain.outcomes import Done, Outcome, Reject
+from serpline.domain.outcomes import Done, Outcome
 from serpline.phases.base import Work
-from serpline.phases.tools import Tools, bought_elsewhere, keep, obtain, plain
+from serpline.phases.tools import Tools, bought_elsewhere, give_back, keep, obtain, plain
 from serpline.providers.dataforseo.client import KEYWORDS_PER_CALL_MAX
-from serpline.providers.dataforseo.errors import blames_a_keyword
+from serpline.providers.dataforseo.errors import blames_a_keyword, named_keyword
 from serpline.providers.dataforseo.wire import KeywordMetrics, match, unsupported
 from serpline.store import plans
 from serpline.store.chunks import ItemRow, OwnedChunk
@@ -30,6 +33,8 @@ KIND = "keyword_metrics"
 SOURCE = "dataforseo"
 # Halving finds one refused keyword among a thousand in about twenty calls; calls are paid.
 CALLS_MAX = 40
+REASON_CHARS_MAX = 300
+NO_VOLUME = "Google Ads gives no volume: too few searches, or a restricted keyword"
 
 Location = tuple[int, str | None]
 """DataForSEO's codes of a market; without a language its volumes are those of all languages."""
@@ -61,14 +66,15 @@ class KeywordMetricsPhase:
         markets: dict[Location, dict[str, str]] = defaultdict(dict)
         for item, pair in pairs.items():
             wanted = known[pair]
+            keyword = searched(wanted.keyword)
             if wanted.location_code is None:
-                # DataForSEO has no such location: unknown, and the run says so.
-                yield Done(item, _row(wanted, None, work, "none"))
-            elif reason := unsupported(wanted.keyword):
-                yield Reject(item, ErrorCategory.BAD_REQUEST, f"{wanted.keyword!r}: {reason}")
+                nothing = _unknown("DataForSEO has no such location")
+                yield Done(item, _row(wanted, nothing, work, "none"))
+            elif reason := unsupported(keyword):
+                yield Done(item, _row(wanted, _unknown(reason), work, "none"))
             else:
                 market = (wanted.location_code, wanted.language_code)
-                markets[market][item] = wanted.keyword
+                markets[market][item] = keyword
         for market, keywords in markets.items():
             async for item, found in self._buy(work, market, keywords):
                 if isinstance(found, dict):
@@ -86,46 +92,53 @@ class KeywordMetricsPhase:
         mine = set(obtained.mine)
         for item, key in keys.items():
             if key in obtained.fresh:
-                yield item, obtained.fresh[key] or {}
+                yield item, obtained.fresh[key] or _unknown(NO_VOLUME)
             elif key not in mine:
                 yield item, bought_elsewhere(work, item)
         groups = [[item for item, key in keys.items() if key in mine]] if mine else []
-        calls_left = CALLS_MAX
-        while groups:
-            group = groups.pop()
-            calls_left -= 1
-            may_halve = len(group) > 1 and calls_left > 0
+        for _ in range(CALLS_MAX):
+            if not groups:
+                return
+            # The largest first: most keywords have their volumes after few calls.
+            group = groups.pop(groups.index(max(groups, key=len)))
+            asked = {item: keywords[item] for item in group}
             try:
-                found = await self._volumes(work, market, {i: keywords[i] for i in group})
+                found = await self._volumes(work, market, asked)
             except (ProviderError, CallRefused) as error:
-                if isinstance(error, ProviderError) and blames_a_keyword(error) and may_halve:
-                    groups += _halves(group)
+                if not isinstance(error, ProviderError) or not blames_a_keyword(error):
+                    for item in group:
+                        yield item, work.retries.outcome_for(item, error)
                     continue
-                for item in group:
-                    yield item, work.retries.outcome_for(item, error)
-                continue
-            if found is None and may_halve:
+                if len(group) > 1:
+                    groups += _apart(asked, named_keyword(error, list(asked.values())))
+                    continue
+                found = {group[0]: _unknown(str(error))}
+            if found is None:
                 groups += _halves(group)
-            elif found is None:
-                for item in group:
-                    reason = f"{keywords[item]!r}: the provider answers nothing for it"
-                    yield item, Reject(item, ErrorCategory.BAD_REQUEST, reason)
-            else:
-                await keep(work, KIND, {keys[item]: payload for item, payload in found.items()})
-                for item, payload in found.items():
-                    yield item, payload
+                continue
+            await keep(work, KIND, {keys[item]: payload for item, payload in found.items()})
+            for item, payload in found.items():
+                yield item, payload
+        left = [item for group in groups for item in group]
+        # Nothing is known of these alone: the next run asks for them again.
+        await give_back(work, KIND, [keys[item] for item in left])
+        for item in left:
+            yield (
+                item,
+                _unknown(f"not found out in {CALLS_MAX} calls: a keyword beside it is refused"),
+            )
 
     async def _volumes(
         self, work: Work, market: Location, keywords: Mapping[str, str]
     ) -> dict[str, dict[str, Any]] | None:
-        """Item → payload; None if the reply has not one row, as a refused keyword may cause."""
+        """Item → payload; None if not one figure came, as a restricted keyword may cause."""
         asked = list(keywords.values())
         call = self._tools.dataforseo.search_volume(asked, *market)
         since = work.chunk.created_at if work.config.refresh_reference else None
         freshness = f"since:{since.isoformat()}" if since else "reference"
         ttl = work.config.reference_ttl_days * 86_400.0
         volumes = await self._tools.call(work, call, freshness=freshness, ttl_seconds=ttl)
-        if volumes.is_emptied and not volumes.metrics:
+        if volumes.is_emptied:
             return None
         matched = match(asked, volumes.metrics)
         return {item: _payload(matched.get(keyword)) for item, keyword in keywords.items()}
@@ -133,6 +146,15 @@ class KeywordMetricsPhase:
     async def write(self, conn: Connection, chunk: OwnedChunk, done: Sequence[Done]) -> None:
         """A row per keyword × market."""
         await insert_rows(conn, table, [outcome.result for outcome in done])
+
+
+def _apart(asked: Mapping[str, str], named: str | None) -> list[list[str]]:
+    """The keyword that the provider names alone, and the others; in halves if it names none."""
+    alone = [item for item, keyword in asked.items() if keyword == named]
+    others = [item for item in asked if item not in alone]
+    if not alone or not others:
+        return _halves(list(asked))
+    return [others, *([item] for item in alone)]
 
 
 def _halves(group: list[str]) -> list[list[str]]:
@@ -146,8 +168,13 @@ def _pair(item: str) -> tuple[int, str]:
 
 
 def _payload(metrics: KeywordMetrics | None) -> dict[str, Any]:
-    """What the provider said; an empty object if it said nothing about the keyword."""
-    return plain(metrics) if metrics else {}
+    """What the provider said; without a volume, with the reason."""
+    found = plain(metrics) if metrics else {}
+    return found if found.get("search_volume") is not None else found | _unknown(NO_VOLUME)
+
+
+def _unknown(reason: str) -> dict[str, Any]:
+    return {"unknown_reason": reason[:REASON_CHARS_MAX]}
 
 
 def _row(
@@ -163,6 +190,7 @@ def _row(
         "competition": given.get("competition"),
         "competition_index": given.get("competition_index"),
         "monthly_searches": given.get("monthly"),
+        "unknown_reason": given.get("unknown_reason"),
         "source": source,
         "fetched_at": work.clock.now(),
     }

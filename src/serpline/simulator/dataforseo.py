@@ -24,6 +24,8 @@ LOGIN = "simulator"
 ((_, *_PATH),) = ROUTES[NAME]
 COST = 0.09
 KEYWORDS_MAX, CHARACTERS_MAX, WORDS_MAX = 1_000, 80, 10
+# What the help pages name, and two that they do not ("²", "¡"); one fails the task of all.
+SYMBOLS, CODE_POINT_MAX = frozenset(",!@%^(){}=;~`<>?\\|\u2015\u00b2\u00a1"), 0xFFFF
 _OK = 20000
 
 
@@ -84,11 +86,11 @@ class DataForSeo:
         return reply
 
     def _rows(self, task: dict[str, Any], words: list[str]) -> list[dict[str, Any]] | None:
-        """One row per keyword, lower-cased; None for all if a single one is restricted."""
+        """One row per keyword, lower-cased; all without figures if a single one is restricted."""
         lowered = list(dict.fromkeys(word.lower() for word in words))
         restricted = self._config.restricted_words
         if any(bad in word.split() for word in lowered for bad in restricted):
-            return None
+            return [{"keyword": word, "search_volume": None} for word in lowered]
         location, language = int(task["location_code"]), str(task.get("language_code") or "")
         return [self._row(word, location, language or None) for word in lowered]
 
@@ -96,7 +98,7 @@ class DataForSeo:
         day = self._world.day
         known = volume_of(self._world.seed, word, location, language or "", day)
         row: dict[str, Any] = {
-            "keyword": word,
+            "keyword": word.replace("+", " "),
             "spell": None,
             "location_code": location,
             "language_code": language,
@@ -165,6 +167,13 @@ def _keywords(task: dict[str, Any]) -> list[str]:
         or any(len(word) > CHARACTERS_MAX or len(word.split()) > WORDS_MAX for word in words)
     ):
         raise _Rejected(40501, "Invalid Field: 'keywords'.")
+    for word in words:
+        if any(c in SYMBOLS or ord(c) > CODE_POINT_MAX for c in word):
+            raise _Rejected(
+                40501,
+                "Invalid Field: 'keywords'. Keyword text has invalid characters or symbols: "
+                f"'{word}'.",
+            )
     if not isinstance(task.get("location_code"), int):
         raise _Rejected(40501, "Invalid Field: 'location_code'.")
     return words

@@ -239,6 +239,8 @@ def test_match() -> None:
         (" ".join("abcdefghijk"), "11 words"),
         ("  x  " + " " * 100, None),
         (" \t", "empty"),
+        *((f"a {c} b", "Google Ads takes no") for c in ",!@%^*(){}=;~`<>?\\|\u2015²™\U0001f600"),
+        *((f"a{c}b", None) for c in "#$&_-\"[]'+./:£€éß中ひไ\u200c"),
     ],
 )
 def test_unsupported(keyword: str, reason: str | None) -> None:

@@ -11,6 +11,7 @@ from serpline.core.clock import Clock
 from serpline.core.ids import digest
 from serpline.domain.errors import ProviderError
 from serpline.domain.http import HttpReply, HttpRequest, ProviderCall
+from serpline.domain.keywords import searched
 from serpline.providers.dataforseo import errors
 from serpline.providers.dataforseo.errors import PROVIDER
 from serpline.providers.dataforseo.wire import SearchVolumes, search_volumes, unsupported
@@ -45,7 +46,7 @@ class DataForSeoClient:
 
         Every keyword must be one that ``wire.unsupported`` has nothing against: ValueError.
         """
-        asked = [" ".join(keyword.split()) for keyword in keywords]
+        asked = [searched(keyword) for keyword in keywords]
         if not 1 <= len(asked) <= KEYWORDS_PER_CALL_MAX:
             raise ValueError(f"{len(asked)} keywords in one call: 1 to {KEYWORDS_PER_CALL_MAX}")
         for keyword in asked:

@@ -80,6 +80,15 @@ def blames_a_keyword(error: ProviderError) -> bool:
     return isinstance(error, DataForSeoError) and error.code == _INVALID_FIELD
 
 
+def named_keyword(error: ProviderError, asked: Sequence[str]) -> str | None:
+    """The keyword that the message quotes at its end, as it was asked for; None if it quotes none.
+
+    ``Invalid Field: 'keywords'. Keyword text has invalid characters or symbols: 'a?'``.
+    """
+    said = str(error).casefold().rstrip(". ")
+    return next((keyword for keyword in asked if said.endswith(f"'{keyword.casefold()}'")), None)
+
+
 def task_of(reply: HttpReply, now: datetime, secrets: Sequence[str] = ()) -> dict[str, Any]:
     """The one task of a successful reply, checked at both levels.
 

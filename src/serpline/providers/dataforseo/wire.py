@@ -5,6 +5,7 @@ field costs that field, never the row. Keywords come back in lower case and some
 spelling; ``match`` finds the way back.
 """
 
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,16 @@ from serpline.domain.replies import as_count, as_list, as_number, as_object, as_
 
 KEYWORD_CHARACTERS_MAX = 80
 KEYWORD_WORDS_MAX = 10
+# One of these fails the request of all (support.google.com/ds/answer/6264285 for "*", and
+# dataforseo.com/help-center/using-symbols-in-keywords-when-setting-a-google-ads-task).
+_SYMBOLS = frozenset(",!@%^*(){}=;~`<>?\\|\u2015")
+# "4-byte Unicode characters": beyond the basic plane, as most emoji are.
+_CODE_POINT_MAX = 0xFFFF
+# "UTF symbols, emojis": symbols and superscripts; currency signs, letters and marks are taken.
+_CATEGORIES = frozenset({"So", "Sm", "Sk", "No", "Cc", "Co"})
+_TAKEN = frozenset("+\t")
+
+_IGNORED = str.maketrans({"+": " ", "\u200c": None, "\u200d": None})
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,16 +98,26 @@ def match(
     """The row of every requested keyword, None where none came (unknown, never 0).
 
     Compared after NFC, case folding and collapsing of white space: by ``keyword`` first, then by
-    ``spell``. Requested keywords that agree after that share a row.
+    ``spell``, then without what Google Ads ignores or the vendor decodes (a "+" comes back as a
+    space). Requested keywords that agree after that share a row.
     """
+    by_loose: dict[str, KeywordMetrics] = {}
     by_keyword: dict[str, KeywordMetrics] = {}
     by_spell: dict[str, KeywordMetrics] = {}
     for row in returned:
         by_keyword.setdefault(keyword_key(row.keyword), row)
+        by_loose.setdefault(_loose(row.keyword), row)
         if row.spell:
             by_spell.setdefault(keyword_key(row.spell), row)
     keys = {keyword: keyword_key(keyword) for keyword in requested}
-    return {keyword: by_keyword.get(key) or by_spell.get(key) for keyword, key in keys.items()}
+    return {
+        keyword: by_keyword.get(key) or by_spell.get(key) or by_loose.get(_loose(keyword))
+        for keyword, key in keys.items()
+    }
+
+
+def _loose(keyword: str) -> str:
+    return keyword_key(keyword.translate(_IGNORED))
 
 
 def unsupported(keyword: str) -> str | None:
@@ -107,12 +128,22 @@ def unsupported(keyword: str) -> str | None:
     words = keyword.split()
     if not words:
         return "the keyword is empty"
+    refused = sorted({c for c in keyword if c != " " and _is_refused(c)})
+    if refused:
+        shown = " ".join(c if c.isprintable() else f"U+{ord(c):04X}" for c in refused)
+        return f"Google Ads takes no {shown} in a keyword"
     length = len(" ".join(words))
     if length > KEYWORD_CHARACTERS_MAX:
         return f"{length} characters: DataForSEO takes up to {KEYWORD_CHARACTERS_MAX}"
     if len(words) > KEYWORD_WORDS_MAX:
         return f"{len(words)} words: DataForSEO takes up to {KEYWORD_WORDS_MAX}"
     return None
+
+
+def _is_refused(character: str) -> bool:
+    if character in _SYMBOLS or ord(character) > _CODE_POINT_MAX:
+        return True
+    return unicodedata.category(character) in _CATEGORIES and character not in _TAKEN
 
 
 def _row(item: dict[str, Any]) -> KeywordMetrics | None:

@@ -161,7 +161,7 @@ async def rankings(
         text(
             f"""
             SELECT r.keyword, r.market, r.content_type, r.device, s.position, s.url, s.title,
-                s.domain, s.company, m.search_volume,
+                s.domain, s.company, m.search_volume, m.unknown_reason AS volume_unknown_reason,
                 CASE WHEN p.run_id IS NULL THEN 'not collected'
                      WHEN s.run_id IS NULL THEN 'not ranked' ELSE 'ranked' END AS state
             FROM ({PLANNED}) r

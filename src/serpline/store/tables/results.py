@@ -44,6 +44,8 @@ keyword_metrics = Table(
     Column("competition", Text),
     Column("competition_index", Integer),
     Column("monthly_searches", JSONB),
+    # Why the volume is not known.
+    Column("unknown_reason", Text),
     Column("source", Text, nullable=False),
     Column("fetched_at", Instant, nullable=False),
     CheckConstraint("search_volume >= 0", name="search_volume"),

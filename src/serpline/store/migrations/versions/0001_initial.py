@@ -589,6 +589,7 @@ def upgrade() -> None:
         sa.Column("competition", sa.Text(), nullable=True),
         sa.Column("competition_index", sa.Integer(), nullable=True),
         sa.Column("monthly_searches", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
+        sa.Column("unknown_reason", sa.Text(), nullable=True),
         sa.Column("source", sa.Text(), nullable=False),
         sa.Column("fetched_at", sa.DateTime(timezone=True), nullable=False),
         sa.CheckConstraint("search_volume >= 0", name=op.f("ck_keyword_metrics_search_volume")),
