@@ -31,8 +31,8 @@ async def test_hostile_text_fails_its_own_items(
         await world.ended(run_id)
         run = await world.get(run_id)
         assert run.status in ("completed", "completed_with_errors")
-        lanes = {str(lane.key): lane for lane in await world.lanes(run_id)}
-        assert lanes["dsi_calculation/organic"].completed > 0
+        lanes = await world.lanes(run_id)
+        assert sum(lane.completed for lane in lanes if lane.key.phase == "dsi_calculation") > 0
         logs = world.logs()
         assert "Traceback" not in logs
         raised = await world.query(
