@@ -46,6 +46,7 @@ ITEMS = 4000
 ROWS = KEYWORDS * (4 + 2 * DEPTH + DEPTH // 2 + 2 * DEPTH + 2 * DEPTH + DEPTH)
 VIDEO = LaneKey(PhaseName.SERP_COLLECTION, ContentType.VIDEO)
 VIDEO_DSI = LaneKey(PhaseName.DSI_CALCULATION, ContentType.VIDEO)
+COMBINED = LaneKey(PhaseName.DSI_CALCULATION, ContentType.ALL)
 
 # Odd ranks are of videos that are known; even ones of channels by handle, in other letters.
 _RUN = (
@@ -151,6 +152,7 @@ PLANS = {
     "company_enrichment_youtube": plans.COMPANY_ENRICHMENT_YOUTUBE,
     "content_analysis": plans.CONTENT_ANALYSIS,
     "dsi_calculation": scores.PLAN,
+    "combined": scores.PLAN,
 }
 PLANNED = {
     "keyword_metrics": KEYWORDS,
@@ -160,25 +162,22 @@ PLANNED = {
     "company_enrichment_youtube": KEYWORDS * DEPTH,
     "content_analysis": KEYWORDS * DEPTH // 4,
     "dsi_calculation": KEYWORDS * DEPTH,
+    "combined": KEYWORDS * DEPTH,
 }
-
-
-async def combined_params(db: Database, run_id: UUID) -> dict[str, Any]:
-    async with db.transaction() as conn:
-        return await combined.plan_params(conn, run_id, VIDEO_DSI)
 
 
 @pytest.mark.parametrize("phase", PLANS)
 async def test_planning_grows_with_the_run(db: Database, run_id: UUID, phase: str) -> None:
     """Whatever a phase plans, and whatever is counted."""
+    lane = COMBINED if phase == "combined" else VIDEO_DSI
     params = {
-        **await combined_params(db, run_id),
         "run": run_id,
-        "content_type": "video",
+        "content_type": lane.content_type,
         "devices": ["desktop"],
         "analysis_depth": DEPTH // 2,
     }
     async with db.transaction() as conn:
+        params |= await combined.plan_params(conn, run_id, lane)
         lane_id = await lane_of(conn, run_id)
         with watched() as seen:
             await planning.plan(conn, lane_id, PLANS[phase], params, CHUNK)

@@ -114,8 +114,8 @@ async def typed_scores(conn: Connection, sources: Sequence[Source]) -> list[dict
     """The scores that the sources name."""
     rows = await conn.execute(
         text(
-            "SELECT s.* FROM unnest(CAST(:types AS text[]), CAST(:markets AS text[]),"
-            " CAST(:devices AS text[]), CAST(:scored_by AS uuid[]))"
+            "SELECT s.* FROM unnest(CAST(:chosen_types AS text[]), CAST(:chosen_markets AS text[]),"
+            " CAST(:chosen_devices AS text[]), CAST(:chosen_runs AS uuid[]))"
             " AS chosen(content_type, market, device, run_id)"
             " JOIN dsi_scores s USING (run_id, content_type, market, device)"
             " ORDER BY s.content_type, s.market, s.device, s.company"
@@ -133,8 +133,8 @@ async def plan_params(conn: Connection, run_id: UUID, lane: LaneKey) -> dict[str
 
 def _columns(sources: Sequence[Source]) -> dict[str, list[Any]]:
     return {
-        "types": [each.searches.content_type for each in sources],
-        "markets": [each.searches.market for each in sources],
-        "devices": [each.searches.device for each in sources],
-        "scored_by": [each.scored_by for each in sources],
+        "chosen_types": [each.searches.content_type for each in sources],
+        "chosen_markets": [each.searches.market for each in sources],
+        "chosen_devices": [each.searches.device for each in sources],
+        "chosen_runs": [each.scored_by for each in sources],
     }

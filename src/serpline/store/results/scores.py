@@ -55,9 +55,9 @@ PLAN = f"""
     FROM ({_RESULTS}) r WHERE company IS NOT NULL AND company <> ''
     UNION
     SELECT DISTINCT market || ':' || device || ':' || company FROM dsi_scores
-    WHERE run_id = ANY(CAST(:scored_by AS uuid[])) AND (content_type, market, device, run_id) IN (
-        SELECT * FROM unnest(CAST(:types AS text[]), CAST(:markets AS text[]),
-            CAST(:devices AS text[]), CAST(:scored_by AS uuid[])))
+    WHERE run_id = ANY(CAST(:chosen_runs AS uuid[])) AND (content_type, market, device, run_id) IN (
+        SELECT * FROM unnest(CAST(:chosen_types AS text[]), CAST(:chosen_markets AS text[]),
+            CAST(:chosen_devices AS text[]), CAST(:chosen_runs AS uuid[])))
 """
 
 
