@@ -11,7 +11,7 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
 
-from serpline.analysis.domains import registrable_domain
+from serpline.analysis.domains import is_platform, publisher
 from serpline.domain.config import PipelineConfig
 from serpline.domain.names import PhaseName
 from serpline.domain.outcomes import Done, Outcome, Reject, Retry, Snooze
@@ -28,17 +28,6 @@ from serpline.store.rows import insert_rows
 from serpline.store.tables.results import channel_owners, company_profiles
 
 CANDIDATES_MAX = 3
-# Where channels are linked from and to, but who owns none of them.
-PLATFORMS = frozenset(
-    {
-        "amazon.com", "apple.com", "bit.ly", "discord.com", "discord.gg", "facebook.com",
-        "fb.com", "goo.gl", "google.com", "instagram.com", "linkedin.com", "linktr.ee",
-        "patreon.com", "paypal.com", "pinterest.com", "reddit.com", "snapchat.com",
-        "soundcloud.com", "spotify.com", "t.co", "t.me", "telegram.me", "threads.net",
-        "tiktok.com", "tumblr.com", "twitch.tv", "twitter.com", "vimeo.com", "vk.com",
-        "wa.me", "whatsapp.com", "wikipedia.org", "x.com", "youtu.be", "youtube.com",
-    }
-)  # fmt: skip
 
 
 class CompanyEnrichmentYouTubePhase:
@@ -109,8 +98,9 @@ def _candidates(channel: Mapping[str, Any]) -> list[str]:
 
 
 def _website(link: str) -> str | None:
-    domain = registrable_domain(link)
-    return domain if domain and domain not in PLATFORMS else None
+    """The domain a link leads to, for any that a company may own; a short link leads nowhere."""
+    domain = publisher(link).domain
+    return domain if domain and not is_platform(domain) else None
 
 
 def _owner(

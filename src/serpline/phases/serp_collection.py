@@ -14,7 +14,7 @@ from typing import Any
 
 from serpline.analysis.domains import (
     canonical_url,
-    registrable_domain,
+    publisher,
     youtube_channel_ref,
     youtube_video_id,
 )
@@ -251,15 +251,16 @@ def _result(work: Work, item: str, page: SerpPage, source: str) -> dict[str, Any
 
 
 def _row(result: SerpResult) -> dict[str, Any]:
-    domain = registrable_domain(result.url) or result.domain
-    video_id = youtube_video_id(result.url)
-    channel_ref = None if video_id else youtube_channel_ref(result.url)
+    """The result as a row; page, owner and video are the publisher's, whatever the link wraps."""
+    found = publisher(result.url, result.domain)
+    video_id = youtube_video_id(found.url)
+    channel_ref = None if video_id else youtube_channel_ref(found.url)
     return {
         "position": result.overall_position,
         "block_position": result.block_position,
         "url": result.url,
-        "canonical_url": canonical_url(result.url) or result.url,
-        "domain": YOUTUBE if video_id or channel_ref else domain,
+        "canonical_url": canonical_url(found.url) or found.url,
+        "domain": YOUTUBE if video_id or channel_ref else found.domain,
         "title": result.title,
         "snippet": result.snippet,
         "published_at": result.date_utc or result.date,

@@ -27,6 +27,8 @@ from serpline.domain.errors import UserError
 from serpline.simulator.routes import BATCH_SEARCH, DOWNLOAD, OPERATIONS, WEBHOOK
 from serpline.simulator.seeds import unit
 
+# The reply is whole, and what it says is unusual.
+TEXTS = ("hostile_text", "wrapped_links")
 STATUSES = ("401", "402", "429", "500", "503")
 DELIVERIES = (
     "slow",
@@ -38,7 +40,7 @@ DELIVERIES = (
     "endless_headers",
     "huge_body",
     "gzip_bomb",
-    "hostile_text",
+    *TEXTS,
 )
 SEARCHES = ("failed_searches", "missing_records", "duplicate_custom_id")
 WEBHOOKS = (
@@ -60,7 +62,7 @@ _FAULTS_OF = {DOWNLOAD: DOWNLOADS, BATCH_SEARCH: SEARCHES, WEBHOOK: WEBHOOKS}
 RULES_MAX = 1_000
 SHOWN_CHARS_MAX = 80
 # Faults that show only after the provider did (and charged) what was asked.
-_AFTER_WORK = frozenset({"slow", "slowloris", "cut", "malformed", "truncated", "hostile_text"})
+_AFTER_WORK = frozenset({"slow", "slowloris", "cut", "malformed", "truncated", *TEXTS})
 
 
 @dataclass(slots=True)

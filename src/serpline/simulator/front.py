@@ -18,6 +18,7 @@ from serpline.simulator.limits import Limits
 from serpline.simulator.routes import DOWNLOAD
 from serpline.simulator.scaleserp.api import storage_error
 from serpline.simulator.wire import Operation, Provider, Reply, Request
+from serpline.simulator.wrapping import wrapped
 
 BODY_BYTES_MAX = 64_000_000
 _NOT_FOUND = Reply(404, b'{"error": "no such provider"}', {"content-type": "application/json"})
@@ -156,6 +157,8 @@ class Front:
             return failed
         if rule is not None and rule.fault == "hostile_text":
             return hostile(reply, name, self._config.seed, operation.identity)
+        if rule is not None and rule.fault == "wrapped_links":
+            return wrapped(reply, self._config.seed)
         return reply
 
 

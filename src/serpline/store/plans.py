@@ -45,7 +45,8 @@ COMPANY_ENRICHMENT_YOUTUBE = """
     WHERE s.run_id = :serp_collection AND s.content_type = :content_type AND c.found
 """
 
-# A video is analysed by its text, wherever it ranks; anything else by its page.
+# A video is analysed by its text, wherever it ranks; anything else by its page. A page that is
+# nobody's is not: no figure would use its relevance.
 SUBJECT = """
     CASE WHEN s.video_id IS NOT NULL THEN 'v:' || s.video_id ELSE 'u:' || s.canonical_url END
 """
@@ -56,5 +57,6 @@ CONTENT_ANALYSIS = f"""
     LEFT JOIN youtube_videos v ON v.run_id = :youtube_enrichment AND v.video_id = s.video_id
     WHERE s.run_id = :serp_collection AND s.content_type = :content_type
     AND s.position <= :analysis_depth AND length(s.canonical_url) <= 2000
-    AND (s.video_id IS NULL OR v.found) AND (s.video_id IS NOT NULL OR s.domain <> 'youtube.com')
+    AND (s.video_id IS NULL OR v.found)
+    AND (s.video_id IS NOT NULL OR s.domain NOT IN ('', 'youtube.com'))
 """

@@ -245,6 +245,33 @@ def test_a_used_up_quota_waits_for_midnight_pacific(reason: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("limit", "unit", "category"),
+    [
+        ("defaultSearchListPerDayPerProject", "1/d/{project}", ErrorCategory.QUOTA),
+        ("defaultPerMinutePerUser", "1/min/{project}/{user}", ErrorCategory.RATE_LIMIT),
+    ],
+)
+def test_the_limit_that_is_named_decides(limit: str, unit: str, category: ErrorCategory) -> None:
+    """The day's quota comes as 429 rateLimitExceeded too: it waits for midnight Pacific."""
+    details = [
+        {"reason": "RATE_LIMIT_EXCEEDED", "metadata": {"quota_limit": limit, "quota_unit": unit}}
+    ]
+    document = {"errors": [{"reason": "rateLimitExceeded"}], "details": details}
+    error = error_of(reply({"error": {"code": 429, **document}}, 429))
+    assert (error.category, error.permanent) == (category, False)
+    daily = category is ErrorCategory.QUOTA
+    assert error.retry_after_seconds == (20 * 3600 if daily else None)
+
+
+@pytest.mark.parametrize("period", ["day", "minute"])
+def test_the_limit_may_stand_in_the_message_alone(period: str) -> None:
+    """Without details the message tells a day's quota from a limit per minute."""
+    error = error_of(reply({"error": {"message": f"limit 'Queries per {period}'"}}, 429))
+    wanted = ErrorCategory.QUOTA if period == "day" else ErrorCategory.RATE_LIMIT
+    assert error.category is wanted
+
+
+@pytest.mark.parametrize(
     ("given", "category", "permanent"),
     [
         (google_error(403, "rateLimitExceeded"), ErrorCategory.RATE_LIMIT, False),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from serpline.domain.handles import channel_handle
 from serpline.domain.http import HttpReply
 from serpline.domain.replies import as_count, as_object, as_text, by_key, json_object, malformed
 from serpline.providers.youtube.errors import failure
@@ -176,7 +177,9 @@ def _channel(item: Item) -> Channel | None:
 
 def _handle(custom_url: str | None) -> str | None:
     """Channels older than handles may still carry a custom URL, which is none."""
-    return custom_url if custom_url is not None and custom_url.startswith("@") else None
+    if custom_url is None or not custom_url.startswith("@"):
+        return None
+    return channel_handle(custom_url) or custom_url
 
 
 def _instant(value: Any) -> datetime | None:

@@ -1,0 +1,44 @@
+"""Sites that channels link to and that own none of them: a kept list (``data/platforms.txt``).
+
+- ``everywhere``: names that count under every public suffix (``amazon.de``, ``ebay.co.uk``,
+  ``yandex.com.tr``), for these brands run national twins and nobody else uses their names;
+- ``sites``: exact domains, whose names are common words elsewhere;
+- ``shorteners``: they hide where they lead, and no short link is followed: its target is unknown;
+- ``bio-pages``: link-in-bio hosts, with their subdomains: ``anna.carrd.co`` is a list of links.
+
+The price: the channel of a platform itself, Amazon's own for one, has no owner by its links.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from functools import cache
+from importlib import resources
+
+from serpline.analysis.hosts import registered
+
+
+def is_platform(domain: str) -> bool:
+    """Whether a registrable domain is a platform's, a short link's or a link-in-bio page's."""
+    kept, known = _kept(), registered(domain)
+    if {domain, known.domain} & (kept["shorteners"] | kept["bio-pages"]) or domain in kept["sites"]:
+        return True
+    # A blog of somebody's, amazon.blogspot.com, is no twin of Amazon.
+    return known.domain == domain and known.name in kept["everywhere"]
+
+
+def is_shortener(domain: str) -> bool:
+    """Whether links on that registrable domain hide where they lead."""
+    return domain in _kept()["shorteners"]
+
+
+@cache
+def _kept() -> Mapping[str, frozenset[str]]:
+    source = resources.files("serpline.analysis").joinpath("data", "platforms.txt")
+    names: dict[str, set[str]] = defaultdict(set)
+    section = ""
+    for line in source.read_text(encoding="utf-8").splitlines():
+        if line.startswith("["):
+            section = line.strip("[]")
+        elif not line.startswith("#"):
+            names[section] |= set(line.split())
+    return {kind: frozenset(members) for kind, members in names.items()}

@@ -1,0 +1,256 @@
+"""From a result to its publisher: links that lead through Google, an AMP cache or a translator.
+
+``publisher`` takes a result's link and domain. A wrapper that carries its target is undone, also
+where wrappers stand in one another. One that hides it (``/goto?url=CAES…``, Google News, a short
+link) leaves the result's own domain, unless that is the wrapper's too: then nobody is known.
+
+Sources: developers.google.com/search/docs/appearance/ad-network-and-translation (translate.goog);
+amp.dev/documentation/guides-and-tutorials/learn/amp-caches-and-cors/amp-cache-urls (AMP caches);
+the links in the result pages of Google, Bing, Yahoo, DuckDuckGo and Yandex themselves.
+"""
+
+import base64
+import binascii
+import re
+from typing import NamedTuple
+from urllib.parse import SplitResult, parse_qsl, unquote, urlunsplit
+
+from serpline.analysis.hosts import host_in, registered, registrable_domain, split_url
+from serpline.analysis.platforms import is_shortener
+from serpline.analysis.youtube_urls import is_page_of_unnamed_channel
+
+# More wrappers in one another than this are no link that anybody shows.
+WRAPPERS_MAX = 5
+
+_HIDDEN = ""
+_GOOGLE = r"(?:[a-z0-9-]+\.)*google\.(?:com|cat|[a-z]{2}|com?\.[a-z]{2})"
+_YANDEX = r"(?:[a-z0-9-]+\.)*(?:yandex\.(?:[a-z]{2,3}|com\.[a-z]{2})|ya\.ru)"
+_YAHOO = r"(?:[a-z0-9-]+\.)*search\.yahoo\.(?:com|co\.jp)"
+_FACEBOOK = r"(?:[a-z-]+\.)?(?:facebook\.com|messenger\.com|workplace\.com)"
+
+# Host, path, and the parameters that carry the target, the likeliest first. Without any, or where
+# none holds a URL, the target is hidden.
+_PARAMETERS = tuple(
+    (re.compile(host), re.compile(path), tuple(names.split()))
+    for host, path, names in (
+        (_GOOGLE, r"/(?:url|interstitial|goto|news/url)", "q url"),
+        (_GOOGLE, r"/imgres", "imgrefurl"),
+        (_GOOGLE, r"/(?:aclk|pagead/aclk)", "adurl"),
+        (_GOOGLE, r"/gwt/[xn]", "u"),
+        (_GOOGLE, r"/(?:__i/)?(?:rss/)?(?:rd/)?(?:articles|read)/.+", ""),
+        (_GOOGLE, r"/~r/.+", ""),
+        (r"translate\." + _GOOGLE, r"(?:/(?:translate|translate_[a-z]|website))?", "u"),
+        (r"consent\.(?:google|youtube)\.[a-z.]+", r"(?:/[a-z]*)?", "continue"),
+        (r"translate\.googleusercontent\.com", r"/.*", "u"),
+        (r"(?:www\.)?googleadservices\.com|.+\.doubleclick\.net", r"/.*", "adurl"),
+        (r"(?:www\.)?googleweblight\.com", r"(?:/i?)?", "u lite_url"),
+        (r"(?:[a-z]+\.)?bing\.com", r"/(?:ck/a|aclick|aclk|alink/link)", "u url"),
+        (r"cc\.bingj\.com", r"/cache\.aspx", ""),
+        (r"(?:[a-z]+\.)?duckduckgo\.com", r"/(?:l|y\.js)", "uddg u3"),
+        (_FACEBOOK, r"/(?:l\.php|flx/warn)", "u"),
+        (r"l\.(?:instagram\.com|threads\.(?:com|net)|wl\.co)", r"(?:/l)?", "u"),
+        (r"(?:[a-z]+\.)?youtube\.com", r"/redirect", "q url"),
+        (r"(?:[a-z]+\.)?linkedin\.com", r"/(?:redir/redirect|safety/go)", "url"),
+        (r"(?:[a-z]+\.)?vk\.(?:com|ru)", r"/away(?:\.php)?", "to"),
+        (r"out\.reddit\.com", r"/.*", "url"),
+        (r"t\.umblr\.com", r"/redirect", "z"),
+        (r"(?:[a-z]+\.)?steamcommunity\.com", r"/linkfilter", "u url"),
+        (r"slack-redir\.net", r"/link", "url"),
+        (r"medium\.com", r"/r", "url"),
+        (r"(?:[a-z]+\.)?pinterest\.[a-z.]+", r"/offsite", "url"),
+        (r"(?:twitter|x)\.com", r"/(?:i/redirect|safety/unsafe_link_warning)", "url unsafe_link"),
+        (r".+\.safelinks\.protection\.outlook\.com", r".*", "url"),
+        (r"disq\.us", r"/url", "url"),
+        (_YANDEX, r"/clck/.+", "url"),
+        (r"translate\." + _YANDEX, r"/translate", "url"),
+        (_YANDEX, r"/turbo", "text"),
+        (r"(?:[a-z]+\.)?(?:baidu|so|sogou)\.com", r"/link", "url"),
+        (r"[a-z]+\.naver\.com", r"/(?:bridge|redirect|rd|cr)", "url u"),
+        (r"papago\.naver\.net|papago\.naver\.com", r"/.*", "url target"),
+        (r"(?:www\.)?(?:microsofttranslator|translatetheweb)\.com", r"(?:/bv\.aspx)?", "a"),
+    )
+)
+_AMP_VIEWER = re.compile(rf"{_GOOGLE}|(?:www\.)?bing\.com")
+_AMP_CACHE = re.compile(r"(?:([a-z0-9-]+)\.)?(?:cdn\.ampproject\.(?:org|net)|bing-amp\.com)")
+# The kind of content (and for images a width), then "s" for https, then the page.
+_AMP_PATH = re.compile(r"/[a-z]{1,4}(?:/w\d+)?/(s/)?([^/?]+\.[^/?]+.*)", re.DOTALL)
+_WEB_CACHE = re.compile(r"webcache\.googleusercontent\.com")
+_CACHED = re.compile(r"cache:(?:[A-Za-z0-9_-]{12}:)?(\S+)")
+_TRANSLATED = re.compile(r"(.+)\.translate\.goog")
+_TURBO = re.compile(r"(?:/turbo)?/(?:s/([^/?]+\.[^/?]+)|([^/?]+\.[^/?]+?)(?:/s)?(?=/|$))(.*)", re.S)
+_TURBO_PROXY = re.compile(r"/proxy_u/[^/]+/(https?)/(.+)", re.DOTALL)
+_YAHOO_TARGET = re.compile(r"/RU=([^/]+)")
+_SCHEME = re.compile(r"https?://", re.IGNORECASE)
+_BARE = re.compile(r"(?:[\w-]+\.)+[^\W\d_]{2,}(?:[:/?#].*)?", re.DOTALL)
+_BASE64 = re.compile(r"a1([A-Za-z0-9_-]+)=*")
+
+
+class Publisher(NamedTuple):
+    """The page behind a result and who owns it: ``domain`` is "" where nobody is known."""
+
+    url: str
+    domain: str
+
+
+def publisher(url: str, domain: str | None = None) -> Publisher:
+    """The publisher of a result that has this link and, as the engine writes it, this domain.
+
+    Answers any text: what holds no host is nobody's.
+    """
+    target = url
+    for _ in range(WRAPPERS_MAX):
+        inner = unwrapped(target)
+        if inner is None:
+            return Publisher(target, _owner(target, domain))
+        if inner == _HIDDEN:
+            break
+        target = inner
+    return Publisher(target, _other_than(target, domain))
+
+
+def unwrapped(url: str) -> str | None:
+    """The target of a wrapper, "" if it hides that; None for a link that is no wrapper."""
+    parts, host = split_url(url), host_in(url)
+    if parts is None or host is None:
+        return None
+    path = parts.path.rstrip("/")
+    for by_host in (_from_amp, _from_translation, _from_cache, _from_yahoo, _from_turbo):
+        inner = by_host(host, parts)
+        if inner is not None:
+            return inner
+    if host == "href.li":
+        return _as_url(parts.query) or _HIDDEN
+    for hosts, paths, names in _PARAMETERS:
+        if hosts.fullmatch(host) and paths.fullmatch(path):
+            return _of_parameters(parts, names, path)
+    return _HIDDEN if path and is_shortener(registrable_domain(host) or "") else None
+
+
+def _owner(url: str, domain: str | None) -> str:
+    if is_page_of_unnamed_channel(url):
+        return ""
+    return registrable_domain(url) or registrable_domain(domain or "") or ""
+
+
+def _other_than(wrapper: str, domain: str | None) -> str:
+    """The result's own domain, unless it is the wrapper's or a twin of it."""
+    own, outer = registrable_domain(domain or ""), registrable_domain(wrapper)
+    if own is None or is_shortener(own):
+        return ""
+    if outer is not None and registered(own).name == registered(outer).name:
+        return ""
+    return own
+
+
+def _of_parameters(parts: SplitResult, names: tuple[str, ...], path: str) -> str | None:
+    values = dict(reversed(parse_qsl(parts.query)))
+    for name in names:
+        found = _as_url(values.get(name, ""))
+        if found:
+            return found
+    # A front page without the parameter, translate.google.com itself, is a page of its own.
+    return _HIDDEN if path and (not names or any(name in values for name in names)) else None
+
+
+def _as_url(value: str) -> str | None:
+    """A target as it stands in a parameter: bare, escaped twice, or in Bing's base64."""
+    text = value.strip()
+    coded = _BASE64.fullmatch(text)
+    if coded:
+        text = _decoded(coded[1])
+    if re.match(r"(?:https?)?(?:%25)*%3A(?:%25)*%2F", text, re.IGNORECASE) or "%3A%2F" in text[:16]:
+        text = unquote(text)
+    if text.startswith("//"):
+        text = f"https:{text}"
+    if not _SCHEME.match(text):
+        text = f"http://{text}" if _BARE.fullmatch(text) else ""
+    return text if text and host_in(text) else None
+
+
+def _decoded(text: str) -> str:
+    try:
+        return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode()
+    except (binascii.Error, ValueError):
+        return ""
+
+
+def _page(is_secure: bool, rest: str, query: str) -> str:
+    """The page at ``rest`` (host and path); its own query may stand escaped in the path."""
+    bare, mark, escaped = rest.partition("%3F")
+    if not mark:
+        bare, mark, escaped = rest.partition("%3f")
+    if mark:
+        query = unquote(escaped) + (f"&{query}" if query else "")
+    return f"{'https' if is_secure else 'http'}://{bare}" + (f"?{query}" if query else "")
+
+
+def _from_amp(host: str, parts: SplitResult) -> str | None:
+    cache = _AMP_CACHE.fullmatch(host)
+    if cache:
+        found = _AMP_PATH.fullmatch(parts.path)
+        if found and host_in(found[2]):
+            return _page(bool(found[1]), found[2], parts.query)
+        named = _plain_host(cache[1] or "")
+        return f"https://{named}/" if "." in named else _HIDDEN
+    if _AMP_VIEWER.fullmatch(host) and parts.path.startswith("/amp/"):
+        found = _AMP_PATH.fullmatch(parts.path)
+        return _page(bool(found[1]), found[2], parts.query) if found else None
+    return None
+
+
+def _from_translation(host: str, parts: SplitResult) -> str | None:
+    """Steps of the vendor's page: prefix, marks of the encoding, single hyphens, double ones."""
+    match = _TRANSLATED.fullmatch(host)
+    if match is None:
+        return None
+    values = dict(parse_qsl(parts.query, keep_blank_values=True))
+    marks = values.get("_x_tr_enc", "").split(",")
+    name = values.get("_x_tr_hp", "") + match[1]
+    if "1" in marks:
+        name = name.removeprefix("1-")
+    bare = name.removeprefix("0-") if "0" in marks else name
+    named = _plain_host(bare)
+    if bare != name:
+        named = f"xn--{named}"
+    if not host_in(named) or "." not in named:
+        return _HIDDEN
+    kept = [part for part in parts.query.split("&") if part and not part.startswith("_x_tr_")]
+    scheme = "http" if values.get("_x_tr_sch") == "http" else "https"
+    return urlunsplit((scheme, named, parts.path, "&".join(kept), ""))
+
+
+def _plain_host(label: str) -> str:
+    """``en-us.acme.com`` for ``en--us-acme-com``; with ``0-`` and ``-0`` around it too."""
+    if label.startswith("0-") and label.endswith("-0"):
+        label = label[2:-2]
+    return re.sub(r"\b-\b", ".", label).replace("--", "-")
+
+
+def _from_cache(host: str, parts: SplitResult) -> str | None:
+    is_search = parts.path == "/search" and re.fullmatch(_GOOGLE, host)
+    if not (_WEB_CACHE.fullmatch(host) or is_search):
+        return None
+    found = _CACHED.match(dict(reversed(parse_qsl(parts.query))).get("q", ""))
+    if found is None:
+        return None if is_search else _HIDDEN
+    return _as_url(found[1]) or _HIDDEN
+
+
+def _from_yahoo(host: str, parts: SplitResult) -> str | None:
+    if not re.fullmatch(_YAHOO, host):
+        return None
+    found = _YAHOO_TARGET.search(parts.path)
+    if found:
+        return _as_url(unquote(found[1])) or _HIDDEN
+    return _HIDDEN if host.startswith("r.") else None
+
+
+def _from_turbo(host: str, parts: SplitResult) -> str | None:
+    is_host = host.endswith(".turbopages.org")
+    if not is_host and not (re.fullmatch(_YANDEX, host) and parts.path.startswith("/turbo/")):
+        return None
+    proxied = _TURBO_PROXY.fullmatch(parts.path)
+    if proxied:
+        return _page(proxied[1] == "https", proxied[2], parts.query)
+    found = _TURBO.fullmatch(parts.path)
+    return f"https://{found[1] or found[2]}{found[3]}" if found else _HIDDEN

@@ -1,0 +1,108 @@
+"""What a YouTube URL names: a video, a channel, or a page of a channel that it does not name.
+
+The forms are those of YouTube's own players and help: ``/watch?v=``, ``/shorts/``, ``/embed/``,
+``/live/``, ``youtu.be/``; ``/channel/UC…``, ``/@handle``, ``/embed/live_stream?channel=UC…`` and
+the lists of a channel's uploads (``UU…`` and its kin hold the channel's id).
+"""
+
+import re
+from typing import NamedTuple
+from urllib.parse import parse_qsl, unquote
+
+from serpline.analysis.hosts import host_in, registrable_domain, split_url
+from serpline.domain.handles import channel_handle
+
+_VIDEO_ID = re.compile(r"[A-Za-z0-9_-]{11}")
+_CHANNEL_ID = re.compile(r"UC[A-Za-z0-9_-]{22}")
+# Uploads, popular uploads, favourites and likes of a channel: its id with another beginning.
+_LIST_OF_CHANNEL = re.compile(r"(?:UU(?:[A-Z]{2})?|PU|FL|LL)([A-Za-z0-9_-]{22})")
+_SITES = frozenset({"youtube.com", "youtube-nocookie.com", "youtubekids.com"})
+_SHORT_SITE = "youtu.be"
+_VIDEO_FOLDERS = frozenset({"shorts", "embed", "live", "v", "e"})
+# Players that stand where a video's id does, and are eleven letters long like one.
+_PLAYERS = frozenset({"live_stream", "videoseries"})
+_FRONT_HOSTS = frozenset({"", "www.", "m.", "music.", "gaming."})
+# First folders of pages that are YouTube's own; any other is a channel's, by a name or a list.
+_OWN_FOLDERS = frozenset(
+    {
+        "about", "account", "ads", "ai", "app", "apps", "channels", "copyright_complaint_form",
+        "courses", "create_channel", "creators", "csai-match", "explore", "fashion", "feed",
+        "gaming", "handle", "hashtag", "howyoutubeworks", "iframe_api", "intl", "jobs", "kids",
+        "learning", "live", "login", "movies", "music", "musicpremium", "new", "news", "oembed",
+        "originals", "paid_memberships", "playables", "podcasts", "premium", "redeem",
+        "reporthistory", "results", "s", "search", "select_site", "shopping", "shorts", "signin",
+        "sports", "static", "storefront", "supported_browsers", "t", "trending", "trends", "tv",
+        "upload", "youtubei", "yt",
+    }
+)  # fmt: skip
+
+
+class _Page(NamedTuple):
+    site: str
+    folders: list[str]
+    values: dict[str, str]
+
+
+def youtube_video_id(url: str) -> str | None:
+    """The 11-character id of a YouTube video's URL, in any of its forms."""
+    page = _page(url)
+    if page is None or not page.folders:
+        return None
+    first, rest = page.folders[0], page.folders[1:]
+    found = ""
+    if page.site == _SHORT_SITE:
+        found = first
+    elif first in ("watch", "watch_popup"):
+        # Both ?v=ID and the old /watch/ID are in use.
+        found = page.values.get("v", "".join(rest[:1]))
+    elif first in _VIDEO_FOLDERS and rest:
+        found = rest[0]
+    elif first == "attribution_link" and (target := page.values.get("u", "")).startswith("/watch"):
+        found = dict(reversed(parse_qsl(target.partition("?")[2]))).get("v", "")
+    return found if _VIDEO_ID.fullmatch(found) and found not in _PLAYERS else None
+
+
+def youtube_channel_ref(url: str) -> str | None:
+    """What names the channel in a YouTube URL: its id (``UC…``), its ``@handle``, or None.
+
+    Handles come in the spelling of ``channel_handle``. The legacy ``/c/`` and ``/user/`` names are
+    neither, and other lists do not tell whose they are: None.
+    """
+    page = _page(url)
+    if page is None or page.site == _SHORT_SITE or not page.folders:
+        return None
+    first, rest = unquote(page.folders[0]), page.folders[1:]
+    if first.startswith("@"):
+        return channel_handle(first)
+    named = ""
+    if first == "channel" and rest:
+        named = unquote(rest[0])
+    elif first == "embed" and rest[:1] == ["live_stream"]:
+        named = page.values.get("channel", "")
+    elif first == "playlist" or (first == "embed" and rest[:1] == ["videoseries"]):
+        uploads = _LIST_OF_CHANNEL.fullmatch(page.values.get("list", ""))
+        named = f"UC{uploads[1]}" if uploads else ""
+    return named if _CHANNEL_ID.fullmatch(named) else None
+
+
+def is_page_of_unnamed_channel(url: str) -> bool:
+    """Whether a YouTube URL belongs to a channel that it does not name: ``/c/``, a list, a clip."""
+    page = _page(url)
+    if page is None or youtube_video_id(url) or youtube_channel_ref(url):
+        return False
+    if page.site == _SHORT_SITE:
+        return bool(page.folders)
+    host = host_in(url) or ""
+    if not page.folders or host.removesuffix(page.site) not in _FRONT_HOSTS:
+        return False
+    return page.folders[0] not in _OWN_FOLDERS
+
+
+def _page(url: str) -> _Page | None:
+    parts = split_url(url)
+    site = registrable_domain(url) if parts else None
+    if parts is None or site is None or (site not in _SITES and site != _SHORT_SITE):
+        return None
+    folders = [folder for folder in parts.path.split("/") if folder]
+    # The first of equal names counts, as it does for YouTube.
+    return _Page(site, folders, dict(reversed(parse_qsl(parts.query))))

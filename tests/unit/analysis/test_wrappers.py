@@ -1,0 +1,180 @@
+"""From a result to its publisher."""
+
+# ruff: noqa: E501  links are as long as they are
+
+import base64
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serpline.analysis.domains import is_platform, publisher
+from serpline.analysis.wrappers import WRAPPERS_MAX
+from serpline.simulator.hostile import TEXTS
+from serpline.simulator.wrapping import forms
+
+PAGE = "https://www.acme.com/a/b?c=1"
+
+
+def bing(url: str) -> str:
+    return "a1" + base64.urlsafe_b64encode(url.encode()).decode().rstrip("=")
+
+
+@pytest.mark.parametrize(
+    ("link", "page"),
+    [
+        ("https://www.google.com/url?q=https://www.acme.com/a/b%3Fc%3D1&sa=U&ved=2ah", PAGE),
+        ("https://www.google.co.uk/url?sa=t&url=https%3A%2F%2Fwww.acme.com%2Fa%2Fb%3Fc%3D1", PAGE),
+        ("https://www.google.com.br/url?q=www.acme.com/x", "http://www.acme.com/x"),
+        ("https://www.google.de/url?q=https%253A%252F%252Facme.com%252Fx", "https://acme.com/x"),
+        ("https://www.google.com/goto?url=https%3A%2F%2Facme.com%2Fx", "https://acme.com/x"),
+        ("https://www.google.com/aclk?sa=L&ai=D&adurl=https://acme.com/x", "https://acme.com/x"),
+        ("https://www.google.com/imgres?imgurl=https://b.com/i.png&imgrefurl=https://acme.com/x", "https://acme.com/x"),
+        ("https://www.google.com/amp/s/www.acme.com/a/b%3fc%3D1", PAGE),
+        ("https://www.google.fr/amp/acme.com/x", "http://acme.com/x"),
+        ("https://www-acme-com.cdn.ampproject.org/c/s/www.acme.com/a/b?c=1", PAGE),
+        ("https://www-acme-com.cdn.ampproject.org/v/s/www.acme.com/a/b?c=1", PAGE),
+        ("https://cdn.ampproject.org/c/acme.com/x", "http://acme.com/x"),
+        ("https://www-acme-com.cdn.ampproject.org/i/s/www.acme.com/a.png", "https://www.acme.com/a.png"),
+        ("https://www-acme-com.cdn.ampproject.org/ii/w1200/s/www.acme.com/a.png", "https://www.acme.com/a.png"),
+        ("https://en--us-acme-com.cdn.ampproject.org/", "https://en-us.acme.com/"),
+        ("https://0-en--us-acme-com-0.cdn.ampproject.org/", "https://en-us.acme.com/"),
+        ("https://www-acme-com.bing-amp.com/c/s/www.acme.com/a/b?c=1", PAGE),
+        ("https://my--shop-co-uk.translate.goog/a?_x_tr_sl=de&_x_tr_tl=en&id=3", "https://my-shop.co.uk/a?id=3"),
+        ("https://1-cn--acme-com.translate.goog/?_x_tr_enc=1&_x_tr_sch=http", "http://cn-acme.com/"),
+        ("https://0-bcher--kva-example.translate.goog/x?_x_tr_enc=0", "https://xn--bcher-kva.example/x"),
+        ("https://acme-com.translate.goog/?_x_tr_hp=shop-", "https://shop.acme.com/"),
+        ("https://translate.google.de/translate?hl=en&u=https%3A%2F%2Facme.com%2Fx", "https://acme.com/x"),
+        ("https://translate.google.com/website?sl=de&u=http://acme.com/x", "http://acme.com/x"),
+        ("https://webcache.googleusercontent.com/search?q=cache:AbCdEfGhIjKl:https://acme.com/x+tea", "https://acme.com/x"),
+        ("https://webcache.googleusercontent.com/search?q=cache:acme.com/x", "http://acme.com/x"),
+        ("https://www.google.com/search?q=cache:acme.com/x", "http://acme.com/x"),
+        (f"https://www.bing.com/ck/a?!&&p=12&u={bing('https://acme.com/ü')}&ntb=1", "https://acme.com/ü"),
+        ("https://r.search.yahoo.com/_ylt=A/RV=2/RO=10/RU=https%3a%2f%2facme.com%2fx/RK=2/RS=-", "https://acme.com/x"),
+        ("//duckduckgo.com/l/?uddg=https%3A%2F%2Facme.com%2Fx&rut=1", "https://acme.com/x"),
+        ("https://l.facebook.com/l.php?u=https%3A%2F%2Facme.com%2Fx&h=AT", "https://acme.com/x"),
+        ("https://www.youtube.com/redirect?event=x&q=https%3A%2F%2Facme.com%2Fx", "https://acme.com/x"),
+        ("https://yandex.com.tr/turbo/s/acme.com/x", "https://acme.com/x"),
+        ("https://acme-com.turbopages.org/turbo/acme.com/s/x", "https://acme.com/x"),
+        ("https://consent.google.com/m?continue=https://acme.com/x&gl=DE", "https://acme.com/x"),
+        ("https://www.google.com/url?q=https://www.google.com/amp/s/acme.com/x", "https://acme.com/x"),
+    ],
+)  # fmt: skip
+def test_a_wrapper_that_carries_its_target_is_undone(link: str, page: str) -> None:
+    """The page and its owner are the publisher's, whatever domain the result names."""
+    owner = page.split("/")[2].removeprefix("www.").removeprefix("shop.").removeprefix("en-us.")
+    assert publisher(link, "www.google.com") == (page, owner)
+    assert publisher(link) == (page, owner)
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        "https://www.google.com/goto?url=CAESgwEBO6uMpfr25ohr",
+        "https://news.google.com/rss/articles/CBMiK0FVX3lxTE?oc=5",
+        "https://news.google.com/read/CBMiK0FVX3lxTE",
+        "https://www.google.com/url?q=/search?q=tea",
+        "https://www.baidu.com/link?url=Zk3h",
+        "https://cc.bingj.com/cache.aspx?q=tea&d=1",
+        "https://bit.ly/3abc",
+        "https://share.google/AbC",
+    ],
+)
+def test_a_wrapper_that_hides_its_target_leaves_the_results_domain(link: str) -> None:
+    """The result's own domain counts, unless it is the wrapper's or a twin of it: nobody then."""
+    assert publisher(link, "www.acme.co.uk") == (link, "acme.co.uk")
+    assert publisher(link, link.split("/")[2]).domain == ""
+    assert publisher(link).domain == ""
+
+
+@pytest.mark.parametrize(
+    ("link", "domain"),
+    [
+        (PAGE, "acme.com"),
+        ("https://www.google.com/maps/place/x", "google.com"),
+        ("https://support.google.com/url/answer/1", "google.com"),
+        ("https://translate.google.com/?sl=auto&text=tea", "google.com"),
+        ("https://news.google.com/topstories", "google.com"),
+        ("https://www.bing.com/search?q=tea", "bing.com"),
+        ("https://bit.ly/", "bit.ly"),
+        ("https://google.com.acme.com/url?q=https://other.com", "acme.com"),
+        ("https://google.blogspot.com/url?q=https://other.com", "google.blogspot.com"),
+        ("https://notgoogle.com/url?q=https://other.com", "notgoogle.com"),
+        ("https://www.acme.com/url?q=https://other.com", "acme.com"),
+        ("https://www.youtube.com/premium", "youtube.com"),
+        ("https://www.youtube.com/c/Acme", ""),
+        ("https://www.youtube.com/playlist?list=PL123", ""),
+        ("mailto:a@acme.com", ""),
+    ],
+)
+def test_a_link_that_is_no_wrapper_stays(link: str, domain: str) -> None:
+    """Google's own pages are Google's, and a host that only looks like Google's is its owner's."""
+    assert publisher(link) == (link, domain)
+
+
+def test_wrappers_in_one_another_are_bounded() -> None:
+    """The last that is undone counts; what lies in one more of them is nobody's."""
+    wrapper = "https://www.google.com/url?q="
+    assert publisher(wrapper * (WRAPPERS_MAX - 1) + PAGE).domain == "acme.com"
+    assert publisher(wrapper * WRAPPERS_MAX * 2 + PAGE).domain == ""
+
+
+def test_every_form_the_simulator_delivers_is_read() -> None:
+    """What ``wrapped_links`` makes of a link comes back to it; ``/goto`` to its domain alone."""
+    goto, *others = forms("https://my-shop.acme.example/a/b")
+    assert publisher(goto, "my-shop.acme.example") == (goto, "acme.example")
+    for form in others:
+        assert publisher(form) == ("https://my-shop.acme.example/a/b", "acme.example")
+
+
+@given(st.one_of(st.text(max_size=80), st.sampled_from(TEXTS)), st.sampled_from(TEXTS))
+@pytest.mark.parametrize(
+    "before",
+    [
+        "",
+        "https://www.google.com/url?q=",
+        "https://www.google.com/amp/s/",
+        "https://x.cdn.ampproject.org/c/s/",
+        "https://www.bing.com/ck/a?u=a1",
+        "https://webcache.googleusercontent.com/search?q=cache:",
+        "https://r.search.yahoo.com/RU=",
+        "https://yandex.ru/turbo/",
+        "https://0-a.translate.goog/?_x_tr_enc=0,1&_x_tr_hp=",
+        "https://",
+    ],
+)
+def test_any_link_and_any_domain_are_answered(before: str, link: str, domain: str) -> None:
+    """No text raises."""
+    found = publisher(before + link, domain)
+    is_platform(found.domain)
+
+
+@pytest.mark.parametrize(
+    ("domain", "is_one"),
+    [
+        ("amazon.de", True),
+        ("amazon.com.au", True),
+        ("ebay.co.uk", True),
+        ("yandex.com.tr", True),
+        ("google.co.jp", True),
+        ("pinterest.fr", True),
+        ("bit.ly", True),
+        ("amzn.to", True),
+        ("linktr.ee", True),
+        ("anna.carrd.co", True),
+        ("x.com", True),
+        ("x.de", False),
+        ("vk.de", False),
+        ("amazon.blogspot.com", False),
+        ("anna.blogspot.com", False),
+        ("amazonia.de", False),
+        ("my-ebay.co.uk", False),
+        ("acme.com", False),
+        ("localhost", False),
+        ("192.0.2.7", False),
+        ("", False),
+    ],
+)
+def test_platforms(domain: str, is_one: bool) -> None:
+    """Known names count in every country, common words only where they are the platform's."""
+    assert is_platform(domain) is is_one
