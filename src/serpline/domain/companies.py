@@ -15,7 +15,8 @@ class Company:
     """The company behind a registrable domain; None means that the source does not say.
 
     ``domain`` is the domain that was asked for, not the one the source lists first. ``country``
-    and ``industry`` are English, spelled as the source spells them; ``founded`` is a year of the
+    and ``industry`` are English, spelled as the source spells them; ``size`` is a range of
+    employees (``51-200``, ``10001+``); ``founded`` is a year of the
     common era; ``source_id`` is the source's own key (a PDL id, a Wikidata Q-number).
     """
 
@@ -27,6 +28,7 @@ class Company:
     country: str | None = None
     headquarters: str | None = None
     employee_count: int | None = None
+    size: str | None = None
     founded: int | None = None
     linkedin_url: str | None = None
     ticker: str | None = None

@@ -121,6 +121,7 @@ def row(run_id: UUID, domain: str, profile: Profile, fetched_at: Any) -> dict[st
         "industry": profile.get("industry"),
         "country": profile.get("country"),
         "employee_count": profile.get("employee_count"),
+        "size": profile.get("size"),
         "founded": profile.get("founded"),
         "linkedin_url": profile.get("linkedin_url"),
         "ticker": profile.get("ticker"),

@@ -36,7 +36,11 @@ def test_the_key_travels_in_a_header_and_nowhere_else() -> None:
     """The key is in X-Api-Key and among the secrets, but not in the URL or the identity."""
     request = CALL.request
     assert request.url == "http://pdl.example/v5/company/enrich"
-    assert request.params == {"website": "northwind.example"}
+    assert request.params == {
+        "website": "northwind.example",
+        "min_likelihood": "3",
+        "titlecase": "true",
+    }
     assert request.headers["X-Api-Key"] == "pdl-secret"
     assert request.secrets == ("pdl-secret",)
     assert "pdl-secret" not in json.dumps([CALL.identity, request.url, dict(request.params)])
@@ -53,6 +57,7 @@ def test_a_match_becomes_a_company() -> None:
         country="united states",
         headquarters="seattle, washington, united states",
         employee_count=3120,
+        size="1001-5000",
         founded=1998,
         linkedin_url="https://linkedin.com/company/northwind-traders",
         ticker="NWND",
@@ -65,6 +70,28 @@ def test_unknown_facts_are_none() -> None:
         reply({"status": 200, "name": "acme", "employee_count": None, "ticker": "", "founded": 0})
     )
     assert found == Company(name="acme", domain="northwind.example", source="pdl")
+
+
+@pytest.mark.parametrize(
+    ("facts", "is_match"),
+    [
+        ({"likelihood": 2}, False),
+        ({"likelihood": 3}, True),
+        ({"website": "other.example"}, False),
+        ({"website": "https://www.northwind.example/en"}, True),
+        ({"website": "shop.northwind.example"}, True),
+        ({"website": "notnorthwind.example"}, False),
+        ({"website": "other.example", "alternative_domains": ["northwind.example"]}, True),
+        ({"website": None}, True),
+        ({"website": "\u0000//[", "alternative_domains": 7}, False),
+    ],
+)
+def test_an_unlikely_match_or_anothers_website_is_no_match(
+    facts: dict[str, Any], is_match: bool
+) -> None:
+    """A company counts if PDL is sure enough of it and the domain is one of its websites."""
+    found = CALL.parse(reply({"status": 200, "name": "acme", **facts}))
+    assert (found is not None) is is_match
 
 
 def test_no_match_is_an_answer_that_costs_nothing() -> None:

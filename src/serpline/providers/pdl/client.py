@@ -14,6 +14,9 @@ from serpline.providers.pdl import wire
 
 PROVIDER = "pdl"
 CREDITS_PER_MATCH = 1.0
+# Of 10 (docs.peopledatalabs.com, "Output Response - Company Enrichment API"). Below it a match is
+# none: PDL is told so, and does not bill it.
+LIKELIHOOD_MIN = 3
 
 
 class PdlClient:
@@ -29,19 +32,27 @@ class PdlClient:
 
         Costs one credit for a match and nothing otherwise.
         """
+        asked = {
+            "website": domain,
+            "min_likelihood": str(LIKELIHOOD_MIN),
+            # Otherwise names come in lower case.
+            "titlecase": "true",
+        }
         return ProviderCall(
             provider=PROVIDER,
             operation="company_enrich",
             request=HttpRequest(
                 method="GET",
                 url=f"{self._base_url}/v5/company/enrich",
-                params={"website": domain},
+                params=asked,
                 headers={"X-Api-Key": self._api_key, "Accept": "application/json"},
                 secrets=(self._api_key,),
                 size_bytes_max=2_000_000,
             ),
-            identity={"website": domain},
-            parse=partial(wire.company, domain=domain, now=self._now),
+            identity=asked,
+            parse=partial(
+                wire.company, domain=domain, likelihood_min=LIKELIHOOD_MIN, now=self._now
+            ),
             credits=CREDITS_PER_MATCH,
             billed=wire.credits_spent,
         )

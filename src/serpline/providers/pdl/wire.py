@@ -1,13 +1,17 @@
 """PDL's company document. "No match" is believed only when PDL itself says so."""
 
+import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
+
+import idna
 
 from serpline.domain.companies import Company
 from serpline.domain.http import HttpReply
 from serpline.domain.replies import (
     as_count,
+    as_list,
     as_number,
     as_object,
     as_text,
@@ -19,8 +23,13 @@ from serpline.providers.pdl.errors import failure
 _YEAR_MAX = 9999
 
 
-def company(reply: HttpReply, *, domain: str, now: Callable[[], datetime]) -> Company | None:
-    """The company in ``reply``; None for PDL's own "not found". Raises ``ProviderError``."""
+def company(
+    reply: HttpReply, *, domain: str, likelihood_min: int, now: Callable[[], datetime]
+) -> Company | None:
+    """The company in ``reply``; None for PDL's own "not found". Raises ``ProviderError``.
+
+    None too for a match that is unlikely, or whose websites are all of another domain.
+    """
     if reply.status == 404:
         # A proxy or a wrong base URL answers 404 too: that would be a failure stored as data.
         if as_object(json_object(reply, "pdl").get("error")):
@@ -32,7 +41,10 @@ def company(reply: HttpReply, *, domain: str, now: Callable[[], datetime]) -> Co
     name = as_text(body.get("display_name")) or as_text(body.get("name"))
     if name is None:
         raise malformed(reply, "pdl", "a company without a name")
-    return _company(body, name, domain)
+    likelihood = as_number(body.get("likelihood"))
+    if likelihood is not None and likelihood < likelihood_min:
+        return None
+    return _company(body, name, domain) if _has_website(body, domain) else None
 
 
 def credits_spent(reply: HttpReply) -> float:
@@ -41,6 +53,26 @@ def credits_spent(reply: HttpReply) -> float:
     if spent is not None and spent >= 0:
         return spent
     return 1.0 if reply.status == 200 else 0.0
+
+
+def _has_website(body: Mapping[str, Any], domain: str) -> bool:
+    """Whether ``domain`` is among the company's websites; a company without any is not doubted."""
+    website = as_text(body.get("website"))
+    if website is None:
+        return True
+    others = map(as_text, as_list(body.get("alternative_domains")))
+    hosts = {_host(site) for site in (website, *others) if site}
+    return any(host == domain or host.endswith(f".{domain}") for host in hosts)
+
+
+def _host(site: str) -> str:
+    """The host of a website, in ASCII where IDNA can write it."""
+    host = site.strip().lower().partition("://")[2] or site.strip().lower()
+    bare = re.split(r"[/?#:]", host, maxsplit=1)[0].rstrip(".").removeprefix("www.")
+    try:
+        return idna.encode(bare, uts46=True).decode()
+    except (idna.IDNAError, UnicodeError):
+        return bare
 
 
 def _company(body: Mapping[str, Any], name: str, domain: str) -> Company:
@@ -55,6 +87,7 @@ def _company(body: Mapping[str, Any], name: str, domain: str) -> Company:
         country=as_text(location.get("country")),
         headquarters=as_text(location.get("name")) or as_text(location.get("locality")),
         employee_count=as_count(body.get("employee_count")),
+        size=as_text(body.get("size")),
         founded=founded if founded is not None and 0 < founded <= _YEAR_MAX else None,
         linkedin_url=_linkedin(as_text(body.get("linkedin_url"))),
         ticker=as_text(body.get("ticker")),

@@ -114,6 +114,8 @@ company_profiles = Table(
     Column("industry", Text),
     Column("country", Text),
     Column("employee_count", BigInteger),
+    # A range of employees, as the source writes it: 51-200, 10001+.
+    Column("size", Text),
     Column("founded", Integer),
     Column("linkedin_url", Text),
     Column("ticker", Text),

@@ -476,6 +476,7 @@ def upgrade() -> None:
         sa.Column("industry", sa.Text(), nullable=True),
         sa.Column("country", sa.Text(), nullable=True),
         sa.Column("employee_count", sa.BigInteger(), nullable=True),
+        sa.Column("size", sa.Text(), nullable=True),
         sa.Column("founded", sa.Integer(), nullable=True),
         sa.Column("linkedin_url", sa.Text(), nullable=True),
         sa.Column("ticker", sa.Text(), nullable=True),
