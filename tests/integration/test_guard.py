@@ -42,7 +42,7 @@ from serpline.domain.http import HttpReply, HttpRequest, ProviderCall
 from serpline.net.client import HttpClient
 from serpline.net.errors import CalledOff
 from serpline.robustness import guard as guard_module
-from serpline.robustness.admission import BeingBought, Wish
+from serpline.robustness.admission import AdmissionRequest, BeingBought
 from serpline.robustness.breakers import BreakerOpen
 from serpline.robustness.budget import BudgetHeld, BudgetSpent
 from serpline.robustness.calls import answered, call_key, intent_of
@@ -641,14 +641,14 @@ async def test_a_cancellation_in_the_instant_of_the_answer_takes_it_back(
 ) -> None:
     """The intent is durable and its caller is told in the same breath in which it is cancelled."""
     guard = guards(Provider())
-    put = guard.admission._wishes.put
+    put = guard.admission._requests.put
 
-    def answered_and_cancelled(wish: Wish) -> asyncio.Future[Any]:
-        answering = put(wish)
+    def answered_and_cancelled(request: AdmissionRequest) -> asyncio.Future[Any]:
+        answering = put(request)
         answering.add_done_callback(lambda _: asking.cancel())
         return answering
 
-    monkeypatch.setattr(guard.admission._wishes, "put", answered_and_cancelled)
+    monkeypatch.setattr(guard.admission._requests, "put", answered_and_cancelled)
     asking = asyncio.create_task(guard.execute(call(), CallScope("x")))
     with pytest.raises(asyncio.CancelledError):
         await asking
@@ -693,8 +693,10 @@ async def test_a_lost_commit_acknowledgement_counts_nothing_twice(
         chunk_id=1,
         epoch=1,
     )
-    for _ in range(2):
-        assert await guard.admission._admit([Wish(intent, how)]) == [None]
+    request = AdmissionRequest(store_ledger.Wanted(intent), how)
+    for answer in (store_ledger.Answer.ADMITTED, store_ledger.Answer.WRITTEN):
+        (decision,) = await guard.admission._admit([request])
+        assert decision.answer is answer
     budget = await guard.budgets.read("example", "day:2026-03-01")
     assert (float(budget.reserved), float(budget.spent)) == (1, 0)
     ending = answered(made, intent, ok({"answer": 1}), clock.now())
@@ -721,12 +723,12 @@ async def test_an_admission_that_was_never_heard_of_is_taken_back(
         tries += 1
         if tries > 1:
             raise DatabaseUnavailable("away")
-        async with db.transaction() as conn:
+        async with db.statement() as conn:
             yield conn
-        raise DatabaseUnavailable("cut during COMMIT")
+        raise DatabaseUnavailable("cut before the answer")
 
-    monkeypatch.setattr(guard.admission._wishes, "_patience_seconds", 0.1)
-    monkeypatch.setattr(guard.admission, "_db", SimpleNamespace(transaction=unheard))
+    monkeypatch.setattr(guard.admission._requests, "_patience_seconds", 0.1)
+    monkeypatch.setattr(guard.admission, "_db", SimpleNamespace(statement=unheard))
     with pytest.raises(DatabaseUnavailable):
         await guard.execute(call(), CallScope("x"))
     monkeypatch.undo()

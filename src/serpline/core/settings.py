@@ -81,6 +81,8 @@ class Settings(BaseSettings):
     batch_running_seconds_max: float = Field(default=_DAY_SECONDS, gt=0, le=30 * _DAY_SECONDS)
     # Calls a second by provider, where the account allows other than the usual.
     provider_rates: dict[str, float] = Field(default_factory=dict)
+    # Calls under way at once by provider, for all workers together.
+    provider_concurrency: dict[str, int] = Field(default_factory=dict)
     # Credits that may be spent a day and a month by provider, in its own unit and time zone.
     credits_per_day: dict[str, float] = Field(default_factory=dict)
     credits_per_month: dict[str, float] = Field(default_factory=dict)

@@ -1,31 +1,33 @@
-"""The way in: a call's turn, its retry token, its intent and its credits, in one transaction.
+"""The way in: a call's slot, its retry token, its intent and its credits, in one statement.
 
-Promise: when ``admit`` returns, the call's turn has come, its intent and its reserved credits are
+Promise: when ``admit`` returns, the call's slot has come, its intent and its reserved credits are
 durable, and at that instant the provider was not paused, the key was neither bought nor being
 bought by somebody else, no budget was overdrawn and the retry budget had room. What is refused
 leaves no row; nor does, once ``withdraw`` has been heard, what the database did not answer.
 
-A turn that has come is used in the transaction that gives it. One that lies ahead is waited for,
-and then the call asks once more: a 429 recorded meanwhile holds for it too.
+A slot that has come is used in the statement that gives it. One that lies ahead is waited for,
+and then the call asks once more: a 429 recorded meanwhile holds for it too. How long to wait is the
+server's answer, so no machine's clock has a say in it.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 from uuid import UUID
 
 from serpline.core.clock import Clock
 from serpline.domain.errors import CallRefused
-from serpline.robustness import budget, limiter, rates
+from serpline.robustness import budget, limiter
 from serpline.robustness.groups import GroupCommitter
 from serpline.robustness.limiter import Limited
 from serpline.robustness.policies import ProviderPolicy
-from serpline.store import budgets, ledger, limits
-from serpline.store.database import Connection, Database
-from serpline.store.ledger import Intent, Seen
+from serpline.store import ledger
+from serpline.store.budgets import Shortage
+from serpline.store.clock import given_time
+from serpline.store.database import Database
+from serpline.store.ledger import Answer, Decision, Intent, Limits
 
 ADMISSION_SECONDS = 0.01
 ADMISSIONS_MAX = 500
@@ -45,24 +47,11 @@ class RetryBudgetSpent(CallRefused):
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """A call that would be made. ``fresh_since``: a reply from then on serves as well; None: none.
+class AdmissionRequest:
+    """A call that would be made, and the policy it goes by."""
 
-    ``elsewhere``: it goes to an address of the web (``ProviderCall``). ``has_turn``: it was given
-    one, and has waited for it.
-    """
-
-    intent: Intent
+    wanted: ledger.Wanted
     policy: ProviderPolicy
-    fresh_since: datetime | None = None
-    elsewhere: bool = False
-    has_turn: bool = False
-
-
-# None: admitted. A time: that of its turn, which is then to be asked with.
-Answer = datetime | CallRefused | None
-Answers = dict[UUID, Answer]
-Rates = Mapping[str, Mapping[str, Any]]
 
 
 class Admission:
@@ -74,7 +63,7 @@ class Admission:
         self._db = db
         self._clock = clock
         self._withdraw = withdraw
-        self._wishes: GroupCommitter[Wish, Answer] = GroupCommitter(
+        self._requests: GroupCommitter[AdmissionRequest, Decision] = GroupCommitter(
             self._admit,
             delay_seconds=ADMISSION_SECONDS,
             size_max=ADMISSIONS_MAX,
@@ -95,181 +84,82 @@ class Admission:
         Raises ``CallRefused``: ``Limited`` when the turn would come later than
         ``limiter.WAIT_SECONDS_MAX`` from now.
         """
-        give_up_at = self._clock.now() + timedelta(seconds=limiter.WAIT_SECONDS_MAX)
-        has_turn = False
+        give_up_at = self._clock.monotonic() + limiter.WAIT_SECONDS_MAX
+        has_slot = False
         while True:
             intent = intent_at(self._clock.now())
-            answer = await self._answer(Wish(intent, policy, fresh_since, elsewhere, has_turn))
-            if answer is None:
+            wanted = ledger.Wanted(intent, fresh_since, elsewhere, has_slot)
+            decision = await self._decision(AdmissionRequest(wanted, policy))
+            if decision.answer in _ADMITTED:
                 return intent
-            turn = isinstance(answer, datetime)
-            at = answer if isinstance(answer, datetime) else answer.until
-            now = self._clock.now()
-            waits = turn or (isinstance(answer, Limited) and not has_turn)
-            if not waits or at is None or at > give_up_at:
-                raise answer if isinstance(answer, CallRefused) else Limited("no turn", until=at)
-            if at > now:
-                await self._clock.sleep((at - now).total_seconds())
-            has_turn = turn
+            is_slot = decision.answer is Answer.SLOT
+            waits = is_slot or (decision.answer is Answer.LIMITED and not has_slot)
+            if not waits or self._clock.monotonic() + decision.wait_seconds > give_up_at:
+                raise self._refusal(policy, decision)
+            await self._clock.sleep(max(0.0, decision.wait_seconds))
+            has_slot = is_slot
 
-    async def _answer(self, wish: Wish) -> Answer:
-        answering = self._wishes.put(wish)
+    async def _decision(self, request: AdmissionRequest) -> Decision:
+        deciding = self._requests.put(request)
         try:
-            return await answering
+            return await deciding
         except asyncio.CancelledError:
-            if not answering.cancelled() and not answering.exception():
+            if not deciding.cancelled() and not deciding.exception():
                 # Answered in the very instant in which its caller went.
-                self._abandoned(wish, answering.result())
+                self._abandoned(request, deciding.result())
             raise
 
     async def flush(self) -> None:
-        """Wait until every wish so far is answered."""
-        await self._wishes.flush()
+        """Wait until every request so far is answered."""
+        await self._requests.flush()
 
-    def _abandoned(self, wish: Wish, answer: Answer) -> None:
-        if answer is None:
-            self._take_back(wish)
+    def _abandoned(self, request: AdmissionRequest, decision: Decision) -> None:
+        if decision.answer in _ADMITTED:
+            self._take_back(request)
 
-    def _take_back(self, wish: Wish) -> None:
+    def _take_back(self, request: AdmissionRequest) -> None:
         with suppress(OverflowError):  # it becomes unknown with its chunk's next owner
-            self._withdraw(wish.intent.id)
+            self._withdraw(request.wanted.intent.id)
 
-    async def _admit(self, wishes: Sequence[Wish]) -> list[Answer]:
-        """The group's transaction. What an earlier try of this very group had committed (its
+    async def _admit(self, requests: Sequence[AdmissionRequest]) -> list[Decision]:
+        """The group's statement. What an earlier try of this very group had committed (its
         acknowledgement was lost) stays as it is."""
-        async with self._db.transaction() as conn:
-            pace = await limits.lock_rates(conn, [wish.intent.provider for wish in wishes])
-            now = self._clock.now()
-            seen = await ledger.look_back(conn, [wish.intent for wish in wishes], now)
-            answers = _known(wishes, seen, now)
-            changes = _Changes(pace)
-            # Turns come last: whoever is refused anyway must not use one up.
-            answers |= _retries(_left(wishes, answers), seen, changes, now)
-            answers |= _turns(_left(wishes, answers), changes, now)
-            _count(_left(wishes, answers), seen, changes, now)
-            await changes.save(conn)
-            answers |= await _write(conn, _left(wishes, answers), seen, now)
-        return [answers.get(wish.intent.id) for wish in wishes]
+        limits = {request.policy.provider: _limits(request.policy) for request in requests}
+        async with self._db.statement() as conn:
+            return await ledger.admit(
+                conn,
+                [request.wanted for request in requests],
+                limits,
+                horizon_seconds=limiter.HORIZON_SECONDS,
+                at=given_time(self._clock),
+            )
+
+    def _refusal(self, policy: ProviderPolicy, decision: Decision) -> CallRefused:
+        now = self._clock.now()
+        until = now + timedelta(seconds=decision.wait_seconds)
+        match decision.answer:
+            case Answer.BOUGHT:
+                return AlreadyBought("its reply is in the ledger", until=now)
+            case Answer.BUSY:
+                again = now + timedelta(seconds=BUSY_SECONDS)
+                return BeingBought("the same call is under way", until=again)
+            case Answer.RETRIES:
+                return RetryBudgetSpent(f"{policy.provider}: too many retries", until=until)
+            case Answer.HELD | Answer.SPENT:
+                is_spent = decision.answer is Answer.SPENT
+                return budget.refusal(policy, Shortage(decision.detail or "", is_spent), now)
+            case _:
+                reason = decision.detail or "its rate is used up"
+                return Limited(f"{policy.provider}: {reason}", until=until)
 
 
-class _Changes:
-    """The providers' rows, locked, and what is to be written to them at the end."""
-
-    def __init__(self, rows: Rates) -> None:
-        self.rows = rows
-        self._changed: dict[str, dict[str, Any]] = {}
-
-    def set(self, provider: str, **values: Any) -> None:
-        self._changed.setdefault(provider, {}).update(values)
-
-    async def save(self, conn: Connection) -> None:
-        for provider, values in self._changed.items():
-            await limits.save_rate(conn, provider, values)
+_ADMITTED = (Answer.ADMITTED, Answer.WRITTEN)
 
 
-def _left(wishes: Sequence[Wish], answers: Answers) -> list[Wish]:
-    return [wish for wish in wishes if wish.intent.id not in answers]
-
-
-def _by_provider(wishes: Sequence[Wish]) -> dict[str, list[Wish]]:
-    found: dict[str, list[Wish]] = {}
-    for wish in wishes:
-        found.setdefault(wish.intent.provider, []).append(wish)
-    return found
-
-
-def _known(wishes: Sequence[Wish], seen: Seen, now: datetime) -> Answers:
-    """What was written by an earlier try, what has been bought by now, and what is being bought."""
-    answers: Answers = {}
-    for wish in wishes:
-        replied_at = seen.replied.get(wish.intent.key)
-        if wish.intent.id in seen.written:
-            answers[wish.intent.id] = None
-        elif replied_at and wish.fresh_since is not None and replied_at >= wish.fresh_since:
-            answers[wish.intent.id] = AlreadyBought("its reply is in the ledger", until=now)
-        elif wish.intent.shared and wish.intent.key in seen.busy:
-            answers[wish.intent.id] = _busy(now)
-    return answers
-
-
-def _busy(now: datetime) -> BeingBought:
-    return BeingBought("the same call is under way", until=now + timedelta(seconds=BUSY_SECONDS))
-
-
-def _turns(wishes: Sequence[Wish], changes: _Changes, now: datetime) -> Answers:
-    """Turns for those who have none, if it lies ahead; a pause since a turn was given holds."""
-    answers: Answers = {}
-    for provider, group in _by_provider(wishes).items():
-        row, policy = changes.rows[provider], group[0].policy
-        waited = [wish for wish in group if wish.has_turn]
-        if waited and row["paused_until"] is not None and row["paused_until"] > now:
-            paused = Limited(f"{provider}: {row['pause_reason']}", until=row["paused_until"])
-            answers |= {wish.intent.id: paused for wish in waited}
-        asking = [wish for wish in group if not wish.has_turn]
-        if asking:
-            after, turns = limiter.turns(limiter.pace_of(row), policy, now, len(asking))
-            changes.set(provider, next_slot_at=after.next_slot_at)
-            for wish, turn in zip(asking, turns, strict=True):
-                if isinstance(turn, Limited) or turn > now:
-                    answers[wish.intent.id] = turn
-    return answers
-
-
-def _retries(wishes: Sequence[Wish], seen: Seen, changes: _Changes, now: datetime) -> Answers:
-    """The retries for which the retry budget has no room.
-
-    A retry repeats what failed. A poll is none, nor is what a dead worker left unfinished, nor
-    what failed elsewhere: none says that the provider is unwell, and a restart must not wait for
-    tokens.
-    """
-    answers: Answers = {}
-    for provider, group in _by_provider(wishes).items():
-        policy = group[0].policy
-        retries = [wish.intent.id for wish in group if _is_retry(wish, seen)]
-        tokens = _tokens(changes.rows[provider], policy, 0, now)
-        granted = min(len(retries), int(tokens))
-        wait = (1 - (tokens - granted)) * 120 / policy.retry_floor
-        until = now + timedelta(seconds=min(60.0, max(1.0, wait)))
-        for call_id in retries[granted:]:
-            answers[call_id] = RetryBudgetSpent(f"{provider}: too many retries", until=until)
-    return answers
-
-
-def _count(wishes: Sequence[Wish], seen: Seen, changes: _Changes, now: datetime) -> None:
-    """Of the calls that go now, first attempts earn retry tokens and retries spend them."""
-    for provider, group in _by_provider(wishes).items():
-        retries = sum(_is_retry(wish, seen) for wish in group)
-        earned = _tokens(changes.rows[provider], group[0].policy, len(group) - retries, now)
-        changes.set(provider, retry_tokens=max(0.0, earned - retries), tokens_at=now)
-
-
-def _is_retry(wish: Wish, seen: Seen) -> bool:
-    return wish.intent.key in seen.failed and not wish.elsewhere
-
-
-def _tokens(row: Mapping[str, Any], policy: ProviderPolicy, firsts: int, now: datetime) -> float:
-    return rates.earned(
-        row["retry_tokens"],
-        row["tokens_at"],
-        now,
-        firsts=firsts,
-        share=policy.retry_share,
-        floor_per_minute=policy.retry_floor,
+def _limits(policy: ProviderPolicy) -> Limits:
+    return Limits(
+        rate=policy.rate_per_second,
+        retry_share=policy.retry_share,
+        retry_floor=policy.retry_floor,
         tokens_max=policy.retry_tokens_max,
     )
-
-
-async def _write(conn: Connection, wishes: Sequence[Wish], seen: Seen, now: datetime) -> Answers:
-    """The intents and their credits; the refusals of those whose key or budget is taken."""
-    intents = [wish.intent for wish in wishes]
-    numbers = [seen.attempts.get(intent.key, 0) + 1 for intent in intents]
-    written = await ledger.insert_intents(conn, intents, numbers)
-    busy = [intent.id for intent in intents if intent.id not in written]
-    answers: Answers = dict.fromkeys(busy, _busy(now))
-    kept = _left(wishes, answers)
-    shortages = await budgets.reserve(conn, [wish.intent.want for wish in kept])
-    full = {wish: found for wish, found in zip(kept, shortages, strict=True) if found}
-    await ledger.remove(conn, [wish.intent.id for wish in full])
-    for wish, shortage in full.items():
-        answers[wish.intent.id] = budget.refusal(wish.policy, shortage, now)
-    return answers

@@ -112,12 +112,12 @@ class Ledger:
         await self._endings.flush()
 
     async def _find(self, keys: Sequence[bytes]) -> list[tuple[datetime, StoredReply] | None]:
-        async with self._db.transaction() as conn:
+        async with self._db.statement() as conn:
             found = await ledger.find_replies(conn, keys)
         return [found.get(key) for key in keys]
 
     async def _withdraw(self, ids: Sequence[UUID]) -> list[None]:
-        async with self._db.transaction() as conn:
+        async with self._db.statement() as conn:
             await ledger.withdraw(conn, ids)
         return [None] * len(ids)
 
@@ -127,7 +127,7 @@ class Ledger:
             outcomes = await asyncio.to_thread(lambda: [_packed(ending) for ending in endings])
         else:
             outcomes = [_packed(ending) for ending in endings]
-        async with self._db.transaction() as conn:
+        async with self._db.statement() as conn:
             settled = await ledger.settle_calls(conn, outcomes)
         return [outcome.id in settled for outcome in outcomes]
 
@@ -138,7 +138,7 @@ async def reconcile(db: Database, clock: Clock) -> int:
     That of a chunk shows by the chunk; one of no chunk is given up after ``ORPHAN_SECONDS``.
     """
     now = clock.now()
-    async with db.transaction() as conn:
+    async with db.statement() as conn:
         before = now - timedelta(seconds=ORPHAN_SECONDS)
         return await ledger.reconcile(conn, now=now, before=before)
 

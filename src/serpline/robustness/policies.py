@@ -20,6 +20,13 @@ USUAL_RATES: Mapping[str, float] = {
     "llm": 20.0,
     "page": 50.0,
 }
+# Calls under way at once, where a provider documents a limit; elsewhere its rate is the limit.
+# DataForSEO: 30 simultaneous requests (docs.dataforseo.com/v3, "rate limits"). Wikidata: 5 queries
+# in parallel per IP address (mediawiki.org, "Wikidata Query Service/User Manual", query limits).
+# ScaleSERP (docs.trajectdata.com, which bounds running batches alone), People Data Labs
+# (docs.peopledatalabs.com, "usage limits": per minute), the YouTube Data API (units a day) and
+# OpenAI (requests and tokens a minute) document none.
+USUAL_CONCURRENCY: Mapping[str, int] = {"dataforseo": 30, "wikidata": 5}
 # Only what a provider gives everybody; what a team wants to spend is its own decision.
 USUAL_CREDITS_PER_DAY: Mapping[str, float] = {"youtube": 10_000.0}
 _ZONES = {"youtube": "America/Los_Angeles"}
@@ -37,6 +44,8 @@ _BREAKERS = {
 class ProviderPolicy:
     """Limits that hold across all workers together.
 
+    ``concurrency`` None: as many calls may be under way as the rate and the workers' own limits
+    bring about.
     ``breaker`` is None for what has no health of its own (pages of the web). ``zone`` is where the
     provider's quota day ends. ``retry_share`` of first attempts may be retried, plus at most
     ``retry_floor`` in any minute, half as many for minutes on end. Credits are in the provider's
@@ -47,7 +56,7 @@ class ProviderPolicy:
     breaker: str | None
     breaker_settings: BreakerSettings = field(default_factory=BreakerSettings)
     rate_per_second: float = 10.0
-    concurrency: int = 16
+    concurrency: int | None = None
     credits_per_day: float | None = None
     credits_per_month: float | None = None
     zone: str = "UTC"
@@ -60,7 +69,7 @@ class ProviderPolicy:
             raise UserError(
                 f"{self.provider} rate_per_second={self.rate_per_second}: must be 0 to 10000"
             )
-        if not 1 <= self.concurrency <= 10_000:
+        if self.concurrency is not None and not 1 <= self.concurrency <= 10_000:
             raise UserError(f"{self.provider} concurrency={self.concurrency}: must be 1 to 10000")
         for name in ("credits_per_day", "credits_per_month"):
             value = getattr(self, name)
@@ -107,20 +116,22 @@ def check_providers(setting: str, names: Iterable[str]) -> None:
 
 def policies(settings: Settings) -> list[ProviderPolicy]:
     """What is allowed towards each provider. Raises ``UserError`` for one that is none."""
-    given = {
+    given: dict[str, Mapping[str, float]] = {
         "SERPLINE_PROVIDER_RATES": settings.provider_rates,
+        "SERPLINE_PROVIDER_CONCURRENCY": settings.provider_concurrency,
         "SERPLINE_CREDITS_PER_DAY": settings.credits_per_day,
         "SERPLINE_CREDITS_PER_MONTH": settings.credits_per_month,
     }
     for name, value in given.items():
         check_providers(name, value)
+    at_once = {**USUAL_CONCURRENCY, **settings.provider_concurrency}
     per_day = {**USUAL_CREDITS_PER_DAY, **settings.credits_per_day}
     return [
         ProviderPolicy(
             provider,
             _BREAKERS.get(provider),
             rate_per_second=settings.provider_rates.get(provider, usual),
-            concurrency=settings.call_concurrency * 4,
+            concurrency=at_once.get(provider),
             credits_per_day=per_day.get(provider),
             credits_per_month=settings.credits_per_month.get(provider),
             zone=_ZONES.get(provider, "UTC"),

@@ -2,7 +2,9 @@
 
 Promise: the calls under way here never exceed what was leased, and all leases of living processes
 together never exceed the provider's concurrency. A process that wants more while others do too
-falls back to an even share as its calls end. A call that finds a free place costs no database call.
+falls back to an even share as its calls end. Neither a call that finds a free place nor one that
+waits costs a database call: a process says once that it wants more, and renews its lease every
+``RENEW_SECONDS`` anyhow, which is when it learns of what others gave up.
 
 Limits: the lease of a dead process lasts ``LEASE_SECONDS``. One that cannot be renewed, because
 the database is away, is still used: the calls under way cannot be unmade, and without a database
@@ -19,7 +21,6 @@ from serpline.store.database import Database, DatabaseUnavailable, TransactionCo
 
 LEASE_SECONDS = 15.0
 RENEW_SECONDS = 2.0
-_ASK_AGAIN_SECONDS = 0.2
 
 
 class Share:
@@ -30,28 +31,30 @@ class Share:
         self._holder = holder
         self._provider = provider
         self._concurrency = 1
-        self._leased = 0
+        self._allowed = 0
         self._in_use = 0
         self._peak = 0
         self._queued = 0
+        self._asked = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
-        self._wish = asyncio.Event()
+        self._wants_more = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
 
     async def acquire(self, concurrency: int) -> None:
         """Wait for a place; ``concurrency`` is the provider's, for all processes together."""
         self._concurrency = concurrency
         if self._keeper is None or self._keeper.done():
+            self._asked = 0
             self._keeper = asyncio.create_task(self._keep())
-        if self._in_use < self._leased and not self._waiting:
+        if self._in_use < self._allowed and not self._waiting:
             self._take()
             return
         place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(place)
         self._queued += 1
         self._peak = max(self._peak, self._in_use + self._queued)
-        if self._leased < concurrency:
-            self._wish.set()
+        if self._asked < self._wanted():
+            self._wants_more.set()
         try:
             await place
         except asyncio.CancelledError:
@@ -75,51 +78,47 @@ class Share:
         self._in_use = self._peak = self._queued = 0
         await self._renew()
 
+    def _wanted(self) -> int:
+        return min(max(self._peak, self._in_use + self._queued), self._concurrency)
+
     def _take(self) -> None:
         self._in_use += 1
         self._peak = max(self._peak, self._in_use)
 
     def _hand_out(self) -> None:
-        while self._waiting and self._in_use < self._leased:
+        while self._waiting and self._in_use < self._allowed:
             place = self._waiting.popleft()
             if not place.done():
                 self._take()
                 place.set_result(None)
 
     async def _keep(self) -> None:
-        """Renew at a wish for more and every ``RENEW_SECONDS``, until nobody uses anything."""
+        """Renew when more is wanted and every ``RENEW_SECONDS``, until nobody uses anything."""
         while True:
+            self._wants_more.clear()
             await self._renew()
             self._hand_out()
-            if self._leased == 0 and self._queued == 0:
+            if self._in_use == 0 and self._queued == 0 and self._asked == 0:
                 return
-            if self._leased < min(self._in_use + self._queued, self._concurrency):
-                await asyncio.sleep(_ASK_AGAIN_SECONDS)
-                continue
-            self._wish.clear()
             with suppress(TimeoutError):
                 async with asyncio.timeout(RENEW_SECONDS):
-                    await self._wish.wait()
+                    await self._wants_more.wait()
 
     async def _renew(self) -> None:
         """Ask for the most that was wanted since the last time, so that a lull costs nothing.
 
         Until the answer is there nothing is handed out: it may be less than before.
         """
-        wanted = self._in_use + self._queued
-        wish = store.LeaseWish(
-            self._provider,
-            self._holder,
-            wanted=min(max(self._peak, wanted), self._concurrency),
-            in_use=self._in_use,
-            concurrency=self._concurrency,
+        self._asked = self._wanted()
+        request = store.LeaseRequest(
+            self._provider, self._holder, self._asked, self._in_use, self._concurrency
         )
-        self._peak = wanted
-        before, self._leased = self._leased, 0
+        self._peak = self._in_use + self._queued
+        before, self._allowed = self._allowed, 0
         try:
-            async with self._db.transaction() as conn:
-                before = await store.lease(conn, wish, LEASE_SECONDS)
+            async with self._db.statement() as conn:
+                before = await store.lease(conn, request, LEASE_SECONDS)
         except (DatabaseUnavailable, TransactionConflict):
             pass
         finally:
-            self._leased = before
+            self._allowed = before

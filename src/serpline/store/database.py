@@ -103,6 +103,7 @@ class Database:
         sa.event.listen(self._engine.sync_engine, "checkout", _refuse_ended)
         sa.event.listen(self._engine.sync_engine, "before_cursor_execute", _refuse_many)
         sa.event.listen(self._engine.sync_engine, "handle_error", _leave_read_only)
+        self._by_statement = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         # (Parameters stay out of the errors' texts: they may be raw replies, and hold anything.)
         # Connections that end with their block, and so do the session locks they hold.
         self._unpooled: AsyncEngine = create_async_engine(
@@ -155,6 +156,20 @@ class Database:
                 conn = await stack.enter_async_context(self._engine.begin())
             except sa.exc.InvalidRequestError as error:
                 # The pool gives up when what it connected anew is ended at once, too.
+                raise DatabaseUnavailable(_ENDS_NEW) from error
+            yield conn
+
+    @asynccontextmanager
+    async def statement(self) -> AsyncGenerator[Connection, None]:
+        """A pooled connection in autocommit: each statement is a transaction of its own.
+
+        What it locks is free again when the server has executed it, whatever becomes of us.
+        Raises as ``transaction`` does.
+        """
+        async with _translated(), AsyncExitStack() as stack:
+            try:
+                conn = await stack.enter_async_context(self._by_statement.connect())
+            except sa.exc.InvalidRequestError as error:
                 raise DatabaseUnavailable(_ENDS_NEW) from error
             yield conn
 

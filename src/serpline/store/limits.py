@@ -1,100 +1,80 @@
-"""Rows of the limiter: each provider's pace, its retry tokens, and the leased concurrency."""
+"""The limiter's statements: each provider's pace, and its places for concurrent calls.
 
-from collections.abc import Mapping, Sequence
+Each is one statement that commits by itself (``Database.statement``), so no row of a provider is
+ever locked while the server waits for a worker.
+"""
+
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import insert
 
 from serpline.store.database import Connection
 from serpline.store.tables.guards import provider_leases as leases
-from serpline.store.tables.guards import provider_rates as rates
+
+_PENALISE = sa.text("SELECT penalise_provider(:provider, :rate, :started_at, :seconds, :at)")
+# A longer pause in force stays as it is.
+_PAUSE = sa.text(
+    "INSERT INTO provider_rates AS r (provider, paused_until, pause_reason)"
+    " VALUES (:provider, :until, :reason) ON CONFLICT (provider) DO UPDATE"
+    " SET paused_until = excluded.paused_until, pause_reason = excluded.pause_reason"
+    " WHERE r.paused_until IS NULL OR r.paused_until < excluded.paused_until"
+)
+_LEASE = sa.text("SELECT lease_places(:provider, :holder, :wanted, :in_use, :places, :seconds)")
 
 
-async def lock_rates(conn: Connection, providers: Sequence[str]) -> dict[str, Mapping[str, Any]]:
-    """The rows of ``providers``, made if absent, locked until the transaction ends.
-
-    Always locked in the order of their names, so that two transactions cannot deadlock.
-    """
-    names = sorted(set(providers))
-    found = await _locked(conn, names)
-    if len(found) < len(names):
-        rows = [{"provider": name} for name in names if name not in found]
-        await conn.execute(insert(rates).values(rows).on_conflict_do_nothing())
-        found = await _locked(conn, names)
-    return found
-
-
-async def _locked(conn: Connection, names: Sequence[str]) -> dict[str, Mapping[str, Any]]:
-    rows = await conn.execute(
-        sa.select(rates)
-        .where(rates.c.provider.in_(names))
-        .order_by(rates.c.provider)
-        .with_for_update()
-    )
-    return {row["provider"]: dict(row) for row in rows.mappings()}
+async def penalise(
+    conn: Connection,
+    provider: str,
+    rate_max: float,
+    started_at: datetime,
+    pause_seconds: float,
+    at: datetime | None,
+) -> None:
+    """After a 429 to a call that started at ``started_at``: halve once per burst, and pause."""
+    values = {
+        "provider": provider,
+        "rate": rate_max,
+        "started_at": started_at,
+        "seconds": pause_seconds,
+        "at": at,
+    }
+    await conn.execute(_PENALISE, values)
 
 
-async def save_rate(conn: Connection, provider: str, values: Mapping[str, Any]) -> None:
-    """Write columns of a locked row."""
-    await conn.execute(sa.update(rates).where(rates.c.provider == provider).values(**values))
+async def pause(conn: Connection, provider: str, until: datetime, reason: str) -> None:
+    """No call before ``until``."""
+    await conn.execute(_PAUSE, {"provider": provider, "until": until, "reason": reason})
 
 
 @dataclass(frozen=True, slots=True)
-class LeaseWish:
-    """One process's wish: ``wanted`` concurrent calls, of which ``in_use`` cannot be taken away."""
+class LeaseRequest:
+    """One process wants ``wanted`` of a provider's ``places``; ``in_use`` cannot be taken away."""
 
     provider: str
     holder: UUID
     wanted: int
     in_use: int
-    concurrency: int
+    places: int
 
 
-async def lease(conn: Connection, wish: LeaseWish, lease_seconds: float) -> int:
-    """Renew a process's share of the concurrency, and say how many calls it may make at once.
+async def lease(conn: Connection, request: LeaseRequest, lease_seconds: float) -> int:
+    """Renew a process's lease; how many calls it may have under way from now on.
 
-    All live shares together stay within ``concurrency``. When more is wanted than there is, nobody
-    keeps more than an even share beyond what is in use. Lives on the database's clock; a wish of
-    nothing gives the share back.
+    The leases in force never exceed the provider's places. When more is wanted than there is,
+    each holder may have an even share; what it has in use beyond that stays leased until it ends.
+    A request for nothing gives the lease back.
     """
-    await lock_rates(conn, [wish.provider])
-    mine = (leases.c.provider == wish.provider) & (leases.c.holder == wish.holder)
-    if wish.wanted == 0 and wish.in_use == 0:
-        await conn.execute(sa.delete(leases).where(mine))
-        return 0
-    await conn.execute(
-        sa.delete(leases).where(
-            leases.c.provider == wish.provider, leases.c.expires_at <= sa.func.clock_timestamp()
-        )
-    )
-    others = (
-        await conn.execute(
-            sa.select(
-                sa.func.count(),
-                sa.func.coalesce(sa.func.sum(leases.c.slots), 0),
-                sa.func.coalesce(sa.func.sum(leases.c.wanted), 0),
-            ).where(leases.c.provider == wish.provider, leases.c.holder != wish.holder)
-        )
-    ).one()
-    count, others_hold, others_want = (int(value) for value in others)
-    even = max(1, wish.concurrency // (count + 1))
-    fair = max(even, wish.concurrency - others_want)
-    slots = max(wish.in_use, min(wish.wanted, fair, max(0, wish.concurrency - others_hold)))
     values = {
-        "slots": slots,
-        "wanted": wish.wanted,
-        "expires_at": sa.func.clock_timestamp()
-        + sa.func.make_interval(0, 0, 0, 0, 0, 0, lease_seconds),
+        "provider": request.provider,
+        "holder": request.holder,
+        "wanted": request.wanted,
+        "in_use": request.in_use,
+        "places": request.places,
+        "seconds": lease_seconds,
     }
-    await conn.execute(
-        insert(leases)
-        .values(provider=wish.provider, holder=wish.holder, **values)
-        .on_conflict_do_update(index_elements=["provider", "holder"], set_=values)
-    )
-    return slots
+    return int((await conn.execute(_LEASE, values)).scalar_one())
 
 
 async def held(conn: Connection, provider: str) -> int:

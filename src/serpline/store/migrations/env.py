@@ -7,6 +7,7 @@ from alembic.operations import ops
 
 from serpline.store.tables import metadata, queueing
 from serpline.store.tables.base import uncounted
+from serpline.store.tables.functions import FUNCTIONS, MADE_AFTER
 
 __all__ = ["queueing"]
 
@@ -16,14 +17,17 @@ def _ours(_thing: Any, name: str | None, kind: str, _reflected: bool, _other: An
     return not (kind == "table" and name is not None and name.startswith("procrastinate_"))
 
 
-def _with_statistics(_context: Any, _revision: Any, scripts: list[Any]) -> None:
-    """Alembic does not see which columns are counted: a new table's are written behind it."""
+def _with_the_unseen(_context: Any, _revision: Any, scripts: list[Any]) -> None:
+    """Alembic sees neither which columns are counted nor functions: both are written behind the
+    new tables."""
     for script in scripts:
         steps = script.upgrade_ops.ops
         made = [step.table_name for step in steps if isinstance(step, ops.CreateTableOp)]
         steps += [
             ops.ExecuteSQLOp(ddl) for name in made for ddl in uncounted(metadata.tables[name])
         ]
+        if MADE_AFTER in made:
+            steps += [ops.ExecuteSQLOp(function) for function in FUNCTIONS]
 
 
 context.configure(
@@ -32,7 +36,7 @@ context.configure(
     include_object=_ours,
     compare_type=True,
     compare_server_default=True,
-    process_revision_directives=_with_statistics,
+    process_revision_directives=_with_the_unseen,
 )
 with context.begin_transaction():
     context.run_migrations()

@@ -1,6 +1,6 @@
-"""All tables; importing this package registers every one with ``metadata``."""
+"""All tables and functions; importing this package registers every one with ``metadata``."""
 
-from serpline.store.tables import guards, projects, queueing, results, runs
+from serpline.store.tables import functions, guards, projects, queueing, results, runs
 from serpline.store.tables.base import metadata
 
-__all__ = ["guards", "metadata", "projects", "queueing", "results", "runs"]
+__all__ = ["functions", "guards", "metadata", "projects", "queueing", "results", "runs"]

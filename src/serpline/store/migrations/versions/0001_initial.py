@@ -947,3 +947,361 @@ def upgrade() -> None:
     op.execute("ALTER TABLE chunks ALTER COLUMN lane_id SET STATISTICS 0")
     op.execute("ALTER TABLE chunks ALTER COLUMN run_id SET STATISTICS 0")
     op.execute("ALTER TABLE serp_results ALTER COLUMN run_id SET STATISTICS 0")
+    op.execute("""
+CREATE FUNCTION provider_rate_now(pace provider_rates, rate_max float8, at timestamptz)
+RETURNS float8 LANGUAGE plpgsql IMMUTABLE AS $$
+DECLARE
+    elapsed float8 := greatest(0, extract(epoch FROM at - pace.penalised_at));
+    knee float8 := 0.95 * pace.ceiling_rate;
+    rate float8;
+BEGIN
+    IF pace.penalised_at IS NULL OR pace.penalised_rate IS NULL OR pace.ceiling_rate IS NULL THEN
+        RETURN rate_max;
+    END IF;
+    IF elapsed < 5 THEN
+        rate := pace.penalised_rate + (knee - pace.penalised_rate) * elapsed / 5;
+    ELSE
+        rate := knee + pace.ceiling_rate * 0.002 * (elapsed - 5);
+        rate := rate * 2 ^ least(greatest(0, elapsed - 35) / 5, 16);
+    END IF;
+    RETURN least(rate_max, rate);
+END $$
+""")
+    op.execute("""
+CREATE FUNCTION provider_first_slot(
+    pace provider_rates, gap interval, horizon interval, at timestamptz
+) RETURNS timestamptz LANGUAGE sql IMMUTABLE AS $$
+    SELECT greatest(
+        CASE WHEN pace.next_slot_at IS NOT NULL THEN
+            least(pace.next_slot_at, greatest(at, pace.paused_until) + horizon + gap) END,
+        at - interval '100 milliseconds', pace.paused_until)
+$$
+""")
+    op.execute("""
+CREATE FUNCTION provider_retry_tokens(pace provider_rates, policy jsonb, firsts int, at timestamptz)
+RETURNS float8 LANGUAGE sql IMMUTABLE AS $$
+    SELECT least((policy ->> 'tokens_max')::float8,
+        coalesce(pace.retry_tokens, (policy ->> 'retry_floor')::float8 / 2)
+        + (policy ->> 'retry_share')::float8 * firsts
+        + greatest(0, coalesce(extract(epoch FROM at - pace.tokens_at), 0))
+            * (policy ->> 'retry_floor')::float8 / 120)
+$$
+""")
+    op.execute("""
+CREATE FUNCTION penalise_provider(
+    _provider text, rate_max float8, started_at timestamptz, pause_seconds float8,
+    _at timestamptz DEFAULT NULL
+) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    pace provider_rates;
+    at timestamptz;
+    until timestamptz;
+    rate float8;
+BEGIN
+    INSERT INTO provider_rates (provider) VALUES (_provider) ON CONFLICT DO NOTHING;
+    SELECT * INTO pace FROM provider_rates WHERE provider = _provider FOR UPDATE;
+    at := coalesce(_at, clock_timestamp());
+    until := at + make_interval(secs => pause_seconds);
+    rate := provider_rate_now(pace, rate_max, at);
+    IF pace.penalised_at IS NOT NULL AND started_at <= pace.penalised_at THEN
+        pace.penalised_at := greatest(pace.penalised_at, until);
+    ELSE
+        pace.penalised_at := until;
+        pace.penalised_rate := greatest(rate / 2, rate_max / 64);
+        pace.ceiling_rate := rate;
+    END IF;
+    IF pace.paused_until IS NULL OR pace.paused_until < until THEN
+        pace.paused_until := until;
+        pace.pause_reason := 'the provider asked to wait (429)';
+    END IF;
+    UPDATE provider_rates SET paused_until = pace.paused_until, pause_reason = pace.pause_reason,
+        penalised_at = pace.penalised_at, penalised_rate = pace.penalised_rate,
+        ceiling_rate = pace.ceiling_rate
+    WHERE provider = _provider;
+END $$
+""")
+    op.execute("""
+CREATE FUNCTION lease_places(
+    _provider text, _holder uuid, _wanted int, _in_use int, places int, lease_seconds float8
+) RETURNS int LANGUAGE plpgsql AS $$
+DECLARE
+    turn int := floor(extract(epoch FROM clock_timestamp()) / 15);
+    claim record;
+    remaining int := places;
+    others_hold int;
+    allowed int := 0;
+BEGIN
+    PERFORM pg_advisory_xact_lock(7235, hashtext(_provider));
+    DELETE FROM provider_leases WHERE provider = _provider
+        AND (expires_at <= clock_timestamp() OR (holder = _holder AND _wanted + _in_use = 0));
+    IF _wanted + _in_use = 0 THEN
+        RETURN 0;
+    END IF;
+    FOR claim IN
+        WITH claims AS (
+            SELECT holder, wanted FROM provider_leases
+            WHERE provider = _provider AND holder <> _holder
+            UNION ALL SELECT _holder, _wanted
+        ), ranked AS (
+            SELECT holder, wanted, count(*) OVER () AS n,
+                row_number() OVER (ORDER BY holder) + turn AS rank FROM claims
+        )
+        SELECT holder, wanted, n - row_number() OVER (ORDER BY wanted, rank % n) + 1 AS behind
+        FROM ranked ORDER BY wanted, rank % n
+    LOOP
+        IF claim.holder = _holder THEN
+            allowed := least(_wanted, remaining / claim.behind);
+        END IF;
+        remaining := remaining - least(claim.wanted, remaining / claim.behind);
+    END LOOP;
+    SELECT coalesce(sum(slots), 0) INTO others_hold FROM provider_leases
+        WHERE provider = _provider AND holder <> _holder;
+    allowed := least(allowed, greatest(0, places - others_hold));
+    INSERT INTO provider_leases (provider, holder, slots, wanted, expires_at)
+    VALUES (_provider, _holder, greatest(_in_use, allowed), _wanted,
+        clock_timestamp() + make_interval(secs => lease_seconds))
+    ON CONFLICT (provider, holder) DO UPDATE
+    SET slots = excluded.slots, wanted = excluded.wanted, expires_at = excluded.expires_at;
+    RETURN allowed;
+END $$
+""")
+    op.execute("""
+CREATE FUNCTION call_history(wishes jsonb, ids uuid[], OUT no int, OUT id uuid, OUT key bytea,
+    OUT attempt int, OUT has_failed boolean, OUT is_written boolean, OUT is_busy boolean,
+    OUT replied_at timestamptz
+) RETURNS SETOF record LANGUAGE sql STABLE AS $$
+    SELECT w.no, w.id, w.key, coalesce(h.attempt, 0), coalesce(h.has_failed, false),
+        coalesce(h.is_written, false), coalesce(h.is_busy, false), h.replied_at
+    FROM (
+        SELECT ordinality::int AS no, (value ->> 'id')::uuid AS id,
+            (value ->> 'key')::bytea AS key
+        FROM jsonb_array_elements(wishes) WITH ORDINALITY
+    ) AS w LEFT JOIN LATERAL (
+        SELECT max(c.attempt) AS attempt, bool_or(c.id = w.id) AS is_written,
+            coalesce((array_agg(c.error_category ORDER BY c.attempt DESC))[1], 'internal')
+                <> 'internal' AS has_failed,
+            bool_or(c.status = 'intent' AND c.shared AND c.id <> ALL(ids)) AS is_busy,
+            max(c.finished_at) FILTER (WHERE c.status = 'ok' AND r.call_id IS NOT NULL)
+                AS replied_at
+        FROM provider_calls c LEFT JOIN raw_replies r ON r.call_id = c.id WHERE c.key = w.key
+    ) AS h ON true
+$$
+""")
+    op.execute("""
+CREATE FUNCTION budget_shortages(wants jsonb, OUT no int, OUT scope text, OUT is_spent boolean)
+RETURNS SETOF record LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    room jsonb;
+    want record;
+BEGIN
+    WITH wanted AS (
+        SELECT DISTINCT ON (1, 2) w ->> 'provider' AS provider, s ->> 0 AS scope,
+            (s ->> 1)::numeric AS limit_credits
+        FROM jsonb_array_elements(wants) AS w, jsonb_array_elements(w -> 'scopes') AS s
+        ORDER BY 1, 2
+    ), held AS (
+        INSERT INTO provider_budgets AS b (provider, scope, limit_credits)
+        SELECT * FROM wanted
+        ON CONFLICT (provider, scope) DO UPDATE SET limit_credits =
+            CASE WHEN starts_with(b.scope, 'run:') THEN b.limit_credits
+            ELSE excluded.limit_credits END
+        RETURNING *
+    )
+    SELECT jsonb_object_agg(provider || ' ' || scope, jsonb_build_object(
+        'free', limit_credits - reserved - spent, 'unspent', limit_credits - spent))
+    INTO room FROM held;
+    FOR want IN
+        SELECT (w ->> 'no')::int AS no, (w ->> 'credits')::numeric AS credits,
+            array(SELECT (w ->> 'provider') || ' ' || (s ->> 0)
+                FROM jsonb_array_elements(w -> 'scopes') AS s) AS keys
+        FROM jsonb_array_elements(wants) AS w ORDER BY 1
+    LOOP
+        no := want.no;
+        -- One that is spent decides: waiting for the others would not help.
+        SELECT split_part(key, ' ', 2), want.credits > (room #>> ARRAY[key, 'unspent'])::numeric
+        INTO scope, is_spent FROM unnest(want.keys) WITH ORDINALITY AS k(key, place)
+        WHERE want.credits > (room #>> ARRAY[key, 'free'])::numeric
+        ORDER BY 2 DESC, place LIMIT 1;
+        IF scope IS NULL THEN
+            SELECT room || jsonb_object_agg(key, jsonb_set(room -> key, '{free}', coalesce(
+                to_jsonb((room #>> ARRAY[key, 'free'])::numeric - want.credits), 'null')))
+            INTO room FROM unnest(want.keys) AS k(key);
+        ELSE
+            RETURN NEXT;
+        END IF;
+    END LOOP;
+END $$
+""")
+    op.execute("""
+CREATE FUNCTION book_credits(moved jsonb) RETURNS void LANGUAGE sql AS $$
+    WITH deltas AS (
+        SELECT m.provider, s.scope, sum(m.reserved) AS reserved, sum(m.spent) AS spent
+        FROM jsonb_to_recordset(moved)
+            AS m(provider text, budget_scopes jsonb, reserved numeric, spent numeric),
+            jsonb_array_elements_text(m.budget_scopes) AS s(scope)
+        GROUP BY 1, 2 HAVING sum(m.reserved) <> 0 OR sum(m.spent) <> 0
+    ), held AS MATERIALIZED (
+        SELECT b.provider, b.scope, d.reserved, d.spent
+        FROM provider_budgets b JOIN deltas d USING (provider, scope)
+        ORDER BY b.provider, b.scope FOR UPDATE OF b
+    )
+    UPDATE provider_budgets b SET reserved = b.reserved + held.reserved,
+        spent = b.spent + held.spent
+    FROM held WHERE b.provider = held.provider AND b.scope = held.scope
+$$
+""")
+    op.execute("""
+CREATE FUNCTION pass_limits(
+    wishes jsonb, policies jsonb, horizon interval, at timestamptz, ids uuid[]
+) RETURNS TABLE (no int, answer text, wait float8, detail text, attempt int)
+LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    pace provider_rates;
+    policy jsonb;
+    gap interval;
+    slot timestamptz;
+    tokens float8;
+    is_paused boolean;
+    is_retry boolean;
+    asked int;
+    later int;
+    firsts int;
+    retries int;
+    wish record;
+BEGIN
+    FOR pace IN SELECT * FROM provider_rates WHERE policies ? provider ORDER BY provider LOOP
+        policy := policies -> pace.provider;
+        gap := make_interval(
+            secs => 1 / provider_rate_now(pace, (policy ->> 'rate')::float8, at));
+        slot := provider_first_slot(pace, gap, horizon, at);
+        tokens := provider_retry_tokens(pace, policy, 0, at);
+        is_paused := coalesce(pace.paused_until > at, false);
+        asked := 0; later := 0; firsts := 0; retries := 0;
+        FOR wish IN
+            SELECT h.*, e.value AS w FROM call_history(wishes, ids) AS h
+            JOIN jsonb_array_elements(wishes) WITH ORDINALITY AS e(value, n) ON e.n = h.no
+            WHERE e.value ->> 'provider' = pace.provider ORDER BY h.no
+        LOOP
+            no := wish.no; attempt := wish.attempt;
+            answer := NULL; wait := NULL; detail := NULL;
+            is_retry := wish.has_failed AND NOT (wish.w ->> 'third_party')::boolean;
+            IF wish.is_written THEN
+                answer := 'written';
+            ELSIF wish.replied_at >= (wish.w ->> 'fresh_since')::timestamptz THEN
+                answer := 'bought';
+            ELSIF wish.is_busy AND (wish.w ->> 'shared')::boolean THEN
+                answer := 'busy';
+            ELSIF is_retry AND tokens - retries < 1 THEN
+                answer := 'retries';
+                wait := least(60, greatest(1,
+                    (1 - tokens + retries) * 120 / (policy ->> 'retry_floor')::float8));
+            ELSIF (wish.w ->> 'has_slot')::boolean THEN
+                IF is_paused THEN
+                    answer := 'limited'; detail := pace.pause_reason;
+                    wait := extract(epoch FROM pace.paused_until - at);
+                END IF;
+            ELSIF slot > at + horizon THEN
+                answer := 'limited';
+                detail := CASE WHEN is_paused THEN pace.pause_reason END;
+                wait := extract(epoch FROM slot + gap * later - at
+                    - CASE WHEN is_paused THEN interval '0' ELSE horizon / 2 END);
+                later := later + 1;
+            ELSE
+                asked := asked + 1;
+                IF slot > at THEN
+                    answer := 'slot'; wait := extract(epoch FROM slot - at);
+                END IF;
+                slot := slot + gap;
+            END IF;
+            IF answer IS NULL THEN
+                retries := retries + is_retry::int; firsts := firsts + (NOT is_retry)::int;
+            END IF;
+            RETURN NEXT;
+        END LOOP;
+        IF asked + firsts + retries > 0 THEN
+            UPDATE provider_rates SET
+                next_slot_at = CASE WHEN asked > 0 THEN slot ELSE next_slot_at END,
+                retry_tokens = CASE WHEN firsts + retries > 0 THEN greatest(0,
+                    provider_retry_tokens(pace, policy, firsts, at) - retries)
+                    ELSE retry_tokens END,
+                tokens_at = CASE WHEN firsts + retries > 0 THEN at ELSE tokens_at END
+            WHERE provider = pace.provider;
+        END IF;
+    END LOOP;
+END $$
+""")
+    op.execute("""
+CREATE FUNCTION admit_calls(
+    wishes jsonb, policies jsonb, horizon interval, _at timestamptz DEFAULT NULL
+) RETURNS TABLE (id uuid, answer text, wait_seconds float8, detail text) LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    ids uuid[] := array(SELECT (value ->> 'id')::uuid FROM jsonb_array_elements(wishes));
+    keys bytea[] := array(SELECT DISTINCT (value ->> 'key')::bytea
+        FROM jsonb_array_elements(wishes) ORDER BY 1);
+    given text[] := array_fill(NULL::text, ARRAY[cardinality(ids)]);
+    waits float8[] := array_fill(NULL::float8, ARRAY[cardinality(ids)]);
+    details text[] := given;
+    numbers int[] := array_fill(0, ARRAY[cardinality(ids)]);
+    at timestamptz;
+    late jsonb;
+    kept uuid[];
+    short record;
+BEGIN
+    INSERT INTO provider_rates (provider) SELECT * FROM jsonb_object_keys(policies) ORDER BY 1
+        ON CONFLICT DO NOTHING;
+    PERFORM 1 FROM provider_rates WHERE policies ? provider ORDER BY provider FOR UPDATE;
+    at := coalesce(_at, clock_timestamp());
+    -- Intents of owners that are gone: possibly paid.
+    WITH gone AS (
+        SELECT c.id FROM provider_calls c WHERE c.key = ANY(keys) AND c.status = 'intent'
+        AND c.shared AND c.id <> ALL(ids) AND NOT EXISTS (SELECT 1 FROM chunks
+            WHERE chunks.id = c.chunk_id AND chunks.epoch = c.epoch AND chunks.status = 'owned')
+        ORDER BY c.key FOR UPDATE
+    ), moved AS (
+        UPDATE provider_calls c SET status = 'unknown', finished_at = at FROM gone
+        WHERE c.id = gone.id AND c.status = 'intent' RETURNING c.provider, c.budget_scopes,
+            -c.credits AS reserved, c.credits AS spent
+    )
+    SELECT jsonb_agg(to_jsonb(moved)) INTO late FROM moved;
+    SELECT array_agg(p.answer ORDER BY p.no), array_agg(p.wait ORDER BY p.no),
+        array_agg(p.detail ORDER BY p.no), array_agg(p.attempt ORDER BY p.no)
+    INTO given, waits, details, numbers
+    FROM pass_limits(wishes, policies, horizon, at, ids) AS p;
+    WITH written AS (
+        INSERT INTO provider_calls (id, key, provider, operation, identity, freshness, shared,
+            status, attempt, run_id, chunk_id, epoch, started_at, credits, budget_scopes)
+        SELECT w.id, w.key, w.provider, w.operation, w.identity, w.freshness, w.shared, 'intent',
+            numbers[n] + 1, w.run_id, w.chunk_id, w.epoch, w.started_at, w.credits,
+            w.budget_scopes
+        FROM jsonb_array_elements(wishes) WITH ORDINALITY AS e(value, n),
+            jsonb_populate_record(NULL::provider_calls, e.value) AS w
+        WHERE given[n] IS NULL ORDER BY w.key ON CONFLICT DO NOTHING RETURNING id
+    )
+    SELECT coalesce(array_agg(written.id), '{}') INTO kept FROM written;
+    FOR n IN 1 .. cardinality(ids) LOOP
+        IF given[n] IS NULL AND ids[n] <> ALL(kept) THEN
+            given[n] := 'busy';
+        END IF;
+    END LOOP;
+    FOR short IN SELECT * FROM budget_shortages((
+        SELECT coalesce(jsonb_agg(value || jsonb_build_object('no', n)), '[]')
+        FROM jsonb_array_elements(wishes) WITH ORDINALITY AS e(value, n)
+        WHERE given[n] IS NULL AND (value ->> 'credits')::numeric > 0))
+    LOOP
+        given[short.no] := CASE WHEN short.is_spent THEN 'spent' ELSE 'held' END;
+        details[short.no] := short.scope;
+    END LOOP;
+    DELETE FROM provider_calls c USING unnest(ids, given) AS g(id, answer)
+        WHERE g.answer IN ('held', 'spent') AND c.id = g.id;
+    PERFORM book_credits(coalesce(late, '[]') || coalesce((
+        SELECT jsonb_agg(jsonb_build_object('provider', value -> 'provider', 'budget_scopes',
+            value -> 'budget_scopes', 'reserved', value -> 'credits', 'spent', 0))
+        FROM jsonb_array_elements(wishes) WITH ORDINALITY AS e(value, n)
+        WHERE given[n] IS NULL), '[]'));
+    RETURN QUERY SELECT g.id, coalesce(g.answer, 'admitted'), g.wait, g.detail
+        FROM unnest(ids, given, waits, details) AS g(id, answer, wait, detail);
+END $$
+""")
