@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
-from bench.measures import items, peers, rate, restart, scale, workers
+from bench.measures import fleet, items, peers, rate, restart, scale, workers
 from bench.place import ROOT, Place
 from bench.report import Outcome, document, lines
 from serpline.core.logging import configure
@@ -29,6 +29,7 @@ MEASURES: dict[str, ModuleType] = {
     "scale": scale,
     "restart": restart,
     "workers": workers,
+    "fleet": fleet,
     "rate": rate,
 }
 PAGE = ROOT / "docs" / "benchmarks.md"

@@ -7,6 +7,7 @@ import asyncio
 import json
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from urllib.request import urlopen
 from uuid import UUID
 
@@ -22,6 +23,27 @@ LANE = LaneKey(PhaseName.COMPANY_ENRICHMENT_SERP, ContentType.ORGANIC)
 CHUNK_SIZE = 200
 LOOK_SECONDS = 0.05
 SECONDS_MAX = 600.0
+ENDING_SECONDS_MAX = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Called:
+    """When the calls began, by the provider's log, in order, and the workers' statements."""
+
+    began: Sequence[float]
+    statements: int
+
+    @property
+    def per_second(self) -> float:
+        """Between the first and the last tenth: starting and running out do not count."""
+        tenth = len(self.began) // 10
+        inner = self.began[tenth : len(self.began) - tenth]
+        return (len(inner) - 1) / (inner[-1] - inner[0])
+
+    @property
+    def statements_per_call(self) -> float:
+        """Those that only pass the time among them."""
+        return self.statements / len(self.began)
 
 
 async def calls_of(
@@ -33,8 +55,8 @@ async def calls_of(
     rate_per_second: float,
     chunks_at_once: int,
     calls_at_once: int,
-) -> Sequence[float]:
-    """When the calls began, by the provider's log, in order; each worker has its own process.
+) -> Called:
+    """Have workers make calls; each has its own process.
 
     A worker has ``chunks_at_once`` × ``calls_at_once`` calls under way.
     """
@@ -53,17 +75,29 @@ async def calls_of(
             worker_concurrency=chunks_at_once,
             call_concurrency=calls_at_once,
         )
-        for _ in range(workers):
+        processes = [
             await stack.enter_async_context(place.process("bench.worker", **environment))
+            for _ in range(workers)
+        ]
         async with asyncio.timeout(SECONDS_MAX):
             await _registered(database, workers)
             domains = [f"company-{n:06}.example" for n in range(calls)]
             run_id = await plant(database, LANE, domains, CHUNK_SIZE)
             await _all_settled(database, run_id, calls)
         found: list[float] = json.loads(await asyncio.to_thread(_read, f"{base}/calls"))
+        statements = sum([await _ended(process) for process in processes])
     if len(found) != calls:
         raise RuntimeError(f"the provider was called {len(found)} times for {calls} items")
-    return sorted(found)
+    return Called(sorted(found), statements)
+
+
+async def _ended(worker: asyncio.subprocess.Process) -> int:
+    """End a worker in good order; how many statements it has sent."""
+    assert worker.stdin is not None
+    assert worker.stdout is not None
+    worker.stdin.close()
+    async with asyncio.timeout(ENDING_SECONDS_MAX):
+        return int(await worker.stdout.read())
 
 
 async def _registered(database: Database, workers: int) -> None:

@@ -1,11 +1,15 @@
 """A worker process of ours: ``app.run_worker`` by the settings of its environment.
 
 With an argument, ``keyword_metrics`` is a phase of that many items that does nothing to them. It
-ends in good order at the end of stdin, which comes when the benchmark's own process dies.
+ends in good order at the end of stdin, which comes when the benchmark's own process dies, and then
+prints how many statements it has sent, those of the queue's library among them.
 """
 
 import asyncio
 import sys
+from typing import Any
+
+import psycopg
 
 from bench.noop import NoopPhase
 from serpline.app import run_worker
@@ -14,6 +18,20 @@ from serpline.core.logging import configure
 from serpline.core.settings import load
 from serpline.domain.names import PhaseName
 from serpline.phases.base import Phase
+
+sent = 0
+
+
+def count_statements() -> None:
+    """Every statement of this process goes through a cursor of the driver."""
+    execute = psycopg.AsyncCursor.execute
+
+    async def counted(cursor: Any, *given: Any, **named: Any) -> Any:
+        global sent
+        sent += 1
+        return await execute(cursor, *given, **named)
+
+    psycopg.AsyncCursor.execute = counted  # type: ignore[method-assign, assignment]
 
 
 async def main() -> None:
@@ -27,4 +45,6 @@ async def main() -> None:
 
 if __name__ == "__main__":
     configure("WARNING")
+    count_statements()
     asyncio.run(main())
+    sys.stdout.write(f"{sent}\n")

@@ -36,13 +36,7 @@ async def measure(place: Place) -> Sequence[Figure]:
                 chunks_at_once=2,
                 calls_at_once=2,
             )
-            found.append(_rate(calls))
+            found.append(calls.per_second)
     one, two = (statistics.median(rates[workers]) for workers in (1, 2))
     place.notes.append(f"{one:,.1f} calls/s with one worker, {two:,.1f} with two")
     return [at_least("times one worker's calls per second", two / one, 1.9)]
-
-
-def _rate(calls: Sequence[float]) -> float:
-    tenth = len(calls) // 10
-    inner = calls[tenth : len(calls) - tenth]
-    return (len(inner) - 1) / (inner[-1] - inner[0])

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
-from serpline.core.clock import Clock, SystemClock
+from serpline.core.clock import Clock
 from serpline.core.logging import get
 from serpline.core.settings import Settings
 from serpline.domain.errors import UserError
@@ -40,6 +40,7 @@ from serpline.robustness import budget
 from serpline.robustness.guard import Guard
 from serpline.robustness.policies import policies
 from serpline.robustness.state_tracker import StateTracker
+from serpline.store.clock import DatabaseClock
 from serpline.store.database import Database
 from serpline.store.migrate import migrate
 
@@ -70,15 +71,15 @@ async def open_services(settings: Settings, *, pool_size: int = 4) -> AsyncItera
     database = await Database.connect(url, pool_size=pool_size)
     try:
         await migrate(database)
-        clock = SystemClock()
-        yield Services(
-            settings=settings,
-            clock=clock,
-            database=database,
-            pipeline=PipelineService(database, clock),
-            tracker=StateTracker(database, clock),
-            queue=JobQueueManager(database, grace_seconds=settings.shutdown_grace_seconds),
-        )
+        async with DatabaseClock().following(database) as clock:
+            yield Services(
+                settings=settings,
+                clock=clock,
+                database=database,
+                pipeline=PipelineService(database, clock),
+                tracker=StateTracker(database, clock),
+                queue=JobQueueManager(database, grace_seconds=settings.shutdown_grace_seconds),
+            )
     finally:
         await database.close()
 

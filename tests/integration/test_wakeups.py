@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from serpline.domain.names import JobPriority
 from serpline.store.database import Connection, Database
-from serpline.store.wakeups import BATCH_MAX, QUEUE, WakeUp, reap_stalled, wake
+from serpline.store.wakeups import BATCH_MAX, QUEUE, WakeUp, priority_of, reap_stalled, wake
 
 
 async def waiting(conn: Connection) -> Sequence[tuple[str, int]]:
@@ -19,7 +19,7 @@ async def waiting(conn: Connection) -> Sequence[tuple[str, int]]:
             " ORDER BY queueing_lock"
         )
     )
-    return [(row.queueing_lock, row.priority) for row in rows]
+    return [(row.queueing_lock, priority_of(row.priority)) for row in rows]
 
 
 async def fetch(conn: Connection, worker: int | None = None) -> dict[str, Any] | None:

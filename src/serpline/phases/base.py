@@ -18,6 +18,10 @@ from serpline.store.chunks import ItemRow, OwnedChunk
 from serpline.store.database import Connection, Database
 
 
+def _never() -> int:
+    return 0
+
+
 @dataclass(slots=True)
 class Work:
     """A chunk in hand: whose it is, what the run asked for, and when to look at it again.
@@ -26,7 +30,8 @@ class Work:
     wait for something calls ``look_again`` and returns; the earliest such time counts, and so does
     the closing of any breaker that was named with it.
     ``await settled()`` returns when every outcome yielded so far is committed. ``retries`` says
-    what a failed call means for an item.
+    what a failed call means for an item. ``lapses()`` counts how often this worker's
+    lease has ended.
     """
 
     chunk: OwnedChunk
@@ -36,6 +41,7 @@ class Work:
     lease: "LeaseCheck"
     settled: Callable[[], Awaitable[None]]
     retries: RetryManager
+    lapses: Callable[[], int] = _never
     look_again_at: datetime | None = field(default=None)
     waits_on: set[str] = field(default_factory=set)
 

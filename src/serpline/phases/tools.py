@@ -87,6 +87,7 @@ class Tools:
             epoch=work.chunk.epoch,
             freshness=freshness,
             lease=work.lease,
+            lapses=work.lapses,
             ttl_seconds=ttl_seconds,
             breakers=breakers,
         )

@@ -55,6 +55,7 @@ class Lifeline:
         self._lease_ends = 0.0
         self._spares_until = 0.0
         self._leaving = False
+        self._lapses = 0
         self._at_work: Counter[int] = Counter()
         self._held: set[tuple[int, int]] = set()
         self._revoked: set[tuple[int, int]] = set()
@@ -83,6 +84,11 @@ class Lifeline:
     def has_lease(self) -> bool:
         """Whether this worker may own and pay for anything now, by the monotonic clock."""
         return self._clock.monotonic() < self._lease_ends
+
+    def lapses(self) -> int:
+        """How often the lease has ended for want of a heartbeat. What was begun before such an end
+        may have failed because this worker was cut off, and says nothing about others."""
+        return self._lapses + (not self.has_lease)
 
     def end_leases(self) -> None:
         """End every lease, now and for good: work in hand stops before its next paid call."""
@@ -156,6 +162,7 @@ class Lifeline:
         if not await workers.beat(session, self.worker_id):
             return False
         if not self.has_lease:
+            self._lapses += 1
             self._spares_until = self._clock.monotonic() + self._dead_after_seconds
         self._extend(started)
         owned = await held_by(session, self.worker_id)

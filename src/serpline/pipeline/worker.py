@@ -147,7 +147,16 @@ class ChunkWorker:
             before_settle=self._before_settle,
             isolating=chunk.crashes > 0,
         )
-        work = Work(chunk, config, self._database, self._clock, lease, settler.flush, retries)
+        work = Work(
+            chunk,
+            config,
+            self._database,
+            self._clock,
+            lease,
+            settler.flush,
+            retries,
+            self._lifeline.lapses,
+        )
         outcomes = self._outcomes(phase, work, items, suspect=suspect)
         try:
             async with self._no_silence() as heard, aclosing(outcomes):

@@ -24,8 +24,7 @@ import procrastinate
 from procrastinate.worker import Worker
 
 from serpline.core.logging import get
-from serpline.domain.names import JobPriority
-from serpline.store.wakeups import QUEUE, STALLED_SECONDS, TASK, WakeUp
+from serpline.store.wakeups import QUEUE, STALLED_SECONDS, TASK, WakeUp, priority_of
 
 Perform = Callable[[WakeUp], Awaitable[None]]
 
@@ -154,7 +153,7 @@ def make_app(conninfo: str, perform: Perform) -> procrastinate.App:
 
     @app.task(name=TASK, queue=QUEUE, pass_context=True)
     async def serve(context: procrastinate.JobContext, job_type: str, target: str) -> None:
-        await perform(WakeUp(job_type, target, JobPriority(context.job.priority)))
+        await perform(WakeUp(job_type, target, priority_of(context.job.priority)))
 
     @app.periodic(cron="0 0 29 2 *")
     @app.task(name="serpline.leap_day", queue=QUEUE)

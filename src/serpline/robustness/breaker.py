@@ -176,20 +176,27 @@ class CircuitBreaker:
             for report in self._take_successes(self._row.breaker.generation):
                 self._put(report)
 
-    def report(self, kind: ReportKind, decision: Decision) -> asyncio.Future[BreakerRow]:
-        """Write how a permitted call ended, after the successes before it."""
+    def report(
+        self, kind: ReportKind, decision: Decision, counts: Callable[[], bool]
+    ) -> asyncio.Future[BreakerRow]:
+        """Write how a permitted call ended, after the successes before it.
+
+        A failure is written as one only if it still ``counts`` then.
+        """
         for earlier in self._take_successes(decision.generation):
             self._put(earlier)
         now = self._manager.clock.now()
-        return self._put(Report(kind, now, decision.generation, decision.permit))
+        return self._put(Report(kind, now, decision.generation, decision.permit), counts)
 
     async def judged(self) -> None:
         """Wait until every end reported so far is written; at once while nothing fails."""
         if self._last is not None and not self._last.done():
             await asyncio.wait([self._last])
 
-    def _put(self, report: Report) -> asyncio.Future[BreakerRow]:
-        self._last = self._manager.report(self.name, report)
+    def _put(
+        self, report: Report, counts: Callable[[], bool] = lambda: True
+    ) -> asyncio.Future[BreakerRow]:
+        self._last = self._manager.report(self.name, report, counts)
         return self._last
 
     def _take_successes(self, generation: int) -> list[Report]:

@@ -11,15 +11,19 @@ every process: by an operator, by a program when it first said it, or by a sched
 that brings it was made. An older word never replaces a newer one, so no two can go on replacing
 each other, and the start of a worker changes nothing.
 
+A failure counts if the process that saw it was not cut off itself: its lease has not ended since
+the call began, and the database heard of the failure within ``REPORT_SECONDS``.
+
 Limits: another process sees a transition after at most ``cache_seconds``; its calls in that time
 are in flight. Successes of other processes enter the failure rate within the same time.
 """
 
 import asyncio
 import random
+import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -28,6 +32,7 @@ from serpline.domain.breaker import (
     Breaker,
     BreakerEvent,
     Report,
+    ReportKind,
     Step,
     fit,
     isolate,
@@ -49,7 +54,30 @@ from serpline.store.wakeups import WakeUp, wake
 __all__ = ["BreakerOpen", "CircuitBreaker", "CircuitBreakerManager", "Permit", "Permits", "verdict"]
 
 CACHE_SECONDS = 1.0
+# How long a failure may be on its way to the database and still count.
+REPORT_SECONDS = 5.0
 _REPORTS_MAX = 500
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """How a call ended, and whether a failure of it ``counts``; told at a monotonic instant."""
+
+    name: str
+    report: Report
+    counts: Callable[[], bool]
+    at: float
+
+    def judged(self) -> Report:
+        """The report as it is written now.
+
+        A failure that the database heard late came from a process that was cut off from it: the
+        same cut may have made the call fail.
+        """
+        late = time.monotonic() - self.at > REPORT_SECONDS
+        if self.report.kind is ReportKind.FAILURE and (late or not self.counts()):
+            return replace(self.report, kind=ReportKind.CANCELLED)
+        return self.report
 
 
 class CircuitBreakerManager:
@@ -69,7 +97,7 @@ class CircuitBreakerManager:
         self._chance = chance
         self._known: dict[str, BreakerSettings] = {}
         self._breakers: dict[str, CircuitBreaker] = {}
-        self._reports: GroupCommitter[tuple[str, Report], BreakerRow] = GroupCommitter(
+        self._reports: GroupCommitter[_Told, BreakerRow] = GroupCommitter(
             self._write_reports,
             delay_seconds=0,
             size_max=_REPORTS_MAX,
@@ -146,9 +174,11 @@ class CircuitBreakerManager:
             breaker.hand_over_successes()
         await self._reports.flush()
 
-    def report(self, name: str, report: Report) -> asyncio.Future[BreakerRow]:
+    def report(
+        self, name: str, report: Report, counts: Callable[[], bool]
+    ) -> asyncio.Future[BreakerRow]:
         """Write how a call ended; the future answers with the breaker after it."""
-        return self._reports.put((name, report))
+        return self._reports.put(_Told(name, report, counts, time.monotonic()))
 
     async def save(self, conn: Connection, before: BreakerRow, step: Step) -> BreakerRow:
         """Save a step of a locked breaker; its closing wakes the chunks that wait on it."""
@@ -193,18 +223,18 @@ class CircuitBreakerManager:
             self._breakers[row.name].learn(row)
         return row
 
-    async def _write_reports(self, reports: Sequence[tuple[str, Report]]) -> Sequence[BreakerRow]:
+    async def _write_reports(self, reports: Sequence[_Told]) -> Sequence[BreakerRow]:
         """One transaction per breaker: a breaker's row is never locked for another's sake."""
         rows: dict[str, BreakerRow] = {}
-        for name in dict.fromkeys(name for name, _ in reports):
+        for name in dict.fromkeys(told.name for told in reports):
             async with self.db.transaction() as conn:
                 row = await store.lock(conn, name)
-                for report in (report for other, report in reports if other == name):
-                    step = record(row.breaker, row.settings, report, self._chance())
+                for told in (told for told in reports if told.name == name):
+                    step = record(row.breaker, row.settings, told.judged(), self._chance())
                     row = await self.save(conn, row, step)
             rows[name] = row
             self._breakers[name].learn(row)
-        return [rows[name] for name, _ in reports]
+        return [rows[told.name] for told in reports]
 
 
 def _chosen(

@@ -64,6 +64,10 @@ def _held() -> bool:
     return True
 
 
+def _never() -> int:
+    return 0
+
+
 def _read(call: ProviderCall[T], reply: HttpReply) -> T:
     try:
         return call.parse(reply)
@@ -86,7 +90,9 @@ class CallScope:
 
     ``freshness`` is part of the ledger's key: two calls with the same identity and freshness are
     the same purchase. ``ttl_seconds``: how old a stored reply may be; None: any age; 0: never
-    reuse (polling). ``lease`` says, by the monotonic clock, whether the chunk is still owned.
+    reuse (polling). ``lease`` says, by the monotonic clock, whether the chunk is still owned;
+    ``lapses`` how often the worker's own lease has ended: a call that fails after another end than
+    it began with was perhaps cut off with its worker, and is held against no breaker.
     ``breakers``: further, stricter breakers the call must pass as well.
     """
 
@@ -95,6 +101,7 @@ class CallScope:
     chunk_id: int | None = None
     epoch: int | None = None
     lease: Callable[[], bool] = _held
+    lapses: Callable[[], int] = _never
     ttl_seconds: float | None = None
     breakers: tuple[CircuitBreaker, ...] = ()
 
@@ -233,7 +240,8 @@ class Guard:
             )
 
         seconds = call.request.timeout_seconds + PERMIT_SECONDS_SPARE
-        with await Permits.of(self._breakers_of(call, scope, policy), seconds) as permits:
+        breakers = self._breakers_of(call, scope, policy)
+        with await Permits.of(breakers, seconds, scope.lapses) as permits:
             async with self.limiter.place(policy):
                 intent = await self.admission.admit(
                     policy, intent_at, fresh_since, elsewhere=call.elsewhere

@@ -4,7 +4,7 @@ Promise: whatever way a call ends, its permit is ended exactly once.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from serpline.domain.breaker import Decision, ReportKind
@@ -14,14 +14,23 @@ if TYPE_CHECKING:
     from serpline.robustness.breaker import CircuitBreaker
 
 
+def _always() -> bool:
+    return True
+
+
 class Permit:
     """The right to one call. Exactly one of its three ends counts: the first."""
 
     def __init__(self, breaker: "CircuitBreaker", decision: Decision) -> None:
         """Made by ``CircuitBreaker.permit`` only."""
+        self._counts: Callable[[], bool] = _always
         self._breaker = breaker
         self._decision = decision
         self._ended = False
+
+    def counts_while(self, counts: Callable[[], bool]) -> None:
+        """A failure is held against the breaker only if this is true when it is written."""
+        self._counts = counts
 
     async def end(self, kind: ReportKind) -> None:
         """Report the end by its kind."""
@@ -57,7 +66,7 @@ class Permit:
         return not ended
 
     def _report(self, kind: ReportKind) -> asyncio.Future[BreakerRow]:
-        return self._breaker.report(kind, self._decision)
+        return self._breaker.report(kind, self._decision, self._counts)
 
 
 class Permits:
@@ -67,15 +76,24 @@ class Permits:
         self._permits: list[Permit] = []
 
     @classmethod
-    async def of(cls, breakers: Sequence["CircuitBreaker"], call_seconds: float) -> "Permits":
+    async def of(
+        cls,
+        breakers: Sequence["CircuitBreaker"],
+        call_seconds: float,
+        lapses: Callable[[], int] = lambda: 0,
+    ) -> "Permits":
         """A permit of each, or of none, for a call that may take so long, its waits included.
 
+        ``lapses`` counts how often this worker was cut off. A failure of a call that was begun
+        before the latest time is its own, and is held against none of the breakers.
         Raises the first ``BreakerOpen``.
         """
-        permits = cls()
+        permits, lapses_before = cls(), lapses()
         try:
             for breaker in breakers:
-                permits._permits.append(await breaker.permit(call_seconds))
+                permit = await breaker.permit(call_seconds)
+                permit.counts_while(lambda: lapses() == lapses_before)
+                permits._permits.append(permit)
         except BaseException:
             permits.cancelled()
             raise

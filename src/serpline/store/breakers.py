@@ -16,7 +16,7 @@ from serpline.domain.breaker import (
     Step,
 )
 from serpline.domain.breaker_settings import BreakerSettings
-from serpline.store.database import Connection
+from serpline.store.database import BRIEFLY, Connection
 from serpline.store.tables.guards import circuit_breaker_events as events
 from serpline.store.tables.guards import circuit_breakers as breakers
 
@@ -91,7 +91,8 @@ async def load(conn: Connection, name: str) -> BreakerRow | None:
 
 async def lock(conn: Connection, name: str) -> BreakerRow:
     """The breaker, locked until the transaction ends. Raises ``LookupError`` if it is absent."""
-    found = await conn.execute(sa.select(breakers).where(breakers.c.name == name).with_for_update())
+    held = sa.select(breakers, sa.literal_column(BRIEFLY)).where(breakers.c.name == name)
+    found = await conn.execute(held.with_for_update())
     row = found.one_or_none()
     if row is None:
         raise LookupError(f"breaker {name} is not known")

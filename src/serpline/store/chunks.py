@@ -16,7 +16,7 @@ from serpline.domain.errors import LeaseLost
 from serpline.domain.names import ContentType, PhaseName
 from serpline.domain.phases import LaneKey
 from serpline.domain.states import CHUNK_MACHINE, LIVE_ITEMS, StateStatus, change
-from serpline.store.database import Connection
+from serpline.store.database import BRIEFLY, Connection
 
 _LIVE = {str(status): status for status in LIVE_ITEMS}
 
@@ -209,7 +209,10 @@ async def _one_is_closed(conn: Connection, breakers: Collection[str]) -> bool:
     comes after and finds the chunk waiting.
     """
     rows = await conn.execute(
-        text("SELECT state FROM circuit_breakers WHERE name = ANY(:names) ORDER BY name FOR SHARE"),
+        text(
+            f"SELECT state, {BRIEFLY} FROM circuit_breakers WHERE name = ANY(:names)"
+            " ORDER BY name FOR SHARE"
+        ),
         {"names": list(breakers)},
     )
     return "closed" in rows.scalars().all()

@@ -61,14 +61,14 @@ class DatabaseClock:
         self._known = (at, counted, wrong_by)
 
     @asynccontextmanager
-    async def following(self, database: Database) -> AsyncIterator[None]:
+    async def following(self, database: Database) -> AsyncIterator["DatabaseClock"]:
         """Ask now, and again every ``LOOK_SECONDS`` until the block ends."""
         async with database.statement() as conn:
             await conn.execute(_CLOCK)  # whoever comes first makes the connection
             await self.look(conn)
         looking = asyncio.create_task(self._keep_looking(database))
         try:
-            yield
+            yield self
         finally:
             looking.cancel()
             await asyncio.gather(looking, return_exceptions=True)

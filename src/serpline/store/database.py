@@ -45,6 +45,9 @@ _SCHEMES: Final = frozenset({"postgres", "postgresql", "postgresql+psycopg"})
 # it the locks, by the time the process is declared dead. JIT costs more than it brings for
 # statements of milliseconds.
 _SERVER_OPTIONS: Final = "-c jit=off -c idle_in_transaction_session_timeout=20s"
+# In the select list of a statement that locks what other workers wait for: whoever is cut off with
+# such a lock in hand loses it this soon.
+BRIEFLY: Final = "set_config('idle_in_transaction_session_timeout', '2s', true)"
 # SQLSTATE classes that speak of the server, not of the statement: connection, resources, operator
 # (a limit on a statement's time among them, which the same again at once would meet again), disk.
 _UNAVAILABLE: Final = ("08", "53", "57", "58")

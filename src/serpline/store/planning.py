@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy import text
 
 from serpline.domain.states import LIVE_ITEMS
-from serpline.store.database import Connection
+from serpline.store.database import BRIEFLY, Connection
 from serpline.store.whole_runs import over_run
 
 
@@ -55,7 +55,8 @@ async def lock_unplanned(conn: Connection, lane_id: int) -> bool:
     rows = await conn.execute(
         text(
             "UPDATE pipeline_phase_status SET planned_at = now()"
-            " WHERE id = :lane AND status = 'running' AND planned_at IS NULL RETURNING id"
+            " WHERE id = :lane AND status = 'running' AND planned_at IS NULL"
+            f" RETURNING id, {BRIEFLY}"
         ),
         {"lane": lane_id},
     )

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import bindparam, text
 from sqlalchemy.dialects.postgresql import JSONB
 
-from serpline.store.database import Connection
+from serpline.store.database import BRIEFLY, Connection
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ _LOCK = text(
     " SELECT :kind, key, :chunk_id, :epoch FROM unnest(CAST(:keys AS text[])) AS t(key)"
     " ORDER BY key"
     " ON CONFLICT (kind, key) DO UPDATE SET claimed_chunk = r.claimed_chunk"
-    " RETURNING key, xmax = 0 AS is_new"
+    f" RETURNING key, xmax = 0 AS is_new, {BRIEFLY}"
 )
 _CLAIM = text(
     "UPDATE reference_data r SET claimed_chunk = :chunk_id, claimed_epoch = :epoch"

@@ -13,7 +13,7 @@ from sqlalchemy import text
 from serpline.domain.names import ContentType, PhaseName
 from serpline.domain.phases import LaneKey, LaneView
 from serpline.domain.states import LANE_MACHINE, RUN_MACHINE, LaneStatus, RunStatus, change
-from serpline.store.database import Connection
+from serpline.store.database import BRIEFLY, Connection
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +34,16 @@ class RunRow:
 
 _PHASES = list(PhaseName)
 
-_RUN = (
-    "SELECT id, status, mode, config, priority, scheduled_for, created_at, started_at,"
-    " completed_at, error_message FROM pipeline_executions"
+_COLUMNS = (
+    "id, status, mode, config, priority, scheduled_for, created_at, started_at,"
+    " completed_at, error_message"
 )
+_RUN = f"SELECT {_COLUMNS} FROM pipeline_executions"
 
 
 def _run(row: Mapping[str, Any]) -> RunRow:
-    return RunRow(**{**row, "status": RunStatus(row["status"])})
+    known = {name: value for name, value in row.items() if name != "set_config"}
+    return RunRow(**{**known, "status": RunStatus(row["status"])})
 
 
 async def create(
@@ -104,7 +106,7 @@ async def get(conn: Connection, run_id: UUID) -> RunRow | None:
 
 async def lock(conn: Connection, run_id: UUID) -> RunRow | None:
     """The run, its row locked until the transaction ends."""
-    query = text(f"{_RUN} WHERE id = :id FOR UPDATE")
+    query = text(f"SELECT {_COLUMNS}, {BRIEFLY} FROM pipeline_executions WHERE id = :id FOR UPDATE")
     row = (await conn.execute(query, {"id": run_id})).mappings().first()
     return _run(dict(row)) if row else None
 

@@ -6,6 +6,10 @@ starts too early. That last point is why this is an UPSERT and not "insert unles
 lock of the update keeps workers off the waiting job until we commit, and a job that is just being
 fetched no longer conflicts, so a new row appears beside it.
 
+Lanes take turns: of one priority, the first chunks of all lanes come before the second ones, and
+so on. A new lane begins with the turn that is being served, so one with little to do never waits
+for all that another one has. Everything else comes before the chunks.
+
 The limits: a wake-up is a hint. It may come twice, late, or (a killed worker) not at all; what is
 to be done is read from our tables, and a sweep issues anew what is missing. Call ``wake`` once per
 transaction and last: it holds row locks until the commit, and two transactions that call it twice
@@ -20,7 +24,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from serpline.domain.names import JobPriority
-from serpline.store.database import Connection
+from serpline.store.database import BRIEFLY, Connection
 
 QUEUE: Final = "serpline"
 TASK: Final = "serpline.wake"
@@ -28,24 +32,46 @@ BATCH_MAX: Final = 1_000
 # A Procrastinate worker beats every 10 s.
 STALLED_SECONDS: Final = 30.0
 
+# How far apart the priorities lie in the queue's own numbers: between two is room for turns.
+_APART: Final = 100_000_000
+_TURNS_MAX: Final = (JobPriority.HIGH - JobPriority.NORMAL) * _APART
+
 # New rows are announced by Procrastinate's own trigger. A row that was waiting already was perhaps
 # skipped while we held its lock, so one more notification is sent; one is enough for any number,
 # for a worker that is woken fetches until nothing is left.
 _WAKE: Final = sa.text(
-    """
-    WITH woken AS (
+    f"""
+    WITH wanted AS (
+        SELECT w.job_type, w.target, w.priority * {_APART} AS top, c.lane_id,
+            CAST(c.epoch > 0 AS int) + row_number()
+                OVER (PARTITION BY w.priority, c.lane_id ORDER BY c.id) AS turn
+        FROM unnest(:job_types, :targets, :priorities)
+            AS w (job_type, target, priority)
+        LEFT JOIN chunks c
+            ON c.id = CASE w.job_type WHEN 'chunk' THEN CAST(w.target AS bigint) END
+    ), front AS (
+        SELECT top, top - coalesce((SELECT max(priority) FROM procrastinate_jobs
+            WHERE status = 'todo' AND priority < top AND priority > top - {_TURNS_MAX}), top - 1)
+            AS turn
+        FROM (SELECT DISTINCT top FROM wanted WHERE lane_id IS NOT NULL) AS tops
+    ), placed AS (
+        SELECT job_type, target, top - CASE WHEN lane_id IS NULL THEN 0
+            ELSE least(front.turn - 1 + wanted.turn, {_TURNS_MAX} - 1) END AS place
+        FROM wanted LEFT JOIN front USING (top)
+    ), woken AS (
         INSERT INTO procrastinate_jobs (queue_name, task_name, queueing_lock, priority, args)
-        SELECT CAST(:queue AS text), CAST(:task AS text), wanted.job_type || ':' || wanted.target,
-               wanted.priority,
-               jsonb_build_object('job_type', wanted.job_type, 'target', wanted.target)
-        FROM unnest(:job_types, :targets, :priorities) AS wanted (job_type, target, priority)
-        ORDER BY (wanted.job_type || ':' || wanted.target) COLLATE "C"
+        SELECT CAST(:queue AS text), CAST(:task AS text), placed.job_type || ':' || placed.target,
+               placed.place,
+               jsonb_build_object('job_type', placed.job_type, 'target', placed.target)
+        FROM placed ORDER BY (placed.job_type || ':' || placed.target) COLLATE "C"
         ON CONFLICT (queueing_lock) WHERE status = 'todo' DO UPDATE
-        SET priority = greatest(procrastinate_jobs.priority, excluded.priority),
+        SET priority = CASE WHEN ceil(excluded.priority / {_TURNS_MAX}.0)
+                > ceil(procrastinate_jobs.priority / {_TURNS_MAX}.0)
+                THEN excluded.priority ELSE procrastinate_jobs.priority END,
             scheduled_at = NULL
         RETURNING id
     )
-    SELECT pg_notify(
+    SELECT {BRIEFLY}, pg_notify(
         'procrastinate_queue_v1#' || CAST(:queue AS text),
         json_build_object('type', 'job_inserted', 'job_id', max(id))::text
     ) FROM woken
@@ -90,6 +116,12 @@ class WakeUp:
             raise ValueError(f"not a wake-up: {self.job_type!r}, {self.target!r}")
 
 
+def priority_of(place: int) -> JobPriority:
+    """The priority that a wake-up was given, by its number in the queue, whatever its turn."""
+    step = JobPriority.HIGH - JobPriority.NORMAL
+    return JobPriority(-(-place // _TURNS_MAX) * step)
+
+
 async def wake(conn: Connection, wakeups: Sequence[WakeUp]) -> None:
     """Wake the handlers when ``conn``'s transaction commits; nothing happens if it does not.
 
@@ -125,6 +157,6 @@ async def reap_stalled(conn: Connection, silent_seconds: float = STALLED_SECONDS
     if rows:
         await conn.execute(_FINISH, {"ids": [row.id for row in rows]})
         await wake(
-            conn, [WakeUp(row.job_type, row.target, JobPriority(row.priority)) for row in rows]
+            conn, [WakeUp(row.job_type, row.target, priority_of(row.priority)) for row in rows]
         )
     return len(rows)

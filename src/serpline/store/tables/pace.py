@@ -28,15 +28,16 @@ BEGIN
 END $$
 """
 
-# No slot is ever given further ahead than the horizon, or the end of a pause: what stands further
-# ahead was written before the server's clock was set back, and is cut.
+# No slot is given further ahead than the horizon after now or after a pause, and the next one
+# follows it by one gap at the least rate (a 64th). What stands further ahead was written before the
+# server's clock was set back: it is forgotten.
 _FIRST_SLOT: Final = """
 CREATE FUNCTION provider_first_slot(
     pace provider_rates, gap interval, horizon interval, at timestamptz
 ) RETURNS timestamptz LANGUAGE sql IMMUTABLE AS $$
     SELECT greatest(
-        CASE WHEN pace.next_slot_at IS NOT NULL THEN
-            least(pace.next_slot_at, greatest(at, pace.paused_until) + horizon + gap) END,
+        CASE WHEN pace.next_slot_at <= greatest(at, pace.paused_until) + horizon + 64 * gap
+            THEN pace.next_slot_at END,
         at - interval '100 milliseconds', pace.paused_until)
 $$
 """

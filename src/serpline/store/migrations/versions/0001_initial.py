@@ -972,8 +972,8 @@ CREATE FUNCTION provider_first_slot(
     pace provider_rates, gap interval, horizon interval, at timestamptz
 ) RETURNS timestamptz LANGUAGE sql IMMUTABLE AS $$
     SELECT greatest(
-        CASE WHEN pace.next_slot_at IS NOT NULL THEN
-            least(pace.next_slot_at, greatest(at, pace.paused_until) + horizon + gap) END,
+        CASE WHEN pace.next_slot_at <= greatest(at, pace.paused_until) + horizon + 64 * gap
+            THEN pace.next_slot_at END,
         at - interval '100 milliseconds', pace.paused_until)
 $$
 """)

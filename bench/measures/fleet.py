@@ -1,0 +1,49 @@
+"""Eight worker processes beside one, on a provider that takes two seconds for each call.
+
+Each is a default worker: four chunks at once, sixteen calls of each. One makes the 32 calls a
+second which the latency allows; what is measured is how many eight of them make, and what it costs
+the database: statements sent per call, those of waiting, of heartbeats and of the queue among them.
+
+Workers, PostgreSQL and the provider share the machine, so its processors are a bound, too: two
+cores are enough.
+"""
+
+from collections.abc import Sequence
+
+from chaos.scorecard import Figure, at_least, at_most
+
+from bench.calling import Called, calls_of
+from bench.place import Place
+
+TITLE = "eight workers beside one, 2 s a call"
+CALLS, FLEET = 800, 8
+LATENCY_SECONDS = 2.0
+
+
+async def measure(place: Place) -> Sequence[Figure]:
+    """The ratios of one turn each."""
+    one, eight = await _called(place, 1), await _called(place, FLEET)
+    place.notes.append(
+        f"{one.per_second:,.1f} calls/s and {one.statements_per_call:.2f} statements a call with"
+        f" one worker, {eight.per_second:,.1f} and {eight.statements_per_call:.2f} with eight"
+    )
+    return [
+        at_least("times one worker's calls per second", eight.per_second / one.per_second, 6),
+        at_most(
+            "times one worker's statements per call",
+            eight.statements_per_call / one.statements_per_call,
+            1.5,
+        ),
+    ]
+
+
+async def _called(place: Place, workers: int) -> Called:
+    return await calls_of(
+        place,
+        workers=workers,
+        calls=place.sized(CALLS) * workers,
+        latency_seconds=LATENCY_SECONDS,
+        rate_per_second=10_000.0,
+        chunks_at_once=4,
+        calls_at_once=16,
+    )

@@ -1,0 +1,42 @@
+"""Lanes take turns, whichever was planned first."""
+
+import asyncio
+from itertools import pairwise
+from typing import Any
+
+from tests.support.heart import METRICS, beating
+
+from serpline.queueing.manager import JobQueueManager
+from serpline.store.database import Database
+
+
+async def test_a_small_lane_does_not_wait_for_all_of_a_large_one(db: Database) -> None:
+    """One place, forty chunks of one lane: of a lane planned meanwhile the first chunk begins next
+    but one at the latest, and then they take turns."""
+    async with beating(db, chunk_size=1) as heart:
+        large = await heart.start({METRICS: [f"DONE-large {n:02}" for n in range(40)]})
+        small = await heart.start({METRICS: [f"DONE-small {n}" for n in range(3)]})
+        begun: list[int] = []
+        late: list[int] = []
+        manager, stop = JobQueueManager(db), asyncio.Event()
+
+        async def work(payload: dict[str, Any]) -> None:
+            begun.append(int(payload["target"]))
+            if len(begun) == 5:
+                late.extend(await heart.planned(small))
+            await heart.worker.work(begun[-1])
+            if len(begun) == 43:
+                stop.set()
+
+        async def look(payload: dict[str, Any]) -> None:
+            """The test looks at the runs itself."""
+
+        manager.register("chunk", work)
+        manager.register("run", look)
+        early = await heart.planned(large)
+        async with asyncio.timeout(60):
+            await manager.run(stop, 1)
+        assert sorted(begun) == sorted(early + late)
+        between = [begun.index(chunk_id) - 5 for chunk_id in late]
+        assert between[0] <= 1
+        assert [later - first for first, later in pairwise(between)] == [2, 2]

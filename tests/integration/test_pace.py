@@ -1,0 +1,292 @@
+"""The pace towards one provider, as the database's functions keep it."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from tests.integration.guard_helpers import Provider, call, policy, rows
+
+from serpline.core.clock import SystemClock
+from serpline.core.ids import new_id
+from serpline.robustness.guard import CallScope, Guard
+from serpline.store import ledger, limits
+from serpline.store.clock import DatabaseClock
+from serpline.store.database import Connection, Database
+from serpline.store.ledger import Answer, Decision, Intent, Limits, Wanted
+from serpline.store.limits import LeaseRequest
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+def later(seconds: float) -> datetime:
+    return NOW + timedelta(seconds=seconds)
+
+
+def wanted(number: int = 0, *, has_slot: bool = False) -> Wanted:
+    key = number.to_bytes(32, "big")
+    intent = Intent(
+        id=new_id(),
+        key=key,
+        provider="example",
+        operation="look_up",
+        identity=key,
+        freshness="x",
+        shared=False,
+        run_id=None,
+        chunk_id=None,
+        epoch=None,
+        started_at=NOW,
+        credits=0,  # type: ignore[arg-type]  # a free call
+        scopes=(),
+    )
+    return Wanted(intent, has_slot=has_slot)
+
+
+async def ask(
+    conn: Connection, at: datetime, count: int = 1, rate: float = 10.0
+) -> Sequence[Decision]:
+    how = {"example": Limits(rate, retry_share=0.1, retry_floor=30, tokens_max=20)}
+    calls = [wanted(number) for number in range(count)]
+    return await ledger.admit(conn, calls, how, horizon_seconds=1.0, at=at)
+
+
+def slots(decisions: Sequence[Decision]) -> list[float]:
+    """In how many seconds, of those that were given one."""
+    given = (Answer.ADMITTED, Answer.SLOT)
+    return [one.wait_seconds for one in decisions if one.answer in given]
+
+
+async def rate_at(conn: Connection, at: datetime, rate_max: float) -> float:
+    (row,) = await query(
+        conn,
+        "SELECT provider_rate_now(r, :rate, :at) AS rate FROM provider_rates r",
+        rate=rate_max,
+        at=at,
+    )
+    return float(row.rate)
+
+
+async def query(conn: Connection, sql: str, **values: Any) -> list[Any]:
+    import sqlalchemy as sa
+
+    return list(await conn.execute(sa.text(sql), values))
+
+
+async def penalise(
+    conn: Connection,
+    at: datetime,
+    *,
+    rate: float = 100,
+    started: datetime | None = None,
+    seconds: float = 1.0,
+) -> None:
+    await limits.penalise(conn, "example", rate, started or at, seconds, at)
+
+
+async def test_slots_are_evenly_spaced_within_the_horizon(db: Database) -> None:
+    """Ten calls a second: a slot every 100 ms, none beyond a second; idle time is not saved up."""
+    async with db.statement() as conn:
+        await ask(conn, later(-3600))
+        given = slots(await ask(conn, NOW, 100))
+    assert len(given) == 12
+    assert given[:2] == [0, 0]  # a tenth of a second may be made up for
+    assert {round(b - a, 6) for a, b in pairwise(given[1:])} == {0.1}
+
+
+async def test_a_429_halves_the_rate_once_per_burst(db: Database) -> None:
+    """Fifty replies to calls that were under way together are one message."""
+    async with db.statement() as conn:
+        await penalise(conn, NOW, started=later(-1), seconds=2)
+        for _ in range(49):
+            await penalise(conn, later(0.5), started=later(-1), seconds=2)
+        assert await rate_at(conn, later(2.5), 100) == pytest.approx(50)
+        (row,) = await query(conn, "SELECT paused_until FROM provider_rates")
+    assert row.paused_until == later(2.5)
+
+
+async def test_no_slot_before_the_pause_is_over(db: Database) -> None:
+    """Retry-After is obeyed to the moment, and a shorter pause never ends a longer one."""
+    async with db.statement() as conn:
+        await penalise(conn, NOW, seconds=0.5)
+        assert min(slots(await ask(conn, NOW, 10, 100))) == 0.5
+        await limits.pause(conn, "example", later(86_400), "quota")
+        await penalise(conn, NOW, seconds=2)
+        (decision,) = await ask(conn, NOW)
+    assert (decision.answer, decision.wait_seconds, decision.detail) == (
+        Answer.LIMITED,
+        86_400,
+        "quota",
+    )
+
+
+async def test_throughput_settles_within_a_tenth_of_the_providers_limit(db: Database) -> None:
+    """Against a provider that allows 50/s and is asked for 100/s, the second minute brings 45/s."""
+    limit, now, served = 50, NOW, list[datetime]()
+    async with db.transaction() as conn:
+        while now < later(120):
+            (decision,) = await ask(conn, now, rate=100)
+            now += timedelta(seconds=decision.wait_seconds)
+            if decision.answer is Answer.LIMITED:
+                continue
+            if len(served) >= limit and served[-limit] > now - timedelta(seconds=1):
+                await penalise(conn, now)
+            else:
+                served.append(now)
+    second_minute = [at for at in served if at >= later(60)]
+    assert len(second_minute) / 60 >= 0.9 * limit
+
+
+async def test_a_storm_is_forgotten_within_two_minutes(db: Database) -> None:
+    """Twenty 429s in a row press the rate to its least; without another one it is whole again."""
+    async with db.statement() as conn:
+        for number in range(20):
+            await penalise(conn, later(2 * number), rate=64)
+            assert 1 <= await rate_at(conn, later(2 * number + 1), 64) <= 64
+        at = later(40)
+        assert await rate_at(conn, at, 64) < 2
+        assert await rate_at(conn, at + timedelta(seconds=30), 64) < 2
+        assert await rate_at(conn, at + timedelta(seconds=120), 64) == 64
+        assert await rate_at(conn, at + timedelta(days=400), 64) == 64
+
+
+async def test_a_clock_set_back_an_hour_freezes_nothing(db: Database) -> None:
+    """What was given for an hour ahead is forgotten; what was given within the rule is not."""
+    async with db.statement() as conn:
+        await ask(conn, later(3600), 20)
+        (first,) = await ask(conn, NOW)
+        given = await ask(conn, NOW, 11)
+    assert first.answer is Answer.ADMITTED
+    assert max(slots(given)) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("had", "ago", "firsts", "tokens"),
+    [
+        (None, None, 0, 15),  # half the floor to begin with
+        (0.0, 60, 0, 15),  # the other half in a minute
+        (0.0, 0, 40, 4),  # a share of each first attempt
+        (0.0, -60, 0, 0),  # a clock set back takes nothing away
+        (19.0, 3600, 1000, 20),
+    ],
+)
+async def test_retry_tokens_are_earned_by_first_attempts_and_by_time(
+    db: Database, had: float | None, ago: float | None, firsts: int, tokens: float
+) -> None:
+    """Half the floor to begin with, the other half in a minute, a share of each first attempt."""
+    how = '{"retry_share": 0.1, "retry_floor": 30, "tokens_max": 20}'
+    at = None if ago is None else later(-ago)
+    async with db.statement() as conn:
+        (row,) = await query(
+            conn,
+            "SELECT provider_retry_tokens(jsonb_populate_record(NULL::provider_rates,"
+            " jsonb_build_object('retry_tokens', CAST(:had AS float8), 'tokens_at',"
+            " CAST(:at AS timestamptz))), CAST(:how AS jsonb), :firsts, :now) AS tokens",
+            had=had,
+            at=at,
+            how=how,
+            firsts=firsts,
+            now=NOW,
+        )
+    assert row.tokens == pytest.approx(tokens)
+
+
+class Skewed(SystemClock):
+    """A machine whose wall clock is wrong."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def now(self) -> datetime:
+        return super().now() + timedelta(seconds=self._seconds)
+
+
+async def test_a_machines_clock_decides_no_slot(db: Database) -> None:
+    """Workers whose clocks are 20 s fast and slow keep one rate, and none waits for the other's."""
+    loop, starts = asyncio.get_running_loop(), list[float]()
+
+    def answer(_: object) -> Any:
+        starts.append(loop.time())
+        return Provider().answer(None)  # type: ignore[arg-type]  # it is not looked at
+
+    provider = Provider(answer=answer)
+    guards = []
+    for seconds in (20.0, -20.0, 0.0):
+        clock = DatabaseClock(Skewed(seconds))
+        async with clock.following(db):
+            assert abs((clock.now() - SystemClock().now()).total_seconds()) < 1
+            guards.append(Guard(db, provider.send, [policy(rate_per_second=20.0)], clock=clock))
+    async with asyncio.timeout(10):
+        await asyncio.gather(
+            *(
+                guard.execute(call([index, number]), CallScope("x"))
+                for index, guard in enumerate(guards)
+                for number in range(10)
+            )
+        )
+    for guard in guards:
+        await guard.close()
+    assert (len(starts) - 3) / (max(starts) - min(starts)) <= 20 * 1.05
+    times = await rows(
+        db, "SELECT abs(extract(epoch FROM now() - started_at)) AS s FROM provider_calls"
+    )
+    assert max(row.s for row in times) < 10
+
+
+async def test_places_are_shared_evenly_and_none_is_left_over(db: Database) -> None:
+    """Seven places among three who want all: 3, 2 and 2; who wants one leaves the rest."""
+    first, second, third = (UUID(int=n) for n in range(1, 4))
+
+    async def lease(holder: UUID, want: int, in_use: int = 0) -> int:
+        async with db.statement() as conn:
+            return await limits.lease(conn, LeaseRequest("example", holder, want, in_use, 7), 60)
+
+    assert await lease(first, 7) == 7
+    assert await lease(second, 7) == 0
+    assert await lease(third, 7) == 0
+    # What the first one has in use stays its own, and it begins no more until it is beneath.
+    assert await lease(first, 7, in_use=7) < 7
+    allowed = await lease(first, 7, in_use=2)
+    shares = [allowed, await lease(second, 7), await lease(third, 7)]
+    assert (sum(shares), max(shares)) == (7, 3)
+    assert await lease(first, 1) == 1
+    again = [await lease(second, 7), await lease(third, 7), await lease(second, 7)]
+    assert again[1] + again[2] == 6
+    for holder in (first, second, third, uuid4()):
+        await lease(holder, 0)
+    assert await rows(db, "SELECT * FROM provider_leases") == []
+
+
+async def test_waiting_for_a_place_costs_no_statement(db: Database) -> None:
+    """Fifty callers at a provider's limit: one lease, however long they wait."""
+    provider = Provider(gate=asyncio.Event())
+    guard = Guard(db, provider.send, [policy(concurrency=2)])
+    leases = 0
+    statement = db.statement
+
+    def counted() -> Any:
+        nonlocal leases
+        leases += 1
+        return statement()
+
+    share_db = type("Counted", (), {"statement": staticmethod(counted)})()
+    tasks = [asyncio.create_task(guard.execute(call(n), CallScope("x"))) for n in range(50)]
+    for _ in range(2):
+        await provider.entered.acquire()
+    (share,) = guard.limiter._shares.values()
+    share._db = share_db
+    async with asyncio.timeout(30):
+        while leases < 2:  # two renewals, and no question in between
+            before = asyncio.get_running_loop().time()
+            seen = leases
+            while leases == seen:
+                await asyncio.sleep(0.01)
+            assert seen == 0 or asyncio.get_running_loop().time() - before > 1.5
+    assert provider.gate is not None
+    provider.gate.set()
+    assert await asyncio.gather(*tasks) == [1] * 50
+    assert provider.under_way_max == 2
+    await guard.close()
