@@ -55,6 +55,7 @@ async def calls_of(
     rate_per_second: float,
     chunks_at_once: int,
     calls_at_once: int,
+    chunk_size: int = CHUNK_SIZE,
 ) -> Called:
     """Have workers make calls; each has its own process.
 
@@ -82,7 +83,7 @@ async def calls_of(
         async with asyncio.timeout(SECONDS_MAX):
             await _registered(database, workers)
             domains = [f"company-{n:06}.example" for n in range(calls)]
-            run_id = await plant(database, LANE, domains, CHUNK_SIZE)
+            run_id = await plant(database, LANE, domains, chunk_size)
             await _all_settled(database, run_id, calls)
         found: list[float] = json.loads(await asyncio.to_thread(_read, f"{base}/calls"))
         statements = sum([await _ended(process) for process in processes])

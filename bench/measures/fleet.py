@@ -16,7 +16,7 @@ from bench.calling import Called, calls_of
 from bench.place import Place
 
 TITLE = "eight workers beside one, 2 s a call"
-CALLS, FLEET = 800, 8
+CALLS, CHUNK_SIZE, FLEET = 960, 40, 8
 LATENCY_SECONDS = 2.0
 
 
@@ -46,4 +46,6 @@ async def _called(place: Place, workers: int) -> Called:
         rate_per_second=10_000.0,
         chunks_at_once=4,
         calls_at_once=16,
+        # So many that no worker runs out of chunks before the others.
+        chunk_size=CHUNK_SIZE,
     )
