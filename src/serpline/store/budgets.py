@@ -3,6 +3,7 @@
 Reserved by ``ledger.admit``, settled with the outcomes: here they are read and limited.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from uuid import UUID
@@ -10,16 +11,18 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
-from serpline.store.database import Connection
+from serpline.store.database import BRIEFLY, Connection
 from serpline.store.tables.guards import provider_budgets as budgets
 
 _RUN = "run:"
 _ZERO = Decimal(0)
+_Key = tuple[str, str]
 
 _SET_LIMITS = sa.text(
     "WITH w AS (SELECT * FROM unnest(CAST(:providers AS text[]), CAST(:scopes AS text[]),"
     " CAST(:limits AS numeric[])) AS w(provider, scope, limit_credits)),"
-    " before AS MATERIALIZED (SELECT b.provider, b.scope, b.limit_credits FROM provider_budgets b"
+    " before AS MATERIALIZED (SELECT b.provider, b.scope, b.limit_credits,"
+    f" {BRIEFLY} FROM provider_budgets b"
     " JOIN w USING (provider, scope) ORDER BY b.provider, b.scope FOR UPDATE OF b),"
     " after AS (UPDATE provider_budgets b SET limit_credits = w.limit_credits FROM w, before"
     " WHERE b.provider = before.provider AND b.scope = before.scope AND w.provider = b.provider"
