@@ -25,7 +25,6 @@ class Strike(Enum):
     ACKNOWLEDGEMENT = "COMMIT goes to the server, which commits; its answer is lost"
     COMMIT = "COMMIT never gets to the server"
     ANSWER = "a statement goes to the server; its answer is lost"
-    SILENCE = "a statement goes to the server; from then on nothing passes, and no side is told"
 
 
 @dataclass(slots=True, eq=False)
@@ -101,16 +100,11 @@ class Proxy:
                 connection.lost = connection.lost or strike
                 connection.server.write(kind + size + body)
                 await connection.server.drain()
-                if strike is Strike.SILENCE:
-                    self.struck[strike] += 1
-                    await asyncio.Event().wait()
                 kind = await reader.readexactly(1)
 
     async def _down(self, connection: _Connection, from_server: asyncio.StreamReader) -> None:
         with suppress(OSError):
             while data := await from_server.read(_BUFFER_BYTES):
-                if connection.lost is Strike.SILENCE:
-                    await asyncio.Event().wait()
                 if connection.lost is not None:
                     self.struck[connection.lost] += 1
                     return
@@ -119,7 +113,7 @@ class Proxy:
 
     def _fits(self, kind: bytes, body: bytes) -> Strike | None:
         """The armed strike, if this message is the one that it was armed for."""
-        if self._armed in (Strike.ANSWER, Strike.SILENCE):
+        if self._armed is Strike.ANSWER:
             fits = kind in (_QUERY, _SYNC)
         else:
             fits = kind == _QUERY and body == _COMMIT
