@@ -81,11 +81,12 @@ def list_(
         show_table(["run", "status", "mode", "created (UTC)", "seconds"], rows)
 
 
-async def report_of(opened: "Services", run_id: UUID) -> dict[str, Any]:
-    """The document of ``run show``."""
+async def report_of(opened: "Services", run_id: UUID, *, with_scores: bool) -> dict[str, Any]:
+    """The document of ``run show``; its tables show no scores, so they need none."""
     from serpline.pipeline.report import run_report
 
-    return await run_report(opened.database, run_id, opened.clock.now())
+    now = opened.clock.now()
+    return await run_report(opened.database, run_id, now, with_scores=with_scores)
 
 
 def show_report(report: dict[str, Any]) -> None:
@@ -142,7 +143,8 @@ def show(ctx: typer.Context, run_id: RunId = "latest", as_json: JsonFlag = False
 
     async def read() -> dict[str, Any]:
         async with services(ctx) as opened:
-            return await report_of(opened, await find_run(opened, run_id))
+            found = await find_run(opened, run_id)
+            return await report_of(opened, found, with_scores=as_json)
 
     report = run(read())
     emit(report) if as_json else show_report(report)
@@ -158,7 +160,7 @@ def watch(ctx: typer.Context, run_id: RunId = "latest", as_json: JsonFlag = Fals
         async with services(ctx) as opened:
             found = await find_run(opened, run_id)
             await follow(opened, found, quiet=as_json)
-            return await report_of(opened, found)
+            return await report_of(opened, found, with_scores=as_json)
 
     report = run(follow_it())
     emit(report) if as_json else show_report(report)

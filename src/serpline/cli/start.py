@@ -102,7 +102,7 @@ def _start(
             await _say_if_nobody_works(opened)
             if wait:
                 await follow(opened, run_id, quiet=as_json)
-            return await report_of(opened, run_id)
+            return await report_of(opened, run_id, with_scores=as_json)
 
     report = run(begin())
     if as_json:

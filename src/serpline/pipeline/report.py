@@ -44,8 +44,13 @@ _COMPONENTS = (
 )
 
 
-async def run_report(database: Database, run_id: UUID, now: datetime) -> dict[str, Any]:
-    """The document; ``now`` ends ``seconds`` of a run that goes on. Unknown run: ``UserError``."""
+async def run_report(
+    database: Database, run_id: UUID, now: datetime, *, with_scores: bool = True
+) -> dict[str, Any]:
+    """The document; ``now`` ends ``seconds`` of a run that goes on. Unknown run: ``UserError``.
+
+    Without ``with_scores`` it has no ``dsi`` and reads no score: a run may have 100,000 of them.
+    """
     async with database.transaction() as conn:
         run = await runs.get(conn, run_id)
         if run is None:
@@ -54,7 +59,7 @@ async def run_report(database: Database, run_id: UUID, now: datetime) -> dict[st
         words = await runs.lane_reports(conn, run_id)
         spent = await ledger.totals(conn, run_id)
         failures = await items.failures(conn, run_id, FAILURES_SHOWN_MAX)
-        dsi = await dsi_rows(conn, run_id)
+        dsi = {"dsi": await dsi_rows(conn, run_id)} if with_scores else {}
         searches = await collection(conn, run_id)
         made = await batches.of_run(conn, run_id, BATCHES_SHOWN_MAX)
     return {
@@ -62,7 +67,7 @@ async def run_report(database: Database, run_id: UUID, now: datetime) -> dict[st
         "seconds": seconds_of(run, now),
         "phases": _phases(lanes, words),
         "collection": [asdict(row) for row in searches],
-        "dsi": dsi,
+        **dsi,
         "credits": {provider: _number(total.credits) for provider, total in spent.items()},
         "calls": {provider: total.calls for provider, total in spent.items()},
         "calls_unknown": {p: total.unknown for p, total in spent.items() if total.unknown},

@@ -1,0 +1,51 @@
+"""What ``serpline run show`` reads of a run."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from uuid import uuid4
+
+from sqlalchemy import text
+
+from serpline.domain.config import PipelineConfig
+from serpline.domain.names import PhaseName
+from serpline.domain.phases import lanes_of
+from serpline.domain.states import LaneStatus
+from serpline.store import runs
+from serpline.store.database import Database
+
+
+def test_the_tables_of_a_run_read_none_of_its_scores(database_url: str) -> None:
+    """``run show`` works where the scores cannot be read; ``--json`` has them, so it does not."""
+    run_id = asyncio.run(_run_without_readable_scores(database_url))
+    assert run_id in _shown(database_url, run_id).stdout
+    assert _shown(database_url, run_id, "--json").returncode != 0
+
+
+async def _run_without_readable_scores(url: str) -> str:
+    database = await Database.connect(url)
+    run_id = uuid4()
+    wanted = PipelineConfig()
+    try:
+        async with database.transaction() as conn:
+            await runs.create(
+                conn, run_id, mode="manual", config=wanted.to_json(), priority=0,
+                lanes=[(key, LaneStatus.COMPLETED) for key in lanes_of(wanted.content_types)],
+                sources=dict.fromkeys(PhaseName, run_id), scheduled_for=wanted.scheduled_for,
+            )  # fmt: skip
+            await conn.execute(text("ALTER TABLE dsi_scores RENAME TO unreadable"))
+    finally:
+        await database.close()
+    return str(run_id)
+
+
+def _shown(url: str, *options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "serpline.cli", "run", "show", *options],
+        env={**os.environ, "SERPLINE_DATABASE_URL": url},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
