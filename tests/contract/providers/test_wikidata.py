@@ -42,6 +42,14 @@ def sites_in(query: str) -> list[str]:
     return re.findall(r"<([^<>\s]+)>", values[1])
 
 
+@pytest.mark.parametrize("domain", ["xn--bcher-kva.example", "bücher.example"])
+def test_a_name_in_another_script_is_asked_for_in_both_spellings(domain: str) -> None:
+    """Wikidata writes such a website in its script or as punycode, whichever we keep."""
+    asked = sites_in(only_call(domain).request.params["query"])
+    assert len(asked) == 16
+    assert {"https://www.bücher.example/", "http://xn--bcher-kva.example"} <= set(asked)
+
+
 def test_a_domain_is_asked_for_in_all_eight_spellings() -> None:
     """https or http, with www or not, with a slash or not: one list of addresses, no scan."""
     call = only_call("northwind.com")

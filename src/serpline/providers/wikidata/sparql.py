@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 
+import idna
+
 from serpline.domain.companies import is_domain_name
 from serpline.domain.errors import UserError
 
@@ -38,9 +40,9 @@ def companies_query(domains: Iterable[str]) -> str:
 def sites(domain: str) -> list[str]:
     """Every way Wikidata commonly writes the website of ``domain``.
 
-    Eight addresses, or sixteen for a name in another script (also as punycode). Raises
-    ``UserError`` for what is not a domain name: an address is part of a query, so no letter gets
-    in that could end it.
+    Eight addresses, or sixteen for a name in another script (as punycode and in that script).
+    Raises ``UserError`` for what is not a domain name: an address is part of a query, so no letter
+    gets in that could end it.
     """
     return [
         f"{scheme}://{www}{name}{slash}"
@@ -55,4 +57,8 @@ def _spellings(domain: str) -> list[str]:
     if not is_domain_name(domain):
         raise UserError(f"not a domain name: {domain!r}")
     name = domain.lower()
-    return [name] if name.isascii() else [name, name.encode("idna").decode("ascii")]
+    try:
+        ascii_name = idna.encode(name, uts46=True).decode()
+        return list(dict.fromkeys([name, ascii_name, idna.decode(ascii_name)]))
+    except (idna.IDNAError, UnicodeError):
+        return [name]
