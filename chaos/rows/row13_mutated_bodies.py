@@ -164,27 +164,45 @@ def of_keywords(volumes: SearchVolumes, given: Any) -> Counted:
 
 
 def of_asked(key: str, call: ProviderCall[Any], value: Mapping[str, Any], given: Any) -> Counted:
-    """Resources that were asked for, by id; repeated ones count once."""
+    """Resources that were asked for, by id; repeated ones count once.
+
+    A row without an id may be about any of them: then each has an entry, which says so.
+    """
     asked = {*call.identity[key].split(",")}
-    return len(value), len({i["id"].strip() for i in given.get("items", [])} & asked)
+    items = given.get("items", [])
+    named = {item["id"].strip() for item in items if says(item, "id")} & asked
+    return len(value), len(named if all(says(item, "id") for item in items) else asked)
 
 
 def of_videos_found(page: SearchPage, given: Any) -> Counted:
     """Results that name a video; repeated ones count once, those of another kind do not."""
-    ids = [item.get("id") for item in given.get("items", [])]
+    items: list[Any] = given.get("items", [])
+    ids: list[Any] = [item.get("id") for item in items if isinstance(item, dict)]
     return len(page.ids), len({i["videoId"].strip() for i in ids if says(i, "videoId")})
 
 
 def of_companies(call: ProviderCall[Any], value: Mapping[str, Any], given: Any) -> Counted:
-    """Domains that were asked for and have a row; the best row of each is taken."""
-    uris = [row["site"]["value"].strip() for row in given["results"]["bindings"]]
-    parts = [uri.partition("://") for uri in uris]
+    """Domains that were asked for and have a row; the best row of each is taken.
+
+    A row without a website may be about any of them: then each has an entry, which says so.
+    """
+    uris = [website(row) for row in given["results"]["bindings"]]
+    if None in uris:
+        return len(value), len({*call.identity["domains"]})
+    parts = [uri.partition("://") for uri in uris if uri]
     hosts = {
         host.strip("/").removeprefix("www.")
         for scheme, _, host in parts
         if scheme in ("http", "https")
     }
     return len(value), len(hosts & {*call.identity["domains"]})
+
+
+def website(row: Any) -> str | None:
+    """The website that a row is about, if the row says it."""
+    site = row.get("site") if isinstance(row, dict) else None
+    told = isinstance(site, dict) and site.get("type") == "uri" and says(site, "value")
+    return str(site["value"]).strip() if told and site else None
 
 
 def says(item: Any, key: str) -> bool:

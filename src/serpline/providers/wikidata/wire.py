@@ -45,11 +45,11 @@ def companies(
     for row in _rows(reply):
         site, item = _value(row, "site", "uri"), _value(row, "company", "uri")
         match = _ITEM.fullmatch(item or "")
-        domain = asked.get(site or "")
-        if site is None or match is None:
-            strange.append((domain, None))
+        domain = None if site is None else asked.get(site)
+        if site is not None and domain is None:
             continue
-        if domain is None:
+        if domain is None or match is None:
+            strange.append((domain, None))
             continue
         number = int(match[1])
         found = _company(row, domain, number)
