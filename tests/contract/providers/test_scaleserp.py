@@ -134,6 +134,7 @@ def test_search_request() -> None:
         "time_period": "last_week",
         "sort_by": "date",
         "include_ai_overview": "true",
+        "skip_on_incident": "all",
         "location_auto": "false",
         "api_key": KEY,
     }

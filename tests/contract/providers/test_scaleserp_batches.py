@@ -115,8 +115,18 @@ def test_add_searches() -> None:
     )
     assert call.request.json == {
         "searches": [
-            {"q": "domino’s pizza", "device": "mobile", "custom_id": "k1:fr"},
-            {"q": "Wisła rzeka", "device": "desktop", "custom_id": "k2:fr"},
+            {
+                "q": "domino’s pizza",
+                "device": "mobile",
+                "skip_on_incident": "all",
+                "custom_id": "k1:fr",
+            },
+            {
+                "q": "Wisła rzeka",
+                "device": "desktop",
+                "skip_on_incident": "all",
+                "custom_id": "k2:fr",
+            },
         ]
     }
     assert call.identity != client.add_searches("B/1", searches[:1]).identity
