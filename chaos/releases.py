@@ -45,8 +45,8 @@ CHANGES = (
     Change(
         "a new field in every wake-up",
         "store/wakeups.py",
-        r"'target', wanted\.target\)",
-        "'target', wanted.target, 'release', '2')",
+        r"'target', placed\.target\)",
+        "'target', placed.target, 'release', '2')",
     ),
     Change(
         "a new field in every wake-up",

@@ -219,7 +219,9 @@ class Losses:
         await asyncio.sleep(ARRIVAL_SECONDS)
         since = iso(SystemClock().now() - timedelta(seconds=STALE_SECONDS))
         found = await unanswered(world)
-        for provider, lost in (found - self.calls).items():
+        # A reply that the simulator keeps back, by a fault, was never there to be lost.
+        kept = Counter(entry.provider for entry in world.sim.log if entry.fault)
+        for provider, lost in (found - self.calls - kept).items():
             charged = [e for e in world.sim.log if e.provider == provider and e.credits > 0]
             self.ages_seconds += [
                 (died_at - datetime.fromisoformat(entry.at)).total_seconds()

@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
-from tests.support.world import open_world
+from tests.support.world import open_world, simulated
 
 from serpline.domain.states import RunStatus
 
+# What the provider allows a minute is a matter of its own, and would take minutes here.
+UNLIMITED = simulated(limits={"dataforseo": None})
 INNOCENT = [f"mug {n:02}" for n in range(40)]
 REFUSED = ["is a mug (big) ok?", "mug \U0001f600", " ".join(["mug"] * 11), "m" * 81]
 RESTRICTED = ["cocaine mug", "heroin mug"]
@@ -23,7 +25,7 @@ async def test_what_has_no_volume_fails_nothing(database_url: str, tmp_path: Pat
     """Refused keywords are not sent, restricted ones are found by halving; each row says why; the
     others have the volumes that they have without them, in few calls, and all are searched."""
     words = [*INNOCENT[:7], REFUSED[0], *INNOCENT[7:20], *RESTRICTED, *INNOCENT[20:], *REFUSED[1:]]
-    async with open_world(database_url, tmp_path, _csv(words)) as world:
+    async with open_world(database_url, tmp_path, _csv(words), config=UNLIMITED) as world:
         await world.start_worker()
         phases = ["keyword_metrics", "serp_collection"]
         run_id = await world.run(content_types=["news"], phases=phases)
@@ -51,7 +53,7 @@ async def test_what_has_no_volume_fails_nothing(database_url: str, tmp_path: Pat
 async def test_a_named_keyword_is_set_apart_in_one_call(database_url: str, tmp_path: Path) -> None:
     """A keyword that only the provider knows to be refused costs two calls, and no innocent."""
     words = [*INNOCENT[:10], "mug ¡ola", *INNOCENT[10:]]
-    async with open_world(database_url, tmp_path, _csv(words)) as world:
+    async with open_world(database_url, tmp_path, _csv(words), config=UNLIMITED) as world:
         await world.start_worker()
         run_id = await world.run(
             content_types=["news"], phases=["keyword_metrics", "serp_collection"]

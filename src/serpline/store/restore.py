@@ -33,7 +33,7 @@ from serpline.store.database import (
     LockUnavailable,
     one_line,
 )
-from serpline.store.tables import metadata
+from serpline.store.tables import functions, metadata
 
 LOCK_WAIT_SECONDS: Final = 10
 _VERSIONS: Final = "alembic_version"
@@ -157,6 +157,8 @@ async def _rebuild_at(conn: Connection, revision: str) -> None:
             )
         )
     ).one()
+    # The functions first: rows of the tables are types of their parameters.
+    await conn.execute(sa.text("DROP FUNCTION IF EXISTS " + _listed(functions.NAMES)))
     await conn.execute(sa.text("DROP TABLE " + _listed([*metadata.tables, _VERSIONS])))
     await _upgrade(conn, revision)
     await conn.execute(

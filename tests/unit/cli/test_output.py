@@ -21,6 +21,8 @@ _FIGURE: dict[str, Any] = {
     "dsi": -0.5,
     "coverage": 1.0,
     "keywords_ranked": 3,
+    "sources": [],
+    "stale_types": [],
     "keywords_collected": 4,
     "traffic_share": None,
     "relevance": 0.25,

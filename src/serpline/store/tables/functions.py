@@ -9,6 +9,7 @@ A function that is given no time takes the server's own clock, which all workers
 gives it another.
 """
 
+import re
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -21,6 +22,7 @@ from serpline.store.tables.base import metadata
 # After the tables, whose rows are types of their parameters.
 MADE_AFTER: Final = guards.provider_rates.name
 FUNCTIONS: Final[Sequence[str]] = (*pace.FUNCTIONS, *admission.FUNCTIONS)
+NAMES: Final = tuple(re.findall(r"FUNCTION (\w+)\(", "\n".join(FUNCTIONS)))
 
 
 @listens_for(metadata, "after_create")
