@@ -2,16 +2,19 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from tests.integration.guard_helpers import Provider, call, ok, policy, status
 from tests.support.commands import ask
 
+from serpline.core.clock import SystemClock
 from serpline.domain.errors import CallRefused, ProviderError
 from serpline.domain.retry import RetryStrategy
 from serpline.queueing.jobs import Job, JobOutcome
 from serpline.queueing.manager import JobQueueManager
+from serpline.robustness.budget import put_in_force
 from serpline.robustness.guard import CallScope, Guard
 from serpline.store.database import Database
 
@@ -178,3 +181,29 @@ def test_a_job_that_failed_for_good_is_listed_retried_and_discarded(
     assert command("jobs", "discard", str(letter["id"]))[0] == 0
     assert letters() == []
     assert [row["status"] for row in letters("--all")] == ["discarded", "retried"]
+
+
+def test_budgets_show_what_is_left(command: Any, database_url: str) -> None:
+    """The limit that a worker put in force, what was spent of it, and what waits for more."""
+
+    async def spend() -> None:
+        database = await Database.connect(database_url)
+        try:
+            limited = policy(provider="scaleserp", breaker=None, credits_per_day=50.0)
+            async with database.transaction() as conn:
+                await put_in_force(conn, [limited], SystemClock().now())
+            guard = Guard(database, Provider().send, [limited])
+            await guard.execute(replace(call(price=2.0), provider="scaleserp"), CallScope("test"))
+            await guard.close()
+        finally:
+            await database.close()
+
+    asyncio.run(spend())
+    code, text = command("budgets", "list", "--json")
+    assert code == 0
+    day = next(row for row in json.loads(text) if row["provider"] == "scaleserp")
+    assert day["scope"].startswith("day:")
+    assert {name: day[name] for name in ("limit_credits", "reserved", "spent", "left")} == {
+        "limit_credits": 50, "reserved": 0, "spent": 2, "left": 48
+    }  # fmt: skip
+    assert day["waiting_chunks"] == 0
