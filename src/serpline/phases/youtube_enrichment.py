@@ -15,7 +15,8 @@ from serpline.domain.outcomes import Done, Outcome
 from serpline.domain.replies import unreadable
 from serpline.phases.base import Work
 from serpline.phases.tools import Tools, bought_elsewhere, keep, obtain, plain, readable, run_scope
-from serpline.providers.youtube.client import IDS_MAX, is_handle, is_id
+from serpline.providers.youtube.client import IDS_MAX, is_handle
+from serpline.providers.youtube.wire import is_id
 from serpline.store import plans
 from serpline.store.chunks import ItemRow, OwnedChunk
 from serpline.store.database import Connection

@@ -2,9 +2,9 @@
 
 Every text that carries data may become one that breaks careless readers: an empty one, a host with
 an underscore, an IPv6 address, half of a surrogate pair, a formula, a number of 400 digits. What a
-client needs to find its own request again (ids of batches and searches, links of result files)
-stays, as do the reply's structure, its numbers and its price. Which texts change, and into what,
-follows from the seed and the request: a repeated request meets the same texts.
+client needs to find its own request again (ids, the websites that were asked about, links of result
+files) stays, as do the reply's structure, its numbers and its price. Which texts change, and into
+what, follows from the seed and the request: a repeated request meets the same texts.
 """
 
 import json
@@ -37,14 +37,16 @@ TEXTS = (
     "https://youtu.be/../..", "UC" + "x" * 22, "UC,UC", "@", "@" + "\u0300" * 9,
     "2026-13-45T99:99:99Z", "0000-00-00", "+99999-01-01T00:00:00Z", "PT99999999999H", "P", "PTS",
 )  # fmt: skip
-# What the client finds its own request by; only ScaleSERP's replies have such texts.
+# What a client finds its own request by, or tells a list of resources from other JSON by.
 _ROUTING: Mapping[str, frozenset[str]] = {
     "scaleserp": frozenset(
         {
             "all_pages", "batch_id", "custom_id", "id", "name", "pages", "priority",
             "schedule_type", "searches_type", "search_type", "status",
         }
-    )
+    ),
+    "wikidata": frozenset({"company", "site", "type", "vars"}),
+    "youtube": frozenset({"id", "kind"}),
 }  # fmt: skip
 _HTML_TEXT = re.compile(r'(?<=>)[^<>]+(?=<)|(?<=content=")[^"]+(?=")')
 

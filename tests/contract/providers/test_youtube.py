@@ -335,6 +335,10 @@ def test_an_unreadable_row_costs_its_own_video() -> None:
     assert all(found[each] is not None for each in known)
     assert found["brokenbrok1"] is None
     assert "absentabse1" not in found
+    # No channel can have such an id: it would be planned as an item, which no key can hold.
+    listing["items"][-1] = {"id": "brokenbrok1", "snippet": {"channelId": "x" * 20_000}}
+    found = YOUTUBE.videos([*known, "brokenbrok1"]).parse(reply(listing))
+    assert found["brokenbrok1"] is None
     listing["items"][-1] = "no object"
     found = YOUTUBE.videos([*known, "absentabse1"]).parse(reply(listing))
     assert found["absentabse1"] is None

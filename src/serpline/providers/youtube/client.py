@@ -15,14 +15,13 @@ from typing import Literal, TypeVar
 from serpline.domain.errors import UserError
 from serpline.domain.http import HttpReply, HttpRequest, ProviderCall
 from serpline.providers.youtube import wire
-from serpline.providers.youtube.wire import Channel, SearchPage, Video
+from serpline.providers.youtube.wire import Channel, SearchPage, Video, is_id
 
 PROVIDER = "youtube"
 IDS_MAX = 50
 RESULTS_MAX = 50
 UNITS_PER_CALL = 1.0
 
-_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _HANDLE = re.compile(r"@?[^\s/@?#&]{1,100}")
 
 SearchType = Literal["video", "channel"]
@@ -121,11 +120,6 @@ class YouTubeClient:
             parse=parse,
             credits=UNITS_PER_CALL,
         )
-
-
-def is_id(text: str) -> bool:
-    """Whether ``text`` can be sent as the id of a video or a channel; YouTube knows no other."""
-    return _ID.fullmatch(text) is not None
 
 
 def is_handle(text: str) -> bool:

@@ -16,6 +16,7 @@ _DURATION = re.compile(
     r"P(?=.)(?:(\d{1,4})W)?(?:(\d{1,4})D)?(?:T(?=.)(?:(\d{1,6})H)?(?:(\d{1,7})M)?(?:(\d{1,8})S)?)?",
     re.ASCII,
 )
+_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _UNIT_SECONDS = (604_800, 86_400, 3_600, 60, 1)
 _SECONDS_MAX = 2**31 - 1
 
@@ -103,6 +104,11 @@ def search_page(reply: HttpReply, *, kind: str, now: Clock) -> SearchPage:
     )
 
 
+def is_id(text: str) -> bool:
+    """Whether ``text`` can be sent as the id of a video or a channel; YouTube knows no other."""
+    return _ID.fullmatch(text) is not None
+
+
 def duration_seconds(value: str | None) -> int | None:
     """Seconds of an ISO 8601 duration (``PT1H2M3S``, ``P0D``, ``P1DT2H``).
 
@@ -137,7 +143,7 @@ def _items(body: Item, reply: HttpReply) -> list[Item]:
 def _video(item: Item) -> Video | None:
     snippet, statistics = as_object(item.get("snippet")), as_object(item.get("statistics"))
     identifier, channel_id = as_text(item.get("id")), as_text(snippet.get("channelId"))
-    if identifier is None or channel_id is None:
+    if identifier is None or channel_id is None or not is_id(channel_id):
         return None
     return Video(
         id=identifier,
