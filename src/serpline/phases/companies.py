@@ -96,12 +96,10 @@ async def _ask_wikidata(
         await keep(work, KIND, answers)
         await give_back(work, KIND, [domain for domain in asked if domain not in answers])
         for domain in asked:
-            yield (
-                domain,
-                answers[domain]
-                if domain in answers
-                else work.retries.outcome_for(domain, unreadable("wikidata", domain)),
-            )
+            if domain in answers:
+                yield domain, answers[domain]
+            else:
+                yield domain, work.retries.outcome_for(domain, unreadable("wikidata", domain))
 
 
 def _ttl_seconds(work: Work) -> float:

@@ -209,8 +209,9 @@ class ChunkWorker:
                 async for outcome in outcomes:
                     yield outcome
         elif items:
-            do = self._isolating if chunk.crashes and phase.divisible else _plainly
-            async with aclosing(do(phase, work, items)) as outcomes:
+            divided = chunk.crashes and phase.divisible
+            done = self._isolating(phase, work, items) if divided else phase.work(work, items)
+            async with aclosing(done) as outcomes:
                 async for outcome in outcomes:
                     yield outcome
 
@@ -285,11 +286,3 @@ class ChunkWorker:
         async with self._database.transaction() as conn:
             await chunks.crashed(conn, chunk, delay_seconds, reason)
             await remember(conn, chunk, self._clock.now(), [told])
-
-
-async def _plainly(
-    phase: Phase, work: Work, items: Sequence[ItemRow]
-) -> AsyncGenerator[Outcome, None]:
-    async with aclosing(phase.work(work, items)) as outcomes:
-        async for outcome in outcomes:
-            yield outcome
