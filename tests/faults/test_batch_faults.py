@@ -23,7 +23,7 @@ from serpline.core.settings import load
 from serpline.domain.config import PipelineConfig
 from serpline.domain.names import ContentType, PhaseName
 from serpline.domain.states import RunStatus
-from serpline.simulator.scaleserp.batches import Batch
+from serpline.simulator.scaleserp.batches import Batch, Status
 from serpline.simulator.seeds import hex_id
 from serpline.simulator.wire import Operation, Reply, Request
 from serpline.store.embedded import EmbeddedServer
@@ -121,18 +121,16 @@ def _delete_on_the_way(world: World, run_id: UUID) -> None:
     """Somebody deletes the batch over there, just before the call of its case is answered."""
     scaleserp = world.sim.scaleserp
     handle = scaleserp.handle
-    looks: dict[str, int] = defaultdict(int)
     doomed = {_name(run_id, no): step for no, (step, f) in enumerate(CASES) if f == "deleted"}
 
     async def deleting(request: Request, operation: Operation) -> Reply:
-        name = str(operation.match.get("name"))
-        step = doomed.get(name)
-        if step is not None and operation.name == "get_batch":
-            looks[name] += 1
-        is_first = step != "look" or looks[name] == 2
-        if step is None or not is_first or operation.name not in (STEPS[step][0], "get_results"):
+        step = doomed.get(str(operation.match.get("name")))
+        if step is None or operation.name not in (STEPS[step][0], "get_results"):
             return await handle(request, operation)
         batch = scaleserp.account.find(str(operation.params["batch_id"]))
+        if step == "look" and not (batch.status is Status.RUNNING or batch.result_sets):
+            # Over there a batch waits its turn behind others; deleted then, it would cost nothing.
+            return await handle(request, operation)
         if step == "page file":
             reply = await handle(request, operation)
             scaleserp.account.delete(batch)
