@@ -1,9 +1,9 @@
 """Trends: what changed between two dated snapshots of DSI figures.
 
 A change is told only where the two figures can be compared: same curve, version and AI-Overview
-factor, AI Overviews known of both landscapes or of neither, and both figures known. A company
-missing from a landscape that was collected on that date is *new* or *lost*; one missing because
-nothing was collected is neither.
+factor, AI Overviews known of both landscapes or of neither, and both figures known. ``differs``
+names what is not the same. A company missing from a landscape that was collected on that date is
+*new* or *lost*; one missing because nothing was collected is neither.
 """
 
 import polars as pl
@@ -18,12 +18,28 @@ SCHEMA = pl.Schema(
         "company": pl.String,
         "status": pl.String,
         "comparable": pl.Boolean,
+        "differs": pl.String,
         "rank_before": pl.Int64,
         "rank_after": pl.Int64,
         "rank_change": pl.Int64,
         "dsi_before": pl.Float64,
         "dsi_after": pl.Float64,
         "dsi_change": pl.Float64,
+    }
+)
+# What is read of a row of ``dsi.compute_dsi``.
+FIGURES = pl.Schema(
+    {
+        "content_type": pl.String,
+        "market": pl.String,
+        "device": pl.String,
+        "company": pl.String,
+        "rank": pl.Int64,
+        "dsi": pl.Float64,
+        "curve": pl.String,
+        "curve_version": pl.Int64,
+        "ai_overview_factor": pl.Float64,
+        "ai_overviews": pl.String,
     }
 )
 _COMPANY = [*LANDSCAPE, "company"]
@@ -35,11 +51,12 @@ def changes(
 ) -> pl.DataFrame:
     """One row per company of either snapshot; columns: ``SCHEMA``, sorted by landscape and company.
 
-    ``before`` and ``after`` are rows of ``dsi.compute_dsi``, one collection per landscape each.
+    ``before`` and ``after`` have the columns ``FIGURES``, one collection per landscape each.
     ``collections``: ``content_type, market, device`` of what was collected for the one and the
     other, landscapes in which nobody ranked included. ``status``: ``kept``, ``new``, ``lost``, or
     ``not_collected`` when the landscape is missing from one of them. ``rank_change`` is positive
     for a rise; changes are null when either side is null or the two are not ``comparable``.
+    ``differs`` reads ``curve_version 1 and 2``; it is empty for what only one snapshot has.
     """
     joined = _side(before, "before").join(
         _side(after, "after"), on=_COMPANY, how="full", coalesce=True
@@ -47,11 +64,14 @@ def changes(
     for name, frame in zip(("before", "after"), collections, strict=True):
         seen = frame.select(LANDSCAPE).unique().with_columns(pl.lit(True).alias(f"seen_{name}"))
         joined = joined.join(seen, on=LANDSCAPE, how="left")
-    same = [pl.col(f"{name}_before") == pl.col(f"{name}_after") for name in _METHOD]
-    # Of pages known in part, each snapshot knows others.
-    comparable = pl.all_horizontal(*same, pl.col("ai_overviews_after") != "partly").fill_null(False)
     return (
-        joined.with_columns(status=_status(), comparable=comparable)
+        joined.with_columns(
+            status=_status(),
+            differs=pl.concat_str(
+                [_difference(n) for n in _METHOD], separator=", ", ignore_nulls=True
+            ),
+        )
+        .with_columns(comparable=(pl.col("status") == "kept") & (pl.col("differs") == ""))
         .with_columns(
             rank_change=pl.when("comparable").then(pl.col("rank_before") - pl.col("rank_after")),
             dsi_change=pl.when("comparable").then(pl.col("dsi_after") - pl.col("dsi_before")),
@@ -69,6 +89,16 @@ def _side(frame: pl.DataFrame, name: str) -> pl.DataFrame:
         raise ValueError(f"{twice.item(0, 'company')!r} has two figures in one snapshot")
     renamed = {column: f"{column}_{name}" for column in ("rank", "dsi", *_METHOD)}
     return columns.rename(renamed).with_columns(pl.lit(True).alias(f"in_{name}"))
+
+
+def _difference(name: str) -> pl.Expr:
+    """Such as ``curve_version 1 and 2``; null where both snapshots have the same."""
+    before, after = pl.col(f"{name}_before"), pl.col(f"{name}_after")
+    differ = before != after
+    if name == "ai_overviews":
+        # Of pages known in part, each snapshot knows others.
+        differ |= after == "partly"
+    return pl.when(differ).then(pl.format(f"{name} {{}} and {{}}", before, after))
 
 
 def _status() -> pl.Expr:

@@ -22,6 +22,7 @@ from serpline.cli import (
     schedule,
     simulate,
     start,
+    trends,
 )
 
 app = typer.Typer(
@@ -68,6 +69,7 @@ app.add_typer(markets.app, name="markets")
 app.add_typer(companies.app, name="companies")
 app.command("rankings")(rankings.rankings)
 app.add_typer(dsi.app, name="dsi")
+app.command("trends")(trends.trends)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(breakers.app, name="breakers")
 app.add_typer(budgets.app, name="budgets")

@@ -65,6 +65,7 @@ def test_other_methods_are_not_compared() -> None:
     before = _snapshot(("a.com", 2, 10.0))
     row = changes(before, _snapshot(("a.com", 1, 90.0), version=2), (US, US)).to_dicts()[0]
     assert (row["comparable"], row["rank_change"], row["dsi_change"]) == (False, None, None)
+    assert row["differs"] == "curve_version 1 and 2"
     assert (row["dsi_before"], row["dsi_after"]) == (10.0, 90.0)
 
 

@@ -64,7 +64,7 @@ async def choose(conn: Connection, run_id: UUID) -> list[Source]:
     chosen = []
     for kind in SEARCHED_TYPES:
         missing = set(places)
-        for candidate in await _candidates(conn, run_id, origin.id, kind):
+        for candidate in await candidates(conn, run_id, origin.id, kind):
             config = PipelineConfig.from_json(candidate.config)
             started = candidate.scheduled_for or candidate.created_at
             stale = candidate.id != run_id and is_stale(config, kind, started, now)
@@ -79,7 +79,7 @@ async def choose(conn: Connection, run_id: UUID) -> list[Source]:
     return chosen
 
 
-async def _candidates(
+async def candidates(
     conn: Connection, run_id: UUID, origin: UUID, content_type: ContentType
 ) -> Sequence[Any]:
     """The runs that scored a type: this one first, then those before it, newest first."""

@@ -1,0 +1,114 @@
+"""``serpline trends``: what changed since the snapshot before, or a company's figures over time."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+import typer
+
+from serpline.cli.common import JsonFlag, RunOption, emit, run, services, show_table
+from serpline.cli.companies import company_domain
+from serpline.cli.runs import find_run
+from serpline.domain.errors import UserError
+from serpline.domain.names import ContentType
+
+SNAPSHOTS_MAX = 100
+
+
+def trends(
+    ctx: typer.Context,
+    run_id: RunOption = None,
+    before: Annotated[
+        str | None, typer.Option(help="Compare with this run, whatever its keywords.")
+    ] = None,
+    company: Annotated[str | None, typer.Option(help="One company's domain, over time.")] = None,
+    content_type: Annotated[ContentType | None, typer.Option(help="Only this type.")] = None,
+    market: Annotated[str | None, typer.Option(help="Only this market's code.")] = None,
+    snapshots: Annotated[
+        int, typer.Option(min=2, max=SNAPSHOTS_MAX, help="How far back a company is followed.")
+    ] = 12,
+    limit: Annotated[int, typer.Option(min=1, help="Per type, market and device.")] = 20,
+    as_json: JsonFlag = False,
+) -> None:
+    """What changed since the tracked run before, the largest changes first (with --json: all).
+
+    A change is told where the two figures were computed alike; else ``note`` says what differs.
+    """
+    if content_type is ContentType.ALL:
+        raise UserError("--content-type all: trends are told by type: organic, news or video")
+    if company and before:
+        raise UserError("--before: --company is followed over all snapshots; give one of the two")
+
+    async def read() -> list[dict[str, Any]]:
+        from serpline.domain.markets import normal_code
+        from serpline.pipeline import trends as compared
+
+        async with services(ctx) as opened:
+            found = await find_run(opened, run_id, scored=True)
+            other = await find_run(opened, before) if before else None
+            async with opened.database.transaction() as conn:
+                if company:
+                    domain = company_domain(company)
+                    rows = await compared.history(conn, found, domain, content_type, snapshots)
+                    if not rows:
+                        raise UserError(f"company {domain!r}: no two snapshots of it to compare")
+                else:
+                    rows = await compared.between(conn, found, other, content_type)
+        return [row for row in rows if market is None or row["market"] == normal_code(market)]
+
+    rows = run(read())
+    if as_json:
+        emit(rows)
+        return
+    shown = rows if company else _largest(rows, limit)
+    columns = ["content_type", "market", "device", "company", "from", "to", "status"]
+    columns += ["rank", "rank_change", "dsi", "dsi_change", "note"]
+    show_table(columns, [_cells(row) for row in shown], title="Trends; – is not known")
+
+
+def _largest(rows: Sequence[dict[str, Any]], limit: int) -> list[dict[str, Any]]:
+    """The rows that changed most in each landscape; a figure that is missing counts as 0."""
+
+    def size(row: Mapping[str, Any]) -> float:
+        return -abs(float((row["dsi_after"] or 0.0) - (row["dsi_before"] or 0.0)))
+
+    taken: Counter[tuple[str, ...]] = Counter()
+    kept = []
+    place = ("content_type", "market", "device")
+    for row in sorted(rows, key=lambda row: (*(row[name] for name in place), size(row))):
+        key = tuple(row[name] for name in place)
+        taken[key] += 1
+        if taken[key] <= limit:
+            kept.append(row)
+    return kept
+
+
+def _cells(row: Mapping[str, Any]) -> list[Any]:
+    change = row["dsi_change"]
+    return [
+        *(row[name] for name in ("content_type", "market", "device", "company")),
+        str(row["collected_on_before"]),
+        str(row["collected_on_after"]),
+        row["status"],
+        _two(row["rank_before"], row["rank_after"], "d"),
+        None if row["rank_change"] is None else f"{row['rank_change']:+d}",
+        _two(row["dsi_before"], row["dsi_after"], ".4f"),
+        None if change is None else f"{change:+.4f}",
+        "; ".join(filter(None, [row["differs"], *_partial(row)])),
+    ]
+
+
+def _two(before: float | None, after: float | None, form: str) -> str | None:
+    if before is None and after is None:
+        return None
+    return " → ".join("–" if value is None else format(value, form) for value in (before, after))
+
+
+def _partial(row: Mapping[str, Any]) -> list[str]:
+    """Which of the two lacks searches: such a change may be of what is missing."""
+    return [
+        f"{side}: {row[f'collected_{side}']} of {row[f'planned_{side}']} searches"
+        for side in ("before", "after")
+        if row[f"collected_{side}"] is not None
+        and row[f"collected_{side}"] < row[f"planned_{side}"]
+    ]

@@ -1,0 +1,75 @@
+"""The figures of a content type at different times: what trends compare.
+
+A snapshot is what one run collected and scored. Which runs may stand beside a run is decided where
+the combined DSI decides it (``combined.candidates``): tracked runs of the same keywords.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+
+from serpline.domain.names import ContentType
+from serpline.store import runs
+from serpline.store.database import Connection
+from serpline.store.results.collection import Collection, collection
+from serpline.store.results.combined import candidates
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A run's figures of one content type; ``collected_on`` (UTC): the last of its searches."""
+
+    run_id: UUID
+    collections: Sequence[Collection]
+
+    @property
+    def collected_on(self) -> date:
+        """The day of the last search."""
+        return max(each.collected_on for each in self.collections if each.collected_on)
+
+
+async def of_run(conn: Connection, run_id: UUID, content_type: ContentType) -> Snapshot | None:
+    """A run's snapshot; None if nothing was collected for it."""
+    found = await collection(conn, run_id, content_type)
+    collected = [each for each in found if each.collected]
+    return Snapshot(run_id, collected) if collected else None
+
+
+async def back_from(
+    conn: Connection, run_id: UUID, content_type: ContentType, count: int
+) -> list[Snapshot]:
+    """The run's snapshot and those before it, newest first, at most ``count``."""
+    origin = (await runs.source_runs(conn, run_id))["serp_collection"]
+    found: list[Snapshot] = []
+    for candidate in await candidates(conn, run_id, origin, content_type):
+        snapshot = await of_run(conn, candidate.id, content_type)
+        if snapshot is not None:
+            found.append(snapshot)
+        if len(found) == count:
+            break
+    return found
+
+
+async def figures(
+    conn: Connection, run_id: UUID, content_type: ContentType, company: str | None
+) -> list[dict[str, Any]]:
+    """What trends compare, of all companies or of one, in the order of ``market, device, company``.
+
+    ``rank`` is None where the DSI is.
+    """
+    rows = await conn.execute(
+        text(
+            "SELECT content_type, market, device, company, dsi, curve, curve_version,"
+            " (detail ->> 'rank')::bigint AS rank, detail ->> 'ai_overviews' AS ai_overviews,"
+            " (detail ->> 'ai_overview_factor')::float8 AS ai_overview_factor FROM dsi_scores"
+            " WHERE run_id = :run AND content_type = :type"
+            " AND (CAST(:company AS text) IS NULL OR company = CAST(:company AS text))"
+            " ORDER BY market, device, company"
+        ),
+        {"run": run_id, "type": str(content_type), "company": company},
+    )
+    return [dict(row) for row in rows.mappings()]

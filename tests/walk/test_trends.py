@@ -1,0 +1,100 @@
+"""What changed from one run to the next, against the figures of both."""
+
+import asyncio
+import json
+from collections import Counter
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from tests.support.commands import ask
+from tests.support.world import DAY, open_world
+
+KEYWORDS = b"keyword,market\nbest espresso machine,US\ncoffee grinder,US\nmoka pot,US\n"
+RUN = {"content_types": ("organic",), "analysis_depth": 10}
+
+
+def test_trends_are_the_differences_of_two_runs(database_url: str, tmp_path: Path) -> None:
+    """Of tracked runs alone, unless another is named; never of figures computed differently."""
+    first, second, untracked, other_factor = asyncio.run(_walk(database_url, tmp_path))
+    rows = _json(database_url, "trends", "--run", second)
+    assert rows == _json(database_url, "trends", "--run", second, "--before", first)
+    before, after = (_figures(database_url, each) for each in (first, second))
+    assert {row["company"] for row in rows} == before.keys() | after.keys()
+    states = Counter(row["status"] for row in rows)
+    assert min(states[name] for name in ("kept", "new", "lost")) > 0
+    assert states.total() == len(rows)
+    for row in rows:
+        company = row["company"]
+        assert (row["run_before"], row["run_after"]) == (first, second)
+        assert (row["collected_after"], row["planned_after"]) == (3, 3)
+        then, now = before.get(company), after.get(company)
+        assert (row["dsi_before"], row["dsi_after"]) == (then, now)
+        assert row["status"] == (
+            "lost" if company not in after else "new" if company not in before else "kept"
+        )
+        if then is not None and now is not None:
+            assert abs(row["dsi_change"] - (now - then)) < 1e-12
+            assert row["comparable"] is True
+        else:  # one side is missing or not known
+            assert row["dsi_change"] is None
+    ranks = sorted(row["rank_after"] for row in rows if row["rank_after"])
+    assert ranks == list(range(1, len(ranks) + 1))
+    table = _ask(database_url, "trends", "--run", second, "--limit", "3")
+    shown = [row["company"] in table for row in sorted(rows, key=_size)[:4]]
+    assert shown == [True, True, True, False]
+
+    company = next(row["company"] for row in rows if row["status"] == "kept")
+    (point,) = _json(database_url, "trends", "--run", second, "--company", company)
+    assert point == next(row for row in rows if row["company"] == company)
+
+    # What is kept out of history has no trends of its own, and stands in nobody else's.
+    done = ask("trends", "--run", untracked, SERPLINE_DATABASE_URL=database_url)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert b"nothing in it can be compared with an earlier tracked run" in done.stderr
+    rows = _json(database_url, "trends", "--run", other_factor)
+    assert {row["run_before"] for row in rows} == {second}
+    kept = [row for row in rows if row["status"] == "kept"]
+    assert kept
+    for row in kept:
+        assert (row["comparable"], row["dsi_change"], row["rank_change"]) == (False, None, None)
+        assert row["differs"] == "ai_overview_factor 0.5 and 0.25"
+    assert "ai_overview_factor 0.5 and 0.25" in _ask(database_url, "trends", "--run", other_factor)
+
+
+def _size(row: dict[str, Any]) -> float:
+    return -abs((row["dsi_after"] or 0) - (row["dsi_before"] or 0))
+
+
+async def _walk(database_url: str, directory: Path) -> list[str]:
+    """Runs of four days; the third is kept out of history, the fourth counts clicks otherwise."""
+    changes: list[dict[str, Any]] = [
+        {},
+        {},
+        {"enable_historical_tracking": False},
+        {"ai_overview_factor": 0.25},
+    ]
+    async with open_world(database_url, directory, KEYWORDS) as world:
+        await world.start_worker()
+        made = []
+        for no, change in enumerate(changes):
+            world.sim.set_day(DAY + timedelta(days=30 * no))
+            made.append(str(await world.run(**RUN, **change)))
+        return made
+
+
+def _figures(database_url: str, run_id: str) -> dict[str, float | None]:
+    rows = _json(database_url, "dsi", "show", "--run", run_id, "--content-type", "organic")
+    return {row["domain"]: row["dsi"] for row in rows}
+
+
+def _json(database_url: str, *arguments: str) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = json.loads(_ask(database_url, *arguments, "--json"))
+    return rows
+
+
+def _ask(database_url: str, *arguments: str) -> str:
+    """What a command prints on a wide terminal."""
+    done = ask(*arguments, SERPLINE_DATABASE_URL=database_url, COLUMNS="300")
+    assert done.returncode == 0, done.stderr
+    return done.stdout.decode()
