@@ -7,10 +7,12 @@ import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
 from tests.support.commands import ask
 from tests.support.world import World, open_world
 
 from serpline.domain.states import RunStatus
+from serpline.recompute_dsi import recompute
 from serpline.scheduling.service import SchedulingService
 from serpline.scheduling.spec import ScheduleSpec
 
@@ -61,6 +63,19 @@ def test_an_earlier_run_s_news_are_named_and_marked(database_url: str, tmp_path:
         parts = [typed.get((k, row["market"], row["domain"]), 0.0) for k in ("organic", "news")]
         expected = None if None in parts else sum(parts) / 2
         assert row["dsi"] == expected or abs(row["dsi"] - expected) < 1e-9
+
+    # The inputs of the earlier run's news are exported with it, and give the same figures again.
+    inputs = [
+        json.loads(line)
+        for line in _ask(database_url, "dsi", "inputs", "--run", today).splitlines()
+    ]
+    again = {(f.market, f.company): f for f in recompute(inputs) if f.content_type == "all"}
+    assert {r["run_id"] for r in inputs if r["record"] == "method"} == {today, yesterday}
+    assert len(again) == len(rows)
+    for row in rows:
+        figure = again[row["market"], row["domain"]]
+        assert figure.dsi == pytest.approx(row["dsi"], rel=1e-11)
+        assert figure.coverage == pytest.approx(row["coverage"], rel=1e-11)
 
     exported = csv.DictReader(io.StringIO(_ask(database_url, "dsi", "export", *asked)))
     for line in exported:

@@ -20,6 +20,7 @@ import pytest
 from tests.support.commands import ask
 from tests.support.environment import clean
 
+from serpline import recompute_dsi
 from serpline.store.embedded import ensure_server, find_server
 
 # One process makes the run that these look at.
@@ -119,11 +120,41 @@ def test_calls_and_credits_are_those_of_the_simulators_own_log(shown: Shown) -> 
     assert sum(audit["calls"].values()) == sum(shown.document["calls"].values())
 
 
+def test_an_independent_script_computes_the_same_figures(shown: Shown, tmp_path: Path) -> None:
+    """Of every company, from the exported inputs alone, to one in the last stored digit."""
+    told = shown.document["recomputed"]
+    assert told["equal"] is True
+    assert {figure["content_type"] for figure in told["figures"]} >= {"all"}
+    file = tmp_path / "inputs.jsonl"
+    assert shown.ask("dsi", "inputs", "--output", str(file)).returncode == 0
+    assert file.read_bytes() == Path(told["inputs"]).read_bytes()
+    script = subprocess.run(
+        [sys.executable, "-I", recompute_dsi.__file__, str(file)],
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    theirs = [json.loads(line) for line in script.stdout.splitlines()]
+    compared = ("dsi", "traffic_share", "relevance", "keywords_ranked", "keywords_collected")
+    recomputed = {
+        (row["content_type"], row["market"], row["company"]): [row[name] for name in compared]
+        for row in theirs
+    }
+    stored = {
+        (row["content_type"], row["market"], row["domain"]): [row[name] for name in compared]
+        for row in shown.document["dsi"]
+    }
+    assert len(stored) > 20
+    assert recomputed.keys() == stored.keys()
+    for key, values in recomputed.items():
+        assert values == pytest.approx(stored[key], rel=1e-11, abs=0), key
+
+
 def test_run_show_tells_the_same_as_the_demo_did(shown: Shown) -> None:
     """The document is read from what is stored: asked again, it is the same, by any name."""
     run_id = shown.document["run_id"]
     again = shown.json("run", "show", run_id, "--json")
-    mine = {k: v for k, v in shown.document.items() if k not in ("data_dir", "call_log", "audit")}
+    own = ("data_dir", "call_log", "audit", "recomputed")
+    mine = {k: v for k, v in shown.document.items() if k not in own}
     assert again == mine
     assert shown.json("run", "show", run_id[:8], "--json")["run_id"] == run_id
     assert shown.json("run", "show", "--json")["run_id"] == run_id

@@ -34,6 +34,12 @@ async def test_examples(database_url: str, monkeypatch: pytest.MonkeyPatch) -> N
                 await coroutine
 
 
+async def test_a_figure_by_hand() -> None:
+    """What the page on the DSI computes by hand is what the script computes."""
+    (block,) = _blocks("dsi.md")
+    eval(block, {})  # the page itself is the program
+
+
 def test_diagrams() -> None:
     """The state diagrams in the architecture are those of the transition tables."""
     spec = importlib.util.spec_from_file_location("draw", ROOT / "tools" / "draw_states.py")

@@ -135,6 +135,7 @@ async def _demo(
     from serpline.api.app import create_app
     from serpline.app import open_services
     from serpline.cli.demo_audit import audit
+    from serpline.cli.demo_recompute import recomputed
     from serpline.cli.demo_report import best_rankings
     from serpline.cli.keywords import import_file
     from serpline.cli.progress import follow
@@ -170,7 +171,8 @@ async def _demo(
         # Workers write their last outcomes when they stop, so the sums are read after that.
         report = await run_report(opened.database, run_id, opened.clock.now())
         rankings = await best_rankings(opened.database, run_id)
-    return {**report, "audit": audit(simulator.log, report)}, rankings
+        again = await recomputed(opened.database, run_id, report["dsi"], place.directory)
+    return {**report, "audit": audit(simulator.log, report), "recomputed": again}, rankings
 
 
 @asynccontextmanager

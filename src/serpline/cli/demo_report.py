@@ -8,8 +8,8 @@ from uuid import UUID
 
 import typer
 
+from serpline.cli import demo_audit, demo_recompute
 from serpline.cli.common import show_table, shown
-from serpline.cli.demo_audit import verdict
 from serpline.cli.rankings import show_rankings
 from serpline.cli.runs import show_report
 from serpline.store.database import Database
@@ -57,7 +57,9 @@ def show(
         show_rankings(rankings, ("content_type", "position", "company", "title"), title=title)
         typer.echo()
     _show_costs(report)
-    typer.echo(verdict(report["audit"]))
+    typer.echo(demo_audit.verdict(report["audit"]))
+    if report["recomputed"]:
+        typer.echo(demo_recompute.verdict(report["recomputed"]))
     option = f"--data-dir {directory} " if embedded else ""
     typer.echo(f"Everything is in {directory if embedded else 'your database'}. Ask it:")
     for question in (
@@ -65,6 +67,7 @@ def show(
         "dsi show --content-type all",
         'rankings --keyword "…"',
         "dsi export --format csv",
+        "dsi inputs --output inputs.jsonl",
         "companies list",
     ):
         typer.echo(f"  serpline {option}{question}")

@@ -1,10 +1,11 @@
-"""``serpline dsi show|export``: the Digital Share Index, with every component beside it."""
+"""``serpline dsi show|export|inputs``: the Digital Share Index, with every component beside it."""
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import IO, TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -122,15 +123,53 @@ def export(
         raise UserError("--format parquet: binary; name a file with --output")
     rows = _rows(ctx, run_id, content_type, market)
     body = _WRITERS[format_](rows)
+    with _opened(output) as stream:
+        stream.write(body)
+    if output is not None:
+        say(f"{output}: {len(rows)} figures")
+
+
+@app.command()
+def inputs(
+    ctx: typer.Context,
+    run_id: RunOption = None,
+    output: Annotated[Path | None, typer.Option(help="A file; stdout by default.")] = None,
+) -> None:
+    """All that the figures were computed from, as JSON Lines, for computing them again.
+
+    python -m serpline.recompute_dsi FILE --company example.com does so, apart from serpline.
+    """
+
+    async def write() -> int:
+        from serpline.pipeline.dsi_inputs import records
+
+        async with services(ctx) as opened:
+            found = await find_run(opened, run_id, scored=True)
+            count = 0
+            with _opened(output) as stream:
+                async with opened.database.transaction() as conn:
+                    async for record in records(conn, found):
+                        stream.write(json_text(record, indent=None, default=str).encode() + b"\n")
+                        count += 1
+            return count
+
+    written = run(write())
+    if output is not None:
+        say(f"{output}: {written} records")
+
+
+@contextmanager
+def _opened(output: Path | None) -> Iterator[IO[bytes]]:
+    """Where the bytes go: a file, or stdout."""
     if output is None:
-        sys.stdout.buffer.write(body)
+        yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return
     try:
-        output.write_bytes(body)
+        with output.open("wb") as stream:
+            yield stream
     except OSError as error:
         raise failure(output, error) from None
-    say(f"{output}: {len(rows)} figures")
 
 
 def _frame(rows: list[dict[str, Any]]) -> "pl.DataFrame":

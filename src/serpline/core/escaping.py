@@ -33,7 +33,7 @@ def escaped(text: str) -> str:
     return _STEERING.sub(lambda m: m[0] if m[0] in "\n\t" else _escape(m[0]), text)
 
 
-def json_text(value: Any, *, indent: int, default: Callable[[Any], Any]) -> str:
+def json_text(value: Any, *, indent: int | None, default: Callable[[Any], Any]) -> str:
     """A JSON document in readable Unicode; what would steer a terminal is escaped with ``\\u``."""
     text = json.dumps(value, ensure_ascii=False, indent=indent, default=default)
     return _STEERING_IN_JSON.sub(lambda m: _escape(m[0]), text)

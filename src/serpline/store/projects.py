@@ -188,3 +188,12 @@ async def companies(conn: Connection, limit: int) -> list[dict[str, Any]]:
         {"limit": limit},
     )
     return [dict(row) for row in rows.mappings()]
+
+
+async def run_keywords(conn: Connection, run_id: UUID) -> dict[int, str]:
+    """The spelling of a run's keywords by id."""
+    rows = await conn.execute(
+        text("SELECT DISTINCT keyword_id, keyword FROM run_keywords WHERE run_id = :run"),
+        {"run": run_id},
+    )
+    return {row.keyword_id: row.keyword for row in rows}

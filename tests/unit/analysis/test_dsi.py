@@ -1,5 +1,6 @@
 """The Digital Share Index, recomputed by hand."""
 
+from dataclasses import asdict
 from typing import Any
 
 import polars as pl
@@ -7,10 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from serpline.analysis.ctr import get_curve
 from serpline.analysis.dsi import SCHEMA, compute_dsi
 from serpline.analysis.share_of_voice import share_of_voice
 from serpline.analysis.traffic import TrafficConfig
 from serpline.domain.errors import UserError
+from serpline.recompute_dsi import recompute
 
 Row = dict[str, Any]
 _COLUMNS = {
@@ -342,6 +345,45 @@ def test_the_order_of_rows_makes_no_difference(
     pages = _pages()
     out = compute_dsi(_results(*rows), pages, config)
     assert out.equals(compute_dsi(_results(*shuffled), pages.reverse(), config))
+
+
+@given(_landscapes(), _CONFIGS, st.lists(st.none() | st.booleans(), min_size=12, max_size=12))
+def test_an_independent_script_computes_the_same(
+    rows: list[Row], config: TrafficConfig, shown: list[bool | None]
+) -> None:
+    """``recompute_dsi`` shares no code with what it checks; a tie may differ in the last digit."""
+    rows = [row | {"ai_overview": shown[row["keyword_id"] - 1]} for row in rows]
+    volumes = {(row["market"], row["keyword_id"]): row["volume"] for row in rows}
+    types = sorted({row["content_type"] for row in rows})
+    curve = get_curve(config.curve)
+    shared = {
+        "curve": asdict(curve),
+        "ai_overview_factor": config.ai_overview_factor,
+        "unknown_volume": config.unknown_volume,
+        "weight": 1.0,
+    }
+    records: list[Row] = []
+    for kind in types:
+        places = [
+            {"content_type": kind, "market": market, "device": device}
+            for market in ("US", "GB")
+            for device in ("desktop", "mobile")
+        ]
+        records += [{"record": "method", **place, **shared} for place in places]
+        records += [
+            {"record": "page", **place, "keyword": no, "ai_overview": shown[no - 1]}
+            | {"volume": volumes.get((place["market"], no))}
+            for place in places
+            for no in range(1, 13)
+        ]
+    records += [{"record": "result", **row, "keyword": row["keyword_id"]} for row in rows]
+    theirs = {each[:4]: each for each in recompute(records) if each.content_type != "all"}
+    ours = compute_dsi(_results(*rows), _pages(), config).to_dicts()
+    assert len(theirs) == len(ours)
+    for row in ours:
+        figure = theirs[row["content_type"], row["market"], row["device"], row["company"]]
+        for name in ("keywords_ranked", "coverage", "traffic_share", "relevance", "dsi"):
+            assert getattr(figure, name) == pytest.approx(row[name], rel=1e-11, abs=0), name
 
 
 @given(_landscapes(), _COMPANIES, st.integers(1, 40))

@@ -1,0 +1,89 @@
+"""The demo's figures of one company, computed again by a script that shares no code with us."""
+
+import asyncio
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from serpline import recompute_dsi
+from serpline.core.escaping import json_text
+
+if TYPE_CHECKING:
+    from serpline.store.database import Database
+
+INPUTS = "dsi-inputs.jsonl"
+SECONDS_MAX = 60.0
+# Stored fractions have 12 significant digits. Halfway between two, either may be the last.
+_RELATIVE_MAX = 1e-11
+_COMPARED = ("coverage", "traffic_share", "relevance", "dsi")
+
+
+async def recomputed(
+    database: "Database", run_id: UUID, figures: Sequence[Mapping[str, Any]], directory: Path
+) -> dict[str, Any] | None:
+    """``{"company", "domain", "inputs", "figures": [{…, "stored", "dsi"}], "equal"}``.
+
+    Of the strongest company; None if nobody has a figure. The inputs stay in ``directory``.
+    """
+    from serpline.pipeline.dsi_inputs import records
+
+    known = [row for row in figures if row["dsi"] is not None]
+    if not known:
+        return None
+    best = max(known, key=lambda row: (row["content_type"] == "all", row["dsi"]))
+    file = directory / INPUTS
+    with file.open("w", encoding="utf-8") as stream:
+        async with database.transaction() as conn:
+            async for record in records(conn, run_id):
+                stream.write(json_text(record, indent=None, default=str) + "\n")
+    theirs = await _script(file, best["domain"])
+    mine = {_key(row): row for row in figures if row["domain"] == best["domain"]}
+    return {
+        "company": best["company"],
+        "domain": best["domain"],
+        "inputs": file,
+        "figures": [
+            {**row, "stored": mine[_key(row)]["dsi"] if _key(row) in mine else None}
+            for row in theirs
+        ],
+        "equal": len(theirs) == len(mine)
+        and all(_key(row) in mine and _are_equal(row, mine[_key(row)]) for row in theirs),
+    }
+
+
+def verdict(found: Mapping[str, Any]) -> str:
+    """The comparison in a sentence."""
+    shown = max(found["figures"], key=lambda row: row["content_type"] == "all", default=None)
+    if not found["equal"] or shown is None:
+        return (
+            f"The DSI of {found['domain']}, computed again from {found['inputs']}, is NOT equal:"
+            f" {json.dumps(found['figures'])}"
+        )
+    place = f"{shown['content_type']}, {shown['market']}, {shown['device']}"
+    return (
+        f"An independent script computed the {len(found['figures'])} figures of {found['domain']}"
+        f" again from the exported inputs: equal ({place}: {shown['stored']} stored,"
+        f" {shown['dsi']} recomputed)."
+    )
+
+
+async def _script(file: Path, company: str) -> list[dict[str, Any]]:
+    """What the script prints; ``-I``: it can import nothing of ours."""
+    command = (sys.executable, "-I", recompute_dsi.__file__, str(file), "--company", company)
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    printed, _ = await asyncio.wait_for(process.communicate(), SECONDS_MAX)
+    return [json.loads(line) for line in printed.splitlines()]
+
+
+def _key(row: Mapping[str, Any]) -> tuple[str, str, str]:
+    return row["content_type"], row["market"], row["device"]
+
+
+def _are_equal(theirs: Mapping[str, Any], mine: Mapping[str, Any]) -> bool:
+    pairs = [(theirs[name], mine[name]) for name in _COMPARED]
+    return all(
+        a is b or (None not in (a, b) and abs(a - b) <= _RELATIVE_MAX * abs(b)) for a, b in pairs
+    )

@@ -1,0 +1,101 @@
+"""All that a run's DSI was computed from, as records for whoever computes it again.
+
+The records are described in ``docs/dsi.md``; ``serpline/recompute_dsi.py`` reads them.
+"""
+
+from collections import defaultdict
+from collections.abc import AsyncGenerator
+from typing import Any
+from uuid import UUID
+
+from serpline.analysis.combined import DEFAULT_WEIGHTS
+from serpline.analysis.ctr import get_curve
+from serpline.domain.config import PipelineConfig
+from serpline.store import projects, runs
+from serpline.store.database import Connection
+from serpline.store.results import combined, scores
+from serpline.store.results.combined import Source
+
+Record = dict[str, Any]
+
+
+async def records(conn: Connection, run_id: UUID) -> AsyncGenerator[Record, None]:
+    """Methods, then pages, then results, of each content type behind the run's figures.
+
+    A type that the combined figure takes from an earlier run comes with that run's inputs and
+    method. Nothing for a run without figures or one that is not there.
+    """
+    run = await runs.get(conn, run_id)
+    if run is None:
+        return
+    weights = {**DEFAULT_WEIGHTS, **PipelineConfig.from_json(run.config).content_type_weights}
+    groups: dict[tuple[UUID, str], list[Source]] = defaultdict(list)
+    for source in await combined.choose(conn, run_id):
+        groups[source.scored_by, source.searches.content_type].append(source)
+    for (scored_by, kind), sources in groups.items():
+        scored = await runs.get(conn, scored_by)
+        if scored is not None:
+            config = PipelineConfig.from_json(scored.config)
+            for source in sources:
+                yield _method(source, config, weights[kind])
+        async for record in _inputs(conn, scored_by, kind, {s.landscape for s in sources}):
+            yield record
+
+
+def _method(source: Source, config: PipelineConfig, weight: float) -> Record:
+    curve = get_curve(config.curve)
+    content_type, market, device = source.landscape
+    return {
+        "record": "method",
+        "content_type": content_type,
+        "market": market,
+        "device": device,
+        "run_id": str(source.scored_by),
+        "collected_on": str(source.searches.collected_on),
+        "curve": {
+            "name": curve.name,
+            "version": curve.version,
+            "percents": curve.percents,
+            "tail": curve.tail,
+            "rest_percent": curve.rest_percent,
+        },
+        "ai_overview_factor": config.ai_overview_factor,
+        "unknown_volume": config.unknown_volume,
+        "weight": weight,
+    }
+
+
+async def _inputs(
+    conn: Connection, run_id: UUID, kind: str, landscapes: set[tuple[str, str, str]]
+) -> AsyncGenerator[Record, None]:
+    """Pages of all devices, since they share volumes, and the results of the landscapes."""
+    read = await runs.source_runs(conn, run_id)
+    names = await projects.run_keywords(conn, read["serp_collection"])
+    results = await scores.results(conn, read, kind)
+    shown = {
+        (row["market"], row["device"], row["keyword_id"]): row["ai_overview"] for row in results
+    }
+    for page in await scores.collected(conn, read, kind):
+        place = (page["market"], page["device"], page["keyword_id"])
+        yield {
+            "record": "page",
+            "content_type": kind,
+            "market": page["market"],
+            "device": page["device"],
+            "keyword": names[page["keyword_id"]],
+            "volume": page["volume"],
+            "ai_overview": shown.get(place),
+        }
+    for row in results:
+        if (kind, row["market"], row["device"]) in landscapes:
+            yield {
+                "record": "result",
+                "content_type": kind,
+                "market": row["market"],
+                "device": row["device"],
+                "keyword": names[row["keyword_id"]],
+                "url": row["url"],
+                "company": row["company"],
+                "position": row["position"],
+                "relevance": row["relevance"],
+            }
