@@ -23,7 +23,10 @@ _BITING = "tab\t newline\n return\r \\N \\. backslash\\ quote\" ' {a,b} Ünïcö
 
 _WISHES: Mapping[str, Mapping[str, Any]] = {
     "provider_calls": {"key": lambda n: bytes([n]) * 32},
-    "content_analyses": {"relevance": lambda n: 1 / (n + 3)},
+    "content_analyses": {
+        "empty_kind": lambda n: (None, "bot_check")[n],
+        "relevance": lambda n: (1 / 3, None)[n],
+    },
     "companies": {"relation": lambda n: ("ours", "competitor")[n]},
     "chunks": {
         "status": lambda n: ("owned", "ready")[n],

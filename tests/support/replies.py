@@ -73,8 +73,8 @@ METRICS = {
     ],
 }  # fmt: skip
 ANALYSIS = {
-    "relevance": 0.5, "sentiment": "mixed", "topics": ["a"], "brands": [], "summary": "s",
-    "content_kind": "other",
+    "page_state": "content", "relevance": 0.5, "sentiment": "mixed", "topics": ["a"], "brands": [],
+    "summary": "s", "content_kind": "other",
 }  # fmt: skip
 OWNER = {"company": "Acme  Boats", "domain": " acme.com "}
 MESSAGE = {"role": "assistant", "content": json.dumps(ANALYSIS), "refusal": None}

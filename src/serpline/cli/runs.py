@@ -114,6 +114,9 @@ def show_report(report: dict[str, Any]) -> None:
         show_table(
             ["type", "batch", *named[2:]], [[b[name] for name in named] for b in notable[-20:]]
         )
+    if report["empty_pages"]:
+        empty = [list(row.values()) for row in report["empty_pages"]]
+        show_table(["type", "kind", "pages", "example"], empty, title="Pages without content")
     if report["failures"]:
         failures = [
             [f["phase_name"], f["content_type"], f["item"], f["error_category"], f["error"]]

@@ -35,6 +35,23 @@ class Device(StrEnum):
     TABLET = "tablet"
 
 
+class EmptyKind(StrEnum):
+    """What a page with status 200 shows in place of content. Such a page has no relevance.
+
+    ``BOT_CHECK``: a check whether the visitor is a person. ``SITE_ERROR``: the site's own trouble.
+    ``NO_TEXT``: too little text to be about anything.
+    """
+
+    BOT_CHECK = "bot_check"
+    JAVASCRIPT_NOTICE = "javascript_notice"
+    CONSENT_WALL = "consent_wall"
+    LOGIN_WALL = "login_wall"
+    ACCESS_DENIED = "access_denied"
+    NOT_FOUND = "not_found"
+    SITE_ERROR = "site_error"
+    NO_TEXT = "no_text"
+
+
 class PipelineMode(StrEnum):
     """How a run was asked for, and so what it may skip, reuse and retry (design, section 5)."""
 

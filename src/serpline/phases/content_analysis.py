@@ -3,7 +3,9 @@
 A page is fetched under the SSRF guard, its text extracted in a process that can be killed, and
 the text analysed by a language model against a schema. A video is analysed by its title and
 description. An empty analysis is a failure and never stored; a page that cannot be read is a
-failed item, and its results count as not analysed.
+failed item, and its results count as not analysed. A page without content (a bot check, a consent
+wall, a soft 404) is an answer of its own: stored with its kind, without relevance, and the model is
+asked only if the cheap tests do not know it.
 """
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -26,6 +28,7 @@ from serpline.phases.tools import (
     run_scope,
 )
 from serpline.providers.llm.analysis import Analysis
+from serpline.providers.pages.errors import EmptyPageError
 from serpline.store import plans, reference, runs
 from serpline.store.chunks import ItemRow, OwnedChunk
 from serpline.store.database import Connection
@@ -35,6 +38,17 @@ from serpline.store.tables.results import content_analyses
 
 KIND = "analysis"
 KEYWORDS_MAX = 5
+# What is stored of an analysis, and in its place where there was none.
+_ANALYSED: Mapping[str, Any] = {
+    "empty_kind": None,
+    "relevance": None,
+    "sentiment": None,
+    "content_kind": None,
+    "topics": [],
+    "brands": [],
+    "summary": None,
+    "model": None,
+}
 
 
 class ContentAnalysisPhase:
@@ -82,6 +96,10 @@ class ContentAnalysisPhase:
                     analysis = await self._video(model, subject, videos, words)
                 else:
                     analysis = await self._page(work, model, subject[2:], words)
+            except EmptyPageError as empty:
+                # Not kept for other runs: it was free, and may be content when they look.
+                await give_back(work, KIND, [subject])
+                return Done(subject, {"empty_kind": empty.kind})
             except (ProviderError, CallRefused) as error:
                 await give_back(work, KIND, [subject])
                 return work.retries.outcome_for(subject, error)
@@ -126,23 +144,18 @@ class ContentAnalysisPhase:
         )
 
     async def write(self, conn: Connection, chunk: OwnedChunk, done: Sequence[Done]) -> None:
-        """A row per subject; the analysis is kept for other lanes and runs."""
+        """A row per subject; what the model answered is kept for other lanes and runs."""
         now = self._tools.clock.now()
         rows = [
             {
                 "run_id": chunk.run_id,
                 "content_type": str(chunk.lane.content_type),
                 "subject": d.item,
-                "relevance": d.result["relevance"],
-                "sentiment": d.result["sentiment"],
-                "content_kind": d.result["content_kind"],
-                "topics": list(d.result["topics"]),
-                "brands": list(d.result["brands"]),
-                "summary": d.result["summary"],
-                "model": d.result["model"],
+                **{name: d.result.get(name, nothing) for name, nothing in _ANALYSED.items()},
                 "fetched_at": now,
             }
             for d in done
         ]
         await insert_rows(conn, content_analyses, rows)
-        await reference.store(conn, KIND, {d.item: d.result for d in done}, now)
+        answered = {d.item: d.result for d in done if "model" in d.result}
+        await reference.store(conn, KIND, answered, now)

@@ -18,6 +18,7 @@ from serpline.store import batches, items, ledger, runs
 from serpline.store.database import Connection, Database
 from serpline.store.results import scores
 from serpline.store.results.collection import collection
+from serpline.store.results.empty_pages import empty_pages
 from serpline.store.runs import RunRow
 
 FAILURES_SHOWN_MAX = 100
@@ -61,6 +62,7 @@ async def run_report(
         failures = await items.failures(conn, run_id, FAILURES_SHOWN_MAX)
         dsi = {"dsi": await dsi_rows(conn, run_id)} if with_scores else {}
         searches = await collection(conn, run_id)
+        empty = await empty_pages(conn, run_id)
         made = await batches.of_run(conn, run_id, BATCHES_SHOWN_MAX)
     return {
         **run_summary(run),
@@ -72,6 +74,7 @@ async def run_report(
         "calls": {provider: total.calls for provider, total in spent.items()},
         "calls_unknown": {p: total.unknown for p, total in spent.items() if total.unknown},
         "failures": failures,
+        "empty_pages": empty,
         "batches": [{**row, "missing": _missing(row)} for row in made],
         "config": run.config,
     }

@@ -20,6 +20,14 @@ _SENTENCE = re.compile(r"[^.!?。\n]+[.!?。]?")
 _HOST = re.compile(r"\b((?:[a-z0-9-]+\.)+[a-z]{2,})\b", re.IGNORECASE)
 _NAME = re.compile(r"\b(?:The [A-Z]\w+ )?[A-Z]\w+(?: [A-Z]\w+)?\b")
 _PLATFORMS = ("youtube.com", "youtu.be", "google.com", "facebook.com", "instagram.com", "x.com")
+# What a short text may say in place of content, by the model's own word for it.
+_STATES = (
+    ("login_wall", re.compile(r"(?:sign|log) ?in to (?:read|continue)|members only", re.I)),
+    ("consent_wall", re.compile(r"consent|accept (?:all )?cookies", re.I)),
+    ("bot_check", re.compile(r"not a robot|are human", re.I)),
+    ("not_found", re.compile(r"(?:not|no longer) (?:found|available)", re.I)),
+)
+_STATE_CHARS_MAX = 600
 _GOOD = frozenset(
     words("excellent impressed recommend reliable pleasant exceeded best helpful quickly clear")
 )
@@ -42,6 +50,7 @@ class Judgement:
     topics: tuple[str, ...]
     summary: str
     domain: str
+    page_state: str = "content"
 
     @property
     def sentiment(self) -> str:
@@ -80,7 +89,15 @@ def judge(texts: list[str], directory: Directory) -> Judgement:
         topics=tuple(dict.fromkeys(wanted))[:5],
         summary=" ".join(sentences[:2])[:300] or text[:300],
         domain=_domain(text) or (directory.by_name[entities[0]].domain if entities else ""),
+        page_state="content" if about else _state(text),
     )
+
+
+def _state(text: str) -> str:
+    """What a text that is not about the keyword is; a long one is content."""
+    if len(text) > _STATE_CHARS_MAX:
+        return "content"
+    return next((state for state, said in _STATES if said.search(text)), "content")
 
 
 def _split(texts: list[str]) -> tuple[str, str]:

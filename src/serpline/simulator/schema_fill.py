@@ -115,6 +115,8 @@ def _choice(options: list[Any], name: str, judged: Judgement) -> Any:
     texts = [str(option).lower() for option in options]
     if judged.sentiment in texts:
         return options[texts.index(judged.sentiment)]
+    if "content" in texts:
+        return options[texts.index(judged.page_state if judged.page_state in texts else "content")]
     for wanted in ("company", "organization", "organisation", "brand"):
         # What the judgement names are companies.
         if wanted in texts:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from serpline.core.clock import SystemClock
 from serpline.domain.errors import ErrorCategory, ProviderError
 from serpline.domain.http import HttpReply
+from serpline.domain.names import EmptyKind
 from serpline.providers.llm.client import LlmClient
 from serpline.providers.llm.dialect import FIRST, DialectError
 from serpline.providers.llm.errors import duration_seconds
@@ -21,6 +22,7 @@ client = LlmClient("https://api.openai.com", KEY, "gpt-4o-mini", SystemClock())
 CALL = client.analyse_page("https://a.example/", "Tides", "The tide rises.", ["tide times"], "en")
 
 GOOD = {
+    "page_state": "content",
     "relevance": 0.8,
     "sentiment": "neutral",
     "topics": ["tides", "sea", "Tides", " "],
@@ -145,9 +147,19 @@ def test_reply() -> None:
     found = CALL.parse(reply(document(GOOD)))
     assert (found.relevance, found.sentiment, found.content_kind) == (0.8, "neutral", "article")
     assert (found.topics, found.brands) == (("tides", "sea"), ("Acme Boats",))
-    assert found.summary == "How tides work."
+    assert (found.summary, found.empty_kind) == ("How tides work.", None)
     assert found.model == "gpt-4o-mini-2024-07-18"
     assert (found.prompt_tokens, found.completion_tokens, found.cached_tokens) == (400, 60, 128)
+
+
+@pytest.mark.parametrize("kind", list(EmptyKind))
+@pytest.mark.parametrize("rest", [{}, {"relevance": None, "summary": None}, GOOD])
+def test_no_content(kind: EmptyKind, rest: dict[str, Any]) -> None:
+    """The model may answer that a page is no content: nothing else is then read of its answer."""
+    found = CALL.parse(reply(document({**rest, "page_state": kind})))
+    assert (found.empty_kind, found.relevance, found.sentiment) == (kind, None, None)
+    assert (found.summary, found.content_kind, found.topics, found.brands) == (None, None, (), ())
+    assert (found.model, found.prompt_tokens) == ("gpt-4o-mini-2024-07-18", 400)
 
 
 def test_other_servers() -> None:
@@ -201,6 +213,8 @@ def test_no_answer(body: dict[str, Any], permanent: bool) -> None:
         GOOD | {"relevance": "0.8"},
         GOOD | {"relevance": True},
         GOOD | {"sentiment": "angry"},
+        GOOD | {"page_state": "a wall"},
+        {key: value for key, value in GOOD.items() if key != "page_state"},
         GOOD | {"topics": "tides"},
         GOOD | {"topics": [1]},
         json.dumps(GOOD).replace("0.8", "NaN"),

@@ -4,6 +4,7 @@ from datetime import datetime
 
 from serpline.domain.errors import ErrorCategory, ProviderError
 from serpline.domain.http import HttpReply
+from serpline.domain.names import EmptyKind
 from serpline.domain.replies import retry_after_seconds
 
 PROVIDER = "page"
@@ -22,6 +23,20 @@ _MEANINGS = {
     451: (ErrorCategory.REFUSED_BY_PEER, True, "the page is withheld for legal reasons"),
     504: (ErrorCategory.TIMEOUT, False, "the site took too long"),
 }
+
+
+class EmptyPageError(ProviderError):
+    """The page came, and has no content. ``kind``: what it shows instead; ``sign``: how we know."""
+
+    def __init__(self, kind: EmptyKind, sign: str, http_status: int | None = None) -> None:
+        super().__init__(
+            f"the page has no content: {kind} ({sign})",
+            provider=PROVIDER,
+            category=ErrorCategory.EMPTY,
+            permanent=True,
+            http_status=http_status,
+        )
+        self.kind = kind
 
 
 def failure(reply: HttpReply, now: datetime) -> ProviderError:

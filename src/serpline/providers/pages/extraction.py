@@ -11,8 +11,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from serpline.domain.errors import ErrorCategory, ProviderError
+from serpline.domain.names import EmptyKind
 from serpline.domain.replies import as_text
-from serpline.providers.pages.errors import PROVIDER
+from serpline.providers.pages.errors import PROVIDER, EmptyPageError
 from serpline.providers.pages.wire import PageDocument, PageText
 from serpline.providers.pages.worker import ExtractorWorker, WorkerDied
 
@@ -77,9 +78,9 @@ class Extractor:
     async def extract(self, document: PageDocument) -> PageText:
         """The text of ``document``.
 
-        Raises ``ProviderError`` (provider "page"): EMPTY when the page says nothing, MALFORMED when
-        it is no HTML or broke the extractor, TIMEOUT when it took longer than the deadline,
-        INTERNAL when no extractor can be started.
+        Raises ``EmptyPageError`` for a page without content, ``ProviderError`` otherwise (provider
+        "page"): MALFORMED when it is no HTML or broke the extractor, TIMEOUT when it took longer
+        than the deadline, INTERNAL when no extractor can be started.
         """
         if not self._open:
             raise RuntimeError("Extractor is used outside of its 'async with'")
@@ -145,9 +146,7 @@ def _page_text(document: PageDocument, reply: dict[str, Any]) -> PageText:
                 category=ErrorCategory.MALFORMED,
                 permanent=True,
             )
-        raise ProviderError(
-            "the page has no text", provider=PROVIDER, category=ErrorCategory.EMPTY, permanent=True
-        )
+        raise EmptyPageError(EmptyKind.NO_TEXT, "no text")
     canonical = as_text(reply.get("canonical_url"))
     return PageText(
         url=document.url,

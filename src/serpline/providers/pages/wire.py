@@ -11,7 +11,8 @@ from datetime import datetime
 
 from serpline.domain.errors import ErrorCategory, ProviderError
 from serpline.domain.http import HttpReply
-from serpline.providers.pages.errors import PROVIDER, failure
+from serpline.domain.names import EmptyKind
+from serpline.providers.pages.errors import PROVIDER, EmptyPageError, failure
 
 _HTML_TYPES = frozenset({"text/html", "application/xhtml+xml"})
 _CHARSET = re.compile(r"charset\s*=\s*[\"']?([A-Za-z0-9_.:-]{1,40})", re.IGNORECASE)
@@ -56,9 +57,15 @@ def page(reply: HttpReply, *, url: str, now: Callable[[], datetime]) -> PageDocu
         raise failure(reply, now())
     content_type = reply.headers.get("content-type", "")
     if not _is_html(content_type, reply.body):
-        raise _no_page(reply, "is not HTML")
+        raise ProviderError(
+            f"the page is not HTML (HTTP {reply.status}, {len(reply.body)} bytes)",
+            provider=PROVIDER,
+            category=ErrorCategory.EMPTY,
+            permanent=True,
+            http_status=reply.status,
+        )
     if not reply.body.strip():
-        raise _no_page(reply, "is empty")
+        raise EmptyPageError(EmptyKind.NO_TEXT, f"{len(reply.body)} bytes", reply.status)
     charset = _CHARSET.search(content_type)
     return PageDocument(
         url=reply.url or url,
@@ -73,13 +80,3 @@ def _is_html(content_type: str, body: bytes) -> bool:
     if declared:
         return declared in _HTML_TYPES
     return _MARKUP.match(body[:_SNIFFED_BYTES]) is not None
-
-
-def _no_page(reply: HttpReply, problem: str) -> ProviderError:
-    return ProviderError(
-        f"the page {problem} (HTTP {reply.status}, {len(reply.body)} bytes)",
-        provider=PROVIDER,
-        category=ErrorCategory.EMPTY,
-        permanent=True,
-        http_status=reply.status,
-    )

@@ -21,7 +21,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from serpline.store.tables.base import Instant, metadata
+from serpline.domain.names import EmptyKind
+from serpline.store.tables.base import Instant, metadata, one_of
 
 
 def _run() -> Column[object]:
@@ -168,21 +169,37 @@ channel_owners = Table(
     Column("method", Text, nullable=False),
 )
 
+# A row says that the subject was looked at. Where ``empty_kind`` is set it has no content, and so
+# no relevance; the model is then named if it was the one that found this out.
 content_analyses = Table(
     "content_analyses",
     metadata,
     _run(),
     Column("content_type", Text, primary_key=True),
     Column("subject", Text, primary_key=True),
-    Column("relevance", Float, nullable=False),
-    Column("sentiment", Text, nullable=False),
-    Column("content_kind", Text, nullable=False),
+    Column("empty_kind", Text),
+    Column("relevance", Float),
+    Column("sentiment", Text),
+    Column("content_kind", Text),
     Column("topics", ARRAY(Text), nullable=False),
     Column("brands", ARRAY(Text), nullable=False),
-    Column("summary", Text, nullable=False),
-    Column("model", Text, nullable=False),
+    Column("summary", Text),
+    Column("model", Text),
     Column("fetched_at", Instant, nullable=False),
     CheckConstraint("relevance BETWEEN 0 AND 1", name="relevance"),
+    CheckConstraint(
+        "CASE WHEN empty_kind IS NULL THEN num_nulls(relevance, sentiment, content_kind, summary,"
+        " model) = 0 ELSE num_nonnulls(relevance, sentiment, content_kind, summary) = 0 END",
+        name="whole_or_empty",
+    ),
+    one_of("empty_kind", EmptyKind),
+    Index(
+        "ix_content_analyses_empty",
+        "run_id",
+        "content_type",
+        "empty_kind",
+        postgresql_where=text("empty_kind IS NOT NULL"),
+    ),
 )
 
 # Every component stands beside the figure, so that anyone can recompute it by hand.

@@ -496,14 +496,23 @@ def upgrade() -> None:
         sa.Column("run_id", sa.Uuid(), nullable=False),
         sa.Column("content_type", sa.Text(), nullable=False),
         sa.Column("subject", sa.Text(), nullable=False),
-        sa.Column("relevance", sa.Float(), nullable=False),
-        sa.Column("sentiment", sa.Text(), nullable=False),
-        sa.Column("content_kind", sa.Text(), nullable=False),
+        sa.Column("empty_kind", sa.Text(), nullable=True),
+        sa.Column("relevance", sa.Float(), nullable=True),
+        sa.Column("sentiment", sa.Text(), nullable=True),
+        sa.Column("content_kind", sa.Text(), nullable=True),
         sa.Column("topics", sa.ARRAY(sa.Text()), nullable=False),
         sa.Column("brands", sa.ARRAY(sa.Text()), nullable=False),
-        sa.Column("summary", sa.Text(), nullable=False),
-        sa.Column("model", sa.Text(), nullable=False),
+        sa.Column("summary", sa.Text(), nullable=True),
+        sa.Column("model", sa.Text(), nullable=True),
         sa.Column("fetched_at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint(
+            "empty_kind IN ('bot_check', 'javascript_notice', 'consent_wall', 'login_wall', 'access_denied', 'not_found', 'site_error', 'no_text')",
+            name=op.f("ck_content_analyses_empty_kind"),
+        ),
+        sa.CheckConstraint(
+            "CASE WHEN empty_kind IS NULL THEN num_nulls(relevance, sentiment, content_kind, summary, model) = 0 ELSE num_nonnulls(relevance, sentiment, content_kind, summary) = 0 END",
+            name=op.f("ck_content_analyses_whole_or_empty"),
+        ),
         sa.CheckConstraint("relevance BETWEEN 0 AND 1", name=op.f("ck_content_analyses_relevance")),
         sa.ForeignKeyConstraint(
             ["run_id"],
@@ -514,6 +523,13 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint(
             "run_id", "content_type", "subject", name=op.f("pk_content_analyses")
         ),
+    )
+    op.create_index(
+        "ix_content_analyses_empty",
+        "content_analyses",
+        ["run_id", "content_type", "empty_kind"],
+        unique=False,
+        postgresql_where=sa.text("empty_kind IS NOT NULL"),
     )
     op.create_table(
         "dsi_scores",

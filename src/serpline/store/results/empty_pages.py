@@ -1,0 +1,24 @@
+"""The pages of a run that came without content: bot checks, consent walls, soft 404s and the like.
+
+They were fetched and have no relevance; their results count as not analysed.
+"""
+
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+
+from serpline.store.database import Connection
+
+
+async def empty_pages(conn: Connection, run_id: UUID) -> list[dict[str, Any]]:
+    """Counts by ``content_type`` and ``kind``, most pages first; ``example``: one item of each."""
+    rows = await conn.execute(
+        text(
+            "SELECT content_type, empty_kind AS kind, count(*) AS pages, min(subject) AS example"
+            " FROM content_analyses WHERE run_id = :run AND empty_kind IS NOT NULL"
+            " GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2"
+        ),
+        {"run": run_id},
+    )
+    return [dict(row) for row in rows.mappings()]
