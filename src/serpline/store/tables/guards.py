@@ -137,7 +137,8 @@ provider_calls = Table(
     Column("error", Text),
     one_of("status", CallStatus),
     CheckConstraint("octet_length(key) = 32", name="key"),
-    Index("ix_provider_calls_key", "key"),
+    # The latest attempt of a key is its last entry, however many there are.
+    Index("ix_provider_calls_key", "key", "attempt"),
     Index(
         "uq_provider_calls_single_flight",
         "key",

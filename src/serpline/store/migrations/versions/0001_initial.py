@@ -307,7 +307,7 @@ def upgrade() -> None:
         unique=False,
         postgresql_where=sa.text("status = 'intent'"),
     )
-    op.create_index("ix_provider_calls_key", "provider_calls", ["key"], unique=False)
+    op.create_index("ix_provider_calls_key", "provider_calls", ["key", "attempt"], unique=False)
     op.create_index(
         "ix_provider_calls_run_id_provider", "provider_calls", ["run_id", "provider"], unique=False
     )
@@ -1086,21 +1086,27 @@ CREATE FUNCTION call_history(wishes jsonb, ids uuid[], OUT no int, OUT id uuid, 
     OUT attempt int, OUT has_failed boolean, OUT is_written boolean, OUT is_busy boolean,
     OUT replied_at timestamptz
 ) RETURNS SETOF record LANGUAGE sql STABLE AS $$
-    SELECT w.no, w.id, w.key, coalesce(h.attempt, 0), coalesce(h.has_failed, false),
-        coalesce(h.is_written, false), coalesce(h.is_busy, false), h.replied_at
+    SELECT w.no, w.id, w.key, coalesce(last.attempt, 0), coalesce(last.has_failed, false),
+        written.id IS NOT NULL, busy.id IS NOT NULL, reply.finished_at
     FROM (
         SELECT ordinality::int AS no, (value ->> 'id')::uuid AS id,
-            (value ->> 'key')::bytea AS key
+            (value ->> 'key')::bytea AS key,
+            (value ->> 'fresh_since')::timestamptz AS fresh_since
         FROM jsonb_array_elements(wishes) WITH ORDINALITY
     ) AS w LEFT JOIN LATERAL (
-        SELECT max(c.attempt) AS attempt, bool_or(c.id = w.id) AS is_written,
-            coalesce((array_agg(c.error_category ORDER BY c.attempt DESC))[1], 'internal')
-                <> 'internal' AS has_failed,
-            bool_or(c.status = 'intent' AND c.shared AND c.id <> ALL(ids)) AS is_busy,
-            max(c.finished_at) FILTER (WHERE c.status = 'ok' AND r.call_id IS NOT NULL)
-                AS replied_at
-        FROM provider_calls c LEFT JOIN raw_replies r ON r.call_id = c.id WHERE c.key = w.key
-    ) AS h ON true
+        SELECT c.attempt, coalesce(c.error_category, 'internal') <> 'internal' AS has_failed
+        FROM provider_calls c WHERE c.key = w.key ORDER BY c.attempt DESC LIMIT 1
+    ) AS last ON true LEFT JOIN LATERAL (
+        SELECT c.id FROM provider_calls c WHERE c.id = w.id AND c.key = w.key LIMIT 1
+    ) AS written ON true LEFT JOIN LATERAL (
+        SELECT c.id FROM provider_calls c WHERE c.key = w.key AND c.status = 'intent'
+        AND c.shared AND c.id <> ALL(ids) LIMIT 1
+    ) AS busy ON true LEFT JOIN LATERAL (
+        SELECT c.finished_at FROM provider_calls c WHERE w.fresh_since IS NOT NULL
+        AND c.key = w.key AND c.status = 'ok' AND c.finished_at >= w.fresh_since
+        AND EXISTS (SELECT FROM raw_replies r WHERE r.call_id = c.id)
+        ORDER BY c.attempt DESC LIMIT 1
+    ) AS reply ON true
 $$
 """)
     op.execute("""
