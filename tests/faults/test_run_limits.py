@@ -86,6 +86,8 @@ async def test_a_batch_is_started_only_if_its_stated_price_fits_the_days_budget(
         price, waiting = await waits()
         assert (price["detail"]["estimate"], price["detail"]["price"]) == (40, 80)
         assert "budget of day:" in waiting["detail"]["reason"]
+        assert "allows 50 credits, and this call costs 80" in waiting["detail"]["reason"]
+        assert "SERPLINE_CREDITS_PER_DAY" in waiting["detail"]["reason"]
         assert world.sim.ledger.spent("scaleserp") == 0
         assert (await world.get(run_id)).status is RunStatus.RUNNING
         await worker.end(15)

@@ -207,3 +207,6 @@ def test_budgets_show_what_is_left(command: Any, database_url: str) -> None:
         "limit_credits": 50, "reserved": 0, "spent": 2, "left": 48
     }  # fmt: skip
     assert day["waiting_chunks"] == 0
+    # Before its first call a provider has the limit that the call will be held to.
+    unused = next(row for row in json.loads(text) if row["provider"] == "youtube")
+    assert (unused["limit_credits"], unused["left"]) == (10_000, 10_000)

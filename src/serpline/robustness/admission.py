@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 from uuid import UUID
 
 from serpline.core.clock import Clock
@@ -95,7 +96,7 @@ class Admission:
             is_slot = decision.answer is Answer.SLOT
             waits = is_slot or (decision.answer is Answer.LIMITED and not has_slot)
             if not waits or self._clock.monotonic() + decision.wait_seconds > give_up_at:
-                raise self._refusal(policy, decision)
+                raise self._refusal(policy, decision, intent.credits)
             await self._clock.sleep(max(0.0, decision.wait_seconds))
             has_slot = is_slot
 
@@ -134,7 +135,9 @@ class Admission:
                 at=given_time(self._clock),
             )
 
-    def _refusal(self, policy: ProviderPolicy, decision: Decision) -> CallRefused:
+    def _refusal(
+        self, policy: ProviderPolicy, decision: Decision, credits_: Decimal
+    ) -> CallRefused:
         now = self._clock.now()
         until = now + timedelta(seconds=decision.wait_seconds)
         match decision.answer:
@@ -147,7 +150,8 @@ class Admission:
                 return RetryBudgetSpent(f"{policy.provider}: too many retries", until=until)
             case Answer.HELD | Answer.SPENT:
                 is_spent = decision.answer is Answer.SPENT
-                return budget.refusal(policy, Shortage(decision.detail or "", is_spent), now)
+                shortage = Shortage(decision.detail or "", is_spent)
+                return budget.refusal(policy, shortage, credits_, now)
             case _:
                 reason = decision.detail or "its rate is used up"
                 return Limited(f"{policy.provider}: {reason}", until=until)

@@ -34,11 +34,13 @@ class BudgetSpent(CallRefused):
     may be raised before: what waits on ``waits_on`` is woken then.
     """
 
-    def __init__(self, policy: ProviderPolicy, scope: str, until: datetime | None) -> None:
+    def __init__(
+        self, policy: ProviderPolicy, scope: str, until: datetime | None, too_dear: str = ""
+    ) -> None:
         reason = (
             f"the run's credit limit for {policy.provider} is spent"
             if until is None
-            else f"the {policy.provider} budget of {scope} ({policy.zone}) is spent"
+            else f"the {policy.provider} budget of {scope} ({policy.zone}) {too_dear or 'is spent'}"
         )
         waits_on = None if until is None else waiting_name(policy.provider)
         super().__init__(reason, until=until, waits_on=waits_on, permanent=until is None)
@@ -72,17 +74,28 @@ def scopes(
     return periods if run_id is None else ((budgets.run_scope(run_id), None), *periods)
 
 
-def refusal(policy: ProviderPolicy, shortage: Shortage, now: datetime) -> CallRefused:
-    """The refusal for a budget without room, saying when there may be some."""
+def refusal(
+    policy: ProviderPolicy, shortage: Shortage, credits_: Decimal, now: datetime
+) -> CallRefused:
+    """The refusal of a call for ``credits_``, saying when there may be room for it."""
     scope = shortage.scope
     if not shortage.is_spent:
         until = now + timedelta(seconds=HELD_SECONDS)
         return BudgetHeld(f"calls under way hold what is left for {policy.provider}", until=until)
     if scope.startswith("day:"):
-        return BudgetSpent(policy, scope, policy.day_ends_at(now))
-    if scope.startswith("month:"):
-        return BudgetSpent(policy, scope, policy.month_ends_at(now))
-    return BudgetSpent(policy, scope, None)
+        limit, setting, until = policy.credits_per_day, "DAY", policy.day_ends_at(now)
+    elif scope.startswith("month:"):
+        limit, setting, until = policy.credits_per_month, "MONTH", policy.month_ends_at(now)
+    else:
+        return BudgetSpent(policy, scope, None)
+    too_dear = ""
+    if limit is not None and credits_ > amount(limit):
+        # No new period helps: a person has to decide.
+        too_dear = (
+            f"allows {limit:g} credits, and this call costs {credits_:f}:"
+            f" raise SERPLINE_CREDITS_PER_{setting}, or give the run a smaller batch_size"
+        )
+    return BudgetSpent(policy, scope, until, too_dear)
 
 
 async def put_in_force(conn: Connection, policies: Iterable[ProviderPolicy], now: datetime) -> None:
@@ -101,13 +114,18 @@ async def put_in_force(conn: Connection, policies: Iterable[ProviderPolicy], now
 async def usage(
     conn: Connection, policies: Iterable[ProviderPolicy], now: datetime
 ) -> list[dict[str, Any]]:
-    """The budgets of the current day and month of every provider, with what waits on each."""
+    """The budgets of the current day and month of every provider, with what waits on each.
+
+    Where nothing was spent yet the limit is that of the settings, which the first call is held to.
+    """
     keys = [
-        (policy.provider, scope) for policy in policies for scope, _ in scopes(policy, None, now)
+        (policy.provider, *of_period)
+        for policy in policies
+        for of_period in scopes(policy, None, now)
     ]
     found = []
-    for provider, scope in keys:
-        state = await budgets.read(conn, provider, scope)
+    for provider, scope, limit in keys:
+        state = await budgets.read(conn, provider, scope, unused=limit)
         waiting = await chunks.count_waiting(conn, waiting_name(provider))
         shown = {"provider": provider, "scope": scope, **asdict(state), "left": state.left}
         found.append({**shown, "waiting_chunks": waiting})

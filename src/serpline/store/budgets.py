@@ -81,14 +81,16 @@ async def set_limits(conn: Connection, limits: Mapping[_Key, Decimal | None]) ->
     return list((await conn.execute(_SET_LIMITS, values)).scalars())
 
 
-async def read(conn: Connection, provider: str, scope: str) -> Budget:
-    """One scope's state; an unused one is empty and unlimited."""
+async def read(
+    conn: Connection, provider: str, scope: str, *, unused: Decimal | None = None
+) -> Budget:
+    """One scope's state; an unused one is empty and has the limit ``unused``."""
     row = (
         await conn.execute(
             sa.select(budgets).where(budgets.c.provider == provider, budgets.c.scope == scope)
         )
     ).one_or_none()
-    return _budget(row) if row is not None else Budget(None, _ZERO, _ZERO)
+    return _budget(row) if row is not None else Budget(unused, _ZERO, _ZERO)
 
 
 def _budget(row: sa.Row[tuple[object, ...]]) -> Budget:
