@@ -1,15 +1,27 @@
 """A worker that is cut off, or frozen, with a statement of a paid call on its way."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from uuid import UUID
 
 import pytest
-from tests.integration.guard_helpers import Provider, call, down, policy, status
+from tests.integration.guard_helpers import Provider, call, down, owned_chunk, policy, rows, status
 
 from serpline.domain.breaker_settings import BreakerSettings
 from serpline.domain.errors import ProviderError
 from serpline.robustness import breakers
 from serpline.robustness.guard import CallScope, Guard
-from serpline.store.database import Database
+from serpline.store import breakers as breaker_rows
+from serpline.store import budgets, events, planning, reference, runs
+from serpline.store.database import Connection, Database, DatabaseUnavailable
+from serpline.store.events import Event
+from serpline.store.wakeups import WakeUp, wake
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+# The server's time-out is 2 s. An ordinary transaction may lie idle for 20 s.
+LET_GO_SECONDS = 10.0
 
 
 async def test_a_failure_of_a_call_from_before_the_lease_ended_reaches_no_breaker(
@@ -48,3 +60,69 @@ async def test_a_failure_that_the_database_hears_late_is_the_workers_own(
     state = await guard.breakers.get_breaker("example_api").state()
     assert (state.breaker.state, state.breaker.failure_count) == ("closed", 0)
     await guard.close()
+
+
+def what_workers_share(
+    run_id: UUID, lane_id: int, chunk_id: int
+) -> dict[str, Callable[[Connection], Awaitable[object]]]:
+    """Every lock that others wait for, and that is kept until a transaction's end."""
+
+    async def release(conn: Connection) -> None:
+        await reference.release(conn, "company", ["b.com"], chunk_id, 1)
+
+    return {
+        "a breaker": lambda conn: breaker_rows.lock(conn, "example_api"),
+        "a run": lambda conn: runs.lock(conn, run_id),
+        "the order of events": lambda conn: events.append(conn, [Event("tried")]),
+        "a lane to be planned": lambda conn: planning.lock_unplanned(conn, lane_id),
+        "claims": lambda conn: reference.obtain(conn, "company", ["a.com"], NOW, chunk_id, 1),
+        "claims given back": release,
+        "answers": lambda conn: reference.store(conn, "company", {"c.com": {}}, NOW),
+        "wake-ups": lambda conn: wake(conn, [WakeUp("run", str(run_id))]),
+        "budgets": lambda conn: budgets.set_limits(conn, {("example", "day:x"): None}),
+    }
+
+
+async def test_whoever_falls_silent_keeps_no_lock_that_others_wait_for(
+    db: Database, database_url: str
+) -> None:
+    """Each lock is kept by one who says nothing more; another who wants it gets it soon."""
+    run_id, chunk_id, _ = await owned_chunk(db)
+    (lane,) = await rows(db, "UPDATE pipeline_phase_status SET status = 'running' RETURNING id")
+    shared = what_workers_share(run_id, lane.id, chunk_id)
+    async with db.transaction() as conn:
+        await breaker_rows.make(conn, "example_api", BreakerSettings(), None, NOW)
+        await reference.obtain(conn, "company", ["b.com"], NOW, chunk_id, 1)
+        await shared["answers"](conn)
+    await rows(
+        db, "INSERT INTO provider_budgets (provider, scope) VALUES ('example', 'day:x') RETURNING 1"
+    )
+    silent = await Database.connect(database_url, pool_size=len(shared))
+    others = await Database.connect(database_url, pool_size=len(shared))
+    locked = {name: asyncio.Event() for name in shared}
+    over = asyncio.Event()
+
+    async def keep(name: str) -> None:
+        with suppress(DatabaseUnavailable):  # the server has ended its transaction
+            async with silent.transaction() as conn:
+                await shared[name](conn)
+                locked[name].set()
+                await over.wait()
+
+    async def want(name: str) -> str | None:
+        await locked[name].wait()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LET_GO_SECONDS), others.transaction() as conn:
+                await shared[name](conn)
+                return name
+        return None
+
+    keepers = [asyncio.create_task(keep(name)) for name in shared]
+    try:
+        got = await asyncio.gather(*(want(name) for name in shared))
+    finally:
+        over.set()
+        await asyncio.gather(*keepers)
+        await silent.close()
+        await others.close()
+    assert got == list(shared)

@@ -12,6 +12,8 @@ from tests.integration.guard_helpers import Provider, call, policy, rows
 
 from serpline.core.clock import SystemClock
 from serpline.core.ids import new_id
+from serpline.domain.breaker_settings import BreakerSettings
+from serpline.robustness.breakers import BreakerOpen, CircuitBreakerManager
 from serpline.robustness.guard import CallScope, Guard
 from serpline.store import ledger, limits
 from serpline.store.clock import DatabaseClock
@@ -230,10 +232,33 @@ async def test_a_machines_clock_decides_no_slot(db: Database) -> None:
     for guard in guards:
         await guard.close()
     assert (len(starts) - 3) / (max(starts) - min(starts)) <= 20 * 1.05
+    assert max(b - a for a, b in pairwise(sorted(starts))) < 5
     times = await rows(
         db, "SELECT abs(extract(epoch FROM now() - started_at)) AS s FROM provider_calls"
     )
     assert max(row.s for row in times) < 10
+
+
+@pytest.mark.parametrize("seconds", [20.0, -20.0])
+async def test_a_machines_clock_holds_no_breaker_open(db: Database, seconds: float) -> None:
+    """Opened by a worker whose clock is wrong, it lets another one probe after its time."""
+    settings = BreakerSettings(failure_threshold=1, timeout_seconds=0.5)
+    clock = DatabaseClock(Skewed(seconds))
+    right = CircuitBreakerManager(db).get_breaker("example_api", settings=settings)
+    async with clock.following(db):
+        wrong = CircuitBreakerManager(db, clock).get_breaker("example_api")
+        await (await right.permit()).succeeded()
+        await (await wrong.permit()).failed()
+        await right.state()
+        with pytest.raises(BreakerOpen):
+            await right.permit()
+        async with asyncio.timeout(5):
+            while True:
+                try:
+                    await (await right.permit()).succeeded()
+                    break
+                except BreakerOpen:
+                    await asyncio.sleep(0.05)
 
 
 async def test_places_are_shared_evenly_and_none_is_left_over(db: Database) -> None:

@@ -21,8 +21,9 @@ USUAL_RATES: Mapping[str, float] = {
     "page": 50.0,
 }
 # Calls under way at once, where a provider documents a limit; elsewhere its rate is the limit.
-# DataForSEO: 30 simultaneous requests (docs.dataforseo.com/v3, "rate limits"). Wikidata: 5 queries
-# in parallel per IP address (mediawiki.org, "Wikidata Query Service/User Manual", query limits).
+# DataForSEO: 30 requests sent simultaneously (docs.dataforseo.com/v3/dataforseo_labs-overview).
+# Wikidata: 5 queries in parallel per IP address (mediawiki.org, "Wikidata Query Service/User
+# Manual", query limits).
 # ScaleSERP (docs.trajectdata.com, which bounds running batches alone), People Data Labs
 # (docs.peopledatalabs.com, "usage limits": per minute), the YouTube Data API (units a day) and
 # OpenAI (requests and tokens a minute) document none.

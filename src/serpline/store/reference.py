@@ -59,9 +59,10 @@ _STORE = text(
     " ON CONFLICT (kind, key) DO UPDATE SET found = excluded.found, payload = excluded.payload,"
     "   fetched_at = excluded.fetched_at, claimed_chunk = NULL, claimed_epoch = NULL"
     " WHERE r.fetched_at IS NULL OR r.fetched_at <= excluded.fetched_at"
+    f" RETURNING {BRIEFLY}"
 ).bindparams(bindparam("payloads", type_=JSONB))
 _RELEASE = text(
-    "WITH mine AS (SELECT key, fetched_at FROM reference_data WHERE kind = :kind"
+    f"WITH mine AS (SELECT key, fetched_at, {BRIEFLY} FROM reference_data WHERE kind = :kind"
     "   AND key = ANY(:keys) AND claimed_chunk = :chunk_id AND claimed_epoch = :epoch"
     "   ORDER BY key FOR UPDATE),"
     " gone AS (DELETE FROM reference_data r USING mine"

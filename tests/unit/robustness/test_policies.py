@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from serpline.core.settings import load
+from serpline.core.settings import SettingsError, load
 from serpline.domain.errors import UserError
 from serpline.robustness.policies import USUAL_RATES, ProviderPolicy, policies
 
@@ -26,6 +26,27 @@ def test_settings_win() -> None:
     assert of("youtube", **settings).credits_per_day == 500_000
     assert of("pdl", **settings).credits_per_month == 1000
     assert of("pdl", provider_rates={"pdl": 3}).rate_per_second == 3
+
+
+def test_concurrency_is_limited_where_a_provider_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """DataForSEO takes 30 requests at once, Wikidata 5 queries of an address; a setting wins.
+
+    docs.dataforseo.com/v3/dataforseo_labs-overview and mediawiki.org, "Wikidata Query
+    Service/User Manual".
+    """
+    assert {name: limit for name in USUAL_RATES if (limit := of(name).concurrency)} == {
+        "dataforseo": 30,
+        "wikidata": 5,
+    }
+    monkeypatch.setenv("SERPLINE_PROVIDER_CONCURRENCY", '{"wikidata": 2, "pdl": 7}')
+    limits = {name: of(name).concurrency for name in ("wikidata", "pdl", "dataforseo", "llm")}
+    assert limits == {"wikidata": 2, "pdl": 7, "dataforseo": 30, "llm": None}
+    with pytest.raises(UserError, match="pdl concurrency=0: must be 1 to 10000"):
+        of("pdl", provider_concurrency={"pdl": 0})
+    with pytest.raises(UserError, match="SERPLINE_PROVIDER_CONCURRENCY: unknown provider 'bing'"):
+        of("pdl", provider_concurrency={"bing": 1})
+    with pytest.raises(SettingsError, match=r"SERPLINE_PROVIDER_CONCURRENCY.PDL=1.5"):
+        load(provider_concurrency={"pdl": 1.5})
 
 
 @pytest.mark.parametrize("name", ["provider_rates", "credits_per_day", "credits_per_month"])
