@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 URL_CHARACTERS_MAX = 8_192
 
+# RFC 1035, section 2.3.4, without the final dot: nothing longer can be looked up.
+_HOST_MAX = 253
+_HOST = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*")
 # "mailto:" and the like have no host; "acme.com:8080" has.
 _HOSTLESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:(?!//|[0-9])")
 
@@ -93,7 +96,7 @@ def _ascii_host(host: str) -> str | None:
         return idna.encode(bare, uts46=True).decode().casefold()
     except (idna.IDNAError, UnicodeError):
         # Names with an underscore and other old habits are in use though IDNA forbids them.
-        return bare if re.fullmatch(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*", bare) else None
+        return bare if len(bare) <= _HOST_MAX and _HOST.fullmatch(bare) else None
 
 
 @lru_cache(maxsize=1)

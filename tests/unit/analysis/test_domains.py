@@ -127,6 +127,14 @@ def test_a_canonical_url_is_its_own(path: str, query: str) -> None:
     assert once.isascii()
 
 
+@pytest.mark.parametrize("host", ["a" * 64 + ".com", ".".join(["b" * 60] * 5) + ".com", "_" * 3000])
+def test_a_name_that_none_can_have_is_nobodys(host: str) -> None:
+    """Longer than a name may be (RFC 1035): it is no company, and no key of an item."""
+    assert registrable_domain(f"https://{host}/p") is None
+    assert canonical_url(f"https://{host}/p") is None
+    assert registrable_domain("a_" + "b" * 61 + ".com") == "a_" + "b" * 61 + ".com"
+
+
 @given(st.text(max_size=60))
 def test_any_text_is_answered(text: str) -> None:
     """No text raises, and a domain is its own domain."""
