@@ -1,4 +1,4 @@
-"""Web pages on the wire, and their characters: which replies are pages, and how they are read."""
+"""Web pages on the wire: which replies are pages."""
 
 from datetime import UTC, datetime
 
@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from serpline.domain.errors import ErrorCategory, ProviderError
 from serpline.domain.http import HttpReply
 from serpline.providers.pages.client import PAGE_BYTES_MAX, PageClient
-from serpline.providers.pages.decoding import decode
 from serpline.providers.pages.wire import PageDocument
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -126,52 +125,3 @@ def test_any_reply_is_a_document_or_a_provider_error(
         return
     assert status == 200
     assert document.html == body
-
-
-TEXT = "Wisła rzeka 三川河 é"
-
-
-@pytest.mark.parametrize(
-    ("html", "charset", "text"),
-    [
-        (TEXT.encode(), None, TEXT),
-        (TEXT.encode(), "utf-8", TEXT),
-        (b"\xef\xbb\xbf" + TEXT.encode(), "windows-1252", TEXT),
-        (b"\xff\xfe" + TEXT.encode("utf-16-le"), None, TEXT),
-        (b"\xfe\xff" + TEXT.encode("utf-16-be"), "utf-8", TEXT),
-        ("rzeka Wisła".encode("iso-8859-2"), "iso-8859-2", "rzeka Wisła"),
-        ("三川河".encode("gb18030"), "GB2312", "三川河"),
-        ("“café”".encode("cp1252"), "ISO-8859-1", "“café”"),
-        ("café".encode("cp1252"), None, "café"),
-        ("café".encode("cp1252"), "no-such-charset", "café"),
-        (TEXT.encode(), "hex", TEXT),
-        (TEXT.encode(), "idna", TEXT),
-        (
-            b"<meta charset=shift_jis>" + "東京".encode("cp932"),
-            None,
-            "<meta charset=shift_jis>東京",
-        ),
-        (
-            b"<meta http-equiv=Content-Type content='text/html; charset=windows-1251'>"
-            + "Река".encode("cp1251"),
-            None,
-            "<meta http-equiv=Content-Type content='text/html; charset=windows-1251'>Река",
-        ),
-        (b'<meta charset="utf-16">' + "é".encode(), None, '<meta charset="utf-16">é'),
-        (b'<meta charset="latin-1">' + "é".encode(), "utf-8", '<meta charset="latin-1">é'),
-        (b"a\xff\xfeb", "utf-8", "a\ufffd\ufffdb"),
-        (b"", None, ""),
-    ],
-)
-def test_characters_are_read_as_a_browser_reads_them(
-    html: bytes, charset: str | None, text: str
-) -> None:
-    """A byte order mark, then the server, then the page, then UTF-8, then windows-1252."""
-    assert decode(html, charset) == text
-
-
-@given(html=st.binary(max_size=300), charset=st.none() | st.text(max_size=20))
-@settings(max_examples=200)
-def test_decoding_never_fails(html: bytes, charset: str | None) -> None:
-    """Any bytes under any name of a charset are some characters."""
-    assert isinstance(decode(html, charset), str)

@@ -1,78 +1,136 @@
 """From a page's bytes to its characters, as browsers do it.
 
-A byte order mark wins, then what the server says, then what the page says in its first kilobyte,
-then UTF-8 if it is valid, and windows-1252 in the end. Undecodable bytes become U+FFFD.
+A byte order mark wins, then what the server says, then the page's ``<meta>`` (wherever it is: HTML
+13.2.3.2 looks for it in the first kilobyte, and the parser changes the encoding when it meets one
+later), then its XML declaration. A page that declares nothing is UTF-8 if it is valid UTF-8; else
+its encoding is guessed from the bytes, as Firefox and Chrome guess it. Undecodable bytes become
+U+FFFD.
 """
 
-import codecs
 import re
 
-_PRESCAN_BYTES = 1_024
-_META = re.compile(rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?\s*([A-Za-z0-9_.:-]{1,40})", re.I)
+import chardet
+from webencodings import Encoding
 
-_MARKS = (
-    (codecs.BOM_UTF8, "utf-8"),
-    (codecs.BOM_UTF16_LE, "utf-16-le"),
-    (codecs.BOM_UTF16_BE, "utf-16-be"),
+from serpline.providers.pages.charsets import decode_as, find
+
+_MARKS = ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16le"), (b"\xfe\xff", "utf-16be"))
+# Two bytes to a character, without a mark: HTML 13.2.3.2 knows these by how they begin.
+_WIDE = ((b"<\x00?\x00x\x00", "utf-16le"), (b"\x00<\x00?\x00x", "utf-16be"))
+_XML = re.compile(rb"<\?xml[^>]{0,200}?\bencoding\s*=\s*(?:\"([^\">]{1,40})\"|'([^'>]{1,40})')")
+
+# What may hide or hold a <meta>. The name ends at a space, a slash or the tag's end.
+_OF_INTEREST = re.compile(
+    rb"<(?:(!--)|(script|style|title|textarea|xmp|iframe|noembed|noframes)(?=[\s/>])"
+    rb"|meta(?=[\s/]))",
+    re.IGNORECASE,
 )
-
-# What pages mean by these names, by codec name: a superset of what the standard's name covers.
-_SUPERSETS = {
-    "ascii": "cp1252",
-    "iso8859-1": "cp1252",
-    "iso8859-9": "cp1254",
-    "gb2312": "gb18030",
-    "gbk": "gb18030",
-    "shift_jis": "cp932",
-    "euc_kr": "cp949",
-    "big5": "big5hkscs",
-    "tis-620": "cp874",
-}
-
-# Python's codecs that no page is written in, and some of which never end well.
-_NO_CHARSETS = frozenset(
-    {
-        "idna",
-        "mbcs",
-        "oem",
-        "punycode",
-        "raw-unicode-escape",
-        "undefined",
-        "unicode-escape",
-        "utf-7",
-    }
+# Possessive, so that no page makes them go back and forth.
+_ATTRIBUTES = re.compile(rb"(?:[^>\"']++|\"[^\"]*+\"|'[^']*+')*+>")
+_ATTRIBUTE = re.compile(
+    rb"([^\s/>=][^\s/>=]*+)(?:\s*+=\s*+(?:\"([^\"]*+)\"|'([^']*+)'|([^\s>]++)))?+"
 )
+_IN_CONTENT = re.compile(rb"charset\s*+=\s*+(?:\"([^\"]*+)\"|'([^']*+)'|([^\s;\"']++))", re.I)
+_LABEL_BYTES_MAX = 40
 
 
 def decode(html: bytes, charset: str | None) -> str:
     """The characters of ``html``; ``charset`` is what its server says. Never fails."""
-    for mark, codec in _MARKS:
+    for mark, label in _MARKS:
         if html.startswith(mark):
-            return html[len(mark) :].decode(codec, "replace")
-    declared = _META.search(html[:_PRESCAN_BYTES])
-    said_by_page = declared[1].decode("ascii") if declared else None
-    # A page that could be read as ASCII up to its <meta> is not UTF-16, whatever it says.
-    if said_by_page and said_by_page.lower().startswith("utf-16"):
-        said_by_page = "utf-8"
-    for name in (charset, said_by_page):
-        text = _decoded(html, name)
-        if text is not None:
-            return text
+            return decode_as(html[len(mark) :], _known(label))
+    encoding = find(charset) or _wide(html) or _of_meta(html) or _of_xml(html)
+    if encoding is not None:
+        return decode_as(html, encoding)
     try:
         return html.decode("utf-8")
     except UnicodeDecodeError:
-        return html.decode("cp1252", "replace")
+        return decode_as(html, _guessed(html))
 
 
-def _decoded(html: bytes, name: str | None) -> str | None:
-    """``html`` in the named charset; None when there is no such charset."""
-    if not name:
+def _known(label: str) -> Encoding:
+    encoding = find(label)
+    assert encoding is not None, label
+    return encoding
+
+
+def _wide(html: bytes) -> Encoding | None:
+    return next((_known(label) for start, label in _WIDE if html.startswith(start)), None)
+
+
+def _of_meta(html: bytes) -> Encoding | None:
+    """What the first ``<meta>`` with a known charset names, outside of comments and scripts."""
+    at = 0
+    while found := _OF_INTEREST.search(html, at):
+        at = found.end()
+        if found[1]:
+            # "<!-->" and "<!--->" are whole comments.
+            at = html.find(b"-->", at - 2)
+            if at < 0:
+                return None
+        elif found[2]:
+            end = re.compile(rb"</" + found[2] + rb"(?=[\s/>])", re.IGNORECASE).search(html, at)
+            if end is None:
+                return None
+            at = end.end()
+        else:
+            whole = _ATTRIBUTES.match(html, at)
+            if whole is None:
+                return None
+            if encoding := _of_attributes(html[at : whole.end() - 1]):
+                return encoding
+            at = whole.end()
+    return None
+
+
+def _of_attributes(tag: bytes) -> Encoding | None:
+    """The encoding that a ``<meta>`` names by ``charset``, or by a pragma's ``content``."""
+    given: dict[bytes, bytes] = {}
+    for name, *values in _ATTRIBUTE.findall(tag):
+        given.setdefault(name.lower(), b"".join(values))
+    label = given.get(b"charset")
+    if label is None and given.get(b"http-equiv", b"").strip().lower() == b"content-type":
+        in_content = _IN_CONTENT.search(given.get(b"content", b""))
+        label = b"".join(filter(None, in_content.groups())) if in_content else None
+    return _declared(label)
+
+
+def _of_xml(html: bytes) -> Encoding | None:
+    found = _XML.match(html)
+    return _declared(found[1] or found[2]) if found else None
+
+
+def _declared(label: bytes | None) -> Encoding | None:
+    """What a page says of itself in ASCII: then it is not UTF-16, whatever it says."""
+    if not label or len(label.strip()) > _LABEL_BYTES_MAX:
         return None
-    try:
-        codec = codecs.lookup(name).name
-        if codec in _NO_CHARSETS:
-            return None
-        return html.decode(_SUPERSETS.get(codec, codec), "replace")
-    except (LookupError, ValueError):
-        # Also Python's codecs from bytes to bytes, such as "hex": no text comes of those.
+    encoding = find(label.decode("latin-1"))
+    if encoding is None:
         return None
+    read_as = {"utf-16le": "utf-8", "utf-16be": "utf-8", "x-user-defined": "windows-1252"}
+    return _known(read_as.get(encoding.name, encoding.name))
+
+
+def _guessed(html: bytes) -> Encoding:
+    """By the bytes; windows-1252 where they tell nothing. The work is bounded by chardet."""
+    found = chardet.detect(html, include_encodings=_GUESSES)
+    label = (found["encoding"] or "").lower()
+    return find(_LABELS.get(label, label)) or _known("windows-1252")
+
+
+# What Firefox guesses (hsivonen/chardetng), by chardet's names, and the standard's labels for those
+# that are Python's alone. UTF-8 was tried before.
+_LABELS = {
+    "cp932": "shift_jis",
+    "cp949": "euc-kr",
+    "cp874": "windows-874",
+    "big5hkscs": "big5",
+    "euc_jis_2004": "euc-jp",
+    "iso2022_jp_ext": "iso-2022-jp",
+}
+_GUESSES = (
+    *_LABELS,
+    *("cp1250", "cp1251", "cp1252", "cp1253", "cp1254", "cp1255", "cp1256", "cp1257", "cp1258"),
+    *("gb18030", "iso8859-2", "iso8859-4", "iso8859-5", "iso8859-6", "iso8859-7", "iso8859-13"),
+    *("koi8-r", "koi8-u", "cp866"),
+)
