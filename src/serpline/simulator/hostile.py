@@ -29,6 +29,7 @@ TEXTS = (
     "http://", "http:///", "https://[::1]/", "https://[::1", "http://[fe80::1%25eth0]:99999/",
     "https://my_site.example/a?b#c", "https://a_b.c_d.com/", "http://user:pw@host:0/",
     "http://host:99999/", "http://host:port/", "http://exa mple.com/", "http://①②③.com/",
+    "_" * 3_000 + ".com", "https://" + "a_" * 1_500 + ".com/",
     "https://ＥＸＡＭＰＬＥ。com/", "https://" + "a" * 70 + ".com/", "https://a..b.com/",
     "https://www.gov.uk/", "https://www.web.app/", "https://xn--zz--/", "javascript:alert(1)",
     "data:text/html,x", "//host/path", "https://example.com/" + "p" * 5_000, "mailto:a@b.c",
