@@ -149,6 +149,38 @@ def test_an_independent_script_computes_the_same_figures(shown: Shown, tmp_path:
         assert values == pytest.approx(stored[key], rel=1e-11, abs=0), key
 
 
+def test_share_of_voice_has_its_three_denominators(shown: Shown) -> None:
+    """Of the company with the most clicks, from the exported inputs; the combined DSI has none."""
+    rows = shown.json("dsi", "show", "--metric", "sov", "--market", "US", "--json")
+    assert {row["content_type"] for row in rows} == set(TYPES)
+    best = next(row for row in rows if row["content_type"] == "organic")
+    records = [
+        record
+        for line in Path(shown.document["recomputed"]["inputs"]).read_text().splitlines()
+        if (record := json.loads(line))["content_type"] == "organic" and record["market"] == "US"
+    ]
+    (page,) = [record for record in records if record["record"] == "page"]
+    (curve,) = [record["curve"] for record in records if record["record"] == "method"]
+    # One keyword, and nobody asked for AI Overviews: its volume is in every figure, and cancels.
+    percents = {
+        company: [
+            curve["percents"][record["position"] - 1]
+            for record in records
+            if record["record"] == "result" and company in (record["company"], "")
+        ]
+        for company in (best["domain"], "")
+    }
+    own, everyone = percents[best["domain"]], percents[""]
+    assert page["volume"] > 0
+    assert best["traffic_share"] == pytest.approx(sum(own) / sum(everyone))
+    assert best["share_of_first"] == pytest.approx(max(own) / curve["percents"][0])
+    assert best["share_of_volume"] == pytest.approx(sum(own) / 100)
+    table = shown.ask("dsi", "show", "--metric", "sov", "--limit", "1").stdout.decode()
+    assert f"{best['traffic_share']:.4f}" in table
+    refused = shown.ask("dsi", "show", "--metric", "sov", "--content-type", "all")
+    assert (refused.returncode, refused.stdout) == (2, b"")
+
+
 def test_run_show_tells_the_same_as_the_demo_did(shown: Shown) -> None:
     """The document is read from what is stored: asked again, it is the same, by any name."""
     run_id = shown.document["run_id"]

@@ -23,6 +23,7 @@ import math
 
 import polars as pl
 
+from serpline.analysis.share_of_voice import best_traffic, ceilings
 from serpline.analysis.traffic import (
     DIGITS,
     LANDSCAPE,
@@ -30,6 +31,7 @@ from serpline.analysis.traffic import (
     TrafficConfig,
     estimate,
     exact_sums,
+    overview_unknown,
     rounded,
 )
 from serpline.domain.names import ContentType
@@ -50,6 +52,13 @@ SCHEMA = pl.Schema(
         "traffic_share": pl.Float64,
         "traffic": pl.Float64,
         "traffic_total": pl.Float64,
+        "share_of_first": pl.Float64,
+        "share_of_volume": pl.Float64,
+        "best_traffic": pl.Float64,
+        "first_everywhere_traffic": pl.Float64,
+        "tracked_volume": pl.Float64,
+        "tracked_unknown_volume": pl.Int64,
+        "tracked_unknown_ai_overview": pl.Int64,
         "relevance": pl.Float64,
         "relevance_basis": pl.Int64,
         "results": pl.Int64,
@@ -81,22 +90,25 @@ def compute_dsi(
     not; ``imputed_volume`` is the market's median, where it stood in for any of them.
     ``unknown_ai_overview_keywords`` are those whose page nobody asked for an AI Overview, and
     ``ai_overviews`` says of the whole landscape whether they are ``known``, ``unknown`` or
-    ``partly`` known (``does not apply``: only organic pages show any). The order of
-    the input rows makes no difference, to the last bit.
+    ``partly`` known (``does not apply``: only organic pages show any). The shares of first and of
+    volume, and their parts, are those of ``share_of_voice``. The order of the input rows makes no
+    difference, to the last bit.
     """
     given = estimate(results, collected, config or TrafficConfig())
     rows = (
         _counts(given)
         .join(_traffic(given), on=_COMPANY, how="left")
         .join(_relevance(given.results), on=_COMPANY, how="left")
-        .join(_collected_counts(given), on=LANDSCAPE, how="left")
+        .join(best_traffic(given), on=_COMPANY, how="left")
+        .join(ceilings(given), on=LANDSCAPE, how="left")
         .join(_totals(given), on=LANDSCAPE, how="left")
         .join(_overviews(given), on=LANDSCAPE, how="left")
     )
-    share = pl.when(pl.col("traffic_total") > 0).then(pl.col("traffic") / pl.col("traffic_total"))
     figures = rows.with_columns(
         coverage=(pl.col("keywords_ranked") / pl.col("keywords_collected")).round_sig_figs(DIGITS),
-        traffic_share=share.round_sig_figs(DIGITS),
+        traffic_share=_share("traffic", "traffic_total"),
+        share_of_first=_share("best_traffic", "first_everywhere_traffic"),
+        share_of_volume=_share("traffic", "tracked_volume"),
     ).with_columns(
         dsi=(
             100 * pl.col("coverage") * pl.col("traffic_share") * pl.col("relevance")
@@ -126,10 +138,6 @@ def _counts(given: Estimated) -> pl.DataFrame:
     )
 
 
-def _collected_counts(given: Estimated) -> pl.DataFrame:
-    return given.collected.group_by(LANDSCAPE).agg(keywords_collected=pl.len())
-
-
 def _traffic(given: Estimated) -> pl.DataFrame:
     return exact_sums(given.results, _COMPANY, "traffic")
 
@@ -138,9 +146,9 @@ def _totals(given: Estimated) -> pl.DataFrame:
     return exact_sums(given.results, LANDSCAPE, "traffic").rename({"traffic": "traffic_total"})
 
 
-def overview_unknown() -> pl.Expr:
-    """Whether a result's page may show an AI Overview that nobody asked for."""
-    return pl.col("ai_overview").is_null() & (pl.col("content_type") == ContentType.ORGANIC.value)
+def _share(part: str, whole: str) -> pl.Expr:
+    ratio = pl.col(part) / pl.col(whole)
+    return pl.when(pl.col(whole) > 0).then(ratio).round_sig_figs(DIGITS)
 
 
 def _overviews(given: Estimated) -> pl.DataFrame:

@@ -23,6 +23,7 @@ import polars as pl
 
 from serpline.analysis.ctr import DEFAULT_CURVE, CtrCurve, beyond, ctr_column, get_curve
 from serpline.domain.errors import UserError
+from serpline.domain.names import ContentType
 
 UnknownVolume = Literal["exclude", "impute"]
 
@@ -119,6 +120,11 @@ def exact_sums(frame: pl.DataFrame, keys: Sequence[str], column: str) -> pl.Data
     lists = frame.group_by(keys).agg(pl.col(column).drop_nulls())
     sums = [math.fsum(values) if values else None for values in lists[column].to_list()]
     return lists.with_columns(pl.Series(column, sums, dtype=pl.Float64))
+
+
+def overview_unknown() -> pl.Expr:
+    """Whether a result's page may show an AI Overview that nobody asked for."""
+    return pl.col("ai_overview").is_null() & (pl.col("content_type") == ContentType.ORGANIC.value)
 
 
 def rounded(value: float) -> float:

@@ -1,6 +1,7 @@
 """``serpline dsi show|export|inputs``: the Digital Share Index, with every component beside it."""
 
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
@@ -31,6 +32,32 @@ app = typer.Typer(help="The Digital Share Index of every company.", no_args_is_h
 
 TypeOption = Annotated[ContentType | None, typer.Option(help="Only this type; all: combined.")]
 MarketOption = Annotated[str | None, typer.Option(help="Only this market's code.")]
+
+
+class Metric(StrEnum):
+    """What ``dsi show`` shows: the DSI, or the share of voice against its three denominators."""
+
+    DSI = "dsi"
+    SOV = "sov"
+
+
+# The share of results is the traffic share of the DSI.
+_COLUMNS: Mapping[Metric, Mapping[str, str]] = {
+    Metric.DSI: {
+        name: name
+        for name in (
+            "dsi", "coverage", "collected", "traffic_share", "relevance", "relevance_basis",
+            "curve", "sources",
+        )
+    },
+    Metric.SOV: {
+        "share_of_results": "traffic_share",
+        "share_of_first": "share_of_first",
+        "share_of_volume": "share_of_volume",
+        "collected": "collected",
+        "curve": "curve",
+    },
+}  # fmt: skip
 
 
 class Format(StrEnum):
@@ -66,25 +93,38 @@ def show(
     run_id: RunOption = None,
     content_type: TypeOption = None,
     market: MarketOption = None,
+    metric: Annotated[Metric, typer.Option(help="dsi, or sov: share of voice.")] = Metric.DSI,
     limit: Annotated[int, typer.Option(min=1, help="Per type, market and device.")] = 20,
     as_json: JsonFlag = False,
 ) -> None:
-    """The strongest companies per content type, market and device (with --json: all)."""
+    """The strongest companies per content type, market and device (with --json: all).
+
+    --metric sov: the share of voice, of all results, of #1 everywhere and of all tracked volume.
+    """
     rows = _rows(ctx, run_id, content_type, market)
+    if metric is Metric.SOV:
+        if content_type is ContentType.ALL:
+            raise UserError("--metric sov: --content-type all has none: organic, news or video")
+        rows = [row for row in rows if row["content_type"] != ContentType.ALL]
+        rows.sort(key=lambda row: (*_landscape(row), -(row["traffic_share"] or 0), row["domain"]))
     if as_json:
         emit(rows)
         return
-    shown: dict[tuple[str, str, str], int] = {}
+    shown: Counter[tuple[str, str, str]] = Counter()
     kept = []
     for row in rows:
-        key = (row["content_type"], row["market"], row["device"])
-        shown[key] = shown.get(key, 0) + 1
-        if shown[key] <= limit:
+        shown[_landscape(row)] += 1
+        if shown[_landscape(row)] <= limit:
             kept.append(row)
-    columns = ["content_type", "market", "device", "company", "domain", "dsi", "coverage"]
-    columns += ["collected", "traffic_share", "relevance", "relevance_basis", "curve", "sources"]
-    table = [[_shown(name, row) for name in columns] for row in kept]
-    show_table(columns, table, title="DSI; – is not known")
+    labels = ["content_type", "market", "device", "company", "domain"]
+    columns = {**{name: name for name in labels}, **_COLUMNS[metric]}
+    table = [[_shown(name, row) for name in columns.values()] for row in kept]
+    title = "Share of voice" if metric is Metric.SOV else "DSI"
+    show_table(list(columns), table, title=f"{title}; – is not known")
+
+
+def _landscape(row: Mapping[str, Any]) -> tuple[str, str, str]:
+    return row["content_type"], row["market"], row["device"]
 
 
 def _shown(name: str, row: Mapping[str, Any]) -> Any:
@@ -94,7 +134,9 @@ def _shown(name: str, row: Mapping[str, Any]) -> Any:
     if name == "sources":
         return "; ".join(_source(each, id_length=8) for each in row["sources"])
     value = row[name]
-    shares = ("coverage", "traffic_share", "relevance", "dsi")
+    shares = (
+        "coverage", "traffic_share", "relevance", "dsi", "share_of_first", "share_of_volume"
+    )  # fmt: skip
     return f"{value:.4f}" if name in shares and value is not None else value
 
 
@@ -190,6 +232,8 @@ def _frame(rows: list[dict[str, Any]]) -> "pl.DataFrame":
         "keywords_collected": whole,
         "keywords_planned": whole,
         "traffic_share": number,
+        "share_of_first": number,
+        "share_of_volume": number,
         "relevance": number,
         "relevance_basis": whole,
         "unknown_volume_keywords": whole,

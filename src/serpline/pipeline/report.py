@@ -43,6 +43,8 @@ _COMPONENTS = (
     "proxy",
     "sources",
 )
+# Of a content type's figures alone: shares of a combined figure would be of nothing.
+_FURTHER = ("share_of_first", "share_of_volume")
 
 
 async def run_report(
@@ -123,6 +125,7 @@ async def dsi_rows(
             "relation": row["relation"],
             "content_type": row["content_type"],
             **{name: row[name] for name in _COMPONENTS},
+            **{name: row["detail"].get(name) for name in _FURTHER},
             "stale_types": [each["content_type"] for each in row["sources"] if each["stale"]],
         }
         for row in found

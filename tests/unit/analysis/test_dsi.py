@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from serpline.analysis.ctr import get_curve
 from serpline.analysis.dsi import SCHEMA, compute_dsi
-from serpline.analysis.share_of_voice import share_of_voice
 from serpline.analysis.traffic import TrafficConfig
 from serpline.domain.errors import UserError
 from serpline.recompute_dsi import recompute
@@ -95,8 +94,7 @@ def test_an_overview_that_nobody_asked_for_is_a_missing_input(
     row = compute_dsi(frame, _collected(2)).to_dicts()[0]
     assert row["traffic"] == pytest.approx(traffic)
     assert (row["ai_overviews"], row["unknown_ai_overview_keywords"]) == (state, unknown)
-    sov = share_of_voice(frame, _collected(2)).to_dicts()[0]
-    assert (sov["traffic"], sov["keywords_unknown_ai_overview"]) == (row["traffic"], unknown)
+    assert row["tracked_unknown_ai_overview"] == unknown
     unasked = frame.with_columns(ai_overview=pl.lit(None, pl.Boolean))
     row = compute_dsi(unasked, _collected(2)).to_dicts()[0]
     assert (row["ai_overviews"], row["unknown_ai_overview_keywords"]) == ("unknown", 2)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serpline.analysis.share_of_voice import SCHEMA, share_of_voice
+from serpline.analysis.dsi import compute_dsi
 from serpline.analysis.traffic import TrafficConfig
 
 Row = dict[str, Any]
@@ -59,55 +59,49 @@ def test_the_three_denominators_by_hand() -> None:
         _row("b.com", 2, 1, 200, ai_overview=True),
     )
     pages = _collected(3).with_columns(volume=pl.Series([1000, 200, 800]))
-    rows = _by_company(share_of_voice(frame, pages))
+    rows = _by_company(compute_dsi(frame, pages))
     a, b = rows["a.com"], rows["b.com"]
     # a: 1000 x (28.23 + 10.73) % = 389.6; b: 1000 x 15.72 % + 200 x 28.23 % x 0.5 = 185.43.
     assert (a["traffic"], b["traffic"]) == (pytest.approx(389.6), pytest.approx(185.43))
-    assert a["all_results_traffic"] == pytest.approx(575.03)
-    assert a["share_of_results"] == pytest.approx(389.6 / 575.03)
-    assert b["share_of_results"] == pytest.approx(185.43 / 575.03)
+    assert a["traffic_total"] == pytest.approx(575.03)
+    assert a["traffic_share"] == pytest.approx(389.6 / 575.03)
+    assert b["traffic_share"] == pytest.approx(185.43 / 575.03)
     # First everywhere: (1000 + 200 x 0.5 + 800) x 28.23 % = 536.37; a's best is 282.3.
     assert a["first_everywhere_traffic"] == pytest.approx(536.37)
     assert a["best_traffic"] == pytest.approx(282.3)
     assert a["share_of_first"] == pytest.approx(282.3 / 536.37)
     assert a["tracked_volume"] == 2000
     assert a["share_of_volume"] == pytest.approx(389.6 / 2000)
-    assert (a["keywords_collected"], a["keywords_unknown_volume"]) == (3, 0)
-    assert a["keywords_unknown_ai_overview"] == 0
+    assert (a["keywords_collected"], a["tracked_unknown_volume"]) == (3, 0)
+    assert a["tracked_unknown_ai_overview"] == 0
 
 
 def test_unknown_volumes_are_counted_and_left_out() -> None:
     """A keyword of unknown volume is in no denominator; its company has no share of its own."""
     frame = _results(_row("a.com", 1, 1, 100), _row("b.com", 2, 1, None))
-    rows = _by_company(share_of_voice(frame, _collected(3)))
-    assert rows["a.com"]["share_of_results"] == 1.0
+    rows = _by_company(compute_dsi(frame, _collected(3)))
+    assert rows["a.com"]["traffic_share"] == 1.0
     assert rows["a.com"]["tracked_volume"] == 100
-    assert rows["a.com"]["keywords_unknown_volume"] == 2
+    assert rows["a.com"]["tracked_unknown_volume"] == 2
     b = rows["b.com"]
-    assert (b["share_of_results"], b["share_of_first"], b["share_of_volume"]) == (None,) * 3
+    assert (b["traffic_share"], b["share_of_first"], b["share_of_volume"]) == (None,) * 3
 
 
 def test_imputed_volumes_are_in_every_denominator() -> None:
     """Imputed: keywords without results count with the median too, and are still counted."""
     frame = _results(_row("a.com", 1, 1, 100), _row("b.com", 2, 1, None))
     config = TrafficConfig(unknown_volume="impute")
-    a = _by_company(share_of_voice(frame, _collected(3), config))["a.com"]
-    assert (a["tracked_volume"], a["keywords_unknown_volume"]) == (300, 2)
+    a = _by_company(compute_dsi(frame, _collected(3), config))["a.com"]
+    assert (a["tracked_volume"], a["tracked_unknown_volume"]) == (300, 2)
     assert a["share_of_first"] == pytest.approx(1 / 3)
     assert (a["unknown_volume"], a["curve"], a["curve_version"]) == ("impute", "classic", 1)
 
 
 def test_volumes_of_nought_give_no_share() -> None:
     """Where every known volume is 0 the shares are unknown, not 0."""
-    row = _by_company(share_of_voice(_results(_row("a.com", 1, 1, 0)), _collected(1)))["a.com"]
+    row = _by_company(compute_dsi(_results(_row("a.com", 1, 1, 0)), _collected(1)))["a.com"]
     assert row["traffic"] == 0
-    assert (row["share_of_results"], row["share_of_first"], row["share_of_volume"]) == (None,) * 3
-
-
-def test_no_results_give_no_rows() -> None:
-    """An empty landscape is an empty frame of the same columns."""
-    empty = share_of_voice(_results(), _collected(3))
-    assert (empty.height, empty.schema) == (0, SCHEMA)
+    assert (row["traffic_share"], row["share_of_first"], row["share_of_volume"]) == (None,) * 3
 
 
 _ROWS = st.lists(
@@ -131,9 +125,9 @@ def test_shares_are_shares(data: st.DataObject, rows: list[Row]) -> None:
     # One page either shows an AI Overview or does not.
     shown = {row["keyword_id"] for row in rows if row["ai_overview"]}
     rows = [row | {"ai_overview": row["keyword_id"] in shown} for row in rows]
-    out = share_of_voice(_results(*rows), _collected(5))
-    total = out["share_of_results"].sum()
-    assert total == pytest.approx(1 if out["all_results_traffic"].item(0) else 0, abs=1e-10)
+    out = compute_dsi(_results(*rows), _collected(5))
+    total = out["traffic_share"].sum()
+    assert total == pytest.approx(1 if out["traffic_total"].item(0) else 0, abs=1e-10)
     assert out["share_of_first"].drop_nulls().is_between(0, 1 + 1e-12).all()
     shuffled = data.draw(st.permutations(rows))
-    assert out.equals(share_of_voice(_results(*shuffled), _collected(5).reverse()))
+    assert out.equals(compute_dsi(_results(*shuffled), _collected(5).reverse()))
