@@ -14,9 +14,10 @@ import psycopg
 import pytest
 
 from serpline.store import embedded
-from serpline.store import embedded_process as processes
+from serpline.store import embedded_postmaster as postmasters
 from serpline.store.embedded import EmbeddedError, EmbeddedServer, ensure_server, find_server
-from serpline.store.embedded_files import SOCKET_NAME, Account
+from serpline.store.embedded_account import Account
+from serpline.store.embedded_files import SOCKET_NAME
 from serpline.store.embedded_lock import held, opened
 from serpline.store.embedded_process import CONNECTIONS_MAX
 
@@ -29,7 +30,6 @@ import os, signal, sys, threading
 from pathlib import Path
 import psutil, psycopg
 from serpline.store import embedded
-from serpline.store import embedded_process as processes
 data_dir, moment = Path(sys.argv[1]), sys.argv[2]
 def die_at(frame, event, argument):
     if f"{event} {frame.f_code.co_name}" == moment:
@@ -352,13 +352,13 @@ def test_a_server_that_does_not_stop_is_forced(
     server = ensure_server(data_dir)
     with psycopg.connect(server.conninfo(), autocommit=True) as connection:
         connection.execute("CREATE TABLE kept AS SELECT 7 AS n")
-    monkeypatch.setattr(embedded, "QUIT_AFTER_SECONDS", 0.1)
-    monkeypatch.setattr(embedded, "KILL_AFTER_SECONDS", 0.3)
+    monkeypatch.setattr(postmasters, "QUIT_AFTER_SECONDS", 0.1)
+    monkeypatch.setattr(postmasters, "KILL_AFTER_SECONDS", 0.3)
     frozen = postmaster(data_dir)
     parts = [frozen, *frozen.children(recursive=True)]
     frozen.suspend()
     assert server.stop()
-    assert [part.pid for part in parts if processes.lives(part.pid)] == []
+    assert [part.pid for part in parts if postmasters.lives(part.pid)] == []
     with psycopg.connect(ensure_server(data_dir).conninfo()) as connection:
         assert connection.execute("SELECT n FROM kept").fetchone() == (7,)
 
@@ -368,10 +368,10 @@ def test_a_server_that_hangs_is_replaced(data_dir: Path, monkeypatch: pytest.Mon
     before = started_at(ensure_server(data_dir))
     monkeypatch.setattr(embedded, "HANG_SECONDS_MAX", 0.3)
     monkeypatch.setattr(embedded, "CONNECT_SECONDS_MAX", 1)
-    monkeypatch.setattr(embedded, "QUIT_AFTER_SECONDS", 0.1)
-    monkeypatch.setattr(embedded, "KILL_AFTER_SECONDS", 0.3)
+    monkeypatch.setattr(postmasters, "QUIT_AFTER_SECONDS", 0.1)
+    monkeypatch.setattr(postmasters, "KILL_AFTER_SECONDS", 0.3)
     # Silent, as one that waits for a lost child is; but nobody has suspended it.
-    monkeypatch.setattr(processes.Postmaster, "is_suspended", lambda _: False)
+    monkeypatch.setattr(postmasters.Postmaster, "is_suspended", lambda _: False)
     postmaster(data_dir).suspend()
     assert started_at(ensure_server(data_dir)) != before
 
@@ -405,7 +405,7 @@ def test_every_wait_for_another_process_is_bounded(
     """A start lock or a server that cannot be seen from here ends in one line, not in a hang."""
     missing.mkdir(mode=0o700)
     monkeypatch.setattr(embedded, "START_SECONDS_MAX", 0.1)
-    monkeypatch.setattr(embedded, "STOP_SECONDS_MAX", 0.1)
+    monkeypatch.setattr(postmasters, "STOP_SECONDS_MAX", 0.1)
     monkeypatch.setattr(embedded, "LOCK_SECONDS_MAX", 0.1)
     absent = EmbeddedServer(missing, missing / "run")
     with held(missing / "postgres.lock", wait_seconds=1):

@@ -15,7 +15,7 @@ from serpline import app
 from serpline.core.settings import load
 from serpline.store.embedded import EmbeddedServer, ensure_server
 from serpline.store.embedded_files import Layout
-from serpline.store.embedded_process import Postmaster
+from serpline.store.embedded_postmaster import Postmaster
 
 
 @pytest.mark.timeout(200)

@@ -23,7 +23,7 @@ from serpline.net.dialer import SystemResolver
 from serpline.store.database import Database
 from serpline.store.embedded import EmbeddedServer
 from serpline.store.embedded_files import Layout
-from serpline.store.embedded_process import Postmaster
+from serpline.store.embedded_postmaster import Postmaster
 from serpline.store.migrate import migrate
 
 # Of QUICK: one second of grace, and what may follow it.

@@ -18,7 +18,8 @@ from sqlalchemy import create_engine, make_url
 from serpline.domain.errors import UserError
 from serpline.store import embedded_programs
 from serpline.store.embedded import EmbeddedError, EmbeddedServer, ensure_server, find_server
-from serpline.store.embedded_files import SOCKET_BYTES_MAX, SOCKET_NAME, Account, Layout
+from serpline.store.embedded_account import SERVER_ID, Account
+from serpline.store.embedded_files import SOCKET_BYTES_MAX, SOCKET_NAME, Layout
 from serpline.store.embedded_process import CONNECTIONS_MAX, LOG_BYTES_MAX
 
 ROOT = os.geteuid() == 0
@@ -223,8 +224,8 @@ def test_the_log_is_rotated_while_the_server_writes_to_it(shared: EmbeddedServer
 
 
 @as_root
-def test_root_runs_it_as_nobody_and_changes_nothing_else() -> None:
-    """Where only root can enter, the server is nobody's and everything else stays root's."""
+def test_root_runs_it_as_its_own_account_and_changes_nothing_else() -> None:
+    """Where only root can enter, the server has ids of its own; everything else stays root's."""
     # A short path, since a longer one has its socket elsewhere.
     with (
         tempfile.TemporaryDirectory(dir="/tmp") as home,
@@ -239,14 +240,13 @@ def test_root_runs_it_as_nobody_and_changes_nothing_else() -> None:
         finally:
             os.setgroups(groups)
         pid = (data_dir / "postgres" / "postmaster.pid").read_text().split()[0]
-        nobody = pwd.getpwnam("nobody")
         said = dict(
             line.split(":\t", 1)
             for line in Path(f"/proc/{pid}/status").read_text().splitlines()
             if ":\t" in line
         )
-        assert said["Uid"].split() == [str(nobody.pw_uid)] * 4
-        assert said["Gid"].split() == [str(nobody.pw_gid)] * 4
+        assert said["Uid"].split() == [str(SERVER_ID)] * 4
+        assert said["Gid"].split() == [str(SERVER_ID)] * 4
         assert said["Groups"].split() == []
         assert int(said["CapEff"], 16) == 0
         owners = {path.name: path.stat().st_uid for path in data_dir.iterdir()}
@@ -263,7 +263,7 @@ def test_root_runs_it_as_nobody_and_changes_nothing_else() -> None:
 
 
 @as_root
-def test_programs_that_nobody_cannot_reach_are_copied_once() -> None:
+def test_programs_that_only_root_can_reach_are_copied_once() -> None:
     """Installed below a closed directory, the programs run from a copy only root can write to."""
     with tempfile.TemporaryDirectory(dir="/tmp") as top:
         Path(top).chmod(0o755)
@@ -275,7 +275,7 @@ def test_programs_that_nobody_cannot_reach_are_copied_once() -> None:
             (closed / name).symlink_to(real / name)
         script = (
             "import sys; from pathlib import Path\n"
-            "from serpline.store.embedded_files import Account\n"
+            "from serpline.store.embedded_account import SERVER_ID, Account\n"
             "from serpline.store.embedded_programs import programs\n"
             "for _ in range(2): print(programs(Account.current(), shared=Path(sys.argv[1])))\n"
         )
@@ -387,7 +387,7 @@ def test_another_users_cluster_is_refused(tmp_path: Path) -> None:
     os.chown(cluster, daemon.pw_uid, daemon.pw_gid)
     line = refusal(tmp_path)
     assert str(cluster) in line
-    assert "belongs to user daemon, the server would run as nobody" in line
+    assert f"belongs to user daemon, the server would run as {SERVER_ID}" in line
     assert cluster.stat().st_uid == daemon.pw_uid
     assert [path.name for path in tmp_path.iterdir()] == ["postgres"]
 
@@ -455,7 +455,7 @@ def test_a_socket_directory_that_others_can_enter_is_refused(data_dir: Path) -> 
 
 @as_root
 def test_a_socket_directory_made_half_is_finished(data_dir: Path) -> None:
-    """A starter killed between making the directory and giving it to nobody hinders no start."""
+    """A starter killed between making the directory and giving it away hinders no start."""
     data_dir.mkdir(mode=0o700)
     (data_dir / "run").mkdir(mode=0o700)
     assert ensure_server(data_dir).socket_dir == data_dir / "run"

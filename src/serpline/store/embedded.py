@@ -3,14 +3,13 @@
 Promise: ``ensure_server`` returns a server that answers, whoever started it. Several processes may
 call it at once and share one server, which outlives them all; a kill at any instant (of a starter,
 of initdb, of the server) is repaired by the next call. Only this user can connect: there is no TCP
-port, and the socket lives in a directory nobody else can enter. No process but our own server is
-ever signalled.
+port, the socket lives in a directory that only the server's account can enter, and no other process
+has that account (``embedded_account``). No process but our own server is ever signalled.
 
 Limits: one machine, a local disk, Linux or macOS. Calls block; call them from a thread in async
 code. A new major version of PostgreSQL needs a dump and a restore.
 """
 
-import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,19 +23,25 @@ from sqlalchemy import URL
 from serpline.core.logging import get
 from serpline.store import embedded_files as files
 from serpline.store import embedded_process as processes
-from serpline.store.embedded_files import Account, EmbeddedError, Layout, shown
+from serpline.store.embedded_account import Account, EmbeddedError
+from serpline.store.embedded_files import Layout, shown
 from serpline.store.embedded_lock import POLL_SECONDS, FileLock, held, opened
+from serpline.store.embedded_postmaster import (
+    STOP_SECONDS_MAX,
+    Postmaster,
+    identity,
+    is_ready,
+    lives,
+    recorded_identity,
+    stop_server,
+)
 
 __all__ = ["EmbeddedError", "EmbeddedServer", "ensure_server", "find_server"]
 
 DATABASE = "serpline"
 START_SECONDS_MAX = 60.0
-STOP_SECONDS_MAX = 60.0
 # One that lives, and neither answers nor does anything for so long, is replaced.
 HANG_SECONDS_MAX = 30.0
-# A shutdown that neither ends nor goes on is helped along: without a checkpoint, then by force.
-QUIT_AFTER_SECONDS = 20.0
-KILL_AFTER_SECONDS = 40.0
 CONNECT_SECONDS_MAX = 5
 ASK_SECONDS = 1.0
 # A starter may run initdb and then wait for a crash recovery; others wait for it.
@@ -89,7 +94,7 @@ class EmbeddedServer:
         if not layout.data_dir.exists():
             return False
         with held(layout.lock, wait_seconds=LOCK_SECONDS_MAX):
-            return _stop(layout)
+            return stop_server(layout)
 
 
 def ensure_server(data_dir: Path) -> EmbeddedServer:
@@ -132,7 +137,7 @@ def _try_connect(layout: Layout, account: Account) -> tuple[EmbeddedServer | Non
                 row = connection.execute("SELECT pg_read_binary_file('postmaster.pid')").fetchone()
         except psycopg.Error as error:
             return None, _one_line(error)
-        if row is not None and processes.identity(row[0]) == processes.recorded_identity(layout):
+        if row is not None and identity(row[0]) == recorded_identity(layout):
             return server, ""
         return None, f"the server at {shown(directory)} works on other files"
     return None, "it has no socket"
@@ -153,7 +158,7 @@ class _Asking:
     def answer(self) -> tuple[EmbeddedServer | None, str]:
         """As ``_try_connect``; the last answer if it is too soon to ask."""
         now = time.monotonic()
-        if processes.is_ready(self._layout) or now >= self._next_at:
+        if is_ready(self._layout) or now >= self._next_at:
             self._next_at = now + ASK_SECONDS
             server, self._why = _try_connect(self._layout, self._account)
             return server, self._why
@@ -162,12 +167,16 @@ class _Asking:
 
 def _start(layout: Layout, account: Account, lock: FileLock) -> EmbeddedServer:
     """Under the start lock: wait for a server that is coming up or going down, or start one."""
+    account.check_exclusive()
+    if files.check_cluster(layout, account) and not files.belongs_to(layout, account):
+        stop_server(layout)  # a former release started it as nobody
     with opened(layout.alive) as alive:
         server = _await_other(layout, account, alive)
         if server is not None:
             return server
         if not files.check_cluster(layout, account):
             processes.initdb(layout, account, lock)
+        files.hand_over(layout, account)
         socket_dir = files.make_socket_dir(layout, account)
         _remove_leftovers(layout, socket_dir)
         if processes.log_is_full(layout.log):
@@ -188,21 +197,21 @@ def _await_other(layout: Layout, account: Account, alive: FileLock) -> EmbeddedS
     asking = _Asking(layout, account)
     works_at, known = time.monotonic(), frozenset[tuple[object, ...]]()
     while True:
-        postmaster = processes.Postmaster.find(layout)
+        postmaster = Postmaster.find(layout)
         if postmaster is None and alive.acquire():
             return None
         server, why = asking.answer()
         if server is not None:
             return server
-        if postmaster is not None and processes.is_ready(layout) and _unreachable(layout, account):
-            _stop(layout)
+        if postmaster is not None and is_ready(layout) and _unreachable(layout, account):
+            stop_server(layout)
             continue
         if postmaster is not None and _FULL not in why and not postmaster.is_suspended():
             if (done := postmaster.work_done()) != known:
                 known, works_at = done, time.monotonic()
             if time.monotonic() - works_at > HANG_SECONDS_MAX:
                 _log.warning("embedded PostgreSQL hangs", action="embedded_hung", reason=why)
-                _stop(layout)
+                stop_server(layout)
                 continue
         if time.monotonic() > deadline:
             raise EmbeddedError(
@@ -233,7 +242,7 @@ def _wait_ready(layout: Layout, account: Account, pid: int, said_before: int) ->
     deadline = time.monotonic() + START_SECONDS_MAX
     asking = _Asking(layout, account)
     while True:
-        lived = processes.lives(pid)
+        lived = lives(pid)
         server, why = asking.answer()
         if server is not None:
             _log.info("embedded PostgreSQL started", action="embedded_started", pid=pid)
@@ -250,44 +259,6 @@ def _wait_ready(layout: Layout, account: Account, pid: int, said_before: int) ->
                 f"{START_SECONDS_MAX:g} s ({why}); it goes on, try again later"
             )
         time.sleep(POLL_SECONDS)
-
-
-def _stop(layout: Layout) -> bool:
-    """Under the start lock: end the server and wait until no part of it lives."""
-    begun_at = time.monotonic()
-    asked: int | None = None
-    steps: list[tuple[float, signal.Signals]] = []
-    with opened(layout.alive) as alive:
-        while True:
-            postmaster = processes.Postmaster.find(layout)
-            if postmaster is None and alive.acquire():
-                break
-            seconds = time.monotonic() - begun_at
-            if postmaster is not None and postmaster.pid != asked:
-                asked = postmaster.pid
-                steps = [
-                    (0.0, signal.SIGINT),
-                    (QUIT_AFTER_SECONDS, signal.SIGQUIT),
-                    (KILL_AFTER_SECONDS, signal.SIGKILL),
-                ]
-            if postmaster is not None and steps and seconds >= steps[0][0]:
-                _, number = steps.pop(0)
-                if number is not signal.SIGINT:
-                    _log.warning(
-                        "embedded PostgreSQL does not stop", action="embedded_forced", signal=number
-                    )
-                postmaster.end(number)
-            if seconds > STOP_SECONDS_MAX:
-                raise EmbeddedError(
-                    f"data directory {shown(layout.data_dir)}: its server still runs after "
-                    f"{STOP_SECONDS_MAX:g} s; see {shown(layout.log)}"
-                )
-            time.sleep(POLL_SECONDS)
-    if asked is None:
-        return False
-    files.remove_socket_dir(layout)
-    _log.info("embedded PostgreSQL stopped", action="embedded_stopped", pid=asked)
-    return True
 
 
 def _rotate(layout: Layout) -> bool:

@@ -4,14 +4,13 @@ Promise: nothing that already exists is chmod-ed or chown-ed, and nothing outsid
 is written, except one short private directory for the socket when the data directory's own path is
 too long or too odd for one. Every obstacle becomes one ``EmbeddedError`` line that names the path.
 
-Limits: POSIX only. A server run by root runs as ``nobody``, which cannot enter most directories of
-root's; on Linux it is therefore handed open directories instead of paths (see ``Account.path``).
+Limits: POSIX only. A server run by root has another account, which cannot enter most directories of
+root's; on Linux it is therefore handed open directories instead of paths (``Account.opaque``).
 """
 
 import errno
 import hashlib
 import os
-import pwd
 import stat
 import sys
 from collections.abc import Iterator
@@ -19,7 +18,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from serpline.domain.errors import UserError
+from serpline.store.embedded_account import Account, EmbeddedError, user_name
 
 MAJOR = 18
 SOCKET_NAME = ".s.PGSQL.5432"
@@ -28,41 +27,6 @@ SOCKET_BYTES_MAX = 107 if sys.platform == "linux" else 103
 # PostgreSQL keeps paths in buffers of 1,024 bytes and appends file names of its own.
 PATH_BYTES_MAX = 900
 _SHORT_ROOT = Path("/tmp")  # noqa: S108  the one short path every system has; ours inside is 0700
-
-
-class EmbeddedError(UserError):
-    """The embedded server cannot be used here; one line that names the path and says why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """The operating-system user the server runs as."""
-
-    name: str
-    uid: int
-    gid: int
-    other: bool
-    """Whether this is somebody else than the calling user (root runs the server as nobody)."""
-
-    @classmethod
-    def current(cls) -> "Account":
-        """The calling user; ``nobody`` for root, whom PostgreSQL refuses."""
-        uid = os.geteuid()
-        if uid != 0:
-            return cls(user_name(uid), uid, os.getegid(), other=False)
-        try:
-            entry = pwd.getpwnam("nobody")
-        except KeyError:
-            raise EmbeddedError(
-                "user nobody does not exist: PostgreSQL does not run as root, "
-                "start serpline as an ordinary user"
-            ) from None
-        return cls("nobody", entry.pw_uid, entry.pw_gid, other=True)
-
-    @property
-    def opaque(self) -> bool:
-        """Whether the server is handed open directories: ``/proc`` reaches them without a path."""
-        return self.other and sys.platform == "linux"
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,14 +107,6 @@ def shown(path: Path) -> str:
     return "".join(character if character.isprintable() else "?" for character in text)
 
 
-def user_name(uid: int) -> str:
-    """The login name, or the number of a user without one."""
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
-
-
 _REASONS = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk quota is used up",
@@ -190,7 +146,7 @@ def check_cluster(layout: Layout, account: Account) -> bool:
             return False
         if not stat.S_ISDIR(status.st_mode):
             raise EmbeddedError(f"data directory {shown(layout.cluster)}: not a directory")
-        if status.st_uid != account.uid:
+        if status.st_uid not in (account.uid, account.named().uid):
             raise EmbeddedError(
                 f"data directory {shown(layout.cluster)}: belongs to user "
                 f"{user_name(status.st_uid)}, the server would run as {account.name}"
@@ -242,6 +198,37 @@ def _give(directory: Path, account: Account) -> None:
             f"cannot give {shown(directory)} to user {account.name} ({error.strerror}): "
             "PostgreSQL does not run as root, start serpline as an ordinary user"
         ) from error
+
+
+def belongs_to(layout: Layout, account: Account) -> bool:
+    """Whether the cluster, which exists, is the account's own."""
+    with clear_errors(layout.cluster):
+        return layout.cluster.stat().st_uid == account.uid
+
+
+def hand_over(layout: Layout, account: Account) -> None:
+    """Give the account what initdb, or a server of a former release, left to ``nobody``.
+
+    No server may run. The cluster itself is the last, so after a kill the next start repeats it.
+    """
+    if belongs_to(layout, account):
+        return
+    former = account.named()
+    for top in (*layout.socket_dirs(), layout.cluster):
+        if not is_trusted(layout, top, former):
+            continue
+        with clear_errors(top):
+            for _, directories, names, inside in os.fwalk(top, topdown=False, onerror=_fail):
+                for name in (*directories, *names):
+                    if os.lstat(name, dir_fd=inside).st_uid == former.uid:
+                        os.chown(
+                            name, account.uid, account.gid, dir_fd=inside, follow_symlinks=False
+                        )
+            _give(top, account)
+
+
+def _fail(error: OSError) -> None:
+    raise error
 
 
 def is_trusted(layout: Layout, directory: Path, account: Account) -> bool:

@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from serpline.store.embedded_files import EmbeddedError, clear_errors, shown
+from serpline.store.embedded_account import EmbeddedError
+from serpline.store.embedded_files import clear_errors, shown
 
 POLL_SECONDS = 0.02
 

