@@ -79,7 +79,7 @@ async def test_a_claim_on_reference_data_is_not_stolen(heart: Heart) -> None:
         mine = await heart.claim(first, heart.lifeline.worker_id)
         assert mine is not None
         assert mine.epoch == 1
-    assert task.result() == reference.Obtained({}, [], ["a.com"])
+    assert task.result() == reference.Obtained({}, [], ["a.com"], {})
 
 
 async def test_news_during_a_release_is_not_lost(heart: Heart) -> None:

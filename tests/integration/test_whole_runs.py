@@ -74,10 +74,10 @@ _RUN = (
     "INSERT INTO channel_owners (run_id, channel_id, domain, method)"
     " SELECT run_id, channel_id, 'o' || channel_id || '.com', 'x' FROM youtube_channels"
     " WHERE run_id = :run",
-    "INSERT INTO content_analyses (run_id, content_type, subject, relevance, sentiment,"
-    " content_kind, topics, brands, summary, model, fetched_at)"
+    "INSERT INTO content_analyses (run_id, content_type, subject, market, relevance, judged_for,"
+    " sentiment, content_kind, topics, brands, summary, model, prompt, fetched_at)"
     " SELECT run_id, content_type, CASE content_type WHEN 'video' THEN 'v:' || video_id"
-    " ELSE 'u:' || url END, 0.5, 'neutral', 'other', '{}', '{}', '', 'm', now()"
+    " ELSE 'u:' || url END, market, 0.5, '[]', 'neutral', 'other', '{}', '{}', '', 'm', 'p', now()"
     " FROM serp_results WHERE run_id = :run",
     "INSERT INTO dsi_scores (run_id, content_type, market, device, company, coverage,"
     " keywords_ranked, keywords_collected, keywords_planned, relevance_basis, results,"
@@ -206,6 +206,10 @@ async def combined_scores(conn: Connection, run_id: UUID) -> list[Any]:
     return await combined.typed_scores(conn, await combined.choose(conn, run_id))
 
 
+async def searches(conn: Connection, run_id: UUID, subjects: list[str]) -> Any:
+    return await inputs.searches_of_subjects(conn, run_id, "video", subjects, depth=DEPTH, limit=5)
+
+
 RESULTS = KEYWORDS * DEPTH
 FEW = CHUNK // 2
 # Read as they are: some 250.
@@ -230,13 +234,9 @@ READS = {
         6 * FEW + MARKETS,
         lambda conn, run: inputs.keyword_items(conn, run, [(n + 1, "US") for n in range(FEW)]),
     ),
-    "keywords of no subject": Read(
-        0, 0, lambda conn, run: inputs.keywords_of_subjects(conn, run, "video", [], 5)
-    ),
-    "keywords of subjects": Read(
-        CHUNK,
-        3 * RESULTS,
-        lambda conn, run: inputs.keywords_of_subjects(conn, run, "video", ASKED, 5),
+    "searches of no subject": Read(0, MARKETS, lambda conn, run: searches(conn, run, [])),
+    "searches of subjects": Read(
+        CHUNK, 20 * CHUNK + MARKETS, lambda conn, run: searches(conn, run, ASKED)
     ),
 }
 

@@ -73,8 +73,8 @@ METRICS = {
     ],
 }  # fmt: skip
 ANALYSIS = {
-    "page_state": "content", "relevance": 0.5, "sentiment": "mixed", "topics": ["a"], "brands": [],
-    "summary": "s", "content_kind": "other",
+    "page_state": "content", "relevance": {"1": 0.5, "2": 1}, "sentiment": "mixed",
+    "topics": ["a"], "brands": [], "summary": "s", "content_kind": "other",
 }  # fmt: skip
 OWNER = {"company": "Acme  Boats", "domain": " acme.com "}
 MESSAGE = {"role": "assistant", "content": json.dumps(ANALYSIS), "refusal": None}
@@ -113,7 +113,7 @@ CASES: dict[str, tuple[ProviderCall[Any], Any]] = {
         llm.channel_owner("Acme TV", "@acme", "Boats.", "GB"),
         {**COMPLETION, "choices": [{"message": {**MESSAGE, "content": json.dumps(OWNER)}}]},
     ),
-    "analyse": (llm.analyse_page("u", "t", "x", ["k"], "en"), COMPLETION),
+    "analyse": (llm.analyse_page("u", "t", "x", ["k", "l"], "en"), COMPLETION),
 }
 
 PDL = PdlClient(base_url="http://x", api_key="k", now=lambda: datetime(2026, 3, 1, tzinfo=UTC))

@@ -261,7 +261,7 @@ def test_the_dsi_recomputes_by_hand(reference: Reference) -> None:
         for row in _of(reference, "keyword_metrics", run)
     }
     relevances = {
-        row["subject"]: row["relevance"]
+        (row["subject"], row["market"]): row["relevance"]
         for row in _of(reference, "content_analyses", run, "AND content_type = 'organic'")
         if row["empty_kind"] is None
     }
@@ -275,7 +275,8 @@ def test_the_dsi_recomputes_by_hand(reference: Reference) -> None:
         traffic = [_traffic(row, volumes, overviews) for row in own]
         total = math.fsum(t for row in there if (t := _traffic(row, volumes, overviews)))
         urls = {row["canonical_url"] for row in own}
-        judged = [relevances[f"u:{url}"] for url in urls if f"u:{url}" in relevances]
+        pages = [(f"u:{url}", score["market"]) for url in urls]
+        judged = [relevances[page] for page in pages if page in relevances]
         assert score["keywords_collected"] == len(WORDS)
         assert score["keywords_ranked"] == len(keyword_ids)
         assert score["coverage"] == pytest.approx(len(keyword_ids) / len(WORDS), rel=1e-9)

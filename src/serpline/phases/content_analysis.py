@@ -1,9 +1,10 @@
 """Phase 6: what a page or a video is about, and how relevant it is to what people searched.
 
-A page is fetched under the SSRF guard, its text extracted in a process that can be killed, and
-the text analysed by a language model against a schema. A video is analysed by its title and
-description. An empty analysis is a failure and never stored; a page that cannot be read is a
-failed item, and its results count as not analysed. A page without content (a bot check, a consent
+Relevance is judged for each keyword that a page or a video ranks for (``relevance``). A page is
+fetched under the SSRF guard, its text extracted in a process that can be killed, and the text
+analysed by a language model against a schema. A video is analysed by its title and description. An
+empty analysis is a failure and never stored; a page that cannot be read is a failed item, and its
+results count as not analysed. A page without content (a bot check, a consent
 wall, a soft 404) is an answer of its own: stored with its kind, without relevance, and the model is
 asked only if the cheap tests do not know it.
 """
@@ -15,19 +16,21 @@ from typing import Any
 from serpline.domain.config import PipelineConfig
 from serpline.domain.errors import CallRefused, ErrorCategory, ProviderError
 from serpline.domain.names import PhaseName
-from serpline.domain.outcomes import Done, Outcome
+from serpline.domain.outcomes import Done, Outcome, Skip
 from serpline.phases.base import Work
 from serpline.phases.model_calls import ModelCalls
+from serpline.phases.relevance import KIND, Judgement, Question, Wanted
 from serpline.phases.tools import (
     Tools,
     as_done,
     bought_elsewhere,
     give_back,
+    keep,
     obtain,
-    plain,
     run_scope,
 )
 from serpline.providers.llm.analysis import Analysis
+from serpline.providers.llm.client import KEYWORDS_MAX
 from serpline.providers.pages.errors import EmptyPageError
 from serpline.store import plans, reference, runs
 from serpline.store.chunks import ItemRow, OwnedChunk
@@ -35,20 +38,6 @@ from serpline.store.database import Connection
 from serpline.store.results import inputs
 from serpline.store.rows import insert_rows
 from serpline.store.tables.results import content_analyses
-
-KIND = "analysis"
-KEYWORDS_MAX = 5
-# What is stored of an analysis, and in its place where there was none.
-_ANALYSED: Mapping[str, Any] = {
-    "empty_kind": None,
-    "relevance": None,
-    "sentiment": None,
-    "content_kind": None,
-    "topics": [],
-    "brands": [],
-    "summary": None,
-    "model": None,
-}
 
 
 class ContentAnalysisPhase:
@@ -70,55 +59,70 @@ class ContentAnalysisPhase:
         return {"analysis_depth": config.analysis_depth}
 
     async def work(self, work: Work, items: Sequence[ItemRow]) -> AsyncGenerator[Outcome, None]:
-        """Analyse what nobody has analysed lately, several at once."""
+        """Judge what nobody has judged lately, several subjects at once."""
         subjects = [row.item for row in items]
-        obtained = await obtain(work, KIND, subjects)
-        for subject, payload in obtained.fresh.items():
-            yield Done(subject, payload)
-        for subject in obtained.elsewhere:
-            yield bought_elsewhere(work, subject)
-        kind = work.chunk.lane.content_type
         async with work.database.transaction() as conn:
-            ids = [subject[2:] for subject in obtained.mine if subject.startswith("v:")]
             sources = await runs.source_runs(conn, work.chunk.run_id)
-            videos = await inputs.videos(conn, sources[PhaseName.YOUTUBE_ENRICHMENT], ids)
-            searched = sources[PhaseName.SERP_COLLECTION]
-            keywords = await inputs.keywords_of_subjects(
-                conn, searched, kind, obtained.mine, KEYWORDS_MAX
+            searches = await inputs.searches_of_subjects(
+                conn,
+                sources[PhaseName.SERP_COLLECTION],
+                work.chunk.lane.content_type,
+                subjects,
+                depth=work.config.analysis_depth,
+                limit=KEYWORDS_MAX,
             )
+            ids = [subject[2:] for subject in subjects if subject.startswith("v:")]
+            videos = await inputs.videos(conn, sources[PhaseName.YOUTUBE_ENRICHMENT], ids)
+        model = self._tools.llm.model
+        wanted = {each: Wanted(each, searches.get(each, ()), model) for each in subjects}
+        obtained = await obtain(work, KIND, [key for each in wanted.values() for key in each.keys])
+        mine, elsewhere = set(obtained.mine), set(obtained.elsewhere)
+        calls = ModelCalls(self._tools, work, self._tools.llm)
 
-        model = ModelCalls(self._tools, work, self._tools.llm)
-
-        async def analyse(subject: str) -> Outcome:
-            words = keywords.get(subject, [])
+        async def judge(subject: str) -> Outcome:
+            keys = wanted[subject].keys
+            missing = [key for key in keys if key in mine]
+            if not keys:
+                return Skip(subject, "it ranks in no search")
+            if not elsewhere.isdisjoint(keys):
+                # Asked now, it would be asked again for the others.
+                await give_back(work, KIND, missing)
+                return bought_elsewhere(work, subject)
+            bought: dict[str, Judgement] = {}
             try:
-                if subject.startswith("v:"):
-                    analysis = await self._video(model, subject, videos, words)
-                else:
-                    analysis = await self._page(work, model, subject[2:], words)
+                for question in wanted[subject].questions(missing):
+                    if subject.startswith("v:"):
+                        analysis = await self._video(calls, subject, videos, question)
+                    else:
+                        analysis = await self._page(work, calls, subject[2:], question)
+                    bought |= question.judgements(analysis)
             except EmptyPageError as empty:
                 # Not kept for other runs: it was free, and may be content when they look.
-                await give_back(work, KIND, [subject])
-                return Done(subject, {"empty_kind": empty.kind})
+                await give_back(work, KIND, missing)
+                rows = wanted[subject].empty_rows(empty.kind, work.clock.now())
+                return Done(subject, {"rows": rows, "bought": {}})
             except (ProviderError, CallRefused) as error:
-                await give_back(work, KIND, [subject])
+                if bought:
+                    await keep(work, KIND, bought)
+                await give_back(work, KIND, missing)
                 return work.retries.outcome_for(subject, error)
-            return Done(subject, plain(analysis))
+            now = work.clock.now()
+            rows = wanted[subject].rows(
+                obtained.fresh | bought, obtained.fetched_at | dict.fromkeys(bought, now)
+            )
+            return Done(subject, {"rows": rows, "bought": bought})
 
-        limit = self._tools.call_concurrency
-        async with aclosing(as_done(analyse, obtained.mine, limit)) as outcomes:
+        async with aclosing(as_done(judge, subjects, self._tools.call_concurrency)) as outcomes:
             async for outcome in outcomes:
                 yield outcome
 
-    async def _page(
-        self, work: Work, model: ModelCalls, url: str, keywords: Sequence[str]
-    ) -> Analysis:
+    async def _page(self, work: Work, model: ModelCalls, url: str, question: Question) -> Analysis:
         call = self._tools.pages.fetch_page(url)
         document = await self._tools.call(work, call, freshness=run_scope(work))
         page = await self._tools.extractor.extract(document)
         return await model.ask(
             lambda llm: llm.analyse_page(
-                url, page.title or "", page.text, keywords, page.language or ""
+                url, page.title or "", page.text, question.keywords, question.language
             )
         )
 
@@ -127,7 +131,7 @@ class ContentAnalysisPhase:
         model: ModelCalls,
         subject: str,
         videos: Mapping[str, Mapping[str, Any]],
-        keywords: Sequence[str],
+        question: Question,
     ) -> Analysis:
         video = videos.get(subject[2:])
         if video is None:
@@ -139,23 +143,21 @@ class ContentAnalysisPhase:
             )
         return await model.ask(
             lambda llm: llm.analyse_video(
-                video["title"] or "", video["description"] or "", keywords
+                video["title"] or "",
+                video["description"] or "",
+                question.keywords,
+                question.language,
             )
         )
 
     async def write(self, conn: Connection, chunk: OwnedChunk, done: Sequence[Done]) -> None:
-        """A row per subject; what the model answered is kept for other lanes and runs."""
-        now = self._tools.clock.now()
+        """A row per subject and market; what was bought is kept for other lanes and runs."""
+        kind = str(chunk.lane.content_type)
         rows = [
-            {
-                "run_id": chunk.run_id,
-                "content_type": str(chunk.lane.content_type),
-                "subject": d.item,
-                **{name: d.result.get(name, nothing) for name, nothing in _ANALYSED.items()},
-                "fetched_at": now,
-            }
+            {"run_id": chunk.run_id, "content_type": kind, "subject": d.item, **row}
             for d in done
+            for row in d.result["rows"]
         ]
         await insert_rows(conn, content_analyses, rows)
-        answered = {d.item: d.result for d in done if "model" in d.result}
-        await reference.store(conn, KIND, answered, now)
+        bought = {key: judged for d in done for key, judged in d.result["bought"].items()}
+        await reference.store(conn, KIND, bought, self._tools.clock.now())

@@ -6,6 +6,7 @@ a word list for the mood, the market's own names for the entities.
 
 import json
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,10 +42,12 @@ class Judgement:
     """``relevance`` in [0, 1]; ``mood`` in [-1, 1].
 
     ``domain`` is the first site named, else that of the first company named, else "".
+    ``relevances`` are those of the keywords that the prompt numbers, by number.
     """
 
     keyword: str
     relevance: float
+    relevances: Mapping[str, float]
     mood: float
     entities: tuple[str, ...]
     topics: tuple[str, ...]
@@ -71,52 +74,62 @@ class Judgement:
 
 def judge(texts: list[str], directory: Directory) -> Judgement:
     """Judge the last text of a prompt; a keyword named in any of them is the subject."""
-    text, keyword = _split(texts)
+    text, keyword, numbered = _split(texts)
     sentences = [found.strip() for found in _SENTENCE.findall(text)]
     sentences = [each for each in sentences if len(each) > 12]
-    wanted = [word for word in keyword.lower().split() if word]
-    about = sum(1 for each in sentences if wanted and all(w in each.lower() for w in wanted))
     spoken = re.findall(r"\w+", text.lower())
     good = sum(1 for word in spoken if word in _GOOD)
     bad = sum(1 for word in spoken if word in _BAD)
-    share = about / len(sentences) if sentences else 0.0
     entities = _entities(text, directory)
+    relevance = _relevance(sentences, keyword)
+    relevances = {n: _relevance(sentences, word) for n, word in numbered.items()}
     return Judgement(
         keyword=keyword,
-        relevance=round(min(1.0, share * 1.25), 3),
+        relevance=relevance,
+        relevances=relevances,
         mood=round((good - bad) / (good + bad), 3) if good + bad else 0.0,
         entities=entities,
-        topics=tuple(dict.fromkeys(wanted))[:5],
+        topics=tuple(dict.fromkeys(keyword.lower().split()))[:5],
         summary=" ".join(sentences[:2])[:300] or text[:300],
         domain=_domain(text) or (directory.by_name[entities[0]].domain if entities else ""),
-        page_state="content" if about else _state(text),
+        page_state="content" if any([relevance, *relevances.values()]) else _state(text),
     )
 
 
+def _relevance(sentences: Sequence[str], keyword: str) -> float:
+    """The share of the sentences that have all of the keyword's words, a little raised."""
+    wanted = keyword.lower().split()
+    about = sum(1 for each in sentences if wanted and all(w in each.lower() for w in wanted))
+    return round(min(1.0, 1.25 * about / len(sentences)), 3) if sentences else 0.0
+
+
 def _state(text: str) -> str:
-    """What a text that is not about the keyword is; a long one is content."""
+    """What a text that is about no keyword is; a long one is content."""
     if len(text) > _STATE_CHARS_MAX:
         return "content"
     return next((state for state, said in _STATES if said.search(text)), "content")
 
 
-def _split(texts: list[str]) -> tuple[str, str]:
-    """The text to judge and the keyword, out of a prompt in lines or a prompt in JSON."""
+def _split(texts: list[str]) -> tuple[str, str, dict[str, str]]:
+    """The text to judge, the keyword, and numbered keywords, of a prompt in lines or in JSON."""
     last = texts[-1]
     try:
         value = json.loads(last)
     except ValueError:
         value = None
     if isinstance(value, dict):
-        keyword = next((str(value[key]) for key in _KEYS if value.get(key)), "")
+        numbered = value.get("keywords")
+        words = {k: str(v) for k, v in numbered.items()} if isinstance(numbered, dict) else {}
+        first = next(iter(words.values()), "")
+        keyword = next((str(value[key]) for key in _KEYS if value.get(key)), first)
         rest = [each for key, each in value.items() if isinstance(each, str) and _said(key)]
-        return "\n".join(rest), keyword
+        return "\n".join(rest), keyword, words
     for text in reversed(texts):
         found = _KEYWORD.search(text)
         if found:
             keyword = found.group(1).strip().strip("\"'`")
-            return last.replace(found.group(0), "", 1) if text is last else last, keyword
-    return last, last.strip().split("\n", 1)[0][:80]
+            return last.replace(found.group(0), "", 1) if text is last else last, keyword, {}
+    return last, last.strip().split("\n", 1)[0][:80], {}
 
 
 def _said(key: str) -> bool:

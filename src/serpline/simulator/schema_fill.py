@@ -76,9 +76,11 @@ def _value(node: Any, root: dict[str, Any], name: str, judged: Judgement, depth:
         return _option(options, root, name, judged, depth)
     kind = kinds or ("object" if "properties" in node else "string")
     if kind == "object":
+        properties = node.get("properties", {})
+        if _SCORES.search(name.lower()) and properties.keys() == judged.relevances.keys():
+            return dict(judged.relevances)
         return {
-            key: _value(inner, root, key, judged, depth + 1)
-            for key, inner in node.get("properties", {}).items()
+            key: _value(inner, root, key, judged, depth + 1) for key, inner in properties.items()
         }
     if kind == "array":
         return _array(node, root, name, judged, depth)

@@ -50,6 +50,9 @@ COMPANY_ENRICHMENT_YOUTUBE = """
 SUBJECT = """
     CASE WHEN s.video_id IS NOT NULL THEN 'v:' || s.video_id ELSE 'u:' || s.canonical_url END
 """
+# What finds the results of one subject: its hash is indexed. The run is no condition by itself, or
+# an index that begins with it could seem as good, and the whole lane be read.
+SUBJECT_OF_LANE = f"CAST(s.run_id AS text) || s.content_type || {SUBJECT}"
 
 CONTENT_ANALYSIS = f"""
     SELECT DISTINCT {SUBJECT} AS item

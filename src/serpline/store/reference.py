@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, text
+from sqlalchemy import Row, bindparam, text
 from sqlalchemy.dialects.postgresql import JSONB
 
 from serpline.store.database import BRIEFLY, Connection
@@ -20,11 +20,13 @@ from serpline.store.database import BRIEFLY, Connection
 class Obtained:
     """``fresh``: answers in store, None = known to be no match. ``mine``: to be bought by the
     caller, who holds the claim. ``elsewhere``: being bought by somebody alive; look again later.
+    ``fetched_at``: when each of the fresh answers was bought.
     """
 
     fresh: dict[str, Any]
     mine: list[str]
     elsewhere: list[str]
+    fetched_at: dict[str, datetime]
 
 
 # Two statements, since a statement that waited for a row's lock still sees all other tables as they
@@ -48,7 +50,7 @@ _CLAIM = text(
     " RETURNING key"
 )
 _READ = text(
-    "SELECT key, found, payload FROM reference_data"
+    "SELECT key, found, payload, fetched_at FROM reference_data"
     " WHERE kind = :kind AND key = ANY(:keys) AND fetched_at >= :fresh_since"
 )
 _STORE = text(
@@ -87,24 +89,28 @@ async def obtain(
     """
     wanted = list(dict.fromkeys(keys))
     if not wanted:
-        return Obtained({}, [], [])
+        return Obtained({}, [], [], {})
     read = {"kind": kind, "keys": wanted, "fresh_since": fresh_since}
     fresh = await _fresh(conn, read)
     missing = [key for key in wanted if key not in fresh]
-    if not missing:
-        return Obtained(fresh, [], [])
-    owner = {"chunk_id": chunk_id, "epoch": epoch}
-    locked = (await conn.execute(_LOCK, {**owner, "kind": kind, "keys": missing})).all()
-    mine = {row.key for row in locked if row.is_new}
-    if there := [row.key for row in locked if not row.is_new]:
-        claimed = await conn.execute(_CLAIM, {**read, **owner, "keys": there})
-        mine |= set(claimed.scalars())
+    mine: set[str] = set()
+    if missing:
+        owner = {"chunk_id": chunk_id, "epoch": epoch}
+        locked = (await conn.execute(_LOCK, {**owner, "kind": kind, "keys": missing})).all()
+        mine = {row.key for row in locked if row.is_new}
+        if there := [row.key for row in locked if not row.is_new]:
+            claimed = await conn.execute(_CLAIM, {**read, **owner, "keys": there})
+            mine |= set(claimed.scalars())
     left = [key for key in missing if key not in mine]
     if left:
         # Another chunk may have stored an answer while the claim waited for the row.
         fresh |= await _fresh(conn, {**read, "keys": left})
-    elsewhere = [key for key in left if key not in fresh]
-    return Obtained(fresh, [key for key in missing if key in mine], elsewhere)
+    return Obtained(
+        {key: row.payload if row.found else None for key, row in fresh.items()},
+        [key for key in missing if key in mine],
+        [key for key in left if key not in fresh],
+        {key: row.fetched_at for key, row in fresh.items()},
+    )
 
 
 async def store(
@@ -125,6 +131,6 @@ async def release(
         await conn.execute(_RELEASE, {"kind": kind, "keys": list(keys), **owner})
 
 
-async def _fresh(conn: Connection, read: Mapping[str, Any]) -> dict[str, Any]:
+async def _fresh(conn: Connection, read: Mapping[str, Any]) -> dict[str, Row[Any]]:
     rows = await conn.execute(_READ, dict(read))
-    return {row.key: row.payload if row.found else None for row in rows}
+    return {row.key: row for row in rows}

@@ -145,7 +145,8 @@ def follow_up(value: Any) -> None:
     if isinstance(value, ResultSet) and value.page_links:
         scaleserp.page_file(value, 1)
     if isinstance(value, Analysis):
-        assert 0 <= value.relevance <= 1
+        assert all(0 <= relevance <= 1 for relevance in value.relevances.values())
+        assert list(value.relevances) == ["k", "l"]
         assert value.summary
     if isinstance(value, ChannelOwner):
         registrable_domain(value.domain)

@@ -19,7 +19,7 @@ from serpline.domain.http import HttpReply, HttpRequest, ProviderCall
 from serpline.domain.replies import json_object
 from serpline.providers.llm import errors
 from serpline.providers.llm.address import endpoint, key_headers
-from serpline.providers.llm.analysis import ANALYSIS, Analysis
+from serpline.providers.llm.analysis import Analysis, analysis_for
 from serpline.providers.llm.dialect import FIRST, Dialect, other_dialect
 from serpline.providers.llm.errors import PROVIDER
 from serpline.providers.llm.owner import OWNER, ChannelOwner
@@ -31,7 +31,6 @@ TEXT_CHARACTERS_MAX: Final = 8_000
 TITLE_CHARACTERS_MAX = 300
 URL_CHARACTERS_MAX = 500
 KEYWORDS_MAX = 20
-KEYWORD_CHARACTERS_MAX = 200
 CHANNEL_TEXT_CHARACTERS_MAX = 2_000
 _TIMEOUT_SECONDS = 120.0
 _REPLY_BYTES_MAX = 2_000_000
@@ -71,7 +70,7 @@ class LlmClient:
     ) -> ProviderCall[Analysis]:
         """Judge a page by its extracted text (the first 8,000 characters).
 
-        ``keywords``: the most important first, 1 to 20; further ones are left out.
+        ``keywords``: 1 to 20, and the ``language`` (BCP 47) of the market they are searched in.
         """
         content = {
             "url": url[:URL_CHARACTERS_MAX],
@@ -105,16 +104,13 @@ class LlmClient:
     def _analyse(
         self, operation: str, content: Mapping[str, str], keywords: Sequence[str], language: str
     ) -> ProviderCall[Analysis]:
-        words = [_sendable(k[:KEYWORD_CHARACTERS_MAX]) for k in keywords[:KEYWORDS_MAX]]
-        if not words:
-            raise ValueError("an analysis needs the keyword it is relevant to")
-        subject: dict[str, Any] = {"keyword": words[0]}
-        if words[1:]:
-            subject["other_keywords"] = words[1:]
-        subject |= _said(content)
+        if not 1 <= len(keywords) <= KEYWORDS_MAX:
+            raise ValueError(f"{len(keywords)} keywords: must be 1 to {KEYWORDS_MAX}")
+        words = {str(n): _sendable(k) for n, k in enumerate(keywords, 1)}
+        subject: dict[str, Any] = {"keywords": words, **_said(content)}
         if language:
             subject["language"] = _sendable(language)
-        return self.ask(operation, ANALYSIS, subject)
+        return self.ask(operation, analysis_for(keywords), subject)
 
     def ask(
         self, operation: str, question: Question[T], subject: Mapping[str, Any]

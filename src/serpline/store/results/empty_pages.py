@@ -15,7 +15,8 @@ async def empty_pages(conn: Connection, run_id: UUID) -> list[dict[str, Any]]:
     """Counts by ``content_type`` and ``kind``, most pages first; ``example``: one item of each."""
     rows = await conn.execute(
         text(
-            "SELECT content_type, empty_kind AS kind, count(*) AS pages, min(subject) AS example"
+            "SELECT content_type, empty_kind AS kind, count(DISTINCT subject) AS pages,"
+            " min(subject) AS example"
             " FROM content_analyses WHERE run_id = :run AND empty_kind IS NOT NULL"
             " GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2"
         ),

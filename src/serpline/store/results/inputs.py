@@ -8,17 +8,20 @@ from uuid import UUID
 from sqlalchemy import text
 
 from serpline.store.database import Connection
-from serpline.store.plans import SUBJECT
-from serpline.store.whole_runs import over_run
+from serpline.store.plans import SUBJECT_OF_LANE
 
 
 @dataclass(frozen=True, slots=True)
 class KeywordItem:
-    """A keyword × market of a run, with the market's words for the providers."""
+    """A keyword × market of a run, with the market's words for the providers.
+
+    ``language`` is the market's, a BCP 47 tag.
+    """
 
     keyword_id: int
     keyword: str
     market: str
+    language: str
     gl: str
     hl: str
     google_domain: str
@@ -33,9 +36,10 @@ async def keyword_items(
     """The run's keywords by (keyword id, market code)."""
     rows = await conn.execute(
         text(
-            "SELECT r.keyword_id, r.keyword, r.market, m.gl, m.hl, m.google_domain, m.location,"
-            " m.location_code, m.language_code FROM run_keywords r JOIN markets m"
-            " ON m.code = r.market WHERE r.run_id = :run AND r.keyword_id = ANY(:ids)"
+            "SELECT r.keyword_id, r.keyword, r.market, m.language, m.gl, m.hl,"
+            " m.google_domain, m.location, m.location_code, m.language_code"
+            " FROM run_keywords r JOIN markets m ON m.code = r.market"
+            " WHERE r.run_id = :run AND r.keyword_id = ANY(:ids)"
             " AND r.market = ANY(:codes)"
         ),
         {
@@ -76,33 +80,46 @@ async def videos(
     return {row["video_id"]: dict(row) for row in rows.mappings()}
 
 
-async def keywords_of_subjects(
-    conn: Connection, run_id: UUID, content_type: str, subjects: Sequence[str], limit: int
-) -> dict[str, list[str]]:
-    """The keywords that each ``v:VIDEO`` or ``u:URL`` ranks for, the best ranks first.
+async def searches_of_subjects(
+    conn: Connection,
+    run_id: UUID,
+    content_type: str,
+    subjects: Sequence[str],
+    *,
+    depth: int,
+    limit: int,
+) -> dict[str, list[KeywordItem]]:
+    """The searches in which each ``v:VIDEO`` or ``u:URL`` ranks, the best ranks first.
 
-    One reading of the lane's results, however many are asked for.
+    Down to the position ``depth``, and of each market the best ``limit``. An index finds the
+    results of a subject: what is read grows with these and not with the run.
     """
-    if not subjects:
-        return {}
-    rows = await over_run(
-        conn,
+    rows = await conn.execute(
         text(
             f"""
-            WITH ranks AS (
-                SELECT {SUBJECT} AS subject, r.keyword, min(s.position) AS best
-                FROM serp_results s JOIN run_keywords r ON r.run_id = s.run_id
-                    AND r.keyword_id = s.keyword_id AND r.market = s.market
-                WHERE s.run_id = :run AND s.content_type = :type AND {SUBJECT} = ANY(:subjects)
-                GROUP BY 1, 2
-            ), ranked AS (
-                SELECT *, row_number() OVER (PARTITION BY subject ORDER BY best, keyword) AS nth
-                FROM ranks
-            )
-            SELECT subject, array_agg(keyword ORDER BY nth) AS keywords FROM ranked
-            WHERE nth <= :limit GROUP BY subject
+            SELECT w.subject, f.keyword_id, f.market
+            FROM unnest(CAST(:subjects AS text[])) AS w(subject) CROSS JOIN LATERAL (
+                SELECT s.keyword_id, s.market, min(s.position) AS best, row_number() OVER
+                    (PARTITION BY s.market ORDER BY min(s.position), s.keyword_id) AS nth
+                FROM serp_results s
+                WHERE hashtextextended({SUBJECT_OF_LANE}, 0)
+                    = hashtextextended(CAST(:lane AS text) || w.subject, 0)
+                AND {SUBJECT_OF_LANE} = CAST(:lane AS text) || w.subject
+                AND s.position <= :depth
+                GROUP BY s.keyword_id, s.market
+            ) f WHERE f.nth <= :limit ORDER BY w.subject, f.best, f.keyword_id, f.market
             """
         ),
-        {"run": run_id, "type": content_type, "subjects": list(subjects), "limit": limit},
+        {
+            "lane": f"{run_id}{content_type}",
+            "subjects": list(subjects),
+            "depth": depth,
+            "limit": limit,
+        },
     )
-    return {row.subject: list(row.keywords) for row in rows}
+    ranked = [(row.subject, (row.keyword_id, row.market)) for row in rows]
+    known = await keyword_items(conn, run_id, sorted({pair for _, pair in ranked}))
+    found: dict[str, list[KeywordItem]] = {}
+    for subject, pair in ranked:
+        found.setdefault(subject, []).append(known[pair])
+    return found

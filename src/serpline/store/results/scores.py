@@ -82,6 +82,7 @@ async def results(
                 AND m.keyword_id = r.keyword_id AND m.market = r.market
             LEFT JOIN content_analyses a ON a.run_id = :content_analysis
                 AND a.content_type = r.content_type AND a.subject = r.subject
+                AND a.market = r.market
             ORDER BY r.market, r.device, r.keyword_id, r.rank
             """
         ),

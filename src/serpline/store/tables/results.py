@@ -102,6 +102,15 @@ serp_results = Table(
         ondelete="CASCADE",
     ),
     Index("ix_serp_results_domain", "run_id", "content_type", "domain"),
+    # By the hash of a lane's subject, as ``store.plans.SUBJECT_OF_LANE`` writes it: a URL may be
+    # too long for an index.
+    Index(
+        "ix_serp_results_subject",
+        text(
+            "hashtextextended(CAST(run_id AS text) || content_type || CASE WHEN video_id IS NOT"
+            " NULL THEN 'v:' || video_id ELSE 'u:' || canonical_url END, 0)"
+        ),
+    ),
 )
 
 company_profiles = Table(
@@ -171,20 +180,27 @@ channel_owners = Table(
 
 # A row says that the subject was looked at. Where ``empty_kind`` is set it has no content, and so
 # no relevance; the model is then named if it was the one that found this out.
+# ``relevance``: to the searches of one market in which the subject ranks, the mean of those in
+# ``judged_for``: a list of objects of ``keyword`` and ``relevance``.
 content_analyses = Table(
     "content_analyses",
     metadata,
     _run(),
     Column("content_type", Text, primary_key=True),
     Column("subject", Text, primary_key=True),
+    Column("market", Text, primary_key=True),
     Column("empty_kind", Text),
     Column("relevance", Float),
+    Column("judged_for", JSONB, nullable=False),
     Column("sentiment", Text),
     Column("content_kind", Text),
     Column("topics", ARRAY(Text), nullable=False),
     Column("brands", ARRAY(Text), nullable=False),
     Column("summary", Text),
+    # The model that answered, and the name and digest of what it was asked.
     Column("model", Text),
+    Column("prompt", Text),
+    # When the oldest of the relevances was judged.
     Column("fetched_at", Instant, nullable=False),
     CheckConstraint("relevance BETWEEN 0 AND 1", name="relevance"),
     CheckConstraint(
@@ -192,6 +208,7 @@ content_analyses = Table(
         " model) = 0 ELSE num_nonnulls(relevance, sentiment, content_kind, summary) = 0 END",
         name="whole_or_empty",
     ),
+    CheckConstraint("num_nulls(model, prompt) <> 1", name="prompt"),
     one_of("empty_kind", EmptyKind),
     Index(
         "ix_content_analyses_empty",

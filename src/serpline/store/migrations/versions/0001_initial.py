@@ -496,14 +496,17 @@ def upgrade() -> None:
         sa.Column("run_id", sa.Uuid(), nullable=False),
         sa.Column("content_type", sa.Text(), nullable=False),
         sa.Column("subject", sa.Text(), nullable=False),
+        sa.Column("market", sa.Text(), nullable=False),
         sa.Column("empty_kind", sa.Text(), nullable=True),
         sa.Column("relevance", sa.Float(), nullable=True),
+        sa.Column("judged_for", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
         sa.Column("sentiment", sa.Text(), nullable=True),
         sa.Column("content_kind", sa.Text(), nullable=True),
         sa.Column("topics", sa.ARRAY(sa.Text()), nullable=False),
         sa.Column("brands", sa.ARRAY(sa.Text()), nullable=False),
         sa.Column("summary", sa.Text(), nullable=True),
         sa.Column("model", sa.Text(), nullable=True),
+        sa.Column("prompt", sa.Text(), nullable=True),
         sa.Column("fetched_at", sa.DateTime(timezone=True), nullable=False),
         sa.CheckConstraint(
             "empty_kind IN ('bot_check', 'javascript_notice', 'consent_wall', 'login_wall', 'access_denied', 'not_found', 'site_error', 'no_text')",
@@ -513,6 +516,9 @@ def upgrade() -> None:
             "CASE WHEN empty_kind IS NULL THEN num_nulls(relevance, sentiment, content_kind, summary, model) = 0 ELSE num_nonnulls(relevance, sentiment, content_kind, summary) = 0 END",
             name=op.f("ck_content_analyses_whole_or_empty"),
         ),
+        sa.CheckConstraint(
+            "num_nulls(model, prompt) <> 1", name=op.f("ck_content_analyses_prompt")
+        ),
         sa.CheckConstraint("relevance BETWEEN 0 AND 1", name=op.f("ck_content_analyses_relevance")),
         sa.ForeignKeyConstraint(
             ["run_id"],
@@ -521,7 +527,7 @@ def upgrade() -> None:
             ondelete="CASCADE",
         ),
         sa.PrimaryKeyConstraint(
-            "run_id", "content_type", "subject", name=op.f("pk_content_analyses")
+            "run_id", "content_type", "subject", "market", name=op.f("pk_content_analyses")
         ),
     )
     op.create_index(
@@ -886,6 +892,16 @@ def upgrade() -> None:
     )
     op.create_index(
         "ix_serp_results_domain", "serp_results", ["run_id", "content_type", "domain"], unique=False
+    )
+    op.create_index(
+        "ix_serp_results_subject",
+        "serp_results",
+        [
+            sa.literal_column(
+                "hashtextextended(CAST(run_id AS text) || content_type || CASE WHEN video_id IS NOT NULL THEN 'v:' || video_id ELSE 'u:' || canonical_url END, 0)"
+            )
+        ],
+        unique=False,
     )
     op.create_table(
         "provider_batches",
