@@ -23,6 +23,7 @@ from serpline.phases.registry import all_phases
 from serpline.phases.tools import Tools
 from serpline.pipeline.lifeline import Lifeline
 from serpline.pipeline.orchestrator import PhaseOrchestrator
+from serpline.pipeline.pruner import Pruner
 from serpline.pipeline.service import PipelineService
 from serpline.pipeline.settler import BeforeSettle, nothing_before
 from serpline.pipeline.timer import Timer
@@ -43,6 +44,7 @@ from serpline.robustness.state_tracker import StateTracker
 from serpline.store.clock import DatabaseClock
 from serpline.store.database import Database
 from serpline.store.migrate import migrate
+from serpline.store.retention import Retention
 
 SERVER_LOOK_SECONDS = 5.0
 
@@ -195,6 +197,7 @@ async def run_worker(
 
     Ends early, with the lifeline's word in the log, if others have declared this worker dead.
     """
+    retention = Retention.of(settings.retention_days)
     async with AsyncExitStack() as stack:
         services = await stack.enter_async_context(
             open_services(settings, pool_size=settings.worker_concurrency + 4)
@@ -220,6 +223,9 @@ async def run_worker(
             look_again_seconds=settings.look_again_seconds,
             take_over_seconds=min(settings.worker_heartbeat_seconds, 5.0),
         )
+        pruner = Pruner(database, retention, settings.prune_hours * 3600)
+        await pruner.enrol()
+        services.queue.register("housekeeping", lambda payload: pruner.look(payload["target"]))
         register_handlers(services, phases, lifeline, before_settle)
         async with lifeline.living():
             ends = asyncio.Event()

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,7 +14,7 @@ import pytest
 import sqlalchemy as sa
 from tests.support.commands import ask
 from tests.support.every_table import contents
-from tests.support.heart import METRICS, Heart, beating, until
+from tests.support.heart import METRICS, Heart, beating
 
 from serpline.cli import root
 from serpline.core.ids import new_id
@@ -23,9 +23,10 @@ from serpline.domain.states import ENDED_RUNS, RunStatus
 from serpline.store import prune as pruning
 from serpline.store import runs as run_rows
 from serpline.store.database import Database
-from serpline.store.prune import PRUNED_TABLES, prune, pruned_lanes
+from serpline.store.passes import PRUNED_TABLES, prune
+from serpline.store.prune import pruned_lanes
 from serpline.store.reference import obtain
-from serpline.store.retention import DAYS_MAX, Retention
+from serpline.store.retention import DAYS_MAX, OF_RUN, RULES, STAYS, Retention, Rule
 from serpline.store.tables import metadata
 
 NOW = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
@@ -87,6 +88,8 @@ async def a_run(
         " WHERE run_id = :run AND no = 0",
         "INSERT INTO webhook_inbox (provider, provider_batch_id, result_set_id, received_at, body)"
         " VALUES ('scaleserp', :batch, 1, :old, '{}')",
+        "INSERT INTO circuit_breakers (name, settings, changed_at)"
+        " VALUES ('scale_serp_api@' || :batch || '/news', '{}', :old)",
     ]
     for statement in statements:
         await rows(database, statement, **values, **given)
@@ -100,6 +103,7 @@ BY_RUN = (
     "provider_calls",
     "pipeline_events",
     "webhook_inbox",
+    "circuit_breakers",
 )
 
 
@@ -114,6 +118,7 @@ async def owners(database: Database) -> dict[str, set[UUID]]:
         "provider_calls": "SELECT run_id FROM provider_calls",
         "pipeline_events": "SELECT run_id FROM pipeline_events",
         "webhook_inbox": "SELECT CAST(provider_batch_id AS uuid) FROM webhook_inbox",
+        "circuit_breakers": "SELECT CAST(substr(name, 16, 36) AS uuid) FROM circuit_breakers",
     }
     return {table: set(await column(database, sql)) for table, sql in queries.items()}
 
@@ -139,25 +144,29 @@ async def test_results_progress_and_batches_stay(db: Database) -> None:
         after = await contents(conn)
     assert gone["items"] == 6
     assert before["item_results"]
-    for table in set(metadata.tables) - set(PRUNED_TABLES):
+    for table in set(metadata.tables) - {*BY_RUN, "pipeline_executions", "housekeeping"}:
         assert after[table] == before[table], table
+    marks = {"items_pruned_at": None}
+    assert [row | marks for row in after["pipeline_executions"]] == before["pipeline_executions"]
     assert all(after[table] == [] for table in BY_RUN)
 
 
 async def test_days_are_counted_from_the_end(db: Database) -> None:
     """One day short of its days a thing stays; past them it goes; each kind by its own days."""
     await a_run(db, RunStatus.COMPLETED, OLD)
-    days = {field.name: 100 for field in fields(Retention)}
+    days = {field.name: 100 for field in fields(Retention) if field.default is not None}
     for spared in ("items", "retries", "raw_replies", "events", "webhooks", "calls"):
         kept = Retention(**{**days, f"{spared}_days": 3_000, "calls_days": 3_000})
         gone = await prune(db, kept, now=NOW, dry_run=True)
         named = {"events": "pipeline_events", "retries": "item_retries"}
         table = {**named, "webhooks": "webhook_inbox"}.get(spared, spared)
         expected = set(BY_RUN) - {table, "provider_calls"}
+        if spared == "items":  # a run's breaker is of use as long as the run may be retried
+            expected.remove("circuit_breakers")
         assert {name for name, count in gone.items() if count} == expected
     exactly = Retention(**dict.fromkeys(days, 2_000))
     assert sum((await prune(db, exactly, now=NOW)).values()) == 0
-    assert sum((await prune(db, exactly, now=NOW + timedelta(seconds=1))).values()) == 11
+    assert sum((await prune(db, exactly, now=NOW + timedelta(seconds=1))).values()) == 12
 
 
 async def test_a_dry_run_says_what_would_go(db: Database) -> None:
@@ -171,7 +180,8 @@ async def test_a_dry_run_says_what_would_go(db: Database) -> None:
     async with db.transaction() as conn:
         assert await contents(conn) == before
     assert tuple(said) == PRUNED_TABLES
-    assert all(said.values())
+    by_age = {"items", *(rule.table for rule in RULES)}
+    assert {table for table, count in said.items() if count} == by_age
     assert await prune(db, Retention(), now=NOW) == said
     assert sum((await prune(db, Retention(), now=NOW)).values()) == 0
 
@@ -184,10 +194,13 @@ async def without_runs(database: Database) -> None:
             "INSERT INTO pipeline_events (occurred_at, event_type) VALUES (:when, 'x')",
             "INSERT INTO circuit_breaker_events (breaker_name, event_type, occurred_at,"
             " failure_count, state, previous_state) VALUES ('b', 'x', :when, 0, 'open', 'closed')",
-            "INSERT INTO workers (host, pid, ended_at) VALUES ('h', :n, :when)",
+            "INSERT INTO workers (host, pid, started_at, ended_at) VALUES ('h', :n, :when, :when)",
             "INSERT INTO reference_data (kind, key, found, fetched_at)"
             " VALUES ('k', CAST(:n AS text), false,"
             " CAST(:when AS timestamptz) - interval '40 days')",
+            "INSERT INTO provider_budgets (provider, scope, spent) VALUES ('pdl',"
+            " 'day:' || CAST(CAST(CAST(:when AS timestamptz) AS date) AS text), 1),"
+            " ('pdl', 'month:' || to_char(CAST(:when AS timestamptz), 'YYYY-MM'), 1)",
             "INSERT INTO dead_letters (job_type, payload, priority, error, attempts, status,"
             " failed_at, settled_at) VALUES ('j', '{}', 0, 'e', 1, 'retried', :when, :when)",
         ):
@@ -201,6 +214,7 @@ async def test_what_belongs_to_no_run(db: Database) -> None:
     gone = await prune(db, Retention(), now=NOW)
     assert {table: count for table, count in gone.items() if count} == {
         "pipeline_events": 1,
+        "provider_budgets": 2,
         "circuit_breaker_events": 1,
         "workers": 1,
         "reference_data": 1,
@@ -302,12 +316,13 @@ async def test_bounded_batches(db: Database, transactions: list[int]) -> None:
         " FROM generate_series(1, 500)",
         old=OLD,
     )
-    gone = await prune(db, Retention(), now=NOW, window_pages=1, items_max=50)
+    gone = await prune(db, Retention(), now=NOW, rows_max=20, items_max=50)
     assert (gone["items"], gone["pipeline_events"]) == (240, 503)
     assert await owners(db) == {table: set() for table in BY_RUN}
-    # A chunk of 40 items is never split, two of them would be too many; a page holds 15 events.
+    # A chunk of 40 items is never split, and two of them would be too many.
     assert max(transactions) == 40
-    assert len(transactions) > 40
+    assert sorted(transactions)[-7:-6] == [20]
+    assert sum(transactions) == 240 + 503 + 5 * 3
 
 
 async def test_stopped_and_run_again(db: Database) -> None:
@@ -334,35 +349,35 @@ async def test_stopped_and_run_again(db: Database) -> None:
 
 
 async def test_a_retry_at_the_same_moment(db: Database) -> None:
-    """A run that is being retried when its turn comes keeps everything."""
+    """A run that is being retried keeps everything, and nobody waits for the retry's commit."""
     run_id = await a_run(db, RunStatus.FAILED)
     other = await a_run(db, RunStatus.FAILED)
     async with db.transaction() as conn:
         assert await run_rows.lock(conn, run_id) is not None
         assert await run_rows.change_run(conn, run_id, "retry", NOW)
-        # Items of this run are waited for, so the prune is a task beside the open retry.
-        at_work = asyncio.create_task(prune(db, Retention(), now=NOW))
-
-        async def waits() -> bool:
-            found = await column(db, "SELECT count(*) FROM pg_locks WHERE NOT granted")
-            return bool(found[0])
-
-        await until(waits, "the prune to wait for the retried run")
-    gone = await at_work
+        gone = await prune(db, Retention(results_days=100), now=NOW)
     assert gone["items"] == 6
     assert await owners(db) == {table: {run_id} for table in BY_RUN}
+    assert sum((await prune(db, Retention(results_days=100), now=NOW)).values()) == 0
+    assert await column(db, "SELECT id FROM pipeline_executions") == [run_id]
     assert other not in (await owners(db))["items"]
 
 
-async def test_tables_by_page_skip_a_run_being_retried(db: Database) -> None:
-    """What is pruned page by page passes over a run somebody has locked, and waits for nobody."""
-    run_id = await a_run(db, RunStatus.FAILED, YOUNG)
+async def test_a_retried_run_is_pruned_again(db: Database) -> None:
+    """What a retry added to a run whose items were gone is pruned after its own days."""
+    run_id = await a_run(db, RunStatus.FAILED)
+    assert (await prune(db, Retention(), now=NOW))["items"] == 6
     async with db.transaction() as conn:
-        assert await run_rows.lock(conn, run_id) is not None
-        gone = await prune(db, Retention(), now=NOW)
-    assert sum(gone.values()) == 0
-    assert await owners(db) == {table: {run_id} for table in BY_RUN}
-    assert (await prune(db, Retention(), now=NOW))["provider_calls"] == 1
+        assert await run_rows.change_run(conn, run_id, "retry", NOW)
+        assert await run_rows.change_run(conn, run_id, "complete", NOW)
+    await rows(
+        db,
+        "INSERT INTO items (lane_id, item, chunk_no, status)"
+        " SELECT lane_id, 'new-' || no, no, 'completed' FROM chunks WHERE run_id = :run",
+        run=run_id,
+    )
+    assert (await prune(db, Retention(), now=NOW))["items"] == 0
+    assert (await prune(db, Retention(), now=NOW + timedelta(days=91)))["items"] == 2
 
 
 async def test_two_at_once(db: Database) -> None:
@@ -372,7 +387,7 @@ async def test_two_at_once(db: Database) -> None:
     await without_runs(db)
     said = await prune(db, Retention(), now=NOW, dry_run=True)
     both = await asyncio.gather(
-        *(prune(db, Retention(), now=NOW, window_pages=1, items_max=1) for _ in range(2))
+        *(prune(db, Retention(), now=NOW, rows_max=2, items_max=1) for _ in range(2))
     )
     for table, count in said.items():
         assert sum(gone[table] for gone in both) == count, table
@@ -448,17 +463,54 @@ async def test_which_lanes_have_lost_their_items(heart: Heart) -> None:
     assert await heart.lanes(run_id) == lanes
 
 
-async def test_pages_are_found_by_their_place(db: Database) -> None:
-    """A window of pages is read by its place, whatever the table's size."""
-    await rows(
-        db,
-        "INSERT INTO pipeline_events (event_type, detail)"
-        " SELECT 'x', jsonb_build_object('n', repeat('x', 500)) FROM generate_series(1, 20000)",
-    )
-    await rows(db, "ANALYZE pipeline_events")
-    statement = f"EXPLAIN DELETE FROM pipeline_events t WHERE {pruning.WINDOW}"
-    plan = await column(db, statement, low="(256,0)", high="(384,0)")
-    assert any("Tid Range Scan" in line for line in plan), plan
+_MANY = {
+    "raw_replies": "INSERT INTO raw_replies (call_id, http_status, headers, url, body, size_bytes,"
+    " stored_at) SELECT id, 200, '{}', 'u', 'b', 1, finished_at FROM provider_calls",
+    "provider_calls": "INSERT INTO provider_calls (id, key, provider, operation, identity,"
+    " freshness, shared, status, attempt, started_at, finished_at) SELECT gen_random_uuid(),"
+    " sha256(CAST(CAST(n AS text) AS bytea)), 'pdl', 'find', '', 'run', true, 'ok', 1, now(),"
+    " CAST(:young AS timestamptz) + n * interval '1 second' FROM generate_series(1, 20000) AS n",
+    "pipeline_events": "INSERT INTO pipeline_events (event_type, occurred_at) SELECT 'x', :young"
+    " FROM generate_series(1, 20000)",
+    "item_retries": "INSERT INTO item_retries (run_id, phase_name, content_type, item, attempt,"
+    " error_category, occurred_at) SELECT gen_random_uuid(), 'p', 'news', 'a', 1, 'server', :young"
+    " FROM generate_series(1, 20000)",
+    "reference_data": "INSERT INTO reference_data (kind, key, found, fetched_at)"
+    " SELECT 'k', CAST(n AS text), false, CAST(:young AS timestamptz) + n / 100"
+    " * interval '1 second' FROM generate_series(1, 20000) AS n",
+}
+
+
+@pytest.mark.parametrize("rule", [each for each in RULES if each.table in _MANY])
+async def test_the_younger_part_is_not_read(db: Database, rule: Rule) -> None:
+    """A look at a table of 20,000 young rows reads a few hundred of them."""
+    if rule.table == "raw_replies":
+        await rows(db, _MANY["provider_calls"], young=YOUNG)
+        await rows(db, _MANY["raw_replies"])
+    else:
+        await rows(db, _MANY[rule.table], young=YOUNG)
+    await rows(db, f"ANALYZE {rule.table}")
+    for begins in (True, False):
+        place = {f"k{n}": _FIRST[kind] for n, (_, kind) in enumerate(rule.key)}
+        values = {"cutoff": NOW - timedelta(days=30), "limit": 200, **({} if begins else place)}
+        statement = f"EXPLAIN (ANALYZE, FORMAT JSON) {pruning.bounds(rule, begins=begins)}"
+        (plan,) = await column(db, statement, **values)
+        read = [node["Actual Rows"] for node in nodes(plan[0]["Plan"]) if "Relation Name" in node]
+        assert sum(read) <= 1_000, plan
+
+
+_FIRST = {
+    "bigint": "0",
+    "timestamptz": "-infinity",
+    "uuid": "00000000-0000-0000-0000-000000000000",
+    "text": "",
+}
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for part in plan.get("Plans", []):
+        yield from nodes(part)
 
 
 @pytest.mark.parametrize(
@@ -477,15 +529,31 @@ def test_days_that_are_none(days: dict[str, int], reason: str) -> None:
 
 
 def test_everything_is_written_down() -> None:
-    """The document names every table, and every option with its default."""
+    """The document says of every table who deletes its rows, and of every option its default."""
     text = DOCUMENT.read_text(encoding="utf-8")
-    for table in metadata.tables:
-        assert f"`{table}`" in text, f"docs/retention.md says nothing of {table}"
-    listed = dict(re.findall(r"^\| `--([a-z-]+)` \| (\d+) \|", text, re.MULTILINE))
+    listed = dict(re.findall(r"^\| `--([a-z-]+)` \| ([^|]+) \|", text, re.MULTILINE))
     defaults = Retention()
     assert listed == {
-        each.name.replace("_", "-"): str(getattr(defaults, each.name)) for each in fields(Retention)
+        each.name.replace("_", "-"): str(getattr(defaults, each.name) or "for ever")
+        for each in fields(Retention)
     }
+    told = dict(re.findall(r"^\| `([a-z_]+)` \| ([^|]+) \|", text, re.MULTILINE))
+    assert told == {table: "; ".join(rules_of(table)) or "stays" for table in metadata.tables}
+
+
+def rules_of(table: str) -> list[str]:
+    """What deletes rows of a table, in the document's words."""
+    by_age = {"items": "items_days", **{rule.table: rule.days for rule in RULES}}
+    days = [f"`--{by_age[table].replace('_', '-')}`"] if table in by_age else []
+    return [*days, *(["with its run"] if table in OF_RUN else [])]
+
+
+def test_every_table_has_a_rule() -> None:
+    """A table is pruned by age, or with its run, or is among those that stay."""
+    pruned = {"items", *(rule.table for rule in RULES), *OF_RUN}
+    assert not pruned & STAYS
+    assert pruned | STAYS == set(metadata.tables)
+    assert set(PRUNED_TABLES) == pruned
 
 
 def test_the_command(

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -132,12 +132,27 @@ def prune(
     dead_letters_days: Annotated[int | None, Days] = None,
     breaker_events_days: Annotated[int | None, Days] = None,
     workers_days: Annotated[int | None, Days] = None,
+    results_days: Annotated[
+        int | None,
+        typer.Option(
+            metavar="DAYS",
+            help="Keep the results of a run for so many days after its end.",
+            show_default="for ever",
+        ),
+    ] = None,
+    show: Annotated[
+        bool, typer.Option("--show", help="Only show what the last passes did, and when.")
+    ] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Delete what has been kept long enough; never a result, never anything of a run in progress.
+    """Delete expired data now. Results, unless they were given days, and active runs stay.
 
-    May be stopped at any time, and run again. docs/retention.md says what is kept and why.
+    Workers do it by themselves (SERPLINE_PRUNE_HOURS, SERPLINE_RETENTION_DAYS); --show says what
+    they did. May be stopped at any time, and run again. See docs/retention.md.
     """
+    if show:
+        _show_passes(ctx, as_json=as_json)
+        return
     given = {
         "items_days": items_days,
         "retries_days": retries_days,
@@ -149,11 +164,13 @@ def prune(
         "dead_letters_days": dead_letters_days,
         "breaker_events_days": breaker_events_days,
         "workers_days": workers_days,
+        "results_days": results_days,
     }
-    from serpline.store.prune import prune as delete
+    from serpline.store.passes import prune as delete
     from serpline.store.retention import Retention
 
-    retention = Retention(**{name: days for name, days in given.items() if days is not None})
+    usual = Retention.of(settings_of(ctx).retention_days)
+    retention = replace(usual, **{name: days for name, days in given.items() if days is not None})
 
     async def work() -> dict[str, int]:
         verb = "rows would go" if dry_run else "rows deleted"
@@ -172,6 +189,34 @@ def prune(
     else:
         title = "would go" if dry_run else "deleted"
         show_table(["table", title], [[table, count] for table, count in gone.items()])
+
+
+def _show_passes(ctx: typer.Context, *, as_json: bool) -> None:
+    from serpline.store.passes import Pass, last_passes
+    from serpline.store.retention import Retention
+
+    settings = settings_of(ctx)
+    days = asdict(Retention.of(settings.retention_days))
+
+    async def work() -> "dict[str, Pass | None]":
+        async with services(ctx) as opened, opened.database.transaction() as conn:
+            return await last_passes(conn)
+
+    found = run(work())
+    told = {name: each and asdict(each) for name, each in found.items()}
+    if as_json:
+        emit({"every_hours": settings.prune_hours, "days": days, "passes": told})
+        return
+    columns = ["started_at", "finished_at", "next_at"]
+    rows = []
+    for name, each in told.items():
+        times = [each[column] if each else None for column in columns]
+        deleted = ", ".join(f"{table} {n:,}" for table, n in each["rows"].items()) if each else ""
+        rows.append([name, *times, deleted or "nothing"])
+    show_table(["pass", "began", "ended", "next", "deleted"], rows)
+    for name, each in told.items():
+        for step, error in (each["errors"] if each else {}).items():
+            say(f"{name}: {step} was passed over: {error}")
 
 
 def _progress(what: str) -> Callable[[str, int], None]:

@@ -86,6 +86,9 @@ class Settings(BaseSettings):
     # Credits that may be spent a day and a month by provider, in its own unit and time zone.
     credits_per_day: dict[str, float] = Field(default_factory=dict)
     credits_per_month: dict[str, float] = Field(default_factory=dict)
+    # Days by what is kept (docs/retention.md); hours from one pass to the next, 0: only by hand.
+    retention_days: dict[str, int] = Field(default_factory=dict)
+    prune_hours: float = Field(default=24.0, ge=0, le=24 * 366)
     extractor_processes: int = Field(default=1, ge=1, le=16)
     web_port: int = Field(default=8077, ge=0, le=65535)
 

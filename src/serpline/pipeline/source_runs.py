@@ -35,7 +35,8 @@ async def resolve(conn: Connection, config: PipelineConfig) -> Resolved:
     if config.inputs_from is None:
         return Resolved(config)
     named = f"inputs_from={config.inputs_from}"
-    run = await runs.get(conn, config.inputs_from)
+    # Locked, so that retention sees who reads it before it judges whether anybody does.
+    run = await runs.lock(conn, config.inputs_from)
     if run is None:
         raise UserError(f"{named}: there is no such run")
     if run.status not in ENDED_RUNS:

@@ -12,7 +12,7 @@ from serpline.core.logging import get
 from serpline.domain.names import JobPriority
 from serpline.pipeline.lifeline import Lifeline
 from serpline.robustness.ledger import reconcile
-from serpline.store import workers
+from serpline.store import housekeeping, workers
 from serpline.store.database import Database, DatabaseUnavailable, TransactionConflict
 from serpline.store.wakeups import WakeUp, wake
 
@@ -65,10 +65,12 @@ class Timer:
         async with self._database.transaction() as conn:
             due_runs = await workers.due_runs(conn, self._look_again_seconds, DUE_MAX)
             due_chunks = await workers.due_chunks(conn, self._look_again_seconds, DUE_MAX)
+            due_tasks = await housekeeping.due(conn, self._look_again_seconds)
             await wake(
                 conn,
                 [WakeUp("run", str(run_id), JobPriority.HIGH) for run_id, _ in due_runs]
-                + [WakeUp("chunk", str(cid), JobPriority(p)) for cid, p in due_chunks],
+                + [WakeUp("chunk", str(cid), JobPriority(p)) for cid, p in due_chunks]
+                + [WakeUp("housekeeping", task) for task in due_tasks],
             )
             seconds = await workers.seconds_to_next_look(conn)
         wait = SLEEP_SECONDS_MAX if seconds is None else seconds

@@ -1,85 +1,80 @@
 """Retention: deleting what has been kept long enough. ``docs/retention.md`` says what and why.
 
 The promise: nothing of a run that has not ended is deleted, not even if it is retried at this very
-moment: a run's row is locked while something of it goes. Results, chunks and provider batches are
-never deleted, so figures, progress and credits by batch stay. Work is cut into short transactions,
-so nobody waits for long, and a prune that was stopped is simply run again. Two at once are fine.
+moment: a run's row is locked while something of it goes, and a run that somebody else has locked is
+passed over. A portion is one short transaction, so nobody waits for long, and a pass that is cut
+off is simply begun again. Two at once are fine.
 
-How: items go chunk by chunk, run by run. Any other table is walked once, in windows of its pages,
-whatever is in it and without an index on its age: each window is one transaction.
+How: a pass is a sequence of steps, a step a sequence of portions, each of which says where the next
+one begins. Items go chunk by chunk, run by run. Any other table is walked by an index in the order
+of age, and its younger part is not read. Runs whose results are past their days: ``store.expiry``.
 
 The limits: ages are whole days before ``now``. Freed room is PostgreSQL's to reuse; files do not
 shrink. A run whose items are gone cannot be retried (``pruned_lanes``): what it has bought is no
 longer known item by item.
 """
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import fields
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
-from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 from uuid import UUID
 
 import sqlalchemy as sa
 
 from serpline.domain.states import ENDED_RUNS
-from serpline.store.database import Connection, Database, TransactionConflict
-from serpline.store.retention import RULES, Retention, Rule
+from serpline.store.database import Connection
+from serpline.store.retention import Retention, Rule
 
-T = TypeVar("T")
+Place = list[Any]
+"""Where a step's next portion begins: JSON values. Empty: at the beginning."""
 
-Progress = Callable[[str, int], None]
-"""Called with a table's name and the rows that went (or would go) when the table is finished."""
-
-# A window is 1 MB: a few thousand rows of any table, 40,000 of the smallest rows there can be.
-WINDOW_PAGES: Final = 128
+# At most so many rows are looked at, or deleted, in one portion: some ten milliseconds.
+ROWS_MAX: Final = 1_000
 ITEMS_MAX: Final = 10_000
-CONFLICTS_MAX: Final = 5
 
-_ENDED: Final = [str(status) for status in ENDED_RUNS]
-
-PRUNED_TABLES: Final = ("items", *(rule.table for rule in RULES))
+ENDED: Final = [str(status) for status in ENDED_RUNS]
 
 
-async def prune(
-    database: Database,
-    retention: Retention,
-    *,
-    now: datetime,
-    dry_run: bool = False,
-    progress: Progress | None = None,
-    window_pages: int = WINDOW_PAGES,
-    items_max: int = ITEMS_MAX,
-) -> dict[str, int]:
-    """Delete what is past its days; returns the rows that went, by table.
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What is old by now, and how much a portion may take.
 
-    With ``dry_run`` nothing goes, and the answer is what would. ``window_pages`` and ``items_max``
-    bound a transaction; a chunk's items go together, so one chunk may exceed the latter. Raises
-    ``UserError``, with nothing deleted, if a run counts on reference data for longer than it stays.
+    ``cutoffs``: by the retention's field; None: nothing of that kind is ever old.
     """
-    async with database.transaction() as conn:
-        longest_ttl = (await conn.execute(_LONGEST_TTL)).scalar_one()
-    retention.check_reference(longest_ttl or 0)
-    cutoffs = {
-        each.name: now - timedelta(days=getattr(retention, each.name)) for each in fields(retention)
-    }
-    gone: dict[str, int] = {}
-    gone["items"] = await (
-        _count_items(database, cutoffs["items_days"])
-        if dry_run
-        else _prune_items(database, cutoffs["items_days"], items_max)
-    )
-    if progress is not None:
-        progress("items", gone["items"])
-    for rule in RULES:
-        gone[rule.table] = await (
-            _count(database, rule, cutoffs[rule.days])
-            if dry_run
-            else _prune_table(database, rule, cutoffs[rule.days], window_pages)
-        )
-        if progress is not None:
-            progress(rule.table, gone[rule.table])
-    return gone
+
+    cutoffs: Mapping[str, datetime | None]
+    rows_max: int = ROWS_MAX
+    items_max: int = ITEMS_MAX
+
+    @classmethod
+    def of(cls, retention: Retention, now: datetime, **more: int) -> "Terms":
+        """The terms of a retention at ``now``."""
+        days = {each.name: getattr(retention, each.name) for each in fields(retention)}
+        cutoffs = {
+            name: None if kept is None else now - timedelta(days=kept)
+            for name, kept in days.items()
+        }
+        return cls(cutoffs, **more)
+
+
+@dataclass(frozen=True, slots=True)
+class Portion:
+    """The rows that went, by table, and where the next portion begins; None: the step is done."""
+
+    gone: Mapping[str, int] = field(default_factory=dict)
+    place: Place | None = None
+
+
+Step = Callable[[Connection, Terms, Place], Awaitable[Portion]]
+
+
+async def longest_ttl_days(conn: Connection) -> int:
+    """For how many days a run counts on reference data: the longest of any run there is.
+
+    Of ended runs too: the next one of its kind, or its own retry, counts on as much.
+    """
+    return (await conn.execute(_LONGEST_TTL)).scalar_one() or 0
 
 
 async def pruned_lanes(conn: Connection, run_id: UUID) -> set[int]:
@@ -98,116 +93,119 @@ async def pruned_lanes(conn: Connection, run_id: UUID) -> set[int]:
     return {row.lane_id for row in rows}
 
 
-# Of ended runs too: the next one of its kind, or its own retry, counts on as much.
 _LONGEST_TTL: Final = sa.text(
     "SELECT max((config ->> 'reference_ttl_days')::int) FROM pipeline_executions"
 )
 _OLD_RUN: Final = "r.status = ANY(:ended) AND r.completed_at < :cutoff"
-_RUNS_WITH_ITEMS: Final = sa.text(
-    f"SELECT r.id FROM pipeline_executions r WHERE {_OLD_RUN} AND EXISTS (SELECT FROM items i"
-    " JOIN pipeline_phase_status l ON l.id = i.lane_id WHERE l.pipeline_execution_id = r.id)"
-    " ORDER BY r.completed_at, r.id"
+_NEXT_RUN: Final = sa.text(
+    "SELECT r.id, r.completed_at FROM pipeline_executions r"
+    f" WHERE {_OLD_RUN} AND r.items_pruned_at IS NULL AND r.expired_at IS NULL"
+    " AND (r.completed_at, r.id) >= (CAST(:at AS timestamptz), CAST(:id AS uuid))"
+    " ORDER BY r.completed_at, r.id LIMIT 1 FOR SHARE SKIP LOCKED"
 )
-_COUNT_ITEMS: Final = sa.text(
-    "SELECT count(*) FROM items i JOIN pipeline_phase_status l ON l.id = i.lane_id"
-    f" JOIN pipeline_executions r ON r.id = l.pipeline_execution_id WHERE {_OLD_RUN}"
+# Unless another prune has the run, too: then the next pass finds that nothing is left.
+_ITEMS_PRUNED: Final = sa.text(
+    "UPDATE pipeline_executions SET items_pruned_at = now() WHERE id = (SELECT id"
+    " FROM pipeline_executions WHERE id = :run FOR NO KEY UPDATE SKIP LOCKED)"
 )
 _CHUNKS: Final = sa.text(
-    "SELECT lane_id, no, planned FROM chunks WHERE run_id = :run ORDER BY lane_id, no"
-)
-_HOLD_RUN: Final = sa.text(
-    f"SELECT r.id FROM pipeline_executions r WHERE r.id = :run AND {_OLD_RUN} FOR SHARE"
+    "SELECT lane_id, no, planned FROM chunks WHERE run_id = :run"
+    " AND (lane_id, no) > (:lane, :no) ORDER BY lane_id, no LIMIT :limit"
 )
 _DELETE_ITEMS: Final = sa.text(
     "DELETE FROM items i USING unnest(CAST(:lanes AS bigint[]), CAST(:nos AS int[]))"
     " AS u(lane_id, no) WHERE i.lane_id = u.lane_id AND i.chunk_no = u.no"
 )
+_FIRST_RUN: Final = ["-infinity", str(UUID(int=0)), -1, -1]
 
 
-async def _count_items(database: Database, cutoff: datetime) -> int:
-    async with database.transaction() as conn:
-        found = await conn.execute(_COUNT_ITEMS, {"ended": _ENDED, "cutoff": cutoff})
-        return int(found.scalar_one())
-
-
-async def _prune_items(database: Database, cutoff: datetime, items_max: int) -> int:
-    values = {"ended": _ENDED, "cutoff": cutoff}
-    async with database.transaction() as conn:
-        runs = list((await conn.execute(_RUNS_WITH_ITEMS, values)).scalars())
-    gone = 0
-    for run_id in runs:
-        async for batch in _batches(database, run_id, items_max):
-            chosen = {"lanes": [lane for lane, _ in batch], "nos": [no for _, no in batch]}
-            delete = partial(_delete_items, values={**values, **chosen, "run": run_id})
-            deleted = await _transaction(database, delete)
-            if deleted is None:
-                break
-            gone += deleted
-    return gone
-
-
-async def _delete_items(conn: Connection, values: Mapping[str, Any]) -> int | None:
-    """Delete the items of some chunks; None if the run is no longer an old, ended one."""
-    if (await conn.execute(_HOLD_RUN, values)).first() is None:
-        return None
-    return (await conn.execute(_DELETE_ITEMS, values)).rowcount
-
-
-async def _batches(
-    database: Database, run_id: UUID, items_max: int
-) -> AsyncGenerator[list[tuple[int, int]], None]:
-    """The run's chunks, (lane, number), in groups of about ``items_max`` items."""
-    async with database.transaction() as conn:
-        chunks = (await conn.execute(_CHUNKS, {"run": run_id})).all()
-    batch: list[tuple[int, int]] = []
+async def prune_items(conn: Connection, terms: Terms, place: Place) -> Portion:
+    """Some chunks' items of the run that ended longest ago; a chunk's items go together."""
+    at, run_id, lane, no = place or _FIRST_RUN
+    values = {"ended": ENDED, "cutoff": terms.cutoffs["items_days"], "at": at, "id": run_id}
+    run = (await conn.execute(_NEXT_RUN, values)).first()
+    if run is None:
+        return Portion()
+    if str(run.id) != run_id:
+        lane, no = _FIRST_RUN[2:]
+    chosen: list[tuple[int, int]] = []
     size = 0
+    found = {"run": run.id, "lane": lane, "no": no, "limit": terms.rows_max}
+    chunks = (await conn.execute(_CHUNKS, found)).all()
     for chunk in chunks:
-        if batch and size + chunk.planned > items_max:
-            yield batch
-            batch, size = [], 0
-        batch.append((chunk.lane_id, chunk.no))
+        if chosen and size + chunk.planned > terms.items_max:
+            break
+        chosen.append((chunk.lane_id, chunk.no))
         size += chunk.planned
-    if batch:
-        yield batch
+    nos = {"lanes": [lane for lane, _ in chosen], "nos": [no for _, no in chosen]}
+    deleted = (await conn.execute(_DELETE_ITEMS, nos)).rowcount if chosen else 0
+    lane, no = chosen[-1] if chosen else (lane, no)
+    if len(chosen) == len(chunks) < terms.rows_max:
+        await conn.execute(_ITEMS_PRUNED, {"run": run.id})
+    return Portion({"items": deleted}, [run.completed_at.isoformat(), str(run.id), lane, no])
 
 
-async def _count(database: Database, rule: Rule, cutoff: datetime) -> int:
-    ended = ""
-    if rule.run is not None:
-        ended = (
-            " AND NOT EXISTS (SELECT FROM pipeline_executions r"
-            f" WHERE r.id = {rule.run} AND r.status <> ALL(:ended))"
-        )
-    statement = f"SELECT count(*) FROM {rule.table} t WHERE {rule.old}{ended}"
-    async with database.transaction() as conn:
-        found = await conn.execute(sa.text(statement), {"cutoff": cutoff, "ended": _ENDED})
-        return int(found.scalar_one())
-
-
-async def _prune_table(database: Database, rule: Rule, cutoff: datetime, window_pages: int) -> int:
-    pages = sa.text(
-        "SELECT pg_relation_size(CAST(:table AS regclass)) / current_setting('block_size')::int"
+async def count_items(conn: Connection, terms: Terms) -> dict[str, int]:
+    """How many items would go."""
+    found = await conn.execute(
+        sa.text(
+            "SELECT count(*) FROM items i JOIN pipeline_phase_status l ON l.id = i.lane_id"
+            f" JOIN pipeline_executions r ON r.id = l.pipeline_execution_id WHERE {_OLD_RUN}"
+        ),
+        {"ended": ENDED, "cutoff": terms.cutoffs["items_days"]},
     )
-    async with database.transaction() as conn:
-        total = int((await conn.execute(pages, {"table": rule.table})).scalar_one())
-    gone = 0
-    for first in range(0, total, window_pages):
-        values = {
-            "cutoff": cutoff,
-            "ended": _ENDED,
-            "low": f"({first},0)",
-            "high": f"({first + window_pages},0)",
-        }
-        gone += await _transaction(database, partial(_prune_window, rule=rule, values=values))
-    return gone
+    return {"items": int(found.scalar_one())}
 
 
-WINDOW: Final = "t.ctid >= CAST(:low AS tid) AND t.ctid < CAST(:high AS tid)"
+def _window(rule: Rule, *, ended: bool) -> str:
+    """The rows of a window: after ``:k0`` and so on, up to ``:l0`` if it is not the last."""
+    keys = ", ".join(name for name, _ in rule.key)
+
+    def row(letter: str) -> str:
+        names = (f"CAST(:{letter}{n} AS {kind})" for n, (_, kind) in enumerate(rule.key))
+        return f"({', '.join(names)})"
+
+    after = f" AND ({keys}) > {row('k')}"
+    return f"{rule.where}{after}" + (f" AND ({keys}) <= {row('l')}" if ended else "")
 
 
-async def _prune_window(conn: Connection, rule: Rule, values: Mapping[str, Any]) -> int:
+def bounds(rule: Rule, *, begins: bool) -> str:
+    """The statement that finds a window: its last key, its rows, and whether one may be old."""
+    keys = ", ".join(f"{name} AS k{n}" for n, (name, _) in enumerate(rule.key))
+    order = ", ".join(name for name, _ in rule.key)
+    may_be_old = "true" if rule.made is None else f"{rule.made} < :cutoff"
+    where = rule.where if begins else _window(rule, ended=False)
+    last = ", ".join(f"(array_agg(CAST(k{n} AS text)))[count(*)]" for n in range(len(rule.key)))
+    return (
+        f"SELECT count(*) AS rows, bool_or(may_be_old) AS may_be_old, ARRAY[{last}] AS last"
+        f" FROM (SELECT {keys}, {may_be_old} AS may_be_old FROM {rule.table} t WHERE {where}"
+        f" ORDER BY {order} LIMIT :limit) w"
+    )
+
+
+async def prune_table(conn: Connection, terms: Terms, place: Place, *, rule: Rule) -> Portion:
     """Delete the old rows of one window. First the runs are held, then the rows are judged."""
-    where = f"{WINDOW} AND {rule.old}"
+    cutoff = terms.cutoffs[rule.days]
+    after = {f"k{n}": value for n, value in enumerate(place)}
+    values = {"cutoff": cutoff, "limit": terms.rows_max, **after}
+    found = (await conn.execute(sa.text(bounds(rule, begins=not place)), values)).one()
+    if not found.rows or not found.may_be_old:
+        return Portion()
+    last = {f"l{n}": value for n, value in enumerate(found.last)}
+    window = _window(rule, ended=True) if place else _first_window(rule)
+    within = {"cutoff": cutoff, **after, **last}
+    deleted = await _delete(conn, rule, f"{window} AND {rule.old}", within)
+    is_last = found.rows < terms.rows_max
+    return Portion({rule.table: deleted}, None if is_last else list(found.last))
+
+
+def _first_window(rule: Rule) -> str:
+    keys = ", ".join(name for name, _ in rule.key)
+    row = ", ".join(f"CAST(:l{n} AS {kind})" for n, (_, kind) in enumerate(rule.key))
+    return f"{rule.where} AND ({keys}) <= ({row})"
+
+
+async def _delete(conn: Connection, rule: Rule, where: str, values: Mapping[str, Any]) -> int:
     if rule.run is None:
         # Judged again once they are locked: a claim of reference data that was made in between
         # is seen by the second statement only.
@@ -233,6 +231,21 @@ async def _prune_window(conn: Connection, rule: Rule, values: Mapping[str, Any])
     return (await conn.execute(sa.text(delete), {**values, "free": free})).rowcount
 
 
+async def count_table(conn: Connection, terms: Terms, *, rule: Rule) -> dict[str, int]:
+    """How many rows of a table would go."""
+    ended = ""
+    if rule.run is not None:
+        ended = (
+            " AND NOT EXISTS (SELECT FROM pipeline_executions r"
+            f" WHERE r.id = {rule.run} AND r.status <> ALL(:ended))"
+        )
+    found = await conn.execute(
+        sa.text(f"SELECT count(*) FROM {rule.table} t WHERE {rule.where} AND {rule.old}{ended}"),
+        {"cutoff": terms.cutoffs[rule.days], "ended": ENDED},
+    )
+    return {rule.table: int(found.scalar_one())}
+
+
 async def _hold_ended(conn: Connection, runs: Sequence[UUID]) -> list[UUID]:
     """Those of ``runs`` that have ended, their rows locked against a retry, or are not there."""
     if not runs:
@@ -242,22 +255,10 @@ async def _hold_ended(conn: Connection, runs: Sequence[UUID]) -> list[UUID]:
             "SELECT id FROM pipeline_executions WHERE id = ANY(:runs) AND status = ANY(:ended)"
             " ORDER BY id FOR SHARE SKIP LOCKED"
         ),
-        {"runs": list(runs), "ended": _ENDED},
+        {"runs": list(runs), "ended": ENDED},
     )
     held = list(rows.scalars())
     known = await conn.execute(
         sa.text("SELECT id FROM pipeline_executions WHERE id = ANY(:runs)"), {"runs": list(runs)}
     )
     return [*held, *(set(runs) - set(known.scalars()))]
-
-
-async def _transaction(database: Database, work: Callable[[Connection], Awaitable[T]]) -> T:
-    """One transaction, again if PostgreSQL undid it in favour of another."""
-    for _ in range(CONFLICTS_MAX - 1):
-        try:
-            async with database.transaction() as conn:
-                return await work(conn)
-        except TransactionConflict:
-            continue
-    async with database.transaction() as conn:
-        return await work(conn)

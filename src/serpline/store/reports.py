@@ -52,7 +52,8 @@ async def latest_run(
     rows = await conn.execute(
         text(
             "SELECT r.id FROM pipeline_executions r"
-            " WHERE (NOT :scored OR EXISTS (SELECT 1 FROM dsi_scores d WHERE d.run_id = r.id))"
+            " WHERE r.expired_at IS NULL"
+            " AND (NOT :scored OR EXISTS (SELECT 1 FROM dsi_scores d WHERE d.run_id = r.id))"
             " AND (CAST(:statuses AS text[]) IS NULL OR r.status = ANY(:statuses))"
             " ORDER BY r.created_at DESC, r.id LIMIT 1"
         ),
@@ -65,7 +66,10 @@ async def latest_run(
 async def runs_starting_with(conn: Connection, prefix: str, limit: int = 2) -> list[UUID]:
     """The ids of runs that start with ``prefix`` (hexadecimal digits and dashes only)."""
     rows = await conn.execute(
-        text("SELECT id FROM pipeline_executions WHERE starts_with(id::text, :p) LIMIT :limit"),
+        text(
+            "SELECT id FROM pipeline_executions WHERE starts_with(id::text, :p)"
+            " AND expired_at IS NULL LIMIT :limit"
+        ),
         {"p": prefix, "limit": limit},
     )
     return [row.id for row in rows]

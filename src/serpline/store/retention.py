@@ -1,22 +1,34 @@
-"""What is kept for how many days, and which rows of which table that makes old.
+"""What is kept for how many days, and who deletes the rows of which table.
 
-``docs/retention.md`` tells people; ``prune`` does it. A rule is SQL about a row ``t`` and the time
-``:cutoff``; whether the row's run has ended is not the rule's business, ``prune`` sees to that.
+``docs/retention.md`` tells people; ``prune`` does it. Every table is in exactly one of four places:
+``items``, ``RULES`` (by age), ``OF_RUN`` (with its run, if results have days), ``STAYS``.
+
+A rule is SQL about a row ``t`` and the time ``:cutoff``. Whether the row's run has ended is not the
+rule's business: ``prune`` sees to that.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from types import MappingProxyType
 from typing import Final
 
 from serpline.domain.config import PipelineConfig
 from serpline.domain.errors import UserError
 
 DAYS_MAX: Final = 36_500
+# A month's budget counts the calls of 31 days, whatever the provider's zone.
+CALLS_DAYS_MIN: Final = 33
+SETTING: Final = "SERPLINE_RETENTION_DAYS"
 _TTL_DAYS: Final = PipelineConfig().reference_ttl_days
+_SUFFIX: Final = "_days"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retention:
-    """How many days things are kept: 1 to ``DAYS_MAX``. Counted from when a thing ended."""
+    """How many days things are kept: 1 to ``DAYS_MAX``. Counted from when a thing ended.
+
+    ``results_days`` None: for ever.
+    """
 
     items_days: int = 90
     retries_days: int = 400
@@ -28,18 +40,39 @@ class Retention:
     dead_letters_days: int = 90
     breaker_events_days: int = 400
     workers_days: int = 30
+    results_days: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse days that are none, or too few for what counts on what is kept."""
         for name, value in asdict(self).items():
-            if not 1 <= value <= DAYS_MAX:
+            if value is None and name == "results_days":
+                continue
+            is_whole = isinstance(value, int) and not isinstance(value, bool)
+            if not is_whole or not 1 <= value <= DAYS_MAX:
                 raise UserError(f"{name}={value}: must be 1 to {DAYS_MAX}")
         if self.calls_days < self.raw_replies_days:
             raise UserError(
                 f"calls_days={self.calls_days}: must be at least raw_replies_days"
                 f" ({self.raw_replies_days}), for a reply goes with its call"
             )
+        if self.calls_days < CALLS_DAYS_MIN:
+            raise UserError(
+                f"calls_days={self.calls_days}: must be at least {CALLS_DAYS_MIN}, for a month's"
+                " budget counts them"
+            )
         self.check_reference(_TTL_DAYS)
+
+    @classmethod
+    def of(cls, days: Mapping[str, int]) -> "Retention":
+        """From the setting: days by name, such as ``{"items": 30, "results": 730}``."""
+        known = [name.removesuffix(_SUFFIX) for name in cls.__dataclass_fields__]
+        for name in days:
+            if name not in known:
+                raise UserError(f"{SETTING}: unknown {name!r}; known are {', '.join(known)}")
+        try:
+            return cls(**{f"{name}{_SUFFIX}": value for name, value in days.items()})
+        except UserError as error:
+            raise UserError(f"{SETTING}: {error}") from None
 
     def check_reference(self, ttl_days: int) -> None:
         """Refuse to let go of answers that a run with this TTL finds fresh: it buys them again."""
@@ -52,13 +85,29 @@ class Retention:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Rows ``t`` of ``table`` that are ``old``; ``run`` is the run a row belongs to, if any."""
+    """Rows ``t`` of ``table`` that are ``old``; ``run`` is the run a row belongs to, if any.
+
+    The table is walked by an index over ``key`` (columns or expressions, with their types), which
+    grows with ``made``: from a window on in which nothing was made before the cutoff, nothing is
+    old. Without ``made`` the table is small, and is walked to its end.
+    """
 
     table: str
     days: str
     old: str
     run: str | None = None
+    key: tuple[tuple[str, str], ...] = (("t.id", "bigint"),)
+    made: str | None = None
+    where: str = "true"
 
+
+_BREAKERS_RUN: Final = (
+    "CAST(substring(t.name FROM '@([0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})/[a-z]+$') AS uuid)"
+)
+_PERIOD_ENDS: Final = (
+    "CASE WHEN starts_with(t.scope, 'day:') THEN to_date(substr(t.scope, 5), 'YYYY-MM-DD') + 1"
+    " ELSE CAST(to_date(substr(t.scope, 7), 'YYYY-MM') + interval '1 month' AS date) END"
+)
 
 RULES: Final = (
     Rule(
@@ -66,28 +115,71 @@ RULES: Final = (
         "raw_replies_days",
         "t.stored_at < :cutoff",
         "(SELECT c.run_id FROM provider_calls c WHERE c.id = t.call_id)",
+        key=(("t.stored_at", "timestamptz"), ("t.call_id", "uuid")),
+        made="t.stored_at",
     ),
-    Rule("provider_calls", "calls_days", "t.finished_at < :cutoff", "t.run_id"),
-    Rule("item_retries", "retries_days", "t.occurred_at < :cutoff", "t.run_id"),
-    Rule("pipeline_events", "events_days", "t.occurred_at < :cutoff", "t.run_id"),
+    Rule(
+        "provider_calls",
+        "calls_days",
+        "t.finished_at < :cutoff",
+        "t.run_id",
+        key=(("t.finished_at", "timestamptz"), ("t.id", "uuid")),
+        made="t.finished_at",
+        where="t.finished_at IS NOT NULL",
+    ),
+    Rule(
+        "item_retries", "retries_days", "t.occurred_at < :cutoff", "t.run_id", made="t.occurred_at"
+    ),
+    Rule(
+        "pipeline_events",
+        "events_days",
+        "t.occurred_at < :cutoff",
+        "t.run_id",
+        made="t.occurred_at",
+    ),
     Rule(
         "webhook_inbox",
         "webhooks_days",
         "t.received_at < :cutoff",
         "(SELECT c.run_id FROM provider_batches b JOIN chunks c ON c.id = b.chunk_id"
         " WHERE b.provider = t.provider AND b.provider_batch_id = t.provider_batch_id LIMIT 1)",
+        made="t.received_at",
     ),
     Rule(
         "dead_letters",
         "dead_letters_days",
         "t.settled_at < :cutoff AND t.status IN ('retried', 'discarded')",
+        made="t.failed_at",
     ),
-    Rule("circuit_breaker_events", "breaker_events_days", "t.occurred_at < :cutoff"),
+    Rule(
+        "circuit_breaker_events",
+        "breaker_events_days",
+        "t.occurred_at < :cutoff",
+        made="t.occurred_at",
+    ),
+    # The breaker of one run. Its items are gone by then, so it is not retried.
+    Rule(
+        "circuit_breakers",
+        "items_days",
+        f"{_BREAKERS_RUN} IS NOT NULL AND t.changed_at < :cutoff AND NOT EXISTS (SELECT FROM"
+        f" pipeline_executions r WHERE r.id = {_BREAKERS_RUN} AND r.completed_at >= :cutoff)",
+        _BREAKERS_RUN,
+        key=(("t.name", "text"),),
+    ),
+    # What the calls of a day or month cost together, as long as the calls are there to explain it.
+    Rule(
+        "provider_budgets",
+        "calls_days",
+        f"{_PERIOD_ENDS} < :cutoff AND t.reserved = 0",
+        key=(("t.scope", "text"), ("t.provider", "text")),
+        where="NOT starts_with(t.scope, 'run:')",
+    ),
     Rule(
         "workers",
         "workers_days",
         "t.ended_at < :cutoff AND NOT EXISTS"
         " (SELECT FROM chunks c WHERE c.owner = t.id AND c.status = 'owned')",
+        made="t.started_at",
     ),
     # An answer that was not renewed, or a claim whose holder is gone. What somebody alive holds is
     # being bought; what a run in progress may still find fresh is not bought a second time.
@@ -97,9 +189,57 @@ RULES: Final = (
         "(t.fetched_at < least(CAST(:cutoff AS timestamptz), (SELECT min(r.created_at"
         " - make_interval(days => coalesce((r.config ->> 'reference_ttl_days')::int,"
         f" {_TTL_DAYS})))"
-        " FROM pipeline_executions r WHERE r.status <> ALL(:ended)))"
+        " FROM pipeline_executions r WHERE r.status IN ('pending', 'running', 'paused')))"
         " OR t.fetched_at IS NULL)"
         " AND NOT EXISTS (SELECT FROM chunks c WHERE c.id = t.claimed_chunk"
         " AND c.epoch = t.claimed_epoch AND c.status = 'owned')",
+        key=(
+            ("coalesce(t.fetched_at, '-infinity')", "timestamptz"),
+            ("t.kind", "text"),
+            ("t.key", "text"),
+        ),
+        made="coalesce(t.fetched_at, '-infinity')",
     ),
+)
+
+_LANES: Final = "SELECT id FROM pipeline_phase_status WHERE pipeline_execution_id = :run"
+
+# With a run whose results are past their days, in this order: table → which rows are the run's.
+OF_RUN: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "items": f"lane_id IN ({_LANES})",
+        "item_results": f"lane_id IN ({_LANES})",
+        "dsi_scores": "run_id = :run",
+        "content_analyses": "run_id = :run",
+        "channel_owners": "run_id = :run",
+        "youtube_channels": "run_id = :run",
+        "youtube_videos": "run_id = :run",
+        "company_profiles": "run_id = :run",
+        "keyword_metrics": "run_id = :run",
+        "serp_results": "run_id = :run",
+        "serps": "run_id = :run",
+        "run_keywords": "run_id = :run",
+        "provider_batches": "chunk_id IN (SELECT id FROM chunks WHERE run_id = :run)",
+        "chunks": "run_id = :run",
+        "pipeline_phase_status": "pipeline_execution_id = :run",
+        "provider_budgets": "scope = 'run:' || CAST(:run AS text)",
+        "pipeline_executions": "id = :run",
+    }
+)
+
+# Never pruned: a person's own, or no more rows than there are things that exist now.
+STAYS: Final = frozenset(
+    {
+        "markets",
+        "keywords",
+        "keyword_markets",
+        "landscapes",
+        "landscape_keywords",
+        "companies",
+        "provider_rates",
+        "provider_leases",
+        "queued_jobs",
+        "queue_schema_versions",
+        "housekeeping",
+    }
 )

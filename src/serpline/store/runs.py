@@ -99,21 +99,25 @@ async def create(
 
 
 async def get(conn: Connection, run_id: UUID) -> RunRow | None:
-    """The run, or None."""
-    row = (await conn.execute(text(f"{_RUN} WHERE id = :id"), {"id": run_id})).mappings().first()
+    """The run, or None; one whose results have expired is none."""
+    query = text(f"{_RUN} WHERE id = :id AND expired_at IS NULL")
+    row = (await conn.execute(query, {"id": run_id})).mappings().first()
     return _run(dict(row)) if row else None
 
 
 async def lock(conn: Connection, run_id: UUID) -> RunRow | None:
-    """The run, its row locked until the transaction ends."""
-    query = text(f"SELECT {_COLUMNS}, {BRIEFLY} FROM pipeline_executions WHERE id = :id FOR UPDATE")
+    """The run as ``get`` finds it, its row locked until the transaction ends."""
+    query = text(
+        f"SELECT {_COLUMNS}, {BRIEFLY} FROM pipeline_executions"
+        " WHERE id = :id AND expired_at IS NULL FOR UPDATE"
+    )
     row = (await conn.execute(query, {"id": run_id})).mappings().first()
     return _run(dict(row)) if row else None
 
 
 async def recent(conn: Connection, limit: int) -> list[RunRow]:
     """The latest runs, newest first."""
-    query = text(f"{_RUN} ORDER BY created_at DESC, id LIMIT :limit")
+    query = text(f"{_RUN} WHERE expired_at IS NULL ORDER BY created_at DESC, id LIMIT :limit")
     return [_run(dict(row)) for row in (await conn.execute(query, {"limit": limit})).mappings()]
 
 
@@ -182,7 +186,8 @@ async def change_run(
             " started_at = CASE WHEN :event = 'cancel' THEN started_at"
             " ELSE coalesce(started_at, :now) END,"
             " completed_at = CASE WHEN :ended THEN CAST(:now AS timestamptz) END,"
-            " next_look_at = CASE WHEN :ended THEN NULL ELSE now() END"
+            " next_look_at = CASE WHEN :ended THEN NULL ELSE now() END,"
+            " items_pruned_at = CASE WHEN :event = 'retry' THEN NULL ELSE items_pruned_at END"
             " WHERE id = :id AND status = ANY(:sources) RETURNING id"
         ),
         {

@@ -194,7 +194,8 @@ async def seconds_to_next_look(conn: Connection) -> float | None:
                  WHERE status IN ('pending', 'running')),
                 (SELECT min(c.next_look_at) FROM chunks c
                  JOIN pipeline_executions r ON r.id = c.run_id
-                 WHERE c.status = 'ready' AND r.status = 'running')) - now())
+                 WHERE c.status = 'ready' AND r.status = 'running'),
+                (SELECT min(next_look_at) FROM housekeeping)) - now())
             """
         )
     )

@@ -97,6 +97,7 @@ async def candidates(
             JOIN pipeline_executions origin ON origin.id = :origin
             WHERE r.id = own.id OR (
                 r.created_at <= origin.created_at AND searched.source_run_id = r.id
+                AND r.expired_at IS NULL
                 AND (r.config ->> 'enable_historical_tracking')::boolean
                 AND (own.config ->> 'enable_historical_tracking')::boolean
                 AND r.config ->> 'landscape' IS NOT DISTINCT FROM own.config ->> 'landscape'

@@ -108,6 +108,12 @@ provider_budgets = Table(
     Column("limit_credits", CREDITS),
     Column("reserved", CREDITS, nullable=False, server_default=ZERO),
     Column("spent", CREDITS, nullable=False, server_default=ZERO),
+    Index(
+        "ix_provider_budgets_periods",
+        "scope",
+        "provider",
+        postgresql_where=text("NOT starts_with(scope, 'run:')"),
+    ),
     postgresql_with={"fillfactor": "50"},
 )
 
@@ -147,6 +153,12 @@ provider_calls = Table(
     ),
     Index("ix_provider_calls_run_id_provider", "run_id", "provider"),
     Index("ix_provider_calls_intents", "started_at", postgresql_where=text("status = 'intent'")),
+    Index(
+        "ix_provider_calls_finished_at",
+        "finished_at",
+        "id",
+        postgresql_where=text("finished_at IS NOT NULL"),
+    ),
 )
 
 # The body is zlib-compressed, its secrets replaced. A reply may be pruned before its call.
@@ -160,7 +172,7 @@ raw_replies = Table(
     Column("body", LargeBinary, nullable=False),
     Column("size_bytes", Integer, nullable=False),
     Column("stored_at", Instant, nullable=False),
-    Index("ix_raw_replies_stored_at", "stored_at"),
+    Index("ix_raw_replies_stored_at", "stored_at", "call_id"),
 )
 
 # A row is a claim (``claimed_chunk``), an answer (``fetched_at``), or an old answer being renewed.
@@ -177,4 +189,5 @@ reference_data = Table(
     Column("claimed_epoch", BigInteger),
     CheckConstraint("length(key) BETWEEN 1 AND 2048", name="key"),
     CheckConstraint("(claimed_chunk IS NULL) = (claimed_epoch IS NULL)", name="claim"),
+    Index("ix_reference_data_age", text("coalesce(fetched_at, '-infinity')")),
 )

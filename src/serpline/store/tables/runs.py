@@ -43,6 +43,10 @@ pipeline_executions = Table(
     Column("completed_at", Instant),
     Column("next_look_at", Instant),
     Column("error_message", Text),
+    # When its items were pruned; NULL again once it is retried, for then it may get new ones.
+    Column("items_pruned_at", Instant),
+    # When its results were past their days: nothing reads it any more, and it is being deleted.
+    Column("expired_at", Instant),
     one_of("status", RunStatus),
     one_of("mode", PipelineMode),
     Index(
@@ -51,6 +55,19 @@ pipeline_executions = Table(
         postgresql_where=text("status IN ('pending', 'running')"),
     ),
     Index("ix_pipeline_executions_created_at", "created_at"),
+    Index("ix_pipeline_executions_completed_at", "completed_at", "id"),
+    Index(
+        "ix_pipeline_executions_expired_at",
+        "id",
+        postgresql_where=text("expired_at IS NOT NULL"),
+    ),
+    # The runs that have not ended, and the longest time for which a run counts on reference data.
+    Index(
+        "ix_pipeline_executions_unended",
+        "created_at",
+        postgresql_where=text("status IN ('pending', 'running', 'paused')"),
+    ),
+    Index("ix_pipeline_executions_ttl", text("((config ->> 'reference_ttl_days')::int)")),
 )
 
 pipeline_phase_status = Table(
@@ -80,6 +97,11 @@ pipeline_phase_status = Table(
     one_of("status", LaneStatus),
     one_of("phase_name", PhaseName),
     one_of("content_type", ContentType),
+    Index(
+        "ix_pipeline_phase_status_source",
+        "source_run_id",
+        postgresql_where=text("source_run_id <> pipeline_execution_id"),
+    ),
 )
 
 workers = Table(

@@ -104,6 +104,23 @@ def upgrade() -> None:
         postgresql_where=sa.text("status = 'dead' AND target IS NOT NULL"),
     )
     op.create_table(
+        "housekeeping",
+        sa.Column("task", sa.Text(), nullable=False),
+        sa.Column(
+            "looked_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False
+        ),
+        sa.Column("next_look_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column(
+            "state",
+            postgresql.JSONB(astext_type=sa.Text()),
+            server_default=sa.text("'{}'::jsonb"),
+            nullable=False,
+        ),
+        sa.PrimaryKeyConstraint("task", name=op.f("pk_housekeeping")),
+        postgresql_with={"fillfactor": "50"},
+    )
+    op.create_index("ix_housekeeping_next_look_at", "housekeeping", ["next_look_at"], unique=False)
+    op.create_table(
         "item_results",
         sa.Column("lane_id", sa.BigInteger(), nullable=False),
         sa.Column("item", sa.Text(), nullable=False),
@@ -227,6 +244,8 @@ def upgrade() -> None:
         sa.Column("completed_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("next_look_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("error_message", sa.Text(), nullable=True),
+        sa.Column("items_pruned_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("expired_at", sa.DateTime(timezone=True), nullable=True),
         sa.CheckConstraint(
             "mode IN ('scheduled', 'testing', 'manual')", name=op.f("ck_pipeline_executions_mode")
         ),
@@ -237,7 +256,20 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_pipeline_executions")),
     )
     op.create_index(
+        "ix_pipeline_executions_completed_at",
+        "pipeline_executions",
+        ["completed_at", "id"],
+        unique=False,
+    )
+    op.create_index(
         "ix_pipeline_executions_created_at", "pipeline_executions", ["created_at"], unique=False
+    )
+    op.create_index(
+        "ix_pipeline_executions_expired_at",
+        "pipeline_executions",
+        ["id"],
+        unique=False,
+        postgresql_where=sa.text("expired_at IS NOT NULL"),
     )
     op.create_index(
         "ix_pipeline_executions_look",
@@ -245,6 +277,19 @@ def upgrade() -> None:
         ["next_look_at"],
         unique=False,
         postgresql_where=sa.text("status IN ('pending', 'running')"),
+    )
+    op.create_index(
+        "ix_pipeline_executions_ttl",
+        "pipeline_executions",
+        [sa.literal_column("((config ->> 'reference_ttl_days')::int)")],
+        unique=False,
+    )
+    op.create_index(
+        "ix_pipeline_executions_unended",
+        "pipeline_executions",
+        ["created_at"],
+        unique=False,
+        postgresql_where=sa.text("status IN ('pending', 'running', 'paused')"),
     )
     op.create_table(
         "provider_budgets",
@@ -262,6 +307,13 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("provider", "scope", name=op.f("pk_provider_budgets")),
         postgresql_with={"fillfactor": "50"},
+    )
+    op.create_index(
+        "ix_provider_budgets_periods",
+        "provider_budgets",
+        ["scope", "provider"],
+        unique=False,
+        postgresql_where=sa.text("NOT starts_with(scope, 'run:')"),
     )
     op.create_table(
         "provider_calls",
@@ -299,6 +351,13 @@ def upgrade() -> None:
         ),
         sa.CheckConstraint("octet_length(key) = 32", name=op.f("ck_provider_calls_key")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_provider_calls")),
+    )
+    op.create_index(
+        "ix_provider_calls_finished_at",
+        "provider_calls",
+        ["finished_at", "id"],
+        unique=False,
+        postgresql_where=sa.text("finished_at IS NOT NULL"),
     )
     op.create_index(
         "ix_provider_calls_intents",
@@ -397,6 +456,12 @@ def upgrade() -> None:
         ),
         sa.CheckConstraint("length(key) BETWEEN 1 AND 2048", name=op.f("ck_reference_data_key")),
         sa.PrimaryKeyConstraint("kind", "key", name=op.f("pk_reference_data")),
+    )
+    op.create_index(
+        "ix_reference_data_age",
+        "reference_data",
+        [sa.literal_column("coalesce(fetched_at, '-infinity')")],
+        unique=False,
     )
     op.create_table(
         "webhook_inbox",
@@ -688,6 +753,13 @@ def upgrade() -> None:
             name=op.f("uq_pipeline_phase_status_pipeline_execution_id_phase_name_content_type"),
         ),
     )
+    op.create_index(
+        "ix_pipeline_phase_status_source",
+        "pipeline_phase_status",
+        ["source_run_id"],
+        unique=False,
+        postgresql_where=sa.text("source_run_id <> pipeline_execution_id"),
+    )
     op.create_table(
         "raw_replies",
         sa.Column("call_id", sa.Uuid(), nullable=False),
@@ -705,7 +777,9 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("call_id", name=op.f("pk_raw_replies")),
     )
-    op.create_index("ix_raw_replies_stored_at", "raw_replies", ["stored_at"], unique=False)
+    op.create_index(
+        "ix_raw_replies_stored_at", "raw_replies", ["stored_at", "call_id"], unique=False
+    )
     op.create_table(
         "run_keywords",
         sa.Column("run_id", sa.Uuid(), nullable=False),

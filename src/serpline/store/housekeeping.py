@@ -1,0 +1,96 @@
+"""The rows of ``housekeeping``: a task's state, held by one of all workers at a time.
+
+``hold`` takes the row for the rest of the transaction or finds it taken, by the database's word: a
+worker that dies or is cut off has not held it, and what it did in that transaction is undone.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import text
+
+from serpline.store.database import BRIEFLY, Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A task's row; ``now`` is the database's time at which it was read."""
+
+    task: str
+    looked_at: datetime
+    next_look_at: datetime | None
+    state: dict[str, Any]
+    now: datetime
+
+
+async def ensure(conn: Connection, task: str, first_seconds: float, every_seconds: float) -> None:
+    """Have the task looked at, ``first_seconds`` from now; one that is known, by its own time.
+
+    But no later than ``every_seconds`` from now, whatever was said before.
+    """
+    await conn.execute(
+        text(
+            "INSERT INTO housekeeping AS h (task, next_look_at)"
+            " VALUES (:task, now() + make_interval(secs => least(:first, :every)))"
+            " ON CONFLICT (task) DO UPDATE SET next_look_at = least(h.next_look_at,"
+            " now() + make_interval(secs => :every))"
+        ),
+        {"task": task, "first": first_seconds, "every": every_seconds},
+    )
+
+
+async def hold(conn: Connection, task: str) -> Task | None:
+    """The task's row, locked until the transaction ends; None if it is taken, or not there."""
+    rows = await conn.execute(
+        text(
+            f"SELECT task, looked_at, next_look_at, state, now() AS now, {BRIEFLY}"
+            " FROM housekeeping WHERE task = :task FOR UPDATE SKIP LOCKED"
+        ),
+        {"task": task},
+    )
+    row = rows.first()
+    return Task(row.task, row.looked_at, row.next_look_at, row.state, row.now) if row else None
+
+
+async def read(conn: Connection, task: str) -> Task | None:
+    """The task's row as it is now."""
+    rows = await conn.execute(
+        text(
+            "SELECT task, looked_at, next_look_at, state, now() AS now FROM housekeeping"
+            " WHERE task = :task"
+        ),
+        {"task": task},
+    )
+    row = rows.first()
+    return Task(row.task, row.looked_at, row.next_look_at, row.state, row.now) if row else None
+
+
+async def write(
+    conn: Connection, task: str, state: Mapping[str, Any], next_seconds: float | None
+) -> None:
+    """Write how far the task is, and in how many seconds to look at it again (None: never)."""
+    await conn.execute(
+        text(
+            "INSERT INTO housekeeping (task, looked_at, next_look_at, state) VALUES (:task, now(),"
+            " now() + make_interval(secs => CAST(:next AS float8)), CAST(:state AS jsonb))"
+            " ON CONFLICT (task) DO UPDATE SET looked_at = excluded.looked_at,"
+            " next_look_at = excluded.next_look_at, state = excluded.state"
+        ),
+        {"task": task, "next": next_seconds, "state": json.dumps(state, default=str)},
+    )
+
+
+async def due(conn: Connection, again_seconds: float) -> list[str]:
+    """The tasks whose look is due; their next look is set ``again_seconds`` on, as for runs."""
+    rows = await conn.execute(
+        text(
+            "UPDATE housekeeping SET next_look_at = now() + make_interval(secs => :again)"
+            " WHERE task IN (SELECT task FROM housekeeping WHERE next_look_at <= now()"
+            " FOR UPDATE SKIP LOCKED) RETURNING task"
+        ),
+        {"again": again_seconds},
+    )
+    return [row.task for row in rows]

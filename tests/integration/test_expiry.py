@@ -1,0 +1,246 @@
+"""Facts about results that were given days: a run goes as a whole, once nothing names it."""
+
+import json
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+import sqlalchemy as sa
+from tests.integration.test_prune import NOW, OLD, YOUNG, a_run, column, rows
+from tests.support.every_table import contents
+
+from serpline.core.clock import SystemClock
+from serpline.domain.config import PipelineConfig
+from serpline.domain.errors import UserError
+from serpline.domain.states import RunStatus
+from serpline.pipeline.service import PipelineService
+from serpline.store import reports
+from serpline.store import runs as run_rows
+from serpline.store.database import Database
+from serpline.store.passes import prune
+from serpline.store.retention import OF_RUN, Retention
+from serpline.store.tables import metadata
+
+DAYS = Retention(results_days=365)
+BY_AGE = {"raw_replies", "provider_calls", "item_retries", "pipeline_events", "webhook_inbox"}
+
+# One row of each result of a run.
+_RESULTS = (
+    "INSERT INTO run_keywords (run_id, keyword_id, market, keyword) VALUES (:run, 1, 'us', 'a')",
+    "INSERT INTO keyword_metrics (run_id, keyword_id, market, source, fetched_at)"
+    " VALUES (:run, 1, 'us', 's', :old)",
+    "INSERT INTO serps (run_id, content_type, keyword_id, market, device, collected_at, results,"
+    " source) VALUES (:run, 'news', 1, 'us', 'desktop', :old, 3, 's')",
+    "INSERT INTO serp_results (run_id, content_type, keyword_id, market, device, rank, position,"
+    " url, canonical_url, domain, title) SELECT :run, 'news', 1, 'us', 'desktop', n, n, 'u', 'u',"
+    " 'd', 't' FROM generate_series(1, 3) AS n",
+    "INSERT INTO company_profiles (run_id, domain, found, source, fetched_at)"
+    " VALUES (:run, 'd', true, 's', :old)",
+    "INSERT INTO youtube_videos (run_id, video_id, found, fetched_at)"
+    " VALUES (:run, 'v', true, :old)",
+    "INSERT INTO youtube_channels (run_id, channel_id, found, fetched_at)"
+    " VALUES (:run, 'c', true, :old)",
+    "INSERT INTO channel_owners (run_id, channel_id, method) VALUES (:run, 'c', 'none')",
+    "INSERT INTO content_analyses (run_id, content_type, subject, relevance, sentiment,"
+    " content_kind, topics, brands, summary, model, fetched_at)"
+    " VALUES (:run, 'news', 'u', 0.5, 'neutral', 'x', '{}', '{}', 's', 'm', :old)",
+    "INSERT INTO provider_budgets (provider, scope, spent)"
+    " VALUES ('pdl', 'run:' || CAST(:run AS text), 3)",
+)
+
+
+async def scored(
+    database: Database, run_id: UUID, content_type: str, named: Mapping[str, UUID | None]
+) -> None:
+    """A figure of a run for each market, which names these runs."""
+    for market, source in named.items():
+        await rows(
+            database,
+            "INSERT INTO dsi_scores (run_id, content_type, market, device, company, coverage,"
+            " keywords_ranked, keywords_collected, keywords_planned, relevance_basis, results,"
+            " unknown_volume_keywords, unknown_ai_overview_keywords, unanalysed_results, curve,"
+            " curve_version, proxy, sources) SELECT :run, :type, :market, 'desktop', 'c' || n, 1,"
+            " 1, 1, 1, 0, 1, 0, 0, 0, 'classic', 1, false, CAST(:sources AS jsonb)"
+            " FROM generate_series(1, 3) AS n",
+            run=run_id,
+            type=content_type,
+            market=market,
+            sources=json.dumps([{"run_id": str(source)}] if source else []),
+        )
+
+
+async def whole_run(
+    database: Database, status: RunStatus = RunStatus.COMPLETED, days: int = 500
+) -> UUID:
+    """A run with rows in every table, that was made and ended so many days ago."""
+    at = NOW - timedelta(days=days)
+    run_id = await a_run(database, status, at if status is RunStatus.COMPLETED else None)
+    for statement in _RESULTS:
+        await rows(database, statement, run=run_id, **({"old": OLD} if ":old" in statement else {}))
+    await scored(database, run_id, "news", {"us": run_id})
+    await rows(
+        database,
+        "UPDATE pipeline_executions SET created_at = :at WHERE id = :run",
+        at=at,
+        run=run_id,
+    )
+    return run_id
+
+
+async def left(database: Database) -> set[UUID]:
+    return set(await column(database, "SELECT id FROM pipeline_executions"))
+
+
+async def test_a_run_goes_as_a_whole(db: Database) -> None:
+    """Of a run that is past its days no row stays, and what went was counted before."""
+    await whole_run(db)
+    young = await whole_run(db, days=300)
+    said = await prune(db, DAYS, now=NOW, dry_run=True)
+    async with db.transaction() as conn:
+        before = await contents(conn)
+    gone = await prune(db, DAYS, now=NOW, rows_max=2)
+    async with db.transaction() as conn:
+        after = await contents(conn)
+    assert gone == said
+    assert {table for table, count in gone.items() if count} == {
+        *OF_RUN,
+        *BY_AGE,
+        "circuit_breakers",
+    }
+    for table in set(metadata.tables) - {"housekeeping"}:
+        assert len(before[table]) - len(after[table]) == gone.get(table, 0), table
+    assert await left(db) == {young}
+    assert len(after["serp_results"]) == 3
+    assert sum((await prune(db, DAYS, now=NOW)).values()) == 0
+
+
+async def test_results_stay_without_days(db: Database) -> None:
+    """Unless a person gives them days, no result goes, however old."""
+    run_id = await whole_run(db, days=2_000)
+    gone = await prune(db, Retention(), now=NOW)
+    assert {table for table in OF_RUN if gone[table]} == {"items"}
+    assert await left(db) == {run_id}
+
+
+@pytest.mark.parametrize("status", [RunStatus.PENDING, RunStatus.RUNNING, RunStatus.PAUSED])
+async def test_no_run_that_has_not_ended(db: Database, status: RunStatus) -> None:
+    """A run that has not ended stays, and so does what it may have in use, for a day."""
+    lives = await whole_run(db, status, days=900)
+    ended = await whole_run(db)
+    gone = await prune(db, DAYS, now=NOW)
+    assert gone["serps"] == 0
+    async with db.transaction() as conn:
+        assert await run_rows.get(conn, ended) is None
+        assert await run_rows.get(conn, lives) is not None
+    await rows(db, "UPDATE pipeline_executions SET expired_at = expired_at - interval '1 day'")
+    assert (await prune(db, DAYS, now=NOW))["serps"] == 1
+    assert await left(db) == {lives}
+
+
+async def test_a_source_of_another_run(db: Database) -> None:
+    """The run whose results another one reads stays until that one has gone."""
+    source, reader = await whole_run(db), await whole_run(db, days=400)
+    await rows(
+        db,
+        "UPDATE pipeline_phase_status SET source_run_id = :source"
+        " WHERE pipeline_execution_id = :run",
+        source=source,
+        run=reader,
+    )
+    assert (await prune(db, Retention(results_days=450), now=NOW))["serps"] == 0
+    assert await left(db) == {source, reader}
+    assert (await prune(db, DAYS, now=NOW))["serps"] == 1
+    assert await left(db) == {source}
+    assert (await prune(db, DAYS, now=NOW))["serps"] == 1
+    assert await left(db) == set()
+
+
+@pytest.mark.parametrize("market", ["us", "de", "za"])
+async def test_what_a_combined_figure_names(db: Database, market: str) -> None:
+    """The run that a combined figure names, in any market, stays until that figure has gone."""
+    source, combined = await whole_run(db), await whole_run(db, days=400)
+    await whole_run(db, days=501)
+    named: dict[str, UUID | None] = dict.fromkeys(("us", "de", "za"))
+    await scored(db, combined, "all", {**named, market: source})
+    await prune(db, Retention(results_days=450), now=NOW)
+    assert await left(db) == {source, combined}
+    await prune(db, DAYS, now=NOW)
+    assert await left(db) == {source}
+    await prune(db, DAYS, now=NOW)
+    assert await left(db) == set()
+
+
+async def test_named_while_it_expires(db: Database) -> None:
+    """A run that came to be named by a figure in progress when it expired is there again."""
+    source = await whole_run(db)
+    lives = await whole_run(db, RunStatus.RUNNING, days=400)
+    await prune(db, DAYS, now=NOW)
+    await scored(db, lives, "all", {"us": source})
+    await rows(db, "UPDATE pipeline_executions SET status = 'completed' WHERE id = :r", r=lives)
+    assert (await prune(db, DAYS, now=NOW))["serps"] == 0
+    async with db.transaction() as conn:
+        assert await run_rows.get(conn, source) is not None
+
+
+async def test_what_has_expired_is_found_by_nobody(db: Database) -> None:
+    """An expired run is in no list, is retried by nobody, and gives no run its results."""
+    run_id = await whole_run(db)
+    other = await whole_run(db, days=900)
+    await rows(db, "UPDATE pipeline_executions SET expired_at = now() WHERE id = :r", r=run_id)
+    service = PipelineService(db, SystemClock())
+    async with db.transaction() as conn:
+        assert [run.id for run in await run_rows.recent(conn, 10)] == [other]
+        assert await reports.latest_run(conn) == other
+        assert await reports.latest_run(conn, scored=True) == other
+        assert await reports.runs_starting_with(conn, str(run_id)) == []
+    with pytest.raises(UserError, match="there is no such run"):
+        await service.retry(run_id)
+    with pytest.raises(UserError, match="there is no such run"):
+        await service.start(
+            PipelineConfig(phases=("dsi_calculation",), inputs_from=run_id)  # type: ignore[arg-type]
+        )
+
+
+async def test_a_run_that_takes_it_as_its_source_comes_first(db: Database) -> None:
+    """While a new run that reads it is being made, a run does not expire."""
+    run_id = await whole_run(db)
+    async with db.transaction() as conn:
+        assert await run_rows.lock(conn, run_id) is not None
+        assert sum((await prune(db, DAYS, now=NOW)).values()) == 0
+    assert await column(db, "SELECT expired_at FROM pipeline_executions") == [None]
+
+
+async def test_a_deletion_cut_off_goes_on(db: Database) -> None:
+    """A pass that was cut off in the middle of a run leaves the rest to the next one."""
+    await whole_run(db)
+    seen = 0
+
+    def stop(_c: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        nonlocal seen
+        seen += statement.startswith("DELETE FROM serp_results")
+        if seen == 2:
+            raise RuntimeError("cut off")
+
+    engine = db._engine.sync_engine
+    sa.event.listen(engine, "before_cursor_execute", stop)
+    with pytest.raises(RuntimeError, match="cut off"):
+        await prune(db, DAYS, now=NOW, rows_max=2)
+    sa.event.remove(engine, "before_cursor_execute", stop)
+    assert await column(db, "SELECT count(*) FROM serp_results") == [1]
+    assert (await prune(db, DAYS, now=NOW))["serp_results"] == 1
+    assert await left(db) == set()
+
+
+@pytest.mark.parametrize("ended", [OLD, YOUNG])
+async def test_calls_of_this_month_stay(db: Database, ended: Any) -> None:
+    """What a budget's month still counts is not deleted, whatever the days."""
+    with pytest.raises(UserError, match=r"calls_days=32: must be at least 33"):
+        Retention(calls_days=32, raw_replies_days=1)
+    await a_run(db, RunStatus.COMPLETED, ended)
+    await rows(db, "UPDATE provider_calls SET finished_at = :at", at=NOW - timedelta(days=33))
+    kept = Retention(calls_days=33, raw_replies_days=1)
+    assert (await prune(db, kept, now=NOW))["provider_calls"] == 0
+    later = NOW + timedelta(seconds=1)
+    assert (await prune(db, kept, now=later))["provider_calls"] == 1

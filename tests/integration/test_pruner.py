@@ -1,0 +1,277 @@
+"""Facts about retention by itself: one pass among all workers, whatever becomes of them."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.integration.test_prune import OLD, YOUNG, a_run, column, rows
+from tests.support.commands import ask
+from tests.support.every_table import contents
+from tests.support.heart import until
+from tests.support.workers import QUICK, Workers, scripted_workers
+
+from serpline.app import run_worker
+from serpline.core.settings import load
+from serpline.domain.errors import UserError
+from serpline.domain.states import RunStatus
+from serpline.pipeline.pruner import Pruner
+from serpline.store.database import Database
+from serpline.store.passes import STEPS, Pass, last_passes
+from serpline.store.retention import Retention
+
+HOUR = 3600.0
+EVENTS = 2_500
+
+
+async def fill(database: Database, runs: int = 3) -> None:
+    """Old things of ended runs, of none and of one that lives, and young ones."""
+    for _ in range(runs):
+        await a_run(database, RunStatus.COMPLETED)
+    await a_run(database, RunStatus.RUNNING, None)
+    for at, count in ((OLD, EVENTS), (YOUNG, 7)):
+        await rows(
+            database,
+            "INSERT INTO pipeline_events (occurred_at, event_type)"
+            " SELECT :at, 'x' FROM generate_series(1, CAST(:count AS int))",
+            at=at,
+            count=count,
+        )
+
+
+async def sizes(database: Database) -> dict[str, int]:
+    async with database.transaction() as conn:
+        return {table: len(found) for table, found in (await contents(conn)).items()}
+
+
+async def last(database: Database) -> Pass | None:
+    async with database.transaction() as conn:
+        return (await last_passes(conn))["automatic"]
+
+
+async def told(database: Database) -> list[dict[str, Any]]:
+    return await column(
+        database, "SELECT detail FROM pipeline_events WHERE event_type = 'prune.finished'"
+    )
+
+
+def went(before: dict[str, int], after: dict[str, int], events: int = 1) -> dict[str, int]:
+    """What is no longer there, by table; ``events`` told of it since."""
+    after = {**after, "pipeline_events": after["pipeline_events"] - events}
+    return {
+        table: before[table] - left
+        for table, left in after.items()
+        if before[table] != left and table != "housekeeping"
+    }
+
+
+async def test_two_workers_make_one_pass(db: Database) -> None:
+    """Two workers that are woken at once make one pass together, and it counts every row once."""
+    await fill(db)
+    before = await sizes(db)
+    pruners = [Pruner(db, Retention(), HOUR, rows_max=50, items_max=4) for _ in range(2)]
+    for pruner in pruners:
+        await pruner.enrol()
+
+    async def ended() -> bool:
+        await asyncio.gather(*(pruner.look("prune") for pruner in pruners))
+        done = await last(db)
+        return done is not None and done.finished_at is not None
+
+    await until(ended, "the end of the pass")
+    gone = went(before, await sizes(db))
+    assert gone["pipeline_events"] == EVENTS + 3
+    assert gone["items"] == 18
+    (detail,) = await told(db)
+    assert detail["rows"] == gone
+    done = await last(db)
+    assert done is not None
+    assert done.rows == gone
+    assert done.errors == {}
+
+
+async def test_a_pass_begins_when_it_is_due(db: Database) -> None:
+    """After a pass the next one waits for its time; woken before, a worker does nothing."""
+    await fill(db)
+    pruner = Pruner(db, Retention(), HOUR)
+    await pruner.enrol()
+    await pruner.look("prune")
+    await a_run(db, RunStatus.COMPLETED)
+    await pruner.look("prune")
+    assert len(await told(db)) == 1
+    assert (await sizes(db))["items"] == 12
+    (wait,) = await column(
+        db, "SELECT extract(epoch FROM next_look_at - now())::float FROM housekeeping"
+    )
+    assert HOUR - 60 < wait <= HOUR
+    # An hour later, and after the clock was set back by a day.
+    for began in ("now() - interval '1 hour'", "now() + interval '1 day'"):
+        await rows(
+            db,
+            "UPDATE housekeeping SET state = jsonb_set(state, '{started_at}',"
+            f" to_jsonb(CAST({began} AS text)))",
+        )
+        await pruner.look("prune")
+    assert len(await told(db)) == 3
+    assert (await sizes(db))["items"] == 6
+
+
+async def test_by_hand_only(db: Database) -> None:
+    """Where people prune by hand, no worker begins a pass, and the timer is told no time."""
+    await fill(db)
+    before = await sizes(db)
+    by_hand = Pruner(db, Retention(), 0)
+    await by_hand.enrol()
+    await by_hand.look("prune")
+    assert await column(db, "SELECT task FROM housekeeping") == []
+    await Pruner(db, Retention(), HOUR).enrol()
+    await by_hand.look("prune")
+    assert await column(db, "SELECT next_look_at FROM housekeeping") == [None]
+    assert went(before, await sizes(db), events=0) == {}
+    with pytest.raises(UserError, match="task='x': there is no such task"):
+        await by_hand.look("x")
+
+
+async def test_a_step_that_raises_is_passed_over(db: Database) -> None:
+    """What cannot be deleted is told with its reason, and keeps nothing else from going."""
+    await fill(db)
+    await rows(
+        db,
+        "CREATE FUNCTION trouble() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+        " RAISE 'the reason'; END $$",
+    )
+    await rows(
+        db,
+        "CREATE TRIGGER trouble BEFORE DELETE ON item_retries FOR EACH STATEMENT"
+        " EXECUTE FUNCTION trouble()",
+    )
+    before = await sizes(db)
+    pruner = Pruner(db, Retention(), HOUR)
+    await pruner.enrol()
+    await pruner.look("prune")
+    done = await last(db)
+    assert done is not None
+    assert done.finished_at is not None
+    assert "the reason" in done.errors["item_retries"]
+    assert list(done.errors) == ["item_retries"]
+    gone = went(before, await sizes(db))
+    assert done.rows == gone
+    assert {"items", "pipeline_events", "raw_replies"} < set(gone)
+
+
+async def test_reference_data_a_run_counts_on(db: Database) -> None:
+    """A pass keeps reference data for as long as the longest TTL of any run, and is not refused."""
+    await a_run(db, RunStatus.COMPLETED, reference_ttl_days=500)
+    for key, days in (("kept", 450), ("gone", 550)):
+        await rows(
+            db,
+            "INSERT INTO reference_data (kind, key, fetched_at)"
+            " VALUES ('k', :key, now() - make_interval(days => CAST(:days AS int)))",
+            key=key,
+            days=days,
+        )
+    pruner = Pruner(db, Retention(reference_days=30), HOUR)
+    await pruner.enrol()
+    await pruner.look("prune")
+    assert await column(db, "SELECT key FROM reference_data") == ["kept"]
+
+
+@pytest.fixture
+async def workers(db: Database, database_url: str, tmp_path: Path) -> AsyncIterator[Workers]:
+    async with scripted_workers(db, database_url, tmp_path, **QUICK) as made:
+        yield made
+
+
+async def test_a_worker_killed_in_the_middle(db: Database, workers: Workers) -> None:
+    """A worker that is killed while it deletes loses no count, and another ends its pass."""
+    await fill(db)
+    before = await sizes(db)
+    await rows(db, "CREATE TABLE gate (is_shut bool)")
+    await rows(db, "INSERT INTO gate VALUES (true)")
+    await rows(
+        db,
+        "CREATE FUNCTION wait_here() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+        " WHILE (SELECT is_shut FROM gate) AND OLD.run_id IS NULL LOOP PERFORM pg_sleep(0.05);"
+        " END LOOP; RETURN OLD; END $$",
+    )
+    await rows(
+        db,
+        "CREATE TRIGGER wait_here BEFORE DELETE ON pipeline_events FOR EACH ROW"
+        " WHEN (OLD.id % 1500 = 0) EXECUTE FUNCTION wait_here()",
+    )
+    await rows(db, "INSERT INTO housekeeping (task, next_look_at) VALUES ('prune', now())")
+    first = await workers.start()
+
+    async def waits() -> bool:
+        found = await column(
+            db, "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+        )
+        return bool(found[0])
+
+    await until(waits, "the first worker in the middle of its pass")
+    first.kill()
+    await first.wait()
+    under_way = await last(db)
+    assert under_way is not None
+    assert under_way.finished_at is None
+    # Of the first 1,000 events one is of a run that lives; the second thousand was in hand.
+    assert under_way.rows["pipeline_events"] == 999
+    await rows(db, "UPDATE gate SET is_shut = false")
+    await workers.start()
+
+    async def ended() -> bool:
+        done = await last(db)
+        return done is not None and done.finished_at is not None
+
+    await until(ended, "the end of the pass by another worker")
+    (detail,) = await told(db)
+    after = await sizes(db)
+    gone = {table: n for table, n in went(before, after).items() if table in detail["rows"]}
+    assert detail["rows"] == gone
+    assert gone["pipeline_events"] == EVENTS + 3
+    assert workers.logs().count("action=prune.finished") == 1
+
+
+async def test_a_worker_refuses_days_that_are_none(database_url: str, tmp_path: Path) -> None:
+    """A worker with an impossible retention does not start, and says which setting it is."""
+    settings = load(
+        database_url=database_url, data_dir=tmp_path, retention_days={"results": 365, "call": 5}
+    )
+    with pytest.raises(UserError, match="SERPLINE_RETENTION_DAYS: unknown 'call'; known are items"):
+        await run_worker(settings, asyncio.Event())
+    settings = load(database_url=database_url, data_dir=tmp_path, retention_days={"items": 0})
+    with pytest.raises(UserError, match="SERPLINE_RETENTION_DAYS: items_days=0: must be 1 to"):
+        await run_worker(settings, asyncio.Event())
+
+
+def test_the_last_passes_are_shown(database_url: str) -> None:
+    """``prune --show`` says what the last passes did, and when the next one is due."""
+    settings = {"SERPLINE_DATABASE_URL": database_url, "SERPLINE_RETENTION_DAYS": '{"items": 60}'}
+    shown = json.loads(ask("prune", "--show", "--json", **settings).stdout)
+    assert shown["passes"] == {"automatic": None, "by hand": None}
+    assert (shown["every_hours"], shown["days"]["items_days"]) == (24.0, 60)
+    assert shown["days"]["results_days"] is None
+
+    async def make() -> None:
+        database = await Database.connect(database_url)
+        try:
+            await fill(database, runs=1)
+            pruner = Pruner(database, Retention(), HOUR)
+            await pruner.enrol()
+            await pruner.look("prune")
+            await a_run(database, RunStatus.COMPLETED)
+        finally:
+            await database.close()
+
+    asyncio.run(make())
+    assert ask("prune", "--json", **settings).returncode == 0
+    passes = json.loads(ask("prune", "--show", "--json", **settings).stdout)["passes"]
+    assert passes["automatic"]["rows"]["pipeline_events"] == EVENTS + 1
+    assert passes["automatic"]["finished_at"] >= passes["automatic"]["started_at"]
+    assert passes["automatic"]["next_at"] > passes["automatic"]["finished_at"]
+    assert passes["by hand"]["rows"]["items"] == 6
+    table = ask("prune", "--show", **settings).stdout.decode()
+    assert "pipeline_events 2,501" in table
+    assert len(STEPS) == 14
