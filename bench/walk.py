@@ -15,6 +15,7 @@ from bench.noop import NoopPhase
 from bench.planting import LANE, start_run
 from serpline.core.clock import SystemClock
 from serpline.core.logging import configure
+from serpline.core.settings import load
 from serpline.domain.names import PhaseName
 from serpline.domain.states import LaneStatus
 from serpline.pipeline.lifeline import Lifeline
@@ -30,10 +31,25 @@ CONCURRENCY = 4
 async def walk(database: Database, count: int) -> float:
     """Seconds from the first look at the run to its end, planning included."""
     clock, phases = SystemClock(), {PhaseName.KEYWORD_METRICS: NoopPhase(count)}
-    lifeline = Lifeline(database, clock)
-    orchestrator = PhaseOrchestrator(database, clock, phases)
+    settings = load()
+    lifeline = Lifeline(
+        database,
+        clock,
+        heartbeat_seconds=settings.worker_heartbeat_seconds,
+        dead_after_seconds=settings.worker_dead_after_seconds,
+    )
+    orchestrator = PhaseOrchestrator(
+        database, clock, phases, look_again_seconds=settings.look_again_seconds
+    )
     tracker = StateTracker(database, clock)
-    worker = ChunkWorker(database, clock, phases, tracker, lifeline)
+    worker = ChunkWorker(
+        database,
+        clock,
+        phases,
+        tracker,
+        lifeline,
+        silence_seconds=settings.chunk_silence_seconds,
+    )
     run_id = await start_run(database, LANE)
     async with lifeline.living():
         started = time.perf_counter()

@@ -12,6 +12,7 @@ from tests.support.scripted import ScriptedPhase, make_tables, script
 from chaos.calling import Calling, calling
 from serpline.core.clock import SystemClock
 from serpline.core.ids import new_id
+from serpline.core.settings import load
 from serpline.domain.config import PipelineConfig
 from serpline.domain.errors import CallRefused, ProviderError
 from serpline.domain.names import PipelineMode
@@ -113,10 +114,25 @@ async def searching(
         database = made.database
         await make_tables(database)
         phases = {METRICS.phase: SearchingPhase(made, chunk_size, at_once)}
-        lifeline = Lifeline(database, SystemClock())
+        settings = load()
+        lifeline = Lifeline(
+            database,
+            SystemClock(),
+            heartbeat_seconds=settings.worker_heartbeat_seconds,
+            dead_after_seconds=settings.worker_dead_after_seconds,
+        )
         async with lifeline.living():
             tracker = StateTracker(database, clock)
             worker = ChunkWorker(
-                database, clock, phases, tracker, lifeline, before_settle=made.guard.flush
+                database,
+                clock,
+                phases,
+                tracker,
+                lifeline,
+                silence_seconds=settings.chunk_silence_seconds,
+                before_settle=made.guard.flush,
             )
-            yield Searching(made, clock, PhaseOrchestrator(database, clock, phases), worker)
+            orchestrator = PhaseOrchestrator(
+                database, clock, phases, look_again_seconds=settings.look_again_seconds
+            )
+            yield Searching(made, clock, orchestrator, worker)

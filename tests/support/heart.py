@@ -35,6 +35,7 @@ from serpline.store.database import Database
 T = TypeVar("T")
 PATIENCE_SECONDS = 30.0
 ROUNDS_MAX = 60
+SILENCE_SECONDS = 1800.0
 
 ORGANIC, NEWS, VIDEO, ALL = (
     ContentType.ORGANIC,
@@ -255,7 +256,7 @@ def make_heart(
         phases=phases,
         service=PipelineService(database, clock),
         tracker=tracker,
-        orchestrator=PhaseOrchestrator(database, clock, phases),
+        orchestrator=PhaseOrchestrator(database, clock, phases, look_again_seconds=30),
         lifeline=lifeline,
         worker=ChunkWorker(
             database,
@@ -263,6 +264,7 @@ def make_heart(
             phases,
             tracker,
             lifeline,
+            silence_seconds=SILENCE_SECONDS,
             retries=RetryManager(chance=chance, clock=clock),
         ),
     )

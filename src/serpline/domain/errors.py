@@ -9,6 +9,9 @@ now": the call was never made, so no attempt is burned.
 from datetime import datetime
 from enum import StrEnum
 
+# So much is kept of the text of what went wrong.
+ERROR_CHARS_MAX = 500
+
 
 class UserError(Exception):
     """A mistake in what a person gave us; the message names the thing and its value."""

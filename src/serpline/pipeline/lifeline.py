@@ -42,8 +42,8 @@ class Lifeline:
         database: Database,
         clock: Clock,
         *,
-        heartbeat_seconds: float = 5.0,
-        dead_after_seconds: float = 20.0,
+        heartbeat_seconds: float,
+        dead_after_seconds: float,
         before_giving_back: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         """``before_giving_back`` returns when all that was paid for is durable."""

@@ -15,6 +15,7 @@ from uuid import UUID
 from serpline.core.clock import Clock
 from serpline.core.logging import described, get
 from serpline.domain.config import PipelineConfig
+from serpline.domain.errors import ERROR_CHARS_MAX
 from serpline.domain.names import JobPriority, PhaseName, PipelineMode
 from serpline.domain.phases import (
     PHASE_DEPENDENCIES,
@@ -42,7 +43,6 @@ from serpline.store.wakeups import WakeUp, wake
 
 log = get(__name__)
 
-REASON_LENGTH_MAX = 500
 DEADLINE_REASON = "deadline: not finished in the time that the run allows a lane"
 
 _ENDINGS = {
@@ -63,7 +63,7 @@ class PhaseOrchestrator:
         clock: Clock,
         phases: Mapping[PhaseName, Phase],
         *,
-        look_again_seconds: float = 30.0,
+        look_again_seconds: float,
     ) -> None:
         self._database = database
         self._clock = clock
@@ -89,7 +89,7 @@ class PhaseOrchestrator:
             raise
         except Exception as error:
             log.exception("lane.unplanned", action="lane.unplanned", lane=str(lane.key))
-            reason = f"planning failed: {described(error)}"[:REASON_LENGTH_MAX]
+            reason = f"planning failed: {described(error)}"[:ERROR_CHARS_MAX]
             async with self._database.transaction() as conn:
                 run = await runs.lock(conn, run_id)
                 if run is None or not await planning.lock_unplanned(conn, lane.id):

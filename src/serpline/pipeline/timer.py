@@ -32,8 +32,8 @@ class Timer:
         clock: Clock,
         lifeline: Lifeline,
         *,
-        look_again_seconds: float = 30.0,
-        take_over_seconds: float = 5.0,
+        look_again_seconds: float,
+        take_over_seconds: float,
     ) -> None:
         self._database = database
         self._clock = clock

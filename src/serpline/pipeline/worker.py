@@ -8,9 +8,8 @@ work that still breaks off fails its items after a few times), or this process d
 chunk over, and look for the item that did it: ``quarantine``).
 """
 
-import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing, suppress
 from datetime import datetime, timedelta
 
 from serpline.core.clock import Clock
@@ -24,6 +23,7 @@ from serpline.pipeline import quarantine
 from serpline.pipeline.lifeline import Lifeline
 from serpline.pipeline.quarantine import Quarantine
 from serpline.pipeline.settler import BeforeSettle, Settler, nothing_before
+from serpline.pipeline.silence import no_silence
 from serpline.robustness.retry import RetryManager
 from serpline.robustness.state_tracker import Settled, StateTracker
 from serpline.store import chunks
@@ -37,11 +37,6 @@ log = get(__name__)
 CRASHES_MAX = 3
 CRASH_DELAY_SECONDS = 10.0
 SNOOZE_SECONDS = 5.0
-SILENCE_SECONDS_MAX = 1800.0
-
-
-class WorkHung(Exception):  # noqa: N818  told like any other exception of the work
-    """The work of a chunk brought no outcome for as long as it may."""
 
 
 class ChunkWorker:
@@ -55,9 +50,9 @@ class ChunkWorker:
         tracker: StateTracker,
         lifeline: Lifeline,
         *,
+        silence_seconds: float,
         retries: RetryManager | None = None,
         before_settle: BeforeSettle = nothing_before,
-        silence_seconds: float = SILENCE_SECONDS_MAX,
     ) -> None:
         """``silence_seconds``: the deadline of a chunk's next outcome."""
         self._database = database
@@ -159,7 +154,7 @@ class ChunkWorker:
         )
         outcomes = self._outcomes(phase, work, items, suspect=suspect)
         try:
-            async with self._no_silence() as heard, aclosing(outcomes):
+            async with no_silence(self._silence_seconds) as heard, aclosing(outcomes):
                 async for outcome in outcomes:
                     heard()
                     if isinstance(outcome, Snooze):
@@ -171,30 +166,6 @@ class ChunkWorker:
             await settler.salvage()
             raise
         return work, settler.total != Settled()
-
-    @asynccontextmanager
-    async def _no_silence(self) -> AsyncIterator[Callable[[], None]]:
-        """Around the work: ``WorkHung`` when what is given was not called for too long."""
-        loop = asyncio.get_running_loop()
-        heard_at = loop.time()
-        # The deadline is moved seldom, not for each of a hundred thousand outcomes.
-        spare_seconds = self._silence_seconds / 100
-
-        def heard() -> None:
-            nonlocal heard_at
-            now = loop.time()
-            if now - heard_at > spare_seconds:
-                heard_at = now
-                deadline.reschedule(now + self._silence_seconds + spare_seconds)
-
-        try:
-            async with asyncio.timeout(self._silence_seconds + spare_seconds) as deadline:
-                yield heard
-        except TimeoutError as error:
-            if not deadline.expired():
-                raise
-            reason = f"no outcome within {self._silence_seconds:g} s"
-            raise WorkHung(reason) from error
 
     async def _outcomes(
         self, phase: Phase, work: Work, items: list[ItemRow], *, suspect: bool

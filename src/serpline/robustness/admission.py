@@ -30,8 +30,6 @@ from serpline.store.clock import given_time
 from serpline.store.database import Database
 from serpline.store.ledger import Answer, Decision, Intent, Limits
 
-ADMISSION_SECONDS = 0.01
-ADMISSIONS_MAX = 500
 BUSY_SECONDS = 2.0
 
 
@@ -65,11 +63,7 @@ class Admission:
         self._clock = clock
         self._withdraw = withdraw
         self._requests: GroupCommitter[AdmissionRequest, Decision] = GroupCommitter(
-            self._admit,
-            delay_seconds=ADMISSION_SECONDS,
-            size_max=ADMISSIONS_MAX,
-            abandoned=self._abandoned,
-            given_up=self._take_back,
+            self._admit, abandoned=self._abandoned, given_up=self._take_back
         )
 
     async def admit(

@@ -20,7 +20,6 @@ are in flight. Successes of other processes enter the failure rate within the sa
 
 import asyncio
 import random
-import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -56,25 +55,24 @@ __all__ = ["BreakerOpen", "CircuitBreaker", "CircuitBreakerManager", "Permit", "
 CACHE_SECONDS = 1.0
 # How long a failure may be on its way to the database and still count.
 REPORT_SECONDS = 5.0
-_REPORTS_MAX = 500
 
 
 @dataclass(frozen=True, slots=True)
 class _Told:
-    """How a call ended, and whether a failure of it ``counts``; told at a monotonic instant."""
+    """How a call ended, and whether a failure of it ``counts``; told ``at`` a monotonic instant."""
 
     name: str
     report: Report
     counts: Callable[[], bool]
     at: float
 
-    def judged(self) -> Report:
-        """The report as it is written now.
+    def judged(self, now: float) -> Report:
+        """The report as it is written at the monotonic instant ``now``.
 
         A failure that the database heard late came from a process that was cut off from it: the
         same cut may have made the call fail.
         """
-        late = time.monotonic() - self.at > REPORT_SECONDS
+        late = now - self.at > REPORT_SECONDS
         if self.report.kind is ReportKind.FAILURE and (late or not self.counts()):
             return replace(self.report, kind=ReportKind.CANCELLED)
         return self.report
@@ -98,11 +96,7 @@ class CircuitBreakerManager:
         self._known: dict[str, BreakerSettings] = {}
         self._breakers: dict[str, CircuitBreaker] = {}
         self._reports: GroupCommitter[_Told, BreakerRow] = GroupCommitter(
-            self._write_reports,
-            delay_seconds=0,
-            size_max=_REPORTS_MAX,
-            patience_seconds=60,
-            keep=True,
+            self._write_reports, keep=True
         )
 
     def know(self, policies: Iterable[ProviderPolicy]) -> Sequence[str]:
@@ -178,7 +172,7 @@ class CircuitBreakerManager:
         self, name: str, report: Report, counts: Callable[[], bool]
     ) -> asyncio.Future[BreakerRow]:
         """Write how a call ended; the future answers with the breaker after it."""
-        return self._reports.put(_Told(name, report, counts, time.monotonic()))
+        return self._reports.put(_Told(name, report, counts, self.clock.monotonic()))
 
     async def save(self, conn: Connection, before: BreakerRow, step: Step) -> BreakerRow:
         """Save a step of a locked breaker; its closing wakes the chunks that wait on it."""
@@ -229,8 +223,9 @@ class CircuitBreakerManager:
         for name in dict.fromkeys(told.name for told in reports):
             async with self.db.transaction() as conn:
                 row = await store.lock(conn, name)
+                now = self.clock.monotonic()
                 for told in (told for told in reports if told.name == name):
-                    step = record(row.breaker, row.settings, told.judged(), self._chance())
+                    step = record(row.breaker, row.settings, told.judged(now), self._chance())
                     row = await self.save(conn, row, step)
             rows[name] = row
             self._breakers[name].learn(row)

@@ -1,7 +1,8 @@
 """Group commit: many callers, one transaction.
 
-Promise: what is ``put`` is handed to ``commit`` in order, together with what else arrived within
-``delay_seconds`` or up to ``size_max``; the future answers when that transaction is durable. A
+Promise: what is ``put`` is handed to ``commit`` in order, together with what else arrived while the
+group before was written, or within ``delay_seconds``, up to ``size_max``; the future answers when
+that transaction is durable. A
 database that is away, or undid the transaction, is asked again for ``patience_seconds``, so
 ``commit`` must bear repetition. One item that cannot be written fails alone, not its neighbours.
 
@@ -22,6 +23,8 @@ from serpline.store.database import DatabaseUnavailable, TransactionConflict
 In = TypeVar("In")
 Out = TypeVar("Out")
 
+# What one statement writes: neither its text nor its locks grow with what is waiting.
+SIZE_MAX = 250
 WAITING_MAX = 20_000
 # For what the work itself waits for: longer than a cut connection takes to be replaced.
 PATIENCE_SECONDS = 10.0
@@ -36,9 +39,9 @@ class GroupCommitter(Generic[In, Out]):
         self,
         commit: Callable[[Sequence[In]], Awaitable[Sequence[Out]]],
         *,
-        delay_seconds: float,
-        size_max: int,
-        patience_seconds: float = 5.0,
+        delay_seconds: float = 0.0,
+        size_max: int = SIZE_MAX,
+        patience_seconds: float = PATIENCE_SECONDS,
         keep: bool = False,
         abandoned: Callable[[In, Out], None] | None = None,
         given_up: Callable[[In], None] | None = None,

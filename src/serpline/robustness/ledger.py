@@ -20,6 +20,7 @@ from serpline.core.clock import Clock
 from serpline.core.logging import described, get
 from serpline.core.masking import StreamMask
 from serpline.core.spool import READ_BYTES, Spool
+from serpline.domain.errors import ERROR_CHARS_MAX
 from serpline.domain.http import HttpReply
 from serpline.net.redaction import redact, redact_url
 from serpline.robustness.groups import GroupCommitter
@@ -28,12 +29,7 @@ from serpline.store.database import Database
 from serpline.store.ledger import CallOutcome, StoredReply
 from serpline.store.tables.guards import CallStatus
 
-LOOK_UP_SECONDS = 0.002
-WITHDRAW_SECONDS = 0.005
 OUTCOME_SECONDS = 0.25
-LOOK_UPS_MAX = 500
-OUTCOMES_MAX = 250
-ERROR_CHARS_MAX = 500
 # So much is packed in about a millisecond; more would keep the other tasks waiting.
 PACKED_AT_ONCE_BYTES = 64 * 1024
 # A chunkless intent has no owner whose death would show: after this time its caller is gone.
@@ -62,19 +58,14 @@ class Ledger:
     def __init__(self, db: Database) -> None:
         self._db = db
         self._look_ups: GroupCommitter[bytes, tuple[datetime, StoredReply] | None] = GroupCommitter(
-            self._find, delay_seconds=LOOK_UP_SECONDS, size_max=LOOK_UPS_MAX
+            self._find
         )
         self._withdrawals: GroupCommitter[UUID, None] = GroupCommitter(
-            self._withdraw,
-            delay_seconds=WITHDRAW_SECONDS,
-            size_max=OUTCOMES_MAX,
-            patience_seconds=_OUTCOME_PATIENCE_SECONDS,
-            keep=True,
+            self._withdraw, patience_seconds=_OUTCOME_PATIENCE_SECONDS, keep=True
         )
         self._endings: GroupCommitter[Ending, bool] = GroupCommitter(
             self._record,
             delay_seconds=OUTCOME_SECONDS,
-            size_max=OUTCOMES_MAX,
             patience_seconds=_OUTCOME_PATIENCE_SECONDS,
             keep=True,
         )

@@ -55,8 +55,8 @@ class ProviderPolicy:
 
     provider: str
     breaker: str | None
+    rate_per_second: float
     breaker_settings: BreakerSettings = field(default_factory=BreakerSettings)
-    rate_per_second: float = 10.0
     concurrency: int | None = None
     credits_per_day: float | None = None
     credits_per_month: float | None = None

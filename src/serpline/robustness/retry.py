@@ -12,7 +12,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from serpline.core.clock import Clock, SystemClock
-from serpline.domain.errors import CallRefused, ErrorCategory, ProviderError
+from serpline.domain.errors import ERROR_CHARS_MAX, CallRefused, ErrorCategory, ProviderError
 from serpline.domain.names import PipelineMode
 from serpline.domain.outcomes import Outcome, Reject, Retry, Snooze
 from serpline.domain.retry import NEVER_RETRIED, RetryStrategy
@@ -22,7 +22,6 @@ REFUSED_SECONDS = 5.0
 # such an event that came before the wait was written.
 WOKEN_SECONDS = 900.0
 QUOTA_SECONDS = 300.0
-ERROR_CHARS_MAX = 500
 
 
 def strategy_for(mode: PipelineMode, attempts: int) -> RetryStrategy:

@@ -12,7 +12,7 @@ from tests.support.scripted import make_tables
 
 from serpline.store import workers
 from serpline.store.chunks import OwnedChunk
-from serpline.store.database import Database, DatabaseUnavailable
+from serpline.store.database import Connection, Database, DatabaseUnavailable
 
 LOCK = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted AND classid = 7235"
 
@@ -98,6 +98,45 @@ async def test_the_dead_lose_their_sessions(heart: Heart, database_url: str, poo
         assert taken == [chunk.id]
     finally:
         await theirs.close()
+
+
+async def test_a_lease_ends_before_others_take_over(db: Database) -> None:
+    """Three quarters of the time after which its worker counts as dead, by the monotonic clock."""
+    async with beating(db, heartbeat_seconds=300.0, dead_after_seconds=20.0) as heart:
+        for seconds, has_lease in ((0.0, True), (14.0, True), (15.1, False)):
+            heart.clock.frozen_seconds = seconds
+            assert heart.lifeline.has_lease is has_lease
+
+
+async def test_a_heartbeat_that_failed_is_tried_again_after_a_second(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A short cut costs no lease, however seldom the heart beats."""
+    slept: list[float] = []
+    beat, tried = workers.beat, 0
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        await asyncio.Event().wait() if seconds > 1 else None
+
+    async def cut_once(conn: Connection, worker_id: int) -> bool:
+        nonlocal tried
+        tried += 1
+        if tried == 1:
+            raise DatabaseUnavailable("cut")
+        return await beat(conn, worker_id)
+
+    await make_tables(db)
+    heart = make_heart(db, heartbeat_seconds=300.0)
+    monkeypatch.setattr(workers, "beat", cut_once)
+    monkeypatch.setattr(heart.clock, "sleep", sleep)
+    async with heart.lifeline.living():
+
+        async def has_beaten() -> bool:
+            return tried == 2 and len(slept) == 2
+
+        await until(has_beaten, "the second try")
+    assert slept == [1, 300]
 
 
 async def test_a_held_lock_is_life(heart: Heart) -> None:

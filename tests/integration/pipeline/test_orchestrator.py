@@ -178,6 +178,20 @@ async def test_a_lane_that_cannot_be_planned_fails_alone(heart: Heart) -> None:
     assert "planning failed" in (await errors(heart, run_id))["serp_collection/news"]
 
 
+async def test_of_a_plans_error_five_hundred_characters_are_kept(
+    heart: Heart, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever was raised: a lane's error is a line for people."""
+
+    async def plan(*_: object) -> None:
+        raise RuntimeError("x" * 3_000)
+
+    monkeypatch.setattr(heart.orchestrator, "plan", plan)
+    run_id = await heart.start({METRICS: ["DONE-1"]}, lanes=[METRICS])
+    assert await heart.drive(run_id) == "failed"
+    assert len((await errors(heart, run_id))[str(METRICS)]) == 500
+
+
 async def test_a_scheduled_lane_that_cannot_be_planned_is_retried_by_itself(heart: Heart) -> None:
     """What failed before it had an item is retried like any other lane, as often as configured."""
     run_id = await heart.start(

@@ -209,6 +209,17 @@ async def test_initialize_pipeline_plans_phases_by_items(heart: Heart) -> None:
     }
 
 
+async def test_items_are_planned_in_chunks_of_five_hundred(heart: Heart) -> None:
+    """What one worker owns at a time, and loses at most."""
+    await heart.tracker.initialize_pipeline(
+        pipeline_execution_id=new_id(),
+        phases=["keyword_metrics"],
+        items=[f"item-{n}" for n in range(1_100)],
+    )
+    sizes = await heart.column("SELECT planned FROM chunks ORDER BY planned")
+    assert sizes == [100, 500, 500]
+
+
 async def test_concurrent_planners_plan_once(heart: Heart) -> None:
     """Planners of the same phases and items in opposite orders plan each item once, all return."""
     run_id = new_id()
@@ -244,7 +255,7 @@ async def test_a_run_planned_by_hand_is_left_to_its_hand(heart: Heart) -> None:
 async def test_a_key_that_cannot_be_one_is_refused(heart: Heart, item: str) -> None:
     """An empty, overlong or unstorable item key is one clear line, and nothing is planned."""
     run_id = new_id()
-    with pytest.raises(UserError, match="must be 1 to 2048 characters"):
+    with pytest.raises(UserError, match=r"^item .{2,82}: must be 1 to 2048 characters"):
         await heart.tracker.initialize_pipeline(
             pipeline_execution_id=run_id, phases=["keyword_metrics"], items=["good", item]
         )

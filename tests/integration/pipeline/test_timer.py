@@ -9,7 +9,7 @@ from sqlalchemy import text
 from tests.integration.guard_helpers import Provider, call, owned_chunk, policy
 from tests.support.heart import METRICS, Heart, beating, until
 
-from serpline.pipeline.timer import SLEEP_SECONDS_MAX, SLEEP_SECONDS_MIN, Timer
+from serpline.pipeline.timer import Timer
 from serpline.robustness.guard import CallScope, Guard
 from serpline.store import workers
 from serpline.store.database import Connection, Database
@@ -23,7 +23,13 @@ async def heart(db: Database) -> AsyncIterator[Heart]:
 
 @pytest.fixture
 def timer(heart: Heart) -> Timer:
-    return Timer(heart.database, heart.clock, heart.lifeline, look_again_seconds=60)
+    return make_timer(heart)
+
+
+def make_timer(heart: Heart) -> Timer:
+    return Timer(
+        heart.database, heart.clock, heart.lifeline, look_again_seconds=60, take_over_seconds=5
+    )
 
 
 DUE_NOW = (
@@ -72,18 +78,42 @@ async def test_what_waits_is_left_waiting(heart: Heart, timer: Timer) -> None:
     await heart.query("UPDATE chunks SET next_look_at = now() + '0.6 s'::interval")
     seconds = await timer.tick()
     assert await heart.waiting() == []
-    assert SLEEP_SECONDS_MIN <= seconds <= 0.6
+    assert 0.05 <= seconds <= 0.6
 
 
 async def test_the_timer_neither_spins_nor_oversleeps(heart: Heart, timer: Timer) -> None:
-    """With nothing to wait for it sleeps its longest, with something due its shortest."""
-    assert await timer.tick() == SLEEP_SECONDS_MAX
+    """With nothing to wait for it sleeps a second, with something due a twentieth."""
+    assert await timer.tick() == 1
     run_id = await heart.start({METRICS: ["DONE-1"]}, lanes=[METRICS])
     await heart.query(
-        "UPDATE pipeline_executions SET next_look_at = now() + '0.001 s'::interval WHERE id = :r",
+        "UPDATE pipeline_executions SET next_look_at = now() - '1 h'::interval WHERE id = :r",
         r=run_id,
     )
-    assert SLEEP_SECONDS_MIN <= await timer.tick() <= SLEEP_SECONDS_MAX
+    await heart.query(  # still due after the tick, which is not to come back at once for it
+        "CREATE FUNCTION keep_due() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN NEW.next_look_at := now() - interval '1 h'; RETURN NEW; END $$"
+    )
+    await heart.query(
+        "CREATE TRIGGER keep_due BEFORE UPDATE ON pipeline_executions"
+        " FOR EACH ROW EXECUTE FUNCTION keep_due()"
+    )
+    assert await timer.tick() == 0.05
+
+
+async def test_a_tick_wakes_a_thousand_of_each_at_most(heart: Heart, timer: Timer) -> None:
+    """A statement's size is bounded, whatever is due after an outage; the next goes on."""
+    run_id = await heart.start({METRICS: ["DONE-1"]}, lanes=[METRICS])
+    await heart.planned(run_id)
+    await heart.query(
+        "INSERT INTO chunks (lane_id, no, run_id, status, planned)"
+        " SELECT lane_id, n, run_id, 'ready', 1 FROM chunks, generate_series(1, 1050) AS n"
+    )
+    await all_due(heart)
+    for count in (1000, 51, 0):
+        await heart.forget_wakeups()
+        await timer.tick()
+        chunks = [name for name in await heart.waiting() if name.startswith("chunk:")]
+        assert len(chunks) == count
 
 
 async def test_paused_runs_are_not_due(heart: Heart, timer: Timer) -> None:
@@ -109,7 +139,7 @@ async def test_timers_share_the_work(heart: Heart) -> None:
     for run_id in run_ids:
         await heart.planned(run_id)
     await all_due(heart)
-    timers = [Timer(heart.database, heart.clock, heart.lifeline) for _ in range(5)]
+    timers = [make_timer(heart) for _ in range(5)]
     async with asyncio.timeout(20):
         await asyncio.gather(*[timer.tick() for timer in timers])
     woken = await heart.waiting()

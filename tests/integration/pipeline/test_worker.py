@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from tests.support.heart import METRICS, Heart, beating, until
+from tests.support.heart import METRICS, SILENCE_SECONDS, Heart, beating, until
 from tests.support.scripted import open_gate
 
 from serpline.domain.errors import LeaseLost
@@ -17,7 +17,8 @@ from serpline.domain.names import PipelineMode
 from serpline.domain.outcomes import Done, Outcome, Skip
 from serpline.pipeline import settler as settler_module
 from serpline.pipeline.settler import SETTLE_ITEMS_MAX, Settler
-from serpline.pipeline.worker import ChunkWorker, WorkHung
+from serpline.pipeline.silence import WorkHung
+from serpline.pipeline.worker import ChunkWorker
 from serpline.queueing import JobEvent, JobOutcome, JobQueueManager
 from serpline.robustness.retry import RetryManager
 from serpline.robustness.state_tracker import Settled, StateTracker, WriteResults
@@ -560,10 +561,17 @@ async def test_settlements_are_bounded(db: Database) -> None:
         _, chunk_id = await planned(heart, *[f"SKIP-{n:04}" for n in range(1201)])
         tracker = WatchedTracker(heart.database, heart.clock)
         sizes = tracker.watch()
-        worker = ChunkWorker(heart.database, heart.clock, heart.phases, tracker, heart.lifeline)
+        worker = ChunkWorker(
+            heart.database,
+            heart.clock,
+            heart.phases,
+            tracker,
+            heart.lifeline,
+            silence_seconds=SILENCE_SECONDS,
+        )
         assert await worker.work(chunk_id)
         assert sum(sizes) == 1201
-        assert max(sizes) <= SETTLE_ITEMS_MAX
+        assert max(sizes) <= 500
         assert (await heart.chunk(chunk_id))["skipped"] == 1201
 
 
@@ -588,6 +596,7 @@ async def test_nothing_is_settled_before_what_it_rests_on(
         heart.phases,
         heart.tracker,
         heart.lifeline,
+        silence_seconds=SILENCE_SECONDS,
         before_settle=before_settle,
     )
     with heart.lifeline.at_work(chunk_id), pytest.raises(DatabaseUnavailable):

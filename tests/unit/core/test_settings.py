@@ -1,8 +1,21 @@
 """What the settings mean."""
 
+import re
+from pathlib import Path
+
 import pytest
 
-from serpline.core.settings import load
+from serpline.core.settings import Settings, SettingsError, load
+
+_PAGE = Path(__file__).parents[3] / "docs" / "settings.md"
+_ROW = re.compile(
+    r"^\| `SERPLINE_(\w+)` \| ([\d,]+) \| (above )?([\d,]+),? to ([\d,]+) \|", re.MULTILINE
+)
+_ROWS = [
+    (name.lower(), *(float(number.replace(",", "")) for number in numbers), bool(above))
+    for name, default, above, least, most in _ROW.findall(_PAGE.read_text(encoding="utf-8"))
+    for numbers in [(default, least, most)]
+]
 
 
 @pytest.mark.parametrize(
@@ -17,3 +30,18 @@ from serpline.core.settings import load
 def test_whether_there_is_a_model(base: str, key: str, is_set_up: bool) -> None:
     """OpenAI's own server needs a key, however its address is written; another may have none."""
     assert load(llm_base_url=base, llm_api_key=key).has_llm is is_set_up
+
+
+@pytest.mark.parametrize(("name", "default", "least", "most", "above"), _ROWS)
+def test_a_setting_is_as_its_page_says(
+    name: str, default: float, least: float, most: float, above: bool
+) -> None:
+    """Its default and both ends of what is allowed."""
+    wide = {"worker_heartbeat_seconds": 1e-9, "worker_dead_after_seconds": 3_600}
+    assert getattr(Settings.model_construct(), name) == default
+    for value in (most, least + 1e-6 if above else least):
+        others = {key: usual for key, usual in wide.items() if key != name}
+        assert getattr(load(**{**others, name: type(default)(value)}), name) == value
+    for value in (most + 1, least if above else least - 1):
+        with pytest.raises(SettingsError, match=f"SERPLINE_{name.upper()}="):
+            load(**{name: value})

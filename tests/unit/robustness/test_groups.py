@@ -2,8 +2,10 @@
 
 import asyncio
 from collections.abc import Sequence
+from itertools import pairwise
 
 import pytest
+from tests.support.virtual import in_virtual_time
 
 from serpline.robustness.groups import GroupCommitter
 from serpline.store.database import DatabaseUnavailable
@@ -160,3 +162,54 @@ async def test_what_waits_is_bounded() -> None:
         group.put(3)
     await asyncio.sleep(0)
     await group.flush()
+
+
+async def test_one_write_takes_so_many_and_no_more() -> None:
+    """A statement's size is bounded, however many are waiting."""
+    writer = Writer()
+    group = GroupCommitter(writer)
+    await asyncio.gather(*(group.put(number) for number in range(600)))
+    assert [len(one) for one in writer.groups] == [250, 250, 100]
+
+
+async def test_twenty_thousand_may_wait() -> None:
+    """So many are kept for a database that is away; one more is refused."""
+    writer = Writer()
+    writer.gate = asyncio.Event()
+    group = GroupCommitter(writer)
+    waiting = [group.put(number) for number in range(20_000)]
+    with pytest.raises(OverflowError):
+        group.put(20_000)
+    writer.gate.set()
+    assert await asyncio.gather(*waiting) == [10 * number for number in range(20_000)]
+
+
+class Away(Writer):
+    """A database that is away until some time."""
+
+    def __init__(self, until_seconds: float) -> None:
+        super().__init__()
+        self.until_seconds = until_seconds
+        self.asked: list[float] = []
+
+    async def __call__(self, items: Sequence[int]) -> Sequence[int]:
+        self.asked.append(asyncio.get_running_loop().time())
+        if self.asked[-1] < self.until_seconds:
+            raise DatabaseUnavailable("restarting")
+        return await super().__call__(items)
+
+
+@pytest.mark.parametrize(("seconds", "is_told"), [(8.0, False), (12.0, True)])
+def test_ten_seconds_are_waited_for_the_database(seconds: float, is_told: bool) -> None:
+    """A connection that was cut is replaced by then; whoever waits longer is told."""
+    writer = Away(seconds)
+
+    async def write() -> list[int | BaseException]:
+        return await asyncio.gather(GroupCommitter(writer).put(1), return_exceptions=True)
+
+    (result,) = in_virtual_time(write())
+    assert isinstance(result, DatabaseUnavailable) is is_told
+    pauses = [after - before for before, after in pairwise(writer.asked)]
+    # Soon, for it may be back at once; then at most every two seconds.
+    assert pauses[:3] == pytest.approx([0.05, 0.1, 0.2])
+    assert max(pauses) == pytest.approx(2)

@@ -1,5 +1,6 @@
 """What is allowed towards each provider."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -58,3 +59,57 @@ def test_a_mistake_is_named(name: str) -> None:
         of("pdl", **{name: {"pdl": -1}})
     with pytest.raises(UserError, match=r"pdl .*inf"):
         of("pdl", **{name: {"pdl": float("inf")}})
+
+
+# Calls a minute: what a run needs at least to finish in its time, and what the provider documents
+# for an ordinary account, where it does; elsewhere a 429 slows down.
+PER_MINUTE = {
+    "dataforseo": (10, 12),  # live Google Ads endpoints: 12 (help centre, "Rate limits")
+    "pdl": (600, 1_000),  # company enrichment, paid: 1,000
+    "wikidata": (60, 300),  # 60 s of the server's time a minute, 5 at once
+    "youtube": (600, 1_800),  # 10,000 units a day are the limit
+    "scaleserp": (300, 900),
+    "llm": (600, 3_500),
+    "page": (1_000, 6_000),  # of all hosts together
+}
+
+
+@pytest.mark.parametrize("provider", USUAL_RATES)
+def test_an_ordinary_account_is_asked_no_faster_than_it_may(provider: str) -> None:
+    """And fast enough that thousands of things take minutes, not hours."""
+    least, most = PER_MINUTE[provider]
+    assert least <= 60 * of(provider).rate_per_second <= most
+
+
+def test_a_tenth_may_be_retried_and_thirty_a_minute() -> None:
+    """Saved up: a minute of the full rate's tenth, and half of the thirty."""
+    assert of("llm").retry_tokens_max == pytest.approx(0.1 * 20 * 60 + 15)
+    assert of("dataforseo").retry_tokens_max == pytest.approx(0.1 * 0.2 * 60 + 15)
+
+
+@pytest.mark.parametrize(
+    ("name", "least", "most"),
+    [
+        ("rate_per_second", 0.001, 10_000),
+        ("concurrency", 1, 10_000),
+        ("retry_share", 0, 1),
+        ("retry_floor", 1, 100_000),
+    ],
+)
+def test_a_limit_has_limits(name: str, least: float, most: float) -> None:
+    """What would let nothing through, or everything, is refused; the bounds are not."""
+    usual: dict[str, Any] = {"provider": "pdl", "breaker": None, "rate_per_second": 1.0}
+    for value in (least, most):
+        assert getattr(ProviderPolicy(**usual | {name: value}), name) == value
+    for value in (least - 1, most * 1.0001):
+        with pytest.raises(UserError, match=f"pdl {name}="):
+            ProviderPolicy(**usual | {name: value})
+
+
+@pytest.mark.parametrize(
+    ("month", "ends"), [(1, "2026-02-01T08"), (6, "2026-07-01T07"), (12, "2027-01-01T08")]
+)
+def test_a_month_ends_at_midnight_of_the_provider(month: int, ends: str) -> None:
+    """December's is the next year's first; the zone is the provider's."""
+    now = datetime(2026, month, 20, tzinfo=UTC)
+    assert of("youtube").month_ends_at(now).isoformat() == f"{ends}:00:00+00:00"

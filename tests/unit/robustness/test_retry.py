@@ -99,7 +99,36 @@ def test_the_delay_is_jitter_on_top_of_what_the_provider_asks() -> None:
 
 def test_a_runs_mode_and_attempts_make_its_strategy() -> None:
     """People wait for a TESTING run, so it waits shortly; the attempts are the run's own."""
-    patient = manager().for_run(PipelineMode.SCHEDULED, 5)
-    hasty = manager().for_run(PipelineMode.TESTING, 5)
-    assert patient.strategy.max_attempts == hasty.strategy.max_attempts == 5
-    assert hasty.strategy.max_delay < patient.strategy.base_delay * 2
+    failed = Retry("a", ErrorCategory.SERVER, "-")
+
+    def longest(mode: PipelineMode, attempts: int) -> float | None:
+        return manager(chance=1.0).for_run(mode, 50).delay_seconds(failed, attempts)
+
+    for mode in (PipelineMode.SCHEDULED, PipelineMode.MANUAL):
+        assert [longest(mode, n) for n in (1, 2, 49, 50)] == [2, 4, 300, None]
+    assert [longest(PipelineMode.TESTING, n) for n in (1, 2, 49, 50)] == [0.2, 0.4, 2, None]
+    assert manager().for_run(PipelineMode.TESTING, 1).delay_seconds(failed, 1) is None
+
+
+def test_what_an_event_ends_is_looked_at_after_a_quarter_of_an_hour_all_the_same() -> None:
+    """A breaker that closed before the wait was written wakes nobody."""
+    tomorrow = NOW + timedelta(days=1)
+    refused = CallRefused("spent", until=tomorrow, waits_on="budget:pdl")
+    snooze = manager().outcome_for("a", refused)
+    assert snooze == Snooze("a", "spent", NOW + timedelta(minutes=15), "budget:pdl")
+    until_then = manager().outcome_for("a", CallRefused("paused", until=tomorrow))
+    assert until_then == Snooze("a", "paused", tomorrow)
+
+
+def test_of_an_error_five_hundred_characters_are_kept() -> None:
+    """Whatever becomes of the item."""
+    for error in (
+        ProviderError("x" * 900, provider="e", category=ErrorCategory.SERVER),
+        ProviderError("x" * 900, provider="e", category=ErrorCategory.AUTH),
+    ):
+        outcome = manager().outcome_for("a", error)
+        assert isinstance(outcome, Retry | Reject)
+        assert outcome.error == "x" * 500
+    snooze = manager().outcome_for("a", CallRefused("x" * 900))
+    assert isinstance(snooze, Snooze)
+    assert snooze.reason == "x" * 500

@@ -1,0 +1,342 @@
+"""How long the guard waits, lends and remembers, and how much it keeps."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from tests.integration.guard_helpers import (
+    START,
+    HandClock,
+    Provider,
+    call,
+    down,
+    ok,
+    owned_chunk,
+    policy,
+    rows,
+    status,
+)
+
+from serpline.core.spool import Spool
+from serpline.domain.breaker_settings import BreakerSettings
+from serpline.domain.errors import CallRefused, ErrorCategory, ProviderError
+from serpline.domain.http import HttpReply, HttpRequest
+from serpline.robustness.admission import BeingBought
+from serpline.robustness.breakers import BreakerOpen, CircuitBreakerManager
+from serpline.robustness.budget import BudgetHeld
+from serpline.robustness.guard import CallScope, Guard, ReadingFailed
+from serpline.robustness.ledger import reconcile
+from serpline.store import breakers as breaker_rows
+from serpline.store import budgets
+from serpline.store.database import Database
+
+NAME = "example_api"
+MakeGuard = Callable[..., Guard]
+
+
+@pytest.fixture
+def clock() -> HandClock:
+    return HandClock()
+
+
+@pytest.fixture
+async def guards(db: Database, clock: HandClock) -> AsyncIterator[MakeGuard]:
+    """Makes guards, each like a process of its own, and closes them."""
+    made: list[Guard] = []
+
+    def make(provider: Provider, **changes: Any) -> Guard:
+        made.append(Guard(db, provider.send, [policy(**changes)], clock=clock))
+        return made[-1]
+
+    yield make
+    for guard in made:
+        await guard.close()
+
+
+async def under_way(guard: Guard, provider: Provider, scope: CallScope, **how: Any) -> Any:
+    """A call that has been sent and is not answered."""
+    task = asyncio.create_task(guard.execute(call("under way", **how), scope))
+    await provider.entered.acquire()
+    return task
+
+
+async def test_what_others_are_doing_is_looked_at_again_in_two_seconds(
+    db: Database, guards: MakeGuard, clock: HandClock
+) -> None:
+    """Both refusals that end with calls under way: the same call, and one for which they hold the
+    credits."""
+    run_id, chunk_id, epoch = await owned_chunk(db)
+    _, other_chunk, other_epoch = await owned_chunk(db)
+    async with db.transaction() as conn:
+        await budgets.set_run_limit(conn, run_id, "example", Decimal(10))
+    provider = Provider(gate=asyncio.Event())
+    scope = CallScope("x", run_id, chunk_id, epoch)
+    task = await under_way(guards(provider), provider, scope, price=10.0)
+    guard = guards(Provider())
+    twin = CallScope("x", run_id, other_chunk, other_epoch)
+    for kind, wanted in ((BeingBought, "under way"), (BudgetHeld, "another")):
+        with pytest.raises(kind) as refused:
+            await guard.execute(call(wanted, price=10.0), twin)
+        assert refused.value.until == clock.now() + timedelta(seconds=2)
+    assert provider.gate is not None
+    provider.gate.set()
+    await task
+
+
+async def lent_seconds(db: Database) -> float:
+    """For how long the one permit of the breaker is lent."""
+    (row,) = await rows(
+        db,
+        "SELECT extract(epoch FROM (machine #>> '{permits,0,1}')::timestamptz"
+        " - clock_timestamp())::float AS seconds FROM circuit_breakers",
+    )
+    return float(row.seconds)
+
+
+async def test_a_permit_is_lent_for_as_long_as_its_call_may_take(
+    db: Database, guards: MakeGuard, clock: HandClock
+) -> None:
+    """The call's own time-out, and a minute in which it waits; five minutes for any function."""
+    provider = Provider(answer=down)
+    guard = guards(provider, breaker_settings=BreakerSettings(failure_threshold=1))
+    with pytest.raises(ProviderError):
+        await guard.execute(call(), CallScope("x"))
+    clock.elapsed_seconds += 70
+    provider.gate = asyncio.Event()
+    provider.entered = asyncio.Semaphore(0)
+    task = await under_way(guard, provider, CallScope("x"))
+    assert 85 < await lent_seconds(db) <= 30 + 60
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await guard.breakers.close()
+    permit = await guard.breakers.get_breaker(NAME).permit()
+    assert 290 < await lent_seconds(db) <= 300
+    permit.cancelled()
+
+
+async def test_a_refused_probe_is_refused_from_memory_for_a_fifth_of_a_second(
+    db: Database, clock: HandClock
+) -> None:
+    """A thousand callers of an open breaker ask the database five times a second at most."""
+    first, second = (CircuitBreakerManager(db, clock) for _ in range(2))
+    settings = BreakerSettings(failure_threshold=1, success_threshold=1)
+    here, there = first.get_breaker(NAME, settings=settings), second.get_breaker(NAME)
+    await (await here.permit()).failed()
+    clock.elapsed_seconds += 70
+    probe = await there.permit()
+    with pytest.raises(BreakerOpen):
+        await here.permit()
+    probe.cancelled()
+    await second.close()
+    clock.elapsed_seconds += 0.15
+    with pytest.raises(BreakerOpen):
+        await here.permit()
+    clock.elapsed_seconds += 0.1
+    await (await here.permit()).succeeded()
+
+
+async def test_another_process_sees_a_breaker_open_within_a_second(
+    db: Database, clock: HandClock
+) -> None:
+    """Until then it goes by what it has read, and asks the database nothing."""
+    first, second = (CircuitBreakerManager(db, clock) for _ in range(2))
+    here = first.get_breaker(NAME, failure_threshold=1)
+    there = second.get_breaker(NAME)
+    await (await there.permit()).succeeded()
+    await (await here.permit()).failed()
+    clock.elapsed_seconds += 0.9
+    await (await there.permit()).succeeded()
+    clock.elapsed_seconds += 0.2
+    with pytest.raises(BreakerOpen):
+        await there.permit()
+
+
+async def blocked(db: Database) -> None:
+    """Return when somebody waits for a lock."""
+    waiting = (
+        "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        " AND datname = current_database()"
+    )
+    async with asyncio.timeout(30):
+        while not await rows(db, waiting):
+            pass
+
+
+@pytest.mark.parametrize(("seconds", "state"), [(4.0, "open"), (6.0, "closed")])
+async def test_a_failure_counts_if_the_database_hears_of_it_within_five_seconds(
+    db: Database, clock: HandClock, seconds: float, state: str
+) -> None:
+    """One that took longer was perhaps made by the cut that delayed it."""
+    manager = CircuitBreakerManager(db, clock)
+    breaker = manager.get_breaker(NAME, failure_threshold=1)
+    permit = await breaker.permit()
+    async with db.transaction() as conn:
+        await breaker_rows.lock(conn, NAME)
+        telling = asyncio.create_task(permit.failed())
+        await blocked(db)
+        clock.elapsed_seconds += seconds
+    await telling
+    assert (await breaker.state()).breaker.state == state
+
+
+@pytest.mark.parametrize(("asked", "is_made"), [("25", True), ("40", False), (None, True)])
+async def test_a_turn_is_waited_for_up_to_thirty_seconds(
+    guards: MakeGuard, clock: HandClock, asked: str | None, is_made: bool
+) -> None:
+    """A later one refuses the call: its item is settled, and its worker free. A 429 that says
+    nothing pauses for a second."""
+    named = {} if asked is None else {"retry_after": asked}
+    provider = Provider(answer=lambda _: status(429, **named))
+    guard = guards(provider)
+    with pytest.raises(ProviderError):
+        await guard.execute(call(1), CallScope("x"))
+    provider.answer = lambda _: ok({"answer": 1})
+    if is_made:
+        assert await guard.execute(call(2), CallScope("x")) == 1
+        assert clock.elapsed_seconds == pytest.approx(float(asked or 1), abs=0.1)
+        return
+    with pytest.raises(CallRefused) as refused:
+        await guard.execute(call(2), CallScope("x"))
+    assert refused.value.until == START + timedelta(seconds=40)
+    assert clock.elapsed_seconds == 0
+
+
+async def test_slots_are_given_a_second_ahead(db: Database, guards: MakeGuard) -> None:
+    """What waits longer has none, so a 429 or a worker's death costs a second of the rate."""
+
+    class Standing(HandClock):
+        """Nobody's turn comes."""
+
+        async def sleep(self, seconds: float) -> None:
+            await asyncio.Event().wait()
+
+    guard = Guard(db, Provider().send, [policy(rate_per_second=10.0)], clock=Standing())
+    tasks = [asyncio.create_task(guard.execute(call(n), CallScope("x"))) for n in range(50)]
+    await guard.admission.flush()
+    while not (given := await rows(db, "SELECT next_slot_at FROM provider_rates")):
+        await asyncio.sleep(0)
+    await guard.admission.flush()
+    given = await rows(db, "SELECT next_slot_at FROM provider_rates")
+    assert 1.0 <= (given[0].next_slot_at - START).total_seconds() <= 1.2
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await guard.close()
+
+
+async def test_a_dead_process_keeps_its_places_for_fifteen_seconds(
+    db: Database, guards: MakeGuard
+) -> None:
+    """Its calls may be under way at the provider; then others have its part."""
+    provider = Provider(gate=asyncio.Event())
+    task = await under_way(guards(provider, concurrency=2), provider, CallScope("x"))
+    (row,) = await rows(
+        db,
+        "SELECT extract(epoch FROM expires_at - clock_timestamp())::float AS seconds"
+        " FROM provider_leases",
+    )
+    assert 10 < row.seconds <= 15
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_call_of_no_chunk_is_given_up_after_a_quarter_of_an_hour(
+    db: Database, guards: MakeGuard, clock: HandClock
+) -> None:
+    """Nobody's death would show; by then its caller is gone."""
+    provider = Provider(gate=asyncio.Event())
+    task = await under_way(guards(provider), provider, CallScope("x"))
+    clock.elapsed_seconds = 895
+    assert await reconcile(db, clock) == 0
+    clock.elapsed_seconds = 905
+    assert await reconcile(db, clock) == 1
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.mark.parametrize(("named", "spent"), [(1_000_000, 1_000_000), (1_000_001, 5)])
+async def test_a_bill_of_more_than_a_million_is_none(
+    db: Database, guards: MakeGuard, named: float, spent: int
+) -> None:
+    """No call costs as much: the price that was reserved counts."""
+    guard = guards(Provider())
+    await guard.execute(call(price=5.0, billed=lambda _: named), CallScope("x"))
+    await guard.flush()
+    (row,) = await rows(db, "SELECT credits FROM provider_calls")
+    assert row.credits == spent
+
+
+async def test_of_an_error_five_hundred_characters_are_kept(
+    db: Database, guards: MakeGuard
+) -> None:
+    """In the ledger, and of a bug of the reader's what its words say."""
+
+    def long(_: HttpReply) -> Any:
+        raise ValueError("x" * 5_000)
+
+    def failed(_: HttpReply) -> Any:
+        raise ProviderError("y" * 5_000, provider="example", category=ErrorCategory.SERVER)
+
+    guard = guards(Provider())
+    with pytest.raises(ReadingFailed) as bug:
+        await guard.execute(call("a", read=long), CallScope("x"))
+    assert 250 < len(str(bug.value)) < 300
+    with pytest.raises(ProviderError):
+        await guard.execute(call("b", read=failed), CallScope("x"))
+    await guard.flush()
+    found = await rows(db, "SELECT error FROM provider_calls WHERE error LIKE 'y%'")
+    assert [row.error for row in found] == ["y" * 500]
+
+
+async def test_two_large_replies_are_read_at_once(guards: MakeGuard) -> None:
+    """Each takes memory while it is read; the others lie on disk."""
+    reading = most = 0
+    entered, go_on = threading.Semaphore(0), threading.Semaphore(0)
+    counting = threading.Lock()
+
+    def read(_: HttpReply) -> Any:
+        nonlocal reading, most
+        with counting:
+            reading += 1
+            most = max(most, reading)
+        entered.release()
+        go_on.acquire(timeout=30)
+        with counting:
+            reading -= 1
+
+    def answer(_: HttpRequest) -> HttpReply:
+        spool = Spool()
+        spool.write(b"{}")
+        return HttpReply(200, {}, b"", large=spool)
+
+    provider = Provider(answer=answer)
+    guard = guards(provider)
+    tasks: list[Awaitable[Any]] = []
+    for number in range(6):
+        asked = call(number, read=read)
+        asked = replace(asked, request=replace(asked.request, large=True))
+        tasks.append(asyncio.create_task(guard.execute(asked, CallScope("x"))))
+    for _ in tasks:
+        await provider.entered.acquire()
+    for _ in range(2):
+        await asyncio.to_thread(entered.acquire, timeout=30)
+    for _ in tasks:
+        go_on.release()
+    await asyncio.gather(*tasks)
+    assert most == 2
+
+
+async def test_replies_are_stored_compressed(db: Database, guards: MakeGuard) -> None:
+    """A page of text takes a fraction of its size."""
+    guard = guards(Provider(answer=lambda _: ok({"answer": "a page of words " * 1_000})))
+    await guard.execute(call(), CallScope("x"))
+    await guard.flush()
+    async with db.transaction() as conn:
+        sizes = sa.text("SELECT octet_length(body) * 20.0 / size_bytes FROM raw_replies")
+        assert (await conn.execute(sizes)).scalar_one() < 1

@@ -1,0 +1,81 @@
+"""When outcomes are settled: by time, by number, and while the database is away."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from tests.support.virtual import in_virtual_time
+
+from serpline.domain.outcomes import Outcome, Skip
+from serpline.pipeline.settler import Settler
+from serpline.robustness.state_tracker import Settled
+from serpline.store.database import DatabaseUnavailable
+
+
+class Tracker:
+    """When it settled how many outcomes; until ``away_until`` the database is away."""
+
+    def __init__(self, away_until: float = 0.0) -> None:
+        self.away_until = away_until
+        self.settled: list[tuple[float, int]] = []
+
+    async def settle(self, _: object, outcomes: Sequence[Outcome], **__: object) -> Settled:
+        now = asyncio.get_running_loop().time()
+        if now < self.away_until:
+            raise DatabaseUnavailable("away")
+        self.settled.append((now, len(outcomes)))
+        return Settled(skipped=len(outcomes))
+
+
+def settler(tracker: Any) -> Settler:
+    nothing: Any = None
+    return Settler(tracker, nothing, attempts={}, retries=nothing, write=nothing)
+
+
+def test_a_trickle_is_settled_every_quarter_of_a_second() -> None:
+    """Outcomes wait no longer for company, and share a transaction with what comes in that time."""
+    tracker = Tracker()
+
+    async def work() -> None:
+        made = settler(tracker)
+        for number in range(10):
+            await made.add(Skip(str(number), "-"))
+            await asyncio.sleep(0.1)
+        await made.flush()
+
+    in_virtual_time(work())
+    assert [count for _, count in tracker.settled] == [3, 3, 3, 1]
+    assert [at for at, _ in tracker.settled[:3]] == pytest.approx([0.25, 0.55, 0.85])
+
+
+def test_five_hundred_are_settled_at_once() -> None:
+    """A transaction's size is bounded, and a full one waits for nothing."""
+    tracker = Tracker()
+
+    async def work() -> None:
+        made = settler(tracker)
+        for number in range(1_200):
+            await made.add(Skip(str(number), "-"))
+        await made.flush()
+
+    in_virtual_time(work())
+    assert tracker.settled == [(0, 500), (0, 500), (0, 200)]
+
+
+@pytest.mark.parametrize(("seconds", "is_told"), [(8.0, False), (12.0, True)])
+def test_ten_seconds_are_waited_for_the_database(seconds: float, is_told: bool) -> None:
+    """Work goes on over a cut; what the database does not take by then breaks it off."""
+    tracker = Tracker(away_until=seconds)
+
+    async def work() -> None:
+        made = settler(tracker)
+        await made.add(Skip("a", "-"))
+        await made.flush()
+
+    if is_told:
+        with pytest.raises(DatabaseUnavailable):
+            in_virtual_time(work())
+    else:
+        in_virtual_time(work())
+        assert len(tracker.settled) == 1

@@ -1,0 +1,32 @@
+"""What a call is said to have cost."""
+
+from datetime import UTC, datetime
+
+import pytest
+from tests.integration.guard_helpers import call, policy, status
+
+from serpline.domain.errors import ErrorCategory, ProviderError
+from serpline.robustness.calls import call_key, failed, intent_of
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("code", "credits_"), [(199, 0), (200, 5), (204, 5), (299, 5), (300, 0), (404, 0), (500, 0)]
+)
+def test_only_a_success_is_billed(code: int, credits_: int) -> None:
+    """Unless the reply names its price: a status that is no success costs nothing."""
+    made = call(price=5.0)
+    intent = intent_of(
+        made,
+        policy(),
+        NOW,
+        key=call_key(made, "x"),
+        freshness="x",
+        shared=True,
+        run_id=None,
+        chunk_id=1,
+        epoch=1,
+    )
+    error = ProviderError("unusable", provider="example", category=ErrorCategory.MALFORMED)
+    assert failed(made, intent, status(code), NOW, error).outcome.credits == credits_

@@ -1,0 +1,113 @@
+"""The ledger of a process whose database is away, and what it keeps of a reply."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from tests.support.virtual import in_virtual_time
+
+from serpline.core.ids import new_id
+from serpline.domain.http import HttpReply
+from serpline.robustness import ledger as ledger_module
+from serpline.robustness.guard import Guard
+from serpline.robustness.ledger import Ending, Ledger
+from serpline.store import ledger as store
+from serpline.store.database import DatabaseUnavailable
+from serpline.store.ledger import CallOutcome
+from serpline.store.tables.guards import CallStatus
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+class AwayUntil:
+    """A database that is away until some second of the loop's time."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    @asynccontextmanager
+    async def statement(self) -> AsyncIterator[None]:
+        if asyncio.get_running_loop().time() < self.seconds:
+            raise DatabaseUnavailable("away")
+        yield
+
+
+def ending(body: bytes = b"{}") -> Ending:
+    outcome = CallOutcome(new_id(), CallStatus.OK, NOW, Decimal(1))
+    return Ending(outcome, HttpReply(200, {}, body))
+
+
+@pytest.fixture(autouse=True)
+def settled(monkeypatch: pytest.MonkeyPatch) -> list[CallOutcome]:
+    """The outcomes that came to the database."""
+    came: list[CallOutcome] = []
+
+    async def settle_calls(_: Any, outcomes: Sequence[CallOutcome]) -> list[Any]:
+        came.extend(outcomes)
+        return [outcome.id for outcome in outcomes]
+
+    async def withdraw(_: Any, ids: Sequence[Any]) -> None:
+        came.extend(ids)
+
+    monkeypatch.setattr(store, "settle_calls", settle_calls)
+    monkeypatch.setattr(store, "withdraw", withdraw)
+    return came
+
+
+@pytest.mark.parametrize(("minutes", "is_kept"), [(9.5, True), (10.5, False)])
+def test_what_was_paid_waits_ten_minutes_for_the_database(
+    minutes: float, is_kept: bool, settled: list[CallOutcome]
+) -> None:
+    """An outcome outlives a restart of the server; so does the taking back of an intent."""
+
+    async def record() -> list[object]:
+        ledger = Ledger(AwayUntil(60 * minutes))  # type: ignore[arg-type]  # what it uses of one
+        return await asyncio.gather(
+            ledger.record(ending()), ledger.withdraw(new_id()), return_exceptions=True
+        )
+
+    lost = [isinstance(end, DatabaseUnavailable) for end in in_virtual_time(record())]
+    assert lost == [not is_kept] * 2
+    assert len(settled) == (2 if is_kept else 0)
+
+
+def test_whoever_must_not_settle_yet_is_told_after_ten_seconds() -> None:
+    """``flush`` ends although the database does not come back, and so does ``close``."""
+
+    async def flush() -> tuple[float, float]:
+        guard = Guard(AwayUntil(1e9), None, [])  # type: ignore[arg-type]  # nothing is sent
+        loop, recorded = asyncio.get_running_loop(), guard.ledger.record(ending())
+        with pytest.raises(DatabaseUnavailable):
+            await guard.flush()
+        flushed_at = loop.time()
+        await guard.close()
+        closed_at = loop.time()
+        recorded.cancel()
+        return flushed_at, closed_at
+
+    assert in_virtual_time(flush()) == pytest.approx((10, 20))
+
+
+@pytest.mark.parametrize(("size_bytes", "is_off"), [(60_000, False), (70_000, True)])
+async def test_a_large_reply_is_packed_off_the_loop(
+    size_bytes: int, is_off: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Packing 64 kB takes a millisecond; more would keep every other task waiting."""
+    packed_by: list[threading.Thread] = []
+    pack = ledger_module.pack
+
+    def watched(*given: Any, **named: Any) -> Any:
+        packed_by.append(threading.current_thread())
+        return pack(*given, **named)
+
+    monkeypatch.setattr(ledger_module, "pack", watched)
+    ledger = Ledger(AwayUntil(0))  # type: ignore[arg-type]  # what it uses of one
+    recorded = ledger.record(ending(b"x" * size_bytes))
+    await ledger.flush()
+    assert await recorded
+    assert [thread is not threading.main_thread() for thread in packed_by] == [is_off]
