@@ -161,7 +161,10 @@ def test_every_item_has_its_call_and_none_was_paid_twice(reference: Reference) -
     analysed = _of(reference, "content_analyses", run)
     unlinked = [r for r in _of(reference, "youtube_channels", run) if r["found"] and not r["links"]]
     assert unlinked
-    assert sum(e.provider == "llm" for e in log) == len(analysed) + len(unlinked)
+    # Of a page without content no model is asked.
+    read = [r for r in analysed if r["model"] is not None]
+    assert {r["empty_kind"] for r in analysed if r["model"] is None} == {"no_text"}
+    assert sum(e.provider == "llm" for e in log) == len(read) + len(unlinked)
     subjects = {r["item"] for r in _items(reference, run, "content_analysis")}
     pages = {s.removeprefix("u:") for s in subjects if s.startswith("u:")}
     fetched = {e.params["url"] for e in log if e.operation == "page"}
@@ -390,12 +393,17 @@ def test_a_second_run_buys_searches_anew_and_nothing_else_twice(reference: Refer
     }
     bought = {e.provider for e in second.log if e.provider != "scaleserp"}
     assert bought <= {"pages"}
-    # What could not be read is no data, so it is tried again, and only that.
-    failed = {
-        _bare(row["item"].removeprefix("u:"))
+    # What could not be read is no data, so it is tried again, and only that: it cost nothing.
+    unread = [
+        row["item"]
         for row in _items(reference, first.run_id, "content_analysis")
         if row["status"] == "failed"
-    }
+    ] + [
+        row["subject"]
+        for row in _of(reference, "content_analyses", first.run_id)
+        if row["model"] is None
+    ]
+    failed = {_bare(subject.removeprefix("u:")) for subject in unread}
     again = {e.params["url"] for e in second.log if e.operation == "page"}
     assert {url for url in again if "/current/" not in url} == failed
     assert differences(first.tables, second.tables) == []

@@ -36,7 +36,7 @@ class Device(StrEnum):
 
 
 class EmptyKind(StrEnum):
-    """What a page with status 200 shows in place of content. Such a page has no relevance.
+    """What a page shows in place of content. Such a page has no relevance.
 
     ``BOT_CHECK``: a check whether the visitor is a person. ``SITE_ERROR``: the site's own trouble.
     ``NO_TEXT``: too little text to be about anything.

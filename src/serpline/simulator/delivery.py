@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 from serpline.core.clock import Clock
-from serpline.simulator.faults import TEXTS, Rule
+from serpline.simulator.faults import PAGES, TEXTS, Rule
 from serpline.simulator.seeds import stamp, unit
 from serpline.simulator.wire import Reply
 
@@ -79,7 +79,7 @@ async def deliver(
 ) -> None:
     """Send a reply, broken as ``rule`` says."""
     fault = rule.fault if rule else ""
-    if rule is None or fault.isdigit() or fault in ("expired_links", *TEXTS):
+    if rule is None or fault.isdigit() or fault in ("expired_links", *TEXTS, *PAGES):
         await _whole(connection, reply)
     elif fault == "slow":
         seconds = _SLOW_SECONDS if rule.seconds is None else rule.seconds

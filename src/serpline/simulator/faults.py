@@ -16,7 +16,7 @@ limit a rule to a stretch of the simulator's clock, counted from when the plan w
 rule that applies wins.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields
 from fnmatch import fnmatchcase
 from math import isfinite
@@ -24,11 +24,14 @@ from typing import Any
 
 from serpline.core.clock import Clock
 from serpline.domain.errors import UserError
-from serpline.simulator.routes import BATCH_SEARCH, DOWNLOAD, OPERATIONS, WEBHOOK
+from serpline.simulator.charsets import SENTENCES
+from serpline.simulator.routes import BATCH_SEARCH, DOWNLOAD, OPERATIONS, PAGE, WEBHOOK
 from serpline.simulator.seeds import unit
+from serpline.simulator.walls import WALLS
 
 # The reply is whole, and what it says is unusual.
 TEXTS = ("hostile_text", "wrapped_links")
+PAGES = ("wall", "odd_charset")
 STATUSES = ("401", "402", "429", "500", "503")
 DELIVERIES = (
     "slow",
@@ -56,13 +59,19 @@ WEBHOOKS = (
 )
 CALLS = (*STATUSES, *DELIVERIES)
 DOWNLOADS = (*CALLS, "expired_links")
-VOCABULARY = (*DOWNLOADS, *SEARCHES, *WEBHOOKS)
+VOCABULARY = (*DOWNLOADS, *SEARCHES, *WEBHOOKS, *PAGES)
 # What can go wrong with an operation; with every other one: ``CALLS``.
-_FAULTS_OF = {DOWNLOAD: DOWNLOADS, BATCH_SEARCH: SEARCHES, WEBHOOK: WEBHOOKS}
+_FAULTS_OF = {
+    DOWNLOAD: DOWNLOADS,
+    BATCH_SEARCH: SEARCHES,
+    WEBHOOK: WEBHOOKS,
+    PAGE: (*CALLS, *PAGES),
+}
+_WHICH: Mapping[str, Collection[str]] = {"wall": WALLS, "odd_charset": SENTENCES}
 RULES_MAX = 1_000
 SHOWN_CHARS_MAX = 80
 # Faults that show only after the provider did (and charged) what was asked.
-_AFTER_WORK = frozenset({"slow", "slowloris", "cut", "malformed", "truncated", *TEXTS})
+_AFTER_WORK = frozenset({"slow", "slowloris", "cut", "malformed", "truncated", *TEXTS, *PAGES})
 
 
 @dataclass(slots=True)
@@ -71,6 +80,7 @@ class Rule:
     follows the fault. ``late_seconds``: how long after its arrival, though the client may be gone.
     ``where``: a cut comes before any byte ("start") or in the "body". ``announced``: whether a huge
     body's length is told beforehand. ``echo``: an error repeats what it was sent, key included.
+    ``which``: the wall or the charset; by the seed if not named.
     """
 
     fault: str
@@ -91,6 +101,7 @@ class Rule:
     where: str = "start"
     announced: bool = True
     echo: bool = False
+    which: str = ""
     seen: int = 0
     used: int = 0
 
@@ -102,7 +113,7 @@ class Rule:
 
 _NUMBERS = ("probability", "after_seconds", "for_seconds", "seconds", "late_seconds")
 _COUNTS = ("attempts", "times", "size_bytes")
-_TEXTS = ("provider", "operation", "pattern", "where")
+_TEXTS = ("provider", "operation", "pattern", "where", "which")
 _OPTIONAL = (*_COUNTS, "for_seconds", "seconds", "work", "retry_after")
 KEYS = tuple(each.name for each in fields(Rule) if each.name not in ("seen", "used"))
 
@@ -137,6 +148,7 @@ def _rule(which: str, given: Any) -> Rule:
         ("times", rule.times != 0),
         ("for_seconds", rule.for_seconds != 0),
         ("where", rule.where in ("start", "body")),
+        ("which", not rule.which or rule.which in _WHICH.get(rule.fault, ())),
         ("pattern", not rule.pattern or {"F"} <= set(rule.pattern.upper()) <= {"F", "S"}),
     ):
         if not good:

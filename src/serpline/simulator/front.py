@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from serpline.core.clock import Clock
+from serpline.simulator.charsets import odd_charset
 from serpline.simulator.config import SimulatorConfig
 from serpline.simulator.control import Control
 from serpline.simulator.delivery import Connection, Receive, Send, deliver
@@ -17,6 +18,7 @@ from serpline.simulator.journal import CallEntry, CallLog
 from serpline.simulator.limits import Limits
 from serpline.simulator.routes import DOWNLOAD
 from serpline.simulator.scaleserp.api import storage_error
+from serpline.simulator.walls import wall_of
 from serpline.simulator.wire import Operation, Provider, Reply, Request
 from serpline.simulator.wrapping import wrapped
 
@@ -159,6 +161,10 @@ class Front:
             return hostile(reply, name, self._config.seed, operation.identity)
         if rule is not None and rule.fault == "wrapped_links":
             return wrapped(reply, self._config.seed)
+        if rule is not None and rule.fault == "wall":
+            return wall_of(rule.which, self._config.seed, operation.identity)
+        if rule is not None and rule.fault == "odd_charset":
+            return odd_charset(reply, rule.which, self._config.seed, operation.identity)
         return reply
 
 

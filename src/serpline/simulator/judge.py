@@ -23,12 +23,12 @@ _NAME = re.compile(r"\b(?:The [A-Z]\w+ )?[A-Z]\w+(?: [A-Z]\w+)?\b")
 _PLATFORMS = ("youtube.com", "youtu.be", "google.com", "facebook.com", "instagram.com", "x.com")
 # What a short text may say in place of content, by the model's own word for it.
 _STATES = (
-    ("login_wall", re.compile(r"(?:sign|log) ?in to (?:read|continue)|members only", re.I)),
+    ("login_wall", re.compile(r"(?:sign|log) ?in to (?:read|continue)|for members only", re.I)),
     ("consent_wall", re.compile(r"consent|accept (?:all )?cookies", re.I)),
     ("bot_check", re.compile(r"not a robot|are human", re.I)),
     ("not_found", re.compile(r"(?:not|no longer) (?:found|available)", re.I)),
 )
-_STATE_CHARS_MAX = 600
+_STATE_CHARS_MAX = 1_500
 _GOOD = frozenset(
     words("excellent impressed recommend reliable pleasant exceeded best helpful quickly clear")
 )

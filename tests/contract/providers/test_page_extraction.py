@@ -296,7 +296,7 @@ from serpline.providers.pages.wire import PageDocument
 
 async def main():
     async with Extractor(processes=2, deadline_seconds=1.0) as extractor:
-        good = b"<html><body><p>Some text that is long enough.</p><p>2</p></body></html>"
+        good = b"<html><body><p>Some text" + b" that is long enough" * 9 + b".</p></body></html>"
         await asyncio.gather(*(extractor.extract(PageDocument("https://a.example", good))
                                for _ in range(2)))
         endless = PageDocument("https://a.example", b"<html><body>" + b"<p>a</p>" * 300_000)

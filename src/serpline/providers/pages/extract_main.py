@@ -20,7 +20,9 @@ from typing import Any
 import trafilatura
 
 from serpline.providers.pages.decoding import decode
+from serpline.providers.pages.facts import PageFacts, read_facts
 from serpline.providers.pages.frames import as_frame, read_frame
+from serpline.providers.pages.walls import by_content
 
 TEXT_CHARS_MAX = 20_000
 FIELD_CHARS_MAX = 1_000
@@ -54,7 +56,7 @@ def main() -> None:
             request = json.loads(head)
             signal.setitimer(signal.ITIMER_REAL, request["deadline_seconds"] + _ALARM_GRACE_SECONDS)
             send({"received": True})
-            send(_extract(html, request["charset"], request["url"]))
+            send(_extract(html, request["charset"], request["url"], request["asked"]))
             signal.setitimer(signal.ITIMER_REAL, 0)
 
 
@@ -66,24 +68,32 @@ def _limit(memory_bytes: int) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
 
 
-def _extract(html: bytes, charset: str | None, url: str) -> dict[str, Any]:
+def _extract(html: bytes, charset: str | None, url: str, asked: str) -> dict[str, Any]:
     text = decode(html, charset)
     try:
-        found = trafilatura.bare_extraction(
-            text,
-            url=url,
-            fast=True,
-            include_comments=False,
-            with_metadata=True,
-            date_extraction_params=_DATES,
+        tree = trafilatura.load_html(text)
+        facts = PageFacts() if tree is None else read_facts(tree)
+        found = (
+            None
+            if tree is None
+            else trafilatura.bare_extraction(
+                tree,
+                url=url,
+                fast=True,
+                include_comments=False,
+                with_metadata=True,
+                date_extraction_params=_DATES,
+            )
         )
     except Exception:  # noqa: BLE001  whatever a page does to the parser is the page's own failure
         return {"error": "malformed"}
     if not isinstance(found, trafilatura.settings.Document):
-        return {"error": "empty" if _has_markup(text) else "malformed"}
+        if not _has_markup(text):
+            return {"error": "malformed"}
+        found = trafilatura.settings.Document()
     body = _clean(found.text)
-    if not body:
-        return {"error": "empty"}
+    if wall := by_content(url, asked, facts, body):
+        return {"kind": wall.kind, "sign": wall.sign}
     language = _LANGUAGE.search(text[:_HEAD_CHARS])
     return {
         "text": body[:TEXT_CHARS_MAX],

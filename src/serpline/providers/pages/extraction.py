@@ -123,6 +123,7 @@ class Extractor:
         request = {
             "url": document.url,
             "charset": document.charset,
+            "asked": document.asked_url or document.url,
             "deadline_seconds": self._deadline_seconds,
         }
         try:
@@ -137,6 +138,8 @@ class Extractor:
 
 
 def _page_text(document: PageDocument, reply: dict[str, Any]) -> PageText:
+    if reply.get("kind") in list(EmptyKind):
+        raise EmptyPageError(EmptyKind(reply["kind"]), as_text(reply.get("sign")) or "")
     text = as_text(reply.get("text"))
     if text is None:
         if reply.get("error") == "malformed":

@@ -13,6 +13,7 @@ from serpline.domain.errors import ErrorCategory, ProviderError
 from serpline.domain.http import HttpReply
 from serpline.domain.names import EmptyKind
 from serpline.providers.pages.errors import PROVIDER, EmptyPageError, failure
+from serpline.providers.pages.walls import by_headers
 
 _HTML_TYPES = frozenset({"text/html", "application/xhtml+xml"})
 _CHARSET = re.compile(r"charset\s*=\s*[\"']?([A-Za-z0-9_.:-]{1,40})", re.IGNORECASE)
@@ -24,12 +25,14 @@ _SNIFFED_BYTES = 1_024
 class PageDocument:
     """A page's bytes. ``url`` is where it was found in the end; ``charset`` what its server says.
 
-    ``charset`` is None when the server does not say; it may also be wrong or unknown.
+    ``charset`` is None when the server does not say; it may also be wrong or unknown. ``asked_url``
+    is what was fetched, where that was another address.
     """
 
     url: str
     html: bytes
     charset: str | None = None
+    asked_url: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,13 @@ class PageText:
 
 
 def page(reply: HttpReply, *, url: str, now: Callable[[], datetime]) -> PageDocument:
-    """The HTML page in ``reply``. Raises ``ProviderError``: a status, no HTML, or nothing."""
+    """The HTML page in ``reply``. Raises ``ProviderError``: a status, no HTML, or nothing.
+
+    A bot check that the headers name is an empty page whatever its status: Cloudflare sends 403,
+    429 and 503, AWS 202 and 405.
+    """
+    if wall := by_headers(reply.headers):
+        raise EmptyPageError(wall.kind, wall.sign, reply.status)
     if reply.status != 200:
         raise failure(reply, now())
     content_type = reply.headers.get("content-type", "")
@@ -67,10 +76,12 @@ def page(reply: HttpReply, *, url: str, now: Callable[[], datetime]) -> PageDocu
     if not reply.body.strip():
         raise EmptyPageError(EmptyKind.NO_TEXT, f"{len(reply.body)} bytes", reply.status)
     charset = _CHARSET.search(content_type)
+    found = reply.url or url
     return PageDocument(
-        url=reply.url or url,
+        url=found,
         html=reply.body,
         charset=charset[1].lower() if charset else None,
+        asked_url=url if url != found else None,
     )
 
 
