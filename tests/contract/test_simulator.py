@@ -5,7 +5,8 @@ import itertools
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -137,7 +138,7 @@ async def test_companies_are_known_here_there_or_nowhere(
     bought = [await side.do(side.pdl.enrich(domain)) for domain in domains]
     assert sum(company is not None for company in bought) == by_pdl
     found: dict[str, Any] = {}
-    for call in side.wikidata.companies_by_domains(domains):
+    for call in side.wikidata.companies_by_domains(domains, []):
         found |= await side.do(call)
     assert len(found) == by_wikidata * len(domains)
     assert side.simulator.ledger.spent("pdl") == 0
@@ -151,6 +152,80 @@ async def test_a_strong_company_is_described(side: Side) -> None:
     assert (found.domain, found.employee_count) == (company.domain, company.employees)
     assert registrable_domain(f"https://www.{company.domain}/x") == company.domain
     assert side.simulator.ledger.spent("pdl") == 1
+
+
+async def test_wikidata_says_what_holds_today(side: Side) -> None:
+    """Of untidy statements those are read that are true; a name may be in one language alone."""
+    directory = side.simulator.world.directory
+    asked = {c.domain: c for c in (*directory.of(Kind.MID), *directory.of(Kind.TAIL)[:100])}
+    strong = directory.of(Kind.STRONG)
+    found = await companies(side, asked, ["de", "fr", "ja", "pl"])
+    assert found.keys() >= {c.domain for c in asked.values() if c.known is Known.FREE}
+    for domain, read in found.items():
+        company = asked[domain]
+        country, _, _, city, _ = company.country
+        owned = company.kind is Kind.MID and company.index % 6 == 0
+        assert (read.name, read.country) == (company.name, country.title())
+        assert (read.employee_count, read.founded) == (company.employees, company.founded)
+        assert (read.headquarters, read.industry) == (city.title(), company.industry)
+        assert read.parent == (strong[company.index % len(strong)].name if owned else None)
+    assert any(read.parent for read in found.values())
+    english = await companies(side, asked, [])
+    nameless = {domain for domain, read in english.items() if read.name == domain}
+    assert 0 < len(nameless) < len(english)
+    assert english == {d: replace(c, name=d) if d in nameless else c for d, c in found.items()}
+
+
+async def companies(side: Side, domains: Iterable[str], languages: list[str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for call in side.wikidata.companies_by_domains(domains, languages):
+        found |= await side.do(call)
+    return found
+
+
+async def test_wikidata_answers_any_query(side: Side) -> None:
+    """Its engine is a SPARQL engine: nested functions, aggregates, malformed queries and scans."""
+    company = side.simulator.world.directory.of(Kind.TAIL)[0]
+    company = next(c for c in side.simulator.world.directory.of(Kind.TAIL) if c.known is Known.FREE)
+    values = " ".join(
+        f"<https://{www}{company.domain}{slash}>" for www in ("", "www.") for slash in ("", "/")
+    )
+    counted = (
+        "SELECT (SUBSTR(STRAFTER(MAX(CONCAT(STR(?at), ' n', STR(?n))), ' '), 2) AS ?newest)"
+        f" WHERE {{ VALUES ?site {{ {values} }} ?item wdt:P856 ?site ; p:P1128 ?s ."
+        " ?s a wikibase:BestRank ; ps:P1128 ?n ; pq:P585 ?at }"
+    )
+    url = f"{side.settings.wikidata_base_url}/sparql"
+    headers = {"user-agent": "test (mailto:a@b.example)"}
+    async with httpx2.AsyncClient(trust_env=False, headers=headers) as plain:
+
+        async def ask(query: str) -> Any:
+            return await plain.get(url, params={"query": query, "format": "json"})
+
+        (row,) = (await ask(counted)).json()["results"]["bindings"]
+        assert row["newest"]["value"].lstrip("+") == str(company.employees)
+        assert (
+            await ask(f"SELECT (MAX( WHERE {{ <https://{company.domain}> }}")
+        ).status_code == 400
+        assert (await ask(f"ASK {{ <https://{company.domain}> ?p ?o }}")).status_code == 400
+        assert (await ask("SELECT * WHERE { ?s ?p ?o }")).status_code == 500
+
+
+async def test_pdl_writes_names_as_it_is_asked_to(side: Side) -> None:
+    """Lower case by itself, as the real one; with a capital for each word where that is asked."""
+    company = side.simulator.world.directory.of(Kind.STRONG)[0]
+    found = await side.do(side.pdl.enrich(company.domain))
+    country, _, _, city, region = company.country
+    assert (found.country, found.industry) == (country.title(), company.industry.title())
+    assert found.headquarters == f"{city}, {region}, {country}".title()
+    async with httpx2.AsyncClient(trust_env=False) as plain:
+        reply = await plain.get(
+            f"{side.settings.pdl_base_url}/v5/company/enrich",
+            params={"website": company.domain},
+            headers={"x-api-key": side.settings.pdl_api_key.get_secret_value()},
+        )
+    assert reply.json()["location"]["country"] == country
+    assert reply.json()["industry"] == company.industry
 
 
 async def test_wikidata_wants_a_contact(side: Side) -> None:
@@ -247,7 +322,7 @@ async def test_every_provider_has_its_own_way_to_fail(side: Side, fault: str) ->
         side.youtube.videos(["abcdefghijk"]),
         side.dataforseo.search_volume(["a"], 2840, "en"),
         side.pdl.enrich("a.example"),
-        side.wikidata.companies_by_domains(["a.example"])[0],
+        side.wikidata.companies_by_domains(["a.example"], [])[0],
         side.llm.analyse_page("u", "t", "x", ["k"], "en"),
     ]
     for call in calls:

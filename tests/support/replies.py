@@ -129,7 +129,7 @@ SUBJECTS: dict[str, tuple[str, ProviderCall[Any]]] = {
     "pdl": ("pdl_company.json", PDL.enrich("northwind.com")),
     "wikidata": (
         "wikidata_companies.json",
-        WIKIDATA.companies_by_domains(["northwind.com", "fabrikam.org"])[0],
+        WIKIDATA.companies_by_domains(["northwind.com", "fabrikam.org"], ["de"])[0],
     ),
     "videos": ("youtube_videos.json", YOUTUBE.videos(["aaaaaaaaaa1", "bbbbbbbbbb2"])),
     "channels": ("youtube_channels.json", YOUTUBE.channels(CHANNEL_IDS)),

@@ -4,6 +4,8 @@ from pathlib import Path
 
 from tests.support.world import open_world
 
+from serpline.simulator.wikidata_items import name_languages
+
 KEYWORDS = "\n".join(
     ["keyword,market", *(f"coffee {n},{market}" for market in ("AL", "XK") for n in range(12))]
 ).encode()
@@ -27,3 +29,28 @@ async def test_a_market_without_a_language_at_dataforseo_has_volumes(
         assert (found["XK"]["source"], found["XK"]["known"]) == ("none", 0)
         (call,) = world.sim.log.of("dataforseo", "search_volume")
         assert call.params["language_code"] is None
+
+
+async def test_a_company_may_have_its_name_in_the_markets_language_alone(
+    database_url: str, tmp_path: Path
+) -> None:
+    """Of Wikidata's names the English, the default and those of the markets; no Japanese one."""
+    pairs = (f"reise {n},{market}" for n in range(40) for market in ("DE", "FR", "PL"))
+    keywords = "\n".join(["keyword,market", *pairs]).encode()
+    async with open_world(database_url, tmp_path, keywords) as world:
+        await world.start_worker()
+        run_id = await world.run(
+            phases=("keyword_metrics", "serp_collection", "company_enrichment_serp"),
+            content_types=("organic",),
+        )
+        rows = await world.query(
+            "SELECT domain, name FROM company_profiles WHERE run_id = :run AND source = 'wikidata'",
+            run=run_id,
+        )
+        directory, seed = world.sim.world.directory.by_domain, world.sim.world.seed
+        written = {row["domain"]: name_languages(seed, directory[row["domain"]]) for row in rows}
+        assert {("mul",), ("ja",)} <= set(written.values())
+        assert {("de",), ("fr",), ("pl",)} & set(written.values())
+        for row in rows:
+            known = {"en", "mul", "de", "fr", "pl"} & set(written[row["domain"]])
+            assert row["name"] == (directory[row["domain"]].name if known else row["domain"])

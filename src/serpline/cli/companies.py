@@ -69,5 +69,9 @@ def list_(
     if as_json:
         emit(found)
     else:
-        columns = ["domain", "relation", "name", "industry", "country", "source"]
+        columns = ["domain", "relation", "name", "industry", "country", "employees", "source"]
+        for row in found:
+            # PDL knows a range even where it has no count.
+            count = row["employee_count"]
+            row["employees"] = row["size"] if count is None else count
         show_table(columns, [[row[name] for name in columns] for row in found])

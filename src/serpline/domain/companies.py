@@ -15,9 +15,9 @@ class Company:
     """The company behind a registrable domain; None means that the source does not say.
 
     ``domain`` is the domain that was asked for, not the one the source lists first. ``country``
-    and ``industry`` are English, spelled as the source spells them; ``size`` is a range of
-    employees (``51-200``, ``10001+``); ``founded`` is a year of the
-    common era; ``source_id`` is the source's own key (a PDL id, a Wikidata Q-number).
+    and ``industry`` are English where the source has English, spelled as it spells them; ``size``
+    is a range of employees (``51-200``, ``10001+``); ``founded`` is a year of the common era;
+    ``source_id`` is the source's own key (a PDL id, a Wikidata Q-number).
     """
 
     name: str

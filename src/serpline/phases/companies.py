@@ -22,11 +22,12 @@ from serpline.phases.tools import (
     give_back,
     keep,
     obtain,
+    over_cuts,
     plain,
     readable,
 )
 from serpline.providers.wikidata.client import DOMAINS_MAX
-from serpline.store import reference
+from serpline.store import projects, reference
 from serpline.store.database import Connection
 
 KIND = "company"
@@ -81,7 +82,12 @@ async def profiles(
 async def _ask_wikidata(
     tools: Tools, work: Work, domains: Sequence[str]
 ) -> AsyncGenerator[tuple[str, Profile | Outcome], None]:
-    for call in tools.wikidata.companies_by_domains(domains):
+    if not domains:
+        return
+    languages = await over_cuts(
+        work, lambda conn: projects.market_languages(conn, work.chunk.run_id)
+    )
+    for call in tools.wikidata.companies_by_domains(domains, languages):
         asked: list[str] = call.identity["domains"]
         try:
             found = await tools.call(

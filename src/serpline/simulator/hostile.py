@@ -46,7 +46,7 @@ _ROUTING: Mapping[str, frozenset[str]] = {
             "schedule_type", "searches_type", "search_type", "status",
         }
     ),
-    "wikidata": frozenset({"company", "site", "type", "vars"}),
+    "wikidata": frozenset({"company", "fact", "site", "type", "vars"}),
     "youtube": frozenset({"id", "kind"}),
 }  # fmt: skip
 _HTML_TEXT = re.compile(r'(?<=>)[^<>]+(?=<)|(?<=content=")[^"]+(?=")')

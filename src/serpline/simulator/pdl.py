@@ -69,6 +69,8 @@ class PeopleDataLabs:
         if not self._ledger.charge(NAME, 1, "enrich", company.domain):
             return self.failure(402)
         body = _record(self._config.seed, company, likelihood)
+        if request.query.get("titlecase") == "true":
+            body = _title_case(body)
         return json_reply(200, body, self._headers(spent=1), billed=1)
 
     def failure(self, status: int, *, retry_after: object = None, billed: float = 0.0) -> Reply:
@@ -142,4 +144,17 @@ def _record(seed: int, company: Company, likelihood: int) -> dict[str, Any]:
         "tags": ["travel", "search"],
         "alternative_names": [f"{company.name.lower()} ltd"],
         "affiliated_profiles": [],
+    }
+
+
+def _title_case(record: dict[str, Any]) -> dict[str, Any]:
+    """Names, which are in lower case otherwise, each word with a capital."""
+    names = {"name", "industry", "industry_v2", "locality", "region", "country", "continent"}
+    return {
+        key: _title_case(value)
+        if isinstance(value, dict)
+        else value.title()
+        if key in names
+        else value
+        for key, value in record.items()
     }

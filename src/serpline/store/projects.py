@@ -161,6 +161,18 @@ async def copy_keywords(conn: Connection, run_id: UUID, other: UUID) -> int:
     return rows.rowcount
 
 
+async def market_languages(conn: Connection, run_id: UUID) -> list[str]:
+    """The languages of a run's markets as BCP 47 tags; costs the same however many keywords."""
+    rows = await conn.execute(
+        text(
+            "SELECT DISTINCT language FROM markets m WHERE EXISTS (SELECT FROM run_keywords k"
+            " WHERE k.run_id = :run AND k.market = m.code) ORDER BY language"
+        ),
+        {"run": run_id},
+    )
+    return list(rows.scalars())
+
+
 async def mark_company(conn: Connection, domain: str, relation: str | None) -> None:
     """Mark a company as ours or a competitor; None takes the mark away."""
     if relation is None:
@@ -180,7 +192,8 @@ async def companies(conn: Connection, limit: int) -> list[dict[str, Any]]:
     rows = await conn.execute(
         text(
             "SELECT coalesce(c.domain, p.domain) AS domain, c.relation, p.found, p.name,"
-            " p.industry, p.country, p.employee_count, p.source, p.fetched_at FROM companies c"
+            " p.industry, p.country, p.employee_count, p.size, p.source, p.fetched_at"
+            " FROM companies c"
             " FULL JOIN (SELECT DISTINCT ON (domain) * FROM company_profiles"
             " ORDER BY domain, fetched_at DESC) p ON p.domain = c.domain"
             " ORDER BY c.relation NULLS LAST, domain LIMIT :limit"

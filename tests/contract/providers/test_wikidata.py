@@ -10,23 +10,28 @@ from urllib.parse import quote
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pyoxigraph import QueryResultsFormat, QuerySolutions, RdfFormat, Store
 
 from serpline.domain.companies import Company
 from serpline.domain.errors import ErrorCategory, ProviderError, UserError
 from serpline.domain.http import HttpReply, ProviderCall
 from serpline.providers.wikidata import client
 from serpline.providers.wikidata.client import WikidataClient
-from serpline.providers.wikidata.sparql import companies_query
+from serpline.providers.wikidata.sparql import LANGUAGES_MAX, companies_query, label_languages
+from serpline.simulator.wikidata_items import PREFIXES
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 ROWS = (Path(__file__).parent / "documents" / "wikidata_companies.json").read_bytes()
+ITEMS = (Path(__file__).parent / "documents" / "wikidata_items.ttl").read_bytes()
+TAGS = label_languages(["de"])
+MANY = [f"{letter}a-{letter}{letter}" for letter in "abcdefghijklmnopqrstuvwxyz"]
 WIKIDATA = WikidataClient(
     base_url="http://wd.example", contact="ops@northwind.example", now=lambda: NOW
 )
 
 
 def only_call(*domains: str) -> ProviderCall[dict[str, Company | None]]:
-    (call,) = WIKIDATA.companies_by_domains(domains)
+    (call,) = WIKIDATA.companies_by_domains(domains, ["de"])
     return call
 
 
@@ -79,7 +84,7 @@ def test_the_user_agent_names_a_contact() -> None:
 @given(st.sets(st.from_regex(r"[a-z]{1,60}\.(com|example)", fullmatch=True), max_size=120))
 def test_chunks_hold_every_domain_once_within_the_bounds(domains: set[str]) -> None:
     """However many and long the domains, each is asked for once, and no query grows too long."""
-    calls = WIKIDATA.companies_by_domains(domains)
+    calls = WIKIDATA.companies_by_domains(domains, MANY)
     asked = [domain for call in calls for domain in call.identity["domains"]]
     assert asked == sorted(domains)
     for call in calls:
@@ -89,11 +94,11 @@ def test_chunks_hold_every_domain_once_within_the_bounds(domains: set[str]) -> N
 
 def test_the_same_domains_make_the_same_calls() -> None:
     """Order and repeats do not matter, so that a repeated question is bought once."""
-    one = WIKIDATA.companies_by_domains(["b.com", "a.com", "b.com"])
-    two = WIKIDATA.companies_by_domains(["a.com", "b.com"])
+    one = WIKIDATA.companies_by_domains(["b.com", "a.com", "b.com"], ["de"])
+    two = WIKIDATA.companies_by_domains(["a.com", "b.com"], ["de"])
     assert [call.identity for call in one] == [call.identity for call in two]
     assert [call.request for call in one] == [call.request for call in two]
-    assert WIKIDATA.companies_by_domains([]) == []
+    assert WIKIDATA.companies_by_domains([], ["de"]) == []
 
 
 @given(st.text(max_size=40) | st.text('abc.<>"{}|\\^` \n\t#?/@-_%', max_size=20))
@@ -101,7 +106,7 @@ def test_the_same_domains_make_the_same_calls() -> None:
 def test_no_text_can_break_out_of_the_query(text: str) -> None:
     """Any text is either refused or leaves the query with exactly its own addresses in it."""
     try:
-        query = companies_query([text])
+        query = companies_query([text], TAGS)
     except UserError:
         return
     sites = sites_in(query)
@@ -111,7 +116,7 @@ def test_no_text_can_break_out_of_the_query(text: str) -> None:
     rest = query
     for site in sorted(sites, key=len, reverse=True):
         rest = rest.replace(f"<{site}>", "")
-    assert re.sub(r"\s+", " ", rest) == re.sub(r"\s+", " ", companies_query([]))
+    assert re.sub(r"\s+", " ", rest) == re.sub(r"\s+", " ", companies_query([], TAGS))
 
 
 @pytest.mark.parametrize(
@@ -137,7 +142,7 @@ def test_no_text_can_break_out_of_the_query(text: str) -> None:
 def test_what_is_no_domain_name_is_refused(domain: str) -> None:
     """One line that names the value; the query is never built."""
     with pytest.raises(UserError, match="not a domain name"):
-        WIKIDATA.companies_by_domains([domain])
+        WIKIDATA.companies_by_domains([domain], [])
 
 
 def test_rows_become_companies_by_domain() -> None:
@@ -164,6 +169,66 @@ def test_rows_become_companies_by_domain() -> None:
     }
 
 
+def companies_of_items(languages: list[str], now: datetime = NOW) -> dict[str, Company | None]:
+    """What the query finds among the items of the document, asked of a real SPARQL engine."""
+    store = Store()
+    store.load(ITEMS, format=RdfFormat.TURTLE)
+    wikidata = WikidataClient(base_url="http://wd.example", contact="c@d", now=lambda: now)
+    (call,) = wikidata.companies_by_domains(["northwind.com", "fabrikam.org"], languages)
+    table = store.query(call.request.params["query"], prefixes=PREFIXES)
+    assert isinstance(table, QuerySolutions)
+    return call.parse(reply(table.serialize(format=QueryResultsFormat.JSON)))
+
+
+def test_what_holds_today_is_read_from_the_statements() -> None:
+    """The newest of equal rank that has not ended; never a deprecated or a former one."""
+    assert companies_of_items(["de"]) == {
+        "northwind.com": Company(
+            name="Northwind",
+            domain="northwind.com",
+            source="wikidata",
+            source_id="Q1",
+            industry="tourism",
+            country="United States",
+            headquarters="Seattle (Stadt)",
+            employee_count=3120,
+            founded=1998,
+            linkedin_url="https://www.linkedin.com/company/northwind",
+            ticker="NWND",
+            parent="Contoso",
+        ),
+        "fabrikam.org": Company(
+            name="fabrikam.org", domain="fabrikam.org", source="wikidata", source_id="Q3"
+        ),
+    }
+
+
+def test_a_name_that_no_language_of_ours_has_is_unknown() -> None:
+    """A headquarters with a German name only; a former one does not take its place."""
+    found = companies_of_items(["pl"])["northwind.com"]
+    assert found is not None
+    assert (found.name, found.headquarters) == ("Northwind", None)
+
+
+def test_what_begins_later_is_not_yet_so() -> None:
+    """Before 2012 the headquarters of today was announced at most; before 2024 its count too."""
+    found = companies_of_items(["de"], datetime(2011, 1, 1, tzinfo=UTC))["northwind.com"]
+    assert found is not None
+    assert (found.headquarters, found.employee_count) == (None, 9000)
+
+
+def test_a_label_is_english_or_the_default_or_of_a_market() -> None:
+    """In this order; Wikidata has codes of its own for some languages, and none for junk."""
+    assert label_languages([]) == ("en", "mul")
+    assert label_languages(["de", "EN", " pt-BR "]) == ("en", "mul", "de", "pt-br", "pt")
+    assert label_languages(["no"]) == ("en", "mul", "nb", "nn")
+    assert label_languages(["zh-TW"]) == ("en", "mul", "zh-tw", "zh-hant", "zh")
+    assert label_languages(["", "deutsch!", 'de") }', "x" * 9, "d"]) == ("en", "mul")
+    assert len(label_languages(MANY)) == LANGUAGES_MAX
+    query = companies_query(["a.com"], label_languages(["de"]))
+    assert query.count('LANG(?label) IN ("en", "mul", "de")') == 2
+
+
 def test_the_order_of_rows_does_not_matter() -> None:
     """The service gives no order; the answer is the same in any."""
     document = json.loads(ROWS)
@@ -182,7 +247,8 @@ def test_a_year_before_the_common_era_is_not_a_founding_year() -> None:
     """A date that is no year of the common era is unknown."""
     document = json.loads(ROWS)
     for row in document["results"]["bindings"]:
-        row["inception"] = {"type": "literal", "value": "-0050-01-01T00:00:00Z"}
+        if row["fact"]["value"] == "founded":
+            row["value"] = {"type": "literal", "value": "-0050-01-01T00:00:00Z"}
     assert only_call("northwind.com").parse(reply(document))["northwind.com"].founded is None
 
 

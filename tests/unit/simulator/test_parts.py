@@ -1,4 +1,4 @@
-"""The small parts: the SPARQL reader, the ledger, the log, the slots, the limits."""
+"""The small parts: the ledger, the log, the slots, the limits."""
 
 import asyncio
 from dataclasses import replace
@@ -12,32 +12,11 @@ from serpline.simulator.journal import CallEntry, CallLog, Ledger
 from serpline.simulator.limits import Limits
 from serpline.simulator.scaleserp.account import Slots
 from serpline.simulator.scaleserp.search import BadSearch, check, respond
-from serpline.simulator.sparql import Unparsable, parse
 from serpline.simulator.world import World
 
 from .conftest import ManualClock
 
 ENTRY = CallEntry(1, "t", "pdl", "enrich", {}, "x", 1, 200, 1.0)
-
-
-def test_sparql_names_what_is_asked() -> None:
-    """Sites, variables and their meaning are read from an ordinary query."""
-    query = parse(
-        "SELECT ?site ?co (SAMPLE(?n) AS ?name) ?industryLabel (MIN(?hq) AS ?place) ?code WHERE {"
-        " VALUES ?site { <https://a.example> <https://a.example/> } ?co wdt:P856 ?site ;"
-        " rdfs:label ?n . OPTIONAL { ?co wdt:P452 ?industry }"
-        " OPTIONAL { ?co wdt:P159/rdfs:label ?hq } OPTIONAL { ?co wdt:P17/wdt:P297 ?code } }"
-    )
-    assert query.sites == ("https://a.example", "https://a.example/")
-    assert query.variables == ("site", "co", "name", "industryLabel", "place", "code")
-    meanings = [query.meaning[name] for name in query.variables]
-    assert meanings == ["site", "item", "label:item", "label:P452", "label:P159", "P17/P297"]
-
-
-def test_sparql_without_select_is_refused() -> None:
-    """Only SELECT queries are answered."""
-    with pytest.raises(Unparsable):
-        parse("DELETE WHERE { ?a ?b ?c }")
 
 
 def test_a_charge_beyond_the_balance_takes_nothing(clock: ManualClock) -> None:

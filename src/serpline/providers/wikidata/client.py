@@ -33,38 +33,45 @@ class WikidataClient:
         self._now = now
 
     def companies_by_domains(
-        self, domains: Iterable[str]
+        self, domains: Iterable[str], languages: Iterable[str]
     ) -> list[ProviderCall[dict[str, Company | None]]]:
         """Calls that together answer for all ``domains`` (registrable; order and repeats ignored).
 
-        Each call's result maps a domain, written as given, to its company. The same set of
-        domains always makes the same calls. Raises ``UserError`` for what is not a domain name.
+        Names are English; where Wikidata has none, its default for all languages, else the first
+        of ``languages`` (BCP 47) that has one. Each call's result maps a domain, written as given,
+        to its company. The same domains and languages always make the same calls. Raises
+        ``UserError`` for what is not a domain name.
         """
-        return [self._call(chunk) for chunk in _chunks(sorted(set(domains)))]
+        codes = sparql.label_languages(languages)
+        return [self._call(chunk, codes) for chunk in _chunks(sorted(set(domains)), codes)]
 
-    def _call(self, domains: list[str]) -> ProviderCall[dict[str, Company | None]]:
+    def _call(
+        self, domains: list[str], languages: tuple[str, ...]
+    ) -> ProviderCall[dict[str, Company | None]]:
         return ProviderCall(
             provider=PROVIDER,
             operation="companies_by_domains",
             request=HttpRequest(
                 method="GET",
                 url=f"{self._base_url}/sparql",
-                params={"query": sparql.companies_query(domains), "format": "json"},
+                params={"query": sparql.companies_query(domains, languages), "format": "json"},
                 headers={
                     "User-Agent": self._user_agent,
                     "Accept": "application/sparql-results+json",
                 },
                 # The service itself gives up after 60 s; a shorter wait would hide its answer.
                 timeout_seconds=65.0,
-                size_bytes_max=5_000_000,
+                size_bytes_max=10_000_000,
             ),
-            identity={"domains": domains},
-            parse=partial(wire.companies, domains=tuple(domains), now=self._now),
+            identity={"domains": domains, "languages": list(languages)},
+            parse=partial(
+                wire.companies, domains=tuple(domains), languages=languages, now=self._now
+            ),
         )
 
 
-def _chunks(domains: list[str]) -> Iterator[list[str]]:
-    base = len(quote(sparql.companies_query([]), safe=""))
+def _chunks(domains: list[str], languages: tuple[str, ...]) -> Iterator[list[str]]:
+    base = len(quote(sparql.companies_query([], languages), safe=""))
     chunk: list[str] = []
     size = base
     for domain in domains:

@@ -1,5 +1,9 @@
 """SPARQL results in JSON, read into companies.
 
+Of several values of a fact the newest counts: the one that began last, or was counted last. What
+begins later than today is not yet so. Without a date counts what has a name in the most wanted
+language, then the older item, the larger count, the earlier year.
+
 Several items may claim one website (a company, its product, its magazine): the one with staff,
 then the one about which most is known, then the oldest item is taken, so that the answer does not
 depend on the order of rows.
@@ -7,8 +11,8 @@ depend on the order of rows.
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
-from typing import Any
+from datetime import date, datetime
+from typing import Any, NamedTuple
 
 from serpline.domain.companies import Company
 from serpline.domain.http import HttpReply
@@ -30,17 +34,37 @@ _YEAR = re.compile(r"\+?0*([1-9][0-9]{0,3})-")
 Row = Mapping[str, Any]
 
 
+class _Said(NamedTuple):
+    """What a row says of a fact, None if that cannot be read; of several the least rank counts."""
+
+    rank: tuple[int, bool, int, int, str]
+    value: Any
+
+
+_FACTS = frozenset(
+    {"name", "industry", "country", "headquarters", "employee_count", "founded", "linkedin_url"}
+    | {"ticker", "parent"}
+)
+Facts = dict[str, _Said]
+
+
 def companies(
-    reply: HttpReply, *, domains: Sequence[str], now: Callable[[], datetime]
+    reply: HttpReply,
+    *,
+    domains: Sequence[str],
+    languages: Sequence[str],
+    now: Callable[[], datetime],
 ) -> dict[str, Company | None]:
     """Domain → company, for those of ``domains`` that have one; None: unreadable (``by_key``).
 
-    Raises ``ProviderError`` for a reply that is no table.
+    ``languages``: Wikidata's codes, the most wanted first. Raises ``ProviderError`` for a reply
+    that is no table.
     """
     if reply.status != 200:
         raise failure(reply, now())
     asked = {site: domain for domain in domains for site in sites(domain)}
-    best: dict[str, tuple[tuple[bool, int, int], Company]] = {}
+    today = now().date().toordinal()
+    items: dict[tuple[str, int], Facts] = {}
     strange: list[tuple[str | None, None]] = []
     for row in _rows(reply):
         site, item = _value(row, "site", "uri"), _value(row, "company", "uri")
@@ -51,17 +75,14 @@ def companies(
         if domain is None or match is None:
             strange.append((domain, None))
             continue
-        number = int(match[1])
-        found = _company(row, domain, number)
-        known = sum(
-            fact is not None
-            for fact in (found.industry, found.country, found.headquarters, found.founded)
-        )
-        rank = (found.employee_count is not None, known, -number)
-        if found.domain not in best or rank > best[found.domain][0]:
-            best[found.domain] = (rank, found)
-    chosen = [(name, company) for name, (_, company) in best.items()]
-    return by_key(reply, "wikidata", domains, [*chosen, *strange])
+        facts = items.setdefault((domain, int(match[1])), {})
+        fact, since = _value(row, "fact"), _day(_value(row, "since"))
+        if fact is not None and since <= today:
+            said = _said(row, fact, since, languages)
+            facts[fact] = min(said, facts.get(fact, said))
+    found = [_company(facts, *item) for item, facts in items.items()]
+    best = {company.domain: company for company in sorted(found, key=_rank)}
+    return by_key(reply, "wikidata", domains, [*best.items(), *strange])
 
 
 def _rows(reply: HttpReply) -> list[Row]:
@@ -82,22 +103,56 @@ def _value(row: Row, name: str, kind: str = "literal") -> str | None:
     return as_text(cell.get("value")) if cell.get("type") in kinds else None
 
 
-def _company(row: Row, domain: str, number: int) -> Company:
-    year = _YEAR.match(_value(row, "inception") or "")
-    linkedin = _value(row, "linkedin")
-    return Company(
-        # An item without an English label is still a company: it goes by its domain.
-        name=_value(row, "companyLabel") or domain,
-        domain=domain,
-        source="wikidata",
-        source_id=f"Q{number}",
-        industry=_value(row, "industryLabel"),
-        country=_value(row, "countryLabel"),
-        headquarters=_value(row, "hqLabel"),
-        # A quantity may be written "+1200" or "1200.0".
-        employee_count=as_count(as_number(_value(row, "employees"))),
-        founded=int(year[1]) if year else None,
-        linkedin_url=f"https://www.linkedin.com/company/{linkedin}" if linkedin else None,
-        ticker=_value(row, "ticker"),
-        parent=_value(row, "parentLabel"),
-    )
+def _day(text: str | None) -> int:
+    """The day as an ordinal number, 0 for none that can be read."""
+    try:
+        return date.fromisoformat((text or "")[:10]).toordinal()
+    except ValueError:
+        return 0
+
+
+def _said(row: Row, fact: str, since: int, languages: Sequence[str]) -> _Said:
+    value, language, number = _read(row, fact, languages)
+    return _Said((-since, value is None, language, number, str(value)), value)
+
+
+def _read(row: Row, fact: str, languages: Sequence[str]) -> tuple[Any, int, int]:
+    """The value, the place of its language, and the number that decides between equals."""
+    text = _value(row, "value")
+    match fact:
+        case "employee_count":
+            # A quantity may be written "+1200" or "1200.0".
+            count = as_count(as_number(text))
+            return count, 0, -(count or 0)
+        case "founded":
+            year = _YEAR.match(text or "")
+            return (int(year[1]), 0, int(year[1])) if year else (None, 0, 0)
+        case "linkedin_url":
+            return f"https://www.linkedin.com/company/{text}" if text else None, 0, 0
+        case "ticker":
+            return text, 0, 0
+    item = _ITEM.fullmatch(_value(row, "value", "uri") or "")
+    return *_label(row, languages), int(item[1]) if item else 0
+
+
+def _label(row: Row, languages: Sequence[str]) -> tuple[str | None, int]:
+    """A name and the place of its language; none if the language is not among them."""
+    cell = row.get("label")
+    tag = cell.get("xml:lang") if isinstance(cell, dict) else None
+    if tag not in languages:
+        return None, len(languages)
+    return _value(row, "label"), languages.index(tag)
+
+
+def _company(facts: Facts, domain: str, number: int) -> Company:
+    known = {fact: said.value for fact, said in facts.items() if fact in _FACTS}
+    # An item without a name in any of the languages is still a company: it goes by its domain.
+    name = known.pop("name", None) or domain
+    return Company(name=name, domain=domain, source="wikidata", source_id=f"Q{number}", **known)
+
+
+def _rank(company: Company) -> tuple[bool, int, int]:
+    """Of several companies with one website, the greatest rank counts."""
+    facts = (company.industry, company.country, company.headquarters, company.founded)
+    number = int((company.source_id or "Q0")[1:])
+    return company.employee_count is not None, sum(f is not None for f in facts), -number

@@ -11,6 +11,7 @@ from sqlalchemy import (
     Identity,
     Index,
     Integer,
+    PrimaryKeyConstraint,
     SmallInteger,
     Table,
     Text,
@@ -217,11 +218,13 @@ run_keywords = Table(
         "run_id",
         Uuid,
         ForeignKey("pipeline_executions.id", ondelete="CASCADE"),
-        primary_key=True,
+        nullable=False,
     ),
-    Column("keyword_id", BigInteger, primary_key=True),
-    Column("market", Text, primary_key=True),
+    Column("keyword_id", BigInteger, nullable=False),
+    Column("market", Text, nullable=False),
     Column("keyword", Text, nullable=False),
+    # In this order it also finds a run's markets.
+    PrimaryKeyConstraint("run_id", "market", "keyword_id"),
 )
 
 # Appended last in a transaction, under a transaction-level advisory lock: id order is commit order.

@@ -792,7 +792,7 @@ def upgrade() -> None:
             name=op.f("fk_run_keywords_run_id"),
             ondelete="CASCADE",
         ),
-        sa.PrimaryKeyConstraint("run_id", "keyword_id", "market", name=op.f("pk_run_keywords")),
+        sa.PrimaryKeyConstraint("run_id", "market", "keyword_id", name=op.f("pk_run_keywords")),
     )
     op.create_table(
         "serps",
