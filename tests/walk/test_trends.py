@@ -6,9 +6,12 @@ from collections import Counter
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from tests.support.commands import ask
 from tests.support.world import DAY, open_world
+
+from serpline.cli.trends import _largest
 
 KEYWORDS = b"keyword,market\nbest espresso machine,US\ncoffee grinder,US\nmoka pot,US\n"
 RUN = {"content_types": ("organic",), "analysis_depth": 10}
@@ -16,7 +19,7 @@ RUN = {"content_types": ("organic",), "analysis_depth": 10}
 
 def test_trends_are_the_differences_of_two_runs(database_url: str, tmp_path: Path) -> None:
     """Of tracked runs alone, unless another is named; never of figures computed differently."""
-    first, second, untracked, other_factor = asyncio.run(_walk(database_url, tmp_path))
+    first, second, untracked, other_factor, again = asyncio.run(_walk(database_url, tmp_path))
     rows = _json(database_url, "trends", "--run", second)
     assert rows == _json(database_url, "trends", "--run", second, "--before", first)
     before, after = (_figures(database_url, each) for each in (first, second))
@@ -61,13 +64,53 @@ def test_trends_are_the_differences_of_two_runs(database_url: str, tmp_path: Pat
         assert row["differs"] == "ai_overview_factor 0.5 and 0.25"
     assert "ai_overview_factor 0.5 and 0.25" in _ask(database_url, "trends", "--run", other_factor)
 
+    # Computed again, the second run's searches are still a month after the first's.
+    rows = _json(database_url, "trends", "--run", again)
+    assert {(row["run_before"], row["run_after"]) for row in rows} == {(first, again)}
+    assert {row["company"]: row["dsi_after"] for row in rows if row["dsi_after"]} == {
+        company: dsi for company, dsi in after.items() if dsi
+    }
+
+
+def test_equal_changes_show_the_strongest_companies() -> None:
+    """Where nothing changed, the table begins with the first of the ranking."""
+    rows = [
+        {"content_type": "news", "market": "US", "device": "desktop", "company": name}
+        | {"dsi_before": dsi, "dsi_after": dsi}
+        for name, dsi in (("a", 1.0), ("b", 3.0), ("c", None), ("d", 2.0))
+    ]
+    assert [row["company"] for row in _largest(rows, 2)] == ["b", "d"]
+
+
+def test_a_market_or_run_that_is_not_there_is_one_line(database_url: str, tmp_path: Path) -> None:
+    """A run is named by its beginning wherever one is named; what it lacks is said."""
+    run_id = asyncio.run(_one(database_url, tmp_path))
+    for command in (["dsi", "show"], ["dsi", "export"]):
+        done = ask(*command, "--market", "XX", SERPLINE_DATABASE_URL=database_url)
+        assert (done.returncode, done.stdout) == (2, b"")
+        assert done.stderr.decode().strip() == (
+            f"serpline: market 'XX': run {run_id} has no such figures; it has US"
+        )
+    again = ["run", "start", "--phases", "dsi_calculation", "--dry-run", "--inputs-from"]
+    assert _ask(database_url, *again, run_id[:8]).startswith("3 keyword")
+    for wrong, words in (
+        (["zz"], "run 'zz': there is no such run"),
+        ([run_id, "--devices", "tablet"], "was searched on desktop"),
+    ):
+        done = ask(*again, *wrong, SERPLINE_DATABASE_URL=database_url)
+        assert (done.returncode, done.stdout) == (2, b"")
+        assert words in done.stderr.decode()
+
 
 def _size(row: dict[str, Any]) -> float:
     return -abs((row["dsi_after"] or 0) - (row["dsi_before"] or 0))
 
 
 async def _walk(database_url: str, directory: Path) -> list[str]:
-    """Runs of four days; the third is kept out of history, the fourth counts clicks otherwise."""
+    """Runs of four days; the third is kept out of history, the fourth counts clicks otherwise.
+
+    The last computes the second again.
+    """
     changes: list[dict[str, Any]] = [
         {},
         {},
@@ -80,7 +123,14 @@ async def _walk(database_url: str, directory: Path) -> list[str]:
         for no, change in enumerate(changes):
             world.sim.set_day(DAY + timedelta(days=30 * no))
             made.append(str(await world.run(**RUN, **change)))
-        return made
+        again = {"phases": ("dsi_calculation",), "inputs_from": UUID(made[1])}
+        return [*made, str(await world.run(**RUN, **again))]
+
+
+async def _one(database_url: str, directory: Path) -> str:
+    async with open_world(database_url, directory, KEYWORDS) as world:
+        await world.start_worker()
+        return str(await world.run(**RUN))
 
 
 def _figures(database_url: str, run_id: str) -> dict[str, float | None]:

@@ -35,6 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     given = list(sys.argv[1:] if arguments is None else arguments)
+    if any(not each.strip() or (each.startswith("--") and each.endswith("=")) for each in given):
+        # Read as "not given", it would be the latest run, every keyword or all phases.
+        return _mistake("an argument is empty: is a variable of the shell not set?")
     try:
         code = app(global_options_first(given), prog_name="serpline", standalone_mode=False)
     except BrokenPipeError:

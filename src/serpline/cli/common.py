@@ -174,9 +174,17 @@ def shown(value: Any) -> str:
     return harmless(str(value))
 
 
-def listed(values: Sequence[str] | None) -> list[str]:
-    """``--x a,b --x c`` as ``[a, b, c]``."""
-    return [part.strip() for value in values or () for part in value.split(",") if part.strip()]
+def listed(values: Sequence[str] | None) -> list[str] | None:
+    """``--x a,b --x c`` as ``[a, b, c]``; None if not given. Raises ``UserError`` for commas alone.
+
+    An option that names nothing would otherwise mean everything, and be paid for.
+    """
+    if not values:
+        return None
+    found = [part.strip() for value in values for part in value.split(",") if part.strip()]
+    if not found:
+        raise UserError(f"{','.join(values)!r} names nothing: leave the option out to choose all")
+    return found
 
 
 def utf8(given: str | None) -> str | None:

@@ -22,9 +22,24 @@ class Relation(StrEnum):
 
 
 def company_domain(given: str) -> str:
-    """The registrable domain of a domain or URL; raises ``UserError`` if it has none."""
-    from serpline.analysis.domains import registrable_domain
+    """What figures name a company by: its registrable domain, or a YouTube channel's address.
 
+    ``given`` is a domain, a URL of it or of the channel. Raises ``UserError`` if it names neither.
+    """
+    from serpline.analysis.domains import (
+        registrable_domain,
+        youtube_channel_ref,
+        youtube_video_id,
+    )
+    from serpline.analysis.youtube_urls import is_page_of_unnamed_channel
+
+    channel = youtube_channel_ref(given)
+    if channel is not None and channel.startswith("UC"):
+        return f"youtube.com/channel/{channel}"
+    if channel or youtube_video_id(given) or is_page_of_unnamed_channel(given):
+        raise UserError(
+            f"company {given!r}: give a channel as youtube.com/channel/UC…, as figures name it"
+        )
     domain = registrable_domain(given)
     if not domain or "." not in domain:
         raise UserError(f"domain {given!r}: give one such as example.com")
@@ -34,7 +49,9 @@ def company_domain(given: str) -> str:
 @app.command()
 def mark(
     ctx: typer.Context,
-    domain: Annotated[str, typer.Argument(help="A domain or any URL of it.")],
+    domain: Annotated[
+        str, typer.Argument(help="A domain, any URL of it, or youtube.com/channel/UC….")
+    ],
     relation: Annotated[Relation, typer.Option("--as", help="What the company is to us.")],
 ) -> None:
     """Mark a company as ours or as a competitor, or take the mark away."""

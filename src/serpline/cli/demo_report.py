@@ -86,13 +86,18 @@ def _show_dsi(dsi: Sequence[dict[str, Any]]) -> None:
         if (row["market"], row["device"]) == (market, device)
     }
     top = [row for row in combined if (row["market"], row["device"]) == (market, device)]
+    collected = {each["content_type"] for row in top for each in row["sources"]}
     rows = []
     for row in top[:COMPANIES_SHOWN]:
-        own = [typed.get((row["domain"], kind)) for kind in _TYPES]
-        figures = [_figure(found["dsi"]) if found else "" for found in own]
+        own = [(kind, typed.get((row["domain"], kind))) for kind in _TYPES]
+        figures = [
+            _figure(found["dsi"]) if found else "" if kind in collected else shown(None)
+            for kind, found in own
+        ]
         coverage = _figure(row["coverage"])
         rows.append([row["company"], row["domain"], _figure(row["dsi"]), *figures, coverage])
-    title = f"Digital Share Index in {market} on {device} (0 to 100; empty: ranks nowhere)"
+    scale = "0 to 100; empty: ranks nowhere; –: not known"
+    title = f"Digital Share Index in {market} on {device} ({scale})"
     columns = ["company", "domain", "combined", *_TYPES, "coverage"]
     show_table(columns, rows, title=title)
     typer.echo()

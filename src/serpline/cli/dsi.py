@@ -2,11 +2,12 @@
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Any
+from uuid import UUID
 
 import typer
 
@@ -74,17 +75,28 @@ def _rows(
     """The figures of a run, the strongest first."""
 
     async def read() -> list[dict[str, Any]]:
-        from serpline.domain.markets import normal_code
         from serpline.pipeline.report import dsi_rows
 
         async with services(ctx) as opened:
             found = await find_run(opened, given, scored=True)
             async with opened.database.transaction() as conn:
                 rows = await dsi_rows(conn, found, content_type=content_type)
-        kept = [row for row in rows if market is None or row["market"] == normal_code(market)]
-        return [{"run_id": found, **row} for row in kept]
+        return [{"run_id": found, **row} for row in of_market(rows, market, found)]
 
     return run(read())
+
+
+def of_market(
+    rows: Sequence[dict[str, Any]], market: str | None, run_id: UUID
+) -> list[dict[str, Any]]:
+    """The rows of one market, or all; raises ``UserError`` for one that none of them is of."""
+    from serpline.domain.markets import normal_code
+
+    kept = [row for row in rows if market is None or row["market"] == normal_code(market)]
+    if rows and not kept:
+        known = ", ".join(sorted({row["market"] for row in rows}))
+        raise UserError(f"market {market!r}: run {run_id} has no such figures; it has {known}")
+    return kept
 
 
 @app.command()

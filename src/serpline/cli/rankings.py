@@ -18,7 +18,7 @@ def rankings(
     ctx: typer.Context,
     run_id: RunOption = None,
     keyword: Annotated[str | None, typer.Option(callback=utf8, help="Only this keyword.")] = None,
-    company: Annotated[str | None, typer.Option(help="Only this company's domain.")] = None,
+    company: Annotated[str | None, typer.Option(help="Only this company, by its domain.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=LIMIT_MAX, help="At most so many.")] = 200,
     as_json: JsonFlag = False,
 ) -> None:

@@ -1,13 +1,14 @@
 """``serpline run start``: from options and a file to a run, or to what it would cost."""
 
 import json
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from serpline.cli.common import JsonFlag, emit, failure, listed, run, say, services, show_table
-from serpline.cli.runs import exit_code, report_of, show_report
+from serpline.cli.runs import exit_code, find_run, report_of, show_report
 from serpline.domain.config import PipelineConfig
 from serpline.domain.errors import UserError
 from serpline.domain.names import PipelineMode
@@ -17,6 +18,21 @@ if TYPE_CHECKING:
     from serpline.pipeline.estimate import Estimate
 
 CONFIG_BYTES_MAX = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What to run; ``inputs_from`` is a run as a person names it."""
+
+    config: PipelineConfig
+    mode: PipelineMode
+    inputs_from: str | None
+
+    async def resolved(self, opened: "Services") -> PipelineConfig:
+        """The configuration, with the run that ``inputs_from`` means."""
+        if self.inputs_from is None:
+            return self.config
+        return replace(self.config, inputs_from=await find_run(opened, self.inputs_from))
 
 
 def register(app: typer.Typer) -> None:
@@ -37,7 +53,7 @@ def start(
     limit: Annotated[int | None, typer.Option(help="The first so many pairs.")] = None,
     phases: Annotated[list[str] | None, typer.Option(help="Only these phases (manual).")] = None,
     inputs_from: Annotated[
-        str | None, typer.Option(help="The run that gives the inputs of phases not chosen.")
+        str | None, typer.Option(help="The run that gives the results of all other phases.")
     ] = None,
     config: Annotated[
         Path | None, typer.Option(help="A JSON file of settings; options win over it.")
@@ -48,12 +64,11 @@ def start(
 ) -> int:
     """Start a run over the project's keywords, or tell what it would cost."""
     options = {
-        "content_types": listed(content_types) or None,
-        "devices": listed(devices) or None,
+        "content_types": listed(content_types),
+        "devices": listed(devices),
         "landscape": landscape,
         "keyword_limit": limit,
-        "phases": listed(phases) or None,
-        "inputs_from": inputs_from,
+        "phases": listed(phases),
     }
     given = {name: value for name, value in options.items() if value is not None}
     wanted = PipelineConfig.from_json({**(read_config(config) if config else {}), **given})
@@ -62,9 +77,10 @@ def start(
         from serpline.analysis.ctr import get_curve
 
         get_curve(wanted.curve)
+    asked = _Asked(wanted, mode, inputs_from)
     if dry_run:
-        return _dry_run(ctx, wanted.for_mode(mode), as_json)
-    return _start(ctx, wanted, mode, wait=wait, as_json=as_json)
+        return _dry_run(ctx, asked, as_json)
+    return _start(ctx, asked, wait=wait, as_json=as_json)
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -89,14 +105,12 @@ def read_config(path: Path) -> dict[str, Any]:
     return given
 
 
-def _start(
-    ctx: typer.Context, config: PipelineConfig, mode: PipelineMode, *, wait: bool, as_json: bool
-) -> int:
+def _start(ctx: typer.Context, asked: _Asked, *, wait: bool, as_json: bool) -> int:
     async def begin() -> dict[str, Any]:
         from serpline.cli.progress import follow
 
         async with services(ctx) as opened:
-            run_id = await opened.pipeline.start(config, mode)
+            run_id = await opened.pipeline.start(await asked.resolved(opened), asked.mode)
             if not as_json:
                 say(f"run {run_id} started")
             await _say_if_nobody_works(opened)
@@ -123,19 +137,21 @@ async def _say_if_nobody_works(opened: "Services") -> None:
         say("no worker is running: start some with 'serpline up' or 'serpline worker'")
 
 
-def _dry_run(ctx: typer.Context, config: PipelineConfig, as_json: bool) -> int:
+def _dry_run(ctx: typer.Context, asked: _Asked, as_json: bool) -> int:
     async def count() -> "Estimate":
         from serpline.pipeline.estimate import estimate
         from serpline.pipeline.source_runs import resolve
         from serpline.store import projects
 
-        async with services(ctx) as opened, opened.database.transaction() as conn:
-            if config.landscape and not await projects.landscape_exists(conn, config.landscape):
-                raise UserError(f"landscape={config.landscape!r}: there is no such landscape")
+        async with services(ctx) as opened:
+            config = (await asked.resolved(opened)).for_mode(asked.mode)
             has_pdl = bool(opened.settings.pdl_api_key.get_secret_value())
             has_llm = opened.settings.has_llm
-            inherited = (await resolve(conn, config)).config
-            return await estimate(conn, inherited, has_pdl=has_pdl, has_llm=has_llm)
+            async with opened.database.transaction() as conn:
+                if config.landscape and not await projects.landscape_exists(conn, config.landscape):
+                    raise UserError(f"landscape={config.landscape!r}: there is no such landscape")
+                inherited = (await resolve(conn, config)).config
+                return await estimate(conn, inherited, has_pdl=has_pdl, has_llm=has_llm)
 
     found = run(count())
     if as_json:

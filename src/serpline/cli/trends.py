@@ -8,6 +8,7 @@ import typer
 
 from serpline.cli.common import JsonFlag, RunOption, emit, run, services, show_table
 from serpline.cli.companies import company_domain
+from serpline.cli.dsi import of_market
 from serpline.cli.runs import find_run
 from serpline.domain.errors import UserError
 from serpline.domain.names import ContentType
@@ -21,7 +22,9 @@ def trends(
     before: Annotated[
         str | None, typer.Option(help="Compare with this run, whatever its keywords.")
     ] = None,
-    company: Annotated[str | None, typer.Option(help="One company's domain, over time.")] = None,
+    company: Annotated[
+        str | None, typer.Option(help="One company, by its domain, over time.")
+    ] = None,
     content_type: Annotated[ContentType | None, typer.Option(help="Only this type.")] = None,
     market: Annotated[str | None, typer.Option(help="Only this market's code.")] = None,
     snapshots: Annotated[
@@ -40,7 +43,6 @@ def trends(
         raise UserError("--before: --company is followed over all snapshots; give one of the two")
 
     async def read() -> list[dict[str, Any]]:
-        from serpline.domain.markets import normal_code
         from serpline.pipeline import trends as compared
 
         async with services(ctx) as opened:
@@ -54,7 +56,7 @@ def trends(
                         raise UserError(f"company {domain!r}: no two snapshots of it to compare")
                 else:
                     rows = await compared.between(conn, found, other, content_type)
-        return [row for row in rows if market is None or row["market"] == normal_code(market)]
+        return of_market(rows, market, found)
 
     rows = run(read())
     if as_json:
@@ -67,15 +69,19 @@ def trends(
 
 
 def _largest(rows: Sequence[dict[str, Any]], limit: int) -> list[dict[str, Any]]:
-    """The rows that changed most in each landscape; a figure that is missing counts as 0."""
+    """The rows that changed most in each landscape, of equal changes the strongest company's.
 
-    def size(row: Mapping[str, Any]) -> float:
-        return -abs(float((row["dsi_after"] or 0.0) - (row["dsi_before"] or 0.0)))
+    A figure that is missing counts as 0.
+    """
+
+    def size(row: Mapping[str, Any]) -> tuple[float, float]:
+        before, after = (float(row[f"dsi_{side}"] or 0.0) for side in ("before", "after"))
+        return -abs(after - before), -after
 
     taken: Counter[tuple[str, ...]] = Counter()
     kept = []
     place = ("content_type", "market", "device")
-    for row in sorted(rows, key=lambda row: (*(row[name] for name in place), size(row))):
+    for row in sorted(rows, key=lambda row: (*(row[name] for name in place), *size(row))):
         key = tuple(row[name] for name in place)
         taken[key] += 1
         if taken[key] <= limit:

@@ -75,6 +75,9 @@ def _inherit(
         if own not in (None, theirs):
             raise UserError(f"{name}={own!r}: {named} has {theirs!r}; its keywords are used")
     searches = PhaseName.SERP_COLLECTION in config.phases
+    if not searches and config.devices not in (PipelineConfig().devices, given.devices):
+        theirs = ", ".join(given.devices)
+        raise UserError(f"devices={', '.join(config.devices)}: {named} was searched on {theirs}")
     return replace(
         config,
         content_types=_types(named, config, lanes),

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 import serpline.cli as cli
 from serpline.cli.common import emit, listed, shown
+from serpline.cli.companies import company_domain
 from serpline.cli.keywords import _once
 from serpline.cli.start import read_config
 from serpline.domain.errors import UserError
@@ -169,6 +171,56 @@ def test_repeated_rows_become_one_with_all_tags() -> None:
 def test_lists_are_given_by_commas_or_repeated() -> None:
     """Both ways of giving several values mean the same."""
     assert listed(["organic, news", "video", ""]) == ["organic", "news", "video"]
+    assert listed(None) is None
+
+
+def test_a_list_that_names_nothing_does_not_mean_everything() -> None:
+    """It would be a paid run over all content types."""
+    with pytest.raises(UserError, match="names nothing"):
+        listed([" ,", ""])
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ["dsi", "show", "--run", ""],
+        ["rankings", "--keyword="],
+        ["run", "start", "--phases", " "],
+        ["keywords", "import", ""],
+    ],
+)
+def test_an_empty_argument_is_not_taken_for_an_absent_one(
+    given: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A variable of the shell that is not set leaves one."""
+    assert cli.main(given) == 2
+    assert capsys.readouterr().err.startswith("serpline: an argument is empty")
+
+
+@pytest.mark.parametrize(
+    ("given", "company"),
+    [
+        ("https://www.acme.com/about", "acme.com"),
+        ("youtube.com/channel/UCro8H3sIaC7-Km7ngIUHHUQ", None),
+        ("https://m.youtube.com/channel/UCro8H3sIaC7-Km7ngIUHHUQ/videos", None),
+        ("https://www.youtube.com/playlist?list=UUro8H3sIaC7-Km7ngIUHHUQ", None),
+        ("youtube.com", "youtube.com"),
+    ],
+)
+def test_a_company_is_named_as_figures_name_it(given: str, company: str | None) -> None:
+    """By its registrable domain or, while nobody knows its owner, by the channel's address."""
+    channel = "youtube.com/channel/UCro8H3sIaC7-Km7ngIUHHUQ"
+    assert company_domain(given) == (company or channel)
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["youtube.com/@acme", "youtube.com/c/acme", "https://youtu.be/dQw4w9WgXcQ", "localhost", "@a"],
+)
+def test_what_names_no_company_is_refused(given: str) -> None:
+    """A handle or a video would otherwise be youtube.com, which owns none of them."""
+    with pytest.raises(UserError, match=re.escape(given)):
+        company_domain(given)
 
 
 def test_text_from_the_web_cannot_steer_a_terminal() -> None:

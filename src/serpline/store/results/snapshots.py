@@ -42,10 +42,15 @@ async def of_run(conn: Connection, run_id: UUID, content_type: ContentType) -> S
 async def back_from(
     conn: Connection, run_id: UUID, content_type: ContentType, count: int
 ) -> list[Snapshot]:
-    """The run's snapshot and those before it, newest first, at most ``count``."""
+    """The run's snapshot and those before it, newest first, at most ``count``.
+
+    A run over another run's searches stands in that one's place: they are of the same day.
+    """
     origin = (await runs.source_runs(conn, run_id))["serp_collection"]
     found: list[Snapshot] = []
     for candidate in await candidates(conn, run_id, origin, content_type):
+        if candidate.id == origin != run_id:
+            continue
         snapshot = await of_run(conn, candidate.id, content_type)
         if snapshot is not None:
             found.append(snapshot)
