@@ -17,61 +17,17 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlunsplit
 
 from serpline.analysis.hosts import host_in, registered, registrable_domain, split_url
 from serpline.analysis.platforms import is_shortener
+from serpline.analysis.redirects import GOOGLE, REDIRECTS, YAHOO, YANDEX
 from serpline.analysis.youtube_urls import is_page_of_unnamed_channel
 
 # More wrappers in one another than this are no link that anybody shows.
 WRAPPERS_MAX = 5
 
 _HIDDEN = ""
-_GOOGLE = r"(?:[a-z0-9-]+\.)*google\.(?:com|cat|[a-z]{2}|com?\.[a-z]{2})"
-_YANDEX = r"(?:[a-z0-9-]+\.)*(?:yandex\.(?:[a-z]{2,3}|com\.[a-z]{2})|ya\.ru)"
-_YAHOO = r"(?:[a-z0-9-]+\.)*search\.yahoo\.(?:com|co\.jp)"
-_FACEBOOK = r"(?:[a-z-]+\.)?(?:facebook\.com|messenger\.com|workplace\.com)"
-
-# Host, path, and the parameters that carry the target, the likeliest first. Without any, or where
-# none holds a URL, the target is hidden.
-_PARAMETERS = tuple(
-    (re.compile(host), re.compile(path), tuple(names.split()))
-    for host, path, names in (
-        (_GOOGLE, r"/(?:url|interstitial|goto|news/url)", "q url"),
-        (_GOOGLE, r"/imgres", "imgrefurl"),
-        (_GOOGLE, r"/(?:aclk|pagead/aclk)", "adurl"),
-        (_GOOGLE, r"/gwt/[xn]", "u"),
-        (_GOOGLE, r"/(?:__i/)?(?:rss/)?(?:rd/)?(?:articles|read)/.+", ""),
-        (_GOOGLE, r"/~r/.+", ""),
-        (r"translate\." + _GOOGLE, r"(?:/(?:translate|translate_[a-z]|website))?", "u"),
-        (r"consent\.(?:google|youtube)\.[a-z.]+", r"(?:/[a-z]*)?", "continue"),
-        (r"translate\.googleusercontent\.com", r"/.*", "u"),
-        (r"(?:www\.)?googleadservices\.com|.+\.doubleclick\.net", r"/.*", "adurl"),
-        (r"(?:www\.)?googleweblight\.com", r"(?:/i?)?", "u lite_url"),
-        (r"(?:[a-z]+\.)?bing\.com", r"/(?:ck/a|aclick|aclk|alink/link)", "u url"),
-        (r"cc\.bingj\.com", r"/cache\.aspx", ""),
-        (r"(?:[a-z]+\.)?duckduckgo\.com", r"/(?:l|y\.js)", "uddg u3"),
-        (_FACEBOOK, r"/(?:l\.php|flx/warn)", "u"),
-        (r"l\.(?:instagram\.com|threads\.(?:com|net)|wl\.co)", r"(?:/l)?", "u"),
-        (r"(?:[a-z]+\.)?youtube\.com", r"/redirect", "q url"),
-        (r"(?:[a-z]+\.)?linkedin\.com", r"/(?:redir/redirect|safety/go)", "url"),
-        (r"(?:[a-z]+\.)?vk\.(?:com|ru)", r"/away(?:\.php)?", "to"),
-        (r"out\.reddit\.com", r"/.*", "url"),
-        (r"t\.umblr\.com", r"/redirect", "z"),
-        (r"(?:[a-z]+\.)?steamcommunity\.com", r"/linkfilter", "u url"),
-        (r"slack-redir\.net", r"/link", "url"),
-        (r"medium\.com", r"/r", "url"),
-        (r"(?:[a-z]+\.)?pinterest\.[a-z.]+", r"/offsite", "url"),
-        (r"(?:twitter|x)\.com", r"/(?:i/redirect|safety/unsafe_link_warning)", "url unsafe_link"),
-        (r".+\.safelinks\.protection\.outlook\.com", r".*", "url"),
-        (r"disq\.us", r"/url", "url"),
-        (_YANDEX, r"/clck/.+", "url"),
-        (r"translate\." + _YANDEX, r"/translate", "url"),
-        (_YANDEX, r"/turbo", "text"),
-        (r"(?:[a-z]+\.)?(?:baidu|so|sogou)\.com", r"/link", "url"),
-        (r"[a-z]+\.naver\.com", r"/(?:bridge|redirect|rd|cr)", "url u"),
-        (r"papago\.naver\.net|papago\.naver\.com", r"/.*", "url target"),
-        (r"(?:www\.)?(?:microsofttranslator|translatetheweb)\.com", r"(?:/bv\.aspx)?", "a"),
-    )
+_AMP_VIEWER = re.compile(rf"{GOOGLE}|(?:www\.)?bing\.com")
+_AMP_CACHE = re.compile(
+    r"(?:([a-z0-9-]+)\.)?(?:cdn\.ampproject\.(?:org|net)|bing-amp\.com|amp\.cloudflare\.com)"
 )
-_AMP_VIEWER = re.compile(rf"{_GOOGLE}|(?:www\.)?bing\.com")
-_AMP_CACHE = re.compile(r"(?:([a-z0-9-]+)\.)?(?:cdn\.ampproject\.(?:org|net)|bing-amp\.com)")
 # The kind of content (and for images a width), then "s" for https, then the page.
 _AMP_PATH = re.compile(r"/[a-z]{1,4}(?:/w\d+)?/(s/)?([^/?]+\.[^/?]+.*)", re.DOTALL)
 _WEB_CACHE = re.compile(r"webcache\.googleusercontent\.com")
@@ -82,7 +38,15 @@ _TURBO_PROXY = re.compile(r"/proxy_u/[^/]+/(https?)/(.+)", re.DOTALL)
 _YAHOO_TARGET = re.compile(r"/RU=([^/]+)")
 _SCHEME = re.compile(r"https?://", re.IGNORECASE)
 _BARE = re.compile(r"(?:[\w-]+\.)+[^\W\d_]{2,}(?:[:/?#].*)?", re.DOTALL)
-_BASE64 = re.compile(r"a1([A-Za-z0-9_-]+)=*")
+# Bing's links have "a1" before it; those of its advertisements begin with "htt".
+_BASE64 = re.compile(r"(?:a1(?=[A-Za-z0-9_-])|(?=aHR0))([A-Za-z0-9_+/-]+)=*")
+# Copies of pages: the page's own address stands in the path, at times with one slash less.
+_ARCHIVE = re.compile(r"archive\.(?:today|ph|is|li|vn|fo|md)|12ft\.io")
+_WAYBACK = re.compile(r"(?:web\.)?archive\.org")
+_DEREFERRER = re.compile(
+    r"href\.li|anonym\.(?:to|es)|nullrefer\.com|(?:www\.)?dereferer\.(?:me|org)"
+)
+_IN_PATH = re.compile(r"(?:^|[/:])(https?):/{1,2}([^/].*)", re.IGNORECASE | re.DOTALL)
 
 
 class Publisher(NamedTuple):
@@ -114,16 +78,20 @@ def unwrapped(url: str) -> str | None:
     if parts is None or host is None:
         return None
     path = parts.path.rstrip("/")
-    for by_host in (_from_amp, _from_translation, _from_cache, _from_yahoo, _from_turbo):
+    for by_host in (
+        _from_amp, _from_translation, _from_cache, _from_archive, _from_yahoo, _from_turbo
+    ):  # fmt: skip
         inner = by_host(host, parts)
         if inner is not None:
             return inner
-    if host == "href.li":
+    if _DEREFERRER.fullmatch(host):
         return _as_url(parts.query) or _HIDDEN
-    for hosts, paths, names in _PARAMETERS:
+    for hosts, paths, names in REDIRECTS:
         if hosts.fullmatch(host) and paths.fullmatch(path):
             return _of_parameters(parts, names, path)
-    return _HIDDEN if path and is_shortener(registrable_domain(host) or "") else None
+    if is_shortener(registrable_domain(host) or ""):
+        return _carried(parts) or (_HIDDEN if path else None)
+    return None
 
 
 def _owner(url: str, domain: str | None) -> str:
@@ -143,13 +111,32 @@ def _other_than(wrapper: str, domain: str | None) -> str:
 
 
 def _of_parameters(parts: SplitResult, names: tuple[str, ...], path: str) -> str | None:
-    values = dict(reversed(parse_qsl(parts.query)))
+    values = dict(reversed(parse_qsl(parts.query, keep_blank_values=True)))
     for name in names:
         found = _as_url(values.get(name, ""))
         if found:
             return found
     # A front page without the parameter, translate.google.com itself, is a page of its own.
     return _HIDDEN if path and (not names or any(name in values for name in names)) else None
+
+
+def _carried(parts: SplitResult) -> str | None:
+    """The target that an affiliate's or advertiser's link carries in its query or path.
+
+    Only an absolute URL counts: their other values are names and numbers.
+    """
+    values = [parts.query, *(value for _, value in parse_qsl(parts.query))]
+    for value in map(unquote, values):
+        if _SCHEME.match(value) and host_in(value):
+            return value
+    return _in_path(parts)
+
+
+def _in_path(parts: SplitResult) -> str | None:
+    found = _IN_PATH.search(unquote(parts.path))
+    if found is None or not host_in(found[2]):
+        return None
+    return f"{found[1]}://{found[2]}" + (f"?{parts.query}" if parts.query else "")
 
 
 def _as_url(value: str) -> str | None:
@@ -227,7 +214,7 @@ def _plain_host(label: str) -> str:
 
 
 def _from_cache(host: str, parts: SplitResult) -> str | None:
-    is_search = parts.path == "/search" and re.fullmatch(_GOOGLE, host)
+    is_search = parts.path == "/search" and re.fullmatch(GOOGLE, host)
     if not (_WEB_CACHE.fullmatch(host) or is_search):
         return None
     found = _CACHED.match(dict(reversed(parse_qsl(parts.query))).get("q", ""))
@@ -236,8 +223,14 @@ def _from_cache(host: str, parts: SplitResult) -> str | None:
     return _as_url(found[1]) or _HIDDEN
 
 
+def _from_archive(host: str, parts: SplitResult) -> str | None:
+    if _ARCHIVE.fullmatch(host):
+        return _in_path(parts) or (_HIDDEN if parts.path.strip("/") else None)
+    return _in_path(parts) if _WAYBACK.fullmatch(host) else None
+
+
 def _from_yahoo(host: str, parts: SplitResult) -> str | None:
-    if not re.fullmatch(_YAHOO, host):
+    if not re.fullmatch(YAHOO, host):
         return None
     found = _YAHOO_TARGET.search(parts.path)
     if found:
@@ -247,7 +240,7 @@ def _from_yahoo(host: str, parts: SplitResult) -> str | None:
 
 def _from_turbo(host: str, parts: SplitResult) -> str | None:
     is_host = host.endswith(".turbopages.org")
-    if not is_host and not (re.fullmatch(_YANDEX, host) and parts.path.startswith("/turbo/")):
+    if not is_host and not (re.fullmatch(YANDEX, host) and parts.path.startswith("/turbo/")):
         return None
     proxied = _TURBO_PROXY.fullmatch(parts.path)
     if proxied:
