@@ -229,7 +229,7 @@ def counted(call: ProviderCall[Any], value: Any, given: Any) -> Counted:
             return of_asked("id", call, value, given)
         case "youtube", "channels" if "id" in call.identity:
             return of_asked("id", call, value, given)
-        case "youtube", "search":
+        case "youtube_search", _:
             return of_videos_found(value, given)
         case "wikidata", _:
             return of_companies(call, value, given)

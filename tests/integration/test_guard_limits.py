@@ -1,8 +1,9 @@
 """Limiter, retry budget and reference data, shared through PostgreSQL."""
 
 import asyncio
+import json
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from tests.integration.guard_helpers import (
@@ -18,9 +19,13 @@ from tests.integration.guard_helpers import (
     take_over,
 )
 
-from serpline.domain.errors import CallRefused, ProviderError
+from serpline.core.settings import load
+from serpline.domain.errors import CallRefused, ErrorCategory, ProviderError
+from serpline.domain.http import HttpReply, HttpRequest
+from serpline.providers.youtube.client import YouTubeClient
 from serpline.robustness.admission import RetryBudgetSpent
 from serpline.robustness.guard import CallScope, Guard
+from serpline.robustness.policies import policies
 from serpline.store import reference as store
 from serpline.store.database import Database
 from serpline.store.reference import Obtained
@@ -254,3 +259,37 @@ async def test_an_older_answer_never_replaces_a_newer_one(db: Database) -> None:
         await store.store(conn, "company", {"a.example": {"v": 1}}, START - timedelta(hours=1))
         known = await store.obtain(conn, "company", ["a.example"], START - timedelta(days=1), 1, 1)
     assert known.fresh == {"a.example": {"v": 2}}
+
+
+SPENT = {
+    "error": {
+        "code": 429,
+        "message": "Quota exceeded for quota metric 'Search Queries' and limit 'Search Queries per"
+        " day' of service 'youtube.googleapis.com'.",
+        "errors": [{"domain": "global", "reason": "rateLimitExceeded"}],
+    }
+}
+
+
+async def test_spent_searches_stop_searches_alone(db: Database) -> None:
+    """YouTube counts them apart: channels are looked up while no search is left until midnight.
+
+    developers.google.com/youtube/v3/determine_quota_cost: 100 searches a day beside the units.
+    """
+    clock, none = HandClock(), {"kind": "youtube#channelListResponse", "items": []}
+
+    def answer(request: HttpRequest) -> HttpReply:
+        spent = request.url.endswith("/search")
+        return HttpReply(429, {}, json.dumps(SPENT).encode()) if spent else ok(none)
+
+    guard = Guard(db, Provider(answer).send, policies(load()), clock=clock)
+    youtube = YouTubeClient(base_url="http://yt.test", api_key="k", now=clock.now)
+    scope = CallScope("x")
+    with pytest.raises(ProviderError) as spent:
+        await guard.execute(youtube.search("a"), scope)
+    assert spent.value.category is ErrorCategory.QUOTA
+    assert await guard.execute(youtube.channel_by_handle("@acme"), scope) is None
+    with pytest.raises(CallRefused) as refused:
+        await guard.execute(youtube.search("b"), scope)
+    assert refused.value.until == datetime(2026, 3, 2, 8, tzinfo=UTC)
+    await guard.close()

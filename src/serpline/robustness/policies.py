@@ -17,6 +17,7 @@ USUAL_RATES: Mapping[str, float] = {
     "pdl": 15.0,
     "wikidata": 2.0,
     "youtube": 20.0,
+    "youtube_search": 20.0,
     "llm": 20.0,
     "page": 50.0,
 }
@@ -29,14 +30,16 @@ USUAL_RATES: Mapping[str, float] = {
 # OpenAI (requests and tokens a minute) document none.
 USUAL_CONCURRENCY: Mapping[str, int] = {"dataforseo": 30, "wikidata": 5}
 # Only what a provider gives everybody; what a team wants to spend is its own decision.
-USUAL_CREDITS_PER_DAY: Mapping[str, float] = {"youtube": 10_000.0}
-_ZONES = {"youtube": "America/Los_Angeles"}
+# Since June 2026 YouTube counts searches apart (developers.google.com/youtube/v3, "Quota costs").
+USUAL_CREDITS_PER_DAY: Mapping[str, float] = {"youtube": 10_000.0, "youtube_search": 100.0}
+_ZONES = dict.fromkeys(USUAL_CREDITS_PER_DAY, "America/Los_Angeles")
 _BREAKERS = {
     "scaleserp": "scale_serp_api",
     "dataforseo": "dataforseo_api",
     "pdl": "pdl_api",
     "wikidata": "wikidata_api",
     "youtube": "youtube_api",
+    "youtube_search": "youtube_api",
     "llm": "llm_api",
 }
 

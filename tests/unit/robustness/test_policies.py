@@ -14,11 +14,15 @@ def of(provider: str, **settings: Any) -> ProviderPolicy:
     return {policy.provider: policy for policy in policies(load(**settings))}[provider]
 
 
-def test_youtube_has_its_quota_and_its_day() -> None:
-    """10,000 units that end at midnight Pacific; the others are limited by nobody's quota."""
-    assert (of("youtube").credits_per_day, of("youtube").zone) == (10_000, "America/Los_Angeles")
-    others = {of(name).credits_per_day for name in USUAL_RATES if name != "youtube"}
-    assert others == {None}
+def test_youtube_has_its_quotas_and_its_day() -> None:
+    """10,000 units and 100 searches until midnight Pacific; the others have no quota."""
+    quotas = {
+        name: (limits.credits_per_day, limits.zone)
+        for name in USUAL_RATES
+        if (limits := of(name)).credits_per_day is not None
+    }
+    pacific = "America/Los_Angeles"
+    assert quotas == {"youtube": (10_000, pacific), "youtube_search": (100, pacific)}
 
 
 def test_settings_win() -> None:
@@ -68,6 +72,7 @@ PER_MINUTE = {
     "pdl": (600, 1_000),  # company enrichment, paid: 1,000
     "wikidata": (60, 300),  # 60 s of the server's time a minute, 5 at once
     "youtube": (600, 1_800),  # 10,000 units a day are the limit
+    "youtube_search": (600, 1_800),
     "scaleserp": (300, 900),
     "llm": (600, 3_500),
     "page": (1_000, 6_000),  # of all hosts together

@@ -2,7 +2,8 @@
 
 Promise: builds calls and reads replies; does no I/O. An id that YouTube does not know, or does not
 show (private, deleted), is simply absent from the answer. Credits are YouTube's quota units, which
-come back at midnight in Los Angeles; searches have a bucket of their own (operation "search").
+come back at midnight in Los Angeles. Searches have a quota of their own: to the guard they are a
+provider of their own, ``SEARCH``.
 Limits: 50 ids a call, 50 results a page of a search.
 """
 
@@ -18,6 +19,7 @@ from serpline.providers.youtube import wire
 from serpline.providers.youtube.wire import Channel, SearchPage, Video, is_id
 
 PROVIDER = "youtube"
+SEARCH = "youtube_search"
 IDS_MAX = 50
 RESULTS_MAX = 50
 UNITS_PER_CALL = 1.0
@@ -106,7 +108,7 @@ class YouTubeClient:
         self, operation: str, params: dict[str, str], parse: Callable[[HttpReply], T]
     ) -> ProviderCall[T]:
         return ProviderCall(
-            provider=PROVIDER,
+            provider=SEARCH if operation == "search" else PROVIDER,
             operation=operation,
             request=HttpRequest(
                 method="GET",
