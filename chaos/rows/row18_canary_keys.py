@@ -222,7 +222,7 @@ async def walked(world: World, rounds: int) -> None:
     for plan in [EVERYWHERE] * rounds + [REFUSED]:
         world.sim.set_faults(plan)
         run = await world.start(
-            PipelineMode.TESTING, refresh_reference=True, analysis_depth=2, min_success_ratio=0.1
+            PipelineMode.TESTING, force_refresh=True, analysis_depth=2, min_success_ratio=0.1
         )
         await world.ended(run, seconds=150)
 

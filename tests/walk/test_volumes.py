@@ -44,7 +44,7 @@ async def test_what_has_no_volume_fails_nothing(database_url: str, tmp_path: Pat
         again = await world.run(content_types=["news"], phases=phases)
         assert len(world.sim.log.of("dataforseo")) == calls
         assert await world.query(VOLUMES, run=again) == await world.query(VOLUMES, run=run_id)
-        fresh = await world.run(content_types=["news"], phases=phases, refresh_reference=True)
+        fresh = await world.run(content_types=["news"], phases=phases, force_refresh=True)
         assert await world.query(VOLUMES, run=fresh) == await world.query(VOLUMES, run=run_id)
         known = [word for word in INNOCENT if rows[word]["search_volume"] is not None]
         assert len(known) > len(INNOCENT) // 2

@@ -55,6 +55,13 @@ def start(
     inputs_from: Annotated[
         str | None, typer.Option(help="The run that gives the results of all other phases.")
     ] = None,
+    force_refresh: Annotated[
+        bool | None,
+        typer.Option(
+            "--force-refresh",
+            help="Buy volumes, companies, channels and analyses anew, even if fresh.",
+        ),
+    ] = None,
     config: Annotated[
         Path | None, typer.Option(help="A JSON file of settings; options win over it.")
     ] = None,
@@ -69,6 +76,7 @@ def start(
         "landscape": landscape,
         "keyword_limit": limit,
         "phases": listed(phases),
+        "force_refresh": force_refresh,
     }
     given = {name: value for name, value in options.items() if value is not None}
     wanted = PipelineConfig.from_json({**(read_config(config) if config else {}), **given})

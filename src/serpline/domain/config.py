@@ -31,6 +31,9 @@ E = TypeVar("E", bound=StrEnum)
 class PipelineConfig:
     """The settings of one run; every field has the default of an ordinary run.
 
+    ``force_refresh`` buys reference data (volumes, companies, videos, channels, analyses) once in
+    the run even if it is fresh; without it what was bought within ``reference_ttl_days`` is used.
+    Searches are made in every run.
     ``keyword_limit`` takes the first so many keyword × market pairs; ``landscape`` takes those of
     a named set. ``phases`` chooses phases (MANUAL mode only); the results of those not chosen are
     read from the run ``inputs_from``, whose keywords, landscape and (unless it searches itself)
@@ -56,8 +59,7 @@ class PipelineConfig:
 
     content_types: tuple[ContentType, ...] = SEARCHED_TYPES
     devices: tuple[Device, ...] = (Device.DESKTOP,)
-    force_refresh: bool = True
-    refresh_reference: bool = False
+    force_refresh: bool = False
     enable_historical_tracking: bool = True
     scheduled_for: datetime | None = None
     schedule: str | None = None
@@ -155,7 +157,7 @@ class PipelineConfig:
                     )
         if mode is PipelineMode.TESTING:
             limit = min(self.keyword_limit or TESTING_KEYWORDS, TESTING_KEYWORDS)
-            values.update(keyword_limit=limit, refresh_reference=True)
+            values.update(keyword_limit=limit, force_refresh=True)
             values.update(enable_historical_tracking=False)
         if mode is not PipelineMode.SCHEDULED:
             values.update(phase_retries=0)
@@ -210,7 +212,6 @@ _READERS: Mapping[str, Callable[[Any], Any]] = {
 
 _SWITCHES = (
     "force_refresh",
-    "refresh_reference",
     "enable_historical_tracking",
     "include_ai_overview",
 )

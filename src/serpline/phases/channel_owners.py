@@ -1,13 +1,14 @@
 """What a language model knows of a channel that links to no website: the last resort for its owner.
 
 A channel is asked about once, however many lanes and runs want it; "the model knows none" is an
-answer that is kept like any other.
+answer that is kept like any other. Another model or another prompt is asked for itself.
 """
 
 from collections.abc import Mapping
 from contextlib import aclosing
 from typing import Any
 
+from serpline.core.ids import digest
 from serpline.domain.errors import CallRefused, ProviderError
 from serpline.domain.outcomes import Outcome
 from serpline.phases.base import Work
@@ -21,6 +22,7 @@ from serpline.phases.tools import (
     obtain,
     plain,
 )
+from serpline.providers.llm.owner import OWNER
 
 KIND = "channel_owner"
 _ASKED_WITH = ("title", "handle", "description", "country")
@@ -36,28 +38,30 @@ async def owners(
     if tools.owner_llm is None:
         return {}
     model = ModelCalls(tools, work, tools.owner_llm)
-    obtained = await obtain(work, KIND, channels)
+    asked_as = digest([tools.owner_llm.model, OWNER.version])[:32]
+    keys = {f"{asked_as} {channel_id}": channel_id for channel_id in channels}
+    obtained = await obtain(work, KIND, keys)
     found: dict[str, str | Outcome] = {
-        channel_id: payload["domain"] for channel_id, payload in obtained.fresh.items()
+        keys[key]: payload["domain"] for key, payload in obtained.fresh.items()
     }
-    found |= {each: bought_elsewhere(work, each) for each in obtained.elsewhere}
+    found |= {keys[key]: bought_elsewhere(work, keys[key]) for key in obtained.elsewhere}
 
-    async def ask(channel_id: str) -> tuple[str, dict[str, Any] | Outcome]:
+    async def ask(key: str) -> tuple[str, dict[str, Any] | Outcome]:
         try:
-            channel = channels[channel_id]
+            channel = channels[keys[key]]
             asked = [channel[name] or "" for name in _ASKED_WITH]
-            return channel_id, plain(await model.ask(lambda llm: llm.channel_owner(*asked)))
+            return key, plain(await model.ask(lambda llm: llm.channel_owner(*asked)))
         except (ProviderError, CallRefused) as error:
-            return channel_id, work.retries.outcome_for(channel_id, error)
+            return key, work.retries.outcome_for(keys[key], error)
 
     bought: dict[str, dict[str, Any]] = {}
     async with aclosing(as_done(ask, obtained.mine, tools.call_concurrency)) as answers:
-        async for channel_id, answer in answers:
+        async for key, answer in answers:
             if isinstance(answer, dict):
-                bought[channel_id] = answer
-                found[channel_id] = answer["domain"]
+                bought[key] = answer
+                found[keys[key]] = answer["domain"]
             else:
-                found[channel_id] = answer
+                found[keys[key]] = answer
     await keep(work, KIND, bought)
     await give_back(work, KIND, [each for each in obtained.mine if each not in bought])
     return found

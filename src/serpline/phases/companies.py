@@ -1,12 +1,15 @@
 """Who is behind a domain: People Data Labs first, Wikidata for what it does not know.
 
 Shared by the two company phases. A domain is bought once however many lanes and runs want it, and
-"nobody knows it" is an answer that is kept like any other. A text that is no domain name
-is not asked about: no company has it as its domain.
+"nobody knows it" is an answer that is kept like any other. An answer ages from when it was bought,
+however often it is used. A text that is no domain name is not asked about: no company has it as its
+domain.
 """
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -37,16 +40,25 @@ Profile = dict[str, Any]
 """What is kept of a company; ``{}`` for a domain that nobody knows."""
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What was found out about a domain and when. ``is_kept``: it is reference data already."""
+
+    profile: Profile
+    fetched_at: datetime
+    is_kept: bool
+
+
 async def profiles(
     tools: Tools, work: Work, domains: Sequence[str]
-) -> AsyncGenerator[tuple[str, Profile | Outcome], None]:
-    """``(domain, profile or outcome)`` for each domain, in any order; outcomes name the domain."""
+) -> AsyncGenerator[tuple[str, Answer | Outcome], None]:
+    """``(domain, answer or outcome)`` for each domain, in any order; outcomes name the domain."""
     names = [domain for domain in domains if is_domain_name(domain)]
     for text in set(domains).difference(names):
-        yield text, {}
+        yield text, Answer({}, work.clock.now(), is_kept=True)
     obtained = await obtain(work, KIND, names)
     for domain, payload in obtained.fresh.items():
-        yield domain, payload or {}
+        yield domain, Answer(payload or {}, obtained.fetched_at[domain], is_kept=True)
     for domain in obtained.elsewhere:
         yield domain, bought_elsewhere(work, domain)
 
@@ -65,7 +77,7 @@ async def profiles(
     async with aclosing(as_done(ask_pdl, obtained.mine, tools.call_concurrency)) as answers:
         async for domain, answer in answers:
             if isinstance(answer, Company):
-                yield domain, plain(answer)
+                yield domain, Answer(plain(answer), work.clock.now(), is_kept=False)
             elif answer is None:
                 unknown.append(domain)
             else:
@@ -81,7 +93,7 @@ async def profiles(
 
 async def _ask_wikidata(
     tools: Tools, work: Work, domains: Sequence[str]
-) -> AsyncGenerator[tuple[str, Profile | Outcome], None]:
+) -> AsyncGenerator[tuple[str, Answer | Outcome], None]:
     if not domains:
         return
     languages = await over_cuts(
@@ -103,20 +115,21 @@ async def _ask_wikidata(
         await give_back(work, KIND, [domain for domain in asked if domain not in answers])
         for domain in asked:
             if domain in answers:
-                yield domain, answers[domain]
+                yield domain, Answer(answers[domain], work.clock.now(), is_kept=True)
             else:
                 yield domain, work.retries.outcome_for(domain, unreadable("wikidata", domain))
 
 
 def _ttl_seconds(work: Work) -> float:
-    """How old a stored reply may be: not older than the run, if it refreshes reference data."""
-    if work.config.refresh_reference:
+    """How old a stored reply may be: with ``force_refresh`` not older than the run."""
+    if work.config.force_refresh:
         return max((work.clock.now() - work.chunk.created_at).total_seconds(), 0.0)
     return work.config.reference_ttl_days * 86_400.0
 
 
-def row(run_id: UUID, domain: str, profile: Profile, fetched_at: Any) -> dict[str, Any]:
-    """The profile as a row of ``company_profiles``."""
+def row(run_id: UUID, domain: str, answer: Answer) -> dict[str, Any]:
+    """The answer as a row of ``company_profiles``."""
+    profile = answer.profile
     return {
         "run_id": run_id,
         "domain": domain,
@@ -131,12 +144,13 @@ def row(run_id: UUID, domain: str, profile: Profile, fetched_at: Any) -> dict[st
         "ticker": profile.get("ticker"),
         "parent": profile.get("parent"),
         "source": profile.get("source") or UNKNOWN_SOURCE,
-        "fetched_at": fetched_at,
+        "fetched_at": answer.fetched_at,
     }
 
 
 async def keep_bought(
-    conn: Connection, profiles_by_domain: dict[str, Profile], fetched_at: Any
+    conn: Connection, answers: Mapping[str, Answer], fetched_at: datetime
 ) -> None:
-    """Keep profiles as reference data, in the transaction that settles their items."""
-    await reference.store(conn, KIND, profiles_by_domain, fetched_at)
+    """Keep what was bought as reference data, in the transaction that settles the items."""
+    bought = {domain: each.profile for domain, each in answers.items() if not each.is_kept}
+    await reference.store(conn, KIND, bought, fetched_at)

@@ -40,11 +40,11 @@ class CompanyEnrichmentSerpPhase:
         domains = [row.item for row in items]
         async with aclosing(companies.profiles(self._tools, work, domains)) as answers:
             async for domain, answer in answers:
-                yield Done(domain, answer) if isinstance(answer, dict) else answer
+                yield Done(domain, answer) if isinstance(answer, companies.Answer) else answer
 
     async def write(self, conn: Connection, chunk: OwnedChunk, done: Sequence[Done]) -> None:
         """A row per domain; what was bought is kept for other lanes and runs."""
-        now = self._tools.clock.now()
-        rows = [companies.row(chunk.run_id, d.item, d.result, now) for d in done]
+        rows = [companies.row(chunk.run_id, d.item, d.result) for d in done]
         await insert_rows(conn, company_profiles, rows)
-        await companies.keep_bought(conn, {d.item: d.result for d in done}, now)
+        answers = {d.item: d.result for d in done}
+        await companies.keep_bought(conn, answers, self._tools.clock.now())

@@ -18,7 +18,7 @@ from serpline.domain.outcomes import Done, Outcome, Reject, Retry, Snooze
 from serpline.phases import companies
 from serpline.phases.base import Work
 from serpline.phases.channel_owners import owners
-from serpline.phases.companies import Profile
+from serpline.phases.companies import Answer
 from serpline.phases.tools import Tools
 from serpline.store import plans, runs
 from serpline.store.chunks import ItemRow, OwnedChunk
@@ -74,8 +74,7 @@ class CompanyEnrichmentYouTubePhase:
 
     async def write(self, conn: Connection, chunk: OwnedChunk, done: Sequence[Done]) -> None:
         """The owner of each channel, and the profiles that were looked up for it."""
-        now = self._tools.clock.now()
-        profiles = {d: p for outcome in done for d, p in outcome.result["profiles"].items()}
+        answers = {d: a for outcome in done for d, a in outcome.result["answers"].items()}
         owned = [
             {
                 "run_id": chunk.run_id,
@@ -86,9 +85,9 @@ class CompanyEnrichmentYouTubePhase:
             for outcome in done
         ]
         await insert_rows(conn, channel_owners, owned)
-        rows = [companies.row(chunk.run_id, d, p, now) for d, p in sorted(profiles.items())]
+        rows = [companies.row(chunk.run_id, *answer) for answer in sorted(answers.items())]
         await insert_rows(conn, company_profiles, rows)
-        await companies.keep_bought(conn, profiles, now)
+        await companies.keep_bought(conn, answers, self._tools.clock.now())
 
 
 def _candidates(channel: Mapping[str, Any]) -> list[str]:
@@ -107,20 +106,20 @@ def _owner(
     channel_id: str,
     candidates: Sequence[str],
     named: str | None,
-    answers: Mapping[str, Profile | Outcome],
+    answers: Mapping[str, Answer | Outcome],
 ) -> Outcome:
     """``candidates``: what the channel links to; ``named``: what the model named for want of it."""
-    known: dict[str, Profile] = {}
+    known: dict[str, Answer] = {}
     for domain in candidates or filter(None, [named]):
         answer = answers[domain]
         match answer:
             case Retry() | Snooze() | Reject():
                 return replace(answer, item=channel_id)
-            case dict():
+            case Answer():
                 known[domain] = answer
-        if known.get(domain):
+        if domain in known and known[domain].profile:
             method = "company" if candidates else "llm"
-            return Done(channel_id, {"domain": domain, "method": method, "profiles": known})
+            return Done(channel_id, {"domain": domain, "method": method, "answers": known})
     if candidates:
-        return Done(channel_id, {"domain": candidates[0], "method": "link", "profiles": known})
-    return Done(channel_id, {"domain": None, "method": "none", "profiles": known})
+        return Done(channel_id, {"domain": candidates[0], "method": "link", "answers": known})
+    return Done(channel_id, {"domain": None, "method": "none", "answers": known})

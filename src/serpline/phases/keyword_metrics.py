@@ -134,7 +134,7 @@ class KeywordMetricsPhase:
         """Item → payload; None if not one figure came, as a restricted keyword may cause."""
         asked = list(keywords.values())
         call = self._tools.dataforseo.search_volume(asked, *market)
-        since = work.chunk.created_at if work.config.refresh_reference else None
+        since = work.chunk.created_at if work.config.force_refresh else None
         freshness = f"since:{since.isoformat()}" if since else "reference"
         ttl = work.config.reference_ttl_days * 86_400.0
         volumes = await self._tools.call(work, call, freshness=freshness, ttl_seconds=ttl)

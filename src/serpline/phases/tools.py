@@ -121,9 +121,9 @@ def run_scope(work: Work) -> str:
 def fresh_since(work: Work) -> datetime:
     """From when on reference data is fresh enough for a run.
 
-    With ``refresh_reference`` whatever was bought since the run was made: bought anew, but once.
+    With ``force_refresh`` what was bought since the run was made: bought anew, but once.
     """
-    if work.config.refresh_reference:
+    if work.config.force_refresh:
         return work.chunk.created_at
     return work.chunk.created_at - timedelta(days=work.config.reference_ttl_days)
 

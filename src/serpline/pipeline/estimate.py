@@ -2,7 +2,8 @@
 
 Promise: search pages are exact (pairs × devices × content types, a credit each), and so is what is
 free. Everything else depends on what the searches will bring; it is an estimate and says on what
-basis: the ratios of the latest run of this project, else typical search pages.
+basis: the ratios of the latest run of this project, else typical search pages. A run that buys all
+reference data anew (``force_refresh``) goes by a run that did so too.
 
 Limits: ratios grow in proportion, although a larger run repeats more domains and pages, and what
 is still fresh is not bought again: both make the truth smaller. Prices depend on a contract; money
@@ -167,6 +168,9 @@ async def _by_ratio(
     """The phases whose work depends on what the searches bring."""
     done = (RunStatus.COMPLETED, RunStatus.COMPLETED_WITH_ERRORS)
     latest = await reports.latest_run(conn, scored=True, statuses=[str(s) for s in done])
+    if latest is not None and config.force_refresh:
+        run = await runs.get(conn, latest)
+        latest = latest if run and run.config["force_refresh"] else None
     if latest is not None:
         lanes = await runs.lanes(conn, latest)
         searched = {

@@ -1,8 +1,8 @@
 """Several specifications as one schedule: what is due at the same instant shares a run.
 
 A run has one configuration, so the specifications of a schedule must agree on its devices, its
-landscape and its historical tracking (``check_together``); where they differ in numbers, the run
-takes the most attempts and phase retries, the smallest batch and the highest
+landscape, its historical tracking and ``force_refresh`` (``check_together``); where they differ in
+numbers, the run takes the most attempts and phase retries, the smallest batch and the highest
 ``min_collected_ratio`` that any of them asks for. Each content type keeps its own circuit breaker.
 """
 
@@ -26,7 +26,7 @@ from serpline.scheduling.values import shown
 PREVIEW_MAX = 10_000
 SPECS_MAX = 50
 _BATCH_MAX = 15_000
-_ONE_OF_A_RUN = ("devices", "landscape", "enable_historical_tracking")
+_ONE_OF_A_RUN = ("devices", "landscape", "enable_historical_tracking", "force_refresh")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +125,7 @@ def run_config(
         devices=specs[0].devices,
         landscape=specs[0].landscape,
         enable_historical_tracking=specs[0].enable_historical_tracking,
+        force_refresh=specs[0].force_refresh,
         scheduled_for=scheduled_for,
         schedule=schedule,
         fresh_until=dict(fresh_until),

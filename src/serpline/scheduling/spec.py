@@ -100,6 +100,7 @@ class ScheduleSpec:
     ``retry_attempts`` is attempts per item, ``phase_retries`` how often a failed lane is retried
     by itself, ``batch_size`` searches per provider batch (None: as many as the provider takes),
     ``min_collected_ratio`` the share of a type's searches below which a run completes with errors.
+    ``force_refresh``: whether its runs buy reference data anew that is fresh.
     """
 
     content_types: tuple[ContentType, ...]
@@ -118,6 +119,7 @@ class ScheduleSpec:
     min_collected_ratio: float = 1.0
     batch_size: int | None = None
     enable_historical_tracking: bool = True
+    force_refresh: bool = False
     circuit_breaker: BreakerSettings | None = None
     jitter_seconds: int = 0
     overlap: Overlap = Overlap.SKIP
@@ -176,6 +178,7 @@ class ScheduleSpec:
             "min_collected_ratio": self.min_collected_ratio,
             "batch_size": "unlimited" if self.batch_size is None else self.batch_size,
             "enable_historical_tracking": self.enable_historical_tracking,
+            "force_refresh": self.force_refresh,
             "circuit_breaker": self.circuit_breaker
             and {
                 "failure_threshold": self.circuit_breaker.failure_threshold,
@@ -214,6 +217,7 @@ _READERS: Mapping[str, Callable[[str, Any], Any]] = MappingProxyType(
         "min_collected_ratio": values.ratio,
         "batch_size": values.batch_size,
         "enable_historical_tracking": values.boolean,
+        "force_refresh": values.boolean,
         "circuit_breaker": values.circuit_breaker,
         "jitter": values.duration(0, values.DAY_SECONDS),
         "overlap": values.choice(Overlap),

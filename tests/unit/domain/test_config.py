@@ -178,7 +178,7 @@ def test_testing_takes_five_keywords_and_stays_out_of_history() -> None:
     """TESTING: at most 5 keywords, nothing reused, nothing kept in history, no phase retry."""
     config = PipelineConfig(keyword_limit=100, phase_retries=2).for_mode(PipelineMode.TESTING)
     assert config.keyword_limit == TESTING_KEYWORDS == 5
-    assert config.refresh_reference
+    assert config.force_refresh
     assert not config.enable_historical_tracking
     assert config.phase_retries == 0
     assert PipelineConfig(keyword_limit=3).for_mode(PipelineMode.TESTING).keyword_limit == 3

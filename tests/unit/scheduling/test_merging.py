@@ -177,19 +177,30 @@ def test_each_type_keeps_its_breaker() -> None:
 def test_a_specification_becomes_the_run_it_describes() -> None:
     """Nothing that a run can be told is lost on the way."""
     spec = _spec(
-        devices=["mobile"], landscape="coffee", enable_historical_tracking=False, retry_attempts=2
+        devices=["mobile"],
+        landscape="coffee",
+        enable_historical_tracking=False,
+        force_refresh=True,
+        retry_attempts=2,
     )
     assert run_config([spec], None) == PipelineConfig(
         content_types=(ContentType.NEWS,),
         devices=(Device.MOBILE,),
         landscape="coffee",
         enable_historical_tracking=False,
+        force_refresh=True,
         retry_attempts=2,
     )
 
 
 @pytest.mark.parametrize(
-    "other", [{"landscape": "tea"}, {"devices": ["mobile"]}, {"enable_historical_tracking": False}]
+    "other",
+    [
+        {"landscape": "tea"},
+        {"devices": ["mobile"]},
+        {"enable_historical_tracking": False},
+        {"force_refresh": True},
+    ],
 )
 def test_what_a_run_has_once_must_agree(other: dict[str, Any]) -> None:
     """Specifications that differ in it cannot share runs, and so are no one schedule."""

@@ -106,6 +106,7 @@ _rest = st.fixed_dictionaries(
         "phase_retries": st.integers(0, 100),
         "batch_size": st.one_of(st.just("unlimited"), st.integers(1, 15_000)),
         "enable_historical_tracking": st.booleans(),
+        "force_refresh": st.booleans(),
         "circuit_breaker": st.fixed_dictionaries(
             {},
             optional={
@@ -198,6 +199,7 @@ def test_a_specification_survives_its_json(timing: dict[str, Any], rest: dict[st
         ({"batch_size": 15_001}, "batch_size=15001: must be 1 to 15000"),
         ({"batch_size": "big"}, "batch_size='big': must be 1 to 15000"),
         ({"enable_historical_tracking": 1}, "enable_historical_tracking=1: must be true or false"),
+        ({"force_refresh": "yes"}, "force_refresh='yes': must be true or false"),
         ({"circuit_breaker": 3}, "circuit_breaker=3: must be an object"),
         (
             {"circuit_breaker": {"failure_treshold": 3}},

@@ -18,7 +18,6 @@ from typing import Annotated, Any, Final, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from serpline.core.ids import digest
 from serpline.domain.http import HttpReply
 from serpline.domain.names import EmptyKind
 from serpline.providers.llm.wire import FormError, Question, completed, no_answer
@@ -108,11 +107,6 @@ _SYSTEM = (
 )
 
 
-NAME: Final = "content_analysis_v3"
-# Changes with every word that the model is told.
-PROMPT: Final = f"{NAME}-{digest([_SYSTEM, _schema(1)])[:8]}"
-
-
 class _Content(BaseModel):
     model_config = ConfigDict(strict=True, extra="ignore")
 
@@ -180,7 +174,7 @@ class Analysis:
 def analysis_for(keywords: Sequence[str]) -> Question[Analysis]:
     """The question how relevant something is to each of ``keywords``, and what else it is."""
     read = partial(_read, keywords)
-    return Question(NAME, _schema(len(keywords)), _SYSTEM, read)
+    return Question("content_analysis_v3", _schema(len(keywords)), _SYSTEM, read)
 
 
 def _read(keywords: Sequence[str], body: Mapping[str, Any], reply: HttpReply) -> Analysis:
@@ -208,6 +202,10 @@ def _read(keywords: Sequence[str], body: Mapping[str, Any], reply: HttpReply) ->
         completion_tokens=usage.completion if usage else None,
         cached_tokens=usage.cached if usage else None,
     )
+
+
+# The version of the question, whatever the keywords are.
+PROMPT: Final = analysis_for(["any"]).version
 
 
 def _tidy(items: list[str]) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from serpline.core.ids import digest
 from serpline.domain.errors import ErrorCategory, ProviderError
 from serpline.domain.http import HttpReply
 from serpline.domain.replies import as_list, as_object, as_text, malformed
@@ -46,6 +47,11 @@ class Question(Generic[T]):
     schema: Mapping[str, Any]
     system: str
     read: Callable[[Mapping[str, Any], HttpReply], T]
+
+    @property
+    def version(self) -> str:
+        """The name and a digest of all that the model is told: another word is another version."""
+        return f"{self.name}-{digest([self.system, dict(self.schema)])[:8]}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,127 @@
+"""``force_refresh``: what is fresh is bought all the same, of every kind, and once in the run."""
+
+import asyncio
+import json
+import sys
+from asyncio.subprocess import PIPE
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from tests.support.world import World, open_world, paid, until
+
+from serpline.domain.names import PhaseName, PipelineMode
+from serpline.domain.states import RunStatus
+from serpline.simulator.journal import CallEntry
+
+WORDS = ("best espresso machine", "coffee grinder", "decaf beans")
+KEYWORDS = "\n".join(["keyword,market", *(f"{word},US" for word in WORDS)]).encode()
+# Every purchase of reference data; the last one is of volumes.
+BOUGHT = ("pdl", "wikidata", "youtube", "llm", "dataforseo")
+DEPTH = 3
+REFUSED = (
+    "SELECT count(*) AS items FROM items i JOIN pipeline_phase_status l ON l.id = i.lane_id"
+    " WHERE l.pipeline_execution_id = :run AND i.error_category = 'auth'"
+)
+
+
+def _bought(log: Sequence[CallEntry]) -> Counter[tuple[str, str]]:
+    """How often what was asked of whom."""
+    return Counter((e.provider, e.operation) for e in log if e.provider in BOUGHT)
+
+
+async def _log_of(world: World, **config: Any) -> list[CallEntry]:
+    """What one run asked, from its start to its end."""
+    before = len(world.sim.log.entries)
+    run_id = await world.run(analysis_depth=DEPTH, **config)
+    assert (await world.get(run_id)).status is RunStatus.COMPLETED
+    return list(world.sim.log.entries[before:])
+
+
+async def test_every_kind_is_bought_again_once(database_url: str, tmp_path: Path) -> None:
+    """The second run buys no reference data; one with ``force_refresh`` all of it, each once."""
+    async with open_world(database_url, tmp_path, KEYWORDS) as world:
+        await world.start_worker()
+        first = await _log_of(world)
+        assert {provider for provider, _ in _bought(first)} == set(BOUGHT)
+        await world.query("UPDATE reference_data SET fetched_at = fetched_at - interval '20 days'")
+        assert _bought(await _log_of(world)) == Counter()
+        # Use renews nothing, and a result tells when it was bought.
+        aged = "SELECT 1 FROM {} WHERE fetched_at < now() - interval '19 days'"
+        renewed = "SELECT 1 FROM reference_data WHERE fetched_at >= now() - interval '19 days'"
+        assert await world.query(renewed) == []
+        assert await world.query(aged.format("company_profiles"))
+        assert await world.query(aged.format("content_analyses"))
+        forced = await _log_of(world, force_refresh=True)
+        assert _bought(forced) == _bought(first)
+        assert set(paid(forced).values()) == {1}
+        kinds = await world.query("SELECT DISTINCT kind FROM reference_data ORDER BY kind")
+        assert [row["kind"] for row in kinds] == [
+            "analysis", "channel_owner", "company", "keyword_metrics", "llm_dialect",
+            "youtube_channel", "youtube_video",
+        ]  # fmt: skip
+        assert _bought(await _log_of(world)) == Counter()
+
+
+async def test_a_take_over_and_a_retry_buy_nothing_again(database_url: str, tmp_path: Path) -> None:
+    """What the run itself has bought is fresh to the run's next worker, and to its retry."""
+    async with open_world(database_url, tmp_path, KEYWORDS) as world:
+        await world.start_worker()
+        expected = _bought(await _log_of(world))
+        before = len(world.sim.log.entries)
+        # Slow enough to be met in the middle, and one page whose analysis fails for good.
+        world.sim.set_faults(
+            [
+                {"provider": "llm", "fault": "401", "pattern": "SSSSSSF", "times": 1},
+                {"provider": "llm", "fault": "slow", "seconds": 0.3},
+            ]
+        )
+        run_id = await world.start(analysis_depth=DEPTH, force_refresh=True)
+
+        async def under_way() -> bool:
+            return len([e for e in world.sim.log.entries[before:] if e.provider == "llm"]) > 3
+
+        await until(under_way, "the first analyses")
+        await world.workers[0].end(10)
+        await world.start_worker()
+        await world.ended(run_id)
+        world.sim.set_faults([])
+        assert await world.query(REFUSED, run=run_id) == [{"items": 1}]
+        await world.services.pipeline.retry(run_id, phase=PhaseName.CONTENT_ANALYSIS)
+        await world.ended(run_id)
+        assert await world.query(REFUSED, run=run_id) == [{"items": 0}]
+        log = world.sim.log.entries[before:]
+        assert set(paid(log).values()) == {1}
+        answered = [entry for entry in log if entry.status != 401]
+        assert _bought(answered) == expected
+
+
+async def _asked(world: World, *command: str) -> dict[str, Any]:
+    """What a command prints as JSON."""
+    done = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "serpline.cli", *command, env=dict(world.environment), stdout=PIPE
+    )
+    printed, _ = await done.communicate()
+    assert done.returncode == 0
+    told: dict[str, Any] = json.loads(printed)
+    return told
+
+
+async def test_the_option_of_run_start(database_url: str, tmp_path: Path) -> None:
+    """``--force-refresh`` is stored with the run, and its estimate reckons with all purchases."""
+    async with open_world(database_url, tmp_path, KEYWORDS) as world:
+        await world.start_worker()
+        await world.run(analysis_depth=DEPTH, content_types=["video"])
+        await world.run(analysis_depth=DEPTH, content_types=["video"])
+        told = {}
+        for option in ((), ("--force-refresh",)):
+            command = ("run", "start", "--content-types", "video", *option, "--json")
+            told[option] = (await _asked(world, *command, "--dry-run"))["providers"]
+        assert "llm" not in told[()]
+        assert told["--force-refresh",]["llm"]["calls"] > 0
+        run = await world.get(UUID((await _asked(world, *command))["run_id"]))
+        assert run.config["force_refresh"] is True
+        assert run.mode == PipelineMode.MANUAL
+        await world.ended(run.id)
