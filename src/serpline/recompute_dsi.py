@@ -10,6 +10,7 @@ describes both the formulas and the file.
 
 import argparse
 import json
+import os
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -37,21 +38,43 @@ class Figure(NamedTuple):
 
 
 def main(arguments: list[str]) -> int:
-    """Print the figures as JSON Lines; 2 for a file that cannot be read."""
+    """Print the figures as JSON Lines; 2 for a file without them, or without the company's."""
     parser = argparse.ArgumentParser(description="Recompute the DSI from exported inputs.")
     parser.add_argument("file", help="what serpline dsi inputs wrote")
     parser.add_argument("--company", help="only this company, by its domain")
     given = parser.parse_args(arguments)
     try:
-        with open(given.file, encoding="utf-8") as stream:
-            figures = list(recompute(json.loads(line) for line in stream))
-    except (OSError, ValueError, LookupError) as error:
-        sys.stderr.write(f"{given.file}: {error!r}\n")
-        return 2
-    for figure in figures:
-        if given.company in (None, figure.company):
-            sys.stdout.write(json.dumps(figure._asdict()) + "\n")
+        with open(given.file, encoding="utf-8-sig") as stream:
+            figures = list(recompute(_records(stream)))
+    except OSError as error:
+        return _refused(given.file, error.strerror or str(error))
+    except ValueError as error:
+        return _refused(given.file, str(error))
+    except (LookupError, TypeError, ArithmeticError) as error:
+        return _refused(given.file, f"a record lacks a field or holds a wrong one: {error!r}")
+    shown = [figure for figure in figures if given.company in (None, figure.company)]
+    if not shown:
+        return _refused(given.file, "no figures" + (f" of {given.company}" if figures else ""))
+    for figure in shown:
+        sys.stdout.write(json.dumps(figure._asdict()) + "\n")
+    sys.stdout.flush()
     return 0
+
+
+def _refused(file: str, problem: str) -> int:
+    sys.stderr.write(f"{file}: {problem}\n")
+    return 2
+
+
+def _records(lines: Iterable[str]) -> Iterator[Record]:
+    for number, line in enumerate(lines, start=1):
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError):
+            raise ValueError(f"line {number} is not JSON") from None
+        if not isinstance(record, dict) or record.get("record") not in ("method", "page", "result"):
+            raise ValueError(f"line {number} is no record of a method, a page or a result")
+        yield record
 
 
 def recompute(records: Iterable[Record]) -> Iterator[Figure]:
@@ -171,4 +194,9 @@ def _rounded(value: float) -> float:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except BrokenPipeError:
+        # The reader has gone; the interpreter's own last flush must not complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)

@@ -30,6 +30,8 @@ _FOREIGN_STARTS = {
 }
 _SHOWN_CHARACTERS = 60
 _LINE_END = re.compile(b"\r\n|\r|\n")
+# Excel's own line before the header, which says what stands between fields.
+_SEPARATOR = re.compile(r'"?sep=."?[,;\t]*', re.IGNORECASE)
 # The csv module's words for quotes that were opened and not closed.
 _ENDS_IN_QUOTES = "unexpected end of data"
 
@@ -86,6 +88,8 @@ def records(
 ) -> Iterator[tuple[int, list[str] | str]]:
     """The fields of every record with the number of its first line, or what is wrong with it.
 
+    Spreadsheets pad lines with empty fields: those at the end are taken off, and a record of
+    nothing else is none.
     A quoted field may go on over up to ``RECORD_LINES_MAX`` lines. Where the quotes make no record,
     only the first line is bad, and what follows is read afresh: a forgotten quote costs one line.
     """
@@ -98,7 +102,11 @@ def records(
             found = f"broken quotes in {shown(text)} ({error})"
             if _ENDS_IN_QUOTES in str(error):
                 found = _over_lines(text, lines, waiting, delimiter) or found
-        yield number, found
+        if not isinstance(found, str):
+            while found and not found[-1].strip():
+                found.pop()
+        if found:
+            yield number, found
 
 
 def _over_lines(
@@ -131,6 +139,8 @@ def _fields(text: str, delimiter: str) -> list[str]:
 def read_header(lines: Iterator[tuple[int, str]]) -> Header:
     """Take the first line as the header; which delimiter splits it is how it is found."""
     number, text = next(lines, (0, ""))
+    if _SEPARATOR.fullmatch(text):
+        number, text = next(lines, (0, ""))
     if not number:
         raise UserError("the keyword file is empty: the first line must be keyword,market,tags")
     for delimiter in _DELIMITERS:

@@ -6,7 +6,8 @@ and the other lines stay good. The whole file is refused (``UserError``) only wh
 can be trusted: it is not UTF-8, it has no usable header, or it is over a limit.
 
 The form: UTF-8 with or without a byte order mark; any line end; ``,``, ``;`` or tab between
-fields, found from the header; double quotes. Columns may stand in any order, ``tags`` may be
+fields, found from the header; double quotes. Excel's first line ``sep=;``, empty fields at a line's
+end and lines of nothing else are passed over. Columns may stand in any order, ``tags`` may be
 missing, further columns are ignored. Tags are separated by ``;`` or ``|``. A quoted field may hold
 line breaks: they belong to the row, which has the number of its first line, and a keyword or a tag
 with one is refused.

@@ -321,3 +321,26 @@ def test_any_bytes_give_rows_or_one_user_error(data: bytes) -> None:
         refusal = str(error)
     assert report.row_count <= count <= report.row_count + report.duplicate_count
     assert (refusal + report.summary()).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("source", "lines"),
+    [
+        (b"sep=;\r\nkeyword;market;tags\r\na b;US;x\r\n", [3]),
+        (b'\xef\xbb\xbf"sep=,",,\nkeyword,market,tags\na b,US,x\n', [3]),
+        (b"SEP=\t\nkeyword\tmarket\ttags\na b\tUS\tx\n", [3]),
+        (b"keyword,market,tags\n,,\na b,US,x,,,\n , ,,\n,,,,,\n", [3]),
+        (b"keyword,market,tags,,\na b,US,x,,\n,,,,\n", [2]),
+    ],
+)
+def test_what_spreadsheets_add_is_passed_over(source: bytes, lines: list[int]) -> None:
+    """Excel's ``sep=`` line, padding at a line's end, and the empty rows below a table."""
+    parsed = parse_keywords(source).require_clean()
+    assert [row.line for row in parsed.rows] == lines
+    assert [(row.keyword, row.market, row.tags) for row in parsed.rows] == [("a b", "US", ("x",))]
+
+
+def test_a_field_too_many_is_still_told() -> None:
+    """A comma in a keyword without quotes would be another keyword."""
+    report = parse_keywords(b"keyword,market\npots,US,pans\n,US,\n").report
+    assert [problem.line for problem in report.problems] == [2, 3]
