@@ -47,10 +47,11 @@ class Number:
     def changed(self, factor: float) -> list[str]:
         """Its source text, larger and smaller."""
         if isinstance(self.value, int):
-            values: list[float] = [self.value * int(factor), self.value // int(factor)]
+            smaller = max(1, self.value // int(factor))  # 0 would mostly be refused as it is
+            values: list[float] = [self.value * int(factor), smaller]
         else:
             values = [self.value * factor, self.value / factor]
-        return [repr(value) for value in values]
+        return [repr(value) for value in values if value != self.value]
 
 
 def numbers(path: Path) -> Iterator[Number]:
@@ -133,7 +134,7 @@ class Copy:
     def failing(self, number: Number, text: str, tests: Sequence[str], seconds: float) -> str:
         """The first test that fails with the number changed to ``text``, or nothing."""
         path = self._root / number.path.relative_to(ROOT)
-        whole = number.path.read_bytes()
+        whole = path.read_bytes()
         lines = whole.splitlines(keepends=True)
         line = lines[number.line - 1]
         lines[number.line - 1] = line[: number.start] + text.encode() + line[number.end :]

@@ -27,7 +27,7 @@ from serpline.core.spool import Spool
 from serpline.domain.breaker_settings import BreakerSettings
 from serpline.domain.errors import CallRefused, ErrorCategory, ProviderError
 from serpline.domain.http import HttpReply, HttpRequest
-from serpline.robustness.admission import BeingBought
+from serpline.robustness.admission import BeingBought, RetryBudgetSpent
 from serpline.robustness.breakers import BreakerOpen, CircuitBreakerManager
 from serpline.robustness.budget import BudgetHeld
 from serpline.robustness.guard import CallScope, Guard, ReadingFailed
@@ -228,6 +228,23 @@ async def test_slots_are_given_a_second_ahead(db: Database, guards: MakeGuard) -
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     await guard.close()
+
+
+@pytest.mark.parametrize(("floor", "seconds"), [(1.0, 60), (30.0, 4), (10_000.0, 1)])
+async def test_a_retry_without_a_token_waits_until_there_is_one(
+    db: Database, guards: MakeGuard, clock: HandClock, floor: float, seconds: float
+) -> None:
+    """Half of ``retry_floor`` are earned in a minute. No wait is longer than that, or shorter than
+    a second."""
+    guard = guards(Provider(answer=lambda _: status(500)), retry_floor=floor)
+    with pytest.raises(ProviderError):
+        await guard.execute(call(), CallScope("x"))
+    await guard.flush()
+    spent = "UPDATE provider_rates SET retry_tokens = 0, tokens_at = :now RETURNING provider"
+    await rows(db, spent, now=clock.now())
+    with pytest.raises(RetryBudgetSpent) as refused:
+        await guard.execute(call(), CallScope("x"))
+    assert refused.value.until == clock.now() + timedelta(seconds=seconds)
 
 
 async def test_a_dead_process_keeps_its_places_for_fifteen_seconds(

@@ -93,10 +93,14 @@ async def test_slots_are_evenly_spaced_within_the_horizon(db: Database) -> None:
     """Ten calls a second: a slot every 100 ms, none beyond a second; idle time is not saved up."""
     async with db.statement() as conn:
         await ask(conn, later(-3600))
-        given = slots(await ask(conn, NOW, 100))
+        decisions = await ask(conn, NOW, 100)
+    given = slots(decisions)
     assert len(given) == 12
     assert given[:2] == [0, 0]  # a tenth of a second may be made up for
     assert {round(b - a, 6) for a, b in pairwise(given[1:])} == {0.1}
+    # The others ask again half a second before their turns, which would be the next ones.
+    asked_again = [one.wait_seconds for one in decisions if one.answer is Answer.LIMITED]
+    assert asked_again == pytest.approx([0.6 + 0.1 * number for number in range(88)])
 
 
 async def test_a_429_halves_the_rate_once_per_burst(db: Database) -> None:
@@ -283,6 +287,16 @@ async def test_places_are_shared_evenly_and_none_is_left_over(db: Database) -> N
     for holder in (first, second, third, uuid4()):
         await lease(holder, 0)
     assert await rows(db, "SELECT * FROM provider_leases") == []
+
+
+async def test_everybodys_turn_comes_where_places_are_few(db: Database) -> None:
+    """One place, two who always want it: neither keeps it for longer than a lease lasts."""
+    had: set[UUID] = set()
+    async with asyncio.timeout(10), db.statement() as conn:
+        while len(had) < 2:
+            for holder in (UUID(int=1), UUID(int=2)):
+                if await limits.lease(conn, LeaseRequest("example", holder, 1, 0, 1), 0.3):
+                    had.add(holder)
 
 
 async def test_waiting_for_a_place_costs_no_statement(db: Database) -> None:

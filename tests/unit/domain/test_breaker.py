@@ -114,6 +114,21 @@ def test_the_rate_forgets_what_is_older_than_its_window() -> None:
     assert fail(breaker, settings, 1, 10).state is BreakerState.OPEN
 
 
+def test_the_rate_remembers_a_window_and_no_more_than_twelve_numbers() -> None:
+    """What ended 50 s ago counts in a window of 60 s, wherever it began; a day's calls take no more
+    room than a minute's."""
+    settings = BreakerSettings(failure_threshold=1000, rate_calls_min=20)
+    for seconds in range(0, 60, 7):
+        breaker = fail(Breaker(), settings, 19, seconds)
+        assert fail(breaker, settings, 1, seconds + 50).state is BreakerState.OPEN
+        assert fail(breaker, settings, 1, seconds + 66).state is BreakerState.CLOSED
+    breaker = Breaker()
+    for minute in range(1_440):
+        told = report(ReportKind.SUCCESS, breaker, minute * 0.9)
+        breaker = record(breaker, settings, told, MIDDLE).breaker
+    assert len(breaker.buckets) == 12
+
+
 def test_probes_are_as_many_as_successes_are_missing() -> None:
     """Half-open lets through exactly ``success_threshold`` probes, and closes at the last."""
     settings = BreakerSettings(failure_threshold=1, success_threshold=2)
@@ -150,6 +165,14 @@ def test_a_permit_lasts_as_long_as_its_call_may() -> None:
     for settings, seconds in ((chosen, 360), (replace(chosen, permit_seconds=30), 30)):
         breaker, _ = ask(fail(Breaker(), settings, 1), settings, 60, "a", call_seconds=360)
         assert [permit.expires_at for permit in breaker.permits] == [at(60 + seconds)]
+
+
+def test_a_refused_probe_is_tried_again_after_ten_seconds() -> None:
+    """A permit lent for six minutes may come back early, and nobody is told."""
+    settings = BreakerSettings(failure_threshold=1, success_threshold=1)
+    breaker, _ = ask(fail(Breaker(), settings, 1), settings, 60, "a", call_seconds=360)
+    assert ask(breaker, settings, 61, "b")[1].until == at(71)
+    assert ask(breaker, settings, 415, "b")[1].until == at(420)
 
 
 @pytest.mark.parametrize("given_again", [False, True])
@@ -271,6 +294,51 @@ def test_relapses_double_the_time_open_up_to_the_cap() -> None:
 def test_the_time_open_is_jittered_by_a_tenth(chance: float, seconds: float) -> None:
     """Breakers that opened together do not all probe together."""
     assert BreakerSettings().open_seconds(0, chance) == pytest.approx(seconds)
+
+
+def test_however_often_it_relapses_it_opens_for_the_cap() -> None:
+    """A provider that has been down for a year, and a time-out that doubles often."""
+    settings = BreakerSettings(timeout_seconds=0.001, timeout_seconds_max=86_400)
+    assert [settings.open_seconds(n, MIDDLE) for n in (10, 26)] == [
+        1.024,
+        pytest.approx(67_108.864),
+    ]
+    assert {settings.open_seconds(n, MIDDLE) for n in (30, 1_000_000)} == {86_400}
+
+
+@pytest.mark.parametrize(
+    ("name", "most"),
+    [
+        ("failure_threshold", 1_000),
+        ("success_threshold", 1_000),
+        ("rate_calls_min", 1_000_000),
+        ("rate_threshold", 1),
+        ("timeout_seconds", 86_400),
+        ("timeout_seconds_max", 86_400),
+        ("rate_window_seconds", 86_400),
+        ("permit_seconds", 86_400),
+    ],
+)
+def test_settings_have_a_most(name: str, most: int) -> None:
+    """A day is the longest time; what is above is refused by its name."""
+    assert getattr(BreakerSettings(**{name: most}), name) == most  # type: ignore[arg-type]  # by name
+    with pytest.raises(UserError, match=f"^{name}={most + 1}: must be"):
+        BreakerSettings(**{name: most + 1})  # type: ignore[arg-type]  # wrong on purpose
+
+
+def test_an_ordinary_breaker_opens_after_five_failures_and_closes_after_two_probes() -> None:
+    """For a minute, where nobody says otherwise."""
+    settings = BreakerSettings()
+    nearly = fail(Breaker(), settings, 4)
+    assert nearly.state is BreakerState.CLOSED
+    breaker = fail(nearly, settings, 1)
+    assert (breaker.state, breaker.open_until) == (BreakerState.OPEN, at(60))
+    for permit in ("a", "b"):
+        breaker, decision = ask(breaker, settings, 60, permit)
+        assert decision.allowed
+        told = report(ReportKind.SUCCESS, breaker, 61, permit)
+        breaker = record(breaker, settings, told, MIDDLE).breaker
+    assert breaker.state is BreakerState.CLOSED
 
 
 def test_reports_from_before_a_transition_say_nothing() -> None:

@@ -91,13 +91,13 @@ END $$
 """
 
 # Who wants less than an even share gets it, and the rest is shared evenly among the others. Where
-# that leaves a remainder, or more holders than places, the turn goes round every 15 seconds.
+# that leaves a remainder, or more holders than places, the turn goes round once a lease's time.
 _LEASE: Final = """
 CREATE FUNCTION lease_places(
     _provider text, _holder uuid, _wanted int, _in_use int, places int, lease_seconds float8
 ) RETURNS int LANGUAGE plpgsql AS $$
 DECLARE
-    turn int := floor(extract(epoch FROM clock_timestamp()) / 15);
+    turn bigint := floor(extract(epoch FROM clock_timestamp()) / lease_seconds);
     claim record;
     remaining int := places;
     others_hold int;

@@ -1131,7 +1131,7 @@ CREATE FUNCTION lease_places(
     _provider text, _holder uuid, _wanted int, _in_use int, places int, lease_seconds float8
 ) RETURNS int LANGUAGE plpgsql AS $$
 DECLARE
-    turn int := floor(extract(epoch FROM clock_timestamp()) / 15);
+    turn bigint := floor(extract(epoch FROM clock_timestamp()) / lease_seconds);
     claim record;
     remaining int := places;
     others_hold int;
