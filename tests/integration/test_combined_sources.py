@@ -15,7 +15,7 @@ from serpline.domain.phases import LaneKey, lanes_of
 from serpline.domain.states import LaneStatus
 from serpline.store import runs
 from serpline.store.database import Database
-from serpline.store.results import combined, scores
+from serpline.store.results import combined, scores, snapshots
 from serpline.store.results.combined import Source
 
 NOW = datetime(2026, 11, 30, 9, tzinfo=UTC)
@@ -204,3 +204,36 @@ async def test_the_combined_figure_has_a_row_for_each_company_that_it_weighs(
             text(scores.PLAN), {**params, "run": run_id, "content_type": "all"}
         )
     assert {row.item for row in planned} == {"US:desktop:news.example", "US:desktop:a.com"}
+
+
+async def test_a_run_without_figures_has_no_snapshots(project: Project) -> None:
+    """What changed between the runs before it is no change of its own."""
+    earlier = [await project.run(ORGANIC, NEWS, before=no * DAY) for no in (9, 8)]
+    run_id = await project.run(ORGANIC, NEWS, failed=(NEWS,))
+    absent = await project.run(ORGANIC, failed=(ORGANIC,))
+    async with project.db.transaction() as conn:
+        found = {
+            (run, kind): [
+                each.run_id for each in await snapshots.back_from(conn, run, ContentType(kind), 3)
+            ]
+            for run, kind in ((run_id, ORGANIC), (run_id, NEWS), (absent, ORGANIC))
+        }
+    assert found == {
+        (run_id, ORGANIC): [run_id, *reversed(earlier)],
+        (run_id, NEWS): [],
+        (absent, ORGANIC): [],
+    }
+
+
+async def test_keywords_that_only_one_of_two_runs_had_are_counted(project: Project) -> None:
+    """By market: a landscape that grew is not the landscape that was."""
+    places = (("US", "desktop"), ("GB", "desktop"))
+    before, after = [await project.run(ORGANIC, places=places) for _ in range(2)]
+    async with project.db.transaction() as conn:
+        for run_id, keyword in ((before, 2), (after, 3), (after, 4)):
+            await conn.execute(
+                text("INSERT INTO run_keywords VALUES (:run, :keyword, 'US', 'x')"),
+                {"run": run_id, "keyword": keyword},
+            )
+        changed = await snapshots.keywords_changed(conn, before, after)
+    assert changed == {"US": (1, 2), "GB": (0, 0)}

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import pytest
 from tests.support.commands import ask
 from tests.support.world import DAY, open_world
 
-from serpline.cli.trends import _largest
+from serpline.cli.trends import _cells, _largest
 
 KEYWORDS = b"keyword,market\nbest espresso machine,US\ncoffee grinder,US\nmoka pot,US\n"
+_SIDES = ("before", "after")
 RUN = {"content_types": ("organic",), "analysis_depth": 10}
 
 
@@ -80,6 +82,27 @@ def test_equal_changes_show_the_strongest_companies() -> None:
         for name, dsi in (("a", 1.0), ("b", 3.0), ("c", None), ("d", 2.0))
     ]
     assert [row["company"] for row in _largest(rows, 2)] == ["b", "d"]
+
+
+@pytest.mark.parametrize(
+    ("sides", "note"),
+    [
+        ({}, ""),
+        ({"collected_before": 2}, "before: 2 of 3 searches"),
+        ({"collected_after": None, "planned_after": None}, "after: no searches"),
+        ({"keywords_gone": 1, "keywords_added": 4}, "keywords: 1 gone, 4 added"),
+        ({"keywords_added": 4, "differs": "curve a and b"}, "curve a and b; keywords: 4 added"),
+    ],
+)
+def test_a_change_of_other_searches_is_noted(sides: dict[str, Any], note: str) -> None:
+    """A figure that rose because searches are missing has not risen."""
+    same = {"content_type": "news", "market": "US", "device": "desktop", "company": "a"}
+    same |= {"collected_on_before": DAY, "collected_on_after": DAY, "status": "kept"}
+    same |= {f"{name}_{side}": 3 for name in ("collected", "planned") for side in _SIDES}
+    same |= {f"{name}_{side}": 1 for name in ("rank", "dsi") for side in _SIDES}
+    same |= {"rank_change": 0, "dsi_change": 0.0, "differs": ""}
+    same |= {"keywords_gone": 0, "keywords_added": 0}
+    assert _cells(same | sides)[-1] == note
 
 
 def test_a_market_or_run_that_is_not_there_is_one_line(database_url: str, tmp_path: Path) -> None:

@@ -132,6 +132,8 @@ def show(
     columns = {**{name: name for name in labels}, **_COLUMNS[metric]}
     table = [[_shown(name, row) for name in columns.values()] for row in kept]
     title = "Share of voice" if metric is Metric.SOV else "DSI"
+    # Without a name the latest run is shown, which may be a test of five keywords.
+    title += f" of run {rows[0]['run_id']}" if rows else ""
     show_table(list(columns), table, title=f"{title}; – is not known")
 
 

@@ -111,10 +111,14 @@ def _two(before: float | None, after: float | None, form: str) -> str | None:
 
 
 def _partial(row: Mapping[str, Any]) -> list[str]:
-    """Which of the two lacks searches: such a change may be of what is missing."""
-    return [
-        f"{side}: {row[f'collected_{side}']} of {row[f'planned_{side}']} searches"
-        for side in ("before", "after")
-        if row[f"collected_{side}"] is not None
-        and row[f"collected_{side}"] < row[f"planned_{side}"]
-    ]
+    """What of the two are not the same searches: such a change may be of what is missing."""
+    found = []
+    for side in ("before", "after"):
+        collected, planned = row[f"collected_{side}"], row[f"planned_{side}"]
+        if collected is None:
+            found.append(f"{side}: no searches")
+        elif collected < planned:
+            found.append(f"{side}: {collected} of {planned} searches")
+    changed = [f"{row[f'keywords_{how}']} {how}" for how in ("gone", "added")
+               if row[f"keywords_{how}"]]  # fmt: skip
+    return [*found, f"keywords: {', '.join(changed)}"] if changed else found

@@ -78,6 +78,7 @@ async def _changes(
         {(c.market, c.device): (c.collected, c.planned) for c in each.collections}
         for each in (before, after)
     ]
+    keywords = await snapshots.keywords_changed(conn, before.run_id, after.run_id)
     rows = []
     for row in changes(frames[0], frames[1], (seen[0], seen[1])).iter_rows(named=True):
         place = (row["market"], row["device"])
@@ -88,6 +89,8 @@ async def _changes(
                 ("collected", "planned"), found.get(place, (None, None)), strict=True
             )
         }
+        gone, added = keywords.get(row["market"], (0, 0))
+        told |= {"keywords_gone": gone, "keywords_added": added}
         rows.append({**row, **told, **_dated("before", before), **_dated("after", after)})
     return rows
 

@@ -44,7 +44,8 @@ async def back_from(
 ) -> list[Snapshot]:
     """The run's snapshot and those before it, newest first, at most ``count``.
 
-    A run over another run's searches stands in that one's place: they are of the same day.
+    Empty where the run has none: the runs before it would show their changes as its own. A run
+    over another run's searches stands in that one's place: they are of the same day.
     """
     origin = (await runs.source_runs(conn, run_id))["serp_collection"]
     found: list[Snapshot] = []
@@ -54,9 +55,28 @@ async def back_from(
         snapshot = await of_run(conn, candidate.id, content_type)
         if snapshot is not None:
             found.append(snapshot)
+        if not found or found[0].run_id != run_id:
+            return []
         if len(found) == count:
             break
     return found
+
+
+async def keywords_changed(
+    conn: Connection, before: UUID, after: UUID
+) -> dict[str, tuple[int, int]]:
+    """Of each market, how many keywords only the earlier run had, and how many only the later."""
+    rows = await conn.execute(
+        text(
+            "SELECT market, count(*) FILTER (WHERE a.run_id IS NULL) AS gone,"
+            " count(*) FILTER (WHERE b.run_id IS NULL) AS added"
+            " FROM (SELECT * FROM run_keywords WHERE run_id = :before) b"
+            " FULL JOIN (SELECT * FROM run_keywords WHERE run_id = :after) a"
+            " USING (keyword_id, market) GROUP BY market"
+        ),
+        {"before": before, "after": after},
+    )
+    return {row.market: (row.gone, row.added) for row in rows}
 
 
 async def figures(
