@@ -23,7 +23,8 @@ from serpline.store.database import DatabaseUnavailable, TransactionConflict
 In = TypeVar("In")
 Out = TypeVar("Out")
 
-# What one statement writes: neither its text nor its locks grow with what is waiting.
+# What one statement writes: neither its text nor its locks grow with what is waiting. Its answer
+# fits the buffers of a connection from which nobody reads, so the server commits and unlocks.
 SIZE_MAX = 250
 WAITING_MAX = 20_000
 # For what the work itself waits for: longer than a cut connection takes to be replaced.
