@@ -45,3 +45,13 @@ def test_a_setting_is_as_its_page_says(
     for value in (most + 1, least if above else least - 1):
         with pytest.raises(SettingsError, match=f"SERPLINE_{name.upper()}="):
             load(**{name: value})
+
+
+def test_every_number_among_the_settings_is_on_their_page() -> None:
+    """What can be set can be looked up."""
+    numbers = {
+        name
+        for name, field in Settings.model_fields.items()
+        if isinstance(field.default, int | float)
+    }
+    assert numbers == {row[0] for row in _ROWS}
