@@ -20,20 +20,17 @@ from typing import Any
 import trafilatura
 
 from serpline.providers.pages.decoding import decode
-from serpline.providers.pages.facts import PageFacts, read_facts
+from serpline.providers.pages.facts import read_facts
 from serpline.providers.pages.frames import as_frame, read_frame
+from serpline.providers.pages.metadata import read_metadata
 from serpline.providers.pages.walls import by_content
 
 TEXT_CHARS_MAX = 20_000
 FIELD_CHARS_MAX = 1_000
 # The parent kills at the deadline; the alarm is for a worker whose parent has died.
 _ALARM_GRACE_SECONDS = 2.0
-_HEAD_CHARS = 4_096
 # Only dates that the page states: a search through its text finds years that mean something else.
 _DATES = {"original_date": True, "extensive_search": False}
-_LANGUAGE = re.compile(
-    r"<html\b[^>]{0,1000}?\blang\s*=\s*[\"']?([A-Za-z]{2,3}(?:-[A-Za-z0-9]{1,8}){0,3})\b", re.I
-)
 
 
 def main() -> None:
@@ -56,7 +53,7 @@ def main() -> None:
             request = json.loads(head)
             signal.setitimer(signal.ITIMER_REAL, request["deadline_seconds"] + _ALARM_GRACE_SECONDS)
             send({"received": True})
-            send(_extract(html, request["charset"], request["url"], request["asked"]))
+            send(extract(html, request["charset"], request["url"], request["asked"]))
             signal.setitimer(signal.ITIMER_REAL, 0)
 
 
@@ -68,15 +65,15 @@ def _limit(memory_bytes: int) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
 
 
-def _extract(html: bytes, charset: str | None, url: str, asked: str) -> dict[str, Any]:
+def extract(html: bytes, charset: str | None, url: str, asked: str) -> dict[str, Any]:
+    """The reply to one page: its text and what it says of itself, its kind, or an error."""
     text = decode(html, charset)
+    found = facts = said = None
     try:
         tree = trafilatura.load_html(text)
-        facts = PageFacts() if tree is None else read_facts(tree)
-        found = (
-            None
-            if tree is None
-            else trafilatura.bare_extraction(
+        if tree is not None:
+            facts, said = read_facts(tree), read_metadata(tree, url)
+            found = trafilatura.bare_extraction(
                 tree,
                 url=url,
                 fast=True,
@@ -84,25 +81,25 @@ def _extract(html: bytes, charset: str | None, url: str, asked: str) -> dict[str
                 with_metadata=True,
                 date_extraction_params=_DATES,
             )
-        )
     except Exception:  # noqa: BLE001  whatever a page does to the parser is the page's own failure
         return {"error": "malformed"}
+    if facts is None or said is None:
+        return {"error": "empty" if _has_markup(text) else "malformed"}
     if not isinstance(found, trafilatura.settings.Document):
-        if not _has_markup(text):
-            return {"error": "malformed"}
         found = trafilatura.settings.Document()
     body = _clean(found.text)
     if wall := by_content(url, asked, facts, body):
         return {"kind": wall.kind, "sign": wall.sign}
-    language = _LANGUAGE.search(text[:_HEAD_CHARS])
+    # A day that the page calls one of a later change is none of publication.
+    day = said.published or (found.date if found.date not in said.modified else None)
     return {
         "text": body[:TEXT_CHARS_MAX],
         "truncated": len(body) > TEXT_CHARS_MAX,
-        "title": _field(found.title),
-        "author": _field(found.author),
-        "date": _field(found.date),
-        "language": _field(found.language) or (language[1].lower() if language else None),
-        "sitename": _field(found.sitename),
+        "title": _field(said.title or found.title),
+        "author": _field(said.author or found.author),
+        "date": _field(day),
+        "language": _field(said.language or found.language),
+        "sitename": _field(said.sitename or found.sitename),
         "canonical_url": _field(found.url),
     }
 

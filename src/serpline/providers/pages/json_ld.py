@@ -1,0 +1,179 @@
+"""What a page says of itself in JSON-LD: the node of the page's own subject, among all others.
+
+Pages carry several scripts, lists of nodes, ``@graph``, and nodes of their frame: the site, the
+publisher, crumbs, related articles, the products of a list. Promise: broken, deep and huge JSON-LD
+gives nothing or what can be read of it; it raises nothing, and the work is bounded. Limit:
+references are followed by ``@id`` within the page alone.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from html import unescape
+from typing import Any
+from urllib.parse import urlsplit
+
+SCRIPT_CHARS_MAX = 1_000_000
+SCRIPTS_MAX = 50
+NODES_MAX = 2_000
+TEXT_CHARS_MAX = 1_000
+NAMES_MAX = 20
+# Only these lead from a node to what the page is about; all others to its surroundings.
+_INWARDS = ("@graph", "mainEntity", "mainEntityOfPage")
+_SUBJECTS = re.compile(
+    r"(?:Article|Posting|Event|Review|Episode|Course|Report|Product|ProductGroup|Recipe|VideoObject"
+    r"|HowTo|Question|Book|Movie|SoftwareApplication|Dataset|Hotel|Restaurant|LocalBusiness"
+    r"|TouristAttraction|Place|Service)$"
+)
+_ARTICLES = re.compile(r"(?:Article|Posting|Report|Recipe)$")
+_WRAPPING = re.compile(
+    r"^\s*(?:<!--|//<!\[CDATA\[|/\*<!\[CDATA\[\*/|<!\[CDATA\[)|(?:-->|//\]\]>|\]\]>)\s*$"
+)
+_TRAILING_COMMA = re.compile(r",(\s*[\]}])")
+_TAG = re.compile(r"<[^<>]{1,200}>")
+Node = Mapping[str, Any]
+
+
+class LinkedData:
+    """The nodes of a page, in the order of its scripts."""
+
+    def __init__(self, scripts: Iterable[str]) -> None:
+        self._nodes: list[Node] = []
+        self._by_id: dict[str, Node] = {}
+        for count, script in enumerate(scripts):
+            if count >= SCRIPTS_MAX:
+                break
+            for node in _walk(_parsed(script[:SCRIPT_CHARS_MAX])):
+                if len(self._nodes) >= NODES_MAX:
+                    return
+                self._nodes.append(node)
+                if isinstance(name := node.get("@id"), str) and "@type" in node:
+                    self._by_id.setdefault(name, node)
+
+    def subject(self, urls: Iterable[str], headings: Iterable[str]) -> Node:
+        """The node that the page is about, or an empty one.
+
+        The one whose address is among ``urls``; else the only article; else one that is named in
+        ``headings``: a video or a product may be a part of the page.
+        """
+        found = [n for n in self._nodes if any(_SUBJECTS.search(t) for t in types_of(n))]
+        places = {_place(url) for url in urls if url}
+        # A product in variants, an article beside its video: the same place, the first is meant.
+        there = [n for n in found if not places.isdisjoint(map(_place, _addresses(n)))]
+        if there:
+            return there[0]
+        articles = [n for n in found if any(_ARTICLES.search(t) for t in types_of(n))]
+        if articles and len({_key(name_of(n)) for n in articles}) == 1:
+            return articles[0]
+        known = {_key(heading) for heading in headings if heading}
+        for node in found:
+            name = _key(name_of(node))
+            if name and any(name in heading or heading in name for heading in known):
+                return node
+        return {}
+
+    def of_type(self, *endings: str) -> Iterator[Node]:
+        """The nodes whose type ends like that, such as ``Page``."""
+        return (n for n in self._nodes if any(t.endswith(endings) for t in types_of(n)))
+
+    def names(self, value: Any) -> list[str]:
+        """The names in a value: texts, nodes with a name, references to nodes, lists of these."""
+        found: list[str] = []
+        for one in (value if isinstance(value, list) else [value])[:NAMES_MAX]:
+            if isinstance(one, Mapping):
+                name = one.get("@id")
+                if "name" not in one and isinstance(name, str):
+                    one = self._by_id.get(name, one)
+                one = one.get("name")
+                if isinstance(one, list):
+                    one = next(iter(one), None)
+            text = as_line(one)
+            if text and not text.startswith(("http:", "https:")) and text not in found:
+                found.append(text)
+        return found
+
+
+def name_of(node: Node) -> str | None:
+    """A node's headline or name."""
+    keys = ("headline", "name")
+    return next((text for key in keys if (text := as_line(node.get(key)))), None)
+
+
+def text_of(node: Node, *keys: str) -> str | None:
+    """The first of ``keys`` that is a text, or a list that begins with one."""
+    for key in keys:
+        value = node.get(key)
+        if isinstance(value, list):
+            value = next(iter(value), None)
+        if isinstance(value, Mapping):
+            value = value.get("@value")
+        if text := as_line(value):
+            return text
+    return None
+
+
+def types_of(node: Node) -> list[str]:
+    """A node's types without their vocabulary's address."""
+    given = node.get("@type")
+    names = given if isinstance(given, list) else [given]
+    return [re.split(r"[/#:]", name)[-1] for name in names[:NAMES_MAX] if isinstance(name, str)]
+
+
+def as_line(value: Any) -> str | None:
+    """A text as one line without markup; None for what is none."""
+    if not isinstance(value, str):
+        return None
+    text = value[: 4 * TEXT_CHARS_MAX]
+    # Escaped once for HTML, and often a second time by the site's software.
+    for _ in range(2):
+        text = unescape(text)
+    return " ".join(_TAG.sub("", text).split())[:TEXT_CHARS_MAX] or None
+
+
+def _parsed(script: str) -> Any:
+    text = _WRAPPING.sub("", script).strip().rstrip(";")
+    for attempt in (text, _TRAILING_COMMA.sub(r"\1", text)):
+        try:
+            return json.loads(attempt, strict=False)
+        except (ValueError, RecursionError):
+            continue
+    return None
+
+
+def _walk(value: Any) -> Iterator[Node]:
+    """The nodes that may be the subject, and those they can refer to; no recursion."""
+    left = [value]
+    seen = 0
+    while left and seen < 10 * NODES_MAX:
+        seen += 1
+        one = left.pop()
+        if isinstance(one, list):
+            left.extend(reversed(one[:NODES_MAX]))
+        elif isinstance(one, Mapping):
+            if "@type" in one:
+                yield one
+            left.extend(
+                one[key] for key in reversed(_INWARDS) if isinstance(one.get(key), list | dict)
+            )
+
+
+def _addresses(node: Node) -> Iterator[str]:
+    for key in ("url", "mainEntityOfPage", "@id"):
+        value = node.get(key)
+        if isinstance(value, Mapping):
+            value = value.get("@id") or value.get("url")
+        if isinstance(value, str) and value.startswith("http"):
+            yield value
+
+
+def _place(url: str) -> str:
+    """An address without scheme, ``www.``, parameters and fragment."""
+    try:
+        parts = urlsplit(url[:2_048])
+    except ValueError:
+        return url
+    return (parts.netloc.removeprefix("www.") + parts.path.rstrip("/")).lower()
+
+
+def _key(text: str | None) -> str:
+    return re.sub(r"\W+", " ", text or "").strip().casefold()
