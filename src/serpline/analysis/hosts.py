@@ -70,7 +70,10 @@ def split_url(url: str) -> SplitResult | None:
     text = url.strip()
     if not text or len(text) > URL_CHARACTERS_MAX or _HOSTLESS.match(text):
         return None
-    if "://" not in text.split("?", 1)[0]:
+    # Before the query a backslash is a slash, as for browsers: a host ends there.
+    address, mark, query = text.partition("?")
+    text = address.replace("\\", "/") + mark + query
+    if "://" not in address:
         text = f"//{text.removeprefix('//')}"
     try:
         return urlsplit(text)
@@ -91,12 +94,26 @@ def _ascii_host(host: str) -> str | None:
         return str(ipaddress.ip_address(host))
     except ValueError:
         pass
-    bare = host.rstrip(".").casefold()
+    # Not case folded: straße.de and strasse.de are different domains.
+    bare = host.rstrip(".").lower()
     try:
-        return idna.encode(bare, uts46=True).decode().casefold()
+        return idna.encode(bare, uts46=True).decode().lower()
     except (idna.IDNAError, UnicodeError):
-        # Names with an underscore and other old habits are in use though IDNA forbids them.
+        # Emoji, underscores and other old habits are in use though IDNA forbids them.
+        bare = _in_punycode(bare)
         return bare if len(bare) <= _HOST_MAX and _HOST.fullmatch(bare) else None
+
+
+def _in_punycode(host: str) -> str:
+    """As browsers write a name that IDNA forbids; unchanged where they have no form for it."""
+    try:
+        labels = idna.uts46_remap(host, std3_rules=False).split(".")
+        return ".".join(
+            label if label.isascii() else f"xn--{label.encode('punycode').decode()}"
+            for label in labels
+        )
+    except (idna.IDNAError, UnicodeError):
+        return host
 
 
 @lru_cache(maxsize=1)
