@@ -1,6 +1,5 @@
 """Facts about results that were given days: a run goes as a whole, once nothing names it."""
 
-import json
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
@@ -9,9 +8,11 @@ from uuid import UUID
 import pytest
 import sqlalchemy as sa
 from tests.integration.test_prune import NOW, OLD, YOUNG, a_run, column, rows
-from tests.support.every_table import contents
+from tests.support.every_table import contents, fill_run
+from tests.support.tables import RESULT_TABLES
 
 from serpline.core.clock import SystemClock
+from serpline.core.ids import new_id
 from serpline.domain.config import PipelineConfig
 from serpline.domain.errors import UserError
 from serpline.domain.states import RunStatus
@@ -21,54 +22,36 @@ from serpline.store import runs as run_rows
 from serpline.store.database import Database
 from serpline.store.passes import prune
 from serpline.store.retention import OF_RUN, Retention
-from serpline.store.tables import metadata
+from serpline.store.tables import metadata, results
+from serpline.store.tables.runs import run_keywords
 
+SCORES = results.dsi_scores
 DAYS = Retention(results_days=365)
 BY_AGE = {"raw_replies", "provider_calls", "item_retries", "pipeline_events", "webhook_inbox"}
 
-# One row of each result of a run.
-_RESULTS = (
-    "INSERT INTO run_keywords (run_id, keyword_id, market, keyword) VALUES (:run, 1, 'us', 'a')",
-    "INSERT INTO keyword_metrics (run_id, keyword_id, market, source, fetched_at)"
-    " VALUES (:run, 1, 'us', 's', :old)",
-    "INSERT INTO serps (run_id, content_type, keyword_id, market, device, collected_at, results,"
-    " source) VALUES (:run, 'news', 1, 'us', 'desktop', :old, 3, 's')",
-    "INSERT INTO serp_results (run_id, content_type, keyword_id, market, device, rank, position,"
-    " url, canonical_url, domain, title) SELECT :run, 'news', 1, 'us', 'desktop', n, n, 'u', 'u',"
-    " 'd', 't' FROM generate_series(1, 3) AS n",
-    "INSERT INTO company_profiles (run_id, domain, found, source, fetched_at)"
-    " VALUES (:run, 'd', true, 's', :old)",
-    "INSERT INTO youtube_videos (run_id, video_id, found, fetched_at)"
-    " VALUES (:run, 'v', true, :old)",
-    "INSERT INTO youtube_channels (run_id, channel_id, found, fetched_at)"
-    " VALUES (:run, 'c', true, :old)",
-    "INSERT INTO channel_owners (run_id, channel_id, method) VALUES (:run, 'c', 'none')",
-    "INSERT INTO content_analyses (run_id, content_type, subject, relevance, sentiment,"
-    " content_kind, topics, brands, summary, model, fetched_at)"
-    " VALUES (:run, 'news', 'u', 0.5, 'neutral', 'x', '{}', '{}', 's', 'm', :old)",
-    "INSERT INTO provider_budgets (provider, scope, spent)"
-    " VALUES ('pdl', 'run:' || CAST(:run AS text), 3)",
+# The one row of a search's results, twice more.
+_MORE_RESULTS = (
+    "INSERT INTO serp_results SELECT (jsonb_populate_record(r, jsonb_build_object('rank', n))).*"
+    " FROM serp_results r, generate_series(100, 101) AS n WHERE run_id = :run"
 )
 
 
 async def scored(
     database: Database, run_id: UUID, content_type: str, named: Mapping[str, UUID | None]
 ) -> None:
-    """A figure of a run for each market, which names these runs."""
-    for market, source in named.items():
-        await rows(
-            database,
-            "INSERT INTO dsi_scores (run_id, content_type, market, device, company, coverage,"
-            " keywords_ranked, keywords_collected, keywords_planned, relevance_basis, results,"
-            " unknown_volume_keywords, unknown_ai_overview_keywords, unanalysed_results, curve,"
-            " curve_version, proxy, sources) SELECT :run, :type, :market, 'desktop', 'c' || n, 1,"
-            " 1, 1, 1, 0, 1, 0, 0, 0, 'classic', 1, false, CAST(:sources AS jsonb)"
-            " FROM generate_series(1, 3) AS n",
-            run=run_id,
-            type=content_type,
-            market=market,
-            sources=json.dumps([{"run_id": str(source)}] if source else []),
-        )
+    """Figures of a run for each market, which name these runs."""
+    async with database.transaction() as conn:
+        for market, source in named.items():
+            for company in ("a", "b", "c"):
+                await fill_run(
+                    conn,
+                    run_id,
+                    [results.dsi_scores],
+                    content_type=content_type,
+                    market=market,
+                    company=company,
+                    sources=[{"run_id": str(source or new_id())}],
+                )
 
 
 async def whole_run(
@@ -77,8 +60,15 @@ async def whole_run(
     """A run with rows in every table, that was made and ended so many days ago."""
     at = NOW - timedelta(days=days)
     run_id = await a_run(database, status, at if status is RunStatus.COMPLETED else None)
-    for statement in _RESULTS:
-        await rows(database, statement, run=run_id, **({"old": OLD} if ":old" in statement else {}))
+    async with database.transaction() as conn:
+        await fill_run(conn, run_id, [run_keywords, *(t for t in RESULT_TABLES if t is not SCORES)])
+    await rows(database, _MORE_RESULTS, run=run_id)
+    await rows(
+        database,
+        "INSERT INTO provider_budgets (provider, scope, spent)"
+        " VALUES ('pdl', 'run:' || CAST(:run AS text), 3)",
+        run=run_id,
+    )
     await scored(database, run_id, "news", {"us": run_id})
     await rows(
         database,

@@ -7,7 +7,7 @@ statement began. Each test holds a row, lets the other side wait for it, and cha
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -93,7 +93,8 @@ async def test_news_during_a_release_is_not_lost(heart: Heart) -> None:
         return await chunks.release(
             conn,
             chunk,
-            look_again_at=now + timedelta(hours=1),
+            look_again_seconds=3600,
+            now=now,
             loaded_at=now,
             at_once=False,
         )

@@ -119,7 +119,7 @@ async def test_no_slot_before_the_pause_is_over(db: Database) -> None:
     async with db.statement() as conn:
         await penalise(conn, NOW, seconds=0.5)
         assert min(slots(await ask(conn, NOW, 10, 100))) == 0.5
-        await limits.pause(conn, "example", later(86_400), "quota")
+        await limits.pause(conn, "example", 86_400, "quota", NOW)
         await penalise(conn, NOW, seconds=2)
         (decision,) = await ask(conn, NOW)
     assert (decision.answer, decision.wait_seconds, decision.detail) == (
@@ -171,6 +171,51 @@ async def test_a_clock_set_back_an_hour_freezes_nothing(db: Database) -> None:
         # Of a provider that is asked every five seconds ten minutes are forgotten, too.
         (first,) = await ask(conn, later(6600), rate=0.2)
     assert first.answer is Answer.ADMITTED
+
+
+async def test_a_clock_set_back_an_hour_lengthens_no_pause(db: Database) -> None:
+    """A pause is as long again as it was to be, the rate recovers, and retries are earned."""
+    async with db.statement() as conn:
+        await penalise(conn, later(3600), seconds=5)
+        await ask(conn, later(3600.5))
+        (paused,) = await ask(conn, NOW)
+        assert (paused.answer, paused.wait_seconds) == (Answer.LIMITED, 5)
+        (first,) = await ask(conn, later(5))
+        assert first.answer is Answer.ADMITTED
+        assert await rate_at(conn, later(10), 100) == pytest.approx(0.95 * 100)
+        (row,) = await query(conn, "SELECT * FROM provider_rates")
+    assert row.penalised_at == row.paused_until == later(5)
+    assert row.tokens_at == later(5)
+
+
+async def test_retries_are_earned_after_the_clock_was_set_back(db: Database) -> None:
+    """Whoever had no retry left when the clock was set back has one within the time it takes."""
+    key = bytes(32)
+    async with db.statement() as conn:
+        await query_none(
+            conn,
+            "INSERT INTO provider_calls (id, key, provider, operation, identity, freshness, shared,"
+            " status, attempt, started_at, finished_at, error_category) VALUES (gen_random_uuid(),"
+            " :key, 'example', 'look_up', :key, 'x', false, 'failed', 1, :at, :at, 'server')",
+            key=key,
+            at=NOW,
+        )
+        await query_none(
+            conn,
+            "INSERT INTO provider_rates (provider, retry_tokens, tokens_at)"
+            " VALUES ('example', 0, :at)",
+            at=later(3600),
+        )
+        (refused,) = await ask(conn, NOW)
+        assert refused.answer is Answer.RETRIES
+        (given,) = await ask(conn, later(5))
+    assert given.answer is Answer.ADMITTED
+
+
+async def query_none(conn: Connection, sql: str, **values: Any) -> None:
+    import sqlalchemy as sa
+
+    await conn.execute(sa.text(sql), values)
 
 
 @pytest.mark.parametrize(

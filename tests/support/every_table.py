@@ -5,7 +5,7 @@ say, ``_WISHES`` knows. ``contents`` reads a database back as values that can be
 """
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -50,6 +50,18 @@ async def fill(conn: Connection, names: Collection[str] | None = None) -> None:
         for column in columns:
             made[column] = [row[column.name] for row in rows]
         await conn.execute(sa.insert(table).values(rows))
+
+
+async def fill_run(
+    conn: Connection, run_id: UUID, tables: Iterable[sa.Table], **given: Any
+) -> None:
+    """One full row of a run in each of the tables; columns of these names have these values."""
+    made: dict[sa.Column[Any], list[Any]] = {metadata.tables["pipeline_executions"].c.id: [run_id]}
+    for table in tables:
+        row = {c.name: given.get(c.name) or _value(c, 0, made) for c in table.columns}
+        for column in table.columns:
+            made[column] = [row[column.name]]
+        await conn.execute(sa.insert(table).values(row))
 
 
 async def contents(conn: Connection) -> dict[str, list[dict[str, Any]]]:

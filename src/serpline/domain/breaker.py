@@ -9,7 +9,8 @@ failure opens it anew even when its lease has ended.
 
 Limits: the order of reports from several processes is only as good as their times. A report
 carries the generation it was permitted in; one that arrives after a transition says nothing about
-the present, and is ignored.
+the present, and is ignored. When the clock is set back, what is remembered of the future is
+forgotten, and no wait is longer from then on than it was meant to be.
 """
 
 from collections.abc import Mapping
@@ -23,6 +24,10 @@ from serpline.domain.breaker_settings import BreakerSettings
 _BUCKETS = 12
 # A permit may come back early (its call was cancelled), and nobody is told: so look again soon.
 _PROBE_LOOK = timedelta(seconds=10)
+# What lies further ahead than it was meant to, by more than two processes' clocks are apart, was
+# written before the clock was set back; so was what lies further ahead than a report can be late.
+_APART = timedelta(seconds=5)
+_LATE = timedelta(minutes=2)
 
 
 class BreakerState(StrEnum):
@@ -87,10 +92,14 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class ProbePermit:
-    """The right to make one call while half-open; lost when ``expires_at`` (lease clock) passes."""
+    """The right to make one call while half-open; lost when ``expires_at`` (lease clock) passes.
+
+    ``seconds``: for how long it was lent.
+    """
 
     id: str
     expires_at: datetime
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +113,10 @@ class Bucket:
 
 @dataclass(frozen=True, slots=True)
 class Breaker:
-    """All a breaker remembers. ``failure_times``: failures since the last success, bounded."""
+    """All a breaker remembers. ``failure_times``: failures since the last success, bounded.
+
+    ``open_seconds``: how long it was to be open when ``open_until`` was written.
+    """
 
     state: BreakerState = BreakerState.CLOSED
     generation: int = 0
@@ -112,6 +124,7 @@ class Breaker:
     last_success_at: datetime | None = None
     buckets: tuple[Bucket, ...] = ()
     open_until: datetime | None = None
+    open_seconds: float = 0.0
     relapses: int = 0
     probe_successes: int = 0
     permits: tuple[ProbePermit, ...] = ()
@@ -165,11 +178,16 @@ def decide(
         return Step(breaker), Decision(False, breaker.generation)
     event: BreakerEvent | None = None
     if breaker.state is BreakerState.OPEN:
+        latest = now + timedelta(seconds=breaker.open_seconds)
+        if breaker.open_until is not None and breaker.open_until > latest + _APART:
+            breaker = replace(breaker, open_until=latest)
         if breaker.open_until is not None and now < breaker.open_until:
             return Step(breaker), Decision(False, breaker.generation, until=breaker.open_until)
         event = BreakerEvent.PROBED
         breaker = _move(breaker, event)
-    live = tuple(permit for permit in breaker.permits if permit.expires_at > lease_now)
+    live = tuple(
+        _in_time(permit, lease_now) for permit in breaker.permits if permit.expires_at > lease_now
+    )
     if len(live) + breaker.probe_successes >= settings.success_threshold:
         freed = min(permit.expires_at for permit in live) - lease_now
         until = now + min(freed, _PROBE_LOOK)
@@ -177,7 +195,7 @@ def decide(
         return Step(replace(breaker, permits=live), event), decision
     lent = call_seconds if settings.permit_seconds is None else settings.permit_seconds
     expires_at = lease_now + timedelta(seconds=lent)
-    probing = replace(breaker, permits=(*live, ProbePermit(permit_id, expires_at)))
+    probing = replace(breaker, permits=(*live, ProbePermit(permit_id, expires_at, lent)))
     return Step(probing, event), Decision(True, probing.generation, permit_id)
 
 
@@ -233,6 +251,7 @@ def _record_closed(
 ) -> Step:
     if report.kind is ReportKind.CANCELLED:
         return Step(breaker)
+    breaker = _without_future(breaker, settings, report.at)
     times, last = breaker.failure_times, breaker.last_success_at
     if report.kind is ReportKind.SUCCESS:
         last = report.at if last is None else max(last, report.at)
@@ -248,6 +267,27 @@ def _record_closed(
         return Step(noted)
     return Step(
         _open(noted, BreakerEvent.TRIPPED, settings, report.at, 0, chance), BreakerEvent.TRIPPED
+    )
+
+
+def _in_time(permit: ProbePermit, now: datetime) -> ProbePermit:
+    latest = now + timedelta(seconds=permit.seconds)
+    return replace(permit, expires_at=latest) if permit.expires_at > latest + _APART else permit
+
+
+def _without_future(breaker: Breaker, settings: BreakerSettings, at: datetime) -> Breaker:
+    """The breaker without what it remembers of the future.
+
+    Else no failure would count until the clock has come to where it was.
+    """
+    latest = at + _LATE
+    last = breaker.last_success_at
+    newest = _bucket_of(latest, settings)
+    return replace(
+        breaker,
+        last_success_at=None if last is None or last > latest else last,
+        failure_times=tuple(time for time in breaker.failure_times if time <= latest),
+        buckets=tuple(bucket for bucket in breaker.buckets if bucket.start <= newest),
     )
 
 
@@ -282,14 +322,17 @@ def _must_trip(breaker: Breaker, settings: BreakerSettings) -> bool:
 def _count(
     buckets: tuple[Bucket, ...], settings: BreakerSettings, report: Report
 ) -> tuple[Bucket, ...]:
-    width = settings.rate_window_seconds / _BUCKETS
-    start = int(report.at.timestamp() / width)
+    start = _bucket_of(report.at, settings)
     good = report.count if report.kind is ReportKind.SUCCESS else 0
     by_start = {bucket.start: bucket for bucket in buckets}
     old = by_start.get(start, Bucket(start, 0, 0))
     by_start[start] = Bucket(start, old.successes + good, old.failures + report.count - good)
     newest = max(by_start)
     return tuple(by_start[key] for key in sorted(by_start) if newest - _BUCKETS < key <= newest)
+
+
+def _bucket_of(at: datetime, settings: BreakerSettings) -> int:
+    return int(at.timestamp() / (settings.rate_window_seconds / _BUCKETS))
 
 
 def _move(breaker: Breaker, event: BreakerEvent) -> Breaker:
@@ -315,4 +358,5 @@ def _open(
 ) -> Breaker:
     seconds = settings.open_seconds(relapses, chance)
     moved = _move(breaker, event)
-    return replace(moved, relapses=relapses, open_until=at + timedelta(seconds=seconds))
+    until = at + timedelta(seconds=seconds)
+    return replace(moved, relapses=relapses, open_until=until, open_seconds=seconds)

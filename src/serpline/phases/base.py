@@ -42,15 +42,22 @@ class Work:
     settled: Callable[[], Awaitable[None]]
     retries: RetryManager
     lapses: Callable[[], int] = _never
-    look_again_at: datetime | None = field(default=None)
+    look_again_by: float | None = field(default=None)
     waits_on: set[str] = field(default_factory=set)
 
     def look_again(self, at: datetime, waits_on: str | None = None) -> None:
         """Have the chunk looked at again at ``at``, or earlier."""
-        if self.look_again_at is None or at < self.look_again_at:
-            self.look_again_at = at
+        # By the clock that nobody sets: how long it waits is what counts.
+        by = self.clock.monotonic() + (at - self.clock.now()).total_seconds()
+        if self.look_again_by is None or by < self.look_again_by:
+            self.look_again_by = by
         if waits_on is not None:
             self.waits_on.add(waits_on)
+
+    @property
+    def look_again_seconds(self) -> float | None:
+        """In how many seconds to look again at the latest; None if nothing asked for it."""
+        return None if self.look_again_by is None else self.look_again_by - self.clock.monotonic()
 
 
 class LeaseCheck(Protocol):

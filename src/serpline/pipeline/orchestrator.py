@@ -29,7 +29,7 @@ from serpline.domain.phases import (
 )
 from serpline.domain.states import LANE_MACHINE, LaneStatus, RunStatus, change
 from serpline.phases.base import Phase
-from serpline.store import events, items, planning, runs
+from serpline.store import events, items, planning, runs, waits
 from serpline.store.database import (
     Connection,
     Database,
@@ -133,7 +133,12 @@ class PhaseOrchestrator:
         self, conn: Connection, run: RunRow
     ) -> tuple[dict[LaneKey, LaneStatus], list[Event]]:
         config = PipelineConfig.from_json(run.config)
-        lanes = [await self._expired(conn, lane) for lane in await runs.lanes(conn, run.id)]
+        found = await runs.lanes(conn, run.id)
+        if any(lane.status is LaneStatus.RUNNING and self._is_over(lane) for lane in found):
+            # Perhaps nobody was there to work, and no timer has said so yet.
+            await waits.count_gap(conn)
+            found = await runs.lanes(conn, run.id)
+        lanes = [await self._expired(conn, lane) for lane in found]
         states = {lane.key: lane.status for lane in lanes}
         now = self._clock.now()
         run_seconds = (now - (run.started_at or now)).total_seconds()

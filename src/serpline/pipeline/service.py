@@ -19,7 +19,7 @@ from serpline.domain.phases import LaneView, dependents_of, lanes_of
 from serpline.domain.states import ENDED_RUNS, LaneStatus
 from serpline.pipeline.source_runs import resolve
 from serpline.robustness.budget import limit_run
-from serpline.store import batches, chunks, events, planning, projects, runs
+from serpline.store import batches, events, looks, planning, projects, runs
 from serpline.store.database import Connection, Database
 from serpline.store.events import Event
 from serpline.store.prune import pruned_lanes
@@ -120,7 +120,7 @@ class PipelineService:
                 hours = PipelineConfig.from_json(run.config).lane_deadline_hours
                 deadline = self._clock.now() + timedelta(hours=hours)
                 await runs.set_deadlines(conn, run_id, deadline, anew=True)
-                await chunks.look_at_all(conn, run_id)
+                await looks.look_at_all(conn, run_id)
             await wake(conn, [WakeUp("run", str(run_id), JobPriority.HIGH)])
             await events.append(conn, [Event(f"run.{event}", run_id)])
 
@@ -179,7 +179,7 @@ class PipelineService:
                 found = await batches.chunk_of(conn, str(payload["batch_id"]))
                 if found is None:
                     raise UserError(f"batch_id={payload['batch_id']!r}: there is no such batch")
-                await chunks.look_now(conn, found)
+                await looks.look_now(conn, found)
                 await wake(conn, [WakeUp("chunk", str(found), JobPriority.HIGH)])
                 return
             run_id = str(payload.get("run_id"))
@@ -204,7 +204,7 @@ class PipelineService:
             chunk_id = await batches.take_notice(conn, secret_path, batch_id, result_set_id, body)
             if chunk_id is None:
                 return False
-            await chunks.look_now(conn, chunk_id)
+            await looks.look_now(conn, chunk_id)
             await wake(conn, [WakeUp("chunk", str(chunk_id), JobPriority.HIGH)])
         return True
 

@@ -2,7 +2,8 @@
 
 Every process may run one; rows are taken with SKIP LOCKED, so they share the work. What it wakes
 gets a later next look in the same transaction: if the wake-up is lost, the timer itself comes
-back to it. That is the whole sweep.
+back to it. That is the whole sweep. Waits that a clock which was set back has lengthened are cut
+(``store.waits``).
 """
 
 import asyncio
@@ -12,7 +13,8 @@ from serpline.core.logging import get
 from serpline.domain.names import JobPriority
 from serpline.pipeline.lifeline import Lifeline
 from serpline.robustness.ledger import reconcile
-from serpline.store import housekeeping, workers
+from serpline.robustness.shares import LEASE_SECONDS
+from serpline.store import housekeeping, waits, workers
 from serpline.store.database import Database, DatabaseUnavailable, TransactionConflict
 from serpline.store.wakeups import WakeUp, wake
 
@@ -60,6 +62,7 @@ class Timer:
         """Wake what is due now; returns the seconds to sleep before the next tick."""
         if self._clock.monotonic() - self._took_over_at >= self._take_over_seconds:
             self._took_over_at = self._clock.monotonic()
+            await self._cut_waits()
             await self._lifeline.take_over()
             await reconcile(self._database, self._clock)
         async with self._database.transaction() as conn:
@@ -75,3 +78,11 @@ class Timer:
             seconds = await workers.seconds_to_next_look(conn)
         wait = SLEEP_SECONDS_MAX if seconds is None else seconds
         return min(max(wait, SLEEP_SECONDS_MIN), SLEEP_SECONDS_MAX)
+
+    async def _cut_waits(self) -> None:
+        async with self._database.transaction() as conn:
+            cut = await waits.look(
+                conn, again_seconds=self._look_again_seconds, lease_seconds=LEASE_SECONDS
+            )
+        if cut:
+            log.warning("waits.cut", action="waits.cut", **cut)

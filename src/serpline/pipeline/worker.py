@@ -240,7 +240,8 @@ class ChunkWorker:
             done = await chunks.release(
                 conn,
                 chunk,
-                look_again_at=work.look_again_at if work else None,
+                look_again_seconds=work.look_again_seconds if work else None,
+                now=self._clock.now(),
                 loaded_at=loaded_at,
                 at_once=at_once,
                 waits_on=work.waits_on if work else (),

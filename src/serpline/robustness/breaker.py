@@ -217,8 +217,9 @@ class CircuitBreaker:
             return Permit(self, Decision(True, breaker.generation))
         if breaker.state is BreakerState.ISOLATED:
             raise BreakerOpen(self.name, breaker.state, None)
-        until = breaker.open_until
-        if until is not None and self._manager.clock.now() < until:
+        until, seconds = breaker.open_until, breaker.open_seconds
+        # One that lies further ahead was written before the clock was set back: ask.
+        if until is not None and 0 < (until - self._manager.clock.now()).total_seconds() <= seconds:
             raise BreakerOpen(self.name, breaker.state, until)
         return None
 

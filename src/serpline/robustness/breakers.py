@@ -45,7 +45,7 @@ from serpline.robustness.groups import GroupCommitter
 from serpline.robustness.permits import Permit, Permits
 from serpline.robustness.policies import ProviderPolicy
 from serpline.store import breakers as store
-from serpline.store import chunks
+from serpline.store import looks
 from serpline.store.breakers import BreakerRow
 from serpline.store.database import Connection, Database
 from serpline.store.wakeups import WakeUp, wake
@@ -178,7 +178,7 @@ class CircuitBreakerManager:
         """Save a step of a locked breaker; its closing wakes the chunks that wait on it."""
         after = await store.save(conn, before, step, self.clock.now())
         if step.event in (BreakerEvent.RECOVERED, BreakerEvent.RESET):
-            waiting = await chunks.look_at_waiting(conn, before.name)
+            waiting = await looks.look_at_waiting(conn, before.name)
             await wake(conn, [WakeUp("chunk", str(id_), JobPriority(p)) for id_, p in waiting])
         return after
 

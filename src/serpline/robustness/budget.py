@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 from serpline.domain.errors import CallRefused
 from serpline.domain.names import JobPriority
 from serpline.robustness.policies import ProviderPolicy, check_providers
-from serpline.store import budgets, chunks, ledger
+from serpline.store import budgets, ledger, looks
 from serpline.store.budgets import Budget, Shortage
 from serpline.store.database import Connection, Database
 from serpline.store.ledger import CallTotals
@@ -107,7 +107,7 @@ async def put_in_force(conn: Connection, policies: Iterable[ProviderPolicy], now
     }
     raised = await budgets.set_limits(conn, limits)
     names = [waiting_name(provider) for provider in raised]
-    waiting = [found for name in names for found in await chunks.look_at_waiting(conn, name)]
+    waiting = [found for name in names for found in await looks.look_at_waiting(conn, name)]
     await wake(conn, [WakeUp("chunk", str(id_), JobPriority(p)) for id_, p in waiting])
 
 
@@ -126,7 +126,7 @@ async def usage(
     found = []
     for provider, scope, limit in keys:
         state = await budgets.read(conn, provider, scope, unused=limit)
-        waiting = await chunks.count_waiting(conn, waiting_name(provider))
+        waiting = await looks.count_waiting(conn, waiting_name(provider))
         shown = {"provider": provider, "scope": scope, **asdict(state), "left": state.left}
         found.append({**shown, "waiting_chunks": waiting})
     return found

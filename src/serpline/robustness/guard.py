@@ -51,6 +51,7 @@ READERS = 2
 # A probe's permit outlives its call: so long it may wait for its turn, and as long again for a
 # place among the concurrent calls and for the database.
 PERMIT_SECONDS_SPARE = 2 * WAIT_SECONDS_MAX
+_DAY_SECONDS = 86_400.0
 _FIRST_INSTANT = datetime.min.replace(tzinfo=UTC)
 
 _log = get("robustness")
@@ -321,9 +322,9 @@ class Guard:
         if failure.category is ErrorCategory.RATE_LIMIT:
             await self.limiter.penalise(policy, intent.started_at, asked)
         elif failure.category is ErrorCategory.QUOTA and not failure.permanent:
-            until = policy.day_ends_at(now) if asked is None else now + timedelta(seconds=asked)
-            until = min(until, now + timedelta(days=1))
-            await self.limiter.pause(policy, until, "its quota is used up")
+            if asked is None:
+                asked = (policy.day_ends_at(now) - now).total_seconds()
+            await self.limiter.pause(policy, min(asked, _DAY_SECONDS), "its quota is used up")
 
     def _record(self, intent: Intent, ending: Ending) -> None:
         recorded = self.ledger.record(ending)

@@ -64,10 +64,10 @@ class Limiter:
         async with self._db.statement() as conn:
             await store.penalise(conn, policy.provider, rate, started_at, seconds, at)
 
-    async def pause(self, policy: ProviderPolicy, until: datetime, reason: str) -> None:
-        """Nobody calls the provider before ``until`` (its quota is used up)."""
+    async def pause(self, policy: ProviderPolicy, seconds: float, reason: str) -> None:
+        """Nobody calls the provider for so many seconds (its quota is used up)."""
         async with self._db.statement() as conn:
-            await store.pause(conn, policy.provider, until, reason)
+            await store.pause(conn, policy.provider, seconds, reason, given_time(self._clock))
 
     async def close(self) -> None:
         """Give back this process's share of the concurrency."""

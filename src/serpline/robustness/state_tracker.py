@@ -207,8 +207,16 @@ def _settlement(
                 return Settlement(
                     item, StateStatus.FAILED, True, error_category=category, error=error
                 )
-            again_at = now + timedelta(seconds=wait)
-            return Settlement(item, StateStatus.RETRY_WAIT, True, again_at, category, error)
+            delay = timedelta(seconds=wait)
+            return Settlement(
+                item,
+                StateStatus.RETRY_WAIT,
+                True,
+                now + delay,
+                category,
+                error,
+                delay.total_seconds(),
+            )
         case Snooze():
             return None
 

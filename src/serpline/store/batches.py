@@ -17,13 +17,11 @@ from serpline.domain.errors import LeaseLost
 from serpline.domain.names import BatchPriority
 from serpline.domain.repair import Rung
 from serpline.domain.states import BATCH_MACHINE, LIVE_ITEMS, BatchStatus, change
-from serpline.store.chunks import OwnedChunk
+from serpline.store.chunks import CLOCKS_APART_SECONDS, OwnedChunk
 from serpline.store.database import Connection
 from serpline.store.rows import storable
 from serpline.store.settling import hand_over
 
-# Two workers' clocks; with more between them a lost call might not be seen.
-CLOCKS_APART_SECONDS = 5.0
 _COLUMNS = (
     "id, chunk_id, generation, provider, name, secret_path, status, intended_at,"
     " provider_batch_id, rung, priority, items, results_count, next_result_set_id, result_set_id,"
@@ -190,24 +188,35 @@ class Doubt(NamedTuple):
 async def doubt(conn: Connection, chunk: OwnedChunk, batch: BatchRow, operation: str) -> Doubt:
     """What is uncertain about the calls of ``operation`` for the batch.
 
-    The ledger knows: what is sent was intended before, and what was not sent is taken back.
+    The ledger knows: what is sent was intended before, and what was not sent is taken back. A call
+    that began in the future began before the clock was set back: for all we know, just now.
     """
+    calls = (
+        " WHERE run_id = :run AND provider = :provider AND chunk_id = :chunk"
+        " AND operation = :operation"
+    )
+    values = {
+        "run": chunk.run_id,
+        "provider": batch.provider,
+        "chunk": chunk.id,
+        "operation": operation,
+        "apart": CLOCKS_APART_SECONDS,
+    }
+    await conn.execute(
+        text(
+            f"UPDATE provider_calls SET started_at = now(){calls}"
+            " AND started_at > now() + make_interval(secs => :apart)"
+        ),
+        values,
+    )
     rows = await conn.execute(
         text(
             "SELECT max(started_at) AS sent_at,"
             " max(started_at) FILTER (WHERE http_status IS NULL) AS unheard_at"
-            " FROM provider_calls WHERE run_id = :run AND provider = :provider"
-            " AND chunk_id = :chunk AND operation = :operation"
-            " AND started_at >= :since - make_interval(secs => :apart)"
+            f" FROM provider_calls{calls} AND started_at >= (SELECT intended_at"
+            " FROM provider_batches WHERE id = :batch) - make_interval(secs => :apart)"
         ),
-        {
-            "run": chunk.run_id,
-            "provider": batch.provider,
-            "chunk": chunk.id,
-            "operation": operation,
-            "since": batch.intended_at,
-            "apart": CLOCKS_APART_SECONDS,
-        },
+        {**values, "batch": batch.id},
     )
     return Doubt(*rows.one())
 

@@ -185,9 +185,12 @@ def to_json(breaker: Breaker) -> dict[str, Any]:
         "last_success_at": breaker.last_success_at and breaker.last_success_at.isoformat(),
         "buckets": [[item.start, item.successes, item.failures] for item in breaker.buckets],
         "open_until": breaker.open_until and breaker.open_until.isoformat(),
+        "open_seconds": breaker.open_seconds,
         "relapses": breaker.relapses,
         "probe_successes": breaker.probe_successes,
-        "permits": [[item.id, item.expires_at.isoformat()] for item in breaker.permits],
+        "permits": [
+            [item.id, item.expires_at.isoformat(), item.seconds] for item in breaker.permits
+        ],
     }
 
 
@@ -205,10 +208,11 @@ def from_json(value: Mapping[str, Any]) -> Breaker:
         last_success_at=instant("last_success_at"),
         buckets=tuple(Bucket(*item) for item in value.get("buckets", ())),
         open_until=instant("open_until"),
+        open_seconds=float(value.get("open_seconds", 0)),
         relapses=int(value.get("relapses", 0)),
         probe_successes=int(value.get("probe_successes", 0)),
         permits=tuple(
-            ProbePermit(item[0], datetime.fromisoformat(item[1]))
+            ProbePermit(item[0], datetime.fromisoformat(item[1]), float(item[2]))
             for item in value.get("permits", ())
         ),
     )

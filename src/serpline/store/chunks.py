@@ -27,6 +27,8 @@ IDLE_SECONDS = 5.0
 PAUSE_SECONDS = 0.25
 PAUSE_SECONDS_MAX = 5.0
 WAITING_SECONDS_MAX = 60.0
+# Two processes' clocks that follow the database's, with much to spare.
+CLOCKS_APART_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,7 @@ async def claim(conn: Connection, chunk_id: int, worker_id: int, deaths: int) ->
     rows = await conn.execute(
         text(
             "UPDATE chunks c SET status = :target, owner = :worker, epoch = c.epoch + 1,"
-            " next_look_at = NULL, waits_on = NULL, in_flight = NULL"
+            " next_look_at = NULL, delay_seconds = 0, waits_on = NULL, in_flight = NULL"
             " FROM pipeline_phase_status l, pipeline_executions r"
             " WHERE c.id = :id AND c.status = ANY(:sources) AND c.deaths = :deaths"
             " AND l.id = c.lane_id"
@@ -92,18 +94,38 @@ async def claim(conn: Connection, chunk_id: int, worker_id: int, deaths: int) ->
     return OwnedChunk(lane=key, **given)
 
 
+_TOO_FAR = "next_attempt_at > :now + make_interval(secs => delay_seconds + :apart)"
+
+
 async def load(conn: Connection, chunk: OwnedChunk, now: datetime) -> list[ItemRow]:
-    """The chunk's items that have not ended and are due, in the order of their keys."""
+    """The chunk's items that have not ended and are due, in the order of their keys.
+
+    An attempt that lies further ahead than its delay was put there before the clock was set back:
+    it is made its delay from now.
+    """
+    values = {"lane": chunk.lane_id, "no": chunk.no, "live": list(_LIVE), "now": now}
+    values |= {"apart": CLOCKS_APART_SECONDS}
     rows = await conn.execute(
         text(
-            "SELECT item, status, attempts, deaths FROM items WHERE lane_id = :lane"
-            " AND chunk_no = :no AND status = ANY(:live)"
-            " AND (next_attempt_at IS NULL OR next_attempt_at <= :now) ORDER BY item"
+            f"SELECT item, status, attempts, deaths, coalesce({_TOO_FAR}, false) AS is_too_far"
+            " FROM items WHERE lane_id = :lane AND chunk_no = :no AND status = ANY(:live)"
+            f" AND (next_attempt_at IS NULL OR next_attempt_at <= :now OR {_TOO_FAR}) ORDER BY item"
         ),
-        {"lane": chunk.lane_id, "no": chunk.no, "live": list(_LIVE), "now": now},
+        values,
     )
+    found = rows.all()
+    if any(row.is_too_far for row in found):
+        await conn.execute(
+            text(
+                "UPDATE items SET next_attempt_at = :now + make_interval(secs => delay_seconds)"
+                f" WHERE lane_id = :lane AND chunk_no = :no AND status = ANY(:live) AND {_TOO_FAR}"
+            ),
+            values,
+        )
     return [
-        ItemRow(item, _LIVE[status], attempts, deaths) for item, status, attempts, deaths in rows
+        ItemRow(row.item, _LIVE[row.status], row.attempts, row.deaths)
+        for row in found
+        if not row.is_too_far
     ]
 
 
@@ -137,18 +159,20 @@ async def release(
     conn: Connection,
     chunk: OwnedChunk,
     *,
-    look_again_at: datetime | None,
+    look_again_seconds: float | None,
+    now: datetime,
     loaded_at: datetime,
     at_once: bool,
     waits_on: Collection[str] = (),
 ) -> bool:
     """Give the chunk back: done for good if every item ended (True), else ready again.
 
-    The next look is the earliest of ``look_again_at``, of the next attempts that were not due yet
-    at ``loaded_at``, of a ``look_now`` meanwhile and of the closing of a breaker in ``waits_on``;
-    with none of these, at once. Without ``at_once`` (nothing was settled) only the latter two,
-    which are events, may come so soon that the work would run in a circle. ``LeaseLost`` if the
-    chunk is no longer ours.
+    ``now`` is the time by which the items' next attempts were set; how long the chunk waits is
+    counted by the database's clock. The next look is the earliest of ``look_again_seconds``, of the
+    next attempts that were not due yet at ``loaded_at``, of a ``look_now`` meanwhile and of the
+    closing of a breaker in ``waits_on``; with none of these, at once. Without ``at_once`` (nothing
+    was settled) only the latter two, which are events, may come so soon that the work would run in
+    a circle. ``LeaseLost`` if the chunk is no longer ours.
     """
     has_closed = bool(waits_on) and await _one_is_closed(conn, waits_on)
     # ``next_look_at`` is read from the row that is written, never from a joined copy of it: this
@@ -157,11 +181,17 @@ async def release(
         text(
             """
             WITH wait AS (
-                SELECT least(CAST(:again AS timestamptz), min(next_attempt_at)) AS due FROM items
-                WHERE lane_id = :lane AND chunk_no = :no AND status = ANY(:live)
-                AND next_attempt_at > :loaded
+                SELECT now() + make_interval(secs => seconds) AS due,
+                    greatest(:idle, :pause_max, seconds) AS longest
+                FROM (
+                    SELECT least(CAST(:again AS float8), min(least(delay_seconds, extract(
+                        epoch FROM next_attempt_at - CAST(:now AS timestamptz))))) AS seconds
+                    FROM items WHERE lane_id = :lane AND chunk_no = :no AND status = ANY(:live)
+                    AND next_attempt_at > :loaded
+                ) AS earliest
             )
             UPDATE chunks c SET owner = NULL, waits_on = CAST(:waits_on AS text[]),
+                delay_seconds = longest,
                 idle_looks = CASE WHEN :at_once THEN 0 ELSE least(c.idle_looks + 1, 1000) END,
                 crashes = CASE WHEN :at_once THEN 0 ELSE c.crashes END,
                 status = CASE WHEN c.completed + c.failed + c.skipped = c.planned
@@ -186,7 +216,8 @@ async def release(
             "live": list(_LIVE),
             "id": chunk.id,
             "epoch": chunk.epoch,
-            "again": look_again_at,
+            "again": look_again_seconds,
+            "now": now,
             "loaded": loaded_at,
             "has_closed": has_closed,
             "waits_on": sorted(waits_on) or None,
@@ -218,43 +249,14 @@ async def _one_is_closed(conn: Connection, breakers: Collection[str]) -> bool:
     return "closed" in rows.scalars().all()
 
 
-async def look_at_waiting(conn: Connection, breaker: str) -> list[tuple[int, int]]:
-    """Lower the next look of what waits on a breaker (or budget): (chunk, its run's priority)."""
-    rows = await conn.execute(
-        text(
-            "WITH waiting AS (SELECT c.id, r.priority FROM chunks c"
-            " JOIN pipeline_executions r ON r.id = c.run_id"
-            " WHERE c.waits_on IS NOT NULL AND c.waits_on @> ARRAY[:breaker]"
-            " AND c.status = 'ready' AND r.status = 'running' ORDER BY c.id FOR UPDATE OF c)"
-            " UPDATE chunks c SET next_look_at = now(), idle_looks = 0"
-            " FROM waiting WHERE c.id = waiting.id"
-            " RETURNING c.id, waiting.priority"
-        ),
-        {"breaker": breaker},
-    )
-    return [(row.id, row.priority) for row in rows]
-
-
-async def count_waiting(conn: Connection, name: str) -> int:
-    """How many chunks of running runs wait on ``name``."""
-    rows = await conn.execute(
-        text(
-            "SELECT count(*) FROM chunks c JOIN pipeline_executions r ON r.id = c.run_id"
-            " WHERE c.waits_on IS NOT NULL AND c.waits_on @> ARRAY[:name]"
-            " AND c.status = 'ready' AND r.status = 'running'"
-        ),
-        {"name": name},
-    )
-    return int(rows.scalar_one())
-
-
 async def crashed(conn: Connection, chunk: OwnedChunk, after_seconds: float, error: str) -> None:
     """Give back a chunk whose work broke off, which is a bug; look again later, not at once."""
     await conn.execute(
         text(
             "UPDATE chunks SET status = 'ready', owner = NULL, crashes = crashes + 1,"
             " last_error = :error,"
-            " next_look_at = least(next_look_at, now() + make_interval(secs => :s))"
+            " next_look_at = least(next_look_at, now() + make_interval(secs => :s)),"
+            " delay_seconds = :s"
             " WHERE id = :id AND epoch = :epoch AND status = 'owned'"
         ),
         {"id": chunk.id, "epoch": chunk.epoch, "s": after_seconds, "error": error[:500]},
@@ -291,28 +293,3 @@ async def give_back(conn: Connection, worker_id: int, held: Sequence[tuple[int, 
         },
     )
     return [row.id for row in rows]
-
-
-async def look_now(conn: Connection, chunk_id: int) -> None:
-    """Lower the chunk's next look to now: something it waits for has happened.
-
-    If it is in a worker's hands just now, it is looked at again as soon as it is given back.
-    """
-    await conn.execute(
-        text(
-            "UPDATE chunks SET next_look_at = least(next_look_at, now()), idle_looks = 0"
-            " WHERE id = :id AND status <> 'done'"
-        ),
-        {"id": chunk_id},
-    )
-
-
-async def look_at_all(conn: Connection, run_id: UUID) -> None:
-    """Lower the next look of all the run's ready chunks to now."""
-    await conn.execute(
-        text(
-            "UPDATE chunks SET next_look_at = least(next_look_at, now()), idle_looks = 0"
-            " WHERE run_id = :run AND status = 'ready'"
-        ),
-        {"run": run_id},
-    )

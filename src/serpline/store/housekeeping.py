@@ -33,10 +33,10 @@ async def ensure(conn: Connection, task: str, first_seconds: float, every_second
     """
     await conn.execute(
         text(
-            "INSERT INTO housekeeping AS h (task, next_look_at)"
-            " VALUES (:task, now() + make_interval(secs => least(:first, :every)))"
-            " ON CONFLICT (task) DO UPDATE SET next_look_at = least(h.next_look_at,"
-            " now() + make_interval(secs => :every))"
+            "INSERT INTO housekeeping AS h (task, next_look_at, delay_seconds)"
+            " VALUES (:task, now() + make_interval(secs => least(:first, :every)),"
+            " least(:first, :every)) ON CONFLICT (task) DO UPDATE SET next_look_at ="
+            " least(h.next_look_at, now() + make_interval(secs => :every)), delay_seconds = :every"
         ),
         {"task": task, "first": first_seconds, "every": every_seconds},
     )
@@ -74,10 +74,12 @@ async def write(
     """Write how far the task is, and in how many seconds to look at it again (None: never)."""
     await conn.execute(
         text(
-            "INSERT INTO housekeeping (task, looked_at, next_look_at, state) VALUES (:task, now(),"
-            " now() + make_interval(secs => CAST(:next AS float8)), CAST(:state AS jsonb))"
+            "INSERT INTO housekeeping (task, looked_at, next_look_at, delay_seconds, state)"
+            " VALUES (:task, now(), now() + make_interval(secs => CAST(:next AS float8)),"
+            " coalesce(CAST(:next AS float8), 0), CAST(:state AS jsonb))"
             " ON CONFLICT (task) DO UPDATE SET looked_at = excluded.looked_at,"
-            " next_look_at = excluded.next_look_at, state = excluded.state"
+            " next_look_at = excluded.next_look_at, delay_seconds = excluded.delay_seconds,"
+            " state = excluded.state"
         ),
         {"task": task, "next": next_seconds, "state": json.dumps(state, default=str)},
     )
@@ -87,9 +89,9 @@ async def due(conn: Connection, again_seconds: float) -> list[str]:
     """The tasks whose look is due; their next look is set ``again_seconds`` on, as for runs."""
     rows = await conn.execute(
         text(
-            "UPDATE housekeeping SET next_look_at = now() + make_interval(secs => :again)"
-            " WHERE task IN (SELECT task FROM housekeeping WHERE next_look_at <= now()"
-            " FOR UPDATE SKIP LOCKED) RETURNING task"
+            "UPDATE housekeeping SET next_look_at = now() + make_interval(secs => :again),"
+            " delay_seconds = :again WHERE task IN (SELECT task FROM housekeeping"
+            " WHERE next_look_at <= now() FOR UPDATE SKIP LOCKED) RETURNING task"
         ),
         {"again": again_seconds},
     )

@@ -16,9 +16,11 @@ from serpline.store.tables.guards import provider_leases as leases
 _PENALISE = sa.text("SELECT penalise_provider(:provider, :rate, :started_at, :seconds, :at)")
 # A longer pause in force stays as it is.
 _PAUSE = sa.text(
-    "INSERT INTO provider_rates AS r (provider, paused_until, pause_reason)"
-    " VALUES (:provider, :until, :reason) ON CONFLICT (provider) DO UPDATE"
-    " SET paused_until = excluded.paused_until, pause_reason = excluded.pause_reason"
+    "INSERT INTO provider_rates AS r (provider, paused_until, pause_seconds, pause_reason)"
+    " VALUES (:provider, coalesce(CAST(:at AS timestamptz), clock_timestamp())"
+    " + make_interval(secs => :seconds), :seconds, :reason) ON CONFLICT (provider) DO UPDATE"
+    " SET paused_until = excluded.paused_until, pause_seconds = excluded.pause_seconds,"
+    " pause_reason = excluded.pause_reason"
     " WHERE r.paused_until IS NULL OR r.paused_until < excluded.paused_until"
 )
 _LEASE = sa.text("SELECT lease_places(:provider, :holder, :wanted, :in_use, :places, :seconds)")
@@ -43,9 +45,12 @@ async def penalise(
     await conn.execute(_PENALISE, values)
 
 
-async def pause(conn: Connection, provider: str, until: datetime, reason: str) -> None:
-    """No call before ``until``."""
-    await conn.execute(_PAUSE, {"provider": provider, "until": until, "reason": reason})
+async def pause(
+    conn: Connection, provider: str, seconds: float, reason: str, at: datetime | None
+) -> None:
+    """No call for so many seconds from ``at`` on (None: now, by the server)."""
+    values = {"provider": provider, "seconds": seconds, "reason": reason, "at": at}
+    await conn.execute(_PAUSE, values)
 
 
 @dataclass(frozen=True, slots=True)

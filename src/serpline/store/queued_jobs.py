@@ -58,6 +58,7 @@ async def insert(
             priority=int(priority),
             max_retries=max_retries,
             next_look_at=_in_seconds(ANNOUNCE_SECONDS),
+            delay_seconds=ANNOUNCE_SECONDS,
         )
         .returning(queued_jobs.c.id)
     )
@@ -79,6 +80,7 @@ async def claim(conn: Connection, job_id: int, lease_seconds: float) -> Claim | 
             status="running",
             epoch=queued_jobs.c.epoch + 1,
             next_look_at=_in_seconds(lease_seconds),
+            delay_seconds=lease_seconds,
         )
         .returning(
             queued_jobs.c.id,
@@ -98,7 +100,8 @@ async def renew(
 ) -> set[tuple[int, int]]:
     """Extend the leases of the (id, epoch) pairs; returns those that still stand."""
     statement = sa.text(
-        "UPDATE queued_jobs SET next_look_at = now() + make_interval(secs => :seconds)"
+        "UPDATE queued_jobs SET next_look_at = now() + make_interval(secs => :seconds),"
+        " delay_seconds = :seconds"
         " FROM unnest(:ids, :epochs) AS held (id, epoch)"
         " WHERE queued_jobs.id = held.id AND queued_jobs.epoch = held.epoch"
         " AND status = 'running' RETURNING queued_jobs.id, queued_jobs.epoch"
@@ -130,6 +133,7 @@ async def postpone(
             deaths=0,
             not_before=_in_seconds(delay_seconds),
             next_look_at=_in_seconds(delay_seconds),
+            delay_seconds=delay_seconds,
         )
     )
     return (await conn.execute(statement)).rowcount == 1
@@ -151,7 +155,7 @@ async def sweep(conn: Connection) -> int:
         " UPDATE queued_jobs SET status = 'waiting',"
         " deaths = deaths + (due.status = 'running')::int,"
         " epoch = epoch + (due.status = 'running')::int,"
-        " next_look_at = now() + make_interval(secs => :seconds)"
+        " next_look_at = now() + make_interval(secs => :seconds), delay_seconds = :seconds"
         " FROM due WHERE queued_jobs.id = due.id"
         " RETURNING queued_jobs.id, queued_jobs.epoch, priority, deaths"
     )

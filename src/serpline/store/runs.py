@@ -238,11 +238,14 @@ async def change_lane(
 
 
 async def set_deadlines(conn: Connection, run_id: UUID, at: datetime, *, anew: bool) -> None:
-    """Give the running lanes of a run their deadline: those without one, or ``anew`` all."""
+    """Give the running lanes of a run their deadline: those without one, or ``anew`` all.
+
+    One that lies later was set before the clock was set back.
+    """
     await conn.execute(
         text(
             "UPDATE pipeline_phase_status SET deadline_at = :at WHERE pipeline_execution_id = :run"
-            " AND status = 'running' AND (:anew OR deadline_at IS NULL)"
+            " AND status = 'running' AND (:anew OR deadline_at IS NULL OR deadline_at > :at)"
         ),
         {"run": run_id, "at": at, "anew": anew},
     )

@@ -28,6 +28,7 @@ class Settlement(NamedTuple):
     next_attempt_at: datetime | None = None
     error_category: str | None = None
     error: str | None = None
+    delay_seconds: float | None = None
 
 
 class Changed(NamedTuple):
@@ -40,7 +41,8 @@ class Changed(NamedTuple):
 
 _SETTLE_ALL = text(
     """
-    UPDATE items i SET status = :status, next_attempt_at = NULL, error_category = NULL, error = NULL
+    UPDATE items i SET status = :status, next_attempt_at = NULL, delay_seconds = NULL,
+        error_category = NULL, error = NULL
     WHERE i.lane_id = :lane AND i.chunk_no = :no AND i.item = ANY(:items)
     AND i.status = ANY(:live) RETURNING i.item, i.attempts
     """
@@ -50,10 +52,12 @@ _SETTLE = text(
     """
     UPDATE items i SET status = u.status, attempts = i.attempts + u.attempt,
         deaths = CASE WHEN u.status = 'failed' THEN i.deaths ELSE 0 END,
-        next_attempt_at = u.next_attempt_at, error_category = u.category, error = u.error
+        next_attempt_at = u.next_attempt_at, delay_seconds = u.delay_seconds,
+        error_category = u.category, error = u.error
     FROM unnest(CAST(:items AS text[]), CAST(:states AS text[]), CAST(:attempts AS smallint[]),
-        CAST(:times AS timestamptz[]), CAST(:categories AS text[]), CAST(:errors AS text[]))
-        AS u(item, status, attempt, next_attempt_at, category, error)
+        CAST(:times AS timestamptz[]), CAST(:delays AS float8[]), CAST(:categories AS text[]),
+        CAST(:errors AS text[]))
+        AS u(item, status, attempt, next_attempt_at, delay_seconds, category, error)
     WHERE i.lane_id = :lane AND i.chunk_no = :no AND i.item = ANY(:items) AND i.item = u.item
     AND i.status = ANY(:live) RETURNING i.item, i.status, i.attempts
     """
@@ -91,6 +95,7 @@ async def settle_items(
             "states": [str(s.status) for s in settlements],
             "attempts": [int(s.counts_attempt) for s in settlements],
             "times": [s.next_attempt_at for s in settlements],
+            "delays": [s.delay_seconds for s in settlements],
             "categories": [s.error_category for s in settlements],
             "errors": [s.error[:2000] if s.error else None for s in settlements],
         },
@@ -108,17 +113,11 @@ async def remember_failures(
     """Write the failed attempts among what was changed into the history of retries."""
     made = {one.item: one for one in settlements if one.counts_attempt}
     failed = [
-        FailedAttempt(
-            item, attempts, _seconds(now, one.next_attempt_at), one.error_category, one.error
-        )
+        FailedAttempt(item, attempts, one.delay_seconds, one.error_category, one.error)
         for item, _, attempts in changed
         if (one := made.get(item)) is not None
     ]
     await remember(conn, chunk, now, failed)
-
-
-def _seconds(now: datetime, until: datetime | None) -> float | None:
-    return None if until is None else (until - now).total_seconds()
 
 
 async def count(

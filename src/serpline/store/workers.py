@@ -171,7 +171,8 @@ async def due_chunks(conn: Connection, again_seconds: float, limit: int) -> list
     rows = await conn.execute(
         text(
             """
-            UPDATE chunks c SET next_look_at = now() + make_interval(secs => :again)
+            UPDATE chunks c SET next_look_at = now() + make_interval(secs => :again),
+                delay_seconds = :again
             FROM pipeline_executions r WHERE r.id = c.run_id AND c.id IN (
                 SELECT c2.id FROM chunks c2 JOIN pipeline_executions r2 ON r2.id = c2.run_id
                 WHERE c2.status = 'ready' AND c2.next_look_at <= now() AND r2.status = 'running'

@@ -290,6 +290,43 @@ def test_relapses_double_the_time_open_up_to_the_cap() -> None:
     assert again.open_until == at(now + 60)
 
 
+HOUR = 3600
+
+
+def test_a_clock_set_back_leaves_it_open_as_long_as_it_was_to_be() -> None:
+    """An hour back, it is open for its time from then on, whatever its settings are by now."""
+    settings = BreakerSettings(failure_threshold=1, timeout_seconds=60)
+    opened = fail(Breaker(), settings, 1)
+    for later in (settings, replace(settings, timeout_seconds=1)):
+        breaker, refused = ask(opened, later, -HOUR, "a")
+        assert (refused.allowed, breaker.open_until) == (False, at(60 - HOUR))
+        assert not ask(breaker, later, 59 - HOUR, "b")[1].allowed
+        assert ask(breaker, later, 60 - HOUR, "c")[1].allowed
+
+
+def test_a_clock_set_back_keeps_no_permit_for_an_hour() -> None:
+    """A probe that was lost in a crash is given again after the time for which it was lent."""
+    settings = BreakerSettings(failure_threshold=1, success_threshold=1, permit_seconds=30)
+    breaker, _ = ask(fail(Breaker(), settings, 1), settings, 60, "lost")
+    breaker, refused = ask(breaker, settings, 60 - HOUR, "a")
+    assert not refused.allowed
+    assert not ask(breaker, settings, 89 - HOUR, "b")[1].allowed
+    assert ask(breaker, settings, 90 - HOUR, "c")[1].allowed
+
+
+@pytest.mark.parametrize("before", [ReportKind.SUCCESS, ReportKind.FAILURE])
+def test_a_clock_set_back_makes_it_neither_blind_nor_anxious(before: ReportKind) -> None:
+    """What was seen in the hour that comes again does not count; what is seen from then on does."""
+    settings = BreakerSettings(failure_threshold=3, rate_calls_min=20)
+    breaker = Breaker()
+    for _ in range(2):
+        breaker = record(breaker, settings, report(before, breaker, 0), MIDDLE).breaker
+    assert fail(breaker, settings, 2, -HOUR).state is BreakerState.CLOSED
+    assert fail(breaker, settings, 3, -HOUR).state is BreakerState.OPEN
+    # A report that is late by less than two minutes is of this time.
+    assert fail(breaker, settings, 3, -100).failure_count == (0 if before == "success" else 3)
+
+
 @pytest.mark.parametrize(("chance", "seconds"), [(0.0, 54), (0.5, 60), (1.0, 66)])
 def test_the_time_open_is_jittered_by_a_tenth(chance: float, seconds: float) -> None:
     """Breakers that opened together do not all probe together."""

@@ -122,6 +122,7 @@ LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
     pace provider_rates;
+    stored provider_rates;
     policy jsonb;
     gap interval;
     slot timestamptz;
@@ -134,7 +135,13 @@ DECLARE
     retries int;
     wish record;
 BEGIN
-    FOR pace IN SELECT * FROM provider_rates WHERE policies ? provider ORDER BY provider LOOP
+    FOR stored IN SELECT * FROM provider_rates WHERE policies ? provider ORDER BY provider LOOP
+        pace := pace_in_time(stored, at);
+        IF pace IS DISTINCT FROM stored THEN
+            UPDATE provider_rates SET paused_until = pace.paused_until,
+                penalised_at = pace.penalised_at, tokens_at = pace.tokens_at
+            WHERE provider = pace.provider;
+        END IF;
         policy := policies -> pace.provider;
         gap := make_interval(
             secs => 1 / provider_rate_now(pace, (policy ->> 'rate')::float8, at));

@@ -81,6 +81,8 @@ provider_rates = Table(
     Column("provider", Text, primary_key=True),
     Column("next_slot_at", Instant),
     Column("paused_until", Instant),
+    # How long the pause was when it was written: it is never longer from now on.
+    Column("pause_seconds", Float),
     Column("pause_reason", Text),
     Column("penalised_at", Instant),
     Column("penalised_rate", Float),

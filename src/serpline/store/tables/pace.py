@@ -2,6 +2,28 @@
 
 from typing import Final
 
+# What lies further ahead than it was written to lie was written before the server's clock was set
+# back: from then on it lies so far ahead again, and what was to be past is now.
+_IN_TIME: Final = """
+CREATE FUNCTION pace_in_time(pace provider_rates, at timestamptz) RETURNS provider_rates
+LANGUAGE plpgsql IMMUTABLE AS $$
+DECLARE
+    latest timestamptz := at + make_interval(secs => coalesce(pace.pause_seconds, 0));
+    spare interval := interval '5 seconds';
+BEGIN
+    IF pace.paused_until > latest + spare THEN
+        pace.paused_until := latest;
+    END IF;
+    IF pace.penalised_at > latest + spare THEN
+        pace.penalised_at := latest;
+    END IF;
+    IF pace.tokens_at > at + spare THEN
+        pace.tokens_at := at;
+    END IF;
+    RETURN pace;
+END $$
+"""
+
 # A 429 halves the rate and notes where it happened. From there the rate climbs back within 5 s to
 # 95 % of that ceiling, and then creeps upwards by 0.2 % a second, to find out whether the provider
 # has become generous again. A ceiling the provider insists on is therefore met from below nearly
@@ -70,6 +92,7 @@ BEGIN
     INSERT INTO provider_rates (provider) VALUES (_provider) ON CONFLICT DO NOTHING;
     SELECT * INTO pace FROM provider_rates WHERE provider = _provider FOR UPDATE;
     at := coalesce(_at, clock_timestamp());
+    pace := pace_in_time(pace, at);
     until := at + make_interval(secs => pause_seconds);
     rate := provider_rate_now(pace, rate_max, at);
     IF pace.penalised_at IS NOT NULL AND started_at <= pace.penalised_at THEN
@@ -81,9 +104,11 @@ BEGIN
     END IF;
     IF pace.paused_until IS NULL OR pace.paused_until < until THEN
         pace.paused_until := until;
+        pace.pause_seconds := pause_seconds;
         pace.pause_reason := 'the provider asked to wait (429)';
     END IF;
-    UPDATE provider_rates SET paused_until = pace.paused_until, pause_reason = pace.pause_reason,
+    UPDATE provider_rates SET paused_until = pace.paused_until,
+        pause_seconds = pace.pause_seconds, pause_reason = pace.pause_reason,
         penalised_at = pace.penalised_at, penalised_rate = pace.penalised_rate,
         ceiling_rate = pace.ceiling_rate
     WHERE provider = _provider;
@@ -138,4 +163,4 @@ BEGIN
 END $$
 """
 
-FUNCTIONS: Final = (_RATE_NOW, _FIRST_SLOT, _RETRY_TOKENS, _PENALISE, _LEASE)
+FUNCTIONS: Final = (_IN_TIME, _RATE_NOW, _FIRST_SLOT, _RETRY_TOKENS, _PENALISE, _LEASE)

@@ -142,6 +142,8 @@ chunks = Table(
     Column("owner", BigInteger, ForeignKey("workers.id")),
     Column("epoch", BigInteger, nullable=False, server_default=ZERO),
     Column("next_look_at", Instant),
+    # The longest that it may have to wait from now on: how long the wait was when it was written.
+    Column("delay_seconds", Float, nullable=False, server_default=ZERO),
     Column("waits_on", ARRAY(Text)),
     Column("planned", Integer, nullable=False),
     Column("completed", Integer, nullable=False, server_default=ZERO),
@@ -177,6 +179,8 @@ items = Table(
     # Of workers, while the item was among the few that its chunk's owner had marked.
     Column("deaths", SmallInteger, nullable=False, server_default=ZERO),
     Column("next_attempt_at", Instant),
+    # As of a chunk.
+    Column("delay_seconds", Float),
     Column("error_category", Text),
     Column("error", Text),
     Index("ix_items_chunk", "lane_id", "chunk_no"),
@@ -270,6 +274,11 @@ provider_batches = Table(
     one_of("rung", Rung),
     one_of("priority", BatchPriority),
     Index("ix_provider_batches_provider_batch_id", "provider_batch_id"),
+    Index(
+        "ix_provider_batches_unended",
+        "id",
+        postgresql_where=text("status NOT IN ('ingested', 'lost')"),
+    ),
 )
 
 webhook_inbox = Table(

@@ -110,6 +110,7 @@ def upgrade() -> None:
             "looked_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False
         ),
         sa.Column("next_look_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("delay_seconds", sa.Float(), server_default=sa.text("0"), nullable=False),
         sa.Column(
             "state",
             postgresql.JSONB(astext_type=sa.Text()),
@@ -151,6 +152,7 @@ def upgrade() -> None:
         sa.Column("attempts", sa.SmallInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column("deaths", sa.SmallInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column("next_attempt_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("delay_seconds", sa.Float(), nullable=True),
         sa.Column("error_category", sa.Text(), nullable=True),
         sa.Column("error", sa.Text(), nullable=True),
         sa.CheckConstraint(
@@ -391,6 +393,7 @@ def upgrade() -> None:
         sa.Column("provider", sa.Text(), nullable=False),
         sa.Column("next_slot_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("paused_until", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("pause_seconds", sa.Float(), nullable=True),
         sa.Column("pause_reason", sa.Text(), nullable=True),
         sa.Column("penalised_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("penalised_rate", sa.Float(), nullable=True),
@@ -428,6 +431,7 @@ def upgrade() -> None:
             nullable=False,
         ),
         sa.Column("next_look_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("delay_seconds", sa.Float(), server_default="0", nullable=False),
         sa.Column(
             "created_at",
             sa.DateTime(timezone=True),
@@ -867,6 +871,7 @@ def upgrade() -> None:
         sa.Column("owner", sa.BigInteger(), nullable=True),
         sa.Column("epoch", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column("next_look_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("delay_seconds", sa.Float(), server_default=sa.text("0"), nullable=False),
         sa.Column("waits_on", sa.ARRAY(sa.Text()), nullable=True),
         sa.Column("planned", sa.Integer(), nullable=False),
         sa.Column("completed", sa.Integer(), server_default=sa.text("0"), nullable=False),
@@ -1033,6 +1038,13 @@ def upgrade() -> None:
         ["provider_batch_id"],
         unique=False,
     )
+    op.create_index(
+        "ix_provider_batches_unended",
+        "provider_batches",
+        ["id"],
+        unique=False,
+        postgresql_where=sa.text("status NOT IN ('ingested', 'lost')"),
+    )
     op.execute("ALTER TABLE item_results ALTER COLUMN lane_id SET STATISTICS 0")
     op.execute("ALTER TABLE item_retries ALTER COLUMN run_id SET STATISTICS 0")
     op.execute("ALTER TABLE items ALTER COLUMN lane_id SET STATISTICS 0")
@@ -1053,6 +1065,25 @@ def upgrade() -> None:
     op.execute("ALTER TABLE chunks ALTER COLUMN lane_id SET STATISTICS 0")
     op.execute("ALTER TABLE chunks ALTER COLUMN run_id SET STATISTICS 0")
     op.execute("ALTER TABLE serp_results ALTER COLUMN run_id SET STATISTICS 0")
+    op.execute("""
+CREATE FUNCTION pace_in_time(pace provider_rates, at timestamptz) RETURNS provider_rates
+LANGUAGE plpgsql IMMUTABLE AS $$
+DECLARE
+    latest timestamptz := at + make_interval(secs => coalesce(pace.pause_seconds, 0));
+    spare interval := interval '5 seconds';
+BEGIN
+    IF pace.paused_until > latest + spare THEN
+        pace.paused_until := latest;
+    END IF;
+    IF pace.penalised_at > latest + spare THEN
+        pace.penalised_at := latest;
+    END IF;
+    IF pace.tokens_at > at + spare THEN
+        pace.tokens_at := at;
+    END IF;
+    RETURN pace;
+END $$
+""")
     op.execute("""
 CREATE FUNCTION provider_rate_now(pace provider_rates, rate_max float8, at timestamptz)
 RETURNS float8 LANGUAGE plpgsql IMMUTABLE AS $$
@@ -1107,6 +1138,7 @@ BEGIN
     INSERT INTO provider_rates (provider) VALUES (_provider) ON CONFLICT DO NOTHING;
     SELECT * INTO pace FROM provider_rates WHERE provider = _provider FOR UPDATE;
     at := coalesce(_at, clock_timestamp());
+    pace := pace_in_time(pace, at);
     until := at + make_interval(secs => pause_seconds);
     rate := provider_rate_now(pace, rate_max, at);
     IF pace.penalised_at IS NOT NULL AND started_at <= pace.penalised_at THEN
@@ -1118,9 +1150,11 @@ BEGIN
     END IF;
     IF pace.paused_until IS NULL OR pace.paused_until < until THEN
         pace.paused_until := until;
+        pace.pause_seconds := pause_seconds;
         pace.pause_reason := 'the provider asked to wait (429)';
     END IF;
-    UPDATE provider_rates SET paused_until = pace.paused_until, pause_reason = pace.pause_reason,
+    UPDATE provider_rates SET paused_until = pace.paused_until,
+        pause_seconds = pace.pause_seconds, pause_reason = pace.pause_reason,
         penalised_at = pace.penalised_at, penalised_rate = pace.penalised_rate,
         ceiling_rate = pace.ceiling_rate
     WHERE provider = _provider;
@@ -1271,6 +1305,7 @@ LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
     pace provider_rates;
+    stored provider_rates;
     policy jsonb;
     gap interval;
     slot timestamptz;
@@ -1283,7 +1318,13 @@ DECLARE
     retries int;
     wish record;
 BEGIN
-    FOR pace IN SELECT * FROM provider_rates WHERE policies ? provider ORDER BY provider LOOP
+    FOR stored IN SELECT * FROM provider_rates WHERE policies ? provider ORDER BY provider LOOP
+        pace := pace_in_time(stored, at);
+        IF pace IS DISTINCT FROM stored THEN
+            UPDATE provider_rates SET paused_until = pace.paused_until,
+                penalised_at = pace.penalised_at, tokens_at = pace.tokens_at
+            WHERE provider = pace.provider;
+        END IF;
         policy := policies -> pace.provider;
         gap := make_interval(
             secs => 1 / provider_rate_now(pace, (policy ->> 'rate')::float8, at));

@@ -1,0 +1,391 @@
+"""A clock that is set back lengthens no wait; time in which nobody could work runs out for none."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from tests.support import every_table
+from tests.support.clock_steps import set_clock_back
+from tests.support.heart import METRICS, Heart, TravelClock, beating, until
+
+from serpline.core.ids import new_id
+from serpline.domain.config import PipelineConfig
+from serpline.domain.names import BatchPriority
+from serpline.domain.repair import Rung
+from serpline.domain.states import BatchStatus
+from serpline.phases.base import Work
+from serpline.pipeline.timer import Timer
+from serpline.queueing.manager import JobQueueManager
+from serpline.store import batches, chunks, waits
+from serpline.store.batches import BatchRow
+from serpline.store.database import Database
+from serpline.store.tables import metadata
+
+HOUR = 3600.0
+AGAIN, LEASE, DELAY = 40.0, 20.0, 30.0
+
+# Judged where they are used: what makes them as long as they may be.
+JUDGED = {
+    "items.next_attempt_at",  # chunks.load
+    "circuit_breakers.open_until",  # domain.breaker.decide, in ``machine``
+    "provider_rates.next_slot_at",  # provider_first_slot
+    "provider_rates.paused_until",  # pace_in_time
+    "provider_rates.penalised_at",
+    "provider_rates.tokens_at",
+    "pipeline_phase_status.deadline_at",  # runs.set_deadlines
+    "provider_calls.started_at",  # batches.doubt
+}
+# Nothing waits for these: they tell what was, or how old a thing is.
+HISTORY = {
+    "channel_owners": set(),
+    "circuit_breaker_events": {"occurred_at"},
+    "circuit_breakers": {"changed_at", "settings_at"},
+    "companies": {"marked_at"},
+    "company_profiles": {"fetched_at"},
+    "content_analyses": {"fetched_at"},
+    "dead_letters": {"failed_at", "settled_at"},
+    "item_retries": {"occurred_at"},
+    "keyword_metrics": {"fetched_at"},
+    "keywords": {"created_at"},
+    "landscapes": {"created_at"},
+    "pipeline_events": {"occurred_at"},
+    "pipeline_executions": {
+        "scheduled_for",
+        "created_at",
+        "completed_at",
+        "items_pruned_at",
+        "expired_at",
+    },
+    "pipeline_phase_status": {"started_at", "completed_at", "planned_at"},
+    "provider_batches": {"ended_at"},
+    "provider_calls": {"finished_at"},
+    "queue_schema_versions": {"applied_at"},
+    "queued_jobs": {"created_at"},
+    "raw_replies": {"stored_at"},
+    "reference_data": {"fetched_at"},
+    "serps": {"collected_at"},
+    "webhook_inbox": {"received_at"},
+    "workers": {"started_at", "ended_at"},
+    "youtube_channels": {"fetched_at"},
+    "youtube_videos": {"fetched_at"},
+}
+CUT = [(table, column) for table, (_, columns) in waits.WAITS.items() for column in columns]
+
+
+def test_every_time_is_known() -> None:
+    """A time is waited for, and then it is cut or judged, or it is history."""
+    cut = {f"{table}.{column}" for table, column in CUT}
+    told = {f"{table}.{column}" for table, columns in HISTORY.items() for column in columns}
+    times = {
+        f"{table.name}.{column.name}"
+        for table in metadata.sorted_tables
+        for column in table.columns
+        if isinstance(column.type, sa.DateTime)
+    }
+    assert not cut & JUDGED
+    assert not (cut | JUDGED) & told
+    assert cut - {"procrastinate_workers.last_heartbeat"} | JUDGED | told == times
+
+
+# What makes the first row of a table wait, with the delay that it was to have.
+WAITING = {
+    "pipeline_executions": "status = 'running'",
+    "chunks": f"status = 'ready', owner = NULL, delay_seconds = {DELAY}",
+    "workers": "ended_at = NULL",
+    "queued_jobs": f"delay_seconds = {DELAY}",
+    "provider_leases": "slots = 1",
+    "provider_batches": "status = 'running'",
+    "housekeeping": f"delay_seconds = {DELAY}",
+    "procrastinate_workers": "last_heartbeat = now()",
+}
+LONGEST = {
+    "pipeline_executions.next_look_at": AGAIN,
+    "chunks.next_look_at": DELAY,
+    "queued_jobs.next_look_at": DELAY,
+    "queued_jobs.not_before": DELAY,
+    "provider_leases.expires_at": LEASE,
+    "provider_batches.intended_at": -chunks.CLOCKS_APART_SECONDS,
+    "housekeeping.next_look_at": DELAY,
+}
+
+
+async def query(database: Database, sql: str, **values: Any) -> list[Any]:
+    async with database.transaction() as conn:
+        found = await conn.execute(sa.text(sql), values)
+        return list(found.all()) if found.returns_rows else []
+
+
+async def look(database: Database) -> dict[str, int]:
+    async with database.transaction() as conn:
+        return await waits.look(conn, again_seconds=AGAIN, lease_seconds=LEASE)
+
+
+async def due_again(database: Database) -> None:
+    """The last look was a while ago, as one is to the next."""
+    await query(
+        database,
+        "UPDATE housekeeping SET looked_at = now() - interval '5 seconds' WHERE task = 'timer'",
+    )
+
+
+@pytest.fixture
+async def filled(db: Database) -> Database:
+    """A database with a row in every table, all of which wait."""
+    async with db.transaction() as conn:
+        await every_table.fill(conn)
+        await conn.execute(sa.text("INSERT INTO procrastinate_workers DEFAULT VALUES"))
+    for table, sets in WAITING.items():
+        await query(db, f"UPDATE {table} SET {sets}")
+    assert await look(db) == {}
+    await due_again(db)
+    return db
+
+
+@pytest.mark.parametrize(("table", "column"), CUT)
+async def test_a_wait_is_never_longer_than_it_may_be(
+    filled: Database, table: str, column: str
+) -> None:
+    """What lies an hour ahead is brought as near as its rule says; what is within it stays."""
+    longest = LONGEST.get(f"{table}.{column}", 0.0)
+    within = longest + chunks.CLOCKS_APART_SECONDS - 1
+    where = "" if table != "housekeeping" else " WHERE task <> 'timer'"
+    for ahead, lies in ((within, within), (HOUR, longest)):
+        await query(
+            filled,
+            f"UPDATE {table} SET {column} = now() + make_interval(secs => :s){where}",
+            s=ahead,
+        )
+        cut = await look(filled)
+        await due_again(filled)
+        assert (table in cut) is (ahead == HOUR)
+        (row,) = await query(
+            filled,
+            f"SELECT extract(epoch FROM max({column}) - now())::float AS s FROM {table}{where}",
+        )
+        assert lies - 2 < row.s <= lies
+
+
+async def test_one_worker_looks_for_all(filled: Database) -> None:
+    """Two looks at once are one, and the second one finds that it was done."""
+    await query(filled, "UPDATE queued_jobs SET next_look_at = now() + interval '1 hour'")
+    first, second = await asyncio.gather(look(filled), look(filled))
+    assert {**first, **second} == {"queued_jobs": every_table.ROWS}
+    await query(filled, "UPDATE queued_jobs SET next_look_at = now() + interval '1 hour'")
+    assert await look(filled) == {}
+    await due_again(filled)
+    assert await look(filled) == {"queued_jobs": every_table.ROWS}
+
+
+@pytest.fixture
+async def heart(db: Database) -> AsyncIterator[Heart]:
+    async with beating(db, chance=lambda: 1.0, dead_after_seconds=1.0) as made:
+        yield made
+
+
+@pytest.fixture
+def timer(heart: Heart) -> Timer:
+    return Timer(
+        heart.database, heart.clock, heart.lifeline, look_again_seconds=1, take_over_seconds=0
+    )
+
+
+async def test_an_attempt_comes_after_its_delay(heart: Heart, timer: Timer) -> None:
+    """An item whose next attempt is in two seconds has it in two seconds, an hour ago too."""
+    run_id = await heart.start({METRICS: ["RETRY1-a", "DONE-b"]}, lanes=[METRICS])
+    (chunk_id,) = await heart.planned(run_id)
+    await heart.worker.work(chunk_id)
+    await timer.tick()
+    await set_clock_back(heart.database, HOUR)
+    await timer.tick()
+    assert (await heart.chunk(chunk_id))["look_seconds"] <= 5
+    await heart.worker.work(chunk_id)
+    item, chunk = (await heart.items(run_id))["RETRY1-a"], await heart.chunk(chunk_id)
+    assert (item["status"], item["attempts"]) == ("retry_wait", 1)
+    assert chunk["look_seconds"] <= 2.1
+
+    async def is_over() -> bool:
+        await heart.worker.work(chunk_id)
+        return await heart.results(run_id) == ["DONE-b", "RETRY1-a"]
+
+    await until(is_over, "the second attempt", seconds=10)
+    assert await heart.attempts("RETRY1-a") == 2
+
+
+def test_work_in_hand_waits_by_its_own_time() -> None:
+    """A wait that was asked for before the clock was set back is as long as it was to be."""
+    clock: Any = TravelClock()
+    none: Any = None
+    work = Work(none, PipelineConfig(), none, clock, lambda: True, none, none)
+    clock.ahead_seconds = HOUR
+    work.look_again(clock.now() + timedelta(seconds=30))
+    clock.ahead_seconds = 0
+    work.look_again(clock.now() + timedelta(seconds=60))
+    assert work.look_again_seconds is not None
+    assert 29 < work.look_again_seconds <= 30
+
+
+async def test_a_dead_worker_is_taken_over(heart: Heart, timer: Timer) -> None:
+    """A heartbeat that lies an hour ahead keeps no dead worker alive."""
+    run_id = await heart.start({METRICS: ["DONE-a"]}, lanes=[METRICS])
+    (chunk_id,) = await heart.planned(run_id)
+    dead = await heart.one("INSERT INTO workers (host, pid) VALUES ('gone', 1) RETURNING id")
+    assert await heart.claim(chunk_id, dead) is not None
+    await timer.tick()
+    await heart.query(
+        "UPDATE workers SET heartbeat_at = now() + interval '1 hour' WHERE id = :id", id=dead
+    )
+    await due_again(heart.database)
+
+    async def is_ready() -> bool:
+        await timer.tick()
+        return bool((await heart.chunk(chunk_id))["status"] == "ready")
+
+    await until(is_ready, "the take-over", seconds=10)
+
+
+async def test_a_jobs_lease_ends(db: Database) -> None:
+    """A job that a dead worker held, and one that waits, are looked at after their own delays."""
+    manager = JobQueueManager(db)
+    await query(
+        db,
+        "INSERT INTO queued_jobs (job_type, payload, priority, max_retries, status, not_before,"
+        " next_look_at, delay_seconds) VALUES ('x', '{}', 0, 1, 'running', now(),"
+        " now() + interval '61 minutes', 0), ('x', '{}', 0, 1, 'waiting',"
+        " now() + interval '61 minutes', now() + interval '61 minutes', 0)",
+    )
+    assert await look(db) == {}
+    await due_again(db)
+    assert await look(db) == {"queued_jobs": 2}
+    await manager.look()
+    rows = await query(db, "SELECT status, deaths, not_before <= now() AS may FROM queued_jobs")
+    assert sorted((row.status, row.deaths, row.may) for row in rows) == [
+        ("waiting", 0, True),
+        ("waiting", 1, True),
+    ]
+
+
+SUSPENDED = 72 * HOUR
+
+
+@pytest.mark.parametrize("timer_first", [False, True])
+async def test_time_in_which_nobody_lived_does_not_count(
+    heart: Heart, timer: Timer, timer_first: bool
+) -> None:
+    """After three days of sleep a lane has the time that it had, whoever looks at it first."""
+    run_id = await heart.start({METRICS: ["DONE-a"]}, lanes=[METRICS])
+    (chunk_id,) = await heart.planned(run_id)
+    await timer.tick()
+    (before,) = await heart.column("SELECT deadline_at FROM pipeline_phase_status")
+    await set_clock_back(heart.database, -SUSPENDED)
+    if timer_first:
+        await timer.tick()
+    assert await heart.orchestrator.look_at(run_id) == "running"
+    (deadline,) = await heart.column("SELECT deadline_at FROM pipeline_phase_status")
+    assert abs((deadline - before).total_seconds()) < 30
+    await heart.worker.work(chunk_id)
+    assert await heart.orchestrator.look_at(run_id) == "completed"
+
+
+async def test_time_in_which_somebody_lived_counts(heart: Heart, timer: Timer) -> None:
+    """A lane's deadline that passes while a worker lives ends it."""
+    run_id = await heart.start({METRICS: ["DONE-a"]}, lanes=[METRICS])
+    await heart.planned(run_id)
+    await timer.tick()
+    await heart.query("UPDATE pipeline_phase_status SET deadline_at = now() - interval '1 second'")
+    await heart.query("UPDATE housekeeping SET looked_at = now() - interval '50 seconds'")
+    assert await heart.orchestrator.look_at(run_id) == "failed"
+
+
+async def test_a_deadline_is_no_later_than_its_rule(heart: Heart) -> None:
+    """A clock set back gives a lane no hour more than it may have from then on."""
+    run_id = await heart.start({METRICS: ["DONE-a"]}, lanes=[METRICS])
+    await heart.planned(run_id)
+    await set_clock_back(heart.database, HOUR)
+    await heart.orchestrator.look_at(run_id)
+    (left,) = await heart.column(
+        "SELECT extract(epoch FROM deadline_at - now())::float FROM pipeline_phase_status"
+    )
+    assert left <= PipelineConfig().lane_deadline_hours * HOUR
+
+
+async def a_batch(heart: Heart, intended_at: datetime) -> tuple[Any, BatchRow]:
+    run_id = await heart.start({METRICS: ["a"]}, lanes=[METRICS])
+    (chunk_id,) = await heart.planned(run_id)
+    chunk = await heart.claim(chunk_id, heart.lifeline.worker_id)
+    assert chunk is not None
+    async with heart.database.transaction() as conn:
+        batch = await batches.intend(
+            conn,
+            chunk,
+            provider="scaleserp",
+            name="b",
+            secret_path="s",
+            generation=0,
+            rung=Rung.FIRST,
+            priority=BatchPriority.NORMAL,
+            items=["a"],
+            now=intended_at,
+        )
+    return chunk, batch
+
+
+async def sent(heart: Heart, chunk: Any, started_at: datetime) -> None:
+    """A create whose answer nobody heard."""
+    await heart.query(
+        "INSERT INTO provider_calls (id, key, provider, operation, identity, freshness, shared,"
+        " status, attempt, run_id, chunk_id, epoch, started_at) VALUES (:id, sha256('k'),"
+        " 'scaleserp', 'create_batch', '', 'run', false, 'unknown', 1, :run, :chunk, :epoch, :at)",
+        id=new_id(),
+        run=chunk.run_id,
+        chunk=chunk.id,
+        epoch=chunk.epoch,
+        at=started_at,
+    )
+
+
+async def test_a_call_of_the_future_may_take_effect_for_its_time_only(heart: Heart) -> None:
+    """A create that was sent an hour ahead of now counts as sent just now, and is not forgotten."""
+    now = heart.clock.now()
+    chunk, batch = await a_batch(heart, now + timedelta(seconds=HOUR))
+    await sent(heart, chunk, now + timedelta(seconds=HOUR + 1))
+    await look(heart.database)
+    await due_again(heart.database)
+    assert await look(heart.database) == {"provider_batches": 1}
+    for _ in range(2):
+        async with heart.database.transaction() as conn:
+            doubt = await batches.doubt(conn, chunk, batch, "create_batch")
+        assert doubt.unheard_at is not None
+        assert abs((doubt.unheard_at - heart.clock.now()).total_seconds()) < 10
+
+
+async def test_a_call_after_the_clock_was_set_back_is_seen(heart: Heart) -> None:
+    """A create that was sent by the new time is looked for, though it was intended by the old."""
+    now = heart.clock.now()
+    chunk, batch = await a_batch(heart, now + timedelta(seconds=HOUR))
+    await look(heart.database)
+    await due_again(heart.database)
+    await look(heart.database)
+    await sent(heart, chunk, now)
+    async with heart.database.transaction() as conn:
+        doubt = await batches.doubt(conn, chunk, batch, "create_batch")
+    assert doubt.sent_at == now
+
+
+async def test_a_batchs_time_stands_still_while_nobody_lives(heart: Heart, timer: Timer) -> None:
+    """A running batch is no older for three days in which nobody could look at it."""
+    now = heart.clock.now()
+    _, batch = await a_batch(heart, now)
+    await heart.query(
+        "UPDATE provider_batches SET status = :running, started_at = :now",
+        running=str(BatchStatus.RUNNING),
+        now=now,
+    )
+    await timer.tick()
+    await set_clock_back(heart.database, -SUSPENDED)
+    await timer.tick()
+    (started,) = await heart.column("SELECT started_at FROM provider_batches")
+    assert abs((started - now).total_seconds()) < 30
+    assert batch.started_at is None
