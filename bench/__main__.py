@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
-from bench.measures import fleet, items, peers, rate, restart, scale, workers
+from bench.measures import fleet, items, peers, rate, restart, scale, subjects, workers
 from bench.place import ROOT, Place
 from bench.report import Outcome, document, lines
 from serpline.core.logging import configure
@@ -31,6 +31,7 @@ MEASURES: dict[str, ModuleType] = {
     "workers": workers,
     "fleet": fleet,
     "rate": rate,
+    "subjects": subjects,
 }
 PAGE = ROOT / "docs" / "benchmarks.md"
 

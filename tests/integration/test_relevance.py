@@ -6,14 +6,13 @@ page that ranks for given keywords.
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import replace
-from datetime import datetime, timedelta
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
 import pytest
 from sqlalchemy import text
-from tests.integration.guard_helpers import owned_chunk, rows
+from tests.integration.guard_helpers import HandClock, owned_chunk, rows
 
 from serpline.app import open_tools
 from serpline.core.clock import SystemClock
@@ -38,6 +37,7 @@ from serpline.store.database import Database
 from serpline.store.results import inputs
 
 VIDEO = "v:abcdefghijk"
+DAY = 86_400.0
 TEXT = "The kettle is good. A kettle makes tea. Cups are another matter, and so are mugs."
 LANDSCAPE = {"kettle": ["US"], "tea": ["US"], "mug": ["US"]}
 
@@ -54,24 +54,14 @@ _RANKS = (
 )
 
 
-class ShiftedClock(SystemClock):
-    """The time of day, moved by hand."""
-
-    def __init__(self) -> None:
-        self.days = 0.0
-
-    def now(self) -> datetime:
-        return super().now() + timedelta(days=self.days)
-
-
+@dataclass
 class Place:
     """Runs in which one video ranks, and the real phase that works on it."""
 
-    def __init__(self, sim: Simulator, tools: Tools, db: Database) -> None:
-        self.sim = sim
-        self.tools = tools
-        self.db = db
-        self.clock = ShiftedClock()
+    sim: Simulator
+    tools: Tools
+    db: Database
+    clock: HandClock = field(default_factory=HandClock)
 
     async def run(self, searches: Mapping[str, Sequence[str]], said: str = TEXT) -> UUID:
         """A run whose video ranks for keywords in markets, the first at the best position."""
@@ -188,11 +178,11 @@ async def test_a_testing_run_decides_nothing_for_others(place: Place) -> None:
 async def test_one_keyword_more_is_one_call(place: Place) -> None:
     """It judges the new keyword, and renews the others for no further call."""
     await place.judged(LANDSCAPE)
-    place.clock.days = 20
+    place.clock.elapsed_seconds = 20 * DAY
     more = {"spout": ["US"], **LANDSCAPE}
     assert await place.judged(more) == {"US": ["spout", "kettle", "tea", "mug"]}
     assert place.calls() == 2
-    place.clock.days = 40
+    place.clock.elapsed_seconds = 40 * DAY
     assert await place.judged(more) == {"US": ["spout", "kettle", "tea", "mug"]}
     assert place.calls() == 2
 
@@ -277,10 +267,10 @@ async def test_use_does_not_renew(place: Place) -> None:
     """A judgement ages from when it was bought, however often it is used."""
     await place.judged(LANDSCAPE)
     for days in (20, 29):
-        place.clock.days = days
+        place.clock.elapsed_seconds = days * DAY
         await place.judged(LANDSCAPE)
     assert place.calls() == 1
-    place.clock.days = 31
+    place.clock.elapsed_seconds = 31 * DAY
     await place.judged(LANDSCAPE)
     assert place.calls() == 2
     assert await place.judged(LANDSCAPE) == {"US": ["kettle", "tea", "mug"]}

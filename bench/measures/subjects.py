@@ -1,0 +1,71 @@
+"""What it costs to find the searches of a chunk of pages in a large run, beside a small one.
+
+Each page ranks for two keywords. The server has not counted the rows, as with any new run.
+"""
+
+import statistics
+import time
+from collections.abc import Sequence
+from uuid import UUID
+
+from chaos.scorecard import Figure, at_most
+from sqlalchemy import text
+
+from bench.place import Place
+from bench.planting import LANE, start_run
+from serpline.store import projects
+from serpline.store.database import Database
+from serpline.store.results.inputs import searches_of_subjects
+
+TITLE = "searches of pages among 20,000 pairs beside 550"
+FEW, MANY, DEPTH, CHUNK, ROUNDS = 550, 20_000, 10, 100, 15
+
+_RUN = (
+    "INSERT INTO run_keywords (run_id, keyword_id, keyword, market)"
+    " SELECT :run, k, 'keyword ' || k, 'US' FROM generate_series(1, :pairs) k",
+    "INSERT INTO serps (run_id, content_type, keyword_id, market, device, collected_at, results,"
+    " source) SELECT run_id, 'organic', keyword_id, market, 'desktop', now(), :depth, 'x'"
+    " FROM run_keywords",
+    "INSERT INTO serp_results (run_id, content_type, keyword_id, market, device, rank, position,"
+    " url, canonical_url, domain, title) SELECT run_id, content_type, keyword_id, market, device,"
+    " r, r, url, url, 'a.example', 'x' FROM serps, generate_series(1, :depth) r,"
+    " LATERAL (SELECT 'https://a.example/' || ((keyword_id + r % 2) / 2) || '/' || r AS url) u",
+)
+
+
+async def measure(place: Place) -> Sequence[Figure]:
+    """The ratio of the medians."""
+    few, many = place.sized(FEW), place.sized(MANY)
+    costs = {pairs: await _costs(place, pairs) for pairs in (few, many)}
+    least, most = (statistics.median(costs[pairs]) for pairs in (few, many))
+    place.notes.append(f"{least * 1e3:.1f} ms for {CHUNK} pages of {few:,} pairs, {most * 1e3:.1f}")
+    return [at_most(f"cost per page at {many:,} pairs ÷ at {few:,}", most / least, 1.25)]
+
+
+async def _costs(place: Place, pairs: int) -> list[float]:
+    """Seconds for chunks of pages from all over a run."""
+    with place.fresh() as name:
+        database = await Database.connect(place.server.url(name))
+        try:
+            run_id = await start_run(database, LANE, looked_at=False)
+            async with database.transaction() as conn:
+                await projects.ensure_builtin_markets(conn)
+                for statement in _RUN:
+                    values = {"run": run_id, "pairs": pairs, "depth": DEPTH}
+                    await conn.execute(text(statement), values)
+            await _seconds(database, run_id, 0, pairs)
+            return [await _seconds(database, run_id, number, pairs) for number in range(ROUNDS)]
+        finally:
+            await database.close()
+
+
+async def _seconds(database: Database, run_id: UUID, number: int, pairs: int) -> float:
+    pages = [(number * CHUNK + n) * 7919 % (pairs // 2 - 1) + 1 for n in range(CHUNK)]
+    subjects = [f"u:https://a.example/{page}/{page % DEPTH + 1}" for page in pages]
+    started = time.perf_counter()
+    async with database.transaction() as conn:
+        found = await searches_of_subjects(conn, run_id, "organic", subjects, depth=DEPTH, limit=20)
+    seconds = time.perf_counter() - started
+    if {len(searches) for searches in found.values()} != {2}:
+        raise RuntimeError("a page was not found in its two searches")
+    return seconds

@@ -1,0 +1,96 @@
+"""How many calls to a model each key of a judgement would cost: the model of ADR 0011.
+
+Keywords come in groups of near-synonyms, and the pages of a group rank for several of them. A
+page's score is its own, plus one for the keyword, plus one for the day; the ten best rank.
+"""
+
+import random
+import sys
+from collections.abc import Iterable
+
+GROUPS, PAGES, RANKS = 100, 25, 10
+KEYWORD_SPREAD, DAY_SPREAD = 0.6, 0.12
+FRESH_DAYS = 30
+
+Page = tuple[int, int]
+
+
+def ranked(keyword: int, day: int) -> list[Page]:
+    """The pages that rank for a keyword on a day."""
+    group = keyword % GROUPS
+    scores = []
+    for page in range(PAGES):
+        score = _noise(group, page) + KEYWORD_SPREAD * _noise(group, keyword, page)
+        scores.append((score + DAY_SPREAD * _noise(group, keyword, page, day), (group, page)))
+    return [page for _, page in sorted(scores, reverse=True)[:RANKS]]
+
+
+def _noise(*parts: int) -> float:
+    return random.Random(repr(parts)).gauss(0, 1)  # noqa: S311  a model, no secret
+
+
+class Bought:
+    """What has been judged under each of the keys, and when."""
+
+    def __init__(self) -> None:
+        self.judged: dict[str, dict[object, int]] = {
+            name: {} for name in ("URL", "list", "set", "description", "keyword")
+        }
+
+    def run(self, keywords: Iterable[int], day: int, landscape: str) -> dict[str, int]:
+        """The calls of one run, by the key that they would be kept under."""
+        words = frozenset(keywords)
+        of_page: dict[Page, set[int]] = {}
+        for keyword in words:
+            for page in ranked(keyword, day):
+                of_page.setdefault(page, set()).add(keyword)
+        calls = dict.fromkeys(self.judged, 0)
+        for page, found in of_page.items():
+            keys: dict[str, list[object]] = {
+                "URL": [page],
+                "list": [(page, frozenset(found))],
+                "set": [(page, words)],
+                "description": [(page, landscape)],
+                "keyword": [(page, keyword) for keyword in found],
+            }
+            for name, wanted in keys.items():
+                judged = self.judged[name]
+                if any(day - judged.get(key, -FRESH_DAYS) >= FRESH_DAYS for key in wanted):
+                    calls[name] += 1
+                    judged.update(dict.fromkeys(wanted, day))
+        return {"pages": len(of_page), **calls}
+
+
+def main() -> None:
+    """Print the calls run by run, and those of a month."""
+    today, tomorrow = ([set(ranked(k, day)) for k in range(500)] for day in (0, 1))
+    new = sum(len(b - a) for a, b in zip(today, tomorrow, strict=True)) / (500 * RANKS)
+    _print(f"new results a day: {new:.1%}")
+    bought = Bought()
+    _print("TESTING", bought.run(range(5), 0, "a"))
+    _print("the 500", bought.run(range(500), 0, "a"))
+    _print("the same again", bought.run(range(500), 0, "a"))
+    _print("one keyword more", bought.run(range(501), 0, "a"))
+    _print("the next day", bought.run(range(501), 1, "a"))
+    _print("another landscape, half shared", bought.run(range(250, 750), 1, "b"))
+    _print("a month", _sum(bought.run(range(501), day, "a") for day in range(2, 32)))
+    growing = Bought()
+    growing.run(range(500), 0, "a")
+    runs = (growing.run(range(500 + day), day, "a") for day in range(1, 31))
+    _print("a month with a keyword more each day", _sum(runs))
+
+
+def _sum(runs: Iterable[dict[str, int]]) -> dict[str, int]:
+    total: dict[str, int] = {}
+    for calls in runs:
+        for name, count in calls.items():
+            total[name] = total.get(name, 0) + count
+    return total
+
+
+def _print(*told: object) -> None:
+    sys.stdout.write(" ".join(map(str, told)) + "\n")
+
+
+if __name__ == "__main__":
+    main()
