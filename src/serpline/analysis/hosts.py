@@ -67,12 +67,12 @@ def display_domain(domain: str) -> str:
 
 def split_url(url: str) -> SplitResult | None:
     """The parts of a URL, with or without its scheme; None for what has no host or is too long."""
-    text = url.strip()
+    # Before the query a backslash is a slash, as for browsers: a host ends there.
+    address, mark, query = url.strip().partition("?")
+    address = address.replace("\\", "/")
+    text = address + mark + query
     if not text or len(text) > URL_CHARACTERS_MAX or _HOSTLESS.match(text):
         return None
-    # Before the query a backslash is a slash, as for browsers: a host ends there.
-    address, mark, query = text.partition("?")
-    text = address.replace("\\", "/") + mark + query
     if "://" not in address:
         text = f"//{text.removeprefix('//')}"
     try:
