@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from serpline.domain.errors import ProviderError
 from serpline.domain.handles import channel_handle
 from serpline.domain.http import HttpReply
 from serpline.domain.replies import as_count, as_object, as_text, by_key, json_object, malformed
@@ -95,8 +96,14 @@ def channel_by_handle(reply: HttpReply, *, now: Clock) -> Channel | None:
 
 def search_page(reply: HttpReply, *, kind: str, now: Clock) -> SearchPage:
     """The ids of resources of ``kind`` ("video" or "channel"). Raises ``ProviderError``."""
-    body = _envelope(reply, now)
-    ids = (as_text(as_object(item.get("id")).get(f"{kind}Id")) for item in _items(body, reply))
+    try:
+        body = _envelope(reply, now)
+        items = _items(body, reply)
+    except ProviderError as error:
+        # Searches are a provider of their own, as their quota is.
+        error.provider = "youtube_search"
+        raise
+    ids = (as_text(as_object(item.get("id")).get(f"{kind}Id")) for item in items)
     # A result of another kind (asked for or not) has no such id.
     return SearchPage(
         ids=tuple(dict.fromkeys(found for found in ids if found)),
