@@ -79,6 +79,14 @@ def test_opens_at_exactly_the_threshold() -> None:
     assert opened.open_until == at(60)
 
 
+def test_a_report_is_of_one_call() -> None:
+    """Unless it says of how many."""
+    settings = BreakerSettings(failure_threshold=10)
+    for given, count in (({}, 1), ({"count": 3}, 3)):
+        told = Report(ReportKind.FAILURE, START, 0, **given)
+        assert record(Breaker(), settings, told, MIDDLE).breaker.failure_count == count
+
+
 def test_a_success_starts_the_count_anew() -> None:
     """Only consecutive failures count towards the threshold."""
     settings = BreakerSettings(failure_threshold=3, rate_calls_min=1000)

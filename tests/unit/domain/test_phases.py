@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from serpline.domain.names import SEARCHED_TYPES, ContentType, PhaseName
 from serpline.domain.phases import (
-    ORDER_SECONDS_MAX,
     PHASE_DEPENDENCIES,
     LaneKey,
     LaneView,
@@ -200,12 +199,12 @@ def test_volumes_that_are_slow_hold_figures_back_and_searches_for_a_while() -> N
     states = dict.fromkeys(lanes_of([ContentType.NEWS]), LaneStatus.COMPLETED)
     states[METRICS] = LaneStatus.RUNNING
     search = view(LaneKey(PhaseName.SERP_COLLECTION, ContentType.NEWS))
-    assert start_or_block(search, states, ORDER_SECONDS_MAX) is None
-    late = start_or_block(search, states, ORDER_SECONDS_MAX + 1)
+    assert start_or_block(search, states, 300) is None
+    late = start_or_block(search, states, 301)
     assert late is not None
     assert late.event == "start"
     figures = view(LaneKey(PhaseName.DSI_CALCULATION, ContentType.NEWS))
-    assert start_or_block(figures, states, 10 * ORDER_SECONDS_MAX) is None
+    assert start_or_block(figures, states, 3_000) is None
     states[METRICS] = LaneStatus.FAILED
     decision = start_or_block(figures, states)
     assert decision is not None

@@ -9,9 +9,6 @@ from hypothesis import strategies as st
 from serpline.domain.errors import ErrorCategory, ProviderError
 from serpline.domain.names import BatchPriority
 from serpline.domain.repair import (
-    HISTORY_MAX,
-    LOOKS_FAILED_MAX,
-    SEARCHES_MIN,
     BatchShape,
     Rung,
     Verdict,
@@ -65,7 +62,7 @@ def test_the_shape_of_a_batch() -> None:
     assert shape_of(1, A, 15_000, NORMAL) == BatchShape(15_000, NORMAL)
     assert shape_of(2, S, 15_000, NORMAL) == BatchShape(3_750, HIGH)
     assert shape_of(3, S, 15_000, NORMAL) == BatchShape(937, HIGH)
-    assert shape_of(99, S, 15_000, HIGHEST) == BatchShape(SEARCHES_MIN, HIGH)
+    assert shape_of(99, S, 15_000, HIGHEST) == BatchShape(25, HIGH)
     assert shape_of(2, S, 8, NORMAL) == BatchShape(8, HIGH)
     assert all(shape_of(2, S, 9, p).priority is not p for p in BatchPriority)
 
@@ -121,7 +118,7 @@ def test_a_wrong_key_fails_at_once_before_the_start_and_not_so_soon_after() -> N
     error = _error(ErrorCategory.AUTH, permanent=True)
     assert {_after(error, status) for status in NOT_STARTED} == {Verdict.GIVE_UP}
     assert {_after(error, status) for status in STARTED} == {Verdict.LOOK_AGAIN}
-    assert {_after(error, status, LOOKS_FAILED_MAX) for status in STARTED} == {Verdict.GIVE_UP}
+    assert {_after(error, status, 8) for status in STARTED} == {Verdict.GIVE_UP}
 
 
 def test_a_bad_request_takes_the_next_rung() -> None:
@@ -129,7 +126,7 @@ def test_a_bad_request_takes_the_next_rung() -> None:
     error = _error(ErrorCategory.BAD_REQUEST, permanent=True)
     assert {_after(error, status) for status in NOT_STARTED} == {Verdict.NEXT_RUNG}
     assert {_after(error, status) for status in STARTED} == {Verdict.LOOK_AGAIN}
-    assert {_after(error, status, LOOKS_FAILED_MAX) for status in STARTED} == {Verdict.NEXT_RUNG}
+    assert {_after(error, status, 8) for status in STARTED} == {Verdict.NEXT_RUNG}
 
 
 def test_trouble_with_a_batch_that_may_run_outlasts_any_number_of_looks_but_not_the_time() -> None:
@@ -140,8 +137,8 @@ def test_trouble_with_a_batch_that_may_run_outlasts_any_number_of_looks_but_not_
             assert _after(error, status, 1_000) is Verdict.LOOK_AGAIN
             assert _after(error, status, overdue=True) is Verdict.NEXT_RUNG
         for status in (*NOT_STARTED, BatchStatus.READY):
-            assert _after(error, status, LOOKS_FAILED_MAX - 1) is Verdict.LOOK_AGAIN
-            assert _after(error, status, LOOKS_FAILED_MAX) is Verdict.NEXT_RUNG
+            assert _after(error, status, 7) is Verdict.LOOK_AGAIN
+            assert _after(error, status, 8) is Verdict.NEXT_RUNG
 
 
 @given(st.lists(st.text(max_size=500), min_size=1, max_size=20))
@@ -150,5 +147,15 @@ def test_the_history_is_bounded_and_keeps_the_latest(told: list[str]) -> None:
     so_far: str | None = None
     for why in told:
         so_far = history(so_far, why)
-        assert len(so_far) <= HISTORY_MAX
+        assert len(so_far) <= 1_900
         assert so_far.endswith(why[:300])
+
+
+def test_a_long_history_fits_its_column() -> None:
+    """Twenty long reasons: what is kept of them ends with the last."""
+    so_far: str | None = None
+    for number in range(20):
+        so_far = history(so_far, f"{number:02}" * 1_000)
+    assert so_far is not None
+    assert 1_500 <= len(so_far) <= 1_900
+    assert so_far.endswith("19" * 150)

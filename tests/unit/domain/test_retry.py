@@ -69,6 +69,31 @@ def test_no_retry_after_raises(value: str) -> None:
     assert seconds is None or 0 <= seconds <= RETRY_AFTER_SECONDS_MAX
 
 
+def test_an_ordinary_strategy_waits_up_to_a_minute() -> None:
+    """A second, doubled from attempt to attempt, of which there are three."""
+    strategy = RetryStrategy()
+    ceilings = [strategy.ceiling_seconds(attempts) for attempts in (1, 2, 6, 7, 20)]
+    assert ceilings == pytest.approx([1, 2, 32, 60, 60])
+    assert strategy.max_attempts == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "most"),
+    [
+        ("max_attempts", 100),
+        ("base_delay", 86_400),
+        ("max_delay", 86_400),
+        ("exponential_base", 100),
+    ],
+)
+def test_a_strategy_has_a_most(name: str, most: int) -> None:
+    """A hundred attempts, and a day between two of them."""
+    usual = {"max_delay": 86_400}
+    assert getattr(RetryStrategy(**usual | {name: most}), name) == most  # type: ignore[arg-type]  # by name
+    with pytest.raises(UserError, match=f"^{name}={most + 1}: must be"):
+        RetryStrategy(**usual | {name: most + 1})  # type: ignore[arg-type]  # wrong on purpose
+
+
 @pytest.mark.parametrize(
     "wrong",
     [{"max_attempts": 0}, {"base_delay": -1}, {"max_delay": 0.5}, {"exponential_base": 0.5}],

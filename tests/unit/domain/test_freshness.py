@@ -1,0 +1,27 @@
+"""How long a run's results stand for their content type."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from serpline.domain.config import PipelineConfig
+from serpline.domain.freshness import is_stale
+
+BEGAN = datetime(2026, 3, 1, 9, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(("kind", "days"), [("news", 1), ("video", 7), ("organic", 31)])
+def test_without_a_schedule_a_day_a_week_and_a_month(kind: str, days: int) -> None:
+    """From the beginning of the run; then its figures are marked."""
+    until = BEGAN + timedelta(days=days)
+    for now, stale in ((until - timedelta(seconds=1), False), (until, True)):
+        assert is_stale(PipelineConfig(), kind, BEGAN, now) is stale
+
+
+def test_a_schedule_says_itself_until_when() -> None:
+    """A quarterly schedule's organic results are fresh for the quarter, and its news for a day."""
+    due = BEGAN + timedelta(days=90)
+    config = PipelineConfig(fresh_until={"organic": due})
+    assert not is_stale(config, "organic", BEGAN, due - timedelta(seconds=1))
+    assert is_stale(config, "organic", BEGAN, due)
+    assert is_stale(config, "news", BEGAN, BEGAN + timedelta(days=2))
