@@ -114,6 +114,12 @@ def test_a_market_or_run_that_is_not_there_is_one_line(database_url: str, tmp_pa
         assert done.stderr.decode().strip() == (
             f"serpline: market 'XX': run {run_id} has no such figures; it has US"
         )
+    for limit, note in ((3, "the first 3 rows are shown"), (1000, "")):
+        shown = ["rankings", "--limit", str(limit), "--json"]
+        done = ask(*shown, SERPLINE_DATABASE_URL=database_url)
+        assert (done.stderr.decode().strip() == "") is (note == "")
+        assert note in done.stderr.decode()
+        assert (len(json.loads(done.stdout)) == limit) is (limit == 3)
     again = ["run", "start", "--phases", "dsi_calculation", "--dry-run", "--inputs-from"]
     assert _ask(database_url, *again, run_id[:8]).startswith("3 keyword")
     for wrong, words in (

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from serpline.cli.common import JsonFlag, RunOption, emit, run, services, show_table, utf8
+from serpline.cli.common import JsonFlag, RunOption, emit, run, say, services, show_table, utf8
 from serpline.cli.companies import company_domain
 from serpline.cli.runs import find_run
 from serpline.domain.errors import UserError
@@ -36,12 +36,14 @@ def rankings(
                     found,
                     keyword=keyword_key(keyword) if keyword else None,
                     company=domain,
-                    limit=limit,
+                    limit=limit + 1,
                 )
         if keyword and not rows:
             # Every keyword of a run has rows, if only to say that it was not collected.
             raise UserError(f"keyword {keyword!r}: run {found} has no such keyword")
-        return rows
+        if len(rows) > limit:
+            say(f"the first {limit} rows are shown; --limit shows more")
+        return rows[:limit]
 
     found = run(read())
     emit(found) if as_json else show_rankings(found)
