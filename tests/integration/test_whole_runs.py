@@ -41,14 +41,14 @@ KEYWORDS = 40
 DEPTH = 20
 CHUNK = 50
 ITEMS = 4000
-# Rows in all: keywords, metrics, SERPs, results of two types, videos, channels, owners, analyses,
-# scores.
-ROWS = KEYWORDS * (4 + 2 * DEPTH + DEPTH // 2 + 2 * DEPTH + 2 * DEPTH + DEPTH)
+# Rows in all: keywords, metrics, SERPs, results of two types, videos, what names channels,
+# channels, owners, analyses, scores.
+ROWS = KEYWORDS * (4 + 2 * DEPTH + 2 * (DEPTH // 2) + 2 * DEPTH + 2 * DEPTH + DEPTH)
 VIDEO = LaneKey(PhaseName.SERP_COLLECTION, ContentType.VIDEO)
 VIDEO_DSI = LaneKey(PhaseName.DSI_CALCULATION, ContentType.VIDEO)
 COMBINED = LaneKey(PhaseName.DSI_CALCULATION, ContentType.ALL)
 
-# Odd ranks are of videos that are known; even ones of channels by handle, in other letters.
+# Odd ranks are of videos that are known; even ones of channels by handle.
 _RUN = (
     "INSERT INTO run_keywords (run_id, keyword_id, keyword, market)"
     " SELECT :run, id, keyword, 'US' FROM keywords ORDER BY id LIMIT :n",
@@ -62,7 +62,7 @@ _RUN = (
     " SELECT run_id, content_type, keyword_id, market, device, r, r, url, url,"
     " CASE content_type WHEN 'video' THEN 'youtube.com' ELSE 'd' || n % 97 || '.com' END, 'x',"
     " CASE content_type WHEN 'video' THEN 'vid' || n END,"
-    " CASE WHEN content_type = 'video' AND r % 2 = 0 THEN '@Handle' || n END"
+    " CASE WHEN content_type = 'video' AND r % 2 = 0 THEN '@handle' || n END"
     " FROM serps, generate_series(1, :depth) r, LATERAL (SELECT keyword_id * :depth + r AS n) x,"
     " LATERAL (SELECT 'https://example.com/' || n AS url) y WHERE run_id = :run",
     "INSERT INTO youtube_videos (run_id, video_id, found, channel_id, fetched_at)"
@@ -71,6 +71,9 @@ _RUN = (
     "INSERT INTO youtube_channels (run_id, channel_id, found, handle, fetched_at)"
     " SELECT run_id, 'c' || substr(video_id, 4), true, '@hANDLE' || substr(video_id, 4), now()"
     " FROM serp_results WHERE run_id = :run AND content_type = 'video'",
+    "INSERT INTO youtube_channel_refs (run_id, ref, channel_id)"
+    " SELECT run_id, channel_ref, 'c' || substr(video_id, 4) FROM serp_results"
+    " WHERE run_id = :run AND channel_ref IS NOT NULL",
     "INSERT INTO channel_owners (run_id, channel_id, domain, method)"
     " SELECT run_id, channel_id, 'o' || channel_id || '.com', 'x' FROM youtube_channels"
     " WHERE run_id = :run",
@@ -324,25 +327,6 @@ async def test_failing_and_reopening_grow_with_the_lane(db: Database, run_id: UU
             assert len(await items.failures(conn, run_id, limit=ITEMS)) == ITEMS
             assert len(await planning.reopen_failed(conn, lane_id)) == ITEMS // CHUNK
     assert seen.rows < 25 * ITEMS
-
-
-async def test_a_handle_that_two_channels_bear_counts_once(db: Database, run_id: UUID) -> None:
-    """A result belongs to one channel, the first by id, and is never multiplied."""
-    again = (
-        "INSERT INTO youtube_channels (run_id, channel_id, found, handle, fetched_at)"
-        " SELECT run_id, 'b' || channel_id, true, upper(handle), now() FROM youtube_channels"
-        " WHERE run_id = :run"
-    )
-    async with db.transaction() as conn:
-        before = await scores.results(conn, own(run_id), "video")
-        await conn.execute(text(again), {"run": run_id})
-        after = await scores.results(conn, own(run_id), "video")
-    assert len(after) == len(before) == KEYWORDS * DEPTH
-    assert {row["company"][0] for row in before} == {"o"}
-    # Even ranks were found by their handle; it now leads to a channel without a known owner.
-    assert [row["company"][:20] == "youtube.com/channel/" for row in after] == [
-        row["url"][-1] in "02468" for row in after
-    ]
 
 
 MANY = 60

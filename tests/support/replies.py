@@ -133,6 +133,10 @@ SUBJECTS: dict[str, tuple[str, ProviderCall[Any]]] = {
     ),
     "videos": ("youtube_videos.json", YOUTUBE.videos(["aaaaaaaaaa1", "bbbbbbbbbb2"])),
     "channels": ("youtube_channels.json", YOUTUBE.channels(CHANNEL_IDS)),
+    "playlists": (
+        "youtube_playlists.json",
+        YOUTUBE.playlists(["PLnorthwind0", "PLfabrikam01"]),
+    ),
     "handle": ("youtube_channels.json", YOUTUBE.channel_by_handle("@northwind")),
     "search": ("youtube_search.json", YOUTUBE.search("x")),
 }

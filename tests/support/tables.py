@@ -21,6 +21,7 @@ RESULT_TABLES: tuple[Table, ...] = (
     results.company_profiles,
     results.youtube_videos,
     results.youtube_channels,
+    results.youtube_channel_refs,
     results.channel_owners,
     results.content_analyses,
     results.dsi_scores,

@@ -1,8 +1,9 @@
 """What a YouTube URL names: a video, a channel, or a page of a channel that it does not name.
 
 The forms are those of YouTube's own players and help: ``/watch?v=``, ``/shorts/``, ``/embed/``,
-``/live/``, ``youtu.be/``; ``/channel/UC…``, ``/@handle``, ``/embed/live_stream?channel=UC…`` and
-the lists of a channel's uploads (``UU…`` and its kin hold the channel's id).
+``/live/``, ``youtu.be/``; ``/channel/UC…``, ``/@handle``, ``/user/name``,
+``/embed/live_stream?channel=UC…``, a channel's own lists (``PL…``) and the lists of its uploads
+(``UU…`` and its kin hold the channel's id).
 """
 
 import re
@@ -16,6 +17,9 @@ _VIDEO_ID = re.compile(r"[A-Za-z0-9_-]{11}")
 _CHANNEL_ID = re.compile(r"UC[A-Za-z0-9_-]{22}")
 # Uploads, popular uploads, favourites and likes of a channel: its id with another beginning.
 _LIST_OF_CHANNEL = re.compile(r"(?:UU(?:[A-Z]{2})?|PU|FL|LL)([A-Za-z0-9_-]{22})")
+# A list that somebody made. Others (mixes, albums, what one has watched) are no channel's.
+_PLAYLIST = re.compile(r"PL[A-Za-z0-9_-]{10,62}")
+_USER = re.compile(r"[A-Za-z0-9]{1,60}")
 _SITES = frozenset({"youtube.com", "youtube-nocookie.com", "youtubekids.com"})
 _SHORT_SITE = "youtu.be"
 _VIDEO_FOLDERS = frozenset({"shorts", "embed", "live", "v", "e"})
@@ -63,10 +67,11 @@ def youtube_video_id(url: str) -> str | None:
 
 
 def youtube_channel_ref(url: str) -> str | None:
-    """What names the channel in a YouTube URL: its id (``UC…``), its ``@handle``, or None.
+    """What YouTube finds the channel of a URL by, or None.
 
-    Handles come in the spelling of ``channel_handle``. The legacy ``/c/`` and ``/user/`` names are
-    neither, and other lists do not tell whose they are: None.
+    Its id (``UC…``), its ``@handle`` in the spelling of ``channel_handle``, its old name
+    (``user/name``, in lower case) or a list of its own (``PL…``). YouTube's API knows no ``/c/``
+    names, and other lists have no owner.
     """
     page = _page(url)
     if page is None or page.site == _SHORT_SITE or not page.folders:
@@ -74,13 +79,19 @@ def youtube_channel_ref(url: str) -> str | None:
     first, rest = unquote(page.folders[0]), page.folders[1:]
     if first.startswith("@"):
         return channel_handle(first)
+    if first == "user" and rest:
+        name = unquote(rest[0])
+        return f"user/{name.lower()}" if _USER.fullmatch(name) else None
     named = ""
     if first == "channel" and rest:
         named = unquote(rest[0])
     elif first == "embed" and rest[:1] == ["live_stream"]:
         named = page.values.get("channel", "")
     elif first == "playlist" or (first == "embed" and rest[:1] == ["videoseries"]):
-        uploads = _LIST_OF_CHANNEL.fullmatch(page.values.get("list", ""))
+        list_id = page.values.get("list", "")
+        if _PLAYLIST.fullmatch(list_id):
+            return list_id
+        uploads = _LIST_OF_CHANNEL.fullmatch(list_id)
         named = f"UC{uploads[1]}" if uploads else ""
     return named if _CHANNEL_ID.fullmatch(named) else None
 

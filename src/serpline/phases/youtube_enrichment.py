@@ -1,6 +1,7 @@
 """Phase 4: the videos that rank and the channels they belong to, fifty a call.
 
-Items are ``v:VIDEO``, ``c:UC…`` (a channel's id) and ``c:@handle``. A video is finished with its
+Items are ``v:VIDEO`` and ``c:`` with what names a channel (``youtube_channel_ref``): its id, its
+handle, its old user name or one of its playlists. A video and a playlist are finished with their
 channel, so that the next phase finds both. A video that YouTube does not show is an answer.
 """
 
@@ -21,10 +22,12 @@ from serpline.store import plans
 from serpline.store.chunks import ItemRow, OwnedChunk
 from serpline.store.database import Connection
 from serpline.store.rows import insert_rows
-from serpline.store.tables.results import youtube_channels, youtube_videos
+from serpline.store.tables.results import youtube_channel_refs, youtube_channels, youtube_videos
 
 VIDEO_KIND = "youtube_video"
 CHANNEL_KIND = "youtube_channel"
+PLAYLIST_KIND = "youtube_playlist"
+USER = "user/"
 
 Payload = dict[str, Any]
 Answer = Payload | ProviderError | CallRefused | None
@@ -58,32 +61,31 @@ class YouTubeEnrichmentPhase:
                 yield outcome
 
     async def _group(self, work: Work, group: Sequence[str]) -> list[Outcome]:
+        youtube = self._tools.youtube
         video_ids = [item[2:] for item in group if item.startswith("v:")]
-        videos = await self._videos(work, video_ids)
-        refs = {item: item[2:] for item in group if item.startswith("c:")}
+        lists = [item[2:] for item in group if item.startswith("c:PL")]
+        videos = await self._bought(work, VIDEO_KIND, video_ids, youtube.videos)
+        made = await self._bought(work, PLAYLIST_KIND, lists, youtube.playlists)
+        things = {f"v:{key}": answer for key, answer in videos.items()}
+        things |= {f"c:{key}": answer for key, answer in made.items()}
+        refs = {item: item[2:] for item in group if item not in things}
         refs |= {
-            f"v:{video_id}": payload["channel_id"]
-            for video_id, payload in videos.items()
+            item: payload["channel_id"]
+            for item, payload in things.items()
             if isinstance(payload, dict) and payload.get("channel_id")
         }
         channels = await self._channels(work, set(refs.values()))
-        return [_outcome(work, item, videos, channels.get(refs.get(item, ""))) for item in group]
-
-    async def _videos(self, work: Work, ids: Sequence[str]) -> dict[str, Answer]:
-        return await self._bought(
-            work,
-            VIDEO_KIND,
-            ids,
-            lambda wanted: self._tools.youtube.videos(wanted),
-        )
+        return [
+            _outcome(work, item, things.get(item, {}), channels[refs[item]] if item in refs else {})
+            for item in group
+        ]
 
     async def _channels(self, work: Work, refs: Iterable[str]) -> dict[str, Answer]:
-        ids = sorted(ref for ref in refs if not ref.startswith("@"))
-        answers = await self._bought(
-            work, CHANNEL_KIND, ids, lambda wanted: self._tools.youtube.channels(wanted)
-        )
-        for handle in sorted(ref for ref in refs if ref.startswith("@")):
-            answers |= await self._by_handle(work, handle)
+        names = sorted(ref for ref in refs if ref.startswith(("@", USER)))
+        ids = sorted(set(refs).difference(names))
+        answers = await self._bought(work, CHANNEL_KIND, ids, self._tools.youtube.channels)
+        for name in names:
+            answers |= await self._by_name(work, name)
         return answers
 
     async def _bought(
@@ -112,45 +114,50 @@ class YouTubeEnrichmentPhase:
             answers |= bought
         return answers
 
-    async def _by_handle(self, work: Work, handle: str) -> dict[str, Answer]:
-        if not is_handle(handle):
-            return {handle: {}}
-        obtained = await obtain(work, CHANNEL_KIND, [handle])
+    async def _by_name(self, work: Work, name: str) -> dict[str, Answer]:
+        user = name.removeprefix(USER)
+        if not (is_id(user) if user != name else is_handle(name)):
+            return {name: {}}
+        obtained = await obtain(work, CHANNEL_KIND, [name])
         if not obtained.mine:
-            return {handle: obtained.fresh.get(handle, {} if handle in obtained.fresh else None)}
+            return {name: obtained.fresh.get(name, {} if name in obtained.fresh else None)}
+        youtube = self._tools.youtube
+        ask = youtube.channel_by_username if user != name else youtube.channel_by_handle
         try:
-            call = self._tools.youtube.channel_by_handle(handle)
-            channel = await self._tools.call(work, call, freshness=run_scope(work))
+            channel = await self._tools.call(work, ask(user), freshness=run_scope(work))
         except (ProviderError, CallRefused) as error:
-            return {handle: error}
+            return {name: error}
         payload = plain(channel) if channel else {}
-        await keep(work, CHANNEL_KIND, {handle: payload})
-        return {handle: payload}
+        await keep(work, CHANNEL_KIND, {name: payload})
+        return {name: payload}
 
     async def write(self, conn: Connection, chunk: OwnedChunk, done: Sequence[Done]) -> None:
-        """Rows of videos and of their channels; a channel of many videos is one row."""
+        """Rows of videos, of channels and of what names them; a channel is one row."""
         now = self._tools.clock.now()
-        videos = {}
-        channels = {}
+        videos, channels, refs = {}, {}, []
         for outcome in done:
             video, channel = outcome.result["video"], outcome.result["channel"]
             if outcome.item.startswith("v:"):
                 videos[outcome.item[2:]] = _video_row(chunk, outcome.item[2:], video, now)
-            if channel:
-                channels[channel["id"]] = _channel_row(chunk, channel, now)
+            if not channel:
+                continue
+            channels[channel["id"]] = _channel_row(chunk, channel, now)
+            if outcome.item.startswith("c:"):
+                named = {"ref": outcome.item[2:], "channel_id": channel["id"]}
+                refs.append({"run_id": chunk.run_id, **named})
         await insert_rows(conn, youtube_videos, [videos[key] for key in sorted(videos)])
         await insert_rows(conn, youtube_channels, [channels[key] for key in sorted(channels)])
+        await insert_rows(conn, youtube_channel_refs, refs)
 
 
-def _outcome(work: Work, item: str, videos: Mapping[str, Answer], channel: Answer) -> Outcome:
-    video = videos[item[2:]] if item.startswith("v:") else {}
-    needs_channel = item.startswith("c:") or (isinstance(video, dict) and video.get("channel_id"))
-    for answer in (video, channel if needs_channel else {}):
+def _outcome(work: Work, item: str, thing: Answer, channel: Answer) -> Outcome:
+    """``thing``: the video or the playlist; ``channel``: whose it is, or what the item names."""
+    for answer in (thing, channel):
         if answer is None:
             return bought_elsewhere(work, item)
         if not isinstance(answer, dict):
             return work.retries.outcome_for(item, answer)
-    return Done(item, {"video": video, "channel": channel if needs_channel else None})
+    return Done(item, {"video": thing, "channel": channel})
 
 
 def _video_row(chunk: OwnedChunk, video_id: str, video: Payload, now: Any) -> dict[str, Any]:

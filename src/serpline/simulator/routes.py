@@ -37,6 +37,7 @@ ROUTES: Mapping[str, Mapping[tuple[str, ...], str]] = {
     "youtube": {
         ("*", "v3", "videos"): "videos",
         ("*", "v3", "channels"): "channels",
+        ("*", "v3", "playlists"): "playlists",
         ("*", "v3", "search"): "search",
         ("*", "v3", "videos:batchGetStats"): "batch_get_stats",
     },

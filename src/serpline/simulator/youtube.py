@@ -1,4 +1,4 @@
-"""YouTube Data API v3: videos, channels, search, batchGetStats, with a quota day in Pacific time.
+"""YouTube Data API v3: videos, channels, playlists, search, batchGetStats, with a quota day in Pacific time.
 
 Units are charged to the ledger as credits. The three quotas (units, searches, batchGetStats) end
 at midnight in Los Angeles by the simulator's clock. Limits: only the parts serpline could ask for.
@@ -22,7 +22,7 @@ from serpline.simulator.wire import (
 )
 from serpline.simulator.world import World
 from serpline.simulator.world.videos import CHANNELS, Channel
-from serpline.simulator.youtube_items import channel_item, envelope, video_item
+from serpline.simulator.youtube_items import channel_item, envelope, playlist_item, video_item
 
 NAME = "youtube"
 IDS_MAX = 50
@@ -32,12 +32,14 @@ QUOTAS = {"general": (1, 10_000), "search": (1, 100), "stats": (1, 10_000)}
 _BUCKETS = {
     "videos": "general",
     "channels": "general",
+    "playlists": "general",
     "search": "search",
     "batch_get_stats": "stats",
 }
 _PARTS = {
     "videos": {"id", "snippet", "statistics", "contentDetails", "status", "topicDetails"},
     "channels": {"id", "snippet", "statistics", "contentDetails", "brandingSettings", "status"},
+    "playlists": {"id", "snippet", "contentDetails", "status"},
     "search": {"id", "snippet"},
     "batch_get_stats": {"id", "snippet", "statistics", "contentDetails"},
 }
@@ -123,6 +125,10 @@ class YouTube:
         if operation == "channels":
             items = [channel_item(each, parts) for each in self._channels(query)]
             return envelope("youtube#channelListResponse", items)
+        if operation == "playlists":
+            lists = [(each, self._world.videos.find_list_owner(each)) for each in _ids(query)]
+            items = [playlist_item(key, owner, parts) for key, owner in lists if owner is not None]
+            return envelope("youtube#playlistListResponse", items)
         videos = (self._world.videos.find(each) for each in _ids(query))
         items = [video_item(video, parts) for video in videos if video is not None]
         return envelope("youtube#videoListResponse", items)
@@ -131,6 +137,8 @@ class YouTube:
         find = self._world.videos.find_channel
         if "forHandle" in query:
             found = [find(handle=query["forHandle"])]
+        elif "forUsername" in query:
+            found = [find(username=query["forUsername"])]
         else:
             found = [find(channel_id=each) for each in _ids(query)]
         return [channel for channel in found if channel is not None]

@@ -56,6 +56,19 @@ def video_item(video: Video, parts: list[str]) -> dict[str, Any]:
     )
 
 
+def playlist_item(key: str, owner: Channel, parts: list[str]) -> dict[str, Any]:
+    """A playlist of a channel's with the parts asked for."""
+    snippet = {
+        "publishedAt": owner.published_at,
+        "channelId": owner.id,
+        "title": f"Best of {owner.title}",
+        "description": "",
+        "channelTitle": owner.title,
+    }
+    known = {"snippet": snippet, "status": {"privacyStatus": "public"}}
+    return _chosen("youtube#playlist", key, parts, known)
+
+
 def channel_item(channel: Channel, parts: list[str]) -> dict[str, Any]:
     """A channel with the parts asked for."""
     subscribers = {} if channel.hidden else {"subscriberCount": str(channel.subscribers)}

@@ -35,14 +35,9 @@ COMPANY_ENRICHMENT_YOUTUBE = """
     WHERE s.run_id = :serp_collection AND s.content_type = :content_type
     AND v.channel_id IS NOT NULL
     UNION
-    SELECT DISTINCT c.channel_id FROM serp_results s
-    JOIN youtube_channels c ON c.run_id = :youtube_enrichment AND c.channel_id = s.channel_ref
-    WHERE s.run_id = :serp_collection AND s.content_type = :content_type AND c.found
-    UNION
-    SELECT DISTINCT c.channel_id FROM serp_results s
-    JOIN youtube_channels c ON c.run_id = :youtube_enrichment
-        AND lower(c.handle) = lower(s.channel_ref)
-    WHERE s.run_id = :serp_collection AND s.content_type = :content_type AND c.found
+    SELECT DISTINCT r.channel_id FROM serp_results s
+    JOIN youtube_channel_refs r ON r.run_id = :youtube_enrichment AND r.ref = s.channel_ref
+    WHERE s.run_id = :serp_collection AND s.content_type = :content_type
 """
 
 # A video is analysed by its text, wherever it ranks; anything else by its page. A page that is

@@ -212,6 +212,7 @@ OF_RUN: Final[Mapping[str, str]] = MappingProxyType(
         "dsi_scores": "run_id = :run",
         "content_analyses": "run_id = :run",
         "channel_owners": "run_id = :run",
+        "youtube_channel_refs": "run_id = :run",
         "youtube_channels": "run_id = :run",
         "youtube_videos": "run_id = :run",
         "company_profiles": "run_id = :run",

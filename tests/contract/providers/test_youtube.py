@@ -12,12 +12,13 @@ from serpline.domain.http import HttpReply
 from serpline.providers.youtube.client import YouTubeClient
 from serpline.providers.youtube.errors import seconds_until_quota_resets
 from serpline.providers.youtube.links import LINKS_MAX, find_links
-from serpline.providers.youtube.wire import Channel, SearchPage, Video, duration_seconds
+from serpline.providers.youtube.wire import Channel, Playlist, SearchPage, Video, duration_seconds
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 DOCUMENTS = Path(__file__).parent / "documents"
 VIDEOS = (DOCUMENTS / "youtube_videos.json").read_bytes()
 CHANNELS = (DOCUMENTS / "youtube_channels.json").read_bytes()
+PLAYLISTS = (DOCUMENTS / "youtube_playlists.json").read_bytes()
 SEARCH = (DOCUMENTS / "youtube_search.json").read_bytes()
 NORTHWIND = "UCnorthwindnorthwindnor0"
 HIDDEN = "UChiddenhiddenhiddenhid1"
@@ -144,6 +145,31 @@ def test_a_handle_is_looked_up_with_its_at_sign(handle: str) -> None:
     found = call.parse(reply(CHANNELS))
     assert found is not None
     assert found.id == NORTHWIND
+
+
+def test_a_name_from_before_handles_is_looked_up_as_one() -> None:
+    """``/user/northwind``, which is no handle and no id; what cannot be one is refused."""
+    call = YOUTUBE.channel_by_username("northwind")
+    assert (call.operation, call.request.params["forUsername"]) == ("channels", "northwind")
+    found = call.parse(reply(CHANNELS))
+    assert found is not None
+    assert found.id == NORTHWIND
+    for text in ("", "a b", "a/b", "x" * 200):
+        with pytest.raises(UserError, match="not a YouTube user name"):
+            YOUTUBE.channel_by_username(text)
+
+
+def test_a_playlist_tells_whose_it_is() -> None:
+    """Fifty a call, at its full number; a list that YouTube does not show is absent."""
+    call = YOUTUBE.playlists(["PLnorthwind0", "PLfabrikam01", "PLdeleted0000"])
+    assert call.request.params["maxResults"] == "50"
+    assert call.parse(reply(PLAYLISTS)) == {
+        "PLnorthwind0": Playlist("PLnorthwind0", NORTHWIND),
+        "PLfabrikam01": Playlist("PLfabrikam01", HIDDEN),
+    }
+    nobodys = json.loads(PLAYLISTS)
+    del nobodys["items"][0]["snippet"]["channelId"]
+    assert call.parse(reply(nobodys))["PLnorthwind0"] is None
 
 
 def test_nothing_found_has_no_items_at_all() -> None:

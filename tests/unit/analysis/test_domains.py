@@ -200,14 +200,20 @@ def test_video_ids(url: str, video: str | None) -> None:
         ("https://www.youtube.com/embed/live_stream?channel=UC" + "a" * 22, "UC" + "a" * 22),
         ("https://www.youtube.com/playlist?list=UU" + "a" * 22, "UC" + "a" * 22),
         ("https://www.youtube.com/embed/videoseries?list=UULF" + "a" * 22, "UC" + "a" * 22),
-        ("https://www.youtube.com/playlist?list=PL" + "a" * 22, None),
+        ("https://www.youtube.com/playlist?list=PL" + "a" * 22, "PL" + "a" * 22),
+        ("https://www.youtube.com/embed/videoseries?list=PL" + "Z" * 16, "PL" + "Z" * 16),
+        ("https://www.youtube.com/playlist?list=RDMM", None),
+        ("https://www.youtube.com/playlist?list=OLAK5uy_" + "a" * 33, None),
+        ("https://www.youtube.com/playlist?list=PL,PL" + "a" * 22, None),
+        ("https://www.youtube.com/user/Acme%2C/videos", None),
+        ("https://www.youtube.com/user", None),
         ("https://www.youtube.com/channel/short", None),
         ("https://www.youtube.com/c/Acme", None),
-        ("https://www.youtube.com/user/Acme", None),
+        ("https://www.youtube.com/user/Acme", "user/acme"),
         ("https://www.youtube.com/watch?v=dQw4w9WgXcQ", None),
         ("https://acme.example/@acme", None),
     ],
 )
 def test_channel_references(url: str, reference: str | None) -> None:
-    """A channel is named by its id or its handle, and by nothing else."""
+    """A channel is named by its id, its handle, its old name or a list of its own."""
     assert youtube_channel_ref(url) == reference

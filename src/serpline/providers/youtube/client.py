@@ -1,4 +1,4 @@
-"""YouTube Data API v3: videos, channels, search.
+"""YouTube Data API v3: videos, channels, playlists, search.
 
 Promise: builds calls and reads replies; does no I/O. An id that YouTube does not know, or does not
 show (private, deleted), is simply absent from the answer. Credits are YouTube's quota units, which
@@ -16,7 +16,7 @@ from typing import Literal, TypeVar
 from serpline.domain.errors import UserError
 from serpline.domain.http import HttpReply, HttpRequest, ProviderCall
 from serpline.providers.youtube import wire
-from serpline.providers.youtube.wire import Channel, SearchPage, Video, is_id
+from serpline.providers.youtube.wire import Channel, Playlist, SearchPage, Video, is_id
 
 PROVIDER = "youtube"
 SEARCH = "youtube_search"
@@ -68,7 +68,26 @@ class YouTubeClient:
                 "part": "snippet,statistics,brandingSettings",
                 "forHandle": f"@{handle.removeprefix('@')}",
             },
-            partial(wire.channel_by_handle, now=self._now),
+            partial(wire.one_channel, now=self._now),
+        )
+
+    def channel_by_username(self, name: str) -> ProviderCall[Channel | None]:
+        """The channel that had this name before handles (``/user/name``); None: there is none."""
+        if not is_id(name):
+            raise UserError(f"not a YouTube user name: {name!r}")
+        return self._call(
+            "channels",
+            {"part": "snippet,statistics,brandingSettings", "forUsername": name},
+            partial(wire.one_channel, now=self._now),
+        )
+
+    def playlists(self, ids: Iterable[str]) -> ProviderCall[dict[str, Playlist | None]]:
+        """Id → playlist, for 1 to 50 playlist ids. Raises ``UserError``, as ``videos`` does."""
+        wanted = _ids(ids, "playlist")
+        return self._call(
+            "playlists",
+            {"part": "snippet", "id": ",".join(wanted), "maxResults": str(IDS_MAX)},
+            partial(wire.playlists, ids=tuple(wanted), now=self._now),
         )
 
     def search(

@@ -41,6 +41,14 @@ class Video:
 
 
 @dataclass(frozen=True, slots=True)
+class Playlist:
+    """A list of videos, and the channel that made it."""
+
+    id: str
+    channel_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Channel:
     """A channel. ``handle`` has its ``@``; ``subscribers`` is None when the owner hides them.
 
@@ -83,7 +91,14 @@ def channels(reply: HttpReply, *, ids: Sequence[str], now: Clock) -> dict[str, C
     return by_key(reply, "youtube", ids, rows)
 
 
-def channel_by_handle(reply: HttpReply, *, now: Clock) -> Channel | None:
+def playlists(reply: HttpReply, *, ids: Sequence[str], now: Clock) -> dict[str, Playlist | None]:
+    """Id → playlist, as ``videos`` does."""
+    items = _items(_envelope(reply, now), reply)
+    rows = [(as_text(item.get("id")), _playlist(item)) for item in items]
+    return by_key(reply, "youtube", ids, rows)
+
+
+def one_channel(reply: HttpReply, *, now: Clock) -> Channel | None:
     """The only channel in ``reply``, or None. Raises ``ProviderError``."""
     found = _items(_envelope(reply, now), reply)
     if not found:
@@ -112,7 +127,7 @@ def search_page(reply: HttpReply, *, kind: str, now: Clock) -> SearchPage:
 
 
 def is_id(text: str) -> bool:
-    """Whether ``text`` can be sent as the id of a video or a channel; YouTube knows no other."""
+    """Whether ``text`` can be sent as an id or a user name; YouTube knows no other."""
     return _ID.fullmatch(text) is not None
 
 
@@ -165,6 +180,14 @@ def _video(item: Item) -> Video | None:
         likes=as_count(statistics.get("likeCount")),
         comments=as_count(statistics.get("commentCount")),
     )
+
+
+def _playlist(item: Item) -> Playlist | None:
+    identifier = as_text(item.get("id"))
+    channel_id = as_text(as_object(item.get("snippet")).get("channelId"))
+    if identifier is None or channel_id is None or not is_id(channel_id):
+        return None
+    return Playlist(identifier, channel_id)
 
 
 def _channel(item: Item) -> Channel | None:

@@ -32,6 +32,7 @@ class Channel:
     id: str
     title: str
     handle: str
+    username: str
     description: str
     owner: Company | None
     country: str
@@ -72,6 +73,7 @@ class Videos:
         self.channel = lru_cache(maxsize=CHANNELS)(self._channel)
         self._by_id: dict[str, int] = {}
         self._by_handle: dict[str, int] = {}
+        self._by_username: dict[str, int] = {}
 
     def show(self, channel: int, keyword: str, salt: int) -> Video:
         """The video of a channel about a keyword."""
@@ -91,17 +93,27 @@ class Videos:
         video = self._video(video_id, channel, keyword)
         return None if video.missing else video
 
-    def find_channel(self, *, channel_id: str = "", handle: str = "") -> Channel | None:
-        """The channel with an id, or a handle with or without ``@``."""
+    def find_list_owner(self, list_id: str) -> Channel | None:
+        """The channel that made a playlist; None for no playlist's id, and for 2 % (deleted)."""
+        if not list_id.startswith("PL") or unit(self._seed, "deleted", list_id) < _MISSING:
+            return None
+        return self.channel(stamp(self._seed, "list of", list_id) % CHANNELS)
+
+    def find_channel(
+        self, *, channel_id: str = "", handle: str = "", username: str = ""
+    ) -> Channel | None:
+        """The channel with an id, a handle with or without ``@``, or a user name of old."""
         if not self._by_id:
             for index in range(CHANNELS):
                 channel = self.channel(index)
                 self._by_id[channel.id] = self._by_handle[channel.handle] = index
-        index_found = (
-            self._by_id.get(channel_id)
-            if channel_id
-            else self._by_handle.get("@" + handle.lower().lstrip("@"))
-        )
+                self._by_username[channel.username] = index
+        if channel_id:
+            index_found = self._by_id.get(channel_id)
+        elif username:
+            index_found = self._by_username.get(username.lower())
+        else:
+            index_found = self._by_handle.get("@" + handle.lower().lstrip("@"))
         return None if index_found is None else self.channel(index_found)
 
     def _video(self, video_id: str, channel: int, keyword: str) -> Video:
@@ -150,6 +162,7 @@ class Videos:
             id="UC" + base64.urlsafe_b64encode(number).decode().rstrip("=")[:22],
             title=title,
             handle=f"@{''.join(c for c in title.lower() if c.isalnum())}{index}",
+            username=f"user{index}",
             description=description,
             owner=owner,
             country=owner.country[1] if owner else choices.choice(("US", "GB", "IN")),

@@ -21,21 +21,17 @@ from serpline.store.whole_runs import over_run
 COMPANY_OF_RESULT = """
     CASE WHEN s.video_id IS NULL AND s.channel_ref IS NULL THEN s.domain
          WHEN o.domain IS NOT NULL THEN o.domain
-         ELSE 'youtube.com/channel/' || coalesce(c.channel_id, h.channel_id) END
+         ELSE 'youtube.com/channel/' || c.channel_id END
 """
 
-# A channel is known by its video, by its id, or else by its handle: three joins by equality, since
-# one with an OR could only compare each result with each channel.
+# A channel is known by its video, or by what names it in the result's URL.
 _OWNERS = """
     LEFT JOIN youtube_videos v ON v.run_id = :youtube_enrichment AND v.video_id = s.video_id
+    LEFT JOIN youtube_channel_refs f ON f.run_id = :youtube_enrichment AND f.ref = s.channel_ref
     LEFT JOIN youtube_channels c ON c.run_id = :youtube_enrichment AND c.found
-        AND c.channel_id = coalesce(v.channel_id, s.channel_ref)
-    LEFT JOIN (
-        SELECT lower(handle) AS handle, min(channel_id) AS channel_id FROM youtube_channels
-        WHERE run_id = :youtube_enrichment AND found GROUP BY lower(handle)
-    ) h ON h.handle = lower(s.channel_ref) AND v.channel_id IS NULL AND c.channel_id IS NULL
+        AND c.channel_id = coalesce(v.channel_id, f.channel_id)
     LEFT JOIN channel_owners o ON o.run_id = :company_enrichment_youtube
-        AND o.channel_id = coalesce(c.channel_id, h.channel_id)
+        AND o.channel_id = c.channel_id
 """
 
 _RESULTS = f"""

@@ -168,6 +168,15 @@ youtube_channels = Table(
     Column("fetched_at", Instant, nullable=False),
 )
 
+# What names a channel in a result's URL (``serp_results.channel_ref``), and which channel that is.
+youtube_channel_refs = Table(
+    "youtube_channel_refs",
+    metadata,
+    _run(),
+    Column("ref", Text, primary_key=True),
+    Column("channel_id", Text, nullable=False),
+)
+
 channel_owners = Table(
     "channel_owners",
     metadata,

@@ -818,6 +818,19 @@ def upgrade() -> None:
         ),
     )
     op.create_table(
+        "youtube_channel_refs",
+        sa.Column("run_id", sa.Uuid(), nullable=False),
+        sa.Column("ref", sa.Text(), nullable=False),
+        sa.Column("channel_id", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["run_id"],
+            ["pipeline_executions.id"],
+            name=op.f("fk_youtube_channel_refs_run_id"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("run_id", "ref", name=op.f("pk_youtube_channel_refs")),
+    )
+    op.create_table(
         "youtube_channels",
         sa.Column("run_id", sa.Uuid(), nullable=False),
         sa.Column("channel_id", sa.Text(), nullable=False),
@@ -1060,6 +1073,7 @@ def upgrade() -> None:
     )
     op.execute("ALTER TABLE run_keywords ALTER COLUMN run_id SET STATISTICS 0")
     op.execute("ALTER TABLE serps ALTER COLUMN run_id SET STATISTICS 0")
+    op.execute("ALTER TABLE youtube_channel_refs ALTER COLUMN run_id SET STATISTICS 0")
     op.execute("ALTER TABLE youtube_channels ALTER COLUMN run_id SET STATISTICS 0")
     op.execute("ALTER TABLE youtube_videos ALTER COLUMN run_id SET STATISTICS 0")
     op.execute("ALTER TABLE chunks ALTER COLUMN lane_id SET STATISTICS 0")
