@@ -329,6 +329,24 @@ async def test_failing_and_reopening_grow_with_the_lane(db: Database, run_id: UU
     assert seen.rows < 25 * ITEMS
 
 
+async def test_a_result_belongs_to_the_channel_that_its_url_names(
+    db: Database, run_id: UUID
+) -> None:
+    """Even ranks name a channel by its handle; what their video would say is not known."""
+    async with db.transaction() as conn:
+        found = await scores.results(conn, own(run_id), "video")
+        await conn.execute(
+            text("DELETE FROM youtube_channel_refs WHERE run_id = :r"), {"r": run_id}
+        )
+        unnamed = await scores.results(conn, own(run_id), "video")
+    assert len(found) == len(unnamed) == KEYWORDS * DEPTH
+    for row, other in zip(found, unnamed, strict=True):
+        number = row["url"].rpartition("/")[2]
+        assert row["company"] == f"oc{number}.com"
+        nobody = int(number) % 2 == 0
+        assert other["company"] == (scores.NOBODY if nobody else row["company"])
+
+
 MANY = 60
 OF_ONE = 200
 REPORTS: dict[str, Callable[[Connection, UUID], Awaitable[Any]]] = {
