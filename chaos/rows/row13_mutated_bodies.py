@@ -225,7 +225,7 @@ def counted(call: ProviderCall[Any], value: Any, given: Any) -> Counted:
             return len(value), len(given["results"])
         case "dataforseo", "search_volume":
             return of_keywords(value, given)
-        case "youtube", "videos":
+        case "youtube", "videos" | "playlists":
             return of_asked("id", call, value, given)
         case "youtube", "channels" if "id" in call.identity:
             return of_asked("id", call, value, given)

@@ -29,7 +29,7 @@ _OWNERS = """
     LEFT JOIN youtube_videos v ON v.run_id = :youtube_enrichment AND v.video_id = s.video_id
     LEFT JOIN youtube_channel_refs f ON f.run_id = :youtube_enrichment AND f.ref = s.channel_ref
     LEFT JOIN youtube_channels c ON c.run_id = :youtube_enrichment AND c.found
-        AND c.channel_id = coalesce(v.channel_id, f.channel_id)
+        AND c.channel_id = coalesce(v.channel_id, f.channel_id, s.channel_ref)
     LEFT JOIN channel_owners o ON o.run_id = :company_enrichment_youtube
         AND o.channel_id = c.channel_id
 """
