@@ -1,4 +1,4 @@
-"""YouTube Data API v3: videos, channels, playlists, search, batchGetStats, with a quota day in Pacific time.
+"""YouTube Data API v3: videos, channels, playlists, search, batchGetStats, with its quotas.
 
 Units are charged to the ledger as credits. The three quotas (units, searches, batchGetStats) end
 at midnight in Los Angeles by the simulator's clock. Limits: only the parts serpline could ask for.
