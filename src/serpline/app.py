@@ -223,7 +223,7 @@ async def run_worker(
             look_again_seconds=settings.look_again_seconds,
             take_over_seconds=min(settings.worker_heartbeat_seconds, 5.0),
         )
-        pruner = Pruner(database, retention, settings.prune_hours * 3600)
+        pruner = Pruner(database, clock, retention, settings.prune_hours * 3600)
         await pruner.enrol()
         services.queue.register("housekeeping", lambda payload: pruner.look(payload["target"]))
         register_handlers(services, phases, lifeline, before_settle)

@@ -94,6 +94,9 @@ async def test_a_run_goes_as_a_whole(db: Database) -> None:
     async with db.transaction() as conn:
         after = await contents(conn)
     assert gone == said
+    told = after["pipeline_events"].pop()
+    assert told["event_type"] == "prune.finished"
+    assert told["detail"] == {"rows": {k: n for k, n in gone.items() if n}, "by_hand": True}
     assert {table for table, count in gone.items() if count} == {
         *OF_RUN,
         *BY_AGE,
@@ -124,7 +127,9 @@ async def test_no_run_that_has_not_ended(db: Database, status: RunStatus) -> Non
     async with db.transaction() as conn:
         assert await run_rows.get(conn, ended) is None
         assert await run_rows.get(conn, lives) is not None
-    await rows(db, "UPDATE pipeline_executions SET expired_at = expired_at - interval '1 day'")
+    await rows(db, "UPDATE pipeline_executions SET expired_at = expired_at - interval '23 hours'")
+    assert (await prune(db, DAYS, now=NOW))["serps"] == 0
+    await rows(db, "UPDATE pipeline_executions SET expired_at = expired_at - interval '1 hour'")
     assert (await prune(db, DAYS, now=NOW))["serps"] == 1
     assert await left(db) == {lives}
 
@@ -234,3 +239,26 @@ async def test_calls_of_this_month_stay(db: Database, ended: Any) -> None:
     assert (await prune(db, kept, now=NOW))["provider_calls"] == 0
     later = NOW + timedelta(seconds=1)
     assert (await prune(db, kept, now=later))["provider_calls"] == 1
+
+
+async def test_runs_expire_some_at_a_time(db: Database) -> None:
+    """Whether anything names a run is asked of twenty runs in a transaction."""
+    await rows(
+        db,
+        "INSERT INTO pipeline_executions (id, status, mode, config, created_at, completed_at)"
+        " SELECT gen_random_uuid(), 'completed', 'manual', '{}', :old, :old"
+        " FROM generate_series(1, 25)",
+        old=OLD,
+    )
+    expired = []
+
+    def note(_c: Any, cursor: Any, statement: str, *_: Any) -> None:
+        if "SET expired_at = now()" in statement:
+            expired.append(cursor.rowcount)
+
+    engine = db._engine.sync_engine
+    sa.event.listen(engine, "after_cursor_execute", note)
+    gone = await prune(db, DAYS, now=NOW)
+    sa.event.remove(engine, "after_cursor_execute", note)
+    assert expired == [20, 5]
+    assert gone["pipeline_executions"] == 25

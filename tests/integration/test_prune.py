@@ -116,7 +116,7 @@ async def owners(database: Database) -> dict[str, set[UUID]]:
         " ON c.id = r.call_id",
         "item_retries": "SELECT run_id FROM item_retries",
         "provider_calls": "SELECT run_id FROM provider_calls",
-        "pipeline_events": "SELECT run_id FROM pipeline_events",
+        "pipeline_events": "SELECT run_id FROM pipeline_events WHERE event_type = 'x'",
         "webhook_inbox": "SELECT CAST(provider_batch_id AS uuid) FROM webhook_inbox",
         "circuit_breakers": "SELECT CAST(substr(name, 16, 36) AS uuid) FROM circuit_breakers",
     }
@@ -148,7 +148,8 @@ async def test_results_progress_and_batches_stay(db: Database) -> None:
         assert after[table] == before[table], table
     marks = {"items_pruned_at": None}
     assert [row | marks for row in after["pipeline_executions"]] == before["pipeline_executions"]
-    assert all(after[table] == [] for table in BY_RUN)
+    assert [row["event_type"] for row in after.pop("pipeline_events")] == ["prune.finished"]
+    assert all(after[table] == [] for table in BY_RUN if table in after)
 
 
 async def test_days_are_counted_from_the_end(db: Database) -> None:
@@ -323,6 +324,17 @@ async def test_bounded_batches(db: Database, transactions: list[int]) -> None:
     assert max(transactions) == 40
     assert sorted(transactions)[-7:-6] == [20]
     assert sum(transactions) == 240 + 503 + 5 * 3
+
+
+@pytest.mark.parametrize(("planned", "batches"), [(4_000, [6]), (6_000, [3, 3])])
+async def test_ten_thousand_items_at_once(
+    db: Database, transactions: list[int], planned: int, batches: list[int]
+) -> None:
+    """Chunks go together as long as they are of ten thousand items at most."""
+    await a_run(db, RunStatus.COMPLETED)
+    await rows(db, "UPDATE chunks SET planned = :planned", planned=planned)
+    await prune(db, Retention(), now=NOW)
+    assert [count for count in transactions if count > 1] == batches
 
 
 async def test_stopped_and_run_again(db: Database) -> None:

@@ -14,6 +14,7 @@ from tests.support.heart import until
 from tests.support.workers import QUICK, Workers, scripted_workers
 
 from serpline.app import run_worker
+from serpline.core.clock import SystemClock
 from serpline.core.settings import load
 from serpline.domain.errors import UserError
 from serpline.domain.states import RunStatus
@@ -71,7 +72,9 @@ async def test_two_workers_make_one_pass(db: Database) -> None:
     """Two workers that are woken at once make one pass together, and it counts every row once."""
     await fill(db)
     before = await sizes(db)
-    pruners = [Pruner(db, Retention(), HOUR, rows_max=50, items_max=4) for _ in range(2)]
+    pruners = [
+        Pruner(db, SystemClock(), Retention(), HOUR, rows_max=50, items_max=4) for _ in range(2)
+    ]
     for pruner in pruners:
         await pruner.enrol()
 
@@ -95,7 +98,7 @@ async def test_two_workers_make_one_pass(db: Database) -> None:
 async def test_a_pass_begins_when_it_is_due(db: Database) -> None:
     """After a pass the next one waits for its time; woken before, a worker does nothing."""
     await fill(db)
-    pruner = Pruner(db, Retention(), HOUR)
+    pruner = Pruner(db, SystemClock(), Retention(), HOUR)
     await pruner.enrol()
     await pruner.look("prune")
     await a_run(db, RunStatus.COMPLETED)
@@ -122,11 +125,11 @@ async def test_by_hand_only(db: Database) -> None:
     """Where people prune by hand, no worker begins a pass, and the timer is told no time."""
     await fill(db)
     before = await sizes(db)
-    by_hand = Pruner(db, Retention(), 0)
+    by_hand = Pruner(db, SystemClock(), Retention(), 0)
     await by_hand.enrol()
     await by_hand.look("prune")
     assert await column(db, "SELECT task FROM housekeeping") == []
-    await Pruner(db, Retention(), HOUR).enrol()
+    await Pruner(db, SystemClock(), Retention(), HOUR).enrol()
     await by_hand.look("prune")
     assert await column(db, "SELECT next_look_at FROM housekeeping") == [None]
     assert went(before, await sizes(db), events=0) == {}
@@ -148,7 +151,7 @@ async def test_a_step_that_raises_is_passed_over(db: Database) -> None:
         " EXECUTE FUNCTION trouble()",
     )
     before = await sizes(db)
-    pruner = Pruner(db, Retention(), HOUR)
+    pruner = Pruner(db, SystemClock(), Retention(), HOUR)
     await pruner.enrol()
     await pruner.look("prune")
     done = await last(db)
@@ -172,10 +175,43 @@ async def test_reference_data_a_run_counts_on(db: Database) -> None:
             key=key,
             days=days,
         )
-    pruner = Pruner(db, Retention(reference_days=30), HOUR)
+    pruner = Pruner(db, SystemClock(), Retention(reference_days=30), HOUR)
     await pruner.enrol()
     await pruner.look("prune")
     assert await column(db, "SELECT key FROM reference_data") == ["kept"]
+
+
+async def next_look(database: Database) -> float:
+    (wait,) = await column(
+        database, "SELECT extract(epoch FROM next_look_at - now())::float FROM housekeeping"
+    )
+    return float(wait)
+
+
+class SlowClock(SystemClock):
+    """A second passes between one look at it and the next."""
+
+    seconds = 0.0
+
+    def monotonic(self) -> float:
+        self.seconds += 1
+        return self.seconds
+
+    async def sleep(self, seconds: float) -> None:
+        self.seconds += seconds
+
+
+async def test_a_wakeup_gives_its_place_back(db: Database) -> None:
+    """After ten seconds, half of them at rest, the worker is free, and soon comes back."""
+    await fill(db)
+    pruner = Pruner(db, SlowClock(), Retention(), HOUR, rows_max=10, items_max=1)
+    await pruner.enrol()
+    assert HOUR - 60 < await next_look(db) <= HOUR
+    before = await sizes(db)
+    await pruner.look("prune")
+    # Each portion takes a second, its rest another, and to see whether there is time a third.
+    assert went(before, await sizes(db), events=0) == {"items": 9}
+    assert 4 < await next_look(db) <= 5
 
 
 @pytest.fixture
@@ -258,7 +294,7 @@ def test_the_last_passes_are_shown(database_url: str) -> None:
         database = await Database.connect(database_url)
         try:
             await fill(database, runs=1)
-            pruner = Pruner(database, Retention(), HOUR)
+            pruner = Pruner(database, SystemClock(), Retention(), HOUR)
             await pruner.enrol()
             await pruner.look("prune")
             await a_run(database, RunStatus.COMPLETED)

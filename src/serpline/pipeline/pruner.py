@@ -9,19 +9,18 @@ The limits: a wake-up works for ``BUSY_SECONDS``, half of them resting, and give
 step that raises is told and passed over until the next pass.
 """
 
-import asyncio
-import time
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from serpline.core.clock import Clock
 from serpline.core.logging import described, get
 from serpline.domain.errors import UserError
 from serpline.store import events, housekeeping
 from serpline.store.database import Connection, Database, DatabaseUnavailable, TransactionConflict
 from serpline.store.events import Event
 from serpline.store.housekeeping import Task
-from serpline.store.passes import AUTOMATIC, STEPS
+from serpline.store.passes import AUTOMATIC, FINISHED, STEPS
 from serpline.store.prune import Terms, longest_ttl_days
 from serpline.store.retention import Retention
 
@@ -37,9 +36,15 @@ class Pruner:
     """Prunes for one process. ``every_seconds`` 0: never."""
 
     def __init__(
-        self, database: Database, retention: Retention, every_seconds: float, **bounds: int
+        self,
+        database: Database,
+        clock: Clock,
+        retention: Retention,
+        every_seconds: float,
+        **bounds: int,
     ) -> None:
         self._database = database
+        self._clock = clock
         self._retention = retention
         self._every_seconds = every_seconds
         self._bounds = bounds
@@ -54,12 +59,11 @@ class Pruner:
         """The handler of a task's wake-up. ``UserError`` for a task that is not known."""
         if task != AUTOMATIC:
             raise UserError(f"task={task!r}: there is no such task")
-        ends = time.monotonic() + BUSY_SECONDS
-        while time.monotonic() < ends:
-            began = time.monotonic()
+        ends = self._clock.monotonic() + BUSY_SECONDS
+        while (began := self._clock.monotonic()) < ends:
             if not await self._portion():
                 return
-            await asyncio.sleep(time.monotonic() - began)
+            await self._clock.sleep(self._clock.monotonic() - began)
 
     async def _portion(self) -> bool:
         """Do the pass's next portion; False if there is none for us."""
@@ -84,7 +88,7 @@ class Pruner:
             log.exception("prune.step_failed", action="prune.step_failed", step=name)
             told = await self._pass_over(name, described(error))
         if told is not None:
-            log.info("prune.finished", action="prune.finished", **told)
+            log.info(FINISHED, action=FINISHED, **told)
         return told is None
 
     async def _begun(self, conn: Connection, held: Task) -> dict[str, Any] | None:
@@ -131,7 +135,7 @@ class Pruner:
         waits = max(self._every_seconds - passed, NEXT_SECONDS) if self._every_seconds else None
         await housekeeping.write(conn, AUTOMATIC, state, waits)
         told = {"rows": state["rows"], "seconds": round(passed, 3), "errors": state["errors"]}
-        await events.append(conn, [Event("prune.finished", detail=told)])
+        await events.append(conn, [Event(FINISHED, detail=told)])
         return told
 
     async def _pass_over(self, name: str, error: str) -> dict[str, Any] | None:

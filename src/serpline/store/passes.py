@@ -10,8 +10,9 @@ from datetime import datetime
 from functools import partial
 from typing import Final
 
-from serpline.store import housekeeping
+from serpline.store import events, housekeeping
 from serpline.store.database import Connection, Database, TransactionConflict
+from serpline.store.events import Event
 from serpline.store.expiry import count_expired, delete_expired, expire
 from serpline.store.prune import (
     Place,
@@ -27,11 +28,12 @@ from serpline.store.prune import (
 from serpline.store.retention import OF_RUN, RULES, Retention
 
 Progress = Callable[[str, int], None]
-"""Called with a table's name and the rows that went (or would go) when the pass is over."""
+"""Called with a table's name and the rows of it that went (or would go) in a step."""
 
 CONFLICTS_MAX: Final = 5
 AUTOMATIC: Final = "prune"
 BY_HAND: Final = "prune by hand"
+FINISHED: Final = "prune.finished"
 
 # Runs last: what is past its own days goes portion by portion before its run does.
 STEPS: Final[Mapping[str, Step]] = {
@@ -94,24 +96,30 @@ async def prune(
         retention.check_reference(await longest_ttl_days(conn))
     terms = Terms.of(retention, now, **bounds)
     gone: Counter[str] = Counter(dict.fromkeys(PRUNED_TABLES, 0))
+    tell = progress or _silently
     if dry_run:
         async with database.transaction() as conn:
             gone.update(await _would_go(conn, terms))
+        for table, rows in gone.items():
+            tell(table, rows)
     else:
         for step in STEPS.values():
+            went: Counter[str] = Counter()
             async for portion in _portions(database, step, terms):
-                gone.update(portion.gone)
-        state = {
-            "started_at": now,
-            "finished_at": now,
-            "rows": {k: n for k, n in gone.items() if n},
-        }
+                went.update(portion.gone)
+            for table, rows in went.items():
+                tell(table, rows)
+            gone.update(went)
+        told = {table: rows for table, rows in gone.items() if rows}
+        state = {"started_at": now, "finished_at": now, "rows": told}
         async with database.transaction() as conn:
             await housekeeping.write(conn, BY_HAND, state, None)
-    if progress is not None:
-        for table, rows in gone.items():
-            progress(table, rows)
+            await events.append(conn, [Event(FINISHED, detail={"rows": told, "by_hand": True})])
     return dict(gone)
+
+
+def _silently(_table: str, _rows: int) -> None:
+    """The progress that nobody asked for."""
 
 
 async def _would_go(conn: Connection, terms: Terms) -> Counter[str]:

@@ -38,6 +38,7 @@ WAITS: Final[Mapping[str, tuple[str, Mapping[str, str]]]] = {
     "workers": ("ended_at IS NULL", {"heartbeat_at": "0"}),
     "queued_jobs": ("true", {"next_look_at": "delay_seconds", "not_before": "delay_seconds"}),
     "provider_leases": ("true", {"expires_at": "CAST(:lease AS float8)"}),
+    "provider_calls": ("status = 'intent' AND started_at > now()", {"started_at": "0"}),
     # Calls are looked for from the intention on: it must not lie behind them.
     "provider_batches": (_UNENDED, {"intended_at": "-:apart", "started_at": "0"}),
     "housekeeping": ("true", {"next_look_at": "delay_seconds", "looked_at": "0"}),
