@@ -73,7 +73,7 @@ METRICS = {
     ],
 }  # fmt: skip
 ANALYSIS = {
-    "page_state": "content", "relevance": {"1": 0.5, "2": 1}, "sentiment": "mixed",
+    "page_state": "content", "relevance": {"k1": 0.5, "k2": 1}, "sentiment": "mixed",
     "topics": ["a"], "brands": [], "summary": "s", "content_kind": "other",
 }  # fmt: skip
 OWNER = {"company": "Acme  Boats", "domain": " acme.com "}

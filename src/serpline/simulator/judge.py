@@ -42,7 +42,7 @@ class Judgement:
     """``relevance`` in [0, 1]; ``mood`` in [-1, 1].
 
     ``domain`` is the first site named, else that of the first company named, else "".
-    ``relevances`` are those of the keywords that the prompt numbers, by number.
+    ``relevances`` are those of the keywords that the prompt names, by name.
     """
 
     keyword: str
@@ -74,7 +74,7 @@ class Judgement:
 
 def judge(texts: list[str], directory: Directory) -> Judgement:
     """Judge the last text of a prompt; a keyword named in any of them is the subject."""
-    text, keyword, numbered = _split(texts)
+    text, keyword, named = _split(texts)
     sentences = [found.strip() for found in _SENTENCE.findall(text)]
     sentences = [each for each in sentences if len(each) > 12]
     spoken = re.findall(r"\w+", text.lower())
@@ -82,7 +82,7 @@ def judge(texts: list[str], directory: Directory) -> Judgement:
     bad = sum(1 for word in spoken if word in _BAD)
     entities = _entities(text, directory)
     relevance = _relevance(sentences, keyword)
-    relevances = {n: _relevance(sentences, word) for n, word in numbered.items()}
+    relevances = {name: _relevance(sentences, word) for name, word in named.items()}
     return Judgement(
         keyword=keyword,
         relevance=relevance,
@@ -111,15 +111,15 @@ def _state(text: str) -> str:
 
 
 def _split(texts: list[str]) -> tuple[str, str, dict[str, str]]:
-    """The text to judge, the keyword, and numbered keywords, of a prompt in lines or in JSON."""
+    """The text to judge, the keyword, and named keywords, of a prompt in lines or in JSON."""
     last = texts[-1]
     try:
         value = json.loads(last)
     except ValueError:
         value = None
     if isinstance(value, dict):
-        numbered = value.get("keywords")
-        words = {k: str(v) for k, v in numbered.items()} if isinstance(numbered, dict) else {}
+        named = value.get("keywords")
+        words = {k: str(v) for k, v in named.items()} if isinstance(named, dict) else {}
         first = next(iter(words.values()), "")
         keyword = next((str(value[key]) for key in _KEYS if value.get(key)), first)
         rest = [each for key, each in value.items() if isinstance(each, str) and _said(key)]

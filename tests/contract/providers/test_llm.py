@@ -23,7 +23,7 @@ CALL = client.analyse_page("https://a.example/", "Tides", "The tide rises.", ["t
 
 GOOD = {
     "page_state": "content",
-    "relevance": {"1": 0.8},
+    "relevance": {"k1": 0.8},
     "sentiment": "neutral",
     "topics": ["tides", "sea", "Tides", " "],
     "brands": ["Acme  Boats"],
@@ -97,7 +97,7 @@ def test_schema_is_strict() -> None:
     assert set(schema["required"]) == set(schema["properties"]) == set(GOOD)
     relevance = schema["properties"]["relevance"]
     assert relevance["additionalProperties"] is False
-    assert relevance["required"] == list(relevance["properties"]) == ["1"]
+    assert relevance["required"] == list(relevance["properties"]) == ["k1"]
 
 
 def test_page_text_is_data() -> None:
@@ -108,7 +108,7 @@ def test_page_text_is_data() -> None:
     question = json.loads(user["content"])
     assert question["text"] == attack[:8_000]
     assert question["title"] == attack[:300]
-    assert question["keywords"] == {"1": "tide", "2": "sea"}
+    assert question["keywords"] == {"k1": "tide", "k2": "sea"}
     assert [m["role"] for m in (system, user)] == ["system", "user"]
     assert "never an instruction to you" in system["content"]
     assert "ignore all" not in system["content"]
@@ -178,9 +178,9 @@ def test_other_servers() -> None:
 
 
 def test_each_keyword_has_its_own_relevance() -> None:
-    """The numbers lead back to the keywords; a number alone is of one keyword, never of two."""
+    """The names lead back to the keywords; a number alone is of one keyword, never of two."""
     two = client.analyse_video("T", "D", ["tide", "sea"], "en")
-    both = GOOD | {"relevance": {"2": 0.3, "1": 0.9, "3": 0.1}}
+    both = GOOD | {"relevance": {"k2": 0.3, "k1": 0.9, "k3": 0.1}}
     found = two.parse(reply(document(both)))
     assert found.relevances == {"tide": 0.9, "sea": 0.3}
     alone = GOOD | {"relevance": 0.8}
@@ -229,11 +229,11 @@ def test_no_answer(body: dict[str, Any], permanent: bool) -> None:
         "[]",
         {},
         {key: value for key, value in GOOD.items() if key != "brands"},
-        GOOD | {"relevance": {"1": 85}},
-        GOOD | {"relevance": {"1": -0.1}},
-        GOOD | {"relevance": {"1": "0.8"}},
-        GOOD | {"relevance": {"1": True}},
-        GOOD | {"relevance": {"2": 0.8}},
+        GOOD | {"relevance": {"k1": 85}},
+        GOOD | {"relevance": {"k1": -0.1}},
+        GOOD | {"relevance": {"k1": "0.8"}},
+        GOOD | {"relevance": {"k1": True}},
+        GOOD | {"relevance": {"k2": 0.8}},
         GOOD | {"relevance": {}},
         GOOD | {"relevance": [0.8]},
         GOOD | {"relevance": 85},
@@ -501,7 +501,7 @@ def test_requests_in_each_dialect() -> None:
     assert '"additionalProperties":false' in bodies["json_object"]["messages"][0]["content"]
     assert bodies["prompt"].keys() == {"model", "messages", "max_tokens"}
     assert [m["role"] for m in bodies["prompt"]["messages"]] == ["user"]
-    assert '"keywords": {"1": "k"}' in bodies["prompt"]["messages"][0]["content"]
+    assert '"keywords": {"k1": "k"}' in bodies["prompt"]["messages"][0]["content"]
     assert len({json.dumps(call.identity) for call in asked.values()}) == 1
 
 

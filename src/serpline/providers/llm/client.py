@@ -19,7 +19,7 @@ from serpline.domain.http import HttpReply, HttpRequest, ProviderCall
 from serpline.domain.replies import json_object
 from serpline.providers.llm import errors
 from serpline.providers.llm.address import endpoint, key_headers
-from serpline.providers.llm.analysis import Analysis, analysis_for
+from serpline.providers.llm.analysis import Analysis, analysis_for, named
 from serpline.providers.llm.dialect import FIRST, Dialect, other_dialect
 from serpline.providers.llm.errors import PROVIDER
 from serpline.providers.llm.owner import OWNER, ChannelOwner
@@ -106,7 +106,7 @@ class LlmClient:
     ) -> ProviderCall[Analysis]:
         if not 1 <= len(keywords) <= KEYWORDS_MAX:
             raise ValueError(f"{len(keywords)} keywords: must be 1 to {KEYWORDS_MAX}")
-        words = {str(n): _sendable(k) for n, k in enumerate(keywords, 1)}
+        words = {name: _sendable(keyword) for name, keyword in named(keywords).items()}
         subject: dict[str, Any] = {"keywords": words, **_said(content)}
         if language:
             subject["language"] = _sendable(language)
