@@ -329,6 +329,24 @@ async def test_failing_and_reopening_grow_with_the_lane(db: Database, run_id: UU
     assert seen.rows < 25 * ITEMS
 
 
+async def test_the_languages_of_a_run_cost_the_same_for_more_keywords(
+    db: Database, run_id: UUID
+) -> None:
+    """They are read for every call to Wikidata; its markets are looked up, not its keywords."""
+    more = (
+        "INSERT INTO run_keywords (run_id, keyword_id, keyword, market)"
+        " SELECT :run, 1000 + n, 'more', 'DE' FROM generate_series(1, 5000) n"
+    )
+    handled = []
+    async with db.transaction() as conn:
+        for statement, languages in (("SELECT 1", ["en"]), (more, ["de", "en"])):
+            await conn.execute(text(statement), {"run": run_id})
+            with watched() as seen:
+                assert await projects.market_languages(conn, run_id) == languages
+            handled.append(seen.rows)
+    assert handled[1] - handled[0] < 10
+
+
 async def test_a_result_belongs_to_the_channel_that_its_url_names(
     db: Database, run_id: UUID
 ) -> None:
