@@ -12,6 +12,7 @@ from serpline.analysis.domains import (
     URL_CHARACTERS_MAX,
     canonical_url,
     display_domain,
+    is_platform,
     registrable_domain,
     youtube_channel_ref,
     youtube_video_id,
@@ -141,6 +142,26 @@ def test_a_name_that_none_can_have_is_nobodys(host: str) -> None:
     assert registrable_domain(f"https://{host}/p") is None
     assert canonical_url(f"https://{host}/p") is None
     assert registrable_domain("a_" + "b" * 61 + ".com") == "a_" + "b" * 61 + ".com"
+
+
+@pytest.mark.parametrize(
+    ("url", "owner"),
+    [
+        ("https://acme.substack.com/p/one", "acme.substack.com"),
+        ("https://www.acme.wordpress.com/", "acme.wordpress.com"),
+        ("https://acme.blogspot.co.uk/", "acme.blogspot.co.uk"),
+        ("https://acme.medium.com/x", "acme.medium.com"),
+        ("https://substack.com/home", "substack.com"),
+        ("https://www.medium.com/@acme", "medium.com"),
+        ("https://wordpress.com/", "wordpress.com"),
+        ("https://www.blogspot.de/", "blogspot.de"),
+    ],
+)
+def test_a_publisher_below_a_host_of_many_is_its_own(url: str, owner: str) -> None:
+    """Below hosts that the Public Suffix List does not have, too; the host is a company as well."""
+    assert registrable_domain(url) == owner
+    assert registrable_domain(owner) == owner
+    assert not is_platform("amazon.substack.com"), "somebody's blog is no twin of Amazon"
 
 
 @given(st.text(max_size=60))
