@@ -284,7 +284,7 @@ async def test_the_process_is_told_no_secret(monkeypatch: pytest.MonkeyPatch) ->
         shown = subprocess.run(
             ["ps", "eww", "-o", "command=", "-p", str(pid)], capture_output=True, check=True
         ).stdout
-    assert b"extract_main" in shown
+    assert b"extract_start" in shown
     assert b"PATH=" in shown
     assert b"pdl-secret" not in shown
 
@@ -331,3 +331,14 @@ def test_processes_do_not_outlive_a_killed_parent(tmp_path: Path) -> None:
     finally:
         for handle in watched:
             os.close(handle)
+
+
+async def test_an_extractor_that_cannot_start_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A library that is missing or broken is named in the error of the page."""
+    (tmp_path / "trafilatura.py").write_text("raise ImportError('no such library here')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    async with Extractor() as extractor:
+        with pytest.raises(ProviderError, match="cannot be started: ImportError: no such library"):
+            await extractor.extract(PageDocument(url="https://a.example/", html=b"<p>a</p>"))

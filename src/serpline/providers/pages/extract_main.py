@@ -1,6 +1,6 @@
 """The worker's side of page extraction: a process that may be killed at any instant.
 
-Run as ``python -m serpline.providers.pages.extract_main MEMORY_BYTES``; speaks frames (``frames``)
+Run as ``python -m serpline.providers.pages.extract_start MEMORY_BYTES``; speaks frames (``frames``)
 on its standard input and output. Promise: one reply for one page, or death. It ends when its input
 does; an alarm ends it when a page outlasts its deadline, so that it never outlives its parent by
 more than that. Limits: macOS does not enforce the limit on memory; where it is enforced, the parser
@@ -116,7 +116,3 @@ def _clean(value: str | None) -> str:
     """``value`` as PostgreSQL can store it: no NUL, no half of a surrogate pair."""
     text = (value or "").encode("utf-8", "replace").decode()
     return text.replace("\x00", "").strip()
-
-
-if __name__ == "__main__":
-    main()

@@ -113,9 +113,9 @@ class Extractor:
         try:
             async with asyncio.timeout(START_SECONDS_MAX):
                 await worker.start()
-        except WorkerDied:
+        except WorkerDied as death:
             status = await worker.kill(grace_seconds=_ENDING_SECONDS_MAX)
-            raise _no_extractor(f"it ended with status {status}") from None
+            raise _no_extractor(death.reason or f"it ended with status {status}") from None
         except (TimeoutError, OSError) as error:
             raise _no_extractor(type(error).__name__) from None
 

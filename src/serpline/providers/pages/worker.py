@@ -30,12 +30,19 @@ _PASSED_ON = (
 )
 
 
-class WorkerDied(Exception):  # noqa: N818  a fact about a process, told by its caller as an error
-    """The process ended, or said something that is no reply. ``received``: it had the page."""
+REASON_CHARS_MAX = 300
 
-    def __init__(self, *, received: bool) -> None:
+
+class WorkerDied(Exception):  # noqa: N818  a fact about a process, told by its caller as an error
+    """The process ended, or said something that is no reply. ``received``: it had the page.
+
+    ``reason``: what it said of why it could not start; empty if nothing.
+    """
+
+    def __init__(self, *, received: bool, reason: str = "") -> None:
         super().__init__("the extractor process ended")
         self.received = received
+        self.reason = reason
 
 
 class ExtractorWorker:
@@ -65,7 +72,7 @@ class ExtractorWorker:
             sys.executable,
             "-P",
             "-m",
-            "serpline.providers.pages.extract_main",
+            "serpline.providers.pages.extract_start",
             str(self._memory_bytes_max),
             stdin=PIPE,
             stdout=PIPE,
@@ -76,8 +83,9 @@ class ExtractorWorker:
             # Above any reply, so that reading never pauses and a dead process's pipe always ends.
             limit=4 * REPLY_BYTES_MAX,
         )
-        if not (await self._reply(received=False)).get("ready"):
-            raise WorkerDied(received=False)
+        reply = await self._reply(received=False)
+        if not reply.get("ready"):
+            raise WorkerDied(received=False, reason=str(reply.get("error", ""))[:REASON_CHARS_MAX])
 
     async def ask(self, request: dict[str, Any], html: bytes) -> dict[str, Any]:
         """The reply to one page. Raises ``WorkerDied``; wait no longer than the deadline."""
