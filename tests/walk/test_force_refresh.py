@@ -20,6 +20,9 @@ WORDS = ("best espresso machine", "coffee grinder", "decaf beans")
 KEYWORDS = "\n".join(["keyword,market", *(f"{word},US" for word in WORDS)]).encode()
 # Every purchase of reference data; the last one is of volumes.
 BOUGHT = ("pdl", "wikidata", "youtube", "llm", "dataforseo")
+DATED = (
+    "keyword_metrics", "company_profiles", "youtube_videos", "youtube_channels", "content_analyses"
+)  # fmt: skip
 DEPTH = 3
 REFUSED = (
     "SELECT count(*) AS items FROM items i JOIN pipeline_phase_status l ON l.id = i.lane_id"
@@ -52,8 +55,8 @@ async def test_every_kind_is_bought_again_once(database_url: str, tmp_path: Path
         aged = "SELECT 1 FROM {} WHERE fetched_at < now() - interval '19 days'"
         renewed = "SELECT 1 FROM reference_data WHERE fetched_at >= now() - interval '19 days'"
         assert await world.query(renewed) == []
-        assert await world.query(aged.format("company_profiles"))
-        assert await world.query(aged.format("content_analyses"))
+        for table in DATED:
+            assert await world.query(aged.format(table)), table
         forced = await _log_of(world, force_refresh=True)
         assert _bought(forced) == _bought(first)
         assert set(paid(forced).values()) == {1}

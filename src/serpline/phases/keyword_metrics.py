@@ -92,7 +92,8 @@ class KeywordMetricsPhase:
         mine = set(obtained.mine)
         for item, key in keys.items():
             if key in obtained.fresh:
-                yield item, obtained.fresh[key] or _unknown(NO_VOLUME)
+                found = obtained.fresh[key] or _unknown(NO_VOLUME)
+                yield item, {**found, "fetched_at": obtained.fetched_at[key]}
             elif key not in mine:
                 yield item, bought_elsewhere(work, item)
         groups = [[item for item, key in keys.items() if key in mine]] if mine else []
@@ -192,5 +193,5 @@ def _row(
         "monthly_searches": given.get("monthly"),
         "unknown_reason": given.get("unknown_reason"),
         "source": source,
-        "fetched_at": work.clock.now(),
+        "fetched_at": given.get("fetched_at") or work.clock.now(),
     }

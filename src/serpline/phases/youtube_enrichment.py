@@ -21,6 +21,7 @@ from serpline.providers.youtube.wire import is_id
 from serpline.store import plans
 from serpline.store.chunks import ItemRow, OwnedChunk
 from serpline.store.database import Connection
+from serpline.store.reference import Obtained
 from serpline.store.rows import insert_rows
 from serpline.store.tables.results import youtube_channel_refs, youtube_channels, youtube_videos
 
@@ -98,7 +99,7 @@ class YouTubeEnrichmentPhase:
         sendable = [each for each in ids if is_id(each)]
         answers: dict[str, Answer] = {each: {} for each in ids}
         obtained = await obtain(work, kind, sendable)
-        answers |= {key: value or {} for key, value in obtained.fresh.items()}
+        answers |= _known(obtained)
         answers |= dict.fromkeys(obtained.elsewhere)
         for start in range(0, len(obtained.mine), IDS_MAX):
             wanted = obtained.mine[start : start + IDS_MAX]
@@ -120,7 +121,7 @@ class YouTubeEnrichmentPhase:
             return {name: {}}
         obtained = await obtain(work, CHANNEL_KIND, [name])
         if not obtained.mine:
-            return {name: obtained.fresh.get(name, {} if name in obtained.fresh else None)}
+            return {name: _known(obtained).get(name)}
         youtube = self._tools.youtube
         ask = youtube.channel_by_username if user != name else youtube.channel_by_handle
         try:
@@ -150,6 +151,14 @@ class YouTubeEnrichmentPhase:
         await insert_rows(conn, youtube_channel_refs, refs)
 
 
+def _known(obtained: Obtained) -> dict[str, Payload]:
+    """What is in store, with the time when it was bought."""
+    return {
+        key: {**value, "fetched_at": obtained.fetched_at[key]} if value else {}
+        for key, value in obtained.fresh.items()
+    }
+
+
 def _outcome(work: Work, item: str, thing: Answer, channel: Answer) -> Outcome:
     """``thing``: the video or the playlist; ``channel``: whose it is, or what the item names."""
     for answer in (thing, channel):
@@ -173,7 +182,7 @@ def _video_row(chunk: OwnedChunk, video_id: str, video: Payload, now: Any) -> di
         "views": video.get("views"),
         "likes": video.get("likes"),
         "comments": video.get("comments"),
-        "fetched_at": now,
+        "fetched_at": video.get("fetched_at") or now,
     }
 
 
@@ -190,5 +199,5 @@ def _channel_row(chunk: OwnedChunk, channel: Payload, now: Any) -> dict[str, Any
         "views": channel.get("views"),
         "videos": channel.get("video_count"),
         "links": list(channel.get("links") or ()),
-        "fetched_at": now,
+        "fetched_at": channel.get("fetched_at") or now,
     }
