@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
-from bench.measures import fleet, items, peers, rate, restart, scale, subjects, workers
+from bench.measures import dsi, fleet, items, peers, rate, restart, scale, subjects, workers
 from bench.place import ROOT, Place
 from bench.report import Outcome, document, lines
 from serpline.core.logging import configure
@@ -32,6 +32,7 @@ MEASURES: dict[str, ModuleType] = {
     "fleet": fleet,
     "rate": rate,
     "subjects": subjects,
+    "dsi": dsi,
 }
 PAGE = ROOT / "docs" / "benchmarks.md"
 

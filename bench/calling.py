@@ -23,7 +23,6 @@ LANE = LaneKey(PhaseName.COMPANY_ENRICHMENT_SERP, ContentType.ORGANIC)
 CHUNK_SIZE = 200
 LOOK_SECONDS = 0.05
 SECONDS_MAX = 600.0
-ENDING_SECONDS_MAX = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,19 +85,10 @@ async def calls_of(
             run_id = await plant(database, LANE, domains, chunk_size)
             await _all_settled(database, run_id, calls)
         found: list[float] = json.loads(await asyncio.to_thread(_read, f"{base}/calls"))
-        statements = sum([await _ended(process) for process in processes])
+        ended = [await place.ended(process) for process in processes]
     if len(found) != calls:
         raise RuntimeError(f"the provider was called {len(found)} times for {calls} items")
-    return Called(sorted(found), statements)
-
-
-async def _ended(worker: asyncio.subprocess.Process) -> int:
-    """End a worker in good order; how many statements it has sent."""
-    assert worker.stdin is not None
-    assert worker.stdout is not None
-    worker.stdin.close()
-    async with asyncio.timeout(ENDING_SECONDS_MAX):
-        return int(await worker.stdout.read())
+    return Called(sorted(found), sum(round(worker["statements"]) for worker in ended))
 
 
 async def _registered(database: Database, workers: int) -> None:

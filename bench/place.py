@@ -23,6 +23,7 @@ ROOT = Path(__file__).parent.parent
 PEERS_PYTHON = ROOT / ".venv-bench" / "bin" / "python"
 TEMPLATE = "bench_template"
 PROCESS_SECONDS_MAX = 1800.0
+ENDING_SECONDS_MAX = 60.0
 # The second start of a process finds its bytecode, as it does wherever the program is installed.
 _ENVIRONMENT = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
 
@@ -99,6 +100,15 @@ class Place:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
+
+    async def ended(self, worker: asyncio.subprocess.Process) -> dict[str, float]:
+        """End a worker of ours in good order; what it printed."""
+        assert worker.stdin is not None
+        assert worker.stdout is not None
+        worker.stdin.close()
+        async with asyncio.timeout(ENDING_SECONDS_MAX):
+            found: dict[str, float] = json.loads(await worker.stdout.read())
+        return found
 
     def worker_environment(self, name: str, **settings: Any) -> Mapping[str, str]:
         """The environment of a worker process of ours over the database ``name``."""

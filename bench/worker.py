@@ -2,16 +2,19 @@
 
 With an argument, ``keyword_metrics`` is a phase of that many items that does nothing to them. It
 ends in good order at the end of stdin, which comes when the benchmark's own process dies, and then
-prints how many statements it has sent, those of the queue's library among them.
+prints ``{"statements", "resident_mb"}``: how many it has sent, those of the queue's library among
+them, and its largest size.
 """
 
 import asyncio
+import json
 import sys
 from typing import Any
 
 import psycopg
 
 from bench.noop import NoopPhase
+from bench.walk import resident_mb_max
 from serpline.app import run_worker
 from serpline.cli.processes import until_stopped
 from serpline.core.logging import configure
@@ -47,4 +50,4 @@ if __name__ == "__main__":
     configure("WARNING")
     count_statements()
     asyncio.run(main())
-    sys.stdout.write(f"{sent}\n")
+    sys.stdout.write(json.dumps({"statements": sent, "resident_mb": resident_mb_max()}))

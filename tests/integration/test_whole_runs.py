@@ -4,7 +4,7 @@ The server's statistics are kept as they may be at the worst: of a database that
 or counted before the run came. What the statements handle is then counted row by row.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -35,6 +35,7 @@ from serpline.store.results import combined, inputs, scores
 from serpline.store.results.collection import collection
 from serpline.store.settling import Settlement
 from serpline.store.tables import metadata
+from serpline.store.whole_runs import over_run
 
 NOW = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
 KEYWORDS = 40
@@ -205,8 +206,19 @@ def own(run_id: UUID) -> dict[str, UUID]:
     return dict.fromkeys(PhaseName, run_id)
 
 
-async def combined_scores(conn: Connection, run_id: UUID) -> list[Any]:
-    return await combined.typed_scores(conn, await combined.choose(conn, run_id))
+async def results(conn: Connection, run_id: UUID) -> Sequence[Any]:
+    values = {**own(run_id), "content_type": "video"}
+    return (await over_run(conn, scores.RESULTS, values)).all()
+
+
+async def collected(conn: Connection, run_id: UUID) -> Sequence[Any]:
+    values = {**own(run_id), "content_type": "video"}
+    return (await over_run(conn, scores.COLLECTED, values)).all()
+
+
+async def combined_scores(conn: Connection, run_id: UUID) -> Sequence[Any]:
+    values = combined.chosen(await combined.choose(conn, run_id))
+    return (await over_run(conn, combined.SCORES, values)).all()
 
 
 async def searches(conn: Connection, run_id: UUID, subjects: list[str]) -> Any:
@@ -219,10 +231,8 @@ FEW = CHUNK // 2
 MARKETS = 300
 ASKED = [f"v:vid{DEPTH + n}" for n in range(1, CHUNK + 1)]
 READS = {
-    "results": Read(RESULTS, 6 * ROWS, lambda conn, run: scores.results(conn, own(run), "video")),
-    "collected": Read(
-        KEYWORDS, 10 * KEYWORDS, lambda conn, run: scores.collected(conn, own(run), "video")
-    ),
+    "results": Read(RESULTS, 6 * ROWS, results),
+    "collected": Read(KEYWORDS, 10 * KEYWORDS, collected),
     "rankings": Read(RESULTS, 6 * ROWS, lambda conn, run: scores.rankings(conn, run, limit=ROWS)),
     "rankings of a company": Read(
         KEYWORDS,
@@ -352,17 +362,18 @@ async def test_a_result_belongs_to_the_channel_that_its_url_names(
 ) -> None:
     """Even ranks name a channel by its handle; what their video would say is not known."""
     async with db.transaction() as conn:
-        found = await scores.results(conn, own(run_id), "video")
+        found = await results(conn, run_id)
         await conn.execute(
             text("DELETE FROM youtube_channel_refs WHERE run_id = :r"), {"r": run_id}
         )
-        unnamed = await scores.results(conn, own(run_id), "video")
+        unnamed = await results(conn, run_id)
     assert len(found) == len(unnamed) == KEYWORDS * DEPTH
-    for row, other in zip(found, unnamed, strict=True):
-        number = row["url"].rpartition("/")[2]
-        assert row["company"] == f"oc{number}.com"
+    others = {row.url: row.company for row in unnamed}
+    for row in found:
+        number = row.url.rpartition("/")[2]
+        assert row.company == f"oc{number}.com"
         nobody = int(number) % 2 == 0
-        assert other["company"] == (scores.NOBODY if nobody else row["company"])
+        assert others[row.url] == (scores.NOBODY if nobody else row.company)
 
 
 MANY = 60

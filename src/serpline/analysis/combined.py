@@ -41,6 +41,8 @@ SCHEMA = pl.Schema(
     }
 )
 _PLACE = ("market", "device")
+_SHARED = (*_PLACE, "content_types", "weights", "oldest_collected_on", "latest_collected_on")
+_PLACE_SCHEMA = pl.Schema({**{name: SCHEMA[name] for name in _SHARED}, "total": pl.Float64()})
 
 
 def combined_dsi(
@@ -60,12 +62,22 @@ def combined_dsi(
     latest = _latest(collections, weights)
     dated = figures.select(*LANDSCAPE, "company", "dsi", pl.col("collected_on").cast(pl.Date))
     current = dated.join(latest, on=[*LANDSCAPE, "collected_on"], how="semi")
-    places = _places(latest, weights)
-    rows = [
-        _combine(place, company, types, weights, places[place])
-        for (place, company), types in _by_company(current).items()
+    _refuse_twins(current)
+    floats = {name: float(weight) for name, weight in weights.items()}
+    weight = pl.col("content_type").replace_strict(floats, return_dtype=pl.Float64)
+    unknown = pl.col("content_type").filter(pl.col("dsi").is_null())
+    rows = (
+        current.with_columns(product=weight * pl.col("dsi"))
+        .group_by(*_PLACE, "company")
+        .agg("product", unknown_types=unknown.sort().str.join(","))
+        .join(_places(latest, weights), on=_PLACE, how="left")
+    )
+    dsi = [
+        None if None in products else rounded(math.fsum(products) / total)
+        for products, total in rows.select("product", "total").iter_rows()
     ]
-    return ranked(pl.DataFrame(rows, SCHEMA, orient="row"), _PLACE).select(SCHEMA.names())
+    found = rows.with_columns(pl.Series("dsi", dsi, dtype=pl.Float64))
+    return ranked(found, _PLACE).select(SCHEMA.names()).cast(SCHEMA)
 
 
 def _check_weights(weights: Mapping[str, float]) -> None:
@@ -83,52 +95,28 @@ def _latest(collections: pl.DataFrame, weights: Mapping[str, float]) -> pl.DataF
     return dates.filter(pl.col("content_type").is_in(counted))
 
 
-def _places(
-    latest: pl.DataFrame, weights: Mapping[str, float]
-) -> dict[tuple[str, str], dict[str, object]]:
-    """What all companies of a market and device share."""
+def _places(latest: pl.DataFrame, weights: Mapping[str, float]) -> pl.DataFrame:
+    """What all companies of a market and device share; ``total`` is the sum of the weights."""
     groups = latest.sort(LANDSCAPE).group_by(_PLACE, maintain_order=True)
-    places: dict[tuple[str, str], dict[str, object]] = {}
-    for (market, device), rows in groups:
-        types = rows["content_type"].to_list()
-        places[str(market), str(device)] = {
-            "content_types": ",".join(types),
-            "weights": ",".join(f"{name}={weights[name]:g}" for name in types),
-            "oldest_collected_on": rows["collected_on"].min(),
-            "latest_collected_on": rows["collected_on"].max(),
-        }
-    return places
+    rows = []
+    for (market, device), found in groups:
+        types = found["content_type"].to_list()
+        rows.append(
+            {
+                "market": market,
+                "device": device,
+                "total": math.fsum(weights[name] for name in types),
+                "content_types": ",".join(types),
+                "weights": ",".join(f"{name}={weights[name]:g}" for name in types),
+                "oldest_collected_on": found["collected_on"].min(),
+                "latest_collected_on": found["collected_on"].max(),
+            }
+        )
+    return pl.DataFrame(rows, _PLACE_SCHEMA, orient="row")
 
 
-def _by_company(
-    current: pl.DataFrame,
-) -> dict[tuple[tuple[str, str], str], dict[str, float | None]]:
-    companies: dict[tuple[tuple[str, str], str], dict[str, float | None]] = {}
-    for content_type, market, device, company, dsi, _ in current.iter_rows():
-        types = companies.setdefault(((market, device), company), {})
-        if content_type in types:
-            raise ValueError(f"{company!r} has two figures for {content_type!r} on one date")
-        types[content_type] = dsi
-    return companies
-
-
-def _combine(
-    place: tuple[str, str],
-    company: str,
-    types: Mapping[str, float | None],
-    weights: Mapping[str, float],
-    shared: Mapping[str, object],
-) -> dict[str, object]:
-    collected = str(shared["content_types"]).split(",")
-    unknown = [name for name in collected if types.get(name, 0.0) is None]
-    products = [weights[name] * (types.get(name) or 0.0) for name in collected]
-    total = math.fsum(weights[name] for name in collected)
-    return {
-        "market": place[0],
-        "device": place[1],
-        "company": company,
-        "rank": None,
-        "dsi": None if unknown else rounded(math.fsum(products) / total),
-        "unknown_types": ",".join(unknown),
-        **shared,
-    }
+def _refuse_twins(current: pl.DataFrame) -> None:
+    twins = current.filter(pl.struct(*LANDSCAPE, "company").is_duplicated())
+    if twins.height:
+        company, kind = twins.item(0, "company"), twins.item(0, "content_type")
+        raise ValueError(f"{company!r} has two figures for {kind!r} on one date")

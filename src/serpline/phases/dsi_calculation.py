@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from serpline.phases.dsi_figures import Figures
 
 
+# More companies than a lane can have: their figures are of one whole, so they are one chunk.
+LANE_ITEMS_MAX = 1_000_000_000
+
+
 class DsiCalculationPhase:
     """Pure: the same stored inputs give the same figures, to the last bit."""
 
@@ -31,9 +35,13 @@ class DsiCalculationPhase:
     plan_sql = scores.PLAN
     divisible = False
 
+    def __init__(self) -> None:
+        # One lane's frames at a time: they are what a worker needs most memory for.
+        self._computing = asyncio.Lock()
+
     def chunk_size(self, config: PipelineConfig) -> int:
-        """A whole lane, as a rule: the computation is shared by all of it."""
-        return 15_000
+        """All of a lane: its figures are computed once."""
+        return LANE_ITEMS_MAX
 
     def plan_params(self, config: PipelineConfig) -> Mapping[str, Any]:
         """None of its own."""
@@ -41,37 +49,33 @@ class DsiCalculationPhase:
 
     async def work(self, work: Work, items: Sequence[ItemRow]) -> AsyncGenerator[Outcome, None]:
         """The figures of each company."""
-        if work.chunk.lane.content_type is ContentType.ALL:
-            figures = await self._combined(work)
-        else:
-            figures = await self._typed(work)
-        for row in items:
-            found = figures.get(row.item)
-            if found is None:
-                yield Skip(row.item, "ranks in no content type that counts")
-            else:
-                yield Done(row.item, found)
+        due = {row.item for row in items}
+        async with self._computing:
+            figures = await self._figures(work)
+        for item, row in figures:
+            if item in due:
+                due.remove(item)
+                yield Done(item, row)
+        for item in sorted(due):
+            yield Skip(item, "ranks in no content type that counts")
 
-    async def _typed(self, work: Work) -> "Figures":
+    async def _figures(self, work: Work) -> "Figures":
         from serpline.phases import dsi_figures  # not at a worker's start: it takes its time
 
         chunk, config = work.chunk, work.config
         kind = chunk.lane.content_type
         async with work.database.transaction() as conn:
-            sources = await runs.source_runs(conn, chunk.run_id)
-            results = await scores.results(conn, sources, kind)
-            collected = await scores.collected(conn, sources, kind)
-            behind = await combined.of_type(conn, chunk.run_id, kind)
+            if kind is ContentType.ALL:
+                behind = await combined.choose(conn, chunk.run_id)
+                typed = await combined.typed_scores(conn, behind)
+            else:
+                behind = await combined.of_type(conn, chunk.run_id, kind)
+                sources = await runs.source_runs(conn, chunk.run_id)
+                results, collected = await scores.inputs(conn, sources, kind)
         # In a thread: a large lane takes seconds, and heartbeats must go on.
+        if kind is ContentType.ALL:
+            return await asyncio.to_thread(dsi_figures.combined, typed, behind, config)
         return await asyncio.to_thread(dsi_figures.typed, results, collected, behind, config)
-
-    async def _combined(self, work: Work) -> "Figures":
-        from serpline.phases import dsi_figures  # not at a worker's start: it takes its time
-
-        async with work.database.transaction() as conn:
-            sources = await combined.choose(conn, work.chunk.run_id)
-            typed = await combined.typed_scores(conn, sources)
-        return await asyncio.to_thread(dsi_figures.combined, typed, sources, work.config)
 
     async def write(self, conn: Connection, chunk: OwnedChunk, done: Sequence[Done]) -> None:
         """A row per company, with every component."""

@@ -12,13 +12,13 @@ servers newer than itself; and a restore of ours has more to do than to load.
 
 import asyncio
 from collections.abc import Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final, ParamSpec, TypeVar
+from typing import Final, ParamSpec, TypeVar
 
-import psycopg
 import sqlalchemy as sa
 from psycopg import sql
 
@@ -30,7 +30,8 @@ from serpline.store.backup_file import (
     SequenceEntry,
     TableEntry,
 )
-from serpline.store.database import Connection, Database, DatabaseUnavailable, one_line
+from serpline.store.copying import copied
+from serpline.store.database import Connection, Database
 from serpline.store.migrate import HEAD
 from serpline.store.tables import metadata
 
@@ -133,21 +134,13 @@ async def _write_tables(
 
 async def _write_table(conn: Connection, writer: ArchiveWriter, table: sa.Table) -> TableEntry:
     columns = [column.name for column in table.columns]
-    statement = sql.SQL("COPY {} ({}) TO STDOUT").format(
+    source = sql.SQL("{} ({})").format(
         sql.Identifier(table.name), sql.SQL(", ").join(map(sql.Identifier, columns))
     )
     await in_thread(writer.begin, table.name)
-    gathered = bytearray()
-    try:
-        async with (await driver(conn)).cursor() as cursor, cursor.copy(statement) as rows:
-            async for row in rows:
-                gathered += row
-                if len(gathered) >= BLOCK_BYTES:
-                    await in_thread(writer.write, bytes(gathered))
-                    gathered.clear()
-    except psycopg.OperationalError as error:
-        raise DatabaseUnavailable(one_line(str(error))) from error
-    await in_thread(writer.write, bytes(gathered))
+    async with aclosing(copied(conn, source, BLOCK_BYTES)) as blocks:
+        async for block in blocks:
+            await in_thread(writer.write, block)
     return await in_thread(writer.end, table.name, columns)
 
 
@@ -162,13 +155,6 @@ async def _sequences(conn: Connection, tables: list[sa.Table]) -> list[SequenceE
             value = (await conn.execute(last, given)).scalar_one()
             if value is not None:
                 found.append(SequenceEntry(table=table.name, column=column.name, value=value))
-    return found
-
-
-async def driver(conn: Connection) -> psycopg.AsyncConnection[Any]:
-    """The driver's own connection, which knows COPY, inside ``conn``'s transaction."""
-    found = (await conn.get_raw_connection()).driver_connection
-    assert isinstance(found, psycopg.AsyncConnection)
     return found
 
 

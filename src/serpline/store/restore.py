@@ -24,8 +24,9 @@ from sqlalchemy.exc import DBAPIError
 
 from serpline.domain.errors import UserError
 from serpline.store import migrate as migrations
-from serpline.store.backup import SESSION, UNSAVED, Progress, driver, in_thread
+from serpline.store.backup import SESSION, UNSAVED, Progress, in_thread
 from serpline.store.backup_file import ArchiveReader, SequenceEntry, TableEntry
+from serpline.store.copying import driver
 from serpline.store.database import (
     Connection,
     Database,

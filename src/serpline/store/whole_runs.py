@@ -6,7 +6,8 @@ joined in any way: by nested loops, or merged by a column that all of them share
 run with each other, for minutes or hours.
 """
 
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
 from sqlalchemy import CursorResult, TextClause, text
@@ -28,8 +29,14 @@ async def over_run(
     value which run's rows are meant: of one that learns it by the join, the rows of all runs would
     be read.
     """
+    async with hash_joins_only(conn):
+        return await conn.execute(statement, values)
+
+
+@asynccontextmanager
+async def hash_joins_only(conn: Connection) -> AsyncGenerator[None, None]:
+    """Have the server join by hash alone what is executed within."""
     await conn.execute(_ONLY_HASH, {"other": "off"})
-    rows = await conn.execute(statement, values)
+    yield
     # After an exception there is nothing to set back: it undoes the transaction.
     await conn.execute(_ONLY_HASH, {"other": "on"})
-    return rows

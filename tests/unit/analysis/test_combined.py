@@ -1,10 +1,14 @@
 """The combined DSI over content types."""
 
+import math
+import random
 from datetime import date
 from typing import Any
 
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from serpline.analysis.combined import SCHEMA, combined_dsi
 from serpline.domain.errors import UserError
@@ -121,3 +125,49 @@ def test_two_figures_of_one_type_and_date_are_refused() -> None:
     figures = _figures(("organic", "a.com", 1.0, JUNE), ("organic", "a.com", 2.0, JUNE))
     with pytest.raises(ValueError, match="two figures"):
         combined_dsi(figures, BOTH)
+
+
+TYPES = ("organic", "news", "video")
+DSI = st.none() | st.floats(0, 100)
+
+
+@given(
+    st.dictionaries(
+        st.tuples(st.sampled_from(TYPES), st.sampled_from(["US", "PL"]), st.sampled_from("abcd")),
+        DSI,
+        max_size=20,
+    ),
+    st.sets(st.tuples(st.sampled_from(TYPES), st.sampled_from(["US", "PL"])), max_size=6),
+    st.tuples(*[st.sampled_from([0, 0.1, 1, 3])] * 3),
+    st.randoms(use_true_random=False),
+)
+def test_every_company_has_the_mean_of_the_formula(
+    found: dict[tuple[str, str, str], float | None],
+    empty: set[tuple[str, str]],
+    shares: tuple[float, float, float],
+    chance: random.Random,
+) -> None:
+    """Company by company, with the types that were collected where it ranks; in any order."""
+    weights = dict(zip(TYPES, shares, strict=True))
+    collected = {(kind, market) for kind, market, _ in found} | empty
+    expected: dict[tuple[str, str], float | None] = {}
+    for market, company in {(market, company) for kind, market, company in found if weights[kind]}:
+        kinds = [kind for kind in TYPES if (kind, market) in collected and weights[kind]]
+        own = {kind: found.get((kind, market, company), 0.0) for kind in kinds}
+        total = math.fsum(weights[kind] for kind in kinds)
+        known = [weights[kind] * dsi for kind, dsi in own.items() if dsi is not None]
+        expected[market, company] = (
+            None if None in own.values() else float(f"{math.fsum(known) / total:.12g}")
+        )
+    rows = [(*key, dsi) for key, dsi in found.items()]
+    chance.shuffle(rows)
+    labels = dict.fromkeys(["content_type", "market", "company"], pl.String)
+    figures = pl.DataFrame(rows, {**labels, "dsi": pl.Float64}, orient="row")
+    places = pl.DataFrame(
+        list(collected), {"content_type": pl.String, "market": pl.String}, orient="row"
+    )
+    stamp = {"device": pl.lit("desktop"), "collected_on": pl.lit(JUNE)}
+    told = combined_dsi(figures.with_columns(**stamp), places.with_columns(**stamp), weights)
+    assert {(row["market"], row["company"]): row["dsi"] for row in told.to_dicts()} == expected
+    unknown = {key for key, dsi in expected.items() if dsi is None}
+    assert {(row[0], row[2]) for row in told.rows() if row[6]} == unknown

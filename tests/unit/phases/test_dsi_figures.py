@@ -4,12 +4,13 @@ from datetime import date
 from typing import Any
 from uuid import UUID
 
+import polars as pl
 import pytest
 
 from serpline.domain.config import PipelineConfig
 from serpline.phases.dsi_figures import combined
 from serpline.store.results.collection import Collection
-from serpline.store.results.combined import Source
+from serpline.store.results.combined import COUNTED, SCORE, Source
 
 TODAY, EARLIER = date(2026, 11, 30), date(2026, 11, 29)
 ONE, TWO = UUID(int=1), UUID(int=2)
@@ -20,30 +21,24 @@ SOURCES = [
 
 
 def _score(kind: str, company: str, ranked: int, dsi: float) -> dict[str, Any]:
-    counts = dict.fromkeys(
-        (
-            "relevance_basis",
-            "results",
-            "unknown_volume_keywords",
-            "unknown_ai_overview_keywords",
-            "unanalysed_results",
-        ),
-        1,
-    )
+    counts = dict.fromkeys(COUNTED, 1) | {"keywords_ranked": ranked}
     place = {"content_type": kind, "market": "US", "device": "desktop", "company": company}
-    return place | counts | {"keywords_ranked": ranked, "dsi": dsi, "proxy": kind == "news"}
+    return place | counts | {"dsi": dsi, "proxy": kind == "news"}
 
 
-SCORES = [
-    _score("organic", "both.com", 4, 40.0),
-    _score("news", "both.com", 2, 20.0),
-    _score("news", "news.com", 3, 60.0),
-]
+SCORES = pl.DataFrame(
+    [
+        _score("organic", "both.com", 4, 40.0),
+        _score("news", "both.com", 2, 20.0),
+        _score("news", "news.com", 3, 60.0),
+    ],
+    SCORE,
+)
 
 
 def test_all_companies_of_a_market_have_one_denominator() -> None:
     """Coverage is of all that was collected, also of types in which a company does not rank."""
-    rows = combined(SCORES, SOURCES, PipelineConfig())
+    rows = dict(combined(SCORES, SOURCES, PipelineConfig()))
     both, news = rows["US:desktop:both.com"], rows["US:desktop:news.com"]
     assert {(r["keywords_collected"], r["keywords_planned"]) for r in (both, news)} == {(12, 15)}
     assert both["coverage"] == pytest.approx(6 / 12)
@@ -53,7 +48,7 @@ def test_all_companies_of_a_market_have_one_denominator() -> None:
 
 def test_each_row_names_the_run_and_date_behind_each_type() -> None:
     """And whether it is stale, though the company does not rank in it."""
-    for row in combined(SCORES, SOURCES, PipelineConfig()).values():
+    for _, row in combined(SCORES, SOURCES, PipelineConfig()):
         behind = {s["content_type"]: s for s in row["sources"]}
         assert behind["organic"] == {
             "content_type": "organic",
@@ -69,7 +64,7 @@ def test_each_row_names_the_run_and_date_behind_each_type() -> None:
 def test_a_type_without_weight_is_in_no_part_of_the_figure() -> None:
     """Neither in the DSI nor in coverage, and a company of that type alone has no row."""
     config = PipelineConfig(content_type_weights={"news": 0})
-    (row,) = combined(SCORES, SOURCES, config).values()
+    ((_, row),) = combined(SCORES, SOURCES, config)
     assert (row["company"], row["dsi"], row["coverage"]) == ("both.com", 40.0, 0.5)
     assert (row["keywords_collected"], row["keywords_planned"]) == (8, 10)
     assert [source["content_type"] for source in row["sources"]] == ["organic"]
@@ -77,4 +72,5 @@ def test_a_type_without_weight_is_in_no_part_of_the_figure() -> None:
 
 def test_without_figures_there_is_no_combined_one() -> None:
     """Where nobody ranks in what was collected."""
-    assert combined([], SOURCES, PipelineConfig()) == {}
+    assert list(combined(SCORES.clear(), SOURCES, PipelineConfig())) == []
+    assert list(combined(SCORES.clear(), [], PipelineConfig())) == []

@@ -8,9 +8,9 @@ figure. Such a run stands itself where that one stood: what was collected since 
 Limit: a type is looked for in the last ``CANDIDATES_MAX`` runs that scored it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from sqlalchemy import text
@@ -21,7 +21,12 @@ from serpline.domain.names import SEARCHED_TYPES, ContentType
 from serpline.domain.phases import LaneKey
 from serpline.store import runs
 from serpline.store.database import Connection
+from serpline.store.frames import read_frame
 from serpline.store.results.collection import Collection, collection
+from serpline.store.results.scores import CHOSEN
+
+if TYPE_CHECKING:
+    import polars as pl
 
 CANDIDATES_MAX = 100
 
@@ -111,28 +116,36 @@ async def candidates(
     return rows.all()
 
 
-async def typed_scores(conn: Connection, sources: Sequence[Source]) -> list[dict[str, Any]]:
-    """The scores that the sources name."""
-    rows = await conn.execute(
-        text(
-            "SELECT s.* FROM unnest(CAST(:chosen_types AS text[]), CAST(:chosen_markets AS text[]),"
-            " CAST(:chosen_devices AS text[]), CAST(:chosen_runs AS uuid[]))"
-            " AS chosen(content_type, market, device, run_id)"
-            " JOIN dsi_scores s USING (run_id, content_type, market, device)"
-            " ORDER BY s.content_type, s.market, s.device, s.company"
-        ),
-        _columns(sources),
-    )
-    return [dict(row) for row in rows.mappings()]
+COUNTED = (
+    "keywords_ranked",
+    "relevance_basis",
+    "results",
+    "unknown_volume_keywords",
+    "unknown_ai_overview_keywords",
+    "unanalysed_results",
+)
+SCORE: Mapping[str, type] = {
+    **dict.fromkeys(("content_type", "market", "device", "company"), str),
+    "dsi": float,
+    **dict.fromkeys(COUNTED, int),
+    "proxy": bool,
+}
+SCORES = text(f"SELECT {', '.join(SCORE)} FROM dsi_scores WHERE {CHOSEN}")
+
+
+async def typed_scores(conn: Connection, sources: Sequence[Source]) -> "pl.DataFrame":
+    """The scores that the sources name, with the columns of ``SCORE``, in no order."""
+    return await read_frame(conn, SCORES, chosen(sources), SCORE)
 
 
 async def plan_params(conn: Connection, run_id: UUID, lane: LaneKey) -> dict[str, Any]:
     """Whose results the plan of a lane reads: by phase, and for the combined DSI its sources."""
-    chosen = await choose(conn, run_id) if lane.is_combined else []
-    return {**await runs.source_runs(conn, run_id), **_columns(chosen)}
+    found = await choose(conn, run_id) if lane.is_combined else []
+    return {**await runs.source_runs(conn, run_id), **chosen(found)}
 
 
-def _columns(sources: Sequence[Source]) -> dict[str, list[Any]]:
+def chosen(sources: Sequence[Source]) -> dict[str, list[Any]]:
+    """The sources as parameters of ``scores.CHOSEN``."""
     return {
         "chosen_types": [each.searches.content_type for each in sources],
         "chosen_markets": [each.searches.market for each in sources],

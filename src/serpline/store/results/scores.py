@@ -5,16 +5,20 @@ each phase, the run whose results they read (``runs.source_runs``), and read no 
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from sqlalchemy import text
 
 from serpline.store.database import Connection
+from serpline.store.frames import read_frame
 from serpline.store.plans import SUBJECT
 from serpline.store.results.collection import PLANNED, searched_types
 from serpline.store.runs import source_runs
 from serpline.store.whole_runs import over_run
+
+if TYPE_CHECKING:
+    import polars as pl
 
 # Who a result belongs to: the registrable domain; for a video, the owner of its channel, and the
 # channel itself while no owner is known. youtube.com is never the answer.
@@ -45,64 +49,68 @@ _RESULTS = f"""
 # Results that nobody can be named for count in every denominator, and have no row of their own.
 NOBODY = "(nobody known)"
 
+# Which scores the combined DSI weighs (``combined``).
+CHOSEN = """
+    run_id = ANY(CAST(:chosen_runs AS uuid[])) AND (content_type, market, device, run_id) IN (
+        SELECT * FROM unnest(CAST(:chosen_types AS text[]), CAST(:chosen_markets AS text[]),
+            CAST(:chosen_devices AS text[]), CAST(:chosen_runs AS uuid[])))
+"""
+
 # For the combined lane the companies are those of the figures that it weighs (``combined``).
 PLAN = f"""
     SELECT DISTINCT market || ':' || device || ':' || company AS item
     FROM ({_RESULTS}) r WHERE company IS NOT NULL AND company <> ''
     UNION
-    SELECT DISTINCT market || ':' || device || ':' || company FROM dsi_scores
-    WHERE run_id = ANY(CAST(:chosen_runs AS uuid[])) AND (content_type, market, device, run_id) IN (
-        SELECT * FROM unnest(CAST(:chosen_types AS text[]), CAST(:chosen_markets AS text[]),
-            CAST(:chosen_devices AS text[]), CAST(:chosen_runs AS uuid[])))
+    SELECT DISTINCT market || ':' || device || ':' || company FROM dsi_scores WHERE {CHOSEN}
 """
 
 
-async def results(
-    conn: Connection, sources: Mapping[str, UUID], content_type: str
-) -> list[dict[str, Any]]:
-    """Every result of a content type with all the DSI needs to know of it.
-
-    ``volume`` and ``relevance`` are None where nobody knows them.
+# Every result of a content type with all the DSI needs to know of it, in no order.
+RESULTS = text(
+    f"""
+    SELECT r.content_type, r.market, r.device, r.keyword_id, r.canonical_url AS url,
+           coalesce(nullif(r.company, ''), :nobody) AS company,
+           r.position, m.search_volume AS volume, p.ai_overview, a.relevance
+    FROM ({_RESULTS}) r
+    JOIN serps p ON p.run_id = :serp_collection AND p.content_type = r.content_type
+        AND p.keyword_id = r.keyword_id AND p.market = r.market AND p.device = r.device
+    LEFT JOIN keyword_metrics m ON m.run_id = :keyword_metrics
+        AND m.keyword_id = r.keyword_id AND m.market = r.market
+    LEFT JOIN content_analyses a ON a.run_id = :content_analysis
+        AND a.content_type = r.content_type AND a.subject = r.subject AND a.market = r.market
     """
-    rows = await over_run(
-        conn,
-        text(
-            f"""
-            SELECT r.content_type, r.market, r.device, r.keyword_id, r.canonical_url AS url,
-                   coalesce(nullif(r.company, ''), :nobody) AS company,
-                   r.position, m.search_volume AS volume, p.ai_overview, a.relevance
-            FROM ({_RESULTS}) r
-            JOIN serps p ON p.run_id = :serp_collection AND p.content_type = r.content_type
-                AND p.keyword_id = r.keyword_id AND p.market = r.market AND p.device = r.device
-            LEFT JOIN keyword_metrics m ON m.run_id = :keyword_metrics
-                AND m.keyword_id = r.keyword_id AND m.market = r.market
-            LEFT JOIN content_analyses a ON a.run_id = :content_analysis
-                AND a.content_type = r.content_type AND a.subject = r.subject
-                AND a.market = r.market
-            ORDER BY r.market, r.device, r.keyword_id, r.rank
-            """
-        ),
-        {**sources, "content_type": content_type, "nobody": NOBODY},
-    )
-    return [dict(row) for row in rows.mappings()]
+).bindparams(nobody=NOBODY)
+_PAGE = {"content_type": str, "market": str, "device": str, "keyword_id": int}
+_RESULT = {
+    **_PAGE,
+    "url": str,
+    "company": str,
+    "position": int,
+    "volume": int,
+    "ai_overview": bool,
+    "relevance": float,
+}
+
+# The keywords whose SERP was collected, with or without results, and their volumes.
+COLLECTED = text(
+    """
+    SELECT p.content_type, p.market, p.device, p.keyword_id, m.search_volume AS volume
+    FROM serps p LEFT JOIN keyword_metrics m ON m.run_id = :keyword_metrics
+        AND m.keyword_id = p.keyword_id AND m.market = p.market
+    WHERE p.run_id = :serp_collection AND p.content_type = :content_type
+    """
+)
 
 
-async def collected(
+async def inputs(
     conn: Connection, sources: Mapping[str, UUID], content_type: str
-) -> list[dict[str, Any]]:
-    """The keywords whose SERP was collected, with or without results, and their volumes."""
-    rows = await over_run(
-        conn,
-        text(
-            "SELECT p.content_type, p.market, p.device, p.keyword_id,"
-            " m.search_volume AS volume FROM serps p LEFT JOIN keyword_metrics m"
-            " ON m.run_id = :keyword_metrics AND m.keyword_id = p.keyword_id"
-            " AND m.market = p.market WHERE p.run_id = :serp_collection AND p.content_type = :type"
-            " ORDER BY p.market, p.device, p.keyword_id"
-        ),
-        {**sources, "type": content_type},
+) -> "tuple[pl.DataFrame, pl.DataFrame]":
+    """``RESULTS`` and ``COLLECTED``; a volume or relevance that nobody knows is null."""
+    values = {**sources, "content_type": content_type}
+    return (
+        await read_frame(conn, RESULTS, values, _RESULT),
+        await read_frame(conn, COLLECTED, values, {**_PAGE, "volume": int}),
     )
-    return [dict(row) for row in rows.mappings()]
 
 
 async def forget_dsi(conn: Connection, run_id: UUID, content_type: str) -> None:

@@ -1,0 +1,43 @@
+"""COPY, in PostgreSQL's text format: a line for each row, tabs and line ends in values escaped."""
+
+from collections.abc import AsyncGenerator, Mapping
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from serpline.store.database import Connection, DatabaseUnavailable, one_line
+
+
+async def driver(conn: Connection) -> psycopg.AsyncConnection[Any]:
+    """The driver's own connection, which knows COPY, inside ``conn``'s transaction."""
+    found = (await conn.get_raw_connection()).driver_connection
+    assert isinstance(found, psycopg.AsyncConnection)
+    return found
+
+
+async def copied(
+    conn: Connection,
+    source: sql.Composable,
+    block_bytes: int,
+    values: Mapping[str, Any] | None = None,
+) -> AsyncGenerator[bytes, None]:
+    """The lines of ``source`` (a table, or a query in parentheses), some ``block_bytes`` at once.
+
+    Lines are never divided. Raises ``DatabaseUnavailable`` as a transaction does.
+    """
+    statement = sql.SQL("COPY {} TO STDOUT").format(source)
+    lines = bytearray()
+    try:
+        async with (
+            (await driver(conn)).cursor() as cursor,
+            cursor.copy(statement, values) as rows,
+        ):
+            async for row in rows:
+                lines += row
+                if len(lines) >= block_bytes:
+                    yield bytes(lines)
+                    lines.clear()
+    except psycopg.OperationalError as error:
+        raise DatabaseUnavailable(one_line(str(error))) from error
+    yield bytes(lines)
