@@ -34,7 +34,7 @@ _AT = datetime(2026, 11, 1, tzinfo=UTC)
 _SNIPPET = (
     "What to look for, what it costs, and which of them lasted for longest in our own test. " * 2
 )
-_ANALYSED: Row = ("neutral", "article", [], [], _SNIPPET, "generated", _AT)
+_ANALYSED: Row = ("[]", "neutral", "article", [], [], _SNIPPET, "generated", "generated", _AT)
 
 
 async def create_run(database: Database) -> UUID:
@@ -137,9 +137,12 @@ def fill(conninfo: str, run_id: UUID, pairs: int) -> int:
         )
         copy(
             "content_analyses",
-            "run_id content_type subject relevance sentiment content_kind topics brands summary"
-            " model fetched_at",
-            ((run, kind, subject, round(chance.random(), 2), *_ANALYSED) for subject in subjects),
+            "run_id content_type subject market relevance judged_for sentiment content_kind topics"
+            " brands summary model prompt fetched_at",
+            (
+                (run, kind, subject, MARKET, round(chance.random(), 2), *_ANALYSED)
+                for subject in subjects
+            ),
         )
     return len(results)
 

@@ -93,8 +93,8 @@ class Lane:
             for page in self.pages
             for rank in range(1, chance.randrange(8))
         ]
-        urls = sorted({row["canonical_url"] for row in self.results})
-        self.relevance = {url: chance.random() for url in urls if chance.random() < 0.7}
+        pages = sorted({(row["canonical_url"], row["market"]) for row in self.results})
+        self.relevance = {page: chance.random() for page in pages if chance.random() < 0.7}
 
     def _url(self, chance: random.Random) -> str:
         return f"https://x.com/{chance.choice(string.ascii_lowercase)}{chance.choice(HOSTILE)}"
@@ -110,9 +110,10 @@ class Lane:
         ]
         analyses = [
             {"run_id": self.run_id, "content_type": "organic", "subject": f"u:{url}"}
-            | {"relevance": value, "sentiment": "neutral", "content_kind": "other", "topics": []}
-            | {"brands": [], "summary": "", "model": "m", "fetched_at": "2026-11-20T09:30:00Z"}
-            for url, value in self.relevance.items()
+            | {"market": market, "relevance": value, "judged_for": [], "sentiment": "neutral"}
+            | {"content_kind": "other", "topics": [], "brands": [], "summary": "", "model": "m"}
+            | {"prompt": "p", "fetched_at": "2026-11-20T09:30:00Z"}
+            for (url, market), value in self.relevance.items()
         ]
         for name, rows in {
             "run_keywords": planned,
@@ -138,7 +139,7 @@ class Lane:
             | {"url": row["canonical_url"], "company": row["domain"] or scores.NOBODY}
             | {"position": row["position"], "ai_overview": shown[tuple(row[n] for n in labels)]}
             | {"volume": volumes.get((row["keyword_id"], row["market"]))}
-            | {"relevance": self.relevance.get(row["canonical_url"])}
+            | {"relevance": self.relevance.get((row["canonical_url"], row["market"]))}
             for row in self.results
         ]
         chance.shuffle(pages)

@@ -136,11 +136,11 @@ async def run_id(db: Database, request: pytest.FixtureRequest) -> UUID:
         return await collected_run(conn, KEYWORDS)
 
 
-async def plan_items(conn: Connection, run_id: UUID, number: int) -> int:
-    """Plan so many items in the run's lane; its id."""
+async def plan_items(conn: Connection, run_id: UUID, number: int, size: int = CHUNK) -> int:
+    """Plan so many items in the run's lane, in chunks of ``size``; its id."""
     lane_id = await lane_of(conn, run_id)
     source = "SELECT n || '\\:US' AS item FROM generate_series(1, :n) n"
-    await planning.plan(conn, lane_id, source, {"n": number}, CHUNK)
+    await planning.plan(conn, lane_id, source, {"n": number}, size)
     return lane_id
 
 
@@ -225,6 +225,14 @@ async def searches(conn: Connection, run_id: UUID, subjects: list[str]) -> Any:
     return await inputs.searches_of_subjects(conn, run_id, "video", subjects, depth=DEPTH, limit=5)
 
 
+async def all_scores(conn: Connection, run_id: UUID) -> Sequence[Any]:
+    return [row async for row in scores.scores(conn, run_id)]
+
+
+async def best_scores(conn: Connection, run_id: UUID) -> Sequence[Any]:
+    return [row async for row in scores.scores(conn, run_id, market="US", best=7)]
+
+
 RESULTS = KEYWORDS * DEPTH
 FEW = CHUNK // 2
 # Read as they are: some 250.
@@ -240,7 +248,8 @@ READS = {
         lambda conn, run: scores.rankings(conn, run, company="oc21.com", limit=ROWS),
     ),
     "planned and collected": Read(1, 15 * KEYWORDS, collection),
-    "scores": Read(RESULTS, 8 * RESULTS, lambda conn, run: scores.scores(conn, run)),
+    "scores": Read(RESULTS, 8 * RESULTS, all_scores),
+    "the best scores": Read(7, 8 * RESULTS, best_scores),
     "scores of the combined": Read(RESULTS, 6 * RESULTS, combined_scores),
     "keywords": Read(
         FEW,
@@ -325,6 +334,20 @@ async def test_a_chunk_costs_its_own_items(db: Database, run_id: UUID, step: str
         lane_id = await plan_items(conn, run_id, ITEMS)
         with watched() as seen:
             await STEPS[step](conn, owned(run_id, lane_id, 7))
+    assert seen.rows < 15 * CHUNK
+
+
+@pytest.mark.parametrize("status", [StateStatus.COMPLETED, StateStatus.FAILED])
+async def test_a_settlement_costs_its_own_items(
+    db: Database, run_id: UUID, status: StateStatus
+) -> None:
+    """However large the chunk: it is settled in many portions, and none reads all of it."""
+    async with db.transaction() as conn:
+        lane_id = await plan_items(conn, run_id, ITEMS, ITEMS)
+        due = await chunks.load(conn, owned(run_id, lane_id, 0), NOW)
+        settlements = [Settlement(row.item, status) for row in due[:CHUNK]]
+        with watched() as seen:
+            assert len(await settling.settle_items(conn, lane_id, 0, settlements)) == CHUNK
     assert seen.rows < 15 * CHUNK
 
 

@@ -6,9 +6,17 @@ argument mistakes answer at once.
 
 import asyncio
 import logging
+import shutil
 import signal
 import sys
-from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
+from collections.abc import (
+    AsyncIterable,
+    AsyncIterator,
+    Coroutine,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from contextlib import asynccontextmanager
 from datetime import date, datetime
 from decimal import Decimal
@@ -24,6 +32,7 @@ from rich.text import Text
 from serpline.core.escaping import harmless, json_text
 from serpline.core.logging import configure
 from serpline.core.settings import Settings, load
+from serpline.core.spool import Spool
 from serpline.domain.errors import UserError
 from serpline.domain.text import is_storable
 
@@ -132,6 +141,38 @@ def emit(document: Any) -> None:
     """One JSON document on stdout, in UTF-8 whatever the locale says."""
     sys.stdout.flush()
     sys.stdout.buffer.write(json_text(document, indent=2, default=_plain).encode() + b"\n")
+    sys.stdout.buffer.flush()
+
+
+async def spool_list(
+    rows: AsyncIterable[Mapping[str, Any]],
+    spool: Spool,
+    *,
+    last_of: tuple[Mapping[str, Any], str] | None = None,
+) -> int:
+    """Write rows as they come as the list that ``emit`` would print; returns how many there were.
+
+    ``last_of``: a document, and the name of the list as its last member.
+    """
+    head, inner, foot = "[", "  ", "\n]\n"
+    if last_of is not None:
+        document, name = last_of
+        members = json_text(document, indent=2, default=_plain).removesuffix("\n}")
+        head, inner, foot = f'{members},\n  "{name}": [', "    ", "\n  ]\n}\n"
+    spool.write(head.encode())
+    count = 0
+    async for row in rows:
+        text = json_text(row, indent=2, default=_plain).replace("\n", f"\n{inner}")
+        spool.write(f"{',' if count else ''}\n{inner}{text}".encode())
+        count += 1
+    spool.write(foot.encode())
+    return count
+
+
+def pour(spool: Spool) -> None:
+    """What was spooled, on stdout; nothing of it is there before all of it was read."""
+    sys.stdout.flush()
+    shutil.copyfileobj(spool.open(), sys.stdout.buffer)
     sys.stdout.buffer.flush()
 
 

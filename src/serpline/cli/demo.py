@@ -141,7 +141,7 @@ async def _demo(
     from serpline.cli.progress import follow
     from serpline.cli.supervise import Supervisor
     from serpline.cli.webserver import serving
-    from serpline.pipeline.report import run_report
+    from serpline.pipeline.report import dsi_rows, run_report
 
     def tell(message: str) -> None:
         if not quiet:
@@ -170,6 +170,8 @@ async def _demo(
             await follow(opened, run_id, quiet=quiet, check=supervisor.check)
         # Workers write their last outcomes when they stop, so the sums are read after that.
         report = await run_report(opened.database, run_id, opened.clock.now())
+        async with opened.database.transaction() as conn:
+            report["dsi"] = [row async for row in dsi_rows(conn, run_id)]
         rankings = await best_rankings(opened.database, run_id)
         again = await recomputed(opened.database, run_id, report["dsi"], place.directory)
     return {**report, "audit": audit(simulator.log, report), "recomputed": again}, rankings

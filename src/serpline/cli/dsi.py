@@ -1,12 +1,13 @@
 """``serpline dsi show|export|inputs``: the Digital Share Index, with every component beside it."""
 
+import shutil
 import sys
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from enum import StrEnum
+from io import BytesIO
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
 import typer
@@ -14,20 +15,25 @@ import typer
 from serpline.cli.common import (
     JsonFlag,
     RunOption,
-    emit,
     failure,
+    pour,
     run,
     say,
     services,
     show_table,
+    spool_list,
 )
 from serpline.cli.runs import find_run
 from serpline.core.escaping import json_text, spreadsheet_text
+from serpline.core.spool import Spool
 from serpline.domain.errors import UserError
 from serpline.domain.names import ContentType
 
 if TYPE_CHECKING:
     import polars as pl
+
+Writer = Callable[[AsyncIterable[Mapping[str, Any]], Spool], Awaitable[int]]
+ROWS_AT_ONCE = 10_000
 
 app = typer.Typer(help="The Digital Share Index of every company.", no_args_is_help=True)
 
@@ -69,21 +75,44 @@ class Format(StrEnum):
     PARQUET = "parquet"
 
 
-def _rows(
-    ctx: typer.Context, given: str | None, content_type: ContentType | None, market: str | None
-) -> list[dict[str, Any]]:
-    """The figures of a run, the strongest first."""
+@asynccontextmanager
+async def _rows(
+    ctx: typer.Context,
+    given: str | None,
+    content_type: ContentType | None,
+    market: str | None,
+    *,
+    best: int | None = None,
+    metric: Metric = Metric.DSI,
+) -> AsyncIterator[AsyncIterator[dict[str, Any]]]:
+    """The figures of a run as they are read, the strongest first."""
+    from serpline.domain.markets import normal_code
+    from serpline.pipeline.report import dsi_rows
+    from serpline.store.results import scores
 
-    async def read() -> list[dict[str, Any]]:
-        from serpline.pipeline.report import dsi_rows
-
-        async with services(ctx) as opened:
-            found = await find_run(opened, given, scored=True)
-            async with opened.database.transaction() as conn:
-                rows = await dsi_rows(conn, found, content_type=content_type)
-        return [{"run_id": found, **row} for row in of_market(rows, market, found)]
-
-    return run(read())
+    code = None if market is None else normal_code(market)
+    is_sov = metric is Metric.SOV
+    async with AsyncExitStack() as stack:
+        opened = await stack.enter_async_context(services(ctx))
+        found = await find_run(opened, given, scored=True)
+        conn = await stack.enter_async_context(opened.database.transaction())
+        if code is not None:
+            known = await scores.scored_markets(conn, found)
+            of_market([{"market": each} for each in known], market, found)
+        reading = dsi_rows(
+            conn,
+            found,
+            content_type=content_type,
+            market=code,
+            best=best,
+            by="traffic_share" if is_sov else "dsi",
+        )
+        rows = await stack.enter_async_context(aclosing(reading))
+        yield (
+            {"run_id": found, **row}
+            async for row in rows
+            if not (is_sov and row["content_type"] == ContentType.ALL)
+        )
 
 
 def of_market(
@@ -113,32 +142,45 @@ def show(
 
     --metric sov: the share of voice, of all results, of #1 everywhere and of all tracked volume.
     """
-    rows = _rows(ctx, run_id, content_type, market)
-    if metric is Metric.SOV:
-        if content_type is ContentType.ALL:
-            raise UserError("--metric sov: --content-type all has none: organic, news or video")
-        rows = [row for row in rows if row["content_type"] != ContentType.ALL]
-        rows.sort(key=lambda row: (*_landscape(row), -(row["traffic_share"] or 0), row["domain"]))
+    if metric is Metric.SOV and content_type is ContentType.ALL:
+        raise UserError("--metric sov: --content-type all has none: organic, news or video")
     if as_json:
-        emit(rows)
+        spool, _ = _spooled(spool_list, ctx, run_id, content_type, market, metric=metric)
+        pour(spool)
         return
-    shown: Counter[tuple[str, str, str]] = Counter()
-    kept = []
-    for row in rows:
-        shown[_landscape(row)] += 1
-        if shown[_landscape(row)] <= limit:
-            kept.append(row)
+
+    async def read() -> list[dict[str, Any]]:
+        given = (ctx, run_id, content_type, market)
+        async with _rows(*given, best=limit, metric=metric) as rows:
+            return [row async for row in rows]
+
+    kept = run(read())
     labels = ["content_type", "market", "device", "company", "domain"]
     columns = {**{name: name for name in labels}, **_COLUMNS[metric]}
     table = [[_shown(name, row) for name in columns.values()] for row in kept]
     title = "Share of voice" if metric is Metric.SOV else "DSI"
     # Without a name the latest run is shown, which may be a test of five keywords.
-    title += f" of run {rows[0]['run_id']}" if rows else ""
+    title += f" of run {kept[0]['run_id']}" if kept else ""
     show_table(list(columns), table, title=f"{title}; – is not known")
 
 
-def _landscape(row: Mapping[str, Any]) -> tuple[str, str, str]:
-    return row["content_type"], row["market"], row["device"]
+def _spooled(
+    write: Writer,
+    ctx: typer.Context,
+    run_id: str | None,
+    content_type: ContentType | None,
+    market: str | None,
+    *,
+    metric: Metric = Metric.DSI,
+) -> tuple[Spool, int]:
+    """All figures of a run as ``write`` writes them, and how many they are."""
+    spool = Spool()
+
+    async def written() -> int:
+        async with _rows(ctx, run_id, content_type, market, metric=metric) as rows:
+            return await write(rows, spool)
+
+    return spool, run(written())
 
 
 def _shown(name: str, row: Mapping[str, Any]) -> Any:
@@ -177,12 +219,10 @@ def export(
     """
     if format_ is Format.PARQUET and output is None and sys.stdout.isatty():
         raise UserError("--format parquet: binary; name a file with --output")
-    rows = _rows(ctx, run_id, content_type, market)
-    body = _WRITERS[format_](rows)
-    with _opened(output) as stream:
-        stream.write(body)
+    spool, count = _spooled(_WRITERS[format_], ctx, run_id, content_type, market)
+    _deliver(spool, output)
     if output is not None:
-        say(f"{output}: {len(rows)} figures")
+        say(f"{output}: {count} figures")
 
 
 @app.command()
@@ -196,39 +236,39 @@ def inputs(
     python -m serpline.recompute_dsi FILE --company example.com does so, apart from serpline.
     """
 
+    spool = Spool()
+
     async def write() -> int:
         from serpline.pipeline.dsi_inputs import records
 
         async with services(ctx) as opened:
             found = await find_run(opened, run_id, scored=True)
             count = 0
-            with _opened(output) as stream:
-                async with opened.database.transaction() as conn:
-                    async for record in records(conn, found):
-                        stream.write(json_text(record, indent=None, default=str).encode() + b"\n")
-                        count += 1
+            async with opened.database.transaction() as conn:
+                async for record in records(conn, found):
+                    spool.write(json_text(record, indent=None, default=str).encode() + b"\n")
+                    count += 1
             return count
 
     written = run(write())
+    _deliver(spool, output)
     if output is not None:
         say(f"{output}: {written} records")
 
 
-@contextmanager
-def _opened(output: Path | None) -> Iterator[IO[bytes]]:
-    """Where the bytes go: a file, or stdout."""
+def _deliver(spool: Spool, output: Path | None) -> None:
+    """What was spooled, into a file or on stdout."""
     if output is None:
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
+        pour(spool)
         return
     try:
         with output.open("wb") as stream:
-            yield stream
+            shutil.copyfileobj(spool.open(), stream)
     except OSError as error:
         raise failure(output, error) from None
 
 
-def _frame(rows: list[dict[str, Any]]) -> "pl.DataFrame":
+def _frame(rows: Sequence[Mapping[str, Any]]) -> "pl.DataFrame":
     import polars as pl
 
     number, whole, text = pl.Float64, pl.Int64, pl.String
@@ -271,28 +311,42 @@ def _frame(rows: list[dict[str, Any]]) -> "pl.DataFrame":
     return pl.DataFrame(plain, schema=schema, orient="row")
 
 
-def _csv(rows: list[dict[str, Any]]) -> bytes:
-    safe = [
+async def _frames(rows: AsyncIterable[Mapping[str, Any]]) -> AsyncIterator["pl.DataFrame"]:
+    """The rows as frames of ``ROWS_AT_ONCE``; the last one may be empty."""
+    portion = []
+    async for row in rows:
+        portion.append(row)
+        if len(portion) == ROWS_AT_ONCE:
+            yield _frame(portion)
+            portion.clear()
+    yield _frame(portion)
+
+
+async def _csv(rows: AsyncIterable[Mapping[str, Any]], spool: Spool) -> int:
+    safe = (
         {k: spreadsheet_text(v) if isinstance(v, str) else v for k, v in row.items()}
-        for row in rows
-    ]
-    return _frame(safe).write_csv().encode()
+        async for row in rows
+    )
+    count, is_first = 0, True
+    async for frame in _frames(safe):
+        spool.write(frame.write_csv(include_header=is_first).encode())
+        count, is_first = count + frame.height, False
+    return count
 
 
-def _json(rows: list[dict[str, Any]]) -> bytes:
-    return json_text(rows, indent=1, default=str).encode() + b"\n"
+async def _parquet(rows: AsyncIterable[Mapping[str, Any]], spool: Spool) -> int:
+    """The format has all of a column together, so that all figures are held, as a frame."""
+    import polars as pl
 
-
-def _parquet(rows: list[dict[str, Any]]) -> bytes:
-    from io import BytesIO
-
+    frame = pl.concat([frame async for frame in _frames(rows)])
     buffer = BytesIO()
-    _frame(rows).write_parquet(buffer)
-    return buffer.getvalue()
+    frame.write_parquet(buffer)
+    spool.write(buffer.getvalue())
+    return frame.height
 
 
-_WRITERS: Mapping[Format, Callable[[list[dict[str, Any]]], bytes]] = {
+_WRITERS: Mapping[Format, Writer] = {
     Format.CSV: _csv,
-    Format.JSON: _json,
+    Format.JSON: spool_list,
     Format.PARQUET: _parquet,
 }

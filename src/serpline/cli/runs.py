@@ -1,12 +1,24 @@
 """``serpline run list|show|watch|pause|resume|cancel|retry``; ``start`` has a file of its own."""
 
 from collections.abc import Mapping
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
 import typer
 
-from serpline.cli.common import JsonFlag, emit, run, say, services, show_table, utf8
+from serpline.cli.common import (
+    JsonFlag,
+    emit,
+    pour,
+    run,
+    say,
+    services,
+    show_table,
+    spool_list,
+    utf8,
+)
+from serpline.core.spool import Spool
 from serpline.domain.errors import UserError
 from serpline.domain.names import ContentType, PhaseName
 from serpline.domain.states import RunStatus
@@ -81,12 +93,19 @@ def list_(
         show_table(["run", "status", "mode", "created (UTC)", "seconds"], rows)
 
 
-async def report_of(opened: "Services", run_id: UUID, *, with_scores: bool) -> dict[str, Any]:
-    """The document of ``run show``; its tables show no scores, so they need none."""
-    from serpline.pipeline.report import run_report
+async def tell_report(opened: "Services", run_id: UUID, *, as_json: bool) -> dict[str, Any]:
+    """Show a run as tables, or as a document that ends with its scores; returns it without them."""
+    from serpline.pipeline.report import dsi_rows, run_report
 
-    now = opened.clock.now()
-    return await run_report(opened.database, run_id, now, with_scores=with_scores)
+    report = await run_report(opened.database, run_id, opened.clock.now())
+    if as_json:
+        spool = Spool()
+        async with opened.database.transaction() as conn, aclosing(dsi_rows(conn, run_id)) as rows:
+            await spool_list(rows, spool, last_of=(report, "dsi"))
+        pour(spool)
+    else:
+        show_report(report)
+    return report
 
 
 def show_report(report: dict[str, Any]) -> None:
@@ -144,13 +163,11 @@ def _words(lane: Mapping[str, Any], run_id: UUID) -> str | None:
 def show(ctx: typer.Context, run_id: RunId = "latest", as_json: JsonFlag = False) -> None:
     """One run: its lanes, what it spent, its DSI (with --json), its failures."""
 
-    async def read() -> dict[str, Any]:
+    async def read() -> None:
         async with services(ctx) as opened:
-            found = await find_run(opened, run_id)
-            return await report_of(opened, found, with_scores=as_json)
+            await tell_report(opened, await find_run(opened, run_id), as_json=as_json)
 
-    report = run(read())
-    emit(report) if as_json else show_report(report)
+    run(read())
 
 
 @app.command()
@@ -163,10 +180,9 @@ def watch(ctx: typer.Context, run_id: RunId = "latest", as_json: JsonFlag = Fals
         async with services(ctx) as opened:
             found = await find_run(opened, run_id)
             await follow(opened, found, quiet=as_json)
-            return await report_of(opened, found, with_scores=as_json)
+            return await tell_report(opened, found, as_json=as_json)
 
     report = run(follow_it())
-    emit(report) if as_json else show_report(report)
     return exit_code(report["status"], report["error"])
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from serpline.cli.common import JsonFlag, emit, failure, listed, run, say, services, show_table
-from serpline.cli.runs import exit_code, find_run, report_of, show_report
+from serpline.cli.runs import exit_code, find_run, tell_report
 from serpline.domain.config import PipelineConfig
 from serpline.domain.errors import UserError
 from serpline.domain.names import PipelineMode
@@ -114,7 +114,7 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def _start(ctx: typer.Context, asked: _Asked, *, wait: bool, as_json: bool) -> int:
-    async def begin() -> dict[str, Any]:
+    async def begin() -> int:
         from serpline.cli.progress import follow
 
         async with services(ctx) as opened:
@@ -124,16 +124,13 @@ def _start(ctx: typer.Context, asked: _Asked, *, wait: bool, as_json: bool) -> i
             await _say_if_nobody_works(opened)
             if wait:
                 await follow(opened, run_id, quiet=as_json)
-            return await report_of(opened, run_id, with_scores=as_json)
+            elif not as_json:
+                typer.echo(run_id)
+                return 0
+            report = await tell_report(opened, run_id, as_json=as_json)
+            return exit_code(report["status"], report["error"]) if wait else 0
 
-    report = run(begin())
-    if as_json:
-        emit(report)
-    elif wait:
-        show_report(report)
-    else:
-        typer.echo(report["run_id"])
-    return exit_code(report["status"], report["error"]) if wait else 0
+    return run(begin())
 
 
 async def _say_if_nobody_works(opened: "Services") -> None:

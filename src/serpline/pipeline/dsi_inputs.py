@@ -5,6 +5,7 @@ The records are described in ``docs/dsi.md``; ``serpline/recompute_dsi.py`` read
 
 from collections import defaultdict
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any
 from uuid import UUID
 
@@ -71,31 +72,28 @@ async def _inputs(
     """Pages of all devices, since they share volumes, and the results of the landscapes."""
     read = await runs.source_runs(conn, run_id)
     names = await projects.run_keywords(conn, read["serp_collection"])
-    results = await scores.results(conn, read, kind)
-    shown = {
-        (row["market"], row["device"], row["keyword_id"]): row["ai_overview"] for row in results
-    }
-    for page in await scores.collected(conn, read, kind):
-        place = (page["market"], page["device"], page["keyword_id"])
-        yield {
-            "record": "page",
-            "content_type": kind,
-            "market": page["market"],
-            "device": page["device"],
-            "keyword": names[page["keyword_id"]],
-            "volume": page["volume"],
-            "ai_overview": shown.get(place),
-        }
-    for row in results:
-        if (kind, row["market"], row["device"]) in landscapes:
+    async with aclosing(scores.each_input(conn, scores.COLLECTED, read, kind)) as pages:
+        async for page in pages:
             yield {
-                "record": "result",
+                "record": "page",
                 "content_type": kind,
-                "market": row["market"],
-                "device": row["device"],
-                "keyword": names[row["keyword_id"]],
-                "url": row["url"],
-                "company": row["company"],
-                "position": row["position"],
-                "relevance": row["relevance"],
+                "market": page["market"],
+                "device": page["device"],
+                "keyword": names[page["keyword_id"]],
+                "volume": page["volume"],
+                "ai_overview": page["ai_overview"],
             }
+    async with aclosing(scores.each_input(conn, scores.RESULTS, read, kind)) as results:
+        async for row in results:
+            if (kind, row["market"], row["device"]) in landscapes:
+                yield {
+                    "record": "result",
+                    "content_type": kind,
+                    "market": row["market"],
+                    "device": row["device"],
+                    "keyword": names[row["keyword_id"]],
+                    "url": row["url"],
+                    "company": row["company"],
+                    "position": row["position"],
+                    "relevance": row["relevance"],
+                }

@@ -4,7 +4,8 @@ One snapshot, read from lanes, scores and the ledger. The figures of lanes are t
 chunks' counters, so the document costs the same for ten items and for ten million.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import asdict
 from datetime import datetime
 from decimal import Decimal
@@ -47,12 +48,10 @@ _COMPONENTS = (
 _FURTHER = ("share_of_first", "share_of_volume")
 
 
-async def run_report(
-    database: Database, run_id: UUID, now: datetime, *, with_scores: bool = True
-) -> dict[str, Any]:
+async def run_report(database: Database, run_id: UUID, now: datetime) -> dict[str, Any]:
     """The document; ``now`` ends ``seconds`` of a run that goes on. Unknown run: ``UserError``.
 
-    Without ``with_scores`` it has no ``dsi`` and reads no score: a run may have 100,000 of them.
+    It has no scores: a run may have 100,000 of them (``dsi_rows``).
     """
     async with database.transaction() as conn:
         run = await runs.get(conn, run_id)
@@ -62,7 +61,6 @@ async def run_report(
         words = await runs.lane_reports(conn, run_id)
         spent = await ledger.totals(conn, run_id)
         failures = await items.failures(conn, run_id, FAILURES_SHOWN_MAX)
-        dsi = {"dsi": await dsi_rows(conn, run_id)} if with_scores else {}
         searches = await collection(conn, run_id)
         empty = await empty_pages(conn, run_id)
         made = await batches.of_run(conn, run_id, BATCHES_SHOWN_MAX)
@@ -71,7 +69,6 @@ async def run_report(
         "seconds": seconds_of(run, now),
         "phases": _phases(lanes, words),
         "collection": [asdict(row) for row in searches],
-        **dsi,
         "credits": {provider: _number(total.credits) for provider, total in spent.items()},
         "calls": {provider: total.calls for provider, total in spent.items()},
         "calls_unknown": {p: total.unknown for p, total in spent.items() if total.unknown},
@@ -110,26 +107,32 @@ def seconds_of(run: RunRow, now: datetime) -> float:
 
 
 async def dsi_rows(
-    conn: Connection, run_id: UUID, *, content_type: str | None = None
-) -> list[dict[str, Any]]:
+    conn: Connection,
+    run_id: UUID,
+    *,
+    content_type: str | None = None,
+    market: str | None = None,
+    best: int | None = None,
+    by: scores.Order = "dsi",
+) -> AsyncGenerator[dict[str, Any], None]:
     """A run's DSI with every component, strongest first; ``company`` is a name where one is known.
 
     ``domain`` is what the figure is computed for: a registrable domain, or a channel's address.
     ``sources``: of each content type in the figure, the run that collected it and when.
+    ``best``: so many of each content type, market and device. Rows are read as they are asked for.
     """
-    found = await scores.scores(conn, run_id, content_type=content_type)
-    return [
-        {
-            "company": row["company_name"] or row["company"],
-            "domain": row["company"],
-            "relation": row["relation"],
-            "content_type": row["content_type"],
-            **{name: row[name] for name in _COMPONENTS},
-            **{name: row["detail"].get(name) for name in _FURTHER},
-            "stale_types": [each["content_type"] for each in row["sources"] if each["stale"]],
-        }
-        for row in found
-    ]
+    found = scores.scores(conn, run_id, content_type=content_type, market=market, best=best, by=by)
+    async with aclosing(found) as rows:
+        async for row in rows:
+            yield {
+                "company": row["company_name"] or row["company"],
+                "domain": row["company"],
+                "relation": row["relation"],
+                "content_type": row["content_type"],
+                **{name: row[name] for name in _COMPONENTS},
+                **{name: row["detail"].get(name) for name in _FURTHER},
+                "stale_types": [each["content_type"] for each in row["sources"] if each["stale"]],
+            }
 
 
 def phase_status(statuses: Sequence[LaneStatus]) -> str:

@@ -15,6 +15,7 @@ from serpline.domain.states import ITEM_MACHINE, LIVE_ITEMS, StateStatus, change
 from serpline.store.chunks import OwnedChunk
 from serpline.store.database import Connection
 from serpline.store.retry_history import FailedAttempt, remember
+from serpline.store.whole_runs import over_run
 
 _LIVE = [str(status) for status in LIVE_ITEMS]
 
@@ -85,7 +86,9 @@ async def settle_items(
             },
         )
         return [Changed(item, StateStatus.COMPLETED, attempts) for item, attempts in rows]
-    rows = await conn.execute(
+    # The items are found by their index and joined by hash: what is read once is compared once.
+    rows = await over_run(
+        conn,
         _SETTLE,
         {
             "lane": lane_id,

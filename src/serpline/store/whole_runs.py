@@ -11,12 +11,22 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from sqlalchemy import CursorResult, TextClause, text
+from sqlalchemy.ext.asyncio import AsyncResult
 
 from serpline.store.database import Connection
 
+# Of a run taken for a few rows, what is hashed is the larger side, and in the usual 4 MB a hash of
+# 600,000 rows is written to disk and read again a dozen times.
+_MEMORY = "64MB"
 _ONLY_HASH = text(
-    "SELECT set_config('enable_nestloop', :other, true),"
-    " set_config('enable_mergejoin', :other, true)"
+    "SELECT set_config('enable_nestloop', 'off', true),"
+    f" set_config('enable_mergejoin', 'off', true), set_config('work_mem', '{_MEMORY}', true)"
+)
+ROWS_AT_ONCE = 1_000
+# NULL is the session's own setting.
+_AS_BEFORE = text(
+    "SELECT set_config(name, NULL, true)"
+    " FROM unnest(ARRAY['enable_nestloop', 'enable_mergejoin', 'work_mem']) AS t(name)"
 )
 
 
@@ -34,9 +44,23 @@ async def over_run(
 
 
 @asynccontextmanager
+async def streamed_over_run(
+    conn: Connection, statement: TextClause, values: Mapping[str, Any]
+) -> AsyncGenerator[AsyncResult[Any], None]:
+    """The rows of such a statement as they are asked for, ``ROWS_AT_ONCE`` from the server."""
+    async with hash_joins_only(conn):
+        options = {"yield_per": ROWS_AT_ONCE}
+        rows = await conn.stream(statement, values, execution_options=options)
+        try:
+            yield rows
+        finally:
+            await rows.close()
+
+
+@asynccontextmanager
 async def hash_joins_only(conn: Connection) -> AsyncGenerator[None, None]:
-    """Have the server join by hash alone what is executed within."""
-    await conn.execute(_ONLY_HASH, {"other": "off"})
+    """Have the server join by hash alone, and in memory, what is executed within."""
+    await conn.execute(_ONLY_HASH)
     yield
     # After an exception there is nothing to set back: it undoes the transaction.
-    await conn.execute(_ONLY_HASH, {"other": "on"})
+    await conn.execute(_AS_BEFORE)

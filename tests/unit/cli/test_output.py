@@ -1,14 +1,19 @@
 """What commands print and export can be shown and opened safely."""
 
+import asyncio
 import csv
 import io
 import json
+from collections.abc import AsyncIterator
 from typing import Any
+from uuid import uuid4
 
+import polars as pl
 import pytest
 
-from serpline.cli.common import emit, show_table
-from serpline.cli.dsi import _WRITERS, Format
+from serpline.cli.common import emit, show_table, spool_list
+from serpline.cli.dsi import _WRITERS, ROWS_AT_ONCE, Format
+from serpline.core.spool import Spool
 
 _FIGURE: dict[str, Any] = {
     "run_id": "r",
@@ -24,7 +29,10 @@ _FIGURE: dict[str, Any] = {
     "sources": [],
     "stale_types": [],
     "keywords_collected": 4,
+    "keywords_planned": 5,
     "traffic_share": None,
+    "share_of_first": None,
+    "share_of_volume": 0.5,
     "relevance": 0.25,
     "relevance_basis": 2,
     "unknown_volume_keywords": 0,
@@ -36,12 +44,49 @@ _FIGURE: dict[str, Any] = {
 }
 
 
+def _written(format_: Format, count: int) -> bytes:
+    async def rows() -> AsyncIterator[dict[str, Any]]:
+        for _ in range(count):
+            yield _FIGURE
+
+    spool = Spool()
+    assert asyncio.run(_WRITERS[format_](rows(), spool)) == count  # type: ignore[arg-type]
+    return spool.open().read()
+
+
+@pytest.mark.parametrize("count", [0, 1, ROWS_AT_ONCE, ROWS_AT_ONCE + 1])
+def test_every_format_has_every_figure(count: int) -> None:
+    """However many portions they come in, under one head; of none, an empty table."""
+    assert _written(Format.CSV, count).count(b"\n") == count + 1
+    assert len(json.loads(_written(Format.JSON, count))) == count
+    frame = pl.read_parquet(_written(Format.PARQUET, count))
+    assert (frame.height, frame.width) == (count, len(_FIGURE))
+
+
+def test_a_document_written_row_by_row_is_the_one_that_is_emitted(
+    capsysbinary: pytest.CaptureFixture[bytes],
+) -> None:
+    """To the byte, with the rows as its last member."""
+    run_id, spool = uuid4(), Spool()
+
+    async def rows() -> AsyncIterator[dict[str, Any]]:
+        for name in ("a\nb", "c"):
+            yield {"run_id": run_id, "company": {"name": [name]}}
+
+    async def everything() -> list[dict[str, Any]]:
+        await spool_list(rows(), spool, last_of=({"id": run_id, "of": {}}, "dsi"))
+        return [row async for row in rows()]
+
+    emit({"id": run_id, "of": {}, "dsi": asyncio.run(everything())})
+    assert spool.open().read() == capsysbinary.readouterr().out
+
+
 def test_an_exported_name_is_no_formula_and_a_number_is_a_number() -> None:
     """In CSV a formula is text; a negative figure stays a number; JSON has the name as it is."""
-    (row,) = csv.DictReader(io.StringIO(_WRITERS[Format.CSV]([_FIGURE]).decode()))
+    (row,) = csv.DictReader(io.StringIO(_written(Format.CSV, 1).decode()))
     assert row["company"] == "'" + _FIGURE["company"]
     assert (row["dsi"], row["keywords_ranked"], row["domain"]) == ("-0.5", "3", "acme.com")
-    assert json.loads(_WRITERS[Format.JSON]([_FIGURE]))[0]["company"] == _FIGURE["company"]
+    assert json.loads(_written(Format.JSON, 1))[0]["company"] == _FIGURE["company"]
 
 
 def test_a_title_steers_neither_the_table_nor_the_document(

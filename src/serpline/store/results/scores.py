@@ -4,18 +4,18 @@ A run may take the results of a phase from an earlier run. Statements here are g
 each phase, the run whose results they read (``runs.source_runs``), and read no other.
 """
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncGenerator, Mapping
+from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID
 
-from sqlalchemy import text
+from sqlalchemy import RowMapping, TextClause, text
 
 from serpline.store.database import Connection
 from serpline.store.frames import read_frame
 from serpline.store.plans import SUBJECT
 from serpline.store.results.collection import PLANNED, searched_types
 from serpline.store.runs import source_runs
-from serpline.store.whole_runs import over_run
+from serpline.store.whole_runs import over_run, streamed_over_run
 
 if TYPE_CHECKING:
     import polars as pl
@@ -69,7 +69,7 @@ PLAN = f"""
 RESULTS = text(
     f"""
     SELECT r.content_type, r.market, r.device, r.keyword_id, r.canonical_url AS url,
-           coalesce(nullif(r.company, ''), :nobody) AS company,
+           coalesce(nullif(r.company, ''), '{NOBODY}') AS company,
            r.position, m.search_volume AS volume, p.ai_overview, a.relevance
     FROM ({_RESULTS}) r
     JOIN serps p ON p.run_id = :serp_collection AND p.content_type = r.content_type
@@ -79,7 +79,7 @@ RESULTS = text(
     LEFT JOIN content_analyses a ON a.run_id = :content_analysis
         AND a.content_type = r.content_type AND a.subject = r.subject AND a.market = r.market
     """
-).bindparams(nobody=NOBODY)
+)
 _PAGE = {"content_type": str, "market": str, "device": str, "keyword_id": int}
 _RESULT = {
     **_PAGE,
@@ -91,10 +91,13 @@ _RESULT = {
     "relevance": float,
 }
 
+_COLLECTED = {**_PAGE, "volume": int, "ai_overview": bool}
+
 # The keywords whose SERP was collected, with or without results, and their volumes.
 COLLECTED = text(
     """
-    SELECT p.content_type, p.market, p.device, p.keyword_id, m.search_volume AS volume
+    SELECT p.content_type, p.market, p.device, p.keyword_id, m.search_volume AS volume,
+           p.ai_overview
     FROM serps p LEFT JOIN keyword_metrics m ON m.run_id = :keyword_metrics
         AND m.keyword_id = p.keyword_id AND m.market = p.market
     WHERE p.run_id = :serp_collection AND p.content_type = :content_type
@@ -109,8 +112,18 @@ async def inputs(
     values = {**sources, "content_type": content_type}
     return (
         await read_frame(conn, RESULTS, values, _RESULT),
-        await read_frame(conn, COLLECTED, values, {**_PAGE, "volume": int}),
+        await read_frame(conn, COLLECTED, values, _COLLECTED),
     )
+
+
+async def each_input(
+    conn: Connection, statement: TextClause, sources: Mapping[str, UUID], content_type: str
+) -> AsyncGenerator[RowMapping, None]:
+    """The rows of ``RESULTS`` or ``COLLECTED`` as they are read, in order of the searches."""
+    ordered = text(f"{statement.text} ORDER BY 2, 3, 4")
+    async with streamed_over_run(conn, ordered, {**sources, "content_type": content_type}) as rows:
+        async for row in rows.mappings():
+            yield row
 
 
 async def forget_dsi(conn: Connection, run_id: UUID, content_type: str) -> None:
@@ -121,27 +134,66 @@ async def forget_dsi(conn: Connection, run_id: UUID, content_type: str) -> None:
     )
 
 
+Order = Literal["dsi", "traffic_share"]
+# Unknown figures come last.
+_STRONGEST = "{by} DESC NULLS LAST, coverage DESC, company"
+_OF_RUN = """
+    SELECT d.* FROM dsi_scores d WHERE d.run_id = :run
+    AND (CAST(:type AS text) IS NULL OR d.content_type = CAST(:type AS text))
+    AND (CAST(:market AS text) IS NULL OR d.market = CAST(:market AS text))
+"""
+_BEST = """
+    SELECT * FROM (SELECT o.*, row_number() OVER (
+        PARTITION BY content_type, market, device ORDER BY {strongest}) AS place
+    FROM ({of_run}) o) ordered WHERE place <= :best
+"""
+
+
 async def scores(
-    conn: Connection, run_id: UUID, *, content_type: str | None = None, limit: int | None = None
-) -> list[dict[str, Any]]:
-    """The scores of a run, the strongest first; unknown ones last."""
-    sources = await source_runs(conn, run_id)
-    rows = await over_run(
-        conn,
-        text(
-            "SELECT d.*, p.name AS company_name, c.relation FROM dsi_scores d"
-            " LEFT JOIN (SELECT DISTINCT ON (domain) domain, name FROM company_profiles"
-            " WHERE run_id IN (:company_enrichment_serp, :company_enrichment_youtube)"
-            " ORDER BY domain, name IS NULL, run_id = :company_enrichment_serp DESC) p"
-            " ON p.domain = d.company LEFT JOIN companies c ON c.domain = d.company"
-            " WHERE d.run_id = :run"
-            " AND (CAST(:type AS text) IS NULL OR d.content_type = CAST(:type AS text))"
-            " ORDER BY d.content_type, d.market, d.device, d.dsi DESC NULLS LAST,"
-            " d.coverage DESC, d.company LIMIT :limit"
-        ),
-        {**sources, "run": run_id, "type": content_type, "limit": limit},
+    conn: Connection,
+    run_id: UUID,
+    *,
+    content_type: str | None = None,
+    market: str | None = None,
+    best: int | None = None,
+    by: Order = "dsi",
+) -> AsyncGenerator[dict[str, Any], None]:
+    """A run's scores as they are read, the ``best`` of each content type, market and device.
+
+    The strongest first, ``by`` this figure.
+    """
+    values = {
+        **await source_runs(conn, run_id),
+        "run": run_id,
+        "type": content_type,
+        "market": market,
+        "best": best,
+    }
+    strongest = _STRONGEST.format(by=by)
+    chosen = _BEST.format(strongest=strongest, of_run=_OF_RUN) if best else _OF_RUN
+    statement = text(
+        f"""
+        SELECT s.*, p.name AS company_name, c.relation FROM ({chosen}) s
+        LEFT JOIN (SELECT DISTINCT ON (domain) domain, name FROM company_profiles
+            WHERE run_id IN (:company_enrichment_serp, :company_enrichment_youtube)
+            ORDER BY domain, name IS NULL, run_id = :company_enrichment_serp DESC
+        ) p ON p.domain = s.company
+        LEFT JOIN companies c ON c.domain = s.company
+        ORDER BY content_type, market, device, {strongest}
+        """
     )
-    return [dict(row) for row in rows.mappings()]
+    async with streamed_over_run(conn, statement, values) as rows:
+        async for row in rows.mappings():
+            yield dict(row)
+
+
+async def scored_markets(conn: Connection, run_id: UUID) -> list[str]:
+    """The markets of which a run has scores."""
+    rows = await conn.execute(
+        text("SELECT DISTINCT market FROM dsi_scores WHERE run_id = :run ORDER BY market"),
+        {"run": run_id},
+    )
+    return [row.market for row in rows]
 
 
 async def rankings(

@@ -183,7 +183,8 @@ items = Table(
     Column("delay_seconds", Float),
     Column("error_category", Text),
     Column("error", Text),
-    Index("ix_items_chunk", "lane_id", "chunk_no"),
+    # With the item in it, some items of a chunk are found without reading the others.
+    Index("ix_items_chunk", "lane_id", "chunk_no", "item"),
     one_of("status", StateStatus),
     CheckConstraint("length(item) BETWEEN 1 AND 2048", name="item"),
     postgresql_with={"fillfactor": "60"},

@@ -163,7 +163,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("lane_id", "item", name=op.f("pk_items")),
         postgresql_with={"fillfactor": "60"},
     )
-    op.create_index("ix_items_chunk", "items", ["lane_id", "chunk_no"], unique=False)
+    op.create_index("ix_items_chunk", "items", ["lane_id", "chunk_no", "item"], unique=False)
     op.create_table(
         "keywords",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False),
