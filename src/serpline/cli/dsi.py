@@ -2,12 +2,11 @@
 
 import shutil
 import sys
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from enum import StrEnum
-from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 from uuid import UUID
 
 import typer
@@ -23,17 +22,12 @@ from serpline.cli.common import (
     show_table,
     spool_list,
 )
+from serpline.cli.dsi_formats import WRITERS, Format, Writer, source_words
 from serpline.cli.runs import find_run
-from serpline.core.escaping import json_text, spreadsheet_text
+from serpline.core.escaping import json_text
 from serpline.core.spool import Spool
 from serpline.domain.errors import UserError
 from serpline.domain.names import ContentType
-
-if TYPE_CHECKING:
-    import polars as pl
-
-Writer = Callable[[AsyncIterable[Mapping[str, Any]], Spool], Awaitable[int]]
-ROWS_AT_ONCE = 10_000
 
 app = typer.Typer(help="The Digital Share Index of every company.", no_args_is_help=True)
 
@@ -65,14 +59,6 @@ _COLUMNS: Mapping[Metric, Mapping[str, str]] = {
         "curve": "curve",
     },
 }  # fmt: skip
-
-
-class Format(StrEnum):
-    """How figures are exported."""
-
-    CSV = "csv"
-    JSON = "json"
-    PARQUET = "parquet"
 
 
 @asynccontextmanager
@@ -188,18 +174,12 @@ def _shown(name: str, row: Mapping[str, Any]) -> Any:
     if name == "collected":
         return f"{row['keywords_collected']} of {row['keywords_planned']}"
     if name == "sources":
-        return "; ".join(_source(each, id_length=8) for each in row["sources"])
+        return "; ".join(source_words(each, id_length=8) for each in row["sources"])
     value = row[name]
     shares = (
         "coverage", "traffic_share", "relevance", "dsi", "share_of_first", "share_of_volume"
     )  # fmt: skip
     return f"{value:.4f}" if name in shares and value is not None else value
-
-
-def _source(each: Mapping[str, Any], id_length: int | None = None) -> str:
-    """Such as ``news 2026-11-29 0f2c1a9b stale``: content type, date and run of the collection."""
-    stale = " stale" if each["stale"] else ""
-    return f"{each['content_type']} {each['collected_on']} {each['run_id'][:id_length]}{stale}"
 
 
 @app.command()
@@ -219,7 +199,7 @@ def export(
     """
     if format_ is Format.PARQUET and output is None and sys.stdout.isatty():
         raise UserError("--format parquet: binary; name a file with --output")
-    spool, count = _spooled(_WRITERS[format_], ctx, run_id, content_type, market)
+    spool, count = _spooled(WRITERS[format_], ctx, run_id, content_type, market)
     _deliver(spool, output)
     if output is not None:
         say(f"{output}: {count} figures")
@@ -266,87 +246,3 @@ def _deliver(spool: Spool, output: Path | None) -> None:
             shutil.copyfileobj(spool.open(), stream)
     except OSError as error:
         raise failure(output, error) from None
-
-
-def _frame(rows: Sequence[Mapping[str, Any]]) -> "pl.DataFrame":
-    import polars as pl
-
-    number, whole, text = pl.Float64, pl.Int64, pl.String
-    schema: dict[str, Any] = {
-        "run_id": text,
-        "company": text,
-        "domain": text,
-        "relation": text,
-        "content_type": text,
-        "market": text,
-        "device": text,
-        "dsi": number,
-        "coverage": number,
-        "keywords_ranked": whole,
-        "keywords_collected": whole,
-        "keywords_planned": whole,
-        "traffic_share": number,
-        "share_of_first": number,
-        "share_of_volume": number,
-        "relevance": number,
-        "relevance_basis": whole,
-        "unknown_volume_keywords": whole,
-        "unknown_ai_overview_keywords": whole,
-        "unanalysed_results": whole,
-        "curve": text,
-        "curve_version": whole,
-        "proxy": pl.Boolean,
-        "sources": text,
-        "stale_types": text,
-    }
-    plain = [
-        {
-            **row,
-            "run_id": str(row["run_id"]),
-            "sources": "; ".join(_source(each) for each in row["sources"]),
-            "stale_types": ",".join(row["stale_types"]),
-        }
-        for row in rows
-    ]
-    return pl.DataFrame(plain, schema=schema, orient="row")
-
-
-async def _frames(rows: AsyncIterable[Mapping[str, Any]]) -> AsyncIterator["pl.DataFrame"]:
-    """The rows as frames of ``ROWS_AT_ONCE``; the last one may be empty."""
-    portion = []
-    async for row in rows:
-        portion.append(row)
-        if len(portion) == ROWS_AT_ONCE:
-            yield _frame(portion)
-            portion.clear()
-    yield _frame(portion)
-
-
-async def _csv(rows: AsyncIterable[Mapping[str, Any]], spool: Spool) -> int:
-    safe = (
-        {k: spreadsheet_text(v) if isinstance(v, str) else v for k, v in row.items()}
-        async for row in rows
-    )
-    count, is_first = 0, True
-    async for frame in _frames(safe):
-        spool.write(frame.write_csv(include_header=is_first).encode())
-        count, is_first = count + frame.height, False
-    return count
-
-
-async def _parquet(rows: AsyncIterable[Mapping[str, Any]], spool: Spool) -> int:
-    """The format has all of a column together, so that all figures are held, as a frame."""
-    import polars as pl
-
-    frame = pl.concat([frame async for frame in _frames(rows)])
-    buffer = BytesIO()
-    frame.write_parquet(buffer)
-    spool.write(buffer.getvalue())
-    return frame.height
-
-
-_WRITERS: Mapping[Format, Writer] = {
-    Format.CSV: _csv,
-    Format.JSON: spool_list,
-    Format.PARQUET: _parquet,
-}

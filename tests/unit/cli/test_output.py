@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from serpline.cli.common import emit, show_table, spool_list
-from serpline.cli.dsi import _WRITERS, ROWS_AT_ONCE, Format
+from serpline.cli.dsi_formats import ROWS_AT_ONCE, WRITERS, Format
 from serpline.core.spool import Spool
 
 _FIGURE: dict[str, Any] = {
@@ -50,7 +50,7 @@ def _written(format_: Format, count: int) -> bytes:
             yield _FIGURE
 
     spool = Spool()
-    assert asyncio.run(_WRITERS[format_](rows(), spool)) == count  # type: ignore[arg-type]
+    assert asyncio.run(WRITERS[format_](rows(), spool)) == count  # type: ignore[arg-type]
     return spool.open().read()
 
 

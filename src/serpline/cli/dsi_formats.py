@@ -1,0 +1,116 @@
+"""The formats in which figures are exported, written as the figures are read."""
+
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from enum import StrEnum
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+from serpline.cli.common import spool_list
+from serpline.core.escaping import spreadsheet_text
+from serpline.core.spool import Spool
+
+if TYPE_CHECKING:
+    import polars as pl
+
+Writer = Callable[[AsyncIterable[Mapping[str, Any]], Spool], Awaitable[int]]
+"""Writes figures into a spool; returns how many there were."""
+
+ROWS_AT_ONCE = 10_000
+
+
+class Format(StrEnum):
+    """How figures are exported."""
+
+    CSV = "csv"
+    JSON = "json"
+    PARQUET = "parquet"
+
+
+def source_words(each: Mapping[str, Any], id_length: int | None = None) -> str:
+    """Such as ``news 2026-11-29 0f2c1a9b stale``: content type, date and run of the collection."""
+    stale = " stale" if each["stale"] else ""
+    return f"{each['content_type']} {each['collected_on']} {each['run_id'][:id_length]}{stale}"
+
+
+def _frame(rows: Sequence[Mapping[str, Any]]) -> "pl.DataFrame":
+    import polars as pl
+
+    number, whole, text = pl.Float64, pl.Int64, pl.String
+    schema: dict[str, Any] = {
+        "run_id": text,
+        "company": text,
+        "domain": text,
+        "relation": text,
+        "content_type": text,
+        "market": text,
+        "device": text,
+        "dsi": number,
+        "coverage": number,
+        "keywords_ranked": whole,
+        "keywords_collected": whole,
+        "keywords_planned": whole,
+        "traffic_share": number,
+        "share_of_first": number,
+        "share_of_volume": number,
+        "relevance": number,
+        "relevance_basis": whole,
+        "unknown_volume_keywords": whole,
+        "unknown_ai_overview_keywords": whole,
+        "unanalysed_results": whole,
+        "curve": text,
+        "curve_version": whole,
+        "proxy": pl.Boolean,
+        "sources": text,
+        "stale_types": text,
+    }
+    plain = [
+        {
+            **row,
+            "run_id": str(row["run_id"]),
+            "sources": "; ".join(source_words(each) for each in row["sources"]),
+            "stale_types": ",".join(row["stale_types"]),
+        }
+        for row in rows
+    ]
+    return pl.DataFrame(plain, schema=schema, orient="row")
+
+
+async def _frames(rows: AsyncIterable[Mapping[str, Any]]) -> AsyncIterator["pl.DataFrame"]:
+    """The rows as frames of ``ROWS_AT_ONCE``; the last one may be empty."""
+    portion = []
+    async for row in rows:
+        portion.append(row)
+        if len(portion) == ROWS_AT_ONCE:
+            yield _frame(portion)
+            portion.clear()
+    yield _frame(portion)
+
+
+async def _csv(rows: AsyncIterable[Mapping[str, Any]], spool: Spool) -> int:
+    safe = (
+        {k: spreadsheet_text(v) if isinstance(v, str) else v for k, v in row.items()}
+        async for row in rows
+    )
+    count, is_first = 0, True
+    async for frame in _frames(safe):
+        spool.write(frame.write_csv(include_header=is_first).encode())
+        count, is_first = count + frame.height, False
+    return count
+
+
+async def _parquet(rows: AsyncIterable[Mapping[str, Any]], spool: Spool) -> int:
+    """The format has all of a column together, so that all figures are held, as a frame."""
+    import polars as pl
+
+    frame = pl.concat([frame async for frame in _frames(rows)])
+    buffer = BytesIO()
+    frame.write_parquet(buffer)
+    spool.write(buffer.getvalue())
+    return frame.height
+
+
+WRITERS: Mapping[Format, Writer] = {
+    Format.CSV: _csv,
+    Format.JSON: spool_list,
+    Format.PARQUET: _parquet,
+}
