@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import text
 from tests.support.heart import METRICS, Heart, beating, until
 
-from serpline.store import chunks, reference
+from serpline.store import chunks, reference, runs
 from serpline.store.database import Connection, Database
 
 SINCE = datetime(2026, 11, 1, tzinfo=UTC)
@@ -119,3 +119,19 @@ async def test_news_during_a_crash_is_not_lost(heart: Heart) -> None:
     async with waited_for(heart, act, (look, {"id": first})):
         pass
     assert (await heart.chunk(first))["look_seconds"] <= 0
+
+
+async def test_a_look_at_a_run_and_its_results_do_not_wait_for_each_other(heart: Heart) -> None:
+    """Whichever comes first: a settlement may take seconds, and a run is looked at all the time."""
+    run_id = await heart.start({METRICS: ["DONE-1"]}, lanes=[METRICS])
+    impatient = text("SET LOCAL lock_timeout = '100ms'")
+    write = text(
+        "INSERT INTO keyword_metrics (run_id, keyword_id, market, source, fetched_at)"
+        " VALUES (:run, :keyword, 'US', 'x', now())"
+    )
+    async with heart.database.transaction() as writer, heart.database.transaction() as other:
+        await writer.execute(write, {"run": run_id, "keyword": 1})
+        await other.execute(impatient)
+        assert await runs.lock(other, run_id) is not None
+        await writer.execute(impatient)
+        await writer.execute(write, {"run": run_id, "keyword": 2})

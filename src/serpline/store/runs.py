@@ -106,10 +106,14 @@ async def get(conn: Connection, run_id: UUID) -> RunRow | None:
 
 
 async def lock(conn: Connection, run_id: UUID) -> RunRow | None:
-    """The run as ``get`` finds it, its row locked until the transaction ends."""
+    """The run as ``get`` finds it, its row locked until the transaction ends.
+
+    Against other looks and changes, not against whoever writes results of the run: a row that
+    refers to the run locks its key.
+    """
     query = text(
         f"SELECT {_COLUMNS}, {BRIEFLY} FROM pipeline_executions"
-        " WHERE id = :id AND expired_at IS NULL FOR UPDATE"
+        " WHERE id = :id AND expired_at IS NULL FOR NO KEY UPDATE"
     )
     row = (await conn.execute(query, {"id": run_id})).mappings().first()
     return _run(dict(row)) if row else None
