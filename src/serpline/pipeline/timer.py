@@ -65,6 +65,15 @@ class Timer:
             await self._cut_waits()
             await self._lifeline.take_over()
             await reconcile(self._database, self._clock)
+        async with self._database.statement() as conn:
+            seconds = await workers.seconds_to_next_look(conn)
+        if seconds is not None and seconds <= 0:
+            seconds = await self._wake_due()
+        wait = SLEEP_SECONDS_MAX if seconds is None else seconds
+        return min(max(wait, SLEEP_SECONDS_MIN), SLEEP_SECONDS_MAX)
+
+    async def _wake_due(self) -> float | None:
+        """Wake it; returns the seconds until more is due, if anything waits."""
         async with self._database.transaction() as conn:
             due_runs = await workers.due_runs(conn, self._look_again_seconds, DUE_MAX)
             due_chunks = await workers.due_chunks(conn, self._look_again_seconds, DUE_MAX)
@@ -75,9 +84,7 @@ class Timer:
                 + [WakeUp("chunk", str(cid), JobPriority(p)) for cid, p in due_chunks]
                 + [WakeUp("housekeeping", task) for task in due_tasks],
             )
-            seconds = await workers.seconds_to_next_look(conn)
-        wait = SLEEP_SECONDS_MAX if seconds is None else seconds
-        return min(max(wait, SLEEP_SECONDS_MIN), SLEEP_SECONDS_MAX)
+            return await workers.seconds_to_next_look(conn)
 
     async def _cut_waits(self) -> None:
         async with self._database.transaction() as conn:

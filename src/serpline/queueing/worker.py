@@ -6,8 +6,8 @@ because one of its side tasks died), a new one with new connections takes its pl
 
 Why it is built this way: without a periodic task Procrastinate stops watching its side tasks, and
 a listener that died with the server is never missed, hence the task that runs on 29 February.
-Polling every second covers notifications that get lost between two fetches. Finished jobs are
-deleted, for they say nothing our tables do not.
+Polling four times a second covers notifications that get lost between two fetches. Finished jobs
+are deleted, for they say nothing our tables do not.
 
 A handler is ours, not the worker's that was told of its wake-up: what ends that worker (any cut
 connection may) must not cut off work that has been paid for.
@@ -24,6 +24,7 @@ import procrastinate
 from procrastinate.worker import Worker
 
 from serpline.core.logging import get
+from serpline.store.queue_pool import queue_pool
 from serpline.store.wakeups import QUEUE, STALLED_SECONDS, TASK, WakeUp, priority_of
 
 Perform = Callable[[WakeUp], Awaitable[None]]
@@ -144,6 +145,7 @@ def make_app(conninfo: str, perform: Perform) -> procrastinate.App:
     """A new Procrastinate application; one is never used for a second worker."""
     connector = procrastinate.PsycopgConnector(
         conninfo=conninfo,
+        pool_factory=queue_pool,
         min_size=1,
         max_size=_POOL_MAX,
         timeout=CONNECT_TIMEOUT_SECONDS,

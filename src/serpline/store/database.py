@@ -233,13 +233,15 @@ class Database:
         return True
 
 
-def _refuse_ended(connection: Any, *_: object) -> None:
-    """Have the pool replace a connection that the server ended while it lay idle.
+def has_ended(connection: psycopg.AsyncConnection[Any]) -> bool:
+    """Whether the server ended an idle connection: its socket tells that without a round trip."""
+    pgconn = connection.pgconn
+    return pgconn.status != psycopg.pq.ConnStatus.OK or is_readable(pgconn.socket)
 
-    A look at the socket tells that, and spares the question that would cost a way to the server.
-    """
-    pgconn = connection.driver_connection.pgconn
-    if pgconn.status != psycopg.pq.ConnStatus.OK or is_readable(pgconn.socket):
+
+def _refuse_ended(connection: Any, *_: object) -> None:
+    """Have the pool replace a connection that the server ended while it lay idle."""
+    if has_ended(connection.driver_connection):
         raise sa.exc.DisconnectionError("the server ended it")
 
 

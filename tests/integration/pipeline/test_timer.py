@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.event import listen
 from tests.integration.guard_helpers import Provider, call, owned_chunk, policy
 from tests.support.heart import METRICS, Heart, beating, until
 
@@ -98,6 +99,17 @@ async def test_the_timer_neither_spins_nor_oversleeps(heart: Heart, timer: Timer
         " FOR EACH ROW EXECUTE FUNCTION keep_due()"
     )
     assert await timer.tick() == 0.05
+
+
+async def test_a_tick_with_nothing_due_is_one_statement(heart: Heart, timer: Timer) -> None:
+    """Whoever waits costs the database next to nothing, however many wait."""
+    await heart.start({METRICS: ["DONE-1"]}, lanes=[METRICS])
+    await timer.tick()
+    sent: list[str] = []
+    engine = heart.database._engine.sync_engine
+    listen(engine, "before_cursor_execute", lambda *call: sent.append(call[2]))
+    await timer.tick()
+    assert len([sql for sql in sent if "heartbeat" not in sql]) == 1
 
 
 async def test_a_tick_wakes_a_thousand_of_each_at_most(heart: Heart, timer: Timer) -> None:
