@@ -81,6 +81,46 @@ def test_hostile_json_ld_gives_nothing_and_raises_nothing(script: str) -> None:
     assert time.process_time() - began < 5
 
 
+HERE = {"@type": "Article", "headline": "Right", "url": URL}
+OTHER = {"@type": "WebPage", "name": "Other"}
+
+
+def script(value: Any) -> str:
+    return f'<script type="application/ld+json">{json.dumps(value)}</script>'
+
+
+@pytest.mark.parametrize(
+    ("head", "title"),
+    [
+        (script({"x": "y" * 500_000, **HERE}), "Right"),
+        (script({"x": "y" * 2_000_000, **HERE}), "Own"),
+        (script(OTHER) * 40 + script(HERE), "Right"),
+        (script(OTHER) * 60 + script(HERE), "Own"),
+        (script([OTHER] * 1_000 + [HERE]), "Right"),
+        (script([OTHER] * 5_000 + [HERE]), "Own"),
+        (script({**HERE, "headline": "x" * 5_000}), "x" * 1_000),
+        ("<meta name=x content=y>" * 1_000 + '<meta property=og:title content="Right">', "Right"),
+        ("<meta name=x content=y>" * 5_000 + '<meta property=og:title content="Right">', "Own"),
+    ],
+)
+def test_metadata_is_read_up_to_a_bound(head: str, title: str) -> None:
+    """Characters, scripts, nodes, texts and meta elements: up to a bound of each, all count."""
+    assert read(head).title == title
+
+
+def test_headings_and_names_are_read_up_to_a_bound() -> None:
+    """Ten headings are looked at, of a heading a hundred pieces, of authors twenty."""
+    headings = "".join(f"<h1>Heading {n}</h1>" for n in range(9))
+    for more, title in ((0, "Right"), (9, "Heading 0")):
+        inside = headings * (1 + more) + "<h1>Right</h1>"
+        tree = load_html(page(inside=inside, title="Right" if not more else ""))
+        assert read_metadata(tree, URL).title == title
+    tree = load_html(page(inside=f"<h1>{'<b>a</b>' * 300}</h1>", title=""))
+    assert read_metadata(tree, URL).title == " ".join("a" * 100)
+    authors = [{"name": f"A{n}"} for n in range(50)]
+    assert (read(script({**HERE, "author": authors})).author or "").count(";") == 19
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
     lambda inner: (

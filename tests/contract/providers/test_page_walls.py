@@ -120,6 +120,11 @@ CONTENT = {
         "createElement('script');a.src='/cdn-cgi/challenge-platform/scripts/jsd/main.js';}})();"
         "</script>",
     ),
+    "a check's script on a long page": article(
+        "Ten islands",
+        "Ferries leave at noon. " * 30,
+        extra="<script>window._cf_chl_opt={};</script>",
+    ),
     "px sensor": article(
         "Ten islands",
         "Ferries leave at noon.",
@@ -252,6 +257,7 @@ def test_any_page_and_address_is_a_wall_or_none(pieces: list[str], url: str) -> 
         "<title>" + " | " * 500_000 + "</title>",
         "<title>" + " " * 1_000_000 + "</title>",
         "<button>" * 50_000,
+        "<h1>a</h1>" * 50,
     ],
 )
 def test_facts_are_bounded(html: str) -> None:
@@ -260,5 +266,6 @@ def test_facts_are_bounded(html: str) -> None:
     assert len(facts.visible) <= 20_000
     assert len(facts.scripts) <= 200_000
     assert len(facts.title) <= 1_000
+    assert len(facts.headings) <= 10
     assert max(len(facts.addresses), len(facts.ids), len(facts.buttons)) <= 5_000
     assert by_content(URL, URL, facts, "") is not None

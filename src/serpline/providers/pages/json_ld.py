@@ -44,8 +44,6 @@ class LinkedData:
             if count >= SCRIPTS_MAX:
                 break
             for node in _walk(_parsed(script[:SCRIPT_CHARS_MAX])):
-                if len(self._nodes) >= NODES_MAX:
-                    return
                 self._nodes.append(node)
                 if isinstance(name := node.get("@id"), str) and "@type" in node:
                     self._by_id.setdefault(name, node)
@@ -123,7 +121,7 @@ def as_line(value: Any) -> str | None:
     """A text as one line without markup; None for what is none."""
     if not isinstance(value, str):
         return None
-    text = value[: 4 * TEXT_CHARS_MAX]
+    text = value
     # Escaped once for HTML, and often a second time by the site's software.
     for _ in range(2):
         text = unescape(text)
@@ -143,9 +141,9 @@ def _parsed(script: str) -> Any:
 def _walk(value: Any) -> Iterator[Node]:
     """The nodes that may be the subject, and those they can refer to; no recursion."""
     left = [value]
-    seen = 0
-    while left and seen < 10 * NODES_MAX:
-        seen += 1
+    for _ in range(NODES_MAX):
+        if not left:
+            return
         one = left.pop()
         if isinstance(one, list):
             left.extend(reversed(one[:NODES_MAX]))
@@ -169,7 +167,7 @@ def _addresses(node: Node) -> Iterator[str]:
 def _place(url: str) -> str:
     """An address without scheme, ``www.``, parameters and fragment."""
     try:
-        parts = urlsplit(url[:2_048])
+        parts = urlsplit(url)
     except ValueError:
         return url
     return (parts.netloc.removeprefix("www.") + parts.path.rstrip("/")).lower()

@@ -20,6 +20,7 @@ from serpline.providers.pages.json_ld import LinkedData, as_line, name_of, text_
 
 METAS_MAX = 2_000
 HEADINGS_MAX = 10
+TEXT_PARTS_MAX = 100
 YEAR_MIN, YEAR_MAX = 1990, 2100
 _TITLES = (
     "og:title", "twitter:title", "citation_title", "dc.title", "dcterms.title", "parsely-title",
@@ -112,7 +113,7 @@ def _published(claimed: str | None, url: str) -> str | None:
 
     Sites write their own day there, and stamps in UTC, or of a day when they published it again.
     """
-    found = _DAY_IN_PATH.search(url[:2_048])
+    found = _DAY_IN_PATH.search(url)
     named = day_of(f"{found[1]}-{found[3]}-{found[4]}") if found else None
     if claimed is None or named is None:
         return claimed
@@ -250,7 +251,7 @@ def _first(*texts: str | None) -> str | None:
 def _text(element: Any) -> str | None:
     if element is None:
         return None
-    return as_line(" ".join(islice(element.itertext(), 100)))
+    return as_line(" ".join(islice(element.itertext(), TEXT_PARTS_MAX)))
 
 
 def _folded(text: str | None) -> str:

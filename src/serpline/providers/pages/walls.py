@@ -100,7 +100,7 @@ def _by_phrase(facts: PageFacts, main: str) -> Wall | None:
     for kind, wanted in _phrases("titles").items():
         for line in lines:
             if folded(line) in wanted:
-                return Wall(EmptyKind(kind), f"headed {folded(line)[:80]!r}")
+                return Wall(EmptyKind(kind), f"headed {folded(line)!r}")
     shown = facts.visible if weight(facts.visible) <= PHRASE_CHARS_MAX else main
     said = f" {folded(shown)} {folded(facts.title)} "
     for kind, wanted in _phrases("sayings").items():
