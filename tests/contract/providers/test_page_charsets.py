@@ -168,6 +168,14 @@ def test_what_no_one_declares_is_guessed(text: str, codec: str) -> None:
     assert decode(page.encode(codec), None) == page
 
 
+@pytest.mark.parametrize("code", [b"\xad\xff", b"\xff\xad", b"\xad", b"\xa0\xa1", b"\x8f\xad\xff"])
+def test_what_is_of_no_index_is_no_character(code: bytes) -> None:
+    """Bytes beyond the rows and cells of JIS X 0208 are undecodable, not another row's."""
+    encoding = find("euc-jp")
+    assert encoding is not None
+    assert set(decode_as(code, encoding)) == {"\ufffd"}
+
+
 @given(html=st.binary(max_size=300), charset=st.none() | st.text(max_size=20))
 @settings(max_examples=200)
 def test_decoding_never_fails(html: bytes, charset: str | None) -> None:

@@ -85,9 +85,8 @@ def _big5_additions() -> dict[bytes, str]:
         lead, trail = bytes.fromhex(code)
         for character in characters:
             found[bytes((lead, trail))] = character
-            # Trail bytes are 40 to 7E and A1 to FE.
-            lead, trail = (lead, trail + 1) if trail < 0xFE else (lead + 1, 0x40)
-            trail = 0xA1 if trail == 0x7F else trail
+            # Trail bytes are 40 to 7E and A1 to FE; no run goes beyond.
+            trail = 0xA1 if trail == 0x7E else trail + 1
     return found
 
 
