@@ -90,7 +90,7 @@ class ContentAnalysisPhase:
                 return bought_elsewhere(work, subject)
             bought: dict[str, Judgement] = {}
             try:
-                for question in wanted[subject].questions(missing):
+                for question in wanted[subject].questions(mine):
                     if subject.startswith("v:"):
                         analysis = await self._video(calls, subject, videos, question)
                     else:

@@ -1,14 +1,13 @@
 """What a relevance is judged for, and so when it may be used again.
 
 A judgement belongs to a subject, one keyword, the language it is searched in, the model and the
-prompt. It is used by every run whose searches have the subject for that keyword, and by no other. A
-subject is asked about only if it ranks for a keyword without a judgement; one call judges up to
-``KEYWORDS_MAX`` keywords and renews, up to that number, those that were judged before, since the
-text is what costs. So a run makes at most one call for a subject, a language and
-``KEYWORDS_MAX`` keywords. docs/adr/0011 has the measured calls.
+prompt. Every run in which the subject ranks for that keyword uses it, and no other run. The model
+is asked about a subject only if it ranks for a keyword without a judgement. One call judges up to
+``KEYWORDS_MAX`` keywords of one language, those with an older judgement included: the text is what
+costs. docs/adr/0011 has the measured calls.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from statistics import fmean
@@ -74,8 +73,8 @@ class Wanted:
         """The keys of the judgements, the best ranks first."""
         return list(self._searches)
 
-    def questions(self, missing: Sequence[str]) -> Iterator[Question]:
-        """What to ask so that the ``missing`` judgements are made."""
+    def questions(self, missing: Collection[str]) -> Iterator[Question]:
+        """What to ask so that those of the judgements that are ``missing`` are made."""
         languages: dict[str, tuple[list[str], list[str]]] = {}
         for key, search in self._searches.items():
             unknown, known = languages.setdefault(search.language, ([], []))
