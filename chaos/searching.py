@@ -61,13 +61,17 @@ class SearchingPhase(ScriptedPhase):
 
 @dataclass(slots=True)
 class Searching:
-    """One worker, and a clock that a row sets ahead; leases live in real time all the same."""
+    """One worker, and a clock that a row sets ahead; leases live in real time all the same.
+
+    So do chunks, which wait by the database's clock: what passes by is taken off their waits.
+    """
 
     made: Calling
     clock: TravelClock
     orchestrator: PhaseOrchestrator
     worker: ChunkWorker
     started: float = field(default=0.0)
+    passed_seconds: float = field(default=0.0)
 
     async def start(self, items: Sequence[str], attempts: int = 3) -> None:
         """A run of one lane with these items, planned."""
@@ -87,8 +91,9 @@ class Searching:
 
     async def work_on_what_is_due(self, at_once: int) -> int:
         """What a timer would wake at the virtual instant it is; how many chunks that was."""
-        query = "SELECT id FROM chunks WHERE status = 'ready' AND next_look_at <= :now ORDER BY id"
-        due = [row.id for row in await rows(self.made.database, query, now=self.clock.now())]
+        await self._take_off()
+        query = "SELECT id FROM chunks WHERE status = 'ready' AND next_look_at <= now() ORDER BY id"
+        due = [row.id for row in await rows(self.made.database, query)]
         for start in range(0, len(due), at_once):
             await asyncio.gather(*(self.worker.work(id_) for id_ in due[start : start + at_once]))
         return len(due)
@@ -97,6 +102,25 @@ class Searching:
         """Let time pass in which nothing happens."""
         self.clock.ahead_seconds += seconds
         self.clock.frozen_seconds += seconds
+        self.passed_seconds += seconds
+
+    async def seconds_to_next_look(self) -> float | None:
+        """Until a chunk is due; None if all are done."""
+        await self._take_off()
+        query = (
+            "SELECT extract(epoch FROM min(next_look_at) - now())::float FROM chunks"
+            " WHERE status <> 'done'"
+        )
+        ((seconds,),) = await rows(self.made.database, query)
+        return None if seconds is None else float(seconds)
+
+    async def _take_off(self) -> None:
+        passed, self.passed_seconds = self.passed_seconds, 0.0
+        query = (
+            "UPDATE chunks SET next_look_at = next_look_at - make_interval(secs => :passed)"
+            " RETURNING id"
+        )
+        await rows(self.made.database, query, passed=passed)
 
 
 @asynccontextmanager

@@ -40,11 +40,9 @@ async def until_done(worker: Searching) -> None:
     while True:
         if await worker.work_on_what_is_due(CHUNKS):
             continue
-        query = "SELECT min(next_look_at) FROM chunks WHERE status <> 'done'"
-        ((next_look,),) = await rows(worker.made.database, query)
-        if next_look is None:
+        seconds = await worker.seconds_to_next_look()
+        if seconds is None:
             return
-        seconds = (next_look - worker.clock.now()).total_seconds()
         worker.pass_by(max(0.05, seconds))
 
 

@@ -181,13 +181,6 @@ async def test_reference_data_a_run_counts_on(db: Database) -> None:
     assert await column(db, "SELECT key FROM reference_data") == ["kept"]
 
 
-async def next_look(database: Database) -> float:
-    (wait,) = await column(
-        database, "SELECT extract(epoch FROM next_look_at - now())::float FROM housekeeping"
-    )
-    return float(wait)
-
-
 class SlowClock(SystemClock):
     """A second passes between one look at it and the next."""
 
@@ -206,12 +199,12 @@ async def test_a_wakeup_gives_its_place_back(db: Database) -> None:
     await fill(db)
     pruner = Pruner(db, SlowClock(), Retention(), HOUR, rows_max=10, items_max=1)
     await pruner.enrol()
-    assert HOUR - 60 < await next_look(db) <= HOUR
+    assert await column(db, "SELECT delay_seconds FROM housekeeping") == [HOUR]
     before = await sizes(db)
     await pruner.look("prune")
     # Each portion takes a second, its rest another, and to see whether there is time a third.
     assert went(before, await sizes(db), events=0) == {"items": 9}
-    assert 4 < await next_look(db) <= 5
+    assert await column(db, "SELECT delay_seconds FROM housekeeping") == [5]
 
 
 @pytest.fixture
