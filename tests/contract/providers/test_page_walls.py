@@ -142,6 +142,14 @@ CONTENT = {
         "Which ferry?", "I took the one at noon.", extra="<p>You must log in to reply here.</p>"
     ),
     # Little text, and about something.
+    "prices for customers": (
+        "<html><head><title>Rope 12 mm</title></head><body><main><h1>Rope 12 mm</h1><p>A rope of "
+        "polyester for moorings and halyards, twelve millimetres thick, that floats for hours and "
+        "dries within minutes. It comes in blue, in white and in the red that our harbour master "
+        "prefers, on drums of fifty, one hundred and two hundred metres.</p><p>Please log in to "
+        "see our prices. We deliver within two days, or on the same day if you order before ten in "
+        "the morning and your berth is in the old harbour.</p></main></body></html>"
+    ),
     "short page": (
         "<html><head><title>Opening hours</title></head><body><h1>Opening hours</h1><p>Our shop in "
         "Harbour Street is open Monday to Saturday from nine to six.</p></body></html>"

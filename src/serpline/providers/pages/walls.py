@@ -21,6 +21,7 @@ from serpline.providers.pages.facts import PageFacts, folded
 # Lengths count a character of Chinese, Japanese or Korean as three: it says as much.
 CHECK_CHARS_MAX = 3_000
 PHRASE_CHARS_MAX = 700
+SAYING_CHARS_MAX = 400
 CONSENT_CHARS_MAX = 1_500
 CONTENT_CHARS_MIN = 50
 _WIDE = re.compile(r"[\u1100-\u11ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff]")
@@ -101,6 +102,8 @@ def _by_phrase(facts: PageFacts, main: str) -> Wall | None:
         for line in lines:
             if folded(line) in wanted:
                 return Wall(EmptyKind(kind), f"headed {folded(line)!r}")
+    if weight(main) > SAYING_CHARS_MAX:
+        return None
     shown = facts.visible if weight(facts.visible) <= PHRASE_CHARS_MAX else main
     said = f" {folded(shown)} {folded(facts.title)} "
     for kind, wanted in _phrases("sayings").items():
