@@ -14,7 +14,7 @@ from tests.support.replies import DOCUMENTS, SUBJECTS
 from serpline.domain.companies import Company
 from serpline.domain.errors import ProviderError
 from serpline.domain.http import HttpReply, ProviderCall
-from serpline.providers.youtube.wire import Channel, SearchPage, Video
+from serpline.providers.youtube.wire import Channel, Playlist, SearchPage, Video
 
 # Each in a tuple, so that null is a value like any other.
 HURTFUL: tuple[tuple[Any], ...] = (
@@ -102,7 +102,7 @@ def outcome(call: ProviderCall[Any], given: HttpReply) -> tuple[Any, ProviderErr
 
 ADAPTERS = {
     kind: {name: TypeAdapter(hint) for name, hint in get_type_hints(kind).items()}
-    for kind in (Company, Video, Channel, SearchPage)
+    for kind in (Company, Video, Channel, Playlist, SearchPage)
 }
 
 
