@@ -134,7 +134,7 @@ class Pruner:
         passed = (held.now - began) / timedelta(seconds=1)
         waits = max(self._every_seconds - passed, NEXT_SECONDS) if self._every_seconds else None
         await housekeeping.write(conn, AUTOMATIC, state, waits)
-        told = {"rows": state["rows"], "seconds": round(passed, 3), "errors": state["errors"]}
+        told = {"rows": state["rows"], "seconds": passed, "errors": state["errors"]}
         await events.append(conn, [Event(FINISHED, detail=told)])
         return told
 
