@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
-from bench.measures import dsi, fleet, items, peers, rate, restart, scale, subjects, workers
+from bench.measures import dsi, fleet, growth, items, peers, rate, restart, scale, subjects, workers
 from bench.place import ROOT, Place
 from bench.report import Outcome, document, lines
 from serpline.core.logging import configure
@@ -33,6 +33,7 @@ MEASURES: dict[str, ModuleType] = {
     "rate": rate,
     "subjects": subjects,
     "dsi": dsi,
+    "growth": growth,
 }
 PAGE = ROOT / "docs" / "benchmarks.md"
 

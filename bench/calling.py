@@ -75,10 +75,9 @@ async def calls_of(
             worker_concurrency=chunks_at_once,
             call_concurrency=calls_at_once,
         )
-        processes = [
-            await stack.enter_async_context(place.process("bench.worker", **environment))
-            for _ in range(workers)
-        ]
+        processes = await stack.enter_async_context(
+            place.processes("bench.worker", workers, environment)
+        )
         async with asyncio.timeout(SECONDS_MAX):
             await _registered(database, workers)
             domains = [f"company-{n:06}.example" for n in range(calls)]

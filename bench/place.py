@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,7 @@ class Place:
 
     async def make_template(self) -> None:
         """Migrate once; every database of ours is a copy."""
-        self._admin(f"CREATE DATABASE {TEMPLATE}")
+        self.admin(f"CREATE DATABASE {TEMPLATE}")
         database = await Database.connect(self.server.url(TEMPLATE))
         try:
             await migrate(database)
@@ -54,11 +54,11 @@ class Place:
     def fresh(self, *, migrated: bool = True) -> Iterator[str]:
         """The name of a new database, dropped afterwards: no measure sees another's rows."""
         name = f"bench_{uuid4().hex[:12]}"
-        self._admin(f"CREATE DATABASE {name}" + (f" TEMPLATE {TEMPLATE}" if migrated else ""))
+        self.admin(f"CREATE DATABASE {name}" + (f" TEMPLATE {TEMPLATE}" if migrated else ""))
         try:
             yield name
         finally:
-            self._admin(f"DROP DATABASE {name} WITH (FORCE)")
+            self.admin(f"DROP DATABASE {name} WITH (FORCE)")
 
     async def measured(self, *command: str | Path | float) -> dict[str, float]:
         """Run a process to its end; what it printed, a JSON object."""
@@ -101,6 +101,15 @@ class Place:
                 process.kill()
             await process.wait()
 
+    @asynccontextmanager
+    async def processes(
+        self, module: str, count: int, environment: Mapping[str, str]
+    ) -> AsyncIterator[list[asyncio.subprocess.Process]]:
+        """So many of them."""
+        async with AsyncExitStack() as stack:
+            made = [self.process(module, **environment) for _ in range(count)]
+            yield [await stack.enter_async_context(each) for each in made]
+
     async def ended(self, worker: asyncio.subprocess.Process) -> dict[str, float]:
         """End a worker of ours in good order; what it printed."""
         assert worker.stdin is not None
@@ -118,6 +127,7 @@ class Place:
             for key, value in given.items()
         }
 
-    def _admin(self, statement: str) -> None:
+    def admin(self, statement: str) -> None:
+        """Execute a statement of the server's administrator."""
         with psycopg.connect(self.server.conninfo("postgres"), autocommit=True) as admin:
             admin.execute(statement.encode())

@@ -1,0 +1,119 @@
+"""What each statement costs the server per keyword × market pair: a large run beside a small one.
+
+Both are whole runs, of all phases and content types, by two worker processes against the simulated
+providers. A statement's cost is the processor time that the server spends on it
+(``bench.statements``). Those that take less than a hundredth of the large run's time are counted
+together: taken alone, a millisecond more would show as growth.
+"""
+
+import asyncio
+import json
+from collections.abc import Mapping, Sequence
+from uuid import UUID
+
+from chaos.scorecard import Figure, at_most
+
+from bench.place import Place
+from bench.statements import LOGGED, Cost, costs
+from serpline.core.clock import SystemClock
+from serpline.domain.config import PipelineConfig
+from serpline.domain.keywords import parse_keywords
+from serpline.domain.states import ENDED_RUNS, RunStatus
+from serpline.pipeline.service import PipelineService
+from serpline.store import projects, runs
+from serpline.store.database import Database
+
+TITLE = "a run of 20,000 pairs beside one of 550"
+FEW, MANY, ANALYSIS_DEPTH, WORKERS = 550, 20_000, 1, 2
+NOTABLE_SHARE = 0.01
+LOOK_SECONDS, SECONDS_MAX = 0.5, 7200.0
+_RATES = dict.fromkeys(
+    ("scaleserp", "dataforseo", "pdl", "wikidata", "youtube", "llm", "page"), 1e4
+)
+
+
+async def measure(place: Place) -> Sequence[Figure]:
+    """The statement that grows most, and all of them together."""
+    few, many = place.sized(FEW), place.sized(MANY)
+    small, large = await _costs(place, few), await _costs(place, many)
+    notable, rest = _divided(large)
+    rows = [(name, small.get(name, Cost()), cost) for name, cost in notable.items()]
+    rows.append(("the others", _sum(small, rest), _sum(large, rest)))
+    ratios = {}
+    for name, of_few, of_many in sorted(rows, key=lambda row: -row[2].seconds):
+        ratio = _ratio(of_few, few, of_many, many)
+        ratios[name] = ratio
+        place.notes.append(
+            f"{ratio:.2f} ×: {of_few.seconds / few * 1e6:,.0f} µs in"
+            f" {of_few.calls / few:.3f} calls a pair among {few:,},"
+            f" {of_many.seconds / many * 1e6:,.0f} µs in {of_many.calls / many:.3f} among"
+            f" {many:,}: {name[:160]}"
+        )
+    worst = max(ratios, key=lambda name: ratios[name])
+    everything = _ratio(_sum(small, set(small)), few, _sum(large, set(large)), many)
+    return [
+        at_most(
+            f"cost per pair of the statement that grows most ({worst[:60]})", ratios[worst], 1.25
+        ),
+        at_most("cost per pair of all statements", everything, 1.25),
+    ]
+
+
+def _ratio(small: Cost, few: int, large: Cost, many: int) -> float:
+    return (large.seconds / many) / max(small.seconds / few, 1e-9)
+
+
+def _divided(large: Mapping[str, Cost]) -> tuple[dict[str, Cost], set[str]]:
+    total = sum(cost.seconds for cost in large.values())
+    notable = {n: c for n, c in large.items() if c.seconds >= NOTABLE_SHARE * total}
+    return notable, set(large) - set(notable)
+
+
+def _sum(found: Mapping[str, Cost], names: set[str]) -> Cost:
+    chosen = [cost for name, cost in found.items() if name in names]
+    return Cost(sum(cost.calls for cost in chosen), sum(cost.seconds for cost in chosen))
+
+
+async def _costs(place: Place, pairs: int) -> dict[str, Cost]:
+    """The statements of one whole run in a database of its own."""
+    log = place.server.log_file
+    with place.fresh() as name:
+        database = await Database.connect(place.server.url(name))
+        try:
+            await _import(database, pairs)
+            for setting in LOGGED:
+                place.admin(f"ALTER DATABASE {name} SET {setting}")
+            offset = log.stat().st_size
+            async with place.process("bench.simulated") as simulator:
+                assert simulator.stdout is not None
+                variables = json.loads(await simulator.stdout.readline())
+                environment = variables | place.worker_environment(
+                    name, provider_rates=_RATES, batch_poll_seconds=1
+                )
+                async with place.processes("bench.worker", WORKERS, environment):
+                    config = PipelineConfig(analysis_depth=ANALYSIS_DEPTH)
+                    service = PipelineService(database, SystemClock())
+                    async with asyncio.timeout(SECONDS_MAX):
+                        await _ended(database, await service.start(config))
+        finally:
+            await database.close()
+        return costs(log, offset)
+
+
+async def _import(database: Database, pairs: int) -> None:
+    lines = "".join(f"how to choose a thing of kind {n},US\n" for n in range(pairs))
+    rows = parse_keywords(f"keyword,market\n{lines}".encode()).require_clean().rows
+    async with database.transaction() as conn:
+        await projects.ensure_builtin_markets(conn)
+        await projects.import_keywords(conn, rows)
+
+
+async def _ended(database: Database, run_id: UUID) -> None:
+    while True:
+        async with database.transaction() as conn:
+            run = await runs.get(conn, run_id)
+        if run is not None and run.status in ENDED_RUNS:
+            break
+        await asyncio.sleep(LOOK_SECONDS)
+    if run.status not in (RunStatus.COMPLETED, RunStatus.COMPLETED_WITH_ERRORS):
+        raise RuntimeError(f"the run is {run.status}: {run.error_message}")

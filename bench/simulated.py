@@ -1,0 +1,19 @@
+"""The simulated providers as a process, without the limits that would only make a run wait.
+
+It says the ``SERPLINE_*`` variables as a JSON line on stdout, and ends when it is killed.
+"""
+
+import json
+import sys
+
+from serpline.simulator.config import DOCUMENTED_LIMITS, SimulatorConfig
+from serpline.simulator.standalone import serve
+
+
+def _started(variables: dict[str, str]) -> None:
+    sys.stdout.write(json.dumps(variables) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    serve(SimulatorConfig(limits=dict.fromkeys(DOCUMENTED_LIMITS)), started=_started)
