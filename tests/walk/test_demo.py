@@ -149,6 +149,15 @@ def test_an_independent_script_computes_the_same_figures(shown: Shown, tmp_path:
         assert values == pytest.approx(stored[key], rel=1e-11, abs=0), key
 
 
+def test_a_channel_without_an_owner_is_named_by_its_title(shown: Shown) -> None:
+    """Its address is what it is counted by, and no name for people."""
+    channels = [row for row in shown.document["dsi"] if row["domain"].startswith("youtube.com/")]
+    assert channels
+    for row in channels:
+        assert row["company"]
+        assert not row["company"].startswith("youtube.com/")
+
+
 def test_share_of_voice_has_its_three_denominators(shown: Shown) -> None:
     """Of the company with the most clicks, from the exported inputs; the combined DSI has none."""
     rows = shown.json("dsi", "show", "--metric", "sov", "--market", "US", "--json")

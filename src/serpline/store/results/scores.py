@@ -173,11 +173,13 @@ async def scores(
     chosen = _BEST.format(strongest=strongest, of_run=_OF_RUN) if best else _OF_RUN
     statement = text(
         f"""
-        SELECT s.*, p.name AS company_name, c.relation FROM ({chosen}) s
+        SELECT s.*, coalesce(p.name, y.title) AS company_name, c.relation FROM ({chosen}) s
         LEFT JOIN (SELECT DISTINCT ON (domain) domain, name FROM company_profiles
             WHERE run_id IN (:company_enrichment_serp, :company_enrichment_youtube)
             ORDER BY domain, name IS NULL, run_id = :company_enrichment_serp DESC
         ) p ON p.domain = s.company
+        LEFT JOIN youtube_channels y ON y.run_id = :youtube_enrichment AND y.found
+            AND 'youtube.com/channel/' || y.channel_id = s.company
         LEFT JOIN companies c ON c.domain = s.company
         ORDER BY content_type, market, device, {strongest}
         """
