@@ -248,8 +248,9 @@ READS = {
         lambda conn, run: scores.rankings(conn, run, company="oc21.com", limit=ROWS),
     ),
     "planned and collected": Read(1, 15 * KEYWORDS, collection),
-    "scores": Read(RESULTS, 8 * RESULTS, all_scores),
-    "the best scores": Read(7, 8 * RESULTS, best_scores),
+    # Eight for the figures and their companies, three for the channels that name some of them.
+    "scores": Read(RESULTS, (8 + 3) * RESULTS, all_scores),
+    "the best scores": Read(7, (8 + 3) * RESULTS, best_scores),
     "scores of the combined": Read(RESULTS, 6 * RESULTS, combined_scores),
     "keywords": Read(
         FEW,
