@@ -136,14 +136,22 @@ def test_another_process_of_nobody_finds_no_way_in(data_dir: Path) -> None:
         assert as_user(nobody().uid, group, lambda: trespass(server, pids, shared)) == []
 
 
+def descends(pid: int, ancestor: int) -> bool:
+    """Whether the ancestor started the process, perhaps through others."""
+    with suppress(psutil.Error):
+        return any(parent.pid == ancestor for parent in psutil.Process(pid).parents())
+    return False
+
+
 def watch(ended: Any) -> list[str]:
-    """Look into our session's processes of PostgreSQL until told to end; what was seen or open."""
+    """Look into our parent's processes of PostgreSQL until told to end; what was seen or open."""
     seen: set[str] = set()
+    parent = os.getppid()
     while not ended.is_set():
         for name in filter(str.isdigit, os.listdir("/proc")):
             with suppress(OSError):
                 program = Path(f"/proc/{name}/comm").read_text().strip()
-                if program in ("initdb", "postgres") and os.getsid(int(name)) == os.getsid(0):
+                if program in ("initdb", "postgres") and descends(int(name), parent):
                     seen.add(program)
                     if os.listdir(f"/proc/{name}/cwd"):
                         seen.add(f"{program}: open")
