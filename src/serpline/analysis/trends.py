@@ -8,6 +8,7 @@ names what is not the same. A company missing from a landscape that was collecte
 
 import polars as pl
 
+from serpline.analysis import dsi
 from serpline.analysis.traffic import LANDSCAPE
 
 SCHEMA = pl.Schema(
@@ -27,23 +28,11 @@ SCHEMA = pl.Schema(
         "dsi_change": pl.Float64,
     }
 )
-# What is read of a row of ``dsi.compute_dsi``.
-FIGURES = pl.Schema(
-    {
-        "content_type": pl.String,
-        "market": pl.String,
-        "device": pl.String,
-        "company": pl.String,
-        "rank": pl.Int64,
-        "dsi": pl.Float64,
-        "curve": pl.String,
-        "curve_version": pl.Int64,
-        "ai_overview_factor": pl.Float64,
-        "ai_overviews": pl.String,
-    }
-)
 _COMPANY = [*LANDSCAPE, "company"]
 _METHOD = ["curve", "curve_version", "ai_overview_factor", "ai_overviews"]
+_COMPARED = [*_COMPANY, "rank", "dsi", *_METHOD]
+# What is read of a row of ``dsi.compute_dsi``.
+FIGURES = pl.Schema({name: dsi.SCHEMA[name] for name in _COMPARED})
 
 
 def changes(
@@ -83,7 +72,7 @@ def changes(
 
 
 def _side(frame: pl.DataFrame, name: str) -> pl.DataFrame:
-    columns = frame.select(*_COMPANY, "rank", "dsi", *_METHOD)
+    columns = frame.select(_COMPARED)
     twice = columns.filter(columns.select(_COMPANY).is_duplicated())
     if twice.height:
         raise ValueError(f"{twice.item(0, 'company')!r} has two figures in one snapshot")

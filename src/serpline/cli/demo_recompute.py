@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from serpline import recompute_dsi
-from serpline.core.escaping import json_text
 
 if TYPE_CHECKING:
     from serpline.store.database import Database
@@ -28,17 +27,16 @@ async def recomputed(
 
     Of the strongest company; None if nobody has a figure. The inputs stay in ``directory``.
     """
-    from serpline.pipeline.dsi_inputs import records
+    from serpline.pipeline.dsi_inputs import write_lines
 
     known = [row for row in figures if row["dsi"] is not None]
     if not known:
         return None
     best = max(known, key=lambda row: (row["content_type"] == "all", row["dsi"]))
     file = directory / INPUTS
-    with file.open("w", encoding="utf-8") as stream:
+    with file.open("wb") as stream:
         async with database.transaction() as conn:
-            async for record in records(conn, run_id):
-                stream.write(json_text(record, indent=None, default=str) + "\n")
+            await write_lines(conn, run_id, stream.write)
     theirs = await _script(file, best["domain"])
     mine = {_key(row): row for row in figures if row["domain"] == best["domain"]}
     return {

@@ -2,7 +2,7 @@
 
 import shutil
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -24,7 +24,6 @@ from serpline.cli.common import (
 )
 from serpline.cli.dsi_formats import WRITERS, Format, Writer, source_words
 from serpline.cli.runs import find_run
-from serpline.core.escaping import json_text
 from serpline.core.spool import Spool
 from serpline.domain.errors import UserError
 from serpline.domain.names import ContentType
@@ -72,19 +71,17 @@ async def _rows(
     metric: Metric = Metric.DSI,
 ) -> AsyncIterator[AsyncIterator[dict[str, Any]]]:
     """The figures of a run as they are read, the strongest first."""
-    from serpline.domain.markets import normal_code
     from serpline.pipeline.report import dsi_rows
     from serpline.store.results import scores
 
-    code = None if market is None else normal_code(market)
+    code = None
     is_sov = metric is Metric.SOV
     async with AsyncExitStack() as stack:
         opened = await stack.enter_async_context(services(ctx))
         found = await find_run(opened, given, scored=True)
         conn = await stack.enter_async_context(opened.database.transaction())
-        if code is not None:
-            known = await scores.scored_markets(conn, found)
-            of_market([{"market": each} for each in known], market, found)
+        if market is not None:
+            code = known_market(market, await scores.scored_markets(conn, found), found)
         reading = dsi_rows(
             conn,
             found,
@@ -101,17 +98,15 @@ async def _rows(
         )
 
 
-def of_market(
-    rows: Sequence[dict[str, Any]], market: str | None, run_id: UUID
-) -> list[dict[str, Any]]:
-    """The rows of one market, or all; raises ``UserError`` for one that none of them is of."""
+def known_market(given: str, known: Collection[str], run_id: UUID) -> str:
+    """The market's code; raises ``UserError`` where the run's figures have no such market."""
     from serpline.domain.markets import normal_code
 
-    kept = [row for row in rows if market is None or row["market"] == normal_code(market)]
-    if rows and not kept:
-        known = ", ".join(sorted({row["market"] for row in rows}))
-        raise UserError(f"market {market!r}: run {run_id} has no such figures; it has {known}")
-    return kept
+    code = normal_code(given)
+    if known and code not in known:
+        shown = ", ".join(sorted(known))
+        raise UserError(f"market {given!r}: run {run_id} has no such figures; it has {shown}")
+    return code
 
 
 @app.command()
@@ -219,16 +214,12 @@ def inputs(
     spool = Spool()
 
     async def write() -> int:
-        from serpline.pipeline.dsi_inputs import records
+        from serpline.pipeline.dsi_inputs import write_lines
 
         async with services(ctx) as opened:
             found = await find_run(opened, run_id, scored=True)
-            count = 0
             async with opened.database.transaction() as conn:
-                async for record in records(conn, found):
-                    spool.write(json_text(record, indent=None, default=str).encode() + b"\n")
-                    count += 1
-            return count
+                return await write_lines(conn, found, spool.write)
 
     written = run(write())
     _deliver(spool, output)

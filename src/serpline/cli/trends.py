@@ -8,7 +8,7 @@ import typer
 
 from serpline.cli.common import JsonFlag, RunOption, emit, run, services, show_table
 from serpline.cli.companies import company_domain
-from serpline.cli.dsi import of_market
+from serpline.cli.dsi import known_market
 from serpline.cli.runs import find_run
 from serpline.domain.errors import UserError
 from serpline.domain.names import ContentType
@@ -56,7 +56,10 @@ def trends(
                         raise UserError(f"company {domain!r}: no two snapshots of it to compare")
                 else:
                     rows = await compared.between(conn, found, other, content_type)
-        return of_market(rows, market, found)
+        if market is None:
+            return rows
+        code = known_market(market, {row["market"] for row in rows}, found)
+        return [row for row in rows if row["market"] == code]
 
     rows = run(read())
     if as_json:

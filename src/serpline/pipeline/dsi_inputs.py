@@ -4,13 +4,15 @@ The records are described in ``docs/dsi.md``; ``serpline/recompute_dsi.py`` read
 """
 
 from collections import defaultdict
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 from uuid import UUID
 
 from serpline.analysis.combined import DEFAULT_WEIGHTS
 from serpline.analysis.ctr import get_curve
+from serpline.analysis.traffic import LANDSCAPE
+from serpline.core.escaping import json_text
 from serpline.domain.config import PipelineConfig
 from serpline.store import projects, runs
 from serpline.store.database import Connection
@@ -18,6 +20,16 @@ from serpline.store.results import combined, scores
 from serpline.store.results.combined import Source
 
 Record = dict[str, Any]
+
+
+async def write_lines(conn: Connection, run_id: UUID, write: Callable[[bytes], object]) -> int:
+    """Give each of the ``records`` to ``write`` as a line of JSON; returns how many there were."""
+    count = 0
+    async with aclosing(records(conn, run_id)) as found:
+        async for record in found:
+            write(json_text(record, indent=None, default=str).encode() + b"\n")
+            count += 1
+    return count
 
 
 async def records(conn: Connection, run_id: UUID) -> AsyncGenerator[Record, None]:
@@ -74,26 +86,19 @@ async def _inputs(
     names = await projects.run_keywords(conn, read["serp_collection"])
     async with aclosing(scores.each_input(conn, scores.COLLECTED, read, kind)) as pages:
         async for page in pages:
-            yield {
-                "record": "page",
-                "content_type": kind,
-                "market": page["market"],
-                "device": page["device"],
-                "keyword": names[page["keyword_id"]],
-                "volume": page["volume"],
-                "ai_overview": page["ai_overview"],
-            }
+            yield _record("page", page, names, ("volume", "ai_overview"))
     async with aclosing(scores.each_input(conn, scores.RESULTS, read, kind)) as results:
         async for row in results:
             if (kind, row["market"], row["device"]) in landscapes:
-                yield {
-                    "record": "result",
-                    "content_type": kind,
-                    "market": row["market"],
-                    "device": row["device"],
-                    "keyword": names[row["keyword_id"]],
-                    "url": row["url"],
-                    "company": row["company"],
-                    "position": row["position"],
-                    "relevance": row["relevance"],
-                }
+                yield _record("result", row, names, ("url", "company", "position", "relevance"))
+
+
+def _record(
+    record: str, row: Mapping[Any, Any], names: Mapping[int, str], fields: Sequence[str]
+) -> Record:
+    return {
+        "record": record,
+        **{name: row[name] for name in LANDSCAPE},
+        "keyword": names[row["keyword_id"]],
+        **{name: row[name] for name in fields},
+    }

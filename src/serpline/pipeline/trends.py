@@ -12,7 +12,7 @@ from serpline.domain.errors import UserError
 from serpline.domain.names import ContentType
 from serpline.store.database import Connection
 from serpline.store.results import snapshots
-from serpline.store.results.collection import searched_types
+from serpline.store.results.collection import Collection, searched_types
 from serpline.store.results.snapshots import Snapshot
 
 _PLACE = pl.Schema(dict.fromkeys(LANDSCAPE, pl.String))
@@ -74,26 +74,29 @@ async def _changes(
         pl.DataFrame([(kind, c.market, c.device) for c in each.collections], _PLACE, orient="row")
         for each in (before, after)
     ]
-    searches = [
-        {(c.market, c.device): (c.collected, c.planned) for c in each.collections}
-        for each in (before, after)
-    ]
+    places = [{(c.market, c.device): c for c in each.collections} for each in (before, after)]
     keywords = await snapshots.keywords_changed(conn, before.run_id, after.run_id)
     rows = []
     for row in changes(frames[0], frames[1], (seen[0], seen[1])).iter_rows(named=True):
         place = (row["market"], row["device"])
-        told = {
-            f"{name}_{side}": value
-            for side, found in zip(("before", "after"), searches, strict=True)
-            for name, value in zip(
-                ("collected", "planned"), found.get(place, (None, None)), strict=True
-            )
-        }
         gone, added = keywords.get(row["market"], (0, 0))
-        told |= {"keywords_gone": gone, "keywords_added": added}
-        rows.append({**row, **told, **_dated("before", before), **_dated("after", after)})
+        rows.append(
+            {
+                **row,
+                **_side("before", before, places[0].get(place)),
+                **_side("after", after, places[1].get(place)),
+                "keywords_gone": gone,
+                "keywords_added": added,
+            }
+        )
     return rows
 
 
-def _dated(side: str, snapshot: Snapshot) -> dict[str, Any]:
-    return {f"run_{side}": snapshot.run_id, f"collected_on_{side}": snapshot.collected_on}
+def _side(side: str, snapshot: Snapshot, here: Collection | None) -> dict[str, Any]:
+    """A snapshot's run and date, and its searches in one place (None: there are none)."""
+    return {
+        f"collected_{side}": here and here.collected,
+        f"planned_{side}": here and here.planned,
+        f"run_{side}": snapshot.run_id,
+        f"collected_on_{side}": snapshot.collected_on,
+    }

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import Row, text
 
 from serpline.store.database import BRIEFLY, Connection
 
@@ -51,8 +51,7 @@ async def hold(conn: Connection, task: str) -> Task | None:
         ),
         {"task": task},
     )
-    row = rows.first()
-    return Task(row.task, row.looked_at, row.next_look_at, row.state, row.now) if row else None
+    return _task(rows.first())
 
 
 async def read(conn: Connection, task: str) -> Task | None:
@@ -64,7 +63,10 @@ async def read(conn: Connection, task: str) -> Task | None:
         ),
         {"task": task},
     )
-    row = rows.first()
+    return _task(rows.first())
+
+
+def _task(row: Row[Any] | None) -> Task | None:
     return Task(row.task, row.looked_at, row.next_look_at, row.state, row.now) if row else None
 
 
