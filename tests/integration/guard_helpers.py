@@ -15,9 +15,11 @@ from serpline.domain.breaker_settings import BreakerSettings
 from serpline.domain.errors import ErrorCategory, ProviderError
 from serpline.domain.http import HttpReply, HttpRequest, ProviderCall
 from serpline.net.errors import NetError
+from serpline.robustness.guard import Guard
 from serpline.robustness.policies import ProviderPolicy
 from serpline.store.database import Database
 
+MakeGuard = Callable[..., Guard]
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 

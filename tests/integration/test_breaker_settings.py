@@ -17,11 +17,6 @@ NIGHTLY = "example_api@nightly/news"
 BEFORE, AFTER = BreakerSettings(failure_threshold=3), BreakerSettings(failure_threshold=5)
 
 
-@pytest.fixture
-def clock() -> HandClock:
-    return HandClock()
-
-
 class Processes:
     """Makes managers, each like a process of its own."""
 

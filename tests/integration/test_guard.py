@@ -15,6 +15,7 @@ import pytest
 import sqlalchemy as sa
 from tests.integration.guard_helpers import (
     HandClock,
+    MakeGuard,
     Provider,
     call,
     down,
@@ -51,27 +52,6 @@ from serpline.store import budgets
 from serpline.store import ledger as store_ledger
 from serpline.store.budgets import Budget
 from serpline.store.database import Connection, Database, DatabaseUnavailable
-
-MakeGuard = Callable[..., Guard]
-
-
-@pytest.fixture
-def clock() -> HandClock:
-    return HandClock()
-
-
-@pytest.fixture
-async def guards(db: Database, clock: HandClock) -> AsyncIterator[MakeGuard]:
-    """Makes guards, each like a process of its own, and closes them."""
-    made: list[Guard] = []
-
-    def make(provider: Provider, **changes: Any) -> Guard:
-        made.append(Guard(db, provider.send, [policy(**changes)], clock=clock))
-        return made[-1]
-
-    yield make
-    for guard in made:
-        await guard.close()
 
 
 async def test_a_paid_reply_is_not_paid_again(db: Database, guards: MakeGuard) -> None:

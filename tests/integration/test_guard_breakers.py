@@ -29,11 +29,6 @@ NAME = "example_api"
 
 
 @pytest.fixture
-def clock() -> HandClock:
-    return HandClock()
-
-
-@pytest.fixture
 async def managers(db: Database, clock: HandClock) -> AsyncIterator[MakeManagers]:
     """Makes managers, each like a process of its own."""
     made: list[CircuitBreakerManager] = []

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from tests.integration.guard_helpers import (
     START,
     HandClock,
+    MakeGuard,
     Provider,
     call,
     down,
@@ -37,26 +38,6 @@ from serpline.store import budgets
 from serpline.store.database import Database
 
 NAME = "example_api"
-MakeGuard = Callable[..., Guard]
-
-
-@pytest.fixture
-def clock() -> HandClock:
-    return HandClock()
-
-
-@pytest.fixture
-async def guards(db: Database, clock: HandClock) -> AsyncIterator[MakeGuard]:
-    """Makes guards, each like a process of its own, and closes them."""
-    made: list[Guard] = []
-
-    def make(provider: Provider, **changes: Any) -> Guard:
-        made.append(Guard(db, provider.send, [policy(**changes)], clock=clock))
-        return made[-1]
-
-    yield make
-    for guard in made:
-        await guard.close()
 
 
 async def under_way(guard: Guard, provider: Provider, scope: CallScope, **how: Any) -> Any:
