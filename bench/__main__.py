@@ -21,7 +21,7 @@ from bench.measures import dsi, fleet, growth, items, peers, rate, restart, scal
 from bench.place import ROOT, Place
 from bench.report import Outcome, document, lines
 from serpline.core.logging import configure
-from serpline.store.embedded import ensure_server
+from serpline.store.embedded.server import ensure_server
 
 MEASURES: dict[str, ModuleType] = {
     "items": items,

@@ -19,9 +19,10 @@ from serpline.domain.config import PipelineConfig
 from serpline.domain.names import ContentType, PhaseName, PipelineMode
 from serpline.domain.phases import lanes_of
 from serpline.domain.states import LaneStatus
-from serpline.store import projects, runs
+from serpline.store import projects
 from serpline.store.database import Database
-from serpline.store.wakeups import WakeUp, wake
+from serpline.store.queue.wakeups import WakeUp, wake
+from serpline.store.runs import runs
 
 Row = Sequence[Any]
 

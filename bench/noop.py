@@ -7,9 +7,9 @@ from serpline.domain.config import PipelineConfig
 from serpline.domain.names import PhaseName
 from serpline.domain.outcomes import Done, Outcome
 from serpline.phases.base import Work
-from serpline.store import items
-from serpline.store.chunks import ItemRow, OwnedChunk
 from serpline.store.database import Connection
+from serpline.store.runs import items
+from serpline.store.runs.chunks import ItemRow, OwnedChunk
 
 RESULT = '{"n": 1, "note": "a result of an ordinary width, some sixty bytes"}'
 

@@ -16,7 +16,7 @@ from uuid import uuid4
 import psycopg
 
 from serpline.store.database import Database
-from serpline.store.embedded import EmbeddedServer
+from serpline.store.embedded.server import EmbeddedServer
 from serpline.store.migrate import migrate
 
 ROOT = Path(__file__).parent.parent

@@ -9,9 +9,9 @@ from serpline.domain.config import PipelineConfig
 from serpline.domain.names import ContentType, PhaseName, PipelineMode
 from serpline.domain.phases import LaneKey
 from serpline.domain.states import LaneStatus
-from serpline.store import items, planning, runs
 from serpline.store.database import Database
-from serpline.store.wakeups import WakeUp, wake
+from serpline.store.queue.wakeups import WakeUp, wake
+from serpline.store.runs import items, planning, runs
 
 LANE = LaneKey(PhaseName.KEYWORD_METRICS, ContentType.ALL)
 

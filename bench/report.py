@@ -5,7 +5,7 @@ import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from chaos.scorecard import Figure
+from harness.figures import Figure
 
 _HEAD = """# Speed, measured
 

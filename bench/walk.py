@@ -22,10 +22,10 @@ from serpline.domain.names import PhaseName
 from serpline.domain.states import LaneStatus
 from serpline.pipeline.lifeline import Lifeline
 from serpline.pipeline.orchestrator import PhaseOrchestrator
+from serpline.pipeline.state_tracker import StateTracker
 from serpline.pipeline.worker import ChunkWorker
-from serpline.robustness.state_tracker import StateTracker
-from serpline.store import planning, runs
 from serpline.store.database import Database
+from serpline.store.runs import planning, runs
 
 CONCURRENCY = 4
 

@@ -15,12 +15,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import psycopg
+from harness.figures import Figure
 
 from chaos.report import Outcome, document, line
-from chaos.scorecard import Arena, Figure, Row, all_rows
+from chaos.scorecard import Arena, Row, all_rows
 from serpline.core.logging import configure
 from serpline.store.database import Database
-from serpline.store.embedded import EmbeddedServer, ensure_server
+from serpline.store.embedded.server import EmbeddedServer, ensure_server
 from serpline.store.migrate import migrate
 
 TEMPLATE = "chaos_template"

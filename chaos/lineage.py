@@ -12,9 +12,9 @@ from contextlib import asynccontextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from tests.support.forks import Fork, become, preload
-from tests.support.pipeline_worker import work
-from tests.support.world import World, until
+from harness.forks import Fork, become, preload
+from harness.pipeline_worker import work
+from harness.world import World, until
 
 from chaos.points import arm
 from serpline.api.app import create_app

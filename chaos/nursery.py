@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.support.forks import Fork, be_scripted
-from tests.support.heart import Heart, make_heart
-from tests.support.scripted import make_tables
+from harness.forks import Fork, be_scripted
+from harness.heart import Heart, make_heart
+from harness.scripted import make_tables
 
 from serpline.store.database import Database
 

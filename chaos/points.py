@@ -12,11 +12,11 @@ from typing import Any
 
 from serpline.pipeline.orchestrator import PhaseOrchestrator
 from serpline.pipeline.service import PipelineService
+from serpline.pipeline.state_tracker import StateTracker
 from serpline.pipeline.worker import ChunkWorker
 from serpline.robustness.guard import Guard
 from serpline.robustness.ledger import Ledger
-from serpline.robustness.state_tracker import StateTracker
-from serpline.store import batches, chunks, planning, runs, settling
+from serpline.store.runs import batches, chunks, planning, runs, settling
 
 # Point → (whose function, its name, before or after it, the operation of a call or "").
 # A function of a store module runs inside a transaction: after it, nothing is committed yet.

@@ -35,7 +35,7 @@ CHANGES = (
     Change("a renamed method", "pipeline/worker.py", r"\b_claimed\b", "_claim_and_work"),
     Change(
         "another plan text",
-        "store/plans.py",
+        "store/runs/plans.py",
         r"SELECT DISTINCT domain AS item FROM serp_results",
         "SELECT domain AS item FROM (SELECT domain, run_id, content_type FROM serp_results"
         " GROUP BY 1, 2, 3) AS ranked",
@@ -44,7 +44,7 @@ CHANGES = (
     Change("a renamed kind of wake-up", "app.py", r'register\("chunk"', 'register("piece"'),
     Change(
         "a new field in every wake-up",
-        "store/wakeups.py",
+        "store/queue/wakeups.py",
         r"'target', placed\.target\)",
         "'target', placed.target, 'release', '2')",
     ),

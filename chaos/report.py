@@ -5,7 +5,9 @@ import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from chaos.scorecard import Figure, Row
+from harness.figures import Figure
+
+from chaos.scorecard import Row
 
 _HEAD = """# Reliability, measured
 

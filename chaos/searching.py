@@ -5,9 +5,9 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from tests.integration.guard_helpers import rows
-from tests.support.heart import METRICS, TravelClock
-from tests.support.scripted import ScriptedPhase, make_tables, script
+from harness.guarded import rows
+from harness.heart import METRICS, TravelClock
+from harness.scripted import ScriptedPhase, make_tables, script
 
 from chaos.calling import Calling, calling
 from serpline.core.clock import SystemClock
@@ -22,12 +22,12 @@ from serpline.phases.base import Work
 from serpline.phases.tools import as_done
 from serpline.pipeline.lifeline import Lifeline
 from serpline.pipeline.orchestrator import PhaseOrchestrator
+from serpline.pipeline.state_tracker import StateTracker
 from serpline.pipeline.worker import ChunkWorker
 from serpline.robustness.guard import CallScope
 from serpline.robustness.policies import ProviderPolicy
-from serpline.robustness.state_tracker import StateTracker
-from serpline.store import runs
-from serpline.store.chunks import ItemRow
+from serpline.store.runs import runs
+from serpline.store.runs.chunks import ItemRow
 
 
 class SearchingPhase(ScriptedPhase):

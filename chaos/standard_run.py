@@ -20,10 +20,11 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID
 
-from tests.support.tables import Tables, differences, final_tables
-from tests.support.world import World, open_world, simulated
+from harness.figures import Figure, at_most, none
+from harness.tables import Tables, differences, final_tables
+from harness.world import World, open_world, simulated
 
-from chaos.scorecard import Arena, Figure, at_most, none
+from chaos.scorecard import Arena
 from serpline.core.clock import SystemClock
 from serpline.domain.states import ENDED_RUNS, RunStatus
 from serpline.simulator.config import SimulatorConfig

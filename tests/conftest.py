@@ -19,7 +19,7 @@ from hypothesis import settings
 from psycopg import sql
 
 from serpline.store.database import Database
-from serpline.store.embedded import EmbeddedServer, ensure_server
+from serpline.store.embedded.server import EmbeddedServer, ensure_server
 from serpline.store.migrate import migrate
 
 # The same examples each time.

@@ -21,7 +21,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
-from serpline.store.embedded import ensure_server
+from serpline.store.embedded.server import ensure_server
 from serpline.store.migrate import SCRIPTS, alembic_config
 from serpline.store.tables.functions import FUNCTIONS
 

@@ -20,7 +20,7 @@ import trafilatura
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from tests.support.page_set import SAMPLES
+from harness.page_set import SAMPLES
 
 from serpline.providers.pages.decoding import decode
 from serpline.providers.pages.extract_main import extract

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 import psycopg
-from chaos.scorecard import Figure, at_most
+from harness.figures import Figure, at_most
 
 from bench import landscape
 from bench.place import Place

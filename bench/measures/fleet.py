@@ -10,7 +10,7 @@ cores are enough.
 
 from collections.abc import Sequence
 
-from chaos.scorecard import Figure, at_least, at_most
+from harness.figures import Figure, at_least, at_most
 
 from bench.calling import Called, calls_of
 from bench.place import Place

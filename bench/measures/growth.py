@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from uuid import UUID
 
-from chaos.scorecard import Figure, at_most
+from harness.figures import Figure, at_most
 
 from bench.place import Place
 from bench.statements import LOGGED, Cost, costs
@@ -20,8 +20,9 @@ from serpline.domain.config import PipelineConfig
 from serpline.domain.keywords import parse_keywords
 from serpline.domain.states import ENDED_RUNS, RunStatus
 from serpline.pipeline.service import PipelineService
-from serpline.store import projects, runs
+from serpline.store import projects
 from serpline.store.database import Database
+from serpline.store.runs import runs
 
 TITLE = "a run of 20,000 pairs beside one of 550"
 FEW, MANY, ANALYSIS_DEPTH, WORKERS = 550, 20_000, 1, 2

@@ -7,7 +7,7 @@ import asyncio
 import statistics
 from collections.abc import Sequence
 
-from chaos.scorecard import Figure, at_least, at_most
+from harness.figures import Figure, at_least, at_most
 
 from bench.place import Place
 from bench.raw import raw_seconds

@@ -10,7 +10,7 @@ import statistics
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from chaos.scorecard import Figure, at_least
+from harness.figures import Figure, at_least
 
 from bench.place import PEERS_PYTHON, ROOT, Place
 

@@ -6,7 +6,7 @@ what is measured is how exactly turns are given and used, not how fast a machine
 
 from collections.abc import Sequence
 
-from chaos.scorecard import Figure, at_least
+from harness.figures import Figure, at_least
 
 from bench.calling import calls_of
 from bench.place import Place

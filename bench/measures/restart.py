@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 import psycopg
-from chaos.scorecard import Figure, at_most
+from harness.figures import Figure, at_most
 
 from bench.place import Place
 from bench.planting import LANE, completed, start_run

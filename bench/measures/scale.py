@@ -6,7 +6,7 @@ A fresh process and a fresh database for each, alternating, so that neither peak
 import statistics
 from collections.abc import Sequence
 
-from chaos.scorecard import Figure, at_most
+from harness.figures import Figure, at_most
 
 from bench.place import Place
 

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from uuid import UUID
 
-from chaos.scorecard import Figure, at_most
+from harness.figures import Figure, at_most
 from sqlalchemy import text
 
 from bench.place import Place

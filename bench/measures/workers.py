@@ -12,7 +12,7 @@ that starting and running out do not count. One and two take turns, three times.
 import statistics
 from collections.abc import Sequence
 
-from chaos.scorecard import Figure, at_least
+from harness.figures import Figure, at_least
 
 from bench.calling import calls_of
 from bench.place import Place

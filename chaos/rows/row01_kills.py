@@ -11,10 +11,11 @@ import asyncio
 import signal
 from functools import partial
 
-from tests.support.world import MORTAL, until
+from harness.figures import Figure, equal
+from harness.world import MORTAL, until
 
 from chaos.lineage import lineage
-from chaos.scorecard import Arena, Figure, Row, equal
+from chaos.scorecard import Arena, Row
 from chaos.standard_run import (
     PAIRS,
     RUN_SECONDS_MAX,

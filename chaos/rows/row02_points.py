@@ -12,9 +12,11 @@ import socket
 from collections.abc import Sequence
 from functools import partial
 
+from harness.figures import Figure, equal
+
 from chaos.lineage import lineage
 from chaos.points import POINTS, WEB_POINTS
-from chaos.scorecard import Arena, Figure, Row, equal
+from chaos.scorecard import Arena, Row
 from chaos.standard_run import (
     RUN_SECONDS_MAX,
     Judged,

@@ -15,13 +15,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from harness.figures import Figure, at_most, equal, none
+from harness.forks import Fork
+from harness.scripted import open_gate
+from harness.workers import scripted_workers
+from harness.world import World, open_world, until
 from sqlalchemy.engine import make_url
-from tests.support.forks import Fork
-from tests.support.scripted import open_gate
-from tests.support.workers import scripted_workers
-from tests.support.world import World, open_world, until
 
-from chaos.scorecard import Arena, Figure, Row, at_most, equal, none
+from chaos.scorecard import Arena, Row
 from chaos.standard_run import paid_again, unanswered
 from serpline.domain.states import ENDED_LANES, RunStatus
 from serpline.store.database import Database

@@ -16,11 +16,12 @@ from dataclasses import dataclass
 from functools import partial
 from uuid import UUID
 
-from tests.support import pipeline_worker
-from tests.support.world import MORTAL, World, until
+from harness import pipeline_worker
+from harness.figures import Figure, at_least, equal, none
+from harness.world import MORTAL, World, until
 
 from chaos.releases import SIZE, make_release
-from chaos.scorecard import Arena, Figure, Row, at_least, equal, none
+from chaos.scorecard import Arena, Row
 from chaos.standard_run import (
     RUN_SECONDS_MAX,
     Judged,

@@ -9,11 +9,12 @@ probes follows from the settings alone.
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from tests.integration.guard_helpers import rows
-from tests.support.heart import TravelClock
+from harness.figures import Figure, at_least, at_most, equal, none
+from harness.guarded import rows
+from harness.heart import TravelClock
 
 from chaos.calling import OPERATION, PROVIDER, policy
-from chaos.scorecard import Arena, Figure, Row, at_least, at_most, equal, none
+from chaos.scorecard import Arena, Row
 from chaos.searching import Searching, searching
 from serpline.domain.breaker_settings import JITTER, BreakerSettings
 from serpline.simulator.config import SimulatorConfig

@@ -7,8 +7,10 @@ call, and whatever was in flight then. One caller, and many at once; each time a
 import asyncio
 from collections.abc import Sequence
 
+from harness.figures import Figure, at_most, equal
+
 from chaos.calling import OPERATION, PROVIDER, calling, policy
-from chaos.scorecard import Arena, Figure, Row, at_most, equal
+from chaos.scorecard import Arena, Row
 from serpline.domain.breaker_settings import BreakerSettings
 from serpline.domain.errors import ProviderError
 from serpline.robustness.breakers import BreakerOpen

@@ -12,11 +12,12 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
 
-from tests.integration.guard_helpers import rows
-from tests.support.world import until
+from harness.figures import Figure, at_least, at_most, equal
+from harness.guarded import rows
+from harness.world import until
 
 from chaos.calling import BREAKER, OPERATION, PROVIDER, Process, calling, policy
-from chaos.scorecard import Arena, Figure, Row, at_least, at_most, equal
+from chaos.scorecard import Arena, Row
 from serpline.domain.breaker_settings import BreakerSettings
 from serpline.domain.errors import ProviderError
 from serpline.simulator.config import SimulatorConfig

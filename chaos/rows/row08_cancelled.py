@@ -8,11 +8,12 @@ import asyncio
 from collections.abc import Sequence
 
 import psutil
-from tests.integration.guard_helpers import rows
-from tests.support.heart import TravelClock
+from harness.figures import Figure, equal, none
+from harness.guarded import rows
+from harness.heart import TravelClock
 
 from chaos.calling import BREAKER, Calling, calling, policy
-from chaos.scorecard import Arena, Figure, Row, equal, none
+from chaos.scorecard import Arena, Row
 from serpline.domain.breaker_settings import BreakerSettings
 from serpline.domain.errors import ProviderError
 from serpline.robustness.breakers import BreakerOpen

@@ -13,10 +13,11 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from math import ceil
 
-from tests.integration.guard_helpers import HandClock
+from harness.figures import Figure, at_least, none
+from harness.guarded import HandClock
 
 from chaos.calling import OPERATION, PROVIDER, Calling, calling, policy
-from chaos.scorecard import Arena, Figure, Row, at_least, none
+from chaos.scorecard import Arena, Row
 from serpline.domain.errors import CallRefused, ProviderError
 from serpline.simulator.config import RateLimit, SimulatorConfig
 from serpline.simulator.journal import CallEntry

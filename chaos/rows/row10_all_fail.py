@@ -7,10 +7,11 @@ Items go through the real chunk worker, in virtual time.
 from collections import Counter
 from collections.abc import Sequence
 
-from tests.support.heart import TravelClock
+from harness.figures import Figure, at_least, at_most
+from harness.heart import TravelClock
 
 from chaos.calling import OPERATION, PROVIDER, policy
-from chaos.scorecard import Arena, Figure, Row, at_least, at_most
+from chaos.scorecard import Arena, Row
 from chaos.searching import searching
 from serpline.simulator.config import SimulatorConfig
 from serpline.simulator.server import Simulator

@@ -9,11 +9,12 @@ from collections import Counter
 from collections.abc import Sequence
 from hashlib import sha256
 
-from tests.integration.guard_helpers import owned_chunk, rows, take_over
-from tests.support.world import until
+from harness.figures import Figure, at_least, at_most, equal, none
+from harness.guarded import owned_chunk, rows, take_over
+from harness.world import until
 
 from chaos.calling import OPERATION, PROVIDER, Process, calling, policy
-from chaos.scorecard import Arena, Figure, Row, at_least, at_most, equal, none
+from chaos.scorecard import Arena, Row
 from serpline.core.clock import SystemClock
 from serpline.core.ids import digest
 from serpline.robustness.ledger import reconcile

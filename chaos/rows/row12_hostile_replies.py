@@ -18,9 +18,10 @@ from statistics import quantiles
 from typing import Any
 
 import psutil
+from harness.figures import Figure, at_least, at_most, equal, none
 
 from chaos.besieged import KINDS
-from chaos.scorecard import Arena, Figure, Row, at_least, at_most, equal, none
+from chaos.scorecard import Arena, Row
 
 ROOT = Path(__file__).parents[2]
 SAMPLE_SECONDS = 0.01

@@ -17,10 +17,11 @@ from dataclasses import fields, is_dataclass
 from functools import cache
 from typing import Any, get_type_hints
 
+from harness.figures import Figure, at_least, none
+from harness.replies import CASES, DOCUMENTS, KEY, SUBJECTS
 from pydantic import TypeAdapter, ValidationError
-from tests.support.replies import CASES, DOCUMENTS, KEY, SUBJECTS
 
-from chaos.scorecard import Arena, Figure, Row, at_least, none
+from chaos.scorecard import Arena, Row
 from serpline.domain.errors import ProviderError
 from serpline.domain.http import HttpReply, ProviderCall
 from serpline.providers.dataforseo.wire import SearchVolumes

@@ -11,11 +11,12 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from uuid import UUID
 
-from tests.support.heart import METRICS, until
-from tests.support.workers import QUICK
+from harness.figures import Figure, at_least, at_most, equal, none
+from harness.heart import METRICS, until
+from harness.workers import QUICK
 
 from chaos.nursery import Nursery, nursery
-from chaos.scorecard import Arena, Figure, Row, at_least, at_most, equal, none
+from chaos.scorecard import Arena, Row
 from serpline.domain.states import ENDED_RUNS
 from serpline.pipeline.quarantine import ALONE_DEATHS_MAX, SUSPECT_DEATHS
 

@@ -15,13 +15,14 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from uuid import UUID
 
+from harness.figures import Figure, at_least, none
+from harness.world import World, open_world, until
 from sqlalchemy.engine import make_url
-from tests.support.world import World, open_world, until
 
 from chaos.proxy import Proxy, Strike, proxy
-from chaos.scorecard import Arena, Figure, Row, at_least, none
+from chaos.scorecard import Arena, Row
 from chaos.standard_run import Judged, Undisturbed, is_over, keywords, paged, start, undisturbed
-from serpline.store.embedded_files import SOCKET_NAME
+from serpline.store.embedded.files import SOCKET_NAME
 
 WORKERS = 2
 # Silence is soon taken for death. Who is cut off for a third of that has not been heard of for more

@@ -16,9 +16,10 @@ from pathlib import Path
 from uuid import UUID
 
 import psycopg
-from tests.support.world import World, open_world, until
+from harness.figures import Figure, at_least, none, not_measured
+from harness.world import World, open_world, until
 
-from chaos.scorecard import Arena, Figure, Row, at_least, none, not_measured
+from chaos.scorecard import Arena, Row
 from chaos.standard_run import (
     PATIENT,
     RUN_SECONDS_MAX,
@@ -32,7 +33,7 @@ from chaos.standard_run import (
     undisturbed,
 )
 from serpline.store.database import Database
-from serpline.store.embedded import EmbeddedServer, ensure_server
+from serpline.store.embedded.server import EmbeddedServer, ensure_server
 from serpline.store.migrate import migrate
 
 PAIRS = 60

@@ -14,9 +14,10 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Any
 from unittest.mock import patch
 
-from tests.support.forged import LITERALS, RESOLVED, watched
+from harness.figures import Figure, at_least, equal, none
+from harness.forged import LITERALS, RESOLVED, watched
 
-from chaos.scorecard import Arena, Figure, Row, at_least, equal, none
+from chaos.scorecard import Arena, Row
 from serpline.domain.http import HttpRequest
 from serpline.net import dialer
 from serpline.net.client import HttpClient

@@ -24,10 +24,11 @@ from unittest.mock import patch
 from urllib.parse import quote, quote_plus
 
 import psycopg
+from harness.figures import Figure, at_least, equal, none
+from harness.world import World, open_world, simulated, until
 from psycopg import sql
-from tests.support.world import World, open_world, simulated, until
 
-from chaos.scorecard import Arena, Figure, Row, at_least, equal, none
+from chaos.scorecard import Arena, Row
 from serpline.app import open_services, open_tools
 from serpline.core.clock import SystemClock
 from serpline.core.settings import load

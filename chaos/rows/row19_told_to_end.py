@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from tests.support.world import World
+from harness.figures import Figure, at_most, equal, none
+from harness.world import World
 
 from chaos.lineage import lineage
-from chaos.scorecard import Arena, Figure, Row, at_most, equal, none
+from chaos.scorecard import Arena, Row
 from chaos.standard_run import (
     RUN_SECONDS_MAX,
     Judged,

@@ -9,9 +9,10 @@ import asyncio
 from collections import Counter
 from datetime import datetime
 
-from tests.support.tables import differences, final_tables
+from harness.figures import Figure, equal, none
+from harness.tables import differences, final_tables
 
-from chaos.scorecard import Arena, Figure, Row, equal, none
+from chaos.scorecard import Arena, Row
 from chaos.standard_run import (
     PAIRS,
     RUN_SECONDS_MAX,

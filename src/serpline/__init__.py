@@ -19,7 +19,7 @@ _PUBLIC = {
     "RetryStrategy": "serpline.domain.retry",
     "SchedulingService": "serpline.scheduling.service",
     "StateStatus": "serpline.domain.states",
-    "StateTracker": "serpline.robustness.state_tracker",
+    "StateTracker": "serpline.pipeline.state_tracker",
     "UserError": "serpline.domain.errors",
     "open_services": "serpline.app",
 }

@@ -26,6 +26,7 @@ from serpline.pipeline.orchestrator import PhaseOrchestrator
 from serpline.pipeline.pruner import Pruner
 from serpline.pipeline.service import PipelineService
 from serpline.pipeline.settler import BeforeSettle, nothing_before
+from serpline.pipeline.state_tracker import StateTracker
 from serpline.pipeline.timer import Timer
 from serpline.pipeline.worker import ChunkWorker
 from serpline.providers.dataforseo.client import DataForSeoClient
@@ -40,11 +41,10 @@ from serpline.queueing.manager import JobQueueManager
 from serpline.robustness import budget
 from serpline.robustness.guard import Guard
 from serpline.robustness.policies import policies
-from serpline.robustness.state_tracker import StateTracker
 from serpline.store.clock import DatabaseClock
 from serpline.store.database import Database
+from serpline.store.maintenance.retention import Retention
 from serpline.store.migrate import migrate
-from serpline.store.retention import Retention
 
 SERVER_LOOK_SECONDS = 5.0
 
@@ -91,7 +91,7 @@ async def database_url(settings: Settings) -> str:
     if settings.database_url is not None:
         return settings.database_url.get_secret_value()
     # Only who has no server of their own needs it.
-    from serpline.store.embedded import ensure_server
+    from serpline.store.embedded.server import ensure_server
 
     server = await asyncio.to_thread(ensure_server, settings.data_dir / "postgres")
     return server.url()

@@ -6,7 +6,7 @@ be found there, not done again. The auditor is the simulator's account.
 
 from pathlib import Path
 
-from tests.support.world import open_world, simulated
+from harness.world import open_world, simulated
 
 from serpline.domain.states import BatchStatus, RunStatus
 

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from uuid import UUID
 
-from tests.support.world import World, open_world, simulated, until
+from harness.world import World, open_world, simulated, until
 
 from serpline.domain.states import RunStatus
 from serpline.simulator.scaleserp.batches import Batch, Status

@@ -14,9 +14,9 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from harness.databases import module_database
+from harness.world import SEED, World, open_world, simulated
 from sqlalchemy import text
-from tests.support.databases import module_database
-from tests.support.world import SEED, World, open_world, simulated
 
 from serpline import app
 from serpline.core.settings import load
@@ -26,7 +26,7 @@ from serpline.domain.states import RunStatus
 from serpline.simulator.scaleserp.batches import Batch, Status
 from serpline.simulator.seeds import hex_id
 from serpline.simulator.wire import Operation, Reply, Request
-from serpline.store.embedded import EmbeddedServer
+from serpline.store.embedded.server import EmbeddedServer
 
 # All cases are one run: one process makes it, and the first of them waits for it.
 pytestmark = [pytest.mark.timeout(400), pytest.mark.xdist_group("batch faults")]

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.support.world import open_world
+from harness.world import open_world
 
 from serpline.domain.states import RunStatus
 from serpline.pipeline.report import run_report

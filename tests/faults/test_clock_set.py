@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-from tests.support.clock_steps import set_clock_back
-from tests.support.world import World, open_world, paid, simulated, until
+from harness.clock_steps import set_clock_back
+from harness.world import World, open_world, paid, simulated, until
 
 from serpline.domain.states import RunStatus
 from serpline.store.database import Database, TransactionConflict

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import sqlalchemy as sa
 from bench.planting import completed, plant
-from tests.support.silence import line_to, over
-from tests.support.world import END_SECONDS, World, open_world, until
+from harness.silence import line_to, over
+from harness.world import END_SECONDS, World, open_world, until
 
 from serpline.core.clock import SystemClock
 from serpline.domain.breaker_settings import BreakerSettings
 from serpline.domain.names import ContentType, PhaseName
 from serpline.domain.phases import LaneKey
-from serpline.store.embedded import EmbeddedServer
-from serpline.store.embedded_files import SOCKET_NAME
+from serpline.store.embedded.files import SOCKET_NAME
+from serpline.store.embedded.server import EmbeddedServer
 
 LANE = LaneKey(PhaseName.COMPANY_ENRICHMENT_SERP, ContentType.ORGANIC)
 # The time after which the server ends a transaction that holds what others wait for.

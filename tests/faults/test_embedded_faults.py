@@ -13,13 +13,13 @@ import psutil
 import psycopg
 import pytest
 
-from serpline.store import embedded
-from serpline.store import embedded_postmaster as postmasters
-from serpline.store.embedded import EmbeddedError, EmbeddedServer, ensure_server, find_server
-from serpline.store.embedded_account import Account
-from serpline.store.embedded_files import SOCKET_NAME
-from serpline.store.embedded_lock import held, opened
-from serpline.store.embedded_process import CONNECTIONS_MAX
+from serpline.store.embedded import postmaster as postmasters
+from serpline.store.embedded import server as embedded
+from serpline.store.embedded.account import Account
+from serpline.store.embedded.files import SOCKET_NAME
+from serpline.store.embedded.lock import held, opened
+from serpline.store.embedded.process import CONNECTIONS_MAX
+from serpline.store.embedded.server import EmbeddedError, EmbeddedServer, ensure_server, find_server
 
 ROOT = os.geteuid() == 0
 LINUX = sys.platform == "linux"

@@ -16,13 +16,13 @@ from uuid import UUID
 
 import psycopg
 import pytest
-from tests.support.databases import module_database
-from tests.support.tables import Tables, differences, final_tables
-from tests.support.world import MORTAL, World, across_runs, open_world, paid, until
+from harness.databases import module_database
+from harness.tables import Tables, differences, final_tables
+from harness.world import MORTAL, World, across_runs, open_world, paid, until
 
 from serpline.domain.states import RunStatus
 from serpline.simulator.dataforseo import COST
-from serpline.store.embedded import EmbeddedServer
+from serpline.store.embedded.server import EmbeddedServer
 
 # One process makes the run that these look at.
 pytestmark = pytest.mark.xdist_group("kill each phase")

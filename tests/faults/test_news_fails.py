@@ -10,8 +10,8 @@ from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from tests.support.tables import differences, final_tables
-from tests.support.world import World, open_world, simulated, until
+from harness.tables import differences, final_tables
+from harness.world import World, open_world, simulated, until
 
 from serpline.core.clock import SystemClock
 from serpline.domain.names import PhaseName, PipelineMode

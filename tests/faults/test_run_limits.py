@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from tests.support.world import open_world, simulated, until
+from harness.world import open_world, simulated, until
 
 from serpline.domain.names import PipelineMode
 from serpline.domain.states import RunStatus

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from chaos.scorecard import Arena, Row, all_rows
 
-from serpline.store.embedded import EmbeddedServer
+from serpline.store.embedded.server import EmbeddedServer
 
 SEED = 20
 

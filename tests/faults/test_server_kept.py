@@ -8,14 +8,14 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from tests.support.heart import until
-from tests.support.scripted import scripted_phases
+from harness.heart import until
+from harness.scripted import scripted_phases
 
 from serpline import app
 from serpline.core.settings import load
-from serpline.store.embedded import EmbeddedServer, ensure_server
-from serpline.store.embedded_files import Layout
-from serpline.store.embedded_postmaster import Postmaster
+from serpline.store.embedded.files import Layout
+from serpline.store.embedded.postmaster import Postmaster
+from serpline.store.embedded.server import EmbeddedServer, ensure_server
 
 
 @pytest.mark.timeout(200)

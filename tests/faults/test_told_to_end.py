@@ -12,18 +12,18 @@ from typing import Any
 
 import psutil
 import pytest
-from tests.support.forks import Fork, become
-from tests.support.heart import until
-from tests.support.workers import QUICK, Workers, scripted_workers
+from harness.forks import Fork, become
+from harness.heart import until
+from harness.workers import QUICK, Workers, scripted_workers
 
 from serpline.cli.processes import END_SECONDS_MAX, end_seconds, until_stopped
 from serpline.cli.supervise import GRACE_SECONDS
 from serpline.core.settings import load
 from serpline.net.dialer import SystemResolver
 from serpline.store.database import Database
-from serpline.store.embedded import EmbeddedServer
-from serpline.store.embedded_files import Layout
-from serpline.store.embedded_postmaster import Postmaster
+from serpline.store.embedded.files import Layout
+from serpline.store.embedded.postmaster import Postmaster
+from serpline.store.embedded.server import EmbeddedServer
 from serpline.store.migrate import migrate
 
 # Of QUICK: one second of grace, and what may follow it.

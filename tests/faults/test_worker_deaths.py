@@ -10,9 +10,9 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
-from tests.support.heart import METRICS, until
-from tests.support.scripted import open_gate
-from tests.support.workers import DEAD_AFTER_SECONDS, QUICK, Workers, scripted_workers
+from harness.heart import METRICS, until
+from harness.scripted import open_gate
+from harness.workers import DEAD_AFTER_SECONDS, QUICK, Workers, scripted_workers
 
 from serpline.domain.names import PipelineMode
 from serpline.store.database import Database

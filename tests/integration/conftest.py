@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from tests.integration.guard_helpers import HandClock, MakeGuard, Provider, policy
+from harness.guarded import HandClock, MakeGuard, Provider, policy
 
 from serpline.robustness.guard import Guard
 from serpline.store.database import Database

@@ -15,27 +15,27 @@ from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
-from tests.support.commands import ask
-from tests.support.databases import module_database
-from tests.support.every_table import WHEN, contents, fill
-from tests.support.heart import METRICS, beating, make_heart, until
-from tests.support.scripted import make_tables, open_gate, script
+from harness.commands import ask
+from harness.databases import module_database
+from harness.every_table import WHEN, contents, fill
+from harness.heart import METRICS, beating, make_heart, until
+from harness.scripted import make_tables, open_gate, script
 
 from serpline.cli import root
 from serpline.core.clock import SystemClock
 from serpline.core.ids import new_id
 from serpline.domain.errors import UserError
 from serpline.domain.states import RunStatus, StateStatus
-from serpline.robustness.state_tracker import StateTracker
+from serpline.pipeline.state_tracker import StateTracker
 from serpline.store import migrate as migrations
 from serpline.store import projects
-from serpline.store import restore as restoring
-from serpline.store.backup import UNSAVED, BackedUp, backup, saved_tables
-from serpline.store.backup_file import ArchiveReader
 from serpline.store.database import Database
-from serpline.store.embedded import EmbeddedServer
+from serpline.store.embedded.server import EmbeddedServer
+from serpline.store.maintenance import restore as restoring
+from serpline.store.maintenance.archive import ArchiveReader
+from serpline.store.maintenance.backup import UNSAVED, BackedUp, backup, saved_tables
+from serpline.store.maintenance.restore import restore
 from serpline.store.migrate import HEAD, migrate
-from serpline.store.restore import restore
 from serpline.store.tables import metadata
 
 

@@ -7,7 +7,7 @@ import pytest
 from bench.statements import LOGGED, costs
 from psycopg import sql
 
-from serpline.store.embedded import EmbeddedServer
+from serpline.store.embedded.server import EmbeddedServer
 
 
 @pytest.mark.parametrize("times", [3, 30])

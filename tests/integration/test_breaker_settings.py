@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
-from tests.integration.guard_helpers import HandClock, Provider, call, policy, rows
+from harness.guarded import HandClock, Provider, call, policy, rows
 
 from serpline.domain.breaker_settings import BreakerSettings
 from serpline.domain.errors import UserError

@@ -4,13 +4,13 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from tests.support.heart import METRICS, Heart, beating, until
-from tests.support.scripted import BREAKER
+from harness.heart import METRICS, Heart, beating, until
+from harness.scripted import BREAKER
 
 from serpline.domain.breaker import reset
 from serpline.robustness import breakers
 from serpline.robustness.breakers import CircuitBreaker, CircuitBreakerManager
-from serpline.store import breakers as store
+from serpline.store.calls import breakers as store
 from serpline.store.database import Database
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from tests.support import every_table
-from tests.support.clock_steps import set_clock_back
-from tests.support.heart import METRICS, Heart, TravelClock, beating, until
+from harness import every_table
+from harness.clock_steps import set_clock_back
+from harness.heart import METRICS, Heart, TravelClock, beating, until
 
 from serpline.core.ids import new_id
 from serpline.domain.config import PipelineConfig
@@ -19,9 +19,10 @@ from serpline.domain.states import BatchStatus
 from serpline.phases.base import Work
 from serpline.pipeline.timer import Timer
 from serpline.queueing.manager import JobQueueManager
-from serpline.store import batches, waits
-from serpline.store.batches import BatchRow
 from serpline.store.database import Database
+from serpline.store.maintenance import waits
+from serpline.store.runs import batches
+from serpline.store.runs.batches import BatchRow
 from serpline.store.tables import metadata
 
 HOUR = 3600.0

@@ -13,10 +13,10 @@ from serpline.domain.config import PipelineConfig
 from serpline.domain.names import ContentType, PhaseName
 from serpline.domain.phases import LaneKey, lanes_of
 from serpline.domain.states import LaneStatus
-from serpline.store import runs
 from serpline.store.database import Database
 from serpline.store.results import combined, scores, snapshots
 from serpline.store.results.combined import Source
+from serpline.store.runs import runs
 
 NOW = datetime(2026, 11, 30, 9, tzinfo=UTC)
 DAY = timedelta(days=1)

@@ -7,17 +7,18 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 import pytest
-from tests.integration.guard_helpers import Provider, call, down, owned_chunk, policy, rows, status
+from harness.guarded import Provider, call, down, owned_chunk, policy, rows, status
 
 from serpline.domain.breaker_settings import BreakerSettings
 from serpline.domain.errors import ProviderError
 from serpline.robustness import breakers
 from serpline.robustness.guard import CallScope, Guard
-from serpline.store import breakers as breaker_rows
-from serpline.store import budgets, events, planning, reference, runs
+from serpline.store.calls import breakers as breaker_rows
+from serpline.store.calls import budgets, reference
 from serpline.store.database import Connection, Database, DatabaseUnavailable
-from serpline.store.events import Event
-from serpline.store.wakeups import WakeUp, wake
+from serpline.store.queue.wakeups import WakeUp, wake
+from serpline.store.runs import events, planning, runs
+from serpline.store.runs.events import Event
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 # The server's time-out is 2 s. An ordinary transaction may lie idle for 20 s.

@@ -6,7 +6,7 @@ import re
 import psycopg
 import pytest
 import sqlalchemy as sa
-from tests.support.pooler import pooled
+from harness.pooler import pooled
 
 import serpline.store.database as database_module
 from serpline.domain.errors import UserError
@@ -18,8 +18,8 @@ from serpline.store.database import (
     TransactionConflict,
     parse_url,
 )
-from serpline.store.embedded import EmbeddedServer, ensure_server
-from serpline.store.embedded_files import SOCKET_NAME
+from serpline.store.embedded.files import SOCKET_NAME
+from serpline.store.embedded.server import EmbeddedServer, ensure_server
 
 
 @pytest.mark.parametrize(

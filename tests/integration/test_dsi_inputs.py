@@ -17,11 +17,12 @@ from serpline.domain.phases import lanes_of
 from serpline.domain.states import LaneStatus
 from serpline.phases import dsi_figures
 from serpline.phases.dsi_calculation import DsiCalculationPhase
-from serpline.store import frames, items, planning, runs
+from serpline.store import frames
 from serpline.store.database import Connection, Database
 from serpline.store.frames import read_frame
 from serpline.store.results import combined, scores
 from serpline.store.rows import insert_rows
+from serpline.store.runs import items, planning, runs
 from serpline.store.tables import metadata
 
 # What separates, ends, quotes, comments or escapes somewhere, or is NULL in some format.

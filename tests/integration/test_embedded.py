@@ -16,11 +16,11 @@ import pytest
 from sqlalchemy import create_engine, make_url
 
 from serpline.domain.errors import UserError
-from serpline.store import embedded_programs
-from serpline.store.embedded import EmbeddedError, EmbeddedServer, ensure_server, find_server
-from serpline.store.embedded_account import SERVER_ID, Account
-from serpline.store.embedded_files import SOCKET_BYTES_MAX, SOCKET_NAME, Layout
-from serpline.store.embedded_process import CONNECTIONS_MAX, LOG_BYTES_MAX
+from serpline.store.embedded import programs as embedded_programs
+from serpline.store.embedded.account import SERVER_ID, Account
+from serpline.store.embedded.files import SOCKET_BYTES_MAX, SOCKET_NAME, Layout
+from serpline.store.embedded.process import CONNECTIONS_MAX, LOG_BYTES_MAX
+from serpline.store.embedded.server import EmbeddedError, EmbeddedServer, ensure_server, find_server
 
 ROOT = os.geteuid() == 0
 as_root = pytest.mark.skipif(not ROOT, reason="only root can prepare this")
@@ -275,8 +275,8 @@ def test_programs_that_only_root_can_reach_are_copied_once() -> None:
             (closed / name).symlink_to(real / name)
         script = (
             "import sys; from pathlib import Path\n"
-            "from serpline.store.embedded_account import SERVER_ID, Account\n"
-            "from serpline.store.embedded_programs import programs\n"
+            "from serpline.store.embedded.account import SERVER_ID, Account\n"
+            "from serpline.store.embedded.programs import programs\n"
             "for _ in range(2): print(programs(Account.current(), shared=Path(sys.argv[1])))\n"
         )
         done = subprocess.run(
@@ -484,7 +484,7 @@ def mounted(place: Path, options: str) -> Iterator[Path]:
 def test_a_root_without_its_powers_is_told_so(tmp_path: Path, missing: str) -> None:
     """In a container that took root's capabilities away, the line says what to do."""
     script = (
-        "import sys; from pathlib import Path; from serpline.store.embedded import *\n"
+        "import sys; from pathlib import Path; from serpline.store.embedded.server import *\n"
         "try: ensure_server(Path(sys.argv[1]))\n"
         "except EmbeddedError as error: print(error)\n"
     )

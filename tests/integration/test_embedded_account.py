@@ -16,10 +16,10 @@ import psutil
 import psycopg
 import pytest
 
-from serpline.store import embedded_account
-from serpline.store.embedded import EmbeddedServer, ensure_server, find_server
-from serpline.store.embedded_account import SERVER_ID, Account, EmbeddedError
-from serpline.store.embedded_postmaster import lives
+from serpline.store.embedded import account as embedded_account
+from serpline.store.embedded.account import SERVER_ID, Account, EmbeddedError
+from serpline.store.embedded.postmaster import lives
+from serpline.store.embedded.server import EmbeddedServer, ensure_server, find_server
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="only root's server has another account"),
@@ -236,9 +236,9 @@ def test_root_of_a_container_knows_and_stops_its_server(data_dir: Path) -> None:
     """Without CAP_SYS_PTRACE, which containers rarely give, it tells the server from others."""
     script = (
         "import sys; from pathlib import Path\n"
-        "from serpline.store.embedded import ensure_server, find_server\n"
-        "from serpline.store.embedded_files import Layout\n"
-        "from serpline.store.embedded_postmaster import Postmaster\n"
+        "from serpline.store.embedded.server import ensure_server, find_server\n"
+        "from serpline.store.embedded.files import Layout\n"
+        "from serpline.store.embedded.postmaster import Postmaster\n"
         "server, other = (ensure_server(Path(name)) for name in sys.argv[1:])\n"
         "of = {Postmaster.find(Layout.of(one.data_dir)).pid for one in (server, other)}\n"
         "recorded = server.data_dir / 'postgres' / 'postmaster.pid'\n"

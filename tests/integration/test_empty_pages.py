@@ -6,9 +6,9 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
-from serpline.store import runs
 from serpline.store.database import Database
 from serpline.store.results.empty_pages import empty_pages
+from serpline.store.runs import runs
 
 _ROW = text(
     "INSERT INTO content_analyses (run_id, content_type, subject, market, empty_kind, relevance,"

@@ -7,9 +7,9 @@ from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
+from harness.every_table import contents, fill_run
+from harness.tables import RESULT_TABLES
 from tests.integration.test_prune import NOW, OLD, YOUNG, a_run, column, rows
-from tests.support.every_table import contents, fill_run
-from tests.support.tables import RESULT_TABLES
 
 from serpline.core.clock import SystemClock
 from serpline.core.ids import new_id
@@ -17,11 +17,11 @@ from serpline.domain.config import PipelineConfig
 from serpline.domain.errors import UserError
 from serpline.domain.states import RunStatus
 from serpline.pipeline.service import PipelineService
-from serpline.store import reports
-from serpline.store import runs as run_rows
 from serpline.store.database import Database
-from serpline.store.passes import prune
-from serpline.store.retention import OF_RUN, Retention
+from serpline.store.maintenance.passes import prune
+from serpline.store.maintenance.retention import OF_RUN, Retention
+from serpline.store.results import reports
+from serpline.store.runs import runs as run_rows
 from serpline.store.tables import metadata, results
 from serpline.store.tables.runs import run_keywords
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from tests.integration.guard_helpers import (
+from harness.guarded import (
     HandClock,
     MakeGuard,
     Provider,
@@ -48,9 +48,9 @@ from serpline.robustness.budget import BudgetHeld, BudgetSpent
 from serpline.robustness.calls import answered, call_key, intent_of
 from serpline.robustness.guard import CallScope, Guard
 from serpline.robustness.ledger import reconcile
-from serpline.store import budgets
-from serpline.store import ledger as store_ledger
-from serpline.store.budgets import Budget
+from serpline.store.calls import budgets
+from serpline.store.calls import ledger as store_ledger
+from serpline.store.calls.budgets import Budget
 from serpline.store.database import Connection, Database, DatabaseUnavailable
 
 

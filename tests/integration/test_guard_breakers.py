@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from tests.integration.guard_helpers import (
+from harness.guarded import (
     HandClock,
     Provider,
     call,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from tests.integration.guard_helpers import (
+from harness.guarded import (
     START,
     HandClock,
     Provider,
@@ -26,9 +26,9 @@ from serpline.providers.youtube.client import YouTubeClient
 from serpline.robustness.admission import RetryBudgetSpent
 from serpline.robustness.guard import CallScope, Guard
 from serpline.robustness.policies import policies
-from serpline.store import reference as store
+from serpline.store.calls import reference as store
+from serpline.store.calls.reference import Obtained
 from serpline.store.database import Database
-from serpline.store.reference import Obtained
 
 
 async def test_all_processes_together_keep_the_rate(db: Database) -> None:

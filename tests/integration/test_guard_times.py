@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from tests.integration.guard_helpers import (
+from harness.guarded import (
     START,
     HandClock,
     MakeGuard,
@@ -33,8 +33,8 @@ from serpline.robustness.breakers import BreakerOpen, CircuitBreakerManager
 from serpline.robustness.budget import BudgetHeld
 from serpline.robustness.guard import CallScope, Guard, ReadingFailed
 from serpline.robustness.ledger import reconcile
-from serpline.store import breakers as breaker_rows
-from serpline.store import budgets
+from serpline.store.calls import breakers as breaker_rows
+from serpline.store.calls import budgets
 from serpline.store.database import Database
 
 NAME = "example_api"

@@ -4,7 +4,7 @@ import asyncio
 from itertools import pairwise
 from typing import Any
 
-from tests.support.heart import METRICS, beating
+from harness.heart import METRICS, beating
 
 from serpline.queueing.manager import JobQueueManager
 from serpline.store.database import Database

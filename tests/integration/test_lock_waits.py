@@ -11,11 +11,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from harness.heart import METRICS, Heart, beating, until
 from sqlalchemy import text
-from tests.support.heart import METRICS, Heart, beating, until
 
-from serpline.store import chunks, reference, runs
+from serpline.store.calls import reference
 from serpline.store.database import Connection, Database
+from serpline.store.runs import chunks, runs
 
 SINCE = datetime(2026, 11, 1, tzinfo=UTC)
 

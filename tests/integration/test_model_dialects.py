@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from tests.integration.guard_helpers import owned_chunk, rows
+from harness.guarded import owned_chunk, rows
 
 from serpline.app import open_tools
 from serpline.core.clock import SystemClock
@@ -24,8 +24,8 @@ from serpline.robustness.retry import RetryManager
 from serpline.simulator.config import SimulatorConfig
 from serpline.simulator.llm_dialects import DIALECTS
 from serpline.simulator.server import Simulator
-from serpline.store.chunks import OwnedChunk
 from serpline.store.database import Database
+from serpline.store.runs.chunks import OwnedChunk
 
 TEXTS = (
     ("Tides", "The tide rises. Tide times are excellent to know. Acme helps.", "tide times"),

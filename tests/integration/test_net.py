@@ -21,7 +21,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from tests.support.forged import LITERALS, RESOLVED, watched
+from harness.forged import LITERALS, RESOLVED, watched
 
 from serpline.core.masking import MASK
 from serpline.domain.errors import ErrorCategory, UserError

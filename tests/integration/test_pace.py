@@ -8,18 +8,18 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from tests.integration.guard_helpers import Provider, call, policy, rows
+from harness.guarded import Provider, call, policy, rows
 
 from serpline.core.clock import SystemClock
 from serpline.core.ids import new_id
 from serpline.domain.breaker_settings import BreakerSettings
 from serpline.robustness.breakers import BreakerOpen, CircuitBreakerManager
 from serpline.robustness.guard import CallScope, Guard
-from serpline.store import ledger, limits
+from serpline.store.calls import ledger, limits
+from serpline.store.calls.ledger import Answer, Decision, Intent, Limits, Wanted
+from serpline.store.calls.limits import LeaseRequest
 from serpline.store.clock import DatabaseClock
 from serpline.store.database import Connection, Database
-from serpline.store.ledger import Answer, Decision, Intent, Limits, Wanted
-from serpline.store.limits import LeaseRequest
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 

@@ -8,9 +8,9 @@ import pytest
 import sqlalchemy as sa
 
 from serpline.core.ids import new_id
-from serpline.store import ledger
+from serpline.store.calls import ledger
+from serpline.store.calls.ledger import Answer, Intent, Limits, Wanted
 from serpline.store.database import Connection, Database
-from serpline.store.ledger import Answer, Intent, Limits, Wanted
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 KEY = bytes(range(32))

@@ -12,21 +12,21 @@ from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
-from tests.support.commands import ask
-from tests.support.every_table import contents
-from tests.support.heart import METRICS, Heart, beating
+from harness.commands import ask
+from harness.every_table import contents
+from harness.heart import METRICS, Heart, beating
 
 from serpline.cli import root
 from serpline.core.ids import new_id
 from serpline.domain.errors import UserError
 from serpline.domain.states import ENDED_RUNS, RunStatus
-from serpline.store import prune as pruning
-from serpline.store import runs as run_rows
+from serpline.store.calls.reference import obtain
 from serpline.store.database import Database
-from serpline.store.passes import PRUNED_TABLES, prune
-from serpline.store.prune import pruned_lanes
-from serpline.store.reference import obtain
-from serpline.store.retention import DAYS_MAX, OF_RUN, RULES, STAYS, Retention, Rule
+from serpline.store.maintenance import prune as pruning
+from serpline.store.maintenance.passes import PRUNED_TABLES, prune
+from serpline.store.maintenance.prune import pruned_lanes
+from serpline.store.maintenance.retention import DAYS_MAX, OF_RUN, RULES, STAYS, Retention, Rule
+from serpline.store.runs import runs as run_rows
 from serpline.store.tables import metadata
 
 NOW = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)

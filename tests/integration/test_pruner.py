@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from harness.commands import ask
+from harness.every_table import contents
+from harness.heart import until
+from harness.workers import QUICK, Workers, scripted_workers
 from tests.integration.test_prune import OLD, YOUNG, a_run, column, rows
-from tests.support.commands import ask
-from tests.support.every_table import contents
-from tests.support.heart import until
-from tests.support.workers import QUICK, Workers, scripted_workers
 
 from serpline.app import run_worker
 from serpline.core.clock import SystemClock
@@ -20,8 +20,8 @@ from serpline.domain.errors import UserError
 from serpline.domain.states import RunStatus
 from serpline.pipeline.pruner import Pruner
 from serpline.store.database import Database
-from serpline.store.passes import STEPS, Pass, last_passes
-from serpline.store.retention import Retention
+from serpline.store.maintenance.passes import STEPS, Pass, last_passes
+from serpline.store.maintenance.retention import Retention
 
 HOUR = 3600.0
 EVENTS = 2_500

@@ -6,7 +6,7 @@ import psycopg
 import pytest
 
 from serpline.store.database import Database
-from serpline.store.queue_pool import queue_pool
+from serpline.store.queue.pool import queue_pool
 
 
 async def test_a_connection_that_was_ended_is_replaced_and_one_that_lives_is_not_asked(

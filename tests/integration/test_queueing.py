@@ -18,12 +18,13 @@ from serpline.core.masking import MASK
 from serpline.domain.errors import UserError
 from serpline.domain.retry import RetryStrategy
 from serpline.queueing import Job, JobEvent, JobOutcome, JobPriority, JobQueueManager, manager
-from serpline.store import dead_letters, queued_jobs
 from serpline.store.database import Database, DatabaseUnavailable, TransactionConflict
-from serpline.store.dead_letters import DeadLetter, DeadLetterStatus
-from serpline.store.embedded import EmbeddedServer, ensure_server
+from serpline.store.embedded.server import EmbeddedServer, ensure_server
 from serpline.store.migrate import migrate
-from serpline.store.wakeups import WakeUp, wake
+from serpline.store.queue import dead_letters
+from serpline.store.queue import jobs as queued_jobs
+from serpline.store.queue.dead_letters import DeadLetter, DeadLetterStatus
+from serpline.store.queue.wakeups import WakeUp, wake
 
 AT_ONCE = RetryStrategy(max_attempts=100, base_delay=0, max_delay=0)
 PATIENCE_SECONDS = 60

@@ -11,8 +11,8 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from harness.guarded import HandClock, owned_chunk, rows
 from sqlalchemy import text
-from tests.integration.guard_helpers import HandClock, owned_chunk, rows
 
 from serpline.app import open_tools
 from serpline.core.clock import SystemClock
@@ -31,10 +31,11 @@ from serpline.providers.llm.client import LlmClient
 from serpline.robustness.retry import RetryManager
 from serpline.simulator.config import SimulatorConfig
 from serpline.simulator.server import Simulator
-from serpline.store import projects, reference
-from serpline.store.chunks import ItemRow, OwnedChunk
+from serpline.store import projects
+from serpline.store.calls import reference
 from serpline.store.database import Database
 from serpline.store.results import inputs
+from serpline.store.runs.chunks import ItemRow, OwnedChunk
 
 VIDEO = "v:abcdefghijk"
 DAY = 86_400.0

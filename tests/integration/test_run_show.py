@@ -12,8 +12,8 @@ from serpline.domain.config import PipelineConfig
 from serpline.domain.names import PhaseName
 from serpline.domain.phases import lanes_of
 from serpline.domain.states import LaneStatus
-from serpline.store import runs
 from serpline.store.database import Database
+from serpline.store.runs import runs
 
 
 def test_the_tables_of_a_run_read_none_of_its_scores(database_url: str) -> None:

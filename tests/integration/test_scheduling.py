@@ -14,8 +14,9 @@ from serpline.domain.keywords import parse_keywords
 from serpline.pipeline.service import PipelineService
 from serpline.scheduling.service import SchedulingService, run_id_of
 from serpline.scheduling.spec import ScheduleSpec
-from serpline.store import projects, runs
+from serpline.store import projects
 from serpline.store.database import Database
+from serpline.store.runs import runs
 
 CALLERS = 50
 NINE = datetime(2026, 2, 1, 9, tzinfo=UTC)

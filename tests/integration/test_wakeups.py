@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from serpline.domain.names import JobPriority
 from serpline.store.database import Connection, Database
-from serpline.store.wakeups import BATCH_MAX, QUEUE, WakeUp, priority_of, reap_stalled, wake
+from serpline.store.queue.wakeups import BATCH_MAX, QUEUE, WakeUp, priority_of, reap_stalled, wake
 
 
 async def waiting(conn: Connection) -> Sequence[tuple[str, int]]:

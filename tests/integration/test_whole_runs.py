@@ -11,29 +11,19 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from harness.plans import watched
 from sqlalchemy import text
-from tests.support.plans import watched
 
 from serpline.domain.names import ContentType, PhaseName
 from serpline.domain.phases import LaneKey
 from serpline.domain.states import LaneStatus, StateStatus
-from serpline.store import (
-    batches,
-    chunks,
-    items,
-    planning,
-    plans,
-    projects,
-    reports,
-    runs,
-    settling,
-    workers,
-)
-from serpline.store.chunks import OwnedChunk
+from serpline.store import projects
 from serpline.store.database import Connection, Database
-from serpline.store.results import combined, inputs, scores
+from serpline.store.results import combined, inputs, reports, scores
 from serpline.store.results.collection import collection
-from serpline.store.settling import Settlement
+from serpline.store.runs import batches, chunks, items, planning, plans, runs, settling, workers
+from serpline.store.runs.chunks import OwnedChunk
+from serpline.store.runs.settling import Settlement
 from serpline.store.tables import metadata
 from serpline.store.whole_runs import over_run
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.support.world import World, open_world
+from harness.world import World, open_world
 
 KEYWORDS = "\n".join(
     ["keyword,market", *(f"{word} {n},US" for word in ("grinder", "kettle") for n in range(8))]

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.support.world import open_world
+from harness.world import open_world
 
 KEYWORDS = "\n".join(["keyword,market", *(f"coffee {n},US" for n in range(8))]).encode()
 LIST = "PLabcdefghijklmnop"

@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.support.commands import ask
-from tests.support.environment import clean
+from harness.commands import ask
+from harness.environment import clean
 
 UNKNOWN_RUN = "00000000-0000-0000-0000-000000000000"
 

@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from tests.support.commands import ask
-from tests.support.world import World, open_world
+from harness.commands import ask
+from harness.world import World, open_world
 
 from serpline.domain.states import RunStatus
 from serpline.recompute_dsi import recompute

@@ -17,11 +17,11 @@ from typing import Any
 
 import polars as pl
 import pytest
-from tests.support.commands import ask
-from tests.support.environment import clean
+from harness.commands import ask
+from harness.environment import clean
 
 from serpline import recompute_dsi
-from serpline.store.embedded import ensure_server, find_server
+from serpline.store.embedded.server import ensure_server, find_server
 
 # One process makes the run that these look at.
 pytestmark = pytest.mark.xdist_group("demo")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from tests.support.world import World, open_world, paid, until
+from harness.world import World, open_world, paid, until
 
 from serpline.domain.names import PhaseName, PipelineMode
 from serpline.domain.states import RunStatus

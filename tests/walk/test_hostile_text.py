@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from tests.support.world import open_world, simulated
+from harness.world import open_world, simulated
 
 from serpline.domain.names import PipelineMode
 

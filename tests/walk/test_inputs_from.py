@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from uuid import UUID
 
-from tests.support.tables import final_tables
-from tests.support.world import World, open_world
+from harness.tables import final_tables
+from harness.world import World, open_world
 
 from serpline.domain.keywords import parse_keywords
 from serpline.domain.names import ContentType, PhaseName

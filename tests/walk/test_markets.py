@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.support.world import open_world
+from harness.world import open_world
 
 from serpline.simulator.wikidata_items import name_languages
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.integration.guard_helpers import Provider, call, ok, policy, status
-from tests.support.commands import ask
+from harness.commands import ask
+from harness.guarded import Provider, call, ok, policy, status
 
 from serpline.core.clock import SystemClock
 from serpline.domain.errors import CallRefused, ProviderError

@@ -8,8 +8,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from tests.support.commands import ask
-from tests.support.world import open_world
+from harness.commands import ask
+from harness.world import open_world
 
 WORDS = ("best espresso machine", "coffee grinder", "moka pot", "decaf beans", "milk frother")
 KEYWORDS = "\n".join(["keyword,market", *(f"{word},US" for word in WORDS)]).encode()

@@ -9,8 +9,8 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from tests.support.commands import ask
-from tests.support.world import DAY, open_world
+from harness.commands import ask
+from harness.world import DAY, open_world
 
 from serpline.cli.trends import _cells, _largest
 

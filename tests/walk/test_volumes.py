@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.support.world import open_world, simulated
+from harness.world import open_world, simulated
 
 from serpline.domain.states import RunStatus
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.world import World, open_world, simulated
+from harness.world import World, open_world, simulated
 
 from serpline.cli.runs import show_report
 from serpline.domain.states import RunStatus

@@ -15,13 +15,13 @@ from typing import Any
 import httpx2
 import pytest
 import uvicorn
-from tests.support.databases import module_database
-from tests.support.tables import Tables, differences, final_tables
-from tests.support.world import World, open_world, simulated, until
+from harness.databases import module_database
+from harness.tables import Tables, differences, final_tables
+from harness.world import World, open_world, simulated, until
 
 from serpline.api.app import create_app
 from serpline.domain.states import RunStatus
-from serpline.store.embedded import EmbeddedServer
+from serpline.store.embedded.server import EmbeddedServer
 
 # One process makes the run that these look at.
 pytestmark = pytest.mark.xdist_group("webhooks")

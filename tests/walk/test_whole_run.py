@@ -19,11 +19,11 @@ from uuid import UUID
 
 import psycopg
 import pytest
+from harness.databases import module_database
+from harness.tables import Tables, differences, final_tables
+from harness.world import SEED, World, open_world, paid, simulated
 from psycopg import sql
 from psycopg.rows import dict_row
-from tests.support.databases import module_database
-from tests.support.tables import Tables, differences, final_tables
-from tests.support.world import SEED, World, open_world, paid, simulated
 
 from serpline.core.masking import MASK
 from serpline.domain.names import PhaseName
@@ -33,7 +33,7 @@ from serpline.simulator.journal import CallEntry
 from serpline.simulator.scaleserp.batches import Batch
 from serpline.simulator.world.companies import Directory, Known
 from serpline.simulator.world.videos import Videos
-from serpline.store.embedded import EmbeddedServer
+from serpline.store.embedded.server import EmbeddedServer
 
 # One process makes the run that these look at.
 pytestmark = pytest.mark.xdist_group("whole run")

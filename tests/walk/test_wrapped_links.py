@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.support.world import open_world, simulated
+from harness.world import open_world, simulated
 
 KEYWORDS = "\n".join(["keyword,market", *(f"coffee {n},US" for n in range(12))]).encode()
 TYPES = ("organic", "video")

@@ -10,7 +10,7 @@ from serpline.domain.errors import UserError
 
 if TYPE_CHECKING:
     from serpline.robustness.breakers import CircuitBreakerManager
-    from serpline.store.breakers import BreakerRow
+    from serpline.store.calls.breakers import BreakerRow
 
 app = typer.Typer(help="The circuit breakers in front of the providers.", no_args_is_help=True)
 

@@ -81,10 +81,10 @@ def disk(path: Path) -> Check:
 async def database(settings: Settings) -> list[Check]:
     """Reachability, version and schema; for the embedded server also where its log is."""
     from serpline.app import database_url
-    from serpline.store import reports
     from serpline.store.database import Database
-    from serpline.store.embedded import find_server
+    from serpline.store.embedded.server import find_server
     from serpline.store.migrate import HEAD, migrate
+    from serpline.store.results import reports
 
     try:
         opened = await Database.connect(await database_url(settings), pool_size=1)

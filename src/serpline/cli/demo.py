@@ -183,7 +183,7 @@ async def _own_server(place: Place) -> AsyncIterator[None]:
     if not place.embedded:
         yield
         return
-    from serpline.store.embedded import ensure_server, find_server
+    from serpline.store.embedded.server import ensure_server, find_server
 
     where = place.directory / "postgres"
     ran_before = await asyncio.to_thread(find_server, where) is not None
@@ -199,7 +199,7 @@ async def _refuse_a_real_project(place: Place, opened: Any) -> None:
     """Simulated results do not belong among real ones."""
     if place.embedded:
         return
-    from serpline.store import reports
+    from serpline.store.results import reports
 
     async with opened.database.transaction() as conn:
         used = await reports.holds_a_project(conn)

@@ -35,7 +35,7 @@ def list_(
     """Dead letters, newest first."""
 
     async def read() -> list[dict[str, Any]]:
-        from serpline.store.dead_letters import DeadLetterStatus, list_dead_letters
+        from serpline.store.queue.dead_letters import DeadLetterStatus, list_dead_letters
 
         status = None if settled else DeadLetterStatus.DEAD
         async with services(ctx) as opened, opened.database.transaction() as conn:
@@ -55,7 +55,7 @@ def retry(ctx: typer.Context, letter_id: LetterId) -> None:
     """Enqueue a dead job anew, with all its attempts."""
 
     async def write() -> None:
-        from serpline.store import dead_letters
+        from serpline.store.queue import dead_letters
 
         async with services(ctx) as opened, opened.database.transaction() as conn:
             await dead_letters.retry(conn, letter_id)
@@ -69,7 +69,7 @@ def discard(ctx: typer.Context, letter_id: LetterId) -> None:
     """Give a dead job up; its record stays."""
 
     async def write() -> None:
-        from serpline.store import dead_letters
+        from serpline.store.queue import dead_letters
 
         async with services(ctx) as opened, opened.database.transaction() as conn:
             await dead_letters.discard(conn, letter_id)

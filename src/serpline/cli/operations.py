@@ -21,7 +21,7 @@ from serpline.cli.common import (
 from serpline.domain.errors import UserError
 
 if TYPE_CHECKING:
-    from serpline.store.backup import BackedUp
+    from serpline.store.maintenance.backup import BackedUp
 
 BackupFile = Annotated[Path, typer.Argument(metavar="FILE", help="The backup's file.")]
 Days = typer.Option(metavar="DAYS", help="Keep so many days.", show_default="see docs/retention.md")
@@ -45,7 +45,7 @@ def backup(
     """Write everything into one file, as it is at one instant; work may go on meanwhile."""
 
     async def work() -> "BackedUp":
-        from serpline.store.backup import backup as write
+        from serpline.store.maintenance.backup import backup as write
 
         async with services(ctx) as opened:
             return await write(
@@ -93,7 +93,7 @@ def restore(
             raise UserError("--into -: no URL on stdin")
     settings = settings_of(ctx, database_url=into)
     configure_logging(settings)
-    from serpline.store.backup_file import ArchiveReader
+    from serpline.store.maintenance.archive import ArchiveReader
 
     # The file first: a damaged one must not even start a database.
     with ArchiveReader(file) as archive:
@@ -101,7 +101,7 @@ def restore(
         async def work() -> dict[str, int]:
             from serpline.app import database_url
             from serpline.store.database import Database
-            from serpline.store.restore import restore as load
+            from serpline.store.maintenance.restore import restore as load
 
             # Not as services, which would migrate whatever database it is.
             database = await Database.connect(await database_url(settings), pool_size=2)
@@ -166,8 +166,8 @@ def prune(
         "workers_days": workers_days,
         "results_days": results_days,
     }
-    from serpline.store.passes import prune as delete
-    from serpline.store.retention import Retention
+    from serpline.store.maintenance.passes import prune as delete
+    from serpline.store.maintenance.retention import Retention
 
     usual = Retention.of(settings_of(ctx).retention_days)
     retention = replace(usual, **{name: days for name, days in given.items() if days is not None})
@@ -192,8 +192,8 @@ def prune(
 
 
 def _show_passes(ctx: typer.Context, *, as_json: bool) -> None:
-    from serpline.store.passes import Pass, last_passes
-    from serpline.store.retention import Retention
+    from serpline.store.maintenance.passes import Pass, last_passes
+    from serpline.store.maintenance.retention import Retention
 
     settings = settings_of(ctx)
     days = asdict(Retention.of(settings.retention_days))

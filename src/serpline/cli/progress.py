@@ -17,7 +17,7 @@ from serpline.domain.states import ENDED_LANES, ENDED_RUNS, LaneStatus
 
 if TYPE_CHECKING:
     from serpline.app import Services
-    from serpline.store.runs import RunRow
+    from serpline.store.runs.runs import RunRow
 
 LOOK_SECONDS = 0.5
 
@@ -42,7 +42,7 @@ async def follow(
 
     ``quiet`` shows nothing. A run that disappears is a ``UserError``; ``check`` may raise too.
     """
-    from serpline.store import runs
+    from serpline.store.runs import runs
 
     display = _display(quiet)
     with display:

@@ -40,7 +40,7 @@ async def find_run(opened: "Services", given: str | None, *, scored: bool = Fals
 
     Raises ``UserError`` for none and for an ambiguous beginning.
     """
-    from serpline.store import reports
+    from serpline.store.results import reports
 
     wanted = (given or "latest").strip().lower()
     async with opened.database.transaction() as conn:
@@ -77,7 +77,7 @@ def list_(
 
     async def read() -> list[dict[str, Any]]:
         from serpline.pipeline.report import run_summary, seconds_of
-        from serpline.store import runs
+        from serpline.store.runs import runs
 
         async with services(ctx) as opened:
             async with opened.database.transaction() as conn:

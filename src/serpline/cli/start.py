@@ -134,7 +134,7 @@ def _start(ctx: typer.Context, asked: _Asked, *, wait: bool, as_json: bool) -> i
 
 
 async def _say_if_nobody_works(opened: "Services") -> None:
-    from serpline.store import reports
+    from serpline.store.results import reports
 
     async with opened.database.transaction() as conn:
         alive = await reports.workers_alive(conn)

@@ -14,8 +14,8 @@ from serpline.domain.config import PipelineConfig
 from serpline.domain.names import PhaseName
 from serpline.domain.outcomes import Done, Outcome
 from serpline.robustness.retry import RetryManager
-from serpline.store.chunks import ItemRow, OwnedChunk
 from serpline.store.database import Connection, Database
+from serpline.store.runs.chunks import ItemRow, OwnedChunk
 
 
 def _never() -> int:

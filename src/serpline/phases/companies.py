@@ -30,7 +30,8 @@ from serpline.phases.tools import (
     readable,
 )
 from serpline.providers.wikidata.client import DOMAINS_MAX
-from serpline.store import projects, reference
+from serpline.store import projects
+from serpline.store.calls import reference
 from serpline.store.database import Connection
 
 KIND = "company"

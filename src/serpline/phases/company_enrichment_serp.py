@@ -10,10 +10,10 @@ from serpline.domain.outcomes import Done, Outcome
 from serpline.phases import companies
 from serpline.phases.base import Work
 from serpline.phases.tools import Tools
-from serpline.store import plans
-from serpline.store.chunks import ItemRow, OwnedChunk
 from serpline.store.database import Connection
 from serpline.store.rows import insert_rows
+from serpline.store.runs import plans
+from serpline.store.runs.chunks import ItemRow, OwnedChunk
 from serpline.store.tables.results import company_profiles
 
 

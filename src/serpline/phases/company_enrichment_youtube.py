@@ -20,11 +20,11 @@ from serpline.phases.base import Work
 from serpline.phases.channel_owners import owners
 from serpline.phases.companies import Answer
 from serpline.phases.tools import Tools
-from serpline.store import plans, runs
-from serpline.store.chunks import ItemRow, OwnedChunk
 from serpline.store.database import Connection
 from serpline.store.results import inputs
 from serpline.store.rows import insert_rows
+from serpline.store.runs import plans, runs
+from serpline.store.runs.chunks import ItemRow, OwnedChunk
 from serpline.store.tables.results import channel_owners, company_profiles
 
 CANDIDATES_MAX = 3

@@ -32,11 +32,12 @@ from serpline.phases.tools import (
 from serpline.providers.llm.analysis import Analysis
 from serpline.providers.llm.client import KEYWORDS_MAX
 from serpline.providers.pages.errors import EmptyPageError
-from serpline.store import plans, reference, runs
-from serpline.store.chunks import ItemRow, OwnedChunk
+from serpline.store.calls import reference
 from serpline.store.database import Connection
 from serpline.store.results import inputs
 from serpline.store.rows import insert_rows
+from serpline.store.runs import plans, runs
+from serpline.store.runs.chunks import ItemRow, OwnedChunk
 from serpline.store.tables.results import content_analyses
 
 

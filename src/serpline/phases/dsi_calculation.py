@@ -13,11 +13,11 @@ from serpline.domain.config import PipelineConfig
 from serpline.domain.names import ContentType, PhaseName
 from serpline.domain.outcomes import Done, Outcome, Skip
 from serpline.phases.base import Work
-from serpline.store import runs
-from serpline.store.chunks import ItemRow, OwnedChunk
 from serpline.store.database import Connection
 from serpline.store.results import combined, scores
 from serpline.store.rows import insert_rows
+from serpline.store.runs import runs
+from serpline.store.runs.chunks import ItemRow, OwnedChunk
 from serpline.store.tables.results import dsi_scores
 
 if TYPE_CHECKING:

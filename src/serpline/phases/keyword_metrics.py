@@ -21,12 +21,12 @@ from serpline.phases.tools import Tools, bought_elsewhere, give_back, keep, obta
 from serpline.providers.dataforseo.client import KEYWORDS_PER_CALL_MAX
 from serpline.providers.dataforseo.errors import blames_a_keyword, named_keyword
 from serpline.providers.dataforseo.wire import KeywordMetrics, match, unsupported
-from serpline.store import plans
-from serpline.store.chunks import ItemRow, OwnedChunk
 from serpline.store.database import Connection
 from serpline.store.results import inputs
 from serpline.store.results.inputs import KeywordItem
 from serpline.store.rows import insert_rows
+from serpline.store.runs import plans
+from serpline.store.runs.chunks import ItemRow, OwnedChunk
 from serpline.store.tables.results import keyword_metrics as table
 
 KIND = "keyword_metrics"

@@ -9,7 +9,7 @@ from serpline.phases.company_enrichment_youtube import CompanyEnrichmentYouTubeP
 from serpline.phases.content_analysis import ContentAnalysisPhase
 from serpline.phases.dsi_calculation import DsiCalculationPhase
 from serpline.phases.keyword_metrics import KeywordMetricsPhase
-from serpline.phases.serp_collection import SerpCollectionPhase
+from serpline.phases.serp.collection import SerpCollectionPhase
 from serpline.phases.tools import Tools
 from serpline.phases.youtube_enrichment import YouTubeEnrichmentPhase
 

@@ -25,9 +25,9 @@ from serpline.providers.youtube.client import YouTubeClient
 from serpline.robustness.breakers import CircuitBreaker
 from serpline.robustness.groups import PATIENCE_SECONDS, patiently
 from serpline.robustness.guard import CallScope, Guard
-from serpline.store import reference
+from serpline.store.calls import reference
+from serpline.store.calls.reference import Obtained
 from serpline.store.database import Connection
-from serpline.store.reference import Obtained
 from serpline.store.rows import storable
 
 T = TypeVar("T")

@@ -18,11 +18,11 @@ from serpline.phases.base import Work
 from serpline.phases.tools import Tools, bought_elsewhere, keep, obtain, plain, readable, run_scope
 from serpline.providers.youtube.client import IDS_MAX, is_handle
 from serpline.providers.youtube.wire import is_id
-from serpline.store import plans
-from serpline.store.chunks import ItemRow, OwnedChunk
+from serpline.store.calls.reference import Obtained
 from serpline.store.database import Connection
-from serpline.store.reference import Obtained
 from serpline.store.rows import insert_rows
+from serpline.store.runs import plans
+from serpline.store.runs.chunks import ItemRow, OwnedChunk
 from serpline.store.tables.results import youtube_channel_refs, youtube_channels, youtube_videos
 
 VIDEO_KIND = "youtube_video"

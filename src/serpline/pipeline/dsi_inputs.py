@@ -14,10 +14,11 @@ from serpline.analysis.ctr import get_curve
 from serpline.analysis.traffic import LANDSCAPE
 from serpline.core.escaping import json_text
 from serpline.domain.config import PipelineConfig
-from serpline.store import projects, runs
+from serpline.store import projects
 from serpline.store.database import Connection
 from serpline.store.results import combined, scores
 from serpline.store.results.combined import Source
+from serpline.store.runs import runs
 
 Record = dict[str, Any]
 

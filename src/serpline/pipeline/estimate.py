@@ -25,9 +25,11 @@ from serpline.providers.dataforseo.client import KEYWORDS_PER_CALL_MAX
 from serpline.providers.scaleserp.client import SEARCHES_PER_ADD_MAX
 from serpline.providers.wikidata.client import DOMAINS_MAX
 from serpline.providers.youtube.client import IDS_MAX
-from serpline.store import projects, reports, runs
+from serpline.store import projects
 from serpline.store.database import Connection
-from serpline.store.reports import Spending
+from serpline.store.results import reports
+from serpline.store.results.reports import Spending
+from serpline.store.runs import runs
 
 # US$ per unit; None: by contract. The unit is the one in which the ledger counts credits.
 UNITS: Mapping[str, tuple[str, float | None]] = {

@@ -21,15 +21,15 @@ from serpline.core.clock import Clock
 from serpline.core.logging import get
 from serpline.domain.names import JobPriority
 from serpline.phases.base import LeaseCheck
-from serpline.store import workers
-from serpline.store.chunks import give_back, held_by
 from serpline.store.database import (
     Connection,
     Database,
     DatabaseUnavailable,
     TransactionConflict,
 )
-from serpline.store.wakeups import WakeUp, wake
+from serpline.store.queue.wakeups import WakeUp, wake
+from serpline.store.runs import workers
+from serpline.store.runs.chunks import give_back, held_by
 
 log = get(__name__)
 

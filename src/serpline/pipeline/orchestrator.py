@@ -29,17 +29,18 @@ from serpline.domain.phases import (
 )
 from serpline.domain.states import LANE_MACHINE, LaneStatus, RunStatus, change
 from serpline.phases.base import Phase
-from serpline.store import events, items, planning, runs, waits
 from serpline.store.database import (
     Connection,
     Database,
     DatabaseUnavailable,
     TransactionConflict,
 )
-from serpline.store.events import Event
+from serpline.store.maintenance import waits
+from serpline.store.queue.wakeups import WakeUp, wake
 from serpline.store.results import combined
-from serpline.store.runs import RunRow
-from serpline.store.wakeups import WakeUp, wake
+from serpline.store.runs import events, items, planning, runs
+from serpline.store.runs.events import Event
+from serpline.store.runs.runs import RunRow
 
 log = get(__name__)
 

@@ -16,13 +16,14 @@ from typing import Any, Final
 from serpline.core.clock import Clock
 from serpline.core.logging import described, get
 from serpline.domain.errors import UserError
-from serpline.store import events, housekeeping
 from serpline.store.database import Connection, Database, DatabaseUnavailable, TransactionConflict
-from serpline.store.events import Event
-from serpline.store.housekeeping import Task
-from serpline.store.passes import AUTOMATIC, FINISHED, STEPS
-from serpline.store.prune import Terms, longest_ttl_days
-from serpline.store.retention import Retention
+from serpline.store.maintenance import housekeeping
+from serpline.store.maintenance.housekeeping import Task
+from serpline.store.maintenance.passes import AUTOMATIC, FINISHED, STEPS
+from serpline.store.maintenance.prune import Terms, longest_ttl_days
+from serpline.store.maintenance.retention import Retention
+from serpline.store.runs import events
+from serpline.store.runs.events import Event
 
 log = get(__name__)
 

@@ -17,7 +17,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from itertools import groupby
 
-from serpline.store.chunks import ItemRow
+from serpline.store.runs.chunks import ItemRow
 
 SUSPECT_DEATHS = 2
 NARROWING = 10

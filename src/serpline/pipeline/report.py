@@ -15,12 +15,13 @@ from uuid import UUID
 from serpline.domain.errors import UserError
 from serpline.domain.phases import LaneView
 from serpline.domain.states import ENDED_LANES, LaneStatus
-from serpline.store import batches, items, ledger, runs
+from serpline.store.calls import ledger
 from serpline.store.database import Connection, Database
 from serpline.store.results import scores
 from serpline.store.results.collection import collection
 from serpline.store.results.empty_pages import empty_pages
-from serpline.store.runs import RunRow
+from serpline.store.runs import batches, items, runs
+from serpline.store.runs.runs import RunRow
 
 FAILURES_SHOWN_MAX = 100
 BATCHES_SHOWN_MAX = 1_000

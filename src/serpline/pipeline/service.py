@@ -19,13 +19,14 @@ from serpline.domain.phases import LaneView, dependents_of, lanes_of
 from serpline.domain.states import ENDED_RUNS, LaneStatus
 from serpline.pipeline.source_runs import resolve
 from serpline.robustness.budget import limit_run
-from serpline.store import batches, events, looks, planning, projects, runs
+from serpline.store import projects
 from serpline.store.database import Connection, Database
-from serpline.store.events import Event
-from serpline.store.prune import pruned_lanes
+from serpline.store.maintenance.prune import pruned_lanes
+from serpline.store.queue.wakeups import WakeUp, wake
 from serpline.store.results.scores import forget_dsi
-from serpline.store.runs import RunRow
-from serpline.store.wakeups import WakeUp, wake
+from serpline.store.runs import batches, events, looks, planning, runs
+from serpline.store.runs.events import Event
+from serpline.store.runs.runs import RunRow
 
 
 @dataclass(frozen=True, slots=True)

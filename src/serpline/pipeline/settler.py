@@ -17,11 +17,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from serpline.core.logging import described, get
 from serpline.domain.errors import ErrorCategory, LeaseLost
 from serpline.domain.outcomes import Done, Outcome, Retry
+from serpline.pipeline.state_tracker import Settled, StateTracker, WriteResults
 from serpline.robustness.groups import PATIENCE_SECONDS, patiently
 from serpline.robustness.retry import RetryManager
-from serpline.robustness.state_tracker import Settled, StateTracker, WriteResults
-from serpline.store.chunks import OwnedChunk
 from serpline.store.database import DatabaseUnavailable, TransactionConflict
+from serpline.store.runs.chunks import OwnedChunk
 
 log = get(__name__)
 

@@ -15,8 +15,8 @@ from serpline.domain.errors import UserError
 from serpline.domain.names import SEARCHED_TYPES, ContentType, PhaseName
 from serpline.domain.phases import PHASE_DEPENDENCIES, LaneView
 from serpline.domain.states import ENDED_RUNS, LaneStatus
-from serpline.store import runs
 from serpline.store.database import Connection
+from serpline.store.runs import runs
 
 
 @dataclass(frozen=True, slots=True)

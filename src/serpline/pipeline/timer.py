@@ -3,7 +3,7 @@
 Every process may run one; rows are taken with SKIP LOCKED, so they share the work. What it wakes
 gets a later next look in the same transaction: if the wake-up is lost, the timer itself comes
 back to it. That is the whole sweep. Waits that a clock which was set back has lengthened are cut
-(``store.waits``).
+(``store.maintenance.waits``).
 """
 
 import asyncio
@@ -14,9 +14,10 @@ from serpline.domain.names import JobPriority
 from serpline.pipeline.lifeline import Lifeline
 from serpline.robustness.ledger import reconcile
 from serpline.robustness.shares import LEASE_SECONDS
-from serpline.store import housekeeping, waits, workers
 from serpline.store.database import Database, DatabaseUnavailable, TransactionConflict
-from serpline.store.wakeups import WakeUp, wake
+from serpline.store.maintenance import housekeeping, waits
+from serpline.store.queue.wakeups import WakeUp, wake
+from serpline.store.runs import workers
 
 log = get(__name__)
 

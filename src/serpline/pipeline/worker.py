@@ -24,13 +24,13 @@ from serpline.pipeline.lifeline import Lifeline
 from serpline.pipeline.quarantine import Quarantine
 from serpline.pipeline.settler import BeforeSettle, Settler, nothing_before
 from serpline.pipeline.silence import no_silence
+from serpline.pipeline.state_tracker import Settled, StateTracker
 from serpline.robustness.retry import RetryManager
-from serpline.robustness.state_tracker import Settled, StateTracker
-from serpline.store import chunks
-from serpline.store.chunks import ItemRow, OwnedChunk
 from serpline.store.database import Database, DatabaseUnavailable, TransactionConflict
-from serpline.store.retry_history import FailedAttempt, remember
-from serpline.store.wakeups import WakeUp, wake
+from serpline.store.queue.wakeups import WakeUp, wake
+from serpline.store.runs import chunks
+from serpline.store.runs.chunks import ItemRow, OwnedChunk
+from serpline.store.runs.retries import FailedAttempt, remember
 
 log = get(__name__)
 

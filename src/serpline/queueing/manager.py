@@ -19,10 +19,11 @@ from serpline.core.logging import described, get, masked
 from serpline.domain.retry import RetryStrategy
 from serpline.queueing.jobs import Handler, Job, JobEvent, JobOutcome, UnknownJobType
 from serpline.queueing.worker import SupervisedWorker
-from serpline.store import dead_letters, queued_jobs
 from serpline.store.database import Connection, Database, DatabaseUnavailable, TransactionConflict
-from serpline.store.queued_jobs import Claim
-from serpline.store.wakeups import WakeUp, reap_stalled, wake
+from serpline.store.queue import dead_letters
+from serpline.store.queue import jobs as queued_jobs
+from serpline.store.queue.jobs import Claim
+from serpline.store.queue.wakeups import WakeUp, reap_stalled, wake
 
 RETRY: Final = RetryStrategy(max_attempts=100, base_delay=5.0, max_delay=900.0)
 CHANCE: Final = SystemRandom()

@@ -24,8 +24,8 @@ import procrastinate
 from procrastinate.worker import Worker
 
 from serpline.core.logging import get
-from serpline.store.queue_pool import queue_pool
-from serpline.store.wakeups import QUEUE, STALLED_SECONDS, TASK, WakeUp, priority_of
+from serpline.store.queue.pool import queue_pool
+from serpline.store.queue.wakeups import QUEUE, STALLED_SECONDS, TASK, WakeUp, priority_of
 
 Perform = Callable[[WakeUp], Awaitable[None]]
 

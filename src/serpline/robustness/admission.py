@@ -24,11 +24,11 @@ from serpline.robustness import budget, limiter
 from serpline.robustness.groups import GroupCommitter
 from serpline.robustness.limiter import Limited
 from serpline.robustness.policies import ProviderPolicy
-from serpline.store import ledger
-from serpline.store.budgets import Shortage
+from serpline.store.calls import ledger
+from serpline.store.calls.budgets import Shortage
+from serpline.store.calls.ledger import Answer, Decision, Intent, Limits
 from serpline.store.clock import given_time
 from serpline.store.database import Database
-from serpline.store.ledger import Answer, Decision, Intent, Limits
 
 BUSY_SECONDS = 2.0
 

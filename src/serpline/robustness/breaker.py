@@ -21,8 +21,8 @@ from serpline.domain.breaker import (
 from serpline.domain.breaker_settings import BreakerSettings
 from serpline.domain.errors import CallRefused, ErrorCategory, ProviderError
 from serpline.robustness.permits import Permit
-from serpline.store import breakers as store
-from serpline.store.breakers import BreakerRow
+from serpline.store.calls import breakers as store
+from serpline.store.calls.breakers import BreakerRow
 
 if TYPE_CHECKING:
     from serpline.robustness.breakers import CircuitBreakerManager

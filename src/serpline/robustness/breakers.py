@@ -44,11 +44,11 @@ from serpline.robustness.breaker import BreakerOpen, CircuitBreaker, Said, verdi
 from serpline.robustness.groups import GroupCommitter
 from serpline.robustness.permits import Permit, Permits
 from serpline.robustness.policies import ProviderPolicy
-from serpline.store import breakers as store
-from serpline.store import looks
-from serpline.store.breakers import BreakerRow
+from serpline.store.calls import breakers as store
+from serpline.store.calls.breakers import BreakerRow
 from serpline.store.database import Connection, Database
-from serpline.store.wakeups import WakeUp, wake
+from serpline.store.queue.wakeups import WakeUp, wake
+from serpline.store.runs import looks
 
 __all__ = ["BreakerOpen", "CircuitBreaker", "CircuitBreakerManager", "Permit", "Permits", "verdict"]
 

@@ -15,11 +15,12 @@ from zoneinfo import ZoneInfo
 from serpline.domain.errors import CallRefused
 from serpline.domain.names import JobPriority
 from serpline.robustness.policies import ProviderPolicy, check_providers
-from serpline.store import budgets, ledger, looks
-from serpline.store.budgets import Budget, Shortage
+from serpline.store.calls import budgets, ledger
+from serpline.store.calls.budgets import Budget, Shortage
+from serpline.store.calls.ledger import CallTotals
 from serpline.store.database import Connection, Database
-from serpline.store.ledger import CallTotals
-from serpline.store.wakeups import WakeUp, wake
+from serpline.store.queue.wakeups import WakeUp, wake
+from serpline.store.runs import looks
 
 HELD_SECONDS = 2.0
 # More than any call can cost, and little enough that no sum of calls outgrows its column.

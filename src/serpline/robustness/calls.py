@@ -13,7 +13,7 @@ from serpline.net.redaction import secrets_of
 from serpline.robustness import budget
 from serpline.robustness.ledger import Ending
 from serpline.robustness.policies import ProviderPolicy
-from serpline.store.ledger import CallOutcome, Intent
+from serpline.store.calls.ledger import CallOutcome, Intent
 from serpline.store.tables.guards import CallStatus
 
 T = TypeVar("T")

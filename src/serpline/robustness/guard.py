@@ -39,8 +39,8 @@ from serpline.robustness.calls import answered, call_key, failed, intent_of, una
 from serpline.robustness.ledger import Ending, Ledger
 from serpline.robustness.limiter import WAIT_SECONDS_MAX, Limiter
 from serpline.robustness.policies import ProviderPolicy
+from serpline.store.calls.ledger import Intent
 from serpline.store.database import Database, DatabaseUnavailable, TransactionConflict
-from serpline.store.ledger import Intent
 
 T = TypeVar("T")
 Sender = Callable[[HttpRequest], Awaitable[HttpReply]]

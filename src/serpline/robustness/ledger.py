@@ -24,9 +24,9 @@ from serpline.domain.errors import ERROR_CHARS_MAX
 from serpline.domain.http import HttpReply
 from serpline.net.redaction import redact, redact_url
 from serpline.robustness.groups import GroupCommitter
-from serpline.store import ledger
+from serpline.store.calls import ledger
+from serpline.store.calls.ledger import CallOutcome, StoredReply
 from serpline.store.database import Database
-from serpline.store.ledger import CallOutcome, StoredReply
 from serpline.store.tables.guards import CallStatus
 
 OUTCOME_SECONDS = 0.25
@@ -53,7 +53,7 @@ class Ending:
 
 
 class Ledger:
-    """Group committers over ``store.ledger``."""
+    """Group committers over ``store.calls.ledger``."""
 
     def __init__(self, db: Database) -> None:
         self._db = db

@@ -18,7 +18,7 @@ from serpline.domain.errors import CallRefused
 from serpline.domain.retry import cap_retry_after
 from serpline.robustness.policies import ProviderPolicy
 from serpline.robustness.shares import Share
-from serpline.store import limits as store
+from serpline.store.calls import limits as store
 from serpline.store.clock import given_time
 from serpline.store.database import Database
 

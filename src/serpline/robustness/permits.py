@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from serpline.domain.breaker import Decision, ReportKind
-from serpline.store.breakers import BreakerRow
+from serpline.store.calls.breakers import BreakerRow
 
 if TYPE_CHECKING:
     from serpline.robustness.breaker import CircuitBreaker

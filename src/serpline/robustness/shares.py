@@ -16,7 +16,7 @@ from collections import deque
 from contextlib import suppress
 from uuid import UUID
 
-from serpline.store import limits as store
+from serpline.store.calls import limits as store
 from serpline.store.database import Database, DatabaseUnavailable, TransactionConflict
 
 LEASE_SECONDS = 15.0

@@ -10,9 +10,9 @@ import math
 from typing import Any
 
 import pytest
+from harness.replies import ANALYSIS, CASES, COMPLETION, KEY, OWNER, SUBJECTS, scaleserp
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.replies import ANALYSIS, CASES, COMPLETION, KEY, OWNER, SUBJECTS, scaleserp
 
 from serpline.analysis.domains import registrable_domain
 from serpline.domain.errors import ErrorCategory, ProviderError

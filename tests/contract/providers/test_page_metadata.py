@@ -5,9 +5,9 @@ import time
 from typing import Any
 
 import pytest
+from harness.page_set import ARTICLE, SAMPLES, URL, Sample, page
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.page_set import ARTICLE, SAMPLES, URL, Sample, page
 from trafilatura import load_html
 
 from serpline.providers.pages.extraction import Extractor

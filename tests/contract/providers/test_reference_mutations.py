@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import Any, get_type_hints
 
 import pytest
+from harness.replies import DOCUMENTS, SUBJECTS
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
-from tests.support.replies import DOCUMENTS, SUBJECTS
 
 from serpline.domain.companies import Company
 from serpline.domain.errors import ProviderError

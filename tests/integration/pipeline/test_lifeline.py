@@ -6,13 +6,13 @@ from contextlib import suppress
 
 import psycopg
 import pytest
+from harness.heart import METRICS, Heart, beating, make_heart, until
+from harness.scripted import make_tables
 from sqlalchemy import text
-from tests.support.heart import METRICS, Heart, beating, make_heart, until
-from tests.support.scripted import make_tables
 
-from serpline.store import workers
-from serpline.store.chunks import OwnedChunk
 from serpline.store.database import Connection, Database, DatabaseUnavailable
+from serpline.store.runs import workers
+from serpline.store.runs.chunks import OwnedChunk
 
 LOCK = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted AND classid = 7235"
 

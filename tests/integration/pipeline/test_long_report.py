@@ -2,11 +2,11 @@
 
 from datetime import UTC, datetime, timedelta
 
-from tests.support.heart import METRICS, beating
+from harness.heart import METRICS, beating
 
 from serpline.pipeline.report import run_report, seconds_of
-from serpline.store import runs
 from serpline.store.database import Database
+from serpline.store.runs import runs
 
 
 async def test_a_report_shows_a_hundred_failures_and_a_thousand_batches(db: Database) -> None:

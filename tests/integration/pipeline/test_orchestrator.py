@@ -5,17 +5,17 @@ from collections.abc import AsyncIterator, Mapping
 from uuid import UUID
 
 import pytest
-from tests.support.heart import COMBINED, METRICS, NEWS, ORGANIC, VIDEO, Heart, beating, until
-from tests.support.scripted import open_gate
+from harness.heart import COMBINED, METRICS, NEWS, ORGANIC, VIDEO, Heart, beating, until
+from harness.scripted import open_gate
 
 from serpline.core.ids import new_id
 from serpline.domain.names import SEARCHED_TYPES, ContentType, PhaseName, PipelineMode
 from serpline.domain.phases import PHASE_DEPENDENCIES, LaneKey, lanes_of
 from serpline.domain.states import LaneStatus, RunStatus
 from serpline.pipeline.orchestrator import PhaseOrchestrator
-from serpline.store import events
 from serpline.store.database import Database
-from serpline.store.events import Event
+from serpline.store.runs import events
+from serpline.store.runs.events import Event
 
 SERP, COMPANIES, YOUTUBE, OWNERS, ANALYSIS, DSI = list(PhaseName)[1:]
 

@@ -5,12 +5,12 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 
 import pytest
-from tests.support.heart import METRICS, Heart, beating, until
-from tests.support.scripted import open_gate
+from harness.heart import METRICS, Heart, beating, until
+from harness.scripted import open_gate
 
 from serpline.pipeline.quarantine import Quarantine
-from serpline.store import chunks, workers
 from serpline.store.database import Database
+from serpline.store.runs import chunks, workers
 
 
 @pytest.fixture

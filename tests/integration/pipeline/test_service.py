@@ -6,8 +6,8 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from tests.support.heart import COMBINED, METRICS, NEWS, VIDEO, Heart, beating
-from tests.support.scripted import open_gate, script
+from harness.heart import COMBINED, METRICS, NEWS, VIDEO, Heart, beating
+from harness.scripted import open_gate, script
 
 from serpline.core.ids import new_id
 from serpline.domain.config import PipelineConfig
@@ -16,8 +16,9 @@ from serpline.domain.keywords import parse_keywords
 from serpline.domain.names import PhaseName, PipelineMode
 from serpline.domain.phases import LaneKey, lanes_of
 from serpline.domain.states import LaneStatus
-from serpline.store import projects, runs
+from serpline.store import projects
 from serpline.store.database import Database
+from serpline.store.runs import runs
 
 SERP, COMPANIES, YOUTUBE, OWNERS, ANALYSIS, DSI = list(PhaseName)[1:]
 NEWS_SERP, NEWS_DSI = LaneKey(SERP, NEWS), LaneKey(DSI, NEWS)

@@ -5,19 +5,19 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
+from harness.heart import METRICS, Heart, beating, until
 from sqlalchemy import text
-from tests.support.heart import METRICS, Heart, beating, until
 
 from serpline.core.ids import new_id
 from serpline.domain.errors import ErrorCategory, LeaseLost, UserError
 from serpline.domain.outcomes import Done, Outcome, Reject, Retry, Skip, Snooze
 from serpline.domain.retry import RetryStrategy
 from serpline.domain.states import StateStatus
+from serpline.pipeline.state_tracker import Settled
 from serpline.robustness.retry import RetryManager
-from serpline.robustness.state_tracker import Settled
-from serpline.store import workers
-from serpline.store.chunks import OwnedChunk
 from serpline.store.database import Database, TransactionConflict
+from serpline.store.runs import workers
+from serpline.store.runs.chunks import OwnedChunk
 
 TWICE = RetryStrategy(max_attempts=2, base_delay=10, max_delay=100)
 

@@ -5,15 +5,15 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from harness.guarded import Provider, call, owned_chunk, policy
+from harness.heart import METRICS, Heart, beating, until
 from sqlalchemy import text
 from sqlalchemy.event import listen
-from tests.integration.guard_helpers import Provider, call, owned_chunk, policy
-from tests.support.heart import METRICS, Heart, beating, until
 
 from serpline.pipeline.timer import Timer
 from serpline.robustness.guard import CallScope, Guard
-from serpline.store import workers
 from serpline.store.database import Connection, Database
+from serpline.store.runs import workers
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from tests.support.heart import METRICS, SILENCE_SECONDS, Heart, beating, until
-from tests.support.scripted import open_gate
+from harness.heart import METRICS, SILENCE_SECONDS, Heart, beating, until
+from harness.scripted import open_gate
 
 from serpline.domain.errors import LeaseLost
 from serpline.domain.names import PipelineMode
@@ -18,14 +18,14 @@ from serpline.domain.outcomes import Done, Outcome, Skip
 from serpline.pipeline import settler as settler_module
 from serpline.pipeline.settler import SETTLE_ITEMS_MAX, Settler
 from serpline.pipeline.silence import WorkHung
+from serpline.pipeline.state_tracker import Settled, StateTracker, WriteResults
 from serpline.pipeline.worker import ChunkWorker
 from serpline.queueing import JobEvent, JobOutcome, JobQueueManager
 from serpline.robustness.retry import RetryManager
-from serpline.robustness.state_tracker import Settled, StateTracker, WriteResults
-from serpline.store import chunks
-from serpline.store.chunks import OwnedChunk
 from serpline.store.database import Connection, Database, DatabaseUnavailable
-from serpline.store.looks import look_now
+from serpline.store.runs import chunks
+from serpline.store.runs.chunks import OwnedChunk
+from serpline.store.runs.looks import look_now
 
 
 @pytest.fixture

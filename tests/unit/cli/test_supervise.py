@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.support.environment import clean
+from harness.environment import clean
 
 from serpline.cli.supervise import Child, Supervisor
 from serpline.core.clock import SystemClock

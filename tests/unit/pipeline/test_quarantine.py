@@ -14,7 +14,7 @@ from serpline.pipeline.quarantine import (
     groups,
     is_poison,
 )
-from serpline.store.chunks import ItemRow
+from serpline.store.runs.chunks import ItemRow
 
 
 def row(name: str, deaths: int = 0) -> ItemRow:

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from tests.support.virtual import in_virtual_time
+from harness.virtual import in_virtual_time
 
 from serpline.domain.outcomes import Outcome, Skip
 from serpline.pipeline.settler import Settler
-from serpline.robustness.state_tracker import Settled
+from serpline.pipeline.state_tracker import Settled
 from serpline.store.database import DatabaseUnavailable
 
 

@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from tests.support.virtual import in_virtual_time
+from harness.virtual import in_virtual_time
 
 from serpline.pipeline.silence import WorkHung, no_silence
 

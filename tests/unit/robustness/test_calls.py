@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 import pytest
-from tests.integration.guard_helpers import call, policy, status
+from harness.guarded import call, policy, status
 
 from serpline.domain.errors import ErrorCategory, ProviderError
 from serpline.robustness.calls import call_key, failed, intent_of

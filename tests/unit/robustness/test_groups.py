@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import pytest
-from tests.support.virtual import in_virtual_time
+from harness.virtual import in_virtual_time
 
 from serpline.robustness.groups import GroupCommitter
 from serpline.store.database import DatabaseUnavailable

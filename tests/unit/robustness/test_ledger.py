@@ -9,16 +9,16 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from tests.support.virtual import in_virtual_time
+from harness.virtual import in_virtual_time
 
 from serpline.core.ids import new_id
 from serpline.domain.http import HttpReply
 from serpline.robustness import ledger as ledger_module
 from serpline.robustness.guard import Guard
 from serpline.robustness.ledger import Ending, Ledger
-from serpline.store import ledger as store
+from serpline.store.calls import ledger as store
+from serpline.store.calls.ledger import CallOutcome
 from serpline.store.database import DatabaseUnavailable
-from serpline.store.ledger import CallOutcome
 from serpline.store.tables.guards import CallStatus
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

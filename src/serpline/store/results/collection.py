@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from serpline.domain.names import SEARCHED_TYPES
 from serpline.store.database import Connection
-from serpline.store.runs import source_runs
+from serpline.store.runs.runs import source_runs
 from serpline.store.whole_runs import over_run
 
 # Every planned search, without a join: keyword_id, market, keyword, device and, of the parameter

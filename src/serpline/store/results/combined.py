@@ -19,11 +19,11 @@ from serpline.domain.config import PipelineConfig
 from serpline.domain.freshness import is_stale
 from serpline.domain.names import SEARCHED_TYPES, ContentType
 from serpline.domain.phases import LaneKey
-from serpline.store import runs
 from serpline.store.database import Connection
 from serpline.store.frames import read_frame
 from serpline.store.results.collection import Collection, collection
 from serpline.store.results.scores import CHOSEN
+from serpline.store.runs import runs
 
 if TYPE_CHECKING:
     import polars as pl

@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import text
 
 from serpline.store.database import Connection
-from serpline.store.plans import SUBJECT_OF_LANE
+from serpline.store.runs.plans import SUBJECT_OF_LANE
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,9 @@ from sqlalchemy import RowMapping, TextClause, text
 
 from serpline.store.database import Connection
 from serpline.store.frames import read_frame
-from serpline.store.plans import SUBJECT
 from serpline.store.results.collection import PLANNED, searched_types
-from serpline.store.runs import source_runs
+from serpline.store.runs.plans import SUBJECT
+from serpline.store.runs.runs import source_runs
 from serpline.store.whole_runs import over_run, streamed_over_run
 
 if TYPE_CHECKING:

@@ -13,10 +13,10 @@ from uuid import UUID
 from sqlalchemy import text
 
 from serpline.domain.names import ContentType
-from serpline.store import runs
 from serpline.store.database import Connection
 from serpline.store.results.collection import Collection, collection
 from serpline.store.results.combined import candidates
+from serpline.store.runs import runs
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""What tests, chaos and bench share: databases, workers, simulated providers, scripted phases."""

@@ -1,0 +1,30 @@
+"""``serpline`` commands in this process: all of one but its start, which costs seconds."""
+
+import io
+import os
+import subprocess
+from contextlib import redirect_stderr, redirect_stdout
+
+from harness.environment import clean
+
+import serpline.cli as cli
+
+
+def ask(*arguments: str, **settings: str) -> subprocess.CompletedProcess[bytes]:
+    """Run one command without any setting of this machine; its exit code and what it printed."""
+    saved = dict(os.environ)
+    out, err = (
+        io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2)
+    )
+    told = {**clean(), **settings}
+    os.environ.clear()
+    os.environ.update(told)
+    try:
+        with redirect_stdout(out), redirect_stderr(err):
+            code = cli.main(arguments)
+        return subprocess.CompletedProcess(
+            list(arguments), code, out.buffer.getvalue(), err.buffer.getvalue()
+        )
+    finally:
+        os.environ.clear()
+        os.environ.update(saved)

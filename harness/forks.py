@@ -1,0 +1,125 @@
+"""Worker processes that cost next to nothing to start: forks of a loaded process.
+
+Whoever kills workers by the dozen would otherwise spend its time on imports. Each is a process of
+its own, with its own connections and its own log; it ends when this process does.
+"""
+
+import asyncio
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from harness.environment import clean
+from harness.pipeline_worker import work
+from harness.scripted import scripted_phases
+
+from serpline.core.logging import configure
+
+_FORKS = multiprocessing.get_context("forkserver")
+_preloaded: list[str] = []
+
+
+def preload(name: str) -> None:
+    """Have the module loaded before the first fork."""
+    _preloaded.append(name)
+    _FORKS.set_forkserver_preload(_preloaded)
+
+
+preload(__name__)
+
+
+def become(environment: Mapping[str, str], log: Path, alive: Connection) -> None:
+    """What a fork does first: ``alive`` ends with its parent, and becomes its stdin."""
+    os.dup2(alive.fileno(), 0)
+    told = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(told, 1)
+    os.dup2(told, 2)
+    os.environ.clear()
+    os.environ.update(environment)
+    configure("INFO")
+
+
+def be_worker(environment: Mapping[str, str], log: Path, alive: Connection) -> None:
+    """A worker with the real phases."""
+    become(environment, log, alive)
+    asyncio.run(work(None))
+
+
+def be_scripted(
+    environment: Mapping[str, str], log: Path, alive: Connection, chunk_size: int
+) -> None:
+    """A worker with scripted phases."""
+    become(environment, log, alive)
+    asyncio.run(work(scripted_phases(chunk_size)))
+
+
+class Fork:
+    """A forked process."""
+
+    def __init__(
+        self, target: Callable[..., None], environment: Mapping[str, str], log: Path, *more: Any
+    ) -> None:
+        """``target`` is called with the environment (in which this machine's settings are not),
+        the log, what is to become its stdin (see ``become``) and ``more``."""
+        self._alive, theirs = _FORKS.Pipe()
+        environment = {**clean(), **environment}
+        self._process = _FORKS.Process(target=target, args=(environment, log, theirs, *more))
+        self._process.start()
+        theirs.close()
+        self._over = asyncio.Event()
+        self._sentinel = self._process.sentinel
+        asyncio.get_running_loop().add_reader(self._sentinel, self._ended)
+
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        assert self._process.pid is not None
+        return self._process.pid
+
+    @property
+    def lives(self) -> bool:
+        """Whether it has not ended yet, as far as is known."""
+        return not self._over.is_set() and self._process.is_alive()
+
+    def send_signal(self, number: int) -> None:
+        """To a process that may have ended."""
+        if self.lives:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """``kill -9``: no chance to say goodbye."""
+        self.send_signal(signal.SIGKILL)
+
+    async def wait(self) -> int:
+        """Wait for its end; gives the exit code, negative for the signal it died of."""
+        await self._over.wait()
+        self._process.join()
+        assert self._process.exitcode is not None
+        return self._process.exitcode
+
+    async def end(self, seconds: float) -> int:
+        """End it in good order, by force after so many seconds; gives the exit code."""
+        self.send_signal(signal.SIGTERM)
+        try:
+            async with asyncio.timeout(seconds):
+                return await self.wait()
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Kill it if it still lives, and let go of it."""
+        if not self._over.is_set():
+            self._process.kill()
+            self._process.join()
+            self._ended()
+
+    def _ended(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._sentinel)
+        self._alive.close()
+        self._over.set()

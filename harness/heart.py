@@ -1,0 +1,280 @@
+"""The heart of serpline for tests, in this process and without a queue: every beat by hand.
+
+Time is the machine's plus ``heart.clock.ahead_seconds``; waiting is a bounded poll of a condition.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+from uuid import UUID
+
+from harness.scripted import make_tables, script, scripted_phases
+from sqlalchemy import text
+
+from serpline.core.clock import SystemClock
+from serpline.core.ids import new_id
+from serpline.domain.config import PipelineConfig
+from serpline.domain.names import ContentType, PhaseName, PipelineMode
+from serpline.domain.phases import LaneKey, LaneView, lanes_of
+from serpline.domain.states import LaneStatus, RunStatus
+from serpline.phases.base import Phase
+from serpline.pipeline.lifeline import Lifeline
+from serpline.pipeline.orchestrator import PhaseOrchestrator
+from serpline.pipeline.service import PipelineService
+from serpline.pipeline.state_tracker import StateTracker
+from serpline.pipeline.worker import ChunkWorker
+from serpline.robustness.retry import RetryManager
+from serpline.store.database import Database
+from serpline.store.runs import chunks, runs
+from serpline.store.runs.chunks import OwnedChunk
+
+T = TypeVar("T")
+PATIENCE_SECONDS = 30.0
+ROUNDS_MAX = 60
+SILENCE_SECONDS = 1800.0
+
+ORGANIC, NEWS, VIDEO, ALL = (
+    ContentType.ORGANIC,
+    ContentType.NEWS,
+    ContentType.VIDEO,
+    ContentType.ALL,
+)
+METRICS = LaneKey(PhaseName.KEYWORD_METRICS, ALL)
+COMBINED = LaneKey(PhaseName.DSI_CALCULATION, ALL)
+
+
+async def until(
+    condition: Callable[[], Awaitable[T]], what: str, *, seconds: float = PATIENCE_SECONDS
+) -> T:
+    """Poll until the condition is true; its value. Gives up, naming ``what``."""
+    gives_up = time.monotonic() + seconds
+    while not (found := await condition()):
+        assert time.monotonic() < gives_up, f"waited {seconds:g} s for {what}"
+        await asyncio.sleep(0.01)
+    return found
+
+
+class TravelClock(SystemClock):
+    """The machine's clock, set ahead by as much as a test likes; so is the monotonic one."""
+
+    ahead_seconds = 0.0
+    frozen_seconds = 0.0
+
+    def monotonic(self) -> float:
+        """As after a time in which this process did not run."""
+        return super().monotonic() + self.frozen_seconds
+
+    def now(self) -> datetime:
+        """The current instant, or a later one."""
+        return super().now() + timedelta(seconds=self.ahead_seconds)
+
+
+@dataclass(slots=True)
+class Heart:
+    """One worker process's parts, driven by hand."""
+
+    database: Database
+    clock: TravelClock
+    phases: Mapping[PhaseName, Phase]
+    service: PipelineService
+    tracker: StateTracker
+    orchestrator: PhaseOrchestrator
+    lifeline: Lifeline
+    worker: ChunkWorker
+
+    async def start(
+        self,
+        items: Mapping[LaneKey, Iterable[str]],
+        mode: PipelineMode = PipelineMode.MANUAL,
+        *,
+        lanes: Iterable[LaneKey] | None = None,
+        **config: Any,
+    ) -> UUID:
+        """A run whose lanes will plan these items; of ``lanes`` only, if given."""
+        run_id = new_id()
+        await script(self.database, run_id, items)
+        made = PipelineConfig(**config).for_mode(mode)
+        async with self.database.transaction() as conn:
+            await runs.create(
+                conn,
+                run_id,
+                mode=mode,
+                config=made.to_json(),
+                priority=0,
+                lanes=[(k, LaneStatus.PENDING) for k in lanes or lanes_of(made.content_types)],
+            )
+        return run_id
+
+    async def drive(self, run_id: UUID) -> RunStatus:
+        """Advance and work by turns until the run ends; time flies to the next attempts."""
+        for _ in range(ROUNDS_MAX):
+            status = await self.orchestrator.look_at(run_id)
+            assert status is not None
+            if status is not RunStatus.RUNNING:
+                return status
+            for chunk_id in await self.ready(run_id):
+                await self.worker.work(chunk_id)
+            self.clock.ahead_seconds += 400
+        raise AssertionError(f"run {run_id} has not ended after {ROUNDS_MAX} rounds")
+
+    async def planned(self, run_id: UUID) -> list[int]:
+        """Advance and plan; the ids of the chunks that are ready now."""
+        await self.orchestrator.look_at(run_id)
+        return await self.ready(run_id)
+
+    async def ready(self, run_id: UUID) -> list[int]:
+        """The ids of the run's ready chunks."""
+        return await self.column(
+            "SELECT id FROM chunks WHERE run_id = :run AND status = 'ready' ORDER BY id", run=run_id
+        )
+
+    async def claim(self, chunk_id: int, worker_id: int) -> OwnedChunk | None:
+        """Own a chunk in a worker's name, however many owners it has lost."""
+        deaths = await self.one("SELECT deaths FROM chunks WHERE id = :id", id=chunk_id)
+        async with self.database.transaction() as conn:
+            return await chunks.claim(conn, chunk_id, worker_id, deaths)
+
+    async def query(self, sql: str, **values: Any) -> list[dict[str, Any]]:
+        """Rows of a statement."""
+        async with self.database.transaction() as conn:
+            rows = await conn.execute(text(sql), values)
+            return [dict(row) for row in rows.mappings()] if rows.returns_rows else []
+
+    async def column(self, sql: str, **values: Any) -> list[Any]:
+        """The one column of a statement."""
+        return [value for row in await self.query(sql, **values) for value in row.values()]
+
+    async def one(self, sql: str, **values: Any) -> Any:
+        """The one value of a statement."""
+        (value,) = await self.column(sql, **values)
+        return value
+
+    async def lanes(self, run_id: UUID) -> dict[LaneKey, LaneView]:
+        """The run's lanes by key."""
+        async with self.database.transaction() as conn:
+            return {lane.key: lane for lane in await runs.lanes(conn, run_id)}
+
+    async def states(self, run_id: UUID) -> dict[str, LaneStatus]:
+        """The run's lanes by name, and how they stand."""
+        return {str(key): lane.status for key, lane in (await self.lanes(run_id)).items()}
+
+    async def status(self, run_id: UUID) -> RunStatus:
+        """How the run stands."""
+        found = await self.one("SELECT status FROM pipeline_executions WHERE id = :r", r=run_id)
+        return RunStatus(found)
+
+    async def items(self, run_id: UUID) -> dict[str, dict[str, Any]]:
+        """The run's items, by name; a test uses a name once."""
+        rows = await self.query(
+            "SELECT i.item, i.status, i.attempts, i.next_attempt_at, i.error_category, i.error"
+            " FROM items i JOIN pipeline_phase_status l ON l.id = i.lane_id"
+            " WHERE l.pipeline_execution_id = :run",
+            run=run_id,
+        )
+        return {row["item"]: row for row in rows}
+
+    async def results(self, run_id: UUID) -> list[str]:
+        """The items with a result, sorted; one that has two is there twice."""
+        return await self.column(
+            "SELECT s.item FROM scripted_results s JOIN pipeline_phase_status l ON l.id = s.lane_id"
+            " WHERE l.pipeline_execution_id = :run ORDER BY s.item",
+            run=run_id,
+        )
+
+    async def attempts(self, item: str) -> int:
+        """How often an item was worked on."""
+        sql = "SELECT count(*) FROM scripted_attempts WHERE item = :item"
+        return int(await self.one(sql, item=item))
+
+    async def attempted(self, item: str) -> None:
+        """Return once the item is being worked on."""
+
+        async def is_tried() -> bool:
+            return await self.attempts(item) > 0
+
+        await until(is_tried, f"work on {item}")
+
+    async def chunk(self, chunk_id: int) -> dict[str, Any]:
+        """A chunk's row, and in how many seconds its next look is."""
+        (row,) = await self.query(
+            "SELECT *, extract(epoch FROM next_look_at - now())::float AS look_seconds"
+            " FROM chunks WHERE id = :id",
+            id=chunk_id,
+        )
+        return row
+
+    async def events(self, run_id: UUID) -> list[str]:
+        """What was told of a run, in order: ``type`` or ``type lane``."""
+        rows = await self.query(
+            "SELECT event_type, detail FROM pipeline_events WHERE run_id = :run ORDER BY id",
+            run=run_id,
+        )
+        return [" ".join(filter(None, (r["event_type"], r["detail"].get("lane")))) for r in rows]
+
+    async def waiting(self) -> list[str]:
+        """The wake-ups that wait, as ``type:target``."""
+        sql = "SELECT queueing_lock FROM procrastinate_jobs WHERE status = 'todo' ORDER BY 1"
+        return await self.column(sql)
+
+    async def beats(self, count: int = 2) -> None:
+        """Return after that many further heartbeats."""
+        sql = "SELECT heartbeat_at FROM workers WHERE id = :id"
+        for _ in range(count):
+            before = await self.one(sql, id=self.lifeline.worker_id)
+
+            async def is_later(before: datetime = before) -> bool:
+                return bool(await self.one(sql, id=self.lifeline.worker_id) > before)
+
+            await until(is_later, "a heartbeat")
+
+    async def forget_wakeups(self) -> None:
+        """Lose every wake-up that waits."""
+        await self.query("DELETE FROM procrastinate_jobs")
+
+
+def make_heart(
+    database: Database,
+    *,
+    chunk_size: int = 500,
+    chance: Callable[[], float] = lambda: 0.5,
+    heartbeat_seconds: float = 0.2,
+    dead_after_seconds: float = 20.0,
+) -> Heart:
+    """A heart that does not beat yet: enter its ``lifeline.living()``."""
+    clock, phases = TravelClock(), scripted_phases(chunk_size)
+    tracker = StateTracker(database, clock)
+    lifeline = Lifeline(
+        database, clock, heartbeat_seconds=heartbeat_seconds, dead_after_seconds=dead_after_seconds
+    )
+    return Heart(
+        database=database,
+        clock=clock,
+        phases=phases,
+        service=PipelineService(database, clock),
+        tracker=tracker,
+        orchestrator=PhaseOrchestrator(database, clock, phases, look_again_seconds=30),
+        lifeline=lifeline,
+        worker=ChunkWorker(
+            database,
+            clock,
+            phases,
+            tracker,
+            lifeline,
+            silence_seconds=SILENCE_SECONDS,
+            retries=RetryManager(chance=chance, clock=clock),
+        ),
+    )
+
+
+@asynccontextmanager
+async def beating(database: Database, **settings: Any) -> AsyncIterator[Heart]:
+    """A beating heart over a fresh database, with the scripted phases' tables."""
+    await make_tables(database)
+    heart = make_heart(database, **settings)
+    async with heart.lifeline.living():
+        heart.lifeline._spares_until = 0.0  # as one that has lived for long
+        yield heart

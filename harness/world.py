@@ -1,0 +1,224 @@
+"""A whole serpline for tests: simulator in this process, real workers beside it, one database.
+
+    async with open_world(url, tmp_path, KEYWORDS) as world:
+        await world.start_worker()
+        run_id = await world.run()
+
+The simulator's log and ledger are the auditors; the workers are processes that can be killed.
+Every wait is a bounded poll of a condition, and names what it waited for when it gives up.
+"""
+
+import asyncio
+import json
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from harness.environment import clean
+from harness.forks import Fork, be_worker
+from sqlalchemy import text
+
+from serpline.app import Services, open_services
+from serpline.core.settings import load
+from serpline.domain.config import PipelineConfig
+from serpline.domain.keywords import parse_keywords
+from serpline.domain.names import PipelineMode
+from serpline.domain.phases import LaneView
+from serpline.domain.states import ENDED_RUNS
+from serpline.simulator.config import BatchTiming, SimulatorConfig
+from serpline.simulator.journal import CallEntry
+from serpline.simulator.server import Simulator
+from serpline.store import projects
+from serpline.store.runs import runs
+from serpline.store.runs.runs import RunRow
+
+SEED = 11
+DAY = date(2026, 11, 20)
+SECONDS_MAX = 150.0
+END_SECONDS = 15.0
+LOG_CHARS_TOLD = 4_000
+_RATES = {
+    "scaleserp": 500,
+    "dataforseo": 50,
+    "pdl": 500,
+    "wikidata": 100,
+    "youtube": 200,
+    "llm": 500,
+    "page": 500,
+}
+# Quick to poll; otherwise an ordinary worker.
+_SETTINGS = {
+    "SERPLINE_PROVIDER_RATES": json.dumps(_RATES),
+    "SERPLINE_BATCH_POLL_SECONDS": "0.2",
+    "SERPLINE_BATCH_CALL_SECONDS": "15",
+    "SERPLINE_LOOK_AGAIN_SECONDS": "2",
+    "SERPLINE_SHUTDOWN_GRACE_SECONDS": "2",
+}
+# For worlds in which workers die: soon noticed and looked into, though not by a machine's hiccup.
+MORTAL = {
+    "SERPLINE_WORKER_HEARTBEAT_SECONDS": "0.3",
+    "SERPLINE_WORKER_DEAD_AFTER_SECONDS": "3",
+    "SERPLINE_BATCH_CALL_SECONDS": "4",
+}
+
+
+def simulated(**changes: Any) -> SimulatorConfig:
+    """The world of these tests: one seed, one day, batches that take a moment."""
+    timing = {"queued_seconds": 0.05, "running_seconds": 0.05, "webhook_backoff_seconds": 0.02}
+    return SimulatorConfig(
+        seed=SEED, day=DAY, timing=BatchTiming(**{**timing, **changes.pop("timing", {})}), **changes
+    )
+
+
+async def until(
+    condition: Callable[[], Awaitable[Any]], what: str, *, seconds: float = SECONDS_MAX
+) -> Any:
+    """Poll ``condition`` until it is true; gives its value. ``AssertionError`` names ``what``."""
+    gives_up = time.monotonic() + seconds
+    while not (found := await condition()):
+        assert time.monotonic() < gives_up, f"waited {seconds:g} s for {what}"
+        await asyncio.sleep(0.02)
+    return found
+
+
+@dataclass(slots=True)
+class World:
+    """The parts of one test, and what tests do with them."""
+
+    sim: Simulator
+    services: Services
+    environment: Mapping[str, str]
+    directory: Path
+    workers: list[Fork] = field(default_factory=list)
+
+    async def start_worker(self, **settings: str) -> Fork:
+        """A worker process with the real phases, and with further variables of its own."""
+        log = self.directory / f"worker-{len(self.workers) + 1}.log"
+        worker = Fork(be_worker, {**self.environment, **settings}, log)
+        self.workers.append(worker)
+        return worker
+
+    async def close(self) -> None:
+        """End every worker that still lives: in good order first, by force after a while."""
+        ends = [worker.end(END_SECONDS) for worker in self.workers]
+        for end in await asyncio.gather(*ends, return_exceptions=True):
+            if isinstance(end, BaseException):
+                raise end
+
+    async def start(self, mode: PipelineMode = PipelineMode.MANUAL, **config: Any) -> UUID:
+        """Start a run; returns its id at once."""
+        return await self.services.pipeline.start(PipelineConfig(**config), mode)
+
+    async def ended(self, run_id: UUID, *, seconds: float = SECONDS_MAX) -> RunRow:
+        """Wait for the run's end."""
+
+        async def over() -> RunRow | None:
+            run = await self.get(run_id)
+            return run if run.status in ENDED_RUNS else None
+
+        try:
+            run: RunRow = await until(over, f"the end of run {run_id}", seconds=seconds)
+        except AssertionError as error:
+            lanes = [
+                f"{lane.key} {lane.status} {lane.completed}+{lane.failed}/{lane.planned}"
+                for lane in await self.lanes(run_id)
+            ]
+            raise AssertionError("\n".join([str(error), *lanes])) from None
+        return run
+
+    async def run(self, **config: Any) -> UUID:
+        """A run from start to end."""
+        run_id = await self.start(**config)
+        await self.ended(run_id)
+        return run_id
+
+    async def get(self, run_id: UUID) -> RunRow:
+        """The run's row."""
+        async with self.services.database.transaction() as conn:
+            run = await runs.get(conn, run_id)
+        assert run is not None
+        return run
+
+    async def lanes(self, run_id: UUID) -> list[LaneView]:
+        """The run's lanes."""
+        async with self.services.database.transaction() as conn:
+            return await runs.lanes(conn, run_id)
+
+    async def lane(self, run_id: UUID, name: str) -> LaneView:
+        """One lane, by ``phase/content_type``."""
+        return {str(lane.key): lane for lane in await self.lanes(run_id)}[name]
+
+    async def query(self, sql: str, **values: Any) -> list[dict[str, Any]]:
+        """Rows of a statement, for looking and for what a test has to change."""
+        async with self.services.database.transaction() as conn:
+            rows = await conn.execute(text(sql), values)
+            return [dict(row) for row in rows.mappings()] if rows.returns_rows else []
+
+    def held(self, provider: str, operation: str) -> list[CallEntry]:
+        """Calls of the simulator's log whose reply is being kept from the worker."""
+        return [entry for entry in self.sim.log.of(provider, operation) if entry.fault == "slow"]
+
+    def logs(self) -> str:
+        """What all workers have logged."""
+        logs = sorted(self.directory.glob("worker-*.log"))
+        return "\n".join(log.read_text(errors="replace") for log in logs)
+
+
+def paid(entries: Sequence[CallEntry]) -> Counter[tuple[str, str]]:
+    """How often each purchase was charged: (provider, identity) → calls."""
+    return Counter((entry.provider, entry.identity) for entry in entries if entry.credits > 0)
+
+
+def across_runs(purchases: Counter[tuple[str, str]]) -> Counter[tuple[str, str]]:
+    """Purchases that another run's can be compared with: a batch's id derives from its run's."""
+    same: Counter[tuple[str, str]] = Counter()
+    for (provider, identity), times in purchases.items():
+        operation = identity.partition(" ")[0]
+        same[provider, operation if operation == "start_batch" else identity] += times
+    return same
+
+
+@asynccontextmanager
+async def open_world(
+    database_url: str,
+    directory: Path,
+    keywords: bytes,
+    *,
+    config: SimulatorConfig | None = None,
+    **settings: str,
+) -> AsyncIterator[World]:
+    """Simulator, services and keywords (a CSV), and no worker yet.
+
+    ``settings`` are further variables of the workers (``SERPLINE_…``), which win.
+    """
+    async with Simulator(config or simulated()) as sim:
+        environment = {
+            **clean(),
+            **sim.environment(),
+            **_SETTINGS,
+            "SERPLINE_DATABASE_URL": database_url,
+            "SERPLINE_DATA_DIR": str(directory),
+            **settings,
+        }
+        given = load(database_url=database_url, data_dir=directory)
+        async with open_services(given) as services:
+            async with services.database.transaction() as conn:
+                await projects.ensure_builtin_markets(conn)
+                await projects.import_keywords(conn, parse_keywords(keywords).require_clean().rows)
+            world = World(sim, services, environment, directory)
+            try:
+                yield world
+            except BaseException as error:
+                # A worker that cannot end either, stopped or hung, must not hide what went wrong.
+                with suppress(TimeoutError):
+                    await world.close()
+                error.add_note(world.logs()[-LOG_CHARS_TOLD:])
+                raise
+            await world.close()
+        assert sim.front.crashes == [], "the simulator itself failed"

@@ -1,0 +1,1 @@
+"""Phase 2: search results, by batches or in real time."""

@@ -1,0 +1,270 @@
+"""Phase 2: who ranks for every keyword × market × device, per content type.
+
+A chunk is what one ScaleSERP batch holds. Its items are handed over to the batch, and the chunk is
+given back while the batch runs; a webhook or the poll brings somebody back to it. What the batch
+did not bring goes up the ladder of ``domain/repair``: in further batches, and at last in real time,
+as small runs do from the start.
+"""
+
+from collections.abc import AsyncGenerator, Mapping, Sequence, Set
+from contextlib import aclosing
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+from serpline.analysis.domains import (
+    canonical_url,
+    publisher,
+    youtube_channel_ref,
+    youtube_video_id,
+)
+from serpline.core.logging import described, get
+from serpline.domain.config import PipelineConfig
+from serpline.domain.errors import CallRefused, ErrorCategory, ProviderError
+from serpline.domain.keywords import searched
+from serpline.domain.names import ContentType, Device, PhaseName, PipelineMode
+from serpline.domain.outcomes import Done, Outcome, Reject, Skip, Snooze
+from serpline.domain.repair import Rung, history, is_incident, rung_of, shape_of
+from serpline.domain.retry import cap_retry_after
+from serpline.phases.base import Work
+from serpline.phases.serp.batch import QUOTA_POLLS, SerpBatch, intend
+from serpline.phases.tools import Tools, as_done
+from serpline.providers.scaleserp.spec import SearchSpec
+from serpline.providers.scaleserp.wire import SerpPage, SerpResult
+from serpline.store.database import Connection
+from serpline.store.results import inputs
+from serpline.store.results.inputs import KeywordItem
+from serpline.store.rows import insert_rows
+from serpline.store.runs import batches, plans
+from serpline.store.runs.batches import BatchRow, Search
+from serpline.store.runs.chunks import ItemRow, OwnedChunk
+from serpline.store.tables.results import serp_results, serps
+
+log = get(__name__)
+
+YOUTUBE = "youtube.com"
+
+
+class SerpCollectionPhase:
+    """Collects search pages in batches, one set of batches per content type."""
+
+    name = PhaseName.SERP_COLLECTION
+    plan_sql = plans.SERP_COLLECTION
+    divisible = False
+
+    def __init__(self, tools: Tools) -> None:
+        self._tools = tools
+
+    def chunk_size(self, config: PipelineConfig) -> int:
+        """One batch, which the vendor limits to 15,000 searches."""
+        return config.batch_size
+
+    def plan_params(self, config: PipelineConfig) -> Mapping[str, Any]:
+        """The devices."""
+        return {"devices": [str(device) for device in config.devices]}
+
+    async def work(self, work: Work, items: Sequence[ItemRow]) -> AsyncGenerator[Outcome, None]:
+        """Move the chunk's batch as far as it goes, then make what is due in real time."""
+        due = [row.item for row in items]
+        async with work.database.transaction() as conn:
+            batch = await batches.current(conn, work.chunk)
+            _, largest = await batches.made_so_far(conn, work.chunk)
+            searches = await batches.unfinished(conn, work.chunk, due)
+        if batch is not None:
+            taken = set(batch.items)
+            searches = [search for search in searches if search.item not in taken]
+        in_real_time, in_batch, rung = _split(work.config, searches, set(due))
+        if batch is None and in_batch:
+            priority = work.config.batch_priority_in(PipelineMode(work.chunk.mode))
+            size = largest or work.config.batch_size
+            shape = shape_of(min(s.attempts for s in in_batch), rung, size, priority)
+            wanted = [search.item for search in in_batch[: shape.searches_max]]
+            batch = await intend(self._tools, work, wanted, rung, shape)
+        if batch is not None:
+            async with aclosing(self._drive(work, batch, in_batch)) as outcomes:
+                async for outcome in outcomes:
+                    yield outcome
+        if in_real_time:
+            async with aclosing(self._in_real_time(work, in_real_time)) as found:
+                async for outcome in found:
+                    yield outcome
+
+    async def _drive(
+        self, work: Work, batch: BatchRow, others: Sequence[Search]
+    ) -> AsyncGenerator[Outcome, None]:
+        """The batch's outcomes; if it is given up, those of ``others``, which wait behind it."""
+        driver = SerpBatch(self._tools, work, batch, await self._specs(work, batch.items))
+        async with aclosing(driver.outcomes()) as outcomes:
+            async for item, page in outcomes:
+                if isinstance(page, SerpPage):
+                    yield _collected(work, item, page, "batch")
+                else:
+                    yield page
+        if driver.gave_up is not None:
+            for search in others:
+                if search.item not in batch.items:
+                    yield driver.gave_up(search)
+
+    async def _in_real_time(
+        self, work: Work, searches: Sequence[Search]
+    ) -> AsyncGenerator[Outcome, None]:
+        specs = await self._specs(work, [search.item for search in searches])
+        no_credits: list[Snooze] = []
+
+        async def search(wanted: Search) -> Outcome:
+            if no_credits:
+                return replace(no_credits[0], item=wanted.item)
+            call = self._tools.scaleserp.search(specs[wanted.item])
+            try:
+                page = await self._tools.collect(work, call)
+            except CallRefused as refused:
+                return work.retries.outcome_for(wanted.item, refused)
+            except ProviderError as error:
+                if error.category is ErrorCategory.QUOTA:
+                    # The account's, not the search's: as for a batch, no attempt and a wait.
+                    seconds = QUOTA_POLLS * self._tools.batch_poll_seconds
+                    until = work.clock.now() + timedelta(seconds=seconds)
+                    no_credits.append(Snooze(wanted.item, str(error), until))
+                    return no_credits[-1]
+                if is_incident(error):
+                    # The vendor parses badly just now, and charges nothing: no attempt, a wait.
+                    seconds = max(
+                        self._tools.batch_poll_seconds, cap_retry_after(error.retry_after_seconds)
+                    )
+                    until = work.clock.now() + timedelta(seconds=seconds)
+                    return Snooze(wanted.item, str(error), until)
+                told = work.retries.outcome_for(wanted.item, error)
+                if isinstance(told, Snooze | Done | Skip):
+                    return told
+                return replace(told, error=history(wanted.error, f"real time: {told.error}"))
+            return _collected(work, wanted.item, page, "real time")
+
+        async with aclosing(as_done(search, searches, self._tools.call_concurrency)) as outcomes:
+            async for outcome in outcomes:
+                yield outcome
+
+    async def _specs(self, work: Work, items: Sequence[str]) -> dict[str, SearchSpec]:
+        keys = {item: _key(item) for item in items}
+        pairs = [(keyword_id, market) for keyword_id, market, _ in keys.values()]
+        async with work.database.transaction() as conn:
+            known = await inputs.keyword_items(conn, work.chunk.run_id, list(dict.fromkeys(pairs)))
+        kind = work.chunk.lane.content_type
+        return {
+            item: _spec(known[keyword_id, market], kind, device, work.config)
+            for item, (keyword_id, market, device) in keys.items()
+        }
+
+    async def write(self, conn: Connection, chunk: OwnedChunk, done: Sequence[Done]) -> None:
+        """A row per search page, and one per result."""
+        await insert_rows(conn, serps, [d.result["serp"] for d in done])
+        await insert_rows(conn, serp_results, [r for d in done for r in d.result["results"]])
+
+
+def _split(
+    config: PipelineConfig, searches: Sequence[Search], due: Set[str]
+) -> tuple[list[Search], list[Search], Rung]:
+    """What is due in real time, what the next batch may hold, and the rung of that batch.
+
+    Searches on the lowest rung go first; those that are not due yet come along with one that is.
+    """
+    rungs = {search.item: rung_of(search.attempts, config.retry_attempts) for search in searches}
+    alone = [search for search in searches if rungs[search.item] is Rung.REAL_TIME]
+    rest = [search for search in searches if rungs[search.item] is not Rung.REAL_TIME]
+    if len(rest) <= config.realtime_searches_max:
+        alone, rest = list(searches), []
+    alone = [search for search in alone if search.item in due]
+    lowest = min((rungs[s.item] for s in rest), key=list(Rung).index, default=Rung.FIRST)
+    together = [search for search in rest if rungs[search.item] is lowest]
+    if not any(search.item in due for search in together):
+        together = []
+    return alone, together, lowest
+
+
+def _key(item: str) -> tuple[int, str, Device]:
+    keyword_id, market, device = item.split(":")
+    return int(keyword_id), market, Device(device)
+
+
+def _spec(
+    wanted: KeywordItem, content_type: ContentType, device: Device, config: PipelineConfig
+) -> SearchSpec:
+    return SearchSpec(
+        q=searched(wanted.keyword),
+        content_type=content_type,
+        device=device,
+        location=wanted.location,
+        google_domain=wanted.google_domain,
+        gl=wanted.gl,
+        hl=wanted.hl,
+        include_ai_overview=_asks_for_overviews(config, content_type),
+    )
+
+
+def _collected(work: Work, item: str, page: SerpPage, source: str) -> Outcome:
+    """The page as rows. One that raises is a bug of ours: it fails its own search, and no other.
+
+    The chunk cannot be divided to find it, for its work is one batch.
+    """
+    try:
+        return Done(item, _result(work, item, page, source))
+    except Exception as error:
+        log.exception("search.raised", action="search.raised", chunk=work.chunk.id)
+        return Reject(item, ErrorCategory.INTERNAL, described(error))
+
+
+def _asks_for_overviews(config: PipelineConfig, content_type: ContentType) -> bool:
+    # Overviews stand on pages of organic results only, and each question is charged.
+    return config.include_ai_overview and content_type is ContentType.ORGANIC
+
+
+def _ai_overview(work: Work, page: SerpPage) -> bool | None:
+    """Whether the page shows one; None where the search did not ask."""
+    if page.has_ai_overview is None and _asks_for_overviews(
+        work.config, work.chunk.lane.content_type
+    ):
+        return False  # asked, though the reply does not repeat it
+    return page.has_ai_overview
+
+
+def _result(work: Work, item: str, page: SerpPage, source: str) -> dict[str, Any]:
+    keyword_id, market, device = _key(item)
+    key = {
+        "run_id": work.chunk.run_id,
+        "content_type": str(work.chunk.lane.content_type),
+        "keyword_id": keyword_id,
+        "market": market,
+        "device": str(device),
+    }
+    found = page.results(work.chunk.lane.content_type)
+    rows = [_row(result) for result in found]
+    serp = {
+        "collected_at": work.clock.now(),
+        "results": len(rows),
+        "total_results": page.total_results,
+        "ai_overview": _ai_overview(work, page),
+        "source": source,
+    }
+    return {
+        "serp": {**key, **serp},
+        "results": [{**key, "rank": rank, **row} for rank, row in enumerate(rows, start=1)],
+    }
+
+
+def _row(result: SerpResult) -> dict[str, Any]:
+    """The result as a row; page, owner and video are the publisher's, whatever the link wraps."""
+    found = publisher(result.url, result.domain)
+    video_id = youtube_video_id(found.url)
+    channel_ref = None if video_id else youtube_channel_ref(found.url)
+    return {
+        "position": result.overall_position,
+        "block_position": result.block_position,
+        "url": result.url,
+        "canonical_url": canonical_url(found.url) or found.url,
+        "domain": YOUTUBE if video_id or channel_ref else found.domain,
+        "title": result.title,
+        "snippet": result.snippet,
+        "published_at": result.date_utc or result.date,
+        "source": result.source,
+        "video_id": video_id,
+        "channel_ref": channel_ref,
+    }

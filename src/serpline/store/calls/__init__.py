@@ -1,0 +1,1 @@
+"""Provider calls: ledger, budgets, limits, breakers, reference data."""

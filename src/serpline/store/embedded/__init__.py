@@ -1,0 +1,1 @@
+"""The embedded PostgreSQL: its server, files, lock, process and programs."""

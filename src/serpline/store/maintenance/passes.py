@@ -1,0 +1,153 @@
+"""One pass of retention: its steps in their order, and a pass by hand from beginning to end.
+
+The automatic pass takes one portion after the other from here (``pipeline.pruner``).
+"""
+
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import Final
+
+from serpline.store.database import Connection, Database, TransactionConflict
+from serpline.store.maintenance import housekeeping
+from serpline.store.maintenance.expiry import count_expired, delete_expired, expire
+from serpline.store.maintenance.prune import (
+    Place,
+    Portion,
+    Step,
+    Terms,
+    count_items,
+    count_table,
+    longest_ttl_days,
+    prune_items,
+    prune_table,
+)
+from serpline.store.maintenance.retention import OF_RUN, RULES, Retention
+from serpline.store.runs import events
+from serpline.store.runs.events import Event
+
+Progress = Callable[[str, int], None]
+"""Called with a table's name and the rows of it that went (or would go) in a step."""
+
+CONFLICTS_MAX: Final = 5
+AUTOMATIC: Final = "prune"
+BY_HAND: Final = "prune by hand"
+FINISHED: Final = "prune.finished"
+
+# Runs last: what is past its own days goes portion by portion before its run does.
+STEPS: Final[Mapping[str, Step]] = {
+    "items": prune_items,
+    **{rule.table: partial(prune_table, rule=rule) for rule in RULES},
+    "expired runs": expire,
+    "runs": delete_expired,
+}
+PRUNED_TABLES: Final = tuple(dict.fromkeys(("items", *(rule.table for rule in RULES), *OF_RUN)))
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """What a pass has deleted so far, by table; ``finished_at`` None: it is under way.
+
+    ``next_at``: when the next one is due, or this one goes on. ``errors``: by the step that raised.
+    """
+
+    started_at: datetime
+    finished_at: datetime | None
+    next_at: datetime | None
+    rows: dict[str, int]
+    errors: dict[str, str]
+
+
+async def last_passes(conn: Connection) -> dict[str, Pass | None]:
+    """The last pass that workers made by themselves, and the last by hand; None: there was none."""
+    found: dict[str, Pass | None] = {}
+    for name, task in (("automatic", AUTOMATIC), ("by hand", BY_HAND)):
+        row = await housekeeping.read(conn, task)
+        found[name] = None
+        if row is not None and row.state:
+            started, finished = (row.state[key] for key in ("started_at", "finished_at"))
+            found[name] = Pass(
+                datetime.fromisoformat(started),
+                finished and datetime.fromisoformat(finished),
+                row.next_look_at,
+                row.state["rows"],
+                row.state.get("errors", {}),
+            )
+    return found
+
+
+async def prune(
+    database: Database,
+    retention: Retention,
+    *,
+    now: datetime,
+    dry_run: bool = False,
+    progress: Progress | None = None,
+    **bounds: int,
+) -> dict[str, int]:
+    """A pass by hand: delete what is past its days; returns the rows that went, by table.
+
+    With ``dry_run`` nothing goes, and the answer is what would. ``bounds``: of ``Terms``; a chunk's
+    items go together, so one chunk may exceed ``items_max``. Raises ``UserError``, with nothing
+    deleted, if a run counts on reference data for longer than it stays.
+    """
+    async with database.transaction() as conn:
+        retention.check_reference(await longest_ttl_days(conn))
+    terms = Terms.of(retention, now, **bounds)
+    gone: Counter[str] = Counter(dict.fromkeys(PRUNED_TABLES, 0))
+    tell = progress or _silently
+    if dry_run:
+        async with database.transaction() as conn:
+            gone.update(await _would_go(conn, terms))
+        for table, rows in gone.items():
+            tell(table, rows)
+    else:
+        for step in STEPS.values():
+            went: Counter[str] = Counter()
+            async for portion in _portions(database, step, terms):
+                went.update(portion.gone)
+            for table, rows in went.items():
+                tell(table, rows)
+            gone.update(went)
+        told = {table: rows for table, rows in gone.items() if rows}
+        state = {"started_at": now, "finished_at": now, "rows": told}
+        async with database.transaction() as conn:
+            await housekeeping.write(conn, BY_HAND, state, None)
+            await events.append(conn, [Event(FINISHED, detail={"rows": told, "by_hand": True})])
+    return dict(gone)
+
+
+def _silently(_table: str, _rows: int) -> None:
+    """The progress that nobody asked for."""
+
+
+async def _would_go(conn: Connection, terms: Terms) -> Counter[str]:
+    counted: Counter[str] = Counter(await count_items(conn, terms))
+    for rule in RULES:
+        counted.update(await count_table(conn, terms, rule=rule))
+    of_runs = await count_expired(conn, terms)
+    # Items of old runs are counted with the items.
+    counted.update({table: rows for table, rows in of_runs.items() if table != "items"})
+    return counted
+
+
+async def _portions(database: Database, step: Step, terms: Terms) -> AsyncGenerator[Portion, None]:
+    place: Place | None = []
+    while place is not None:
+        portion = await _transaction(database, step, terms, place)
+        yield portion
+        place = portion.place
+
+
+async def _transaction(database: Database, step: Step, terms: Terms, place: Place) -> Portion:
+    """One transaction, again if PostgreSQL undid it in favour of another."""
+    for _ in range(CONFLICTS_MAX - 1):
+        try:
+            async with database.transaction() as conn:
+                return await step(conn, terms, place)
+        except TransactionConflict:
+            continue
+    async with database.transaction() as conn:
+        return await step(conn, terms, place)

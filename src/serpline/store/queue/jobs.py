@@ -1,0 +1,217 @@
+"""Jobs with a payload: the rows behind ``enqueue_job``, which their wake-ups only announce.
+
+The promise: a job enqueued in a committed transaction is run at least once, and settled once. A
+lost wake-up, a killed worker or an outage delays it, and nothing more: ``sweep`` announces again
+what waits and takes back what nobody holds any more. After ``DEATHS_MAX`` workers in a row died
+with a job in hand it becomes a dead letter.
+
+All times are the database's. Every settling function takes the epoch of the claim and tells
+whether that claim still stood.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from serpline.domain.names import JobPriority
+from serpline.store.database import Connection
+from serpline.store.queue.wakeups import WakeUp, wake
+from serpline.store.tables.queueing import queued_jobs
+
+JOB_TYPE: Final = "queued_job"
+ERROR_LENGTH_MAX: Final = 2_000
+DEATHS_MAX: Final = 3
+SWEEP_MAX: Final = 500
+# How long a waiting job may stay unclaimed before it is announced again.
+ANNOUNCE_SECONDS: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A job in our hands. ``attempts``: how often it has failed so far."""
+
+    id: int
+    epoch: int
+    job_type: str
+    payload: dict[str, Any]
+    attempts: int
+    max_retries: int
+
+
+async def insert(
+    conn: Connection,
+    job_type: str,
+    payload: Mapping[str, Any],
+    *,
+    priority: JobPriority,
+    max_retries: int,
+) -> int:
+    """Write a job and announce it; both take effect when the caller's transaction commits."""
+    statement = (
+        sa.insert(queued_jobs)
+        .values(
+            job_type=job_type,
+            payload=dict(payload),
+            priority=int(priority),
+            max_retries=max_retries,
+            next_look_at=_in_seconds(ANNOUNCE_SECONDS),
+            delay_seconds=ANNOUNCE_SECONDS,
+        )
+        .returning(queued_jobs.c.id)
+    )
+    job_id: int = (await conn.execute(statement)).scalar_one()
+    await wake(conn, [WakeUp(JOB_TYPE, str(job_id), priority)])
+    return job_id
+
+
+async def claim(conn: Connection, job_id: int, lease_seconds: float) -> Claim | None:
+    """Take a waiting job for ``lease_seconds``; None if it is gone, taken, or not due yet."""
+    statement = (
+        sa.update(queued_jobs)
+        .where(
+            queued_jobs.c.id == job_id,
+            queued_jobs.c.status == "waiting",
+            queued_jobs.c.not_before <= sa.func.now(),
+        )
+        .values(
+            status="running",
+            epoch=queued_jobs.c.epoch + 1,
+            next_look_at=_in_seconds(lease_seconds),
+            delay_seconds=lease_seconds,
+        )
+        .returning(
+            queued_jobs.c.id,
+            queued_jobs.c.epoch,
+            queued_jobs.c.job_type,
+            queued_jobs.c.payload,
+            queued_jobs.c.attempts,
+            queued_jobs.c.max_retries,
+        )
+    )
+    row = (await conn.execute(statement)).one_or_none()
+    return None if row is None else Claim(**row._mapping)
+
+
+async def renew(
+    conn: Connection, held: Sequence[tuple[int, int]], lease_seconds: float
+) -> set[tuple[int, int]]:
+    """Extend the leases of the (id, epoch) pairs; returns those that still stand."""
+    statement = sa.text(
+        "UPDATE queued_jobs SET next_look_at = now() + make_interval(secs => :seconds),"
+        " delay_seconds = :seconds"
+        " FROM unnest(:ids, :epochs) AS held (id, epoch)"
+        " WHERE queued_jobs.id = held.id AND queued_jobs.epoch = held.epoch"
+        " AND status = 'running' RETURNING queued_jobs.id, queued_jobs.epoch"
+    ).bindparams(
+        sa.bindparam("ids", type_=ARRAY(sa.BigInteger)),
+        sa.bindparam("epochs", type_=ARRAY(sa.Integer)),
+    )
+    ids, epochs = [job for job, _ in held], [epoch for _, epoch in held]
+    found = await conn.execute(statement, {"seconds": lease_seconds, "ids": ids, "epochs": epochs})
+    return {(row.id, row.epoch) for row in found}
+
+
+async def succeed(conn: Connection, job: Claim) -> bool:
+    """The job is done: its row goes."""
+    result = await conn.execute(sa.delete(queued_jobs).where(*_mine(job)))
+    return result.rowcount == 1
+
+
+async def postpone(
+    conn: Connection, job: Claim, *, delay_seconds: float, failed: bool = True
+) -> bool:
+    """Let the job wait; ``failed=False`` burns no attempt. The sweep announces it when due."""
+    statement = (
+        sa.update(queued_jobs)
+        .where(*_mine(job))
+        .values(
+            status="waiting",
+            attempts=queued_jobs.c.attempts + int(failed),
+            deaths=0,
+            not_before=_in_seconds(delay_seconds),
+            next_look_at=_in_seconds(delay_seconds),
+            delay_seconds=delay_seconds,
+        )
+    )
+    return (await conn.execute(statement)).rowcount == 1
+
+
+async def bury(conn: Connection, job: Claim, error: str) -> bool:
+    """Move the job to the dead letters, with one more attempt counted."""
+    return await _bury(conn, [(job.id, job.epoch)], error, attempts=1) == 1
+
+
+async def sweep(conn: Connection) -> int:
+    """Announce again what waits and is due, take back what a dead worker held; how many rows.
+
+    At most ``SWEEP_MAX`` a call. Rows that another sweep has in hand are left to it.
+    """
+    statement = sa.text(
+        "WITH due AS (SELECT id, status FROM queued_jobs WHERE next_look_at <= now()"
+        " ORDER BY next_look_at LIMIT :most FOR UPDATE SKIP LOCKED)"
+        " UPDATE queued_jobs SET status = 'waiting',"
+        " deaths = deaths + (due.status = 'running')::int,"
+        " epoch = epoch + (due.status = 'running')::int,"
+        " next_look_at = now() + make_interval(secs => :seconds), delay_seconds = :seconds"
+        " FROM due WHERE queued_jobs.id = due.id"
+        " RETURNING queued_jobs.id, queued_jobs.epoch, priority, deaths"
+    )
+    values = {"most": SWEEP_MAX, "seconds": ANNOUNCE_SECONDS}
+    rows = (await conn.execute(statement, values)).all()
+    deadly = [(row.id, row.epoch) for row in rows if row.deaths >= DEATHS_MAX]
+    if deadly:
+        await _bury(conn, deadly, f"{DEATHS_MAX} workers in a row died with it", attempts=0)
+    await wake(
+        conn,
+        [
+            WakeUp(JOB_TYPE, str(row.id), JobPriority(row.priority))
+            for row in rows
+            if row.deaths < DEATHS_MAX
+        ],
+    )
+    return len(rows)
+
+
+async def seconds_to_next_look(conn: Connection) -> float | None:
+    """How long until ``sweep`` has something to do (0 if it has now); None without any job."""
+    wait = sa.func.extract("epoch", sa.func.min(queued_jobs.c.next_look_at) - sa.func.now())
+    found = (await conn.execute(sa.select(wait))).scalar_one()
+    return None if found is None else max(0.0, float(found))
+
+
+async def _bury(
+    conn: Connection, jobs: Sequence[tuple[int, int]], error: str, *, attempts: int
+) -> int:
+    statement = sa.text(
+        "WITH gone AS (DELETE FROM queued_jobs USING unnest(:ids, :epochs) AS held (id, epoch)"
+        " WHERE queued_jobs.id = held.id AND queued_jobs.epoch = held.epoch"
+        " RETURNING job_type, payload, priority, max_retries, attempts, deaths)"
+        " INSERT INTO dead_letters (job_type, payload, priority, max_retries, error, attempts)"
+        " SELECT job_type, payload, priority, max_retries, :error, attempts + deaths + :attempts"
+        " FROM gone"
+    ).bindparams(
+        sa.bindparam("ids", type_=ARRAY(sa.BigInteger)),
+        sa.bindparam("epochs", type_=ARRAY(sa.Integer)),
+    )
+    values = {
+        "ids": [job for job, _ in jobs],
+        "epochs": [epoch for _, epoch in jobs],
+        "error": error[:ERROR_LENGTH_MAX],
+        "attempts": attempts,
+    }
+    return (await conn.execute(statement, values)).rowcount
+
+
+def _mine(job: Claim) -> tuple[sa.ColumnElement[bool], ...]:
+    return (
+        queued_jobs.c.id == job.id,
+        queued_jobs.c.epoch == job.epoch,
+        queued_jobs.c.status == "running",
+    )
+
+
+def _in_seconds(seconds: float) -> sa.ColumnElement[Any]:
+    return sa.func.now() + sa.func.make_interval(0, 0, 0, 0, 0, 0, seconds)

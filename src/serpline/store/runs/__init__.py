@@ -1,0 +1,1 @@
+"""Runs, lanes, chunks, items, batches, events and the workers that own them."""

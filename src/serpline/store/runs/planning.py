@@ -1,0 +1,151 @@
+"""Planning: items enter a lane in one statement, cut into chunks; failed ones come back by retry.
+
+Owning chunks is ``store.runs.chunks``, ending
+items ``store.runs.settling``.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+
+from serpline.domain.states import LIVE_ITEMS
+from serpline.store.database import BRIEFLY, Connection
+from serpline.store.whole_runs import over_run
+
+
+async def plan(
+    conn: Connection, lane_id: int, source_sql: str, params: Mapping[str, Any], chunk_size: int
+) -> list[int]:
+    """Plan what ``source_sql`` names (a query of one text column ``item``) and is not there yet.
+
+    Returns the ids of the new chunks. The lane's row must be locked by the caller.
+    """
+    rows = await over_run(
+        conn,
+        text(
+            f"""
+            WITH source AS ({source_sql}),
+            fresh AS (
+                SELECT item, ((row_number() OVER (ORDER BY item)) - 1) / :size
+                    + (SELECT coalesce(max(no) + 1, 0) FROM chunks WHERE lane_id = :lane) AS no
+                FROM source WHERE NOT EXISTS (
+                    SELECT 1 FROM items i WHERE i.lane_id = :lane AND i.item = source.item
+                )
+            ),
+            planted AS (
+                INSERT INTO items (lane_id, item, chunk_no) SELECT :lane, item, no FROM fresh
+                ON CONFLICT DO NOTHING RETURNING chunk_no
+            )
+            INSERT INTO chunks (lane_id, no, run_id, planned, next_look_at)
+            SELECT :lane, chunk_no,
+                (SELECT pipeline_execution_id FROM pipeline_phase_status WHERE id = :lane),
+                count(*), now()
+            FROM planted GROUP BY chunk_no ORDER BY chunk_no RETURNING id
+            """
+        ),
+        {**params, "lane": lane_id, "size": chunk_size},
+    )
+    return [row.id for row in rows]
+
+
+async def lock_unplanned(conn: Connection, lane_id: int) -> bool:
+    """Lock a running lane that nobody planned yet and mark it planned; False if there is none."""
+    rows = await conn.execute(
+        text(
+            "UPDATE pipeline_phase_status SET planned_at = now()"
+            " WHERE id = :lane AND status = 'running' AND planned_at IS NULL"
+            f" RETURNING id, {BRIEFLY}"
+        ),
+        {"lane": lane_id},
+    )
+    return rows.first() is not None
+
+
+async def ready_of(conn: Connection, lane_id: int) -> list[int]:
+    """The ids of a lane's chunks that wait for a worker."""
+    rows = await conn.execute(
+        text("SELECT id FROM chunks WHERE lane_id = :lane AND status = 'ready' ORDER BY no"),
+        {"lane": lane_id},
+    )
+    return [row.id for row in rows]
+
+
+async def lanes_where_failed(conn: Connection, run_id: UUID, item: str) -> set[int]:
+    """The ids of the run's lanes in which the item failed."""
+    rows = await conn.execute(
+        text(
+            "SELECT l.id FROM pipeline_phase_status l JOIN items i ON i.lane_id = l.id"
+            " WHERE l.pipeline_execution_id = :run AND i.item = :item AND i.status = 'failed'"
+        ),
+        {"run": run_id, "item": item},
+    )
+    return {row.id for row in rows}
+
+
+async def reopen_failed(conn: Connection, lane_id: int, item: str | None = None) -> list[int]:
+    """Failed items (or the one named) become pending again; returns the ids of their chunks."""
+    rows = await over_run(
+        conn,
+        text(
+            """
+            WITH reopened AS (
+                UPDATE items SET status = 'pending', attempts = 0, deaths = 0,
+                    next_attempt_at = NULL, error_category = NULL, error = NULL
+                WHERE lane_id = :lane AND status = 'failed'
+                AND (CAST(:item AS text) IS NULL OR item = :item) RETURNING chunk_no
+            ), counted AS (SELECT chunk_no, count(*) AS n FROM reopened GROUP BY chunk_no)
+            UPDATE chunks c SET failed = c.failed - counted.n, crashes = 0,
+                next_look_at = now(),
+                status = CASE WHEN c.status = 'done' THEN 'ready' ELSE c.status END
+            FROM counted WHERE c.lane_id = :lane AND c.no = counted.chunk_no RETURNING c.id
+            """
+        ),
+        {"lane": lane_id, "item": item},
+    )
+    return [row.id for row in rows]
+
+
+async def forget(conn: Connection, lane_id: int) -> None:
+    """Drop a lane's items and chunks, so that it is planned and computed anew."""
+    await conn.execute(text("DELETE FROM items WHERE lane_id = :lane"), {"lane": lane_id})
+    await conn.execute(text("DELETE FROM item_results WHERE lane_id = :lane"), {"lane": lane_id})
+    await conn.execute(text("DELETE FROM chunks WHERE lane_id = :lane"), {"lane": lane_id})
+
+
+async def fail_what_is_left(conn: Connection, lane_id: int, reason: str) -> int:
+    """Fail a lane's items that have not ended and end its chunks; returns how many items failed.
+
+    Whoever owns one of the chunks is fenced off. A lane that was never planned never will be.
+    """
+    rows = await over_run(
+        conn,
+        text(
+            """
+            WITH ended AS (
+                UPDATE items SET status = 'failed', next_attempt_at = NULL,
+                    error_category = 'timeout',
+                    error = right(concat_ws('; ', error, CAST(:reason AS text)), 2000)
+                WHERE lane_id = :lane AND status = ANY(:live) RETURNING chunk_no
+            ), counted AS (SELECT chunk_no, count(*) AS n FROM ended GROUP BY chunk_no),
+            shut AS (
+                UPDATE chunks c SET failed = c.failed + coalesce(counted.n, 0), status = 'done',
+                    owner = NULL, epoch = c.epoch + 1, next_look_at = NULL, waits_on = NULL
+                FROM chunks old LEFT JOIN counted ON counted.chunk_no = old.no
+                WHERE c.id = old.id AND c.lane_id = :lane AND old.lane_id = :lane
+                AND old.status <> 'done'
+            )
+            SELECT coalesce(sum(n), 0) FROM counted
+            """
+        ),
+        {"lane": lane_id, "reason": reason, "live": [str(status) for status in LIVE_ITEMS]},
+    )
+    await conn.execute(
+        text(
+            "UPDATE pipeline_phase_status SET planned_at = coalesce(planned_at, now())"
+            " WHERE id = :lane"
+        ),
+        {"lane": lane_id},
+    )
+    return int(rows.scalar_one())
