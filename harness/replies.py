@@ -20,16 +20,15 @@ from serpline.providers.scaleserp.spec import BatchSearch, SearchSpec
 from serpline.providers.wikidata.client import WikidataClient
 from serpline.providers.youtube.client import YouTubeClient
 
-DOCUMENTS = Path(__file__).parents[1] / "contract" / "providers" / "documents"
+TESTS = Path(__file__).parents[1] / "tests"
+DOCUMENTS = TESTS / "contract" / "providers" / "documents"
 KEY = "k3y-nobody-may-see"
 CLOCK = SystemClock()
 scaleserp = ScaleSerpClient("https://api.scaleserp.com", KEY, CLOCK)
 dataforseo = DataForSeoClient("https://api.dataforseo.com", "me", KEY, CLOCK)
 llm = LlmClient("https://api.openai.com", KEY, "m", CLOCK)
 
-CAPTURED = json.loads(
-    (Path(__file__).parents[1] / "data" / "scaleserp_search_web_2025.json").read_bytes()
-)
+CAPTURED = json.loads((TESTS / "data" / "scaleserp_search_web_2025.json").read_bytes())
 INFO = {"success": True, "credits_used_this_request": 1, "message": KEY}
 BATCH = {
     "id": "B1", "name": "n", "status": "idle", "searches_total_count": 2, "results_count": 1,
