@@ -5,9 +5,8 @@ import os
 import subprocess
 from contextlib import redirect_stderr, redirect_stdout
 
-from harness.environment import clean
-
 import serpline.cli as cli
+from harness.environment import clean
 
 
 def ask(*arguments: str, **settings: str) -> subprocess.CompletedProcess[bytes]:

@@ -17,7 +17,6 @@ from typing import Any
 from harness.environment import clean
 from harness.pipeline_worker import work
 from harness.scripted import scripted_phases
-
 from serpline.core.logging import configure
 
 _FORKS = multiprocessing.get_context("forkserver")

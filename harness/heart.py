@@ -12,9 +12,9 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID
 
-from harness.scripted import make_tables, script, scripted_phases
 from sqlalchemy import text
 
+from harness.scripted import make_tables, script, scripted_phases
 from serpline.core.clock import SystemClock
 from serpline.core.ids import new_id
 from serpline.domain.config import PipelineConfig

@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from harness.environment import clean
-from harness.forks import Fork, be_worker
 from sqlalchemy import text
 
+from harness.environment import clean
+from harness.forks import Fork, be_worker
 from serpline.app import Services, open_services
 from serpline.core.settings import load
 from serpline.domain.config import PipelineConfig
