@@ -415,6 +415,22 @@ async def test_mapped_name_is_reached_with_its_own_name_in_tls_and_host(
     assert hosts_asked == ["shop.example.test", "shop.example.test:8443"]
 
 
+async def test_no_encrypted_bytes_behind_a_reply_are_taken_for_the_next_one(
+    authority: Authority,
+) -> None:
+    """A second reply that was decrypted with the first is not given to the next request."""
+    record_bytes = 16_384
+    body = bytes(record_bytes - len(reply(body=bytes(10_000))) + 10_000)
+    answers = iter([reply(body=body) + reply(body=b"evil"), reply(body=b"third")])
+    async with serve(lambda _: next(answers), authority.server("127.0.0.1")) as site:
+        base = f"https://{site.address}"
+        async with HttpClient(trusted_bases=[base], test_ca=authority.file) as client:
+            assert (await client.send(HttpRequest("GET", base))).body == body
+            error = await refusal(client.send(HttpRequest("GET", base)))
+    assert (error.category, error.permanent) == (ErrorCategory.NETWORK, False)
+    assert "before its request" in str(error)
+
+
 @pytest.mark.parametrize("fault", ["no authority", "wrong name", "expired"])
 async def test_bad_certificate_ends_the_call_before_a_request_is_sent(
     fault: str, authority: Authority

@@ -1,64 +1,39 @@
 """Which hosts and addresses a page may be fetched from: the rules against request forgery (SSRF).
 
 The promise: only globally routable unicast addresses pass, judged on the address a socket is about
-to be connected to. The tables follow the IANA special-purpose registries; for IPv6 whatever is
-outside 2000::/3 is refused as well, so a range that nobody thought of is refused too. The limit:
-the machine's own public address is an ordinary one here.
+to be connected to. The standard library's ``is_global`` decides, with what it lacks; and an IPv6
+address must lie in 2000::/3, so that ranges nobody thought of are refused, too. The limit: the
+machine's own public address is an ordinary one here.
 """
 
 import re
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 
 Address = IPv4Address | IPv6Address
 
-_V4: tuple[tuple[IPv4Network, str], ...] = tuple(
-    (IPv4Network(network), reason)
+# Ranges, in whole or in part, that ``is_global`` lets through in some Python from 3.11 to 3.14.
+_LACKING = tuple(
+    (ip_network(network), reason)
     for network, reason in (
-        ("0.0.0.0/8", "unspecified"),
-        ("10.0.0.0/8", "private"),
-        ("100.64.0.0/10", "carrier-grade NAT"),
-        ("127.0.0.0/8", "loopback"),
-        ("168.63.129.16/32", "a cloud's metadata service"),
-        ("169.254.0.0/16", "link-local"),
-        ("172.16.0.0/12", "private"),
-        ("192.0.0.0/24", "reserved"),
-        ("192.0.2.0/24", "documentation"),
-        ("192.31.196.0/24", "reserved"),
-        ("192.52.193.0/24", "reserved"),
+        # In every Python: anycast to helpers of the net's own, and what one cloud's machines reach.
+        ("168.63.129.16/32", "cloud metadata"),
+        ("192.31.196.0/24", "AS112"),
+        ("192.52.193.0/24", "AMT relay"),
         ("192.88.99.0/24", "6to4 relay"),
-        ("192.168.0.0/16", "private"),
-        ("192.175.48.0/24", "reserved"),
-        ("198.18.0.0/15", "benchmarking"),
-        ("198.51.100.0/24", "documentation"),
-        ("203.0.113.0/24", "documentation"),
+        ("192.175.48.0/24", "AS112"),
+        ("2620:4f:8000::/48", "AS112"),
         ("224.0.0.0/4", "multicast"),
-        ("240.0.0.0/4", "reserved"),
-    )
-)
-
-# The first match gives the reason, so the narrower range comes first.
-_V6: tuple[tuple[IPv6Network, str], ...] = tuple(
-    (IPv6Network(network), reason)
-    for network, reason in (
-        ("::/128", "unspecified"),
-        ("::1/128", "loopback"),
-        ("::ffff:0:0/96", "IPv4-mapped"),
-        ("::ffff:0:0:0/96", "IPv4-translated"),
-        ("::/96", "IPv4-compatible"),
+        # Before 3.11.10 and 3.12.4 all of it but .0-.7, .170 and .171; since then .9 and .10.
+        ("192.0.0.0/24", "reserved"),
+        # Since 3.11.10 and 3.12.4 parts of it: AMT, AS112 and ORCHIDv2 among them. Holds Teredo.
+        ("2001::/23", "reserved"),
+        # Before 3.11.10 and 3.12.4.
+        ("2002::/16", "6to4"),
+        # In 3.11, and in the first releases of 3.12 and 3.13.
+        ("3fff::/20", "documentation"),
+        # Outside 2000::/3; named, because behind DNS64 every IPv4 site resolves to it.
         ("64:ff9b::/96", "NAT64"),
         ("64:ff9b:1::/48", "NAT64"),
-        ("100::/64", "discard-only"),
-        ("2001::/32", "Teredo"),
-        ("2001:db8::/32", "documentation"),
-        ("2001::/23", "reserved"),
-        ("2002::/16", "6to4"),
-        ("2620:4f:8000::/48", "reserved"),
-        ("3fff::/20", "documentation"),
-        ("5f00::/16", "segment routing"),
-        ("fc00::/7", "private"),
-        ("fe80::/10", "link-local"),
-        ("fec0::/10", "site-local"),
-        ("ff00::/8", "multicast"),
     )
 )
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
@@ -92,17 +67,13 @@ _PUBLIC_NAME = re.compile(rf"(?:{_LABEL}\.)+[a-z](?:[a-z0-9-]{{0,61}}[a-z0-9])")
 
 def address_refusal(address: Address) -> str | None:
     """Why no page may be fetched from ``address``, or None if it may."""
-    if isinstance(address, IPv4Address):
-        for network, reason in _V4:
-            if address in network:
-                return reason
-        return None
-    if address.scope_id is not None:
-        return "link-local"
-    for network6, reason in _V6:
-        if address in network6:
+    for network, reason in _LACKING:
+        if address in network:
             return reason
-    return None if address in _GLOBAL_UNICAST else "reserved"
+    public = address.is_global
+    if isinstance(address, IPv6Address):
+        public = public and address in _GLOBAL_UNICAST and address.scope_id is None
+    return None if public else "private or reserved"
 
 
 def host_refusal(host: str) -> str | None:

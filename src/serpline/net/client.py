@@ -48,7 +48,7 @@ from serpline.net.limits import (
     URL_CHARS_MAX,
 )
 from serpline.net.redaction import secrets_of
-from serpline.net.socket_stream import Sending, sending
+from serpline.net.stream import Transfer, transfer
 
 USER_AGENT = f"Mozilla/5.0 (compatible; serpline/{version('serpline')})"
 
@@ -169,8 +169,8 @@ class HttpClient:
             raise RuntimeError("the HTTP client is closed")
         started = self._clock.monotonic()
         host = "the URL"
-        ours = Sending(request.may_send)
-        before = sending.set(ours)
+        ours = Transfer(request.may_send)
+        before = transfer.set(ours)
         try:
             async with asyncio.timeout(request.timeout_seconds) as deadline:
                 url = parse_url(request.url, request.params)
@@ -183,7 +183,7 @@ class HttpClient:
             if isinstance(error, TimeoutError) and deadline.expired():
                 failure = timed_out(f"{host}: no reply within {request.timeout_seconds:g} s")
         finally:
-            sending.reset(before)
+            transfer.reset(before)
         # Raised outside the handler, so that it carries no context: the original may quote a key.
         raise failure.told(secrets_of(request), sent=ours.begun)
 

@@ -24,8 +24,7 @@ from serpline.net.limits import (
     CONNECT_SECONDS_MAX,
     GUARDED_PORTS,
 )
-from serpline.net.socket_stream import SocketStream
-from serpline.net.stream import CountedStream
+from serpline.net.stream import Connection
 
 Resolve = Callable[[str], Awaitable[Sequence[str]]]
 
@@ -74,17 +73,17 @@ class Dialer(httpcore2.AsyncNetworkBackend):
         timeout: float | None = None,
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
-    ) -> CountedStream:
+    ) -> Connection:
         """A connection to ``host``; raises ``NetError``."""
         mapped = self._host_map.lookup(host)
         if mapped is not None:
-            return CountedStream(await _connect_any([mapped]), self._mapped_tls)
+            return await _connect_any([mapped], self._mapped_tls)
         if self._guarded:
             check_guarded(host, port)
         addresses = await self._addresses(host)
         if self._guarded:
             _check_all(host, addresses)
-        return CountedStream(await _connect_any([Endpoint(each, port) for each in addresses]))
+        return await _connect_any([Endpoint(each, port) for each in addresses])
 
     async def _addresses(self, host: str) -> list[Address]:
         literal = literal_address(host)
@@ -118,12 +117,14 @@ def _check_all(host: str, addresses: Sequence[Address]) -> None:
             raise refused(f"refused host {host!r}: resolves to a {reason} address")
 
 
-async def _connect_any(endpoints: Sequence[Endpoint]) -> SocketStream:
+async def _connect_any(
+    endpoints: Sequence[Endpoint], tls: ssl.SSLContext | None = None
+) -> Connection:
     failure: NetError | None = None
     for endpoint in endpoints[:ADDRESSES_TRIED_MAX]:
         try:
             async with asyncio.timeout(CONNECT_SECONDS_MAX):
-                return await _connect(endpoint)
+                return Connection(await _connect(endpoint), tls)
         except TimeoutError:
             failure = timed_out("timed out while connecting")
         except OSError as error:
@@ -132,16 +133,16 @@ async def _connect_any(endpoints: Sequence[Endpoint]) -> SocketStream:
     raise failure
 
 
-async def _connect(endpoint: Endpoint) -> SocketStream:
+async def _connect(endpoint: Endpoint) -> socket.socket:
     family = socket.AF_INET if endpoint.address.version == 4 else socket.AF_INET6
-    # The socket is ours until the stream owns it: a cancellation in between must close it.
+    # A cancellation must close the socket.
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         target = (str(endpoint.address), endpoint.port)
         await asyncio.get_running_loop().sock_connect(sock, target)
-        return SocketStream(sock)
+        return sock
     except BaseException:
         sock.close()
         raise

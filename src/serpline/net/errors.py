@@ -93,5 +93,4 @@ def translate(error: BaseException, host: str) -> NetError:
         return broken(f"{host}: TLS: {getattr(error, 'verify_message', '') or error.reason}")
     if isinstance(error, zlib.error):
         return broken(f"{host}: the compressed body is damaged")
-    detail = str(error) or type(error).__name__
-    return broken(f"{host}: {detail}")
+    return broken(f"{host}: {str(error) or 'the connection was closed'}")

@@ -17,7 +17,7 @@ from serpline.net.body import Body
 from serpline.net.errors import broken, refused
 from serpline.net.inflate import Inflater
 from serpline.net.limits import CHUNKS_PER_TURN, HEADERS_MAX
-from serpline.net.stream import CountedStream
+from serpline.net.stream import transfer
 
 REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
 
@@ -65,11 +65,12 @@ async def exchange(
         scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path
     )
     lines = [(name.encode("ascii"), value.encode()) for name, value in headers.items()]
+    ours = transfer.get()
+    ours.expect_head()
     async with pool.stream(method, target, headers=lines, content=content) as response:
-        stream = response.extensions.get("network_stream")
-        if not isinstance(stream, CountedStream):
+        if response.status == 101:
             raise broken("the peer switched protocols unasked")
-        if stream.received == 0:
+        if ours.received_bytes == 0:
             # The bytes were in the buffer before we asked: they belong to the reply before.
             raise broken("a reply came before its request")
         head = _decoded(response.headers)
@@ -77,7 +78,7 @@ async def exchange(
         if stop_at_redirect and reply.redirects:
             return reply
         if method != "HEAD":
-            stream.make_room_for_body(size_bytes_max)
+            ours.expect_body(size_bytes_max)
             _check_announced(reply.headers, size_bytes_max)
         encoding = reply.headers.get("content-encoding", "")
         await _read_body(response, encoding, size_bytes_max, body)
