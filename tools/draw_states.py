@@ -1,4 +1,4 @@
-"""Draw the state machines of ``domain/states.py`` and ``domain/breaker.py`` into the documents.
+"""Draw the state machines of ``domain/states.py`` into the documents.
 
 ``python tools/draw_states.py`` rewrites the diagrams in ``docs/architecture.md``; a test compares
 them with the dictionaries, so a diagram cannot be wrong for longer than one commit.
@@ -9,11 +9,9 @@ from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 
-from serpline.domain.breaker import TRANSITIONS
 from serpline.domain.states import MACHINES
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "architecture.md"
-ALL: Mapping[str, Mapping[tuple[StrEnum, str], StrEnum]] = {**MACHINES, "breaker": TRANSITIONS}
 
 
 def diagram(machine: Mapping[tuple[StrEnum, str], StrEnum]) -> str:
@@ -24,7 +22,7 @@ def diagram(machine: Mapping[tuple[StrEnum, str], StrEnum]) -> str:
 
 def drawn(document: str) -> str:
     """The document with every ``<!-- states: NAME -->`` block drawn anew."""
-    for name, machine in ALL.items():
+    for name, machine in MACHINES.items():
         begin, end = f"<!-- states: {name} -->\n", f"\n<!-- end: {name} -->"
         before, found, rest = document.partition(begin)
         if not found:
@@ -35,4 +33,4 @@ def drawn(document: str) -> str:
 
 if __name__ == "__main__":
     DOCUMENT.write_text(drawn(DOCUMENT.read_text()))
-    sys.stdout.write(f"{DOCUMENT.name}: {len(ALL)} diagrams\n")
+    sys.stdout.write(f"{DOCUMENT.name}: {len(MACHINES)} diagrams\n")

@@ -106,7 +106,7 @@ ROW = Row(
     "calls in the outage ≤ 10 + in flight + 2 probes; the first of them ≥ 270 s after opening; no"
     " attempt burned; full rate within 5 s of closing",
     campaign,
-    "The breaker never opened (`_must_trip` left out): 300 calls reached the dead provider where 36"
+    "The breaker never opened (`must_open` left out): 300 calls reached the dead provider where 36"
     " are allowed. With three tenths of the time-out, never doubled: 12 probes where 2 are allowed,"
     " the first after 95 s. With no bound on half-open permits: 5 probes (short forms).",
 )

@@ -63,6 +63,6 @@ ROW = Row(
     "pattern failure-failure-failure-success",
     "open by call 20 + in flight",
     campaign,
-    "The failure rate left out of `_must_trip`: no breaker of 4 opened, and a lone caller "
+    "The failure rate left out of `must_open`: no breaker of 4 opened, and a lone caller "
     "made 200 calls.",
 )

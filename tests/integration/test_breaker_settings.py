@@ -70,17 +70,17 @@ async def test_two_runs_of_an_edited_schedule_do_not_take_turns(
     here, there = processes.start(), processes.start()
     for _ in range(3):
         for manager in (here, there):
-            for settings, said_at in ((BEFORE, old), (AFTER, new.now())):
-                await manager.get_breaker(NIGHTLY, settings=settings, said_at=said_at).permit()
+            for settings, at in ((BEFORE, old), (AFTER, new.now())):
+                await manager.get_breaker(NIGHTLY, settings=settings, settings_at=at).permit()
     assert (await here.get_breaker(NIGHTLY).state()).settings == AFTER
     assert await events(db) == ["settings_changed"]
     async with unwritten(db):
         for _ in range(3):
             clock.elapsed_seconds += 0.1
-            for settings, said_at in ((BEFORE, old), (AFTER, new.now())):
-                breaker = here.get_breaker(NIGHTLY, settings=settings, said_at=said_at)
+            for settings, at in ((BEFORE, old), (AFTER, new.now())):
+                breaker = here.get_breaker(NIGHTLY, settings=settings, settings_at=at)
                 assert breaker._from_cache() is not None
-            late = processes.start().get_breaker(NIGHTLY, settings=BEFORE, said_at=old)
+            late = processes.start().get_breaker(NIGHTLY, settings=BEFORE, settings_at=old)
             await late.permit()
 
 
@@ -93,8 +93,8 @@ async def test_a_schedule_edited_back_goes_by_its_newest_run(
         times.append(clock.now())
         clock.elapsed_seconds += 86_400
     first, second, third = times
-    for settings, said_at in ((BEFORE, first), (BEFORE, third), (AFTER, second)):
-        breaker = processes.start().get_breaker(NIGHTLY, settings=settings, said_at=said_at)
+    for settings, at in ((BEFORE, first), (BEFORE, third), (AFTER, second)):
+        breaker = processes.start().get_breaker(NIGHTLY, settings=settings, settings_at=at)
         await breaker.permit()
     row = await breaker.state()
     assert (row.settings, row.settings_version, row.settings_at) == (BEFORE, 1, third)
@@ -134,6 +134,29 @@ async def test_a_workers_start_leaves_an_operators_settings(
     assert await events(db) == ["settings_changed"]
 
 
+async def test_the_codes_settings_hold_where_nobody_set_others(
+    db: Database, clock: HandClock, processes: Processes
+) -> None:
+    """Another release brings other ones: they hold at once, unless an operator set them."""
+    older, newer = processes.start(), processes.start()
+    older.register_defaults([policy()])
+    newer.register_defaults([policy(breaker_settings=BreakerSettings(timeout_seconds=600))])
+
+    async def in_force(manager: CircuitBreakerManager) -> tuple[int, float]:
+        row = await manager.get_breaker(NAME).state()
+        (listed,) = await manager.list_all()
+        assert listed.settings == row.settings
+        return row.settings.failure_threshold, row.settings.timeout_seconds
+
+    assert [await in_force(manager) for manager in (older, newer)] == [(10, 300), (5, 600)]
+    assert await events(db) == []
+    await older.configure(NAME, failure_threshold=7)
+    assert [await in_force(manager) for manager in (older, newer)] == [(7, 300), (7, 600)]
+    await newer.configure(NAME, timeout_seconds=60)
+    assert [await in_force(manager) for manager in (older, newer)] == [(7, 60), (7, 60)]
+    assert await events(db) == ["settings_changed"] * 2
+
+
 async def test_impossible_settings_change_nothing(processes: Processes, db: Database) -> None:
     """They are named, and an unknown breaker is unknown."""
     manager = processes.start()
@@ -166,7 +189,7 @@ async def test_a_known_breaker_is_isolated_before_its_first_call(
 ) -> None:
     """Its row is made with its policy's settings; the first call is refused."""
     operator = processes.start()
-    assert operator.know([policy(), policy(breaker=None)]) == [NAME]
+    assert operator.register_defaults([policy(), policy(breaker=None)]) == [NAME]
     row = await operator.isolate(NAME)
     assert (row.breaker.state, row.settings) == ("isolated", policy().breaker_settings)
     guard = Guard(db, Provider().send, [policy()], clock=clock)

@@ -92,7 +92,7 @@ async def test_whoever_falls_silent_keeps_no_lock_that_others_wait_for(
     (lane,) = await rows(db, "UPDATE pipeline_phase_status SET status = 'running' RETURNING id")
     shared = what_workers_share(run_id, lane.id, chunk_id)
     async with db.transaction() as conn:
-        await breaker_rows.make(conn, "example_api", BreakerSettings(), None, NOW)
+        await breaker_rows.make(conn, "example_api", None, NOW)
         await reference.obtain(conn, "company", ["b.com"], NOW, chunk_id, 1)
         await shared["answers"](conn)
     await rows(

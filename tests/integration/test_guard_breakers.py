@@ -81,15 +81,15 @@ async def test_a_success_elsewhere_ends_the_row_of_failures(
     clock: HandClock, managers: MakeManagers
 ) -> None:
     """Failures here and successes there, in turn, are not consecutive failures."""
+    both = managers(2)
     here, there = (
-        manager.get_breaker(NAME, failure_threshold=3, success_threshold=1)
-        for manager in managers(2)
+        manager.get_breaker(NAME, failure_threshold=3, success_threshold=1) for manager in both
     )
     for _ in range(5):
         await (await here.permit()).failed()
         clock.elapsed_seconds += 2
         await (await there.permit()).succeeded()
-        await there._manager.close()
+        await both[1].close()
         clock.elapsed_seconds += 2
     assert (await here.state()).breaker.state == "closed"
 
@@ -135,8 +135,8 @@ async def test_a_crashed_probe_is_given_again(
         await other.permit()
     await rows(
         db,
-        "UPDATE circuit_breakers SET machine = jsonb_set(machine, '{permits,0,1}',"
-        " to_jsonb(to_char(now() - interval '1 s', 'YYYY-MM-DD\"T\"HH24:MI:SSOF')))"
+        "UPDATE circuit_breakers SET machine = jsonb_set(machine, '{permits,0,expires_at}',"
+        " to_jsonb(now() - interval '1 s'))"
         " RETURNING name",
     )
     clock.elapsed_seconds += 1
@@ -164,7 +164,7 @@ async def test_a_probes_permits_outlive_its_call(
         await asyncio.sleep(0)
     found = await rows(
         db,
-        "SELECT (machine #>> '{permits,0,1}')::timestamptz - clock_timestamp() AS lent"
+        "SELECT (machine #>> '{permits,0,expires_at}')::timestamptz - clock_timestamp() AS lent"
         " FROM circuit_breakers",
     )
     assert [timedelta(seconds=timeout_seconds + 30) < row.lent for row in found] == [True, True]

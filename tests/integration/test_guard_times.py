@@ -74,7 +74,7 @@ async def lent_seconds(db: Database) -> float:
     """For how long the one permit of the breaker is lent."""
     (row,) = await rows(
         db,
-        "SELECT extract(epoch FROM (machine #>> '{permits,0,1}')::timestamptz"
+        "SELECT extract(epoch FROM (machine #>> '{permits,0,expires_at}')::timestamptz"
         " - clock_timestamp())::float AS seconds FROM circuit_breakers",
     )
     return float(row.seconds)

@@ -88,8 +88,8 @@ async def a_run(
         " WHERE run_id = :run AND no = 0",
         "INSERT INTO webhook_inbox (provider, provider_batch_id, result_set_id, received_at, body)"
         " VALUES ('scaleserp', :batch, 1, :old, '{}')",
-        "INSERT INTO circuit_breakers (name, settings, changed_at)"
-        " VALUES ('scale_serp_api@' || :batch || '/news', '{}', :old)",
+        "INSERT INTO circuit_breakers (name, settings, settings_at, changed_at)"
+        " VALUES ('scale_serp_api@' || :batch || '/news', '{}', :old, :old)",
     ]
     for statement in statements:
         await rows(database, statement, **values, **given)

@@ -1,6 +1,7 @@
 """``serpline breakers list|reset|isolate|set``."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -22,10 +23,8 @@ def list_(ctx: typer.Context, as_json: JsonFlag = False) -> None:
     """Every breaker that was ever used."""
 
     async def read() -> "Sequence[BreakerRow]":
-        from serpline.robustness.breakers import CircuitBreakerManager
-
-        async with services(ctx) as opened:
-            return await CircuitBreakerManager(opened.database, opened.clock).list_all()
+        async with _manager(ctx) as (manager, _):
+            return await manager.list_all()
 
     found = [
         {
@@ -94,12 +93,7 @@ async def _by_hand(
     name: str,
     act: "Callable[[CircuitBreakerManager], Awaitable[BreakerRow]]",
 ) -> "BreakerRow":
-    from serpline.robustness.breakers import CircuitBreakerManager
-    from serpline.robustness.policies import policies
-
-    async with services(ctx) as opened:
-        manager = CircuitBreakerManager(opened.database, opened.clock)
-        known = manager.know(policies(opened.settings))
+    async with _manager(ctx) as (manager, known):
         try:
             return await act(manager)
         except LookupError:
@@ -107,3 +101,16 @@ async def _by_hand(
                 f"breaker {name!r}: there is no such breaker; known are {', '.join(known)}"
                 " and those of 'serpline breakers list'"
             ) from None
+
+
+@asynccontextmanager
+async def _manager(
+    ctx: typer.Context,
+) -> "AsyncIterator[tuple[CircuitBreakerManager, Sequence[str]]]":
+    """All breakers, and the names of the providers' own."""
+    from serpline.robustness.breakers import CircuitBreakerManager
+    from serpline.robustness.policies import policies
+
+    async with services(ctx) as opened:
+        manager = CircuitBreakerManager(opened.database, opened.clock)
+        yield manager, manager.register_defaults(policies(opened.settings))

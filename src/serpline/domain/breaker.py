@@ -2,71 +2,38 @@
 
 Promise: it opens on ``failure_threshold`` consecutive failures, or when at least
 ``rate_threshold`` of at least ``rate_calls_min`` calls failed within ``rate_window_seconds``. It
-stays open for ``timeout_seconds`` ± 10 %, doubled on every relapse up to ``timeout_seconds_max``;
-then lets through only as many probes as successes are still missing, and closes at exactly
+stays open for ``timeout_seconds`` ± 10 %, doubled on every relapse up to ``timeout_seconds_max``.
+Half-open, it lets through only as many probes as successes are missing, and closes at exactly
 ``success_threshold`` of them. A permit is a lease, so a probe lost in a crash is given again; a
-failure opens it anew even when its lease has ended.
+failed probe reopens the breaker even when its lease has ended. Settings may change at any time:
+a change never opens a breaker, and leaves ``open_until`` and permits as they are.
 
-Limits: the order of reports from several processes is only as good as their times. A report
-carries the generation it was permitted in; one that arrives after a transition says nothing about
-the present, and is ignored. When the clock is set back, what is remembered of the future is
-forgotten, and no wait is longer from then on than it was meant to be.
+Limits: a report carries the generation it was permitted in; one that arrives after a transition is
+ignored. When the clock is set back, no wait is longer from then on than it was meant to be.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from types import MappingProxyType
 
 from serpline.domain.breaker_settings import BreakerSettings
+from serpline.domain.errors import ErrorCategory, ProviderError
+from serpline.domain.recent_calls import RecentCalls
+from serpline.domain.states import BREAKER_MACHINE, BreakerEvent, BreakerState
 
-_BUCKETS = 12
 # A permit may come back early (its call was cancelled), and nobody is told: so look again soon.
 _PROBE_LOOK = timedelta(seconds=10)
-# What lies further ahead than it was meant to, by more than two processes' clocks are apart, was
-# written before the clock was set back; so was what lies further ahead than a report can be late.
-_APART = timedelta(seconds=5)
-_LATE = timedelta(minutes=2)
-
-
-class BreakerState(StrEnum):
-    """``CLOSED``: calls pass. Entered at birth, after enough good probes, and by reset.
-
-    ``OPEN``: calls are refused until ``open_until``. Entered by a trip or a failed probe.
-    ``HALF_OPEN``: only holders of a permit pass. Entered by the first caller after the timeout.
-    ``ISOLATED``: calls are refused until a person resets it. Entered by hand only.
-    """
-
-    CLOSED = "closed"
-    OPEN = "open"
-    HALF_OPEN = "half_open"
-    ISOLATED = "isolated"
-
-
-class BreakerEvent(StrEnum):
-    """What moves a breaker; the value is the ``event_type`` of its row."""
-
-    TRIPPED = "opened"
-    PROBED = "half_opened"
-    RECOVERED = "closed"
-    RELAPSED = "reopened"
-    ISOLATED = "isolated"
-    RESET = "reset"
-
-
-TRANSITIONS: Mapping[tuple[BreakerState, BreakerEvent], BreakerState] = MappingProxyType(
+# Maximum clock skew between workers. What lies further ahead than it was meant to, by more than
+# this, was written before the clock was set back.
+_CLOCK_SKEW_MAX = timedelta(seconds=5)
+# These say nothing about the provider: too fast, out of credits, never sent, or a bug of ours.
+_NEUTRAL = frozenset(
     {
-        (BreakerState.CLOSED, BreakerEvent.TRIPPED): BreakerState.OPEN,
-        (BreakerState.OPEN, BreakerEvent.PROBED): BreakerState.HALF_OPEN,
-        (BreakerState.HALF_OPEN, BreakerEvent.RECOVERED): BreakerState.CLOSED,
-        (BreakerState.HALF_OPEN, BreakerEvent.RELAPSED): BreakerState.OPEN,
-        (BreakerState.CLOSED, BreakerEvent.ISOLATED): BreakerState.ISOLATED,
-        (BreakerState.OPEN, BreakerEvent.ISOLATED): BreakerState.ISOLATED,
-        (BreakerState.HALF_OPEN, BreakerEvent.ISOLATED): BreakerState.ISOLATED,
-        (BreakerState.OPEN, BreakerEvent.RESET): BreakerState.CLOSED,
-        (BreakerState.HALF_OPEN, BreakerEvent.RESET): BreakerState.CLOSED,
-        (BreakerState.ISOLATED, BreakerEvent.RESET): BreakerState.CLOSED,
+        ErrorCategory.RATE_LIMIT,
+        ErrorCategory.QUOTA,
+        ErrorCategory.REFUSED_BY_PEER,
+        ErrorCategory.INTERNAL,
+        ErrorCategory.POISON,
     }
 )
 
@@ -77,6 +44,13 @@ class ReportKind(StrEnum):
     SUCCESS = "success"
     FAILURE = "failure"
     CANCELLED = "cancelled"
+
+
+def classify(error: ProviderError) -> ReportKind:
+    """What a failed call says about its provider."""
+    if error.breaker_failure:
+        return ReportKind.FAILURE
+    return ReportKind.CANCELLED if error.category in _NEUTRAL else ReportKind.SUCCESS
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,26 +77,15 @@ class ProbePermit:
 
 
 @dataclass(frozen=True, slots=True)
-class Bucket:
-    """Calls that ended within one twelfth of the rate window."""
-
-    start: int
-    successes: int
-    failures: int
-
-
-@dataclass(frozen=True, slots=True)
 class Breaker:
-    """All a breaker remembers. ``failure_times``: failures since the last success, bounded.
+    """All a breaker remembers. ``recent`` counts while it is closed, and is kept until it closes.
 
     ``open_seconds``: how long it was to be open when ``open_until`` was written.
     """
 
     state: BreakerState = BreakerState.CLOSED
     generation: int = 0
-    failure_times: tuple[datetime, ...] = ()
-    last_success_at: datetime | None = None
-    buckets: tuple[Bucket, ...] = ()
+    recent: RecentCalls = field(default_factory=RecentCalls)
     open_until: datetime | None = None
     open_seconds: float = 0.0
     relapses: int = 0
@@ -132,12 +95,7 @@ class Breaker:
     @property
     def failure_count(self) -> int:
         """Consecutive failures, as far as known."""
-        return len(self.failure_times)
-
-    @property
-    def blemished(self) -> bool:
-        """Whether successes matter: something failed within the window."""
-        return bool(self.failure_times) or any(bucket.failures for bucket in self.buckets)
+        return len(self.recent.failure_times)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,12 +137,15 @@ def decide(
     event: BreakerEvent | None = None
     if breaker.state is BreakerState.OPEN:
         latest = now + timedelta(seconds=breaker.open_seconds)
-        if breaker.open_until is not None and breaker.open_until > latest + _APART:
+        if breaker.open_until is not None and breaker.open_until > latest + _CLOCK_SKEW_MAX:
             breaker = replace(breaker, open_until=latest)
         if breaker.open_until is not None and now < breaker.open_until:
             return Step(breaker), Decision(False, breaker.generation, until=breaker.open_until)
         event = BreakerEvent.PROBED
         breaker = _move(breaker, event)
+    elif breaker.probe_successes >= settings.success_threshold:
+        closed = close_if_probed(breaker, settings)
+        return closed, Decision(True, closed.breaker.generation)
     live = tuple(
         _in_time(permit, lease_now) for permit in breaker.permits if permit.expires_at > lease_now
     )
@@ -224,26 +185,15 @@ def reset(breaker: Breaker) -> Step:
     return Step(_move(breaker, BreakerEvent.RESET), BreakerEvent.RESET)
 
 
-def fit(breaker: Breaker, old: BreakerSettings, new: BreakerSettings) -> Step:
-    """The breaker as it goes on under ``new`` settings, having lived under ``old``.
+def close_if_probed(breaker: Breaker, settings: BreakerSettings) -> Step:
+    """Close a half-open breaker that has had as many good probes as ``settings`` ask for.
 
-    Nothing opens it here: only the end of a call does, and the next failure sees the new
-    thresholds. Half-open with as many good probes as are needed now, it closes: no probe is
-    missing, so none would ever be let through to close it. A time it is open until stays, as do
-    permits. Buckets are numbered in widths of the window, so another window starts without any.
+    With lower settings it has them already: no probe is missing, so none would ever close it.
     """
-    if breaker.state is BreakerState.HALF_OPEN and (
-        breaker.probe_successes >= new.success_threshold
-    ):
-        return Step(_move(breaker, BreakerEvent.RECOVERED), BreakerEvent.RECOVERED)
-    same_window = old.rate_window_seconds == new.rate_window_seconds
-    return Step(
-        replace(
-            breaker,
-            failure_times=breaker.failure_times[-new.failure_threshold :],
-            buckets=breaker.buckets if same_window else (),
-        )
-    )
+    is_half_open = breaker.state is BreakerState.HALF_OPEN
+    if not is_half_open or breaker.probe_successes < settings.success_threshold:
+        return Step(breaker)
+    return Step(_move(breaker, BreakerEvent.RECOVERED), BreakerEvent.RECOVERED)
 
 
 def _record_closed(
@@ -251,88 +201,43 @@ def _record_closed(
 ) -> Step:
     if report.kind is ReportKind.CANCELLED:
         return Step(breaker)
-    breaker = _without_future(breaker, settings, report.at)
-    times, last = breaker.failure_times, breaker.last_success_at
     if report.kind is ReportKind.SUCCESS:
-        last = report.at if last is None else max(last, report.at)
-        times = tuple(at for at in times if at > last)
-    elif last is None or report.at >= last:
-        kept = settings.failure_threshold
-        times = tuple(sorted((*times, *(report.at for _ in range(min(report.count, kept))))))[
-            -kept:
-        ]
-    buckets = _count(breaker.buckets, settings, report)
-    noted = replace(breaker, failure_times=times, last_success_at=last, buckets=buckets)
-    if report.kind is ReportKind.SUCCESS or not _must_trip(noted, settings):
+        recent = breaker.recent.after_successes(settings, report.at, report.count)
+        return Step(replace(breaker, recent=recent))
+    recent = breaker.recent.after_failures(settings, report.at, report.count)
+    noted = replace(breaker, recent=recent)
+    if not recent.must_open(settings):
         return Step(noted)
-    return Step(
-        _open(noted, BreakerEvent.TRIPPED, settings, report.at, 0, chance), BreakerEvent.TRIPPED
-    )
+    return _open(noted, BreakerEvent.TRIPPED, settings, report.at, 0, chance)
 
 
 def _in_time(permit: ProbePermit, now: datetime) -> ProbePermit:
     latest = now + timedelta(seconds=permit.seconds)
-    return replace(permit, expires_at=latest) if permit.expires_at > latest + _APART else permit
-
-
-def _without_future(breaker: Breaker, settings: BreakerSettings, at: datetime) -> Breaker:
-    """The breaker without what it remembers of the future.
-
-    Else no failure would count until the clock has come to where it was.
-    """
-    latest = at + _LATE
-    last = breaker.last_success_at
-    newest = _bucket_of(latest, settings)
-    return replace(
-        breaker,
-        last_success_at=None if last is None or last > latest else last,
-        failure_times=tuple(time for time in breaker.failure_times if time <= latest),
-        buckets=tuple(bucket for bucket in breaker.buckets if bucket.start <= newest),
+    return (
+        replace(permit, expires_at=latest)
+        if permit.expires_at > latest + _CLOCK_SKEW_MAX
+        else permit
     )
 
 
 def _record_probe(
     breaker: Breaker, settings: BreakerSettings, report: Report, chance: float
 ) -> Step:
-    """The end of a probe. A failure tells the same however late it comes: a provider that hangs
-    outlasts any lease. A late success would be one too many, for its place was given again."""
+    """The end of a probe.
+
+    A failure counts however late it comes: a provider that hangs outlasts any lease. A late
+    success would be one too many, because its permit was given again.
+    """
     if report.permit is None:
         return Step(breaker)
     if report.kind is ReportKind.FAILURE:
         relapses = breaker.relapses + 1
-        opened = _open(breaker, BreakerEvent.RELAPSED, settings, report.at, relapses, chance)
-        return Step(opened, BreakerEvent.RELAPSED)
+        return _open(breaker, BreakerEvent.RELAPSED, settings, report.at, relapses, chance)
     left = tuple(permit for permit in breaker.permits if permit.id != report.permit)
     if len(left) == len(breaker.permits) or report.kind is ReportKind.CANCELLED:
         return Step(replace(breaker, permits=left))
     successes = breaker.probe_successes + 1
-    if successes < settings.success_threshold:
-        return Step(replace(breaker, permits=left, probe_successes=successes))
-    return Step(_move(breaker, BreakerEvent.RECOVERED), BreakerEvent.RECOVERED)
-
-
-def _must_trip(breaker: Breaker, settings: BreakerSettings) -> bool:
-    if breaker.failure_count >= settings.failure_threshold:
-        return True
-    failures = sum(bucket.failures for bucket in breaker.buckets)
-    calls = failures + sum(bucket.successes for bucket in breaker.buckets)
-    return calls >= settings.rate_calls_min and failures >= settings.rate_threshold * calls
-
-
-def _count(
-    buckets: tuple[Bucket, ...], settings: BreakerSettings, report: Report
-) -> tuple[Bucket, ...]:
-    start = _bucket_of(report.at, settings)
-    good = report.count if report.kind is ReportKind.SUCCESS else 0
-    by_start = {bucket.start: bucket for bucket in buckets}
-    old = by_start.get(start, Bucket(start, 0, 0))
-    by_start[start] = Bucket(start, old.successes + good, old.failures + report.count - good)
-    newest = max(by_start)
-    return tuple(by_start[key] for key in sorted(by_start) if newest - _BUCKETS < key <= newest)
-
-
-def _bucket_of(at: datetime, settings: BreakerSettings) -> int:
-    return int(at.timestamp() / (settings.rate_window_seconds / _BUCKETS))
+    return close_if_probed(replace(breaker, permits=left, probe_successes=successes), settings)
 
 
 def _move(breaker: Breaker, event: BreakerEvent) -> Breaker:
@@ -340,12 +245,10 @@ def _move(breaker: Breaker, event: BreakerEvent) -> Breaker:
 
     Relapses survive from open to half-open, so that the next time-out is the doubled one.
     """
-    state = TRANSITIONS[breaker.state, event]
+    state = BREAKER_MACHINE[breaker.state, event]
     relapses = breaker.relapses if state is BreakerState.HALF_OPEN else 0
-    times = breaker.failure_times if state is not BreakerState.CLOSED else ()
-    return Breaker(
-        state=state, generation=breaker.generation + 1, relapses=relapses, failure_times=times
-    )
+    recent = RecentCalls() if state is BreakerState.CLOSED else breaker.recent
+    return Breaker(state, breaker.generation + 1, recent, relapses=relapses)
 
 
 def _open(
@@ -355,8 +258,9 @@ def _open(
     at: datetime,
     relapses: int,
     chance: float,
-) -> Breaker:
+) -> Step:
     seconds = settings.open_seconds(relapses, chance)
     moved = _move(breaker, event)
     until = at + timedelta(seconds=seconds)
-    return replace(moved, relapses=relapses, open_until=until, open_seconds=seconds)
+    opened = replace(moved, relapses=relapses, open_until=until, open_seconds=seconds)
+    return Step(opened, event)

@@ -89,6 +89,31 @@ class BatchStatus(StrEnum):
     LOST = "lost"
 
 
+class BreakerState(StrEnum):
+    """``CLOSED``: calls pass. Entered at birth, after enough good probes, and by reset.
+
+    ``OPEN``: calls are refused until ``open_until``. Entered by a trip or a failed probe.
+    ``HALF_OPEN``: only holders of a permit pass. Entered by the first caller after the timeout.
+    ``ISOLATED``: calls are refused until a person resets it. Entered by hand only.
+    """
+
+    CLOSED = "closed"
+    OPEN = "open"
+    HALF_OPEN = "half_open"
+    ISOLATED = "isolated"
+
+
+class BreakerEvent(StrEnum):
+    """What moves a breaker; the value is the ``event_type`` of its row."""
+
+    TRIPPED = "opened"
+    PROBED = "half_opened"
+    RECOVERED = "closed"
+    RELAPSED = "reopened"
+    ISOLATED = "isolated"
+    RESET = "reset"
+
+
 S = TypeVar("S", bound=StrEnum)
 Machine = Mapping[tuple[S, str], S]
 
@@ -168,19 +193,34 @@ BATCH_MACHINE: Machine[BatchStatus] = {
     },
 }
 
+BREAKER_MACHINE: Machine[BreakerState] = {
+    (BreakerState.CLOSED, BreakerEvent.TRIPPED): BreakerState.OPEN,
+    (BreakerState.OPEN, BreakerEvent.PROBED): BreakerState.HALF_OPEN,
+    (BreakerState.HALF_OPEN, BreakerEvent.RECOVERED): BreakerState.CLOSED,
+    (BreakerState.HALF_OPEN, BreakerEvent.RELAPSED): BreakerState.OPEN,
+    (BreakerState.CLOSED, BreakerEvent.ISOLATED): BreakerState.ISOLATED,
+    (BreakerState.OPEN, BreakerEvent.ISOLATED): BreakerState.ISOLATED,
+    (BreakerState.HALF_OPEN, BreakerEvent.ISOLATED): BreakerState.ISOLATED,
+    (BreakerState.OPEN, BreakerEvent.RESET): BreakerState.CLOSED,
+    (BreakerState.HALF_OPEN, BreakerEvent.RESET): BreakerState.CLOSED,
+    (BreakerState.ISOLATED, BreakerEvent.RESET): BreakerState.CLOSED,
+}
+
 MACHINES: Mapping[
     str,
     Machine[RunStatus]
     | Machine[LaneStatus]
     | Machine[StateStatus]
     | Machine[ChunkStatus]
-    | Machine[BatchStatus],
+    | Machine[BatchStatus]
+    | Machine[BreakerState],
 ] = {
     "run": RUN_MACHINE,
     "lane": LANE_MACHINE,
     "item": ITEM_MACHINE,
     "chunk": CHUNK_MACHINE,
     "batch": BATCH_MACHINE,
+    "breaker": BREAKER_MACHINE,
 }
 
 ENDED_RUNS = frozenset(_ENDED_RUNS)

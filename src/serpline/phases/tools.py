@@ -106,8 +106,10 @@ class Tools:
         if settings := work.config.breaker_of(kind):
             shared = self.guard.policy(call.provider).breaker
             name = f"{shared}@{work.config.schedule or work.chunk.run_id}/{kind}"
-            said_at = work.chunk.created_at
-            breakers = (self.guard.breakers.get_breaker(name, settings=settings, said_at=said_at),)
+            settings_at = work.chunk.created_at
+            breakers = (
+                self.guard.breakers.get_breaker(name, settings=settings, settings_at=settings_at),
+            )
         return await self.call(
             work, call, freshness=run_scope(work), ttl_seconds=ttl_seconds, breakers=breakers
         )

@@ -1,67 +1,33 @@
-"""One circuit breaker as this process sees it.
+"""One circuit breaker as this process sees it, and the permits that it gives.
 
-Promise: a fresh cached row answers without the database; a row that is stale, or a probe that
-might be due, asks once for all callers of this process.
+Promise: a cached row answers without the database until it is stale. A stale row, or a probe that
+may be due, is asked for once for all callers of this process. However a call ends, its permit ends
+exactly once.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, TypeVar
+from typing import Any, TypeVar
 
-from serpline.core.ids import new_id
-from serpline.domain.breaker import (
-    BreakerState,
-    Decision,
-    Report,
-    ReportKind,
-    decide,
-)
-from serpline.domain.breaker_settings import BreakerSettings
-from serpline.domain.errors import CallRefused, ErrorCategory, ProviderError
-from serpline.robustness.permits import Permit
-from serpline.store.calls import breakers as store
-from serpline.store.calls.breakers import BreakerRow
-
-if TYPE_CHECKING:
-    from serpline.robustness.breakers import CircuitBreakerManager
+from serpline.core.clock import Clock
+from serpline.domain.breaker import Decision, Report, ReportKind, classify
+from serpline.domain.errors import CallRefused, ProviderError
+from serpline.domain.states import BreakerState
+from serpline.store.calls.breakers import BreakerRow, SettingsUpdate
 
 T = TypeVar("T")
 
-# For how long a permit is lent for a call of which nobody says how long it may take.
-CALL_SECONDS_USUAL = 300.0
+# For how long a permit is lent for a call that names no time.
+DEFAULT_CALL_SECONDS = 300.0
 # How long one refusal of a probe answers for every caller of this process.
 _REFUSAL_SECONDS = 0.2
-# Neither well nor unwell: too fast, out of credits, never sent, or a mistake of ours.
-_NEUTRAL = frozenset(
-    {
-        ErrorCategory.RATE_LIMIT,
-        ErrorCategory.QUOTA,
-        ErrorCategory.REFUSED_BY_PEER,
-        ErrorCategory.INTERNAL,
-        ErrorCategory.POISON,
-    }
-)
 
-
-def verdict(error: ProviderError) -> ReportKind:
-    """What a failed call says about its provider."""
-    if error.breaker_failure:
-        return ReportKind.FAILURE
-    return ReportKind.CANCELLED if error.category in _NEUTRAL else ReportKind.SUCCESS
-
-
-@dataclass(frozen=True, slots=True)
-class Said:
-    """Settings, and when they were said: they replace what was said before, and nothing newer."""
-
-    settings: BreakerSettings
-    at: datetime
-
-    def is_news(self, known_at: datetime | None) -> bool:
-        """Whether that was said later than what is known; ``None``: nobody has said anything."""
-        return known_at is None or self.at > known_at
+# Reads the breaker, with the settings to be put in force if they are newer; with the seconds that
+# a call may take, it also decides on the call.
+Ask = Callable[[SettingsUpdate | None, float | None], Awaitable[tuple[BreakerRow, Decision]]]
+# Writes how a call ended. A failure counts if the second argument is true when it is written.
+Tell = Callable[[Report, Callable[[], bool]], asyncio.Future[BreakerRow]]
 
 
 class BreakerOpen(CallRefused):
@@ -72,199 +38,247 @@ class BreakerOpen(CallRefused):
         self.state = state
 
 
-class CircuitBreaker:
-    """One breaker as this process sees it."""
+def _always() -> bool:
+    return True
 
-    def __init__(self, manager: "CircuitBreakerManager", name: str) -> None:
-        """Made by ``CircuitBreakerManager.get_breaker`` only."""
+
+class CircuitBreaker:
+    """One breaker as this process sees it. Made by ``CircuitBreakerManager.get_breaker`` only."""
+
+    def __init__(
+        self, name: str, clock: Clock, ask: Ask, tell: Tell, *, cache_seconds: float
+    ) -> None:
         self.name = name
-        self._manager = manager
-        self._said: dict[BreakerSettings, datetime] = {}
-        self._wanted: Said | None = None
+        self._clock = clock
+        self._ask = ask
+        self._tell = tell
+        self._cache_seconds = cache_seconds
+        self._first_proposed: dict[frozenset[tuple[str, Any]], datetime] = {}
+        self._update: SettingsUpdate | None = None
         self._row: BreakerRow | None = None
         self._read_at = float("-inf")
-        self._refused: BreakerOpen | None = None
+        self._refused: Decision | None = None
         self._refused_at = float("-inf")
         self._successes: dict[int, tuple[int, datetime]] = {}
-        self._last: asyncio.Future[BreakerRow] | None = None
+        self._last_report: asyncio.Future[BreakerRow] | None = None
         self._lock = asyncio.Lock()
-        self.asking: set[asyncio.Task[Permit]] = set()
+        self.asking: set[asyncio.Task[Decision]] = set()
 
-    async def permit(self, call_seconds: float = CALL_SECONDS_USUAL) -> Permit:
-        """The right to make one call; its end must be reported on it. Raises ``BreakerOpen``.
+    async def permit(self, call_seconds: float = DEFAULT_CALL_SECONDS) -> "Permit":
+        """The right to make one call, see ``Permit.of``. Raises ``BreakerOpen``."""
+        return await Permit.of([self], call_seconds)
 
-        That of a probe is lent for ``call_seconds``, unless the settings say for how long.
-        Whoever is cancelled while the database is asked gets none: it is given back.
+    async def call(self, fn: Callable[..., Awaitable[T]], *args: object, **kwargs: object) -> T:
+        """``await fn(*args, **kwargs)`` under a permit. Raises ``BreakerOpen``.
+
+        A ``ProviderError`` counts by its category (``classify``). ``CallRefused`` and cancellation
+        are neutral; any other exception is a failure.
         """
-        allowed = self._from_cache()
-        if allowed is not None:
-            return allowed
+        with await self.permit() as permit:
+            try:
+                result = await fn(*args, **kwargs)
+            except ProviderError as error:
+                await permit.end(classify(error))
+                raise
+            except CallRefused:
+                raise
+            except Exception:
+                await permit.failed()
+                raise
+            await permit.succeeded()
+            return result
+
+    async def state(self) -> BreakerRow:
+        """The breaker as the database has it."""
+        async with self._lock:
+            row, _ = await self._read(None)
+            return row
+
+    def propose_settings(self, overrides: Mapping[str, Any], at: datetime | None) -> None:
+        """Override settings at the next use, unless newer overrides are known.
+
+        ``at`` is when they were given; None: when this process first proposed just these.
+        """
+        if at is None:
+            key = frozenset(overrides.items())
+            at = self._first_proposed.setdefault(key, self._clock.now())
+        if self._row is not None and not self._row.is_older(at):
+            return
+        if self._update is None or at >= self._update.at:
+            self._update = SettingsUpdate(overrides, at)
+
+    def update_cache(self, row: BreakerRow) -> None:
+        """Take over a row that the database answered, unless a newer one is known."""
+        known = self._row
+        if known is not None and known.breaker.generation > row.breaker.generation:
+            return
+        self._row, self._read_at = row, self._clock.monotonic()
+        self._refused = None
+
+    async def decide(self, call_seconds: float) -> Decision:
+        """A permission to call. Raises ``BreakerOpen``.
+
+        A caller that is cancelled while the database is asked gets none: it is given back.
+        """
+        decision = self._from_cache()
+        if decision is not None:
+            return decision
         asking = asyncio.create_task(self._ask_in_turn(call_seconds))
         self.asking.add(asking)
         asking.add_done_callback(self.asking.discard)
         try:
             return await asyncio.shield(asking)
         except asyncio.CancelledError:
-            asking.add_done_callback(_give_back)
+            asking.add_done_callback(self._give_back)
             raise
-
-    async def call(self, fn: Callable[..., Awaitable[T]], *args: object, **kwargs: object) -> T:
-        """``await fn(*args, **kwargs)`` under a permit.
-
-        A ``ProviderError`` counts by its category (``verdict``); any other exception is a failure,
-        save ``CallRefused`` and cancellation, which are neutral. Raises ``BreakerOpen``.
-        """
-        permit = await self.permit()
-        try:
-            result = await fn(*args, **kwargs)
-        except ProviderError as error:
-            await permit.end(verdict(error))
-            raise
-        except CallRefused:
-            permit.cancelled()
-            raise
-        except Exception:
-            await permit.failed()
-            raise
-        except BaseException:
-            permit.cancelled()
-            raise
-        await permit.succeeded()
-        return result
-
-    async def state(self) -> BreakerRow:
-        """The breaker as the database has it."""
-        async with self._lock:
-            return await self._read()
-
-    def want(self, settings: BreakerSettings, at: datetime | None) -> None:
-        """Settings to be put in force at the next use, unless newer ones are.
-
-        ``at`` is when they were said; None: the first time that this process said just these.
-        """
-        if at is None:
-            at = self._said.setdefault(settings, self._manager.clock.now())
-        said = Said(settings, at)
-        if self._row is not None and not said.is_news(self._row.settings_at):
-            return
-        if self._wanted is None or at >= self._wanted.at:
-            self._wanted = said
-
-    def learn(self, row: BreakerRow) -> None:
-        """Take over what the database just said."""
-        known = self._row
-        if known is not None and known.breaker.generation > row.breaker.generation:
-            return
-        self._row, self._read_at = row, self._manager.clock.monotonic()
-        self._refused = None
-
-    def count_success(self) -> None:
-        """A success while closed: kept here, written only if something has failed lately."""
-        at = self._manager.clock.now()
-        second = int(at.timestamp())
-        count, _ = self._successes.get(second, (0, at))
-        self._successes[second] = (count + 1, at)
-        row = self._row
-        if row is not None and len(self._successes) > row.settings.rate_window_seconds + 1:
-            del self._successes[min(self._successes)]
-        if row is not None and row.breaker.failure_times:
-            self.hand_over_successes()
-
-    def hand_over_successes(self) -> None:
-        """Send the counted successes on their way to the database, oldest first."""
-        if self._row is not None and self._row.breaker.blemished:
-            for report in self._take_successes(self._row.breaker.generation):
-                self._put(report)
 
     def report(
-        self, kind: ReportKind, decision: Decision, counts: Callable[[], bool]
-    ) -> asyncio.Future[BreakerRow]:
-        """Write how a permitted call ended, after the successes before it.
+        self, kind: ReportKind, decision: Decision, counts: Callable[[], bool] = _always
+    ) -> asyncio.Future[BreakerRow] | None:
+        """Note how a permitted call ended. What has to be written is written from now on.
 
-        A failure is written as one only if it still ``counts`` then.
+        The future is that report's; None: there is nothing to write. A success while closed is
+        counted here, and written only if something has failed lately.
         """
-        for earlier in self._take_successes(decision.generation):
-            self._put(earlier)
-        now = self._manager.clock.now()
-        return self._put(Report(kind, now, decision.generation, decision.permit), counts)
+        now = self._clock.now()
+        if kind is ReportKind.FAILURE or decision.permit is not None:
+            self._write_successes(decision.generation)
+            return self._write(Report(kind, now, decision.generation, decision.permit), counts)
+        if kind is ReportKind.SUCCESS:
+            count, _ = self._successes.get(int(now.timestamp()), (0, now))
+            self._successes[int(now.timestamp())] = (count + 1, now)
+            row = self._row
+            if row is not None and len(self._successes) > row.settings.rate_window_seconds + 1:
+                del self._successes[min(self._successes)]
+            if row is not None and row.breaker.failure_count:
+                self.write_successes()
+        return None
 
-    async def judged(self) -> None:
+    def write_successes(self) -> None:
+        """Hand the counted successes over to be written, if something has failed lately."""
+        if self._row is not None and self._row.breaker.recent.has_failures:
+            self._write_successes(self._row.breaker.generation)
+
+    async def wait_for_reports(self) -> None:
         """Wait until every end reported so far is written; at once while nothing fails."""
-        if self._last is not None and not self._last.done():
-            await asyncio.wait([self._last])
+        if self._last_report is not None and not self._last_report.done():
+            await asyncio.wait([self._last_report])
 
-    def _put(
-        self, report: Report, counts: Callable[[], bool] = lambda: True
-    ) -> asyncio.Future[BreakerRow]:
-        self._last = self._manager.report(self.name, report, counts)
-        return self._last
+    def _write_successes(self, generation: int) -> None:
+        taken, self._successes = sorted(self._successes.items()), {}
+        for _, (count, at) in taken:
+            self._write(Report(ReportKind.SUCCESS, at, generation, count=count), _always)
 
-    def _take_successes(self, generation: int) -> list[Report]:
-        taken = sorted(self._successes.items())
-        self._successes = {}
-        return [Report(ReportKind.SUCCESS, at, generation, count=count) for _, (count, at) in taken]
+    def _write(self, report: Report, counts: Callable[[], bool]) -> asyncio.Future[BreakerRow]:
+        self._last_report = self._tell(report, counts)
+        return self._last_report
 
-    def _from_cache(self) -> Permit | None:
-        """A permit without the database; None if it must be asked. Raises ``BreakerOpen``."""
-        now = self._manager.clock.monotonic()
-        if self._refused is not None and now - self._refused_at < _REFUSAL_SECONDS:
-            raise BreakerOpen(self.name, self._refused.state, self._refused.until)
-        is_old = now - self._read_at >= self._manager.cache_seconds
-        if self._row is None or self._wanted is not None or is_old:
+    def _from_cache(self) -> Decision | None:
+        """A permission without the database; None if it must be asked. Raises ``BreakerOpen``."""
+        row, now = self._row, self._clock.monotonic()
+        if row is not None and self._refused and now - self._refused_at < _REFUSAL_SECONDS:
+            raise BreakerOpen(self.name, row.breaker.state, self._refused.until)
+        if row is None or self._update or now - self._read_at >= self._cache_seconds:
             return None
-        breaker = self._row.breaker
+        breaker = row.breaker
         if breaker.state is BreakerState.CLOSED:
-            return Permit(self, Decision(True, breaker.generation))
+            return Decision(True, breaker.generation)
         if breaker.state is BreakerState.ISOLATED:
             raise BreakerOpen(self.name, breaker.state, None)
         until, seconds = breaker.open_until, breaker.open_seconds
         # One that lies further ahead was written before the clock was set back: ask.
-        if until is not None and 0 < (until - self._manager.clock.now()).total_seconds() <= seconds:
+        if until is not None and 0 < (until - self._clock.now()).total_seconds() <= seconds:
             raise BreakerOpen(self.name, breaker.state, until)
         return None
 
-    async def _ask_in_turn(self, call_seconds: float) -> Permit:
+    async def _ask_in_turn(self, call_seconds: float) -> Decision:
         async with self._lock:
-            return self._from_cache() or await self._ask(call_seconds)
-
-    async def _ask(self, call_seconds: float) -> Permit:
-        row = await self._read()
-        if row.breaker.state is BreakerState.CLOSED:
-            return Permit(self, Decision(True, row.breaker.generation))
-        manager = self._manager
-        async with manager.db.transaction() as conn:
-            before = await store.lock(conn, self.name)
-            step, decision = decide(
-                before.breaker,
-                before.settings,
-                now=manager.clock.now(),
-                lease_now=await store.lease_now(conn),
-                permit_id=str(new_id()),
-                call_seconds=call_seconds,
-            )
-            row = await manager.save(conn, before, step)
-        self.learn(row)
+            cached = self._from_cache()
+            if cached is not None:
+                return cached
+            row, decision = await self._read(call_seconds)
         if decision.allowed:
-            return Permit(self, decision)
-        self._refused = BreakerOpen(self.name, row.breaker.state, decision.until)
-        self._refused_at = manager.clock.monotonic()
+            return decision
+        self._refused, self._refused_at = decision, self._clock.monotonic()
         raise BreakerOpen(self.name, row.breaker.state, decision.until)
 
-    async def _read(self) -> BreakerRow:
-        """The row, made or given new settings if that is due; refreshes the cache."""
-        manager = self._manager
-        wanted, first = self._wanted, self._row is None
-        async with manager.db.transaction() as conn:
-            row = None if first or wanted else await store.load(conn, self.name)
-            if row is None:
-                row = await manager.ensure(conn, self.name, wanted)
-        if self._wanted is wanted:
-            self._wanted = None
-        self.learn(row)
-        self.hand_over_successes()
-        return row
+    async def _read(self, call_seconds: float | None) -> tuple[BreakerRow, Decision]:
+        update = self._update
+        row, decision = await self._ask(update, call_seconds)
+        if self._update is update:
+            self._update = None
+        self.update_cache(row)
+        self.write_successes()
+        return row, decision
+
+    def _give_back(self, asking: asyncio.Task[Decision]) -> None:
+        if not asking.cancelled() and asking.exception() is None:
+            self.report(ReportKind.CANCELLED, asking.result())
 
 
-def _give_back(asking: "asyncio.Task[Permit]") -> None:
-    if not asking.cancelled() and asking.exception() is None:
-        asking.result().cancelled()
+class Permit:
+    """The right to one call, of one breaker or of several. Only the first of its ends counts.
+
+    Leaving its block without an end is a cancellation.
+    """
+
+    def __init__(self, counts: Callable[[], bool]) -> None:
+        """Made by ``of`` only."""
+        self._counts = counts
+        self._held: list[tuple[CircuitBreaker, Decision]] = []
+
+    @classmethod
+    async def of(
+        cls,
+        breakers: Sequence[CircuitBreaker],
+        call_seconds: float,
+        lapses: Callable[[], int] = lambda: 0,
+    ) -> "Permit":
+        """A permit of each breaker, or of none. Raises the first ``BreakerOpen``.
+
+        ``call_seconds``: how long the call may take, its waits included. A probe's permit is lent
+        for so long, unless the settings say for how long. ``lapses`` counts how often this worker
+        was cut off. A failure of a call that began before the latest time counts for no breaker.
+        """
+        before = lapses()
+        permit = cls(lambda: lapses() == before)
+        try:
+            for breaker in breakers:
+                permit._held.append((breaker, await breaker.decide(call_seconds)))
+        except BaseException:
+            permit.cancelled()
+            raise
+        return permit
+
+    def __enter__(self) -> "Permit":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.cancelled()
+
+    async def succeeded(self) -> None:
+        """The provider is well. Waits for pending failure reports first, and for a probe's own: a
+        call that succeeds among failures must not run ahead of them."""
+        await self.end(ReportKind.SUCCESS)
+
+    async def failed(self) -> None:
+        """The provider is unwell; returns when that is durable."""
+        await self.end(ReportKind.FAILURE)
+
+    def cancelled(self) -> None:
+        """The call said nothing about the provider."""
+        self._report(ReportKind.CANCELLED)
+
+    async def end(self, kind: ReportKind) -> None:
+        """Report the end by its kind. A cancellation while it waits loses no report."""
+        reports = self._report(kind)
+        if kind is ReportKind.CANCELLED:
+            return
+        for breaker, report in reports:
+            await (breaker.wait_for_reports() if report is None else asyncio.shield(report))
+
+    def _report(
+        self, kind: ReportKind
+    ) -> list[tuple[CircuitBreaker, asyncio.Future[BreakerRow] | None]]:
+        held, self._held = self._held, []
+        return [(breaker, breaker.report(kind, end, self._counts)) for breaker, end in held]

@@ -1,15 +1,14 @@
 """Circuit breakers shared by all workers: the pure machine, kept in PostgreSQL, cached shortly.
 
-Promise: while closed and unblemished, a call that succeeds costs no database call; every failure
-is written at once, with the event of the transition it caused in the same transaction; half-open
-permits are leases given under the row's lock, so all processes together never probe with more
-calls than successes are missing; a cancelled call is neutral and gives its permit back; the chunks
-that wait on a breaker are woken in the transaction that closes it.
+Promise: while closed and without recent failures, a call that succeeds costs no database call.
+Every failure is written at once, with the event of the transition that it caused in the same
+transaction. Half-open permits are leases given under the row's lock, so all processes together
+never make more probes than successes are missing. A cancelled call is neutral and gives its permit
+back. The chunks that wait on a breaker are woken in the transaction that closes it.
 
-Settings belong to the row. The code's own only make it; after that, what was said last holds for
-every process: by an operator, by a program when it first said it, or by a schedule when the run
-that brings it was made. An older word never replaces a newer one, so no two can go on replacing
-each other, and the start of a worker changes nothing.
+The code's settings apply where the row has none. The newest settings win, whether an operator, a
+program or a schedule set them. A program's are as old as its first use of them in a process, a
+schedule's as old as the run that brings them.
 
 A failure counts if the process that saw it was not cut off itself: its lease has not ended since
 the call began, and the database heard of the failure within ``REPORT_SECONDS``.
@@ -22,35 +21,38 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from serpline.core.clock import Clock, SystemClock
+from serpline.core.ids import new_id
 from serpline.domain.breaker import (
     Breaker,
-    BreakerEvent,
+    Decision,
     Report,
     ReportKind,
     Step,
-    fit,
+    close_if_probed,
+    decide,
     isolate,
     record,
     reset,
 )
 from serpline.domain.breaker_settings import BreakerSettings
 from serpline.domain.names import JobPriority
-from serpline.robustness.breaker import BreakerOpen, CircuitBreaker, Said, verdict
+from serpline.domain.states import BreakerEvent, BreakerState
+from serpline.robustness.breaker import BreakerOpen, CircuitBreaker, Permit
 from serpline.robustness.groups import GroupCommitter
-from serpline.robustness.permits import Permit, Permits
 from serpline.robustness.policies import ProviderPolicy
 from serpline.store.calls import breakers as store
-from serpline.store.calls.breakers import BreakerRow
+from serpline.store.calls.breakers import BreakerRow, SettingsUpdate
 from serpline.store.database import Connection, Database
 from serpline.store.queue.wakeups import WakeUp, wake
 from serpline.store.runs import looks
 
-__all__ = ["BreakerOpen", "CircuitBreaker", "CircuitBreakerManager", "Permit", "Permits", "verdict"]
+__all__ = ["BreakerOpen", "CircuitBreaker", "CircuitBreakerManager", "Permit"]
 
 CACHE_SECONDS = 1.0
 # How long a failure may be on its way to the database and still count.
@@ -58,15 +60,15 @@ REPORT_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
-    """How a call ended, and whether a failure of it ``counts``; told ``at`` a monotonic instant."""
+class _CallEnd:
+    """How a call ended, and whether a failure of it ``counts``; ``at`` is a monotonic instant."""
 
     name: str
     report: Report
     counts: Callable[[], bool]
     at: float
 
-    def judged(self, now: float) -> Report:
+    def as_written(self, now: float) -> Report:
         """The report as it is written at the monotonic instant ``now``.
 
         A failure that the database heard late came from a process that was cut off from it: the
@@ -91,19 +93,18 @@ class CircuitBreakerManager:
     ) -> None:
         self.db = db
         self.clock = clock or SystemClock()
-        self.cache_seconds = cache_seconds
+        self._cache_seconds = cache_seconds
         self._chance = chance
-        self._known: dict[str, BreakerSettings] = {}
+        self._defaults: dict[str, BreakerSettings] = {}
         self._breakers: dict[str, CircuitBreaker] = {}
-        self._reports: GroupCommitter[_Told, BreakerRow] = GroupCommitter(
+        self._reports: GroupCommitter[_CallEnd, BreakerRow] = GroupCommitter(
             self._write_reports, keep=True
         )
 
-    def know(self, policies: Iterable[ProviderPolicy]) -> Sequence[str]:
-        """The providers' breakers, by name: their rows start with the policies' settings, be it at
-        a first call or because somebody names one."""
+    def register_defaults(self, policies: Iterable[ProviderPolicy]) -> Sequence[str]:
+        """The policies' settings are the code's for their breakers; the breakers' names."""
         known = {policy.breaker: policy.breaker_settings for policy in policies if policy.breaker}
-        self._known |= known
+        self._defaults |= known
         return list(known)
 
     def get_breaker(
@@ -114,26 +115,32 @@ class CircuitBreakerManager:
         timeout_seconds: float | None = None,
         *,
         settings: BreakerSettings | None = None,
-        said_at: datetime | None = None,
+        settings_at: datetime | None = None,
     ) -> CircuitBreaker:
         """The breaker of that name; its row is made at its first use.
 
-        Settings given here replace those in force (counted up, with an event) at the next use, if
-        they were said later: at ``said_at``, or when this process first said them. Without any,
-        those in force stay. Raises ``UserError`` for impossible ones.
+        Settings given here override the code's from the next use on, for every process and with
+        an event, unless newer overrides are known. They are of the time ``settings_at``; None: of
+        their first use in this process. Without any, those in force stay. Raises ``UserError``
+        for impossible ones.
         """
-        chosen = _chosen(failure_threshold, success_threshold, timeout_seconds)
-        if chosen and settings is None:
-            settings = replace(BreakerSettings(), **chosen)
-        breaker = self._breakers.setdefault(name, CircuitBreaker(self, name))
+        if name not in self._breakers:
+            ask, tell = partial(self._ask, name), partial(self._tell, name)
+            self._breakers[name] = CircuitBreaker(
+                name, self.clock, ask, tell, cache_seconds=self._cache_seconds
+            )
+        overrides = _given(failure_threshold, success_threshold, timeout_seconds)
         if settings is not None:
-            breaker.want(settings, said_at)
-        return breaker
+            overrides = asdict(settings)
+        if overrides:
+            replace(self._default(name), **overrides)
+            self._breakers[name].propose_settings(overrides, settings_at)
+        return self._breakers[name]
 
     async def list_all(self) -> Sequence[BreakerRow]:
         """Every breaker any process has used, by name."""
         async with self.db.transaction() as conn:
-            return await store.list_all(conn)
+            return await store.list_all(conn, self._defaults)
 
     async def isolate(self, name: str) -> BreakerRow:
         """Refuse every call by hand, until ``reset``. Raises ``LookupError`` if unknown."""
@@ -150,89 +157,126 @@ class CircuitBreakerManager:
         success_threshold: int | None = None,
         timeout_seconds: float | None = None,
     ) -> BreakerRow:
-        """Change settings by hand; what is not given stays. Every process goes by them.
+        """Override settings by hand; what is not given stays. Every process goes by them.
 
         Raises ``LookupError`` if the breaker is unknown, ``UserError`` for impossible settings.
         """
-        chosen = _chosen(failure_threshold, success_threshold, timeout_seconds)
-        async with self._held(name) as (conn, before):
-            settings = replace(before.settings, **chosen)
-            after = await self._apply(conn, before, Said(settings, self.clock.now()))
-        return self._learn(after)
+        given = _given(failure_threshold, success_threshold, timeout_seconds)
+        async with self._locked_by_name(name) as (conn, before):
+            overrides = {**(before.overrides or {}), **given}
+            update = SettingsUpdate(overrides, self.clock.now())
+            after = await self._override(conn, before, update)
+        return self._update_cache(after)
 
     async def close(self) -> None:
         """Write what is not yet written."""
         asking = [task for breaker in self._breakers.values() for task in breaker.asking]
         await asyncio.gather(*asking, return_exceptions=True)
         for breaker in self._breakers.values():
-            breaker.hand_over_successes()
+            breaker.write_successes()
         await self._reports.flush()
-
-    def report(
-        self, name: str, report: Report, counts: Callable[[], bool]
-    ) -> asyncio.Future[BreakerRow]:
-        """Write how a call ended; the future answers with the breaker after it."""
-        return self._reports.put(_Told(name, report, counts, self.clock.monotonic()))
 
     async def save(self, conn: Connection, before: BreakerRow, step: Step) -> BreakerRow:
         """Save a step of a locked breaker; its closing wakes the chunks that wait on it."""
-        after = await store.save(conn, before, step, self.clock.now())
+        after = replace(before, breaker=step.breaker)
+        await store.save(conn, before, after, step.event, self.clock.now())
         if step.event in (BreakerEvent.RECOVERED, BreakerEvent.RESET):
             waiting = await looks.look_at_waiting(conn, before.name)
             await wake(conn, [WakeUp("chunk", str(id_), JobPriority(p)) for id_, p in waiting])
         return after
 
-    async def ensure(self, conn: Connection, name: str, said: Said | None) -> BreakerRow:
-        """The breaker, locked: made if absent, and given what was ``said`` if that is news."""
-        settings, at = self._known.get(name, BreakerSettings()), None
-        if said is not None:
-            settings, at = said.settings, said.at
-        await store.make(conn, name, settings, at, self.clock.now())
-        row = await store.lock(conn, name)
-        if said is None or not said.is_news(row.settings_at):
-            return row
-        return await self._apply(conn, row, said)
-
-    async def _apply(self, conn: Connection, before: BreakerRow, said: Said) -> BreakerRow:
-        """Other settings for a locked breaker, and what they make of it."""
-        step = fit(before.breaker, before.settings, said.settings)
-        now = self.clock.now()
-        changed = await store.change_settings(conn, before, said.settings, said.at, now)
-        return await self.save(conn, changed, step)
-
-    @asynccontextmanager
-    async def _held(self, name: str) -> AsyncIterator[tuple[Connection, BreakerRow]]:
-        """A breaker that somebody named, locked. Raises ``LookupError`` if it is unknown."""
+    async def _ask(
+        self, name: str, update: SettingsUpdate | None, call_seconds: float | None
+    ) -> tuple[BreakerRow, Decision]:
+        """See ``breaker.Ask``. A closed breaker is read without a lock."""
         async with self.db.transaction() as conn:
-            known = name in self._known
-            yield conn, await (self.ensure(conn, name, None) if known else store.lock(conn, name))
+            row = None if update else await store.load(conn, name, self._default(name))
+            if row is None:
+                row = await self._ensure(conn, name, update)
+            is_closed = row.breaker.state is BreakerState.CLOSED
+            if is_closed or call_seconds is None:
+                return row, Decision(is_closed, row.breaker.generation)
+            row = await store.lock(conn, name, self._default(name))
+            step, decision = decide(
+                row.breaker,
+                row.settings,
+                now=self.clock.now(),
+                lease_now=await store.lease_now(conn),
+                permit_id=str(new_id()),
+                call_seconds=call_seconds,
+            )
+            return await self.save(conn, row, step), decision
 
-    async def _by_hand(self, name: str, move: Callable[[Breaker], Step]) -> BreakerRow:
-        async with self._held(name) as (conn, before):
-            after = await self.save(conn, before, move(before.breaker))
-        return self._learn(after)
+    def _tell(
+        self, name: str, report: Report, counts: Callable[[], bool]
+    ) -> asyncio.Future[BreakerRow]:
+        """See ``breaker.Tell``."""
+        return self._reports.put(_CallEnd(name, report, counts, self.clock.monotonic()))
 
-    def _learn(self, row: BreakerRow) -> BreakerRow:
-        if row.name in self._breakers:
-            self._breakers[row.name].learn(row)
+    def _default(self, name: str) -> BreakerSettings:
+        return self._defaults.get(name, BreakerSettings())
+
+    async def _ensure(
+        self, conn: Connection, name: str, update: SettingsUpdate | None
+    ) -> BreakerRow:
+        """The breaker, locked: made if absent, with the ``update`` in force if it is newer."""
+        await store.make(conn, name, update, self.clock.now())
+        row = await store.lock(conn, name, self._default(name))
+        if update is not None and row.is_older(update.at):
+            row = await self._override(conn, row, update)
         return row
 
-    async def _write_reports(self, reports: Sequence[_Told]) -> Sequence[BreakerRow]:
+    async def _override(
+        self, conn: Connection, before: BreakerRow, update: SettingsUpdate
+    ) -> BreakerRow:
+        """Other settings for a locked breaker, and the closing that they may cause."""
+        settings = replace(self._default(before.name), **update.overrides)
+        is_change = settings != before.settings
+        after = replace(
+            before,
+            settings=settings,
+            settings_version=before.settings_version + is_change,
+            overrides=update.overrides,
+            settings_at=update.at,
+        )
+        event = store.SETTINGS_CHANGED if is_change else None
+        await store.save(conn, before, after, event, self.clock.now())
+        return await self.save(conn, after, close_if_probed(after.breaker, settings))
+
+    @asynccontextmanager
+    async def _locked_by_name(self, name: str) -> AsyncIterator[tuple[Connection, BreakerRow]]:
+        """A breaker that a person named, locked. Raises ``LookupError`` if it is unknown."""
+        async with self.db.transaction() as conn:
+            if name in self._defaults:
+                yield conn, await self._ensure(conn, name, None)
+            else:
+                yield conn, await store.lock(conn, name)
+
+    async def _by_hand(self, name: str, move: Callable[[Breaker], Step]) -> BreakerRow:
+        async with self._locked_by_name(name) as (conn, before):
+            after = await self.save(conn, before, move(before.breaker))
+        return self._update_cache(after)
+
+    def _update_cache(self, row: BreakerRow) -> BreakerRow:
+        if row.name in self._breakers:
+            self._breakers[row.name].update_cache(row)
+        return row
+
+    async def _write_reports(self, ends: Sequence[_CallEnd]) -> Sequence[BreakerRow]:
         """One transaction per breaker: a breaker's row is never locked for another's sake."""
         rows: dict[str, BreakerRow] = {}
-        for name in dict.fromkeys(told.name for told in reports):
+        for name in dict.fromkeys(end.name for end in ends):
             async with self.db.transaction() as conn:
-                row = await store.lock(conn, name)
+                row = await store.lock(conn, name, self._default(name))
                 now = self.clock.monotonic()
-                for told in (told for told in reports if told.name == name):
-                    step = record(row.breaker, row.settings, told.judged(now), self._chance())
+                for end in (end for end in ends if end.name == name):
+                    step = record(row.breaker, row.settings, end.as_written(now), self._chance())
                     row = await self.save(conn, row, step)
-            rows[name] = row
-            self._breakers[name].learn(row)
-        return [rows[told.name] for told in reports]
+            rows[name] = self._update_cache(row)
+        return [rows[end.name] for end in ends]
 
 
-def _chosen(
+def _given(
     failure_threshold: int | None, success_threshold: int | None, timeout_seconds: float | None
 ) -> dict[str, Any]:
     given = {

@@ -20,7 +20,7 @@ from uuid import UUID
 
 from serpline.core.clock import Clock, SystemClock
 from serpline.core.logging import get
-from serpline.domain.breaker import ReportKind
+from serpline.domain.breaker import ReportKind, classify
 from serpline.domain.errors import (
     CallRefused,
     ErrorCategory,
@@ -34,7 +34,7 @@ from serpline.net.errors import CalledOff, NetError
 from serpline.net.redaction import redact, secrets_of
 from serpline.robustness import budget
 from serpline.robustness.admission import Admission
-from serpline.robustness.breakers import CircuitBreaker, CircuitBreakerManager, Permits, verdict
+from serpline.robustness.breakers import CircuitBreaker, CircuitBreakerManager, Permit
 from serpline.robustness.calls import answered, call_key, failed, intent_of, unanswered, unread
 from serpline.robustness.ledger import Ending, Ledger
 from serpline.robustness.limiter import WAIT_SECONDS_MAX, Limiter
@@ -138,7 +138,7 @@ class Guard:
         self._readers = ThreadPoolExecutor(READERS, "read")
         self._under_way: dict[bytes, asyncio.Future[None]] = {}
         self._recorded: dict[bytes, asyncio.Future[bool]] = {}
-        self.breakers.know(policies)
+        self.breakers.register_defaults(policies)
 
     def policy(self, provider: str) -> ProviderPolicy:
         """The provider's policy. Raises ``UserError`` for one without."""
@@ -242,7 +242,7 @@ class Guard:
 
         seconds = call.request.timeout_seconds + PERMIT_SECONDS_SPARE
         breakers = self._breakers_of(call, scope, policy)
-        with await Permits.of(breakers, seconds, scope.lapses) as permits:
+        with await Permit.of(breakers, seconds, scope.lapses) as permits:
             async with self.limiter.place(policy):
                 intent = await self.admission.admit(
                     policy, intent_at, fresh_since, elsewhere=call.elsewhere
@@ -264,7 +264,7 @@ class Guard:
         return [self.breakers.get_breaker(policy.breaker), *scope.breakers]
 
     async def _send(
-        self, call: ProviderCall[T], policy: ProviderPolicy, intent: Intent, permits: Permits
+        self, call: ProviderCall[T], policy: ProviderPolicy, intent: Intent, permits: Permit
     ) -> T:
         """Over the wire. From here on something may have been paid, so every way out records."""
         send = self._fetcher if call.elsewhere else self._sender
@@ -279,7 +279,7 @@ class Guard:
             )
             ending = unanswered(call, intent, self._clock.now(), failure, sent=error.sent)
             self._record(intent, ending)
-            await self._tell(permits.end(verdict(failure)))
+            await self._tell(permits.end(classify(failure)))
             raise failure from None
         except CalledOff:
             raise
@@ -295,7 +295,7 @@ class Guard:
             self._record(intent, failed(call, intent, reply, self._clock.now(), failure))
             if not call.elsewhere:  # one site's wish for a pause binds no other
                 await self._tell(self._slow_down(policy, intent, reply, failure))
-            await self._tell(permits.end(verdict(failure)))
+            await self._tell(permits.end(classify(failure)))
             raise
         except BaseException:
             self._record(intent, unread(call, intent, reply, self._clock.now()))

@@ -9,21 +9,19 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from serpline.domain.breaker import (
-    TRANSITIONS,
     Breaker,
-    BreakerEvent,
-    BreakerState,
     Decision,
     Report,
     ReportKind,
+    close_if_probed,
     decide,
-    fit,
     isolate,
     record,
     reset,
 )
 from serpline.domain.breaker_settings import BreakerSettings
 from serpline.domain.errors import UserError
+from serpline.domain.states import BREAKER_MACHINE, BreakerEvent, BreakerState
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 MIDDLE = 0.5  # of the jitter: exactly the configured time-out
@@ -100,7 +98,7 @@ def test_a_success_reported_late_forgives_only_what_came_before_it() -> None:
     settings = BreakerSettings(failure_threshold=3)
     breaker = fail(fail(Breaker(), settings, 1, 1), settings, 1, 9)
     breaker = record(breaker, settings, report(ReportKind.SUCCESS, breaker, 5), MIDDLE).breaker
-    assert breaker.failure_times == (at(9),)
+    assert breaker.recent.failure_times == (at(9),)
 
 
 def test_three_failures_to_one_success_open_by_call_twenty() -> None:
@@ -134,7 +132,7 @@ def test_the_rate_remembers_a_window_and_no_more_than_twelve_numbers() -> None:
     for minute in range(1_440):
         told = report(ReportKind.SUCCESS, breaker, minute * 0.9)
         breaker = record(breaker, settings, told, MIDDLE).breaker
-    assert len(breaker.buckets) == 12
+    assert len(breaker.recent.buckets) == 12
 
 
 def test_probes_are_as_many_as_successes_are_missing() -> None:
@@ -218,11 +216,15 @@ def test_fewer_successes_asked_for_than_there_were_close_it() -> None:
     breaker = half_open(settings, "a")
     good = report(ReportKind.SUCCESS, breaker, 61, "a")
     breaker = record(breaker, settings, good, MIDDLE).breaker
-    same = fit(breaker, settings, replace(settings, success_threshold=3))
+    same = close_if_probed(breaker, replace(settings, success_threshold=3))
     assert (same.event, same.breaker) == (None, breaker)
-    step = fit(breaker, settings, replace(settings, success_threshold=1))
+    fewer = replace(settings, success_threshold=1)
+    step = close_if_probed(breaker, fewer)
     assert (step.event, step.breaker.state) == (BreakerEvent.RECOVERED, BreakerState.CLOSED)
     assert step.breaker.generation == breaker.generation + 1
+    # The next caller closes it too: another release's code may ask for fewer.
+    asked, decision = ask(breaker, fewer, 62, "b")
+    assert (asked, decision) == (step.breaker, Decision(True, asked.generation))
 
 
 def test_probes_under_way_keep_their_permits_when_fewer_are_needed() -> None:
@@ -230,7 +232,6 @@ def test_probes_under_way_keep_their_permits_when_fewer_are_needed() -> None:
     settings = BreakerSettings(failure_threshold=1, success_threshold=3)
     fewer = replace(settings, success_threshold=1)
     breaker = half_open(settings, "a", "b", "c")
-    breaker = fit(breaker, settings, fewer).breaker
     breaker, refused = ask(breaker, fewer, 61, "d")
     assert (refused.allowed, len(breaker.permits)) == (False, 3)
     good = report(ReportKind.SUCCESS, breaker, 62, "b")
@@ -238,34 +239,36 @@ def test_probes_under_way_keep_their_permits_when_fewer_are_needed() -> None:
 
 
 def test_a_lower_threshold_opens_it_at_the_next_failure() -> None:
-    """A change of settings opens nothing by itself; a success forgives as before."""
+    """A change of settings opens nothing by itself. A success forgives as before."""
     settings = BreakerSettings(failure_threshold=5)
     stricter = replace(settings, failure_threshold=2)
-    step = fit(fail(Breaker(), settings, 4), settings, stricter)
-    breaker = step.breaker
-    assert (step.event, breaker.state, breaker.failure_count) == (None, BreakerState.CLOSED, 2)
+    breaker = fail(Breaker(), settings, 4)
+    asked, decision = ask(breaker, stricter, 0, "a")
+    assert (asked, decision.allowed) == (breaker, True)
     assert fail(breaker, stricter, 1).state is BreakerState.OPEN
     well = record(breaker, stricter, report(ReportKind.SUCCESS, breaker, 1), MIDDLE).breaker
     assert fail(well, stricter, 1, 2).state is BreakerState.CLOSED
 
 
-def test_another_window_counts_from_nothing() -> None:
-    """Buckets numbered in twelfths of a minute are no buckets of an hour."""
+@pytest.mark.parametrize("window", [30, 59, 61, 3600])
+def test_another_window_counts_from_nothing(window: float) -> None:
+    """Buckets numbered in twelfths of a minute are no buckets of an hour. Failures in a row stay,
+    and so does the count when only the number of calls is another."""
     settings = BreakerSettings(failure_threshold=1000, rate_calls_min=20)
     breaker = fail(Breaker(), settings, 19)
-    longer = replace(settings, rate_window_seconds=3600)
-    fitted = fit(breaker, settings, longer).breaker
-    assert (fitted.buckets, fitted.failure_count) == ((), 19)
-    assert fail(fitted, longer, 19).state is BreakerState.CLOSED
-    assert fail(fitted, longer, 20).state is BreakerState.OPEN
-    assert fit(breaker, settings, replace(settings, rate_calls_min=5)).breaker == breaker
+    other = replace(settings, rate_window_seconds=window)
+    assert fail(breaker, other, 1).failure_count == 20
+    assert fail(breaker, other, 19).state is BreakerState.CLOSED
+    assert fail(breaker, other, 20).state is BreakerState.OPEN
+    assert fail(breaker, replace(settings, rate_calls_min=21), 2).state is BreakerState.OPEN
 
 
 def test_how_long_it_stays_open_is_not_changed_afterwards() -> None:
     """It was told until when, and so were those who wait."""
     settings = BreakerSettings(failure_threshold=1)
     opened = fail(Breaker(), settings, 1)
-    assert fit(opened, settings, replace(settings, timeout_seconds=1)).breaker == opened
+    asked, refused = ask(opened, replace(settings, timeout_seconds=1), 30, "a")
+    assert (asked, refused.allowed, refused.until) == (opened, False, at(60))
 
 
 def test_a_cancelled_probe_gives_its_permit_back() -> None:
@@ -460,6 +463,8 @@ class BreakerMachine(RuleBasedStateMachine):
         self.now = 0.0
         self.in_flight: list[Decision] = []
         self.consecutive = 0
+        self.threshold_max = failures
+        self.counted_window = self.settings.rate_window_seconds
         self.probe_wins = 0
         self.number = 0
 
@@ -503,6 +508,7 @@ class BreakerMachine(RuleBasedStateMachine):
         if not current or kind is ReportKind.CANCELLED:
             assert step.event is None
         elif before.state is BreakerState.CLOSED:
+            self.check_memory(step.breaker, kind)
             self.consecutive = 0 if kind is ReportKind.SUCCESS else self.consecutive + 1
             if self.consecutive >= self.settings.failure_threshold:
                 assert step.event is BreakerEvent.TRIPPED
@@ -517,7 +523,16 @@ class BreakerMachine(RuleBasedStateMachine):
                 assert (step.event is BreakerEvent.RECOVERED) == enough
         if step.event is not None:
             self.consecutive = 0
-            assert TRANSITIONS[before.state, step.event] is self.breaker.state
+            assert BREAKER_MACHINE[before.state, step.event] is self.breaker.state
+
+    def check_memory(self, after: Breaker, kind: ReportKind) -> None:
+        """A failure trims to the threshold in force; another window has only the new bucket."""
+        window = self.settings.rate_window_seconds
+        if kind is ReportKind.FAILURE:
+            assert after.failure_count <= self.settings.failure_threshold
+        if window != self.counted_window:
+            assert len(after.recent.buckets) == 1
+        self.counted_window = window
 
     @rule(
         failures=st.integers(1, 6),
@@ -538,18 +553,16 @@ class BreakerMachine(RuleBasedStateMachine):
             rate_window_seconds=window,
             permit_seconds=permit,
         )
-        step = fit(before, old, self.settings)
+        self.threshold_max = max(self.threshold_max, failures)
+        step = close_if_probed(before, self.settings)
         self.breaker = step.breaker
         closes = before.state is BreakerState.HALF_OPEN and self.probe_wins >= successes
         assert (step.event is BreakerEvent.RECOVERED) == closes
         if step.event is not None:
             self.consecutive = 0
-            assert TRANSITIONS[before.state, step.event] is self.breaker.state
+            assert BREAKER_MACHINE[before.state, step.event] is self.breaker.state
         else:
-            assert self.breaker.generation == before.generation
-        self.consecutive = min(self.consecutive, failures)
-        if window != old.rate_window_seconds:
-            assert not self.breaker.buckets
+            assert self.breaker == before
 
     @precondition(lambda self: self.in_flight)
     @rule()
@@ -576,8 +589,8 @@ class BreakerMachine(RuleBasedStateMachine):
 
     @invariant()
     def memory_is_bounded(self) -> None:
-        assert len(self.breaker.failure_times) <= self.settings.failure_threshold
-        assert len(self.breaker.buckets) <= 12
+        assert len(self.breaker.recent.failure_times) <= self.threshold_max
+        assert len(self.breaker.recent.buckets) <= 12
 
     @invariant()
     def it_can_always_recover(self) -> None:

@@ -16,6 +16,7 @@ from serpline.domain.states import (
     MACHINES,
     RUN_MACHINE,
     BatchStatus,
+    BreakerState,
     ChunkStatus,
     LaneStatus,
     RunStatus,
@@ -72,6 +73,14 @@ DESIGN: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "ingest": ("ready", "ingested"),
         "lose": ("intended created filling filled starting running ready", "lost"),
     },
+    "breaker": {
+        "opened": ("closed", "open"),
+        "half_opened": ("open", "half_open"),
+        "closed": ("half_open", "closed"),
+        "reopened": ("half_open", "open"),
+        "isolated": ("closed open half_open", "isolated"),
+        "reset": ("open half_open isolated", "closed"),
+    },
 }
 FIRST: Mapping[str, StrEnum] = {
     "run": RunStatus.PENDING,
@@ -79,6 +88,7 @@ FIRST: Mapping[str, StrEnum] = {
     "item": StateStatus.PENDING,
     "chunk": ChunkStatus.READY,
     "batch": BatchStatus.INTENDED,
+    "breaker": BreakerState.CLOSED,
 }
 
 

@@ -1,4 +1,8 @@
-"""Rows of the circuit breakers: read, lock, save with the event in the same transaction."""
+"""Rows of the circuit breakers: read, lock, save with the event in the same transaction.
+
+A row stores only the settings that override the code's. Each function that reads a row is told the
+code's own (``default``), and answers the settings in force.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -6,97 +10,72 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
+from pydantic import TypeAdapter
 from sqlalchemy.dialects.postgresql import insert
 
-from serpline.domain.breaker import (
-    Breaker,
-    BreakerState,
-    Bucket,
-    ProbePermit,
-    Step,
-)
+from serpline.domain.breaker import Breaker
 from serpline.domain.breaker_settings import BreakerSettings
 from serpline.store.database import BRIEFLY, Connection
 from serpline.store.tables.guards import circuit_breaker_events as events
 from serpline.store.tables.guards import circuit_breakers as breakers
 
 SETTINGS_CHANGED = "settings_changed"
-_SETTINGS = {field.name for field in fields(BreakerSettings)}
+_SETTINGS = {item.name for item in fields(BreakerSettings)}
+_MACHINE = TypeAdapter(Breaker)
+_DEFAULT = BreakerSettings()
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsUpdate:
+    """Settings by name that override the code's, and when they were given."""
+
+    overrides: Mapping[str, Any]
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class BreakerRow:
-    """A breaker as stored, with the settings in force, and when they were said (None: never)."""
+    """A breaker as stored. ``settings`` are in force: the code's, with ``overrides`` replaced.
+
+    ``settings_at``: when the overrides were given; None: never.
+    """
 
     name: str
     breaker: Breaker
     settings: BreakerSettings
     settings_version: int = 1
+    overrides: Mapping[str, Any] | None = None
     settings_at: datetime | None = None
 
-
-async def make(
-    conn: Connection,
-    name: str,
-    settings: BreakerSettings,
-    settings_at: datetime | None,
-    now: datetime,
-) -> None:
-    """The breaker's row, closed; nothing if there is one already."""
-    await conn.execute(
-        insert(breakers)
-        .values(name=name, settings=asdict(settings), settings_at=settings_at, changed_at=now)
-        .on_conflict_do_nothing()
-    )
+    def is_older(self, at: datetime) -> bool:
+        """Whether settings given ``at`` replace the overrides."""
+        return self.settings_at is None or self.settings_at < at
 
 
-async def change_settings(
-    conn: Connection,
-    before: BreakerRow,
-    settings: BreakerSettings,
-    said_at: datetime,
-    now: datetime,
-) -> BreakerRow:
-    """Put settings in force at a locked breaker; others than it had count up, with an event.
-
-    What the machine makes of them is the caller's to ``save``.
-    """
-    is_change = settings != before.settings
-    after = replace(
-        before,
-        settings=settings,
-        settings_version=before.settings_version + is_change,
-        settings_at=said_at,
-    )
-    await conn.execute(
-        sa.update(breakers)
-        .where(breakers.c.name == before.name)
-        .values(
-            settings=asdict(settings),
-            settings_version=after.settings_version,
-            settings_at=said_at,
-        )
-    )
-    if is_change:
-        detail = {"from": asdict(before.settings), "to": asdict(settings)}
-        await _event(conn, before, before.breaker, SETTINGS_CHANGED, now, detail)
-    return after
+async def make(conn: Connection, name: str, update: SettingsUpdate | None, now: datetime) -> None:
+    """The breaker's row, closed, with overrides if there are any; nothing if it exists."""
+    values = {"name": name, "changed_at": now}
+    if update is not None:
+        values |= {"settings": update.overrides, "settings_at": update.at}
+    await conn.execute(insert(breakers).values(values).on_conflict_do_nothing())
 
 
-async def load(conn: Connection, name: str) -> BreakerRow | None:
+async def load(
+    conn: Connection, name: str, default: BreakerSettings = _DEFAULT
+) -> BreakerRow | None:
     """The breaker as it is now, or None if nobody has used it yet."""
     row = (await conn.execute(sa.select(breakers).where(breakers.c.name == name))).one_or_none()
-    return None if row is None else _row(row)
+    return None if row is None else _row(row, default)
 
 
-async def lock(conn: Connection, name: str) -> BreakerRow:
+async def lock(conn: Connection, name: str, default: BreakerSettings = _DEFAULT) -> BreakerRow:
     """The breaker, locked until the transaction ends. Raises ``LookupError`` if it is absent."""
     held = sa.select(breakers, sa.literal_column(BRIEFLY)).where(breakers.c.name == name)
     found = await conn.execute(held.with_for_update())
     row = found.one_or_none()
     if row is None:
         raise LookupError(f"breaker {name} is not known")
-    return _row(row)
+    return _row(row, default)
 
 
 async def lease_now(conn: Connection) -> datetime:
@@ -105,114 +84,63 @@ async def lease_now(conn: Connection) -> datetime:
     return now
 
 
-async def save(conn: Connection, before: BreakerRow, step: Step, now: datetime) -> BreakerRow:
-    """Write a locked breaker after a step, and the step's event; nothing if nothing changed."""
-    after = replace(before, breaker=step.breaker)
-    if step.breaker == before.breaker:
-        return after
+async def save(
+    conn: Connection, before: BreakerRow, after: BreakerRow, event: str | None, now: datetime
+) -> None:
+    """Write a locked breaker, and the event that changed it; nothing if nothing changed."""
+    if after == before:
+        return
+    old, new = before.breaker, after.breaker
     await conn.execute(
         sa.update(breakers)
         .where(breakers.c.name == before.name)
         .values(
-            state=step.breaker.state,
-            failure_count=step.breaker.failure_count,
-            open_until=step.breaker.open_until,
-            machine=to_json(step.breaker),
+            state=new.state,
+            failure_count=new.failure_count,
+            open_until=new.open_until,
+            machine=_MACHINE.dump_python(new, mode="json"),
+            settings=after.overrides,
+            settings_version=after.settings_version,
+            settings_at=after.settings_at,
             changed_at=now,
         )
     )
-    if step.event is not None:
-        until = step.breaker.open_until
-        detail = {} if until is None else {"open_until": until.isoformat()}
-        await _event(conn, before, step.breaker, step.event, now, detail)
-    return after
-
-
-async def list_all(conn: Connection) -> Sequence[BreakerRow]:
-    """Every breaker, by name."""
-    return [_row(row) for row in await conn.execute(sa.select(breakers).order_by(breakers.c.name))]
-
-
-async def list_events(
-    conn: Connection, name: str | None = None, *, limit: int = 100
-) -> Sequence[Mapping[str, Any]]:
-    """The latest events, newest first; of one breaker if ``name`` is given."""
-    query = sa.select(events).order_by(events.c.id.desc()).limit(limit)
-    if name is not None:
-        query = query.where(events.c.breaker_name == name)
-    return [dict(row) for row in (await conn.execute(query)).mappings()]
-
-
-async def _event(
-    conn: Connection,
-    before: BreakerRow,
-    breaker: Breaker,
-    event_type: str,
-    now: datetime,
-    detail: Mapping[str, Any],
-) -> None:
-    await conn.execute(
-        sa.insert(events).values(
-            breaker_name=before.name,
-            event_type=event_type,
-            occurred_at=now,
-            # The count that made it move: a move to closed has forgotten it already.
-            failure_count=max(breaker.failure_count, before.breaker.failure_count),
-            state=breaker.state,
-            previous_state=before.breaker.state,
-            detail=detail,
+    if event is not None:
+        detail: dict[str, Any] = {}
+        if event == SETTINGS_CHANGED:
+            detail = {"from": asdict(before.settings), "to": asdict(after.settings)}
+        elif new.open_until is not None:
+            detail = {"open_until": new.open_until.isoformat()}
+        await conn.execute(
+            sa.insert(events).values(
+                breaker_name=before.name,
+                event_type=event,
+                occurred_at=now,
+                # The count that made it move: a move to closed has forgotten it already.
+                failure_count=max(new.failure_count, old.failure_count),
+                state=new.state,
+                previous_state=old.state,
+                detail=detail,
+            )
         )
-    )
 
 
-def _row(row: Any) -> BreakerRow:
-    known = {key: value for key, value in row.settings.items() if key in _SETTINGS}
+async def list_all(
+    conn: Connection, defaults: Mapping[str, BreakerSettings]
+) -> Sequence[BreakerRow]:
+    """Every breaker, by name; ``defaults``: the code's settings, by name."""
+    rows = await conn.execute(sa.select(breakers).order_by(breakers.c.name))
+    return [_row(row, defaults.get(row.name, _DEFAULT)) for row in rows]
+
+
+def _row(row: Any, default: BreakerSettings) -> BreakerRow:
+    overrides = row.settings
+    known = {name: value for name, value in (overrides or {}).items() if name in _SETTINGS}
     return BreakerRow(
         row.name,
-        from_json(row.machine),
-        BreakerSettings(**known),
+        _MACHINE.validate_python(row.machine),
+        replace(default, **known),
         row.settings_version,
+        overrides,
         row.settings_at,
-    )
-
-
-def to_json(breaker: Breaker) -> dict[str, Any]:
-    """The breaker as a JSON object, for its row."""
-    return {
-        "state": breaker.state.value,
-        "generation": breaker.generation,
-        "failure_times": [at.isoformat() for at in breaker.failure_times],
-        "last_success_at": breaker.last_success_at and breaker.last_success_at.isoformat(),
-        "buckets": [[item.start, item.successes, item.failures] for item in breaker.buckets],
-        "open_until": breaker.open_until and breaker.open_until.isoformat(),
-        "open_seconds": breaker.open_seconds,
-        "relapses": breaker.relapses,
-        "probe_successes": breaker.probe_successes,
-        "permits": [
-            [item.id, item.expires_at.isoformat(), item.seconds] for item in breaker.permits
-        ],
-    }
-
-
-def from_json(value: Mapping[str, Any]) -> Breaker:
-    """The inverse of ``to_json``; an absent field has its default."""
-
-    def instant(name: str) -> datetime | None:
-        text = value.get(name)
-        return datetime.fromisoformat(text) if text else None
-
-    return Breaker(
-        state=BreakerState(value.get("state", BreakerState.CLOSED)),
-        generation=int(value.get("generation", 0)),
-        failure_times=tuple(datetime.fromisoformat(at) for at in value.get("failure_times", ())),
-        last_success_at=instant("last_success_at"),
-        buckets=tuple(Bucket(*item) for item in value.get("buckets", ())),
-        open_until=instant("open_until"),
-        open_seconds=float(value.get("open_seconds", 0)),
-        relapses=int(value.get("relapses", 0)),
-        probe_successes=int(value.get("probe_successes", 0)),
-        permits=tuple(
-            ProbePermit(item[0], datetime.fromisoformat(item[1]), float(item[2]))
-            for item in value.get("permits", ())
-        ),
     )

@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from serpline.domain.breaker import BreakerState
+from serpline.domain.states import BreakerState
 from serpline.store.tables.base import Instant, metadata, one_of
 
 ZERO = text("0")
@@ -43,7 +43,7 @@ class CallStatus(StrEnum):
 
 
 # ``machine`` is the whole breaker; the columns beside it are for people and for the timer.
-# ``settings_at`` is when the settings were said; NULL: by nobody yet, they are the code's own.
+# ``settings`` override the code's by name, and were given at ``settings_at``. NULL: the code's own.
 circuit_breakers = Table(
     "circuit_breakers",
     metadata,
@@ -52,12 +52,13 @@ circuit_breakers = Table(
     Column("failure_count", Integer, nullable=False, server_default=ZERO),
     Column("open_until", Instant),
     Column("machine", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
-    Column("settings", JSONB, nullable=False),
+    Column("settings", JSONB(none_as_null=True)),
     Column("settings_version", Integer, nullable=False, server_default=text("1")),
     Column("settings_at", Instant),
     Column("changed_at", Instant, nullable=False),
     one_of("state", BreakerState),
     CheckConstraint("length(name) BETWEEN 1 AND 200", name="name"),
+    CheckConstraint("(settings IS NULL) = (settings_at IS NULL)", name="settings"),
 )
 
 circuit_breaker_events = Table(

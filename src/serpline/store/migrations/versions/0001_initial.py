@@ -51,13 +51,18 @@ def upgrade() -> None:
             server_default=sa.text("'{}'::jsonb"),
             nullable=False,
         ),
-        sa.Column("settings", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column(
+            "settings", postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=True
+        ),
         sa.Column("settings_version", sa.Integer(), server_default=sa.text("1"), nullable=False),
         sa.Column("settings_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("changed_at", sa.DateTime(timezone=True), nullable=False),
         sa.CheckConstraint(
             "state IN ('closed', 'open', 'half_open', 'isolated')",
             name=op.f("ck_circuit_breakers_state"),
+        ),
+        sa.CheckConstraint(
+            "(settings IS NULL) = (settings_at IS NULL)", name=op.f("ck_circuit_breakers_settings")
         ),
         sa.CheckConstraint("length(name) BETWEEN 1 AND 200", name=op.f("ck_circuit_breakers_name")),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_circuit_breakers")),
