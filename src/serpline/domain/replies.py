@@ -17,9 +17,11 @@ from urllib.parse import quote
 
 from serpline.domain.errors import ErrorCategory, ProviderError
 from serpline.domain.http import HttpReply
-from serpline.domain.text import UNSTORABLE
+from serpline.domain.text import storable
 
 T = TypeVar("T")
+# What a failed reply means: category, whether repeating it is pointless, what to tell a person.
+Meaning = tuple[ErrorCategory, bool, str]
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,15}://\S+")
 _SECONDS = re.compile(r"[0-9]{1,15}(?:\.[0-9]{1,9})?")
@@ -87,6 +89,32 @@ def malformed(reply: HttpReply, provider: str, problem: str) -> ProviderError:
         f"{provider} sent {problem} (HTTP {reply.status}, {reply.size_bytes} bytes)",
         provider=provider,
         category=ErrorCategory.MALFORMED,
+        http_status=reply.status,
+    )
+
+
+def meaning_of_status(status: int, known: Mapping[int, Meaning], provider: str) -> Meaning:
+    """What ``known`` says of a status; of others, what their hundred means."""
+    if status in known:
+        return known[status]
+    if 400 <= status < 500:
+        return ErrorCategory.BAD_REQUEST, True, f"{provider} refused the request"
+    if status >= 500:
+        return ErrorCategory.SERVER, False, f"{provider} failed"
+    return ErrorCategory.MALFORMED, False, f"{provider} sent no answer"
+
+
+def failure_of(
+    reply: HttpReply, provider: str, meaning: Meaning, wait_seconds: float | None
+) -> ProviderError:
+    """The error that a failed reply stands for; a permanent one is not waited for."""
+    category, permanent, message = meaning
+    return ProviderError(
+        f"{message} (HTTP {reply.status})",
+        provider=provider,
+        category=category,
+        permanent=permanent,
+        retry_after_seconds=None if permanent else wait_seconds,
         http_status=reply.status,
     )
 
@@ -180,14 +208,3 @@ def as_count(value: Any) -> int | None:
 def no_constant(name: str) -> NoReturn:
     """Refuse NaN and infinities, which are no JSON."""
     raise ValueError(name)
-
-
-def storable(value: Any) -> Any:
-    """A JSON value without what PostgreSQL cannot store."""
-    if isinstance(value, str):
-        return UNSTORABLE.sub("�", value)
-    if isinstance(value, dict):
-        return {storable(key): storable(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [storable(inner) for inner in value]
-    return value

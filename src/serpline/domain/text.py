@@ -1,9 +1,11 @@
 """What a text may hold to be kept, and what of it nobody can see."""
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 # What JSON and a command line can bring, and PostgreSQL cannot store.
-UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 # Unicode's Default_Ignorable_Code_Point (DerivedCoreProperties.txt), without what changes how the
 # neighbours look: the joiners (U+200C, U+200D), which Persian, the scripts of India and emoji need;
@@ -22,7 +24,21 @@ def is_storable(text: str) -> bool:
 
     Such halves are also what bytes of the command line become that are not UTF-8.
     """
-    return UNSTORABLE.search(text) is None
+    return _UNSTORABLE.search(text) is None
+
+
+def storable(value: Any) -> Any:
+    """``value`` with U+FFFD for what PostgreSQL cannot store, in every text and key of it.
+
+    Mappings, lists and tuples are walked; mappings come out as dictionaries, tuples as lists.
+    """
+    if isinstance(value, str):
+        return _UNSTORABLE.sub("\ufffd", value)
+    if isinstance(value, Mapping):
+        return {storable(key): storable(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [storable(inner) for inner in value]
+    return value
 
 
 def visible(text: str) -> str:

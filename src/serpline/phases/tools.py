@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from serpline.core.clock import Clock
 from serpline.domain.http import ProviderCall
 from serpline.domain.outcomes import Snooze
+from serpline.domain.text import storable
 from serpline.phases.base import Work
 from serpline.providers.dataforseo.client import DataForSeoClient
 from serpline.providers.llm.client import LlmClient
@@ -28,7 +29,6 @@ from serpline.robustness.guard import CallScope, Guard
 from serpline.store.calls import reference
 from serpline.store.calls.reference import Obtained
 from serpline.store.database import Connection
-from serpline.store.rows import storable
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -18,10 +18,10 @@ from serpline.domain.names import ContentType, JobPriority, PhaseName, PipelineM
 from serpline.domain.outcomes import Done, Outcome, Reject, Retry, Skip, Snooze
 from serpline.domain.phases import LaneKey
 from serpline.domain.states import StateStatus
+from serpline.domain.text import storable
 from serpline.robustness.retry import RetryManager
 from serpline.store.database import Connection, Database
 from serpline.store.queue.wakeups import WakeUp, wake
-from serpline.store.rows import storable
 from serpline.store.runs import items as item_rows
 from serpline.store.runs import runs, settling
 from serpline.store.runs.chunks import OwnedChunk

@@ -22,6 +22,7 @@ from serpline.core.masking import StreamMask
 from serpline.core.spool import READ_BYTES, Spool
 from serpline.domain.errors import ERROR_CHARS_MAX
 from serpline.domain.http import HttpReply
+from serpline.domain.text import storable
 from serpline.net.redaction import redact, redact_url
 from serpline.robustness.groups import GroupCommitter
 from serpline.store.calls import ledger
@@ -205,5 +206,4 @@ def _packed(ending: Ending) -> CallOutcome:
 
 def _text(value: str) -> str:
     """Text that PostgreSQL can store, of bounded length."""
-    storable = value.replace("\x00", "�").encode("utf-8", "replace").decode()
-    return storable[:ERROR_CHARS_MAX]
+    return storable(value)[:ERROR_CHARS_MAX]

@@ -11,9 +11,8 @@ from typing import Any
 
 from sqlalchemy import Table, text
 
+from serpline.domain.text import storable
 from serpline.store.database import Connection
-
-_UNSTORABLE = {0: "\ufffd"} | dict.fromkeys(range(55296, 57344), "�")
 
 
 async def insert_rows(
@@ -61,14 +60,3 @@ def _is_text(written: str) -> bool:
     except UnicodeEncodeError:  # half of a surrogate pair
         return False
     return True
-
-
-def storable(value: Any) -> Any:
-    """The value with every text in it made storable; mappings, lists and tuples are walked."""
-    if isinstance(value, str):
-        return value if value.isascii() and "\0" not in value else value.translate(_UNSTORABLE)
-    if isinstance(value, Mapping):
-        return {key: storable(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [storable(item) for item in value]
-    return value

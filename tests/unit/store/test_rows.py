@@ -8,12 +8,13 @@ from uuid import UUID
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from serpline.store.rows import document, storable
+from serpline.domain.text import storable
+from serpline.store.rows import document
 
 TEXTS = st.text(st.characters() | st.sampled_from("\0\ud800\udfff\\u0"), max_size=8)
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | TEXTS | st.uuids(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.just("key"), inner),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
 )
 
 

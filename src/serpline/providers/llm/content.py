@@ -16,7 +16,8 @@ import json
 from collections.abc import Collection, Iterator
 from typing import Any
 
-from serpline.domain.replies import as_list, as_object, as_text, no_constant, storable
+from serpline.domain.replies import as_list, as_object, as_text, no_constant
+from serpline.domain.text import storable
 
 TEXT_CHARACTERS_MAX = 200_000
 STARTS_MAX = 50

@@ -5,11 +5,10 @@ from datetime import datetime
 from serpline.domain.errors import ErrorCategory, ProviderError
 from serpline.domain.http import HttpReply
 from serpline.domain.names import EmptyKind
-from serpline.domain.replies import retry_after_seconds
+from serpline.domain.replies import Meaning, failure_of, retry_after_seconds
 
 PROVIDER = "page"
 
-# Status → (category, permanent, what to tell a person).
 _MEANINGS = {
     204: (ErrorCategory.EMPTY, True, "the page is empty"),
     401: (ErrorCategory.REFUSED_BY_PEER, True, "the page wants a login"),
@@ -41,28 +40,17 @@ class EmptyPageError(ProviderError):
 
 def failure(reply: HttpReply, now: datetime) -> ProviderError:
     """The error that ``reply`` (status not 200) stands for."""
-    if reply.status in _MEANINGS:
-        category, permanent, message = _MEANINGS[reply.status]
-    elif 500 <= reply.status < 600:
-        category, permanent, message = ErrorCategory.SERVER, False, "the site failed"
-    elif 300 <= reply.status < 400:
-        category, permanent, message = (
-            ErrorCategory.REFUSED_BY_PEER,
-            True,
-            "the page leads nowhere",
-        )
-    else:
-        # Also the numbers that sites make up against robots, such as 999.
-        category, permanent, message = (
-            ErrorCategory.REFUSED_BY_PEER,
-            True,
-            "the site refuses us the page",
-        )
-    return ProviderError(
-        f"{message} (HTTP {reply.status})",
-        provider=PROVIDER,
-        category=category,
-        permanent=permanent,
-        retry_after_seconds=None if permanent else retry_after_seconds(reply.headers, now),
-        http_status=reply.status,
+    return failure_of(
+        reply, PROVIDER, _meaning(reply.status), retry_after_seconds(reply.headers, now)
     )
+
+
+def _meaning(status: int) -> Meaning:
+    if status in _MEANINGS:
+        return _MEANINGS[status]
+    if 500 <= status < 600:
+        return ErrorCategory.SERVER, False, "the site failed"
+    if 300 <= status < 400:
+        return ErrorCategory.REFUSED_BY_PEER, True, "the page leads nowhere"
+    # Also the numbers that sites make up against robots, such as 999.
+    return ErrorCategory.REFUSED_BY_PEER, True, "the site refuses us the page"

@@ -4,12 +4,16 @@ from datetime import UTC, datetime
 
 from serpline.domain.errors import ErrorCategory, ProviderError
 from serpline.domain.http import HttpReply
-from serpline.domain.replies import as_number, retry_after_seconds
+from serpline.domain.replies import (
+    as_number,
+    failure_of,
+    meaning_of_status,
+    retry_after_seconds,
+)
 
 # Above this a number in ``x-ratelimit-reset`` is an epoch time, below it a number of seconds.
 _EPOCH_SECONDS_MIN = 1_000_000_000
 
-# Status → (category, permanent, what to tell a person).
 _MEANINGS = {
     400: (ErrorCategory.BAD_REQUEST, True, "pdl refused the request as invalid"),
     401: (ErrorCategory.AUTH, True, "pdl does not accept the API key"),
@@ -23,22 +27,8 @@ _MEANINGS = {
 
 def failure(reply: HttpReply, now: datetime) -> ProviderError:
     """The error that ``reply`` (status neither 200 nor 404) stands for."""
-    if reply.status in _MEANINGS:
-        category, permanent, message = _MEANINGS[reply.status]
-    elif 400 <= reply.status < 500:
-        category, permanent, message = ErrorCategory.BAD_REQUEST, True, "pdl refused the request"
-    elif reply.status >= 500:
-        category, permanent, message = ErrorCategory.SERVER, False, "pdl failed"
-    else:
-        category, permanent, message = ErrorCategory.MALFORMED, False, "pdl sent no answer"
-    return ProviderError(
-        f"{message} (HTTP {reply.status})",
-        provider="pdl",
-        category=category,
-        permanent=permanent,
-        retry_after_seconds=None if permanent else _wait_seconds(reply, now),
-        http_status=reply.status,
-    )
+    meaning = meaning_of_status(reply.status, _MEANINGS, "pdl")
+    return failure_of(reply, "pdl", meaning, _wait_seconds(reply, now))
 
 
 def _wait_seconds(reply: HttpReply, now: datetime) -> float | None:

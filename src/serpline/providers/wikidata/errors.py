@@ -4,9 +4,8 @@ from datetime import datetime
 
 from serpline.domain.errors import ErrorCategory, ProviderError
 from serpline.domain.http import HttpReply
-from serpline.domain.replies import retry_after_seconds
+from serpline.domain.replies import failure_of, meaning_of_status, retry_after_seconds
 
-# Status → (category, permanent, what to tell a person).
 _MEANINGS = {
     400: (ErrorCategory.BAD_REQUEST, True, "wikidata refused the query"),
     403: (
@@ -22,19 +21,5 @@ _MEANINGS = {
 
 def failure(reply: HttpReply, now: datetime) -> ProviderError:
     """The error that ``reply`` (status not 200) stands for."""
-    if reply.status in _MEANINGS:
-        category, permanent, message = _MEANINGS[reply.status]
-    elif 400 <= reply.status < 500:
-        category, permanent, message = ErrorCategory.BAD_REQUEST, True, "wikidata refused the query"
-    elif reply.status >= 500:
-        category, permanent, message = ErrorCategory.SERVER, False, "wikidata failed"
-    else:
-        category, permanent, message = ErrorCategory.MALFORMED, False, "wikidata sent no answer"
-    return ProviderError(
-        f"{message} (HTTP {reply.status})",
-        provider="wikidata",
-        category=category,
-        permanent=permanent,
-        retry_after_seconds=None if permanent else retry_after_seconds(reply.headers, now),
-        http_status=reply.status,
-    )
+    meaning = meaning_of_status(reply.status, _MEANINGS, "wikidata")
+    return failure_of(reply, "wikidata", meaning, retry_after_seconds(reply.headers, now))

@@ -13,7 +13,16 @@ from zoneinfo import ZoneInfo
 
 from serpline.domain.errors import ErrorCategory, ProviderError
 from serpline.domain.http import HttpReply
-from serpline.domain.replies import as_list, as_object, as_text, json_object, retry_after_seconds
+from serpline.domain.replies import (
+    Meaning,
+    as_list,
+    as_object,
+    as_text,
+    failure_of,
+    json_object,
+    meaning_of_status,
+    retry_after_seconds,
+)
 
 _QUOTA_ZONE = ZoneInfo("America/Los_Angeles")
 
@@ -22,6 +31,12 @@ _RATE = frozenset({"rateLimitExceeded", "userRateLimitExceeded", "RATE_LIMIT_EXC
 # Our word for a limit whose period is a day.
 _A_DAY = "per day"
 _DAY_WORDS = re.compile(r"per[ _-]?day|\b1/d/", re.IGNORECASE)
+_HIDDEN = (ErrorCategory.REFUSED_BY_PEER, True, "youtube does not show this")
+_BY_STATUS = {
+    403: _HIDDEN,
+    404: _HIDDEN,
+    408: (ErrorCategory.TIMEOUT, False, "youtube took too long"),
+}
 _AUTH = frozenset(
     {
         "API_KEY_INVALID",
@@ -39,20 +54,12 @@ _AUTH = frozenset(
 
 def failure(reply: HttpReply, now: datetime) -> ProviderError:
     """The error that ``reply`` (status not 200) stands for."""
-    category, permanent, message = _meaning(reply.status, _reasons(reply))
-    wait = None
-    if category is ErrorCategory.QUOTA:
-        wait = seconds_until_quota_resets(now)
-    elif not permanent:
-        wait = retry_after_seconds(reply.headers, now)
-    return ProviderError(
-        f"{message} (HTTP {reply.status})",
-        provider="youtube",
-        category=category,
-        permanent=permanent,
-        retry_after_seconds=wait,
-        http_status=reply.status,
-    )
+    meaning = _meaning(reply.status, _reasons(reply))
+    if meaning[0] is ErrorCategory.QUOTA:
+        wait_seconds: float | None = seconds_until_quota_resets(now)
+    else:
+        wait_seconds = retry_after_seconds(reply.headers, now)
+    return failure_of(reply, "youtube", meaning, wait_seconds)
 
 
 def seconds_until_quota_resets(now: datetime) -> float:
@@ -63,7 +70,7 @@ def seconds_until_quota_resets(now: datetime) -> float:
     return midnight.timestamp() - now.timestamp()
 
 
-def _meaning(status: int, reasons: frozenset[str]) -> tuple[ErrorCategory, bool, str]:
+def _meaning(status: int, reasons: frozenset[str]) -> Meaning:
     is_limit = bool(reasons & _RATE) or status == 429
     if reasons & _QUOTA or (is_limit and _A_DAY in reasons):
         return ErrorCategory.QUOTA, False, "youtube: the day's quota is used up"
@@ -71,15 +78,7 @@ def _meaning(status: int, reasons: frozenset[str]) -> tuple[ErrorCategory, bool,
         return ErrorCategory.RATE_LIMIT, False, "youtube: too many requests"
     if reasons & _AUTH or status == 401:
         return ErrorCategory.AUTH, True, "youtube does not accept the API key"
-    if status in (403, 404):
-        return ErrorCategory.REFUSED_BY_PEER, True, "youtube does not show this"
-    if status == 408:
-        return ErrorCategory.TIMEOUT, False, "youtube took too long"
-    if 400 <= status < 500:
-        return ErrorCategory.BAD_REQUEST, True, "youtube refused the request as invalid"
-    if status >= 500:
-        return ErrorCategory.SERVER, False, "youtube failed"
-    return ErrorCategory.MALFORMED, False, "youtube sent no answer"
+    return meaning_of_status(status, _BY_STATUS, "youtube")
 
 
 def _reasons(reply: HttpReply) -> frozenset[str]:

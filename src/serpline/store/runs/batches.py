@@ -17,8 +17,8 @@ from serpline.domain.errors import LeaseLost
 from serpline.domain.names import BatchPriority
 from serpline.domain.repair import Rung
 from serpline.domain.states import BATCH_MACHINE, LIVE_ITEMS, BatchStatus, change
+from serpline.domain.text import storable
 from serpline.store.database import Connection
-from serpline.store.rows import storable
 from serpline.store.runs.chunks import CLOCKS_APART_SECONDS, OwnedChunk
 from serpline.store.runs.settling import hand_over
 
