@@ -3,18 +3,17 @@
 Time is the machine's plus ``heart.clock.ahead_seconds``; waiting is a bounded poll of a condition.
 """
 
-import asyncio
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import text
 
 from harness.scripted import make_tables, script, scripted_phases
+from harness.waiting import until
 from serpline.core.clock import SystemClock
 from serpline.core.ids import new_id
 from serpline.domain.config import PipelineConfig
@@ -32,8 +31,6 @@ from serpline.store.database import Database
 from serpline.store.runs import chunks, runs
 from serpline.store.runs.chunks import OwnedChunk
 
-T = TypeVar("T")
-PATIENCE_SECONDS = 30.0
 ROUNDS_MAX = 60
 SILENCE_SECONDS = 1800.0
 
@@ -45,17 +42,6 @@ ORGANIC, NEWS, VIDEO, ALL = (
 )
 METRICS = LaneKey(PhaseName.KEYWORD_METRICS, ALL)
 COMBINED = LaneKey(PhaseName.DSI_CALCULATION, ALL)
-
-
-async def until(
-    condition: Callable[[], Awaitable[T]], what: str, *, seconds: float = PATIENCE_SECONDS
-) -> T:
-    """Poll until the condition is true; its value. Gives up, naming ``what``."""
-    gives_up = time.monotonic() + seconds
-    while not (found := await condition()):
-        assert time.monotonic() < gives_up, f"waited {seconds:g} s for {what}"
-        await asyncio.sleep(0.01)
-    return found
 
 
 class TravelClock(SystemClock):

@@ -7,8 +7,9 @@ from pathlib import Path
 from uuid import UUID
 
 from harness.forks import Fork, be_scripted
-from harness.heart import METRICS, PATIENCE_SECONDS, Heart, make_heart, until
+from harness.heart import METRICS, Heart, make_heart
 from harness.scripted import make_tables
+from harness.waiting import PATIENCE_SECONDS, until
 from serpline.domain.names import PipelineMode
 from serpline.domain.states import ENDED_RUNS, RunStatus
 from serpline.store.database import Database

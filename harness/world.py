@@ -10,7 +10,6 @@ Every wait is a bounded poll of a condition, and names what it waited for when i
 
 import asyncio
 import json
-import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -22,6 +21,7 @@ from uuid import UUID
 
 from sqlalchemy import text
 
+from harness import waiting
 from harness.environment import clean
 from harness.forks import Fork, be_worker
 from serpline.app import Services, open_services
@@ -79,12 +79,8 @@ def simulated(**changes: Any) -> SimulatorConfig:
 async def until(
     condition: Callable[[], Awaitable[Any]], what: str, *, seconds: float = SECONDS_MAX
 ) -> Any:
-    """Poll ``condition`` until it is true; gives its value. ``AssertionError`` names ``what``."""
-    gives_up = time.monotonic() + seconds
-    while not (found := await condition()):
-        assert time.monotonic() < gives_up, f"waited {seconds:g} s for {what}"
-        await asyncio.sleep(0.02)
-    return found
+    """As ``harness.waiting.until``, with the patience that processes need."""
+    return await waiting.until(condition, what, seconds=seconds)
 
 
 @dataclass(slots=True)

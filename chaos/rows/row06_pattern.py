@@ -17,7 +17,6 @@ from serpline.robustness.breakers import BreakerOpen
 from serpline.simulator.config import SimulatorConfig
 from serpline.simulator.server import Simulator
 
-RATE_CALLS_MIN = 20
 CALLS_MAX = 200
 PATTERN = {"provider": PROVIDER, "fault": "500", "pattern": "FFFS"}
 

@@ -12,7 +12,8 @@ from contextlib import asynccontextmanager
 from uuid import UUID
 
 from harness.figures import Figure, at_least, at_most, equal, none
-from harness.heart import METRICS, until
+from harness.heart import METRICS
+from harness.waiting import until
 from harness.workers import QUICK
 
 from chaos.nursery import Nursery, nursery

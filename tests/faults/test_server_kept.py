@@ -8,8 +8,8 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from harness.heart import until
 from harness.scripted import scripted_phases
+from harness.waiting import until
 
 from serpline import app
 from serpline.core.settings import load

@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 import pytest
 from harness.forks import Fork, become
-from harness.heart import until
+from harness.waiting import until
 from harness.workers import QUICK, Workers, scripted_workers
 
 from serpline.cli.processes import END_SECONDS_MAX, end_seconds, until_stopped

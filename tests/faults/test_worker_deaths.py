@@ -10,8 +10,9 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
-from harness.heart import METRICS, until
+from harness.heart import METRICS
 from harness.scripted import open_gate
+from harness.waiting import until
 from harness.workers import DEAD_AFTER_SECONDS, QUICK, Workers, scripted_workers
 
 from serpline.domain.names import PipelineMode

@@ -18,8 +18,9 @@ import sqlalchemy as sa
 from harness.commands import ask
 from harness.databases import module_database
 from harness.every_table import WHEN, contents, fill
-from harness.heart import METRICS, beating, make_heart, until
+from harness.heart import METRICS, beating, make_heart
 from harness.scripted import make_tables, open_gate, script
+from harness.waiting import until
 
 from serpline.cli import root
 from serpline.core.clock import SystemClock

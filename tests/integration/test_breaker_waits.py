@@ -4,8 +4,9 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from harness.heart import METRICS, Heart, beating, until
+from harness.heart import METRICS, Heart, beating
 from harness.scripted import BREAKER
+from harness.waiting import until
 
 from serpline.domain.breaker import reset
 from serpline.robustness import breakers

@@ -9,7 +9,8 @@ import pytest
 import sqlalchemy as sa
 from harness import every_table
 from harness.clock_steps import set_clock_back
-from harness.heart import METRICS, Heart, TravelClock, beating, until
+from harness.heart import METRICS, Heart, TravelClock, beating
+from harness.waiting import until
 
 from serpline.core.ids import new_id
 from serpline.domain.config import PipelineConfig
@@ -43,7 +44,6 @@ HISTORY = {
     "channel_owners": set(),
     "circuit_breaker_events": {"occurred_at"},
     "circuit_breakers": {"changed_at", "settings_at"},
-    "companies": {"marked_at"},
     "company_profiles": {"fetched_at"},
     "content_analyses": {"fetched_at"},
     "dead_letters": {"failed_at", "settled_at"},

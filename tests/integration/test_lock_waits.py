@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from harness.heart import METRICS, Heart, beating, until
+from harness.heart import METRICS, Heart, beating
+from harness.waiting import until
 from sqlalchemy import text
 
 from serpline.store.calls import reference

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from harness.commands import ask
 from harness.every_table import contents
-from harness.heart import until
+from harness.waiting import until
 from harness.workers import QUICK, Workers, scripted_workers
 from tests.integration.test_prune import OLD, YOUNG, a_run, column, rows
 

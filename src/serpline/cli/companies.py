@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from serpline.cli.common import JsonFlag, emit, run, say, services, show_table
+from serpline.domain.companies import CHANNEL_ADDRESS
 from serpline.domain.errors import UserError
 
 app = typer.Typer(help="Companies, ours and the others.", no_args_is_help=True)
@@ -35,10 +36,10 @@ def company_domain(given: str) -> str:
 
     channel = youtube_channel_ref(given)
     if channel is not None and channel.startswith("UC"):
-        return f"youtube.com/channel/{channel}"
+        return f"{CHANNEL_ADDRESS}{channel}"
     if channel or youtube_video_id(given) or is_page_of_unnamed_channel(given):
         raise UserError(
-            f"company {given!r}: give a channel as youtube.com/channel/UC…, as figures name it"
+            f"company {given!r}: give a channel as {CHANNEL_ADDRESS}UC…, as figures name it"
         )
     domain = registrable_domain(given)
     if not domain or "." not in domain:
@@ -50,7 +51,7 @@ def company_domain(given: str) -> str:
 def mark(
     ctx: typer.Context,
     domain: Annotated[
-        str, typer.Argument(help="A domain, any URL of it, or youtube.com/channel/UC….")
+        str, typer.Argument(help=f"A domain, any URL of it, or {CHANNEL_ADDRESS}UC….")
     ],
     relation: Annotated[Relation, typer.Option("--as", help="What the company is to us.")],
 ) -> None:

@@ -8,6 +8,8 @@ _LABEL = re.compile(r"(?!-)(?:[^\W_]|-){1,63}(?<!-)")
 _DOMAIN_CHARS_MAX = 253
 
 CompanySource = Literal["pdl", "wikidata"]
+# Figures name a channel without a known owner by its address: this and the channel's id.
+CHANNEL_ADDRESS = "youtube.com/channel/"
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,8 @@ from io import TextIOWrapper
 from typing import Any, TextIO
 
 from serpline.domain.http import HttpReply
-from serpline.domain.replies import malformed, no_constant, storable
+from serpline.domain.replies import malformed, no_constant
+from serpline.domain.text import storable
 
 READ_CHARACTERS = 64 * 1024
 _DECODER = json.JSONDecoder(parse_constant=no_constant)

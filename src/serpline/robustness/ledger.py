@@ -206,4 +206,5 @@ def _packed(ending: Ending) -> CallOutcome:
 
 def _text(value: str) -> str:
     """Text that PostgreSQL can store, of bounded length."""
-    return storable(value)[:ERROR_CHARS_MAX]
+    kept: str = storable(value)
+    return kept[:ERROR_CHARS_MAX]

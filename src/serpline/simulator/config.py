@@ -1,6 +1,5 @@
 """What a simulated world is made of: its seed, its day, its keys, its limits and its timing."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -99,6 +98,3 @@ DEFAULT_CREDITS: Mapping[str, float] = {
     "dataforseo": 1_000.0,
     "pdl": 100_000,
 }
-
-# A key that starts like this can only be a simulator's; settings may refuse a host map otherwise.
-KEY_PATTERN = re.compile(r"^sim-")

@@ -182,7 +182,7 @@ async def mark_company(conn: Connection, domain: str, relation: str | None) -> N
     await conn.execute(
         text(
             "INSERT INTO companies (domain, relation) VALUES (:d, :r)"
-            " ON CONFLICT (domain) DO UPDATE SET relation = excluded.relation, marked_at = now()"
+            " ON CONFLICT (domain) DO UPDATE SET relation = excluded.relation"
         ),
         {"d": domain, "r": relation},
     )

@@ -22,7 +22,6 @@ from serpline.providers.llm.analysis import Analysis
 from serpline.providers.llm.owner import ChannelOwner
 from serpline.providers.scaleserp.batches import ResultSet
 from serpline.providers.scaleserp.records import by_custom_id
-from serpline.providers.scaleserp.spec import redacted_raw
 from serpline.providers.scaleserp.webhook import notice
 from serpline.simulator.delivery import NONSENSE
 
@@ -161,9 +160,3 @@ def test_any_webhook_is_a_notice_or_nothing(data: st.DataObject) -> None:
     document = {"batch": {"id": "B1"}, "result_set": {"id": 4, "download_links": {}}}
     hint = notice(mutate(data, document))
     assert hint is None or (hint.batch_id.isascii() and hint.result_set_id >= 0)
-
-
-@given(raw=st.binary(max_size=200), tail=st.binary(max_size=20))
-def test_the_stored_reply_never_has_the_key(raw: bytes, tail: bytes) -> None:
-    """Whatever surrounds it, and in broken bodies too, the key is gone from what is stored."""
-    assert KEY.encode() not in redacted_raw(raw + KEY.encode() + tail, (KEY,))

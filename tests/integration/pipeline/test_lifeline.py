@@ -6,8 +6,9 @@ from contextlib import suppress
 
 import psycopg
 import pytest
-from harness.heart import METRICS, Heart, beating, make_heart, until
+from harness.heart import METRICS, Heart, beating, make_heart
 from harness.scripted import make_tables
+from harness.waiting import until
 from sqlalchemy import text
 
 from serpline.store.database import Connection, Database, DatabaseUnavailable

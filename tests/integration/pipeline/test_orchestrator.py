@@ -5,8 +5,9 @@ from collections.abc import AsyncIterator, Mapping
 from uuid import UUID
 
 import pytest
-from harness.heart import COMBINED, METRICS, NEWS, ORGANIC, VIDEO, Heart, beating, until
+from harness.heart import COMBINED, METRICS, NEWS, ORGANIC, VIDEO, Heart, beating
 from harness.scripted import open_gate
+from harness.waiting import until
 
 from serpline.core.ids import new_id
 from serpline.domain.names import SEARCHED_TYPES, ContentType, PhaseName, PipelineMode

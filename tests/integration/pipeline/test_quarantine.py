@@ -5,8 +5,9 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 
 import pytest
-from harness.heart import METRICS, Heart, beating, until
+from harness.heart import METRICS, Heart, beating
 from harness.scripted import open_gate
+from harness.waiting import until
 
 from serpline.pipeline.quarantine import Quarantine
 from serpline.store.database import Database

@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
-from harness.heart import METRICS, Heart, beating, until
+from harness.heart import METRICS, Heart, beating
+from harness.waiting import until
 from sqlalchemy import text
 
 from serpline.core.ids import new_id

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 from harness.guarded import Provider, call, owned_chunk, policy
-from harness.heart import METRICS, Heart, beating, until
+from harness.heart import METRICS, Heart, beating
+from harness.waiting import until
 from sqlalchemy import text
 from sqlalchemy.event import listen
 

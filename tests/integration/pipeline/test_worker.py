@@ -9,8 +9,9 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from harness.heart import METRICS, SILENCE_SECONDS, Heart, beating, until
+from harness.heart import METRICS, SILENCE_SECONDS, Heart, beating
 from harness.scripted import open_gate
+from harness.waiting import until
 
 from serpline.domain.errors import LeaseLost
 from serpline.domain.names import PipelineMode

@@ -5,7 +5,6 @@ number of keywords (about US$0.09; the reply says the exact cost), and 12 reques
 """
 
 from collections.abc import Sequence
-from typing import Final
 
 from serpline.core.clock import Clock
 from serpline.core.ids import digest
@@ -17,7 +16,6 @@ from serpline.providers.dataforseo.errors import PROVIDER
 from serpline.providers.dataforseo.wire import SearchVolumes, search_volumes, unsupported
 
 KEYWORDS_PER_CALL_MAX = 1_000
-COST_USD_PER_REQUEST: Final = 0.09
 _PATH = "/v3/keywords_data/google_ads/search_volume/live"
 # "Live" waits for Google Ads; a thousand keywords take a while.
 _TIMEOUT_SECONDS = 120.0

@@ -27,15 +27,11 @@ class Batch:
     name: str
     status: str
     searches_total_count: int
-    searches_page_count: int
     results_count: int
     next_result_set_id: int | None
     credits_required: float | None
     priority: str | None
-    searches_type: str | None
-    schedule_type: str | None
     created_at: str | None
-    last_run: str | None
 
     @property
     def is_idle(self) -> bool:
@@ -91,8 +87,6 @@ class Account:
     credits_used: float | None
     credits_remaining: float | None
     credits_limit: float | None
-    credits_reset_at: str | None
-    batches_used: int | None
     batches_limit: int | None
 
 
@@ -107,15 +101,11 @@ def batch(value: Any) -> Batch | None:
         name=as_text(item.get("name")) or "",
         status=(as_text(item.get("status")) or "unknown").lower(),
         searches_total_count=as_count(item.get("searches_total_count")) or 0,
-        searches_page_count=as_count(item.get("searches_page_count")) or 0,
         results_count=as_count(item.get("results_count")) or 0,
         next_result_set_id=as_count(item.get("next_result_set_id")),
         credits_required=as_number(item.get("credits_required")),
         priority=as_text(item.get("priority")),
-        searches_type=as_text(item.get("searches_type")),
-        schedule_type=as_text(item.get("schedule_type")),
         created_at=as_text(item.get("created_at")),
-        last_run=as_text(item.get("last_run")),
     )
 
 
@@ -173,8 +163,6 @@ def account(body: dict[str, Any]) -> Account:
         credits_used=as_number(item.get("credits_used")),
         credits_remaining=credits_left(item),
         credits_limit=as_number(item.get("credits_limit")),
-        credits_reset_at=as_text(item.get("credits_reset_at")),
-        batches_used=as_count(item.get("batches_used")),
         batches_limit=as_count(item.get("batches_limit")),
     )
 

@@ -25,7 +25,6 @@ from serpline.providers.scaleserp.spec import BatchSearch, SearchSpec
 from serpline.providers.scaleserp.wire import SerpPage, serp_page
 
 SEARCHES_PER_ADD_MAX = 1_000
-SEARCHES_PER_BATCH_MAX = 15_000
 # A search is answered while we wait; the vendor's own pages take up to a minute.
 _SEARCH_TIMEOUT_SECONDS = 90.0
 _BATCH_TIMEOUT_SECONDS = 60.0

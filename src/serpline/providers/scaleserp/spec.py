@@ -1,18 +1,14 @@
 """What to search for, as parameters of the wire. Nothing else knows the parameters' names."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
-from urllib.parse import quote, quote_plus
 
 from serpline.domain.names import ContentType, Device
 
 # Google ended larger pages in September 2025: ten organic results a page, one credit each page.
 MAX_PAGE_MAX = 5
-_KEY_IN_TEXT = re.compile(rb'(api_key(?:=|%3[Dd]))[^&"\'\s\\<>]+')
-_KEY_IN_FIELD = re.compile(rb'(\\*"api_key\\*"\s*:\s*\\*")[^"\\]+')
 
 _SEARCH_TYPE = MappingProxyType({ContentType.NEWS: "news", ContentType.VIDEO: "videos"})
 # What a batch that holds only this type is called.
@@ -90,17 +86,3 @@ class BatchSearch:
     def wire(self) -> dict[str, Any]:
         """The object to send."""
         return {**self.spec.params(), "custom_id": self.custom_id}
-
-
-def redacted_raw(body: bytes, secrets: tuple[str, ...] = ()) -> bytes:
-    """A reply's body that may be stored: ``html_url`` and ``json_url`` carry the key.
-
-    Every ``api_key`` parameter or field loses its value, and every given secret is replaced,
-    wherever it stands; the rest stays byte for byte, malformed bodies too.
-    """
-    body = _KEY_IN_TEXT.sub(rb"\1[secret]", body)
-    body = _KEY_IN_FIELD.sub(rb"\1[secret]", body)
-    for secret in filter(None, secrets):
-        for written in (secret, quote(secret, safe=""), quote_plus(secret)):
-            body = body.replace(written.encode(), b"[secret]")
-    return body

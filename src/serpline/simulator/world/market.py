@@ -16,8 +16,6 @@ HAZARD_FIRST, HAZARD_TENTH = 0.027, 0.33
 _WALK_DAYS_MAX = 400
 _SCALE = float(1 << 64)
 _SECTIONS = ("guides", "compare", "blog", "")
-# The share of slots held by strong companies, and by strong or mid ones: #1-3, #4-10, beyond.
-_TIERS = ((0.75, 0.95), (0.32, 0.70), (0.0, 0.20))
 _TAIL_PER_KEYWORD = 60
 
 

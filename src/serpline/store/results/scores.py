@@ -10,6 +10,7 @@ from uuid import UUID
 
 from sqlalchemy import RowMapping, TextClause, text
 
+from serpline.domain.companies import CHANNEL_ADDRESS
 from serpline.store.database import Connection
 from serpline.store.frames import read_frame
 from serpline.store.results.collection import PLANNED, searched_types
@@ -22,10 +23,10 @@ if TYPE_CHECKING:
 
 # Who a result belongs to: the registrable domain; for a video, the owner of its channel, and the
 # channel itself while no owner is known. youtube.com is never the answer.
-COMPANY_OF_RESULT = """
+COMPANY_OF_RESULT = f"""
     CASE WHEN s.video_id IS NULL AND s.channel_ref IS NULL THEN s.domain
          WHEN o.domain IS NOT NULL THEN o.domain
-         ELSE 'youtube.com/channel/' || c.channel_id END
+         ELSE '{CHANNEL_ADDRESS}' || c.channel_id END
 """
 
 # A channel is known by its video, or by what names it in the result's URL.
@@ -179,7 +180,7 @@ async def scores(
             ORDER BY domain, name IS NULL, run_id = :company_enrichment_serp DESC
         ) p ON p.domain = s.company
         LEFT JOIN youtube_channels y ON y.run_id = :youtube_enrichment AND y.found
-            AND 'youtube.com/channel/' || y.channel_id = s.company
+            AND '{CHANNEL_ADDRESS}' || y.channel_id = s.company
         LEFT JOIN companies c ON c.domain = s.company
         ORDER BY content_type, market, device, {strongest}
         """

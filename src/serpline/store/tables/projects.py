@@ -82,6 +82,5 @@ companies = Table(
     metadata,
     Column("domain", Text, primary_key=True),
     Column("relation", Text, nullable=False),
-    Column("marked_at", Instant, nullable=False, server_default=NOW),
     CheckConstraint("relation IN ('ours', 'competitor')", name="relation"),
 )

@@ -71,9 +71,6 @@ def upgrade() -> None:
         "companies",
         sa.Column("domain", sa.Text(), nullable=False),
         sa.Column("relation", sa.Text(), nullable=False),
-        sa.Column(
-            "marked_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False
-        ),
         sa.CheckConstraint(
             "relation IN ('ours', 'competitor')", name=op.f("ck_companies_relation")
         ),
