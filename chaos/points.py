@@ -16,7 +16,7 @@ from serpline.pipeline.state_tracker import StateTracker
 from serpline.pipeline.worker import ChunkWorker
 from serpline.robustness.guard import Guard
 from serpline.robustness.ledger import Ledger
-from serpline.store.runs import batches, chunks, planning, runs, settling
+from serpline.store.runs import batches, chunks, planning, releases, runs, settling
 
 # Point → (whose function, its name, before or after it, the operation of a call or "").
 # A function of a store module runs inside a transaction: after it, nothing is committed yet.
@@ -37,7 +37,7 @@ POINTS: dict[str, tuple[Any, str, str, str]] = {
     "before settle": (StateTracker, "settle", "before", ""),
     "in settle": (settling, "settle_items", "after", ""),
     "after settle": (StateTracker, "settle", "after", ""),
-    "in release": (chunks, "release", "after", ""),
+    "in release": (releases, "release", "after", ""),
     "in batch intent": (batches, "intend", "after", ""),
     "before batch create": (Guard, "_send", "before", "create_batch"),
     "after batch create": (Guard, "_send", "after", "create_batch"),

@@ -120,9 +120,8 @@ class Heart:
 
     async def claim(self, chunk_id: int, worker_id: int) -> OwnedChunk | None:
         """Own a chunk in a worker's name, however many owners it has lost."""
-        deaths = await self.one("SELECT deaths FROM chunks WHERE id = :id", id=chunk_id)
         async with self.database.transaction() as conn:
-            return await chunks.claim(conn, chunk_id, worker_id, deaths)
+            return await chunks.claim(conn, chunk_id, worker_id, divisible=(), suspect=False)
 
     async def query(self, sql: str, **values: Any) -> list[dict[str, Any]]:
         """Rows of a statement."""

@@ -19,7 +19,8 @@ from harness.workers import QUICK
 from chaos.nursery import Nursery, nursery
 from chaos.scorecard import Arena, Row
 from serpline.domain.states import ENDED_RUNS
-from serpline.pipeline.quarantine import ALONE_DEATHS_MAX, SUSPECT_DEATHS
+from serpline.pipeline.quarantine import ALONE_DEATHS_MAX
+from serpline.store.runs.chunks import SUSPECT_DEATHS
 
 WORKERS = 3
 WAIT_SECONDS = 150.0

@@ -17,7 +17,7 @@ from sqlalchemy import text
 
 from serpline.store.calls import reference
 from serpline.store.database import Connection, Database
-from serpline.store.runs import chunks, runs
+from serpline.store.runs import releases, runs
 
 SINCE = datetime(2026, 11, 1, tzinfo=UTC)
 
@@ -92,7 +92,7 @@ async def test_news_during_a_release_is_not_lost(heart: Heart) -> None:
     now = heart.clock.now()
 
     async def act(conn: Connection) -> bool:
-        return await chunks.release(
+        return await releases.release(
             conn,
             chunk,
             look_again_seconds=3600,
@@ -116,7 +116,7 @@ async def test_news_during_a_crash_is_not_lost(heart: Heart) -> None:
     look = "UPDATE chunks SET next_look_at = now(), idle_looks = 0 WHERE id = :id"
 
     async def act(conn: Connection) -> None:
-        await chunks.crashed(conn, chunk, 600, "a bug")
+        await releases.crashed(conn, chunk, 600, "a bug")
 
     async with waited_for(heart, act, (look, {"id": first})):
         pass

@@ -21,7 +21,17 @@ from serpline.store import projects
 from serpline.store.database import Connection, Database
 from serpline.store.results import combined, inputs, reports, scores
 from serpline.store.results.collection import collection
-from serpline.store.runs import batches, chunks, items, planning, plans, runs, settling, workers
+from serpline.store.runs import (
+    batches,
+    chunks,
+    items,
+    planning,
+    plans,
+    releases,
+    runs,
+    settling,
+    workers,
+)
 from serpline.store.runs.chunks import OwnedChunk
 from serpline.store.runs.settling import Settlement
 from serpline.store.tables import metadata
@@ -307,7 +317,9 @@ async def release(conn: Connection, chunk: OwnedChunk) -> None:
     given = {"lane": chunk.lane_id, "no": chunk.no, "worker": worker}
     row = (await conn.execute(one, given)).one()
     mine = replace(chunk, id=row.id, epoch=row.epoch)
-    await chunks.release(conn, mine, look_again_seconds=None, now=NOW, loaded_at=NOW, at_once=True)
+    await releases.release(
+        conn, mine, look_again_seconds=None, now=NOW, loaded_at=NOW, at_once=True
+    )
 
 
 STEPS: dict[str, Callable[[Connection, OwnedChunk], Awaitable[None]]] = {

@@ -29,7 +29,7 @@ from serpline.store.database import (
 )
 from serpline.store.queue.wakeups import WakeUp, wake
 from serpline.store.runs import workers
-from serpline.store.runs.chunks import give_back, held_by
+from serpline.store.runs.releases import give_back, held_by
 
 log = get(__name__)
 

@@ -19,7 +19,6 @@ from itertools import groupby
 
 from serpline.store.runs.chunks import ItemRow
 
-SUSPECT_DEATHS = 2
 NARROWING = 10
 ALONE_DEATHS_MAX = 3
 

@@ -8,7 +8,7 @@ work that still breaks off fails its items after a few times), or this process d
 chunk over, and look for the item that did it: ``quarantine``).
 """
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import aclosing, suppress
 from datetime import datetime, timedelta
 
@@ -28,7 +28,7 @@ from serpline.pipeline.state_tracker import Settled, StateTracker
 from serpline.robustness.retry import RetryManager
 from serpline.store.database import Database, DatabaseUnavailable, TransactionConflict
 from serpline.store.queue.wakeups import WakeUp, wake
-from serpline.store.runs import chunks
+from serpline.store.runs import chunks, releases
 from serpline.store.runs.chunks import ItemRow, OwnedChunk
 from serpline.store.runs.retries import FailedAttempt, remember
 
@@ -67,28 +67,27 @@ class ChunkWorker:
 
     async def work(self, chunk_id: int) -> bool:
         """The handler of a chunk's wake-up; False if the chunk was not to be had."""
-        seen = None
-        while (suspicion := await self._suspicion(chunk_id)) not in (None, seen):
-            phase, deaths = seen = suspicion
-            suspect = deaths >= quarantine.SUSPECT_DEATHS and self._phases[phase].divisible
-            async with self._quarantine.entered(alone=suspect):
-                # An owner may have died while we waited: then the claim fails, and we ask anew,
-                # perhaps for the other door.
-                if await self._claimed(chunk_id, deaths, suspect=suspect):
-                    return True
-        return False
-
-    async def _suspicion(self, chunk_id: int) -> tuple[PhaseName, int] | None:
+        divisible = [name for name, phase in self._phases.items() if phase.divisible]
+        async with self._quarantine.entered(alone=False):
+            if await self._claimed(chunk_id, divisible, suspect=False):
+                return True
         async with self._database.transaction() as conn:
-            return await chunks.suspicion(conn, chunk_id)
+            if not await chunks.is_suspect(conn, chunk_id, divisible):
+                return False
+        async with self._quarantine.entered(alone=True):
+            return await self._claimed(chunk_id, divisible, suspect=True)
 
-    async def _claimed(self, chunk_id: int, deaths: int, *, suspect: bool) -> bool:
+    async def _claimed(
+        self, chunk_id: int, divisible: Collection[PhaseName], *, suspect: bool
+    ) -> bool:
         if not self._lifeline.has_lease:
             return False  # the sweep asks again, somebody who may
         with self._lifeline.at_work(chunk_id):
             loaded_at = self._clock.now()
             async with self._database.transaction() as conn:
-                chunk = await chunks.claim(conn, chunk_id, self._lifeline.worker_id, deaths)
+                chunk = await chunks.claim(
+                    conn, chunk_id, self._lifeline.worker_id, divisible, suspect=suspect
+                )
                 items = await chunks.load(conn, chunk, loaded_at) if chunk else []
             if chunk is None:
                 return False
@@ -237,7 +236,7 @@ class ChunkWorker:
         # Whoever has it next must find what was paid for under us.
         await self._before_settle()
         async with self._database.transaction() as conn:
-            done = await chunks.release(
+            done = await releases.release(
                 conn,
                 chunk,
                 look_again_seconds=work.look_again_seconds if work else None,
@@ -256,5 +255,5 @@ class ChunkWorker:
             f"chunk {chunk.no}", chunk.crashes + 1, delay_seconds, ErrorCategory.INTERNAL, reason
         )
         async with self._database.transaction() as conn:
-            await chunks.crashed(conn, chunk, delay_seconds, reason)
+            await releases.crashed(conn, chunk, delay_seconds, reason)
             await remember(conn, chunk, self._clock.now(), [told])

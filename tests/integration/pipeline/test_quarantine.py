@@ -9,6 +9,7 @@ from harness.heart import METRICS, Heart, beating
 from harness.scripted import open_gate
 from harness.waiting import until
 
+from serpline.domain.names import PhaseName
 from serpline.pipeline.quarantine import Quarantine
 from serpline.store.database import Database
 from serpline.store.runs import chunks, workers
@@ -103,6 +104,26 @@ async def test_a_suspect_chunk_marks_before_it_works(heart: Heart) -> None:
     assert (await heart.chunk(chunk_id))["status"] == "done"
 
 
+async def test_a_claim_takes_only_what_it_is_for(heart: Heart) -> None:
+    """An ordinary claim takes no suspect chunk, a suspect claim no other chunk."""
+    divisible = [METRICS.phase]
+    chunk_id = await suspect(heart, "DONE-1")
+
+    async def is_claimed(phases: Sequence[PhaseName], *, as_suspect: bool) -> bool:
+        async with heart.database.transaction() as conn:
+            worker_id = heart.lifeline.worker_id
+            chunk = await chunks.claim(conn, chunk_id, worker_id, phases, suspect=as_suspect)
+            await conn.rollback()
+        return chunk is not None
+
+    assert not await is_claimed(divisible, as_suspect=False)
+    assert await is_claimed(divisible, as_suspect=True)
+    assert await is_claimed([], as_suspect=False)
+    await heart.query("UPDATE chunks SET deaths = 1 WHERE id = :id", id=chunk_id)
+    assert await is_claimed(divisible, as_suspect=False)
+    assert not await is_claimed(divisible, as_suspect=True)
+
+
 async def test_what_became_suspect_while_it_waited_is_worked_as_such(heart: Heart) -> None:
     """An ordinary chunk waits behind a suspect one and loses its second owner meanwhile."""
     before, behind = await suspect(heart, "GATE-1"), await suspect(heart, "DONE-2", "DONE-3")
@@ -110,6 +131,7 @@ async def test_what_became_suspect_while_it_waited_is_worked_as_such(heart: Hear
     door = heart.worker._quarantine = WatchedDoor()
     working = asyncio.create_task(heart.worker.work(before))
     await heart.attempted("GATE-1")
+    door.ordinary_came.clear()
     waiting = asyncio.create_task(heart.worker.work(behind))
     await door.ordinary_came.wait()
     await dies(heart, (behind, []))

@@ -24,7 +24,7 @@ from serpline.pipeline.worker import ChunkWorker
 from serpline.queueing import JobEvent, JobOutcome, JobQueueManager
 from serpline.robustness.retry import RetryManager
 from serpline.store.database import Connection, Database, DatabaseUnavailable
-from serpline.store.runs import chunks
+from serpline.store.runs import releases
 from serpline.store.runs.chunks import OwnedChunk
 from serpline.store.runs.looks import look_now
 
@@ -134,7 +134,7 @@ async def test_looks_that_bring_nothing_come_ever_later(heart: Heart) -> None:
             chunk = await owned(heart, chunk_id)
             now = heart.clock.now()
             async with heart.database.transaction() as conn:
-                await chunks.release(
+                await releases.release(
                     conn,
                     chunk,
                     look_again_seconds=0,
@@ -181,7 +181,7 @@ async def test_the_earliest_reason_to_look_counts(heart: Heart) -> None:
                 at=now + timedelta(seconds=attempt),
             )
             async with heart.database.transaction() as conn:
-                await chunks.release(
+                await releases.release(
                     conn,
                     chunk,
                     look_again_seconds=again,
@@ -203,7 +203,7 @@ async def test_what_came_due_during_the_work_is_looked_at_at_once(heart: Heart) 
             at=loaded_at + timedelta(seconds=5),
         )
         async with heart.database.transaction() as conn:
-            await chunks.release(
+            await releases.release(
                 conn,
                 chunk,
                 look_again_seconds=3600,
