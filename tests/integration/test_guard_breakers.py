@@ -217,6 +217,22 @@ async def test_a_caller_cancelled_while_asking_leaves_no_permit(
     assert (await breaker.state()).breaker.state == "closed"
 
 
+async def test_a_caller_cancelled_while_it_reports_loses_no_report(
+    db: Database, managers: MakeManagers
+) -> None:
+    """Its failure reaches both breakers, of which it has waited for one at most."""
+    (manager,) = managers(1)
+    both = [manager.get_breaker(name, failure_threshold=1) for name in (NAME, f"{NAME}@nightly")]
+    permit = await Permit.of(both, call_seconds=20)
+    reporting = asyncio.create_task(permit.failed())
+    await asyncio.sleep(0)
+    reporting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reporting
+    await manager.close()
+    assert [(await breaker.state()).breaker.state for breaker in both] == ["open", "open"]
+
+
 async def test_isolated_by_hand_until_reset(
     db: Database, clock: HandClock, managers: MakeManagers
 ) -> None:

@@ -77,7 +77,7 @@ def set_(
 ) -> None:
     """Change a breaker's settings for every process; what is not given stays.
 
-    A schedule's own breaker goes by its schedule again from its next run on.
+    A schedule's next run sets its own breaker's settings again.
     """
     chosen = (failure_threshold, success_threshold, timeout_seconds)
     if chosen == (None, None, None):

@@ -21,8 +21,8 @@ from serpline.domain.errors import ErrorCategory, ProviderError
 from serpline.domain.recent_calls import RecentCalls
 from serpline.domain.states import BREAKER_MACHINE, BreakerEvent, BreakerState
 
-# A permit may come back early (its call was cancelled), and nobody is told: so look again soon.
-_PROBE_LOOK = timedelta(seconds=10)
+# A cancelled call gives its permit back early and wakes nobody: refused callers check again soon.
+_PROBE_RECHECK = timedelta(seconds=10)
 # Maximum clock skew between workers. What lies further ahead than it was meant to, by more than
 # this, was written before the clock was set back.
 _CLOCK_SKEW_MAX = timedelta(seconds=5)
@@ -100,7 +100,7 @@ class Breaker:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What a step came to: the breaker after it, and the event that moved it, if any."""
+    """The breaker after a step, and the event that moved it, if any."""
 
     breaker: Breaker
     event: BreakerEvent | None = None
@@ -109,7 +109,7 @@ class Step:
 @dataclass(frozen=True, slots=True)
 class Decision:
     """``allowed``, with the generation to report under and the permit to give back; or refused
-    until ``until`` (None when only another call or a person can tell)."""
+    until ``until`` (None: until another call or a person changes the state)."""
 
     allowed: bool
     generation: int
@@ -151,7 +151,7 @@ def decide(
     )
     if len(live) + breaker.probe_successes >= settings.success_threshold:
         freed = min(permit.expires_at for permit in live) - lease_now
-        until = now + min(freed, _PROBE_LOOK)
+        until = now + min(freed, _PROBE_RECHECK)
         decision = Decision(False, breaker.generation, until=until)
         return Step(replace(breaker, permits=live), event), decision
     lent = call_seconds if settings.permit_seconds is None else settings.permit_seconds
@@ -161,7 +161,7 @@ def decide(
 
 
 def record(breaker: Breaker, settings: BreakerSettings, report: Report, chance: float) -> Step:
-    """Take note of how calls ended. ``chance`` in [0, 1) jitters the time it would stay open."""
+    """Record how calls ended. ``chance`` in [0, 1) jitters the time that it would stay open."""
     if report.generation != breaker.generation:
         return Step(breaker)
     if breaker.state is BreakerState.CLOSED:

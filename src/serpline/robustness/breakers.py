@@ -120,22 +120,22 @@ class CircuitBreakerManager:
         """The breaker of that name; its row is made at its first use.
 
         Settings given here override the code's from the next use on, for every process and with
-        an event, unless newer overrides are known. They are of the time ``settings_at``; None: of
-        their first use in this process. Without any, those in force stay. Raises ``UserError``
-        for impossible ones.
+        an event, unless newer overrides are known. ``settings_at`` is when they were given; None:
+        when this process first gave just these. Without any, those in force stay. Raises
+        ``UserError`` for impossible ones.
         """
         if name not in self._breakers:
             ask, tell = partial(self._ask, name), partial(self._tell, name)
             self._breakers[name] = CircuitBreaker(
                 name, self.clock, ask, tell, cache_seconds=self._cache_seconds
             )
-        overrides = _given(failure_threshold, success_threshold, timeout_seconds)
+        breaker = self._breakers[name]
         if settings is not None:
-            overrides = asdict(settings)
-        if overrides:
-            replace(self._default(name), **overrides)
-            self._breakers[name].propose_settings(overrides, settings_at)
-        return self._breakers[name]
+            breaker.propose_settings(asdict(settings), settings_at)
+        elif overrides := _given(failure_threshold, success_threshold, timeout_seconds):
+            replace(self._default(name), **overrides)  # raises for impossible ones
+            breaker.propose_settings(overrides, settings_at)
+        return breaker
 
     async def list_all(self) -> Sequence[BreakerRow]:
         """Every breaker any process has used, by name."""
