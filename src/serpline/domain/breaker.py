@@ -130,8 +130,9 @@ def decide(
 
     ``call_seconds``: how long the call may take, with whatever it waits for under its permit.
     """
-    if breaker.state is BreakerState.CLOSED:
-        return Step(breaker), Decision(True, breaker.generation)
+    step = close_if_probed(breaker, settings)
+    if step.breaker.state is BreakerState.CLOSED:
+        return step, Decision(True, step.breaker.generation)
     if breaker.state is BreakerState.ISOLATED:
         return Step(breaker), Decision(False, breaker.generation)
     event: BreakerEvent | None = None
@@ -143,9 +144,6 @@ def decide(
             return Step(breaker), Decision(False, breaker.generation, until=breaker.open_until)
         event = BreakerEvent.PROBED
         breaker = _move(breaker, event)
-    elif breaker.probe_successes >= settings.success_threshold:
-        closed = close_if_probed(breaker, settings)
-        return closed, Decision(True, closed.breaker.generation)
     live = tuple(
         _in_time(permit, lease_now) for permit in breaker.permits if permit.expires_at > lease_now
     )
