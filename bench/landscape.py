@@ -14,8 +14,8 @@ from uuid import UUID
 import psycopg
 from psycopg import sql
 
+from serpline.config.run import PipelineConfig
 from serpline.core.ids import new_id
-from serpline.domain.config import PipelineConfig
 from serpline.domain.names import ContentType, PhaseName, PipelineMode
 from serpline.domain.phases import lanes_of
 from serpline.domain.states import LaneStatus

@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any
 
-from serpline.domain.config import PipelineConfig
+from serpline.config.run import PipelineConfig
 from serpline.domain.names import PhaseName
 from serpline.domain.outcomes import Done, Outcome
 from serpline.phases.base import Work

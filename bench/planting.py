@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from uuid import UUID
 
+from serpline.config.run import PipelineConfig
 from serpline.core.clock import SystemClock
 from serpline.core.ids import new_id
-from serpline.domain.config import PipelineConfig
 from serpline.domain.names import ContentType, PhaseName, PipelineMode
 from serpline.domain.phases import LaneKey
 from serpline.domain.states import LaneStatus

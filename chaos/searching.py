@@ -10,10 +10,10 @@ from harness.heart import METRICS, TravelClock
 from harness.scripted import ScriptedPhase, make_tables, script
 
 from chaos.calling import Calling, calling
+from serpline.config.run import PipelineConfig
 from serpline.core.clock import SystemClock
 from serpline.core.ids import new_id
 from serpline.core.settings import load
-from serpline.domain.config import PipelineConfig
 from serpline.domain.errors import CallRefused, ProviderError
 from serpline.domain.names import PipelineMode
 from serpline.domain.outcomes import Done, Outcome

@@ -14,9 +14,9 @@ from sqlalchemy import text
 
 from harness.scripted import make_tables, script, scripted_phases
 from harness.waiting import until
+from serpline.config.run import PipelineConfig
 from serpline.core.clock import SystemClock
 from serpline.core.ids import new_id
-from serpline.domain.config import PipelineConfig
 from serpline.domain.names import ContentType, PhaseName, PipelineMode
 from serpline.domain.phases import LaneKey, LaneView, lanes_of
 from serpline.domain.states import LaneStatus, RunStatus

@@ -33,7 +33,7 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from serpline.domain.config import PipelineConfig
+from serpline.config.run import PipelineConfig
 from serpline.domain.errors import ErrorCategory, LeaseLost
 from serpline.domain.names import PhaseName
 from serpline.domain.outcomes import Done, Outcome, Reject, Retry, Skip, Snooze

@@ -25,8 +25,8 @@ from harness import waiting
 from harness.environment import clean
 from harness.forks import Fork, be_worker
 from serpline.app import Services, open_services
+from serpline.config.run import PipelineConfig
 from serpline.core.settings import load
-from serpline.domain.config import PipelineConfig
 from serpline.domain.keywords import parse_keywords
 from serpline.domain.names import PipelineMode
 from serpline.domain.phases import LaneView

@@ -15,8 +15,8 @@ from harness.figures import Figure, at_most
 
 from bench.place import Place
 from bench.statements import LOGGED, Cost, costs
+from serpline.config.run import PipelineConfig
 from serpline.core.clock import SystemClock
-from serpline.domain.config import PipelineConfig
 from serpline.domain.keywords import parse_keywords
 from serpline.domain.states import ENDED_RUNS, RunStatus
 from serpline.pipeline.service import PipelineService

@@ -12,7 +12,7 @@ _PUBLIC = {
     "JobPriority": "serpline.domain.names",
     "JobQueueManager": "serpline.queueing.manager",
     "PhaseOrchestrator": "serpline.pipeline.orchestrator",
-    "PipelineConfig": "serpline.domain.config",
+    "PipelineConfig": "serpline.config.run",
     "PipelineMode": "serpline.domain.names",
     "PipelineService": "serpline.pipeline.service",
     "RetryManager": "serpline.robustness.retry",

@@ -19,8 +19,8 @@ from harness.world import SEED, World, open_world, simulated
 from sqlalchemy import text
 
 from serpline import app
+from serpline.config.run import PipelineConfig
 from serpline.core.settings import load
-from serpline.domain.config import PipelineConfig
 from serpline.domain.names import ContentType, PhaseName
 from serpline.domain.states import RunStatus
 from serpline.simulator.scaleserp.batches import Batch, Status

@@ -12,8 +12,8 @@ from harness.clock_steps import set_clock_back
 from harness.heart import METRICS, Heart, TravelClock, beating
 from harness.waiting import until
 
+from serpline.config.run import PipelineConfig
 from serpline.core.ids import new_id
-from serpline.domain.config import PipelineConfig
 from serpline.domain.names import BatchPriority
 from serpline.domain.repair import Rung
 from serpline.domain.states import BatchStatus

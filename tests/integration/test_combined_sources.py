@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import text
 
-from serpline.domain.config import PipelineConfig
+from serpline.config.run import PipelineConfig
 from serpline.domain.names import ContentType, PhaseName
 from serpline.domain.phases import LaneKey, lanes_of
 from serpline.domain.states import LaneStatus

@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from serpline.analysis.dsi import compute_dsi
 from serpline.analysis.traffic import TrafficConfig
-from serpline.domain.config import PipelineConfig
+from serpline.config.run import PipelineConfig
 from serpline.domain.names import ContentType, PhaseName
 from serpline.domain.phases import lanes_of
 from serpline.domain.states import LaneStatus

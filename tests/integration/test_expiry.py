@@ -11,9 +11,9 @@ from harness.every_table import contents, fill_run
 from harness.tables import RESULT_TABLES
 from tests.integration.test_prune import NOW, OLD, YOUNG, a_run, column, rows
 
+from serpline.config.run import PipelineConfig
 from serpline.core.clock import SystemClock
 from serpline.core.ids import new_id
-from serpline.domain.config import PipelineConfig
 from serpline.domain.errors import UserError
 from serpline.domain.states import RunStatus
 from serpline.pipeline.service import PipelineService

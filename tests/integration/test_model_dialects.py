@@ -10,9 +10,9 @@ import pytest
 from harness.guarded import owned_chunk, rows
 
 from serpline.app import open_tools
+from serpline.config.run import PipelineConfig
 from serpline.core.clock import SystemClock
 from serpline.core.settings import load
-from serpline.domain.config import PipelineConfig
 from serpline.domain.errors import CallRefused, ErrorCategory, ProviderError
 from serpline.domain.names import ContentType, PhaseName
 from serpline.domain.phases import LaneKey

@@ -15,9 +15,9 @@ from harness.guarded import HandClock, owned_chunk, rows
 from sqlalchemy import text
 
 from serpline.app import open_tools
+from serpline.config.run import PipelineConfig
 from serpline.core.clock import SystemClock
 from serpline.core.settings import load
-from serpline.domain.config import PipelineConfig
 from serpline.domain.keywords import KeywordRow, keyword_key
 from serpline.domain.names import ContentType, PhaseName
 from serpline.domain.outcomes import Done, Outcome, Retry, Snooze

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from sqlalchemy import text
 
-from serpline.domain.config import PipelineConfig
+from serpline.config.run import PipelineConfig
 from serpline.domain.names import PhaseName
 from serpline.domain.phases import lanes_of
 from serpline.domain.states import LaneStatus

@@ -40,12 +40,13 @@ async def test_a_figure_by_hand() -> None:
     eval(block, {})  # the page itself is the program
 
 
-def test_diagrams() -> None:
-    """The state diagrams in the architecture are those of the transition tables."""
-    spec = importlib.util.spec_from_file_location("draw", ROOT / "tools" / "draw_states.py")
+@pytest.mark.parametrize("tool", ["draw_states", "write_keys"])
+def test_what_is_written_from_the_code(tool: str) -> None:
+    """The state diagrams are those of the transition tables, the keys those of the models."""
+    spec = importlib.util.spec_from_file_location("draw", ROOT / "tools" / f"{tool}.py")
     assert spec is not None
     assert spec.loader is not None
     draw = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(draw)
-    document = (ROOT / "docs" / "architecture.md").read_text()
+    document = draw.DOCUMENT.read_text(encoding="utf-8")
     assert draw.drawn(document) == document

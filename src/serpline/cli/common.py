@@ -29,6 +29,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from serpline.config.documents import SIZE_BYTES_MAX, read_json
 from serpline.core.escaping import harmless, json_text
 from serpline.core.logging import configure
 from serpline.core.settings import Settings, load
@@ -238,3 +239,14 @@ def utf8(given: str | None) -> str | None:
 def failure(path: Path, error: OSError) -> UserError:
     """A file that cannot be read or written, in one line."""
     return UserError(f"{path}: {error.strerror or error}")
+
+
+def read_document(path: Path) -> Any:
+    """The value of a JSON file. Raises ``UserError`` naming the file and the place."""
+    try:
+        with path.open("rb") as file:
+            return read_json(file.read(SIZE_BYTES_MAX + 1))
+    except OSError as error:
+        raise failure(path, error) from None
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None

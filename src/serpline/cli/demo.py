@@ -31,9 +31,9 @@ from serpline.cli.common import (
     settings_of,
 )
 from serpline.cli.runs import exit_code
+from serpline.config.run import PipelineConfig
 from serpline.core.ids import new_id
 from serpline.core.settings import Settings
-from serpline.domain.config import PipelineConfig
 from serpline.domain.errors import UserError
 from serpline.domain.keywords import KeywordReport, iter_keywords
 
@@ -164,7 +164,7 @@ async def _demo(
             _workers(place, environment), opened.clock, deaths_max=WORKER_DEATHS_MAX
         )
         async with supervisor.running():
-            config = PipelineConfig(landscape=landscape, keyword_limit=limit)
+            config = PipelineConfig.from_json({"landscape": landscape, "keyword_limit": limit})
             await opened.pipeline.start(config, run_id=run_id)
             tell(f"run {run_id} over {file}")
             await follow(opened, run_id, quiet=quiet, check=supervisor.check)

@@ -20,6 +20,7 @@ from serpline.cli import (
     rankings,
     runs,
     schedule,
+    schema,
     simulate,
     start,
     trends,
@@ -74,5 +75,6 @@ app.add_typer(jobs.app, name="jobs")
 app.add_typer(breakers.app, name="breakers")
 app.add_typer(budgets.app, name="budgets")
 app.add_typer(schedule.schedule_app, name="schedule")
+app.command("schema")(schema.schema)
 app.add_typer(simulate.app, name="simulator")
 operations.register(app)

@@ -5,13 +5,14 @@ from typing import Annotated
 
 import typer
 
-from serpline.cli.common import JsonFlag, emit, failure, say, show_table
+from serpline.cli.common import JsonFlag, emit, read_document, say, show_table
+from serpline.config.model import read_value
 from serpline.core.clock import SystemClock
 from serpline.domain.errors import UserError
-from serpline.scheduling.documents import SIZE_BYTES_MAX, read_specs
+from serpline.scheduling.documents import specs_from_json
 from serpline.scheduling.merging import preview as preview_rows
 from serpline.scheduling.spec import ScheduleSpec
-from serpline.scheduling.values import instant
+from serpline.scheduling.values import INSTANT
 
 schedule_app = typer.Typer(help="Schedules: when runs are due.", no_args_is_help=True)
 
@@ -36,7 +37,7 @@ def preview(
 ) -> None:
     """The next times a schedule is due: in UTC, in its own zone, and what is collected then."""
     specs = _read(spec)
-    start = SystemClock().now() if after is None else instant("--after", after)
+    start = SystemClock().now() if after is None else read_value(INSTANT, "--after", after)
     rows = preview_rows(specs, count, start)
     if len(rows) < count:
         say(f"{len(rows)} of {count}: no more within 100 years")
@@ -51,12 +52,8 @@ def preview(
 
 
 def _read(path: Path) -> tuple[ScheduleSpec, ...]:
+    document = read_document(path)
     try:
-        with path.open("rb") as stream:
-            document = stream.read(SIZE_BYTES_MAX + 1)
-    except OSError as error:
-        raise failure(path, error) from None
-    try:
-        return read_specs(document)
+        return specs_from_json(document)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None

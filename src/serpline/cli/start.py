@@ -1,23 +1,29 @@
 """``serpline run start``: from options and a file to a run, or to what it would cost."""
 
-import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from serpline.cli.common import JsonFlag, emit, failure, listed, run, say, services, show_table
+from serpline.cli.common import (
+    JsonFlag,
+    emit,
+    listed,
+    read_document,
+    run,
+    say,
+    services,
+    show_table,
+)
 from serpline.cli.runs import exit_code, find_run, tell_report
-from serpline.domain.config import PipelineConfig
+from serpline.config.run import PipelineConfig
 from serpline.domain.errors import UserError
 from serpline.domain.names import PipelineMode
 
 if TYPE_CHECKING:
     from serpline.app import Services
     from serpline.pipeline.estimate import Estimate
-
-CONFIG_BYTES_MAX = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +38,8 @@ class _Asked:
         """The configuration, with the run that ``inputs_from`` means."""
         if self.inputs_from is None:
             return self.config
-        return replace(self.config, inputs_from=await find_run(opened, self.inputs_from))
+        found = await find_run(opened, self.inputs_from)
+        return self.config.model_copy(update={"inputs_from": found})
 
 
 def register(app: typer.Typer) -> None:
@@ -93,21 +100,7 @@ def start(
 
 def read_config(path: Path) -> dict[str, Any]:
     """A JSON object of settings; raises ``UserError`` naming the file and the place."""
-    try:
-        with path.open("rb") as file:
-            body = file.read(CONFIG_BYTES_MAX + 1)
-    except OSError as error:
-        raise failure(path, error) from None
-    if len(body) > CONFIG_BYTES_MAX:
-        raise UserError(f"{path}: larger than {CONFIG_BYTES_MAX} bytes; is this a configuration?")
-    try:
-        given = json.loads(body.decode("utf-8-sig"))
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: byte {error.start + 1} is not UTF-8") from None
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path}: not JSON: line {error.lineno}: {error.msg}") from None
-    except RecursionError:
-        raise UserError(f"{path}: not JSON that can be read: nested too deeply") from None
+    given = read_document(path)
     if not isinstance(given, dict):
         raise UserError(f"{path}: must be a JSON object of settings, not {type(given).__name__}")
     return given

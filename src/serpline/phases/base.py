@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
+from serpline.config.run import PipelineConfig
 from serpline.core.clock import Clock
-from serpline.domain.config import PipelineConfig
 from serpline.domain.names import PhaseName
 from serpline.domain.outcomes import Done, Outcome
 from serpline.robustness.retry import RetryManager

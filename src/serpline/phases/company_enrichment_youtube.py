@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from serpline.analysis.domains import is_platform, publisher
-from serpline.domain.config import PipelineConfig
+from serpline.config.run import PipelineConfig
 from serpline.domain.names import PhaseName
 from serpline.domain.outcomes import Done, Outcome, Reject, Retry, Snooze
 from serpline.phases import companies

@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
-from serpline.domain.config import PipelineConfig
+from serpline.config.run import PipelineConfig
 from serpline.domain.errors import CallRefused, ErrorCategory, ProviderError
 from serpline.domain.names import PhaseName
 from serpline.domain.outcomes import Done, Outcome, Skip

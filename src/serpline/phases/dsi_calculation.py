@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from serpline.domain.config import PipelineConfig
+from serpline.config.run import PipelineConfig
 from serpline.domain.names import ContentType, PhaseName
 from serpline.domain.outcomes import Done, Outcome, Skip
 from serpline.phases.base import Work

@@ -13,7 +13,7 @@ from serpline.analysis.combined import DEFAULT_WEIGHTS, combined_dsi
 from serpline.analysis.ctr import get_curve
 from serpline.analysis.dsi import compute_dsi
 from serpline.analysis.traffic import TrafficConfig
-from serpline.domain.config import PipelineConfig
+from serpline.config.run import PipelineConfig
 from serpline.store.results.combined import COUNTED, Source
 from serpline.store.tables.results import dsi_scores
 

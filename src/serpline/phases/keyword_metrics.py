@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any
 
-from serpline.domain.config import PipelineConfig
+from serpline.config.run import PipelineConfig
 from serpline.domain.errors import CallRefused, ProviderError
 from serpline.domain.keywords import keyword_key, searched
 from serpline.domain.names import PhaseName

@@ -8,7 +8,7 @@ channel, so that the next phase finds both. A video that YouTube does not show i
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from typing import Any
 
-from serpline.domain.config import PipelineConfig
+from serpline.config.run import PipelineConfig
 from serpline.domain.errors import CallRefused, ProviderError
 from serpline.domain.http import ProviderCall
 from serpline.domain.names import PhaseName

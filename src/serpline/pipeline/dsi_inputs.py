@@ -12,8 +12,8 @@ from uuid import UUID
 from serpline.analysis.combined import DEFAULT_WEIGHTS
 from serpline.analysis.ctr import get_curve
 from serpline.analysis.traffic import LANDSCAPE
+from serpline.config.run import PipelineConfig
 from serpline.core.escaping import json_text
-from serpline.domain.config import PipelineConfig
 from serpline.store import projects
 from serpline.store.database import Connection
 from serpline.store.results import combined, scores

@@ -16,7 +16,7 @@ from math import ceil
 from typing import Any
 from uuid import UUID
 
-from serpline.domain.config import PipelineConfig
+from serpline.config.run import PipelineConfig
 from serpline.domain.errors import UserError
 from serpline.domain.markets import Market
 from serpline.domain.names import ContentType, PhaseName

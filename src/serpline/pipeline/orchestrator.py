@@ -12,9 +12,9 @@ from datetime import timedelta
 from typing import ClassVar
 from uuid import UUID
 
+from serpline.config.run import PipelineConfig
 from serpline.core.clock import Clock
 from serpline.core.logging import described, get
-from serpline.domain.config import PipelineConfig
 from serpline.domain.errors import ERROR_CHARS_MAX
 from serpline.domain.names import JobPriority, PhaseName, PipelineMode
 from serpline.domain.phases import (

@@ -10,9 +10,9 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+from serpline.config.run import PipelineConfig
 from serpline.core.clock import Clock
 from serpline.core.ids import new_id
-from serpline.domain.config import PipelineConfig
 from serpline.domain.errors import UserError
 from serpline.domain.names import ContentType, JobPriority, PhaseName, PipelineMode
 from serpline.domain.phases import LaneView, dependents_of, lanes_of

@@ -7,10 +7,10 @@ keywords of that run, and of its content types and landscape.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from uuid import UUID
 
-from serpline.domain.config import PipelineConfig
+from serpline.config.run import PipelineConfig
 from serpline.domain.errors import UserError
 from serpline.domain.names import SEARCHED_TYPES, ContentType, PhaseName
 from serpline.domain.phases import PHASE_DEPENDENCIES, LaneView
@@ -78,17 +78,16 @@ def _inherit(
     if not searches and config.devices not in (PipelineConfig().devices, given.devices):
         theirs = ", ".join(given.devices)
         raise UserError(f"devices={', '.join(config.devices)}: {named} was searched on {theirs}")
-    return replace(
-        config,
-        content_types=_types(named, config, lanes),
-        devices=config.devices if searches else given.devices,
-        landscape=given.landscape,
-        keyword_limit=given.keyword_limit,
-        # What was kept out of history does not enter it by being computed again.
-        enable_historical_tracking=(
-            config.enable_historical_tracking and (searches or given.enable_historical_tracking)
-        ),
-    )
+    # What was kept out of history does not enter it by being computed again.
+    tracked = config.enable_historical_tracking and (searches or given.enable_historical_tracking)
+    inherited = {
+        "content_types": _types(named, config, lanes),
+        "devices": config.devices if searches else given.devices,
+        "landscape": given.landscape,
+        "keyword_limit": given.keyword_limit,
+        "enable_historical_tracking": tracked,
+    }
+    return config.model_copy(update=inherited)
 
 
 def _types(named: str, config: PipelineConfig, lanes: list[LaneView]) -> tuple[ContentType, ...]:

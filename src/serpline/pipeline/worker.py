@@ -12,9 +12,9 @@ from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import aclosing, suppress
 from datetime import datetime, timedelta
 
+from serpline.config.run import PipelineConfig
 from serpline.core.clock import Clock
 from serpline.core.logging import described, get
-from serpline.domain.config import PipelineConfig
 from serpline.domain.errors import ErrorCategory, LeaseLost
 from serpline.domain.names import JobPriority, PhaseName, PipelineMode
 from serpline.domain.outcomes import Outcome, Reject, Retry, Snooze

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
+from serpline.config.values import AMOUNT_LIMIT
 from serpline.core.settings import Settings
 from serpline.domain.breaker_settings import BreakerSettings
-from serpline.domain.config import AMOUNT_LIMIT
 from serpline.domain.errors import UserError
 
 # Calls a second that an ordinary paid account may make (documented limits, or less).

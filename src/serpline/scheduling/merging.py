@@ -8,24 +8,24 @@ numbers, the run takes the most attempts and phase retries, the smallest batch a
 
 import heapq
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import groupby, islice
 from operator import attrgetter
 from types import MappingProxyType
 from typing import Any
 
-from serpline.domain.breaker_settings import BreakerSettings
-from serpline.domain.config import PipelineConfig
+from serpline.config.breaker import RunBreaker, ScheduleBreaker
+from serpline.config.model import shown
+from serpline.config.run import PipelineConfig
+from serpline.config.values import BATCH_SIZE_MAX
 from serpline.domain.errors import UserError
 from serpline.domain.names import SEARCHED_TYPES, ContentType
 from serpline.scheduling.occurrences import Occurrence, is_due, occurrences
 from serpline.scheduling.spec import ScheduleSpec
-from serpline.scheduling.values import shown
 
 PREVIEW_MAX = 10_000
 SPECS_MAX = 50
-_BATCH_MAX = 15_000
 _ONE_OF_A_RUN = ("devices", "landscape", "enable_historical_tracking", "force_refresh")
 
 
@@ -133,20 +133,20 @@ def run_config(
         retry_attempts=max(map(attrgetter("retry_attempts"), specs)),
         phase_retries=max(map(attrgetter("phase_retries"), specs)),
         min_collected_ratio=max(map(attrgetter("min_collected_ratio"), specs)),
-        batch_size=min(spec.batch_size or _BATCH_MAX for spec in specs),
+        batch_size=min(spec.batch_size or BATCH_SIZE_MAX for spec in specs),
     )
 
 
-def _breakers(specs: Sequence[ScheduleSpec]) -> dict[str, dict[str, Any]]:
+def _breakers(specs: Sequence[ScheduleSpec]) -> dict[str, RunBreaker]:
     """The breaker of each content type; of several the one that opens first."""
-    found: dict[str, BreakerSettings] = {}
+    found: dict[str, ScheduleBreaker] = {}
     for spec in specs:
         for kind in spec.content_types:
             if settings := spec.circuit_breaker:
                 known = found.setdefault(kind, settings)
                 if settings.failure_threshold < known.failure_threshold:
                     found[kind] = settings
-    return {kind: asdict(settings) for kind, settings in found.items()}
+    return {kind: RunBreaker(**settings.model_dump()) for kind, settings in found.items()}
 
 
 def _with(

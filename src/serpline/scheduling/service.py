@@ -12,6 +12,10 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from pydantic import TypeAdapter
+
+from serpline.config.model import read_value
+from serpline.config.values import Name
 from serpline.core.clock import Clock
 from serpline.core.ids import derived_id
 from serpline.core.logging import get
@@ -21,9 +25,9 @@ from serpline.pipeline.service import PipelineService
 from serpline.scheduling import merging
 from serpline.scheduling.occurrences import in_utc
 from serpline.scheduling.spec import ScheduleSpec
-from serpline.scheduling.values import name as checked_name
 
 _log = get("scheduling")
+_NAME: TypeAdapter[str] = TypeAdapter(Name)
 
 Specs = ScheduleSpec | Sequence[ScheduleSpec]
 
@@ -31,7 +35,7 @@ Specs = ScheduleSpec | Sequence[ScheduleSpec]
 def run_id_of(schedule_id: str, instant: datetime) -> UUID:
     """The id of the one run of a schedule at an instant (aware), whichever zone it is given in."""
     moment = in_utc("instant", instant).isoformat(timespec="microseconds")
-    return derived_id("schedule", checked_name("schedule", schedule_id), moment)
+    return derived_id("schedule", read_value(_NAME, "schedule", schedule_id), moment)
 
 
 class SchedulingService:
@@ -49,7 +53,7 @@ class SchedulingService:
 
     async def trigger(self, name: str, specs: Specs) -> UUID:
         """Start a run now, whatever the schedule says; every call starts another one."""
-        checked_name("schedule", name)
+        read_value(_NAME, "schedule", name)
         several = _several(specs)
         wanted = {kind for spec in several for kind in spec.content_types}
         fresh_until = merging.next_due(several, wanted, self._clock.now())

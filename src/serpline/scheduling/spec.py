@@ -1,31 +1,62 @@
 """A schedule specification: when content types are collected, and how.
 
 The JSON form is an object such as ``{"content_type": "news", "frequency": "daily",
-"time_of_day": "09:00", "retry_attempts": 5}``; a schedule is one or several of them. Every key
-and value is checked when it is read, and what cannot be used is a ``UserError`` of one line.
+"time_of_day": "09:00", "retry_attempts": 5}``; a schedule is one or several of them.
 
-Carried, but with no effect on runs yet: ``jitter``, ``overlap``, ``catch_up`` and ``deadline``
-(they rule over slots, which are not stored yet). Freshness targets and pausing after failed runs
-are not read yet.
+``jitter``, ``overlap``, ``catch_up`` and ``deadline`` have no effect on runs yet: they rule over
+slots, which are not stored yet.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime, time
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from enum import StrEnum
-from types import MappingProxyType
-from typing import Any
+from typing import Annotated, Any, ClassVar, Self
 from zoneinfo import ZoneInfo
 
-from serpline.domain.breaker_settings import BreakerSettings
-from serpline.domain.errors import UserError
-from serpline.domain.names import ContentType, Device
-from serpline.scheduling import values
+from pydantic import (
+    AliasChoices,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from serpline.config.breaker import ScheduleBreaker
+from serpline.config.model import ConfigModel
+from serpline.config.run import (
+    ForceRefresh,
+    HistoricalTracking,
+    MinCollectedRatio,
+    PhaseRetries,
+    RetryAttempts,
+)
+from serpline.config.values import (
+    LeftOut,
+    Name,
+    SearchedDevice,
+    Several,
+    Words,
+    one_of,
+    searches_per_batch,
+    whole,
+)
+from serpline.domain.names import SEARCHED_TYPES, ContentType, Device
+from serpline.scheduling.values import (
+    DAY_SECONDS,
+    Cron,
+    DayOfMonth,
+    DaysOfWeek,
+    Instant,
+    TimeOfDay,
+    Zone,
+    duration,
+)
 
 CATCH_UP_SLOTS_MAX = 100
-_UTC = ZoneInfo("UTC")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_YEAR_SECONDS = 366 * values.DAY_SECONDS
+_LongDuration = Annotated[int, duration(60, 366 * DAY_SECONDS)]
 
 
 class Frequency(StrEnum):
@@ -47,150 +78,161 @@ class Overlap(StrEnum):
     ALLOW = "allow"
 
 
-class CatchUpMode(StrEnum):
+class CatchUp(StrEnum):
     """Which of the slots missed during a downtime are started afterwards."""
 
     NONE = "none"
     LATEST = "latest"
     ALL = "all"
-    WITHIN = "within"
 
 
-@dataclass(frozen=True, slots=True)
-class CatchUp:
-    """``slots_max`` bounds ``all`` and ``within``; ``within_seconds`` is how old they may be."""
+class CatchUpWithin(ConfigModel):
+    """Slots missed during a downtime are started afterwards unless they are too old."""
 
-    mode: CatchUpMode = CatchUpMode.LATEST
-    within_seconds: int | None = None
-    slots_max: int = CATCH_UP_SLOTS_MAX
-
-    def to_json(self) -> str | dict[str, Any]:
-        """The form that the specification has."""
-        if self.mode is not CatchUpMode.WITHIN:
-            return str(self.mode)
-        return {"within": self.within_seconds, "max": self.slots_max}
+    within_seconds: _LongDuration = Field(
+        alias="within", description="How old the missed slots may be, in seconds or like 2d."
+    )
+    slots_max: Annotated[int, whole(1, CATCH_UP_SLOTS_MAX)] = Field(
+        CATCH_UP_SLOTS_MAX, alias="max", description="How many of them are started at most."
+    )
 
 
-def _catch_up(key: str, value: Any) -> CatchUp:
-    if isinstance(value, Mapping):
-        readers: Mapping[str, Callable[[str, Any], Any]] = {
-            "within": values.duration(60, _YEAR_SECONDS),
-            "max": values.integer(1, CATCH_UP_SLOTS_MAX),
-        }
-        read = values.mapping(key, value, readers, ["within"])
-        slots_max = read.get("max", CATCH_UP_SLOTS_MAX)
-        return CatchUp(CatchUpMode.WITHIN, read["within"], slots_max)
-    if value not in ("none", "latest", "all"):
-        must = 'must be none, latest, all, or an object such as {"within": "2d", "max": 10}'
-        raise values.wrong(key, value, must)
-    return CatchUp(CatchUpMode(value))
+_CATCH_UP = Words('none, latest, all, or an object such as {"within": "2d", "max": 10}')
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScheduleSpec:
-    """When to collect which content types, and how; read it with ``from_json``.
+def _catch_up(given: Any) -> CatchUp | CatchUpWithin:
+    if isinstance(given, Mapping):
+        return CatchUpWithin.model_validate(dict(given))
+    if not isinstance(given, str) or given not in set(CatchUp):
+        raise _CATCH_UP.error()
+    return CatchUp(given)
 
-    ``frequency`` daily and weekly run at ``time_of_day`` (midnight if not given) on
-    ``days_of_week`` (ISO, 1 = Monday; daily: every day, weekly: Monday, if not given); monthly and
-    quarterly (January, April, July, October) on ``day_of_month`` (-1 = last; 29 to 31 fall on the
-    last day of shorter months; the 1st if not given). ``cron`` has five fields. All of these are
-    wall-clock times in ``timezone``. ``interval_seconds`` is elapsed time; ``anchor``
-    is any instant it falls on (the start of 1970 in UTC if not given), not its first.
 
-    ``retry_attempts`` is attempts per item, ``phase_retries`` how often a failed lane is retried
-    by itself, ``batch_size`` searches per provider batch (None: as many as the provider takes),
-    ``min_collected_ratio`` the share of a type's searches below which a run completes with errors.
-    ``force_refresh``: whether its runs buy reference data anew that is fresh.
+def _either_key(schema: dict[str, Any]) -> None:
+    """One content type has a key of its own, beside that of several."""
+    several = schema["properties"].pop("content_type")
+    one = {**several["items"], "description": "The one content type that is collected."}
+    schema["properties"] = {
+        "content_type": one,
+        "content_types": several,
+        **schema["properties"],
+    }
+    schema["required"].remove("content_type")
+    schema["oneOf"] = [{"required": ["content_type"]}, {"required": ["content_types"]}]
+
+
+class ScheduleSpec(ConfigModel):
+    """When to collect which content types, and how.
+
+    Times are wall-clock times in ``timezone``; an interval is elapsed time.
     """
 
-    content_types: tuple[ContentType, ...]
-    frequency: Frequency
-    timezone: ZoneInfo = _UTC
-    time_of_day: time | None = None
-    days_of_week: tuple[int, ...] | None = None
-    day_of_month: int | None = None
-    cron: str | None = None
-    interval_seconds: int | None = None
-    anchor: datetime | None = None
-    devices: tuple[Device, ...] = (Device.DESKTOP,)
-    landscape: str | None = None
-    retry_attempts: int = 3
-    phase_retries: int = 1
-    min_collected_ratio: float = 1.0
-    batch_size: int | None = None
-    enable_historical_tracking: bool = True
-    force_refresh: bool = False
-    circuit_breaker: BreakerSettings | None = None
-    jitter_seconds: int = 0
-    overlap: Overlap = Overlap.SKIP
-    catch_up: CatchUp = CatchUp()
-    deadline_seconds: int | None = None
+    model_config = ConfigDict(json_schema_extra=_either_key)
+    INSTEAD_OF_MISSING: ClassVar[Mapping[str, str]] = {
+        "content_type": "give content_type or content_types"
+    }
 
-    def __post_init__(self) -> None:
+    content_types: Annotated[
+        tuple[Annotated[ContentType, one_of(SEARCHED_TYPES)], ...], Several(SEARCHED_TYPES)
+    ] = Field(
+        validation_alias=AliasChoices("content_type", "content_types"),
+        description="The content types that are collected; content_type names a single one.",
+    )
+    frequency: Annotated[Frequency, one_of(tuple(Frequency))] = Field(
+        description="How the times follow each other. quarterly: in January, April, July, October."
+    )
+    timezone: Zone = Field(
+        ZoneInfo("UTC"),
+        description="The zone of the wall-clock times.",
+        json_schema_extra={"default": "UTC"},
+    )
+    time_of_day: LeftOut[TimeOfDay] = Field(
+        None, description="Time of day (daily to quarterly); midnight if not given."
+    )
+    days_of_week: LeftOut[DaysOfWeek] = Field(
+        None,
+        description="Days (daily, weekly). Not given: every day if daily, Monday if weekly.",
+    )
+    day_of_month: LeftOut[DayOfMonth] = Field(
+        None,
+        description="Day (monthly, quarterly); 29 to 31 fall on the last day of shorter months."
+        " Not given: the 1st.",
+    )
+    cron: LeftOut[Cron] = Field(None, description="Cron expression (frequency cron).")
+    interval_seconds: LeftOut[_LongDuration] = Field(
+        None,
+        alias="interval",
+        description="From one to the next, in seconds or like 1h30m (frequency interval).",
+    )
+    anchor: LeftOut[Instant] = Field(
+        None,
+        description="Any instant that the interval falls on, not its first; UTC without an offset."
+        " Not given: the start of 1970 in UTC.",
+    )
+    devices: Annotated[tuple[SearchedDevice, ...], Several(tuple(Device))] = Field(
+        (Device.DESKTOP,), description="The devices that searches are made as."
+    )
+    landscape: LeftOut[Name] = Field(None, description="Only the keywords of this named set.")
+    retry_attempts: RetryAttempts = 3
+    phase_retries: PhaseRetries = 1
+    min_collected_ratio: MinCollectedRatio = 1.0
+    batch_size: Annotated[int | None, searches_per_batch(unlimited=None)] = Field(
+        None,
+        description="Searches per provider batch; unlimited: as many as the provider takes.",
+        json_schema_extra={"default": "unlimited"},
+    )
+    enable_historical_tracking: HistoricalTracking = True
+    force_refresh: ForceRefresh = False
+    circuit_breaker: Annotated[LeftOut[ScheduleBreaker], Words("the settings of a breaker")] = (
+        Field(
+            None, description="A stricter circuit breaker of the schedule's own for its searches."
+        )
+    )
+    jitter_seconds: Annotated[int, duration(0, DAY_SECONDS)] = Field(
+        0, alias="jitter", description="By how much starts are spread, in seconds or like 5m."
+    )
+    overlap: Annotated[Overlap, one_of(tuple(Overlap))] = Field(
+        Overlap.SKIP,
+        description="What becomes of a slot that is due while the one before it still runs.",
+    )
+    catch_up: Annotated[
+        CatchUp | CatchUpWithin,
+        BeforeValidator(_catch_up, json_schema_input_type=CatchUp | CatchUpWithin),
+        _CATCH_UP,
+    ] = Field(
+        CatchUp.LATEST, description="Which slots missed during a downtime are started afterwards."
+    )
+    deadline_seconds: LeftOut[_LongDuration] = Field(
+        None,
+        alias="deadline",
+        description="How late a run may start at most, in seconds or like 6h.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_content_type(cls, given: Any) -> Any:
+        """Read ``content_type`` as a list of one."""
+        if not isinstance(given, Mapping) or "content_type" not in given:
+            return given
+        if "content_types" in given:
+            raise PydanticCustomError(
+                "sentence", "content_type is given twice: give content_type or content_types"
+            )
+        return {**given, "content_type": [given["content_type"]]}
+
+    @model_validator(mode="after")
+    def _fit_the_frequency(self) -> Self:
         """Refuse keys that mean nothing with this frequency, and miss those that it needs."""
         written = self.to_json()
         for key, frequencies in _GOES_WITH.items():
             if key in written and self.frequency not in frequencies:
-                raise values.wrong(
-                    key,
-                    written[key],
-                    f"goes with frequency {' or '.join(frequencies)}, not {self.frequency}",
-                )
+                goes = f"goes with frequency {' or '.join(frequencies)}, not {self.frequency}"
+                raise _fault("must", key, written[key], goes)
         for frequency, key in ((Frequency.CRON, "cron"), (Frequency.INTERVAL, "interval")):
             if self.frequency is frequency and key not in written:
-                raise UserError(f"{key} is missing: frequency={str(frequency)!r} needs it")
-
-    @classmethod
-    def from_json(cls, given: Mapping[str, Any]) -> "ScheduleSpec":
-        """Read the JSON form. Raises ``UserError``, one line that names the key and the value."""
-        if not isinstance(given, Mapping):
-            raise UserError(
-                f"a schedule specification must be an object, not {values.shown(given)}"
-            )
-        values.refuse_unknown(given, _READERS)
-        if ("content_type" in given) == ("content_types" in given):
-            state = "given twice" if "content_type" in given else "missing"
-            raise UserError(f"content_type is {state}: give content_type or content_types")
-        if "frequency" not in given:
-            raise UserError(f"frequency is missing: give one of {', '.join(Frequency)}")
-        read: dict[str, Any] = {}
-        for key, value in given.items():
-            read[_FIELDS.get(key, key)] = _READERS[key](key, value)
-        return cls(**read)
-
-    def to_json(self) -> dict[str, Any]:
-        """The JSON form that ``from_json`` reads back; durations in seconds."""
-        written: dict[str, Any] = {
-            "content_types": [str(kind) for kind in self.content_types],
-            "frequency": str(self.frequency),
-            "timezone": self.timezone.key,
-            "time_of_day": self.time_of_day and f"{self.time_of_day:%H:%M}",
-            "days_of_week": self.days_of_week
-            and [values.weekday_name(d) for d in self.days_of_week],
-            "day_of_month": self.day_of_month,
-            "cron": self.cron,
-            "interval": self.interval_seconds,
-            "anchor": self.anchor and self.anchor.isoformat(),
-            "devices": [str(device) for device in self.devices],
-            "landscape": self.landscape,
-            "retry_attempts": self.retry_attempts,
-            "phase_retries": self.phase_retries,
-            "min_collected_ratio": self.min_collected_ratio,
-            "batch_size": "unlimited" if self.batch_size is None else self.batch_size,
-            "enable_historical_tracking": self.enable_historical_tracking,
-            "force_refresh": self.force_refresh,
-            "circuit_breaker": self.circuit_breaker
-            and {
-                "failure_threshold": self.circuit_breaker.failure_threshold,
-                "success_threshold": self.circuit_breaker.success_threshold,
-                "timeout_seconds": self.circuit_breaker.timeout_seconds,
-            },
-            "jitter": self.jitter_seconds,
-            "overlap": str(self.overlap),
-            "catch_up": self.catch_up.to_json(),
-            "deadline": self.deadline_seconds,
-        }
-        return {key: value for key, value in written.items() if value is not None}
+                needs = f"frequency={str(frequency)!r} needs it"
+                raise _fault("missing_key", key, None, needs)
+        return self
 
     @property
     def counted_from(self) -> datetime:
@@ -198,39 +240,12 @@ class ScheduleSpec:
         return self.anchor or _EPOCH
 
 
-_READERS: Mapping[str, Callable[[str, Any], Any]] = MappingProxyType(
-    {
-        "content_type": lambda key, value: (values.content_type(key, value),),
-        "content_types": values.content_types,
-        "frequency": values.choice(Frequency),
-        "timezone": values.time_zone,
-        "time_of_day": values.time_of_day,
-        "days_of_week": values.days_of_week,
-        "day_of_month": values.day_of_month,
-        "cron": values.cron,
-        "interval": values.duration(60, _YEAR_SECONDS),
-        "anchor": values.instant,
-        "devices": values.devices,
-        "landscape": values.name,
-        "retry_attempts": values.integer(1, 100),
-        "phase_retries": values.integer(0, 100),
-        "min_collected_ratio": values.ratio,
-        "batch_size": values.batch_size,
-        "enable_historical_tracking": values.boolean,
-        "force_refresh": values.boolean,
-        "circuit_breaker": values.circuit_breaker,
-        "jitter": values.duration(0, values.DAY_SECONDS),
-        "overlap": values.choice(Overlap),
-        "catch_up": _catch_up,
-        "deadline": values.duration(60, _YEAR_SECONDS),
-    }
-)
-_FIELDS: Mapping[str, str] = {
-    "content_type": "content_types",
-    "interval": "interval_seconds",
-    "jitter": "jitter_seconds",
-    "deadline": "deadline_seconds",
-}
+def _fault(kind: str, key: str, value: Any, words: str) -> ValidationError:
+    error = PydanticCustomError(kind, "{words}", {"words": words})
+    fault = InitErrorDetails(type=error, loc=(key,), input=value)
+    return ValidationError.from_exception_data("ScheduleSpec", [fault])
+
+
 _MONTHS = (Frequency.MONTHLY, Frequency.QUARTERLY)
 _WEEKS = (Frequency.DAILY, Frequency.WEEKLY)
 _GOES_WITH: Mapping[str, tuple[Frequency, ...]] = {

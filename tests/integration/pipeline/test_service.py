@@ -9,8 +9,8 @@ import pytest
 from harness.heart import COMBINED, METRICS, NEWS, VIDEO, Heart, beating
 from harness.scripted import open_gate, script
 
+from serpline.config.run import PipelineConfig
 from serpline.core.ids import new_id
-from serpline.domain.config import PipelineConfig
 from serpline.domain.errors import UserError
 from serpline.domain.keywords import parse_keywords
 from serpline.domain.names import PhaseName, PipelineMode

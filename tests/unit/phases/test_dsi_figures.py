@@ -7,7 +7,7 @@ from uuid import UUID
 import polars as pl
 import pytest
 
-from serpline.domain.config import PipelineConfig
+from serpline.config.run import PipelineConfig
 from serpline.phases.dsi_figures import combined
 from serpline.store.results.collection import Collection
 from serpline.store.results.combined import COUNTED, SCORE, Source

@@ -1,10 +1,8 @@
 """What a run would cost, before anything is known of what its searches bring."""
 
-from dataclasses import replace
-
 import pytest
 
-from serpline.domain.config import PipelineConfig
+from serpline.config.run import PipelineConfig
 from serpline.domain.markets import Market
 from serpline.domain.names import ContentType, PhaseName
 from serpline.pipeline.estimate import (
@@ -93,7 +91,7 @@ def test_searches_are_exact_and_so_are_a_batchs_calls() -> None:
     )
     line = _serp_collection(16_000, config)
     assert (line.calls, line.credits) == (2 * (2 * 7 + 16), 3 * 16_000)
-    plain = replace(config, include_ai_overview=False, realtime_searches_max=50)
+    plain = config.model_copy(update={"include_ai_overview": False, "realtime_searches_max": 50})
     line = _serp_collection(50, plain)
     assert (line.calls, line.credits) == (2 * 50, 2 * 50)
 

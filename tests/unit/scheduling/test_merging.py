@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from serpline.config.run import PipelineConfig
 from serpline.domain.breaker_settings import BreakerSettings
-from serpline.domain.config import PipelineConfig
 from serpline.domain.errors import UserError
 from serpline.domain.names import ContentType, Device
 from serpline.scheduling.merging import (

@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from serpline.config.documents import SIZE_BYTES_MAX
 from serpline.domain.errors import UserError
 from serpline.domain.names import ContentType, Device
-from serpline.scheduling.documents import SIZE_BYTES_MAX, read_specs, specs_from_json
+from serpline.scheduling.documents import read_specs, specs_from_json
 from serpline.scheduling.merging import SPECS_MAX
-from serpline.scheduling.spec import CatchUpMode, Frequency, Overlap, ScheduleSpec
+from serpline.scheduling.spec import CatchUpWithin, Frequency, Overlap, ScheduleSpec
 
 BASE = {"content_type": "news", "frequency": "daily"}
 
@@ -70,7 +71,7 @@ def test_every_key_is_carried() -> None:
     assert not spec.enable_historical_tracking
     assert (spec.jitter_seconds, spec.deadline_seconds) == (90, 21_600)
     assert spec.overlap is Overlap.BUFFER_ONE
-    assert spec.catch_up.mode is CatchUpMode.WITHIN
+    assert isinstance(spec.catch_up, CatchUpWithin)
     assert (spec.catch_up.within_seconds, spec.catch_up.slots_max) == (172_800, 5)
 
 
@@ -215,7 +216,7 @@ def test_a_specification_survives_its_json(timing: dict[str, Any], rest: dict[st
         ({"jitter": "2d"}, "jitter='2d': must be 0 to 86400 seconds"),
         ({"overlap": "queue"}, "overlap='queue': must be one of skip, buffer_one, allow"),
         ({"catch_up": "within"}, "catch_up='within': must be none, latest, all,"),
-        ({"catch_up": {}}, "catch_up={}: within is missing"),
+        ({"catch_up": {}}, "catch_up.within is missing"),
         ({"catch_up": {"within": "1h", "max": 101}}, "catch_up.max=101: must be"),
         ({"deadline": 0}, "deadline=0: must be 60 to"),
         ({"devices": ["watch"]}, "devices='watch': must be one of desktop, mobile, tablet"),
@@ -273,7 +274,7 @@ def test_what_is_needed_is_missed(missing: str) -> None:
         (json.dumps([BASE, {**BASE, "retry_attempts": 0}]).encode(), "specification 2: retry_att"),
         (b'{"frequency": "daily", "frequency": "weekly"}', "'frequency'='weekly': the key is"),
         (b"[" * 200_000, "nested too deeply"),
-        (b" " * (SIZE_BYTES_MAX + 1), f"{SIZE_BYTES_MAX + 1} bytes: a schedule has at most"),
+        (b" " * (SIZE_BYTES_MAX + 1), f"larger than {SIZE_BYTES_MAX} bytes"),
         (json.dumps([BASE, {**BASE, "landscape": "a"}]).encode(), "landscape='a': differs from"),
     ],
 )

@@ -18,8 +18,8 @@ from serpline.analysis.domains import (
     youtube_channel_ref,
     youtube_video_id,
 )
+from serpline.config.run import PipelineConfig
 from serpline.core.logging import described, get
-from serpline.domain.config import PipelineConfig
 from serpline.domain.errors import CallRefused, ErrorCategory, ProviderError
 from serpline.domain.keywords import searched
 from serpline.domain.names import ContentType, Device, PhaseName, PipelineMode

@@ -15,8 +15,8 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from serpline.domain.config import PipelineConfig
-from serpline.domain.freshness import is_stale
+from serpline.config.freshness import is_stale
+from serpline.config.run import PipelineConfig
 from serpline.domain.names import SEARCHED_TYPES, ContentType
 from serpline.domain.phases import LaneKey
 from serpline.store.database import Connection
@@ -36,7 +36,7 @@ class Source:
     """The figures of one content type, market and device.
 
     ``scored_by`` computed them from ``searches``, which ``collected_by`` made. ``is_stale``: see
-    ``domain.freshness``.
+    ``config.freshness``.
     """
 
     searches: Collection

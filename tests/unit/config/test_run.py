@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from serpline.config.run import TESTING_KEYWORDS, PipelineConfig
 from serpline.domain.breaker_settings import BreakerSettings
-from serpline.domain.config import TESTING_KEYWORDS, PipelineConfig
 from serpline.domain.errors import UserError
 from serpline.domain.names import SEARCHED_TYPES, ContentType, Device, PhaseName, PipelineMode
 
@@ -57,6 +57,45 @@ def test_an_older_releases_run_is_read() -> None:
     assert (read.retry_attempts, read.analysis_depth) == (7, PipelineConfig().analysis_depth)
 
 
+def test_the_stored_form_of_earlier_runs_is_read() -> None:
+    """Times with a space, nulls for what was not given, a schedule's whole breaker: as stored."""
+    read = PipelineConfig.from_json(
+        {
+            "content_types": ["news"],
+            "scheduled_for": "2026-01-01 09:00:00+00:00",
+            "schedule": "nightly",
+            "landscape": None,
+            "keyword_limit": None,
+            "inputs_from": None,
+            "batch_priority": None,
+            "batch_size": 15000,
+            "credit_limits": {"pdl": 5},
+            "fresh_until": {"news": "2026-01-02 09:00:00+01:00"},
+            "circuit_breaker": {
+                "news": {
+                    "failure_threshold": 3,
+                    "success_threshold": 2,
+                    "timeout_seconds": 60,
+                    "timeout_seconds_max": 900.0,
+                    "rate_threshold": 0.5,
+                    "rate_calls_min": 20,
+                    "rate_window_seconds": 60.0,
+                    "permit_seconds": None,
+                }
+            },
+        }
+    )
+    assert read == PipelineConfig(
+        content_types=(ContentType.NEWS,),
+        scheduled_for=datetime(2026, 1, 1, 9, tzinfo=UTC),
+        schedule="nightly",
+        credit_limits={"pdl": 5.0},
+        fresh_until={"news": datetime(2026, 1, 2, 8, tzinfo=UTC)},
+        circuit_breaker={"news": {"failure_threshold": 3}},
+    )
+    assert read.breaker_of(ContentType.NEWS) == BreakerSettings(failure_threshold=3)
+
+
 def test_a_runs_own_breaker_is_by_content_type() -> None:
     """Given once it holds for every type; given by type, for those."""
     both = (ContentType.ORGANIC, ContentType.NEWS)
@@ -101,6 +140,16 @@ def test_a_schedules_words_are_accepted() -> None:
         ("batch_size", 15_001),
         ("batch_size", "many"),
         ("batch_size", float("inf")),
+        ("batch_size", 500.0),
+        ("batch_size", "500"),
+        ("batch_size", True),
+        ("batch_size", None),
+        ("retry_attempts", 10**400),
+        ("min_success_ratio", 10**400),
+        ("min_success_ratio", True),
+        ("lane_deadline_hours", float("-inf")),
+        ("scheduled_for", 1_767_225_600),
+        ("inputs_from", 7),
         ("keyword_limit", 0),
         ("keyword_limit", 1.5),
         ("analysis_depth", 101),
@@ -119,6 +168,8 @@ def test_a_schedules_words_are_accepted() -> None:
         ("circuit_breaker", {"news": 3}),
         ("circuit_breaker", {"failures": 3}),
         ("circuit_breaker", {"failure_threshold": "3"}),
+        ("circuit_breaker", {"news": {"rate_threshold": float("nan")}}),
+        ("circuit_breaker", {"news": {"failure_threshold": None}}),
         ("schedule", 1),
         ("schedule", "a\0b"),
         ("fresh_until", {"news": "tomorrow"}),

@@ -8,7 +8,7 @@ usually collected in: a day for news, a week for videos, a month for organic res
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-from serpline.domain.config import PipelineConfig
+from serpline.config.run import PipelineConfig
 from serpline.domain.names import ContentType
 
 FRESH_FOR: Mapping[str, timedelta] = {

@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from serpline.domain.config import PipelineConfig
-from serpline.domain.freshness import is_stale
+from serpline.config.freshness import is_stale
+from serpline.config.run import PipelineConfig
 
 BEGAN = datetime(2026, 3, 1, 9, tzinfo=UTC)
 

@@ -1,0 +1,1 @@
+"""What people configure: the keys of runs and schedules, their bounds, defaults and errors."""

@@ -1,0 +1,161 @@
+"""Objects whose keys a person writes, and the one line that explains a fault in them.
+
+Every fault names the path of the key, the value, and what is allowed. ``fault_line`` needs nothing
+but the fault itself, so it also serves faults that a web framework collects.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any, ClassVar, Self, TypeVar, get_args
+
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    GetJsonSchemaHandler,
+    ModelWrapValidatorHandler,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
+from pydantic.fields import FieldInfo
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, ErrorDetails, InitErrorDetails, PydanticCustomError
+
+from serpline.config.values import Words
+from serpline.domain.errors import UserError
+
+_SHOWN_CHARACTERS_MAX = 80
+_KEY_CHARACTERS_MAX = 200
+T = TypeVar("T")
+
+
+class ConfigModel(BaseModel):
+    """An object of known keys, each with a description, bounds and a default.
+
+    The constructor raises ``pydantic.ValidationError``; ``from_json`` raises ``UserError``.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    # What to give for a missing key, where the words of its value would mislead.
+    INSTEAD_OF_MISSING: ClassVar[Mapping[str, str]] = {}
+
+    @classmethod
+    def from_json(cls, given: Any) -> Self:
+        """Read the JSON form. Raises ``UserError``, one line that names the key and the value."""
+        if not isinstance(given, Mapping):
+            raise UserError(f"must be an object, not {shown(given)}")
+        try:
+            return cls.model_validate(dict(given))
+        except ValidationError as error:
+            raise UserError(first_line(error)) from None
+
+    def to_json(self) -> dict[str, Any]:
+        """The JSON form that ``from_json`` reads back, without keys that have no value."""
+        written = self.model_dump(mode="json", by_alias=True)
+        return {key: value for key, value in written.items() if value is not None}
+
+    @classmethod
+    def keys(cls) -> dict[str, FieldInfo]:
+        """The keys that may be written, each with its field."""
+        found = {}
+        for name, field in cls.model_fields.items():
+            alias = field.validation_alias or name
+            for key in alias.choices if isinstance(alias, AliasChoices) else [alias]:
+                found[str(key)] = field
+        return found
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _explain(cls, given: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        """Say in our words what the library found."""
+        try:
+            return handler(given)
+        except ValidationError as error:
+            faults = [cls._worded(fault) for fault in error.errors(include_url=False)]
+            raise ValidationError.from_exception_data(cls.__name__, faults) from None
+
+    @classmethod
+    def _worded(cls, fault: ErrorDetails) -> InitErrorDetails:
+        kind, words = fault["type"], fault["msg"]
+        if kind in ("extra_forbidden", "string_unicode"):
+            # A key that is no text has no place in the path: it is the input itself.
+            key = str(fault["loc"][-1] if kind == "extra_forbidden" else fault["input"])
+            near = get_close_matches(key[:_KEY_CHARACTERS_MAX], cls.keys(), n=1, cutoff=0.5)
+            known = f"known are {', '.join(sorted(cls.keys()))}"
+            kind, words = "unknown_key", f"did you mean {near[0]}?" if near else known
+        elif kind == "missing":
+            key = str(fault["loc"][-1])
+            kind = "missing_key"
+            words = cls.INSTEAD_OF_MISSING.get(key) or f"must be {allowed(cls.keys()[key])}"
+        elif kind in ("model_type", "dict_type"):
+            keys = f" with {', '.join(cls.keys())}" if kind == "model_type" else ""
+            kind, words = "must", f"must be an object{keys}"
+        error = PydanticCustomError(kind, "{words}", {"words": words})
+        return InitErrorDetails(type=error, loc=fault["loc"], input=fault["input"])
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """Leave out titles, which repeat the keys, and null, which means "not given"."""
+        written = handler(schema)
+        for each in handler.resolve_ref_schema(written)["properties"].values():
+            each.pop("title", None)
+            if each.get("default", ...) is None:
+                del each["default"]
+        return written
+
+
+def allowed(field: FieldInfo) -> str:
+    """What the value of a field may be, in words."""
+    return next(_words([*field.metadata, field.annotation]))
+
+
+def _words(parts: Sequence[Any]) -> Iterator[str]:
+    """The words of a whole before those of its parts."""
+    yield from (part.words for part in parts if isinstance(part, Words))
+    for part in parts:
+        yield from _words(get_args(part))
+
+
+def read_value(kind: TypeAdapter[T], key: str, value: Any) -> T:
+    """A single value that stands under ``key``. Raises ``UserError``, one line."""
+    try:
+        return kind.validate_python(value)
+    except ValidationError as error:
+        raise UserError(f"{key}{first_line(error)}") from None
+
+
+def first_line(error: ValidationError) -> str:
+    """The line of the first fault. An unknown key comes first: it explains what is missing."""
+    faults = error.errors(include_url=False)
+    return fault_line(min(faults, key=lambda fault: fault["type"] != "unknown_key"))
+
+
+def fault_line(fault: ErrorDetails) -> str:
+    """A fault in one line: the path of the key, the value, what is allowed."""
+    names = [part for part in fault["loc"] if isinstance(part, str)]
+    is_key = names[-1:] == ["[key]"]
+    path, value, words = ".".join(names), shown(fault["input"]), fault["msg"]
+    if is_key:
+        return f"{_plain('.'.join(names[:-2]))}: key {value}: {words}"
+    match fault["type"]:
+        case "unknown_key":
+            return f"unknown key {shown(path or fault['input'])}={value}: {words}"
+        case "missing_key":
+            return f"{path} is missing: {words}"
+        case "sentence":
+            return words
+    return f"{_plain(path)}={value}: {words}"
+
+
+def shown(value: Any) -> str:
+    """The value on one line, cut to 80 characters."""
+    text = repr(value)
+    return text if len(text) <= _SHOWN_CHARACTERS_MAX else text[: _SHOWN_CHARACTERS_MAX - 1] + "…"
+
+
+def _plain(path: str) -> str:
+    """A path without quotes, unless a key within it is long or cannot be printed."""
+    return path if path.isprintable() and len(path) <= _SHOWN_CHARACTERS_MAX else shown(path)

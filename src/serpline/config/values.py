@@ -1,0 +1,179 @@
+"""The kinds of values that configurations hold: each knows its bounds and names them in its error.
+
+Nothing is guessed: ``true`` is no number, ``"5"`` is no number, ``3.0`` is no whole number.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Annotated, Any, TypeVar, cast
+
+from pydantic import AfterValidator, Field, GetCoreSchemaHandler, PlainSerializer, PlainValidator
+from pydantic_core import CoreSchema, PydanticCustomError
+from pydantic_core import core_schema as cs
+
+from serpline.domain.names import SEARCHED_TYPES, Device
+from serpline.domain.text import is_storable
+
+BATCH_SIZE_MAX = 15_000
+# What a column of credits can hold ends here.
+AMOUNT_LIMIT = 1e12
+NAME_CHARACTERS_MAX = 200
+_LIST_ITEMS_MAX = 100
+_UNLIMITED = "unlimited"
+T = TypeVar("T")
+
+
+class Words:
+    """What a value is allowed to be: "must be " and these words are its error."""
+
+    def __init__(self, words: str) -> None:
+        self.words = words
+
+    def error(self, hint: str = "") -> PydanticCustomError:
+        """The error of a value that is something else."""
+        return PydanticCustomError("must", "{words}", {"words": f"must be {self.words}{hint}"})
+
+
+class Must(Words):
+    """Puts the words in place of whatever the validation of one value found.
+
+    ``schema`` is the validation; without it, that of the annotated type.
+    """
+
+    def __init__(self, words: str, schema: CoreSchema | None = None) -> None:
+        super().__init__(words)
+        self.schema = schema
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        """Wrap the validation of the value."""
+        return cs.custom_error_schema(
+            self.schema or handler(source), "must", custom_error_message=f"must be {self.words}"
+        )
+
+
+def whole(low: int, high: int) -> Must:
+    """A whole number."""
+    return Must(f"a whole number, {low} to {high}", cs.int_schema(strict=True, ge=low, le=high))
+
+
+def number(words: str, **bounds: float) -> Must:
+    """A finite number; ``bounds`` are ``ge``, ``gt``, ``le`` and ``lt``."""
+    schema = cs.float_schema(strict=True, allow_inf_nan=False)
+    return Must(f"a number, {words}", cast(CoreSchema, {**schema, **bounds}))
+
+
+def one_of(members: Sequence[str]) -> Must:
+    """A word of an enumeration, read as its member."""
+    return Must(f"one of {', '.join(members)}", cs.literal_schema(list(members)))
+
+
+def searches_per_batch(unlimited: int | None) -> Must:
+    """Searches of a provider batch; ``unlimited`` is the value that the word of that name has."""
+    size = cs.int_schema(strict=True, ge=1, le=BATCH_SIZE_MAX)
+    schema = cs.no_info_wrap_validator_function(
+        lambda given, read: unlimited if given == _UNLIMITED else read(given),
+        size,
+        json_schema_input_schema=cs.union_schema([size, cs.literal_schema([_UNLIMITED])]),
+        serialization=cs.plain_serializer_function_ser_schema(
+            lambda value: _UNLIMITED if value is None else value, when_used="json"
+        ),
+    )
+    return Must(f'1 to {BATCH_SIZE_MAX}, or "{_UNLIMITED}"', schema)
+
+
+def _only(test: Callable[[T], bool]) -> AfterValidator:
+    """Refuse a value that does not pass."""
+
+    def check(value: T) -> T:
+        if not test(value):
+            raise ValueError(value)
+        return value
+
+    return AfterValidator(check)
+
+
+class Several(Words):
+    """A list of at least ``least`` words, read once each, in the order of ``members``.
+
+    ``or_one``: a single word may stand for the list of it.
+    """
+
+    def __init__(
+        self, members: Sequence[Any], words: str = "", *, least: int = 1, or_one: bool = False
+    ) -> None:
+        super().__init__(f"a list of {words or ', '.join(members)}{', at least one' * least}")
+        self.members, self.least, self.or_one = members, least, or_one
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        """Check the list, then each of its words, then put them in order."""
+        bounds = {"min_length": self.least, "max_length": _LIST_ITEMS_MAX}
+        items = cast(CoreSchema, {**handler(source), **bounds})
+        listed = cs.no_info_before_validator_function(self._list, items)
+        return cs.no_info_after_validator_function(self._in_order, listed)
+
+    def _list(self, given: Any) -> Any:
+        if self.or_one and isinstance(given, str):
+            return [given]
+        is_list = isinstance(given, list | tuple | set | frozenset)
+        if not is_list or not self.least <= len(given) <= _LIST_ITEMS_MAX:
+            raise self.error()
+        return given
+
+    def _in_order(self, found: tuple[Any, ...]) -> tuple[Any, ...]:
+        return tuple(member for member in self.members if member in found)
+
+
+class _LeftOut:
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        nullable = handler(source)
+        assert nullable["type"] == "nullable"
+        given = nullable["schema"]
+        unless_none = cs.wrap_serializer_function_ser_schema(
+            lambda value, write: None if value is None else write(value), schema=given
+        )
+        return cast(CoreSchema, {**given, "serialization": unless_none})
+
+
+# A key that may be left out, and then is None, but may not be null.
+LeftOut = Annotated[T | None, _LeftOut()]
+
+
+def read_time(given: Any) -> datetime:
+    """ISO 8601. Raises ``ValueError``."""
+    if isinstance(given, datetime):
+        return given
+    if not isinstance(given, str):
+        raise ValueError(given)
+    return datetime.fromisoformat(given)
+
+
+SearchedType = Annotated[str, one_of(SEARCHED_TYPES)]
+SearchedDevice = Annotated[Device, one_of(tuple(Device))]
+Switch = Annotated[bool, Must("true or false", cs.bool_schema(strict=True))]
+Ratio = Annotated[float, number("0 to 1", ge=0, le=1)]
+Amount = Annotated[float, number(f"0 or more, below {AMOUNT_LIMIT:.0e}", ge=0, lt=AMOUNT_LIMIT)]
+Text = Annotated[
+    str,
+    Field(strict=True),
+    _only(is_storable),
+    Must("text without NUL and halves of surrogate pairs"),
+]
+Name = Annotated[
+    str,
+    Field(strict=True, min_length=1, max_length=NAME_CHARACTERS_MAX),
+    _only(lambda text: text.isprintable() and not text.isspace()),
+    Must(f"1 to {NAME_CHARACTERS_MAX} printable characters"),
+]
+AwareTime = Annotated[
+    datetime,
+    PlainValidator(read_time, json_schema_input_type=datetime),
+    _only(lambda time: time.tzinfo is not None),
+    PlainSerializer(datetime.isoformat, when_used="json"),
+    Must("an ISO 8601 time with a time zone, such as 2026-01-31T09:00:00Z"),
+]
