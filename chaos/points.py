@@ -32,7 +32,7 @@ POINTS: dict[str, tuple[Any, str, str, str]] = {
     "in claim": (chunks, "claim", "after", ""),
     "after claim": (ChunkWorker, "_own", "before", ""),
     "before call": (Guard, "_send", "before", ""),
-    "after call": (Ledger, "record", "before", ""),
+    "after call": (Ledger, "end", "before", ""),
     "call recorded": (Guard, "flush", "after", ""),
     "before settle": (StateTracker, "settle", "before", ""),
     "in settle": (settling, "settle_items", "after", ""),

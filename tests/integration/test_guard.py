@@ -42,15 +42,16 @@ from serpline.domain.http import HttpReply, HttpRequest, ProviderCall
 from serpline.net.client import HttpClient
 from serpline.net.errors import CalledOff
 from serpline.robustness import guard as guard_module
-from serpline.robustness.admission import AdmissionRequest, BeingBought
 from serpline.robustness.breakers import BreakerOpen
-from serpline.robustness.budget import BudgetHeld, BudgetSpent
-from serpline.robustness.calls import answered, call_key, intent_of
+from serpline.robustness.budget import BudgetReserved, BudgetSpent
+from serpline.robustness.calls import call_key, end_of, intent_of
 from serpline.robustness.guard import CallScope, Guard
-from serpline.robustness.ledger import reconcile
+from serpline.robustness.ledger import limits_of, reconcile
+from serpline.robustness.refusals import CallInFlight
 from serpline.store.calls import budgets
 from serpline.store.calls import ledger as store_ledger
 from serpline.store.calls.budgets import Budget
+from serpline.store.calls.ledger import AdmissionRequest
 from serpline.store.database import Connection, Database, DatabaseUnavailable
 
 
@@ -147,7 +148,7 @@ async def test_twins_in_two_processes_buy_once(db: Database, guards: MakeGuard) 
     buying = asyncio.create_task(first.execute(call(), scope))
     await slow.entered.acquire()
     other = CallScope("x", chunk_id=other_chunk, epoch=other_epoch)
-    with pytest.raises(BeingBought) as refused:
+    with pytest.raises(CallInFlight) as refused:
         await second.execute(call(), other)
     assert refused.value.until is not None
     assert slow.gate is not None
@@ -304,7 +305,7 @@ async def test_a_budget_is_never_overdrawn(db: Database, guards: MakeGuard) -> N
         ),
         return_exceptions=True,
     )
-    refused = [result for result in results if isinstance(result, BudgetSpent | BudgetHeld)]
+    refused = [result for result in results if isinstance(result, BudgetSpent | BudgetReserved)]
     assert (len(provider.log), len(refused), results.count(1)) == (100, 1500, 100)
     for worker in workers:
         await worker.flush()
@@ -328,7 +329,7 @@ async def test_what_calls_under_way_hold_is_not_spent(guards: MakeGuard, db: Dat
     free = {"price": 10.0, "billed": lambda _: 0.0}
     holding = asyncio.create_task(guard.execute(call("no match", **free), scope))
     await provider.entered.acquire()
-    with pytest.raises(BudgetHeld) as refused:
+    with pytest.raises(BudgetReserved) as refused:
         await guard.execute(call("beside it", **free), scope)
     assert (refused.value.permanent, refused.value.until is None) == (False, False)
     with pytest.raises(BudgetSpent):
@@ -620,14 +621,14 @@ async def test_a_cancellation_in_the_instant_of_the_answer_takes_it_back(
 ) -> None:
     """The intent is durable and its caller is told in the same breath in which it is cancelled."""
     guard = guards(Provider())
-    put = guard.admission._requests.put
+    put = guard.ledger._requests.put
 
     def answered_and_cancelled(request: AdmissionRequest) -> asyncio.Future[Any]:
         answering = put(request)
         answering.add_done_callback(lambda _: asking.cancel())
         return answering
 
-    monkeypatch.setattr(guard.admission._requests, "put", answered_and_cancelled)
+    monkeypatch.setattr(guard.ledger._requests, "put", answered_and_cancelled)
     asking = asyncio.create_task(guard.execute(call(), CallScope("x")))
     with pytest.raises(asyncio.CancelledError):
         await asking
@@ -661,25 +662,19 @@ async def test_a_lost_commit_acknowledgement_counts_nothing_twice(
     how = policy(credits_per_day=10.0)
     guard = guards(Provider(), credits_per_day=10.0)
     made = call()
-    intent = intent_of(
-        made,
-        how,
-        clock.now(),
-        key=call_key(made, "x"),
-        freshness="x",
-        shared=True,
-        run_id=None,
-        chunk_id=1,
-        epoch=1,
-    )
-    request = AdmissionRequest(store_ledger.Wanted(intent), how)
+    intent = intent_of(made, CallScope("x", chunk_id=1, epoch=1), how, clock.now())
+    request = AdmissionRequest(intent, limits_of(how))
     for answer in (store_ledger.Answer.ADMITTED, store_ledger.Answer.WRITTEN):
-        (decision,) = await guard.admission._admit([request])
+        (decision,) = await guard.ledger._admit([request])
         assert decision.answer is answer
     budget = await guard.budgets.read("example", "day:2026-03-01")
     assert (float(budget.reserved), float(budget.spent)) == (1, 0)
-    ending = answered(made, intent, ok({"answer": 1}), clock.now())
-    assert [await guard.ledger._record([ending]) for _ in range(2)] == [[True], [False]]
+    reply = ok({"answer": 1})
+    end = end_of(made, intent, clock.now(), reply, None)
+    for is_first in (True, False):
+        ended = guard.ledger.end(end, reply)
+        await guard.flush()
+        assert await ended is is_first
     budget = await guard.budgets.read("example", "day:2026-03-01")
     assert (float(budget.reserved), float(budget.spent)) == (0, 1)
     (counted,) = await rows(
@@ -706,8 +701,8 @@ async def test_an_admission_that_was_never_heard_of_is_taken_back(
             yield conn
         raise DatabaseUnavailable("cut before the answer")
 
-    monkeypatch.setattr(guard.admission._requests, "_patience_seconds", 0.1)
-    monkeypatch.setattr(guard.admission, "_db", SimpleNamespace(statement=unheard))
+    monkeypatch.setattr(guard.ledger._requests, "_patience_seconds", 0.1)
+    monkeypatch.setattr(guard.ledger, "_db", SimpleNamespace(statement=unheard))
     with pytest.raises(DatabaseUnavailable):
         await guard.execute(call(), CallScope("x"))
     monkeypatch.undo()
@@ -747,14 +742,14 @@ async def test_a_flush_does_not_wait_for_ever(
     guard = guards(Provider())
     monkeypatch.setattr(guard_module, "FLUSH_SECONDS", 0.05)
     away = [True]
-    settle_calls = store_ledger.settle_calls
+    end_calls = store_ledger.end_calls
 
-    async def settle(*given: Any) -> Any:
+    async def end(*given: Any) -> Any:
         if away[0]:
             raise DatabaseUnavailable("no room")
-        return await settle_calls(*given)
+        return await end_calls(*given)
 
-    monkeypatch.setattr(store_ledger, "settle_calls", settle)
+    monkeypatch.setattr(store_ledger, "end_calls", end)
     assert await guard.execute(call("a"), CallScope("x")) == 1
     with pytest.raises(DatabaseUnavailable):
         await guard.flush()

@@ -23,9 +23,9 @@ from serpline.core.settings import load
 from serpline.domain.errors import CallRefused, ErrorCategory, ProviderError
 from serpline.domain.http import HttpReply, HttpRequest
 from serpline.providers.youtube.client import YouTubeClient
-from serpline.robustness.admission import RetryBudgetSpent
 from serpline.robustness.guard import CallScope, Guard
 from serpline.robustness.policies import policies
+from serpline.robustness.refusals import RetryBudgetSpent
 from serpline.store.calls import reference as store
 from serpline.store.calls.reference import Obtained
 from serpline.store.database import Database

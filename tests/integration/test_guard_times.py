@@ -28,11 +28,11 @@ from serpline.core.spool import Spool
 from serpline.domain.breaker_settings import BreakerSettings
 from serpline.domain.errors import CallRefused, ErrorCategory, ProviderError
 from serpline.domain.http import HttpReply, HttpRequest
-from serpline.robustness.admission import BeingBought, RetryBudgetSpent
 from serpline.robustness.breakers import BreakerOpen, CircuitBreakerManager
-from serpline.robustness.budget import BudgetHeld
+from serpline.robustness.budget import BudgetReserved
 from serpline.robustness.guard import CallScope, Guard, ReadingFailed
 from serpline.robustness.ledger import reconcile
+from serpline.robustness.refusals import CallInFlight, RetryBudgetSpent
 from serpline.store.calls import breakers as breaker_rows
 from serpline.store.calls import budgets
 from serpline.store.database import Database
@@ -61,7 +61,7 @@ async def test_what_others_are_doing_is_looked_at_again_in_two_seconds(
     task = await under_way(guards(provider), provider, scope, price=10.0)
     guard = guards(Provider())
     twin = CallScope("x", run_id, other_chunk, other_epoch)
-    for kind, wanted in ((BeingBought, "under way"), (BudgetHeld, "another")):
+    for kind, wanted in ((CallInFlight, "under way"), (BudgetReserved, "another")):
         with pytest.raises(kind) as refused:
             await guard.execute(call(wanted, price=10.0), twin)
         assert refused.value.until == clock.now() + timedelta(seconds=2)
@@ -199,10 +199,10 @@ async def test_slots_are_given_a_second_ahead(db: Database, guards: MakeGuard) -
 
     guard = Guard(db, Provider().send, [policy(rate_per_second=10.0)], clock=Standing())
     tasks = [asyncio.create_task(guard.execute(call(n), CallScope("x"))) for n in range(50)]
-    await guard.admission.flush()
+    await guard.ledger._requests.flush()
     while not (given := await rows(db, "SELECT next_slot_at FROM provider_rates")):
         await asyncio.sleep(0)
-    await guard.admission.flush()
+    await guard.ledger._requests.flush()
     given = await rows(db, "SELECT next_slot_at FROM provider_rates")
     assert 1.0 <= (given[0].next_slot_at - START).total_seconds() <= 1.2
     for task in tasks:

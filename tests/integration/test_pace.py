@@ -16,7 +16,7 @@ from serpline.domain.breaker_settings import BreakerSettings
 from serpline.robustness.breakers import BreakerOpen, CircuitBreakerManager
 from serpline.robustness.guard import CallScope, Guard
 from serpline.store.calls import ledger, limits
-from serpline.store.calls.ledger import Answer, Decision, Intent, Limits, Wanted
+from serpline.store.calls.ledger import AdmissionRequest, Answer, Decision, Intent, Limits
 from serpline.store.calls.limits import LeaseRequest
 from serpline.store.clock import DatabaseClock
 from serpline.store.database import Connection, Database
@@ -28,7 +28,7 @@ def later(seconds: float) -> datetime:
     return NOW + timedelta(seconds=seconds)
 
 
-def wanted(number: int = 0, *, has_slot: bool = False) -> Wanted:
+def request(number: int, limits: Limits) -> AdmissionRequest:
     key = number.to_bytes(32, "big")
     intent = Intent(
         id=new_id(),
@@ -45,15 +45,15 @@ def wanted(number: int = 0, *, has_slot: bool = False) -> Wanted:
         credits=0,  # type: ignore[arg-type]  # a free call
         scopes=(),
     )
-    return Wanted(intent, has_slot=has_slot)
+    return AdmissionRequest(intent, limits)
 
 
 async def ask(
     conn: Connection, at: datetime, count: int = 1, rate: float = 10.0
 ) -> Sequence[Decision]:
-    how = {"example": Limits(rate, retry_share=0.1, retry_floor=30, tokens_max=20)}
-    calls = [wanted(number) for number in range(count)]
-    return await ledger.admit(conn, calls, how, horizon_seconds=1.0, at=at)
+    limits = Limits(rate, retry_share=0.1, retry_floor=30, tokens_max=20)
+    requests = [request(number, limits) for number in range(count)]
+    return await ledger.admit(conn, requests, horizon_seconds=1.0, at=at)
 
 
 def slots(decisions: Sequence[Decision]) -> list[float]:
@@ -364,7 +364,7 @@ async def test_waiting_for_a_place_costs_no_statement(db: Database) -> None:
     tasks = [asyncio.create_task(guard.execute(call(n), CallScope("x"))) for n in range(50)]
     for _ in range(2):
         await provider.entered.acquire()
-    (share,) = guard.limiter._shares.values()
+    (share,) = guard.limiter._leases.values()
     share._db = share_db
     async with asyncio.timeout(30):
         while leases < 2:  # two renewals, and no question in between

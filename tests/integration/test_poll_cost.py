@@ -9,12 +9,12 @@ import sqlalchemy as sa
 
 from serpline.core.ids import new_id
 from serpline.store.calls import ledger
-from serpline.store.calls.ledger import Answer, Intent, Limits, Wanted
+from serpline.store.calls.ledger import AdmissionRequest, Answer, Intent, Limits
 from serpline.store.database import Connection, Database
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 KEY = bytes(range(32))
-HOW = {"example": Limits(1000, retry_share=0.1, retry_floor=30, tokens_max=20)}
+HOW = Limits(1000, retry_share=0.1, retry_floor=30, tokens_max=20)
 FEW, MANY = 200, 20_000
 
 _POLLS = sa.text(
@@ -29,7 +29,7 @@ _POLLS = sa.text(
 )
 
 
-def wanted(fresh_since: datetime | None = None) -> Wanted:
+def poll(fresh_since: datetime | None = None) -> AdmissionRequest:
     intent = Intent(
         id=new_id(),
         key=KEY,
@@ -45,7 +45,7 @@ def wanted(fresh_since: datetime | None = None) -> Wanted:
         credits=Decimal(0),
         scopes=(),
     )
-    return Wanted(intent, fresh_since=fresh_since)
+    return AdmissionRequest(intent, HOW, fresh_since)
 
 
 async def polled(conn: Connection, polls: int, status: str, category: str | None) -> None:
@@ -54,10 +54,10 @@ async def polled(conn: Connection, polls: int, status: str, category: str | None
     await conn.execute(_POLLS, given)
 
 
-async def pages_read(conn: Connection, call: Wanted) -> int:
+async def pages_read(conn: Connection, request: AdmissionRequest) -> int:
     """How many pages of the database the admission of a call looks at."""
     values = {
-        "wishes": json.dumps([ledger._wish(call)]),
+        "requests": json.dumps([ledger._as_json(request)]),
         "policies": json.dumps(
             {"example": {"rate": 1000, "retry_share": 0.1, "retry_floor": 30, "tokens_max": 20}}
         ),
@@ -88,8 +88,8 @@ async def test_a_poll_costs_the_same_after_many(
             if analyzed:
                 await conn.execute(sa.text("ANALYZE provider_calls"))
                 await conn.execute(sa.text("ANALYZE raw_replies"))
-            await pages_read(conn, wanted())  # whoever comes first reads the catalogue
-            read.append(await pages_read(conn, wanted()))
+            await pages_read(conn, poll())  # whoever comes first reads the catalogue
+            read.append(await pages_read(conn, poll()))
     few, many = read
     assert many <= few * 1.25, read
 
@@ -99,7 +99,7 @@ async def test_a_poll_costs_the_same_after_many(
     [
         ("ok", None, None, Answer.ADMITTED, 6),
         ("failed", "network", None, Answer.ADMITTED, 6),
-        ("ok", None, NOW - timedelta(seconds=1), Answer.BOUGHT, 5),
+        ("ok", None, NOW - timedelta(seconds=1), Answer.CACHED, 5),
         ("ok", None, NOW, Answer.ADMITTED, 6),
     ],
 )
@@ -114,7 +114,7 @@ async def test_what_the_history_tells(
     """Attempts count up, and a reply serves again from ``fresh_since`` on, not before."""
     async with db.transaction() as conn:
         await polled(conn, 5, status, category)
-        call = wanted(fresh_since)
-        (decision,) = await ledger.admit(conn, [call], HOW, horizon_seconds=1.0, at=NOW)
+        request = poll(fresh_since)
+        (decision,) = await ledger.admit(conn, [request], horizon_seconds=1.0, at=NOW)
         (last,) = (await conn.execute(sa.text("SELECT max(attempt) FROM provider_calls"))).scalars()
     assert (decision.answer, last) == (answer, attempt)

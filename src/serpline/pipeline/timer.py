@@ -13,7 +13,7 @@ from serpline.core.logging import get
 from serpline.domain.names import JobPriority
 from serpline.pipeline.lifeline import Lifeline
 from serpline.robustness.ledger import reconcile
-from serpline.robustness.shares import LEASE_SECONDS
+from serpline.robustness.limiter import LEASE_SECONDS
 from serpline.store.database import Database, DatabaseUnavailable, TransactionConflict
 from serpline.store.maintenance import housekeeping, waits
 from serpline.store.queue.wakeups import WakeUp, wake

@@ -97,9 +97,7 @@ class CircuitBreakerManager:
         self._chance = chance
         self._defaults: dict[str, BreakerSettings] = {}
         self._breakers: dict[str, CircuitBreaker] = {}
-        self._reports: GroupCommitter[_CallEnd, BreakerRow] = GroupCommitter(
-            self._write_reports, keep=True
-        )
+        self._reports: GroupCommitter[_CallEnd, BreakerRow] = GroupCommitter(self._write_reports)
 
     def register_defaults(self, policies: Iterable[ProviderPolicy]) -> Sequence[str]:
         """The policies' settings are the code's for their breakers; the breakers' names."""

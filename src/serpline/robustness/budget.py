@@ -22,7 +22,7 @@ from serpline.store.database import Connection, Database
 from serpline.store.queue.wakeups import WakeUp, wake
 from serpline.store.runs import looks
 
-HELD_SECONDS = 2.0
+RESERVED_SECONDS = 2.0
 # More than any call can cost, and little enough that no sum of calls outgrows its column.
 BILL_MAX = Decimal(1_000_000)
 _QUANTUM = Decimal("0.000001")
@@ -48,7 +48,7 @@ class BudgetSpent(CallRefused):
         self.scope = scope
 
 
-class BudgetHeld(CallRefused):
+class BudgetReserved(CallRefused):
     """No room for this call until those under way have ended: they may cost less than they hold."""
 
 
@@ -81,8 +81,10 @@ def refusal(
     """The refusal of a call for ``credits_``, saying when there may be room for it."""
     scope = shortage.scope
     if not shortage.is_spent:
-        until = now + timedelta(seconds=HELD_SECONDS)
-        return BudgetHeld(f"calls under way hold what is left for {policy.provider}", until=until)
+        until = now + timedelta(seconds=RESERVED_SECONDS)
+        return BudgetReserved(
+            f"calls under way hold what is left for {policy.provider}", until=until
+        )
     if scope.startswith("day:"):
         limit, setting, until = policy.credits_per_day, "DAY", policy.day_ends_at(now)
     elif scope.startswith("month:"):

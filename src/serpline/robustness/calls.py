@@ -1,5 +1,7 @@
-"""From a provider's call to the ledger's words: its key, its intent, and how it ended."""
+"""A paid call as values: whose it is, its key, its intent, what its reply says, and its end."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from hashlib import sha256
@@ -7,18 +9,59 @@ from typing import TypeVar
 from uuid import UUID
 
 from serpline.core.ids import digest, new_id
-from serpline.domain.errors import ErrorCategory, ProviderError
+from serpline.domain.errors import ERROR_CHARS_MAX, ErrorCategory, LeaseLost, ProviderError
 from serpline.domain.http import HttpReply, ProviderCall
-from serpline.net.redaction import secrets_of
+from serpline.net.errors import CalledOff, NetError
+from serpline.net.redaction import redact, secrets_of
 from serpline.robustness import budget
-from serpline.robustness.ledger import Ending
+from serpline.robustness.breakers import CircuitBreaker
 from serpline.robustness.policies import ProviderPolicy
-from serpline.store.calls.ledger import CallOutcome, Intent
+from serpline.store.calls.ledger import End, Intent
 from serpline.store.tables.guards import CallStatus
 
 T = TypeVar("T")
 
 _SUCCESS = range(200, 300)
+_FREE = Decimal(0)
+
+
+class ReadingFailed(ProviderError):  # noqa: N818  a bug of ours, no error of theirs
+    """``parse`` raised something else than it may: the reply is good, this release is not."""
+
+
+def _held() -> bool:
+    return True
+
+
+def _never() -> int:
+    return 0
+
+
+@dataclass(frozen=True, slots=True)
+class CallScope:
+    """For whom a call is made, and how fresh its reply must be.
+
+    ``freshness`` is part of the ledger's key: two calls with the same identity and freshness are
+    the same purchase. ``ttl_seconds``: how old a stored reply may be; None: any age; 0: never
+    reuse (polling). ``lease`` says, by the monotonic clock, whether the chunk is still owned;
+    ``lapses`` how often the worker's own lease has ended: a call that fails after another end than
+    it began with was perhaps cut off with its worker, and is held against no breaker.
+    ``breakers``: further, stricter breakers the call must pass as well.
+    """
+
+    freshness: str
+    run_id: UUID | None = None
+    chunk_id: int | None = None
+    epoch: int | None = None
+    lease: Callable[[], bool] = _held
+    lapses: Callable[[], int] = _never
+    ttl_seconds: float | None = None
+    breakers: tuple[CircuitBreaker, ...] = ()
+
+    @property
+    def shared(self) -> bool:
+        """Whether one reply may serve several callers."""
+        return self.ttl_seconds is None or self.ttl_seconds > 0
 
 
 def call_key(call: ProviderCall[T], freshness: str) -> bytes:
@@ -28,97 +71,105 @@ def call_key(call: ProviderCall[T], freshness: str) -> bytes:
 
 
 def intent_of(
-    call: ProviderCall[T],
-    policy: ProviderPolicy,
-    now: datetime,
-    *,
-    key: bytes,
-    freshness: str,
-    shared: bool,
-    run_id: UUID | None,
-    chunk_id: int | None,
-    epoch: int | None,
+    call: ProviderCall[T], scope: CallScope, policy: ProviderPolicy, now: datetime
 ) -> Intent:
     """The row that is committed before the call is made."""
     return Intent(
         id=new_id(),
-        key=key,
+        key=call_key(call, scope.freshness),
         provider=call.provider,
         operation=call.operation,
         identity=sha256(digest(call.identity).encode()).digest(),
-        freshness=freshness,
+        freshness=scope.freshness,
         # Without an owner nobody could tell a dead buyer from a slow one.
-        shared=shared and chunk_id is not None,
-        run_id=run_id,
-        chunk_id=chunk_id,
-        epoch=epoch,
+        shared=scope.shared and scope.chunk_id is not None,
+        run_id=scope.run_id,
+        chunk_id=scope.chunk_id,
+        epoch=scope.epoch,
         started_at=now,
         credits=budget.amount(call.credits),
-        scopes=budget.scopes(policy, run_id, now),
+        scopes=budget.scopes(policy, scope.run_id, now),
     )
 
 
-def answered(call: ProviderCall[T], intent: Intent, reply: HttpReply, now: datetime) -> Ending:
-    """A usable reply, at the price it names, or else the call's."""
-    return _ending(call, intent, CallStatus.OK, now, _billed(call, intent, reply), reply)
+def read(call: ProviderCall[T], reply: HttpReply) -> T:
+    """What the reply says. Raises ``ProviderError``: ``ReadingFailed`` for a bug in ``parse``."""
+    try:
+        return call.parse(reply)
+    except ProviderError:
+        raise
+    except Exception as bug:
+        what = redact(repr(bug), secrets_of(call.request))[:200]
+        raise ReadingFailed(
+            f"{call.provider} {call.operation}: the reply is kept, reading it failed: {what}",
+            provider=call.provider,
+            category=ErrorCategory.INTERNAL,
+            permanent=True,
+            http_status=reply.status,
+        ) from bug
 
 
-def failed(
-    call: ProviderCall[T], intent: Intent, reply: HttpReply, now: datetime, error: ProviderError
-) -> Ending:
-    """A reply that is an error. What is not a success is not billed, unless the reply says so."""
-    return _ending(call, intent, CallStatus.FAILED, now, _price(call, intent, reply), reply, error)
-
-
-def unread(call: ProviderCall[T], intent: Intent, reply: HttpReply, now: datetime) -> Ending:
-    """A reply whose reading was broken off: whoever reads it next sees what it is."""
-    status = CallStatus.OK if reply.status in _SUCCESS else CallStatus.FAILED
-    return _ending(call, intent, status, now, _price(call, intent, reply), reply)
-
-
-def unanswered(
+def end_of(
     call: ProviderCall[T],
     intent: Intent,
     now: datetime,
-    error: ProviderError | None,
-    *,
-    sent: bool = True,
-) -> Ending:
-    """No reply came: nothing was ``sent``, so it is free; or sent and possibly billed."""
-    if not sent or (error is not None and error.permanent):
-        return _ending(call, intent, CallStatus.FAILED, now, Decimal(0), None, error)
-    status = CallStatus.UNKNOWN if intent.credits else CallStatus.FAILED
-    return _ending(call, intent, status, now, intent.credits, None, error)
-
-
-def _ending(
-    call: ProviderCall[T],
-    intent: Intent,
-    status: CallStatus,
-    now: datetime,
-    price: Decimal,
     reply: HttpReply | None,
-    error: ProviderError | None = None,
-) -> Ending:
-    category: str | None = None if error is None else error.category
-    message = None if error is None else str(error)
-    if error is None and status is not CallStatus.OK:
+    error: BaseException | None,
+) -> End:
+    """How a call ended: the reply that came, and what sending or reading it raised."""
+    if isinstance(error, CalledOff):
+        return End(intent.id)
+    if reply is None:
+        status, price = _unanswered(intent, error)
+    else:
+        status, price = _answered(call, intent, reply, error)
+    category, message = None, None
+    if status is not CallStatus.OK:
         category, message = ErrorCategory.INTERNAL, "cancelled while under way"
-    outcome = CallOutcome(
-        id=intent.id,
-        status=status,
-        finished_at=now,
-        credits=price,
+        if isinstance(error, NetError | ProviderError):
+            category = error.category
+            message = redact(str(error), secrets_of(call.request))[:ERROR_CHARS_MAX]
+    return End(
+        intent.id,
+        status,
+        now,
+        price,
         http_status=None if reply is None else reply.status,
         error_category=category,
         error=message,
     )
-    return Ending(outcome, reply, secrets_of(call.request))
 
 
-def _price(call: ProviderCall[T], intent: Intent, reply: HttpReply) -> Decimal:
-    free = call.billed is None and reply.status not in _SUCCESS
-    return Decimal(0) if free else _billed(call, intent, reply)
+def failure_of(call: ProviderCall[T], intent: Intent, error: BaseException) -> BaseException:
+    """What the caller is told of ``error``."""
+    if isinstance(error, NetError):
+        return ProviderError(
+            str(error), provider=call.provider, category=error.category, permanent=error.permanent
+        )
+    if isinstance(error, CalledOff):
+        return LeaseLost(f"chunk {intent.chunk_id} is no longer ours")
+    return error
+
+
+def _unanswered(intent: Intent, error: BaseException | None) -> tuple[CallStatus, Decimal]:
+    """No reply came: the call is free if nothing was sent or taken, and else possibly billed."""
+    if isinstance(error, NetError) and (error.permanent or not error.sent):
+        return CallStatus.FAILED, _FREE
+    return (CallStatus.UNKNOWN if intent.credits else CallStatus.FAILED), intent.credits
+
+
+def _answered(
+    call: ProviderCall[T], intent: Intent, reply: HttpReply, error: BaseException | None
+) -> tuple[CallStatus, Decimal]:
+    """A reply came: it has been read, was refused by its reader, or its reading was cancelled."""
+    if error is None or isinstance(error, ReadingFailed):
+        return CallStatus.OK, _billed(call, intent, reply)
+    # What is not a success is not billed, unless the reply says so.
+    is_free = call.billed is None and reply.status not in _SUCCESS
+    # A reply whose reading was cancelled is kept: whoever reads it next sees what it is.
+    is_kept = not isinstance(error, ProviderError) and reply.status in _SUCCESS
+    status = CallStatus.OK if is_kept else CallStatus.FAILED
+    return status, _FREE if is_free else _billed(call, intent, reply)
 
 
 def _billed(call: ProviderCall[T], intent: Intent, reply: HttpReply) -> Decimal:

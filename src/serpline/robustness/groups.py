@@ -2,14 +2,13 @@
 
 Promise: what is ``put`` is handed to ``commit`` in order, together with what else arrived while the
 group before was written, or within ``delay_seconds``, up to ``size_max``; the future answers when
-that transaction is durable. A
-database that is away, or undid the transaction, is asked again for ``patience_seconds``, so
-``commit`` must bear repetition. One item that cannot be written fails alone, not its neighbours.
+that transaction is durable. A database that is away, or undid the transaction, is asked again for
+``patience_seconds``, so ``commit`` must bear repetition. One item that cannot be written fails
+alone, not its neighbours.
 
-Limits: ``waiting_max`` items wait at most; one more raises ``OverflowError``. A caller that is
-cancelled takes its item out as long as nobody has begun to write it, unless ``keep``; afterwards
-``abandoned`` is told what became of it. An item that was given up may have been written all the
-same, by a try of which nothing was heard: ``given_up`` is told.
+Limits: ``waiting_max`` items wait at most; one more raises ``OverflowError``. A future that is
+cancelled before its group is begun takes its item out; afterwards the item is written all the same.
+An item whose future raises may have been written, by a try whose answer was lost.
 """
 
 import asyncio
@@ -43,9 +42,6 @@ class GroupCommitter(Generic[In, Out]):
         delay_seconds: float = 0.0,
         size_max: int = SIZE_MAX,
         patience_seconds: float = PATIENCE_SECONDS,
-        keep: bool = False,
-        abandoned: Callable[[In, Out], None] | None = None,
-        given_up: Callable[[In], None] | None = None,
         waiting_max: int = WAITING_MAX,
     ) -> None:
         """``commit`` answers one ``Out`` for each ``In``, in their order."""
@@ -53,9 +49,6 @@ class GroupCommitter(Generic[In, Out]):
         self._delay_seconds = delay_seconds
         self._size_max = size_max
         self._patience_seconds = patience_seconds
-        self._keep = keep
-        self._abandoned = abandoned
-        self._given_up = given_up
         self._waiting_max = waiting_max
         self._waiting: deque[tuple[In, asyncio.Future[Out]]] = deque()
         self._hurry = asyncio.Event()
@@ -94,7 +87,7 @@ class GroupCommitter(Generic[In, Out]):
             group = [
                 self._waiting.popleft() for _ in range(min(self._size_max, len(self._waiting)))
             ]
-            batch = [entry for entry in group if self._keep or not entry[1].cancelled()]
+            batch = [entry for entry in group if not entry[1].cancelled()]
             if batch:
                 await self._settle(batch)
             self._ended += len(group)
@@ -115,18 +108,15 @@ class GroupCommitter(Generic[In, Out]):
             await self._settle(batch[:middle])
             await self._settle(batch[middle:])
         else:
-            for (item, future), answer in zip(batch, answers, strict=True):
+            for (_, future), answer in zip(batch, answers, strict=True):
                 if not future.done():
                     future.set_result(answer)
-                elif self._abandoned is not None:
-                    self._abandoned(item, answer)
 
-    def _refuse(self, batch: Sequence[tuple[In, asyncio.Future[Out]]], error: Exception) -> None:
-        for item, future in batch:
+    @staticmethod
+    def _refuse(batch: Sequence[tuple[In, asyncio.Future[Out]]], error: Exception) -> None:
+        for _, future in batch:
             if not future.done():
                 future.set_exception(error)
-            if self._given_up is not None:
-                self._given_up(item)
 
 
 async def patiently(commit: Callable[[], Awaitable[Out]], seconds: float) -> Out:

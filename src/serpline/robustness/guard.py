@@ -1,46 +1,40 @@
-"""The guard: every call to an external API passes breaker → limiter → budget → ledger → HTTP.
+"""The guard: every call to an external API passes breaker → limiter → ledger → HTTP → ledger.
 
-Promise: what the ledger has already is not paid again; what is refused was not sent and burns no
-attempt; what is sent was intended durably before, under a lease that is asked once more as its
-bytes are written, and its end is recorded whatever happens, cancellation included. There is no
-retry in here: a failed attempt is the caller's to repeat, durably.
+Promise: a reply that the ledger has is not paid for again. Refused calls are never sent and use no
+attempt. Every sent call has a committed intent. The lease is checked again before the first byte is
+written. Every call's end is recorded first and reported to breaker and limiter then, cancellation
+included. Nothing is retried here: a failed attempt is the caller's to repeat, durably.
 
-Limits: outcomes become durable within ``ledger.OUTCOME_SECONDS``; call ``flush`` before settling
-what depends on them. A reply that this release cannot read although it is good (a bug in
-``parse``) is kept as paid, and read again by the next release without paying.
+Limits: ends become durable within ``ledger.OUTCOME_SECONDS``; call ``flush`` before settling what
+depends on them. A reply that this release cannot read although it is good (a bug in ``parse``) is
+kept as paid, and read again by the next release without paying.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
-from uuid import UUID
 
 from serpline.core.clock import Clock, SystemClock
 from serpline.core.logging import get
 from serpline.domain.breaker import ReportKind, classify
-from serpline.domain.errors import (
-    CallRefused,
-    ErrorCategory,
-    LeaseLost,
-    ProviderError,
-    UserError,
-)
+from serpline.domain.errors import CallRefused, ErrorCategory, ProviderError, UserError
 from serpline.domain.http import HttpReply, HttpRequest, ProviderCall
 from serpline.domain.retry import parse_retry_after
-from serpline.net.errors import CalledOff, NetError
-from serpline.net.redaction import redact, secrets_of
-from serpline.robustness import budget
-from serpline.robustness.admission import Admission
+from serpline.net.errors import CalledOff
+from serpline.net.redaction import secrets_of
 from serpline.robustness.breakers import CircuitBreaker, CircuitBreakerManager, Permit
-from serpline.robustness.calls import answered, call_key, failed, intent_of, unanswered, unread
-from serpline.robustness.ledger import Ending, Ledger
+from serpline.robustness.budget import Budgets
+from serpline.robustness.calls import CallScope, ReadingFailed, call_key, end_of, failure_of, read
+from serpline.robustness.ledger import Ledger
 from serpline.robustness.limiter import WAIT_SECONDS_MAX, Limiter
 from serpline.robustness.policies import ProviderPolicy
 from serpline.store.calls.ledger import Intent
 from serpline.store.database import Database, DatabaseUnavailable, TransactionConflict
+
+__all__ = ["CallScope", "Guard", "ReadingFailed"]
 
 T = TypeVar("T")
 Sender = Callable[[HttpRequest], Awaitable[HttpReply]]
@@ -55,61 +49,6 @@ _DAY_SECONDS = 86_400.0
 _FIRST_INSTANT = datetime.min.replace(tzinfo=UTC)
 
 _log = get("robustness")
-
-
-class ReadingFailed(ProviderError):  # noqa: N818  a bug of ours, no error of theirs
-    """``parse`` raised something else than it may: the reply is good, this release is not."""
-
-
-def _held() -> bool:
-    return True
-
-
-def _never() -> int:
-    return 0
-
-
-def _read(call: ProviderCall[T], reply: HttpReply) -> T:
-    try:
-        return call.parse(reply)
-    except ProviderError:
-        raise
-    except Exception as bug:
-        what = redact(repr(bug), secrets_of(call.request))[:200]
-        raise ReadingFailed(
-            f"{call.provider} {call.operation}: the reply is kept, reading it failed: {what}",
-            provider=call.provider,
-            category=ErrorCategory.INTERNAL,
-            permanent=True,
-            http_status=reply.status,
-        ) from bug
-
-
-@dataclass(frozen=True, slots=True)
-class CallScope:
-    """For whom a call is made, and how fresh its reply must be.
-
-    ``freshness`` is part of the ledger's key: two calls with the same identity and freshness are
-    the same purchase. ``ttl_seconds``: how old a stored reply may be; None: any age; 0: never
-    reuse (polling). ``lease`` says, by the monotonic clock, whether the chunk is still owned;
-    ``lapses`` how often the worker's own lease has ended: a call that fails after another end than
-    it began with was perhaps cut off with its worker, and is held against no breaker.
-    ``breakers``: further, stricter breakers the call must pass as well.
-    """
-
-    freshness: str
-    run_id: UUID | None = None
-    chunk_id: int | None = None
-    epoch: int | None = None
-    lease: Callable[[], bool] = _held
-    lapses: Callable[[], int] = _never
-    ttl_seconds: float | None = None
-    breakers: tuple[CircuitBreaker, ...] = ()
-
-    @property
-    def shared(self) -> bool:
-        """Whether one reply may serve several callers."""
-        return self.ttl_seconds is None or self.ttl_seconds > 0
 
 
 class Guard:
@@ -132,11 +71,10 @@ class Guard:
         self._policies = {policy.provider: policy for policy in policies}
         self.breakers = breakers or CircuitBreakerManager(db, self._clock)
         self.limiter = Limiter(db, self._clock)
-        self.ledger = Ledger(db)
-        self.admission = Admission(db, self._clock, self.ledger.withdraw)
-        self.budgets = budget.Budgets(db)
+        self.ledger = Ledger(db, self._clock)
+        self.budgets = Budgets(db)
         self._readers = ThreadPoolExecutor(READERS, "read")
-        self._under_way: dict[bytes, asyncio.Future[None]] = {}
+        self._in_flight: dict[bytes, asyncio.Future[None]] = {}
         self._recorded: dict[bytes, asyncio.Future[bool]] = {}
         self.breakers.register_defaults(policies)
 
@@ -155,16 +93,16 @@ class Guard:
         ``DatabaseUnavailable`` before anything is sent.
         """
         policy = self.policy(call.provider)
-        key = call_key(call, scope.freshness)
         if not scope.shared:
-            return await self._pay(call, scope, policy, key, None)
-        while (twin := self._under_way.get(key)) is not None:
-            await asyncio.shield(twin)
-        self._under_way[key] = asyncio.get_running_loop().create_future()
+            return await self._attempt(call, scope, policy, None)
+        key = call_key(call, scope.freshness)
+        while (same := self._in_flight.get(key)) is not None:
+            await asyncio.shield(same)
+        self._in_flight[key] = asyncio.get_running_loop().create_future()
         try:
             return await self._buy_once(call, scope, policy, key)
         finally:
-            self._let_twins_go(key)
+            self._release_waiters(key)
 
     async def flush(self) -> None:
         """Wait until every outcome handed over so far is durable.
@@ -173,7 +111,7 @@ class Guard:
         """
         try:
             async with asyncio.timeout(FLUSH_SECONDS):
-                await self._write_out()
+                await self.ledger.flush()
         except TimeoutError:
             raise DatabaseUnavailable("the calls' outcomes could not be written yet") from None
 
@@ -184,17 +122,12 @@ class Guard:
         """
         try:
             async with asyncio.timeout(FLUSH_SECONDS):
-                await self._write_out()
+                await self.ledger.flush()
                 await self.breakers.close()
         except TimeoutError:
             _log.warning("outcomes left unsaid", action="left_unsaid")
         await self.limiter.close()
         self._readers.shutdown(wait=False)
-
-    async def _write_out(self) -> None:
-        # Admissions first: one whose caller has gone becomes a withdrawal in the ledger.
-        await self.admission.flush()
-        await self.ledger.flush()
 
     async def _buy_once(
         self, call: ProviderCall[T], scope: CallScope, policy: ProviderPolicy, key: bytes
@@ -204,7 +137,7 @@ class Guard:
         if scope.ttl_seconds is not None:
             since = self._clock.now() - timedelta(seconds=scope.ttl_seconds)
         try:
-            return await self._pay(call, scope, policy, key, since)
+            return await self._attempt(call, scope, policy, since)
         except CallRefused:
             found = await self.ledger.find(key, large=call.request.large)
             if found is None or found[0] < since:
@@ -215,46 +148,23 @@ class Guard:
             raise
         except ProviderError:
             _log.warning("stored reply unreadable", action="pay_again", key=key.hex())
-        return await self._pay(call, scope, policy, key, None)
+        return await self._attempt(call, scope, policy, None)
 
-    async def _pay(
+    async def _attempt(
         self,
         call: ProviderCall[T],
         scope: CallScope,
         policy: ProviderPolicy,
-        key: bytes,
         fresh_since: datetime | None,
     ) -> T:
-        """One attempt, in the order that makes a refusal free: what costs least is asked first."""
-
-        def intent_at(now: datetime) -> Intent:
-            return intent_of(
-                call,
-                policy,
-                now,
-                key=key,
-                freshness=scope.freshness,
-                shared=scope.shared,
-                run_id=scope.run_id,
-                chunk_id=scope.chunk_id,
-                epoch=scope.epoch,
-            )
-
+        """One attempt. What costs least is asked first, so that a refusal is free."""
         seconds = call.request.timeout_seconds + PERMIT_SECONDS_SPARE
         breakers = self._breakers_of(call, scope, policy)
-        with await Permit.of(breakers, seconds, scope.lapses) as permits:
+        with await Permit.of(breakers, seconds, scope.lapses) as permit:
             async with self.limiter.place(policy):
-                intent = await self.admission.admit(
-                    policy, intent_at, fresh_since, elsewhere=call.elsewhere
-                )
+                intent = await self.ledger.admit(call, scope, policy, fresh_since)
                 request = replace(call.request, may_send=scope.lease)
-                try:
-                    if not scope.lease():
-                        raise CalledOff
-                    return await self._send(replace(call, request=request), policy, intent, permits)
-                except CalledOff:
-                    self.ledger.withdraw(intent.id)
-                    raise LeaseLost(f"chunk {scope.chunk_id} is no longer ours") from None
+                return await self._send(replace(call, request=request), policy, intent, permit)
 
     def _breakers_of(
         self, call: ProviderCall[T], scope: CallScope, policy: ProviderPolicy
@@ -264,52 +174,68 @@ class Guard:
         return [self.breakers.get_breaker(policy.breaker), *scope.breakers]
 
     async def _send(
-        self, call: ProviderCall[T], policy: ProviderPolicy, intent: Intent, permits: Permit
+        self, call: ProviderCall[T], policy: ProviderPolicy, intent: Intent, permit: Permit
     ) -> T:
-        """Over the wire. From here on something may have been paid, so every way out records."""
+        """Over the wire. From here on something may be paid, so every way out records an end."""
         send = self._fetcher if call.elsewhere else self._sender
+        reply: HttpReply | None = None
         try:
+            if not call.request.may_send():
+                raise CalledOff
             reply = await send(call.request)
-        except NetError as error:
-            failure = ProviderError(
-                str(error),
-                provider=call.provider,
-                category=error.category,
-                permanent=error.permanent,
-            )
-            ending = unanswered(call, intent, self._clock.now(), failure, sent=error.sent)
-            self._record(intent, ending)
-            await self._tell(permits.end(classify(failure)))
-            raise failure from None
-        except CalledOff:
-            raise
-        except BaseException:
-            self._record(intent, unanswered(call, intent, self._clock.now(), None))
-            raise
-        try:
             value = await self._read(call, reply)
-        except ReadingFailed:
-            self._record(intent, answered(call, intent, reply, self._clock.now()))
-            raise
-        except ProviderError as failure:
-            self._record(intent, failed(call, intent, reply, self._clock.now(), failure))
-            if not call.elsewhere:  # one site's wish for a pause binds no other
-                await self._tell(self._slow_down(policy, intent, reply, failure))
-            await self._tell(permits.end(classify(failure)))
-            raise
-        except BaseException:
-            self._record(intent, unread(call, intent, reply, self._clock.now()))
-            raise
-        self._record(intent, answered(call, intent, reply, self._clock.now()))
-        await self._tell(permits.end(ReportKind.SUCCESS))
+        except BaseException as error:
+            failure = failure_of(call, intent, error)
+            self._record(call, intent, reply, error)
+            await self._report(call, policy, intent, permit, reply, failure)
+            if failure is error:
+                raise
+            raise failure from None
+        self._record(call, intent, reply, None)
+        await self._report(call, policy, intent, permit, reply, None)
         return value
 
     async def _read(self, call: ProviderCall[T], reply: HttpReply) -> T:
         if reply.large is None:
-            return _read(call, reply)
-        # Takes seconds, in which the other tasks are to have their turns.
+            return read(call, reply)
+        # It takes seconds, in which other tasks go on.
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._readers, _read, call, reply)
+        return await loop.run_in_executor(self._readers, read, call, reply)
+
+    def _record(
+        self,
+        call: ProviderCall[T],
+        intent: Intent,
+        reply: HttpReply | None,
+        error: BaseException | None,
+    ) -> None:
+        end = end_of(call, intent, self._clock.now(), reply, error)
+        recorded = self.ledger.end(end, reply, secrets_of(call.request))
+        if intent.key in self._in_flight:
+            self._recorded[intent.key] = recorded
+
+    async def _report(
+        self,
+        call: ProviderCall[T],
+        policy: ProviderPolicy,
+        intent: Intent,
+        permit: Permit,
+        reply: HttpReply | None,
+        failure: BaseException | None,
+    ) -> None:
+        """Report a call's end to limiter and breakers. A database that is away does not change it.
+
+        A failure that is no ``ProviderError`` says nothing about the provider.
+        """
+        try:
+            if failure is None:
+                await permit.end(ReportKind.SUCCESS)
+            elif isinstance(failure, ProviderError):
+                if reply is not None and not call.elsewhere:  # a site's pause binds no other site
+                    await self._slow_down(policy, intent, reply, failure)
+                await permit.end(classify(failure))
+        except (DatabaseUnavailable, TransactionConflict):
+            _log.warning("a call's end is not reported", action="report_failed")
 
     async def _slow_down(
         self, policy: ProviderPolicy, intent: Intent, reply: HttpReply, failure: ProviderError
@@ -326,29 +252,16 @@ class Guard:
                 asked = (policy.day_ends_at(now) - now).total_seconds()
             await self.limiter.pause(policy, min(asked, _DAY_SECONDS), "its quota is used up")
 
-    def _record(self, intent: Intent, ending: Ending) -> None:
-        recorded = self.ledger.record(ending)
-        if intent.key in self._under_way:
-            self._recorded[intent.key] = recorded
+    def _release_waiters(self, key: bytes) -> None:
+        """Callers that wait for the same purchase look it up as soon as its end is durable."""
+        done = self._in_flight[key]
 
-    def _let_twins_go(self, key: bytes) -> None:
-        """Whoever waits for the same purchase looks it up, as soon as its outcome is durable."""
-        done = self._under_way[key]
-
-        def go(_: object = None) -> None:
-            del self._under_way[key]
+        def release(_: object = None) -> None:
+            del self._in_flight[key]
             done.set_result(None)
 
         recorded = self._recorded.pop(key, None)
         if recorded is None or recorded.done():
-            go()
+            release()
         else:
-            recorded.add_done_callback(go)
-
-    @staticmethod
-    async def _tell(telling: Awaitable[None]) -> None:
-        """The call has ended and is recorded; a database that is away must not change its end."""
-        try:
-            await telling
-        except (DatabaseUnavailable, TransactionConflict):
-            _log.warning("breaker or limiter not told", action="tell_failed")
+            recorded.add_done_callback(release)

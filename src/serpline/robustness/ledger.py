@@ -1,75 +1,120 @@
-"""The call ledger of this process: looks up and records calls in groups (``admission`` intends).
+"""The call ledger of this process: admits, ends and finds calls, each in groups.
 
-Promise: when the future of ``record`` is done, the outcome, the credits and the raw reply
-(compressed, secrets replaced) are durable.
+Promise: when ``admit`` returns, the call's slot has come and its intent and reserved credits are
+durable. At that instant the provider was not paused, no reply of the key served, no other such call
+was under way, no budget was overdrawn and the retry budget had room. Refused calls leave no row.
+When the future of ``end`` is done, the end, the credits and the raw reply (compressed, secrets
+replaced) are durable.
 
-Limits: outcomes wait up to ``OUTCOME_SECONDS`` for company; ``flush`` hurries them. A process
-killed in between leaves its intents behind, which become ``unknown``.
+A slot that has come is used in the statement that gives it. One that lies ahead is waited for, and
+then the call asks once more, because a 429 may have come. The server says how long to wait, so no
+machine's clock decides.
+
+Limits: ends wait up to ``OUTCOME_SECONDS`` for company; ``flush`` hurries them. A process killed in
+between leaves its intents behind, which become ``unknown``.
 """
 
 import asyncio
-import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
-from itertools import chain
+from typing import NamedTuple, TypeVar
 from uuid import UUID
 
 from serpline.core.clock import Clock
 from serpline.core.logging import described, get
-from serpline.core.masking import StreamMask
-from serpline.core.spool import READ_BYTES, Spool
-from serpline.domain.errors import ERROR_CHARS_MAX
-from serpline.domain.http import HttpReply
-from serpline.domain.text import storable
-from serpline.net.redaction import redact, redact_url
+from serpline.domain.http import HttpReply, ProviderCall
+from serpline.robustness import limiter
+from serpline.robustness.calls import CallScope, intent_of
 from serpline.robustness.groups import GroupCommitter
+from serpline.robustness.policies import ProviderPolicy
+from serpline.robustness.refusals import refusal
+from serpline.robustness.replies import PACKED_AT_ONCE_BYTES, pack, unpack
 from serpline.store.calls import ledger
-from serpline.store.calls.ledger import CallOutcome, StoredReply
+from serpline.store.calls.ledger import (
+    AdmissionRequest,
+    Answer,
+    Decision,
+    End,
+    Intent,
+    Limits,
+    StoredReply,
+)
+from serpline.store.clock import given_time
 from serpline.store.database import Database
 from serpline.store.tables.guards import CallStatus
 
+T = TypeVar("T")
+
 OUTCOME_SECONDS = 0.25
-# So much is packed in about a millisecond; more would keep the other tasks waiting.
-PACKED_AT_ONCE_BYTES = 64 * 1024
 # A chunkless intent has no owner whose death would show: after this time its caller is gone.
 ORPHAN_SECONDS = 900.0
 # So much is kept of a reply that is an error: for people, since it is not read again.
 FAILED_BYTES_KEPT = 5_000_000
-_OUTCOME_PATIENCE_SECONDS = 600.0
-_COMPRESSION = 3
-_HEADERS_KEPT = ("content-type", "date", "etag", "retry-after", "x-ratelimit-", "x-call-credits-")
+_END_PATIENCE_SECONDS = 600.0
+_ADMITTED = (Answer.ADMITTED, Answer.WRITTEN)
 
 _log = get("robustness")
 
 
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """How a call ended, as the guard knows it; ``reply`` is raw, with the request's secrets."""
+class _Ended(NamedTuple):
+    """A call's end, and its reply as it came, with the request's ``secrets`` in it."""
 
-    outcome: CallOutcome
-    reply: HttpReply | None = None
-    secrets: tuple[str, ...] = field(default=(), repr=False)
+    end: End
+    reply: HttpReply | None
+    secrets: Sequence[str]
 
 
 class Ledger:
     """Group committers over ``store.calls.ledger``."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, clock: Clock) -> None:
         self._db = db
+        self._clock = clock
+        self._requests: GroupCommitter[AdmissionRequest, Decision] = GroupCommitter(self._admit)
+        self._ends: GroupCommitter[_Ended, bool] = GroupCommitter(
+            self._end, delay_seconds=OUTCOME_SECONDS, patience_seconds=_END_PATIENCE_SECONDS
+        )
         self._look_ups: GroupCommitter[bytes, tuple[datetime, StoredReply] | None] = GroupCommitter(
             self._find
         )
-        self._withdrawals: GroupCommitter[UUID, None] = GroupCommitter(
-            self._withdraw, patience_seconds=_OUTCOME_PATIENCE_SECONDS, keep=True
-        )
-        self._endings: GroupCommitter[Ending, bool] = GroupCommitter(
-            self._record,
-            delay_seconds=OUTCOME_SECONDS,
-            patience_seconds=_OUTCOME_PATIENCE_SECONDS,
-            keep=True,
-        )
+
+    async def admit(
+        self,
+        call: ProviderCall[T],
+        scope: CallScope,
+        policy: ProviderPolicy,
+        fresh_since: datetime | None,
+    ) -> Intent:
+        """Wait for a slot; the intent under which the call may now be made.
+
+        ``fresh_since``: a stored reply from then on serves as well. Raises ``CallRefused``:
+        ``Limited`` when the slot would come later than ``limiter.WAIT_SECONDS_MAX`` from now.
+        """
+        give_up_at = self._clock.monotonic() + limiter.WAIT_SECONDS_MAX
+        has_slot = False
+        while True:
+            intent = intent_of(call, scope, policy, self._clock.now())
+            decision = await self._decision(
+                AdmissionRequest(intent, limits_of(policy), fresh_since, call.elsewhere, has_slot)
+            )
+            if decision.answer in _ADMITTED:
+                return intent
+            is_slot = decision.answer is Answer.SLOT
+            waits = is_slot or (decision.answer is Answer.LIMITED and not has_slot)
+            if not waits or self._clock.monotonic() + decision.wait_seconds > give_up_at:
+                raise refusal(policy, decision, intent.credits, self._clock.now())
+            await self._clock.sleep(max(0.0, decision.wait_seconds))
+            has_slot = is_slot
+
+    def end(
+        self, end: End, reply: HttpReply | None = None, secrets: Sequence[str] = ()
+    ) -> asyncio.Future[bool]:
+        """Make a call's end durable; True unless the call had its outcome already."""
+        ended = self._ends.put(_Ended(end, reply, secrets))
+        ended.add_done_callback(partial(_log_loss, end.id))
+        return ended
 
     async def find(self, key: bytes, *, large: bool = False) -> tuple[datetime, HttpReply] | None:
         """The latest usable reply under ``key`` and when it came, or None.
@@ -84,44 +129,51 @@ class Ledger:
             return came_at, unpack(stored)
         return came_at, await asyncio.to_thread(unpack, stored, large=large)
 
-    def withdraw(self, call_id: UUID) -> asyncio.Future[None]:
-        """The intended call was never sent: forget it, and free its credits."""
-        return self._withdrawals.put(call_id)
-
-    def record(self, ending: Ending) -> asyncio.Future[bool]:
-        """Make a call's end durable; True unless the call had its outcome already."""
-        recorded = self._endings.put(ending)
-        recorded.add_done_callback(partial(_tell_loss, ending.outcome.id))
-        return recorded
-
     async def flush(self) -> None:
-        """Wait until every outcome and withdrawal handed over so far is durable or given up.
+        """Wait until every end handed over so far is durable or given up.
 
-        Given up is what the database did not take for ten minutes, or takes never; that is logged,
-        and becomes ``unknown``.
+        An end is given up when the database did not take it for ten minutes, or never takes it. It
+        is logged, and the call becomes ``unknown``.
         """
-        await self._withdrawals.flush()
-        await self._endings.flush()
+        await self._ends.flush()
+
+    async def _decision(self, request: AdmissionRequest) -> Decision:
+        try:
+            return await self._requests.put(request)
+        except BaseException:
+            # Cancelled, or given up: the intent may be there, and nobody will send its call.
+            with suppress(OverflowError):  # it becomes unknown with its chunk's next owner
+                self.end(End(request.intent.id))
+            raise
+
+    async def _admit(self, requests: Sequence[AdmissionRequest]) -> list[Decision]:
+        """The group's statement. What an earlier try of this very group had committed (its
+        acknowledgement was lost) stays as it is."""
+        async with self._db.statement() as conn:
+            return await ledger.admit(
+                conn,
+                requests,
+                horizon_seconds=limiter.HORIZON_SECONDS,
+                at=given_time(self._clock),
+            )
+
+    async def _end(self, group: Sequence[_Ended]) -> list[bool]:
+        if any(one.end.status is None for one in group):
+            # The admission of a cancelled call may still be under way: it is undone afterwards.
+            await self._requests.flush()
+        size_bytes = sum(one.reply.size_bytes for one in group if one.reply)
+        if size_bytes > PACKED_AT_ONCE_BYTES:
+            replies = await asyncio.to_thread(_packed, group)
+        else:
+            replies = _packed(group)
+        async with self._db.statement() as conn:
+            ended = await ledger.end_calls(conn, [one.end for one in group], replies)
+        return [one.end.id in ended for one in group]
 
     async def _find(self, keys: Sequence[bytes]) -> list[tuple[datetime, StoredReply] | None]:
         async with self._db.statement() as conn:
             found = await ledger.find_replies(conn, keys)
         return [found.get(key) for key in keys]
-
-    async def _withdraw(self, ids: Sequence[UUID]) -> list[None]:
-        async with self._db.statement() as conn:
-            await ledger.withdraw(conn, ids)
-        return [None] * len(ids)
-
-    async def _record(self, endings: Sequence[Ending]) -> list[bool]:
-        size = sum(ending.reply.size_bytes for ending in endings if ending.reply)
-        if size > PACKED_AT_ONCE_BYTES:
-            outcomes = await asyncio.to_thread(lambda: [_packed(ending) for ending in endings])
-        else:
-            outcomes = [_packed(ending) for ending in endings]
-        async with self._db.statement() as conn:
-            settled = await ledger.settle_calls(conn, outcomes)
-        return [outcome.id in settled for outcome in outcomes]
 
 
 async def reconcile(db: Database, clock: Clock) -> int:
@@ -135,76 +187,31 @@ async def reconcile(db: Database, clock: Clock) -> int:
         return await ledger.reconcile(conn, now=now, before=before)
 
 
-def pack(
-    reply: HttpReply, secrets: tuple[str, ...], *, size_bytes_max: int | None = None
-) -> StoredReply:
-    """A reply for keeping: compressed, its secrets replaced however they are spelled.
-
-    Of its body ``size_bytes_max`` bytes are kept, more or less.
-    """
-    masking, packing = StreamMask(secrets), zlib.compressobj(_COMPRESSION)
-    packed, size_bytes = bytearray(), 0
-    pieces = iter(partial(reply.open().read, READ_BYTES), b"")
-    for piece in chain(map(masking.feed, pieces), iter(masking.finish, b"")):
-        size_bytes += len(piece)
-        packed += packing.compress(piece)
-        if size_bytes_max is not None and size_bytes >= size_bytes_max:
-            break
-    packed += packing.flush()
-    headers = {
-        name: _text(redact(value, secrets))
-        for name, value in reply.headers.items()
-        if name.startswith(_HEADERS_KEPT)
-    }
-    return StoredReply(
-        http_status=reply.status,
-        headers=headers,
-        url=_text(redact(redact_url(reply.url), secrets)),
-        body=bytes(packed),
-        size_bytes=size_bytes,
+def limits_of(policy: ProviderPolicy) -> Limits:
+    """What the admission has to know of a provider's policy."""
+    return Limits(
+        rate=policy.rate_per_second,
+        retry_share=policy.retry_share,
+        retry_floor=policy.retry_floor,
+        tokens_max=policy.retry_tokens_max,
     )
 
 
-def unpack(stored: StoredReply, *, large: bool = False) -> HttpReply:
-    """A kept reply as it came, save its secrets; ``large``: its body on disk."""
-    reply = HttpReply(stored.http_status, dict(stored.headers), b"", stored.url)
-    if not large:
-        return replace(reply, body=zlib.decompress(stored.body))
-    inflater = zlib.decompressobj()
-    try:
-        spool = Spool()
-        for at in range(0, len(stored.body), READ_BYTES):
-            data = stored.body[at : at + READ_BYTES]
-            while data:
-                spool.write(inflater.decompress(data, READ_BYTES))
-                data = inflater.unconsumed_tail
-        spool.write(inflater.flush())
-        if not inflater.eof:
-            raise zlib.error("a kept reply is cut")
-    except OSError:  # a full disk: it has to fit into memory then, for it is paid
-        return unpack(stored)
-    return replace(reply, large=spool)
+def _packed(group: Sequence[_Ended]) -> dict[UUID, StoredReply]:
+    return {
+        end.id: pack(
+            reply,
+            secrets,
+            size_bytes_max=FAILED_BYTES_KEPT if end.status is CallStatus.FAILED else None,
+        )
+        for end, reply, secrets in group
+        if reply is not None
+    }
 
 
-def _tell_loss(call_id: UUID, recorded: asyncio.Future[bool]) -> None:
-    error = None if recorded.cancelled() else recorded.exception()
+def _log_loss(call_id: UUID, ended: asyncio.Future[bool]) -> None:
+    error = None if ended.cancelled() else ended.exception()
     if error is not None:
         _log.error(
             "outcome lost", action="outcome_lost", call=str(call_id), reason=described(error)
         )
-
-
-def _packed(ending: Ending) -> CallOutcome:
-    outcome = ending.outcome
-    if outcome.error is not None:
-        outcome = replace(outcome, error=_text(redact(outcome.error, ending.secrets)))
-    if ending.reply is None:
-        return outcome
-    kept = FAILED_BYTES_KEPT if outcome.status is CallStatus.FAILED else None
-    return replace(outcome, reply=pack(ending.reply, ending.secrets, size_bytes_max=kept))
-
-
-def _text(value: str) -> str:
-    """Text that PostgreSQL can store, of bounded length."""
-    kept: str = storable(value)
-    return kept[:ERROR_CHARS_MAX]

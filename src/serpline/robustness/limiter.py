@@ -2,29 +2,33 @@
 
 Promise: all processes together start at most ``rate_per_second`` calls and have at most
 ``concurrency`` under way. A 429 halves the pace for everybody and no slot is given before its
-``Retry-After`` has passed. Slots are given to whole groups of waiting calls (``admission``), never
+``Retry-After`` has passed. Slots are given to whole groups of waiting calls (``ledger``), never
 further ahead than ``HORIZON_SECONDS``; the database's clock says when.
 
-Limits: a process that dies keeps its share of the concurrency until its lease (``shares``) ends.
+Limits: the lease of a dead process on part of the concurrency lasts ``LEASE_SECONDS``.
 """
 
+import asyncio
+from collections import deque
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime
+from uuid import UUID
 
 from serpline.core.clock import Clock
 from serpline.core.ids import new_id
 from serpline.domain.errors import CallRefused
 from serpline.domain.retry import cap_retry_after
 from serpline.robustness.policies import ProviderPolicy
-from serpline.robustness.shares import Share
 from serpline.store.calls import limits as store
 from serpline.store.clock import given_time
-from serpline.store.database import Database
+from serpline.store.database import Database, DatabaseUnavailable, TransactionConflict
 
 HORIZON_SECONDS = 1.0
 WAIT_SECONDS_MAX = 30.0
 PAUSE_SECONDS_DEFAULT = 1.0
+LEASE_SECONDS = 15.0
+RENEW_SECONDS = 2.0
 
 
 class Limited(CallRefused):
@@ -38,7 +42,7 @@ class Limiter:
         self._db = db
         self._clock = clock
         self._holder = new_id()
-        self._shares: dict[str, Share] = {}
+        self._leases: dict[str, ConcurrencyLease] = {}
 
     @asynccontextmanager
     async def place(self, policy: ProviderPolicy) -> AsyncIterator[None]:
@@ -46,14 +50,14 @@ class Limiter:
         if policy.concurrency is None:
             yield
             return
-        share = self._shares.setdefault(
-            policy.provider, Share(self._db, self._holder, policy.provider)
+        lease = self._leases.setdefault(
+            policy.provider, ConcurrencyLease(self._db, self._holder, policy.provider)
         )
-        await share.acquire(policy.concurrency)
+        await lease.acquire(policy.concurrency)
         try:
             yield
         finally:
-            share.release()
+            lease.release()
 
     async def penalise(
         self, policy: ProviderPolicy, started_at: datetime, retry_after_seconds: float | None
@@ -71,5 +75,115 @@ class Limiter:
 
     async def close(self) -> None:
         """Give back this process's share of the concurrency."""
-        for share in self._shares.values():
-            await share.close()
+        for lease in self._leases.values():
+            await lease.close()
+
+
+class ConcurrencyLease:
+    """One process's part of a provider's concurrency, handed out first come, first served.
+
+    The calls under way here never exceed what was leased. A process that wants more while others do
+    too falls back to an even share as its calls end. Neither a call that finds a free place nor one
+    that waits costs a database call: a process says once that it wants more, and renews its lease
+    every ``RENEW_SECONDS`` anyhow, which is when it learns of what others gave up.
+
+    A lease that cannot be renewed, because the database is away, is still used: the calls under way
+    cannot be unmade, and without a database the ledger admits no new one.
+    """
+
+    def __init__(self, db: Database, holder: UUID, provider: str) -> None:
+        self._db = db
+        self._holder = holder
+        self._provider = provider
+        self._concurrency = 1
+        self._allowed = 0
+        self._in_use = 0
+        self._peak = 0
+        self._queued = 0
+        self._asked = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._wants_more = asyncio.Event()
+        self._keeper: asyncio.Task[None] | None = None
+
+    async def acquire(self, concurrency: int) -> None:
+        """Wait for a place; ``concurrency`` is the provider's, for all processes together."""
+        self._concurrency = concurrency
+        if self._keeper is None or self._keeper.done():
+            self._asked = 0
+            self._keeper = asyncio.create_task(self._keep())
+        if self._in_use < self._allowed and not self._waiting:
+            self._take()
+            return
+        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(place)
+        self._queued += 1
+        self._peak = max(self._peak, self._in_use + self._queued)
+        if self._asked < self._wanted():
+            self._wants_more.set()
+        try:
+            await place
+        except asyncio.CancelledError:
+            if not place.cancelled():
+                self.release()
+            raise
+        finally:
+            self._queued -= 1
+
+    def release(self) -> None:
+        """Give a place back; whoever waits longest in this process gets it."""
+        self._in_use -= 1
+        self._hand_out()
+
+    async def close(self) -> None:
+        """Stop renewing and give the lease back; calls still under way lose their place."""
+        if self._keeper is not None:
+            self._keeper.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._keeper
+        self._in_use = self._peak = self._queued = 0
+        await self._renew()
+
+    def _wanted(self) -> int:
+        return min(max(self._peak, self._in_use + self._queued), self._concurrency)
+
+    def _take(self) -> None:
+        self._in_use += 1
+        self._peak = max(self._peak, self._in_use)
+
+    def _hand_out(self) -> None:
+        while self._waiting and self._in_use < self._allowed:
+            place = self._waiting.popleft()
+            if not place.done():
+                self._take()
+                place.set_result(None)
+
+    async def _keep(self) -> None:
+        """Renew when more is wanted and every ``RENEW_SECONDS``, until nobody uses anything."""
+        while True:
+            self._wants_more.clear()
+            await self._renew()
+            self._hand_out()
+            if self._in_use == 0 and self._queued == 0 and self._asked == 0:
+                return
+            with suppress(TimeoutError):
+                async with asyncio.timeout(RENEW_SECONDS):
+                    await self._wants_more.wait()
+
+    async def _renew(self) -> None:
+        """Ask for the most that was wanted since the last time, so that a lull costs nothing.
+
+        Until the answer is there nothing is handed out: it may be less than before.
+        """
+        self._asked = self._wanted()
+        request = store.LeaseRequest(
+            self._provider, self._holder, self._asked, self._in_use, self._concurrency
+        )
+        self._peak = self._in_use + self._queued
+        before, self._allowed = self._allowed, 0
+        try:
+            async with self._db.statement() as conn:
+                before = await store.lease(conn, request, LEASE_SECONDS)
+        except (DatabaseUnavailable, TransactionConflict):
+            pass
+        finally:
+            self._allowed = before

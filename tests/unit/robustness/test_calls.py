@@ -6,7 +6,7 @@ import pytest
 from harness.guarded import call, policy, status
 
 from serpline.domain.errors import ErrorCategory, ProviderError
-from serpline.robustness.calls import call_key, failed, intent_of
+from serpline.robustness.calls import CallScope, end_of, intent_of
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -17,16 +17,6 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 def test_only_a_success_is_billed(code: int, credits_: int) -> None:
     """Unless the reply names its price: a status that is no success costs nothing."""
     made = call(price=5.0)
-    intent = intent_of(
-        made,
-        policy(),
-        NOW,
-        key=call_key(made, "x"),
-        freshness="x",
-        shared=True,
-        run_id=None,
-        chunk_id=1,
-        epoch=1,
-    )
+    intent = intent_of(made, CallScope("x", chunk_id=1, epoch=1), policy(), NOW)
     error = ProviderError("unusable", provider="example", category=ErrorCategory.MALFORMED)
-    assert failed(made, intent, status(code), NOW, error).outcome.credits == credits_
+    assert end_of(made, intent, NOW, status(code), error).credits == credits_

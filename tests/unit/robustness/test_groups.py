@@ -109,48 +109,29 @@ async def test_one_unwritable_item_fails_alone() -> None:
 
 
 async def test_a_cancelled_caller_takes_its_item_out() -> None:
-    """What nobody waits for is not written, unless it must be kept."""
-    for keep, written in ((False, [[2]]), (True, [[1, 2]])):
-        writer = Writer()
-        group = GroupCommitter(writer, delay_seconds=0.001, size_max=10, keep=keep)
-        first, second = group.put(1), group.put(2)
-        first.cancel()
-        await second
-        assert writer.groups == written
+    """What nobody waits for is not written."""
+    writer = Writer()
+    group = GroupCommitter(writer, delay_seconds=0.001, size_max=10)
+    first, second = group.put(1), group.put(2)
+    first.cancel()
+    await second
+    assert writer.groups == [[2]]
 
 
-async def test_an_abandoned_write_is_told() -> None:
-    """A caller cancelled while its item is being written: somebody else must undo it."""
-    writer, undone = Writer(), list[tuple[int, int]]()
+async def test_flush_waits_for_a_write_whose_caller_was_cancelled() -> None:
+    """So that what was written for nobody can be undone afterwards."""
+    writer = Writer()
     writer.gate = asyncio.Event()
-    group = GroupCommitter(
-        writer,
-        delay_seconds=0,
-        size_max=10,
-        abandoned=lambda item, answer: undone.append((item, answer)),
-    )
+    group = GroupCommitter(writer, delay_seconds=0, size_max=10)
     future = group.put(1)
     await writer.entered.wait()
     future.cancel()
+    flushing = asyncio.create_task(group.flush())
+    await asyncio.sleep(0)
+    assert not flushing.done()
     writer.gate.set()
-    await group.flush()
-    assert undone == [(1, 10)]
-
-
-async def test_what_was_given_up_is_told() -> None:
-    """It may have been written unheard, whether somebody still waits for it or not."""
-    writer, doubtful = Writer(), list[int]()
-    writer.away, writer.gate = 1000, asyncio.Event()
-    group = GroupCommitter(
-        writer, delay_seconds=0.001, size_max=10, patience_seconds=0, given_up=doubtful.append
-    )
-    first, second = group.put(1), group.put(2)
-    await writer.entered.wait()
-    first.cancel()
-    writer.gate.set()
-    with pytest.raises(DatabaseUnavailable):
-        await second
-    assert doubtful == [1, 2]
+    await flushing
+    assert writer.groups == [[1]]
 
 
 async def test_what_waits_is_bounded() -> None:

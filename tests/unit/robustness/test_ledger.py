@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 from harness.virtual import in_virtual_time
 
+from serpline.core.clock import SystemClock
 from serpline.core.ids import new_id
 from serpline.domain.http import HttpReply
 from serpline.robustness import ledger as ledger_module
 from serpline.robustness.guard import Guard
-from serpline.robustness.ledger import Ending, Ledger
+from serpline.robustness.ledger import Ledger
 from serpline.store.calls import ledger as store
-from serpline.store.calls.ledger import CallOutcome
+from serpline.store.calls.ledger import End
 from serpline.store.database import DatabaseUnavailable
 from serpline.store.tables.guards import CallStatus
 
@@ -37,43 +38,38 @@ class AwayUntil:
         yield
 
 
-def ending(body: bytes = b"{}") -> Ending:
-    outcome = CallOutcome(new_id(), CallStatus.OK, NOW, Decimal(1))
-    return Ending(outcome, HttpReply(200, {}, body))
+def paid() -> End:
+    return End(new_id(), CallStatus.OK, NOW, Decimal(1))
 
 
 @pytest.fixture(autouse=True)
-def settled(monkeypatch: pytest.MonkeyPatch) -> list[CallOutcome]:
-    """The outcomes that came to the database."""
-    came: list[CallOutcome] = []
+def ended(monkeypatch: pytest.MonkeyPatch) -> list[End]:
+    """The ends that came to the database."""
+    came: list[End] = []
 
-    async def settle_calls(_: Any, outcomes: Sequence[CallOutcome]) -> list[Any]:
-        came.extend(outcomes)
-        return [outcome.id for outcome in outcomes]
+    async def end_calls(_: Any, ends: Sequence[End], __: Any) -> list[Any]:
+        came.extend(ends)
+        return [end.id for end in ends]
 
-    async def withdraw(_: Any, ids: Sequence[Any]) -> None:
-        came.extend(ids)
-
-    monkeypatch.setattr(store, "settle_calls", settle_calls)
-    monkeypatch.setattr(store, "withdraw", withdraw)
+    monkeypatch.setattr(store, "end_calls", end_calls)
     return came
 
 
 @pytest.mark.parametrize(("minutes", "is_kept"), [(9.5, True), (10.5, False)])
 def test_what_was_paid_waits_ten_minutes_for_the_database(
-    minutes: float, is_kept: bool, settled: list[CallOutcome]
+    minutes: float, is_kept: bool, ended: list[End]
 ) -> None:
-    """An outcome outlives a restart of the server; so does the taking back of an intent."""
+    """An end outlives a restart of the server, be it that of a call that was never sent."""
 
     async def record() -> list[object]:
-        ledger = Ledger(AwayUntil(60 * minutes))  # type: ignore[arg-type]  # what it uses of one
+        ledger = Ledger(AwayUntil(60 * minutes), SystemClock())  # type: ignore[arg-type]  # what it uses of one
         return await asyncio.gather(
-            ledger.record(ending()), ledger.withdraw(new_id()), return_exceptions=True
+            ledger.end(paid()), ledger.end(End(new_id())), return_exceptions=True
         )
 
     lost = [isinstance(end, DatabaseUnavailable) for end in in_virtual_time(record())]
     assert lost == [not is_kept] * 2
-    assert len(settled) == (2 if is_kept else 0)
+    assert len(ended) == (2 if is_kept else 0)
 
 
 def test_whoever_must_not_settle_yet_is_told_after_ten_seconds() -> None:
@@ -81,7 +77,7 @@ def test_whoever_must_not_settle_yet_is_told_after_ten_seconds() -> None:
 
     async def flush() -> tuple[float, float]:
         guard = Guard(AwayUntil(1e9), None, [])  # type: ignore[arg-type]  # nothing is sent
-        loop, recorded = asyncio.get_running_loop(), guard.ledger.record(ending())
+        loop, recorded = asyncio.get_running_loop(), guard.ledger.end(paid())
         with pytest.raises(DatabaseUnavailable):
             await guard.flush()
         flushed_at = loop.time()
@@ -106,8 +102,8 @@ async def test_a_large_reply_is_packed_off_the_loop(
         return pack(*given, **named)
 
     monkeypatch.setattr(ledger_module, "pack", watched)
-    ledger = Ledger(AwayUntil(0))  # type: ignore[arg-type]  # what it uses of one
-    recorded = ledger.record(ending(b"x" * size_bytes))
+    ledger = Ledger(AwayUntil(0), SystemClock())  # type: ignore[arg-type]  # what it uses of one
+    recorded = ledger.end(paid(), HttpReply(200, {}, b"x" * size_bytes))
     await ledger.flush()
     assert await recorded
     assert [thread is not threading.main_thread() for thread in packed_by] == [is_off]

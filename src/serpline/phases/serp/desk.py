@@ -98,7 +98,7 @@ class Desk:
         await self.tools.guard.flush()
         start = self.tools.scaleserp.start(self.id)
         async with self.work.database.transaction() as conn:
-            await ledger.forgive(conn, call_key(start, run_scope(self.work)))
+            await ledger.void_charges(conn, call_key(start, run_scope(self.work)))
 
     async def advance(
         self, event: str, *, tell: tuple[str, dict[str, Any]] | None = None, **values: Any

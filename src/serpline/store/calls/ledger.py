@@ -1,12 +1,13 @@
 """The call ledger: every paid call as a row before it starts, its raw reply after it ended.
 
-Promise: intents and their reserved credits commit together, outcomes and their spent credits too,
-each group in one statement: no row that others need is locked while the server waits for a worker.
-Each function may be repeated after a lost commit acknowledgement without counting anything twice.
-Per shared key there is at most one intent at a time (a unique index says so), and an intent of an
-owner that no longer owns its chunk becomes ``unknown``: possibly paid, so counted in full.
+Promise: intents and their reserved credits commit together, ends and their spent credits too, each
+group in one statement: no row that others need is locked while the server waits for a worker. Each
+function may be repeated after a lost commit acknowledgement without counting anything twice. Per
+shared key there is at most one intent at a time (a unique index says so), and an intent of an owner
+that no longer owns its chunk becomes ``unknown``: possibly paid, so counted in full.
 
-Locks are taken in one order everywhere: rates by provider, then calls by key, then budgets.
+Every call ends by the database's function ``end_calls``. Locks are taken in one order everywhere:
+rates by provider, then calls by key, then budgets.
 """
 
 import json
@@ -20,6 +21,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from serpline.store.database import Connection
+from serpline.store.rows import document
 from serpline.store.tables.guards import CallStatus, provider_calls
 
 
@@ -54,17 +56,19 @@ class StoredReply:
 
 
 @dataclass(frozen=True, slots=True)
-class CallOutcome:
-    """How a call ended. ``credits``: what it did cost, or may have cost if that is unknown."""
+class End:
+    """How a call ended. Without a ``status`` it was never sent: it leaves no row and costs nothing.
+
+    ``credits``: what it did cost, or may have cost if that is unknown.
+    """
 
     id: UUID
-    status: CallStatus
-    finished_at: datetime
-    credits: Decimal
+    status: CallStatus | None = None
+    finished_at: datetime | None = None
+    credits: Decimal = Decimal(0)
     http_status: int | None = None
     error_category: str | None = None
     error: str | None = None
-    reply: StoredReply | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,34 +103,21 @@ async def find_replies(
 
 
 class Answer(StrEnum):
-    """What becomes of a call that wants to be made."""
+    """The answer to an admission request."""
 
     ADMITTED = "admitted"
     WRITTEN = "written"
-    """Admitted by an earlier try, of which nothing was heard."""
+    """Admitted by an earlier try whose answer was lost."""
     SLOT = "slot"
     """Its slot comes in ``wait_seconds``; then it asks again."""
     LIMITED = "limited"
-    BOUGHT = "bought"
-    BUSY = "busy"
+    CACHED = "cached"
+    IN_FLIGHT = "in_flight"
     """The same call is under way for an owner who is alive."""
     RETRIES = "retries"
-    HELD = "held"
+    RESERVED = "reserved"
+    """Calls under way hold what is left of a budget."""
     SPENT = "spent"
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """A call that would be made. ``fresh_since``: a reply from then on serves as well; None: none.
-
-    ``third_party``: it goes to an address of the web. ``has_slot``: it was given one, and has
-    waited for it.
-    """
-
-    intent: Intent
-    fresh_since: datetime | None = None
-    third_party: bool = False
-    has_slot: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +131,21 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class AdmissionRequest:
+    """A call that would be made, and its provider's limits.
+
+    ``fresh_since``: a stored reply from then on serves as well; None: none does. ``third_party``:
+    the call goes to an address of the web. ``has_slot``: it was given a slot and has waited for it.
+    """
+
+    intent: Intent
+    limits: Limits
+    fresh_since: datetime | None = None
+    third_party: bool = False
+    has_slot: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """``detail``: why a provider is paused, or which budget has no room."""
 
@@ -149,28 +155,28 @@ class Decision:
 
 
 _ADMIT = sa.text(
-    "SELECT * FROM admit_calls(CAST(:wishes AS jsonb), CAST(:policies AS jsonb),"
+    "SELECT * FROM admit_calls(CAST(:requests AS jsonb), CAST(:policies AS jsonb),"
     " make_interval(secs => :horizon), :at)"
 )
 
 
 async def admit(
     conn: Connection,
-    calls: Sequence[Wanted],
-    limits: Mapping[str, Limits],
+    requests: Sequence[AdmissionRequest],
     *,
     horizon_seconds: float,
     at: datetime | None = None,
 ) -> list[Decision]:
-    """Decide on calls, in their order; intents and credits of the admitted ones are written.
+    """Decide on requests, in their order; intents and credits of the admitted ones are written.
 
     Slots are given no further ahead than ``horizon_seconds``. ``at`` None: now, by the server.
     """
+    limits = {request.intent.provider: asdict(request.limits) for request in requests}
     rows = await conn.execute(
         _ADMIT,
         {
-            "wishes": json.dumps([_wish(call) for call in calls]),
-            "policies": json.dumps({name: asdict(value) for name, value in limits.items()}),
+            "requests": json.dumps([_as_json(request) for request in requests]),
+            "policies": json.dumps(limits),
             "horizon": horizon_seconds,
             "at": at,
         },
@@ -178,9 +184,9 @@ async def admit(
     return [Decision(Answer(row.answer), row.wait_seconds or 0.0, row.detail) for row in rows]
 
 
-def _wish(call: Wanted) -> dict[str, object]:
-    """A row of ``provider_calls`` to be, as JSON, and what is asked of it."""
-    intent = call.intent
+def _as_json(request: AdmissionRequest) -> dict[str, object]:
+    """A row of ``provider_calls`` to be, and what is asked of it."""
+    intent = request.intent
     return {
         "id": str(intent.id),
         "key": f"\\x{intent.key.hex()}",
@@ -197,63 +203,14 @@ def _wish(call: Wanted) -> dict[str, object]:
         # The names of the scopes whose rows hold the credits: none for a free call.
         "budget_scopes": [name for name, _ in intent.scopes] if intent.credits > 0 else [],
         "scopes": [[name, None if limit is None else str(limit)] for name, limit in intent.scopes],
-        "fresh_since": call.fresh_since and call.fresh_since.isoformat(),
-        "third_party": call.third_party,
-        "has_slot": call.has_slot,
+        "fresh_since": request.fresh_since and request.fresh_since.isoformat(),
+        "third_party": request.third_party,
+        "has_slot": request.has_slot,
     }
 
 
-# What ``moved`` (provider, budget_scopes, reserved, spent) is added to its budgets.
-_BOOK = " SELECT book_credits((SELECT jsonb_agg(to_jsonb(moved)) FROM moved))"
-# The credits of calls that cost nothing: reserved by an intent, spent by any other.
-_GIVEN_BACK = (
-    " CASE WHEN was.status = 'intent' THEN -was.credits ELSE 0 END AS reserved,"
-    " CASE WHEN was.status = 'intent' THEN 0 ELSE -was.credits END AS spent"
-)
-_WITHDRAW = sa.text(
-    "WITH was AS MATERIALIZED (SELECT id, status, credits FROM provider_calls"
-    " WHERE id = ANY(:ids) AND status IN ('intent', 'unknown') ORDER BY key, id FOR UPDATE),"
-    " moved AS (DELETE FROM provider_calls c USING was WHERE c.id = was.id"
-    f" RETURNING c.provider, c.budget_scopes, {_GIVEN_BACK})" + _BOOK
-)
-_FORGIVE = sa.text(
-    "WITH was AS MATERIALIZED (SELECT id, status, credits FROM provider_calls"
-    " WHERE key = :key AND status <> 'ok' AND credits > 0 ORDER BY id FOR UPDATE),"
-    " moved AS (UPDATE provider_calls c SET status = 'failed', credits = 0,"
-    " finished_at = coalesce(c.finished_at, now()) FROM was WHERE c.id = was.id"
-    f" RETURNING c.provider, c.budget_scopes, {_GIVEN_BACK})" + _BOOK
-)
-
-
-async def withdraw(conn: Connection, ids: Sequence[UUID]) -> None:
-    """Take back intents whose call was never sent, with their credits.
-
-    Also those that others gave up as ``unknown`` meanwhile: whoever did not send it knows better.
-    """
-    await conn.execute(_WITHDRAW, {"ids": list(ids)})
-
-
-async def forgive(conn: Connection, key: bytes) -> None:
-    """What was booked for calls that have been proved to be without effect costs nothing.
-
-    To be called by who makes the calls of this key, while none of them is under way.
-    """
-    await conn.execute(_FORGIVE, {"key": key})
-
-
-_SETTLE = sa.text(
-    "WITH was AS MATERIALIZED (SELECT id, status, credits FROM provider_calls"
-    " WHERE id = ANY(:id) AND status IN ('intent', 'unknown') ORDER BY key, id FOR UPDATE),"
-    " moved AS (UPDATE provider_calls c SET status = o.status, finished_at = o.finished_at,"
-    " credits = o.credits, http_status = o.http_status, error_category = o.category,"
-    " error = o.error FROM was, unnest(CAST(:id AS uuid[]), CAST(:status AS text[]),"
-    " CAST(:finished_at AS timestamptz[]), CAST(:credits AS numeric[]),"
-    " CAST(:http_status AS smallint[]), CAST(:category AS text[]), CAST(:error AS text[]))"
-    " AS o(id, status, finished_at, credits, http_status, category, error)"
-    " WHERE was.id = o.id AND c.id = was.id"
-    " RETURNING c.id, c.provider, c.budget_scopes,"
-    " CASE WHEN was.status = 'intent' THEN -was.credits ELSE 0 END AS reserved,"
-    " CASE WHEN was.status = 'intent' THEN o.credits ELSE o.credits - was.credits END AS spent),"
+_END = sa.text(
+    "WITH ended AS MATERIALIZED (SELECT id FROM end_calls(CAST(:ends AS jsonb)) AS e(id)),"
     " kept AS (INSERT INTO raw_replies"
     " (call_id, http_status, headers, url, body, size_bytes, stored_at)"
     " SELECT r.call_id, r.http_status, r.headers::jsonb, r.url, r.body, r.size_bytes, r.stored_at"
@@ -261,48 +218,55 @@ _SETTLE = sa.text(
     " CAST(:headers AS text[]), CAST(:url AS text[]), CAST(:body AS bytea[]),"
     " CAST(:size_bytes AS int[]), CAST(:stored_at AS timestamptz[]))"
     " AS r(call_id, http_status, headers, url, body, size_bytes, stored_at)"
-    " JOIN moved ON moved.id = r.call_id),"
-    " booked AS MATERIALIZED (SELECT book_credits((SELECT jsonb_agg(to_jsonb(moved)) FROM moved)))"
-    " SELECT moved.id FROM moved, booked"
+    " JOIN ended ON ended.id = r.call_id)"
+    " SELECT id FROM ended"
 )
 
 
-async def settle_calls(conn: Connection, outcomes: Sequence[CallOutcome]) -> set[UUID]:
-    """Write how calls ended, with their replies and credits; the ids that were still open.
+async def end_calls(
+    conn: Connection, ends: Sequence[End], replies: Mapping[UUID, StoredReply]
+) -> set[UUID]:
+    """Write how calls ended, with their credits and replies (by call); the ids that were open.
 
     A call that has its outcome keeps it; one that was given up as ``unknown`` takes the late one.
     """
-    replies = [(item, item.reply) for item in outcomes if item.reply is not None]
-    values: dict[str, list[object]] = {
-        "id": [item.id for item in outcomes],
-        "status": [item.status.value for item in outcomes],
-        "finished_at": [item.finished_at for item in outcomes],
-        "credits": [item.credits for item in outcomes],
-        "http_status": [item.http_status for item in outcomes],
-        "category": [item.error_category for item in outcomes],
-        "error": [item.error for item in outcomes],
-        "reply_id": [item.id for item, _ in replies],
-        "reply_status": [reply.http_status for _, reply in replies],
-        "headers": [json.dumps(dict(reply.headers)) for _, reply in replies],
-        "url": [reply.url for _, reply in replies],
-        "body": [reply.body for _, reply in replies],
-        "size_bytes": [reply.size_bytes for _, reply in replies],
-        "stored_at": [item.finished_at for item, _ in replies],
+    kept = [(end, replies[end.id]) for end in ends if end.id in replies]
+    values: dict[str, object] = {
+        "ends": document([asdict(end) for end in ends]),
+        "reply_id": [end.id for end, _ in kept],
+        "reply_status": [reply.http_status for _, reply in kept],
+        "headers": [json.dumps(dict(reply.headers)) for _, reply in kept],
+        "url": [reply.url for _, reply in kept],
+        "body": [reply.body for _, reply in kept],
+        "size_bytes": [reply.size_bytes for _, reply in kept],
+        "stored_at": [end.finished_at for end, _ in kept],
     }
-    return set((await conn.execute(_SETTLE, values)).scalars())
+    return set((await conn.execute(_END, values)).scalars())
+
+
+_VOID = sa.text(
+    "SELECT end_calls((SELECT jsonb_agg(to_jsonb(c) || jsonb_build_object('status', 'failed',"
+    " 'credits', 0, 'finished_at', coalesce(c.finished_at, now()), 'is_void', true))"
+    " FROM provider_calls c WHERE c.key = :key AND c.status <> 'ok' AND c.credits > 0))"
+)
+
+
+async def void_charges(conn: Connection, key: bytes) -> None:
+    """Calls of this key that were proved to have had no effect cost nothing.
+
+    The caller is the one who makes the calls of this key, and none of them is under way.
+    """
+    await conn.execute(_VOID, {"key": key})
 
 
 _RECONCILE = sa.text(
-    "WITH was AS MATERIALIZED (SELECT c.id FROM provider_calls c WHERE c.status = 'intent'"
+    "SELECT count(*) FROM end_calls((SELECT jsonb_agg(to_jsonb(gone) || jsonb_build_object("
+    "'status', 'unknown', 'finished_at', CAST(:now AS timestamptz)))"
+    " FROM (SELECT c.* FROM provider_calls c WHERE c.status = 'intent'"
     " AND (c.chunk_id IS NOT NULL OR c.started_at < :before)"
     " AND NOT EXISTS (SELECT 1 FROM chunks WHERE chunks.id = c.chunk_id"
     " AND chunks.epoch = c.epoch AND chunks.status = 'owned')"
-    " ORDER BY c.key, c.id LIMIT :limit FOR UPDATE SKIP LOCKED),"
-    " moved AS (UPDATE provider_calls c SET status = 'unknown', finished_at = :now FROM was"
-    " WHERE c.id = was.id AND c.status = 'intent' RETURNING c.provider, c.budget_scopes,"
-    " -c.credits AS reserved, c.credits AS spent),"
-    " booked AS MATERIALIZED (SELECT book_credits((SELECT jsonb_agg(to_jsonb(moved)) FROM moved)))"
-    " SELECT count(moved) FROM booked LEFT JOIN moved ON true"
+    " ORDER BY c.key, c.id LIMIT :limit FOR UPDATE SKIP LOCKED) AS gone))"
 )
 
 

@@ -16,12 +16,12 @@ from typing import Any, Final
 from sqlalchemy import Connection, MetaData, Table, text
 from sqlalchemy.event import listens_for
 
-from serpline.store.tables import admission, guards, pace
+from serpline.store.tables import budgets, calls, guards, pace
 from serpline.store.tables.base import metadata
 
 # After the tables, whose rows are types of their parameters.
 MADE_AFTER: Final = guards.provider_rates.name
-FUNCTIONS: Final[Sequence[str]] = (*pace.FUNCTIONS, *admission.FUNCTIONS)
+FUNCTIONS: Final[Sequence[str]] = (*pace.FUNCTIONS, *budgets.FUNCTIONS, *calls.FUNCTIONS)
 NAMES: Final = tuple(re.findall(r"FUNCTION (\w+)\(", "\n".join(FUNCTIONS)))
 
 

@@ -1222,34 +1222,6 @@ BEGIN
 END $$
 """)
     op.execute("""
-CREATE FUNCTION call_history(wishes jsonb, ids uuid[], OUT no int, OUT id uuid, OUT key bytea,
-    OUT attempt int, OUT has_failed boolean, OUT is_written boolean, OUT is_busy boolean,
-    OUT replied_at timestamptz
-) RETURNS SETOF record LANGUAGE sql STABLE AS $$
-    SELECT w.no, w.id, w.key, coalesce(last.attempt, 0), coalesce(last.has_failed, false),
-        written.id IS NOT NULL, busy.id IS NOT NULL, reply.finished_at
-    FROM (
-        SELECT ordinality::int AS no, (value ->> 'id')::uuid AS id,
-            (value ->> 'key')::bytea AS key,
-            (value ->> 'fresh_since')::timestamptz AS fresh_since
-        FROM jsonb_array_elements(wishes) WITH ORDINALITY
-    ) AS w LEFT JOIN LATERAL (
-        SELECT c.attempt, coalesce(c.error_category, 'internal') <> 'internal' AS has_failed
-        FROM provider_calls c WHERE c.key = w.key ORDER BY c.attempt DESC LIMIT 1
-    ) AS last ON true LEFT JOIN LATERAL (
-        SELECT c.id FROM provider_calls c WHERE c.id = w.id AND c.key = w.key LIMIT 1
-    ) AS written ON true LEFT JOIN LATERAL (
-        SELECT c.id FROM provider_calls c WHERE c.key = w.key AND c.status = 'intent'
-        AND c.shared AND c.id <> ALL(ids) LIMIT 1
-    ) AS busy ON true LEFT JOIN LATERAL (
-        SELECT c.finished_at FROM provider_calls c WHERE w.fresh_since IS NOT NULL
-        AND c.key = w.key AND c.status = 'ok' AND c.finished_at >= w.fresh_since
-        AND EXISTS (SELECT FROM raw_replies r WHERE r.call_id = c.id)
-        ORDER BY c.attempt DESC LIMIT 1
-    ) AS reply ON true
-$$
-""")
-    op.execute("""
 CREATE FUNCTION budget_shortages(wants jsonb, OUT no int, OUT scope text, OUT is_spent boolean)
 RETURNS SETOF record LANGUAGE plpgsql AS $$
 #variable_conflict use_column
@@ -1314,8 +1286,36 @@ CREATE FUNCTION book_credits(moved jsonb) RETURNS void LANGUAGE sql AS $$
 $$
 """)
     op.execute("""
-CREATE FUNCTION pass_limits(
-    wishes jsonb, policies jsonb, horizon interval, at timestamptz, ids uuid[]
+CREATE FUNCTION call_history(requests jsonb, ids uuid[], OUT no int, OUT id uuid, OUT key bytea,
+    OUT attempt int, OUT has_failed boolean, OUT is_written boolean, OUT is_in_flight boolean,
+    OUT replied_at timestamptz
+) RETURNS SETOF record LANGUAGE sql STABLE AS $$
+    SELECT w.no, w.id, w.key, coalesce(last.attempt, 0), coalesce(last.has_failed, false),
+        written.id IS NOT NULL, flying.id IS NOT NULL, reply.finished_at
+    FROM (
+        SELECT ordinality::int AS no, (value ->> 'id')::uuid AS id,
+            (value ->> 'key')::bytea AS key,
+            (value ->> 'fresh_since')::timestamptz AS fresh_since
+        FROM jsonb_array_elements(requests) WITH ORDINALITY
+    ) AS w LEFT JOIN LATERAL (
+        SELECT c.attempt, coalesce(c.error_category, 'internal') <> 'internal' AS has_failed
+        FROM provider_calls c WHERE c.key = w.key ORDER BY c.attempt DESC LIMIT 1
+    ) AS last ON true LEFT JOIN LATERAL (
+        SELECT c.id FROM provider_calls c WHERE c.id = w.id AND c.key = w.key LIMIT 1
+    ) AS written ON true LEFT JOIN LATERAL (
+        SELECT c.id FROM provider_calls c WHERE c.key = w.key AND c.status = 'intent'
+        AND c.shared AND c.id <> ALL(ids) LIMIT 1
+    ) AS flying ON true LEFT JOIN LATERAL (
+        SELECT c.finished_at FROM provider_calls c WHERE w.fresh_since IS NOT NULL
+        AND c.key = w.key AND c.status = 'ok' AND c.finished_at >= w.fresh_since
+        AND EXISTS (SELECT FROM raw_replies r WHERE r.call_id = c.id)
+        ORDER BY c.attempt DESC LIMIT 1
+    ) AS reply ON true
+$$
+""")
+    op.execute("""
+CREATE FUNCTION reserve_slots(
+    requests jsonb, policies jsonb, horizon interval, at timestamptz, ids uuid[]
 ) RETURNS TABLE (no int, answer text, wait float8, detail text, attempt int)
 LANGUAGE plpgsql AS $$
 #variable_conflict use_column
@@ -1332,7 +1332,7 @@ DECLARE
     later int;
     firsts int;
     retries int;
-    wish record;
+    request record;
 BEGIN
     FOR stored IN SELECT * FROM provider_rates WHERE policies ? provider ORDER BY provider LOOP
         pace := pace_in_time(stored, at);
@@ -1348,25 +1348,25 @@ BEGIN
         tokens := provider_retry_tokens(pace, policy, 0, at);
         is_paused := coalesce(pace.paused_until > at, false);
         asked := 0; later := 0; firsts := 0; retries := 0;
-        FOR wish IN
-            SELECT h.*, e.value AS w FROM call_history(wishes, ids) AS h
-            JOIN jsonb_array_elements(wishes) WITH ORDINALITY AS e(value, n) ON e.n = h.no
+        FOR request IN
+            SELECT h.*, e.value AS w FROM call_history(requests, ids) AS h
+            JOIN jsonb_array_elements(requests) WITH ORDINALITY AS e(value, n) ON e.n = h.no
             WHERE e.value ->> 'provider' = pace.provider ORDER BY h.no
         LOOP
-            no := wish.no; attempt := wish.attempt;
+            no := request.no; attempt := request.attempt;
             answer := NULL; wait := NULL; detail := NULL;
-            is_retry := wish.has_failed AND NOT (wish.w ->> 'third_party')::boolean;
-            IF wish.is_written THEN
+            is_retry := request.has_failed AND NOT (request.w ->> 'third_party')::boolean;
+            IF request.is_written THEN
                 answer := 'written';
-            ELSIF wish.replied_at >= (wish.w ->> 'fresh_since')::timestamptz THEN
-                answer := 'bought';
-            ELSIF wish.is_busy AND (wish.w ->> 'shared')::boolean THEN
-                answer := 'busy';
+            ELSIF request.replied_at >= (request.w ->> 'fresh_since')::timestamptz THEN
+                answer := 'cached';
+            ELSIF request.is_in_flight AND (request.w ->> 'shared')::boolean THEN
+                answer := 'in_flight';
             ELSIF is_retry AND tokens - retries < 1 THEN
                 answer := 'retries';
                 wait := least(60, greatest(1,
                     (1 - tokens + retries) * 120 / (policy ->> 'retry_floor')::float8));
-            ELSIF (wish.w ->> 'has_slot')::boolean THEN
+            ELSIF (request.w ->> 'has_slot')::boolean THEN
                 IF is_paused THEN
                     answer := 'limited'; detail := pace.pause_reason;
                     wait := extract(epoch FROM pace.paused_until - at);
@@ -1402,21 +1402,50 @@ BEGIN
 END $$
 """)
     op.execute("""
+CREATE FUNCTION end_calls(ends jsonb) RETURNS SETOF uuid LANGUAGE sql STRICT AS $$
+    WITH given AS (
+        SELECT * FROM jsonb_to_recordset(ends) AS e(id uuid, status text, finished_at timestamptz,
+            credits numeric, http_status smallint, error_category text, error text, is_void boolean)
+    ), was AS MATERIALIZED (
+        SELECT c.id, c.status, c.credits FROM given e JOIN provider_calls c USING (id)
+        WHERE c.status IN ('intent', 'unknown') OR (c.status = 'failed' AND e.is_void)
+        ORDER BY c.key, c.id FOR UPDATE OF c
+    ), ended AS (
+        UPDATE provider_calls c SET status = e.status, finished_at = e.finished_at,
+            credits = e.credits, http_status = e.http_status, error_category = e.error_category,
+            error = e.error
+        FROM was JOIN given e USING (id) WHERE c.id = was.id AND e.status IS NOT NULL
+        RETURNING c.id, c.provider, c.budget_scopes, c.credits
+    ), cancelled AS (
+        DELETE FROM provider_calls c USING was JOIN given e USING (id)
+        WHERE c.id = was.id AND e.status IS NULL
+        RETURNING c.id, c.provider, c.budget_scopes, 0::numeric AS credits
+    ), moved AS (
+        SELECT m.id, m.provider, m.budget_scopes,
+            CASE WHEN was.status = 'intent' THEN -was.credits ELSE 0 END AS reserved,
+            m.credits - CASE WHEN was.status = 'intent' THEN 0 ELSE was.credits END AS spent
+        FROM (SELECT * FROM ended UNION ALL SELECT * FROM cancelled) AS m JOIN was USING (id)
+    ), booked AS MATERIALIZED (
+        SELECT book_credits((SELECT jsonb_agg(to_jsonb(moved)) FROM moved))
+    )
+    SELECT moved.id FROM moved, booked
+$$
+""")
+    op.execute("""
 CREATE FUNCTION admit_calls(
-    wishes jsonb, policies jsonb, horizon interval, _at timestamptz DEFAULT NULL
+    requests jsonb, policies jsonb, horizon interval, _at timestamptz DEFAULT NULL
 ) RETURNS TABLE (id uuid, answer text, wait_seconds float8, detail text) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
-    ids uuid[] := array(SELECT (value ->> 'id')::uuid FROM jsonb_array_elements(wishes));
+    ids uuid[] := array(SELECT (value ->> 'id')::uuid FROM jsonb_array_elements(requests));
     keys bytea[] := array(SELECT DISTINCT (value ->> 'key')::bytea
-        FROM jsonb_array_elements(wishes) ORDER BY 1);
+        FROM jsonb_array_elements(requests) ORDER BY 1);
     given text[] := array_fill(NULL::text, ARRAY[cardinality(ids)]);
     waits float8[] := array_fill(NULL::float8, ARRAY[cardinality(ids)]);
     details text[] := given;
     numbers int[] := array_fill(0, ARRAY[cardinality(ids)]);
     at timestamptz;
-    late jsonb;
-    kept uuid[];
+    written uuid[];
     short record;
 BEGIN
     INSERT INTO provider_rates (provider) SELECT * FROM jsonb_object_keys(policies) ORDER BY 1
@@ -1424,52 +1453,47 @@ BEGIN
     PERFORM 1 FROM provider_rates WHERE policies ? provider ORDER BY provider FOR UPDATE;
     at := coalesce(_at, clock_timestamp());
     -- Intents of owners that are gone: possibly paid.
-    WITH gone AS (
-        SELECT c.id FROM provider_calls c WHERE c.key = ANY(keys) AND c.status = 'intent'
-        AND c.shared AND c.id <> ALL(ids) AND NOT EXISTS (SELECT 1 FROM chunks
-            WHERE chunks.id = c.chunk_id AND chunks.epoch = c.epoch AND chunks.status = 'owned')
-        ORDER BY c.key FOR UPDATE
-    ), moved AS (
-        UPDATE provider_calls c SET status = 'unknown', finished_at = at FROM gone
-        WHERE c.id = gone.id AND c.status = 'intent' RETURNING c.provider, c.budget_scopes,
-            -c.credits AS reserved, c.credits AS spent
-    )
-    SELECT jsonb_agg(to_jsonb(moved)) INTO late FROM moved;
-    SELECT array_agg(p.answer ORDER BY p.no), array_agg(p.wait ORDER BY p.no),
-        array_agg(p.detail ORDER BY p.no), array_agg(p.attempt ORDER BY p.no)
+    PERFORM end_calls((
+        SELECT jsonb_agg(to_jsonb(gone)
+            || jsonb_build_object('status', 'unknown', 'finished_at', at))
+        FROM (SELECT c.* FROM provider_calls c WHERE c.key = ANY(keys) AND c.status = 'intent'
+            AND c.shared AND c.id <> ALL(ids) AND NOT EXISTS (SELECT 1 FROM chunks
+                WHERE chunks.id = c.chunk_id AND chunks.epoch = c.epoch AND chunks.status = 'owned')
+            ORDER BY c.key FOR UPDATE) AS gone));
+    SELECT array_agg(s.answer ORDER BY s.no), array_agg(s.wait ORDER BY s.no),
+        array_agg(s.detail ORDER BY s.no), array_agg(s.attempt ORDER BY s.no)
     INTO given, waits, details, numbers
-    FROM pass_limits(wishes, policies, horizon, at, ids) AS p;
-    WITH written AS (
-        INSERT INTO provider_calls (id, key, provider, operation, identity, freshness, shared,
-            status, attempt, run_id, chunk_id, epoch, started_at, credits, budget_scopes)
-        SELECT w.id, w.key, w.provider, w.operation, w.identity, w.freshness, w.shared, 'intent',
-            numbers[n] + 1, w.run_id, w.chunk_id, w.epoch, w.started_at, w.credits,
-            w.budget_scopes
-        FROM jsonb_array_elements(wishes) WITH ORDINALITY AS e(value, n),
-            jsonb_populate_record(NULL::provider_calls, e.value) AS w
-        WHERE given[n] IS NULL ORDER BY w.key ON CONFLICT DO NOTHING RETURNING id
-    )
-    SELECT coalesce(array_agg(written.id), '{}') INTO kept FROM written;
-    FOR n IN 1 .. cardinality(ids) LOOP
-        IF given[n] IS NULL AND ids[n] <> ALL(kept) THEN
-            given[n] := 'busy';
-        END IF;
-    END LOOP;
+    FROM reserve_slots(requests, policies, horizon, at, ids) AS s;
     FOR short IN SELECT * FROM budget_shortages((
         SELECT coalesce(jsonb_agg(value || jsonb_build_object('no', n)), '[]')
-        FROM jsonb_array_elements(wishes) WITH ORDINALITY AS e(value, n)
+        FROM jsonb_array_elements(requests) WITH ORDINALITY AS e(value, n)
         WHERE given[n] IS NULL AND (value ->> 'credits')::numeric > 0))
     LOOP
-        given[short.no] := CASE WHEN short.is_spent THEN 'spent' ELSE 'held' END;
+        given[short.no] := CASE WHEN short.is_spent THEN 'spent' ELSE 'reserved' END;
         details[short.no] := short.scope;
     END LOOP;
-    DELETE FROM provider_calls c USING unnest(ids, given) AS g(id, answer)
-        WHERE g.answer IN ('held', 'spent') AND c.id = g.id;
-    PERFORM book_credits(coalesce(late, '[]') || coalesce((
+    WITH intents AS (
+        INSERT INTO provider_calls (id, key, provider, operation, identity, freshness, shared,
+            status, attempt, run_id, chunk_id, epoch, started_at, credits, budget_scopes)
+        SELECT c.id, c.key, c.provider, c.operation, c.identity, c.freshness, c.shared, 'intent',
+            numbers[n] + 1, c.run_id, c.chunk_id, c.epoch, c.started_at, c.credits,
+            c.budget_scopes
+        FROM jsonb_array_elements(requests) WITH ORDINALITY AS e(value, n),
+            jsonb_populate_record(NULL::provider_calls, e.value) AS c
+        WHERE given[n] IS NULL ORDER BY c.key ON CONFLICT DO NOTHING RETURNING id
+    )
+    SELECT coalesce(array_agg(intents.id), '{}') INTO written FROM intents;
+    -- Of two requests with one shared key, the first is admitted.
+    FOR n IN 1 .. cardinality(ids) LOOP
+        IF given[n] IS NULL AND ids[n] <> ALL(written) THEN
+            given[n] := 'in_flight';
+        END IF;
+    END LOOP;
+    PERFORM book_credits((
         SELECT jsonb_agg(jsonb_build_object('provider', value -> 'provider', 'budget_scopes',
             value -> 'budget_scopes', 'reserved', value -> 'credits', 'spent', 0))
-        FROM jsonb_array_elements(wishes) WITH ORDINALITY AS e(value, n)
-        WHERE given[n] IS NULL), '[]'));
+        FROM jsonb_array_elements(requests) WITH ORDINALITY AS e(value, n)
+        WHERE given[n] IS NULL));
     RETURN QUERY SELECT g.id, coalesce(g.answer, 'admitted'), g.wait, g.detail
         FROM unnest(ids, given, waits, details) AS g(id, answer, wait, detail);
 END $$

@@ -1,0 +1,76 @@
+"""Raw replies as the ledger keeps them: compressed, bounded, without secrets."""
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from itertools import chain
+
+from serpline.core.masking import StreamMask
+from serpline.core.spool import READ_BYTES, Spool
+from serpline.domain.errors import ERROR_CHARS_MAX
+from serpline.domain.http import HttpReply
+from serpline.domain.text import storable
+from serpline.net.redaction import redact, redact_url
+from serpline.store.calls.ledger import StoredReply
+
+# So much is packed in about a millisecond; more would keep the other tasks waiting.
+PACKED_AT_ONCE_BYTES = 64 * 1024
+_COMPRESSION = 3
+_HEADERS_KEPT = ("content-type", "date", "etag", "retry-after", "x-ratelimit-", "x-call-credits-")
+
+
+def pack(
+    reply: HttpReply, secrets: Sequence[str], *, size_bytes_max: int | None = None
+) -> StoredReply:
+    """A reply for keeping: compressed, its secrets replaced however they are spelled.
+
+    Of its body ``size_bytes_max`` bytes are kept, more or less.
+    """
+    masking, packing = StreamMask(secrets), zlib.compressobj(_COMPRESSION)
+    packed, size_bytes = bytearray(), 0
+    pieces = iter(partial(reply.open().read, READ_BYTES), b"")
+    for piece in chain(map(masking.feed, pieces), iter(masking.finish, b"")):
+        size_bytes += len(piece)
+        packed += packing.compress(piece)
+        if size_bytes_max is not None and size_bytes >= size_bytes_max:
+            break
+    packed += packing.flush()
+    headers = {
+        name: _bounded(redact(value, secrets))
+        for name, value in reply.headers.items()
+        if name.startswith(_HEADERS_KEPT)
+    }
+    return StoredReply(
+        http_status=reply.status,
+        headers=headers,
+        url=_bounded(redact(redact_url(reply.url), secrets)),
+        body=bytes(packed),
+        size_bytes=size_bytes,
+    )
+
+
+def unpack(stored: StoredReply, *, large: bool = False) -> HttpReply:
+    """A kept reply as it came, save its secrets; ``large``: its body on disk."""
+    reply = HttpReply(stored.http_status, dict(stored.headers), b"", stored.url)
+    if not large:
+        return replace(reply, body=zlib.decompress(stored.body))
+    inflater = zlib.decompressobj()
+    try:
+        spool = Spool()
+        for at in range(0, len(stored.body), READ_BYTES):
+            data = stored.body[at : at + READ_BYTES]
+            while data:
+                spool.write(inflater.decompress(data, READ_BYTES))
+                data = inflater.unconsumed_tail
+        spool.write(inflater.flush())
+        if not inflater.eof:
+            raise zlib.error("a kept reply is cut")
+    except OSError:  # a full disk: it has to fit into memory then, for it is paid
+        return unpack(stored)
+    return replace(reply, large=spool)
+
+
+def _bounded(text: str) -> str:
+    """Text that PostgreSQL can store, of bounded length."""
+    return str(storable(text))[:ERROR_CHARS_MAX]

@@ -1,0 +1,246 @@
+"""Functions of the database that begin and end paid calls, each in one statement.
+
+``admit_calls`` writes the intents of the calls that may be made; ``end_calls`` ends them. Both
+take their locks in one order: rates by provider, then calls by key, then budgets.
+
+An admission request is a row of ``provider_calls`` to be, as a JSON object, with ``fresh_since``,
+``third_party``, ``has_slot`` and ``scopes`` (name, limit) beside it.
+"""
+
+from typing import Final
+
+# One row per request: its history by key. A call is no failure whose caller died or was cancelled.
+# Each look-up ends at the first row that answers it, so that a batch's next poll costs the same
+# after a hundred thousand polls, which have one key, as after one. What may not be reused is not
+# looked for. (Not ``EXISTS`` but ``LIMIT 1``: the planner may answer an ``EXISTS`` by a hash of the
+# whole table.)
+_HISTORY: Final = """
+CREATE FUNCTION call_history(requests jsonb, ids uuid[], OUT no int, OUT id uuid, OUT key bytea,
+    OUT attempt int, OUT has_failed boolean, OUT is_written boolean, OUT is_in_flight boolean,
+    OUT replied_at timestamptz
+) RETURNS SETOF record LANGUAGE sql STABLE AS $$
+    SELECT w.no, w.id, w.key, coalesce(last.attempt, 0), coalesce(last.has_failed, false),
+        written.id IS NOT NULL, flying.id IS NOT NULL, reply.finished_at
+    FROM (
+        SELECT ordinality::int AS no, (value ->> 'id')::uuid AS id,
+            (value ->> 'key')::bytea AS key,
+            (value ->> 'fresh_since')::timestamptz AS fresh_since
+        FROM jsonb_array_elements(requests) WITH ORDINALITY
+    ) AS w LEFT JOIN LATERAL (
+        SELECT c.attempt, coalesce(c.error_category, 'internal') <> 'internal' AS has_failed
+        FROM provider_calls c WHERE c.key = w.key ORDER BY c.attempt DESC LIMIT 1
+    ) AS last ON true LEFT JOIN LATERAL (
+        SELECT c.id FROM provider_calls c WHERE c.id = w.id AND c.key = w.key LIMIT 1
+    ) AS written ON true LEFT JOIN LATERAL (
+        SELECT c.id FROM provider_calls c WHERE c.key = w.key AND c.status = 'intent'
+        AND c.shared AND c.id <> ALL(ids) LIMIT 1
+    ) AS flying ON true LEFT JOIN LATERAL (
+        SELECT c.finished_at FROM provider_calls c WHERE w.fresh_since IS NOT NULL
+        AND c.key = w.key AND c.status = 'ok' AND c.finished_at >= w.fresh_since
+        AND EXISTS (SELECT FROM raw_replies r WHERE r.call_id = c.id)
+        ORDER BY c.attempt DESC LIMIT 1
+    ) AS reply ON true
+$$
+"""
+
+# The limits of each provider, whose row is locked: retries first, then slots. A retry repeats what
+# failed. A poll is none, nor is what a dead worker left unfinished, nor what a third party failed:
+# none says that the provider is unwell, and a restart must not wait for tokens. A slot that has
+# come is used at once; a pause that began since a slot was given holds for it too.
+_SLOTS: Final = """
+CREATE FUNCTION reserve_slots(
+    requests jsonb, policies jsonb, horizon interval, at timestamptz, ids uuid[]
+) RETURNS TABLE (no int, answer text, wait float8, detail text, attempt int)
+LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    pace provider_rates;
+    stored provider_rates;
+    policy jsonb;
+    gap interval;
+    slot timestamptz;
+    tokens float8;
+    is_paused boolean;
+    is_retry boolean;
+    asked int;
+    later int;
+    firsts int;
+    retries int;
+    request record;
+BEGIN
+    FOR stored IN SELECT * FROM provider_rates WHERE policies ? provider ORDER BY provider LOOP
+        pace := pace_in_time(stored, at);
+        IF pace IS DISTINCT FROM stored THEN
+            UPDATE provider_rates SET paused_until = pace.paused_until,
+                penalised_at = pace.penalised_at, tokens_at = pace.tokens_at
+            WHERE provider = pace.provider;
+        END IF;
+        policy := policies -> pace.provider;
+        gap := make_interval(
+            secs => 1 / provider_rate_now(pace, (policy ->> 'rate')::float8, at));
+        slot := provider_first_slot(pace, gap, horizon, at);
+        tokens := provider_retry_tokens(pace, policy, 0, at);
+        is_paused := coalesce(pace.paused_until > at, false);
+        asked := 0; later := 0; firsts := 0; retries := 0;
+        FOR request IN
+            SELECT h.*, e.value AS w FROM call_history(requests, ids) AS h
+            JOIN jsonb_array_elements(requests) WITH ORDINALITY AS e(value, n) ON e.n = h.no
+            WHERE e.value ->> 'provider' = pace.provider ORDER BY h.no
+        LOOP
+            no := request.no; attempt := request.attempt;
+            answer := NULL; wait := NULL; detail := NULL;
+            is_retry := request.has_failed AND NOT (request.w ->> 'third_party')::boolean;
+            IF request.is_written THEN
+                answer := 'written';
+            ELSIF request.replied_at >= (request.w ->> 'fresh_since')::timestamptz THEN
+                answer := 'cached';
+            ELSIF request.is_in_flight AND (request.w ->> 'shared')::boolean THEN
+                answer := 'in_flight';
+            ELSIF is_retry AND tokens - retries < 1 THEN
+                answer := 'retries';
+                wait := least(60, greatest(1,
+                    (1 - tokens + retries) * 120 / (policy ->> 'retry_floor')::float8));
+            ELSIF (request.w ->> 'has_slot')::boolean THEN
+                IF is_paused THEN
+                    answer := 'limited'; detail := pace.pause_reason;
+                    wait := extract(epoch FROM pace.paused_until - at);
+                END IF;
+            ELSIF slot > at + horizon THEN
+                answer := 'limited';
+                detail := CASE WHEN is_paused THEN pace.pause_reason END;
+                wait := extract(epoch FROM slot + gap * later - at
+                    - CASE WHEN is_paused THEN interval '0' ELSE horizon / 2 END);
+                later := later + 1;
+            ELSE
+                asked := asked + 1;
+                IF slot > at THEN
+                    answer := 'slot'; wait := extract(epoch FROM slot - at);
+                END IF;
+                slot := slot + gap;
+            END IF;
+            IF answer IS NULL THEN
+                retries := retries + is_retry::int; firsts := firsts + (NOT is_retry)::int;
+            END IF;
+            RETURN NEXT;
+        END LOOP;
+        IF asked + firsts + retries > 0 THEN
+            UPDATE provider_rates SET
+                next_slot_at = CASE WHEN asked > 0 THEN slot ELSE next_slot_at END,
+                retry_tokens = CASE WHEN firsts + retries > 0 THEN greatest(0,
+                    provider_retry_tokens(pace, policy, firsts, at) - retries)
+                    ELSE retry_tokens END,
+                tokens_at = CASE WHEN firsts + retries > 0 THEN at ELSE tokens_at END
+            WHERE provider = pace.provider;
+        END IF;
+    END LOOP;
+END $$
+"""
+
+# The answers: "written" (an earlier try committed it), "cached" (a reply serves), "in_flight" (the
+# same call is under way), "retries" (too many), "limited", "slot" (one that lies ahead), "reserved"
+# or "spent" (a budget), "admitted". Slots come after what else refuses: a request that is refused
+# anyway must not use one up.
+_ADMIT: Final = """
+CREATE FUNCTION admit_calls(
+    requests jsonb, policies jsonb, horizon interval, _at timestamptz DEFAULT NULL
+) RETURNS TABLE (id uuid, answer text, wait_seconds float8, detail text) LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    ids uuid[] := array(SELECT (value ->> 'id')::uuid FROM jsonb_array_elements(requests));
+    keys bytea[] := array(SELECT DISTINCT (value ->> 'key')::bytea
+        FROM jsonb_array_elements(requests) ORDER BY 1);
+    given text[] := array_fill(NULL::text, ARRAY[cardinality(ids)]);
+    waits float8[] := array_fill(NULL::float8, ARRAY[cardinality(ids)]);
+    details text[] := given;
+    numbers int[] := array_fill(0, ARRAY[cardinality(ids)]);
+    at timestamptz;
+    written uuid[];
+    short record;
+BEGIN
+    INSERT INTO provider_rates (provider) SELECT * FROM jsonb_object_keys(policies) ORDER BY 1
+        ON CONFLICT DO NOTHING;
+    PERFORM 1 FROM provider_rates WHERE policies ? provider ORDER BY provider FOR UPDATE;
+    at := coalesce(_at, clock_timestamp());
+    -- Intents of owners that are gone: possibly paid.
+    PERFORM end_calls((
+        SELECT jsonb_agg(to_jsonb(gone)
+            || jsonb_build_object('status', 'unknown', 'finished_at', at))
+        FROM (SELECT c.* FROM provider_calls c WHERE c.key = ANY(keys) AND c.status = 'intent'
+            AND c.shared AND c.id <> ALL(ids) AND NOT EXISTS (SELECT 1 FROM chunks
+                WHERE chunks.id = c.chunk_id AND chunks.epoch = c.epoch AND chunks.status = 'owned')
+            ORDER BY c.key FOR UPDATE) AS gone));
+    SELECT array_agg(s.answer ORDER BY s.no), array_agg(s.wait ORDER BY s.no),
+        array_agg(s.detail ORDER BY s.no), array_agg(s.attempt ORDER BY s.no)
+    INTO given, waits, details, numbers
+    FROM reserve_slots(requests, policies, horizon, at, ids) AS s;
+    FOR short IN SELECT * FROM budget_shortages((
+        SELECT coalesce(jsonb_agg(value || jsonb_build_object('no', n)), '[]')
+        FROM jsonb_array_elements(requests) WITH ORDINALITY AS e(value, n)
+        WHERE given[n] IS NULL AND (value ->> 'credits')::numeric > 0))
+    LOOP
+        given[short.no] := CASE WHEN short.is_spent THEN 'spent' ELSE 'reserved' END;
+        details[short.no] := short.scope;
+    END LOOP;
+    WITH intents AS (
+        INSERT INTO provider_calls (id, key, provider, operation, identity, freshness, shared,
+            status, attempt, run_id, chunk_id, epoch, started_at, credits, budget_scopes)
+        SELECT c.id, c.key, c.provider, c.operation, c.identity, c.freshness, c.shared, 'intent',
+            numbers[n] + 1, c.run_id, c.chunk_id, c.epoch, c.started_at, c.credits,
+            c.budget_scopes
+        FROM jsonb_array_elements(requests) WITH ORDINALITY AS e(value, n),
+            jsonb_populate_record(NULL::provider_calls, e.value) AS c
+        WHERE given[n] IS NULL ORDER BY c.key ON CONFLICT DO NOTHING RETURNING id
+    )
+    SELECT coalesce(array_agg(intents.id), '{}') INTO written FROM intents;
+    -- Of two requests with one shared key, the first is admitted.
+    FOR n IN 1 .. cardinality(ids) LOOP
+        IF given[n] IS NULL AND ids[n] <> ALL(written) THEN
+            given[n] := 'in_flight';
+        END IF;
+    END LOOP;
+    PERFORM book_credits((
+        SELECT jsonb_agg(jsonb_build_object('provider', value -> 'provider', 'budget_scopes',
+            value -> 'budget_scopes', 'reserved', value -> 'credits', 'spent', 0))
+        FROM jsonb_array_elements(requests) WITH ORDINALITY AS e(value, n)
+        WHERE given[n] IS NULL));
+    RETURN QUERY SELECT g.id, coalesce(g.answer, 'admitted'), g.wait, g.detail
+        FROM unnest(ids, given, waits, details) AS g(id, answer, wait, detail);
+END $$
+"""
+
+# An end without a status is that of a call that was never sent: its row goes, its credits are free.
+# A call that has its outcome keeps it; one that was given up as unknown takes the late one. Only
+# ``is_void`` (proved to be without effect) ends what has failed once more, for nothing.
+_END: Final = """
+CREATE FUNCTION end_calls(ends jsonb) RETURNS SETOF uuid LANGUAGE sql STRICT AS $$
+    WITH given AS (
+        SELECT * FROM jsonb_to_recordset(ends) AS e(id uuid, status text, finished_at timestamptz,
+            credits numeric, http_status smallint, error_category text, error text, is_void boolean)
+    ), was AS MATERIALIZED (
+        SELECT c.id, c.status, c.credits FROM given e JOIN provider_calls c USING (id)
+        WHERE c.status IN ('intent', 'unknown') OR (c.status = 'failed' AND e.is_void)
+        ORDER BY c.key, c.id FOR UPDATE OF c
+    ), ended AS (
+        UPDATE provider_calls c SET status = e.status, finished_at = e.finished_at,
+            credits = e.credits, http_status = e.http_status, error_category = e.error_category,
+            error = e.error
+        FROM was JOIN given e USING (id) WHERE c.id = was.id AND e.status IS NOT NULL
+        RETURNING c.id, c.provider, c.budget_scopes, c.credits
+    ), cancelled AS (
+        DELETE FROM provider_calls c USING was JOIN given e USING (id)
+        WHERE c.id = was.id AND e.status IS NULL
+        RETURNING c.id, c.provider, c.budget_scopes, 0::numeric AS credits
+    ), moved AS (
+        SELECT m.id, m.provider, m.budget_scopes,
+            CASE WHEN was.status = 'intent' THEN -was.credits ELSE 0 END AS reserved,
+            m.credits - CASE WHEN was.status = 'intent' THEN 0 ELSE was.credits END AS spent
+        FROM (SELECT * FROM ended UNION ALL SELECT * FROM cancelled) AS m JOIN was USING (id)
+    ), booked AS MATERIALIZED (
+        SELECT book_credits((SELECT jsonb_agg(to_jsonb(moved)) FROM moved))
+    )
+    SELECT moved.id FROM moved, booked
+$$
+"""
+
+# In an order in which each function finds those that it calls.
+FUNCTIONS: Final = (_HISTORY, _SLOTS, _END, _ADMIT)
