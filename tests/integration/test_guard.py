@@ -608,7 +608,12 @@ async def test_a_cancellation_during_the_intents_commit_takes_it_back(
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-    await guard.flush()
+        # What is undone must be there first: the end waits for the admission.
+        flushing = asyncio.create_task(guard.flush())
+        for _ in range(20):
+            await rows(db, "SELECT 1 AS one")
+        assert not flushing.done()
+    await flushing
     assert len(provider.log) == 1
     found = await rows(db, "SELECT status FROM provider_calls")
     assert [row.status for row in found] == ["ok"]

@@ -11,6 +11,7 @@ from serpline.core.ids import new_id
 from serpline.store.calls import ledger
 from serpline.store.calls.ledger import AdmissionRequest, Answer, Intent, Limits
 from serpline.store.database import Connection, Database
+from serpline.store.rows import document
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 KEY = bytes(range(32))
@@ -57,7 +58,7 @@ async def polled(conn: Connection, polls: int, status: str, category: str | None
 async def pages_read(conn: Connection, request: AdmissionRequest) -> int:
     """How many pages of the database the admission of a call looks at."""
     values = {
-        "requests": json.dumps([ledger._as_json(request)]),
+        "requests": document([ledger._as_row(request)]),
         "policies": json.dumps(
             {"example": {"rate": 1000, "retry_share": 0.1, "retry_floor": 30, "tokens_max": 20}}
         ),

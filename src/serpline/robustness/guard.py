@@ -105,7 +105,7 @@ class Guard:
             self._release_waiters(key)
 
     async def flush(self) -> None:
-        """Wait until every outcome handed over so far is durable.
+        """Wait until every end recorded so far is durable.
 
         Raises ``DatabaseUnavailable`` when that takes longer than ``FLUSH_SECONDS``.
         """
@@ -113,19 +113,19 @@ class Guard:
             async with asyncio.timeout(FLUSH_SECONDS):
                 await self.ledger.flush()
         except TimeoutError:
-            raise DatabaseUnavailable("the calls' outcomes could not be written yet") from None
+            raise DatabaseUnavailable("the ends of calls could not be written yet") from None
 
     async def close(self) -> None:
         """Write what is not yet written, and give back what is leased.
 
-        What a database that is away cannot be told by then becomes ``unknown``.
+        Calls whose ends the database does not take by then become ``unknown``.
         """
         try:
             async with asyncio.timeout(FLUSH_SECONDS):
                 await self.ledger.flush()
                 await self.breakers.close()
         except TimeoutError:
-            _log.warning("outcomes left unsaid", action="left_unsaid")
+            _log.warning("ends of calls are not written", action="ends_unwritten")
         await self.limiter.close()
         self._readers.shutdown(wait=False)
 

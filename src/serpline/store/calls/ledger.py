@@ -175,7 +175,7 @@ async def admit(
     rows = await conn.execute(
         _ADMIT,
         {
-            "requests": json.dumps([_as_json(request) for request in requests]),
+            "requests": document([_as_row(request) for request in requests]),
             "policies": json.dumps(limits),
             "horizon": horizon_seconds,
             "at": at,
@@ -184,26 +184,15 @@ async def admit(
     return [Decision(Answer(row.answer), row.wait_seconds or 0.0, row.detail) for row in rows]
 
 
-def _as_json(request: AdmissionRequest) -> dict[str, object]:
+def _as_row(request: AdmissionRequest) -> dict[str, object]:
     """A row of ``provider_calls`` to be, and what is asked of it."""
     intent = request.intent
-    return {
-        "id": str(intent.id),
+    return asdict(intent) | {
         "key": f"\\x{intent.key.hex()}",
-        "provider": intent.provider,
-        "operation": intent.operation,
         "identity": f"\\x{intent.identity.hex()}",
-        "freshness": intent.freshness,
-        "shared": intent.shared,
-        "run_id": intent.run_id and str(intent.run_id),
-        "chunk_id": intent.chunk_id,
-        "epoch": intent.epoch,
-        "started_at": intent.started_at.isoformat(),
-        "credits": str(intent.credits),
         # The names of the scopes whose rows hold the credits: none for a free call.
         "budget_scopes": [name for name, _ in intent.scopes] if intent.credits > 0 else [],
-        "scopes": [[name, None if limit is None else str(limit)] for name, limit in intent.scopes],
-        "fresh_since": request.fresh_since and request.fresh_since.isoformat(),
+        "fresh_since": request.fresh_since,
         "third_party": request.third_party,
         "has_slot": request.has_slot,
     }
