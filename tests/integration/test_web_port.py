@@ -94,6 +94,28 @@ async def test_a_second_request_has_its_own_time() -> None:
         writer.close()
 
 
+async def test_a_second_request_that_does_not_arrive_is_cut() -> None:
+    """Peers that were answered once hold no place with half a request, and keep nobody out."""
+    async with web() as port, AsyncExitStack() as stack:
+        readers = []
+        for _ in range(PLACES):
+            reader, writer = await asyncio.open_connection(HOST, port)
+            stack.callback(writer.close)
+            writer.write(HEALTH)
+            await reader.readuntil(b'"ok"}')
+            writer.write(b"GET /health HTTP/1.1\r\nHost:")
+            readers.append(reader)
+        assert await answer(port, HEALTH) == b"HTTP/1.1 200 OK"
+        assert await asyncio.wait_for(readers[0].read(), 10) == b""
+    async with web(seconds=0.2) as port:
+        reader, writer = await asyncio.open_connection(HOST, port)
+        writer.write(HEALTH)
+        await reader.readuntil(b'"ok"}')
+        writer.write(b"GET")
+        assert await asyncio.wait_for(reader.read(), 10) == b""
+        writer.close()
+
+
 async def test_the_body_of_an_unknown_path_is_not_read() -> None:
     """404 comes before the body, and the connection ends: unfinished bodies take no memory."""
     async with web() as port:

@@ -10,6 +10,7 @@ import asyncio
 import resource
 from typing import Any, cast
 
+import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from serpline.core.logging import get
@@ -45,7 +46,9 @@ def bounded_protocol(places: int, request_seconds: float) -> type[asyncio.Protoc
         def data_received(self, data: bytes) -> None:
             self._begin()
             super().data_received(data)
-            if self.cycle is not None and not self.cycle.more_body:
+            # By the parser's word: ``cycle`` stays that of the last request until another's head
+            # has arrived.
+            if self.conn.their_state in (h11.DONE, h11.MUST_CLOSE):
                 self._finish()
 
         def on_response_complete(self) -> None:
