@@ -76,7 +76,7 @@ async def claim(conn: Connection, chunk_id: int, worker_id: int, deaths: int) ->
             " AND l.status = 'running' AND r.id = c.run_id AND r.status = 'running'"
             " AND EXISTS (SELECT 1 FROM workers WHERE id = :worker AND ended_at IS NULL)"
             " RETURNING c.id, c.epoch, c.no, c.lane_id, l.phase_name, l.content_type, c.run_id,"
-            " r.mode, r.config, c.planned, c.crashes, c.last_error, r.created_at"
+            f" r.mode, r.config, c.planned, c.crashes, c.last_error, r.created_at, {BRIEFLY}"
         ),
         {
             "id": chunk_id,
@@ -89,7 +89,7 @@ async def claim(conn: Connection, chunk_id: int, worker_id: int, deaths: int) ->
     row = rows.mappings().first()
     if row is None:
         return None
-    given = dict(row)
+    given = {name: value for name, value in row.items() if name != "set_config"}
     key = LaneKey(PhaseName(given.pop("phase_name")), ContentType(given.pop("content_type")))
     return OwnedChunk(lane=key, **given)
 
