@@ -64,11 +64,11 @@ def _is_text(written: str) -> bool:
 
 
 def storable(value: Any) -> Any:
-    """The value with every text in it made storable; mappings, lists and tuples are walked."""
+    """The value with every text in it made storable, names in mappings too."""
     if isinstance(value, str):
         return value if value.isascii() and "\0" not in value else value.translate(_UNSTORABLE)
     if isinstance(value, Mapping):
-        return {key: storable(item) for key, item in value.items()}
+        return {storable(key): storable(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [storable(item) for item in value]
     return value
