@@ -218,8 +218,9 @@ _WITHDRAW = sa.text(
 )
 _FORGIVE = sa.text(
     "WITH was AS MATERIALIZED (SELECT id, status, credits FROM provider_calls"
-    " WHERE key = :key AND status <> 'ok' AND credits > 0 ORDER BY id FOR UPDATE),"
-    " moved AS (UPDATE provider_calls c SET status = 'failed', credits = 0,"
+    " WHERE key = :key AND (status <> 'ok' OR :is_refunded) AND credits > 0"
+    " ORDER BY id FOR UPDATE), moved AS (UPDATE provider_calls c"
+    " SET status = CASE c.status WHEN 'ok' THEN 'ok' ELSE 'failed' END, credits = 0,"
     " finished_at = coalesce(c.finished_at, now()) FROM was WHERE c.id = was.id"
     f" RETURNING c.provider, c.budget_scopes, {_GIVEN_BACK})" + _BOOK
 )
@@ -233,12 +234,13 @@ async def withdraw(conn: Connection, ids: Sequence[UUID]) -> None:
     await conn.execute(_WITHDRAW, {"ids": list(ids)})
 
 
-async def forgive(conn: Connection, key: bytes) -> None:
+async def forgive(conn: Connection, key: bytes, *, is_refunded: bool = False) -> None:
     """What was booked for calls that have been proved to be without effect costs nothing.
 
-    To be called by who makes the calls of this key, while none of them is under way.
+    ``is_refunded``: nor do those that were answered well. To be called by who makes the calls of
+    this key, while none of them is under way.
     """
-    await conn.execute(_FORGIVE, {"key": key})
+    await conn.execute(_FORGIVE, {"key": key, "is_refunded": is_refunded})
 
 
 _SETTLE = sa.text(
