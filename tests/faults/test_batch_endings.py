@@ -86,3 +86,38 @@ async def test_the_time_in_the_queue_is_not_time_it_runs(database_url: str, tmp_
         assert (await world.get(run_id)).status is RunStatus.COMPLETED
         assert world.sim.log.of("scaleserp", "stop_batch") == []
         assert world.sim.ledger.spent("scaleserp") == SEARCHES
+
+
+async def test_a_batch_stopped_in_the_queue_is_refunded_here_too(
+    database_url: str, tmp_path: Path
+) -> None:
+    """Its start was answered and charged; the vendor gives that back, and so do our budgets."""
+    waits = simulated(timing={"queued_seconds": 3600.0})
+    settings = {
+        "SERPLINE_BATCH_POLL_SECONDS": "0.1",
+        "SERPLINE_BATCH_RUNNING_SECONDS_MAX": "0.05",
+    }
+    async with open_world(
+        database_url, tmp_path, KEYWORDS.encode(), config=waits, **settings
+    ) as world:
+        await world.start_worker()
+        run_id = await world.start(
+            content_types=("organic",),
+            phases=("keyword_metrics", "serp_collection"),
+            retry_attempts=2,
+        )
+
+        async def queued() -> bool:
+            rows = await world.query("SELECT FROM provider_batches WHERE status = 'running'")
+            return len(rows) == 1
+
+        await until(queued, "the batch to wait over there")
+        world.sim.set_faults(
+            [{"provider": "scaleserp", "operation": "get_batch", "fault": "500", "times": 1}]
+        )
+        await assert_bought_in_real_time(world, run_id, "HTTP 500")
+        assert world.sim.ledger.spent("scaleserp") == SEARCHES
+        assert await world.query(
+            "SELECT reserved, spent FROM provider_budgets WHERE provider = 'scaleserp'"
+            " AND scope LIKE 'run:%'"
+        ) == [{"reserved": 0, "spent": SEARCHES}]

@@ -17,7 +17,7 @@ from serpline.store.calls import breakers as breaker_rows
 from serpline.store.calls import budgets, reference
 from serpline.store.database import Connection, Database, DatabaseUnavailable
 from serpline.store.queue.wakeups import WakeUp, wake
-from serpline.store.runs import events, planning, runs
+from serpline.store.runs import chunks, events, looks, planning, runs, workers
 from serpline.store.runs.events import Event
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -127,3 +127,62 @@ async def test_whoever_falls_silent_keeps_no_lock_that_others_wait_for(
         await silent.close()
         await others.close()
     assert got == list(shared)
+
+
+async def test_what_a_silent_worker_was_to_wake_waits_for_it_as_briefly(
+    db: Database, database_url: str
+) -> None:
+    """Due runs and chunks, a chunk about to be owned, a dead worker: others take them soon."""
+    run_id, chunk_id, _ = await owned_chunk(db)
+    _, other_id, _ = await owned_chunk(db)
+    (dead,) = await rows(db, "SELECT owner AS id FROM chunks WHERE id = :id", id=other_id)
+    await rows(
+        db,
+        "WITH run AS (UPDATE pipeline_executions SET status = 'running', next_look_at = now()"
+        " WHERE id = :run), lane AS (UPDATE pipeline_phase_status SET status = 'running'),"
+        " dead AS (UPDATE workers SET heartbeat_at = now() - interval '1 hour' WHERE id = :dead)"
+        " UPDATE chunks SET status = 'ready', owner = NULL, next_look_at = now() WHERE id = :id"
+        " RETURNING id",
+        run=run_id,
+        id=chunk_id,
+        dead=dead.id,
+    )
+    async with db.transaction() as conn:
+        worker_id = await workers.register(conn, "here", 2)
+
+    async def claims(conn: Connection) -> bool:
+        claimed = chunks.claim(conn, chunk_id, worker_id, divisible=(), suspect=False)
+        return await claimed is not None
+
+    async def looks_now(conn: Connection) -> bool:
+        await looks.look_now(conn, chunk_id)
+        return True
+
+    async def takes_over(conn: Connection) -> bool:
+        return bool(await workers.take_over_dead(conn, 600))
+
+    async def soon(wants: Callable[[Connection], Awaitable[object]]) -> bool:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LET_GO_SECONDS):
+                while True:
+                    async with db.transaction() as conn:
+                        if await wants(conn):
+                            return True
+                    await asyncio.sleep(0.1)
+        return False
+
+    pairs: list[tuple[Callable[[Connection], Awaitable[object]], ...]] = [
+        (lambda conn: workers.due_runs(conn, 30, 9), lambda conn: runs.lock(conn, run_id)),
+        (lambda conn: workers.due_chunks(conn, 30, 9), looks_now),
+        (claims, looks_now),
+        (takes_over, takes_over),
+    ]
+    got = []
+    for does, wants in pairs:
+        silent = await Database.connect(database_url, pool_size=1)
+        with suppress(DatabaseUnavailable):  # the server has ended its transaction
+            async with silent.transaction() as held:
+                assert await does(held)
+                got.append(await soon(wants))
+        await silent.close()
+    assert got == [True] * len(pairs)

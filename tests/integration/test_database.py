@@ -303,6 +303,29 @@ async def test_a_lock_that_is_not_to_be_had_is_a_conflict(db: Database) -> None:
             await do(db, "SET LOCAL lock_timeout = '10ms'", lock)
 
 
+async def test_a_server_with_another_usual_isolation_does_not_change_ours(
+    database_url: str,
+) -> None:
+    """What is judged after a lock is judged as it is then: no snapshot outlives its statement."""
+    name = sa.make_url(database_url).database
+    query = sa.text("SELECT current_setting('transaction_isolation')")
+    database = await Database.connect(database_url, pool_size=1)
+    usual = "default_transaction_isolation = serializable"
+    await do(database, f'ALTER DATABASE "{name}" SET {usual}')
+    await database.close()
+    database = await Database.connect(database_url, pool_size=1)
+    try:
+        async with database.transaction() as conn:
+            assert (await conn.execute(query)).scalar_one() == "read committed"
+        async with database.statement() as conn:
+            assert (await conn.execute(query)).scalar_one() == "read committed"
+        async with await psycopg.AsyncConnection.connect(database.conninfo) as queue:
+            found = await (await queue.execute("SHOW transaction_isolation")).fetchone()
+            assert found == ("read committed",)
+    finally:
+        await database.close()
+
+
 async def test_a_server_that_became_read_only_is_left(database_url: str) -> None:
     """After a fail-over no connection to the old server is used again: each is made anew."""
     database = await Database.connect(database_url, pool_size=2)

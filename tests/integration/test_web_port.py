@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import socket
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, cast
@@ -10,7 +12,8 @@ import psutil
 import pytest
 
 from serpline.api.app import create_app
-from serpline.cli.webserver import serving
+from serpline.cli import webserver
+from serpline.cli.webserver import bound, serving
 from serpline.pipeline.service import PipelineService
 
 PLACES = 20
@@ -92,6 +95,54 @@ async def test_a_second_request_has_its_own_time() -> None:
             await reader.readuntil(b'"ok"}')
             await asyncio.sleep(pause)
         writer.close()
+
+
+async def test_a_second_request_that_does_not_arrive_is_cut() -> None:
+    """Peers that were answered once hold no place with half a request, and keep nobody out."""
+    async with web() as port, AsyncExitStack() as stack:
+        readers = []
+        for _ in range(PLACES):
+            reader, writer = await asyncio.open_connection(HOST, port)
+            stack.callback(writer.close)
+            writer.write(HEALTH)
+            await reader.readuntil(b'"ok"}')
+            writer.write(b"GET /health HTTP/1.1\r\nHost:")
+            readers.append(reader)
+        assert await answer(port, HEALTH) == b"HTTP/1.1 200 OK"
+        assert await asyncio.wait_for(readers[0].read(), 10) == b""
+    async with web(seconds=0.2) as port:
+        reader, writer = await asyncio.open_connection(HOST, port)
+        writer.write(HEALTH)
+        await reader.readuntil(b'"ok"}')
+        writer.write(b"GET")
+        assert await asyncio.wait_for(reader.read(), 10) == b""
+        writer.close()
+
+
+async def test_a_peer_that_reads_no_answer_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many requests it sends: it holds a place for no longer than a silent one."""
+
+    def narrow(host: str, port: int) -> socket.socket:
+        listener = bound(host, port)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4_096)
+        return listener
+
+    monkeypatch.setattr(webserver, "bound", narrow)
+    async with web(seconds=0.2) as port:
+        with socket.socket() as peer:
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+            peer.connect((HOST, port))
+            peer.setblocking(False)
+            gives_up, is_cut = time.monotonic() + 20, False
+            while not is_cut and time.monotonic() < gives_up:
+                try:
+                    peer.send(HEALTH * 20)
+                except BlockingIOError:
+                    pass
+                except ConnectionError:
+                    is_cut = True
+                await asyncio.sleep(0.01)
+        assert is_cut
 
 
 async def test_the_body_of_an_unknown_path_is_not_read() -> None:

@@ -50,7 +50,7 @@ async def _taken(pipeline: PipelineService, secret: str, request: Request) -> in
     body = await _body(request)
     if body is None or (told := notice(body)) is None:
         return 404
-    known = await pipeline.take_notice(secret, told.batch_id, told.result_set_id, body)
+    known = await pipeline.take_notice(secret, told.batch_id, told.result_set_id, told.body)
     log.info("webhook", action="webhook.taken" if known else "webhook.unknown")
     return 202 if known else 404
 

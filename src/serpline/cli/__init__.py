@@ -14,7 +14,7 @@ import typer
 from typer.exceptions import TyperException
 
 from serpline.cli.root import app
-from serpline.core.escaping import harmless
+from serpline.core.escaping import escaped, harmless
 from serpline.core.masking import mask
 from serpline.core.settings import SettingsError, load
 from serpline.domain.errors import UserError
@@ -84,12 +84,15 @@ def _mistake(message: str) -> int:
 
 
 def _traceback() -> str:
-    """The current exception's, without the configured secrets: it is made to be passed on."""
+    """The current exception's, without the configured secrets and without commands to a terminal.
+
+    It is made to be passed on, and its words may come from the web.
+    """
     try:
         secrets = load().secrets
     except SettingsError:
         secrets = ()
-    return mask(traceback.format_exc(), secrets)
+    return escaped(mask(traceback.format_exc(), secrets))
 
 
 def _is_state_of_database(error: Exception) -> bool:

@@ -1,15 +1,17 @@
-"""Connections of the web port, bounded in number and in the time that a request may take to arrive.
+"""Connections of the web port, bounded in number and in the time that a peer may keep us waiting.
 
-uvicorn bounds neither: a peer that connects and sends nothing, or sends a byte a minute, holds its
-file descriptor for ever, and a thousand of them leave none for anybody else. Here a request, head
-and body, has ``REQUEST_SECONDS`` to arrive. When all places are taken, the connection that has kept
-its request unfinished for longest is cut, so a flood of silent peers does not keep a webhook out.
+uvicorn bounds neither: a peer that connects and sends nothing, or sends a byte a minute, or reads
+no answer, holds its file descriptor for ever, and a thousand of them leave none for anybody else.
+Here a request, head and body, has ``REQUEST_SECONDS`` to arrive, and its answer as long to be read.
+When all places are taken, the connection that has kept us waiting for longest is cut, so a flood of
+silent peers does not keep a webhook out.
 """
 
 import asyncio
 import resource
 from typing import Any, cast
 
+import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from serpline.core.logging import get
@@ -29,14 +31,16 @@ def connections_max() -> int:
 
 def bounded_protocol(places: int, request_seconds: float) -> type[asyncio.Protocol]:
     """uvicorn's HTTP/1.1 protocol with at most ``places`` connections, for one server."""
-    unfinished: dict[Any, None] = {}  # in the order in which their requests began
+    unfinished: dict[Any, None] = {}  # in the order in which we began to wait for their peers
     cut = _CutLog()
 
     class Bounded(H11Protocol):
         _deadline: asyncio.TimerHandle | None = None
+        _is_unread = False
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
+            transport.set_write_buffer_limits(0)  # writing pauses at the first byte that waits
             self._begin()
             if len(self.connections) > places:
                 oldest = next(iter(unfinished))
@@ -45,8 +49,17 @@ def bounded_protocol(places: int, request_seconds: float) -> type[asyncio.Protoc
         def data_received(self, data: bytes) -> None:
             self._begin()
             super().data_received(data)
-            if self.cycle is not None and not self.cycle.more_body:
-                self._finish()
+            self._look()
+
+        def pause_writing(self) -> None:
+            super().pause_writing()
+            self._is_unread = True
+            self._begin()
+
+        def resume_writing(self) -> None:
+            super().resume_writing()
+            self._is_unread = False
+            self._look()
 
         def on_response_complete(self) -> None:
             super().on_response_complete()
@@ -69,8 +82,17 @@ def bounded_protocol(places: int, request_seconds: float) -> type[asyncio.Protoc
             if self._deadline is None:
                 unfinished[self] = None
                 self._deadline = self.loop.call_later(
-                    request_seconds, self.cut, "its request did not arrive in time"
+                    request_seconds, self.cut, "its peer kept us waiting for too long"
                 )
+
+        def _look(self) -> None:
+            """Wait no more for a peer that has sent a whole request, or nothing, and reads."""
+            # By the parser's word: ``cycle`` is that of the last request until another's head has
+            # arrived.
+            state = self.conn.their_state
+            is_idle = state is h11.IDLE and not self.conn.trailing_data[0]
+            if not self._is_unread and (is_idle or state in (h11.DONE, h11.MUST_CLOSE)):
+                self._finish()
 
         def _finish(self) -> None:
             unfinished.pop(self, None)

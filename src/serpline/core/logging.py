@@ -36,13 +36,13 @@ _hidden: list[str] = []
 
 
 class _MaskingFormatter(logging.Formatter):
-    """The standard library's lines, exceptions included, without the secrets."""
+    """The standard library's lines, exceptions included, without secrets or terminal commands."""
 
     def __init__(self) -> None:
         super().__init__("%(levelname)s %(name)s %(message)s")
 
     def format(self, record: logging.LogRecord) -> str:
-        return mask(super().format(record), _hidden)
+        return escaped(mask(super().format(record), _hidden))
 
 
 def configure(

@@ -198,9 +198,12 @@ class PipelineService:
             return await batches.is_awaited(conn, secret_path)
 
     async def take_notice(
-        self, secret_path: str, batch_id: str, result_set_id: int, body: bytes
+        self, secret_path: str, batch_id: str, result_set_id: int, body: str
     ) -> bool:
-        """Store a webhook and look at its batch; False, with no effect, if it is nobody's."""
+        """Store a webhook (``body``: its JSON text) and look at its batch.
+
+        False, with no effect, if it is nobody's.
+        """
         async with self._database.transaction() as conn:
             chunk_id = await batches.take_notice(conn, secret_path, batch_id, result_set_id, body)
             if chunk_id is None:

@@ -43,8 +43,12 @@ _STRAY_AT: Final = re.compile(r"\w[\w+]*://[^:/]*:[^@]*@(?:(?!\?\w+=).)*@", re.D
 _SCHEMES: Final = frozenset({"postgres", "postgresql", "postgresql+psycopg"})
 # A frozen process must not hold row locks until it thaws: the server ends its transaction, and with
 # it the locks, by the time the process is declared dead. JIT costs more than it brings for
-# statements of milliseconds.
-_SERVER_OPTIONS: Final = "-c jit=off -c idle_in_transaction_session_timeout=20s"
+# statements of milliseconds. What is judged after a lock is to be judged as it is then, so each
+# statement needs a snapshot of its own, whatever is usual at the server.
+_SERVER_OPTIONS: Final = (
+    "-c jit=off -c idle_in_transaction_session_timeout=20s"
+    r" -c default_transaction_isolation=read\ committed"
+)
 # In the select list of a statement that locks what other workers wait for: whoever is cut off with
 # such a lock in hand loses it this soon.
 BRIEFLY: Final = "set_config('idle_in_transaction_session_timeout', '2s', true)"

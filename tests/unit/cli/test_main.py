@@ -70,6 +70,21 @@ def test_every_end_has_its_exit_code(
     assert "sk-canary" not in said
 
 
+def test_the_words_of_a_bug_steer_no_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They may come from the web: in its traceback they are escaped."""
+
+    def command(*_: object, **__: object) -> None:
+        raise RuntimeError("a title\x1b[2J\u202e")
+
+    monkeypatch.setattr(cli, "app", command)
+    assert cli.main(["run", "list"]) == 70
+    said = capsys.readouterr().err
+    assert r"a title\u001b[2J\u202e" in said
+    assert not {"\x1b", "\u202e"} & set(said)
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

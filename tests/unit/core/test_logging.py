@@ -42,6 +42,27 @@ def test_no_line_and_no_traceback_shows_a_secret(json_lines: bool) -> None:
     assert "short" in done.stderr
 
 
+STEERING = """
+import logging
+from serpline.core.logging import configure
+configure("INFO")
+try:
+    raise ValueError("a page's title: \\x1b]0;owned\\x07 \\u202e")
+except ValueError as error:
+    logging.getLogger("any.library").exception("failed: %s", error)
+"""
+
+
+def test_a_librarys_line_steers_no_terminal() -> None:
+    """What a library logs of text from the web, exceptions included, is escaped as ours is."""
+    done = subprocess.run(
+        [sys.executable, "-c", STEERING], capture_output=True, timeout=60, check=True
+    )
+    told = done.stderr.decode()
+    assert told.count(r"\u001b]0;owned\u0007 \u202e") == 2
+    assert not {"\x1b", "\x07", "\u202e"} & set(told)
+
+
 UNCONFIGURED = f"""
 from serpline.core.logging import get
 

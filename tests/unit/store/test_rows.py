@@ -14,7 +14,9 @@ from serpline.store.rows import document
 TEXTS = st.text(st.characters() | st.sampled_from("\0\ud800\udfff\\u0"), max_size=8)
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | TEXTS | st.uuids(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.just("key") | TEXTS, inner, max_size=2)
+    ),
 )
 
 
@@ -27,3 +29,10 @@ def test_the_document_holds_every_value_made_storable(rows: list[dict[str, Any]]
     written = document(rows)
     assert json.loads(written) == json.loads(json.dumps(storable(rows), default=str))
     assert written.encode()
+
+
+def test_names_in_a_document_are_made_storable_too() -> None:
+    """PostgreSQL refuses a whole document for the name of one of its members."""
+    assert json.loads(document([{"a": {"b\0": {"\ud800": 1}}}])) == [
+        {"a": {"b\ufffd": {"\ufffd": 1}}}
+    ]

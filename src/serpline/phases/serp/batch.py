@@ -317,7 +317,7 @@ class SerpBatch:
             if await self._has_result(await desk.seen()):
                 return False
             if seen.is_queued:
-                await desk.forgive_start()  # stopped in the queue, it is refunded
+                await desk.forgive_start(is_refunded=True)  # as one that is stopped in the queue is
             return True
         if desk.row.status is BatchStatus.STARTING:
             if self._has_started(await desk.seen()):

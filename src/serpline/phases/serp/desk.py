@@ -93,12 +93,16 @@ class Desk:
         self.work.look_again(over_at)
         return True
 
-    async def forgive_start(self) -> None:
-        """The batch has been seen not to run: whatever start was sent has not been charged."""
+    async def forgive_start(self, *, is_refunded: bool = False) -> None:
+        """The batch has been seen not to run: whatever start was sent has not been charged.
+
+        ``is_refunded``: or it was, and that was given back.
+        """
         await self.tools.guard.flush()
         start = self.tools.scaleserp.start(self.id)
         async with self.work.database.transaction() as conn:
-            await ledger.void_charges(conn, call_key(start, run_scope(self.work)))
+            key = call_key(start, run_scope(self.work))
+            await ledger.void_charges(conn, key, is_refunded=is_refunded)
 
     async def advance(
         self, event: str, *, tell: tuple[str, dict[str, Any]] | None = None, **values: Any

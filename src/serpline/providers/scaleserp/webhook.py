@@ -6,9 +6,10 @@ follow a URL of it.
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from serpline.domain.replies import as_count, as_object
+from serpline.domain.replies import as_count, as_object, no_constant
+from serpline.domain.text import storable
 from serpline.providers.scaleserp.wire import identifier
 
 # What a sender can choose freely must not reach a query or a path.
@@ -17,20 +18,27 @@ _BATCH_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 @dataclass(frozen=True, slots=True)
 class BatchNotice:
-    """What a webhook claims. It proves nothing: confirm with our own key, follow no URL of it."""
+    """What a webhook claims. It proves nothing: confirm with our own key, follow no URL of it.
+
+    ``body``: the whole of it as a JSON text that PostgreSQL can store.
+    """
 
     batch_id: str
     result_set_id: int
+    body: str = field(repr=False)
 
 
 def notice(payload: bytes) -> BatchNotice | None:
-    """Read a webhook's body for deduplication; None if it names no batch and result set."""
+    """Read a webhook's body; None if it is no JSON object that names a batch and result set."""
     try:
-        body = as_object(json.loads(payload.decode("utf-8-sig")))
+        value = storable(json.loads(payload.decode("utf-8-sig"), parse_constant=no_constant))
+        body = as_object(value)
+        # A number too large for a float was read as an infinity.
+        text = json.dumps(body, ensure_ascii=False, allow_nan=False)
     except (ValueError, RecursionError):
         return None
     batch_id = identifier(as_object(body.get("batch")).get("id"))
     set_id = as_count(as_object(body.get("result_set")).get("id"))
     if batch_id is None or set_id is None or not _BATCH_ID.fullmatch(batch_id):
         return None
-    return BatchNotice(batch_id, set_id)
+    return BatchNotice(batch_id, set_id, text)

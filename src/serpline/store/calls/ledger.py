@@ -234,18 +234,21 @@ async def end_calls(
 
 
 _VOID = sa.text(
-    "SELECT end_calls((SELECT jsonb_agg(to_jsonb(c) || jsonb_build_object('status', 'failed',"
+    "SELECT end_calls((SELECT jsonb_agg(to_jsonb(c) || jsonb_build_object("
+    "'status', CASE c.status WHEN 'ok' THEN 'ok' ELSE 'failed' END,"
     " 'credits', 0, 'finished_at', coalesce(c.finished_at, now()), 'is_void', true))"
-    " FROM provider_calls c WHERE c.key = :key AND c.status <> 'ok' AND c.credits > 0))"
+    " FROM provider_calls c WHERE c.key = :key AND (c.status <> 'ok' OR :is_refunded)"
+    " AND c.credits > 0))"
 )
 
 
-async def void_charges(conn: Connection, key: bytes) -> None:
+async def void_charges(conn: Connection, key: bytes, *, is_refunded: bool = False) -> None:
     """Calls of this key that were proved to have had no effect cost nothing.
 
-    The caller is the one who makes the calls of this key, and none of them is under way.
+    ``is_refunded``: nor do those that were answered well. The caller is the one who makes the calls
+    of this key, and none of them is under way.
     """
-    await conn.execute(_VOID, {"key": key})
+    await conn.execute(_VOID, {"key": key, "is_refunded": is_refunded})
 
 
 _RECONCILE = sa.text(

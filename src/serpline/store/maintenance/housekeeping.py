@@ -93,7 +93,7 @@ async def due(conn: Connection, again_seconds: float) -> list[str]:
         text(
             "UPDATE housekeeping SET next_look_at = now() + make_interval(secs => :again),"
             " delay_seconds = :again WHERE task IN (SELECT task FROM housekeeping"
-            " WHERE next_look_at <= now() FOR UPDATE SKIP LOCKED) RETURNING task"
+            f" WHERE next_look_at <= now() FOR UPDATE SKIP LOCKED) RETURNING task, {BRIEFLY}"
         ),
         {"again": again_seconds},
     )

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from serpline.domain.names import JobPriority
-from serpline.store.database import Connection
+from serpline.store.database import BRIEFLY, Connection
 from serpline.store.queue.wakeups import WakeUp, wake
 from serpline.store.tables.queueing import queued_jobs
 
@@ -157,7 +157,7 @@ async def sweep(conn: Connection) -> int:
         " epoch = epoch + (due.status = 'running')::int,"
         " next_look_at = now() + make_interval(secs => :seconds), delay_seconds = :seconds"
         " FROM due WHERE queued_jobs.id = due.id"
-        " RETURNING queued_jobs.id, queued_jobs.epoch, priority, deaths"
+        f" RETURNING queued_jobs.id, queued_jobs.epoch, priority, deaths, {BRIEFLY}"
     )
     values = {"most": SWEEP_MAX, "seconds": ANNOUNCE_SECONDS}
     rows = (await conn.execute(statement, values)).all()

@@ -4,7 +4,6 @@ Every write is fenced by the chunk that the batch serves: a worker that lost the
 nothing (``LeaseLost``). What is about to be sent is stored before it is sent.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,7 +16,6 @@ from serpline.domain.errors import LeaseLost
 from serpline.domain.names import BatchPriority
 from serpline.domain.repair import Rung
 from serpline.domain.states import BATCH_MACHINE, LIVE_ITEMS, BatchStatus, change
-from serpline.domain.text import storable
 from serpline.store.database import Connection
 from serpline.store.runs.chunks import CLOCKS_APART_SECONDS, OwnedChunk
 from serpline.store.runs.settling import hand_over
@@ -234,13 +232,13 @@ async def take_notice(
     secret_path: str,
     provider_batch_id: str,
     result_set_id: int,
-    body: bytes,
+    body: str,
 ) -> int | None:
     """Store a webhook for the batch of this secret path and have its chunk looked at.
 
-    ``body`` is JSON. Returns the chunk's id; None, with nothing stored, if the path is no batch's,
-    or is of another batch than the body says. A repeated webhook is stored once; waking twice is
-    harmless.
+    ``body`` is a JSON text. Returns the chunk's id; None, with nothing stored, if the path is no
+    batch's, or is of another batch than the body says. A repeated webhook is stored once; waking
+    twice is harmless.
     """
     rows = await conn.execute(
         text(
@@ -261,7 +259,7 @@ async def take_notice(
             "provider": row.provider,
             "batch": provider_batch_id,
             "set": result_set_id,
-            "body": json.dumps(storable(json.loads(body.decode("utf-8-sig"))), ensure_ascii=False),
+            "body": body,
         },
     )
     return int(row.chunk_id)

@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import text
 
 from serpline.domain.states import LIVE_ITEMS
-from serpline.store.database import Connection
+from serpline.store.database import BRIEFLY, Connection
 
 _LOCK_CLASS = 7_235  # the first key of every worker's two-key advisory lock
 # Every session of a ``Database`` bears its unique name. Our own are spared: one process may
@@ -119,7 +119,7 @@ async def take_over_dead(conn: Connection, dead_after_seconds: float) -> dict[in
         text(
             "WITH silent AS MATERIALIZED (SELECT id FROM workers WHERE ended_at IS NULL"
             " AND heartbeat_at < now() - make_interval(secs => :s) FOR UPDATE SKIP LOCKED)"
-            " SELECT id FROM silent"
+            f" SELECT id, {BRIEFLY} FROM silent"
             " WHERE pg_try_advisory_xact_lock(:class, CAST(id % 2147483648 AS int))"
         ),
         {"s": dead_after_seconds, "class": _LOCK_CLASS},
@@ -153,12 +153,12 @@ async def due_runs(conn: Connection, again_seconds: float, limit: int) -> list[t
     """
     rows = await conn.execute(
         text(
-            """
+            f"""
             UPDATE pipeline_executions SET next_look_at = now() + make_interval(secs => :again)
             WHERE id IN (SELECT id FROM pipeline_executions WHERE next_look_at <= now()
                 AND status IN ('pending', 'running') ORDER BY next_look_at LIMIT :limit
                 FOR UPDATE SKIP LOCKED)
-            RETURNING id, priority
+            RETURNING id, priority, {BRIEFLY}
             """
         ),
         {"again": again_seconds, "limit": limit},
@@ -170,14 +170,14 @@ async def due_chunks(conn: Connection, again_seconds: float, limit: int) -> list
     """Ready chunks whose look is due, with their run's priority; as ``due_runs``."""
     rows = await conn.execute(
         text(
-            """
+            f"""
             UPDATE chunks c SET next_look_at = now() + make_interval(secs => :again),
                 delay_seconds = :again
             FROM pipeline_executions r WHERE r.id = c.run_id AND c.id IN (
                 SELECT c2.id FROM chunks c2 JOIN pipeline_executions r2 ON r2.id = c2.run_id
                 WHERE c2.status = 'ready' AND c2.next_look_at <= now() AND r2.status = 'running'
                 ORDER BY c2.next_look_at LIMIT :limit FOR UPDATE OF c2 SKIP LOCKED)
-            RETURNING c.id, r.priority
+            RETURNING c.id, r.priority, {BRIEFLY}
             """
         ),
         {"again": again_seconds, "limit": limit},

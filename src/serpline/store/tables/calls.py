@@ -210,7 +210,7 @@ END $$
 
 # An end without a status is that of a call that was never sent: its row goes, its credits are free.
 # A call that has its outcome keeps it; one that was given up as unknown takes the late one. Only
-# ``is_void`` (proved to be without effect) ends what has failed once more, for nothing.
+# ``is_void`` (without effect, or refunded) ends once more what had ended, for nothing.
 _END: Final = """
 CREATE FUNCTION end_calls(ends jsonb) RETURNS SETOF uuid LANGUAGE sql STRICT AS $$
     WITH given AS (
@@ -218,7 +218,7 @@ CREATE FUNCTION end_calls(ends jsonb) RETURNS SETOF uuid LANGUAGE sql STRICT AS 
             credits numeric, http_status smallint, error_category text, error text, is_void boolean)
     ), was AS MATERIALIZED (
         SELECT c.id, c.status, c.credits FROM given e JOIN provider_calls c USING (id)
-        WHERE c.status IN ('intent', 'unknown') OR (c.status = 'failed' AND e.is_void)
+        WHERE c.status IN ('intent', 'unknown') OR e.is_void
         ORDER BY c.key, c.id FOR UPDATE OF c
     ), ended AS (
         UPDATE provider_calls c SET status = e.status, finished_at = e.finished_at,

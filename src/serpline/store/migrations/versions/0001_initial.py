@@ -1408,7 +1408,7 @@ CREATE FUNCTION end_calls(ends jsonb) RETURNS SETOF uuid LANGUAGE sql STRICT AS 
             credits numeric, http_status smallint, error_category text, error text, is_void boolean)
     ), was AS MATERIALIZED (
         SELECT c.id, c.status, c.credits FROM given e JOIN provider_calls c USING (id)
-        WHERE c.status IN ('intent', 'unknown') OR (c.status = 'failed' AND e.is_void)
+        WHERE c.status IN ('intent', 'unknown') OR e.is_void
         ORDER BY c.key, c.id FOR UPDATE OF c
     ), ended AS (
         UPDATE provider_calls c SET status = e.status, finished_at = e.finished_at,
