@@ -93,7 +93,9 @@ async def database_url(settings: Settings) -> str:
     # Only who has no server of their own needs it.
     from serpline.store.embedded.server import ensure_server
 
-    server = await asyncio.to_thread(ensure_server, settings.data_dir / "postgres")
+    server = await asyncio.to_thread(
+        ensure_server, settings.data_dir / "postgres", settings.postgres_bin
+    )
     return server.url()
 
 

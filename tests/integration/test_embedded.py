@@ -277,7 +277,8 @@ def test_programs_that_only_root_can_reach_are_copied_once() -> None:
             "import sys; from pathlib import Path\n"
             "from serpline.store.embedded.account import SERVER_ID, Account\n"
             "from serpline.store.embedded.programs import programs\n"
-            "for _ in range(2): print(programs(Account.current(), shared=Path(sys.argv[1])))\n"
+            "for _ in range(2):\n"
+            "    print(programs(Account.current(), shared=Path(sys.argv[1])).folder)\n"
         )
         done = subprocess.run(
             [sys.executable, "-W", "error", "-c", script, str(shared)],
@@ -305,7 +306,7 @@ configure("WARNING")
 import codecs, os, sys
 from pathlib import Path
 import psycopg
-from serpline.store.embedded import EmbeddedError, ensure_server, find_server
+from serpline.store.embedded.server import EmbeddedError, ensure_server, find_server
 data_dir, uid = Path(sys.argv[1]), int(sys.argv[2])
 codecs.lookup("ascii")
 if os.geteuid() == 0:
@@ -407,7 +408,7 @@ def test_another_major_version_is_refused(tmp_path: Path) -> None:
     cluster_of(tmp_path, "16\n")
     line = refusal(tmp_path)
     assert str(tmp_path / "postgres") in line
-    assert "made by PostgreSQL 16, this release runs PostgreSQL 18" in line
+    assert "made by PostgreSQL 16, the programs here are PostgreSQL 18" in line
     assert [path.name for path in (tmp_path / "postgres").iterdir()] == ["PG_VERSION"]
 
 

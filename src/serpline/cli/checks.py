@@ -106,11 +106,24 @@ async def database(settings: Settings) -> list[Check]:
         server = await asyncio.to_thread(find_server, settings.data_dir / "postgres")
         if server is not None:
             found.append(Check("database log", "ok", str(server.log_file)))
+        found.append(await asyncio.to_thread(database_programs, settings))
     state = "brought up to date just now" if changed else "up to date"
     found.append(Check("schema", "ok", f"{HEAD}, {state}"))
     idle = "none running: 'serpline up' starts some"
     found.append(Check("workers", "ok" if alive else "note", f"{alive} running" if alive else idle))
     return found
+
+
+def database_programs(settings: Settings) -> Check:
+    """Whose programs start the embedded server the next time."""
+    from serpline.store.embedded.account import Account
+    from serpline.store.embedded.programs import programs
+
+    try:
+        found = programs(Account.current(), settings.postgres_bin)
+    except UserError as error:
+        return Check("database programs", "broken", str(error))
+    return Check("database programs", "ok", f"PostgreSQL {found.major} in {found.folder}")
 
 
 def webhooks(settings: Settings) -> Check:

@@ -187,7 +187,7 @@ async def _own_server(place: Place) -> AsyncIterator[None]:
 
     where = place.directory / "postgres"
     ran_before = await asyncio.to_thread(find_server, where) is not None
-    server = await asyncio.to_thread(ensure_server, where)
+    server = await asyncio.to_thread(ensure_server, where, place.settings.postgres_bin)
     try:
         yield
     finally:

@@ -45,6 +45,8 @@ class Settings(BaseSettings):
 
     data_dir: Path = Field(default_factory=lambda: user_data_path("serpline"))
     database_url: SecretStr | None = None
+    # The folder of another PostgreSQL's programs, for the embedded server.
+    postgres_bin: Path | None = None
     public_url: BaseUrl | None = None
     log_level: str = "INFO"
 

@@ -20,7 +20,10 @@ from pathlib import Path
 
 from serpline.store.embedded.account import Account, EmbeddedError, user_name
 
+# The wheel's major version, and the oldest that a named folder may have. Before 16 a program leaves
+# the directory it is started in, and root's server is handed its files by that directory only.
 MAJOR = 18
+MAJOR_MIN = 16
 SOCKET_NAME = ".s.PGSQL.5432"
 # sizeof(sun_path) without its closing zero byte.
 SOCKET_BYTES_MAX = 107 if sys.platform == "linux" else 103
@@ -138,7 +141,7 @@ def prepare_data_dir(layout: Layout, account: Account) -> None:
 
 
 def check_cluster(layout: Layout, account: Account) -> bool:
-    """Whether a cluster exists; raises if it is another user's or another major version's."""
+    """Whether a cluster exists; raises if it is another user's, or none of PostgreSQL's."""
     with clear_errors(layout.cluster):
         try:
             status = layout.cluster.lstat()
@@ -151,19 +154,23 @@ def check_cluster(layout: Layout, account: Account) -> bool:
                 f"data directory {shown(layout.cluster)}: belongs to user "
                 f"{user_name(status.st_uid)}, the server would run as {account.name}"
             )
-        try:
-            version = (layout.cluster / "PG_VERSION").read_text(encoding="ascii").strip()
-        except (FileNotFoundError, UnicodeDecodeError):
+        if not (layout.cluster / "PG_VERSION").exists():
             raise EmbeddedError(
                 f"data directory {shown(layout.cluster)}: not a PostgreSQL data directory "
                 "(no PG_VERSION)"
-            ) from None
-    if version != str(MAJOR):
+            )
+    return True
+
+
+def check_major(layout: Layout, major: int) -> None:
+    """Raise if the cluster, which exists, was made by another major version than ``major``."""
+    with clear_errors(layout.cluster):
+        version = (layout.cluster / "PG_VERSION").read_text("ascii", "replace").strip()
+    if version != str(major):
         raise EmbeddedError(
             f"data directory {shown(layout.cluster)}: made by PostgreSQL {version}, "
-            f"this release runs PostgreSQL {MAJOR}: dump it there and restore it into a new one"
+            f"the programs here are PostgreSQL {major}: dump it there and restore it into a new one"
         )
-    return True
 
 
 def is_private(directory: Path, uid: int) -> bool:
@@ -246,6 +253,17 @@ def make_socket_dir(layout: Layout, account: Account) -> Path:
         make_private(directory.parent, Account(user_name(os.geteuid()), os.geteuid(), 0, False))
     make_private(directory, account)
     return directory
+
+
+def remove_leftovers(layout: Layout, socket_dir: Path) -> None:
+    """Remove what a dead server left; the caller holds the alive lock, so it is dead.
+
+    PostgreSQL itself would refuse to start if a recycled pid stood in one of these files.
+    """
+    with clear_errors(layout.cluster):
+        layout.postmaster_pid.unlink(missing_ok=True)
+        (socket_dir / SOCKET_NAME).unlink(missing_ok=True)
+        (socket_dir / f"{SOCKET_NAME}.lock").unlink(missing_ok=True)
 
 
 def remove_socket_dir(layout: Layout) -> None:

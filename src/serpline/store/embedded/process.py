@@ -13,7 +13,7 @@ from pathlib import Path
 from serpline.store.embedded.account import Account, EmbeddedError
 from serpline.store.embedded.files import Layout, clear_errors, make_private, shown
 from serpline.store.embedded.lock import FileLock
-from serpline.store.embedded.programs import as_account, programs
+from serpline.store.embedded.programs import Programs, as_account
 
 CONNECTIONS_MAX = 100
 LOG_BYTES_MAX = 8 * 1024 * 1024
@@ -22,29 +22,29 @@ INITDB_SECONDS_MAX = 120.0
 _DETACH = '"$@" >&2 & echo $!'
 
 
-def initdb(layout: Layout, account: Account, lock: FileLock) -> None:
+def initdb(layout: Layout, account: Account, lock: FileLock, found: Programs) -> None:
     """Create the cluster beside its place, then rename it there: a kill leaves no half cluster.
 
     The child inherits the start lock, so an initdb whose parent was killed finishes before anyone
     else removes what it wrote.
     """
-    program, account = programs(account) / "initdb", account.named()
+    account = account.named()
     fresh = layout.unfinished
     with clear_errors(fresh):
         if fresh.exists():
             shutil.rmtree(fresh)
     make_private(fresh, account)
     command = [
-        str(program),
+        str(found.folder / "initdb"),
         f"--pgdata={'/proc/self/cwd' if account.opaque else fresh}",
         "--username=postgres",
         "--auth-local=trust",
         "--auth-host=reject",
         "--encoding=UTF8",
         "--locale=C",
-        "--locale-provider=builtin",
-        "--builtin-locale=C.UTF-8",
     ]
+    if found.major >= 17:
+        command += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
     with clear_errors(fresh):
         try:
             done = subprocess.run(  # noqa: S603  an argument list of ours
@@ -77,7 +77,9 @@ def _sync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
-def spawn(layout: Layout, account: Account, socket_dir: Path, alive: FileLock) -> int:
+def spawn(
+    layout: Layout, account: Account, socket_dir: Path, alive: FileLock, found: Programs
+) -> int:
     """Start ``postgres`` in a session of its own; returns its pid, does not wait until ready."""
     with clear_errors(layout.data_dir), ExitStack() as stack:
         sockets = os.open(socket_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -85,12 +87,15 @@ def spawn(layout: Layout, account: Account, socket_dir: Path, alive: FileLock) -
         log = os.open(layout.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         stack.callback(os.close, log)
         command = [
-            str(programs(account) / "postgres"),
+            str(found.folder / "postgres"),
             f"-D{'/proc/self/cwd' if account.opaque else layout.cluster}",
         ]
-        for name, value in _options(
-            f"/proc/self/fd/{sockets}" if account.opaque else str(socket_dir)
-        ).items():
+        options = _options(f"/proc/self/fd/{sockets}" if account.opaque else str(socket_dir))
+        if found.major >= 18:
+            # With PostgreSQL's default, "worker", a killed I/O worker can leave the server waiting
+            # for it for ever; here reads wait for the disk themselves. Measured: no slower.
+            options["io_method"] = "sync"
+        for name, value in options.items():
             command += ["-c", f"{name}={value}"]
         done = subprocess.run(  # noqa: S603  a fixed script; the paths are its arguments
             ["/bin/sh", "-c", _DETACH, "sh", *command],
@@ -111,9 +116,6 @@ def _options(socket_dir: str) -> dict[str, str]:
         "unix_socket_directories": f'"{quoted}"',
         "unix_socket_permissions": "0700",
         "max_connections": str(CONNECTIONS_MAX),
-        # With PostgreSQL's default, "worker", a killed I/O worker can leave the server waiting for
-        # it for ever; here reads wait for the disk themselves. Measured: no slower.
-        "io_method": "sync",
         "log_checkpoints": "off",
         "log_line_prefix": "%m [%p] ",
         "log_timezone": "UTC",

