@@ -29,7 +29,7 @@ STARTER = """
 import os, signal, sys, threading
 from pathlib import Path
 import psutil, psycopg
-from serpline.store import embedded
+from serpline.store.embedded import server as embedded
 data_dir, moment = Path(sys.argv[1]), sys.argv[2]
 def die_at(frame, event, argument):
     if f"{event} {frame.f_code.co_name}" == moment:
