@@ -1,7 +1,7 @@
 """What every command shares: settings, services, documents on stdout, words on stderr.
 
-Heavy rooms (the database, the providers) are imported inside functions, so that ``--help`` and
-argument mistakes answer at once.
+Heavy rooms (the database, the providers, configurations) are imported inside functions, so that
+``--help`` and argument mistakes answer at once.
 """
 
 import asyncio
@@ -29,7 +29,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from serpline.config.documents import SIZE_BYTES_MAX, read_json
 from serpline.core.escaping import harmless, json_text
 from serpline.core.logging import configure
 from serpline.core.settings import Settings, load
@@ -243,6 +242,8 @@ def failure(path: Path, error: OSError) -> UserError:
 
 def read_document(path: Path) -> Any:
     """The value of a JSON file. Raises ``UserError`` naming the file and the place."""
+    from serpline.config.documents import SIZE_BYTES_MAX, read_json
+
     try:
         with path.open("rb") as file:
             return read_json(file.read(SIZE_BYTES_MAX + 1))

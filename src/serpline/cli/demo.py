@@ -31,7 +31,6 @@ from serpline.cli.common import (
     settings_of,
 )
 from serpline.cli.runs import exit_code
-from serpline.config.run import PipelineConfig
 from serpline.core.ids import new_id
 from serpline.core.settings import Settings
 from serpline.domain.errors import UserError
@@ -141,6 +140,7 @@ async def _demo(
     from serpline.cli.progress import follow
     from serpline.cli.supervise import Supervisor
     from serpline.cli.webserver import serving
+    from serpline.config.run import PipelineConfig
     from serpline.pipeline.report import dsi_rows, run_report
 
     def tell(message: str) -> None:

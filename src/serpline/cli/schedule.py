@@ -1,18 +1,16 @@
 """``serpline schedule preview``. It needs no database: a specification says it all."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from serpline.cli.common import JsonFlag, emit, read_document, say, show_table
-from serpline.config.model import read_value
 from serpline.core.clock import SystemClock
 from serpline.domain.errors import UserError
-from serpline.scheduling.documents import specs_from_json
-from serpline.scheduling.merging import preview as preview_rows
-from serpline.scheduling.spec import ScheduleSpec
-from serpline.scheduling.values import INSTANT
+
+if TYPE_CHECKING:
+    from serpline.scheduling.spec import ScheduleSpec
 
 schedule_app = typer.Typer(help="Schedules: when runs are due.", no_args_is_help=True)
 
@@ -36,6 +34,10 @@ def preview(
     as_json: JsonFlag = False,
 ) -> None:
     """The next times a schedule is due: in UTC, in its own zone, and what is collected then."""
+    from serpline.config.model import read_value
+    from serpline.scheduling.merging import preview as preview_rows
+    from serpline.scheduling.values import INSTANT
+
     specs = _read(spec)
     start = SystemClock().now() if after is None else read_value(INSTANT, "--after", after)
     rows = preview_rows(specs, count, start)
@@ -51,7 +53,9 @@ def preview(
         show_table(columns, [[row[column] for column in columns] for row in rows])
 
 
-def _read(path: Path) -> tuple[ScheduleSpec, ...]:
+def _read(path: Path) -> tuple["ScheduleSpec", ...]:
+    from serpline.scheduling.documents import specs_from_json
+
     document = read_document(path)
     try:
         return specs_from_json(document)

@@ -6,8 +6,6 @@ from typing import Annotated, Any
 import typer
 
 from serpline.cli.common import emit
-from serpline.config.run import PipelineConfig
-from serpline.scheduling import documents
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -30,5 +28,8 @@ def schema(
 
 def schema_of(kind: Kind) -> dict[str, Any]:
     """The JSON Schema of a document."""
+    from serpline.config.run import PipelineConfig
+    from serpline.scheduling import documents
+
     found = PipelineConfig.model_json_schema() if kind is Kind.RUN else documents.json_schema()
     return {"$schema": _DIALECT, **found}

@@ -17,12 +17,12 @@ from serpline.cli.common import (
     show_table,
 )
 from serpline.cli.runs import exit_code, find_run, tell_report
-from serpline.config.run import PipelineConfig
 from serpline.domain.errors import UserError
 from serpline.domain.names import PipelineMode
 
 if TYPE_CHECKING:
     from serpline.app import Services
+    from serpline.config.run import PipelineConfig
     from serpline.pipeline.estimate import Estimate
 
 
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 class _Asked:
     """What to run; ``inputs_from`` is a run as a person names it."""
 
-    config: PipelineConfig
+    config: "PipelineConfig"
     mode: PipelineMode
     inputs_from: str | None
 
-    async def resolved(self, opened: "Services") -> PipelineConfig:
+    async def resolved(self, opened: "Services") -> "PipelineConfig":
         """The configuration, with the run that ``inputs_from`` means."""
         if self.inputs_from is None:
             return self.config
@@ -77,6 +77,8 @@ def start(
     as_json: JsonFlag = False,
 ) -> int:
     """Start a run over the project's keywords, or tell what it would cost."""
+    from serpline.config.run import PipelineConfig
+
     options = {
         "content_types": listed(content_types),
         "devices": listed(devices),

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Annotated, Any, TypeVar, cast
 
-from pydantic import AfterValidator, Field, GetCoreSchemaHandler, PlainSerializer, PlainValidator
+from pydantic import AfterValidator, BeforeValidator, Field, GetCoreSchemaHandler, PlainSerializer
 from pydantic_core import CoreSchema, PydanticCustomError
 from pydantic_core import core_schema as cs
 
@@ -172,8 +172,8 @@ Name = Annotated[
 ]
 AwareTime = Annotated[
     datetime,
-    PlainValidator(read_time, json_schema_input_type=datetime),
+    BeforeValidator(read_time),
     _only(lambda time: time.tzinfo is not None),
-    PlainSerializer(datetime.isoformat, when_used="json"),
+    PlainSerializer(datetime.isoformat, return_type=str, when_used="json"),
     Must("an ISO 8601 time with a time zone, such as 2026-01-31T09:00:00Z"),
 ]

@@ -110,6 +110,8 @@ def _catch_up(given: Any) -> CatchUp | CatchUpWithin:
 
 def _either_key(schema: dict[str, Any]) -> None:
     """One content type has a key of its own, beside that of several."""
+    if "content_type" not in schema["properties"]:
+        return  # What is written has the key of several alone.
     several = schema["properties"].pop("content_type")
     one = {**several["items"], "description": "The one content type that is collected."}
     schema["properties"] = {

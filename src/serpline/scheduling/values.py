@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
 from pydantic import (
+    BeforeValidator,
     PlainSerializer,
     PlainValidator,
     TypeAdapter,
@@ -97,7 +98,7 @@ TimeOfDay = Annotated[
             cs.str_schema(strict=True, pattern="^([01][0-9]|2[0-3]):[0-5][0-9]$"),
         ),
     ),
-    PlainSerializer(lambda at: f"{at:%H:%M}"),
+    PlainSerializer(lambda at: f"{at:%H:%M}", return_type=str),
 ]
 Weekday = Annotated[
     int,
@@ -113,7 +114,7 @@ Weekday = Annotated[
             ),
         ),
     ),
-    PlainSerializer(lambda number: _WEEKDAYS[number - 1]),
+    PlainSerializer(lambda number: _WEEKDAYS[number - 1], return_type=str),
 ]
 DaysOfWeek = Annotated[tuple[Weekday, ...], Several(range(1, 8), _WEEKDAY_WORDS)]
 DayOfMonth = Annotated[
@@ -128,15 +129,15 @@ DayOfMonth = Annotated[
 Zone = Annotated[
     ZoneInfo,
     PlainValidator(_time_zone),
-    PlainSerializer(lambda zone: zone.key),
+    PlainSerializer(lambda zone: zone.key, return_type=str),
     WithJsonSchema({"type": "string"}),
     _ZONE,
 ]
-Cron = Annotated[str, PlainValidator(_cron, json_schema_input_type=str), _CRON]
+Cron = Annotated[str, BeforeValidator(_cron), _CRON]
 Instant = Annotated[
     datetime,
-    PlainValidator(_instant, json_schema_input_type=datetime),
-    PlainSerializer(datetime.isoformat, when_used="json"),
+    BeforeValidator(_instant),
+    PlainSerializer(datetime.isoformat, return_type=str, when_used="json"),
     Must("an ISO 8601 time such as 2026-01-31T09:00:00Z"),
 ]
 INSTANT: TypeAdapter[datetime] = TypeAdapter(Instant)

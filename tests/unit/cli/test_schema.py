@@ -82,6 +82,13 @@ def test_other_keys_are_not_allowed(model: type[ConfigModel]) -> None:
     assert set(written["properties"]) == set(model.keys())
 
 
+@pytest.mark.parametrize("model", LEAST)
+def test_what_is_written_has_a_schema_too(model: type[ConfigModel]) -> None:
+    """A program that answers with a configuration can describe its answer."""
+    written = set(model.model_json_schema(mode="serialization")["properties"])
+    assert written >= set(model.from_json(LEAST[model]).to_json())
+
+
 @pytest.mark.parametrize("kind", Kind)
 def test_the_command_prints_the_schema(kind: Kind, capsys: pytest.CaptureFixture[str]) -> None:
     """One JSON document on standard output, in the current dialect of JSON Schema."""
