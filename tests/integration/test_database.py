@@ -398,6 +398,23 @@ async def test_a_pooler_in_transaction_mode_is_refused_at_once(
             await Database.connect(f"postgresql://postgres@127.0.0.1:{port}/{name}")
 
 
+async def test_what_is_in_use_is_closed_when_it_is_given_back(database_url: str) -> None:
+    """A transaction that outlasts ``close`` is committed, and leaves no open connection."""
+    database = await Database.connect(database_url)
+    async with database.transaction() as conn:
+        raw = (await conn.get_raw_connection()).driver_connection
+        await conn.execute(sa.text("CREATE TABLE outlasts AS SELECT 1 AS n"))
+        await database.close()
+        assert raw is not None
+        assert not raw.closed
+    assert raw.closed
+    async with database.transaction() as conn:
+        again = (await conn.get_raw_connection()).driver_connection
+        assert (await conn.execute(sa.text("SELECT n FROM outlasts"))).scalar_one() == 1
+    assert again is not None
+    assert again.closed
+
+
 async def test_sessions_are_told_from_transactions(
     database_url: str, postgres: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -110,6 +110,8 @@ class Database:
         sa.event.listen(self._engine.sync_engine, "checkout", _refuse_ended)
         sa.event.listen(self._engine.sync_engine, "before_cursor_execute", _refuse_many)
         sa.event.listen(self._engine.sync_engine, "handle_error", _leave_read_only)
+        sa.event.listen(self._engine.sync_engine, "checkin", self._keep_none_when_closed)
+        self._is_closed = False
         self._by_statement = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         # (Parameters stay out of the errors' texts: they may be raw replies, and hold anything.)
         # Connections that end with their block, and so do the session locks they hold.
@@ -190,9 +192,18 @@ class Database:
             yield conn
 
     async def close(self) -> None:
-        """Close every connection; the object is of no further use."""
+        """Close every connection, those in use when they are given back.
+
+        The object is of no further use.
+        """
+        self._is_closed = True
         await self._engine.dispose()
         await self._unpooled.dispose()
+
+    def _keep_none_when_closed(self, _connection: Any, record: Any) -> None:
+        """The pool that was disposed of would keep what comes back, until it is collected."""
+        if self._is_closed:
+            record.invalidate()
 
     async def _probe(self) -> None:
         try:
