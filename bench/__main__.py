@@ -17,6 +17,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
+from harness.databases import make_template
+
 from bench.measures import dsi, fleet, growth, items, peers, rate, restart, scale, subjects, workers
 from bench.place import ROOT, Place
 from bench.report import Outcome, document, lines
@@ -40,7 +42,6 @@ PAGE = ROOT / "docs" / "benchmarks.md"
 
 async def take(names: Sequence[str], place: Place) -> list[Outcome]:
     """Take measures one after another, printing each as it ends."""
-    await place.make_template()
     outcomes = []
     for name in names:
         module, started = MEASURES[name], time.perf_counter()
@@ -71,7 +72,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="serpline-bench-") as folder:
         server = ensure_server(Path(folder) / "data")
         try:
-            outcomes = asyncio.run(take(names, Place(server, Path(folder), given.scale)))
+            template = asyncio.run(make_template(server))
+            place = Place(server, template, Path(folder), given.scale)
+            outcomes = asyncio.run(take(names, place))
         finally:
             server.stop()
     if names == list(MEASURES) and given.scale == 1:

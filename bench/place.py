@@ -13,15 +13,12 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import psycopg
+from harness.databases import administered, fresh_database
 
-from serpline.store.database import Database
 from serpline.store.embedded.server import EmbeddedServer
-from serpline.store.migrate import migrate
 
 ROOT = Path(__file__).parent.parent
 PEERS_PYTHON = ROOT / ".venv-bench" / "bin" / "python"
-TEMPLATE = "bench_template"
 PROCESS_SECONDS_MAX = 1800.0
 ENDING_SECONDS_MAX = 60.0
 # The second start of a process finds its bytecode, as it does wherever the program is installed.
@@ -33,6 +30,7 @@ class Place:
     """``scale`` shrinks every count; bounds are meant for 1. ``notes`` go with the figures."""
 
     server: EmbeddedServer
+    template: str
     directory: Path
     scale: float
     notes: list[str] = field(default_factory=list)
@@ -41,24 +39,11 @@ class Place:
         """A count for this run."""
         return max(1, round(full * self.scale))
 
-    async def make_template(self) -> None:
-        """Migrate once; every database of ours is a copy."""
-        self.admin(f"CREATE DATABASE {TEMPLATE}")
-        database = await Database.connect(self.server.url(TEMPLATE))
-        try:
-            await migrate(database)
-        finally:
-            await database.close()
-
     @contextmanager
     def fresh(self, *, migrated: bool = True) -> Iterator[str]:
         """The name of a new database, dropped afterwards: no measure sees another's rows."""
-        name = f"bench_{uuid4().hex[:12]}"
-        self.admin(f"CREATE DATABASE {name}" + (f" TEMPLATE {TEMPLATE}" if migrated else ""))
-        try:
+        with fresh_database(self.server, self.template if migrated else "template1") as name:
             yield name
-        finally:
-            self.admin(f"DROP DATABASE {name} WITH (FORCE)")
 
     async def measured(self, *command: str | Path | float) -> dict[str, float]:
         """Run a process to its end; what it printed, a JSON object."""
@@ -129,5 +114,5 @@ class Place:
 
     def admin(self, statement: str) -> None:
         """Execute a statement of the server's administrator."""
-        with psycopg.connect(self.server.conninfo("postgres"), autocommit=True) as admin:
+        with administered(self.server) as admin:
             admin.execute(statement.encode())

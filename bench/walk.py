@@ -13,16 +13,14 @@ from contextlib import suppress
 from pathlib import Path
 from uuid import UUID
 
+from harness.worker_parts import WorkerParts
+
 from bench.noop import NoopPhase
 from bench.planting import LANE, start_run
 from serpline.core.clock import SystemClock
 from serpline.core.logging import configure
-from serpline.core.settings import load
 from serpline.domain.names import PhaseName
 from serpline.domain.states import LaneStatus
-from serpline.pipeline.lifeline import Lifeline
-from serpline.pipeline.orchestrator import PhaseOrchestrator
-from serpline.pipeline.state_tracker import StateTracker
 from serpline.pipeline.worker import ChunkWorker
 from serpline.store.database import Database
 from serpline.store.runs import planning, runs
@@ -33,31 +31,13 @@ CONCURRENCY = 4
 async def walk(database: Database, count: int) -> float:
     """Seconds from the first look at the run to its end, planning included."""
     clock, phases = SystemClock(), {PhaseName.KEYWORD_METRICS: NoopPhase(count)}
-    settings = load()
-    lifeline = Lifeline(
-        database,
-        clock,
-        heartbeat_seconds=settings.worker_heartbeat_seconds,
-        dead_after_seconds=settings.worker_dead_after_seconds,
-    )
-    orchestrator = PhaseOrchestrator(
-        database, clock, phases, look_again_seconds=settings.look_again_seconds
-    )
-    tracker = StateTracker(database, clock)
-    worker = ChunkWorker(
-        database,
-        clock,
-        phases,
-        tracker,
-        lifeline,
-        silence_seconds=settings.chunk_silence_seconds,
-    )
+    parts = WorkerParts.make(database, clock, phases)
     run_id = await start_run(database, LANE)
-    async with lifeline.living():
+    async with parts.lifeline.living():
         started = time.perf_counter()
-        await orchestrator.look_at(run_id)
-        await _work_off(database, worker, run_id)
-        await orchestrator.look_at(run_id)
+        await parts.orchestrator.look_at(run_id)
+        await _work_off(database, parts.worker, run_id)
+        await parts.orchestrator.look_at(run_id)
         seconds = time.perf_counter() - started
     async with database.transaction() as conn:
         (view,) = await runs.lanes(conn, run_id)

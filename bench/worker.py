@@ -12,13 +12,11 @@ import sys
 from typing import Any
 
 import psycopg
+from harness.worker_process import work
 
 from bench.noop import NoopPhase
 from bench.walk import resident_mb_max
-from serpline.app import run_worker
-from serpline.cli.processes import until_stopped
 from serpline.core.logging import configure
-from serpline.core.settings import load
 from serpline.domain.names import PhaseName
 from serpline.phases.base import Phase
 
@@ -37,17 +35,11 @@ def count_statements() -> None:
     psycopg.AsyncCursor.execute = counted  # type: ignore[method-assign, assignment]
 
 
-async def main() -> None:
-    """Work until stdin ends."""
-    phases: dict[PhaseName, Phase] | None = None
-    if len(sys.argv) > 1:
-        phases = {PhaseName.KEYWORD_METRICS: NoopPhase(int(sys.argv[1]))}
-    async with until_stopped(with_parent=True) as stop:
-        await run_worker(load(), stop, phases=phases)
-
-
 if __name__ == "__main__":
     configure("WARNING")
     count_statements()
-    asyncio.run(main())
+    phases: dict[PhaseName, Phase] | None = None
+    if len(sys.argv) > 1:
+        phases = {PhaseName.KEYWORD_METRICS: NoopPhase(int(sys.argv[1]))}
+    asyncio.run(work(phases))
     sys.stdout.write(json.dumps({"statements": sent, "resident_mb": resident_mb_max()}))

@@ -14,44 +14,30 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-import psycopg
+from harness.databases import make_template
 from harness.figures import Figure
 
 from chaos.report import Outcome, document, line
-from chaos.scorecard import Arena, Row, all_rows
+from chaos.scorecard import Context, Row, all_rows
 from serpline.core.logging import configure
-from serpline.store.database import Database
-from serpline.store.embedded.server import EmbeddedServer, ensure_server
-from serpline.store.migrate import migrate
+from serpline.store.embedded.server import ensure_server
 
-TEMPLATE = "chaos_template"
 REPORT = Path(__file__).parent.parent / "docs" / "reliability.md"
 
 
-async def make_template(server: EmbeddedServer) -> None:
-    """A migrated database that the campaigns' databases are copies of."""
-    with psycopg.connect(server.conninfo("postgres"), autocommit=True) as admin:
-        admin.execute(f"CREATE DATABASE {TEMPLATE}")
-    database = await Database.connect(server.url(TEMPLATE))
-    try:
-        await migrate(database)
-    finally:
-        await database.close()
-
-
-def run_row(row: Row, arena: Arena) -> Outcome:
+def run_row(row: Row, context: Context) -> Outcome:
     """Run one campaign. One that breaks has failed, and its row says what broke."""
     started = time.perf_counter()
     try:
-        figures, error = asyncio.run(_campaign(row, arena)), None
+        figures, error = asyncio.run(_campaign(row, context)), None
     except Exception as broken:  # noqa: BLE001  the other rows are still worth measuring
         traceback.print_exc()
         figures, error = (), f"{type(broken).__name__}: {broken}".splitlines()[0][:200]
     return Outcome(row, tuple(figures), time.perf_counter() - started, error)
 
 
-async def _campaign(row: Row, arena: Arena) -> Sequence[Figure]:
-    return await row.campaign(arena)
+async def _campaign(row: Row, context: Context) -> Sequence[Figure]:
+    return await row.campaign(context)
 
 
 def run_rows(rows: Sequence[Row], seed: int, *, full: bool) -> list[Outcome]:
@@ -60,12 +46,12 @@ def run_rows(rows: Sequence[Row], seed: int, *, full: bool) -> list[Outcome]:
     with tempfile.TemporaryDirectory(prefix="serpline-chaos-") as folder:
         server = ensure_server(Path(folder) / "data")
         try:
-            asyncio.run(make_template(server))
+            template = asyncio.run(make_template(server))
             for row in rows:
                 directory = Path(folder) / f"row-{row.number:02}"
                 directory.mkdir()
-                arena = Arena(seed, full, directory, server, TEMPLATE)
-                outcomes.append(run_row(row, arena))
+                context = Context(seed, full, directory, server, template)
+                outcomes.append(run_row(row, context))
                 sys.stdout.write(line(outcomes[-1]) + "\n")
                 sys.stdout.flush()
         finally:

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
+from harness.ready_process import ReadyProcess
+
 from serpline.core.clock import Clock, SystemClock
 from serpline.core.logging import configure
 from serpline.domain.breaker_settings import BreakerSettings
@@ -84,58 +86,18 @@ async def calling(
         await database.close()
 
 
-class Process:
-    """One such process; ``go`` lets it begin."""
+async def load_caller(
+    url: str, environment: Mapping[str, str], log: Path, arguments: list[str]
+) -> ReadyProcess:
+    """Start a process of such callers; it waits, loaded, for ``begin``."""
+    told = {**os.environ, **environment, "SERPLINE_DATABASE_URL": url}
+    return await ReadyProcess.load(["-m", "chaos.calling", *arguments], told, log)
 
-    def __init__(self, process: asyncio.subprocess.Process, log: Path) -> None:
-        self._process = process
-        self._log = log
 
-    @classmethod
-    async def load(
-        cls, url: str, environment: Mapping[str, str], log: Path, arguments: list[str]
-    ) -> "Process":
-        """Start it; it waits, loaded."""
-        with log.open("wb") as file:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "chaos.calling",
-                *arguments,
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=file,
-                env={**os.environ, **environment, "SERPLINE_DATABASE_URL": url},
-                cwd=Path(__file__).parent.parent,
-            )
-        assert process.stdout is not None
-        said = await asyncio.wait_for(process.stdout.readline(), 60)
-        assert said == b"ready\n", log.read_text()
-        return cls(process, log)
-
-    def go(self) -> None:
-        """Let it begin."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(b"go\n")
-
-    async def ended(self, seconds: float) -> dict[str, int]:
-        """What it says at its end."""
-        assert self._process.stdout is not None
-        try:
-            said = await asyncio.wait_for(self._process.stdout.read(), seconds)
-        finally:
-            await self.kill()
-        assert said, self._log.read_text()
-        counted: dict[str, int] = json.loads(said)
-        return counted
-
-    async def kill(self) -> None:
-        """``kill -9``, if it still lives."""
-        if self._process.returncode is None:
-            self._process.kill()
-        await self._process.wait()
-        if self._process.stdin is not None:
-            self._process.stdin.close()
+async def counts(process: ReadyProcess, seconds: float) -> dict[str, int]:
+    """How many of its callers ended in which way, once it has ended."""
+    counted: dict[str, int] = json.loads(await process.result(seconds))
+    return counted
 
 
 async def _probe(made: Calling, name: str) -> str:

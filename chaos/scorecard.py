@@ -5,6 +5,7 @@ was switched off. Its campaign returns figures, each with the bound it is judged
 table says how far from the edge every promise is and not merely that it held.
 """
 
+import asyncio
 import importlib
 import pkgutil
 import random
@@ -14,9 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-import psycopg
+from harness.databases import administered, create_database, drop_database
 from harness.figures import Figure
-from psycopg import sql
 
 from serpline.store.embedded.server import EmbeddedServer
 
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 @dataclass(slots=True)
-class Arena:
+class Context:
     """Where one campaign runs: its seed, its size, its directory, a PostgreSQL for its databases.
 
     ``full`` is the campaign of ``make chaos``; otherwise it is the shorter one of the tests, with
@@ -57,18 +57,16 @@ class Arena:
         """The URL of a fresh, migrated database, dropped afterwards."""
         self._made += 1
         name = f"chaos_{self.directory.name}_{self._made}".replace("-", "_").lower()[-60:]
-        made = sql.Identifier(name)
-        conninfo = self.server.conninfo("postgres")
-        async with await psycopg.AsyncConnection.connect(conninfo, autocommit=True) as admin:
-            template = sql.Identifier(self.template)
-            await admin.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(made, template))
+        with administered(self.server) as admin:
+            # In a thread: other parts of the campaign go on.
+            await asyncio.to_thread(create_database, admin, name, self.template)
             try:
                 yield self.server.url(name)
             finally:
-                await admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(made))
+                await asyncio.to_thread(drop_database, admin, name)
 
 
-Campaign = Callable[[Arena], Awaitable[Sequence[Figure]]]
+Campaign = Callable[[Context], Awaitable[Sequence[Figure]]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,27 +6,19 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from harness.guarded import rows
-from harness.heart import METRICS, TravelClock
+from harness.inline import METRICS, TravelClock
 from harness.scripted import ScriptedPhase, make_tables, script
+from harness.worker_parts import WorkerParts, create_run
 
 from chaos.calling import Calling, calling
 from serpline.config.run import PipelineConfig
 from serpline.core.clock import SystemClock
-from serpline.core.ids import new_id
-from serpline.core.settings import load
 from serpline.domain.errors import CallRefused, ProviderError
-from serpline.domain.names import PipelineMode
 from serpline.domain.outcomes import Done, Outcome
-from serpline.domain.states import LaneStatus
 from serpline.phases.base import Work
 from serpline.phases.tools import as_done
-from serpline.pipeline.lifeline import Lifeline
-from serpline.pipeline.orchestrator import PhaseOrchestrator
-from serpline.pipeline.state_tracker import StateTracker
-from serpline.pipeline.worker import ChunkWorker
 from serpline.robustness.guard import CallScope
 from serpline.robustness.policies import ProviderPolicy
-from serpline.store.runs import runs
 from serpline.store.runs.chunks import ItemRow
 
 
@@ -68,26 +60,16 @@ class Searching:
 
     made: Calling
     clock: TravelClock
-    orchestrator: PhaseOrchestrator
-    worker: ChunkWorker
+    parts: WorkerParts
     started: float = field(default=0.0)
     passed_seconds: float = field(default=0.0)
 
     async def start(self, items: Sequence[str], attempts: int = 3) -> None:
         """A run of one lane with these items, planned."""
-        run_id, database = new_id(), self.made.database
+        database, config = self.made.database, PipelineConfig(retry_attempts=attempts)
+        run_id = await create_run(database, [METRICS], config)
         await script(database, run_id, {METRICS: items})
-        config = PipelineConfig(retry_attempts=attempts).to_json()
-        async with database.transaction() as conn:
-            await runs.create(
-                conn,
-                run_id,
-                mode=PipelineMode.MANUAL,
-                config=config,
-                priority=0,
-                lanes=[(METRICS, LaneStatus.PENDING)],
-            )
-        await self.orchestrator.look_at(run_id)
+        await self.parts.orchestrator.look_at(run_id)
 
     async def work_on_what_is_due(self, at_once: int) -> int:
         """What a timer would wake at the virtual instant it is; how many chunks that was."""
@@ -95,7 +77,9 @@ class Searching:
         query = "SELECT id FROM chunks WHERE status = 'ready' AND next_look_at <= now() ORDER BY id"
         due = [row.id for row in await rows(self.made.database, query)]
         for start in range(0, len(due), at_once):
-            await asyncio.gather(*(self.worker.work(id_) for id_ in due[start : start + at_once]))
+            await asyncio.gather(
+                *(self.parts.worker.work(id_) for id_ in due[start : start + at_once])
+            )
         return len(due)
 
     def pass_by(self, seconds: float) -> None:
@@ -138,25 +122,8 @@ async def searching(
         database = made.database
         await make_tables(database)
         phases = {METRICS.phase: SearchingPhase(made, chunk_size, at_once)}
-        settings = load()
-        lifeline = Lifeline(
-            database,
-            SystemClock(),
-            heartbeat_seconds=settings.worker_heartbeat_seconds,
-            dead_after_seconds=settings.worker_dead_after_seconds,
+        parts = WorkerParts.make(
+            database, clock, phases, lease_clock=SystemClock(), before_settle=made.guard.flush
         )
-        async with lifeline.living():
-            tracker = StateTracker(database, clock)
-            worker = ChunkWorker(
-                database,
-                clock,
-                phases,
-                tracker,
-                lifeline,
-                silence_seconds=settings.chunk_silence_seconds,
-                before_settle=made.guard.flush,
-            )
-            orchestrator = PhaseOrchestrator(
-                database, clock, phases, look_again_seconds=settings.look_again_seconds
-            )
-            yield Searching(made, clock, orchestrator, worker)
+        async with parts.lifeline.living():
+            yield Searching(made, clock, parts)

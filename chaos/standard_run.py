@@ -24,7 +24,7 @@ from harness.figures import Figure, at_most, none
 from harness.tables import Tables, differences, final_tables
 from harness.world import World, open_world, simulated
 
-from chaos.scorecard import Arena
+from chaos.scorecard import Context
 from serpline.core.clock import SystemClock
 from serpline.domain.states import ENDED_RUNS, RunStatus
 from serpline.simulator.config import SimulatorConfig
@@ -85,13 +85,13 @@ class Undisturbed:
 
 @asynccontextmanager
 async def opened(
-    arena: Arena, name: str, pairs: int, config: SimulatorConfig | None = None, **settings: str
+    context: Context, name: str, pairs: int, config: SimulatorConfig | None = None, **settings: str
 ) -> AsyncIterator[World]:
     """A world over the standard run's keywords, in a database of its own."""
     async with (
-        arena.database() as url,
+        context.database() as url,
         open_world(
-            url, arena.folder(name), keywords(pairs), config=config or paged(pairs), **settings
+            url, context.folder(name), keywords(pairs), config=config or paged(pairs), **settings
         ) as world,
     ):
         yield world
@@ -105,16 +105,16 @@ async def start(world: World) -> UUID:
 _undisturbed: dict[tuple[int, int], Undisturbed] = {}
 
 
-async def undisturbed(arena: Arena, pairs: int) -> Undisturbed:
+async def undisturbed(context: Context, pairs: int) -> Undisturbed:
     """What every disturbed run has to end as: of one seed and size it is the same for all rows."""
-    known = _undisturbed.get((arena.seed, pairs))
+    known = _undisturbed.get((context.seed, pairs))
     if known is None:
-        known = _undisturbed[arena.seed, pairs] = await _observed(arena, pairs)
+        known = _undisturbed[context.seed, pairs] = await _observed(context, pairs)
     return known
 
 
-async def _observed(arena: Arena, pairs: int) -> Undisturbed:
-    async with opened(arena, f"undisturbed-{pairs}", pairs, None, **PATIENT) as world:
+async def _observed(context: Context, pairs: int) -> Undisturbed:
+    async with opened(context, f"undisturbed-{pairs}", pairs, None, **PATIENT) as world:
         await world.start_worker()
         run_id = await start(world)
         run = await world.ended(run_id, seconds=RUN_SECONDS_MAX)

@@ -1,29 +1,71 @@
-"""A fresh, migrated database for a whole module; ``tests/conftest.py`` gives them test by test."""
+"""Migrated databases: a template on a server, and copies of it."""
 
 import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import psycopg
 from psycopg import sql
 
+from serpline.store.database import Database
 from serpline.store.embedded.server import EmbeddedServer
+from serpline.store.migrate import migrate
 
+Admin = psycopg.Connection[tuple[Any, ...]]
+_TEMPLATE = "serpline_template"
 _numbers = itertools.count(1)
 
 
-@contextmanager
-def module_database(server: EmbeddedServer, template: str) -> Iterator[str]:
-    """The URL of a clone of ``template``, dropped at the end of the block."""
-    name = f"module_{next(_numbers)}"
-    made = sql.Identifier(name)
-    with psycopg.connect(server.conninfo("postgres"), autocommit=True) as admin:
-        admin.execute(
-            sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY").format(
-                made, sql.Identifier(template)
-            )
+def administered(server: EmbeddedServer) -> Admin:
+    """A connection of the server's administrator, each statement a transaction."""
+    return psycopg.connect(server.conninfo("postgres"), autocommit=True)
+
+
+async def make_template(server: EmbeddedServer) -> str:
+    """Migrate a new database; returns its name. Clone it, and do not connect to it."""
+    with administered(server) as admin:
+        create_database(admin, _TEMPLATE, "template1")
+    database = await Database.connect(server.url(_TEMPLATE))
+    try:
+        await migrate(database)
+    finally:
+        await database.close()
+    return _TEMPLATE
+
+
+def create_database(admin: Admin, name: str, template: str, *, copies_files: bool = False) -> None:
+    """Clone ``template``. A copy of its files is faster where the server does not fsync."""
+    admin.execute(
+        sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY {}").format(
+            sql.Identifier(name),
+            sql.Identifier(template),
+            sql.SQL("FILE_COPY" if copies_files else "WAL_LOG"),
         )
+    )
+
+
+def drop_database(admin: Admin, name: str) -> None:
+    """Drop a database and end its sessions."""
+    admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@contextmanager
+def fresh_database(
+    server: EmbeddedServer, template: str, *, copies_files: bool = False
+) -> Iterator[str]:
+    """The name of a new clone of ``template``, dropped at the end of the block."""
+    name = f"fresh_{next(_numbers)}"
+    with administered(server) as admin:
+        create_database(admin, name, template, copies_files=copies_files)
         try:
-            yield server.url(name)
+            yield name
         finally:
-            admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(made))
+            drop_database(admin, name)
+
+
+@contextmanager
+def copied_database(server: EmbeddedServer, template: str) -> Iterator[str]:
+    """The URL of a fresh database on a server of the tests, which does not fsync."""
+    with fresh_database(server, template, copies_files=True) as name:
+        yield server.url(name)

@@ -1,8 +1,11 @@
-"""What processes that a test starts are told."""
+"""The environment of tests and of the processes that they start."""
 
 import os
+import re
+
+_IS_SETTING = re.compile(r"SERPLINE_|PG[A-Z]|(https?|all|no)_proxy$", re.IGNORECASE)
 
 
 def clean() -> dict[str, str]:
-    """The environment without any setting of this machine's."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("SERPLINE_")}
+    """The environment without any setting of this machine's: ours, libpq's, or a proxy's."""
+    return {name: value for name, value in os.environ.items() if not _IS_SETTING.match(name)}

@@ -1,7 +1,6 @@
-"""Worker processes that cost next to nothing to start: forks of a loaded process.
+"""Processes that start at once: forks of a loaded process, which saves the imports.
 
-Whoever kills workers by the dozen would otherwise spend its time on imports. Each is a process of
-its own, with its own connections and its own log; it ends when this process does.
+Each has its own connections and its own log. It ends when this process does.
 """
 
 import asyncio
@@ -15,8 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from harness.environment import clean
-from harness.pipeline_worker import work
-from harness.scripted import scripted_phases
 from serpline.core.logging import configure
 
 _FORKS = multiprocessing.get_context("forkserver")
@@ -41,20 +38,6 @@ def become(environment: Mapping[str, str], log: Path, alive: Connection) -> None
     os.environ.clear()
     os.environ.update(environment)
     configure("INFO")
-
-
-def be_worker(environment: Mapping[str, str], log: Path, alive: Connection) -> None:
-    """A worker with the real phases."""
-    become(environment, log, alive)
-    asyncio.run(work(None))
-
-
-def be_scripted(
-    environment: Mapping[str, str], log: Path, alive: Connection, chunk_size: int
-) -> None:
-    """A worker with scripted phases."""
-    become(environment, log, alive)
-    asyncio.run(work(scripted_phases(chunk_size)))
 
 
 class Fork:

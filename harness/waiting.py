@@ -1,4 +1,4 @@
-"""Waiting for a condition: a bounded poll that names what it waited for."""
+"""Bounded waits for a condition."""
 
 import asyncio
 import time
@@ -6,16 +6,16 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 T = TypeVar("T")
-PATIENCE_SECONDS = 30.0
-_POLL_SECONDS = 0.02
+WAIT_SECONDS_MAX = 150.0
+POLL_SECONDS = 0.02
 
 
 async def until(
-    condition: Callable[[], Awaitable[T]], what: str, *, seconds: float = PATIENCE_SECONDS
+    condition: Callable[[], Awaitable[T | None]], what: str, *, seconds: float = WAIT_SECONDS_MAX
 ) -> T:
-    """Poll until ``condition`` gives something true; its value. ``AssertionError`` after it."""
-    gives_up_at = time.monotonic() + seconds
+    """Poll ``condition`` until it is true; returns its value. ``AssertionError`` names ``what``."""
+    gives_up = time.monotonic() + seconds
     while not (found := await condition()):
-        assert time.monotonic() < gives_up_at, f"waited {seconds:g} s for {what}"
-        await asyncio.sleep(_POLL_SECONDS)
+        assert time.monotonic() < gives_up, f"waited {seconds:g} s for {what}"
+        await asyncio.sleep(POLL_SECONDS)
     return found

@@ -8,12 +8,11 @@ The simulator's log and ledger are the auditors; the workers are processes that 
 Every wait is a bounded poll of a condition, and names what it waited for when it gives up.
 """
 
-import asyncio
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -21,9 +20,10 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from harness import waiting
 from harness.environment import clean
-from harness.forks import Fork, be_worker
+from harness.forks import Fork
+from harness.waiting import WAIT_SECONDS_MAX, until
+from harness.worker_pool import WorkerPool, be_worker
 from serpline.app import Services, open_services
 from serpline.config.run import PipelineConfig
 from serpline.core.settings import load
@@ -40,8 +40,6 @@ from serpline.store.runs.runs import RunRow
 
 SEED = 11
 DAY = date(2026, 11, 20)
-SECONDS_MAX = 150.0
-END_SECONDS = 15.0
 LOG_CHARS_TOLD = 4_000
 _RATES = {
     "scaleserp": 500,
@@ -76,42 +74,33 @@ def simulated(**changes: Any) -> SimulatorConfig:
     )
 
 
-async def until(
-    condition: Callable[[], Awaitable[Any]], what: str, *, seconds: float = SECONDS_MAX
-) -> Any:
-    """As ``harness.waiting.until``, with the patience that processes need."""
-    return await waiting.until(condition, what, seconds=seconds)
-
-
 @dataclass(slots=True)
 class World:
     """The parts of one test, and what tests do with them."""
 
     sim: Simulator
     services: Services
-    environment: Mapping[str, str]
-    directory: Path
-    workers: list[Fork] = field(default_factory=list)
+    pool: WorkerPool
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """The variables of the workers."""
+        return self.pool.environment
+
+    @property
+    def directory(self) -> Path:
+        """Where the logs are."""
+        return self.pool.directory
 
     async def start_worker(self, **settings: str) -> Fork:
         """A worker process with the real phases, and with further variables of its own."""
-        log = self.directory / f"worker-{len(self.workers) + 1}.log"
-        worker = Fork(be_worker, {**self.environment, **settings}, log)
-        self.workers.append(worker)
-        return worker
-
-    async def close(self) -> None:
-        """End every worker that still lives: in good order first, by force after a while."""
-        ends = [worker.end(END_SECONDS) for worker in self.workers]
-        for end in await asyncio.gather(*ends, return_exceptions=True):
-            if isinstance(end, BaseException):
-                raise end
+        return self.pool.start(be_worker, **settings)
 
     async def start(self, mode: PipelineMode = PipelineMode.MANUAL, **config: Any) -> UUID:
         """Start a run; returns its id at once."""
         return await self.services.pipeline.start(PipelineConfig(**config), mode)
 
-    async def ended(self, run_id: UUID, *, seconds: float = SECONDS_MAX) -> RunRow:
+    async def ended(self, run_id: UUID, *, seconds: float = WAIT_SECONDS_MAX) -> RunRow:
         """Wait for the run's end."""
 
         async def over() -> RunRow | None:
@@ -119,7 +108,7 @@ class World:
             return run if run.status in ENDED_RUNS else None
 
         try:
-            run: RunRow = await until(over, f"the end of run {run_id}", seconds=seconds)
+            run = await until(over, f"the end of run {run_id}", seconds=seconds)
         except AssertionError as error:
             lanes = [
                 f"{lane.key} {lane.status} {lane.completed}+{lane.failed}/{lane.planned}"
@@ -159,11 +148,6 @@ class World:
     def held(self, provider: str, operation: str) -> list[CallEntry]:
         """Calls of the simulator's log whose reply is being kept from the worker."""
         return [entry for entry in self.sim.log.of(provider, operation) if entry.fault == "slow"]
-
-    def logs(self) -> str:
-        """What all workers have logged."""
-        logs = sorted(self.directory.glob("worker-*.log"))
-        return "\n".join(log.read_text(errors="replace") for log in logs)
 
 
 def paid(entries: Sequence[CallEntry]) -> Counter[tuple[str, str]]:
@@ -207,14 +191,14 @@ async def open_world(
             async with services.database.transaction() as conn:
                 await projects.ensure_builtin_markets(conn)
                 await projects.import_keywords(conn, parse_keywords(keywords).require_clean().rows)
-            world = World(sim, services, environment, directory)
+            pool = WorkerPool(environment, directory)
             try:
-                yield world
+                yield World(sim, services, pool)
             except BaseException as error:
                 # A worker that cannot end either, stopped or hung, must not hide what went wrong.
                 with suppress(TimeoutError):
-                    await world.close()
-                error.add_note(world.logs()[-LOG_CHARS_TOLD:])
+                    await pool.end()
+                error.add_note(pool.logs()[-LOG_CHARS_TOLD:])
                 raise
-            await world.close()
+            await pool.end()
         assert sim.front.crashes == [], "the simulator itself failed"

@@ -5,7 +5,6 @@ schema is migrated once, into a template; each test that asks gets a clone of it
 """
 
 import asyncio
-import itertools
 import os
 import shutil
 import tempfile
@@ -13,14 +12,17 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import psutil
-import psycopg
 import pytest
+from harness.databases import administered, copied_database, make_template
+from harness.environment import clean
 from hypothesis import settings
-from psycopg import sql
 
 from serpline.store.database import Database
 from serpline.store.embedded.server import EmbeddedServer, ensure_server
-from serpline.store.migrate import migrate
+
+# What this machine sets reaches no test.
+for name in os.environ.keys() - clean().keys():
+    del os.environ[name]
 
 # The same examples each time.
 settings.register_profile("suite", deadline=None, derandomize=True, database=None)
@@ -29,8 +31,6 @@ settings.load_profile("suite")
 ID_LENGTH_MAX = 80
 MEMORY = Path("/dev/shm")
 MEMORY_FREE_BYTES_MIN = 4_000_000_000
-_TEMPLATE = "serpline_template"
-_numbers = itertools.count(1)
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
@@ -63,7 +63,7 @@ def postgres(server_directory: Path) -> Iterator[EmbeddedServer]:
     """The session's server. Do not stop it: a test about restarts starts one of its own."""
     server = ensure_server(server_directory)
     try:
-        with psycopg.connect(server.conninfo("postgres"), autocommit=True) as admin:
+        with administered(server) as admin:
             # A power cut is not among the faults these tests make; a killed process loses nothing.
             admin.execute("ALTER SYSTEM SET fsync = off")
             admin.execute("ALTER SYSTEM SET full_page_writes = off")
@@ -86,30 +86,21 @@ def own_server(tmp_path: Path) -> Iterator[EmbeddedServer]:
 @pytest.fixture(scope="session")
 def template_database(postgres: EmbeddedServer) -> str:
     """The name of a database at the head of the migrations, to be cloned and not connected to."""
-    with psycopg.connect(postgres.conninfo("postgres"), autocommit=True) as admin:
-        admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(_TEMPLATE)))
-
-    async def make() -> None:
-        database = await Database.connect(postgres.url(_TEMPLATE))
-        try:
-            await migrate(database)
-        finally:
-            await database.close()
-
-    asyncio.run(make())
-    return _TEMPLATE
+    return asyncio.run(make_template(postgres))
 
 
 @pytest.fixture
 def empty_database_url(postgres: EmbeddedServer) -> Iterator[str]:
     """The URL of a fresh database with nothing in it, not even our schema."""
-    yield from _fresh(postgres, "template1")
+    with copied_database(postgres, "template1") as url:
+        yield url
 
 
 @pytest.fixture
 def database_url(postgres: EmbeddedServer, template_database: str) -> Iterator[str]:
     """The URL of a fresh, migrated database; it is dropped after the test."""
-    yield from _fresh(postgres, template_database)
+    with copied_database(postgres, template_database) as url:
+        yield url
 
 
 @pytest.fixture
@@ -120,16 +111,3 @@ async def db(database_url: str) -> AsyncIterator[Database]:
         yield database
     finally:
         await database.close()
-
-
-def _fresh(server: EmbeddedServer, template: str) -> Iterator[str]:
-    name = f"test_{next(_numbers)}"
-    made = sql.Identifier(name)
-    with psycopg.connect(server.conninfo("postgres"), autocommit=True) as admin:
-        admin.execute(
-            sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY").format(
-                made, sql.Identifier(template)
-            )
-        )
-        yield server.url(name)
-        admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(made))

@@ -10,10 +10,11 @@ from contextlib import asynccontextmanager
 from uuid import UUID
 
 from harness.figures import Figure, at_most
+from harness.worker_parts import create_run
 from sqlalchemy import text
 
 from bench.place import Place
-from bench.planting import LANE, start_run
+from bench.planting import LANE
 from serpline.store import projects
 from serpline.store.database import Database
 from serpline.store.results.inputs import searches_of_subjects
@@ -59,7 +60,7 @@ async def _planted(place: Place, pairs: int) -> AsyncIterator[tuple[Database, UU
     with place.fresh() as name:
         database = await Database.connect(place.server.url(name))
         try:
-            run_id = await start_run(database, LANE, looked_at=False)
+            run_id = await create_run(database, [LANE], looked_at=False)
             async with database.transaction() as conn:
                 await projects.ensure_builtin_markets(conn)
                 for statement in _RUN:

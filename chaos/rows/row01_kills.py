@@ -12,10 +12,11 @@ import signal
 from functools import partial
 
 from harness.figures import Figure, equal
-from harness.world import MORTAL, until
+from harness.waiting import until
+from harness.world import MORTAL
 
-from chaos.lineage import lineage
-from chaos.scorecard import Arena, Row
+from chaos.respawning_worker import respawning_worker
+from chaos.scorecard import Context, Row
 from chaos.standard_run import (
     PAIRS,
     RUN_SECONDS_MAX,
@@ -34,25 +35,25 @@ from chaos.standard_run import (
 SOON_MISSED = {**MORTAL, "SERPLINE_WORKER_DEAD_AFTER_SECONDS": "2"}
 
 
-async def campaign(arena: Arena) -> list[Figure]:
+async def campaign(context: Context) -> list[Figure]:
     """Runs of the standard size, each killed again and again."""
-    pairs, runs, times = arena.sized((4, 1, 3), (PAIRS, 20, 10))
+    pairs, runs, times = context.sized((4, 1, 3), (PAIRS, 20, 10))
     wanted = runs * times
-    reference = await undisturbed(arena, pairs)
+    reference = await undisturbed(context, pairs)
     judged = Judged()
-    disturbed = (_disturbed(arena, reference, n, times, judged) for n in range(runs))
+    disturbed = (_disturbed(context, reference, n, times, judged) for n in range(runs))
     kills = sum(await in_pairs(disturbed))
     for number in range(runs, 2 * runs):
         if kills < wanted:
-            kills += await _disturbed(arena, reference, number, wanted - kills, judged)
+            kills += await _disturbed(context, reference, number, wanted - kills, judged)
     return [equal("kills of a worker that owned a chunk", kills, wanted), *judged.figures()]
 
 
 async def _disturbed(
-    arena: Arena, reference: Undisturbed, number: int, times: int, judged: Judged
+    context: Context, reference: Undisturbed, number: int, times: int, judged: Judged
 ) -> int:
     """One run; returns how many kills in it struck."""
-    chance = arena.random("kills", reference.pairs, number)
+    chance = context.random("kills", reference.pairs, number)
     instants = sorted(
         (chance.uniform(0, reference.calls * 0.98), chance.uniform(0, 0.5)) for _ in range(times)
     )
@@ -60,27 +61,27 @@ async def _disturbed(
     losses = Losses()
     name = f"run-{reference.pairs}-{number}"
     async with (
-        opened(arena, name, reference.pairs, None, **SOON_MISSED) as world,
-        lineage(world) as mortals,
+        opened(context, name, reference.pairs, None, **SOON_MISSED) as world,
+        respawning_worker(world) as worker,
     ):
         run_id = await start(world)
         over = partial(is_over, world, run_id)
 
         async def can_strike() -> bool:
-            return mortals.pid in await owners(world) or await over()
+            return worker.pid in await owners(world) or await over()
 
         for calls, seconds in instants:
 
             async def is_time(calls: float = calls) -> bool:
                 return len(world.sim.log) >= calls or await over()
 
-            await mortals.lives_until(is_time, RUN_SECONDS_MAX)
+            await worker.runs_until(is_time, RUN_SECONDS_MAX)
             await asyncio.sleep(seconds)
             await until(can_strike, "a worker to own a chunk", seconds=RUN_SECONDS_MAX)
             strikes = not await over()
-            kills += await mortals.end(signal.SIGKILL) == -signal.SIGKILL and strikes
+            kills += await worker.end(signal.SIGKILL) == -signal.SIGKILL and strikes
             await losses.count(world)
-        await mortals.lives_until(over, RUN_SECONDS_MAX)
+        await worker.runs_until(over, RUN_SECONDS_MAX)
         await judged.add(world, run_id, reference, losses)
     return kills
 

@@ -8,15 +8,16 @@ unrecorded.
 """
 
 import asyncio
-import socket
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from functools import partial
 
 from harness.figures import Figure, equal
+from harness.ports import LOOPBACK, reserved_port
 
-from chaos.lineage import lineage
 from chaos.points import POINTS, WEB_POINTS
-from chaos.scorecard import Arena, Row
+from chaos.respawning_worker import respawning_worker
+from chaos.scorecard import Context, Row
 from chaos.standard_run import (
     RUN_SECONDS_MAX,
     Judged,
@@ -29,7 +30,6 @@ from chaos.standard_run import (
     start,
     undisturbed,
 )
-from serpline.cli.processes import LOOPBACK
 
 PAIRS = 24
 CHAINS = 2
@@ -44,70 +44,70 @@ Death = tuple[str, int]
 """A point, and at which passing of it."""
 
 
-async def campaign(arena: Arena) -> list[Figure]:
+async def campaign(context: Context) -> list[Figure]:
     """All points in a few runs; in the full form also each in a run of its own."""
-    reference = await undisturbed(arena, arena.sized(4, PAIRS))
+    reference = await undisturbed(context, context.sized(4, PAIRS))
     judged, points = Judged(), list(POINTS)
     # Every chain takes its points in the order in which a run comes to them.
     chains = [[(point, 1) for point in points[n::CHAINS]] for n in range(CHAINS)]
     died = sum(
         await asyncio.gather(
-            *(_die(arena, reference, f"chain-{n}", c, judged) for n, c in enumerate(chains)),
-            _die_in_the_web(arena, reference, judged),
+            *(_die(context, reference, f"chain-{n}", c, judged) for n, c in enumerate(chains)),
+            _die_in_the_web(context, reference, judged),
         )
     )
     wanted = len(POINTS) + len(WEB_POINTS)
-    if arena.full:
+    if context.full:
         wanted += len(POINTS)
         # Every point is passed three times at least, once for each content type.
-        deaths = [(point, arena.random(point).randint(2, 3)) for point in POINTS]
-        runs = (_die(arena, reference, f"{n}", [d], judged) for n, d in enumerate(deaths))
+        deaths = [(point, context.random(point).randint(2, 3)) for point in POINTS]
+        runs = (_die(context, reference, f"{n}", [d], judged) for n, d in enumerate(deaths))
         died += sum(await in_pairs(runs))
     return [equal("deaths at their point", died, wanted), *judged.figures()]
 
 
 async def _die(
-    arena: Arena, reference: Undisturbed, name: str, deaths: Sequence[Death], judged: Judged
+    context: Context, reference: Undisturbed, name: str, deaths: Sequence[Death], judged: Judged
 ) -> int:
     """One run through all ``deaths`` of workers; returns how many came about."""
     died = 0
     losses = Losses()
     async with (
-        opened(arena, f"points-{name}", reference.pairs, None, **_QUICK) as world,
-        lineage(world) as mortals,
+        opened(context, f"points-{name}", reference.pairs, None, **_QUICK) as world,
+        respawning_worker(world) as worker,
     ):
         run_id = await start(world)
         over = partial(is_over, world, run_id)
         for death in deaths:
-            died += await mortals.lives_until(over, RUN_SECONDS_MAX, **_told(death))
+            died += await worker.runs_until(over, RUN_SECONDS_MAX, **_told(death))
             await losses.count(world)
-        await mortals.lives_until(over, RUN_SECONDS_MAX)
+        await worker.runs_until(over, RUN_SECONDS_MAX)
         await judged.add(world, run_id, reference, losses)
     return died
 
 
-async def _die_in_the_web(arena: Arena, reference: Undisturbed, judged: Judged) -> int:
+async def _die_in_the_web(context: Context, reference: Undisturbed, judged: Judged) -> int:
     """A run that nobody polls for, and a web process that dies on its webhooks; as ``_die``."""
     died = 0
-    with socket.create_server((LOOPBACK, 0)) as taken:
-        port = str(taken.getsockname()[1])
-    settings = {
-        "SERPLINE_PUBLIC_URL": f"http://{LOOPBACK}:{port}",
-        "SERPLINE_BATCH_POLL_SECONDS": str(RUN_SECONDS_MAX),
-    }
     # The sender comes again when another web process is there.
     config = paged(reference.pairs, timing={"webhook_backoff_seconds": 0.5})
-    async with (
-        opened(arena, "points-web", reference.pairs, config, **settings) as world,
-        lineage(world, "web") as mortals,
-    ):
+    async with AsyncExitStack() as stack:
+        port = str(stack.enter_context(reserved_port()))
+        settings = {
+            "SERPLINE_PUBLIC_URL": f"http://{LOOPBACK}:{port}",
+            "SERPLINE_BATCH_POLL_SECONDS": str(RUN_SECONDS_MAX),
+        }
+        world = await stack.enter_async_context(
+            opened(context, "points-web", reference.pairs, config, **settings)
+        )
+        worker = await stack.enter_async_context(respawning_worker(world, "web"))
         await world.start_worker()
         run_id = await start(world)
         over = partial(is_over, world, run_id)
         for point in WEB_POINTS:
             told = {**_told((point, 1)), "CHAOS_WEB_PORT": port}
-            died += await mortals.lives_until(over, RUN_SECONDS_MAX, **told)
-        await mortals.lives_until(over, RUN_SECONDS_MAX, CHAOS_WEB_PORT=port)
+            died += await worker.runs_until(over, RUN_SECONDS_MAX, **told)
+        await worker.runs_until(over, RUN_SECONDS_MAX, CHAOS_WEB_PORT=port)
         await judged.add(world, run_id, reference)
     return died
 

@@ -18,11 +18,12 @@ from typing import Any
 from harness.figures import Figure, at_most, equal, none
 from harness.forks import Fork
 from harness.scripted import open_gate
-from harness.workers import scripted_workers
-from harness.world import World, open_world, until
+from harness.scripted_workers import scripted_workers
+from harness.waiting import until
+from harness.world import World, open_world
 from sqlalchemy.engine import make_url
 
-from chaos.scorecard import Arena, Row
+from chaos.scorecard import Context, Row
 from chaos.standard_run import paid_again, unanswered
 from serpline.domain.states import ENDED_LANES, RunStatus
 from serpline.store.database import Database
@@ -49,17 +50,17 @@ _CALLER = (
 )
 
 
-def settings(arena: Arena) -> dict[str, str]:
+def settings(context: Context) -> dict[str, str]:
     """The defaults in full; in short, a worker is declared dead sooner."""
     values = {"HEARTBEAT_SECONDS": ("0.5", "5"), "DEAD_AFTER_SECONDS": ("6", "20")}
-    return {f"SERPLINE_WORKER_{name}": arena.sized(*pair) for name, pair in values.items()}
+    return {f"SERPLINE_WORKER_{name}": context.sized(*pair) for name, pair in values.items()}
 
 
-def bounded(arena: Arena, url: str) -> str:
+def bounded(context: Context, url: str) -> str:
     """In short, a transaction that was frozen is ended sooner, as everything is."""
     options = "-c idle_in_transaction_session_timeout=2s"
     short = make_url(url).update_query_dict({"options": options})
-    return url if arena.full else short.render_as_string(hide_password=False)
+    return url if context.full else short.render_as_string(hide_password=False)
 
 
 class Strikes:
@@ -75,26 +76,28 @@ class Strikes:
         self.seconds.append(time.monotonic() - struck_at)
 
 
-async def scripted(arena: Arena, strikes: Strikes) -> list[Figure]:
+async def scripted(context: Context, strikes: Strikes) -> list[Figure]:
     """Results that would be there twice, attempts that would be begun twice."""
-    async with arena.database() as url:
-        url = bounded(arena, url)
+    async with context.database() as url:
+        url = bounded(context, url)
         database = await Database.connect(url)
         try:
-            folder = arena.folder("scripted")
-            async with scripted_workers(database, url, folder, **settings(arena)) as workers:
-                heart = workers.heart
+            folder = context.folder("scripted")
+            async with scripted_workers(database, url, folder, **settings(context)) as workers:
+                harness = workers.harness
                 started = [await workers.run(*ITEMS) for _ in range(RUNS)]
                 processes = await asyncio.gather(*[workers.start() for _ in range(3)])
 
                 async def all_at_the_gate() -> bool:
-                    return await heart.attempts("GATE") == RUNS
+                    return await harness.attempts("GATE") == RUNS
 
                 await until(all_at_the_gate, "every chunk to be at its gate")
-                owners = await heart.column("SELECT pid FROM workers WHERE id IN (" + _OWNERS + ")")
+                owners = await harness.column(
+                    "SELECT pid FROM workers WHERE id IN (" + _OWNERS + ")"
+                )
                 killed, frozen = [p for p in processes if p.pid in owners][:2]
                 for victim, number in ((killed, signal.SIGKILL), (frozen, signal.SIGSTOP)):
-                    held = await heart.column(
+                    held = await harness.column(
                         "SELECT id FROM chunks WHERE owner IN"
                         " (SELECT id FROM workers WHERE pid = :pid)",
                         pid=victim.pid,
@@ -107,7 +110,7 @@ async def scripted(arena: Arena, strikes: Strikes) -> list[Figure]:
 
                     # Finished, and not only begun, so that the next victim stands at its gate.
                     async def finished(held: list[int] = held) -> bool:
-                        return not await heart.column(
+                        return not await harness.column(
                             "SELECT 1 FROM chunks WHERE id = ANY(:ids) AND status <> 'done'",
                             ids=held,
                         )
@@ -115,16 +118,16 @@ async def scripted(arena: Arena, strikes: Strikes) -> list[Figure]:
                     await strikes.taken_over(finished, f"the work of {number.name}'s victim")
                 for run_id in started:
                     await workers.ended(run_id, WAIT_SECONDS)
-                await asyncio.sleep(arena.sized(0.0, FROZEN_SECONDS - strikes.seconds[-1]))
-                attempts = await heart.one("SELECT count(*) FROM scripted_attempts")
+                await asyncio.sleep(context.sized(0.0, FROZEN_SECONDS - strikes.seconds[-1]))
+                attempts = await harness.one("SELECT count(*) FROM scripted_attempts")
                 frozen.send_signal(signal.SIGCONT)
                 async with asyncio.timeout(WAIT_SECONDS):
                     await frozen.wait()
-                results = await heart.one("SELECT count(*) FROM scripted_results")
-                distinct = await heart.one(
+                results = await harness.one("SELECT count(*) FROM scripted_results")
+                distinct = await harness.one(
                     "SELECT count(*) FROM (SELECT DISTINCT lane_id, item FROM scripted_results) d"
                 )
-                begun = await heart.one("SELECT count(*) FROM scripted_attempts") - attempts
+                begun = await harness.one("SELECT count(*) FROM scripted_attempts") - attempts
         finally:
             await database.close()
     return [
@@ -141,11 +144,11 @@ def _is_stopped(pid: int) -> Callable[[], Awaitable[bool]]:
     return is_stopped
 
 
-async def priced(arena: Arena, strikes: Strikes) -> list[Figure]:
+async def priced(context: Context, strikes: Strikes) -> list[Figure]:
     """Calls that would be paid twice."""
-    async with arena.database() as url:
-        folder = arena.folder("priced")
-        environment = {**settings(arena), "SERPLINE_DATABASE_URL": bounded(arena, url)}
+    async with context.database() as url:
+        folder = context.folder("priced")
+        environment = {**settings(context), "SERPLINE_DATABASE_URL": bounded(context, url)}
         async with open_world(url, folder, KEYWORDS, config=None, **environment) as world:
             world.sim.set_faults(HELD)
             for _ in range(3):
@@ -162,7 +165,7 @@ async def priced(arena: Arena, strikes: Strikes) -> list[Figure]:
             again = paid_again(world.sim.log.entries)
             lost = await unanswered(world)
             passed = time.monotonic() - struck_at
-            await asyncio.sleep(arena.sized(0.0, max(FROZEN_SECONDS - passed, 0)))
+            await asyncio.sleep(context.sized(0.0, max(FROZEN_SECONDS - passed, 0)))
             calls = len(world.sim.log.entries)
             frozen.send_signal(signal.SIGCONT)
             async with asyncio.timeout(WAIT_SECONDS):
@@ -185,7 +188,7 @@ async def _caller(world: World, provider: str, operation: str) -> Fork:
         return rows if world.held(provider, operation) else []
 
     pids = {row["pid"] for row in await until(found, f"a call of {provider}", seconds=WAIT_SECONDS)}
-    return next(worker for worker in world.workers if worker.pid in pids)
+    return next(worker for worker in world.pool.processes if worker.pid in pids)
 
 
 def _dead(world: World, worker: Fork) -> Callable[[], Awaitable[Any]]:
@@ -196,10 +199,10 @@ def _dead(world: World, worker: Fork) -> Callable[[], Awaitable[Any]]:
     return lambda: world.query(sql, pid=worker.pid)
 
 
-async def campaign(arena: Arena) -> Sequence[Figure]:
+async def campaign(context: Context) -> Sequence[Figure]:
     """Both parts side by side, so that both workers are frozen at the same time."""
     strikes = Strikes()
-    parts = await asyncio.gather(scripted(arena, strikes), priced(arena, strikes))
+    parts = await asyncio.gather(scripted(context, strikes), priced(context, strikes))
     slowest = at_most("seconds to take-over", max(strikes.seconds), TAKEN_OVER_SECONDS_MAX)
     return [slowest, *parts[0], *parts[1]]
 

@@ -6,22 +6,21 @@ what it cuts otherwise. In the queue there are also a job with a field that nobo
 of a kind that nobody serves any more.
 """
 
-import asyncio
 import itertools
 import signal
-import sys
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from functools import partial
 from uuid import UUID
 
-from harness import pipeline_worker
+from harness import worker_process
 from harness.figures import Figure, at_least, equal, none
-from harness.world import MORTAL, World, until
+from harness.ready_process import ReadyProcess, ready_process
+from harness.waiting import until
+from harness.world import MORTAL, World
 
 from chaos.releases import SIZE, make_release
-from chaos.scorecard import Arena, Row
+from chaos.scorecard import Context, Row
 from chaos.standard_run import (
     RUN_SECONDS_MAX,
     Judged,
@@ -52,63 +51,23 @@ class Seen:
     other_letters = 0
 
 
-@dataclass(slots=True)
-class Released:
-    """A worker process on a release of its own, which no fork of this one's code can be."""
-
-    _process: asyncio.subprocess.Process
-
-    @classmethod
-    @asynccontextmanager
-    async def loaded(cls, world: World, release: str) -> AsyncIterator["Released"]:
-        """One that is loaded, and waits for ``begin``; killed at the end of the block."""
-        log = world.directory / f"worker-{next(_numbers)}.log"
-        with log.open("wb") as file:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                pipeline_worker.__file__,
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=file,
-                env={**world.environment, "PYTHONPATH": release},
-            )
-        assert process.stdout is not None
-        async with asyncio.timeout(RUN_SECONDS_MAX):
-            assert await process.stdout.readline() == b"ready\n", log.read_text()
-        made = cls(process)
-        try:
-            yield made
-        finally:
-            await made.end(signal.SIGKILL)
-
-    def begin(self) -> None:
-        """Let it work."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(b"go\n")
-
-    @property
-    def lives(self) -> bool:
-        """Whether it has not ended by itself."""
-        return self._process.returncode is None
-
-    async def end(self, number: int) -> None:
-        """Send a signal, and wait for its end."""
-        if self.lives:
-            self._process.send_signal(number)
-        await self._process.wait()
-        if self._process.stdin is not None:
-            self._process.stdin.close()
+def on_release(world: World, release: str) -> AbstractAsyncContextManager[ReadyProcess]:
+    """A loaded worker process on a release of its own, which no fork of this one's code can be."""
+    log = world.directory / f"worker-{next(_numbers)}.log"
+    return ready_process(
+        [worker_process.__file__], {**world.environment, "PYTHONPATH": release}, log
+    )
 
 
-async def campaign(arena: Arena) -> list[Figure]:
+async def campaign(context: Context) -> list[Figure]:
     """Runs that are handed to and fro between the two releases."""
-    pairs, runs, times = arena.sized((4, 1, 2), (PAIRS, 6, 4))
-    folder = arena.folder("releases")
+    pairs, runs, times = context.sized((4, 1, 2), (PAIRS, 6, 4))
+    folder = context.folder("releases")
     releases = [str(make_release(folder / name, changed=name == "2")) for name in ("1", "2")]
-    reference = await undisturbed(arena, pairs)
+    reference = await undisturbed(context, pairs)
     judged, seen = Judged(), Seen()
     await in_pairs(
-        _handed_on(arena, reference, number, times, releases, judged, seen)
+        _handed_on(context, reference, number, times, releases, judged, seen)
         for number in range(runs)
     )
     return [
@@ -123,7 +82,7 @@ async def campaign(arena: Arena) -> list[Figure]:
 
 
 async def _handed_on(
-    arena: Arena,
+    context: Context,
     reference: Undisturbed,
     number: int,
     times: int,
@@ -132,25 +91,23 @@ async def _handed_on(
     seen: Seen,
 ) -> None:
     """One run, from a worker on the first of two releases to one on the second, and back."""
-    chance = arena.random("restarts", number)
+    chance = context.random("restarts", number)
     slice_calls = reference.calls * 0.9 / times
     instants = [chance.uniform(1, 10)] + [
         (n + chance.random()) * slice_calls for n in range(1, times)
     ]
     losses = Losses()
     async with (
-        opened(arena, f"handed-on-{number}", reference.pairs, None, **MORTAL) as world,
+        opened(context, f"handed-on-{number}", reference.pairs, None, **MORTAL) as world,
         AsyncExitStack() as workers,
     ):
         run_id = await start(world)
         over = partial(is_over, world, run_id)
         await _enqueue(world, run_id)
-        worker = await workers.enter_async_context(Released.loaded(world, on[0]))
+        worker = await workers.enter_async_context(on_release(world, on[0]))
         for index, calls in enumerate(instants):
             # Loaded beforehand, so that it begins at once.
-            following = await workers.enter_async_context(
-                Released.loaded(world, on[(index + 1) % 2])
-            )
+            following = await workers.enter_async_context(on_release(world, on[(index + 1) % 2]))
             worker.begin()
 
             async def is_time(calls: float = calls) -> bool:

@@ -11,10 +11,10 @@ from datetime import datetime, timedelta
 
 from harness.figures import Figure, at_least, at_most, equal, none
 from harness.guarded import rows
-from harness.heart import TravelClock
+from harness.inline import TravelClock
 
 from chaos.calling import OPERATION, PROVIDER, policy
-from chaos.scorecard import Arena, Row
+from chaos.scorecard import Context, Row
 from chaos.searching import Searching, searching
 from serpline.domain.breaker_settings import JITTER, BreakerSettings
 from serpline.simulator.config import SimulatorConfig
@@ -47,14 +47,14 @@ async def until_done(worker: Searching) -> None:
         worker.pass_by(max(0.05, seconds))
 
 
-async def campaign(arena: Arena) -> Sequence[Figure]:
+async def campaign(context: Context) -> Sequence[Figure]:
     """All is well, the provider goes down, comes back, and everything is made up for."""
-    chunk = arena.sized(50, 500)
+    chunk = context.sized(50, 500)
     clock = TravelClock()
     how = policy(breaker_settings=SETTINGS, rate_per_second=RATE_PER_SECOND)
-    config = SimulatorConfig(seed=arena.seed, clock=clock, latency_seconds={PROVIDER: 0.05})
+    config = SimulatorConfig(seed=context.seed, clock=clock, latency_seconds={PROVIDER: 0.05})
     async with (
-        arena.database() as url,
+        context.database() as url,
         Simulator(config) as sim,
     ):
         size = {"chunk_size": chunk, "at_once": AT_ONCE}

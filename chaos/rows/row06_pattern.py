@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from harness.figures import Figure, at_most, equal
 
 from chaos.calling import OPERATION, PROVIDER, calling, policy
-from chaos.scorecard import Arena, Row
+from chaos.scorecard import Context, Row
 from serpline.domain.breaker_settings import BreakerSettings
 from serpline.domain.errors import ProviderError
 from serpline.robustness.breakers import BreakerOpen
@@ -21,12 +21,12 @@ CALLS_MAX = 200
 PATTERN = {"provider": PROVIDER, "fault": "500", "pattern": "FFFS"}
 
 
-async def campaign(arena: Arena) -> Sequence[Figure]:
+async def campaign(context: Context) -> Sequence[Figure]:
     """So many rounds, each with other callers at once."""
-    chance = arena.random("callers")
-    callers = [1, *(chance.randint(1, 40) for _ in range(arena.sized(3, 60)))]
+    chance = context.random("callers")
+    callers = [1, *(chance.randint(1, 40) for _ in range(context.sized(3, 60)))]
     over, opened = [], 0
-    async with arena.database() as url, Simulator(SimulatorConfig(seed=arena.seed)) as sim:
+    async with context.database() as url, Simulator(SimulatorConfig(seed=context.seed)) as sim:
         for number, count in enumerate(callers):
             sim.set_faults([PATTERN])
             before = len(sim.log.of(PROVIDER, OPERATION))

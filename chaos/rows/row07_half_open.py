@@ -14,10 +14,11 @@ from datetime import datetime
 
 from harness.figures import Figure, at_least, at_most, equal
 from harness.guarded import rows
-from harness.world import until
+from harness.ready_process import ReadyProcess
+from harness.waiting import until
 
-from chaos.calling import BREAKER, OPERATION, PROVIDER, Process, calling, policy
-from chaos.scorecard import Arena, Row
+from chaos.calling import BREAKER, OPERATION, PROVIDER, calling, counts, load_caller, policy
+from chaos.scorecard import Context, Row
 from serpline.domain.breaker_settings import BreakerSettings
 from serpline.domain.errors import ProviderError
 from serpline.simulator.config import SimulatorConfig
@@ -34,20 +35,20 @@ LEASED_SECONDS_MAX = LEASED_SECONDS + 5
 HANGS = {"provider": PROVIDER, "fault": "slow", "seconds": 600, "times": 1}
 
 
-async def campaign(arena: Arena) -> Sequence[Figure]:
+async def campaign(context: Context) -> Sequence[Figure]:
     """Open it, lose a permit, and let everybody at it; so many times."""
     probes, good, given_again, answered = [], [], [], 0
-    rounds = arena.sized(1, 3)
+    rounds = context.sized(1, 3)
     arguments = ["--breaker", json.dumps(asdict(SETTINGS))]
-    folder = arena.folder("logs")
+    folder = context.folder("logs")
     for number in range(rounds):
-        config = SimulatorConfig(seed=arena.seed, latency_seconds={PROVIDER: 0.3})
-        async with arena.database() as url, Simulator(config) as sim:
+        config = SimulatorConfig(seed=context.seed, latency_seconds={PROVIDER: 0.3})
+        async with context.database() as url, Simulator(config) as sim:
             environment = sim.environment()
 
-            async def load(name: str, callers: int) -> Process:
+            async def load(name: str, callers: int) -> ReadyProcess:
                 log = folder / f"{number}-{name}.log"  # noqa: B023  used within the round
-                return await Process.load(
+                return await load_caller(
                     url,
                     environment,  # noqa: B023
                     log,
@@ -65,7 +66,7 @@ async def campaign(arena: Arena) -> Sequence[Figure]:
                         continue
                 sim.set_faults([HANGS])
                 before = len(sim.log.of(PROVIDER, OPERATION))
-                lost.go()
+                lost.begin()
 
                 async def is_probing() -> bool:
                     return len(sim.log.of(PROVIDER, OPERATION)) > before  # noqa: B023
@@ -73,8 +74,8 @@ async def campaign(arena: Arena) -> Sequence[Figure]:
                 await until(is_probing, "the first probe")
                 await lost.kill()
                 for process in others:
-                    process.go()
-                said = await asyncio.gather(*(process.ended(90) for process in others))
+                    process.begin()
+                said = await asyncio.gather(*(counts(process, 90) for process in others))
                 answered += sum(counted["answered"] for counted in said)
                 ((closed_at,),) = await rows(
                     made.database,

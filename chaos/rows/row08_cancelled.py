@@ -10,10 +10,10 @@ from collections.abc import Sequence
 import psutil
 from harness.figures import Figure, equal, none
 from harness.guarded import rows
-from harness.heart import TravelClock
+from harness.inline import TravelClock
 
 from chaos.calling import BREAKER, Calling, calling, policy
-from chaos.scorecard import Arena, Row
+from chaos.scorecard import Context, Row
 from serpline.domain.breaker_settings import BreakerSettings
 from serpline.domain.errors import ProviderError
 from serpline.robustness.breakers import BreakerOpen
@@ -65,12 +65,12 @@ def sockets(port: int) -> int:
     return sum(1 for c in found if c.raddr and c.raddr.port == port and c.status == "ESTABLISHED")
 
 
-async def campaign(arena: Arena) -> Sequence[Figure]:
+async def campaign(context: Context) -> Sequence[Figure]:
     """Cancel, look, open, cancel probes, look again, and use what must be free."""
-    chance, clock = arena.random("instants"), TravelClock()
-    total, probes = arena.sized(200, 900), arena.sized(20, 100)
+    chance, clock = context.random("instants"), TravelClock()
+    total, probes = context.sized(200, 900), context.sized(20, 100)
     how = policy(concurrency=CONCURRENCY, breaker_settings=SETTINGS)
-    async with arena.database() as url, Simulator(SimulatorConfig(seed=arena.seed)) as sim:
+    async with context.database() as url, Simulator(SimulatorConfig(seed=context.seed)) as sim:
         port = int(sim.url.rpartition(":")[2])
         async with calling(url, sim.environment(), how, clock) as made:
             sim.set_faults([SLOW])

@@ -17,7 +17,7 @@ from harness.figures import Figure, at_least, none
 from harness.guarded import HandClock
 
 from chaos.calling import OPERATION, PROVIDER, Calling, calling, policy
-from chaos.scorecard import Arena, Row
+from chaos.scorecard import Context, Row
 from serpline.domain.errors import CallRefused, ProviderError
 from serpline.simulator.config import RateLimit, SimulatorConfig
 from serpline.simulator.journal import CallEntry
@@ -99,17 +99,17 @@ def told(calls: Sequence[tuple[datetime, CallEntry]]) -> Iterator[tuple[datetime
         yield at + latency, at + latency + timedelta(seconds=wait)
 
 
-async def campaign(arena: Arena) -> Sequence[Figure]:
+async def campaign(context: Context) -> Sequence[Figure]:
     """Call through the storm and on."""
-    measured_seconds = arena.sized(30.0, 240.0)
+    measured_seconds = context.sized(30.0, 240.0)
     clock, how = CommonClock(2 * CALLERS), policy(rate_per_second=RATE_PER_SECOND)
     config = SimulatorConfig(
-        seed=arena.seed,
+        seed=context.seed,
         clock=clock,
         limits={PROVIDER: LIMIT},
         latency_seconds={PROVIDER: LATENCY_SECONDS},
     )
-    async with arena.database() as url, Simulator(config) as sim:
+    async with context.database() as url, Simulator(config) as sim:
         where = sim.environment()
         async with calling(url, where, how, clock) as one, calling(url, where, how, clock) as two:
             sim.set_faults([STORM])

@@ -8,10 +8,10 @@ from collections import Counter
 from collections.abc import Sequence
 
 from harness.figures import Figure, at_least, at_most
-from harness.heart import TravelClock
+from harness.inline import TravelClock
 
 from chaos.calling import OPERATION, PROVIDER, policy
-from chaos.scorecard import Arena, Row
+from chaos.scorecard import Context, Row
 from chaos.searching import searching
 from serpline.simulator.config import SimulatorConfig
 from serpline.simulator.server import Simulator
@@ -22,12 +22,12 @@ SECONDS, STEP_SECONDS = 60.0, 5.0
 FAULT = {"provider": PROVIDER, "fault": "500"}
 
 
-async def campaign(arena: Arena) -> Sequence[Figure]:
+async def campaign(context: Context) -> Sequence[Figure]:
     """New items every few seconds, all of which fail and want to be retried."""
-    per_step = arena.sized(25, 300)
+    per_step = context.sized(25, 300)
     clock = TravelClock()
     how = policy(breaker=None, retry_floor=FLOOR_PER_MINUTE)
-    async with arena.database() as url, Simulator(SimulatorConfig(faults=[FAULT])) as sim:
+    async with context.database() as url, Simulator(SimulatorConfig(faults=[FAULT])) as sim:
         size = {"chunk_size": per_step, "at_once": 16}
         async with searching(url, sim.environment(), how, clock, **size) as worker:
             began, step = clock.now(), 0

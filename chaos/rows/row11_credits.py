@@ -11,10 +11,10 @@ from hashlib import sha256
 
 from harness.figures import Figure, at_least, at_most, equal, none
 from harness.guarded import owned_chunk, rows, take_over
-from harness.world import until
+from harness.waiting import until
 
-from chaos.calling import OPERATION, PROVIDER, Process, calling, policy
-from chaos.scorecard import Arena, Row
+from chaos.calling import OPERATION, PROVIDER, calling, counts, load_caller, policy
+from chaos.scorecard import Context, Row
 from serpline.core.clock import SystemClock
 from serpline.core.ids import digest
 from serpline.robustness.ledger import reconcile
@@ -25,13 +25,13 @@ from serpline.store.database import Database
 CALLERS = 8
 
 
-async def campaign(arena: Arena) -> Sequence[Figure]:
+async def campaign(context: Context) -> Sequence[Figure]:
     """Buy, kill, buy on, and compare."""
-    workers, budget, kills = arena.sized((3, 300, 2), (8, 1000, 8))
-    chance, folder = arena.random("kills"), arena.folder("logs")
-    config = SimulatorConfig(seed=arena.seed, latency_seconds={PROVIDER: 0.1})
+    workers, budget, kills = context.sized((3, 300, 2), (8, 1000, 8))
+    chance, folder = context.random("kills"), context.folder("logs")
+    config = SimulatorConfig(seed=context.seed, latency_seconds={PROVIDER: 0.1})
     async with (
-        arena.database() as url,
+        context.database() as url,
         Simulator(config) as sim,
         calling(url, sim.environment(), policy()) as made,
     ):
@@ -45,11 +45,9 @@ async def campaign(arena: Arena) -> Sequence[Figure]:
             arguments = ["spend", f"worker {number}", str(CALLERS)]
             options = ["--budget", str(budget), "--owner", f"{run}:{chunk}:{epoch}"]
             chunks.append(chunk)
-            processes.append(
-                await Process.load(url, sim.environment(), log, [*arguments, *options])
-            )
+            processes.append(await load_caller(url, sim.environment(), log, [*arguments, *options]))
         for process in processes[:workers]:
-            process.go()
+            process.begin()
         for number in range(kills):
             wanted = budget * (number + 1) / (kills + 1) * chance.uniform(0.7, 1.0)
 
@@ -62,9 +60,9 @@ async def campaign(arena: Arena) -> Sequence[Figure]:
             await take_over(database, chunks[number])
             # As the timer does: what the dead one held becomes possibly paid.
             await reconcile(database, SystemClock())
-            processes[workers + number].go()
+            processes[workers + number].begin()
         for process in processes[kills:]:
-            await process.ended(120)
+            await counts(process, 120)
         await reconcile(database, SystemClock())
         calls = await rows(database, "SELECT identity, status, credits FROM provider_calls")
         scopes = await rows(

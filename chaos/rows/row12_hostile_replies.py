@@ -1,14 +1,15 @@
 """Row 12: replies that never end: the call is ended, memory stays, and nobody else waits.
 
 Three processes: the hostile provider, a healthy one, and ours between them, whose resident size is
-read from outside while it calls both. The healthy one's latency is taken in blocks, calm and
-besieged by turns, so that whatever else this machine does strikes both alike; judged are all calm
-calls beside all besieged ones. Two more of ours fetch the largest replies that are accepted, page
-files and web pages, as many at once as a worker may, from a host that sends bombs in their place.
+read from outside while it calls both. The healthy one's latency is taken in blocks, calm and under
+attack by turns, so that whatever else this machine does strikes both alike; judged are all calm
+calls beside all others. Two more of ours fetch the largest replies that are accepted, page files
+and web pages, as many at once as a worker may, from a host that sends bombs in their place.
 """
 
 import asyncio
 import json
+import os
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -19,11 +20,11 @@ from typing import Any
 
 import psutil
 from harness.figures import Figure, at_least, at_most, equal, none
+from harness.ready_process import ready_process
 
-from chaos.besieged import KINDS
-from chaos.scorecard import Arena, Row
+from chaos.scorecard import Context, Row
+from chaos.under_attack import KINDS
 
-ROOT = Path(__file__).parents[2]
 SAMPLE_SECONDS = 0.01
 MEGABYTE = 1_000_000
 PLAN = [
@@ -38,6 +39,7 @@ PLAN = [
 # One file for each chunk that a worker has in hand, and as many pages as its guard lets out.
 FILES, PAGES = 4, 64
 GROWTH_MEGABYTES_MAX = 50.0
+PROCESS_SECONDS_MAX = 300.0
 
 
 @asynccontextmanager
@@ -86,7 +88,9 @@ async def largest(process: psutil.Process) -> int:
         return peak - first
 
 
-async def besieged(database: str, ours: dict[str, str], theirs: dict[str, str], **more: Any) -> Any:
+async def under_attack(
+    folder: Path, database: str, ours: dict[str, str], theirs: dict[str, str], **more: Any
+) -> Any:
     """Run our process; what it told, and by how many bytes it grew."""
     given = {
         "database": database,
@@ -97,21 +101,13 @@ async def besieged(database: str, ours: dict[str, str], theirs: dict[str, str], 
         "ca": theirs["SERPLINE_NET_TEST_CA"],
         **more,
     }
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "chaos.besieged", json.dumps(given),
-        cwd=ROOT, stdout=asyncio.subprocess.PIPE, limit=64 * MEGABYTE,
-    )  # fmt: skip
-    assert process.stdout is not None
-    try:
-        assert await process.stdout.readline() == b"ready\n"
+    arguments = ["-m", "chaos.under_attack", json.dumps(given)]
+    log = folder / f"under-attack-{'-'.join(more)}.log"
+    async with ready_process(arguments, os.environ, log) as process:
         sampling = asyncio.create_task(largest(psutil.Process(process.pid)))
-        told = await process.stdout.readline()
+        told = await process.result(PROCESS_SECONDS_MAX)
         sampling.cancel()
         return json.loads(told), await sampling
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
 
 
 def p95_milliseconds(seconds: Sequence[float]) -> float:
@@ -119,23 +115,27 @@ def p95_milliseconds(seconds: Sequence[float]) -> float:
     return quantiles(seconds, n=20)[-1] * 1_000
 
 
-async def campaign(arena: Arena) -> list[Figure]:
-    """Blocks of calls, calm and besieged by turns."""
-    folder = arena.folder("simulators")
-    size = {"blocks": arena.sized(4, 20), "calls": arena.sized(60, 120)}
+async def campaign(context: Context) -> list[Figure]:
+    """Blocks of calls, calm and under attack by turns."""
+    folder = context.folder("simulators")
+    size = {"blocks": context.sized(4, 20), "calls": context.sized(60, 120)}
     # The tests run beside other work. What our own thread did during a call is what delayed it, and
     # does not depend on who else wants the processor.
-    clock = arena.sized("thread_time", "monotonic")
+    clock = context.sized("thread_time", "monotonic")
     async with (
-        arena.database() as database,
+        context.database() as database,
         simulator(folder, "ours", []) as ours,
         simulator(folder, "theirs", PLAN, nice=19) as theirs,
     ):
-        told, grown = await besieged(database, ours, theirs, **size, clock=clock)
-        files, by_files = await besieged(database, ours, theirs, files=FILES, clock=clock)
-        pages, by_pages = await besieged(database, ours, theirs, pages=PAGES, clock=clock)
-    calm, siege = (
-        p95_milliseconds([*chain.from_iterable(told[name])]) for name in ("calm", "besieged")
+        told, grown = await under_attack(folder, database, ours, theirs, **size, clock=clock)
+        files, by_files = await under_attack(
+            folder, database, ours, theirs, files=FILES, clock=clock
+        )
+        pages, by_pages = await under_attack(
+            folder, database, ours, theirs, pages=PAGES, clock=clock
+        )
+    calm, attacked = (
+        p95_milliseconds([*chain.from_iterable(told[name])]) for name in ("calm", "under_attack")
     )
     fewest = min(map(len, told["late"].values()))
     late = [max(told["late"][kind], default=-1.0) for kind in KINDS]
@@ -149,7 +149,7 @@ async def campaign(arena: Arena) -> list[Figure]:
         at_most(f"the same with {FILES} page files at once", by_files / MEGABYTE,
                 GROWTH_MEGABYTES_MAX),
         at_most(f"the same with {PAGES} pages at once", by_pages / MEGABYTE, GROWTH_MEGABYTES_MAX),
-        at_most("another provider's p95, ms more", siege - calm, 20.0),
+        at_most("another provider's p95, ms more", attacked - calm, 20.0),
     ]  # fmt: skip
 
 
@@ -163,7 +163,7 @@ ROW = Row(
     campaign=campaign,
     switched_off=(
         "the limits on a reply's size: 116 MB more resident; the deadline of a call: no slow call"
-        " ended while it was besieged, and one was 5.2 s beyond its deadline; bodies on disk until"
+        " ended under attack, and one was 5.2 s beyond its deadline; bodies on disk until"
         " they are whole: 662 MB more with the page files, 300 MB with the pages; reads that wait"
         " in the loop: the other provider's p95 101 ms more"
     ),

@@ -21,7 +21,7 @@ from harness.figures import Figure, at_least, none
 from harness.replies import CASES, DOCUMENTS, KEY, SUBJECTS
 from pydantic import TypeAdapter, ValidationError
 
-from chaos.scorecard import Arena, Row
+from chaos.scorecard import Context, Row
 from serpline.domain.errors import ProviderError
 from serpline.domain.http import HttpReply, ProviderCall
 from serpline.providers.dataforseo.wire import SearchVolumes
@@ -266,12 +266,12 @@ def strike(call: ProviderCall[Any], reply: HttpReply, found: Counter[str]) -> No
         found["untyped"] += 1
 
 
-async def campaign(arena: Arena) -> Sequence[Figure]:
+async def campaign(context: Context) -> Sequence[Figure]:
     """So many bodies for each provider, its calls by turns."""
     found: Counter[str] = Counter()
-    fewest, bodies = math.inf, arena.sized(300, 20_000)
+    fewest, bodies = math.inf, context.sized(300, 20_000)
     for provider, calls in subjects().items():
-        rng = arena.random(provider)
+        rng = context.random(provider)
         before = found["read"] + found["refused"] + found["untyped"]
         for number in range(bodies):
             _, call, document = calls[number % len(calls)]

@@ -12,12 +12,12 @@ from contextlib import asynccontextmanager
 from uuid import UUID
 
 from harness.figures import Figure, at_least, at_most, equal, none
-from harness.heart import METRICS
+from harness.inline import METRICS
+from harness.scripted_workers import QUICK
 from harness.waiting import until
-from harness.workers import QUICK
 
-from chaos.nursery import Nursery, nursery
-from chaos.scorecard import Arena, Row
+from chaos.respawning_pool import RespawningPool, respawning_pool
+from chaos.scorecard import Context, Row
 from serpline.domain.states import ENDED_RUNS
 from serpline.pipeline.quarantine import ALONE_DEATHS_MAX
 from serpline.store.runs.chunks import SUSPECT_DEATHS
@@ -35,38 +35,38 @@ _SUSPICION = "SELECT coalesce(max(deaths), 0) FROM items"
 
 
 @asynccontextmanager
-async def kept(arena: Arena, name: str, chunk_size: int) -> AsyncIterator[Nursery]:
+async def kept(context: Context, name: str, chunk_size: int) -> AsyncIterator[RespawningPool]:
     """Workers that are quick to notice a death, over a database of their own."""
     async with (
-        arena.database() as url,
-        nursery(
-            url, arena.folder(name), workers=WORKERS, chunk_size=chunk_size, environment=QUICK
+        context.database() as url,
+        respawning_pool(
+            url, context.folder(name), workers=WORKERS, chunk_size=chunk_size, environment=QUICK
         ) as workers,
     ):
         yield workers
 
 
-async def poisoned(arena: Arena) -> list[Figure]:
+async def poisoned(context: Context) -> list[Figure]:
     """Poison in the middle of a chunk, by the order of the keys; in full there are two of it."""
-    chunk_size = arena.sized(5, 50)
-    poison = [f"POISON-{n}" for n in range(arena.sized(1, 2))]
+    chunk_size = context.sized(5, 50)
+    poison = [f"POISON-{n}" for n in range(context.sized(1, 2))]
     innocent = [f"DONE-{n:03}" for n in range(chunk_size * 3 // 2)]
     innocent += [f"RETRY0-{n:03}" for n in range(chunk_size)]
-    async with kept(arena, "poisoned", chunk_size) as workers:
-        heart = workers.heart
-        run_id = await heart.start({METRICS: [*innocent, *poison]}, lanes=[METRICS])
+    async with kept(context, "poisoned", chunk_size) as workers:
+        harness = workers.harness
+        run_id = await harness.start({METRICS: [*innocent, *poison]}, lanes=[METRICS])
 
         async def is_over() -> bool:
-            return await heart.status(run_id) in ENDED_RUNS
+            return await harness.status(run_id) in ENDED_RUNS
 
         await until(is_over, "the poisoned run's end", seconds=WAIT_SECONDS)
-        items, results = await heart.items(run_id), await heart.results(run_id)
-        killed = workers.ended[-signal.SIGKILL]
+        items, results = await harness.items(run_id), await harness.results(run_id)
+        killed = workers.exit_codes[-signal.SIGKILL]
     failed = {name: row["error_category"] for name, row in items.items()}
     isolated = [name for name, category in failed.items() if category == "poison"]
     # All in flight with the whole chunk; then each in a tenth of it, for two poisoned items need
     # not be in the same tenth of what their neighbours left over; and then each alone.
-    narrowed = 1 + len(poison) * (arena.sized(0, 1) + ALONE_DEATHS_MAX)
+    narrowed = 1 + len(poison) * (context.sized(0, 1) + ALONE_DEATHS_MAX)
     return [
         equal("poisoned items isolated", len({*isolated} & {*poison}), len(poison)),
         none("others isolated", len({*isolated} - {*poison})),
@@ -76,43 +76,43 @@ async def poisoned(arena: Arena) -> list[Figure]:
     ]
 
 
-async def innocent(arena: Arena) -> list[Figure]:
+async def innocent(context: Context) -> list[Figure]:
     """Kills that know nothing of the work, until there were enough that struck some."""
-    kills, size = arena.sized(6, 200), arena.sized(120, 600)
-    chance = arena.random("kills")
+    kills, size = context.sized(6, 200), context.sized(120, 600)
+    chance = context.random("kills")
     names = [f"SLOW-{n:04}" for n in range(size)]
     struck = suspicion = 0
     started: list[UUID] = []
     async with (
-        kept(arena, "innocent", arena.sized(20, 25)) as workers,
+        kept(context, "innocent", context.sized(20, 25)) as workers,
         asyncio.timeout(INNOCENT_SECONDS_MAX),
     ):
-        heart = workers.heart
-        while struck < kills or await heart.one(_RUNNING):
-            if struck < kills and await heart.one(_RUNNING) < 2:
-                started.append(await heart.start({METRICS: names}, lanes=[METRICS]))
+        harness = workers.harness
+        while struck < kills or await harness.one(_RUNNING):
+            if struck < kills and await harness.one(_RUNNING) < 2:
+                started.append(await harness.start({METRICS: names}, lanes=[METRICS]))
             await asyncio.sleep(chance.uniform(0, PAUSE_SECONDS_MAX))
-            if struck < kills and (living := workers.living()):
-                victim = chance.choice(living)
-                owners = await heart.column(_OWNERS)
+            if struck < kills and (running := workers.running()):
+                victim = chance.choice(running)
+                owners = await harness.column(_OWNERS)
                 struck += workers.kill(victim) and victim in owners
-            suspicion = max(suspicion, await heart.one(_SUSPICION))
-        deaths = await heart.one("SELECT max(deaths) FROM chunks")
-        results = [await heart.results(run_id) for run_id in started]
-        isolated = await heart.one("SELECT count(*) FROM items WHERE status = 'failed'")
+            suspicion = max(suspicion, await harness.one(_SUSPICION))
+        deaths = await harness.one("SELECT max(deaths) FROM chunks")
+        results = [await harness.results(run_id) for run_id in started]
+        isolated = await harness.one("SELECT count(*) FROM items WHERE status = 'failed'")
     return [
         at_least("kills of workers with chunks", struck, kills),
         none("innocent items isolated", isolated),
         none("innocent items without a result", sum(size - len({*found}) for found in results)),
         none("results written twice", sum(len(found) - len({*found}) for found in results)),
-        at_least("most deaths of one chunk", deaths, arena.sized(1, 4)),
-        at_least("most deaths counted for one item", suspicion, arena.sized(0, 2)),
+        at_least("most deaths of one chunk", deaths, context.sized(1, 4)),
+        at_least("most deaths counted for one item", suspicion, context.sized(0, 2)),
     ]
 
 
-async def campaign(arena: Arena) -> Sequence[Figure]:
+async def campaign(context: Context) -> Sequence[Figure]:
     """Both side by side: dying takes time, not work."""
-    parts = await asyncio.gather(poisoned(arena), innocent(arena))
+    parts = await asyncio.gather(poisoned(context), innocent(context))
     return [*parts[0], *parts[1]]
 
 

@@ -16,11 +16,12 @@ from contextlib import AsyncExitStack
 from uuid import UUID
 
 from harness.figures import Figure, at_least, none
-from harness.world import World, open_world, until
+from harness.waiting import until
+from harness.world import World, open_world
 from sqlalchemy.engine import make_url
 
 from chaos.proxy import Proxy, Strike, proxy
-from chaos.scorecard import Arena, Row
+from chaos.scorecard import Context, Row
 from chaos.standard_run import Judged, Undisturbed, is_over, keywords, paged, start, undisturbed
 from serpline.store.embedded.files import SOCKET_NAME
 
@@ -113,17 +114,17 @@ async def _end_sessions(world: World, chance: random.Random) -> int:
     return sum(row["is_cut"] for row in ended)
 
 
-async def campaign(arena: Arena) -> Sequence[Figure]:
+async def campaign(context: Context) -> Sequence[Figure]:
     """Run after run until there were enough cuts; in full, two at a time."""
-    reference = await undisturbed(arena, arena.sized(4, PAIRS))
-    judged, cuts = Judged(), Cuts(arena.sized(12, 500))
-    few, lanes = arena.sized((1, 1), (40, 2))
+    reference = await undisturbed(context, context.sized(4, PAIRS))
+    judged, cuts = Judged(), Cuts(context.sized(12, 500))
+    few, lanes = context.sized((1, 1), (40, 2))
 
     async def one_after_another(lane: int) -> None:
         for number in itertools.count(lane, lanes):
             if cuts.total >= cuts.wanted:
                 return
-            await _run(arena, reference, number, judged, cuts)
+            await _run(context, reference, number, judged, cuts)
 
     await asyncio.gather(*map(one_after_another, range(lanes)))
     return [
@@ -139,15 +140,15 @@ async def campaign(arena: Arena) -> Sequence[Figure]:
 
 
 async def _run(
-    arena: Arena, reference: Undisturbed, number: int, judged: Judged, cuts: Cuts
+    context: Context, reference: Undisturbed, number: int, judged: Judged, cuts: Cuts
 ) -> None:
-    chance = arena.random("cuts", number)
-    socket = arena.server.socket_dir / SOCKET_NAME
+    chance = context.random("cuts", number)
+    socket = context.server.socket_dir / SOCKET_NAME
     async with AsyncExitStack() as stack:
-        url = await stack.enter_async_context(arena.database())
+        url = await stack.enter_async_context(context.database())
         # A door for each, so that one can be cut off while the other goes on.
         doors = [await stack.enter_async_context(proxy(socket)) for _ in range(WORKERS)]
-        folder, words = arena.folder(f"run-{number}"), keywords(reference.pairs)
+        folder, words = context.folder(f"run-{number}"), keywords(reference.pairs)
         config = paged(reference.pairs)
         async with open_world(url, folder, words, config=config, **THREATENED) as world:
             for door in doors:
@@ -163,7 +164,7 @@ async def _run(
             await judged.add(world, run_id, reference)
             unheard = await world.query(_UNHEARD)
             cuts.unheard += len(unheard)
-            cuts.ended += sum(not worker.lives for worker in world.workers)
+            cuts.ended += sum(not worker.lives for worker in world.pool.processes)
             (dead,) = await world.query(_TAKEN_OVER)
             cuts.dead_workers += dead["workers"]
             cuts.dead_chunks += dead["chunks"]

@@ -17,9 +17,10 @@ from uuid import UUID
 
 import psycopg
 from harness.figures import Figure, at_least, none, not_measured
-from harness.world import World, open_world, until
+from harness.waiting import until
+from harness.world import World, open_world
 
-from chaos.scorecard import Arena, Row
+from chaos.scorecard import Context, Row
 from chaos.standard_run import (
     PATIENT,
     RUN_SECONDS_MAX,
@@ -42,17 +43,17 @@ DISK_MEGABYTES = 256
 _PIECE_BYTES = 1_000_000
 
 
-async def campaign(arena: Arena) -> Sequence[Figure]:
+async def campaign(context: Context) -> Sequence[Figure]:
     """Both side by side."""
-    reference = await undisturbed(arena, arena.sized(4, PAIRS))
-    judged, folder = Judged(), arena.folder("full")
+    reference = await undisturbed(context, context.sized(4, PAIRS))
+    judged, folder = Judged(), context.folder("full")
     with small_disk(folder / "disk") as disk:
         # One after the other: Alembic works for one database at a time in a process.
-        away = await made(arena.folder("stopped") / "server")
+        away = await made(context.folder("stopped") / "server")
         small = await made(disk / "server") if disk else None
         try:
             parts = await asyncio.gather(
-                stopped(arena, away, reference, judged), full(arena, small, reference, judged)
+                stopped(context, away, reference, judged), full(context, small, reference, judged)
             )
         finally:
             for server in filter(None, (away, small)):
@@ -72,11 +73,11 @@ async def made(data_dir: Path) -> EmbeddedServer:
 
 
 async def stopped(
-    arena: Arena, server: EmbeddedServer, reference: Undisturbed, judged: Judged
+    context: Context, server: EmbeddedServer, reference: Undisturbed, judged: Judged
 ) -> list[Figure]:
     """The server is shut down, and started again after a while."""
-    away_seconds = arena.sized(4.0, 60.0)
-    async with worked_on(arena, server, reference) as (world, run_id):
+    away_seconds = context.sized(4.0, 60.0)
+    async with worked_on(context, server, reference) as (world, run_id):
         at_work = await owners(world)
         await asyncio.to_thread(server.stop)
         stopped_at = time.monotonic()
@@ -93,17 +94,17 @@ async def stopped(
 
 
 async def full(
-    arena: Arena, server: EmbeddedServer | None, reference: Undisturbed, judged: Judged
+    context: Context, server: EmbeddedServer | None, reference: Undisturbed, judged: Judged
 ) -> list[Figure]:
     """The disk is full for a while."""
     if server is None:
         return [not_measured("a full disk")]
-    async with worked_on(arena, server, reference) as (world, run_id):
+    async with worked_on(context, server, reference) as (world, run_id):
         at_work = await owners(world)
         ballast = server.data_dir.parent / "ballast"
         await asyncio.to_thread(fill, ballast)
         refused = await asyncio.to_thread(write_in_vain, server)
-        await asyncio.sleep(arena.sized(1.0, 20.0))
+        await asyncio.sleep(context.sized(1.0, 20.0))
         ballast.unlink()
         await asyncio.to_thread(ensure_server, server.data_dir)
         await judged.add(world, run_id, reference)
@@ -115,17 +116,17 @@ async def full(
 
 @asynccontextmanager
 async def worked_on(
-    arena: Arena, server: EmbeddedServer, reference: Undisturbed
+    context: Context, server: EmbeddedServer, reference: Undisturbed
 ) -> AsyncIterator[tuple[World, UUID]]:
     """A standard run on that server, at a seeded point of its calls."""
     name = server.data_dir.parent.name
-    calls = arena.random(name).uniform(0.2, 0.6) * reference.calls
+    calls = context.random(name).uniform(0.2, 0.6) * reference.calls
     settings = {**PATIENT, "SERPLINE_DATABASE_URL": server.url()}
     words, config = keywords(reference.pairs), paged(reference.pairs)
-    folder = arena.folder(f"world-{name}")
+    folder = context.folder(f"world-{name}")
     async with open_world(server.url(), folder, words, config=config, **settings) as world:
         run_id = await start(world)
-        for _ in range(arena.sized(1, WORKERS)):
+        for _ in range(context.sized(1, WORKERS)):
             await world.start_worker()
 
         async def is_time() -> bool:

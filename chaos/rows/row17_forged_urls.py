@@ -17,7 +17,7 @@ from unittest.mock import patch
 from harness.figures import Figure, at_least, equal, none
 from harness.forged import LITERALS, RESOLVED, watched
 
-from chaos.scorecard import Arena, Row
+from chaos.scorecard import Context, Row
 from serpline.domain.http import HttpRequest
 from serpline.net import dialer
 from serpline.net.client import HttpClient
@@ -144,9 +144,9 @@ class Campaign:
         self.untyped += 1
 
 
-async def campaign(arena: Arena) -> list[Figure]:
+async def campaign(context: Context) -> list[Figure]:
     """The table of known forms, then as many at random, with the trap's port and without."""
-    rng = arena.random("forms")
+    rng = context.random("forms")
     async with listening() as trap, listening() as page:
         tried = Campaign(trap, page)
         own = [("127.0.0.1", page.port), ("127.0.0.1", trap.port)]
@@ -158,15 +158,15 @@ async def campaign(arena: Arena) -> list[Figure]:
             ) as client:
                 for url in LITERALS:
                     await tried.strike(client, url, url, "fsr")
-                for _ in range(arena.sized(150, 1_000)):
+                for _ in range(context.sized(150, 1_000)):
                     host = spelled(rng)
                     for port in ("", f":{trap.port}"):
                         await tried.strike(client, host, f"http://{host}{port}/", "fsr")
                 asked = tried.asked
                 for addresses in (
                     *RESOLVED,
-                    *([str(inside(rng))] for _ in range(arena.sized(40, 200))),
-                    *([PUBLIC, str(inside_6(rng))] for _ in range(arena.sized(40, 200))),
+                    *([str(inside(rng))] for _ in range(context.sized(40, 200))),
+                    *([PUBLIC, str(inside_6(rng))] for _ in range(context.sized(40, 200))),
                 ):
                     tried.answers = lambda _asked, found=addresses: found  # type: ignore[misc]
                     url = f"http://www.example.com:{trap.port}/"

@@ -12,11 +12,10 @@ import asyncio
 import base64
 import json
 import os
-import socket
 import sys
 import zlib
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,10 +24,12 @@ from urllib.parse import quote, quote_plus
 
 import psycopg
 from harness.figures import Figure, at_least, equal, none
-from harness.world import World, open_world, simulated, until
+from harness.ports import LOOPBACK, reserved_port
+from harness.waiting import until
+from harness.world import World, open_world, simulated
 from psycopg import sql
 
-from chaos.scorecard import Arena, Row
+from chaos.scorecard import Context, Row
 from serpline.app import open_services, open_tools
 from serpline.core.clock import SystemClock
 from serpline.core.settings import load
@@ -82,9 +83,9 @@ class Found:
     paths: list[str] = field(default_factory=list)
 
 
-def canary(arena: Arena, provider: str) -> str:
+def canary(context: Context, provider: str) -> str:
     """A key that no text contains by chance, with characters that travel in several spellings."""
-    return f"sim-canary/{provider}+{arena.random('canary', provider).randrange(10**12):012}=="
+    return f"sim-canary/{provider}+{context.random('canary', provider).randrange(10**12):012}=="
 
 
 def spellings(secret: str) -> list[bytes]:
@@ -212,12 +213,6 @@ def readable(value: Any) -> bytes:
     return (value if isinstance(value, str) else json.dumps(value, default=str)).encode()
 
 
-def free_port() -> int:
-    """A port that nobody listens on at the moment."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return int(taken.getsockname()[1])
-
-
 async def walked(world: World, rounds: int) -> None:
     """Runs in which every provider errs, and one in which most refuse the key."""
     for plan in [EVERYWHERE] * rounds + [REFUSED]:
@@ -228,23 +223,25 @@ async def walked(world: World, rounds: int) -> None:
         await world.ended(run, seconds=150)
 
 
-async def campaign(arena: Arena) -> list[Figure]:
+async def campaign(context: Context) -> list[Figure]:
     """Runs over a few keywords, then the search."""
-    keys = {provider: canary(arena, provider) for provider in KEYED}
+    keys = {provider: canary(context, provider) for provider in KEYED}
     login = f"{LOGIN}:{keys['dataforseo']}"
     canaries = [spelled for key in (*keys.values(), login) for spelled in spellings(key)]
     csv = "\n".join(
-        ["keyword,market", *(f"{word},PL" for word in KEYWORDS[: arena.sized(2, 5)])]
+        ["keyword,market", *(f"{word},PL" for word in KEYWORDS[: context.sized(2, 5)])]
     ).encode()
-    port = free_port()
-    async with arena.database() as url, open_world(
-        url, arena.folder("world"), csv, config=simulated(keys=keys),
-        SERPLINE_PUBLIC_URL=f"http://127.0.0.1:{port}",
-    ) as world:  # fmt: skip
+    async with AsyncExitStack() as stack:
+        port = stack.enter_context(reserved_port())
+        url = await stack.enter_async_context(context.database())
+        settings = {"SERPLINE_PUBLIC_URL": f"http://{LOOPBACK}:{port}"}
+        world = await stack.enter_async_context(
+            open_world(url, context.folder("world"), csv, config=simulated(keys=keys), **settings)
+        )
         conninfo = world.services.database.conninfo
         async with watched(conninfo) as jobs:
             async with up(world, port) as log:
-                await walked(world, arena.sized(1, 3))
+                await walked(world, context.sized(1, 3))
             letters = await fail_for_good(world)
         rows = await world.query("SELECT secret_path FROM provider_batches")
         paths = [row["secret_path"].encode() for row in rows]

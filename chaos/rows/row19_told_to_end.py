@@ -15,8 +15,8 @@ from typing import Any
 from harness.figures import Figure, at_most, equal, none
 from harness.world import World
 
-from chaos.lineage import lineage
-from chaos.scorecard import Arena, Row
+from chaos.respawning_worker import respawning_worker
+from chaos.scorecard import Context, Row
 from chaos.standard_run import (
     RUN_SECONDS_MAX,
     Judged,
@@ -46,15 +46,15 @@ class Exits:
     blamed: int = 0
 
 
-async def campaign(arena: Arena) -> list[Figure]:
+async def campaign(context: Context) -> list[Figure]:
     """Runs that are handed from worker to worker."""
-    pairs, runs, times = arena.sized((4, 2, 3), (PAIRS, 5, 10))
-    reference = await undisturbed(arena, pairs)
+    pairs, runs, times = context.sized((4, 2, 3), (PAIRS, 5, 10))
+    reference = await undisturbed(context, pairs)
     exits, judged = Exits(), Judged()
     # A reply that never comes, one that comes within the grace, then none that is late.
-    late = arena.sized([600.0, 1.0], [600.0, 10.0])
+    late = context.sized([600.0, 1.0], [600.0, 10.0])
     await in_pairs(
-        _handed_on(arena, reference, number, times, seconds, exits, judged)
+        _handed_on(context, reference, number, times, seconds, exits, judged)
         for number, seconds in enumerate([*late, *[None] * (runs - len(late))])
     )
     return [
@@ -71,7 +71,7 @@ async def campaign(arena: Arena) -> list[Figure]:
 
 
 async def _handed_on(
-    arena: Arena,
+    context: Context,
     reference: Undisturbed,
     number: int,
     times: int,
@@ -80,15 +80,15 @@ async def _handed_on(
     judged: Judged,
 ) -> None:
     """One run, whose workers are told to end one after the other."""
-    chance = arena.random("ends", number)
+    chance = context.random("ends", number)
     instants = sorted(
         (chance.uniform(0, reference.calls * 0.95), chance.uniform(0, 0.3)) for _ in range(times)
     )
-    grace = {"SERPLINE_SHUTDOWN_GRACE_SECONDS": arena.sized("2", "20")}
+    grace = {"SERPLINE_SHUTDOWN_GRACE_SECONDS": context.sized("2", "20")}
     losses = Losses()
     async with (
-        opened(arena, f"ends-{number}", reference.pairs, None, **grace) as world,
-        lineage(world) as mortals,
+        opened(context, f"ends-{number}", reference.pairs, None, **grace) as world,
+        respawning_worker(world) as worker,
     ):
         if late_seconds is not None:
             world.sim.set_faults([_held(late_seconds)])
@@ -102,16 +102,16 @@ async def _handed_on(
                 # Once it is registered it listens to signals.
                 return await _is_at_work(world) and (far or await over())
 
-            await mortals.lives_until(is_time, RUN_SECONDS_MAX)
+            await worker.runs_until(is_time, RUN_SECONDS_MAX)
             await asyncio.sleep(0.0 if waits_for_reply else seconds)
             told_at = time.monotonic()
-            code = await mortals.end(signal.SIGTERM)
+            code = await worker.end(signal.SIGTERM)
             exits.not_zero += code != 0
             exits.seconds.append(time.monotonic() - told_at)
             left_open = await world.query(_OPEN)
             exits.left_open += len(left_open)
             await losses.count(world)
-        await mortals.lives_until(over, RUN_SECONDS_MAX)
+        await worker.runs_until(over, RUN_SECONDS_MAX)
         await judged.add(world, run_id, reference, losses)
         made = await attempts(world, run_id)
         exits.burned += sum(abs(n - reference.attempts[item]) for item, n in made.items())

@@ -12,7 +12,7 @@ from datetime import datetime
 from harness.figures import Figure, equal, none
 from harness.tables import differences, final_tables
 
-from chaos.scorecard import Arena, Row
+from chaos.scorecard import Context, Row
 from chaos.standard_run import (
     PAIRS,
     RUN_SECONDS_MAX,
@@ -31,10 +31,10 @@ WORKERS = 2
 _WANTED_BY_BOTH = (("companies looked up", "pdl"), ("texts analysed", "llm"))
 
 
-async def campaign(arena: Arena) -> list[Figure]:
+async def campaign(context: Context) -> list[Figure]:
     """One pair of runs, judged by the log of the simulator and by the tables."""
-    reference = await undisturbed(arena, arena.sized(4, PAIRS))
-    async with opened(arena, "pair", reference.pairs) as world:
+    reference = await undisturbed(context, context.sized(4, PAIRS))
+    async with opened(context, "pair", reference.pairs) as world:
         for _ in range(WORKERS):
             await world.start_worker()
         run_ids = await asyncio.gather(*(start(world) for _ in range(RUNS)))

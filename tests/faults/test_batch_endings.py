@@ -5,7 +5,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from uuid import UUID
 
-from harness.world import World, open_world, simulated, until
+from harness.waiting import until
+from harness.world import World, open_world, simulated
 
 from serpline.domain.states import RunStatus
 from serpline.simulator.scaleserp.batches import Batch, Status

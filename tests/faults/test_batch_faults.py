@@ -14,7 +14,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from harness.databases import module_database
+from harness.databases import copied_database
 from harness.world import SEED, World, open_world, simulated
 from sqlalchemy import text
 
@@ -245,7 +245,7 @@ def lives(
     }
     config = simulated(limits={"scaleserp/list_batches": None})
     with (
-        module_database(postgres, template_database) as url,
+        copied_database(postgres, template_database) as url,
         pytest.MonkeyPatch.context() as patch,
     ):
         patch.setattr(app, "policies", lambda s: [replace(p, breaker=None) for p in plain(s)])

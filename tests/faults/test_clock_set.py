@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 from harness.clock_steps import set_clock_back
-from harness.world import World, open_world, paid, simulated, until
+from harness.waiting import until
+from harness.world import World, open_world, paid, simulated
 
 from serpline.domain.states import RunStatus
 from serpline.store.database import Database, TransactionConflict
@@ -43,4 +44,4 @@ async def test_a_batch_is_under_way(
         bought = paid(world.sim.log.entries)
         assert run.status is RunStatus.COMPLETED
         assert set(bought.values()) == {1}
-        assert "waits.cut" in world.logs() if seconds > 0 else True
+        assert "waits.cut" in world.pool.logs() if seconds > 0 else True

@@ -7,7 +7,9 @@ from pathlib import Path
 import sqlalchemy as sa
 from bench.planting import completed, plant
 from harness.silence import line_to, over
-from harness.world import END_SECONDS, World, open_world, until
+from harness.waiting import until
+from harness.worker_pool import END_SECONDS
+from harness.world import World, open_world
 
 from serpline.core.clock import SystemClock
 from serpline.domain.breaker_settings import BreakerSettings

@@ -26,28 +26,28 @@ LINUX = sys.platform == "linux"
 
 # argv: data directory, when to die. "call NAME" and "return NAME" are moments of our own code.
 STARTER = """
-import os, signal, sys, threading
+import os, signal, sys, threading, time
 from pathlib import Path
 import psutil, psycopg
-from serpline.store.embedded import server as embedded
+from serpline.store.embedded.server import ensure_server
 data_dir, moment = Path(sys.argv[1]), sys.argv[2]
 def die_at(frame, event, argument):
     if f"{event} {frame.f_code.co_name}" == moment:
         os.kill(os.getpid(), signal.SIGKILL)
 def die_in_initdb():
     while not (data_dir / "postgres.new" / "PG_VERSION").exists():
-        pass
+        time.sleep(0.001)
     if moment == "initdb, all":
         os.killpg(0, signal.SIGKILL)
     for child in psutil.Process().children(recursive=True):
         child.suspend()
     os.kill(os.getpid(), signal.SIGKILL)
 if moment.startswith("initdb"):
-    threading.Thread(target=die_in_initdb).start()
+    threading.Thread(target=die_in_initdb, daemon=True).start()
 print("imported", flush=True)
 sys.stdin.readline()
 sys.setprofile(die_at)
-server = embedded.ensure_server(data_dir)
+server = ensure_server(data_dir)
 sys.setprofile(None)
 with psycopg.connect(server.conninfo()) as connection:
     print(connection.execute("SELECT pg_postmaster_start_time()::text").fetchone()[0], flush=True)

@@ -16,9 +16,10 @@ from uuid import UUID
 
 import psycopg
 import pytest
-from harness.databases import module_database
+from harness.databases import copied_database
 from harness.tables import Tables, differences, final_tables
-from harness.world import MORTAL, World, across_runs, open_world, paid, until
+from harness.waiting import until
+from harness.world import MORTAL, World, across_runs, open_world, paid
 
 from serpline.domain.states import RunStatus
 from serpline.simulator.dataforseo import COST
@@ -64,7 +65,7 @@ def reference(
     postgres: EmbeddedServer, template_database: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Reference]:
     """What every disturbed run has to end as."""
-    with module_database(postgres, template_database) as url:
+    with copied_database(postgres, template_database) as url:
 
         async def walk() -> Reference:
             async with open_world(url, tmp_path_factory.mktemp("walk"), KEYWORDS) as world:
@@ -239,7 +240,7 @@ async def _ends_undisturbed(world: World, run_id: UUID, reference: Reference) ->
     assert differences(reference.tables, tables) == []
     for lane in await world.lanes(run_id):
         assert lane.completed + lane.failed + lane.skipped == lane.planned, lane
-    assert "Traceback" not in world.logs()
+    assert "Traceback" not in world.pool.logs()
     await _every_credit_is_explained(world, run_id, reference)
     _each_batch_once(world)
 

@@ -11,7 +11,8 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from harness.tables import differences, final_tables
-from harness.world import World, open_world, simulated, until
+from harness.waiting import until
+from harness.world import World, open_world, simulated
 
 from serpline.core.clock import SystemClock
 from serpline.domain.names import PhaseName, PipelineMode
@@ -85,7 +86,7 @@ async def test_a_news_batch_that_fails_for_good_stops_the_news_and_nothing_else(
         undisturbed = await world.run(analysis_depth=DEPTH)
         expected = await final_tables(world.services.database, undisturbed)
         assert _but_for_the_way(finished) == _but_for_the_way(expected)
-        assert "Traceback" not in world.logs()
+        assert "Traceback" not in world.pool.logs()
 
 
 async def _types_with_scores(world: World, run_id: UUID) -> list[str]:
@@ -235,7 +236,7 @@ async def test_a_wrong_key_fails_the_lanes_with_a_reason_that_does_not_show_it(
             assert failed["status"] == LaneStatus.FAILED
             assert "Supplied api_key is not valid" in failed["error_message"]
             assert lanes[f"dsi_calculation/{kind}"]["status"] == LaneStatus.BLOCKED
-        said = [str(row) for row in lanes.values()] + [str(run.error_message), world.logs()]
+        said = [str(row) for row in lanes.values()] + [str(run.error_message), world.pool.logs()]
         rows = await world.query("SELECT error FROM items UNION SELECT error FROM provider_calls")
         said += [str(row) for row in rows]
         assert not [text for text in said if wrong in text or "Traceback" in text]

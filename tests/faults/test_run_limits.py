@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from harness.world import open_world, simulated, until
+from harness.waiting import until
+from harness.world import open_world, simulated
 
 from serpline.domain.names import PipelineMode
 from serpline.domain.states import RunStatus

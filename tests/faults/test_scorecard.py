@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
-from chaos.scorecard import Arena, Row, all_rows
+from chaos.scorecard import Context, Row, all_rows
 
 from serpline.store.embedded.server import EmbeddedServer
 
@@ -30,8 +30,8 @@ async def test_every_figure_keeps_to_its_bound(
     """What the row measures, by an auditor outside the code, holds."""
     directory = tmp_path / f"row-{row.number:02}"
     directory.mkdir()
-    arena = Arena(SEED, False, directory, postgres, template_database)
-    figures = await row.campaign(arena)
+    context = Context(SEED, False, directory, postgres, template_database)
+    figures = await row.campaign(context)
     assert figures, "nothing was measured"
     failed = [figure for figure in figures if not figure.holds]
     if failed and os.geteuid() != 0 and not any(figure.measured for figure in failed):

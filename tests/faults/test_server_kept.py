@@ -48,7 +48,7 @@ async def test_a_server_that_was_killed_is_started_again_by_a_worker(
 
 
 async def beaten_in(server: EmbeddedServer) -> datetime | None:
-    """When the server that answers was started, if a worker's heart has beaten since."""
+    """When the server that answers was started, if a worker's harness has beaten since."""
     sql = (
         "SELECT pg_postmaster_start_time() FROM workers"
         " WHERE heartbeat_at > pg_postmaster_start_time()"

@@ -13,8 +13,8 @@ from typing import Any
 import psutil
 import pytest
 from harness.forks import Fork, become
+from harness.scripted_workers import QUICK, ScriptedWorkers, scripted_workers
 from harness.waiting import until
-from harness.workers import QUICK, Workers, scripted_workers
 
 from serpline.cli.processes import END_SECONDS_MAX, end_seconds, until_stopped
 from serpline.cli.supervise import GRACE_SECONDS
@@ -32,7 +32,7 @@ SPARE_SECONDS = 5.0
 
 
 @pytest.fixture
-async def workers(own_server: EmbeddedServer, tmp_path: Path) -> AsyncIterator[Workers]:
+async def workers(own_server: EmbeddedServer, tmp_path: Path) -> AsyncIterator[ScriptedWorkers]:
     """Over a server that the test may freeze."""
     logs = tmp_path / "logs"
     logs.mkdir()
@@ -64,21 +64,21 @@ def frozen(server: EmbeddedServer) -> Iterator[None]:
 
 @pytest.mark.timeout(120)
 async def test_a_database_that_does_not_answer_keeps_no_worker(
-    workers: Workers, own_server: EmbeddedServer
+    workers: ScriptedWorkers, own_server: EmbeddedServer
 ) -> None:
     """SIGTERM while the server stands still: the worker ends at its deadline, and says so once."""
     run_id = await workers.run("DONE-1", "HANG-2", "RETRY0-3")
     ending = await workers.start()
-    await workers.heart.attempted("HANG-2")
+    await workers.harness.attempted("HANG-2")
     with frozen(own_server):
         ending.send_signal(signal.SIGTERM)
         async with asyncio.timeout(DEADLINE_SECONDS + SPARE_SECONDS):
             assert await ending.wait() == 0
-    assert workers.logs().count("action=process.abandoned") == 1, workers.logs()
-    assert "Traceback" not in workers.logs()
+    assert workers.pool.logs().count("action=process.abandoned") == 1, workers.pool.logs()
+    assert "Traceback" not in workers.pool.logs()
     await workers.start()
     assert await workers.ended(run_id) == "completed"
-    assert await workers.heart.results(run_id) == ["DONE-1", "HANG-2", "RETRY0-3"]
+    assert await workers.harness.results(run_id) == ["DONE-1", "HANG-2", "RETRY0-3"]
 
 
 async def _look_up(seconds: float) -> None:

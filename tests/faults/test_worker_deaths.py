@@ -10,10 +10,10 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
-from harness.heart import METRICS
+from harness.inline import METRICS
 from harness.scripted import open_gate
+from harness.scripted_workers import DEAD_AFTER_SECONDS, QUICK, ScriptedWorkers, scripted_workers
 from harness.waiting import until
-from harness.workers import DEAD_AFTER_SECONDS, QUICK, Workers, scripted_workers
 
 from serpline.domain.names import PipelineMode
 from serpline.store.database import Database
@@ -24,33 +24,35 @@ AFTER = [f"RETRY0-{n:02}" for n in range(10)]
 
 
 @pytest.fixture
-async def workers(db: Database, database_url: str, tmp_path: Path) -> AsyncIterator[Workers]:
+async def workers(
+    db: Database, database_url: str, tmp_path: Path
+) -> AsyncIterator[ScriptedWorkers]:
     async with scripted_workers(db, database_url, tmp_path, **QUICK) as made:
         yield made
 
 
-async def done_before(workers: Workers, run_id: UUID) -> None:
+async def done_before(workers: ScriptedWorkers, run_id: UUID) -> None:
     """Return when all that comes before the fault is settled."""
 
     async def is_settled() -> bool:
-        return await workers.heart.results(run_id) == BEFORE
+        return await workers.harness.results(run_id) == BEFORE
 
     await until(is_settled, "what comes before to be settled")
 
 
-async def test_a_killed_workers_chunk_is_finished_by_another(workers: Workers) -> None:
+async def test_a_killed_workers_chunk_is_finished_by_another(workers: ScriptedWorkers) -> None:
     """kill -9 in mid-chunk: after ``dead_after_seconds`` another goes on from where it was."""
     run_id = await workers.run(*BEFORE, "HANG-1", *AFTER)
     victim = await workers.start()
-    await workers.heart.attempted("HANG-1")
+    await workers.harness.attempted("HANG-1")
     await done_before(workers, run_id)
     await workers.start()
     victim.kill()
     await victim.wait()
     assert await workers.ended(run_id) == "completed"
-    assert await workers.heart.results(run_id) == sorted([*BEFORE, "HANG-1", *AFTER])
+    assert await workers.harness.results(run_id) == sorted([*BEFORE, "HANG-1", *AFTER])
     # Nothing that was settled was done again, and what was in hand was begun once more.
-    attempts = [await workers.heart.attempts(item) for item in (*BEFORE, "HANG-1", *AFTER)]
+    attempts = [await workers.harness.attempts(item) for item in (*BEFORE, "HANG-1", *AFTER)]
     assert attempts == [1] * len(BEFORE) + [2] + [1] * len(AFTER)
     chunk, row = await workers.chunk(run_id), await workers.row(victim)
     assert (chunk["status"], chunk["deaths"], chunk["crashes"]) == ("done", 1, 0)
@@ -60,25 +62,25 @@ async def test_a_killed_workers_chunk_is_finished_by_another(workers: Workers) -
     assert waited >= DEAD_AFTER_SECONDS
 
 
-async def test_a_frozen_worker_settles_nothing_when_it_thaws(workers: Workers) -> None:
+async def test_a_frozen_worker_settles_nothing_when_it_thaws(workers: ScriptedWorkers) -> None:
     """Frozen, its session alive, it is taken over like the dead; thawed, it ends."""
-    heart = workers.heart
+    harness = workers.harness
     run_id = await workers.run(*BEFORE, "GATE-1", *AFTER)
     frozen = await workers.start()
-    await heart.attempted("GATE-1")
+    await harness.attempted("GATE-1")
     await done_before(workers, run_id)
     frozen.send_signal(signal.SIGSTOP)
     await workers.start()
     assert await workers.ended(run_id) == "completed"
-    results = await heart.results(run_id)
-    events = await heart.events(run_id)
-    await open_gate(heart.database)
+    results = await harness.results(run_id)
+    events = await harness.events(run_id)
+    await open_gate(harness.database)
     frozen.send_signal(signal.SIGCONT)
     async with asyncio.timeout(20):
         assert await frozen.wait() == 0
-    assert await heart.results(run_id) == results == sorted([*BEFORE, "GATE-1", *AFTER])
-    assert await heart.events(run_id) == events
-    began = await heart.column(
+    assert await harness.results(run_id) == results == sorted([*BEFORE, "GATE-1", *AFTER])
+    assert await harness.events(run_id) == events
+    began = await harness.column(
         "SELECT item FROM scripted_attempts WHERE pid = :pid ORDER BY item", pid=frozen.pid
     )
     assert began == [*BEFORE, "GATE-1"]
@@ -86,61 +88,61 @@ async def test_a_frozen_worker_settles_nothing_when_it_thaws(workers: Workers) -
     assert (chunk["status"], chunk["completed"], chunk["deaths"]) == ("done", len(results), 1)
 
 
-async def test_a_worker_told_to_end_gives_its_chunk_back(workers: Workers) -> None:
+async def test_a_worker_told_to_end_gives_its_chunk_back(workers: ScriptedWorkers) -> None:
     """SIGTERM: finished items stay, the chunk is ready at once, no death is counted."""
     run_id = await workers.run(*BEFORE, "HANG-1", *AFTER)
     ending = await workers.start()
-    await workers.heart.attempted("HANG-1")
+    await workers.harness.attempted("HANG-1")
     ending.send_signal(signal.SIGTERM)
     async with asyncio.timeout(20):
         assert await ending.wait() == 0
-    assert await workers.heart.results(run_id) == BEFORE
+    assert await workers.harness.results(run_id) == BEFORE
     chunk, row = await workers.chunk(run_id), await workers.row(ending)
     assert (chunk["status"], chunk["owner"], chunk["deaths"]) == ("ready", None, 0)
     assert (row["died"], row["ended_at"] is not None) == (False, True)
     await workers.start()
     assert await workers.ended(run_id) == "completed"
-    assert await workers.heart.results(run_id) == sorted([*BEFORE, "HANG-1", *AFTER])
+    assert await workers.harness.results(run_id) == sorted([*BEFORE, "HANG-1", *AFTER])
 
 
-async def test_a_cut_of_all_connections_costs_nothing(workers: Workers) -> None:
+async def test_a_cut_of_all_connections_costs_nothing(workers: ScriptedWorkers) -> None:
     """All sessions of a worker die in mid-chunk: it goes on, or gives back, and all is done."""
-    heart = workers.heart
+    harness = workers.harness
     run_id = await workers.run(*BEFORE, "GATE-1", *AFTER)
     await workers.start()
-    await heart.attempted("GATE-1")
+    await harness.attempted("GATE-1")
     for _ in range(3):
-        await heart.query(
+        await harness.query(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
             " WHERE datname = current_database() AND pid <> pg_backend_pid()"
             " AND backend_type = 'client backend'"
         )
-    await open_gate(heart.database)
+    await open_gate(harness.database)
     assert await workers.ended(run_id) == "completed"
-    assert await heart.results(run_id) == sorted([*BEFORE, "GATE-1", *AFTER])
+    assert await harness.results(run_id) == sorted([*BEFORE, "GATE-1", *AFTER])
     chunk = await workers.chunk(run_id)
     assert (chunk["status"], chunk["crashes"], chunk["last_error"]) == ("done", 0, None), (
-        workers.logs()
+        workers.pool.logs()
     )
 
 
-async def test_a_storm_of_kills_loses_and_doubles_nothing(workers: Workers) -> None:
+async def test_a_storm_of_kills_loses_and_doubles_nothing(workers: ScriptedWorkers) -> None:
     """Two workers at a time, one of them killed again and again: every item is done once."""
-    heart = workers.heart
+    harness = workers.harness
     items = [f"{kind}-{n:03}" for kind in ("DONE", "RETRY1") for n in range(150)]
     run_id = await workers.run(*items, mode=PipelineMode.TESTING)
     _, victim = await asyncio.gather(workers.start(10), workers.start(10))
     for share in (0.1, 0.4, 0.7):
 
         async def is_so_far(share: float = share) -> bool:
-            return len(await heart.results(run_id)) >= share * len(items)
+            return len(await harness.results(run_id)) >= share * len(items)
 
         await until(is_so_far, f"{share:.0%} of the results")
         victim.kill()
         await victim.wait()
         victim = await workers.start(10)
     assert await workers.ended(run_id) == "completed"
-    assert await heart.results(run_id) == items
-    lane = (await heart.lanes(run_id))[METRICS]
+    assert await harness.results(run_id) == items
+    lane = (await harness.lanes(run_id))[METRICS]
     assert (lane.planned, lane.completed, lane.failed) == (300, 300, 0)
     assert (lane.chunks, lane.chunks_done) == (30, 30)

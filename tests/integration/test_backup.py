@@ -16,9 +16,9 @@ from uuid import UUID
 import pytest
 import sqlalchemy as sa
 from harness.commands import ask
-from harness.databases import module_database
+from harness.databases import copied_database
 from harness.every_table import WHEN, contents, fill
-from harness.heart import METRICS, beating, make_heart
+from harness.inline import METRICS, make_harness, open_harness
 from harness.scripted import make_tables, open_gate, script
 from harness.waiting import until
 
@@ -52,7 +52,7 @@ async def opened(url: str) -> AsyncIterator[Database]:
 @pytest.fixture
 async def other(postgres: EmbeddedServer, template_database: str) -> AsyncIterator[Database]:
     """A second fresh, migrated database."""
-    with module_database(postgres, template_database) as url:
+    with copied_database(postgres, template_database) as url:
         async with opened(url) as database:
             yield database
 
@@ -191,12 +191,12 @@ async def test_one_instant(db: Database, other: Database, tmp_path: Path) -> Non
 async def test_a_running_run_goes_on(db: Database, other: Database, tmp_path: Path) -> None:
     """A run whose worker was at work at the backup ends in the restored database, paid once."""
     items = {METRICS: ["DONE-1", "DONE-2", "GATE-3", "DONE-4", "RETRY1-5"]}
-    async with beating(db, chunk_size=2) as heart:
-        run_id = await heart.start(items, lanes=[METRICS])
-        first, second, *_ = await heart.planned(run_id)
-        await heart.worker.work(first)
-        at_work = asyncio.create_task(heart.worker.work(second))
-        await heart.attempted("GATE-3")
+    async with open_harness(db, chunk_size=2) as harness:
+        run_id = await harness.start(items, lanes=[METRICS])
+        first, second, *_ = await harness.planned(run_id)
+        await harness.worker.work(first)
+        at_work = asyncio.create_task(harness.worker.work(second))
+        await harness.attempted("GATE-3")
         await backup(db, tmp_path / "b", now=WHEN)
         await open_gate(db)
         await at_work
@@ -204,18 +204,18 @@ async def test_a_running_run_goes_on(db: Database, other: Database, tmp_path: Pa
     await script(other, run_id, items)
     await open_gate(other)
     await load(tmp_path / "b", other)
-    heart = make_heart(other, chunk_size=2)
-    async with heart.lifeline.living():
-        assert (await heart.chunk(second))["status"] == "ready"
-        there = await heart.items(run_id)
+    harness = make_harness(other, chunk_size=2)
+    async with harness.lifeline.living():
+        assert (await harness.chunk(second))["status"] == "ready"
+        there = await harness.items(run_id)
         left = sorted(item for item, row in there.items() if row["status"] != "completed")
         assert {"GATE-3", "RETRY1-5"} <= set(left) <= {"DONE-4", "GATE-3", "RETRY1-5"}
-        assert await heart.drive(run_id) is RunStatus.COMPLETED
-        assert {row["status"] for row in (await heart.items(run_id)).values()} == {"completed"}
+        assert await harness.drive(run_id) is RunStatus.COMPLETED
+        assert {row["status"] for row in (await harness.items(run_id)).values()} == {"completed"}
         # What was completed before the backup is not worked on again.
-        assert await heart.results(run_id) == left
-        assert (await heart.lanes(run_id))[METRICS].completed == 5
-        assert (await heart.chunk(second))["deaths"] == 0
+        assert await harness.results(run_id) == left
+        assert (await harness.lanes(run_id))[METRICS].completed == 5
+        assert (await harness.chunk(second))["deaths"] == 0
 
 
 async def test_an_empty_database(db: Database, empty_database_url: str, tmp_path: Path) -> None:
@@ -583,7 +583,7 @@ def test_the_commands(
     out, err = capfd.readouterr()
     assert json.loads(out)["tables"]["pipeline_executions"] == 1
     assert "pipeline_executions: 1 rows" in err
-    with module_database(postgres, template_database) as url:
+    with copied_database(postgres, template_database) as url:
         app(["restore", path, "--into", url, "--json"], standalone_mode=False)
         out, err = capfd.readouterr()
         assert json.loads(out)["tables"]["pipeline_executions"] == 1

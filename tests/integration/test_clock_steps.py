@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 from harness import every_table
 from harness.clock_steps import set_clock_back
-from harness.heart import METRICS, Heart, TravelClock, beating
+from harness.inline import METRICS, Harness, TravelClock, open_harness
 from harness.waiting import until
 
 from serpline.config.run import PipelineConfig
@@ -183,38 +183,38 @@ async def test_one_worker_looks_for_all(filled: Database) -> None:
 
 
 @pytest.fixture
-async def heart(db: Database) -> AsyncIterator[Heart]:
-    async with beating(db, chance=lambda: 1.0, dead_after_seconds=1.0) as made:
+async def harness(db: Database) -> AsyncIterator[Harness]:
+    async with open_harness(db, chance=lambda: 1.0, dead_after_seconds=1.0) as made:
         yield made
 
 
 @pytest.fixture
-def timer(heart: Heart) -> Timer:
+def timer(harness: Harness) -> Timer:
     return Timer(
-        heart.database, heart.clock, heart.lifeline, look_again_seconds=1, take_over_seconds=0
+        harness.database, harness.clock, harness.lifeline, look_again_seconds=1, take_over_seconds=0
     )
 
 
-async def test_an_attempt_comes_after_its_delay(heart: Heart, timer: Timer) -> None:
+async def test_an_attempt_comes_after_its_delay(harness: Harness, timer: Timer) -> None:
     """An item whose next attempt is in two seconds has it in two seconds, an hour ago too."""
-    run_id = await heart.start({METRICS: ["RETRY1-a", "DONE-b"]}, lanes=[METRICS])
-    (chunk_id,) = await heart.planned(run_id)
-    await heart.worker.work(chunk_id)
+    run_id = await harness.start({METRICS: ["RETRY1-a", "DONE-b"]}, lanes=[METRICS])
+    (chunk_id,) = await harness.planned(run_id)
+    await harness.worker.work(chunk_id)
     await timer.tick()
-    await set_clock_back(heart.database, HOUR)
+    await set_clock_back(harness.database, HOUR)
     await timer.tick()
-    assert (await heart.chunk(chunk_id))["look_seconds"] <= 5
-    await heart.worker.work(chunk_id)
-    item, chunk = (await heart.items(run_id))["RETRY1-a"], await heart.chunk(chunk_id)
+    assert (await harness.chunk(chunk_id))["look_seconds"] <= 5
+    await harness.worker.work(chunk_id)
+    item, chunk = (await harness.items(run_id))["RETRY1-a"], await harness.chunk(chunk_id)
     assert (item["status"], item["attempts"]) == ("retry_wait", 1)
     assert chunk["look_seconds"] <= 2.1
 
     async def is_over() -> bool:
-        await heart.worker.work(chunk_id)
-        return await heart.results(run_id) == ["DONE-b", "RETRY1-a"]
+        await harness.worker.work(chunk_id)
+        return await harness.results(run_id) == ["DONE-b", "RETRY1-a"]
 
     await until(is_over, "the second attempt", seconds=10)
-    assert await heart.attempts("RETRY1-a") == 2
+    assert await harness.attempts("RETRY1-a") == 2
 
 
 def test_work_in_hand_waits_by_its_own_time() -> None:
@@ -230,21 +230,21 @@ def test_work_in_hand_waits_by_its_own_time() -> None:
     assert 29 < work.look_again_seconds <= 30
 
 
-async def test_a_dead_worker_is_taken_over(heart: Heart, timer: Timer) -> None:
+async def test_a_dead_worker_is_taken_over(harness: Harness, timer: Timer) -> None:
     """A heartbeat that lies an hour ahead keeps no dead worker alive."""
-    run_id = await heart.start({METRICS: ["DONE-a"]}, lanes=[METRICS])
-    (chunk_id,) = await heart.planned(run_id)
-    dead = await heart.one("INSERT INTO workers (host, pid) VALUES ('gone', 1) RETURNING id")
-    assert await heart.claim(chunk_id, dead) is not None
+    run_id = await harness.start({METRICS: ["DONE-a"]}, lanes=[METRICS])
+    (chunk_id,) = await harness.planned(run_id)
+    dead = await harness.one("INSERT INTO workers (host, pid) VALUES ('gone', 1) RETURNING id")
+    assert await harness.claim(chunk_id, dead) is not None
     await timer.tick()
-    await heart.query(
+    await harness.query(
         "UPDATE workers SET heartbeat_at = now() + interval '1 hour' WHERE id = :id", id=dead
     )
-    await due_again(heart.database)
+    await due_again(harness.database)
 
     async def is_ready() -> bool:
         await timer.tick()
-        return bool((await heart.chunk(chunk_id))["status"] == "ready")
+        return bool((await harness.chunk(chunk_id))["status"] == "ready")
 
     await until(is_ready, "the take-over", seconds=10)
 
@@ -275,56 +275,58 @@ SUSPENDED = 72 * HOUR
 
 @pytest.mark.parametrize("timer_first", [False, True])
 async def test_time_in_which_nobody_lived_does_not_count(
-    heart: Heart, timer: Timer, timer_first: bool
+    harness: Harness, timer: Timer, timer_first: bool
 ) -> None:
     """After three days of sleep a lane has the time that it had, whoever looks at it first."""
-    run_id = await heart.start({METRICS: ["DONE-a"]}, lanes=[METRICS])
-    (chunk_id,) = await heart.planned(run_id)
+    run_id = await harness.start({METRICS: ["DONE-a"]}, lanes=[METRICS])
+    (chunk_id,) = await harness.planned(run_id)
     await timer.tick()
-    (before,) = await heart.column("SELECT deadline_at FROM pipeline_phase_status")
-    await set_clock_back(heart.database, -SUSPENDED)
+    (before,) = await harness.column("SELECT deadline_at FROM pipeline_phase_status")
+    await set_clock_back(harness.database, -SUSPENDED)
     if timer_first:
         await timer.tick()
-    assert await heart.orchestrator.look_at(run_id) == "running"
-    (deadline,) = await heart.column("SELECT deadline_at FROM pipeline_phase_status")
+    assert await harness.orchestrator.look_at(run_id) == "running"
+    (deadline,) = await harness.column("SELECT deadline_at FROM pipeline_phase_status")
     assert abs((deadline - before).total_seconds()) < 30
-    await heart.worker.work(chunk_id)
-    assert await heart.orchestrator.look_at(run_id) == "completed"
+    await harness.worker.work(chunk_id)
+    assert await harness.orchestrator.look_at(run_id) == "completed"
 
 
 @pytest.mark.parametrize(("gap", "status"), [(50, "failed"), (70, "running")])
 async def test_time_in_which_somebody_lived_counts(
-    heart: Heart, timer: Timer, gap: int, status: str
+    harness: Harness, timer: Timer, gap: int, status: str
 ) -> None:
     """A lane's deadline that passes while a worker lives ends it; a minute's gap is a life."""
-    run_id = await heart.start({METRICS: ["DONE-a"]}, lanes=[METRICS])
-    await heart.planned(run_id)
+    run_id = await harness.start({METRICS: ["DONE-a"]}, lanes=[METRICS])
+    await harness.planned(run_id)
     await timer.tick()
-    await heart.query("UPDATE pipeline_phase_status SET deadline_at = now() - interval '1 second'")
-    await heart.query(
+    await harness.query(
+        "UPDATE pipeline_phase_status SET deadline_at = now() - interval '1 second'"
+    )
+    await harness.query(
         "UPDATE housekeeping SET looked_at = now() - make_interval(secs => :gap)", gap=gap
     )
-    assert await heart.orchestrator.look_at(run_id) == status
+    assert await harness.orchestrator.look_at(run_id) == status
 
 
-async def test_a_deadline_is_no_later_than_its_rule(heart: Heart) -> None:
+async def test_a_deadline_is_no_later_than_its_rule(harness: Harness) -> None:
     """A clock set back gives a lane no hour more than it may have from then on."""
-    run_id = await heart.start({METRICS: ["DONE-a"]}, lanes=[METRICS])
-    await heart.planned(run_id)
-    await set_clock_back(heart.database, HOUR)
-    await heart.orchestrator.look_at(run_id)
-    (left,) = await heart.column(
+    run_id = await harness.start({METRICS: ["DONE-a"]}, lanes=[METRICS])
+    await harness.planned(run_id)
+    await set_clock_back(harness.database, HOUR)
+    await harness.orchestrator.look_at(run_id)
+    (left,) = await harness.column(
         "SELECT extract(epoch FROM deadline_at - now())::float FROM pipeline_phase_status"
     )
     assert left <= PipelineConfig().lane_deadline_hours * HOUR
 
 
-async def a_batch(heart: Heart, intended_at: datetime) -> tuple[Any, BatchRow]:
-    run_id = await heart.start({METRICS: ["a"]}, lanes=[METRICS])
-    (chunk_id,) = await heart.planned(run_id)
-    chunk = await heart.claim(chunk_id, heart.lifeline.worker_id)
+async def a_batch(harness: Harness, intended_at: datetime) -> tuple[Any, BatchRow]:
+    run_id = await harness.start({METRICS: ["a"]}, lanes=[METRICS])
+    (chunk_id,) = await harness.planned(run_id)
+    chunk = await harness.claim(chunk_id, harness.lifeline.worker_id)
     assert chunk is not None
-    async with heart.database.transaction() as conn:
+    async with harness.database.transaction() as conn:
         batch = await batches.intend(
             conn,
             chunk,
@@ -340,9 +342,9 @@ async def a_batch(heart: Heart, intended_at: datetime) -> tuple[Any, BatchRow]:
     return chunk, batch
 
 
-async def sent(heart: Heart, chunk: Any, started_at: datetime) -> None:
+async def sent(harness: Harness, chunk: Any, started_at: datetime) -> None:
     """A create whose answer nobody heard."""
-    await heart.query(
+    await harness.query(
         "INSERT INTO provider_calls (id, key, provider, operation, identity, freshness, shared,"
         " status, attempt, run_id, chunk_id, epoch, started_at) VALUES (:id, sha256('k'),"
         " 'scaleserp', 'create_batch', '', 'run', false, 'unknown', 1, :run, :chunk, :epoch, :at)",
@@ -354,46 +356,48 @@ async def sent(heart: Heart, chunk: Any, started_at: datetime) -> None:
     )
 
 
-async def test_a_call_of_the_future_may_take_effect_for_its_time_only(heart: Heart) -> None:
+async def test_a_call_of_the_future_may_take_effect_for_its_time_only(harness: Harness) -> None:
     """A create that was sent an hour ahead of now counts as sent just now, and is not forgotten."""
-    now = heart.clock.now()
-    chunk, batch = await a_batch(heart, now + timedelta(seconds=HOUR))
-    await sent(heart, chunk, now + timedelta(seconds=HOUR + 1))
-    await look(heart.database)
-    await due_again(heart.database)
-    assert await look(heart.database) == {"provider_batches": 1}
+    now = harness.clock.now()
+    chunk, batch = await a_batch(harness, now + timedelta(seconds=HOUR))
+    await sent(harness, chunk, now + timedelta(seconds=HOUR + 1))
+    await look(harness.database)
+    await due_again(harness.database)
+    assert await look(harness.database) == {"provider_batches": 1}
     for _ in range(2):
-        async with heart.database.transaction() as conn:
+        async with harness.database.transaction() as conn:
             doubt = await batches.doubt(conn, chunk, batch, "create_batch")
         assert doubt.unheard_at is not None
-        assert abs((doubt.unheard_at - heart.clock.now()).total_seconds()) < 10
+        assert abs((doubt.unheard_at - harness.clock.now()).total_seconds()) < 10
 
 
-async def test_a_call_after_the_clock_was_set_back_is_seen(heart: Heart) -> None:
+async def test_a_call_after_the_clock_was_set_back_is_seen(harness: Harness) -> None:
     """A create that was sent by the new time is looked for, though it was intended by the old."""
-    now = heart.clock.now()
-    chunk, batch = await a_batch(heart, now + timedelta(seconds=HOUR))
-    await look(heart.database)
-    await due_again(heart.database)
-    await look(heart.database)
-    await sent(heart, chunk, now)
-    async with heart.database.transaction() as conn:
+    now = harness.clock.now()
+    chunk, batch = await a_batch(harness, now + timedelta(seconds=HOUR))
+    await look(harness.database)
+    await due_again(harness.database)
+    await look(harness.database)
+    await sent(harness, chunk, now)
+    async with harness.database.transaction() as conn:
         doubt = await batches.doubt(conn, chunk, batch, "create_batch")
     assert doubt.sent_at == now
 
 
-async def test_a_batchs_time_stands_still_while_nobody_lives(heart: Heart, timer: Timer) -> None:
+async def test_a_batchs_time_stands_still_while_nobody_lives(
+    harness: Harness, timer: Timer
+) -> None:
     """A running batch is no older for three days in which nobody could look at it."""
-    now = heart.clock.now()
-    _, batch = await a_batch(heart, now)
-    await heart.query(
+    now = harness.clock.now()
+    _, batch = await a_batch(harness, now)
+    await harness.query(
         "UPDATE provider_batches SET status = :running, started_at = :now",
         running=str(BatchStatus.RUNNING),
         now=now,
     )
     await timer.tick()
-    await set_clock_back(heart.database, -SUSPENDED)
+    await set_clock_back(harness.database, -SUSPENDED)
     await timer.tick()
-    (started,) = await heart.column("SELECT started_at FROM provider_batches")
+    (started,) = await harness.column("SELECT started_at FROM provider_batches")
     assert abs((started - now).total_seconds()) < 30
     assert batch.started_at is None

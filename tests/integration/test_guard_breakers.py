@@ -296,7 +296,7 @@ async def test_a_schedules_stricter_breaker_is_passed_as_well(
 async def test_a_provider_down_for_ten_minutes_costs_a_handful_of_calls(
     db: Database, clock: HandClock
 ) -> None:
-    """Down 600 s, threshold 10, time-out 300 s: ten calls, one probe, and then full rate again."""
+    """Down 600 s, threshold 10, time-out 300 s: ten calls and one probe are made, then all again."""
     provider = Provider(answer=down)
     guard = Guard(
         db,

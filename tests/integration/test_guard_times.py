@@ -273,7 +273,7 @@ async def test_a_bill_of_more_than_a_million_is_none(
 async def test_of_an_error_five_hundred_characters_are_kept(
     db: Database, guards: MakeGuard
 ) -> None:
-    """In the ledger, and of a bug of the reader's what its words say."""
+    """An outcome keeps the first 500 characters of its error, whatever becomes of the item."""
 
     def long(_: HttpReply) -> Any:
         raise ValueError("x" * 5_000)

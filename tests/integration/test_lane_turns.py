@@ -4,7 +4,7 @@ import asyncio
 from itertools import pairwise
 from typing import Any
 
-from harness.heart import METRICS, beating
+from harness.inline import METRICS, open_harness
 
 from serpline.queueing.manager import JobQueueManager
 from serpline.store.database import Database
@@ -13,9 +13,9 @@ from serpline.store.database import Database
 async def test_a_small_lane_does_not_wait_for_all_of_a_large_one(db: Database) -> None:
     """One place, forty chunks of one lane: of a lane planned meanwhile the first chunk begins next
     but one at the latest, and then they take turns."""
-    async with beating(db, chunk_size=1) as heart:
-        large = await heart.start({METRICS: [f"DONE-large {n:02}" for n in range(40)]})
-        small = await heart.start({METRICS: [f"DONE-small {n}" for n in range(3)]})
+    async with open_harness(db, chunk_size=1) as harness:
+        large = await harness.start({METRICS: [f"DONE-large {n:02}" for n in range(40)]})
+        small = await harness.start({METRICS: [f"DONE-small {n}" for n in range(3)]})
         begun: list[int] = []
         late: list[int] = []
         manager, stop = JobQueueManager(db), asyncio.Event()
@@ -23,8 +23,8 @@ async def test_a_small_lane_does_not_wait_for_all_of_a_large_one(db: Database) -
         async def work(payload: dict[str, Any]) -> None:
             begun.append(int(payload["target"]))
             if len(begun) == 5:
-                late.extend(await heart.planned(small))
-            await heart.worker.work(begun[-1])
+                late.extend(await harness.planned(small))
+            await harness.worker.work(begun[-1])
             if len(begun) == 43:
                 stop.set()
 
@@ -33,7 +33,7 @@ async def test_a_small_lane_does_not_wait_for_all_of_a_large_one(db: Database) -
 
         manager.register("chunk", work)
         manager.register("run", look)
-        early = await heart.planned(large)
+        early = await harness.planned(large)
         async with asyncio.timeout(60):
             await manager.run(stop, 1)
         assert sorted(begun) == sorted(early + late)

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from harness.heart import METRICS, Heart, beating
+from harness.inline import METRICS, Harness, open_harness
 from harness.waiting import until
 from sqlalchemy import text
 
@@ -23,29 +23,29 @@ SINCE = datetime(2026, 11, 1, tzinfo=UTC)
 
 
 @pytest.fixture
-async def heart(db: Database) -> AsyncIterator[Heart]:
-    async with beating(db) as made:
+async def harness(db: Database) -> AsyncIterator[Harness]:
+    async with open_harness(db) as made:
         yield made
 
 
 @asynccontextmanager
 async def waited_for(
-    heart: Heart, act: Callable[[Connection], Awaitable[Any]], *held: tuple[str, dict[str, Any]]
+    harness: Harness, act: Callable[[Connection], Awaitable[Any]], *held: tuple[str, dict[str, Any]]
 ) -> AsyncIterator[asyncio.Task[Any]]:
     """``act`` in a transaction of its own that waits for what ``held`` changes until the end."""
 
     async def other() -> Any:
-        async with heart.database.transaction() as conn:
+        async with harness.database.transaction() as conn:
             return await act(conn)
 
     async def blocked() -> bool:
-        found = await heart.one(
+        found = await harness.one(
             "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
             " AND datname = current_database()"
         )
         return bool(found)
 
-    async with heart.database.transaction() as holder:
+    async with harness.database.transaction() as holder:
         for statement, values in held:
             await holder.execute(text(statement), values)
         task = asyncio.create_task(other())
@@ -54,21 +54,21 @@ async def waited_for(
     await asyncio.wait({task}, timeout=30)
 
 
-async def two_chunks(heart: Heart) -> list[int]:
+async def two_chunks(harness: Harness) -> list[int]:
     """Ready chunks of two runs."""
     found = []
     for _ in range(2):
-        run_id = await heart.start({METRICS: ["DONE-1"]}, lanes=[METRICS])
-        found += await heart.planned(run_id)
+        run_id = await harness.start({METRICS: ["DONE-1"]}, lanes=[METRICS])
+        found += await harness.planned(run_id)
     return found
 
 
-async def test_a_claim_on_reference_data_is_not_stolen(heart: Heart) -> None:
+async def test_a_claim_on_reference_data_is_not_stolen(harness: Harness) -> None:
     """A chunk that was claimed while the other waited for the row is seen to own it."""
-    first, second = await two_chunks(heart)
-    other = await heart.claim(second, heart.lifeline.worker_id)
+    first, second = await two_chunks(harness)
+    other = await harness.claim(second, harness.lifeline.worker_id)
     assert other is not None
-    await heart.query(
+    await harness.query(
         "INSERT INTO reference_data (kind, key, claimed_chunk, claimed_epoch)"
         " VALUES ('company', 'a.com', 0, 0)"
     )
@@ -77,19 +77,19 @@ async def test_a_claim_on_reference_data_is_not_stolen(heart: Heart) -> None:
     async def act(conn: Connection) -> reference.Obtained:
         return await reference.obtain(conn, "company", ["a.com"], SINCE, other.id, other.epoch)
 
-    async with waited_for(heart, act, (held, {"chunk": first})) as task:
-        mine = await heart.claim(first, heart.lifeline.worker_id)
+    async with waited_for(harness, act, (held, {"chunk": first})) as task:
+        mine = await harness.claim(first, harness.lifeline.worker_id)
         assert mine is not None
         assert mine.epoch == 1
     assert task.result() == reference.Obtained({}, [], ["a.com"], {})
 
 
-async def test_news_during_a_release_is_not_lost(heart: Heart) -> None:
+async def test_news_during_a_release_is_not_lost(harness: Harness) -> None:
     """A webhook that is being stored as the chunk is given back makes it due all the same."""
-    first, _ = await two_chunks(heart)
-    chunk = await heart.claim(first, heart.lifeline.worker_id)
+    first, _ = await two_chunks(harness)
+    chunk = await harness.claim(first, harness.lifeline.worker_id)
     assert chunk is not None
-    now = heart.clock.now()
+    now = harness.clock.now()
 
     async def act(conn: Connection) -> bool:
         return await releases.release(
@@ -102,36 +102,36 @@ async def test_news_during_a_release_is_not_lost(heart: Heart) -> None:
         )
 
     look = "UPDATE chunks SET next_look_at = now(), idle_looks = 0 WHERE id = :id"
-    async with waited_for(heart, act, (look, {"id": first})) as task:
+    async with waited_for(harness, act, (look, {"id": first})) as task:
         pass
     assert task.result() is False
-    assert (await heart.chunk(first))["look_seconds"] <= 0
+    assert (await harness.chunk(first))["look_seconds"] <= 0
 
 
-async def test_news_during_a_crash_is_not_lost(heart: Heart) -> None:
+async def test_news_during_a_crash_is_not_lost(harness: Harness) -> None:
     """Nor does the pause after broken work hide it."""
-    first, _ = await two_chunks(heart)
-    chunk = await heart.claim(first, heart.lifeline.worker_id)
+    first, _ = await two_chunks(harness)
+    chunk = await harness.claim(first, harness.lifeline.worker_id)
     assert chunk is not None
     look = "UPDATE chunks SET next_look_at = now(), idle_looks = 0 WHERE id = :id"
 
     async def act(conn: Connection) -> None:
         await releases.crashed(conn, chunk, 600, "a bug")
 
-    async with waited_for(heart, act, (look, {"id": first})):
+    async with waited_for(harness, act, (look, {"id": first})):
         pass
-    assert (await heart.chunk(first))["look_seconds"] <= 0
+    assert (await harness.chunk(first))["look_seconds"] <= 0
 
 
-async def test_a_look_at_a_run_and_its_results_do_not_wait_for_each_other(heart: Heart) -> None:
+async def test_a_look_at_a_run_and_its_results_do_not_wait_for_each_other(harness: Harness) -> None:
     """Whichever comes first: a settlement may take seconds, and a run is looked at all the time."""
-    run_id = await heart.start({METRICS: ["DONE-1"]}, lanes=[METRICS])
+    run_id = await harness.start({METRICS: ["DONE-1"]}, lanes=[METRICS])
     impatient = text("SET LOCAL lock_timeout = '100ms'")
     write = text(
         "INSERT INTO keyword_metrics (run_id, keyword_id, market, source, fetched_at)"
         " VALUES (:run, :keyword, 'US', 'x', now())"
     )
-    async with heart.database.transaction() as writer, heart.database.transaction() as other:
+    async with harness.database.transaction() as writer, harness.database.transaction() as other:
         await writer.execute(write, {"run": run_id, "keyword": 1})
         await other.execute(impatient)
         assert await runs.lock(other, run_id) is not None

@@ -8,24 +8,21 @@ from typing import Any
 
 import pytest
 from harness.guarded import owned_chunk, rows
+from harness.phase_work import owned, work_on
 
 from serpline.app import open_tools
-from serpline.config.run import PipelineConfig
 from serpline.core.clock import SystemClock
 from serpline.core.settings import load
 from serpline.domain.errors import CallRefused, ErrorCategory, ProviderError
 from serpline.domain.names import ContentType, PhaseName
 from serpline.domain.phases import LaneKey
-from serpline.phases.base import Work
 from serpline.phases.model_calls import RECHECK_HOURS, ModelCalls
 from serpline.phases.tools import Tools
 from serpline.providers.llm.client import LlmClient
-from serpline.robustness.retry import RetryManager
 from serpline.simulator.config import SimulatorConfig
 from serpline.simulator.llm_dialects import DIALECTS
 from serpline.simulator.server import Simulator
 from serpline.store.database import Database
-from serpline.store.runs.chunks import OwnedChunk
 
 TEXTS = (
     ("Tides", "The tide rises. Tide times are excellent to know. Acme helps.", "tide times"),
@@ -55,27 +52,9 @@ class Place:
         base = self.sim.environment()["SERPLINE_LLM_BASE_URL"]
         client = LlmClient(base, self.sim.config.key("llm"), name, SystemClock())
         run_id, chunk_id, epoch = await owned_chunk(self.db)
-        chunk = OwnedChunk(
-            id=chunk_id,
-            epoch=epoch,
-            no=1,
-            lane_id=1,
-            lane=LaneKey(PhaseName.CONTENT_ANALYSIS, ContentType.ORGANIC),
-            run_id=run_id,
-            mode="manual",
-            config={},
-            planned=1,
-            crashes=0,
-            last_error=None,
-            created_at=self.clock.now(),
-        )
-
-        async def settled() -> None:
-            return None
-
-        work = Work(
-            chunk, PipelineConfig(), self.db, self.clock, lambda: True, settled, RetryManager()
-        )
+        lane = LaneKey(PhaseName.CONTENT_ANALYSIS, ContentType.ORGANIC)
+        chunk = owned(run_id, lane, id=chunk_id, epoch=epoch, created_at=self.clock.now())
+        work = work_on(chunk, self.db, self.clock)
         return ModelCalls(self.tools, work, client)
 
     def calls(self) -> int:

@@ -14,7 +14,7 @@ import pytest
 import sqlalchemy as sa
 from harness.commands import ask
 from harness.every_table import contents
-from harness.heart import METRICS, Heart, beating
+from harness.inline import METRICS, Harness, open_harness
 
 from serpline.cli import root
 from serpline.core.ids import new_id
@@ -452,27 +452,27 @@ def test_what_the_server_cannot_do_now_is_one_line(database_url: str, state: str
 
 
 @pytest.fixture
-async def heart(db: Database) -> AsyncIterator[Heart]:
-    async with beating(db) as made:
+async def harness(db: Database) -> AsyncIterator[Harness]:
+    async with open_harness(db) as made:
         yield made
 
 
-async def test_which_lanes_have_lost_their_items(heart: Heart) -> None:
+async def test_which_lanes_have_lost_their_items(harness: Harness) -> None:
     """A lane whose items are gone is told from one that has them, and it is not retried."""
-    run_id = await heart.start({METRICS: ["DONE-1", "REJECT-2", "DONE-3"]})
-    await heart.drive(run_id)
-    database = heart.database
+    run_id = await harness.start({METRICS: ["DONE-1", "REJECT-2", "DONE-3"]})
+    await harness.drive(run_id)
+    database = harness.database
     async with database.transaction() as conn:
         assert await pruned_lanes(conn, run_id) == set()
-    later = heart.clock.now() + timedelta(days=91)
+    later = harness.clock.now() + timedelta(days=91)
     assert (await prune(database, Retention(), now=later))["items"] == 3
-    lanes = await heart.lanes(run_id)
+    lanes = await harness.lanes(run_id)
     async with database.transaction() as conn:
         assert await pruned_lanes(conn, run_id) == {lanes[METRICS].id}
     assert (lanes[METRICS].planned, lanes[METRICS].failed) == (3, 1)
     with pytest.raises(UserError, match="items of keyword_metrics/all were pruned"):
-        await heart.service.retry(run_id, phase=METRICS.phase)
-    assert await heart.lanes(run_id) == lanes
+        await harness.service.retry(run_id, phase=METRICS.phase)
+    assert await harness.lanes(run_id) == lanes
 
 
 _MANY = {

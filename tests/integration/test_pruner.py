@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from harness.commands import ask
 from harness.every_table import contents
+from harness.scripted_workers import QUICK, ScriptedWorkers, scripted_workers
 from harness.waiting import until
-from harness.workers import QUICK, Workers, scripted_workers
 from tests.integration.test_prune import OLD, YOUNG, a_run, column, rows
 
 from serpline.app import run_worker
@@ -208,12 +208,14 @@ async def test_a_wakeup_gives_its_place_back(db: Database) -> None:
 
 
 @pytest.fixture
-async def workers(db: Database, database_url: str, tmp_path: Path) -> AsyncIterator[Workers]:
+async def workers(
+    db: Database, database_url: str, tmp_path: Path
+) -> AsyncIterator[ScriptedWorkers]:
     async with scripted_workers(db, database_url, tmp_path, **QUICK) as made:
         yield made
 
 
-async def test_a_worker_killed_in_the_middle(db: Database, workers: Workers) -> None:
+async def test_a_worker_killed_in_the_middle(db: Database, workers: ScriptedWorkers) -> None:
     """A worker that is killed while it deletes loses no count, and another ends its pass."""
     await fill(db)
     before = await sizes(db)
@@ -260,7 +262,7 @@ async def test_a_worker_killed_in_the_middle(db: Database, workers: Workers) -> 
     gone = {table: n for table, n in went(before, after).items() if table in detail["rows"]}
     assert detail["rows"] == gone
     assert gone["pipeline_events"] == EVENTS + 3
-    assert workers.logs().count("action=prune.finished") == 1
+    assert workers.pool.logs().count("action=prune.finished") == 1
 
 
 async def test_a_worker_refuses_days_that_are_none(database_url: str, tmp_path: Path) -> None:

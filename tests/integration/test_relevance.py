@@ -12,10 +12,10 @@ from uuid import UUID
 
 import pytest
 from harness.guarded import HandClock, owned_chunk, rows
+from harness.phase_work import owned, work_on
 from sqlalchemy import text
 
 from serpline.app import open_tools
-from serpline.config.run import PipelineConfig
 from serpline.core.clock import SystemClock
 from serpline.core.settings import load
 from serpline.domain.keywords import KeywordRow, keyword_key
@@ -24,18 +24,16 @@ from serpline.domain.outcomes import Done, Outcome, Retry, Snooze
 from serpline.domain.phases import LaneKey
 from serpline.domain.states import StateStatus
 from serpline.phases import relevance
-from serpline.phases.base import Work
 from serpline.phases.content_analysis import ContentAnalysisPhase
 from serpline.phases.tools import Tools
 from serpline.providers.llm.client import LlmClient
-from serpline.robustness.retry import RetryManager
 from serpline.simulator.config import SimulatorConfig
 from serpline.simulator.server import Simulator
 from serpline.store import projects
 from serpline.store.calls import reference
 from serpline.store.database import Database
 from serpline.store.results import inputs
-from serpline.store.runs.chunks import ItemRow, OwnedChunk
+from serpline.store.runs.chunks import ItemRow
 
 VIDEO = "v:abcdefghijk"
 DAY = 86_400.0
@@ -88,26 +86,10 @@ class Place:
     async def work(self, run_id: UUID, **config: Any) -> Outcome:
         """What the phase makes of the video in the name of one of the run's chunks."""
         found = await rows(self.db, "SELECT id, epoch FROM chunks WHERE run_id = :run", run=run_id)
-        chunk = OwnedChunk(
-            id=found[0].id,
-            epoch=found[0].epoch,
-            no=1,
-            lane_id=1,
-            lane=LaneKey(PhaseName.CONTENT_ANALYSIS, ContentType.VIDEO),
-            run_id=run_id,
-            mode="manual",
-            config={},
-            planned=1,
-            crashes=0,
-            last_error=None,
-            created_at=self.clock.now(),
-        )
-
-        async def settled() -> None:
-            return None
-
-        clock, lease = self.clock, lambda: True
-        work = Work(chunk, PipelineConfig(**config), self.db, clock, lease, settled, RetryManager())
+        lane = LaneKey(PhaseName.CONTENT_ANALYSIS, ContentType.VIDEO)
+        now = self.clock.now()
+        chunk = owned(run_id, lane, id=found[0].id, epoch=found[0].epoch, created_at=now)
+        work = work_on(chunk, self.db, self.clock, **config)
         phase = ContentAnalysisPhase(replace(self.tools, clock=self.clock))
         item = ItemRow(VIDEO, StateStatus.PENDING, 0)
         async with aclosing(phase.work(work, [item])) as outcomes:

@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from harness.phase_work import owned
 from harness.plans import watched
 from sqlalchemy import text
 
@@ -275,24 +276,6 @@ async def test_reading_grows_with_the_run(db: Database, run_id: UUID, name: str)
     assert seen.rows <= read.handled
 
 
-def owned(run_id: UUID, lane_id: int, number: int) -> OwnedChunk:
-    """The chunk as its owner would have it."""
-    return OwnedChunk(
-        id=0,
-        epoch=0,
-        no=number,
-        lane_id=lane_id,
-        lane=VIDEO,
-        run_id=run_id,
-        mode="manual",
-        config={},
-        planned=CHUNK,
-        crashes=0,
-        last_error=None,
-        created_at=NOW,
-    )
-
-
 async def settle(conn: Connection, chunk: OwnedChunk, status: StateStatus) -> None:
     """Settle all that is due in the chunk."""
     due = await chunks.load(conn, chunk, NOW)
@@ -336,7 +319,7 @@ async def test_a_chunk_costs_its_own_items(db: Database, run_id: UUID, step: str
     async with db.transaction() as conn:
         lane_id = await plan_items(conn, run_id, ITEMS)
         with watched() as seen:
-            await STEPS[step](conn, owned(run_id, lane_id, 7))
+            await STEPS[step](conn, owned(run_id, VIDEO, lane_id=lane_id, no=7))
     assert seen.rows < 15 * CHUNK
 
 
@@ -347,7 +330,7 @@ async def test_a_settlement_costs_its_own_items(
     """However large the chunk: it is settled in many portions, and none reads all of it."""
     async with db.transaction() as conn:
         lane_id = await plan_items(conn, run_id, ITEMS, ITEMS)
-        due = await chunks.load(conn, owned(run_id, lane_id, 0), NOW)
+        due = await chunks.load(conn, owned(run_id, VIDEO, lane_id=lane_id, no=0), NOW)
         settlements = [Settlement(row.item, status) for row in due[:CHUNK]]
         with watched() as seen:
             assert len(await settling.settle_items(conn, lane_id, 0, settlements)) == CHUNK

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from harness.world import World, open_world, paid, until
+from harness.waiting import until
+from harness.world import World, open_world, paid
 
 from serpline.domain.names import PhaseName, PipelineMode
 from serpline.domain.states import RunStatus
@@ -83,7 +84,7 @@ async def test_a_take_over_and_a_retry_buy_nothing_again(database_url: str, tmp_
             return len([e for e in world.sim.log.entries[before:] if e.provider == "llm"]) > 3
 
         await until(under_way, "the first analyses")
-        await world.workers[0].end(10)
+        await world.pool.processes[0].end(10)
         # One of the questions that are left, about a page or a channel, is refused for good.
         world.sim.set_faults(
             [{"provider": "llm", "fault": "401", "pattern": "F", "times": 1}, slow]

@@ -33,7 +33,7 @@ async def test_hostile_text_fails_its_own_items(
         assert run.status in ("completed", "completed_with_errors")
         lanes = await world.lanes(run_id)
         assert sum(lane.completed for lane in lanes if lane.key.phase == "dsi_calculation") > 0
-        logs = world.logs()
+        logs = world.pool.logs()
         assert "Traceback" not in logs
         raised = await world.query(
             "SELECT item, error FROM item_retries WHERE error_category = 'internal'"

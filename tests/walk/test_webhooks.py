@@ -15,9 +15,10 @@ from typing import Any
 import httpx2
 import pytest
 import uvicorn
-from harness.databases import module_database
+from harness.databases import copied_database
 from harness.tables import Tables, differences, final_tables
-from harness.world import World, open_world, simulated, until
+from harness.waiting import until
+from harness.world import World, open_world, simulated
 
 from serpline.api.app import create_app
 from serpline.domain.states import RunStatus
@@ -77,7 +78,7 @@ def polled(
     postgres: EmbeddedServer, template_database: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Tables]:
     """What the same run collects without any webhook."""
-    with module_database(postgres, template_database) as url:
+    with copied_database(postgres, template_database) as url:
 
         async def walk() -> Tables:
             async with open_world(url, tmp_path_factory.mktemp("walk"), KEYWORDS) as world:

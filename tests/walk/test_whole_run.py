@@ -19,7 +19,7 @@ from uuid import UUID
 
 import psycopg
 import pytest
-from harness.databases import module_database
+from harness.databases import copied_database
 from harness.tables import Tables, differences, final_tables
 from harness.world import SEED, World, open_world, paid, simulated
 from psycopg import sql
@@ -92,7 +92,7 @@ def reference(
     postgres: EmbeddedServer, template_database: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Reference]:
     """Two runs, one after the other."""
-    with module_database(postgres, template_database) as url:
+    with copied_database(postgres, template_database) as url:
 
         async def walk() -> Reference:
             async with open_world(url, tmp_path_factory.mktemp("walk"), KEYWORDS) as world:

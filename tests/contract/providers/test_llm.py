@@ -576,7 +576,7 @@ def test_whatever_a_server_says(one: Any, two: Any, status: int, wrapped: bool) 
 
 def test_braces_without_end_cost_little() -> None:
     """An answer of two million braces is given up soon."""
-    began = time.monotonic()
+    began = time.thread_time()
     refusal(reply(document("{" * 1_900_000)))
     refusal(reply(document('{"a":' * 380_000)))
-    assert time.monotonic() - began < 2
+    assert time.thread_time() - began < 2

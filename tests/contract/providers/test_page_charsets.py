@@ -108,7 +108,8 @@ RIVER = "Река"
     ],
 )
 def test_a_declaration_in_the_page_is_found(head: str) -> None:
-    """By attribute, pragma or XML declaration, late or early; not in comments and scripts."""
+    """An attribute, pragma or XML declaration names the charset, early or late; a comment or a
+    script does not."""
     html = head.encode() + RIVER.encode("cp1251")
     assert decode(html, None) == head + RIVER
     assert decode(html, "no-such-charset") == head + RIVER

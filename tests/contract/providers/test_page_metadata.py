@@ -183,7 +183,7 @@ def test_any_json_and_any_stamp(value: Any, stamp: str) -> None:
     ],
 )
 def test_a_stamp_of_time_is_a_day_or_nothing(stamp: str | None, day: str | None) -> None:
-    """ISO 8601, mail, Unix time, written days; where day and month could be either, none."""
+    """ISO 8601, mail, Unix time and written days are read; a day that may be a month is not."""
     assert day_of(stamp) == day
 
 

@@ -160,7 +160,7 @@ def test_impossible_search(fields: dict[str, Any]) -> None:
 
 
 def test_overall_position() -> None:
-    """Overall position: as given, else from the page's number, else the position itself."""
+    """The overall position is as given, else by the page's number, else the position itself."""
     link = "https://a.example/"
     given = ok(
         search_parameters={"q": "x", "page": "3"},

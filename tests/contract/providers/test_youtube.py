@@ -181,7 +181,7 @@ def test_nothing_found_has_no_items_at_all() -> None:
 
 @pytest.mark.parametrize("handle", ["", "@", "a b", "a/b", "@a@b", "x" * 200])
 def test_a_handle_that_cannot_be_one_is_refused(handle: str) -> None:
-    """One line that names the value."""
+    """The refusal is one line that names the value."""
     with pytest.raises(UserError, match="not a YouTube handle"):
         YOUTUBE.channel_by_handle(handle)
 
@@ -386,7 +386,7 @@ def test_an_unreadable_row_costs_its_own_video() -> None:
     ],
 )
 def test_links_are_what_an_owner_would_call_a_link(text: str, links: tuple[str, ...]) -> None:
-    """Addresses in any script's prose, as written, once each; no mail address, no broken prose."""
+    """Addresses in any script's prose are found as written, once each; mail addresses are not."""
     assert find_links(text) == links
 
 

@@ -6,7 +6,7 @@ from contextlib import suppress
 
 import psycopg
 import pytest
-from harness.heart import METRICS, Heart, beating, make_heart
+from harness.inline import METRICS, Harness, make_harness, open_harness
 from harness.scripted import make_tables
 from harness.waiting import until
 from sqlalchemy import text
@@ -19,70 +19,70 @@ LOCK = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted AND cla
 
 
 @pytest.fixture
-async def heart(db: Database) -> AsyncIterator[Heart]:
-    async with beating(db) as made:
+async def harness(db: Database) -> AsyncIterator[Harness]:
+    async with open_harness(db) as made:
         yield made
 
 
-async def a_silent_worker(heart: Heart, database: Database | None = None) -> int:
+async def a_silent_worker(harness: Harness, database: Database | None = None) -> int:
     """A worker that registered and was not heard of since; nobody holds its lock."""
-    async with (database or heart.database).transaction() as conn:
+    async with (database or harness.database).transaction() as conn:
         worker_id = await workers.register(conn, "elsewhere", 1)
-    await heart.query(
+    await harness.query(
         "UPDATE workers SET heartbeat_at = now() - '1 h'::interval WHERE id = :id", id=worker_id
     )
     return worker_id
 
 
-async def planned(heart: Heart) -> int:
+async def planned(harness: Harness) -> int:
     """The one chunk of a new run."""
-    run_id = await heart.start({METRICS: ["DONE-1", "DONE-2"]}, lanes=[METRICS])
-    (chunk_id,) = await heart.planned(run_id)
+    run_id = await harness.start({METRICS: ["DONE-1", "DONE-2"]}, lanes=[METRICS])
+    (chunk_id,) = await harness.planned(run_id)
     return chunk_id
 
 
-async def claimed(heart: Heart, chunk_id: int, worker_id: int) -> OwnedChunk:
+async def claimed(harness: Harness, chunk_id: int, worker_id: int) -> OwnedChunk:
     """That chunk in that worker's hands."""
-    chunk = await heart.claim(chunk_id, worker_id)
+    chunk = await harness.claim(chunk_id, worker_id)
     assert chunk is not None
-    await heart.forget_wakeups()
+    await harness.forget_wakeups()
     return chunk
 
 
-async def owned_by(heart: Heart, worker_id: int) -> OwnedChunk:
+async def owned_by(harness: Harness, worker_id: int) -> OwnedChunk:
     """A chunk in the hands of a worker that is not this process's."""
-    return await claimed(heart, await planned(heart), worker_id)
+    return await claimed(harness, await planned(harness), worker_id)
 
 
-async def ending(heart: Heart, worker_id: int) -> tuple[bool, bool]:
+async def ending(harness: Harness, worker_id: int) -> tuple[bool, bool]:
     """Whether the worker has ended, and whether by death."""
-    (row,) = await heart.query(
+    (row,) = await harness.query(
         "SELECT ended_at IS NOT NULL AS ended, died FROM workers WHERE id = :id", id=worker_id
     )
     return row["ended"], row["died"]
 
 
-async def test_the_dead_are_taken_over(heart: Heart) -> None:
+async def test_the_dead_are_taken_over(harness: Harness) -> None:
     """Silent and its lock free: its chunk is ready with a new epoch, one death, and announced."""
-    dead = await a_silent_worker(heart)
-    chunk = await owned_by(heart, dead)
-    assert await heart.lifeline.take_over() == [chunk.id]
-    after = await heart.chunk(chunk.id)
+    dead = await a_silent_worker(harness)
+    chunk = await owned_by(harness, dead)
+    assert await harness.lifeline.take_over() == [chunk.id]
+    after = await harness.chunk(chunk.id)
     assert (after["status"], after["owner"], after["deaths"]) == ("ready", None, 1)
     assert after["epoch"] == chunk.epoch + 1
-    assert await ending(heart, dead) == (True, True)
-    assert await heart.waiting() == [f"chunk:{chunk.id}"]
-    assert await heart.lifeline.take_over() == []
+    assert await ending(harness, dead) == (True, True)
+    assert await harness.waiting() == [f"chunk:{chunk.id}"]
+    assert await harness.lifeline.take_over() == []
 
 
 @pytest.mark.parametrize("pool", ["", " queue"])
-async def test_the_dead_lose_their_sessions(heart: Heart, database_url: str, pool: str) -> None:
+async def test_the_dead_lose_their_sessions(harness: Harness, database_url: str, pool: str) -> None:
     """One that froze in the middle of a message holds locks and is not idle: it is cut off."""
     theirs = await Database.connect(database_url)
     try:
-        dead = await a_silent_worker(heart, theirs)
-        chunk = await owned_by(heart, dead)
-        (name,) = await heart.column(
+        dead = await a_silent_worker(harness, theirs)
+        chunk = await owned_by(harness, dead)
+        (name,) = await harness.column(
             "SELECT application_name FROM workers WHERE host = 'elsewhere'"
         )
         taken: list[int] = []
@@ -93,9 +93,9 @@ async def test_the_dead_lose_their_sessions(heart: Heart, database_url: str, poo
             session.pgconn.flush()
             sql = "SELECT 1 FROM pg_stat_activity WHERE pid = :pid AND wait_event = 'ClientRead'"
             pid = session.info.backend_pid
-            await until(lambda: heart.query(sql, pid=pid), "the session to hold its lock")
+            await until(lambda: harness.query(sql, pid=pid), "the session to hold its lock")
             async with asyncio.timeout(10):
-                taken = await heart.lifeline.take_over()
+                taken = await harness.lifeline.take_over()
         assert taken == [chunk.id]
     finally:
         await theirs.close()
@@ -103,16 +103,16 @@ async def test_the_dead_lose_their_sessions(heart: Heart, database_url: str, poo
 
 async def test_a_lease_ends_before_others_take_over(db: Database) -> None:
     """Three quarters of the time after which its worker counts as dead, by the monotonic clock."""
-    async with beating(db, heartbeat_seconds=300.0, dead_after_seconds=20.0) as heart:
+    async with open_harness(db, heartbeat_seconds=300.0, dead_after_seconds=20.0) as harness:
         for seconds, has_lease in ((0.0, True), (14.0, True), (15.1, False)):
-            heart.clock.frozen_seconds = seconds
-            assert heart.lifeline.has_lease is has_lease
+            harness.clock.frozen_seconds = seconds
+            assert harness.lifeline.has_lease is has_lease
 
 
 async def test_a_heartbeat_that_failed_is_tried_again_after_a_second(
     db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A short cut costs no lease, however seldom the heart beats."""
+    """A short cut costs no lease, however seldom the harness beats."""
     slept: list[float] = []
     beat, tried = workers.beat, 0
 
@@ -128,10 +128,10 @@ async def test_a_heartbeat_that_failed_is_tried_again_after_a_second(
         return await beat(conn, worker_id)
 
     await make_tables(db)
-    heart = make_heart(db, heartbeat_seconds=300.0)
+    harness = make_harness(db, heartbeat_seconds=300.0)
     monkeypatch.setattr(workers, "beat", cut_once)
-    monkeypatch.setattr(heart.clock, "sleep", sleep)
-    async with heart.lifeline.living():
+    monkeypatch.setattr(harness.clock, "sleep", sleep)
+    async with harness.lifeline.living():
 
         async def has_beaten() -> bool:
             return tried == 2 and len(slept) == 2
@@ -140,175 +140,175 @@ async def test_a_heartbeat_that_failed_is_tried_again_after_a_second(
     assert slept == [1, 300]
 
 
-async def test_a_held_lock_is_life(heart: Heart) -> None:
+async def test_a_held_lock_is_life(harness: Harness) -> None:
     """A worker whose heartbeat is old but whose session lives is not taken over."""
-    silent = await a_silent_worker(heart)
-    chunk = await owned_by(heart, silent)
-    async with heart.database.session() as session:
+    silent = await a_silent_worker(harness)
+    chunk = await owned_by(harness, silent)
+    async with harness.database.session() as session:
         assert await workers.hold_lock(session, silent)
-        assert await heart.lifeline.take_over() == []
-        assert await ending(heart, silent) == (False, False)
-        assert (await heart.chunk(chunk.id))["epoch"] == chunk.epoch
+        assert await harness.lifeline.take_over() == []
+        assert await ending(harness, silent) == (False, False)
+        assert (await harness.chunk(chunk.id))["epoch"] == chunk.epoch
     # The server lets go of a closed session's locks in its own time.
-    assert await until(heart.lifeline.take_over, "the lock to be free") == [chunk.id]
+    assert await until(harness.lifeline.take_over, "the lock to be free") == [chunk.id]
 
 
-async def test_a_fresh_heartbeat_is_life(heart: Heart) -> None:
+async def test_a_fresh_heartbeat_is_life(harness: Harness) -> None:
     """A worker that lost its session a moment ago, and was heard of since, is not taken over."""
-    async with heart.database.transaction() as conn:
+    async with harness.database.transaction() as conn:
         young = await workers.register(conn, "elsewhere", 1)
-    await owned_by(heart, young)
-    assert await heart.lifeline.take_over() == []
-    assert await ending(heart, young) == (False, False)
+    await owned_by(harness, young)
+    assert await harness.lifeline.take_over() == []
+    assert await ending(harness, young) == (False, False)
 
 
-async def test_the_living_do_not_bury_themselves(heart: Heart) -> None:
+async def test_the_living_do_not_bury_themselves(harness: Harness) -> None:
     """A worker whose own heartbeat is late does not take over its own chunks."""
-    await heart.beats()
-    async with heart.database.transaction() as conn:
+    await harness.beats()
+    async with harness.database.transaction() as conn:
         await conn.execute(text("UPDATE workers SET heartbeat_at = now() - '1 h'::interval"))
         assert await workers.take_over_dead(conn, 1.0) == {}
 
 
 async def test_leaving_gives_chunks_back_at_once(db: Database) -> None:
     """A worker that leaves in good order gives its chunks back, announced, with no death."""
-    async with beating(db) as heart:
-        chunk_id = await planned(heart)
-        with heart.lifeline.at_work(chunk_id):
-            chunk = await claimed(heart, chunk_id, heart.lifeline.worker_id)
-    after = await heart.chunk(chunk.id)
+    async with open_harness(db) as harness:
+        chunk_id = await planned(harness)
+        with harness.lifeline.at_work(chunk_id):
+            chunk = await claimed(harness, chunk_id, harness.lifeline.worker_id)
+    after = await harness.chunk(chunk.id)
     assert (after["status"], after["deaths"], after["epoch"]) == ("ready", 0, chunk.epoch + 1)
     assert after["look_seconds"] <= 0
-    assert await ending(heart, heart.lifeline.worker_id) == (True, False)
-    assert await heart.waiting() == [f"chunk:{chunk.id}"]
+    assert await ending(harness, harness.lifeline.worker_id) == (True, False)
+    assert await harness.waiting() == [f"chunk:{chunk.id}"]
 
 
-async def test_a_lost_session_is_replaced(heart: Heart) -> None:
+async def test_a_lost_session_is_replaced(harness: Harness) -> None:
     """When the session that holds the lock is cut, the worker takes the lock anew and goes on."""
 
     async def holders() -> list[int]:
-        return await heart.column(LOCK)
+        return await harness.column(LOCK)
 
     (first,) = await until(holders, "the lock")
-    await heart.query("SELECT pg_terminate_backend(:pid)", pid=first)
+    await harness.query("SELECT pg_terminate_backend(:pid)", pid=first)
 
     async def others() -> list[int]:
         return [pid for pid in await holders() if pid != first]
 
     await until(others, "the lock to be held again")
-    await heart.beats()
-    assert not heart.lifeline.declared_dead.is_set()
-    assert heart.lifeline.has_lease
+    await harness.beats()
+    assert not harness.lifeline.declared_dead.is_set()
+    assert harness.lifeline.has_lease
 
 
 async def test_a_lock_that_was_busy_is_taken_later(db: Database) -> None:
     """Who tries whether a worker is dead may hold its lock for an instant: it is tried again."""
     await make_tables(db)
-    heart = make_heart(db)
+    harness = make_harness(db)
     async with db.session() as prober:
         for worker_id in range(1, 4):
             await workers.hold_lock(prober, worker_id)
-        (probing,) = set(await heart.column(LOCK))
-        async with heart.lifeline.living():
-            await heart.beats()
+        (probing,) = set(await harness.column(LOCK))
+        async with harness.lifeline.living():
+            await harness.beats()
             await prober.execute(text("SELECT pg_advisory_unlock_all()"))
 
             async def is_held() -> bool:
-                return any(pid != probing for pid in await heart.column(LOCK))
+                return any(pid != probing for pid in await harness.column(LOCK))
 
             await until(is_held, "the worker to hold its lock")
 
 
-async def test_who_was_declared_dead_stops(heart: Heart) -> None:
+async def test_who_was_declared_dead_stops(harness: Harness) -> None:
     """A worker that others declared dead learns it with its next heartbeat and owns no more."""
-    await heart.query("UPDATE workers SET ended_at = now(), died = true")
+    await harness.query("UPDATE workers SET ended_at = now(), died = true")
 
     async def is_told() -> bool:
-        return heart.lifeline.declared_dead.is_set()
+        return harness.lifeline.declared_dead.is_set()
 
     await until(is_told, "the worker to learn it")
-    assert not heart.lifeline.has_lease
-    run_id = await heart.start({METRICS: ["DONE-1"]}, lanes=[METRICS])
-    (chunk_id,) = await heart.planned(run_id)
-    assert not await heart.worker.work(chunk_id)
-    assert await heart.attempts("DONE-1") == 0
+    assert not harness.lifeline.has_lease
+    run_id = await harness.start({METRICS: ["DONE-1"]}, lanes=[METRICS])
+    (chunk_id,) = await harness.planned(run_id)
+    assert not await harness.worker.work(chunk_id)
+    assert await harness.attempts("DONE-1") == 0
 
 
-async def test_the_dead_can_own_nothing(heart: Heart) -> None:
+async def test_the_dead_can_own_nothing(harness: Harness) -> None:
     """A claim in the name of a worker that has ended fails, even before that worker knows it."""
-    dead = await a_silent_worker(heart)
-    await heart.lifeline.take_over()
-    run_id = await heart.start({METRICS: ["DONE-1"]}, lanes=[METRICS])
-    (chunk_id,) = await heart.planned(run_id)
-    assert await heart.claim(chunk_id, dead) is None
+    dead = await a_silent_worker(harness)
+    await harness.lifeline.take_over()
+    run_id = await harness.start({METRICS: ["DONE-1"]}, lanes=[METRICS])
+    (chunk_id,) = await harness.planned(run_id)
+    assert await harness.claim(chunk_id, dead) is None
 
 
-async def test_what_the_dead_left_behind_is_found(heart: Heart) -> None:
+async def test_what_the_dead_left_behind_is_found(harness: Harness) -> None:
     """A chunk claimed in the instant of its worker's end is made ready by the next take-over."""
-    dead = await a_silent_worker(heart)
-    chunk = await owned_by(heart, dead)
-    await heart.query("UPDATE workers SET ended_at = now(), died = true WHERE id = :id", id=dead)
-    assert await heart.lifeline.take_over() == [chunk.id]
-    after = await heart.chunk(chunk.id)
+    dead = await a_silent_worker(harness)
+    chunk = await owned_by(harness, dead)
+    await harness.query("UPDATE workers SET ended_at = now(), died = true WHERE id = :id", id=dead)
+    assert await harness.lifeline.take_over() == [chunk.id]
+    after = await harness.chunk(chunk.id)
     assert (after["status"], after["deaths"], after["epoch"]) == ("ready", 0, chunk.epoch + 1)
 
 
-async def test_a_lease_ends_without_heartbeats(heart: Heart) -> None:
+async def test_a_lease_ends_without_heartbeats(harness: Harness) -> None:
     """By the monotonic clock the lease ends well before others may declare the worker dead."""
-    await heart.beats(1)
-    with heart.lifeline.holding(1, 1) as lease:
+    await harness.beats(1)
+    with harness.lifeline.holding(1, 1) as lease:
         assert lease()
-        heart.clock.frozen_seconds = 14.0
+        harness.clock.frozen_seconds = 14.0
         assert lease()
-        heart.clock.frozen_seconds = 15.1
+        harness.clock.frozen_seconds = 15.1
         assert not lease()
-        assert not heart.lifeline.has_lease
+        assert not harness.lifeline.has_lease
 
 
-async def test_who_was_cut_off_spares_the_others(heart: Heart) -> None:
+async def test_who_was_cut_off_spares_the_others(harness: Harness) -> None:
     """After an outage as long as a lease nobody is taken over until all could have beaten again."""
-    await heart.beats(1)
-    chunk = await owned_by(heart, await a_silent_worker(heart))
-    heart.clock.frozen_seconds = 15.1
-    assert await heart.lifeline.take_over() == []
-    await heart.beats()
-    assert heart.lifeline.has_lease
-    heart.clock.frozen_seconds += 14.0
-    await heart.beats()
-    assert await heart.lifeline.take_over() == []
-    heart.clock.frozen_seconds += 7.0
-    assert await heart.lifeline.take_over() == [chunk.id]
+    await harness.beats(1)
+    chunk = await owned_by(harness, await a_silent_worker(harness))
+    harness.clock.frozen_seconds = 15.1
+    assert await harness.lifeline.take_over() == []
+    await harness.beats()
+    assert harness.lifeline.has_lease
+    harness.clock.frozen_seconds += 14.0
+    await harness.beats()
+    assert await harness.lifeline.take_over() == []
+    harness.clock.frozen_seconds += 7.0
+    assert await harness.lifeline.take_over() == [chunk.id]
 
 
 async def test_who_has_just_come_spares_the_others(db: Database) -> None:
     """A new worker may be the first one back after an outage: the others get the time to beat."""
     await make_tables(db)
-    heart = make_heart(db)
-    chunk = await owned_by(heart, await a_silent_worker(heart))
-    async with heart.lifeline.living():
-        await heart.beats(1)
-        heart.clock.frozen_seconds = 14.0
-        await heart.beats()
-        assert await heart.lifeline.take_over() == []
-        heart.clock.frozen_seconds = 21.0
-        assert await heart.lifeline.take_over() == [chunk.id]
+    harness = make_harness(db)
+    chunk = await owned_by(harness, await a_silent_worker(harness))
+    async with harness.lifeline.living():
+        await harness.beats(1)
+        harness.clock.frozen_seconds = 14.0
+        await harness.beats()
+        assert await harness.lifeline.take_over() == []
+        harness.clock.frozen_seconds = 21.0
+        assert await harness.lifeline.take_over() == [chunk.id]
 
 
-async def test_the_lease_of_a_paused_runs_chunk_is_revoked(heart: Heart) -> None:
+async def test_the_lease_of_a_paused_runs_chunk_is_revoked(harness: Harness) -> None:
     """The heartbeat tells work of a run that was paused to stop, and no other work."""
-    lifeline = heart.lifeline
-    first, second = await planned(heart), await planned(heart)
+    lifeline = harness.lifeline
+    first, second = await planned(harness), await planned(harness)
     # What a worker owns and is not at work on goes back with its next heartbeat.
     with lifeline.at_work(first), lifeline.at_work(second):
-        paused = await claimed(heart, first, lifeline.worker_id)
-        other = await claimed(heart, second, lifeline.worker_id)
+        paused = await claimed(harness, first, lifeline.worker_id)
+        other = await claimed(harness, second, lifeline.worker_id)
         with (
             lifeline.holding(paused.id, paused.epoch) as stops,
             lifeline.holding(other.id, other.epoch) as goes_on,
         ):
             assert stops()
-            await heart.service.pause(paused.run_id)
-            await heart.beats()
+            await harness.service.pause(paused.run_id)
+            await harness.beats()
             assert not stops()
             assert goes_on()
 
@@ -316,10 +316,10 @@ async def test_the_lease_of_a_paused_runs_chunk_is_revoked(heart: Heart) -> None
 async def test_a_silent_sessions_lock_is_freed(db: Database) -> None:
     """The server ends the session of a worker that beats no more, its connection open."""
     await make_tables(db)
-    heart = make_heart(db)
+    harness = make_harness(db)
 
     async def is_free() -> bool:
-        return not await heart.column(LOCK)
+        return not await harness.column(LOCK)
 
     async def beat_too_late() -> None:
         async with db.session() as session:

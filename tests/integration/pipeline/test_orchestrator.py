@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Mapping
 from uuid import UUID
 
 import pytest
-from harness.heart import COMBINED, METRICS, NEWS, ORGANIC, VIDEO, Heart, beating
+from harness.inline import COMBINED, METRICS, NEWS, ORGANIC, VIDEO, Harness, open_harness
 from harness.scripted import open_gate
 from harness.waiting import until
 
@@ -22,8 +22,8 @@ SERP, COMPANIES, YOUTUBE, OWNERS, ANALYSIS, DSI = list(PhaseName)[1:]
 
 
 @pytest.fixture
-async def heart(db: Database) -> AsyncIterator[Heart]:
-    async with beating(db) as made:
+async def harness(db: Database) -> AsyncIterator[Harness]:
+    async with open_harness(db) as made:
         yield made
 
 
@@ -35,8 +35,8 @@ def everywhere(
     return {**good, **(but or {})}
 
 
-async def errors(heart: Heart, run_id: UUID) -> dict[str, str]:
-    rows = await heart.query(
+async def errors(harness: Harness, run_id: UUID) -> dict[str, str]:
+    rows = await harness.query(
         "SELECT phase_name || '/' || content_type AS lane, error_message FROM pipeline_phase_status"
         " WHERE pipeline_execution_id = :run AND error_message IS NOT NULL",
         run=run_id,
@@ -49,14 +49,16 @@ def test_the_dependencies_are_public() -> None:
     assert PhaseOrchestrator.PHASE_DEPENDENCIES is PHASE_DEPENDENCIES
 
 
-async def test_a_whole_run_completes_in_the_order_of_the_data(heart: Heart) -> None:
+async def test_a_whole_run_completes_in_the_order_of_the_data(harness: Harness) -> None:
     """Every lane plans, works and completes, none before what it needs; every item has a result."""
     items = everywhere(*SEARCHED_TYPES)
-    run_id = await heart.start(items)
-    assert await heart.drive(run_id) == "completed"
-    assert set((await heart.states(run_id)).values()) == {LaneStatus.COMPLETED}
-    assert await heart.results(run_id) == sorted(name for names in items.values() for name in names)
-    told = await heart.events(run_id)
+    run_id = await harness.start(items)
+    assert await harness.drive(run_id) == "completed"
+    assert set((await harness.states(run_id)).values()) == {LaneStatus.COMPLETED}
+    assert await harness.results(run_id) == sorted(
+        name for names in items.values() for name in names
+    )
+    told = await harness.events(run_id)
     assert (told[0], told[-1]) == ("run.started", "run.completed")
     for key in lanes_of(SEARCHED_TYPES)[1:-1]:
         for need in PHASE_DEPENDENCIES[key.phase]:
@@ -64,39 +66,41 @@ async def test_a_whole_run_completes_in_the_order_of_the_data(heart: Heart) -> N
             assert told.index(f"lane.complete {need}/{kind}") < told.index(f"lane.start {key}")
 
 
-async def test_a_failed_news_lane_blocks_news_only(heart: Heart) -> None:
+async def test_a_failed_news_lane_blocks_news_only(harness: Harness) -> None:
     """News ends failed and blocked with the reason, the others complete, the run has errors."""
     broken = LaneKey(SERP, NEWS)
     items = everywhere(*SEARCHED_TYPES, but={broken: ["REJECT-1", "REJECT-2"]})
-    run_id = await heart.start(items)
-    assert await heart.drive(run_id) == "completed_with_errors"
-    states = await heart.states(run_id)
+    run_id = await harness.start(items)
+    assert await harness.drive(run_id) == "completed_with_errors"
+    states = await harness.states(run_id)
     assert states.pop(str(broken)) == "failed"
     for name, status in states.items():
         assert status == ("blocked" if name.endswith("/news") else "completed"), name
-    said = await errors(heart, run_id)
+    said = await errors(harness, run_id)
     assert said["serp_collection/news"].startswith("all 2 items failed")
     assert said["company_enrichment_serp/news"] == "serp_collection/news failed"
     assert set(said) == {f"{phase}/news" for phase in list(PhaseName)[1:]}
-    message = await heart.one("SELECT error_message FROM pipeline_executions WHERE id=:r", r=run_id)
+    message = await harness.one(
+        "SELECT error_message FROM pipeline_executions WHERE id=:r", r=run_id
+    )
     assert "serp_collection/news failed" in message
 
 
-async def test_without_any_dsi_the_run_fails(heart: Heart) -> None:
+async def test_without_any_dsi_the_run_fails(harness: Harness) -> None:
     """If the DSI of no content type comes about, the run has failed."""
     but = {LaneKey(DSI, kind): [f"REJECT-{kind}"] for kind in (NEWS, VIDEO)}
-    run_id = await heart.start(everywhere(NEWS, VIDEO, but=but), content_types=(NEWS, VIDEO))
-    assert await heart.drive(run_id) == "failed"
-    assert (await heart.states(run_id))[str(COMBINED)] == "blocked"
-    assert (await errors(heart, run_id))[str(COMBINED)] == "no content type has a DSI"
+    run_id = await harness.start(everywhere(NEWS, VIDEO, but=but), content_types=(NEWS, VIDEO))
+    assert await harness.drive(run_id) == "failed"
+    assert (await harness.states(run_id))[str(COMBINED)] == "blocked"
+    assert (await errors(harness, run_id))[str(COMBINED)] == "no content type has a DSI"
 
 
-async def test_nothing_to_do_is_completed_with_a_note(heart: Heart) -> None:
+async def test_nothing_to_do_is_completed_with_a_note(harness: Harness) -> None:
     """A lane without items completes and says that there was nothing to do."""
     items = everywhere(NEWS, but={LaneKey(YOUTUBE, NEWS): []})
-    run_id = await heart.start(items, content_types=(NEWS,))
-    assert await heart.drive(run_id) == "completed"
-    notes = await heart.query(
+    run_id = await harness.start(items, content_types=(NEWS,))
+    assert await harness.drive(run_id) == "completed"
+    notes = await harness.query(
         "SELECT phase_name, note FROM pipeline_phase_status"
         " WHERE pipeline_execution_id = :run AND note IS NOT NULL",
         run=run_id,
@@ -115,163 +119,167 @@ async def test_nothing_to_do_is_completed_with_a_note(heart: Heart) -> None:
     ],
 )
 async def test_the_runs_success_ratio_decides(
-    heart: Heart, ratio: float, bad: int, status: str
+    harness: Harness, ratio: float, bad: int, status: str
 ) -> None:
     """A lane of four items fails below the run's ratio, and when all failed whatever the ratio."""
     names = [f"{'REJECT' if n < bad else 'DONE'}-{n}" for n in range(4)]
-    run_id = await heart.start({METRICS: names}, lanes=[METRICS], min_success_ratio=ratio)
-    assert await heart.drive(run_id) == status
-    assert (await heart.states(run_id))[str(METRICS)] == status
+    run_id = await harness.start({METRICS: names}, lanes=[METRICS], min_success_ratio=ratio)
+    assert await harness.drive(run_id) == status
+    assert (await harness.states(run_id))[str(METRICS)] == status
 
 
-async def test_two_runs_side_by_side_never_mix(heart: Heart) -> None:
+async def test_two_runs_side_by_side_never_mix(harness: Harness) -> None:
     """Runs with the same items, one of them broken, each end by their own items and config."""
     items = {METRICS: ["DONE-1", "RETRY1-2"]}
-    tough = await heart.start(items, lanes=[METRICS], retry_attempts=2, min_success_ratio=1.0)
-    frail = await heart.start(items, lanes=[METRICS], retry_attempts=1, min_success_ratio=1.0)
-    ended = await asyncio.gather(heart.drive(tough), heart.drive(frail))
+    tough = await harness.start(items, lanes=[METRICS], retry_attempts=2, min_success_ratio=1.0)
+    frail = await harness.start(items, lanes=[METRICS], retry_attempts=1, min_success_ratio=1.0)
+    ended = await asyncio.gather(harness.drive(tough), harness.drive(frail))
     assert list(ended) == [RunStatus.COMPLETED, RunStatus.FAILED]
-    assert (await heart.items(tough))["RETRY1-2"]["status"] == "completed"
-    assert (await heart.items(frail))["RETRY1-2"]["status"] == "failed"
-    assert await heart.results(tough) == ["DONE-1", "RETRY1-2"]
-    assert await heart.results(frail) == ["DONE-1"]
+    assert (await harness.items(tough))["RETRY1-2"]["status"] == "completed"
+    assert (await harness.items(frail))["RETRY1-2"]["status"] == "failed"
+    assert await harness.results(tough) == ["DONE-1", "RETRY1-2"]
+    assert await harness.results(frail) == ["DONE-1"]
 
 
-async def test_many_callers_start_and_plan_once(heart: Heart) -> None:
+async def test_many_callers_start_and_plan_once(harness: Harness) -> None:
     """Ten callers at once start the run once and plan each item once."""
-    run_id = await heart.start({METRICS: ["DONE-1", "DONE-2"]}, lanes=[METRICS])
-    await asyncio.gather(*[heart.orchestrator.look_at(run_id) for _ in range(10)])
-    assert await heart.events(run_id) == ["run.started", "lane.start keyword_metrics/all"]
-    lane = (await heart.lanes(run_id))[METRICS]
+    run_id = await harness.start({METRICS: ["DONE-1", "DONE-2"]}, lanes=[METRICS])
+    await asyncio.gather(*[harness.orchestrator.look_at(run_id) for _ in range(10)])
+    assert await harness.events(run_id) == ["run.started", "lane.start keyword_metrics/all"]
+    lane = (await harness.lanes(run_id))[METRICS]
     assert (lane.planned, lane.chunks) == (2, 1)
 
 
-async def test_planning_twice_adds_nothing(heart: Heart) -> None:
+async def test_planning_twice_adds_nothing(harness: Harness) -> None:
     """A second planner, at once or later, finds the lane planned; nothing is added."""
-    run_id = await heart.start({METRICS: ["DONE-1", "DONE-2"]}, lanes=[METRICS])
-    await heart.orchestrator.advance(run_id)
-    lane = (await heart.lanes(run_id))[METRICS]
-    made = await asyncio.gather(*[heart.orchestrator.plan(run_id, lane) for _ in range(6)])
+    run_id = await harness.start({METRICS: ["DONE-1", "DONE-2"]}, lanes=[METRICS])
+    await harness.orchestrator.advance(run_id)
+    lane = (await harness.lanes(run_id))[METRICS]
+    made = await asyncio.gather(*[harness.orchestrator.plan(run_id, lane) for _ in range(6)])
     assert sorted(made) == [0, 0, 0, 0, 0, 1]
-    assert await heart.orchestrator.plan(run_id, lane) == 0
-    assert (await heart.lanes(run_id))[METRICS].planned == 2
+    assert await harness.orchestrator.plan(run_id, lane) == 0
+    assert (await harness.lanes(run_id))[METRICS].planned == 2
 
 
-async def test_advancing_an_ended_run_changes_nothing(heart: Heart) -> None:
+async def test_advancing_an_ended_run_changes_nothing(harness: Harness) -> None:
     """Late and double looks at an ended run tell and change nothing; unknown runs are None."""
-    run_id = await heart.start({METRICS: ["DONE-1"]}, lanes=[METRICS])
-    await heart.drive(run_id)
-    told = await heart.events(run_id)
-    assert await heart.orchestrator.look_at(run_id) == "completed"
-    assert await heart.events(run_id) == told
-    assert await heart.orchestrator.look_at(new_id()) is None
+    run_id = await harness.start({METRICS: ["DONE-1"]}, lanes=[METRICS])
+    await harness.drive(run_id)
+    told = await harness.events(run_id)
+    assert await harness.orchestrator.look_at(run_id) == "completed"
+    assert await harness.events(run_id) == told
+    assert await harness.orchestrator.look_at(new_id()) is None
 
 
-async def test_a_lane_that_cannot_be_planned_fails_alone(heart: Heart) -> None:
+async def test_a_lane_that_cannot_be_planned_fails_alone(harness: Harness) -> None:
     """A plan that raises fails its lane with the reason; the other types complete."""
     items = everywhere(NEWS, VIDEO, but={LaneKey(SERP, NEWS): ["UNPLANNABLE"]})
-    run_id = await heart.start(items, content_types=(NEWS, VIDEO))
-    assert await heart.drive(run_id) == "completed_with_errors"
-    states = await heart.states(run_id)
+    run_id = await harness.start(items, content_types=(NEWS, VIDEO))
+    assert await harness.drive(run_id) == "completed_with_errors"
+    states = await harness.states(run_id)
     assert states["serp_collection/news"] == "failed"
     assert states["dsi_calculation/news"] == "blocked"
     assert states["dsi_calculation/video"] == states["dsi_calculation/all"] == "completed"
-    assert "planning failed" in (await errors(heart, run_id))["serp_collection/news"]
+    assert "planning failed" in (await errors(harness, run_id))["serp_collection/news"]
 
 
 async def test_of_a_plans_error_five_hundred_characters_are_kept(
-    heart: Heart, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever was raised: a lane's error is a line for people."""
 
     async def plan(*_: object) -> None:
         raise RuntimeError("x" * 3_000)
 
-    monkeypatch.setattr(heart.orchestrator, "plan", plan)
-    run_id = await heart.start({METRICS: ["DONE-1"]}, lanes=[METRICS])
-    assert await heart.drive(run_id) == "failed"
-    assert len((await errors(heart, run_id))[str(METRICS)]) == 500
+    monkeypatch.setattr(harness.orchestrator, "plan", plan)
+    run_id = await harness.start({METRICS: ["DONE-1"]}, lanes=[METRICS])
+    assert await harness.drive(run_id) == "failed"
+    assert len((await errors(harness, run_id))[str(METRICS)]) == 500
 
 
-async def test_a_scheduled_lane_that_cannot_be_planned_is_retried_by_itself(heart: Heart) -> None:
+async def test_a_scheduled_lane_that_cannot_be_planned_is_retried_by_itself(
+    harness: Harness,
+) -> None:
     """What failed before it had an item is retried like any other lane, as often as configured."""
-    run_id = await heart.start(
+    run_id = await harness.start(
         {METRICS: ["UNPLANNABLE"]}, PipelineMode.SCHEDULED, lanes=[METRICS], phase_retries=2
     )
-    assert await heart.drive(run_id) == "failed"
-    assert (await heart.events(run_id)).count(f"lane.retry {METRICS}") == 2
-    assert "planning failed" in (await errors(heart, run_id))[str(METRICS)]
+    assert await harness.drive(run_id) == "failed"
+    assert (await harness.events(run_id)).count(f"lane.retry {METRICS}") == 2
+    assert "planning failed" in (await errors(harness, run_id))[str(METRICS)]
 
 
-async def test_a_scheduled_lane_is_retried_by_itself(heart: Heart) -> None:
+async def test_a_scheduled_lane_is_retried_by_itself(harness: Harness) -> None:
     """SCHEDULED: a failed lane is retried as often as configured, counted, failed items only."""
-    run_id = await heart.start(
+    run_id = await harness.start(
         {METRICS: ["REJECT-1", "REJECT-2", "DONE-3"]},
         PipelineMode.SCHEDULED,
         lanes=[METRICS],
         phase_retries=2,
         min_success_ratio=0.9,
     )
-    assert await heart.drive(run_id) == "failed"
-    lane = (await heart.lanes(run_id))[METRICS]
+    assert await harness.drive(run_id) == "failed"
+    lane = (await harness.lanes(run_id))[METRICS]
     assert (lane.retry_count, lane.planned, lane.completed, lane.failed) == (2, 3, 1, 2)
-    assert await heart.attempts("REJECT-1") == 3
-    assert await heart.attempts("DONE-3") == 1
-    told = await heart.events(run_id)
+    assert await harness.attempts("REJECT-1") == 3
+    assert await harness.attempts("DONE-3") == 1
+    told = await harness.events(run_id)
     assert told.count("lane.retry keyword_metrics/all") == 2
 
 
-async def test_a_retry_that_helps_unblocks_the_run(heart: Heart) -> None:
+async def test_a_retry_that_helps_unblocks_the_run(harness: Harness) -> None:
     """While a lane is retried its dependents wait, unblocked; when it completes they go on."""
     items = everywhere(NEWS, but={LaneKey(SERP, NEWS): ["FLAKY-1"]})
-    run_id = await heart.start(items, PipelineMode.SCHEDULED, content_types=(NEWS,))
-    assert await heart.drive(run_id) == "completed"
-    assert (await heart.lanes(run_id))[LaneKey(SERP, NEWS)].retry_count == 1
-    told = await heart.events(run_id)
+    run_id = await harness.start(items, PipelineMode.SCHEDULED, content_types=(NEWS,))
+    assert await harness.drive(run_id) == "completed"
+    assert (await harness.lanes(run_id))[LaneKey(SERP, NEWS)].retry_count == 1
+    told = await harness.events(run_id)
     assert not [event for event in told if event.startswith("lane.block")]
 
 
 @pytest.mark.parametrize("mode", [PipelineMode.MANUAL, PipelineMode.TESTING])
-async def test_only_scheduled_runs_retry_by_themselves(heart: Heart, mode: PipelineMode) -> None:
+async def test_only_scheduled_runs_retry_by_themselves(
+    harness: Harness, mode: PipelineMode
+) -> None:
     """In the other modes a failed lane stays failed until a person retries it."""
-    run_id = await heart.start({METRICS: ["REJECT-1"]}, mode, lanes=[METRICS], phase_retries=2)
-    assert await heart.drive(run_id) == "failed"
-    assert (await heart.lanes(run_id))[METRICS].retry_count == 0
-    assert await heart.attempts("REJECT-1") == 1
+    run_id = await harness.start({METRICS: ["REJECT-1"]}, mode, lanes=[METRICS], phase_retries=2)
+    assert await harness.drive(run_id) == "failed"
+    assert (await harness.lanes(run_id))[METRICS].retry_count == 0
+    assert await harness.attempts("REJECT-1") == 1
 
 
-async def test_a_lane_added_by_hand_keeps_the_order(heart: Heart) -> None:
+async def test_a_lane_added_by_hand_keeps_the_order(harness: Harness) -> None:
     """A lane that comes later than those that need it is walked, and counts, in its place."""
-    run_id = await heart.start(everywhere(ORGANIC), content_types=(ORGANIC,))
-    await heart.tracker.initialize_pipeline(
+    run_id = await harness.start(everywhere(ORGANIC), content_types=(ORGANIC,))
+    await harness.tracker.initialize_pipeline(
         pipeline_execution_id=run_id, phases=["serp_collection"], items=["REJECT-by-hand"]
     )
-    phases = [key.phase for key in await heart.lanes(run_id)]
+    phases = [key.phase for key in await harness.lanes(run_id)]
     assert phases == sorted(phases, key=list(PhaseName).index)
-    assert await heart.drive(run_id) == "failed"
-    states = await heart.states(run_id)
+    assert await harness.drive(run_id) == "failed"
+    states = await harness.states(run_id)
     assert states["serp_collection/all"] == "failed"
     assert states["company_enrichment_serp/organic"] == "blocked"
 
 
-async def test_a_pending_run_that_was_cancelled_never_starts(heart: Heart) -> None:
+async def test_a_pending_run_that_was_cancelled_never_starts(harness: Harness) -> None:
     """A run cancelled before its first look has no start and no lane that moved."""
-    run_id = await heart.start({METRICS: ["DONE-1"]}, lanes=[METRICS])
-    await heart.service.cancel(run_id)
-    assert await heart.orchestrator.look_at(run_id) is RunStatus.CANCELLED
-    assert (await heart.states(run_id)) == {"keyword_metrics/all": "pending"}
+    run_id = await harness.start({METRICS: ["DONE-1"]}, lanes=[METRICS])
+    await harness.service.cancel(run_id)
+    assert await harness.orchestrator.look_at(run_id) is RunStatus.CANCELLED
+    assert (await harness.states(run_id)) == {"keyword_metrics/all": "pending"}
     started = "SELECT started_at FROM pipeline_executions WHERE id = :run"
-    assert await heart.one(started, run=run_id) is None
+    assert await harness.one(started, run=run_id) is None
 
 
-async def test_a_tail_of_events_misses_nothing(heart: Heart) -> None:
+async def test_a_tail_of_events_misses_nothing(harness: Harness) -> None:
     """Under concurrent writers and rollbacks a tail that goes by id sees every event, in order."""
     writing = 6
 
     async def write(writer: int) -> None:
         for n in range(15):
             try:
-                async with heart.database.transaction() as conn:
+                async with harness.database.transaction() as conn:
                     await events.append(
                         conn,
                         [Event("test", detail={"by": writer, "n": n, "of": i}) for i in (1, 2)],
@@ -287,35 +295,35 @@ async def test_a_tail_of_events_misses_nothing(heart: Heart) -> None:
     more = True
     while more:
         more = not all(task.done() for task in writers)
-        async with heart.database.transaction() as conn:
+        async with harness.database.transaction() as conn:
             seen += [e["id"] for e in await events.after(conn, seen[-1] if seen else 0, limit=7)]
-    async with heart.database.transaction() as conn:
+    async with harness.database.transaction() as conn:
         while rest := await events.after(conn, seen[-1], limit=7):
             seen += [e["id"] for e in rest]
     await asyncio.gather(*writers)
     assert len(seen) == writing * 12 * 2
-    assert seen == await heart.column("SELECT id FROM pipeline_events ORDER BY id")
+    assert seen == await harness.column("SELECT id FROM pipeline_events ORDER BY id")
 
 
-async def test_a_later_event_waits_for_an_earlier_commit(heart: Heart) -> None:
+async def test_a_later_event_waits_for_an_earlier_commit(harness: Harness) -> None:
     """While an event is uncommitted no later one can be seen, so a tail never passes it by."""
 
     async def second() -> None:
-        async with heart.database.transaction() as conn:
+        async with harness.database.transaction() as conn:
             await events.append(conn, [Event("second")])
 
     async def is_over_or_waits() -> bool:
-        blocked = await heart.one(
+        blocked = await harness.one(
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
             " AND cardinality(pg_blocking_pids(pid)) > 0"
         )
         return writing.done() or blocked > 0
 
     async def after(last: int) -> list[tuple[int, str]]:
-        async with heart.database.transaction() as conn:
+        async with harness.database.transaction() as conn:
             return [(e["id"], e["event_type"]) for e in await events.after(conn, last)]
 
-    async with heart.database.transaction() as conn:
+    async with harness.database.transaction() as conn:
         await events.append(conn, [Event("first")])
         writing = asyncio.create_task(second())
         await until(is_over_or_waits, "the second writer")
@@ -325,57 +333,57 @@ async def test_a_later_event_waits_for_an_earlier_commit(heart: Heart) -> None:
     assert [name for _, name in seen] == ["first", "second"]
 
 
-async def test_a_lane_past_its_deadline_fails_what_is_left(heart: Heart) -> None:
+async def test_a_lane_past_its_deadline_fails_what_is_left(harness: Harness) -> None:
     """Whatever hangs, the run ends: what came is kept, the rest fails and says why, fenced off."""
-    run_id = await heart.start({METRICS: ["DONE-1", "GATE-2", "RETRY0-3"]}, lanes=[METRICS])
-    (chunk_id,) = await heart.planned(run_id)
-    working = asyncio.create_task(heart.worker.work(chunk_id))
-    await heart.attempted("GATE-2")
+    run_id = await harness.start({METRICS: ["DONE-1", "GATE-2", "RETRY0-3"]}, lanes=[METRICS])
+    (chunk_id,) = await harness.planned(run_id)
+    working = asyncio.create_task(harness.worker.work(chunk_id))
+    await harness.attempted("GATE-2")
 
     async def is_settled() -> bool:
-        return await heart.results(run_id) == ["DONE-1"]
+        return await harness.results(run_id) == ["DONE-1"]
 
     await until(is_settled, "what comes before the gate")
-    heart.clock.ahead_seconds = 47 * 3600
-    assert await heart.orchestrator.look_at(run_id) == "running"
-    heart.clock.ahead_seconds = 49 * 3600
-    assert await heart.orchestrator.look_at(run_id) == "failed"
-    await open_gate(heart.database)
+    harness.clock.ahead_seconds = 47 * 3600
+    assert await harness.orchestrator.look_at(run_id) == "running"
+    harness.clock.ahead_seconds = 49 * 3600
+    assert await harness.orchestrator.look_at(run_id) == "failed"
+    await open_gate(harness.database)
     assert await working
-    items = await heart.items(run_id)
+    items = await harness.items(run_id)
     assert [row["status"] for row in items.values()] == ["completed", "failed", "failed"]
     assert items["GATE-2"]["error_category"] == "timeout"
     assert items["GATE-2"]["error"].startswith("deadline: ")
-    assert await heart.results(run_id) == ["DONE-1"]
-    lane = (await heart.lanes(run_id))[METRICS]
+    assert await harness.results(run_id) == ["DONE-1"]
+    lane = (await harness.lanes(run_id))[METRICS]
     assert (lane.completed, lane.failed, lane.chunks_done) == (1, 2, 1)
 
 
-async def test_a_deadline_does_not_hide_what_failed_before(heart: Heart) -> None:
+async def test_a_deadline_does_not_hide_what_failed_before(harness: Harness) -> None:
     """An item that waits for its next attempt at the deadline tells of the one before, too."""
-    run_id = await heart.start({METRICS: ["DONE-1", "RETRY1-2"]}, lanes=[METRICS])
-    (chunk_id,) = await heart.planned(run_id)
-    assert await heart.worker.work(chunk_id)
-    heart.clock.ahead_seconds = 49 * 3600
-    await heart.orchestrator.look_at(run_id)
-    error = (await heart.items(run_id))["RETRY1-2"]["error"]
+    run_id = await harness.start({METRICS: ["DONE-1", "RETRY1-2"]}, lanes=[METRICS])
+    (chunk_id,) = await harness.planned(run_id)
+    assert await harness.worker.work(chunk_id)
+    harness.clock.ahead_seconds = 49 * 3600
+    await harness.orchestrator.look_at(run_id)
+    error = (await harness.items(run_id))["RETRY1-2"]["error"]
     assert error.startswith("failed 1 times; deadline: ")
 
 
-async def test_a_lane_that_is_never_planned_fails_at_its_deadline(heart: Heart) -> None:
+async def test_a_lane_that_is_never_planned_fails_at_its_deadline(harness: Harness) -> None:
     """Even a lane whose planning is lost again and again comes to an end."""
-    run_id = await heart.start({METRICS: ["DONE-1"]}, lanes=[METRICS])
-    assert await heart.orchestrator.advance(run_id) == "running"
-    heart.clock.ahead_seconds = 49 * 3600
-    assert await heart.orchestrator.advance(run_id) == "failed"
+    run_id = await harness.start({METRICS: ["DONE-1"]}, lanes=[METRICS])
+    assert await harness.orchestrator.advance(run_id) == "running"
+    harness.clock.ahead_seconds = 49 * 3600
+    assert await harness.orchestrator.advance(run_id) == "failed"
 
 
-async def test_a_pause_does_not_count_towards_the_deadline(heart: Heart) -> None:
+async def test_a_pause_does_not_count_towards_the_deadline(harness: Harness) -> None:
     """A resumed run's lanes have all their time again."""
-    run_id = await heart.start({METRICS: ["DONE-1"]}, lanes=[METRICS])
-    await heart.planned(run_id)
-    await heart.service.pause(run_id)
-    heart.clock.ahead_seconds = 72 * 3600
-    await heart.service.resume(run_id)
-    assert await heart.orchestrator.look_at(run_id) == "running"
-    assert await heart.drive(run_id) == "completed"
+    run_id = await harness.start({METRICS: ["DONE-1"]}, lanes=[METRICS])
+    await harness.planned(run_id)
+    await harness.service.pause(run_id)
+    harness.clock.ahead_seconds = 72 * 3600
+    await harness.service.resume(run_id)
+    assert await harness.orchestrator.look_at(run_id) == "running"
+    assert await harness.drive(run_id) == "completed"

@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from harness.heart import COMBINED, METRICS, NEWS, VIDEO, Heart, beating
+from harness.inline import COMBINED, METRICS, NEWS, VIDEO, Harness, open_harness
 from harness.scripted import open_gate, script
 
 from serpline.config.run import PipelineConfig
@@ -25,21 +25,21 @@ NEWS_SERP, NEWS_DSI = LaneKey(SERP, NEWS), LaneKey(DSI, NEWS)
 
 
 @pytest.fixture
-async def heart(db: Database) -> AsyncIterator[Heart]:
-    async with beating(db) as made:
+async def harness(db: Database) -> AsyncIterator[Harness]:
+    async with open_harness(db) as made:
         yield made
 
 
 @pytest.fixture
-async def keywords(heart: Heart) -> int:
+async def keywords(harness: Harness) -> int:
     """A project of seven keyword × market pairs."""
     rows = parse_keywords(b"keyword,market\n" + b"".join(b"word %d,us\n" % n for n in range(7)))
-    async with heart.database.transaction() as conn:
+    async with harness.database.transaction() as conn:
         await projects.ensure_builtin_markets(conn)
         return await projects.import_keywords(conn, rows.require_clean().rows)
 
 
-async def a_run(heart: Heart, *kinds: Any, **items: list[str]) -> UUID:
+async def a_run(harness: Harness, *kinds: Any, **items: list[str]) -> UUID:
     """A run of these types; ``phase_type=[items]``, other lanes have one item that ends well."""
     lanes = {key: [f"DONE-{key}"] for key in lanes_of(kinds)}
     lanes |= {
@@ -47,42 +47,42 @@ async def a_run(heart: Heart, *kinds: Any, **items: list[str]) -> UUID:
         for key in lanes
         if f"{key.phase}_{key.content_type}" in items
     }
-    return await heart.start(lanes, content_types=kinds)
+    return await harness.start(lanes, content_types=kinds)
 
 
-async def test_a_thousand_starts_make_one_run(heart: Heart, keywords: int) -> None:
+async def test_a_thousand_starts_make_one_run(harness: Harness, keywords: int) -> None:
     """Any number of callers with one run id make one run, woken once, told once."""
     run_id = new_id()
     started = await asyncio.gather(
-        *[heart.service.start(PipelineConfig(), run_id=run_id) for _ in range(50)]
+        *[harness.service.start(PipelineConfig(), run_id=run_id) for _ in range(50)]
     )
     assert set(started) == {run_id}
-    assert await heart.column("SELECT id FROM pipeline_executions") == [run_id]
-    assert await heart.one("SELECT count(*) FROM run_keywords") == keywords
-    assert await heart.one("SELECT count(*) FROM pipeline_phase_status") == 20
-    assert await heart.events(run_id) == ["run.created"]
-    assert await heart.waiting() == [f"run:{run_id}"]
+    assert await harness.column("SELECT id FROM pipeline_executions") == [run_id]
+    assert await harness.one("SELECT count(*) FROM run_keywords") == keywords
+    assert await harness.one("SELECT count(*) FROM pipeline_phase_status") == 20
+    assert await harness.events(run_id) == ["run.created"]
+    assert await harness.waiting() == [f"run:{run_id}"]
 
 
-async def test_a_run_keeps_the_keywords_it_began_with(heart: Heart, keywords: int) -> None:
+async def test_a_run_keeps_the_keywords_it_began_with(harness: Harness, keywords: int) -> None:
     """TESTING takes five keywords, MANUAL all; a later import changes neither."""
-    testing = await heart.service.start(PipelineConfig(), PipelineMode.TESTING)
-    manual = await heart.service.start(PipelineConfig())
+    testing = await harness.service.start(PipelineConfig(), PipelineMode.TESTING)
+    manual = await harness.service.start(PipelineConfig())
     more = parse_keywords(b"keyword,market\nlate,us\n").require_clean().rows
-    async with heart.database.transaction() as conn:
+    async with harness.database.transaction() as conn:
         await projects.import_keywords(conn, more)
     sql = "SELECT count(*) FROM run_keywords WHERE run_id = :run"
-    assert await heart.one(sql, run=testing) == 5
-    assert await heart.one(sql, run=manual) == keywords
+    assert await harness.one(sql, run=testing) == 5
+    assert await harness.one(sql, run=manual) == keywords
 
 
-async def test_phases_not_asked_for_are_skipped(heart: Heart, keywords: int) -> None:
+async def test_phases_not_asked_for_are_skipped(harness: Harness, keywords: int) -> None:
     """A MANUAL run of one phase has every other lane skipped, and ends by that phase."""
     config = PipelineConfig(phases=(PhaseName.KEYWORD_METRICS,), content_types=(NEWS,))
-    run_id = await heart.service.start(config)
-    await script(heart.database, run_id, {METRICS: ["DONE-1"]})
-    assert await heart.drive(run_id) == "completed"
-    states = await heart.states(run_id)
+    run_id = await harness.service.start(config)
+    await script(harness.database, run_id, {METRICS: ["DONE-1"]})
+    assert await harness.drive(run_id) == "completed"
+    states = await harness.states(run_id)
     assert states.pop(str(METRICS)) == "completed"
     assert set(states.values()) == {LaneStatus.SKIPPED}
 
@@ -96,12 +96,12 @@ async def test_phases_not_asked_for_are_skipped(heart: Heart, keywords: int) -> 
     ],
 )
 async def test_a_run_that_could_do_nothing_is_refused(
-    heart: Heart, keywords: int, config: PipelineConfig, says: str
+    harness: Harness, keywords: int, config: PipelineConfig, says: str
 ) -> None:
     """What cannot be run is one line that names it, and leaves no run behind."""
     with pytest.raises(UserError, match=says):
-        await heart.service.start(config)
-    assert await heart.column("SELECT id FROM pipeline_executions") == []
+        await harness.service.start(config)
+    assert await harness.column("SELECT id FROM pipeline_executions") == []
 
 
 LAST = (DSI,)
@@ -118,29 +118,29 @@ BEFORE = (PhaseName.KEYWORD_METRICS, SERP)
     ],
 )
 async def test_a_run_that_cannot_give_the_inputs_is_refused(
-    heart: Heart, keywords: int, given: dict[str, Any], asked: dict[str, Any], says: str
+    harness: Harness, keywords: int, given: dict[str, Any], asked: dict[str, Any], says: str
 ) -> None:
     """In one line, and only once it has ended: until then its results are not whole."""
-    source = await heart.service.start(PipelineConfig(**given))
+    source = await harness.service.start(PipelineConfig(**given))
     wanted = PipelineConfig(inputs_from=source, **asked)
     if wanted.phases:
         with pytest.raises(UserError, match="the run is pending"):
-            await heart.service.start(wanted)
-    assert await heart.drive(source) == "completed"
+            await harness.service.start(wanted)
+    assert await harness.drive(source) == "completed"
     with pytest.raises(UserError, match=says):
-        await heart.service.start(wanted)
-    assert await heart.column("SELECT id FROM pipeline_executions") == [source]
+        await harness.service.start(wanted)
+    assert await harness.column("SELECT id FROM pipeline_executions") == [source]
 
 
 async def test_a_run_has_the_keywords_and_types_of_the_run_it_reads(
-    heart: Heart, keywords: int
+    harness: Harness, keywords: int
 ) -> None:
     """Also its devices, unless it searches; and what is kept out of history stays out of it."""
     first = PipelineConfig(content_types=(NEWS,), keyword_limit=3, devices=("mobile", "tablet"))
-    source = await heart.service.start(first, PipelineMode.TESTING)
-    assert await heart.drive(source) == "completed"
-    run_id = await heart.service.start(PipelineConfig(phases=LAST, inputs_from=source))
-    async with heart.database.transaction() as conn:
+    source = await harness.service.start(first, PipelineMode.TESTING)
+    assert await harness.drive(source) == "completed"
+    run_id = await harness.service.start(PipelineConfig(phases=LAST, inputs_from=source))
+    async with harness.database.transaction() as conn:
         run = await runs.get(conn, run_id)
     assert run is not None
     config = PipelineConfig.from_json(run.config)
@@ -149,14 +149,14 @@ async def test_a_run_has_the_keywords_and_types_of_the_run_it_reads(
     assert config.keyword_limit == 3
     assert not config.enable_historical_tracking
     taken = "SELECT keyword_id, market, keyword FROM run_keywords WHERE run_id = :run ORDER BY 1"
-    assert await heart.query(taken, run=run_id) == await heart.query(taken, run=source)
+    assert await harness.query(taken, run=run_id) == await harness.query(taken, run=source)
 
 
-async def test_a_runs_credit_limits_are_set_with_it(heart: Heart, keywords: int) -> None:
+async def test_a_runs_credit_limits_are_set_with_it(harness: Harness, keywords: int) -> None:
     """They are there before any call can be made; an unknown provider's is refused, and no run."""
     config = PipelineConfig(credit_limits={"pdl": 12.5, "llm": 0})
-    run_id = await heart.service.start(config)
-    limits = await heart.query(
+    run_id = await harness.service.start(config)
+    limits = await harness.query(
         "SELECT provider, limit_credits FROM provider_budgets WHERE scope = :s ORDER BY 1",
         s=f"run:{run_id}",
     )
@@ -165,112 +165,112 @@ async def test_a_runs_credit_limits_are_set_with_it(heart: Heart, keywords: int)
         ("pdl", 12.5),
     ]
     with pytest.raises(UserError, match="credit_limits: unknown provider 'bing'"):
-        await heart.service.start(PipelineConfig(credit_limits={"bing": 1}))
-    assert await heart.one("SELECT count(*) FROM pipeline_executions") == 1
+        await harness.service.start(PipelineConfig(credit_limits={"bing": 1}))
+    assert await harness.one("SELECT count(*) FROM pipeline_executions") == 1
 
 
-async def test_without_keywords_there_is_no_run(heart: Heart) -> None:
+async def test_without_keywords_there_is_no_run(harness: Harness) -> None:
     """A project without keywords is told to import some; no run is left behind."""
     with pytest.raises(UserError, match="no keywords"):
-        await heart.service.start(PipelineConfig())
-    assert await heart.column("SELECT id FROM pipeline_executions") == []
+        await harness.service.start(PipelineConfig())
+    assert await harness.column("SELECT id FROM pipeline_executions") == []
 
 
-async def test_steering_needs_a_run_in_the_right_state(heart: Heart) -> None:
+async def test_steering_needs_a_run_in_the_right_state(harness: Harness) -> None:
     """What a run's state does not allow is refused by name, and changes and tells nothing."""
-    run_id = await a_run(heart, NEWS)
-    for steer in (heart.service.pause, heart.service.resume, heart.service.retry):
+    run_id = await a_run(harness, NEWS)
+    for steer in (harness.service.pause, harness.service.resume, harness.service.retry):
         with pytest.raises(UserError, match="is pending"):
             await steer(run_id)
         with pytest.raises(UserError, match="there is no such run"):
             await steer(new_id())
-    assert await heart.drive(run_id) == "completed"
-    for steer in (heart.service.pause, heart.service.resume, heart.service.cancel):
+    assert await harness.drive(run_id) == "completed"
+    for steer in (harness.service.pause, harness.service.resume, harness.service.cancel):
         with pytest.raises(UserError, match="is completed"):
             await steer(run_id)
-    assert await heart.status(run_id) == "completed"
-    assert await heart.waiting() != []
+    assert await harness.status(run_id) == "completed"
+    assert await harness.waiting() != []
 
 
-async def test_of_concurrent_pauses_one_wins(heart: Heart) -> None:
+async def test_of_concurrent_pauses_one_wins(harness: Harness) -> None:
     """Two people who pause at once: one does it, the other is told; it is told once."""
-    run_id = await a_run(heart, NEWS)
-    await heart.orchestrator.look_at(run_id)
+    run_id = await a_run(harness, NEWS)
+    await harness.orchestrator.look_at(run_id)
     ended = await asyncio.gather(
-        *[heart.service.pause(run_id) for _ in range(5)], return_exceptions=True
+        *[harness.service.pause(run_id) for _ in range(5)], return_exceptions=True
     )
     assert sorted(type(e).__name__ for e in ended) == ["NoneType"] + ["UserError"] * 4
-    assert (await heart.events(run_id)).count("run.pause") == 1
+    assert (await harness.events(run_id)).count("run.pause") == 1
 
 
-async def test_retry_takes_failed_items_only(heart: Heart) -> None:
+async def test_retry_takes_failed_items_only(harness: Harness) -> None:
     """Failed items become pending with no attempts counted; what succeeded is not done again."""
     run_id = await a_run(
-        heart, NEWS, serp_collection_news=["REJECT-1", "REJECT-2", "REJECT-3", "DONE-4"]
+        harness, NEWS, serp_collection_news=["REJECT-1", "REJECT-2", "REJECT-3", "DONE-4"]
     )
-    assert await heart.drive(run_id) == "failed"
-    retried = await heart.service.retry(run_id)
+    assert await harness.drive(run_id) == "failed"
+    retried = await harness.service.retry(run_id)
     assert retried.lanes[0] == "serp_collection/news"
     assert "keyword_metrics/all" not in retried.lanes
-    items = await heart.items(run_id)
+    items = await harness.items(run_id)
     assert {(items[f"REJECT-{n}"]["status"], items[f"REJECT-{n}"]["attempts"]) for n in (1, 2)} == {
         ("pending", 0)
     }
     assert items["REJECT-1"]["error"] is None
-    assert await heart.status(run_id) == "running"
-    await heart.query("UPDATE items SET status = 'skipped' WHERE item = 'REJECT-3'")
-    await heart.query(
+    assert await harness.status(run_id) == "running"
+    await harness.query("UPDATE items SET status = 'skipped' WHERE item = 'REJECT-3'")
+    await harness.query(
         "UPDATE chunks c SET skipped = 1 FROM pipeline_phase_status l WHERE l.id = c.lane_id"
         " AND l.phase_name = 'serp_collection'"
     )
-    assert await heart.drive(run_id) == "completed_with_errors"
-    assert (await heart.attempts("DONE-4"), await heart.attempts("REJECT-1")) == (1, 2)
-    assert set((await heart.states(run_id)).values()) == {LaneStatus.COMPLETED}
+    assert await harness.drive(run_id) == "completed_with_errors"
+    assert (await harness.attempts("DONE-4"), await harness.attempts("REJECT-1")) == (1, 2)
+    assert set((await harness.states(run_id)).values()) == {LaneStatus.COMPLETED}
 
 
-async def test_dependents_plan_what_is_new_and_the_dsi_anew(heart: Heart) -> None:
+async def test_dependents_plan_what_is_new_and_the_dsi_anew(harness: Harness) -> None:
     """After a retry dependents work their new items only; the DSI is computed from nothing."""
-    run_id = await a_run(heart, NEWS)
-    assert await heart.drive(run_id) == "completed"
-    before = (await heart.lanes(run_id))[NEWS_DSI]
-    await script(heart.database, run_id, {LaneKey(COMPANIES, NEWS): ["DONE-new-company"]})
-    retried = await heart.service.retry(run_id, phase=SERP)
+    run_id = await a_run(harness, NEWS)
+    assert await harness.drive(run_id) == "completed"
+    before = (await harness.lanes(run_id))[NEWS_DSI]
+    await script(harness.database, run_id, {LaneKey(COMPANIES, NEWS): ["DONE-new-company"]})
+    retried = await harness.service.retry(run_id, phase=SERP)
     assert retried.lanes == [str(k) for k in lanes_of([NEWS])[1:]]
-    assert await heart.drive(run_id) == "completed"
-    assert await heart.attempts("DONE-new-company") == 1
-    assert await heart.attempts("DONE-company_enrichment_serp/news") == 1
-    assert await heart.attempts("DONE-serp_collection/news") == 1
-    assert await heart.attempts("DONE-dsi_calculation/news") == 2
-    assert await heart.attempts(f"DONE-{COMBINED}") == 2
-    after = (await heart.lanes(run_id))[NEWS_DSI]
+    assert await harness.drive(run_id) == "completed"
+    assert await harness.attempts("DONE-new-company") == 1
+    assert await harness.attempts("DONE-company_enrichment_serp/news") == 1
+    assert await harness.attempts("DONE-serp_collection/news") == 1
+    assert await harness.attempts("DONE-dsi_calculation/news") == 2
+    assert await harness.attempts(f"DONE-{COMBINED}") == 2
+    after = (await harness.lanes(run_id))[NEWS_DSI]
     assert (after.planned, after.completed) == (before.planned, before.completed)
     assert after.retry_count == 1
 
 
-async def test_retry_of_one_type_leaves_the_others(heart: Heart) -> None:
+async def test_retry_of_one_type_leaves_the_others(harness: Harness) -> None:
     """Retrying news touches news and the combined DSI, and nothing of video."""
-    run_id = await a_run(heart, NEWS, VIDEO, serp_collection_news=["REJECT-1"])
-    assert await heart.drive(run_id) == "completed_with_errors"
-    retried = await heart.service.retry(run_id, content_type=NEWS)
+    run_id = await a_run(harness, NEWS, VIDEO, serp_collection_news=["REJECT-1"])
+    assert await harness.drive(run_id) == "completed_with_errors"
+    retried = await harness.service.retry(run_id, content_type=NEWS)
     assert {name.partition("/")[2] for name in retried.lanes} == {"news", "all"}
     assert str(METRICS) not in retried.lanes
-    assert await heart.drive(run_id) == "completed_with_errors"
-    assert await heart.attempts("REJECT-1") == 2
-    assert await heart.attempts("DONE-serp_collection/video") == 1
+    assert await harness.drive(run_id) == "completed_with_errors"
+    assert await harness.attempts("REJECT-1") == 2
+    assert await harness.attempts("DONE-serp_collection/video") == 1
 
 
-async def test_retry_of_one_item_retries_that_item(heart: Heart) -> None:
+async def test_retry_of_one_item_retries_that_item(harness: Harness) -> None:
     """One failed item is retried wherever it failed, also in a lane that completed."""
     failures = ["DONE-1", "DONE-2", "REJECT-3", "REJECT-4"]
     run_id = await a_run(
-        heart, NEWS, serp_collection_news=failures, content_analysis_news=["DONE-a", "REJECT-a"]
+        harness, NEWS, serp_collection_news=failures, content_analysis_news=["DONE-a", "REJECT-a"]
     )
-    assert await heart.drive(run_id) == "completed_with_errors"
-    retried = await heart.service.retry(run_id, item="REJECT-3")
+    assert await harness.drive(run_id) == "completed_with_errors"
+    retried = await harness.service.retry(run_id, item="REJECT-3")
     assert retried.lanes[0] == "serp_collection/news"
-    assert await heart.drive(run_id) == "completed_with_errors"
-    assert await heart.attempts("REJECT-3") == 2
-    assert await heart.attempts("REJECT-4") == await heart.attempts("REJECT-a") == 1
+    assert await harness.drive(run_id) == "completed_with_errors"
+    assert await harness.attempts("REJECT-3") == 2
+    assert await harness.attempts("REJECT-4") == await harness.attempts("REJECT-a") == 1
 
 
 @pytest.mark.parametrize(
@@ -283,53 +283,53 @@ async def test_retry_of_one_item_retries_that_item(heart: Heart) -> None:
         {},
     ],
 )
-async def test_there_must_be_something_to_retry(heart: Heart, what: dict[str, Any]) -> None:
+async def test_there_must_be_something_to_retry(harness: Harness, what: dict[str, Any]) -> None:
     """A retry that matches nothing that failed is refused, and the run stays ended."""
-    run_id = await a_run(heart, NEWS)
-    assert await heart.drive(run_id) == "completed"
+    run_id = await a_run(harness, NEWS)
+    assert await harness.drive(run_id) == "completed"
     with pytest.raises(UserError, match="nothing to retry"):
-        await heart.service.retry(run_id, **what)
-    assert await heart.status(run_id) == "completed"
+        await harness.service.retry(run_id, **what)
+    assert await harness.status(run_id) == "completed"
 
 
-async def test_a_cancelled_run_goes_on_by_retry(heart: Heart) -> None:
+async def test_a_cancelled_run_goes_on_by_retry(harness: Harness) -> None:
     """A run cancelled in mid-lane continues: what was finished stays, the rest is done."""
-    run_id = await a_run(heart, NEWS, keyword_metrics_all=["DONE-1", "SNOOZE-2"])
-    (chunk_id,) = await heart.planned(run_id)
-    await heart.worker.work(chunk_id)
-    await heart.service.cancel(run_id)
-    await heart.query("UPDATE items SET item = 'DONE-2' WHERE item = 'SNOOZE-2'")
-    await heart.query("UPDATE scripted_items SET item = 'DONE-2' WHERE item = 'SNOOZE-2'")
-    retried = await heart.service.retry(run_id)
+    run_id = await a_run(harness, NEWS, keyword_metrics_all=["DONE-1", "SNOOZE-2"])
+    (chunk_id,) = await harness.planned(run_id)
+    await harness.worker.work(chunk_id)
+    await harness.service.cancel(run_id)
+    await harness.query("UPDATE items SET item = 'DONE-2' WHERE item = 'SNOOZE-2'")
+    await harness.query("UPDATE scripted_items SET item = 'DONE-2' WHERE item = 'SNOOZE-2'")
+    retried = await harness.service.retry(run_id)
     assert retried.lanes == ["keyword_metrics/all"]
-    assert await heart.drive(run_id) == "completed"
-    assert (await heart.attempts("DONE-1"), await heart.attempts("DONE-2")) == (1, 1)
+    assert await harness.drive(run_id) == "completed"
+    assert (await harness.attempts("DONE-1"), await harness.attempts("DONE-2")) == (1, 1)
 
 
-async def test_a_run_cancelled_before_it_began_goes_on_by_retry(heart: Heart) -> None:
+async def test_a_run_cancelled_before_it_began_goes_on_by_retry(harness: Harness) -> None:
     """Nothing had failed and nothing had run: the retry lets it begin."""
-    run_id = await a_run(heart, NEWS)
-    await heart.service.cancel(run_id)
-    assert (await heart.service.retry(run_id)).lanes == []
-    assert await heart.drive(run_id) == "completed"
+    run_id = await a_run(harness, NEWS)
+    await harness.service.cancel(run_id)
+    assert (await harness.service.retry(run_id)).lanes == []
+    assert await harness.drive(run_id) == "completed"
 
 
-async def test_a_recomputed_dsi_leaves_nothing_of_the_old(heart: Heart) -> None:
+async def test_a_recomputed_dsi_leaves_nothing_of_the_old(harness: Harness) -> None:
     """Work of the old DSI still in hand after cancel and retry neither remains nor interferes."""
-    run_id = await a_run(heart, NEWS, dsi_calculation_news=["GATE-1"])
+    run_id = await a_run(harness, NEWS, dsi_calculation_news=["GATE-1"])
     for _ in range(20):
-        ready = await heart.planned(run_id)
-        if "dsi" in str([n for n, s in (await heart.states(run_id)).items() if s == "running"]):
+        ready = await harness.planned(run_id)
+        if "dsi" in str([n for n, s in (await harness.states(run_id)).items() if s == "running"]):
             break
         for chunk_id in ready:
-            await heart.worker.work(chunk_id)
+            await harness.worker.work(chunk_id)
     (chunk_id,) = ready
-    working = asyncio.create_task(heart.worker.work(chunk_id))
-    await heart.attempted("GATE-1")
-    await heart.service.cancel(run_id)
-    await heart.service.retry(run_id)
-    await open_gate(heart.database)
+    working = asyncio.create_task(harness.worker.work(chunk_id))
+    await harness.attempted("GATE-1")
+    await harness.service.cancel(run_id)
+    await harness.service.retry(run_id)
+    await open_gate(harness.database)
     assert await working
-    assert "GATE-1" not in await heart.results(run_id)
-    assert await heart.drive(run_id) == "completed"
-    assert (await heart.results(run_id)).count("GATE-1") == 1
+    assert "GATE-1" not in await harness.results(run_id)
+    assert await harness.drive(run_id) == "completed"
+    assert (await harness.results(run_id)).count("GATE-1") == 1

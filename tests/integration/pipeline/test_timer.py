@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from harness.guarded import Provider, call, owned_chunk, policy
-from harness.heart import METRICS, Heart, beating
+from harness.inline import METRICS, Harness, open_harness
 from harness.waiting import until
 from sqlalchemy import text
 from sqlalchemy.event import listen
@@ -18,19 +18,23 @@ from serpline.store.runs import workers
 
 
 @pytest.fixture
-async def heart(db: Database) -> AsyncIterator[Heart]:
-    async with beating(db) as made:
+async def harness(db: Database) -> AsyncIterator[Harness]:
+    async with open_harness(db) as made:
         yield made
 
 
 @pytest.fixture
-def timer(heart: Heart) -> Timer:
-    return make_timer(heart)
+def timer(harness: Harness) -> Timer:
+    return make_timer(harness)
 
 
-def make_timer(heart: Heart) -> Timer:
+def make_timer(harness: Harness) -> Timer:
     return Timer(
-        heart.database, heart.clock, heart.lifeline, look_again_seconds=60, take_over_seconds=5
+        harness.database,
+        harness.clock,
+        harness.lifeline,
+        look_again_seconds=60,
+        take_over_seconds=5,
     )
 
 
@@ -40,146 +44,146 @@ DUE_NOW = (
 )
 
 
-async def all_due(heart: Heart) -> None:
+async def all_due(harness: Harness) -> None:
     """The time of every next look comes, and every wake-up was lost."""
-    await heart.forget_wakeups()
+    await harness.forget_wakeups()
     for statement in DUE_NOW:
-        await heart.query(statement)
+        await harness.query(statement)
 
 
-async def test_lost_wakeups_are_issued_again(heart: Heart, timer: Timer) -> None:
+async def test_lost_wakeups_are_issued_again(harness: Harness, timer: Timer) -> None:
     """A new run whose wake-up got lost, and a chunk whose wake-up got lost, are woken when due."""
-    run_id = await heart.start({METRICS: ["DONE-1"]}, lanes=[METRICS])
+    run_id = await harness.start({METRICS: ["DONE-1"]}, lanes=[METRICS])
     await timer.tick()
-    assert await heart.waiting() == [f"run:{run_id}"]
-    (chunk_id,) = await heart.planned(run_id)
+    assert await harness.waiting() == [f"run:{run_id}"]
+    (chunk_id,) = await harness.planned(run_id)
     for _ in range(2):  # however often it gets lost
-        await all_due(heart)
+        await all_due(harness)
         await timer.tick()
-        assert await heart.waiting() == [f"chunk:{chunk_id}", f"run:{run_id}"]
+        assert await harness.waiting() == [f"chunk:{chunk_id}", f"run:{run_id}"]
 
 
-async def test_what_was_woken_is_not_woken_again_at_once(heart: Heart, timer: Timer) -> None:
+async def test_what_was_woken_is_not_woken_again_at_once(harness: Harness, timer: Timer) -> None:
     """After a wake-up the timer comes back when ``look_again_seconds`` are over, not before."""
-    run_id = await heart.start({METRICS: ["DONE-1"]}, lanes=[METRICS])
-    (chunk_id,) = await heart.planned(run_id)
-    await all_due(heart)
+    run_id = await harness.start({METRICS: ["DONE-1"]}, lanes=[METRICS])
+    (chunk_id,) = await harness.planned(run_id)
+    await all_due(harness)
     await timer.tick()
-    await heart.forget_wakeups()
+    await harness.forget_wakeups()
     await timer.tick()
-    assert await heart.waiting() == []
-    assert 50 < (await heart.chunk(chunk_id))["look_seconds"] <= 60
+    assert await harness.waiting() == []
+    assert 50 < (await harness.chunk(chunk_id))["look_seconds"] <= 60
 
 
-async def test_what_waits_is_left_waiting(heart: Heart, timer: Timer) -> None:
+async def test_what_waits_is_left_waiting(harness: Harness, timer: Timer) -> None:
     """A chunk whose time has not come is not woken, and the timer sleeps no longer than that."""
-    run_id = await heart.start({METRICS: ["RETRY1-a"]}, lanes=[METRICS])
-    (chunk_id,) = await heart.planned(run_id)
-    await heart.worker.work(chunk_id)
-    await heart.forget_wakeups()
-    await heart.query("UPDATE chunks SET next_look_at = now() + '0.6 s'::interval")
+    run_id = await harness.start({METRICS: ["RETRY1-a"]}, lanes=[METRICS])
+    (chunk_id,) = await harness.planned(run_id)
+    await harness.worker.work(chunk_id)
+    await harness.forget_wakeups()
+    await harness.query("UPDATE chunks SET next_look_at = now() + '0.6 s'::interval")
     seconds = await timer.tick()
-    assert await heart.waiting() == []
+    assert await harness.waiting() == []
     assert 0.05 <= seconds <= 0.6
 
 
-async def test_the_timer_neither_spins_nor_oversleeps(heart: Heart, timer: Timer) -> None:
+async def test_the_timer_neither_spins_nor_oversleeps(harness: Harness, timer: Timer) -> None:
     """With nothing to wait for it sleeps a second, with something due a twentieth."""
     assert await timer.tick() == 1
-    run_id = await heart.start({METRICS: ["DONE-1"]}, lanes=[METRICS])
-    await heart.query(
+    run_id = await harness.start({METRICS: ["DONE-1"]}, lanes=[METRICS])
+    await harness.query(
         "UPDATE pipeline_executions SET next_look_at = now() - '1 h'::interval WHERE id = :r",
         r=run_id,
     )
-    await heart.query(  # still due after the tick, which is not to come back at once for it
+    await harness.query(  # still due after the tick, which is not to come back at once for it
         "CREATE FUNCTION keep_due() RETURNS trigger LANGUAGE plpgsql AS"
         " $$ BEGIN NEW.next_look_at := now() - interval '1 h'; RETURN NEW; END $$"
     )
-    await heart.query(
+    await harness.query(
         "CREATE TRIGGER keep_due BEFORE UPDATE ON pipeline_executions"
         " FOR EACH ROW EXECUTE FUNCTION keep_due()"
     )
     assert await timer.tick() == 0.05
 
 
-async def test_a_tick_with_nothing_due_is_one_statement(heart: Heart, timer: Timer) -> None:
+async def test_a_tick_with_nothing_due_is_one_statement(harness: Harness, timer: Timer) -> None:
     """Whoever waits costs the database next to nothing, however many wait."""
-    await heart.start({METRICS: ["DONE-1"]}, lanes=[METRICS])
+    await harness.start({METRICS: ["DONE-1"]}, lanes=[METRICS])
     await timer.tick()
     sent: list[str] = []
-    engine = heart.database._engine.sync_engine
+    engine = harness.database._engine.sync_engine
     listen(engine, "before_cursor_execute", lambda *call: sent.append(call[2]))
     await timer.tick()
     assert len([sql for sql in sent if "heartbeat" not in sql]) == 1
 
 
-async def test_a_tick_wakes_a_thousand_of_each_at_most(heart: Heart, timer: Timer) -> None:
+async def test_a_tick_wakes_a_thousand_of_each_at_most(harness: Harness, timer: Timer) -> None:
     """A statement's size is bounded, whatever is due after an outage; the next goes on."""
-    run_id = await heart.start({METRICS: ["DONE-1"]}, lanes=[METRICS])
-    await heart.planned(run_id)
-    await heart.query(
+    run_id = await harness.start({METRICS: ["DONE-1"]}, lanes=[METRICS])
+    await harness.planned(run_id)
+    await harness.query(
         "INSERT INTO chunks (lane_id, no, run_id, status, planned)"
         " SELECT lane_id, n, run_id, 'ready', 1 FROM chunks, generate_series(1, 1050) AS n"
     )
-    await all_due(heart)
+    await all_due(harness)
     for count in (1000, 51, 0):
-        await heart.forget_wakeups()
+        await harness.forget_wakeups()
         await timer.tick()
-        chunks = [name for name in await heart.waiting() if name.startswith("chunk:")]
+        chunks = [name for name in await harness.waiting() if name.startswith("chunk:")]
         assert len(chunks) == count
 
 
-async def test_paused_runs_are_not_due(heart: Heart, timer: Timer) -> None:
+async def test_paused_runs_are_not_due(harness: Harness, timer: Timer) -> None:
     """Neither a paused run nor its chunks are woken; after resume both are, at once."""
-    run_id = await heart.start({METRICS: ["DONE-1"]}, lanes=[METRICS])
-    (chunk_id,) = await heart.planned(run_id)
-    await heart.service.pause(run_id)
-    await all_due(heart)
+    run_id = await harness.start({METRICS: ["DONE-1"]}, lanes=[METRICS])
+    (chunk_id,) = await harness.planned(run_id)
+    await harness.service.pause(run_id)
+    await all_due(harness)
     await timer.tick()
-    assert await heart.waiting() == []
-    await heart.query("UPDATE chunks SET next_look_at = now() + '1 h'::interval")
-    await heart.service.resume(run_id)
-    await heart.forget_wakeups()
+    assert await harness.waiting() == []
+    await harness.query("UPDATE chunks SET next_look_at = now() + '1 h'::interval")
+    await harness.service.resume(run_id)
+    await harness.forget_wakeups()
     await timer.tick()
-    assert await heart.waiting() == [f"chunk:{chunk_id}", f"run:{run_id}"]
+    assert await harness.waiting() == [f"chunk:{chunk_id}", f"run:{run_id}"]
 
 
-async def test_timers_share_the_work(heart: Heart) -> None:
+async def test_timers_share_the_work(harness: Harness) -> None:
     """Many timers over many due runs and chunks wake each of them, and none waits for another."""
     run_ids = [
-        await heart.start({METRICS: ["DONE-1", "DONE-2"]}, lanes=[METRICS]) for _ in range(10)
+        await harness.start({METRICS: ["DONE-1", "DONE-2"]}, lanes=[METRICS]) for _ in range(10)
     ]
     for run_id in run_ids:
-        await heart.planned(run_id)
-    await all_due(heart)
-    timers = [make_timer(heart) for _ in range(5)]
+        await harness.planned(run_id)
+    await all_due(harness)
+    timers = [make_timer(harness) for _ in range(5)]
     async with asyncio.timeout(20):
         await asyncio.gather(*[timer.tick() for timer in timers])
-    woken = await heart.waiting()
+    woken = await harness.waiting()
     assert {f"run:{run_id}" for run_id in run_ids} <= set(woken)
     assert len([name for name in woken if name.startswith("chunk:")]) == 10
 
 
-async def test_a_tick_takes_over_the_dead(heart: Heart, timer: Timer) -> None:
+async def test_a_tick_takes_over_the_dead(harness: Harness, timer: Timer) -> None:
     """Any worker's timer finds the dead."""
-    async with heart.database.transaction() as conn:
+    async with harness.database.transaction() as conn:
         dead = await workers.register(conn, "elsewhere", 1)
-    await heart.query(
+    await harness.query(
         "UPDATE workers SET heartbeat_at = now() - '1 h'::interval WHERE id = :id", id=dead
     )
     await timer.tick()
-    assert await heart.one("SELECT died FROM workers WHERE id = :id", id=dead)
+    assert await harness.one("SELECT died FROM workers WHERE id = :id", id=dead)
 
 
-async def test_the_timer_runs_until_it_is_stopped(heart: Heart, timer: Timer) -> None:
+async def test_the_timer_runs_until_it_is_stopped(harness: Harness, timer: Timer) -> None:
     """It wakes what comes due while it runs, and ends when told."""
     stop = asyncio.Event()
     running = asyncio.create_task(timer.run(stop))
     try:
-        run_id = await heart.start({METRICS: ["DONE-1"]}, lanes=[METRICS])
+        run_id = await harness.start({METRICS: ["DONE-1"]}, lanes=[METRICS])
 
         async def is_woken() -> bool:
-            return await heart.waiting() == [f"run:{run_id}"]
+            return await harness.waiting() == [f"run:{run_id}"]
 
         await until(is_woken, "the run to be woken")
     finally:
@@ -189,7 +193,7 @@ async def test_the_timer_runs_until_it_is_stopped(heart: Heart, timer: Timer) ->
 
 
 async def test_an_outage_does_not_end_the_timer(
-    heart: Heart, timer: Timer, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, timer: Timer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """States of the server are waited for; a bug ends the timer, and tells its process."""
     states = iter(("57014", "55P03", "58030", "25006", "40P01"))
@@ -204,10 +208,10 @@ async def test_an_outage_does_not_end_the_timer(
     monkeypatch.setattr(workers, "due_runs", troubled)
     stop = asyncio.Event()
     running = asyncio.create_task(timer.run(stop))
-    run_id = await heart.start({METRICS: ["DONE-1"]}, lanes=[METRICS])
+    run_id = await harness.start({METRICS: ["DONE-1"]}, lanes=[METRICS])
 
     async def is_woken() -> bool:
-        return running.done() or await heart.waiting() == [f"run:{run_id}"]
+        return running.done() or await harness.waiting() == [f"run:{run_id}"]
 
     await until(is_woken, "the run to be woken in spite of all")
     stop.set()
@@ -223,21 +227,21 @@ async def test_an_outage_does_not_end_the_timer(
 
 
 async def test_a_dead_workers_calls_are_accounted_for_at_the_take_over(
-    heart: Heart, timer: Timer
+    harness: Harness, timer: Timer
 ) -> None:
     """With the chunk goes what its owner had intended: possibly paid, and known as that."""
-    run_id, chunk_id, epoch = await owned_chunk(heart.database)
-    await heart.query("UPDATE workers SET heartbeat_at = now() - '1 h'::interval WHERE pid = 1")
-    calls = Guard(heart.database, Provider(gate=asyncio.Event()).send, [policy()])
+    run_id, chunk_id, epoch = await owned_chunk(harness.database)
+    await harness.query("UPDATE workers SET heartbeat_at = now() - '1 h'::interval WHERE pid = 1")
+    calls = Guard(harness.database, Provider(gate=asyncio.Event()).send, [policy()])
     scope = CallScope("x", run_id=run_id, chunk_id=chunk_id, epoch=epoch)
     calling = asyncio.create_task(calls.execute(call("a"), scope))
 
     async def is_intended() -> bool:
-        return await heart.column("SELECT status FROM provider_calls") == ["intent"]
+        return await harness.column("SELECT status FROM provider_calls") == ["intent"]
 
     await until(is_intended, "the intent")
     await timer.tick()
-    assert await heart.column("SELECT status FROM provider_calls") == ["unknown"]
+    assert await harness.column("SELECT status FROM provider_calls") == ["unknown"]
     calling.cancel()
     await asyncio.gather(calling, return_exceptions=True)
     await calls.close()

@@ -67,7 +67,7 @@ def test_an_absent_company_is_told(tmp_path: Path, capsys: pytest.CaptureFixture
 
 
 def test_a_reader_that_leaves_is_no_crash(tmp_path: Path) -> None:
-    """Such as ``head``."""
+    """A reader such as ``head`` may close the pipe: the command ends without a traceback."""
     file = tmp_path / "inputs.jsonl"
     many = [RESULT | {"company": f"{number}.com"} for number in range(3_000)]
     file.write_bytes(lines(METHOD, PAGE, *many))

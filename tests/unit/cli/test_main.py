@@ -43,7 +43,7 @@ def test_no_command_shows_the_help_and_no_empty_mistake(
 
 
 def test_the_help_is_no_mistake() -> None:
-    """Asked for, the help exits with 0."""
+    """The help that was asked for exits with 0."""
     assert cli.main(["--help"]) == 0
 
 

@@ -66,7 +66,7 @@ def test_every_format_has_every_figure(count: int) -> None:
 def test_a_document_written_row_by_row_is_the_one_that_is_emitted(
     capsysbinary: pytest.CaptureFixture[bytes],
 ) -> None:
-    """To the byte, with the rows as its last member."""
+    """It equals the emitted document to the byte, with the rows as its last member."""
     run_id, spool = uuid4(), Spool()
 
     async def rows() -> AsyncIterator[dict[str, Any]]:

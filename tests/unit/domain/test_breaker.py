@@ -78,7 +78,7 @@ def test_opens_at_exactly_the_threshold() -> None:
 
 
 def test_a_report_is_of_one_call() -> None:
-    """Unless it says of how many."""
+    """A report counts as one call, unless it says of how many it is."""
     settings = BreakerSettings(failure_threshold=10)
     for given, count in (({}, 1), ({"count": 3}, 3)):
         told = Report(ReportKind.FAILURE, START, 0, **given)

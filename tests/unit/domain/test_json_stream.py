@@ -58,7 +58,7 @@ def small_reads(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @given(st.lists(VALUES, max_size=5), st.sampled_from([None, 1]), st.booleans())
 def test_it_is_read_as_the_whole_is(values: list[Any], indent: int | None, escaped: bool) -> None:
-    """Whatever the values and the white space: the same items as from the whole body."""
+    """The items are those of the whole body, whatever the values and the white space."""
     text = json.dumps(values, indent=indent, ensure_ascii=escaped)
     body = text.encode("utf-8", "replace")
     assert items(body) == json_value(HttpReply(200, {}, body), "p")

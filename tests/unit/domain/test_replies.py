@@ -118,10 +118,10 @@ def test_count(value: Any, count: int | None) -> None:
     ],
 )  # fmt: skip
 def test_number(value: Any, number: float | None) -> None:
-    """A number is finite, or unknown."""
+    """A number is finite, or read as unknown."""
     assert as_number(value) == number
 
 
 def test_text() -> None:
-    """Text that says nothing is None."""
+    """Text that says nothing is read as None."""
     assert (as_text(" a "), as_text("  "), as_text(5)) == ("a", None, None)

@@ -13,7 +13,7 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
 def test_the_ceiling_grows_exponentially_to_its_maximum() -> None:
-    """1, 2, 4, 8 seconds, then never above ``max_delay``."""
+    """It is 1, 2, 4, 8 seconds, and never above ``max_delay``."""
     strategy = RetryStrategy(max_attempts=9, base_delay=1, max_delay=10, exponential_base=2)
     ceilings = [strategy.ceiling_seconds(attempts) for attempts in range(1, 7)]
     assert ceilings == pytest.approx([1, 2, 4, 8, 10, 10])

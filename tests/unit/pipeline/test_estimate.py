@@ -49,7 +49,7 @@ def test_a_thousand_organic_pages() -> None:
 
 
 def test_a_thousand_news_pages() -> None:
-    """2,000 publishers, 8,000 articles, no videos."""
+    """They are estimated at 2,000 publishers, 8,000 articles and no videos."""
     found = typical("news")
     assert found[SERP, "pdl"] == (2_000, 1_200)
     assert found[ANALYSIS, "page"] == (8_000, 0)
@@ -58,7 +58,7 @@ def test_a_thousand_news_pages() -> None:
 
 
 def test_a_thousand_video_pages() -> None:
-    """7,000 videos of 3,500 channels; few pages and domains beside them."""
+    """They are estimated at 7,000 videos of 3,500 channels, and few pages and domains."""
     found = typical("video")
     assert found[VIDEOS, "youtube"] == (140 + 70, 140 + 70)
     assert found[TUBE, "pdl"] == (3_500, 2_100)
@@ -77,7 +77,7 @@ def test_what_is_not_set_up_costs_nothing() -> None:
 
 
 def test_fewer_results_are_analysed_where_the_run_says_so() -> None:
-    """Pages and videos in proportion to the ten first results."""
+    """Estimated pages and videos shrink in proportion to the ten first results."""
     found = typical("organic", depth=4)
     assert found[ANALYSIS, "page"] == (3_200, 0)
     assert found[ANALYSIS, "llm"] == (3_200 + 200, 3_400 * 2_000)
@@ -97,7 +97,7 @@ def test_searches_are_exact_and_so_are_a_batchs_calls() -> None:
 
 
 def test_volumes_are_asked_by_place_and_language() -> None:
-    """A thousand keywords a request, at nine cents each."""
+    """A request holds a thousand keywords of one place and language, and costs nine cents."""
     made = {
         code: Market(code, code, "en", code.lower(), "en", "google.com", code, number, "en")
         for code, number in (("US", 2840), ("GB", 2826))
@@ -110,6 +110,6 @@ def test_volumes_are_asked_by_place_and_language() -> None:
 
 @pytest.mark.parametrize(("credits_", "told"), [(1.234, 1.23), (1.0, 1.0)])
 def test_credits_are_told_to_the_hundredth(credits_: float, told: float) -> None:
-    """As money is."""
+    """Credits are rounded to the hundredth, as money is."""
     line = Line(SERP, "dataforseo", 1, credits_, "exact")
     assert Estimate(1, 1, (line,)).to_json()["providers"]["dataforseo"]["credits"] == told

@@ -22,7 +22,7 @@ def row(name: str, deaths: int = 0) -> ItemRow:
 
 
 def test_a_group_is_a_tenth_after_every_death() -> None:
-    """First all together, then by tenths, at last alone; the least suspect first."""
+    """Suspects run all together first, then by tenths, at last alone, the least suspect first."""
     rows = [row(f"{deaths}-{n:03}", deaths) for deaths in (2, 0, 1) for n in range(100)]
     sizes = [(group[0].deaths, len(group)) for group in groups(rows, planned=100)]
     assert sizes == [(0, 100)] + [(1, 10)] * 10 + [(2, 1)] * 100

@@ -87,7 +87,7 @@ def test_an_ordinary_account_is_asked_no_faster_than_it_may(provider: str) -> No
 
 
 def test_a_tenth_may_be_retried_and_thirty_a_minute() -> None:
-    """Saved up: a minute of the full rate's tenth, and half of the thirty."""
+    """Saved up are at most a minute of the full rate's tenth, and half of the thirty."""
     assert of("llm").retry_tokens_max == pytest.approx(0.1 * 20 * 60 + 15)
     assert of("dataforseo").retry_tokens_max == pytest.approx(0.1 * 0.2 * 60 + 15)
 

@@ -121,7 +121,7 @@ def test_what_an_event_ends_is_looked_at_after_a_quarter_of_an_hour_all_the_same
 
 
 def test_of_an_error_five_hundred_characters_are_kept() -> None:
-    """Whatever becomes of the item."""
+    """An outcome keeps the first 500 characters of its error, whatever becomes of the item."""
     for error in (
         ProviderError("x" * 900, provider="e", category=ErrorCategory.SERVER),
         ProviderError("x" * 900, provider="e", category=ErrorCategory.AUTH),

@@ -216,7 +216,7 @@ def test_a_schedule_has_a_specification() -> None:
 
 
 def test_the_id_of_a_run_follows_from_schedule_and_instant() -> None:
-    """The same in any zone and in any release; another for another schedule or instant."""
+    """It is the same in any zone and release, and another for another schedule or instant."""
     berlin = JANUARY.astimezone(NEWS.timezone)
     assert run_id_of("news", JANUARY) == run_id_of("news", berlin)
     assert run_id_of("news", JANUARY) == UUID("feca862a-fdb9-53ed-ba68-3001210d9542")

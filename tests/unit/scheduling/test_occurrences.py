@@ -314,7 +314,7 @@ def test_an_hourly_cron_does_not_run_in_the_repeated_hour() -> None:
     ],
 )
 def test_the_days_of_a_leap_year(form: dict[str, Any], expected: str) -> None:
-    """After midnight of Monday, 1 January 2024, in UTC."""
+    """Each frequency has its next five days after midnight of 1 January 2024, a Monday, in UTC."""
     found = _next(_spec(**form), "2024-01-01T00:00", 5)
     assert " ".join(f"{one.scheduled_for:%m-%d}" for one in found) == expected
 

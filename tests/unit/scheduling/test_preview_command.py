@@ -88,7 +88,7 @@ def test_it_starts_now(spec: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_person_gets_a_table(spec: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """One line a time."""
+    """The table has one line a time."""
     _run(spec, "--count", 2, "--after", "2026-01-10")
     shown = capsys.readouterr().out
     assert shown.count("news") == 2

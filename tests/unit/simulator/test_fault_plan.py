@@ -123,7 +123,7 @@ def test_attempts_limits_per_request(clock: ManualClock) -> None:
 
 
 def test_times_limits_in_all(clock: ManualClock) -> None:
-    """Two injections, whoever they hit."""
+    """``times`` is the number of injections in all, whoever they hit."""
     plan = plan_of(clock, {"fault": "500", "times": 2})
     assert [strikes(plan, name) for name in "abc"] == [True, True, False]
 

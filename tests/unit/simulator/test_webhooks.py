@@ -25,7 +25,7 @@ async def test_one_webhook_tells_one_result_set(opened: Opener, listener: Listen
 
 
 async def test_a_webhook_is_retried_until_it_is_taken(opened: Opener, listener: Listener) -> None:
-    """503, a broken connection, then 202: three posts, no more."""
+    """A webhook that meets 503, a broken connection and 202 is posted three times, no more."""
     caller = await opened()
     listener.answers = [503, None]
     await caller.run(await caller.batch(notification_webhook=listener.url))
@@ -48,7 +48,7 @@ async def test_a_webhook_is_given_up_after_five_retries(opened: Opener, listener
 async def test_a_webhook_may_come_any_number_of_times(
     opened: Opener, listener: Listener, fault: str, posts: int
 ) -> None:
-    """Never, once, twice, five times, always the same."""
+    """It comes never, once, twice or five times, and is always the same."""
     caller = await opened(faults=[{"fault": f"webhook_{fault}"}])
     await caller.run(await caller.batch(notification_webhook=listener.url))
     assert len(listener.bodies) == posts
@@ -146,7 +146,7 @@ async def test_webhooks_may_overtake_one_another(opened: Opener, listener: Liste
 
 
 async def test_retries_back_off_exponentially(opened: Opener, listener: Listener) -> None:
-    """One second, then two, four, eight, sixteen; none after the last."""
+    """The pauses are 1, 2, 4, 8 and 16 seconds; none comes after the last."""
     clock = EagerClock()
     caller = await opened(clock=clock, timing=BatchTiming(0, 0, 0, 0))
     listener.answers = [500] * 6

@@ -7,62 +7,55 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness.forks import Fork, be_scripted
-from harness.heart import Heart, make_heart
+from harness.inline import Harness, make_harness
 from harness.scripted import make_tables
+from harness.worker_pool import WorkerPool, be_scripted
 
 from serpline.store.database import Database
 
 
 @dataclass(slots=True)
-class Nursery:
+class RespawningPool:
     """Workers over one database, each replaced as soon as it dies."""
 
-    heart: Heart
-    environment: Mapping[str, str]
-    directory: Path
+    harness: Harness
+    pool: WorkerPool
     chunk_size: int
-    ended: Counter[int] = field(default_factory=Counter)
+    exit_codes: Counter[int] = field(default_factory=Counter)
     """How often a worker ended with which exit code; -9: killed."""
-    _living: dict[int, Fork] = field(default_factory=dict)
-    _born: int = 0
 
     async def keep_one(self) -> None:
         """Have one worker, again and again, until cancelled."""
         while True:
-            self._born += 1
-            log = self.directory / f"worker-{self._born}.log"
-            worker = Fork(be_scripted, self.environment, log, self.chunk_size)
-            self._living[worker.pid] = worker
+            worker = self.pool.start(be_scripted, self.chunk_size)
             try:
-                self.ended[await worker.wait()] += 1
+                self.exit_codes[await worker.wait()] += 1
             finally:
                 worker.close()
-                del self._living[worker.pid]
 
-    def living(self) -> list[int]:
-        """The pids of those who live, in the order of their birth."""
-        return [pid for pid, worker in self._living.items() if worker.lives]
+    def running(self) -> list[int]:
+        """The pids of the running workers, in the order of their starts."""
+        return [worker.pid for worker in self.pool.processes if worker.lives]
 
     def kill(self, pid: int) -> bool:
-        """``kill -9``; False if it is no living worker of ours."""
-        worker = self._living.get(pid)
-        if worker is None or not worker.lives:
-            return False
-        worker.kill()
-        return True
+        """``kill -9``; False if it is no running worker of ours."""
+        for worker in self.pool.processes:
+            if worker.lives and worker.pid == pid:
+                worker.kill()
+                return True
+        return False
 
 
 @asynccontextmanager
-async def nursery(
+async def respawning_pool(
     url: str, directory: Path, *, workers: int, chunk_size: int, environment: Mapping[str, str]
-) -> AsyncIterator[Nursery]:
-    """So many workers, kept alive over a fresh database."""
+) -> AsyncIterator[RespawningPool]:
+    """So many workers, kept running over a fresh database."""
     database = await Database.connect(url)
     try:
         await make_tables(database)
-        settings = {**environment, "SERPLINE_DATABASE_URL": url}
-        made = Nursery(make_heart(database), settings, directory, chunk_size)
+        pool = WorkerPool({**environment, "SERPLINE_DATABASE_URL": url}, directory)
+        made = RespawningPool(make_harness(database), pool, chunk_size)
         keepers = [asyncio.create_task(made.keep_one()) for _ in range(workers)]
         try:
             yield made

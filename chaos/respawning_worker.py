@@ -1,6 +1,6 @@
-"""One mortal process after another over a world: forks of a loaded process.
+"""One worker process of a world after another: each is started when the one before has died.
 
-One lives at a time, so what each leaves behind can be counted at its death. ``CHAOS_POINT`` and
+Only one runs at a time, so what each leaves behind can be counted at its death. ``CHAOS_POINT`` and
 ``CHAOS_PASSING`` name where it kills itself; with ``CHAOS_WEB_PORT`` it is the web process, and
 otherwise a worker.
 """
@@ -13,8 +13,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from harness.forks import Fork, become, preload
-from harness.pipeline_worker import work
-from harness.world import World, until
+from harness.waiting import until
+from harness.worker_process import work
+from harness.world import World
 
 from chaos.points import arm
 from serpline.api.app import create_app
@@ -30,12 +31,12 @@ IsOver = Callable[[], Awaitable[bool]]
 preload(__name__)
 
 
-def _be_mortal(environment: Mapping[str, str], log: Path, alive: Connection) -> None:
+def _be_worker(environment: Mapping[str, str], log: Path, alive: Connection) -> None:
     become(environment, log, alive)
     if point := environment.get("CHAOS_POINT"):
         arm(point, int(environment["CHAOS_PASSING"]))
     port = environment.get("CHAOS_WEB_PORT")
-    asyncio.run(_serve_web(int(port)) if port else work(None))
+    asyncio.run(_serve_web(int(port)) if port else work())
 
 
 async def _serve_web(port: int) -> None:
@@ -48,16 +49,16 @@ async def _serve_web(port: int) -> None:
         await stop.wait()
 
 
-class Lineage:
-    """Bears one mortal process after another."""
+class RespawningWorker:
+    """Starts one process after another, each with the log of the first."""
 
     def __init__(self, environment: Mapping[str, str], log: Path) -> None:
         self._environment = environment
         self._log = log
         self._last: Fork | None = None
 
-    async def lives_until(self, is_over: IsOver, seconds: float, **environment: str) -> bool:
-        """Bear one, with further variables, until it dies of SIGKILL (True) or it ``is_over``.
+    async def runs_until(self, is_over: IsOver, seconds: float, **environment: str) -> bool:
+        """Start one, with further variables, until SIGKILL ends it (True) or it ``is_over``.
 
         On a machine that is too busy a worker may be declared dead by itself, and end; as any
         supervisor would, this starts the next.
@@ -66,41 +67,43 @@ class Lineage:
             if self._last is not None:
                 await self._last.end(END_SECONDS)
             told = {**self._environment, **environment}
-            mortal = self._last = Fork(_be_mortal, told, self._log)
+            worker = self._last = Fork(_be_worker, told, self._log)
 
-            async def has_changed(mortal: Fork = mortal) -> bool:
-                return not mortal.lives or await is_over()
+            async def has_changed(worker: Fork = worker) -> bool:
+                return not worker.lives or await is_over()
 
             await until(has_changed, "a death, or the end", seconds=seconds)
-            if mortal.lives:
+            if worker.lives:
                 return False
-            if await mortal.wait() == -signal.SIGKILL:
+            if await worker.wait() == -signal.SIGKILL:
                 return True
         raise AssertionError(f"{LIVES_MAX} processes ended by themselves; see {self._log}")
 
     @property
     def pid(self) -> int:
-        """Of who lives, or lived last."""
+        """Of the process that runs, or ran last."""
         assert self._last is not None
         return self._last.pid
 
     async def end(self, number: int) -> int:
-        """Send a signal to who lives; gives the exit code."""
+        """Send a signal to the running process; gives its exit code."""
         assert self._last is not None
         self._last.send_signal(number)
         async with asyncio.timeout(END_SECONDS):
             return await self._last.wait()
 
     async def close(self) -> None:
-        """End who still lives: in good order first, by force after a while."""
+        """End the running process: in good order first, by force after a while."""
         if self._last is not None:
             await self._last.end(END_SECONDS)
 
 
 @asynccontextmanager
-async def lineage(world: World, name: str = "mortal") -> AsyncIterator[Lineage]:
-    """A lineage of processes for a world; ``name`` is that of its log."""
-    made = Lineage(world.environment, world.directory / f"{name}.log")
+async def respawning_worker(
+    world: World, name: str = "respawned"
+) -> AsyncIterator[RespawningWorker]:
+    """The processes of a world; ``name`` is that of their log."""
+    made = RespawningWorker(world.environment, world.directory / f"{name}.log")
     try:
         yield made
     finally:

@@ -1,12 +1,14 @@
-"""The heart of serpline for tests, in this process and without a queue: every beat by hand.
+"""A worker with scripted phases in this process, and what tests ask its database.
 
-Time is the machine's plus ``heart.clock.ahead_seconds``; waiting is a bounded poll of a condition.
+The test calls its parts itself: there is no queue and no timer. Time is the machine's plus
+``harness.clock.ahead_seconds``.
 """
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Any
 from uuid import UUID
 
@@ -14,19 +16,17 @@ from sqlalchemy import text
 
 from harness.scripted import make_tables, script, scripted_phases
 from harness.waiting import until
+from harness.worker_parts import WorkerParts, create_run
 from serpline.config.run import PipelineConfig
 from serpline.core.clock import SystemClock
 from serpline.core.ids import new_id
 from serpline.domain.names import ContentType, PhaseName, PipelineMode
 from serpline.domain.phases import LaneKey, LaneView, lanes_of
 from serpline.domain.states import LaneStatus, RunStatus
-from serpline.phases.base import Phase
-from serpline.pipeline.lifeline import Lifeline
-from serpline.pipeline.orchestrator import PhaseOrchestrator
 from serpline.pipeline.service import PipelineService
+from serpline.pipeline.settler import BeforeSettle, nothing_before
 from serpline.pipeline.state_tracker import StateTracker
 from serpline.pipeline.worker import ChunkWorker
-from serpline.robustness.retry import RetryManager
 from serpline.store.database import Database
 from serpline.store.runs import chunks, runs
 from serpline.store.runs.chunks import OwnedChunk
@@ -59,18 +59,34 @@ class TravelClock(SystemClock):
         return super().now() + timedelta(seconds=self.ahead_seconds)
 
 
-@dataclass(slots=True)
-class Heart:
-    """One worker process's parts, driven by hand."""
+@dataclass(frozen=True)
+class Harness(WorkerParts):
+    """One worker's parts, driven by hand."""
 
-    database: Database
     clock: TravelClock
-    phases: Mapping[PhaseName, Phase]
-    service: PipelineService
-    tracker: StateTracker
-    orchestrator: PhaseOrchestrator
-    lifeline: Lifeline
-    worker: ChunkWorker
+
+    @cached_property
+    def service(self) -> PipelineService:
+        """What starts, pauses and cancels runs."""
+        return PipelineService(self.database, self.clock)
+
+    def worker_with(
+        self,
+        *,
+        tracker: StateTracker | None = None,
+        silence_seconds: float = SILENCE_SECONDS,
+        before_settle: BeforeSettle = nothing_before,
+    ) -> ChunkWorker:
+        """A chunk worker of the same process with other parts."""
+        return ChunkWorker(
+            self.database,
+            self.clock,
+            self.phases,
+            tracker or self.tracker,
+            self.lifeline,
+            silence_seconds=silence_seconds,
+            before_settle=before_settle,
+        )
 
     async def start(
         self,
@@ -84,16 +100,8 @@ class Heart:
         run_id = new_id()
         await script(self.database, run_id, items)
         made = PipelineConfig(**config).for_mode(mode)
-        async with self.database.transaction() as conn:
-            await runs.create(
-                conn,
-                run_id,
-                mode=mode,
-                config=made.to_json(),
-                priority=0,
-                lanes=[(k, LaneStatus.PENDING) for k in lanes or lanes_of(made.content_types)],
-            )
-        return run_id
+        keys = lanes or lanes_of(made.content_types)
+        return await create_run(self.database, keys, made, run_id=run_id, mode=mode)
 
     async def drive(self, run_id: UUID) -> RunStatus:
         """Advance and work by turns until the run ends; time flies to the next attempts."""
@@ -221,45 +229,30 @@ class Heart:
         await self.query("DELETE FROM procrastinate_jobs")
 
 
-def make_heart(
+def make_harness(
     database: Database,
     *,
     chunk_size: int = 500,
     chance: Callable[[], float] = lambda: 0.5,
     heartbeat_seconds: float = 0.2,
     dead_after_seconds: float = 20.0,
-) -> Heart:
-    """A heart that does not beat yet: enter its ``lifeline.living()``."""
-    clock, phases = TravelClock(), scripted_phases(chunk_size)
-    tracker = StateTracker(database, clock)
-    lifeline = Lifeline(
-        database, clock, heartbeat_seconds=heartbeat_seconds, dead_after_seconds=dead_after_seconds
-    )
-    return Heart(
-        database=database,
-        clock=clock,
-        phases=phases,
-        service=PipelineService(database, clock),
-        tracker=tracker,
-        orchestrator=PhaseOrchestrator(database, clock, phases, look_again_seconds=30),
-        lifeline=lifeline,
-        worker=ChunkWorker(
-            database,
-            clock,
-            phases,
-            tracker,
-            lifeline,
-            silence_seconds=SILENCE_SECONDS,
-            retries=RetryManager(chance=chance, clock=clock),
-        ),
+) -> Harness:
+    """One that does not work yet: enter its ``lifeline.living()``."""
+    return Harness.make(
+        database,
+        TravelClock(),
+        scripted_phases(chunk_size),
+        chance=chance,
+        heartbeat_seconds=heartbeat_seconds,
+        dead_after_seconds=dead_after_seconds,
     )
 
 
 @asynccontextmanager
-async def beating(database: Database, **settings: Any) -> AsyncIterator[Heart]:
-    """A beating heart over a fresh database, with the scripted phases' tables."""
+async def open_harness(database: Database, **settings: Any) -> AsyncIterator[Harness]:
+    """A running one over a fresh database, with the scripted phases' tables."""
     await make_tables(database)
-    heart = make_heart(database, **settings)
-    async with heart.lifeline.living():
-        heart.lifeline._spares_until = 0.0  # as one that has lived for long
-        yield heart
+    harness = make_harness(database, **settings)
+    async with harness.lifeline.living():
+        harness.lifeline._spares_until = 0.0  # as one that has run for long
+        yield harness

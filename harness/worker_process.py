@@ -1,8 +1,8 @@
-"""A worker process for tests: ``app.run_worker`` with the settings of its environment.
+"""A worker process under test: ``app.run_worker`` with the settings of its environment.
 
-Forks do its ``work``. As a script, for a process on another release's code, it loads everything,
-says "ready" on stdout and begins with the first line on stdin. It ends in good order on SIGTERM, or
-when stdin closes, which happens when the test's own process dies.
+Its phases are the real ones or scripted. Forks do ``work``. As a script, for a process on another
+release's code, it loads everything, says "ready" on stdout and begins with the first line on stdin.
+It ends in good order on SIGTERM, or when stdin closes because the test's own process died.
 """
 
 import asyncio
@@ -17,8 +17,8 @@ from serpline.domain.names import PhaseName
 from serpline.phases.base import Phase
 
 
-async def work(phases: Mapping[PhaseName, Phase] | None) -> None:
-    """Work until told to end."""
+async def work(phases: Mapping[PhaseName, Phase] | None = None) -> None:
+    """Work until told to end; with the real phases, unless others are given."""
     settings = load()
     async with until_stopped(with_parent=True, ends_within=end_seconds(settings)) as stop:
         await run_worker(settings, stop, phases=phases)
@@ -28,4 +28,4 @@ if __name__ == "__main__":
     configure("INFO")
     print("ready", flush=True)
     if os.read(0, 1):
-        asyncio.run(work(None))
+        asyncio.run(work())

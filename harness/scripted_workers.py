@@ -1,15 +1,16 @@
 """Worker processes with scripted phases over one database, to be killed, frozen and told to end."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
-from harness.forks import Fork, be_scripted
-from harness.heart import METRICS, Heart, make_heart
+from harness.forks import Fork
+from harness.inline import METRICS, Harness, make_harness
 from harness.scripted import make_tables
-from harness.waiting import PATIENCE_SECONDS, until
+from harness.waiting import WAIT_SECONDS_MAX, until
+from harness.worker_pool import WorkerPool, be_scripted
 from serpline.domain.names import PipelineMode
 from serpline.domain.states import ENDED_RUNS, RunStatus
 from serpline.store.database import Database
@@ -25,49 +26,35 @@ QUICK = {
 
 
 @dataclass(slots=True)
-class Workers:
-    """Worker processes over one database."""
+class ScriptedWorkers:
+    """Worker processes over one database, and a harness that looks into it."""
 
-    heart: Heart
-    environment: Mapping[str, str]
-    directory: Path
-    processes: list[Fork] = field(default_factory=list)
+    harness: Harness
+    pool: WorkerPool
 
     async def start(self, chunk_size: int = 500) -> Fork:
         """A worker process with scripted phases."""
-        log = self.directory / f"worker-{len(self.processes)}.log"
-        process = Fork(be_scripted, self.environment, log, chunk_size)
-        self.processes.append(process)
-        return process
+        return self.pool.start(be_scripted, chunk_size)
 
-    def close(self) -> None:
-        """Kill what still lives."""
-        for process in self.processes:
-            process.close()
-
-    def logs(self) -> str:
-        """What the workers have logged."""
-        return "\n".join(path.read_text() for path in sorted(self.directory.glob("*.log")))
-
-    async def ended(self, run_id: UUID, seconds: float = PATIENCE_SECONDS) -> RunStatus:
+    async def ended(self, run_id: UUID, seconds: float = WAIT_SECONDS_MAX) -> RunStatus:
         """Wait for the run's end."""
 
         async def is_over() -> bool:
-            return await self.heart.status(run_id) in ENDED_RUNS
+            return await self.harness.status(run_id) in ENDED_RUNS
 
         try:
             await until(is_over, "the end of the run", seconds=seconds)
         except AssertionError as error:
-            raise AssertionError(f"{error}\n{self.logs()}") from None
-        return await self.heart.status(run_id)
+            raise AssertionError(f"{error}\n{self.pool.logs()}") from None
+        return await self.harness.status(run_id)
 
     async def run(self, *items: str, mode: PipelineMode = PipelineMode.MANUAL) -> UUID:
         """Start a run of one lane; the workers' timers find it."""
-        return await self.heart.start({METRICS: items}, mode, lanes=[METRICS])
+        return await self.harness.start({METRICS: items}, mode, lanes=[METRICS])
 
     async def row(self, process: Fork) -> dict[str, object]:
         """What the database knows of a worker process."""
-        (row,) = await self.heart.query(
+        (row,) = await self.harness.query(
             "SELECT *, extract(epoch FROM ended_at - heartbeat_at)::float AS waited_seconds"
             " FROM workers WHERE pid = :pid",
             pid=process.pid,
@@ -77,18 +64,17 @@ class Workers:
     async def chunk(self, run_id: UUID) -> dict[str, object]:
         """The run's one chunk."""
         sql = "SELECT id FROM chunks WHERE run_id = :run"
-        return await self.heart.chunk(await self.heart.one(sql, run=run_id))
+        return await self.harness.chunk(await self.harness.one(sql, run=run_id))
 
 
 @asynccontextmanager
 async def scripted_workers(
     database: Database, url: str, directory: Path, **settings: str
-) -> AsyncIterator[Workers]:
+) -> AsyncIterator[ScriptedWorkers]:
     """No worker yet, over a fresh database. ``settings`` are variables of the workers."""
     await make_tables(database)
-    environment = {**settings, "SERPLINE_DATABASE_URL": url}
-    made = Workers(make_heart(database), environment, directory)
+    pool = WorkerPool({**settings, "SERPLINE_DATABASE_URL": url}, directory)
     try:
-        yield made
+        yield ScriptedWorkers(make_harness(database), pool)
     finally:
-        made.close()
+        pool.kill()

@@ -1,6 +1,6 @@
 """The process of row 12: calm calls to one provider, with and without a hostile one beside them.
 
-    python -m chaos.besieged '{"database": …, "hostile": …, "other": …, "blocks": …, "calls": …}'
+    python -m chaos.under_attack '{"database": …, "hostile": …, "other": …, "blocks": …, …}'
 
 It says "ready" when it has warmed up, and at the end one JSON object: seconds of each calm call, by
 block; by how much each hostile call outlived its deadline; and what did not end as it should. With
@@ -36,7 +36,7 @@ KINDS = ("slowloris", "endless_headers", "announced", "unannounced", "gzip_bomb"
 DEADLINE_SECONDS = 1.5
 PAUSE_SECONDS = 0.01
 # Five kinds at this pace are what an ordinary account's rate lets out: ten calls a second.
-SIEGE_PAUSE_SECONDS = 0.5
+ATTACK_PAUSE_SECONDS = 0.5
 FLOOD_SECONDS_MAX = 20.0
 
 
@@ -45,13 +45,13 @@ class Told:
     """What the parent gets to know."""
 
     calm: list[list[float]] = field(default_factory=list)
-    besieged: list[list[float]] = field(default_factory=list)
+    under_attack: list[list[float]] = field(default_factory=list)
     late: dict[str, list[float]] = field(default_factory=lambda: {kind: [] for kind in KINDS})
     odd: list[str] = field(default_factory=list)
     flooded: int = 0
 
 
-async def besiege(guard: Guard, client: ScaleSerpClient, kind: str, told: Told) -> None:
+async def attack(guard: Guard, client: ScaleSerpClient, kind: str, told: Told) -> None:
     """One hostile call after another, through the whole guard, until cancelled."""
     for number in itertools.count():
         call = hostile(client, kind, DEADLINE_SECONDS)
@@ -64,7 +64,7 @@ async def besiege(guard: Guard, client: ScaleSerpClient, kind: str, told: Told) 
             pass
         except Exception as error:  # noqa: BLE001  the parent judges it
             told.odd.append(f"{kind}: {error!r}")
-        await asyncio.sleep(SIEGE_PAUSE_SECONDS)
+        await asyncio.sleep(ATTACK_PAUSE_SECONDS)
 
 
 def hostile(client: ScaleSerpClient, kind: str, deadline_seconds: float) -> ProviderCall[SerpPage]:
@@ -129,7 +129,7 @@ def largest(given: Mapping[str, Any], client: ScaleSerpClient) -> list[ProviderC
 
 
 async def run(given: Mapping[str, Any]) -> Told:
-    """Calm and besieged blocks by turns, or a flood."""
+    """Blocks of calls, calm and under attack by turns, or a flood."""
     told = Told()
     key = given["key"]
     bases = [given["hostile"], given["other"]]
@@ -152,7 +152,7 @@ async def run(given: Mapping[str, Any]) -> Told:
         for _ in range(given.get("blocks", 0)):
             told.calm.append(await block(http, given, given["calls"]))
             async with asyncio.TaskGroup() as group:
-                sieges = [group.create_task(besiege(guard, client, k, told)) for k in KINDS]
+                attacks = [group.create_task(attack(guard, client, k, told)) for k in KINDS]
                 # Until every kind has had an end, or should have had one long ago.
                 ended = {kind: len(late) for kind, late in told.late.items()}
                 ends = time.monotonic() + DEADLINE_SECONDS * 10
@@ -161,9 +161,9 @@ async def run(given: Mapping[str, Any]) -> Told:
                     time.monotonic() < ends and any(len(told.late[k]) == ended[k] for k in KINDS)
                 ):
                     seconds += await block(http, given, 10)
-                told.besieged.append(seconds)
-                for siege in sieges:
-                    siege.cancel()
+                told.under_attack.append(seconds)
+                for each in attacks:
+                    each.cancel()
         await guard.close()
     await database.close()
     return told
