@@ -13,8 +13,8 @@ _HEAD = """# Reliability, measured
 
 Written by `make chaos`; do not edit. Every figure was taken by an auditor outside the code it
 judges: the simulator's call log and credit ledger, and the database. The bound stands behind each
-figure. `make chaos ARGS="--seed {seed}"` repeats this campaign; the tests run a shorter one with a
-fixed seed.
+figure. `make chaos ARGS="--seed {seed}"` repeats this campaign; the tests run most rows in a
+shorter form with a fixed seed.
 
 Seed {seed}; {passed} of {count} rows passed in {minutes:.0f} minutes; {machine}.
 
@@ -27,6 +27,13 @@ What each row measured when its mechanism was taken away, as it was seen when th
 run did not try it again.
 
 | # | switched off, and what was seen |
+|---|---|
+"""
+_HELD = """
+## Rows that only `make chaos` runs
+`make test` runs the short form of every other row. These promises are held by tests of their own.
+
+| # | tests |
 |---|---|
 """
 
@@ -70,7 +77,12 @@ def document(outcomes: Sequence[Outcome], seed: int) -> str:
         for o in outcomes
     )
     mechanisms = "".join(f"| {o.row.number} | {o.row.switched_off} |\n" for o in outcomes)
-    return head + rows + _MECHANISMS + mechanisms
+    held = "".join(
+        f"| {o.row.number} | {', '.join(f'`{test}`' for test in o.row.held_by)} |\n"
+        for o in outcomes
+        if o.row.held_by
+    )
+    return head + rows + _MECHANISMS + mechanisms + _HELD + held
 
 
 def _measured(outcome: Outcome) -> str:

@@ -71,13 +71,18 @@ Campaign = Callable[[Context], Awaitable[Sequence[Figure]]]
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row. ``switched_off`` says which mechanism was taken away and what was seen then."""
+    """One row. ``switched_off`` says which mechanism was taken away and what was seen then.
+
+    ``held_by`` names tests that hold the same promise, as ``FILE`` or ``FILE::TEST``: then
+    `make test` leaves the row's short form out.
+    """
 
     number: int
     test: str
     passes: str
     campaign: Campaign
     switched_off: str
+    held_by: tuple[str, ...] = ()
 
 
 def all_rows() -> list[Row]:

@@ -129,4 +129,10 @@ ROW = Row(
     campaign,
     "A caller cancelled while it asks for a permit no longer gives it back: 1 permit leaked "
     "(2 before that was mended), and the next probe waited two minutes for its lease to end.",
+    held_by=(
+        "tests/integration/test_guard.py::test_cancellations_leave_nothing_behind",
+        "tests/integration/test_guard_breakers.py::test_a_caller_cancelled_while_asking_leaves_no_permit",
+        "tests/faults/test_net_faults.py::test_cancelled_calls_leave_no_socket_behind",
+        "tests/faults/test_net_faults.py::test_many_calls_cancelled_at_once_free_the_pool",
+    ),
 )

@@ -79,8 +79,13 @@ def ways_in(pid: int) -> Iterator[str]:
         yield from (f"/proc/{pid}/fd/{name}" for name in os.listdir(f"/proc/{pid}/fd"))
 
 
-def trespass(server: EmbeddedServer, pids: list[int], shared: list[str]) -> list[str]:
-    """Try every way to the server's data; gives those that opened."""
+def trespass(
+    server: EmbeddedServer, pids: list[int], shared: list[str], started_at: str
+) -> list[str]:
+    """Try every way to the server's data; gives those that opened.
+
+    Another PostgreSQL may listen on loopback: ours is the one that started at this time.
+    """
     opened = []
     hosts = [str(server.socket_dir), "127.0.0.1", "::1"]
     for pid in pids:
@@ -101,8 +106,12 @@ def trespass(server: EmbeddedServer, pids: list[int], shared: list[str]) -> list
             hosts += [way, f"{way}/../run", f"{way}{server.socket_dir}"]
     for host in hosts:
         with suppress(psycopg.Error), psycopg.connect(host=host, **CLIENT) as connection:
-            row = connection.execute("SELECT rolsuper FROM pg_roles WHERE rolname = user")
-            opened.append(f"{host}: connected, superuser {row.fetchone()}")
+            found = connection.execute(
+                "SELECT pg_postmaster_start_time()::text, rolsuper FROM pg_roles"
+                " WHERE rolname = user"
+            ).fetchone()
+            if found is not None and found[0] == started_at:
+                opened.append(f"{host}: connected, superuser {found[1]}")
     for segment in shared:
         with suppress(OSError), open(segment, "rb+"):
             opened.append(f"{segment}: open")
@@ -128,12 +137,16 @@ def test_another_process_of_nobody_finds_no_way_in(data_dir: Path) -> None:
     process = psutil.Process(pids[0])
     uid, gid = process.uids().real, process.gids().real
     # The same ways lead in for a process of the server's own account.
-    own = as_user(uid, gid, lambda: trespass(server, pids, shared))
-    assert any("superuser (True,)" in way for way in own)
+    with psycopg.connect(server.conninfo()) as connection:
+        row = connection.execute("SELECT pg_postmaster_start_time()::text").fetchone()
+    assert row is not None
+    told = (server, pids, shared, row[0])
+    own = as_user(uid, gid, lambda: trespass(*told))
+    assert any("superuser True" in way for way in own)
     assert any("trust anyone" in way for way in own)
     assert any(way.startswith("/dev/shm/") for way in own)
     for group in (nobody().gid, gid, 0):
-        assert as_user(nobody().uid, group, lambda: trespass(server, pids, shared)) == []
+        assert as_user(nobody().uid, group, lambda: trespass(*told)) == []
 
 
 def descends(pid: int, ancestor: int) -> bool:

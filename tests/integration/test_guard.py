@@ -290,7 +290,7 @@ async def test_reuse_passes_an_open_breaker(guards: MakeGuard) -> None:
 
 
 async def test_a_budget_is_never_overdrawn(db: Database, guards: MakeGuard) -> None:
-    """Eight workers that want 1,600 credits of a run's 100 make exactly 100 calls."""
+    """Eight workers that want 200 credits of a run's 100 make exactly 100 calls."""
     run_id, _, _ = await owned_chunk(db)
     provider = Provider()
     workers = [guards(provider) for _ in range(8)]
@@ -301,12 +301,12 @@ async def test_a_budget_is_never_overdrawn(db: Database, guards: MakeGuard) -> N
         *(
             worker.execute(call([number, index]), scope)
             for number, worker in enumerate(workers)
-            for index in range(200)
+            for index in range(25)
         ),
         return_exceptions=True,
     )
     refused = [result for result in results if isinstance(result, BudgetSpent | BudgetReserved)]
-    assert (len(provider.log), len(refused), results.count(1)) == (100, 1500, 100)
+    assert (len(provider.log), len(refused), results.count(1)) == (100, 100, 100)
     for worker in workers:
         await worker.flush()
         with pytest.raises(BudgetSpent) as spent:
@@ -563,14 +563,12 @@ async def test_attempts_are_rows_under_the_key(db: Database, guards: MakeGuard) 
     ]
 
 
-async def test_a_thousand_cancellations_leave_nothing_behind(
-    db: Database, guards: MakeGuard
-) -> None:
+async def test_cancellations_leave_nothing_behind(db: Database, guards: MakeGuard) -> None:
     """Breaker closed, no permit, lease, socket or reservation left; what was sent is recorded."""
     provider = Provider(gate=asyncio.Event())
     guard = guards(provider, credits_per_day=10_000.0, concurrency=40)
     tasks = [
-        asyncio.create_task(guard.execute(call(number), CallScope("x"))) for number in range(1000)
+        asyncio.create_task(guard.execute(call(number), CallScope("x"))) for number in range(200)
     ]
     for _ in range(40):
         await provider.entered.acquire()

@@ -296,7 +296,7 @@ async def test_a_schedules_stricter_breaker_is_passed_as_well(
 async def test_a_provider_down_for_ten_minutes_costs_a_handful_of_calls(
     db: Database, clock: HandClock
 ) -> None:
-    """Down 600 s, threshold 10, time-out 300 s: ten calls and one probe are made, then all again."""
+    """Down 600 s, threshold 10, time-out 300 s: ten calls and one probe, and all calls later."""
     provider = Provider(answer=down)
     guard = Guard(
         db,
@@ -306,15 +306,16 @@ async def test_a_provider_down_for_ten_minutes_costs_a_handful_of_calls(
         breakers=CircuitBreakerManager(db, clock, chance=lambda: 0.5),
     )
     failed = refused = 0
-    for second in range(600):
+    seconds = range(0, 600, 5)
+    for second in seconds:
         try:
             await guard.execute(call(second), CallScope("x"))
         except ProviderError:
             failed += 1
         except BreakerOpen:
             refused += 1
-        clock.elapsed_seconds += 1
-    assert (len(provider.log), failed, refused) == (11, 11, 600 - 11)
+        clock.elapsed_seconds += 5
+    assert (len(provider.log), failed, refused) == (11, 11, len(seconds) - 11)
     provider.answer = lambda _: ok({"answer": 1})
     clock.elapsed_seconds += 400
     for number in range(100):
