@@ -10,6 +10,8 @@ from sqlalchemy import text
 from serpline.domain.keywords import KeywordRow
 from serpline.domain.markets import Market, builtin_markets
 from serpline.store.database import Connection
+from serpline.store.rows import insert_rows
+from serpline.store.tables import projects as tables
 
 _MARKET = "code, name, language, gl, hl, google_domain, location, location_code, language_code"
 
@@ -18,19 +20,19 @@ async def ensure_builtin_markets(conn: Connection) -> None:
     """Have the built-in markets in the table; rows that are there stay as they are."""
     rows = await conn.execute(text("SELECT count(*) FROM markets WHERE builtin"))
     if rows.scalar_one() != len(builtin_markets()):
-        for market in builtin_markets().values():
-            await add_market(conn, market, builtin=True)
+        made = [{**asdict(market), "builtin": True} for market in builtin_markets().values()]
+        await insert_rows(conn, tables.markets, made)
 
 
-async def add_market(conn: Connection, market: Market, *, builtin: bool = False) -> bool:
+async def add_market(conn: Connection, market: Market) -> bool:
     """Insert a market; False if its code is taken."""
     rows = await conn.execute(
         text(
             f"INSERT INTO markets ({_MARKET}, builtin) VALUES (:code, :name, :language, :gl, :hl,"
-            " :google_domain, :location, :location_code, :language_code, :builtin)"
+            " :google_domain, :location, :location_code, :language_code, false)"
             " ON CONFLICT DO NOTHING RETURNING code"
         ),
-        {**asdict(market), "builtin": builtin},
+        asdict(market),
     )
     return rows.first() is not None
 
