@@ -123,6 +123,18 @@ async def test_a_call_without_effect_costs_nothing(
     assert (sorted(calls), budget) == (sorted([left, ("unknown", 5)]), (0, spent + 5))
 
 
+async def test_a_refunded_call_costs_nothing_and_stays_answered(db: Database) -> None:
+    """Its good reply stays, and so do the charges of other keys."""
+    intent, other = await intended(db), await intended(db, key="other")
+    for call_id in (intent.id, other.id):
+        await end(db, call_id, CallStatus.OK, 5)
+    async with db.statement() as conn:
+        await ledger.void_charges(conn, intent.key, is_refunded=True)
+    calls, budget = await booked(db)
+    assert (sorted(calls), budget) == ([("ok", 0), ("ok", 5)], (0, 5))
+    assert len(await rows(db, "SELECT 1 FROM raw_replies")) == 2
+
+
 async def test_voiding_keeps_why_a_call_failed(db: Database) -> None:
     """Only its charges are gone."""
     intent = await intended(db)

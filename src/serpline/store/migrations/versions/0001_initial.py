@@ -1403,28 +1403,26 @@ END $$
 """)
     op.execute("""
 CREATE FUNCTION end_calls(ends jsonb) RETURNS SETOF uuid LANGUAGE sql STRICT AS $$
-    WITH given AS (
-        SELECT * FROM jsonb_to_recordset(ends) AS e(id uuid, status text, finished_at timestamptz,
+    WITH e AS MATERIALIZED (
+        SELECT e.*, CASE WHEN c.status = 'intent' THEN c.credits ELSE 0 END AS reserved,
+            CASE WHEN c.status = 'intent' THEN 0 ELSE c.credits END AS spent
+        FROM jsonb_to_recordset(ends) AS e(id uuid, status text, finished_at timestamptz,
             credits numeric, http_status smallint, error_category text, error text, is_void boolean)
-    ), was AS MATERIALIZED (
-        SELECT c.id, c.status, c.credits FROM given e JOIN provider_calls c USING (id)
-        WHERE c.status IN ('intent', 'unknown') OR e.is_void
+        JOIN provider_calls c USING (id)
+        WHERE c.status IN ('intent', 'unknown') OR (e.is_void AND c.status IN ('failed', e.status))
         ORDER BY c.key, c.id FOR UPDATE OF c
     ), ended AS (
         UPDATE provider_calls c SET status = e.status, finished_at = e.finished_at,
             credits = e.credits, http_status = e.http_status, error_category = e.error_category,
             error = e.error
-        FROM was JOIN given e USING (id) WHERE c.id = was.id AND e.status IS NOT NULL
-        RETURNING c.id, c.provider, c.budget_scopes, c.credits
+        FROM e WHERE c.id = e.id AND e.status IS NOT NULL
+        RETURNING c.id, c.provider, c.budget_scopes, -e.reserved AS reserved,
+            e.credits - e.spent AS spent
     ), cancelled AS (
-        DELETE FROM provider_calls c USING was JOIN given e USING (id)
-        WHERE c.id = was.id AND e.status IS NULL
-        RETURNING c.id, c.provider, c.budget_scopes, 0::numeric AS credits
+        DELETE FROM provider_calls c USING e WHERE c.id = e.id AND e.status IS NULL
+        RETURNING c.id, c.provider, c.budget_scopes, -e.reserved AS reserved, -e.spent AS spent
     ), moved AS (
-        SELECT m.id, m.provider, m.budget_scopes,
-            CASE WHEN was.status = 'intent' THEN -was.credits ELSE 0 END AS reserved,
-            m.credits - CASE WHEN was.status = 'intent' THEN 0 ELSE was.credits END AS spent
-        FROM (SELECT * FROM ended UNION ALL SELECT * FROM cancelled) AS m JOIN was USING (id)
+        SELECT * FROM ended UNION ALL SELECT * FROM cancelled
     ), booked AS MATERIALIZED (
         SELECT book_credits((SELECT jsonb_agg(to_jsonb(moved)) FROM moved))
     )
