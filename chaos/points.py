@@ -16,7 +16,7 @@ from serpline.pipeline.state_tracker import StateTracker
 from serpline.pipeline.worker import ChunkWorker
 from serpline.robustness.guard import Guard
 from serpline.robustness.ledger import Ledger
-from serpline.store.runs import batches, chunks, planning, releases, runs, settling
+from serpline.store.runs import batches, chunks, planning, releases, runs, settling, webhooks
 
 # Point → (whose function, its name, before or after it, the operation of a call or "").
 # A function of a store module runs inside a transaction: after it, nothing is committed yet.
@@ -50,9 +50,9 @@ POINTS: dict[str, tuple[Any, str, str, str]] = {
 }
 # In the web process: before a webhook's inbox row, between it and the wake-up, after both.
 WEB_POINTS: dict[str, tuple[Any, str, str, str]] = {
-    "before inbox": (PipelineService, "take_notice", "before", ""),
-    "in inbox": (batches, "take_notice", "after", ""),
-    "after inbox": (PipelineService, "take_notice", "after", ""),
+    "before inbox": (PipelineService, "record_webhook", "before", ""),
+    "in inbox": (webhooks, "record_webhook", "after", ""),
+    "after inbox": (PipelineService, "record_webhook", "after", ""),
 }
 
 

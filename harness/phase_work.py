@@ -7,7 +7,7 @@ from uuid import UUID
 from serpline.config.run import PipelineConfig
 from serpline.core.clock import Clock
 from serpline.domain.phases import LaneKey
-from serpline.phases.base import Work
+from serpline.phases.base import Act, Work
 from serpline.robustness.retry import RetryManager
 from serpline.store.database import Database
 from serpline.store.runs.chunks import OwnedChunk
@@ -33,9 +33,9 @@ def owned(run_id: UUID, lane: LaneKey, **changes: Any) -> OwnedChunk:
 def work_on(chunk: OwnedChunk, database: Database, clock: Clock, **config: Any) -> Work:
     """The work of a chunk under a lease that never ends."""
 
-    async def settled() -> None:
+    async def settle(act: Act | None = None) -> None:
         return None
 
     return Work(
-        chunk, PipelineConfig(**config), database, clock, lambda: True, settled, RetryManager()
+        chunk, PipelineConfig(**config), database, clock, lambda: True, settle, RetryManager()
     )

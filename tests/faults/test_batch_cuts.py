@@ -1,11 +1,12 @@
 """The database connection is lost as a batch's next state, or the reading of a page, is written.
 
-Nobody dies: the call before it was answered, and the ledger knows. What was done over there must
-be found there, not done again. The auditor is the simulator's account.
+Nobody dies: the call before it was answered, and the write is repeated. What was done over there is
+not done again. The auditor is the simulator's account.
 """
 
 from pathlib import Path
 
+import pytest
 from harness.world import open_world, simulated
 
 from serpline.domain.states import BatchStatus, RunStatus
@@ -30,7 +31,24 @@ STATES = (
 )
 PAGES = (
     "CREATE TRIGGER pages BEFORE UPDATE OF pages_ingested ON provider_batches FOR EACH ROW"
-    " EXECUTE FUNCTION cut_once('pages')"
+    " WHEN (NEW.status = 'ready') EXECUTE FUNCTION cut_once('pages')"
+)
+# Before a commit: a chunk whose searches have all ended has no batch that has not.
+CHECK = """
+CREATE FUNCTION check_end() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF EXISTS (SELECT FROM provider_batches b WHERE b.chunk_id = NEW.id
+               AND b.status NOT IN ('ingested', 'lost')) THEN
+        PERFORM nextval('unended');
+    END IF;
+    PERFORM nextval('ended');
+    RETURN NEW;
+END $$
+"""
+ENDS = (
+    "CREATE CONSTRAINT TRIGGER ends AFTER UPDATE ON chunks DEFERRABLE INITIALLY DEFERRED"
+    " FOR EACH ROW WHEN (NEW.completed + NEW.failed + NEW.skipped = NEW.planned"
+    " AND OLD.completed + OLD.failed + OLD.skipped < NEW.planned) EXECUTE FUNCTION check_end()"
 )
 
 
@@ -42,7 +60,7 @@ async def test_what_was_done_over_there_is_not_done_again(
         database_url,
         tmp_path,
         KEYWORDS.encode(),
-        config=simulated(),
+        config=simulated(results_per_page=SEARCHES // 2),
         SERPLINE_BATCH_POLL_SECONDS="0.05",
         SERPLINE_LOOK_AGAIN_SECONDS="1",
     ) as world:
@@ -64,3 +82,43 @@ async def test_what_was_done_over_there_is_not_done_again(
         assert world.sim.ledger.spent("scaleserp") == SEARCHES
         lane = await world.lane(run_id, "serp_collection/organic")
         assert (lane.completed, lane.failed) == (SEARCHES, 0)
+
+
+@pytest.mark.parametrize("missing", [0, 2])
+async def test_a_batch_ends_with_the_last_of_its_searches(
+    database_url: str, tmp_path: Path, missing: int
+) -> None:
+    """No commit ends a chunk's last search and leaves its batch open, whatever it brought."""
+    lost = {"provider": "scaleserp", "operation": "batch_search", "fault": "missing_records"}
+    async with open_world(
+        database_url,
+        tmp_path,
+        KEYWORDS.encode(),
+        config=simulated(results_per_page=SEARCHES // 2),
+        SERPLINE_BATCH_POLL_SECONDS="0.05",
+    ) as world:
+        world.sim.set_faults([lost | {"match": {"q": f"kettle {n}"}} for n in range(missing)])
+        for name in ("ended", "unended"):
+            await world.query(f"CREATE SEQUENCE {name}")
+        for statement in (CHECK, ENDS):
+            await world.query(statement)
+        await world.start_worker()
+        run_id = await world.run(
+            content_types=("organic",),
+            phases=("keyword_metrics", "serp_collection"),
+            retry_attempts=1,
+        )
+        lane = await world.lane(run_id, "serp_collection/organic")
+        assert (lane.completed, lane.failed) == (SEARCHES - missing, missing)
+        (found,) = await world.query("SELECT status, received FROM provider_batches")
+        assert found == {"status": "ingested", "received": SEARCHES - missing}
+        (told,) = await world.query(
+            "SELECT detail FROM pipeline_events WHERE event_type = 'batch.ingested'"
+        )
+        assert (told["detail"]["received"], told["detail"]["missing"]) == (
+            SEARCHES - missing,
+            missing,
+        )
+        for name, is_called in (("ended", True), ("unended", False)):
+            (called,) = await world.query(f"SELECT is_called FROM {name}")
+            assert called["is_called"] is is_called

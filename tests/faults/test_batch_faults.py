@@ -281,7 +281,7 @@ def test_a_batch_survives_every_fault_of_every_call(lives: dict[int, Life], no: 
         assert life.first_pass == ["completed"] * SEARCHES
     if fault == "deleted":
         assert [row["status"] for row in life.ours] == ["lost", "ingested"]
-        assert [row["rung"] for row in life.ours] == ["first", "again"]
+        assert [row["stage"] for row in life.ours] == ["first", "again"]
         # What had been started was paid for and is gone; what had not cost nothing.
         paid_twice = step not in (*NOT_STARTED, "start")
         assert life.charges == [SEARCHES] * (2 if paid_twice else 1)

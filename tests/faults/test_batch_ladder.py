@@ -39,10 +39,12 @@ async def test_missing_searches_go_up_the_ladder_and_the_last_are_reported(
         assert (lane.completed, lane.failed) == (ALL - 3, 3)
 
         report = await run_report(world.services.database, run_id, run.created_at)
-        made = [(b["rung"], b["priority"], b["searches"], b["missing"]) for b in report["batches"]]
+        made = [(b["stage"], b["priority"], b["searches"], b["missing"]) for b in report["batches"]]
         assert made[:2] == [("first", "high", ALL, ALL - 30), ("again", "high", ALL - 30, ALL - 60)]
         size = ALL // 4
-        assert [(rung, priority) for rung, priority, *_ in made[2:]] == [("smaller", "highest")] * 3
+        assert [(stage, priority) for stage, priority, *_ in made[2:]] == [
+            ("smaller", "highest")
+        ] * 3
         assert [searches for _, _, searches, _ in made[2:]] == [size, size, ALL - 60 - 2 * size]
         assert sum(missing or 0 for *_, missing in made[2:]) == 33
         assert all(b["status"] == "ingested" for b in report["batches"])
@@ -61,7 +63,7 @@ async def test_missing_searches_go_up_the_ladder_and_the_last_are_reported(
             "SELECT detail FROM pipeline_events WHERE event_type = 'batch.ingested' ORDER BY id"
         )
         first = ends[0]["detail"]
-        assert (first["searches"], first["brought"], first["missing"]) == (ALL, 30, ALL - 30)
+        assert (first["searches"], first["received"], first["missing"]) == (ALL, 30, ALL - 30)
         assert [end["detail"]["next"] for end in ends[:2]] == [
             {"again": ALL - 30},
             {"smaller": ALL - 60},

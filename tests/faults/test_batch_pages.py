@@ -36,8 +36,8 @@ async def test_pages_that_cannot_be_read_stop_neither_the_others_nor_the_api(
         assert (await world.ended(run_id)).status is RunStatus.COMPLETED
         lane = await world.lane(run_id, "serp_collection/organic")
         assert (lane.completed, lane.failed) == (PAGES, 0)
-        (batch,) = await world.query("SELECT status, brought FROM provider_batches")
-        assert batch == {"status": "ingested", "brought": PAGES - BAD}
+        (batch,) = await world.query("SELECT status, received FROM provider_batches")
+        assert batch == {"status": "ingested", "received": PAGES - BAD}
         assert len(world.sim.log.of("scaleserp", "search")) == BAD
         urls = [entry.params["url"] for entry in world.sim.log.of("scaleserp", "download")]
         read = [sum(f"_Page_{page}.json" in url for url in urls) for page in range(1, PAGES + 1)]

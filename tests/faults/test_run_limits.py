@@ -34,7 +34,7 @@ async def test_a_run_whose_budget_is_spent_ends_and_says_why(
 async def test_what_waits_behind_a_batch_that_is_too_dear_ends_with_it(
     database_url: str, tmp_path: Path
 ) -> None:
-    """The third rung's first batch of 25 has no room: it and those after it fail at once."""
+    """The third stage's first batch of 25 has no room: it and those after it fail at once."""
     searches, attempts = 60, 4
     words = "keyword,market\n" + "".join(f"mug {n:02},PL\n" for n in range(searches))
     fails = {"provider": "scaleserp", "operation": "batch_search", "fault": "failed_searches"}

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import datetime, timedelta
+from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,20 +11,20 @@ import sqlalchemy as sa
 from harness import every_table
 from harness.clock_steps import set_clock_back
 from harness.inline import METRICS, Harness, TravelClock, open_harness
+from harness.phase_work import work_on
 from harness.waiting import until
 
 from serpline.config.run import PipelineConfig
-from serpline.core.ids import new_id
 from serpline.domain.names import BatchPriority
-from serpline.domain.repair import Rung
+from serpline.domain.repair import RepairStage
 from serpline.domain.states import BatchStatus
 from serpline.phases.base import Work
+from serpline.phases.serp.batch_session import BatchSession
 from serpline.pipeline.timer import Timer
 from serpline.queueing.manager import JobQueueManager
 from serpline.store.database import Database
 from serpline.store.maintenance import waits
-from serpline.store.runs import batches
-from serpline.store.runs.batches import BatchRow
+from serpline.store.runs import batches, workers
 from serpline.store.tables import metadata
 
 HOUR = 3600.0
@@ -108,7 +109,6 @@ LONGEST = {
     "queued_jobs.next_look_at": DELAY,
     "queued_jobs.not_before": DELAY,
     "provider_leases.expires_at": LEASE,
-    "provider_batches.intended_at": -5.0,
     "housekeeping.next_look_at": DELAY,
 }
 
@@ -321,10 +321,13 @@ async def test_a_deadline_is_no_later_than_its_rule(harness: Harness) -> None:
     assert left <= PipelineConfig().lane_deadline_hours * HOUR
 
 
-async def a_batch(harness: Harness, intended_at: datetime) -> tuple[Any, BatchRow]:
+async def a_batch(harness: Harness) -> tuple[BatchSession, Work]:
+    """A batch whose create is about to be sent."""
     run_id = await harness.start({METRICS: ["a"]}, lanes=[METRICS])
     (chunk_id,) = await harness.planned(run_id)
-    chunk = await harness.claim(chunk_id, harness.lifeline.worker_id)
+    async with harness.database.transaction() as conn:
+        worker_id = await workers.register(conn, "here", 1)
+    chunk = await harness.claim(chunk_id, worker_id)
     assert chunk is not None
     async with harness.database.transaction() as conn:
         batch = await batches.intend(
@@ -334,54 +337,38 @@ async def a_batch(harness: Harness, intended_at: datetime) -> tuple[Any, BatchRo
             name="b",
             secret_path="s",
             generation=0,
-            rung=Rung.FIRST,
+            stage=RepairStage.FIRST,
             priority=BatchPriority.NORMAL,
             items=["a"],
-            now=intended_at,
         )
-    return chunk, batch
-
-
-async def sent(harness: Harness, chunk: Any, started_at: datetime) -> None:
-    """A create whose answer nobody heard."""
-    await harness.query(
-        "INSERT INTO provider_calls (id, key, provider, operation, identity, freshness, shared,"
-        " status, attempt, run_id, chunk_id, epoch, started_at) VALUES (:id, sha256('k'),"
-        " 'scaleserp', 'create_batch', '', 'run', false, 'unknown', 1, :run, :chunk, :epoch, :at)",
-        id=new_id(),
-        run=chunk.run_id,
-        chunk=chunk.id,
-        epoch=chunk.epoch,
-        at=started_at,
-    )
+    work = work_on(chunk, harness.database, harness.clock)
+    tools: Any = SimpleNamespace(batch_call_seconds=60.0)
+    return BatchSession(tools, work, batch, resumed=True), work
 
 
 async def test_a_call_of_the_future_may_take_effect_for_its_time_only(harness: Harness) -> None:
     """A create that was sent an hour ahead of now counts as sent just now, and is not forgotten."""
-    now = harness.clock.now()
-    chunk, batch = await a_batch(harness, now + timedelta(seconds=HOUR))
-    await sent(harness, chunk, now + timedelta(seconds=HOUR + 1))
+    session, work = await a_batch(harness)
+    await session.note(sent_at=harness.clock.now() + timedelta(seconds=HOUR))
+    assert session.is_in_doubt()
+    assert work.look_again_seconds is not None
+    assert 70 < work.look_again_seconds <= 73
     await look(harness.database)
     await due_again(harness.database)
     assert await look(harness.database) == {"provider_batches": 1}
-    for _ in range(2):
-        async with harness.database.transaction() as conn:
-            doubt = await batches.doubt(conn, chunk, batch, "create_batch")
-        assert doubt.unheard_at is not None
-        assert abs((doubt.unheard_at - harness.clock.now()).total_seconds()) < 10
+    (sent_at,) = await harness.column("SELECT sent_at FROM provider_batches")
+    assert abs((sent_at - harness.clock.now()).total_seconds()) < 10
 
 
 async def test_a_call_after_the_clock_was_set_back_is_seen(harness: Harness) -> None:
-    """A create that was sent by the new time is looked for, though it was intended by the old."""
-    now = harness.clock.now()
-    chunk, batch = await a_batch(harness, now + timedelta(seconds=HOUR))
-    await look(harness.database)
-    await due_again(harness.database)
-    await look(harness.database)
-    await sent(harness, chunk, now)
-    async with harness.database.transaction() as conn:
-        doubt = await batches.doubt(conn, chunk, batch, "create_batch")
-    assert doubt.sent_at == now
+    """A create that was sent by the new time is in doubt for its time, and no longer."""
+    harness.clock.ahead_seconds = HOUR
+    session, _ = await a_batch(harness)
+    harness.clock.ahead_seconds = 0
+    await session.note(sent_at=harness.clock.now())
+    assert session.is_in_doubt()
+    harness.clock.ahead_seconds = 74
+    assert not session.is_in_doubt()
 
 
 async def test_a_batchs_time_stands_still_while_nobody_lives(
@@ -389,7 +376,7 @@ async def test_a_batchs_time_stands_still_while_nobody_lives(
 ) -> None:
     """A running batch is no older for three days in which nobody could look at it."""
     now = harness.clock.now()
-    _, batch = await a_batch(harness, now)
+    session, _ = await a_batch(harness)
     await harness.query(
         "UPDATE provider_batches SET status = :running, started_at = :now",
         running=str(BatchStatus.RUNNING),
@@ -400,4 +387,4 @@ async def test_a_batchs_time_stands_still_while_nobody_lives(
     await timer.tick()
     (started,) = await harness.column("SELECT started_at FROM provider_batches")
     assert abs((started - now).total_seconds()) < 30
-    assert batch.started_at is None
+    assert session.row.started_at is None

@@ -82,9 +82,9 @@ async def a_run(
         " error_category, occurred_at) VALUES (:run, 'serp_collection', 'news', 'a', 1, 'server',"
         " :old)",
         "INSERT INTO provider_batches (chunk_id, generation, provider, name, secret_path, status,"
-        " intended_at, provider_batch_id, items, rung, priority)"
+        " provider_batch_id, items, stage, priority)"
         " SELECT id, 0, 'scaleserp', :batch, :batch,"
-        " 'ingested', :old, :batch, '{}', 'first', 'normal' FROM chunks"
+        " 'ingested', :batch, '{}', 'first', 'normal' FROM chunks"
         " WHERE run_id = :run AND no = 0",
         "INSERT INTO webhook_inbox (provider, provider_batch_id, result_set_id, received_at, body)"
         " VALUES ('scaleserp', :batch, 1, :old, '{}')",

@@ -23,10 +23,10 @@ HOST = "127.0.0.1"
 class Pipeline:
     """Awaits the webhook of one path."""
 
-    async def awaits_notice(self, secret: str) -> bool:
+    async def awaits_webhook(self, secret: str) -> bool:
         return secret == "known"
 
-    async def take_notice(self, *_: Any) -> bool:
+    async def record_webhook(self, *_: Any) -> bool:
         return True
 
 

@@ -22,8 +22,8 @@ async def answer(db: Database, body: str) -> int:
         await conn.execute(
             sa.text(
                 "INSERT INTO provider_batches (chunk_id, generation, provider, name, secret_path,"
-                " status, intended_at, provider_batch_id, rung, priority, items) VALUES (:chunk, 0,"
-                " 'scaleserp', 'b', 'path', 'running', now(), 'B1', 'first', 'normal', '{a}')"
+                " status, provider_batch_id, stage, priority, items) VALUES (:chunk, 0,"
+                " 'scaleserp', 'b', 'path', 'running', 'B1', 'first', 'normal', '{a}')"
             ),
             {"chunk": chunk_id},
         )

@@ -342,7 +342,7 @@ async def test_failing_and_reopening_grow_with_the_lane(db: Database, run_id: UU
     async with db.transaction() as conn:
         lane_id = await plan_items(conn, run_id, ITEMS)
         with watched() as seen:
-            assert await planning.fail_what_is_left(conn, lane_id, "too late") == ITEMS
+            assert await planning.fail_unfinished(conn, lane_id, "too late") == ITEMS
             assert len(await items.failures(conn, run_id, limit=ITEMS)) == ITEMS
             assert len(await planning.reopen_failed(conn, lane_id)) == ITEMS // CHUNK
     assert seen.rows < 25 * ITEMS
@@ -411,8 +411,8 @@ async def test_a_report_reads_its_own_run(db: Database, name: str) -> None:
         " sha256(int8send(id)), 'x', 'x', 'x', '', false, 'ok', 1, run_id, id, now()"
         " FROM chunks",
         "INSERT INTO provider_batches (chunk_id, generation, provider, name, secret_path, status,"
-        " intended_at, rung, priority, items) SELECT id, 1, 'x', 'b' || id, 's' || id, 'ingested',"
-        " now(), 'first', 'normal', '{}' FROM chunks",
+        " stage, priority, items) SELECT id, 1, 'x', 'b' || id, 's' || id, 'ingested',"
+        " 'first', 'normal', '{}' FROM chunks",
         "ANALYZE",
     )
     made = [uuid4() for _ in range(MANY)]

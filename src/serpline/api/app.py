@@ -45,12 +45,12 @@ def create_app(pipeline: PipelineService) -> FastAPI:
 async def _taken(pipeline: PipelineService, secret: str, request: Request) -> int:
     """The status of a webhook. The body of one that no batch awaits is not read."""
     # What the database cannot even be asked about (a NUL) is no batch's either.
-    if not may_be_secret_path(secret) or not await pipeline.awaits_notice(secret):
+    if not may_be_secret_path(secret) or not await pipeline.awaits_webhook(secret):
         return 404
     body = await _body(request)
     if body is None or (told := notice(body)) is None:
         return 404
-    known = await pipeline.take_notice(secret, told.batch_id, told.result_set_id, told.body)
+    known = await pipeline.record_webhook(secret, told.batch_id, told.result_set_id, told.body)
     log.info("webhook", action="webhook.taken" if known else "webhook.unknown")
     return 202 if known else 404
 

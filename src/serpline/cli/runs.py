@@ -129,7 +129,7 @@ def show_report(report: dict[str, Any]) -> None:
     # A batch that did what it was made for needs no line.
     notable = [b for b in report["batches"] if b["missing"] or b["error"]]
     if notable:
-        named = ("content_type", "rung", "priority", "status", "searches", "missing", "error")
+        named = ("content_type", "stage", "priority", "status", "searches", "missing", "error")
         show_table(
             ["type", "batch", *named[2:]], [[b[name] for name in named] for b in notable[-20:]]
         )

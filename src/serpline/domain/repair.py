@@ -30,8 +30,8 @@ _OTHER: Mapping[BatchPriority, BatchPriority] = MappingProxyType(
 )
 
 
-class Rung(StrEnum):
-    """How a search is made next; see ``rung_of``."""
+class RepairStage(StrEnum):
+    """How a search is made next; see ``stage_of``."""
 
     FIRST = "first"
     AGAIN = "again"
@@ -40,10 +40,10 @@ class Rung(StrEnum):
     REPORTED = "reported"
 
 
-def rung_of(failed: int, attempts_max: int) -> Rung:
-    """The rung after ``failed`` attempts of the ``attempts_max`` that the run allows.
+def stage_of(failed: int, attempts_max: int) -> RepairStage:
+    """The stage after ``failed`` attempts of the ``attempts_max`` that the run allows.
 
-    | failed | left | rung |
+    | failed | left | stage |
     |---|---|---|
     | 0 | 1 or more | first: a batch as the run asks |
     | 1 | 2 or more | again: a batch with the same parameters |
@@ -53,31 +53,31 @@ def rung_of(failed: int, attempts_max: int) -> Rung:
     """
     left = attempts_max - failed
     if left <= 0:
-        return Rung.REPORTED
+        return RepairStage.REPORTED
     if failed == 0:
-        return Rung.FIRST
+        return RepairStage.FIRST
     if left == 1:
-        return Rung.REAL_TIME
-    return Rung.AGAIN if failed == 1 else Rung.SMALLER
+        return RepairStage.REAL_TIME
+    return RepairStage.AGAIN if failed == 1 else RepairStage.SMALLER
 
 
 @dataclass(frozen=True, slots=True)
 class BatchShape:
-    """The parameters of a batch that a rung varies."""
+    """The parameters of a batch that a stage varies."""
 
     searches_max: int
     priority: BatchPriority
 
 
-def shape_of(failed: int, rung: Rung, searches: int, priority: BatchPriority) -> BatchShape:
+def shape_of(failed: int, stage: RepairStage, searches: int, priority: BatchPriority) -> BatchShape:
     """The shape of the next batch, from the run's ``searches`` a batch and its ``priority``.
 
-    | rung | searches a batch | priority |
+    | stage | searches a batch | priority |
     |---|---|---|
     | first, again | as many as the run's | the run's |
     | smaller | a quarter for each failed attempt but the first, at least 25 | one higher; below the highest, if it is that |
     """  # noqa: E501  a table's row
-    if rung is not Rung.SMALLER:
+    if stage is not RepairStage.SMALLER:
         return BatchShape(searches, priority)
     # No number of attempts makes it worth computing a power beyond the largest batch.
     smaller = searches // _SMALLER_BY ** min(failed - 1, 8)
@@ -89,7 +89,7 @@ class Verdict(StrEnum):
 
     WAIT = "wait"
     LOOK_AGAIN = "look_again"
-    NEXT_RUNG = "next_rung"
+    NEXT_STAGE = "next_stage"
     GIVE_UP = "give_up"
 
 
@@ -129,10 +129,10 @@ def after_failure(
     | what happened | not started | starting, running | ready |
     |---|---|---|---|
     | "not now" (``is_waiting``) | wait | wait | wait |
-    | gone | next rung | next rung | next rung |
+    | gone | next stage | next stage | next stage |
     | wrong key | give up | look again, then give up | look again, then give up |
-    | bad request | next rung | look again, then next rung | look again, then next rung |
-    | else | look again, then next rung | look again, next rung if overdue | look again, then next rung |
+    | bad request | next stage | look again, then next stage | look again, then next stage |
+    | else | look again, then next stage | look again, next stage if overdue | look again, then next stage |
 
     "Then" is after ``LOOKS_FAILED_MAX``. To give up fails the searches and leaves the batch.
     """  # noqa: E501  a table's row
@@ -140,13 +140,15 @@ def after_failure(
         return Verdict.WAIT
     may_run = status in (BatchStatus.STARTING, BatchStatus.RUNNING)
     if gone or (overdue and may_run):
-        return Verdict.NEXT_RUNG
+        return Verdict.NEXT_STAGE
     tried = failures >= LOOKS_FAILED_MAX or not is_started(status)
     if error.category is ErrorCategory.AUTH:
         return Verdict.GIVE_UP if tried else Verdict.LOOK_AGAIN
     if error.category is ErrorCategory.BAD_REQUEST:
-        return Verdict.NEXT_RUNG if tried else Verdict.LOOK_AGAIN
-    return Verdict.NEXT_RUNG if failures >= LOOKS_FAILED_MAX and not may_run else Verdict.LOOK_AGAIN
+        return Verdict.NEXT_STAGE if tried else Verdict.LOOK_AGAIN
+    return (
+        Verdict.NEXT_STAGE if failures >= LOOKS_FAILED_MAX and not may_run else Verdict.LOOK_AGAIN
+    )
 
 
 def history(before: str | None, now: str) -> str:

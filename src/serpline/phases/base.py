@@ -17,6 +17,8 @@ from serpline.robustness.retry import RetryManager
 from serpline.store.database import Connection, Database
 from serpline.store.runs.chunks import ItemRow, OwnedChunk
 
+Act = Callable[[Connection], Awaitable[None]]
+
 
 def _never() -> int:
     return 0
@@ -29,7 +31,7 @@ class Work:
     ``lease()`` is asked immediately before each paid call: False means stop. Work that has to
     wait for something calls ``look_again`` and returns; the earliest such time counts, and so does
     the closing of any breaker that was named with it.
-    ``await settled()`` returns when every outcome yielded so far is committed. ``retries`` says
+    ``await settle()`` returns when every outcome yielded so far is committed. ``retries`` says
     what a failed call means for an item. ``lapses()`` counts how often this worker's
     lease has ended.
     """
@@ -39,7 +41,7 @@ class Work:
     database: Database
     clock: Clock
     lease: "LeaseCheck"
-    settled: Callable[[], Awaitable[None]]
+    settle: "Settle"
     retries: RetryManager
     lapses: Callable[[], int] = _never
     look_again_by: float | None = field(default=None)
@@ -58,6 +60,13 @@ class Work:
     def look_again_seconds(self) -> float | None:
         """In how many seconds to look again at the latest; None if nothing asked for it."""
         return None if self.look_again_by is None else self.look_again_by - self.clock.monotonic()
+
+
+class Settle(Protocol):
+    """Commits every outcome that the work has yielded so far."""
+
+    async def __call__(self, act: Act | None = None) -> None:
+        """``act`` writes in the transaction that settles the last of them. It may be repeated."""
 
 
 class LeaseCheck(Protocol):

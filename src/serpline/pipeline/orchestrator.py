@@ -180,7 +180,7 @@ class PhaseOrchestrator:
         """A running lane whose deadline has passed: what is left of it fails, so that it ends."""
         if lane.status is not LaneStatus.RUNNING or not self._is_over(lane):
             return lane
-        failed = await planning.fail_what_is_left(conn, lane.id, DEADLINE_REASON)
+        failed = await planning.fail_unfinished(conn, lane.id, DEADLINE_REASON)
         return replace(lane, failed=lane.failed + failed, chunks_done=lane.chunks, is_planned=True)
 
     def _is_over(self, lane: LaneView) -> bool:

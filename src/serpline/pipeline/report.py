@@ -82,7 +82,7 @@ async def run_report(database: Database, run_id: UUID, now: datetime) -> dict[st
 
 def _missing(batch: Mapping[str, Any]) -> int | None:
     """The searches that a batch did not bring; None while it may still bring them."""
-    return batch["searches"] - batch["brought"] if batch["ended_at"] else None
+    return batch["searches"] - batch["received"] if batch["ended_at"] else None
 
 
 def run_summary(run: RunRow) -> dict[str, Any]:

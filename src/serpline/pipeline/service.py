@@ -24,7 +24,7 @@ from serpline.store.database import Connection, Database
 from serpline.store.maintenance.prune import pruned_lanes
 from serpline.store.queue.wakeups import WakeUp, wake
 from serpline.store.results.scores import forget_dsi
-from serpline.store.runs import batches, events, looks, planning, runs
+from serpline.store.runs import events, looks, planning, runs, webhooks
 from serpline.store.runs.events import Event
 from serpline.store.runs.runs import RunRow
 
@@ -177,7 +177,7 @@ class PipelineService:
         """
         async with self._database.transaction() as conn:
             if "batch_id" in payload:
-                found = await batches.chunk_of(conn, str(payload["batch_id"]))
+                found = await webhooks.chunk_of(conn, str(payload["batch_id"]))
                 if found is None:
                     raise UserError(f"batch_id={payload['batch_id']!r}: there is no such batch")
                 await looks.look_now(conn, found)
@@ -192,12 +192,12 @@ class PipelineService:
                 raise UserError(f"run_id={run_id!r}: there is no such run")
             await wake(conn, [WakeUp("run", str(run.id), JobPriority.HIGH)])
 
-    async def awaits_notice(self, secret_path: str) -> bool:
+    async def awaits_webhook(self, secret_path: str) -> bool:
         """Whether a webhook at this path is some batch's: asked before its body is read."""
         async with self._database.transaction() as conn:
-            return await batches.is_awaited(conn, secret_path)
+            return await webhooks.is_awaited(conn, secret_path)
 
-    async def take_notice(
+    async def record_webhook(
         self, secret_path: str, batch_id: str, result_set_id: int, body: str
     ) -> bool:
         """Store a webhook (``body``: its JSON text) and look at its batch.
@@ -205,7 +205,9 @@ class PipelineService:
         False, with no effect, if it is nobody's.
         """
         async with self._database.transaction() as conn:
-            chunk_id = await batches.take_notice(conn, secret_path, batch_id, result_set_id, body)
+            chunk_id = await webhooks.record_webhook(
+                conn, secret_path, batch_id, result_set_id, body
+            )
             if chunk_id is None:
                 return False
             await looks.look_now(conn, chunk_id)

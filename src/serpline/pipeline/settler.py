@@ -9,6 +9,8 @@ break off for it, with calls under way that have been paid for.
 
 A settlement that raises is a bug. Where the chunk's work broke off before, such a settlement is
 divided by halves, so that a result that cannot be written fails its own item and no other.
+
+What a flush writes beside the outcomes is committed with the last of them, or not at all.
 """
 
 import asyncio
@@ -17,6 +19,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from serpline.core.logging import described, get
 from serpline.domain.errors import ErrorCategory, LeaseLost
 from serpline.domain.outcomes import Done, Outcome, Retry
+from serpline.phases.base import Act
 from serpline.pipeline.state_tracker import Settled, StateTracker, WriteResults
 from serpline.robustness.groups import PATIENCE_SECONDS, patiently
 from serpline.robustness.retry import RetryManager
@@ -61,6 +64,7 @@ class Settler:
         self._before_settle = before_settle
         self._isolating = isolating
         self._waiting: list[Outcome] = []
+        self._act: Act | None = None
         self._commit: asyncio.Task[None] | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._patience_seconds = PATIENCE_SECONDS
@@ -71,18 +75,22 @@ class Settler:
         self._waiting.append(outcome)
         if self._commit is not None and self._commit.done():
             await self._join()
-        if len(self._waiting) >= SETTLE_ITEMS_MAX:
+        # The newest outcome always waits, so that a flush can write together with it.
+        if len(self._waiting) > SETTLE_ITEMS_MAX:
             await self._join()
+        if len(self._waiting) > SETTLE_ITEMS_MAX:  # else its time came while we waited
             self._begin()
-        elif self._deadline is None:
+        if self._deadline is None:
             loop = asyncio.get_running_loop()
             self._deadline = loop.call_later(SETTLE_SECONDS_MAX, self._on_deadline)
 
-    async def flush(self) -> None:
-        """Settle everything taken so far."""
-        await self._join()
-        self._begin()
-        await self._join()
+    async def flush(self, act: Act | None = None) -> None:
+        """Settle everything taken so far, and ``act`` in the transaction of the last of it."""
+        self._act = act or self._act
+        while self._commit is not None or self._waiting or self._act is not None:
+            await self._join()
+            if self._commit is None:
+                self._begin()
 
     async def salvage(self) -> None:
         """Settle what was taken although the work broke off; the fence decides whether it may.
@@ -91,7 +99,7 @@ class Settler:
         """
         self._disarm()
         self._patience_seconds = 0.0
-        for _ in range(2):  # what is being committed, then what was waiting behind it
+        for _ in range(3):  # what is being committed, then what was waiting, and one more
             try:
                 await self.flush()
             except (LeaseLost, DatabaseUnavailable, TransactionConflict) as error:
@@ -108,30 +116,40 @@ class Settler:
 
     def _begin(self) -> None:
         self._disarm()
-        if self._waiting:
-            outcomes, self._waiting = self._waiting, []
-            self._commit = asyncio.create_task(self._settle(outcomes))
+        outcomes = self._waiting[:SETTLE_ITEMS_MAX]
+        self._waiting = self._waiting[SETTLE_ITEMS_MAX:]
+        act = None
+        if not self._waiting:
+            act, self._act = self._act, None
+        if outcomes or act:
+            self._commit = asyncio.create_task(self._settle(outcomes, act))
 
     async def _join(self) -> None:
         commit = self._commit
         if commit is None:
             return
         # Whoever is cancelled here must not cancel the commit: it is joined again by ``salvage``.
-        await asyncio.wait({commit})
+        if not commit.done():
+            await asyncio.wait({commit})
         if self._commit is commit:
             self._commit = None
         commit.result()
 
-    async def _settle(self, outcomes: list[Outcome]) -> None:
+    async def _settle(self, outcomes: list[Outcome], act: Act | None) -> None:
         try:
-            settled = await patiently(lambda: self._settle_once(outcomes), self._patience_seconds)
+            settled = await patiently(
+                lambda: self._settle_once(outcomes, act), self._patience_seconds
+            )
         except (LeaseLost, DatabaseUnavailable, TransactionConflict):
             raise
         except Exception as error:
-            if not self._isolating or (len(outcomes) == 1 and not isinstance(outcomes[0], Done)):
+            is_divisible = len(outcomes) > 1 or any(isinstance(one, Done) for one in outcomes)
+            if not self._isolating or not is_divisible:
                 raise
-            for part in _divided(outcomes, error):
-                await self._settle(part)
+            *first, last = _divided(outcomes, error)
+            for part in first:
+                await self._settle(part, None)
+            await self._settle(last, act)
             return
         self.total = Settled(
             completed=self.total.completed + settled.completed,
@@ -140,7 +158,7 @@ class Settler:
             retried=self.total.retried + settled.retried,
         )
 
-    async def _settle_once(self, outcomes: list[Outcome]) -> Settled:
+    async def _settle_once(self, outcomes: list[Outcome], act: Act | None) -> Settled:
         await self._before_settle()
         return await self._tracker.settle(
             self._chunk,
@@ -148,6 +166,7 @@ class Settler:
             attempts=self._attempts,
             retries=self._retries,
             write=self._write,
+            act=act,
         )
 
     def _disarm(self) -> None:

@@ -19,6 +19,7 @@ from serpline.domain.outcomes import Done, Outcome, Reject, Retry, Skip, Snooze
 from serpline.domain.phases import LaneKey
 from serpline.domain.states import StateStatus
 from serpline.domain.text import storable
+from serpline.phases.base import Act
 from serpline.robustness.retry import RetryManager
 from serpline.store.database import Connection, Database
 from serpline.store.queue.wakeups import WakeUp, wake
@@ -58,8 +59,9 @@ class StateTracker:
         attempts: Mapping[str, int],
         retries: RetryManager,
         write: WriteResults,
+        act: Act | None = None,
     ) -> Settled:
-        """Commit outcomes, their results and the chunk's counters in one transaction.
+        """Commit outcomes, their results, the chunk's counters and ``act`` in one transaction.
 
         ``attempts``: how many attempts of each item failed before. Raises ``LeaseLost``, with
         nothing written, if the chunk is no longer owned at its epoch.
@@ -70,7 +72,7 @@ class StateTracker:
             for outcome in outcomes
             if (settlement := _settlement(outcome, attempts.get(outcome.item, 0), retries, now))
         ]
-        if not settlements:
+        if not settlements and act is None:
             return Settled()
         done = {outcome.item: outcome for outcome in outcomes if isinstance(outcome, Done)}
         async with self._database.transaction() as conn:
@@ -93,6 +95,8 @@ class StateTracker:
                 failed=settled.failed,
                 skipped=settled.skipped,
             )
+            if act is not None:
+                await act(conn)
         return settled
 
     async def initialize_pipeline(

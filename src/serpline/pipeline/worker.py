@@ -228,7 +228,7 @@ class ChunkWorker:
             async with aclosing(phase.work(work, group)) as outcomes:
                 async for outcome in outcomes:
                     yield outcome
-            await work.settled()
+            await work.settle()
 
     async def _release(
         self, chunk: OwnedChunk, work: Work | None, loaded_at: datetime, *, at_once: bool

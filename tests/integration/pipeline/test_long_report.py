@@ -17,8 +17,8 @@ async def test_a_report_shows_a_hundred_failures_and_a_thousand_batches(db: Data
         await harness.drive(run_id)
         await harness.query(
             "INSERT INTO provider_batches (chunk_id, generation, provider, name, secret_path,"
-            " status, intended_at, rung, priority, items)"
-            " SELECT id, n, 'scaleserp', n, n, 'lost', now(), 'first', 'normal', '{}'"
+            " status, stage, priority, items)"
+            " SELECT id, n, 'scaleserp', n, n, 'lost', 'first', 'normal', '{}'"
             " FROM chunks, generate_series(1, 1010) AS n"
         )
         report = await run_report(db, run_id, harness.clock.now())

@@ -15,7 +15,7 @@ BODY = json.dumps({"batch": {"id": "B1"}, "result_set": {"id": 1}}).encode()
 
 
 class Awaiting:
-    async def awaits_notice(self, _: str) -> bool:
+    async def awaits_webhook(self, _: str) -> bool:
         return True
 
 
@@ -24,7 +24,7 @@ async def test_what_was_not_stored_is_sent_again(error: Exception) -> None:
     """503 makes the sender repeat a webhook that the database could not take now."""
 
     class Pipeline(Awaiting):
-        async def take_notice(self, *_: Any) -> bool:
+        async def record_webhook(self, *_: Any) -> bool:
             raise error
 
     assert await _answer(Pipeline(), "secret") == 503
@@ -35,7 +35,7 @@ async def test_a_path_that_no_batch_can_have_is_not_looked_up(path: str) -> None
     """404, whatever bytes it holds; the database could not even be asked about some."""
 
     class Pipeline:
-        async def awaits_notice(self, _: str) -> bool:
+        async def awaits_webhook(self, _: str) -> bool:
             raise AssertionError("asked")
 
     assert await _answer(Pipeline(), path) == 404
@@ -45,7 +45,7 @@ async def test_every_secret_path_is_looked_up() -> None:
     """What is made for a batch is of the characters that are let through."""
 
     class Pipeline(Awaiting):
-        async def take_notice(self, *_: Any) -> bool:
+        async def record_webhook(self, *_: Any) -> bool:
             return True
 
     assert {await _answer(Pipeline(), secret_path()) for _ in range(50)} == {202}

@@ -10,16 +10,22 @@ from serpline.domain.errors import ErrorCategory, ProviderError
 from serpline.domain.names import BatchPriority
 from serpline.domain.repair import (
     BatchShape,
-    Rung,
+    RepairStage,
     Verdict,
     after_failure,
     history,
-    rung_of,
     shape_of,
+    stage_of,
 )
 from serpline.domain.states import BatchStatus
 
-F, A, S, R, X = Rung.FIRST, Rung.AGAIN, Rung.SMALLER, Rung.REAL_TIME, Rung.REPORTED
+F, A, S, R, X = (
+    RepairStage.FIRST,
+    RepairStage.AGAIN,
+    RepairStage.SMALLER,
+    RepairStage.REAL_TIME,
+    RepairStage.REPORTED,
+)
 NORMAL, HIGH, HIGHEST = BatchPriority.NORMAL, BatchPriority.HIGH, BatchPriority.HIGHEST
 NOT_STARTED = (
     BatchStatus.INTENDED,
@@ -32,7 +38,7 @@ STARTED = (*MAY_RUN, BatchStatus.READY)
 
 
 @pytest.mark.parametrize(
-    ("attempts_max", "rungs"),
+    ("attempts_max", "stages"),
     [
         (1, [F, X]),
         (2, [F, R, X]),
@@ -41,19 +47,19 @@ STARTED = (*MAY_RUN, BatchStatus.READY)
         (6, [F, A, S, S, S, R, X]),
     ],
 )
-def test_the_ladder(attempts_max: int, rungs: list[Rung]) -> None:
+def test_the_ladder(attempts_max: int, stages: list[RepairStage]) -> None:
     """First, again, smaller, and the last attempt in real time, whatever number is allowed."""
-    assert [rung_of(failed, attempts_max) for failed in range(attempts_max + 1)] == rungs
+    assert [stage_of(failed, attempts_max) for failed in range(attempts_max + 1)] == stages
 
 
 @given(st.integers(1, 100))
 def test_a_search_never_goes_down_the_ladder_and_always_ends(attempts_max: int) -> None:
-    """Every further failure is on the same rung or on a higher one; all of them end reported."""
-    order = list(Rung)
-    rungs = [order.index(rung_of(failed, attempts_max)) for failed in range(attempts_max + 1)]
-    assert rungs == sorted(rungs)
-    assert order[rungs[-1]] is X
-    assert order[rungs[0]] is F
+    """Every further failure is at the same stage or at a later one; all of them end reported."""
+    order = list(RepairStage)
+    stages = [order.index(stage_of(failed, attempts_max)) for failed in range(attempts_max + 1)]
+    assert stages == sorted(stages)
+    assert order[stages[-1]] is X
+    assert order[stages[0]] is F
 
 
 def test_the_shape_of_a_batch() -> None:
@@ -101,7 +107,7 @@ def _after(
     ids=["429", "402", "503 with its end", "enough runs already"],
 )
 def test_not_now_is_waited_for_in_every_state_however_often(error: ProviderError) -> None:
-    """What the provider only puts off is no rung and no failure, even the hundredth time."""
+    """What the provider only puts off is no stage and no failure, even the hundredth time."""
     for status, failures in itertools.product((*NOT_STARTED, *STARTED), (1, 100)):
         assert _after(error, status, failures, overdue=True) is Verdict.WAIT
 
@@ -110,7 +116,7 @@ def test_a_batch_that_is_gone_is_given_up_at_once() -> None:
     """Nothing more can come of it."""
     error = _error(ErrorCategory.BAD_REQUEST, permanent=True)
     for status in (*NOT_STARTED, *STARTED):
-        assert _after(error, status, gone=True) is Verdict.NEXT_RUNG
+        assert _after(error, status, gone=True) is Verdict.NEXT_STAGE
 
 
 def test_a_wrong_key_fails_at_once_before_the_start_and_not_so_soon_after() -> None:
@@ -121,12 +127,12 @@ def test_a_wrong_key_fails_at_once_before_the_start_and_not_so_soon_after() -> N
     assert {_after(error, status, 8) for status in STARTED} == {Verdict.GIVE_UP}
 
 
-def test_a_bad_request_takes_the_next_rung() -> None:
+def test_a_bad_request_takes_the_next_stage() -> None:
     """The same batch would be refused again; one that may be paid for is looked at longer."""
     error = _error(ErrorCategory.BAD_REQUEST, permanent=True)
-    assert {_after(error, status) for status in NOT_STARTED} == {Verdict.NEXT_RUNG}
+    assert {_after(error, status) for status in NOT_STARTED} == {Verdict.NEXT_STAGE}
     assert {_after(error, status) for status in STARTED} == {Verdict.LOOK_AGAIN}
-    assert {_after(error, status, 8) for status in STARTED} == {Verdict.NEXT_RUNG}
+    assert {_after(error, status, 8) for status in STARTED} == {Verdict.NEXT_STAGE}
 
 
 def test_trouble_with_a_batch_that_may_run_outlasts_any_number_of_looks_but_not_the_time() -> None:
@@ -135,10 +141,10 @@ def test_trouble_with_a_batch_that_may_run_outlasts_any_number_of_looks_but_not_
         error = _error(category)
         for status in MAY_RUN:
             assert _after(error, status, 1_000) is Verdict.LOOK_AGAIN
-            assert _after(error, status, overdue=True) is Verdict.NEXT_RUNG
+            assert _after(error, status, overdue=True) is Verdict.NEXT_STAGE
         for status in (*NOT_STARTED, BatchStatus.READY):
             assert _after(error, status, 7) is Verdict.LOOK_AGAIN
-            assert _after(error, status, 8) is Verdict.NEXT_RUNG
+            assert _after(error, status, 8) is Verdict.NEXT_STAGE
 
 
 @given(st.lists(st.text(max_size=500), min_size=1, max_size=20))

@@ -20,11 +20,15 @@ class Tracker:
         self.away_until = away_until
         self.settled: list[tuple[float, int]] = []
 
-    async def settle(self, _: object, outcomes: Sequence[Outcome], **__: object) -> Settled:
+    async def settle(
+        self, _: object, outcomes: Sequence[Outcome], *, act: Any, **__: object
+    ) -> Settled:
         now = asyncio.get_running_loop().time()
         if now < self.away_until:
             raise DatabaseUnavailable("away")
         self.settled.append((now, len(outcomes)))
+        if act is not None:
+            await act(len(outcomes))
         return Settled(skipped=len(outcomes))
 
 
@@ -61,6 +65,50 @@ def test_five_hundred_are_settled_at_once() -> None:
 
     in_virtual_time(work())
     assert tracker.settled == [(0, 500), (0, 500), (0, 200)]
+
+
+@pytest.mark.parametrize(
+    ("taken", "settled", "with_the_last"),
+    [(0, [0], 0), (1, [1], 1), (500, [500], 500), (501, [500, 1], 1), (1_000, [500, 500], 500)],
+)
+def test_what_a_flush_writes_is_in_the_last_settlement(
+    taken: int, settled: list[int], with_the_last: int
+) -> None:
+    """Also where the outcomes fill a transaction exactly, and where there are none."""
+    tracker, written = Tracker(), list[int]()
+
+    async def act(count: Any) -> None:
+        written.append(count)
+
+    async def work() -> None:
+        made = settler(tracker)
+        for number in range(taken):
+            await made.add(Skip(str(number), "-"))
+        await made.flush(act)
+        await made.flush()
+
+    in_virtual_time(work())
+    assert [count for _, count in tracker.settled] == settled
+    assert written == [with_the_last]
+
+
+@pytest.mark.parametrize("seconds", [0.2, 0.25, 0.3])
+def test_what_a_flush_writes_waits_for_a_settlement_under_way(seconds: float) -> None:
+    """Whether the next settlement is begun by the flush or by time, it is the one that writes."""
+    tracker, written = Tracker(away_until=seconds), list[int]()
+
+    async def act(count: Any) -> None:
+        written.append(count)
+
+    async def work() -> None:
+        made = settler(tracker)
+        for number in range(502):
+            await made.add(Skip(str(number), "-"))
+        await made.flush(act)
+
+    in_virtual_time(work())
+    assert [count for _, count in tracker.settled] == [500, 2]
+    assert written == [2]
 
 
 @pytest.mark.parametrize(("seconds", "is_told"), [(8.0, False), (12.0, True)])

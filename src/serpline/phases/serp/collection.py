@@ -24,10 +24,12 @@ from serpline.domain.errors import CallRefused, ErrorCategory, ProviderError
 from serpline.domain.keywords import searched
 from serpline.domain.names import ContentType, Device, PhaseName, PipelineMode
 from serpline.domain.outcomes import Done, Outcome, Reject, Skip, Snooze
-from serpline.domain.repair import Rung, history, is_incident, rung_of, shape_of
+from serpline.domain.repair import RepairStage, history, is_incident, shape_of, stage_of
 from serpline.domain.retry import cap_retry_after
 from serpline.phases.base import Work
-from serpline.phases.serp.batch import QUOTA_POLLS, SerpBatch, intend
+from serpline.phases.serp.batch import SerpBatch, intend
+from serpline.phases.serp.batch_session import BatchSession
+from serpline.phases.serp.repair import QUOTA_POLLS
 from serpline.phases.tools import Tools, as_done
 from serpline.providers.scaleserp.spec import SearchSpec
 from serpline.providers.scaleserp.wire import SerpPage, SerpResult
@@ -36,8 +38,8 @@ from serpline.store.results import inputs
 from serpline.store.results.inputs import KeywordItem
 from serpline.store.rows import insert_rows
 from serpline.store.runs import batches, plans
-from serpline.store.runs.batches import BatchRow, Search
 from serpline.store.runs.chunks import ItemRow, OwnedChunk
+from serpline.store.runs.searches import Search, unfinished
 from serpline.store.tables.results import serp_results, serps
 
 log = get(__name__)
@@ -68,20 +70,24 @@ class SerpCollectionPhase:
         due = [row.item for row in items]
         async with work.database.transaction() as conn:
             batch = await batches.current(conn, work.chunk)
-            _, largest = await batches.made_so_far(conn, work.chunk)
-            searches = await batches.unfinished(conn, work.chunk, due)
+            made, largest = await batches.made_so_far(conn, work.chunk)
+            searches = await unfinished(conn, work.chunk, due)
+        session = None
         if batch is not None:
-            taken = set(batch.items)
-            searches = [search for search in searches if search.item not in taken]
-        in_real_time, in_batch, rung = _split(work.config, searches, set(due))
-        if batch is None and in_batch:
+            session = BatchSession(self._tools, work, batch, resumed=True)
+            searches = [search for search in searches if search.item not in session.items]
+        in_real_time, in_batch, stage = _split(work.config, searches, set(due))
+        if session is None and in_batch:
             priority = work.config.batch_priority_in(PipelineMode(work.chunk.mode))
             size = largest or work.config.batch_size
-            shape = shape_of(min(s.attempts for s in in_batch), rung, size, priority)
-            wanted = [search.item for search in in_batch[: shape.searches_max]]
-            batch = await intend(self._tools, work, wanted, rung, shape)
-        if batch is not None:
-            async with aclosing(self._drive(work, batch, in_batch)) as outcomes:
+            shape = shape_of(min(s.attempts for s in in_batch), stage, size, priority)
+            taken, in_batch = in_batch[: shape.searches_max], in_batch[shape.searches_max :]
+            wanted = [search.item for search in taken]
+            session = await intend(
+                self._tools, work, wanted, stage=stage, priority=shape.priority, generation=made
+            )
+        if session is not None:
+            async with aclosing(self._drive(session, behind=in_batch)) as outcomes:
                 async for outcome in outcomes:
                     yield outcome
         if in_real_time:
@@ -90,20 +96,17 @@ class SerpCollectionPhase:
                     yield outcome
 
     async def _drive(
-        self, work: Work, batch: BatchRow, others: Sequence[Search]
+        self, session: BatchSession, behind: Sequence[Search]
     ) -> AsyncGenerator[Outcome, None]:
-        """The batch's outcomes; if it is given up, those of ``others``, which wait behind it."""
-        driver = SerpBatch(self._tools, work, batch, await self._specs(work, batch.items))
+        """The batch's outcomes; if it is given up, also those of the searches ``behind`` it."""
+        specs = await self._specs(session.work, session.row.items)
+        driver = SerpBatch(session, specs, behind)
         async with aclosing(driver.outcomes()) as outcomes:
             async for item, page in outcomes:
                 if isinstance(page, SerpPage):
-                    yield _collected(work, item, page, "batch")
+                    yield _collected(session.work, item, page, "batch")
                 else:
                     yield page
-        if driver.gave_up is not None:
-            for search in others:
-                if search.item not in batch.items:
-                    yield driver.gave_up(search)
 
     async def _in_real_time(
         self, work: Work, searches: Sequence[Search]
@@ -162,22 +165,24 @@ class SerpCollectionPhase:
 
 def _split(
     config: PipelineConfig, searches: Sequence[Search], due: Set[str]
-) -> tuple[list[Search], list[Search], Rung]:
-    """What is due in real time, what the next batch may hold, and the rung of that batch.
+) -> tuple[list[Search], list[Search], RepairStage]:
+    """What is due in real time, what the next batch may hold, and the stage of that batch.
 
-    Searches on the lowest rung go first; those that are not due yet come along with one that is.
+    Searches of the earliest stage go first; those that are not due yet come along with one that is.
     """
-    rungs = {search.item: rung_of(search.attempts, config.retry_attempts) for search in searches}
-    alone = [search for search in searches if rungs[search.item] is Rung.REAL_TIME]
-    rest = [search for search in searches if rungs[search.item] is not Rung.REAL_TIME]
+    stages = {search.item: stage_of(search.attempts, config.retry_attempts) for search in searches}
+    alone = [search for search in searches if stages[search.item] is RepairStage.REAL_TIME]
+    rest = [search for search in searches if stages[search.item] is not RepairStage.REAL_TIME]
     if len(rest) <= config.realtime_searches_max:
         alone, rest = list(searches), []
     alone = [search for search in alone if search.item in due]
-    lowest = min((rungs[s.item] for s in rest), key=list(Rung).index, default=Rung.FIRST)
-    together = [search for search in rest if rungs[search.item] is lowest]
+    earliest = min(
+        (stages[s.item] for s in rest), key=list(RepairStage).index, default=RepairStage.FIRST
+    )
+    together = [search for search in rest if stages[search.item] is earliest]
     if not any(search.item in due for search in together):
         together = []
-    return alone, together, lowest
+    return alone, together, earliest
 
 
 def _key(item: str) -> tuple[int, str, Device]:

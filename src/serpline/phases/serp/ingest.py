@@ -5,34 +5,39 @@ files lie elsewhere than the API: where nothing comes from there, a look ends af
 the next one begins with the pages behind those.
 """
 
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable
+from typing import Any
 
 from serpline.domain.errors import ErrorCategory, ProviderError
 from serpline.domain.outcomes import Retry
 from serpline.domain.repair import history, is_waiting
-from serpline.phases.serp.desk import Desk, Step
+from serpline.phases.serp.batch_session import BatchSession, Step
 from serpline.providers.scaleserp.batches import ResultSet
 from serpline.providers.scaleserp.errors import PROVIDER
 from serpline.providers.scaleserp.records import BatchRecord, by_custom_id
-from serpline.store.runs.batches import Search
+from serpline.store.runs.searches import Search
 
 # So many in a row may time out (300 s each) before the chunk would count as hung.
 PAGES_FAILED_MAX = 3
 
 
-async def ingest(desk: Desk) -> AsyncGenerator[Step, None]:
+async def ingest(session: BatchSession) -> AsyncGenerator[Step, None]:
     """Outcomes for everything a ready batch brought, and then its end.
 
-    Raises the ``ProviderError`` of a page that could not be read, when all others are settled.
+    A page counts as ingested in the transaction that settles what it brought; the batch ends in the
+    one of the last page. Raises the ``ProviderError`` of a page that could not be read, when all
+    others are settled.
     """
-    client = desk.tools.scaleserp
-    found = await desk.call(client.result_set(desk.id, desk.row.result_set_id or 0))
-    waiting = {search.item: search for search in await desk.left()}
+    client = session.tools.scaleserp
+    found = await session.call(client.result_set(session.id, session.row.result_set_id or 0))
+    waiting = {search.item: search for search in await session.left()}
     trouble = _too_few_links(found)
     failed = 0
-    for page in _pages(desk, found):
+    last: dict[str, Any] = {}
+    pages = _pages(session, found)
+    for page in pages:
         try:
-            read = await desk.call(client.page_file(found, page))
+            read = await session.call(client.page_file(found, page))
         except ProviderError as error:
             if is_waiting(error):
                 raise
@@ -42,43 +47,49 @@ async def ingest(desk: Desk) -> AsyncGenerator[Step, None]:
             continue
         failed = 0
         records = by_custom_id(read)
-        for step in _steps(desk, waiting, records.values()):
+        for step in _steps(session, waiting, records.values()):
             yield step
-        # The page counts as ingested only once its outcomes are committed.
-        await desk.work.settled()
-        brought = sum(record.success for item, record in records.items() if item in desk.items)
-        await desk.note(
-            pages_ingested=[*desk.row.pages_ingested, page],
-            brought=min(desk.row.brought + brought, len(desk.row.items)),
-            errors=0,
-        )
+        received = sum(record.success for item, record in records.items() if item in session.items)
+        ingested = {
+            "pages_ingested": [*session.row.pages_ingested, page],
+            "received": min(session.row.received + received, len(session.row.items)),
+            "errors": 0,
+        }
+        if page == pages[-1] and trouble is None:
+            last = ingested
+        else:
+            await session.settle_page(**ingested)
     if trouble is not None:
         raise trouble
-    async for step in desk.end("ingest", ErrorCategory.EMPTY, "the result set has no record of it"):
+    why = "the result set has no record of it"
+    async for step in session.end("ingest", waiting.values(), ErrorCategory.EMPTY, why, **last):
         yield step
 
 
-def _pages(desk: Desk, found: ResultSet) -> list[int]:
+def _pages(session: BatchSession, found: ResultSet) -> list[int]:
     """The pages not ingested yet, those first that the failed looks before this did not get to."""
-    pages = sorted(set(range(1, len(found.page_links) + 1)).difference(desk.row.pages_ingested))
-    first = desk.row.errors * PAGES_FAILED_MAX % max(1, len(pages))
+    pages = sorted(set(range(1, len(found.page_links) + 1)).difference(session.row.pages_ingested))
+    first = session.row.errors * PAGES_FAILED_MAX % max(1, len(pages))
     return pages[first:] + pages[:first]
 
 
 def _steps(
-    desk: Desk, waiting: Mapping[str, Search], records: Iterable[BatchRecord]
+    session: BatchSession, waiting: dict[str, Search], records: Iterable[BatchRecord]
 ) -> Iterable[Step]:
-    """A result is taken whenever it comes; a failure only of a search that still waits."""
+    """A result is taken whenever it comes; a failure only of a search that still waits.
+
+    What has an outcome is taken out of ``waiting``.
+    """
     for record in records:
         item = record.custom_id or ""
-        if item not in desk.items:
+        if item not in session.items:
             continue
+        search = waiting.pop(item, None)
         if record.page is not None:
             yield item, record.page
-        elif item in waiting:
-            why = f"{desk.label}: {record.error or 'the search failed'}"
-            told = history(waiting[item].error, why)
-            yield item, Retry(item, ErrorCategory.SERVER, told)
+        elif search is not None:
+            why = f"{session.label}: {record.error or 'the search failed'}"
+            yield item, Retry(item, ErrorCategory.SERVER, history(search.error, why))
 
 
 def _too_few_links(found: ResultSet) -> ProviderError | None:

@@ -8,8 +8,8 @@ clock was set ahead, is added to it.
 
 The limits: ``APART_SECONDS`` are never cut, for clocks are apart. Waits that are judged where they
 are used are not here: items (``chunks.load``), a provider's pace (``pace_in_time``), breakers
-(``domain.breaker``), a lane's deadline (``runs.set_deadlines``), calls that may have taken effect
-(``batches.doubt``). Gaps up to ``GAP_SECONDS`` count as time in which somebody lived.
+(``domain.breaker``), a lane's deadline (``runs.set_deadlines``). Gaps up to ``GAP_SECONDS`` count
+as time in which somebody lived.
 """
 
 from collections.abc import Mapping
@@ -39,8 +39,7 @@ WAITS: Final[Mapping[str, tuple[str, Mapping[str, str]]]] = {
     "queued_jobs": ("true", {"next_look_at": "delay_seconds", "not_before": "delay_seconds"}),
     "provider_leases": ("true", {"expires_at": "CAST(:lease AS float8)"}),
     "provider_calls": ("status = 'intent' AND started_at > now()", {"started_at": "0"}),
-    # Calls are looked for from the intention on: it must not lie behind them.
-    "provider_batches": (_UNENDED, {"intended_at": "-:apart", "started_at": "0"}),
+    "provider_batches": (_UNENDED, {"sent_at": "0", "started_at": "0"}),
     "housekeeping": ("true", {"next_look_at": "delay_seconds", "looked_at": "0"}),
     "procrastinate_workers": ("true", {"last_heartbeat": "0"}),
 }

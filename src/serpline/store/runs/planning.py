@@ -114,7 +114,7 @@ async def forget(conn: Connection, lane_id: int) -> None:
     await conn.execute(text("DELETE FROM chunks WHERE lane_id = :lane"), {"lane": lane_id})
 
 
-async def fail_what_is_left(conn: Connection, lane_id: int, reason: str) -> int:
+async def fail_unfinished(conn: Connection, lane_id: int, reason: str) -> int:
     """Fail a lane's items that have not ended and end its chunks; returns how many items failed.
 
     Whoever owns one of the chunks is fenced off. A lane that was never planned never will be.

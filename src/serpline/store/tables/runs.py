@@ -22,7 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 
 from serpline.domain.names import BatchPriority, ContentType, PhaseName, PipelineMode
-from serpline.domain.repair import Rung
+from serpline.domain.repair import RepairStage
 from serpline.domain.states import BatchStatus, ChunkStatus, LaneStatus, RunStatus, StateStatus
 from serpline.store.tables.base import Instant, metadata, one_of
 
@@ -256,23 +256,25 @@ provider_batches = Table(
     Column("name", Text, nullable=False, unique=True),
     Column("secret_path", Text, nullable=False, unique=True),
     Column("status", Text, nullable=False),
-    Column("intended_at", Instant, nullable=False),
+    # When the create, the add or the start was sent that has no answer yet. Written before it is
+    # sent; NULL again with its answer, with a refusal, and in the next state.
+    Column("sent_at", Instant),
     Column("provider_batch_id", Text),
-    Column("rung", Text, nullable=False),
+    Column("stage", Text, nullable=False),
     Column("priority", Text, nullable=False),
     Column("items", ARRAY(Text), nullable=False),
     Column("results_count", BigInteger),
     Column("next_result_set_id", BigInteger),
     Column("result_set_id", BigInteger),
     Column("pages_ingested", ARRAY(Integer), nullable=False, server_default=text("'{}'")),
-    Column("brought", Integer, nullable=False, server_default=ZERO),
+    Column("received", Integer, nullable=False, server_default=ZERO),
     Column("started_at", Instant),
     Column("ended_at", Instant),
     Column("errors", SmallInteger, nullable=False, server_default=ZERO),
     Column("error_message", Text),
     UniqueConstraint("chunk_id", "generation"),
     one_of("status", BatchStatus),
-    one_of("rung", Rung),
+    one_of("stage", RepairStage),
     one_of("priority", BatchPriority),
     Index("ix_provider_batches_provider_batch_id", "provider_batch_id"),
     Index(

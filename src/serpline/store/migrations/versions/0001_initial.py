@@ -1006,9 +1006,9 @@ def upgrade() -> None:
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("secret_path", sa.Text(), nullable=False),
         sa.Column("status", sa.Text(), nullable=False),
-        sa.Column("intended_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("sent_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("provider_batch_id", sa.Text(), nullable=True),
-        sa.Column("rung", sa.Text(), nullable=False),
+        sa.Column("stage", sa.Text(), nullable=False),
         sa.Column("priority", sa.Text(), nullable=False),
         sa.Column("items", sa.ARRAY(sa.Text()), nullable=False),
         sa.Column("results_count", sa.BigInteger(), nullable=True),
@@ -1017,7 +1017,7 @@ def upgrade() -> None:
         sa.Column(
             "pages_ingested", sa.ARRAY(sa.Integer()), server_default=sa.text("'{}'"), nullable=False
         ),
-        sa.Column("brought", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("received", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("started_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("ended_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("errors", sa.SmallInteger(), server_default=sa.text("0"), nullable=False),
@@ -1027,8 +1027,8 @@ def upgrade() -> None:
             name=op.f("ck_provider_batches_priority"),
         ),
         sa.CheckConstraint(
-            "rung IN ('first', 'again', 'smaller', 'real_time', 'reported')",
-            name=op.f("ck_provider_batches_rung"),
+            "stage IN ('first', 'again', 'smaller', 'real_time', 'reported')",
+            name=op.f("ck_provider_batches_stage"),
         ),
         sa.CheckConstraint(
             "status IN ('intended', 'created', 'filling', 'filled', 'starting', 'running', 'ready', 'ingested', 'lost')",

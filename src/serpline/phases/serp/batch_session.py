@@ -1,0 +1,270 @@
+"""One ScaleSERP batch in a worker's hands: its row, its guarded calls, its fenced writes, its end.
+
+What drives the batch (``batch``), repairs it (``repair``) and reads its results (``ingest``) share
+this. A write over a cut connection is repeated.
+"""
+
+from collections import Counter
+from collections.abc import AsyncGenerator, Iterable
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from serpline.domain.errors import CallRefused, ErrorCategory, LeaseLost, ProviderError
+from serpline.domain.http import ProviderCall
+from serpline.domain.outcomes import Outcome, Retry
+from serpline.domain.repair import history, stage_of
+from serpline.phases.base import Work
+from serpline.phases.tools import Tools, over_cuts, run_scope
+from serpline.providers.scaleserp.batches import Batch
+from serpline.providers.scaleserp.wire import SerpPage
+from serpline.robustness.calls import call_key
+from serpline.store.calls import ledger
+from serpline.store.database import Connection
+from serpline.store.runs import batches, events, searches
+from serpline.store.runs.batches import BatchRow
+from serpline.store.runs.events import Event
+from serpline.store.runs.retries import FailedAttempt, remember
+from serpline.store.runs.searches import Search
+
+T = TypeVar("T")
+Step = tuple[str, SerpPage | Outcome]
+
+ERROR_CHARS_MAX = 2_000
+
+
+class BatchSession:
+    """Calls and writes for one batch. A write raises ``LeaseLost`` if the chunk has another owner.
+
+    ``resumed``: an earlier session entered the batch's state, and what it sent may have taken
+    effect.
+    """
+
+    def __init__(self, tools: Tools, work: Work, row: BatchRow, *, resumed: bool) -> None:
+        self.tools = tools
+        self.work = work
+        self.row = row
+        self.items = frozenset(row.items)
+        self.resumed = resumed
+
+    @property
+    def id(self) -> str:
+        """The provider's id of the batch, which it has from its creation on."""
+        if self.row.provider_batch_id is None:
+            raise RuntimeError(f"batch {self.row.name} has no id in state {self.row.status}")
+        return self.row.provider_batch_id
+
+    @property
+    def label(self) -> str:
+        """What the history of a search calls this batch."""
+        return f"batch {self.row.generation + 1} ({self.row.stage}, {self.row.priority} priority)"
+
+    @property
+    def is_overdue(self) -> bool:
+        """Whether the batch has run for longer than a batch may."""
+        return self.running_seconds > self.tools.batch_running_seconds_max
+
+    @property
+    def running_seconds(self) -> float:
+        """For how long the batch has run; 0 before its start."""
+        started = self.row.started_at
+        return (self.work.clock.now() - started).total_seconds() if started else 0.0
+
+    def look_in(self, seconds: float) -> None:
+        """Have the batch looked at again, at the latest then."""
+        self.work.look_again(self.work.clock.now() + timedelta(seconds=seconds))
+
+    async def call(self, call: ProviderCall[T]) -> T:
+        """A call about the batch itself: never answered from the ledger, with our own deadline.
+
+        A page file is: what was downloaded once is not downloaded again.
+        """
+        if call.operation == "page_file":
+            seconds, ttl = self.tools.batch_file_seconds, None
+        else:
+            seconds, ttl = self.tools.batch_call_seconds, 0.0
+        bounded = min(call.request.timeout_seconds, seconds)
+        call = replace(call, request=replace(call.request, timeout_seconds=bounded))
+        return await self.tools.collect(self.work, call, ttl_seconds=ttl)
+
+    async def change(self, call: ProviderCall[T]) -> T:
+        """Send a create, an add or a start, which must not take effect twice.
+
+        When it was sent is stored before, and stays stored until it has an answer.
+        """
+        await self.note(sent_at=self.work.clock.now())
+        try:
+            return await self.call(call)
+        except (CallRefused, LeaseLost, ProviderError) as error:
+            # A refused call is never sent. An answered one takes no effect after its answer.
+            if not isinstance(error, ProviderError) or error.http_status is not None:
+                await self.note(sent_at=None)
+            raise
+
+    def is_in_doubt(self) -> bool:
+        """Whether a create, add or start without an answer may still take effect.
+
+        Until then it is too early to see what it did, and to repeat it. Looks again afterwards.
+        """
+        if self.row.sent_at is None:
+            return False
+        now = self.work.clock.now()
+        # A call of the future was sent before the clock was set back: just now, for all we know.
+        sent_at = min(self.row.sent_at, now)
+        over_at = sent_at + timedelta(seconds=1.2 * self.tools.batch_call_seconds + 1)
+        if now >= over_at:
+            return False
+        self.work.look_again(over_at)
+        return True
+
+    async def seen(self) -> Batch:
+        """The batch as the provider shows it now."""
+        return await self.call(self.tools.scaleserp.get_batch(self.id))
+
+    def has_started(self, seen: Batch) -> bool:
+        """Whether the batch runs, or has run, since its start was intended."""
+        before = (self.row.results_count, self.row.next_result_set_id)
+        return not seen.is_idle or (seen.results_count, seen.next_result_set_id) != before
+
+    async def find_result(self, seen: Batch) -> bool:
+        """Whether the batch has a result set, which is then noted: the batch is ready."""
+        if not seen.is_idle or seen.results_count <= (self.row.results_count or 0):
+            return False
+        result_set = self.row.next_result_set_id
+        if result_set is None:
+            newest = await self.call(self.tools.scaleserp.results(self.id))
+            if not newest:
+                return False
+            result_set = newest[0].id
+        await self.advance("result", result_set_id=result_set)
+        return True
+
+    async def void_start(self, *, is_refunded: bool = False) -> None:
+        """The batch has been seen not to run: whatever start was sent has not been charged.
+
+        ``is_refunded``: or it was, and that was given back.
+        """
+        await self.tools.guard.flush()
+        start = self.tools.scaleserp.start(self.id)
+        async with self.work.database.transaction() as conn:
+            key = call_key(start, run_scope(self.work))
+            await ledger.void_charges(conn, key, is_refunded=is_refunded)
+
+    async def advance(
+        self, event: str, *, tell: tuple[str, dict[str, Any]] | None = None, **values: Any
+    ) -> None:
+        """Change the batch's state, and tell an event with its detail in the same transaction.
+
+        Repeated after a commit that was not acknowledged it raises ``LeaseLost``: all is done.
+        """
+
+        async def act(conn: Connection) -> BatchRow:
+            row = await batches.advance(conn, self.work.chunk, self.row, event, **values)
+            if tell is not None:
+                await events.append(conn, [self._event(*tell)])
+            return row
+
+        self.row = await over_cuts(self.work, act)
+        self.resumed = False
+
+    async def note(self, **values: Any) -> None:
+        """Write down what is known of a batch whose state stays."""
+        self.row = await over_cuts(
+            self.work, lambda conn: batches.note(conn, self.work.chunk, self.row, **values)
+        )
+
+    async def waits_for(self, reason: str) -> None:
+        """Write down, and tell once, what the batch waits for. It is no failure."""
+        reason = reason[:ERROR_CHARS_MAX]
+        if reason == self.row.error_message:
+            return
+        async with self.work.database.transaction() as conn:
+            self.row = await batches.note(conn, self.work.chunk, self.row, error_message=reason)
+            await events.append(conn, [self._event("batch.waiting", {"reason": reason})])
+
+    async def failed(self, error: ProviderError, seconds: float, *, counts: bool) -> None:
+        """Write down trouble with a batch that stays, to look again after so many ``seconds``.
+
+        ``counts``: it is a failure; else the batch waits for something, which is told once.
+        """
+        attempt, reason = self.row.errors + 1, str(error)[:ERROR_CHARS_MAX]
+        is_new = reason != self.row.error_message
+        errors = attempt if counts else self.row.errors
+        told = FailedAttempt(self.row.name, attempt, seconds, error.category, reason)
+        now = self.work.clock.now()
+        async with self.work.database.transaction() as conn:
+            self.row = await batches.note(
+                conn, self.work.chunk, self.row, error_message=reason, errors=errors
+            )
+            await remember(conn, self.work.chunk, now, [told])
+            if is_new and not counts:
+                await events.append(conn, [self._event("batch.waiting", {"reason": reason})])
+        self.look_in(seconds)
+
+    async def left(self) -> list[Search]:
+        """The batch's searches that have no outcome yet."""
+        return await over_cuts(
+            self.work, lambda conn: searches.not_received(conn, self.work.chunk, self.row.items)
+        )
+
+    async def settle_page(self, **values: Any) -> None:
+        """Settle what a page brought; the batch takes these ``values`` in the same transaction."""
+
+        async def act(conn: Connection) -> None:
+            self.row = await batches.note(conn, self.work.chunk, self.row, **values)
+
+        await self.work.settle(act)
+
+    async def end(
+        self,
+        event: str,
+        left: Iterable[Search],
+        category: ErrorCategory,
+        reason: str,
+        error: str | None = None,
+        **values: Any,
+    ) -> AsyncGenerator[Step, None]:
+        """End the batch (``ingest`` or ``lose``). The searches ``left`` have failed for ``reason``.
+
+        The batch ends in the transaction that settles the last of its searches. ``error``: what
+        went wrong with the batch as a whole. ``values``: what else is known of it by now.
+        """
+        for search in left:
+            told = history(search.error, f"{self.label}: {reason}")
+            yield search.item, Retry(search.item, category, told)
+        now = self.work.clock.now()
+        values |= {"ended_at": now, "error_message": error}
+
+        async def act(conn: Connection) -> None:
+            ended = await batches.advance(conn, self.work.chunk, self.row, event, **values)
+            attempts = await searches.attempts_of_failed(conn, self.work.chunk, self.row.items)
+            await self._tell_end(conn, ended, attempts, error)
+
+        await self.work.settle(act)
+
+    async def _tell_end(
+        self, conn: Connection, ended: BatchRow, attempts: dict[int, int], error: str | None
+    ) -> None:
+        comes_next: Counter[str] = Counter()
+        for failed, count in attempts.items():
+            comes_next[stage_of(failed, self.work.config.retry_attempts)] += count
+        detail: dict[str, Any] = {
+            "received": ended.received,
+            "missing": len(ended.items) - ended.received,
+            "next": dict(comes_next),
+        }
+        if error:
+            detail["reason"] = error
+        await events.append(conn, [self._event(f"batch.{ended.status}", detail)])
+
+    def _event(self, event_type: str, detail: dict[str, Any]) -> Event:
+        chunk = self.work.chunk
+        about = {
+            "batch": self.row.name,
+            "provider_batch_id": self.row.provider_batch_id,
+            "stage": self.row.stage,
+            "searches": len(self.row.items),
+        }
+        return Event(
+            event_type, chunk.run_id, chunk.lane.phase, chunk.lane.content_type, about | detail
+        )

@@ -1,0 +1,61 @@
+"""Webhooks of provider batches: which batch a path belongs to, and the inbox."""
+
+from sqlalchemy import text
+
+from serpline.store.database import Connection
+
+
+async def is_awaited(conn: Connection, secret_path: str) -> bool:
+    """Whether the path is that of a batch's webhook."""
+    rows = await conn.execute(
+        text("SELECT FROM provider_batches WHERE secret_path = :secret"), {"secret": secret_path}
+    )
+    return rows.first() is not None
+
+
+async def record_webhook(
+    conn: Connection,
+    secret_path: str,
+    provider_batch_id: str,
+    result_set_id: int,
+    body: str,
+) -> int | None:
+    """Store a webhook for the batch of this secret path.
+
+    ``body`` is a JSON text. Returns the chunk's id; None, with nothing stored, if the path is no
+    batch's, or is of another batch than the body says. A repeated webhook is stored once; waking
+    twice is harmless.
+    """
+    rows = await conn.execute(
+        text(
+            "SELECT provider, chunk_id FROM provider_batches WHERE secret_path = :secret"
+            " AND provider_batch_id = :batch"
+        ),
+        {"secret": secret_path, "batch": provider_batch_id},
+    )
+    row = rows.first()
+    if row is None:
+        return None
+    await conn.execute(
+        text(
+            "INSERT INTO webhook_inbox (provider, provider_batch_id, result_set_id, body)"
+            " VALUES (:provider, :batch, :set, CAST(:body AS jsonb)) ON CONFLICT DO NOTHING"
+        ),
+        {
+            "provider": row.provider,
+            "batch": provider_batch_id,
+            "set": result_set_id,
+            "body": body,
+        },
+    )
+    return int(row.chunk_id)
+
+
+async def chunk_of(conn: Connection, provider_batch_id: str) -> int | None:
+    """The chunk that a provider's batch serves; None for a batch that is not ours."""
+    rows = await conn.execute(
+        text("SELECT chunk_id FROM provider_batches WHERE provider_batch_id = :id"),
+        {"id": provider_batch_id},
+    )
+    row = rows.first()
+    return int(row.chunk_id) if row else None
