@@ -19,7 +19,19 @@ from types import ModuleType
 
 from harness.databases import make_template
 
-from bench.measures import dsi, fleet, growth, items, peers, rate, restart, scale, subjects, workers
+from bench.measures import (
+    dsi,
+    fleet,
+    growth,
+    idle,
+    items,
+    peers,
+    rate,
+    restart,
+    scale,
+    subjects,
+    workers,
+)
 from bench.place import ROOT, Place
 from bench.report import Outcome, document, lines
 from serpline.core.logging import configure
@@ -31,6 +43,7 @@ MEASURES: dict[str, ModuleType] = {
     "scale": scale,
     "restart": restart,
     "workers": workers,
+    "idle": idle,
     "fleet": fleet,
     "rate": rate,
     "subjects": subjects,

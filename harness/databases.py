@@ -1,11 +1,13 @@
 """Migrated databases: a template on a server, and copies of it."""
 
+import asyncio
 import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import psycopg
+import sqlalchemy as sa
 from psycopg import sql
 
 from serpline.store.database import Database
@@ -69,3 +71,14 @@ def copied_database(server: EmbeddedServer, template: str) -> Iterator[str]:
     """The URL of a fresh database on a server of the tests, which does not fsync."""
     with fresh_database(server, template, copies_files=True) as name:
         yield server.url(name)
+
+
+async def until_blocked(db: Database) -> None:
+    """Return when some connection of this database waits for another's lock."""
+    query = sa.text(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+        " AND cardinality(pg_blocking_pids(pid)) > 0"
+    )
+    async with asyncio.timeout(30), db.session() as session:
+        while (await session.execute(query)).scalar_one() == 0:
+            await asyncio.sleep(0.005)

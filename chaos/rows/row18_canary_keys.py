@@ -123,10 +123,10 @@ async def up(world: World, port: int) -> AsyncIterator[Path]:
             await process.wait()
 
 
-async def search(conninfo: str, canaries: Sequence[bytes], paths: Sequence[bytes]) -> Found:
+async def search(url: str, canaries: Sequence[bytes], paths: Sequence[bytes]) -> Found:
     """Every column of every table."""
     found = Found()
-    async with await psycopg.AsyncConnection.connect(conninfo) as conn:
+    async with await psycopg.AsyncConnection.connect(url) as conn:
         for schema, table, column in await (await conn.execute(_COLUMNS)).fetchall():
             found.columns += 1
             statement = sql.SQL("SELECT {} FROM {}").format(
@@ -144,12 +144,12 @@ async def search(conninfo: str, canaries: Sequence[bytes], paths: Sequence[bytes
 
 
 @asynccontextmanager
-async def watched(conninfo: str) -> AsyncIterator[set[bytes]]:
+async def watched(url: str) -> AsyncIterator[set[bytes]]:
     """Every state of every job that was seen while it waited or ran."""
     seen: set[bytes] = set()
 
     async def watch() -> None:
-        async with await psycopg.AsyncConnection.connect(conninfo, autocommit=True) as conn:
+        async with await psycopg.AsyncConnection.connect(url, autocommit=True) as conn:
             while True:
                 async for (row,) in await conn.execute(_JOBS):
                     seen.add(row.encode())
@@ -238,14 +238,14 @@ async def campaign(context: Context) -> list[Figure]:
         world = await stack.enter_async_context(
             open_world(url, context.folder("world"), csv, config=simulated(keys=keys), **settings)
         )
-        conninfo = world.services.database.conninfo
-        async with watched(conninfo) as jobs:
+        plain_url = url.replace("+psycopg", "")
+        async with watched(plain_url) as jobs:
             async with up(world, port) as log:
                 await walked(world, context.sized(1, 3))
             letters = await fail_for_good(world)
         rows = await world.query("SELECT secret_path FROM provider_batches")
         paths = [row["secret_path"].encode() for row in rows]
-        found = await search(conninfo, canaries, paths)
+        found = await search(plain_url, canaries, paths)
         said = log.read_bytes()
         entries = [e for e in world.sim.log if e.fault in ("401", "429", "500")]
         told = len({entry.provider for entry in entries} & set(KEYED))

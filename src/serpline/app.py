@@ -231,10 +231,8 @@ async def run_worker(
         register_handlers(services, phases, lifeline, before_settle)
         async with lifeline.living():
             ends = asyncio.Event()
-            tasks = [
-                asyncio.create_task(timer.run(ends)),
-                asyncio.create_task(services.queue.run(ends, settings.worker_concurrency)),
-            ]
+            serving = services.queue.run(ends, settings.worker_concurrency, timer.look_soon)
+            tasks = [asyncio.create_task(timer.run(ends)), asyncio.create_task(serving)]
             waits = [
                 asyncio.create_task(stop.wait()),
                 asyncio.create_task(lifeline.declared_dead.wait()),

@@ -210,7 +210,7 @@ async def test_a_kill_while_scores_are_being_written_changes_nothing(
 ) -> None:
     """A worker killed inside the transaction that writes DSI scores: they are written once."""
     async with open_world(database_url, tmp_path, KEYWORDS, **MORTAL) as world:
-        conninfo = world.services.database.conninfo
+        conninfo = database_url.replace("+psycopg", "")
         worker = await world.start_worker()
         async with await psycopg.AsyncConnection.connect(conninfo) as blocker:
             # Whoever wants to write a score waits here, with its transaction open.

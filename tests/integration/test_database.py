@@ -90,8 +90,8 @@ async def test_a_wrong_password_is_refused_without_showing_it(own_server: Embedd
     right = await Database.connect(url.replace("hunter2", "correct"))
     try:
         assert "correct" not in right.shown_url
-        with psycopg.connect(right.conninfo) as plain:
-            assert plain.execute("SELECT current_user").fetchone() == ("locked",)
+        async with right.transaction() as conn:
+            assert (await conn.execute(sa.text("SELECT current_user"))).scalar_one() == "locked"
     finally:
         await right.close()
 
@@ -115,10 +115,13 @@ async def test_another_encoding_is_refused(postgres: EmbeddedServer) -> None:
 
 
 async def test_connections_carry_their_name_and_settings(database_url: str) -> None:
-    """Every connection shows whose it is, and runs with JIT off and idle transactions bounded."""
+    """Every connection shows whose it is, and runs with JIT off and idle transactions bounded.
+
+    Those of the pool end when nobody needs them; a session may lie idle as long as it likes."""
     query = sa.text(
         "SELECT current_setting('application_name'), current_setting('jit'),"
-        " current_setting('idle_in_transaction_session_timeout')"
+        " current_setting('idle_in_transaction_session_timeout'),"
+        " current_setting('idle_session_timeout')"
     )
     long = "serpline worker ładny " + "x" * 70
     database = await Database.connect(database_url, application_name=long)
@@ -127,12 +130,9 @@ async def test_connections_carry_their_name_and_settings(database_url: str) -> N
         async with database.transaction() as conn:
             name, *limits = (await conn.execute(query)).one()
         assert re.fullmatch("serpline worker [?]adny x{18} [0-9a-f]{8}", name)
-        assert limits == ["off", "20s"]
+        assert limits == ["off", "20s", "1min"]
         async with database.session() as conn:
-            assert tuple((await conn.execute(query)).one()) == (name, "off", "20s")
-        with psycopg.connect(database.conninfo) as plain:
-            assert plain.execute("SHOW application_name").fetchone() == (f"{name} queue",)
-            assert plain.execute("SHOW jit").fetchone() == ("off",)
+            assert tuple((await conn.execute(query)).one()) == (name, "off", "20s", "0")
         async with other.transaction() as conn:
             assert (await conn.execute(query)).one()[0] != name
     finally:
@@ -199,6 +199,21 @@ async def test_a_lost_connection_costs_one_transaction(db: Database) -> None:
         await lose()
     async with db.transaction() as conn:
         assert (await conn.execute(sa.text("SELECT 1"))).scalar_one() == 1
+
+
+async def test_short_statements_that_meet_share_a_connection(db: Database) -> None:
+    """A pool grows for work that takes long, not for loops that meet by chance."""
+    pid = sa.text("SELECT pg_backend_pid()")
+
+    async def one() -> int:
+        async with db.statement() as conn:
+            return int((await conn.execute(pid)).scalar_one())
+
+    first = await one()
+    assert await asyncio.gather(one(), one()) == [first, first]
+    async with db.transaction() as conn:
+        assert (await conn.execute(pid)).scalar_one() == first
+        assert await one() != first
 
 
 async def test_a_connection_ended_while_it_lay_idle_costs_nothing(db: Database) -> None:
@@ -319,9 +334,8 @@ async def test_a_server_with_another_usual_isolation_does_not_change_ours(
             assert (await conn.execute(query)).scalar_one() == "read committed"
         async with database.statement() as conn:
             assert (await conn.execute(query)).scalar_one() == "read committed"
-        async with await psycopg.AsyncConnection.connect(database.conninfo) as queue:
-            found = await (await queue.execute("SHOW transaction_isolation")).fetchone()
-            assert found == ("read committed",)
+        async with database.session() as conn:
+            assert (await conn.execute(query)).scalar_one() == "read committed"
     finally:
         await database.close()
 

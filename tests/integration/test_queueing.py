@@ -17,7 +17,16 @@ from serpline.core.logging import configure
 from serpline.core.masking import MASK
 from serpline.domain.errors import UserError
 from serpline.domain.retry import RetryStrategy
-from serpline.queueing import Job, JobEvent, JobOutcome, JobPriority, JobQueueManager, manager
+from serpline.queueing import (
+    Job,
+    JobEvent,
+    JobOutcome,
+    JobPriority,
+    JobQueueManager,
+    connector,
+    manager,
+    worker,
+)
 from serpline.store.database import Database, DatabaseUnavailable, TransactionConflict
 from serpline.store.embedded.server import EmbeddedServer, ensure_server
 from serpline.store.migrate import migrate
@@ -281,8 +290,14 @@ async def test_letters_come_in_bounded_pages(db: Database) -> None:
                 await dead_letters.list_dead_letters(conn, limit=limit)
 
 
-async def test_no_committed_change_is_overlooked(db: Database, queue: Watched) -> None:
-    """With writers and workers racing, every change is followed by a look that sees it."""
+async def test_no_committed_change_is_overlooked(
+    db: Database, queue: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With writers and workers racing, every change is followed by a look that sees it.
+
+    No poll helps: each wake-up is found by its notification.
+    """
+    monkeypatch.setattr(worker, "POLL_SECONDS", 3600.0)
     targets, changes = 5, 40
     seen = dict.fromkeys(range(targets), 0)
     last = asyncio.Event()
@@ -313,6 +328,45 @@ async def test_no_committed_change_is_overlooked(db: Database, queue: Watched) -
         await asyncio.gather(*(change(target) for target in range(targets)))
         async with asyncio.timeout(PATIENCE_SECONDS):
             await last.wait()
+
+
+async def test_a_wakeup_that_nobody_was_notified_of_is_found(
+    db: Database, queue: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker polls: it serves what comes while its listener hears nothing."""
+
+    async def nothing(*_: object) -> AsyncIterator[None]:
+        await asyncio.Event().wait()
+        yield
+
+    monkeypatch.setattr(worker, "POLL_SECONDS", 0.2)
+    monkeypatch.setattr(connector, "listening", nothing)
+    queue.manager.register("run", look_away)
+    async with queue.serving():
+        for target in ("1", "2"):
+            async with db.transaction() as conn:
+                await wake(conn, [WakeUp("run", target)])
+            assert (await queue.next()).payload == {"target": target}
+
+
+async def test_a_worker_is_told_of_each_handler_that_ended(db: Database, queue: Watched) -> None:
+    """However it ended: what it wrote may be due."""
+    handled = asyncio.Semaphore(0)
+
+    async def fail(_payload: dict[str, Any]) -> None:
+        raise ValueError
+
+    queue.manager.register("good", look_away)
+    queue.manager.register("bad", fail)
+    async with db.transaction() as conn:
+        await wake(conn, [WakeUp("good", "1"), WakeUp("bad", "2")])
+    stop = asyncio.Event()
+    running = asyncio.create_task(queue.manager.run(stop, 1, handled.release))
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await handled.acquire()
+        await handled.acquire()
+        stop.set()
+        await running
 
 
 @pytest.mark.parametrize("error", [DatabaseUnavailable("away"), TransactionConflict("deadlock")])
@@ -434,7 +488,7 @@ async def test_a_handler_outlives_the_connections_it_was_told_by(db: Database) -
             cut = await conn.execute(
                 sa.text(
                     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname ="
-                    " current_database() AND application_name LIKE '% queue'"
+                    " current_database() AND pid <> pg_backend_pid()"
                 )
             )
             assert cut.scalars().all()

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from harness.databases import until_blocked
 
 from serpline.domain.names import JobPriority
 from serpline.store.database import Connection, Database
@@ -155,14 +156,3 @@ async def register(conn: Connection) -> int:
     statement = sa.text("SELECT worker_id FROM procrastinate_register_worker_v1()")
     worker: int = (await conn.execute(statement)).scalar_one()
     return worker
-
-
-async def until_blocked(db: Database) -> None:
-    """Return when some connection of this database waits for another's lock."""
-    query = sa.text(
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
-        " AND cardinality(pg_blocking_pids(pid)) > 0"
-    )
-    async with asyncio.timeout(30), db.session() as session:
-        while (await session.execute(query)).scalar_one() == 0:
-            await asyncio.sleep(0.005)

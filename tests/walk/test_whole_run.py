@@ -100,7 +100,7 @@ def reference(
                 first = await _walked(world, await world.run(analysis_depth=DEPTH))
                 second = await _walked(world, await world.run(analysis_depth=DEPTH), after=first)
                 batches = list(world.sim.scaleserp.account.batches.values())
-                conninfo = world.services.database.conninfo
+                conninfo = url.replace("+psycopg", "")
                 return Reference(url, conninfo, first, second, batches)
 
         yield asyncio.run(walk())

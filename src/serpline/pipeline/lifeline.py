@@ -29,7 +29,7 @@ from serpline.store.database import (
 )
 from serpline.store.queue.wakeups import WakeUp, wake
 from serpline.store.runs import workers
-from serpline.store.runs.releases import give_back, held_by
+from serpline.store.runs.releases import give_back
 
 log = get(__name__)
 
@@ -51,7 +51,7 @@ class Lifeline:
         self._database = database
         self._clock = clock
         self._heartbeat_seconds = heartbeat_seconds
-        self._dead_after_seconds = dead_after_seconds
+        self.dead_after_seconds = dead_after_seconds
         self._lease_ends = 0.0
         self._spares_until = 0.0
         self._leaving = False
@@ -70,7 +70,7 @@ class Lifeline:
             self.worker_id = await workers.register(conn, socket.gethostname(), os.getpid())
         self._extend(started)
         # After an outage of the database a new worker may be there before those who lived on.
-        self._spares_until = started + self._dead_after_seconds
+        self._spares_until = started + self.dead_after_seconds
         beating = asyncio.create_task(self._beat_until_cancelled())
         try:
             yield
@@ -148,7 +148,7 @@ class Lifeline:
         locked = False
         # The beat goes over the session that holds the lock, so a lost session is noticed.
         async with self._database.session() as session:
-            await workers.limit_silence(session, self._dead_after_seconds)
+            await workers.limit_silence(session, self.dead_after_seconds)
             while True:
                 # Someone who tries whether we are dead may hold it for an instant.
                 locked = locked or await workers.hold_lock(session, self.worker_id)
@@ -159,13 +159,13 @@ class Lifeline:
     async def _beat(self, session: Connection) -> bool:
         started = self._clock.monotonic()
         held_before, at_work_before = set(self._held), set(self._at_work)
-        if not await workers.beat(session, self.worker_id):
+        owned = await workers.beat(session, self.worker_id)
+        if owned is None:
             return False
         if not self.has_lease:
             self._lapses += 1
-            self._spares_until = self._clock.monotonic() + self._dead_after_seconds
+            self._spares_until = self._clock.monotonic() + self.dead_after_seconds
         self._extend(started)
-        owned = await held_by(session, self.worker_id)
         # What was claimed while the query ran is not among those held before it.
         wanted = {key for key, is_wanted in owned.items() if is_wanted}
         self._revoked.update((held_before - wanted) & self._held)
@@ -187,16 +187,16 @@ class Lifeline:
         log.warning("chunk.astray", action="chunk.astray", chunks=given)
 
     def _extend(self, since: float) -> None:
-        margin = self._dead_after_seconds * 0.25
+        margin = self.dead_after_seconds * 0.25
         if not self._leaving:
-            self._lease_ends = since + self._dead_after_seconds - margin
+            self._lease_ends = since + self.dead_after_seconds - margin
 
     async def take_over(self) -> list[int]:
         """Take over the chunks of the dead; returns their ids, ready and announced."""
         if not self.has_lease or self._clock.monotonic() < self._spares_until:
             return []
         async with self._database.transaction() as conn:
-            dead = await workers.take_over_dead(conn, self._dead_after_seconds)
+            dead = await workers.take_over_dead(conn, self.dead_after_seconds)
             orphans = [chunk_id for ids in dead.values() for chunk_id in ids]
             await wake(
                 conn, [WakeUp("chunk", str(chunk_id), JobPriority.HIGH) for chunk_id in orphans]

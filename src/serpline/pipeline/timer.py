@@ -1,5 +1,8 @@
 """The one timer: it sleeps to the earliest ``next_look_at`` and wakes what is due.
 
+It looks again after ``take_over_seconds`` at the latest. What this process itself wrote may be due
+earlier: ``look_soon`` has the timer look within ``LOOK_SECONDS``. The others have their own timers.
+
 Every process may run one; rows are taken with SKIP LOCKED, so they share the work. What it wakes
 gets a later next look in the same transaction: if the wake-up is lost, the timer itself comes
 back to it. That is the whole sweep. Waits that a clock which was set back has lengthened are cut
@@ -12,7 +15,7 @@ from serpline.core.clock import Clock
 from serpline.core.logging import get
 from serpline.domain.names import JobPriority
 from serpline.pipeline.lifeline import Lifeline
-from serpline.robustness.ledger import reconcile
+from serpline.robustness.ledger import has_orphans, reconcile
 from serpline.robustness.limiter import LEASE_SECONDS
 from serpline.store.database import Database, DatabaseUnavailable, TransactionConflict
 from serpline.store.maintenance import housekeeping, waits
@@ -23,7 +26,7 @@ log = get(__name__)
 
 DUE_MAX = 1000
 SLEEP_SECONDS_MIN = 0.05
-SLEEP_SECONDS_MAX = 1.0
+LOOK_SECONDS = 1.0
 
 
 class Timer:
@@ -44,34 +47,68 @@ class Timer:
         self._look_again_seconds = look_again_seconds
         self._take_over_seconds = take_over_seconds
         self._took_over_at = float("-inf")
+        self._written = asyncio.Event()
+
+    def look_soon(self) -> None:
+        """Something may be due earlier than it was at the last look."""
+        self._written.set()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Tick until ``stop`` is set. A database that is away is waited for."""
         while not stop.is_set():
+            self._written.clear()
             try:
                 seconds = await self.tick()
             except (DatabaseUnavailable, TransactionConflict) as error:
                 log.warning("timer.waits", action="timer.waits", error=str(error))
-                seconds = SLEEP_SECONDS_MAX
-            stopping = asyncio.create_task(stop.wait())
-            sleeping = asyncio.create_task(self._clock.sleep(seconds))
-            await asyncio.wait({stopping, sleeping}, return_when=asyncio.FIRST_COMPLETED)
-            for task in (stopping, sleeping):
-                task.cancel()
+                seconds = LOOK_SECONDS
+            await self._sleep(min(seconds, LOOK_SECONDS), stop)
+            if seconds > LOOK_SECONDS:
+                await self._sleep(seconds - LOOK_SECONDS, stop, self._written)
+
+    async def _sleep(self, seconds: float, *until: asyncio.Event) -> None:
+        """Sleep for ``seconds``, or until one of the events."""
+        tasks = [asyncio.create_task(event.wait()) for event in until]
+        sleeping = asyncio.create_task(self._clock.sleep(seconds))
+        await asyncio.wait({sleeping, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (sleeping, *tasks):
+            task.cancel()
 
     async def tick(self) -> float:
         """Wake what is due now; returns the seconds to sleep before the next tick."""
-        if self._clock.monotonic() - self._took_over_at >= self._take_over_seconds:
+        if self._seconds_to_take_over() < SLEEP_SECONDS_MIN:
             self._took_over_at = self._clock.monotonic()
-            await self._cut_waits()
-            await self._lifeline.take_over()
-            await reconcile(self._database, self._clock)
-        async with self._database.statement() as conn:
-            seconds = await workers.seconds_to_next_look(conn)
+            seconds = await self._take_over()
+        else:
+            async with self._database.statement() as conn:
+                seconds = await workers.seconds_to_next_look(conn)
         if seconds is not None and seconds <= 0:
             seconds = await self._wake_due()
-        wait = SLEEP_SECONDS_MAX if seconds is None else seconds
-        return min(max(wait, SLEEP_SECONDS_MIN), SLEEP_SECONDS_MAX)
+        wait = self._seconds_to_take_over()
+        return max(SLEEP_SECONDS_MIN, wait if seconds is None else min(wait, seconds))
+
+    def _seconds_to_take_over(self) -> float:
+        return self._took_over_at + self._take_over_seconds - self._clock.monotonic()
+
+    async def _take_over(self) -> float | None:
+        """See to the dead and to their calls; returns the seconds until more is due.
+
+        One transaction finds out whether there is anything to do, which is seldom.
+        """
+        async with self._database.transaction() as conn:
+            cut = await waits.look(
+                conn, again_seconds=self._look_again_seconds, lease_seconds=LEASE_SECONDS
+            )
+            has_dead = await workers.has_dead(conn, self._lifeline.dead_after_seconds)
+            orphaned = await has_orphans(conn, self._clock)
+            seconds = await workers.seconds_to_next_look(conn)
+        if cut:
+            log.warning("waits.cut", action="waits.cut", **cut)
+        if has_dead:
+            await self._lifeline.take_over()
+        if has_dead or orphaned:
+            await reconcile(self._database, self._clock)
+        return seconds
 
     async def _wake_due(self) -> float | None:
         """Wake it; returns the seconds until more is due, if anything waits."""
@@ -86,11 +123,3 @@ class Timer:
                 + [WakeUp("housekeeping", task) for task in due_tasks],
             )
             return await workers.seconds_to_next_look(conn)
-
-    async def _cut_waits(self) -> None:
-        async with self._database.transaction() as conn:
-            cut = await waits.look(
-                conn, again_seconds=self._look_again_seconds, lease_seconds=LEASE_SECONDS
-            )
-        if cut:
-            log.warning("waits.cut", action="waits.cut", **cut)

@@ -27,9 +27,9 @@ from serpline.store.queue.wakeups import WakeUp, reap_stalled, wake
 
 RETRY: Final = RetryStrategy(max_attempts=100, base_delay=5.0, max_delay=900.0)
 CHANCE: Final = SystemRandom()
-LOOK_SECONDS_MAX: Final = 10.0
+LOOK_SECONDS_MAX: Final = 15.0
 LOOK_SECONDS_MIN: Final = 0.05
-REAP_SECONDS: Final = 10.0
+REAP_SECONDS: Final = 30.0
 HOUSE_PAUSE_SECONDS: Final = 2.0
 CONFLICT_SECONDS_MAX: Final = 1.0
 
@@ -91,11 +91,26 @@ class JobQueueManager:
             max_retries=job.max_retries,
         )
 
-    async def run(self, stop: asyncio.Event, concurrency: int) -> None:
-        """Serve until ``stop`` is set, at most ``concurrency`` handlers at a time."""
+    async def run(
+        self,
+        stop: asyncio.Event,
+        concurrency: int,
+        handled: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Serve until ``stop`` is set, at most ``concurrency`` handlers at a time.
+
+        ``handled`` is called after each of them, however it ended.
+        """
+
+        async def perform(wakeup: WakeUp) -> None:
+            try:
+                await self._perform(wakeup)
+            finally:
+                handled()
+
         worker = SupervisedWorker(
-            self._database.conninfo,
-            self._perform,
+            self._database,
+            perform,
             concurrency=concurrency,
             grace_seconds=self._grace_seconds,
         )

@@ -2,12 +2,12 @@
 
 The promise: as long as ``serve`` runs, waiting wake-ups are performed; after a restart of
 PostgreSQL within seconds of its return. Whatever ends a worker (an exception, or a quiet return
-because one of its side tasks died), a new one with new connections takes its place.
+because one of its side tasks died), a new one takes its place.
 
 Why it is built this way: without a periodic task Procrastinate stops watching its side tasks, and
 a listener that died with the server is never missed, hence the task that runs on 29 February.
-Polling four times a second covers notifications that get lost between two fetches. Finished jobs
-are deleted, for they say nothing our tables do not.
+Polling finds what a silent network kept from the listener. Finished jobs are deleted, for they say
+nothing our tables do not.
 
 A handler is ours, not the worker's that was told of its wake-up: what ends that worker (any cut
 connection may) must not cut off work that has been paid for.
@@ -24,20 +24,17 @@ import procrastinate
 from procrastinate.worker import Worker
 
 from serpline.core.logging import get
-from serpline.store.queue.pool import queue_pool
+from serpline.queueing.connector import PoolConnector
+from serpline.store.database import Database
 from serpline.store.queue.wakeups import QUEUE, STALLED_SECONDS, TASK, WakeUp, priority_of
 
 Perform = Callable[[WakeUp], Awaitable[None]]
 
-POLL_SECONDS: Final = 0.25
-CONNECT_TIMEOUT_SECONDS: Final = 10.0
-RECONNECT_TIMEOUT_SECONDS: Final = 5.0
+POLL_SECONDS: Final = 10.0
 RESTART_SECONDS: Final = 0.5
 RESTART_SECONDS_MAX: Final = 5.0
 # A life that lasted this long says the trouble before it is over.
 SETTLED_SECONDS: Final = 30.0
-# Fetching, finishing and heartbeats are single statements; the listener has its own connection.
-_POOL_MAX: Final = 3
 
 log = get(__name__)
 
@@ -46,10 +43,15 @@ class SupervisedWorker:
     """Serves our queue with one Procrastinate worker after another."""
 
     def __init__(
-        self, conninfo: str, perform: Perform, *, concurrency: int, grace_seconds: float
+        self,
+        database: Database,
+        perform: Perform,
+        *,
+        concurrency: int,
+        grace_seconds: float,
     ) -> None:
         """``perform(wakeup)`` must raise nothing but a cancellation."""
-        self._conninfo = conninfo
+        self._database = database
         self._perform = perform
         self._concurrency = concurrency
         self._grace_seconds = grace_seconds
@@ -112,7 +114,7 @@ class SupervisedWorker:
                 log.warning("worker ended, starting another", action="worker_ended")
 
     async def _live(self, stopping: "asyncio.Task[bool]") -> None:
-        app = make_app(self._conninfo, self._handle)
+        app = make_app(PoolConnector(self._database), self._handle)
         async with app.open_async():
             if stopping.done():
                 return
@@ -141,16 +143,8 @@ class SupervisedWorker:
                 stopping.remove_done_callback(stop)
 
 
-def make_app(conninfo: str, perform: Perform) -> procrastinate.App:
+def make_app(connector: PoolConnector, perform: Perform) -> procrastinate.App:
     """A new Procrastinate application; one is never used for a second worker."""
-    connector = procrastinate.PsycopgConnector(
-        conninfo=conninfo,
-        pool_factory=queue_pool,
-        min_size=1,
-        max_size=_POOL_MAX,
-        timeout=CONNECT_TIMEOUT_SECONDS,
-        reconnect_timeout=RECONNECT_TIMEOUT_SECONDS,
-    )
     app = procrastinate.App(connector=connector)
 
     @app.task(name=TASK, queue=QUEUE, pass_context=True)

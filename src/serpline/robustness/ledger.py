@@ -42,7 +42,7 @@ from serpline.store.calls.ledger import (
     StoredReply,
 )
 from serpline.store.clock import given_time
-from serpline.store.database import Database
+from serpline.store.database import Connection, Database
 from serpline.store.tables.guards import CallStatus
 
 T = TypeVar("T")
@@ -176,15 +176,22 @@ class Ledger:
         return [found.get(key) for key in keys]
 
 
+async def has_orphans(conn: Connection, clock: Clock) -> bool:
+    """Whether ``reconcile`` may find something."""
+    return await ledger.has_orphans(conn, before=_orphans_before(clock))
+
+
 async def reconcile(db: Database, clock: Clock) -> int:
     """Give up the intents whose owner is gone (as ``unknown``); how many.
 
     That of a chunk shows by the chunk; one of no chunk is given up after ``ORPHAN_SECONDS``.
     """
-    now = clock.now()
     async with db.statement() as conn:
-        before = now - timedelta(seconds=ORPHAN_SECONDS)
-        return await ledger.reconcile(conn, now=now, before=before)
+        return await ledger.reconcile(conn, now=clock.now(), before=_orphans_before(clock))
+
+
+def _orphans_before(clock: Clock) -> datetime:
+    return clock.now() - timedelta(seconds=ORPHAN_SECONDS)
 
 
 def limits_of(policy: ProviderPolicy) -> Limits:

@@ -9,9 +9,10 @@ The limits: nothing is retried here. A connection lost during COMMIT leaves the 
 whoever repeats a transaction must be able to do it twice: our writes compare and set.
 """
 
+import asyncio
 import re
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from secrets import token_hex
 from typing import Any, Final
 
@@ -21,7 +22,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
-from sqlalchemy.pool import NullPool
+from sqlalchemy.pool import NullPool, QueuePool
 
 from serpline.core.sockets import is_readable
 from serpline.domain.errors import UserError
@@ -31,6 +32,8 @@ Connection = AsyncConnection
 POOL_SIZE: Final = 4
 POOL_OVERFLOW_MAX: Final = 2
 POOL_WAIT_SECONDS: Final = 30.0
+# More than most statements take.
+_IDLE_WAIT_SECONDS: Final = 0.05
 CONNECT_TIMEOUT_SECONDS: Final = 10
 SERVER_VERSION_MIN: Final = 150_000
 # The server cuts names at 63 bytes; ours end with what makes them unique.
@@ -44,11 +47,13 @@ _SCHEMES: Final = frozenset({"postgres", "postgresql", "postgresql+psycopg"})
 # A frozen process must not hold row locks until it thaws: the server ends its transaction, and with
 # it the locks, by the time the process is declared dead. JIT costs more than it brings for
 # statements of milliseconds. What is judged after a lock is to be judged as it is then, so each
-# statement needs a snapshot of its own, whatever is usual at the server.
+# statement needs a snapshot of its own, whatever is usual at the server. The pool uses its newest
+# connection first, so the server ends those that only a burst needed; the next burst replaces them.
 _SERVER_OPTIONS: Final = (
-    "-c jit=off -c idle_in_transaction_session_timeout=20s"
+    "-c jit=off -c idle_in_transaction_session_timeout=20s -c idle_session_timeout=60s"
     r" -c default_transaction_isolation=read\ committed"
 )
+_MAY_LIE_IDLE: Final = "-c idle_session_timeout=0"
 # In the select list of a statement that locks what other workers wait for: whoever is cut off with
 # such a lock in hand loses it this soon.
 BRIEFLY: Final = "set_config('idle_in_transaction_session_timeout', '2s', true)"
@@ -96,7 +101,7 @@ class Database:
     def __init__(self, url: URL, *, application_name: str, pool_size: int) -> None:
         """Prefer ``connect``, which also proves that the server can be used."""
         self._url = url
-        self._arguments = arguments = _driver_arguments(url, application_name)
+        arguments = _driver_arguments(url, application_name)
         url = url.difference_update_query([name for name in arguments if name in url.query])
         self._engine: AsyncEngine = create_async_engine(
             url,
@@ -108,6 +113,8 @@ class Database:
             pool_use_lifo=True,
         )
         sa.event.listen(self._engine.sync_engine, "checkout", _refuse_ended)
+        self._returned = asyncio.Event()
+        sa.event.listen(self._engine.sync_engine, "checkin", lambda *_: self._returned.set())
         sa.event.listen(self._engine.sync_engine, "before_cursor_execute", _refuse_many)
         sa.event.listen(self._engine.sync_engine, "handle_error", _leave_read_only)
         sa.event.listen(self._engine.sync_engine, "checkin", self._keep_none_when_closed)
@@ -117,7 +124,7 @@ class Database:
         # Connections that end with their block, and so do the session locks they hold.
         self._unpooled: AsyncEngine = create_async_engine(
             url,
-            connect_args=arguments,
+            connect_args=arguments | {"options": f"{arguments['options']} {_MAY_LIE_IDLE}"},
             hide_parameters=True,
             poolclass=NullPool,
             isolation_level="AUTOCOMMIT",
@@ -148,11 +155,6 @@ class Database:
         """The URL without its password, for messages."""
         return _shown(self._url)
 
-    @property
-    def conninfo(self) -> str:
-        """The libpq connection string, with the password: for the job queue's own pool only."""
-        return _conninfo(self._url, self._arguments)
-
     @asynccontextmanager
     async def transaction(self) -> AsyncGenerator[Connection, None]:
         """One transaction on a pooled connection: COMMIT at the end, ROLLBACK on any exception.
@@ -161,6 +163,7 @@ class Database:
         of those kinds; every other exception passes unchanged.
         """
         async with _translated(), AsyncExitStack() as stack:
+            await self._wait_for_idle_connection()
             try:
                 conn = await stack.enter_async_context(self._engine.begin())
             except sa.exc.InvalidRequestError as error:
@@ -176,6 +179,7 @@ class Database:
         Raises as ``transaction`` does.
         """
         async with _translated(), AsyncExitStack() as stack:
+            await self._wait_for_idle_connection()
             try:
                 conn = await stack.enter_async_context(self._by_statement.connect())
             except sa.exc.InvalidRequestError as error:
@@ -204,6 +208,19 @@ class Database:
         """The pool that was disposed of would keep what comes back, until it is collected."""
         if self._is_closed:
             record.invalidate()
+
+    async def _wait_for_idle_connection(self) -> None:
+        """Wait an instant for a connection to come back, rather than have the pool make one more.
+
+        So the loops of an idle process, which meet now and then, share one.
+        """
+        pool = self._engine.pool
+        assert isinstance(pool, QueuePool)
+        if pool.checkedout() and not pool.checkedin():
+            self._returned.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_IDLE_WAIT_SECONDS):
+                    await self._returned.wait()
 
     async def _probe(self) -> None:
         try:
@@ -319,25 +336,6 @@ def _driver_arguments(url: URL, application_name: str) -> dict[str, Any]:
         "tcp_user_timeout": given.get("tcp_user_timeout", 60_000),
         "options": options,
     }
-
-
-def _conninfo(url: URL, arguments: Mapping[str, Any]) -> str:
-    """For the job queue, whose sessions bear our name with " queue" behind it."""
-    query: Mapping[str, Any] = {
-        name: value if isinstance(value, str) else ",".join(value)
-        for name, value in url.query.items()
-    }
-    parts: dict[str, Any] = {
-        "host": url.host,
-        "port": url.port,
-        "user": url.username,
-        "password": url.password,
-        "dbname": url.database,
-        **query,
-        **arguments,
-        "application_name": f"{arguments['application_name']} queue",
-    }
-    return psycopg.conninfo.make_conninfo(**{k: v for k, v in parts.items() if v is not None})
 
 
 def _shown(url: URL) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,9 +12,13 @@ from harness.waiting import until
 from sqlalchemy import text
 from sqlalchemy.event import listen
 
+from serpline.app import run_worker
+from serpline.core.ids import new_id
+from serpline.core.settings import load
 from serpline.pipeline.timer import Timer
 from serpline.robustness.guard import CallScope, Guard
 from serpline.store.database import Connection, Database
+from serpline.store.queue.wakeups import WakeUp, wake
 from serpline.store.runs import workers
 
 
@@ -88,8 +93,8 @@ async def test_what_waits_is_left_waiting(harness: Harness, timer: Timer) -> Non
 
 
 async def test_the_timer_neither_spins_nor_oversleeps(harness: Harness, timer: Timer) -> None:
-    """With nothing to wait for it sleeps a second, with something due a twentieth."""
-    assert await timer.tick() == 1
+    """With nothing to wait for it sleeps to the next take-over, with something due a twentieth."""
+    assert 4 < await timer.tick() <= 5
     run_id = await harness.start({METRICS: ["DONE-1"]}, lanes=[METRICS])
     await harness.query(
         "UPDATE pipeline_executions SET next_look_at = now() - '1 h'::interval WHERE id = :r",
@@ -175,6 +180,81 @@ async def test_a_tick_takes_over_the_dead(harness: Harness, timer: Timer) -> Non
     assert await harness.one("SELECT died FROM workers WHERE id = :id", id=dead)
 
 
+async def test_a_tick_finds_what_a_dead_worker_left_behind(harness: Harness, timer: Timer) -> None:
+    """A chunk claimed in the instant of its worker's end, and calls whose chunk was given back."""
+    run_id, chunk_id, epoch = await owned_chunk(harness.database)
+    calls = Guard(harness.database, Provider(gate=asyncio.Event()).send, [policy()])
+    scope = CallScope("x", run_id=run_id, chunk_id=chunk_id, epoch=epoch)
+    calling = asyncio.create_task(calls.execute(call("a"), scope))
+
+    async def is_intended() -> bool:
+        return await harness.column("SELECT status FROM provider_calls") == ["intent"]
+
+    await until(is_intended, "the intent")
+    await harness.query("UPDATE workers SET ended_at = now() WHERE pid = 1")
+    await timer.tick()
+    assert (await harness.chunk(chunk_id))["status"] == "ready"
+    assert await harness.column("SELECT status FROM provider_calls") == ["unknown"]
+    # Somebody took it over, and died before the calls were accounted for.
+    await harness.query("UPDATE provider_calls SET status = 'intent', finished_at = NULL")
+    await make_timer(harness).tick()
+    assert await harness.column("SELECT status FROM provider_calls") == ["unknown"]
+    calling.cancel()
+    await asyncio.gather(calling, return_exceptions=True)
+    await calls.close()
+
+
+async def test_what_was_written_here_is_looked_at_soon(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A timer that sleeps for an hour wakes what comes due, once it is told to look."""
+    monkeypatch.setattr("serpline.pipeline.timer.LOOK_SECONDS", 0.05)
+    timer = Timer(
+        harness.database,
+        harness.clock,
+        harness.lifeline,
+        look_again_seconds=60,
+        take_over_seconds=3600,
+    )
+    slept = asyncio.Queue[float]()
+    tick = timer.tick
+
+    async def told() -> float:
+        slept.put_nowait(seconds := await tick())
+        return seconds
+
+    monkeypatch.setattr(timer, "tick", told)
+    stop = asyncio.Event()
+    running = asyncio.create_task(timer.run(stop))
+    try:
+        async with asyncio.timeout(30):
+            assert await slept.get() > 3000
+            run_id = await harness.start({METRICS: ["DONE-1"]}, lanes=[METRICS])
+            timer.look_soon()
+            assert await slept.get() > 50
+        assert await harness.waiting() == [f"run:{run_id}"]
+    finally:
+        stop.set()
+        async with asyncio.timeout(10):
+            await running
+
+
+async def test_a_workers_timer_looks_after_each_handler(
+    harness: Harness, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker process tells its timer, because what a handler wrote may be due first."""
+    looked, stop = asyncio.Event(), asyncio.Event()
+    monkeypatch.setattr(Timer, "look_soon", lambda _timer: looked.set())
+    settings = load(data_dir=tmp_path, database_url=database_url)
+    working = asyncio.create_task(run_worker(settings, stop, phases=harness.phases))
+    async with harness.database.transaction() as conn:
+        await wake(conn, [WakeUp("run", str(new_id()))])
+    async with asyncio.timeout(60):
+        await looked.wait()
+        stop.set()
+        await working
+
+
 async def test_the_timer_runs_until_it_is_stopped(harness: Harness, timer: Timer) -> None:
     """It wakes what comes due while it runs, and ends when told."""
     stop = asyncio.Event()
@@ -204,7 +284,7 @@ async def test_an_outage_does_not_end_the_timer(
             await conn.execute(text(f"DO $$ BEGIN RAISE SQLSTATE '{state}'; END $$"))
         return await due_runs(conn, *rest)
 
-    monkeypatch.setattr("serpline.pipeline.timer.SLEEP_SECONDS_MAX", 0.05)
+    monkeypatch.setattr("serpline.pipeline.timer.LOOK_SECONDS", 0.05)
     monkeypatch.setattr(workers, "due_runs", troubled)
     stop = asyncio.Event()
     running = asyncio.create_task(timer.run(stop))
@@ -222,6 +302,7 @@ async def test_an_outage_does_not_end_the_timer(
         raise LookupError("a bug")
 
     monkeypatch.setattr(workers, "due_runs", bug)
+    await all_due(harness)
     with pytest.raises(LookupError):
         await timer.run(asyncio.Event())
 

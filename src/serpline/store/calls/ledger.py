@@ -251,15 +251,24 @@ async def void_charges(conn: Connection, key: bytes, *, is_refunded: bool = Fals
     await conn.execute(_VOID, {"key": key, "is_refunded": is_refunded})
 
 
-_RECONCILE = sa.text(
-    "SELECT count(*) FROM end_calls((SELECT jsonb_agg(to_jsonb(gone) || jsonb_build_object("
-    "'status', 'unknown', 'finished_at', CAST(:now AS timestamptz)))"
-    " FROM (SELECT c.* FROM provider_calls c WHERE c.status = 'intent'"
+_ORPHANS = (
+    "SELECT c.* FROM provider_calls c WHERE c.status = 'intent'"
     " AND (c.chunk_id IS NOT NULL OR c.started_at < :before)"
     " AND NOT EXISTS (SELECT 1 FROM chunks WHERE chunks.id = c.chunk_id"
     " AND chunks.epoch = c.epoch AND chunks.status = 'owned')"
+)
+_RECONCILE = sa.text(
+    "SELECT count(*) FROM end_calls((SELECT jsonb_agg(to_jsonb(gone) || jsonb_build_object("
+    "'status', 'unknown', 'finished_at', CAST(:now AS timestamptz)))"
+    f" FROM ({_ORPHANS}"
     " ORDER BY c.key, c.id LIMIT :limit FOR UPDATE SKIP LOCKED) AS gone))"
 )
+
+
+async def has_orphans(conn: Connection, *, before: datetime) -> bool:
+    """Whether ``reconcile`` may find something."""
+    found = await conn.execute(sa.text(f"SELECT EXISTS ({_ORPHANS})"), {"before": before})
+    return bool(found.scalar_one())
 
 
 async def reconcile(conn: Connection, *, now: datetime, before: datetime, limit: int = 1000) -> int:

@@ -131,19 +131,6 @@ async def crashed(conn: Connection, chunk: OwnedChunk, after_seconds: float, err
     )
 
 
-async def held_by(conn: Connection, worker_id: int) -> dict[tuple[int, int], bool]:
-    """The (id, epoch) of the chunks this worker owns, and whether their runs are still running."""
-    rows = await conn.execute(
-        text(
-            "SELECT c.id, c.epoch, r.status = 'running' AS wanted FROM chunks c"
-            " JOIN pipeline_executions r ON r.id = c.run_id"
-            " WHERE c.owner = :worker AND c.status = 'owned'"
-        ),
-        {"worker": worker_id},
-    )
-    return {(row.id, row.epoch): row.wanted for row in rows}
-
-
 async def give_back(conn: Connection, worker_id: int, held: Sequence[tuple[int, int]]) -> list[int]:
     """Make chunks ready that this worker owns and nobody works on; returns their ids."""
     rows = await conn.execute(

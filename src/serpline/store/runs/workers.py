@@ -16,7 +16,7 @@ _LOCK_CLASS = 7_235  # the first key of every worker's two-key advisory lock
 # have several workers. So are those of a role that we may not end.
 _END_SESSIONS = text(
     "SELECT pg_terminate_backend(a.pid) FROM pg_stat_activity a JOIN workers w"
-    " ON a.application_name IN (w.application_name, w.application_name || ' queue')"
+    " ON a.application_name = w.application_name"
     " WHERE w.id = ANY(:ids) AND a.datname = current_database()"
     " AND w.application_name <> current_setting('application_name')"
     " AND pg_has_role(a.usesysid, 'USAGE')"
@@ -52,16 +52,25 @@ async def limit_silence(conn: Connection, seconds: float) -> None:
     )
 
 
-async def beat(conn: Connection, worker_id: int) -> bool:
-    """Say "alive"; False if the worker was declared dead and must stop."""
+async def beat(conn: Connection, worker_id: int) -> dict[tuple[int, int], bool] | None:
+    """Say "alive"; the (id, epoch) of the worker's chunks, and whether their runs are running.
+
+    None if the worker was declared dead and must stop.
+    """
     rows = await conn.execute(
         text(
-            "UPDATE workers SET heartbeat_at = now() WHERE id = :id AND ended_at IS NULL"
-            " RETURNING id"
+            "WITH beaten AS (UPDATE workers SET heartbeat_at = now()"
+            " WHERE id = :id AND ended_at IS NULL RETURNING id)"
+            " SELECT c.id, c.epoch, r.status = 'running' AS wanted FROM beaten"
+            " LEFT JOIN chunks c ON c.owner = beaten.id AND c.status = 'owned'"
+            " LEFT JOIN pipeline_executions r ON r.id = c.run_id"
         ),
         {"id": worker_id},
     )
-    return rows.first() is not None
+    found = rows.all()
+    if not found:
+        return None
+    return {(row.id, row.epoch): row.wanted for row in found if row.id is not None}
 
 
 async def leave(conn: Connection, worker_id: int) -> list[int]:
@@ -131,6 +140,20 @@ async def take_over_dead(conn: Connection, dead_after_seconds: float) -> dict[in
     for worker_id, chunk_id in await _left_behind(conn):
         dead.setdefault(worker_id, []).append(chunk_id)
     return dead
+
+
+async def has_dead(conn: Connection, dead_after_seconds: float) -> bool:
+    """Whether ``take_over_dead`` may find something: a silent worker, or what one left behind."""
+    rows = await conn.execute(
+        text(
+            "SELECT EXISTS (SELECT FROM workers WHERE ended_at IS NULL"
+            " AND heartbeat_at < now() - make_interval(secs => :s))"
+            " OR EXISTS (SELECT FROM chunks c JOIN workers w ON w.id = c.owner"
+            " WHERE c.status = 'owned' AND w.ended_at IS NOT NULL)"
+        ),
+        {"s": dead_after_seconds},
+    )
+    return bool(rows.scalar_one())
 
 
 async def _left_behind(conn: Connection) -> list[tuple[int, int]]:

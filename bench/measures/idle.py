@@ -1,0 +1,66 @@
+"""What a worker costs that has nothing to do: transactions a second, and connections.
+
+It has worked before, so that its pool has been as large as its work needed. The server counts: what
+it committed or rolled back in this database, and who is connected to it, once a second. It ends the
+connections that only the work needed within a minute, so the count begins after that. Autovacuum
+would be counted, too, so its work is done before.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+
+import psycopg
+from harness.figures import Figure, at_most
+
+from bench.place import Place
+from bench.planting import LANE, completed, start_run
+from serpline.store.database import Database
+
+TITLE = "a worker without work"
+ITEMS = 10_000
+WORK_SECONDS_MAX, CALM_SECONDS, COUNTED_SECONDS = 300.0, 75, 60
+_TRANSACTIONS = "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = %s"
+_CONNECTIONS = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s"
+
+
+async def measure(place: Place) -> Sequence[Figure]:
+    """Transactions and connections of one worker process with the default settings."""
+    with place.fresh() as name:
+        environment = place.worker_environment(name)
+        async with place.process("bench.worker", ITEMS, **environment) as worker:
+            await _worked(place, name)
+            await asyncio.sleep(CALM_SECONDS)
+            transactions, started = _count(place, _TRANSACTIONS, name), time.perf_counter()
+            connections = []
+            for _ in range(COUNTED_SECONDS):
+                await asyncio.sleep(1)
+                connections.append(_count(place, _CONNECTIONS, name))
+            transactions = _count(place, _TRANSACTIONS, name) - transactions
+            seconds = time.perf_counter() - started
+            await place.ended(worker)
+    place.notes.append(f"{transactions} transactions in {seconds:.0f} s")
+    return [
+        at_most("transactions a second", transactions / seconds, 1),
+        at_most("connections", max(connections), 3),
+    ]
+
+
+async def _worked(place: Place, name: str) -> None:
+    """Have the worker do something; returns when it is done."""
+    database = await Database.connect(place.server.url(name))
+    try:
+        run_id = await start_run(database, LANE)
+        async with asyncio.timeout(WORK_SECONDS_MAX):
+            while await completed(database, run_id) < ITEMS:
+                await asyncio.sleep(1)
+    finally:
+        await database.close()
+    with psycopg.connect(place.server.conninfo(name), autocommit=True) as admin:
+        admin.execute("VACUUM ANALYZE")
+
+
+def _count(place: Place, query: str, name: str) -> int:
+    with psycopg.connect(place.server.conninfo("postgres"), autocommit=True) as admin:
+        (found,) = admin.execute(query, (name,)).fetchone() or (0,)
+    return int(found)
