@@ -11,6 +11,7 @@ from typing import Any, BinaryIO, Generic, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 
 def _always() -> bool:
@@ -104,6 +105,19 @@ class ProviderCall(Generic[T]):
     credits: float = 0.0
     billed: Callable[[HttpReply], float] | None = None
     elsewhere: bool = False
+
+    def read_as(self, more: Callable[[T], U]) -> "ProviderCall[U]":
+        """The same call with ``more`` made of its value. What ``more`` raises is a bug."""
+        return ProviderCall(
+            self.provider,
+            self.operation,
+            self.request,
+            self.identity,
+            lambda reply: more(self.parse(reply)),
+            self.credits,
+            self.billed,
+            self.elsewhere,
+        )
 
     def __repr__(self) -> str:
         return f"<ProviderCall {self.provider} {self.operation}>"

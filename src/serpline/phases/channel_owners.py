@@ -18,7 +18,6 @@ from serpline.phases.tools import (
     as_done,
     bought_elsewhere,
     give_back,
-    keep,
     obtain,
     plain,
 )
@@ -46,22 +45,24 @@ async def owners(
     }
     found |= {keys[key]: bought_elsewhere(work, keys[key]) for key in obtained.elsewhere}
 
-    async def ask(key: str) -> tuple[str, dict[str, Any] | Outcome]:
+    async def ask(key: str) -> tuple[str, Mapping[str, Any] | Outcome]:
         try:
             channel = channels[keys[key]]
             asked = [channel[name] or "" for name in _ASKED_WITH]
-            return key, plain(await model.ask(lambda llm: llm.channel_owner(*asked)))
+            bought = await model.buy(
+                KIND, lambda owner: {key: plain(owner)}, lambda llm: llm.channel_owner(*asked)
+            )
         except (ProviderError, CallRefused) as error:
             return key, work.retries.outcome_for(keys[key], error)
+        return key, bought[key]
 
-    bought: dict[str, dict[str, Any]] = {}
+    unanswered: list[str] = []
     async with aclosing(as_done(ask, obtained.mine, tools.call_concurrency)) as answers:
         async for key, answer in answers:
-            if isinstance(answer, dict):
-                bought[key] = answer
+            if isinstance(answer, Mapping):
                 found[keys[key]] = answer["domain"]
             else:
                 found[keys[key]] = answer
-    await keep(work, KIND, bought)
-    await give_back(work, KIND, [each for each in obtained.mine if each not in bought])
+                unanswered.append(key)
+    await give_back(work, KIND, unanswered)
     return found

@@ -6,10 +6,11 @@ however often it is used. A text that is no domain name is not asked about: no c
 domain.
 """
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -23,7 +24,6 @@ from serpline.phases.tools import (
     as_done,
     bought_elsewhere,
     give_back,
-    keep,
     obtain,
     over_cuts,
     plain,
@@ -31,8 +31,6 @@ from serpline.phases.tools import (
 )
 from serpline.providers.wikidata.client import DOMAINS_MAX
 from serpline.store import projects
-from serpline.store.calls import reference
-from serpline.store.database import Connection
 
 KIND = "company"
 UNKNOWN_SOURCE = "none"
@@ -43,11 +41,10 @@ Profile = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What was found out about a domain and when. ``is_kept``: it is reference data already."""
+    """What was found out about a domain and when."""
 
     profile: Profile
     fetched_at: datetime
-    is_kept: bool
 
 
 async def profiles(
@@ -56,29 +53,33 @@ async def profiles(
     """``(domain, answer or outcome)`` for each domain, in any order; outcomes name the domain."""
     names = [domain for domain in domains if is_domain_name(domain)]
     for text in set(domains).difference(names):
-        yield text, Answer({}, work.clock.now(), is_kept=True)
+        yield text, Answer({}, work.clock.now())
     obtained = await obtain(work, KIND, names)
     for domain, payload in obtained.fresh.items():
-        yield domain, Answer(payload or {}, obtained.fetched_at[domain], is_kept=True)
+        yield domain, Answer(payload or {}, obtained.fetched_at[domain])
     for domain in obtained.elsewhere:
         yield domain, bought_elsewhere(work, domain)
 
-    async def ask_pdl(domain: str) -> tuple[str, Company | ProviderError | CallRefused | None]:
+    async def ask_pdl(domain: str) -> tuple[str, Profile | ProviderError | CallRefused | None]:
+        def payloads(company: Company | None) -> dict[str, Profile]:
+            return {domain: plain(company)} if company else {}
+
         if tools.pdl is None:
             return domain, None
         try:
             call = tools.pdl.enrich(domain)
-            return domain, await tools.call(
-                work, call, freshness="reference", ttl_seconds=_ttl_seconds(work)
+            bought = await tools.buy(
+                work, call, KIND, payloads, freshness="reference", ttl_seconds=_ttl_seconds(work)
             )
         except (ProviderError, CallRefused) as error:
             return domain, error
+        return domain, bought.get(domain)
 
     unknown: list[str] = []
     async with aclosing(as_done(ask_pdl, obtained.mine, tools.call_concurrency)) as answers:
         async for domain, answer in answers:
-            if isinstance(answer, Company):
-                yield domain, Answer(plain(answer), work.clock.now(), is_kept=False)
+            if isinstance(answer, dict):
+                yield domain, Answer(answer, work.clock.now())
             elif answer is None:
                 unknown.append(domain)
             else:
@@ -103,20 +104,23 @@ async def _ask_wikidata(
     for call in tools.wikidata.companies_by_domains(domains, languages):
         asked: list[str] = call.identity["domains"]
         try:
-            found = await tools.call(
-                work, call, freshness="reference", ttl_seconds=_ttl_seconds(work)
+            answers = await tools.buy(
+                work,
+                call,
+                KIND,
+                partial(readable, asked),
+                freshness="reference",
+                ttl_seconds=_ttl_seconds(work),
             )
         except (ProviderError, CallRefused) as error:
             await give_back(work, KIND, asked)
             for domain in asked:
                 yield domain, work.retries.outcome_for(domain, error)
             continue
-        answers = readable(asked, found)
-        await keep(work, KIND, answers)
         await give_back(work, KIND, [domain for domain in asked if domain not in answers])
         for domain in asked:
             if domain in answers:
-                yield domain, Answer(answers[domain], work.clock.now(), is_kept=True)
+                yield domain, Answer(answers[domain], work.clock.now())
             else:
                 yield domain, work.retries.outcome_for(domain, unreadable("wikidata", domain))
 
@@ -147,11 +151,3 @@ def row(run_id: UUID, domain: str, answer: Answer) -> dict[str, Any]:
         "source": profile.get("source") or UNKNOWN_SOURCE,
         "fetched_at": answer.fetched_at,
     }
-
-
-async def keep_bought(
-    conn: Connection, answers: Mapping[str, Answer], fetched_at: datetime
-) -> None:
-    """Keep what was bought as reference data, in the transaction that settles the items."""
-    bought = {domain: each.profile for domain, each in answers.items() if not each.is_kept}
-    await reference.store(conn, KIND, bought, fetched_at)

@@ -43,8 +43,6 @@ class CompanyEnrichmentSerpPhase:
                 yield Done(domain, answer) if isinstance(answer, companies.Answer) else answer
 
     async def write(self, conn: Connection, chunk: OwnedChunk, done: Sequence[Done]) -> None:
-        """A row per domain; what was bought is kept for other lanes and runs."""
+        """A row per domain."""
         rows = [companies.row(chunk.run_id, d.item, d.result) for d in done]
         await insert_rows(conn, company_profiles, rows)
-        answers = {d.item: d.result for d in done}
-        await companies.keep_bought(conn, answers, self._tools.clock.now())

@@ -87,7 +87,6 @@ class CompanyEnrichmentYouTubePhase:
         await insert_rows(conn, channel_owners, owned)
         rows = [companies.row(chunk.run_id, *answer) for answer in sorted(answers.items())]
         await insert_rows(conn, company_profiles, rows)
-        await companies.keep_bought(conn, answers, self._tools.clock.now())
 
 
 def _candidates(channel: Mapping[str, Any]) -> list[str]:

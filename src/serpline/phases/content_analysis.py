@@ -25,14 +25,11 @@ from serpline.phases.tools import (
     as_done,
     bought_elsewhere,
     give_back,
-    keep,
     obtain,
     run_scope,
 )
-from serpline.providers.llm.analysis import Analysis
 from serpline.providers.llm.client import KEYWORDS_MAX
 from serpline.providers.pages.errors import EmptyPageError
-from serpline.store.calls import reference
 from serpline.store.database import Connection
 from serpline.store.results import inputs
 from serpline.store.rows import insert_rows
@@ -93,38 +90,39 @@ class ContentAnalysisPhase:
             try:
                 for question in wanted[subject].questions(mine):
                     if subject.startswith("v:"):
-                        analysis = await self._video(calls, subject, videos, question)
+                        bought |= await self._video(calls, subject, videos, question)
                     else:
-                        analysis = await self._page(work, calls, subject[2:], question)
-                    bought |= question.judgements(analysis)
+                        bought |= await self._page(work, calls, subject[2:], question)
             except EmptyPageError as empty:
                 # Not kept for other runs: it was free, and may be content when they look.
                 await give_back(work, KIND, missing)
                 rows = wanted[subject].empty_rows(empty.kind, work.clock.now())
-                return Done(subject, {"rows": rows, "bought": {}})
+                return Done(subject, rows)
             except (ProviderError, CallRefused) as error:
-                if bought:
-                    await keep(work, KIND, bought)
                 await give_back(work, KIND, missing)
                 return work.retries.outcome_for(subject, error)
             now = work.clock.now()
             rows = wanted[subject].rows(
                 obtained.fresh | bought, obtained.fetched_at | dict.fromkeys(bought, now)
             )
-            return Done(subject, {"rows": rows, "bought": bought})
+            return Done(subject, rows)
 
         async with aclosing(as_done(judge, subjects, self._tools.call_concurrency)) as outcomes:
             async for outcome in outcomes:
                 yield outcome
 
-    async def _page(self, work: Work, model: ModelCalls, url: str, question: Question) -> Analysis:
+    async def _page(
+        self, work: Work, model: ModelCalls, url: str, question: Question
+    ) -> Mapping[str, Judgement]:
         call = self._tools.pages.fetch_page(url)
         document = await self._tools.call(work, call, freshness=run_scope(work))
         page = await self._tools.extractor.extract(document)
-        return await model.ask(
+        return await model.buy(
+            KIND,
+            question.judgements,
             lambda llm: llm.analyse_page(
                 url, page.title or "", page.text, question.keywords, question.language
-            )
+            ),
         )
 
     async def _video(
@@ -133,7 +131,7 @@ class ContentAnalysisPhase:
         subject: str,
         videos: Mapping[str, Mapping[str, Any]],
         question: Question,
-    ) -> Analysis:
+    ) -> Mapping[str, Judgement]:
         video = videos.get(subject[2:])
         if video is None:
             raise ProviderError(
@@ -142,23 +140,23 @@ class ContentAnalysisPhase:
                 category=ErrorCategory.EMPTY,
                 permanent=True,
             )
-        return await model.ask(
+        return await model.buy(
+            KIND,
+            question.judgements,
             lambda llm: llm.analyse_video(
                 video["title"] or "",
                 video["description"] or "",
                 question.keywords,
                 question.language,
-            )
+            ),
         )
 
     async def write(self, conn: Connection, chunk: OwnedChunk, done: Sequence[Done]) -> None:
-        """A row per subject and market; what was bought is kept for other lanes and runs."""
+        """A row per subject and market."""
         kind = str(chunk.lane.content_type)
         rows = [
             {"run_id": chunk.run_id, "content_type": kind, "subject": d.item, **row}
             for d in done
-            for row in d.result["rows"]
+            for row in d.result
         ]
         await insert_rows(conn, content_analyses, rows)
-        bought = {key: judged for d in done for key, judged in d.result["bought"].items()}
-        await reference.store(conn, KIND, bought, self._tools.clock.now())

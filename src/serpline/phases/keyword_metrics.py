@@ -20,7 +20,7 @@ from serpline.phases.base import Work
 from serpline.phases.tools import Tools, bought_elsewhere, give_back, keep, obtain, plain
 from serpline.providers.dataforseo.client import KEYWORDS_PER_CALL_MAX
 from serpline.providers.dataforseo.errors import blames_a_keyword, named_keyword
-from serpline.providers.dataforseo.wire import KeywordMetrics, match, unsupported
+from serpline.providers.dataforseo.wire import KeywordMetrics, SearchVolumes, match, unsupported
 from serpline.store.database import Connection
 from serpline.store.results import inputs
 from serpline.store.results.inputs import KeywordItem
@@ -104,7 +104,7 @@ class KeywordMetricsPhase:
             group = groups.pop(groups.index(max(groups, key=len)))
             asked = {item: keywords[item] for item in group}
             try:
-                found = await self._volumes(work, market, asked)
+                bought = await self._volumes(work, market, asked, keys)
             except (ProviderError, CallRefused) as error:
                 if not isinstance(error, ProviderError) or not blames_a_keyword(error):
                     for item in group:
@@ -113,13 +113,13 @@ class KeywordMetricsPhase:
                 if len(group) > 1:
                     groups += _apart(asked, named_keyword(error, list(asked.values())))
                     continue
-                found = {group[0]: _unknown(str(error))}
-            if found is None:
+                bought = {keys[group[0]]: _unknown(str(error))}
+                await keep(work, KIND, bought)
+            if not bought:
                 groups += _halves(group)
                 continue
-            await keep(work, KIND, {keys[item]: payload for item, payload in found.items()})
-            for item, payload in found.items():
-                yield item, payload
+            for item in group:
+                yield item, bought[keys[item]]
         left = [item for group in groups for item in group]
         # Nothing is known of these alone: the next run asks for them again.
         await give_back(work, KIND, [keys[item] for item in left])
@@ -130,19 +130,24 @@ class KeywordMetricsPhase:
             )
 
     async def _volumes(
-        self, work: Work, market: Location, keywords: Mapping[str, str]
-    ) -> dict[str, dict[str, Any]] | None:
-        """Item → payload; None if not one figure came, as a restricted keyword may cause."""
+        self, work: Work, market: Location, keywords: Mapping[str, str], keys: Mapping[str, str]
+    ) -> Mapping[str, dict[str, Any]]:
+        """Payloads by key; none if not one figure came, as a restricted keyword may cause."""
         asked = list(keywords.values())
         call = self._tools.dataforseo.search_volume(asked, *market)
         since = work.chunk.created_at if work.config.force_refresh else None
         freshness = f"since:{since.isoformat()}" if since else "reference"
         ttl = work.config.reference_ttl_days * 86_400.0
-        volumes = await self._tools.call(work, call, freshness=freshness, ttl_seconds=ttl)
-        if volumes.is_emptied:
-            return None
-        matched = match(asked, volumes.metrics)
-        return {item: _payload(matched.get(keyword)) for item, keyword in keywords.items()}
+
+        def payloads(volumes: SearchVolumes) -> dict[str, dict[str, Any]]:
+            if volumes.is_emptied:
+                return {}
+            matched = match(asked, volumes.metrics)
+            return {keys[item]: _payload(matched.get(word)) for item, word in keywords.items()}
+
+        return await self._tools.buy(
+            work, call, KIND, payloads, freshness=freshness, ttl_seconds=ttl
+        )
 
     async def write(self, conn: Connection, chunk: OwnedChunk, done: Sequence[Done]) -> None:
         """A row per keyword × market."""

@@ -8,7 +8,7 @@ nothing is known the calls of the finding chunk follow one another.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -41,17 +41,32 @@ class ModelCalls:
         self._found = False
         self._finding = asyncio.Lock()
 
-    async def ask(self, build: Callable[[LlmClient], ProviderCall[T]]) -> T:
-        """Make the call that ``build`` makes of a client; raises what ``Tools.call`` raises."""
+    async def buy(
+        self,
+        kind: str,
+        payloads: Callable[[T], Mapping[str, Any]],
+        build: Callable[[LlmClient], ProviderCall[T]],
+    ) -> Mapping[str, Any]:
+        """Make the call that ``build`` makes of a client; see ``Tools.buy``."""
+
+        async def ask(client: LlmClient) -> Mapping[str, Any]:
+            return await self._tools.buy(
+                self._work, build(client), kind, payloads, freshness=run_scope(self._work)
+            )
+
+        return await self._ask(ask)
+
+    async def _ask(self, ask: Callable[[LlmClient], Awaitable[T]]) -> T:
+        """Ask in the server's dialect, which is found out first if nobody knows it."""
         if not self._found:
             async with self._finding:
                 if not self._found:
                     await self._learn()
                 if not self._found:
-                    return await self._negotiate(build, FIRST)
+                    return await self._negotiate(ask, FIRST)
         used = self._client.dialect
         try:
-            return await self._call(build, used)
+            return await ask(self._client.speaking(used))
         except DialectError as error:
             if not error.certain:
                 raise
@@ -60,7 +75,7 @@ class ModelCalls:
         async with self._finding:
             if self._client.dialect != used:
                 instead = self._client.dialect
-            return await self._negotiate(build, instead)
+            return await self._negotiate(ask, instead)
 
     async def _learn(self) -> None:
         """Take over what is known, or the task of finding it out. Raises ``CallRefused``."""
@@ -73,15 +88,13 @@ class ModelCalls:
         if self._key in obtained.fresh:
             self._speak(_dialect(obtained.fresh[self._key] or {}))
 
-    async def _negotiate(
-        self, build: Callable[[LlmClient], ProviderCall[T]], dialect: Dialect
-    ) -> T:
+    async def _negotiate(self, ask: Callable[[LlmClient], Awaitable[T]], dialect: Dialect) -> T:
         """Ask in one dialect after another until one is answered, and remember that one."""
         tried: set[Dialect] = set()
         while True:
             tried.add(dialect)
             try:
-                answer = await self._call(build, dialect)
+                answer = await ask(self._client.speaking(dialect))
             except DialectError as error:
                 if error.instead in tried:
                     raise
@@ -92,10 +105,6 @@ class ModelCalls:
                 await keep(self._work, KIND, {self._key: asdict(dialect)})
                 self._speak(dialect)
             return answer
-
-    async def _call(self, build: Callable[[LlmClient], ProviderCall[T]], dialect: Dialect) -> T:
-        call = build(self._client.speaking(dialect))
-        return await self._tools.call(self._work, call, freshness=run_scope(self._work))
 
     def _speak(self, dialect: Dialect) -> None:
         self._client = self._client.speaking(dialect)

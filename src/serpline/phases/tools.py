@@ -27,7 +27,7 @@ from serpline.robustness.breakers import CircuitBreaker
 from serpline.robustness.groups import PATIENCE_SECONDS, patiently
 from serpline.robustness.guard import CallScope, Guard
 from serpline.store.calls import reference
-from serpline.store.calls.reference import Obtained
+from serpline.store.calls.reference import Obtained, Purchase
 from serpline.store.database import Connection
 
 T = TypeVar("T")
@@ -76,10 +76,12 @@ class Tools:
         freshness: str,
         ttl_seconds: float | None = None,
         breakers: tuple[CircuitBreaker, ...] = (),
+        reference_kind: str | None = None,
     ) -> T:
         """Make a guarded call for a chunk; raises what ``Guard.execute`` raises.
 
         ``freshness`` says what a stored reply may be reused for; see ``run_scope``.
+        ``reference_kind``: see ``buy``.
         """
         scope = CallScope(
             run_id=work.chunk.run_id,
@@ -90,8 +92,33 @@ class Tools:
             lapses=work.lapses,
             ttl_seconds=ttl_seconds,
             breakers=breakers,
+            reference_kind=reference_kind,
         )
         return await self.guard.execute(call, scope)
+
+    async def buy(
+        self,
+        work: Work,
+        call: ProviderCall[T],
+        kind: str,
+        payloads: Callable[[T], Mapping[str, Any]],
+        *,
+        freshness: str,
+        ttl_seconds: float | None = None,
+    ) -> Mapping[str, Any]:
+        """Make a call whose value is reference data: ``payloads`` of it by key.
+
+        They are stored with the call's end. Stored later, they could be lost in between, and others
+        might ask for other things together, and pay for these again. A caller that obtains the same
+        keys once more waits for ``guard.flush`` first.
+        """
+        return await self.call(
+            work,
+            call.read_as(payloads),
+            freshness=freshness,
+            ttl_seconds=ttl_seconds,
+            reference_kind=kind,
+        )
 
     async def collect(
         self, work: Work, call: ProviderCall[T], ttl_seconds: float | None = None
@@ -146,12 +173,9 @@ async def obtain(
 
 
 async def keep(work: Work, kind: str, payloads: Mapping[str, Any]) -> None:
-    """Store what a call for many things brought, before anything is made of it.
-
-    If it were lost, others might ask for other things together, and pay for these again.
-    """
-    fetched_at = work.clock.now()
-    await over_cuts(work, lambda conn: reference.store(conn, kind, payloads, fetched_at))
+    """Store what was found out otherwise than as the value of a call; see ``Tools.buy``."""
+    purchase = Purchase(kind, payloads, work.clock.now())
+    await over_cuts(work, lambda conn: reference.store(conn, purchase))
 
 
 async def give_back(work: Work, kind: str, keys: Iterable[str]) -> None:

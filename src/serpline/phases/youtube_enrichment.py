@@ -6,6 +6,7 @@ channel, so that the next phase finds both. A video that YouTube does not show i
 """
 
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from serpline.config.run import PipelineConfig
@@ -15,9 +16,9 @@ from serpline.domain.names import PhaseName
 from serpline.domain.outcomes import Done, Outcome
 from serpline.domain.replies import unreadable
 from serpline.phases.base import Work
-from serpline.phases.tools import Tools, bought_elsewhere, keep, obtain, plain, readable, run_scope
+from serpline.phases.tools import Tools, bought_elsewhere, obtain, plain, readable, run_scope
 from serpline.providers.youtube.client import IDS_MAX, is_handle
-from serpline.providers.youtube.wire import is_id
+from serpline.providers.youtube.wire import Channel, is_id
 from serpline.store.calls.reference import Obtained
 from serpline.store.database import Connection
 from serpline.store.rows import insert_rows
@@ -98,6 +99,8 @@ class YouTubeEnrichmentPhase:
     ) -> dict[str, Answer]:
         sendable = [each for each in ids if is_id(each)]
         answers: dict[str, Answer] = {each: {} for each in ids}
+        # A group before may have bought some of them a moment ago.
+        await self._tools.guard.flush()
         obtained = await obtain(work, kind, sendable)
         answers |= _known(obtained)
         answers |= dict.fromkeys(obtained.elsewhere)
@@ -105,12 +108,12 @@ class YouTubeEnrichmentPhase:
             wanted = obtained.mine[start : start + IDS_MAX]
             call: ProviderCall[Mapping[str, Any]] = call_for(wanted)
             try:
-                found = await self._tools.call(work, call, freshness=run_scope(work))
+                bought = await self._tools.buy(
+                    work, call, kind, partial(readable, wanted), freshness=run_scope(work)
+                )
             except (ProviderError, CallRefused) as error:
                 answers |= dict.fromkeys(wanted, error)
                 continue
-            bought = readable(wanted, found)
-            await keep(work, kind, bought)
             answers |= {key: unreadable("youtube", key) for key in wanted if key not in bought}
             answers |= bought
         return answers
@@ -124,13 +127,17 @@ class YouTubeEnrichmentPhase:
             return {name: _known(obtained).get(name)}
         youtube = self._tools.youtube
         ask = youtube.channel_by_username if user != name else youtube.channel_by_handle
+
+        def payloads(channel: Channel | None) -> dict[str, Payload]:
+            return {name: plain(channel) if channel else {}}
+
         try:
-            channel = await self._tools.call(work, ask(user), freshness=run_scope(work))
+            bought = await self._tools.buy(
+                work, ask(user), CHANNEL_KIND, payloads, freshness=run_scope(work)
+            )
         except (ProviderError, CallRefused) as error:
             return {name: error}
-        payload = plain(channel) if channel else {}
-        await keep(work, CHANNEL_KIND, {name: payload})
-        return {name: payload}
+        return dict(bought)
 
     async def write(self, conn: Connection, chunk: OwnedChunk, done: Sequence[Done]) -> None:
         """Rows of videos, of channels and of what names them; a channel is one row."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from hashlib import sha256
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 from serpline.core.ids import digest, new_id
@@ -17,6 +17,7 @@ from serpline.robustness import budget
 from serpline.robustness.breakers import CircuitBreaker
 from serpline.robustness.policies import ProviderPolicy
 from serpline.store.calls.ledger import End, Intent
+from serpline.store.calls.reference import Purchase
 from serpline.store.tables.guards import CallStatus
 
 T = TypeVar("T")
@@ -46,7 +47,8 @@ class CallScope:
     reuse (polling). ``lease`` says, by the monotonic clock, whether the chunk is still owned;
     ``lapses`` how often the worker's own lease has ended: a call that fails after another end than
     it began with was perhaps cut off with its worker, and is held against no breaker.
-    ``breakers``: further, stricter breakers the call must pass as well.
+    ``breakers``: further, stricter breakers the call must pass as well. ``reference_kind``: the
+    call's value is reference data of that kind, payloads by key; it is stored with the call's end.
     """
 
     freshness: str
@@ -57,11 +59,19 @@ class CallScope:
     lapses: Callable[[], int] = _never
     ttl_seconds: float | None = None
     breakers: tuple[CircuitBreaker, ...] = ()
+    reference_kind: str | None = None
 
     @property
     def shared(self) -> bool:
         """Whether one reply may serve several callers."""
         return self.ttl_seconds is None or self.ttl_seconds > 0
+
+
+def purchase_of(scope: CallScope, value: Any, at: datetime) -> Purchase | None:
+    """The reference data that a call's value is, if it is any."""
+    if scope.reference_kind is None or not value:
+        return None
+    return Purchase(scope.reference_kind, value, at)
 
 
 def call_key(call: ProviderCall[T], freshness: str) -> bytes:

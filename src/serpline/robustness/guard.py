@@ -27,11 +27,20 @@ from serpline.net.errors import CalledOff
 from serpline.net.redaction import secrets_of
 from serpline.robustness.breakers import CircuitBreaker, CircuitBreakerManager, Permit
 from serpline.robustness.budget import Budgets
-from serpline.robustness.calls import CallScope, ReadingFailed, call_key, end_of, failure_of, read
+from serpline.robustness.calls import (
+    CallScope,
+    ReadingFailed,
+    call_key,
+    end_of,
+    failure_of,
+    purchase_of,
+    read,
+)
 from serpline.robustness.ledger import Ledger
 from serpline.robustness.limiter import WAIT_SECONDS_MAX, Limiter
 from serpline.robustness.policies import ProviderPolicy
 from serpline.store.calls.ledger import Intent
+from serpline.store.calls.reference import Purchase
 from serpline.store.database import Database, DatabaseUnavailable, TransactionConflict
 
 __all__ = ["CallScope", "Guard", "ReadingFailed"]
@@ -142,13 +151,18 @@ class Guard:
             found = await self.ledger.find(key, large=call.request.large)
             if found is None or found[0] < since:
                 raise
+        came_at, reply = found
         try:
-            return await self._read(call, found[1])
+            value = await self._read(call, reply)
         except ReadingFailed:
             raise
         except ProviderError:
             _log.warning("stored reply unreadable", action="pay_again", key=key.hex())
-        return await self._attempt(call, scope, policy, None)
+            return await self._attempt(call, scope, policy, None)
+        # Its reading may have been cancelled when it came.
+        if purchase := purchase_of(scope, value, came_at):
+            await self.ledger.store(purchase)
+        return value
 
     async def _attempt(
         self,
@@ -164,7 +178,8 @@ class Guard:
             async with self.limiter.place(policy):
                 intent = await self.ledger.admit(call, scope, policy, fresh_since)
                 request = replace(call.request, may_send=scope.lease)
-                return await self._send(replace(call, request=request), policy, intent, permit)
+                call = replace(call, request=request)
+                return await self._send(call, scope, policy, intent, permit)
 
     def _breakers_of(
         self, call: ProviderCall[T], scope: CallScope, policy: ProviderPolicy
@@ -174,7 +189,12 @@ class Guard:
         return [self.breakers.get_breaker(policy.breaker), *scope.breakers]
 
     async def _send(
-        self, call: ProviderCall[T], policy: ProviderPolicy, intent: Intent, permit: Permit
+        self,
+        call: ProviderCall[T],
+        scope: CallScope,
+        policy: ProviderPolicy,
+        intent: Intent,
+        permit: Permit,
     ) -> T:
         """Over the wire. From here on something may be paid, so every way out records an end."""
         send = self._fetcher if call.elsewhere else self._sender
@@ -191,7 +211,7 @@ class Guard:
             if failure is error:
                 raise
             raise failure from None
-        self._record(call, intent, reply, None)
+        self._record(call, intent, reply, None, purchase_of(scope, value, self._clock.now()))
         await self._report(call, policy, intent, permit, reply, None)
         return value
 
@@ -208,9 +228,10 @@ class Guard:
         intent: Intent,
         reply: HttpReply | None,
         error: BaseException | None,
+        purchase: Purchase | None = None,
     ) -> None:
         end = end_of(call, intent, self._clock.now(), reply, error)
-        recorded = self.ledger.end(end, reply, secrets_of(call.request))
+        recorded = self.ledger.end(end, reply, secrets_of(call.request), purchase)
         if intent.key in self._in_flight:
             self._recorded[intent.key] = recorded
 

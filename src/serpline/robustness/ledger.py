@@ -4,7 +4,8 @@ Promise: when ``admit`` returns, the call's slot has come and its intent and res
 durable. At that instant the provider was not paused, no reply of the key served, no other such call
 was under way, no budget was overdrawn and the retry budget had room. Refused calls leave no row.
 When the future of ``end`` is done, the end, the credits and the raw reply (compressed, secrets
-replaced) are durable.
+replaced) are durable, and so is the reference data that it brought: no worker's death between
+the two can have it bought again.
 
 A slot that has come is used in the statement that gives it. One that lies ahead is waited for, and
 then the call asks once more, because a 429 may have come. The server says how long to wait, so no
@@ -27,11 +28,11 @@ from serpline.core.logging import described, get
 from serpline.domain.http import HttpReply, ProviderCall
 from serpline.robustness import limiter
 from serpline.robustness.calls import CallScope, intent_of
-from serpline.robustness.groups import GroupCommitter
+from serpline.robustness.groups import PATIENCE_SECONDS, GroupCommitter, patiently
 from serpline.robustness.policies import ProviderPolicy
 from serpline.robustness.refusals import refusal
 from serpline.robustness.replies import PACKED_AT_ONCE_BYTES, pack, unpack
-from serpline.store.calls import ledger
+from serpline.store.calls import ledger, reference
 from serpline.store.calls.ledger import (
     AdmissionRequest,
     Answer,
@@ -41,6 +42,7 @@ from serpline.store.calls.ledger import (
     Limits,
     StoredReply,
 )
+from serpline.store.calls.reference import Purchase
 from serpline.store.clock import given_time
 from serpline.store.database import Connection, Database
 from serpline.store.tables.guards import CallStatus
@@ -59,11 +61,12 @@ _log = get("robustness")
 
 
 class _Ended(NamedTuple):
-    """A call's end, and its reply as it came, with the request's ``secrets`` in it."""
+    """A call's end, its reply as it came, with the request's ``secrets`` in it, and its answers."""
 
     end: End
     reply: HttpReply | None
     secrets: Sequence[str]
+    purchase: Purchase | None
 
 
 class Ledger:
@@ -109,10 +112,14 @@ class Ledger:
             has_slot = is_slot
 
     def end(
-        self, end: End, reply: HttpReply | None = None, secrets: Sequence[str] = ()
+        self,
+        end: End,
+        reply: HttpReply | None = None,
+        secrets: Sequence[str] = (),
+        purchase: Purchase | None = None,
     ) -> asyncio.Future[bool]:
         """Make a call's end durable; True unless the call had its outcome already."""
-        ended = self._ends.put(_Ended(end, reply, secrets))
+        ended = self._ends.put(_Ended(end, reply, secrets, purchase))
         ended.add_done_callback(partial(_log_loss, end.id))
         return ended
 
@@ -128,6 +135,15 @@ class Ledger:
         if stored.size_bytes <= PACKED_AT_ONCE_BYTES:
             return came_at, unpack(stored)
         return came_at, await asyncio.to_thread(unpack, stored, large=large)
+
+    async def store(self, purchase: Purchase) -> None:
+        """Store what a reply brought that the ledger has had for a while."""
+
+        async def once() -> None:
+            async with self._db.statement() as conn:
+                await reference.store(conn, purchase)
+
+        await patiently(once, PATIENCE_SECONDS)
 
     async def flush(self) -> None:
         """Wait until every end handed over so far is durable or given up.
@@ -167,7 +183,8 @@ class Ledger:
         else:
             replies = _packed(group)
         async with self._db.statement() as conn:
-            ended = await ledger.end_calls(conn, [one.end for one in group], replies)
+            purchases = [one.purchase for one in group if one.purchase]
+            ended = await ledger.end_calls(conn, [one.end for one in group], replies, purchases)
         return [one.end.id in ended for one in group]
 
     async def _find(self, keys: Sequence[bytes]) -> list[tuple[datetime, StoredReply] | None]:
@@ -211,7 +228,7 @@ def _packed(group: Sequence[_Ended]) -> dict[UUID, StoredReply]:
             secrets,
             size_bytes_max=FAILED_BYTES_KEPT if end.status is CallStatus.FAILED else None,
         )
-        for end, reply, secrets in group
+        for end, reply, secrets, _ in group
         if reply is not None
     }
 

@@ -20,6 +20,8 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
+from serpline.store.calls import reference
+from serpline.store.calls.reference import Purchase
 from serpline.store.database import Connection
 from serpline.store.rows import document
 from serpline.store.tables.guards import CallStatus, provider_calls
@@ -198,8 +200,10 @@ def _as_row(request: AdmissionRequest) -> dict[str, object]:
     }
 
 
+# Reference data is stored before the calls are ended: who waits for a row of it keeps no budget.
 _END = sa.text(
-    "WITH ended AS MATERIALIZED (SELECT id FROM end_calls(CAST(:ends AS jsonb)) AS e(id)),"
+    f"WITH stored AS ({reference.STORE}), ended AS MATERIALIZED (SELECT id FROM end_calls("
+    "CASE WHEN (SELECT count(*) FROM stored) >= 0 THEN CAST(:ends AS jsonb) END) AS e(id)),"
     " kept AS (INSERT INTO raw_replies"
     " (call_id, http_status, headers, url, body, size_bytes, stored_at)"
     " SELECT r.call_id, r.http_status, r.headers::jsonb, r.url, r.body, r.size_bytes, r.stored_at"
@@ -213,15 +217,20 @@ _END = sa.text(
 
 
 async def end_calls(
-    conn: Connection, ends: Sequence[End], replies: Mapping[UUID, StoredReply]
+    conn: Connection,
+    ends: Sequence[End],
+    replies: Mapping[UUID, StoredReply],
+    purchases: Sequence[Purchase] = (),
 ) -> set[UUID]:
-    """Write how calls ended, with their credits and replies (by call); the ids that were open.
+    """Write how calls ended, with their credits, their replies (by call) and the reference data
+    that they brought; the ids that were open.
 
     A call that has its outcome keeps it; one that was given up as ``unknown`` takes the late one.
     """
     kept = [(end, replies[end.id]) for end in ends if end.id in replies]
     values: dict[str, object] = {
         "ends": document([asdict(end) for end in ends]),
+        "purchases": reference.as_document(purchases),
         "reply_id": [end.id for end, _ in kept],
         "reply_status": [reply.http_status for _, reply in kept],
         "headers": [json.dumps(dict(reply.headers)) for _, reply in kept],

@@ -8,12 +8,12 @@ one's claim is free at once. ``found`` false is an answer too: known to be no ma
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Row, bindparam, text
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import Row, text
 
 from serpline.store.database import BRIEFLY, Connection
+from serpline.store.rows import document
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,15 @@ class Obtained:
     mine: list[str]
     elsewhere: list[str]
     fetched_at: dict[str, datetime]
+
+
+@dataclass(frozen=True, slots=True)
+class Purchase:
+    """Answers of one kind by key (None: no match), and when they came."""
+
+    kind: str
+    payloads: Mapping[str, Any]
+    fetched_at: datetime
 
 
 # Two statements, since a statement that waited for a row's lock still sees all other tables as they
@@ -53,16 +62,20 @@ _READ = text(
     "SELECT key, found, payload, fetched_at FROM reference_data"
     " WHERE kind = :kind AND key = ANY(:keys) AND fetched_at >= :fresh_since"
 )
-_STORE = text(
+STORE: Final = (
     "INSERT INTO reference_data AS r (kind, key, found, payload, fetched_at)"
-    " SELECT :kind, key, value IS NOT NULL AND value <> 'null'::jsonb,"
-    "   nullif(value, 'null'::jsonb), :fetched_at"
-    " FROM jsonb_each(:payloads) AS t(key, value) ORDER BY key"
+    " SELECT DISTINCT ON (kind, key) kind, key, payload IS NOT NULL AND payload <> 'null'::jsonb,"
+    "   nullif(payload, 'null'::jsonb), fetched_at"
+    " FROM jsonb_to_recordset(CAST(:purchases AS jsonb))"
+    "   AS p(kind text, payloads jsonb, fetched_at timestamptz),"
+    "   jsonb_each(payloads) AS each(key, payload) ORDER BY kind, key, fetched_at DESC"
     " ON CONFLICT (kind, key) DO UPDATE SET found = excluded.found, payload = excluded.payload,"
     "   fetched_at = excluded.fetched_at, claimed_chunk = NULL, claimed_epoch = NULL"
     " WHERE r.fetched_at IS NULL OR r.fetched_at <= excluded.fetched_at"
     f" RETURNING {BRIEFLY}"
-).bindparams(bindparam("payloads", type_=JSONB))
+)
+"""Stores ``:purchases`` (``as_document``) and ends the claims of their keys."""
+_STORE = text(STORE)
 _RELEASE = text(
     f"WITH mine AS (SELECT key, fetched_at, {BRIEFLY} FROM reference_data WHERE kind = :kind"
     "   AND key = ANY(:keys) AND claimed_chunk = :chunk_id AND claimed_epoch = :epoch"
@@ -113,13 +126,16 @@ async def obtain(
     )
 
 
-async def store(
-    conn: Connection, kind: str, payloads: Mapping[str, Any], fetched_at: datetime
-) -> None:
-    """Keep answers (None: no match) and end their claims; an answer never replaces a newer one."""
-    if payloads:
-        values = {"kind": kind, "payloads": dict(payloads), "fetched_at": fetched_at}
-        await conn.execute(_STORE, values)
+async def store(conn: Connection, purchase: Purchase) -> None:
+    """Keep answers and end their claims; an answer never replaces a newer one."""
+    await conn.execute(_STORE, {"purchases": as_document([purchase])})
+
+
+def as_document(purchases: Sequence[Purchase]) -> str:
+    """What ``STORE`` reads."""
+    return document(
+        [{"kind": p.kind, "payloads": p.payloads, "fetched_at": p.fetched_at} for p in purchases]
+    )
 
 
 async def release(
