@@ -15,6 +15,7 @@ from serpline.robustness import breakers
 from serpline.robustness.guard import CallScope, Guard
 from serpline.store.calls import breakers as breaker_rows
 from serpline.store.calls import budgets, reference
+from serpline.store.calls.reference import Purchase
 from serpline.store.database import Connection, Database, DatabaseUnavailable
 from serpline.store.queue.wakeups import WakeUp, wake
 from serpline.store.runs import chunks, events, looks, planning, runs, workers
@@ -78,7 +79,7 @@ def what_workers_share(
         "a lane to be planned": lambda conn: planning.lock_unplanned(conn, lane_id),
         "claims": lambda conn: reference.obtain(conn, "company", ["a.com"], NOW, chunk_id, 1),
         "claims given back": release,
-        "answers": lambda conn: reference.store(conn, "company", {"c.com": {}}, NOW),
+        "answers": lambda conn: reference.store(conn, Purchase("company", {"c.com": {}}, NOW)),
         "wake-ups": lambda conn: wake(conn, [WakeUp("run", str(run_id))]),
         "budgets": lambda conn: budgets.set_limits(conn, {("example", "day:x"): None}),
     }

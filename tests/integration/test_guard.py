@@ -307,8 +307,9 @@ async def test_a_budget_is_never_overdrawn(db: Database, guards: MakeGuard) -> N
     )
     refused = [result for result in results if isinstance(result, BudgetSpent | BudgetReserved)]
     assert (len(provider.log), len(refused), results.count(1)) == (100, 100, 100)
+    # A credit is spent when its call's end is written.
+    await asyncio.gather(*(worker.flush() for worker in workers))
     for worker in workers:
-        await worker.flush()
         with pytest.raises(BudgetSpent) as spent:
             await worker.execute(call("one more"), scope)
         assert spent.value.permanent

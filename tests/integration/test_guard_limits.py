@@ -212,7 +212,7 @@ async def test_one_of_two_chunks_buys_a_key(db: Database) -> None:
     assert (first & second, first | second) == (set(), set(keys))
     async with db.transaction() as conn:
         answers = {key: {"v": 1} for key in keys if key != "key 0"} | {"key 0": None}
-        await store.store(conn, "volume", answers, START)
+        await store.store(conn, store.Purchase("volume", answers, START))
     for owner in owners:
         result = await obtain(owner, [*keys, keys[0]])
         assert (result.mine, result.elsewhere) == ([], [])
@@ -255,8 +255,10 @@ async def test_a_claim_ends_with_its_chunk(db: Database) -> None:
 async def test_an_older_answer_never_replaces_a_newer_one(db: Database) -> None:
     """A late reply of a fenced-off worker is kept only if nothing newer is known."""
     async with db.transaction() as conn:
-        await store.store(conn, "company", {"a.example": {"v": 2}}, START)
-        await store.store(conn, "company", {"a.example": {"v": 1}}, START - timedelta(hours=1))
+        await store.store(conn, store.Purchase("company", {"a.example": {"v": 2}}, START))
+        await store.store(
+            conn, store.Purchase("company", {"a.example": {"v": 1}}, START - timedelta(hours=1))
+        )
         known = await store.obtain(conn, "company", ["a.example"], START - timedelta(days=1), 1, 1)
     assert known.fresh == {"a.example": {"v": 2}}
 

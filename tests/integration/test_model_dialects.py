@@ -84,10 +84,14 @@ async def place(db: Database) -> AsyncIterator[Place]:
 async def analyses(model: ModelCalls) -> list[dict[str, Any]]:
     """What the model makes of three texts, without what its server says about itself."""
     asked = [
-        model.ask(lambda llm, t=title, x=text, k=keyword: llm.analyse_page("u", t, x, [k], "en"))
+        model.buy(
+            "analysis",
+            lambda analysis: {"u": asdict(analysis)},
+            lambda llm, t=title, x=text, k=keyword: llm.analyse_page("u", t, x, [k], "en"),
+        )
         for title, text, keyword in TEXTS
     ]
-    found = [asdict(analysis) for analysis in await asyncio.gather(*asked)]
+    found = [bought["u"] for bought in await asyncio.gather(*asked)]
     unequal = ("model", "prompt_tokens", "completion_tokens", "cached_tokens")
     return [{key: told[key] for key in told if key not in unequal} for told in found]
 
@@ -170,7 +174,11 @@ async def test_slips_of_a_known_model(place: Place) -> None:
 
 
 async def ask_one(model: ModelCalls, text: str) -> None:
-    await model.ask(lambda llm: llm.analyse_page("u", "t", f"This is {text}.", ["k"], "en"))
+    await model.buy(
+        "analysis",
+        lambda analysis: {text: asdict(analysis)},
+        lambda llm: llm.analyse_page("u", "t", f"This is {text}.", ["k"], "en"),
+    )
 
 
 async def forms(place: Place) -> list[str]:

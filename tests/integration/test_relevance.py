@@ -6,7 +6,7 @@ page that ranks for given keywords.
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -60,7 +60,7 @@ class Place:
     sim: Simulator
     tools: Tools
     db: Database
-    clock: HandClock = field(default_factory=HandClock)
+    clock: HandClock
 
     async def run(self, searches: Mapping[str, Sequence[str]], said: str = TEXT) -> UUID:
         """A run whose video ranks for keywords in markets, the first at the best position."""
@@ -90,10 +90,12 @@ class Place:
         now = self.clock.now()
         chunk = owned(run_id, lane, id=found[0].id, epoch=found[0].epoch, created_at=now)
         work = work_on(chunk, self.db, self.clock, **config)
-        phase = ContentAnalysisPhase(replace(self.tools, clock=self.clock))
+        phase = ContentAnalysisPhase(self.tools)
         item = ItemRow(VIDEO, StateStatus.PENDING, 0)
         async with aclosing(phase.work(work, [item])) as outcomes:
             (outcome,) = [each async for each in outcomes]
+        # As a settlement does.
+        await self.tools.guard.flush()
         if isinstance(outcome, Done):
             async with self.db.transaction() as conn:
                 await phase.write(conn, chunk, [outcome])
@@ -126,10 +128,11 @@ async def place(db: Database) -> AsyncIterator[Place]:
             llm_api_key=sim.config.key("llm"),
             provider_rates={"llm": 1_000.0},
         )
-        async with open_tools(settings, db, SystemClock()) as tools:
+        clock = HandClock()
+        async with open_tools(settings, db, clock) as tools:
             async with db.transaction() as conn:
                 await projects.ensure_builtin_markets(conn)
-            yield Place(sim, tools, db)
+            yield Place(sim, tools, db, clock)
 
 
 async def test_the_same_again_costs_nothing(place: Place) -> None:

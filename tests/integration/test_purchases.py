@@ -1,0 +1,124 @@
+"""Facts about what a call buys for others: it is stored with the call's end, never after it.
+
+Between the two a worker may die or the database may go away. Then another worker would ask for
+other things together, which is another call, and pay for these again.
+"""
+
+import asyncio
+from contextlib import aclosing
+from datetime import timedelta
+
+from harness.guarded import HandClock, MakeGuard, Provider, call, owned_chunk, rows
+from harness.phase_work import owned, work_on
+from sqlalchemy import text
+
+from serpline.app import open_tools
+from serpline.core.clock import SystemClock
+from serpline.core.settings import load
+from serpline.domain.names import ContentType, PhaseName
+from serpline.domain.phases import LaneKey
+from serpline.domain.states import StateStatus
+from serpline.phases.youtube_enrichment import YouTubeEnrichmentPhase
+from serpline.robustness.guard import CallScope
+from serpline.simulator.config import SimulatorConfig
+from serpline.simulator.server import Simulator
+from serpline.store.calls import reference
+from serpline.store.database import Database
+from serpline.store.runs.chunks import ItemRow
+
+VIDEOS = [f"v:video{number:06}" for number in range(50)]
+ENDED = "SELECT status FROM provider_calls"
+STORED = "SELECT key, payload, fetched_at, claimed_chunk FROM reference_data ORDER BY key"
+
+
+async def test_the_work_that_breaks_off_has_others_pay_nothing(db: Database) -> None:
+    """The next owner has other videos to ask for, and buys none of those once more."""
+    async with Simulator(SimulatorConfig(seed=3)) as sim:
+        named = sim.environment()
+        settings = load(
+            youtube_base_url=named["SERPLINE_YOUTUBE_BASE_URL"],
+            youtube_api_key=sim.config.key("youtube"),
+        )
+        async with open_tools(settings, db, SystemClock()) as tools:
+            phase = YouTubeEnrichmentPhase(tools)
+            run_id, _, _ = await owned_chunk(db)
+
+            async def work(chunk_id: int, items: list[str]) -> None:
+                lane = LaneKey(PhaseName.YOUTUBE_ENRICHMENT, ContentType.VIDEO)
+                chunk = owned(run_id, lane, id=chunk_id, epoch=1, created_at=SystemClock().now())
+                given = [ItemRow(item, StateStatus.PENDING, 0) for item in items]
+                async with aclosing(
+                    phase.work(work_on(chunk, db, SystemClock()), given)
+                ) as outcomes:
+                    async for _ in outcomes:
+                        pass
+
+            # Nothing of the first is settled: its outcomes are as good as lost.
+            _, first, _ = await owned_chunk(db)
+            await work(first, VIDEOS)
+            calls = len(sim.log.of("youtube", "videos"))
+            _, second, _ = await owned_chunk(db)
+            await work(second, VIDEOS[5:])
+            assert (calls, len(sim.log.of("youtube", "videos"))) == (1, 1)
+
+
+async def test_answers_and_the_calls_end_are_one_statement(
+    db: Database, guards: MakeGuard, clock: HandClock
+) -> None:
+    """While the answer cannot be stored, the call has not ended."""
+    guard = guards(Provider())
+    run_id, chunk_id, epoch = await owned_chunk(db)
+    scope = CallScope("run", run_id, chunk_id, epoch, reference_kind="thing")
+    async with db.transaction() as conn:
+        await reference.obtain(conn, "thing", ["a"], clock.now(), chunk_id, epoch)
+    async with db.transaction() as conn:
+        await conn.execute(text("SELECT FROM reference_data FOR UPDATE"))
+        bought = await guard.execute(call("a").read_as(lambda v: {"a": {"v": v}}), scope)
+        assert bought == {"a": {"v": 1}}
+        flushed = asyncio.create_task(guard.flush())
+        await _waits_for_a_lock(db)
+        assert [row.status for row in await rows(db, ENDED)] == ["intent"]
+    await flushed
+    assert [row.status for row in await rows(db, ENDED)] == ["ok"]
+    (stored,) = await rows(db, STORED)
+    assert (stored.key, stored.payload, stored.claimed_chunk) == ("a", {"v": 1}, None)
+
+
+async def test_a_reply_of_the_ledger_stores_what_it_brings(
+    db: Database, guards: MakeGuard, clock: HandClock
+) -> None:
+    """A reply may have come when nobody could read it: who reads it stores it, with its time."""
+    provider = Provider()
+    guard = guards(provider)
+    run_id, chunk_id, epoch = await owned_chunk(db)
+    await guard.execute(call("a"), CallScope("run", run_id, chunk_id, epoch))
+    await guard.flush()
+    came_at = clock.now()
+    clock.elapsed_seconds += 60
+    scope = CallScope("run", run_id, chunk_id, epoch, reference_kind="thing")
+    await guard.execute(call("a").read_as(lambda v: {"a": {"v": v}}), scope)
+    (stored,) = await rows(db, STORED)
+    assert (stored.payload, len(provider.log)) == ({"v": 1}, 1)
+    assert came_at <= stored.fetched_at < came_at + timedelta(seconds=60)
+
+
+async def test_two_calls_of_one_group_may_bring_the_same_key(
+    db: Database, guards: MakeGuard, clock: HandClock
+) -> None:
+    """They end in one statement; the newer answer stays."""
+    guard = guards(Provider())
+    run_id, chunk_id, epoch = await owned_chunk(db)
+    scope = CallScope("run", run_id, chunk_id, epoch, reference_kind="thing")
+    for identity in ("a", "b"):
+        await guard.execute(call(identity).read_as(lambda _, of=identity: {"k": of}), scope)
+        clock.elapsed_seconds += 1
+    await guard.flush()
+    (stored,) = await rows(db, STORED)
+    assert (stored.key, stored.payload) == ("k", "b")
+    assert {row.status for row in await rows(db, ENDED)} == {"ok"}
+
+
+async def _waits_for_a_lock(db: Database) -> None:
+    waiting = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    while not await rows(db, waiting):
+        await asyncio.sleep(0.01)
