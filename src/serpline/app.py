@@ -209,7 +209,7 @@ async def run_worker(
         if phases is None:
             tools = await stack.enter_async_context(open_tools(settings, database, clock))
             async with database.transaction() as conn:
-                await budget.put_in_force(conn, policies(settings), clock.now())
+                await budget.apply_limits(conn, policies(settings), clock.now())
             phases, before_settle = all_phases(tools), tools.guard.flush
         lifeline = Lifeline(
             database,

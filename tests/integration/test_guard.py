@@ -705,7 +705,7 @@ async def test_an_admission_that_was_never_heard_of_is_taken_back(
             yield conn
         raise DatabaseUnavailable("cut before the answer")
 
-    monkeypatch.setattr(guard.ledger._requests, "_patience_seconds", 0.1)
+    monkeypatch.setattr(guard.ledger._requests, "_retry_seconds_max", 0.1)
     monkeypatch.setattr(guard.ledger, "_db", SimpleNamespace(statement=unheard))
     with pytest.raises(DatabaseUnavailable):
         await guard.execute(call(), CallScope("x"))

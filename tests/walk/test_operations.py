@@ -14,7 +14,7 @@ from serpline.domain.errors import CallRefused, ProviderError
 from serpline.domain.retry import RetryStrategy
 from serpline.queueing.jobs import Job, JobOutcome
 from serpline.queueing.manager import JobQueueManager
-from serpline.robustness.budget import put_in_force
+from serpline.robustness.budget import apply_limits
 from serpline.robustness.guard import CallScope, Guard
 from serpline.store.database import Database
 
@@ -191,7 +191,7 @@ def test_budgets_show_what_is_left(command: Any, database_url: str) -> None:
         try:
             limited = policy(provider="scaleserp", breaker=None, credits_per_day=50.0)
             async with database.transaction() as conn:
-                await put_in_force(conn, [limited], SystemClock().now())
+                await apply_limits(conn, [limited], SystemClock().now())
             guard = Guard(database, Provider().send, [limited])
             await guard.execute(replace(call(price=2.0), provider="scaleserp"), CallScope("test"))
             await guard.close()

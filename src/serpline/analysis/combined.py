@@ -62,7 +62,7 @@ def combined_dsi(
     latest = _latest(collections, weights)
     dated = figures.select(*LANDSCAPE, "company", "dsi", pl.col("collected_on").cast(pl.Date))
     current = dated.join(latest, on=[*LANDSCAPE, "collected_on"], how="semi")
-    _refuse_twins(current)
+    _refuse_duplicates(current)
     floats = {name: float(weight) for name, weight in weights.items()}
     weight = pl.col("content_type").replace_strict(floats, return_dtype=pl.Float64)
     unknown = pl.col("content_type").filter(pl.col("dsi").is_null())
@@ -115,7 +115,7 @@ def _places(latest: pl.DataFrame, weights: Mapping[str, float]) -> pl.DataFrame:
     return pl.DataFrame(rows, _PLACE_SCHEMA, orient="row")
 
 
-def _refuse_twins(current: pl.DataFrame) -> None:
+def _refuse_duplicates(current: pl.DataFrame) -> None:
     twins = current.filter(pl.struct(*LANDSCAPE, "company").is_duplicated())
     if twins.height:
         company, kind = twins.item(0, "company"), twins.item(0, "content_type")

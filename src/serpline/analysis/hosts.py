@@ -4,7 +4,7 @@
 ``shop.acme.com`` and ``acme.com`` are one. It follows the Public Suffix List that ships with
 tldextract; nothing is fetched and nothing is cached on disk. The list's private part is used too:
 ``anna.blogspot.com`` and ``ben.blogspot.com`` are different owners, and neither is Blogspot. So are
-the names below the hosts in ``data/hosts_of_many.txt``, which the list does not have.
+the names below the hosts in ``data/shared_hosts.txt``, which the list does not have.
 
 Hosts come out in ASCII (punycode), lower case, without port, user or trailing dot, so that one
 name has one spelling; ``display_domain`` turns it back for people. IP addresses and names without
@@ -119,7 +119,7 @@ def _in_punycode(host: str) -> str:
 
 
 @cache
-def _extract(*, hosts_of_many: bool = False) -> "TLDExtract":
+def _extract(*, shared_hosts: bool = False) -> "TLDExtract":
     # Imported at the first use: it brings a whole HTTP library, for which no start should wait.
     from tldextract import TLDExtract
 
@@ -128,12 +128,12 @@ def _extract(*, hosts_of_many: bool = False) -> "TLDExtract":
         cache_dir=None,
         fallback_to_snapshot=True,
         include_psl_private_domains=True,
-        extra_suffixes=_hosts_of_many() if hosts_of_many else (),
+        extra_suffixes=_shared_hosts() if shared_hosts else (),
     )
 
 
-def _hosts_of_many() -> tuple[str, ...]:
-    source = resources.files("serpline.analysis").joinpath("data", "hosts_of_many.txt")
+def _shared_hosts() -> tuple[str, ...]:
+    source = resources.files("serpline.analysis").joinpath("data", "shared_hosts.txt")
     lines = source.read_text(encoding="utf-8").splitlines()
     return tuple(name for line in lines if not line.startswith("#") for name in line.split())
 
@@ -153,7 +153,7 @@ def _registrable(host: str) -> str:
     if "." not in host:
         return host
     host = _without_www(host)
-    found = _extract(hosts_of_many=True).extract_str(host)
+    found = _extract(shared_hosts=True).extract_str(host)
     if found.suffix and not found.domain:
         # The owner of a private suffix: blogspot.com itself belongs to its registrant.
         found = _extract().extract_str(host, include_psl_private_domains=False)
@@ -170,4 +170,4 @@ def _without_www(host: str) -> str:
     bare = host.removeprefix("www.")
     if bare == host or "." not in bare:
         return host
-    return host if _extract(hosts_of_many=True).extract_str(bare).domain else bare
+    return host if _extract(shared_hosts=True).extract_str(bare).domain else bare

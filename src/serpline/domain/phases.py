@@ -99,7 +99,7 @@ class LaneView:
     deadline_at: datetime | None = None
 
     @property
-    def is_worked_off(self) -> bool:
+    def is_finished(self) -> bool:
         """Whether everything planned has come to an end."""
         return self.is_planned and self.chunks == self.chunks_done
 

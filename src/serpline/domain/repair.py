@@ -13,7 +13,7 @@ from serpline.domain.errors import ErrorCategory, ProviderError
 from serpline.domain.names import BatchPriority
 from serpline.domain.states import BatchStatus
 
-LOOKS_FAILED_MAX = 8
+POLLS_FAILED_MAX = 8
 HISTORY_MAX = 1_900
 HISTORY_PART_MAX = 300
 # A batch that is made smaller is not made smaller than this.
@@ -84,11 +84,11 @@ def shape_of(failed: int, stage: RepairStage, searches: int, priority: BatchPrio
     return BatchShape(min(searches, max(SEARCHES_MIN, smaller)), _OTHER[priority])
 
 
-class Verdict(StrEnum):
+class FailureAction(StrEnum):
     """What a failed call means for a batch; see ``after_failure``."""
 
     WAIT = "wait"
-    LOOK_AGAIN = "look_again"
+    POLL_AGAIN = "poll_again"
     NEXT_STAGE = "next_stage"
     GIVE_UP = "give_up"
 
@@ -120,7 +120,7 @@ def is_waiting(error: ProviderError) -> bool:
 
 def after_failure(
     error: ProviderError, status: BatchStatus, failures: int, *, gone: bool, overdue: bool
-) -> Verdict:
+) -> FailureAction:
     """What to do after a failed call for a batch; ``failures`` in a row counts this one.
 
     ``gone``: the batch is no longer there, as a second look has confirmed. ``overdue``: it was
@@ -134,21 +134,21 @@ def after_failure(
     | bad request | next stage | look again, then next stage | look again, then next stage |
     | else | look again, then next stage | look again, next stage if overdue | look again, then next stage |
 
-    "Then" is after ``LOOKS_FAILED_MAX``. To give up fails the searches and leaves the batch.
+    "Then" is after ``POLLS_FAILED_MAX``. To give up fails the searches and leaves the batch.
     """  # noqa: E501  a table's row
     if is_waiting(error):
-        return Verdict.WAIT
+        return FailureAction.WAIT
     may_run = status in (BatchStatus.STARTING, BatchStatus.RUNNING)
     if gone or (overdue and may_run):
-        return Verdict.NEXT_STAGE
-    tried = failures >= LOOKS_FAILED_MAX or not is_started(status)
+        return FailureAction.NEXT_STAGE
+    tried = failures >= POLLS_FAILED_MAX or not is_started(status)
     if error.category is ErrorCategory.AUTH:
-        return Verdict.GIVE_UP if tried else Verdict.LOOK_AGAIN
+        return FailureAction.GIVE_UP if tried else FailureAction.POLL_AGAIN
     if error.category is ErrorCategory.BAD_REQUEST:
-        return Verdict.NEXT_STAGE if tried else Verdict.LOOK_AGAIN
-    return (
-        Verdict.NEXT_STAGE if failures >= LOOKS_FAILED_MAX and not may_run else Verdict.LOOK_AGAIN
-    )
+        return FailureAction.NEXT_STAGE if tried else FailureAction.POLL_AGAIN
+    if failures >= POLLS_FAILED_MAX and not may_run:
+        return FailureAction.NEXT_STAGE
+    return FailureAction.POLL_AGAIN
 
 
 def history(before: str | None, now: str) -> str:

@@ -185,7 +185,7 @@ class HttpClient:
         finally:
             transfer.reset(before)
         # Raised outside the handler, so that it carries no context: the original may quote a key.
-        raise failure.told(secrets_of(request), sent=ours.begun)
+        raise failure.redacted(secrets_of(request), sent=ours.begun)
 
     async def _exchange(self, way: "_Way", hop: Hop, request: HttpRequest, *, stop: bool) -> Raw:
         return await exchange(

@@ -36,7 +36,7 @@ class NetError(Exception):
         self.permanent = permanent
         self.sent = sent
 
-    def told(self, secrets: Iterable[str], *, sent: bool) -> "NetError":
+    def redacted(self, secrets: Iterable[str], *, sent: bool) -> "NetError":
         """The same error, new (so without cause, context and traceback), its message redacted."""
         message = redact(self.message, secrets)[:MESSAGE_CHARS_MAX]
         return NetError(self.category, message, permanent=self.permanent, sent=sent)

@@ -25,9 +25,9 @@ from serpline.phases.tools import (
     bought_elsewhere,
     give_back,
     obtain,
-    over_cuts,
     plain,
     readable,
+    run_transaction,
 )
 from serpline.providers.wikidata.client import DOMAINS_MAX
 from serpline.store import projects
@@ -98,7 +98,7 @@ async def _ask_wikidata(
 ) -> AsyncGenerator[tuple[str, Answer | Outcome], None]:
     if not domains:
         return
-    languages = await over_cuts(
+    languages = await run_transaction(
         work, lambda conn: projects.market_languages(conn, work.chunk.run_id)
     )
     for call in tools.wikidata.companies_by_domains(domains, languages):

@@ -24,7 +24,7 @@ from serpline.providers.scaleserp.client import ScaleSerpClient
 from serpline.providers.wikidata.client import WikidataClient
 from serpline.providers.youtube.client import YouTubeClient
 from serpline.robustness.breakers import CircuitBreaker
-from serpline.robustness.groups import PATIENCE_SECONDS, patiently
+from serpline.robustness.groups import RETRY_SECONDS_MAX, retry_transient
 from serpline.robustness.guard import CallScope, Guard
 from serpline.store.calls import reference
 from serpline.store.calls.reference import Obtained, Purchase
@@ -166,7 +166,7 @@ async def obtain(
     """
     wanted, chunk = list(keys), work.chunk
     after = fresh_since(work) if since is None else since
-    return await over_cuts(
+    return await run_transaction(
         work,
         lambda conn: reference.obtain(conn, kind, wanted, after, chunk.id, chunk.epoch),
     )
@@ -175,28 +175,28 @@ async def obtain(
 async def keep(work: Work, kind: str, payloads: Mapping[str, Any]) -> None:
     """Store what was found out otherwise than as the value of a call; see ``Tools.buy``."""
     purchase = Purchase(kind, payloads, work.clock.now())
-    await over_cuts(work, lambda conn: reference.store(conn, purchase))
+    await run_transaction(work, lambda conn: reference.store(conn, purchase))
 
 
 async def give_back(work: Work, kind: str, keys: Iterable[str]) -> None:
     """Let others buy what this chunk could not, without waiting for its end."""
     unbought, chunk = list(keys), work.chunk
-    await over_cuts(
+    await run_transaction(
         work, lambda conn: reference.release(conn, kind, unbought, chunk.id, chunk.epoch)
     )
 
 
-async def over_cuts(work: Work, act: Callable[[Connection], Awaitable[R]]) -> R:
-    """What ``act`` does in a transaction that bears repetition: a cut does not break the work off.
+async def run_transaction(work: Work, act: Callable[[Connection], Awaitable[R]]) -> R:
+    """Run ``act`` in a transaction; ``retry_transient`` repeats it after a cut connection.
 
-    Raises ``DatabaseUnavailable`` or ``TransactionConflict`` after ``PATIENCE_SECONDS``.
+    Raises ``DatabaseUnavailable`` or ``TransactionConflict`` after ``RETRY_SECONDS_MAX``.
     """
 
     async def once() -> R:
         async with work.database.transaction() as conn:
             return await act(conn)
 
-    return await patiently(once, PATIENCE_SECONDS)
+    return await retry_transient(once, RETRY_SECONDS_MAX)
 
 
 def plain(found: Any) -> dict[str, Any]:

@@ -149,7 +149,7 @@ class PhaseOrchestrator:
             decision: LaneEvent | None
             if lane.status is LaneStatus.RUNNING and not lane.planned and self._is_over(lane):
                 decision = LaneEvent(lane, "fail", DEADLINE_REASON)  # it could not even be planned
-            elif lane.status is LaneStatus.RUNNING and lane.is_worked_off:
+            elif lane.status is LaneStatus.RUNNING and lane.is_finished:
                 decision = settle(lane, config.min_success_ratio)
             elif lane.status is LaneStatus.PENDING:
                 decision = start_or_block(lane, states, run_seconds)

@@ -21,7 +21,7 @@ from serpline.domain.errors import ErrorCategory, LeaseLost
 from serpline.domain.outcomes import Done, Outcome, Retry
 from serpline.phases.base import Act
 from serpline.pipeline.state_tracker import Settled, StateTracker, WriteResults
-from serpline.robustness.groups import PATIENCE_SECONDS, patiently
+from serpline.robustness.groups import RETRY_SECONDS_MAX, retry_transient
 from serpline.robustness.retry import RetryManager
 from serpline.store.database import DatabaseUnavailable, TransactionConflict
 from serpline.store.runs.chunks import OwnedChunk
@@ -67,7 +67,7 @@ class Settler:
         self._act: Act | None = None
         self._commit: asyncio.Task[None] | None = None
         self._deadline: asyncio.TimerHandle | None = None
-        self._patience_seconds = PATIENCE_SECONDS
+        self._retry_seconds_max = RETRY_SECONDS_MAX
         self.total = Settled()
 
     async def add(self, outcome: Outcome) -> None:
@@ -98,7 +98,7 @@ class Settler:
         Raises nothing of its own: why the work broke off is what has to be told.
         """
         self._disarm()
-        self._patience_seconds = 0.0
+        self._retry_seconds_max = 0.0
         for _ in range(3):  # what is being committed, then what was waiting, and one more
             try:
                 await self.flush()
@@ -137,8 +137,8 @@ class Settler:
 
     async def _settle(self, outcomes: list[Outcome], act: Act | None) -> None:
         try:
-            settled = await patiently(
-                lambda: self._settle_once(outcomes, act), self._patience_seconds
+            settled = await retry_transient(
+                lambda: self._settle_once(outcomes, act), self._retry_seconds_max
             )
         except (LeaseLost, DatabaseUnavailable, TransactionConflict):
             raise

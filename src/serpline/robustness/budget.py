@@ -43,7 +43,7 @@ class BudgetSpent(CallRefused):
             if until is None
             else f"the {policy.provider} budget of {scope} ({policy.zone}) {too_dear or 'is spent'}"
         )
-        waits_on = None if until is None else waiting_name(policy.provider)
+        waits_on = None if until is None else wait_key(policy.provider)
         super().__init__(reason, until=until, waits_on=waits_on, permanent=until is None)
         self.scope = scope
 
@@ -52,7 +52,7 @@ class BudgetReserved(CallRefused):
     """No room for this call until those under way have ended: they may cost less than they hold."""
 
 
-def waiting_name(provider: str) -> str:
+def wait_key(provider: str) -> str:
     """What chunks wait on that a budget of ``provider`` has refused; no breaker has such a name."""
     return f"budget:{provider}"
 
@@ -101,7 +101,7 @@ def refusal(
     return BudgetSpent(policy, scope, until, too_dear)
 
 
-async def put_in_force(conn: Connection, policies: Iterable[ProviderPolicy], now: datetime) -> None:
+async def apply_limits(conn: Connection, policies: Iterable[ProviderPolicy], now: datetime) -> None:
     """The limits of the current periods, from settings; what waits on one that rose is woken."""
     limits = {
         (policy.provider, scope): limit
@@ -109,7 +109,7 @@ async def put_in_force(conn: Connection, policies: Iterable[ProviderPolicy], now
         for scope, limit in scopes(policy, None, now)
     }
     raised = await budgets.set_limits(conn, limits)
-    names = [waiting_name(provider) for provider in raised]
+    names = [wait_key(provider) for provider in raised]
     waiting = [found for name in names for found in await looks.look_at_waiting(conn, name)]
     await wake(conn, [WakeUp("chunk", str(id_), JobPriority(p)) for id_, p in waiting])
 
@@ -129,7 +129,7 @@ async def usage(
     found = []
     for provider, scope, limit in keys:
         state = await budgets.read(conn, provider, scope, unused=limit)
-        waiting = await looks.count_waiting(conn, waiting_name(provider))
+        waiting = await looks.count_waiting(conn, wait_key(provider))
         shown = {"provider": provider, "scope": scope, **asdict(state), "left": state.left}
         found.append({**shown, "waiting_chunks": waiting})
     return found

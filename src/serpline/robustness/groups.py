@@ -3,7 +3,7 @@
 Promise: what is ``put`` is handed to ``commit`` in order, together with what else arrived while the
 group before was written, or within ``delay_seconds``, up to ``size_max``; the future answers when
 that transaction is durable. A database that is away, or undid the transaction, is asked again for
-``patience_seconds``, so ``commit`` must bear repetition. One item that cannot be written fails
+``retry_seconds_max``, so ``commit`` must bear repetition. One item that cannot be written fails
 alone, not its neighbours.
 
 Limits: ``waiting_max`` items wait at most; one more raises ``OverflowError``. A future that is
@@ -27,7 +27,7 @@ Out = TypeVar("Out")
 SIZE_MAX = 250
 WAITING_MAX = 20_000
 # For what the work itself waits for: longer than a cut connection takes to be replaced.
-PATIENCE_SECONDS = 10.0
+RETRY_SECONDS_MAX = 10.0
 _PAUSE_SECONDS_MIN = 0.05
 _PAUSE_SECONDS_MAX = 2.0
 
@@ -41,14 +41,14 @@ class GroupCommitter(Generic[In, Out]):
         *,
         delay_seconds: float = 0.0,
         size_max: int = SIZE_MAX,
-        patience_seconds: float = PATIENCE_SECONDS,
+        retry_seconds_max: float = RETRY_SECONDS_MAX,
         waiting_max: int = WAITING_MAX,
     ) -> None:
         """``commit`` answers one ``Out`` for each ``In``, in their order."""
         self._commit = commit
         self._delay_seconds = delay_seconds
         self._size_max = size_max
-        self._patience_seconds = patience_seconds
+        self._retry_seconds_max = retry_seconds_max
         self._waiting_max = waiting_max
         self._waiting: deque[tuple[In, asyncio.Future[Out]]] = deque()
         self._hurry = asyncio.Event()
@@ -97,7 +97,7 @@ class GroupCommitter(Generic[In, Out]):
     async def _settle(self, batch: Sequence[tuple[In, asyncio.Future[Out]]]) -> None:
         try:
             items = [item for item, _ in batch]
-            answers = await patiently(lambda: self._commit(items), self._patience_seconds)
+            answers = await retry_transient(lambda: self._commit(items), self._retry_seconds_max)
         except (DatabaseUnavailable, TransactionConflict) as error:
             self._refuse(batch, error)
         except Exception as error:  # noqa: BLE001  told to every caller whose item it was
@@ -119,7 +119,7 @@ class GroupCommitter(Generic[In, Out]):
                 future.set_exception(error)
 
 
-async def patiently(commit: Callable[[], Awaitable[Out]], seconds: float) -> Out:
+async def retry_transient(commit: Callable[[], Awaitable[Out]], seconds: float) -> Out:
     """Commit, again and again for so long while the database is away or undoes the transaction.
 
     ``commit`` must bear repetition, for it may have taken effect without our hearing of it.

@@ -175,7 +175,7 @@ class Guard:
         seconds = call.request.timeout_seconds + PERMIT_SECONDS_SPARE
         breakers = self._breakers_of(call, scope, policy)
         with await Permit.of(breakers, seconds, scope.lapses) as permit:
-            async with self.limiter.place(policy):
+            async with self.limiter.concurrency_slot(policy):
                 intent = await self.ledger.admit(call, scope, policy, fresh_since)
                 request = replace(call.request, may_send=scope.lease)
                 call = replace(call, request=request)

@@ -28,7 +28,7 @@ from serpline.core.logging import described, get
 from serpline.domain.http import HttpReply, ProviderCall
 from serpline.robustness import limiter
 from serpline.robustness.calls import CallScope, intent_of
-from serpline.robustness.groups import PATIENCE_SECONDS, GroupCommitter, patiently
+from serpline.robustness.groups import RETRY_SECONDS_MAX, GroupCommitter, retry_transient
 from serpline.robustness.policies import ProviderPolicy
 from serpline.robustness.refusals import refusal
 from serpline.robustness.replies import PACKED_AT_ONCE_BYTES, pack, unpack
@@ -54,7 +54,7 @@ OUTCOME_SECONDS = 0.25
 ORPHAN_SECONDS = 900.0
 # So much is kept of a reply that is an error: for people, since it is not read again.
 FAILED_BYTES_KEPT = 5_000_000
-_END_PATIENCE_SECONDS = 600.0
+_END_RETRY_SECONDS_MAX = 600.0
 _ADMITTED = (Answer.ADMITTED, Answer.WRITTEN)
 
 _log = get("robustness")
@@ -77,7 +77,7 @@ class Ledger:
         self._clock = clock
         self._requests: GroupCommitter[AdmissionRequest, Decision] = GroupCommitter(self._admit)
         self._ends: GroupCommitter[_Ended, bool] = GroupCommitter(
-            self._end, delay_seconds=OUTCOME_SECONDS, patience_seconds=_END_PATIENCE_SECONDS
+            self._end, delay_seconds=OUTCOME_SECONDS, retry_seconds_max=_END_RETRY_SECONDS_MAX
         )
         self._look_ups: GroupCommitter[bytes, tuple[datetime, StoredReply] | None] = GroupCommitter(
             self._find
@@ -143,7 +143,7 @@ class Ledger:
             async with self._db.statement() as conn:
                 await reference.store(conn, purchase)
 
-        await patiently(once, PATIENCE_SECONDS)
+        await retry_transient(once, RETRY_SECONDS_MAX)
 
     async def flush(self) -> None:
         """Wait until every end handed over so far is durable or given up.

@@ -45,7 +45,7 @@ class Limiter:
         self._leases: dict[str, ConcurrencyLease] = {}
 
     @asynccontextmanager
-    async def place(self, policy: ProviderPolicy) -> AsyncIterator[None]:
+    async def concurrency_slot(self, policy: ProviderPolicy) -> AsyncIterator[None]:
         """Wait for one of the concurrent calls, if they are limited; keep it during the block."""
         if policy.concurrency is None:
             yield

@@ -11,7 +11,7 @@ from serpline.domain.breaker_settings import BreakerSettings
 from serpline.domain.errors import UserError
 
 # Calls a second that an ordinary paid account may make (documented limits, or less).
-USUAL_RATES: Mapping[str, float] = {
+DEFAULT_RATES: Mapping[str, float] = {
     "scaleserp": 10.0,
     "dataforseo": 0.2,
     "pdl": 15.0,
@@ -28,11 +28,11 @@ USUAL_RATES: Mapping[str, float] = {
 # ScaleSERP (docs.trajectdata.com, which bounds running batches alone), People Data Labs
 # (docs.peopledatalabs.com, "usage limits": per minute), the YouTube Data API (units a day) and
 # OpenAI (requests and tokens a minute) document none.
-USUAL_CONCURRENCY: Mapping[str, int] = {"dataforseo": 30, "wikidata": 5}
+DEFAULT_CONCURRENCY: Mapping[str, int] = {"dataforseo": 30, "wikidata": 5}
 # Only what a provider gives everybody; what a team wants to spend is its own decision.
 # Since June 2026 YouTube counts searches apart (developers.google.com/youtube/v3, "Quota costs").
-USUAL_CREDITS_PER_DAY: Mapping[str, float] = {"youtube": 10_000.0, "youtube_search": 100.0}
-_ZONES = dict.fromkeys(USUAL_CREDITS_PER_DAY, "America/Los_Angeles")
+DEFAULT_CREDITS_PER_DAY: Mapping[str, float] = {"youtube": 10_000.0, "youtube_search": 100.0}
+_ZONES = dict.fromkeys(DEFAULT_CREDITS_PER_DAY, "America/Los_Angeles")
 _BREAKERS = {
     "scaleserp": "scale_serp_api",
     "dataforseo": "dataforseo_api",
@@ -113,8 +113,8 @@ class ProviderPolicy:
 
 def check_providers(setting: str, names: Iterable[str]) -> None:
     """Refuse the first name that is no provider's."""
-    for name in sorted(set(names) - set(USUAL_RATES)):
-        known = ", ".join(USUAL_RATES)
+    for name in sorted(set(names) - set(DEFAULT_RATES)):
+        known = ", ".join(DEFAULT_RATES)
         raise UserError(f"{setting}: unknown provider {name!r}; known are {known}")
 
 
@@ -128,17 +128,17 @@ def policies(settings: Settings) -> list[ProviderPolicy]:
     }
     for name, value in given.items():
         check_providers(name, value)
-    at_once = {**USUAL_CONCURRENCY, **settings.provider_concurrency}
-    per_day = {**USUAL_CREDITS_PER_DAY, **settings.credits_per_day}
+    at_once = {**DEFAULT_CONCURRENCY, **settings.provider_concurrency}
+    per_day = {**DEFAULT_CREDITS_PER_DAY, **settings.credits_per_day}
     return [
         ProviderPolicy(
             provider,
             _BREAKERS.get(provider),
-            rate_per_second=settings.provider_rates.get(provider, usual),
+            rate_per_second=settings.provider_rates.get(provider, default_rate),
             concurrency=at_once.get(provider),
             credits_per_day=per_day.get(provider),
             credits_per_month=settings.credits_per_month.get(provider),
             zone=_ZONES.get(provider, "UTC"),
         )
-        for provider, usual in USUAL_RATES.items()
+        for provider, default_rate in DEFAULT_RATES.items()
     ]

@@ -567,7 +567,7 @@ async def test_nothing_is_settled_before_what_it_rests_on(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Items end only after their calls' outcomes are durable; nor does the chunk change hands."""
-    monkeypatch.setattr(settler_module, "PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr(settler_module, "RETRY_SECONDS_MAX", 0.2)
     run_id = await harness.start({METRICS: ["DONE-1"]}, lanes=[METRICS])
     (chunk_id,) = await harness.planned(run_id)
     durable = asyncio.Event()

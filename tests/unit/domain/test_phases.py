@@ -151,8 +151,8 @@ def test_skipped_items_count_as_good() -> None:
 
 def test_a_lane_is_worked_off_when_planned_and_all_chunks_are_done() -> None:
     """Neither an unplanned lane nor one with an open chunk is worked off."""
-    assert view(chunks=2, chunks_done=2).is_worked_off
-    assert not view(chunks=2, chunks_done=1).is_worked_off
+    assert view(chunks=2, chunks_done=2).is_finished
+    assert not view(chunks=2, chunks_done=1).is_finished
 
 
 def test_a_lane_waits_for_all_its_needs() -> None:

@@ -10,8 +10,8 @@ from serpline.domain.errors import ErrorCategory, ProviderError
 from serpline.domain.names import BatchPriority
 from serpline.domain.repair import (
     BatchShape,
+    FailureAction,
     RepairStage,
-    Verdict,
     after_failure,
     history,
     shape_of,
@@ -92,7 +92,7 @@ def _after(
     *,
     gone: bool = False,
     overdue: bool = False,
-) -> Verdict:
+) -> FailureAction:
     return after_failure(error, status, failures, gone=gone, overdue=overdue)
 
 
@@ -109,30 +109,30 @@ def _after(
 def test_not_now_is_waited_for_in_every_state_however_often(error: ProviderError) -> None:
     """What the provider only puts off is no stage and no failure, even the hundredth time."""
     for status, failures in itertools.product((*NOT_STARTED, *STARTED), (1, 100)):
-        assert _after(error, status, failures, overdue=True) is Verdict.WAIT
+        assert _after(error, status, failures, overdue=True) is FailureAction.WAIT
 
 
 def test_a_batch_that_is_gone_is_given_up_at_once() -> None:
     """Nothing more can come of it."""
     error = _error(ErrorCategory.BAD_REQUEST, permanent=True)
     for status in (*NOT_STARTED, *STARTED):
-        assert _after(error, status, gone=True) is Verdict.NEXT_STAGE
+        assert _after(error, status, gone=True) is FailureAction.NEXT_STAGE
 
 
 def test_a_wrong_key_fails_at_once_before_the_start_and_not_so_soon_after() -> None:
     """What has been paid for is not thrown away for one 401; and never as "lost"."""
     error = _error(ErrorCategory.AUTH, permanent=True)
-    assert {_after(error, status) for status in NOT_STARTED} == {Verdict.GIVE_UP}
-    assert {_after(error, status) for status in STARTED} == {Verdict.LOOK_AGAIN}
-    assert {_after(error, status, 8) for status in STARTED} == {Verdict.GIVE_UP}
+    assert {_after(error, status) for status in NOT_STARTED} == {FailureAction.GIVE_UP}
+    assert {_after(error, status) for status in STARTED} == {FailureAction.POLL_AGAIN}
+    assert {_after(error, status, 8) for status in STARTED} == {FailureAction.GIVE_UP}
 
 
 def test_a_bad_request_takes_the_next_stage() -> None:
     """The same batch would be refused again; one that may be paid for is looked at longer."""
     error = _error(ErrorCategory.BAD_REQUEST, permanent=True)
-    assert {_after(error, status) for status in NOT_STARTED} == {Verdict.NEXT_STAGE}
-    assert {_after(error, status) for status in STARTED} == {Verdict.LOOK_AGAIN}
-    assert {_after(error, status, 8) for status in STARTED} == {Verdict.NEXT_STAGE}
+    assert {_after(error, status) for status in NOT_STARTED} == {FailureAction.NEXT_STAGE}
+    assert {_after(error, status) for status in STARTED} == {FailureAction.POLL_AGAIN}
+    assert {_after(error, status, 8) for status in STARTED} == {FailureAction.NEXT_STAGE}
 
 
 def test_trouble_with_a_batch_that_may_run_outlasts_any_number_of_looks_but_not_the_time() -> None:
@@ -140,11 +140,11 @@ def test_trouble_with_a_batch_that_may_run_outlasts_any_number_of_looks_but_not_
     for category in (ErrorCategory.SERVER, ErrorCategory.NETWORK, ErrorCategory.MALFORMED):
         error = _error(category)
         for status in MAY_RUN:
-            assert _after(error, status, 1_000) is Verdict.LOOK_AGAIN
-            assert _after(error, status, overdue=True) is Verdict.NEXT_STAGE
+            assert _after(error, status, 1_000) is FailureAction.POLL_AGAIN
+            assert _after(error, status, overdue=True) is FailureAction.NEXT_STAGE
         for status in (*NOT_STARTED, BatchStatus.READY):
-            assert _after(error, status, 7) is Verdict.LOOK_AGAIN
-            assert _after(error, status, 8) is Verdict.NEXT_STAGE
+            assert _after(error, status, 7) is FailureAction.POLL_AGAIN
+            assert _after(error, status, 8) is FailureAction.NEXT_STAGE
 
 
 @given(st.lists(st.text(max_size=500), min_size=1, max_size=20))

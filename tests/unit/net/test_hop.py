@@ -118,5 +118,5 @@ def test_reply_is_redacted_in_url_and_headers() -> None:
 def test_error_message_is_short_and_redacted() -> None:
     """An error's message is cut, after the secret has been masked and not before."""
     error = NetError(ErrorCategory.NETWORK, "x" * 295 + "longsecret")
-    shown = error.told(["longsecret"], sent=True)
+    shown = error.redacted(["longsecret"], sent=True)
     assert str(shown) == "x" * 295 + MASK[:5]

@@ -85,7 +85,7 @@ async def test_a_database_that_comes_back_loses_nothing() -> None:
     """The write is repeated until it succeeds; callers only wait longer."""
     writer = Writer()
     writer.away = 2
-    group = GroupCommitter(writer, delay_seconds=0, size_max=10, patience_seconds=30)
+    group = GroupCommitter(writer, delay_seconds=0, size_max=10, retry_seconds_max=30)
     assert await group.put(1) == 10
 
 
@@ -93,7 +93,7 @@ async def test_a_database_that_stays_away_is_told() -> None:
     """When patience ends, every caller of the group learns it."""
     writer = Writer()
     writer.away = 1000
-    group = GroupCommitter(writer, delay_seconds=0.001, size_max=10, patience_seconds=0)
+    group = GroupCommitter(writer, delay_seconds=0.001, size_max=10, retry_seconds_max=0)
     results = await asyncio.gather(group.put(1), group.put(2), return_exceptions=True)
     assert [type(result) for result in results] == [DatabaseUnavailable] * 2
 

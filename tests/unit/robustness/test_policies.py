@@ -7,7 +7,7 @@ import pytest
 
 from serpline.core.settings import SettingsError, load
 from serpline.domain.errors import UserError
-from serpline.robustness.policies import USUAL_RATES, ProviderPolicy, policies
+from serpline.robustness.policies import DEFAULT_RATES, ProviderPolicy, policies
 
 
 def of(provider: str, **settings: Any) -> ProviderPolicy:
@@ -18,7 +18,7 @@ def test_youtube_has_its_quotas_and_its_day() -> None:
     """10,000 units and 100 searches until midnight Pacific; the others have no quota."""
     quotas = {
         name: (limits.credits_per_day, limits.zone)
-        for name in USUAL_RATES
+        for name in DEFAULT_RATES
         if (limits := of(name)).credits_per_day is not None
     }
     pacific = "America/Los_Angeles"
@@ -39,7 +39,7 @@ def test_concurrency_is_limited_where_a_provider_says_so(monkeypatch: pytest.Mon
     docs.dataforseo.com/v3/dataforseo_labs-overview and mediawiki.org, "Wikidata Query
     Service/User Manual".
     """
-    assert {name: limit for name in USUAL_RATES if (limit := of(name).concurrency)} == {
+    assert {name: limit for name in DEFAULT_RATES if (limit := of(name).concurrency)} == {
         "dataforseo": 30,
         "wikidata": 5,
     }
@@ -79,7 +79,7 @@ PER_MINUTE = {
 }
 
 
-@pytest.mark.parametrize("provider", USUAL_RATES)
+@pytest.mark.parametrize("provider", DEFAULT_RATES)
 def test_an_ordinary_account_is_asked_no_faster_than_it_may(provider: str) -> None:
     """And fast enough that thousands of things take minutes, not hours."""
     least, most = PER_MINUTE[provider]

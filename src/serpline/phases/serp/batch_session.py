@@ -15,7 +15,7 @@ from serpline.domain.http import ProviderCall
 from serpline.domain.outcomes import Outcome, Retry
 from serpline.domain.repair import history, stage_of
 from serpline.phases.base import Work
-from serpline.phases.tools import Tools, over_cuts, run_scope
+from serpline.phases.tools import Tools, run_scope, run_transaction
 from serpline.providers.scaleserp.batches import Batch
 from serpline.providers.scaleserp.wire import SerpPage
 from serpline.robustness.calls import call_key
@@ -164,12 +164,12 @@ class BatchSession:
                 await events.append(conn, [self._event(*tell)])
             return row
 
-        self.row = await over_cuts(self.work, act)
+        self.row = await run_transaction(self.work, act)
         self.resumed = False
 
     async def note(self, **values: Any) -> None:
         """Write down what is known of a batch whose state stays."""
-        self.row = await over_cuts(
+        self.row = await run_transaction(
             self.work, lambda conn: batches.note(conn, self.work.chunk, self.row, **values)
         )
 
@@ -203,7 +203,7 @@ class BatchSession:
 
     async def left(self) -> list[Search]:
         """The batch's searches that have no outcome yet."""
-        return await over_cuts(
+        return await run_transaction(
             self.work, lambda conn: searches.not_received(conn, self.work.chunk, self.row.items)
         )
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from serpline.domain.errors import CallRefused, ErrorCategory, ProviderError
 from serpline.domain.outcomes import Outcome, Reject
-from serpline.domain.repair import Verdict, after_failure, history, is_started
+from serpline.domain.repair import FailureAction, after_failure, history, is_started
 from serpline.domain.retry import cap_retry_after
 from serpline.domain.states import BatchStatus
 from serpline.phases.serp.batch_session import ERROR_CHARS_MAX, BatchSession, Step
@@ -41,25 +41,25 @@ class BatchRepair:
     async def failed(self, error: ProviderError) -> AsyncGenerator[Step, None]:
         """A call failed. Yields outcomes for searches that this ends."""
         try:
-            verdict = await self._verdict(error)
+            action = await self._action(error)
         except CallRefused as refused:
             async for step in self.refused(refused):
                 yield step
             return
         except ProviderError as other:
             # What became of the batch has to be found out first.
-            error, verdict = other, Verdict.LOOK_AGAIN
+            error, action = other, FailureAction.POLL_AGAIN
         session, poll = self._session, self._session.tools.batch_poll_seconds
-        match verdict:
-            case Verdict.WAIT:
+        match action:
+            case FailureAction.WAIT:
                 polls = QUOTA_POLLS if error.category is ErrorCategory.QUOTA else 1
                 wait = max(polls * poll, cap_retry_after(error.retry_after_seconds))
                 await session.failed(error, wait, counts=False)
-            case Verdict.LOOK_AGAIN:
+            case FailureAction.POLL_AGAIN:
                 wait = min(poll * 2.0 ** min(session.row.errors, 10), LOOK_SECONDS_MAX)
                 wait = max(wait, cap_retry_after(error.retry_after_seconds))
                 await session.failed(error, wait, counts=True)
-            case Verdict.GIVE_UP:
+            case FailureAction.GIVE_UP:
                 await session.note(errors=0, error_message=str(error)[:ERROR_CHARS_MAX])
 
                 def failed(search: Search, error: ProviderError = error) -> Outcome:
@@ -68,7 +68,7 @@ class BatchRepair:
 
                 async for step in self._give_up(failed):
                     yield step
-            case Verdict.NEXT_STAGE:
+            case FailureAction.NEXT_STAGE:
                 event = "ingest" if session.row.pages_ingested else "lose"
                 left, why = await session.left(), str(error)
                 async for step in session.end(
@@ -94,20 +94,20 @@ class BatchRepair:
         for search in [*await self._session.left(), *self._behind]:
             yield search.item, outcome_of(search)
 
-    async def _verdict(self, error: ProviderError) -> Verdict:
+    async def _action(self, error: ProviderError) -> FailureAction:
         row = self._session.row
         is_over = isinstance(error, BatchOverError)
         gone = is_gone(error) and row.provider_batch_id is not None and await self._is_gone()
-        verdict = after_failure(
+        action = after_failure(
             error,
             row.status,
             row.errors + 1,
             gone=gone or is_over,
             overdue=self._session.is_overdue,
         )
-        if verdict is Verdict.NEXT_STAGE and not gone and not await self._let_go():
-            return Verdict.LOOK_AGAIN
-        return verdict
+        if action is FailureAction.NEXT_STAGE and not gone and not await self._let_go():
+            return FailureAction.POLL_AGAIN
+        return action
 
     async def _is_gone(self) -> bool:
         """Whether the batch is not listed either: one 404 alone would cost what was paid."""
