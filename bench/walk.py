@@ -33,11 +33,11 @@ async def walk(database: Database, count: int) -> float:
     clock, phases = SystemClock(), {PhaseName.KEYWORD_METRICS: NoopPhase(count)}
     parts = WorkerParts.make(database, clock, phases)
     run_id = await start_run(database, LANE)
-    async with parts.lifeline.living():
+    async with parts.lifeline.running():
         started = time.perf_counter()
-        await parts.orchestrator.look_at(run_id)
+        await parts.orchestrator.advance_and_plan(run_id)
         await _work_off(database, parts.worker, run_id)
-        await parts.orchestrator.look_at(run_id)
+        await parts.orchestrator.advance_and_plan(run_id)
         seconds = time.perf_counter() - started
     async with database.transaction() as conn:
         (view,) = await runs.lanes(conn, run_id)

@@ -69,7 +69,7 @@ class Searching:
         database, config = self.made.database, PipelineConfig(retry_attempts=attempts)
         run_id = await create_run(database, [METRICS], config)
         await script(database, run_id, {METRICS: items})
-        await self.parts.orchestrator.look_at(run_id)
+        await self.parts.orchestrator.advance_and_plan(run_id)
 
     async def work_on_what_is_due(self, at_once: int) -> int:
         """What a timer would wake at the virtual instant it is; how many chunks that was."""
@@ -125,5 +125,5 @@ async def searching(
         parts = WorkerParts.make(
             database, clock, phases, lease_clock=SystemClock(), before_settle=made.guard.flush
         )
-        async with parts.lifeline.living():
+        async with parts.lifeline.running():
             yield Searching(made, clock, parts)

@@ -106,7 +106,7 @@ class Harness(WorkerParts):
     async def drive(self, run_id: UUID) -> RunStatus:
         """Advance and work by turns until the run ends; time flies to the next attempts."""
         for _ in range(ROUNDS_MAX):
-            status = await self.orchestrator.look_at(run_id)
+            status = await self.orchestrator.advance_and_plan(run_id)
             assert status is not None
             if status is not RunStatus.RUNNING:
                 return status
@@ -117,7 +117,7 @@ class Harness(WorkerParts):
 
     async def planned(self, run_id: UUID) -> list[int]:
         """Advance and plan; the ids of the chunks that are ready now."""
-        await self.orchestrator.look_at(run_id)
+        await self.orchestrator.advance_and_plan(run_id)
         return await self.ready(run_id)
 
     async def ready(self, run_id: UUID) -> list[int]:
@@ -237,7 +237,7 @@ def make_harness(
     heartbeat_seconds: float = 0.2,
     dead_after_seconds: float = 20.0,
 ) -> Harness:
-    """One that does not work yet: enter its ``lifeline.living()``."""
+    """One that does not work yet: enter its ``lifeline.running()``."""
     return Harness.make(
         database,
         TravelClock(),
@@ -253,6 +253,6 @@ async def open_harness(database: Database, **settings: Any) -> AsyncIterator[Har
     """A running one over a fresh database, with the scripted phases' tables."""
     await make_tables(database)
     harness = make_harness(database, **settings)
-    async with harness.lifeline.living():
-        harness.lifeline._spares_until = 0.0  # as one that has run for long
+    async with harness.lifeline.running():
+        harness.lifeline._takeover_grace_until = 0.0  # as one that has run for long
         yield harness

@@ -26,7 +26,7 @@ from serpline.store.runs import runs
 
 @dataclass(frozen=True)
 class WorkerParts:
-    """A worker that works while its ``lifeline.living()`` is entered."""
+    """A worker that works while its ``lifeline.running()`` is entered."""
 
     database: Database
     clock: Clock
@@ -73,7 +73,7 @@ class WorkerParts:
             before_settle=before_settle,
         )
         orchestrator = PhaseOrchestrator(
-            database, clock, phases, look_again_seconds=given.look_again_seconds
+            database, clock, phases, check_again_seconds=given.look_again_seconds
         )
         return cls(database, clock, phases, tracker, orchestrator, lifeline, worker)
 

@@ -46,7 +46,7 @@ from serpline.store.database import Database
 from serpline.store.maintenance.retention import Retention
 from serpline.store.migrate import migrate
 
-SERVER_LOOK_SECONDS = 5.0
+SERVER_CHECK_SECONDS = 5.0
 
 log = get(__name__)
 
@@ -102,7 +102,7 @@ async def database_url(settings: Settings) -> str:
 async def keep_server(settings: Settings, clock: Clock) -> None:
     """Start the embedded server again when it has died, until cancelled; also bounds its log."""
     while settings.database_url is None:
-        await clock.sleep(SERVER_LOOK_SECONDS)
+        await clock.sleep(SERVER_CHECK_SECONDS)
         try:
             await database_url(settings)
         except UserError as error:
@@ -222,16 +222,16 @@ async def run_worker(
             database,
             clock,
             lifeline,
-            look_again_seconds=settings.look_again_seconds,
+            check_again_seconds=settings.look_again_seconds,
             take_over_seconds=min(settings.worker_heartbeat_seconds, 5.0),
         )
         pruner = Pruner(database, clock, retention, settings.prune_hours * 3600)
-        await pruner.enrol()
-        services.queue.register("housekeeping", lambda payload: pruner.look(payload["target"]))
+        await pruner.register()
+        services.queue.register("housekeeping", lambda payload: pruner.run(payload["target"]))
         register_handlers(services, phases, lifeline, before_settle)
-        async with lifeline.living():
+        async with lifeline.running():
             ends = asyncio.Event()
-            serving = services.queue.run(ends, settings.worker_concurrency, timer.look_soon)
+            serving = services.queue.run(ends, settings.worker_concurrency, timer.check_soon)
             tasks = [asyncio.create_task(timer.run(ends)), asyncio.create_task(serving)]
             waits = [
                 asyncio.create_task(stop.wait()),
@@ -260,7 +260,7 @@ def register_handlers(
     """What each kind of wake-up and job means."""
     database, clock = services.database, services.clock
     orchestrator = PhaseOrchestrator(
-        database, clock, phases, look_again_seconds=services.settings.look_again_seconds
+        database, clock, phases, check_again_seconds=services.settings.look_again_seconds
     )
     worker = ChunkWorker(
         database,
@@ -273,7 +273,7 @@ def register_handlers(
     )
 
     async def look_at_run(payload: dict[str, Any]) -> None:
-        await orchestrator.look_at(UUID(payload["target"]))
+        await orchestrator.advance_and_plan(UUID(payload["target"]))
 
     async def work_on_chunk(payload: dict[str, Any]) -> None:
         await worker.work(int(payload["target"]))

@@ -24,7 +24,7 @@ async def test_a_server_that_was_killed_is_started_again_by_a_worker(
 ) -> None:
     """After kill -9 of PostgreSQL the worker has it running again, and beats in it."""
     monkeypatch.delenv("SERPLINE_DATABASE_URL", raising=False)
-    monkeypatch.setattr(app, "SERVER_LOOK_SECONDS", 0.2)
+    monkeypatch.setattr(app, "SERVER_CHECK_SECONDS", 0.2)
     server, stop = await asyncio.to_thread(ensure_server, tmp_path / "postgres"), asyncio.Event()
     try:
         settings = load(data_dir=tmp_path, worker_heartbeat_seconds=0.2)

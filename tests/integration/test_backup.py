@@ -205,7 +205,7 @@ async def test_a_running_run_goes_on(db: Database, other: Database, tmp_path: Pa
     await open_gate(other)
     await load(tmp_path / "b", other)
     harness = make_harness(other, chunk_size=2)
-    async with harness.lifeline.living():
+    async with harness.lifeline.running():
         assert (await harness.chunk(second))["status"] == "ready"
         there = await harness.items(run_id)
         left = sorted(item for item, row in there.items() if row["status"] != "completed")

@@ -191,7 +191,11 @@ async def harness(db: Database) -> AsyncIterator[Harness]:
 @pytest.fixture
 def timer(harness: Harness) -> Timer:
     return Timer(
-        harness.database, harness.clock, harness.lifeline, look_again_seconds=1, take_over_seconds=0
+        harness.database,
+        harness.clock,
+        harness.lifeline,
+        check_again_seconds=1,
+        take_over_seconds=0,
     )
 
 
@@ -223,11 +227,11 @@ def test_work_in_hand_waits_by_its_own_time() -> None:
     none: Any = None
     work = Work(none, PipelineConfig(), none, clock, lambda: True, none, none)
     clock.ahead_seconds = HOUR
-    work.look_again(clock.now() + timedelta(seconds=30))
+    work.check_again(clock.now() + timedelta(seconds=30))
     clock.ahead_seconds = 0
-    work.look_again(clock.now() + timedelta(seconds=60))
-    assert work.look_again_seconds is not None
-    assert 29 < work.look_again_seconds <= 30
+    work.check_again(clock.now() + timedelta(seconds=60))
+    assert work.due_in_seconds is not None
+    assert 29 < work.due_in_seconds <= 30
 
 
 async def test_a_dead_worker_is_taken_over(harness: Harness, timer: Timer) -> None:
@@ -262,7 +266,7 @@ async def test_a_jobs_lease_ends(db: Database) -> None:
     assert await look(db) == {}
     await due_again(db)
     assert await look(db) == {"queued_jobs": 2}
-    await manager.look()
+    await manager.sweep()
     rows = await query(db, "SELECT status, deaths, not_before <= now() AS may FROM queued_jobs")
     assert sorted((row.status, row.deaths, row.may) for row in rows) == [
         ("waiting", 0, True),
@@ -285,11 +289,11 @@ async def test_time_in_which_nobody_lived_does_not_count(
     await set_clock_back(harness.database, -SUSPENDED)
     if timer_first:
         await timer.tick()
-    assert await harness.orchestrator.look_at(run_id) == "running"
+    assert await harness.orchestrator.advance_and_plan(run_id) == "running"
     (deadline,) = await harness.column("SELECT deadline_at FROM pipeline_phase_status")
     assert abs((deadline - before).total_seconds()) < 30
     await harness.worker.work(chunk_id)
-    assert await harness.orchestrator.look_at(run_id) == "completed"
+    assert await harness.orchestrator.advance_and_plan(run_id) == "completed"
 
 
 @pytest.mark.parametrize(("gap", "status"), [(50, "failed"), (70, "running")])
@@ -306,7 +310,7 @@ async def test_time_in_which_somebody_lived_counts(
     await harness.query(
         "UPDATE housekeeping SET looked_at = now() - make_interval(secs => :gap)", gap=gap
     )
-    assert await harness.orchestrator.look_at(run_id) == status
+    assert await harness.orchestrator.advance_and_plan(run_id) == status
 
 
 async def test_a_deadline_is_no_later_than_its_rule(harness: Harness) -> None:
@@ -314,7 +318,7 @@ async def test_a_deadline_is_no_later_than_its_rule(harness: Harness) -> None:
     run_id = await harness.start({METRICS: ["DONE-a"]}, lanes=[METRICS])
     await harness.planned(run_id)
     await set_clock_back(harness.database, HOUR)
-    await harness.orchestrator.look_at(run_id)
+    await harness.orchestrator.advance_and_plan(run_id)
     (left,) = await harness.column(
         "SELECT extract(epoch FROM deadline_at - now())::float FROM pipeline_phase_status"
     )
@@ -351,8 +355,8 @@ async def test_a_call_of_the_future_may_take_effect_for_its_time_only(harness: H
     session, work = await a_batch(harness)
     await session.note(sent_at=harness.clock.now() + timedelta(seconds=HOUR))
     assert session.is_in_doubt()
-    assert work.look_again_seconds is not None
-    assert 70 < work.look_again_seconds <= 73
+    assert work.due_in_seconds is not None
+    assert 70 < work.due_in_seconds <= 73
     await look(harness.database)
     await due_again(harness.database)
     assert await look(harness.database) == {"provider_batches": 1}

@@ -95,7 +95,7 @@ async def test_news_during_a_release_is_not_lost(harness: Harness) -> None:
         return await releases.release(
             conn,
             chunk,
-            look_again_seconds=3600,
+            due_in_seconds=3600,
             now=now,
             loaded_at=now,
             at_once=False,

@@ -76,10 +76,10 @@ async def test_two_workers_make_one_pass(db: Database) -> None:
         Pruner(db, SystemClock(), Retention(), HOUR, rows_max=50, items_max=4) for _ in range(2)
     ]
     for pruner in pruners:
-        await pruner.enrol()
+        await pruner.register()
 
     async def ended() -> bool:
-        await asyncio.gather(*(pruner.look("prune") for pruner in pruners))
+        await asyncio.gather(*(pruner.run("prune") for pruner in pruners))
         done = await last(db)
         return done is not None and done.finished_at is not None
 
@@ -99,10 +99,10 @@ async def test_a_pass_begins_when_it_is_due(db: Database) -> None:
     """After a pass the next one waits for its time; woken before, a worker does nothing."""
     await fill(db)
     pruner = Pruner(db, SystemClock(), Retention(), HOUR)
-    await pruner.enrol()
-    await pruner.look("prune")
+    await pruner.register()
+    await pruner.run("prune")
     await a_run(db, RunStatus.COMPLETED)
-    await pruner.look("prune")
+    await pruner.run("prune")
     assert len(await told(db)) == 1
     assert (await sizes(db))["items"] == 12
     (wait,) = await column(
@@ -116,7 +116,7 @@ async def test_a_pass_begins_when_it_is_due(db: Database) -> None:
             "UPDATE housekeeping SET state = jsonb_set(state, '{started_at}',"
             f" to_jsonb(CAST({began} AS text)))",
         )
-        await pruner.look("prune")
+        await pruner.run("prune")
     assert len(await told(db)) == 3
     assert (await sizes(db))["items"] == 6
 
@@ -126,15 +126,15 @@ async def test_by_hand_only(db: Database) -> None:
     await fill(db)
     before = await sizes(db)
     by_hand = Pruner(db, SystemClock(), Retention(), 0)
-    await by_hand.enrol()
-    await by_hand.look("prune")
+    await by_hand.register()
+    await by_hand.run("prune")
     assert await column(db, "SELECT task FROM housekeeping") == []
-    await Pruner(db, SystemClock(), Retention(), HOUR).enrol()
-    await by_hand.look("prune")
+    await Pruner(db, SystemClock(), Retention(), HOUR).register()
+    await by_hand.run("prune")
     assert await column(db, "SELECT next_look_at FROM housekeeping") == [None]
     assert went(before, await sizes(db), events=0) == {}
     with pytest.raises(UserError, match="task='x': there is no such task"):
-        await by_hand.look("x")
+        await by_hand.run("x")
 
 
 async def test_a_step_that_raises_is_passed_over(db: Database) -> None:
@@ -152,8 +152,8 @@ async def test_a_step_that_raises_is_passed_over(db: Database) -> None:
     )
     before = await sizes(db)
     pruner = Pruner(db, SystemClock(), Retention(), HOUR)
-    await pruner.enrol()
-    await pruner.look("prune")
+    await pruner.register()
+    await pruner.run("prune")
     done = await last(db)
     assert done is not None
     assert done.finished_at is not None
@@ -176,8 +176,8 @@ async def test_reference_data_a_run_counts_on(db: Database) -> None:
             days=days,
         )
     pruner = Pruner(db, SystemClock(), Retention(reference_days=30), HOUR)
-    await pruner.enrol()
-    await pruner.look("prune")
+    await pruner.register()
+    await pruner.run("prune")
     assert await column(db, "SELECT key FROM reference_data") == ["kept"]
 
 
@@ -198,10 +198,10 @@ async def test_a_wakeup_gives_its_place_back(db: Database) -> None:
     """After ten seconds, half of them at rest, the worker is free, and soon comes back."""
     await fill(db)
     pruner = Pruner(db, SlowClock(), Retention(), HOUR, rows_max=10, items_max=1)
-    await pruner.enrol()
+    await pruner.register()
     assert await column(db, "SELECT delay_seconds FROM housekeeping") == [HOUR]
     before = await sizes(db)
-    await pruner.look("prune")
+    await pruner.run("prune")
     # Each portion takes a second, its rest another, and to see whether there is time a third.
     assert went(before, await sizes(db), events=0) == {"items": 9}
     assert await column(db, "SELECT delay_seconds FROM housekeeping") == [5]
@@ -290,8 +290,8 @@ def test_the_last_passes_are_shown(database_url: str) -> None:
         try:
             await fill(database, runs=1)
             pruner = Pruner(database, SystemClock(), Retention(), HOUR)
-            await pruner.enrol()
-            await pruner.look("prune")
+            await pruner.register()
+            await pruner.run("prune")
             await a_run(database, RunStatus.COMPLETED)
         finally:
             await database.close()

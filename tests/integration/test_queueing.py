@@ -199,7 +199,7 @@ async def test_a_retry_waits_for_its_delay(db: Database) -> None:
                 await conn.execute(
                     sa.text("UPDATE queued_jobs SET not_before = now(), next_look_at = now()")
                 )
-            await queue.manager.look()
+            await queue.manager.sweep()
 
 
 async def test_an_unknown_job_type_is_a_dead_letter(db: Database, queue: Watched) -> None:
@@ -543,7 +543,7 @@ async def test_leases_are_renewed_while_the_handler_works(db: Database) -> None:
             await conn.execute(
                 sa.text("UPDATE queued_jobs SET next_look_at = now() + interval '20 s'")
             )
-        await queue.manager.look()
+        await queue.manager.sweep()
         async with db.transaction() as conn:
             left = await queued_jobs.seconds_to_next_look(conn)
             assert left is not None
@@ -594,7 +594,7 @@ async def test_a_worker_stops_while_the_database_is_away(own_server: EmbeddedSer
             await queue.next()
             await asyncio.to_thread(own_server.stop)
             with pytest.raises(DatabaseUnavailable):
-                await queue.manager.look()
+                await queue.manager.sweep()
     finally:
         await database.close()
 

@@ -300,9 +300,7 @@ async def release(conn: Connection, chunk: OwnedChunk) -> None:
     given = {"lane": chunk.lane_id, "no": chunk.no, "worker": worker}
     row = (await conn.execute(one, given)).one()
     mine = replace(chunk, id=row.id, epoch=row.epoch)
-    await releases.release(
-        conn, mine, look_again_seconds=None, now=NOW, loaded_at=NOW, at_once=True
-    )
+    await releases.release(conn, mine, due_in_seconds=None, now=NOW, loaded_at=NOW, at_once=True)
 
 
 STEPS: dict[str, Callable[[Connection, OwnedChunk], Awaitable[None]]] = {

@@ -29,7 +29,7 @@ class Work:
     """A chunk in hand: whose it is, what the run asked for, and when to look at it again.
 
     ``lease()`` is asked immediately before each paid call: False means stop. Work that has to
-    wait for something calls ``look_again`` and returns; the earliest such time counts, and so does
+    wait for something calls ``check_again`` and returns; the earliest such time counts, and so does
     the closing of any breaker that was named with it.
     ``await settle()`` returns when every outcome yielded so far is committed. ``retries`` says
     what a failed call means for an item. ``lapses()`` counts how often this worker's
@@ -44,22 +44,22 @@ class Work:
     settle: "Settle"
     retries: RetryManager
     lapses: Callable[[], int] = _never
-    look_again_by: float | None = field(default=None)
+    due_by: float | None = field(default=None)
     waits_on: set[str] = field(default_factory=set)
 
-    def look_again(self, at: datetime, waits_on: str | None = None) -> None:
+    def check_again(self, at: datetime, waits_on: str | None = None) -> None:
         """Have the chunk looked at again at ``at``, or earlier."""
         # By the clock that nobody sets: how long it waits is what counts.
         by = self.clock.monotonic() + (at - self.clock.now()).total_seconds()
-        if self.look_again_by is None or by < self.look_again_by:
-            self.look_again_by = by
+        if self.due_by is None or by < self.due_by:
+            self.due_by = by
         if waits_on is not None:
             self.waits_on.add(waits_on)
 
     @property
-    def look_again_seconds(self) -> float | None:
+    def due_in_seconds(self) -> float | None:
         """In how many seconds to look again at the latest; None if nothing asked for it."""
-        return None if self.look_again_by is None else self.look_again_by - self.clock.monotonic()
+        return None if self.due_by is None else self.due_by - self.clock.monotonic()
 
 
 class Settle(Protocol):

@@ -53,7 +53,7 @@ class Lifeline:
         self._heartbeat_seconds = heartbeat_seconds
         self.dead_after_seconds = dead_after_seconds
         self._lease_ends = 0.0
-        self._spares_until = 0.0
+        self._takeover_grace_until = 0.0
         self._leaving = False
         self._lapses = 0
         self._at_work: Counter[int] = Counter()
@@ -63,14 +63,14 @@ class Lifeline:
         self.declared_dead = asyncio.Event()
 
     @asynccontextmanager
-    async def living(self) -> AsyncIterator[None]:
+    async def running(self) -> AsyncIterator[None]:
         """Register, beat until the block ends, then leave in good order."""
         async with self._database.transaction() as conn:
             started = self._clock.monotonic()
             self.worker_id = await workers.register(conn, socket.gethostname(), os.getpid())
         self._extend(started)
         # After an outage of the database a new worker may be there before those who lived on.
-        self._spares_until = started + self.dead_after_seconds
+        self._takeover_grace_until = started + self.dead_after_seconds
         beating = asyncio.create_task(self._beat_until_cancelled())
         try:
             yield
@@ -102,7 +102,7 @@ class Lifeline:
                 await wake(conn, [WakeUp("chunk", str(chunk_id)) for chunk_id in left])
         except (DatabaseUnavailable, TransactionConflict) as error:
             # The others take the chunks over as soon as the database is back.
-            log.warning("worker.left_unsaid", action="worker.left_unsaid", error=str(error))
+            log.warning("worker.leave_failed", action="worker.leave_failed", error=str(error))
 
     @contextmanager
     def at_work(self, chunk_id: int) -> Iterator[None]:
@@ -164,17 +164,17 @@ class Lifeline:
             return False
         if not self.has_lease:
             self._lapses += 1
-            self._spares_until = self._clock.monotonic() + self.dead_after_seconds
+            self._takeover_grace_until = self._clock.monotonic() + self.dead_after_seconds
         self._extend(started)
         # What was claimed while the query ran is not among those held before it.
         wanted = {key for key, is_wanted in owned.items() if is_wanted}
         self._revoked.update((held_before - wanted) & self._held)
-        astray = [key for key in owned if key[0] not in at_work_before | set(self._at_work)]
-        if astray:
-            await self._give_back(astray)
+        orphaned = [key for key in owned if key[0] not in at_work_before | set(self._at_work)]
+        if orphaned:
+            await self._give_back(orphaned)
         return True
 
-    async def _give_back(self, astray: list[tuple[int, int]]) -> None:
+    async def _give_back(self, orphaned: list[tuple[int, int]]) -> None:
         if self._before_giving_back is not None:
             try:
                 async with asyncio.timeout(self._heartbeat_seconds):
@@ -182,9 +182,9 @@ class Lifeline:
             except (TimeoutError, DatabaseUnavailable):
                 return  # The next owner must find what was paid for: the next beat tries again.
         async with self._database.transaction() as conn:
-            given = await give_back(conn, self.worker_id, astray)
+            given = await give_back(conn, self.worker_id, orphaned)
             await wake(conn, [WakeUp("chunk", str(chunk_id)) for chunk_id in given])
-        log.warning("chunk.astray", action="chunk.astray", chunks=given)
+        log.warning("chunk.orphaned", action="chunk.orphaned", chunks=given)
 
     def _extend(self, since: float) -> None:
         margin = self.dead_after_seconds * 0.25
@@ -193,7 +193,7 @@ class Lifeline:
 
     async def take_over(self) -> list[int]:
         """Take over the chunks of the dead; returns their ids, ready and announced."""
-        if not self.has_lease or self._clock.monotonic() < self._spares_until:
+        if not self.has_lease or self._clock.monotonic() < self._takeover_grace_until:
             return []
         async with self._database.transaction() as conn:
             dead = await workers.take_over_dead(conn, self.dead_after_seconds)

@@ -54,7 +54,7 @@ _ENDINGS = {
 
 
 class PhaseOrchestrator:
-    """Moves runs forward. ``look_again_seconds``: how soon a run is looked at without a wake-up."""
+    """Advance runs. ``check_again_seconds``: how soon a run is checked without a wake-up."""
 
     PHASE_DEPENDENCIES: ClassVar[Mapping[str, Sequence[str]]] = PHASE_DEPENDENCIES
 
@@ -64,14 +64,14 @@ class PhaseOrchestrator:
         clock: Clock,
         phases: Mapping[PhaseName, Phase],
         *,
-        look_again_seconds: float,
+        check_again_seconds: float,
     ) -> None:
         self._database = database
         self._clock = clock
         self._phases = phases
-        self._look_again_seconds = look_again_seconds
+        self._check_again_seconds = check_again_seconds
 
-    async def look_at(self, run_id: UUID) -> RunStatus | None:
+    async def advance_and_plan(self, run_id: UUID) -> RunStatus | None:
         """The handler of a run's wake-up: advance it, then plan the lanes that started."""
         status = await self.advance(run_id)
         if status is RunStatus.RUNNING:
@@ -117,7 +117,7 @@ class PhaseOrchestrator:
             told.extend(lane_events)
             ending = ending_of(states)
             if ending is None:
-                await runs.look_again(conn, run_id, self._look_again_seconds)
+                await runs.check_again(conn, run_id, self._check_again_seconds)
             else:
                 missing = await self._uncollected(conn, run)
                 if missing and ending is RunStatus.COMPLETED:

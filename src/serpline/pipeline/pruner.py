@@ -50,13 +50,13 @@ class Pruner:
         self._every_seconds = every_seconds
         self._bounds = bounds
 
-    async def enrol(self) -> None:
+    async def register(self) -> None:
         """Have the timer look after the passes. A worker that never prunes changes nothing."""
         if self._every_seconds:
             async with self._database.transaction() as conn:
                 await housekeeping.ensure(conn, AUTOMATIC, FIRST_SECONDS, self._every_seconds)
 
-    async def look(self, task: str) -> None:
+    async def run(self, task: str) -> None:
         """The handler of a task's wake-up. ``UserError`` for a task that is not known."""
         if task != AUTOMATIC:
             raise UserError(f"task={task!r}: there is no such task")

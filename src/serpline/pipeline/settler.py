@@ -92,7 +92,7 @@ class Settler:
             if self._commit is None:
                 self._begin()
 
-    async def salvage(self) -> None:
+    async def flush_after_error(self) -> None:
         """Settle what was taken although the work broke off; the fence decides whether it may.
 
         Raises nothing of its own: why the work broke off is what has to be told.
@@ -128,7 +128,7 @@ class Settler:
         commit = self._commit
         if commit is None:
             return
-        # Whoever is cancelled here must not cancel the commit: it is joined again by ``salvage``.
+        # A cancellation here must not cancel the commit; ``flush_after_error`` joins it again.
         if not commit.done():
             await asyncio.wait({commit})
         if self._commit is commit:

@@ -14,22 +14,22 @@ class WorkHung(Exception):  # noqa: N818  told like any other exception of the w
 
 
 @asynccontextmanager
-async def no_silence(seconds: float) -> AsyncIterator[Callable[[], None]]:
+async def progress_deadline(seconds: float) -> AsyncIterator[Callable[[], None]]:
     """Around the work: ``WorkHung`` when what is given was not called for ``seconds``."""
     loop = asyncio.get_running_loop()
-    heard_at = loop.time()
+    progress_at = loop.time()
     spare_seconds = _SPARE * seconds
 
-    def heard() -> None:
-        nonlocal heard_at
+    def progress() -> None:
+        nonlocal progress_at
         now = loop.time()
-        if now - heard_at > spare_seconds:
-            heard_at = now
+        if now - progress_at > spare_seconds:
+            progress_at = now
             deadline.reschedule(now + seconds + spare_seconds)
 
     try:
         async with asyncio.timeout(seconds + spare_seconds) as deadline:
-            yield heard
+            yield progress
     except TimeoutError as error:
         if not deadline.expired():
             raise

@@ -1,7 +1,7 @@
 """The one timer: it sleeps to the earliest ``next_look_at`` and wakes what is due.
 
-It looks again after ``take_over_seconds`` at the latest. What this process itself wrote may be due
-earlier: ``look_soon`` has the timer look within ``LOOK_SECONDS``. The others have their own timers.
+It checks every ``take_over_seconds`` at the latest. When this process may have written an earlier
+time, ``check_soon`` makes the timer check within ``CHECK_SECONDS``.
 
 Every process may run one; rows are taken with SKIP LOCKED, so they share the work. What it wakes
 gets a later next look in the same transaction: if the wake-up is lost, the timer itself comes
@@ -26,7 +26,7 @@ log = get(__name__)
 
 DUE_MAX = 1000
 SLEEP_SECONDS_MIN = 0.05
-LOOK_SECONDS = 1.0
+CHECK_SECONDS = 1.0
 
 
 class Timer:
@@ -38,18 +38,18 @@ class Timer:
         clock: Clock,
         lifeline: Lifeline,
         *,
-        look_again_seconds: float,
+        check_again_seconds: float,
         take_over_seconds: float,
     ) -> None:
         self._database = database
         self._clock = clock
         self._lifeline = lifeline
-        self._look_again_seconds = look_again_seconds
+        self._check_again_seconds = check_again_seconds
         self._take_over_seconds = take_over_seconds
         self._took_over_at = float("-inf")
         self._written = asyncio.Event()
 
-    def look_soon(self) -> None:
+    def check_soon(self) -> None:
         """Something may be due earlier than it was at the last look."""
         self._written.set()
 
@@ -61,10 +61,10 @@ class Timer:
                 seconds = await self.tick()
             except (DatabaseUnavailable, TransactionConflict) as error:
                 log.warning("timer.waits", action="timer.waits", error=str(error))
-                seconds = LOOK_SECONDS
-            await self._sleep(min(seconds, LOOK_SECONDS), stop)
-            if seconds > LOOK_SECONDS:
-                await self._sleep(seconds - LOOK_SECONDS, stop, self._written)
+                seconds = CHECK_SECONDS
+            await self._sleep(min(seconds, CHECK_SECONDS), stop)
+            if seconds > CHECK_SECONDS:
+                await self._sleep(seconds - CHECK_SECONDS, stop, self._written)
 
     async def _sleep(self, seconds: float, *until: asyncio.Event) -> None:
         """Sleep for ``seconds``, or until one of the events."""
@@ -97,7 +97,7 @@ class Timer:
         """
         async with self._database.transaction() as conn:
             cut = await waits.look(
-                conn, again_seconds=self._look_again_seconds, lease_seconds=LEASE_SECONDS
+                conn, again_seconds=self._check_again_seconds, lease_seconds=LEASE_SECONDS
             )
             has_dead = await workers.has_dead(conn, self._lifeline.dead_after_seconds)
             orphaned = await has_orphans(conn, self._clock)
@@ -113,9 +113,9 @@ class Timer:
     async def _wake_due(self) -> float | None:
         """Wake it; returns the seconds until more is due, if anything waits."""
         async with self._database.transaction() as conn:
-            due_runs = await workers.due_runs(conn, self._look_again_seconds, DUE_MAX)
-            due_chunks = await workers.due_chunks(conn, self._look_again_seconds, DUE_MAX)
-            due_tasks = await housekeeping.due(conn, self._look_again_seconds)
+            due_runs = await workers.due_runs(conn, self._check_again_seconds, DUE_MAX)
+            due_chunks = await workers.due_chunks(conn, self._check_again_seconds, DUE_MAX)
+            due_tasks = await housekeeping.due(conn, self._check_again_seconds)
             await wake(
                 conn,
                 [WakeUp("run", str(run_id), JobPriority.HIGH) for run_id, _ in due_runs]

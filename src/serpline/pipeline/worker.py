@@ -23,7 +23,7 @@ from serpline.pipeline import quarantine
 from serpline.pipeline.lifeline import Lifeline
 from serpline.pipeline.quarantine import Quarantine
 from serpline.pipeline.settler import BeforeSettle, Settler, nothing_before
-from serpline.pipeline.silence import no_silence
+from serpline.pipeline.silence import progress_deadline
 from serpline.pipeline.state_tracker import Settled, StateTracker
 from serpline.robustness.retry import RetryManager
 from serpline.store.database import Database, DatabaseUnavailable, TransactionConflict
@@ -153,16 +153,16 @@ class ChunkWorker:
         )
         outcomes = self._outcomes(phase, work, items, suspect=suspect)
         try:
-            async with no_silence(self._silence_seconds) as heard, aclosing(outcomes):
+            async with progress_deadline(self._silence_seconds) as progress, aclosing(outcomes):
                 async for outcome in outcomes:
-                    heard()
+                    progress()
                     if isinstance(outcome, Snooze):
                         later = self._clock.now() + timedelta(seconds=SNOOZE_SECONDS)
-                        work.look_again(outcome.until or later, outcome.waits_on)
+                        work.check_again(outcome.until or later, outcome.waits_on)
                     await settler.add(outcome)
             await settler.flush()
         except BaseException:
-            await settler.salvage()
+            await settler.flush_after_error()
             raise
         return work, settler.total != Settled()
 
@@ -239,7 +239,7 @@ class ChunkWorker:
             done = await releases.release(
                 conn,
                 chunk,
-                look_again_seconds=work.look_again_seconds if work else None,
+                due_in_seconds=work.due_in_seconds if work else None,
                 now=self._clock.now(),
                 loaded_at=loaded_at,
                 at_once=at_once,

@@ -27,10 +27,10 @@ from serpline.store.queue.wakeups import WakeUp, reap_stalled, wake
 
 RETRY: Final = RetryStrategy(max_attempts=100, base_delay=5.0, max_delay=900.0)
 CHANCE: Final = SystemRandom()
-LOOK_SECONDS_MAX: Final = 15.0
-LOOK_SECONDS_MIN: Final = 0.05
+SWEEP_SECONDS_MAX: Final = 15.0
+SWEEP_SECONDS_MIN: Final = 0.05
 REAP_SECONDS: Final = 30.0
-HOUSE_PAUSE_SECONDS: Final = 2.0
+SWEEP_RETRY_SECONDS: Final = 2.0
 CONFLICT_SECONDS_MAX: Final = 1.0
 
 log = get(__name__)
@@ -66,7 +66,7 @@ class JobQueueManager:
         self._observer = observer
         self._handlers: dict[str, Handler] = {}
         self._held: set[tuple[int, int]] = set()
-        self._look_now = asyncio.Event()
+        self._sweep_now = asyncio.Event()
 
     def register(self, job_type: str, handler: Handler) -> None:
         """Let ``handler`` serve ``job_type``; a wake-up's payload is ``{"target": target}``."""
@@ -114,14 +114,14 @@ class JobQueueManager:
             concurrency=concurrency,
             grace_seconds=self._grace_seconds,
         )
-        keeping = asyncio.create_task(self._keep_house())
+        keeping = asyncio.create_task(self._maintain())
         try:
             await worker.serve(stop)
         finally:
             keeping.cancel()
             await asyncio.gather(keeping, return_exceptions=True)
 
-    async def look(self) -> float:
+    async def sweep(self) -> float:
         """Renew leases and sweep once; returns the seconds until it is worth looking again."""
         async with self._database.transaction() as conn:
             if self._held:
@@ -129,23 +129,23 @@ class JobQueueManager:
             await queued_jobs.sweep(conn)
             due = await queued_jobs.seconds_to_next_look(conn)
         wait = min(
-            LOOK_SECONDS_MAX, self._lease_seconds / 4, LOOK_SECONDS_MAX if due is None else due
+            SWEEP_SECONDS_MAX, self._lease_seconds / 4, SWEEP_SECONDS_MAX if due is None else due
         )
-        return max(LOOK_SECONDS_MIN, wait)
+        return max(SWEEP_SECONDS_MIN, wait)
 
     async def reap_stalled(self) -> int:
         """Finish the wake-ups that died with their workers, wake their targets anew; how many."""
         async with self._database.transaction() as conn:
             return await reap_stalled(conn)
 
-    async def _keep_house(self) -> None:
+    async def _maintain(self) -> None:
         loop = asyncio.get_running_loop()
         reap_at = loop.time()
         while True:
-            self._look_now.clear()
-            wait = HOUSE_PAUSE_SECONDS
+            self._sweep_now.clear()
+            wait = SWEEP_RETRY_SECONDS
             try:
-                wait = await self.look()
+                wait = await self.sweep()
                 if loop.time() >= reap_at:
                     reap_at = loop.time() + REAP_SECONDS
                     await self.reap_stalled()
@@ -156,7 +156,7 @@ class JobQueueManager:
             # Not ``wait_for``: before Python 3.12 it may lose a cancellation.
             with suppress(TimeoutError):
                 async with asyncio.timeout(wait):
-                    await self._look_now.wait()
+                    await self._sweep_now.wait()
 
     async def _perform(self, wakeup: WakeUp) -> None:
         """What the worker calls for every wake-up; raises nothing but a cancellation."""
@@ -177,7 +177,7 @@ class JobQueueManager:
             await self._call(job_type, payload)
         except asyncio.CancelledError:
             await self._wake(wakeup)
-            self._tell(job_type, payload, JobOutcome.HANDED_BACK)
+            self._notify(job_type, payload, JobOutcome.HANDED_BACK)
             raise
         except TransactionConflict as error:
             # At once it would most likely meet the same rival again.
@@ -185,17 +185,17 @@ class JobQueueManager:
                 await asyncio.sleep(CONFLICT_SECONDS_MAX * self._chance())
             finally:
                 await self._wake(wakeup)
-            self._tell(job_type, payload, JobOutcome.POSTPONED, str(error))
+            self._notify(job_type, payload, JobOutcome.POSTPONED, str(error))
         except DatabaseUnavailable as error:
-            self._tell(job_type, payload, JobOutcome.POSTPONED, str(error))
+            self._notify(job_type, payload, JobOutcome.POSTPONED, str(error))
         except Exception as error:
             reason = described(error)
             async with self._database.transaction() as conn:
                 count = await dead_letters.record_wakeup(conn, wakeup, reason)
             log.exception("wake-up failed", action="wakeup_failed", wakeup=wakeup, count=count)
-            self._tell(job_type, payload, JobOutcome.DEAD, reason)
+            self._notify(job_type, payload, JobOutcome.DEAD, reason)
         else:
-            self._tell(job_type, payload, JobOutcome.DONE)
+            self._notify(job_type, payload, JobOutcome.DONE)
 
     async def _perform_job(self, job_id: int) -> None:
         async with self._database.transaction() as conn:
@@ -243,8 +243,8 @@ class JobQueueManager:
                     stood = await queued_jobs.postpone(
                         conn, job, delay_seconds=delay, failed=burned
                     )
-        self._look_now.set()
-        self._tell(job.job_type, job.payload, outcome if stood else JobOutcome.LOST, error)
+        self._sweep_now.set()
+        self._notify(job.job_type, job.payload, outcome if stood else JobOutcome.LOST, error)
 
     async def _call(self, job_type: str, payload: dict[str, Any]) -> None:
         handler = self._handlers.get(job_type)
@@ -263,7 +263,7 @@ class JobQueueManager:
         async with self._database.transaction() as conn:
             await wake(conn, [wakeup])
 
-    def _tell(
+    def _notify(
         self, job_type: str, payload: dict[str, Any], outcome: JobOutcome, error: str | None = None
     ) -> None:
         self._observer(JobEvent(job_type, payload, outcome, error))

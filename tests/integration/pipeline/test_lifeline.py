@@ -131,7 +131,7 @@ async def test_a_heartbeat_that_failed_is_tried_again_after_a_second(
     harness = make_harness(db, heartbeat_seconds=300.0)
     monkeypatch.setattr(workers, "beat", cut_once)
     monkeypatch.setattr(harness.clock, "sleep", sleep)
-    async with harness.lifeline.living():
+    async with harness.lifeline.running():
 
         async def has_beaten() -> bool:
             return tried == 2 and len(slept) == 2
@@ -209,7 +209,7 @@ async def test_a_lock_that_was_busy_is_taken_later(db: Database) -> None:
         for worker_id in range(1, 4):
             await workers.hold_lock(prober, worker_id)
         (probing,) = set(await harness.column(LOCK))
-        async with harness.lifeline.living():
+        async with harness.lifeline.running():
             await harness.beats()
             await prober.execute(text("SELECT pg_advisory_unlock_all()"))
 
@@ -285,7 +285,7 @@ async def test_who_has_just_come_spares_the_others(db: Database) -> None:
     await make_tables(db)
     harness = make_harness(db)
     chunk = await owned_by(harness, await a_silent_worker(harness))
-    async with harness.lifeline.living():
+    async with harness.lifeline.running():
         await harness.beats(1)
         harness.clock.frozen_seconds = 14.0
         await harness.beats()

@@ -144,7 +144,7 @@ async def test_two_runs_side_by_side_never_mix(harness: Harness) -> None:
 async def test_many_callers_start_and_plan_once(harness: Harness) -> None:
     """Ten callers at once start the run once and plan each item once."""
     run_id = await harness.start({METRICS: ["DONE-1", "DONE-2"]}, lanes=[METRICS])
-    await asyncio.gather(*[harness.orchestrator.look_at(run_id) for _ in range(10)])
+    await asyncio.gather(*[harness.orchestrator.advance_and_plan(run_id) for _ in range(10)])
     assert await harness.events(run_id) == ["run.started", "lane.start keyword_metrics/all"]
     lane = (await harness.lanes(run_id))[METRICS]
     assert (lane.planned, lane.chunks) == (2, 1)
@@ -166,9 +166,9 @@ async def test_advancing_an_ended_run_changes_nothing(harness: Harness) -> None:
     run_id = await harness.start({METRICS: ["DONE-1"]}, lanes=[METRICS])
     await harness.drive(run_id)
     told = await harness.events(run_id)
-    assert await harness.orchestrator.look_at(run_id) == "completed"
+    assert await harness.orchestrator.advance_and_plan(run_id) == "completed"
     assert await harness.events(run_id) == told
-    assert await harness.orchestrator.look_at(new_id()) is None
+    assert await harness.orchestrator.advance_and_plan(new_id()) is None
 
 
 async def test_a_lane_that_cannot_be_planned_fails_alone(harness: Harness) -> None:
@@ -266,7 +266,7 @@ async def test_a_pending_run_that_was_cancelled_never_starts(harness: Harness) -
     """A run cancelled before its first look has no start and no lane that moved."""
     run_id = await harness.start({METRICS: ["DONE-1"]}, lanes=[METRICS])
     await harness.service.cancel(run_id)
-    assert await harness.orchestrator.look_at(run_id) is RunStatus.CANCELLED
+    assert await harness.orchestrator.advance_and_plan(run_id) is RunStatus.CANCELLED
     assert (await harness.states(run_id)) == {"keyword_metrics/all": "pending"}
     started = "SELECT started_at FROM pipeline_executions WHERE id = :run"
     assert await harness.one(started, run=run_id) is None
@@ -345,9 +345,9 @@ async def test_a_lane_past_its_deadline_fails_what_is_left(harness: Harness) -> 
 
     await until(is_settled, "what comes before the gate")
     harness.clock.ahead_seconds = 47 * 3600
-    assert await harness.orchestrator.look_at(run_id) == "running"
+    assert await harness.orchestrator.advance_and_plan(run_id) == "running"
     harness.clock.ahead_seconds = 49 * 3600
-    assert await harness.orchestrator.look_at(run_id) == "failed"
+    assert await harness.orchestrator.advance_and_plan(run_id) == "failed"
     await open_gate(harness.database)
     assert await working
     items = await harness.items(run_id)
@@ -365,7 +365,7 @@ async def test_a_deadline_does_not_hide_what_failed_before(harness: Harness) -> 
     (chunk_id,) = await harness.planned(run_id)
     assert await harness.worker.work(chunk_id)
     harness.clock.ahead_seconds = 49 * 3600
-    await harness.orchestrator.look_at(run_id)
+    await harness.orchestrator.advance_and_plan(run_id)
     error = (await harness.items(run_id))["RETRY1-2"]["error"]
     assert error.startswith("failed 1 times; deadline: ")
 
@@ -385,5 +385,5 @@ async def test_a_pause_does_not_count_towards_the_deadline(harness: Harness) -> 
     await harness.service.pause(run_id)
     harness.clock.ahead_seconds = 72 * 3600
     await harness.service.resume(run_id)
-    assert await harness.orchestrator.look_at(run_id) == "running"
+    assert await harness.orchestrator.advance_and_plan(run_id) == "running"
     assert await harness.drive(run_id) == "completed"

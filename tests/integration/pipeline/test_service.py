@@ -195,7 +195,7 @@ async def test_steering_needs_a_run_in_the_right_state(harness: Harness) -> None
 async def test_of_concurrent_pauses_one_wins(harness: Harness) -> None:
     """Two people who pause at once: one does it, the other is told; it is told once."""
     run_id = await a_run(harness, NEWS)
-    await harness.orchestrator.look_at(run_id)
+    await harness.orchestrator.advance_and_plan(run_id)
     ended = await asyncio.gather(
         *[harness.service.pause(run_id) for _ in range(5)], return_exceptions=True
     )

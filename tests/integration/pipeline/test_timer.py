@@ -38,7 +38,7 @@ def make_timer(harness: Harness) -> Timer:
         harness.database,
         harness.clock,
         harness.lifeline,
-        look_again_seconds=60,
+        check_again_seconds=60,
         take_over_seconds=5,
     )
 
@@ -69,7 +69,7 @@ async def test_lost_wakeups_are_issued_again(harness: Harness, timer: Timer) -> 
 
 
 async def test_what_was_woken_is_not_woken_again_at_once(harness: Harness, timer: Timer) -> None:
-    """After a wake-up the timer comes back when ``look_again_seconds`` are over, not before."""
+    """After a wake-up the timer comes back when ``check_again_seconds`` are over, not before."""
     run_id = await harness.start({METRICS: ["DONE-1"]}, lanes=[METRICS])
     (chunk_id,) = await harness.planned(run_id)
     await all_due(harness)
@@ -208,12 +208,12 @@ async def test_what_was_written_here_is_looked_at_soon(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A timer that sleeps for an hour wakes what comes due, once it is told to look."""
-    monkeypatch.setattr("serpline.pipeline.timer.LOOK_SECONDS", 0.05)
+    monkeypatch.setattr("serpline.pipeline.timer.CHECK_SECONDS", 0.05)
     timer = Timer(
         harness.database,
         harness.clock,
         harness.lifeline,
-        look_again_seconds=60,
+        check_again_seconds=60,
         take_over_seconds=3600,
     )
     slept = asyncio.Queue[float]()
@@ -230,7 +230,7 @@ async def test_what_was_written_here_is_looked_at_soon(
         async with asyncio.timeout(30):
             assert await slept.get() > 3000
             run_id = await harness.start({METRICS: ["DONE-1"]}, lanes=[METRICS])
-            timer.look_soon()
+            timer.check_soon()
             assert await slept.get() > 50
         assert await harness.waiting() == [f"run:{run_id}"]
     finally:
@@ -244,7 +244,7 @@ async def test_a_workers_timer_looks_after_each_handler(
 ) -> None:
     """The worker process tells its timer, because what a handler wrote may be due first."""
     looked, stop = asyncio.Event(), asyncio.Event()
-    monkeypatch.setattr(Timer, "look_soon", lambda _timer: looked.set())
+    monkeypatch.setattr(Timer, "check_soon", lambda _timer: looked.set())
     settings = load(data_dir=tmp_path, database_url=database_url)
     working = asyncio.create_task(run_worker(settings, stop, phases=harness.phases))
     async with harness.database.transaction() as conn:
@@ -284,7 +284,7 @@ async def test_an_outage_does_not_end_the_timer(
             await conn.execute(text(f"DO $$ BEGIN RAISE SQLSTATE '{state}'; END $$"))
         return await due_runs(conn, *rest)
 
-    monkeypatch.setattr("serpline.pipeline.timer.LOOK_SECONDS", 0.05)
+    monkeypatch.setattr("serpline.pipeline.timer.CHECK_SECONDS", 0.05)
     monkeypatch.setattr(workers, "due_runs", troubled)
     stop = asyncio.Event()
     running = asyncio.create_task(timer.run(stop))

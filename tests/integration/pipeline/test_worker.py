@@ -136,7 +136,7 @@ async def test_looks_that_bring_nothing_come_ever_later(harness: Harness) -> Non
                 await releases.release(
                     conn,
                     chunk,
-                    look_again_seconds=0,
+                    due_in_seconds=0,
                     now=now,
                     loaded_at=now,
                     at_once=at_once,
@@ -183,7 +183,7 @@ async def test_the_earliest_reason_to_look_counts(harness: Harness) -> None:
                 await releases.release(
                     conn,
                     chunk,
-                    look_again_seconds=again,
+                    due_in_seconds=again,
                     now=now,
                     loaded_at=now,
                     at_once=False,
@@ -205,7 +205,7 @@ async def test_what_came_due_during_the_work_is_looked_at_at_once(harness: Harne
             await releases.release(
                 conn,
                 chunk,
-                look_again_seconds=3600,
+                due_in_seconds=3600,
                 now=harness.clock.now(),
                 loaded_at=loaded_at,
                 at_once=True,
@@ -412,7 +412,7 @@ async def test_cancel_stops_work_before_the_next_item(harness: Harness) -> None:
     assert await harness.attempts("NEVER-2") == 0
     assert (await harness.chunk(chunk_id))["status"] == "ready"
     assert not await harness.worker.work(chunk_id)
-    assert await harness.orchestrator.look_at(run_id) == "cancelled"
+    assert await harness.orchestrator.advance_and_plan(run_id) == "cancelled"
 
 
 async def test_cancel_wins_over_completion(harness: Harness) -> None:
@@ -425,7 +425,11 @@ async def test_cancel_wins_over_completion(harness: Harness) -> None:
     assert await working
     assert await harness.results(run_id) == ["GATE-1"]
     assert (await harness.chunk(chunk_id))["status"] == "done"
-    assert await harness.orchestrator.look_at(run_id) == await harness.status(run_id) == "cancelled"
+    assert (
+        await harness.orchestrator.advance_and_plan(run_id)
+        == await harness.status(run_id)
+        == "cancelled"
+    )
 
 
 async def test_a_paused_run_resumes_with_its_own_settings(harness: Harness) -> None:
@@ -439,7 +443,7 @@ async def test_a_paused_run_resumes_with_its_own_settings(harness: Harness) -> N
     assert await working
     assert (await harness.chunk(chunk_id))["status"] == "ready"
     assert not await harness.worker.work(chunk_id)
-    assert await harness.orchestrator.look_at(run_id) == "paused"
+    assert await harness.orchestrator.advance_and_plan(run_id) == "paused"
     await harness.query("UPDATE chunks SET next_look_at = now() + '1 h'::interval")
     await harness.service.resume(run_id)
     assert (await harness.chunk(chunk_id))["look_seconds"] <= 0
@@ -495,7 +499,9 @@ async def test_an_owned_chunk_that_nobody_works_on_is_given_back(harness: Harnes
     assert await harness.waiting() == [f"chunk:{chunk_id}"]
 
 
-async def test_a_chunk_astray_is_kept_until_what_it_paid_for_is_durable(harness: Harness) -> None:
+async def test_an_orphaned_chunk_is_kept_until_what_it_paid_for_is_durable(
+    harness: Harness,
+) -> None:
     """Its next owner must find the replies that came: they are written first, then it goes."""
     written = asyncio.Event()
 
@@ -628,7 +634,7 @@ async def test_a_lost_lease_is_told_to_the_next_outcome(harness: Harness) -> Non
             return False
 
         await until(is_told, "the refusal")
-        await settler.salvage()
+        await settler.flush_after_error()
     assert added < SETTLE_ITEMS_MAX
     assert (await harness.chunk(chunk_id))["skipped"] == 0
 
@@ -653,7 +659,7 @@ async def test_a_commit_outlives_the_cancelled_work(harness: Harness) -> None:
         with pytest.raises(asyncio.CancelledError):
             await flushing
         go_on.set()
-        await settler.salvage()
+        await settler.flush_after_error()
     assert settler.total == Settled(completed=1)
     assert await harness.results(run_id) == ["DONE-1"]
 

@@ -72,7 +72,7 @@ class BatchSession:
 
     def look_in(self, seconds: float) -> None:
         """Have the batch looked at again, at the latest then."""
-        self.work.look_again(self.work.clock.now() + timedelta(seconds=seconds))
+        self.work.check_again(self.work.clock.now() + timedelta(seconds=seconds))
 
     async def call(self, call: ProviderCall[T]) -> T:
         """A call about the batch itself: never answered from the ledger, with our own deadline.
@@ -114,7 +114,7 @@ class BatchSession:
         over_at = sent_at + timedelta(seconds=1.2 * self.tools.batch_call_seconds + 1)
         if now >= over_at:
             return False
-        self.work.look_again(over_at)
+        self.work.check_again(over_at)
         return True
 
     async def seen(self) -> Batch:

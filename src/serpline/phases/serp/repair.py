@@ -83,7 +83,7 @@ class BatchRepair:
             wait = retries.wait("", refused)
             if isinstance(refused, BudgetSpent):
                 await session.waits_for(refused.reason)
-            session.work.look_again(wait.until or session.work.clock.now(), wait.waits_on)
+            session.work.check_again(wait.until or session.work.clock.now(), wait.waits_on)
             return
         await session.note(error_message=refused.reason[:ERROR_CHARS_MAX])
         async for step in self._give_up(lambda search: retries.outcome_for(search.item, refused)):

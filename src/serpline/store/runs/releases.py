@@ -27,7 +27,7 @@ async def release(
     conn: Connection,
     chunk: OwnedChunk,
     *,
-    look_again_seconds: float | None,
+    due_in_seconds: float | None,
     now: datetime,
     loaded_at: datetime,
     at_once: bool,
@@ -36,7 +36,7 @@ async def release(
     """Give the chunk back: done for good if every item ended (True), else ready again.
 
     ``now`` is the time by which the items' next attempts were set; how long the chunk waits is
-    counted by the database's clock. The next look is the earliest of ``look_again_seconds``, of the
+    counted by the database's clock. The next look is the earliest of ``due_in_seconds``, of the
     next attempts that were not due yet at ``loaded_at``, of a ``look_now`` meanwhile and of the
     closing of a breaker in ``waits_on``; with none of these, at once. Without ``at_once`` (nothing
     was settled) only the latter two, which are events, may come so soon that the work would run in
@@ -84,7 +84,7 @@ async def release(
             "live": [str(status) for status in LIVE_ITEMS],
             "id": chunk.id,
             "epoch": chunk.epoch,
-            "again": look_again_seconds,
+            "again": due_in_seconds,
             "now": now,
             "loaded": loaded_at,
             "has_closed": has_closed,

@@ -255,7 +255,7 @@ async def set_deadlines(conn: Connection, run_id: UUID, at: datetime, *, anew: b
     )
 
 
-async def look_again(conn: Connection, run_id: UUID, after_seconds: float) -> None:
+async def check_again(conn: Connection, run_id: UUID, after_seconds: float) -> None:
     """Have the timer wake the run after ``after_seconds`` at the latest."""
     await conn.execute(
         text(
