@@ -206,7 +206,7 @@ async def test_a_caller_cancelled_while_asking_leaves_no_permit(
     clock.elapsed_seconds += 10
     for _ in range(20):
         asking = asyncio.create_task(breaker.permit())
-        while not breaker.asking:
+        while not breaker.pending_decisions:
             await asyncio.sleep(0)
         asking.cancel()
         with pytest.raises(asyncio.CancelledError):

@@ -40,9 +40,9 @@ SCHEMA = pl.Schema(
         "latest_collected_on": pl.Date,
     }
 )
-_PLACE = ("market", "device")
-_SHARED = (*_PLACE, "content_types", "weights", "oldest_collected_on", "latest_collected_on")
-_PLACE_SCHEMA = pl.Schema({**{name: SCHEMA[name] for name in _SHARED}, "total": pl.Float64()})
+_MARKET_KEYS = ("market", "device")
+_SHARED = (*_MARKET_KEYS, "content_types", "weights", "oldest_collected_on", "latest_collected_on")
+_MARKET_SCHEMA = pl.Schema({**{name: SCHEMA[name] for name in _SHARED}, "total": pl.Float64()})
 
 
 def combined_dsi(
@@ -68,16 +68,16 @@ def combined_dsi(
     unknown = pl.col("content_type").filter(pl.col("dsi").is_null())
     rows = (
         current.with_columns(product=weight * pl.col("dsi"))
-        .group_by(*_PLACE, "company")
+        .group_by(*_MARKET_KEYS, "company")
         .agg("product", unknown_types=unknown.sort().str.join(","))
-        .join(_places(latest, weights), on=_PLACE, how="left")
+        .join(_markets(latest, weights), on=_MARKET_KEYS, how="left")
     )
     dsi = [
         None if None in products else rounded(math.fsum(products) / total)
         for products, total in rows.select("product", "total").iter_rows()
     ]
     found = rows.with_columns(pl.Series("dsi", dsi, dtype=pl.Float64))
-    return ranked(found, _PLACE).select(SCHEMA.names()).cast(SCHEMA)
+    return ranked(found, _MARKET_KEYS).select(SCHEMA.names()).cast(SCHEMA)
 
 
 def _check_weights(weights: Mapping[str, float]) -> None:
@@ -95,9 +95,9 @@ def _latest(collections: pl.DataFrame, weights: Mapping[str, float]) -> pl.DataF
     return dates.filter(pl.col("content_type").is_in(counted))
 
 
-def _places(latest: pl.DataFrame, weights: Mapping[str, float]) -> pl.DataFrame:
+def _markets(latest: pl.DataFrame, weights: Mapping[str, float]) -> pl.DataFrame:
     """What all companies of a market and device share; ``total`` is the sum of the weights."""
-    groups = latest.sort(LANDSCAPE).group_by(_PLACE, maintain_order=True)
+    groups = latest.sort(LANDSCAPE).group_by(_MARKET_KEYS, maintain_order=True)
     rows = []
     for (market, device), found in groups:
         types = found["content_type"].to_list()
@@ -112,11 +112,11 @@ def _places(latest: pl.DataFrame, weights: Mapping[str, float]) -> pl.DataFrame:
                 "latest_collected_on": found["collected_on"].max(),
             }
         )
-    return pl.DataFrame(rows, _PLACE_SCHEMA, orient="row")
+    return pl.DataFrame(rows, _MARKET_SCHEMA, orient="row")
 
 
 def _refuse_duplicates(current: pl.DataFrame) -> None:
-    twins = current.filter(pl.struct(*LANDSCAPE, "company").is_duplicated())
-    if twins.height:
-        company, kind = twins.item(0, "company"), twins.item(0, "content_type")
+    duplicates = current.filter(pl.struct(*LANDSCAPE, "company").is_duplicated())
+    if duplicates.height:
+        company, kind = duplicates.item(0, "company"), duplicates.item(0, "content_type")
         raise ValueError(f"{company!r} has two figures for {kind!r} on one date")

@@ -172,9 +172,11 @@ def _relevance(results: pl.DataFrame) -> pl.DataFrame:
     """Per company: ``relevance``, ``relevance_basis`` and ``unanalysed_results``."""
     value = pl.col("relevance")
     pages = results.group_by(*_COMPANY, "url").agg(value.max(), lowest=value.min(), rows=pl.len())
-    torn = pages.filter(value != pl.col("lowest"))
-    if torn.height:
-        raise ValueError(f"{torn.height} URLs have two relevances, such as {torn.item(0, 'url')!r}")
+    conflicting = pages.filter(value != pl.col("lowest"))
+    if conflicting.height:
+        raise ValueError(
+            f"{conflicting.height} URLs have two relevances, such as {conflicting.item(0, 'url')!r}"
+        )
     lists = pages.group_by(_COMPANY).agg(
         value.drop_nulls(), unanalysed_results=pl.col("rows").filter(value.is_null()).sum()
     )

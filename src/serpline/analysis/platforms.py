@@ -19,20 +19,21 @@ from serpline.analysis.hosts import registered
 
 def is_platform(domain: str) -> bool:
     """Whether a registrable domain is a platform's, a short link's or a link-in-bio page's."""
-    kept, known = _kept(), registered(domain)
-    if {domain, known.domain} & (kept["shorteners"] | kept["bio-pages"]) or domain in kept["sites"]:
+    lists, known = _lists(), registered(domain)
+    with_subdomains = lists["shorteners"] | lists["bio-pages"]
+    if domain in lists["sites"] or {domain, known.domain} & with_subdomains:
         return True
-    # A blog of somebody's, amazon.blogspot.com, is no twin of Amazon.
-    return known.domain == domain and known.name in kept["everywhere"]
+    # amazon.blogspot.com is somebody's blog, not a national site of Amazon.
+    return known.domain == domain and known.name in lists["everywhere"]
 
 
 def is_shortener(domain: str) -> bool:
     """Whether links on that registrable domain hide where they lead."""
-    return domain in _kept()["shorteners"]
+    return domain in _lists()["shorteners"]
 
 
 @cache
-def _kept() -> Mapping[str, frozenset[str]]:
+def _lists() -> Mapping[str, frozenset[str]]:
     source = resources.files("serpline.analysis").joinpath("data", "platforms.txt")
     names: dict[str, set[str]] = defaultdict(set)
     section = ""

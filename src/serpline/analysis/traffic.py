@@ -161,10 +161,10 @@ def _typed_collected(collected: pl.DataFrame, results: pl.DataFrame) -> pl.DataF
 
 
 def _refuse_uncollected(results: pl.DataFrame, pages: pl.DataFrame) -> None:
-    stray = results.join(pages, on=[*LANDSCAPE, "keyword_id"], how="anti")
-    if stray.height:
-        names = [stray.item(0, name) for name in (*LANDSCAPE, "keyword_id")]
-        raise ValueError(f"{stray.height} results of keywords not collected, such as {names}")
+    uncollected = results.join(pages, on=[*LANDSCAPE, "keyword_id"], how="anti")
+    if uncollected.height:
+        names = [uncollected.item(0, name) for name in (*LANDSCAPE, "keyword_id")]
+        raise ValueError(f"{uncollected.height} results of keywords not collected, such as {names}")
 
 
 def _volumes(results: pl.DataFrame, pages: pl.DataFrame, config: TrafficConfig) -> pl.DataFrame:
@@ -175,10 +175,12 @@ def _volumes(results: pl.DataFrame, pages: pl.DataFrame, config: TrafficConfig) 
         .group_by("market", "keyword_id")
         .agg(pl.col("volume").max(), lowest=pl.col("volume").min())
     )
-    torn = volumes.filter(pl.col("volume") != pl.col("lowest"))
-    if torn.height:
-        where = [torn.item(0, "market"), torn.item(0, "keyword_id")]
-        raise ValueError(f"{torn.height} keywords have two volumes in one market, such as {where}")
+    conflicting = volumes.filter(pl.col("volume") != pl.col("lowest"))
+    if conflicting.height:
+        where = [conflicting.item(0, "market"), conflicting.item(0, "keyword_id")]
+        raise ValueError(
+            f"{conflicting.height} keywords have two volumes in one market, such as {where}"
+        )
     median = pl.col("volume").median().over("market")
     substitute = median if config.unknown_volume == "impute" else pl.lit(None, pl.Float64)
     known = pl.col("volume").is_not_null()

@@ -69,7 +69,7 @@ def publisher(url: str, domain: str | None = None) -> Publisher:
         if inner == _HIDDEN:
             break
         target = inner
-    return Publisher(target, _other_than(target, domain))
+    return Publisher(target, _domain_unless_wrapper(target, domain))
 
 
 def unwrapped(url: str) -> str | None:
@@ -90,7 +90,7 @@ def unwrapped(url: str) -> str | None:
         if hosts.fullmatch(host) and paths.fullmatch(path):
             return _of_parameters(parts, names, path)
     if is_shortener(registrable_domain(host) or ""):
-        return _carried(parts) or (_HIDDEN if path else None)
+        return _embedded_target(parts) or (_HIDDEN if path else None)
     return None
 
 
@@ -100,7 +100,7 @@ def _owner(url: str, domain: str | None) -> str:
     return registrable_domain(url) or registrable_domain(domain or "") or ""
 
 
-def _other_than(wrapper: str, domain: str | None) -> str:
+def _domain_unless_wrapper(wrapper: str, domain: str | None) -> str:
     """The result's own domain, unless it is the wrapper's or a twin of it."""
     own, outer = registrable_domain(domain or ""), registrable_domain(wrapper)
     if own is None or is_shortener(own):
@@ -120,7 +120,7 @@ def _of_parameters(parts: SplitResult, names: tuple[str, ...], path: str) -> str
     return _HIDDEN if path and (not names or any(name in values for name in names)) else None
 
 
-def _carried(parts: SplitResult) -> str | None:
+def _embedded_target(parts: SplitResult) -> str | None:
     """The target that an affiliate's or advertiser's link carries in its query or path.
 
     Only an absolute URL counts: their other values are names and numbers.

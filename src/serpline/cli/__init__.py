@@ -14,7 +14,7 @@ import typer
 from typer.exceptions import TyperException
 
 from serpline.cli.root import app
-from serpline.core.escaping import escaped, harmless
+from serpline.core.escaping import log_text, terminal_text
 from serpline.core.masking import mask
 from serpline.core.settings import SettingsError, load
 from serpline.domain.errors import UserError
@@ -79,7 +79,7 @@ def global_options_first(arguments: Sequence[str]) -> list[str]:
 
 
 def _mistake(message: str) -> int:
-    sys.stderr.write(f"serpline: {' '.join(harmless(message).split())}\n")
+    sys.stderr.write(f"serpline: {' '.join(terminal_text(message).split())}\n")
     return BAD_USAGE
 
 
@@ -92,7 +92,7 @@ def _traceback() -> str:
         secrets = load().secrets
     except SettingsError:
         secrets = ()
-    return escaped(mask(traceback.format_exc(), secrets))
+    return log_text(mask(traceback.format_exc(), secrets))
 
 
 def _is_state_of_database(error: Exception) -> bool:

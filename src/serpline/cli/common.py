@@ -29,7 +29,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from serpline.core.escaping import harmless, json_text
+from serpline.core.escaping import json_text, terminal_text
 from serpline.core.logging import configure
 from serpline.core.settings import Settings, load
 from serpline.core.spool import Spool
@@ -134,7 +134,7 @@ def stderr() -> Console:
 
 def say(message: str) -> None:
     """One line for a person, on stderr."""
-    stderr().print(Text(harmless(message)), soft_wrap=True)
+    stderr().print(Text(terminal_text(message)), soft_wrap=True)
 
 
 def emit(document: Any) -> None:
@@ -188,7 +188,7 @@ def _plain(value: Any) -> Any:
 
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str = "") -> None:
     """A table on stdout. None is shown as a dash: not known. Numbers stand right."""
-    table = Table(title=harmless(title) or None, title_justify="left", header_style="bold")
+    table = Table(title=terminal_text(title) or None, title_justify="left", header_style="bold")
     cells = [list(row) for row in rows]
     for index, column in enumerate(columns):
         values = [row[index] for row in cells if row[index] is not None]
@@ -212,7 +212,7 @@ def shown(value: Any) -> str:
         return value.strftime("%Y-%m-%d %H:%M:%S")
     if isinstance(value, list | tuple):
         return ", ".join(shown(part) for part in value)
-    return harmless(str(value))
+    return terminal_text(str(value))
 
 
 def listed(values: Sequence[str] | None) -> list[str] | None:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from serpline.cli.common import JsonFlag, emit, run, services, show_table, utf8
-from serpline.core.escaping import harmless
+from serpline.core.escaping import terminal_text
 from serpline.domain.errors import UserError
 from serpline.domain.markets import Market, dataforseo_language, get_market, normal_code
 
@@ -97,4 +97,4 @@ def add(
     if as_json:
         emit(asdict(market))
     else:
-        typer.echo(harmless(f"market {market.code} added: {market.name}, {market.language}"))
+        typer.echo(terminal_text(f"market {market.code} added: {market.name}, {market.language}"))

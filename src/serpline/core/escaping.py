@@ -23,13 +23,13 @@ _STEERING_IN_JSON = re.compile(f"[\x7f-\x9f{_BIDI}\ud800-\udfff]")
 _FORMULA = re.compile("'*[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
 
 
-def harmless(text: str) -> str:
+def terminal_text(text: str) -> str:
     """``text`` for a terminal: what would steer it is a space. Line ends and tabs are, too."""
     return _STEERING.sub(" ", text)
 
 
-def escaped(text: str) -> str:
-    """``text`` for a log: what would steer a terminal is escaped, line ends and tabs stay."""
+def log_text(text: str) -> str:
+    """``text`` for a log: what would steer a terminal is log_text, line ends and tabs stay."""
     return _STEERING.sub(lambda m: m[0] if m[0] in "\n\t" else _escape(m[0]), text)
 
 

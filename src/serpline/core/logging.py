@@ -12,7 +12,7 @@ from typing import TextIO, cast
 
 import structlog
 
-from serpline.core.escaping import escaped
+from serpline.core.escaping import log_text
 from serpline.core.masking import mask
 
 # Libraries that log URLs or arguments; a ScaleSERP URL carries the API key.
@@ -32,7 +32,7 @@ class _Stderr(io.TextIOBase):
 _STDERR = _Stderr()
 _TO_STDERR = structlog.PrintLoggerFactory(cast(TextIO, _STDERR))
 _SECRET_CHARS_MIN = 8
-_hidden: list[str] = []
+_secrets: list[str] = []
 
 
 class _MaskingFormatter(logging.Formatter):
@@ -42,7 +42,7 @@ class _MaskingFormatter(logging.Formatter):
         super().__init__("%(levelname)s %(name)s %(message)s")
 
     def format(self, record: logging.LogRecord) -> str:
-        return escaped(mask(super().format(record), _hidden))
+        return log_text(mask(super().format(record), _secrets))
 
 
 def configure(
@@ -52,7 +52,7 @@ def configure(
 
     Secrets of fewer than eight characters stay: without them a line might not be readable.
     """
-    _hidden[:] = [secret for secret in secrets if len(secret) >= _SECRET_CHARS_MIN]
+    _secrets[:] = [secret for secret in secrets if len(secret) >= _SECRET_CHARS_MIN]
     structlog.configure(
         processors=_processors(json_lines=json_lines),
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
@@ -82,7 +82,7 @@ def _processors(*, json_lines: bool) -> list[structlog.typing.Processor]:
         structlog.processors.format_exc_info,
         _escape_values,
         renderer,
-        lambda _logger, _method, line: mask(str(line), _hidden),
+        lambda _logger, _method, line: mask(str(line), _secrets),
     ]
 
 
@@ -90,7 +90,7 @@ def _escape_values(
     _logger: object, _method: str, event: structlog.typing.EventDict
 ) -> structlog.typing.EventDict:
     """What others wrote must not steer the terminal that shows the line."""
-    return {k: escaped(v) if isinstance(v, str) else v for k, v in event.items()}
+    return {k: log_text(v) if isinstance(v, str) else v for k, v in event.items()}
 
 
 # For programs that use the package and configure no logging. structlog's own default writes to
@@ -101,7 +101,7 @@ if not structlog.is_configured():
 
 def masked(text: str) -> str:
     """``text`` without the secrets that no line shows, for what is kept in a table."""
-    return mask(text, _hidden)
+    return mask(text, _secrets)
 
 
 def described(error: BaseException) -> str:

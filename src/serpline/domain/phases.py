@@ -64,10 +64,10 @@ def needs_of(lane: LaneKey, lanes: Collection[LaneKey]) -> list[LaneKey]:
     if lane.is_combined:
         return [key for key in lanes if key.phase is lane.phase and key != lane]
     needed = [PhaseName(name) for name in PHASE_DEPENDENCIES[lane.phase]]
-    wanted = [
+    candidates = [
         LaneKey(phase, kind) for phase in needed for kind in (lane.content_type, ContentType.ALL)
     ]
-    return [key for key in wanted if key in lanes]
+    return [key for key in candidates if key in lanes]
 
 
 def dependents_of(lane: LaneKey, lanes: Collection[LaneKey]) -> list[LaneKey]:

@@ -153,5 +153,5 @@ def after_failure(
 
 def history(before: str | None, now: str) -> str:
     """What was tried for a search, oldest first, with ``now`` added; bounded, the latest kept."""
-    told = f"{before}; {now[:HISTORY_PART_MAX]}" if before else now[:HISTORY_PART_MAX]
-    return told[-HISTORY_MAX:]
+    text = f"{before}; {now[:HISTORY_PART_MAX]}" if before else now[:HISTORY_PART_MAX]
+    return text[-HISTORY_MAX:]

@@ -62,12 +62,12 @@ def by_key(
     """
     if rows and all(value is None for _, value in rows):
         raise malformed(reply, provider, "no row that can be read")
-    wanted = list(asked)
-    told: dict[str | None, T | None] = {}
+    keys = list(asked)
+    values: dict[str | None, T | None] = {}
     for key, value in rows:
-        if told.get(key) is None:
-            told[key] = value
-    return {key: told.get(key) for key in wanted if key in told or None in told}
+        if values.get(key) is None:
+            values[key] = value
+    return {key: values.get(key) for key in keys if key in values or None in values}
 
 
 def unreadable(provider: str, key: str) -> ProviderError:

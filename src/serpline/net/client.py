@@ -85,12 +85,12 @@ class HttpClient:
         )
         system = _tls(None)
         test = _tls(test_ca) if test_ca is not None else system
-        self._providers = _way(
+        self._providers = _transport(
             Dialer(resolve or self._resolvers[0], self._host_map, guarded=False),
             test,
             PROVIDER_CONNECTIONS_MAX,
         )
-        self._pages = _way(
+        self._pages = _transport(
             Dialer(resolve or self._resolvers[1], self._host_map, guarded=True, mapped_tls=test),
             system,
             PAGE_CONNECTIONS_MAX,
@@ -114,9 +114,9 @@ class HttpClient:
     async def aclose(self) -> None:
         """Close every connection. Calls still under way fail; later ones are refused."""
         self._closed = True
-        for way in (self._providers, self._pages):
-            await way.pool.aclose()
-            way.threads.shutdown(wait=False)
+        for transport in (self._providers, self._pages):
+            await transport.pool.aclose()
+            transport.threads.shutdown(wait=False)
         for resolver in self._resolvers:
             resolver.close()
 
@@ -130,9 +130,9 @@ class HttpClient:
             trusted = origin_of(url) in self._trusted
             if not trusted:
                 self._check_guarded(url)
-            way = self._providers if trusted else self._pages
+            transport = self._providers if trusted else self._pages
             hop = first_hop(request, url, self._user_agent)
-            return url, await self._exchange(way, hop, request, stop=False)
+            return url, await self._exchange(transport, hop, request, stop=False)
 
         return await self._bounded(request, work)
 
@@ -169,8 +169,8 @@ class HttpClient:
             raise RuntimeError("the HTTP client is closed")
         started = self._clock.monotonic()
         host = "the URL"
-        ours = Transfer(request.may_send)
-        before = transfer.set(ours)
+        current = Transfer(request.may_send)
+        before = transfer.set(current)
         try:
             async with asyncio.timeout(request.timeout_seconds) as deadline:
                 url = parse_url(request.url, request.params)
@@ -185,17 +185,19 @@ class HttpClient:
         finally:
             transfer.reset(before)
         # Raised outside the handler, so that it carries no context: the original may quote a key.
-        raise failure.redacted(secrets_of(request), sent=ours.begun)
+        raise failure.redacted(secrets_of(request), sent=current.begun)
 
-    async def _exchange(self, way: "_Way", hop: Hop, request: HttpRequest, *, stop: bool) -> Raw:
+    async def _exchange(
+        self, transport: "_Transport", hop: Hop, request: HttpRequest, *, stop: bool
+    ) -> Raw:
         return await exchange(
-            way.pool,
+            transport.pool,
             hop.method,
             hop.url,
             headers=hop.headers,
             content=hop.content,
             size_bytes_max=request.size_bytes_max,
-            body=Body(secrets_of(request), way.threads, large=request.large),
+            body=Body(secrets_of(request), transport.threads, large=request.large),
             stop_at_redirect=stop,
         )
 
@@ -207,14 +209,14 @@ class HttpClient:
             check_guarded(origin.host, origin.port)
 
 
-class _Way(NamedTuple):
+class _Transport(NamedTuple):
     """Connections, and threads that write what comes over them to disk; shared with no other."""
 
     pool: httpcore2.AsyncConnectionPool
     threads: Executor
 
 
-def _way(dialer: Dialer, tls: ssl.SSLContext, connections_max: int) -> _Way:
+def _transport(dialer: Dialer, tls: ssl.SSLContext, connections_max: int) -> _Transport:
     pool = httpcore2.AsyncConnectionPool(
         ssl_context=tls,
         max_connections=connections_max,
@@ -222,7 +224,7 @@ def _way(dialer: Dialer, tls: ssl.SSLContext, connections_max: int) -> _Way:
         keepalive_expiry=IDLE_SECONDS_MAX,
         network_backend=dialer,
     )
-    return _Way(pool, ThreadPoolExecutor(SPOOL_THREADS, "spool"))
+    return _Transport(pool, ThreadPoolExecutor(SPOOL_THREADS, "spool"))
 
 
 def _tls(extra_ca: Path | None) -> ssl.SSLContext:

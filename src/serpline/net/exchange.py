@@ -65,12 +65,12 @@ async def exchange(
         scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path
     )
     lines = [(name.encode("ascii"), value.encode()) for name, value in headers.items()]
-    ours = transfer.get()
-    ours.expect_head()
+    current = transfer.get()
+    current.expect_head()
     async with pool.stream(method, target, headers=lines, content=content) as response:
         if response.status == 101:
             raise broken("the peer switched protocols unasked")
-        if ours.received_bytes == 0:
+        if current.received_bytes == 0:
             # The bytes were in the buffer before we asked: they belong to the reply before.
             raise broken("a reply came before its request")
         head = _decoded(response.headers)
@@ -78,7 +78,7 @@ async def exchange(
         if stop_at_redirect and reply.redirects:
             return reply
         if method != "HEAD":
-            ours.expect_body(size_bytes_max)
+            current.expect_body(size_bytes_max)
             _check_announced(reply.headers, size_bytes_max)
         encoding = reply.headers.get("content-encoding", "")
         await _read_body(response, encoding, size_bytes_max, body)

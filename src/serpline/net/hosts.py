@@ -41,25 +41,25 @@ class HostMap:
 
     def __init__(self, entries: Mapping[str, str]) -> None:
         self._exact: dict[str, Endpoint] = {}
-        self._below: dict[str, Endpoint] = {}
+        self._by_suffix: dict[str, Endpoint] = {}
         for pattern, target in entries.items():
             endpoint = _endpoint(pattern, target)
             wildcard = pattern.startswith("*.")
             name = pattern.removeprefix("*.").lower()
             if not is_name(name) or literal_address(name) is not None:
                 raise UserError(f"net_host_map: {pattern!r} is neither a name nor *.suffix")
-            (self._below if wildcard else self._exact)[name] = endpoint
+            (self._by_suffix if wildcard else self._exact)[name] = endpoint
 
     def lookup(self, host: str) -> Endpoint | None:
         """The endpoint of ``host`` (lower-case), or None if it is not mapped."""
         endpoint = self._exact.get(host)
-        if endpoint is not None or not self._below:
+        if endpoint is not None or not self._by_suffix:
             return endpoint
         suffix = host
         while "." in suffix:
             suffix = suffix.partition(".")[2]
-            if suffix in self._below:
-                return self._below[suffix]
+            if suffix in self._by_suffix:
+                return self._by_suffix[suffix]
         return None
 
 

@@ -24,8 +24,8 @@ from serpline.net.limits import (
 )
 
 ACCEPTED = "gzip"
-_OURS = frozenset({"gzip", "x-gzip", "deflate"})
-_UNASKED = frozenset({"br", "zstd", "compress", "x-compress", "dcb", "dcz"})
+_SUPPORTED = frozenset({"gzip", "x-gzip", "deflate"})
+_UNSUPPORTED = frozenset({"br", "zstd", "compress", "x-compress", "dcb", "dcz"})
 _GZIP_MAGIC = b"\x1f\x8b"
 # What no text has; compressed data has some of them among its first few bytes.
 _CONTROLS = frozenset(range(32)) - frozenset(b"\t\n\f\r\x1b")
@@ -52,15 +52,15 @@ class Inflater:
 
     def pieces(self, data: bytes) -> Iterator[bytes]:
         """The decoded bytes that ``data`` adds, in bounded pieces."""
-        return self._through(0, data)
+        return self._decode_from(0, data)
 
     def finish(self) -> Iterator[bytes]:
         """The last bytes; raises ``NetError`` if the stream was cut before its end."""
         for at, layer in enumerate(self._layers):
             for piece in layer.finish():
-                yield from self._through(at + 1, piece)
+                yield from self._decode_from(at + 1, piece)
 
-    def _through(self, at: int, data: bytes) -> Iterator[bytes]:
+    def _decode_from(self, at: int, data: bytes) -> Iterator[bytes]:
         if at == len(self._layers):
             yield data
             return
@@ -68,7 +68,7 @@ class Inflater:
         for piece in layer.pieces(data):
             if layer.size_bytes > self._between_bytes_max and at + 1 < len(self._layers):
                 raise refused(f"more than {self._between_bytes_max} bytes between two encodings")
-            yield from self._through(at + 1, piece)
+            yield from self._decode_from(at + 1, piece)
 
 
 class _Layer:
@@ -77,24 +77,24 @@ class _Layer:
     def __init__(self, coding: str) -> None:
         self.size_bytes = 0
         self._coding = coding
-        self._held = b""
+        self._buffered = b""
         self._plain = False
         self._member: zlib._Decompress | None = None
         self._padding = False
         self._members = 1
 
     def pieces(self, data: bytes) -> Iterator[bytes]:
-        data = self._held + data
-        self._held = b""
+        data = self._buffered + data
+        self._buffered = b""
         if self._member is None and not self._plain and not self._decide(data, last=False):
-            self._held = data
+            self._buffered = data
             return
         for piece in [data] if self._plain else self._inflated(data):
             self.size_bytes += len(piece)
             yield piece
 
     def finish(self) -> Iterator[bytes]:
-        data, self._held = self._held, b""
+        data, self._buffered = self._buffered, b""
         if self._member is None and not self._plain:
             if not data:
                 return
@@ -111,9 +111,9 @@ class _Layer:
             return False
         if data.startswith(_GZIP_MAGIC[: len(data)]) or self._is_zlib(data):
             self._member = zlib.decompressobj(_HEADED)
-        elif self._coding in _UNASKED:
+        elif self._coding in _UNSUPPORTED:
             raise refused(f"the reply is encoded as {self._coding}, which was not asked for")
-        elif self._coding in _OURS:
+        elif self._coding in _SUPPORTED:
             if len(data) < INFLATE_SNIFF_BYTES and not last:
                 return False
             if self._coding == "deflate" and _is_raw_deflate(data, whole=last):
@@ -132,7 +132,7 @@ class _Layer:
         while data and not self._padding:
             if self._member.eof:
                 if data == _GZIP_MAGIC[:1]:
-                    self._held = data
+                    self._buffered = data
                     return
                 # What follows the last member is another member or padding.
                 self._padding = not data.startswith(_GZIP_MAGIC)

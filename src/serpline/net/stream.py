@@ -93,9 +93,9 @@ class Connection(httpcore2.AsyncNetworkStream, anyio.abc.ByteStream):
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
         """Send all of ``buffer``, a part of a request."""
         if buffer:
-            ours = transfer.get()
-            ours.begun = True
-            ours.expect_head()
+            current = transfer.get()
+            current.begun = True
+            current.expect_head()
             await (self._tls or self).send(buffer)
 
     async def start_tls(
@@ -126,14 +126,14 @@ class Connection(httpcore2.AsyncNetworkStream, anyio.abc.ByteStream):
     async def receive(self, max_bytes: int = 65536) -> bytes:
         """Some bytes. Raises ``EndOfStream``, and ``NetError`` beyond the transfer's limit."""
         await checkpoint()
-        ours = transfer.get()
-        if ours.received_bytes >= ours.received_bytes_max:
+        current = transfer.get()
+        if current.received_bytes >= current.received_bytes_max:
             raise refused(
-                f"the reply is larger than allowed ({ours.received_bytes} bytes on the wire)"
+                f"the reply is larger than allowed ({current.received_bytes} bytes on the wire)"
             )
         while True:
             try:
-                data = self._sock.recv(min(max_bytes, ours.read_bytes_max))
+                data = self._sock.recv(min(max_bytes, current.read_bytes_max))
             except (BlockingIOError, InterruptedError):
                 await anyio.wait_readable(self._sock)
             except OSError as error:
@@ -141,7 +141,7 @@ class Connection(httpcore2.AsyncNetworkStream, anyio.abc.ByteStream):
             else:
                 if not data:
                     raise anyio.EndOfStream
-                ours.received_bytes += len(data)
+                current.received_bytes += len(data)
                 return data
 
     async def send(self, item: bytes) -> None:

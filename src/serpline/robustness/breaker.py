@@ -25,9 +25,9 @@ _REFUSAL_SECONDS = 0.2
 
 # Reads the breaker, with the settings to be put in force if they are newer; with the seconds that
 # a call may take, it also decides on the call.
-Ask = Callable[[SettingsUpdate | None, float | None], Awaitable[tuple[BreakerRow, Decision]]]
+ReadRow = Callable[[SettingsUpdate | None, float | None], Awaitable[tuple[BreakerRow, Decision]]]
 # Writes how a call ended. A failure counts if the second argument is true when it is written.
-Tell = Callable[[Report, Callable[[], bool]], asyncio.Future[BreakerRow]]
+WriteReport = Callable[[Report, Callable[[], bool]], asyncio.Future[BreakerRow]]
 
 
 class BreakerOpen(CallRefused):
@@ -46,12 +46,18 @@ class CircuitBreaker:
     """One breaker as this process sees it. Made by ``CircuitBreakerManager.get_breaker`` only."""
 
     def __init__(
-        self, name: str, clock: Clock, ask: Ask, tell: Tell, *, cache_seconds: float
+        self,
+        name: str,
+        clock: Clock,
+        read_row: ReadRow,
+        write_report: WriteReport,
+        *,
+        cache_seconds: float,
     ) -> None:
         self.name = name
         self._clock = clock
-        self._ask = ask
-        self._tell = tell
+        self._read_row = read_row
+        self._write_report = write_report
         self._cache_seconds = cache_seconds
         self._first_proposed: dict[frozenset[tuple[str, Any]], datetime] = {}
         self._update: SettingsUpdate | None = None
@@ -62,7 +68,7 @@ class CircuitBreaker:
         self._successes: dict[int, tuple[int, datetime]] = {}
         self._last_report: asyncio.Future[BreakerRow] | None = None
         self._lock = asyncio.Lock()
-        self.asking: set[asyncio.Task[Decision]] = set()
+        self.pending_decisions: set[asyncio.Task[Decision]] = set()
 
     async def permit(self, call_seconds: float = DEFAULT_CALL_SECONDS) -> "Permit":
         """The right to make one call, see ``Permit.of``. Raises ``BreakerOpen``."""
@@ -123,13 +129,13 @@ class CircuitBreaker:
         decision = self._from_cache()
         if decision is not None:
             return decision
-        asking = asyncio.create_task(self._ask_in_turn(call_seconds))
-        self.asking.add(asking)
-        asking.add_done_callback(self.asking.discard)
+        pending = asyncio.create_task(self._decide_by_database(call_seconds))
+        self.pending_decisions.add(pending)
+        pending.add_done_callback(self.pending_decisions.discard)
         try:
-            return await asyncio.shield(asking)
+            return await asyncio.shield(pending)
         except asyncio.CancelledError:
-            asking.add_done_callback(self._give_back)
+            pending.add_done_callback(self._give_back)
             raise
 
     def report(
@@ -170,7 +176,7 @@ class CircuitBreaker:
             self._write(Report(ReportKind.SUCCESS, at, generation, count=count), _always)
 
     def _write(self, report: Report, counts: Callable[[], bool]) -> asyncio.Future[BreakerRow]:
-        self._last_report = self._tell(report, counts)
+        self._last_report = self._write_report(report, counts)
         return self._last_report
 
     def _from_cache(self) -> Decision | None:
@@ -191,7 +197,7 @@ class CircuitBreaker:
             raise BreakerOpen(self.name, breaker.state, until)
         return None
 
-    async def _ask_in_turn(self, call_seconds: float) -> Decision:
+    async def _decide_by_database(self, call_seconds: float) -> Decision:
         async with self._lock:
             cached = self._from_cache()
             if cached is not None:
@@ -204,16 +210,16 @@ class CircuitBreaker:
 
     async def _read(self, call_seconds: float | None) -> tuple[BreakerRow, Decision]:
         update = self._update
-        row, decision = await self._ask(update, call_seconds)
+        row, decision = await self._read_row(update, call_seconds)
         if self._update is update:
             self._update = None
         self.update_cache(row)
         self.write_successes()
         return row, decision
 
-    def _give_back(self, asking: asyncio.Task[Decision]) -> None:
-        if not asking.cancelled() and asking.exception() is None:
-            self.report(ReportKind.CANCELLED, asking.result())
+    def _give_back(self, pending: asyncio.Task[Decision]) -> None:
+        if not pending.cancelled() and pending.exception() is None:
+            self.report(ReportKind.CANCELLED, pending.result())
 
 
 class Permit:

@@ -123,9 +123,10 @@ class CircuitBreakerManager:
         ``UserError`` for impossible ones.
         """
         if name not in self._breakers:
-            ask, tell = partial(self._ask, name), partial(self._tell, name)
+            read_row = partial(self._read_row, name)
+            write_report = partial(self._queue_report, name)
             self._breakers[name] = CircuitBreaker(
-                name, self.clock, ask, tell, cache_seconds=self._cache_seconds
+                name, self.clock, read_row, write_report, cache_seconds=self._cache_seconds
             )
         breaker = self._breakers[name]
         if settings is not None:
@@ -168,8 +169,10 @@ class CircuitBreakerManager:
 
     async def close(self) -> None:
         """Write what is not yet written."""
-        asking = [task for breaker in self._breakers.values() for task in breaker.asking]
-        await asyncio.gather(*asking, return_exceptions=True)
+        pending = [
+            task for breaker in self._breakers.values() for task in breaker.pending_decisions
+        ]
+        await asyncio.gather(*pending, return_exceptions=True)
         for breaker in self._breakers.values():
             breaker.write_successes()
         await self._reports.flush()
@@ -183,10 +186,10 @@ class CircuitBreakerManager:
             await wake(conn, [WakeUp("chunk", str(id_), JobPriority(p)) for id_, p in waiting])
         return after
 
-    async def _ask(
+    async def _read_row(
         self, name: str, update: SettingsUpdate | None, call_seconds: float | None
     ) -> tuple[BreakerRow, Decision]:
-        """See ``breaker.Ask``. A closed breaker is read without a lock."""
+        """See ``breaker.ReadRow``. A closed breaker is read without a lock."""
         async with self.db.transaction() as conn:
             row = None if update else await store.load(conn, name, self._default(name))
             if row is None:
@@ -205,10 +208,10 @@ class CircuitBreakerManager:
             )
             return await self.save(conn, row, step), decision
 
-    def _tell(
+    def _queue_report(
         self, name: str, report: Report, counts: Callable[[], bool]
     ) -> asyncio.Future[BreakerRow]:
-        """See ``breaker.Tell``."""
+        """See ``breaker.WriteReport``."""
         return self._reports.put(_CallEnd(name, report, counts, self.clock.monotonic()))
 
     def _default(self, name: str) -> BreakerSettings:

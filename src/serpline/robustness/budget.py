@@ -36,12 +36,12 @@ class BudgetSpent(CallRefused):
     """
 
     def __init__(
-        self, policy: ProviderPolicy, scope: str, until: datetime | None, too_dear: str = ""
+        self, policy: ProviderPolicy, scope: str, until: datetime | None, problem: str = "is spent"
     ) -> None:
         reason = (
             f"the run's credit limit for {policy.provider} is spent"
             if until is None
-            else f"the {policy.provider} budget of {scope} ({policy.zone}) {too_dear or 'is spent'}"
+            else f"the {policy.provider} budget of {scope} ({policy.zone}) {problem}"
         )
         waits_on = None if until is None else wait_key(policy.provider)
         super().__init__(reason, until=until, waits_on=waits_on, permanent=until is None)
@@ -91,14 +91,14 @@ def refusal(
         limit, setting, until = policy.credits_per_month, "MONTH", policy.month_ends_at(now)
     else:
         return BudgetSpent(policy, scope, None)
-    too_dear = ""
+    problem = "is spent"
     if limit is not None and credits_ > amount(limit):
-        # No new period helps: a person has to decide.
-        too_dear = (
+        # A new period does not help: a person has to decide.
+        problem = (
             f"allows {limit:g} credits, and this call costs {credits_:f}:"
             f" raise SERPLINE_CREDITS_PER_{setting}, or give the run a smaller batch_size"
         )
-    return BudgetSpent(policy, scope, until, too_dear)
+    return BudgetSpent(policy, scope, until, problem)
 
 
 async def apply_limits(conn: Connection, policies: Iterable[ProviderPolicy], now: datetime) -> None:

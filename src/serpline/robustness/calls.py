@@ -30,11 +30,11 @@ class ReadingFailed(ProviderError):  # noqa: N818  a bug of ours, no error of th
     """``parse`` raised something else than it may: the reply is good, this release is not."""
 
 
-def _held() -> bool:
+def _always() -> bool:
     return True
 
 
-def _never() -> int:
+def _zero() -> int:
     return 0
 
 
@@ -55,8 +55,8 @@ class CallScope:
     run_id: UUID | None = None
     chunk_id: int | None = None
     epoch: int | None = None
-    lease: Callable[[], bool] = _held
-    lapses: Callable[[], int] = _never
+    lease: Callable[[], bool] = _always
+    lapses: Callable[[], int] = _zero
     ttl_seconds: float | None = None
     breakers: tuple[CircuitBreaker, ...] = ()
     reference_kind: str | None = None

@@ -51,8 +51,8 @@ class GroupCommitter(Generic[In, Out]):
         self._retry_seconds_max = retry_seconds_max
         self._waiting_max = waiting_max
         self._waiting: deque[tuple[In, asyncio.Future[Out]]] = deque()
-        self._hurry = asyncio.Event()
-        self._taken = self._ended = 0
+        self._flush_requested = asyncio.Event()
+        self._put_count = self._done_count = 0
         self._group_ended = asyncio.Event()
         self._runner: asyncio.Task[None] | None = None
 
@@ -61,20 +61,20 @@ class GroupCommitter(Generic[In, Out]):
         if len(self._waiting) >= self._waiting_max:
             raise OverflowError(f"{self._waiting_max} writes are waiting for the database")
         future: asyncio.Future[Out] = asyncio.get_running_loop().create_future()
-        future.add_done_callback(_seen)
+        future.add_done_callback(_mark_retrieved)
         self._waiting.append((item, future))
-        self._taken += 1
+        self._put_count += 1
         if len(self._waiting) >= self._size_max:
-            self._hurry.set()
+            self._flush_requested.set()
         if self._runner is None or self._runner.done():
             self._runner = asyncio.create_task(self._run())
         return future
 
     async def flush(self) -> None:
         """Wait until everything handed over so far is committed or given up, and for no more."""
-        last = self._taken
-        while self._ended < last:
-            self._hurry.set()
+        last = self._put_count
+        while self._done_count < last:
+            self._flush_requested.set()
             await self._group_ended.wait()
 
     async def _run(self) -> None:
@@ -82,38 +82,38 @@ class GroupCommitter(Generic[In, Out]):
             if self._delay_seconds > 0 and len(self._waiting) < self._size_max:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(self._delay_seconds):
-                        await self._hurry.wait()
-            self._hurry.clear()
+                        await self._flush_requested.wait()
+            self._flush_requested.clear()
             group = [
                 self._waiting.popleft() for _ in range(min(self._size_max, len(self._waiting)))
             ]
             batch = [entry for entry in group if not entry[1].cancelled()]
             if batch:
-                await self._settle(batch)
-            self._ended += len(group)
+                await self._commit_batch(batch)
+            self._done_count += len(group)
             group_ended, self._group_ended = self._group_ended, asyncio.Event()
             group_ended.set()
 
-    async def _settle(self, batch: Sequence[tuple[In, asyncio.Future[Out]]]) -> None:
+    async def _commit_batch(self, batch: Sequence[tuple[In, asyncio.Future[Out]]]) -> None:
         try:
             items = [item for item, _ in batch]
             answers = await retry_transient(lambda: self._commit(items), self._retry_seconds_max)
         except (DatabaseUnavailable, TransactionConflict) as error:
-            self._refuse(batch, error)
+            self._fail(batch, error)
         except Exception as error:  # noqa: BLE001  told to every caller whose item it was
             if len(batch) == 1:
-                self._refuse(batch, error)
+                self._fail(batch, error)
                 return
             middle = len(batch) // 2
-            await self._settle(batch[:middle])
-            await self._settle(batch[middle:])
+            await self._commit_batch(batch[:middle])
+            await self._commit_batch(batch[middle:])
         else:
             for (_, future), answer in zip(batch, answers, strict=True):
                 if not future.done():
                     future.set_result(answer)
 
     @staticmethod
-    def _refuse(batch: Sequence[tuple[In, asyncio.Future[Out]]], error: Exception) -> None:
+    def _fail(batch: Sequence[tuple[In, asyncio.Future[Out]]], error: Exception) -> None:
         for _, future in batch:
             if not future.done():
                 future.set_exception(error)
@@ -137,7 +137,7 @@ async def retry_transient(commit: Callable[[], Awaitable[Out]], seconds: float) 
         pause = min(2 * pause, _PAUSE_SECONDS_MAX)
 
 
-def _seen(future: asyncio.Future[Out]) -> None:
+def _mark_retrieved(future: asyncio.Future[Out]) -> None:
     """A caller that does not wait must not make asyncio complain of an unseen exception."""
     if not future.cancelled():
         future.exception()

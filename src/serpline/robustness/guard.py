@@ -50,7 +50,7 @@ Sender = Callable[[HttpRequest], Awaitable[HttpReply]]
 
 FLUSH_SECONDS = 10.0
 # So many large replies are read at once; they take memory as well as time.
-READERS = 2
+READER_THREADS = 2
 # A probe's permit outlives its call: so long it may wait for its turn, and as long again for a
 # place among the concurrent calls and for the database.
 PERMIT_SECONDS_SPARE = 2 * WAIT_SECONDS_MAX
@@ -82,7 +82,7 @@ class Guard:
         self.limiter = Limiter(db, self._clock)
         self.ledger = Ledger(db, self._clock)
         self.budgets = Budgets(db)
-        self._readers = ThreadPoolExecutor(READERS, "read")
+        self._readers = ThreadPoolExecutor(READER_THREADS, "read")
         self._in_flight: dict[bytes, asyncio.Future[None]] = {}
         self._recorded: dict[bytes, asyncio.Future[bool]] = {}
         self.breakers.register_defaults(policies)

@@ -60,7 +60,7 @@ _ADMITTED = (Answer.ADMITTED, Answer.WRITTEN)
 _log = get("robustness")
 
 
-class _Ended(NamedTuple):
+class _EndedCall(NamedTuple):
     """A call's end, its reply as it came, with the request's ``secrets`` in it, and its answers."""
 
     end: End
@@ -76,10 +76,10 @@ class Ledger:
         self._db = db
         self._clock = clock
         self._requests: GroupCommitter[AdmissionRequest, Decision] = GroupCommitter(self._admit)
-        self._ends: GroupCommitter[_Ended, bool] = GroupCommitter(
+        self._ends: GroupCommitter[_EndedCall, bool] = GroupCommitter(
             self._end, delay_seconds=OUTCOME_SECONDS, retry_seconds_max=_END_RETRY_SECONDS_MAX
         )
-        self._look_ups: GroupCommitter[bytes, tuple[datetime, StoredReply] | None] = GroupCommitter(
+        self._lookups: GroupCommitter[bytes, tuple[datetime, StoredReply] | None] = GroupCommitter(
             self._find
         )
 
@@ -119,7 +119,7 @@ class Ledger:
         purchase: Purchase | None = None,
     ) -> asyncio.Future[bool]:
         """Make a call's end durable; True unless the call had its outcome already."""
-        ended = self._ends.put(_Ended(end, reply, secrets, purchase))
+        ended = self._ends.put(_EndedCall(end, reply, secrets, purchase))
         ended.add_done_callback(partial(_log_loss, end.id))
         return ended
 
@@ -128,7 +128,7 @@ class Ledger:
 
         With ``large`` its body is on disk, unless it is quite small.
         """
-        found = await self._look_ups.put(key)
+        found = await self._lookups.put(key)
         if found is None:
             return None
         came_at, stored = found
@@ -173,7 +173,7 @@ class Ledger:
                 at=given_time(self._clock),
             )
 
-    async def _end(self, group: Sequence[_Ended]) -> list[bool]:
+    async def _end(self, group: Sequence[_EndedCall]) -> list[bool]:
         if any(one.end.status is None for one in group):
             # The admission of a cancelled call may still be under way: it is undone afterwards.
             await self._requests.flush()
@@ -221,7 +221,7 @@ def limits_of(policy: ProviderPolicy) -> Limits:
     )
 
 
-def _packed(group: Sequence[_Ended]) -> dict[UUID, StoredReply]:
+def _packed(group: Sequence[_EndedCall]) -> dict[UUID, StoredReply]:
     return {
         end.id: pack(
             reply,

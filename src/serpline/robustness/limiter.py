@@ -96,34 +96,34 @@ class ConcurrencyLease:
         self._holder = holder
         self._provider = provider
         self._concurrency = 1
-        self._allowed = 0
+        self._granted = 0
         self._in_use = 0
         self._peak = 0
         self._queued = 0
-        self._asked = 0
+        self._requested = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
-        self._wants_more = asyncio.Event()
-        self._keeper: asyncio.Task[None] | None = None
+        self._demand_grew = asyncio.Event()
+        self._renewer: asyncio.Task[None] | None = None
 
     async def acquire(self, concurrency: int) -> None:
         """Wait for a place; ``concurrency`` is the provider's, for all processes together."""
         self._concurrency = concurrency
-        if self._keeper is None or self._keeper.done():
-            self._asked = 0
-            self._keeper = asyncio.create_task(self._keep())
-        if self._in_use < self._allowed and not self._waiting:
+        if self._renewer is None or self._renewer.done():
+            self._requested = 0
+            self._renewer = asyncio.create_task(self._renew_while_used())
+        if self._in_use < self._granted and not self._waiting:
             self._take()
             return
-        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(place)
+        slot: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(slot)
         self._queued += 1
         self._peak = max(self._peak, self._in_use + self._queued)
-        if self._asked < self._wanted():
-            self._wants_more.set()
+        if self._requested < self._demand():
+            self._demand_grew.set()
         try:
-            await place
+            await slot
         except asyncio.CancelledError:
-            if not place.cancelled():
+            if not slot.cancelled():
                 self.release()
             raise
         finally:
@@ -132,58 +132,58 @@ class ConcurrencyLease:
     def release(self) -> None:
         """Give a place back; whoever waits longest in this process gets it."""
         self._in_use -= 1
-        self._hand_out()
+        self._grant_waiting()
 
     async def close(self) -> None:
-        """Stop renewing and give the lease back; calls still under way lose their place."""
-        if self._keeper is not None:
-            self._keeper.cancel()
+        """Stop renewing and give the lease back; calls still under way lose their slot."""
+        if self._renewer is not None:
+            self._renewer.cancel()
             with suppress(asyncio.CancelledError):
-                await self._keeper
+                await self._renewer
         self._in_use = self._peak = self._queued = 0
         await self._renew()
 
-    def _wanted(self) -> int:
+    def _demand(self) -> int:
         return min(max(self._peak, self._in_use + self._queued), self._concurrency)
 
     def _take(self) -> None:
         self._in_use += 1
         self._peak = max(self._peak, self._in_use)
 
-    def _hand_out(self) -> None:
-        while self._waiting and self._in_use < self._allowed:
-            place = self._waiting.popleft()
-            if not place.done():
+    def _grant_waiting(self) -> None:
+        while self._waiting and self._in_use < self._granted:
+            slot = self._waiting.popleft()
+            if not slot.done():
                 self._take()
-                place.set_result(None)
+                slot.set_result(None)
 
-    async def _keep(self) -> None:
+    async def _renew_while_used(self) -> None:
         """Renew when more is wanted and every ``RENEW_SECONDS``, until nobody uses anything."""
         while True:
-            self._wants_more.clear()
+            self._demand_grew.clear()
             await self._renew()
-            self._hand_out()
-            if self._in_use == 0 and self._queued == 0 and self._asked == 0:
+            self._grant_waiting()
+            if self._in_use == 0 and self._queued == 0 and self._requested == 0:
                 return
             with suppress(TimeoutError):
                 async with asyncio.timeout(RENEW_SECONDS):
-                    await self._wants_more.wait()
+                    await self._demand_grew.wait()
 
     async def _renew(self) -> None:
         """Ask for the most that was wanted since the last time, so that a lull costs nothing.
 
         Until the answer is there nothing is handed out: it may be less than before.
         """
-        self._asked = self._wanted()
+        self._requested = self._demand()
         request = store.LeaseRequest(
-            self._provider, self._holder, self._asked, self._in_use, self._concurrency
+            self._provider, self._holder, self._requested, self._in_use, self._concurrency
         )
         self._peak = self._in_use + self._queued
-        before, self._allowed = self._allowed, 0
+        before, self._granted = self._granted, 0
         try:
             async with self._db.statement() as conn:
                 before = await store.lease(conn, request, LEASE_SECONDS)
         except (DatabaseUnavailable, TransactionConflict):
             pass
         finally:
-            self._allowed = before
+            self._granted = before

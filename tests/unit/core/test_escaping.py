@@ -7,7 +7,7 @@ import unicodedata
 import pytest
 import structlog
 
-from serpline.core.escaping import escaped, harmless, json_text, spreadsheet_text
+from serpline.core.escaping import json_text, log_text, spreadsheet_text, terminal_text
 from serpline.core.logging import configure
 
 _BIDI = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
@@ -25,20 +25,20 @@ def test_no_character_that_steers_a_terminal_passes() -> None:
     marks = ["\u200e", "\u200f", "\u061c", "\ufeff"]
     assert len(steering) > 2_000
     text = "".join((*steering, *marks))
-    assert harmless(text) == " " * len(text)
+    assert terminal_text(text) == " " * len(text)
     written = json_text({"title": text}, indent=1, default=str)
     assert not any(_steers(c) for c in written.replace("\n", ""))
     assert not set(marks) & set(written)
     # Python's decoder joins pairs of halves; all else comes back as it was.
     plain = "".join(c for c in text if unicodedata.category(c) != "Cs")
     assert json.loads(json_text(plain, indent=1, default=str)) == plain
-    assert not any(_steers(c) for c in escaped(text).replace("\n", "").replace("\t", ""))
+    assert not any(_steers(c) for c in log_text(text).replace("\n", "").replace("\t", ""))
 
 
 def test_what_people_write_passes_as_it_is() -> None:
     """Scripts, joiners and emoji stay readable in tables, documents and logs."""
     text = "Größe ۵ می\u200cخواهم 値段 👩\u200d🍳 ₹\u00a05"
-    assert harmless(text) == escaped(text) == text
+    assert terminal_text(text) == log_text(text) == text
     assert json_text([text], indent=0, default=str) == f'[\n"{text}"\n]'
 
 
