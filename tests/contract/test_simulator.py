@@ -106,7 +106,7 @@ async def test_volumes_come_in_batches_per_market(side: Side) -> None:
 async def test_one_restricted_keyword_empties_its_batch(side: Side) -> None:
     """The whole batch comes back without a figure, and is charged all the same."""
     call = side.dataforseo.search_volume(["flights to rome", "cocaine price"], 2840, "en")
-    assert (await side.do(call)).is_emptied
+    assert (await side.do(call)).lost_all_figures
     assert side.simulator.ledger.spent("dataforseo") == 0.09
 
 

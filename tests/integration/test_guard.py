@@ -536,10 +536,10 @@ async def test_a_sites_wish_for_a_pause_binds_no_other(guards: MakeGuard) -> Non
     guard = guards(provider, breaker_settings=BreakerSettings(failure_threshold=1))
     for number in range(3):
         with pytest.raises(ProviderError):
-            await guard.execute(replace(call(number), elsewhere=True), CallScope("x"))
+            await guard.execute(replace(call(number), third_party=True), CallScope("x"))
     provider.answer = down
     with pytest.raises(ProviderError):
-        await guard.execute(replace(call(4), elsewhere=True), CallScope("x"))
+        await guard.execute(replace(call(4), third_party=True), CallScope("x"))
     provider.answer = lambda _: ok({"answer": 1})
     assert await guard.execute(call(5), CallScope("x")) == 1
 

@@ -272,7 +272,7 @@ async def test_one_of_two_runs_buys(place: Place) -> None:
         searches = await inputs.searches_of_subjects(
             conn, first, "video", [VIDEO], depth=10, limit=20
         )
-        keys = relevance.Wanted(VIDEO, searches[VIDEO], place.tools.llm.model).keys
+        keys = relevance.NeededJudgements(VIDEO, searches[VIDEO], place.tools.llm.model).keys
         now = place.clock.now()
         claimed = await reference.obtain(conn, relevance.KIND, keys, now, found[0].id, 1)
     assert claimed.mine == keys

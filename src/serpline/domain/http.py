@@ -92,7 +92,7 @@ class ProviderCall(Generic[T]):
     ``identity`` is the canonical request (a JSON value, without keys or secrets): with provider,
     operation and the freshness scope it makes the ledger's key. ``credits`` is what the call
     costs at most, in the provider's own unit; ``billed`` reads from a reply what it did cost.
-    ``parse`` raises ``ProviderError`` and nothing else. ``elsewhere``: the address came from the
+    ``parse`` raises ``ProviderError`` and nothing else. ``third_party``: the address came from the
     web and is not the provider's API. So it is fetched under the guard against forged addresses,
     and whether it answers says nothing about the API's health.
     """
@@ -104,7 +104,7 @@ class ProviderCall(Generic[T]):
     parse: Callable[[HttpReply], T]
     credits: float = 0.0
     billed: Callable[[HttpReply], float] | None = None
-    elsewhere: bool = False
+    third_party: bool = False
 
     def read_as(self, more: Callable[[T], U]) -> "ProviderCall[U]":
         """The same call with ``more`` made of its value. What ``more`` raises is a bug."""
@@ -116,7 +116,7 @@ class ProviderCall(Generic[T]):
             lambda reply: more(self.parse(reply)),
             self.credits,
             self.billed,
-            self.elsewhere,
+            self.third_party,
         )
 
     def __repr__(self) -> str:

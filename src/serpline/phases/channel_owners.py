@@ -16,10 +16,10 @@ from serpline.phases.model_calls import ModelCalls
 from serpline.phases.tools import (
     Tools,
     as_done,
-    bought_elsewhere,
-    give_back,
-    obtain,
-    plain,
+    claim_missing,
+    release_claims,
+    snooze_until_bought,
+    to_json,
 )
 from serpline.providers.llm.owner import OWNER
 
@@ -39,30 +39,30 @@ async def owners(
     model = ModelCalls(tools, work, tools.owner_llm)
     asked_as = digest([tools.owner_llm.model, OWNER.version])[:32]
     keys = {f"{asked_as} {channel_id}": channel_id for channel_id in channels}
-    obtained = await obtain(work, KIND, keys)
+    claims = await claim_missing(work, KIND, keys)
     found: dict[str, str | Outcome] = {
-        keys[key]: payload["domain"] for key, payload in obtained.fresh.items()
+        keys[key]: payload["domain"] for key, payload in claims.fresh.items()
     }
-    found |= {keys[key]: bought_elsewhere(work, keys[key]) for key in obtained.elsewhere}
+    found |= {keys[key]: snooze_until_bought(work, keys[key]) for key in claims.elsewhere}
 
     async def ask(key: str) -> tuple[str, Mapping[str, Any] | Outcome]:
         try:
             channel = channels[keys[key]]
             asked = [channel[name] or "" for name in _ASKED_WITH]
             bought = await model.buy(
-                KIND, lambda owner: {key: plain(owner)}, lambda llm: llm.channel_owner(*asked)
+                KIND, lambda owner: {key: to_json(owner)}, lambda llm: llm.channel_owner(*asked)
             )
         except (ProviderError, CallRefused) as error:
             return key, work.retries.outcome_for(keys[key], error)
         return key, bought[key]
 
     unanswered: list[str] = []
-    async with aclosing(as_done(ask, obtained.mine, tools.call_concurrency)) as answers:
+    async with aclosing(as_done(ask, claims.mine, tools.call_concurrency)) as answers:
         async for key, answer in answers:
             if isinstance(answer, Mapping):
                 found[keys[key]] = answer["domain"]
             else:
                 found[keys[key]] = answer
                 unanswered.append(key)
-    await give_back(work, KIND, unanswered)
+    await release_claims(work, KIND, unanswered)
     return found

@@ -22,12 +22,12 @@ from serpline.phases.base import Work
 from serpline.phases.tools import (
     Tools,
     as_done,
-    bought_elsewhere,
-    give_back,
-    obtain,
-    plain,
-    readable,
+    claim_missing,
+    readable_rows,
+    release_claims,
     run_transaction,
+    snooze_until_bought,
+    to_json,
 )
 from serpline.providers.wikidata.client import DOMAINS_MAX
 from serpline.store import projects
@@ -40,7 +40,7 @@ Profile = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class DatedProfile:
     """What was found out about a domain and when."""
 
     profile: Profile
@@ -49,20 +49,20 @@ class Answer:
 
 async def profiles(
     tools: Tools, work: Work, domains: Sequence[str]
-) -> AsyncGenerator[tuple[str, Answer | Outcome], None]:
+) -> AsyncGenerator[tuple[str, DatedProfile | Outcome], None]:
     """``(domain, answer or outcome)`` for each domain, in any order; outcomes name the domain."""
     names = [domain for domain in domains if is_domain_name(domain)]
     for text in set(domains).difference(names):
-        yield text, Answer({}, work.clock.now())
-    obtained = await obtain(work, KIND, names)
-    for domain, payload in obtained.fresh.items():
-        yield domain, Answer(payload or {}, obtained.fetched_at[domain])
-    for domain in obtained.elsewhere:
-        yield domain, bought_elsewhere(work, domain)
+        yield text, DatedProfile({}, work.clock.now())
+    claims = await claim_missing(work, KIND, names)
+    for domain, payload in claims.fresh.items():
+        yield domain, DatedProfile(payload or {}, claims.fetched_at[domain])
+    for domain in claims.elsewhere:
+        yield domain, snooze_until_bought(work, domain)
 
     async def ask_pdl(domain: str) -> tuple[str, Profile | ProviderError | CallRefused | None]:
         def payloads(company: Company | None) -> dict[str, Profile]:
-            return {domain: plain(company)} if company else {}
+            return {domain: to_json(company)} if company else {}
 
         if tools.pdl is None:
             return domain, None
@@ -76,14 +76,14 @@ async def profiles(
         return domain, bought.get(domain)
 
     unknown: list[str] = []
-    async with aclosing(as_done(ask_pdl, obtained.mine, tools.call_concurrency)) as answers:
+    async with aclosing(as_done(ask_pdl, claims.mine, tools.call_concurrency)) as answers:
         async for domain, answer in answers:
             if isinstance(answer, dict):
-                yield domain, Answer(answer, work.clock.now())
+                yield domain, DatedProfile(answer, work.clock.now())
             elif answer is None:
                 unknown.append(domain)
             else:
-                await give_back(work, KIND, [domain])
+                await release_claims(work, KIND, [domain])
                 yield domain, work.retries.outcome_for(domain, answer)
             if len(unknown) >= DOMAINS_MAX:
                 async for pair in _ask_wikidata(tools, work, unknown):
@@ -95,7 +95,7 @@ async def profiles(
 
 async def _ask_wikidata(
     tools: Tools, work: Work, domains: Sequence[str]
-) -> AsyncGenerator[tuple[str, Answer | Outcome], None]:
+) -> AsyncGenerator[tuple[str, DatedProfile | Outcome], None]:
     if not domains:
         return
     languages = await run_transaction(
@@ -108,19 +108,19 @@ async def _ask_wikidata(
                 work,
                 call,
                 KIND,
-                partial(readable, asked),
+                partial(readable_rows, asked),
                 freshness="reference",
                 ttl_seconds=_ttl_seconds(work),
             )
         except (ProviderError, CallRefused) as error:
-            await give_back(work, KIND, asked)
+            await release_claims(work, KIND, asked)
             for domain in asked:
                 yield domain, work.retries.outcome_for(domain, error)
             continue
-        await give_back(work, KIND, [domain for domain in asked if domain not in answers])
+        await release_claims(work, KIND, [domain for domain in asked if domain not in answers])
         for domain in asked:
             if domain in answers:
-                yield domain, Answer(answers[domain], work.clock.now())
+                yield domain, DatedProfile(answers[domain], work.clock.now())
             else:
                 yield domain, work.retries.outcome_for(domain, unreadable("wikidata", domain))
 
@@ -132,7 +132,7 @@ def _ttl_seconds(work: Work) -> float:
     return work.config.reference_ttl_days * 86_400.0
 
 
-def row(run_id: UUID, domain: str, answer: Answer) -> dict[str, Any]:
+def row(run_id: UUID, domain: str, answer: DatedProfile) -> dict[str, Any]:
     """The answer as a row of ``company_profiles``."""
     profile = answer.profile
     return {

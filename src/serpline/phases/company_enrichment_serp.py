@@ -40,7 +40,7 @@ class CompanyEnrichmentSerpPhase:
         domains = [row.item for row in items]
         async with aclosing(companies.profiles(self._tools, work, domains)) as answers:
             async for domain, answer in answers:
-                yield Done(domain, answer) if isinstance(answer, companies.Answer) else answer
+                yield Done(domain, answer) if isinstance(answer, companies.DatedProfile) else answer
 
     async def write(self, conn: Connection, chunk: OwnedChunk, done: Sequence[Done]) -> None:
         """A row per domain."""

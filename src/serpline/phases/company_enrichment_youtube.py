@@ -18,7 +18,7 @@ from serpline.domain.outcomes import Done, Outcome, Reject, Retry, Snooze
 from serpline.phases import companies
 from serpline.phases.base import Work
 from serpline.phases.channel_owners import owners
-from serpline.phases.companies import Answer
+from serpline.phases.companies import DatedProfile
 from serpline.phases.tools import Tools
 from serpline.store.database import Connection
 from serpline.store.results import inputs
@@ -105,16 +105,16 @@ def _owner(
     channel_id: str,
     candidates: Sequence[str],
     named: str | None,
-    answers: Mapping[str, Answer | Outcome],
+    answers: Mapping[str, DatedProfile | Outcome],
 ) -> Outcome:
     """``candidates``: what the channel links to; ``named``: what the model named for want of it."""
-    known: dict[str, Answer] = {}
+    known: dict[str, DatedProfile] = {}
     for domain in candidates or filter(None, [named]):
         answer = answers[domain]
         match answer:
             case Retry() | Snooze() | Reject():
                 return replace(answer, item=channel_id)
-            case Answer():
+            case DatedProfile():
                 known[domain] = answer
         if domain in known and known[domain].profile:
             method = "company" if candidates else "llm"

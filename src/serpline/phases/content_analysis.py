@@ -19,14 +19,14 @@ from serpline.domain.names import PhaseName
 from serpline.domain.outcomes import Done, Outcome, Skip
 from serpline.phases.base import Work
 from serpline.phases.model_calls import ModelCalls
-from serpline.phases.relevance import KIND, Judgement, Question, Wanted
+from serpline.phases.relevance import KIND, Judgement, NeededJudgements, Question
 from serpline.phases.tools import (
     Tools,
     as_done,
-    bought_elsewhere,
-    give_back,
-    obtain,
+    claim_missing,
+    release_claims,
     run_scope,
+    snooze_until_bought,
 )
 from serpline.providers.llm.client import KEYWORDS_MAX
 from serpline.providers.pages.errors import EmptyPageError
@@ -72,42 +72,44 @@ class ContentAnalysisPhase:
             ids = [subject[2:] for subject in subjects if subject.startswith("v:")]
             videos = await inputs.videos(conn, sources[PhaseName.YOUTUBE_ENRICHMENT], ids)
         model = self._tools.llm.model
-        wanted = {each: Wanted(each, searches.get(each, ()), model) for each in subjects}
-        obtained = await obtain(work, KIND, [key for each in wanted.values() for key in each.keys])
-        mine, elsewhere = set(obtained.mine), set(obtained.elsewhere)
+        needed = {each: NeededJudgements(each, searches.get(each, ()), model) for each in subjects}
+        claims = await claim_missing(
+            work, KIND, [key for each in needed.values() for key in each.keys]
+        )
+        to_fetch, in_flight = set(claims.mine), set(claims.elsewhere)
         calls = ModelCalls(self._tools, work, self._tools.llm)
 
-        async def judge(subject: str) -> Outcome:
-            keys = wanted[subject].keys
-            missing = [key for key in keys if key in mine]
+        async def analyse(subject: str) -> Outcome:
+            keys = needed[subject].keys
+            missing = [key for key in keys if key in to_fetch]
             if not keys:
                 return Skip(subject, "it ranks in no search")
-            if not elsewhere.isdisjoint(keys):
+            if not in_flight.isdisjoint(keys):
                 # Asked now, it would be asked again for the others.
-                await give_back(work, KIND, missing)
-                return bought_elsewhere(work, subject)
+                await release_claims(work, KIND, missing)
+                return snooze_until_bought(work, subject)
             bought: dict[str, Judgement] = {}
             try:
-                for question in wanted[subject].questions(mine):
+                for question in needed[subject].questions(to_fetch):
                     if subject.startswith("v:"):
                         bought |= await self._video(calls, subject, videos, question)
                     else:
                         bought |= await self._page(work, calls, subject[2:], question)
             except EmptyPageError as empty:
                 # Not kept for other runs: it was free, and may be content when they look.
-                await give_back(work, KIND, missing)
-                rows = wanted[subject].empty_rows(empty.kind, work.clock.now())
+                await release_claims(work, KIND, missing)
+                rows = needed[subject].empty_rows(empty.kind, work.clock.now())
                 return Done(subject, rows)
             except (ProviderError, CallRefused) as error:
-                await give_back(work, KIND, missing)
+                await release_claims(work, KIND, missing)
                 return work.retries.outcome_for(subject, error)
             now = work.clock.now()
-            rows = wanted[subject].rows(
-                obtained.fresh | bought, obtained.fetched_at | dict.fromkeys(bought, now)
+            rows = needed[subject].rows(
+                claims.fresh | bought, claims.fetched_at | dict.fromkeys(bought, now)
             )
             return Done(subject, rows)
 
-        async with aclosing(as_done(judge, subjects, self._tools.call_concurrency)) as outcomes:
+        async with aclosing(as_done(analyse, subjects, self._tools.call_concurrency)) as outcomes:
             async for outcome in outcomes:
                 yield outcome
 

@@ -66,16 +66,16 @@ class DsiCalculationPhase:
         kind = chunk.lane.content_type
         async with work.database.transaction() as conn:
             if kind is ContentType.ALL:
-                behind = await combined.choose(conn, chunk.run_id)
-                typed = await combined.typed_scores(conn, behind)
+                used = await combined.choose(conn, chunk.run_id)
+                typed = await combined.typed_scores(conn, used)
             else:
-                behind = await combined.of_type(conn, chunk.run_id, kind)
+                used = await combined.of_type(conn, chunk.run_id, kind)
                 sources = await runs.source_runs(conn, chunk.run_id)
                 results, collected = await scores.inputs(conn, sources, kind)
         # In a thread: a large lane takes seconds, and heartbeats must go on.
         if kind is ContentType.ALL:
-            return await asyncio.to_thread(dsi_figures.combined, typed, behind, config)
-        return await asyncio.to_thread(dsi_figures.typed, results, collected, behind, config)
+            return await asyncio.to_thread(dsi_figures.combined, typed, used, config)
+        return await asyncio.to_thread(dsi_figures.typed, results, collected, used, config)
 
     async def write(self, conn: Connection, chunk: OwnedChunk, done: Sequence[Done]) -> None:
         """A row per company, with every component."""

@@ -45,7 +45,7 @@ def typed(
 
 
 def combined(scores: pl.DataFrame, sources: Sequence[Source], config: PipelineConfig) -> Figures:
-    """The combined figures, from those of the content types (``SCORE``) and what is behind them.
+    """The combined figures, from those of the content types (``SCORE``) and what is by_place them.
 
     Components are those of the types, summed or left unknown. Coverage is of what was collected of
     all types, also of those in which the company does not rank: one denominator for all companies
@@ -77,10 +77,10 @@ def combined(scores: pl.DataFrame, sources: Sequence[Source], config: PipelineCo
 
 
 def _rows(figures: pl.DataFrame, sources: Sequence[Source]) -> Figures:
-    behind: dict[tuple[str, str], list[Source]] = {}
+    by_place: dict[tuple[str, str], list[Source]] = {}
     for each in sources:
-        behind.setdefault((each.searches.market, each.searches.device), []).append(each)
-    shared = {place: _told(found) for place, found in behind.items()}
+        by_place.setdefault((each.searches.market, each.searches.device), []).append(each)
+    shared = {place: _source_columns(found) for place, found in by_place.items()}
     own = [name for name in figures.columns if name in _COLUMNS]
     further = [name for name in figures.columns if name not in _COLUMNS]
     return (
@@ -96,8 +96,8 @@ def _rows(figures: pl.DataFrame, sources: Sequence[Source]) -> Figures:
     )
 
 
-def _told(sources: Sequence[Source]) -> dict[str, Any]:
-    """What is behind the figures, as it is stored in the rows."""
+def _source_columns(sources: Sequence[Source]) -> dict[str, Any]:
+    """What is by_place the figures, as it is stored in the rows."""
     return {
         "keywords_planned": sum(source.searches.planned for source in sources),
         "sources": [

@@ -17,9 +17,16 @@ from serpline.domain.keywords import keyword_key, searched
 from serpline.domain.names import PhaseName
 from serpline.domain.outcomes import Done, Outcome
 from serpline.phases.base import Work
-from serpline.phases.tools import Tools, bought_elsewhere, give_back, keep, obtain, plain
+from serpline.phases.tools import (
+    Tools,
+    claim_missing,
+    release_claims,
+    snooze_until_bought,
+    store_payloads,
+    to_json,
+)
 from serpline.providers.dataforseo.client import KEYWORDS_PER_CALL_MAX
-from serpline.providers.dataforseo.errors import blames_a_keyword, named_keyword
+from serpline.providers.dataforseo.errors import is_keyword_error, named_keyword
 from serpline.providers.dataforseo.wire import KeywordMetrics, SearchVolumes, match, unsupported
 from serpline.store.database import Connection
 from serpline.store.results import inputs
@@ -65,15 +72,15 @@ class KeywordMetricsPhase:
             known = await inputs.keyword_items(conn, work.chunk.run_id, list(pairs.values()))
         markets: dict[Location, dict[str, str]] = defaultdict(dict)
         for item, pair in pairs.items():
-            wanted = known[pair]
-            keyword = searched(wanted.keyword)
-            if wanted.location_code is None:
+            keyword_item = known[pair]
+            keyword = searched(keyword_item.keyword)
+            if keyword_item.location_code is None:
                 nothing = _unknown("DataForSEO has no such location")
-                yield Done(item, _row(wanted, nothing, work, "none"))
+                yield Done(item, _row(keyword_item, nothing, work, "none"))
             elif reason := unsupported(keyword):
-                yield Done(item, _row(wanted, _unknown(reason), work, "none"))
+                yield Done(item, _row(keyword_item, _unknown(reason), work, "none"))
             else:
-                market = (wanted.location_code, wanted.language_code)
+                market = (keyword_item.location_code, keyword_item.language_code)
                 markets[market][item] = keyword
         for market, keywords in markets.items():
             async for item, found in self._buy(work, market, keywords):
@@ -88,15 +95,15 @@ class KeywordMetricsPhase:
         """``(item, payload or outcome)`` for every item of one market."""
         codes = f"{market[0]}:{market[1] or ''}"
         keys = {item: f"{codes}:{keyword_key(k)}" for item, k in keywords.items()}
-        obtained = await obtain(work, KIND, keys.values())
-        mine = set(obtained.mine)
+        claims = await claim_missing(work, KIND, keys.values())
+        to_fetch = set(claims.mine)
         for item, key in keys.items():
-            if key in obtained.fresh:
-                found = obtained.fresh[key] or _unknown(NO_VOLUME)
-                yield item, {**found, "fetched_at": obtained.fetched_at[key]}
-            elif key not in mine:
-                yield item, bought_elsewhere(work, item)
-        groups = [[item for item, key in keys.items() if key in mine]] if mine else []
+            if key in claims.fresh:
+                found = claims.fresh[key] or _unknown(NO_VOLUME)
+                yield item, {**found, "fetched_at": claims.fetched_at[key]}
+            elif key not in to_fetch:
+                yield item, snooze_until_bought(work, item)
+        groups = [[item for item, key in keys.items() if key in to_fetch]] if to_fetch else []
         for _ in range(CALLS_MAX):
             if not groups:
                 return
@@ -106,15 +113,15 @@ class KeywordMetricsPhase:
             try:
                 bought = await self._volumes(work, market, asked, keys)
             except (ProviderError, CallRefused) as error:
-                if not isinstance(error, ProviderError) or not blames_a_keyword(error):
+                if not isinstance(error, ProviderError) or not is_keyword_error(error):
                     for item in group:
                         yield item, work.retries.outcome_for(item, error)
                     continue
                 if len(group) > 1:
-                    groups += _apart(asked, named_keyword(error, list(asked.values())))
+                    groups += _split_off(asked, named_keyword(error, list(asked.values())))
                     continue
                 bought = {keys[group[0]]: _unknown(str(error))}
-                await keep(work, KIND, bought)
+                await store_payloads(work, KIND, bought)
             if not bought:
                 groups += _halves(group)
                 continue
@@ -122,7 +129,7 @@ class KeywordMetricsPhase:
                 yield item, bought[keys[item]]
         left = [item for group in groups for item in group]
         # Nothing is known of these alone: the next run asks for them again.
-        await give_back(work, KIND, [keys[item] for item in left])
+        await release_claims(work, KIND, [keys[item] for item in left])
         for item in left:
             yield (
                 item,
@@ -140,7 +147,7 @@ class KeywordMetricsPhase:
         ttl = work.config.reference_ttl_days * 86_400.0
 
         def payloads(volumes: SearchVolumes) -> dict[str, dict[str, Any]]:
-            if volumes.is_emptied:
+            if volumes.lost_all_figures:
                 return {}
             matched = match(asked, volumes.metrics)
             return {keys[item]: _payload(matched.get(word)) for item, word in keywords.items()}
@@ -154,7 +161,7 @@ class KeywordMetricsPhase:
         await insert_rows(conn, table, [outcome.result for outcome in done])
 
 
-def _apart(asked: Mapping[str, str], named: str | None) -> list[list[str]]:
+def _split_off(asked: Mapping[str, str], named: str | None) -> list[list[str]]:
     """The keyword that the provider names alone, and the others; in halves if it names none."""
     alone = [item for item, keyword in asked.items() if keyword == named]
     others = [item for item in asked if item not in alone]
@@ -175,7 +182,7 @@ def _pair(item: str) -> tuple[int, str]:
 
 def _payload(metrics: KeywordMetrics | None) -> dict[str, Any]:
     """What the provider said; without a volume, with the reason."""
-    found = plain(metrics) if metrics else {}
+    found = to_json(metrics) if metrics else {}
     return found if found.get("search_volume") is not None else found | _unknown(NO_VOLUME)
 
 
@@ -184,13 +191,13 @@ def _unknown(reason: str) -> dict[str, Any]:
 
 
 def _row(
-    wanted: KeywordItem, payload: Mapping[str, Any] | None, work: Work, source: str
+    keyword_item: KeywordItem, payload: Mapping[str, Any] | None, work: Work, source: str
 ) -> dict[str, Any]:
     given = payload or {}
     return {
         "run_id": work.chunk.run_id,
-        "keyword_id": wanted.keyword_id,
-        "market": wanted.market,
+        "keyword_id": keyword_item.keyword_id,
+        "market": keyword_item.market,
         "search_volume": given.get("search_volume"),
         "cpc": given.get("cpc"),
         "competition": given.get("competition"),

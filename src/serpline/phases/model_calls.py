@@ -17,7 +17,13 @@ from serpline.core.logging import get
 from serpline.domain.errors import CallRefused
 from serpline.domain.http import ProviderCall
 from serpline.phases.base import Work
-from serpline.phases.tools import BOUGHT_ELSEWHERE_SECONDS, Tools, keep, obtain, run_scope
+from serpline.phases.tools import (
+    CLAIM_CHECK_SECONDS,
+    Tools,
+    claim_missing,
+    run_scope,
+    store_payloads,
+)
 from serpline.providers.llm.client import LlmClient
 from serpline.providers.llm.dialect import FIRST, Dialect, DialectError
 
@@ -38,8 +44,8 @@ class ModelCalls:
         self._work = work
         self._client = client
         self._key = f"{client.server} {client.model}"[:_KEY_CHARACTERS_MAX]
-        self._found = False
-        self._finding = asyncio.Lock()
+        self._has_dialect = False
+        self._negotiating = asyncio.Lock()
 
     async def buy(
         self,
@@ -54,39 +60,39 @@ class ModelCalls:
                 self._work, build(client), kind, payloads, freshness=run_scope(self._work)
             )
 
-        return await self._ask(ask)
+        return await self._call(ask)
 
-    async def _ask(self, ask: Callable[[LlmClient], Awaitable[T]]) -> T:
+    async def _call(self, ask: Callable[[LlmClient], Awaitable[T]]) -> T:
         """Ask in the server's dialect, which is found out first if nobody knows it."""
-        if not self._found:
-            async with self._finding:
-                if not self._found:
-                    await self._learn()
-                if not self._found:
+        if not self._has_dialect:
+            async with self._negotiating:
+                if not self._has_dialect:
+                    await self._load_dialect()
+                if not self._has_dialect:
                     return await self._negotiate(ask, FIRST)
         used = self._client.dialect
         try:
-            return await ask(self._client.speaking(used))
+            return await ask(self._client.with_dialect(used))
         except DialectError as error:
             if not error.certain:
                 raise
             instead = error.instead
         # The server has changed its mind.
-        async with self._finding:
+        async with self._negotiating:
             if self._client.dialect != used:
                 instead = self._client.dialect
             return await self._negotiate(ask, instead)
 
-    async def _learn(self) -> None:
+    async def _load_dialect(self) -> None:
         """Take over what is known, or the task of finding it out. Raises ``CallRefused``."""
         now = self._work.clock.now()
         since = now - timedelta(hours=RECHECK_HOURS)
-        obtained = await obtain(self._work, KIND, [self._key], since=since)
-        if obtained.elsewhere:
-            again = now + timedelta(seconds=BOUGHT_ELSEWHERE_SECONDS)
+        claims = await claim_missing(self._work, KIND, [self._key], since=since)
+        if claims.elsewhere:
+            again = now + timedelta(seconds=CLAIM_CHECK_SECONDS)
             raise CallRefused("another chunk finds out how to ask the model", until=again)
-        if self._key in obtained.fresh:
-            self._speak(_dialect(obtained.fresh[self._key] or {}))
+        if self._key in claims.fresh:
+            self._use(_dialect(claims.fresh[self._key] or {}))
 
     async def _negotiate(self, ask: Callable[[LlmClient], Awaitable[T]], dialect: Dialect) -> T:
         """Ask in one dialect after another until one is answered, and remember that one."""
@@ -94,21 +100,21 @@ class ModelCalls:
         while True:
             tried.add(dialect)
             try:
-                answer = await ask(self._client.speaking(dialect))
+                answer = await ask(self._client.with_dialect(dialect))
             except DialectError as error:
                 if error.instead in tried:
                     raise
                 log.info("other dialect", action="llm.dialect", reason=str(error))
                 dialect = error.instead
                 continue
-            if not self._found or dialect != self._client.dialect:
-                await keep(self._work, KIND, {self._key: asdict(dialect)})
-                self._speak(dialect)
+            if not self._has_dialect or dialect != self._client.dialect:
+                await store_payloads(self._work, KIND, {self._key: asdict(dialect)})
+                self._use(dialect)
             return answer
 
-    def _speak(self, dialect: Dialect) -> None:
-        self._client = self._client.speaking(dialect)
-        self._found = True
+    def _use(self, dialect: Dialect) -> None:
+        self._client = self._client.with_dialect(dialect)
+        self._has_dialect = True
 
 
 def _dialect(stored: Mapping[str, Any]) -> Dialect:

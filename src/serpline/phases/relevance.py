@@ -16,7 +16,7 @@ from typing import Any
 from serpline.core.ids import digest
 from serpline.domain.keywords import keyword_key
 from serpline.domain.names import EmptyKind
-from serpline.phases.tools import plain
+from serpline.phases.tools import to_json
 from serpline.providers.llm.analysis import PROMPT, Analysis
 from serpline.providers.llm.client import KEYWORDS_MAX
 from serpline.store.results.inputs import KeywordItem
@@ -50,7 +50,7 @@ class Question:
 
     def judgements(self, analysis: Analysis) -> dict[str, Judgement]:
         """The answer as judgements, by key."""
-        told = plain(analysis)
+        told = to_json(analysis)
         about = {name: told[name] for name in _ABOUT}
         return {
             key: {"relevance": told["relevances"].get(word), **about}
@@ -58,7 +58,7 @@ class Question:
         }
 
 
-class Wanted:
+class NeededJudgements:
     """The judgements that one subject needs for the searches in which it ranks."""
 
     def __init__(self, subject: str, searches: Sequence[KeywordItem], model: str) -> None:

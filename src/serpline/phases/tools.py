@@ -33,7 +33,7 @@ from serpline.store.database import Connection
 T = TypeVar("T")
 R = TypeVar("R")
 
-BOUGHT_ELSEWHERE_SECONDS = 1.0
+CLAIM_CHECK_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +157,7 @@ def fresh_since(work: Work) -> datetime:
     return work.chunk.created_at - timedelta(days=work.config.reference_ttl_days)
 
 
-async def obtain(
+async def claim_missing(
     work: Work, kind: str, keys: Iterable[str], *, since: datetime | None = None
 ) -> Obtained:
     """Single flight: what is known, what this chunk is to buy, what is being bought elsewhere.
@@ -172,13 +172,13 @@ async def obtain(
     )
 
 
-async def keep(work: Work, kind: str, payloads: Mapping[str, Any]) -> None:
+async def store_payloads(work: Work, kind: str, payloads: Mapping[str, Any]) -> None:
     """Store what was found out otherwise than as the value of a call; see ``Tools.buy``."""
     purchase = Purchase(kind, payloads, work.clock.now())
     await run_transaction(work, lambda conn: reference.store(conn, purchase))
 
 
-async def give_back(work: Work, kind: str, keys: Iterable[str]) -> None:
+async def release_claims(work: Work, kind: str, keys: Iterable[str]) -> None:
     """Let others buy what this chunk could not, without waiting for its end."""
     unbought, chunk = list(keys), work.chunk
     await run_transaction(
@@ -199,24 +199,24 @@ async def run_transaction(work: Work, act: Callable[[Connection], Awaitable[R]])
     return await retry_transient(once, RETRY_SECONDS_MAX)
 
 
-def plain(found: Any) -> dict[str, Any]:
+def to_json(found: Any) -> dict[str, Any]:
     """A dataclass as a JSON object that can be stored: times as ISO 8601, tuples as lists."""
     value: dict[str, Any] = json.loads(json.dumps(storable(asdict(found)), default=str))
     return value
 
 
-def readable(asked: Iterable[str], found: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+def readable_rows(asked: Iterable[str], found: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """What a reply about many things (``replies.by_key``) tells of each; unreadable ones left out.
 
     A thing that the provider does not know is ``{}``.
     """
     told = {key: found.get(key, {}) for key in asked}
-    return {key: plain(one) if one else {} for key, one in told.items() if one is not None}
+    return {key: to_json(one) if one else {} for key, one in told.items() if one is not None}
 
 
-def bought_elsewhere(work: Work, item: str) -> Snooze:
+def snooze_until_bought(work: Work, item: str) -> Snooze:
     """Somebody else is buying the same thing: look again shortly, and find it there."""
-    again = work.clock.now() + timedelta(seconds=BOUGHT_ELSEWHERE_SECONDS)
+    again = work.clock.now() + timedelta(seconds=CLAIM_CHECK_SECONDS)
     return Snooze(item, "being bought elsewhere", again)
 
 

@@ -16,7 +16,14 @@ from serpline.domain.names import PhaseName
 from serpline.domain.outcomes import Done, Outcome
 from serpline.domain.replies import unreadable
 from serpline.phases.base import Work
-from serpline.phases.tools import Tools, bought_elsewhere, obtain, plain, readable, run_scope
+from serpline.phases.tools import (
+    Tools,
+    claim_missing,
+    readable_rows,
+    run_scope,
+    snooze_until_bought,
+    to_json,
+)
 from serpline.providers.youtube.client import IDS_MAX, is_handle
 from serpline.providers.youtube.wire import Channel, is_id
 from serpline.store.calls.reference import Obtained
@@ -32,7 +39,7 @@ PLAYLIST_KIND = "youtube_playlist"
 USER = "user/"
 
 Payload = dict[str, Any]
-Answer = Payload | ProviderError | CallRefused | None
+Lookup = Payload | ProviderError | CallRefused | None
 """What is known of a thing; None: being bought elsewhere. ``{}``: YouTube does not show it, or its
 id is none that YouTube could have."""
 
@@ -65,11 +72,11 @@ class YouTubeEnrichmentPhase:
     async def _group(self, work: Work, group: Sequence[str]) -> list[Outcome]:
         youtube = self._tools.youtube
         video_ids = [item[2:] for item in group if item.startswith("v:")]
-        lists = [item[2:] for item in group if item.startswith("c:PL")]
-        videos = await self._bought(work, VIDEO_KIND, video_ids, youtube.videos)
-        made = await self._bought(work, PLAYLIST_KIND, lists, youtube.playlists)
+        playlist_ids = [item[2:] for item in group if item.startswith("c:PL")]
+        videos = await self._fetch_by_id(work, VIDEO_KIND, video_ids, youtube.videos)
+        playlists = await self._fetch_by_id(work, PLAYLIST_KIND, playlist_ids, youtube.playlists)
         things = {f"v:{key}": answer for key, answer in videos.items()}
-        things |= {f"c:{key}": answer for key, answer in made.items()}
+        things |= {f"c:{key}": answer for key, answer in playlists.items()}
         refs = {item: item[2:] for item in group if item not in things}
         refs |= {
             item: payload["channel_id"]
@@ -82,34 +89,34 @@ class YouTubeEnrichmentPhase:
             for item in group
         ]
 
-    async def _channels(self, work: Work, refs: Iterable[str]) -> dict[str, Answer]:
+    async def _channels(self, work: Work, refs: Iterable[str]) -> dict[str, Lookup]:
         names = sorted(ref for ref in refs if ref.startswith(("@", USER)))
         ids = sorted(set(refs).difference(names))
-        answers = await self._bought(work, CHANNEL_KIND, ids, self._tools.youtube.channels)
+        answers = await self._fetch_by_id(work, CHANNEL_KIND, ids, self._tools.youtube.channels)
         for name in names:
-            answers |= await self._by_name(work, name)
+            answers |= await self._fetch_by_name(work, name)
         return answers
 
-    async def _bought(
+    async def _fetch_by_id(
         self,
         work: Work,
         kind: str,
         ids: Sequence[str],
         call_for: Any,
-    ) -> dict[str, Answer]:
+    ) -> dict[str, Lookup]:
         sendable = [each for each in ids if is_id(each)]
-        answers: dict[str, Answer] = {each: {} for each in ids}
+        answers: dict[str, Lookup] = {each: {} for each in ids}
         # A group before may have bought some of them a moment ago.
         await self._tools.guard.flush()
-        obtained = await obtain(work, kind, sendable)
-        answers |= _known(obtained)
-        answers |= dict.fromkeys(obtained.elsewhere)
-        for start in range(0, len(obtained.mine), IDS_MAX):
-            wanted = obtained.mine[start : start + IDS_MAX]
+        claims = await claim_missing(work, kind, sendable)
+        answers |= _stored(claims)
+        answers |= dict.fromkeys(claims.elsewhere)
+        for start in range(0, len(claims.mine), IDS_MAX):
+            wanted = claims.mine[start : start + IDS_MAX]
             call: ProviderCall[Mapping[str, Any]] = call_for(wanted)
             try:
                 bought = await self._tools.buy(
-                    work, call, kind, partial(readable, wanted), freshness=run_scope(work)
+                    work, call, kind, partial(readable_rows, wanted), freshness=run_scope(work)
                 )
             except (ProviderError, CallRefused) as error:
                 answers |= dict.fromkeys(wanted, error)
@@ -118,18 +125,18 @@ class YouTubeEnrichmentPhase:
             answers |= bought
         return answers
 
-    async def _by_name(self, work: Work, name: str) -> dict[str, Answer]:
+    async def _fetch_by_name(self, work: Work, name: str) -> dict[str, Lookup]:
         user = name.removeprefix(USER)
         if not (is_id(user) if user != name else is_handle(name)):
             return {name: {}}
-        obtained = await obtain(work, CHANNEL_KIND, [name])
-        if not obtained.mine:
-            return {name: _known(obtained).get(name)}
+        claims = await claim_missing(work, CHANNEL_KIND, [name])
+        if not claims.mine:
+            return {name: _stored(claims).get(name)}
         youtube = self._tools.youtube
         ask = youtube.channel_by_username if user != name else youtube.channel_by_handle
 
         def payloads(channel: Channel | None) -> dict[str, Payload]:
-            return {name: plain(channel) if channel else {}}
+            return {name: to_json(channel) if channel else {}}
 
         try:
             bought = await self._tools.buy(
@@ -158,19 +165,19 @@ class YouTubeEnrichmentPhase:
         await insert_rows(conn, youtube_channel_refs, refs)
 
 
-def _known(obtained: Obtained) -> dict[str, Payload]:
+def _stored(claims: Obtained) -> dict[str, Payload]:
     """What is in store, with the time when it was bought."""
     return {
-        key: {**value, "fetched_at": obtained.fetched_at[key]} if value else {}
-        for key, value in obtained.fresh.items()
+        key: {**value, "fetched_at": claims.fetched_at[key]} if value else {}
+        for key, value in claims.fresh.items()
     }
 
 
-def _outcome(work: Work, item: str, thing: Answer, channel: Answer) -> Outcome:
+def _outcome(work: Work, item: str, thing: Lookup, channel: Lookup) -> Outcome:
     """``thing``: the video or the playlist; ``channel``: whose it is, or what the item names."""
     for answer in (thing, channel):
         if answer is None:
-            return bought_elsewhere(work, item)
+            return snooze_until_bought(work, item)
         if not isinstance(answer, dict):
             return work.retries.outcome_for(item, answer)
     return Done(item, {"video": thing, "channel": channel})

@@ -184,7 +184,7 @@ class Guard:
     def _breakers_of(
         self, call: ProviderCall[T], scope: CallScope, policy: ProviderPolicy
     ) -> list[CircuitBreaker]:
-        if call.elsewhere or policy.breaker is None:
+        if call.third_party or policy.breaker is None:
             return []
         return [self.breakers.get_breaker(policy.breaker), *scope.breakers]
 
@@ -197,7 +197,7 @@ class Guard:
         permit: Permit,
     ) -> T:
         """Over the wire. From here on something may be paid, so every way out records an end."""
-        send = self._fetcher if call.elsewhere else self._sender
+        send = self._fetcher if call.third_party else self._sender
         reply: HttpReply | None = None
         try:
             if not call.request.may_send():
@@ -252,7 +252,7 @@ class Guard:
             if failure is None:
                 await permit.end(ReportKind.SUCCESS)
             elif isinstance(failure, ProviderError):
-                if reply is not None and not call.elsewhere:  # a site's pause binds no other site
+                if reply is not None and not call.third_party:  # a site's pause binds no other site
                     await self._slow_down(policy, intent, reply, failure)
                 await permit.end(classify(failure))
         except (DatabaseUnavailable, TransactionConflict):

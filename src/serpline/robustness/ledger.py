@@ -100,7 +100,7 @@ class Ledger:
         while True:
             intent = intent_of(call, scope, policy, self._clock.now())
             decision = await self._decision(
-                AdmissionRequest(intent, limits_of(policy), fresh_since, call.elsewhere, has_slot)
+                AdmissionRequest(intent, limits_of(policy), fresh_since, call.third_party, has_slot)
             )
             if decision.answer in _ADMITTED:
                 return intent

@@ -9,7 +9,7 @@ from serpline.core.clock import SystemClock
 from serpline.domain.errors import ErrorCategory, ProviderError
 from serpline.domain.http import HttpReply
 from serpline.providers.dataforseo.client import DataForSeoClient
-from serpline.providers.dataforseo.errors import DataForSeoError, blames_a_keyword
+from serpline.providers.dataforseo.errors import DataForSeoError, is_keyword_error
 from serpline.providers.dataforseo.wire import match, unsupported
 
 PASSWORD = "p4ss-of-dataforseo"
@@ -99,7 +99,7 @@ def test_reply() -> None:
     assert months == [(2026, 1, None), (2025, 12, 3600), (2025, 11, 2400)]
     assert (unknown.search_volume, unknown.cpc, unknown.monthly) == (None, None, ())
     assert found.cost_usd == 0.09
-    assert not found.is_emptied
+    assert not found.lost_all_figures
 
 
 def test_zero_is_kept() -> None:
@@ -125,9 +125,9 @@ def test_strange_volume_is_unknown(value: Any) -> None:
 )
 def test_emptied_batch(result: Any) -> None:
     """A batch that one restricted keyword emptied is told from a batch with figures."""
-    assert CALL.parse(reply(document(result))).is_emptied
+    assert CALL.parse(reply(document(result))).lost_all_figures
     single = client.search_volume(["rolex replica"], 2840, "en")
-    assert not single.parse(reply(document(result))).is_emptied
+    assert not single.parse(reply(document(result))).lost_all_figures
 
 
 def test_no_results_is_an_answer() -> None:
@@ -263,6 +263,6 @@ def test_keywords_per_call() -> None:
 
 def test_blamed_keyword() -> None:
     """An invalid field may be one keyword's fault; other failures are not."""
-    assert blames_a_keyword(refusal(reply(document(None, status_code=40501))))
-    assert not blames_a_keyword(refusal(reply(document(None, status_code=40202))))
-    assert not blames_a_keyword(refusal(reply(b"")))
+    assert is_keyword_error(refusal(reply(document(None, status_code=40501))))
+    assert not is_keyword_error(refusal(reply(document(None, status_code=40202))))
+    assert not is_keyword_error(refusal(reply(b"")))

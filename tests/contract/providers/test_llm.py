@@ -477,13 +477,15 @@ def test_negotiation_ends() -> None:
     words = {"message": "response_format, temperature and the system role are not supported"}
     dialect = FIRST
     for _ in range(4):
-        call = client.speaking(dialect).analyse_video("T", "D", ["k"])
+        call = client.with_dialect(dialect).analyse_video("T", "D", ["k"])
         with pytest.raises(DialectError) as caught:
             call.parse(reply({"error": words}, 400))
         dialect = caught.value.instead
     assert dialect == replace(FIRST, form="prompt", temperature=False, system=False)
     with pytest.raises(ProviderError) as last:
-        client.speaking(dialect).analyse_video("T", "D", ["k"]).parse(reply({"error": words}, 400))
+        client.with_dialect(dialect).analyse_video("T", "D", ["k"]).parse(
+            reply({"error": words}, 400)
+        )
     assert not isinstance(last.value, DialectError)
 
 
@@ -491,7 +493,7 @@ def test_requests_in_each_dialect() -> None:
     """Each form asks for JSON in its own way, and the identity of the purchase stays the same."""
     plain = replace(FIRST, form="prompt", temperature=False, system=False)
     asked = {
-        dialect.form: client.speaking(dialect).analyse_video("T", "D", ["k"])
+        dialect.form: client.with_dialect(dialect).analyse_video("T", "D", ["k"])
         for dialect in (FIRST, replace(FIRST, form="json_object"), plain)
     }
     bodies = {form: call.request.json for form, call in asked.items()}
@@ -518,7 +520,7 @@ def test_thought_that_fills_the_limit(body: dict[str, Any]) -> None:
     error = refusal(reply(body))
     assert isinstance(error, DialectError)
     assert error.instead == replace(FIRST, tokens_max=8_000)
-    roomy = client.speaking(error.instead).analyse_video("T", "D", ["k"])
+    roomy = client.with_dialect(error.instead).analyse_video("T", "D", ["k"])
     with pytest.raises(ProviderError) as caught:
         roomy.parse(reply(body))
     assert not isinstance(caught.value, DialectError)

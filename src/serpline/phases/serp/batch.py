@@ -66,13 +66,13 @@ class SerpBatch:
     """Drives one batch under its chunk's lease. It waits by giving the chunk back."""
 
     def __init__(
-        self, session: BatchSession, specs: Mapping[str, SearchSpec], behind: Sequence[Search]
+        self, session: BatchSession, specs: Mapping[str, SearchSpec], waiting: Sequence[Search]
     ) -> None:
-        """``behind``: the chunk's searches that wait for the batch's end."""
+        """``waiting``: the chunk's searches that wait for the batch's end."""
         self._session = session
         self._client = session.tools.scaleserp
         self._specs = specs
-        self._repair = BatchRepair(session, behind)
+        self._repair = BatchRepair(session, waiting)
         self._price = self._estimate()
 
     async def outcomes(self) -> AsyncGenerator[Step, None]:
@@ -84,10 +84,10 @@ class SerpBatch:
                         yield step
                     return
         except CallRefused as refused:
-            async for step in self._repair.refused(refused):
+            async for step in self._repair.handle_refusal(refused):
                 yield step
         except ProviderError as error:
-            async for step in self._repair.failed(error):
+            async for step in self._repair.handle_failure(error):
                 yield step
 
     async def _step(self) -> bool:
@@ -136,52 +136,52 @@ class SerpBatch:
         session = self._session
         if session.is_in_doubt():
             return False
-        there = await self._searches_there() if session.resumed else set()
-        missing = [item for item in session.row.items if item not in there]
+        added = await self._added_items() if session.resumed else set()
+        missing = [item for item in session.row.items if item not in added]
         for start in range(0, len(missing), SEARCHES_PER_ADD_MAX):
-            part = missing[start : start + SEARCHES_PER_ADD_MAX]
-            added = [BatchSearch(item, self._specs[item]) for item in part]
-            await session.change(self._client.add_searches(session.id, added))
+            page = missing[start : start + SEARCHES_PER_ADD_MAX]
+            searches = [BatchSearch(item, self._specs[item]) for item in page]
+            await session.change(self._client.add_searches(session.id, searches))
         await session.advance("filled")
         return True
 
-    async def _searches_there(self) -> set[str]:
-        there: set[str] = set()
+    async def _added_items(self) -> set[str]:
+        added: set[str] = set()
         page, pages = 1, 1
         while page <= pages:
             call = self._client.searches_page(self._session.id, page)
             found = await self._session.call(call)
-            there.update(search.custom_id for search in found.searches if search.custom_id)
+            added.update(search.custom_id for search in found.searches if search.custom_id)
             page, pages = page + 1, min(found.page_count, 100)
-        return there
+        return added
 
     async def _intend_start(self) -> None:
-        seen = await self._session.seen()
-        if seen.searches_total_count > len(self._session.row.items):
+        batch = await self._session.fetch()
+        if batch.searches_total_count > len(self._session.row.items):
             raise BatchOverError("the batch holds more searches than were meant for it")
-        estimate, self._price = self._estimate(), self._price_of(seen)
-        tell: tuple[str, dict[str, Any]] | None = None
+        estimate, self._price = self._estimate(), self._price_of(batch)
+        run_event: tuple[str, dict[str, Any]] | None = None
         if self._price > estimate:
             detail = {"estimate": estimate, "price": self._price}
-            tell = ("batch.price_above_estimate", detail)
+            run_event = ("batch.price_above_estimate", detail)
         await self._session.advance(
             "intend_start",
-            tell=tell,
-            results_count=seen.results_count,
-            next_result_set_id=seen.next_result_set_id,
+            run_event=run_event,
+            results_count=batch.results_count,
+            next_result_set_id=batch.next_result_set_id,
             started_at=self._session.work.clock.now(),
         )
 
     async def _start(self) -> bool:
         session = self._session
         if session.resumed:
-            seen = await session.seen()
-            if session.has_started(seen):
+            batch = await session.fetch()
+            if session.has_started(batch):
                 await session.advance("started")
                 return True
             if session.is_in_doubt():
                 return False
-            self._price = self._price_of(seen)
+            self._price = self._price_of(batch)
             await session.void_start()
         await session.change(self._client.start(session.id, credits_required=self._price))
         await session.advance("started", started_at=session.work.clock.now())
@@ -190,24 +190,24 @@ class SerpBatch:
     def _estimate(self) -> float:
         return sum(self._specs[item].credits for item in self._session.row.items)
 
-    def _price_of(self, seen: Batch) -> float:
+    def _price_of(self, batch: Batch) -> float:
         """What a start is charged: what the batch states, else what its searches should cost."""
-        return seen.credits_required or self._estimate()
+        return batch.credits_required or self._estimate()
 
     async def _poll(self) -> bool:
         session = self._session
-        seen = await session.seen()
-        if await session.find_result(seen):
+        batch = await session.fetch()
+        if await session.find_result(batch):
             return True
-        if seen.is_queued:
+        if batch.is_queued:
             # The time it may take begins when it runs: others may be before it.
             await session.note(started_at=session.work.clock.now())
         if session.is_overdue:
             raise BatchOverError("the batch has run for too long")
         poll = session.tools.batch_poll_seconds
-        if seen.is_idle and session.running_seconds > IDLE_POLLS_MAX * poll:
+        if batch.is_idle and session.running_seconds > IDLE_POLLS_MAX * poll:
             raise BatchOverError("the batch was stopped before it had a result")
         if session.row.errors or session.row.error_message:
             await session.note(errors=0, error_message=None)
-        session.look_in(poll)
+        session.check_in(poll)
         return False

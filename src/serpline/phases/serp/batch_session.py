@@ -70,7 +70,7 @@ class BatchSession:
         started = self.row.started_at
         return (self.work.clock.now() - started).total_seconds() if started else 0.0
 
-    def look_in(self, seconds: float) -> None:
+    def check_in(self, seconds: float) -> None:
         """Have the batch looked at again, at the latest then."""
         self.work.check_again(self.work.clock.now() + timedelta(seconds=seconds))
 
@@ -117,18 +117,18 @@ class BatchSession:
         self.work.check_again(over_at)
         return True
 
-    async def seen(self) -> Batch:
+    async def fetch(self) -> Batch:
         """The batch as the provider shows it now."""
         return await self.call(self.tools.scaleserp.get_batch(self.id))
 
-    def has_started(self, seen: Batch) -> bool:
+    def has_started(self, batch: Batch) -> bool:
         """Whether the batch runs, or has run, since its start was intended."""
         before = (self.row.results_count, self.row.next_result_set_id)
-        return not seen.is_idle or (seen.results_count, seen.next_result_set_id) != before
+        return not batch.is_idle or (batch.results_count, batch.next_result_set_id) != before
 
-    async def find_result(self, seen: Batch) -> bool:
+    async def find_result(self, batch: Batch) -> bool:
         """Whether the batch has a result set, which is then noted: the batch is ready."""
-        if not seen.is_idle or seen.results_count <= (self.row.results_count or 0):
+        if not batch.is_idle or batch.results_count <= (self.row.results_count or 0):
             return False
         result_set = self.row.next_result_set_id
         if result_set is None:
@@ -151,7 +151,7 @@ class BatchSession:
             await ledger.void_charges(conn, key, is_refunded=is_refunded)
 
     async def advance(
-        self, event: str, *, tell: tuple[str, dict[str, Any]] | None = None, **values: Any
+        self, event: str, *, run_event: tuple[str, dict[str, Any]] | None = None, **values: Any
     ) -> None:
         """Change the batch's state, and tell an event with its detail in the same transaction.
 
@@ -160,8 +160,8 @@ class BatchSession:
 
         async def act(conn: Connection) -> BatchRow:
             row = await batches.advance(conn, self.work.chunk, self.row, event, **values)
-            if tell is not None:
-                await events.append(conn, [self._event(*tell)])
+            if run_event is not None:
+                await events.append(conn, [self._event(*run_event)])
             return row
 
         self.row = await run_transaction(self.work, act)
@@ -173,7 +173,7 @@ class BatchSession:
             self.work, lambda conn: batches.note(conn, self.work.chunk, self.row, **values)
         )
 
-    async def waits_for(self, reason: str) -> None:
+    async def record_wait(self, reason: str) -> None:
         """Write down, and tell once, what the batch waits for. It is no failure."""
         reason = reason[:ERROR_CHARS_MAX]
         if reason == self.row.error_message:
@@ -182,7 +182,7 @@ class BatchSession:
             self.row = await batches.note(conn, self.work.chunk, self.row, error_message=reason)
             await events.append(conn, [self._event("batch.waiting", {"reason": reason})])
 
-    async def failed(self, error: ProviderError, seconds: float, *, counts: bool) -> None:
+    async def record_failure(self, error: ProviderError, seconds: float, *, counts: bool) -> None:
         """Write down trouble with a batch that stays, to look again after so many ``seconds``.
 
         ``counts``: it is a failure; else the batch waits for something, which is told once.
@@ -199,9 +199,9 @@ class BatchSession:
             await remember(conn, self.work.chunk, now, [told])
             if is_new and not counts:
                 await events.append(conn, [self._event("batch.waiting", {"reason": reason})])
-        self.look_in(seconds)
+        self.check_in(seconds)
 
-    async def left(self) -> list[Search]:
+    async def unfinished(self) -> list[Search]:
         """The batch's searches that have no outcome yet."""
         return await run_transaction(
             self.work, lambda conn: searches.not_received(conn, self.work.chunk, self.row.items)
@@ -238,11 +238,11 @@ class BatchSession:
         async def act(conn: Connection) -> None:
             ended = await batches.advance(conn, self.work.chunk, self.row, event, **values)
             attempts = await searches.attempts_of_failed(conn, self.work.chunk, self.row.items)
-            await self._tell_end(conn, ended, attempts, error)
+            await self._append_end_event(conn, ended, attempts, error)
 
         await self.work.settle(act)
 
-    async def _tell_end(
+    async def _append_end_event(
         self, conn: Connection, ended: BatchRow, attempts: dict[int, int], error: str | None
     ) -> None:
         comes_next: Counter[str] = Counter()

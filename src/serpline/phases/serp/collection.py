@@ -87,7 +87,7 @@ class SerpCollectionPhase:
                 self._tools, work, wanted, stage=stage, priority=shape.priority, generation=made
             )
         if session is not None:
-            async with aclosing(self._drive(session, behind=in_batch)) as outcomes:
+            async with aclosing(self._drive(session, waiting=in_batch)) as outcomes:
                 async for outcome in outcomes:
                     yield outcome
         if in_real_time:
@@ -96,11 +96,11 @@ class SerpCollectionPhase:
                     yield outcome
 
     async def _drive(
-        self, session: BatchSession, behind: Sequence[Search]
+        self, session: BatchSession, waiting: Sequence[Search]
     ) -> AsyncGenerator[Outcome, None]:
-        """The batch's outcomes; if it is given up, also those of the searches ``behind`` it."""
+        """The batch's outcomes; if it is given up, also those of the searches ``waiting`` it."""
         specs = await self._specs(session.work, session.row.items)
-        driver = SerpBatch(session, specs, behind)
+        driver = SerpBatch(session, specs, waiting)
         async with aclosing(driver.outcomes()) as outcomes:
             async for item, page in outcomes:
                 if isinstance(page, SerpPage):

@@ -30,8 +30,8 @@ async def ingest(session: BatchSession) -> AsyncGenerator[Step, None]:
     """
     client = session.tools.scaleserp
     found = await session.call(client.result_set(session.id, session.row.result_set_id or 0))
-    waiting = {search.item: search for search in await session.left()}
-    trouble = _too_few_links(found)
+    waiting = {search.item: search for search in await session.unfinished()}
+    trouble = _missing_links(found)
     failed = 0
     last: dict[str, Any] = {}
     pages = _pages(session, found)
@@ -92,7 +92,7 @@ def _steps(
             yield item, Retry(item, ErrorCategory.SERVER, history(search.error, why))
 
 
-def _too_few_links(found: ResultSet) -> ProviderError | None:
+def _missing_links(found: ResultSet) -> ProviderError | None:
     if len(found.page_links) >= found.page_count > 0 or found.searches_total == 0:
         return None
     return ProviderError(

@@ -16,7 +16,7 @@ from serpline.providers.scaleserp.errors import PROVIDER, is_gone
 from serpline.robustness.budget import BudgetSpent
 from serpline.store.runs.searches import Search
 
-LOOK_SECONDS_MAX = 300.0
+POLL_SECONDS_MAX = 300.0
 # Credits come back when a person buys some, or with the next month.
 QUOTA_POLLS = 10
 
@@ -31,19 +31,19 @@ class BatchOverError(ProviderError):
 
 
 class BatchRepair:
-    """Waits, polls again, ends the batch or gives up. ``behind``: searches that wait behind it."""
+    """Waits, polls again, ends the batch or gives up. ``waiting``: searches that wait behind it."""
 
-    def __init__(self, session: BatchSession, behind: Sequence[Search]) -> None:
+    def __init__(self, session: BatchSession, waiting: Sequence[Search]) -> None:
         self._session = session
         self._client = session.tools.scaleserp
-        self._behind = behind
+        self._waiting = waiting
 
-    async def failed(self, error: ProviderError) -> AsyncGenerator[Step, None]:
+    async def handle_failure(self, error: ProviderError) -> AsyncGenerator[Step, None]:
         """A call failed. Yields outcomes for searches that this ends."""
         try:
             action = await self._action(error)
         except CallRefused as refused:
-            async for step in self.refused(refused):
+            async for step in self.handle_refusal(refused):
                 yield step
             return
         except ProviderError as other:
@@ -54,11 +54,11 @@ class BatchRepair:
             case FailureAction.WAIT:
                 polls = QUOTA_POLLS if error.category is ErrorCategory.QUOTA else 1
                 wait = max(polls * poll, cap_retry_after(error.retry_after_seconds))
-                await session.failed(error, wait, counts=False)
+                await session.record_failure(error, wait, counts=False)
             case FailureAction.POLL_AGAIN:
-                wait = min(poll * 2.0 ** min(session.row.errors, 10), LOOK_SECONDS_MAX)
+                wait = min(poll * 2.0 ** min(session.row.errors, 10), POLL_SECONDS_MAX)
                 wait = max(wait, cap_retry_after(error.retry_after_seconds))
-                await session.failed(error, wait, counts=True)
+                await session.record_failure(error, wait, counts=True)
             case FailureAction.GIVE_UP:
                 await session.note(errors=0, error_message=str(error)[:ERROR_CHARS_MAX])
 
@@ -70,19 +70,19 @@ class BatchRepair:
                     yield step
             case FailureAction.NEXT_STAGE:
                 event = "ingest" if session.row.pages_ingested else "lose"
-                left, why = await session.left(), str(error)
+                left, why = await session.unfinished(), str(error)
                 async for step in session.end(
                     event, left, error.category, why, why[:ERROR_CHARS_MAX]
                 ):
                     yield step
 
-    async def refused(self, refused: CallRefused) -> AsyncGenerator[Step, None]:
+    async def handle_refusal(self, refused: CallRefused) -> AsyncGenerator[Step, None]:
         """The guard refused a call: wait, or give up if the run's own budget is spent."""
         session, retries = self._session, self._session.work.retries
         if not refused.permanent:
             wait = retries.wait("", refused)
             if isinstance(refused, BudgetSpent):
-                await session.waits_for(refused.reason)
+                await session.record_wait(refused.reason)
             session.work.check_again(wait.until or session.work.clock.now(), wait.waits_on)
             return
         await session.note(error_message=refused.reason[:ERROR_CHARS_MAX])
@@ -91,7 +91,7 @@ class BatchRepair:
 
     async def _give_up(self, outcome_of: Callable[[Search], Outcome]) -> AsyncGenerator[Step, None]:
         """Nothing can be done until a person acts: what is left ends now, and what waits behind."""
-        for search in [*await self._session.left(), *self._behind]:
+        for search in [*await self._session.unfinished(), *self._waiting]:
             yield search.item, outcome_of(search)
 
     async def _action(self, error: ProviderError) -> FailureAction:
@@ -105,7 +105,7 @@ class BatchRepair:
             gone=gone or is_over,
             overdue=self._session.is_overdue,
         )
-        if action is FailureAction.NEXT_STAGE and not gone and not await self._let_go():
+        if action is FailureAction.NEXT_STAGE and not gone and not await self._discard():
             return FailureAction.POLL_AGAIN
         return action
 
@@ -114,19 +114,19 @@ class BatchRepair:
         found = await self._session.call(self._client.find_batch_by_name(self._session.row.name))
         return found is None or found.id != self._session.id
 
-    async def _let_go(self) -> bool:
+    async def _discard(self) -> bool:
         """See to it that a batch costs nothing more; False if it has something to bring yet."""
         session, status = self._session, self._session.row.status
         if status is BatchStatus.RUNNING:
-            seen = await session.seen()
-            if not seen.is_idle:
+            batch = await session.fetch()
+            if not batch.is_idle:
                 await session.call(self._client.stop(session.id))
-            if await session.find_result(await session.seen()):
+            if await session.find_result(await session.fetch()):
                 return False
-            if seen.is_queued:
+            if batch.is_queued:
                 await session.void_start(is_refunded=True)  # as one stopped in the queue is
         elif status is BatchStatus.STARTING:
-            if session.has_started(await session.seen()):
+            if session.has_started(await session.fetch()):
                 await session.advance("started")
                 return False
             await session.call(self._client.delete_batch(session.id))

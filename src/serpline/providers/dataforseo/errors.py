@@ -75,7 +75,7 @@ class DataForSeoError(ProviderError):
         self.code = code
 
 
-def blames_a_keyword(error: ProviderError) -> bool:
+def is_keyword_error(error: ProviderError) -> bool:
     """Whether one keyword may have spoilt the request: split it, and the others get through."""
     return isinstance(error, DataForSeoError) and error.code == _INVALID_FIELD
 

@@ -72,7 +72,7 @@ class SearchVolumes:
     cost_usd: float | None
 
     @property
-    def is_emptied(self) -> bool:
+    def lost_all_figures(self) -> bool:
         """Whether several keywords were asked for and not one figure came.
 
         One keyword that Google Ads restricts empties its whole batch, as missing rows or as rows

@@ -61,7 +61,7 @@ class LlmClient:
         """The server's address without its query, which may hold a secret."""
         return self._url.partition("?")[0]
 
-    def speaking(self, dialect: Dialect) -> "LlmClient":
+    def with_dialect(self, dialect: Dialect) -> "LlmClient":
         """The same client in another dialect."""
         return LlmClient(self._url, self._api_key, self.model, self._clock, dialect=dialect)
 

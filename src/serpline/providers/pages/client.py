@@ -46,5 +46,5 @@ class PageClient:
             ),
             identity={"url": url},
             parse=partial(wire.page, url=url, now=self._now),
-            elsewhere=True,
+            third_party=True,
         )

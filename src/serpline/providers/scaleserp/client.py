@@ -193,7 +193,7 @@ class ScaleSerpClient:
             return records(values, request.secrets)
 
         identity = {"batch": found.batch_id, "result_set": found.id, "page": page}
-        return ProviderCall(PROVIDER, "page_file", request, identity, parse, elsewhere=True)
+        return ProviderCall(PROVIDER, "page_file", request, identity, parse, third_party=True)
 
     def account(self) -> ProviderCall[Account]:
         """Credits used and left. Free."""
