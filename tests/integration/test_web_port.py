@@ -13,7 +13,7 @@ import pytest
 
 from serpline.api.app import create_app
 from serpline.cli import webserver
-from serpline.cli.webserver import bound, serving
+from serpline.cli.webserver import bind_socket, serving
 from serpline.pipeline.service import PipelineService
 
 PLACES = 20
@@ -34,7 +34,7 @@ class Pipeline:
 async def web(*, seconds: float = 30.0) -> AsyncIterator[int]:
     """The port of a server with few places."""
     app = create_app(cast(PipelineService, Pipeline()))
-    async with serving(app, HOST, 0, places=PLACES, request_seconds=seconds) as (port, _):
+    async with serving(app, HOST, 0, connections_max=PLACES, request_seconds=seconds) as (port, _):
         yield port
 
 
@@ -55,7 +55,7 @@ HEALTH = b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
 async def test_silent_connections_keep_nobody_out(caplog: pytest.LogCaptureFixture) -> None:
-    """Three times as many as there are places: the oldest are cut, others are served, quietly."""
+    """Three times the limit: the oldest are aborted, the others are served, no error is logged."""
     caplog.set_level(logging.WARNING)
     async with web() as port, AsyncExitStack() as stack:
         readers = []
@@ -123,7 +123,7 @@ async def test_a_peer_that_reads_no_answer_is_cut(monkeypatch: pytest.MonkeyPatc
     """However many requests it sends: it holds a place for no longer than a silent one."""
 
     def narrow(host: str, port: int) -> socket.socket:
-        listener = bound(host, port)
+        listener = bind_socket(host, port)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4_096)
         return listener
 

@@ -34,12 +34,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Keywords in any script are printed whatever the terminal's encoding is.
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    if any(not each.strip() or (each.startswith("--") and each.endswith("=")) for each in given):
-        # Read as "not given", it would be the latest run, every keyword or all phases.
-        return _mistake("an argument is empty: is a variable of the shell not set?")
+    argv = list(sys.argv[1:] if arguments is None else arguments)
+    if any(not each.strip() or (each.startswith("--") and each.endswith("=")) for each in argv):
+        # Read as "not given", it would mean the latest run, every keyword or all phases.
+        return _usage_error("an argument is empty: is a variable of the shell not set?")
     try:
-        code = app(global_options_first(given), prog_name="serpline", standalone_mode=False)
+        code = app(global_options_first(argv), prog_name="serpline", standalone_mode=False)
     except BrokenPipeError:
         # Whoever read our output has gone; the interpreter's own last flush must not complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -50,12 +50,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         format_message = getattr(error, "format_message", None)
         message = format_message() if format_message else str(error)
         # Without a message it is a command group alone, and its help has been printed.
-        return _mistake(message) if message.strip() else BAD_USAGE
+        return _usage_error(message) if message.strip() else BAD_USAGE
     except (UserError, SettingsError) as error:
-        return _mistake(str(error))
+        return _usage_error(str(error))
     except Exception as error:  # noqa: BLE001  the last resort of the process
         if _is_state_of_database(error):
-            return _mistake(f"the database cannot do it now: {error}")
+            return _usage_error(f"the database cannot do it now: {error}")
         sys.stderr.write(_traceback())
         return BUG
     return code if isinstance(code, int) else DONE
@@ -78,7 +78,7 @@ def global_options_first(arguments: Sequence[str]) -> list[str]:
     return [*first, *rest]
 
 
-def _mistake(message: str) -> int:
+def _usage_error(message: str) -> int:
     sys.stderr.write(f"serpline: {' '.join(terminal_text(message).split())}\n")
     return BAD_USAGE
 

@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from serpline.cli.common import JsonFlag, emit, run, say, services, show_table, utf8
+from serpline.cli.common import (
+    JsonFlag,
+    print_json,
+    print_message,
+    require_utf8,
+    run,
+    services,
+    show_table,
+)
 from serpline.domain.errors import UserError
 
 if TYPE_CHECKING:
@@ -15,7 +23,9 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="The circuit breakers in front of the providers.", no_args_is_help=True)
 
-Name = Annotated[str, typer.Argument(callback=utf8, help="The breaker's name, as in the list.")]
+Name = Annotated[
+    str, typer.Argument(callback=require_utf8, help="The breaker's name, as in the list.")
+]
 
 
 @app.command("list")
@@ -23,7 +33,7 @@ def list_(ctx: typer.Context, as_json: JsonFlag = False) -> None:
     """Every breaker that was ever used."""
 
     async def read() -> "Sequence[BreakerRow]":
-        async with _manager(ctx) as (manager, _):
+        async with _open_manager(ctx) as (manager, _):
             return await manager.list_all()
 
     found = [
@@ -41,7 +51,7 @@ def list_(ctx: typer.Context, as_json: JsonFlag = False) -> None:
         for row in run(read())
     ]
     if as_json:
-        emit(found)
+        print_json(found)
     else:
         columns = ["name", "state", "failure_count", "open_until", "timeout_seconds"]
         show_table(columns, [[row[name] for name in columns] for row in found])
@@ -50,15 +60,15 @@ def list_(ctx: typer.Context, as_json: JsonFlag = False) -> None:
 @app.command()
 def reset(ctx: typer.Context, name: Name) -> None:
     """Close a breaker and forget its failures."""
-    row = run(_by_hand(ctx, name, lambda manager: manager.reset(name)))
-    say(f"{name}: {row.breaker.state}")
+    row = run(_change(ctx, name, lambda manager: manager.reset(name)))
+    print_message(f"{name}: {row.breaker.state}")
 
 
 @app.command()
 def isolate(ctx: typer.Context, name: Name) -> None:
     """Refuse every call until it is reset."""
-    row = run(_by_hand(ctx, name, lambda manager: manager.isolate(name)))
-    say(f"{name}: {row.breaker.state}")
+    row = run(_change(ctx, name, lambda manager: manager.isolate(name)))
+    print_message(f"{name}: {row.breaker.state}")
 
 
 @app.command("set")
@@ -84,16 +94,16 @@ def set_(
         raise UserError(
             f"breaker {name!r}: give --failure-threshold, --success-threshold or --timeout-seconds"
         )
-    row = run(_by_hand(ctx, name, lambda manager: manager.configure(name, *chosen)))
-    say(f"{name}: {row.breaker.state}, version {row.settings_version} of its settings")
+    row = run(_change(ctx, name, lambda manager: manager.configure(name, *chosen)))
+    print_message(f"{name}: {row.breaker.state}, version {row.settings_version} of its settings")
 
 
-async def _by_hand(
+async def _change(
     ctx: typer.Context,
     name: str,
     act: "Callable[[CircuitBreakerManager], Awaitable[BreakerRow]]",
 ) -> "BreakerRow":
-    async with _manager(ctx) as (manager, known):
+    async with _open_manager(ctx) as (manager, known):
         try:
             return await act(manager)
         except LookupError:
@@ -104,7 +114,7 @@ async def _by_hand(
 
 
 @asynccontextmanager
-async def _manager(
+async def _open_manager(
     ctx: typer.Context,
 ) -> "AsyncIterator[tuple[CircuitBreakerManager, Sequence[str]]]":
     """All breakers, and the names of the providers' own."""

@@ -4,7 +4,7 @@ from typing import Any
 
 import typer
 
-from serpline.cli.common import JsonFlag, emit, run, services, settings_of, show_table
+from serpline.cli.common import JsonFlag, load_settings, print_json, run, services, show_table
 
 app = typer.Typer(help="Credits per provider, day and month.", no_args_is_help=True)
 
@@ -22,11 +22,11 @@ def list_(ctx: typer.Context, as_json: JsonFlag = False) -> None:
         from serpline.robustness.policies import policies
 
         async with services(ctx) as opened, opened.database.transaction() as conn:
-            return await budget.usage(conn, policies(settings_of(ctx)), opened.clock.now())
+            return await budget.usage(conn, policies(load_settings(ctx)), opened.clock.now())
 
     found = run(read())
     if as_json:
-        emit(found)
+        print_json(found)
         return
     columns = ["provider", "scope", "limit_credits", "reserved", "spent", "left", "waiting_chunks"]
     show_table(columns, [[row[name] for name in columns] for row in found])

@@ -37,7 +37,7 @@ class Check:
     words: str
 
 
-async def examine(settings: Settings) -> list[Check]:
+async def run_checks(settings: Settings) -> list[Check]:
     """Every check, in the order in which problems should be solved."""
     return [
         python(),
@@ -146,12 +146,12 @@ async def providers(settings: Settings) -> list[Check]:
         return list(
             await asyncio.gather(
                 _scaleserp(settings, http),
-                *(_reachable(http, *given) for given in _others(settings)),
+                *(_reachable(http, *given) for given in _other_providers(settings)),
             )
         )
 
 
-def _others(settings: Settings) -> list[tuple[str, str, bool, str]]:
+def _other_providers(settings: Settings) -> list[tuple[str, str, bool, str]]:
     """Name, address, whether it is configured, and what its key is called or lacking means."""
     return [
         (
@@ -198,12 +198,12 @@ async def _scaleserp(settings: Settings, http: "HttpClient") -> Check:
         return Check("scaleserp", "note", words)
     call = ScaleSerpClient(settings.scaleserp_base_url, key, SystemClock()).account()
 
-    async def ask() -> str:
+    async def call_provider() -> str:
         account = call.parse(await http.send(call.request))
         left = account.credits_remaining
         return "the key is accepted" + ("" if left is None else f"; {left:,.0f} credits left")
 
-    return await _asked("scaleserp", ask)
+    return await _check_call("scaleserp", call_provider)
 
 
 async def _reachable(
@@ -213,19 +213,19 @@ async def _reachable(
     if not configured:
         return Check(name, "note", lacking)
 
-    async def ask() -> str:
+    async def call_provider() -> str:
         await http.send(HttpRequest("GET", base_url, timeout_seconds=REACH_SECONDS_MAX))
         # A query may hold a secret; a model server of one's own may have no key.
         answers = f"{base_url.partition('?')[0]} answers"
         return answers if name in ("wikidata", "llm") else f"{answers}; a key is set"
 
-    return await _asked(name, ask)
+    return await _check_call(name, call_provider)
 
 
-async def _asked(name: str, ask: Callable[[], Awaitable[str]]) -> Check:
+async def _check_call(name: str, call_provider: Callable[[], Awaitable[str]]) -> Check:
     from serpline.net.errors import NetError
 
     try:
-        return Check(name, "ok", await ask())
+        return Check(name, "ok", await call_provider())
     except (NetError, ProviderError) as error:
         return Check(name, "broken", str(error))

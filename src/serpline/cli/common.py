@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 TERMINATED = 143
-WIDTH = 320
+PIPE_WIDTH = 320
 ENVIRONMENT_DATA_DIR = "SERPLINE_DATA_DIR"
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
@@ -64,7 +64,7 @@ def _known_dialect(name: str) -> str:
     return dialect_named(name).name
 
 
-def settings_of(ctx: typer.Context, **overrides: Any) -> Settings:
+def load_settings(ctx: typer.Context, **overrides: Any) -> Settings:
     """The settings of this command; ``--data-dir`` wins. Raises ``SettingsError``."""
     data_dir: Path | None = ctx.obj
     settings = load(data_dir=data_dir and data_dir.absolute(), **overrides)
@@ -84,7 +84,7 @@ def configure_logging(settings: Settings, default: str = "WARNING") -> None:
 @asynccontextmanager
 async def services(ctx: typer.Context) -> AsyncIterator["Services"]:
     """The services over the configured database, for one command."""
-    settings = settings_of(ctx)
+    settings = load_settings(ctx)
     configure_logging(settings)
     from serpline.app import open_services
 
@@ -123,7 +123,9 @@ def stdout() -> Console:
     """Where documents go. No column is cut to a terminal's width where there is no terminal."""
     console = Console(file=sys.stdout, highlight=False)
     return (
-        console if console.is_terminal else Console(file=sys.stdout, width=WIDTH, highlight=False)
+        console
+        if console.is_terminal
+        else Console(file=sys.stdout, width=PIPE_WIDTH, highlight=False)
     )
 
 
@@ -132,15 +134,15 @@ def stderr() -> Console:
     return Console(file=sys.stderr, highlight=False)
 
 
-def say(message: str) -> None:
+def print_message(message: str) -> None:
     """One line for a person, on stderr."""
     stderr().print(Text(terminal_text(message)), soft_wrap=True)
 
 
-def emit(document: Any) -> None:
+def print_json(document: Any) -> None:
     """One JSON document on stdout, in UTF-8 whatever the locale says."""
     sys.stdout.flush()
-    sys.stdout.buffer.write(json_text(document, indent=2, default=_plain).encode() + b"\n")
+    sys.stdout.buffer.write(json_text(document, indent=2, default=_json_default).encode() + b"\n")
     sys.stdout.buffer.flush()
 
 
@@ -150,33 +152,33 @@ async def spool_list(
     *,
     last_of: tuple[Mapping[str, Any], str] | None = None,
 ) -> int:
-    """Write rows as they come as the list that ``emit`` would print; returns how many there were.
+    """Write rows as the list ``print_json`` would print; return their number.
 
     ``last_of``: a document, and the name of the list as its last member.
     """
     head, inner, foot = "[", "  ", "\n]\n"
     if last_of is not None:
         document, name = last_of
-        members = json_text(document, indent=2, default=_plain).removesuffix("\n}")
+        members = json_text(document, indent=2, default=_json_default).removesuffix("\n}")
         head, inner, foot = f'{members},\n  "{name}": [', "    ", "\n  ]\n}\n"
     spool.write(head.encode())
     count = 0
     async for row in rows:
-        text = json_text(row, indent=2, default=_plain).replace("\n", f"\n{inner}")
+        text = json_text(row, indent=2, default=_json_default).replace("\n", f"\n{inner}")
         spool.write(f"{',' if count else ''}\n{inner}{text}".encode())
         count += 1
     spool.write(foot.encode())
     return count
 
 
-def pour(spool: Spool) -> None:
+def print_spool(spool: Spool) -> None:
     """What was spooled, on stdout; nothing of it is there before all of it was read."""
     sys.stdout.flush()
     shutil.copyfileobj(spool.open(), sys.stdout.buffer)
     sys.stdout.buffer.flush()
 
 
-def _plain(value: Any) -> Any:
+def _json_default(value: Any) -> Any:
     if isinstance(value, datetime | date):
         return value.isoformat()
     if isinstance(value, UUID | Path):
@@ -198,11 +200,11 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: 
         )
         table.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in cells:
-        table.add_row(*(Text(shown(value)) for value in row))
+        table.add_row(*(Text(format_cell(value)) for value in row))
     stdout().print(table)
 
 
-def shown(value: Any) -> str:
+def format_cell(value: Any) -> str:
     """A value for a cell; text from the web cannot steer the terminal."""
     if value is None:
         return "–"
@@ -211,11 +213,11 @@ def shown(value: Any) -> str:
     if isinstance(value, datetime):
         return value.strftime("%Y-%m-%d %H:%M:%S")
     if isinstance(value, list | tuple):
-        return ", ".join(shown(part) for part in value)
+        return ", ".join(format_cell(part) for part in value)
     return terminal_text(str(value))
 
 
-def listed(values: Sequence[str] | None) -> list[str] | None:
+def split_list(values: Sequence[str] | None) -> list[str] | None:
     """``--x a,b --x c`` as ``[a, b, c]``; None if not given. Raises ``UserError`` for commas alone.
 
     An option that names nothing would otherwise mean everything, and be paid for.
@@ -228,14 +230,14 @@ def listed(values: Sequence[str] | None) -> list[str] | None:
     return found
 
 
-def utf8(given: str | None) -> str | None:
+def require_utf8(given: str | None) -> str | None:
     """The callback of an argument that goes into the database: refuses what is not UTF-8."""
     if given is not None and not is_storable(given):
         raise typer.BadParameter(f"{given!r} is not UTF-8")
     return given
 
 
-def failure(path: Path, error: OSError) -> UserError:
+def file_error(path: Path, error: OSError) -> UserError:
     """A file that cannot be read or written, in one line."""
     return UserError(f"{path}: {error.strerror or error}")
 
@@ -248,6 +250,6 @@ def read_document(path: Path) -> Any:
         with path.open("rb") as file:
             return read_json(file.read(SIZE_BYTES_MAX + 1))
     except OSError as error:
-        raise failure(path, error) from None
+        raise file_error(path, error) from None
     except UserError as error:
         raise UserError(f"{path}: {error}") from None

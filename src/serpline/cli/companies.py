@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from serpline.cli.common import JsonFlag, emit, run, say, services, show_table
+from serpline.cli.common import JsonFlag, print_json, print_message, run, services, show_table
 from serpline.domain.companies import CHANNEL_ADDRESS
 from serpline.domain.errors import UserError
 
@@ -56,17 +56,17 @@ def mark(
     relation: Annotated[Relation, typer.Option("--as", help="What the company is to us.")],
 ) -> None:
     """Mark a company as ours or as a competitor, or take the mark away."""
-    wanted = company_domain(domain)
+    name = company_domain(domain)
 
     async def write() -> None:
         from serpline.store import projects
 
         async with services(ctx) as opened, opened.database.transaction() as conn:
             value = None if relation is Relation.NONE else str(relation)
-            await projects.mark_company(conn, wanted, value)
+            await projects.mark_company(conn, name, value)
 
     run(write())
-    say(f"{wanted}: {relation}")
+    print_message(f"{name}: {relation}")
 
 
 @app.command("list")
@@ -85,7 +85,7 @@ def list_(
 
     found = run(read())
     if as_json:
-        emit(found)
+        print_json(found)
     else:
         columns = ["domain", "relation", "name", "industry", "country", "employees", "source"]
         for row in found:

@@ -23,16 +23,16 @@ LOG_SECONDS = 60.0
 log = get(__name__)
 
 
-def connections_max() -> int:
+def default_connections_max() -> int:
     """How many connections are held at once: half of the file descriptors, and 512 at most."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return CONNECTIONS_MAX if soft == resource.RLIM_INFINITY else min(CONNECTIONS_MAX, soft // 2)
 
 
-def bounded_protocol(places: int, request_seconds: float) -> type[asyncio.Protocol]:
-    """uvicorn's HTTP/1.1 protocol with at most ``places`` connections, for one server."""
+def bounded_protocol(connections_max: int, request_seconds: float) -> type[asyncio.Protocol]:
+    """uvicorn's HTTP/1.1 protocol with at most ``connections_max`` connections, for one server."""
     unfinished: dict[Any, None] = {}  # in the order in which we began to wait for their peers
-    cut = _CutLog()
+    aborts = _AbortLog()
 
     class Bounded(H11Protocol):
         _deadline: asyncio.TimerHandle | None = None
@@ -41,25 +41,25 @@ def bounded_protocol(places: int, request_seconds: float) -> type[asyncio.Protoc
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
             transport.set_write_buffer_limits(0)  # writing pauses at the first byte that waits
-            self._begin()
-            if len(self.connections) > places:
+            self._start_deadline()
+            if len(self.connections) > connections_max:
                 oldest = next(iter(unfinished))
-                oldest.cut("no place is free")
+                oldest.abort("no place is free")
 
         def data_received(self, data: bytes) -> None:
-            self._begin()
+            self._start_deadline()
             super().data_received(data)
-            self._look()
+            self._stop_deadline_if_idle()
 
         def pause_writing(self) -> None:
             super().pause_writing()
             self._is_unread = True
-            self._begin()
+            self._start_deadline()
 
         def resume_writing(self) -> None:
             super().resume_writing()
             self._is_unread = False
-            self._look()
+            self._stop_deadline_if_idle()
 
         def on_response_complete(self) -> None:
             super().on_response_complete()
@@ -68,33 +68,33 @@ def bounded_protocol(places: int, request_seconds: float) -> type[asyncio.Protoc
                 self.transport.close()
 
         def connection_lost(self, exc: Exception | None) -> None:
-            self._finish()
+            self._stop_deadline()
             super().connection_lost(exc)
 
-        def cut(self, why: str) -> None:
+        def abort(self, why: str) -> None:
             """End the connection at once."""
-            cut.add(why)
-            self._finish()
+            aborts.add(why)
+            self._stop_deadline()
             self.connections.discard(self)
             self.transport.abort()
 
-        def _begin(self) -> None:
+        def _start_deadline(self) -> None:
             if self._deadline is None:
                 unfinished[self] = None
                 self._deadline = self.loop.call_later(
-                    request_seconds, self.cut, "its peer kept us waiting for too long"
+                    request_seconds, self.abort, "its peer kept us waiting for too long"
                 )
 
-        def _look(self) -> None:
+        def _stop_deadline_if_idle(self) -> None:
             """Wait no more for a peer that has sent a whole request, or nothing, and reads."""
             # By the parser's word: ``cycle`` is that of the last request until another's head has
             # arrived.
             state = self.conn.their_state
             is_idle = state is h11.IDLE and not self.conn.trailing_data[0]
             if not self._is_unread and (is_idle or state in (h11.DONE, h11.MUST_CLOSE)):
-                self._finish()
+                self._stop_deadline()
 
-        def _finish(self) -> None:
+        def _stop_deadline(self) -> None:
             unfinished.pop(self, None)
             if self._deadline is not None:
                 self._deadline.cancel()
@@ -103,16 +103,16 @@ def bounded_protocol(places: int, request_seconds: float) -> type[asyncio.Protoc
     return cast(type[asyncio.Protocol], Bounded)
 
 
-class _CutLog:
+class _AbortLog:
     """Tells of cut connections at most once in ``LOG_SECONDS``, with their number."""
 
     def __init__(self) -> None:
         self._count = 0
-        self._told_at: float | None = None
+        self._logged_at: float | None = None
 
     def add(self, why: str) -> None:
         self._count += 1
         now = asyncio.get_running_loop().time()
-        if self._told_at is None or now - self._told_at >= LOG_SECONDS:
+        if self._logged_at is None or now - self._logged_at >= LOG_SECONDS:
             log.warning("web.cut", action="web.cut", connections=self._count, last=why)
-            self._count, self._told_at = 0, now
+            self._count, self._logged_at = 0, now

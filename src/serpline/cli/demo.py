@@ -24,11 +24,11 @@ from serpline.cli.common import (
     DialectOption,
     JsonFlag,
     configure_logging,
-    emit,
-    failure,
+    file_error,
+    load_settings,
+    print_json,
+    print_message,
     run,
-    say,
-    settings_of,
 )
 from serpline.cli.runs import exit_code
 from serpline.core.ids import new_id
@@ -40,21 +40,21 @@ if TYPE_CHECKING:
     from serpline.simulator import Simulator
 
 WORKERS = 2
-WORKER_DEATHS_MAX = 5
+WORKER_CRASHES_MAX = 5
 CALL_LOG = "simulator-calls.jsonl"
 # Simulated accounts have no call limits and their batches are ready in a moment: nobody learns
 # anything from waiting.
 _RATES = dict.fromkeys(
     ("scaleserp", "dataforseo", "pdl", "wikidata", "youtube", "llm", "page"), 1_000.0
 )
-_QUICK = {
+_FAST_SETTINGS = {
     "SERPLINE_PROVIDER_RATES": json.dumps(_RATES),
     "SERPLINE_BATCH_POLL_SECONDS": "2",
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class DemoSetup:
     """Where a demo keeps everything; ``settings`` are those of its own processes."""
 
     directory: Path
@@ -81,19 +81,19 @@ def demo(
         file = keywords or stack.enter_context(
             resources.as_file(resources.files("serpline") / "data" / "demo_keywords.csv")
         )
-        settings = settings_of(ctx)
+        settings = load_settings(ctx)
         # A database that was there before may know markets of its own; a new one does not.
         is_new = ctx.obj is None and settings.database_url is None
         check_file(file, lines=is_new)
-        place = prepare(settings, is_new=ctx.obj is None)
-        configure_logging(place.settings)
-        report, rankings = run(_demo(place, file, limit, (seed, dialect), quiet=as_json))
+        setup = prepare(settings, is_new=ctx.obj is None)
+        configure_logging(setup.settings)
+        report, rankings = run(_demo(setup, file, limit, (seed, dialect), quiet=as_json))
     if as_json:
-        emit({**report, "data_dir": place.directory, "call_log": place.directory / CALL_LOG})
+        print_json({**report, "data_dir": setup.directory, "call_log": setup.directory / CALL_LOG})
     else:
         from serpline.cli.demo_report import show
 
-        show(report, rankings, place.directory, embedded=place.embedded)
+        show(report, rankings, setup.directory, embedded=setup.embedded)
     return exit_code(report["status"], report["error"])
 
 
@@ -107,13 +107,13 @@ def check_file(file: Path, *, lines: bool) -> None:
                 if report.problem_count:
                     raise UserError(f"{file}: {report.summary()}")
     except OSError as error:
-        raise failure(file, error) from None
+        raise file_error(file, error) from None
     except UserError as error:
         shown = str(error)
         raise UserError(shown if str(file) in shown else f"{file}: {shown}") from None
 
 
-def prepare(settings: Settings, *, is_new: bool) -> Place:
+def prepare(settings: Settings, *, is_new: bool) -> DemoSetup:
     """The demo's directory: a new one below the usual place, else the one that was chosen."""
     try:
         settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -124,17 +124,17 @@ def prepare(settings: Settings, *, is_new: bool) -> Place:
         )
         (directory / "logs").mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
-        raise failure(settings.data_dir, error) from None
-    return Place(directory, settings.model_copy(update={"data_dir": directory}))
+        raise file_error(settings.data_dir, error) from None
+    return DemoSetup(directory, settings.model_copy(update={"data_dir": directory}))
 
 
 async def _demo(
-    place: Place, file: Path, limit: int | None, world: tuple[int, str], *, quiet: bool
+    setup: DemoSetup, file: Path, limit: int | None, world: tuple[int, str], *, quiet: bool
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     from serpline.api.app import create_app
     from serpline.app import open_services
     from serpline.cli.demo_audit import audit
-    from serpline.cli.demo_recompute import recomputed
+    from serpline.cli.demo_recompute import recompute_figures
     from serpline.cli.demo_report import best_rankings
     from serpline.cli.keywords import import_file
     from serpline.cli.progress import follow
@@ -143,51 +143,51 @@ async def _demo(
     from serpline.config.run import PipelineConfig
     from serpline.pipeline.report import dsi_rows, run_report
 
-    def tell(message: str) -> None:
+    def report_step(message: str) -> None:
         if not quiet:
-            say(message)
+            print_message(message)
 
     run_id = new_id()
     async with AsyncExitStack() as stack:
-        tell(f"demo in {place.directory}")
-        await stack.enter_async_context(_own_server(place))
-        opened = await stack.enter_async_context(open_services(place.settings))
-        await _refuse_a_real_project(place, opened)
+        report_step(f"demo in {setup.directory}")
+        await stack.enter_async_context(_embedded_server(setup))
+        opened = await stack.enter_async_context(open_services(setup.settings))
+        await _require_empty_database(setup, opened)
         # A set of its own, so that whatever this database held before stays out of the run.
         landscape = f"demo {run_id}"
         await import_file(opened, file, landscape)
-        simulator = await stack.enter_async_context(_simulator(place, *world))
+        simulator = await stack.enter_async_context(_simulator(setup, *world))
         web = serving(create_app(opened.pipeline), "127.0.0.1", 0)
         port, _ = await stack.enter_async_context(web)
-        environment = _environment(place, simulator.environment(), port)
+        environment = _environment(setup, simulator.environment(), port)
         supervisor = Supervisor(
-            _workers(place, environment), opened.clock, deaths_max=WORKER_DEATHS_MAX
+            _workers(setup, environment), opened.clock, crashes_max=WORKER_CRASHES_MAX
         )
         async with supervisor.running():
             config = PipelineConfig.from_json({"landscape": landscape, "keyword_limit": limit})
             await opened.pipeline.start(config, run_id=run_id)
-            tell(f"run {run_id} over {file}")
+            report_step(f"run {run_id} over {file}")
             await follow(opened, run_id, quiet=quiet, check=supervisor.check)
         # Workers write their last outcomes when they stop, so the sums are read after that.
         report = await run_report(opened.database, run_id, opened.clock.now())
         async with opened.database.transaction() as conn:
             report["dsi"] = [row async for row in dsi_rows(conn, run_id)]
         rankings = await best_rankings(opened.database, run_id)
-        again = await recomputed(opened.database, run_id, report["dsi"], place.directory)
+        again = await recompute_figures(opened.database, run_id, report["dsi"], setup.directory)
     return {**report, "audit": audit(simulator.log, report), "recomputed": again}, rankings
 
 
 @asynccontextmanager
-async def _own_server(place: Place) -> AsyncIterator[None]:
+async def _embedded_server(setup: DemoSetup) -> AsyncIterator[None]:
     """The embedded server; stopped in the end unless it ran before, for others may use it."""
-    if not place.embedded:
+    if not setup.embedded:
         yield
         return
     from serpline.store.embedded.server import ensure_server, find_server
 
-    where = place.directory / "postgres"
+    where = setup.directory / "postgres"
     ran_before = await asyncio.to_thread(find_server, where) is not None
-    server = await asyncio.to_thread(ensure_server, where, place.settings.postgres_bin)
+    server = await asyncio.to_thread(ensure_server, where, setup.settings.postgres_bin)
     try:
         yield
     finally:
@@ -195,9 +195,9 @@ async def _own_server(place: Place) -> AsyncIterator[None]:
             await asyncio.to_thread(server.stop)
 
 
-async def _refuse_a_real_project(place: Place, opened: Any) -> None:
+async def _require_empty_database(setup: DemoSetup, opened: Any) -> None:
     """Simulated results do not belong among real ones."""
-    if place.embedded:
+    if setup.embedded:
         return
     from serpline.store.results import reports
 
@@ -211,35 +211,35 @@ async def _refuse_a_real_project(place: Place, opened: Any) -> None:
 
 
 @asynccontextmanager
-async def _simulator(place: Place, seed: int, dialect: str) -> AsyncIterator["Simulator"]:
+async def _simulator(setup: DemoSetup, seed: int, dialect: str) -> AsyncIterator["Simulator"]:
     from serpline.simulator import Simulator, SimulatorConfig
     from serpline.simulator.config import DOCUMENTED_LIMITS
 
     config = SimulatorConfig(
         seed=seed,
         limits=dict.fromkeys(DOCUMENTED_LIMITS),
-        log_file=place.directory / CALL_LOG,
+        log_file=setup.directory / CALL_LOG,
         llm_dialect=dialect,
     )
     async with Simulator(config) as simulator:
         yield simulator
 
 
-def _environment(place: Place, variables: Mapping[str, str], port: int) -> dict[str, str]:
+def _environment(setup: DemoSetup, variables: Mapping[str, str], port: int) -> dict[str, str]:
     """What the workers see: the simulator for every provider, and nothing of a real account."""
     return {
         **os.environ,
-        **_QUICK,
+        **_FAST_SETTINGS,
         **variables,
-        ENVIRONMENT_DATA_DIR: str(place.directory),
+        ENVIRONMENT_DATA_DIR: str(setup.directory),
         "SERPLINE_PUBLIC_URL": f"http://127.0.0.1:{port}",
     }
 
 
-def _workers(place: Place, environment: Mapping[str, str]) -> list[Any]:
+def _workers(setup: DemoSetup, environment: Mapping[str, str]) -> list[Any]:
     from serpline.cli.supervise import Child
 
     return [
-        Child(f"worker {n}", ["worker"], environment, place.directory / "logs" / f"worker-{n}.log")
+        Child(f"worker {n}", ["worker"], environment, setup.directory / "logs" / f"worker-{n}.log")
         for n in range(1, WORKERS + 1)
     ]

@@ -15,7 +15,7 @@ PAID_TWICE_SHOWN_MAX = 20
 # They log each hop of a page under this name; we count a page with its redirects as one call.
 _PAGES, _PAGE = "pages", "page"
 _REDIRECTS = (301, 302, 303, 307, 308)
-# One credit of ours is one request; these accounts are in dollars, or in nothing.
+# One of our credits is one request; these accounts count dollars, or nothing.
 _NOT_IN_CREDITS = frozenset({"dataforseo", "wikidata", _PAGE})
 
 
@@ -53,15 +53,18 @@ def _comparable(credits_: Mapping[str, float]) -> dict[str, float]:
 
 
 def _differences(
-    what: str, ours: Mapping[str, float], theirs: Mapping[str, float]
+    what: str, ledger: Mapping[str, float], simulator: Mapping[str, float]
 ) -> Iterator[str]:
-    for provider in sorted(ours.keys() | theirs.keys()):
-        mine, n = ours.get(provider, 0), theirs.get(provider, 0)
-        if mine != n:
-            yield f"{what} of {provider}: {mine:,} by the ledger, {n:,} by the simulator"
+    for provider in sorted(ledger.keys() | simulator.keys()):
+        ledger_total, simulator_total = ledger.get(provider, 0), simulator.get(provider, 0)
+        if ledger_total != simulator_total:
+            yield (
+                f"{what} of {provider}: {ledger_total:,} by the ledger,"
+                f" {simulator_total:,} by the simulator"
+            )
 
 
-def verdict(found: Mapping[str, Any]) -> str:
+def summary_line(found: Mapping[str, Any]) -> str:
     """The audit in a sentence or two."""
     total = sum(found["calls"].values())
     if found["agrees"]:

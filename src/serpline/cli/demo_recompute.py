@@ -20,7 +20,7 @@ _RELATIVE_MAX = 1e-11
 _COMPARED = ("coverage", "traffic_share", "relevance", "dsi")
 
 
-async def recomputed(
+async def recompute_figures(
     database: "Database", run_id: UUID, figures: Sequence[Mapping[str, Any]], directory: Path
 ) -> dict[str, Any] | None:
     """``{"company", "domain", "inputs", "figures": [{…, "stored", "dsi"}], "equal"}``.
@@ -37,22 +37,22 @@ async def recomputed(
     with file.open("wb") as stream:
         async with database.transaction() as conn:
             await write_lines(conn, run_id, stream.write)
-    theirs = await _script(file, best["domain"])
-    mine = {_key(row): row for row in figures if row["domain"] == best["domain"]}
+    recomputed = await _script(file, best["domain"])
+    stored = {_key(row): row for row in figures if row["domain"] == best["domain"]}
     return {
         "company": best["company"],
         "domain": best["domain"],
         "inputs": file,
         "figures": [
-            {**row, "stored": mine[_key(row)]["dsi"] if _key(row) in mine else None}
-            for row in theirs
+            {**row, "stored": stored[_key(row)]["dsi"] if _key(row) in stored else None}
+            for row in recomputed
         ],
-        "equal": len(theirs) == len(mine)
-        and all(_key(row) in mine and _are_equal(row, mine[_key(row)]) for row in theirs),
+        "equal": len(recomputed) == len(stored)
+        and all(_key(row) in stored and _are_equal(row, stored[_key(row)]) for row in recomputed),
     }
 
 
-def verdict(found: Mapping[str, Any]) -> str:
+def summary_line(found: Mapping[str, Any]) -> str:
     """The comparison in a sentence."""
     shown = max(found["figures"], key=lambda row: row["content_type"] == "all", default=None)
     if not found["equal"] or shown is None:
@@ -80,8 +80,8 @@ def _key(row: Mapping[str, Any]) -> tuple[str, str, str]:
     return row["content_type"], row["market"], row["device"]
 
 
-def _are_equal(theirs: Mapping[str, Any], mine: Mapping[str, Any]) -> bool:
-    pairs = [(theirs[name], mine[name]) for name in _COMPARED]
+def _are_equal(recomputed: Mapping[str, Any], stored: Mapping[str, Any]) -> bool:
+    pairs = [(recomputed[name], stored[name]) for name in _COMPARED]
     return all(
         a is b or (None not in (a, b) and abs(a - b) <= _RELATIVE_MAX * abs(b)) for a, b in pairs
     )

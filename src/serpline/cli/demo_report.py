@@ -9,7 +9,7 @@ from uuid import UUID
 import typer
 
 from serpline.cli import demo_audit, demo_recompute
-from serpline.cli.common import show_table, shown
+from serpline.cli.common import format_cell, show_table
 from serpline.cli.rankings import show_rankings
 from serpline.cli.runs import show_report
 from serpline.store.database import Database
@@ -57,9 +57,9 @@ def show(
         show_rankings(rankings, ("content_type", "position", "company", "title"), title=title)
         typer.echo()
     _show_costs(report)
-    typer.echo(demo_audit.verdict(report["audit"]))
+    typer.echo(demo_audit.summary_line(report["audit"]))
     if report["recomputed"]:
-        typer.echo(demo_recompute.verdict(report["recomputed"]))
+        typer.echo(demo_recompute.summary_line(report["recomputed"]))
     option = f"--data-dir {directory} " if embedded else ""
     typer.echo(f"Everything is in {directory if embedded else 'your database'}. Ask it:")
     for question in (
@@ -91,7 +91,7 @@ def _show_dsi(dsi: Sequence[dict[str, Any]]) -> None:
     for row in top[:COMPANIES_SHOWN]:
         own = [(kind, typed.get((row["domain"], kind))) for kind in _TYPES]
         figures = [
-            _figure(found["dsi"]) if found else "" if kind in collected else shown(None)
+            _figure(found["dsi"]) if found else "" if kind in collected else format_cell(None)
             for kind, found in own
         ]
         coverage = _figure(row["coverage"])
@@ -104,7 +104,7 @@ def _show_dsi(dsi: Sequence[dict[str, Any]]) -> None:
 
 
 def _figure(value: float | None) -> str:
-    return shown(None) if value is None else f"{value:.3f}"
+    return format_cell(None) if value is None else f"{value:.3f}"
 
 
 def _show_costs(report: dict[str, Any]) -> None:

@@ -8,35 +8,35 @@ import typer
 from serpline.cli.common import (
     JsonFlag,
     configure_logging,
-    emit,
+    load_settings,
+    print_json,
+    print_message,
     run,
-    say,
-    settings_of,
     show_table,
 )
 
 if TYPE_CHECKING:
     from serpline.cli.checks import Check
 
-UNFIT = 2
+BROKEN = 2
 
 
 def doctor(ctx: typer.Context, as_json: JsonFlag = False) -> int:
     """Check Python, settings, data, database and providers; exit code 2 if anything is broken."""
-    settings = settings_of(ctx)
+    settings = load_settings(ctx)
     configure_logging(settings)
 
-    async def examine() -> "list[Check]":
-        from serpline.cli.checks import examine
+    async def run_checks() -> "list[Check]":
+        from serpline.cli.checks import run_checks
 
-        return await examine(settings)
+        return await run_checks(settings)
 
-    checks = run(examine())
+    checks = run(run_checks())
     broken = [check for check in checks if check.status == "broken"]
     if as_json:
-        emit({"ok": not broken, "checks": [asdict(check) for check in checks]})
+        print_json({"ok": not broken, "checks": [asdict(check) for check in checks]})
     else:
         show_table(["check", "status", "words"], [[c.name, c.status, c.words] for c in checks])
         for check in broken:
-            say(f"{check.name}: {check.words}")
-    return UNFIT if broken else 0
+            print_message(f"{check.name}: {check.words}")
+    return BROKEN if broken else 0

@@ -14,15 +14,15 @@ import typer
 from serpline.cli.common import (
     JsonFlag,
     RunOption,
-    failure,
-    pour,
+    file_error,
+    print_message,
+    print_spool,
     run,
-    say,
     services,
     show_table,
     spool_list,
 )
-from serpline.cli.dsi_formats import WRITERS, Format, Writer, source_words
+from serpline.cli.dsi_formats import WRITERS, Format, Writer, format_source
 from serpline.cli.runs import find_run
 from serpline.core.spool import Spool
 from serpline.domain.errors import UserError
@@ -81,7 +81,7 @@ async def _rows(
         found = await find_run(opened, given, scored=True)
         conn = await stack.enter_async_context(opened.database.transaction())
         if market is not None:
-            code = known_market(market, await scores.scored_markets(conn, found), found)
+            code = require_market(market, await scores.scored_markets(conn, found), found)
         reading = dsi_rows(
             conn,
             found,
@@ -98,7 +98,7 @@ async def _rows(
         )
 
 
-def known_market(given: str, known: Collection[str], run_id: UUID) -> str:
+def require_market(given: str, known: Collection[str], run_id: UUID) -> str:
     """The market's code; raises ``UserError`` where the run's figures have no such market."""
     from serpline.domain.markets import normal_code
 
@@ -126,8 +126,8 @@ def show(
     if metric is Metric.SOV and content_type is ContentType.ALL:
         raise UserError("--metric sov: --content-type all has none: organic, news or video")
     if as_json:
-        spool, _ = _spooled(spool_list, ctx, run_id, content_type, market, metric=metric)
-        pour(spool)
+        spool, _ = _spool_figures(spool_list, ctx, run_id, content_type, market, metric=metric)
+        print_spool(spool)
         return
 
     async def read() -> list[dict[str, Any]]:
@@ -138,14 +138,14 @@ def show(
     kept = run(read())
     labels = ["content_type", "market", "device", "company", "domain"]
     columns = {**{name: name for name in labels}, **_COLUMNS[metric]}
-    table = [[_shown(name, row) for name in columns.values()] for row in kept]
+    table = [[_format_figure(name, row) for name in columns.values()] for row in kept]
     title = "Share of voice" if metric is Metric.SOV else "DSI"
     # Without a name the latest run is shown, which may be a test of five keywords.
     title += f" of run {kept[0]['run_id']}" if kept else ""
     show_table(list(columns), table, title=f"{title}; – is not known")
 
 
-def _spooled(
+def _spool_figures(
     write: Writer,
     ctx: typer.Context,
     run_id: str | None,
@@ -164,12 +164,12 @@ def _spooled(
     return spool, run(written())
 
 
-def _shown(name: str, row: Mapping[str, Any]) -> Any:
+def _format_figure(name: str, row: Mapping[str, Any]) -> Any:
     """Shares need four places, which the usual two would make 0."""
     if name == "collected":
         return f"{row['keywords_collected']} of {row['keywords_planned']}"
     if name == "sources":
-        return "; ".join(source_words(each, id_length=8) for each in row["sources"])
+        return "; ".join(format_source(each, id_length=8) for each in row["sources"])
     value = row[name]
     shares = (
         "coverage", "traffic_share", "relevance", "dsi", "share_of_first", "share_of_volume"
@@ -194,10 +194,10 @@ def export(
     """
     if format_ is Format.PARQUET and output is None and sys.stdout.isatty():
         raise UserError("--format parquet: binary; name a file with --output")
-    spool, count = _spooled(WRITERS[format_], ctx, run_id, content_type, market)
-    _deliver(spool, output)
+    spool, count = _spool_figures(WRITERS[format_], ctx, run_id, content_type, market)
+    _write_output(spool, output)
     if output is not None:
-        say(f"{output}: {count} figures")
+        print_message(f"{output}: {count} figures")
 
 
 @app.command()
@@ -222,18 +222,18 @@ def inputs(
                 return await write_lines(conn, found, spool.write)
 
     written = run(write())
-    _deliver(spool, output)
+    _write_output(spool, output)
     if output is not None:
-        say(f"{output}: {written} records")
+        print_message(f"{output}: {written} records")
 
 
-def _deliver(spool: Spool, output: Path | None) -> None:
+def _write_output(spool: Spool, output: Path | None) -> None:
     """What was spooled, into a file or on stdout."""
     if output is None:
-        pour(spool)
+        print_spool(spool)
         return
     try:
         with output.open("wb") as stream:
             shutil.copyfileobj(spool.open(), stream)
     except OSError as error:
-        raise failure(output, error) from None
+        raise file_error(output, error) from None

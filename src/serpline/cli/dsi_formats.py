@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 Writer = Callable[[AsyncIterable[Mapping[str, Any]], Spool], Awaitable[int]]
 """Writes figures into a spool; returns how many there were."""
 
-ROWS_AT_ONCE = 10_000
+ROWS_PER_FRAME = 10_000
 
 
 class Format(StrEnum):
@@ -26,7 +26,7 @@ class Format(StrEnum):
     PARQUET = "parquet"
 
 
-def source_words(each: Mapping[str, Any], id_length: int | None = None) -> str:
+def format_source(each: Mapping[str, Any], id_length: int | None = None) -> str:
     """Such as ``news 2026-11-29 0f2c1a9b stale``: content type, date and run of the collection."""
     stale = " stale" if each["stale"] else ""
     return f"{each['content_type']} {each['collected_on']} {each['run_id'][:id_length]}{stale}"
@@ -67,7 +67,7 @@ def _frame(rows: Sequence[Mapping[str, Any]]) -> "pl.DataFrame":
         {
             **row,
             "run_id": str(row["run_id"]),
-            "sources": "; ".join(source_words(each) for each in row["sources"]),
+            "sources": "; ".join(format_source(each) for each in row["sources"]),
             "stale_types": ",".join(row["stale_types"]),
         }
         for row in rows
@@ -76,11 +76,11 @@ def _frame(rows: Sequence[Mapping[str, Any]]) -> "pl.DataFrame":
 
 
 async def _frames(rows: AsyncIterable[Mapping[str, Any]]) -> AsyncIterator["pl.DataFrame"]:
-    """The rows as frames of ``ROWS_AT_ONCE``; the last one may be empty."""
+    """The rows as frames of ``ROWS_PER_FRAME``; the last one may be empty."""
     portion = []
     async for row in rows:
         portion.append(row)
-        if len(portion) == ROWS_AT_ONCE:
+        if len(portion) == ROWS_PER_FRAME:
             yield _frame(portion)
             portion.clear()
     yield _frame(portion)

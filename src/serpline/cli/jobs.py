@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from serpline.cli.common import JsonFlag, emit, run, say, services, show_table
+from serpline.cli.common import JsonFlag, print_json, print_message, run, services, show_table
 from serpline.domain.errors import UserError
 
 app = typer.Typer(help="Jobs that failed for good (dead letters).", no_args_is_help=True)
@@ -44,7 +44,7 @@ def list_(
 
     found = run(read())
     if as_json:
-        emit(found)
+        print_json(found)
     else:
         columns = ["id", "job_type", "target", "status", "attempts", "failed_at", "error"]
         show_table(columns, [[row[name] for name in columns] for row in found])
@@ -61,7 +61,7 @@ def retry(ctx: typer.Context, letter_id: LetterId) -> None:
             await dead_letters.retry(conn, letter_id)
 
     run(write())
-    say(f"dead letter {letter_id}: enqueued anew")
+    print_message(f"dead letter {letter_id}: enqueued anew")
 
 
 @app.command()
@@ -75,4 +75,4 @@ def discard(ctx: typer.Context, letter_id: LetterId) -> None:
             await dead_letters.discard(conn, letter_id)
 
     run(write())
-    say(f"dead letter {letter_id}: discarded")
+    print_message(f"dead letter {letter_id}: discarded")

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from serpline.cli.common import JsonFlag, emit, failure, run, say, services, show_table, utf8
+from serpline.cli.common import (
+    JsonFlag,
+    file_error,
+    print_json,
+    print_message,
+    require_utf8,
+    run,
+    services,
+    show_table,
+)
 from serpline.domain.errors import UserError
 from serpline.domain.keywords import KeywordReport, KeywordRow, iter_keywords
 
@@ -25,7 +34,7 @@ def import_(
     ctx: typer.Context,
     file: Annotated[Path, typer.Argument(help="A CSV file: keyword,market,tags.")],
     landscape: Annotated[
-        str | None, typer.Option(callback=utf8, help="Put them into this named set.")
+        str | None, typer.Option(callback=require_utf8, help="Put them into this named set.")
     ] = None,
     skip_bad_lines: Annotated[
         bool, typer.Option("--skip-bad-lines", help="Import the good lines, report the others.")
@@ -34,15 +43,15 @@ def import_(
 ) -> None:
     """Import keyword × market pairs: the whole file or, if a line is bad, nothing."""
 
-    async def bring_in() -> tuple[int, KeywordReport]:
+    async def import_all() -> tuple[int, KeywordReport]:
         async with services(ctx) as opened:
             return await import_file(opened, file, landscape, skip_bad_lines=skip_bad_lines)
 
-    made, report = run(bring_in())
+    made, report = run(import_all())
     if report.problem_count:
-        say(f"{file}: {report.problem_count} lines left out: {report.summary()}")
+        print_message(f"{file}: {report.problem_count} lines left out: {report.summary()}")
     if as_json:
-        emit(
+        print_json(
             {
                 "new": made,
                 "rows": report.row_count,
@@ -78,19 +87,19 @@ async def import_file(
                 known = await projects.markets(conn)
                 found = iter_keywords(stream, report, known)
                 while part := list(islice(found, ROWS_PER_STATEMENT)):
-                    made += await projects.import_keywords(conn, _once(part), landscape)
+                    made += await projects.import_keywords(conn, _merge_duplicates(part), landscape)
                 if report.problem_count and not skip_bad_lines:
                     # Raised inside the transaction, so that nothing of the file stays.
                     raise UserError(f"{path}: {report.summary()}")
     except OSError as error:
-        raise failure(path, error) from None
+        raise file_error(path, error) from None
     except UserError as error:
         shown = str(error)
         raise UserError(shown if str(path) in shown else f"{path}: {shown}") from None
     return made, report
 
 
-def _once(rows: list[KeywordRow]) -> list[KeywordRow]:
+def _merge_duplicates(rows: list[KeywordRow]) -> list[KeywordRow]:
     """Each pair once, with the tags of all its rows."""
     merged: dict[tuple[str, str], KeywordRow] = {}
     for row in rows:
@@ -117,7 +126,7 @@ def list_(
 
     found = run(read())
     if as_json:
-        emit(found)
+        print_json(found)
     else:
         rows = [[r["id"], r["keyword"], r["market"], r["tags"]] for r in found]
         show_table(["id", "keyword", "market", "tags"], rows)

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from serpline.cli.common import JsonFlag, emit, run, services, show_table, utf8
+from serpline.cli.common import JsonFlag, print_json, require_utf8, run, services, show_table
 from serpline.core.escaping import terminal_text
 from serpline.domain.errors import UserError
 from serpline.domain.markets import Market, dataforseo_language, get_market, normal_code
@@ -30,7 +30,7 @@ def list_(ctx: typer.Context, as_json: JsonFlag = False) -> None:
 
     found = run(read())
     if as_json:
-        emit([asdict(market) for market in found])
+        print_json([asdict(market) for market in found])
     else:
         columns = ["code", "name", "language", "gl", "hl", "google_domain", "location_code"]
         show_table(columns, [[getattr(m, name) for name in columns] for m in found])
@@ -41,25 +41,29 @@ def add(
     ctx: typer.Context,
     code: Annotated[str, typer.Argument(help="What keyword files will call it, such as CH-FR.")],
     like: Annotated[str, typer.Option(help="The market it takes everything else from.")],
-    name: Annotated[str | None, typer.Option(callback=utf8, help="Its name for people.")] = None,
+    name: Annotated[
+        str | None, typer.Option(callback=require_utf8, help="Its name for people.")
+    ] = None,
     language: Annotated[
-        str | None, typer.Option(callback=utf8, help="A BCP 47 tag, such as fr.")
+        str | None, typer.Option(callback=require_utf8, help="A BCP 47 tag, such as fr.")
     ] = None,
     hl: Annotated[
-        str | None, typer.Option(callback=utf8, help="Google's word for it; the language.")
+        str | None, typer.Option(callback=require_utf8, help="Google's word for it; the language.")
     ] = None,
-    gl: Annotated[str | None, typer.Option(callback=utf8, help="Google's country code.")] = None,
+    gl: Annotated[
+        str | None, typer.Option(callback=require_utf8, help="Google's country code.")
+    ] = None,
     google_domain: Annotated[
-        str | None, typer.Option(callback=utf8, help="Such as google.ch.")
+        str | None, typer.Option(callback=require_utf8, help="Such as google.ch.")
     ] = None,
     location: Annotated[
-        str | None, typer.Option(callback=utf8, help="ScaleSERP's text, a town maybe.")
+        str | None, typer.Option(callback=require_utf8, help="ScaleSERP's text, a town maybe.")
     ] = None,
     location_code: Annotated[
         int | None, typer.Option(min=1, max=LOCATION_CODE_MAX, help="DataForSEO's number.")
     ] = None,
     language_code: Annotated[
-        str | None, typer.Option(callback=utf8, help="DataForSEO's language.")
+        str | None, typer.Option(callback=require_utf8, help="DataForSEO's language.")
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
@@ -95,6 +99,6 @@ def add(
 
     market = run(insert())
     if as_json:
-        emit(asdict(market))
+        print_json(asdict(market))
     else:
         typer.echo(terminal_text(f"market {market.code} added: {market.name}, {market.language}"))

@@ -11,11 +11,11 @@ import typer
 from serpline.cli.common import (
     JsonFlag,
     configure_logging,
-    emit,
+    load_settings,
+    print_json,
+    print_message,
     run,
-    say,
     services,
-    settings_of,
     show_table,
 )
 from serpline.domain.errors import UserError
@@ -58,9 +58,11 @@ def backup(
 
     done = run(work())
     rows = sum(done.rows.values())
-    say(f"{file}: {rows:,} rows, {done.size_bytes / 1e6:,.1f} MB, schema {done.manifest.revision}")
+    print_message(
+        f"{file}: {rows:,} rows, {done.size_bytes / 1e6:,.1f} MB, schema {done.manifest.revision}"
+    )
     if as_json:
-        emit(
+        print_json(
             {
                 "file": file,
                 "size_bytes": done.size_bytes,
@@ -91,7 +93,7 @@ def restore(
         into = sys.stdin.readline().strip()
         if not into:
             raise UserError("--into -: no URL on stdin")
-    settings = settings_of(ctx, database_url=into)
+    settings = load_settings(ctx, database_url=into)
     configure_logging(settings)
     from serpline.store.maintenance.archive import ArchiveReader
 
@@ -112,9 +114,9 @@ def restore(
 
         rows = run(work())
         created = archive.manifest.created_at
-    say(f"restored {sum(rows.values()):,} rows of {created:%Y-%m-%d %H:%M:%S %Z}")
+    print_message(f"restored {sum(rows.values()):,} rows of {created:%Y-%m-%d %H:%M:%S %Z}")
     if as_json:
-        emit({"file": file, "created_at": created, "tables": rows})
+        print_json({"file": file, "created_at": created, "tables": rows})
 
 
 def prune(
@@ -169,7 +171,7 @@ def prune(
     from serpline.store.maintenance.passes import prune as delete
     from serpline.store.maintenance.retention import Retention
 
-    usual = Retention.of(settings_of(ctx).retention_days)
+    usual = Retention.of(load_settings(ctx).retention_days)
     retention = replace(usual, **{name: days for name, days in given.items() if days is not None})
 
     async def work() -> dict[str, int]:
@@ -185,7 +187,7 @@ def prune(
 
     gone = run(work())
     if as_json:
-        emit({"dry_run": dry_run, "days": asdict(retention), "rows": gone})
+        print_json({"dry_run": dry_run, "days": asdict(retention), "rows": gone})
     else:
         title = "would go" if dry_run else "deleted"
         show_table(["table", title], [[table, count] for table, count in gone.items()])
@@ -195,7 +197,7 @@ def _show_passes(ctx: typer.Context, *, as_json: bool) -> None:
     from serpline.store.maintenance.passes import Pass, last_passes
     from serpline.store.maintenance.retention import Retention
 
-    settings = settings_of(ctx)
+    settings = load_settings(ctx)
     days = asdict(Retention.of(settings.retention_days))
 
     async def work() -> "dict[str, Pass | None]":
@@ -203,27 +205,27 @@ def _show_passes(ctx: typer.Context, *, as_json: bool) -> None:
             return await last_passes(conn)
 
     found = run(work())
-    told = {name: each and asdict(each) for name, each in found.items()}
+    passes = {name: each and asdict(each) for name, each in found.items()}
     if as_json:
-        emit({"every_hours": settings.prune_hours, "days": days, "passes": told})
+        print_json({"every_hours": settings.prune_hours, "days": days, "passes": passes})
         return
     columns = ["started_at", "finished_at", "next_at"]
     rows = []
-    for name, each in told.items():
+    for name, each in passes.items():
         times = [each[column] if each else None for column in columns]
         deleted = ", ".join(f"{table} {n:,}" for table, n in each["rows"].items()) if each else ""
         rows.append([name, *times, deleted or "nothing"])
     show_table(["pass", "began", "ended", "next", "deleted"], rows)
-    for name, each in told.items():
+    for name, each in passes.items():
         for step, error in (each["errors"] if each else {}).items():
-            say(f"{name}: {step} was passed over: {error}")
+            print_message(f"{name}: {step} was passed over: {error}")
 
 
 def _progress(what: str) -> Callable[[str, int], None]:
     """A line on stderr for each table that had something to do."""
 
-    def told(table: str, rows: int) -> None:
+    def report(table: str, rows: int) -> None:
         if rows:
-            say(f"{table}: {rows:,} {what}")
+            print_message(f"{table}: {rows:,} {what}")
 
-    return told
+    return report

@@ -15,7 +15,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from serpline.cli.common import ENVIRONMENT_DATA_DIR, configure_logging, say, settings_of
+from serpline.cli.common import (
+    ENVIRONMENT_DATA_DIR,
+    configure_logging,
+    load_settings,
+    print_message,
+)
 from serpline.core.clock import SystemClock
 from serpline.core.logging import get
 from serpline.core.settings import Settings
@@ -120,7 +125,7 @@ def worker(
     with_parent: WithParent = False,
 ) -> int:
     """Work on runs until stopped."""
-    settings = settings_of(ctx, worker_concurrency=concurrency)
+    settings = load_settings(ctx, worker_concurrency=concurrency)
     configure_logging(settings, "INFO")
 
     async def work() -> int:
@@ -142,7 +147,7 @@ def web(
     with_parent: WithParent = False,
 ) -> int:
     """Serve webhooks (and a health check) until stopped."""
-    settings = settings_of(ctx, web_port=port)
+    settings = load_settings(ctx, web_port=port)
     configure_logging(settings, "INFO")
 
     async def serve() -> int:
@@ -155,7 +160,7 @@ def web(
             open_services(settings) as opened,
             serving(create_app(opened.pipeline), host, settings.web_port) as (chosen, server),
         ):
-            say(f"web on http://{host}:{chosen}")
+            print_message(f"web on http://{host}:{chosen}")
             stopping = asyncio.create_task(stop.wait())
             await asyncio.wait({stopping, server}, return_when=asyncio.FIRST_COMPLETED)
             stopping.cancel()
@@ -171,30 +176,30 @@ def up(
     port: Port = None,
 ) -> int:
     """Run the web application and workers, and restart what dies, until stopped."""
-    settings = settings_of(ctx, web_port=port)
+    settings = load_settings(ctx, web_port=port)
     configure_logging(settings, "INFO")
 
     async def supervise() -> int:
         async with until_stopped() as stop:
-            supervisor = await _prepared(settings, workers, host)
+            supervisor = await _create_supervisor(settings, workers, host)
             async with supervisor.running():
-                say(f"up: web on http://{host}:{settings.web_port} and {workers} workers")
+                print_message(f"up: web on http://{host}:{settings.web_port} and {workers} workers")
                 await stop.wait()
-                say("stopping: work in hand is settled first")
+                print_message("stopping: work in hand is settled first")
         return 0
 
     return _run(supervise())
 
 
-async def _prepared(settings: Settings, workers: int, host: str) -> "Supervisor":
+async def _create_supervisor(settings: Settings, workers: int, host: str) -> "Supervisor":
     """The supervisor, once it is sure that no child must fail for want of a database or a port."""
     from serpline.app import open_services
     from serpline.cli.supervise import Child, Supervisor
-    from serpline.cli.webserver import bound
+    from serpline.cli.webserver import bind_socket
 
     async with open_services(settings):
         pass
-    bound(host, settings.web_port).close()
+    bind_socket(host, settings.web_port).close()
     environment = {**os.environ, ENVIRONMENT_DATA_DIR: str(settings.data_dir)}
     web_arguments = ["web", "--host", host, "--port", str(settings.web_port)]
     children = [Child("web", web_arguments, environment)]

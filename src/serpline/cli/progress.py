@@ -10,7 +10,7 @@ from uuid import UUID
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
-from serpline.cli.common import say, stderr
+from serpline.cli.common import print_message, stderr
 from serpline.domain.errors import UserError
 from serpline.domain.phases import LaneKey, LaneView
 from serpline.domain.states import ENDED_LANES, ENDED_RUNS, LaneStatus
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from serpline.app import Services
     from serpline.store.runs.runs import RunRow
 
-LOOK_SECONDS = 0.5
+POLL_SECONDS = 0.5
 
 _COLOURS: Mapping[LaneStatus, str] = {
     LaneStatus.PENDING: "dim",
@@ -57,7 +57,7 @@ async def follow(
                 return run
             if check is not None:
                 await check()
-            await opened.clock.sleep(LOOK_SECONDS)
+            await opened.clock.sleep(POLL_SECONDS)
 
 
 class _Display(AbstractContextManager["_Display"]):
@@ -83,12 +83,12 @@ class _Lines(_Display):
             if lane.status is before or lane.status is LaneStatus.SKIPPED:
                 continue
             if lane.status in ENDED_LANES:
-                say(
+                print_message(
                     f"{lane.key} {lane.status}: {lane.completed} of {lane.planned} completed,"
                     f" {lane.failed} failed, {lane.skipped} skipped"
                 )
             else:
-                say(f"{lane.key} {lane.status}")
+                print_message(f"{lane.key} {lane.status}")
 
 
 class _Bars(_Display):

@@ -5,7 +5,16 @@ from typing import Annotated, Any
 
 import typer
 
-from serpline.cli.common import JsonFlag, RunOption, emit, run, say, services, show_table, utf8
+from serpline.cli.common import (
+    JsonFlag,
+    RunOption,
+    print_json,
+    print_message,
+    require_utf8,
+    run,
+    services,
+    show_table,
+)
 from serpline.cli.companies import company_domain
 from serpline.cli.runs import find_run
 from serpline.domain.errors import UserError
@@ -17,7 +26,9 @@ LIMIT_MAX = 5_000_000
 def rankings(
     ctx: typer.Context,
     run_id: RunOption = None,
-    keyword: Annotated[str | None, typer.Option(callback=utf8, help="Only this keyword.")] = None,
+    keyword: Annotated[
+        str | None, typer.Option(callback=require_utf8, help="Only this keyword.")
+    ] = None,
     company: Annotated[str | None, typer.Option(help="Only this company, by its domain.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=LIMIT_MAX, help="At most so many.")] = 200,
     as_json: JsonFlag = False,
@@ -42,11 +53,11 @@ def rankings(
             # Every keyword of a run has rows, if only to say that it was not collected.
             raise UserError(f"keyword {keyword!r}: run {found} has no such keyword")
         if len(rows) > limit:
-            say(f"the first {limit} rows are shown; --limit shows more")
+            print_message(f"the first {limit} rows are shown; --limit shows more")
         return rows[:limit]
 
     found = run(read())
-    emit(found) if as_json else show_rankings(found)
+    print_json(found) if as_json else show_rankings(found)
 
 
 COLUMNS = ("keyword", "market", "content_type", "device", "position", "company", "title")

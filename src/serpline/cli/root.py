@@ -35,8 +35,8 @@ app = typer.Typer(
 )
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _version(requested: bool) -> None:
+    if requested:
         from importlib.metadata import version
 
         typer.echo(f"serpline {version('serpline')}")
@@ -44,7 +44,7 @@ def _version(wanted: bool) -> None:
 
 
 @app.callback()
-def globals_(
+def global_options(
     ctx: typer.Context,
     data_dir: Annotated[
         Path | None,

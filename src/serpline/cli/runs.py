@@ -9,14 +9,14 @@ import typer
 
 from serpline.cli.common import (
     JsonFlag,
-    emit,
-    pour,
+    print_json,
+    print_message,
+    print_spool,
+    require_utf8,
     run,
-    say,
     services,
     show_table,
     spool_list,
-    utf8,
 )
 from serpline.core.spool import Spool
 from serpline.domain.errors import UserError
@@ -61,9 +61,9 @@ def exit_code(status: str, error: str | None) -> int:
     if status == RunStatus.COMPLETED:
         return 0
     if status == RunStatus.COMPLETED_WITH_ERRORS:
-        say(f"the run completed with errors: {error or 'see run show'}")
+        print_message(f"the run completed with errors: {error or 'see run show'}")
         return 0
-    say(f"the run is {status}: {error or 'see run show'}")
+    print_message(f"the run is {status}: {error or 'see run show'}")
     return 1
 
 
@@ -87,13 +87,13 @@ def list_(
 
     found = run(read())
     if as_json:
-        emit(found)
+        print_json(found)
     else:
         rows = [[r["id"], r["status"], r["mode"], r["created_at"], r["seconds"]] for r in found]
         show_table(["run", "status", "mode", "created (UTC)", "seconds"], rows)
 
 
-async def tell_report(opened: "Services", run_id: UUID, *, as_json: bool) -> dict[str, Any]:
+async def print_report(opened: "Services", run_id: UUID, *, as_json: bool) -> dict[str, Any]:
     """Show a run as tables, or as a document that ends with its scores; returns it without them."""
     from serpline.pipeline.report import dsi_rows, run_report
 
@@ -102,7 +102,7 @@ async def tell_report(opened: "Services", run_id: UUID, *, as_json: bool) -> dic
         spool = Spool()
         async with opened.database.transaction() as conn, aclosing(dsi_rows(conn, run_id)) as rows:
             await spool_list(rows, spool, last_of=(report, "dsi"))
-        pour(spool)
+        print_spool(spool)
     else:
         show_report(report)
     return report
@@ -112,12 +112,12 @@ def show_report(report: dict[str, Any]) -> None:
     """A run's lanes and spending as tables."""
     counted = ("status", "planned", "completed", "failed", "skipped")
     rows = [
-        [phase, kind, *(lane[name] for name in counted), _words(lane, report["run_id"])]
+        [phase, kind, *(lane[name] for name in counted), _lane_details(lane, report["run_id"])]
         for phase, found in report["phases"].items()
         for kind, lane in found["content_types"].items()
     ]
     title = f"run {report['run_id']}: {report['status']}, {report['seconds']:.1f} s"
-    show_table(["phase", "type", *counted, "words"], rows, title=title + _partial(report))
+    show_table(["phase", "type", *counted, "words"], rows, title=title + _missing_searches(report))
     missing = [row for row in report["collection"] if row["collected"] < row["planned"]]
     if missing:
         columns = ("content_type", "market", "device", "planned", "collected")
@@ -144,14 +144,14 @@ def show_report(report: dict[str, Any]) -> None:
         show_table(["phase", "type", "failed item", "category", "error"], failures)
 
 
-def _partial(report: Mapping[str, Any]) -> str:
+def _missing_searches(report: Mapping[str, Any]) -> str:
     """For the first line: how much of what was planned is there, unless all of it is."""
     planned = sum(row["planned"] for row in report["collection"])
     collected = sum(row["collected"] for row in report["collection"])
     return f"; {collected} of {planned} searches collected" if collected < planned else ""
 
 
-def _words(lane: Mapping[str, Any], run_id: UUID) -> str | None:
+def _lane_details(lane: Mapping[str, Any], run_id: UUID) -> str | None:
     """What a lane says of itself, and the run whose results are read in its place."""
     words = [lane["error"] or lane["note"]]
     if lane["source_run_id"] != run_id:
@@ -165,7 +165,7 @@ def show(ctx: typer.Context, run_id: RunId = "latest", as_json: JsonFlag = False
 
     async def read() -> None:
         async with services(ctx) as opened:
-            await tell_report(opened, await find_run(opened, run_id), as_json=as_json)
+            await print_report(opened, await find_run(opened, run_id), as_json=as_json)
 
     run(read())
 
@@ -174,41 +174,41 @@ def show(ctx: typer.Context, run_id: RunId = "latest", as_json: JsonFlag = False
 def watch(ctx: typer.Context, run_id: RunId = "latest", as_json: JsonFlag = False) -> int:
     """Follow a run until it ends; the exit code tells how."""
 
-    async def follow_it() -> dict[str, Any]:
+    async def watch_run() -> dict[str, Any]:
         from serpline.cli.progress import follow
 
         async with services(ctx) as opened:
             found = await find_run(opened, run_id)
             await follow(opened, found, quiet=as_json)
-            return await tell_report(opened, found, as_json=as_json)
+            return await print_report(opened, found, as_json=as_json)
 
-    report = run(follow_it())
+    report = run(watch_run())
     return exit_code(report["status"], report["error"])
 
 
 @app.command()
 def pause(ctx: typer.Context, run_id: RunId) -> None:
     """Have no new work begun; work in hand is settled."""
-    run(_steer(ctx, run_id, "pause"))
+    run(_control(ctx, run_id, "pause"))
 
 
 @app.command()
 def resume(ctx: typer.Context, run_id: RunId) -> None:
     """Let a paused run go on."""
-    run(_steer(ctx, run_id, "resume"))
+    run(_control(ctx, run_id, "resume"))
 
 
 @app.command()
 def cancel(ctx: typer.Context, run_id: RunId) -> None:
     """End a run for good; it can be retried later."""
-    run(_steer(ctx, run_id, "cancel"))
+    run(_control(ctx, run_id, "cancel"))
 
 
-async def _steer(ctx: typer.Context, given: str, verb: str) -> None:
+async def _control(ctx: typer.Context, given: str, verb: str) -> None:
     async with services(ctx) as opened:
         found = await find_run(opened, given)
         await getattr(opened.pipeline, verb)(found)
-    say(f"run {found}: {verb} done")
+    print_message(f"run {found}: {verb} done")
 
 
 @app.command()
@@ -218,7 +218,7 @@ def retry(
     phase: Annotated[PhaseName | None, typer.Option(help="Only this phase.")] = None,
     content_type: Annotated[ContentType | None, typer.Option(help="Only this type.")] = None,
     item: Annotated[
-        str | None, typer.Option(callback=utf8, help="Only this item of the phase.")
+        str | None, typer.Option(callback=require_utf8, help="Only this item of the phase.")
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
@@ -236,6 +236,6 @@ def retry(
 
     found, lanes = run(reopen())
     if as_json:
-        emit({"run_id": found, "lanes": lanes})
+        print_json({"run_id": found, "lanes": lanes})
     else:
-        say(f"run {found}: reopened {', '.join(lanes)}")
+        print_message(f"run {found}: reopened {', '.join(lanes)}")

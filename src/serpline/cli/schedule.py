@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from serpline.cli.common import JsonFlag, emit, read_document, say, show_table
+from serpline.cli.common import JsonFlag, print_json, print_message, read_document, show_table
 from serpline.core.clock import SystemClock
 from serpline.domain.errors import UserError
 
@@ -42,9 +42,9 @@ def preview(
     start = SystemClock().now() if after is None else read_value(INSTANT, "--after", after)
     rows = preview_rows(specs, count, start)
     if len(rows) < count:
-        say(f"{len(rows)} of {count}: no more within 100 years")
+        print_message(f"{len(rows)} of {count}: no more within 100 years")
     if as_json:
-        emit(rows)
+        print_json(rows)
     else:
         columns = ["scheduled_for", "local", "content_types", "note"]
         for row in rows:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from serpline.cli.common import emit
+from serpline.cli.common import print_json
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -23,7 +23,7 @@ def schema(
     ] = Kind.RUN,
 ) -> None:
     """Print the keys of a configuration, their bounds and defaults, as JSON Schema."""
-    emit(schema_of(kind))
+    print_json(schema_of(kind))
 
 
 def schema_of(kind: Kind) -> dict[str, Any]:

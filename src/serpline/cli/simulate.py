@@ -8,7 +8,7 @@ from typing import Annotated, TextIO
 
 import typer
 
-from serpline.cli.common import DialectOption, JsonFlag, emit, say
+from serpline.cli.common import DialectOption, JsonFlag, print_json, print_message
 from serpline.domain.errors import UserError
 
 app = typer.Typer(help="Simulated providers, for trying and testing.", no_args_is_help=True)
@@ -40,11 +40,11 @@ def serve(
 
     def started(variables: dict[str, str]) -> None:
         if as_json:
-            emit(variables)
+            print_json(variables)
         else:
             for name, value in variables.items():
                 typer.echo(f"export {name}={shlex.quote(value)}")
-        say("the simulator serves; Ctrl-C ends it")
+        print_message("the simulator serves; Ctrl-C ends it")
 
     with nullcontext() if log is None else _opened(log):
         serve(config, started=started)

@@ -8,15 +8,15 @@ import typer
 
 from serpline.cli.common import (
     JsonFlag,
-    emit,
-    listed,
+    print_json,
+    print_message,
     read_document,
     run,
-    say,
     services,
     show_table,
+    split_list,
 )
-from serpline.cli.runs import exit_code, find_run, tell_report
+from serpline.cli.runs import exit_code, find_run, print_report
 from serpline.domain.errors import UserError
 from serpline.domain.names import PipelineMode
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class _StartRequest:
     """What to run; ``inputs_from`` is a run as a person names it."""
 
     config: "PipelineConfig"
@@ -80,24 +80,24 @@ def start(
     from serpline.config.run import PipelineConfig
 
     options = {
-        "content_types": listed(content_types),
-        "devices": listed(devices),
+        "content_types": split_list(content_types),
+        "devices": split_list(devices),
         "landscape": landscape,
         "keyword_limit": limit,
-        "phases": listed(phases),
+        "phases": split_list(phases),
         "force_refresh": force_refresh,
     }
     given = {name: value for name, value in options.items() if value is not None}
-    wanted = PipelineConfig.from_json({**(read_config(config) if config else {}), **given})
-    if wanted.curve != PipelineConfig().curve:
+    parsed = PipelineConfig.from_json({**(read_config(config) if config else {}), **given})
+    if parsed.curve != PipelineConfig().curve:
         # The last phase needs it, after everything else was paid for: so it is looked up first.
         from serpline.analysis.ctr import get_curve
 
-        get_curve(wanted.curve)
-    asked = _Asked(wanted, mode, inputs_from)
+        get_curve(parsed.curve)
+    request = _StartRequest(parsed, mode, inputs_from)
     if dry_run:
-        return _dry_run(ctx, asked, as_json)
-    return _start(ctx, asked, wait=wait, as_json=as_json)
+        return _dry_run(ctx, request, as_json)
+    return _start(ctx, request, wait=wait, as_json=as_json)
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -108,43 +108,43 @@ def read_config(path: Path) -> dict[str, Any]:
     return given
 
 
-def _start(ctx: typer.Context, asked: _Asked, *, wait: bool, as_json: bool) -> int:
+def _start(ctx: typer.Context, request: _StartRequest, *, wait: bool, as_json: bool) -> int:
     async def begin() -> int:
         from serpline.cli.progress import follow
 
         async with services(ctx) as opened:
-            run_id = await opened.pipeline.start(await asked.resolved(opened), asked.mode)
+            run_id = await opened.pipeline.start(await request.resolved(opened), request.mode)
             if not as_json:
-                say(f"run {run_id} started")
-            await _say_if_nobody_works(opened)
+                print_message(f"run {run_id} started")
+            await _warn_without_workers(opened)
             if wait:
                 await follow(opened, run_id, quiet=as_json)
             elif not as_json:
                 typer.echo(run_id)
                 return 0
-            report = await tell_report(opened, run_id, as_json=as_json)
+            report = await print_report(opened, run_id, as_json=as_json)
             return exit_code(report["status"], report["error"]) if wait else 0
 
     return run(begin())
 
 
-async def _say_if_nobody_works(opened: "Services") -> None:
+async def _warn_without_workers(opened: "Services") -> None:
     from serpline.store.results import reports
 
     async with opened.database.transaction() as conn:
         alive = await reports.workers_alive(conn)
     if not alive:
-        say("no worker is running: start some with 'serpline up' or 'serpline worker'")
+        print_message("no worker is running: start some with 'serpline up' or 'serpline worker'")
 
 
-def _dry_run(ctx: typer.Context, asked: _Asked, as_json: bool) -> int:
+def _dry_run(ctx: typer.Context, request: _StartRequest, as_json: bool) -> int:
     async def count() -> "Estimate":
         from serpline.pipeline.estimate import estimate
         from serpline.pipeline.source_runs import resolve
         from serpline.store import projects
 
         async with services(ctx) as opened:
-            config = (await asked.resolved(opened)).for_mode(asked.mode)
+            config = (await request.resolved(opened)).for_mode(request.mode)
             has_pdl = bool(opened.settings.pdl_api_key.get_secret_value())
             has_llm = opened.settings.has_llm
             async with opened.database.transaction() as conn:
@@ -155,7 +155,7 @@ def _dry_run(ctx: typer.Context, asked: _Asked, as_json: bool) -> int:
 
     found = run(count())
     if as_json:
-        emit(found.to_json())
+        print_json(found.to_json())
     else:
         show_estimate(found)
     return 0

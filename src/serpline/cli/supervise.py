@@ -20,7 +20,7 @@ from serpline.domain.errors import UserError
 
 BACK_OFF_SECONDS = 1.0
 BACK_OFF_SECONDS_MAX = 30.0
-WELL_AFTER_SECONDS = 60.0
+HEALTHY_AFTER_SECONDS = 60.0
 GRACE_SECONDS = 30.0
 
 log = get(__name__)
@@ -37,7 +37,7 @@ class Child:
 
 
 class Supervisor:
-    """Keeps children running. ``deaths_max``: so many early deaths in a row of one are too many;
+    """Keeps children running. ``crashes_max``: so many early crashes in a row of one are too many;
     None: never give up."""
 
     def __init__(
@@ -45,7 +45,7 @@ class Supervisor:
         children: Sequence[Child],
         clock: Clock,
         *,
-        deaths_max: int | None = None,
+        crashes_max: int | None = None,
         back_off_seconds: float = BACK_OFF_SECONDS,
         grace_seconds: float = GRACE_SECONDS,
         on_start: Callable[[str, int], None] = lambda _name, _pid: None,
@@ -53,17 +53,17 @@ class Supervisor:
         """``on_start`` is told the name and pid of every child that starts."""
         self._children = children
         self._clock = clock
-        self._deaths_max = deaths_max
+        self._crashes_max = crashes_max
         self._back_off_seconds = back_off_seconds
         self._grace_seconds = grace_seconds
         self._on_start = on_start
-        self._given_up: str | None = None
+        self._error: str | None = None
         self.gave_up = asyncio.Event()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Have the children running until the block ends, however it ends."""
-        keepers = [asyncio.create_task(self._keep(child)) for child in self._children]
+        keepers = [asyncio.create_task(self._supervise(child)) for child in self._children]
         try:
             yield
         finally:
@@ -76,29 +76,29 @@ class Supervisor:
 
     async def check(self) -> None:
         """Raise ``UserError`` when a child was given up."""
-        if self._given_up:
-            raise UserError(self._given_up)
+        if self._error:
+            raise UserError(self._error)
 
-    async def _keep(self, child: Child) -> None:
-        deaths = 0
+    async def _supervise(self, child: Child) -> None:
+        crashes = 0
         while True:
             started = self._clock.monotonic()
-            code = await self._live(child)
-            lived = self._clock.monotonic() - started
-            deaths = 1 if lived >= WELL_AFTER_SECONDS else deaths + 1
+            code = await self._run_child(child)
+            ran_seconds = self._clock.monotonic() - started
+            crashes = 1 if ran_seconds >= HEALTHY_AFTER_SECONDS else crashes + 1
             where = f"; see {child.log_file}" if child.log_file else ""
-            if self._deaths_max is not None and deaths >= self._deaths_max:
-                self._given_up = f"{child.name} keeps dying (exit code {code}){where}"
+            if self._crashes_max is not None and crashes >= self._crashes_max:
+                self._error = f"{child.name} keeps dying (exit code {code}){where}"
                 self.gave_up.set()
                 return
-            wait = min(self._back_off_seconds * 2 ** min(deaths - 1, 10), BACK_OFF_SECONDS_MAX)
+            wait = min(self._back_off_seconds * 2 ** min(crashes - 1, 10), BACK_OFF_SECONDS_MAX)
             log.warning(
                 f"{child.name} ended with code {code}, starts again in {wait:g} s{where}",
                 action="child.ended",
             )
             await self._clock.sleep(wait)
 
-    async def _live(self, child: Child) -> int:
+    async def _run_child(self, child: Child) -> int:
         """Start a child and wait for its end; stops it when cancelled. Returns its exit code."""
         process = await self._spawn(child)
         self._on_start(child.name, process.pid)

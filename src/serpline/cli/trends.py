@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from serpline.cli.common import JsonFlag, RunOption, emit, run, services, show_table
+from serpline.cli.common import JsonFlag, RunOption, print_json, run, services, show_table
 from serpline.cli.companies import company_domain
-from serpline.cli.dsi import known_market
+from serpline.cli.dsi import require_market
 from serpline.cli.runs import find_run
 from serpline.domain.errors import UserError
 from serpline.domain.names import ContentType
@@ -58,12 +58,12 @@ def trends(
                     rows = await compared.between(conn, found, other, content_type)
         if market is None:
             return rows
-        code = known_market(market, {row["market"] for row in rows}, found)
+        code = require_market(market, {row["market"] for row in rows}, found)
         return [row for row in rows if row["market"] == code]
 
     rows = run(read())
     if as_json:
-        emit(rows)
+        print_json(rows)
         return
     shown = rows if company else _largest(rows, limit)
     columns = ["content_type", "market", "device", "company", "from", "to", "status"]
@@ -99,21 +99,21 @@ def _cells(row: Mapping[str, Any]) -> list[Any]:
         str(row["collected_on_before"]),
         str(row["collected_on_after"]),
         row["status"],
-        _two(row["rank_before"], row["rank_after"], "d"),
+        _before_after(row["rank_before"], row["rank_after"], "d"),
         None if row["rank_change"] is None else f"{row['rank_change']:+d}",
-        _two(row["dsi_before"], row["dsi_after"], ".4f"),
+        _before_after(row["dsi_before"], row["dsi_after"], ".4f"),
         None if change is None else f"{change:+.4f}",
-        "; ".join(filter(None, [row["differs"], *_partial(row)])),
+        "; ".join(filter(None, [row["differs"], *_sample_notes(row)])),
     ]
 
 
-def _two(before: float | None, after: float | None, form: str) -> str | None:
+def _before_after(before: float | None, after: float | None, form: str) -> str | None:
     if before is None and after is None:
         return None
     return " → ".join("–" if value is None else format(value, form) for value in (before, after))
 
 
-def _partial(row: Mapping[str, Any]) -> list[str]:
+def _sample_notes(row: Mapping[str, Any]) -> list[str]:
     """What of the two are not the same searches: such a change may be of what is missing."""
     found = []
     for side in ("before", "after"):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
-from serpline.cli.connections import REQUEST_SECONDS, bounded_protocol, connections_max
+from serpline.cli.connections import REQUEST_SECONDS, bounded_protocol, default_connections_max
 from serpline.domain.errors import UserError
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class _Server(uvicorn.Server):
         yield
 
 
-def bound(host: str, port: int) -> socket.socket:
+def bind_socket(host: str, port: int) -> socket.socket:
     """A socket bound to the address; raises ``UserError`` when it cannot be had."""
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
@@ -48,16 +48,16 @@ async def serving(
     host: str,
     port: int,
     *,
-    places: int | None = None,
+    connections_max: int | None = None,
     request_seconds: float = REQUEST_SECONDS,
 ) -> AsyncIterator[tuple[int, asyncio.Task[None]]]:
-    """Serve until the block ends; gives the port and the task, which ends early only by a bug.
+    """Serve until the block ends. Gives the port and the task, which ends early only on a bug.
 
-    ``places`` and ``request_seconds`` bound the connections (``connections``). URLs are not
-    logged, because webhook paths are secrets.
+    ``connections_max`` and ``request_seconds`` limit connections (``connections``). URLs are not
+    logged: webhook paths are secrets.
     """
-    protocol = bounded_protocol(places or connections_max(), request_seconds)
-    with contextlib.closing(bound(host, port)) as listener:
+    protocol = bounded_protocol(connections_max or default_connections_max(), request_seconds)
+    with contextlib.closing(bind_socket(host, port)) as listener:
         listener.listen(BACKLOG)  # from here on nobody is refused, though the server still starts
         settings = uvicorn.Config(
             app,

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from serpline.cli.demo_audit import audit, verdict
+from serpline.cli.demo_audit import audit, summary_line
 from serpline.core.clock import SystemClock
 from serpline.simulator.journal import CallEntry, CallLog
 
@@ -32,7 +32,7 @@ def test_a_run_that_agrees() -> None:
     """A page and its redirect are one call of ours; a call that costs nothing counts as well."""
     found = audit(log(SEARCH, ASKED, MOVED, PAGE), REPORT)
     assert found["agrees"]
-    assert verdict(found).startswith("The simulator's own log agrees: 3 calls")
+    assert summary_line(found).startswith("The simulator's own log agrees: 3 calls")
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_what_does_not_agree_is_said(calls: tuple[Call, ...], said: str) -> None
     """A call charged twice, one the ledger does not know, a different charge: each is named."""
     found = audit(log(*calls), REPORT)
     assert not found["agrees"]
-    assert said in verdict(found)
+    assert said in summary_line(found)
 
 
 def test_calls_the_simulator_never_saw_are_missed() -> None:

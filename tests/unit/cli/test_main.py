@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 import serpline.cli as cli
-from serpline.cli.common import emit, listed, shown
+from serpline.cli.common import format_cell, print_json, split_list
 from serpline.cli.companies import company_domain
-from serpline.cli.keywords import _once
+from serpline.cli.keywords import _merge_duplicates
 from serpline.cli.start import read_config
 from serpline.domain.errors import UserError
 from serpline.domain.keywords import KeywordRow
@@ -181,19 +181,19 @@ def test_repeated_rows_become_one_with_all_tags() -> None:
         KeywordRow(3, "b", "b", "US"),
         KeywordRow(4, "A", "a", "US", ("y", "x")),
     ]
-    assert _once(rows) == [KeywordRow(2, "a", "a", "US", ("x", "y")), rows[1]]
+    assert _merge_duplicates(rows) == [KeywordRow(2, "a", "a", "US", ("x", "y")), rows[1]]
 
 
 def test_lists_are_given_by_commas_or_repeated() -> None:
     """Both ways of giving several values mean the same."""
-    assert listed(["organic, news", "video", ""]) == ["organic", "news", "video"]
-    assert listed(None) is None
+    assert split_list(["organic, news", "video", ""]) == ["organic", "news", "video"]
+    assert split_list(None) is None
 
 
 def test_a_list_that_names_nothing_does_not_mean_everything() -> None:
     """It would be a paid run over all content types."""
     with pytest.raises(UserError, match="names nothing"):
-        listed([" ,", ""])
+        split_list([" ,", ""])
 
 
 @pytest.mark.parametrize(
@@ -241,13 +241,13 @@ def test_what_names_no_company_is_refused(given: str) -> None:
 
 def test_text_from_the_web_cannot_steer_a_terminal() -> None:
     """Control characters and escapes are not printed; what is not known is a dash."""
-    assert shown("a\x1b[2Jb\nc") == "a [2Jb c"
-    assert shown(None) == "–"
+    assert format_cell("a\x1b[2Jb\nc") == "a [2Jb c"
+    assert format_cell(None) == "–"
 
 
 def test_a_document_is_utf_8_whatever_the_locale_says() -> None:
     """A script reads the same bytes under any locale, halves of surrogate pairs escaped."""
-    code = "from serpline.cli.common import emit; emit({'k': '吕梁市 \\ud800'})"
+    code = "from serpline.cli.common import print_json; print_json({'k': '吕梁市 \\ud800'})"
     done = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
@@ -261,4 +261,4 @@ def test_a_document_is_utf_8_whatever_the_locale_says() -> None:
 def test_what_has_no_place_in_json_is_a_bug() -> None:
     """Nothing is turned into text in silence."""
     with pytest.raises(TypeError, match="object"):
-        emit({"k": object()})
+        print_json({"k": object()})

@@ -11,8 +11,8 @@ from uuid import uuid4
 import polars as pl
 import pytest
 
-from serpline.cli.common import emit, show_table, spool_list
-from serpline.cli.dsi_formats import ROWS_AT_ONCE, WRITERS, Format
+from serpline.cli.common import print_json, show_table, spool_list
+from serpline.cli.dsi_formats import ROWS_PER_FRAME, WRITERS, Format
 from serpline.core.spool import Spool
 
 _FIGURE: dict[str, Any] = {
@@ -54,7 +54,7 @@ def _written(format_: Format, count: int) -> bytes:
     return spool.open().read()
 
 
-@pytest.mark.parametrize("count", [0, 1, ROWS_AT_ONCE, ROWS_AT_ONCE + 1])
+@pytest.mark.parametrize("count", [0, 1, ROWS_PER_FRAME, ROWS_PER_FRAME + 1])
 def test_every_format_has_every_figure(count: int) -> None:
     """However many portions they come in, under one head; of none, an empty table."""
     assert _written(Format.CSV, count).count(b"\n") == count + 1
@@ -77,7 +77,7 @@ def test_a_document_written_row_by_row_is_the_one_that_is_emitted(
         await spool_list(rows(), spool, last_of=({"id": run_id, "of": {}}, "dsi"))
         return [row async for row in rows()]
 
-    emit({"id": run_id, "of": {}, "dsi": asyncio.run(everything())})
+    print_json({"id": run_id, "of": {}, "dsi": asyncio.run(everything())})
     assert spool.open().read() == capsysbinary.readouterr().out
 
 
@@ -94,7 +94,7 @@ def test_a_title_steers_neither_the_table_nor_the_document(
 ) -> None:
     """An override of the reading direction and a C1 control reach no terminal."""
     title = "safe\u202egpj.exe\x9b2J"
-    emit({"title": title})
+    print_json({"title": title})
     document = capsysbinary.readouterr().out.decode()
     show_table(["title"], [[title]], title=title)
     table = capsysbinary.readouterr().out.decode()

@@ -38,7 +38,7 @@ async def test_a_child_that_keeps_dying_is_given_up_with_its_log(tmp_path: Path)
     supervisor = Supervisor(
         [Child("worker 1", ["worker"], unreachable, log)],
         SystemClock(),
-        deaths_max=2,
+        crashes_max=2,
         back_off_seconds=0.01,
         on_start=lambda _, pid: starts.append(pid),
     )
