@@ -201,4 +201,4 @@ async def open_world(
                 error.add_note(pool.logs()[-LOG_CHARS_TOLD:])
                 raise
             await pool.end()
-        assert sim.front.crashes == [], "the simulator itself failed"
+        assert sim.gateway.crashes == [], "the simulator itself failed"

@@ -50,10 +50,10 @@ class Control:
                 return json_reply(200, {"day": self._world.day.isoformat()})
         except (UserError, BadBody, ValueError) as error:
             return json_reply(400, {"error": str(error)})
-        shown = self._shown(what, request) if request.method == "GET" else None
+        shown = self._read(what, request) if request.method == "GET" else None
         return json_reply(404, {"error": what}) if shown is None else json_reply(200, shown)
 
-    def _shown(self, what: str, request: Request) -> Any:
+    def _read(self, what: str, request: Request) -> Any:
         if what == "log":
             return self._entries(request)
         if what == "counts":

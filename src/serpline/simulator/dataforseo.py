@@ -55,8 +55,8 @@ class DataForSeo:
         """Check the login, then answer with codes at both levels."""
         if operation.name == UNKNOWN or request.method != "POST":
             return _envelope(404, 40400, "Not Found.")
-        wanted = f"{LOGIN}:{self._config.key(NAME)}"
-        expected = "Basic " + base64.b64encode(wanted.encode()).decode()
+        credentials = f"{LOGIN}:{self._config.key(NAME)}"
+        expected = "Basic " + base64.b64encode(credentials.encode()).decode()
         if request.headers.get("authorization") != expected:
             return self.failure(401)
         try:

@@ -47,7 +47,7 @@ class Connection:
         self.closing = closing
         self.head = head
 
-    async def gone(self) -> None:
+    async def wait_closed(self) -> None:
         """Wait until the client leaves or the simulator closes."""
         waits = [
             asyncio.ensure_future(self._disconnected()),
@@ -63,9 +63,9 @@ class Connection:
         while (await self.receive())["type"] != "http.disconnect":
             pass
 
-    async def first(self, work: Awaitable[None]) -> None:
+    async def run_until_closed(self, work: Awaitable[None]) -> None:
         """Do ``work`` until it is done, or the client is gone, or the simulator closes."""
-        tasks = [asyncio.ensure_future(work), asyncio.ensure_future(self.gone())]
+        tasks = [asyncio.ensure_future(work), asyncio.ensure_future(self.wait_closed())]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -83,9 +83,9 @@ async def deliver(
         await _whole(connection, reply)
     elif fault == "slow":
         seconds = _SLOW_SECONDS if rule.seconds is None else rule.seconds
-        await connection.first(_later(connection, reply, clock, seconds))
+        await connection.run_until_closed(_delayed(connection, reply, clock, seconds))
     elif fault == "hung":
-        await connection.gone()
+        await connection.wait_closed()
         connection.transport.abort()
     elif fault == "cut":
         if rule.where == "body":
@@ -99,14 +99,14 @@ async def deliver(
         await _whole(connection, Reply(reply.status, _cut(reply.body, share), reply.headers))
     elif fault == "slowloris":
         seconds = _DRIP_SECONDS if rule.seconds is None else rule.seconds
-        await connection.first(_drip(connection, reply, seconds))
+        await connection.run_until_closed(_drip(connection, reply, seconds))
         connection.transport.abort()
     elif fault == "endless_headers":
-        await connection.first(_endless_headers(connection.transport))
+        await connection.run_until_closed(_endless_headers(connection.transport))
         connection.transport.abort()
     elif fault == "huge_body":
         size = rule.size_bytes or HUGE_BODY_BYTES
-        await connection.first(_huge(connection, size, announced=rule.announced))
+        await connection.run_until_closed(_huge(connection, size, announced=rule.announced))
     else:
         bomb = await asyncio.to_thread(_bomb, rule.size_bytes or GZIP_BOMB_BYTES)
         headers = {"content-type": "application/json", "content-encoding": "gzip"}
@@ -128,7 +128,7 @@ async def _start(
     await connection.send({"type": "http.response.start", "status": status, "headers": sent})
 
 
-async def _later(connection: Connection, reply: Reply, clock: Clock, seconds: float) -> None:
+async def _delayed(connection: Connection, reply: Reply, clock: Clock, seconds: float) -> None:
     await clock.sleep(seconds)
     await _whole(connection, reply)
 

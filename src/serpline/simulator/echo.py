@@ -10,17 +10,17 @@ from serpline.simulator.wire import Reply, Request
 _HEADERS = ("authorization", "x-api-key", "login-customer-id")
 
 
-def echoing(reply: Reply, request: Request) -> Reply:
+def echo_request(reply: Reply, request: Request) -> Reply:
     """The same error, with the request's address and credentials in every text and in a header."""
     query = "&".join(f"{name}={value}" for name, value in request.query.items())
-    said = [f"https://{request.host}{request.path}?{query}"]
+    parts = [f"https://{request.host}{request.path}?{query}"]
     for name in _HEADERS:
         value = request.headers.get(name, "")
-        said.append(value)
+        parts.append(value)
         with suppress(ValueError):
-            said.append(base64.b64decode(value.removeprefix("Basic "), validate=True).decode())
+            parts.append(base64.b64decode(value.removeprefix("Basic "), validate=True).decode())
     # On one line, as a header has to be.
-    text = " ".join(" ".join(said).split())
+    text = " ".join(" ".join(parts).split())
     try:
         body = json.dumps(_with(json.loads(reply.body), text), ensure_ascii=False).encode()
     except ValueError:

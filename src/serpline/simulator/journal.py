@@ -100,12 +100,12 @@ class CallLog:
     def __len__(self) -> int:
         return len(self.entries)
 
-    def arrive(self, provider: str, identity: str) -> tuple[str, int]:
+    def record_arrival(self, provider: str, identity: str) -> tuple[str, int]:
         """Note an arrival; gives its time and its attempt number, from 1."""
         self._attempts[provider, identity] += 1
         return iso(self._clock.now()), self._attempts[provider, identity]
 
-    def decide(self, entry: CallEntry) -> None:
+    def append(self, entry: CallEntry) -> None:
         """Write an entry. Beyond the bound it is counted in ``dropped``, which a test can see."""
         if len(self.entries) >= self._entries_max:
             self.dropped += 1

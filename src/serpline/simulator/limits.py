@@ -22,13 +22,13 @@ class Limits:
         name, limit = found
         arrivals = self._windows.setdefault(name, deque())
         now = self._clock.monotonic()
-        self._forget(arrivals, limit, now)
+        self._drop_expired(arrivals, limit, now)
         if len(arrivals) < limit.calls:
             arrivals.append(now)
             return None
         return max(0.0, arrivals[0] + limit.seconds - now) if arrivals else limit.seconds
 
     @staticmethod
-    def _forget(arrivals: deque[float], limit: RateLimit, now: float) -> None:
+    def _drop_expired(arrivals: deque[float], limit: RateLimit, now: float) -> None:
         while arrivals and arrivals[0] <= now - limit.seconds:
             arrivals.popleft()

@@ -11,10 +11,10 @@ from urllib.parse import parse_qs
 
 from serpline.simulator.config import SimulatorConfig
 from serpline.simulator.journal import Ledger
-from serpline.simulator.judge import Judgement, judge
 from serpline.simulator.llm_dialects import dialect_named
 from serpline.simulator.routes import UNKNOWN, operation_of
 from serpline.simulator.schema_fill import BadSchema, check_strict, fill
+from serpline.simulator.scoring import TextScore, score_text
 from serpline.simulator.seeds import hex_id, stamp
 from serpline.simulator.wire import (
     BadBody,
@@ -103,15 +103,15 @@ class Llm:
         if prompt_tokens > CONTEXT_TOKENS_MAX:
             message = f"This model's maximum context length is {CONTEXT_TOKENS_MAX} tokens."
             return _error(400, message, "invalid_request_error", "context_length_exceeded")
-        answer = self._answer(body, judge(_subject(texts), self._world.directory))
+        answer = self._answer(body, score_text(_subject(texts), self._world.directory))
         thought_tokens = self.dialect.thought_tokens
         completion_tokens = _tokens(json.dumps(answer)) + thought_tokens
         limit = body.get("max_completion_tokens") or body.get("max_tokens")
         reason = "stop"
-        said = {"role": "assistant", "annotations": [], **self.dialect.message(answer)}
+        reply = {"role": "assistant", "annotations": [], **self.dialect.message(answer)}
         if isinstance(limit, int) and completion_tokens > limit:
             whole = answer if isinstance(answer, str) else json.dumps(answer)
-            said["content"] = whole[: max(0, limit - thought_tokens) * 4]
+            reply["content"] = whole[: max(0, limit - thought_tokens) * 4]
             completion_tokens, reason = limit, "length"
         total = prompt_tokens + completion_tokens
         if not self._ledger.charge(NAME, total, "tokens", str(body["model"])):
@@ -121,7 +121,7 @@ class Llm:
             "object": "chat.completion",
             "created": _CREATED + stamp(identity) % 1_000_000,
             "model": body["model"],
-            "choices": [{"index": 0, "message": said, "logprobs": None, "finish_reason": reason}],
+            "choices": [{"index": 0, "message": reply, "logprobs": None, "finish_reason": reason}],
             "usage": {
                 "prompt_tokens": prompt_tokens,
                 "completion_tokens": completion_tokens,
@@ -133,9 +133,9 @@ class Llm:
             },
             "system_fingerprint": "fp_simulated",
         }
-        if not self.dialect.counts:
+        if not self.dialect.reports_usage:
             del value["usage"]
-        if not self.dialect.says_model:
+        if not self.dialect.reports_model:
             del value["model"]
         headers = {
             "x-ratelimit-limit-requests": str(REQUESTS_A_MINUTE),
@@ -148,27 +148,27 @@ class Llm:
         }
         return json_reply(200, value, headers, billed=total)
 
-    def _answer(self, body: dict[str, Any], judged: Judgement) -> Any:
-        wanted = body.get("response_format") or {"type": "text"}
-        if not isinstance(wanted, dict):
+    def _answer(self, body: dict[str, Any], score: TextScore) -> Any:
+        response_format = body.get("response_format") or {"type": "text"}
+        if not isinstance(response_format, dict):
             raise BadBody("response_format must be an object")
-        form = str(wanted.get("type"))
-        handling = self.dialect.forms.get(form)
+        form = str(response_format.get("type"))
+        handling = self.dialect.response_formats.get(form)
         if form == "json_schema" and handling == "enforced":
-            given = wanted.get("json_schema")
+            given = response_format.get("json_schema")
             if not isinstance(given, dict) or not isinstance(given.get("schema"), dict):
                 raise BadSchema("Missing required parameter: 'response_format.json_schema.schema'.")
             if not given.get("name"):
                 raise BadSchema("Missing required parameter: 'response_format.json_schema.name'.")
             if given.get("strict"):
                 check_strict(given["schema"], str(given["name"]))
-            return fill(given["schema"], judged)
-        asked = _schema_in(_texts(body))
-        if asked is not None:
-            return fill(asked, judged)
+            return fill(given["schema"], score)
+        prompt_schema = _schema_in(_texts(body))
+        if prompt_schema is not None:
+            return fill(prompt_schema, score)
         if form == "json_object" and handling == "enforced":
-            return judged.plain()
-        return judged.summary
+            return score.plain()
+        return score.summary
 
     def _segments(self, request: Request) -> list[str]:
         """The path as OpenAI has it; another one where this dialect's is not kept to."""

@@ -28,7 +28,7 @@ def _openai(field: str, words: str) -> Document:
     return 400, {"error": error}
 
 
-def _unnamed(field: str, words: str) -> Document:
+def _message_only(field: str, words: str) -> Document:
     """Only the words say what is wrong."""
     error = {"message": words, "type": "invalid_request_error", "param": None, "code": None}
     return 400, {"error": error}
@@ -74,12 +74,12 @@ class LlmDialect:
     query: str = ""
     key_header: str = "authorization"
     unknown_fields: frozenset[str] = frozenset()
-    forms: Mapping[str, Handling] = field(default_factory=lambda: _ALL)
-    system: bool = True
+    response_formats: Mapping[str, Handling] = field(default_factory=lambda: _ALL)
+    accepts_system: bool = True
     thought_tokens: int = 0
-    counts: bool = True
-    says_model: bool = True
-    complains: Callable[[str, str], Document] = _openai
+    reports_usage: bool = True
+    reports_model: bool = True
+    refuse: Callable[[str, str], Document] = _openai
     message: Callable[[Any], dict[str, Any]] = lambda answer: {"content": _json(answer)}
 
     @property
@@ -92,19 +92,19 @@ class LlmDialect:
     def refusal(self, body: Mapping[str, Any]) -> Document | None:
         """What this server says against a request, None if it takes it."""
         for name in sorted(self.unknown_fields.intersection(body)):
-            return self.complains(name, _refuses(name))
-        wanted = body.get("response_format")
-        form = wanted.get("type") if isinstance(wanted, dict) else None
-        if self.forms.get(str(form)) == "refused":
-            return self.complains("response_format", f"This response_format {form} is unavailable")
+            return self.refuse(name, _refusal_text(name))
+        response_format = body.get("response_format")
+        form = response_format.get("type") if isinstance(response_format, dict) else None
+        if self.response_formats.get(str(form)) == "refused":
+            return self.refuse("response_format", f"This response_format {form} is unavailable")
         messages = body.get("messages")
         roles = [each.get("role") for each in messages or () if isinstance(each, dict)]
-        if not self.system and "system" in roles:
-            return self.complains("messages", "Developer instruction is not enabled for this model")
+        if not self.accepts_system and "system" in roles:
+            return self.refuse("messages", "Developer instruction is not enabled for this model")
         return None
 
 
-def _refuses(name: str) -> str:
+def _refusal_text(name: str) -> str:
     if name == "max_tokens":
         return (
             "Unsupported parameter: 'max_tokens' is not supported with this model."
@@ -164,37 +164,41 @@ DIALECTS: Mapping[str, LlmDialect] = {
             path="openai/deployments/gpt-4o-mini",
             query="?api-version=2024-06-01",
             key_header="api-key",
-            forms=_NO_SCHEMA,
+            response_formats=_NO_SCHEMA,
         ),
-        LlmDialect("mistral", unknown_fields=_NEWER, complains=_mistral, message=_parts),
-        LlmDialect("deepseek", forms=_NO_SCHEMA, complains=_unnamed, message=_beside),
+        LlmDialect("mistral", unknown_fields=_NEWER, refuse=_mistral, message=_parts),
+        LlmDialect("deepseek", response_formats=_NO_SCHEMA, refuse=_message_only, message=_beside),
         LlmDialect(
             "gemini",
             path="v1beta/openai",
-            forms=_NO_FORM,
-            system=False,
-            complains=_google,
+            response_formats=_NO_FORM,
+            accepts_system=False,
+            refuse=_google,
             message=_fenced,
         ),
         LlmDialect(
             "groq",
             path="openai/v1",
-            forms=_NO_SCHEMA,
-            complains=_unnamed,
+            response_formats=_NO_SCHEMA,
+            refuse=_message_only,
             message=_tagged,
         ),
-        LlmDialect("ollama", key_header="", forms=_IGNORED, complains=_text),
-        LlmDialect("vllm", complains=_top, message=_misplaced),
-        LlmDialect("llama.cpp", key_header="", forms=_NO_SCHEMA, complains=_top, message=_fenced),
+        LlmDialect("ollama", key_header="", response_formats=_IGNORED, refuse=_text),
+        LlmDialect("vllm", refuse=_top, message=_misplaced),
+        LlmDialect(
+            "llama.cpp", key_header="", response_formats=_NO_SCHEMA, refuse=_top, message=_fenced
+        ),
         LlmDialect(
             "cloudflare",
             path="client/v4/accounts/sim/ai/v1",
-            complains=_cloudflare,
-            counts=False,
+            refuse=_cloudflare,
+            reports_usage=False,
             message=_object,
         ),
-        LlmDialect("openrouter", path="api/v1", complains=_openrouter, says_model=False),
-        LlmDialect("perplexity", path="", forms=_NO_OBJECT, complains=_top, message=_tagged),
+        LlmDialect("openrouter", path="api/v1", refuse=_openrouter, reports_model=False),
+        LlmDialect(
+            "perplexity", path="", response_formats=_NO_OBJECT, refuse=_top, message=_tagged
+        ),
     )
 }
 

@@ -3,15 +3,15 @@
 import re
 from typing import Any
 
-from serpline.simulator.judge import Judgement
+from serpline.simulator.scoring import TextScore
 
 DEPTH_MAX = 12
 _SCORES = re.compile(r"relevan|score|confidence|probab|quality|match")
-_MOODS = re.compile(r"sentiment|tone|mood|polarity")
+_SENTIMENTS = re.compile(r"sentiment|tone|mood|polarity")
 _NAMES = re.compile(r"entit|brand|compan|organi|mention|competitor|owner|publisher|name")
 _TOPICS = re.compile(r"topic|keyword|tag|theme|categor")
 _SITES = re.compile(r"domain|website|url|site|host|homepage")
-_YES = re.compile(r"relevant|^is_|^has_|mentions")
+_BOOLEANS = re.compile(r"relevant|^is_|^has_|mentions")
 
 
 class BadSchema(ValueError):  # noqa: N818  answered with a 400
@@ -54,43 +54,43 @@ def _check(node: Any, name: str, depth: int) -> None:
         _check(inner, name, depth + 1)
 
 
-def fill(schema: dict[str, Any], judged: Judgement) -> Any:
+def fill(schema: dict[str, Any], score: TextScore) -> Any:
     """A value that fits ``schema``; raises ``BadSchema`` for what cannot be followed."""
-    return _value(schema, schema, "", judged, 0)
+    return _value(schema, schema, "", score, 0)
 
 
-def _value(node: Any, root: dict[str, Any], name: str, judged: Judgement, depth: int) -> Any:
+def _value(node: Any, root: dict[str, Any], name: str, score: TextScore, depth: int) -> Any:
     if depth > DEPTH_MAX or not isinstance(node, dict):
         raise BadSchema("the schema is nested too deeply or is no object")
     if "$ref" in node:
-        return _value(_resolve(root, str(node["$ref"])), root, name, judged, depth + 1)
+        return _value(_resolve(root, str(node["$ref"])), root, name, score, depth + 1)
     if "const" in node:
         return node["const"]
     if "enum" in node:
-        return _choice(node["enum"], name, judged)
+        return _choice(node["enum"], name, score)
     options = node.get("anyOf") or node.get("oneOf") or []
     kinds = node.get("type")
     if isinstance(kinds, list):
         options = [{**node, "type": kind} for kind in kinds]
     if options:
-        return _option(options, root, name, judged, depth)
+        return _option(options, root, name, score, depth)
     kind = kinds or ("object" if "properties" in node else "string")
     if kind == "object":
         properties = node.get("properties", {})
-        if _SCORES.search(name.lower()) and properties.keys() == judged.relevances.keys():
-            return dict(judged.relevances)
+        if _SCORES.search(name.lower()) and properties.keys() == score.relevances.keys():
+            return dict(score.relevances)
         return {
-            key: _value(inner, root, key, judged, depth + 1) for key, inner in properties.items()
+            key: _value(inner, root, key, score, depth + 1) for key, inner in properties.items()
         }
     if kind == "array":
-        return _array(node, root, name, judged, depth)
+        return _array(node, root, name, score, depth)
     if kind in ("number", "integer"):
-        return _number(node, name.lower(), judged, whole=kind == "integer")
+        return _number(node, name.lower(), score, whole=kind == "integer")
     if kind == "boolean":
-        return judged.relevance >= 0.5 if _YES.search(name.lower()) else False
+        return score.relevance >= 0.5 if _BOOLEANS.search(name.lower()) else False
     if kind == "null":
         return None
-    return _string(node, name.lower(), judged)
+    return _string(node, name.lower(), score)
 
 
 def _resolve(root: dict[str, Any], reference: str) -> Any:
@@ -104,55 +104,55 @@ def _resolve(root: dict[str, Any], reference: str) -> Any:
 
 
 def _option(
-    options: list[Any], root: dict[str, Any], name: str, judged: Judgement, depth: int
+    options: list[Any], root: dict[str, Any], name: str, score: TextScore, depth: int
 ) -> Any:
     """The first option that is not null, unless there is nothing to say but null."""
     rest = [each for each in options if isinstance(each, dict) and each.get("type") != "null"]
     nullable = len(rest) < len(options)
-    value = _value(rest[0], root, name, judged, depth + 1) if rest else None
+    value = _value(rest[0], root, name, score, depth + 1) if rest else None
     return None if nullable and value in ("", [], {}) else value
 
 
-def _choice(options: list[Any], name: str, judged: Judgement) -> Any:
+def _choice(options: list[Any], name: str, score: TextScore) -> Any:
     texts = [str(option).lower() for option in options]
-    if judged.sentiment in texts:
-        return options[texts.index(judged.sentiment)]
+    if score.sentiment in texts:
+        return options[texts.index(score.sentiment)]
     if "content" in texts:
-        return options[texts.index(judged.page_state if judged.page_state in texts else "content")]
-    for wanted in ("company", "organization", "organisation", "brand"):
+        return options[texts.index(score.page_state if score.page_state in texts else "content")]
+    for company_word in ("company", "organization", "organisation", "brand"):
         # What the judgement names are companies.
-        if wanted in texts:
-            return options[texts.index(wanted)]
+        if company_word in texts:
+            return options[texts.index(company_word)]
     # Ordered scales (low, medium, high) are taken by the share that matters here.
-    share = (judged.mood + 1) / 2 if _MOODS.search(name.lower()) else judged.relevance
+    share = (score.sentiment_score + 1) / 2 if _SENTIMENTS.search(name.lower()) else score.relevance
     return options[min(len(options) - 1, int(share * len(options)))]
 
 
 def _array(
-    node: dict[str, Any], root: dict[str, Any], name: str, judged: Judgement, depth: int
+    node: dict[str, Any], root: dict[str, Any], name: str, score: TextScore, depth: int
 ) -> list[Any]:
     items = node.get("items", {"type": "string"})
     low, high = int(node.get("minItems", 0)), int(node.get("maxItems", 10))
     lowered = name.lower()
     if _TOPICS.search(lowered):
-        words = list(judged.topics)
+        words = list(score.topics)
     elif _NAMES.search(lowered):
-        words = list(judged.entities)
+        words = list(score.entities)
     elif _SITES.search(lowered):
-        words = [judged.domain] if judged.domain else []
+        words = [score.domain] if score.domain else []
     else:
-        words = [judged.summary] if low else []
+        words = [score.summary] if low else []
     words = (words + ["general"] * low)[: max(low, min(high, len(words)))]
-    return [_named(items, root, word, judged, depth + 1) for word in words]
+    return [_named(items, root, word, score, depth + 1) for word in words]
 
 
-def _named(node: Any, root: dict[str, Any], word: str, judged: Judgement, depth: int) -> Any:
+def _named(node: Any, root: dict[str, Any], word: str, score: TextScore, depth: int) -> Any:
     """One element of a list of names: the name itself, or an object around it."""
     while isinstance(node, dict) and "$ref" in node:
         node = _resolve(root, str(node["$ref"]))
     if isinstance(node, dict) and node.get("type") == "string" and "enum" not in node:
         return word[: int(node.get("maxLength", len(word)))]
-    value = _value(node, root, "", judged, depth)
+    value = _value(node, root, "", score, depth)
     if isinstance(value, dict):
         for key in ("name", "text", "entity", "label", "topic", "brand", "company"):
             if isinstance(value.get(key), str):
@@ -161,29 +161,35 @@ def _named(node: Any, root: dict[str, Any], word: str, judged: Judgement, depth:
     return value
 
 
-def _number(node: dict[str, Any], name: str, judged: Judgement, *, whole: bool) -> float | int:
-    mood = bool(_MOODS.search(name))
-    low = float(node.get("minimum", node.get("exclusiveMinimum", -1 if mood else 0)))
+def _number(node: dict[str, Any], name: str, score: TextScore, *, whole: bool) -> float | int:
+    is_sentiment = bool(_SENTIMENTS.search(name))
+    low = float(node.get("minimum", node.get("exclusiveMinimum", -1 if is_sentiment else 0)))
     high = max(low, float(node.get("maximum", node.get("exclusiveMaximum", 1))))
-    share = (judged.mood + 1) / 2 if mood else judged.relevance if _SCORES.search(name) else 0.5
+    share = (
+        (score.sentiment_score + 1) / 2
+        if is_sentiment
+        else score.relevance
+        if _SCORES.search(name)
+        else 0.5
+    )
     value = low + (high - low) * share
     if "exclusiveMinimum" in node or "exclusiveMaximum" in node:
         value = low + (high - low) * (0.01 + 0.98 * share)
     return round(value) if whole else round(value, 4)
 
 
-def _string(node: dict[str, Any], name: str, judged: Judgement) -> str:
-    if _MOODS.search(name):
-        text = judged.sentiment
+def _string(node: dict[str, Any], name: str, score: TextScore) -> str:
+    if _SENTIMENTS.search(name):
+        text = score.sentiment
     elif _SITES.search(name):
-        text = judged.domain
+        text = score.domain
     elif _NAMES.search(name):
-        text = judged.entities[0] if judged.entities else ""
+        text = score.entities[0] if score.entities else ""
     elif "lang" in name:
         text = "en"
     elif _TOPICS.search(name):
-        text = judged.topics[0] if judged.topics else "general"
+        text = score.topics[0] if score.topics else "general"
     else:
-        text = judged.summary
+        text = score.summary
     text = text.ljust(int(node.get("minLength", 0)), ".")
     return text[: int(node.get("maxLength", len(text)))]

@@ -24,7 +24,7 @@ from serpline.simulator.config import SimulatorConfig
 from serpline.simulator.control import Control
 from serpline.simulator.dataforseo import LOGIN, DataForSeo
 from serpline.simulator.faults import FaultPlan
-from serpline.simulator.front import Front
+from serpline.simulator.gateway import Gateway
 from serpline.simulator.googleads import GoogleAds
 from serpline.simulator.journal import CallLog, Ledger
 from serpline.simulator.llm import Llm
@@ -60,7 +60,7 @@ class Simulator:
         self.scaleserp = ScaleSerp(self.config, self.world, self.ledger, self.log, self.faults)
         self.llm = Llm(self.config, self.world, self.ledger)
         self.pages = Pages(self.world, self.scaleserp.download)
-        self.front = self._front()
+        self.gateway = self._create_gateway()
         self._servers: list[tuple[uvicorn.Server, asyncio.Task[None]]] = []
         self._closing = contextlib.AsyncExitStack()
         self._ca = Path()
@@ -124,7 +124,7 @@ class Simulator:
     async def __aexit__(self, *_: object) -> None:
         await self._closing.aclose()
 
-    def _front(self) -> Front:
+    def _create_gateway(self) -> Gateway:
         config, world, ledger = self.config, self.world, self.ledger
         providers: list[Provider] = [
             self.scaleserp,
@@ -137,7 +137,7 @@ class Simulator:
         ]
         control = Control(world, self.log, ledger, self.faults, self.scaleserp, self.environment)
         mounted = {provider.name: provider for provider in providers}
-        return Front(config, mounted, self.pages, self.log, self.faults, control)
+        return Gateway(config, mounted, self.pages, self.log, self.faults, control)
 
     async def _open(self) -> None:
         self._closing.callback(self.log.close)
@@ -149,13 +149,13 @@ class Simulator:
         self._ca = directory / "simulator-ca.pem"
         authority.write(self._ca)
         self._closing.push_async_callback(self.scaleserp.close)
-        doors, web_doors = self._bind(self.config.port), self._bind(self.config.pages_port)
-        self._port, self._pages_port = doors.getsockname()[1], web_doors.getsockname()[1]
+        apis, pages = self._bind(self.config.port), self._bind(self.config.pages_port)
+        self._port, self._pages_port = apis.getsockname()[1], pages.getsockname()[1]
         context = authority.server_context()
         self._closing.push_async_callback(self._stop)
-        self._listen(self.front.api, doors)
-        self._listen(self.front.web, web_doors, ssl_context_factory=lambda *_: context)
-        self._closing.callback(self.front.close)
+        self._listen(self.gateway.api, apis)
+        self._listen(self.gateway.web, pages, ssl_context_factory=lambda *_: context)
+        self._closing.callback(self.gateway.close)
 
     def _bind(self, port: int) -> socket.socket:
         # The protocol is named because asyncio switches Nagle's delay off only then.

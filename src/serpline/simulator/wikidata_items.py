@@ -84,14 +84,14 @@ def _describe(store: Store, world: World, company: Company, site: str) -> None:
     _label(store, f"Q{60_000 + (place + 1) % len(COUNTRIES)}", former.title(), ("en",))
     industry = f"Q{700_000 + stamp(company.industry) % 1_000}"
     _label(store, industry, company.industry, ("en", own))
-    _say(store, item, "P31", [Statement(_wd("Q4830453"))])
-    _say(store, item, "P856", [Statement(NamedNode(site))])
-    _say(store, item, "P452", [Statement(_wd(industry))])
-    _say(store, item, "P17", [Statement(_wd(f"Q{30 + place}"))])
-    _say(store, item, "P571", [Statement(_day(company.founded))])
-    _say(store, item, "P1128", _employees(seed, company))
+    _add_statements(store, item, "P31", [Statement(_wd("Q4830453"))])
+    _add_statements(store, item, "P856", [Statement(NamedNode(site))])
+    _add_statements(store, item, "P452", [Statement(_wd(industry))])
+    _add_statements(store, item, "P17", [Statement(_wd(f"Q{30 + place}"))])
+    _add_statements(store, item, "P571", [Statement(_day(company.founded))])
+    _add_statements(store, item, "P1128", _employees(seed, company))
     moved = {"P582": _day(2010)}, {"P580": _day(2010)}
-    _say(
+    _add_statements(
         store,
         item,
         "P159",
@@ -103,7 +103,7 @@ def _describe(store: Store, world: World, company: Company, site: str) -> None:
     if parents := _parents(world, company):
         for parent, _ in parents:
             _label(store, f"Q{900_000 + parent.index}", parent.name, ("mul",))
-        _say(
+        _add_statements(
             store,
             item,
             "P749",
@@ -140,7 +140,7 @@ def _parents(world: World, company: Company) -> list[tuple[Company, dict[str, Te
     return [(former, {"P582": _day(2015)}), (parent, {"P580": _day(2015)})]
 
 
-def _say(store: Store, item: str, prop: str, statements: Sequence[Statement]) -> None:
+def _add_statements(store: Store, item: str, prop: str, statements: Sequence[Statement]) -> None:
     """All statements of a property; the best of them also as the property's direct value."""
     ranks = {statement.rank for statement in statements}
     best = next((rank for rank in (_PREFERRED, _NORMAL) if rank in ranks), None)

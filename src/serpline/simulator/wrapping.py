@@ -67,6 +67,6 @@ def _walk(value: Any, seed: int) -> Any:
     if "domain" in row and isinstance(link, str):
         chosen = forms(link)
         form = chosen[stamp(seed, "form", link) % len(chosen)]
-        told = row["domain"] if "/goto?" in form else urlsplit(form).netloc
-        return {**row, "link": form, "domain": told}
+        domain = row["domain"] if "/goto?" in form else urlsplit(form).netloc
+        return {**row, "link": form, "domain": domain}
     return row

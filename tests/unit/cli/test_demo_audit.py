@@ -20,9 +20,9 @@ def log(*calls: Call, entries_max: int = 100) -> CallLog:
     """A log that has seen these calls."""
     found = CallLog(SystemClock(), entries_max=entries_max)
     for seq, (provider, identity, status, credits_) in enumerate(calls, 1):
-        at, attempt = found.arrive(provider, identity)
+        at, attempt = found.record_arrival(provider, identity)
         operation = identity.split()[0]
-        found.decide(
+        found.append(
             CallEntry(seq, at, provider, operation, {}, identity, attempt, status, credits_)
         )
     return found

@@ -6,8 +6,8 @@ from typing import Any, Literal
 import pytest
 from pydantic import BaseModel, Field
 
-from serpline.simulator.judge import Judgement, judge
 from serpline.simulator.schema_fill import BadSchema, check_strict, fill
+from serpline.simulator.scoring import TextScore, score_text
 from serpline.simulator.world import World
 
 ABOUT = "Flights to Rome are excellent. We recommend flights to Rome without hesitation. "
@@ -35,42 +35,42 @@ class Wanted(BaseModel):
     anything: int | str | None
 
 
-def judged(world: World, text: str, keyword: str = "flights to rome") -> Judgement:
-    return judge(["You are a judge.", f"Keyword: {keyword}\n\n{text}"], world.directory)
+def score(world: World, text: str, keyword: str = "flights to rome") -> TextScore:
+    return score_text(["You are a judge.", f"Keyword: {keyword}\n\n{text}"], world.directory)
 
 
 @pytest.mark.parametrize("text", [ABOUT, ELSE, "", "…", "Flights to Rome at www.acme.example."])
 def test_the_answer_fits_the_schema(world: World, text: str) -> None:
     """Whatever the text, a model with ranges, references, unions and constants validates it."""
-    value = fill(Wanted.model_json_schema(), judged(world, text))
+    value = fill(Wanted.model_json_schema(), score(world, text))
     Wanted.model_validate_json(json.dumps(value), strict=True)
 
 
 def test_relevance_follows_the_text(world: World) -> None:
     """A text about the keyword is more relevant than one that never names it."""
-    assert judged(world, ABOUT).relevance > 0.8
-    assert judged(world, ELSE).relevance == 0.0
-    assert 0 < judged(world, ABOUT + ELSE).relevance < judged(world, ABOUT).relevance
+    assert score(world, ABOUT).relevance > 0.8
+    assert score(world, ELSE).relevance == 0.0
+    assert 0 < score(world, ABOUT + ELSE).relevance < score(world, ABOUT).relevance
 
 
 def test_sentiment_follows_the_text(world: World) -> None:
     """Praise is positive, complaint negative, neither neutral."""
-    assert judged(world, ABOUT).sentiment == "positive"
-    assert judged(world, "A disappointing page with hidden fees.").sentiment == "negative"
-    assert judged(world, ELSE).sentiment == "neutral"
+    assert score(world, ABOUT).sentiment == "positive"
+    assert score(world, "A disappointing page with hidden fees.").sentiment == "negative"
+    assert score(world, ELSE).sentiment == "neutral"
 
 
 def test_entities_are_companies_of_the_market(world: World) -> None:
     """Names the market knows are found, in order, once."""
     first, second = (company.name for company in world.directory.all[:2])
     text = f"We compared {second} with {first}. In the end {second} was better than Nobody."
-    assert judged(world, text).entities == (second, first)
+    assert score(world, text).entities == (second, first)
 
 
 def test_a_prompt_may_be_json(world: World) -> None:
     """Keyword and text are found in a JSON message too, in any script."""
     prompt = json.dumps({"keyword": "三川河", "text": "三川河在这里流过城市的中心地带。"})
-    assert judge(["system", prompt], world.directory).relevance == 1.0
+    assert score_text(["system", prompt], world.directory).relevance == 1.0
 
 
 @pytest.mark.parametrize(
@@ -107,4 +107,4 @@ def test_an_endless_schema_is_refused(world: World) -> None:
         "additionalProperties": False,
     }
     with pytest.raises(BadSchema, match="deep"):
-        fill(loop, judged(world, ABOUT))
+        fill(loop, score(world, ABOUT))

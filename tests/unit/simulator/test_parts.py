@@ -33,7 +33,7 @@ def test_the_log_is_bounded_and_says_so(clock: ManualClock) -> None:
     """Beyond its bound the log counts what it had to drop."""
     log = CallLog(clock, entries_max=2)
     for seq in range(3):
-        log.decide(replace(ENTRY, seq=seq))
+        log.append(replace(ENTRY, seq=seq))
     assert (len(log), log.dropped) == (2, 1)
 
 
@@ -41,7 +41,7 @@ def test_the_log_is_appended_to_a_file(clock: ManualClock, tmp_path: Path) -> No
     """Every entry is one JSON line, there at once."""
     file = tmp_path / "calls.jsonl"
     log = CallLog(clock, entries_max=10, file=file)
-    log.decide(ENTRY)
+    log.append(ENTRY)
     assert '"operation": "enrich"' in file.read_text()
     log.close()
 

@@ -16,7 +16,7 @@ from serpline.simulator.world import World
 
 SMALL_SEARCHES_MAX, SMALL_AT_ONCE, LARGE_AT_ONCE = 250, 5, 1
 _PRIORITIES = ("highest", "high", "normal", "low", "lowest")
-_FATES = {"failed_searches": "failed", "missing_records": "missing"}
+_OUTCOMES = {"failed_searches": "failed", "missing_records": "missing"}
 
 # What the account tells: ("running" | "finished", batch, result set or None).
 Listener = Callable[[str, Batch, ResultSet | None], None]
@@ -70,9 +70,9 @@ class Account:
         self._world = world
         self._ledger = ledger
         self._faults = faults
-        self._tell = listener
-        self._named: Counter[str] = Counter()
-        self._ran: Counter[str] = Counter()
+        self._notify = listener
+        self._name_counts: Counter[str] = Counter()
+        self._run_counts: Counter[str] = Counter()
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._small, self._large = Slots(SMALL_AT_ONCE), Slots(LARGE_AT_ONCE)
         self.batches: OrderedDict[str, Batch] = OrderedDict()
@@ -82,11 +82,11 @@ class Account:
         if len(self.batches) >= BATCHES_MAX:
             raise Refused(400, f"The account already has {BATCHES_MAX} batches.")
         name = str(fields.get("name", ""))
-        batch_id = hex_id(8, self._config.seed, "batch", name, self._named[name])
+        batch_id = hex_id(8, self._config.seed, "batch", name, self._name_counts[name])
         price = self._config.search_credits
         batch = Batch(batch_id, self._config.clock.now(), dict(fields), search_credits=price)
         batch.add(self._config.seed, searches)
-        self._named[name] += 1
+        self._name_counts[name] += 1
         self.batches[batch_id] = batch
         return batch
 
@@ -100,7 +100,7 @@ class Account:
     @property
     def created(self) -> int:
         """How many batches were ever made, those deleted since among them."""
-        return self._named.total()
+        return self._name_counts.total()
 
     def delete(self, batch: Batch) -> None:
         """Remove a batch with its result sets; one that runs is stopped."""
@@ -151,7 +151,7 @@ class Account:
         try:
             batch.status = Status.RUNNING
             started, day = clock.now(), self._world.day
-            self._tell("running", batch, None)
+            self._notify("running", batch, None)
             each = timing.running_seconds_per_search
             await clock.sleep(timing.running_seconds + each * len(batch.searches))
             result_set = ResultSet(
@@ -159,7 +159,7 @@ class Account:
                 day=day,
                 started_at=started,
                 ended_at=clock.now(),
-                searches=[self._fate(batch, *item) for item in batch.searches.items()],
+                searches=[self._outcome(batch, *item) for item in batch.searches.items()],
             )
         finally:
             slots.leave()
@@ -168,15 +168,15 @@ class Account:
         batch.result_sets.append(result_set)
         batch.status = Status.IDLE
         del self._tasks[batch.id]
-        self._tell("finished", batch, result_set)
+        self._notify("finished", batch, result_set)
 
-    def _fate(
+    def _outcome(
         self, batch: Batch, search_id: str, search: dict[str, str]
     ) -> tuple[dict[str, str], str]:
         """What becomes of one search of a run: ok, failed, missing or duplicate."""
         record = {**search, "id": search_id}
         what = repr(sorted((name, v) for name, v in search.items() if name != "custom_id"))
-        self._ran[what] += 1
+        self._run_counts[what] += 1
         context = {
             **search,
             "search_type": search.get("search_type", "web"),
@@ -185,5 +185,5 @@ class Account:
             "priority": batch.fields.get("priority", "normal"),
             "searches_total": len(batch.searches),
         }
-        rule = self._faults.call("scaleserp", BATCH_SEARCH, context, what, self._ran[what])
-        return record, "ok" if rule is None else _FATES.get(rule.fault, "duplicate")
+        rule = self._faults.call("scaleserp", BATCH_SEARCH, context, what, self._run_counts[what])
+        return record, "ok" if rule is None else _OUTCOMES.get(rule.fault, "duplicate")

@@ -61,7 +61,7 @@ class ScaleSerp:
         self._ledger = ledger
         self._files = Files(world, config.results_per_page, config.key(NAME))
         self.webhooks = Webhooks(config, faults, self._files)
-        self.account = Account(config, world, ledger, faults, self._told)
+        self.account = Account(config, world, ledger, faults, self._on_batch_event)
         self._calls = Calls(config, self.account, self.webhooks, self._files, ledger, log)
 
     def describe(self, request: Request) -> Operation:
@@ -145,7 +145,7 @@ class ScaleSerp:
         body = respond(self._world, self._world.day, params, info)
         return json_reply(200, body, billed=cost)
 
-    def _told(self, event: str, batch: Batch, result_set: ResultSet | None) -> None:
+    def _on_batch_event(self, event: str, batch: Batch, result_set: ResultSet | None) -> None:
         if result_set is None:
             self.webhooks.running(batch)
         else:

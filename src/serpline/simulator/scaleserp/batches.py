@@ -57,7 +57,7 @@ class Refused(Exception):  # noqa: N818  a refusal that becomes a reply
 
 @dataclass(slots=True)
 class ResultSet:
-    """One finished run. ``searches`` are those of the run, in order, with their fate."""
+    """One finished run. ``searches`` are those of the run, in order, with their outcome."""
 
     id: int
     day: date
@@ -72,9 +72,9 @@ class ResultSet:
         """When its files go away."""
         return self.ended_at + KEPT
 
-    def count(self, fate: str) -> int:
-        """How many searches had this fate."""
-        return sum(1 for _, each in self.searches if each == fate)
+    def count(self, outcome: str) -> int:
+        """How many searches had this outcome."""
+        return sum(1 for _, each in self.searches if each == outcome)
 
 
 @dataclass(slots=True)

@@ -90,18 +90,20 @@ class Files:
 
     def _records(self, result_set: ResultSet, page: int) -> Iterator[dict[str, Any]]:
         first = (page - 1) * self._page_size
-        for search, fate in result_set.searches[first : first + self._page_size]:
-            if fate == "missing":
+        for search, outcome in result_set.searches[first : first + self._page_size]:
+            if outcome == "missing":
                 continue
-            yield self._record(result_set, search, fate)
-            if fate == "duplicate":
+            yield self._record(result_set, search, outcome)
+            if outcome == "duplicate":
                 again = {**search, "id": hex_id(10, "again", search["id"])}
                 yield self._record(result_set, again, "ok")
 
-    def _record(self, result_set: ResultSet, search: dict[str, str], fate: str) -> dict[str, Any]:
+    def _record(
+        self, result_set: ResultSet, search: dict[str, str], outcome: str
+    ) -> dict[str, Any]:
         seconds = round(0.8 + 4 * unit(self._world.seed, search["id"], result_set.id), 2)
-        record = {"id": search["id"], "success": fate != "failed"}
-        if fate == "failed":
+        record = {"id": search["id"], "success": outcome != "failed"}
+        if outcome == "failed":
             # The shape of a failed record is not documented: all three plausible ones occur.
             shapes: list[dict[str, Any]] = [
                 {},

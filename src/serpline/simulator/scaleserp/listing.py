@@ -26,7 +26,7 @@ def select(
     batches: Iterable[Batch], query: Mapping[str, str]
 ) -> tuple[list[Batch], list[Batch], int, int]:
     """All batches wanted, those of the page, the page's size and number. Raises ``Refused``."""
-    found = [batch for batch in batches if _wanted(batch, query)]
+    found = [batch for batch in batches if _matches(batch, query)]
     sort = _SORTS.get(query.get("sort_by", "created_at"))
     if sort is None:
         raise Refused(400, f"Cannot sort by '{query['sort_by']}'.")
@@ -43,7 +43,7 @@ def _number(query: Mapping[str, str], name: str, default: int) -> int:
     return int(text)
 
 
-def _wanted(batch: Batch, query: Mapping[str, str]) -> bool:
+def _matches(batch: Batch, query: Mapping[str, str]) -> bool:
     """Whether a batch passes the filters of a list call. Raises ``Refused`` for a bad one."""
     if query.get("status", "all") not in ("all", batch.status.value):
         return False

@@ -91,7 +91,7 @@ def _results(
     world: World, day: date, params: Mapping[str, str], kind: str, keyword: str, country: str
 ) -> Sections:
     first, last = int(params.get("page", "1")), pages_of(params)
-    wanted = Sections()
+    merged = Sections()
     for page in range(first, first + last):
         label = page if last > 1 else None
         if kind == "web":
@@ -111,11 +111,11 @@ def _results(
             part = video_results(world, day, keyword, country, page, label)
         for name, rows in part.items():
             # Lists (results) grow page by page; single objects and extras come from the first.
-            if name in wanted and name.endswith("_results"):
-                wanted[name] += rows
+            if name in merged and name.endswith("_results"):
+                merged[name] += rows
             else:
-                wanted.setdefault(name, rows)
-    return wanted
+                merged.setdefault(name, rows)
+    return merged
 
 
 def _information(keyword: str, total: int, *, zero: bool) -> dict[str, Any]:
@@ -167,7 +167,7 @@ def _pagination(params: Mapping[str, str], keyword: str) -> dict[str, Any]:
         start = (number - 1) * ORGANIC_PAGE_SIZE
         return f"https://www.google.com/search?{urlencode({'q': keyword, 'start': start})}"
 
-    def ours(number: int) -> str:
+    def api(number: int) -> str:
         return _own_url({**params, "page": str(number)}, "json")
 
     others = range(page + 1, page + 5)
@@ -176,8 +176,8 @@ def _pagination(params: Mapping[str, str], keyword: str) -> dict[str, Any]:
         "next": google(page + 1),
         "other_pages": [{"page": number, "link": google(number)} for number in others],
         "api_pagination": {
-            "next": ours(page + 1),
+            "next": api(page + 1),
             # The documentation shows an object, a captured response a list: both occur here.
-            "other_pages": {str(number): ours(number) for number in others},
+            "other_pages": {str(number): api(number) for number in others},
         },
     }

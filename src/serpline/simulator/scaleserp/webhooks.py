@@ -65,7 +65,7 @@ class Webhooks:
         if not batch.fields.get("notification_webhook"):
             result_set.webhook_status = "none"
             return
-        self._spawn(self._tell(batch, result_set, self._decided.pop(batch.id)))
+        self._spawn(self._send(batch, result_set, self._decided.pop(batch.id)))
 
     def resend(self, batch: Batch, result_set: ResultSet) -> None:
         """Send once more, as the API's own call asks; no fault applies."""
@@ -98,7 +98,7 @@ class Webhooks:
         identity = f"{batch.id} {result_set_id}"
         return self._faults.call("scaleserp", WEBHOOK, context, identity, 1)
 
-    async def _tell(self, batch: Batch, result_set: ResultSet, rule: Rule | None) -> None:
+    async def _send(self, batch: Batch, result_set: ResultSet, rule: Rule | None) -> None:
         fault = rule.fault if rule else "webhook_1"
         payload = self._payload(batch, result_set)
         seconds = _LATE_SECONDS if rule is None or rule.seconds is None else rule.seconds
@@ -107,7 +107,7 @@ class Webhooks:
         if fault == "webhook_late":
             await self._config.clock.sleep(seconds)
         elif fault == "webhook_out_of_order":
-            await self._let_another_pass(seconds)
+            await self._wait_for_next(seconds)
         elif fault == "webhook_forged":
             await self._try(batch, result_set, _url(batch), _forged(payload), honest=False)
         elif fault == "webhook_forged_path":
@@ -121,7 +121,7 @@ class Webhooks:
         if self._held is not None and fault != "webhook_out_of_order":
             self._held.set()
 
-    async def _let_another_pass(self, seconds: float) -> None:
+    async def _wait_for_next(self, seconds: float) -> None:
         """Hold until the next webhook went out, or ``seconds`` passed without one."""
         self._held = self._held if self._held and not self._held.is_set() else asyncio.Event()
         waiting = asyncio.ensure_future(self._held.wait())

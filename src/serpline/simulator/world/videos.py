@@ -11,7 +11,7 @@ from serpline.simulator.world.companies import Company, Directory, Kind
 from serpline.simulator.world.text import capital
 
 CHANNELS = 400
-_REMEMBERED_MAX = 200_000
+_SHOWN_MAX = 200_000
 _MISSING = 0.02
 # Of the companies that run a channel, those that name no site there.
 _UNLINKED = 0.2
@@ -80,7 +80,7 @@ class Videos:
         number = stamp(self._seed, "video", channel, keyword.lower(), salt % 3)
         video_id = base64.urlsafe_b64encode(number.to_bytes(8, "big")).decode().rstrip("=")
         self._shown[video_id] = (channel, keyword)
-        if len(self._shown) > _REMEMBERED_MAX:
+        if len(self._shown) > _SHOWN_MAX:
             self._shown.popitem(last=False)
         return self._video(video_id, channel, keyword)
 
@@ -152,7 +152,7 @@ class Videos:
         else:
             owner = None
         linked = unit(self._seed, "channel links", index) >= _UNLINKED
-        title, description = _face(index, owner, linked)
+        title, description = _profile(index, owner, linked)
         number = b"".join(
             stamp(self._seed, "channel id", index, part).to_bytes(8, "big") for part in "ab"
         )
@@ -174,7 +174,7 @@ class Videos:
         )
 
 
-def _face(index: int, owner: Company | None, linked: bool) -> tuple[str, str]:
+def _profile(index: int, owner: Company | None, linked: bool) -> tuple[str, str]:
     """A channel's title and description; a company that is not ``linked`` names no site."""
     if owner is None:
         return f"Wandering Lens {index}", "Travel films without words. New video every Friday."

@@ -11,7 +11,7 @@ from serpline.simulator.charsets import odd_charset
 from serpline.simulator.config import SimulatorConfig
 from serpline.simulator.control import Control
 from serpline.simulator.delivery import Connection, Receive, Send, deliver
-from serpline.simulator.echo import echoing
+from serpline.simulator.echo import echo_request
 from serpline.simulator.faults import FaultPlan, Rule
 from serpline.simulator.hostile import hostile
 from serpline.simulator.journal import CallEntry, CallLog
@@ -27,10 +27,10 @@ _NOT_FOUND = Reply(404, b'{"error": "no such provider"}', {"content-type": "appl
 _TOO_LARGE = Reply(413, b'{"error": "body too large"}', {"content-type": "application/json"})
 _CRASHED = b'{"error": "the simulator itself failed"}'
 # Statuses that are what the vendor answers anyway; every other fault leaves the answer as it is.
-_BROKEN_BEFORE_STATUS = frozenset({"hung", "cut", "endless_headers"})
+_NO_STATUS = frozenset({"hung", "cut", "endless_headers"})
 
 
-class Front:
+class Gateway:
     """An ASGI application over all providers; ``pages`` answers everything on the TLS port."""
 
     def __init__(
@@ -50,7 +50,7 @@ class Front:
         self._faults = faults
         self._control = control
         self._limits = Limits(config, config.clock)
-        self._under_way: set[asyncio.Task[Any]] = set()
+        self._active: set[asyncio.Task[Any]] = set()
         self.closing = asyncio.Event()
         self.crashes: list[str] = []
 
@@ -65,7 +65,7 @@ class Front:
     def close(self) -> None:
         """End every request under way; its connection is cut."""
         self.closing.set()
-        for task in self._under_way:
+        for task in self._active:
             task.cancel()
 
     async def _guarded(self, scope: Any, receive: Receive, send: Send, *, mounted: bool) -> None:
@@ -73,7 +73,7 @@ class Front:
         connection = Connection(receive, send, transport, self.closing, scope["method"] == "HEAD")
         task = asyncio.current_task()
         assert task is not None
-        self._under_way.add(task)
+        self._active.add(task)
         try:
             await self._route(await _read(scope, receive, mounted=mounted), connection, mounted)
         except asyncio.CancelledError:
@@ -81,7 +81,7 @@ class Front:
                 raise
             transport.abort()
         finally:
-            self._under_way.discard(task)
+            self._active.discard(task)
 
     async def _route(
         self, read: tuple[str, Request] | None, connection: Connection, mounted: bool
@@ -101,13 +101,13 @@ class Front:
         operation = provider.describe(request)
         # A result file is ScaleSERP's, whatever port it leaves by.
         name = "scaleserp" if operation.name == DOWNLOAD else provider.name
-        at, attempt = self._log.arrive(name, operation.identity)
+        at, attempt = self._log.record_arrival(name, operation.identity)
         context = {**operation.params, **operation.match}
         rule = self._faults.call(name, operation.name, context, operation.identity, attempt)
         reply = await self._answer(provider, name, request, operation, rule)
-        broken = rule is not None and rule.fault in _BROKEN_BEFORE_STATUS
+        broken = rule is not None and rule.fault in _NO_STATUS
         status = 0 if broken else 200 if rule and rule.fault == "malformed" else reply.status
-        self._log.decide(
+        self._log.append(
             CallEntry(
                 seq=len(self._log) + 1,
                 at=at,
@@ -170,7 +170,7 @@ class Front:
 
 def _failure(provider: Provider, request: Request, rule: Rule) -> Reply:
     failed = provider.failure(int(rule.fault), retry_after=rule.retry_after)
-    return echoing(failed, request) if rule.echo else failed
+    return echo_request(failed, request) if rule.echo else failed
 
 
 async def _read(scope: Any, receive: Receive, *, mounted: bool) -> tuple[str, Request] | None:

@@ -29,16 +29,16 @@ _STATES = (
     ("not_found", re.compile(r"(?:not|no longer) (?:found|available)", re.I)),
 )
 _STATE_CHARS_MAX = 1_500
-_GOOD = frozenset(
+_POSITIVE = frozenset(
     words("excellent impressed recommend reliable pleasant exceeded best helpful quickly clear")
 )
-_BAD = frozenset(
+_NEGATIVE = frozenset(
     words("disappointing hidden complained poor worst delays confusing frustrating slow cannot")
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
+class TextScore:
     """``relevance`` in [0, 1]; ``mood`` in [-1, 1].
 
     ``domain`` is the first site named, else that of the first company named, else "".
@@ -48,7 +48,7 @@ class Judgement:
     keyword: str
     relevance: float
     relevances: Mapping[str, float]
-    mood: float
+    sentiment_score: float
     entities: tuple[str, ...]
     topics: tuple[str, ...]
     summary: str
@@ -58,9 +58,9 @@ class Judgement:
     @property
     def sentiment(self) -> str:
         """The mood as a word."""
-        if abs(self.mood) < 0.15:
+        if abs(self.sentiment_score) < 0.15:
             return "neutral"
-        return "positive" if self.mood > 0 else "negative"
+        return "positive" if self.sentiment_score > 0 else "negative"
 
     def plain(self) -> dict[str, Any]:
         """The judgement as an object, for callers without a schema."""
@@ -72,22 +72,22 @@ class Judgement:
         }
 
 
-def judge(texts: list[str], directory: Directory) -> Judgement:
+def score_text(texts: list[str], directory: Directory) -> TextScore:
     """Judge the last text of a prompt; a keyword named in any of them is the subject."""
-    text, keyword, named = _split(texts)
+    text, keyword, named = _parse_prompt(texts)
     sentences = [found.strip() for found in _SENTENCE.findall(text)]
     sentences = [each for each in sentences if len(each) > 12]
-    spoken = re.findall(r"\w+", text.lower())
-    good = sum(1 for word in spoken if word in _GOOD)
-    bad = sum(1 for word in spoken if word in _BAD)
+    tokens = re.findall(r"\w+", text.lower())
+    good = sum(1 for word in tokens if word in _POSITIVE)
+    bad = sum(1 for word in tokens if word in _NEGATIVE)
     entities = _entities(text, directory)
     relevance = _relevance(sentences, keyword)
     relevances = {name: _relevance(sentences, word) for name, word in named.items()}
-    return Judgement(
+    return TextScore(
         keyword=keyword,
         relevance=relevance,
         relevances=relevances,
-        mood=round((good - bad) / (good + bad), 3) if good + bad else 0.0,
+        sentiment_score=round((good - bad) / (good + bad), 3) if good + bad else 0.0,
         entities=entities,
         topics=tuple(dict.fromkeys(keyword.lower().split()))[:5],
         summary=" ".join(sentences[:2])[:300] or text[:300],
@@ -98,8 +98,8 @@ def judge(texts: list[str], directory: Directory) -> Judgement:
 
 def _relevance(sentences: Sequence[str], keyword: str) -> float:
     """The share of the sentences that have all of the keyword's words, a little raised."""
-    wanted = keyword.lower().split()
-    about = sum(1 for each in sentences if wanted and all(w in each.lower() for w in wanted))
+    terms = keyword.lower().split()
+    about = sum(1 for each in sentences if terms and all(w in each.lower() for w in terms))
     return round(min(1.0, 1.25 * about / len(sentences)), 3) if sentences else 0.0
 
 
@@ -107,10 +107,10 @@ def _state(text: str) -> str:
     """What a text that is about no keyword is; a long one is content."""
     if len(text) > _STATE_CHARS_MAX:
         return "content"
-    return next((state for state, said in _STATES if said.search(text)), "content")
+    return next((state for state, pattern in _STATES if pattern.search(text)), "content")
 
 
-def _split(texts: list[str]) -> tuple[str, str, dict[str, str]]:
+def _parse_prompt(texts: list[str]) -> tuple[str, str, dict[str, str]]:
     """The text to judge, the keyword, and named keywords, of a prompt in lines or in JSON."""
     last = texts[-1]
     try:
@@ -122,7 +122,7 @@ def _split(texts: list[str]) -> tuple[str, str, dict[str, str]]:
         words = {k: str(v) for k, v in named.items()} if isinstance(named, dict) else {}
         first = next(iter(words.values()), "")
         keyword = next((str(value[key]) for key in _KEYS if value.get(key)), first)
-        rest = [each for key, each in value.items() if isinstance(each, str) and _said(key)]
+        rest = [each for key, each in value.items() if isinstance(each, str) and _is_content(key)]
         return "\n".join(rest), keyword, words
     for text in reversed(texts):
         found = _KEYWORD.search(text)
@@ -132,7 +132,7 @@ def _split(texts: list[str]) -> tuple[str, str, dict[str, str]]:
     return last, last.strip().split("\n", 1)[0][:80], {}
 
 
-def _said(key: str) -> bool:
+def _is_content(key: str) -> bool:
     """Whether a prompt's field is content rather than what is said about it."""
     return key not in _KEYS and key not in ("url", "language")
 
