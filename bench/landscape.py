@@ -58,7 +58,7 @@ async def create_run(database: Database) -> UUID:
             config=config.to_json(),
             priority=0,
             lanes=lanes,
-            looked_at=False,
+            is_due=False,
         )
     return run_id
 

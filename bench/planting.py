@@ -25,7 +25,7 @@ async def start_run(database: Database, lane: LaneKey) -> UUID:
 
 async def plant(database: Database, lane: LaneKey, names: Sequence[str], chunk_size: int) -> UUID:
     """A running run whose one lane has these items, its chunks announced to the workers."""
-    run_id, now = await create_run(database, [lane], looked_at=False), SystemClock().now()
+    run_id, now = await create_run(database, [lane], is_due=False), SystemClock().now()
     async with database.transaction() as conn:
         await runs.change_run(conn, run_id, "start", now)
         (view,) = await runs.lanes(conn, run_id)

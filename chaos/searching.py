@@ -74,7 +74,9 @@ class Searching:
     async def work_on_what_is_due(self, at_once: int) -> int:
         """What a timer would wake at the virtual instant it is; how many chunks that was."""
         await self._take_off()
-        query = "SELECT id FROM chunks WHERE status = 'ready' AND next_look_at <= now() ORDER BY id"
+        query = (
+            "SELECT id FROM chunks WHERE status = 'ready' AND next_check_at <= now() ORDER BY id"
+        )
         due = [row.id for row in await rows(self.made.database, query)]
         for start in range(0, len(due), at_once):
             await asyncio.gather(
@@ -88,11 +90,11 @@ class Searching:
         self.clock.frozen_seconds += seconds
         self.passed_seconds += seconds
 
-    async def seconds_to_next_look(self) -> float | None:
+    async def seconds_to_next_check(self) -> float | None:
         """Until a chunk is due; None if all are done."""
         await self._take_off()
         query = (
-            "SELECT extract(epoch FROM min(next_look_at) - now())::float FROM chunks"
+            "SELECT extract(epoch FROM min(next_check_at) - now())::float FROM chunks"
             " WHERE status <> 'done'"
         )
         ((seconds,),) = await rows(self.made.database, query)
@@ -101,7 +103,7 @@ class Searching:
     async def _take_off(self) -> None:
         passed, self.passed_seconds = self.passed_seconds, 0.0
         query = (
-            "UPDATE chunks SET next_look_at = next_look_at - make_interval(secs => :passed)"
+            "UPDATE chunks SET next_check_at = next_check_at - make_interval(secs => :passed)"
             " RETURNING id"
         )
         await rows(self.made.database, query, passed=passed)

@@ -194,7 +194,7 @@ class Harness(WorkerParts):
     async def chunk(self, chunk_id: int) -> dict[str, Any]:
         """A chunk's row, and in how many seconds its next look is."""
         (row,) = await self.query(
-            "SELECT *, extract(epoch FROM next_look_at - now())::float AS look_seconds"
+            "SELECT *, extract(epoch FROM next_check_at - now())::float AS look_seconds"
             " FROM chunks WHERE id = :id",
             id=chunk_id,
         )

@@ -85,9 +85,9 @@ async def create_run(
     *,
     run_id: UUID | None = None,
     mode: PipelineMode = PipelineMode.MANUAL,
-    looked_at: bool = True,
+    is_due: bool = True,
 ) -> UUID:
-    """A run of pending lanes; returns its id. Unless ``looked_at``, no timer starts it."""
+    """A run of pending lanes; returns its id. Unless ``is_due``, no timer starts it."""
     run_id = run_id or new_id()
     async with database.transaction() as conn:
         await runs.create(
@@ -97,6 +97,6 @@ async def create_run(
             config=(config or PipelineConfig()).to_json(),
             priority=0,
             lanes=[(lane, LaneStatus.PENDING) for lane in lanes],
-            looked_at=looked_at,
+            is_due=is_due,
         )
     return run_id

@@ -60,7 +60,7 @@ async def _planted(place: Place, pairs: int) -> AsyncIterator[tuple[Database, UU
     with place.fresh() as name:
         database = await Database.connect(place.server.url(name))
         try:
-            run_id = await create_run(database, [LANE], looked_at=False)
+            run_id = await create_run(database, [LANE], is_due=False)
             async with database.transaction() as conn:
                 await projects.ensure_builtin_markets(conn)
                 for statement in _RUN:

@@ -41,7 +41,7 @@ async def until_done(worker: Searching) -> None:
     while True:
         if await worker.work_on_what_is_due(CHUNKS):
             continue
-        seconds = await worker.seconds_to_next_look()
+        seconds = await worker.seconds_to_next_check()
         if seconds is None:
             return
         worker.pass_by(max(0.05, seconds))

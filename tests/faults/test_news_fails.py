@@ -255,17 +255,17 @@ async def test_a_used_up_quota_is_waited_for_and_burns_no_attempt(
 
         async def waiting() -> list[dict[str, Any]]:
             return await world.query(
-                "SELECT c.id, c.next_look_at FROM chunks c"
+                "SELECT c.id, c.next_check_at FROM chunks c"
                 " JOIN pipeline_phase_status l ON l.id = c.lane_id"
                 " WHERE l.phase_name = 'youtube_enrichment' AND c.status = 'ready'"
-                " AND c.next_look_at > now() + interval '30 seconds'"
+                " AND c.next_check_at > now() + interval '30 seconds'"
             )
 
         [chunk] = await until(waiting, "the videos to wait")
         zone = ZoneInfo("America/Los_Angeles")
         tomorrow = SystemClock().now().astimezone(zone).date() + timedelta(days=1)
         midnight = datetime(tomorrow.year, tomorrow.month, tomorrow.day, tzinfo=zone)
-        assert abs(chunk["next_look_at"] - midnight) < timedelta(seconds=30)
+        assert abs(chunk["next_check_at"] - midnight) < timedelta(seconds=30)
 
         async def others_done() -> bool:
             lanes = await _reports(world, run_id)
@@ -287,6 +287,6 @@ async def test_a_used_up_quota_is_waited_for_and_burns_no_attempt(
         # Midnight: the quota is there again, and what was noted for midnight is due.
         quota["youtube/general"] = 10_000
         await world.query("UPDATE provider_rates SET paused_until = now()")
-        await world.query("UPDATE chunks SET next_look_at = now() WHERE status = 'ready'")
+        await world.query("UPDATE chunks SET next_check_at = now() WHERE status = 'ready'")
         assert (await world.ended(run_id)).status is RunStatus.COMPLETED
         assert world.sim.ledger.spent("youtube") == 2

@@ -98,8 +98,8 @@ async def test_row_for_row(db: Database, other: Database, tmp_path: Path) -> Non
             assert after[name] == before[name], name
     owned, ready = before["chunks"]
     released = {**owned, "status": "ready", "owner": None, "epoch": owned["epoch"] + 1}
-    assert {**after["chunks"][0], "next_look_at": None} == {**released, "next_look_at": None}
-    assert after["chunks"][0]["next_look_at"] is not None
+    assert {**after["chunks"][0], "next_check_at": None} == {**released, "next_check_at": None}
+    assert after["chunks"][0]["next_check_at"] is not None
     assert after["chunks"][1] == ready
     left, living = before["workers"]
     assert after["workers"] == [left, {**living, "ended_at": living["heartbeat_at"]}]

@@ -104,12 +104,12 @@ WAITING = {
     "procrastinate_workers": "last_heartbeat = now()",
 }
 LONGEST = {
-    "pipeline_executions.next_look_at": AGAIN,
-    "chunks.next_look_at": DELAY,
-    "queued_jobs.next_look_at": DELAY,
+    "pipeline_executions.next_check_at": AGAIN,
+    "chunks.next_check_at": DELAY,
+    "queued_jobs.next_check_at": DELAY,
     "queued_jobs.not_before": DELAY,
     "provider_leases.expires_at": LEASE,
-    "housekeeping.next_look_at": DELAY,
+    "housekeeping.next_check_at": DELAY,
 }
 
 
@@ -171,10 +171,10 @@ async def test_a_wait_is_never_longer_than_it_may_be(
 
 async def test_one_worker_looks_for_all(filled: Database) -> None:
     """Two looks at once are one, and the second one finds that it was done."""
-    await query(filled, "UPDATE queued_jobs SET next_look_at = now() + interval '1 hour'")
+    await query(filled, "UPDATE queued_jobs SET next_check_at = now() + interval '1 hour'")
     first, second = await asyncio.gather(look(filled), look(filled))
     assert {**first, **second} == {"queued_jobs": every_table.ROWS}
-    await query(filled, "UPDATE queued_jobs SET next_look_at = now() + interval '1 hour'")
+    await query(filled, "UPDATE queued_jobs SET next_check_at = now() + interval '1 hour'")
     for ago, cut in ((1.5, {}), (2.5, {"queued_jobs": every_table.ROWS})):
         await query(
             filled, "UPDATE housekeeping SET looked_at = now() - make_interval(secs => :s)", s=ago
@@ -259,7 +259,7 @@ async def test_a_jobs_lease_ends(db: Database) -> None:
     await query(
         db,
         "INSERT INTO queued_jobs (job_type, payload, priority, max_retries, status, not_before,"
-        " next_look_at, delay_seconds) VALUES ('x', '{}', 0, 1, 'running', now(),"
+        " next_check_at, delay_seconds) VALUES ('x', '{}', 0, 1, 'running', now(),"
         " now() + interval '61 minutes', 0), ('x', '{}', 0, 1, 'waiting',"
         " now() + interval '61 minutes', now() + interval '61 minutes', 0)",
     )

@@ -18,7 +18,7 @@ from serpline.store.calls import budgets, reference
 from serpline.store.calls.reference import Purchase
 from serpline.store.database import Connection, Database, DatabaseUnavailable
 from serpline.store.queue.wakeups import WakeUp, wake
-from serpline.store.runs import chunks, events, looks, planning, runs, workers
+from serpline.store.runs import chunks, due, events, planning, runs, workers
 from serpline.store.runs.events import Event
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -139,10 +139,10 @@ async def test_what_a_silent_worker_was_to_wake_waits_for_it_as_briefly(
     (dead,) = await rows(db, "SELECT owner AS id FROM chunks WHERE id = :id", id=other_id)
     await rows(
         db,
-        "WITH run AS (UPDATE pipeline_executions SET status = 'running', next_look_at = now()"
+        "WITH run AS (UPDATE pipeline_executions SET status = 'running', next_check_at = now()"
         " WHERE id = :run), lane AS (UPDATE pipeline_phase_status SET status = 'running'),"
         " dead AS (UPDATE workers SET heartbeat_at = now() - interval '1 hour' WHERE id = :dead)"
-        " UPDATE chunks SET status = 'ready', owner = NULL, next_look_at = now() WHERE id = :id"
+        " UPDATE chunks SET status = 'ready', owner = NULL, next_check_at = now() WHERE id = :id"
         " RETURNING id",
         run=run_id,
         id=chunk_id,
@@ -156,7 +156,7 @@ async def test_what_a_silent_worker_was_to_wake_waits_for_it_as_briefly(
         return await claimed is not None
 
     async def looks_now(conn: Connection) -> bool:
-        await looks.look_now(conn, chunk_id)
+        await due.make_due(conn, chunk_id)
         return True
 
     async def takes_over(conn: Connection) -> bool:

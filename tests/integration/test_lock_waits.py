@@ -101,7 +101,7 @@ async def test_news_during_a_release_is_not_lost(harness: Harness) -> None:
             at_once=False,
         )
 
-    look = "UPDATE chunks SET next_look_at = now(), idle_looks = 0 WHERE id = :id"
+    look = "UPDATE chunks SET next_check_at = now(), idle_polls = 0 WHERE id = :id"
     async with waited_for(harness, act, (look, {"id": first})) as task:
         pass
     assert task.result() is False
@@ -113,10 +113,10 @@ async def test_news_during_a_crash_is_not_lost(harness: Harness) -> None:
     first, _ = await two_chunks(harness)
     chunk = await harness.claim(first, harness.lifeline.worker_id)
     assert chunk is not None
-    look = "UPDATE chunks SET next_look_at = now(), idle_looks = 0 WHERE id = :id"
+    look = "UPDATE chunks SET next_check_at = now(), idle_polls = 0 WHERE id = :id"
 
     async def act(conn: Connection) -> None:
-        await releases.crashed(conn, chunk, 600, "a bug")
+        await releases.release_crashed(conn, chunk, 600, "a bug")
 
     async with waited_for(harness, act, (look, {"id": first})):
         pass

@@ -106,7 +106,7 @@ async def test_a_pass_begins_when_it_is_due(db: Database) -> None:
     assert len(await told(db)) == 1
     assert (await sizes(db))["items"] == 12
     (wait,) = await column(
-        db, "SELECT extract(epoch FROM next_look_at - now())::float FROM housekeeping"
+        db, "SELECT extract(epoch FROM next_check_at - now())::float FROM housekeeping"
     )
     assert HOUR - 60 < wait <= HOUR
     # An hour later, and after the clock was set back by a day.
@@ -131,7 +131,7 @@ async def test_by_hand_only(db: Database) -> None:
     assert await column(db, "SELECT task FROM housekeeping") == []
     await Pruner(db, SystemClock(), Retention(), HOUR).register()
     await by_hand.run("prune")
-    assert await column(db, "SELECT next_look_at FROM housekeeping") == [None]
+    assert await column(db, "SELECT next_check_at FROM housekeeping") == [None]
     assert went(before, await sizes(db), events=0) == {}
     with pytest.raises(UserError, match="task='x': there is no such task"):
         await by_hand.run("x")
@@ -232,7 +232,7 @@ async def test_a_worker_killed_in_the_middle(db: Database, workers: ScriptedWork
         "CREATE TRIGGER wait_here BEFORE DELETE ON pipeline_events FOR EACH ROW"
         " WHEN (OLD.id % 1500 = 0) EXECUTE FUNCTION wait_here()",
     )
-    await rows(db, "INSERT INTO housekeeping (task, next_look_at) VALUES ('prune', now())")
+    await rows(db, "INSERT INTO housekeeping (task, next_check_at) VALUES ('prune', now())")
     first = await workers.start()
 
     async def waits() -> bool:

@@ -197,7 +197,7 @@ async def test_a_retry_waits_for_its_delay(db: Database) -> None:
                 assert await queued_jobs.claim(conn, job_id, 1) is None
                 assert await queued_jobs.sweep(conn) == 0
                 await conn.execute(
-                    sa.text("UPDATE queued_jobs SET not_before = now(), next_look_at = now()")
+                    sa.text("UPDATE queued_jobs SET not_before = now(), next_check_at = now()")
                 )
             await queue.manager.sweep()
 
@@ -516,7 +516,7 @@ async def test_a_job_taken_over_is_settled_by_the_taker_alone(db: Database) -> N
         async with asyncio.timeout(PATIENCE_SECONDS):
             await started.wait()
         async with db.transaction() as conn:
-            await conn.execute(sa.text("UPDATE queued_jobs SET next_look_at = now()"))
+            await conn.execute(sa.text("UPDATE queued_jobs SET next_check_at = now()"))
             assert await queued_jobs.sweep(conn) == 1
         async with quick.serving():
             assert await quick.outcomes(1) == [JobOutcome.DONE]
@@ -541,11 +541,11 @@ async def test_leases_are_renewed_while_the_handler_works(db: Database) -> None:
             await started.wait()
         async with db.transaction() as conn:
             await conn.execute(
-                sa.text("UPDATE queued_jobs SET next_look_at = now() + interval '20 s'")
+                sa.text("UPDATE queued_jobs SET next_check_at = now() + interval '20 s'")
             )
         await queue.manager.sweep()
         async with db.transaction() as conn:
-            left = await queued_jobs.seconds_to_next_look(conn)
+            left = await queued_jobs.seconds_to_next_check(conn)
             assert left is not None
             assert left > 30
         go_on.set()
@@ -559,7 +559,7 @@ async def test_a_lost_announcement_only_delays(db: Database, queue: Watched) -> 
     async with db.transaction() as conn:
         await conn.execute(sa.text("DELETE FROM procrastinate_jobs"))
         assert await queued_jobs.sweep(conn) == 0
-        await conn.execute(sa.text("UPDATE queued_jobs SET next_look_at = now()"))
+        await conn.execute(sa.text("UPDATE queued_jobs SET next_check_at = now()"))
     async with queue.serving():
         assert await queue.outcomes(1) == [JobOutcome.DONE]
 
@@ -658,7 +658,7 @@ async def test_what_a_killed_worker_had_is_served_again(
         await conn.execute(
             sa.text("UPDATE procrastinate_workers SET last_heartbeat = now() - interval '1 hour'")
         )
-        await conn.execute(sa.text("UPDATE queued_jobs SET next_look_at = now()"))
+        await conn.execute(sa.text("UPDATE queued_jobs SET next_check_at = now()"))
     queue.manager.register("work", look_away)
     async with queue.serving():
         events = [await queue.next(), await queue.next()]
@@ -677,7 +677,7 @@ async def test_a_job_that_kills_its_workers_is_buried(db: Database, queue: Watch
     (letter,) = await dead(db)
     assert (letter.attempts, letter.error) == (3, "3 workers in a row died with it")
     async with db.transaction() as conn:
-        assert await queued_jobs.seconds_to_next_look(conn) is None
+        assert await queued_jobs.seconds_to_next_check(conn) is None
 
 
 @pytest.mark.parametrize(

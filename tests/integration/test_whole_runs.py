@@ -401,7 +401,7 @@ async def test_a_report_reads_its_own_run(db: Database, name: str) -> None:
         for kind in ContentType
     ]
     fill = (
-        "INSERT INTO chunks (lane_id, no, run_id, planned, next_look_at)"
+        "INSERT INTO chunks (lane_id, no, run_id, planned, next_check_at)"
         " SELECT id, n, pipeline_execution_id, 1, now() FROM pipeline_phase_status,"
         " generate_series(1, 10) n",
         "INSERT INTO provider_calls (id, key, provider, operation, identity, freshness, shared,"

@@ -182,7 +182,7 @@ async def test_a_forged_or_unknown_webhook_is_answered_404_and_has_no_effect(
             rows = await world.query(
                 "SELECT b.provider_batch_id FROM provider_batches b JOIN chunks c"
                 " ON c.id = b.chunk_id WHERE b.status = 'running' AND c.status = 'ready'"
-                " AND c.next_look_at > now() + interval '1 minute'"
+                " AND c.next_check_at > now() + interval '1 minute'"
             )
             return len(rows) == 3
 
@@ -238,7 +238,7 @@ async def _state(world: World) -> list[list[dict[str, Any]]]:
     """What a webhook could have changed."""
     return [
         await world.query("SELECT * FROM webhook_inbox"),
-        await world.query("SELECT id, status, next_look_at, epoch FROM chunks ORDER BY id"),
+        await world.query("SELECT id, status, next_check_at, epoch FROM chunks ORDER BY id"),
         await world.query(
             "SELECT id, status, started_at, result_set_id FROM provider_batches ORDER BY id"
         ),

@@ -148,7 +148,7 @@ class Lifeline:
         locked = False
         # The beat goes over the session that holds the lock, so a lost session is noticed.
         async with self._database.session() as session:
-            await workers.limit_silence(session, self.dead_after_seconds)
+            await workers.set_idle_timeout(session, self.dead_after_seconds)
             while True:
                 # Someone who tries whether we are dead may hold it for an instant.
                 locked = locked or await workers.hold_lock(session, self.worker_id)

@@ -24,7 +24,7 @@ from serpline.store.database import Connection, Database
 from serpline.store.maintenance.prune import pruned_lanes
 from serpline.store.queue.wakeups import WakeUp, wake
 from serpline.store.results.scores import forget_dsi
-from serpline.store.runs import events, looks, planning, runs, webhooks
+from serpline.store.runs import due, events, planning, runs, webhooks
 from serpline.store.runs.events import Event
 from serpline.store.runs.runs import RunRow
 
@@ -121,7 +121,7 @@ class PipelineService:
                 hours = PipelineConfig.from_json(run.config).lane_deadline_hours
                 deadline = self._clock.now() + timedelta(hours=hours)
                 await runs.set_deadlines(conn, run_id, deadline, anew=True)
-                await looks.look_at_all(conn, run_id)
+                await due.make_all_due(conn, run_id)
             await wake(conn, [WakeUp("run", str(run_id), JobPriority.HIGH)])
             await events.append(conn, [Event(f"run.{event}", run_id)])
 
@@ -180,7 +180,7 @@ class PipelineService:
                 found = await webhooks.chunk_of(conn, str(payload["batch_id"]))
                 if found is None:
                     raise UserError(f"batch_id={payload['batch_id']!r}: there is no such batch")
-                await looks.look_now(conn, found)
+                await due.make_due(conn, found)
                 await wake(conn, [WakeUp("chunk", str(found), JobPriority.HIGH)])
                 return
             run_id = str(payload.get("run_id"))
@@ -210,7 +210,7 @@ class PipelineService:
             )
             if chunk_id is None:
                 return False
-            await looks.look_now(conn, chunk_id)
+            await due.make_due(conn, chunk_id)
             await wake(conn, [WakeUp("chunk", str(chunk_id), JobPriority.HIGH)])
         return True
 

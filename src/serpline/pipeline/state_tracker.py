@@ -127,7 +127,7 @@ class StateTracker:
                 config={},
                 priority=0,
                 lanes=[],
-                looked_at=False,
+                is_due=False,
             )
             planned = 0
             for lane in lanes:

@@ -1,4 +1,4 @@
-"""The one timer: it sleeps to the earliest ``next_look_at`` and wakes what is due.
+"""The one timer: it sleeps to the earliest ``next_check_at`` and wakes what is due.
 
 It checks every ``take_over_seconds`` at the latest. When this process may have written an earlier
 time, ``check_soon`` makes the timer check within ``CHECK_SECONDS``.
@@ -81,7 +81,7 @@ class Timer:
             seconds = await self._take_over()
         else:
             async with self._database.statement() as conn:
-                seconds = await workers.seconds_to_next_look(conn)
+                seconds = await workers.seconds_to_next_check(conn)
         if seconds is not None and seconds <= 0:
             seconds = await self._wake_due()
         wait = self._seconds_to_take_over()
@@ -101,7 +101,7 @@ class Timer:
             )
             has_dead = await workers.has_dead(conn, self._lifeline.dead_after_seconds)
             orphaned = await has_orphans(conn, self._clock)
-            seconds = await workers.seconds_to_next_look(conn)
+            seconds = await workers.seconds_to_next_check(conn)
         if cut:
             log.warning("waits.cut", action="waits.cut", **cut)
         if has_dead:
@@ -122,4 +122,4 @@ class Timer:
                 + [WakeUp("chunk", str(cid), JobPriority(p)) for cid, p in due_chunks]
                 + [WakeUp("housekeeping", task) for task in due_tasks],
             )
-            return await workers.seconds_to_next_look(conn)
+            return await workers.seconds_to_next_check(conn)

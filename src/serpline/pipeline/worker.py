@@ -255,5 +255,5 @@ class ChunkWorker:
             f"chunk {chunk.no}", chunk.crashes + 1, delay_seconds, ErrorCategory.INTERNAL, reason
         )
         async with self._database.transaction() as conn:
-            await releases.crashed(conn, chunk, delay_seconds, reason)
+            await releases.release_crashed(conn, chunk, delay_seconds, reason)
             await remember(conn, chunk, self._clock.now(), [told])

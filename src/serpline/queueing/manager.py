@@ -127,7 +127,7 @@ class JobQueueManager:
             if self._held:
                 await queued_jobs.renew(conn, sorted(self._held), self._lease_seconds)
             await queued_jobs.sweep(conn)
-            due = await queued_jobs.seconds_to_next_look(conn)
+            due = await queued_jobs.seconds_to_next_check(conn)
         wait = min(
             SWEEP_SECONDS_MAX, self._lease_seconds / 4, SWEEP_SECONDS_MAX if due is None else due
         )

@@ -50,7 +50,7 @@ from serpline.store.calls import breakers as store
 from serpline.store.calls.breakers import BreakerRow, SettingsUpdate
 from serpline.store.database import Connection, Database
 from serpline.store.queue.wakeups import WakeUp, wake
-from serpline.store.runs import looks
+from serpline.store.runs import due
 
 __all__ = ["BreakerOpen", "CircuitBreaker", "CircuitBreakerManager", "Permit"]
 
@@ -182,7 +182,7 @@ class CircuitBreakerManager:
         after = replace(before, breaker=step.breaker)
         await store.save(conn, before, after, step.event, self.clock.now())
         if step.event in (BreakerEvent.RECOVERED, BreakerEvent.RESET):
-            waiting = await looks.look_at_waiting(conn, before.name)
+            waiting = await due.make_waiting_due(conn, before.name)
             await wake(conn, [WakeUp("chunk", str(id_), JobPriority(p)) for id_, p in waiting])
         return after
 

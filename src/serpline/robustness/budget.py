@@ -20,7 +20,7 @@ from serpline.store.calls.budgets import Budget, Shortage
 from serpline.store.calls.ledger import CallTotals
 from serpline.store.database import Connection, Database
 from serpline.store.queue.wakeups import WakeUp, wake
-from serpline.store.runs import looks
+from serpline.store.runs import due
 
 RESERVED_SECONDS = 2.0
 # More than any call can cost, and little enough that no sum of calls outgrows its column.
@@ -110,7 +110,7 @@ async def apply_limits(conn: Connection, policies: Iterable[ProviderPolicy], now
     }
     raised = await budgets.set_limits(conn, limits)
     names = [wait_key(provider) for provider in raised]
-    waiting = [found for name in names for found in await looks.look_at_waiting(conn, name)]
+    waiting = [found for name in names for found in await due.make_waiting_due(conn, name)]
     await wake(conn, [WakeUp("chunk", str(id_), JobPriority(p)) for id_, p in waiting])
 
 
@@ -129,7 +129,7 @@ async def usage(
     found = []
     for provider, scope, limit in keys:
         state = await budgets.read(conn, provider, scope, unused=limit)
-        waiting = await looks.count_waiting(conn, wait_key(provider))
+        waiting = await due.count_waiting(conn, wait_key(provider))
         shown = {"provider": provider, "scope": scope, **asdict(state), "left": state.left}
         found.append({**shown, "waiting_chunks": waiting})
     return found

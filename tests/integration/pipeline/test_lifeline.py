@@ -323,7 +323,7 @@ async def test_a_silent_sessions_lock_is_freed(db: Database) -> None:
 
     async def beat_too_late() -> None:
         async with db.session() as session:
-            await workers.limit_silence(session, 0.2)
+            await workers.set_idle_timeout(session, 0.2)
             assert await workers.hold_lock(session, 1)
             await until(is_free, "the lock to be freed")
             await workers.beat(session, 1)

@@ -25,7 +25,7 @@ TWICE = RetryStrategy(max_attempts=2, base_delay=10, max_delay=100)
 
 @pytest.fixture
 async def harness(db: Database) -> AsyncIterator[Harness]:
-    # Chunks are claimed by hand here: no heartbeat is to find them astray meanwhile.
+    # Chunks are claimed by hand here: no heartbeat is to find them orphaned.
     async with open_harness(db, heartbeat_seconds=300.0, dead_after_seconds=900.0) as made:
         yield made
 
@@ -251,7 +251,7 @@ async def test_a_run_planned_by_hand_is_left_to_its_hand(harness: Harness) -> No
     async with harness.database.transaction() as conn:
         assert await workers.due_runs(conn, 30, 100) == []
         assert await workers.due_chunks(conn, 30, 100) == []
-        assert await workers.seconds_to_next_look(conn) is None
+        assert await workers.seconds_to_next_check(conn) is None
 
 
 @pytest.mark.parametrize("item", ["", "x" * 2049, "a\0b"])

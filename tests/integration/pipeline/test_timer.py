@@ -44,8 +44,8 @@ def make_timer(harness: Harness) -> Timer:
 
 
 DUE_NOW = (
-    "UPDATE chunks SET next_look_at = now() WHERE status = 'ready'",
-    "UPDATE pipeline_executions SET next_look_at = now() WHERE next_look_at IS NOT NULL",
+    "UPDATE chunks SET next_check_at = now() WHERE status = 'ready'",
+    "UPDATE pipeline_executions SET next_check_at = now() WHERE next_check_at IS NOT NULL",
 )
 
 
@@ -86,7 +86,7 @@ async def test_what_waits_is_left_waiting(harness: Harness, timer: Timer) -> Non
     (chunk_id,) = await harness.planned(run_id)
     await harness.worker.work(chunk_id)
     await harness.forget_wakeups()
-    await harness.query("UPDATE chunks SET next_look_at = now() + '0.6 s'::interval")
+    await harness.query("UPDATE chunks SET next_check_at = now() + '0.6 s'::interval")
     seconds = await timer.tick()
     assert await harness.waiting() == []
     assert 0.05 <= seconds <= 0.6
@@ -97,12 +97,12 @@ async def test_the_timer_neither_spins_nor_oversleeps(harness: Harness, timer: T
     assert 4 < await timer.tick() <= 5
     run_id = await harness.start({METRICS: ["DONE-1"]}, lanes=[METRICS])
     await harness.query(
-        "UPDATE pipeline_executions SET next_look_at = now() - '1 h'::interval WHERE id = :r",
+        "UPDATE pipeline_executions SET next_check_at = now() - '1 h'::interval WHERE id = :r",
         r=run_id,
     )
     await harness.query(  # still due after the tick, which is not to come back at once for it
         "CREATE FUNCTION keep_due() RETURNS trigger LANGUAGE plpgsql AS"
-        " $$ BEGIN NEW.next_look_at := now() - interval '1 h'; RETURN NEW; END $$"
+        " $$ BEGIN NEW.next_check_at := now() - interval '1 h'; RETURN NEW; END $$"
     )
     await harness.query(
         "CREATE TRIGGER keep_due BEFORE UPDATE ON pipeline_executions"
@@ -146,7 +146,7 @@ async def test_paused_runs_are_not_due(harness: Harness, timer: Timer) -> None:
     await all_due(harness)
     await timer.tick()
     assert await harness.waiting() == []
-    await harness.query("UPDATE chunks SET next_look_at = now() + '1 h'::interval")
+    await harness.query("UPDATE chunks SET next_check_at = now() + '1 h'::interval")
     await harness.service.resume(run_id)
     await harness.forget_wakeups()
     await timer.tick()

@@ -25,7 +25,7 @@ from serpline.robustness.retry import RetryManager
 from serpline.store.database import Connection, Database, DatabaseUnavailable
 from serpline.store.runs import releases
 from serpline.store.runs.chunks import OwnedChunk
-from serpline.store.runs.looks import look_now
+from serpline.store.runs.due import make_due
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ async def test_a_chunk_is_worked_settled_and_done(harness: Harness) -> None:
         "SKIP-1": "skipped",
     }
     chunk = await harness.chunk(chunk_id)
-    assert (chunk["status"], chunk["owner"], chunk["next_look_at"]) == ("done", None, None)
+    assert (chunk["status"], chunk["owner"], chunk["next_check_at"]) == ("done", None, None)
     assert await harness.waiting() == [f"run:{run_id}"]
 
 
@@ -86,7 +86,7 @@ async def test_a_retried_item_waits_and_sets_the_next_look(harness: Harness) -> 
     item, chunk = (await harness.items(run_id))["RETRY1-a"], await harness.chunk(chunk_id)
     assert (item["status"], item["attempts"]) == ("retry_wait", 1)
     assert chunk["status"] == "ready"
-    assert abs(chunk["next_look_at"] - item["next_attempt_at"]) < timedelta(seconds=1)
+    assert abs(chunk["next_check_at"] - item["next_attempt_at"]) < timedelta(seconds=1)
     harness.clock.ahead_seconds -= 5  # however long this took: it is not due
     await harness.worker.work(chunk_id)
     assert await harness.attempts("RETRY1-a") == 1
@@ -156,7 +156,7 @@ async def test_looks_that_bring_nothing_come_ever_later(harness: Harness) -> Non
     for _ in range(4):
         await look()
     async with harness.database.transaction() as conn:
-        await look_now(conn, chunk_id)
+        await make_due(conn, chunk_id)
     assert (await harness.chunk(chunk_id))["look_seconds"] <= 0
     await look()
     assert 0 < looks[-1] <= 0.25
@@ -230,7 +230,7 @@ async def test_news_for_an_owned_chunk_is_not_lost(harness: Harness) -> None:
     working = asyncio.create_task(harness.worker.work(chunk_id))
     await harness.attempted("GATE-1")
     async with harness.database.transaction() as conn:
-        await look_now(conn, chunk_id)
+        await make_due(conn, chunk_id)
     await open_gate(harness.database)
     assert await working
     assert (await harness.chunk(chunk_id))["look_seconds"] < 1
@@ -444,7 +444,7 @@ async def test_a_paused_run_resumes_with_its_own_settings(harness: Harness) -> N
     assert (await harness.chunk(chunk_id))["status"] == "ready"
     assert not await harness.worker.work(chunk_id)
     assert await harness.orchestrator.advance_and_plan(run_id) == "paused"
-    await harness.query("UPDATE chunks SET next_look_at = now() + '1 h'::interval")
+    await harness.query("UPDATE chunks SET next_check_at = now() + '1 h'::interval")
     await harness.service.resume(run_id)
     assert (await harness.chunk(chunk_id))["look_seconds"] <= 0
     await harness.drive(run_id)
@@ -499,7 +499,7 @@ async def test_an_owned_chunk_that_nobody_works_on_is_given_back(harness: Harnes
     assert await harness.waiting() == [f"chunk:{chunk_id}"]
 
 
-async def test_an_orphaned_chunk_is_kept_until_what_it_paid_for_is_durable(
+async def test_an_orphaned_chunk_is_kept_until_its_replies_are_durable(
     harness: Harness,
 ) -> None:
     """Its next owner must find the replies that came: they are written first, then it goes."""

@@ -21,7 +21,7 @@ class Task:
 
     task: str
     looked_at: datetime
-    next_look_at: datetime | None
+    next_check_at: datetime | None
     state: dict[str, Any]
     now: datetime
 
@@ -33,10 +33,10 @@ async def ensure(conn: Connection, task: str, first_seconds: float, every_second
     """
     await conn.execute(
         text(
-            "INSERT INTO housekeeping AS h (task, next_look_at, delay_seconds)"
+            "INSERT INTO housekeeping AS h (task, next_check_at, delay_seconds)"
             " VALUES (:task, now() + make_interval(secs => least(:first, :every)),"
-            " least(:first, :every)) ON CONFLICT (task) DO UPDATE SET next_look_at ="
-            " least(h.next_look_at, now() + make_interval(secs => :every)), delay_seconds = :every"
+            " least(:first, :every)) ON CONFLICT (task) DO UPDATE SET next_check_at ="
+            " least(h.next_check_at, now() + make_interval(secs => :every)), delay_seconds = :every"
         ),
         {"task": task, "first": first_seconds, "every": every_seconds},
     )
@@ -46,7 +46,7 @@ async def hold(conn: Connection, task: str) -> Task | None:
     """The task's row, locked until the transaction ends; None if it is taken, or not there."""
     rows = await conn.execute(
         text(
-            f"SELECT task, looked_at, next_look_at, state, now() AS now, {BRIEFLY}"
+            f"SELECT task, looked_at, next_check_at, state, now() AS now, {BRIEFLY}"
             " FROM housekeeping WHERE task = :task FOR UPDATE SKIP LOCKED"
         ),
         {"task": task},
@@ -58,7 +58,7 @@ async def read(conn: Connection, task: str) -> Task | None:
     """The task's row as it is now."""
     rows = await conn.execute(
         text(
-            "SELECT task, looked_at, next_look_at, state, now() AS now FROM housekeeping"
+            "SELECT task, looked_at, next_check_at, state, now() AS now FROM housekeeping"
             " WHERE task = :task"
         ),
         {"task": task},
@@ -67,7 +67,7 @@ async def read(conn: Connection, task: str) -> Task | None:
 
 
 def _task(row: Row[Any] | None) -> Task | None:
-    return Task(row.task, row.looked_at, row.next_look_at, row.state, row.now) if row else None
+    return Task(row.task, row.looked_at, row.next_check_at, row.state, row.now) if row else None
 
 
 async def write(
@@ -76,11 +76,11 @@ async def write(
     """Write how far the task is, and in how many seconds to look at it again (None: never)."""
     await conn.execute(
         text(
-            "INSERT INTO housekeeping (task, looked_at, next_look_at, delay_seconds, state)"
+            "INSERT INTO housekeeping (task, looked_at, next_check_at, delay_seconds, state)"
             " VALUES (:task, now(), now() + make_interval(secs => CAST(:next AS float8)),"
             " coalesce(CAST(:next AS float8), 0), CAST(:state AS jsonb))"
             " ON CONFLICT (task) DO UPDATE SET looked_at = excluded.looked_at,"
-            " next_look_at = excluded.next_look_at, delay_seconds = excluded.delay_seconds,"
+            " next_check_at = excluded.next_check_at, delay_seconds = excluded.delay_seconds,"
             " state = excluded.state"
         ),
         {"task": task, "next": next_seconds, "state": json.dumps(state, default=str)},
@@ -88,12 +88,12 @@ async def write(
 
 
 async def due(conn: Connection, again_seconds: float) -> list[str]:
-    """The tasks whose look is due; their next look is set ``again_seconds`` on, as for runs."""
+    """Return the tasks that are due, and set their next check ``again_seconds`` from now."""
     rows = await conn.execute(
         text(
-            "UPDATE housekeeping SET next_look_at = now() + make_interval(secs => :again),"
+            "UPDATE housekeeping SET next_check_at = now() + make_interval(secs => :again),"
             " delay_seconds = :again WHERE task IN (SELECT task FROM housekeeping"
-            f" WHERE next_look_at <= now() FOR UPDATE SKIP LOCKED) RETURNING task, {BRIEFLY}"
+            f" WHERE next_check_at <= now() FOR UPDATE SKIP LOCKED) RETURNING task, {BRIEFLY}"
         ),
         {"again": again_seconds},
     )

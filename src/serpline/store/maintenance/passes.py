@@ -71,7 +71,7 @@ async def last_passes(conn: Connection) -> dict[str, Pass | None]:
             found[name] = Pass(
                 datetime.fromisoformat(started),
                 finished and datetime.fromisoformat(finished),
-                row.next_look_at,
+                row.next_check_at,
                 row.state["rows"],
                 row.state.get("errors", {}),
             )

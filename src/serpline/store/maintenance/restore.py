@@ -58,10 +58,10 @@ _TABLES: Final = sa.text(
 )
 
 _DISOWN: Final = (
-    "UPDATE chunks SET status = 'ready', owner = NULL, epoch = epoch + 1, next_look_at = now()"
+    "UPDATE chunks SET status = 'ready', owner = NULL, epoch = epoch + 1, next_check_at = now()"
     " WHERE status = 'owned'",
     "UPDATE workers SET ended_at = heartbeat_at WHERE ended_at IS NULL",
-    "UPDATE queued_jobs SET status = 'waiting', epoch = epoch + 1, next_look_at = now()"
+    "UPDATE queued_jobs SET status = 'waiting', epoch = epoch + 1, next_check_at = now()"
     " WHERE status = 'running'",
 )
 

@@ -32,15 +32,15 @@ _UNENDED: Final = "status NOT IN ('ingested', 'lost')"
 WAITS: Final[Mapping[str, tuple[str, Mapping[str, str]]]] = {
     "pipeline_executions": (
         "status IN ('pending', 'running')",
-        {"next_look_at": "CAST(:again AS float8)", "started_at": "0"},
+        {"next_check_at": "CAST(:again AS float8)", "started_at": "0"},
     ),
-    "chunks": ("status = 'ready' AND next_look_at > now()", {"next_look_at": "delay_seconds"}),
+    "chunks": ("status = 'ready' AND next_check_at > now()", {"next_check_at": "delay_seconds"}),
     "workers": ("ended_at IS NULL", {"heartbeat_at": "0"}),
-    "queued_jobs": ("true", {"next_look_at": "delay_seconds", "not_before": "delay_seconds"}),
+    "queued_jobs": ("true", {"next_check_at": "delay_seconds", "not_before": "delay_seconds"}),
     "provider_leases": ("true", {"expires_at": "CAST(:lease AS float8)"}),
     "provider_calls": ("status = 'intent' AND started_at > now()", {"started_at": "0"}),
     "provider_batches": (_UNENDED, {"sent_at": "0", "started_at": "0"}),
-    "housekeeping": ("true", {"next_look_at": "delay_seconds", "looked_at": "0"}),
+    "housekeeping": ("true", {"next_check_at": "delay_seconds", "looked_at": "0"}),
     "procrastinate_workers": ("true", {"last_heartbeat": "0"}),
 }
 

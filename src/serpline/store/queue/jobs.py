@@ -57,7 +57,7 @@ async def insert(
             payload=dict(payload),
             priority=int(priority),
             max_retries=max_retries,
-            next_look_at=_in_seconds(ANNOUNCE_SECONDS),
+            next_check_at=_in_seconds(ANNOUNCE_SECONDS),
             delay_seconds=ANNOUNCE_SECONDS,
         )
         .returning(queued_jobs.c.id)
@@ -79,7 +79,7 @@ async def claim(conn: Connection, job_id: int, lease_seconds: float) -> Claim | 
         .values(
             status="running",
             epoch=queued_jobs.c.epoch + 1,
-            next_look_at=_in_seconds(lease_seconds),
+            next_check_at=_in_seconds(lease_seconds),
             delay_seconds=lease_seconds,
         )
         .returning(
@@ -100,7 +100,7 @@ async def renew(
 ) -> set[tuple[int, int]]:
     """Extend the leases of the (id, epoch) pairs; returns those that still stand."""
     statement = sa.text(
-        "UPDATE queued_jobs SET next_look_at = now() + make_interval(secs => :seconds),"
+        "UPDATE queued_jobs SET next_check_at = now() + make_interval(secs => :seconds),"
         " delay_seconds = :seconds"
         " FROM unnest(:ids, :epochs) AS held (id, epoch)"
         " WHERE queued_jobs.id = held.id AND queued_jobs.epoch = held.epoch"
@@ -132,7 +132,7 @@ async def postpone(
             attempts=queued_jobs.c.attempts + int(failed),
             deaths=0,
             not_before=_in_seconds(delay_seconds),
-            next_look_at=_in_seconds(delay_seconds),
+            next_check_at=_in_seconds(delay_seconds),
             delay_seconds=delay_seconds,
         )
     )
@@ -150,12 +150,12 @@ async def sweep(conn: Connection) -> int:
     At most ``SWEEP_MAX`` a call. Rows that another sweep has in hand are left to it.
     """
     statement = sa.text(
-        "WITH due AS (SELECT id, status FROM queued_jobs WHERE next_look_at <= now()"
-        " ORDER BY next_look_at LIMIT :most FOR UPDATE SKIP LOCKED)"
+        "WITH due AS (SELECT id, status FROM queued_jobs WHERE next_check_at <= now()"
+        " ORDER BY next_check_at LIMIT :most FOR UPDATE SKIP LOCKED)"
         " UPDATE queued_jobs SET status = 'waiting',"
         " deaths = deaths + (due.status = 'running')::int,"
         " epoch = epoch + (due.status = 'running')::int,"
-        " next_look_at = now() + make_interval(secs => :seconds), delay_seconds = :seconds"
+        " next_check_at = now() + make_interval(secs => :seconds), delay_seconds = :seconds"
         " FROM due WHERE queued_jobs.id = due.id"
         f" RETURNING queued_jobs.id, queued_jobs.epoch, priority, deaths, {BRIEFLY}"
     )
@@ -175,9 +175,9 @@ async def sweep(conn: Connection) -> int:
     return len(rows)
 
 
-async def seconds_to_next_look(conn: Connection) -> float | None:
+async def seconds_to_next_check(conn: Connection) -> float | None:
     """How long until ``sweep`` has something to do (0 if it has now); None without any job."""
-    wait = sa.func.extract("epoch", sa.func.min(queued_jobs.c.next_look_at) - sa.func.now())
+    wait = sa.func.extract("epoch", sa.func.min(queued_jobs.c.next_check_at) - sa.func.now())
     found = (await conn.execute(sa.select(wait))).scalar_one()
     return None if found is None else max(0.0, float(found))
 

@@ -74,7 +74,7 @@ async def claim(
     rows = await conn.execute(
         text(
             "UPDATE chunks c SET status = :target, owner = :worker, epoch = c.epoch + 1,"
-            " next_look_at = NULL, delay_seconds = 0, waits_on = NULL, in_flight = NULL"
+            " next_check_at = NULL, delay_seconds = 0, waits_on = NULL, in_flight = NULL"
             " FROM pipeline_phase_status l, pipeline_executions r"
             " WHERE c.id = :id AND c.status = ANY(:sources) AND l.id = c.lane_id"
             f" AND {_IS_SUSPECT} = :suspect"

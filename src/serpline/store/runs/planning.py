@@ -38,7 +38,7 @@ async def plan(
                 INSERT INTO items (lane_id, item, chunk_no) SELECT :lane, item, no FROM fresh
                 ON CONFLICT DO NOTHING RETURNING chunk_no
             )
-            INSERT INTO chunks (lane_id, no, run_id, planned, next_look_at)
+            INSERT INTO chunks (lane_id, no, run_id, planned, next_check_at)
             SELECT :lane, chunk_no,
                 (SELECT pipeline_execution_id FROM pipeline_phase_status WHERE id = :lane),
                 count(*), now()
@@ -97,7 +97,7 @@ async def reopen_failed(conn: Connection, lane_id: int, item: str | None = None)
                 AND (CAST(:item AS text) IS NULL OR item = :item) RETURNING chunk_no
             ), counted AS (SELECT chunk_no, count(*) AS n FROM reopened GROUP BY chunk_no)
             UPDATE chunks c SET failed = c.failed - counted.n, crashes = 0,
-                next_look_at = now(),
+                next_check_at = now(),
                 status = CASE WHEN c.status = 'done' THEN 'ready' ELSE c.status END
             FROM counted WHERE c.lane_id = :lane AND c.no = counted.chunk_no RETURNING c.id
             """
@@ -131,7 +131,7 @@ async def fail_unfinished(conn: Connection, lane_id: int, reason: str) -> int:
             ), counted AS (SELECT chunk_no, count(*) AS n FROM ended GROUP BY chunk_no),
             shut AS (
                 UPDATE chunks c SET failed = c.failed + coalesce(counted.n, 0), status = 'done',
-                    owner = NULL, epoch = c.epoch + 1, next_look_at = NULL, waits_on = NULL
+                    owner = NULL, epoch = c.epoch + 1, next_check_at = NULL, waits_on = NULL
                 FROM chunks old LEFT JOIN counted ON counted.chunk_no = old.no
                 WHERE c.id = old.id AND c.lane_id = :lane AND old.lane_id = :lane
                 AND old.status <> 'done'

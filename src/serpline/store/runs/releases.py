@@ -1,7 +1,7 @@
-"""Giving back: an owned chunk is done, or ready again with the time of its next look.
+"""Release an owned chunk: it is done, or ready again with the time of its next check.
 
-``release`` is the usual end of work on a chunk, ``crashed`` that of work that raised, ``give_back``
-that of work that could not release it.
+``release`` ends work as usual, ``release_crashed`` ends work that raised, and ``give_back`` ends
+ownership without work.
 """
 
 from collections.abc import Collection, Sequence
@@ -14,9 +14,9 @@ from serpline.domain.states import LIVE_ITEMS
 from serpline.store.database import BRIEFLY, Connection
 from serpline.store.runs.chunks import OwnedChunk
 
-# A chunk whose work settled nothing and named no time to look again is left alone this long;
-# one that named a time, at least a pause that doubles while nothing comes. Without them such a
-# chunk would be worked in a circle. What waits on a breaker may sleep longer: its closing wakes it.
+# Back off when a chunk makes no progress. Work that settled nothing and named no time waits
+# ``IDLE_SECONDS``; work that named a time waits at least a pause that doubles. A chunk that waits
+# on a breaker may pause longer: the breaker's closing wakes it.
 IDLE_SECONDS = 5.0
 PAUSE_SECONDS = 0.25
 PAUSE_SECONDS_MAX = 5.0
@@ -33,18 +33,18 @@ async def release(
     at_once: bool,
     waits_on: Collection[str] = (),
 ) -> bool:
-    """Give the chunk back: done for good if every item ended (True), else ready again.
+    """Release the chunk: done if every item ended (True), else ready again.
 
-    ``now`` is the time by which the items' next attempts were set; how long the chunk waits is
-    counted by the database's clock. The next look is the earliest of ``due_in_seconds``, of the
-    next attempts that were not due yet at ``loaded_at``, of a ``look_now`` meanwhile and of the
-    closing of a breaker in ``waits_on``; with none of these, at once. Without ``at_once`` (nothing
-    was settled) only the latter two, which are events, may come so soon that the work would run in
-    a circle. ``LeaseLost`` if the chunk is no longer ours.
+    The next check is the earliest of: ``due_in_seconds``; the next attempts that were not yet
+    due at ``loaded_at``; a ``make_due`` during the work; the closing of a breaker in ``waits_on``.
+    With none of these it is now. Without ``at_once`` (nothing was settled), the first two are
+    delayed by the pause; the last two are events and are not. ``now`` is the time from which the
+    items' next attempts were set; the wait runs on the database's clock. Raises ``LeaseLost`` if
+    the chunk is no longer owned at its epoch.
     """
     has_closed = bool(waits_on) and await _one_is_closed(conn, waits_on)
-    # ``next_look_at`` is read from the row that is written, never from a joined copy of it: this
-    # statement may wait for a ``look_now``, and only the row itself is read again after the wait.
+    # Read ``next_check_at`` from the row that is written, never from a joined copy. This statement
+    # may wait for a ``make_due``, and PostgreSQL reads only the row itself again after the wait.
     rows = await conn.execute(
         text(
             """
@@ -60,19 +60,19 @@ async def release(
             )
             UPDATE chunks c SET owner = NULL, waits_on = CAST(:waits_on AS text[]),
                 delay_seconds = longest,
-                idle_looks = CASE WHEN :at_once THEN 0 ELSE least(c.idle_looks + 1, 1000) END,
+                idle_polls = CASE WHEN :at_once THEN 0 ELSE least(c.idle_polls + 1, 1000) END,
                 crashes = CASE WHEN :at_once THEN 0 ELSE c.crashes END,
                 status = CASE WHEN c.completed + c.failed + c.skipped = c.planned
                               THEN 'done' ELSE 'ready' END,
-                next_look_at = CASE
+                next_check_at = CASE
                     WHEN c.completed + c.failed + c.skipped = c.planned THEN NULL
                     WHEN :at_once THEN coalesce(
-                        least(due, c.next_look_at, CASE WHEN :has_closed THEN now() END), now())
+                        least(due, c.next_check_at, CASE WHEN :has_closed THEN now() END), now())
                     ELSE least(
                         greatest(coalesce(due, now() + make_interval(secs => :idle)),
                             now() + make_interval(secs => least(:pause_max,
-                                :pause * 2.0 ^ least(c.idle_looks, 16)))),
-                        c.next_look_at, CASE WHEN :has_closed THEN now() END)
+                                :pause * 2.0 ^ least(c.idle_polls, 16)))),
+                        c.next_check_at, CASE WHEN :has_closed THEN now() END)
                     END
             FROM wait WHERE c.id = :id AND c.epoch = :epoch AND c.status = 'owned'
             RETURNING c.status
@@ -102,10 +102,9 @@ async def release(
 
 
 async def _one_is_closed(conn: Connection, breakers: Collection[str]) -> bool:
-    """Whether a breaker closed between its refusal and now; whoever closes one later waits for us.
+    """Whether a breaker has closed since it refused. The rows stay locked until the release.
 
-    The rows are locked until the chunk is released, so a closing comes before and is seen here, or
-    comes after and finds the chunk waiting.
+    So a breaker closes before the lock and is seen here, or after it and finds the chunk waiting.
     """
     rows = await conn.execute(
         text(
@@ -117,13 +116,15 @@ async def _one_is_closed(conn: Connection, breakers: Collection[str]) -> bool:
     return "closed" in rows.scalars().all()
 
 
-async def crashed(conn: Connection, chunk: OwnedChunk, after_seconds: float, error: str) -> None:
-    """Give back a chunk whose work broke off, which is a bug; look again later, not at once."""
+async def release_crashed(
+    conn: Connection, chunk: OwnedChunk, after_seconds: float, error: str
+) -> None:
+    """Release a chunk whose work raised, which is a bug; its next check is ``after_seconds`` on."""
     await conn.execute(
         text(
             "UPDATE chunks SET status = 'ready', owner = NULL, crashes = crashes + 1,"
             " last_error = :error,"
-            " next_look_at = least(next_look_at, now() + make_interval(secs => :s)),"
+            " next_check_at = least(next_check_at, now() + make_interval(secs => :s)),"
             " delay_seconds = :s"
             " WHERE id = :id AND epoch = :epoch AND status = 'owned'"
         ),
@@ -132,11 +133,11 @@ async def crashed(conn: Connection, chunk: OwnedChunk, after_seconds: float, err
 
 
 async def give_back(conn: Connection, worker_id: int, held: Sequence[tuple[int, int]]) -> list[int]:
-    """Make chunks ready that this worker owns and nobody works on; returns their ids."""
+    """Make ready the chunks that this worker owns but does not work on; returns their ids."""
     rows = await conn.execute(
         text(
             "UPDATE chunks c SET status = 'ready', owner = NULL, epoch = c.epoch + 1,"
-            " next_look_at = now()"
+            " next_check_at = now()"
             " FROM unnest(CAST(:ids AS bigint[]), CAST(:epochs AS bigint[])) AS u(id, epoch)"
             " WHERE c.id = u.id AND c.epoch = u.epoch AND c.owner = :worker"
             " AND c.status = 'owned' RETURNING c.id"

@@ -56,18 +56,18 @@ async def create(
     lanes: Sequence[tuple[LaneKey, LaneStatus]],
     sources: Mapping[PhaseName, UUID] = MappingProxyType({}),
     scheduled_for: datetime | None = None,
-    looked_at: bool = True,
+    is_due: bool = True,
 ) -> bool:
     """Insert the run and its lanes; False if a run with this id is already there.
 
     ``sources``: the runs whose results of a phase it reads, where they are not its own.
-    Unless ``looked_at``, the timer never starts it.
+    Unless ``is_due``, the timer never starts it.
     """
     made = await conn.execute(
         text(
             "INSERT INTO pipeline_executions (id, mode, config, priority, scheduled_for,"
-            " next_look_at) VALUES (:id, :mode, CAST(:config AS jsonb), :priority, :scheduled,"
-            " CASE WHEN :looked_at THEN now() END) ON CONFLICT (id) DO NOTHING RETURNING id"
+            " next_check_at) VALUES (:id, :mode, CAST(:config AS jsonb), :priority, :scheduled,"
+            " CASE WHEN :is_due THEN now() END) ON CONFLICT (id) DO NOTHING RETURNING id"
         ),
         {
             "id": run_id,
@@ -75,7 +75,7 @@ async def create(
             "config": json.dumps(config, ensure_ascii=False, default=str),
             "priority": priority,
             "scheduled": scheduled_for,
-            "looked_at": looked_at,
+            "is_due": is_due,
         },
     )
     if made.first() is None:
@@ -190,7 +190,7 @@ async def change_run(
             " started_at = CASE WHEN :event = 'cancel' THEN started_at"
             " ELSE coalesce(started_at, :now) END,"
             " completed_at = CASE WHEN :ended THEN CAST(:now AS timestamptz) END,"
-            " next_look_at = CASE WHEN :ended THEN NULL ELSE now() END,"
+            " next_check_at = CASE WHEN :ended THEN NULL ELSE now() END,"
             " items_pruned_at = CASE WHEN :event = 'retry' THEN NULL ELSE items_pruned_at END"
             " WHERE id = :id AND status = ANY(:sources) RETURNING id"
         ),
@@ -259,7 +259,7 @@ async def check_again(conn: Connection, run_id: UUID, after_seconds: float) -> N
     """Have the timer wake the run after ``after_seconds`` at the latest."""
     await conn.execute(
         text(
-            "UPDATE pipeline_executions SET next_look_at = now() + make_interval(secs => :s)"
+            "UPDATE pipeline_executions SET next_check_at = now() + make_interval(secs => :s)"
             " WHERE id = :id AND status IN ('pending', 'running')"
         ),
         {"id": run_id, "s": after_seconds},

@@ -1,7 +1,7 @@
-"""Workers, their heartbeats and locks, and what the timer finds due.
+"""Workers, their heartbeats and locks, and the runs and chunks that are due.
 
-A worker lives while its heartbeat is fresh or its session holds the advisory lock of its id: both
-must be gone before its chunks are taken over. All times here are the database's.
+A worker is alive while its heartbeat is fresh or its session holds the advisory lock of its id.
+Both must be gone before its chunks are taken over. All times are the database's.
 """
 
 from uuid import UUID
@@ -12,8 +12,8 @@ from serpline.domain.states import LIVE_ITEMS
 from serpline.store.database import BRIEFLY, Connection
 
 _LOCK_CLASS = 7_235  # the first key of every worker's two-key advisory lock
-# Every session of a ``Database`` bears its unique name. Our own are spared: one process may
-# have several workers. So are those of a role that we may not end.
+# Every session of a ``Database`` has its unique name. Our own sessions are not ended, because one
+# process may have several workers. Nor are those of a role that we may not end.
 _END_SESSIONS = text(
     "SELECT pg_terminate_backend(a.pid) FROM pg_stat_activity a JOIN workers w"
     " ON a.application_name = w.application_name"
@@ -24,7 +24,7 @@ _END_SESSIONS = text(
 
 
 async def register(conn: Connection, host: str, pid: int) -> int:
-    """A new worker's id."""
+    """Insert a worker; returns its id."""
     rows = await conn.execute(
         text("INSERT INTO workers (host, pid) VALUES (:host, :pid) RETURNING id"),
         {"host": host, "pid": pid},
@@ -41,10 +41,10 @@ async def hold_lock(conn: Connection, worker_id: int) -> bool:
     return bool(rows.scalar_one())
 
 
-async def limit_silence(conn: Connection, seconds: float) -> None:
-    """Have the server end this session, and free what it locks, once it is silent for so long.
+async def set_idle_timeout(conn: Connection, seconds: float) -> None:
+    """Have the server end this session, and free its locks, after ``seconds`` of silence.
 
-    A frozen process keeps its connections open; without this it would keep its lock for ever.
+    A frozen process keeps its connections open. Without this limit it would keep its lock for ever.
     """
     await conn.execute(
         text("SELECT set_config('idle_session_timeout', :ms, false)"),
@@ -53,7 +53,7 @@ async def limit_silence(conn: Connection, seconds: float) -> None:
 
 
 async def beat(conn: Connection, worker_id: int) -> dict[tuple[int, int], bool] | None:
-    """Say "alive"; the (id, epoch) of the worker's chunks, and whether their runs are running.
+    """Write a heartbeat; returns the worker's chunks: ``{(id, epoch): is its run running}``.
 
     None if the worker was declared dead and must stop.
     """
@@ -61,7 +61,7 @@ async def beat(conn: Connection, worker_id: int) -> dict[tuple[int, int], bool] 
         text(
             "WITH beaten AS (UPDATE workers SET heartbeat_at = now()"
             " WHERE id = :id AND ended_at IS NULL RETURNING id)"
-            " SELECT c.id, c.epoch, r.status = 'running' AS wanted FROM beaten"
+            " SELECT c.id, c.epoch, r.status = 'running' AS is_running FROM beaten"
             " LEFT JOIN chunks c ON c.owner = beaten.id AND c.status = 'owned'"
             " LEFT JOIN pipeline_executions r ON r.id = c.run_id"
         ),
@@ -70,11 +70,11 @@ async def beat(conn: Connection, worker_id: int) -> dict[tuple[int, int], bool] 
     found = rows.all()
     if not found:
         return None
-    return {(row.id, row.epoch): row.wanted for row in found if row.id is not None}
+    return {(row.id, row.epoch): row.is_running for row in found if row.id is not None}
 
 
 async def leave(conn: Connection, worker_id: int) -> list[int]:
-    """End a worker in good order; its chunks (their ids are returned) are ready at once."""
+    """End a worker in good order and make its chunks ready; returns their ids."""
     return await _end(conn, worker_id, died=False)
 
 
@@ -89,11 +89,11 @@ async def _end(conn: Connection, worker_id: int, *, died: bool) -> list[int]:
     if ended.first() is None:
         return []
     if died:
-        await _blame(conn, worker_id)
+        await _count_item_deaths(conn, worker_id)
     rows = await conn.execute(
         text(
             "UPDATE chunks SET status = 'ready', owner = NULL, epoch = epoch + 1,"
-            " deaths = deaths + :death, next_look_at = now()"
+            " deaths = deaths + :death, next_check_at = now()"
             " WHERE owner = :id AND status = 'owned' RETURNING id"
         ),
         {"id": worker_id, "death": int(died)},
@@ -101,8 +101,8 @@ async def _end(conn: Connection, worker_id: int, *, died: bool) -> list[int]:
     return [row.id for row in rows]
 
 
-async def _blame(conn: Connection, worker_id: int) -> None:
-    """Count the death for the items it had marked, if it had nothing else in hand."""
+async def _count_item_deaths(conn: Connection, worker_id: int) -> None:
+    """Count the death for the items the worker had marked, if it owned no other chunk."""
     await conn.execute(
         text(
             "UPDATE items i SET deaths = i.deaths + 1 FROM chunks c"
@@ -116,13 +116,13 @@ async def _blame(conn: Connection, worker_id: int) -> None:
 
 
 async def take_over_dead(conn: Connection, dead_after_seconds: float) -> dict[int, list[int]]:
-    """Declare the dead dead: ``{worker id: ids of its chunks, ready again}``.
+    """End dead workers and make their chunks ready: ``{worker id: chunk ids}``.
 
-    Dead is who has an old heartbeat *and* a free lock. The lock is tried at transaction level, so
-    that trying it can never keep a living worker from taking it back.
+    A worker is dead if its heartbeat is old *and* its lock is free. The lock is tried at
+    transaction level, so the test never keeps a running worker from taking it back.
 
-    Their sessions are ended first: one that is frozen in the middle of a message holds its row
-    locks without being idle, and no limit of the server's would ever free them.
+    The dead workers' sessions are ended first. One that froze in the middle of a message holds row
+    locks without being idle, and no timeout of the server would free them.
     """
     rows = await conn.execute(
         text(
@@ -137,13 +137,13 @@ async def take_over_dead(conn: Connection, dead_after_seconds: float) -> dict[in
     if found:
         await conn.execute(_END_SESSIONS, {"ids": found})
     dead = {worker_id: await _end(conn, worker_id, died=True) for worker_id in found}
-    for worker_id, chunk_id in await _left_behind(conn):
+    for worker_id, chunk_id in await _release_orphaned(conn):
         dead.setdefault(worker_id, []).append(chunk_id)
     return dead
 
 
 async def has_dead(conn: Connection, dead_after_seconds: float) -> bool:
-    """Whether ``take_over_dead`` may find something: a silent worker, or what one left behind."""
+    """Whether ``take_over_dead`` may find something: a silent worker or an orphaned chunk."""
     rows = await conn.execute(
         text(
             "SELECT EXISTS (SELECT FROM workers WHERE ended_at IS NULL"
@@ -156,30 +156,30 @@ async def has_dead(conn: Connection, dead_after_seconds: float) -> bool:
     return bool(rows.scalar_one())
 
 
-async def _left_behind(conn: Connection) -> list[tuple[int, int]]:
-    """Chunks of workers that ended already: claimed in the instant in which they did."""
+async def _release_orphaned(conn: Connection) -> list[tuple[int, int]]:
+    """Make ready the chunks of ended workers, which were claimed just as the worker ended."""
     rows = await conn.execute(
         text(
-            "WITH astray AS (SELECT c.id, c.owner FROM chunks c JOIN workers w ON w.id = c.owner"
+            "WITH orphaned AS (SELECT c.id, c.owner FROM chunks c JOIN workers w ON w.id = c.owner"
             " WHERE c.status = 'owned' AND w.ended_at IS NOT NULL FOR UPDATE OF c SKIP LOCKED)"
             " UPDATE chunks c SET status = 'ready', owner = NULL, epoch = c.epoch + 1,"
-            " next_look_at = now() FROM astray a WHERE c.id = a.id RETURNING a.owner, c.id"
+            " next_check_at = now() FROM orphaned o WHERE c.id = o.id RETURNING o.owner, c.id"
         )
     )
     return [(row.owner, row.id) for row in rows]
 
 
 async def due_runs(conn: Connection, again_seconds: float, limit: int) -> list[tuple[UUID, int]]:
-    """Runs whose look is due, with their priority; their next look is set ``again_seconds`` on.
+    """Return the runs that are due, with their priority, and set their next check.
 
-    That is the sweep: if the wake-up is lost, the timer comes back to it.
+    The next check is ``again_seconds`` from now: if the wake-up is lost, the timer issues it again.
     """
     rows = await conn.execute(
         text(
             f"""
-            UPDATE pipeline_executions SET next_look_at = now() + make_interval(secs => :again)
-            WHERE id IN (SELECT id FROM pipeline_executions WHERE next_look_at <= now()
-                AND status IN ('pending', 'running') ORDER BY next_look_at LIMIT :limit
+            UPDATE pipeline_executions SET next_check_at = now() + make_interval(secs => :again)
+            WHERE id IN (SELECT id FROM pipeline_executions WHERE next_check_at <= now()
+                AND status IN ('pending', 'running') ORDER BY next_check_at LIMIT :limit
                 FOR UPDATE SKIP LOCKED)
             RETURNING id, priority, {BRIEFLY}
             """
@@ -190,16 +190,16 @@ async def due_runs(conn: Connection, again_seconds: float, limit: int) -> list[t
 
 
 async def due_chunks(conn: Connection, again_seconds: float, limit: int) -> list[tuple[int, int]]:
-    """Ready chunks whose look is due, with their run's priority; as ``due_runs``."""
+    """Return the ready chunks that are due, with their run's priority; as ``due_runs``."""
     rows = await conn.execute(
         text(
             f"""
-            UPDATE chunks c SET next_look_at = now() + make_interval(secs => :again),
+            UPDATE chunks c SET next_check_at = now() + make_interval(secs => :again),
                 delay_seconds = :again
             FROM pipeline_executions r WHERE r.id = c.run_id AND c.id IN (
                 SELECT c2.id FROM chunks c2 JOIN pipeline_executions r2 ON r2.id = c2.run_id
-                WHERE c2.status = 'ready' AND c2.next_look_at <= now() AND r2.status = 'running'
-                ORDER BY c2.next_look_at LIMIT :limit FOR UPDATE OF c2 SKIP LOCKED)
+                WHERE c2.status = 'ready' AND c2.next_check_at <= now() AND r2.status = 'running'
+                ORDER BY c2.next_check_at LIMIT :limit FOR UPDATE OF c2 SKIP LOCKED)
             RETURNING c.id, r.priority, {BRIEFLY}
             """
         ),
@@ -208,18 +208,18 @@ async def due_chunks(conn: Connection, again_seconds: float, limit: int) -> list
     return [(row.id, row.priority) for row in rows]
 
 
-async def seconds_to_next_look(conn: Connection) -> float | None:
-    """How long until anything is due; negative if something is; None if nothing waits."""
+async def seconds_to_next_check(conn: Connection) -> float | None:
+    """Seconds until anything is due; negative if something is; None if nothing waits."""
     rows = await conn.execute(
         text(
             """
             SELECT extract(epoch FROM least(
-                (SELECT min(next_look_at) FROM pipeline_executions
+                (SELECT min(next_check_at) FROM pipeline_executions
                  WHERE status IN ('pending', 'running')),
-                (SELECT min(c.next_look_at) FROM chunks c
+                (SELECT min(c.next_check_at) FROM chunks c
                  JOIN pipeline_executions r ON r.id = c.run_id
                  WHERE c.status = 'ready' AND r.status = 'running'),
-                (SELECT min(next_look_at) FROM housekeeping)) - now())
+                (SELECT min(next_check_at) FROM housekeeping)) - now())
             """
         )
     )

@@ -1,8 +1,8 @@
-"""What is done by itself, now and then, by one of all workers: when it is next due, how far it is.
+"""Periodic tasks that one worker at a time runs: when each is due, and its progress.
 
-A row per task. ``state`` is the task's own, a JSON object; ``looked_at`` is when the row was last
-written. Whoever works on a task holds its row, so one worker at a time does, and what the task
-changes commits together with how far it has come.
+One row per task. ``state`` is the task's own JSON object. ``looked_at`` is when the row was last
+written. The worker that runs a task locks its row, so only one does. Its changes and its progress
+commit together.
 """
 
 from sqlalchemy import Column, Float, Index, Table, Text, text
@@ -15,10 +15,10 @@ housekeeping = Table(
     metadata,
     Column("task", Text, primary_key=True),
     Column("looked_at", Instant, nullable=False, server_default=text("now()")),
-    Column("next_look_at", Instant),
-    # How far ahead the next look was when it was written: it is never further from now on.
+    Column("next_check_at", Instant),
+    # How far ahead the next check was when written. A longer wait means the clock was set back.
     Column("delay_seconds", Float, nullable=False, server_default=text("0")),
     Column("state", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
-    Index("ix_housekeeping_next_look_at", "next_look_at"),
+    Index("ix_housekeeping_next_check_at", "next_check_at"),
     postgresql_with={"fillfactor": "50"},
 )

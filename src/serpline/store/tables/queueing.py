@@ -1,19 +1,19 @@
 """Tables of the job queue: jobs with a payload, their dead letters, the queue schema's version.
 
-Procrastinate's own tables are not here: they are its own SQL, applied beside Alembic.
+Procrastinate's own tables are not here. They are its own SQL, applied beside Alembic.
 
-A **queued job** is the truth of one ``enqueue_job``; the Procrastinate job that announces it is a
-hint. ``waiting``: may be claimed from ``not_before`` on. ``running``: a worker holds it. One column
-is the clock of both (all by the database's time): at ``next_look_at`` the sweep announces a waiting
-job again, and takes a running one from a worker that no longer renews it; ``delay_seconds`` is how
-far ahead that was when it was written. ``epoch`` counts claims, and so fences: a worker whose job
-was taken settles nothing. ``attempts`` counts failures, ``deaths`` the consecutive claims that
-nobody settled. The row is deleted when the job succeeds, and moved to ``dead_letters`` when its
-attempts are used up.
+A **queued job** is the record of one ``enqueue_job``. The Procrastinate job that announces it is
+only a hint. ``waiting``: a worker may claim it from ``not_before`` on. ``running``: a worker holds
+it. All times are the database's. At ``next_check_at`` the sweep announces a waiting job again, and
+takes a running one from a worker that stopped renewing it. ``delay_seconds``: how far ahead
+``next_check_at`` was when it was written. ``epoch`` counts claims: a worker with an old epoch can
+settle nothing. ``attempts`` counts failures. ``deaths`` counts consecutive claims that ended
+unsettled. The row is deleted when the job succeeds, and moved to ``dead_letters`` when its attempts
+are used up.
 
-A **dead letter** is ``dead`` until a person says otherwise: ``retried`` (enqueued anew) or
-``discarded``. ``target`` is set for wake-ups, of which at most one per target is dead; ``attempts``
-then counts how often it failed.
+A **dead letter** is ``dead`` until a person has it ``retried`` (enqueued again) or ``discarded``.
+``target`` is set for wake-ups only: at most one letter per target is dead, and ``attempts`` counts
+the failures.
 """
 
 import sqlalchemy as sa
@@ -34,12 +34,12 @@ queued_jobs = sa.Table(
     sa.Column("deaths", sa.Integer, nullable=False, server_default="0"),
     sa.Column("epoch", sa.Integer, nullable=False, server_default="0"),
     sa.Column("not_before", Instant, nullable=False, server_default=sa.func.now()),
-    sa.Column("next_look_at", Instant, nullable=False),
+    sa.Column("next_check_at", Instant, nullable=False),
     sa.Column("delay_seconds", sa.Float, nullable=False, server_default="0"),
     sa.Column("created_at", Instant, nullable=False, server_default=sa.func.now()),
     sa.CheckConstraint("status IN ('waiting', 'running')", name="status"),
     sa.CheckConstraint("max_retries BETWEEN 0 AND 100 AND attempts >= 0", name="counts"),
-    sa.Index("ix_queued_jobs_next_look_at", "next_look_at"),
+    sa.Index("ix_queued_jobs_next_check_at", "next_check_at"),
 )
 
 dead_letters = sa.Table(

@@ -1,4 +1,4 @@
-"""Runs, lanes, chunks, items and workers: the truth that jobs only hint at."""
+"""Runs, lanes, chunks, items and workers: the state of all work; jobs are only hints to it."""
 
 from sqlalchemy import (
     ARRAY,
@@ -42,17 +42,17 @@ pipeline_executions = Table(
     Column("created_at", Instant, nullable=False, server_default=NOW),
     Column("started_at", Instant),
     Column("completed_at", Instant),
-    Column("next_look_at", Instant),
+    Column("next_check_at", Instant),
     Column("error_message", Text),
-    # When its items were pruned; NULL again once it is retried, for then it may get new ones.
+    # When its items were pruned. NULL again after a retry, which may plan new ones.
     Column("items_pruned_at", Instant),
-    # When its results were past their days: nothing reads it any more, and it is being deleted.
+    # When its results expired. Nothing reads the run any more, and it is being deleted.
     Column("expired_at", Instant),
     one_of("status", RunStatus),
     one_of("mode", PipelineMode),
     Index(
-        "ix_pipeline_executions_look",
-        "next_look_at",
+        "ix_pipeline_executions_due",
+        "next_check_at",
         postgresql_where=text("status IN ('pending', 'running')"),
     ),
     Index("ix_pipeline_executions_created_at", "created_at"),
@@ -62,7 +62,7 @@ pipeline_executions = Table(
         "id",
         postgresql_where=text("expired_at IS NOT NULL"),
     ),
-    # The runs that have not ended, and the longest time for which a run counts on reference data.
+    # For the runs that have not ended, and for the longest reference TTL of any run.
     Index(
         "ix_pipeline_executions_unended",
         "created_at",
@@ -91,8 +91,8 @@ pipeline_phase_status = Table(
     Column("error_message", Text),
     Column("note", Text),
     Column("retry_count", Integer, nullable=False, server_default=ZERO),
-    # The run whose results of this phase the run reads: itself, or the run it takes inputs from.
-    # Set when the lane is made, and never changed.
+    # The run whose results of this phase this run reads: itself, or the run it takes inputs from.
+    # Set when the lane is created, and never changed.
     Column("source_run_id", Uuid, ForeignKey("pipeline_executions.id"), nullable=False),
     UniqueConstraint("pipeline_execution_id", "phase_name", "content_type"),
     one_of("status", LaneStatus),
@@ -119,8 +119,8 @@ workers = Table(
     Index("ix_workers_alive", "heartbeat_at", postgresql_where=text("ended_at IS NULL")),
 )
 
-# A chunk's counters are the lane's progress: nobody ever counts items. ``waits_on`` names the
-# breakers that refused its items; the closing of any of them lowers the next look.
+# A lane's progress is the sum of its chunks' counters: items are never counted. ``waits_on`` names
+# the breakers that refused its items. Closing any of these breakers makes the chunk due.
 chunks = Table(
     "chunks",
     metadata,
@@ -141,8 +141,8 @@ chunks = Table(
     Column("status", Text, nullable=False, server_default=ChunkStatus.READY),
     Column("owner", BigInteger, ForeignKey("workers.id")),
     Column("epoch", BigInteger, nullable=False, server_default=ZERO),
-    Column("next_look_at", Instant),
-    # The longest that it may have to wait from now on: how long the wait was when it was written.
+    Column("next_check_at", Instant),
+    # How far ahead the next check was when written. A longer wait means the clock was set back.
     Column("delay_seconds", Float, nullable=False, server_default=ZERO),
     Column("waits_on", ARRAY(Text)),
     Column("planned", Integer, nullable=False),
@@ -151,23 +151,23 @@ chunks = Table(
     Column("skipped", Integer, nullable=False, server_default=ZERO),
     Column("deaths", SmallInteger, nullable=False, server_default=ZERO),
     Column("crashes", SmallInteger, nullable=False, server_default=ZERO),
-    # Looks in a row that settled nothing.
-    Column("idle_looks", SmallInteger, nullable=False, server_default=ZERO),
+    # Consecutive claims that settled nothing.
+    Column("idle_polls", SmallInteger, nullable=False, server_default=ZERO),
     Column("last_error", Text),
-    # What a suspect chunk's owner has in hand: whose death it would be.
+    # The items that a suspect chunk's owner works on: its death would count against them.
     Column("in_flight", ARRAY(Text)),
     UniqueConstraint("lane_id", "no"),
     one_of("status", ChunkStatus),
     CheckConstraint("completed + failed + skipped <= planned", name="counters"),
     CheckConstraint("(status = 'owned') = (owner IS NOT NULL)", name="owner"),
-    Index("ix_chunks_look", "next_look_at", postgresql_where=text("status = 'ready'")),
+    Index("ix_chunks_due", "next_check_at", postgresql_where=text("status = 'ready'")),
     Index("ix_chunks_owner", "owner", postgresql_where=text("status = 'owned'")),
     Index("ix_chunks_run_id", "run_id"),
     Index("ix_chunks_waits_on", "id", postgresql_where=text("waits_on IS NOT NULL")),
     postgresql_with={"fillfactor": "50"},
 )
 
-# No index covers a column that changes, and a page keeps room, so that updates stay HOT.
+# No index covers a column that changes, and pages keep free space, so that updates stay HOT.
 items = Table(
     "items",
     metadata,
@@ -176,22 +176,22 @@ items = Table(
     Column("chunk_no", Integer, nullable=False),
     Column("status", Text, nullable=False, server_default=StateStatus.PENDING),
     Column("attempts", SmallInteger, nullable=False, server_default=ZERO),
-    # Of workers, while the item was among the few that its chunk's owner had marked.
+    # Deaths of workers that had marked the item as in flight.
     Column("deaths", SmallInteger, nullable=False, server_default=ZERO),
     Column("next_attempt_at", Instant),
-    # As of a chunk.
+    # How far ahead the next attempt was when it was written.
     Column("delay_seconds", Float),
     Column("error_category", Text),
     Column("error", Text),
-    # With the item in it, some items of a chunk are found without reading the others.
+    # Includes the item, so that some items of a chunk are found without reading the others.
     Index("ix_items_chunk", "lane_id", "chunk_no", "item"),
     one_of("status", StateStatus),
     CheckConstraint("length(item) BETWEEN 1 AND 2048", name="item"),
     postgresql_with={"fillfactor": "60"},
 )
 
-# One row per failed attempt, for later learning. ``delay_seconds``: the wait before the next one;
-# NULL: given up. A retry ended well if no later row of its item follows in the run.
+# One row per failed attempt, for later analysis. ``delay_seconds``: the wait before the next
+# attempt; NULL: there is none. A retry succeeded if the run has no later row of its item.
 item_retries = Table(
     "item_retries",
     metadata,
@@ -228,11 +228,11 @@ run_keywords = Table(
     Column("keyword_id", BigInteger, nullable=False),
     Column("market", Text, nullable=False),
     Column("keyword", Text, nullable=False),
-    # In this order it also finds a run's markets.
+    # In this order the index also finds a run's markets.
     PrimaryKeyConstraint("run_id", "market", "keyword_id"),
 )
 
-# Appended last in a transaction, under a transaction-level advisory lock: id order is commit order.
+# Appended last in a transaction, under a transaction-level advisory lock: ids are in commit order.
 pipeline_events = Table(
     "pipeline_events",
     metadata,
@@ -256,8 +256,8 @@ provider_batches = Table(
     Column("name", Text, nullable=False, unique=True),
     Column("secret_path", Text, nullable=False, unique=True),
     Column("status", Text, nullable=False),
-    # When the create, the add or the start was sent that has no answer yet. Written before it is
-    # sent; NULL again with its answer, with a refusal, and in the next state.
+    # When the unanswered create, add or start was sent. Written before it is sent. NULL again after
+    # an answer, a refusal, or a change of state.
     Column("sent_at", Instant),
     Column("provider_batch_id", Text),
     Column("stage", Text, nullable=False),

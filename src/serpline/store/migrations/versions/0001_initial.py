@@ -111,7 +111,7 @@ def upgrade() -> None:
         sa.Column(
             "looked_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False
         ),
-        sa.Column("next_look_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("next_check_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("delay_seconds", sa.Float(), server_default=sa.text("0"), nullable=False),
         sa.Column(
             "state",
@@ -122,7 +122,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("task", name=op.f("pk_housekeeping")),
         postgresql_with={"fillfactor": "50"},
     )
-    op.create_index("ix_housekeeping_next_look_at", "housekeeping", ["next_look_at"], unique=False)
+    op.create_index(
+        "ix_housekeeping_next_check_at", "housekeeping", ["next_check_at"], unique=False
+    )
     op.create_table(
         "item_results",
         sa.Column("lane_id", sa.BigInteger(), nullable=False),
@@ -246,7 +248,7 @@ def upgrade() -> None:
         ),
         sa.Column("started_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("completed_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("next_look_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("next_check_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("error_message", sa.Text(), nullable=True),
         sa.Column("items_pruned_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("expired_at", sa.DateTime(timezone=True), nullable=True),
@@ -269,18 +271,18 @@ def upgrade() -> None:
         "ix_pipeline_executions_created_at", "pipeline_executions", ["created_at"], unique=False
     )
     op.create_index(
+        "ix_pipeline_executions_due",
+        "pipeline_executions",
+        ["next_check_at"],
+        unique=False,
+        postgresql_where=sa.text("status IN ('pending', 'running')"),
+    )
+    op.create_index(
         "ix_pipeline_executions_expired_at",
         "pipeline_executions",
         ["id"],
         unique=False,
         postgresql_where=sa.text("expired_at IS NOT NULL"),
-    )
-    op.create_index(
-        "ix_pipeline_executions_look",
-        "pipeline_executions",
-        ["next_look_at"],
-        unique=False,
-        postgresql_where=sa.text("status IN ('pending', 'running')"),
     )
     op.create_index(
         "ix_pipeline_executions_ttl",
@@ -432,7 +434,7 @@ def upgrade() -> None:
             server_default=sa.text("now()"),
             nullable=False,
         ),
-        sa.Column("next_look_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("next_check_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("delay_seconds", sa.Float(), server_default="0", nullable=False),
         sa.Column(
             "created_at",
@@ -446,7 +448,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_queued_jobs")),
     )
-    op.create_index("ix_queued_jobs_next_look_at", "queued_jobs", ["next_look_at"], unique=False)
+    op.create_index("ix_queued_jobs_next_check_at", "queued_jobs", ["next_check_at"], unique=False)
     op.create_table(
         "reference_data",
         sa.Column("kind", sa.Text(), nullable=False),
@@ -885,7 +887,7 @@ def upgrade() -> None:
         sa.Column("status", sa.Text(), server_default="ready", nullable=False),
         sa.Column("owner", sa.BigInteger(), nullable=True),
         sa.Column("epoch", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
-        sa.Column("next_look_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("next_check_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("delay_seconds", sa.Float(), server_default=sa.text("0"), nullable=False),
         sa.Column("waits_on", sa.ARRAY(sa.Text()), nullable=True),
         sa.Column("planned", sa.Integer(), nullable=False),
@@ -894,7 +896,7 @@ def upgrade() -> None:
         sa.Column("skipped", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("deaths", sa.SmallInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column("crashes", sa.SmallInteger(), server_default=sa.text("0"), nullable=False),
-        sa.Column("idle_looks", sa.SmallInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("idle_polls", sa.SmallInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column("last_error", sa.Text(), nullable=True),
         sa.Column("in_flight", sa.ARRAY(sa.Text()), nullable=True),
         sa.CheckConstraint(
@@ -922,9 +924,9 @@ def upgrade() -> None:
         postgresql_with={"fillfactor": "50"},
     )
     op.create_index(
-        "ix_chunks_look",
+        "ix_chunks_due",
         "chunks",
-        ["next_look_at"],
+        ["next_check_at"],
         unique=False,
         postgresql_where=sa.text("status = 'ready'"),
     )

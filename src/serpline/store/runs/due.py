@@ -1,6 +1,6 @@
-"""Something that a chunk waits for has happened: its next look is lowered to now.
+"""Make chunks due: something they wait for has happened.
 
-Nothing here wakes a worker: the caller does, in the same transaction (``store.queue.wakeups``).
+Nothing here wakes a worker. The caller does, in the same transaction (``store.queue.wakeups``).
 """
 
 from uuid import UUID
@@ -10,40 +10,37 @@ from sqlalchemy import text
 from serpline.store.database import Connection
 
 
-async def look_now(conn: Connection, chunk_id: int) -> None:
-    """Lower the chunk's next look to now: something it waits for has happened.
-
-    If it is in a worker's hands just now, it is looked at again as soon as it is given back.
-    """
+async def make_due(conn: Connection, chunk_id: int) -> None:
+    """Make a chunk due now; if a worker owns it, as soon as the worker releases it."""
     await conn.execute(
         text(
-            "UPDATE chunks SET next_look_at = least(next_look_at, now()), idle_looks = 0"
+            "UPDATE chunks SET next_check_at = least(next_check_at, now()), idle_polls = 0"
             " WHERE id = :id AND status <> 'done'"
         ),
         {"id": chunk_id},
     )
 
 
-async def look_at_all(conn: Connection, run_id: UUID) -> None:
-    """Lower the next look of all the run's ready chunks to now."""
+async def make_all_due(conn: Connection, run_id: UUID) -> None:
+    """Make all ready chunks of a run due now."""
     await conn.execute(
         text(
-            "UPDATE chunks SET next_look_at = least(next_look_at, now()), idle_looks = 0"
+            "UPDATE chunks SET next_check_at = least(next_check_at, now()), idle_polls = 0"
             " WHERE run_id = :run AND status = 'ready'"
         ),
         {"run": run_id},
     )
 
 
-async def look_at_waiting(conn: Connection, breaker: str) -> list[tuple[int, int]]:
-    """Lower the next look of what waits on a breaker (or budget): (chunk, its run's priority)."""
+async def make_waiting_due(conn: Connection, breaker: str) -> list[tuple[int, int]]:
+    """Make the chunks that wait on a breaker (or budget) due: (chunk, its run's priority)."""
     rows = await conn.execute(
         text(
             "WITH waiting AS (SELECT c.id, r.priority FROM chunks c"
             " JOIN pipeline_executions r ON r.id = c.run_id"
             " WHERE c.waits_on IS NOT NULL AND c.waits_on @> ARRAY[:breaker]"
             " AND c.status = 'ready' AND r.status = 'running' ORDER BY c.id FOR UPDATE OF c)"
-            " UPDATE chunks c SET next_look_at = now(), idle_looks = 0"
+            " UPDATE chunks c SET next_check_at = now(), idle_polls = 0"
             " FROM waiting WHERE c.id = waiting.id"
             " RETURNING c.id, waiting.priority"
         ),
@@ -53,7 +50,7 @@ async def look_at_waiting(conn: Connection, breaker: str) -> list[tuple[int, int
 
 
 async def count_waiting(conn: Connection, name: str) -> int:
-    """How many chunks of running runs wait on ``name``."""
+    """Count the chunks of running runs that wait on ``name``."""
     rows = await conn.execute(
         text(
             "SELECT count(*) FROM chunks c JOIN pipeline_executions r ON r.id = c.run_id"
