@@ -358,7 +358,7 @@ def test_a_server_that_does_not_stop_is_forced(
     parts = [frozen, *frozen.children(recursive=True)]
     frozen.suspend()
     assert server.stop()
-    assert [part.pid for part in parts if postmasters.lives(part.pid)] == []
+    assert [part.pid for part in parts if postmasters.is_alive(part.pid)] == []
     with psycopg.connect(ensure_server(data_dir).conninfo()) as connection:
         assert connection.execute("SELECT n FROM kept").fetchone() == (7,)
 

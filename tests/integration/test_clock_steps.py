@@ -23,7 +23,7 @@ from serpline.phases.serp.batch_session import BatchSession
 from serpline.pipeline.timer import Timer
 from serpline.queueing.manager import JobQueueManager
 from serpline.store.database import Database
-from serpline.store.maintenance import waits
+from serpline.store.maintenance import clock_steps
 from serpline.store.runs import batches, workers
 from serpline.store.tables import metadata
 
@@ -73,7 +73,7 @@ HISTORY = {
     "youtube_channels": {"fetched_at"},
     "youtube_videos": {"fetched_at"},
 }
-CUT = [(table, column) for table, (_, columns) in waits.WAITS.items() for column in columns]
+CUT = [(table, column) for table, (_, columns) in clock_steps.WAITS.items() for column in columns]
 
 
 def test_every_time_is_known() -> None:
@@ -121,7 +121,7 @@ async def query(database: Database, sql: str, **values: Any) -> list[Any]:
 
 async def look(database: Database) -> dict[str, int]:
     async with database.transaction() as conn:
-        return await waits.look(conn, again_seconds=AGAIN, lease_seconds=LEASE)
+        return await clock_steps.correct_waits(conn, again_seconds=AGAIN, lease_seconds=LEASE)
 
 
 async def due_again(database: Database) -> None:

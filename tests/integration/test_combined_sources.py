@@ -214,7 +214,7 @@ async def test_a_run_without_figures_has_no_snapshots(project: Project) -> None:
     async with project.db.transaction() as conn:
         found = {
             (run, kind): [
-                each.run_id for each in await snapshots.back_from(conn, run, ContentType(kind), 3)
+                each.run_id for each in await snapshots.history(conn, run, ContentType(kind), 3)
             ]
             for run, kind in ((run_id, ORGANIC), (run_id, NEWS), (absent, ORGANIC))
         }

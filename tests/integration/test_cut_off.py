@@ -77,7 +77,9 @@ def what_workers_share(
         "a run": lambda conn: runs.lock(conn, run_id),
         "the order of events": lambda conn: events.append(conn, [Event("tried")]),
         "a lane to be planned": lambda conn: planning.lock_unplanned(conn, lane_id),
-        "claims": lambda conn: reference.obtain(conn, "company", ["a.com"], NOW, chunk_id, 1),
+        "claims": lambda conn: reference.claim_missing(
+            conn, "company", ["a.com"], NOW, chunk_id, 1
+        ),
         "claims given back": release,
         "answers": lambda conn: reference.store(conn, Purchase("company", {"c.com": {}}, NOW)),
         "wake-ups": lambda conn: wake(conn, [WakeUp("run", str(run_id))]),
@@ -94,7 +96,7 @@ async def test_whoever_falls_silent_keeps_no_lock_that_others_wait_for(
     shared = what_workers_share(run_id, lane.id, chunk_id)
     async with db.transaction() as conn:
         await breaker_rows.make(conn, "example_api", None, NOW)
-        await reference.obtain(conn, "company", ["b.com"], NOW, chunk_id, 1)
+        await reference.claim_missing(conn, "company", ["b.com"], NOW, chunk_id, 1)
         await shared["answers"](conn)
     await rows(
         db, "INSERT INTO provider_budgets (provider, scope) VALUES ('example', 'day:x') RETURNING 1"

@@ -18,7 +18,7 @@ import pytest
 
 from serpline.store.embedded import account as embedded_account
 from serpline.store.embedded.account import SERVER_ID, Account, EmbeddedError
-from serpline.store.embedded.postmaster import lives
+from serpline.store.embedded.postmaster import is_alive
 from serpline.store.embedded.server import EmbeddedServer, ensure_server, find_server
 
 pytestmark = [
@@ -216,7 +216,7 @@ def test_a_server_of_a_former_release_moves_to_its_own_account(data_dir: Path) -
     os.chown(link, nobody().uid, nobody().gid, follow_symlinks=False)
     before = processes(server)[0]
     check_moved(data_dir)
-    assert not lives(before)
+    assert not is_alive(before)
     assert target.stat().st_uid == 0
 
 

@@ -27,7 +27,7 @@ from serpline.robustness.guard import CallScope, Guard
 from serpline.robustness.policies import policies
 from serpline.robustness.refusals import RetryBudgetSpent
 from serpline.store.calls import reference as store
-from serpline.store.calls.reference import Obtained
+from serpline.store.calls.reference import ClaimResult
 from serpline.store.database import Database
 
 
@@ -200,14 +200,14 @@ async def test_one_of_two_chunks_buys_a_key(db: Database) -> None:
         owners.append((chunk_id, epoch))
     keys = [f"key {number}" for number in range(50)]
 
-    async def obtain(owner: tuple[int, int], wanted: Sequence[str]) -> Obtained:
+    async def obtain(owner: tuple[int, int], wanted: Sequence[str]) -> ClaimResult:
         async with db.transaction() as conn:
-            return await store.obtain(conn, "volume", wanted, START, *owner)
+            return await store.claim_missing(conn, "volume", wanted, START, *owner)
 
     got = await asyncio.gather(
         *(obtain(owners[n % 2], keys if n % 2 else keys[::-1]) for n in range(10))
     )
-    buyers = [set(result.mine) for result in got]
+    buyers = [set(result.to_fetch) for result in got]
     first, second = set().union(*buyers[::2]), set().union(*buyers[1::2])
     assert (first & second, first | second) == (set(), set(keys))
     async with db.transaction() as conn:
@@ -215,12 +215,12 @@ async def test_one_of_two_chunks_buys_a_key(db: Database) -> None:
         await store.store(conn, store.Purchase("volume", answers, START))
     for owner in owners:
         result = await obtain(owner, [*keys, keys[0]])
-        assert (result.mine, result.elsewhere) == ([], [])
+        assert (result.to_fetch, result.in_flight_elsewhere) == ([], [])
         assert (result.fresh["key 1"], result.fresh["key 0"]) == ({"v": 1}, None)
     async with db.transaction() as conn:
         later = START + timedelta(seconds=1)
-        stale = await store.obtain(conn, "volume", ["key 0"], later, *owners[0])
-    assert stale.mine == ["key 0"]
+        stale = await store.claim_missing(conn, "volume", ["key 0"], later, *owners[0])
+    assert stale.to_fetch == ["key 0"]
 
 
 async def test_a_claim_ends_with_its_chunk(db: Database) -> None:
@@ -229,12 +229,14 @@ async def test_a_claim_ends_with_its_chunk(db: Database) -> None:
     _, other_chunk, other_epoch = await owned_chunk(db)
     since = START
     async with db.transaction() as conn:
-        mine = await store.obtain(
+        mine = await store.claim_missing(
             conn, "company", ["a.example", "b.example"], since, chunk_id, epoch
         )
-        again = await store.obtain(conn, "company", ["a.example"], since, chunk_id, epoch)
-        other = await store.obtain(conn, "company", ["a.example"], since, other_chunk, other_epoch)
-    assert (mine.mine, again.mine, other.elsewhere) == (
+        again = await store.claim_missing(conn, "company", ["a.example"], since, chunk_id, epoch)
+        other = await store.claim_missing(
+            conn, "company", ["a.example"], since, other_chunk, other_epoch
+        )
+    assert (mine.to_fetch, again.to_fetch, other.in_flight_elsewhere) == (
         ["a.example", "b.example"],
         ["a.example"],
         ["a.example"],
@@ -242,14 +244,16 @@ async def test_a_claim_ends_with_its_chunk(db: Database) -> None:
     async with db.transaction() as conn:
         await store.release(conn, "company", ["a.example"], other_chunk, other_epoch)
         await store.release(conn, "company", ["b.example"], chunk_id, epoch)
-        other = await store.obtain(
+        other = await store.claim_missing(
             conn, "company", ["a.example", "b.example"], since, other_chunk, other_epoch
         )
-    assert (other.mine, other.elsewhere) == (["b.example"], ["a.example"])
+    assert (other.to_fetch, other.in_flight_elsewhere) == (["b.example"], ["a.example"])
     await take_over(db, chunk_id)
     async with db.transaction() as conn:
-        other = await store.obtain(conn, "company", ["a.example"], since, other_chunk, other_epoch)
-    assert other.mine == ["a.example"]
+        other = await store.claim_missing(
+            conn, "company", ["a.example"], since, other_chunk, other_epoch
+        )
+    assert other.to_fetch == ["a.example"]
 
 
 async def test_an_older_answer_never_replaces_a_newer_one(db: Database) -> None:
@@ -259,7 +263,9 @@ async def test_an_older_answer_never_replaces_a_newer_one(db: Database) -> None:
         await store.store(
             conn, store.Purchase("company", {"a.example": {"v": 1}}, START - timedelta(hours=1))
         )
-        known = await store.obtain(conn, "company", ["a.example"], START - timedelta(days=1), 1, 1)
+        known = await store.claim_missing(
+            conn, "company", ["a.example"], START - timedelta(days=1), 1, 1
+        )
     assert known.fresh == {"a.example": {"v": 2}}
 
 

@@ -74,14 +74,16 @@ async def test_a_claim_on_reference_data_is_not_stolen(harness: Harness) -> None
     )
     held = "UPDATE reference_data SET claimed_chunk = :chunk, claimed_epoch = 1"
 
-    async def act(conn: Connection) -> reference.Obtained:
-        return await reference.obtain(conn, "company", ["a.com"], SINCE, other.id, other.epoch)
+    async def act(conn: Connection) -> reference.ClaimResult:
+        return await reference.claim_missing(
+            conn, "company", ["a.com"], SINCE, other.id, other.epoch
+        )
 
     async with waited_for(harness, act, (held, {"chunk": first})) as task:
         mine = await harness.claim(first, harness.lifeline.worker_id)
         assert mine is not None
         assert mine.epoch == 1
-    assert task.result() == reference.Obtained({}, [], ["a.com"], {})
+    assert task.result() == reference.ClaimResult({}, [], ["a.com"], {})
 
 
 async def test_news_during_a_release_is_not_lost(harness: Harness) -> None:

@@ -20,12 +20,12 @@ from serpline.cli import root
 from serpline.core.ids import new_id
 from serpline.domain.errors import UserError
 from serpline.domain.states import ENDED_RUNS, RunStatus
-from serpline.store.calls.reference import obtain
+from serpline.store.calls.reference import claim_missing
 from serpline.store.database import Database
 from serpline.store.maintenance import prune as pruning
 from serpline.store.maintenance.passes import PRUNED_TABLES, prune
 from serpline.store.maintenance.prune import pruned_lanes
-from serpline.store.maintenance.retention import DAYS_MAX, OF_RUN, RULES, STAYS, Retention, Rule
+from serpline.store.maintenance.retention import DAYS_MAX, KEPT, OF_RUN, RULES, Retention, Rule
 from serpline.store.runs import runs as run_rows
 from serpline.store.tables import metadata
 
@@ -272,8 +272,8 @@ async def test_reference_data_in_use(db: Database) -> None:
             epoch=epoch,
         )
     async with db.transaction() as conn:
-        await obtain(conn, "k", ["being bought"], NOW, chunk, 4)
-        await obtain(conn, "k", ["was being bought"], NOW, chunk, 3)
+        await claim_missing(conn, "k", ["being bought"], NOW, chunk, 4)
+        await claim_missing(conn, "k", ["was being bought"], NOW, chunk, 3)
     gone = await prune(db, Retention(), now=NOW)
     assert gone["reference_data"] == 3
     left = await column(db, "SELECT key FROM reference_data ORDER BY key")
@@ -563,8 +563,8 @@ def rules_of(table: str) -> list[str]:
 def test_every_table_has_a_rule() -> None:
     """A table is pruned by age, or with its run, or is among those that stay."""
     pruned = {"items", *(rule.table for rule in RULES), *OF_RUN}
-    assert not pruned & STAYS
-    assert pruned | STAYS == set(metadata.tables)
+    assert not pruned & KEPT
+    assert pruned | KEPT == set(metadata.tables)
     assert set(PRUNED_TABLES) == pruned
 
 

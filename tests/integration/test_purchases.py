@@ -70,7 +70,7 @@ async def test_answers_and_the_calls_end_are_one_statement(
     run_id, chunk_id, epoch = await owned_chunk(db)
     scope = CallScope("run", run_id, chunk_id, epoch, reference_kind="thing")
     async with db.transaction() as conn:
-        await reference.obtain(conn, "thing", ["a"], clock.now(), chunk_id, epoch)
+        await reference.claim_missing(conn, "thing", ["a"], clock.now(), chunk_id, epoch)
     async with db.transaction() as conn:
         await conn.execute(text("SELECT FROM reference_data FOR UPDATE"))
         bought = await guard.execute(call("a").read_as(lambda v: {"a": {"v": v}}), scope)

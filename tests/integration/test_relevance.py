@@ -274,8 +274,8 @@ async def test_one_of_two_runs_buys(place: Place) -> None:
         )
         keys = relevance.NeededJudgements(VIDEO, searches[VIDEO], place.tools.llm.model).keys
         now = place.clock.now()
-        claimed = await reference.obtain(conn, relevance.KIND, keys, now, found[0].id, 1)
-    assert claimed.mine == keys
+        claimed = await reference.claim_missing(conn, relevance.KIND, keys, now, found[0].id, 1)
+    assert claimed.to_fetch == keys
     assert isinstance(await place.work(second), Snooze)
     assert place.calls() == 1
     assert isinstance(await place.work(first), Done)

@@ -20,6 +20,7 @@ from serpline.domain.phases import LaneKey
 from serpline.domain.states import LaneStatus, StateStatus
 from serpline.store import projects
 from serpline.store.database import Connection, Database
+from serpline.store.hash_joins import execute_hash_joined
 from serpline.store.results import combined, inputs, reports, scores
 from serpline.store.results.collection import collection
 from serpline.store.runs import (
@@ -36,7 +37,6 @@ from serpline.store.runs import (
 from serpline.store.runs.chunks import OwnedChunk
 from serpline.store.runs.settling import Settlement
 from serpline.store.tables import metadata
-from serpline.store.whole_runs import over_run
 
 NOW = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
 KEYWORDS = 40
@@ -209,17 +209,17 @@ def own(run_id: UUID) -> dict[str, UUID]:
 
 async def results(conn: Connection, run_id: UUID) -> Sequence[Any]:
     values = {**own(run_id), "content_type": "video"}
-    return (await over_run(conn, scores.RESULTS, values)).all()
+    return (await execute_hash_joined(conn, scores.RESULTS, values)).all()
 
 
 async def collected(conn: Connection, run_id: UUID) -> Sequence[Any]:
     values = {**own(run_id), "content_type": "video"}
-    return (await over_run(conn, scores.COLLECTED, values)).all()
+    return (await execute_hash_joined(conn, scores.COLLECTED, values)).all()
 
 
 async def combined_scores(conn: Connection, run_id: UUID) -> Sequence[Any]:
     values = combined.chosen(await combined.choose(conn, run_id))
-    return (await over_run(conn, combined.SCORES, values)).all()
+    return (await execute_hash_joined(conn, combined.SCORES, values)).all()
 
 
 async def searches(conn: Connection, run_id: UUID, subjects: list[str]) -> Any:

@@ -202,7 +202,7 @@ async def _require_empty_database(setup: DemoSetup, opened: Any) -> None:
     from serpline.store.results import reports
 
     async with opened.database.transaction() as conn:
-        used = await reports.holds_a_project(conn)
+        used = await reports.has_project(conn)
     if used:
         raise UserError(
             f"SERPLINE_DATABASE_URL={opened.database.shown_url}: holds keywords or runs already;"

@@ -43,7 +43,7 @@ async def owners(
     found: dict[str, str | Outcome] = {
         keys[key]: payload["domain"] for key, payload in claims.fresh.items()
     }
-    found |= {keys[key]: snooze_until_bought(work, keys[key]) for key in claims.elsewhere}
+    found |= {keys[key]: snooze_until_bought(work, keys[key]) for key in claims.in_flight_elsewhere}
 
     async def ask(key: str) -> tuple[str, Mapping[str, Any] | Outcome]:
         try:
@@ -57,7 +57,7 @@ async def owners(
         return key, bought[key]
 
     unanswered: list[str] = []
-    async with aclosing(as_done(ask, claims.mine, tools.call_concurrency)) as answers:
+    async with aclosing(as_done(ask, claims.to_fetch, tools.call_concurrency)) as answers:
         async for key, answer in answers:
             if isinstance(answer, Mapping):
                 found[keys[key]] = answer["domain"]

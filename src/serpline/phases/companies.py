@@ -57,7 +57,7 @@ async def profiles(
     claims = await claim_missing(work, KIND, names)
     for domain, payload in claims.fresh.items():
         yield domain, DatedProfile(payload or {}, claims.fetched_at[domain])
-    for domain in claims.elsewhere:
+    for domain in claims.in_flight_elsewhere:
         yield domain, snooze_until_bought(work, domain)
 
     async def ask_pdl(domain: str) -> tuple[str, Profile | ProviderError | CallRefused | None]:
@@ -76,7 +76,7 @@ async def profiles(
         return domain, bought.get(domain)
 
     unknown: list[str] = []
-    async with aclosing(as_done(ask_pdl, claims.mine, tools.call_concurrency)) as answers:
+    async with aclosing(as_done(ask_pdl, claims.to_fetch, tools.call_concurrency)) as answers:
         async for domain, answer in answers:
             if isinstance(answer, dict):
                 yield domain, DatedProfile(answer, work.clock.now())

@@ -76,7 +76,7 @@ class ContentAnalysisPhase:
         claims = await claim_missing(
             work, KIND, [key for each in needed.values() for key in each.keys]
         )
-        to_fetch, in_flight = set(claims.mine), set(claims.elsewhere)
+        to_fetch, in_flight = set(claims.to_fetch), set(claims.in_flight_elsewhere)
         calls = ModelCalls(self._tools, work, self._tools.llm)
 
         async def analyse(subject: str) -> Outcome:

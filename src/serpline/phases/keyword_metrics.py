@@ -96,7 +96,7 @@ class KeywordMetricsPhase:
         codes = f"{market[0]}:{market[1] or ''}"
         keys = {item: f"{codes}:{keyword_key(k)}" for item, k in keywords.items()}
         claims = await claim_missing(work, KIND, keys.values())
-        to_fetch = set(claims.mine)
+        to_fetch = set(claims.to_fetch)
         for item, key in keys.items():
             if key in claims.fresh:
                 found = claims.fresh[key] or _unknown(NO_VOLUME)

@@ -88,7 +88,7 @@ class ModelCalls:
         now = self._work.clock.now()
         since = now - timedelta(hours=RECHECK_HOURS)
         claims = await claim_missing(self._work, KIND, [self._key], since=since)
-        if claims.elsewhere:
+        if claims.in_flight_elsewhere:
             again = now + timedelta(seconds=CLAIM_CHECK_SECONDS)
             raise CallRefused("another chunk finds out how to ask the model", until=again)
         if self._key in claims.fresh:

@@ -27,7 +27,7 @@ from serpline.robustness.breakers import CircuitBreaker
 from serpline.robustness.groups import RETRY_SECONDS_MAX, retry_transient
 from serpline.robustness.guard import CallScope, Guard
 from serpline.store.calls import reference
-from serpline.store.calls.reference import Obtained, Purchase
+from serpline.store.calls.reference import ClaimResult, Purchase
 from serpline.store.database import Connection
 
 T = TypeVar("T")
@@ -159,7 +159,7 @@ def fresh_since(work: Work) -> datetime:
 
 async def claim_missing(
     work: Work, kind: str, keys: Iterable[str], *, since: datetime | None = None
-) -> Obtained:
+) -> ClaimResult:
     """Single flight: what is known, what this chunk is to buy, what is being bought elsewhere.
 
     Known is what was bought ``since`` then; by default what is fresh enough for the run.
@@ -168,7 +168,7 @@ async def claim_missing(
     after = fresh_since(work) if since is None else since
     return await run_transaction(
         work,
-        lambda conn: reference.obtain(conn, kind, wanted, after, chunk.id, chunk.epoch),
+        lambda conn: reference.claim_missing(conn, kind, wanted, after, chunk.id, chunk.epoch),
     )
 
 

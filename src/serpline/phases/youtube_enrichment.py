@@ -26,7 +26,7 @@ from serpline.phases.tools import (
 )
 from serpline.providers.youtube.client import IDS_MAX, is_handle
 from serpline.providers.youtube.wire import Channel, is_id
-from serpline.store.calls.reference import Obtained
+from serpline.store.calls.reference import ClaimResult
 from serpline.store.database import Connection
 from serpline.store.rows import insert_rows
 from serpline.store.runs import plans
@@ -110,9 +110,9 @@ class YouTubeEnrichmentPhase:
         await self._tools.guard.flush()
         claims = await claim_missing(work, kind, sendable)
         answers |= _stored(claims)
-        answers |= dict.fromkeys(claims.elsewhere)
-        for start in range(0, len(claims.mine), IDS_MAX):
-            wanted = claims.mine[start : start + IDS_MAX]
+        answers |= dict.fromkeys(claims.in_flight_elsewhere)
+        for start in range(0, len(claims.to_fetch), IDS_MAX):
+            wanted = claims.to_fetch[start : start + IDS_MAX]
             call: ProviderCall[Mapping[str, Any]] = call_for(wanted)
             try:
                 bought = await self._tools.buy(
@@ -130,7 +130,7 @@ class YouTubeEnrichmentPhase:
         if not (is_id(user) if user != name else is_handle(name)):
             return {name: {}}
         claims = await claim_missing(work, CHANNEL_KIND, [name])
-        if not claims.mine:
+        if not claims.to_fetch:
             return {name: _stored(claims).get(name)}
         youtube = self._tools.youtube
         ask = youtube.channel_by_username if user != name else youtube.channel_by_handle
@@ -165,7 +165,7 @@ class YouTubeEnrichmentPhase:
         await insert_rows(conn, youtube_channel_refs, refs)
 
 
-def _stored(claims: Obtained) -> dict[str, Payload]:
+def _stored(claims: ClaimResult) -> dict[str, Payload]:
     """What is in store, with the time when it was bought."""
     return {
         key: {**value, "fetched_at": claims.fetched_at[key]} if value else {}

@@ -85,10 +85,10 @@ async def _inputs(
     """Pages of all devices, since they share volumes, and the results of the landscapes."""
     read = await runs.source_runs(conn, run_id)
     names = await projects.run_keywords(conn, read["serp_collection"])
-    async with aclosing(scores.each_input(conn, scores.COLLECTED, read, kind)) as pages:
+    async with aclosing(scores.stream_inputs(conn, scores.COLLECTED, read, kind)) as pages:
         async for page in pages:
             yield _record("page", page, names, ("volume", "ai_overview"))
-    async with aclosing(scores.each_input(conn, scores.RESULTS, read, kind)) as results:
+    async with aclosing(scores.stream_inputs(conn, scores.RESULTS, read, kind)) as results:
         async for row in results:
             if (kind, row["market"], row["device"]) in landscapes:
                 yield _record("result", row, names, ("url", "company", "position", "relevance"))

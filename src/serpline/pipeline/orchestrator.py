@@ -35,7 +35,7 @@ from serpline.store.database import (
     DatabaseUnavailable,
     TransactionConflict,
 )
-from serpline.store.maintenance import waits
+from serpline.store.maintenance import clock_steps
 from serpline.store.queue.wakeups import WakeUp, wake
 from serpline.store.results import combined
 from serpline.store.runs import events, items, planning, runs
@@ -137,7 +137,7 @@ class PhaseOrchestrator:
         found = await runs.lanes(conn, run.id)
         if any(lane.status is LaneStatus.RUNNING and self._is_over(lane) for lane in found):
             # Perhaps nobody was there to work, and no timer has said so yet.
-            await waits.count_gap(conn)
+            await clock_steps.extend_deadlines(conn)
             found = await runs.lanes(conn, run.id)
         lanes = [await self._expired(conn, lane) for lane in found]
         states = {lane.key: lane.status for lane in lanes}
@@ -163,7 +163,7 @@ class PhaseOrchestrator:
                 told.append(await self._retry(conn, run, lane))
                 states[lane.key] = LaneStatus.PENDING
         deadline = self._clock.now() + timedelta(hours=config.lane_deadline_hours)
-        await runs.set_deadlines(conn, run.id, deadline, anew=False)
+        await runs.set_deadlines(conn, run.id, deadline, replace=False)
         if any(event.event_type == "lane.retry" for event in told):
             await wake(conn, [WakeUp("run", str(run.id), JobPriority.HIGH)])
         return states, told

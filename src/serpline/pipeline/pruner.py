@@ -78,7 +78,7 @@ class Pruner:
                     return False
                 name = str(state["step"])
                 portion = await STEPS[name](conn, self._terms(held, state), state["place"])
-                _add(state, portion.gone)
+                _add(state, portion.deleted)
                 _go_on(state, name, portion.place)
                 told = await self._write(conn, held, state)
         except (DatabaseUnavailable, TransactionConflict):

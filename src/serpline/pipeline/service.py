@@ -23,7 +23,7 @@ from serpline.store import projects
 from serpline.store.database import Connection, Database
 from serpline.store.maintenance.prune import pruned_lanes
 from serpline.store.queue.wakeups import WakeUp, wake
-from serpline.store.results.scores import forget_dsi
+from serpline.store.results.scores import delete_scores
 from serpline.store.runs import due, events, planning, runs, webhooks
 from serpline.store.runs.events import Event
 from serpline.store.runs.runs import RunRow
@@ -94,7 +94,9 @@ class PipelineService:
         if config.inputs_from is not None:
             return await projects.copy_keywords(conn, run_id, config.inputs_from)
         await projects.ensure_builtin_markets(conn)
-        taken = await projects.take_keywords(conn, run_id, config.landscape, config.keyword_limit)
+        taken = await projects.snapshot_keywords(
+            conn, run_id, config.landscape, config.keyword_limit
+        )
         if taken == 0:
             raise UserError("no keywords: import some first (serpline keywords import FILE.csv)")
         return taken
@@ -120,7 +122,7 @@ class PipelineService:
                 # The time it was paused is not the lanes' fault.
                 hours = PipelineConfig.from_json(run.config).lane_deadline_hours
                 deadline = self._clock.now() + timedelta(hours=hours)
-                await runs.set_deadlines(conn, run_id, deadline, anew=True)
+                await runs.set_deadlines(conn, run_id, deadline, replace=True)
                 await due.make_all_due(conn, run_id)
             await wake(conn, [WakeUp("run", str(run_id), JobPriority.HIGH)])
             await events.append(conn, [Event(f"run.{event}", run_id)])
@@ -220,8 +222,8 @@ class PipelineService:
         await runs.change_lane(conn, lane.id, "retry", self._clock.now())
         if lane.key.phase is PhaseName.DSI_CALCULATION:
             # The items first: whoever still settles some of them is waited for there.
-            await planning.forget(conn, lane.id)
-            await forget_dsi(conn, run.id, lane.key.content_type)
+            await planning.discard(conn, lane.id)
+            await delete_scores(conn, run.id, lane.key.content_type)
         elif is_chosen:
             await planning.reopen_failed(conn, lane.id, item)
         elif item is None and lane.status is LaneStatus.FAILED:

@@ -80,7 +80,7 @@ class StateTracker:
             finished = [done[one.item] for one in changed if one.status is StateStatus.COMPLETED]
             if finished:
                 await write(conn, chunk, finished)
-            await settling.remember_failures(conn, chunk, settlements, changed, now)
+            await settling.record_failures(conn, chunk, settlements, changed, now)
             states = [one.status for one in changed]
             settled = Settled(
                 completed=states.count(StateStatus.COMPLETED),

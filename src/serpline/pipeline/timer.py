@@ -6,7 +6,7 @@ time, ``check_soon`` makes the timer check within ``CHECK_SECONDS``.
 Every process may run one; rows are taken with SKIP LOCKED, so they share the work. What it wakes
 gets a later next look in the same transaction: if the wake-up is lost, the timer itself comes
 back to it. That is the whole sweep. Waits that a clock which was set back has lengthened are cut
-(``store.maintenance.waits``).
+(``store.maintenance.clock_steps``).
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from serpline.pipeline.lifeline import Lifeline
 from serpline.robustness.ledger import has_orphans, reconcile
 from serpline.robustness.limiter import LEASE_SECONDS
 from serpline.store.database import Database, DatabaseUnavailable, TransactionConflict
-from serpline.store.maintenance import housekeeping, waits
+from serpline.store.maintenance import clock_steps, housekeeping
 from serpline.store.queue.wakeups import WakeUp, wake
 from serpline.store.runs import workers
 
@@ -96,7 +96,7 @@ class Timer:
         One transaction finds out whether there is anything to do, which is seldom.
         """
         async with self._database.transaction() as conn:
-            cut = await waits.look(
+            cut = await clock_steps.correct_waits(
                 conn, again_seconds=self._check_again_seconds, lease_seconds=LEASE_SECONDS
             )
             has_dead = await workers.has_dead(conn, self._lifeline.dead_after_seconds)

@@ -29,7 +29,7 @@ async def between(
     rows: list[dict[str, Any]] = []
     for kind in await _types(conn, run_id, content_type):
         if before is None:
-            pair = await snapshots.back_from(conn, run_id, kind, 2)
+            pair = await snapshots.history(conn, run_id, kind, 2)
         else:
             both = [await snapshots.of_run(conn, each, kind) for each in (run_id, before)]
             pair = [each for each in both if each is not None]
@@ -50,7 +50,7 @@ async def history(
     """
     rows: list[dict[str, Any]] = []
     for kind in await _types(conn, run_id, content_type):
-        found = await snapshots.back_from(conn, run_id, kind, count)
+        found = await snapshots.history(conn, run_id, kind, count)
         for before, after in pairwise(reversed(found)):
             rows += await _changes(conn, kind, after, before, company=company)
     return rows

@@ -30,7 +30,7 @@ from serpline.store.database import Database, DatabaseUnavailable, TransactionCo
 from serpline.store.queue.wakeups import WakeUp, wake
 from serpline.store.runs import chunks, releases
 from serpline.store.runs.chunks import ItemRow, OwnedChunk
-from serpline.store.runs.retries import FailedAttempt, remember
+from serpline.store.runs.retries import FailedAttempt, record_attempts
 
 log = get(__name__)
 
@@ -256,4 +256,4 @@ class ChunkWorker:
         )
         async with self._database.transaction() as conn:
             await releases.release_crashed(conn, chunk, delay_seconds, reason)
-            await remember(conn, chunk, self._clock.now(), [told])
+            await record_attempts(conn, chunk, self._clock.now(), [told])

@@ -43,7 +43,7 @@ from serpline.store.calls.ledger import (
     StoredReply,
 )
 from serpline.store.calls.reference import Purchase
-from serpline.store.clock import given_time
+from serpline.store.clock import time_override
 from serpline.store.database import Connection, Database
 from serpline.store.tables.guards import CallStatus
 
@@ -170,7 +170,7 @@ class Ledger:
                 conn,
                 requests,
                 horizon_seconds=limiter.HORIZON_SECONDS,
-                at=given_time(self._clock),
+                at=time_override(self._clock),
             )
 
     async def _end(self, group: Sequence[_EndedCall]) -> list[bool]:

@@ -21,7 +21,7 @@ from serpline.domain.errors import CallRefused
 from serpline.domain.retry import cap_retry_after
 from serpline.robustness.policies import ProviderPolicy
 from serpline.store.calls import limits as store
-from serpline.store.clock import given_time
+from serpline.store.clock import time_override
 from serpline.store.database import Database, DatabaseUnavailable, TransactionConflict
 
 HORIZON_SECONDS = 1.0
@@ -64,14 +64,14 @@ class Limiter:
     ) -> None:
         """A call that started at ``started_at`` was answered 429: slow down, for everybody."""
         seconds = cap_retry_after(retry_after_seconds) or PAUSE_SECONDS_DEFAULT
-        rate, at = policy.rate_per_second, given_time(self._clock)
+        rate, at = policy.rate_per_second, time_override(self._clock)
         async with self._db.statement() as conn:
             await store.penalise(conn, policy.provider, rate, started_at, seconds, at)
 
     async def pause(self, policy: ProviderPolicy, seconds: float, reason: str) -> None:
         """Nobody calls the provider for so many seconds (its quota is used up)."""
         async with self._db.statement() as conn:
-            await store.pause(conn, policy.provider, seconds, reason, given_time(self._clock))
+            await store.pause(conn, policy.provider, seconds, reason, time_override(self._clock))
 
     async def close(self) -> None:
         """Give back this process's share of the concurrency."""

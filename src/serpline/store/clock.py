@@ -4,7 +4,7 @@ Promise: ``now`` is the server's time within half of one round trip, whatever th
 clock says or does. Between two looks at the server the machine's monotonic clock counts on.
 
 Limits: when the server's clock is set, other processes learn it at their next look, within
-``LOOK_SECONDS``.
+``SYNC_SECONDS``.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from serpline.core.clock import Clock, SystemClock
 from serpline.store.database import Connection, Database, DatabaseUnavailable, TransactionConflict
 
-LOOK_SECONDS = 10.0
+SYNC_SECONDS = 10.0
 # How far a monotonic clock may run wrong: hardware is within 100 parts in a million.
 DRIFT = 0.0002
 _CLOCK = sa.text("SELECT clock_timestamp()")
@@ -45,7 +45,7 @@ class DatabaseClock:
         """Let ``seconds`` pass."""
         await self._base.sleep(seconds)
 
-    async def look(self, conn: Connection) -> None:
+    async def sync(self, conn: Connection) -> None:
         """Ask the server. An answer that took long says less than a quick one from before."""
         asked = self._base.monotonic()
         at: datetime = (await conn.execute(_CLOCK)).scalar_one()
@@ -62,28 +62,28 @@ class DatabaseClock:
 
     @asynccontextmanager
     async def following(self, database: Database) -> AsyncIterator["DatabaseClock"]:
-        """Ask now, and again every ``LOOK_SECONDS`` until the block ends."""
+        """Ask now, and again every ``SYNC_SECONDS`` until the block ends."""
         async with database.statement() as conn:
             await conn.execute(_CLOCK)  # whoever comes first makes the connection
-            await self.look(conn)
-        looking = asyncio.create_task(self._keep_looking(database))
+            await self.sync(conn)
+        syncing = asyncio.create_task(self._keep_synced(database))
         try:
             yield self
         finally:
-            looking.cancel()
-            await asyncio.gather(looking, return_exceptions=True)
+            syncing.cancel()
+            await asyncio.gather(syncing, return_exceptions=True)
 
-    async def _keep_looking(self, database: Database) -> None:
+    async def _keep_synced(self, database: Database) -> None:
         while True:
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(SYNC_SECONDS)
             try:
                 async with database.statement() as conn:
-                    await self.look(conn)
+                    await self.sync(conn)
             except (DatabaseUnavailable, TransactionConflict):
                 continue  # others say so; the monotonic clock counts on
 
 
-def given_time(clock: Clock) -> datetime | None:
+def time_override(clock: Clock) -> datetime | None:
     """What a statement is to take for now: None, its server's own time, unless a test decides.
 
     No machine's clock ever decides what all workers share.

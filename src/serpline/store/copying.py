@@ -16,7 +16,7 @@ async def driver(conn: Connection) -> psycopg.AsyncConnection[Any]:
     return found
 
 
-async def copied(
+async def copy_out(
     conn: Connection,
     source: sql.Composable,
     block_bytes: int,

@@ -56,7 +56,7 @@ _SERVER_OPTIONS: Final = (
 _MAY_LIE_IDLE: Final = "-c idle_session_timeout=0"
 # In the select list of a statement that locks what other workers wait for: whoever is cut off with
 # such a lock in hand loses it this soon.
-BRIEFLY: Final = "set_config('idle_in_transaction_session_timeout', '2s', true)"
+IDLE_LIMIT: Final = "set_config('idle_in_transaction_session_timeout', '2s', true)"
 # SQLSTATE classes that speak of the server, not of the statement: connection, resources, operator
 # (a limit on a statement's time among them, which the same again at once would meet again), disk.
 _UNAVAILABLE: Final = ("08", "53", "57", "58")

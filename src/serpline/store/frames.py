@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from psycopg import sql
 from sqlalchemy import TextClause
 
-from serpline.store.copying import copied
+from serpline.store.copying import copy_out
 from serpline.store.database import Connection
-from serpline.store.whole_runs import hash_joins_only
+from serpline.store.hash_joins import hash_joins_only
 
 if TYPE_CHECKING:
     import polars as pl
@@ -36,14 +36,14 @@ _ESCAPED = {
 async def read_frame(
     conn: Connection, statement: TextClause, values: Mapping[str, Any], columns: Mapping[str, type]
 ) -> "pl.DataFrame":
-    """The rows of a statement that ``over_run`` could execute; NULL is null.
+    """The rows of a statement that ``execute_hash_joined`` could execute; NULL is null.
 
     ``columns``: two names or more, in the statement's order, each with bool, int, float or str.
     """
     compiled = statement.compile(dialect=conn.dialect)
     query = sql.SQL(f"({compiled})")
     given = compiled.construct_params(dict(values))
-    async with hash_joins_only(conn), aclosing(copied(conn, query, BLOCK_BYTES, given)) as blocks:
+    async with hash_joins_only(conn), aclosing(copy_out(conn, query, BLOCK_BYTES, given)) as blocks:
         frames = [await asyncio.to_thread(_parsed, lines, columns) async for lines in blocks]
     return await asyncio.to_thread(_joined, frames)
 

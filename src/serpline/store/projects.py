@@ -135,7 +135,7 @@ async def landscape_exists(conn: Connection, name: str) -> bool:
     return rows.first() is not None
 
 
-async def take_keywords(
+async def snapshot_keywords(
     conn: Connection, run_id: UUID, landscape: str | None, limit: int | None
 ) -> int:
     """Give a run its keywords: a copy, so that later imports do not change the run."""

@@ -24,7 +24,7 @@ from serpline.store.database import Connection
 from serpline.store.runs import batches, events, searches
 from serpline.store.runs.batches import BatchRow
 from serpline.store.runs.events import Event
-from serpline.store.runs.retries import FailedAttempt, remember
+from serpline.store.runs.retries import FailedAttempt, record_attempts
 from serpline.store.runs.searches import Search
 
 T = TypeVar("T")
@@ -196,7 +196,7 @@ class BatchSession:
             self.row = await batches.note(
                 conn, self.work.chunk, self.row, error_message=reason, errors=errors
             )
-            await remember(conn, self.work.chunk, now, [told])
+            await record_attempts(conn, self.work.chunk, now, [told])
             if is_new and not counts:
                 await events.append(conn, [self._event("batch.waiting", {"reason": reason})])
         self.check_in(seconds)

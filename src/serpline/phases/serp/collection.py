@@ -70,7 +70,7 @@ class SerpCollectionPhase:
         due = [row.item for row in items]
         async with work.database.transaction() as conn:
             batch = await batches.current(conn, work.chunk)
-            made, largest = await batches.made_so_far(conn, work.chunk)
+            made, largest = await batches.count_made(conn, work.chunk)
             searches = await unfinished(conn, work.chunk, due)
         session = None
         if batch is not None:

@@ -15,7 +15,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from serpline.domain.breaker import Breaker
 from serpline.domain.breaker_settings import BreakerSettings
-from serpline.store.database import BRIEFLY, Connection
+from serpline.store.database import IDLE_LIMIT, Connection
 from serpline.store.tables.guards import circuit_breaker_events as events
 from serpline.store.tables.guards import circuit_breakers as breakers
 
@@ -70,7 +70,7 @@ async def load(
 
 async def lock(conn: Connection, name: str, default: BreakerSettings = _DEFAULT) -> BreakerRow:
     """The breaker, locked until the transaction ends. Raises ``LookupError`` if it is absent."""
-    held = sa.select(breakers, sa.literal_column(BRIEFLY)).where(breakers.c.name == name)
+    held = sa.select(breakers, sa.literal_column(IDLE_LIMIT)).where(breakers.c.name == name)
     found = await conn.execute(held.with_for_update())
     row = found.one_or_none()
     if row is None:

@@ -11,7 +11,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
-from serpline.store.database import BRIEFLY, Connection
+from serpline.store.database import IDLE_LIMIT, Connection
 from serpline.store.tables.guards import provider_budgets as budgets
 
 _RUN = "run:"
@@ -22,7 +22,7 @@ _SET_LIMITS = sa.text(
     "WITH w AS (SELECT * FROM unnest(CAST(:providers AS text[]), CAST(:scopes AS text[]),"
     " CAST(:limits AS numeric[])) AS w(provider, scope, limit_credits)),"
     " before AS MATERIALIZED (SELECT b.provider, b.scope, b.limit_credits,"
-    f" {BRIEFLY} FROM provider_budgets b"
+    f" {IDLE_LIMIT} FROM provider_budgets b"
     " JOIN w USING (provider, scope) ORDER BY b.provider, b.scope FOR UPDATE OF b),"
     " after AS (UPDATE provider_budgets b SET limit_credits = w.limit_credits FROM w, before"
     " WHERE b.provider = before.provider AND b.scope = before.scope AND w.provider = b.provider"

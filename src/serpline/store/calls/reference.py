@@ -12,20 +12,20 @@ from typing import Any, Final
 
 from sqlalchemy import Row, text
 
-from serpline.store.database import BRIEFLY, Connection
+from serpline.store.database import IDLE_LIMIT, Connection
 from serpline.store.rows import document
 
 
 @dataclass(frozen=True, slots=True)
-class Obtained:
+class ClaimResult:
     """``fresh``: answers in store, None = known to be no match. ``mine``: to be bought by the
     caller, who holds the claim. ``elsewhere``: being bought by somebody alive; look again later.
     ``fetched_at``: when each of the fresh answers was bought.
     """
 
     fresh: dict[str, Any]
-    mine: list[str]
-    elsewhere: list[str]
+    to_fetch: list[str]
+    in_flight_elsewhere: list[str]
     fetched_at: dict[str, datetime]
 
 
@@ -46,7 +46,7 @@ _LOCK = text(
     " SELECT :kind, key, :chunk_id, :epoch FROM unnest(CAST(:keys AS text[])) AS t(key)"
     " ORDER BY key"
     " ON CONFLICT (kind, key) DO UPDATE SET claimed_chunk = r.claimed_chunk"
-    f" RETURNING key, xmax = 0 AS is_new, {BRIEFLY}"
+    f" RETURNING key, xmax = 0 AS is_new, {IDLE_LIMIT}"
 )
 _CLAIM = text(
     "UPDATE reference_data r SET claimed_chunk = :chunk_id, claimed_epoch = :epoch"
@@ -72,12 +72,12 @@ STORE: Final = (
     " ON CONFLICT (kind, key) DO UPDATE SET found = excluded.found, payload = excluded.payload,"
     "   fetched_at = excluded.fetched_at, claimed_chunk = NULL, claimed_epoch = NULL"
     " WHERE r.fetched_at IS NULL OR r.fetched_at <= excluded.fetched_at"
-    f" RETURNING {BRIEFLY}"
+    f" RETURNING {IDLE_LIMIT}"
 )
 """Stores ``:purchases`` (``as_document``) and ends the claims of their keys."""
 _STORE = text(STORE)
 _RELEASE = text(
-    f"WITH mine AS (SELECT key, fetched_at, {BRIEFLY} FROM reference_data WHERE kind = :kind"
+    f"WITH mine AS (SELECT key, fetched_at, {IDLE_LIMIT} FROM reference_data WHERE kind = :kind"
     "   AND key = ANY(:keys) AND claimed_chunk = :chunk_id AND claimed_epoch = :epoch"
     "   ORDER BY key FOR UPDATE),"
     " gone AS (DELETE FROM reference_data r USING mine"
@@ -87,14 +87,14 @@ _RELEASE = text(
 )
 
 
-async def obtain(
+async def claim_missing(
     conn: Connection,
     kind: str,
     keys: Sequence[str],
     fresh_since: datetime,
     chunk_id: int,
     epoch: int,
-) -> Obtained:
+) -> ClaimResult:
     """What is known since ``fresh_since``; the rest is claimed for (``chunk_id``, ``epoch``).
 
     Asking again with the same owner gives the same claims again. Lists are in the order of
@@ -102,7 +102,7 @@ async def obtain(
     """
     wanted = list(dict.fromkeys(keys))
     if not wanted:
-        return Obtained({}, [], [], {})
+        return ClaimResult({}, [], [], {})
     read = {"kind": kind, "keys": wanted, "fresh_since": fresh_since}
     fresh = await _fresh(conn, read)
     missing = [key for key in wanted if key not in fresh]
@@ -118,7 +118,7 @@ async def obtain(
     if left:
         # Another chunk may have stored an answer while the claim waited for the row.
         fresh |= await _fresh(conn, {**read, "keys": left})
-    return Obtained(
+    return ClaimResult(
         {key: row.payload if row.found else None for key, row in fresh.items()},
         [key for key in missing if key in mine],
         [key for key in left if key not in fresh],

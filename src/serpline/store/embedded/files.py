@@ -124,7 +124,7 @@ _REASONS = {
 
 
 @contextmanager
-def clear_errors(path: Path, what: str = "data directory") -> Iterator[None]:
+def one_line_errors(path: Path, what: str = "data directory") -> Iterator[None]:
     """Turn an ``OSError`` into one line about ``path``, which is ``what``."""
     try:
         yield
@@ -135,14 +135,14 @@ def clear_errors(path: Path, what: str = "data directory") -> Iterator[None]:
 
 def prepare_data_dir(layout: Layout, account: Account) -> None:
     """Make the data directory if missing, and refuse one whose cluster is not ours to run."""
-    with clear_errors(layout.data_dir):
+    with one_line_errors(layout.data_dir):
         layout.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         check_cluster(layout, account)
 
 
 def check_cluster(layout: Layout, account: Account) -> bool:
     """Whether a cluster exists; raises if it is another user's, or none of PostgreSQL's."""
-    with clear_errors(layout.cluster):
+    with one_line_errors(layout.cluster):
         try:
             status = layout.cluster.lstat()
         except FileNotFoundError:
@@ -164,7 +164,7 @@ def check_cluster(layout: Layout, account: Account) -> bool:
 
 def check_major(layout: Layout, major: int) -> None:
     """Raise if the cluster, which exists, was made by another major version than ``major``."""
-    with clear_errors(layout.cluster):
+    with one_line_errors(layout.cluster):
         version = (layout.cluster / "PG_VERSION").read_text("ascii", "replace").strip()
     if version != str(major):
         raise EmbeddedError(
@@ -184,7 +184,7 @@ def is_private(directory: Path, uid: int) -> bool:
 
 def make_private(directory: Path, account: Account) -> None:
     """Make ``directory`` as a private one of the account; one that exists must already be so."""
-    with clear_errors(directory, "directory"):
+    with one_line_errors(directory, "directory"):
         with suppress(FileExistsError):
             directory.mkdir(mode=0o700)
         # Made just now, or by a starter that was killed before it came to the next line.
@@ -209,7 +209,7 @@ def _give(directory: Path, account: Account) -> None:
 
 def belongs_to(layout: Layout, account: Account) -> bool:
     """Whether the cluster, which exists, is the account's own."""
-    with clear_errors(layout.cluster):
+    with one_line_errors(layout.cluster):
         return layout.cluster.stat().st_uid == account.uid
 
 
@@ -224,7 +224,7 @@ def hand_over(layout: Layout, account: Account) -> None:
     for top in (*layout.socket_dirs(), layout.cluster):
         if not is_trusted(layout, top, former):
             continue
-        with clear_errors(top):
+        with one_line_errors(top):
             for _, directories, names, inside in os.fwalk(top, topdown=False, onerror=_fail):
                 for name in (*directories, *names):
                     if os.lstat(name, dir_fd=inside).st_uid == former.uid:
@@ -260,7 +260,7 @@ def remove_leftovers(layout: Layout, socket_dir: Path) -> None:
 
     PostgreSQL itself would refuse to start if a recycled pid stood in one of these files.
     """
-    with clear_errors(layout.cluster):
+    with one_line_errors(layout.cluster):
         layout.postmaster_pid.unlink(missing_ok=True)
         (socket_dir / SOCKET_NAME).unlink(missing_ok=True)
         (socket_dir / f"{SOCKET_NAME}.lock").unlink(missing_ok=True)

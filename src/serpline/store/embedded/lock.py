@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from serpline.store.embedded.account import EmbeddedError
-from serpline.store.embedded.files import clear_errors, shown
+from serpline.store.embedded.files import one_line_errors, shown
 
 POLL_SECONDS = 0.02
 
@@ -25,12 +25,12 @@ class FileLock:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        with clear_errors(path):
+        with one_line_errors(path):
             self.descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
     def acquire(self) -> bool:
         """Whether the lock is now ours; never waits."""
-        with clear_errors(self._path):
+        with one_line_errors(self._path):
             try:
                 fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

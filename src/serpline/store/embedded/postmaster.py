@@ -152,7 +152,7 @@ def _recorded_pid(layout: Layout) -> int | None:
     return pid if pid > 0 else None
 
 
-def lives(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
     """Whether the process exists and is no zombie."""
     try:
         return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)

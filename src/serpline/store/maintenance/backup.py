@@ -23,7 +23,7 @@ import sqlalchemy as sa
 from psycopg import sql
 
 from serpline.domain.errors import UserError
-from serpline.store.copying import copied
+from serpline.store.copying import copy_out
 from serpline.store.database import Connection, Database
 from serpline.store.maintenance.archive import (
     BLOCK_BYTES,
@@ -138,7 +138,7 @@ async def _write_table(conn: Connection, writer: ArchiveWriter, table: sa.Table)
         sql.Identifier(table.name), sql.SQL(", ").join(map(sql.Identifier, columns))
     )
     await in_thread(writer.begin, table.name)
-    async with aclosing(copied(conn, source, BLOCK_BYTES)) as blocks:
+    async with aclosing(copy_out(conn, source, BLOCK_BYTES)) as blocks:
         async for block in blocks:
             await in_thread(writer.write, block)
     return await in_thread(writer.end, table.name, columns)

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Row, text
 
-from serpline.store.database import BRIEFLY, Connection
+from serpline.store.database import IDLE_LIMIT, Connection
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ async def hold(conn: Connection, task: str) -> Task | None:
     """The task's row, locked until the transaction ends; None if it is taken, or not there."""
     rows = await conn.execute(
         text(
-            f"SELECT task, looked_at, next_check_at, state, now() AS now, {BRIEFLY}"
+            f"SELECT task, looked_at, next_check_at, state, now() AS now, {IDLE_LIMIT}"
             " FROM housekeeping WHERE task = :task FOR UPDATE SKIP LOCKED"
         ),
         {"task": task},
@@ -93,7 +93,7 @@ async def due(conn: Connection, again_seconds: float) -> list[str]:
         text(
             "UPDATE housekeeping SET next_check_at = now() + make_interval(secs => :again),"
             " delay_seconds = :again WHERE task IN (SELECT task FROM housekeeping"
-            f" WHERE next_check_at <= now() FOR UPDATE SKIP LOCKED) RETURNING task, {BRIEFLY}"
+            f" WHERE next_check_at <= now() FOR UPDATE SKIP LOCKED) RETURNING task, {IDLE_LIMIT}"
         ),
         {"again": again_seconds},
     )

@@ -107,7 +107,7 @@ async def prune(
         for step in STEPS.values():
             went: Counter[str] = Counter()
             async for portion in _portions(database, step, terms):
-                went.update(portion.gone)
+                went.update(portion.deleted)
             for table, rows in went.items():
                 tell(table, rows)
             gone.update(went)

@@ -63,7 +63,7 @@ class Terms:
 class Portion:
     """The rows that went, by table, and where the next portion begins; None: the step is done."""
 
-    gone: Mapping[str, int] = field(default_factory=dict)
+    deleted: Mapping[str, int] = field(default_factory=dict)
     place: Place | None = None
 
 

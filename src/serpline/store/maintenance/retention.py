@@ -1,7 +1,7 @@
 """What is kept for how many days, and who deletes the rows of which table.
 
 ``docs/retention.md`` tells people; ``prune`` does it. Every table is in exactly one of four places:
-``items``, ``RULES`` (by age), ``OF_RUN`` (with its run, if results have days), ``STAYS``.
+``items``, ``RULES`` (by age), ``OF_RUN`` (with its run, if results have days), ``KEPT``.
 
 A rule is SQL about a row ``t`` and the time ``:cutoff``. Whether the row's run has ended is not the
 rule's business: ``prune`` sees to that.
@@ -229,7 +229,7 @@ OF_RUN: Final[Mapping[str, str]] = MappingProxyType(
 )
 
 # Never pruned: a person's own, or no more rows than there are things that exist now.
-STAYS: Final = frozenset(
+KEPT: Final = frozenset(
     {
         "markets",
         "keywords",

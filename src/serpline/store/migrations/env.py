@@ -6,7 +6,7 @@ from alembic import context
 from alembic.operations import ops
 
 from serpline.store.tables import metadata, queueing
-from serpline.store.tables.base import uncounted
+from serpline.store.tables.base import without_statistics
 from serpline.store.tables.functions import FUNCTIONS, MADE_AFTER
 
 __all__ = ["queueing"]
@@ -24,7 +24,9 @@ def _with_the_unseen(_context: Any, _revision: Any, scripts: list[Any]) -> None:
         steps = script.upgrade_ops.ops
         made = [step.table_name for step in steps if isinstance(step, ops.CreateTableOp)]
         steps += [
-            ops.ExecuteSQLOp(ddl) for name in made for ddl in uncounted(metadata.tables[name])
+            ops.ExecuteSQLOp(ddl)
+            for name in made
+            for ddl in without_statistics(metadata.tables[name])
         ]
         if MADE_AFTER in made:
             steps += [ops.ExecuteSQLOp(function) for function in FUNCTIONS]

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from serpline.domain.names import JobPriority
-from serpline.store.database import BRIEFLY, Connection
+from serpline.store.database import IDLE_LIMIT, Connection
 from serpline.store.queue.wakeups import WakeUp, wake
 from serpline.store.tables.queueing import queued_jobs
 
@@ -116,7 +116,7 @@ async def renew(
 
 async def succeed(conn: Connection, job: Claim) -> bool:
     """The job is done: its row goes."""
-    result = await conn.execute(sa.delete(queued_jobs).where(*_mine(job)))
+    result = await conn.execute(sa.delete(queued_jobs).where(*_is_held_by(job)))
     return result.rowcount == 1
 
 
@@ -126,7 +126,7 @@ async def postpone(
     """Let the job wait; ``failed=False`` burns no attempt. The sweep announces it when due."""
     statement = (
         sa.update(queued_jobs)
-        .where(*_mine(job))
+        .where(*_is_held_by(job))
         .values(
             status="waiting",
             attempts=queued_jobs.c.attempts + int(failed),
@@ -157,7 +157,7 @@ async def sweep(conn: Connection) -> int:
         " epoch = epoch + (due.status = 'running')::int,"
         " next_check_at = now() + make_interval(secs => :seconds), delay_seconds = :seconds"
         " FROM due WHERE queued_jobs.id = due.id"
-        f" RETURNING queued_jobs.id, queued_jobs.epoch, priority, deaths, {BRIEFLY}"
+        f" RETURNING queued_jobs.id, queued_jobs.epoch, priority, deaths, {IDLE_LIMIT}"
     )
     values = {"most": SWEEP_MAX, "seconds": ANNOUNCE_SECONDS}
     rows = (await conn.execute(statement, values)).all()
@@ -205,7 +205,7 @@ async def _bury(
     return (await conn.execute(statement, values)).rowcount
 
 
-def _mine(job: Claim) -> tuple[sa.ColumnElement[bool], ...]:
+def _is_held_by(job: Claim) -> tuple[sa.ColumnElement[bool], ...]:
     return (
         queued_jobs.c.id == job.id,
         queued_jobs.c.epoch == job.epoch,

@@ -24,7 +24,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from serpline.domain.names import JobPriority
-from serpline.store.database import BRIEFLY, Connection
+from serpline.store.database import IDLE_LIMIT, Connection
 
 QUEUE: Final = "serpline"
 TASK: Final = "serpline.wake"
@@ -71,7 +71,7 @@ _WAKE: Final = sa.text(
             scheduled_at = NULL
         RETURNING id
     )
-    SELECT {BRIEFLY}, pg_notify(
+    SELECT {IDLE_LIMIT}, pg_notify(
         'procrastinate_queue_v1#' || CAST(:queue AS text),
         json_build_object('type', 'job_inserted', 'job_id', max(id))::text
     ) FROM woken

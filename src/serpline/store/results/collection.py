@@ -12,8 +12,8 @@ from sqlalchemy import text
 
 from serpline.domain.names import SEARCHED_TYPES
 from serpline.store.database import Connection
+from serpline.store.hash_joins import execute_hash_joined
 from serpline.store.runs.runs import source_runs
-from serpline.store.whole_runs import over_run
 
 # Every planned search, without a join: keyword_id, market, keyword, device and, of the parameter
 # ``types``, content_type.
@@ -49,7 +49,7 @@ async def collection(
     """
     sources = await source_runs(conn, run_id)
     types = [kind for kind in await searched_types(conn, run_id) if content_type in (None, kind)]
-    rows = await over_run(
+    rows = await execute_hash_joined(
         conn,
         text(
             f"""

@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import text
 
 from serpline.store.database import Connection
-from serpline.store.whole_runs import over_run
+from serpline.store.hash_joins import execute_hash_joined
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Spending:
 
 async def spending(conn: Connection, run_id: UUID) -> list[Spending]:
     """What a run spent so far, in the order of the data flow; calls in flight are not in it."""
-    rows = await over_run(
+    rows = await execute_hash_joined(
         conn,
         text(
             "SELECT l.phase_name, l.content_type, p.provider, count(*) AS calls,"
@@ -87,7 +87,7 @@ async def workers_alive(conn: Connection, heartbeat_seconds_max: float = 20.0) -
     return int(rows.scalar_one())
 
 
-async def holds_a_project(conn: Connection) -> bool:
+async def has_project(conn: Connection) -> bool:
     """Whether anybody has imported keywords or started a run here."""
     rows = await conn.execute(
         text(

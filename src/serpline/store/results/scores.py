@@ -13,10 +13,10 @@ from sqlalchemy import RowMapping, TextClause, text
 from serpline.domain.companies import CHANNEL_ADDRESS
 from serpline.store.database import Connection
 from serpline.store.frames import read_frame
+from serpline.store.hash_joins import execute_hash_joined, stream_hash_joined
 from serpline.store.results.collection import PLANNED, searched_types
 from serpline.store.runs.plans import SUBJECT
 from serpline.store.runs.runs import source_runs
-from serpline.store.whole_runs import over_run, streamed_over_run
 
 if TYPE_CHECKING:
     import polars as pl
@@ -117,17 +117,17 @@ async def inputs(
     )
 
 
-async def each_input(
+async def stream_inputs(
     conn: Connection, statement: TextClause, sources: Mapping[str, UUID], content_type: str
 ) -> AsyncGenerator[RowMapping, None]:
     """The rows of ``RESULTS`` or ``COLLECTED`` as they are read, in order of the searches."""
     ordered = text(f"{statement.text} ORDER BY 2, 3, 4")
-    async with streamed_over_run(conn, ordered, {**sources, "content_type": content_type}) as rows:
+    async with stream_hash_joined(conn, ordered, {**sources, "content_type": content_type}) as rows:
         async for row in rows.mappings():
             yield row
 
 
-async def forget_dsi(conn: Connection, run_id: UUID, content_type: str) -> None:
+async def delete_scores(conn: Connection, run_id: UUID, content_type: str) -> None:
     """Drop the scores of a lane that is to be computed anew."""
     await conn.execute(
         text("DELETE FROM dsi_scores WHERE run_id = :run AND content_type = :type"),
@@ -185,7 +185,7 @@ async def scores(
         ORDER BY content_type, market, device, {strongest}
         """
     )
-    async with streamed_over_run(conn, statement, values) as rows:
+    async with stream_hash_joined(conn, statement, values) as rows:
         async for row in rows.mappings():
             yield dict(row)
 
@@ -216,7 +216,7 @@ async def rankings(
     """
     sources = await source_runs(conn, run_id)
     types = await searched_types(conn, run_id, asked=False)
-    rows = await over_run(
+    rows = await execute_hash_joined(
         conn,
         text(
             f"""

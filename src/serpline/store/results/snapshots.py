@@ -39,7 +39,7 @@ async def of_run(conn: Connection, run_id: UUID, content_type: ContentType) -> S
     return Snapshot(run_id, collected) if collected else None
 
 
-async def back_from(
+async def history(
     conn: Connection, run_id: UUID, content_type: ContentType, count: int
 ) -> list[Snapshot]:
     """The run's snapshot and those before it, newest first, at most ``count``.

@@ -81,7 +81,7 @@ async def current(conn: Connection, chunk: OwnedChunk) -> BatchRow | None:
     return _row(dict(row)) if row else None
 
 
-async def made_so_far(conn: Connection, chunk: OwnedChunk) -> tuple[int, int]:
+async def count_made(conn: Connection, chunk: OwnedChunk) -> tuple[int, int]:
     """How many batches were made for the chunk, and the searches of the largest."""
     rows = await conn.execute(
         text(

@@ -17,7 +17,7 @@ from serpline.domain.errors import LeaseLost
 from serpline.domain.names import ContentType, PhaseName
 from serpline.domain.phases import LaneKey
 from serpline.domain.states import CHUNK_MACHINE, LIVE_ITEMS, StateStatus, change
-from serpline.store.database import BRIEFLY, Connection
+from serpline.store.database import IDLE_LIMIT, Connection
 
 _LIVE = {str(status): status for status in LIVE_ITEMS}
 
@@ -81,7 +81,7 @@ async def claim(
             " AND l.status = 'running' AND r.id = c.run_id AND r.status = 'running'"
             " AND EXISTS (SELECT 1 FROM workers WHERE id = :worker AND ended_at IS NULL)"
             " RETURNING c.id, c.epoch, c.no, c.lane_id, l.phase_name, l.content_type, c.run_id,"
-            f" r.mode, r.config, c.planned, c.crashes, c.last_error, r.created_at, {BRIEFLY}"
+            f" r.mode, r.config, c.planned, c.crashes, c.last_error, r.created_at, {IDLE_LIMIT}"
         ),
         {
             "id": chunk_id,

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from serpline.store.database import BRIEFLY, Connection
+from serpline.store.database import IDLE_LIMIT, Connection
 
 _LOCK = 7_235_001  # any constant: the advisory lock that makes id order commit order
 
@@ -32,7 +32,7 @@ async def append(conn: Connection, events: Sequence[Event]) -> None:
     """
     if not events:
         return
-    await conn.execute(text(f"SELECT {BRIEFLY}, pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+    await conn.execute(text(f"SELECT {IDLE_LIMIT}, pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
     rows = json.dumps([asdict(event) for event in events], ensure_ascii=False, default=str)
     await conn.execute(
         text(

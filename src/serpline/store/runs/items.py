@@ -10,8 +10,8 @@ from sqlalchemy import text
 from serpline.domain.phases import LaneKey
 from serpline.domain.states import ITEM_MACHINE, StateStatus, change
 from serpline.store.database import Connection
+from serpline.store.hash_joins import execute_hash_joined
 from serpline.store.runs import planning
-from serpline.store.whole_runs import over_run
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ async def write_results(
 
 async def failures(conn: Connection, run_id: UUID, limit: int = 1000) -> list[dict[str, Any]]:
     """The failed items of a run, with their errors, and the keyword of those that have one."""
-    rows = await over_run(
+    rows = await execute_hash_joined(
         conn,
         text(
             "SELECT l.phase_name, l.content_type, i.item, k.keyword, i.attempts,"

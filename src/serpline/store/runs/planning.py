@@ -11,8 +11,8 @@ from uuid import UUID
 from sqlalchemy import text
 
 from serpline.domain.states import LIVE_ITEMS
-from serpline.store.database import BRIEFLY, Connection
-from serpline.store.whole_runs import over_run
+from serpline.store.database import IDLE_LIMIT, Connection
+from serpline.store.hash_joins import execute_hash_joined
 
 
 async def plan(
@@ -22,7 +22,7 @@ async def plan(
 
     Returns the ids of the new chunks. The lane's row must be locked by the caller.
     """
-    rows = await over_run(
+    rows = await execute_hash_joined(
         conn,
         text(
             f"""
@@ -56,7 +56,7 @@ async def lock_unplanned(conn: Connection, lane_id: int) -> bool:
         text(
             "UPDATE pipeline_phase_status SET planned_at = now()"
             " WHERE id = :lane AND status = 'running' AND planned_at IS NULL"
-            f" RETURNING id, {BRIEFLY}"
+            f" RETURNING id, {IDLE_LIMIT}"
         ),
         {"lane": lane_id},
     )
@@ -86,7 +86,7 @@ async def lanes_where_failed(conn: Connection, run_id: UUID, item: str) -> set[i
 
 async def reopen_failed(conn: Connection, lane_id: int, item: str | None = None) -> list[int]:
     """Failed items (or the one named) become pending again; returns the ids of their chunks."""
-    rows = await over_run(
+    rows = await execute_hash_joined(
         conn,
         text(
             """
@@ -107,7 +107,7 @@ async def reopen_failed(conn: Connection, lane_id: int, item: str | None = None)
     return [row.id for row in rows]
 
 
-async def forget(conn: Connection, lane_id: int) -> None:
+async def discard(conn: Connection, lane_id: int) -> None:
     """Drop a lane's items and chunks, so that it is planned and computed anew."""
     await conn.execute(text("DELETE FROM items WHERE lane_id = :lane"), {"lane": lane_id})
     await conn.execute(text("DELETE FROM item_results WHERE lane_id = :lane"), {"lane": lane_id})
@@ -119,7 +119,7 @@ async def fail_unfinished(conn: Connection, lane_id: int, reason: str) -> int:
 
     Whoever owns one of the chunks is fenced off. A lane that was never planned never will be.
     """
-    rows = await over_run(
+    rows = await execute_hash_joined(
         conn,
         text(
             """

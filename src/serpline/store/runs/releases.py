@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from serpline.domain.errors import LeaseLost
 from serpline.domain.states import LIVE_ITEMS
-from serpline.store.database import BRIEFLY, Connection
+from serpline.store.database import IDLE_LIMIT, Connection
 from serpline.store.runs.chunks import OwnedChunk
 
 # Back off when a chunk makes no progress. Work that settled nothing and named no time waits
@@ -108,7 +108,7 @@ async def _one_is_closed(conn: Connection, breakers: Collection[str]) -> bool:
     """
     rows = await conn.execute(
         text(
-            f"SELECT state, {BRIEFLY} FROM circuit_breakers WHERE name = ANY(:names)"
+            f"SELECT state, {IDLE_LIMIT} FROM circuit_breakers WHERE name = ANY(:names)"
             " ORDER BY name FOR SHARE"
         ),
         {"names": list(breakers)},

@@ -26,7 +26,7 @@ class FailedAttempt(NamedTuple):
     error: str | None
 
 
-async def remember(
+async def record_attempts(
     conn: Connection, chunk: OwnedChunk, now: datetime, failed: Sequence[FailedAttempt]
 ) -> None:
     """Write failures under a chunk down, in the transaction that acts on them."""

@@ -13,7 +13,7 @@ from sqlalchemy import text
 from serpline.domain.names import ContentType, PhaseName
 from serpline.domain.phases import LaneKey, LaneView
 from serpline.domain.states import LANE_MACHINE, RUN_MACHINE, LaneStatus, RunStatus, change
-from serpline.store.database import BRIEFLY, Connection
+from serpline.store.database import IDLE_LIMIT, Connection
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ async def lock(conn: Connection, run_id: UUID) -> RunRow | None:
     refers to the run locks its key.
     """
     query = text(
-        f"SELECT {_COLUMNS}, {BRIEFLY} FROM pipeline_executions"
+        f"SELECT {_COLUMNS}, {IDLE_LIMIT} FROM pipeline_executions"
         " WHERE id = :id AND expired_at IS NULL FOR NO KEY UPDATE"
     )
     row = (await conn.execute(query, {"id": run_id})).mappings().first()
@@ -241,17 +241,17 @@ async def change_lane(
     return rows.first() is not None
 
 
-async def set_deadlines(conn: Connection, run_id: UUID, at: datetime, *, anew: bool) -> None:
-    """Give the running lanes of a run their deadline: those without one, or ``anew`` all.
+async def set_deadlines(conn: Connection, run_id: UUID, at: datetime, *, replace: bool) -> None:
+    """Give the running lanes of a run their deadline: those without one, or with ``replace`` all.
 
     One that lies later was set before the clock was set back.
     """
     await conn.execute(
         text(
             "UPDATE pipeline_phase_status SET deadline_at = :at WHERE pipeline_execution_id = :run"
-            " AND status = 'running' AND (:anew OR deadline_at IS NULL OR deadline_at > :at)"
+            " AND status = 'running' AND (:replace OR deadline_at IS NULL OR deadline_at > :at)"
         ),
-        {"run": run_id, "at": at, "anew": anew},
+        {"run": run_id, "at": at, "replace": replace},
     )
 
 

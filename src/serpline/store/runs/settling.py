@@ -13,9 +13,9 @@ from sqlalchemy import text
 from serpline.domain.errors import LeaseLost
 from serpline.domain.states import ITEM_MACHINE, LIVE_ITEMS, StateStatus, change
 from serpline.store.database import Connection
+from serpline.store.hash_joins import execute_hash_joined
 from serpline.store.runs.chunks import OwnedChunk
-from serpline.store.runs.retries import FailedAttempt, remember
-from serpline.store.whole_runs import over_run
+from serpline.store.runs.retries import FailedAttempt, record_attempts
 
 _LIVE = [str(status) for status in LIVE_ITEMS]
 
@@ -87,7 +87,7 @@ async def settle_items(
         )
         return [Changed(item, StateStatus.COMPLETED, attempts) for item, attempts in rows]
     # The items are found by their index and joined by hash: what is read once is compared once.
-    rows = await over_run(
+    rows = await execute_hash_joined(
         conn,
         _SETTLE,
         {
@@ -106,7 +106,7 @@ async def settle_items(
     return [Changed(item, StateStatus(status), attempts) for item, status, attempts in rows]
 
 
-async def remember_failures(
+async def record_failures(
     conn: Connection,
     chunk: OwnedChunk,
     settlements: Sequence[Settlement],
@@ -120,7 +120,7 @@ async def remember_failures(
         for item, _, attempts in changed
         if (one := made.get(item)) is not None
     ]
-    await remember(conn, chunk, now, failed)
+    await record_attempts(conn, chunk, now, failed)
 
 
 async def count(

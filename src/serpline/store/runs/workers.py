@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import text
 
 from serpline.domain.states import LIVE_ITEMS
-from serpline.store.database import BRIEFLY, Connection
+from serpline.store.database import IDLE_LIMIT, Connection
 
 _LOCK_CLASS = 7_235  # the first key of every worker's two-key advisory lock
 # Every session of a ``Database`` has its unique name. Our own sessions are not ended, because one
@@ -128,7 +128,7 @@ async def take_over_dead(conn: Connection, dead_after_seconds: float) -> dict[in
         text(
             "WITH silent AS MATERIALIZED (SELECT id FROM workers WHERE ended_at IS NULL"
             " AND heartbeat_at < now() - make_interval(secs => :s) FOR UPDATE SKIP LOCKED)"
-            f" SELECT id, {BRIEFLY} FROM silent"
+            f" SELECT id, {IDLE_LIMIT} FROM silent"
             " WHERE pg_try_advisory_xact_lock(:class, CAST(id % 2147483648 AS int))"
         ),
         {"s": dead_after_seconds, "class": _LOCK_CLASS},
@@ -181,7 +181,7 @@ async def due_runs(conn: Connection, again_seconds: float, limit: int) -> list[t
             WHERE id IN (SELECT id FROM pipeline_executions WHERE next_check_at <= now()
                 AND status IN ('pending', 'running') ORDER BY next_check_at LIMIT :limit
                 FOR UPDATE SKIP LOCKED)
-            RETURNING id, priority, {BRIEFLY}
+            RETURNING id, priority, {IDLE_LIMIT}
             """
         ),
         {"again": again_seconds, "limit": limit},
@@ -200,7 +200,7 @@ async def due_chunks(conn: Connection, again_seconds: float, limit: int) -> list
                 SELECT c2.id FROM chunks c2 JOIN pipeline_executions r2 ON r2.id = c2.run_id
                 WHERE c2.status = 'ready' AND c2.next_check_at <= now() AND r2.status = 'running'
                 ORDER BY c2.next_check_at LIMIT :limit FOR UPDATE OF c2 SKIP LOCKED)
-            RETURNING c.id, r.priority, {BRIEFLY}
+            RETURNING c.id, r.priority, {IDLE_LIMIT}
             """
         ),
         {"again": again_seconds, "limit": limit},

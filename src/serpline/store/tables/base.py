@@ -28,7 +28,7 @@ def one_of(column: str, words: type[StrEnum]) -> CheckConstraint:
     return CheckConstraint(f"{column} IN ({listed})", name=column)
 
 
-def uncounted(table: Table) -> list[str]:
+def without_statistics(table: Table) -> list[str]:
     """The DDL that keeps statistics off the columns that say whose run or lane a row is.
 
     Counted, they tell the planner of the runs it has seen, and so that a new one has no rows: any
@@ -43,9 +43,9 @@ def uncounted(table: Table) -> list[str]:
 
 
 @listens_for(metadata, "after_create")
-def _leave_uncounted(
+def _leave_without_statistics(
     _metadata: MetaData, connection: Connection, *, tables: Sequence[Table], **_: Any
 ) -> None:
     for table in tables:
-        for statement in uncounted(table):
+        for statement in without_statistics(table):
             connection.execute(text(statement))

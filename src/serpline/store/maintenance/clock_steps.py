@@ -17,7 +17,7 @@ from typing import Final
 
 from sqlalchemy import text
 
-from serpline.store.database import BRIEFLY, Connection
+from serpline.store.database import IDLE_LIMIT, Connection
 from serpline.store.maintenance import housekeeping
 from serpline.store.runs.chunks import CLOCKS_APART_SECONDS
 
@@ -25,7 +25,7 @@ TIMER: Final = "timer"
 # As long as a worker's timer may take from one look to the next, with much to spare.
 GAP_SECONDS: Final = 60.0
 # Two workers that look at once look once.
-LOOK_SECONDS: Final = 2.0
+INTERVAL_SECONDS_MIN: Final = 2.0
 _UNENDED: Final = "status NOT IN ('ingested', 'lost')"
 
 # Table → its rows that wait, and by column the longest wait from now on, in seconds. 0: it is past.
@@ -79,10 +79,12 @@ _MISSED: Final = (
     ),
 )
 _ENROL: Final = text("INSERT INTO housekeeping (task) VALUES (:task) ON CONFLICT DO NOTHING")
-_LOCK: Final = text(f"SELECT {BRIEFLY} FROM housekeeping WHERE task = :task FOR UPDATE")
+_LOCK: Final = text(f"SELECT {IDLE_LIMIT} FROM housekeeping WHERE task = :task FOR UPDATE")
 
 
-async def look(conn: Connection, *, again_seconds: float, lease_seconds: float) -> dict[str, int]:
+async def correct_waits(
+    conn: Connection, *, again_seconds: float, lease_seconds: float
+) -> dict[str, int]:
     """Make waits as long as they may be, if nobody just has; how many were cut, by table.
 
     ``again_seconds``: the longest wait of a run's next look; ``lease_seconds``: of a lease of
@@ -93,7 +95,7 @@ async def look(conn: Connection, *, again_seconds: float, lease_seconds: float) 
         await conn.execute(_ENROL, {"task": TIMER})
         return {}
     gap = (held.now - held.looked_at).total_seconds()
-    if 0 <= gap < LOOK_SECONDS:
+    if 0 <= gap < INTERVAL_SECONDS_MIN:
         return {}
     await _add(conn, gap)
     values = {
@@ -105,7 +107,7 @@ async def look(conn: Connection, *, again_seconds: float, lease_seconds: float) 
     return {table: rows for table, rows in cut._mapping.items() if rows}
 
 
-async def count_gap(conn: Connection) -> None:
+async def extend_deadlines(conn: Connection) -> None:
     """Add what passed since the last look, if nobody lived in it: before a deadline is judged."""
     await conn.execute(_LOCK, {"task": TIMER})
     held = await housekeeping.hold(conn, TIMER)

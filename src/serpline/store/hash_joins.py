@@ -30,7 +30,7 @@ _AS_BEFORE = text(
 )
 
 
-async def over_run(
+async def execute_hash_joined(
     conn: Connection, statement: TextClause, values: Mapping[str, Any]
 ) -> CursorResult[Any]:
     """Execute a statement whose joins are made by hash: its work grows with the run, not faster.
@@ -44,7 +44,7 @@ async def over_run(
 
 
 @asynccontextmanager
-async def streamed_over_run(
+async def stream_hash_joined(
     conn: Connection, statement: TextClause, values: Mapping[str, Any]
 ) -> AsyncGenerator[AsyncResult[Any], None]:
     """The rows of such a statement as they are asked for, ``ROWS_AT_ONCE`` from the server."""
