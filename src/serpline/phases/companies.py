@@ -76,6 +76,7 @@ async def profiles(
         return domain, bought.get(domain)
 
     unknown: list[str] = []
+    unbought: list[str] = []
     async with aclosing(as_done(ask_pdl, claims.to_fetch, tools.call_concurrency)) as answers:
         async for domain, answer in answers:
             if isinstance(answer, dict):
@@ -83,12 +84,13 @@ async def profiles(
             elif answer is None:
                 unknown.append(domain)
             else:
-                await release_claims(work, KIND, [domain])
+                unbought.append(domain)
                 yield domain, work.retries.outcome_for(domain, answer)
             if len(unknown) >= DOMAINS_MAX:
                 async for pair in _ask_wikidata(tools, work, unknown):
                     yield pair
                 unknown = []
+    await release_claims(work, KIND, unbought)
     async for pair in _ask_wikidata(tools, work, unknown):
         yield pair
 

@@ -78,6 +78,7 @@ class ContentAnalysisPhase:
         )
         to_fetch, in_flight = set(claims.to_fetch), set(claims.in_flight_elsewhere)
         calls = ModelCalls(self._tools, work, self._tools.llm)
+        unbought: list[str] = []
 
         async def analyse(subject: str) -> Outcome:
             keys = needed[subject].keys
@@ -97,11 +98,11 @@ class ContentAnalysisPhase:
                         bought |= await self._page(work, calls, subject[2:], question)
             except EmptyPageError as empty:
                 # Not kept for other runs: it was free, and may be content when they look.
-                await release_claims(work, KIND, missing)
+                unbought.extend(missing)
                 rows = needed[subject].empty_rows(empty.kind, work.clock.now())
                 return Done(subject, rows)
             except (ProviderError, CallRefused) as error:
-                await release_claims(work, KIND, missing)
+                unbought.extend(key for key in missing if key not in bought)
                 return work.retries.outcome_for(subject, error)
             now = work.clock.now()
             rows = needed[subject].rows(
@@ -112,6 +113,7 @@ class ContentAnalysisPhase:
         async with aclosing(as_done(analyse, subjects, self._tools.call_concurrency)) as outcomes:
             async for outcome in outcomes:
                 yield outcome
+        await release_claims(work, KIND, unbought)
 
     async def _page(
         self, work: Work, model: ModelCalls, url: str, question: Question

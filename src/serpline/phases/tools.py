@@ -181,6 +181,8 @@ async def store_payloads(work: Work, kind: str, payloads: Mapping[str, Any]) -> 
 async def release_claims(work: Work, kind: str, keys: Iterable[str]) -> None:
     """Let others buy what this chunk could not, without waiting for its end."""
     unbought, chunk = list(keys), work.chunk
+    if not unbought:
+        return
     await run_transaction(
         work, lambda conn: reference.release(conn, kind, unbought, chunk.id, chunk.epoch)
     )

@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from harness.guarded import policy
 from harness.inline import METRICS, Harness, open_harness
 from harness.scripted import open_gate
 from harness.waiting import until
@@ -21,6 +22,7 @@ from serpline.pipeline.settler import SETTLE_ITEMS_MAX, Settler
 from serpline.pipeline.silence import WorkHung
 from serpline.pipeline.state_tracker import Settled, StateTracker, WriteResults
 from serpline.queueing import JobEvent, JobOutcome, JobQueueManager
+from serpline.robustness.budget import apply_limits, scopes
 from serpline.robustness.retry import RetryManager
 from serpline.store.database import Connection, Database, DatabaseUnavailable
 from serpline.store.runs import releases
@@ -189,6 +191,33 @@ async def test_the_earliest_reason_to_look_counts(harness: Harness) -> None:
                     at_once=False,
                 )
         assert look - 60 < (await harness.chunk(chunk_id))["look_seconds"] <= look
+
+
+async def test_a_budget_that_rises_during_the_work_is_seen(harness: Harness) -> None:
+    """What it refused a moment before is asked for again at once, not when its wait is over."""
+    _, chunk_id = await planned(harness, "a")
+    now = harness.clock.now()
+    limits = [policy(provider="example", credits_per_day=limit) for limit in (1.0, 2.0)]
+    await harness.query(
+        "INSERT INTO provider_budgets (provider, scope, limit_credits)"
+        " VALUES ('example', :scope, 1)",
+        scope=scopes(limits[0], None, now)[0][0],
+    )
+    with harness.lifeline.at_work(chunk_id):
+        chunk = await owned(harness, chunk_id)
+        async with harness.database.transaction() as conn:
+            await apply_limits(conn, limits[1:], now)
+        async with harness.database.transaction() as conn:
+            await releases.release(
+                conn,
+                chunk,
+                look_again_seconds=900,
+                now=now,
+                loaded_at=now,
+                at_once=False,
+                waits_on=["budget:example"],
+            )
+    assert (await harness.chunk(chunk_id))["look_seconds"] <= 0
 
 
 async def test_what_came_due_during_the_work_is_looked_at_at_once(harness: Harness) -> None:

@@ -142,9 +142,8 @@ async def release(
     conn: Connection, kind: str, keys: Sequence[str], chunk_id: int, epoch: int
 ) -> None:
     """Give claims back unbought; what is claimed by others, or answered, is left alone."""
-    if keys:
-        owner = {"chunk_id": chunk_id, "epoch": epoch}
-        await conn.execute(_RELEASE, {"kind": kind, "keys": list(keys), **owner})
+    owner = {"chunk_id": chunk_id, "epoch": epoch}
+    await conn.execute(_RELEASE, {"kind": kind, "keys": list(keys), **owner})
 
 
 async def _fresh(conn: Connection, read: Mapping[str, Any]) -> dict[str, Row[Any]]:

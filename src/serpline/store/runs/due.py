@@ -49,6 +49,14 @@ async def make_waiting_due(conn: Connection, breaker: str) -> list[tuple[int, in
     return [(row.id, row.priority) for row in rows]
 
 
+async def look_at_owned(conn: Connection) -> None:
+    """Have every chunk that is in a worker's hands looked at once more when it is given back.
+
+    It may have been refused just now what there is more of since.
+    """
+    await conn.execute(text("UPDATE chunks SET next_look_at = now() WHERE status = 'owned'"))
+
+
 async def count_waiting(conn: Connection, name: str) -> int:
     """Count the chunks of running runs that wait on ``name``."""
     rows = await conn.execute(
