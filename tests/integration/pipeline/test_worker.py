@@ -211,7 +211,7 @@ async def test_a_budget_that_rises_during_the_work_is_seen(harness: Harness) -> 
             await releases.release(
                 conn,
                 chunk,
-                look_again_seconds=900,
+                due_in_seconds=900,
                 now=now,
                 loaded_at=now,
                 at_once=False,

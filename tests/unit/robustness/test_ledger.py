@@ -47,7 +47,7 @@ def ended(monkeypatch: pytest.MonkeyPatch) -> list[End]:
     """The ends that came to the database."""
     came: list[End] = []
 
-    async def end_calls(_: Any, ends: Sequence[End], __: Any) -> list[Any]:
+    async def end_calls(_: Any, ends: Sequence[End], *__: Any) -> list[Any]:
         came.extend(ends)
         return [end.id for end in ends]
 
