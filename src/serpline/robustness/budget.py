@@ -110,7 +110,7 @@ async def apply_limits(conn: Connection, policies: Iterable[ProviderPolicy], now
     }
     raised = await budgets.set_limits(conn, limits)
     if raised:
-        await looks.look_at_owned(conn)
+        await due.make_owned_due(conn)
     names = [wait_key(provider) for provider in raised]
     waiting = [found for name in names for found in await due.make_waiting_due(conn, name)]
     await wake(conn, [WakeUp("chunk", str(id_), JobPriority(p)) for id_, p in waiting])

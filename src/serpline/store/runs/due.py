@@ -49,12 +49,12 @@ async def make_waiting_due(conn: Connection, breaker: str) -> list[tuple[int, in
     return [(row.id, row.priority) for row in rows]
 
 
-async def look_at_owned(conn: Connection) -> None:
-    """Have every chunk that is in a worker's hands looked at once more when it is given back.
+async def make_owned_due(conn: Connection) -> None:
+    """Make every owned chunk due as soon as its worker releases it.
 
-    It may have been refused just now what there is more of since.
+    A refusal that it just had may no longer hold.
     """
-    await conn.execute(text("UPDATE chunks SET next_look_at = now() WHERE status = 'owned'"))
+    await conn.execute(text("UPDATE chunks SET next_check_at = now() WHERE status = 'owned'"))
 
 
 async def count_waiting(conn: Connection, name: str) -> int:
