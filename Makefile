@@ -1,19 +1,19 @@
-# Two commands matter: `make demo` and `make test`. Everything lives in .venv, nothing outside it.
+# Start with `make demo` or `make test`. Everything is installed in .venv, nothing outside it.
 PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
-# Tests wait for processes and deadlines half of their time: more of them than cores.
+# More test processes than cores: tests wait for processes and deadlines half of their time.
 JOBS ?= 3
 LOCKED := --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 
-# Tests and campaigns start hundreds of processes: none of them compiles the package anew.
+# Keep bytecode: tests and campaigns start hundreds of processes.
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: setup demo test check bench chaos lock clean
 
 setup: .venv/.installed
 
-# The stamp depends on what would change the installation; the source itself is installed editable.
+# The stamp depends on the files that define the installation; the source is installed editable.
 .venv/.installed: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("serpline needs Python 3.11 or newer; this is " + sys.version.split()[0])'
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || { echo "serpline needs Python's venv module (on Debian: apt install python3-venv)"; exit 1; }
@@ -36,13 +36,13 @@ check: setup
 bench: setup .venv-bench/.installed
 	$(BIN)/python -m bench $(ARGS)
 
-# The engines that the benchmark runs beside ours, apart from everything else.
+# The other engines that the benchmark compares, in an environment of their own.
 .venv-bench/.installed: bench/peers.lock
 	@test -x .venv-bench/bin/python || $(PYTHON) -m venv .venv-bench
 	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r bench/peers.lock
 	@touch $@
 
-# The reliability scorecard: under an hour; ARGS="--seed 7 --rows 3,14" repeats rows exactly.
+# The reliability scorecard: under an hour. ARGS="--seed 7 --rows 3,14" repeats rows exactly.
 chaos: setup
 	$(BIN)/python -m chaos $(ARGS)
 
