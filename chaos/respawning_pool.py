@@ -9,7 +9,7 @@ from pathlib import Path
 
 from harness.inline import Harness, make_harness
 from harness.scripted import make_tables
-from harness.worker_pool import WorkerPool, be_scripted
+from harness.worker_pool import WorkerPool, scripted_worker_main
 
 from serpline.store.database import Database
 
@@ -27,7 +27,7 @@ class RespawningPool:
     async def keep_one(self) -> None:
         """Have one worker, again and again, until cancelled."""
         while True:
-            worker = self.pool.start(be_scripted, self.chunk_size)
+            worker = self.pool.start(scripted_worker_main, self.chunk_size)
             try:
                 self.exit_codes[await worker.wait()] += 1
             finally:
@@ -35,12 +35,12 @@ class RespawningPool:
 
     def running(self) -> list[int]:
         """The pids of the running workers, in the order of their starts."""
-        return [worker.pid for worker in self.pool.processes if worker.lives]
+        return [worker.pid for worker in self.pool.processes if worker.is_running]
 
     def kill(self, pid: int) -> bool:
         """``kill -9``; False if it is no running worker of ours."""
         for worker in self.pool.processes:
-            if worker.lives and worker.pid == pid:
+            if worker.is_running and worker.pid == pid:
                 worker.kill()
                 return True
         return False

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from harness.forks import Fork, become, preload
+from harness.forks import Fork, enter_fork, preload
 from harness.waiting import until
 from harness.worker_process import work
 from harness.world import World
@@ -32,7 +32,7 @@ preload(__name__)
 
 
 def _be_worker(environment: Mapping[str, str], log: Path, alive: Connection) -> None:
-    become(environment, log, alive)
+    enter_fork(environment, log, alive)
     if point := environment.get("CHAOS_POINT"):
         arm(point, int(environment["CHAOS_PASSING"]))
     port = environment.get("CHAOS_WEB_PORT")
@@ -70,10 +70,10 @@ class RespawningWorker:
             worker = self._last = Fork(_be_worker, told, self._log)
 
             async def has_changed(worker: Fork = worker) -> bool:
-                return not worker.lives or await is_over()
+                return not worker.is_running or await is_over()
 
             await until(has_changed, "a death, or the end", seconds=seconds)
-            if worker.lives:
+            if worker.is_running:
                 return False
             if await worker.wait() == -signal.SIGKILL:
                 return True

@@ -20,7 +20,7 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID
 
-from harness.figures import Figure, at_most, none
+from harness.figures import Figure, at_most, zero
 from harness.tables import Tables, differences, final_tables
 from harness.world import World, open_world, simulated
 
@@ -117,7 +117,7 @@ async def _observed(context: Context, pairs: int) -> Undisturbed:
     async with opened(context, f"undisturbed-{pairs}", pairs, None, **PATIENT) as world:
         await world.start_worker()
         run_id = await start(world)
-        run = await world.ended(run_id, seconds=RUN_SECONDS_MAX)
+        run = await world.wait_for_end(run_id, seconds=RUN_SECONDS_MAX)
         assert run.status is RunStatus.COMPLETED, run.error_message
         return Undisturbed(
             pairs=pairs,
@@ -271,7 +271,7 @@ class Judged:
     ) -> None:
         """Wait for the run's end and add it up; slack in one run excuses nothing in another."""
         losses = losses or Losses()
-        run = await world.ended(run_id, seconds=RUN_SECONDS_MAX)
+        run = await world.wait_for_end(run_id, seconds=RUN_SECONDS_MAX)
         self.runs += 1
         self.incomplete += run.status is not RunStatus.COMPLETED
         lanes = await world.lanes(run_id)
@@ -298,19 +298,19 @@ class Judged:
     def figures(self) -> list[Figure]:
         """Each with its bound."""
         return [
-            none("runs not completed", self.incomplete),
-            none("items lost", self.lost),
-            none("rows differing", self.differing),
-            none("rows too many", self.surplus_rows),
-            none("batches too many", self.batches_too_many),
-            none("batches started again", self.started_again),
-            none("things bought in one run only", self.bought_otherwise),
+            zero("runs not completed", self.incomplete),
+            zero("items lost", self.lost),
+            zero("rows differing", self.differing),
+            zero("rows too many", self.surplus_rows),
+            zero("batches too many", self.batches_too_many),
+            zero("batches started again", self.started_again),
+            zero("things bought in one run only", self.bought_otherwise),
             at_most("calls paid again", self.paid_again, self.may_be_paid_again),
             at_most(
                 "mean age of a lost reply, seconds",
                 sum(self.ages_seconds) / max(1, len(self.ages_seconds)),
                 LOST_AGE_SECONDS_MAX,
             ),
-            none("of these without a cause in their run", self.unexplained),
-            none("paid replies lost by workers that lived", self.lost_alive),
+            zero("of these without a cause in their run", self.unexplained),
+            zero("paid replies lost by workers that lived", self.lost_alive),
         ]

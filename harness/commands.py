@@ -6,18 +6,18 @@ import subprocess
 from contextlib import redirect_stderr, redirect_stdout
 
 import serpline.cli as cli
-from harness.environment import clean
+from harness.environment import clean_environment
 
 
-def ask(*arguments: str, **settings: str) -> subprocess.CompletedProcess[bytes]:
+def run_command(*arguments: str, **settings: str) -> subprocess.CompletedProcess[bytes]:
     """Run one command without any setting of this machine; its exit code and what it printed."""
     saved = dict(os.environ)
     out, err = (
         io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2)
     )
-    told = {**clean(), **settings}
+    environment = {**clean_environment(), **settings}
     os.environ.clear()
-    os.environ.update(told)
+    os.environ.update(environment)
     try:
         with redirect_stdout(out), redirect_stderr(err):
             code = cli.main(arguments)

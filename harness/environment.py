@@ -6,6 +6,6 @@ import re
 _IS_SETTING = re.compile(r"SERPLINE_|PG[A-Z]|(https?|all|no)_proxy$", re.IGNORECASE)
 
 
-def clean() -> dict[str, str]:
+def clean_environment() -> dict[str, str]:
     """The environment without any setting of this machine's: ours, libpq's, or a proxy's."""
     return {name: value for name, value in os.environ.items() if not _IS_SETTING.match(name)}

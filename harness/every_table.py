@@ -1,7 +1,7 @@
 """Rows for every table of ours, made from the tables' own definitions, with values that bite.
 
 A row is full, the next has NULL wherever it can. Where a table wants more than its columns' types
-say, ``_WISHES`` knows. ``contents`` reads a database back as values that can be compared.
+say, ``_VALUES`` knows. ``contents`` reads a database back as values that can be compared.
 """
 
 import re
@@ -19,9 +19,9 @@ from serpline.store.tables import metadata
 
 ROWS = 2
 WHEN = datetime(2026, 11, 20, 9, 30, 15, 123457, tzinfo=UTC)
-_BITING = "tab\t newline\n return\r \\N \\. backslash\\ quote\" ' {a,b} Ünïcödé 検索 🔎"
+_HOSTILE_TEXT = "tab\t newline\n return\r \\N \\. backslash\\ quote\" ' {a,b} Ünïcödé 検索 🔎"
 
-_WISHES: Mapping[str, Mapping[str, Any]] = {
+_VALUES: Mapping[str, Mapping[str, Any]] = {
     "provider_calls": {"key": lambda n: bytes([n]) * 32},
     "content_analyses": {
         "empty_kind": lambda n: (None, "bot_check")[n],
@@ -75,18 +75,18 @@ async def contents(conn: Connection) -> dict[str, list[dict[str, Any]]]:
 
 
 def _value(column: sa.Column[Any], n: int, made: Mapping[sa.Column[Any], list[Any]]) -> Any:
-    wish = _WISHES.get(column.table.name, {}).get(column.name)
-    if wish is not None:
-        return wish(n)
+    value_of = _VALUES.get(column.table.name, {}).get(column.name)
+    if value_of is not None:
+        return value_of(n)
     if n % 2 and column.nullable:
         return None
     for key in column.foreign_keys:
         return made[key.column][n]
-    words = _words(column)
+    words = _allowed_words(column)
     return words[n % len(words)] if words else _of_type(column, n)
 
 
-def _words(column: sa.Column[Any]) -> list[str]:
+def _allowed_words(column: sa.Column[Any]) -> list[str]:
     """What a check lets the column be, if it lists words."""
     for check in column.table.constraints:
         if isinstance(check, sa.CheckConstraint):
@@ -103,11 +103,11 @@ def _of_type(column: sa.Column[Any], n: int) -> Any:
         case sa.Boolean():
             return n == 0
         case JSONB():
-            return {"text": _BITING, "n": n, "deep": [None, {"pi": 3.141592653589793}]}
+            return {"text": _HOSTILE_TEXT, "n": n, "deep": [None, {"pi": 3.141592653589793}]}
         case sa.ARRAY(item_type=sa.Integer()):
             return [n, -n]
         case sa.ARRAY():
-            return [_BITING, "", "NULL", f"{n}"]
+            return [_HOSTILE_TEXT, "", "NULL", f"{n}"]
         case sa.LargeBinary():
             return bytes(range(256))
         case sa.DateTime():
@@ -119,4 +119,4 @@ def _of_type(column: sa.Column[Any], n: int) -> Any:
         case sa.Numeric():
             return Decimal("123456.789012") + n
         case _:
-            return f"{column.name} {n} {_BITING}"
+            return f"{column.name} {n} {_HOSTILE_TEXT}"

@@ -37,7 +37,7 @@ class Figure:
         return f"{self.name} {self.value:,.6g} ({self.relation} {self.bound:,.6g})"
 
 
-def none(name: str, value: float) -> Figure:
+def zero(name: str, value: float) -> Figure:
     """There must be none of it."""
     return Figure(name, value, "=", 0)
 

@@ -1,6 +1,6 @@
 """Addresses that lead inside, in every spelling that has ever fooled somebody, and who watches.
 
-``LITERALS`` are whole URLs; ``RESOLVED`` is what an innocent name may resolve to. ``watched`` sees
+``LITERALS`` are whole URLs; ``RESOLVED`` is what an innocent name may resolve to. ``watch_connects`` sees
 every ``connect`` of this process with the interpreter's own audit events, below our code.
 """
 
@@ -50,16 +50,16 @@ RESOLVED: tuple[list[str], ...] = (
 _watcher: Callable[[Any], None] | None = None
 
 
-def _hear(event: str, arguments: tuple[Any, ...]) -> None:
+def _audit(event: str, arguments: tuple[Any, ...]) -> None:
     if event == "socket.connect" and _watcher is not None:
         _watcher(arguments[1])
 
 
-sys.addaudithook(_hear)
+sys.addaudithook(_audit)
 
 
 @contextmanager
-def watched(allowed: Callable[[Any], bool] = lambda _address: True) -> Iterator[list[Any]]:
+def watch_connects(allowed: Callable[[Any], bool] = lambda _address: True) -> Iterator[list[Any]]:
     """The addresses to which sockets are connected meanwhile.
 
     What is not ``allowed`` is written down and prevented: no packet leaves the machine for it.

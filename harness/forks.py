@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from harness.environment import clean
+from harness.environment import clean_environment
 from serpline.core.logging import configure
 
 _FORKS = multiprocessing.get_context("forkserver")
@@ -29,12 +29,12 @@ def preload(name: str) -> None:
 preload(__name__)
 
 
-def become(environment: Mapping[str, str], log: Path, alive: Connection) -> None:
+def enter_fork(environment: Mapping[str, str], log: Path, alive: Connection) -> None:
     """What a fork does first: ``alive`` ends with its parent, and becomes its stdin."""
     os.dup2(alive.fileno(), 0)
-    told = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    os.dup2(told, 1)
-    os.dup2(told, 2)
+    log_file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(log_file, 1)
+    os.dup2(log_file, 2)
     os.environ.clear()
     os.environ.update(environment)
     configure("INFO")
@@ -47,9 +47,9 @@ class Fork:
         self, target: Callable[..., None], environment: Mapping[str, str], log: Path, *more: Any
     ) -> None:
         """``target`` is called with the environment (in which this machine's settings are not),
-        the log, what is to become its stdin (see ``become``) and ``more``."""
+        the log, what is to become its stdin (see ``enter_fork``) and ``more``."""
         self._alive, theirs = _FORKS.Pipe()
-        environment = {**clean(), **environment}
+        environment = {**clean_environment(), **environment}
         self._process = _FORKS.Process(target=target, args=(environment, log, theirs, *more))
         self._process.start()
         theirs.close()
@@ -64,13 +64,13 @@ class Fork:
         return self._process.pid
 
     @property
-    def lives(self) -> bool:
+    def is_running(self) -> bool:
         """Whether it has not ended yet, as far as is known."""
         return not self._over.is_set() and self._process.is_alive()
 
     def send_signal(self, number: int) -> None:
         """To a process that may have ended."""
-        if self.lives:
+        if self.is_running:
             with suppress(ProcessLookupError):
                 os.kill(self.pid, number)
 

@@ -23,7 +23,7 @@ MakeGuard = Callable[..., Guard]
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
-class HandClock:
+class ManualClock:
     """Time passes only when told to, or when somebody sleeps."""
 
     def __init__(self) -> None:
@@ -48,13 +48,13 @@ class Provider:
     log: list[HttpRequest] = field(default_factory=list)
     gate: asyncio.Event | None = None
     entered: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(0))
-    under_way: int = 0
-    under_way_max: int = 0
+    in_flight: int = 0
+    in_flight_max: int = 0
 
     async def send(self, request: HttpRequest) -> HttpReply:
         self.log.append(request)
-        self.under_way += 1
-        self.under_way_max = max(self.under_way_max, self.under_way)
+        self.in_flight += 1
+        self.in_flight_max = max(self.in_flight_max, self.in_flight)
         self.entered.release()
         try:
             if self.gate is not None:
@@ -64,7 +64,7 @@ class Provider:
                 raise answer
             return answer
         finally:
-            self.under_way -= 1
+            self.in_flight -= 1
 
 
 def ok(value: Any, **headers: str) -> HttpReply:
@@ -124,7 +124,7 @@ def call(
 
 
 def policy(**changes: Any) -> ProviderPolicy:
-    usual: dict[str, Any] = {
+    defaults: dict[str, Any] = {
         "provider": "example",
         "breaker": "example_api",
         "breaker_settings": BreakerSettings(failure_threshold=10, timeout_seconds=300),
@@ -132,7 +132,7 @@ def policy(**changes: Any) -> ProviderPolicy:
         "concurrency": 64,
         "retry_floor": 10_000.0,
     }
-    return ProviderPolicy(**(usual | changes))
+    return ProviderPolicy(**(defaults | changes))
 
 
 async def owned_chunk(db: Database, no: int = 1) -> tuple[uuid.UUID, int, int]:

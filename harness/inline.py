@@ -183,7 +183,7 @@ class Harness(WorkerParts):
         sql = "SELECT count(*) FROM scripted_attempts WHERE item = :item"
         return int(await self.one(sql, item=item))
 
-    async def attempted(self, item: str) -> None:
+    async def wait_until_attempted(self, item: str) -> None:
         """Return once the item is being worked on."""
 
         async def is_tried() -> bool:
@@ -213,7 +213,7 @@ class Harness(WorkerParts):
         sql = "SELECT queueing_lock FROM procrastinate_jobs WHERE status = 'todo' ORDER BY 1"
         return await self.column(sql)
 
-    async def beats(self, count: int = 2) -> None:
+    async def wait_for_beats(self, count: int = 2) -> None:
         """Return after that many further heartbeats."""
         sql = "SELECT heartbeat_at FROM workers WHERE id = :id"
         for _ in range(count):
@@ -224,7 +224,7 @@ class Harness(WorkerParts):
 
             await until(is_later, "a heartbeat")
 
-    async def forget_wakeups(self) -> None:
+    async def delete_wakeups(self) -> None:
         """Lose every wake-up that waits."""
         await self.query("DELETE FROM procrastinate_jobs")
 

@@ -15,7 +15,7 @@ from serpline.store.runs.chunks import OwnedChunk
 
 def owned(run_id: UUID, lane: LaneKey, **changes: Any) -> OwnedChunk:
     """A chunk of one item as its owner has it; ``changes`` are other values of its fields."""
-    usual: dict[str, Any] = {
+    defaults: dict[str, Any] = {
         "id": 0,
         "epoch": 0,
         "no": 1,
@@ -27,7 +27,7 @@ def owned(run_id: UUID, lane: LaneKey, **changes: Any) -> OwnedChunk:
         "last_error": None,
         "created_at": datetime(2026, 3, 1, 12, tzinfo=UTC),
     }
-    return OwnedChunk(run_id=run_id, lane=lane, **(usual | changes))
+    return OwnedChunk(run_id=run_id, lane=lane, **(defaults | changes))
 
 
 def work_on(chunk: OwnedChunk, database: Database, clock: Clock, **config: Any) -> Work:

@@ -18,20 +18,20 @@ _HANDLED = (
 
 
 @dataclass(slots=True)
-class Watched:
+class HandledRows:
     """The rows handled so far."""
 
     rows: int = 0
 
 
 @contextmanager
-def watched() -> Iterator[Watched]:
+def count_handled_rows() -> Iterator[HandledRows]:
     """Count the rows that every node of every statement's plan handles, in this process.
 
     Each statement is run twice: first explained, in a savepoint that is undone, under the very
     settings and parameters it then has.
     """
-    seen = Watched()
+    seen = HandledRows()
     explaining = False
 
     def explain(conn: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:

@@ -52,7 +52,7 @@ class ReadyProcess:
         return self._process.pid
 
     @property
-    def lives(self) -> bool:
+    def is_running(self) -> bool:
         """Whether it has not ended."""
         return self._process.returncode is None
 
@@ -66,15 +66,15 @@ class ReadyProcess:
         assert self._process.stdout is not None
         try:
             async with asyncio.timeout(seconds):
-                told = await self._process.stdout.read()
+                output = await self._process.stdout.read()
         finally:
             await self.kill()
-        assert told, self._log.read_text()
-        return told
+        assert output, self._log.read_text()
+        return output
 
     async def end(self, number: int) -> None:
         """Send a signal, if it still runs, and wait for its end."""
-        if self.lives:
+        if self.is_running:
             self._process.send_signal(number)
         await self._process.wait()
         if self._process.stdin is not None:

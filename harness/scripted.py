@@ -105,7 +105,7 @@ class ScriptedPhase:
         for row in items:
             if not work.lease():
                 raise LeaseLost("the lease has ended")
-            before = await _attempted(work, row.item)
+            before = await _record_attempt(work, row.item)
             outcome = await _outcome(work, row, is_first=before == 0)
             if outcome is not None:
                 yield outcome
@@ -126,7 +126,7 @@ def scripted_phases(chunk_size: int = 500) -> Mapping[PhaseName, Phase]:
     return {name: ScriptedPhase(name, chunk_size) for name in PhaseName}
 
 
-async def _attempted(work: Work, item: str) -> int:
+async def _record_attempt(work: Work, item: str) -> int:
     values = {"lane": work.chunk.lane_id, "item": item, "pid": os.getpid()}
     async with work.database.transaction() as conn:
         before = await conn.execute(

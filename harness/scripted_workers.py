@@ -10,7 +10,7 @@ from harness.forks import Fork
 from harness.inline import METRICS, Harness, make_harness
 from harness.scripted import make_tables
 from harness.waiting import WAIT_SECONDS_MAX, until
-from harness.worker_pool import WorkerPool, be_scripted
+from harness.worker_pool import WorkerPool, scripted_worker_main
 from serpline.domain.names import PipelineMode
 from serpline.domain.states import ENDED_RUNS, RunStatus
 from serpline.store.database import Database
@@ -34,9 +34,9 @@ class ScriptedWorkers:
 
     async def start(self, chunk_size: int = 500) -> Fork:
         """A worker process with scripted phases."""
-        return self.pool.start(be_scripted, chunk_size)
+        return self.pool.start(scripted_worker_main, chunk_size)
 
-    async def ended(self, run_id: UUID, seconds: float = WAIT_SECONDS_MAX) -> RunStatus:
+    async def wait_for_end(self, run_id: UUID, seconds: float = WAIT_SECONDS_MAX) -> RunStatus:
         """Wait for the run's end."""
 
         async def is_over() -> bool:

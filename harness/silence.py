@@ -97,7 +97,7 @@ async def line_to(server: Path | int) -> AsyncIterator[Line]:
             line.cut()
 
 
-def over(line: Line, database_url: str) -> str:
+def url_over(line: Line, database_url: str) -> str:
     """The database's URL, by way of the line."""
     url = sa.make_url(database_url).difference_update_query(["host", "port"])
     url = url.set(host="127.0.0.1", port=line.port)

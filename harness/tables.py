@@ -28,7 +28,7 @@ RESULT_TABLES: tuple[Table, ...] = (
 )
 _TIMES = frozenset({"run_id", "fetched_at", "collected_at"})
 _DATES = frozenset({"oldest_collected_on", "latest_collected_on"})
-_BEHIND = frozenset({"run_id", "collected_on"})
+_SOURCE_DATES = frozenset({"run_id", "collected_on"})
 DIFFERENCES_MAX = 20
 
 Tables = Mapping[str, Mapping[str, str]]
@@ -51,12 +51,12 @@ async def final_tables(database: Database, run_id: UUID) -> Tables:
 
 def differences(one: Tables, other: Tables) -> list[str]:
     """Where two runs differ, one line each; empty if they are equal row for row."""
-    told: list[str] = []
+    lines: list[str] = []
     for table in sorted({*one, *other}):
         left, right = one.get(table, {}), other.get(table, {})
         unequal = [key for key in sorted({*left, *right}) if left.get(key) != right.get(key)]
-        told += [f"{table} {key}:\n  {left.get(key)}\n  {right.get(key)}" for key in unequal]
-    return told[:DIFFERENCES_MAX]
+        lines += [f"{table} {key}:\n  {left.get(key)}\n  {right.get(key)}" for key in unequal]
+    return lines[:DIFFERENCES_MAX]
 
 
 def _comparable(row: Mapping[Any, Any]) -> dict[str, Any]:
@@ -65,7 +65,8 @@ def _comparable(row: Mapping[Any, Any]) -> dict[str, Any]:
         kept["detail"] = {k: v for k, v in kept["detail"].items() if k not in _DATES}
     if "sources" in kept:
         kept["sources"] = [
-            {k: v for k, v in source.items() if k not in _BEHIND} for source in kept["sources"]
+            {k: v for k, v in source.items() if k not in _SOURCE_DATES}
+            for source in kept["sources"]
         ]
     return kept
 

@@ -7,7 +7,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from harness.forks import Fork, become, preload
+from harness.forks import Fork, enter_fork, preload
 from harness.scripted import scripted_phases
 from harness.worker_process import work
 
@@ -15,17 +15,17 @@ preload(__name__)
 END_SECONDS = 15.0
 
 
-def be_worker(environment: Mapping[str, str], log: Path, alive: Connection) -> None:
+def worker_main(environment: Mapping[str, str], log: Path, alive: Connection) -> None:
     """A worker with the real phases."""
-    become(environment, log, alive)
+    enter_fork(environment, log, alive)
     asyncio.run(work())
 
 
-def be_scripted(
+def scripted_worker_main(
     environment: Mapping[str, str], log: Path, alive: Connection, chunk_size: int
 ) -> None:
     """A worker with scripted phases."""
-    become(environment, log, alive)
+    enter_fork(environment, log, alive)
     asyncio.run(work(scripted_phases(chunk_size)))
 
 

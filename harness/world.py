@@ -20,10 +20,10 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from harness.environment import clean
+from harness.environment import clean_environment
 from harness.forks import Fork
 from harness.waiting import WAIT_SECONDS_MAX, until
-from harness.worker_pool import WorkerPool, be_worker
+from harness.worker_pool import WorkerPool, worker_main
 from serpline.app import Services, open_services
 from serpline.config.run import PipelineConfig
 from serpline.core.settings import load
@@ -40,7 +40,7 @@ from serpline.store.runs.runs import RunRow
 
 SEED = 11
 DAY = date(2026, 11, 20)
-LOG_CHARS_TOLD = 4_000
+LOG_CHARS_SHOWN = 4_000
 _RATES = {
     "scaleserp": 500,
     "dataforseo": 50,
@@ -59,7 +59,7 @@ _SETTINGS = {
     "SERPLINE_SHUTDOWN_GRACE_SECONDS": "2",
 }
 # For worlds in which workers die: soon noticed and looked into, though not by a machine's hiccup.
-MORTAL = {
+QUICK_TAKEOVER = {
     "SERPLINE_WORKER_HEARTBEAT_SECONDS": "0.3",
     "SERPLINE_WORKER_DEAD_AFTER_SECONDS": "3",
     "SERPLINE_BATCH_CALL_SECONDS": "4",
@@ -94,13 +94,13 @@ class World:
 
     async def start_worker(self, **settings: str) -> Fork:
         """A worker process with the real phases, and with further variables of its own."""
-        return self.pool.start(be_worker, **settings)
+        return self.pool.start(worker_main, **settings)
 
     async def start(self, mode: PipelineMode = PipelineMode.MANUAL, **config: Any) -> UUID:
         """Start a run; returns its id at once."""
         return await self.services.pipeline.start(PipelineConfig(**config), mode)
 
-    async def ended(self, run_id: UUID, *, seconds: float = WAIT_SECONDS_MAX) -> RunRow:
+    async def wait_for_end(self, run_id: UUID, *, seconds: float = WAIT_SECONDS_MAX) -> RunRow:
         """Wait for the run's end."""
 
         async def over() -> RunRow | None:
@@ -120,7 +120,7 @@ class World:
     async def run(self, **config: Any) -> UUID:
         """A run from start to end."""
         run_id = await self.start(**config)
-        await self.ended(run_id)
+        await self.wait_for_end(run_id)
         return run_id
 
     async def get(self, run_id: UUID) -> RunRow:
@@ -145,7 +145,7 @@ class World:
             rows = await conn.execute(text(sql), values)
             return [dict(row) for row in rows.mappings()] if rows.returns_rows else []
 
-    def held(self, provider: str, operation: str) -> list[CallEntry]:
+    def withheld(self, provider: str, operation: str) -> list[CallEntry]:
         """Calls of the simulator's log whose reply is being kept from the worker."""
         return [entry for entry in self.sim.log.of(provider, operation) if entry.fault == "slow"]
 
@@ -179,7 +179,7 @@ async def open_world(
     """
     async with Simulator(config or simulated()) as sim:
         environment = {
-            **clean(),
+            **clean_environment(),
             **sim.environment(),
             **_SETTINGS,
             "SERPLINE_DATABASE_URL": database_url,
@@ -198,7 +198,7 @@ async def open_world(
                 # A worker that cannot end either, stopped or hung, must not hide what went wrong.
                 with suppress(TimeoutError):
                     await pool.end()
-                error.add_note(pool.logs()[-LOG_CHARS_TOLD:])
+                error.add_note(pool.logs()[-LOG_CHARS_SHOWN:])
                 raise
             await pool.end()
         assert sim.gateway.crashes == [], "the simulator itself failed"

@@ -14,14 +14,14 @@ from pathlib import Path
 import psutil
 import pytest
 from harness.databases import administered, copied_database, make_template
-from harness.environment import clean
+from harness.environment import clean_environment
 from hypothesis import settings
 
 from serpline.store.database import Database
 from serpline.store.embedded.server import EmbeddedServer, ensure_server
 
 # What this machine sets reaches no test.
-for name in os.environ.keys() - clean().keys():
+for name in os.environ.keys() - clean_environment().keys():
     del os.environ[name]
 
 # The same examples each time.

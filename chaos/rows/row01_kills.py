@@ -13,7 +13,7 @@ from functools import partial
 
 from harness.figures import Figure, equal
 from harness.waiting import until
-from harness.world import MORTAL
+from harness.world import QUICK_TAKEOVER
 
 from chaos.respawning_worker import respawning_worker
 from chaos.scorecard import Context, Row
@@ -32,7 +32,7 @@ from chaos.standard_run import (
 )
 
 # One worker lives at a time, so nobody takes one for dead that is merely slow.
-SOON_MISSED = {**MORTAL, "SERPLINE_WORKER_DEAD_AFTER_SECONDS": "2"}
+SOON_MISSED = {**QUICK_TAKEOVER, "SERPLINE_WORKER_DEAD_AFTER_SECONDS": "2"}
 
 
 async def campaign(context: Context) -> list[Figure]:

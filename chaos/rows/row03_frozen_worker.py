@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.figures import Figure, at_most, equal, none
+from harness.figures import Figure, at_most, equal, zero
 from harness.forks import Fork
 from harness.scripted import open_gate
 from harness.scripted_workers import scripted_workers
@@ -117,7 +117,7 @@ async def scripted(context: Context, strikes: Strikes) -> list[Figure]:
 
                     await strikes.taken_over(finished, f"the work of {number.name}'s victim")
                 for run_id in started:
-                    await workers.ended(run_id, WAIT_SECONDS)
+                    await workers.wait_for_end(run_id, WAIT_SECONDS)
                 await asyncio.sleep(context.sized(0.0, FROZEN_SECONDS - strikes.seconds[-1]))
                 attempts = await harness.one("SELECT count(*) FROM scripted_attempts")
                 frozen.send_signal(signal.SIGCONT)
@@ -132,8 +132,8 @@ async def scripted(context: Context, strikes: Strikes) -> list[Figure]:
             await database.close()
     return [
         equal("items with a result", distinct, RUNS * len(ITEMS)),
-        none("results written twice", results - distinct),
-        none("attempts begun after the thaw", begun),
+        zero("results written twice", results - distinct),
+        zero("attempts begun after the thaw", begun),
     ]
 
 
@@ -161,7 +161,7 @@ async def priced(context: Context, strikes: Strikes) -> list[Figure]:
             frozen.send_signal(signal.SIGSTOP)
             struck_at = time.monotonic()
             await strikes.taken_over(_dead(world, frozen), "the frozen worker to be buried")
-            run = await world.ended(run_id, seconds=WAIT_SECONDS)
+            run = await world.wait_for_end(run_id, seconds=WAIT_SECONDS)
             again = paid_again(world.sim.log.entries)
             lost = await unanswered(world)
             passed = time.monotonic() - struck_at
@@ -172,11 +172,11 @@ async def priced(context: Context, strikes: Strikes) -> list[Figure]:
                 await frozen.wait()
             lanes = await world.lanes(run_id)
             return [
-                none("runs not completed", run.status is not RunStatus.COMPLETED),
-                none("lanes not ended", sum(lane.status not in ENDED_LANES for lane in lanes)),
+                zero("runs not completed", run.status is not RunStatus.COMPLETED),
+                zero("lanes not ended", sum(lane.status not in ENDED_LANES for lane in lanes)),
                 at_most("calls paid again", again.total(), lost.total()),
-                none("of these without a reply lost", (again - lost).total()),
-                none("calls made after the thaw", len(world.sim.log.entries) - calls),
+                zero("of these without a reply lost", (again - lost).total()),
+                zero("calls made after the thaw", len(world.sim.log.entries) - calls),
             ]
 
 
@@ -185,7 +185,7 @@ async def _caller(world: World, provider: str, operation: str) -> Fork:
 
     async def found() -> list[dict[str, Any]]:
         rows = await world.query(_CALLER, provider=provider)
-        return rows if world.held(provider, operation) else []
+        return rows if world.withheld(provider, operation) else []
 
     pids = {row["pid"] for row in await until(found, f"a call of {provider}", seconds=WAIT_SECONDS)}
     return next(worker for worker in world.pool.processes if worker.pid in pids)

@@ -14,10 +14,10 @@ from functools import partial
 from uuid import UUID
 
 from harness import worker_process
-from harness.figures import Figure, at_least, equal, none
+from harness.figures import Figure, at_least, equal, zero
 from harness.ready_process import ReadyProcess, ready_process
 from harness.waiting import until
-from harness.world import MORTAL, World
+from harness.world import QUICK_TAKEOVER, World
 
 from chaos.releases import SIZE, make_release
 from chaos.scorecard import Context, Row
@@ -76,7 +76,7 @@ async def campaign(context: Context) -> list[Figure]:
         equal("workers on changed code", seen.changed_workers, runs * (times // 2)),
         at_least("chunks as the changed code cuts them", seen.small_chunks, runs),
         equal("dead letters of a kind nobody serves", seen.obsolete, runs),
-        none("other dead letters", seen.other_letters),
+        zero("other dead letters", seen.other_letters),
         *judged.figures(),
     ]
 
@@ -98,7 +98,7 @@ async def _handed_on(
     ]
     losses = Losses()
     async with (
-        opened(context, f"handed-on-{number}", reference.pairs, None, **MORTAL) as world,
+        opened(context, f"handed-on-{number}", reference.pairs, None, **QUICK_TAKEOVER) as world,
         AsyncExitStack() as workers,
     ):
         run_id = await start(world)
@@ -114,7 +114,7 @@ async def _handed_on(
                 return len(world.sim.log) >= calls or await over()
 
             await until(is_time, f"call {calls:.0f}", seconds=RUN_SECONDS_MAX)
-            seen.restarts += worker.lives
+            seen.restarts += worker.is_running
             await worker.end((signal.SIGKILL, signal.SIGTERM)[(index + number) % 2])
             await losses.count(world)
             worker = following

@@ -9,7 +9,7 @@ probes follows from the settings alone.
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from harness.figures import Figure, at_least, at_most, equal, none
+from harness.figures import Figure, at_least, at_most, equal, zero
 from harness.guarded import rows
 from harness.inline import TravelClock
 
@@ -85,7 +85,7 @@ async def campaign(context: Context) -> Sequence[Figure]:
         ),
         at_least("seconds from opening to the first probe", quiet_seconds, CLOSED_SECONDS_MIN),
         at_most("probes in the outage", probes, PROBES_MAX),
-        none("attempts burned by refused calls", attempts - len(failed)),
+        zero("attempts burned by refused calls", attempts - len(failed)),
         equal("items completed", done, chunk * (CHUNKS + 1)),
         at_most("seconds from closing to full rate", full_rate_after(good), 5),
     ]

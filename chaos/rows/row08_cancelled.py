@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Sequence
 
 import psutil
-from harness.figures import Figure, equal, none
+from harness.figures import Figure, equal, zero
 from harness.guarded import rows
 from harness.inline import TravelClock
 
@@ -105,10 +105,10 @@ async def campaign(context: Context) -> Sequence[Figure]:
             is_well = (await breaker.state()).breaker.state == "closed"
     return [
         equal("breaker closed after the cancellations", closed, 1),
-        none("permits leaked in half-open", len(probing.permits)),
-        none("sockets leaked", leaked),
-        none("reserved credits leaked", left["reserved"]),
-        none("intents leaked", left["intents"]),
+        zero("permits leaked in half-open", len(probing.permits)),
+        zero("sockets leaked", leaked),
+        zero("reserved credits leaked", left["reserved"]),
+        zero("intents leaked", left["intents"]),
         equal("calls at once afterwards", len(after), CONCURRENCY),
         equal("breaker closed by good probes afterwards", is_well, 1),
     ]

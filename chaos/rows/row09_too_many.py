@@ -13,8 +13,8 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from math import ceil
 
-from harness.figures import Figure, at_least, none
-from harness.guarded import HandClock
+from harness.figures import Figure, at_least, zero
+from harness.guarded import ManualClock
 
 from chaos.calling import OPERATION, PROVIDER, Calling, calling, policy
 from chaos.scorecard import Context, Row
@@ -40,7 +40,7 @@ STORM = {
 TICK = timedelta(milliseconds=1)
 
 
-class CommonClock(HandClock):
+class CommonClock(ManualClock):
     """A clock of so many callers, each of which sleeps, or waits for somebody who does."""
 
     def __init__(self, callers: int) -> None:
@@ -133,7 +133,7 @@ async def campaign(context: Context) -> Sequence[Figure]:
     good = sum(1 for at, entry in calls if entry.status == 200 and calm_at <= at < ends_at)
     return [
         at_least("429s in the storm", stormy, 3),
-        none("calls before a Retry-After", early),
+        zero("calls before a Retry-After", early),
         at_least(
             "share of the provider's limit used afterwards",
             good / measured_seconds / RATE_PER_SECOND,

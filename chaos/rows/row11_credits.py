@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from hashlib import sha256
 
-from harness.figures import Figure, at_least, at_most, equal, none
+from harness.figures import Figure, at_least, at_most, equal, zero
 from harness.guarded import owned_chunk, rows, take_over
 from harness.waiting import until
 
@@ -80,8 +80,8 @@ async def campaign(context: Context) -> Sequence[Figure]:
     return [
         at_most("credits charged by the simulator", charged, budget),
         equal("credits our budget explains", float(spent), budget),
-        none("credits still reserved", float(reserved)),
-        none("charges our ledger does not know", (theirs - ours).total()),
+        zero("credits still reserved", float(reserved)),
+        zero("charges our ledger does not know", (theirs - ours).total()),
         at_least("calls left unknown by kills", unknown, 1),
         at_most("credits ours counts and theirs does not", float(spent) - charged, unknown),
         at_most("calls left unknown", unknown, open_calls),

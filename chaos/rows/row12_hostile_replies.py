@@ -19,7 +19,7 @@ from statistics import quantiles
 from typing import Any
 
 import psutil
-from harness.figures import Figure, at_least, at_most, equal, none
+from harness.figures import Figure, at_least, at_most, equal, zero
 from harness.ready_process import ready_process
 
 from chaos.scorecard import Context, Row
@@ -142,7 +142,7 @@ async def campaign(context: Context) -> list[Figure]:
     return [
         at_least("hostile calls of each kind", fewest, size["blocks"]),
         equal("page files and pages refused", files["flooded"] + pages["flooded"], FILES + PAGES),
-        none("hostile calls without a typed error",
+        zero("hostile calls without a typed error",
              sum(len(each["odd"]) for each in (told, files, pages))),
         at_most("longest of them beyond its deadline, s", max(late), 1.0),
         at_most("resident size, MB more", grown / MEGABYTE, GROWTH_MEGABYTES_MAX),

@@ -17,7 +17,7 @@ from dataclasses import fields, is_dataclass
 from functools import cache
 from typing import Any, get_type_hints
 
-from harness.figures import Figure, at_least, none
+from harness.figures import Figure, at_least, zero
 from harness.replies import CASES, DOCUMENTS, KEY, SUBJECTS
 from pydantic import TypeAdapter, ValidationError
 
@@ -284,10 +284,10 @@ async def campaign(context: Context) -> Sequence[Figure]:
         at_least("bodies for each", fewest, bodies),
         at_least("of them read", found["read"], bodies),
         at_least("of them refused", found["refused"], bodies),
-        none("untyped exceptions", found["untyped"]),
-        none("partial rows", found["partial"]),
-        none("costs that are none", found["cost"]),
-        none("keys in messages", found["key"]),
+        zero("untyped exceptions", found["untyped"]),
+        zero("partial rows", found["partial"]),
+        zero("costs that are none", found["cost"]),
+        zero("keys in messages", found["key"]),
     ]
 
 

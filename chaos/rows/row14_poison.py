@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from uuid import UUID
 
-from harness.figures import Figure, at_least, at_most, equal, none
+from harness.figures import Figure, at_least, at_most, equal, zero
 from harness.inline import METRICS
 from harness.scripted_workers import QUICK
 from harness.waiting import until
@@ -69,9 +69,9 @@ async def poisoned(context: Context) -> list[Figure]:
     narrowed = 1 + len(poison) * (context.sized(0, 1) + ALONE_DEATHS_MAX)
     return [
         equal("poisoned items isolated", len({*isolated} & {*poison}), len(poison)),
-        none("others isolated", len({*isolated} - {*poison})),
+        zero("others isolated", len({*isolated} - {*poison})),
         equal("neighbours with a result", len({*results} & {*innocent}), len(innocent)),
-        none("results of poison, or written twice", len(results) - len({*results} & {*innocent})),
+        zero("results of poison, or written twice", len(results) - len({*results} & {*innocent})),
         at_most("workers killed by poison", killed, SUSPECT_DEATHS + narrowed),
     ]
 
@@ -102,9 +102,9 @@ async def innocent(context: Context) -> list[Figure]:
         isolated = await harness.one("SELECT count(*) FROM items WHERE status = 'failed'")
     return [
         at_least("kills of workers with chunks", struck, kills),
-        none("innocent items isolated", isolated),
-        none("innocent items without a result", sum(size - len({*found}) for found in results)),
-        none("results written twice", sum(len(found) - len({*found}) for found in results)),
+        zero("innocent items isolated", isolated),
+        zero("innocent items without a result", sum(size - len({*found}) for found in results)),
+        zero("results written twice", sum(len(found) - len({*found}) for found in results)),
         at_least("most deaths of one chunk", deaths, context.sized(1, 4)),
         at_least("most deaths counted for one item", suspicion, context.sized(0, 2)),
     ]

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from uuid import UUID
 
-from harness.figures import Figure, at_least, none
+from harness.figures import Figure, at_least, zero
 from harness.waiting import until
 from harness.world import World, open_world
 from sqlalchemy.engine import make_url
@@ -132,10 +132,10 @@ async def campaign(context: Context) -> Sequence[Figure]:
         at_least("of these lost answers to a COMMIT", cuts.made[Strike.ACKNOWLEDGEMENT], few),
         at_least("of these a worker cut off altogether", cuts.made[_SHUT], few),
         *judged.figures(),
-        none("calls without an outcome", cuts.unheard),
-        none("workers that ended", cuts.ended),
-        none("workers taken over", cuts.dead_workers),
-        none("deaths of chunks", cuts.dead_chunks),
+        zero("calls without an outcome", cuts.unheard),
+        zero("workers that ended", cuts.ended),
+        zero("workers taken over", cuts.dead_workers),
+        zero("deaths of chunks", cuts.dead_chunks),
     ]
 
 
@@ -164,7 +164,7 @@ async def _run(
             await judged.add(world, run_id, reference)
             unheard = await world.query(_UNHEARD)
             cuts.unheard += len(unheard)
-            cuts.ended += sum(not worker.lives for worker in world.pool.processes)
+            cuts.ended += sum(not worker.is_running for worker in world.pool.processes)
             (dead,) = await world.query(_TAKEN_OVER)
             cuts.dead_workers += dead["workers"]
             cuts.dead_chunks += dead["chunks"]

@@ -16,7 +16,7 @@ from pathlib import Path
 from uuid import UUID
 
 import psycopg
-from harness.figures import Figure, at_least, none, not_measured
+from harness.figures import Figure, at_least, not_measured, zero
 from harness.waiting import until
 from harness.world import World, open_world
 
@@ -89,7 +89,7 @@ async def stopped(
     return [
         at_least("workers that owned a chunk when it stopped", len(at_work), 1),
         at_least("seconds stopped", away, away_seconds),
-        none("living workers taken over", found["dead"]),
+        zero("living workers taken over", found["dead"]),
     ]
 
 

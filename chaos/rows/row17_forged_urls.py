@@ -14,8 +14,8 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Any
 from unittest.mock import patch
 
-from harness.figures import Figure, at_least, equal, none
-from harness.forged import LITERALS, RESOLVED, watched
+from harness.figures import Figure, at_least, equal, zero
+from harness.forged import LITERALS, RESOLVED, watch_connects
 
 from chaos.scorecard import Context, Row
 from serpline.domain.http import HttpRequest
@@ -152,7 +152,7 @@ async def campaign(context: Context) -> list[Figure]:
         own = [("127.0.0.1", page.port), ("127.0.0.1", trap.port)]
         # Allowed like 80 and 443, so that only the other rules are left.
         ports = patch.object(dialer, "GUARDED_PORTS", GUARDED_PORTS | {trap.port})
-        with watched(own.__contains__) as seen, ports:
+        with watch_connects(own.__contains__) as seen, ports:
             async with HttpClient(
                 resolve=tried.resolve, host_map={"page.test": f"127.0.0.1:{page.port}"}
             ) as client:
@@ -177,11 +177,11 @@ async def campaign(context: Context) -> list[Figure]:
         control = await allowed(trap, own)
     return [
         at_least("forms", len(tried.forms), 60),
-        none("connections opened", len(inward)),
-        none("connections accepted inside", accepted),
-        none("look-ups of forged hosts", asked),
-        none("answers that are no typed refusal", tried.untyped),
-        none("connections to what a name became after it was judged", rebound),
+        zero("connections opened", len(inward)),
+        zero("connections accepted inside", accepted),
+        zero("look-ups of forged hosts", asked),
+        zero("answers that are no typed refusal", tried.untyped),
+        zero("connections to what a name became after it was judged", rebound),
         equal("look-ups of that name", look_ups, 1),
         equal("control: both judges see an allowed connection", control, 2),
     ]
@@ -205,7 +205,7 @@ async def rebinding(seen: list[Any], trap: Trap) -> tuple[int, int]:
 async def allowed(trap: Trap, own: list[Any]) -> int:
     """One call that the operator configured: how many of the two judges see it."""
     before = trap.accepted
-    with watched(own.__contains__) as seen:
+    with watch_connects(own.__contains__) as seen:
         async with HttpClient(trusted_bases=[f"http://127.0.0.1:{trap.port}"]) as client:
             await client.send(HttpRequest("GET", f"http://127.0.0.1:{trap.port}/"))
     return len(seen) + trap.accepted - before

@@ -23,7 +23,7 @@ from unittest.mock import patch
 from urllib.parse import quote, quote_plus
 
 import psycopg
-from harness.figures import Figure, at_least, equal, none
+from harness.figures import Figure, at_least, equal, zero
 from harness.ports import LOOPBACK, reserved_port
 from harness.waiting import until
 from harness.world import World, open_world, simulated
@@ -220,7 +220,7 @@ async def walked(world: World, rounds: int) -> None:
         run = await world.start(
             PipelineMode.TESTING, force_refresh=True, analysis_depth=2, min_success_ratio=0.1
         )
-        await world.ended(run, seconds=150)
+        await world.wait_for_end(run, seconds=150)
 
 
 async def campaign(context: Context) -> list[Figure]:
@@ -260,10 +260,10 @@ async def campaign(context: Context) -> list[Figure]:
         at_least("lines logged at DEBUG", said.count(b"DEBUG") + said.count(b"debug"), 100),
         at_least("columns searched", found.columns, 200),
         at_least("values in which a key was replaced", found.masked, 10),
-        none("canaries in columns", len(found.hits)),
-        none("canaries in jobs", sum(secret in job for job in jobs for secret in canaries)),
-        none("canaries in logs", sum(said.count(secret) for secret in canaries)),
-        none("secret webhook paths in logs, jobs and messages",
+        zero("canaries in columns", len(found.hits)),
+        zero("canaries in jobs", sum(secret in job for job in jobs for secret in canaries)),
+        zero("canaries in logs", sum(said.count(secret) for secret in canaries)),
+        zero("secret webhook paths in logs, jobs and messages",
              len(found.paths) + sum(text.count(path) for path in paths for text in (said, *jobs))),
     ]  # fmt: skip
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from harness.figures import Figure, at_most, equal, none
+from harness.figures import Figure, at_most, equal, zero
 from harness.world import World
 
 from chaos.respawning_worker import respawning_worker
@@ -60,10 +60,10 @@ async def campaign(context: Context) -> list[Figure]:
     return [
         equal("SIGTERMs", len(exits.seconds), runs * times),
         at_most("seconds to the exit", max(exits.seconds), EXIT_SECONDS_MAX),
-        none("exits other than 0", exits.not_zero),
-        none("attempts burned", exits.burned),
-        none("chunks blamed", exits.blamed),
-        none("calls left without an outcome", exits.left_open),
+        zero("exits other than 0", exits.not_zero),
+        zero("attempts burned", exits.burned),
+        zero("chunks blamed", exits.blamed),
+        zero("calls left without an outcome", exits.left_open),
         # The one whose reply never comes.
         at_most("paid calls cut short", judged.may_be_paid_again, 1),
         *judged.figures(),
@@ -98,7 +98,7 @@ async def _handed_on(
             waits_for_reply = index == 0 and late_seconds is not None
 
             async def is_time(calls: float = calls, held: bool = waits_for_reply) -> bool:
-                far = bool(world.held(*HELD)) if held else len(world.sim.log) >= calls
+                far = bool(world.withheld(*HELD)) if held else len(world.sim.log) >= calls
                 # Once it is registered it listens to signals.
                 return await _is_at_work(world) and (far or await over())
 

@@ -9,7 +9,7 @@ import asyncio
 from collections import Counter
 from datetime import datetime
 
-from harness.figures import Figure, equal, none
+from harness.figures import Figure, equal, zero
 from harness.tables import differences, final_tables
 
 from chaos.scorecard import Context, Row
@@ -38,7 +38,7 @@ async def campaign(context: Context) -> list[Figure]:
         for _ in range(WORKERS):
             await world.start_worker()
         run_ids = await asyncio.gather(*(start(world) for _ in range(RUNS)))
-        runs = [await world.ended(run_id, seconds=RUN_SECONDS_MAX) for run_id in run_ids]
+        runs = [await world.wait_for_end(run_id, seconds=RUN_SECONDS_MAX) for run_id in run_ids]
         tables = [await final_tables(world.services.database, run_id) for run_id in run_ids]
         bought = purchases(world.sim.log.entries)
         batches = world.sim.scaleserp.account.created
@@ -46,9 +46,9 @@ async def campaign(context: Context) -> list[Figure]:
             "SELECT started_at, completed_at FROM pipeline_executions ORDER BY started_at"
         )
     return [
-        none("runs not completed", sum(run.status is not RunStatus.COMPLETED for run in runs)),
-        none("runs one after the other", not _overlap(lives)),
-        none("rows differing", sum(len(differences(reference.tables, each)) for each in tables)),
+        zero("runs not completed", sum(run.status is not RunStatus.COMPLETED for run in runs)),
+        zero("runs one after the other", not _overlap(lives)),
+        zero("rows differing", sum(len(differences(reference.tables, each)) for each in tables)),
         equal("batches", batches, RUNS * reference.batches),
         *_shopping(reference, bought),
     ]
@@ -63,8 +63,8 @@ def _shopping(reference: Undisturbed, bought: Counter[Thing]) -> list[Figure]:
     return [
         equal("batches paid", searched, RUNS * reference.purchases[STARTED]),
         *(equal(name, _of(both, p), _of(once, p)) for name, p in _WANTED_BY_BOTH),
-        none("bought by one run only, alone or in the pair", len((+both).keys() ^ (+once).keys())),
-        none("bought more than once", sum(times - 1 for times in (+both).values())),
+        zero("bought by one run only, alone or in the pair", len((+both).keys() ^ (+once).keys())),
+        zero("bought more than once", sum(times - 1 for times in (+both).values())),
     ]
 
 

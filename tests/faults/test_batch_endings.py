@@ -44,7 +44,7 @@ async def endless_batch(
 
 async def assert_bought_in_real_time(world: World, run_id: UUID, reason: str) -> None:
     """All searches are there, one call each; the batch was started once, is lost, and says why."""
-    run = await world.ended(run_id)
+    run = await world.wait_for_end(run_id)
     assert run.status is RunStatus.COMPLETED
     lane = await world.lane(run_id, "serp_collection/organic")
     assert (lane.completed, lane.failed) == (SEARCHES, 0)

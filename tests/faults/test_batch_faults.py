@@ -175,7 +175,7 @@ async def _walk(world: World) -> dict[int, Life]:
             batch_size=SEARCHES,
         )
         await world.services.pipeline.start(config, run_id=RUN_ID)
-        run = await world.ended(RUN_ID, seconds=240)
+        run = await world.wait_for_end(RUN_ID, seconds=240)
         # The searches of batches that were refused for a wrong key have failed; no others have.
         refused = sum(fault == "401" and step in NOT_STARTED for step, fault in CASES) * SEARCHES
         whole = SEARCHES * len(CASES)
@@ -183,7 +183,7 @@ async def _walk(world: World) -> dict[int, Life]:
         assert run.error_message == f"organic: {whole - refused} of {whole} searches collected"
         first_pass = await _items(world)
         await world.services.pipeline.retry(RUN_ID, phase=PhaseName.SERP_COLLECTION)
-        assert (await world.ended(RUN_ID)).status is RunStatus.COMPLETED
+        assert (await world.wait_for_end(RUN_ID)).status is RunStatus.COMPLETED
     finally:
         stop.set()
         await worker

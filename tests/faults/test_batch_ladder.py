@@ -32,7 +32,7 @@ async def test_missing_searches_go_up_the_ladder_and_the_last_are_reported(
             phases=("keyword_metrics", "serp_collection"),
             retry_attempts=4,
         )
-        run = await world.ended(run_id)
+        run = await world.wait_for_end(run_id)
         assert run.status is RunStatus.COMPLETED_WITH_ERRORS
         assert run.error_message == f"organic: {ALL - 3} of {ALL} searches collected"
         lane = await world.lane(run_id, "serp_collection/organic")

@@ -33,7 +33,7 @@ async def test_pages_that_cannot_be_read_stop_neither_the_others_nor_the_api(
             phases=("keyword_metrics", "serp_collection"),
             retry_attempts=2,
         )
-        assert (await world.ended(run_id)).status is RunStatus.COMPLETED
+        assert (await world.wait_for_end(run_id)).status is RunStatus.COMPLETED
         lane = await world.lane(run_id, "serp_collection/organic")
         assert (lane.completed, lane.failed) == (PAGES, 0)
         (batch,) = await world.query("SELECT status, received FROM provider_batches")

@@ -40,7 +40,7 @@ async def test_a_batch_is_under_way(
 
         await until(is_running, "the batch to run")
         await step(world, seconds)
-        run = await world.ended(run_id, seconds=60)
+        run = await world.wait_for_end(run_id, seconds=60)
         bought = paid(world.sim.log.entries)
         assert run.status is RunStatus.COMPLETED
         assert set(bought.values()) == {1}

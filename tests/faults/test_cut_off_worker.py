@@ -6,7 +6,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 from bench.planting import completed, plant
-from harness.silence import line_to, over
+from harness.silence import line_to, url_over
 from harness.waiting import until
 from harness.worker_pool import END_SECONDS
 from harness.world import World, open_world
@@ -49,7 +49,7 @@ async def test_a_silenced_worker_stops_nobody_and_blames_nobody(
         line_to(sa.make_url(world.sim.url).port or 0) as to_provider,
     ):
         victim = await world.start_worker(
-            SERPLINE_DATABASE_URL=over(to_database, database_url),
+            SERPLINE_DATABASE_URL=url_over(to_database, database_url),
             SERPLINE_PDL_BASE_URL=f"http://127.0.0.1:{to_provider.port}/pdl",
         )
         for _ in range(2):

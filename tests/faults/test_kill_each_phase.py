@@ -19,7 +19,7 @@ import pytest
 from harness.databases import copied_database
 from harness.tables import Tables, differences, final_tables
 from harness.waiting import until
-from harness.world import MORTAL, World, across_runs, open_world, paid
+from harness.world import QUICK_TAKEOVER, World, across_runs, open_world, paid
 
 from serpline.domain.states import RunStatus
 from serpline.simulator.dataforseo import COST
@@ -115,29 +115,29 @@ async def _volumes_of_one_market(world: World, run_id: UUID) -> bool:
     done = await world.query(
         "SELECT 1 FROM reference_data WHERE kind = 'keyword_metrics' AND fetched_at IS NOT NULL"
     )
-    return bool(world.held("dataforseo", "search_volume")) and bool(done)
+    return bool(world.withheld("dataforseo", "search_volume")) and bool(done)
 
 
 async def _organic_collected_news_ready(world: World, run_id: UUID) -> bool:
     organic = await world.lane(run_id, "serp_collection/organic")
-    return bool(world.held("scaleserp", "get_results")) and organic.completed == PAIRS
+    return bool(world.withheld("scaleserp", "get_results")) and organic.completed == PAIRS
 
 
 async def _companies(world: World, run_id: UUID) -> bool:
-    return bool(world.held("pdl", "enrich")) and await _part_is_done(
+    return bool(world.withheld("pdl", "enrich")) and await _part_is_done(
         world, run_id, "company_enrichment_serp/organic"
     )
 
 
 async def _fifty_videos(world: World, run_id: UUID) -> bool:
-    return bool(world.held("youtube", "videos")) and await _part_is_done(
+    return bool(world.withheld("youtube", "videos")) and await _part_is_done(
         world, run_id, "youtube_enrichment/video"
     )
 
 
 async def _owners(world: World, run_id: UUID) -> bool:
     lane = await world.lane(run_id, "company_enrichment_youtube/video")
-    held = world.held("pdl", "enrich")
+    held = world.withheld("pdl", "enrich")
     asked = world.sim.log.of("pdl", "enrich")
     return bool(held) and lane.planned > 0 and asked[-1].seq > held[0].seq
 
@@ -145,7 +145,7 @@ async def _owners(world: World, run_id: UUID) -> bool:
 async def _pages(world: World, run_id: UUID) -> bool:
     lanes = [f"content_analysis/{kind}" for kind in TYPES]
     parts = [await _part_is_done(world, run_id, lane) for lane in lanes]
-    return bool(world.held("llm", "chat")) and any(parts)
+    return bool(world.withheld("llm", "chat")) and any(parts)
 
 
 PHASES: list[Any] = [
@@ -192,7 +192,7 @@ async def test_a_kill_in_the_middle_of_a_phase_changes_nothing(
 ) -> None:
     """A worker killed in the middle of a phase: the next one ends with the same tables."""
     async with open_world(
-        database_url, tmp_path, KEYWORDS, **{**MORTAL, "SERPLINE_BATCH_CALL_SECONDS": "20"}
+        database_url, tmp_path, KEYWORDS, **{**QUICK_TAKEOVER, "SERPLINE_BATCH_CALL_SECONDS": "20"}
     ) as world:
         world.sim.set_faults([rule(reference)])
         worker = await world.start_worker()
@@ -209,7 +209,7 @@ async def test_a_kill_while_scores_are_being_written_changes_nothing(
     reference: Reference, database_url: str, tmp_path: Path
 ) -> None:
     """A worker killed inside the transaction that writes DSI scores: they are written once."""
-    async with open_world(database_url, tmp_path, KEYWORDS, **MORTAL) as world:
+    async with open_world(database_url, tmp_path, KEYWORDS, **QUICK_TAKEOVER) as world:
         conninfo = database_url.replace("+psycopg", "")
         worker = await world.start_worker()
         async with await psycopg.AsyncConnection.connect(conninfo) as blocker:
@@ -234,7 +234,7 @@ async def test_a_kill_while_scores_are_being_written_changes_nothing(
 
 async def _ends_undisturbed(world: World, run_id: UUID, reference: Reference) -> None:
     """The run completes with the reference's tables, and every credit is accounted for."""
-    run = await world.ended(run_id)
+    run = await world.wait_for_end(run_id)
     assert run.status is RunStatus.COMPLETED, run.error_message
     tables = await final_tables(world.services.database, run_id)
     assert differences(reference.tables, tables) == []
@@ -288,7 +288,7 @@ async def test_a_kill_before_the_outcome_of_a_batch_call_is_stored_repeats_nothi
     At the kill one batch had been created, one filled and one started, each without a reply.
     """
     held = {"create_batch": "news", "update_batch": "videos", "start_batch": "web"}
-    async with open_world(database_url, tmp_path, KEYWORDS, **MORTAL) as world:
+    async with open_world(database_url, tmp_path, KEYWORDS, **QUICK_TAKEOVER) as world:
         world.sim.set_faults(
             [_slow("scaleserp", name, match={"searches_type": kind}) for name, kind in held.items()]
         )
@@ -296,7 +296,7 @@ async def test_a_kill_before_the_outcome_of_a_batch_call_is_stored_repeats_nothi
         run_id = await world.start(analysis_depth=DEPTH)
 
         async def done_unheard() -> bool:
-            return all(world.held("scaleserp", name) for name in held)
+            return all(world.withheld("scaleserp", name) for name in held)
 
         await until(done_unheard, "three calls that were carried out and not answered")
         states = await world.query("SELECT status FROM provider_batches ORDER BY status")
@@ -330,7 +330,7 @@ async def test_a_lost_reply_of_a_batch_call_repeats_nothing(
         world.sim.set_faults(rules)
         await world.start_worker()
         run_id = await world.start(phases=("keyword_metrics", "serp_collection"))
-        run = await world.ended(run_id)
+        run = await world.wait_for_end(run_id)
         assert run.status is RunStatus.COMPLETED, run.error_message
         tables = await final_tables(world.services.database, run_id)
         for name in ("serps", "serp_results"):
@@ -356,7 +356,7 @@ async def test_a_batch_call_that_takes_effect_after_we_gave_up_is_not_repeated(
         world.sim.set_faults(rules)
         await world.start_worker()
         run_id = await world.start(phases=("keyword_metrics", "serp_collection"))
-        assert (await world.ended(run_id)).status is RunStatus.COMPLETED
+        assert (await world.wait_for_end(run_id)).status is RunStatus.COMPLETED
         _each_batch_once(world)
         assert [rule.used for rule in world.sim.faults.rules] == [1, 1, 1]
         # The start that was lost is proved not to have been one more, and is not booked twice.

@@ -52,7 +52,7 @@ async def test_a_news_batch_that_fails_for_good_stops_the_news_and_nothing_else(
         world.sim.set_faults([refused])
         await world.start_worker()
         run_id = await world.start(analysis_depth=DEPTH)
-        run = await world.ended(run_id)
+        run = await world.wait_for_end(run_id)
         assert run.status is RunStatus.COMPLETED_WITH_ERRORS
         assert run.error_message is not None
         assert "serp_collection/news failed" in run.error_message
@@ -78,7 +78,7 @@ async def test_a_news_batch_that_fails_for_good_stops_the_news_and_nothing_else(
         retried = await world.services.pipeline.retry(run_id)
         assert retried.lanes[0] == "serp_collection/news"
         assert not [lane for lane in retried.lanes if lane.endswith(("/organic", "/video"))]
-        run = await world.ended(run_id)
+        run = await world.wait_for_end(run_id)
         assert run.status is RunStatus.COMPLETED
         assert run.error_message is None
         assert await _types_with_scores(world, run_id) == ["all", "news", "organic", "video"]
@@ -122,7 +122,7 @@ async def test_news_that_fail_search_by_search_are_tried_until_the_attempts_are_
         world.sim.set_faults([in_batch | news, alone | news])
         await world.start_worker()
         run_id = await world.start(PipelineMode.TESTING, analysis_depth=DEPTH, retry_attempts=2)
-        run = await world.ended(run_id)
+        run = await world.wait_for_end(run_id)
         assert run.status is RunStatus.COMPLETED_WITH_ERRORS
         lanes = await _reports(world, run_id)
         assert lanes["serp_collection/news"]["status"] == LaneStatus.FAILED
@@ -153,7 +153,7 @@ async def test_failed_searches_and_missing_records_are_repaired(
         await world.start_worker()
         phases = ("keyword_metrics", "serp_collection")
         run_id = await world.start(PipelineMode.MANUAL, phases=phases)
-        assert (await world.ended(run_id)).status is RunStatus.COMPLETED
+        assert (await world.wait_for_end(run_id)).status is RunStatus.COMPLETED
         items = await world.query(
             "SELECT l.content_type, i.attempts, count(*) AS n FROM items i"
             " JOIN pipeline_phase_status l ON l.id = i.lane_id WHERE i.status = 'completed'"
@@ -208,7 +208,7 @@ async def test_without_credits_the_batches_wait_and_no_attempt_is_burned(
         assert all(row["item"].startswith("serpline ") for row in waits)
         assert {(row["error_category"], row["waited"]) for row in waits} == {("quota", True)}
         world.sim.ledger.charge("scaleserp", -1_000, "bought", "")
-        assert (await world.ended(run_id)).status is RunStatus.COMPLETED
+        assert (await world.wait_for_end(run_id)).status is RunStatus.COMPLETED
         items = await world.query(
             "SELECT i.status, sum(i.attempts) AS attempts FROM items i GROUP BY 1"
         )
@@ -227,7 +227,7 @@ async def test_a_wrong_key_fails_the_lanes_with_a_reason_that_does_not_show_it(
     ) as world:
         await world.start_worker()
         run_id = await world.start()
-        run = await world.ended(run_id)
+        run = await world.wait_for_end(run_id)
         assert run.status is RunStatus.FAILED
         lanes = await _reports(world, run_id)
         assert lanes["keyword_metrics/all"]["status"] == LaneStatus.COMPLETED
@@ -288,5 +288,5 @@ async def test_a_used_up_quota_is_waited_for_and_burns_no_attempt(
         quota["youtube/general"] = 10_000
         await world.query("UPDATE provider_rates SET paused_until = now()")
         await world.query("UPDATE chunks SET next_check_at = now() WHERE status = 'ready'")
-        assert (await world.ended(run_id)).status is RunStatus.COMPLETED
+        assert (await world.wait_for_end(run_id)).status is RunStatus.COMPLETED
         assert world.sim.ledger.spent("youtube") == 2

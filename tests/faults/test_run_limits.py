@@ -21,13 +21,13 @@ async def test_a_run_whose_budget_is_spent_ends_and_says_why(
     async with open_world(database_url, tmp_path, KEYWORDS) as world:
         await world.start_worker()
         run_id = await world.start(content_types=["news"], credit_limits={"scaleserp": 2})
-        run = await world.ended(run_id)
+        run = await world.wait_for_end(run_id)
         assert run.status is RunStatus.FAILED
         errors = await world.query("SELECT DISTINCT error FROM items WHERE error IS NOT NULL")
         assert errors == [{"error": "the run's credit limit for scaleserp is spent"}]
         assert world.sim.ledger.spent("scaleserp") == 0
         enough = await world.start(content_types=["news"], credit_limits={"scaleserp": 3})
-        assert (await world.ended(enough)).status is RunStatus.COMPLETED
+        assert (await world.wait_for_end(enough)).status is RunStatus.COMPLETED
         assert world.sim.ledger.spent("scaleserp") == 3
 
 
@@ -47,7 +47,7 @@ async def test_what_waits_behind_a_batch_that_is_too_dear_ends_with_it(
             retry_attempts=attempts,
             credit_limits={"scaleserp": 2 * searches + 5},
         )
-        assert (await world.ended(run_id, seconds=40)).status is RunStatus.FAILED
+        assert (await world.wait_for_end(run_id, seconds=40)).status is RunStatus.FAILED
         assert world.sim.ledger.spent("scaleserp") == 2 * searches
         assert len(world.sim.log.of("scaleserp", "start_batch")) == 2
         errors = await world.query(
@@ -93,7 +93,7 @@ async def test_a_batch_is_started_only_if_its_stated_price_fits_the_days_budget(
         assert (await world.get(run_id)).status is RunStatus.RUNNING
         await worker.end(15)
         await world.start_worker(SERPLINE_CREDITS_PER_DAY='{"scaleserp": 100}')
-        run = await world.ended(run_id, seconds=60)
+        run = await world.wait_for_end(run_id, seconds=60)
         assert run.status is RunStatus.COMPLETED
         assert world.sim.ledger.spent("scaleserp") == 80
         failed = await world.query("SELECT 1 FROM item_retries")
@@ -112,7 +112,7 @@ async def test_an_incident_is_waited_for(database_url: str, tmp_path: Path) -> N
             retry_attempts=1,
             realtime_searches_max=100,
         )
-        assert (await world.ended(run_id, seconds=60)).status is RunStatus.COMPLETED
+        assert (await world.wait_for_end(run_id, seconds=60)).status is RunStatus.COMPLETED
         assert await world.query("SELECT 1 FROM item_retries") == []
         assert world.sim.ledger.spent("scaleserp") == 3
         asked = {e.params.get("skip_on_incident") for e in world.sim.log.of("scaleserp", "search")}
@@ -165,4 +165,4 @@ async def test_a_schedules_stricter_breaker_opens_by_itself(
         await CircuitBreakerManager(services.database, services.clock).reset(
             "scale_serp_api@nightly/news"
         )
-        assert (await world.ended(run_id)).status is RunStatus.COMPLETED
+        assert (await world.wait_for_end(run_id)).status is RunStatus.COMPLETED

@@ -69,7 +69,7 @@ async def test_a_database_that_does_not_answer_keeps_no_worker(
     """SIGTERM while the server stands still: the worker ends at its deadline, and says so once."""
     run_id = await workers.run("DONE-1", "HANG-2", "RETRY0-3")
     ending = await workers.start()
-    await workers.harness.attempted("HANG-2")
+    await workers.harness.wait_until_attempted("HANG-2")
     with frozen(own_server):
         ending.send_signal(signal.SIGTERM)
         async with asyncio.timeout(DEADLINE_SECONDS + SPARE_SECONDS):
@@ -77,7 +77,7 @@ async def test_a_database_that_does_not_answer_keeps_no_worker(
     assert workers.pool.logs().count("action=process.abandoned") == 1, workers.pool.logs()
     assert "Traceback" not in workers.pool.logs()
     await workers.start()
-    assert await workers.ended(run_id) == "completed"
+    assert await workers.wait_for_end(run_id) == "completed"
     assert await workers.harness.results(run_id) == ["DONE-1", "HANG-2", "RETRY0-3"]
 
 

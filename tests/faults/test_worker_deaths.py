@@ -44,12 +44,12 @@ async def test_a_killed_workers_chunk_is_finished_by_another(workers: ScriptedWo
     """kill -9 in mid-chunk: after ``dead_after_seconds`` another goes on from where it was."""
     run_id = await workers.run(*BEFORE, "HANG-1", *AFTER)
     victim = await workers.start()
-    await workers.harness.attempted("HANG-1")
+    await workers.harness.wait_until_attempted("HANG-1")
     await done_before(workers, run_id)
     await workers.start()
     victim.kill()
     await victim.wait()
-    assert await workers.ended(run_id) == "completed"
+    assert await workers.wait_for_end(run_id) == "completed"
     assert await workers.harness.results(run_id) == sorted([*BEFORE, "HANG-1", *AFTER])
     # Nothing that was settled was done again, and what was in hand was begun once more.
     attempts = [await workers.harness.attempts(item) for item in (*BEFORE, "HANG-1", *AFTER)]
@@ -67,11 +67,11 @@ async def test_a_frozen_worker_settles_nothing_when_it_thaws(workers: ScriptedWo
     harness = workers.harness
     run_id = await workers.run(*BEFORE, "GATE-1", *AFTER)
     frozen = await workers.start()
-    await harness.attempted("GATE-1")
+    await harness.wait_until_attempted("GATE-1")
     await done_before(workers, run_id)
     frozen.send_signal(signal.SIGSTOP)
     await workers.start()
-    assert await workers.ended(run_id) == "completed"
+    assert await workers.wait_for_end(run_id) == "completed"
     results = await harness.results(run_id)
     events = await harness.events(run_id)
     await open_gate(harness.database)
@@ -92,7 +92,7 @@ async def test_a_worker_told_to_end_gives_its_chunk_back(workers: ScriptedWorker
     """SIGTERM: finished items stay, the chunk is ready at once, no death is counted."""
     run_id = await workers.run(*BEFORE, "HANG-1", *AFTER)
     ending = await workers.start()
-    await workers.harness.attempted("HANG-1")
+    await workers.harness.wait_until_attempted("HANG-1")
     ending.send_signal(signal.SIGTERM)
     async with asyncio.timeout(20):
         assert await ending.wait() == 0
@@ -101,7 +101,7 @@ async def test_a_worker_told_to_end_gives_its_chunk_back(workers: ScriptedWorker
     assert (chunk["status"], chunk["owner"], chunk["deaths"]) == ("ready", None, 0)
     assert (row["died"], row["ended_at"] is not None) == (False, True)
     await workers.start()
-    assert await workers.ended(run_id) == "completed"
+    assert await workers.wait_for_end(run_id) == "completed"
     assert await workers.harness.results(run_id) == sorted([*BEFORE, "HANG-1", *AFTER])
 
 
@@ -110,7 +110,7 @@ async def test_a_cut_of_all_connections_costs_nothing(workers: ScriptedWorkers) 
     harness = workers.harness
     run_id = await workers.run(*BEFORE, "GATE-1", *AFTER)
     await workers.start()
-    await harness.attempted("GATE-1")
+    await harness.wait_until_attempted("GATE-1")
     for _ in range(3):
         await harness.query(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
@@ -118,7 +118,7 @@ async def test_a_cut_of_all_connections_costs_nothing(workers: ScriptedWorkers) 
             " AND backend_type = 'client backend'"
         )
     await open_gate(harness.database)
-    assert await workers.ended(run_id) == "completed"
+    assert await workers.wait_for_end(run_id) == "completed"
     assert await harness.results(run_id) == sorted([*BEFORE, "GATE-1", *AFTER])
     chunk = await workers.chunk(run_id)
     assert (chunk["status"], chunk["crashes"], chunk["last_error"]) == ("done", 0, None), (
@@ -141,7 +141,7 @@ async def test_a_storm_of_kills_loses_and_doubles_nothing(workers: ScriptedWorke
         victim.kill()
         await victim.wait()
         victim = await workers.start(10)
-    assert await workers.ended(run_id) == "completed"
+    assert await workers.wait_for_end(run_id) == "completed"
     assert await harness.results(run_id) == items
     lane = (await harness.lanes(run_id))[METRICS]
     assert (lane.planned, lane.completed, lane.failed) == (300, 300, 0)

@@ -4,19 +4,19 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from harness.guarded import HandClock, MakeGuard, Provider, policy
+from harness.guarded import MakeGuard, ManualClock, Provider, policy
 
 from serpline.robustness.guard import Guard
 from serpline.store.database import Database
 
 
 @pytest.fixture
-def clock() -> HandClock:
-    return HandClock()
+def clock() -> ManualClock:
+    return ManualClock()
 
 
 @pytest.fixture
-async def guards(db: Database, clock: HandClock) -> AsyncIterator[MakeGuard]:
+async def guards(db: Database, clock: ManualClock) -> AsyncIterator[MakeGuard]:
     """Makes guards, each like a process of its own, and closes them."""
     made: list[Guard] = []
 

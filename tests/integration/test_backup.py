@@ -15,7 +15,7 @@ from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
-from harness.commands import ask
+from harness.commands import run_command
 from harness.databases import copied_database
 from harness.every_table import WHEN, contents, fill
 from harness.inline import METRICS, make_harness, open_harness
@@ -196,7 +196,7 @@ async def test_a_running_run_goes_on(db: Database, other: Database, tmp_path: Pa
         first, second, *_ = await harness.planned(run_id)
         await harness.worker.work(first)
         at_work = asyncio.create_task(harness.worker.work(second))
-        await harness.attempted("GATE-3")
+        await harness.wait_until_attempted("GATE-3")
         await backup(db, tmp_path / "b", now=WHEN)
         await open_gate(db)
         await at_work
@@ -603,7 +603,7 @@ def test_the_command_migrates_nothing_that_it_refuses(
 ) -> None:
     """``restore`` into somebody else's database, named as the project's own, leaves it as it is."""
     path = str(tmp_path / "b")
-    assert ask("backup", path, SERPLINE_DATABASE_URL=database_url).returncode == 0
+    assert run_command("backup", path, SERPLINE_DATABASE_URL=database_url).returncode == 0
 
     async def foreign(statement: str) -> list[dict[str, Any]]:
         async with opened(empty_database_url) as database:
@@ -612,7 +612,7 @@ def test_the_command_migrates_nothing_that_it_refuses(
             return await schema(database)
 
     before = asyncio.run(foreign("CREATE TABLE invoices (id int)"))
-    done = ask("restore", path, SERPLINE_DATABASE_URL=empty_database_url)
+    done = run_command("restore", path, SERPLINE_DATABASE_URL=empty_database_url)
     assert (done.returncode, done.stderr.count(b"\n")) == (2, 1)
     assert b"is not serpline's" in done.stderr
     assert asyncio.run(foreign("")) == before

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
-from harness.guarded import HandClock, Provider, call, policy, rows
+from harness.guarded import ManualClock, Provider, call, policy, rows
 
 from serpline.domain.breaker_settings import BreakerSettings
 from serpline.domain.errors import UserError
@@ -20,7 +20,7 @@ BEFORE, AFTER = BreakerSettings(failure_threshold=3), BreakerSettings(failure_th
 class Processes:
     """Makes managers, each like a process of its own."""
 
-    def __init__(self, db: Database, clock: HandClock, stack: AsyncExitStack) -> None:
+    def __init__(self, db: Database, clock: ManualClock, stack: AsyncExitStack) -> None:
         self._db, self._clock, self._stack = db, clock, stack
 
     def start(self) -> CircuitBreakerManager:
@@ -30,7 +30,7 @@ class Processes:
 
 
 @pytest.fixture
-async def processes(db: Database, clock: HandClock) -> AsyncIterator[Processes]:
+async def processes(db: Database, clock: ManualClock) -> AsyncIterator[Processes]:
     async with AsyncExitStack() as stack:
         yield Processes(db, clock, stack)
 
@@ -48,7 +48,9 @@ async def unwritten(db: Database) -> AsyncIterator[None]:
     assert await rows(db, "SELECT xmin::text, * FROM circuit_breakers ORDER BY name") == before
 
 
-async def test_settings_are_versioned(db: Database, clock: HandClock, processes: Processes) -> None:
+async def test_settings_are_versioned(
+    db: Database, clock: ManualClock, processes: Processes
+) -> None:
     """A change is an event and holds for every process; the same again is none."""
     first, second = processes.start(), processes.start()
     await first.get_breaker(NAME, failure_threshold=5).permit()
@@ -61,11 +63,11 @@ async def test_settings_are_versioned(db: Database, clock: HandClock, processes:
 
 
 async def test_two_runs_of_an_edited_schedule_do_not_take_turns(
-    db: Database, clock: HandClock, processes: Processes
+    db: Database, clock: ManualClock, processes: Processes
 ) -> None:
     """The newer run's settings hold, in every process; the retried old run's are passed over, and
     neither asks the database for each call."""
-    old, new = clock.now(), HandClock()
+    old, new = clock.now(), ManualClock()
     new.elapsed_seconds = 86_400
     here, there = processes.start(), processes.start()
     for _ in range(3):
@@ -85,7 +87,7 @@ async def test_two_runs_of_an_edited_schedule_do_not_take_turns(
 
 
 async def test_a_schedule_edited_back_goes_by_its_newest_run(
-    clock: HandClock, processes: Processes
+    clock: ManualClock, processes: Processes
 ) -> None:
     """Three, five, three again: the second run, retried, brings its five back no more."""
     times = []
@@ -101,7 +103,7 @@ async def test_a_schedule_edited_back_goes_by_its_newest_run(
 
 
 async def test_two_programs_with_settings_of_their_own_do_not_take_turns(
-    db: Database, clock: HandClock, processes: Processes
+    db: Database, clock: ManualClock, processes: Processes
 ) -> None:
     """Each says its settings once, however often it repeats them: the later word holds."""
     here, there = processes.start(), processes.start()
@@ -119,7 +121,7 @@ async def test_two_programs_with_settings_of_their_own_do_not_take_turns(
 
 
 async def test_a_workers_start_leaves_an_operators_settings(
-    db: Database, clock: HandClock, processes: Processes
+    db: Database, clock: ManualClock, processes: Processes
 ) -> None:
     """The policy's settings make the row, and never replace what an operator has changed."""
     for threshold in (10, 4, 4):
@@ -135,7 +137,7 @@ async def test_a_workers_start_leaves_an_operators_settings(
 
 
 async def test_the_codes_settings_hold_where_nobody_set_others(
-    db: Database, clock: HandClock, processes: Processes
+    db: Database, clock: ManualClock, processes: Processes
 ) -> None:
     """Another release brings other ones: they hold at once, unless an operator set them."""
     older, newer = processes.start(), processes.start()
@@ -169,7 +171,7 @@ async def test_impossible_settings_change_nothing(processes: Processes, db: Data
 
 
 async def test_fewer_successes_asked_for_close_it_in_every_process(
-    db: Database, clock: HandClock, processes: Processes
+    db: Database, clock: ManualClock, processes: Processes
 ) -> None:
     """Half-open with one good probe of two: one is enough now, and nobody gets stuck."""
     here, there = processes.start(), processes.start()
@@ -185,7 +187,7 @@ async def test_fewer_successes_asked_for_close_it_in_every_process(
 
 
 async def test_a_known_breaker_is_isolated_before_its_first_call(
-    db: Database, clock: HandClock, processes: Processes
+    db: Database, clock: ManualClock, processes: Processes
 ) -> None:
     """Its row is made with its policy's settings; the first call is refused."""
     operator = processes.start()

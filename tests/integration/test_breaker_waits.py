@@ -38,7 +38,7 @@ async def waiting(harness: Harness, item: str = "REFUSED-1") -> int:
     run_id = await harness.start({METRICS: [item]}, lanes=[METRICS])
     (chunk_id,) = await harness.planned(run_id)
     assert await harness.worker.work(chunk_id)
-    await harness.forget_wakeups()
+    await harness.delete_wakeups()
     return chunk_id
 
 

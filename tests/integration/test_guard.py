@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from harness.guarded import (
-    HandClock,
     MakeGuard,
+    ManualClock,
     Provider,
     call,
     down,
@@ -99,7 +99,7 @@ async def test_a_reply_that_came_while_the_call_waited_is_not_paid_again(
     provider = Provider()
     first = guards(provider)
 
-    class BoughtMeanwhile(HandClock):
+    class BoughtMeanwhile(ManualClock):
         """Time in which another process buys what this caller waits for."""
 
         async def sleep(self, seconds: float) -> None:
@@ -187,7 +187,7 @@ async def test_the_purchase_of_a_dead_owner_is_taken_over(db: Database, guards: 
 
 
 async def test_reconcile_gives_up_what_nobody_owns(
-    db: Database, guards: MakeGuard, clock: HandClock
+    db: Database, guards: MakeGuard, clock: ManualClock
 ) -> None:
     """Intents of owners gone become unknown; those of living owners stay."""
     _, dead_chunk, dead_epoch = await owned_chunk(db)
@@ -228,7 +228,7 @@ async def test_a_lost_lease_sends_nothing(db: Database, guards: MakeGuard) -> No
 
 
 async def test_a_lease_that_ends_at_the_last_instant_costs_nothing(
-    db: Database, clock: HandClock, guards: MakeGuard
+    db: Database, clock: ManualClock, guards: MakeGuard
 ) -> None:
     """The intent and its credits are taken back, though others had given it up as unknown."""
     run_id, chunk_id, epoch = await owned_chunk(db)
@@ -342,7 +342,7 @@ async def test_what_calls_under_way_hold_is_not_spent(guards: MakeGuard, db: Dat
     assert await guard.execute(call("beside it", **free), scope) == 1
 
 
-async def test_a_day_ends_at_the_providers_midnight(guards: MakeGuard, clock: HandClock) -> None:
+async def test_a_day_ends_at_the_providers_midnight(guards: MakeGuard, clock: ManualClock) -> None:
     """A quota of a Pacific day refuses until 08:00 UTC (winter), and is whole again then."""
     provider = Provider()
     guard = guards(provider, credits_per_day=1.0, zone="America/Los_Angeles")
@@ -578,7 +578,7 @@ async def test_cancellations_leave_nothing_behind(db: Database, guards: MakeGuar
     ended = await asyncio.gather(*tasks, return_exceptions=True)
     assert all(isinstance(end, asyncio.CancelledError) for end in ended)
     await guard.flush()
-    assert (provider.under_way, len(provider.log)) == (0, 40)
+    assert (provider.in_flight, len(provider.log)) == (0, 40)
     row = await guard.breakers.get_breaker("example_api").state()
     assert (row.breaker.state, row.breaker.permits, row.breaker.failure_count) == ("closed", (), 0)
     found = await rows(db, "SELECT status, count(*) FROM provider_calls GROUP BY status")
@@ -660,7 +660,7 @@ async def test_a_refusal_is_not_an_attempt(db: Database, guards: MakeGuard) -> N
 
 
 async def test_a_lost_commit_acknowledgement_counts_nothing_twice(
-    db: Database, guards: MakeGuard, clock: HandClock
+    db: Database, guards: MakeGuard, clock: ManualClock
 ) -> None:
     """The same intents and the same outcomes written again change neither rows nor credits."""
     how = policy(credits_per_day=10.0)

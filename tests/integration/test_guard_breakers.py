@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 from harness.guarded import (
-    HandClock,
+    ManualClock,
     Provider,
     call,
     down,
@@ -29,7 +29,7 @@ NAME = "example_api"
 
 
 @pytest.fixture
-async def managers(db: Database, clock: HandClock) -> AsyncIterator[MakeManagers]:
+async def managers(db: Database, clock: ManualClock) -> AsyncIterator[MakeManagers]:
     """Makes managers, each like a process of its own."""
     made: list[CircuitBreakerManager] = []
 
@@ -51,7 +51,7 @@ async def events(db: Database) -> list[tuple[str, str, int]]:
 
 
 async def test_failures_of_all_processes_count_together(
-    db: Database, clock: HandClock, managers: MakeManagers
+    db: Database, clock: ManualClock, managers: MakeManagers
 ) -> None:
     """Three failures in three processes open it for a fourth, with one event."""
     four = [manager.get_breaker(NAME, failure_threshold=3) for manager in managers(4)]
@@ -78,7 +78,7 @@ async def test_a_success_while_closed_costs_no_database_call(
 
 
 async def test_a_success_elsewhere_ends_the_row_of_failures(
-    clock: HandClock, managers: MakeManagers
+    clock: ManualClock, managers: MakeManagers
 ) -> None:
     """Failures here and successes there, in turn, are not consecutive failures."""
     both = managers(2)
@@ -95,7 +95,7 @@ async def test_a_success_elsewhere_ends_the_row_of_failures(
 
 
 async def test_half_open_probes_never_exceed_the_permits(
-    db: Database, clock: HandClock, managers: MakeManagers
+    db: Database, clock: ManualClock, managers: MakeManagers
 ) -> None:
     """Four processes with a hundred callers each make two probes, and two successes close it."""
     four = [
@@ -121,7 +121,7 @@ async def test_half_open_probes_never_exceed_the_permits(
 
 
 async def test_a_crashed_probe_is_given_again(
-    db: Database, clock: HandClock, managers: MakeManagers
+    db: Database, clock: ManualClock, managers: MakeManagers
 ) -> None:
     """The permit of a process that died expires by the database's clock."""
     dead, alive = managers(2)
@@ -146,7 +146,7 @@ async def test_a_crashed_probe_is_given_again(
 
 @pytest.mark.parametrize("timeout_seconds", [120.0, 300.0])
 async def test_a_probes_permits_outlive_its_call(
-    db: Database, clock: HandClock, timeout_seconds: float
+    db: Database, clock: ManualClock, timeout_seconds: float
 ) -> None:
     """Of the shared breaker and of the schedule's: its wait for a turn and its whole deadline."""
     provider = Provider(answer=down)
@@ -160,7 +160,7 @@ async def test_a_probes_permits_outlive_its_call(
     provider.gate = asyncio.Event()
     request = replace(call("slow").request, timeout_seconds=timeout_seconds)
     probing = asyncio.create_task(guard.execute(replace(call("slow"), request=request), scope))
-    while provider.under_way == 0:
+    while provider.in_flight == 0:
         await asyncio.sleep(0)
     found = await rows(
         db,
@@ -176,7 +176,7 @@ async def test_a_probes_permits_outlive_its_call(
 
 
 async def test_a_probe_that_outlives_its_permit_opens_it_anew(
-    db: Database, clock: HandClock, managers: MakeManagers
+    db: Database, clock: ManualClock, managers: MakeManagers
 ) -> None:
     """Its permit was given to another meanwhile; that the provider hangs is true all the same."""
     hung, other = managers(2)
@@ -197,7 +197,7 @@ async def test_a_probe_that_outlives_its_permit_opens_it_anew(
 
 
 async def test_a_caller_cancelled_while_asking_leaves_no_permit(
-    db: Database, clock: HandClock, managers: MakeManagers
+    db: Database, clock: ManualClock, managers: MakeManagers
 ) -> None:
     """The permit is given in a commit that nobody waits for any more, and comes back."""
     (manager,) = managers(1)
@@ -234,7 +234,7 @@ async def test_a_caller_cancelled_while_it_reports_loses_no_report(
 
 
 async def test_isolated_by_hand_until_reset(
-    db: Database, clock: HandClock, managers: MakeManagers
+    db: Database, clock: ManualClock, managers: MakeManagers
 ) -> None:
     """A person's word holds in every process within the cache time, whatever succeeds."""
     operator, worker = managers(2)
@@ -276,7 +276,7 @@ async def test_call_runs_a_function_under_the_breaker(managers: MakeManagers) ->
 
 
 async def test_a_schedules_stricter_breaker_is_passed_as_well(
-    db: Database, clock: HandClock
+    db: Database, clock: ManualClock
 ) -> None:
     """Three failures stop the schedule's calls, while others still reach the provider."""
     provider = Provider(answer=down)
@@ -294,7 +294,7 @@ async def test_a_schedules_stricter_breaker_is_passed_as_well(
 
 
 async def test_a_provider_down_for_ten_minutes_costs_a_handful_of_calls(
-    db: Database, clock: HandClock
+    db: Database, clock: ManualClock
 ) -> None:
     """Down 600 s, threshold 10, time-out 300 s: ten calls and one probe, and all calls later."""
     provider = Provider(answer=down)
@@ -324,7 +324,7 @@ async def test_a_provider_down_for_ten_minutes_costs_a_handful_of_calls(
 
 
 async def test_three_failures_to_one_success_open_by_call_twenty(
-    db: Database, clock: HandClock
+    db: Database, clock: ManualClock
 ) -> None:
     """The rate threshold works through the whole guard, with successes kept locally."""
     provider = Provider()

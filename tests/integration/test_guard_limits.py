@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from harness.guarded import (
     START,
-    HandClock,
+    ManualClock,
     Provider,
     call,
     ok,
@@ -33,7 +33,7 @@ from serpline.store.database import Database
 
 async def test_all_processes_together_keep_the_rate(db: Database) -> None:
     """Three guards at 50 calls a second start no more than 50 in any second."""
-    clock, starts = HandClock(), list[float]()
+    clock, starts = ManualClock(), list[float]()
     provider = Provider()
 
     def answer(_: object) -> object:
@@ -72,11 +72,11 @@ async def test_all_processes_together_keep_the_concurrency(db: Database) -> None
     for _ in range(7):
         await provider.entered.acquire()
     while len(await rows(db, "SELECT 1 FROM provider_leases WHERE wanted = 7")) < 4:
-        assert provider.under_way == 7
+        assert provider.in_flight == 7
     assert provider.gate is not None
     provider.gate.set()
     assert await asyncio.gather(*tasks) == [1] * 160
-    assert provider.under_way_max == 7
+    assert provider.in_flight_max == 7
     for guard in guards:
         await guard.close()
     assert await rows(db, "SELECT * FROM provider_leases") == []
@@ -84,7 +84,7 @@ async def test_all_processes_together_keep_the_concurrency(db: Database) -> None
 
 async def test_no_process_calls_before_retry_after(db: Database) -> None:
     """After a 429 with 60 s in one process, another one's call is refused until then."""
-    clock = HandClock()
+    clock = ManualClock()
     provider = Provider(answer=lambda _: status(429, retry_after="60"))
     first, second = (Guard(db, provider.send, [policy()], clock=clock) for _ in range(2))
     with pytest.raises(ProviderError):
@@ -106,11 +106,11 @@ async def test_no_process_calls_before_retry_after(db: Database) -> None:
 
 async def test_a_pause_recorded_after_the_slot_was_given_still_holds(db: Database) -> None:
     """The ledger's transaction looks once more: 0 calls between a 429 and its Retry-After."""
-    clock = HandClock()
+    clock = ManualClock()
     provider = Provider()
     guard = Guard(db, provider.send, [policy()], clock=clock)
 
-    class PausedMeanwhile(HandClock):
+    class PausedMeanwhile(ManualClock):
         """Time in which another process records a 429 while this caller waits for its slot."""
 
         async def sleep(self, seconds: float) -> None:
@@ -130,7 +130,7 @@ async def test_a_pause_recorded_after_the_slot_was_given_still_holds(db: Databas
 
 async def test_retries_are_bounded_by_the_budget(db: Database) -> None:
     """All calls fail for 60 s: retries stay within 10 % of first attempts plus the floor."""
-    clock = HandClock()
+    clock = ManualClock()
     provider = Provider(answer=lambda _: status(500))
     guard = Guard(
         db,
@@ -284,7 +284,7 @@ async def test_spent_searches_stop_searches_alone(db: Database) -> None:
 
     developers.google.com/youtube/v3/determine_quota_cost: 100 searches a day beside the units.
     """
-    clock, none = HandClock(), {"kind": "youtube#channelListResponse", "items": []}
+    clock, none = ManualClock(), {"kind": "youtube#channelListResponse", "items": []}
 
     def answer(request: HttpRequest) -> HttpReply:
         spent = request.url.endswith("/search")

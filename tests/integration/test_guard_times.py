@@ -12,8 +12,8 @@ import pytest
 import sqlalchemy as sa
 from harness.guarded import (
     START,
-    HandClock,
     MakeGuard,
+    ManualClock,
     Provider,
     call,
     down,
@@ -48,7 +48,7 @@ async def under_way(guard: Guard, provider: Provider, scope: CallScope, **how: A
 
 
 async def test_what_others_are_doing_is_looked_at_again_in_two_seconds(
-    db: Database, guards: MakeGuard, clock: HandClock
+    db: Database, guards: MakeGuard, clock: ManualClock
 ) -> None:
     """Both refusals that end with calls under way: the same call, and one for which they hold the
     credits."""
@@ -81,7 +81,7 @@ async def lent_seconds(db: Database) -> float:
 
 
 async def test_a_permit_is_lent_for_as_long_as_its_call_may_take(
-    db: Database, guards: MakeGuard, clock: HandClock
+    db: Database, guards: MakeGuard, clock: ManualClock
 ) -> None:
     """The call's own time-out, and a minute in which it waits; five minutes for any function."""
     provider = Provider(answer=down)
@@ -102,7 +102,7 @@ async def test_a_permit_is_lent_for_as_long_as_its_call_may_take(
 
 
 async def test_a_refused_probe_is_refused_from_memory_for_a_fifth_of_a_second(
-    db: Database, clock: HandClock
+    db: Database, clock: ManualClock
 ) -> None:
     """A thousand callers of an open breaker ask the database five times a second at most."""
     first, second = (CircuitBreakerManager(db, clock) for _ in range(2))
@@ -123,7 +123,7 @@ async def test_a_refused_probe_is_refused_from_memory_for_a_fifth_of_a_second(
 
 
 async def test_another_process_sees_a_breaker_open_within_a_second(
-    db: Database, clock: HandClock
+    db: Database, clock: ManualClock
 ) -> None:
     """Until then it goes by what it has read, and asks the database nothing."""
     first, second = (CircuitBreakerManager(db, clock) for _ in range(2))
@@ -151,7 +151,7 @@ async def blocked(db: Database) -> None:
 
 @pytest.mark.parametrize(("seconds", "state"), [(4.0, "open"), (6.0, "closed")])
 async def test_a_failure_counts_if_the_database_hears_of_it_within_five_seconds(
-    db: Database, clock: HandClock, seconds: float, state: str
+    db: Database, clock: ManualClock, seconds: float, state: str
 ) -> None:
     """One that took longer was perhaps made by the cut that delayed it."""
     manager = CircuitBreakerManager(db, clock)
@@ -168,7 +168,7 @@ async def test_a_failure_counts_if_the_database_hears_of_it_within_five_seconds(
 
 @pytest.mark.parametrize(("asked", "is_made"), [("25", True), ("40", False), (None, True)])
 async def test_a_turn_is_waited_for_up_to_thirty_seconds(
-    guards: MakeGuard, clock: HandClock, asked: str | None, is_made: bool
+    guards: MakeGuard, clock: ManualClock, asked: str | None, is_made: bool
 ) -> None:
     """A later one refuses the call: its item is settled, and its worker free. A 429 that says
     nothing pauses for a second."""
@@ -191,7 +191,7 @@ async def test_a_turn_is_waited_for_up_to_thirty_seconds(
 async def test_slots_are_given_a_second_ahead(db: Database, guards: MakeGuard) -> None:
     """What waits longer has none, so a 429 or a worker's death costs a second of the rate."""
 
-    class Standing(HandClock):
+    class Standing(ManualClock):
         """Nobody's turn comes."""
 
         async def sleep(self, seconds: float) -> None:
@@ -213,7 +213,7 @@ async def test_slots_are_given_a_second_ahead(db: Database, guards: MakeGuard) -
 
 @pytest.mark.parametrize(("floor", "seconds"), [(1.0, 60), (30.0, 4), (10_000.0, 1)])
 async def test_a_retry_without_a_token_waits_until_there_is_one(
-    db: Database, guards: MakeGuard, clock: HandClock, floor: float, seconds: float
+    db: Database, guards: MakeGuard, clock: ManualClock, floor: float, seconds: float
 ) -> None:
     """Half of ``retry_floor`` are earned in a minute. No wait is longer than that, or shorter than
     a second."""
@@ -245,7 +245,7 @@ async def test_a_dead_process_keeps_its_places_for_fifteen_seconds(
 
 
 async def test_a_call_of_no_chunk_is_given_up_after_a_quarter_of_an_hour(
-    db: Database, guards: MakeGuard, clock: HandClock
+    db: Database, guards: MakeGuard, clock: ManualClock
 ) -> None:
     """Nobody's death would show; by then its caller is gone."""
     provider = Provider(gate=asyncio.Event())

@@ -21,7 +21,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from harness.forged import LITERALS, RESOLVED, watched
+from harness.forged import LITERALS, RESOLVED, watch_connects
 
 from serpline.core.masking import MASK
 from serpline.domain.errors import ErrorCategory, UserError
@@ -179,7 +179,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 @pytest.fixture
 def connections() -> Iterator[list[Any]]:
     """The addresses that sockets are connected to during the test."""
-    with watched() as seen:
+    with watch_connects() as seen:
         yield seen
 
 

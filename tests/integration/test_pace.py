@@ -376,5 +376,5 @@ async def test_waiting_for_a_place_costs_no_statement(db: Database) -> None:
     assert provider.gate is not None
     provider.gate.set()
     assert await asyncio.gather(*tasks) == [1] * 50
-    assert provider.under_way_max == 2
+    assert provider.in_flight_max == 2
     await guard.close()

@@ -12,7 +12,7 @@ from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
-from harness.commands import ask
+from harness.commands import run_command
 from harness.every_table import contents
 from harness.inline import METRICS, Harness, open_harness
 
@@ -445,7 +445,7 @@ def test_what_the_server_cannot_do_now_is_one_line(database_url: str, state: str
             await database.close()
 
     asyncio.run(prepare())
-    done = ask("prune", SERPLINE_DATABASE_URL=database_url)
+    done = run_command("prune", SERPLINE_DATABASE_URL=database_url)
     said = done.stderr.decode()
     assert (done.returncode, said.count("\n")) == (2, 1), said
     assert said.startswith("serpline: the database cannot do it now: the reason")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness.commands import ask
+from harness.commands import run_command
 from harness.every_table import contents
 from harness.scripted_workers import QUICK, ScriptedWorkers, scripted_workers
 from harness.waiting import until
@@ -280,7 +280,7 @@ async def test_a_worker_refuses_days_that_are_none(database_url: str, tmp_path: 
 def test_the_last_passes_are_shown(database_url: str) -> None:
     """``prune --show`` says what the last passes did, and when the next one is due."""
     settings = {"SERPLINE_DATABASE_URL": database_url, "SERPLINE_RETENTION_DAYS": '{"items": 60}'}
-    shown = json.loads(ask("prune", "--show", "--json", **settings).stdout)
+    shown = json.loads(run_command("prune", "--show", "--json", **settings).stdout)
     assert shown["passes"] == {"automatic": None, "by hand": None}
     assert (shown["every_hours"], shown["days"]["items_days"]) == (24.0, 60)
     assert shown["days"]["results_days"] is None
@@ -297,12 +297,12 @@ def test_the_last_passes_are_shown(database_url: str) -> None:
             await database.close()
 
     asyncio.run(make())
-    assert ask("prune", "--json", **settings).returncode == 0
-    passes = json.loads(ask("prune", "--show", "--json", **settings).stdout)["passes"]
+    assert run_command("prune", "--json", **settings).returncode == 0
+    passes = json.loads(run_command("prune", "--show", "--json", **settings).stdout)["passes"]
     assert passes["automatic"]["rows"]["pipeline_events"] == EVENTS + 1
     assert passes["automatic"]["finished_at"] >= passes["automatic"]["started_at"]
     assert passes["automatic"]["next_at"] > passes["automatic"]["finished_at"]
     assert passes["by hand"]["rows"]["items"] == 6
-    table = ask("prune", "--show", **settings).stdout.decode()
+    table = run_command("prune", "--show", **settings).stdout.decode()
     assert "pipeline_events 2,501" in table
     assert len(STEPS) == 14

@@ -8,7 +8,7 @@ import asyncio
 from contextlib import aclosing
 from datetime import timedelta
 
-from harness.guarded import HandClock, MakeGuard, Provider, call, owned_chunk, rows
+from harness.guarded import MakeGuard, ManualClock, Provider, call, owned_chunk, rows
 from harness.phase_work import owned, work_on
 from sqlalchemy import text
 
@@ -63,7 +63,7 @@ async def test_the_work_that_breaks_off_has_others_pay_nothing(db: Database) -> 
 
 
 async def test_answers_and_the_calls_end_are_one_statement(
-    db: Database, guards: MakeGuard, clock: HandClock
+    db: Database, guards: MakeGuard, clock: ManualClock
 ) -> None:
     """While the answer cannot be stored, the call has not ended."""
     guard = guards(Provider())
@@ -85,7 +85,7 @@ async def test_answers_and_the_calls_end_are_one_statement(
 
 
 async def test_a_reply_of_the_ledger_stores_what_it_brings(
-    db: Database, guards: MakeGuard, clock: HandClock
+    db: Database, guards: MakeGuard, clock: ManualClock
 ) -> None:
     """A reply may have come when nobody could read it: who reads it stores it, with its time."""
     provider = Provider()
@@ -103,7 +103,7 @@ async def test_a_reply_of_the_ledger_stores_what_it_brings(
 
 
 async def test_two_calls_of_one_group_may_bring_the_same_key(
-    db: Database, guards: MakeGuard, clock: HandClock
+    db: Database, guards: MakeGuard, clock: ManualClock
 ) -> None:
     """They end in one statement; the newer answer stays."""
     guard = guards(Provider())

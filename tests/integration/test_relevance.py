@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from harness.guarded import HandClock, owned_chunk, rows
+from harness.guarded import ManualClock, owned_chunk, rows
 from harness.phase_work import owned, work_on
 from sqlalchemy import text
 
@@ -60,7 +60,7 @@ class Place:
     sim: Simulator
     tools: Tools
     db: Database
-    clock: HandClock
+    clock: ManualClock
 
     async def run(self, searches: Mapping[str, Sequence[str]], said: str = TEXT) -> UUID:
         """A run whose video ranks for keywords in markets, the first at the best position."""
@@ -128,7 +128,7 @@ async def place(db: Database) -> AsyncIterator[Place]:
             llm_api_key=sim.config.key("llm"),
             provider_rates={"llm": 1_000.0},
         )
-        clock = HandClock()
+        clock = ManualClock()
         async with open_tools(settings, db, clock) as tools:
             async with db.transaction() as conn:
                 await projects.ensure_builtin_markets(conn)

@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from harness.phase_work import owned
-from harness.plans import watched
+from harness.plans import count_handled_rows
 from sqlalchemy import text
 
 from serpline.domain.names import ContentType, PhaseName
@@ -184,7 +184,7 @@ async def test_planning_grows_with_the_run(db: Database, run_id: UUID, phase: st
     async with db.transaction() as conn:
         params |= await combined.plan_params(conn, run_id, lane)
         lane_id = await lane_of(conn, run_id)
-        with watched() as seen:
+        with count_handled_rows() as seen:
             await planning.plan(conn, lane_id, PLANS[phase], params, CHUNK)
         planned = await conn.execute(
             text("SELECT count(*) FROM items WHERE lane_id = :lane"), {"lane": lane_id}
@@ -270,7 +270,7 @@ async def test_reading_grows_with_the_run(db: Database, run_id: UUID, name: str)
     """What is read of a whole run, whatever is counted, and whatever other runs there are."""
     read = READS[name]
     async with db.transaction() as conn:
-        with watched() as seen:
+        with count_handled_rows() as seen:
             found = await read.by(conn, run_id)
     assert len(found) == read.found
     assert seen.rows <= read.handled
@@ -316,7 +316,7 @@ async def test_a_chunk_costs_its_own_items(db: Database, run_id: UUID, step: str
     """Loading and settling read the chunk's items, however large its lane and whatever counted."""
     async with db.transaction() as conn:
         lane_id = await plan_items(conn, run_id, ITEMS)
-        with watched() as seen:
+        with count_handled_rows() as seen:
             await STEPS[step](conn, owned(run_id, VIDEO, lane_id=lane_id, no=7))
     assert seen.rows < 15 * CHUNK
 
@@ -330,7 +330,7 @@ async def test_a_settlement_costs_its_own_items(
         lane_id = await plan_items(conn, run_id, ITEMS, ITEMS)
         due = await chunks.load(conn, owned(run_id, VIDEO, lane_id=lane_id, no=0), NOW)
         settlements = [Settlement(row.item, status) for row in due[:CHUNK]]
-        with watched() as seen:
+        with count_handled_rows() as seen:
             assert len(await settling.settle_items(conn, lane_id, 0, settlements)) == CHUNK
     assert seen.rows < 15 * CHUNK
 
@@ -339,7 +339,7 @@ async def test_failing_and_reopening_grow_with_the_lane(db: Database, run_id: UU
     """A deadline that strikes, what people see of it and their retry."""
     async with db.transaction() as conn:
         lane_id = await plan_items(conn, run_id, ITEMS)
-        with watched() as seen:
+        with count_handled_rows() as seen:
             assert await planning.fail_unfinished(conn, lane_id, "too late") == ITEMS
             assert len(await items.failures(conn, run_id, limit=ITEMS)) == ITEMS
             assert len(await planning.reopen_failed(conn, lane_id)) == ITEMS // CHUNK
@@ -358,7 +358,7 @@ async def test_the_languages_of_a_run_cost_the_same_for_more_keywords(
     async with db.transaction() as conn:
         for statement, languages in (("SELECT 1", ["en"]), (more, ["de", "en"])):
             await conn.execute(text(statement), {"run": run_id})
-            with watched() as seen:
+            with count_handled_rows() as seen:
                 assert await projects.market_languages(conn, run_id) == languages
             handled.append(seen.rows)
     assert handled[1] - handled[0] < 10
@@ -420,7 +420,7 @@ async def test_a_report_reads_its_own_run(db: Database, name: str) -> None:
         for statement in fill:
             await conn.execute(text(statement))
     async with db.transaction() as conn:
-        with watched() as seen:
+        with count_handled_rows() as seen:
             found = await REPORTS[name](conn, made[-1])
     assert found
     assert seen.rows < 10 * OF_ONE

@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from harness.commands import ask
-from harness.environment import clean
+from harness.commands import run_command
+from harness.environment import clean_environment
 
 UNKNOWN_RUN = "00000000-0000-0000-0000-000000000000"
 
@@ -18,7 +18,7 @@ def serpline(
     """Run one command without any setting of this machine."""
     if database_url:
         settings["SERPLINE_DATABASE_URL"] = database_url
-    done = ask(*arguments, **settings)
+    done = run_command(*arguments, **settings)
     return subprocess.CompletedProcess(
         done.args, done.returncode, done.stdout.decode(), done.stderr.decode()
     )
@@ -87,7 +87,7 @@ def test_an_unreachable_database_is_one_line() -> None:
             [sys.executable, "-m", "serpline.cli", "run", "list"],
             capture_output=True,
             text=True,
-            env={**clean(), **settings},
+            env={**clean_environment(), **settings},
             timeout=60,
             check=False,
         )

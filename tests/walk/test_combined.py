@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from harness.commands import ask
+from harness.commands import run_command
 from harness.world import World, open_world
 
 from serpline.domain.states import RunStatus
@@ -98,12 +98,12 @@ async def _walk(database_url: str, directory: Path) -> tuple[str, str]:
 async def _slot(world: World, instant: datetime, status: RunStatus) -> str:
     scheduling = SchedulingService(world.services.pipeline, world.services.clock)
     run_id = await scheduling.start_slot("daily", DAILY, instant)
-    assert (await world.ended(run_id)).status is status
+    assert (await world.wait_for_end(run_id)).status is status
     return str(run_id)
 
 
 def _ask(database_url: str, *arguments: str) -> str:
     """What a command prints on a wide terminal."""
-    done = ask(*arguments, SERPLINE_DATABASE_URL=database_url, COLUMNS="300")
+    done = run_command(*arguments, SERPLINE_DATABASE_URL=database_url, COLUMNS="300")
     assert done.returncode == 0, done.stderr
     return done.stdout.decode()

@@ -17,8 +17,8 @@ from typing import Any
 
 import polars as pl
 import pytest
-from harness.commands import ask
-from harness.environment import clean
+from harness.commands import run_command
+from harness.environment import clean_environment
 
 from serpline import recompute_dsi
 from serpline.store.embedded.server import ensure_server, find_server
@@ -43,9 +43,9 @@ class Shown:
     document: dict[str, Any]
     stderr: str
 
-    def ask(self, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    def run_command(self, *arguments: str) -> subprocess.CompletedProcess[bytes]:
         """Ask the demo's database a question."""
-        return ask("--data-dir", str(self.directory), *arguments)
+        return run_command("--data-dir", str(self.directory), *arguments)
 
     def json(self, *arguments: str) -> Any:
         """The document that answers a question."""
@@ -65,7 +65,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
         command("--data-dir", str(directory), *arguments),
         capture_output=True,
         text=True,
-        env=clean(),
+        env=clean_environment(),
         timeout=110,
         check=False,
     )
@@ -281,7 +281,7 @@ def test_an_interrupted_demo_leaves_nothing_running(
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
-        env=clean(),
+        env=clean_environment(),
     ) as process:
         try:
             assert process.stderr is not None
@@ -317,7 +317,7 @@ def test_a_file_with_a_bad_line_is_refused_before_anything_is_made(tmp_path: Pat
         command("demo", "--keywords", str(file)),
         capture_output=True,
         text=True,
-        env={**clean(), "SERPLINE_DATA_DIR": str(home)},
+        env={**clean_environment(), "SERPLINE_DATA_DIR": str(home)},
         timeout=60,
         check=False,
     )
@@ -330,7 +330,7 @@ def test_a_file_with_a_bad_line_is_refused_before_anything_is_made(tmp_path: Pat
 
 def test_a_project_is_not_mixed_with_simulated_results(database_url: str, tmp_path: Path) -> None:
     """A database that holds keywords already is refused by name, its content untouched."""
-    settings = {**clean(), "SERPLINE_DATABASE_URL": database_url}
+    settings = {**clean_environment(), "SERPLINE_DATABASE_URL": database_url}
     file = tmp_path / "keywords.csv"
     file.write_text("keyword,market\nmine,US\n")
 

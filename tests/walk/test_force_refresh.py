@@ -90,11 +90,11 @@ async def test_a_take_over_and_a_retry_buy_nothing_again(database_url: str, tmp_
             [{"provider": "llm", "fault": "401", "pattern": "F", "times": 1}, slow]
         )
         await world.start_worker()
-        await world.ended(run_id)
+        await world.wait_for_end(run_id)
         world.sim.set_faults([])
         (refused,) = await world.query(REFUSED, run=run_id)
         await world.services.pipeline.retry(run_id, phase=PhaseName(refused["phase_name"]))
-        await world.ended(run_id)
+        await world.wait_for_end(run_id)
         assert await world.query(REFUSED, run=run_id) == []
         log = world.sim.log.entries[before:]
         assert set(paid(log).values()) == {1}
@@ -129,4 +129,4 @@ async def test_the_option_of_run_start(database_url: str, tmp_path: Path) -> Non
         run = await world.get(UUID((await _asked(world, *command))["run_id"]))
         assert run.config["force_refresh"] is True
         assert run.mode == PipelineMode.MANUAL
-        await world.ended(run.id)
+        await world.wait_for_end(run.id)

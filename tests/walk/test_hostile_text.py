@@ -28,7 +28,7 @@ async def test_hostile_text_fails_its_own_items(
         run_id = await world.start(
             PipelineMode.TESTING, analysis_depth=3, realtime_searches_max=realtime
         )
-        await world.ended(run_id)
+        await world.wait_for_end(run_id)
         run = await world.get(run_id)
         assert run.status in ("completed", "completed_with_errors")
         lanes = await world.lanes(run_id)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from harness.commands import ask
+from harness.commands import run_command
 from harness.guarded import Provider, call, ok, policy, status
 
 from serpline.core.clock import SystemClock
@@ -26,7 +26,7 @@ def command(database_url: str) -> Any:
     """Run one command over the test's database: its exit code and what it printed."""
 
     def run(*arguments: str) -> tuple[int, str]:
-        done = ask(*arguments, SERPLINE_DATABASE_URL=database_url)
+        done = run_command(*arguments, SERPLINE_DATABASE_URL=database_url)
         return done.returncode, (done.stdout or done.stderr).decode()
 
     return run

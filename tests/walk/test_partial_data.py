@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from harness.commands import ask
+from harness.commands import run_command
 from harness.world import open_world
 
 WORDS = ("best espresso machine", "coffee grinder", "moka pot", "decaf beans", "milk frother")
@@ -85,7 +85,7 @@ async def _walk(database_url: str, directory: Path) -> tuple[str, str]:
 
 def _ask(database_url: str, *arguments: str) -> str:
     """What a command prints on a wide terminal."""
-    done = ask(*arguments, SERPLINE_DATABASE_URL=database_url, COLUMNS="250")
+    done = run_command(*arguments, SERPLINE_DATABASE_URL=database_url, COLUMNS="250")
     assert done.returncode == 0, done.stderr
     return done.stdout.decode()
 

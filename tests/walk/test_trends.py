@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from harness.commands import ask
+from harness.commands import run_command
 from harness.world import DAY, open_world
 
 from serpline.cli.trends import _cells, _largest
@@ -54,7 +54,7 @@ def test_trends_are_the_differences_of_two_runs(database_url: str, tmp_path: Pat
     assert point == next(row for row in rows if row["company"] == company)
 
     # What is kept out of history has no trends of its own, and stands in nobody else's.
-    done = ask("trends", "--run", untracked, SERPLINE_DATABASE_URL=database_url)
+    done = run_command("trends", "--run", untracked, SERPLINE_DATABASE_URL=database_url)
     assert (done.returncode, done.stdout) == (2, b"")
     assert b"nothing in it can be compared with an earlier tracked run" in done.stderr
     rows = _json(database_url, "trends", "--run", other_factor)
@@ -109,14 +109,14 @@ def test_a_market_or_run_that_is_not_there_is_one_line(database_url: str, tmp_pa
     """A run is named by its beginning wherever one is named; what it lacks is said."""
     run_id = asyncio.run(_one(database_url, tmp_path))
     for command in (["dsi", "show"], ["dsi", "export"]):
-        done = ask(*command, "--market", "XX", SERPLINE_DATABASE_URL=database_url)
+        done = run_command(*command, "--market", "XX", SERPLINE_DATABASE_URL=database_url)
         assert (done.returncode, done.stdout) == (2, b"")
         assert done.stderr.decode().strip() == (
             f"serpline: market 'XX': run {run_id} has no such figures; it has US"
         )
     for limit, note in ((3, "the first 3 rows are shown"), (1000, "")):
         shown = ["rankings", "--limit", str(limit), "--json"]
-        done = ask(*shown, SERPLINE_DATABASE_URL=database_url)
+        done = run_command(*shown, SERPLINE_DATABASE_URL=database_url)
         assert (done.stderr.decode().strip() == "") is (note == "")
         assert note in done.stderr.decode()
         assert (len(json.loads(done.stdout)) == limit) is (limit == 3)
@@ -126,7 +126,7 @@ def test_a_market_or_run_that_is_not_there_is_one_line(database_url: str, tmp_pa
         (["zz"], "run 'zz': there is no such run"),
         ([run_id, "--devices", "tablet"], "was searched on desktop"),
     ):
-        done = ask(*again, *wrong, SERPLINE_DATABASE_URL=database_url)
+        done = run_command(*again, *wrong, SERPLINE_DATABASE_URL=database_url)
         assert (done.returncode, done.stdout) == (2, b"")
         assert words in done.stderr.decode()
 
@@ -174,6 +174,6 @@ def _json(database_url: str, *arguments: str) -> list[dict[str, Any]]:
 
 def _ask(database_url: str, *arguments: str) -> str:
     """What a command prints on a wide terminal."""
-    done = ask(*arguments, SERPLINE_DATABASE_URL=database_url, COLUMNS="300")
+    done = run_command(*arguments, SERPLINE_DATABASE_URL=database_url, COLUMNS="300")
     assert done.returncode == 0, done.stderr
     return done.stdout.decode()

@@ -46,7 +46,7 @@ async def claimed(harness: Harness, chunk_id: int, worker_id: int) -> OwnedChunk
     """That chunk in that worker's hands."""
     chunk = await harness.claim(chunk_id, worker_id)
     assert chunk is not None
-    await harness.forget_wakeups()
+    await harness.delete_wakeups()
     return chunk
 
 
@@ -164,7 +164,7 @@ async def test_a_fresh_heartbeat_is_life(harness: Harness) -> None:
 
 async def test_the_living_do_not_bury_themselves(harness: Harness) -> None:
     """A worker whose own heartbeat is late does not take over its own chunks."""
-    await harness.beats()
+    await harness.wait_for_beats()
     async with harness.database.transaction() as conn:
         await conn.execute(text("UPDATE workers SET heartbeat_at = now() - '1 h'::interval"))
         assert await workers.take_over_dead(conn, 1.0) == {}
@@ -196,7 +196,7 @@ async def test_a_lost_session_is_replaced(harness: Harness) -> None:
         return [pid for pid in await holders() if pid != first]
 
     await until(others, "the lock to be held again")
-    await harness.beats()
+    await harness.wait_for_beats()
     assert not harness.lifeline.declared_dead.is_set()
     assert harness.lifeline.has_lease
 
@@ -210,7 +210,7 @@ async def test_a_lock_that_was_busy_is_taken_later(db: Database) -> None:
             await workers.hold_lock(prober, worker_id)
         (probing,) = set(await harness.column(LOCK))
         async with harness.lifeline.running():
-            await harness.beats()
+            await harness.wait_for_beats()
             await prober.execute(text("SELECT pg_advisory_unlock_all()"))
 
             async def is_held() -> bool:
@@ -255,7 +255,7 @@ async def test_what_the_dead_left_behind_is_found(harness: Harness) -> None:
 
 async def test_a_lease_ends_without_heartbeats(harness: Harness) -> None:
     """By the monotonic clock the lease ends well before others may declare the worker dead."""
-    await harness.beats(1)
+    await harness.wait_for_beats(1)
     with harness.lifeline.holding(1, 1) as lease:
         assert lease()
         harness.clock.frozen_seconds = 14.0
@@ -267,14 +267,14 @@ async def test_a_lease_ends_without_heartbeats(harness: Harness) -> None:
 
 async def test_who_was_cut_off_spares_the_others(harness: Harness) -> None:
     """After an outage as long as a lease nobody is taken over until all could have beaten again."""
-    await harness.beats(1)
+    await harness.wait_for_beats(1)
     chunk = await owned_by(harness, await a_silent_worker(harness))
     harness.clock.frozen_seconds = 15.1
     assert await harness.lifeline.take_over() == []
-    await harness.beats()
+    await harness.wait_for_beats()
     assert harness.lifeline.has_lease
     harness.clock.frozen_seconds += 14.0
-    await harness.beats()
+    await harness.wait_for_beats()
     assert await harness.lifeline.take_over() == []
     harness.clock.frozen_seconds += 7.0
     assert await harness.lifeline.take_over() == [chunk.id]
@@ -286,9 +286,9 @@ async def test_who_has_just_come_spares_the_others(db: Database) -> None:
     harness = make_harness(db)
     chunk = await owned_by(harness, await a_silent_worker(harness))
     async with harness.lifeline.running():
-        await harness.beats(1)
+        await harness.wait_for_beats(1)
         harness.clock.frozen_seconds = 14.0
-        await harness.beats()
+        await harness.wait_for_beats()
         assert await harness.lifeline.take_over() == []
         harness.clock.frozen_seconds = 21.0
         assert await harness.lifeline.take_over() == [chunk.id]
@@ -308,7 +308,7 @@ async def test_the_lease_of_a_paused_runs_chunk_is_revoked(harness: Harness) -> 
         ):
             assert stops()
             await harness.service.pause(paused.run_id)
-            await harness.beats()
+            await harness.wait_for_beats()
             assert not stops()
             assert goes_on()
 

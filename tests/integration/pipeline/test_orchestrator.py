@@ -338,7 +338,7 @@ async def test_a_lane_past_its_deadline_fails_what_is_left(harness: Harness) -> 
     run_id = await harness.start({METRICS: ["DONE-1", "GATE-2", "RETRY0-3"]}, lanes=[METRICS])
     (chunk_id,) = await harness.planned(run_id)
     working = asyncio.create_task(harness.worker.work(chunk_id))
-    await harness.attempted("GATE-2")
+    await harness.wait_until_attempted("GATE-2")
 
     async def is_settled() -> bool:
         return await harness.results(run_id) == ["DONE-1"]

@@ -85,7 +85,7 @@ async def test_an_ordinary_chunk_marks_nothing(harness: Harness) -> None:
     chunk_id = await suspect(harness, "GATE-1", "DONE-2")
     await harness.query("UPDATE chunks SET deaths = 1 WHERE id = :id", id=chunk_id)
     working = asyncio.create_task(harness.worker.work(chunk_id))
-    await harness.attempted("GATE-1")
+    await harness.wait_until_attempted("GATE-1")
     assert (await harness.chunk(chunk_id))["in_flight"] is None
     await open_gate(harness.database)
     assert await working
@@ -96,7 +96,7 @@ async def test_a_suspect_chunk_marks_before_it_works(harness: Harness) -> None:
     chunk_id = await suspect(harness, "DONE-1", "GATE-2", "DONE-3")
     await harness.query("UPDATE items SET deaths = 1 WHERE item = 'GATE-2'")
     working = asyncio.create_task(harness.worker.work(chunk_id))
-    await harness.attempted("GATE-2")
+    await harness.wait_until_attempted("GATE-2")
     chunk = await harness.chunk(chunk_id)
     assert (chunk["in_flight"], chunk["completed"]) == (["GATE-2"], 2)
     await open_gate(harness.database)
@@ -130,7 +130,7 @@ async def test_what_became_suspect_while_it_waited_is_worked_as_such(harness: Ha
     await harness.query("UPDATE chunks SET deaths = 1 WHERE id = :id", id=behind)
     door = harness.worker._quarantine = WatchedDoor()
     working = asyncio.create_task(harness.worker.work(before))
-    await harness.attempted("GATE-1")
+    await harness.wait_until_attempted("GATE-1")
     door.ordinary_came.clear()
     waiting = asyncio.create_task(harness.worker.work(behind))
     await door.ordinary_came.wait()

@@ -325,7 +325,7 @@ async def test_a_recomputed_dsi_leaves_nothing_of_the_old(harness: Harness) -> N
             await harness.worker.work(chunk_id)
     (chunk_id,) = ready
     working = asyncio.create_task(harness.worker.work(chunk_id))
-    await harness.attempted("GATE-1")
+    await harness.wait_until_attempted("GATE-1")
     await harness.service.cancel(run_id)
     await harness.service.retry(run_id)
     await open_gate(harness.database)

@@ -316,7 +316,7 @@ async def test_the_last_item_by_hand_ends_the_lane(harness: Harness) -> None:
     """When a running run's last item is settled by hand the run is woken and sees it."""
     run_id = await harness.start({METRICS: ["a"]}, lanes=[METRICS])
     await harness.planned(run_id)
-    await harness.forget_wakeups()
+    await harness.delete_wakeups()
     await harness.tracker.update_item_status(run_id, "keyword_metrics", "a", StateStatus.COMPLETED)
     assert await harness.waiting() == [f"run:{run_id}"]
     assert await harness.drive(run_id) == "completed"

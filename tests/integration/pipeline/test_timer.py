@@ -51,7 +51,7 @@ DUE_NOW = (
 
 async def all_due(harness: Harness) -> None:
     """The time of every next look comes, and every wake-up was lost."""
-    await harness.forget_wakeups()
+    await harness.delete_wakeups()
     for statement in DUE_NOW:
         await harness.query(statement)
 
@@ -74,7 +74,7 @@ async def test_what_was_woken_is_not_woken_again_at_once(harness: Harness, timer
     (chunk_id,) = await harness.planned(run_id)
     await all_due(harness)
     await timer.tick()
-    await harness.forget_wakeups()
+    await harness.delete_wakeups()
     await timer.tick()
     assert await harness.waiting() == []
     assert 50 < (await harness.chunk(chunk_id))["look_seconds"] <= 60
@@ -85,7 +85,7 @@ async def test_what_waits_is_left_waiting(harness: Harness, timer: Timer) -> Non
     run_id = await harness.start({METRICS: ["RETRY1-a"]}, lanes=[METRICS])
     (chunk_id,) = await harness.planned(run_id)
     await harness.worker.work(chunk_id)
-    await harness.forget_wakeups()
+    await harness.delete_wakeups()
     await harness.query("UPDATE chunks SET next_check_at = now() + '0.6 s'::interval")
     seconds = await timer.tick()
     assert await harness.waiting() == []
@@ -132,7 +132,7 @@ async def test_a_tick_wakes_a_thousand_of_each_at_most(harness: Harness, timer: 
     )
     await all_due(harness)
     for count in (1000, 51, 0):
-        await harness.forget_wakeups()
+        await harness.delete_wakeups()
         await timer.tick()
         chunks = [name for name in await harness.waiting() if name.startswith("chunk:")]
         assert len(chunks) == count
@@ -148,7 +148,7 @@ async def test_paused_runs_are_not_due(harness: Harness, timer: Timer) -> None:
     assert await harness.waiting() == []
     await harness.query("UPDATE chunks SET next_check_at = now() + '1 h'::interval")
     await harness.service.resume(run_id)
-    await harness.forget_wakeups()
+    await harness.delete_wakeups()
     await timer.tick()
     assert await harness.waiting() == [f"chunk:{chunk_id}", f"run:{run_id}"]
 

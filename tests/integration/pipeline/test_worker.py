@@ -52,7 +52,7 @@ async def states(harness: Harness, run_id: UUID) -> dict[str, str]:
 async def test_a_chunk_is_worked_settled_and_done(harness: Harness) -> None:
     """Each outcome becomes its state, the chunk is done and the run is woken to see it."""
     run_id, chunk_id = await planned(harness, "DONE-1", "REJECT-1", "SKIP-1")
-    await harness.forget_wakeups()
+    await harness.delete_wakeups()
     assert await harness.worker.work(chunk_id)
     assert await states(harness, run_id) == {
         "DONE-1": "completed",
@@ -257,7 +257,7 @@ async def test_news_for_an_owned_chunk_is_not_lost(harness: Harness) -> None:
     """What happens while a worker has the chunk makes it looked at again at once afterwards."""
     _, chunk_id = await planned(harness, "GATE-1", "SNOOZE-2")
     working = asyncio.create_task(harness.worker.work(chunk_id))
-    await harness.attempted("GATE-1")
+    await harness.wait_until_attempted("GATE-1")
     async with harness.database.transaction() as conn:
         await make_due(conn, chunk_id)
     await open_gate(harness.database)
@@ -432,9 +432,9 @@ async def test_cancel_stops_work_before_the_next_item(harness: Harness) -> None:
     """What was in hand is settled, nothing more is begun, and the run stays cancelled."""
     run_id, chunk_id = await planned(harness, "GATE-1", "NEVER-2")
     working = asyncio.create_task(harness.worker.work(chunk_id))
-    await harness.attempted("GATE-1")
+    await harness.wait_until_attempted("GATE-1")
     await harness.service.cancel(run_id)
-    await harness.beats()
+    await harness.wait_for_beats()
     await open_gate(harness.database)
     assert await working
     assert await states(harness, run_id) == {"GATE-1": "completed", "NEVER-2": "pending"}
@@ -448,7 +448,7 @@ async def test_cancel_wins_over_completion(harness: Harness) -> None:
     """A run whose last item is done after the cancel ends cancelled, with the item's result."""
     run_id, chunk_id = await planned(harness, "GATE-1")
     working = asyncio.create_task(harness.worker.work(chunk_id))
-    await harness.attempted("GATE-1")
+    await harness.wait_until_attempted("GATE-1")
     await harness.service.cancel(run_id)
     await open_gate(harness.database)
     assert await working
@@ -465,9 +465,9 @@ async def test_a_paused_run_resumes_with_its_own_settings(harness: Harness) -> N
     """Pause gives the chunk back, resume finishes it as its run, and no other, was configured."""
     run_id, chunk_id = await planned(harness, "GATE-1", "RETRY9-2", retry_attempts=2)
     working = asyncio.create_task(harness.worker.work(chunk_id))
-    await harness.attempted("GATE-1")
+    await harness.wait_until_attempted("GATE-1")
     await harness.service.pause(run_id)
-    await harness.beats()
+    await harness.wait_for_beats()
     await open_gate(harness.database)
     assert await working
     assert (await harness.chunk(chunk_id))["status"] == "ready"
@@ -486,7 +486,7 @@ async def test_cancelled_work_is_given_back(harness: Harness) -> None:
     """A worker that must stop keeps what was finished and gives the rest back at once."""
     run_id, chunk_id = await planned(harness, "DONE-1", "HANG-2")
     working = asyncio.create_task(harness.worker.work(chunk_id))
-    await harness.attempted("HANG-2")
+    await harness.wait_until_attempted("HANG-2")
     working.cancel()
     with pytest.raises(asyncio.CancelledError):
         await working
@@ -502,7 +502,7 @@ async def test_whoever_lost_the_chunk_settles_nothing(harness: Harness) -> None:
     """After a take-over the old owner's outcomes leave no trace; the new owner is undisturbed."""
     run_id, chunk_id = await planned(harness, "GATE-1", "DONE-2")
     working = asyncio.create_task(harness.worker.work(chunk_id))
-    await harness.attempted("GATE-1")
+    await harness.wait_until_attempted("GATE-1")
     await harness.query("UPDATE chunks SET epoch = epoch + 1 WHERE id = :id", id=chunk_id)
     before = await harness.chunk(chunk_id)
     await open_gate(harness.database)
@@ -516,7 +516,7 @@ async def test_whoever_lost_the_chunk_settles_nothing(harness: Harness) -> None:
 async def test_an_owned_chunk_that_nobody_works_on_is_given_back(harness: Harness) -> None:
     """A claim that was committed unheard, or a release that failed, is noticed by the heartbeat."""
     _, chunk_id = await planned(harness, "DONE-1")
-    await harness.forget_wakeups()
+    await harness.delete_wakeups()
     chunk = await owned(harness, chunk_id)
 
     async def is_ready() -> bool:
@@ -540,7 +540,7 @@ async def test_an_orphaned_chunk_is_kept_until_its_replies_are_durable(
     harness.lifeline._before_giving_back = write_out
     _, chunk_id = await planned(harness, "DONE-1")
     await owned(harness, chunk_id)
-    await harness.beats(3)
+    await harness.wait_for_beats(3)
     assert (await harness.chunk(chunk_id))["status"] == "owned"
     written.set()
 
@@ -554,10 +554,10 @@ async def test_a_chunk_at_work_is_not_given_back(harness: Harness) -> None:
     """Heartbeats leave a chunk alone as long as its work goes on."""
     run_id, chunk_id = await planned(harness, "GATE-1")
     working = asyncio.create_task(harness.worker.work(chunk_id))
-    await harness.attempted("GATE-1")
+    await harness.wait_until_attempted("GATE-1")
     # A second wake-up of the chunk, which comes and goes, must not hide the work.
     assert not await harness.worker.work(chunk_id)
-    await harness.beats(3)
+    await harness.wait_for_beats(3)
     chunk = await harness.chunk(chunk_id)
     assert (chunk["status"], chunk["epoch"]) == ("owned", 1)
     await open_gate(harness.database)

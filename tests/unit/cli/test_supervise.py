@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from harness.environment import clean
+from harness.environment import clean_environment
 
 from serpline.cli.supervise import Child, Supervisor
 from serpline.core.clock import SystemClock
@@ -18,7 +18,11 @@ WAIT_SECONDS = 60.0
 
 def environment(database_url: str) -> dict[str, str]:
     """Nothing of this machine's settings but the database."""
-    return {**clean(), "SERPLINE_DATABASE_URL": database_url, "SERPLINE_LOG_LEVEL": "ERROR"}
+    return {
+        **clean_environment(),
+        "SERPLINE_DATABASE_URL": database_url,
+        "SERPLINE_LOG_LEVEL": "ERROR",
+    }
 
 
 def lives(pid: int) -> bool:
