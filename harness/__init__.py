@@ -1,1 +1,1 @@
-"""What tests, chaos and bench share: databases, workers, simulated providers, scripted phases."""
+"""Shared by tests, chaos and bench: databases, workers, simulated providers, scripted phases."""

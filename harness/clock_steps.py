@@ -1,4 +1,4 @@
-"""A server's clock that was set, as its database shows it: every time in it lies elsewhere."""
+"""Simulate a step of the server's clock: shift every time that is stored in its database."""
 
 import sqlalchemy as sa
 
@@ -10,9 +10,9 @@ _HEARTBEATS = "UPDATE procrastinate_workers SET last_heartbeat = last_heartbeat 
 
 
 async def set_clock_back(database: Database, seconds: float) -> None:
-    """Make all times that are stored later by so many ``seconds`` (negative: the clock went on).
+    """Move every stored time ``seconds`` later (negative: earlier, as if the clock went forward).
 
-    What is committed meanwhile is not of that time: there should be nobody who writes.
+    Nothing else may write at the same time: a row committed during the step would not be shifted.
     """
     by = "make_interval(secs => :seconds)"
     async with database.transaction() as conn:

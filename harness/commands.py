@@ -1,4 +1,4 @@
-"""``serpline`` commands in this process: all of one but its start, which costs seconds."""
+"""Run ``serpline`` commands in this process, which saves the seconds of a process's start."""
 
 import io
 import os
@@ -10,7 +10,7 @@ from harness.environment import clean_environment
 
 
 def run_command(*arguments: str, **settings: str) -> subprocess.CompletedProcess[bytes]:
-    """Run one command without any setting of this machine; its exit code and what it printed."""
+    """Run one command without this machine's settings; returns its exit code and its output."""
     saved = dict(os.environ)
     out, err = (
         io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2)

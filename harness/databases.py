@@ -1,4 +1,4 @@
-"""Migrated databases: a template on a server, and copies of it."""
+"""Migrated databases: a template on a server, and clones of it."""
 
 import asyncio
 import itertools
@@ -20,7 +20,7 @@ _numbers = itertools.count(1)
 
 
 def administered(server: EmbeddedServer) -> Admin:
-    """A connection of the server's administrator, each statement a transaction."""
+    """Connect as the server's administrator, in autocommit."""
     return psycopg.connect(server.conninfo("postgres"), autocommit=True)
 
 
@@ -37,7 +37,7 @@ async def make_template(server: EmbeddedServer) -> str:
 
 
 def create_database(admin: Admin, name: str, template: str, *, copies_files: bool = False) -> None:
-    """Clone ``template``. A copy of its files is faster where the server does not fsync."""
+    """Clone ``template``. Copying its files is faster on a server that does not fsync."""
     admin.execute(
         sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY {}").format(
             sql.Identifier(name),
@@ -68,13 +68,13 @@ def fresh_database(
 
 @contextmanager
 def copied_database(server: EmbeddedServer, template: str) -> Iterator[str]:
-    """The URL of a fresh database on a server of the tests, which does not fsync."""
+    """The URL of a fresh database on a test server, which does not fsync."""
     with fresh_database(server, template, copies_files=True) as name:
         yield server.url(name)
 
 
 async def until_blocked(db: Database) -> None:
-    """Return when some connection of this database waits for another's lock."""
+    """Wait until a connection of this database waits for another's lock."""
     query = sa.text(
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
         " AND cardinality(pg_blocking_pids(pid)) > 0"

@@ -7,5 +7,5 @@ _IS_SETTING = re.compile(r"SERPLINE_|PG[A-Z]|(https?|all|no)_proxy$", re.IGNOREC
 
 
 def clean_environment() -> dict[str, str]:
-    """The environment without any setting of this machine's: ours, libpq's, or a proxy's."""
+    """The environment without settings of serpline, libpq or a proxy."""
     return {name: value for name, value in os.environ.items() if not _IS_SETTING.match(name)}

@@ -1,7 +1,7 @@
-"""Rows for every table of ours, made from the tables' own definitions, with values that bite.
+"""Rows for every table of ours, made from the tables' definitions, with hostile values.
 
-A row is full, the next has NULL wherever it can. Where a table wants more than its columns' types
-say, ``_VALUES`` knows. ``contents`` reads a database back as values that can be compared.
+The first row is full; the second has NULL in every nullable column. ``_VALUES`` holds values for
+columns with more rules than their type. ``contents`` reads a database back as comparable values.
 """
 
 import re
@@ -40,7 +40,7 @@ _VALUES: Mapping[str, Mapping[str, Any]] = {
 
 
 async def fill(conn: Connection, names: Collection[str] | None = None) -> None:
-    """``ROWS`` rows in every table, or in the named ones."""
+    """Insert ``ROWS`` rows into every table, or into the named ones."""
     made: dict[sa.Column[Any], list[Any]] = {}
     for table in metadata.sorted_tables:
         if names is not None and table.name not in names:
@@ -55,7 +55,7 @@ async def fill(conn: Connection, names: Collection[str] | None = None) -> None:
 async def fill_run(
     conn: Connection, run_id: UUID, tables: Iterable[sa.Table], **given: Any
 ) -> None:
-    """One full row of a run in each of the tables; columns of these names have these values."""
+    """Insert one full row of a run into each table; ``given`` fixes columns by name."""
     made: dict[sa.Column[Any], list[Any]] = {metadata.tables["pipeline_executions"].c.id: [run_id]}
     for table in tables:
         row = {c.name: given.get(c.name) or _value(c, 0, made) for c in table.columns}
@@ -65,7 +65,7 @@ async def fill_run(
 
 
 async def contents(conn: Connection) -> dict[str, list[dict[str, Any]]]:
-    """Every row of every table of ours, in the order of its key."""
+    """Every row of every table of ours, by table, in the order of its key."""
     found = {}
     for table in metadata.sorted_tables:
         order = list(table.primary_key.columns)
@@ -87,7 +87,7 @@ def _value(column: sa.Column[Any], n: int, made: Mapping[sa.Column[Any], list[An
 
 
 def _allowed_words(column: sa.Column[Any]) -> list[str]:
-    """What a check lets the column be, if it lists words."""
+    """The words that a check constraint allows for the column; empty if there is none."""
     for check in column.table.constraints:
         if isinstance(check, sa.CheckConstraint):
             listed = re.match(rf"{column.name} IN \((.*)\)", str(check.sqltext))

@@ -1,4 +1,4 @@
-"""A measured value beside its bound, for the scorecard and the benchmarks."""
+"""Measured values with their bounds, for the scorecard and the benchmarks."""
 
 import math
 import operator
@@ -14,7 +14,7 @@ _RELATIONS: dict[str, Callable[[float, float], bool]] = {
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One measured value beside its bound. ``relation`` is one of ``=``, ``≤``, ``≥``."""
+    """One measured value with its bound. ``relation`` is one of ``=``, ``≤``, ``≥``."""
 
     name: str
     value: float
@@ -23,12 +23,12 @@ class Figure:
 
     @property
     def holds(self) -> bool:
-        """Whether the value keeps to its bound."""
+        """Whether the value is within its bound."""
         return _RELATIONS[self.relation](self.value, self.bound)
 
     @property
     def measured(self) -> bool:
-        """False where this machine did not allow it."""
+        """False if this machine could not measure it."""
         return not math.isnan(self.value)
 
     def __str__(self) -> str:
@@ -38,25 +38,25 @@ class Figure:
 
 
 def zero(name: str, value: float) -> Figure:
-    """There must be none of it."""
+    """A figure that must be 0."""
     return Figure(name, value, "=", 0)
 
 
 def equal(name: str, value: float, bound: float) -> Figure:
-    """It must be exactly so much."""
+    """A figure that must equal ``bound``."""
     return Figure(name, value, "=", bound)
 
 
 def at_most(name: str, value: float, bound: float) -> Figure:
-    """It may be so much and no more."""
+    """A figure that must not exceed ``bound``."""
     return Figure(name, value, "≤", bound)
 
 
 def at_least(name: str, value: float, bound: float) -> Figure:
-    """It must be so much or more."""
+    """A figure that must reach ``bound``."""
     return Figure(name, value, "≥", bound)
 
 
 def not_measured(name: str) -> Figure:
-    """What cannot be measured on this machine: it does not pass."""
+    """A figure that this machine cannot measure. It does not hold."""
     return Figure(name, math.nan, "=", 0)

@@ -1,7 +1,7 @@
-"""Addresses that lead inside, in every spelling that has ever fooled somebody, and who watches.
+"""Forged addresses of internal hosts in every known spelling, and an audit of every ``connect``.
 
-``LITERALS`` are whole URLs; ``RESOLVED`` is what an innocent name may resolve to. ``watch_connects`` sees
-every ``connect`` of this process with the interpreter's own audit events, below our code.
+``LITERALS`` are whole URLs. ``RESOLVED`` are answers to the look-up of a harmless name.
+``watch_connects`` sees every ``connect`` of this process, by the interpreter's audit events.
 """
 
 import sys
@@ -46,7 +46,7 @@ RESOLVED: tuple[list[str], ...] = (
     ["93.184.216.34"] * (ADDRESSES_MAX + 1),
 )  # fmt: skip
 
-# None while nobody watches; a hook, once added, stays for the life of the process.
+# None outside ``watch_connects``. An audit hook cannot be removed, so it is added once.
 _watcher: Callable[[Any], None] | None = None
 
 
@@ -60,9 +60,9 @@ sys.addaudithook(_audit)
 
 @contextmanager
 def watch_connects(allowed: Callable[[Any], bool] = lambda _address: True) -> Iterator[list[Any]]:
-    """The addresses to which sockets are connected meanwhile.
+    """Record the addresses that sockets connect to within the block.
 
-    What is not ``allowed`` is written down and prevented: no packet leaves the machine for it.
+    A ``connect`` that is not ``allowed`` is recorded and refused, so no packet leaves the machine.
     """
     global _watcher
     seen: list[Any] = []
@@ -70,7 +70,7 @@ def watch_connects(allowed: Callable[[Any], bool] = lambda _address: True) -> It
     def watcher(address: Any) -> None:
         seen.append(address)
         if not allowed(address):
-            raise ConnectionRefusedError("prevented: the address is not the test's own")
+            raise ConnectionRefusedError("refused: the address is not the test's own")
 
     _watcher = watcher
     try:

@@ -1,6 +1,6 @@
-"""Processes that start at once: forks of a loaded process, which saves the imports.
+"""Processes that start fast: forks of a loaded process, which saves the imports.
 
-Each has its own connections and its own log. It ends when this process does.
+Each has its own connections and its own log, and ends when this process ends.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ _preloaded: list[str] = []
 
 
 def preload(name: str) -> None:
-    """Have the module loaded before the first fork."""
+    """Load the module before the first fork."""
     _preloaded.append(name)
     _FORKS.set_forkserver_preload(_preloaded)
 
@@ -30,7 +30,7 @@ preload(__name__)
 
 
 def enter_fork(environment: Mapping[str, str], log: Path, alive: Connection) -> None:
-    """What a fork does first: ``alive`` ends with its parent, and becomes its stdin."""
+    """Set up a fork: ``alive``, which closes with its parent, becomes its stdin."""
     os.dup2(alive.fileno(), 0)
     log_file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(log_file, 1)
@@ -46,8 +46,10 @@ class Fork:
     def __init__(
         self, target: Callable[..., None], environment: Mapping[str, str], log: Path, *more: Any
     ) -> None:
-        """``target`` is called with the environment (in which this machine's settings are not),
-        the log, what is to become its stdin (see ``enter_fork``) and ``more``."""
+        """Call ``target`` in a fork with the environment, the log, a pipe and ``more``.
+
+        The environment lacks this machine's settings. ``enter_fork`` makes the pipe its stdin.
+        """
         self._alive, theirs = _FORKS.Pipe()
         environment = {**clean_environment(), **environment}
         self._process = _FORKS.Process(target=target, args=(environment, log, theirs, *more))
@@ -59,34 +61,34 @@ class Fork:
 
     @property
     def pid(self) -> int:
-        """Of the process."""
+        """The process id."""
         assert self._process.pid is not None
         return self._process.pid
 
     @property
     def is_running(self) -> bool:
-        """Whether it has not ended yet, as far as is known."""
+        """Whether it has not ended yet."""
         return not self._over.is_set() and self._process.is_alive()
 
     def send_signal(self, number: int) -> None:
-        """To a process that may have ended."""
+        """Send a signal, if the process still runs."""
         if self.is_running:
             with suppress(ProcessLookupError):
                 os.kill(self.pid, number)
 
     def kill(self) -> None:
-        """``kill -9``: no chance to say goodbye."""
+        """``kill -9``."""
         self.send_signal(signal.SIGKILL)
 
     async def wait(self) -> int:
-        """Wait for its end; gives the exit code, negative for the signal it died of."""
+        """Wait for its end; returns the exit code, negative for the signal that ended it."""
         await self._over.wait()
         self._process.join()
         assert self._process.exitcode is not None
         return self._process.exitcode
 
     async def end(self, seconds: float) -> int:
-        """End it in good order, by force after so many seconds; gives the exit code."""
+        """Terminate it, and kill it after ``seconds``; returns the exit code."""
         self.send_signal(signal.SIGTERM)
         try:
             async with asyncio.timeout(seconds):
@@ -95,7 +97,7 @@ class Fork:
             self.close()
 
     def close(self) -> None:
-        """Kill it if it still lives, and let go of it."""
+        """Kill it if it still runs, and release its resources."""
         if not self._over.is_set():
             self._process.kill()
             self._process.join()

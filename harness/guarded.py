@@ -1,4 +1,4 @@
-"""Parts for tests of guarded calls: a scripted provider, a clock moved by hand, owned chunks."""
+"""Parts for tests of guarded calls: a scripted provider, a manual clock, owned chunks."""
 
 import asyncio
 import json
@@ -24,7 +24,7 @@ START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
 class ManualClock:
-    """Time passes only when told to, or when somebody sleeps."""
+    """A clock that a test sets. A sleep advances it at once."""
 
     def __init__(self) -> None:
         self.elapsed_seconds = 0.0
@@ -42,7 +42,7 @@ class ManualClock:
 
 @dataclass
 class Provider:
-    """A provider that answers by script; its log is the independent auditor."""
+    """A provider that answers by script. Its log is the independent auditor."""
 
     answer: Callable[[HttpRequest], HttpReply | Exception] = lambda _: ok({"answer": 1})
     log: list[HttpRequest] = field(default_factory=list)
@@ -136,7 +136,7 @@ def policy(**changes: Any) -> ProviderPolicy:
 
 
 async def owned_chunk(db: Database, no: int = 1) -> tuple[uuid.UUID, int, int]:
-    """(run, chunk, epoch) of a chunk that a living worker owns."""
+    """(run, chunk, epoch) of a new chunk that a running worker owns."""
     run_id = new_id()
     async with db.transaction() as conn:
         await conn.execute(
@@ -161,7 +161,7 @@ async def owned_chunk(db: Database, no: int = 1) -> tuple[uuid.UUID, int, int]:
 
 
 async def take_over(db: Database, chunk_id: int) -> int:
-    """Another owner: the epoch goes up, and what the old owner holds is void."""
+    """Raise the chunk's epoch, as a new owner does; the old owner's writes are fenced off."""
     async with db.transaction() as conn:
         found = await conn.execute(
             sa.text("UPDATE chunks SET epoch = epoch + 1 WHERE id = :id RETURNING epoch"),

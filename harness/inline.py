@@ -1,6 +1,6 @@
-"""A worker with scripted phases in this process, and what tests ask its database.
+"""A worker with scripted phases in this process, and queries on its database.
 
-The test calls its parts itself: there is no queue and no timer. Time is the machine's plus
+The test calls its parts: there is no queue and no timer. Time is the machine's plus
 ``harness.clock.ahead_seconds``.
 """
 
@@ -45,29 +45,29 @@ COMBINED = LaneKey(PhaseName.DSI_CALCULATION, ALL)
 
 
 class TravelClock(SystemClock):
-    """The machine's clock, set ahead by as much as a test likes; so is the monotonic one."""
+    """The machine's clock, which a test sets ahead: ``ahead_seconds``, ``frozen_seconds``."""
 
     ahead_seconds = 0.0
     frozen_seconds = 0.0
 
     def monotonic(self) -> float:
-        """As after a time in which this process did not run."""
+        """The monotonic clock after ``frozen_seconds`` in which this process did not run."""
         return super().monotonic() + self.frozen_seconds
 
     def now(self) -> datetime:
-        """The current instant, or a later one."""
+        """The current instant, plus ``ahead_seconds``."""
         return super().now() + timedelta(seconds=self.ahead_seconds)
 
 
 @dataclass(frozen=True)
 class Harness(WorkerParts):
-    """One worker's parts, driven by hand."""
+    """One worker's parts, called by a test."""
 
     clock: TravelClock
 
     @cached_property
     def service(self) -> PipelineService:
-        """What starts, pauses and cancels runs."""
+        """The service that starts, pauses and cancels runs."""
         return PipelineService(self.database, self.clock)
 
     def worker_with(
@@ -77,7 +77,7 @@ class Harness(WorkerParts):
         silence_seconds: float = SILENCE_SECONDS,
         before_settle: BeforeSettle = nothing_before,
     ) -> ChunkWorker:
-        """A chunk worker of the same process with other parts."""
+        """A chunk worker of this process with other parts."""
         return ChunkWorker(
             self.database,
             self.clock,
@@ -96,7 +96,7 @@ class Harness(WorkerParts):
         lanes: Iterable[LaneKey] | None = None,
         **config: Any,
     ) -> UUID:
-        """A run whose lanes will plan these items; of ``lanes`` only, if given."""
+        """Create a run whose lanes will plan these items; ``lanes`` limits its lanes."""
         run_id = new_id()
         await script(self.database, run_id, items)
         made = PipelineConfig(**config).for_mode(mode)
@@ -104,7 +104,7 @@ class Harness(WorkerParts):
         return await create_run(self.database, keys, made, run_id=run_id, mode=mode)
 
     async def drive(self, run_id: UUID) -> RunStatus:
-        """Advance and work by turns until the run ends; time flies to the next attempts."""
+        """Advance and work by turns until the run ends; each round sets the clock 400 s ahead."""
         for _ in range(ROUNDS_MAX):
             status = await self.orchestrator.advance_and_plan(run_id)
             assert status is not None
@@ -116,7 +116,7 @@ class Harness(WorkerParts):
         raise AssertionError(f"run {run_id} has not ended after {ROUNDS_MAX} rounds")
 
     async def planned(self, run_id: UUID) -> list[int]:
-        """Advance and plan; the ids of the chunks that are ready now."""
+        """Advance and plan; returns the ids of the ready chunks."""
         await self.orchestrator.advance_and_plan(run_id)
         return await self.ready(run_id)
 
@@ -127,12 +127,12 @@ class Harness(WorkerParts):
         )
 
     async def claim(self, chunk_id: int, worker_id: int) -> OwnedChunk | None:
-        """Own a chunk in a worker's name, however many owners it has lost."""
+        """Claim a chunk for a worker, even if it is suspect."""
         async with self.database.transaction() as conn:
             return await chunks.claim(conn, chunk_id, worker_id, divisible=(), suspect=False)
 
     async def query(self, sql: str, **values: Any) -> list[dict[str, Any]]:
-        """Rows of a statement."""
+        """The rows of a statement."""
         async with self.database.transaction() as conn:
             rows = await conn.execute(text(sql), values)
             return [dict(row) for row in rows.mappings()] if rows.returns_rows else []
@@ -152,16 +152,16 @@ class Harness(WorkerParts):
             return {lane.key: lane for lane in await runs.lanes(conn, run_id)}
 
     async def states(self, run_id: UUID) -> dict[str, LaneStatus]:
-        """The run's lanes by name, and how they stand."""
+        """The states of the run's lanes, by name."""
         return {str(key): lane.status for key, lane in (await self.lanes(run_id)).items()}
 
     async def status(self, run_id: UUID) -> RunStatus:
-        """How the run stands."""
+        """The run's status."""
         found = await self.one("SELECT status FROM pipeline_executions WHERE id = :r", r=run_id)
         return RunStatus(found)
 
     async def items(self, run_id: UUID) -> dict[str, dict[str, Any]]:
-        """The run's items, by name; a test uses a name once."""
+        """The run's items by name. A test uses a name once."""
         rows = await self.query(
             "SELECT i.item, i.status, i.attempts, i.next_attempt_at, i.error_category, i.error"
             " FROM items i JOIN pipeline_phase_status l ON l.id = i.lane_id"
@@ -171,7 +171,7 @@ class Harness(WorkerParts):
         return {row["item"]: row for row in rows}
 
     async def results(self, run_id: UUID) -> list[str]:
-        """The items with a result, sorted; one that has two is there twice."""
+        """The items with a result, sorted; an item with two results is listed twice."""
         return await self.column(
             "SELECT s.item FROM scripted_results s JOIN pipeline_phase_status l ON l.id = s.lane_id"
             " WHERE l.pipeline_execution_id = :run ORDER BY s.item",
@@ -184,12 +184,12 @@ class Harness(WorkerParts):
         return int(await self.one(sql, item=item))
 
     async def wait_until_attempted(self, item: str) -> None:
-        """Return once the item is being worked on."""
+        """Wait until work on the item has begun."""
 
-        async def is_tried() -> bool:
+        async def is_attempted() -> bool:
             return await self.attempts(item) > 0
 
-        await until(is_tried, f"work on {item}")
+        await until(is_attempted, f"work on {item}")
 
     async def chunk(self, chunk_id: int) -> dict[str, Any]:
         """A chunk's row, and in how many seconds its next look is."""
@@ -201,7 +201,7 @@ class Harness(WorkerParts):
         return row
 
     async def events(self, run_id: UUID) -> list[str]:
-        """What was told of a run, in order: ``type`` or ``type lane``."""
+        """The run's events in order: ``type`` or ``type lane``."""
         rows = await self.query(
             "SELECT event_type, detail FROM pipeline_events WHERE run_id = :run ORDER BY id",
             run=run_id,
@@ -209,12 +209,12 @@ class Harness(WorkerParts):
         return [" ".join(filter(None, (r["event_type"], r["detail"].get("lane")))) for r in rows]
 
     async def waiting(self) -> list[str]:
-        """The wake-ups that wait, as ``type:target``."""
+        """The waiting wake-ups, as ``type:target``."""
         sql = "SELECT queueing_lock FROM procrastinate_jobs WHERE status = 'todo' ORDER BY 1"
         return await self.column(sql)
 
     async def wait_for_beats(self, count: int = 2) -> None:
-        """Return after that many further heartbeats."""
+        """Wait for ``count`` further heartbeats."""
         sql = "SELECT heartbeat_at FROM workers WHERE id = :id"
         for _ in range(count):
             before = await self.one(sql, id=self.lifeline.worker_id)
@@ -225,7 +225,7 @@ class Harness(WorkerParts):
             await until(is_later, "a heartbeat")
 
     async def delete_wakeups(self) -> None:
-        """Lose every wake-up that waits."""
+        """Delete every waiting wake-up."""
         await self.query("DELETE FROM procrastinate_jobs")
 
 
@@ -250,7 +250,7 @@ def make_harness(
 
 @asynccontextmanager
 async def open_harness(database: Database, **settings: Any) -> AsyncIterator[Harness]:
-    """A running one over a fresh database, with the scripted phases' tables."""
+    """A running harness over a fresh database, with the scripted phases' tables."""
     await make_tables(database)
     harness = make_harness(database, **settings)
     async with harness.lifeline.running():

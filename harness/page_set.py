@@ -1,8 +1,8 @@
-"""Pages in the shapes that the web's software makes, with what a careful person reads from each.
+"""Pages in the shapes that the web's software makes, with their correct metadata.
 
-Each page is one shape: a content management system, a newspaper, a shop, a forum, a document, or a
-fault that such pages have. The texts are our own. ``title``, ``date`` (of publication),
-``language`` and ``author`` are None where the page does not say.
+Each page has one shape: a content management system, a newspaper, a shop, a forum, a document, or
+a common fault. The texts are our own. ``title``, ``date`` (of publication), ``language`` and
+``author`` are None if the page does not state them.
 """
 
 import json
@@ -26,7 +26,7 @@ _TEXTS = {
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A page and what it says. ``url``: where it is."""
+    """A page at ``url``, with its correct metadata."""
 
     name: str
     html: str
@@ -45,7 +45,7 @@ def ld(*values: Any) -> str:
 
 
 def meta(**contents: str) -> str:
-    """Meta elements; two underscores stand for a colon, and properties are those with one."""
+    """Meta elements. Two underscores stand for a colon; a name with a colon is a property."""
     made = []
     for name, content in contents.items():
         key = name.replace("__", ":")

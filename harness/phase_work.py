@@ -1,4 +1,4 @@
-"""What a phase is given to work on, without a worker that claimed it."""
+"""The arguments of a phase's ``work``, without a worker that claimed a chunk."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -14,7 +14,7 @@ from serpline.store.runs.chunks import OwnedChunk
 
 
 def owned(run_id: UUID, lane: LaneKey, **changes: Any) -> OwnedChunk:
-    """A chunk of one item as its owner has it; ``changes`` are other values of its fields."""
+    """An owned chunk of one item; ``changes`` replace its fields."""
     defaults: dict[str, Any] = {
         "id": 0,
         "epoch": 0,
@@ -31,7 +31,7 @@ def owned(run_id: UUID, lane: LaneKey, **changes: Any) -> OwnedChunk:
 
 
 def work_on(chunk: OwnedChunk, database: Database, clock: Clock, **config: Any) -> Work:
-    """The work of a chunk under a lease that never ends."""
+    """The ``Work`` of a chunk under a lease that never ends."""
 
     async def settle(act: Act | None = None) -> None:
         return None

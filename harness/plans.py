@@ -1,4 +1,4 @@
-"""How many rows the server handles for a statement: the plan it really takes, run and counted."""
+"""Count the rows that the server handles for a statement, by the plan it really executes."""
 
 import re
 from collections.abc import Iterator
@@ -28,8 +28,8 @@ class HandledRows:
 def count_handled_rows() -> Iterator[HandledRows]:
     """Count the rows that every node of every statement's plan handles, in this process.
 
-    Each statement is run twice: first explained, in a savepoint that is undone, under the very
-    settings and parameters it then has.
+    Each statement runs twice. The first time it is explained, with the same settings and
+    parameters, in a savepoint that is rolled back.
     """
     seen = HandledRows()
     explaining = False

@@ -1,9 +1,9 @@
-"""A connection pooler in transaction mode, as PgBouncer is: the wire protocol, and nothing more.
+"""A connection pooler in transaction mode, like PgBouncer: the wire protocol and nothing more.
 
-A client is told a made-up process id. Its messages go to any idle server connection, the one that
-was used last first, and that connection is free again when the server says "ready" outside a
-transaction. Parameters of the start-up other than the user and the database are kept from the
-server (PgBouncer: ``ignore_startup_parameters``).
+A client gets an invented process id. Its messages go to an idle server connection, the most
+recently used first. The connection is free again when the server reports "ready" outside a
+transaction. Of the start-up parameters only the user and the database reach the server (PgBouncer:
+``ignore_startup_parameters``).
 """
 
 import asyncio
@@ -17,7 +17,7 @@ Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 class Pooler:
-    """Between clients and the PostgreSQL at a socket."""
+    """A pooler between clients and the PostgreSQL at a socket."""
 
     def __init__(self, server: Path) -> None:
         self._server = server
@@ -26,7 +26,7 @@ class Pooler:
         self._clients: list[asyncio.StreamWriter] = []
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One client, from its start-up to its end."""
+        """Serve one client, from its start-up to its end."""
         self._clients.append(writer)
         with suppress(asyncio.IncompleteReadError, ConnectionError):
             start = await _start_up(reader, writer)
@@ -58,7 +58,7 @@ class Pooler:
                 return stream, greeting
 
     async def _transaction(self, server: Stream, sent: bytes, client: Stream) -> None:
-        """Both ways until the server is ready outside a transaction."""
+        """Pass messages both ways until the server is ready outside a transaction."""
         server[1].write(sent)
 
         async def up() -> None:
@@ -109,7 +109,7 @@ async def _message(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
 
 @asynccontextmanager
 async def pooled(server: Path) -> AsyncIterator[int]:
-    """The port of a pooler before the PostgreSQL at the socket ``server``."""
+    """The port of a pooler in front of the PostgreSQL at the socket ``server``."""
     pooler = Pooler(server)
     async with await asyncio.start_server(pooler.serve, "127.0.0.1", 0) as listening:
         try:

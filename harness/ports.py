@@ -1,4 +1,4 @@
-"""A port of loopback whose number has to be known before anybody listens on it."""
+"""A port of loopback whose number is known before a process listens on it."""
 
 import socket
 import sys
@@ -10,10 +10,10 @@ LOOPBACK = "127.0.0.1"
 
 @contextmanager
 def reserved_port() -> Iterator[int]:
-    """A port that the system gives to no other process, and that one of ours may listen on.
+    """Reserve a port: the system gives it to no other process, and one of ours may listen on it.
 
-    The socket here is bound and does not listen. Linux lets a second socket bind to its port where
-    both have SO_REUSEADDR, as servers have. Elsewhere the port is free, and not reserved.
+    The socket here is bound and does not listen. Linux lets a second socket bind to its port if
+    both have SO_REUSEADDR, as servers have. On other systems the port is free, but not reserved.
     """
     with socket.socket() as taken:
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -1,4 +1,4 @@
-"""A Python process that says "ready" once it is loaded, and tells its result on stdout."""
+"""A Python process that prints "ready" once it is loaded, and its result at the end."""
 
 import asyncio
 import signal
@@ -15,7 +15,7 @@ _ROOT = Path(__file__).parent.parent
 
 @dataclass(slots=True)
 class ReadyProcess:
-    """A loaded process; ``begin`` lets it work, where it waits for that."""
+    """A loaded process. Some wait for ``begin`` before they work."""
 
     _process: asyncio.subprocess.Process
     _log: Path
@@ -24,7 +24,7 @@ class ReadyProcess:
     async def load(
         cls, arguments: Sequence[str], environment: Mapping[str, str], log: Path
     ) -> "ReadyProcess":
-        """Start ``python`` with these arguments; returns once the process has said "ready"."""
+        """Start ``python`` with these arguments; returns once the process has printed "ready"."""
         with log.open("wb") as file:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -48,7 +48,7 @@ class ReadyProcess:
 
     @property
     def pid(self) -> int:
-        """Of the process."""
+        """The process id."""
         return self._process.pid
 
     @property
@@ -57,12 +57,12 @@ class ReadyProcess:
         return self._process.returncode is None
 
     def begin(self) -> None:
-        """Let it work."""
+        """Start its work: write a line to its stdin."""
         assert self._process.stdin is not None
         self._process.stdin.write(b"go\n")
 
     async def result(self, seconds: float) -> bytes:
-        """What it prints until its end, which comes within so many seconds."""
+        """Wait up to ``seconds`` for its end; returns its output."""
         assert self._process.stdout is not None
         try:
             async with asyncio.timeout(seconds):
@@ -73,7 +73,7 @@ class ReadyProcess:
         return output
 
     async def end(self, number: int) -> None:
-        """Send a signal, if it still runs, and wait for its end."""
+        """Send a signal if it still runs, and wait for its end."""
         if self.is_running:
             self._process.send_signal(number)
         await self._process.wait()
@@ -81,7 +81,7 @@ class ReadyProcess:
             self._process.stdin.close()
 
     async def kill(self) -> None:
-        """End it by SIGKILL, if it still runs."""
+        """Kill it if it still runs."""
         await self.end(signal.SIGKILL)
 
 

@@ -1,6 +1,6 @@
-"""Documents of every provider's replies, each with the call that reads it.
+"""Reply documents of every provider, each with the call that reads it.
 
-Tests and chaos mutate them; unmutated, every one of them is an answer.
+Tests and chaos mutate them. Unmutated, each is a valid answer.
 """
 
 import json

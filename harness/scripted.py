@@ -1,26 +1,26 @@
-"""A phase whose items say what becomes of them, and the tables that bear witness to it.
+"""A phase whose items name their outcome, and tables that record every attempt and result.
 
 An item is ``KIND-anything``; ``KIND`` is one of:
 
-DONE      finished, with a result row
-RETRYn    fails n times, then finished
-REJECT    failed for good; FLAKY is so the first time, and finished the next
-SKIP      nothing to do
-SNOOZE    not attempted, look again in an hour; SNOOZEBLIND names no time
-REFUSED   refused by the breaker "scripted_api" until in an hour, the first time; finished the next
+DONE      completes, with a result row
+RETRYn    fails n times, then completes
+REJECT    fails for good; FLAKY fails the first time and then completes
+SKIP      has nothing to do
+SNOOZE    is not attempted and due again in an hour; SNOOZEBLIND names no time
+REFUSED   the first time, the breaker "scripted_api" refuses it for an hour; then completes
 NOTHING   yields no outcome
-RAISE     raises, always: a bug
-HANG      never comes back, the first time; finished the next
-STUCK     never comes back
+RAISE     always raises: a bug
+HANG      never returns the first time; then completes
+STUCK     never returns
 POISON    kills its process
-SLOW      finished after 50 ms
-GATE      waits until the test opens the gate, the first time; finished the next
-OUTAGE    the database is away for the work, the first time; finished the next
-UNWRITABLE  finished, but its result cannot be written: a bug
+SLOW      completes after 50 ms
+GATE      the first time, waits until the test opens the gate; then completes
+OUTAGE    loses the database the first time; then completes
+UNWRITABLE  completes, but its result cannot be written: a bug
 
-What is planned stands in ``scripted_items``, so that any process can plan it. An attempt is
-written down in a transaction of its own before anything else happens. ``scripted_results`` has no
-key: a result that is written twice is there twice.
+``scripted_items`` holds the items to plan, so any process can plan them. An attempt is recorded in
+its own transaction before anything else happens. ``scripted_results`` has no key, so it shows a
+result that was written twice.
 """
 
 import asyncio
@@ -59,14 +59,14 @@ _PLAN = """
 
 
 async def make_tables(database: Database) -> None:
-    """The witnesses' tables, beside our own."""
+    """Create the tables that record attempts and results."""
     async with database.transaction() as conn:
         for statement in _TABLES:
             await conn.execute(text(statement))
 
 
 async def script(database: Database, run_id: UUID, items: Mapping[LaneKey, Iterable[str]]) -> None:
-    """Say what the lanes of a run will plan."""
+    """Set the items that the lanes of a run will plan."""
     sql = text(
         "INSERT INTO scripted_items SELECT :run, :phase, :type, unnest(CAST(:items AS text[]))"
     )
@@ -78,13 +78,13 @@ async def script(database: Database, run_id: UUID, items: Mapping[LaneKey, Itera
 
 
 async def open_gate(database: Database) -> None:
-    """Let everything go on that waits at the gate."""
+    """Release everything that waits at the gate."""
     async with database.transaction() as conn:
         await conn.execute(text("UPDATE scripted_gate SET is_open = true"))
 
 
 class ScriptedPhase:
-    """Does what the items say."""
+    """A phase that gives each item the outcome in its name."""
 
     def __init__(self, name: PhaseName, chunk_size: int = 500) -> None:
         self.name = name
@@ -93,15 +93,15 @@ class ScriptedPhase:
         self._chunk_size = chunk_size
 
     def chunk_size(self, config: PipelineConfig) -> int:
-        """As the constructor was told."""
+        """The constructor's size."""
         return self._chunk_size
 
     def plan_params(self, config: PipelineConfig) -> Mapping[str, Any]:
-        """None of its own."""
+        """No parameters."""
         return {}
 
     async def work(self, work: Work, items: Sequence[ItemRow]) -> AsyncGenerator[Outcome, None]:
-        """An outcome per item, in order; the lease is asked before each."""
+        """Yield an outcome per item, in order; check the lease before each."""
         for row in items:
             if not work.lease():
                 raise LeaseLost("the lease has ended")
@@ -111,7 +111,7 @@ class ScriptedPhase:
                 yield outcome
 
     async def write(self, conn: Connection, chunk: OwnedChunk, done: Sequence[Done]) -> None:
-        """A row per item, and no protection against a second one."""
+        """Insert a row per item, without protection against a second one."""
         for one in done:
             if one.item.startswith("UNWRITABLE"):
                 raise RuntimeError("this cannot be written")
@@ -122,7 +122,7 @@ class ScriptedPhase:
 
 
 def scripted_phases(chunk_size: int = 500) -> Mapping[PhaseName, Phase]:
-    """All seven, scripted."""
+    """All seven phases, scripted."""
     return {name: ScriptedPhase(name, chunk_size) for name in PhaseName}
 
 

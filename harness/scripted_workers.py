@@ -1,4 +1,4 @@
-"""Worker processes with scripted phases over one database, to be killed, frozen and told to end."""
+"""Worker processes with scripted phases over one database, to kill, freeze and terminate."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -22,18 +22,18 @@ QUICK = {
     "SERPLINE_LOOK_AGAIN_SECONDS": "1",
     "SERPLINE_SHUTDOWN_GRACE_SECONDS": "1",
 }
-"""Quick to notice a death; otherwise an ordinary worker's settings."""
+"""Settings that detect a death quickly; all others are the defaults."""
 
 
 @dataclass(slots=True)
 class ScriptedWorkers:
-    """Worker processes over one database, and a harness that looks into it."""
+    """Worker processes over one database, and a harness that queries it."""
 
     harness: Harness
     pool: WorkerPool
 
     async def start(self, chunk_size: int = 500) -> Fork:
-        """A worker process with scripted phases."""
+        """Start a worker process with scripted phases."""
         return self.pool.start(scripted_worker_main, chunk_size)
 
     async def wait_for_end(self, run_id: UUID, seconds: float = WAIT_SECONDS_MAX) -> RunStatus:
@@ -49,11 +49,11 @@ class ScriptedWorkers:
         return await self.harness.status(run_id)
 
     async def run(self, *items: str, mode: PipelineMode = PipelineMode.MANUAL) -> UUID:
-        """Start a run of one lane; the workers' timers find it."""
+        """Create a run of one lane. The workers' timers find it."""
         return await self.harness.start({METRICS: items}, mode, lanes=[METRICS])
 
     async def row(self, process: Fork) -> dict[str, object]:
-        """What the database knows of a worker process."""
+        """A worker process's row in the database."""
         (row,) = await self.harness.query(
             "SELECT *, extract(epoch FROM ended_at - heartbeat_at)::float AS waited_seconds"
             " FROM workers WHERE pid = :pid",
@@ -71,7 +71,7 @@ class ScriptedWorkers:
 async def scripted_workers(
     database: Database, url: str, directory: Path, **settings: str
 ) -> AsyncIterator[ScriptedWorkers]:
-    """No worker yet, over a fresh database. ``settings`` are variables of the workers."""
+    """Workers over a fresh database, none started. ``settings`` are their variables."""
     await make_tables(database)
     pool = WorkerPool({**settings, "SERPLINE_DATABASE_URL": url}, directory)
     try:

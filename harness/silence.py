@@ -1,8 +1,8 @@
-"""A network that falls silent: what is on its way is kept, and neither side is told.
+"""A network that falls silent: data in transit is held back, and no side gets an error.
 
-A ``Line`` stands between clients and a server. Silent, it keeps what comes, on every connection
-(``kept`` counts the connections and ways that have something). ``heal`` passes it on, as TCP does
-after an outage; ``cut`` ends every connection.
+A ``Line`` lies between clients and a server. While silent, it holds back the data of every
+connection (``kept`` counts the connections and directions that hold some). ``heal`` passes it on,
+as TCP does after an outage; ``cut`` ends every connection.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ _BUFFER_BYTES = 65_536
 
 
 class Line:
-    """Between clients and the server at a socket's path or a port of loopback."""
+    """A line between clients and the server at a socket's path or a port of loopback."""
 
     def __init__(self, server: Path | int) -> None:
         self._server = server
@@ -29,24 +29,24 @@ class Line:
         self.kept = 0
 
     def fall_silent(self, after: bytes | None = None) -> None:
-        """Keep everything: at once, or as soon as a client's message with ``after`` has arrived."""
+        """Hold back all data: at once, or once a client's message with ``after`` has arrived."""
         if after is None:
             self._passing.clear()
             self.silent.set()
         self._marker = after
 
     def heal(self) -> None:
-        """Pass on what was kept, and everything from now on."""
+        """Pass on the data that was held back, and all data from now on."""
         self._marker = None
         self._passing.set()
 
     def cut(self) -> None:
-        """End every connection: what was kept is lost."""
+        """End every connection; data that was held back is lost."""
         for writer in self._writers:
             writer.transport.abort()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection, until either side ends it."""
+        """Serve one connection until either side ends it."""
         if isinstance(self._server, Path):
             far = await asyncio.open_unix_connection(str(self._server))
         else:
@@ -98,7 +98,7 @@ async def line_to(server: Path | int) -> AsyncIterator[Line]:
 
 
 def url_over(line: Line, database_url: str) -> str:
-    """The database's URL, by way of the line."""
+    """The database's URL through the line."""
     url = sa.make_url(database_url).difference_update_query(["host", "port"])
     url = url.set(host="127.0.0.1", port=line.port)
     return url.render_as_string(hide_password=False)

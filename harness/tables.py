@@ -1,7 +1,7 @@
-"""The result tables of a run as values that two runs can be compared by.
+"""The result tables of a run as values, to compare two runs.
 
-Left out is what may differ between two runs that collected the same: run ids, times, and the dates
-that the combined figure quotes. Everything else has to be equal, row for row.
+Run ids, times and the dates that the combined figure quotes are left out: they may differ between
+two runs that collected the same. Everything else has to be equal, row for row.
 """
 
 import json
@@ -36,7 +36,7 @@ Tables = Mapping[str, Mapping[str, str]]
 
 
 async def final_tables(database: Database, run_id: UUID) -> Tables:
-    """Everything a run has collected and computed."""
+    """All results of a run."""
     found: dict[str, dict[str, str]] = {}
     async with database.transaction() as conn:
         for table in RESULT_TABLES:
@@ -50,7 +50,7 @@ async def final_tables(database: Database, run_id: UUID) -> Tables:
 
 
 def differences(one: Tables, other: Tables) -> list[str]:
-    """Where two runs differ, one line each; empty if they are equal row for row."""
+    """The rows in which two runs differ; empty if they are equal row for row."""
     lines: list[str] = []
     for table in sorted({*one, *other}):
         left, right = one.get(table, {}), other.get(table, {})

@@ -1,4 +1,4 @@
-"""Virtual time: hours of waiting in an instant, for code that asks nobody but its own loop."""
+"""Virtual time: hours of waiting in an instant, for code that reads only its loop's clock."""
 
 import asyncio
 import selectors
@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 class _Jumping(selectors.DefaultSelector):
-    """Instead of waiting, it lets the time pass."""
+    """A selector that advances the time instead of waiting."""
 
     passed_seconds = 0.0
 
@@ -31,6 +31,6 @@ class _Loop(asyncio.SelectorEventLoop):
 
 
 def in_virtual_time(main: Coroutine[Any, Any, T]) -> T:
-    """Run to the end; ``loop.time()`` begins at 0 and jumps from one deadline to the next."""
+    """Run ``main``; ``loop.time()`` begins at 0 and jumps from one deadline to the next."""
     with asyncio.Runner(loop_factory=_Loop) as runner:
         return runner.run(main)

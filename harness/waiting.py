@@ -13,7 +13,7 @@ POLL_SECONDS = 0.02
 async def until(
     condition: Callable[[], Awaitable[T | None]], what: str, *, seconds: float = WAIT_SECONDS_MAX
 ) -> T:
-    """Poll ``condition`` until it is true; returns its value. ``AssertionError`` names ``what``."""
+    """Poll ``condition`` until it is true; returns its value. A timeout's error names ``what``."""
     gives_up = time.monotonic() + seconds
     while not (found := await condition()):
         assert time.monotonic() < gives_up, f"waited {seconds:g} s for {what}"

@@ -1,4 +1,4 @@
-"""The parts of one worker, in this process and driven by hand: without a queue or a timer."""
+"""The parts of one worker in this process, without a queue or a timer."""
 
 import random
 from collections.abc import Callable, Iterable, Mapping
@@ -49,18 +49,18 @@ class WorkerParts:
         heartbeat_seconds: float | None = None,
         dead_after_seconds: float | None = None,
     ) -> Self:
-        """Compose them as a worker process does, by the settings of the environment.
+        """Compose the parts as a worker process does, by the settings of the environment.
 
-        ``lease_clock`` is the lifeline's, where ``clock`` runs ahead. ``chance`` draws the jitter
+        ``lease_clock`` is the lifeline's clock if ``clock`` runs ahead. ``chance`` draws the jitter
         of retries. ``heartbeat_seconds`` and ``dead_after_seconds`` replace the settings.
         """
-        given = load()
+        settings = load()
         tracker = StateTracker(database, clock)
         lifeline = Lifeline(
             database,
             lease_clock or clock,
-            heartbeat_seconds=heartbeat_seconds or given.worker_heartbeat_seconds,
-            dead_after_seconds=dead_after_seconds or given.worker_dead_after_seconds,
+            heartbeat_seconds=heartbeat_seconds or settings.worker_heartbeat_seconds,
+            dead_after_seconds=dead_after_seconds or settings.worker_dead_after_seconds,
         )
         worker = ChunkWorker(
             database,
@@ -68,12 +68,12 @@ class WorkerParts:
             phases,
             tracker,
             lifeline,
-            silence_seconds=given.chunk_silence_seconds,
+            silence_seconds=settings.chunk_silence_seconds,
             retries=RetryManager(chance=chance, clock=clock),
             before_settle=before_settle,
         )
         orchestrator = PhaseOrchestrator(
-            database, clock, phases, check_again_seconds=given.look_again_seconds
+            database, clock, phases, check_again_seconds=settings.look_again_seconds
         )
         return cls(database, clock, phases, tracker, orchestrator, lifeline, worker)
 
@@ -87,7 +87,7 @@ async def create_run(
     mode: PipelineMode = PipelineMode.MANUAL,
     is_due: bool = True,
 ) -> UUID:
-    """A run of pending lanes; returns its id. Unless ``is_due``, no timer starts it."""
+    """Create a run of pending lanes; returns its id. Unless ``is_due``, no timer starts it."""
     run_id = run_id or new_id()
     async with database.transaction() as conn:
         await runs.create(

@@ -1,4 +1,4 @@
-"""Worker processes over one database, each a fork with a log of its own."""
+"""Worker processes over one database, each a fork with its own log."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -16,7 +16,7 @@ END_SECONDS = 15.0
 
 
 def worker_main(environment: Mapping[str, str], log: Path, alive: Connection) -> None:
-    """A worker with the real phases."""
+    """Run a worker with the real phases in a fork."""
     enter_fork(environment, log, alive)
     asyncio.run(work())
 
@@ -24,7 +24,7 @@ def worker_main(environment: Mapping[str, str], log: Path, alive: Connection) ->
 def scripted_worker_main(
     environment: Mapping[str, str], log: Path, alive: Connection, chunk_size: int
 ) -> None:
-    """A worker with scripted phases."""
+    """Run a worker with scripted phases in a fork."""
     enter_fork(environment, log, alive)
     asyncio.run(work(scripted_phases(chunk_size)))
 
@@ -38,14 +38,14 @@ class WorkerPool:
     processes: list[Fork] = field(default_factory=list)
 
     def start(self, main: Callable[..., None], *arguments: Any, **settings: str) -> Fork:
-        """Start one that runs ``main``, with further arguments and variables of its own."""
+        """Start a fork that runs ``main`` with further arguments and variables."""
         log = self.directory / f"worker-{len(self.processes) + 1}.log"
         process = Fork(main, {**self.environment, **settings}, log, *arguments)
         self.processes.append(process)
         return process
 
     async def end(self) -> None:
-        """End every running worker: in good order first, by force after ``END_SECONDS``."""
+        """Terminate every running worker; kill it after ``END_SECONDS``."""
         ends = [process.end(END_SECONDS) for process in self.processes]
         for end in await asyncio.gather(*ends, return_exceptions=True):
             if isinstance(end, BaseException):
@@ -57,6 +57,6 @@ class WorkerPool:
             process.close()
 
     def logs(self) -> str:
-        """What all workers have logged."""
+        """The logs of all workers."""
         logs = sorted(self.directory.glob("worker-*.log"))
         return "\n".join(log.read_text(errors="replace") for log in logs)

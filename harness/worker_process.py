@@ -1,8 +1,8 @@
 """A worker process under test: ``app.run_worker`` with the settings of its environment.
 
-Its phases are the real ones or scripted. Forks do ``work``. As a script, for a process on another
-release's code, it loads everything, says "ready" on stdout and begins with the first line on stdin.
-It ends in good order on SIGTERM, or when stdin closes because the test's own process died.
+Its phases are the real ones or scripted. Forks call ``work``. Run as a script, for a process on
+another release's code, it loads everything, prints "ready" and starts work with the first line on
+stdin. It shuts down on SIGTERM, or when stdin closes because the test's process died.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from serpline.phases.base import Phase
 
 
 async def work(phases: Mapping[PhaseName, Phase] | None = None) -> None:
-    """Work until told to end; with the real phases, unless others are given."""
+    """Work until stopped, with the real phases unless others are given."""
     settings = load()
     async with until_stopped(with_parent=True, ends_within=end_seconds(settings)) as stop:
         await run_worker(settings, stop, phases=phases)

@@ -4,8 +4,8 @@
         await world.start_worker()
         run_id = await world.run()
 
-The simulator's log and ledger are the auditors; the workers are processes that can be killed.
-Every wait is a bounded poll of a condition, and names what it waited for when it gives up.
+The simulator's log and ledger are the auditors. The workers are processes that can be killed.
+Every wait is a bounded poll, and its timeout names the condition.
 """
 
 import json
@@ -50,7 +50,7 @@ _RATES = {
     "llm": 500,
     "page": 500,
 }
-# Quick to poll; otherwise an ordinary worker.
+# Poll quickly; all other settings are the defaults.
 _SETTINGS = {
     "SERPLINE_PROVIDER_RATES": json.dumps(_RATES),
     "SERPLINE_BATCH_POLL_SECONDS": "0.2",
@@ -58,7 +58,7 @@ _SETTINGS = {
     "SERPLINE_LOOK_AGAIN_SECONDS": "2",
     "SERPLINE_SHUTDOWN_GRACE_SECONDS": "2",
 }
-# For worlds in which workers die: soon noticed and looked into, though not by a machine's hiccup.
+# For worlds in which workers die: detect a death soon, but not a pause of the machine.
 QUICK_TAKEOVER = {
     "SERPLINE_WORKER_HEARTBEAT_SECONDS": "0.3",
     "SERPLINE_WORKER_DEAD_AFTER_SECONDS": "3",
@@ -67,7 +67,7 @@ QUICK_TAKEOVER = {
 
 
 def simulated(**changes: Any) -> SimulatorConfig:
-    """The world of these tests: one seed, one day, batches that take a moment."""
+    """The simulator of these tests: one seed, one day, quick batches."""
     timing = {"queued_seconds": 0.05, "running_seconds": 0.05, "webhook_backoff_seconds": 0.02}
     return SimulatorConfig(
         seed=SEED, day=DAY, timing=BatchTiming(**{**timing, **changes.pop("timing", {})}), **changes
@@ -76,7 +76,7 @@ def simulated(**changes: Any) -> SimulatorConfig:
 
 @dataclass(slots=True)
 class World:
-    """The parts of one test, and what tests do with them."""
+    """The parts of one test: simulator, services and workers."""
 
     sim: Simulator
     services: Services
@@ -89,11 +89,11 @@ class World:
 
     @property
     def directory(self) -> Path:
-        """Where the logs are."""
+        """The directory of the logs."""
         return self.pool.directory
 
     async def start_worker(self, **settings: str) -> Fork:
-        """A worker process with the real phases, and with further variables of its own."""
+        """Start a worker process with the real phases and further variables."""
         return self.pool.start(worker_main, **settings)
 
     async def start(self, mode: PipelineMode = PipelineMode.MANUAL, **config: Any) -> UUID:
@@ -118,7 +118,7 @@ class World:
         return run
 
     async def run(self, **config: Any) -> UUID:
-        """A run from start to end."""
+        """Start a run and wait for its end; returns its id."""
         run_id = await self.start(**config)
         await self.wait_for_end(run_id)
         return run_id
@@ -140,23 +140,23 @@ class World:
         return {str(lane.key): lane for lane in await self.lanes(run_id)}[name]
 
     async def query(self, sql: str, **values: Any) -> list[dict[str, Any]]:
-        """Rows of a statement, for looking and for what a test has to change."""
+        """Execute a statement; returns its rows."""
         async with self.services.database.transaction() as conn:
             rows = await conn.execute(text(sql), values)
             return [dict(row) for row in rows.mappings()] if rows.returns_rows else []
 
     def withheld(self, provider: str, operation: str) -> list[CallEntry]:
-        """Calls of the simulator's log whose reply is being kept from the worker."""
+        """Calls in the simulator's log whose reply a fault withholds from the worker."""
         return [entry for entry in self.sim.log.of(provider, operation) if entry.fault == "slow"]
 
 
 def paid(entries: Sequence[CallEntry]) -> Counter[tuple[str, str]]:
-    """How often each purchase was charged: (provider, identity) → calls."""
+    """Charged calls of each purchase: (provider, identity) → calls."""
     return Counter((entry.provider, entry.identity) for entry in entries if entry.credits > 0)
 
 
 def across_runs(purchases: Counter[tuple[str, str]]) -> Counter[tuple[str, str]]:
-    """Purchases that another run's can be compared with: a batch's id derives from its run's."""
+    """Purchases in a form that runs share: a batch's id derives from its run, so it is dropped."""
     same: Counter[tuple[str, str]] = Counter()
     for (provider, identity), times in purchases.items():
         operation = identity.partition(" ")[0]
@@ -173,9 +173,9 @@ async def open_world(
     config: SimulatorConfig | None = None,
     **settings: str,
 ) -> AsyncIterator[World]:
-    """Simulator, services and keywords (a CSV), and no worker yet.
+    """Open simulator and services and import ``keywords`` (a CSV); no worker is started.
 
-    ``settings`` are further variables of the workers (``SERPLINE_…``), which win.
+    ``settings`` are further variables of the workers (``SERPLINE_…``) and override the others.
     """
     async with Simulator(config or simulated()) as sim:
         environment = {
@@ -186,8 +186,8 @@ async def open_world(
             "SERPLINE_DATA_DIR": str(directory),
             **settings,
         }
-        given = load(database_url=database_url, data_dir=directory)
-        async with open_services(given) as services:
+        loaded = load(database_url=database_url, data_dir=directory)
+        async with open_services(loaded) as services:
             async with services.database.transaction() as conn:
                 await projects.ensure_builtin_markets(conn)
                 await projects.import_keywords(conn, parse_keywords(keywords).require_clean().rows)
@@ -195,7 +195,7 @@ async def open_world(
             try:
                 yield World(sim, services, pool)
             except BaseException as error:
-                # A worker that cannot end either, stopped or hung, must not hide what went wrong.
+                # A worker that cannot end, stopped or hung, must not hide the error.
                 with suppress(TimeoutError):
                     await pool.end()
                 error.add_note(pool.logs()[-LOG_CHARS_SHOWN:])
