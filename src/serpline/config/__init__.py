@@ -1,1 +1,1 @@
-"""What people configure: the keys of runs and schedules, their bounds, defaults and errors."""
+"""Configuration of runs and schedules: keys, bounds, defaults and error messages."""

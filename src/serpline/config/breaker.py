@@ -1,4 +1,4 @@
-"""The settings of a circuit breaker that a schedule, or a run, has of its own."""
+"""Settings of the circuit breaker that a schedule or a run has of its own."""
 
 from typing import Annotated
 
@@ -15,7 +15,7 @@ Seconds = Annotated[float, number(f"above 0, at most {_DAY_SECONDS}", gt=0, le=_
 
 
 class ScheduleBreaker(ConfigModel):
-    """What a schedule's own breaker opens on, for how long, and what closes it."""
+    """When a schedule's own breaker opens and closes, and how long it stays open."""
 
     failure_threshold: Count = Field(
         _DEFAULT.failure_threshold, description="Consecutive failures that open the breaker."
@@ -24,31 +24,31 @@ class ScheduleBreaker(ConfigModel):
         _DEFAULT.success_threshold, description="Successful probes that close it."
     )
     timeout_seconds: Seconds = Field(
-        _DEFAULT.timeout_seconds, description="Seconds that it stays open the first time."
+        _DEFAULT.timeout_seconds, description="Seconds it stays open the first time."
     )
 
 
 class RunBreaker(ScheduleBreaker):
-    """What a run's own breaker goes by: all settings that a breaker has."""
+    """All settings of a run's own breaker."""
 
     timeout_seconds_max: Seconds = Field(
         _DEFAULT.timeout_seconds_max,
-        description="Seconds that it stays open at most; failed probes double the time.",
+        description="The most seconds it stays open; failed probes double the time.",
     )
     rate_threshold: Annotated[float, number("above 0, at most 1", gt=0, le=1)] = Field(
         _DEFAULT.rate_threshold, description="Share of failed calls that opens the breaker."
     )
     rate_calls_min: Annotated[int, whole(1, 1_000_000)] = Field(
-        _DEFAULT.rate_calls_min, description="Calls below which the share opens nothing."
+        _DEFAULT.rate_calls_min, description="The fewest calls for which the share can open it."
     )
     rate_window_seconds: Seconds = Field(
-        _DEFAULT.rate_window_seconds, description="Seconds over which the share is taken."
+        _DEFAULT.rate_window_seconds, description="Seconds over which the share is measured."
     )
     permit_seconds: Seconds | None = Field(
         _DEFAULT.permit_seconds,
-        description="Seconds for which a probe is permitted; null: as long as its call may take.",
+        description="Seconds a probe's permit lasts; null: as long as its call may take.",
     )
 
     def settings(self) -> BreakerSettings:
-        """The same for the breaker itself."""
+        """Convert to the breaker's settings."""
         return BreakerSettings(**self.model_dump())

@@ -1,4 +1,4 @@
-"""A configuration as bytes: a JSON document in UTF-8, each key of an object given once."""
+"""Read a configuration document: JSON in UTF-8, with no key given twice in an object."""
 
 import json
 from typing import Any
@@ -10,15 +10,15 @@ SIZE_BYTES_MAX = 1_000_000
 
 
 def read_json(document: bytes) -> Any:
-    """The value of a document. Raises ``UserError``, one line."""
+    """Return the value of a document. Raises ``UserError`` with one line."""
     if len(document) > SIZE_BYTES_MAX:
         raise UserError(f"larger than {SIZE_BYTES_MAX} bytes; is this a configuration?")
     try:
         return json.loads(document.decode("utf-8-sig"), object_pairs_hook=_each_key_once)
     except UnicodeDecodeError as error:
-        raise UserError(f"not UTF-8: the byte at {error.start} is no part of a character") from None
+        raise UserError(f"not UTF-8: invalid byte at offset {error.start}") from None
     except RecursionError:
-        raise UserError("not JSON that can be read: nested too deeply") from None
+        raise UserError("JSON nested too deeply") from None
     except ValueError as error:
         raise UserError(f"not JSON: {error}") from None
 

@@ -1,8 +1,8 @@
-"""How long what a run collected stands for its content type in the figures of later runs.
+"""How long a run's results stay fresh in the combined figures of later runs.
 
-A schedule's run is fresh until the next slot of the type is due: the schedule writes that time into
-the run's configuration (``fresh_until``). Any other run is fresh for as long as its content type is
-usually collected in: a day for news, a week for videos, a month for organic results.
+A schedule's run is fresh until the next slot of the content type is due. The schedule stores that
+time in the run's configuration (``fresh_until``). Any other run is fresh for a day (news), a week
+(video) or a month (organic).
 """
 
 from collections.abc import Mapping
@@ -21,9 +21,9 @@ FRESH_FOR: Mapping[str, timedelta] = {
 def is_stale(
     config: PipelineConfig, content_type: str, started_at: datetime, now: datetime
 ) -> bool:
-    """Whether what a run of ``config`` collected is stale at ``now``.
+    """Whether the results of a run of ``config`` are stale at ``now``.
 
-    ``started_at``: the time it was scheduled for, or else made.
+    ``started_at``: the time the run was scheduled for, or else created.
     """
     due = config.fresh_until.get(content_type, started_at + FRESH_FOR[content_type])
     return now >= due

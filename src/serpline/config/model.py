@@ -1,7 +1,7 @@
-"""Objects whose keys a person writes, and the one line that explains a fault in them.
+"""Models of configuration objects, and their one-line error messages.
 
-Every fault names the path of the key, the value, and what is allowed. ``fault_line`` needs nothing
-but the fault itself, so it also serves faults that a web framework collects.
+Every message names the path of the key, the value, and what is allowed. ``fault_line`` needs only
+the fault itself, so it also formats faults that a web framework collects.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -37,12 +37,12 @@ class ConfigModel(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    # What to give for a missing key, where the words of its value would mislead.
-    INSTEAD_OF_MISSING: ClassVar[Mapping[str, str]] = {}
+    # Messages for missing keys where the words of the field would mislead.
+    MISSING_KEY_HINTS: ClassVar[Mapping[str, str]] = {}
 
     @classmethod
     def from_json(cls, given: Any) -> Self:
-        """Read the JSON form. Raises ``UserError``, one line that names the key and the value."""
+        """Read the JSON form. Raises ``UserError``: one line that names the key and the value."""
         if not isinstance(given, Mapping):
             raise UserError(f"must be an object, not {shown(given)}")
         try:
@@ -51,13 +51,13 @@ class ConfigModel(BaseModel):
             raise UserError(first_line(error)) from None
 
     def to_json(self) -> dict[str, Any]:
-        """The JSON form that ``from_json`` reads back, without keys that have no value."""
+        """Return the JSON form that ``from_json`` reads, without keys whose value is None."""
         written = self.model_dump(mode="json", by_alias=True)
         return {key: value for key, value in written.items() if value is not None}
 
     @classmethod
     def keys(cls) -> dict[str, FieldInfo]:
-        """The keys that may be written, each with its field."""
+        """Return every accepted key with its field."""
         found = {}
         for name, field in cls.model_fields.items():
             alias = field.validation_alias or name
@@ -68,18 +68,18 @@ class ConfigModel(BaseModel):
     @model_validator(mode="wrap")
     @classmethod
     def _explain(cls, given: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
-        """Say in our words what the library found."""
+        """Replace the library's messages by ours."""
         try:
             return handler(given)
         except ValidationError as error:
-            faults = [cls._worded(fault) for fault in error.errors(include_url=False)]
+            faults = [cls._reword(fault) for fault in error.errors(include_url=False)]
             raise ValidationError.from_exception_data(cls.__name__, faults) from None
 
     @classmethod
-    def _worded(cls, fault: ErrorDetails) -> InitErrorDetails:
+    def _reword(cls, fault: ErrorDetails) -> InitErrorDetails:
         kind, words = fault["type"], fault["msg"]
         if kind in ("extra_forbidden", "string_unicode"):
-            # A key that is no text has no place in the path: it is the input itself.
+            # A key that is not text is not in the path; it is the input itself.
             key = str(fault["loc"][-1] if kind == "extra_forbidden" else fault["input"])
             near = get_close_matches(key[:_KEY_CHARACTERS_MAX], cls.keys(), n=1, cutoff=0.5)
             known = f"known are {', '.join(sorted(cls.keys()))}"
@@ -87,7 +87,7 @@ class ConfigModel(BaseModel):
         elif kind == "missing":
             key = str(fault["loc"][-1])
             kind = "missing_key"
-            words = cls.INSTEAD_OF_MISSING.get(key) or f"must be {allowed(cls.keys()[key])}"
+            words = cls.MISSING_KEY_HINTS.get(key) or f"must be {allowed(cls.keys()[key])}"
         elif kind in ("model_type", "dict_type"):
             keys = f" with {', '.join(cls.keys())}" if kind == "model_type" else ""
             kind, words = "must", f"must be an object{keys}"
@@ -98,7 +98,7 @@ class ConfigModel(BaseModel):
     def __get_pydantic_json_schema__(
         cls, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
-        """Leave out titles, which repeat the keys, and null, which means "not given"."""
+        """Omit titles (they repeat the keys) and null defaults (they mean "not given")."""
         written = handler(schema)
         for each in handler.resolve_ref_schema(written)["properties"].values():
             each.pop("title", None)
@@ -108,19 +108,19 @@ class ConfigModel(BaseModel):
 
 
 def allowed(field: FieldInfo) -> str:
-    """What the value of a field may be, in words."""
+    """Describe the allowed values of a field."""
     return next(_words([*field.metadata, field.annotation]))
 
 
 def _words(parts: Sequence[Any]) -> Iterator[str]:
-    """The words of a whole before those of its parts."""
+    """Yield the words of the outer type before those of its parts."""
     yield from (part.words for part in parts if isinstance(part, Words))
     for part in parts:
         yield from _words(get_args(part))
 
 
 def read_value(kind: TypeAdapter[T], key: str, value: Any) -> T:
-    """A single value that stands under ``key``. Raises ``UserError``, one line."""
+    """Read the single value of ``key``. Raises ``UserError`` with one line."""
     try:
         return kind.validate_python(value)
     except ValidationError as error:
@@ -128,13 +128,13 @@ def read_value(kind: TypeAdapter[T], key: str, value: Any) -> T:
 
 
 def first_line(error: ValidationError) -> str:
-    """The line of the first fault. An unknown key comes first: it explains what is missing."""
+    """Format the first fault. Unknown keys come first: they explain missing ones."""
     faults = error.errors(include_url=False)
     return fault_line(min(faults, key=lambda fault: fault["type"] != "unknown_key"))
 
 
 def fault_line(fault: ErrorDetails) -> str:
-    """A fault in one line: the path of the key, the value, what is allowed."""
+    """Format a fault in one line: the path of the key, the value, what is allowed."""
     names = [part for part in fault["loc"] if isinstance(part, str)]
     is_key = names[-1:] == ["[key]"]
     path, value, words = ".".join(names), shown(fault["input"]), fault["msg"]
@@ -151,11 +151,11 @@ def fault_line(fault: ErrorDetails) -> str:
 
 
 def shown(value: Any) -> str:
-    """The value on one line, cut to 80 characters."""
+    """Format the value on one line, cut to 80 characters."""
     text = repr(value)
     return text if len(text) <= _SHOWN_CHARACTERS_MAX else text[: _SHOWN_CHARACTERS_MAX - 1] + "…"
 
 
 def _plain(path: str) -> str:
-    """A path without quotes, unless a key within it is long or cannot be printed."""
+    """Show a path without quotes, unless it is long or unprintable."""
     return path if path.isprintable() and len(path) <= _SHOWN_CHARACTERS_MAX else shown(path)

@@ -1,6 +1,6 @@
-"""The kinds of values that configurations hold: each knows its bounds and names them in its error.
+"""Types of configuration values: each has its bounds and names them in its error.
 
-Nothing is guessed: ``true`` is no number, ``"5"`` is no number, ``3.0`` is no whole number.
+Values are not converted: ``true`` and ``"5"`` are not numbers, ``3.0`` is not a whole number.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ from serpline.domain.names import SEARCHED_TYPES, Device
 from serpline.domain.text import is_storable
 
 BATCH_SIZE_MAX = 15_000
-# What a column of credits can hold ends here.
+# The largest value that a column of credits can hold.
 AMOUNT_LIMIT = 1e12
 NAME_CHARACTERS_MAX = 200
 _LIST_ITEMS_MAX = 100
@@ -24,20 +24,20 @@ T = TypeVar("T")
 
 
 class Words:
-    """What a value is allowed to be: "must be " and these words are its error."""
+    """The allowed values, in words. The error message is "must be " and the words."""
 
     def __init__(self, words: str) -> None:
         self.words = words
 
     def error(self, hint: str = "") -> PydanticCustomError:
-        """The error of a value that is something else."""
+        """The error for a value that is not allowed."""
         return PydanticCustomError("must", "{words}", {"words": f"must be {self.words}{hint}"})
 
 
 class Must(Words):
-    """Puts the words in place of whatever the validation of one value found.
+    """Replace the error message of a value's validation by the words.
 
-    ``schema`` is the validation; without it, that of the annotated type.
+    ``schema`` is the validation; by default that of the annotated type.
     """
 
     def __init__(self, words: str, schema: CoreSchema | None = None) -> None:
@@ -54,7 +54,7 @@ class Must(Words):
 
 
 def whole(low: int, high: int) -> Must:
-    """A whole number."""
+    """A whole number from ``low`` to ``high``."""
     return Must(f"a whole number, {low} to {high}", cs.int_schema(strict=True, ge=low, le=high))
 
 
@@ -65,12 +65,12 @@ def number(words: str, **bounds: float) -> Must:
 
 
 def one_of(members: Sequence[str]) -> Must:
-    """A word of an enumeration, read as its member."""
+    """A value of an enumeration, read as its member."""
     return Must(f"one of {', '.join(members)}", cs.literal_schema(list(members)))
 
 
 def searches_per_batch(unlimited: int | None) -> Must:
-    """Searches of a provider batch; ``unlimited`` is the value that the word of that name has."""
+    """Searches of a provider batch; the word "unlimited" is read as ``unlimited``."""
     size = cs.int_schema(strict=True, ge=1, le=BATCH_SIZE_MAX)
     schema = cs.no_info_wrap_validator_function(
         lambda given, read: unlimited if given == _UNLIMITED else read(given),
@@ -84,7 +84,7 @@ def searches_per_batch(unlimited: int | None) -> Must:
 
 
 def _only(test: Callable[[T], bool]) -> AfterValidator:
-    """Refuse a value that does not pass."""
+    """Refuse values that fail ``test``."""
 
     def check(value: T) -> T:
         if not test(value):
@@ -94,10 +94,10 @@ def _only(test: Callable[[T], bool]) -> AfterValidator:
     return AfterValidator(check)
 
 
-class Several(Words):
-    """A list of at least ``least`` words, read once each, in the order of ``members``.
+class ListOf(Words):
+    """A list of at least ``least`` values, without duplicates, in the order of ``members``.
 
-    ``or_one``: a single word may stand for the list of it.
+    ``or_one``: a single value is read as a list of one.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class Several(Words):
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
     ) -> CoreSchema:
-        """Check the list, then each of its words, then put them in order."""
+        """Check the list, then each value, then sort them."""
         bounds = {"min_length": self.least, "max_length": _LIST_ITEMS_MAX}
         items = cast(CoreSchema, {**handler(source), **bounds})
         listed = cs.no_info_before_validator_function(self._list, items)
@@ -127,7 +127,7 @@ class Several(Words):
         return tuple(member for member in self.members if member in found)
 
 
-class _LeftOut:
+class _Omittable:
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
     ) -> CoreSchema:
@@ -140,12 +140,12 @@ class _LeftOut:
         return cast(CoreSchema, {**given, "serialization": unless_none})
 
 
-# A key that may be left out, and then is None, but may not be null.
-LeftOut = Annotated[T | None, _LeftOut()]
+# A key that may be omitted, which gives None, but may not be null.
+Omittable = Annotated[T | None, _Omittable()]
 
 
 def read_time(given: Any) -> datetime:
-    """ISO 8601. Raises ``ValueError``."""
+    """Read an ISO 8601 time. Raises ``ValueError``."""
     if isinstance(given, datetime):
         return given
     if not isinstance(given, str):
@@ -162,7 +162,7 @@ Text = Annotated[
     str,
     Field(strict=True),
     _only(is_storable),
-    Must("text without NUL and halves of surrogate pairs"),
+    Must("text without NUL or lone surrogates"),
 ]
 Name = Annotated[
     str,

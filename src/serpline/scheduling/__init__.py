@@ -1,6 +1,5 @@
-"""When runs are due, and starting them: specifications, their occurrences, the scheduling service.
+"""Schedule specifications, their occurrences, and the service that starts due runs.
 
-Not there yet: slots stored in the database, the tick that claims them, and with it the effect of
-jitter, overlap, catch-up and deadline; these four are read, checked and shown, but nothing waits,
-skips or catches up by them.
+Not implemented yet: slots stored in the database and the tick that claims them. Until then jitter,
+overlap, catch-up and deadline are parsed, validated and shown, but have no effect on runs.
 """

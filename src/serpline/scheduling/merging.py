@@ -1,9 +1,9 @@
-"""Several specifications as one schedule: what is due at the same instant shares a run.
+"""Several specifications as one schedule: those due at the same instant share a run.
 
-A run has one configuration, so the specifications of a schedule must agree on its devices, its
-landscape, its historical tracking and ``force_refresh`` (``check_together``); where they differ in
-numbers, the run takes the most attempts and phase retries, the smallest batch and the highest
-``min_collected_ratio`` that any of them asks for. Each content type keeps its own circuit breaker.
+A run has one configuration. So the specifications of a schedule must agree on devices, landscape,
+historical tracking and ``force_refresh`` (``check_compatible``). Where their numbers differ, the
+run takes the most attempts and phase retries, the smallest batch and the highest
+``min_collected_ratio``. Each content type keeps its own circuit breaker.
 """
 
 import heapq
@@ -26,11 +26,11 @@ from serpline.scheduling.spec import ScheduleSpec
 
 PREVIEW_MAX = 10_000
 SPECS_MAX = 50
-_ONE_OF_A_RUN = ("devices", "landscape", "enable_historical_tracking", "force_refresh")
+_SHARED_KEYS = ("devices", "landscape", "enable_historical_tracking", "force_refresh")
 
 
 @dataclass(frozen=True, slots=True)
-class DueTogether:
+class DueSlot:
     """The specifications of one schedule that are due at one instant, in the order given.
 
     ``local`` is in the zone of the first of them.
@@ -43,7 +43,7 @@ class DueTogether:
 
     @property
     def content_types(self) -> tuple[ContentType, ...]:
-        """What is collected, each type once, in the usual order."""
+        """The content types to collect, each once, in the order of ``SEARCHED_TYPES``."""
         return tuple(
             kind
             for kind in SEARCHED_TYPES
@@ -61,14 +61,14 @@ class DueTogether:
         }
 
 
-def check_together(specs: Sequence[ScheduleSpec]) -> None:
-    """Refuse specifications that cannot be one schedule."""
+def check_compatible(specs: Sequence[ScheduleSpec]) -> None:
+    """Raise ``UserError`` for specifications that cannot form one schedule."""
     if not 1 <= len(specs) <= SPECS_MAX:
         raise UserError(f"a schedule has 1 to {SPECS_MAX} specifications, not {len(specs)}")
     first = specs[0].to_json()
     for spec in specs[1:]:
         other = spec.to_json()
-        for key in _ONE_OF_A_RUN:
+        for key in _SHARED_KEYS:
             if other.get(key) != first.get(key):
                 raise UserError(
                     f"{key}={shown(other.get(key))}: differs from {shown(first.get(key))} in the"
@@ -76,33 +76,33 @@ def check_together(specs: Sequence[ScheduleSpec]) -> None:
                 )
 
 
-def due_together(specs: Sequence[ScheduleSpec], after: datetime) -> Iterator[DueTogether]:
-    """What is due strictly after ``after``, soonest first, one entry an instant."""
-    check_together(specs)
-    # The merge is stable: what is due at the same instant stays in the order given.
-    streams = [_with(spec, occurrences(spec, after)) for spec in specs]
+def due_slots(specs: Sequence[ScheduleSpec], after: datetime) -> Iterator[DueSlot]:
+    """Yield one entry for each due instant strictly after ``after``, soonest first."""
+    check_compatible(specs)
+    # The merge is stable: specifications due at the same instant stay in the order given.
+    streams = [_pair_with(spec, occurrences(spec, after)) for spec in specs]
     for instant, group in groupby(heapq.merge(*streams, key=_instant), key=_instant):
-        yield _together(instant, list(group))
+        yield _slot(instant, list(group))
 
 
-def due_at(specs: Sequence[ScheduleSpec], instant: datetime) -> DueTogether | None:
-    """What is due at exactly ``instant``; None if nothing is."""
-    check_together(specs)
+def due_at(specs: Sequence[ScheduleSpec], instant: datetime) -> DueSlot | None:
+    """The specifications due at exactly ``instant``; None if there are none."""
+    check_compatible(specs)
     found = [(hit, spec) for spec in specs if (hit := is_due(spec, instant))]
-    return _together(instant.astimezone(UTC), found) if found else None
+    return _slot(instant.astimezone(UTC), found) if found else None
 
 
 def preview(specs: Sequence[ScheduleSpec], count: int, after: datetime) -> list[dict[str, Any]]:
     """The next ``count`` (1 to 10,000) rows of ``schedule preview``; fewer after 100 years."""
     if type(count) is not int or not 1 <= count <= PREVIEW_MAX:
         raise UserError(f"count={count!r}: must be 1 to {PREVIEW_MAX}")
-    return [due.to_json() for due in islice(due_together(specs, after), count)]
+    return [due.to_json() for due in islice(due_slots(specs, after), count)]
 
 
 def next_due(
     specs: Sequence[ScheduleSpec], content_types: Iterable[ContentType], after: datetime
 ) -> dict[str, datetime]:
-    """When each of the content types is due next, strictly after ``after``."""
+    """The next due time of each content type, strictly after ``after``."""
     found: dict[str, datetime] = {}
     for kind in content_types:
         hits = (next(occurrences(s, after), None) for s in specs if kind in s.content_types)
@@ -117,11 +117,11 @@ def run_config(
     schedule: str | None = None,
     fresh_until: Mapping[str, datetime] = MappingProxyType({}),
 ) -> PipelineConfig:
-    """The configuration of the one run of these specifications of ``schedule``."""
-    check_together(specs)
-    wanted = {kind for spec in specs for kind in spec.content_types}
+    """Build the configuration of the run that these specifications of ``schedule`` share."""
+    check_compatible(specs)
+    content_types = {kind for spec in specs for kind in spec.content_types}
     return PipelineConfig(
-        content_types=tuple(kind for kind in SEARCHED_TYPES if kind in wanted),
+        content_types=tuple(kind for kind in SEARCHED_TYPES if kind in content_types),
         devices=specs[0].devices,
         landscape=specs[0].landscape,
         enable_historical_tracking=specs[0].enable_historical_tracking,
@@ -138,7 +138,7 @@ def run_config(
 
 
 def _breakers(specs: Sequence[ScheduleSpec]) -> dict[str, RunBreaker]:
-    """The breaker of each content type; of several the one that opens first."""
+    """The breaker of each content type; of several, the one with the lowest threshold."""
     found: dict[str, ScheduleBreaker] = {}
     for spec in specs:
         for kind in spec.content_types:
@@ -149,7 +149,7 @@ def _breakers(specs: Sequence[ScheduleSpec]) -> dict[str, RunBreaker]:
     return {kind: RunBreaker(**settings.model_dump()) for kind, settings in found.items()}
 
 
-def _with(
+def _pair_with(
     spec: ScheduleSpec, found: Iterator[Occurrence]
 ) -> Iterator[tuple[Occurrence, ScheduleSpec]]:
     return ((occurrence, spec) for occurrence in found)
@@ -159,9 +159,9 @@ def _instant(pair: tuple[Occurrence, ScheduleSpec]) -> datetime:
     return pair[0].scheduled_for
 
 
-def _together(instant: datetime, found: Sequence[tuple[Occurrence, ScheduleSpec]]) -> DueTogether:
+def _slot(instant: datetime, found: Sequence[tuple[Occurrence, ScheduleSpec]]) -> DueSlot:
     notes = dict.fromkeys(occurrence.note for occurrence, _ in found if occurrence.note)
-    return DueTogether(
+    return DueSlot(
         instant,
         found[0][0].local,
         tuple(spec for _, spec in found),

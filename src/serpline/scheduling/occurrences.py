@@ -1,11 +1,11 @@
-"""The instants at which a schedule is due. Pure: the same specification, the same instants.
+"""The instants at which a schedule is due. Pure: a specification always has the same instants.
 
-Promise: strictly increasing, none lost and none doubled, whatever ``after`` the list is begun at.
-A wall-clock time that a clock change skips runs once, at the first instant after the gap; if
-several are skipped, or one of them falls on another, that is one occurrence. A wall-clock time
-that happens twice runs once, at its first occurrence. This holds for cron expressions too: they
-name wall-clock times, so ``0 * * * *`` does not run in the repeated hour. An interval is elapsed
-time and knows no clock change.
+Instants strictly increase. None is lost or duplicated, whatever ``after`` the list starts from. A
+wall-clock time that a clock change skips runs once, at the first instant after the gap. Several
+skipped times, or a skipped time that falls on a regular one, make one occurrence. A wall-clock
+time that happens twice runs once, the first time. Cron expressions name wall-clock times too, so
+``0 * * * *`` does not run in the repeated hour. An interval is elapsed time, so clock changes do
+not affect it.
 
 Limits: nothing later than 100 years after ``after``; ``after`` from 1900 to 2999.
 """
@@ -32,9 +32,9 @@ _TICK = timedelta(microseconds=1)
 
 @dataclass(frozen=True, slots=True)
 class Occurrence:
-    """One time a schedule is due: the instant in UTC, the same in the schedule's zone.
+    """One time a schedule is due: the instant in UTC, and the same in the schedule's zone.
 
-    ``note`` says what a clock change did to it; None on all other days.
+    ``note`` explains how a clock change affected it; else None.
     """
 
     scheduled_for: datetime
@@ -43,7 +43,7 @@ class Occurrence:
 
 
 def occurrences(spec: ScheduleSpec, after: datetime) -> Iterator[Occurrence]:
-    """The occurrences strictly after ``after`` (aware), soonest first."""
+    """Yield the occurrences strictly after ``after`` (aware), soonest first."""
     start = in_utc("after", after)
     if spec.frequency is Frequency.INTERVAL:
         return _steps(spec, start)
@@ -57,7 +57,7 @@ def is_due(spec: ScheduleSpec, instant: datetime) -> Occurrence | None:
 
 
 def in_utc(name: str, instant: datetime) -> datetime:
-    """``instant`` in UTC; ``UserError`` if it is out of range or says no offset."""
+    """Convert ``instant`` to UTC. Raises ``UserError`` if it is out of range or has no offset."""
     if instant.tzinfo is None or not YEAR_MIN <= instant.year <= YEAR_MAX:
         must = f"must be {YEAR_MIN} to {YEAR_MAX}, with an offset from UTC"
         raise UserError(f"{name}={instant.isoformat()}: {must}")
@@ -84,9 +84,9 @@ def _due(spec: ScheduleSpec, start: datetime) -> Iterator[Occurrence]:
 
 
 def _wall_times(spec: ScheduleSpec, start: datetime) -> Iterator[datetime]:
-    """Wall-clock times without zone, ascending, from the day of ``start`` on at the latest."""
+    """Yield wall-clock times without zone, ascending, from the day of ``start`` or earlier."""
     if spec.cron is not None:
-        # Without a zone the library steps through wall-clock times, and leaves the zone to us.
+        # Without a zone the library steps through wall-clock times; ``_at`` applies the zone.
         yield from CronSim(spec.cron, start)
     elif spec.frequency in (Frequency.MONTHLY, Frequency.QUARTERLY):
         for day in _days_of_months(spec, start.date()):
@@ -97,27 +97,27 @@ def _wall_times(spec: ScheduleSpec, start: datetime) -> Iterator[datetime]:
 
 
 def _days_of_weeks(spec: ScheduleSpec, start: date) -> Iterator[date]:
-    usual = _MONDAY if spec.frequency is Frequency.WEEKLY else _EVERY_DAY
-    wanted = spec.days_of_week or usual
+    default = _MONDAY if spec.frequency is Frequency.WEEKLY else _EVERY_DAY
+    weekdays = spec.days_of_week or default
     day = start
     while True:
-        if day.isoweekday() in wanted:
+        if day.isoweekday() in weekdays:
             yield day
         day += timedelta(days=1)
 
 
 def _days_of_months(spec: ScheduleSpec, start: date) -> Iterator[date]:
     year, month = start.year, start.month
-    wanted = 1 if spec.day_of_month is None else spec.day_of_month
+    day = 1 if spec.day_of_month is None else spec.day_of_month
     while True:
         if spec.frequency is Frequency.MONTHLY or month in _QUARTER_MONTHS:
             last = monthrange(year, month)[1]
-            yield date(year, month, last if wanted == -1 else min(wanted, last))
+            yield date(year, month, last if day == -1 else min(day, last))
         year, month = (year, month + 1) if month < 12 else (year + 1, 1)
 
 
 def _at(wall: datetime, zone: ZoneInfo) -> Occurrence:
-    """Where a wall-clock time falls in a zone."""
+    """Find the instant of a wall-clock time in a zone."""
     earlier, later = (wall.replace(tzinfo=zone, fold=fold) for fold in (0, 1))
     instant, note = earlier.astimezone(UTC), None
     if instant.astimezone(zone).replace(tzinfo=None) != wall:
@@ -132,7 +132,7 @@ def _at(wall: datetime, zone: ZoneInfo) -> Occurrence:
 
 
 def _end_of_gap(zone: ZoneInfo, low: datetime, high: datetime) -> datetime:
-    """The instant of the change of offset in (``low``, ``high``]; zones change at whole seconds."""
+    """Find the offset change in (``low``, ``high``]; zones change at whole seconds."""
     after = high.astimezone(zone).utcoffset()
 
     def is_after(seconds: int) -> bool:

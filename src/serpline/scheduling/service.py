@@ -1,9 +1,9 @@
-"""Schedules as people and the tick see them: what is due next, and starting the run of it.
+"""Preview schedules, and start their runs.
 
-Promise: the run of a (schedule, instant) has an id that follows from the two, so however often and
-from however many processes it is asked for, there is one. A trigger is a run of its own.
+The id of a run is derived from its schedule and instant, so any number of calls and processes start
+one run for a slot. Every trigger starts a run of its own.
 
-Limits: nothing here remembers schedules, watches the clock or stores slots; who calls brings the
+Limits: the service stores no schedules and no slots and watches no clock. The caller passes the
 specifications.
 """
 
@@ -33,13 +33,13 @@ Specs = ScheduleSpec | Sequence[ScheduleSpec]
 
 
 def run_id_of(schedule_id: str, instant: datetime) -> UUID:
-    """The id of the one run of a schedule at an instant (aware), whichever zone it is given in."""
+    """The id of a schedule's run at an instant (aware, in any zone)."""
     moment = in_utc("instant", instant).isoformat(timespec="microseconds")
     return derived_id("schedule", read_value(_NAME, "schedule", schedule_id), moment)
 
 
 class SchedulingService:
-    """Tells what schedules will do, and has the pipeline do it."""
+    """Preview schedules and start their runs in the pipeline."""
 
     def __init__(self, pipeline: PipelineService, clock: Clock) -> None:
         self._pipeline = pipeline
@@ -48,32 +48,32 @@ class SchedulingService:
     def preview(
         self, specs: Specs, count: int, after: datetime | None = None
     ) -> list[dict[str, Any]]:
-        """The next ``count`` times after ``after`` (now, if not given), as JSON rows."""
-        return merging.preview(_several(specs), count, after or self._clock.now())
+        """The next ``count`` occurrences after ``after`` (default: now), as JSON rows."""
+        return merging.preview(_as_list(specs), count, after or self._clock.now())
 
     async def trigger(self, name: str, specs: Specs) -> UUID:
-        """Start a run now, whatever the schedule says; every call starts another one."""
+        """Start a run now, whether the schedule is due or not. Every call starts another run."""
         read_value(_NAME, "schedule", name)
-        several = _several(specs)
-        wanted = {kind for spec in several for kind in spec.content_types}
-        fresh_until = merging.next_due(several, wanted, self._clock.now())
-        config = merging.run_config(several, None, name, fresh_until)
+        all_specs = _as_list(specs)
+        content_types = {kind for spec in all_specs for kind in spec.content_types}
+        fresh_until = merging.next_due(all_specs, content_types, self._clock.now())
+        config = merging.run_config(all_specs, None, name, fresh_until)
         run_id = await self._pipeline.start(config, PipelineMode.SCHEDULED)
         _log.info("schedule triggered", action="schedule.trigger", schedule=name, run=str(run_id))
         return run_id
 
     async def start_slot(self, name: str, specs: Specs, instant: datetime) -> UUID:
-        """Start the one run of a schedule at ``instant``, over the types that are due then.
+        """Start the run of a schedule's slot at ``instant``, for the types due then; return its id.
 
-        Does nothing but answer its id if it is there already. Raises ``UserError`` if the schedule
-        is not due at that very instant, or if the run could not do anything.
+        An existing run is left as it is. Raises ``UserError`` if the schedule is not due at exactly
+        that instant, or if the run would have nothing to do.
         """
         run_id = run_id_of(name, instant)
-        several = _several(specs)
-        due = merging.due_at(several, instant)
+        all_specs = _as_list(specs)
+        due = merging.due_at(all_specs, instant)
         if due is None:
             raise UserError(f"schedule {name!r} is not due at {instant.isoformat()}")
-        fresh_until = merging.next_due(several, due.content_types, due.scheduled_for)
+        fresh_until = merging.next_due(all_specs, due.content_types, due.scheduled_for)
         config = merging.run_config(due.specs, due.scheduled_for, name, fresh_until)
         await self._pipeline.start(config, PipelineMode.SCHEDULED, run_id=run_id)
         _log.info(
@@ -86,5 +86,5 @@ class SchedulingService:
         return run_id
 
 
-def _several(specs: Specs) -> Sequence[ScheduleSpec]:
+def _as_list(specs: Specs) -> Sequence[ScheduleSpec]:
     return (specs,) if isinstance(specs, ScheduleSpec) else specs

@@ -1,10 +1,10 @@
-"""A schedule specification: when content types are collected, and how.
+"""A schedule specification: when and how content types are collected.
 
 The JSON form is an object such as ``{"content_type": "news", "frequency": "daily",
 "time_of_day": "09:00", "retry_attempts": 5}``; a schedule is one or several of them.
 
-``jitter``, ``overlap``, ``catch_up`` and ``deadline`` have no effect on runs yet: they rule over
-slots, which are not stored yet.
+``jitter``, ``overlap``, ``catch_up`` and ``deadline`` have no effect yet: they apply to slots,
+which are not stored yet.
 """
 
 from collections.abc import Mapping
@@ -33,10 +33,10 @@ from serpline.config.run import (
     RetryAttempts,
 )
 from serpline.config.values import (
-    LeftOut,
+    ListOf,
     Name,
+    Omittable,
     SearchedDevice,
-    Several,
     Words,
     one_of,
     searches_per_batch,
@@ -60,7 +60,7 @@ _LongDuration = Annotated[int, duration(60, 366 * DAY_SECONDS)]
 
 
 class Frequency(StrEnum):
-    """How the occurrences of a schedule follow each other."""
+    """How often a schedule is due."""
 
     DAILY = "daily"
     WEEKLY = "weekly"
@@ -71,7 +71,7 @@ class Frequency(StrEnum):
 
 
 class Overlap(StrEnum):
-    """What becomes of a slot that is due while the one before it still runs."""
+    """What happens to a slot that is due while the previous one still runs."""
 
     SKIP = "skip"
     BUFFER_ONE = "buffer_one"
@@ -79,7 +79,7 @@ class Overlap(StrEnum):
 
 
 class CatchUp(StrEnum):
-    """Which of the slots missed during a downtime are started afterwards."""
+    """Which slots missed during a downtime are started afterwards."""
 
     NONE = "none"
     LATEST = "latest"
@@ -87,13 +87,13 @@ class CatchUp(StrEnum):
 
 
 class CatchUpWithin(ConfigModel):
-    """Slots missed during a downtime are started afterwards unless they are too old."""
+    """Start the slots missed during a downtime, unless they are too old."""
 
     within_seconds: _LongDuration = Field(
         alias="within", description="How old the missed slots may be, in seconds or like 2d."
     )
     slots_max: Annotated[int, whole(1, CATCH_UP_SLOTS_MAX)] = Field(
-        CATCH_UP_SLOTS_MAX, alias="max", description="How many of them are started at most."
+        CATCH_UP_SLOTS_MAX, alias="max", description="The most slots that are started."
     )
 
 
@@ -109,11 +109,11 @@ def _catch_up(given: Any) -> CatchUp | CatchUpWithin:
 
 
 def _either_key(schema: dict[str, Any]) -> None:
-    """One content type has a key of its own, beside that of several."""
+    """Describe ``content_type`` (one) and ``content_types`` (several) as alternatives."""
     if "content_type" not in schema["properties"]:
-        return  # What is written has the key of several alone.
+        return  # The output form has ``content_types`` only.
     several = schema["properties"].pop("content_type")
-    one = {**several["items"], "description": "The one content type that is collected."}
+    one = {**several["items"], "description": "The one content type to collect."}
     schema["properties"] = {
         "content_type": one,
         "content_types": several,
@@ -130,51 +130,51 @@ class ScheduleSpec(ConfigModel):
     """
 
     model_config = ConfigDict(json_schema_extra=_either_key)
-    INSTEAD_OF_MISSING: ClassVar[Mapping[str, str]] = {
+    MISSING_KEY_HINTS: ClassVar[Mapping[str, str]] = {
         "content_type": "give content_type or content_types"
     }
 
     content_types: Annotated[
-        tuple[Annotated[ContentType, one_of(SEARCHED_TYPES)], ...], Several(SEARCHED_TYPES)
+        tuple[Annotated[ContentType, one_of(SEARCHED_TYPES)], ...], ListOf(SEARCHED_TYPES)
     ] = Field(
         validation_alias=AliasChoices("content_type", "content_types"),
-        description="The content types that are collected; content_type names a single one.",
+        description="The content types to collect; content_type names a single one.",
     )
     frequency: Annotated[Frequency, one_of(tuple(Frequency))] = Field(
-        description="How the times follow each other. quarterly: in January, April, July, October."
+        description="How often it is due. quarterly: in January, April, July and October."
     )
     timezone: Zone = Field(
         ZoneInfo("UTC"),
-        description="The zone of the wall-clock times.",
+        description="The time zone of the wall-clock times.",
         json_schema_extra={"default": "UTC"},
     )
-    time_of_day: LeftOut[TimeOfDay] = Field(
+    time_of_day: Omittable[TimeOfDay] = Field(
         None, description="Time of day (daily to quarterly); midnight if not given."
     )
-    days_of_week: LeftOut[DaysOfWeek] = Field(
+    days_of_week: Omittable[DaysOfWeek] = Field(
         None,
         description="Days (daily, weekly). Not given: every day if daily, Monday if weekly.",
     )
-    day_of_month: LeftOut[DayOfMonth] = Field(
+    day_of_month: Omittable[DayOfMonth] = Field(
         None,
         description="Day (monthly, quarterly); 29 to 31 fall on the last day of shorter months."
         " Not given: the 1st.",
     )
-    cron: LeftOut[Cron] = Field(None, description="Cron expression (frequency cron).")
-    interval_seconds: LeftOut[_LongDuration] = Field(
+    cron: Omittable[Cron] = Field(None, description="Cron expression (frequency cron).")
+    interval_seconds: Omittable[_LongDuration] = Field(
         None,
         alias="interval",
-        description="From one to the next, in seconds or like 1h30m (frequency interval).",
+        description="Time between occurrences, in seconds or like 1h30m (frequency interval).",
     )
-    anchor: LeftOut[Instant] = Field(
+    anchor: Omittable[Instant] = Field(
         None,
-        description="Any instant that the interval falls on, not its first; UTC without an offset."
+        description="Any one due instant, not necessarily the first; UTC without an offset."
         " Not given: the start of 1970 in UTC.",
     )
-    devices: Annotated[tuple[SearchedDevice, ...], Several(tuple(Device))] = Field(
-        (Device.DESKTOP,), description="The devices that searches are made as."
+    devices: Annotated[tuple[SearchedDevice, ...], ListOf(tuple(Device))] = Field(
+        (Device.DESKTOP,), description="The devices to search as."
     )
-    landscape: LeftOut[Name] = Field(None, description="Only the keywords of this named set.")
+    landscape: Omittable[Name] = Field(None, description="Only the keywords of this named set.")
     retry_attempts: RetryAttempts = 3
     phase_retries: PhaseRetries = 1
     min_collected_ratio: MinCollectedRatio = 1.0
@@ -185,17 +185,17 @@ class ScheduleSpec(ConfigModel):
     )
     enable_historical_tracking: HistoricalTracking = True
     force_refresh: ForceRefresh = False
-    circuit_breaker: Annotated[LeftOut[ScheduleBreaker], Words("the settings of a breaker")] = (
-        Field(
-            None, description="A stricter circuit breaker of the schedule's own for its searches."
-        )
+    circuit_breaker: Annotated[Omittable[ScheduleBreaker], Words("the settings of a breaker")] = (
+        Field(None, description="The schedule's own, stricter circuit breaker for its searches.")
     )
     jitter_seconds: Annotated[int, duration(0, DAY_SECONDS)] = Field(
-        0, alias="jitter", description="By how much starts are spread, in seconds or like 5m."
+        0,
+        alias="jitter",
+        description="The time over which starts are spread, in seconds or like 5m.",
     )
     overlap: Annotated[Overlap, one_of(tuple(Overlap))] = Field(
         Overlap.SKIP,
-        description="What becomes of a slot that is due while the one before it still runs.",
+        description="What happens to a slot that is due while the previous one still runs.",
     )
     catch_up: Annotated[
         CatchUp | CatchUpWithin,
@@ -204,10 +204,10 @@ class ScheduleSpec(ConfigModel):
     ] = Field(
         CatchUp.LATEST, description="Which slots missed during a downtime are started afterwards."
     )
-    deadline_seconds: LeftOut[_LongDuration] = Field(
+    deadline_seconds: Omittable[_LongDuration] = Field(
         None,
         alias="deadline",
-        description="How late a run may start at most, in seconds or like 6h.",
+        description="The longest time from a slot to its run's start, in seconds or like 6h.",
     )
 
     @model_validator(mode="before")
@@ -223,10 +223,10 @@ class ScheduleSpec(ConfigModel):
         return {**given, "content_type": [given["content_type"]]}
 
     @model_validator(mode="after")
-    def _fit_the_frequency(self) -> Self:
-        """Refuse keys that mean nothing with this frequency, and miss those that it needs."""
+    def _check_frequency_keys(self) -> Self:
+        """Refuse keys that do not apply to the frequency; require those that it needs."""
         written = self.to_json()
-        for key, frequencies in _GOES_WITH.items():
+        for key, frequencies in _FREQUENCIES_OF_KEY.items():
             if key in written and self.frequency not in frequencies:
                 goes = f"goes with frequency {' or '.join(frequencies)}, not {self.frequency}"
                 raise _fault("must", key, written[key], goes)
@@ -238,7 +238,7 @@ class ScheduleSpec(ConfigModel):
 
     @property
     def counted_from(self) -> datetime:
-        """An instant that an interval falls on."""
+        """An instant from which intervals are counted in both directions."""
         return self.anchor or _EPOCH
 
 
@@ -250,7 +250,7 @@ def _fault(kind: str, key: str, value: Any, words: str) -> ValidationError:
 
 _MONTHS = (Frequency.MONTHLY, Frequency.QUARTERLY)
 _WEEKS = (Frequency.DAILY, Frequency.WEEKLY)
-_GOES_WITH: Mapping[str, tuple[Frequency, ...]] = {
+_FREQUENCIES_OF_KEY: Mapping[str, tuple[Frequency, ...]] = {
     "time_of_day": (*_WEEKS, *_MONTHS),
     "days_of_week": _WEEKS,
     "day_of_month": _MONTHS,

@@ -1,4 +1,4 @@
-"""The values of time in a schedule's specification, each from its JSON form."""
+"""Time values of a schedule specification, read from their JSON form."""
 
 import re
 from datetime import UTC, datetime, time
@@ -19,7 +19,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 from pydantic_core import core_schema as cs
 
-from serpline.config.values import Must, Several, Words, read_time
+from serpline.config.values import ListOf, Must, Words, read_time
 
 DAY_SECONDS = 86_400
 CRON_CHARACTERS_MAX = 200
@@ -38,7 +38,7 @@ def _iso_weekday(given: str | int) -> int:
 
 
 def duration(low: int, high: int) -> Must:
-    """Whole seconds, written as a number of them or as ``"90s"``, ``"1h30m"``, ``"2d"``."""
+    """Whole seconds, given as a number or as ``"90s"``, ``"1h30m"``, ``"2d"``."""
     seconds = cs.int_schema(strict=True, ge=low, le=high)
     either = cs.union_schema([seconds, cs.str_schema(pattern=f"^{_DURATION}$")])
     return Must(
@@ -56,7 +56,7 @@ def _seconds(given: Any) -> Any:
 
 @cache
 def _zone_names() -> frozenset[str]:
-    # The packaged list, not the machine's files, which have names of their own ("localtime").
+    # Use the packaged list: the machine's files have extra names ("localtime").
     return frozenset(files("tzdata").joinpath("zones").read_text("utf-8").split())
 
 
@@ -68,7 +68,7 @@ def _time_zone(given: Any) -> ZoneInfo:
 
 
 def _cron(given: Any) -> str:
-    """A cron expression of five fields that matches some day at least once in 50 years."""
+    """Read a cron expression of five fields that matches at least once in 50 years."""
     if not isinstance(given, str) or len(given) > CRON_CHARACTERS_MAX or len(given.split()) != 5:
         raise _CRON.error()
     expression = " ".join(given.split())
@@ -116,7 +116,7 @@ Weekday = Annotated[
     ),
     PlainSerializer(lambda number: _WEEKDAYS[number - 1], return_type=str),
 ]
-DaysOfWeek = Annotated[tuple[Weekday, ...], Several(range(1, 8), _WEEKDAY_WORDS)]
+DaysOfWeek = Annotated[tuple[Weekday, ...], ListOf(range(1, 8), _WEEKDAY_WORDS)]
 DayOfMonth = Annotated[
     int,
     Must(

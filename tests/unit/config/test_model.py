@@ -32,7 +32,7 @@ from serpline.scheduling.spec import ScheduleSpec
         ),
         (
             {"credit_limits": {"a\0": 1}},
-            r"credit_limits: key 'a\x00': must be text without NUL and halves of surrogate pairs",
+            r"credit_limits: key 'a\x00': must be text without NUL or lone surrogates",
         ),
         ({"credit_limits": [1]}, "credit_limits=[1]: must be an object"),
         (

@@ -17,7 +17,7 @@ from serpline.domain.names import ContentType, Device
 from serpline.scheduling.merging import (
     PREVIEW_MAX,
     due_at,
-    due_together,
+    due_slots,
     next_due,
     preview,
     run_config,
@@ -107,7 +107,7 @@ _specs = st.lists(
 def test_merging_loses_and_doubles_nothing(specs: list[ScheduleSpec], seconds: int) -> None:
     """Every occurrence of every specification is in exactly one row; rows strictly increase."""
     after = JANUARY + timedelta(seconds=seconds)
-    rows = list(islice(due_together(specs, after), 20))
+    rows = list(islice(due_slots(specs, after), 20))
     instants = [row.scheduled_for for row in rows]
     assert instants == sorted(set(instants))
     for spec in specs:
