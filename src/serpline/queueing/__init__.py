@@ -1,4 +1,4 @@
-"""The job queue: a registry of handlers, jobs with a payload, and the worker that serves them."""
+"""The job queue: handlers, jobs with a payload, and the worker that runs them."""
 
 from serpline.domain.names import JobPriority
 from serpline.queueing.jobs import Handler, Job, JobEvent, JobOutcome

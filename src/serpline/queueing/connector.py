@@ -1,12 +1,12 @@
-"""Procrastinate's way to the database: the pool of the process, and one session that listens.
+"""Procrastinate's connector: statements on the process's pool, and one session that listens.
 
 The library's own connector keeps a second pool, and each of its statements is a transaction of
 three round trips. Here a statement takes a pooled connection for one round trip. A listener that
-loses its session takes another, and tells the worker to fetch what it missed. When it gets none, it
+loses its session opens another and makes the worker fetch what it missed. If it cannot open one, it
 raises ``DatabaseUnavailable``, which ends its worker.
 
-The session that holds the worker's lock does not listen: once a frozen worker's socket is full of
-notifications, its session is not idle, and the server would never end it.
+The session that holds the worker's lock does not listen. Otherwise notifications would fill a
+frozen worker's socket, its session would not count as idle, and the server would never end it.
 """
 
 import asyncio
@@ -31,17 +31,17 @@ class PoolConnector(BaseAsyncConnector):
         self._fetching = asyncio.Lock()
 
     async def open_async(self, pool: Pool | None = None) -> None:
-        """The pool is open already."""
+        """Do nothing: the pool is already open."""
 
     async def close_async(self) -> None:
-        """The pool belongs to the process."""
+        """Do nothing: the process owns the pool."""
 
     async def execute_query_async(self, query: str, **arguments: Any) -> None:
         """Execute a statement without a result."""
         await execute(self._database, query, arguments)
 
     async def execute_query_one_async(self, query: str, **arguments: Any) -> dict[str, Any]:
-        """The first row. Raises ``NoResult`` if there is none."""
+        """Return the first row. Raises ``NoResult`` if there is none."""
         async with self._fetching:
             rows = await execute(self._database, query, arguments)
         if not rows:
@@ -49,11 +49,11 @@ class PoolConnector(BaseAsyncConnector):
         return rows[0]
 
     async def execute_query_all_async(self, query: str, **arguments: Any) -> list[dict[str, Any]]:
-        """All rows."""
+        """Return all rows."""
         return await execute(self._database, query, arguments)
 
     async def listen_notify(self, on_notification: Notify, channels: Iterable[str]) -> None:
-        """Pass on every wake-up until cancelled. ``channels`` are those of our one queue."""
+        """Pass on every wake-up until cancelled. ``channels`` is the one channel of our queue."""
         (channel,) = channels
         while True:
             listens = False
@@ -69,7 +69,7 @@ class PoolConnector(BaseAsyncConnector):
     async def _pass_on(self, on_notification: Notify, channel: str) -> None:
         await on_notification(channel=channel, payload=_INSERTED)
         if self._fetching.locked():
-            # The worker forgets after a fetch what it was told during it.
+            # The worker drops notifications that arrive during a fetch: repeat this one after it.
             async with self._fetching:
                 pass
             await on_notification(channel=channel, payload=_INSERTED)

@@ -1,4 +1,4 @@
-"""What a job is, and what can become of it."""
+"""Jobs and their outcomes."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -11,15 +11,15 @@ from serpline.domain.names import JobPriority
 RETRIES_MAX: Final = 100
 
 Handler = Callable[[dict[str, Any]], Awaitable[None]]
-"""Does a job, given its payload. It may be called more than once for the same job."""
+"""Runs a job, given its payload. It may be called more than once for the same job."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Something to be done by the handler of ``job_type``.
+    """A stored call of the handler of ``job_type``.
 
-    ``payload``: JSON, ids rather than data. ``max_retries``: further attempts after a failed one,
-    0 to 100; then the job becomes a dead letter.
+    ``payload``: JSON; ids rather than data. ``max_retries``: retries after the first attempt, 0 to
+    100. When they are used up, the job becomes a dead letter.
     """
 
     job_type: str
@@ -28,7 +28,7 @@ class Job:
     max_retries: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse what could never be served."""
+        """Refuse a job that no worker could run."""
         if not self.job_type or ":" in self.job_type:
             raise UserError(f"job_type={self.job_type!r}: must be a name without a colon")
         if not 0 <= self.max_retries <= RETRIES_MAX:
@@ -40,20 +40,20 @@ class JobOutcome(StrEnum):
 
     DONE = "done"
     FAILED = "failed"
-    """It will be tried again after a delay."""
+    """It is retried after a delay."""
     DEAD = "dead"
-    """Its attempts are used up, or it was a wake-up: a dead letter was written or counted up."""
+    """A wake-up failed, or a job's attempts are used up: its dead letter was written or counted."""
     POSTPONED = "postponed"
-    """The database was away or undid the work: tried again, no attempt burned."""
+    """The database was unavailable or rolled back: it is retried and no attempt is used."""
     HANDED_BACK = "handed_back"
-    """The worker stopped first; another may take it at once."""
+    """The worker stopped before it finished; another may take it at once."""
     LOST = "lost"
-    """Somebody else had taken the job over, so this outcome was not written."""
+    """Another worker had taken the job over, so this outcome was not written."""
 
 
 @dataclass(frozen=True, slots=True)
 class JobEvent:
-    """One outcome, told after it was committed: for metrics, and for tests to await."""
+    """A committed outcome, for metrics and for tests to await."""
 
     job_type: str
     payload: dict[str, Any]
@@ -61,5 +61,5 @@ class JobEvent:
     error: str | None = None
 
 
-class UnknownJobType(Exception):  # noqa: N818  named for what it says
+class UnknownJobType(Exception):  # noqa: N818  the name is the message
     """No handler is registered for this job type."""

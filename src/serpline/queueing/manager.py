@@ -1,11 +1,11 @@
-"""``JobQueueManager``: enqueues jobs, and runs the handlers that were registered for them.
+"""``JobQueueManager``: enqueue jobs, and run the handlers registered for them.
 
-The promise: a handler is called for every wake-up and job of its type, at least once; a failing
-one is tried again or kept as a dead letter, never dropped; nothing a handler does or raises stops
-the worker. This room knows only names and handlers; what a run or a chunk is, it does not know.
+Every wake-up and job reaches the handler of its type at least once. A failing job is retried or
+kept as a dead letter, never dropped. No error of a handler stops the worker. This package knows
+names and handlers only, not runs or chunks.
 
-The limits: a handler that blocks the event loop blocks its worker. A wake-up that fails is not
-repeated from here (its truth is in our tables, and the sweep over them asks again).
+Limits: a handler that blocks the event loop blocks its worker. Failed wake-ups are not retried
+here. The state is in our tables, and the timer issues the wake-up again.
 """
 
 import asyncio
@@ -37,11 +37,11 @@ log = get(__name__)
 
 
 def _ignore(_event: JobEvent) -> None:
-    """The observer when nobody watches."""
+    """Ignore the event: the default observer."""
 
 
 class JobQueueManager:
-    """One per process. Register the handlers, then ``run``; enqueueing needs neither."""
+    """One per process. Register handlers before ``run``; enqueueing needs neither."""
 
     def __init__(
         self,
@@ -53,10 +53,10 @@ class JobQueueManager:
         chance: Callable[[], float] = CHANCE.random,
         observer: Callable[[JobEvent], None] = _ignore,
     ) -> None:
-        """``retry`` gives the delays (not the number) of attempts, ``chance`` draws from [0, 1).
+        """``retry`` sets the delays between attempts, not their number. ``chance``: from [0, 1).
 
         ``lease_seconds``: how long a job stays with a worker that went silent. ``grace_seconds``:
-        how long a stopping worker waits for its handlers. ``observer`` is told every outcome.
+        how long a stopping worker waits for its handlers. ``observer`` receives every outcome.
         """
         self._database = database
         self._retry = retry
@@ -69,16 +69,16 @@ class JobQueueManager:
         self._sweep_now = asyncio.Event()
 
     def register(self, job_type: str, handler: Handler) -> None:
-        """Let ``handler`` serve ``job_type``; a wake-up's payload is ``{"target": target}``."""
+        """Call ``handler`` for ``job_type``; a wake-up's payload is ``{"target": target}``."""
         if job_type in self._handlers or job_type == queued_jobs.JOB_TYPE:
             raise ValueError(f"job_type={job_type!r}: has a handler already")
         self._handlers[job_type] = handler
 
     async def enqueue_job(self, job: Job, conn: Connection | None = None) -> int:
-        """Write the job, in ``conn``'s transaction if given; returns its id.
+        """Store the job, in ``conn``'s transaction if given; return its id.
 
-        It is run after the commit by any process that has a worker. A secret in its payload is
-        masked: a job names what to work on, and people read it.
+        After the commit any process with a worker may run it. Secrets in the payload are masked,
+        because people read payloads.
         """
         if conn is None:
             async with self._database.transaction() as own:
@@ -99,7 +99,7 @@ class JobQueueManager:
     ) -> None:
         """Serve until ``stop`` is set, at most ``concurrency`` handlers at a time.
 
-        ``handled`` is called after each of them, however it ended.
+        ``handled`` is called after every handler, whatever its outcome.
         """
 
         async def perform(wakeup: WakeUp) -> None:
@@ -114,15 +114,15 @@ class JobQueueManager:
             concurrency=concurrency,
             grace_seconds=self._grace_seconds,
         )
-        keeping = asyncio.create_task(self._maintain())
+        maintenance = asyncio.create_task(self._maintain())
         try:
             await worker.serve(stop)
         finally:
-            keeping.cancel()
-            await asyncio.gather(keeping, return_exceptions=True)
+            maintenance.cancel()
+            await asyncio.gather(maintenance, return_exceptions=True)
 
     async def sweep(self) -> float:
-        """Renew leases and sweep once; returns the seconds until it is worth looking again."""
+        """Renew leases and wake due jobs once; return the seconds until the next sweep."""
         async with self._database.transaction() as conn:
             if self._held:
                 await queued_jobs.renew(conn, sorted(self._held), self._lease_seconds)
@@ -134,7 +134,7 @@ class JobQueueManager:
         return max(SWEEP_SECONDS_MIN, wait)
 
     async def reap_stalled(self) -> int:
-        """Finish the wake-ups that died with their workers, wake their targets anew; how many."""
+        """Replace the wake-ups of dead workers by new ones; return their number."""
         async with self._database.transaction() as conn:
             return await reap_stalled(conn)
 
@@ -159,14 +159,14 @@ class JobQueueManager:
                     await self._sweep_now.wait()
 
     async def _perform(self, wakeup: WakeUp) -> None:
-        """What the worker calls for every wake-up; raises nothing but a cancellation."""
+        """Run a wake-up for the worker. Raises nothing but a cancellation."""
         try:
             if wakeup.job_type == queued_jobs.JOB_TYPE:
                 await self._perform_job(int(wakeup.target))
             else:
                 await self._perform_wakeup(wakeup)
         except (DatabaseUnavailable, TransactionConflict) as error:
-            # Nothing is lost: the lease runs out, or the sweep over the truth asks again.
+            # Nothing is lost: the lease expires, or the timer issues the wake-up again.
             log.warning("not settled", action="job_not_settled", wakeup=wakeup, why=str(error))
         except Exception:
             log.exception("not settled", action="job_not_settled", wakeup=wakeup)
@@ -180,7 +180,7 @@ class JobQueueManager:
             self._notify(job_type, payload, JobOutcome.HANDED_BACK)
             raise
         except TransactionConflict as error:
-            # At once it would most likely meet the same rival again.
+            # An immediate retry would most likely conflict with the same transaction again.
             try:
                 await asyncio.sleep(CONFLICT_SECONDS_MAX * self._chance())
             finally:
@@ -233,18 +233,20 @@ class JobQueueManager:
         async with self._database.transaction() as conn:
             match outcome:
                 case JobOutcome.DONE:
-                    stood = await queued_jobs.succeed(conn, job)
+                    was_written = await queued_jobs.succeed(conn, job)
                 case JobOutcome.DEAD:
-                    stood = await queued_jobs.bury(conn, job, error or outcome)
+                    was_written = await queued_jobs.bury(conn, job, error or outcome)
                 case JobOutcome.HANDED_BACK:
-                    stood = await queued_jobs.postpone(conn, job, delay_seconds=0, failed=False)
+                    was_written = await queued_jobs.postpone(
+                        conn, job, delay_seconds=0, failed=False
+                    )
                 case _:
-                    burned = outcome is JobOutcome.FAILED
-                    stood = await queued_jobs.postpone(
-                        conn, job, delay_seconds=delay, failed=burned
+                    failed = outcome is JobOutcome.FAILED
+                    was_written = await queued_jobs.postpone(
+                        conn, job, delay_seconds=delay, failed=failed
                     )
         self._sweep_now.set()
-        self._notify(job.job_type, job.payload, outcome if stood else JobOutcome.LOST, error)
+        self._notify(job.job_type, job.payload, outcome if was_written else JobOutcome.LOST, error)
 
     async def _call(self, job_type: str, payload: dict[str, Any]) -> None:
         handler = self._handlers.get(job_type)
@@ -256,7 +258,7 @@ class JobQueueManager:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise
-            # Nobody stops us: something inside the handler was cancelled, which is its failure.
+            # The worker is not stopping: the handler cancelled itself, so it failed.
             raise RuntimeError("the handler was cancelled from within") from error
 
     async def _wake(self, wakeup: WakeUp) -> None:

@@ -1,19 +1,18 @@
-"""The Procrastinate worker, supervised: it survives the database, and stops when told.
+"""A supervised Procrastinate worker: it survives database outages and stops on request.
 
-The promise: as long as ``serve`` runs, waiting wake-ups are performed; after a restart of
-PostgreSQL within seconds of its return. Whatever ends a worker (an exception, or a quiet return
-because one of its side tasks died), a new one takes its place.
+While ``serve`` runs, waiting wake-ups are performed, and within seconds after PostgreSQL restarts.
+When a worker ends (by an exception, or by returning because one of its side tasks died), a new one
+replaces it.
 
-Why it is built this way: without a periodic task Procrastinate stops watching its side tasks, and
-a listener that died with the server is never missed, hence the task that runs on 29 February.
-Polling finds what a silent network kept from the listener. Finished jobs are deleted, for they say
-nothing our tables do not.
+Procrastinate watches its side tasks only if a periodic task exists, so there is one for 29
+February; otherwise a listener that died with the server would go unnoticed. Polling finds wake-ups
+that a silent network kept from the listener. Finished jobs are deleted, because our tables hold the
+same facts.
 
-A handler is ours, not the worker's that was told of its wake-up: what ends that worker (any cut
-connection may) must not cut off work that has been paid for.
+Handlers run in tasks of this module, not of the Procrastinate worker. Any cut connection may end
+that worker, and this must not abort work that has been paid for.
 
-The limits: when we are told to stop, running handlers have ``grace_seconds`` to end and are then
-cancelled.
+Limit: on a stop, running handlers have ``grace_seconds`` to end and are then cancelled.
 """
 
 import asyncio
@@ -33,14 +32,14 @@ Perform = Callable[[WakeUp], Awaitable[None]]
 POLL_SECONDS: Final = 10.0
 RESTART_SECONDS: Final = 0.5
 RESTART_SECONDS_MAX: Final = 5.0
-# A life that lasted this long says the trouble before it is over.
+# A worker that ran this long resets the restart delay.
 SETTLED_SECONDS: Final = 30.0
 
 log = get(__name__)
 
 
 class SupervisedWorker:
-    """Serves our queue with one Procrastinate worker after another."""
+    """Serve our queue with one Procrastinate worker after another."""
 
     def __init__(
         self,
@@ -55,22 +54,22 @@ class SupervisedWorker:
         self._perform = perform
         self._concurrency = concurrency
         self._grace_seconds = grace_seconds
-        # Handlers that outlived their worker count, too.
-        self._places = asyncio.Semaphore(concurrency)
+        # Handlers that outlived their worker still hold a slot.
+        self._slots = asyncio.Semaphore(concurrency)
         self._handlers: set[asyncio.Task[None]] = set()
 
     async def serve(self, stop: asyncio.Event) -> None:
-        """Work until ``stop`` is set; then let running handlers end within the grace."""
+        """Work until ``stop`` is set, then give running handlers the grace period to end."""
         pause = RESTART_SECONDS
         loop = asyncio.get_running_loop()
         stopping = asyncio.create_task(stop.wait())
         try:
             while not stop.is_set():
-                began = loop.time()
-                await self._until(stopping)
+                started = loop.time()
+                await self._run_worker_until(stopping)
                 if stop.is_set():
                     return
-                if loop.time() - began > SETTLED_SECONDS:
+                if loop.time() - started > SETTLED_SECONDS:
                     pause = RESTART_SECONDS
                 await asyncio.wait({stopping}, timeout=pause)
                 pause = min(pause * 2, RESTART_SECONDS_MAX)
@@ -88,32 +87,32 @@ class SupervisedWorker:
             await asyncio.gather(*self._handlers, return_exceptions=True)
 
     async def _handle(self, wakeup: WakeUp) -> None:
-        """Perform a wake-up in a task of our own, at most so many at once."""
+        """Perform a wake-up in a task of its own, at most ``concurrency`` at once."""
 
-        async def in_its_place() -> None:
-            async with self._places:
+        async def in_a_slot() -> None:
+            async with self._slots:
                 await self._perform(wakeup)
 
-        handler = asyncio.create_task(in_its_place())
+        handler = asyncio.create_task(in_a_slot())
         self._handlers.add(handler)
         handler.add_done_callback(self._handlers.discard)
         await asyncio.shield(handler)
 
-    async def _until(self, stopping: "asyncio.Task[bool]") -> None:
-        """One worker's life, ended by itself or by ``stopping``."""
-        life = asyncio.create_task(self._live(stopping))
+    async def _run_worker_until(self, stopping: "asyncio.Task[bool]") -> None:
+        """Run one worker until it ends by itself or ``stopping`` is done."""
+        running = asyncio.create_task(self._run_worker(stopping))
         try:
-            await asyncio.wait({life})
+            await asyncio.wait({running})
         finally:
-            ended_itself = life.done() and not stopping.done()
-            life.cancel()
-            (result,) = await asyncio.gather(life, return_exceptions=True)
+            ended_itself = running.done() and not stopping.done()
+            running.cancel()
+            (result,) = await asyncio.gather(running, return_exceptions=True)
             if isinstance(result, Exception):
                 log.warning("worker failed", action="worker_failed", error=_reason(result))
             elif ended_itself:
                 log.warning("worker ended, starting another", action="worker_ended")
 
-    async def _live(self, stopping: "asyncio.Task[bool]") -> None:
+    async def _run_worker(self, stopping: "asyncio.Task[bool]") -> None:
         app = make_app(PoolConnector(self._database), self._handle)
         async with app.open_async():
             if stopping.done():
@@ -134,8 +133,8 @@ class SupervisedWorker:
             def stop(_: object) -> None:
                 worker.stop()  # type: ignore[no-untyped-call]  # as the library leaves it
 
-            # Told, not cancelled: a cancellation that comes while it starts gets lost in the
-            # libraries' waits (``wait_for`` before Python 3.12), and then it would never end.
+            # Use ``stop``, not a cancellation: before Python 3.12 the libraries' ``wait_for`` may
+            # lose a cancellation while the worker starts, and it would never end.
             stopping.add_done_callback(stop)
             try:
                 await worker.run()  # type: ignore[no-untyped-call]  # as the library leaves it
@@ -144,7 +143,7 @@ class SupervisedWorker:
 
 
 def make_app(connector: PoolConnector, perform: Perform) -> procrastinate.App:
-    """A new Procrastinate application; one is never used for a second worker."""
+    """Make a Procrastinate application. Each worker needs a new one."""
     app = procrastinate.App(connector=connector)
 
     @app.task(name=TASK, queue=QUEUE, pass_context=True)
@@ -154,12 +153,12 @@ def make_app(connector: PoolConnector, perform: Perform) -> procrastinate.App:
     @app.periodic(cron="0 0 29 2 *")
     @app.task(name="serpline.leap_day", queue=QUEUE)
     async def nothing(timestamp: int) -> None:
-        """Exists so that side tasks are watched; see the module's words."""
+        """Do nothing. This task makes Procrastinate watch its side tasks (module docstring)."""
 
     return app
 
 
 def _reason(error: BaseException) -> str:
-    """The first line of the error and of its cause; neither holds the password."""
+    """The text of the error and of its cause on one line; neither contains the password."""
     parts = [error] if error.__cause__ is None else [error, error.__cause__]
     return ": ".join(" ".join(str(part).split())[:300] or type(part).__name__ for part in parts)
