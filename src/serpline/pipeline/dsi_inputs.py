@@ -1,6 +1,6 @@
-"""All that a run's DSI was computed from, as records for whoever computes it again.
+"""Export the inputs of a run's DSI as records, so that anyone can recompute it.
 
-The records are described in ``docs/dsi.md``; ``serpline/recompute_dsi.py`` reads them.
+``docs/dsi.md`` describes the records; ``serpline/recompute_dsi.py`` reads them.
 """
 
 from collections import defaultdict
@@ -24,7 +24,7 @@ Record = dict[str, Any]
 
 
 async def write_lines(conn: Connection, run_id: UUID, write: Callable[[bytes], object]) -> int:
-    """Give each of the ``records`` to ``write`` as a line of JSON; returns how many there were."""
+    """Pass each record to ``write`` as a line of JSON; return the number of records."""
     count = 0
     async with aclosing(records(conn, run_id)) as found:
         async for record in found:
@@ -34,10 +34,10 @@ async def write_lines(conn: Connection, run_id: UUID, write: Callable[[bytes], o
 
 
 async def records(conn: Connection, run_id: UUID) -> AsyncGenerator[Record, None]:
-    """Methods, then pages, then results, of each content type behind the run's figures.
+    """Yield methods, then pages, then results, for each content type in the run's figures.
 
-    A type that the combined figure takes from an earlier run comes with that run's inputs and
-    method. Nothing for a run without figures or one that is not there.
+    When the combined figure takes a type from an earlier run, that run's method and inputs are
+    yielded. An unknown run or a run without figures yields nothing.
     """
     run = await runs.get(conn, run_id)
     if run is None:
@@ -82,7 +82,7 @@ def _method(source: Source, config: PipelineConfig, weight: float) -> Record:
 async def _inputs(
     conn: Connection, run_id: UUID, kind: str, landscapes: set[tuple[str, str, str]]
 ) -> AsyncGenerator[Record, None]:
-    """Pages of all devices, since they share volumes, and the results of the landscapes."""
+    """Yield the pages of all devices (they share volumes) and the results of ``landscapes``."""
     read = await runs.source_runs(conn, run_id)
     names = await projects.run_keywords(conn, read["serp_collection"])
     async with aclosing(scores.stream_inputs(conn, scores.COLLECTED, read, kind)) as pages:

@@ -1,13 +1,13 @@
-"""What a run would cost, per provider, before a credit is spent.
+"""Estimate what a run would cost at each provider, before it spends a credit.
 
-Promise: search pages are exact (pairs × devices × content types, a credit each), and so is what is
-free. Everything else depends on what the searches will bring; it is an estimate and says on what
-basis: the ratios of the latest run of this project, else typical search pages. A run that buys all
-reference data anew (``force_refresh``) goes by a run that did so too.
+Search pages are exact: pairs × devices × content types, one credit each. Free providers are exact
+too. All other costs depend on what the searches return. They are scaled from the project's latest
+run, or from typical search pages if there is none, and each line names its basis. A
+``force_refresh`` run is scaled only from a run that had it too.
 
-Limits: ratios grow in proportion, although a larger run repeats more domains and pages, and what
-is still fresh is not bought again: both make the truth smaller. Prices depend on a contract; money
-is told where a public price per call is known, and left out elsewhere.
+Limits: costs are scaled in proportion to searches. The real cost is lower, because a larger run
+repeats more domains and pages, and fresh data is not bought again. US$ are given only where a
+public price per call is known; other prices depend on the contract.
 """
 
 from collections.abc import Iterable, Mapping
@@ -31,7 +31,7 @@ from serpline.store.results import reports
 from serpline.store.results.reports import Spending
 from serpline.store.runs import runs
 
-# US$ per unit; None: by contract. The unit is the one in which the ledger counts credits.
+# Provider → the unit in which the ledger counts its credits, and US$ per unit (None: by contract).
 UNITS: Mapping[str, tuple[str, float | None]] = {
     "dataforseo": ("requests", 0.09),
     "scaleserp": ("credits", None),
@@ -46,18 +46,18 @@ EXACT = "exact"
 AT_MOST = "at most"
 TYPICAL = "estimate: typical search pages"
 
-# Things a search page of each type brings that no other page of the run brought, as a mean.
+# Mean number of new domains, pages and videos per search page of each type.
 _DOMAINS = {ContentType.ORGANIC: 3.0, ContentType.NEWS: 2.0, ContentType.VIDEO: 0.5}
 _PAGES = {ContentType.ORGANIC: 8.0, ContentType.NEWS: 8.0, ContentType.VIDEO: 0.5}
 _VIDEOS = {ContentType.ORGANIC: 0.5, ContentType.NEWS: 0.0, ContentType.VIDEO: 7.0}
 _CHANNELS_PER_VIDEO = 0.5
 _MATCHED = 0.6
 _TOKENS_PER_ANALYSIS = 2_000
-# Channels without a website of their own among their links, about whose owner the model is asked.
+# Share of channels that link no website of their own; a model is asked for their owners.
 _UNLINKED = 0.3
 _TOKENS_PER_OWNER = 500
 _DEPTH_TYPICAL = 10
-# Create, looks before and after the start, the start, the result set and one page file.
+# Create, a status check before and after the start, the start, the result set, one page file.
 _CALLS_PER_BATCH = 7
 
 
@@ -106,7 +106,7 @@ class Estimate:
 
 
 def usd(provider: str, credits_: float) -> float | None:
-    """What ``credits_`` of a provider cost in US$; None where that depends on the contract."""
+    """Price ``credits_`` of a provider in US$; None if the price depends on the contract."""
     _, price = UNITS.get(provider, ("", None))
     return None if price is None else round(price * credits_, 2)
 
@@ -114,11 +114,10 @@ def usd(provider: str, credits_: float) -> float | None:
 async def estimate(
     conn: Connection, config: PipelineConfig, *, has_pdl: bool, has_llm: bool
 ) -> Estimate:
-    """What a run of ``config`` over the project's keywords would cost.
+    """Estimate a run of ``config`` over the project's keywords.
 
-    ``has_pdl``: whether People Data Labs would be asked at all; ``has_llm``: whether a model would
-    be asked for channels' owners. Raises ``UserError`` when such a
-    run would be refused for want of keywords.
+    ``has_pdl``: whether People Data Labs is configured. ``has_llm``: whether a model is asked for
+    channels' owners. Raises ``UserError`` if the project has no keywords for such a run.
     """
     by_market = await projects.count_pairs(conn, config.landscape, config.keyword_limit)
     if not by_market:
@@ -140,7 +139,7 @@ async def estimate(
 
 
 def _keyword_metrics(by_market: Mapping[str, int], markets: Mapping[str, Market]) -> Line:
-    """One request per location and language in each chunk of a thousand."""
+    """At most one request per location and language in each chunk of a thousand."""
     chunks = ceil(sum(by_market.values()) / KEYWORDS_PER_CALL_MAX)
     groups: dict[tuple[int, str | None], int] = {}
     for code, pairs in by_market.items():
@@ -167,7 +166,7 @@ def _serp_collection(per_type: int, config: PipelineConfig) -> Line:
 async def _by_ratio(
     conn: Connection, per_type: int, config: PipelineConfig, has_pdl: bool, has_llm: bool
 ) -> list[Line]:
-    """The phases whose work depends on what the searches bring."""
+    """Estimate the phases whose work depends on what the searches return."""
     done = (RunStatus.COMPLETED, RunStatus.COMPLETED_WITH_ERRORS)
     latest = await reports.latest_run(conn, scored=True, statuses=[str(s) for s in done])
     if latest is not None and config.force_refresh:
@@ -182,11 +181,11 @@ async def _by_ratio(
         }
         if all(str(kind) in searched for kind in config.content_types):
             spent = await reports.spending(conn, latest)
-            return _as_before(latest, spent, searched, per_type, config)
+            return _scaled_from(latest, spent, searched, per_type, config)
     return _typical(per_type, config, has_pdl, has_llm)
 
 
-def _as_before(
+def _scaled_from(
     run_id: UUID,
     spent: Iterable[Spending],
     searched: Mapping[str, int],
@@ -194,10 +193,10 @@ def _as_before(
     config: PipelineConfig,
 ) -> list[Line]:
     totals: dict[tuple[PhaseName, str], tuple[float, float]] = {}
-    wanted = {str(kind) for kind in config.content_types}
+    asked_types = {str(kind) for kind in config.content_types}
     for row in spent:
         phase = PhaseName(row.phase)
-        if phase in _SEARCHES_FIRST and row.content_type in wanted:
+        if phase in _SEARCHES_FIRST and row.content_type in asked_types:
             ratio = per_type / searched[row.content_type]
             calls, credits_ = totals.get((phase, row.provider), (0.0, 0.0))
             totals[phase, row.provider] = (

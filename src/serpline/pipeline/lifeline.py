@@ -1,13 +1,13 @@
-"""A worker's life: heartbeat, session lock, leases; and the take-over of workers that died.
+"""A worker's heartbeat, session lock and leases, and the take-over of dead workers.
 
-The lease of a chunk ends by the monotonic clock when no heartbeat has been written for as long as
-others would need to declare this worker dead, less a margin. So a worker that was frozen and
-thaws knows, before it pays for anything, that its chunks may have gone to somebody else. The
-server ends the lock's session when it has been silent for that long, so that a frozen worker is
-taken over like a dead one; thawed, it finds itself declared dead, and ends.
+Leases end by the monotonic clock, a margin before other workers may declare this one dead for
+missing heartbeats. A worker that was frozen and resumes therefore knows, before its next paid call,
+that another worker may own its chunks. The server ends the lock's session after the same silence,
+so a frozen worker is taken over like a dead one. When it resumes, it finds itself declared dead and
+exits.
 
-When the database was away for everybody, everybody's heartbeat is old. So whoever lost its own
-lease for want of a heartbeat takes nobody over until the others have had time to beat again.
+After a database outage every heartbeat is old. A worker whose own lease lapsed therefore takes
+over no other until they have had time to beat again.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ log = get(__name__)
 
 
 class Lifeline:
-    """Keeps one worker alive in the eyes of the others."""
+    """Keep one worker registered, its heartbeat fresh and its leases valid."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class Lifeline:
         dead_after_seconds: float,
         before_giving_back: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        """``before_giving_back`` returns when all that was paid for is durable."""
+        """``before_giving_back`` returns once every paid reply is durable."""
         self._before_giving_back = before_giving_back
         self._database = database
         self._clock = clock
@@ -64,12 +64,12 @@ class Lifeline:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Register, beat until the block ends, then leave in good order."""
+        """Register, send heartbeats until the block ends, then give every chunk back."""
         async with self._database.transaction() as conn:
             started = self._clock.monotonic()
             self.worker_id = await workers.register(conn, socket.gethostname(), os.getpid())
         self._extend(started)
-        # After an outage of the database a new worker may be there before those who lived on.
+        # After a database outage a new worker may register before the surviving ones beat again.
         self._takeover_grace_until = started + self.dead_after_seconds
         beating = asyncio.create_task(self._beat_until_cancelled())
         try:
@@ -82,16 +82,19 @@ class Lifeline:
 
     @property
     def has_lease(self) -> bool:
-        """Whether this worker may own and pay for anything now, by the monotonic clock."""
+        """Whether this worker may own chunks and make paid calls now, by the monotonic clock."""
         return self._clock.monotonic() < self._lease_ends
 
     def lapses(self) -> int:
-        """How often the lease has ended for want of a heartbeat. What was begun before such an end
-        may have failed because this worker was cut off, and says nothing about others."""
+        """Count how often the lease lapsed for lack of a heartbeat.
+
+        A call begun before a lapse may have failed because this worker was cut off. Its failure is
+        no evidence about the provider.
+        """
         return self._lapses + (not self.has_lease)
 
     def end_leases(self) -> None:
-        """End every lease, now and for good: work in hand stops before its next paid call."""
+        """End every lease for good. Work in progress stops before its next paid call."""
         self._leaving = True
         self._lease_ends = 0.0
 
@@ -101,26 +104,26 @@ class Lifeline:
                 left = await workers.leave(conn, self.worker_id)
                 await wake(conn, [WakeUp("chunk", str(chunk_id)) for chunk_id in left])
         except (DatabaseUnavailable, TransactionConflict) as error:
-            # The others take the chunks over as soon as the database is back.
+            # Other workers take the chunks over once the database is back.
             log.warning("worker.leave_failed", action="worker.leave_failed", error=str(error))
 
     @contextmanager
     def at_work(self, chunk_id: int) -> Iterator[None]:
-        """Around all that is done to a chunk, from before its claim until after its release.
+        """Mark the chunk as worked on, from before its claim until after its release.
 
-        A chunk that this worker owns and is not at work on is given back with the next heartbeat:
-        its claim was committed unheard, or its release failed.
+        The next heartbeat gives back every chunk that this worker owns but does not work on: the
+        reply to its claim was lost, or its release failed.
         """
         self._at_work[chunk_id] += 1
         try:
             yield
         finally:
             self._at_work[chunk_id] -= 1
-            self._at_work += Counter()  # drops what is zero
+            self._at_work += Counter()  # drops zero counts
 
     @contextmanager
     def holding(self, chunk_id: int, epoch: int) -> Iterator[LeaseCheck]:
-        """The lease of a chunk that was just claimed."""
+        """Give the lease check of a chunk that was just claimed."""
         key = (chunk_id, epoch)
         self._held.add(key)
         try:
@@ -140,17 +143,17 @@ class Lifeline:
             except (DatabaseUnavailable, TransactionConflict) as error:
                 log.warning("worker.no_heartbeat", action="worker.no_heartbeat", error=str(error))
             except Exception:
-                # Without a heart this process would go on as a ghost that owns and does nothing.
+                # Without heartbeats this worker would keep chunks it cannot work on.
                 log.exception("worker.no_heartbeat", action="worker.no_heartbeat")
             await self._clock.sleep(min(1.0, self._heartbeat_seconds))
 
     async def _beat_until_dead(self) -> None:
         locked = False
-        # The beat goes over the session that holds the lock, so a lost session is noticed.
+        # The heartbeat uses the session that holds the lock, so a lost session is noticed.
         async with self._database.session() as session:
             await workers.set_idle_timeout(session, self.dead_after_seconds)
             while True:
-                # Someone who tries whether we are dead may hold it for an instant.
+                # A worker that tests whether this one is dead may hold the lock for an instant.
                 locked = locked or await workers.hold_lock(session, self.worker_id)
                 if not await self._beat(session):
                     return
@@ -166,9 +169,9 @@ class Lifeline:
             self._lapses += 1
             self._takeover_grace_until = self._clock.monotonic() + self.dead_after_seconds
         self._extend(started)
-        # What was claimed while the query ran is not among those held before it.
-        wanted = {key for key, is_wanted in owned.items() if is_wanted}
-        self._revoked.update((held_before - wanted) & self._held)
+        # Chunks claimed while the query ran are not in ``held_before``, so they are not revoked.
+        active = {key for key, is_active in owned.items() if is_active}
+        self._revoked.update((held_before - active) & self._held)
         orphaned = [key for key in owned if key[0] not in at_work_before | set(self._at_work)]
         if orphaned:
             await self._give_back(orphaned)
@@ -180,7 +183,7 @@ class Lifeline:
                 async with asyncio.timeout(self._heartbeat_seconds):
                     await self._before_giving_back()
             except (TimeoutError, DatabaseUnavailable):
-                return  # The next owner must find what was paid for: the next beat tries again.
+                return  # The next owner must find the paid replies. The next heartbeat tries again.
         async with self._database.transaction() as conn:
             given = await give_back(conn, self.worker_id, orphaned)
             await wake(conn, [WakeUp("chunk", str(chunk_id)) for chunk_id in given])
@@ -192,17 +195,17 @@ class Lifeline:
             self._lease_ends = since + self.dead_after_seconds - margin
 
     async def take_over(self) -> list[int]:
-        """Take over the chunks of the dead; returns their ids, ready and announced."""
+        """Make the chunks of dead workers ready and wake them; return their ids."""
         if not self.has_lease or self._clock.monotonic() < self._takeover_grace_until:
             return []
         async with self._database.transaction() as conn:
             dead = await workers.take_over_dead(conn, self.dead_after_seconds)
-            orphans = [chunk_id for ids in dead.values() for chunk_id in ids]
+            taken_over = [chunk_id for ids in dead.values() for chunk_id in ids]
             await wake(
-                conn, [WakeUp("chunk", str(chunk_id), JobPriority.HIGH) for chunk_id in orphans]
+                conn, [WakeUp("chunk", str(chunk_id), JobPriority.HIGH) for chunk_id in taken_over]
             )
         for worker_id, ids in dead.items():
             log.warning(
                 "worker.taken_over", action="worker.taken_over", worker=worker_id, chunks=len(ids)
             )
-        return orphans
+        return taken_over

@@ -1,9 +1,9 @@
-"""Level-triggered orchestration: ``advance`` looks at a run and does what is due; anyone may call.
+"""Level-triggered orchestration: ``advance`` does everything that is due in a run.
 
-It is one short transaction under the run's row lock: settle the lanes that are worked off, start
-those that are ready, block those that can never run, end the run, or set the next look. It carries
-nothing over from one call to the next, so a lost call is repaired by the next and a double one
-finds nothing to do. Planning, which may take long, is a transaction of its own per lane.
+It is one short transaction under the run's row lock. It settles finished lanes, starts ready lanes,
+blocks lanes that can never run, and then ends the run or sets its next check. Anyone may call it at
+any time. It keeps no state between calls: the next call repairs a lost one, and a duplicate call
+finds nothing to do. Planning may take long, so each lane is planned in a transaction of its own.
 """
 
 from collections.abc import Mapping, Sequence
@@ -72,7 +72,7 @@ class PhaseOrchestrator:
         self._check_again_seconds = check_again_seconds
 
     async def advance_and_plan(self, run_id: UUID) -> RunStatus | None:
-        """The handler of a run's wake-up: advance it, then plan the lanes that started."""
+        """Handle a run's wake-up: advance the run, then plan the lanes that started."""
         status = await self.advance(run_id)
         if status is RunStatus.RUNNING:
             async with self._database.transaction() as conn:
@@ -83,7 +83,7 @@ class PhaseOrchestrator:
         return status
 
     async def _plan_or_fail(self, run_id: UUID, lane: LaneView) -> None:
-        """A lane that cannot be planned has failed, and says why; the other lanes go on."""
+        """Plan a lane. If planning raises, the lane fails with the reason; other lanes continue."""
         try:
             await self.plan(run_id, lane)
         except (DatabaseUnavailable, TransactionConflict):
@@ -95,26 +95,26 @@ class PhaseOrchestrator:
                 run = await runs.lock(conn, run_id)
                 if run is None or not await planning.lock_unplanned(conn, lane.id):
                     return
-                told = [await self._apply(conn, run, LaneEvent(lane, "fail", reason))]
+                new_events = [await self._apply(conn, run, LaneEvent(lane, "fail", reason))]
                 if self._may_retry(run, lane, PipelineConfig.from_json(run.config)):
-                    told.append(await self._retry(conn, run, lane))
+                    new_events.append(await self._retry(conn, run, lane))
                 await wake(conn, [WakeUp("run", str(run_id), JobPriority.HIGH)])
-                await events.append(conn, told)
+                await events.append(conn, new_events)
 
     async def advance(self, run_id: UUID) -> RunStatus | None:
-        """Do what is due; returns the run's state afterwards, None for an unknown run."""
+        """Do everything that is due; return the run's new state, or None for an unknown run."""
         async with self._database.transaction() as conn:
             run = await runs.lock(conn, run_id)
             if run is None:
                 return None
-            told: list[Event] = []
+            new_events: list[Event] = []
             if run.status is RunStatus.PENDING:
                 await runs.change_run(conn, run_id, "start", self._clock.now())
-                told.append(Event("run.started", run_id))
+                new_events.append(Event("run.started", run_id))
             elif run.status is not RunStatus.RUNNING:
                 return run.status
             states, lane_events = await self._advance_lanes(conn, run)
-            told.extend(lane_events)
+            new_events.extend(lane_events)
             ending = ending_of(states)
             if ending is None:
                 await runs.check_again(conn, run_id, self._check_again_seconds)
@@ -122,11 +122,11 @@ class PhaseOrchestrator:
                 missing = await self._uncollected(conn, run)
                 if missing and ending is RunStatus.COMPLETED:
                     ending = RunStatus.COMPLETED_WITH_ERRORS
-                error = _what_went_wrong(states, missing)
+                error = _error_of(states, missing)
                 await runs.change_run(conn, run_id, _ENDINGS[ending], self._clock.now(), error)
-                told.append(Event(f"run.{ending}", run_id, detail={"error": error}))
-            await events.append(conn, told)
-        for event in told:
+                new_events.append(Event(f"run.{ending}", run_id, detail={"error": error}))
+            await events.append(conn, new_events)
+        for event in new_events:
             log.info(event.event_type, action=event.event_type, run=str(run_id), **event.detail)
         return ending or RunStatus.RUNNING
 
@@ -135,20 +135,26 @@ class PhaseOrchestrator:
     ) -> tuple[dict[LaneKey, LaneStatus], list[Event]]:
         config = PipelineConfig.from_json(run.config)
         found = await runs.lanes(conn, run.id)
-        if any(lane.status is LaneStatus.RUNNING and self._is_over(lane) for lane in found):
-            # Perhaps nobody was there to work, and no timer has said so yet.
+        if any(
+            lane.status is LaneStatus.RUNNING and self._is_past_deadline(lane) for lane in found
+        ):
+            # There may have been no worker for a while, and no timer has counted that gap yet.
             await clock_steps.extend_deadlines(conn)
             found = await runs.lanes(conn, run.id)
-        lanes = [await self._expired(conn, lane) for lane in found]
+        lanes = [await self._fail_if_expired(conn, lane) for lane in found]
         states = {lane.key: lane.status for lane in lanes}
         now = self._clock.now()
         run_seconds = (now - (run.started_at or now)).total_seconds()
-        told = []
-        # In the order of the data flow, so that one pass carries a change all the way down.
+        new_events = []
+        # Lanes are in data-flow order, so one pass carries a change to all later lanes.
         for lane in lanes:
             decision: LaneEvent | None
-            if lane.status is LaneStatus.RUNNING and not lane.planned and self._is_over(lane):
-                decision = LaneEvent(lane, "fail", DEADLINE_REASON)  # it could not even be planned
+            if (
+                lane.status is LaneStatus.RUNNING
+                and not lane.planned
+                and self._is_past_deadline(lane)
+            ):
+                decision = LaneEvent(lane, "fail", DEADLINE_REASON)  # never planned
             elif lane.status is LaneStatus.RUNNING and lane.is_finished:
                 decision = settle(lane, config.min_success_ratio)
             elif lane.status is LaneStatus.PENDING:
@@ -157,39 +163,39 @@ class PhaseOrchestrator:
                 decision = None
             if decision is None:
                 continue
-            told.append(await self._apply(conn, run, decision))
+            new_events.append(await self._apply(conn, run, decision))
             states[lane.key] = LaneStatus(change(LANE_MACHINE, decision.event).target)
             if decision.event == "fail" and self._may_retry(run, lane, config):
-                told.append(await self._retry(conn, run, lane))
+                new_events.append(await self._retry(conn, run, lane))
                 states[lane.key] = LaneStatus.PENDING
         deadline = self._clock.now() + timedelta(hours=config.lane_deadline_hours)
         await runs.set_deadlines(conn, run.id, deadline, replace=False)
-        if any(event.event_type == "lane.retry" for event in told):
+        if any(event.event_type == "lane.retry" for event in new_events):
             await wake(conn, [WakeUp("run", str(run.id), JobPriority.HIGH)])
-        return states, told
+        return states, new_events
 
     async def _uncollected(self, conn: Connection, run: RunRow) -> list[str]:
-        """What the search results that the run reads lack, in words."""
+        """Describe the missing search results among those that the run reads."""
         sources = await runs.source_runs(conn, run.id)
         lanes = await runs.lanes(conn, sources[PhaseName.SERP_COLLECTION])
         config = PipelineConfig.from_json(run.config)
         read = [lane for lane in lanes if lane.key.content_type in config.content_types]
         return uncollected(read, config.min_collected_ratio)
 
-    async def _expired(self, conn: Connection, lane: LaneView) -> LaneView:
-        """A running lane whose deadline has passed: what is left of it fails, so that it ends."""
-        if lane.status is not LaneStatus.RUNNING or not self._is_over(lane):
+    async def _fail_if_expired(self, conn: Connection, lane: LaneView) -> LaneView:
+        """Fail the unfinished items of a running lane whose deadline has passed."""
+        if lane.status is not LaneStatus.RUNNING or not self._is_past_deadline(lane):
             return lane
         failed = await planning.fail_unfinished(conn, lane.id, DEADLINE_REASON)
         return replace(lane, failed=lane.failed + failed, chunks_done=lane.chunks, is_planned=True)
 
-    def _is_over(self, lane: LaneView) -> bool:
+    def _is_past_deadline(self, lane: LaneView) -> bool:
         return lane.deadline_at is not None and lane.deadline_at <= self._clock.now()
 
     def _may_retry(self, run: RunRow, lane: LaneView, config: PipelineConfig) -> bool:
-        """Not after the deadline: the run must come to an end."""
+        """Allow retries in SCHEDULED mode, up to ``phase_retries``, until the lane's deadline."""
         may = run.mode == PipelineMode.SCHEDULED and lane.retry_count < config.phase_retries
-        return may and not self._is_over(lane)
+        return may and not self._is_past_deadline(lane)
 
     async def _apply(self, conn: Connection, run: RunRow, decision: LaneEvent) -> Event:
         lane = decision.lane
@@ -212,9 +218,9 @@ class PhaseOrchestrator:
         return Event("lane.retry", run.id, lane.key.phase, lane.key.content_type, detail)
 
     async def plan(self, run_id: UUID, lane: LaneView) -> int:
-        """Plan a running lane that is not planned yet; returns how many chunks wait for workers.
+        """Plan a running lane unless it is planned; return the number of ready chunks.
 
-        Safe to call twice at once: the second caller waits for the lane's row and finds it planned.
+        Concurrent calls are safe: the second one waits for the lane's row and finds it planned.
         """
         phase = self._phases[lane.key.phase]
         async with self._database.transaction() as conn:
@@ -232,15 +238,15 @@ class PhaseOrchestrator:
             ready = await planning.ready_of(conn, lane.id)
             priority = JobPriority(run.priority)
             targets = [WakeUp("chunk", str(chunk_id), priority) for chunk_id in ready]
-            # Nothing to do: the run itself is what has to be looked at.
+            # Without chunks, wake the run, so that it settles the lane.
             await wake(conn, targets or [WakeUp("run", str(run_id), JobPriority.HIGH)])
         log.info("lane.planned", action="lane.planned", lane=str(lane.key), chunks=len(ready))
         return len(ready)
 
 
-def _what_went_wrong(states: Mapping[LaneKey, LaneStatus], missing: Sequence[str]) -> str | None:
-    broken = [f"{key} {status}" for key, status in states.items() if status in _BROKEN]
-    return "; ".join([*broken, *missing]) or None
+def _error_of(states: Mapping[LaneKey, LaneStatus], missing: Sequence[str]) -> str | None:
+    unsuccessful = [f"{key} {status}" for key, status in states.items() if status in _UNSUCCESSFUL]
+    return "; ".join([*unsuccessful, *missing]) or None
 
 
-_BROKEN = (LaneStatus.FAILED, LaneStatus.BLOCKED)
+_UNSUCCESSFUL = (LaneStatus.FAILED, LaneStatus.BLOCKED)

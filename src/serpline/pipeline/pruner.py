@@ -1,12 +1,12 @@
-"""Retention by itself: one of all workers takes the next portion of the pass that is under way.
+"""Automatic retention: workers share one prune pass, a portion at a time.
 
-The promise: every ``every_seconds`` a pass begins, whichever workers there are, and it is one pass:
-where it is stands in the row of ``housekeeping``, which a worker holds for one portion. What a
-portion deletes and how far the pass has come commit together, so the counts are exact, and a worker
-that is killed leaves the pass where it was. The timer wakes another, as it does for runs.
+A pass starts every ``every_seconds``, whichever workers are running. Its position is stored in a
+``housekeeping`` row, which a worker locks for one portion. The deletions of a portion and the new
+position commit together. So the counts are exact, and a killed worker loses no progress: the timer
+wakes another worker, as it does for runs.
 
-The limits: a wake-up works for ``BUSY_SECONDS``, half of them resting, and gives its place back. A
-step that raises is told and passed over until the next pass.
+Limits: a wake-up works for ``BUSY_SECONDS``, resting half of that time, and then frees its slot. A
+step that raises is logged, and skipped until the next pass.
 """
 
 from dataclasses import replace
@@ -29,12 +29,12 @@ log = get(__name__)
 
 FIRST_SECONDS: Final = 3600.0
 BUSY_SECONDS: Final = 10.0
-# How long the pass rests when its worker has had its time, or died.
+# How long a pass waits after its worker used up ``BUSY_SECONDS``, or died.
 NEXT_SECONDS: Final = 5.0
 
 
 class Pruner:
-    """Prunes for one process. ``every_seconds`` 0: never."""
+    """Prune for one process. ``every_seconds=0`` disables it."""
 
     def __init__(
         self,
@@ -51,49 +51,49 @@ class Pruner:
         self._bounds = bounds
 
     async def register(self) -> None:
-        """Have the timer look after the passes. A worker that never prunes changes nothing."""
+        """Store the prune task, so that the timer wakes it. Does nothing if pruning is disabled."""
         if self._every_seconds:
             async with self._database.transaction() as conn:
                 await housekeeping.ensure(conn, AUTOMATIC, FIRST_SECONDS, self._every_seconds)
 
     async def run(self, task: str) -> None:
-        """The handler of a task's wake-up. ``UserError`` for a task that is not known."""
+        """Handle a task's wake-up. Raises ``UserError`` for an unknown task."""
         if task != AUTOMATIC:
             raise UserError(f"task={task!r}: there is no such task")
-        ends = self._clock.monotonic() + BUSY_SECONDS
-        while (began := self._clock.monotonic()) < ends:
-            if not await self._portion():
+        busy_until = self._clock.monotonic() + BUSY_SECONDS
+        while (started := self._clock.monotonic()) < busy_until:
+            if not await self._prune_portion():
                 return
-            await self._clock.sleep(self._clock.monotonic() - began)
+            await self._clock.sleep(self._clock.monotonic() - started)
 
-    async def _portion(self) -> bool:
-        """Do the pass's next portion; False if there is none for us."""
-        told: dict[str, Any] | None = None
+    async def _prune_portion(self) -> bool:
+        """Prune the next portion; return False if none is due or another worker holds the pass."""
+        summary: dict[str, Any] | None = None
         name: str | None = None
         try:
             async with self._database.transaction() as conn:
                 held = await housekeeping.hold(conn, AUTOMATIC)
-                state = await self._begun(conn, held) if held else None
+                state = await self._current_pass(conn, held) if held else None
                 if held is None or state is None:
                     return False
                 name = str(state["step"])
                 portion = await STEPS[name](conn, self._terms(held, state), state["place"])
-                _add(state, portion.deleted)
-                _go_on(state, name, portion.place)
-                told = await self._write(conn, held, state)
+                _add_counts(state, portion.deleted)
+                _advance(state, name, portion.place)
+                summary = await self._write(conn, held, state)
         except (DatabaseUnavailable, TransactionConflict):
             raise
         except Exception as error:
             if name is None:
                 raise
             log.exception("prune.step_failed", action="prune.step_failed", step=name)
-            told = await self._pass_over(name, described(error))
-        if told is not None:
-            log.info(FINISHED, action=FINISHED, **told)
-        return told is None
+            summary = await self._skip_step(name, described(error))
+        if summary is not None:
+            log.info(FINISHED, action=FINISHED, **summary)
+        return summary is None
 
-    async def _begun(self, conn: Connection, held: Task) -> dict[str, Any] | None:
-        """The state of the pass under way, or of the one that is due now; None: it is not due."""
+    async def _current_pass(self, conn: Connection, held: Task) -> dict[str, Any] | None:
+        """Return the state of the current pass, or of a new one; None if none is due."""
         state = held.state
         if state.get("step") is not None and state["step"] in STEPS:
             return state
@@ -102,7 +102,7 @@ class Pruner:
             return None
         if state.get("started_at"):
             since = (held.now - datetime.fromisoformat(state["started_at"])).total_seconds()
-            # A pass that began in the future began before the clock was set back.
+            # A start in the future was written before the clock was set back: start a new pass.
             if 0 <= since < self._every_seconds:
                 await housekeeping.write(conn, AUTOMATIC, state, self._every_seconds - since)
                 return None
@@ -119,45 +119,47 @@ class Pruner:
     def _terms(self, held: Task, state: dict[str, Any]) -> Terms:
         days = max(self._retention.reference_days, state["ttl_days"])
         retention = replace(self._retention, reference_days=days)
-        # The pass's own time, so that a pass that takes long comes to an end.
+        # Use the start of the pass as "now", so that a long pass has a fixed amount of work.
         now = datetime.fromisoformat(state["started_at"])
         return Terms.of(retention, min(now, held.now), **self._bounds)
 
     async def _write(
         self, conn: Connection, held: Task, state: dict[str, Any]
     ) -> dict[str, Any] | None:
-        """Write how far the pass is; when it has ended, what it did, which is returned too."""
+        """Store the position of the pass; when it has finished, record and return its summary."""
         if state["step"] is not None:
             await housekeeping.write(conn, AUTOMATIC, state, NEXT_SECONDS)
             return None
         state["finished_at"] = held.now.isoformat()
-        began = datetime.fromisoformat(state["started_at"])
-        passed = (held.now - began) / timedelta(seconds=1)
-        waits = max(self._every_seconds - passed, NEXT_SECONDS) if self._every_seconds else None
-        await housekeeping.write(conn, AUTOMATIC, state, waits)
-        told = {"rows": state["rows"], "seconds": passed, "errors": state["errors"]}
-        await events.append(conn, [Event(FINISHED, detail=told)])
-        return told
+        started = datetime.fromisoformat(state["started_at"])
+        seconds = (held.now - started) / timedelta(seconds=1)
+        wait_seconds = (
+            max(self._every_seconds - seconds, NEXT_SECONDS) if self._every_seconds else None
+        )
+        await housekeeping.write(conn, AUTOMATIC, state, wait_seconds)
+        summary = {"rows": state["rows"], "seconds": seconds, "errors": state["errors"]}
+        await events.append(conn, [Event(FINISHED, detail=summary)])
+        return summary
 
-    async def _pass_over(self, name: str, error: str) -> dict[str, Any] | None:
+    async def _skip_step(self, name: str, error: str) -> dict[str, Any] | None:
         async with self._database.transaction() as conn:
             held = await housekeeping.hold(conn, AUTOMATIC)
-            state = await self._begun(conn, held) if held else None
+            state = await self._current_pass(conn, held) if held else None
             if held is None or state is None or state["step"] != name:
                 return None
             state["errors"][name] = error
-            _go_on(state, name, None)
+            _advance(state, name, None)
             return await self._write(conn, held, state)
 
 
-def _add(state: dict[str, Any], gone: Any) -> None:
+def _add_counts(state: dict[str, Any], gone: Any) -> None:
     for table, rows in gone.items():
         if rows:
             state["rows"][table] = state["rows"].get(table, 0) + rows
 
 
-def _go_on(state: dict[str, Any], name: str, place: Any) -> None:
-    """To ``place`` in the same step, else to the next step, else to the end (None)."""
+def _advance(state: dict[str, Any], name: str, place: Any) -> None:
+    """Move to ``place`` in this step; without a place, to the next step, or to the end (None)."""
     names = list(STEPS)
     state["place"] = [] if place is None else place
     if place is None:

@@ -1,15 +1,15 @@
-"""Poison: finding the item that kills its worker, without condemning those beside it.
+"""Poison: find the item that kills its worker, and fail no other.
 
-A chunk that lost two owners is suspect. Whoever owns it next has nothing else in hand, and works
-its items in groups, each marked before its work: first all of them, and after every death a tenth
-of the group that was marked, down to an item alone. An item that was alone in flight at three
-deaths is poison and fails; what is innocent ended long before, for it goes first.
+A chunk that lost two owners is suspect. Its next owner works on nothing else beside it. It works
+the items in groups, and marks each group before it starts: first all items, and after every death
+tenths of the marked group, down to a single item. An item that was alone in flight at three deaths
+is poison and fails. Less suspect items go first, so they have ended by then.
 
-So a kill that comes from outside condemns nobody, unless it strikes the same item, alone, three
-times. And a phase that buys a thousand things with one call makes ten calls of it, not a thousand.
+An outside kill marks no item as poison unless it hits the same isolated item three times. A phase
+that buys a thousand things with one call makes ten calls of it, not a thousand.
 
-The limit: a phase whose work is one for all its items (a provider's batch, a computation over a
-lane) cannot be divided; what kills there is ended by the lane's deadline.
+Limit: some work is one unit for all its items (a provider's batch, a computation over a lane) and
+cannot be divided. If it kills its workers, the lane's deadline ends it.
 """
 
 import asyncio
@@ -24,28 +24,28 @@ ALONE_DEATHS_MAX = 3
 
 
 def is_poison(row: ItemRow, planned: int) -> bool:
-    """Whether the item, of a chunk of ``planned``, was alone in flight at enough deaths."""
-    return row.deaths >= _deaths_to_stand_alone(planned) + ALONE_DEATHS_MAX
+    """Whether this item of a chunk of ``planned`` was alone in flight at enough deaths."""
+    return row.deaths >= _deaths_until_alone(planned) + ALONE_DEATHS_MAX
 
 
 def groups(rows: Sequence[ItemRow], planned: int) -> Iterator[list[ItemRow]]:
-    """What to have in flight at once: least suspect first, smaller the more suspect it is."""
+    """Yield the groups to work on, least suspect first; more suspect groups are smaller."""
     ordered = sorted(rows, key=lambda row: (row.deaths, row.item))
-    for deaths, equals in groupby(ordered, key=lambda row: row.deaths):
+    for deaths, same_deaths in groupby(ordered, key=lambda row: row.deaths):
         size = max(1, planned // NARROWING**deaths)
-        alike = list(equals)
-        for start in range(0, len(alike), size):
-            yield alike[start : start + size]
+        suspects = list(same_deaths)
+        for start in range(0, len(suspects), size):
+            yield suspects[start : start + size]
 
 
 def tenths(rows: Sequence[ItemRow]) -> Iterator[Sequence[ItemRow]]:
-    """``rows`` in at most ten groups, each smaller than all of them unless there is one row."""
+    """Split ``rows`` into at most ten groups; two or more rows always make at least two groups."""
     size = -(-len(rows) // NARROWING)
     for start in range(0, len(rows), size):
         yield rows[start : start + size]
 
 
-def _deaths_to_stand_alone(planned: int) -> int:
+def _deaths_until_alone(planned: int) -> int:
     deaths = 0
     while planned // NARROWING**deaths > 1:
         deaths += 1
@@ -53,7 +53,7 @@ def _deaths_to_stand_alone(planned: int) -> int:
 
 
 class Quarantine:
-    """The door of this process: ordinary chunks share it, a suspect one has it to itself."""
+    """A lock of this process: ordinary chunks share it, a suspect chunk holds it alone."""
 
     def __init__(self) -> None:
         self._door = asyncio.Lock()
@@ -63,7 +63,7 @@ class Quarantine:
 
     @asynccontextmanager
     async def entered(self, *, alone: bool) -> AsyncIterator[None]:
-        """Around all work on a chunk. ``alone``: once everybody has left, and nobody may enter."""
+        """Hold the lock while working on a chunk. ``alone``: wait until all others have left."""
         if alone:
             async with self._door:
                 await self._empty.wait()

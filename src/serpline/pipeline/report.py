@@ -1,7 +1,7 @@
-"""A run as one document: what ``run show --json`` and ``demo --json`` print, and pages will show.
+"""A run as one document: the output of ``run show --json`` and ``demo --json``.
 
-One snapshot, read from lanes, scores and the ledger. The figures of lanes are the sums of their
-chunks' counters, so the document costs the same for ten items and for ten million.
+One snapshot of lanes, scores and the ledger. Lane figures are sums of chunk counters, so the
+document costs the same for ten items and for ten million.
 """
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -45,21 +45,22 @@ _COMPONENTS = (
     "proxy",
     "sources",
 )
-# Of a content type's figures alone: shares of a combined figure would be of nothing.
-_FURTHER = ("share_of_first", "share_of_volume")
+# Only of a single content type: these shares have no meaning in a combined figure.
+_SHARES = ("share_of_first", "share_of_volume")
 
 
 async def run_report(database: Database, run_id: UUID, now: datetime) -> dict[str, Any]:
-    """The document; ``now`` ends ``seconds`` of a run that goes on. Unknown run: ``UserError``.
+    """Build the document. Raises ``UserError`` for an unknown run.
 
-    It has no scores: a run may have 100,000 of them (``dsi_rows``).
+    ``now`` ends the ``seconds`` of a run that has not ended. Scores are not included, because a
+    run may have 100,000 of them: see ``dsi_rows``.
     """
     async with database.transaction() as conn:
         run = await runs.get(conn, run_id)
         if run is None:
             raise UserError(f"run {run_id}: there is no such run")
         lanes = await runs.lanes(conn, run_id)
-        words = await runs.lane_reports(conn, run_id)
+        reports = await runs.lane_reports(conn, run_id)
         spent = await ledger.totals(conn, run_id)
         failures = await items.failures(conn, run_id, FAILURES_SHOWN_MAX)
         searches = await collection(conn, run_id)
@@ -68,7 +69,7 @@ async def run_report(database: Database, run_id: UUID, now: datetime) -> dict[st
     return {
         **run_summary(run),
         "seconds": seconds_of(run, now),
-        "phases": _phases(lanes, words),
+        "phases": _phases(lanes, reports),
         "collection": [asdict(row) for row in searches],
         "credits": {provider: _number(total.credits) for provider, total in spent.items()},
         "calls": {provider: total.calls for provider, total in spent.items()},
@@ -81,12 +82,12 @@ async def run_report(database: Database, run_id: UUID, now: datetime) -> dict[st
 
 
 def _missing(batch: Mapping[str, Any]) -> int | None:
-    """The searches that a batch did not bring; None while it may still bring them."""
+    """Count the searches without a result in an ended batch; None before it ended."""
     return batch["searches"] - batch["received"] if batch["ended_at"] else None
 
 
 def run_summary(run: RunRow) -> dict[str, Any]:
-    """What a list of runs says of each."""
+    """The fields of a run in a list of runs."""
     return {
         "run_id": run.id,
         "id": run.id,
@@ -101,7 +102,7 @@ def run_summary(run: RunRow) -> dict[str, Any]:
 
 
 def seconds_of(run: RunRow, now: datetime) -> float:
-    """Wall-clock seconds from the first look to the end, or to ``now``; 0 before the first."""
+    """Wall-clock seconds from the run's start to its end, or to ``now``; 0 before the start."""
     if run.started_at is None:
         return 0.0
     return round(max(0.0, ((run.completed_at or now) - run.started_at).total_seconds()), 3)
@@ -116,11 +117,11 @@ async def dsi_rows(
     best: int | None = None,
     by: scores.Order = "dsi",
 ) -> AsyncGenerator[dict[str, Any], None]:
-    """A run's DSI with every component, strongest first; ``company`` is a name where one is known.
+    """Yield a run's DSI with every component, strongest first.
 
-    ``domain`` is what the figure is computed for: a registrable domain, or a channel's address.
-    ``sources``: of each content type in the figure, the run that collected it and when.
-    ``best``: so many of each content type, market and device. Rows are read as they are asked for.
+    ``domain`` is a registrable domain or a channel's address; ``company`` is its company's name if
+    known, else the same. ``sources`` gives the run and time of collection of each content type in
+    the figure. ``best`` limits the rows per content type, market and device. Rows are read lazily.
     """
     found = scores.scores(conn, run_id, content_type=content_type, market=market, best=best, by=by)
     async with aclosing(found) as rows:
@@ -131,15 +132,16 @@ async def dsi_rows(
                 "relation": row["relation"],
                 "content_type": row["content_type"],
                 **{name: row[name] for name in _COMPONENTS},
-                **{name: row["detail"].get(name) for name in _FURTHER},
+                **{name: row["detail"].get(name) for name in _SHARES},
                 "stale_types": [each["content_type"] for each in row["sources"] if each["stale"]],
             }
 
 
 def phase_status(statuses: Sequence[LaneStatus]) -> str:
-    """A phase's status from its lanes'; ``completed_with_errors`` when some ended well, some not.
+    """Derive a phase's status from its lanes.
 
-    A phase of which anything has begun and anything is left is running.
+    A phase is running once a lane has started and until all have ended. It is
+    ``completed_with_errors`` if only some lanes completed.
     """
     asked = [status for status in statuses if status is not LaneStatus.SKIPPED]
     if not asked:
@@ -155,12 +157,12 @@ def phase_status(statuses: Sequence[LaneStatus]) -> str:
     return str(LaneStatus.FAILED)
 
 
-def _phases(lanes: Sequence[LaneView], words: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    said = {(row["phase_name"], row["content_type"]): row for row in words}
+def _phases(lanes: Sequence[LaneView], reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    report_of = {(row["phase_name"], row["content_type"]): row for row in reports}
     phases: dict[str, Any] = {}
     for lane in lanes:
         phase = phases.setdefault(str(lane.key.phase), {"content_types": {}})
-        row = said[str(lane.key.phase), str(lane.key.content_type)]
+        row = report_of[str(lane.key.phase), str(lane.key.content_type)]
         phase["content_types"][str(lane.key.content_type)] = {
             "status": lane.status,
             "planned": lane.planned,
@@ -187,5 +189,5 @@ def _phase(types: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _number(value: Decimal) -> int | float:
-    """Credits as JSON has numbers: whole ones without a point."""
+    """Convert credits to a JSON number; whole numbers have no decimal point."""
     return int(value) if value == value.to_integral_value() else float(value)

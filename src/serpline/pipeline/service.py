@@ -1,7 +1,7 @@
-"""Runs as people and schedules see them: start, pause, resume, cancel, retry.
+"""Start, pause, resume, cancel and retry runs, for people and schedules.
 
-Every method is one transaction: the state it changes and the wake-up that announces it commit
-together. Nothing here waits for work to be done.
+Every method is one transaction: a state change and its wake-up commit together. No method waits for
+work to finish.
 """
 
 from collections.abc import Collection, Mapping
@@ -31,13 +31,13 @@ from serpline.store.runs.runs import RunRow
 
 @dataclass(frozen=True, slots=True)
 class Retried:
-    """What a retry reopened: lanes by name, in the order of the data flow."""
+    """The names of the lanes that a retry reopened, in data-flow order."""
 
     lanes: list[str]
 
 
 class PipelineService:
-    """Starts and steers runs."""
+    """Start and control runs."""
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
@@ -51,23 +51,23 @@ class PipelineService:
         run_id: UUID | None = None,
         priority: JobPriority = JobPriority.NORMAL,
     ) -> UUID:
-        """Create a run over the project's keywords and wake it; returns its id.
+        """Create a run over the project's keywords and wake it; return its id.
 
-        With a ``run_id`` that is there already nothing happens: a thousand callers make one run.
-        Raises ``UserError`` if the run could not do anything.
+        An existing ``run_id`` is left as it is, so a thousand callers create one run. Raises
+        ``UserError`` if the run would have nothing to do.
         """
         config = config.for_mode(mode)
         run_id = run_id or new_id()
-        asked = set(config.phases or PhaseName)
+        chosen_phases = set(config.phases or PhaseName)
         async with self._database.transaction() as conn:
             await self._check_landscape(conn, config)
             resolved = await resolve(conn, config)
             config = resolved.config
             lanes = [
-                (key, LaneStatus.PENDING if key.phase in asked else LaneStatus.SKIPPED)
+                (key, LaneStatus.PENDING if key.phase in chosen_phases else LaneStatus.SKIPPED)
                 for key in lanes_of(config.content_types)
             ]
-            made = await runs.create(
+            created = await runs.create(
                 conn,
                 run_id,
                 mode=mode,
@@ -77,12 +77,12 @@ class PipelineService:
                 sources=resolved.sources,
                 scheduled_for=config.scheduled_for,
             )
-            if not made:
+            if not created:
                 return run_id
             await limit_run(conn, run_id, config.credit_limits)
-            taken = await self._take_keywords(conn, run_id, config)
+            keyword_count = await self._take_keywords(conn, run_id, config)
             await wake(conn, [WakeUp("run", str(run_id), JobPriority.HIGH)])
-            detail = {"mode": str(mode), "keywords": taken}
+            detail = {"mode": str(mode), "keywords": keyword_count}
             await events.append(conn, [Event("run.created", run_id, detail=detail)])
         return run_id
 
@@ -94,23 +94,23 @@ class PipelineService:
         if config.inputs_from is not None:
             return await projects.copy_keywords(conn, run_id, config.inputs_from)
         await projects.ensure_builtin_markets(conn)
-        taken = await projects.snapshot_keywords(
+        keyword_count = await projects.snapshot_keywords(
             conn, run_id, config.landscape, config.keyword_limit
         )
-        if taken == 0:
+        if keyword_count == 0:
             raise UserError("no keywords: import some first (serpline keywords import FILE.csv)")
-        return taken
+        return keyword_count
 
     async def pause(self, run_id: UUID) -> None:
-        """Have no new chunk begun; work in hand stops before its next call, and is settled."""
+        """Start no new chunk. Work in progress stops before its next call and is settled."""
         await self._change(run_id, "pause")
 
     async def resume(self, run_id: UUID) -> None:
-        """Let a paused run go on at once, with the run's own configuration."""
+        """Continue a paused run at once, with its stored configuration."""
         await self._change(run_id, "resume")
 
     async def cancel(self, run_id: UUID) -> None:
-        """End the run; cancel wins over completion. Work in hand stops before its next call."""
+        """End the run. Cancel wins over completion. Work in progress stops before its next call."""
         await self._change(run_id, "cancel")
 
     async def _change(self, run_id: UUID, event: str) -> None:
@@ -119,7 +119,7 @@ class PipelineService:
             if not await runs.change_run(conn, run_id, event, self._clock.now()):
                 raise UserError(f"run {run_id} is {run.status}: it cannot be changed by {event!r}")
             if event == "resume":
-                # The time it was paused is not the lanes' fault.
+                # The pause does not count towards the lanes' deadlines.
                 hours = PipelineConfig.from_json(run.config).lane_deadline_hours
                 deadline = self._clock.now() + timedelta(hours=hours)
                 await runs.set_deadlines(conn, run_id, deadline, replace=True)
@@ -137,10 +137,10 @@ class PipelineService:
     ) -> Retried:
         """Retry an ended run: its failed and blocked lanes, or a phase, or one item.
 
-        Failed items become pending with their attempts at zero; what succeeded is kept. Lanes that
-        depend on a retried one plan what is new; a DSI lane is computed anew. A cancelled run goes
-        on where it was. Raises ``UserError`` if there is nothing to retry, or if a lane that would
-        be planned anew has had its items pruned: it would buy again what it has.
+        Failed items become pending with zero attempts; successful items stay. Lanes that depend on
+        a retried lane plan new items only. A DSI lane is recomputed. A cancelled run continues
+        where it stopped. Raises ``UserError`` if there is nothing to retry, or if the items of a
+        lane to be planned again were pruned: it would buy its data a second time.
         """
         async with self._database.transaction() as conn:
             run = await _locked(conn, run_id)
@@ -152,7 +152,7 @@ class PipelineService:
                 holders = await planning.lanes_where_failed(conn, run_id, item)
                 chosen = [lane for lane in chosen if lane.id in holders]
             else:
-                chosen = [lane for lane in chosen if _wanted(lane, by_name=phase is not None)]
+                chosen = [lane for lane in chosen if _is_retryable(lane, by_name=phase is not None)]
             is_unfinished = any(lane.status is LaneStatus.PENDING for lane in views.values())
             if not chosen and (item is not None or phase is not None or not is_unfinished):
                 raise UserError(f"run {run_id}: nothing that failed matches, so nothing to retry")
@@ -162,7 +162,7 @@ class PipelineService:
             names = []
             pruned = await pruned_lanes(conn, run_id)
             for key, lane in views.items():
-                if key in reopened and lane.status not in _UNTOUCHED:
+                if key in reopened and lane.status not in _NOT_REOPENED:
                     _check_not_pruned(run_id, lane, pruned)
                     await self._reopen(conn, run, lane, item, is_chosen=lane in chosen)
                     names.append(str(key))
@@ -172,10 +172,10 @@ class PipelineService:
         return Retried(names)
 
     async def wake_batch(self, payload: Mapping[str, Any]) -> None:
-        """Look at the run of a provider batch now: the handler of ``serp_batch_processing``.
+        """Handle ``serp_batch_processing``: wake the chunk of a provider batch, or a run.
 
-        ``payload`` names the batch (``batch_id``, the provider's) or its run (``run_id``). A batch
-        nobody knows is a ``UserError``, and so a dead letter.
+        ``payload`` names the batch (``batch_id``, the provider's) or the run (``run_id``). An
+        unknown one raises ``UserError`` and so becomes a dead letter.
         """
         async with self._database.transaction() as conn:
             if "batch_id" in payload:
@@ -195,16 +195,16 @@ class PipelineService:
             await wake(conn, [WakeUp("run", str(run.id), JobPriority.HIGH)])
 
     async def awaits_webhook(self, secret_path: str) -> bool:
-        """Whether a webhook at this path is some batch's: asked before its body is read."""
+        """Whether a batch awaits a webhook at this path. Checked before the body is read."""
         async with self._database.transaction() as conn:
             return await webhooks.is_awaited(conn, secret_path)
 
     async def record_webhook(
         self, secret_path: str, batch_id: str, result_set_id: int, body: str
     ) -> bool:
-        """Store a webhook (``body``: its JSON text) and look at its batch.
+        """Store a webhook (``body``: its JSON text) and wake its batch.
 
-        False, with no effect, if it is nobody's.
+        Returns False, with no effect, if it belongs to no batch.
         """
         async with self._database.transaction() as conn:
             chunk_id = await webhooks.record_webhook(
@@ -221,7 +221,7 @@ class PipelineService:
     ) -> None:
         await runs.change_lane(conn, lane.id, "retry", self._clock.now())
         if lane.key.phase is PhaseName.DSI_CALCULATION:
-            # The items first: whoever still settles some of them is waited for there.
+            # Delete the items first: this waits for a worker that is still settling some.
             await planning.discard(conn, lane.id)
             await delete_scores(conn, run.id, lane.key.content_type)
         elif is_chosen:
@@ -230,8 +230,8 @@ class PipelineService:
             await planning.reopen_failed(conn, lane.id)
 
 
-# A lane that is pending goes on by itself; one that was not asked for stays out.
-_UNTOUCHED = (LaneStatus.SKIPPED, LaneStatus.PENDING)
+# A pending lane starts by itself; a skipped lane is not part of the run.
+_NOT_REOPENED = (LaneStatus.SKIPPED, LaneStatus.PENDING)
 
 
 def _matches(lane: LaneView, phase: PhaseName | None, content_type: ContentType | None) -> bool:
@@ -240,15 +240,15 @@ def _matches(lane: LaneView, phase: PhaseName | None, content_type: ContentType 
     )
 
 
-def _wanted(lane: LaneView, *, by_name: bool) -> bool:
-    # A lane that completed with some failures is retried when it is named; one that runs although
-    # the run has ended was stopped by a cancel.
+def _is_retryable(lane: LaneView, *, by_name: bool) -> bool:
+    # A lane that completed with some failures is retried only by name. A lane still "running" in an
+    # ended run was stopped by a cancel.
     stopped = (LaneStatus.FAILED, LaneStatus.BLOCKED, LaneStatus.RUNNING)
     return lane.status in stopped or (by_name and lane.status is LaneStatus.COMPLETED)
 
 
 def _check_not_pruned(run_id: UUID, lane: LaneView, pruned: Collection[int]) -> None:
-    # What computes loses nothing by being planned anew.
+    # Computing again costs nothing, so the DSI lane may be planned again.
     if lane.id in pruned and lane.key.phase is not PhaseName.DSI_CALCULATION:
         raise UserError(
             f"run {run_id}: the items of {lane.key} were pruned, so it cannot be retried without"

@@ -1,16 +1,16 @@
-"""Outcomes collected into settlements: about 500 at a time or every 250 ms, whichever is first.
+"""Collect outcomes into settlements: about 500 at a time, or every 250 ms, whichever is first.
 
-What the outcomes rest on (the replies of paid calls) is made durable first.
-One settlement runs while the next work goes on. Whoever adds outcomes waits only while a full
-batch is already waiting behind the one being committed, so memory is bounded.
+The replies of paid calls that the outcomes rest on are made durable first. The work continues while
+a settlement commits. ``add`` waits only while a full settlement is already queued behind the one
+being committed, so memory is bounded.
 
-A settlement that a cut connection or a conflict undid is repeated for a while: the work must not
-break off for it, with calls under way that have been paid for.
+A settlement undone by a cut connection or a conflict is retried for a while, because aborting the
+work would abort paid calls in flight.
 
-A settlement that raises is a bug. Where the chunk's work broke off before, such a settlement is
-divided by halves, so that a result that cannot be written fails its own item and no other.
+A settlement that raises is a bug. If the chunk's work crashed before, the settlement is split in
+halves until the item whose result cannot be written fails alone.
 
-What a flush writes beside the outcomes is committed with the last of them, or not at all.
+The ``act`` of a flush commits with the last of its outcomes, or not at all.
 """
 
 import asyncio
@@ -35,11 +35,11 @@ SETTLE_SECONDS_MAX = 0.25
 
 
 async def nothing_before() -> None:
-    """For work that rests on no calls."""
+    """Do nothing: the work makes no calls."""
 
 
 class Settler:
-    """Settles the outcomes of one chunk. Not shared between tasks."""
+    """Settle the outcomes of one chunk. Not to be shared between tasks."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class Settler:
         before_settle: BeforeSettle = nothing_before,
         isolating: bool = False,
     ) -> None:
-        """``before_settle`` returns when all that the outcomes taken rest on is durable.
+        """``before_settle`` returns once every reply that the added outcomes rest on is durable.
 
         ``isolating``: an outcome whose settlement raises becomes a failed attempt of its item.
         """
@@ -63,7 +63,7 @@ class Settler:
         self._write = write
         self._before_settle = before_settle
         self._isolating = isolating
-        self._waiting: list[Outcome] = []
+        self._queued: list[Outcome] = []
         self._act: Act | None = None
         self._commit: asyncio.Task[None] | None = None
         self._deadline: asyncio.TimerHandle | None = None
@@ -71,35 +71,35 @@ class Settler:
         self.total = Settled()
 
     async def add(self, outcome: Outcome) -> None:
-        """Take an outcome. Raises what the settlement before raised, ``LeaseLost`` above all."""
-        self._waiting.append(outcome)
+        """Add an outcome. Raises the error of an earlier settlement, mostly ``LeaseLost``."""
+        self._queued.append(outcome)
         if self._commit is not None and self._commit.done():
             await self._join()
-        # The newest outcome always waits, so that a flush can write together with it.
-        if len(self._waiting) > SETTLE_ITEMS_MAX:
+        # The newest outcome always stays queued, so that a flush can commit ``act`` with it.
+        if len(self._queued) > SETTLE_ITEMS_MAX:
             await self._join()
-        if len(self._waiting) > SETTLE_ITEMS_MAX:  # else its time came while we waited
+        if len(self._queued) > SETTLE_ITEMS_MAX:  # unless the deadline settled them in the meantime
             self._begin()
         if self._deadline is None:
             loop = asyncio.get_running_loop()
             self._deadline = loop.call_later(SETTLE_SECONDS_MAX, self._on_deadline)
 
     async def flush(self, act: Act | None = None) -> None:
-        """Settle everything taken so far, and ``act`` in the transaction of the last of it."""
+        """Settle every added outcome; run ``act`` in the transaction of the last one."""
         self._act = act or self._act
-        while self._commit is not None or self._waiting or self._act is not None:
+        while self._commit is not None or self._queued or self._act is not None:
             await self._join()
             if self._commit is None:
                 self._begin()
 
     async def flush_after_error(self) -> None:
-        """Settle what was taken although the work broke off; the fence decides whether it may.
+        """Settle the added outcomes after the work raised, if the chunk is still owned.
 
-        Raises nothing of its own: why the work broke off is what has to be told.
+        Raises nothing, so that the error of the work is the one reported.
         """
-        self._disarm()
+        self._cancel_deadline()
         self._retry_seconds_max = 0.0
-        for _ in range(3):  # what is being committed, then what was waiting, and one more
+        for _ in range(3):  # the running settlement, the queued one, and one more
             try:
                 await self.flush()
             except (LeaseLost, DatabaseUnavailable, TransactionConflict) as error:
@@ -115,11 +115,11 @@ class Settler:
             self._begin()
 
     def _begin(self) -> None:
-        self._disarm()
-        outcomes = self._waiting[:SETTLE_ITEMS_MAX]
-        self._waiting = self._waiting[SETTLE_ITEMS_MAX:]
+        self._cancel_deadline()
+        outcomes = self._queued[:SETTLE_ITEMS_MAX]
+        self._queued = self._queued[SETTLE_ITEMS_MAX:]
         act = None
-        if not self._waiting:
+        if not self._queued:
             act, self._act = self._act, None
         if outcomes or act:
             self._commit = asyncio.create_task(self._settle(outcomes, act))
@@ -146,7 +146,7 @@ class Settler:
             is_divisible = len(outcomes) > 1 or any(isinstance(one, Done) for one in outcomes)
             if not self._isolating or not is_divisible:
                 raise
-            *first, last = _divided(outcomes, error)
+            *first, last = _split(outcomes, error)
             for part in first:
                 await self._settle(part, None)
             await self._settle(last, act)
@@ -169,14 +169,14 @@ class Settler:
             act=act,
         )
 
-    def _disarm(self) -> None:
+    def _cancel_deadline(self) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
 
 
-def _divided(outcomes: list[Outcome], error: Exception) -> list[list[Outcome]]:
-    """Halves; of an outcome alone, a failed attempt of its item."""
+def _split(outcomes: list[Outcome], error: Exception) -> list[list[Outcome]]:
+    """Split in halves; turn a single outcome into a failed attempt of its item."""
     if len(outcomes) > 1:
         half = len(outcomes) // 2
         return [outcomes[:half], outcomes[half:]]

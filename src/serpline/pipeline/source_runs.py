@@ -1,9 +1,9 @@
-"""Where a run takes the results of the phases it was not asked for: resolved once, at its start.
+"""Resolve ``inputs_from``: the source run of each phase that a run does not run itself.
 
-A run that names ``inputs_from`` reads, of each phase it does not run itself, what that run reads:
-the results of that run, or of the one that it took them from. So a chain of runs is resolved step
-by step, and every lane names the one run whose results count (``source_run_id``). It is about the
-keywords of that run, and of its content types and landscape.
+It is resolved once, at the run's start. The source of a phase is the run named by ``inputs_from``,
+or that run's own source for the phase. So a chain of runs is resolved step by step, and every lane
+stores the one run whose results it reads (``source_run_id``). The run takes its keywords, content
+types and landscape from the named run.
 """
 
 from collections.abc import Mapping
@@ -21,9 +21,10 @@ from serpline.store.runs import runs
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """The configuration with what it inherits, and whose results of each phase are read.
+    """The configuration with inherited values, and the source run of each phase.
 
-    ``sources`` holds the phases that the run does not run itself; without ``inputs_from``, none.
+    ``sources`` has the phases that the run does not run itself; it is empty without
+    ``inputs_from``.
     """
 
     config: PipelineConfig
@@ -31,11 +32,11 @@ class Resolved:
 
 
 async def resolve(conn: Connection, config: PipelineConfig) -> Resolved:
-    """Resolve ``inputs_from``. Raises ``UserError`` where that run cannot give the inputs."""
+    """Resolve ``inputs_from``. Raises ``UserError`` if that run cannot provide the inputs."""
     if config.inputs_from is None:
         return Resolved(config)
     named = f"inputs_from={config.inputs_from}"
-    # Locked, so that retention sees who reads it before it judges whether anybody does.
+    # The lock makes retention wait, so that it sees this run as a reader.
     run = await runs.lock(conn, config.inputs_from)
     if run is None:
         raise UserError(f"{named}: there is no such run")
@@ -43,60 +44,63 @@ async def resolve(conn: Connection, config: PipelineConfig) -> Resolved:
         raise UserError(f"{named}: the run is {run.status}; its results count when it has ended")
     lanes = await runs.lanes(conn, run.id)
     sources = await runs.source_runs(conn, run.id)
-    given = PipelineConfig.from_json(run.config)
-    _check_given(named, config, run.id, lanes, sources)
+    source_config = PipelineConfig.from_json(run.config)
+    _check_phases(named, config, run.id, lanes, sources)
     return Resolved(
-        _inherit(named, config, given, lanes),
+        _inherit(named, config, source_config, lanes),
         {phase: sources[phase] for phase in PhaseName if phase not in config.phases},
     )
 
 
-def _check_given(
+def _check_phases(
     named: str,
     config: PipelineConfig,
     run_id: UUID,
     lanes: list[LaneView],
     sources: Mapping[str, UUID],
 ) -> None:
-    """Refuse a run without a phase that a chosen one needs: its figures would lack it unseen."""
-    worked = {lane.key.phase for lane in lanes if lane.status is not LaneStatus.SKIPPED}
-    worked |= {phase for phase in PhaseName if sources[phase] != run_id}
+    """Refuse a source run that lacks a needed phase: figures would be incomplete unnoticed."""
+    available = {lane.key.phase for lane in lanes if lane.status is not LaneStatus.SKIPPED}
+    available |= {phase for phase in PhaseName if sources[phase] != run_id}
     for phase in config.phases:
         for need in map(PhaseName, PHASE_DEPENDENCIES[phase]):
-            if need not in config.phases and need not in worked:
+            if need not in config.phases and need not in available:
                 raise UserError(f"{named}: {phase} needs {need}, which was not part of that run")
 
 
 def _inherit(
-    named: str, config: PipelineConfig, given: PipelineConfig, lanes: list[LaneView]
+    named: str, config: PipelineConfig, source_config: PipelineConfig, lanes: list[LaneView]
 ) -> PipelineConfig:
     for name in ("landscape", "keyword_limit"):
-        own, theirs = getattr(config, name), getattr(given, name)
-        if own not in (None, theirs):
-            raise UserError(f"{name}={own!r}: {named} has {theirs!r}; its keywords are used")
+        value, source_value = getattr(config, name), getattr(source_config, name)
+        if value not in (None, source_value):
+            raise UserError(
+                f"{name}={value!r}: {named} has {source_value!r}; its keywords are used"
+            )
     searches = PhaseName.SERP_COLLECTION in config.phases
-    if not searches and config.devices not in (PipelineConfig().devices, given.devices):
-        theirs = ", ".join(given.devices)
-        raise UserError(f"devices={', '.join(config.devices)}: {named} was searched on {theirs}")
-    # What was kept out of history does not enter it by being computed again.
-    tracked = config.enable_historical_tracking and (searches or given.enable_historical_tracking)
+    if not searches and config.devices not in (PipelineConfig().devices, source_config.devices):
+        devices = ", ".join(source_config.devices)
+        raise UserError(f"devices={', '.join(config.devices)}: {named} was searched on {devices}")
+    # Results kept out of history stay out of it when they are recomputed.
+    source_tracked = searches or source_config.enable_historical_tracking
+    tracked = config.enable_historical_tracking and source_tracked
     inherited = {
         "content_types": _types(named, config, lanes),
-        "devices": config.devices if searches else given.devices,
-        "landscape": given.landscape,
-        "keyword_limit": given.keyword_limit,
+        "devices": config.devices if searches else source_config.devices,
+        "landscape": source_config.landscape,
+        "keyword_limit": source_config.keyword_limit,
         "enable_historical_tracking": tracked,
     }
     return config.model_copy(update=inherited)
 
 
 def _types(named: str, config: PipelineConfig, lanes: list[LaneView]) -> tuple[ContentType, ...]:
-    """The types asked for; all types, as a run has them unless told, are all of that run's."""
-    theirs = {lane.key.content_type for lane in lanes}
-    known = tuple(kind for kind in SEARCHED_TYPES if kind in theirs)
+    """The configured content types; the default (all types) means all types of the source run."""
+    source_types = {lane.key.content_type for lane in lanes}
+    known = tuple(kind for kind in SEARCHED_TYPES if kind in source_types)
     if set(config.content_types) == set(SEARCHED_TYPES) and known:
         return known
     for kind in config.content_types:
-        if kind not in theirs:
+        if kind not in source_types:
             raise UserError(f"{named}: that run has no {kind}; it has {', '.join(known) or 'none'}")
     return config.content_types

@@ -1,8 +1,8 @@
-"""Item state: planned and settled in sets, results and states committed together or not at all.
+"""Item states: planned and settled in sets; results and states commit together or not at all.
 
 The tracker holds no state of its own. A settlement is a compare-and-set per item, fenced by the
-epoch of the chunk that the items belong to; what was settled is what the database says it changed,
-so settling the same outcomes twice changes, writes and counts nothing the second time.
+epoch of the item's chunk. Only rows that the database changed count as settled, so settling the
+same outcomes a second time changes, writes and counts nothing.
 """
 
 import json
@@ -29,14 +29,14 @@ from serpline.store.runs.chunks import OwnedChunk
 from serpline.store.runs.settling import Settlement
 
 WriteResults = Callable[[Connection, OwnedChunk, Sequence[Done]], Awaitable[None]]
-"""A phase's store function: writes the results of finished items in the settling transaction."""
+"""A phase's store function: writes results of finished items in the settling transaction."""
 
 ITEM_LENGTH_MAX = 2048
 
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What one settlement changed."""
+    """The number of items that one settlement changed, by outcome."""
 
     completed: int = 0
     failed: int = 0
@@ -45,7 +45,7 @@ class Settled:
 
 
 class StateTracker:
-    """Plans and settles items."""
+    """Plan and settle items."""
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
@@ -63,8 +63,8 @@ class StateTracker:
     ) -> Settled:
         """Commit outcomes, their results, the chunk's counters and ``act`` in one transaction.
 
-        ``attempts``: how many attempts of each item failed before. Raises ``LeaseLost``, with
-        nothing written, if the chunk is no longer owned at its epoch.
+        ``attempts``: the failed attempts of each item so far. Raises ``LeaseLost``, with nothing
+        written, if the chunk is no longer owned at its epoch.
         """
         now = self._clock.now()
         settlements = [
@@ -107,13 +107,13 @@ class StateTracker:
         items: Sequence[str],
         chunk_size: int = 500,
     ) -> int:
-        """Plan ``phases`` × ``items``, each phase in its lane "all"; returns the items planned.
+        """Plan ``phases`` × ``items``, each phase in its lane "all"; return the items planned.
 
-        The run is created, in MANUAL mode and not started, if it is not there: no worker touches
-        it, its items are settled by ``update_item_status``. Items that are planned already stay
-        as they are. Raises ``UserError`` for an unknown phase or a key that cannot be one.
+        A missing run is created in MANUAL mode and not started: no worker touches it, and
+        ``update_item_status`` settles its items. Items planned before stay as they are. Raises
+        ``UserError`` for an unknown phase or an invalid item key.
         """
-        # In one order, so that two callers at once cannot wait for each other's lanes.
+        # One fixed order, so that two concurrent callers cannot deadlock on lanes.
         names = sorted({_phase(name) for name in phases}, key=list(PhaseName).index)
         lanes = [LaneKey(name, ContentType.ALL) for name in names]
         for item in items:
@@ -146,10 +146,11 @@ class StateTracker:
         content_type: ContentType = ContentType.ALL,
         error: str | None = None,
     ) -> bool:
-        """Settle one item by hand, result and state together, or mark it as being processed.
+        """Settle one item by hand, result and state together, or mark it as processing.
 
-        False if the item had ended before or is unknown. ``UserError`` while a worker owns the
-        item's chunk (two settlers of one item would be one too many), and for any other state.
+        Returns False if the item is unknown or had ended before. Raises ``UserError`` while a
+        worker owns the item's chunk, because only one of them may settle it, and for any other
+        state.
         """
         lane = LaneKey(_phase(phase), content_type)
         if status not in _BY_HAND:
@@ -178,7 +179,7 @@ class StateTracker:
         return True
 
     async def progress(self, pipeline_execution_id: UUID) -> dict[str, dict[str, int]]:
-        """``{"phase/content type": {"planned", "completed", "failed", "skipped"}}``, uncounted.
+        """``{"phase/content type": {"planned", "completed", "failed", "skipped"}}``.
 
         The figures are sums of chunk counters; no item row is read.
         """

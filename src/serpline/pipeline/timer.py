@@ -1,11 +1,11 @@
-"""The one timer: it sleeps to the earliest ``next_check_at`` and wakes what is due.
+"""The timer: it sleeps until the earliest ``next_check_at`` and wakes everything that is due.
 
 It checks every ``take_over_seconds`` at the latest. When this process may have written an earlier
 time, ``check_soon`` makes the timer check within ``CHECK_SECONDS``.
 
-Every process may run one; rows are taken with SKIP LOCKED, so they share the work. What it wakes
-gets a later next look in the same transaction: if the wake-up is lost, the timer itself comes
-back to it. That is the whole sweep. Waits that a clock which was set back has lengthened are cut
+Every process may run a timer; they take rows with SKIP LOCKED and so share the work. Each wake-up
+sets a later check in the same transaction, so if it is lost, the timer wakes the same row again. No
+other sweep is needed. If a clock was set back, the waits it lengthened are shortened
 (``store.maintenance.clock_steps``).
 """
 
@@ -30,7 +30,7 @@ CHECK_SECONDS = 1.0
 
 
 class Timer:
-    """Wakes runs and chunks that are due, has the dead taken over and their calls accounted for."""
+    """Wake due runs and chunks; take over dead workers and reconcile their calls."""
 
     def __init__(
         self,
@@ -47,16 +47,16 @@ class Timer:
         self._check_again_seconds = check_again_seconds
         self._take_over_seconds = take_over_seconds
         self._took_over_at = float("-inf")
-        self._written = asyncio.Event()
+        self._check_requested = asyncio.Event()
 
     def check_soon(self) -> None:
-        """Something may be due earlier than it was at the last look."""
-        self._written.set()
+        """Check soon: something may be due earlier than at the last check."""
+        self._check_requested.set()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Tick until ``stop`` is set. A database that is away is waited for."""
+        """Tick until ``stop`` is set. Keeps trying while the database is unavailable."""
         while not stop.is_set():
-            self._written.clear()
+            self._check_requested.clear()
             try:
                 seconds = await self.tick()
             except (DatabaseUnavailable, TransactionConflict) as error:
@@ -64,10 +64,10 @@ class Timer:
                 seconds = CHECK_SECONDS
             await self._sleep(min(seconds, CHECK_SECONDS), stop)
             if seconds > CHECK_SECONDS:
-                await self._sleep(seconds - CHECK_SECONDS, stop, self._written)
+                await self._sleep(seconds - CHECK_SECONDS, stop, self._check_requested)
 
     async def _sleep(self, seconds: float, *until: asyncio.Event) -> None:
-        """Sleep for ``seconds``, or until one of the events."""
+        """Sleep for ``seconds`` or until one of the events is set."""
         tasks = [asyncio.create_task(event.wait()) for event in until]
         sleeping = asyncio.create_task(self._clock.sleep(seconds))
         await asyncio.wait({sleeping, *tasks}, return_when=asyncio.FIRST_COMPLETED)
@@ -75,7 +75,7 @@ class Timer:
             task.cancel()
 
     async def tick(self) -> float:
-        """Wake what is due now; returns the seconds to sleep before the next tick."""
+        """Wake everything that is due; return the seconds to sleep before the next tick."""
         if self._seconds_to_take_over() < SLEEP_SECONDS_MIN:
             self._took_over_at = self._clock.monotonic()
             seconds = await self._take_over()
@@ -91,27 +91,27 @@ class Timer:
         return self._took_over_at + self._take_over_seconds - self._clock.monotonic()
 
     async def _take_over(self) -> float | None:
-        """See to the dead and to their calls; returns the seconds until more is due.
+        """Take over dead workers and reconcile their calls; return the seconds until more is due.
 
-        One transaction finds out whether there is anything to do, which is seldom.
+        One transaction checks whether there is anything to do; there seldom is.
         """
         async with self._database.transaction() as conn:
             cut = await clock_steps.correct_waits(
                 conn, again_seconds=self._check_again_seconds, lease_seconds=LEASE_SECONDS
             )
             has_dead = await workers.has_dead(conn, self._lifeline.dead_after_seconds)
-            orphaned = await has_orphans(conn, self._clock)
+            has_orphaned_calls = await has_orphans(conn, self._clock)
             seconds = await workers.seconds_to_next_check(conn)
         if cut:
             log.warning("waits.cut", action="waits.cut", **cut)
         if has_dead:
             await self._lifeline.take_over()
-        if has_dead or orphaned:
+        if has_dead or has_orphaned_calls:
             await reconcile(self._database, self._clock)
         return seconds
 
     async def _wake_due(self) -> float | None:
-        """Wake it; returns the seconds until more is due, if anything waits."""
+        """Wake due rows; return the seconds until more is due, or None if nothing waits."""
         async with self._database.transaction() as conn:
             due_runs = await workers.due_runs(conn, self._check_again_seconds, DUE_MAX)
             due_chunks = await workers.due_chunks(conn, self._check_again_seconds, DUE_MAX)

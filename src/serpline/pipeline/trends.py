@@ -1,4 +1,4 @@
-"""What changed between the snapshots of a run and of those before it, as rows for people."""
+"""Compare a run's snapshot with earlier ones, as rows for people."""
 
 from itertools import pairwise
 from typing import Any
@@ -21,10 +21,10 @@ _PLACE = pl.Schema(dict.fromkeys(LANDSCAPE, pl.String))
 async def between(
     conn: Connection, run_id: UUID, before: UUID | None, content_type: ContentType | None
 ) -> list[dict[str, Any]]:
-    """What changed from the snapshot before (or from ``before``'s) to a run's, by company.
+    """Changes by company from the previous snapshot (or from ``before``'s) to a run's.
 
-    Content types without a snapshot before have no rows. ``UserError``: no type has one, or
-    ``before`` collected nothing that the run collected.
+    Content types without an earlier snapshot have no rows. Raises ``UserError`` if no type has
+    one, or if ``before`` collected nothing that the run collected.
     """
     rows: list[dict[str, Any]] = []
     for kind in await _types(conn, run_id, content_type):
@@ -36,17 +36,17 @@ async def between(
         if len(pair) == 2:
             rows += await _changes(conn, kind, *pair, company=None)
     if not rows:
-        told = f"run {before}" if before else "an earlier tracked run of the same keywords"
-        raise UserError(f"run {run_id}: nothing in it can be compared with {told}")
+        other = f"run {before}" if before else "an earlier tracked run of the same keywords"
+        raise UserError(f"run {run_id}: nothing in it can be compared with {other}")
     return rows
 
 
 async def history(
     conn: Connection, run_id: UUID, company: str, content_type: ContentType | None, count: int
 ) -> list[dict[str, Any]]:
-    """One company in the last ``count`` snapshots up to a run's, oldest first, by content type.
+    """Changes of one company over the last ``count`` snapshots up to a run's, oldest first.
 
-    Each row compares a snapshot with the one before it.
+    Each row compares a snapshot of a content type with the one before it.
     """
     rows: list[dict[str, Any]] = []
     for kind in await _types(conn, run_id, content_type):
@@ -70,14 +70,14 @@ async def _changes(
         pl.DataFrame(await snapshots.figures(conn, each.run_id, kind, company), FIGURES)
         for each in (before, after)
     ]
-    seen = [
+    collected = [
         pl.DataFrame([(kind, c.market, c.device) for c in each.collections], _PLACE, orient="row")
         for each in (before, after)
     ]
     places = [{(c.market, c.device): c for c in each.collections} for each in (before, after)]
     keywords = await snapshots.keywords_changed(conn, before.run_id, after.run_id)
     rows = []
-    for row in changes(frames[0], frames[1], (seen[0], seen[1])).iter_rows(named=True):
+    for row in changes(frames[0], frames[1], (collected[0], collected[1])).iter_rows(named=True):
         place = (row["market"], row["device"])
         gone, added = keywords.get(row["market"], (0, 0))
         rows.append(
@@ -92,11 +92,11 @@ async def _changes(
     return rows
 
 
-def _side(side: str, snapshot: Snapshot, here: Collection | None) -> dict[str, Any]:
-    """A snapshot's run and date, and its searches in one place (None: there are none)."""
+def _side(side: str, snapshot: Snapshot, collection: Collection | None) -> dict[str, Any]:
+    """A snapshot's run and date, and its searches in one place (None if it has none there)."""
     return {
-        f"collected_{side}": here and here.collected,
-        f"planned_{side}": here and here.planned,
+        f"collected_{side}": collection and collection.collected,
+        f"planned_{side}": collection and collection.planned,
         f"run_{side}": snapshot.run_id,
         f"collected_on_{side}": snapshot.collected_on,
     }

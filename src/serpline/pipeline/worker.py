@@ -1,11 +1,15 @@
-"""The chunk worker: own a chunk, work its items, settle what comes, give the chunk back.
+"""The chunk worker: claim a chunk, work on its items, settle the outcomes, release the chunk.
 
-One page on purpose. Whatever goes wrong in between is one of four things: the chunk is no longer
-ours (stop, settle nothing), the database is away (given back, no blame; what cannot be given back
-now is given back by the lifeline), the work raised or brought nothing for too long (a bug: the
-chunk is given back and tried later; then an item that raises fails alone, see ``_isolating``, and
-work that still breaks off fails its items after a few times), or this process dies (others take the
-chunk over, and look for the item that did it: ``quarantine``).
+Four things can go wrong in between:
+
+- The chunk is no longer ours: stop and settle nothing.
+- The database is unavailable: release the chunk. It counts as no crash. If the release fails, the
+  lifeline gives the chunk back later.
+- The work raises or yields nothing for too long, which is a bug: release the chunk and try it
+  later. Then an item that raises fails alone (``_isolating``). If the work still crashes after
+  ``CRASHES_MAX`` times, its items fail.
+- This process dies: another worker takes the chunk over and isolates the item that caused it
+  (``quarantine``).
 """
 
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
@@ -40,7 +44,7 @@ SNOOZE_SECONDS = 5.0
 
 
 class ChunkWorker:
-    """Works chunks for one process, under the lease that its lifeline keeps."""
+    """Work on chunks for one process, under the lease that its lifeline keeps."""
 
     def __init__(
         self,
@@ -54,7 +58,7 @@ class ChunkWorker:
         retries: RetryManager | None = None,
         before_settle: BeforeSettle = nothing_before,
     ) -> None:
-        """``silence_seconds``: the deadline of a chunk's next outcome."""
+        """``silence_seconds``: the longest time a chunk's work may take for its next outcome."""
         self._database = database
         self._clock = clock
         self._phases = phases
@@ -66,22 +70,22 @@ class ChunkWorker:
         self._quarantine = Quarantine()
 
     async def work(self, chunk_id: int) -> bool:
-        """The handler of a chunk's wake-up; False if the chunk was not to be had."""
+        """Handle a chunk's wake-up; return False if the chunk could not be claimed."""
         divisible = [name for name, phase in self._phases.items() if phase.divisible]
         async with self._quarantine.entered(alone=False):
-            if await self._claimed(chunk_id, divisible, suspect=False):
+            if await self._claim_and_work(chunk_id, divisible, suspect=False):
                 return True
         async with self._database.transaction() as conn:
             if not await chunks.is_suspect(conn, chunk_id, divisible):
                 return False
         async with self._quarantine.entered(alone=True):
-            return await self._claimed(chunk_id, divisible, suspect=True)
+            return await self._claim_and_work(chunk_id, divisible, suspect=True)
 
-    async def _claimed(
+    async def _claim_and_work(
         self, chunk_id: int, divisible: Collection[PhaseName], *, suspect: bool
     ) -> bool:
         if not self._lifeline.has_lease:
-            return False  # the sweep asks again, somebody who may
+            return False  # the timer wakes the chunk again, for a worker that has a lease
         with self._lifeline.at_work(chunk_id):
             loaded_at = self._clock.now()
             async with self._database.transaction() as conn:
@@ -92,10 +96,10 @@ class ChunkWorker:
             if chunk is None:
                 return False
             with self._lifeline.holding(chunk.id, chunk.epoch) as lease:
-                await self._own(chunk, items, lease, loaded_at, suspect=suspect)
+                await self._work_and_release(chunk, items, lease, loaded_at, suspect=suspect)
         return True
 
-    async def _own(
+    async def _work_and_release(
         self,
         chunk: OwnedChunk,
         items: list[ItemRow],
@@ -109,8 +113,8 @@ class ChunkWorker:
             work, settled = await self._work(chunk, items, lease, suspect=suspect)
             at_once = settled or not lease()
         except LeaseLost as lost:
-            # Taken over, or its run was paused or cancelled: in the latter cases it is still
-            # ours to give back.
+            # Either the chunk was taken over, or its run was paused or cancelled. In the latter
+            # cases this worker still has to release it.
             log.warning("chunk.lost", action="chunk.lost", chunk=chunk.id, reason=str(lost))
         except (DatabaseUnavailable, TransactionConflict) as error:
             log.warning("chunk.broken", action="chunk.broken", chunk=chunk.id, reason=str(error))
@@ -128,7 +132,7 @@ class ChunkWorker:
     async def _work(
         self, chunk: OwnedChunk, items: list[ItemRow], lease: LeaseCheck, *, suspect: bool
     ) -> tuple[Work, bool]:
-        """The work, which says what it waits for, and whether anything was settled."""
+        """Return the work, which knows what it waits for, and whether anything was settled."""
         phase = self._phases[chunk.lane.phase]
         config = PipelineConfig.from_json(chunk.config)
         retries = self._retries.for_run(PipelineMode(chunk.mode), config.retry_attempts)
@@ -171,7 +175,7 @@ class ChunkWorker:
     ) -> AsyncGenerator[Outcome, None]:
         chunk = work.chunk
         if chunk.crashes >= CRASHES_MAX:
-            error = f"the work broke off {chunk.crashes} times, at last with {chunk.last_error}"
+            error = f"the work crashed {chunk.crashes} times; last error: {chunk.last_error}"
             for row in items:
                 yield Reject(row.item, ErrorCategory.INTERNAL, error)
         elif suspect:
@@ -179,36 +183,36 @@ class ChunkWorker:
                 async for outcome in outcomes:
                     yield outcome
         elif items:
-            divided = chunk.crashes and phase.divisible
-            done = self._isolating(phase, work, items) if divided else phase.work(work, items)
-            async with aclosing(done) as outcomes:
+            is_split = chunk.crashes and phase.divisible
+            stream = self._isolating(phase, work, items) if is_split else phase.work(work, items)
+            async with aclosing(stream) as outcomes:
                 async for outcome in outcomes:
                     yield outcome
 
     async def _isolating(
         self, phase: Phase, work: Work, items: Sequence[ItemRow]
     ) -> AsyncGenerator[Outcome, None]:
-        """The work of a chunk whose work raised before: what raises costs its own item an attempt.
+        """Work on a chunk whose work raised before: only the item that raises loses an attempt.
 
-        Work that raises again is divided into tenths of the items left over, down to one item.
+        If the work raises again, the remaining items are split into tenths, down to single items.
         """
-        left = {row.item: row for row in items}
+        remaining = {row.item: row for row in items}
         try:
             async with aclosing(phase.work(work, items)) as outcomes:
                 async for outcome in outcomes:
-                    left.pop(outcome.item, None)
+                    remaining.pop(outcome.item, None)
                     yield outcome
             return
         except (LeaseLost, DatabaseUnavailable, TransactionConflict):
             raise
         except Exception as error:
-            if not left:
+            if not remaining:
                 raise
             if len(items) == 1:
                 log.exception("item.raised", action="item.raised", chunk=work.chunk.id)
                 yield Retry(items[0].item, ErrorCategory.INTERNAL, described(error))
                 return
-        for group in quarantine.tenths(list(left.values())):
+        for group in quarantine.tenths(list(remaining.values())):
             async with aclosing(self._isolating(phase, work, group)) as outcomes:
                 async for outcome in outcomes:
                     yield outcome
@@ -216,10 +220,10 @@ class ChunkWorker:
     async def _narrowing(
         self, phase: Phase, work: Work, items: list[ItemRow]
     ) -> AsyncGenerator[Outcome, None]:
-        """The work of a suspect chunk: group by group, each marked before and settled after."""
+        """Work on a suspect chunk group by group. Each group is marked first and settled last."""
         poison = [row for row in items if quarantine.is_poison(row, work.chunk.planned)]
         for row in poison:
-            error = f"poison: {row.deaths} workers died while it was in hand, at last alone"
+            error = f"poison: {row.deaths} workers died working on it, the last ones on it alone"
             yield Reject(row.item, ErrorCategory.POISON, error)
         innocent = [row for row in items if row not in poison]
         for group in quarantine.groups(innocent, work.chunk.planned):
@@ -233,10 +237,10 @@ class ChunkWorker:
     async def _release(
         self, chunk: OwnedChunk, work: Work | None, loaded_at: datetime, *, at_once: bool
     ) -> None:
-        # Whoever has it next must find what was paid for under us.
+        # The chunk's next owner must find every paid reply.
         await self._before_settle()
         async with self._database.transaction() as conn:
-            done = await releases.release(
+            is_done = await releases.release(
                 conn,
                 chunk,
                 due_in_seconds=work.due_in_seconds if work else None,
@@ -245,15 +249,15 @@ class ChunkWorker:
                 at_once=at_once,
                 waits_on=work.waits_on if work else (),
             )
-            if done:
+            if is_done:
                 await wake(conn, [WakeUp("run", str(chunk.run_id), JobPriority.HIGH)])
 
     async def _crashed(self, chunk: OwnedChunk, error: Exception) -> None:
         delay_seconds = CRASH_DELAY_SECONDS * 2**chunk.crashes
         reason = described(error)
-        told = FailedAttempt(
+        attempt = FailedAttempt(
             f"chunk {chunk.no}", chunk.crashes + 1, delay_seconds, ErrorCategory.INTERNAL, reason
         )
         async with self._database.transaction() as conn:
             await releases.release_crashed(conn, chunk, delay_seconds, reason)
-            await record_attempts(conn, chunk, self._clock.now(), [told])
+            await record_attempts(conn, chunk, self._clock.now(), [attempt])

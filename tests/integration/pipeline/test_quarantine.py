@@ -157,7 +157,7 @@ async def test_three_deaths_alone_make_poison_and_the_neighbours_finish(harness:
         "DONE-3": "completed",
     }
     assert items["POISON-2"]["error_category"] == "poison"
-    assert "4 workers died while it was in hand" in items["POISON-2"]["error"]
+    assert "4 workers died working on it" in items["POISON-2"]["error"]
     assert await harness.attempts("POISON-2") == 0
 
 

@@ -381,7 +381,7 @@ async def test_work_that_never_comes_back_is_cut_at_its_deadline(harness: Harnes
         "failed",
         "internal",
     )
-    assert "3 times, at last with WorkHung: no outcome within 0.2 s" in items["STUCK-2"]["error"]
+    assert "3 times; last error: WorkHung: no outcome within 0.2 s" in items["STUCK-2"]["error"]
 
 
 async def test_progress_makes_up_for_a_crash(harness: Harness) -> None:
