@@ -1,6 +1,6 @@
 """serpline: competitive search intelligence on a schedule; nothing lost, nothing paid twice.
 
-The public names, loaded when first used, so that importing the package costs nothing.
+Public names are loaded on first use, so importing the package is cheap.
 """
 
 from importlib import import_module
@@ -28,7 +28,7 @@ __all__ = list(_PUBLIC)
 
 
 def __getattr__(name: str) -> Any:
-    """A public name, from the room it lives in."""
+    """Import a public name from its module."""
     if name in _PUBLIC:
         return getattr(import_module(_PUBLIC[name]), name)
     raise AttributeError(f"module 'serpline' has no attribute {name!r}")

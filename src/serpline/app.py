@@ -1,7 +1,7 @@
-"""Composition: settings → services → processes. Whatever has to know everybody is here.
+"""Composition: settings → services → processes. Only this module imports every part.
 
-``Services`` is what every command needs (the database and the services over it); ``run_worker`` is
-a whole worker process: lifeline, timer, queue, the guarded calls and the phases.
+``Services`` holds the database and the services that every command needs. ``run_worker`` is a whole
+worker process: lifeline, timer, queue, guarded calls and phases.
 """
 
 import asyncio
@@ -53,7 +53,7 @@ log = get(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What every command works with."""
+    """The services that every command uses."""
 
     settings: Settings
     clock: Clock
@@ -65,9 +65,9 @@ class Services:
 
 @asynccontextmanager
 async def open_services(settings: Settings, *, pool_size: int = 4) -> AsyncIterator[Services]:
-    """The services over the configured database, which is started and migrated if need be.
+    """Open the services. The embedded server is started and the schema migrated if necessary.
 
-    Raises ``UserError`` for whatever a person has to put right.
+    Raises ``UserError`` for every problem that a person has to solve.
     """
     url = await database_url(settings)
     database = await Database.connect(url, pool_size=pool_size)
@@ -87,10 +87,10 @@ async def open_services(settings: Settings, *, pool_size: int = 4) -> AsyncItera
 
 
 async def database_url(settings: Settings) -> str:
-    """The configured database, else the embedded server's, started if it is not running."""
+    """The URL of the configured database, or else of the embedded server, which is started."""
     if settings.database_url is not None:
         return settings.database_url.get_secret_value()
-    # Only who has no server of their own needs it.
+    # Imported here, because an external database does not need it.
     from serpline.store.embedded.server import ensure_server
 
     server = await asyncio.to_thread(
@@ -100,7 +100,7 @@ async def database_url(settings: Settings) -> str:
 
 
 async def keep_server(settings: Settings, clock: Clock) -> None:
-    """Start the embedded server again when it has died, until cancelled; also bounds its log."""
+    """Restart the embedded server whenever it has died, and bound its log, until cancelled."""
     while settings.database_url is None:
         await clock.sleep(SERVER_CHECK_SECONDS)
         try:
@@ -110,7 +110,7 @@ async def keep_server(settings: Settings, clock: Clock) -> None:
 
 
 def http_client(settings: Settings) -> HttpClient:
-    """The one HTTP client; a host map is refused where a real account could be charged for it."""
+    """Make the HTTP client. Refuse a host map or test CA if a real provider is configured."""
     bases = [
         settings.scaleserp_base_url,
         settings.youtube_base_url,
@@ -138,7 +138,7 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 @asynccontextmanager
 async def open_tools(settings: Settings, database: Database, clock: Clock) -> AsyncIterator[Tools]:
-    """The clients, the guard in front of them and the extractor's processes."""
+    """Open the provider clients, the guard that admits their calls, and the extractor."""
     async with AsyncExitStack() as stack:
         http = await stack.enter_async_context(http_client(settings))
         guard = Guard(database, http.send, policies(settings), fetcher=http.fetch, clock=clock)
@@ -195,9 +195,9 @@ def _clients(settings: Settings, clock: Clock) -> dict[str, Any]:
 async def run_worker(
     settings: Settings, stop: asyncio.Event, *, phases: Mapping[PhaseName, Phase] | None = None
 ) -> None:
-    """A worker process, until ``stop`` is set: work in hand is given back in good order.
+    """Run a worker process until ``stop`` is set; then release the chunks in progress.
 
-    Ends early, with the lifeline's word in the log, if others have declared this worker dead.
+    Ends early, with a log message, if another worker declared this one dead.
     """
     retention = Retention.of(settings.retention_days)
     async with AsyncExitStack() as stack:
@@ -230,9 +230,9 @@ async def run_worker(
         services.queue.register("housekeeping", lambda payload: pruner.run(payload["target"]))
         register_handlers(services, phases, lifeline, before_settle)
         async with lifeline.running():
-            ends = asyncio.Event()
-            serving = services.queue.run(ends, settings.worker_concurrency, timer.check_soon)
-            tasks = [asyncio.create_task(timer.run(ends)), asyncio.create_task(serving)]
+            ending = asyncio.Event()
+            serving = services.queue.run(ending, settings.worker_concurrency, timer.check_soon)
+            tasks = [asyncio.create_task(timer.run(ending)), asyncio.create_task(serving)]
             waits = [
                 asyncio.create_task(stop.wait()),
                 asyncio.create_task(lifeline.declared_dead.wait()),
@@ -241,7 +241,7 @@ async def run_worker(
             try:
                 await asyncio.wait([*tasks, *waits], return_when=asyncio.FIRST_COMPLETED)
             finally:
-                ends.set()
+                ending.set()
                 lifeline.end_leases()
                 for task in (*waits, keeper):
                     task.cancel()
@@ -257,7 +257,7 @@ def register_handlers(
     lifeline: Lifeline,
     before_settle: BeforeSettle = nothing_before,
 ) -> None:
-    """What each kind of wake-up and job means."""
+    """Register the handlers of runs, chunks and batches with the queue."""
     database, clock = services.database, services.clock
     orchestrator = PhaseOrchestrator(
         database, clock, phases, check_again_seconds=services.settings.look_again_seconds
@@ -272,15 +272,15 @@ def register_handlers(
         silence_seconds=services.settings.chunk_silence_seconds,
     )
 
-    async def look_at_run(payload: dict[str, Any]) -> None:
+    async def advance_run(payload: dict[str, Any]) -> None:
         await orchestrator.advance_and_plan(UUID(payload["target"]))
 
     async def work_on_chunk(payload: dict[str, Any]) -> None:
         await worker.work(int(payload["target"]))
 
-    async def look_at_batch_run(payload: dict[str, Any]) -> None:
+    async def wake_batch(payload: dict[str, Any]) -> None:
         await services.pipeline.wake_batch(payload)
 
-    services.queue.register("run", look_at_run)
+    services.queue.register("run", advance_run)
     services.queue.register("chunk", work_on_chunk)
-    services.queue.register("serp_batch_processing", look_at_batch_run)
+    services.queue.register("serp_batch_processing", wake_batch)

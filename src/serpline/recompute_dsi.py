@@ -1,11 +1,10 @@
-"""Recompute the Digital Share Index from exported inputs, apart from serpline.
+"""Recompute the Digital Share Index from exported inputs, independently of serpline.
 
     serpline dsi inputs --run RUN --output inputs.jsonl
     python recompute_dsi.py inputs.jsonl --company example.com
 
-It shares no code with the program that stored the figures and needs nothing but Python, so that
-whoever doubts a figure can read the formulas here, or write them again elsewhere. ``docs/dsi.md``
-describes both the formulas and the file.
+It shares no code with serpline and needs only Python. Anyone who doubts a figure can read the
+formulas here or implement them again. ``docs/dsi.md`` describes the formulas and the file.
 """
 
 import argparse
@@ -23,7 +22,7 @@ Place = tuple[str, str, str]  # content type, market, device
 
 
 class Figure(NamedTuple):
-    """A company's figure and its components; None is not known."""
+    """A company's figure and its components; None means unknown."""
 
     content_type: str
     market: str
@@ -38,9 +37,9 @@ class Figure(NamedTuple):
 
 
 def main(arguments: list[str]) -> int:
-    """Print the figures as JSON Lines; 2 for a file without them, or without the company's."""
+    """Print the figures as JSON Lines. Return 2 if there are none, or none of the company."""
     parser = argparse.ArgumentParser(description="Recompute the DSI from exported inputs.")
-    parser.add_argument("file", help="what serpline dsi inputs wrote")
+    parser.add_argument("file", help="the output of: serpline dsi inputs")
     parser.add_argument("--company", help="only this company, by its domain")
     given = parser.parse_args(arguments)
     try:
@@ -51,7 +50,7 @@ def main(arguments: list[str]) -> int:
     except ValueError as error:
         return _refused(given.file, str(error))
     except (LookupError, TypeError, ArithmeticError) as error:
-        return _refused(given.file, f"a record lacks a field or holds a wrong one: {error!r}")
+        return _refused(given.file, f"a record has a missing or invalid field: {error!r}")
     shown = [figure for figure in figures if given.company in (None, figure.company)]
     if not shown:
         return _refused(given.file, "no figures" + (f" of {given.company}" if figures else ""))
@@ -73,12 +72,12 @@ def _records(lines: Iterable[str]) -> Iterator[Record]:
         except (ValueError, RecursionError):
             raise ValueError(f"line {number} is not JSON") from None
         if not isinstance(record, dict) or record.get("record") not in ("method", "page", "result"):
-            raise ValueError(f"line {number} is no record of a method, a page or a result")
+            raise ValueError(f"line {number} is not a method, page or result record")
         yield record
 
 
 def recompute(records: Iterable[Record]) -> Iterator[Figure]:
-    """The figures of every company, by content type and then combined (``all``)."""
+    """Yield the figures of every company, first by content type, then combined (``all``)."""
     methods: dict[Place, Record] = {}
     pages: dict[Place, dict[str, Record]] = defaultdict(dict)
     results: dict[Place, list[Record]] = defaultdict(list)
@@ -115,7 +114,7 @@ def _of_landscape(
     collected = pages[place]
     imputed = None
     if method["unknown_volume"] == "impute":
-        # The median is that of the market's keywords, on whatever device they were collected.
+        # The median of the market's keywords, whichever device they were collected on.
         volumes = {
             keyword: page["volume"]
             for (kind, where, _), found in pages.items()
@@ -136,11 +135,11 @@ def _of_landscape(
             clicks[company].append(traffic)
         if result["relevance"] is not None:
             relevance[company][result["url"]] = result["relevance"]
-    # Exact sums, rounded once: their order makes no difference.
+    # Sums are exact and rounded once, so their order does not matter.
     total = _sum([traffic for own in clicks.values() for traffic in own])
     for company, ranked in keywords.items():
         if company == "(nobody known)":
-            continue  # counts in the total, and is no company
+            continue  # counts in the total, but is not a company
         analysed = list(relevance[company].values())
         coverage = _rounded(len(ranked) / len(collected))
         share = _rounded(_sum(clicks[company]) / total) if clicks[company] and total else None
@@ -151,7 +150,7 @@ def _of_landscape(
 
 
 def _traffic(page: Record, position: int, method: Record, imputed: float | None) -> float | None:
-    """Clicks a month; None where the volume or the curve is silent."""
+    """Clicks per month; None if the volume or the curve gives no value."""
     volume = page["volume"] if page["volume"] is not None else imputed
     curve = method["curve"]
     percent = curve["rest_percent"]
@@ -172,7 +171,7 @@ def _combined(
     for company in {name for _, _, own in types for name in own}:
         own = [(weight, found.get(company)) for weight, _, found in types]
         ranked = sum(figure.keywords_ranked for _, figure in own if figure)
-        # Who does not rank in a collected type has 0 there; an unknown figure stays unknown.
+        # A company that does not rank in a collected type scores 0 there; unknown stays unknown.
         parts = [(weight, figure.dsi if figure else 0.0) for weight, figure in own]
         known = [weight * dsi for weight, dsi in parts if dsi is not None]
         dsi = _rounded(_sum(known) / total) if len(known) == len(parts) else None
@@ -189,7 +188,7 @@ def _sum(values: Iterable[float]) -> float:
 
 
 def _rounded(value: float) -> float:
-    """To 12 significant digits, as figures are stored."""
+    """Round to 12 significant digits, as stored figures are."""
     return float(f"{value:.12g}")
 
 
@@ -197,6 +196,6 @@ if __name__ == "__main__":
     try:
         sys.exit(main(sys.argv[1:]))
     except BrokenPipeError:
-        # The reader has gone; the interpreter's own last flush must not complain.
+        # The reader closed the pipe; the interpreter's last flush must not raise again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)

@@ -1,8 +1,8 @@
-"""The web application: for now the webhook endpoint and a health check.
+"""The web application: the webhook endpoint and a health check.
 
-A webhook proves nothing, for its sender is not authenticated: it is known by the secret path of
-one batch, stored, acknowledged, and only makes somebody look. What is then believed is what the
-provider answers to our own key. Nothing in the payload is followed.
+A webhook is accepted at the secret path of a batch, stored, and acknowledged. Its sender is not
+authenticated, so it only makes a worker check the batch. Results come from the provider's answer to
+our own authenticated call. No URL in the payload is followed.
 """
 
 from fastapi import FastAPI, Request, Response
@@ -14,14 +14,14 @@ from serpline.pipeline.service import PipelineService
 from serpline.providers.scaleserp.webhook import notice
 from serpline.store.database import DatabaseUnavailable, TransactionConflict
 
-# The largest honest one names fifteen pages of results in three formats.
+# The largest genuine webhook lists fifteen result pages in three formats.
 BODY_BYTES_MAX = 262_144
 
 log = get(__name__)
 
 
 def create_app(pipeline: PipelineService) -> FastAPI:
-    """The application over a pipeline service."""
+    """Create the application for a pipeline service."""
     app = FastAPI(title="serpline", docs_url=None, redoc_url=None, openapi_url=None)
 
     @app.get("/health")
@@ -31,9 +31,9 @@ def create_app(pipeline: PipelineService) -> FastAPI:
     @app.post("/webhooks/scaleserp/{secret}")
     async def scaleserp(secret: str, request: Request) -> Response:
         try:
-            return Response(status_code=await _taken(pipeline, secret, request))
+            return Response(status_code=await _receive(pipeline, secret, request))
         except (DatabaseUnavailable, TransactionConflict):
-            # Not stored: the sender has to try again.
+            # The webhook is not stored, so the sender has to retry.
             return Response(status_code=503)
         except ClientDisconnect:
             log.info("webhook", action="webhook.aborted")
@@ -42,21 +42,23 @@ def create_app(pipeline: PipelineService) -> FastAPI:
     return app
 
 
-async def _taken(pipeline: PipelineService, secret: str, request: Request) -> int:
-    """The status of a webhook. The body of one that no batch awaits is not read."""
-    # What the database cannot even be asked about (a NUL) is no batch's either.
+async def _receive(pipeline: PipelineService, secret: str, request: Request) -> int:
+    """Store a webhook; return its HTTP status. The body is read only if a batch awaits it."""
+    # A path with a NUL cannot be sent to the database and belongs to no batch.
     if not may_be_secret_path(secret) or not await pipeline.awaits_webhook(secret):
         return 404
-    body = await _body(request)
-    if body is None or (told := notice(body)) is None:
+    body = await _read_body(request)
+    if body is None or (webhook := notice(body)) is None:
         return 404
-    known = await pipeline.record_webhook(secret, told.batch_id, told.result_set_id, told.body)
+    known = await pipeline.record_webhook(
+        secret, webhook.batch_id, webhook.result_set_id, webhook.body
+    )
     log.info("webhook", action="webhook.taken" if known else "webhook.unknown")
     return 202 if known else 404
 
 
-async def _body(request: Request) -> bytes | None:
-    """The body, or None if it is larger than any webhook."""
+async def _read_body(request: Request) -> bytes | None:
+    """Read the body; return None if it exceeds ``BODY_BYTES_MAX``."""
     body = bytearray()
     async for part in request.stream():
         body += part

@@ -26,16 +26,16 @@ def lines(*records: object) -> bytes:
     ("body", "problem"),
     [
         (b"", "no figures"),
-        (b"[1]\n", "line 1 is no record"),
-        (b"5\n", "line 1 is no record"),
-        (lines(METHOD, {"record": ["page"]}), "line 2 is no record"),
+        (b"[1]\n", "line 1 is not a method"),
+        (b"5\n", "line 1 is not a method"),
+        (lines(METHOD, {"record": ["page"]}), "line 2 is not a method"),
         (b"[" * 200_000 + b"\n", "line 1 is not JSON"),
         (lines(METHOD) + b"\n", "line 2 is not JSON"),
         (b"\x1f\x8b\x08", "codec can't decode"),
-        (lines(PAGE | {"record": "method"}), "a record lacks a field"),
-        (lines(METHOD, RESULT), "a record lacks a field"),
-        (lines(METHOD | {"weight": "x"}, PAGE, RESULT), "a record lacks a field"),
-        (lines(METHOD, PAGE | {"volume": "x"}, RESULT), "a record lacks a field"),
+        (lines(PAGE | {"record": "method"}), "a record has a missing"),
+        (lines(METHOD, RESULT), "a record has a missing"),
+        (lines(METHOD | {"weight": "x"}, PAGE, RESULT), "a record has a missing"),
+        (lines(METHOD, PAGE | {"volume": "x"}, RESULT), "a record has a missing"),
     ],
 )
 def test_a_file_that_holds_no_figures_is_one_line(
