@@ -1,6 +1,6 @@
-"""Write the keys of configurations into ``docs/configuration.md``, from the models themselves.
+"""Write the keys of runs and schedules into ``docs/configuration.md``, from their models.
 
-``python tools/write_keys.py`` rewrites the tables; a test compares them with the models.
+``python tools/write_keys.py`` rewrites the tables. A test compares them with the models.
 """
 
 import json
@@ -25,7 +25,7 @@ TABLES: Mapping[str, type[ConfigModel]] = {
 
 
 def rows(model: type[ConfigModel]) -> Iterator[str]:
-    """A line per key: its default, what is allowed, what it sets."""
+    """A row per key: its default, what is allowed, what it sets."""
     schema = model.model_json_schema()
     yield "| key | default | allowed | what it sets |"
     yield "|---|---|---|---|"
@@ -38,7 +38,7 @@ def rows(model: type[ConfigModel]) -> Iterator[str]:
 
 
 def drawn(document: str) -> str:
-    """The document with every ``<!-- keys: NAME -->`` block written anew."""
+    """The document with every ``<!-- keys: NAME -->`` block rewritten."""
     for name, model in TABLES.items():
         block = rf"(?<=<!-- keys: {re.escape(name)} -->\n).*?(?=\n<!-- end: {re.escape(name)} -->)"
         table = "\n".join(rows(model))

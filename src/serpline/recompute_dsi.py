@@ -4,7 +4,7 @@
     python recompute_dsi.py inputs.jsonl --company example.com
 
 It shares no code with serpline and needs only Python. Anyone who doubts a figure can read the
-formulas here or implement them again. ``docs/dsi.md`` describes the formulas and the file.
+formulas here or implement them again. ``docs/figures.md`` describes the formulas and the file.
 """
 
 import argparse

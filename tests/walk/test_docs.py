@@ -35,8 +35,8 @@ async def test_examples(database_url: str, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 async def test_a_figure_by_hand() -> None:
-    """What the page on the DSI computes by hand is what the script computes."""
-    (block,) = _blocks("dsi.md")
+    """The page on the figures computes by hand what the script computes."""
+    (block,) = _blocks("figures.md")
     eval(block, {})  # the page itself is the program
 
 

@@ -1,6 +1,6 @@
 """Export the inputs of a run's DSI as records, so that anyone can recompute it.
 
-``docs/dsi.md`` describes the records; ``serpline/recompute_dsi.py`` reads them.
+``docs/figures.md`` describes the records; ``serpline/recompute_dsi.py`` reads them.
 """
 
 from collections import defaultdict
