@@ -1,8 +1,8 @@
-"""One circuit breaker as this process sees it, and the permits that it gives.
+"""One circuit breaker in this process, and its permits.
 
-Promise: a cached row answers without the database until it is stale. A stale row, or a probe that
-may be due, is asked for once for all callers of this process. However a call ends, its permit ends
-exactly once.
+Promise: a cached row decides without the database until it is stale. When the row is stale or a
+probe may be due, one database call decides for all callers of this process. Each permit ends
+exactly once, however its call ends.
 """
 
 import asyncio
@@ -18,20 +18,20 @@ from serpline.store.calls.breakers import BreakerRow, SettingsUpdate
 
 T = TypeVar("T")
 
-# For how long a permit is lent for a call that names no time.
+# The lease of a permit whose call gives no duration.
 DEFAULT_CALL_SECONDS = 300.0
-# How long one refusal of a probe answers for every caller of this process.
+# How long a refused probe refuses every caller of this process.
 _REFUSAL_SECONDS = 0.2
 
-# Reads the breaker, with the settings to be put in force if they are newer; with the seconds that
-# a call may take, it also decides on the call.
+# Reads the breaker and applies the settings if they are newer. Given the seconds that a call may
+# take, it also decides on the call.
 ReadRow = Callable[[SettingsUpdate | None, float | None], Awaitable[tuple[BreakerRow, Decision]]]
-# Writes how a call ended. A failure counts if the second argument is true when it is written.
+# Writes how a call ended. A failure counts if the second argument returns True at that time.
 WriteReport = Callable[[Report, Callable[[], bool]], asyncio.Future[BreakerRow]]
 
 
 class BreakerOpen(CallRefused):
-    """The breaker lets nothing through; its closing wakes what waits on it."""
+    """The breaker refuses calls. When it closes, it wakes the chunks that wait on it."""
 
     def __init__(self, breaker: str, state: BreakerState, until: datetime | None) -> None:
         super().__init__(f"breaker {breaker} is {state}", until=until, waits_on=breaker)
@@ -43,7 +43,7 @@ def _always() -> bool:
 
 
 class CircuitBreaker:
-    """One breaker as this process sees it. Made by ``CircuitBreakerManager.get_breaker`` only."""
+    """One breaker in this process. Only ``CircuitBreakerManager.get_breaker`` makes one."""
 
     def __init__(
         self,
@@ -95,7 +95,7 @@ class CircuitBreaker:
             return result
 
     async def state(self) -> BreakerRow:
-        """The breaker as the database has it."""
+        """Read the breaker's row from the database."""
         async with self._lock:
             row, _ = await self._read(None)
             return row
@@ -103,7 +103,7 @@ class CircuitBreaker:
     def propose_settings(self, overrides: Mapping[str, Any], at: datetime | None) -> None:
         """Override settings at the next use, unless newer overrides are known.
 
-        ``at`` is when they were given; None: when this process first proposed just these.
+        ``at`` is when they were given. None means when this process first proposed these values.
         """
         if at is None:
             key = frozenset(overrides.items())
@@ -114,7 +114,7 @@ class CircuitBreaker:
             self._update = SettingsUpdate(overrides, at)
 
     def update_cache(self, row: BreakerRow) -> None:
-        """Take over a row that the database answered, unless a newer one is known."""
+        """Cache a row read from the database, unless a newer one is cached."""
         known = self._row
         if known is not None and known.breaker.generation > row.breaker.generation:
             return
@@ -122,9 +122,9 @@ class CircuitBreaker:
         self._refused = None
 
     async def decide(self, call_seconds: float) -> Decision:
-        """A permission to call. Raises ``BreakerOpen``.
+        """Allow a call. Raises ``BreakerOpen``.
 
-        A caller that is cancelled while the database is asked gets none: it is given back.
+        If the caller is cancelled during the database call, its permit is given back.
         """
         decision = self._from_cache()
         if decision is not None:
@@ -141,10 +141,10 @@ class CircuitBreaker:
     def report(
         self, kind: ReportKind, decision: Decision, counts: Callable[[], bool] = _always
     ) -> asyncio.Future[BreakerRow] | None:
-        """Note how a permitted call ended. What has to be written is written from now on.
+        """Record how a permitted call ended, and start writing it if the database needs it.
 
-        The future is that report's; None: there is nothing to write. A success while closed is
-        counted here, and written only if something has failed lately.
+        Returns the future of that write, or None without a write. A success while closed is
+        counted in memory. It is written only if a call failed recently.
         """
         now = self._clock.now()
         if kind is ReportKind.FAILURE or decision.permit is not None:
@@ -161,12 +161,12 @@ class CircuitBreaker:
         return None
 
     def write_successes(self) -> None:
-        """Hand the counted successes over to be written, if something has failed lately."""
+        """Start writing the counted successes, if a call failed recently."""
         if self._row is not None and self._row.breaker.recent.has_failures:
             self._write_successes(self._row.breaker.generation)
 
     async def wait_for_reports(self) -> None:
-        """Wait until every end reported so far is written; at once while nothing fails."""
+        """Wait until every report so far is written. Returns at once if there is none."""
         if self._last_report is not None and not self._last_report.done():
             await asyncio.wait([self._last_report])
 
@@ -180,7 +180,7 @@ class CircuitBreaker:
         return self._last_report
 
     def _from_cache(self) -> Decision | None:
-        """A permission without the database; None if it must be asked. Raises ``BreakerOpen``."""
+        """Decide from the cache; None if the database must decide. Raises ``BreakerOpen``."""
         row, now = self._row, self._clock.monotonic()
         if row is not None and self._refused and now - self._refused_at < _REFUSAL_SECONDS:
             raise BreakerOpen(self.name, row.breaker.state, self._refused.until)
@@ -192,7 +192,7 @@ class CircuitBreaker:
         if breaker.state is BreakerState.ISOLATED:
             raise BreakerOpen(self.name, breaker.state, None)
         until, seconds = breaker.open_until, breaker.open_seconds
-        # One that lies further ahead was written before the clock was set back: ask.
+        # A time further ahead was written before the clock was set back: ask the database.
         if until is not None and 0 < (until - self._clock.now()).total_seconds() <= seconds:
             raise BreakerOpen(self.name, breaker.state, until)
         return None
@@ -223,13 +223,13 @@ class CircuitBreaker:
 
 
 class Permit:
-    """The right to one call, of one breaker or of several. Only the first of its ends counts.
+    """The right to one call, from one or more breakers. Only its first end counts.
 
-    Leaving its block without an end is a cancellation.
+    Leaving the ``with`` block without an end cancels it.
     """
 
     def __init__(self, counts: Callable[[], bool]) -> None:
-        """Made by ``of`` only."""
+        """Use ``of`` instead."""
         self._counts = counts
         self._held: list[tuple[CircuitBreaker, Decision]] = []
 
@@ -240,11 +240,11 @@ class Permit:
         call_seconds: float,
         lapses: Callable[[], int] = lambda: 0,
     ) -> "Permit":
-        """A permit of each breaker, or of none. Raises the first ``BreakerOpen``.
+        """Get a permit from every breaker, or from none. Raises the first ``BreakerOpen``.
 
-        ``call_seconds``: how long the call may take, its waits included. A probe's permit is lent
-        for so long, unless the settings say for how long. ``lapses`` counts how often this worker
-        was cut off. A failure of a call that began before the latest time counts for no breaker.
+        ``call_seconds``: how long the call may take, including its waits. It is the lease of a
+        probe's permit, unless the settings fix one. ``lapses`` counts how often this worker lost
+        its lease. If it changes during the call, a failure of the call counts for no breaker.
         """
         before = lapses()
         permit = cls(lambda: lapses() == before)
@@ -263,20 +263,23 @@ class Permit:
         self.cancelled()
 
     async def succeeded(self) -> None:
-        """The provider is well. Waits for pending failure reports first, and for a probe's own: a
-        call that succeeds among failures must not run ahead of them."""
+        """Report that the provider is healthy, after pending failure reports.
+
+        A call that succeeds among failures must not run ahead of them. A probe's own report is
+        also waited for.
+        """
         await self.end(ReportKind.SUCCESS)
 
     async def failed(self) -> None:
-        """The provider is unwell; returns when that is durable."""
+        """Report that the provider is unhealthy. Returns when the report is durable."""
         await self.end(ReportKind.FAILURE)
 
     def cancelled(self) -> None:
-        """The call said nothing about the provider."""
+        """Give the permit back. The call proves nothing about the provider."""
         self._report(ReportKind.CANCELLED)
 
     async def end(self, kind: ReportKind) -> None:
-        """Report the end by its kind. A cancellation while it waits loses no report."""
+        """Report the end as ``kind``. Cancelling this wait loses no report."""
         reports = self._report(kind)
         if kind is ReportKind.CANCELLED:
             return

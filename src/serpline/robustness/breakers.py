@@ -1,20 +1,20 @@
-"""Circuit breakers shared by all workers: the pure machine, kept in PostgreSQL, cached shortly.
+"""Circuit breakers shared by all workers: rows in PostgreSQL, cached for a second.
 
-Promise: while closed and without recent failures, a call that succeeds costs no database call.
-Every failure is written at once, with the event of the transition that it caused in the same
-transaction. Half-open permits are leases given under the row's lock, so all processes together
-never make more probes than successes are missing. A cancelled call is neutral and gives its permit
-back. The chunks that wait on a breaker are woken in the transaction that closes it.
+Promise: while a breaker is closed and has no recent failures, a successful call costs no database
+call. Every failure is written at once, in one transaction with the event of the transition that it
+caused. Half-open permits are leases given under the row's lock, so all processes together make no
+more probes than successes are missing. A cancelled call is neutral and gives its permit back. The
+transaction that closes a breaker also wakes the chunks that wait on it.
 
 The code's settings apply where the row has none. The newest settings win, whether an operator, a
-program or a schedule set them. A program's are as old as its first use of them in a process, a
-schedule's as old as the run that brings them.
+program or a schedule set them. A program's settings date from their first use in the process, a
+schedule's from its run.
 
-A failure counts if the process that saw it was not cut off itself: its lease has not ended since
-the call began, and the database heard of the failure within ``REPORT_SECONDS``.
+A failure counts only if the process was connected: its lease has not ended since the call began,
+and the database received the failure within ``REPORT_SECONDS``.
 
-Limits: another process sees a transition after at most ``cache_seconds``; its calls in that time
-are in flight. Successes of other processes enter the failure rate within the same time.
+Limits: another process sees a transition, and successes in the failure rate, after at most
+``cache_seconds``. It may start calls in that time.
 """
 
 import asyncio
@@ -55,13 +55,13 @@ from serpline.store.runs import due
 __all__ = ["BreakerOpen", "CircuitBreaker", "CircuitBreakerManager", "Permit"]
 
 CACHE_SECONDS = 1.0
-# How long a failure may be on its way to the database and still count.
+# A failure that takes longer than this to reach the database does not count.
 REPORT_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class _CallEnd:
-    """How a call ended, and whether a failure of it ``counts``; ``at`` is a monotonic instant."""
+    """How a call ended, and whether its failure ``counts``. ``at`` is a monotonic instant."""
 
     name: str
     report: Report
@@ -69,10 +69,10 @@ class _CallEnd:
     at: float
 
     def as_written(self, now: float) -> Report:
-        """The report as it is written at the monotonic instant ``now``.
+        """The report to write at the monotonic instant ``now``.
 
-        A failure that the database heard late came from a process that was cut off from it: the
-        same cut may have made the call fail.
+        A late failure came from a process that was disconnected. The same network fault may have
+        made the call fail, so the report becomes neutral.
         """
         late = now - self.at > REPORT_SECONDS
         if self.report.kind is ReportKind.FAILURE and (late or not self.counts()):
@@ -81,7 +81,7 @@ class _CallEnd:
 
 
 class CircuitBreakerManager:
-    """All breakers of this process, by name. What waits on one is woken when it closes."""
+    """All breakers of this process, by name. A breaker that closes wakes what waits on it."""
 
     def __init__(
         self,
@@ -100,7 +100,7 @@ class CircuitBreakerManager:
         self._reports: GroupCommitter[_CallEnd, BreakerRow] = GroupCommitter(self._write_reports)
 
     def register_defaults(self, policies: Iterable[ProviderPolicy]) -> Sequence[str]:
-        """The policies' settings are the code's for their breakers; the breakers' names."""
+        """Use the policies' settings as their breakers' defaults. Returns the breakers' names."""
         known = {policy.breaker: policy.breaker_settings for policy in policies if policy.breaker}
         self._defaults |= known
         return list(known)
@@ -115,12 +115,12 @@ class CircuitBreakerManager:
         settings: BreakerSettings | None = None,
         settings_at: datetime | None = None,
     ) -> CircuitBreaker:
-        """The breaker of that name; its row is made at its first use.
+        """Return the breaker of that name. Its first use inserts its row.
 
-        Settings given here override the code's from the next use on, for every process and with
-        an event, unless newer overrides are known. ``settings_at`` is when they were given; None:
-        when this process first gave just these. Without any, those in force stay. Raises
-        ``UserError`` for impossible ones.
+        Settings given here override the code's from the next use on, in every process and with an
+        event, unless newer overrides are known. ``settings_at`` is when they were given. None
+        means when this process first gave these values. Without any, the settings in force stay.
+        Raises ``UserError`` for impossible settings.
         """
         if name not in self._breakers:
             read_row = partial(self._read_row, name)
@@ -132,12 +132,12 @@ class CircuitBreakerManager:
         if settings is not None:
             breaker.propose_settings(asdict(settings), settings_at)
         elif overrides := _given(failure_threshold, success_threshold, timeout_seconds):
-            replace(self._default(name), **overrides)  # raises for impossible ones
+            replace(self._default(name), **overrides)  # raises for impossible settings
             breaker.propose_settings(overrides, settings_at)
         return breaker
 
     async def list_all(self) -> Sequence[BreakerRow]:
-        """Every breaker any process has used, by name."""
+        """Every breaker that any process has used, by name."""
         async with self.db.transaction() as conn:
             return await store.list_all(conn, self._defaults)
 
@@ -156,7 +156,7 @@ class CircuitBreakerManager:
         success_threshold: int | None = None,
         timeout_seconds: float | None = None,
     ) -> BreakerRow:
-        """Override settings by hand; what is not given stays. Every process goes by them.
+        """Override settings by hand, for every process. Settings that are not given stay.
 
         Raises ``LookupError`` if the breaker is unknown, ``UserError`` for impossible settings.
         """
@@ -168,7 +168,7 @@ class CircuitBreakerManager:
         return self._update_cache(after)
 
     async def close(self) -> None:
-        """Write what is not yet written."""
+        """Write all pending reports."""
         pending = [
             task for breaker in self._breakers.values() for task in breaker.pending_decisions
         ]
@@ -178,7 +178,7 @@ class CircuitBreakerManager:
         await self._reports.flush()
 
     async def save(self, conn: Connection, before: BreakerRow, step: Step) -> BreakerRow:
-        """Save a step of a locked breaker; its closing wakes the chunks that wait on it."""
+        """Save a step of a locked breaker. Closing it wakes the chunks that wait on it."""
         after = replace(before, breaker=step.breaker)
         await store.save(conn, before, after, step.event, self.clock.now())
         if step.event in (BreakerEvent.RECOVERED, BreakerEvent.RESET):
@@ -189,7 +189,7 @@ class CircuitBreakerManager:
     async def _read_row(
         self, name: str, update: SettingsUpdate | None, call_seconds: float | None
     ) -> tuple[BreakerRow, Decision]:
-        """See ``breaker.ReadRow``. A closed breaker is read without a lock."""
+        """Implement ``breaker.ReadRow``. A closed breaker is read without a lock."""
         async with self.db.transaction() as conn:
             row = None if update else await store.load(conn, name, self._default(name))
             if row is None:
@@ -211,7 +211,7 @@ class CircuitBreakerManager:
     def _queue_report(
         self, name: str, report: Report, counts: Callable[[], bool]
     ) -> asyncio.Future[BreakerRow]:
-        """See ``breaker.WriteReport``."""
+        """Implement ``breaker.WriteReport``."""
         return self._reports.put(_CallEnd(name, report, counts, self.clock.monotonic()))
 
     def _default(self, name: str) -> BreakerSettings:
@@ -220,7 +220,7 @@ class CircuitBreakerManager:
     async def _ensure(
         self, conn: Connection, name: str, update: SettingsUpdate | None
     ) -> BreakerRow:
-        """The breaker, locked: made if absent, with the ``update`` in force if it is newer."""
+        """Lock the breaker, inserting its row if absent, and apply ``update`` if it is newer."""
         await store.make(conn, name, update, self.clock.now())
         row = await store.lock(conn, name, self._default(name))
         if update is not None and row.is_older(update.at):
@@ -230,7 +230,7 @@ class CircuitBreakerManager:
     async def _override(
         self, conn: Connection, before: BreakerRow, update: SettingsUpdate
     ) -> BreakerRow:
-        """Other settings for a locked breaker, and the closing that they may cause."""
+        """Change a locked breaker's settings. A lower success threshold may close it."""
         settings = replace(self._default(before.name), **update.overrides)
         is_change = settings != before.settings
         after = replace(
@@ -246,7 +246,7 @@ class CircuitBreakerManager:
 
     @asynccontextmanager
     async def _locked_by_name(self, name: str) -> AsyncIterator[tuple[Connection, BreakerRow]]:
-        """A breaker that a person named, locked. Raises ``LookupError`` if it is unknown."""
+        """Lock a breaker that a person named. Raises ``LookupError`` if it is unknown."""
         async with self.db.transaction() as conn:
             if name in self._defaults:
                 yield conn, await self._ensure(conn, name, None)
@@ -264,7 +264,7 @@ class CircuitBreakerManager:
         return row
 
     async def _write_reports(self, ends: Sequence[_CallEnd]) -> Sequence[BreakerRow]:
-        """One transaction per breaker: a breaker's row is never locked for another's sake."""
+        """Write the reports in one transaction per breaker: each locks one row only."""
         rows: dict[str, BreakerRow] = {}
         for name in dict.fromkeys(end.name for end in ends):
             async with self.db.transaction() as conn:

@@ -1,7 +1,7 @@
-"""Credits: which budgets a call counts in, and the words for a budget that is used up.
+"""Credits: which budgets a call counts in, and the refusals when a budget is used up.
 
-The reservation itself is part of the intent's transaction, and the settlement of the outcome's
-(``ledger``): so no reservation can outlive its call, and the ledger explains every credit.
+``ledger`` reserves credits in the intent's transaction and settles them in the outcome's. No
+reservation outlives its call, and the ledger accounts for every credit.
 """
 
 from collections.abc import Iterable, Mapping
@@ -23,16 +23,16 @@ from serpline.store.queue.wakeups import WakeUp, wake
 from serpline.store.runs import due
 
 RESERVED_SECONDS = 2.0
-# More than any call can cost, and little enough that no sum of calls outgrows its column.
+# More than any call costs, and small enough that no sum of calls overflows its column.
 BILL_MAX = Decimal(1_000_000)
 _QUANTUM = Decimal("0.000001")
 
 
 class BudgetSpent(CallRefused):
-    """No room in a budget for this call; ``until`` is when its period ends.
+    """A budget has no credits left for this call. ``until`` is the end of its period.
 
-    A run's own limit has no period: waiting cannot help, so the refusal is permanent. A period's
-    may be raised before: what waits on ``waits_on`` is woken then.
+    A run's own limit has no period, so waiting does not help and the refusal is permanent. If
+    someone raises a period's limit earlier, the chunks that wait on ``waits_on`` are woken.
     """
 
     def __init__(
@@ -49,25 +49,25 @@ class BudgetSpent(CallRefused):
 
 
 class BudgetReserved(CallRefused):
-    """No room for this call until those under way have ended: they may cost less than they hold."""
+    """Calls in flight hold the remaining credits. They may cost less than they reserved."""
 
 
 def wait_key(provider: str) -> str:
-    """What chunks wait on that a budget of ``provider`` has refused; no breaker has such a name."""
+    """The name that chunks wait on after a budget refusal. No breaker has such a name."""
     return f"budget:{provider}"
 
 
 def amount(credits_used: float) -> Decimal:
-    """Credits as they are stored: exact to a millionth, never below zero."""
+    """Round credits as stored: to a millionth, at least zero."""
     return max(Decimal(0), Decimal(str(credits_used)).quantize(_QUANTUM))
 
 
 def scopes(
     policy: ProviderPolicy, run_id: UUID | None, now: datetime
 ) -> tuple[tuple[str, Decimal | None], ...]:
-    """The budgets a call at ``now`` counts in, with their limits; days end where the provider's do.
+    """The budgets that a call at ``now`` counts in, with their limits.
 
-    A run's own limit is kept in its row (``limit_run``), not here.
+    Days end in the provider's time zone. A run's own limit is in its row (``limit_run``).
     """
     local = now.astimezone(ZoneInfo(policy.zone))
     day, month = f"day:{local:%Y-%m-%d}", f"month:{local:%Y-%m}"
@@ -78,12 +78,12 @@ def scopes(
 def refusal(
     policy: ProviderPolicy, shortage: Shortage, credits_: Decimal, now: datetime
 ) -> CallRefused:
-    """The refusal of a call for ``credits_``, saying when there may be room for it."""
+    """The refusal of a call for ``credits_``, with the time of the next try."""
     scope = shortage.scope
     if not shortage.is_spent:
         until = now + timedelta(seconds=RESERVED_SECONDS)
         return BudgetReserved(
-            f"calls under way hold what is left for {policy.provider}", until=until
+            f"calls in flight hold the credits left for {policy.provider}", until=until
         )
     if scope.startswith("day:"):
         limit, setting, until = policy.credits_per_day, "DAY", policy.day_ends_at(now)
@@ -102,7 +102,7 @@ def refusal(
 
 
 async def apply_limits(conn: Connection, policies: Iterable[ProviderPolicy], now: datetime) -> None:
-    """The limits of the current periods, from settings; what waits on one that rose is woken."""
+    """Store the settings' limits for the current periods. A raised limit wakes waiting chunks."""
     limits = {
         (policy.provider, scope): limit
         for policy in policies
@@ -119,9 +119,9 @@ async def apply_limits(conn: Connection, policies: Iterable[ProviderPolicy], now
 async def usage(
     conn: Connection, policies: Iterable[ProviderPolicy], now: datetime
 ) -> list[dict[str, Any]]:
-    """The budgets of the current day and month of every provider, with what waits on each.
+    """Every provider's budgets of the current day and month, with how many chunks wait on each.
 
-    Where nothing was spent yet the limit is that of the settings, which the first call is held to.
+    A budget without a row has the settings' limit, which its first call will store.
     """
     keys = [
         (policy.provider, *of_period)
@@ -138,14 +138,14 @@ async def usage(
 
 
 async def limit_run(conn: Connection, run_id: UUID, limits: Mapping[str, float]) -> None:
-    """A run may spend at most so many credits, by provider. ``UserError`` for an unknown one."""
+    """Limit a run's credits by provider. Raises ``UserError`` for an unknown provider."""
     check_providers("credit_limits", limits)
     for provider, limit in limits.items():
         await budgets.set_run_limit(conn, run_id, provider, amount(limit))
 
 
 class Budgets:
-    """What people and runs ask about credits."""
+    """Read budgets and totals."""
 
     def __init__(self, db: Database) -> None:
         self._db = db

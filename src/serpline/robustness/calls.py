@@ -1,4 +1,4 @@
-"""A paid call as values: whose it is, its key, its intent, what its reply says, and its end."""
+"""The values of a paid call: its scope, key, intent, parsed reply and end."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,8 +26,8 @@ _SUCCESS = range(200, 300)
 _FREE = Decimal(0)
 
 
-class ReadingFailed(ProviderError):  # noqa: N818  a bug of ours, no error of theirs
-    """``parse`` raised something else than it may: the reply is good, this release is not."""
+class ReadingFailed(ProviderError):  # noqa: N818  our bug, not the provider's error
+    """``parse`` raised an unexpected exception. The reply is good, this release has a bug."""
 
 
 def _always() -> bool:
@@ -40,15 +40,15 @@ def _zero() -> int:
 
 @dataclass(frozen=True, slots=True)
 class CallScope:
-    """For whom a call is made, and how fresh its reply must be.
+    """Who makes a call, and how fresh its reply must be.
 
     ``freshness`` is part of the ledger's key: two calls with the same identity and freshness are
-    the same purchase. ``ttl_seconds``: how old a stored reply may be; None: any age; 0: never
-    reuse (polling). ``lease`` says, by the monotonic clock, whether the chunk is still owned;
-    ``lapses`` how often the worker's own lease has ended: a call that fails after another end than
-    it began with was perhaps cut off with its worker, and is held against no breaker.
-    ``breakers``: further, stricter breakers the call must pass as well. ``reference_kind``: the
-    call's value is reference data of that kind, payloads by key; it is stored with the call's end.
+    the same purchase. ``ttl_seconds``: how old a stored reply may be. None allows any age, 0 never
+    reuses a reply (polling). ``lease`` returns whether the chunk is still owned, by the monotonic
+    clock. ``lapses`` counts how often the worker's own lease has ended. If it changes during a
+    call, the worker may have been disconnected, and a failure counts for no breaker. ``breakers``:
+    further, stricter breakers that the call must pass. ``reference_kind``: the call's value is
+    reference data of this kind, payloads by key. It is stored with the call's end.
     """
 
     freshness: str
@@ -63,19 +63,19 @@ class CallScope:
 
     @property
     def shared(self) -> bool:
-        """Whether one reply may serve several callers."""
+        """Whether several callers may share one reply."""
         return self.ttl_seconds is None or self.ttl_seconds > 0
 
 
 def purchase_of(scope: CallScope, value: Any, at: datetime) -> Purchase | None:
-    """The reference data that a call's value is, if it is any."""
+    """The reference data in a call's value, if any."""
     if scope.reference_kind is None or not value:
         return None
     return Purchase(scope.reference_kind, value, at)
 
 
 def call_key(call: ProviderCall[T], freshness: str) -> bytes:
-    """32 bytes that are equal for equal purchases: provider, operation, identity, freshness."""
+    """The ledger's key of a purchase: 32 bytes from provider, operation, identity, freshness."""
     whole = digest([call.provider, call.operation, call.identity, freshness])
     return bytes.fromhex(whole)
 
@@ -83,7 +83,7 @@ def call_key(call: ProviderCall[T], freshness: str) -> bytes:
 def intent_of(
     call: ProviderCall[T], scope: CallScope, policy: ProviderPolicy, now: datetime
 ) -> Intent:
-    """The row that is committed before the call is made."""
+    """The row that is committed before the call is sent."""
     return Intent(
         id=new_id(),
         key=call_key(call, scope.freshness),
@@ -91,7 +91,7 @@ def intent_of(
         operation=call.operation,
         identity=sha256(digest(call.identity).encode()).digest(),
         freshness=scope.freshness,
-        # Without an owner nobody could tell a dead buyer from a slow one.
+        # Without an owning chunk, a dead caller cannot be told from a slow one.
         shared=scope.shared and scope.chunk_id is not None,
         run_id=scope.run_id,
         chunk_id=scope.chunk_id,
@@ -103,7 +103,7 @@ def intent_of(
 
 
 def read(call: ProviderCall[T], reply: HttpReply) -> T:
-    """What the reply says. Raises ``ProviderError``: ``ReadingFailed`` for a bug in ``parse``."""
+    """Parse the reply. Raises ``ProviderError``: ``ReadingFailed`` for a bug in ``parse``."""
     try:
         return call.parse(reply)
     except ProviderError:
@@ -126,7 +126,7 @@ def end_of(
     reply: HttpReply | None,
     error: BaseException | None,
 ) -> End:
-    """How a call ended: the reply that came, and what sending or reading it raised."""
+    """The call's end, from its reply (if any) and what sending or parsing raised."""
     if isinstance(error, CalledOff):
         return End(intent.id)
     if reply is None:
@@ -151,18 +151,18 @@ def end_of(
 
 
 def failure_of(call: ProviderCall[T], intent: Intent, error: BaseException) -> BaseException:
-    """What the caller is told of ``error``."""
+    """The exception that the caller gets for ``error``."""
     if isinstance(error, NetError):
         return ProviderError(
             str(error), provider=call.provider, category=error.category, permanent=error.permanent
         )
     if isinstance(error, CalledOff):
-        return LeaseLost(f"chunk {intent.chunk_id} is no longer ours")
+        return LeaseLost(f"chunk {intent.chunk_id} has another owner")
     return error
 
 
 def _unanswered(intent: Intent, error: BaseException | None) -> tuple[CallStatus, Decimal]:
-    """No reply came: the call is free if nothing was sent or taken, and else possibly billed."""
+    """Status and price without a reply: free if nothing was sent or taken, else perhaps billed."""
     if isinstance(error, NetError) and (error.permanent or not error.sent):
         return CallStatus.FAILED, _FREE
     return (CallStatus.UNKNOWN if intent.credits else CallStatus.FAILED), intent.credits
@@ -171,23 +171,23 @@ def _unanswered(intent: Intent, error: BaseException | None) -> tuple[CallStatus
 def _answered(
     call: ProviderCall[T], intent: Intent, reply: HttpReply, error: BaseException | None
 ) -> tuple[CallStatus, Decimal]:
-    """A reply came: it has been read, was refused by its reader, or its reading was cancelled."""
+    """Status and price of a reply that was parsed, rejected by ``parse``, or cancelled in it."""
     if error is None or isinstance(error, ReadingFailed):
         return CallStatus.OK, _billed(call, intent, reply)
-    # What is not a success is not billed, unless the reply says so.
+    # Only a 2xx reply is billed, unless the provider's replies state the bill.
     is_free = call.billed is None and reply.status not in _SUCCESS
-    # A reply whose reading was cancelled is kept: whoever reads it next sees what it is.
+    # A reply whose parsing was cancelled is kept and parsed later.
     is_kept = not isinstance(error, ProviderError) and reply.status in _SUCCESS
     status = CallStatus.OK if is_kept else CallStatus.FAILED
     return status, _FREE if is_free else _billed(call, intent, reply)
 
 
 def _billed(call: ProviderCall[T], intent: Intent, reply: HttpReply) -> Decimal:
-    """What the reply says it cost; the most it can have cost if it says nothing readable."""
+    """The reply's stated cost, or the maximum if it states none that can be read."""
     if call.billed is None:
         return intent.credits
     try:
         bill = budget.amount(call.billed(reply))
-    except Exception:  # noqa: BLE001  whatever a broken reply does to the reader: it is the maximum
+    except Exception:  # noqa: BLE001  a broken reply may raise anything: charge the maximum
         return intent.credits
     return bill if bill <= budget.BILL_MAX else intent.credits

@@ -1,14 +1,14 @@
 """Group commit: many callers, one transaction.
 
-Promise: what is ``put`` is handed to ``commit`` in order, together with what else arrived while the
-group before was written, or within ``delay_seconds``, up to ``size_max``; the future answers when
-that transaction is durable. A database that is away, or undid the transaction, is asked again for
-``retry_seconds_max``, so ``commit`` must bear repetition. One item that cannot be written fails
-alone, not its neighbours.
+Promise: ``commit`` gets the items in the order of ``put``, in groups of at most ``size_max``. A
+group holds what arrived during the previous commit or within ``delay_seconds``. Each future
+resolves when its transaction is durable. If the database is unavailable or rolls back, ``commit``
+is repeated for up to ``retry_seconds_max``, so it must be idempotent. An item that cannot be
+written fails alone.
 
-Limits: ``waiting_max`` items wait at most; one more raises ``OverflowError``. A future that is
-cancelled before its group is begun takes its item out; afterwards the item is written all the same.
-An item whose future raises may have been written, by a try whose answer was lost.
+Limits: at most ``waiting_max`` items wait. One more raises ``OverflowError``. Cancelling a future
+removes its item only before its group starts. An item whose future raises may still have been
+written, if the acknowledgement was lost.
 """
 
 import asyncio
@@ -22,18 +22,18 @@ from serpline.store.database import DatabaseUnavailable, TransactionConflict
 In = TypeVar("In")
 Out = TypeVar("Out")
 
-# What one statement writes: neither its text nor its locks grow with what is waiting. Its answer
-# fits the buffers of a connection from which nobody reads, so the server commits and unlocks.
+# Bounds one statement's text and locks. Its answer fits the socket buffers of a connection whose
+# client stopped reading, so the server still commits and releases its locks.
 SIZE_MAX = 250
 WAITING_MAX = 20_000
-# For what the work itself waits for: longer than a cut connection takes to be replaced.
+# For writes that the work waits for. Replacing a cut connection takes less.
 RETRY_SECONDS_MAX = 10.0
 _PAUSE_SECONDS_MIN = 0.05
 _PAUSE_SECONDS_MAX = 2.0
 
 
 class GroupCommitter(Generic[In, Out]):
-    """Gathers items and commits them in groups, one group at a time."""
+    """Collects items and commits them in groups, one group at a time."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class GroupCommitter(Generic[In, Out]):
         retry_seconds_max: float = RETRY_SECONDS_MAX,
         waiting_max: int = WAITING_MAX,
     ) -> None:
-        """``commit`` answers one ``Out`` for each ``In``, in their order."""
+        """``commit`` returns one ``Out`` for each ``In``, in the same order."""
         self._commit = commit
         self._delay_seconds = delay_seconds
         self._size_max = size_max
@@ -57,7 +57,7 @@ class GroupCommitter(Generic[In, Out]):
         self._runner: asyncio.Task[None] | None = None
 
     def put(self, item: In) -> asyncio.Future[Out]:
-        """Hand over an item without waiting; the future answers once it is committed."""
+        """Queue an item without waiting. The future resolves when it is committed."""
         if len(self._waiting) >= self._waiting_max:
             raise OverflowError(f"{self._waiting_max} writes are waiting for the database")
         future: asyncio.Future[Out] = asyncio.get_running_loop().create_future()
@@ -71,7 +71,7 @@ class GroupCommitter(Generic[In, Out]):
         return future
 
     async def flush(self) -> None:
-        """Wait until everything handed over so far is committed or given up, and for no more."""
+        """Wait until every item queued so far is committed or has failed."""
         last = self._put_count
         while self._done_count < last:
             self._flush_requested.set()
@@ -100,7 +100,7 @@ class GroupCommitter(Generic[In, Out]):
             answers = await retry_transient(lambda: self._commit(items), self._retry_seconds_max)
         except (DatabaseUnavailable, TransactionConflict) as error:
             self._fail(batch, error)
-        except Exception as error:  # noqa: BLE001  told to every caller whose item it was
+        except Exception as error:  # noqa: BLE001  each item's caller gets it
             if len(batch) == 1:
                 self._fail(batch, error)
                 return
@@ -120,9 +120,9 @@ class GroupCommitter(Generic[In, Out]):
 
 
 async def retry_transient(commit: Callable[[], Awaitable[Out]], seconds: float) -> Out:
-    """Commit, again and again for so long while the database is away or undoes the transaction.
+    """Repeat ``commit`` for up to ``seconds`` while the database is unavailable or rolls back.
 
-    ``commit`` must bear repetition, for it may have taken effect without our hearing of it.
+    ``commit`` must be idempotent: it may have taken effect although its acknowledgement was lost.
     """
     loop = asyncio.get_running_loop()
     give_up_at = loop.time() + seconds
@@ -138,6 +138,6 @@ async def retry_transient(commit: Callable[[], Awaitable[Out]], seconds: float) 
 
 
 def _mark_retrieved(future: asyncio.Future[Out]) -> None:
-    """A caller that does not wait must not make asyncio complain of an unseen exception."""
+    """Mark the exception as retrieved, so that asyncio does not warn if no caller awaits it."""
     if not future.cancelled():
         future.exception()

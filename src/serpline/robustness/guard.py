@@ -1,13 +1,13 @@
 """The guard: every call to an external API passes breaker → limiter → ledger → HTTP → ledger.
 
-Promise: a reply that the ledger has is not paid for again. Refused calls are never sent and use no
+Promise: a reply in the ledger is not paid for again. Refused calls are never sent and use no
 attempt. Every sent call has a committed intent. The lease is checked again before the first byte is
-written. Every call's end is recorded first and reported to breaker and limiter then, cancellation
-included. Nothing is retried here: a failed attempt is the caller's to repeat, durably.
+written. Every call's end is first recorded and then reported to breaker and limiter, including
+cancellation. The guard retries nothing: the caller repeats a failed attempt, durably.
 
-Limits: ends become durable within ``ledger.OUTCOME_SECONDS``; call ``flush`` before settling what
-depends on them. A reply that this release cannot read although it is good (a bug in ``parse``) is
-kept as paid, and read again by the next release without paying.
+Limits: ends become durable within ``ledger.OUTCOME_SECONDS``. Call ``flush`` before settling what
+depends on them. A good reply that this release cannot read (a bug in ``parse``) is stored as paid.
+The next release reads it without paying.
 """
 
 import asyncio
@@ -49,10 +49,10 @@ T = TypeVar("T")
 Sender = Callable[[HttpRequest], Awaitable[HttpReply]]
 
 FLUSH_SECONDS = 10.0
-# So many large replies are read at once; they take memory as well as time.
+# Large replies read at once: each takes memory as well as time.
 READER_THREADS = 2
-# A probe's permit outlives its call: so long it may wait for its turn, and as long again for a
-# place among the concurrent calls and for the database.
+# A probe's permit must outlive its call. The call may wait this long for its rate slot, and as long
+# again for a concurrency slot and the database.
 PERMIT_SECONDS_SPARE = 2 * WAIT_SECONDS_MAX
 _DAY_SECONDS = 86_400.0
 _FIRST_INSTANT = datetime.min.replace(tzinfo=UTC)
@@ -61,7 +61,7 @@ _log = get("robustness")
 
 
 class Guard:
-    """All guarded calls of this process. One per process; ``close`` it."""
+    """All guarded calls of this process. Make one per process and ``close`` it."""
 
     def __init__(
         self,
@@ -73,7 +73,7 @@ class Guard:
         clock: Clock | None = None,
         breakers: CircuitBreakerManager | None = None,
     ) -> None:
-        """``fetcher`` (``client.fetch``) makes the calls to addresses that came from the web."""
+        """``fetcher`` (``client.fetch``) sends the calls to addresses from the web."""
         self._clock = clock or SystemClock()
         self._sender = sender
         self._fetcher = fetcher or sender
@@ -88,18 +88,18 @@ class Guard:
         self.breakers.register_defaults(policies)
 
     def policy(self, provider: str) -> ProviderPolicy:
-        """The provider's policy. Raises ``UserError`` for one without."""
+        """The provider's policy. Raises ``UserError`` if it has none."""
         try:
             return self._policies[provider]
         except KeyError:
             raise UserError(f"provider {provider!r} has no policy") from None
 
     async def execute(self, call: ProviderCall[T], scope: CallScope) -> T:
-        """What the call says: from the ledger if it was paid already, otherwise over the wire.
+        """Return the call's value, from the ledger if it was already paid, else over HTTP.
 
         Raises ``ProviderError`` (an attempt failed), ``CallRefused`` (no attempt was made),
-        ``LeaseLost`` (the chunk is somebody else's now; nothing was sent), and
-        ``DatabaseUnavailable`` before anything is sent.
+        ``LeaseLost`` (the chunk has another owner, nothing was sent), and ``DatabaseUnavailable``
+        before anything is sent.
         """
         policy = self.policy(call.provider)
         if not scope.shared:
@@ -116,18 +116,18 @@ class Guard:
     async def flush(self) -> None:
         """Wait until every end recorded so far is durable.
 
-        Raises ``DatabaseUnavailable`` when that takes longer than ``FLUSH_SECONDS``.
+        Raises ``DatabaseUnavailable`` after ``FLUSH_SECONDS``.
         """
         try:
             async with asyncio.timeout(FLUSH_SECONDS):
                 await self.ledger.flush()
         except TimeoutError:
-            raise DatabaseUnavailable("the ends of calls could not be written yet") from None
+            raise DatabaseUnavailable("ends of calls are not yet written") from None
 
     async def close(self) -> None:
-        """Write what is not yet written, and give back what is leased.
+        """Write pending ends and reports, and give back leases.
 
-        Calls whose ends the database does not take by then become ``unknown``.
+        Calls whose ends are not written within ``FLUSH_SECONDS`` become ``unknown``.
         """
         try:
             async with asyncio.timeout(FLUSH_SECONDS):
@@ -141,7 +141,7 @@ class Guard:
     async def _buy_once(
         self, call: ProviderCall[T], scope: CallScope, policy: ProviderPolicy, key: bytes
     ) -> T:
-        """What was bought before is read, whatever the state of the provider; else it is bought."""
+        """Use a stored reply, even if the provider is unavailable. Otherwise make the call."""
         since = _FIRST_INSTANT
         if scope.ttl_seconds is not None:
             since = self._clock.now() - timedelta(seconds=scope.ttl_seconds)
@@ -159,7 +159,7 @@ class Guard:
         except ProviderError:
             _log.warning("stored reply unreadable", action="pay_again", key=key.hex())
             return await self._attempt(call, scope, policy, None)
-        # Its reading may have been cancelled when it came.
+        # Its parsing may have been cancelled when it came.
         if purchase := purchase_of(scope, value, came_at):
             await self.ledger.store(purchase)
         return value
@@ -171,7 +171,7 @@ class Guard:
         policy: ProviderPolicy,
         fresh_since: datetime | None,
     ) -> T:
-        """One attempt. What costs least is asked first, so that a refusal is free."""
+        """Make one attempt. The cheapest check comes first, so that a refusal is free."""
         seconds = call.request.timeout_seconds + PERMIT_SECONDS_SPARE
         breakers = self._breakers_of(call, scope, policy)
         with await Permit.of(breakers, seconds, scope.lapses) as permit:
@@ -196,7 +196,7 @@ class Guard:
         intent: Intent,
         permit: Permit,
     ) -> T:
-        """Over the wire. From here on something may be paid, so every way out records an end."""
+        """Send the call. From here on it may be billed, so every exit records an end."""
         send = self._fetcher if call.third_party else self._sender
         reply: HttpReply | None = None
         try:
@@ -218,7 +218,7 @@ class Guard:
     async def _read(self, call: ProviderCall[T], reply: HttpReply) -> T:
         if reply.large is None:
             return read(call, reply)
-        # It takes seconds, in which other tasks go on.
+        # Parsing takes seconds: a thread keeps the event loop free.
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._readers, read, call, reply)
 
@@ -244,15 +244,15 @@ class Guard:
         reply: HttpReply | None,
         failure: BaseException | None,
     ) -> None:
-        """Report a call's end to limiter and breakers. A database that is away does not change it.
+        """Report a call's end to limiter and breakers. A database error does not change the end.
 
-        A failure that is no ``ProviderError`` says nothing about the provider.
+        Only a ``ProviderError`` counts as the provider's failure.
         """
         try:
             if failure is None:
                 await permit.end(ReportKind.SUCCESS)
             elif isinstance(failure, ProviderError):
-                if reply is not None and not call.third_party:  # a site's pause binds no other site
+                if reply is not None and not call.third_party:  # one site's pause is not another's
                     await self._slow_down(policy, intent, reply, failure)
                 await permit.end(classify(failure))
         except (DatabaseUnavailable, TransactionConflict):
@@ -261,20 +261,20 @@ class Guard:
     async def _slow_down(
         self, policy: ProviderPolicy, intent: Intent, reply: HttpReply, failure: ProviderError
     ) -> None:
-        """A 429 slows everybody down; a used-up quota stops everybody until it is renewed."""
+        """Slow all workers down after a 429. Pause them until a used-up quota renews."""
         now = self._clock.now()
-        asked = failure.retry_after_seconds
-        if asked is None:
-            asked = parse_retry_after(reply.headers.get("retry-after"), now)
+        retry_after = failure.retry_after_seconds
+        if retry_after is None:
+            retry_after = parse_retry_after(reply.headers.get("retry-after"), now)
         if failure.category is ErrorCategory.RATE_LIMIT:
-            await self.limiter.penalise(policy, intent.started_at, asked)
+            await self.limiter.penalise(policy, intent.started_at, retry_after)
         elif failure.category is ErrorCategory.QUOTA and not failure.permanent:
-            if asked is None:
-                asked = (policy.day_ends_at(now) - now).total_seconds()
-            await self.limiter.pause(policy, min(asked, _DAY_SECONDS), "its quota is used up")
+            if retry_after is None:
+                retry_after = (policy.day_ends_at(now) - now).total_seconds()
+            await self.limiter.pause(policy, min(retry_after, _DAY_SECONDS), "its quota is used up")
 
     def _release_waiters(self, key: bytes) -> None:
-        """Callers that wait for the same purchase look it up as soon as its end is durable."""
+        """Wake callers that wait for the same purchase as soon as its end is durable."""
         done = self._in_flight[key]
 
         def release(_: object = None) -> None:

@@ -1,18 +1,18 @@
-"""The call ledger of this process: admits, ends and finds calls, each in groups.
+"""The call ledger of this process: admits, ends and finds calls in groups.
 
-Promise: when ``admit`` returns, the call's slot has come and its intent and reserved credits are
-durable. At that instant the provider was not paused, no reply of the key served, no other such call
-was under way, no budget was overdrawn and the retry budget had room. Refused calls leave no row.
-When the future of ``end`` is done, the end, the credits and the raw reply (compressed, secrets
-replaced) are durable, and so is the reference data that it brought: no worker's death between
-the two can have it bought again.
+Promise: when ``admit`` returns, the call's slot is due and its intent and reserved credits are
+durable. At that instant the provider was not paused, no stored reply of the key was fresh enough,
+no call of the same key was in flight, no budget was overdrawn and the retry budget had room.
+Refused calls leave no row. When the future of ``end`` resolves, one transaction has stored the end,
+the credits, the raw reply (compressed, secrets replaced) and the reference data in it. A worker's
+death cannot separate them, so nothing is bought twice.
 
-A slot that has come is used in the statement that gives it. One that lies ahead is waited for, and
-then the call asks once more, because a 429 may have come. The server says how long to wait, so no
-machine's clock decides.
+The statement that finds a slot due also admits the call. If the slot lies ahead, the caller sleeps
+and asks again, because a 429 may have come. The server computes the wait, so worker clocks do not
+matter.
 
-Limits: ends wait up to ``OUTCOME_SECONDS`` for company; ``flush`` hurries them. A process killed in
-between leaves its intents behind, which become ``unknown``.
+Limits: an end waits up to ``OUTCOME_SECONDS`` to join a group; ``flush`` cuts that short. Intents
+of a process killed in that time become ``unknown``.
 """
 
 import asyncio
@@ -50,9 +50,9 @@ from serpline.store.tables.guards import CallStatus
 T = TypeVar("T")
 
 OUTCOME_SECONDS = 0.25
-# A chunkless intent has no owner whose death would show: after this time its caller is gone.
+# An intent without a chunk has no owner to check. After this time its caller counts as gone.
 ORPHAN_SECONDS = 900.0
-# So much is kept of a reply that is an error: for people, since it is not read again.
+# How much of an error's body is stored. Only people read it.
 FAILED_BYTES_KEPT = 5_000_000
 _END_RETRY_SECONDS_MAX = 600.0
 _ADMITTED = (Answer.ADMITTED, Answer.WRITTEN)
@@ -61,7 +61,7 @@ _log = get("robustness")
 
 
 class _EndedCall(NamedTuple):
-    """A call's end, its reply as it came, with the request's ``secrets`` in it, and its answers."""
+    """A call's end, its unredacted reply, the request's ``secrets`` and the reference data."""
 
     end: End
     reply: HttpReply | None
@@ -90,10 +90,10 @@ class Ledger:
         policy: ProviderPolicy,
         fresh_since: datetime | None,
     ) -> Intent:
-        """Wait for a slot; the intent under which the call may now be made.
+        """Wait for a slot. Returns the intent that allows the call now.
 
-        ``fresh_since``: a stored reply from then on serves as well. Raises ``CallRefused``:
-        ``Limited`` when the slot would come later than ``limiter.WAIT_SECONDS_MAX`` from now.
+        ``fresh_since``: a stored reply from then on refuses the call as cached. Raises
+        ``CallRefused``: ``Limited`` when the slot is more than ``limiter.WAIT_SECONDS_MAX`` away.
         """
         give_up_at = self._clock.monotonic() + limiter.WAIT_SECONDS_MAX
         has_slot = False
@@ -118,7 +118,7 @@ class Ledger:
         secrets: Sequence[str] = (),
         purchase: Purchase | None = None,
     ) -> asyncio.Future[bool]:
-        """Make a call's end durable; True unless the call had its outcome already."""
+        """Make a call's end durable. The future is False if the call had already ended."""
         ended = self._ends.put(_EndedCall(end, reply, secrets, purchase))
         ended.add_done_callback(partial(_log_loss, end.id))
         return ended
@@ -126,7 +126,7 @@ class Ledger:
     async def find(self, key: bytes, *, large: bool = False) -> tuple[datetime, HttpReply] | None:
         """The latest usable reply under ``key`` and when it came, or None.
 
-        With ``large`` its body is on disk, unless it is quite small.
+        With ``large`` its body is on disk, unless it has at most ``PACKED_AT_ONCE_BYTES``.
         """
         found = await self._lookups.put(key)
         if found is None:
@@ -137,7 +137,7 @@ class Ledger:
         return came_at, await asyncio.to_thread(unpack, stored, large=large)
 
     async def store(self, purchase: Purchase) -> None:
-        """Store what a reply brought that the ledger has had for a while."""
+        """Store the reference data of a reply that was already in the ledger."""
 
         async def once() -> None:
             async with self._db.statement() as conn:
@@ -146,10 +146,10 @@ class Ledger:
         await retry_transient(once, RETRY_SECONDS_MAX)
 
     async def flush(self) -> None:
-        """Wait until every end handed over so far is durable or given up.
+        """Wait until every end queued so far is durable or given up.
 
-        An end is given up when the database did not take it for ten minutes, or never takes it. It
-        is logged, and the call becomes ``unknown``.
+        An end is given up after ten minutes without the database, or if it cannot be stored. It is
+        logged, and the call becomes ``unknown``.
         """
         await self._ends.flush()
 
@@ -157,14 +157,14 @@ class Ledger:
         try:
             return await self._requests.put(request)
         except BaseException:
-            # Cancelled, or given up: the intent may be there, and nobody will send its call.
-            with suppress(OverflowError):  # it becomes unknown with its chunk's next owner
+            # Cancelled or given up: the intent may exist, and its call will not be sent.
+            with suppress(OverflowError):  # the chunk's next owner makes it unknown
                 self.end(End(request.intent.id))
             raise
 
     async def _admit(self, requests: Sequence[AdmissionRequest]) -> list[Decision]:
-        """The group's statement. What an earlier try of this very group had committed (its
-        acknowledgement was lost) stays as it is."""
+        """Admit the group in one statement. It leaves calls alone that an earlier try admitted
+        before its acknowledgement was lost."""
         async with self._db.statement() as conn:
             return await ledger.admit(
                 conn,
@@ -175,7 +175,7 @@ class Ledger:
 
     async def _end(self, group: Sequence[_EndedCall]) -> list[bool]:
         if any(one.end.status is None for one in group):
-            # The admission of a cancelled call may still be under way: it is undone afterwards.
+            # The admission of a cancelled call may be in flight: undo it afterwards.
             await self._requests.flush()
         size_bytes = sum(one.reply.size_bytes for one in group if one.reply)
         if size_bytes > PACKED_AT_ONCE_BYTES:
@@ -194,14 +194,14 @@ class Ledger:
 
 
 async def has_orphans(conn: Connection, clock: Clock) -> bool:
-    """Whether ``reconcile`` may find something."""
+    """Whether ``reconcile`` has anything to do."""
     return await ledger.has_orphans(conn, before=_orphans_before(clock))
 
 
 async def reconcile(db: Database, clock: Clock) -> int:
-    """Give up the intents whose owner is gone (as ``unknown``); how many.
+    """Make intents whose owner is gone ``unknown``. Returns how many.
 
-    That of a chunk shows by the chunk; one of no chunk is given up after ``ORPHAN_SECONDS``.
+    A chunk's intent loses its owner with the chunk. Others are given up after ``ORPHAN_SECONDS``.
     """
     async with db.statement() as conn:
         return await ledger.reconcile(conn, now=clock.now(), before=_orphans_before(clock))
@@ -212,7 +212,7 @@ def _orphans_before(clock: Clock) -> datetime:
 
 
 def limits_of(policy: ProviderPolicy) -> Limits:
-    """What the admission has to know of a provider's policy."""
+    """The part of a provider's policy that the admission uses."""
     return Limits(
         rate=policy.rate_per_second,
         retry_share=policy.retry_share,

@@ -1,11 +1,11 @@
-"""How fast and how many at once: one pace per provider, shared by all workers.
+"""Rate and concurrency limits, one of each per provider, shared by all workers.
 
 Promise: all processes together start at most ``rate_per_second`` calls and have at most
-``concurrency`` under way. A 429 halves the pace for everybody and no slot is given before its
-``Retry-After`` has passed. Slots are given to whole groups of waiting calls (``ledger``), never
-further ahead than ``HORIZON_SECONDS``; the database's clock says when.
+``concurrency`` in flight. A 429 halves the rate for all workers, and no slot comes before its
+``Retry-After`` has passed. ``ledger`` reserves slots for whole groups of calls, at most
+``HORIZON_SECONDS`` ahead, by the database's clock.
 
-Limits: the lease of a dead process on part of the concurrency lasts ``LEASE_SECONDS``.
+Limits: a dead process keeps its part of the concurrency for ``LEASE_SECONDS``.
 """
 
 import asyncio
@@ -32,11 +32,11 @@ RENEW_SECONDS = 2.0
 
 
 class Limited(CallRefused):
-    """Too fast for now; ``until`` is when the provider may be called again."""
+    """The rate is used up. ``until`` is when the provider may be called again."""
 
 
 class Limiter:
-    """The limiter of this process; all of a database's limiters act as one."""
+    """The limiter of this process. All limiters of one database act as one."""
 
     def __init__(self, db: Database, clock: Clock) -> None:
         self._db = db
@@ -46,7 +46,7 @@ class Limiter:
 
     @asynccontextmanager
     async def concurrency_slot(self, policy: ProviderPolicy) -> AsyncIterator[None]:
-        """Wait for one of the concurrent calls, if they are limited; keep it during the block."""
+        """Hold a concurrency slot during the block. Waits for one if concurrency is limited."""
         if policy.concurrency is None:
             yield
             return
@@ -62,33 +62,33 @@ class Limiter:
     async def penalise(
         self, policy: ProviderPolicy, started_at: datetime, retry_after_seconds: float | None
     ) -> None:
-        """A call that started at ``started_at`` was answered 429: slow down, for everybody."""
+        """Slow all workers down after a 429 to a call that started at ``started_at``."""
         seconds = cap_retry_after(retry_after_seconds) or PAUSE_SECONDS_DEFAULT
         rate, at = policy.rate_per_second, time_override(self._clock)
         async with self._db.statement() as conn:
             await store.penalise(conn, policy.provider, rate, started_at, seconds, at)
 
     async def pause(self, policy: ProviderPolicy, seconds: float, reason: str) -> None:
-        """Nobody calls the provider for so many seconds (its quota is used up)."""
+        """Stop all workers' calls to the provider for ``seconds``, e.g. for a used-up quota."""
         async with self._db.statement() as conn:
             await store.pause(conn, policy.provider, seconds, reason, time_override(self._clock))
 
     async def close(self) -> None:
-        """Give back this process's share of the concurrency."""
+        """Give back this process's part of the concurrency."""
         for lease in self._leases.values():
             await lease.close()
 
 
 class ConcurrencyLease:
-    """One process's part of a provider's concurrency, handed out first come, first served.
+    """One process's part of a provider's concurrency, granted first come, first served.
 
-    The calls under way here never exceed what was leased. A process that wants more while others do
-    too falls back to an even share as its calls end. Neither a call that finds a free place nor one
-    that waits costs a database call: a process says once that it wants more, and renews its lease
-    every ``RENEW_SECONDS`` anyhow, which is when it learns of what others gave up.
+    The calls in flight here never exceed the leased number. When several processes want more than
+    there is, each falls back to an even share as its calls end. A call costs no database call,
+    whether it finds a free slot or waits: the process asks for more once, and renews its lease
+    every ``RENEW_SECONDS`` anyway, which also brings it the slots that others gave up.
 
-    A lease that cannot be renewed, because the database is away, is still used: the calls under way
-    cannot be unmade, and without a database the ledger admits no new one.
+    The lease stays in use while the database is unavailable. Calls in flight cannot be undone, and
+    the ledger admits no new ones.
     """
 
     def __init__(self, db: Database, holder: UUID, provider: str) -> None:
@@ -106,7 +106,7 @@ class ConcurrencyLease:
         self._renewer: asyncio.Task[None] | None = None
 
     async def acquire(self, concurrency: int) -> None:
-        """Wait for a place; ``concurrency`` is the provider's, for all processes together."""
+        """Wait for a slot. ``concurrency`` is the provider's, for all processes together."""
         self._concurrency = concurrency
         if self._renewer is None or self._renewer.done():
             self._requested = 0
@@ -130,12 +130,12 @@ class ConcurrencyLease:
             self._queued -= 1
 
     def release(self) -> None:
-        """Give a place back; whoever waits longest in this process gets it."""
+        """Give a slot back to the call that has waited longest in this process."""
         self._in_use -= 1
         self._grant_waiting()
 
     async def close(self) -> None:
-        """Stop renewing and give the lease back; calls still under way lose their slot."""
+        """Stop renewing and give the lease back. Calls still in flight lose their slots."""
         if self._renewer is not None:
             self._renewer.cancel()
             with suppress(asyncio.CancelledError):
@@ -158,7 +158,7 @@ class ConcurrencyLease:
                 slot.set_result(None)
 
     async def _renew_while_used(self) -> None:
-        """Renew when more is wanted and every ``RENEW_SECONDS``, until nobody uses anything."""
+        """Renew on demand and every ``RENEW_SECONDS``, until no call uses or wants a slot."""
         while True:
             self._demand_grew.clear()
             await self._renew()
@@ -170,9 +170,9 @@ class ConcurrencyLease:
                     await self._demand_grew.wait()
 
     async def _renew(self) -> None:
-        """Ask for the most that was wanted since the last time, so that a lull costs nothing.
+        """Request the peak demand since the last renewal, so that a short lull costs no slots.
 
-        Until the answer is there nothing is handed out: it may be less than before.
+        No slot is granted until the answer comes, because it may be lower than before.
         """
         self._requested = self._demand()
         request = store.LeaseRequest(

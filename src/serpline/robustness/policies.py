@@ -1,4 +1,4 @@
-"""What is allowed towards each provider: what an ordinary account allows, or what settings say."""
+"""Each provider's limits: an ordinary account's, unless settings override them."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from serpline.core.settings import Settings
 from serpline.domain.breaker_settings import BreakerSettings
 from serpline.domain.errors import UserError
 
-# Calls a second that an ordinary paid account may make (documented limits, or less).
+# Calls a second of an ordinary paid account (documented limits, or less).
 DEFAULT_RATES: Mapping[str, float] = {
     "scaleserp": 10.0,
     "dataforseo": 0.2,
@@ -21,7 +21,7 @@ DEFAULT_RATES: Mapping[str, float] = {
     "llm": 20.0,
     "page": 50.0,
 }
-# Calls under way at once, where a provider documents a limit; elsewhere its rate is the limit.
+# Concurrent calls, where a provider documents a limit. For the others the rate is the limit.
 # DataForSEO: 30 requests sent simultaneously (docs.dataforseo.com/v3/dataforseo_labs-overview).
 # Wikidata: 5 queries in parallel per IP address (mediawiki.org, "Wikidata Query Service/User
 # Manual", query limits).
@@ -29,8 +29,9 @@ DEFAULT_RATES: Mapping[str, float] = {
 # (docs.peopledatalabs.com, "usage limits": per minute), the YouTube Data API (units a day) and
 # OpenAI (requests and tokens a minute) document none.
 DEFAULT_CONCURRENCY: Mapping[str, int] = {"dataforseo": 30, "wikidata": 5}
-# Only what a provider gives everybody; what a team wants to spend is its own decision.
-# Since June 2026 YouTube counts searches apart (developers.google.com/youtube/v3, "Quota costs").
+# Only quotas that every account has. What a team wants to spend is its own decision.
+# Since June 2026 YouTube counts searches separately (developers.google.com/youtube/v3, "Quota
+# costs").
 DEFAULT_CREDITS_PER_DAY: Mapping[str, float] = {"youtube": 10_000.0, "youtube_search": 100.0}
 _ZONES = dict.fromkeys(DEFAULT_CREDITS_PER_DAY, "America/Los_Angeles")
 _BREAKERS = {
@@ -46,14 +47,12 @@ _BREAKERS = {
 
 @dataclass(frozen=True, slots=True)
 class ProviderPolicy:
-    """Limits that hold across all workers together.
+    """Limits for all workers together. Credits are in the provider's own unit.
 
-    ``concurrency`` None: as many calls may be under way as the rate and the workers' own limits
-    bring about.
-    ``breaker`` is None for what has no health of its own (pages of the web). ``zone`` is where the
-    provider's quota day ends. ``retry_share`` of first attempts may be retried, plus at most
-    ``retry_floor`` in any minute, half as many for minutes on end. Credits are in the provider's
-    own unit.
+    ``concurrency`` None: only the rate and the workers' own limits bound the calls in flight.
+    ``breaker`` is None for web pages, which have no common health. ``zone`` is the time zone of the
+    provider's quota day. Retries: ``retry_share`` of first attempts, plus ``retry_floor`` in any
+    one minute, or half of it a minute over many minutes.
     """
 
     provider: str
@@ -68,7 +67,7 @@ class ProviderPolicy:
     retry_floor: float = 30.0
 
     def __post_init__(self) -> None:
-        """Refuse limits that let nothing through, and zones that are none."""
+        """Refuse limits that allow no calls, and unknown time zones."""
         if not 0 < self.rate_per_second <= 10_000:
             raise UserError(
                 f"{self.provider} rate_per_second={self.rate_per_second}: must be 0 to 10000"
@@ -92,16 +91,16 @@ class ProviderPolicy:
 
     @property
     def retry_tokens_max(self) -> float:
-        """How many retries may be saved up: a minute's worth at the full rate."""
+        """The retry budget's capacity: a minute's worth at the full rate."""
         return self.retry_floor / 2 + self.retry_share * self.rate_per_second * 60
 
     def day_ends_at(self, now: datetime) -> datetime:
-        """The provider's next midnight, an instant."""
+        """The instant of the provider's next midnight."""
         tomorrow = now.astimezone(ZoneInfo(self.zone)).date() + timedelta(days=1)
         return self._midnight(tomorrow.year, tomorrow.month, tomorrow.day, now)
 
     def month_ends_at(self, now: datetime) -> datetime:
-        """Midnight of the first day of the provider's next month, an instant."""
+        """The instant at which the provider's next month begins."""
         today = now.astimezone(ZoneInfo(self.zone)).date()
         year, month = (today.year + 1, 1) if today.month == 12 else (today.year, today.month + 1)
         return self._midnight(year, month, 1, now)
@@ -112,14 +111,14 @@ class ProviderPolicy:
 
 
 def check_providers(setting: str, names: Iterable[str]) -> None:
-    """Refuse the first name that is no provider's."""
+    """Raise ``UserError`` for the first unknown provider."""
     for name in sorted(set(names) - set(DEFAULT_RATES)):
         known = ", ".join(DEFAULT_RATES)
         raise UserError(f"{setting}: unknown provider {name!r}; known are {known}")
 
 
 def policies(settings: Settings) -> list[ProviderPolicy]:
-    """What is allowed towards each provider. Raises ``UserError`` for one that is none."""
+    """Every provider's policy under these settings. Raises ``UserError`` for an unknown one."""
     given: dict[str, Mapping[str, float]] = {
         "SERPLINE_PROVIDER_RATES": settings.provider_rates,
         "SERPLINE_PROVIDER_CONCURRENCY": settings.provider_concurrency,
@@ -128,14 +127,14 @@ def policies(settings: Settings) -> list[ProviderPolicy]:
     }
     for name, value in given.items():
         check_providers(name, value)
-    at_once = {**DEFAULT_CONCURRENCY, **settings.provider_concurrency}
+    concurrency = {**DEFAULT_CONCURRENCY, **settings.provider_concurrency}
     per_day = {**DEFAULT_CREDITS_PER_DAY, **settings.credits_per_day}
     return [
         ProviderPolicy(
             provider,
             _BREAKERS.get(provider),
             rate_per_second=settings.provider_rates.get(provider, default_rate),
-            concurrency=at_once.get(provider),
+            concurrency=concurrency.get(provider),
             credits_per_day=per_day.get(provider),
             credits_per_month=settings.credits_per_month.get(provider),
             zone=_ZONES.get(provider, "UTC"),

@@ -1,4 +1,4 @@
-"""Why a call was not admitted, as the exception that its caller gets."""
+"""The exceptions for calls that were not admitted."""
 
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -14,28 +14,28 @@ IN_FLIGHT_SECONDS = 2.0
 
 
 class CallInFlight(CallRefused):
-    """The same call is under way for a living owner; its reply will serve both."""
+    """The same call is in flight for a running owner. Its reply will serve both."""
 
 
 class ReplyCached(CallRefused):
-    """The ledger has a reply that is fresh enough."""
+    """The ledger has a fresh enough reply."""
 
 
 class RetryBudgetSpent(CallRefused):
-    """Too many of the provider's calls are retries already."""
+    """The provider's retry budget is used up."""
 
 
 def refusal(
     policy: ProviderPolicy, decision: Decision, credits_: Decimal, now: datetime
 ) -> CallRefused:
-    """The refusal of a call for ``credits_``, saying when it may be made."""
+    """The refusal of a call for ``credits_``, with the time of the next try."""
     until = now + timedelta(seconds=decision.wait_seconds)
     match decision.answer:
         case Answer.CACHED:
             return ReplyCached("its reply is in the ledger", until=now)
         case Answer.IN_FLIGHT:
             again = now + timedelta(seconds=IN_FLIGHT_SECONDS)
-            return CallInFlight("the same call is under way", until=again)
+            return CallInFlight("the same call is in flight", until=again)
         case Answer.RETRIES:
             return RetryBudgetSpent(f"{policy.provider}: too many retries", until=until)
         case Answer.RESERVED | Answer.SPENT:

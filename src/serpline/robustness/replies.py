@@ -1,4 +1,4 @@
-"""Raw replies as the ledger keeps them: compressed, bounded, without secrets."""
+"""Raw replies as stored in the ledger: compressed, bounded, without secrets."""
 
 import zlib
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from serpline.domain.text import storable
 from serpline.net.redaction import redact, redact_url
 from serpline.store.calls.ledger import StoredReply
 
-# So much is packed in about a millisecond; more would keep the other tasks waiting.
+# Compressed on the event loop, in about a millisecond. Larger replies go to a thread.
 PACKED_AT_ONCE_BYTES = 64 * 1024
 _COMPRESSION = 3
 _HEADERS_KEPT = ("content-type", "date", "etag", "retry-after", "x-ratelimit-", "x-call-credits-")
@@ -23,9 +23,9 @@ _HEADERS_KEPT = ("content-type", "date", "etag", "retry-after", "x-ratelimit-", 
 def pack(
     reply: HttpReply, secrets: Sequence[str], *, size_bytes_max: int | None = None
 ) -> StoredReply:
-    """A reply for keeping: compressed, its secrets replaced however they are spelled.
+    """Compress a reply for storage, with its secrets replaced in every spelling.
 
-    Of its body ``size_bytes_max`` bytes are kept, more or less.
+    About the first ``size_bytes_max`` bytes of the body are kept.
     """
     masking, packing = StreamMask(secrets), zlib.compressobj(_COMPRESSION)
     packed, size_bytes = bytearray(), 0
@@ -51,7 +51,7 @@ def pack(
 
 
 def unpack(stored: StoredReply, *, large: bool = False) -> HttpReply:
-    """A kept reply as it came, save its secrets; ``large``: its body on disk."""
+    """Decompress a stored reply, which lacks its secrets. ``large`` puts its body on disk."""
     reply = HttpReply(stored.http_status, dict(stored.headers), b"", stored.url)
     if not large:
         return replace(reply, body=zlib.decompress(stored.body))
@@ -65,12 +65,12 @@ def unpack(stored: StoredReply, *, large: bool = False) -> HttpReply:
                 data = inflater.unconsumed_tail
         spool.write(inflater.flush())
         if not inflater.eof:
-            raise zlib.error("a kept reply is cut")
-    except OSError:  # a full disk: it has to fit into memory then, for it is paid
+            raise zlib.error("a stored reply is truncated")
+    except OSError:  # the disk is full: the reply is paid, so use memory
         return unpack(stored)
     return replace(reply, large=spool)
 
 
 def _bounded(text: str) -> str:
-    """Text that PostgreSQL can store, of bounded length."""
+    """Make text storable in PostgreSQL and bound its length."""
     return str(storable(text))[:ERROR_CHARS_MAX]

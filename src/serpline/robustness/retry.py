@@ -1,10 +1,10 @@
-"""What becomes of an item after a failed call: retry later, wait, or give up. Durable, never here.
+"""Maps a failed call to the item's outcome: retry, snooze or reject. Retries are durable.
 
 Promise: this is the only way from a failed call to an outcome. A permanent error, or a category
-for which repeating cannot help, rejects the item at once, and so does a refusal that no waiting
-ends (the run's own budget is spent); any other failure is retried until ``max_attempts`` attempts
-were made; a refused call is a wait and burns no attempt. Delays are full-jitter exponential, never
-shorter than the provider's (capped) ``Retry-After``.
+for which repeating cannot help, rejects the item at once. So does a permanent refusal (the run's
+own budget is spent). Any other refusal, and a quota that renews, snoozes the item and uses no
+attempt. Any other failure is retried until ``max_attempts`` attempts were made. Delays are
+full-jitter exponential, never shorter than the provider's (capped) ``Retry-After``.
 """
 
 import random
@@ -18,14 +18,14 @@ from serpline.domain.outcomes import Outcome, Reject, Retry, Snooze
 from serpline.domain.retry import NEVER_RETRIED, RetryStrategy
 
 REFUSED_SECONDS = 5.0
-# What waits on a breaker is woken by its closing, what waits on a budget by its rise; this is for
-# such an event that came before the wait was written.
+# A closing breaker or a raised budget wakes what waits on it. This bounds the wait if that event
+# came before the wait was stored.
 WOKEN_SECONDS = 900.0
 QUOTA_SECONDS = 300.0
 
 
 def strategy_for(mode: PipelineMode, attempts: int) -> RetryStrategy:
-    """How items of a run are retried; a TESTING run does not make people wait."""
+    """How items of a run are retried. TESTING runs use short delays, because people wait."""
     if mode is PipelineMode.TESTING:
         return RetryStrategy(max_attempts=attempts, base_delay=0.2, max_delay=2.0)
     return RetryStrategy(max_attempts=attempts, base_delay=2.0, max_delay=300.0)
@@ -47,11 +47,11 @@ class RetryManager:
         self._clock = clock or SystemClock()
 
     def for_run(self, mode: PipelineMode, attempts: int) -> "RetryManager":
-        """The same with the strategy of a run of ``mode`` with ``attempts`` per item."""
+        """A copy with the strategy of a run of ``mode`` with ``attempts`` per item."""
         return RetryManager(strategy_for(mode, attempts), chance=self._chance, clock=self._clock)
 
     def outcome_for(self, item: str, error: ProviderError | CallRefused) -> Outcome:
-        """``Retry``, ``Reject`` or ``Snooze``. Whether a retry was the last is decided later."""
+        """``Retry``, ``Reject`` or ``Snooze``. ``delay_seconds`` ends retries later."""
         message = str(error)[:ERROR_CHARS_MAX]
         if isinstance(error, CallRefused):
             if error.permanent:
@@ -59,17 +59,17 @@ class RetryManager:
             return self.wait(item, error)
         if error.permanent:
             return Reject(item, error.category, message)
-        asked = error.retry_after_seconds
+        retry_after = error.retry_after_seconds
         if error.category is ErrorCategory.QUOTA:
-            # The guard has paused the provider by now, and says until when at the next look.
-            until = self._clock.now() + timedelta(seconds=asked or QUOTA_SECONDS)
+            # The guard has paused the provider and will state the end in its next refusal.
+            until = self._clock.now() + timedelta(seconds=retry_after or QUOTA_SECONDS)
             return Snooze(item, message, until)
         if error.category in NEVER_RETRIED:
             return Reject(item, error.category, message)
-        return Retry(item, error.category, message, asked)
+        return Retry(item, error.category, message, retry_after)
 
     def wait(self, item: str, refused: CallRefused) -> Snooze:
-        """When to look again after a refusal, and which breaker's closing is a reason to."""
+        """The snooze after a refusal: when to try again, and which breaker may wake it earlier."""
         seconds = REFUSED_SECONDS if refused.waits_on is None else WOKEN_SECONDS
         latest = self._clock.now() + timedelta(seconds=seconds)
         until = refused.until or latest
@@ -78,7 +78,7 @@ class RetryManager:
         return Snooze(item, refused.reason[:ERROR_CHARS_MAX], until, refused.waits_on)
 
     def delay_seconds(self, failed: Retry, attempts: int) -> float | None:
-        """The wait before the next attempt, ``attempts`` having failed; None: that was the last."""
+        """The wait after ``attempts`` failed attempts, or None if no attempt is left."""
         if attempts >= self.strategy.max_attempts:
             return None
         return self.strategy.delay_seconds(attempts, self._chance, failed.retry_after_seconds)
