@@ -1,9 +1,9 @@
-"""A reply's body while it is read: the first of it in memory, what is beyond that on disk.
+"""A reply's body while it is read: the beginning in memory, the rest on disk.
 
-Promise: whatever its sender makes of it, a body takes some ``BODY_MEMORY_BYTES`` of memory until it
-is whole and within its limit; it is handed on, and on disk, without the secrets.
-Limit: where the disk takes nothing, a body that its caller wants in memory stays in memory, because
-the reply may have been paid for; a large one fails.
+Promise: until a body is complete and within its limit, it takes about ``BODY_MEMORY_BYTES`` of
+memory. The secrets are removed before it is returned or written to disk.
+Limit: when the disk is full, a body that was asked for in memory stays in memory, because the reply
+may be paid for. A large body fails.
 """
 
 import asyncio
@@ -23,9 +23,9 @@ _log = get("net")
 
 
 class Body:
-    """Takes the pieces, decoded; ``size_bytes`` is how much came.
+    """Collects decoded pieces. ``size_bytes`` is the size so far.
 
-    ``threads`` do the writing: nobody else's work may keep a body waiting, its deadline runs on.
+    ``threads`` write to disk. They do nothing else, because the request's deadline is running.
     """
 
     def __init__(self, secrets: Sequence[str], threads: Executor, *, large: bool) -> None:
@@ -33,19 +33,19 @@ class Body:
         self._mask = StreamMask(secrets, SECRET_CHARS_MIN)
         self._threads = threads
         self._large = large
-        self._latest = io.BytesIO()  # gives its bytes away without copying them
+        self._latest = io.BytesIO()  # ``getvalue`` does not copy
         self._spool: Spool | None = None
         self._unspooled: bytes | None = None
 
     async def write(self, piece: bytes) -> None:
-        """Add a piece. Raises ``OSError`` for a large body that the disk does not take."""
+        """Add a piece. Raises ``OSError`` if a large body cannot be written to disk."""
         self.size_bytes += len(piece)
         self._latest.write(piece)
         if self._latest.tell() > BODY_MEMORY_BYTES and self._unspooled is None:
             await self._spill()
 
     async def finish(self) -> tuple[bytes, Spool | None]:
-        """The whole body: on disk if it is large and was asked for so, else in memory."""
+        """The complete body: in memory, or on disk if it is large and ``large`` was given."""
         if self._spool is not None:
             await self._spill(last=True)
         if self._spool is None:

@@ -1,17 +1,17 @@
 """The one HTTP client: HTTP/1.1, pooled, TLS always verified, every reply bounded.
 
-Two ways out. ``send`` is for provider APIs: origins that the operator configured may be at any
-address, redirects are not followed; every other origin is guarded. ``fetch`` is for addresses that
-came from the web: guarded on every hop, whatever the operator trusts. The two have pools of their
-own, so a page can neither ride on a provider's connection nor starve a provider of connections.
+``send`` is for provider APIs. Origins that the operator configured may have any address; every
+other origin is guarded. It follows no redirects. ``fetch`` is for addresses from the web: every
+hop is guarded, even for trusted origins. Each has its own pool, so a page can neither use a
+provider's connection nor take all connections.
 
-``request.timeout_seconds`` is a deadline for everything: look-up, waiting for a connection,
-connecting, redirects, headers and body. Nothing is retried here. Of the environment only
-``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` count (no proxies, no netrc); there are no cookies. Nothing
-logs a URL: the libraries' debug lines are dropped.
+``request.timeout_seconds`` is one deadline for name resolution, waiting for a connection,
+connecting, redirects, headers and body. The client retries nothing and keeps no cookies. It reads
+only ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` from the environment (no proxies, no netrc). No URL is
+logged: the libraries' debug lines are dropped.
 
-The limit of "no key ever shows": a reply's body is searched only for the request's own secrets of
-eight or more characters, and nothing is looked for in a compressed or binary body.
+Limit: a reply's body is searched only for the request's own secrets of eight or more characters. A
+compressed or binary body is not searched.
 """
 
 import asyncio
@@ -54,12 +54,12 @@ USER_AGENT = f"Mozilla/5.0 (compatible; serpline/{version('serpline')})"
 
 
 class HttpClient:
-    """Sends requests; use it as an asynchronous context manager, closed after all calls ended.
+    """Sends requests. Use it as an async context manager, and close it after all calls ended.
 
-    ``host_map``: name or ``*.suffix`` → ``address:port``; those names are connected to there, with
-    SNI and Host unchanged and any port. ``test_ca``: a PEM file trusted for mapped names and
-    trusted bases, besides the system's authorities. ``trusted_bases``: base URLs of providers.
-    ``resolve``: how names become addresses (default: the system).
+    ``host_map``: name or ``*.suffix`` → ``address:port``, where connections to these names go, with
+    SNI and Host unchanged and on any port. ``test_ca``: a PEM file trusted for mapped names and
+    trusted bases, in addition to the system's authorities. ``trusted_bases``: base URLs of
+    providers. ``resolve``: resolves names to addresses (default: the system).
 
     Raises ``UserError`` for a bad host map, base or CA file.
     """
@@ -112,7 +112,7 @@ class HttpClient:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close every connection. Calls still under way fail; later ones are refused."""
+        """Close every connection. Calls in flight fail, later calls are refused."""
         self._closed = True
         for transport in (self._providers, self._pages):
             await transport.pool.aclose()
@@ -121,9 +121,9 @@ class HttpClient:
             resolver.close()
 
     async def send(self, request: HttpRequest) -> HttpReply:
-        """Make one exchange; any status is a reply, a redirect too.
+        """Make one exchange. Any status is a reply, including a redirect.
 
-        Raises ``NetError``, and ``CalledOff`` when ``request.may_send`` said no.
+        Raises ``NetError``, and ``CalledOff`` when ``request.may_send`` returns False.
         """
 
         async def work(url: httpx2.URL) -> tuple[httpx2.URL, Raw]:
@@ -139,8 +139,8 @@ class HttpClient:
     async def fetch(self, request: HttpRequest, *, redirects_max: int = 5) -> HttpReply:
         """GET or HEAD a page under the guard, following at most ``redirects_max`` redirects.
 
-        ``reply.url`` is where it came from in the end. Raises as ``send`` does; permanent for a
-        refused address on any hop and for one redirect too many.
+        ``reply.url`` is the last hop's. Raises like ``send``; the error is permanent for a refused
+        address on any hop and for too many redirects.
         """
         if request.method not in ("GET", "HEAD") or request.json is not None:
             raise ValueError(f"fetch is GET or HEAD without a body, not {request.method}")
@@ -164,7 +164,7 @@ class HttpClient:
         request: HttpRequest,
         work: Callable[[httpx2.URL], Awaitable[tuple[httpx2.URL, Raw]]],
     ) -> HttpReply:
-        """Run ``work`` under the request's deadline; raises only ``NetError`` and ``CalledOff``."""
+        """Run ``work`` under the request's deadline. Raises only ``NetError`` and ``CalledOff``."""
         if self._closed:
             raise RuntimeError("the HTTP client is closed")
         started = self._clock.monotonic()
@@ -184,7 +184,7 @@ class HttpClient:
                 failure = timed_out(f"{host}: no reply within {request.timeout_seconds:g} s")
         finally:
             transfer.reset(before)
-        # Raised outside the handler, so that it carries no context: the original may quote a key.
+        # Raised outside the handler, so that it has no context: the original may quote a key.
         raise failure.redacted(secrets_of(request), sent=current.begun)
 
     async def _exchange(
@@ -210,7 +210,7 @@ class HttpClient:
 
 
 class _Transport(NamedTuple):
-    """Connections, and threads that write what comes over them to disk; shared with no other."""
+    """A connection pool, and the threads that write its replies to disk."""
 
     pool: httpcore2.AsyncConnectionPool
     threads: Executor
@@ -243,7 +243,7 @@ def _drop_debug(record: logging.LogRecord) -> bool:
 
 
 def _silence_libraries() -> None:
-    # Their debug lines quote response headers, which may echo a key. A filter holds whatever
-    # level anyone sets; adding it twice has no effect.
+    # Their debug lines quote response headers, which may echo a key. A filter works at every log
+    # level, and adding it twice has no effect.
     for name in ("httpx2", "httpcore2.connection", "httpcore2.http11"):
         logging.getLogger(name).addFilter(_drop_debug)

@@ -1,7 +1,7 @@
-"""Opens connections: resolves a name once, judges every address, connects to a judged one.
+"""Opens connections: resolves a name once, checks every address, connects to a checked one.
 
-The pool calls it for each new connection, so the rules hold on every redirect, and there is no
-second look-up that could answer differently (rebinding). TLS still verifies the name of the URL.
+The pool calls it for each new connection, so the rules hold on every redirect. There is no second
+resolution that could answer differently (DNS rebinding). TLS still verifies the URL's name.
 """
 
 import asyncio
@@ -30,27 +30,27 @@ Resolve = Callable[[str], Awaitable[Sequence[str]]]
 
 
 class SystemResolver:
-    """The machine's resolver in threads of its own, so that slow names delay nobody else."""
+    """The system's resolver in its own threads, so that slow names delay no other work."""
 
     def __init__(self, threads_max: int) -> None:
         self._threads = ThreadPoolExecutor(threads_max, thread_name_prefix="serpline-resolver")
 
     async def __call__(self, name: str) -> Sequence[str]:
-        """The addresses of ``name``, in the system's order; raises ``OSError`` if it has none."""
+        """The addresses of ``name``, in the system's order. Raises ``OSError`` if it has none."""
         look_up = partial(socket.getaddrinfo, name.encode("ascii"), None, type=socket.SOCK_STREAM)
         found = await asyncio.get_running_loop().run_in_executor(self._threads, look_up)
         return tuple(dict.fromkeys(str(entry[4][0]) for entry in found))
 
     def close(self) -> None:
-        """Start no further look-up; those under way end by themselves."""
+        """Start no further resolutions. Running ones end by themselves."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
 class Dialer(httpcore2.AsyncNetworkBackend):
-    """The pool's way to the network.
+    """The pool's network backend.
 
-    ``guarded``: whether the rules against request forgery apply; mapped names are exempt, since
-    the operator said where they live. ``mapped_tls``: the TLS context for mapped names.
+    ``guarded``: whether the rules against request forgery apply. Mapped names are exempt, because
+    the operator configured their addresses. ``mapped_tls``: the TLS context for mapped names.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Dialer(httpcore2.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> Connection:
-        """A connection to ``host``; raises ``NetError``."""
+        """Connect to ``host``. Raises ``NetError``."""
         mapped = self._host_map.lookup(host)
         if mapped is not None:
             return await _connect_any([mapped], self._mapped_tls)
@@ -89,7 +89,7 @@ class Dialer(httpcore2.AsyncNetworkBackend):
         literal = literal_address(host)
         if literal is not None:
             return [literal]
-        # The dot keeps the resolver from trying the machine's own search domains.
+        # The trailing dot keeps the resolver from trying the machine's search domains.
         name = host + "." if self._guarded else host
         try:
             found = await self._resolve(name)
@@ -110,7 +110,7 @@ def check_guarded(host: str, port: int) -> None:
 
 
 def _check_all(host: str, addresses: Sequence[Address]) -> None:
-    # One bad address refuses the name: a mixture is how a rebinding name looks.
+    # One bad address refuses the name: rebinding names mix good and bad addresses.
     for address in addresses:
         reason = address_refusal(address)
         if reason is not None:
@@ -135,7 +135,7 @@ async def _connect_any(
 
 async def _connect(endpoint: Endpoint) -> socket.socket:
     family = socket.AF_INET if endpoint.address.version == 4 else socket.AF_INET6
-    # A cancellation must close the socket.
+    # Cancellation must close the socket.
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)

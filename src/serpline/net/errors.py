@@ -1,8 +1,7 @@
-"""The one error that leaves the room, and how the library's errors become it.
+"""The error for a request without a reply, and the translation of the library's errors.
 
-``NetError`` means that no reply came. Its message is one short line without a URL, redacted by the
-client before it is raised; it carries no cause or context, since the library's own messages may
-quote a header or a URL.
+``NetError`` means that no reply came. Its message is one short line without a URL, and the client
+redacts it. It has no cause or context, because the library's messages may quote a header or a URL.
 """
 
 import ssl
@@ -19,12 +18,12 @@ from serpline.net.redaction import redact
 
 
 class NetError(Exception):
-    """A request came to no reply.
+    """A request got no reply.
 
     ``category``: TIMEOUT (the deadline passed), NETWORK (name, connection, TLS or protocol), or
     BAD_REQUEST (a refused address, a bad URL, a reply above a limit). ``permanent``: repeating the
-    same request cannot help; true exactly for BAD_REQUEST. ``sent`` False: nothing of the request
-    was written, so it cannot have cost anything.
+    request cannot help; true exactly for BAD_REQUEST. ``sent`` False: no byte of the request was
+    written, so it cannot have cost anything.
     """
 
     def __init__(
@@ -37,32 +36,32 @@ class NetError(Exception):
         self.sent = sent
 
     def redacted(self, secrets: Iterable[str], *, sent: bool) -> "NetError":
-        """The same error, new (so without cause, context and traceback), its message redacted."""
+        """A copy with a redacted message and without cause, context and traceback."""
         message = redact(self.message, secrets)[:MESSAGE_CHARS_MAX]
         return NetError(self.category, message, permanent=self.permanent, sent=sent)
 
 
-class CalledOff(Exception):  # noqa: N818  the caller's own wish
-    """``HttpRequest.may_send`` said no before the request was sent whole: nothing was asked."""
+class CalledOff(Exception):  # noqa: N818  the caller's decision
+    """``HttpRequest.may_send`` returned False before the whole request was sent."""
 
 
 def refused(message: str) -> NetError:
-    """We will not send this, or not take that much: permanent."""
+    """A permanent error: we refuse to send the request, or to read so large a reply."""
     return NetError(ErrorCategory.BAD_REQUEST, message, permanent=True)
 
 
 def broken(message: str) -> NetError:
-    """The connection or the protocol failed; another attempt may do better."""
+    """A retryable error of the connection or the protocol."""
     return NetError(ErrorCategory.NETWORK, message)
 
 
 def timed_out(message: str) -> NetError:
-    """Too slow; another attempt may do better."""
+    """A retryable error: too slow."""
     return NetError(ErrorCategory.TIMEOUT, message)
 
 
-# What the library and the sockets below it may raise for a reason outside our code. Anything else
-# is a bug and passes through.
+# What the library and the sockets raise for causes outside our code. Anything else is a bug and
+# passes through.
 EXPECTED = (
     NetError,
     httpx2.InvalidURL,
@@ -79,7 +78,7 @@ EXPECTED = (
 
 
 def translate(error: BaseException, host: str) -> NetError:
-    """The ``NetError`` for one of ``EXPECTED``; not yet redacted."""
+    """The ``NetError`` for one of ``EXPECTED``, not yet redacted."""
     if isinstance(error, NetError):
         named = error.message if host in error.message else f"{host}: {error.message}"
         return NetError(error.category, named, permanent=error.permanent)

@@ -1,8 +1,9 @@
-"""One request and its reply over a pool, inside every limit. No redirects, no deadline: the client.
+"""One request and its reply over a pool, within every limit.
 
-The promise: until a reply is whole and within the caller's limit its body takes no more memory than
-a small constant, other tasks get their turn however the peer slices its reply, and a connection is
-returned to the pool only if the reply was read to its end. The body comes without the secrets.
+Promise: until a reply is complete and within the caller's limit, its body takes a small constant of
+memory. Other tasks run, however the peer slices its reply. A connection returns to the pool only if
+its reply was read to the end. The body comes without the secrets.
+Redirects and the deadline are the client's.
 """
 
 import asyncio
@@ -23,9 +24,9 @@ REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
 
 
 class Raw:
-    """A reply as it came: status, headers (lower-case names, repeated ones joined), body.
+    """A raw reply: status, headers (lower-case names, repeated ones joined), body.
 
-    A body that is on disk is in ``spool`` instead.
+    A body on disk is in ``spool`` instead.
     """
 
     __slots__ = ("body", "headers", "location", "spool", "status")
@@ -42,7 +43,7 @@ class Raw:
 
     @property
     def redirects(self) -> bool:
-        """Whether the reply says to look elsewhere, and where."""
+        """Whether the reply is a redirect with a location."""
         return self.status in REDIRECT_STATUSES and self.location is not None
 
 
@@ -57,9 +58,9 @@ async def exchange(
     body: Body,
     stop_at_redirect: bool,
 ) -> Raw:
-    """Send and read. With ``stop_at_redirect`` a redirect's body is left unread (and is empty).
+    """Send a request and read its reply into ``body``.
 
-    ``body`` takes what comes, and says where it is.
+    With ``stop_at_redirect`` a redirect's body is not read and is empty.
     """
     target = httpcore2.URL(
         scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path
@@ -71,7 +72,7 @@ async def exchange(
         if response.status == 101:
             raise broken("the peer switched protocols unasked")
         if current.received_bytes == 0:
-            # The bytes were in the buffer before we asked: they belong to the reply before.
+            # The bytes were in the buffer before we asked: they belong to the previous reply.
             raise broken("a reply came before its request")
         head = _decoded(response.headers)
         reply = Raw(response.status, head, b"")
@@ -101,7 +102,7 @@ async def _read_body(
     async with aclosing(response.aiter_stream()) as chunks:
         async for chunk in chunks:
             inflater = inflater or Inflater(content_encoding, size_bytes_max)
-            # Compressed input that yields nothing must be bounded as well.
+            # Bound compressed input that yields no output, too.
             raw_bytes += len(chunk)
             _check_size(raw_bytes, size_bytes_max)
             for piece in inflater.pieces(chunk):

@@ -1,7 +1,7 @@
-"""From a request to what goes on the wire, from there to the next hop, and to the reply.
+"""Pure functions that build the first hop from a request, the next hop, and the reply.
 
-Pure functions. URLs are read once, strictly, by the parser whose result is connected to; what two
-parsers might read differently is refused.
+One strict parser reads each URL, and its result is what we connect to. URLs that parsers read
+differently are refused.
 """
 
 import json
@@ -17,15 +17,15 @@ from serpline.net.hosts import DEFAULT_PORTS, origin_of
 from serpline.net.inflate import ACCEPTED
 from serpline.net.redaction import basic_token, redact, redact_url
 
-# What may follow a redirect to another origin; everything else might be a credential.
+# Headers that follow a redirect to another origin. Any other might be a credential.
 _HARMLESS_HEADERS = frozenset({"accept", "accept-language", "user-agent"})
-# Ours to set: what we can decode, and where the connection goes.
+# Headers that the client sets: what it can decode, and where the connection goes.
 _OWN_HEADERS = frozenset({"accept-encoding", "connection", "content-length", "host"})
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Hop:
-    """One request on the wire; header names are lower-case."""
+    """One request on the wire. Header names are lower-case."""
 
     method: str
     url: httpx2.URL
@@ -34,11 +34,11 @@ class Hop:
 
 
 def parse_url(text: str, params: Mapping[str, str]) -> httpx2.URL:
-    """The absolute http(s) URL that ``text`` spells, with ``params`` added to its query.
+    """Parse an absolute http(s) URL and add ``params`` to its query.
 
-    Raises ``httpx2.InvalidURL``, or a permanent ``NetError`` for a URL that we do not send.
+    Raises ``httpx2.InvalidURL``, or a permanent ``NetError`` for a URL that we refuse.
     """
-    # A backslash is a slash to a browser and not to us: two readings, so neither.
+    # Browsers read a backslash as a slash, our parser does not: refuse it.
     if "\\" in text:
         raise refused("refused URL: holds a backslash")
     url = httpx2.URL(text)
@@ -52,7 +52,7 @@ def parse_url(text: str, params: Mapping[str, str]) -> httpx2.URL:
 
 
 def first_hop(request: HttpRequest, url: httpx2.URL, user_agent: str) -> Hop:
-    """What the request itself sends to ``url`` (its own, parsed)."""
+    """The request itself on the wire. ``url`` is its parsed URL."""
     headers = {"accept": "*/*", "user-agent": user_agent}
     if request.json is not None:
         headers["content-type"] = "application/json"
@@ -64,7 +64,7 @@ def first_hop(request: HttpRequest, url: httpx2.URL, user_agent: str) -> Hop:
 
 
 def next_hop(hop: Hop, location: str) -> Hop:
-    """Where a redirect leads. Another origin gets no header that could be a credential."""
+    """The hop of a redirect. Another origin gets no header that could be a credential."""
     if "\\" in location:
         raise refused("refused redirect: holds a backslash")
     try:
@@ -78,9 +78,9 @@ def next_hop(hop: Hop, location: str) -> Hop:
 
 
 def reply_of(url: httpx2.URL, raw: Raw, secrets: Sequence[str], seconds: float) -> HttpReply:
-    """The reply as the rest of the house may see and store it: without ``secrets``.
+    """The reply without ``secrets``, as other packages may see and store it.
 
-    The exchange took them out of the body.
+    ``exchange`` has already removed them from the body.
     """
     return HttpReply(
         status=raw.status,

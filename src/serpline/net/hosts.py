@@ -1,7 +1,6 @@
-"""What the operator configured about hosts: trusted origins, and names that live elsewhere.
+"""The operator's host settings: trusted origins and mapped host names.
 
-Both come from settings, never from the web. A mistake in them is a ``UserError`` that names the
-value.
+A mistake in them is a ``UserError`` that names the value.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +16,7 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Scheme, host and port: what a connection, and trust, is bound to."""
+    """Scheme, host and port: the unit of connection and trust."""
 
     scheme: str
     host: str
@@ -33,10 +32,10 @@ class Endpoint:
 
 
 class HostMap:
-    """Where names that do not resolve are reached: ``name`` or ``*.suffix`` → ``address:port``.
+    """Addresses of names that do not resolve: ``name`` or ``*.suffix`` → ``address:port``.
 
-    An exact name wins over a wildcard, a longer suffix over a shorter; ``*.example.test`` covers
-    every name below ``example.test``, not the name itself.
+    An exact name wins over a wildcard, and a longer suffix over a shorter one. ``*.example.test``
+    covers every name below ``example.test``, but not the name itself.
     """
 
     def __init__(self, entries: Mapping[str, str]) -> None:
@@ -72,7 +71,7 @@ def origin_of(url: httpx2.URL) -> Origin:
 
 
 def trusted_origins(bases: Sequence[str]) -> frozenset[Origin]:
-    """The origins of the operator's base URLs; a path in them is of no account."""
+    """The origins of the operator's base URLs. Their paths are ignored."""
     return frozenset(_trusted(base) for base in bases)
 
 

@@ -1,15 +1,18 @@
-"""Decompression that never gets ahead of its reader, by what a body is, not by its label.
+"""Decompression in bounded pieces, by the body's first bytes rather than its label.
 
 Output comes in pieces of at most ``INFLATE_PIECE_BYTES``, so the reader can stop a gzip bomb after
-any of them. Unlike the library's decoder this one notices a compressed stream that was cut, and
-reads a gzip file of several members to its end.
+any of them. Unlike the library's decoder, this one detects a truncated stream and reads a gzip
+file of several members to its end.
 
-Content-Encoding is often wrong: a proxy decodes and leaves the label, two servers each add one to a
-body that was compressed once, a charset stands there. So a label says what may come, and the first
-bytes decide: gzip and zlib have a header. A body without one is raw deflate if ``deflate`` was said
-and it can be read so; else it is plain if it is text, and damaged if it is none. ``br``, ``zstd``
-and ``compress`` were not asked for and are refused, unless the body is gzip after all. Under a
-label that nobody knows, and under none, a body is taken as it is.
+Content-Encoding is often wrong: a proxy decodes the body and keeps the label, two servers label a
+body that was compressed once, or the value is a charset. So the label limits the choice and the
+first bytes decide:
+
+- gzip or zlib, if it has their header;
+- refused, if the label is ``br``, ``zstd`` or ``compress``, which were not asked for;
+- raw deflate, if the label is ``deflate`` and the body can be read so;
+- under another supported label plain if it is text, else damaged;
+- plain under an unknown label or none.
 """
 
 import zlib
@@ -27,24 +30,24 @@ ACCEPTED = "gzip"
 _SUPPORTED = frozenset({"gzip", "x-gzip", "deflate"})
 _UNSUPPORTED = frozenset({"br", "zstd", "compress", "x-compress", "dcb", "dcz"})
 _GZIP_MAGIC = b"\x1f\x8b"
-# What no text has; compressed data has some of them among its first few bytes.
+# Text contains none of these; the first few bytes of compressed data contain some.
 _CONTROLS = frozenset(range(32)) - frozenset(b"\t\n\f\r\x1b")
 _RAW = -zlib.MAX_WBITS
-# zlib's flag for "gzip or zlib header, whichever comes".
+# zlib's flag for "gzip or zlib header".
 _HEADED = zlib.MAX_WBITS | 32
 
 
 class Inflater:
     """One body's decoder, for the value of a Content-Encoding header (empty: none).
 
-    ``between_bytes_max`` bounds what one of several layers hands to the next. Raises ``NetError``
-    for what cannot be decoded, ``zlib.error`` for damaged data.
+    ``between_bytes_max`` bounds the bytes between two layers. Raises ``NetError`` for an encoding
+    that cannot be decoded, ``zlib.error`` for damaged data.
     """
 
     def __init__(self, content_encoding: str, between_bytes_max: int) -> None:
         named = [part.strip().lower() for part in content_encoding.split(",")]
         codings = [part for part in named if part not in ("", "identity")]
-        # A long chain is never sent honestly, and multiplies a bomb.
+        # Honest servers send no long chain, and a chain multiplies a bomb.
         if len(codings) > LAYERS_MAX:
             raise refused(f"content encoding of {len(codings)} layers")
         self._layers = [_Layer(coding) for coding in reversed(codings)]
@@ -55,7 +58,7 @@ class Inflater:
         return self._decode_from(0, data)
 
     def finish(self) -> Iterator[bytes]:
-        """The last bytes; raises ``NetError`` if the stream was cut before its end."""
+        """The last bytes. Raises ``NetError`` if the stream is truncated."""
         for at, layer in enumerate(self._layers):
             for piece in layer.finish():
                 yield from self._decode_from(at + 1, piece)
@@ -72,7 +75,7 @@ class Inflater:
 
 
 class _Layer:
-    """One coding. ``size_bytes`` is how much came out of it."""
+    """One coding. ``size_bytes`` counts its output."""
 
     def __init__(self, coding: str) -> None:
         self.size_bytes = 0
@@ -106,7 +109,7 @@ class _Layer:
                 raise broken("the compressed body was cut")
 
     def _decide(self, data: bytes, *, last: bool) -> bool:
-        """What the body is, by its first bytes; False if they are too few."""
+        """Decide the coding by the first bytes. False if more bytes are needed."""
         if len(data) < len(_GZIP_MAGIC) and not last:
             return False
         if data.startswith(_GZIP_MAGIC[: len(data)]) or self._is_zlib(data):
@@ -134,7 +137,7 @@ class _Layer:
                 if data == _GZIP_MAGIC[:1]:
                     self._buffered = data
                     return
-                # What follows the last member is another member or padding.
+                # After a member comes another member or padding.
                 self._padding = not data.startswith(_GZIP_MAGIC)
                 self._member = self._member if self._padding else self._next_member()
                 continue
@@ -144,7 +147,7 @@ class _Layer:
                 yield piece
 
     def _next_member(self) -> "zlib._Decompress":
-        # Members without content would cost time that no limit on bytes accounts for.
+        # Empty members cost time but no bytes, so their number is bounded.
         self._members += 1
         if self._members > MEMBERS_MAX:
             raise refused(f"the compressed body has more than {MEMBERS_MAX} parts")
@@ -152,9 +155,9 @@ class _Layer:
 
 
 def _is_raw_deflate(data: bytes, *, whole: bool) -> bool:
-    """Whether the beginning of a body can be read as deflate without a header.
+    """Whether the beginning of a body decodes as deflate without a header.
 
-    Text cannot for long: it runs into a code that is none, or ends where more text follows.
+    Text soon contains an invalid code, or ends a deflate stream although more text follows.
     """
     trial = zlib.decompressobj(_RAW)
     try:

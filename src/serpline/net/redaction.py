@@ -1,8 +1,8 @@
-"""Keeps keys out of everything that people and tables see.
+"""Removes keys from messages, logs and stored text.
 
-Two ways at once: known values (a request's ``secrets``, in the spellings in which they travel) and
-known names (the query parameters that carry keys). Its limit: an unknown secret under an unknown
-name cannot be recognised.
+It replaces known values (a request's ``secrets``, in every spelling) and the values of known names
+(query parameters that carry keys).
+Limit: an unknown secret under an unknown name is not recognised.
 """
 
 import base64
@@ -30,25 +30,25 @@ _SECRET_HEADERS = frozenset(
     {"authorization", "proxy-authorization", "cookie", "x-api-key", "api-key", "x-goog-api-key"}
 )
 
-# A parameter anywhere in a text: ``?name=value`` or ``&name=value``, up to what ends a URL there.
+# A parameter in a text: ``?name=value`` or ``&name=value``, up to the end of the URL.
 _IN_TEXT = re.compile(r"([?&;#])([^=&;#?\s\"'<>]{1,64})=([^&;#\s\"'<>]*)")
 _USERINFO_IN_TEXT = re.compile(r"(?<=://)[^/?#\s\"'<>]*@")
 
 
 def redact(text: str, secrets: Iterable[str] = ()) -> str:
-    """``text`` without any of ``secrets`` (however encoded) and without known secret parameters.
+    """``text`` without ``secrets`` (in any encoding) and the values of known secret parameters.
 
-    Never raises. Empty secrets are ignored; any other, however short, is replaced.
+    Never raises. Empty secrets are ignored. Any other secret is replaced, however short.
     """
     plain = _USERINFO_IN_TEXT.sub(f"{MASK}@", mask(text, secrets))
     return _IN_TEXT.sub(_masked_param, plain)
 
 
 def redact_url(url: str) -> str:
-    """``url`` without user information and without the values of known secret parameters.
+    """``url`` without user information and the values of known secret parameters.
 
-    Parameters in the query and in the fragment count, whatever their case or percent-encoding.
-    Never raises, even for what is no URL.
+    Covers the query and the fragment, and names in any case or percent-encoding. Never raises, even
+    if ``url`` is not a URL.
     """
     head, mark, tail = _split_query(url)
     scheme, separator, rest = head.partition("//")
@@ -60,7 +60,7 @@ def redact_url(url: str) -> str:
 
 
 def secrets_of(request: HttpRequest) -> tuple[str, ...]:
-    """Every secret value a request carries: the declared ones, and those its parts give away."""
+    """Every secret value in a request: declared, or in a known parameter, header or basic auth."""
     found = [value for name, value in request.params.items() if _names_secret(name)]
     for name, value in request.headers.items():
         if name.lower() in _SECRET_HEADERS:
@@ -72,7 +72,7 @@ def secrets_of(request: HttpRequest) -> tuple[str, ...]:
 
 
 def basic_token(user: str, password: str) -> str:
-    """What follows ``Basic `` in an Authorization header."""
+    """The token after ``Basic `` in an Authorization header."""
     return base64.b64encode(f"{user}:{password}".encode()).decode("ascii")
 
 

@@ -1,16 +1,16 @@
-"""The connections of the pool: each asks before it sends, and takes in a bounded reply.
+"""The pool's connections: each checks ``may_send`` before it sends, and reads a bounded reply.
 
-The promise: a request that is called off is never whole on the wire. ``Transfer.may_send`` is asked
-before every system call that sends, with no wait in between. So a process that was frozen during a
-call, and thaws when its work is in other hands, sends nothing more. No peer can feed us more bytes
-than the caller's limit allows, whatever the framing: the limit counts what the socket brings, TLS
-records and all. Closing is immediate and never waits for the peer.
+Promise: a request that is called off is never sent completely. ``Transfer.may_send`` is called
+directly before every system call that sends. So a process that was frozen during a call, and
+resumes after another took its work over, sends nothing more. A peer cannot send more bytes than the
+caller's limit, in any framing: the limit counts every byte from the socket, including TLS records.
+Closing is immediate and never waits for the peer.
 
-The limit: frozen in the microseconds between the question and the system call after it, a process
-sends that piece when it thaws. What the kernel took before the freeze goes out during it.
+Limit: a process frozen in the microseconds between the check and its system call sends that piece
+when it resumes. Bytes that the kernel accepted before the freeze are sent during it.
 
-The library's own streams use transports of asyncio. A transport keeps what the socket did not take,
-sends it later without asking, and reads ahead; so this one works on the socket itself.
+The library's own streams use asyncio transports. Those buffer unsent bytes, send them later without
+a check, and read ahead. So this module works on the socket itself.
 """
 
 import socket
@@ -41,9 +41,9 @@ from serpline.net.limits import (
 class Transfer:
     """One request and its reply on the wire.
 
-    ``begun``: whether any of the request was sent. Resolving a name, connecting and the TLS
-    handshake are not yet the request: what fails there cannot have cost anything.
-    ``received_bytes``: read from the socket since the last write of the request.
+    ``begun``: whether a byte of the request was sent. Name resolution, connecting and the TLS
+    handshake come before it, so a failure there costs nothing. ``received_bytes``: read from the
+    socket since the request's last write.
     """
 
     may_send: Callable[[], bool] = lambda: True
@@ -53,29 +53,28 @@ class Transfer:
     read_bytes_max: int = HEAD_READ_BYTES
 
     def expect_head(self) -> None:
-        """Count anew, with room for a reply's head (or a TLS handshake) only."""
+        """Restart the count. Allow only a reply's head (or a TLS handshake)."""
         self.received_bytes = 0
         self.received_bytes_max = HEAD_BYTES_MAX
         self.read_bytes_max = HEAD_READ_BYTES
 
     def expect_body(self, size_bytes_max: int) -> None:
-        """The head is there: allow a body of ``size_bytes_max`` bytes and its framing."""
+        """After the head, allow a body of ``size_bytes_max`` bytes and its framing."""
         framed_bytes_max = WIRE_BYTES_PER_BODY_BYTE * size_bytes_max + WIRE_BYTES_SPARE
         self.received_bytes_max = self.received_bytes + framed_bytes_max
         self.read_bytes_max = BODY_READ_BYTES
 
 
 transfer: ContextVar[Transfer] = ContextVar("transfer")
-"""Of the request that this task makes. The pool picks the connection, so it cannot be passed."""
+"""The current task's transfer. The pool picks the connection, so it cannot be an argument."""
 
 
 class Connection(httpcore2.AsyncNetworkStream, anyio.abc.ByteStream):
-    """A connected, non-blocking socket, which it owns; after ``start_tls`` encrypted.
+    """Owns a connected, non-blocking socket, encrypted after ``start_tls``.
 
-    The pool reads and writes; ``receive`` and ``send`` are the socket's side, also below TLS.
-    One reader and one writer at a time. ``tls``: the context for this connection, instead of the
-    pool's. Time limits are the caller's (one deadline around the whole exchange), so the pool's
-    own are not used.
+    The pool calls ``read`` and ``write``. ``receive`` and ``send`` are the socket's side, also
+    below TLS. One reader and one writer at a time. ``tls``: this connection's context instead of
+    the pool's. The pool's time limits are ignored: the caller has one deadline for the exchange.
     """
 
     def __init__(self, sock: socket.socket, tls: ssl.SSLContext | None = None) -> None:
@@ -104,7 +103,7 @@ class Connection(httpcore2.AsyncNetworkStream, anyio.abc.ByteStream):
         server_hostname: str | None = None,
         timeout: float | None = None,
     ) -> "Connection":
-        """The same connection after a verified handshake; closed if that fails or is cancelled."""
+        """Encrypt after a verified handshake. Closes if that fails or is cancelled."""
         context = self._context or ssl_context
         context.set_alpn_protocols(["http/1.1"])
         try:
@@ -124,7 +123,7 @@ class Connection(httpcore2.AsyncNetworkStream, anyio.abc.ByteStream):
         return self
 
     async def receive(self, max_bytes: int = 65536) -> bytes:
-        """Some bytes. Raises ``EndOfStream``, and ``NetError`` beyond the transfer's limit."""
+        """Some bytes. Raises ``EndOfStream`` at the end, ``NetError`` beyond the limit."""
         await checkpoint()
         current = transfer.get()
         if current.received_bytes >= current.received_bytes_max:
@@ -145,7 +144,7 @@ class Connection(httpcore2.AsyncNetworkStream, anyio.abc.ByteStream):
                 return data
 
     async def send(self, item: bytes) -> None:
-        """Send all of ``item``; ``CalledOff`` as soon as the task's request may not be sent."""
+        """Send all of ``item``. Raises ``CalledOff`` once ``may_send`` returns False."""
         await checkpoint()
         left = memoryview(item)
         while left:
@@ -159,20 +158,20 @@ class Connection(httpcore2.AsyncNetworkStream, anyio.abc.ByteStream):
                 raise httpcore2.WriteError(error.strerror) from error
 
     async def send_eof(self) -> None:
-        """Say that nothing more comes."""
+        """Shut down the sending side."""
         self._sock.shutdown(socket.SHUT_WR)
 
     async def aclose(self) -> None:
-        """Close at once: no TLS goodbye; a task that waits for the socket is woken."""
+        """Close at once, without a TLS goodbye. Wakes a task that waits for the socket."""
         if self._sock.fileno() >= 0:
             anyio.notify_closing(self._sock)
             self._sock.close()
         await checkpoint()
 
     def get_extra_info(self, info: str) -> Any:
-        """What the pool asks: whether something came over an idle connection, or its end.
+        """For ``is_readable``: whether an idle connection received data or its end.
 
-        True for a closed one: the pool then drops it.
+        True for a closed connection, so that the pool drops it.
         """
         if info == "is_readable":
             return self._sock.fileno() < 0 or is_readable(self._sock.fileno())
