@@ -1,15 +1,15 @@
-"""The circuit breaker as a pure machine: values in, values out; no clock, no lock, no I/O.
+"""The circuit breaker as pure functions on values: no clock, no lock, no I/O.
 
 Promise: it opens on ``failure_threshold`` consecutive failures, or when at least
 ``rate_threshold`` of at least ``rate_calls_min`` calls failed within ``rate_window_seconds``. It
 stays open for ``timeout_seconds`` ± 10 %, doubled on every relapse up to ``timeout_seconds_max``.
-Half-open, it lets through only as many probes as successes are missing, and closes at exactly
-``success_threshold`` of them. A permit is a lease, so a probe lost in a crash is given again; a
-failed probe reopens the breaker even when its lease has ended. Settings may change at any time:
-a change never opens a breaker, and leaves ``open_until`` and permits as they are.
+Half-open, it allows only as many probes as successes are missing, and closes at exactly
+``success_threshold`` successes. A permit is a lease, so another probe replaces one lost in a crash.
+A failed probe reopens the breaker even after its lease ended. Settings may change at any time: a
+change never opens a breaker, and leaves ``open_until`` and permits as they are.
 
-Limits: a report carries the generation it was permitted in; one that arrives after a transition is
-ignored. When the clock is set back, no wait is longer from then on than it was meant to be.
+Limits: a report carries the generation of its permission, and is ignored after a transition. If the
+clock is set back, no wait becomes longer than intended.
 """
 
 from dataclasses import dataclass, field, replace
@@ -21,12 +21,12 @@ from serpline.domain.errors import ErrorCategory, ProviderError
 from serpline.domain.recent_calls import RecentCalls
 from serpline.domain.states import BREAKER_MACHINE, BreakerEvent, BreakerState
 
-# A cancelled call gives its permit back early and wakes nobody: refused callers check again soon.
+# A cancelled call gives its permit back early without a wake-up, so refused callers check again.
 _PROBE_RECHECK = timedelta(seconds=10)
-# Maximum clock skew between workers. What lies further ahead than it was meant to, by more than
-# this, was written before the clock was set back.
+# Maximum clock skew between workers. A time more than this beyond its intended value was written
+# before the clock was set back.
 _CLOCK_SKEW_MAX = timedelta(seconds=5)
-# These say nothing about the provider: too fast, out of credits, never sent, or a bug of ours.
+# No sign of the provider's health: too fast, out of credits, never sent, or our own bug.
 _NEUTRAL = frozenset(
     {
         ErrorCategory.RATE_LIMIT,
@@ -39,7 +39,7 @@ _NEUTRAL = frozenset(
 
 
 class ReportKind(StrEnum):
-    """How a permitted call ended. ``CANCELLED`` is neutral: it only gives its permit back."""
+    """How a permitted call ended. ``CANCELLED`` is neutral and only gives the permit back."""
 
     SUCCESS = "success"
     FAILURE = "failure"
@@ -47,7 +47,7 @@ class ReportKind(StrEnum):
 
 
 def classify(error: ProviderError) -> ReportKind:
-    """What a failed call says about its provider."""
+    """The kind of report for a failed call."""
     if error.breaker_failure:
         return ReportKind.FAILURE
     return ReportKind.CANCELLED if error.category in _NEUTRAL else ReportKind.SUCCESS
@@ -55,7 +55,7 @@ def classify(error: ProviderError) -> ReportKind:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """``count`` calls that ended alike, the last at ``at``."""
+    """``count`` calls that ended in the same way, the last at ``at``."""
 
     kind: ReportKind
     at: datetime
@@ -66,9 +66,9 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class ProbePermit:
-    """The right to make one call while half-open; lost when ``expires_at`` (lease clock) passes.
+    """The right to make one call while half-open, until ``expires_at`` (lease clock).
 
-    ``seconds``: for how long it was lent.
+    ``seconds``: the length of the lease.
     """
 
     id: str
@@ -78,9 +78,10 @@ class ProbePermit:
 
 @dataclass(frozen=True, slots=True)
 class Breaker:
-    """All a breaker remembers. ``recent`` counts while it is closed, and is kept until it closes.
+    """A breaker's whole state.
 
-    ``open_seconds``: how long it was to be open when ``open_until`` was written.
+    ``recent`` is updated while the breaker is closed, and kept until it closes again.
+    ``open_seconds``: the intended time open when ``open_until`` was written.
     """
 
     state: BreakerState = BreakerState.CLOSED
@@ -100,7 +101,7 @@ class Breaker:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """The breaker after a step, and the event that moved it, if any."""
+    """The breaker after a step, and the event of its transition, if any."""
 
     breaker: Breaker
     event: BreakerEvent | None = None
@@ -108,8 +109,11 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """``allowed``, with the generation to report under and the permit to give back; or refused
-    until ``until`` (None: until another call or a person changes the state)."""
+    """Whether a call is allowed.
+
+    If allowed, report its end with ``generation`` and ``permit``. If refused, ``until`` is when to
+    try again; None means when another call or a person changes the state.
+    """
 
     allowed: bool
     generation: int
@@ -126,9 +130,9 @@ def decide(
     permit_id: str,
     call_seconds: float,
 ) -> tuple[Step, Decision]:
-    """May a call pass? ``now`` is business time, ``lease_now`` the clock of permits.
+    """Decide on a call. ``now`` is business time, ``lease_now`` the clock of permits.
 
-    ``call_seconds``: how long the call may take, with whatever it waits for under its permit.
+    ``call_seconds``: how long the call may take, including its waits under the permit.
     """
     step = close_if_probed(breaker, settings)
     if step.breaker.state is BreakerState.CLOSED:
@@ -159,7 +163,7 @@ def decide(
 
 
 def record(breaker: Breaker, settings: BreakerSettings, report: Report, chance: float) -> Step:
-    """Record how calls ended. ``chance`` in [0, 1) jitters the time that it would stay open."""
+    """Record how calls ended. ``chance`` in [0, 1) jitters the time open."""
     if report.generation != breaker.generation:
         return Step(breaker)
     if breaker.state is BreakerState.CLOSED:
@@ -170,7 +174,7 @@ def record(breaker: Breaker, settings: BreakerSettings, report: Report, chance: 
 
 
 def isolate(breaker: Breaker) -> Step:
-    """Refuse every call until ``reset``; nothing happens when it is isolated already."""
+    """Refuse every call until ``reset``. An isolated breaker stays as it is."""
     if breaker.state is BreakerState.ISOLATED:
         return Step(breaker)
     return Step(_move(breaker, BreakerEvent.ISOLATED), BreakerEvent.ISOLATED)
@@ -184,9 +188,9 @@ def reset(breaker: Breaker) -> Step:
 
 
 def close_if_probed(breaker: Breaker, settings: BreakerSettings) -> Step:
-    """Close a half-open breaker that has had as many good probes as ``settings`` ask for.
+    """Close a half-open breaker that has ``success_threshold`` successful probes.
 
-    With lower settings it has them already: no probe is missing, so none would ever close it.
+    A lowered threshold may already be met. Then no probe is missing, so no report would close it.
     """
     is_half_open = breaker.state is BreakerState.HALF_OPEN
     if not is_half_open or breaker.probe_successes < settings.success_threshold:
@@ -221,10 +225,10 @@ def _in_time(permit: ProbePermit, now: datetime) -> ProbePermit:
 def _record_probe(
     breaker: Breaker, settings: BreakerSettings, report: Report, chance: float
 ) -> Step:
-    """The end of a probe.
+    """Record the end of a probe.
 
-    A failure counts however late it comes: a provider that hangs outlasts any lease. A late
-    success would be one too many, because its permit was given again.
+    A failure counts at any time, because a hanging provider outlasts any lease. A late success does
+    not count, because another probe has its permit.
     """
     if report.permit is None:
         return Step(breaker)
@@ -239,9 +243,9 @@ def _record_probe(
 
 
 def _move(breaker: Breaker, event: BreakerEvent) -> Breaker:
-    """The state after ``event``; what only the old state remembered is dropped.
+    """The state after ``event``, without the old state's own data.
 
-    Relapses survive from open to half-open, so that the next time-out is the doubled one.
+    Relapses survive from open to half-open, so that the next timeout is doubled.
     """
     state = BREAKER_MACHINE[breaker.state, event]
     relapses = breaker.relapses if state is BreakerState.HALF_OPEN else 0

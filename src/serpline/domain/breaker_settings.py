@@ -1,4 +1,4 @@
-"""What a circuit breaker goes by: when it opens, for how long, and what closes it again."""
+"""A circuit breaker's settings: when it opens, for how long, and what closes it."""
 
 from dataclasses import dataclass
 
@@ -22,10 +22,9 @@ _NUMBERS_MAX = {
 
 @dataclass(frozen=True, slots=True)
 class BreakerSettings:
-    """When to open, for how long, and what it takes to close again.
+    """When to open, for how long, and when to close again.
 
-    ``permit_seconds`` is for how long a permit is lent; None: as long as its call may take, which
-    whoever asks for it says.
+    ``permit_seconds``: the lease of a permit. None: as long as its call may take.
     """
 
     failure_threshold: int = 5
@@ -38,7 +37,7 @@ class BreakerSettings:
     permit_seconds: float | None = None
 
     def __post_init__(self) -> None:
-        """Refuse settings with which the breaker could never open or never close."""
+        """Refuse settings under which the breaker could never open or never close."""
         for name, most in _COUNTS_MAX.items():
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
@@ -52,7 +51,7 @@ class BreakerSettings:
                 raise UserError(f"{name}={value!r}: must be above 0, at most {limit}")
 
     def open_seconds(self, relapses: int, chance: float) -> float:
-        """How long to stay open after ``relapses`` failed probes; ``chance`` in [0, 1)."""
+        """How long to stay open after ``relapses`` failed probes. ``chance`` in [0, 1)."""
         cap = max(self.timeout_seconds, self.timeout_seconds_max)
         doubled: float = self.timeout_seconds * 2 ** min(relapses, 32)
         return min(cap, doubled) * (1 - JITTER + 2 * JITTER * chance)

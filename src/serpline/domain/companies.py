@@ -1,4 +1,4 @@
-"""A company as an external source knows it, whichever source that was."""
+"""A company as an external source describes it."""
 
 import re
 from dataclasses import dataclass
@@ -8,18 +8,18 @@ _LABEL = re.compile(r"(?!-)(?:[^\W_]|-){1,63}(?<!-)")
 _DOMAIN_CHARS_MAX = 253
 
 CompanySource = Literal["pdl", "wikidata"]
-# Figures name a channel without a known owner by its address: this and the channel's id.
+# Figures name a channel without a known owner by this address and its id.
 CHANNEL_ADDRESS = "youtube.com/channel/"
 
 
 @dataclass(frozen=True, slots=True)
 class Company:
-    """The company behind a registrable domain; None means that the source does not say.
+    """The company that owns a registrable domain. None means that the source has no value.
 
-    ``domain`` is the domain that was asked for, not the one the source lists first. ``country``
-    and ``industry`` are English where the source has English, spelled as it spells them; ``size``
-    is a range of employees (``51-200``, ``10001+``); ``founded`` is a year of the common era;
-    ``source_id`` is the source's own key (a PDL id, a Wikidata Q-number).
+    ``domain`` is the requested domain, not the first in the source's list. ``country`` and
+    ``industry`` are in the source's spelling, in English where it has English. ``size`` is a range
+    of employees (``51-200``, ``10001+``). ``founded`` is a year of the common era. ``source_id`` is
+    the source's own key (a PDL id, a Wikidata Q-number).
     """
 
     name: str
@@ -38,9 +38,9 @@ class Company:
 
 
 def is_domain_name(text: str) -> bool:
-    """Whether a company can be asked about by ``text``: two labels or more, of letters and digits.
+    """Whether ``text`` is a domain that a company lookup accepts: at least two labels.
 
-    Letters of any script, as long as IDNA can write them. An address of a machine is no name.
+    Labels hold letters, digits and hyphens, in any script that IDNA encodes. IP addresses fail.
     """
     labels = text.lower().split(".")
     if len(text) > _DOMAIN_CHARS_MAX or len(labels) < 2 or labels[-1].isdigit():

@@ -1,27 +1,27 @@
-"""What can go wrong, named once.
+"""The errors of the whole package.
 
-``UserError`` is a person's mistake: one line, exit code 2, never a traceback. ``ProviderError`` is
-what an external API did; its category and permanence are decided by the provider's own
-``errors.py``, never guessed from a text later on. ``CallRefused`` is our own guard saying "not
-now": the call was never made, so no attempt is burned.
+``UserError`` is a person's mistake: one line, exit code 2, no traceback. ``ProviderError`` is a
+failed call to an external API. The provider's own ``errors.py`` decides its category and
+permanence; no other code guesses them from text. ``CallRefused`` is our guard's "not now": the call
+was never made, so it uses no attempt.
 """
 
 from datetime import datetime
 from enum import StrEnum
 
-# So much is kept of the text of what went wrong.
+# Characters of an error's text that are stored.
 ERROR_CHARS_MAX = 500
 
 
 class UserError(Exception):
-    """A mistake in what a person gave us; the message names the thing and its value."""
+    """A mistake in a person's input. The message names the key and its value."""
 
 
 class ErrorCategory(StrEnum):
     """Why a call failed.
 
-    MALFORMED is a broken reply, a sign of ill health. UNUSABLE is a whole reply whose content does
-    not have the form that was asked for: a model's slip, which says nothing about its server.
+    MALFORMED is a broken reply, a sign that the provider is unhealthy. UNUSABLE is an intact reply
+    whose content does not have the requested form: a model's mistake, not its server's.
     """
 
     RATE_LIMIT = "rate_limit"
@@ -42,10 +42,9 @@ class ErrorCategory(StrEnum):
 class ProviderError(Exception):
     """A call to an external API failed.
 
-    ``permanent``: repeating the same request cannot help. ``retry_after_seconds``: what the
-    provider asked for, uncapped. ``breaker_failure``: whether this says the provider is unwell
-    (429, other 4xx and a broken page do not). ``http_status`` is None when no reply came.
-    The message never contains a key or a full URL.
+    ``permanent``: repeating the same request cannot help. ``retry_after_seconds``: the wait that
+    the provider asked for, uncapped. ``http_status`` is None when no reply came. The message never
+    contains a key or a full URL.
     """
 
     def __init__(
@@ -67,20 +66,23 @@ class ProviderError(Exception):
 
     @property
     def breaker_failure(self) -> bool:
-        """Whether a circuit breaker should count it: only signs that the provider is unwell."""
-        return self.category in _UNWELL
+        """Whether a circuit breaker counts this failure.
+
+        It counts signs of an unhealthy provider. A 429, other 4xx and a broken page are none.
+        """
+        return self.category in _UNHEALTHY
 
 
-_UNWELL = frozenset(
+_UNHEALTHY = frozenset(
     {ErrorCategory.TIMEOUT, ErrorCategory.SERVER, ErrorCategory.NETWORK, ErrorCategory.MALFORMED}
 )
 
 
-class CallRefused(Exception):  # noqa: N818  a refusal, not an error of ours
-    """The guard did not let the call through: breaker, limiter, budget, quota or lease.
+class CallRefused(Exception):  # noqa: N818  a refusal, not our error
+    """The guard refused the call: breaker, limiter, budget, quota or lease.
 
-    ``until``: when to look again; None when only an event can tell. ``waits_on``: the breaker
-    whose closing is that event. ``permanent``: no waiting ends it (the run's own budget is spent).
+    ``until``: when to try again; None if that depends on an event. ``waits_on``: the breaker whose
+    closing is that event. ``permanent``: waiting does not help (the run's own budget is spent).
     """
 
     def __init__(
@@ -99,4 +101,4 @@ class CallRefused(Exception):  # noqa: N818  a refusal, not an error of ours
 
 
 class LeaseLost(Exception):  # noqa: N818
-    """This worker no longer owns the chunk: stop, settle nothing, call nothing."""
+    """This worker no longer owns the chunk. Stop, settle nothing, call nothing."""

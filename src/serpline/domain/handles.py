@@ -1,10 +1,10 @@
-"""Handles of YouTube channels: which texts are one, and in which spelling they are compared.
+"""Handles of YouTube channels: their syntax and canonical spelling.
 
 YouTube's help ("Handle guidelines", support.google.com/youtube/answer/11585688): 3 to 30 letters
-and digits of 75 languages, with underscores, hyphens, full stops and middle dots; some scripts have
-other lengths (a Chinese, Japanese or Korean handle may be one character long); case makes no
-difference. The exact lengths of each script are not published, so a letter of any script without
-case allows a short handle: a text that is taken for a handle by mistake costs one look-up.
+and digits of 75 languages, with underscores, hyphens, full stops and middle dots. Case makes no
+difference. Some scripts have other lengths (a Chinese, Japanese or Korean handle may have one
+character). The lengths of each script are not published, so a letter of any script without case
+allows a short handle. A text mistaken for a handle costs one lookup.
 """
 
 import unicodedata
@@ -12,14 +12,14 @@ import unicodedata
 LETTERS_MIN, LETTERS_MAX = 3, 30
 _CHARACTERS_MAX = 100
 _PUNCTUATION = frozenset("_-.·")
-# They join or part the letters of Persian, Malayalam or Sinhala, as marks do.
+# They join or separate the letters of Persian, Malayalam or Sinhala, like marks.
 _JOINERS = frozenset("\u200c\u200d")
 
 
 def channel_handle(text: str) -> str | None:
-    """The handle that ``text`` (``@Acme``) is, in the one spelling of its twins; else None.
+    """The canonical spelling of a handle such as ``@Acme``, or None if ``text`` is not one.
 
-    Lower case and composed (NFC). Nothing is folded further: ``@straße`` is not ``@strasse``.
+    Lower case and composed (NFC), without further folding: ``@straße`` is not ``@strasse``.
     """
     if not text.startswith("@") or len(text) > _CHARACTERS_MAX:
         return None

@@ -1,7 +1,7 @@
-"""One external call as a value: what to send, and how to read what came back.
+"""One external call as a value: what to send, and how to parse the reply.
 
-A provider's client builds a ``ProviderCall`` and does no I/O. The guard sends it, the ledger keeps
-the raw reply, and ``parse`` may be run again on the stored reply after a crash, without paying.
+A provider's client builds a ``ProviderCall`` and does no I/O. The guard sends it and the ledger
+stores the raw reply. After a crash ``parse`` may run again on the stored reply, without paying.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,11 +20,11 @@ def _always() -> bool:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class HttpRequest:
-    """A request. Its representation is the method and the host: everything else may hold a key.
+    """A request. Its ``repr`` shows method and host only: any other part may contain a key.
 
-    ``secrets`` are the values to be redacted wherever the request shows. ``large``: the body may be
-    too large for memory, so the reply is read by its ``open``. ``may_send`` is asked immediately
-    before anything is written to the network: False calls the request off.
+    ``secrets``: values to redact wherever the request appears. ``large``: the reply's body may
+    exceed memory and is read with ``open``. ``may_send`` is called directly before each write to
+    the network; False calls the request off.
     """
 
     method: str
@@ -50,19 +50,19 @@ class HttpRequest:
 
 
 class LargeBody(Protocol):
-    """A body that lies outside memory."""
+    """A body outside memory."""
 
     size_bytes: int
 
     def open(self) -> BinaryIO:
-        """A reader of its own, at the beginning."""
+        """A new reader at the beginning."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class HttpReply:
-    """A reply, read whole. ``headers`` has lower-case names; ``url`` is redacted.
+    """A complete reply. ``headers`` has lower-case names; ``url`` is redacted.
 
-    ``large`` instead of ``body`` only where the request said so; ``open`` reads either.
+    A request with ``large`` may get ``large`` instead of ``body``. ``open`` reads either.
     """
 
     status: int
@@ -77,11 +77,11 @@ class HttpReply:
 
     @property
     def size_bytes(self) -> int:
-        """How long the body is."""
+        """The body's size."""
         return len(self.body) if self.large is None else self.large.size_bytes
 
     def open(self) -> BinaryIO:
-        """The body from its beginning, wherever it lies."""
+        """A reader of the body, in memory or outside."""
         return BytesIO(self.body) if self.large is None else self.large.open()
 
 
@@ -107,7 +107,7 @@ class ProviderCall(Generic[T]):
     third_party: bool = False
 
     def read_as(self, more: Callable[[T], U]) -> "ProviderCall[U]":
-        """The same call with ``more`` made of its value. What ``more`` raises is a bug."""
+        """The same call, with ``more`` applied to its value. An exception in ``more`` is a bug."""
         return ProviderCall(
             self.provider,
             self.operation,

@@ -1,8 +1,8 @@
-"""A JSON array read item by item, so that no more of it is in memory than the item at hand.
+"""Reads a JSON array item by item, so that only the current item is in memory.
 
-The parser is the standard library's, given a window of the text that grows until an item is whole.
-A streaming parser (ijson) was tried: a hundred thousand opening brackets took all memory there, and
-one number above 63 bits made a whole file unreadable.
+The standard library's parser gets a window of the text that grows until an item is complete. We
+tried a streaming parser (ijson): a hundred thousand opening brackets took all memory, and one
+number above 63 bits made a whole file unreadable.
 """
 
 import json
@@ -23,10 +23,10 @@ _SPACE = re.compile(r"[ \t\n\r]*")
 
 
 def json_items(reply: HttpReply, provider: str, *, characters_max: int) -> Iterator[Any]:
-    """The items of a reply that is a JSON array, each as ``json_value`` would read it.
+    """Yield the items of a reply that is a JSON array, each as ``json_value`` would read it.
 
-    Raises ``ProviderError`` MALFORMED on coming to what is not JSON or not part of an array, or to
-    an item of more than ``characters_max`` characters; what precedes it has been given out.
+    Raises ``ProviderError`` MALFORMED at the first text that is not JSON or not part of an array,
+    or at an item of more than ``characters_max`` characters. Earlier items have been yielded.
     """
     window = _Window(TextIOWrapper(reply.open(), "utf-8-sig", "strict", newline=""), characters_max)
     try:
@@ -43,9 +43,9 @@ def json_items(reply: HttpReply, provider: str, *, characters_max: int) -> Itera
 
 
 class _Window:
-    """What is in memory of a text, and the place up to which it has been read.
+    """The part of a text in memory, and the current position.
 
-    Every method raises ``ValueError`` where the text is not what it should be.
+    Every method raises ``ValueError`` for unexpected text.
     """
 
     def __init__(self, text: TextIO, characters_max: int) -> None:
@@ -55,25 +55,25 @@ class _Window:
         self._at = 0
 
     def peek(self) -> str:
-        """The next character that is no white space; empty at the end."""
+        """The next character after white space; empty at the end."""
         while True:
             self._at = _SPACE.match(self._window, self._at).end()  # type: ignore[union-attr]
             if self._at < len(self._window) or not self._grow():
                 return self._window[self._at : self._at + 1]
 
     def take(self, mark: str) -> None:
-        """Go past this character; empty for the end."""
+        """Consume this character; empty means the end."""
         if self.peek() != mark:
             raise ValueError(f"no {mark or 'end'}")
         self._at += len(mark)
 
     def value(self) -> Any:
-        """The next value, whole: what is no value yet may become one with more of the text."""
+        """The next complete value. Reads more text until there is one."""
         self.peek()
         while True:
             with suppress(ValueError):
                 value, end = _DECODER.raw_decode(self._window, self._at)
-                # Behind anything else a number may go on.
+                # Before any other character a number may continue.
                 if self._window[end : end + 1] in _BEHIND:
                     break
             if not self._grow():
@@ -83,9 +83,9 @@ class _Window:
         return storable(value) if escaped else value
 
     def _grow(self) -> bool:
-        """Read on, as much as is there already, so that growing costs no more than reading.
+        """Double the window, so that growing costs no more than reading.
 
-        False at the end, and for what would be too long.
+        False at the end, and when the window would be too long.
         """
         left = self._window[self._at :]
         room = self._characters_max + 1 - len(left)
