@@ -1,8 +1,7 @@
-"""The outside of a keyword file: numbered lines, the header that names the columns, records.
+"""The syntax of a keyword file: numbered lines, the header that names the columns, records.
 
-Whatever makes the whole file unusable is found here and raised as a ``UserError`` with the line's
-number. Lines are read one at a time, and a single line is bounded too, so a file without line ends
-does not fill the memory.
+A problem that makes the whole file unusable raises ``UserError`` with the line's number. Lines are
+read one at a time and are bounded, so a file without line ends does not fill the memory.
 """
 
 import csv
@@ -21,7 +20,7 @@ RECORD_LINES_MAX = 20
 _REQUIRED = ("keyword", "market")
 _DELIMITERS = (",", ";", "\t")
 _BOM = b"\xef\xbb\xbf"
-# Other things that spreadsheets write give themselves away by how they begin.
+# The first bytes of other formats that spreadsheets write.
 _FOREIGN_STARTS = {
     b"\xff\xfe": "UTF-16",
     b"\xfe\xff": "UTF-16",
@@ -30,15 +29,15 @@ _FOREIGN_STARTS = {
 }
 _SHOWN_CHARACTERS = 60
 _LINE_END = re.compile(b"\r\n|\r|\n")
-# Excel's own line before the header, which says what stands between fields.
+# Excel's own line before the header, which names the delimiter.
 _SEPARATOR = re.compile(r'"?sep=."?[,;\t]*', re.IGNORECASE)
-# The csv module's words for quotes that were opened and not closed.
+# The csv module's message for quotes that were opened and not closed.
 _ENDS_IN_QUOTES = "unexpected end of data"
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """The delimiter, the number of columns, and where each known column stands (from 0)."""
+    """The delimiter, the number of columns, and each known column's index (from 0)."""
 
     delimiter: str
     width: int
@@ -48,9 +47,9 @@ class Header:
 
 
 def numbered_lines(stream: BinaryIO, size_bytes_max: int) -> Iterator[tuple[int, str]]:
-    """The lines that hold anything, numbered from 1, decoded, without their ends.
+    """Yield the lines that are not blank, numbered from 1, decoded, without their ends.
 
-    A line ends with LF, CR LF, or, as in files of old Macs, CR alone.
+    A line ends with LF, CR LF, or CR alone (files of old Macs).
     """
     for number, raw in _raw_lines(stream, size_bytes_max):
         text = _decoded(_first_line(raw) if number == 1 else raw, number)
@@ -86,12 +85,12 @@ def _bounded(line: bytes, number: int) -> bytes:
 def records(
     lines: Iterator[tuple[int, str]], delimiter: str
 ) -> Iterator[tuple[int, list[str] | str]]:
-    """The fields of every record with the number of its first line, or what is wrong with it.
+    """Yield the number of each record's first line with its fields, or with its problem.
 
-    Spreadsheets pad lines with empty fields: those at the end are taken off, and a record of
-    nothing else is none.
-    A quoted field may go on over up to ``RECORD_LINES_MAX`` lines. Where the quotes make no record,
-    only the first line is bad, and what follows is read afresh: a forgotten quote costs one line.
+    Spreadsheets pad lines with empty fields: trailing ones are removed, and a record of nothing
+    else is skipped. A quoted field may span up to ``RECORD_LINES_MAX`` lines. If the quotes make no
+    record, only the first line is bad and reading restarts at the next: a forgotten quote costs one
+    line.
     """
     waiting: deque[tuple[int, str]] = deque()
     while first := waiting.popleft() if waiting else next(lines, None):
@@ -112,7 +111,7 @@ def records(
 def _over_lines(
     text: str, lines: Iterator[tuple[int, str]], waiting: deque[tuple[int, str]], delimiter: str
 ) -> list[str] | None:
-    """The record that begins with ``text``; its further lines are taken from ``waiting``."""
+    """The record that begins with ``text``. Its further lines are removed from ``waiting``."""
     for count in range(1, RECORD_LINES_MAX):
         if len(waiting) < count:
             further = next(lines, None)
@@ -137,7 +136,7 @@ def _fields(text: str, delimiter: str) -> list[str]:
 
 
 def read_header(lines: Iterator[tuple[int, str]]) -> Header:
-    """Take the first line as the header; which delimiter splits it is how it is found."""
+    """Read the first line as the header, and find the delimiter that splits it."""
     number, text = next(lines, (0, ""))
     if _SEPARATOR.fullmatch(text):
         number, text = next(lines, (0, ""))
@@ -157,7 +156,7 @@ def read_header(lines: Iterator[tuple[int, str]]) -> Header:
 
 
 def shown(text: str) -> str:
-    """A value for a message: quoted, control characters escaped, at most 60 characters."""
+    """Format a value for a message: quoted, control characters escaped, at most 60 characters."""
     return repr(text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "…")
 
 

@@ -1,23 +1,22 @@
 """Keyword lists: from the bytes of a CSV file ``keyword,market,tags`` to rows.
 
-The promise: the file is read line by line, never whole, so its length costs no memory beyond the
-set that finds repetitions; a line that cannot be used is a problem with its number and its value,
-and the other lines stay good. The whole file is refused (``UserError``) only when nothing in it
-can be trusted: it is not UTF-8, it has no usable header, or it is over a limit.
+Promise: the file is read line by line. Its length costs no memory except the set that detects
+duplicates. A bad line is reported with its number and value, and the other lines stay valid. The
+whole file is refused (``UserError``) only if it is not UTF-8, has no usable header or exceeds a
+limit.
 
-The form: UTF-8 with or without a byte order mark; any line end; ``,``, ``;`` or tab between
-fields, found from the header; double quotes. Excel's first line ``sep=;``, empty fields at a line's
-end and lines of nothing else are passed over. Columns may stand in any order, ``tags`` may be
-missing, further columns are ignored. Tags are separated by ``;`` or ``|``. A quoted field may hold
-line breaks: they belong to the row, which has the number of its first line, and a keyword or a tag
-with one is refused.
+Format: UTF-8 with or without a byte order mark; any line end; ``,``, ``;`` or tab as the delimiter,
+detected from the header; double quotes. Excel's first line ``sep=;``, empty fields at a line's end
+and lines of nothing else are skipped. Columns come in any order, ``tags`` may be missing, other
+columns are ignored. Tags are separated by ``;`` or ``|``. A row with line breaks in a quoted field
+has the number of its first line. A keyword or tag with a line break is refused.
 
-A keyword is kept and shown as written, but for Unicode NFC and single spaces. It is searched
-without characters that nobody can see (``searched``). Two keywords are the same, and are bought
-once, when their searches agree after case folding and without variation selectors. It is NFC and
-not NFKC: compatibility forms are other words ("x²" is not "x2", "①" is not "1"). Limits: 200
-characters and 32 words, since Google ignores what follows the 32nd; over-long keywords are
-rejected, not cut, because a cut one is another keyword.
+A keyword is stored and shown as written, except for Unicode NFC and single spaces. It is searched
+without invisible characters (``searched``). Two keywords are equal, and bought once, if their
+searches are equal after case folding and without variation selectors. NFC and not NFKC, because
+compatibility forms are other words ("x²" is not "x2", "①" is not "1"). Limits: 200 characters and
+32 words, because Google ignores words after the 32nd. Longer keywords are rejected and not cut,
+because a cut keyword is another keyword.
 """
 
 import hashlib
@@ -43,9 +42,9 @@ SIZE_BYTES_MAX = 1_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class KeywordRow:
-    """One good line: ``keyword`` for people and searches, ``key`` to tell equals, both with NFC.
+    """One valid line. ``keyword`` is for people and searches, ``key`` for equality; both in NFC.
 
-    ``market`` is the market's stored code. ``line`` counts from 1, the header included.
+    ``market`` is the market's stored code. ``line`` counts from 1, including the header.
     """
 
     line: int
@@ -57,7 +56,7 @@ class KeywordRow:
 
 @dataclass(frozen=True, slots=True)
 class LineProblem:
-    """Why a line was left out; ``message`` names the value."""
+    """Why a line was skipped. ``message`` names the value."""
 
     line: int
     message: str
@@ -69,9 +68,9 @@ class LineProblem:
 
 @dataclass(slots=True)
 class KeywordReport:
-    """What reading a file found besides its rows; filled while ``iter_keywords`` runs.
+    """Counts and problems of a file, filled while ``iter_keywords`` runs.
 
-    ``problems`` holds the first ten, ``problem_count`` counts all.
+    ``problems`` has the first ten, ``problem_count`` counts all.
     """
 
     row_count: int = 0
@@ -80,13 +79,13 @@ class KeywordReport:
     problems: list[LineProblem] = field(default_factory=list)
 
     def add(self, line: int, message: str) -> None:
-        """Count a problem, and keep it if it is among the first ten."""
+        """Count a problem, and store it if it is one of the first ten."""
         self.problem_count += 1
         if len(self.problems) < PROBLEMS_SHOWN_MAX:
             self.problems.append(LineProblem(line, message))
 
     def summary(self) -> str:
-        """The kept problems in one line, with how many more there are; empty without problems."""
+        """The stored problems in one line, and how many more there are; empty without problems."""
         text = "; ".join(str(problem) for problem in self.problems)
         hidden = self.problem_count - len(self.problems)
         return f"{text}; and {hidden} more" if hidden else text
@@ -94,7 +93,7 @@ class KeywordReport:
 
 @dataclass(frozen=True, slots=True)
 class ParsedKeywords:
-    """A whole file, read: the good rows, and what was wrong with the others."""
+    """A whole file: its valid rows and the problems of the others."""
 
     rows: tuple[KeywordRow, ...]
     report: KeywordReport
@@ -105,34 +104,34 @@ class ParsedKeywords:
         return tuple(self.report.problems)
 
     def require_clean(self) -> "ParsedKeywords":
-        """Itself, or a ``UserError`` with up to ten problems when any line was left out."""
+        """Return itself, or raise a ``UserError`` with up to ten problems."""
         if self.report.problem_count:
             raise UserError(self.report.summary())
         return self
 
 
 def keyword_key(keyword: str) -> str:
-    """What two keywords share when they are the same: as searched, case folded, one font."""
+    """The key that equal keywords share: as searched, case folded, without variation selectors."""
     return _key(searched(keyword))
 
 
 def normal_keyword(keyword: str) -> str:
-    """The keyword as it is stored: NFC, surrounding space off, inner space collapsed."""
+    """The keyword as stored: NFC, stripped, inner space collapsed."""
     return " ".join(unicodedata.normalize("NFC", keyword).split())
 
 
 def searched(keyword: str) -> str:
-    """The keyword as providers are asked: what can be seen of it."""
+    """The keyword as sent to providers: its visible characters."""
     return normal_keyword(visible(keyword))
 
 
 def parse_keywords(
     source: bytes | BinaryIO, markets: Mapping[str, Market] | None = None, **limits: int
 ) -> ParsedKeywords:
-    """Read a whole list into memory; a repetition's tags are added to the first row's.
+    """Read a whole list into memory. A duplicate's tags are added to the first row's.
 
-    ``markets``: the known markets by code; the built-in ones unless given. ``limits``:
-    ``rows_max`` and ``size_bytes_max`` of ``iter_keywords``, whose errors are raised here too.
+    ``markets``: the known markets by code; default: the built-in ones. ``limits``: ``rows_max`` and
+    ``size_bytes_max`` of ``iter_keywords``. Raises its errors.
     """
     report = KeywordReport()
     rows: dict[tuple[str, str], KeywordRow] = {}
@@ -151,16 +150,16 @@ def iter_keywords(
     rows_max: int = ROWS_MAX,
     size_bytes_max: int = SIZE_BYTES_MAX,
 ) -> Iterator[KeywordRow]:
-    """Yield the good rows one by one and fill ``report`` meanwhile.
+    """Yield the valid rows one by one and fill ``report``.
 
-    A repetition (same key and market) is counted and yielded again only if it has tags, so that an
-    upsert keeps them. ``rows_max`` bounds the lines after the header, ``size_bytes_max`` the file.
-    Raises ``UserError`` when the whole file is unusable or over a limit.
+    A duplicate (same key and market) is counted. It is yielded again only if it has tags, so that
+    an upsert adds them. ``rows_max`` bounds the lines after the header, ``size_bytes_max`` the
+    file. Raises ``UserError`` when the whole file is unusable or over a limit.
     """
     stream = BytesIO(source) if isinstance(source, bytes) else source
     lines = numbered_lines(stream, size_bytes_max)
     header = read_header(lines)
-    # Digests instead of texts: about 110 bytes a row whatever its length, so 5 million rows fit.
+    # Digests take about 110 bytes a row of any length, so 5 million rows fit.
     seen: set[bytes] = set()
     for number, fields in records(lines, header.delimiter):
         if isinstance(fields, str):
@@ -192,7 +191,7 @@ def _key(search: str) -> str:
 def _row(
     number: int, fields: list[str], header: Header, markets: Mapping[str, Market] | None
 ) -> KeywordRow | str:
-    """The row, or what is wrong with it."""
+    """The row, or its problem."""
     if len(fields) > header.width:
         return (
             f"{len(fields)} fields where the header has {header.width}: "
@@ -221,7 +220,7 @@ def _keyword_problem(raw: str, normal: str) -> str | None:
         return f"line break in keyword {shown(raw)}"
     if _has_control(raw):
         return f"control character in keyword {shown(raw)}"
-    # Zero-width characters alone would be a keyword that nobody can see.
+    # A keyword of zero-width characters alone is invisible.
     seen = searched(normal)
     if all(unicodedata.category(character) in ("Cf", "Mn") for character in seen):
         return "empty keyword"
@@ -234,7 +233,7 @@ def _keyword_problem(raw: str, normal: str) -> str | None:
 
 
 def _tags(cell: str) -> tuple[str, ...] | str:
-    """The tags, each once, or what is wrong with them."""
+    """The distinct tags, or their problem."""
     if "\n" in cell:
         return f"line break in tags {shown(cell)}"
     if _has_control(cell):
@@ -250,7 +249,7 @@ def _tags(cell: str) -> tuple[str, ...] | str:
 
 
 def _union(first: tuple[str, ...], second: tuple[str, ...]) -> tuple[str, ...]:
-    """All tags in order; of those that differ in case only, the first."""
+    """All tags in order. Of tags that differ in case only, the first."""
     unique: dict[str, str] = {}
     for tag in (*first, *second):
         unique.setdefault(tag.casefold(), tag)

@@ -1,16 +1,16 @@
 """Markets: the country, language and provider codes that a keyword is searched in.
 
-250 markets are built in, one for each ISO 3166-1 country (249) and Kosovo (XK). Each has one
-language, the one most searches there are made in; a country's further languages are markets that
-a person adds. Names and codes are frozen data (``data/markets.csv``); nothing is looked up.
+250 markets are built in: the 249 countries of ISO 3166-1 and Kosovo (XK). Each has one language,
+that of most searches there. People add markets for a country's other languages. Names and codes
+are fixed data (``data/markets.csv``).
 
-Three limits of the data, each visible as a null or a fallback, never as a guess:
+The data has three limits. Each shows as a null or a fallback, never as a guess:
 
 - ``location_code`` is DataForSEO's, which is Google's: 2000 + the ISO 3166-1 numeric code. Kosovo
-  has no ISO numeric code, so it has none: its volumes are unknown.
-- ``language_code`` is null where DataForSEO's Google Ads data knows no such language; leave it
-  out of the request then, and the volume is that of all languages.
-- ``google_domain`` is ``google.com`` where Google runs no domain of the country's own.
+  has no numeric code, so its ``location_code`` is null and its volumes are unknown.
+- ``language_code`` is null if DataForSEO's Google Ads data lacks the language. Then leave it out of
+  the request; the volume covers all languages.
+- ``google_domain`` is ``google.com`` if Google has no domain for the country.
 """
 
 import csv
@@ -28,12 +28,12 @@ _ALIASES: Mapping[str, str] = MappingProxyType({"UK": "GB"})
 
 @dataclass(frozen=True, slots=True)
 class Market:
-    """Where, and in what language, a search is made.
+    """The place and language of a search.
 
-    ``code`` names the market (an ISO 3166-1 alpha-2 code when built in). ``language`` is a BCP 47
-    tag, ``hl`` what Google calls the same (``iw`` for Hebrew). ``gl`` is Google's country code
-    (``uk`` for GB). ``location`` is the free text that ScaleSERP takes. ``location_code`` and
-    ``language_code`` are DataForSEO's; see the module for what null means.
+    ``code`` names the market (an ISO 3166-1 alpha-2 code if built in). ``language`` is a BCP 47
+    tag, ``hl`` Google's code for it (``iw`` for Hebrew). ``gl`` is Google's country code (``uk``
+    for GB). ``location`` is ScaleSERP's free text. ``location_code`` and ``language_code`` are
+    DataForSEO's; the module's docstring explains null.
     """
 
     code: str
@@ -48,7 +48,7 @@ class Market:
 
 
 def normal_code(code: str) -> str:
-    """The code as it is stored: upper case, without surrounding space, ``UK`` as ``GB``."""
+    """The code as stored: upper case, stripped, ``UK`` as ``GB``."""
     upper = code.strip().upper()
     return _ALIASES.get(upper, upper)
 
@@ -63,9 +63,9 @@ def builtin_markets() -> Mapping[str, Market]:
 
 
 def find_market(code: str, markets: Mapping[str, Market] | None = None) -> Market | None:
-    """The market of that code (any case, ``UK`` included), or None.
+    """The market of that code (any case, or ``UK``), or None.
 
-    ``markets``: the known markets by stored code; the built-in ones unless given.
+    ``markets``: the known markets by stored code; default: the built-in ones.
     """
     known = builtin_markets() if markets is None else markets
     return known.get(normal_code(code))
@@ -80,9 +80,9 @@ def get_market(code: str, markets: Mapping[str, Market] | None = None) -> Market
 
 
 def dataforseo_language(language: str) -> str | None:
-    """DataForSEO's code of a language (BCP 47); None for one that it is known not to have.
+    """DataForSEO's code of a language (BCP 47), or None if it lacks the language.
 
-    A region counts only where a built-in market's language has one: ``fr-CH`` goes by ``fr``.
+    A region counts only if a built-in market's language has it: ``fr-CH`` becomes ``fr``.
     """
     codes = {market.language: market.language_code for market in builtin_markets().values()}
     base = language.partition("-")[0]

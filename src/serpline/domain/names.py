@@ -1,4 +1,4 @@
-"""The words of the field as enumerations: phases, content types, modes, priorities."""
+"""The field's terms as enumerations: phases, content types, modes, priorities."""
 
 from enum import IntEnum, StrEnum
 
@@ -16,7 +16,7 @@ class PhaseName(StrEnum):
 
 
 class ContentType(StrEnum):
-    """What kind of search result; ``ALL`` marks the lanes that serve every type at once."""
+    """The kind of search result. ``ALL`` marks lanes that serve every type."""
 
     ORGANIC = "organic"
     NEWS = "news"
@@ -28,7 +28,7 @@ SEARCHED_TYPES = (ContentType.ORGANIC, ContentType.NEWS, ContentType.VIDEO)
 
 
 class Device(StrEnum):
-    """The device a search is made as."""
+    """The device that a search simulates."""
 
     DESKTOP = "desktop"
     MOBILE = "mobile"
@@ -38,8 +38,8 @@ class Device(StrEnum):
 class EmptyKind(StrEnum):
     """What a page shows in place of content. Such a page has no relevance.
 
-    ``BOT_CHECK``: a check whether the visitor is a person. ``SITE_ERROR``: the site's own trouble.
-    ``NO_TEXT``: too little text to be about anything.
+    ``BOT_CHECK``: a check whether the visitor is human. ``SITE_ERROR``: the site's own error page.
+    ``NO_TEXT``: too little text to have a topic.
     """
 
     BOT_CHECK = "bot_check"
@@ -53,7 +53,7 @@ class EmptyKind(StrEnum):
 
 
 class PipelineMode(StrEnum):
-    """How a run was asked for, and so what it may skip, reuse and retry (design, section 5)."""
+    """How a run was started, and so what it skips, reuses and retries (design, section 5)."""
 
     SCHEDULED = "scheduled"
     TESTING = "testing"
@@ -70,7 +70,7 @@ class JobPriority(IntEnum):
 
 
 class BatchPriority(StrEnum):
-    """How soon a provider runs a batch among the account's others."""
+    """A batch's priority among the account's batches at the provider."""
 
     HIGHEST = "highest"
     HIGH = "high"

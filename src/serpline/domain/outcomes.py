@@ -1,4 +1,4 @@
-"""What working on an item may come to. Work returns one of these; an exception is a bug."""
+"""The outcomes of work on an item. Work returns one of them; an exception is a bug."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,7 +9,7 @@ from serpline.domain.errors import ErrorCategory
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """Finished. ``result`` is what the phase's store function writes, in the same transaction."""
+    """Finished. The phase's store function writes ``result`` in the same transaction."""
 
     item: str
     result: Any = None
@@ -17,7 +17,7 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Skip:
-    """Nothing to do for this item, for a reason that is stored."""
+    """Nothing to do for this item. The reason is stored."""
 
     item: str
     reason: str
@@ -25,7 +25,7 @@ class Skip:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """An attempt failed and may be repeated; it is counted."""
+    """An attempt failed. It counts, and may be repeated."""
 
     item: str
     category: ErrorCategory
@@ -35,9 +35,9 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class Snooze:
-    """No attempt was made (refused, or someone else is buying the same thing): look again.
+    """No attempt was made (refused, or the same purchase is in flight). Try again later.
 
-    ``waits_on`` names the breaker that refused it, whose closing is a reason to look at once.
+    ``waits_on`` names the breaker that refused it. When it closes, the item is due at once.
     """
 
     item: str
@@ -48,7 +48,7 @@ class Snooze:
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """Failed for good; repeating cannot help."""
+    """Failed permanently. Repeating cannot help."""
 
     item: str
     category: ErrorCategory
