@@ -89,9 +89,9 @@ class HttpReply:
 class ProviderCall(Generic[T]):
     """One operation of one provider.
 
-    ``identity`` is the canonical request (a JSON value, without keys or secrets): with provider,
-    operation and the freshness scope it makes the ledger's key. ``credits`` is what the call
-    costs at most, in the provider's own unit; ``billed`` reads from a reply what it did cost.
+    ``identity`` is the canonical request (a JSON value without keys or secrets). The ledger's key
+    is made of provider, operation, identity and freshness. ``credits`` is the call's maximum cost
+    in the provider's own unit; ``billed`` reads the actual cost from a reply.
     ``parse`` raises ``ProviderError`` and nothing else. ``third_party``: the address came from the
     web and is not the provider's API. So it is fetched under the guard against forged addresses,
     and whether it answers says nothing about the API's health.

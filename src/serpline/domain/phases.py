@@ -1,4 +1,4 @@
-"""The shape of a run: which lanes it has and which lane needs which. Pure functions."""
+"""A run's lanes and their dependencies, as pure functions."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,12 +19,12 @@ PHASE_DEPENDENCIES: Mapping[str, Sequence[str]] = {
 }
 
 
-# What others use if it is there, and can do without: their order is as above, and it blocks none.
+# Phases whose results others use but can do without. They run in the order above and block none.
 ENRICHING = frozenset({PhaseName.KEYWORD_METRICS})
-# What must know whether there is more to come: figures are computed once.
+# Waits for the end of enriching lanes, because figures are computed once.
 _READS_ENRICHING = frozenset({PhaseName.DSI_CALCULATION})
-# So long an enriching lane may hold others back. Search results are those of their day; volumes are
-# of a month.
+# The longest time that an enriching lane delays others. Search results are of a day, volumes of a
+# month.
 ORDER_SECONDS_MAX = 300.0
 
 
@@ -39,7 +39,7 @@ class LaneKey(NamedTuple):
 
     @property
     def is_combined(self) -> bool:
-        """Whether it is the combined DSI's."""
+        """Whether this is the lane of the combined DSI."""
         return self == _COMBINED
 
 
@@ -47,9 +47,9 @@ _COMBINED = LaneKey(PhaseName.DSI_CALCULATION, ContentType.ALL)
 
 
 def lanes_of(content_types: Collection[ContentType]) -> list[LaneKey]:
-    """The lanes of a run over these content types, in the order the data flows.
+    """The lanes of a run over these content types, in the order of the data flow.
 
-    ``keyword_metrics`` has one lane for all types, and so has the combined DSI, which comes last.
+    ``keyword_metrics`` has one lane for all types. So has the combined DSI, which comes last.
     """
     typed = [kind for kind in SEARCHED_TYPES if kind in content_types]
     lanes = [LaneKey(PhaseName.KEYWORD_METRICS, ContentType.ALL)]
@@ -60,7 +60,7 @@ def lanes_of(content_types: Collection[ContentType]) -> list[LaneKey]:
 
 
 def needs_of(lane: LaneKey, lanes: Collection[LaneKey]) -> list[LaneKey]:
-    """The lanes that must end before ``lane`` may start; within its content type, but for "all"."""
+    """The lanes that must end before ``lane`` starts: of its content type, or for all types."""
     if lane.is_combined:
         return [key for key in lanes if key.phase is lane.phase and key != lane]
     needed = [PhaseName(name) for name in PHASE_DEPENDENCIES[lane.phase]]
@@ -100,13 +100,13 @@ class LaneView:
 
     @property
     def is_finished(self) -> bool:
-        """Whether everything planned has come to an end."""
+        """Whether the lane is planned and all its chunks are done."""
         return self.is_planned and self.chunks == self.chunks_done
 
 
 @dataclass(frozen=True, slots=True)
 class LaneEvent:
-    """What ``advance`` decided for one lane: an event of the lane machine, with its reason."""
+    """A decision of ``advance`` for one lane: an event of the lane machine, with its reason."""
 
     lane: LaneView
     event: str
@@ -114,7 +114,7 @@ class LaneEvent:
 
 
 def settle(lane: LaneView, min_success_ratio: float) -> LaneEvent:
-    """How a worked-off lane ends. Work that produced nothing is a failure, whatever the ratio."""
+    """How a finished lane ends. A lane without any success fails at every ratio."""
     if lane.planned == 0:
         return LaneEvent(lane, "complete", "nothing to do")
     good = lane.completed + lane.skipped
@@ -129,10 +129,10 @@ def settle(lane: LaneView, min_success_ratio: float) -> LaneEvent:
 def start_or_block(
     lane: LaneView, states: Mapping[LaneKey, LaneStatus], run_seconds: float = 0.0
 ) -> LaneEvent | None:
-    """Whether a pending lane may start, can never start, or has to wait (None).
+    """Start or block a pending lane, or None if it has to wait.
 
-    An enriching lane blocks none. Lanes wait for it while the run is younger than
-    ``ORDER_SECONDS_MAX``, those that read its results until it ends.
+    An enriching lane blocks no lane. Other lanes wait for it until the run is
+    ``ORDER_SECONDS_MAX`` old; the DSI waits until it ends.
     """
     needs = {need: states[need] for need in needs_of(lane.key, states)}
     broken = [
@@ -143,7 +143,7 @@ def start_or_block(
     if lane.key.is_combined:
         if any(status not in ENDED_LANES for status in needs.values()):
             return None
-        # The combined figure is of the types that were computed; without any it has no meaning.
+        # The combined figure covers the types that were computed; without any it has no meaning.
         if LaneStatus.COMPLETED in needs.values():
             return LaneEvent(lane, "start")
         return LaneEvent(lane, "block", "no content type has a DSI")
@@ -159,7 +159,7 @@ def start_or_block(
 
 
 def uncollected(lanes: Iterable[LaneView], min_collected_ratio: float) -> list[str]:
-    """The content types of which fewer searches were collected than the run allows, in words."""
+    """A message for each content type with fewer collected searches than the run allows."""
     return [
         f"{lane.key.content_type}: {lane.completed} of {lane.planned} searches collected"
         for lane in lanes
@@ -169,7 +169,7 @@ def uncollected(lanes: Iterable[LaneView], min_collected_ratio: float) -> list[s
 
 
 def ending_of(states: Mapping[LaneKey, LaneStatus]) -> RunStatus | None:
-    """How the run ends, or None while any lane has not ended."""
+    """The run's final status, or None until every lane has ended."""
     if any(status not in ENDED_LANES for status in states.values()):
         return None
     asked = [key for key, status in states.items() if status is not LaneStatus.SKIPPED]

@@ -1,10 +1,10 @@
-"""What a closed breaker remembers of calls: failures in a row, and the rate of failures.
+"""A closed breaker's record of recent calls: consecutive failures and the failure rate.
 
-Promise: memory is bounded by ``failure_threshold`` times and twelve buckets of one window.
+Promise: the record holds at most ``failure_threshold`` times and twelve buckets of one window.
 
-Limits: the order of reports from several processes is only as good as their times. When the clock
-is set back, what is remembered of the future is forgotten. Buckets are numbered in twelfths of the
-window, so another window starts without any: the old numbers lie far in its future or past.
+Limits: reports from several processes are ordered by their own times. When the clock is set back,
+future times are dropped. Buckets are numbered in twelfths of the window. A changed window starts
+empty, because the old numbers lie far in its future or past.
 """
 
 from dataclasses import dataclass, replace
@@ -13,8 +13,8 @@ from datetime import datetime, timedelta
 from serpline.domain.breaker_settings import BreakerSettings
 
 _BUCKETS = 12
-# A report is later than its call by less than this. What lies further ahead of a report was
-# remembered before the clock was set back.
+# A report comes less than this after its call. A time further ahead of a report was recorded
+# before the clock was set back.
 _REPORT_DELAY_MAX = timedelta(minutes=2)
 
 
@@ -37,18 +37,18 @@ class RecentCalls:
 
     @property
     def has_failures(self) -> bool:
-        """Whether a success would change what is remembered, beyond a higher count."""
+        """Whether any failure is recorded. If not, a success changes only a count."""
         return bool(self.failure_times) or any(bucket.failures for bucket in self.buckets)
 
     def after_successes(self, settings: BreakerSettings, at: datetime, count: int) -> "RecentCalls":
-        """``count`` calls succeeded, the last at ``at``. Failures up to then are forgotten."""
+        """Record ``count`` successes, the last at ``at``. Drops failure times up to then."""
         known = self._counted(settings, at, successes=count)
         last = max(at, known.last_success_at or at)
         times = tuple(time for time in known.failure_times if time > last)
         return replace(known, last_success_at=last, failure_times=times)
 
     def after_failures(self, settings: BreakerSettings, at: datetime, count: int) -> "RecentCalls":
-        """``count`` calls failed, the last at ``at``. Before a success they enter the rate only."""
+        """Record ``count`` failures, the last at ``at``. If before a success, in the rate only."""
         known = self._counted(settings, at, failures=count)
         if known.last_success_at is not None and at < known.last_success_at:
             return known
@@ -57,7 +57,7 @@ class RecentCalls:
         return replace(known, failure_times=tuple(times[-most:]))
 
     def must_open(self, settings: BreakerSettings) -> bool:
-        """Whether a closed breaker opens: too many failures in a row, or too large a share."""
+        """Whether a closed breaker opens: too many consecutive failures, or too high a rate."""
         if len(self.failure_times) >= settings.failure_threshold:
             return True
         failures = sum(bucket.failures for bucket in self.buckets)
@@ -67,9 +67,9 @@ class RecentCalls:
     def _counted(
         self, settings: BreakerSettings, at: datetime, *, successes: int = 0, failures: int = 0
     ) -> "RecentCalls":
-        """With the calls in their bucket, and without what is remembered of the future.
+        """Add the calls to their bucket and drop future times.
 
-        Else no failure would count until the clock has come to where it was.
+        If they stayed, no failure would count until the clock reached them again.
         """
         latest = at + _REPORT_DELAY_MAX
         last = self.last_success_at

@@ -1,7 +1,7 @@
-"""What comes next for a batch in trouble, and for searches that a batch did not bring. Pure.
+"""Pure decisions: what to do with a failing batch, and with searches that a batch did not deliver.
 
-Both decisions follow from stored facts alone (the batch's state, its failed looks, the attempts of
-the items), so whoever takes a chunk over decides the same.
+Both depend on stored facts alone (the batch's state, its failed polls, the items' attempts). So a
+worker that takes a chunk over decides the same.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from serpline.domain.states import BatchStatus
 POLLS_FAILED_MAX = 8
 HISTORY_MAX = 1_900
 HISTORY_PART_MAX = 300
-# A batch that is made smaller is not made smaller than this.
+# Repair makes no batch smaller than this.
 SEARCHES_MIN = 25
 _SMALLER_BY = 4
 _OTHER: Mapping[BatchPriority, BatchPriority] = MappingProxyType(
@@ -31,7 +31,7 @@ _OTHER: Mapping[BatchPriority, BatchPriority] = MappingProxyType(
 
 
 class RepairStage(StrEnum):
-    """How a search is made next; see ``stage_of``."""
+    """How a search is tried next; see ``stage_of``."""
 
     FIRST = "first"
     AGAIN = "again"
@@ -70,7 +70,7 @@ class BatchShape:
 
 
 def shape_of(failed: int, stage: RepairStage, searches: int, priority: BatchPriority) -> BatchShape:
-    """The shape of the next batch, from the run's ``searches`` a batch and its ``priority``.
+    """The next batch's shape, from the run's ``searches`` per batch and ``priority``.
 
     | stage | searches a batch | priority |
     |---|---|---|
@@ -79,13 +79,13 @@ def shape_of(failed: int, stage: RepairStage, searches: int, priority: BatchPrio
     """  # noqa: E501  a table's row
     if stage is not RepairStage.SMALLER:
         return BatchShape(searches, priority)
-    # No number of attempts makes it worth computing a power beyond the largest batch.
+    # The exponent is bounded: beyond it the power exceeds the largest batch.
     smaller = searches // _SMALLER_BY ** min(failed - 1, 8)
     return BatchShape(min(searches, max(SEARCHES_MIN, smaller)), _OTHER[priority])
 
 
 class FailureAction(StrEnum):
-    """What a failed call means for a batch; see ``after_failure``."""
+    """What to do with a batch after a failed call; see ``after_failure``."""
 
     WAIT = "wait"
     POLL_AGAIN = "poll_again"
@@ -99,20 +99,20 @@ _NOT_STARTED = frozenset(
 
 
 def is_started(status: BatchStatus) -> bool:
-    """Whether the batch may have been paid for: from the moment its start may have been sent."""
+    """Whether the batch may be billed: true once its start may have been sent."""
     return status not in _NOT_STARTED
 
 
 def is_incident(error: ProviderError) -> bool:
-    """Whether the provider says that it is out of order, and until when."""
+    """Whether the provider reports an incident with a time for the next try."""
     return error.category is ErrorCategory.SERVER and error.retry_after_seconds is not None
 
 
 def is_waiting(error: ProviderError) -> bool:
-    """Whether the provider only says "not now": no attempt, no failure, whatever it concerns."""
+    """Whether the provider only answers "not now". This counts as no attempt and no failure."""
     if error.category in (ErrorCategory.RATE_LIMIT, ErrorCategory.QUOTA):
         return True
-    # A request that is fine but comes while enough batches run is the only such bad request.
+    # The only such bad request is a valid one that comes while enough batches are running.
     return is_incident(error) or (
         error.category is ErrorCategory.BAD_REQUEST and not error.permanent
     )
@@ -121,20 +121,20 @@ def is_waiting(error: ProviderError) -> bool:
 def after_failure(
     error: ProviderError, status: BatchStatus, failures: int, *, gone: bool, overdue: bool
 ) -> FailureAction:
-    """What to do after a failed call for a batch; ``failures`` in a row counts this one.
+    """What to do after a failed call for a batch. ``failures`` in a row includes this one.
 
-    ``gone``: the batch is no longer there, as a second look has confirmed. ``overdue``: it was
-    started longer ago than a batch may run.
+    ``gone``: a second poll confirmed that the batch no longer exists. ``overdue``: it has run
+    longer than a batch may run.
 
-    | what happened | not started | starting, running | ready |
+    | failure | not started | starting, running | ready |
     |---|---|---|---|
     | "not now" (``is_waiting``) | wait | wait | wait |
     | gone | next stage | next stage | next stage |
-    | wrong key | give up | look again, then give up | look again, then give up |
-    | bad request | next stage | look again, then next stage | look again, then next stage |
-    | else | look again, then next stage | look again, next stage if overdue | look again, then next stage |
+    | wrong key | give up | poll again, then give up | poll again, then give up |
+    | bad request | next stage | poll again, then next stage | poll again, then next stage |
+    | else | poll again, then next stage | poll again, next stage if overdue | poll again, then next stage |
 
-    "Then" is after ``POLLS_FAILED_MAX``. To give up fails the searches and leaves the batch.
+    "Then" is after ``POLLS_FAILED_MAX`` failures. Giving up fails the searches and keeps the batch.
     """  # noqa: E501  a table's row
     if is_waiting(error):
         return FailureAction.WAIT
@@ -152,6 +152,6 @@ def after_failure(
 
 
 def history(before: str | None, now: str) -> str:
-    """What was tried for a search, oldest first, with ``now`` added; bounded, the latest kept."""
+    """Append ``now`` to the history of a search's attempts. Bounded; the oldest part is cut."""
     text = f"{before}; {now[:HISTORY_PART_MAX]}" if before else now[:HISTORY_PART_MAX]
     return text[-HISTORY_MAX:]

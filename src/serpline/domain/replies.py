@@ -1,9 +1,9 @@
-"""Reading a provider's reply: what every provider needs and none should write twice.
+"""Functions that read a provider's reply, shared by all providers.
 
-Promise: whatever the bytes are, the answer is a value or a ``ProviderError`` of category MALFORMED;
-no text of the reply ever enters an error's message, because a reply may echo a key. Strings come
-out storable: a NUL or half of a surrogate pair, which JSON can write and PostgreSQL cannot store,
-becomes U+FFFD. Limit: the size of a body is bounded by ``net``, not here.
+Promise: any bytes give a value or a ``ProviderError`` of category MALFORMED. An error's message
+contains no text of the reply, because a reply may echo a key. All strings can be stored: a NUL or
+half of a surrogate pair, which JSON can contain and PostgreSQL cannot store, becomes U+FFFD.
+Limit: ``net`` bounds the size of a body.
 """
 
 import json
@@ -20,7 +20,7 @@ from serpline.domain.http import HttpReply
 from serpline.domain.text import storable
 
 T = TypeVar("T")
-# What a failed reply means: category, whether repeating it is pointless, what to tell a person.
+# The meaning of a failed reply: category, whether it is permanent, the message for a person.
 Meaning = tuple[ErrorCategory, bool, str]
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,15}://\S+")
@@ -30,9 +30,9 @@ _SECONDS = re.compile(r"[0-9]{1,15}(?:\.[0-9]{1,9})?")
 def json_value(reply: HttpReply, provider: str) -> Any:
     """The JSON value of a reply's body. Raises ``ProviderError`` MALFORMED, which is retryable."""
     try:
-        # Given bytes, json would let a raw surrogate half through; a strict decoder does not.
+        # From bytes, json would accept a raw surrogate half. A strict decoder does not.
         value = json.loads(reply.body.decode("utf-8-sig"), parse_constant=no_constant)
-        # Only an escape can bring in what cannot be stored, so most bodies need no second walk.
+        # Only an escape can contain text that cannot be stored. Most bodies have none.
         return storable(value) if b"\\u" in reply.body else value
     except (ValueError, RecursionError):
         problem = "an empty body" if not reply.body.strip() else "a body that is not JSON"
@@ -53,11 +53,11 @@ def by_key(
     asked: Iterable[str],
     rows: Sequence[tuple[str | None, T | None]],
 ) -> dict[str, T | None]:
-    """What a reply about many things tells of each: its value, or None if its row is unreadable.
+    """The values of a reply about many keys. None is an unreadable row.
 
-    ``rows``: key and value; None is what cannot be read. A thing without a row is absent: the
-    provider does not know it. A row without a readable key may be about any thing that has no row
-    of its own, so each of these is None. A row of a thing that was not asked about is ignored.
+    ``rows``: key and value, each None if unreadable. A key without a row is absent: the provider
+    does not know it. A row without a readable key may belong to any key without a row, so each of
+    these gets None. Rows of keys that are not in ``asked`` are ignored.
     Raises ``ProviderError`` MALFORMED, which is retryable, if there are rows and none is readable.
     """
     if rows and all(value is None for _, value in rows):
@@ -71,9 +71,9 @@ def by_key(
 
 
 def unreadable(provider: str, key: str) -> ProviderError:
-    """The failure of one thing in a reply about many, which the others do not share.
+    """The failure of one key in a reply about many.
 
-    It is permanent: the reply was paid for, and the same question would bring the same row.
+    It is permanent: the reply is paid for, and the same request would return the same row.
     """
     return ProviderError(
         f"{provider}: the row of {key[:100]!r} cannot be read",
@@ -84,7 +84,7 @@ def unreadable(provider: str, key: str) -> ProviderError:
 
 
 def malformed(reply: HttpReply, provider: str, problem: str) -> ProviderError:
-    """A reply that does not say what it should; ``problem`` is ours and quotes nothing of it."""
+    """The error for an unreadable reply. ``problem`` must not quote the reply."""
     return ProviderError(
         f"{provider} sent {problem} (HTTP {reply.status}, {reply.size_bytes} bytes)",
         provider=provider,
@@ -94,7 +94,7 @@ def malformed(reply: HttpReply, provider: str, problem: str) -> ProviderError:
 
 
 def meaning_of_status(status: int, known: Mapping[int, Meaning], provider: str) -> Meaning:
-    """What ``known`` says of a status; of others, what their hundred means."""
+    """The meaning of a status from ``known``, else of its class (4xx, 5xx, other)."""
     if status in known:
         return known[status]
     if 400 <= status < 500:
@@ -107,7 +107,7 @@ def meaning_of_status(status: int, known: Mapping[int, Meaning], provider: str) 
 def failure_of(
     reply: HttpReply, provider: str, meaning: Meaning, wait_seconds: float | None
 ) -> ProviderError:
-    """The error that a failed reply stands for; a permanent one is not waited for."""
+    """The error for a failed reply. A permanent one has no wait."""
     category, permanent, message = meaning
     return ProviderError(
         f"{message} (HTTP {reply.status})",
@@ -120,12 +120,11 @@ def failure_of(
 
 
 def retry_after_seconds(headers: Mapping[str, str], now: datetime) -> float | None:
-    """Seconds to wait by ``retry-after-ms`` or ``retry-after``: numbers, or an HTTP date minus now.
+    """Seconds to wait by ``retry-after-ms`` or ``retry-after``: number, or HTTP date minus ``now``.
 
-    The milliseconds count where they are above zero: Azure sends ``retry-after-ms: 0`` beside
-    ``retry-after: 1``. Of several values in one header (a proxy repeated it) the longest counts.
-    Never negative: a date in the past is 0. None when no header says anything readable; a negative
-    number says nothing. Uncapped: the retry strategy caps it.
+    Milliseconds win if above zero: Azure sends ``retry-after-ms: 0`` beside ``retry-after: 1``. Of
+    several values in one header (a proxy repeated it) the longest counts. Never negative: a past
+    date is 0. None if no header is readable; a negative number is not. The retry strategy caps it.
     """
     exact = as_number(headers.get("retry-after-ms"))
     if exact is not None and exact > 0:
@@ -135,7 +134,7 @@ def retry_after_seconds(headers: Mapping[str, str], now: datetime) -> float | No
 
 
 def _waits(value: str, now: datetime) -> Iterator[float]:
-    """Every readable wait of a header in which a comma stands between values and inside dates."""
+    """Every readable wait of a header. A comma separates values and also occurs inside dates."""
     parts = [part.strip() for part in value.split(",")]
     for part, following in zip(parts, [*parts[1:], ""], strict=True):
         if _SECONDS.fullmatch(part):
@@ -156,9 +155,9 @@ def _until(date: str, now: datetime) -> float | None:
 
 
 def redacted(message: Any, secrets: Sequence[str] = (), *, characters_max: int = 200) -> str:
-    """A provider's own words, fit for an error message: one line, no URL, no secret, cut short."""
+    """A provider's text for an error message: one line, cut, without URLs and secrets."""
     line = " ".join(message.split()) if isinstance(message, str) else ""
-    # Cut last, so that no half of a secret is left standing.
+    # Cut last, so that no half of a secret remains.
     for secret in secrets:
         if secret:
             line = line.replace(secret, "[secret]").replace(quote(secret, safe=""), "[secret]")
@@ -176,12 +175,12 @@ def as_list(value: Any) -> list[Any]:
 
 
 def as_text(value: Any) -> str | None:
-    """``value`` stripped if it is text that says something, else None."""
+    """``value`` stripped if it is text that is not blank, else None."""
     return (value.strip() or None) if isinstance(value, str) else None
 
 
 def as_number(value: Any) -> float | None:
-    """A finite number, also one written as text; None for anything else (a bool is no number)."""
+    """A finite number, also one written as text. None for anything else, including a bool."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
@@ -192,19 +191,19 @@ def as_number(value: Any) -> float | None:
 
 
 def as_count(value: Any) -> int | None:
-    """A whole number ≥ 0 that fits PostgreSQL's bigint, also one written as text; else None."""
+    """A whole number ≥ 0 that fits PostgreSQL's bigint, also one written as text. Else None."""
     if isinstance(value, str):
         if not (value.isascii() and value.strip().isdigit() and len(value) <= 20):
             return None
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    # The range first: it is also false for NaN, and true for no integer too large for a float.
+    # The range comes first: it excludes NaN and integers too large for a float.
     if not 0 <= value < 2**63 or value != int(value):
         return None
     return int(value)
 
 
 def no_constant(name: str) -> NoReturn:
-    """Refuse NaN and infinities, which are no JSON."""
+    """Refuse NaN and infinities, which are not JSON."""
     raise ValueError(name)

@@ -1,8 +1,8 @@
-"""How long to wait before the next attempt. Pure: randomness and time are parameters.
+"""How long to wait before the next attempt, as pure functions. Randomness and time are parameters.
 
 Full jitter: the delay is drawn evenly between zero and an exponentially growing ceiling, so that
-many items that failed together do not return together. What the provider asks for with
-``Retry-After`` is a lower bound, and is itself capped: no reply can park an item for years.
+items that failed together do not return together. The provider's ``Retry-After`` is a lower bound.
+It is capped, so that no reply can park an item for years.
 """
 
 import math
@@ -24,12 +24,12 @@ NEVER_RETRIED = frozenset(
         ErrorCategory.POISON,
     }
 )
-"""Categories for which the same request cannot succeed, whatever the wait."""
+"""Categories in which the same request cannot succeed after any wait."""
 
 
 @dataclass(frozen=True, slots=True)
 class RetryStrategy:
-    """Attempts and delays. ``max_attempts`` counts the first one; delays are in seconds."""
+    """Attempts and delays. ``max_attempts`` includes the first one; delays are in seconds."""
 
     max_attempts: int = 3
     base_delay: float = 1.0
@@ -37,7 +37,7 @@ class RetryStrategy:
     exponential_base: float = 2.0
 
     def __post_init__(self) -> None:
-        """Refuse what would never try, wait for ever, or shrink."""
+        """Refuse values that never try, wait for ever, or shrink the delay."""
         if not 1 <= self.max_attempts <= 100:
             raise UserError(f"max_attempts={self.max_attempts}: must be 1 to 100")
         if not 0 <= self.base_delay <= 86_400:
@@ -51,7 +51,7 @@ class RetryStrategy:
         """The longest delay after ``attempts`` attempts (at least 1) have failed."""
         if self.base_delay == 0:
             return 0.0
-        # In logarithms, because neither the power nor the quotient need fit into a float.
+        # In logarithms, because the power and the quotient may overflow a float.
         power = (max(attempts, 1) - 1) * math.log(self.exponential_base)
         ceiling = math.log(self.base_delay) + power
         if ceiling >= math.log(self.max_delay):
@@ -61,16 +61,16 @@ class RetryStrategy:
     def delay_seconds(
         self, attempts: int, chance: Callable[[], float], retry_after_seconds: float | None = None
     ) -> float:
-        """The wait after ``attempts`` failed ones; ``chance`` draws evenly from [0, 1).
+        """The wait after ``attempts`` failed attempts. ``chance`` draws evenly from [0, 1).
 
-        Never shorter than the (capped) ``retry_after_seconds``; the jitter comes on top of it.
+        The jitter is added to the (capped) ``retry_after_seconds``.
         """
         jitter = self.ceiling_seconds(attempts) * chance()
         return cap_retry_after(retry_after_seconds) + jitter
 
 
 def cap_retry_after(seconds: float | None) -> float:
-    """What a provider asked for, made usable: 0 for nothing or nonsense, capped for the rest."""
+    """Cap a provider's requested wait. Missing, negative and NaN values are 0."""
     if seconds is None or math.isnan(seconds) or seconds <= 0:
         return 0.0
     return min(seconds, RETRY_AFTER_SECONDS_MAX)
@@ -79,8 +79,7 @@ def cap_retry_after(seconds: float | None) -> float:
 def parse_retry_after(value: str | None, now: datetime) -> float | None:
     """Seconds to wait by a ``Retry-After`` value: a number, or an HTTP date minus ``now``.
 
-    None for an absent or unreadable value; 0 for a date gone by; never above
-    ``RETRY_AFTER_SECONDS_MAX``.
+    None for a missing or unreadable value, 0 for a past date, at most ``RETRY_AFTER_SECONDS_MAX``.
     """
     seconds = retry_after_seconds({"retry-after": value or ""}, now)
     return None if seconds is None else cap_retry_after(seconds)

@@ -1,8 +1,8 @@
 """The state machines: one dictionary each, ``{(state, event): state}``.
 
-Every write of a state is a compare-and-set on the "from" states of one event; zero rows changed
-means that someone else was there first, which is an answer and no error. The diagrams in
-``docs/architecture.md`` are drawn from these dictionaries.
+Every write of a state is a compare-and-set on the source states of one event. Zero changed rows
+mean that another worker was first, which is not an error. The diagrams in ``docs/architecture.md``
+are drawn from these dictionaries.
 """
 
 from collections.abc import Mapping
@@ -13,10 +13,10 @@ from typing import NamedTuple, TypeVar
 class RunStatus(StrEnum):
     """One execution of the pipeline.
 
-    A run is created *pending*, its first ``advance`` makes it *running*, a person may make it
-    *paused* and back. It ends *completed*; *completed_with_errors* when some lane failed or was
-    blocked while some lane of the last phase completed; *failed* when none did; or *cancelled*,
-    which wins over completion. An ended run goes on by retry.
+    A run is created *pending*. Its first ``advance`` makes it *running*. A person may pause it
+    (*paused*) and resume it. It ends *completed*; *completed_with_errors* if a lane failed or was
+    blocked but a lane of the last phase completed; *failed* if none of them did; or *cancelled*,
+    which wins over completion. Retry makes an ended run *running* again.
     """
 
     PENDING = "pending"
@@ -31,9 +31,9 @@ class RunStatus(StrEnum):
 class LaneStatus(StrEnum):
     """One phase of one content type of a run.
 
-    *pending* until its dependencies are met, *running* from then until its last chunk is done.
-    It ends *completed* (also when there was nothing to do), *failed* (too few items succeeded),
-    *skipped* (not asked for) or *blocked* (a lane it needs failed, was blocked or was cancelled).
+    *pending* until its dependencies are met, then *running* until its last chunk is done. It ends
+    *completed* (also with nothing to do), *failed* (too few items succeeded), *skipped* (not
+    requested) or *blocked* (a lane that it needs failed, was blocked or was cancelled).
     """
 
     PENDING = "pending"
@@ -47,9 +47,9 @@ class LaneStatus(StrEnum):
 class StateStatus(StrEnum):
     """One item of a lane.
 
-    *pending* when planned; *processing* while a worker marks it singly; *waiting* while a provider
-    batch owns it; *retry_wait* until ``next_attempt_at`` after a counted, failed attempt. It ends
-    *completed* (its result was committed with it), *failed* or *skipped*.
+    *pending* when planned; *processing* while a worker marks it as its only item; *waiting* while
+    it is in a provider's batch; *retry_wait* until ``next_attempt_at`` after a failed attempt that
+    counted. It ends *completed* (committed with its result), *failed* or *skipped*.
     """
 
     PENDING = "pending"
@@ -62,7 +62,7 @@ class StateStatus(StrEnum):
 
 
 class ChunkStatus(StrEnum):
-    """A set of items owned by one worker at a time: *ready*, *owned*, and *done* for good."""
+    """A set of items with at most one owner: *ready*, *owned* by a worker, or finally *done*."""
 
     READY = "ready"
     OWNED = "owned"
@@ -72,10 +72,10 @@ class ChunkStatus(StrEnum):
 class BatchStatus(StrEnum):
     """A batch at a provider, created there at most once.
 
-    *intended* before the create is sent (its name is stored, so it can be looked up), *created*
-    once its id is known, *filling* while searches are added, *filled* when all are there,
-    *starting* before the start is sent, *running* once it was seen to have started, *ready* when
-    its result set is known, *ingested* when every page was settled; or *lost*.
+    *intended* before the create is sent (its stored name finds it), *created* once its id is known,
+    *filling* while searches are added, *filled* when all are added, *starting* before the start is
+    sent, *running* once a poll shows that it started, *ready* when its result set is known,
+    *ingested* when every page is settled; or *lost*.
     """
 
     INTENDED = "intended"
@@ -90,10 +90,11 @@ class BatchStatus(StrEnum):
 
 
 class BreakerState(StrEnum):
-    """``CLOSED``: calls pass. Entered at birth, after enough good probes, and by reset.
+    """The state of a circuit breaker.
 
+    ``CLOSED``: calls pass. The initial state; entered after enough successful probes and by reset.
     ``OPEN``: calls are refused until ``open_until``. Entered by a trip or a failed probe.
-    ``HALF_OPEN``: only holders of a permit pass. Entered by the first caller after the timeout.
+    ``HALF_OPEN``: only calls with a permit pass. Entered by the first caller after the timeout.
     ``ISOLATED``: calls are refused until a person resets it. Entered by hand only.
     """
 
@@ -104,7 +105,7 @@ class BreakerState(StrEnum):
 
 
 class BreakerEvent(StrEnum):
-    """What moves a breaker; the value is the ``event_type`` of its row."""
+    """A breaker's transitions. The value is the ``event_type`` of the event's row."""
 
     TRIPPED = "opened"
     PROBED = "half_opened"
@@ -146,7 +147,7 @@ LANE_MACHINE: Machine[LaneStatus] = {
     (LaneStatus.FAILED, "retry"): LaneStatus.PENDING,
     (LaneStatus.BLOCKED, "retry"): LaneStatus.PENDING,
     (LaneStatus.COMPLETED, "retry"): LaneStatus.PENDING,
-    # Only a cancelled run has ended with running lanes.
+    # Only a cancelled run ends with running lanes.
     (LaneStatus.RUNNING, "retry"): LaneStatus.PENDING,
 }
 
@@ -231,14 +232,14 @@ ENDED_LANES = frozenset(
 
 
 class Change(NamedTuple):
-    """A compare-and-set: from any of these states to that one."""
+    """A compare-and-set from any of ``sources`` to ``target``."""
 
     sources: list[str]
     target: str
 
 
 def change(machine: Machine[S], event: str) -> Change:
-    """The compare-and-set of ``event``; KeyError if the machine does not know it."""
+    """The compare-and-set of ``event``. Raises ``KeyError`` for an unknown event."""
     edges = [(source, target) for (source, name), target in machine.items() if name == event]
     if not edges:
         raise KeyError(event)

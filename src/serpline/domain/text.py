@@ -1,16 +1,15 @@
-"""What a text may hold to be kept, and what of it nobody can see."""
+"""Text that PostgreSQL can store, and characters that are invisible."""
 
 import re
 from collections.abc import Mapping
 from typing import Any
 
-# What JSON and a command line can bring, and PostgreSQL cannot store.
+# JSON and a command line can contain these; PostgreSQL cannot store them.
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
-# Unicode's Default_Ignorable_Code_Point (DerivedCoreProperties.txt), without what changes how the
-# neighbours look: the joiners (U+200C, U+200D), which Persian, the scripts of India and emoji need;
-# the variation selectors, which are below; the fillers of Hangul (U+115F, U+1160), which build
-# syllables.
+# Unicode's Default_Ignorable_Code_Point (DerivedCoreProperties.txt), except characters that change
+# how their neighbours look: the joiners (U+200C, U+200D) of Persian, Indic scripts and emoji; the
+# variation selectors (below); the Hangul fillers (U+115F, U+1160), which form syllables.
 _INVISIBLE = re.compile(
     "[\u00ad\u034f\u061c\u17b4\u17b5\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\u3164"
     "\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e00ff"
@@ -20,17 +19,17 @@ _VARIATION_SELECTORS = re.compile("[\u180b-\u180d\u180f\ufe00-\ufe0f\U000e0100-\
 
 
 def is_storable(text: str) -> bool:
-    """Whether PostgreSQL can keep it: no NUL, no half of a surrogate pair.
+    """Whether PostgreSQL can store ``text``: no NUL, no half of a surrogate pair.
 
-    Such halves are also what bytes of the command line become that are not UTF-8.
+    Command line bytes that are not UTF-8 also become such halves.
     """
     return _UNSTORABLE.search(text) is None
 
 
 def storable(value: Any) -> Any:
-    """``value`` with U+FFFD for what PostgreSQL cannot store, in every text and key of it.
+    """Replace characters that PostgreSQL cannot store by U+FFFD, in every string and key.
 
-    Mappings, lists and tuples are walked; mappings come out as dictionaries, tuples as lists.
+    Walks mappings, lists and tuples. Mappings become dictionaries, tuples become lists.
     """
     if isinstance(value, str):
         return _UNSTORABLE.sub("\ufffd", value)
@@ -42,10 +41,10 @@ def storable(value: Any) -> Any:
 
 
 def visible(text: str) -> str:
-    """``text`` without characters that change nothing of what is seen or meant.
+    """``text`` without characters that change neither its look nor its meaning.
 
-    Zero-width spaces, soft hyphens, word joiners, byte order marks and marks of direction come with
-    text that was copied from a page.
+    Text copied from a page often has zero-width spaces, soft hyphens, word joiners, byte order
+    marks and direction marks.
     """
     return _INVISIBLE.sub("", text)
 

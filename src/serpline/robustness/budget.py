@@ -102,7 +102,10 @@ def refusal(
 
 
 async def apply_limits(conn: Connection, policies: Iterable[ProviderPolicy], now: datetime) -> None:
-    """Store the settings' limits for the current periods. A raised limit wakes waiting chunks."""
+    """Store the settings' limits for the current periods.
+
+    A raised limit wakes the chunks that wait on it. Owned chunks become due at their release.
+    """
     limits = {
         (policy.provider, scope): limit
         for policy in policies
