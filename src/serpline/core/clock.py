@@ -1,6 +1,6 @@
-"""Business time. The only module that reads the wall clock; everywhere else time is a parameter.
+"""Business time. Only this module reads the wall clock; elsewhere time is a parameter.
 
-Leases and locks do not ask this clock: they use the database's, which all processes share.
+Leases and locks use the database's clock, which all processes share.
 """
 
 import asyncio
@@ -10,19 +10,19 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """What tells the time, and lets it pass."""
+    """Reads the time, and sleeps."""
 
     def now(self) -> datetime:
         """The current instant, aware, in UTC."""
 
     def monotonic(self) -> float:
-        """Seconds from an arbitrary origin, the machine's sleep included; never runs backwards."""
+        """Seconds from an arbitrary origin, including machine sleep. Never runs backwards."""
 
     async def sleep(self, seconds: float) -> None:
         """Let ``seconds`` pass."""
 
 
-# A machine that slept has to know that its leases are over; Linux' CLOCK_MONOTONIC stands still.
+# After machine sleep, leases must count as ended. Linux' CLOCK_MONOTONIC stops during sleep.
 _COUNTS_SLEEP = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
@@ -34,7 +34,7 @@ class SystemClock:
         return datetime.now(UTC)  # noqa: TID251  the one place
 
     def monotonic(self) -> float:
-        """Seconds from an arbitrary origin; never runs backwards."""
+        """Seconds from an arbitrary origin. Never runs backwards."""
         return time.clock_gettime(_COUNTS_SLEEP)
 
     async def sleep(self, seconds: float) -> None:

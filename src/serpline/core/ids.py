@@ -1,4 +1,4 @@
-"""Identifiers. Random ones for what people start, derived ones for what must not exist twice."""
+"""Identifiers: random ones, and derived ones for things that must exist once."""
 
 import hashlib
 import json
@@ -12,12 +12,12 @@ _NAMESPACE = uuid.UUID("6f6b1c1e-5a0e-4b0e-9b0a-6d8d4f1c7e55")
 
 
 def new_id() -> uuid.UUID:
-    """A random identifier, for runs that a person starts."""
+    """A random identifier."""
     return uuid.uuid4()
 
 
 def derived_id(*parts: str) -> uuid.UUID:
-    """The same identifier for the same parts, in every process and release."""
+    """An identifier derived from the parts, equal in every process and release."""
     return uuid.uuid5(_NAMESPACE, "\x1f".join(parts))
 
 
@@ -27,11 +27,11 @@ def secret_path() -> str:
 
 
 def may_be_secret_path(text: str) -> bool:
-    """Whether ``secret_path`` could have made it, by its characters."""
+    """Whether ``text`` has only the characters of ``secret_path``."""
     return _SECRET_PATH.fullmatch(text) is not None
 
 
 def digest(value: Any) -> str:
-    """A stable SHA-256 (hex) of any JSON value; the order of an object's keys does not matter."""
+    """A stable SHA-256 (hex) of a JSON value, independent of the order of keys."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -1,7 +1,7 @@
 """Logging: structured lines on stderr, so that stdout stays one JSON document.
 
-Whoever configures it names the secrets in use; none of them gets into a line, whoever writes it,
-and neither into the text of an exception, be it logged or kept in a table (``masked``).
+``configure`` takes the secrets in use. No log line contains them, whichever library writes it.
+``masked`` removes them from exception texts that are stored in a table.
 """
 
 import io
@@ -15,12 +15,12 @@ import structlog
 from serpline.core.escaping import log_text
 from serpline.core.masking import mask
 
-# Libraries that log URLs or arguments; a ScaleSERP URL carries the API key.
+# Libraries that log URLs or arguments. A ScaleSERP URL contains the API key.
 _QUIET: Iterable[str] = ("httpx2", "httpcore2", "procrastinate", "trafilatura", "uvicorn")
 
 
 class _Stderr(io.TextIOBase):
-    """Whatever is ``sys.stderr`` when a line is written: it may have been replaced, and closed."""
+    """Writes to the current ``sys.stderr``: an earlier one may be replaced and closed."""
 
     def write(self, text: str) -> int:
         return sys.stderr.write(text)
@@ -36,7 +36,7 @@ _secrets: list[str] = []
 
 
 class _MaskingFormatter(logging.Formatter):
-    """The standard library's lines, exceptions included, without secrets or terminal commands."""
+    """Formats the standard library's lines and exceptions without secrets or terminal commands."""
 
     def __init__(self) -> None:
         super().__init__("%(levelname)s %(name)s %(message)s")
@@ -48,9 +48,9 @@ class _MaskingFormatter(logging.Formatter):
 def configure(
     level: str = "INFO", *, json_lines: bool = False, secrets: Sequence[str] = ()
 ) -> None:
-    """Send every log line to stderr at ``level``, without ``secrets``; as JSON lines if asked.
+    """Send every log line to stderr at ``level``, without ``secrets``.
 
-    Secrets of fewer than eight characters stay: without them a line might not be readable.
+    Secrets of fewer than eight characters stay, because masking them could make lines unreadable.
     """
     _secrets[:] = [secret for secret in secrets if len(secret) >= _SECRET_CHARS_MIN]
     structlog.configure(
@@ -67,7 +67,7 @@ def configure(
 
 
 def _processors(*, json_lines: bool) -> list[structlog.typing.Processor]:
-    """Lines without secrets, and tracebacks without the values of variables."""
+    """Processors that mask secrets, and show tracebacks without the values of variables."""
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer(ensure_ascii=False)
         if json_lines
@@ -89,27 +89,27 @@ def _processors(*, json_lines: bool) -> list[structlog.typing.Processor]:
 def _escape_values(
     _logger: object, _method: str, event: structlog.typing.EventDict
 ) -> structlog.typing.EventDict:
-    """What others wrote must not steer the terminal that shows the line."""
+    """Escape values, so that outside text cannot control the terminal that shows the line."""
     return {k: log_text(v) if isinstance(v, str) else v for k, v in event.items()}
 
 
-# For programs that use the package and configure no logging. structlog's own default writes to
-# stdout, which belongs to the one JSON document, and shows the variables of every frame, keys too.
+# For programs that import the package and configure no logging. structlog's default writes to
+# stdout, which is for JSON documents, and shows every frame's variables, including keys.
 if not structlog.is_configured():
     structlog.configure(processors=_processors(json_lines=False), logger_factory=_TO_STDERR)
 
 
 def masked(text: str) -> str:
-    """``text`` without the secrets that no line shows, for what is kept in a table."""
+    """``text`` without the configured secrets, for storage in a table."""
     return mask(text, _secrets)
 
 
 def described(error: BaseException) -> str:
-    """What a bug raised, in a line for a table: its kind and its words, ``masked``."""
+    """An unexpected exception as one line for a table: its type and message, ``masked``."""
     return masked(f"{type(error).__name__}: {error}")
 
 
 def get(name: str) -> structlog.stdlib.BoundLogger:
-    """A logger; every line it writes should carry an ``action``."""
+    """A logger. Give every line an ``action``."""
     logger: structlog.stdlib.BoundLogger = structlog.get_logger(room=name)
     return logger

@@ -1,4 +1,4 @@
-"""Known secrets taken out of a text, or of bytes that come in pieces, however they are spelled."""
+"""Replaces known secrets, in every spelling, in a text or in bytes that come in pieces."""
 
 import base64
 import json
@@ -7,23 +7,23 @@ from collections.abc import Iterable
 from functools import lru_cache
 from urllib.parse import quote, quote_plus
 
-# Letters only, so that what it stands in stays a valid URL, header or JSON text.
+# Letters only, so that the masked URL, header or JSON text stays valid.
 MASK = "REDACTED"
 _MASK_BYTES = MASK.encode()
 
 
 def mask(text: str, secrets: Iterable[str]) -> str:
-    """``text`` without any of ``secrets``. Never raises; empty secrets are ignored."""
+    """``text`` without ``secrets``. Never raises. Ignores empty secrets."""
     for spelling in spellings(tuple(secrets)):
         text = text.replace(spelling, MASK)
     return text
 
 
 class StreamMask:
-    """Secrets out of bytes in pieces: the same result however the whole was cut.
+    """Masks secrets in bytes that come in pieces. The result does not depend on the pieces.
 
-    Where several spellings begin, the longest counts. Spellings shorter than ``chars_min`` are
-    left: one might be a chance match.
+    Where several spellings begin, the longest counts. Spellings shorter than ``chars_min`` stay,
+    because they might match by chance.
     """
 
     def __init__(self, secrets: Iterable[str], chars_min: int = 1) -> None:
@@ -32,7 +32,7 @@ class StreamMask:
         self._held = b""
 
     def feed(self, piece: bytes) -> bytes:
-        """What is certain by now: what begins in the last few bytes may be a longer one yet."""
+        """Add a piece. Returns the finished bytes; the last few may begin a longer spelling."""
         data = self._held + piece if self._held else piece
         return self._masked(data, max(0, len(data) - self._kept))
 
@@ -42,7 +42,7 @@ class StreamMask:
 
     def _masked(self, data: bytes, until: int) -> bytes:
         parts, at = [], 0
-        # To look for each alone costs a fraction of looking for any of them.
+        # Searching for each spelling costs a fraction of one search for any of them.
         if any(spelling in data for spelling in self._spellings):
             for match in _any_of(self._spellings).finditer(data):
                 if match.start() >= until:
@@ -68,7 +68,7 @@ def _any_of(longest_first: tuple[bytes, ...]) -> re.Pattern[bytes]:
 
 @lru_cache(maxsize=256)
 def spellings(secrets: tuple[str, ...]) -> tuple[str, ...]:
-    """Each secret as it may appear: plain, percent-encoded, JSON-escaped, Base64; longest first."""
+    """Each secret's spellings: plain, percent-encoded, JSON-escaped, Base64; longest first."""
     found: set[str] = set()
     for secret in filter(None, secrets):
         token = base64.b64encode(secret.encode("utf-8", "surrogatepass")).decode("ascii")

@@ -1,6 +1,6 @@
 """Settings: parsed once from the environment (``SERPLINE_*``), frozen; secrets are ``SecretStr``.
 
-Every provider's base URL and key is a setting, so any server that speaks the wire can stand in.
+Every provider's base URL and key is a setting, so any server with the same API can replace it.
 """
 
 import os
@@ -25,7 +25,7 @@ from pydantic_settings import SettingsError as UnreadableVariable
 
 
 class SettingsError(ValueError):
-    """A setting that cannot be used; the message names the key and the value."""
+    """A setting is invalid. The message names the key and the value."""
 
 
 def _base_url(value: str) -> str:
@@ -39,7 +39,7 @@ _DAY_SECONDS = 86_400.0
 
 
 class Settings(BaseSettings):
-    """Everything that can be set, with its default."""
+    """All settings with their defaults."""
 
     model_config = SettingsConfigDict(env_prefix="SERPLINE_", frozen=True, extra="ignore")
 
@@ -65,8 +65,8 @@ class Settings(BaseSettings):
     llm_api_key: SecretStr = _EMPTY
     llm_model: str = "gpt-4o-mini"
 
-    # A map of host name → "address:port" and a CA file: how the simulator's pages, which live on
-    # names that do not resolve, are reached. Refused beside a real key (see ``app``).
+    # A map of host name → "address:port" and a CA file, for the simulator's pages, whose names do
+    # not resolve. Refused together with a real key (see ``app``).
     net_host_map: dict[str, str] = Field(default_factory=dict)
     net_test_ca: Path | None = None
 
@@ -81,14 +81,14 @@ class Settings(BaseSettings):
     batch_call_seconds: float = Field(default=60.0, gt=0, le=600)
     batch_file_seconds: float = Field(default=300.0, gt=0, le=3600)
     batch_running_seconds_max: float = Field(default=_DAY_SECONDS, gt=0, le=30 * _DAY_SECONDS)
-    # Calls a second by provider, where the account allows other than the usual.
+    # Calls a second by provider, if the account's limit is not the default.
     provider_rates: dict[str, float] = Field(default_factory=dict)
-    # Calls under way at once by provider, for all workers together.
+    # Concurrent calls by provider, for all workers together.
     provider_concurrency: dict[str, int] = Field(default_factory=dict)
-    # Credits that may be spent a day and a month by provider, in its own unit and time zone.
+    # Credits a day and a month by provider, in its own unit and time zone.
     credits_per_day: dict[str, float] = Field(default_factory=dict)
     credits_per_month: dict[str, float] = Field(default_factory=dict)
-    # Days by what is kept (docs/retention.md); hours from one pass to the next, 0: only by hand.
+    # Days to keep each kind of data (docs/retention.md). Hours between prunings; 0: only by hand.
     retention_days: dict[str, int] = Field(default_factory=dict)
     prune_hours: float = Field(default=24.0, ge=0, le=24 * 366)
     extractor_processes: int = Field(default=1, ge=1, le=16)
@@ -97,7 +97,7 @@ class Settings(BaseSettings):
     @field_validator("worker_dead_after_seconds")
     @classmethod
     def _outlast_a_heartbeat(cls, value: float, info: ValidationInfo) -> float:
-        """One late heartbeat must not look like a death."""
+        """One late heartbeat must not make a worker count as dead."""
         beat = info.data.get("worker_heartbeat_seconds", 0.0)
         if value < 2 * beat:
             raise ValueError(f"must be at least twice SERPLINE_WORKER_HEARTBEAT_SECONDS ({beat:g})")
@@ -105,13 +105,13 @@ class Settings(BaseSettings):
 
     @property
     def has_llm(self) -> bool:
-        """Whether a language model is set up: by a key, or as a server of one's own (without)."""
+        """Whether a language model is set up: OpenAI's with a key, or any other server."""
         own = urlsplit(self.llm_base_url).hostname != "api.openai.com"
         return own or bool(self.llm_api_key.get_secret_value())
 
     @cached_property
     def secrets(self) -> tuple[str, ...]:
-        """Every secret value that is set: what logs and errors must never show."""
+        """Every secret value that is set. Logs and errors must not show them."""
         values = [v.get_secret_value() for v in self.__dict__.values() if isinstance(v, SecretStr)]
         return tuple(value for value in values if value)
 
@@ -129,7 +129,7 @@ def load(**overrides: Any) -> Settings:
             + first["msg"].removeprefix("Value error, ")
         ) from None
     except UnreadableVariable as error:
-        # Raised for the settings that are JSON objects; none of them holds a secret.
+        # Raised for settings that are JSON objects. None of them contains a secret.
         field = re.search(r'field "(\w+)"', str(error))
         name = f"SERPLINE_{field[1].upper()}" if field else "SERPLINE_*"
         given_text = os.environ.get(name)

@@ -1,4 +1,4 @@
-"""What can be known of a socket without reading from it."""
+"""Checks a socket without reading from it."""
 
 import select
 from collections.abc import Iterable
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def is_readable(fileno: int) -> bool:
-    """Whether something has come, be it only the end: on an idle connection, a sign of its end."""
+    """Whether data or the end has come. On an idle connection either means that it is over."""
     ready: Iterable[Any]
     if hasattr(select, "poll"):
         poller = select.poll()

@@ -1,7 +1,7 @@
-"""Bytes too many for memory, in a temporary file without a name (in ``TMPDIR``, else /var/tmp).
+"""Bytes too large for memory, in an unnamed temporary file (in ``TMPDIR``, else /var/tmp).
 
-Promise: the file goes with the last who refers to it, so nobody has to close it; each reader has a
-position of its own, so one thread may parse what another compresses.
+Promise: the file is deleted with its last reference, so no caller closes it. Each reader has its
+own position, so one thread may parse while another compresses.
 """
 
 import io
@@ -10,7 +10,7 @@ from tempfile import TemporaryFile
 from typing import Any, BinaryIO
 
 READ_BYTES = 64 * 1024
-ON_DISK = "/var/tmp"  # noqa: S108  the file has no name to be forged
+DISK_DIRECTORY = "/var/tmp"  # noqa: S108  the file has no name to forge
 
 
 class Spool:
@@ -29,7 +29,7 @@ class Spool:
             os.close(self._fd)
 
     def write(self, data: bytes) -> None:
-        """Append all of ``data``, or, when that raises, nothing."""
+        """Append all of ``data``, or nothing if it raises."""
         left, at = memoryview(data), self.size_bytes
         while left:
             written = os.pwrite(self._fd, left, at)
@@ -37,7 +37,7 @@ class Spool:
         self.size_bytes = at
 
     def read_at(self, at: int, size: int) -> bytes:
-        """At most ``size`` bytes from the position ``at``."""
+        """Read at most ``size`` bytes from position ``at``."""
         return os.pread(self._fd, min(size, self.size_bytes - at), at)
 
     def open(self) -> BinaryIO:
@@ -46,9 +46,9 @@ class Spool:
 
 
 def _directory() -> str | None:
-    # The usual directory may lie in memory, and to keep out of that is what a spool is for.
-    given = "TMPDIR" in os.environ or not os.access(ON_DISK, os.W_OK)
-    return None if given else ON_DISK
+    # The default directory may be in memory, which a spool must not use.
+    is_given = "TMPDIR" in os.environ or not os.access(DISK_DIRECTORY, os.W_OK)
+    return None if is_given else DISK_DIRECTORY
 
 
 class _Reader(io.RawIOBase):

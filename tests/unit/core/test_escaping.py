@@ -13,26 +13,26 @@ from serpline.core.logging import configure
 _BIDI = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
 
 
-def _steers(character: str) -> bool:
+def _is_control(character: str) -> bool:
     """By Unicode: a control, a separator of lines, half a pair, or one that changes the order."""
     category = unicodedata.category(character)
     return category in ("Cc", "Zl", "Zp", "Cs") or unicodedata.bidirectional(character) in _BIDI
 
 
-def test_no_character_that_steers_a_terminal_passes() -> None:
+def test_no_character_that_is_control_a_terminal_passes() -> None:
     """Every control and every bidirectional control of Unicode is a space, an escape, or both."""
-    steering = [chr(n) for n in range(0x110000) if _steers(chr(n))]
+    controls = [chr(n) for n in range(0x110000) if _is_control(chr(n))]
     marks = ["\u200e", "\u200f", "\u061c", "\ufeff"]
-    assert len(steering) > 2_000
-    text = "".join((*steering, *marks))
+    assert len(controls) > 2_000
+    text = "".join((*controls, *marks))
     assert terminal_text(text) == " " * len(text)
     written = json_text({"title": text}, indent=1, default=str)
-    assert not any(_steers(c) for c in written.replace("\n", ""))
+    assert not any(_is_control(c) for c in written.replace("\n", ""))
     assert not set(marks) & set(written)
     # Python's decoder joins pairs of halves; all else comes back as it was.
     plain = "".join(c for c in text if unicodedata.category(c) != "Cs")
     assert json.loads(json_text(plain, indent=1, default=str)) == plain
-    assert not any(_steers(c) for c in log_text(text).replace("\n", "").replace("\t", ""))
+    assert not any(_is_control(c) for c in log_text(text).replace("\n", "").replace("\t", ""))
 
 
 def test_what_people_write_passes_as_it_is() -> None:
@@ -42,7 +42,7 @@ def test_what_people_write_passes_as_it_is() -> None:
     assert json_text([text], indent=0, default=str) == f'[\n"{text}"\n]'
 
 
-def test_a_log_line_steers_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_log_line_is_control_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     """A value from the web stands escaped in a log line, with and without JSON."""
     for json_lines in (False, True):
         configure("INFO", json_lines=json_lines)
