@@ -1,15 +1,15 @@
 """The combined DSI of a company over content types.
 
-Per market and device, from each content type's latest collected date (which run's that is, the
-caller decides):
+Per market and device, from each content type's latest collected date (the caller chooses its run):
 
     combined DSI = Σ weight(type) · DSI(type) ÷ Σ weight(type)
 
-over the types that were collected there at all. Weights are renormalised over those types and not
-over the types a company appears in, so all companies of a market are measured alike: a company
-that does not rank in a collected type has 0 there, which is known. A company whose DSI is unknown
-in a collected type of positive weight has an unknown (null) combined DSI, and ``unknown_types``
-says where to look. Types of different dates may meet; both ends of the dates are in the output.
+over the types that were collected there. Weights are renormalised over these types and not over
+the types in which a company appears, so all companies of a market are measured alike. A company
+that does not rank in a collected type has 0 there, which is a known value. A company whose DSI is
+unknown in a collected type of positive weight has an unknown (null) combined DSI, and
+``unknown_types`` lists these types. Types may have different dates; the output has the oldest and
+the latest.
 """
 
 import math
@@ -53,10 +53,10 @@ def combined_dsi(
     """One row per market, device and company; columns: ``SCHEMA``, sorted by rank.
 
     ``figures``: rows of ``dsi.compute_dsi`` with ``collected_on`` (a date). ``collections``:
-    ``content_type, market, device, collected_on`` of every collection, those in which nobody
-    ranked included. ``weights``: by content type, finite and not negative; a type without a weight
-    is a ``UserError``, one of weight 0 is left out. The three lists in the output are joined by
-    ``,`` and sorted; ``weights`` reads ``news=1,organic=2``.
+    ``content_type, market, device, collected_on`` of every collection, including those without
+    results. ``weights``: by content type, finite and not negative. A type without a weight raises
+    ``UserError``; a type of weight 0 is left out. The three lists in the output are sorted and
+    joined by ``,``; ``weights`` has the form ``news=1,organic=2``.
     """
     _check_weights(weights)
     latest = _latest(collections, weights)
@@ -96,7 +96,7 @@ def _latest(collections: pl.DataFrame, weights: Mapping[str, float]) -> pl.DataF
 
 
 def _markets(latest: pl.DataFrame, weights: Mapping[str, float]) -> pl.DataFrame:
-    """What all companies of a market and device share; ``total`` is the sum of the weights."""
+    """The columns that all companies of a market and device share. ``total``: sum of weights."""
     groups = latest.sort(LANDSCAPE).group_by(_MARKET_KEYS, maintain_order=True)
     rows = []
     for (market, device), found in groups:

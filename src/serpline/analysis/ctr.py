@@ -1,12 +1,12 @@
-"""Click-through-rate curves: what share of a keyword's searches clicks on a position.
+"""Click-through-rate curves: the share of a keyword's searches that click on a position.
 
-Named, versioned data. Published curves differ by a factor of five, so every figure computed from
-one stores the curve's name and version, and a change of any number needs a new version.
+Curves are named and versioned data. Published curves differ by a factor of five, so every figure
+stores its curve's name and version. A change of any number needs a new version.
 
 Sources: SERPVoyager's production curve; seoClarity's research grid and its 2021 desktop and mobile
-studies; and the classic curve, the one most often reused for share of voice. Only the classic
-curve says anything beyond position ten. The others give 0 there, and ``beyond`` finds those
-positions, so that callers can count what the curve was silent about.
+studies; and the classic curve, which is most often reused for share of voice. Only the classic
+curve has values beyond position ten. The others give 0 there, and ``beyond`` finds these positions
+so that callers can count them.
 """
 
 from collections.abc import Mapping
@@ -22,10 +22,10 @@ DEFAULT_CURVE = "classic"
 
 @dataclass(frozen=True, slots=True)
 class CtrCurve:
-    """A curve. ``percents`` are those of positions 1, 2, …; in percent, as published.
+    """A curve. ``percents``: the published values of positions 1, 2, …, in percent.
 
-    ``tail``: (last position, percent) bands after them, in order; ``rest_percent`` is what every
-    later position has, None when nothing was published.
+    ``tail``: the following bands in order, as (last position, percent). ``rest_percent``: the value
+    of every later position, None if none was published.
     """
 
     name: str
@@ -37,7 +37,7 @@ class CtrCurve:
 
     @property
     def published_positions(self) -> int | None:
-        """The last position the curve speaks of; None when it speaks of all."""
+        """The last position with a published value, or None if every position has one."""
         if self.rest_percent is not None:
             return None
         return self.tail[-1][0] if self.tail else len(self.percents)
@@ -81,14 +81,14 @@ CURVES: Mapping[str, CtrCurve] = MappingProxyType({curve.name: curve for curve i
 
 
 def get_curve(name: str) -> CtrCurve:
-    """The curve of that name; an unknown name is a ``UserError`` that tells the known ones."""
+    """The curve of that name. Raises a ``UserError`` that lists the known names."""
     if name not in CURVES:
         raise UserError(f"unknown CTR curve {name!r}: known are {', '.join(sorted(CURVES))}")
     return CURVES[name]
 
 
 def ctr(curve: CtrCurve, position: int) -> float:
-    """The fraction (0 to 1) of searches that click on ``position``, which counts from 1."""
+    """The fraction (0 to 1) of searches that click on ``position``, counted from 1."""
     if position < 1:
         raise ValueError(f"position {position} is below 1")
     if position <= len(curve.percents):
@@ -100,7 +100,7 @@ def ctr(curve: CtrCurve, position: int) -> float:
 
 
 def ctr_column(curve: CtrCurve, position: str = "position") -> pl.Expr:
-    """``ctr`` over an integer column, as Float64; the same floats as ``ctr`` gives."""
+    """``ctr`` over an integer column, as Float64, with exactly the values of ``ctr``."""
     last = curve.tail[-1][0] if curve.tail else len(curve.percents)
     known = list(range(1, last + 1))
     return pl.col(position).replace_strict(
@@ -112,6 +112,6 @@ def ctr_column(curve: CtrCurve, position: str = "position") -> pl.Expr:
 
 
 def beyond(curve: CtrCurve, position: str = "position") -> pl.Expr:
-    """Whether an integer column's position is one the curve says nothing about."""
+    """Whether an integer column's position has no published value."""
     last = curve.published_positions
     return pl.lit(False) if last is None else pl.col(position) > last

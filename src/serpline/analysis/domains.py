@@ -1,7 +1,7 @@
-"""Who a URL belongs to, and when two URLs are the same page.
+"""The owner of a URL, and the canonical URL of a page.
 
-The owner: ``hosts``, ``wrappers`` (links through Google and others), ``youtube_urls`` and
-``platforms``. Here: one spelling for a page's URL.
+``hosts``, ``wrappers`` (links through Google and others), ``youtube_urls`` and ``platforms`` find
+the owner. This module makes the canonical URL.
 """
 
 import re
@@ -32,19 +32,20 @@ __all__ = [
 ]
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
-# What RFC 3986 lets stand unescaped in a path, besides letters and digits; a query has "?" too.
+# Unescaped characters in a path by RFC 3986, besides letters and digits. A query also allows "?".
 _PATH_SAFE = "-._~!$&'()*+,;=:@/"
 _ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})?")
 _UNRESERVED = re.compile(r"[A-Za-z0-9._~-]")
 
 
 def canonical_url(url: str) -> str | None:
-    """One spelling for a page's URL, or None when it is not an absolute http(s) URL.
+    """The canonical URL of a page, or None if ``url`` is not an absolute http(s) URL.
 
-    Lower-case ASCII host, no user, default port, fragment or tracking parameter; dot segments
-    resolved, escapes normalised, parameters sorted by name (equal names keep their order, since it
-    may matter). The scheme, ``www.`` and a trailing slash stay: servers may tell them apart. A
-    YouTube video has one URL, however it was linked. Applying it twice changes nothing.
+    It has a lower-case ASCII host, no user, default port, fragment or tracking parameter. Dot
+    segments are resolved, escapes normalised, and parameters sorted by name (equal names keep their
+    order, which may matter). The scheme, ``www.`` and a trailing slash stay, because servers may
+    distinguish them. A YouTube video has one URL for all forms of links. The function is
+    idempotent.
     """
     parts = split_url(url)
     if parts is None or parts.scheme not in _DEFAULT_PORTS:
@@ -63,7 +64,7 @@ def canonical_url(url: str) -> str | None:
 
 
 def _port(parts: SplitResult) -> int | None:
-    """The port, 0 when none is given, None when it is not one."""
+    """The port, 0 if absent, None if invalid."""
     try:
         return parts.port or 0
     except ValueError:
@@ -77,7 +78,7 @@ def _query(query: str) -> str:
 
 
 def _escaped(text: str, safe: str) -> str:
-    """Escapes in one spelling: unreserved characters bare, all others as upper-case escapes.
+    """Normalise escapes: unreserved characters bare, all others as upper-case escapes.
 
     An escaped reserved character stays escaped: ``%2F`` in a path is not a slash.
     """
@@ -93,7 +94,7 @@ def _one_escape(match: re.Match[str]) -> str:
 
 
 def _without_dots(path: str) -> str:
-    """RFC 3986, section 5.2.4, for an absolute path."""
+    """Remove dot segments from an absolute path (RFC 3986, section 5.2.4)."""
     kept: list[str] = []
     segments = path.split("/")
     for segment in segments:

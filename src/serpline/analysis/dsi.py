@@ -1,6 +1,6 @@
 """The Digital Share Index: who owns a search landscape.
 
-Per content type, market and device (serpline's design, "DSI"), with every component kept, so that
+Per content type, market and device (serpline's design, "DSI"). Every component is stored, so that
 anyone can recompute the figure by hand:
 
     coverage      = keywords where the company ranks ÷ keywords collected
@@ -8,14 +8,14 @@ anyone can recompute the figure by hand:
     relevance     = mean relevance of the company's analysed URLs
     DSI           = 100 · coverage · traffic share · relevance
 
-Traffic is estimated in ``traffic``. A keyword counts once for coverage however many of the
-company's URLs rank; a URL counts once for relevance however many keywords it ranks for. Fractions
-are rounded to 12 significant digits and the DSI is computed from the rounded ones, so that what is
-stored recomputes.
+``traffic`` estimates traffic. A keyword counts once for coverage, however many of the company's
+URLs rank. A URL counts once for relevance, however many keywords it ranks for. Fractions are
+rounded to 12 significant digits, and the DSI is computed from the rounded values, so that stored
+figures recompute.
 
-**Unknown is null, never a neutral value.** Without an analysed URL the relevance is unknown;
-without a result of known traffic the traffic share is; with either, the DSI is. Counts of what was
-missing stand beside every figure. For video and news, CTR curves of organic results are proxies
+**Unknown is null, never a neutral value.** The relevance is unknown without an analysed URL, the
+traffic share without a result of known traffic, and the DSI if either is. Each figure comes with
+counts of the missing inputs. For video and news, CTR curves of organic results are proxies
 (``proxy``).
 """
 
@@ -83,16 +83,15 @@ def compute_dsi(
 ) -> pl.DataFrame:
     """One row per content type, market, device and company that ranks; columns: ``SCHEMA``.
 
-    The inputs are those of ``traffic.estimate``. Rows are sorted by landscape and rank; ``rank``
-    counts from 1 by falling DSI, ties by the company's name, and is null where the DSI is.
-    ``traffic`` is in estimated clicks a month; shares and relevance are fractions; the DSI is 0 to
-    100. ``unknown_volume_keywords`` are the company's keywords without a known volume, imputed or
-    not; ``imputed_volume`` is the market's median, where it stood in for any of them.
-    ``unknown_ai_overview_keywords`` are those whose page nobody asked for an AI Overview, and
-    ``ai_overviews`` says of the whole landscape whether they are ``known``, ``unknown`` or
-    ``partly`` known (``does not apply``: only organic pages show any). The shares of first and of
-    volume, and their parts, are those of ``share_of_voice``. The order of the input rows makes no
-    difference, to the last bit.
+    The inputs are those of ``traffic.estimate``. Rows are sorted by landscape and rank. ``rank``
+    counts from 1 by falling DSI, ties by the company's name; it is null where the DSI is.
+    ``traffic`` is in estimated clicks a month, shares and relevance are fractions, the DSI is 0 to
+    100. ``unknown_volume_keywords`` counts the company's keywords without a known volume, imputed
+    or not. ``imputed_volume`` is the market's median if it replaced any of them.
+    ``unknown_ai_overview_keywords`` counts keywords whose search did not request AI Overviews.
+    ``ai_overviews`` is the whole landscape's: ``known``, ``unknown``, ``partly`` known, or
+    ``does not apply`` (only organic pages show any). ``share_of_voice`` defines the shares of first
+    and of volume, and their parts. The order of the input rows does not change a bit of the output.
     """
     given = estimate(results, collected, config or TrafficConfig())
     rows = (
@@ -118,7 +117,7 @@ def compute_dsi(
 
 
 def ranked(figures: pl.DataFrame, within: tuple[str, ...]) -> pl.DataFrame:
-    """Sorted by ``within`` and falling ``dsi`` (unknown last), ties by company, with ``rank``."""
+    """Sort by ``within`` and falling ``dsi`` (unknown last), ties by company, and add ``rank``."""
     ordered = figures.sort(
         *within, "dsi", "company", descending=[*[False] * len(within), True, False], nulls_last=True
     )
@@ -152,7 +151,7 @@ def _share(part: str, whole: str) -> pl.Expr:
 
 
 def _overviews(given: Estimated) -> pl.DataFrame:
-    """Per landscape ``ai_overviews``, which figures must share to be compared."""
+    """Per landscape: ``ai_overviews``. Figures are comparable only if it is equal."""
     states = given.results.group_by(LANDSCAPE).agg(
         any_unknown=overview_unknown().any(), any_known=pl.col("ai_overview").is_not_null().any()
     )

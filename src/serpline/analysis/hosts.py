@@ -1,14 +1,14 @@
-"""The host in a URL, and the registrable domain that it belongs to.
+"""The host in a URL, and its registrable domain.
 
-``registrable_domain`` is the key under which companies are counted and bought: ``www.acme.com``,
-``shop.acme.com`` and ``acme.com`` are one. It follows the Public Suffix List that ships with
-tldextract; nothing is fetched and nothing is cached on disk. The list's private part is used too:
-``anna.blogspot.com`` and ``ben.blogspot.com`` are different owners, and neither is Blogspot. So are
-the names below the hosts in ``data/shared_hosts.txt``, which the list does not have.
+``registrable_domain`` is the key by which companies are counted and bought: ``www.acme.com``,
+``shop.acme.com`` and ``acme.com`` are one. It uses the Public Suffix List in tldextract, without
+network or disk cache. The list's private part counts: ``anna.blogspot.com`` and
+``ben.blogspot.com`` have different owners, and neither is Blogspot. The same holds for names below
+the hosts in ``data/shared_hosts.txt``, which the list lacks.
 
-Hosts come out in ASCII (punycode), lower case, without port, user or trailing dot, so that one
-name has one spelling; ``display_domain`` turns it back for people. IP addresses and names without
-a public suffix are kept: an IP is its own owner, ``shop.acme.example`` belongs to
+Hosts are in ASCII (punycode), lower case, without port, user or trailing dot, so that a name has
+one spelling. ``display_domain`` decodes it for people. IP addresses and names without a public
+suffix are valid: an IP address is its own owner, ``shop.acme.example`` belongs to
 ``acme.example``.
 """
 
@@ -26,28 +26,28 @@ if TYPE_CHECKING:
 
 URL_CHARACTERS_MAX = 8_192
 
-# RFC 1035, section 2.3.4, without the final dot: nothing longer can be looked up.
+# RFC 1035, section 2.3.4, without the final dot. DNS resolves no longer name.
 _HOST_MAX = 253
 _HOST = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*")
-# "mailto:" and the like have no host; "acme.com:8080" has.
+# "mailto:" and similar have no host; "acme.com:8080" has one.
 _HOSTLESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:(?!//|[0-9])")
 
 
 class Registered(NamedTuple):
-    """A domain as its registry knows it: ``amazon`` and ``amazon.co.uk``."""
+    """A registered domain, such as ``amazon`` and ``amazon.co.uk``."""
 
     name: str
     domain: str
 
 
 def registrable_domain(url: str) -> str | None:
-    """The owner's domain of a URL or a host name, or None when there is no host in it."""
+    """The registrable domain of a URL or host name, or None if it has no host."""
     host = host_in(url)
     return _registrable(host) if host else None
 
 
 def registered(domain: str) -> Registered:
-    """What was registered of a registrable domain; private suffixes do not count as suffixes.
+    """The registered domain of a registrable one, without private suffixes.
 
     ``anna.blogspot.com`` is part of ``blogspot.com``, whose name is ``blogspot``.
     """
@@ -68,8 +68,8 @@ def display_domain(domain: str) -> str:
 
 
 def split_url(url: str) -> SplitResult | None:
-    """The parts of a URL, with or without its scheme; None for what has no host or is too long."""
-    # Before the query a backslash is a slash, as for browsers: a host ends there.
+    """Split a URL with or without a scheme. None if it has no host or is too long."""
+    # Before the query a backslash is a slash, as in browsers: the host ends there.
     address, mark, query = url.strip().partition("?")
     address = address.replace("\\", "/")
     text = address + mark + query
@@ -101,13 +101,13 @@ def _ascii_host(host: str) -> str | None:
     try:
         return idna.encode(bare, uts46=True).decode().lower()
     except (idna.IDNAError, UnicodeError):
-        # Emoji, underscores and other old habits are in use though IDNA forbids them.
+        # Emoji and underscores are in use, although IDNA forbids them.
         bare = _in_punycode(bare)
         return bare if len(bare) <= _HOST_MAX and _HOST.fullmatch(bare) else None
 
 
 def _in_punycode(host: str) -> str:
-    """As browsers write a name that IDNA forbids; unchanged where they have no form for it."""
+    """A name that IDNA forbids, as browsers encode it; unchanged if they do not."""
     try:
         labels = idna.uts46_remap(host, std3_rules=False).split(".")
         return ".".join(
@@ -120,7 +120,7 @@ def _in_punycode(host: str) -> str:
 
 @cache
 def _extract(*, shared_hosts: bool = False) -> "TLDExtract":
-    # Imported at the first use: it brings a whole HTTP library, for which no start should wait.
+    # Imported at first use, because it loads an HTTP library, which would slow every start.
     from tldextract import TLDExtract
 
     return TLDExtract(
@@ -155,7 +155,7 @@ def _registrable(host: str) -> str:
     host = _without_www(host)
     found = _extract(shared_hosts=True).extract_str(host)
     if found.suffix and not found.domain:
-        # The owner of a private suffix: blogspot.com itself belongs to its registrant.
+        # A private suffix itself, such as blogspot.com, belongs to its registrant.
         found = _extract().extract_str(host, include_psl_private_domains=False)
     if not found.suffix:
         return ".".join(host.split(".")[-2:])
@@ -163,9 +163,9 @@ def _registrable(host: str) -> str:
 
 
 def _without_www(host: str) -> str:
-    """``gov.uk`` for ``www.gov.uk``: the ``www`` of a public suffix is the suffix's own site.
+    """``gov.uk`` for ``www.gov.uk``: ``www`` below a public suffix is the suffix's own site.
 
-    Below a top-level domain it is a name like any other: somebody has registered ``www.de``.
+    Below a top-level domain ``www`` is an ordinary name: ``www.de`` is registered.
     """
     bare = host.removeprefix("www.")
     if bare == host or "." not in bare:

@@ -1,12 +1,12 @@
-"""Sites that channels link to and that own none of them: a kept list (``data/platforms.txt``).
+"""Sites that channels link to but that do not own them: a list in ``data/platforms.txt``.
 
 - ``everywhere``: names that count under every public suffix (``amazon.de``, ``ebay.co.uk``,
-  ``yandex.com.tr``), for these brands run national twins and nobody else uses their names;
-- ``sites``: exact domains, whose names are common words elsewhere;
-- ``shorteners``: they hide where they lead, and no short link is followed: its target is unknown;
-- ``bio-pages``: link-in-bio hosts, with their subdomains: ``anna.carrd.co`` is a list of links.
+  ``yandex.com.tr``). These brands run national sites, and no other company uses their names.
+- ``sites``: exact domains, whose names are common words elsewhere.
+- ``shorteners``: sites of short links. We follow none, so the target is unknown.
+- ``bio-pages``: link-in-bio hosts with their subdomains: ``anna.carrd.co`` is a list of links.
 
-The price: the channel of a platform itself, Amazon's own for one, has no owner by its links.
+Limit: a platform's own channel, such as Amazon's, gets no owner from its links.
 """
 
 from collections import defaultdict
@@ -28,7 +28,7 @@ def is_platform(domain: str) -> bool:
 
 
 def is_shortener(domain: str) -> bool:
-    """Whether links on that registrable domain hide where they lead."""
+    """Whether that registrable domain belongs to a link shortener."""
     return domain in _lists()["shorteners"]
 
 

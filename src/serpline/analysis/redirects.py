@@ -1,6 +1,6 @@
-"""Links that lead through a site of many: its redirects, viewers and translators, as a table.
+"""A table of links that lead through another site: redirects, viewers and translators.
 
-Sources: the links in the pages of those sites themselves. ``wrappers`` says what is done with them.
+Sources: the links in these sites' own pages. ``wrappers`` uses the table.
 """
 
 import re
@@ -10,8 +10,8 @@ YANDEX = r"(?:[a-z0-9-]+\.)*(?:yandex\.(?:[a-z]{2,3}|com\.[a-z]{2})|ya\.ru)"
 YAHOO = r"(?:[a-z0-9-]+\.)*search\.yahoo\.(?:com|co\.jp)"
 FACEBOOK = r"(?:[a-z-]+\.)?(?:facebook\.com|messenger\.com|workplace\.com)"
 
-# Host, path, and the parameters that carry the target, the likeliest first. Without any, or where
-# none holds a URL, the target is hidden.
+# Host, path, and the parameters that may hold the target, the likeliest first. If there are none,
+# or none holds a URL, the target is hidden.
 REDIRECTS = tuple(
     (re.compile(host), re.compile(path), tuple(names.split()))
     for host, path, names in (

@@ -1,16 +1,15 @@
-"""Share of voice: a company's estimated traffic against three usual denominators.
+"""Share of voice: a company's estimated traffic over three common denominators.
 
     share of results = Σ traffic of its results ÷ Σ traffic of all results
     share of first   = Σ traffic of its best result per keyword ÷ traffic of #1 everywhere
     share of volume  = Σ traffic of its results ÷ Σ volume of all collected keywords
 
-The first says how the clicks on page results are divided and sums to 1 over companies: it is the
-traffic share of the DSI. The second says how much of what one result per keyword could win is won;
-it takes the best result only, so that it is at most 1. The third counts the clicks that nobody gets
-too. All over the keywords whose volume is known (or imputed): per content type, market and device,
-never summed over devices.
+The first divides the clicks on page results among companies and sums to 1: it is the DSI's traffic
+share. The second is the share of the most that one result per keyword can win. It counts the best
+result only, so it is at most 1. The third includes searches without a click. All cover the keywords
+whose volume is known (or imputed), per content type, market and device, never summed over devices.
 
-The figures stand in the rows of ``dsi.compute_dsi``; here are the sums that only they need.
+``dsi.compute_dsi`` has the figures; this module computes the sums that only they need.
 """
 
 import polars as pl
@@ -22,7 +21,7 @@ _COMPANY = (*LANDSCAPE, "company")
 
 
 def best_traffic(given: Estimated) -> pl.DataFrame:
-    """Per company: the traffic of its best position for each keyword, summed."""
+    """Per company: the summed traffic of its best position for each keyword."""
     first = given.results.group_by(*_COMPANY, "keyword_id").agg(
         pl.col("traffic").sort_by("position").first()
     )
@@ -30,18 +29,18 @@ def best_traffic(given: Estimated) -> pl.DataFrame:
 
 
 def ceilings(given: Estimated) -> pl.DataFrame:
-    """Per landscape: ``first_everywhere_traffic``, ``tracked_volume`` and the keywords they lack.
+    """Per landscape: ``first_everywhere_traffic``, ``tracked_volume`` and counts of unknown inputs.
 
-    ``tracked_unknown_volume`` counts the collected keywords whose volume is not known, imputed or
-    not; ``tracked_unknown_ai_overview`` those with results whose page nobody asked for an AI
-    Overview.
+    ``tracked_unknown_volume`` counts the collected keywords without a known volume, imputed or not.
+    ``tracked_unknown_ai_overview`` counts those with results whose search did not request AI
+    Overviews.
     """
     page = [*LANDSCAPE, "keyword_id"]
     overviews = given.results.group_by(page).agg(
         pl.col("ai_overview").any(), overview_unknown=overview_unknown().any()
     )
     factor = pl.when(pl.col("ai_overview").fill_null(False)).then(given.config.ai_overview_factor)
-    # A page without any result shows no AI Overview that is known of: its factor is 1.
+    # A page without results has no known AI Overview: its factor is 1.
     keywords = given.collected.join(overviews, on=page, how="left").with_columns(
         first_everywhere_traffic=pl.col("volume_used") * ctr(given.curve, 1) * factor.otherwise(1.0)
     )

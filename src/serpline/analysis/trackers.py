@@ -1,12 +1,12 @@
-"""Query parameters that tell how a visitor came, and never which page is shown.
+"""Query parameters that track a visitor's origin and never select a page.
 
-An exact list: a prefix would take real parameters with it (``pk_id`` is often a primary key,
+The list is exact, because a prefix would match real parameters (``pk_id`` is often a primary key,
 ``utm_zone`` a coordinate). Sources: Google Analytics help, "URL builders" (``utm_…``); Matomo's
 guide, "campaign tracking" (``mtm_…``, ``pk_…``, ``piwik_…``, ``matomo_…``); HubSpot's knowledge
 base, "ads tracking" (``hsa_…``, ``_hs…``); the vendors' pages on click identifiers; AMP's
-documentation of cache URLs (``amp_…``, ``usqp``); ``srsltid`` is what Google adds to results
-itself. AdGuard's list of tracking parameters (filter_17_TrackParam) and the survey of the most used
-ones (Kees1958/W3C_annual_most_used_survey_blocklist) name most of them too.
+documentation of cache URLs (``amp_…``, ``usqp``). Google adds ``srsltid`` to its results. AdGuard's
+list of tracking parameters (filter_17_TrackParam) and the survey of the most used ones
+(Kees1958/W3C_annual_most_used_survey_blocklist) contain most of them.
 """
 
 from itertools import product
@@ -16,7 +16,7 @@ _UTM = frozenset(
     for name in (
         "source", "medium", "campaign", "term", "content", "id", "source_platform",
         "creative_format", "marketing_tactic",
-        # In wide use beside Google's own.
+        # Widely used, but not Google's.
         "name", "cid", "reader", "referrer", "pubreferrer", "swu", "viz_id", "social",
         "social-type", "brand", "place", "keyword", "campaignid", "adgroup", "ad", "adid",
         "channel", "affiliate", "userid", "session", "emcid", "emmid", "umguk", "siteid",
@@ -50,5 +50,5 @@ TRACKERS = _UTM | _MATOMO | _HUBSPOT | _CLICKS | _AMP
 
 
 def is_tracker(name: str) -> bool:
-    """Whether the parameter of that name (in any case) only tracks."""
+    """Whether a parameter of that name (in any case) only tracks."""
     return name.casefold() in TRACKERS

@@ -1,17 +1,17 @@
-"""Estimated traffic of search results: the ground that DSI and share of voice stand on.
+"""Estimated traffic of search results, the basis of DSI and share of voice.
 
     traffic(result) = volume(keyword, market) · CTR(overall position) · AI-Overview factor
 
-The factor applies to every result of a page that shows an AI Overview. Where the search did not ask
-for one (null) it is 1, and the DSI counts the keyword among the missing inputs. A result whose
-volume is unknown, or whose position the curve says nothing about, has *unknown* traffic (null): it
+The factor applies to every result of a page that shows an AI Overview. If the search did not
+request one (null), it is 1, and the DSI counts the keyword as a missing input. A result has
+*unknown* traffic (null) if its volume is unknown or its position has no value in the curve. It
 enters no sum and is counted. Unknown volumes are left out (``exclude``) or replaced by the median
-of the market's known volumes (``impute``), which is marked in every output; where a market has no
-known volume at all, they stay unknown. No figure is ever summed over devices: each device is a
-landscape of its own, though a keyword's volume is the same on all of them.
+of the market's known volumes (``impute``), which every output marks. In a market without any known
+volume they stay unknown. No figure is summed over devices: each device is its own landscape,
+although a keyword's volume is the same on all of them.
 
-Inputs are polars frames, checked here once. A frame that contradicts itself is a bug of the caller
-and raises ``ValueError``; a wrong setting is a ``UserError``.
+Inputs are polars frames, checked here once. A frame that contradicts itself is the caller's bug and
+raises ``ValueError``. A wrong setting raises ``UserError``.
 """
 
 import math
@@ -51,8 +51,8 @@ _NULLABLE = frozenset({"volume", "relevance", "ai_overview"})
 class TrafficConfig:
     """How traffic is estimated.
 
-    ``curve``: a name in ``ctr.CURVES``. ``ai_overview_factor``: what remains of the clicks below
-    an AI Overview, 0 to 1; published measurements of position 1 say 34 to 58 % are lost.
+    ``curve``: a name in ``ctr.CURVES``. ``ai_overview_factor``: the share of clicks that remains
+    below an AI Overview, 0 to 1. Published measurements of position 1 lose 34 to 58 %.
     """
 
     curve: str = DEFAULT_CURVE
@@ -71,7 +71,7 @@ class TrafficConfig:
 class Estimated:
     """The checked inputs with their estimates.
 
-    ``results``: the input's columns and ``volume_used``, ``volume_known``, ``imputed_volume``,
+    ``results``: the input's columns plus ``volume_used``, ``volume_known``, ``imputed_volume``,
     ``beyond_curve``, ``traffic`` (null: unknown). ``collected``: one row per content type,
     market, device and keyword, with ``volume_used`` and ``volume_known``.
     """
@@ -88,9 +88,9 @@ def estimate(results: pl.DataFrame, collected: pl.DataFrame, config: TrafficConf
     ``results``: ``content_type, market, device, keyword_id, url, company, position`` (overall, from
     1), ``volume`` (a month's searches; nullable), ``ai_overview`` (of the page; nullable),
     ``relevance`` (of the URL, 0 to 1; nullable). ``collected``: ``keyword_id, market, device`` of
-    every keyword whose page was collected, those without any result included; ``content_type`` too,
-    unless all content types in ``results`` were collected for all of them; ``volume``, if it is to
-    be known for keywords without results.
+    every keyword whose page was collected, including those without results. Add ``content_type``
+    unless all content types in ``results`` were collected for all of them. Add ``volume`` to know
+    it for keywords without results.
     """
     found = _typed_results(results)
     pages = _typed_collected(collected, found)
@@ -114,8 +114,8 @@ def estimate(results: pl.DataFrame, collected: pl.DataFrame, config: TrafficConf
 def exact_sums(frame: pl.DataFrame, keys: Sequence[str], column: str) -> pl.DataFrame:
     """``keys`` and the sum of ``column`` without its nulls; null where all are null.
 
-    Summed with ``math.fsum``, whose result is the correctly rounded one whatever the order of the
-    rows or the number of threads: the same inputs give the same bits everywhere.
+    ``math.fsum`` rounds correctly in any order of rows and with any number of threads, so the same
+    inputs give the same bits everywhere.
     """
     lists = frame.group_by(keys).agg(pl.col(column).drop_nulls())
     sums = [math.fsum(values) if values else None for values in lists[column].to_list()]
@@ -123,12 +123,12 @@ def exact_sums(frame: pl.DataFrame, keys: Sequence[str], column: str) -> pl.Data
 
 
 def overview_unknown() -> pl.Expr:
-    """Whether a result's page may show an AI Overview that nobody asked for."""
+    """Whether it is unknown if a result's page shows an AI Overview: none was requested."""
     return pl.col("ai_overview").is_null() & (pl.col("content_type") == ContentType.ORGANIC.value)
 
 
 def rounded(value: float) -> float:
-    """``value`` to 12 significant digits, as it is stored."""
+    """``value`` rounded to 12 significant digits, as stored."""
     return float(f"{value:.{DIGITS}g}")
 
 
@@ -139,7 +139,7 @@ def _typed_results(results: pl.DataFrame) -> pl.DataFrame:
     _refuse_nulls(frame, [name for name in frame.columns if name not in _NULLABLE], "results")
     _refuse(frame, pl.col("position") < 1, "position", "below 1")
     _refuse_bad_volumes(frame)
-    # NaN compares as larger than any number in polars, so it is refused here too.
+    # In polars NaN is larger than any number, so this refuses it too.
     outside = ~pl.col("relevance").is_between(0, 1)
     _refuse(frame, outside, "relevance", "not in 0..1")
     return frame

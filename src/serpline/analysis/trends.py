@@ -1,9 +1,9 @@
-"""Trends: what changed between two dated snapshots of DSI figures.
+"""Trends: the changes between two dated snapshots of DSI figures.
 
-A change is told only where the two figures can be compared: same curve, version and AI-Overview
-factor, AI Overviews known of both landscapes or of neither, and both figures known. ``differs``
-names what is not the same. A company missing from a landscape that was collected on that date is
-*new* or *lost*; one missing because nothing was collected is neither.
+A change is given only for comparable figures: the same curve, version and AI-Overview factor, AI
+Overviews known in both landscapes or in neither, and both figures known. ``differs`` lists the
+differences. A company missing from a landscape that was collected on that date is *new* or *lost*.
+If the landscape was not collected, it is neither.
 """
 
 import polars as pl
@@ -31,7 +31,7 @@ SCHEMA = pl.Schema(
 _COMPANY = [*LANDSCAPE, "company"]
 _METHOD = ["curve", "curve_version", "ai_overview_factor", "ai_overviews"]
 _COMPARED = [*_COMPANY, "rank", "dsi", *_METHOD]
-# What is read of a row of ``dsi.compute_dsi``.
+# The columns that are read from ``dsi.compute_dsi``.
 FIGURES = pl.Schema({name: dsi.SCHEMA[name] for name in _COMPARED})
 
 
@@ -40,12 +40,12 @@ def changes(
 ) -> pl.DataFrame:
     """One row per company of either snapshot; columns: ``SCHEMA``, sorted by landscape and company.
 
-    ``before`` and ``after`` have the columns ``FIGURES``, one collection per landscape each.
-    ``collections``: ``content_type, market, device`` of what was collected for the one and the
-    other, landscapes in which nobody ranked included. ``status``: ``kept``, ``new``, ``lost``, or
-    ``not_collected`` when the landscape is missing from one of them. ``rank_change`` is positive
-    for a rise; changes are null when either side is null or the two are not ``comparable``.
-    ``differs`` reads ``curve_version 1 and 2``; it is empty for what only one snapshot has.
+    ``before`` and ``after`` have the columns ``FIGURES``, with one collection per landscape each.
+    ``collections``: ``content_type, market, device`` of the collected landscapes of each snapshot,
+    including those without results. ``status``: ``kept``, ``new``, ``lost``, or ``not_collected``
+    if a snapshot lacks the landscape. ``rank_change`` is positive for a rise. Changes are null if
+    either side is null or the two are not ``comparable``. ``differs`` has the form
+    ``curve_version 1 and 2``; it is empty for a company in one snapshot only.
     """
     joined = _side(before, "before").join(
         _side(after, "after"), on=_COMPANY, how="full", coalesce=True
@@ -81,11 +81,11 @@ def _side(frame: pl.DataFrame, name: str) -> pl.DataFrame:
 
 
 def _difference(name: str) -> pl.Expr:
-    """Such as ``curve_version 1 and 2``; null where both snapshots have the same."""
+    """A text such as ``curve_version 1 and 2``; null where both snapshots are equal."""
     before, after = pl.col(f"{name}_before"), pl.col(f"{name}_after")
     differ = before != after
     if name == "ai_overviews":
-        # Of pages known in part, each snapshot knows others.
+        # If both are partly known, they may know different pages.
         differ |= after == "partly"
     return pl.when(differ).then(pl.format(f"{name} {{}} and {{}}", before, after))
 

@@ -1,8 +1,8 @@
-"""From a result to its publisher: links that lead through Google, an AMP cache or a translator.
+"""A result's publisher, for links that lead through Google, an AMP cache or a translator.
 
-``publisher`` takes a result's link and domain. A wrapper that carries its target is undone, also
-where wrappers stand in one another. One that hides it (``/goto?url=CAES…``, Google News, a short
-link) leaves the result's own domain, unless that is the wrapper's too: then nobody is known.
+``publisher`` takes a result's link and domain. It unwraps links that contain their target, also
+nested ones. If a wrapper hides its target (``/goto?url=CAES…``, Google News, a short link), the
+result's own domain counts, unless that is the wrapper's. Then the publisher is unknown.
 
 Sources: developers.google.com/search/docs/appearance/ad-network-and-translation (translate.goog);
 amp.dev/documentation/guides-and-tutorials/learn/amp-caches-and-cors/amp-cache-urls (AMP caches);
@@ -20,7 +20,7 @@ from serpline.analysis.platforms import is_shortener
 from serpline.analysis.redirects import GOOGLE, REDIRECTS, YAHOO, YANDEX
 from serpline.analysis.youtube_urls import is_page_of_unnamed_channel
 
-# More wrappers in one another than this are no link that anybody shows.
+# No real link nests more wrappers than this.
 WRAPPERS_MAX = 5
 
 _HIDDEN = ""
@@ -38,9 +38,9 @@ _TURBO_PROXY = re.compile(r"/proxy_u/[^/]+/(https?)/(.+)", re.DOTALL)
 _YAHOO_TARGET = re.compile(r"/RU=([^/]+)")
 _SCHEME = re.compile(r"https?://", re.IGNORECASE)
 _BARE = re.compile(r"(?:[\w-]+\.)+[^\W\d_]{2,}(?:[:/?#].*)?", re.DOTALL)
-# Bing's links have "a1" before it; those of its advertisements begin with "htt".
+# In Bing's links "a1" comes before it. The target in its advertisements begins with "htt".
 _BASE64 = re.compile(r"(?:a1(?=[A-Za-z0-9_-])|(?=aHR0))([A-Za-z0-9_+/-]+)=*")
-# Copies of pages: the page's own address stands in the path, at times with one slash less.
+# Copies of pages, with the page's own address in the path, sometimes with one slash less.
 _ARCHIVE = re.compile(r"archive\.(?:today|ph|is|li|vn|fo|md)|12ft\.io")
 _WAYBACK = re.compile(r"(?:web\.)?archive\.org")
 _DEREFERRER = re.compile(
@@ -50,16 +50,16 @@ _IN_PATH = re.compile(r"(?:^|[/:])(https?):/{1,2}([^/].*)", re.IGNORECASE | re.D
 
 
 class Publisher(NamedTuple):
-    """The page behind a result and who owns it: ``domain`` is "" where nobody is known."""
+    """The page behind a result and its owner's ``domain``, "" if unknown."""
 
     url: str
     domain: str
 
 
 def publisher(url: str, domain: str | None = None) -> Publisher:
-    """The publisher of a result that has this link and, as the engine writes it, this domain.
+    """The publisher of a result with this link, and this domain as the search engine shows it.
 
-    Answers any text: what holds no host is nobody's.
+    Accepts any text. Text without a host has no owner.
     """
     target = url
     for _ in range(WRAPPERS_MAX):
@@ -73,7 +73,7 @@ def publisher(url: str, domain: str | None = None) -> Publisher:
 
 
 def unwrapped(url: str) -> str | None:
-    """The target of a wrapper, "" if it hides that; None for a link that is no wrapper."""
+    """The target of a wrapper, "" if it is hidden, None if the link is not a wrapper."""
     parts, host = split_url(url), host_in(url)
     if parts is None or host is None:
         return None
@@ -101,7 +101,7 @@ def _owner(url: str, domain: str | None) -> str:
 
 
 def _domain_unless_wrapper(wrapper: str, domain: str | None) -> str:
-    """The result's own domain, unless it is the wrapper's or a twin of it."""
+    """The result's own domain, unless it is the wrapper's or a national variant of it."""
     own, outer = registrable_domain(domain or ""), registrable_domain(wrapper)
     if own is None or is_shortener(own):
         return ""
@@ -116,14 +116,14 @@ def _of_parameters(parts: SplitResult, names: tuple[str, ...], path: str) -> str
         found = _as_url(values.get(name, ""))
         if found:
             return found
-    # A front page without the parameter, translate.google.com itself, is a page of its own.
+    # A front page without the parameter, such as translate.google.com, is an ordinary page.
     return _HIDDEN if path and (not names or any(name in values for name in names)) else None
 
 
 def _embedded_target(parts: SplitResult) -> str | None:
-    """The target that an affiliate's or advertiser's link carries in its query or path.
+    """The target in the query or path of an affiliate's or advertiser's link.
 
-    Only an absolute URL counts: their other values are names and numbers.
+    Only an absolute URL counts; the other values are names and numbers.
     """
     values = [parts.query, *(value for _, value in parse_qsl(parts.query))]
     for value in map(unquote, values):
@@ -140,7 +140,7 @@ def _in_path(parts: SplitResult) -> str | None:
 
 
 def _as_url(value: str) -> str | None:
-    """A target as it stands in a parameter: bare, escaped twice, or in Bing's base64."""
+    """The URL in a parameter's value: bare, escaped twice, or in Bing's Base64."""
     text = value.strip()
     coded = _BASE64.fullmatch(text)
     if coded:
@@ -162,7 +162,7 @@ def _decoded(text: str) -> str:
 
 
 def _page(is_secure: bool, rest: str, query: str) -> str:
-    """The page at ``rest`` (host and path); its own query may stand escaped in the path."""
+    """The URL of ``rest`` (host and path). The page's own query may be escaped in the path."""
     bare, mark, escaped = rest.partition("%3F")
     if not mark:
         bare, mark, escaped = rest.partition("%3f")
@@ -186,7 +186,7 @@ def _from_amp(host: str, parts: SplitResult) -> str | None:
 
 
 def _from_translation(host: str, parts: SplitResult) -> str | None:
-    """Steps of the vendor's page: prefix, marks of the encoding, single hyphens, double ones."""
+    """Decode as Google documents: prefix, encoding marks, single hyphens, double hyphens."""
     match = _TRANSLATED.fullmatch(host)
     if match is None:
         return None
@@ -207,7 +207,7 @@ def _from_translation(host: str, parts: SplitResult) -> str | None:
 
 
 def _plain_host(label: str) -> str:
-    """``en-us.acme.com`` for ``en--us-acme-com``; with ``0-`` and ``-0`` around it too."""
+    """``en-us.acme.com`` for ``en--us-acme-com``, also with ``0-`` and ``-0`` around it."""
     if label.startswith("0-") and label.endswith("-0"):
         label = label[2:-2]
     return re.sub(r"\b-\b", ".", label).replace("--", "-")

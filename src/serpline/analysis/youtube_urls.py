@@ -1,9 +1,9 @@
-"""What a YouTube URL names: a video, a channel, or a page of a channel that it does not name.
+"""Reads YouTube URLs: a video, a channel, or a page of a channel that the URL does not name.
 
 The forms are those of YouTube's own players and help: ``/watch?v=``, ``/shorts/``, ``/embed/``,
 ``/live/``, ``youtu.be/``; ``/channel/UC…``, ``/@handle``, ``/user/name``,
 ``/embed/live_stream?channel=UC…``, a channel's own lists (``PL…``) and the lists of its uploads
-(``UU…`` and its kin hold the channel's id).
+(``UU…`` and similar prefixes, with the channel's id).
 """
 
 import re
@@ -15,18 +15,18 @@ from serpline.domain.handles import channel_handle
 
 _VIDEO_ID = re.compile(r"[A-Za-z0-9_-]{11}")
 _CHANNEL_ID = re.compile(r"UC[A-Za-z0-9_-]{22}")
-# Uploads, popular uploads, favourites and likes of a channel: its id with another beginning.
+# Uploads, popular uploads, favourites and likes of a channel: its id with another prefix.
 _LIST_OF_CHANNEL = re.compile(r"(?:UU(?:[A-Z]{2})?|PU|FL|LL)([A-Za-z0-9_-]{22})")
-# A list that somebody made. Others (mixes, albums, what one has watched) are no channel's.
+# A list that a channel made. Others (mixes, albums, watch history) belong to no channel.
 _PLAYLIST = re.compile(r"PL[A-Za-z0-9_-]{10,62}")
 _USER = re.compile(r"[A-Za-z0-9]{1,60}")
 _SITES = frozenset({"youtube.com", "youtube-nocookie.com", "youtubekids.com"})
 _SHORT_SITE = "youtu.be"
 _VIDEO_FOLDERS = frozenset({"shorts", "embed", "live", "v", "e"})
-# Players that stand where a video's id does, and are eleven letters long like one.
+# Players in the place of a video's id, and as long as one.
 _PLAYERS = frozenset({"live_stream", "videoseries"})
 _FRONT_HOSTS = frozenset({"", "www.", "m.", "music.", "gaming."})
-# First folders of pages that are YouTube's own; any other is a channel's, by a name or a list.
+# First folders of YouTube's own pages. Any other is a channel's, by a name or a list.
 _OWN_FOLDERS = frozenset(
     {
         "about", "account", "ads", "ai", "app", "apps", "channels", "copyright_complaint_form",
@@ -67,11 +67,11 @@ def youtube_video_id(url: str) -> str | None:
 
 
 def youtube_channel_ref(url: str) -> str | None:
-    """What YouTube finds the channel of a URL by, or None.
+    """The reference by which YouTube's API finds the channel of a URL, or None.
 
-    Its id (``UC…``), its ``@handle`` in the spelling of ``channel_handle``, its old name
-    (``user/name``, in lower case) or a list of its own (``PL…``). YouTube's API knows no ``/c/``
-    names, and other lists have no owner.
+    It is the id (``UC…``), the ``@handle`` as ``channel_handle`` spells it, the old name
+    (``user/name``, in lower case) or a list of the channel (``PL…``). The API does not accept
+    ``/c/`` names, and other lists have no owner.
     """
     page = _page(url)
     if page is None or page.site == _SHORT_SITE or not page.folders:
@@ -97,7 +97,7 @@ def youtube_channel_ref(url: str) -> str | None:
 
 
 def is_page_of_unnamed_channel(url: str) -> bool:
-    """Whether a YouTube URL belongs to a channel that it does not name: ``/c/``, a list, a clip."""
+    """Whether a YouTube URL is of a channel that it does not name: ``/c/``, a list, a clip."""
     page = _page(url)
     if page is None or youtube_video_id(url) or youtube_channel_ref(url):
         return False
@@ -115,5 +115,5 @@ def _page(url: str) -> _Page | None:
     if parts is None or site is None or (site not in _SITES and site != _SHORT_SITE):
         return None
     folders = [folder for folder in parts.path.split("/") if folder]
-    # The first of equal names counts, as it does for YouTube.
+    # The first of equal names counts, as on YouTube.
     return _Page(site, folders, dict(reversed(parse_qsl(parts.query))))
