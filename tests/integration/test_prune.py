@@ -425,7 +425,7 @@ async def test_a_conflict_is_repeated(db: Database, monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize("state", ["57014", "55P03", "58030", "25006", "40P01"])
 def test_what_the_server_cannot_do_now_is_one_line(database_url: str, state: str) -> None:
-    """``prune`` says in one line that the database cannot do it now; it shows no traceback."""
+    """A database that refuses for now is one line on stderr, without a traceback."""
 
     async def prepare() -> None:
         database = await Database.connect(database_url)
@@ -448,7 +448,7 @@ def test_what_the_server_cannot_do_now_is_one_line(database_url: str, state: str
     done = run_command("prune", SERPLINE_DATABASE_URL=database_url)
     said = done.stderr.decode()
     assert (done.returncode, said.count("\n")) == (2, 1), said
-    assert said.startswith("serpline: the database cannot do it now: the reason")
+    assert said.startswith("serpline: the database is unavailable or busy: the reason")
 
 
 @pytest.fixture

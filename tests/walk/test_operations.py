@@ -88,7 +88,7 @@ def test_a_breaker_is_known_before_its_first_call(command: Any) -> None:
     assert (code, "llm_api" in said, said.count("\n")) == (2, True, 1)
     assert command("breakers", "set", "pdl_api", "--failure-threshold", "2") == (
         0,
-        "pdl_api: closed, version 2 of its settings\n",
+        "pdl_api: closed, settings version 2\n",
     )
     code, text = command("breakers", "list", "--json")
     found = {row["name"]: row for row in json.loads(text)}

@@ -112,7 +112,7 @@ def test_a_market_or_run_that_is_not_there_is_one_line(database_url: str, tmp_pa
         done = run_command(*command, "--market", "XX", SERPLINE_DATABASE_URL=database_url)
         assert (done.returncode, done.stdout) == (2, b"")
         assert done.stderr.decode().strip() == (
-            f"serpline: market 'XX': run {run_id} has no such figures; it has US"
+            f"serpline: market 'XX': run {run_id} has no figures for it; it has US"
         )
     for limit, note in ((3, "the first 3 rows are shown"), (1000, "")):
         shown = ["rankings", "--limit", str(limit), "--json"]

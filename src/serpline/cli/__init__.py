@@ -1,8 +1,8 @@
-"""The command line. ``main`` is the whole process: every mistake of a person is one line.
+"""The command line. ``main`` runs one command and reports a user's error in one line.
 
-Exit codes: 0 done; 1 the run failed; 2 bad usage or configuration (one line on stderr that names
-the thing and the value, never a traceback); 70 a bug (with its traceback); 130 and 143 interrupted
-and terminated. Documents go to stdout, everything else to stderr.
+Exit codes: 0 done; 1 the run failed; 2 bad usage or configuration (one line on stderr with the name
+and the value, never a traceback); 70 a bug (with its traceback); 130 interrupted; 143 terminated.
+Documents go to stdout, everything else to stderr.
 """
 
 import os
@@ -29,19 +29,19 @@ BROKEN_PIPE = 141
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code."""
+    """Run one command and return its exit code."""
     for stream in (sys.stdout, sys.stderr):
-        # Keywords in any script are printed whatever the terminal's encoding is.
+        # Any encoding of the terminal can print keywords in any script.
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     argv = list(sys.argv[1:] if arguments is None else arguments)
     if any(not each.strip() or (each.startswith("--") and each.endswith("=")) for each in argv):
-        # Read as "not given", it would mean the latest run, every keyword or all phases.
-        return _usage_error("an argument is empty: is a variable of the shell not set?")
+        # Taken as "not given", it would select the latest run, every keyword or all phases.
+        return _usage_error("an argument is empty: is a shell variable unset?")
     try:
         code = app(global_options_first(argv), prog_name="serpline", standalone_mode=False)
     except BrokenPipeError:
-        # Whoever read our output has gone; the interpreter's own last flush must not complain.
+        # The reader closed the pipe. Redirect stdout, or the interpreter's last flush fails too.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
     except (KeyboardInterrupt, typer.Abort):
@@ -49,28 +49,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except TyperException as error:
         format_message = getattr(error, "format_message", None)
         message = format_message() if format_message else str(error)
-        # Without a message it is a command group alone, and its help has been printed.
+        # No message: a command group without a command, whose help is already printed.
         return _usage_error(message) if message.strip() else BAD_USAGE
     except (UserError, SettingsError) as error:
         return _usage_error(str(error))
-    except Exception as error:  # noqa: BLE001  the last resort of the process
+    except Exception as error:  # noqa: BLE001  the process's last resort
         if _is_state_of_database(error):
-            return _usage_error(f"the database cannot do it now: {error}")
+            return _usage_error(f"the database is unavailable or busy: {error}")
         sys.stderr.write(_traceback())
         return BUG
     return code if isinstance(code, int) else DONE
 
 
 def global_options_first(arguments: Sequence[str]) -> list[str]:
-    """``--data-dir DIR`` is global, so it may stand anywhere; the parser wants it first."""
+    """Move ``--data-dir DIR`` to the front, where the parser expects it. It may stand anywhere."""
     first: list[str] = []
     rest: list[str] = []
-    waiting = iter(arguments)
-    for argument in waiting:
+    remaining = iter(arguments)
+    for argument in remaining:
         if argument == "--":
-            rest += [argument, *waiting]
+            rest += [argument, *remaining]
         elif argument == "--data-dir":
-            first += [argument, *[value for value in [next(waiting, None)] if value is not None]]
+            first += [argument, *[value for value in [next(remaining, None)] if value is not None]]
         elif argument.startswith("--data-dir="):
             first.append(argument)
         else:
@@ -84,9 +84,9 @@ def _usage_error(message: str) -> int:
 
 
 def _traceback() -> str:
-    """The current exception's, without the configured secrets and without commands to a terminal.
+    """The current traceback, with secrets masked and terminal control characters escaped.
 
-    It is made to be passed on, and its words may come from the web.
+    Users pass tracebacks on, and exception texts may come from the web.
     """
     try:
         secrets = load().secrets
@@ -96,8 +96,8 @@ def _traceback() -> str:
 
 
 def _is_state_of_database(error: Exception) -> bool:
-    """Later the same command may succeed."""
-    # Looked up, not imported: a command that needs no database must not load its driver.
+    """Whether the same command may succeed later."""
+    # Looked up in sys.modules: a command that needs no database must not import its driver.
     store = sys.modules.get("serpline.store.database")
     return store is not None and isinstance(
         error, store.DatabaseUnavailable | store.TransactionConflict

@@ -1,4 +1,4 @@
-"""``python -m serpline.cli``: how the supervising commands start their children."""
+"""``python -m serpline.cli``: the command that supervisors start their children with."""
 
 import sys
 

@@ -21,16 +21,16 @@ if TYPE_CHECKING:
     from serpline.robustness.breakers import CircuitBreakerManager
     from serpline.store.calls.breakers import BreakerRow
 
-app = typer.Typer(help="The circuit breakers in front of the providers.", no_args_is_help=True)
+app = typer.Typer(help="Circuit breakers of the providers.", no_args_is_help=True)
 
 Name = Annotated[
-    str, typer.Argument(callback=require_utf8, help="The breaker's name, as in the list.")
+    str, typer.Argument(callback=require_utf8, help="Breaker name, as in 'breakers list'.")
 ]
 
 
 @app.command("list")
 def list_(ctx: typer.Context, as_json: JsonFlag = False) -> None:
-    """Every breaker that was ever used."""
+    """List all breakers used so far, with state, failures and settings."""
 
     async def read() -> "Sequence[BreakerRow]":
         async with _open_manager(ctx) as (manager, _):
@@ -59,14 +59,14 @@ def list_(ctx: typer.Context, as_json: JsonFlag = False) -> None:
 
 @app.command()
 def reset(ctx: typer.Context, name: Name) -> None:
-    """Close a breaker and forget its failures."""
+    """Close a breaker and clear its failure count."""
     row = run(_change(ctx, name, lambda manager: manager.reset(name)))
     print_message(f"{name}: {row.breaker.state}")
 
 
 @app.command()
 def isolate(ctx: typer.Context, name: Name) -> None:
-    """Refuse every call until it is reset."""
+    """Isolate a breaker: every call is refused until 'breakers reset'."""
     row = run(_change(ctx, name, lambda manager: manager.isolate(name)))
     print_message(f"{name}: {row.breaker.state}")
 
@@ -76,18 +76,18 @@ def set_(
     ctx: typer.Context,
     name: Name,
     failure_threshold: Annotated[
-        int | None, typer.Option(help="Opens on so many failures in a row.")
+        int | None, typer.Option(help="Consecutive failures that open it.")
     ] = None,
     success_threshold: Annotated[
-        int | None, typer.Option(help="Closes after so many good probes.")
+        int | None, typer.Option(help="Successful probes that close it.")
     ] = None,
     timeout_seconds: Annotated[
-        float | None, typer.Option(help="How long it stays open the first time.")
+        float | None, typer.Option(help="Seconds it stays open the first time.")
     ] = None,
 ) -> None:
-    """Change a breaker's settings for every process; what is not given stays.
+    """Change a breaker's settings for all processes. Settings not given stay.
 
-    A schedule's next run sets its own breaker's settings again.
+    The newest settings win: a schedule's next run sets its own breaker's settings again.
     """
     chosen = (failure_threshold, success_threshold, timeout_seconds)
     if chosen == (None, None, None):
@@ -95,7 +95,7 @@ def set_(
             f"breaker {name!r}: give --failure-threshold, --success-threshold or --timeout-seconds"
         )
     row = run(_change(ctx, name, lambda manager: manager.configure(name, *chosen)))
-    print_message(f"{name}: {row.breaker.state}, version {row.settings_version} of its settings")
+    print_message(f"{name}: {row.breaker.state}, settings version {row.settings_version}")
 
 
 async def _change(
@@ -108,8 +108,8 @@ async def _change(
             return await act(manager)
         except LookupError:
             raise UserError(
-                f"breaker {name!r}: there is no such breaker; known are {', '.join(known)}"
-                " and those of 'serpline breakers list'"
+                f"breaker {name!r}: there is no such breaker; known: {', '.join(known)}"
+                " and those in 'serpline breakers list'"
             ) from None
 
 
@@ -117,7 +117,7 @@ async def _change(
 async def _open_manager(
     ctx: typer.Context,
 ) -> "AsyncIterator[tuple[CircuitBreakerManager, Sequence[str]]]":
-    """All breakers, and the names of the providers' own."""
+    """Open the breaker manager. Gives it and the names of the providers' own breakers."""
     from serpline.robustness.breakers import CircuitBreakerManager
     from serpline.robustness.policies import policies
 

@@ -1,4 +1,4 @@
-"""``serpline budgets list``: what may be spent, what is spent, and what waits for more."""
+"""``serpline budgets list``: limits, spent and reserved credits, and waiting chunks."""
 
 from typing import Any
 
@@ -6,15 +6,15 @@ import typer
 
 from serpline.cli.common import JsonFlag, load_settings, print_json, run, services, show_table
 
-app = typer.Typer(help="Credits per provider, day and month.", no_args_is_help=True)
+app = typer.Typer(help="Credit budgets of the providers, per day and month.", no_args_is_help=True)
 
 
 @app.command("list")
 def list_(ctx: typer.Context, as_json: JsonFlag = False) -> None:
-    """The budgets of today and of this month.
+    """List the budgets of today and this month, in each provider's credits and time zone.
 
-    The limits are those of SERPLINE_CREDITS_PER_DAY and SERPLINE_CREDITS_PER_MONTH, as the workers
-    have put them in force. A worker that starts with a higher limit wakes what waits on it.
+    Workers set the limits from SERPLINE_CREDITS_PER_DAY and SERPLINE_CREDITS_PER_MONTH when they
+    start. A higher limit makes waiting chunks due.
     """
 
     async def read() -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
-"""The checks of ``serpline doctor``. None of them costs a credit.
+"""The checks of ``serpline doctor``. They are free.
 
-A check is *ok*, *note* (works, but with less than there could be) or *broken* (a person must act).
-A provider without a key is a note: the phases that need it will fail, and say so.
+A check is *ok*, *note* (works, with limits) or *broken* (needs action). A provider without a key is
+a note: the phases that need it will fail with an error.
 """
 
 import asyncio
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 Status = Literal["ok", "note", "broken"]
 
 DISK_BYTES_MIN = 200_000_000
-DISK_BYTES_COMFORTABLE = 5_000_000_000
+DISK_BYTES_ENOUGH = 5_000_000_000
 REACH_SECONDS_MAX = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing looked at, and what was found."""
+    """The result of one check. ``words`` explain the status."""
 
     name: str
     status: Status
@@ -38,7 +38,7 @@ class Check:
 
 
 async def run_checks(settings: Settings) -> list[Check]:
-    """Every check, in the order in which problems should be solved."""
+    """Run every check, in the order in which problems should be solved."""
     return [
         python(),
         data_directory(settings.data_dir),
@@ -50,14 +50,16 @@ async def run_checks(settings: Settings) -> list[Check]:
 
 
 def python() -> Check:
-    """The interpreter."""
-    fit = sys.version_info >= (3, 11)
+    """Check the Python version."""
+    supported = sys.version_info >= (3, 11)
     words = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
-    return Check("python", "ok" if fit else "broken", words if fit else f"{words}; 3.11 needed")
+    if not supported:
+        return Check("python", "broken", f"{words}; 3.11 or newer is required")
+    return Check("python", "ok", words)
 
 
 def data_directory(path: Path) -> Check:
-    """Whether the directory is there, or can be made."""
+    """Check that the data directory exists, or can be created, and is writable."""
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         probe = path / ".doctor"
@@ -69,17 +71,17 @@ def data_directory(path: Path) -> Check:
 
 
 def disk(path: Path) -> Check:
-    """Room for the database."""
+    """Check the free disk space of the data directory."""
     existing = next((p for p in (path, *path.parents) if p.exists()), Path("/"))
     free = shutil.disk_usage(existing).free
     words = f"{free / 1e9:,.1f} GB free"
     if free < DISK_BYTES_MIN:
-        return Check("disk space", "broken", f"{words}; at least 0.2 GB needed")
-    return Check("disk space", "ok" if free >= DISK_BYTES_COMFORTABLE else "note", words)
+        return Check("disk space", "broken", f"{words}; 0.2 GB is required")
+    return Check("disk space", "ok" if free >= DISK_BYTES_ENOUGH else "note", words)
 
 
 async def database(settings: Settings) -> list[Check]:
-    """Reachability, version and schema; for the embedded server also where its log is."""
+    """Check connection, version and schema; for the embedded server also its log and programs."""
     from serpline.app import database_url
     from serpline.store.database import Database
     from serpline.store.embedded.server import find_server
@@ -107,15 +109,15 @@ async def database(settings: Settings) -> list[Check]:
         if server is not None:
             found.append(Check("database log", "ok", str(server.log_file)))
         found.append(await asyncio.to_thread(database_programs, settings))
-    state = "brought up to date just now" if changed else "up to date"
+    state = "migrated just now" if changed else "up to date"
     found.append(Check("schema", "ok", f"{HEAD}, {state}"))
-    idle = "none running: 'serpline up' starts some"
+    idle = "none running: start them with 'serpline up'"
     found.append(Check("workers", "ok" if alive else "note", f"{alive} running" if alive else idle))
     return found
 
 
 def database_programs(settings: Settings) -> Check:
-    """Whose programs start the embedded server the next time."""
+    """Check the PostgreSQL programs that start the embedded server."""
     from serpline.store.embedded.account import Account
     from serpline.store.embedded.programs import programs
 
@@ -127,15 +129,15 @@ def database_programs(settings: Settings) -> Check:
 
 
 def webhooks(settings: Settings) -> Check:
-    """How we learn that a batch is ready."""
+    """Check whether providers can report a finished batch, or serpline has to poll."""
     if settings.public_url is None:
-        words = f"without SERPLINE_PUBLIC_URL: polling every {settings.batch_poll_seconds:g} s"
+        words = f"no SERPLINE_PUBLIC_URL: polling every {settings.batch_poll_seconds:g} s"
         return Check("webhooks", "note", words)
     return Check("webhooks", "ok", f"{settings.public_url}/webhooks/…")
 
 
 async def providers(settings: Settings) -> list[Check]:
-    """Each provider's key and whether it answers; only those that are configured are asked."""
+    """Check each provider's key and connection. Providers without a key are not called."""
     from serpline.app import http_client
 
     try:
@@ -152,7 +154,7 @@ async def providers(settings: Settings) -> list[Check]:
 
 
 def _other_providers(settings: Settings) -> list[tuple[str, str, bool, str]]:
-    """Name, address, whether it is configured, and what its key is called or lacking means."""
+    """Name, base URL, whether it is configured, and the words if it is not."""
     return [
         (
             "dataforseo",
@@ -170,14 +172,14 @@ def _other_providers(settings: Settings) -> list[tuple[str, str, bool, str]]:
             "pdl",
             settings.pdl_base_url,
             bool(settings.pdl_api_key.get_secret_value()),
-            "no SERPLINE_PDL_API_KEY: companies come from Wikidata alone",
+            "no SERPLINE_PDL_API_KEY: company profiles come from Wikidata only",
         ),
         (
             "wikidata",
             settings.wikidata_base_url,
-            # It needs no key, so a search provider's key says that real work is meant.
+            # Wikidata needs no key: call it once a search provider is configured.
             bool(settings.scaleserp_api_key.get_secret_value()),
-            "not asked: no search provider is configured",
+            "not checked: no search provider is configured",
         ),
         (
             "llm",
@@ -189,7 +191,7 @@ def _other_providers(settings: Settings) -> list[tuple[str, str, bool, str]]:
 
 
 async def _scaleserp(settings: Settings, http: "HttpClient") -> Check:
-    """The account call is free, and proves the key as well."""
+    """Check ScaleSERP by its account call, which is free and proves the key."""
     from serpline.providers.scaleserp.client import ScaleSerpClient
 
     key = settings.scaleserp_api_key.get_secret_value()
@@ -201,7 +203,7 @@ async def _scaleserp(settings: Settings, http: "HttpClient") -> Check:
     async def call_provider() -> str:
         account = call.parse(await http.send(call.request))
         left = account.credits_remaining
-        return "the key is accepted" + ("" if left is None else f"; {left:,.0f} credits left")
+        return "key accepted" + ("" if left is None else f"; {left:,.0f} credits left")
 
     return await _check_call("scaleserp", call_provider)
 
@@ -209,15 +211,15 @@ async def _scaleserp(settings: Settings, http: "HttpClient") -> Check:
 async def _reachable(
     http: "HttpClient", name: str, base_url: str, configured: bool, lacking: str
 ) -> Check:
-    """Any answer proves that the server is there; no key is sent, so nothing can be charged."""
+    """Check that the server answers. No key is sent, so nothing is charged."""
     if not configured:
         return Check(name, "note", lacking)
 
     async def call_provider() -> str:
         await http.send(HttpRequest("GET", base_url, timeout_seconds=REACH_SECONDS_MAX))
-        # A query may hold a secret; a model server of one's own may have no key.
+        # The query may contain a secret. A self-hosted model server may have no key.
         answers = f"{base_url.partition('?')[0]} answers"
-        return answers if name in ("wikidata", "llm") else f"{answers}; a key is set"
+        return answers if name in ("wikidata", "llm") else f"{answers}; key set"
 
     return await _check_call(name, call_provider)
 

@@ -1,7 +1,7 @@
-"""What every command shares: settings, services, documents on stdout, words on stderr.
+"""Shared by all commands: settings, services, documents on stdout, messages on stderr.
 
-Heavy rooms (the database, the providers, configurations) are imported inside functions, so that
-``--help`` and argument mistakes answer at once.
+Slow imports (database, providers, configurations) are inside functions: ``--help`` and usage errors
+answer at once.
 """
 
 import asyncio
@@ -45,16 +45,16 @@ TERMINATED = 143
 PIPE_WIDTH = 320
 ENVIRONMENT_DATA_DIR = "SERPLINE_DATA_DIR"
 
-JsonFlag = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 DialectOption = Annotated[
     str,
     typer.Option(
-        help="As which vendor the simulated language model answers.",
+        help="Vendor whose API the simulated language model imitates.",
         callback=lambda name: _known_dialect(name),
     ),
 ]
 RunOption = Annotated[
-    str | None, typer.Option("--run", help="A run's id or its beginning; the latest by default.")
+    str | None, typer.Option("--run", help="Run id or its first characters; default: the latest.")
 ]
 
 
@@ -65,7 +65,7 @@ def _known_dialect(name: str) -> str:
 
 
 def load_settings(ctx: typer.Context, **overrides: Any) -> Settings:
-    """The settings of this command; ``--data-dir`` wins. Raises ``SettingsError``."""
+    """Load the settings; ``--data-dir`` overrides SERPLINE_DATA_DIR. Raises ``SettingsError``."""
     data_dir: Path | None = ctx.obj
     settings = load(data_dir=data_dir and data_dir.absolute(), **overrides)
     if not isinstance(logging.getLevelName(settings.log_level.upper()), int):
@@ -76,14 +76,14 @@ def load_settings(ctx: typer.Context, **overrides: Any) -> Settings:
 
 
 def configure_logging(settings: Settings, default: str = "WARNING") -> None:
-    """Logs on stderr; a command that answers a question is quiet unless a level was chosen."""
+    """Log to stderr, at ``default`` unless SERPLINE_LOG_LEVEL is set."""
     chosen = "log_level" in settings.model_fields_set
     configure(settings.log_level if chosen else default, secrets=settings.secrets)
 
 
 @asynccontextmanager
 async def services(ctx: typer.Context) -> AsyncIterator["Services"]:
-    """The services over the configured database, for one command."""
+    """Open the services of one command on the configured database."""
     settings = load_settings(ctx)
     configure_logging(settings)
     from serpline.app import open_services
@@ -93,10 +93,10 @@ async def services(ctx: typer.Context) -> AsyncIterator["Services"]:
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
-    """Run a command's coroutine. SIGTERM cancels it, so that it cleans up, and exits with 143."""
+    """Run a command's coroutine. SIGTERM cancels it, lets it clean up and exits with 143."""
     terminated = False
 
-    async def watched() -> T:
+    async def cancel_on_sigterm() -> T:
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
         assert task is not None
 
@@ -112,7 +112,7 @@ def run(work: Coroutine[Any, Any, T]) -> T:
             loop.remove_signal_handler(signal.SIGTERM)
 
     try:
-        return asyncio.run(watched())
+        return asyncio.run(cancel_on_sigterm())
     except asyncio.CancelledError:
         if not terminated:
             raise
@@ -120,7 +120,7 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 
 
 def stdout() -> Console:
-    """Where documents go. No column is cut to a terminal's width where there is no terminal."""
+    """The console for documents. Without a terminal it is wide enough to cut no column."""
     console = Console(file=sys.stdout, highlight=False)
     return (
         console
@@ -130,17 +130,17 @@ def stdout() -> Console:
 
 
 def stderr() -> Console:
-    """Where everything else goes."""
+    """The console for messages."""
     return Console(file=sys.stderr, highlight=False)
 
 
 def print_message(message: str) -> None:
-    """One line for a person, on stderr."""
+    """Print one line to stderr."""
     stderr().print(Text(terminal_text(message)), soft_wrap=True)
 
 
 def print_json(document: Any) -> None:
-    """One JSON document on stdout, in UTF-8 whatever the locale says."""
+    """Print one JSON document to stdout, in UTF-8 under any locale."""
     sys.stdout.flush()
     sys.stdout.buffer.write(json_text(document, indent=2, default=_json_default).encode() + b"\n")
     sys.stdout.buffer.flush()
@@ -154,7 +154,7 @@ async def spool_list(
 ) -> int:
     """Write rows as the list ``print_json`` would print; return their number.
 
-    ``last_of``: a document, and the name of the list as its last member.
+    ``last_of``: a document, and the name under which it gets the list as its last member.
     """
     head, inner, foot = "[", "  ", "\n]\n"
     if last_of is not None:
@@ -172,7 +172,7 @@ async def spool_list(
 
 
 def print_spool(spool: Spool) -> None:
-    """What was spooled, on stdout; nothing of it is there before all of it was read."""
+    """Print a complete spool to stdout."""
     sys.stdout.flush()
     shutil.copyfileobj(spool.open(), sys.stdout.buffer)
     sys.stdout.buffer.flush()
@@ -185,11 +185,11 @@ def _json_default(value: Any) -> Any:
         return str(value)
     if isinstance(value, Decimal):
         return int(value) if value == value.to_integral_value() else float(value)
-    raise TypeError(f"{type(value).__name__} has no place in a JSON document")
+    raise TypeError(f"cannot write a {type(value).__name__} as JSON")
 
 
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str = "") -> None:
-    """A table on stdout. None is shown as a dash: not known. Numbers stand right."""
+    """Print a table to stdout. None (unknown) is a dash; numbers are right-aligned."""
     table = Table(title=terminal_text(title) or None, title_justify="left", header_style="bold")
     cells = [list(row) for row in rows]
     for index, column in enumerate(columns):
@@ -205,7 +205,7 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: 
 
 
 def format_cell(value: Any) -> str:
-    """A value for a cell; text from the web cannot steer the terminal."""
+    """Format a table cell; control characters in text from the web are replaced."""
     if value is None:
         return "–"
     if isinstance(value, float | Decimal):
@@ -218,32 +218,32 @@ def format_cell(value: Any) -> str:
 
 
 def split_list(values: Sequence[str] | None) -> list[str] | None:
-    """``--x a,b --x c`` as ``[a, b, c]``; None if not given. Raises ``UserError`` for commas alone.
+    """Read ``--x a,b --x c`` as ``[a, b, c]``; None if not given.
 
-    An option that names nothing would otherwise mean everything, and be paid for.
+    Raises ``UserError`` for commas alone: an empty list would select everything, and cost credits.
     """
     if not values:
         return None
     found = [part.strip() for value in values for part in value.split(",") if part.strip()]
     if not found:
-        raise UserError(f"{','.join(values)!r} names nothing: leave the option out to choose all")
+        raise UserError(f"{','.join(values)!r} is an empty list: omit the option to select all")
     return found
 
 
 def require_utf8(given: str | None) -> str | None:
-    """The callback of an argument that goes into the database: refuses what is not UTF-8."""
+    """Callback of arguments that are stored: raise ``BadParameter`` unless the text is UTF-8."""
     if given is not None and not is_storable(given):
         raise typer.BadParameter(f"{given!r} is not UTF-8")
     return given
 
 
 def file_error(path: Path, error: OSError) -> UserError:
-    """A file that cannot be read or written, in one line."""
+    """The one-line error for a file that cannot be read or written."""
     return UserError(f"{path}: {error.strerror or error}")
 
 
 def read_document(path: Path) -> Any:
-    """The value of a JSON file. Raises ``UserError`` naming the file and the place."""
+    """Read a JSON file. Raises ``UserError`` with the file and the position."""
     from serpline.config.documents import SIZE_BYTES_MAX, read_json
 
     try:

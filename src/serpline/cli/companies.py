@@ -9,13 +9,13 @@ from serpline.cli.common import JsonFlag, print_json, print_message, run, servic
 from serpline.domain.companies import CHANNEL_ADDRESS
 from serpline.domain.errors import UserError
 
-app = typer.Typer(help="Companies, ours and the others.", no_args_is_help=True)
+app = typer.Typer(help="Mark and list companies.", no_args_is_help=True)
 
 LIMIT_MAX = 1_000_000
 
 
 class Relation(StrEnum):
-    """What a company is to us; ``none`` takes a mark away."""
+    """What a company is to us. ``none`` removes a mark."""
 
     OURS = "ours"
     COMPETITOR = "competitor"
@@ -23,9 +23,9 @@ class Relation(StrEnum):
 
 
 def company_domain(given: str) -> str:
-    """What figures name a company by: its registrable domain, or a YouTube channel's address.
+    """Return the name figures use: the registrable domain, or a YouTube channel's address.
 
-    ``given`` is a domain, a URL of it or of the channel. Raises ``UserError`` if it names neither.
+    ``given`` is a domain, or a URL of the domain or channel. Raises ``UserError`` otherwise.
     """
     from serpline.analysis.domains import (
         registrable_domain,
@@ -38,24 +38,22 @@ def company_domain(given: str) -> str:
     if channel is not None and channel.startswith("UC"):
         return f"{CHANNEL_ADDRESS}{channel}"
     if channel or youtube_video_id(given) or is_page_of_unnamed_channel(given):
-        raise UserError(
-            f"company {given!r}: give a channel as {CHANNEL_ADDRESS}UC…, as figures name it"
-        )
+        raise UserError(f"company {given!r}: write a channel as {CHANNEL_ADDRESS}UC…")
     domain = registrable_domain(given)
     if not domain or "." not in domain:
-        raise UserError(f"domain {given!r}: give one such as example.com")
+        raise UserError(f"domain {given!r}: must be a domain such as example.com")
     return domain
 
 
 @app.command()
 def mark(
     ctx: typer.Context,
-    domain: Annotated[
-        str, typer.Argument(help=f"A domain, any URL of it, or {CHANNEL_ADDRESS}UC….")
+    domain: Annotated[str, typer.Argument(help=f"Domain, any URL of it, or {CHANNEL_ADDRESS}UC…")],
+    relation: Annotated[
+        Relation, typer.Option("--as", help="ours, competitor, or none to remove the mark.")
     ],
-    relation: Annotated[Relation, typer.Option("--as", help="What the company is to us.")],
 ) -> None:
-    """Mark a company as ours or as a competitor, or take the mark away."""
+    """Mark a company as ours or a competitor, or remove the mark."""
     name = company_domain(domain)
 
     async def write() -> None:
@@ -72,10 +70,12 @@ def mark(
 @app.command("list")
 def list_(
     ctx: typer.Context,
-    limit: Annotated[int, typer.Option(min=1, max=LIMIT_MAX, help="At most so many.")] = 100,
+    limit: Annotated[
+        int, typer.Option(min=1, max=LIMIT_MAX, help="Maximum number of companies.")
+    ] = 100,
     as_json: JsonFlag = False,
 ) -> None:
-    """Companies that were marked or found, the latest profile of each."""
+    """List marked and found companies with their latest profile."""
 
     async def read() -> list[dict[str, Any]]:
         from serpline.store import projects
@@ -89,7 +89,7 @@ def list_(
     else:
         columns = ["domain", "relation", "name", "industry", "country", "employees", "source"]
         for row in found:
-            # PDL knows a range even where it has no count.
+            # PDL may give a size range without a count.
             count = row["employee_count"]
             row["employees"] = row["size"] if count is None else count
         show_table(columns, [[row[name] for name in columns] for row in found])

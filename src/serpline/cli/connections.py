@@ -1,10 +1,10 @@
-"""Connections of the web port, bounded in number and in the time that a peer may keep us waiting.
+"""Limits of the web port's connections: their number, and the time a peer may take.
 
-uvicorn bounds neither: a peer that connects and sends nothing, or sends a byte a minute, or reads
-no answer, holds its file descriptor for ever, and a thousand of them leave none for anybody else.
-Here a request, head and body, has ``REQUEST_SECONDS`` to arrive, and its answer as long to be read.
-When all places are taken, the connection that has kept us waiting for longest is cut, so a flood of
-silent peers does not keep a webhook out.
+uvicorn limits neither. A peer that sends nothing, sends a byte a minute or reads no answer would
+keep its file descriptor for ever, and a thousand of them would use up all descriptors. Here a
+request, head and body, must arrive within ``REQUEST_SECONDS``, and its answer must be read within
+the same time. At the limit, the connection that has kept us waiting longest is aborted, so idle
+peers cannot keep a webhook out.
 """
 
 import asyncio
@@ -24,14 +24,14 @@ log = get(__name__)
 
 
 def default_connections_max() -> int:
-    """How many connections are held at once: half of the file descriptors, and 512 at most."""
+    """The connection limit: half of the file descriptors, at most 512."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return CONNECTIONS_MAX if soft == resource.RLIM_INFINITY else min(CONNECTIONS_MAX, soft // 2)
 
 
 def bounded_protocol(connections_max: int, request_seconds: float) -> type[asyncio.Protocol]:
     """uvicorn's HTTP/1.1 protocol with at most ``connections_max`` connections, for one server."""
-    unfinished: dict[Any, None] = {}  # in the order in which we began to wait for their peers
+    unfinished: dict[Any, None] = {}  # in the order in which the waits began
     aborts = _AbortLog()
 
     class Bounded(H11Protocol):
@@ -40,11 +40,11 @@ def bounded_protocol(connections_max: int, request_seconds: float) -> type[async
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
-            transport.set_write_buffer_limits(0)  # writing pauses at the first byte that waits
+            transport.set_write_buffer_limits(0)  # pause writing at the first unsent byte
             self._start_deadline()
             if len(self.connections) > connections_max:
                 oldest = next(iter(unfinished))
-                oldest.abort("no place is free")
+                oldest.abort("the connection limit is reached")
 
         def data_received(self, data: bytes) -> None:
             self._start_deadline()
@@ -64,7 +64,7 @@ def bounded_protocol(connections_max: int, request_seconds: float) -> type[async
         def on_response_complete(self) -> None:
             super().on_response_complete()
             if self.cycle.more_body and not self.transport.is_closing():
-                # Answered before it was read: the rest is not worth a place.
+                # Answered before the body arrived: close instead of reading the rest.
                 self.transport.close()
 
         def connection_lost(self, exc: Exception | None) -> None:
@@ -72,7 +72,7 @@ def bounded_protocol(connections_max: int, request_seconds: float) -> type[async
             super().connection_lost(exc)
 
         def abort(self, why: str) -> None:
-            """End the connection at once."""
+            """Close the connection at once."""
             aborts.add(why)
             self._stop_deadline()
             self.connections.discard(self)
@@ -82,13 +82,12 @@ def bounded_protocol(connections_max: int, request_seconds: float) -> type[async
             if self._deadline is None:
                 unfinished[self] = None
                 self._deadline = self.loop.call_later(
-                    request_seconds, self.abort, "its peer kept us waiting for too long"
+                    request_seconds, self.abort, "the peer took too long"
                 )
 
         def _stop_deadline_if_idle(self) -> None:
-            """Wait no more for a peer that has sent a whole request, or nothing, and reads."""
-            # By the parser's word: ``cycle`` is that of the last request until another's head has
-            # arrived.
+            """Stop the deadline if the peer reads and has sent a whole request, or nothing."""
+            # Ask the parser: ``cycle`` belongs to the last request until the next head arrives.
             state = self.conn.their_state
             is_idle = state is h11.IDLE and not self.conn.trailing_data[0]
             if not self._is_unread and (is_idle or state in (h11.DONE, h11.MUST_CLOSE)):
@@ -104,7 +103,7 @@ def bounded_protocol(connections_max: int, request_seconds: float) -> type[async
 
 
 class _AbortLog:
-    """Tells of cut connections at most once in ``LOG_SECONDS``, with their number."""
+    """Logs the number of aborted connections, at most once in ``LOG_SECONDS``."""
 
     def __init__(self) -> None:
         self._count = 0
@@ -114,5 +113,5 @@ class _AbortLog:
         self._count += 1
         now = asyncio.get_running_loop().time()
         if self._logged_at is None or now - self._logged_at >= LOG_SECONDS:
-            log.warning("web.cut", action="web.cut", connections=self._count, last=why)
+            log.warning("web.aborted", action="web.aborted", connections=self._count, last=why)
             self._count, self._logged_at = 0, now

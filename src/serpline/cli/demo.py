@@ -1,8 +1,8 @@
-"""``serpline demo``: the whole product on this machine, against simulated providers.
+"""``serpline demo``: the whole pipeline on this machine, against simulated providers.
 
-Everything is real but the other side: an embedded PostgreSQL, the web application for webhooks,
-two worker processes, seven phases over the keywords of a file. Nothing leaves the machine and no
-key is used, whatever the environment holds. All children are stopped in the end, also on Ctrl-C.
+Only the providers are simulated. An embedded PostgreSQL, the web process for webhooks and two
+workers run seven phases over the keywords of a file. Nothing leaves the machine, and no real key is
+used, whatever the environment contains. All children are stopped at the end, also on Ctrl-C.
 """
 
 import asyncio
@@ -42,8 +42,7 @@ if TYPE_CHECKING:
 WORKERS = 2
 WORKER_CRASHES_MAX = 5
 CALL_LOG = "simulator-calls.jsonl"
-# Simulated accounts have no call limits and their batches are ready in a moment: nobody learns
-# anything from waiting.
+# Simulated accounts have no call limits, and their batches are ready at once.
 _RATES = dict.fromkeys(
     ("scaleserp", "dataforseo", "pdl", "wikidata", "youtube", "llm", "page"), 1_000.0
 )
@@ -55,34 +54,37 @@ _FAST_SETTINGS = {
 
 @dataclass(frozen=True, slots=True)
 class DemoSetup:
-    """Where a demo keeps everything; ``settings`` are those of its own processes."""
+    """A demo's directory, and the settings of its processes."""
 
     directory: Path
     settings: Settings
 
     @property
     def embedded(self) -> bool:
-        """Whether the database is the demo's own."""
+        """Whether the database is the demo's embedded one."""
         return self.settings.database_url is None
 
 
 def demo(
     ctx: typer.Context,
     keywords: Annotated[
-        Path | None, typer.Option(help="A CSV file keyword,market,tags; a small list by default.")
+        Path | None, typer.Option(help="CSV file: keyword,market,tags. Default: a built-in list.")
     ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="The first so many pairs.")] = None,
-    seed: Annotated[int, typer.Option(help="Which simulated world.")] = 1,
+    limit: Annotated[
+        int | None,
+        typer.Option(min=1, help="Only the first so many keyword × market pairs. Default: all."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the simulated market.")] = 1,
     dialect: DialectOption = "openai",
     as_json: JsonFlag = False,
 ) -> int:
-    """Run all seven phases against simulated providers, and show what comes of it."""
+    """Run all seven phases against simulated providers and show the results. It is free."""
     with ExitStack() as stack:
         file = keywords or stack.enter_context(
             resources.as_file(resources.files("serpline") / "data" / "demo_keywords.csv")
         )
         settings = load_settings(ctx)
-        # A database that was there before may know markets of its own; a new one does not.
+        # An existing database may have added markets; a new one has only the built-in ones.
         is_new = ctx.obj is None and settings.database_url is None
         check_file(file, lines=is_new)
         setup = prepare(settings, is_new=ctx.obj is None)
@@ -98,7 +100,7 @@ def demo(
 
 
 def check_file(file: Path, *, lines: bool) -> None:
-    """Refuse a file before anything is made or started: unreadable, or (``lines``) a bad line."""
+    """Check the file before anything starts. Raises ``UserError``; ``lines``: for bad lines too."""
     try:
         with file.open("rb") as stream:
             if lines:
@@ -114,7 +116,7 @@ def check_file(file: Path, *, lines: bool) -> None:
 
 
 def prepare(settings: Settings, *, is_new: bool) -> DemoSetup:
-    """The demo's directory: a new one below the usual place, else the one that was chosen."""
+    """Create the demo's directory: a new one below the data directory, or the given one."""
     try:
         settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         directory = (
@@ -153,7 +155,7 @@ async def _demo(
         await stack.enter_async_context(_embedded_server(setup))
         opened = await stack.enter_async_context(open_services(setup.settings))
         await _require_empty_database(setup, opened)
-        # A set of its own, so that whatever this database held before stays out of the run.
+        # A landscape of its own keeps the database's other keywords out of the run.
         landscape = f"demo {run_id}"
         await import_file(opened, file, landscape)
         simulator = await stack.enter_async_context(_simulator(setup, *world))
@@ -168,7 +170,7 @@ async def _demo(
             await opened.pipeline.start(config, run_id=run_id)
             report_step(f"run {run_id} over {file}")
             await follow(opened, run_id, quiet=quiet, check=supervisor.check)
-        # Workers write their last outcomes when they stop, so the sums are read after that.
+        # Read the sums after the workers stop: they write their last outcomes then.
         report = await run_report(opened.database, run_id, opened.clock.now())
         async with opened.database.transaction() as conn:
             report["dsi"] = [row async for row in dsi_rows(conn, run_id)]
@@ -179,7 +181,7 @@ async def _demo(
 
 @asynccontextmanager
 async def _embedded_server(setup: DemoSetup) -> AsyncIterator[None]:
-    """The embedded server; stopped in the end unless it ran before, for others may use it."""
+    """Run the embedded server. Stop it at the end, unless it ran before: others may use it."""
     if not setup.embedded:
         yield
         return
@@ -196,7 +198,7 @@ async def _embedded_server(setup: DemoSetup) -> AsyncIterator[None]:
 
 
 async def _require_empty_database(setup: DemoSetup, opened: Any) -> None:
-    """Simulated results do not belong among real ones."""
+    """Raise ``UserError`` for a database with a project: never mix simulated and real results."""
     if setup.embedded:
         return
     from serpline.store.results import reports
@@ -205,8 +207,8 @@ async def _require_empty_database(setup: DemoSetup, opened: Any) -> None:
         used = await reports.has_project(conn)
     if used:
         raise UserError(
-            f"SERPLINE_DATABASE_URL={opened.database.shown_url}: holds keywords or runs already;"
-            " the demo wants an empty database (or none: then it uses one of its own)"
+            f"SERPLINE_DATABASE_URL={opened.database.shown_url}: already has keywords or runs;"
+            " give the demo an empty database, or unset the variable to use an embedded one"
         )
 
 
@@ -226,7 +228,7 @@ async def _simulator(setup: DemoSetup, seed: int, dialect: str) -> AsyncIterator
 
 
 def _environment(setup: DemoSetup, variables: Mapping[str, str], port: int) -> dict[str, str]:
-    """What the workers see: the simulator for every provider, and nothing of a real account."""
+    """The workers' environment: every provider is the simulator, and no real key is used."""
     return {
         **os.environ,
         **_FAST_SETTINGS,

@@ -1,7 +1,7 @@
-"""The demo's audit: what the ledger says of a run beside what the simulator itself has written.
+"""The demo's audit: compare the run's ledger with the simulator's own log.
 
-The simulator keeps its log and its accounts for itself and knows no run, so that the two agree is
-worth something: no call is missing on either side, and nothing was charged twice.
+The simulator keeps its log and accounts independently. If both agree, no call is missing on either
+side and nothing was charged twice.
 """
 
 from collections import Counter, defaultdict
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from serpline.simulator.journal import CallLog
 
 PAID_TWICE_SHOWN_MAX = 20
-# They log each hop of a page under this name; we count a page with its redirects as one call.
+# The simulator logs each redirect of a page; the ledger counts the page as one call.
 _PAGES, _PAGE = "pages", "page"
 _REDIRECTS = (301, 302, 303, 307, 308)
 # One of our credits is one request; these accounts count dollars, or nothing.
@@ -20,9 +20,10 @@ _NOT_IN_CREDITS = frozenset({"dataforseo", "wikidata", _PAGE})
 
 
 def audit(log: "CallLog", report: Mapping[str, Any]) -> dict[str, Any]:
-    """``{"agrees", "calls", "credits", "paid_twice", "differences"}``, as the simulator has them.
+    """Compare: ``{"agrees", "calls", "credits", "paid_twice", "differences"}``.
 
-    ``differences`` are sentences; ``paid_twice`` names calls that were charged more than once.
+    ``calls`` and ``credits`` are the simulator's. ``differences`` are sentences. ``paid_twice``
+    lists calls that were charged more than once.
     """
     calls: Counter[str] = Counter()
     credits_: defaultdict[str, float] = defaultdict(float)
@@ -65,7 +66,7 @@ def _differences(
 
 
 def summary_line(found: Mapping[str, Any]) -> str:
-    """The audit in a sentence or two."""
+    """Summarise the audit in one line."""
     total = sum(found["calls"].values())
     if found["agrees"]:
         return f"The simulator's own log agrees: {total:,} calls, none missing, none paid twice."

@@ -1,4 +1,4 @@
-"""The demo's figures of one company, computed again by a script that shares no code with us."""
+"""Recompute the demo's figures of one company by a script that shares no code with serpline."""
 
 import asyncio
 import json
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 INPUTS = "dsi-inputs.jsonl"
 SECONDS_MAX = 60.0
-# Stored fractions have 12 significant digits. Halfway between two, either may be the last.
+# Stored fractions have 12 significant digits. Halfway between two, either is correct.
 _RELATIVE_MAX = 1e-11
 _COMPARED = ("coverage", "traffic_share", "relevance", "dsi")
 
@@ -23,9 +23,10 @@ _COMPARED = ("coverage", "traffic_share", "relevance", "dsi")
 async def recompute_figures(
     database: "Database", run_id: UUID, figures: Sequence[Mapping[str, Any]], directory: Path
 ) -> dict[str, Any] | None:
-    """``{"company", "domain", "inputs", "figures": [{…, "stored", "dsi"}], "equal"}``.
+    """Recompute: ``{"company", "domain", "inputs", "figures": [{…, "stored", "dsi"}], "equal"}``.
 
-    Of the strongest company; None if nobody has a figure. The inputs stay in ``directory``.
+    For the company with the highest DSI; None if no company has one. The inputs stay in
+    ``directory``.
     """
     from serpline.pipeline.dsi_inputs import write_lines
 
@@ -53,23 +54,23 @@ async def recompute_figures(
 
 
 def summary_line(found: Mapping[str, Any]) -> str:
-    """The comparison in a sentence."""
+    """Summarise the comparison in one line."""
     shown = max(found["figures"], key=lambda row: row["content_type"] == "all", default=None)
     if not found["equal"] or shown is None:
         return (
-            f"The DSI of {found['domain']}, computed again from {found['inputs']}, is NOT equal:"
+            f"The DSI of {found['domain']}, recomputed from {found['inputs']}, is NOT equal:"
             f" {json.dumps(found['figures'])}"
         )
     place = f"{shown['content_type']}, {shown['market']}, {shown['device']}"
     return (
-        f"An independent script computed the {len(found['figures'])} figures of {found['domain']}"
-        f" again from the exported inputs: equal ({place}: {shown['stored']} stored,"
-        f" {shown['dsi']} recomputed)."
+        f"An independent script recomputed the {len(found['figures'])} figures of"
+        f" {found['domain']} from the exported inputs: all equal ({place}: {shown['stored']}"
+        f" stored, {shown['dsi']} recomputed)."
     )
 
 
 async def _script(file: Path, company: str) -> list[dict[str, Any]]:
-    """What the script prints; ``-I``: it can import nothing of ours."""
+    """Run the script and return its rows. With ``-I`` it cannot import serpline."""
     command = (sys.executable, "-I", recompute_dsi.__file__, str(file), "--company", company)
     process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
     printed, _ = await asyncio.wait_for(process.communicate(), SECONDS_MAX)

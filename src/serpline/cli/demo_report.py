@@ -1,4 +1,4 @@
-"""What a demo shows when its run has ended: shares, rankings, costs, and where it all is."""
+"""The demo's closing report: DSI, rankings, costs, audit and further commands."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ _TYPES = ("organic", "news", "video")
 
 
 async def best_rankings(database: Database, run_id: UUID) -> list[dict[str, Any]]:
-    """The top results, per content type, of one keyword: found in most types, searched most."""
+    """Top results per content type of one keyword: in most types, with the highest volume."""
     from serpline.store.results import scores
 
     async with database.transaction() as conn:
@@ -49,7 +49,7 @@ async def best_rankings(database: Database, run_id: UUID) -> list[dict[str, Any]
 def show(
     report: dict[str, Any], rankings: Sequence[dict[str, Any]], directory: Path, *, embedded: bool
 ) -> None:
-    """Print it all to stdout."""
+    """Print the report to stdout."""
     show_report(report)
     _show_dsi(report["dsi"])
     if rankings:
@@ -61,8 +61,8 @@ def show(
     if report["recomputed"]:
         typer.echo(demo_recompute.summary_line(report["recomputed"]))
     option = f"--data-dir {directory} " if embedded else ""
-    typer.echo(f"Everything is in {directory if embedded else 'your database'}. Ask it:")
-    for question in (
+    typer.echo(f"All results are in {directory if embedded else 'your database'}. Next commands:")
+    for command in (
         f"run show {report['run_id']}",
         "dsi show --content-type all",
         'rankings --keyword "…"',
@@ -70,14 +70,14 @@ def show(
         "dsi inputs --output inputs.jsonl",
         "companies list",
     ):
-        typer.echo(f"  serpline {option}{question}")
+        typer.echo(f"  serpline {option}{command}")
 
 
 def _show_dsi(dsi: Sequence[dict[str, Any]]) -> None:
-    """The strongest companies of the largest market, with their figure in each type."""
+    """Print the companies with the highest DSI in the largest market, by content type."""
     combined = [row for row in dsi if row["content_type"] == "all" and row["dsi"] is not None]
     if not combined:
-        typer.echo("No DSI: see the phases above.")
+        typer.echo("No DSI was computed: see the phases above.")
         return
     (market, device), _ = Counter((r["market"], r["device"]) for r in combined).most_common(1)[0]
     typed = {
@@ -96,7 +96,7 @@ def _show_dsi(dsi: Sequence[dict[str, Any]]) -> None:
         ]
         coverage = _figure(row["coverage"])
         rows.append([row["company"], row["domain"], _figure(row["dsi"]), *figures, coverage])
-    scale = "0 to 100; empty: ranks nowhere; –: not known"
+    scale = "0 to 100; empty: not ranked; –: unknown"
     title = f"Digital Share Index in {market} on {device} ({scale})"
     columns = ["company", "domain", "combined", *_TYPES, "coverage"]
     show_table(columns, rows, title=title)
@@ -119,10 +119,10 @@ def _show_costs(report: dict[str, Any]) -> None:
         ]
         for provider, calls in report["calls"].items()
     ]
-    columns = ["provider", "calls", "would be charged", "US$ (– by contract)"]
+    columns = ["provider", "calls", "would be charged", "US$ (–: by contract)"]
     show_table(columns, rows, title="With real providers this run would have cost")
     known = sum(row[-1] for row in rows if row[-1] is not None)
-    typer.echo(f"US${known:.2f} where a public price is known; here it cost nothing.")
+    typer.echo(f"US${known:.2f} in all, where the price is public. The demo cost nothing.")
     typer.echo()
 
 

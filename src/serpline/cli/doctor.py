@@ -1,4 +1,4 @@
-"""``serpline doctor``: whether this machine, its settings and its providers are fit to work."""
+"""``serpline doctor``: check this machine, the settings and the providers."""
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -22,7 +22,7 @@ BROKEN = 2
 
 
 def doctor(ctx: typer.Context, as_json: JsonFlag = False) -> int:
-    """Check Python, settings, data, database and providers; exit code 2 if anything is broken."""
+    """Check Python, data directory, disk, database and providers. Exit code 2 if one is broken."""
     settings = load_settings(ctx)
     configure_logging(settings)
 
@@ -36,7 +36,7 @@ def doctor(ctx: typer.Context, as_json: JsonFlag = False) -> int:
     if as_json:
         print_json({"ok": not broken, "checks": [asdict(check) for check in checks]})
     else:
-        show_table(["check", "status", "words"], [[c.name, c.status, c.words] for c in checks])
+        show_table(["check", "status", "details"], [[c.name, c.status, c.words] for c in checks])
         for check in broken:
             print_message(f"{check.name}: {check.words}")
     return BROKEN if broken else 0

@@ -1,4 +1,4 @@
-"""``serpline dsi show|export|inputs``: the Digital Share Index, with every component beside it."""
+"""``serpline dsi show|export|inputs``: the Digital Share Index and its components."""
 
 import shutil
 import sys
@@ -28,20 +28,22 @@ from serpline.core.spool import Spool
 from serpline.domain.errors import UserError
 from serpline.domain.names import ContentType
 
-app = typer.Typer(help="The Digital Share Index of every company.", no_args_is_help=True)
+app = typer.Typer(help="Digital Share Index (DSI), 0 to 100, per company.", no_args_is_help=True)
 
-TypeOption = Annotated[ContentType | None, typer.Option(help="Only this type; all: combined.")]
-MarketOption = Annotated[str | None, typer.Option(help="Only this market's code.")]
+TypeOption = Annotated[
+    ContentType | None, typer.Option(help="Only this content type; all: combined.")
+]
+MarketOption = Annotated[str | None, typer.Option(help="Only this market: its code.")]
 
 
 class Metric(StrEnum):
-    """What ``dsi show`` shows: the DSI, or the share of voice against its three denominators."""
+    """Columns of ``dsi show``: the DSI, or the share of voice by three denominators."""
 
     DSI = "dsi"
     SOV = "sov"
 
 
-# The share of results is the traffic share of the DSI.
+# The share of results equals the DSI's traffic share.
 _COLUMNS: Mapping[Metric, Mapping[str, str]] = {
     Metric.DSI: {
         name: name
@@ -70,7 +72,7 @@ async def _rows(
     best: int | None = None,
     metric: Metric = Metric.DSI,
 ) -> AsyncIterator[AsyncIterator[dict[str, Any]]]:
-    """The figures of a run as they are read, the strongest first."""
+    """Stream a run's figures, the highest first."""
     from serpline.pipeline.report import dsi_rows
     from serpline.store.results import scores
 
@@ -99,13 +101,13 @@ async def _rows(
 
 
 def require_market(given: str, known: Collection[str], run_id: UUID) -> str:
-    """The market's code; raises ``UserError`` where the run's figures have no such market."""
+    """Return the market's code. Raises ``UserError`` if the run has no figures for it."""
     from serpline.domain.markets import normal_code
 
     code = normal_code(given)
     if known and code not in known:
         shown = ", ".join(sorted(known))
-        raise UserError(f"market {given!r}: run {run_id} has no such figures; it has {shown}")
+        raise UserError(f"market {given!r}: run {run_id} has no figures for it; it has {shown}")
     return code
 
 
@@ -115,16 +117,16 @@ def show(
     run_id: RunOption = None,
     content_type: TypeOption = None,
     market: MarketOption = None,
-    metric: Annotated[Metric, typer.Option(help="dsi, or sov: share of voice.")] = Metric.DSI,
-    limit: Annotated[int, typer.Option(min=1, help="Per type, market and device.")] = 20,
+    metric: Annotated[Metric, typer.Option(help="dsi, or sov (share of voice).")] = Metric.DSI,
+    limit: Annotated[int, typer.Option(min=1, help="Companies per type, market and device.")] = 20,
     as_json: JsonFlag = False,
 ) -> None:
-    """The strongest companies per content type, market and device (with --json: all).
+    """Show the companies with the highest DSI per content type, market and device (--json: all).
 
-    --metric sov: the share of voice, of all results, of #1 everywhere and of all tracked volume.
+    --metric sov shows the share of voice: of all results, of #1 everywhere, of all tracked volume.
     """
     if metric is Metric.SOV and content_type is ContentType.ALL:
-        raise UserError("--metric sov: --content-type all has none: organic, news or video")
+        raise UserError("--content-type all has no share of voice: choose organic, news or video")
     if as_json:
         spool, _ = _spool_figures(spool_list, ctx, run_id, content_type, market, metric=metric)
         print_spool(spool)
@@ -140,9 +142,9 @@ def show(
     columns = {**{name: name for name in labels}, **_COLUMNS[metric]}
     table = [[_format_figure(name, row) for name in columns.values()] for row in kept]
     title = "Share of voice" if metric is Metric.SOV else "DSI"
-    # Without a name the latest run is shown, which may be a test of five keywords.
+    # Name the run: the default is the latest one, which may be a test of five keywords.
     title += f" of run {kept[0]['run_id']}" if kept else ""
-    show_table(list(columns), table, title=f"{title}; – is not known")
+    show_table(list(columns), table, title=f"{title}; –: unknown")
 
 
 def _spool_figures(
@@ -154,7 +156,7 @@ def _spool_figures(
     *,
     metric: Metric = Metric.DSI,
 ) -> tuple[Spool, int]:
-    """All figures of a run as ``write`` writes them, and how many they are."""
+    """Write all figures of a run into a spool; return it and their number."""
     spool = Spool()
 
     async def written() -> int:
@@ -165,7 +167,7 @@ def _spool_figures(
 
 
 def _format_figure(name: str, row: Mapping[str, Any]) -> Any:
-    """Shares need four places, which the usual two would make 0."""
+    """Format a figure. Shares get four decimals: with two, small ones would be 0."""
     if name == "collected":
         return f"{row['keywords_collected']} of {row['keywords_planned']}"
     if name == "sources":
@@ -184,16 +186,16 @@ def export(
     content_type: TypeOption = None,
     market: MarketOption = None,
     format_: Annotated[Format, typer.Option("--format", help="csv, json or parquet.")] = Format.CSV,
-    output: Annotated[Path | None, typer.Option(help="A file; stdout by default.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Output file; default: stdout.")] = None,
 ) -> None:
-    """Every figure with every component, for other tools.
+    """Export every figure with every component as CSV, JSON or Parquet.
 
-    In CSV, a text that a spreadsheet would run as a formula (it begins with =, +, -, @, a tab or a
-    line end) has an apostrophe before it. Where apostrophes stand before such a character, taking
-    one away gives the text back. JSON and Parquet have every text as it is.
+    CSV puts an apostrophe before a text that a spreadsheet would run as a formula: one that begins
+    with =, +, -, @, a tab or a line end, or with apostrophes before one of these. Remove one
+    apostrophe to get the text back. JSON and Parquet keep every text unchanged.
     """
     if format_ is Format.PARQUET and output is None and sys.stdout.isatty():
-        raise UserError("--format parquet: binary; name a file with --output")
+        raise UserError("--format parquet is binary: give a file with --output")
     spool, count = _spool_figures(WRITERS[format_], ctx, run_id, content_type, market)
     _write_output(spool, output)
     if output is not None:
@@ -204,11 +206,11 @@ def export(
 def inputs(
     ctx: typer.Context,
     run_id: RunOption = None,
-    output: Annotated[Path | None, typer.Option(help="A file; stdout by default.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Output file; default: stdout.")] = None,
 ) -> None:
-    """All that the figures were computed from, as JSON Lines, for computing them again.
+    """Export the inputs of the figures as JSON Lines, to compute the figures again.
 
-    python -m serpline.recompute_dsi FILE --company example.com does so, apart from serpline.
+    An independent script does that: python -m serpline.recompute_dsi FILE --company example.com
     """
 
     spool = Spool()
@@ -228,7 +230,7 @@ def inputs(
 
 
 def _write_output(spool: Spool, output: Path | None) -> None:
-    """What was spooled, into a file or on stdout."""
+    """Write a spool to a file or to stdout."""
     if output is None:
         print_spool(spool)
         return

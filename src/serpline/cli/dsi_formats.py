@@ -1,4 +1,4 @@
-"""The formats in which figures are exported, written as the figures are read."""
+"""Export formats of figures: CSV, JSON and Parquet, written row by row where possible."""
 
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from enum import StrEnum
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     import polars as pl
 
 Writer = Callable[[AsyncIterable[Mapping[str, Any]], Spool], Awaitable[int]]
-"""Writes figures into a spool; returns how many there were."""
+"""Writes figures into a spool and returns their number."""
 
 ROWS_PER_FRAME = 10_000
 
 
 class Format(StrEnum):
-    """How figures are exported."""
+    """An export format."""
 
     CSV = "csv"
     JSON = "json"
@@ -27,7 +27,7 @@ class Format(StrEnum):
 
 
 def format_source(each: Mapping[str, Any], id_length: int | None = None) -> str:
-    """Such as ``news 2026-11-29 0f2c1a9b stale``: content type, date and run of the collection."""
+    """Format a source: content type, date and run, as in ``news 2026-11-29 0f2c1a9b stale``."""
     stale = " stale" if each["stale"] else ""
     return f"{each['content_type']} {each['collected_on']} {each['run_id'][:id_length]}{stale}"
 
@@ -76,7 +76,7 @@ def _frame(rows: Sequence[Mapping[str, Any]]) -> "pl.DataFrame":
 
 
 async def _frames(rows: AsyncIterable[Mapping[str, Any]]) -> AsyncIterator["pl.DataFrame"]:
-    """The rows as frames of ``ROWS_PER_FRAME``; the last one may be empty."""
+    """Read rows into frames of ``ROWS_PER_FRAME``. The last frame may be empty."""
     portion = []
     async for row in rows:
         portion.append(row)
@@ -99,7 +99,7 @@ async def _csv(rows: AsyncIterable[Mapping[str, Any]], spool: Spool) -> int:
 
 
 async def _parquet(rows: AsyncIterable[Mapping[str, Any]], spool: Spool) -> int:
-    """The format has all of a column together, so that all figures are held, as a frame."""
+    """Parquet stores by column, so all figures are held in one frame."""
     import polars as pl
 
     frame = pl.concat([frame async for frame in _frames(rows)])

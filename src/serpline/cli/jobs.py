@@ -1,4 +1,4 @@
-"""``serpline jobs list|retry|discard``: the dead letters, kept until a person decides."""
+"""``serpline jobs list|retry|discard``: dead letters, kept until an operator settles them."""
 
 from dataclasses import asdict
 from typing import Annotated, Any
@@ -8,9 +8,9 @@ import typer
 from serpline.cli.common import JsonFlag, print_json, print_message, run, services, show_table
 from serpline.domain.errors import UserError
 
-app = typer.Typer(help="Jobs that failed for good (dead letters).", no_args_is_help=True)
+app = typer.Typer(help="Dead letters: jobs that failed all their attempts.", no_args_is_help=True)
 
-# As large as the column takes.
+# The column's largest value.
 LETTER_ID_MAX = 2**63 - 1
 
 
@@ -20,19 +20,23 @@ def _letter_id(given: int) -> int:
     return given
 
 
-LetterId = Annotated[int, typer.Argument(callback=_letter_id, help="The dead letter's number.")]
+LetterId = Annotated[
+    int, typer.Argument(callback=_letter_id, help="Id of the dead letter, as in 'jobs list'.")
+]
 
 
 @app.command("list")
 def list_(
     ctx: typer.Context,
-    limit: Annotated[int, typer.Option(min=1, max=1_000, help="At most so many.")] = 100,
+    limit: Annotated[
+        int, typer.Option(min=1, max=1_000, help="Maximum number of dead letters.")
+    ] = 100,
     settled: Annotated[
-        bool, typer.Option("--all", help="Also those retried or discarded already.")
+        bool, typer.Option("--all", help="Include retried and discarded ones.")
     ] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Dead letters, newest first."""
+    """List dead letters, newest first."""
 
     async def read() -> list[dict[str, Any]]:
         from serpline.store.queue.dead_letters import DeadLetterStatus, list_dead_letters
@@ -52,7 +56,7 @@ def list_(
 
 @app.command()
 def retry(ctx: typer.Context, letter_id: LetterId) -> None:
-    """Enqueue a dead job anew, with all its attempts."""
+    """Enqueue a dead letter's job again, with all its attempts."""
 
     async def write() -> None:
         from serpline.store.queue import dead_letters
@@ -61,12 +65,12 @@ def retry(ctx: typer.Context, letter_id: LetterId) -> None:
             await dead_letters.retry(conn, letter_id)
 
     run(write())
-    print_message(f"dead letter {letter_id}: enqueued anew")
+    print_message(f"dead letter {letter_id}: enqueued again")
 
 
 @app.command()
 def discard(ctx: typer.Context, letter_id: LetterId) -> None:
-    """Give a dead job up; its record stays."""
+    """Discard a dead letter. Its record stays."""
 
     async def write() -> None:
         from serpline.store.queue import dead_letters

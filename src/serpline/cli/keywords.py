@@ -23,7 +23,7 @@ from serpline.domain.keywords import KeywordReport, KeywordRow, iter_keywords
 if TYPE_CHECKING:
     from serpline.app import Services
 
-app = typer.Typer(help="The keywords of this project.", no_args_is_help=True)
+app = typer.Typer(help="Import and list keywords.", no_args_is_help=True)
 
 ROWS_PER_STATEMENT = 5_000
 LIMIT_MAX = 5_000_000
@@ -32,16 +32,19 @@ LIMIT_MAX = 5_000_000
 @app.command("import")
 def import_(
     ctx: typer.Context,
-    file: Annotated[Path, typer.Argument(help="A CSV file: keyword,market,tags.")],
+    file: Annotated[Path, typer.Argument(help="CSV file with a header line: keyword,market,tags.")],
     landscape: Annotated[
-        str | None, typer.Option(callback=require_utf8, help="Put them into this named set.")
+        str | None,
+        typer.Option(
+            callback=require_utf8, help="Add them to this landscape (a named set of keywords)."
+        ),
     ] = None,
     skip_bad_lines: Annotated[
-        bool, typer.Option("--skip-bad-lines", help="Import the good lines, report the others.")
+        bool, typer.Option("--skip-bad-lines", help="Import valid lines and report the others.")
     ] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Import keyword × market pairs: the whole file or, if a line is bad, nothing."""
+    """Import keyword × market pairs. A bad line rejects the whole file."""
 
     async def import_all() -> tuple[int, KeywordReport]:
         async with services(ctx) as opened:
@@ -49,7 +52,7 @@ def import_(
 
     made, report = run(import_all())
     if report.problem_count:
-        print_message(f"{file}: {report.problem_count} lines left out: {report.summary()}")
+        print_message(f"{file}: {report.problem_count} lines skipped: {report.summary()}")
     if as_json:
         print_json(
             {
@@ -62,23 +65,23 @@ def import_(
         )
     else:
         typer.echo(
-            f"{report.row_count} pairs read, {made} of them new;"
-            f" {report.duplicate_count} repetitions in the file"
+            f"{report.row_count} pairs read: {made} new,"
+            f" {report.duplicate_count} duplicates in the file"
         )
 
 
 async def import_file(
     opened: "Services", path: Path, landscape: str | None = None, *, skip_bad_lines: bool = False
 ) -> tuple[int, KeywordReport]:
-    """Import a file in one transaction; how many pairs are new, and what reading it found.
+    """Import a file in one transaction. Returns the number of new pairs, and a report.
 
-    Raises ``UserError``, with nothing imported, for an unusable file and, unless
-    ``skip_bad_lines``, for any bad line.
+    Raises ``UserError`` and imports nothing for an unreadable file and, unless ``skip_bad_lines``,
+    for any bad line.
     """
     from serpline.store import projects
 
     if landscape is not None and not landscape.strip():
-        raise UserError("landscape='': a set of keywords needs a name")
+        raise UserError("landscape='': a landscape needs a name")
     report, made = KeywordReport(), 0
     try:
         with path.open("rb") as stream:
@@ -89,7 +92,7 @@ async def import_file(
                 while part := list(islice(found, ROWS_PER_STATEMENT)):
                     made += await projects.import_keywords(conn, _merge_duplicates(part), landscape)
                 if report.problem_count and not skip_bad_lines:
-                    # Raised inside the transaction, so that nothing of the file stays.
+                    # Raised inside the transaction, which rolls back.
                     raise UserError(f"{path}: {report.summary()}")
     except OSError as error:
         raise file_error(path, error) from None
@@ -100,7 +103,7 @@ async def import_file(
 
 
 def _merge_duplicates(rows: list[KeywordRow]) -> list[KeywordRow]:
-    """Each pair once, with the tags of all its rows."""
+    """Merge rows of the same pair; the row gets the tags of all."""
     merged: dict[tuple[str, str], KeywordRow] = {}
     for row in rows:
         first = merged.setdefault((row.key, row.market), row)
@@ -113,10 +116,12 @@ def _merge_duplicates(rows: list[KeywordRow]) -> list[KeywordRow]:
 @app.command("list")
 def list_(
     ctx: typer.Context,
-    limit: Annotated[int, typer.Option(min=1, max=LIMIT_MAX, help="At most so many.")] = 100,
+    limit: Annotated[
+        int, typer.Option(min=1, max=LIMIT_MAX, help="Maximum number of pairs.")
+    ] = 100,
     as_json: JsonFlag = False,
 ) -> None:
-    """Keyword × market pairs, in the order they were imported."""
+    """List keyword × market pairs in the order of import."""
 
     async def read() -> list[dict[str, Any]]:
         from serpline.store import projects

@@ -10,16 +10,16 @@ from serpline.core.escaping import terminal_text
 from serpline.domain.errors import UserError
 from serpline.domain.markets import Market, dataforseo_language, get_market, normal_code
 
-app = typer.Typer(help="Where, and in what language, searches are made.", no_args_is_help=True)
+app = typer.Typer(help="Markets: the place and language of searches.", no_args_is_help=True)
 
 CODE_CHARACTERS_MAX = 32
-# As large as the column takes.
+# The column's largest value.
 LOCATION_CODE_MAX = 2**31 - 1
 
 
 @app.command("list")
 def list_(ctx: typer.Context, as_json: JsonFlag = False) -> None:
-    """All markets: 250 built in, and the ones that were added."""
+    """List all markets: 250 built-in ones and those added."""
 
     async def read() -> list[Market]:
         from serpline.store import projects
@@ -39,39 +39,44 @@ def list_(ctx: typer.Context, as_json: JsonFlag = False) -> None:
 @app.command()
 def add(
     ctx: typer.Context,
-    code: Annotated[str, typer.Argument(help="What keyword files will call it, such as CH-FR.")],
-    like: Annotated[str, typer.Option(help="The market it takes everything else from.")],
-    name: Annotated[
-        str | None, typer.Option(callback=require_utf8, help="Its name for people.")
-    ] = None,
+    code: Annotated[str, typer.Argument(help="Code used in keyword files, such as CH-FR.")],
+    like: Annotated[str, typer.Option(help="Market to copy all other values from.")],
+    name: Annotated[str | None, typer.Option(callback=require_utf8, help="Display name.")] = None,
     language: Annotated[
-        str | None, typer.Option(callback=require_utf8, help="A BCP 47 tag, such as fr.")
+        str | None, typer.Option(callback=require_utf8, help="BCP 47 tag, such as fr.")
     ] = None,
     hl: Annotated[
-        str | None, typer.Option(callback=require_utf8, help="Google's word for it; the language.")
+        str | None,
+        typer.Option(
+            callback=require_utf8, help="Google's interface language; default: --language."
+        ),
     ] = None,
     gl: Annotated[
         str | None, typer.Option(callback=require_utf8, help="Google's country code.")
     ] = None,
     google_domain: Annotated[
-        str | None, typer.Option(callback=require_utf8, help="Such as google.ch.")
+        str | None, typer.Option(callback=require_utf8, help="Google domain, such as google.ch.")
     ] = None,
     location: Annotated[
-        str | None, typer.Option(callback=require_utf8, help="ScaleSERP's text, a town maybe.")
+        str | None,
+        typer.Option(callback=require_utf8, help="ScaleSERP's location, such as a town."),
     ] = None,
     location_code: Annotated[
-        int | None, typer.Option(min=1, max=LOCATION_CODE_MAX, help="DataForSEO's number.")
+        int | None, typer.Option(min=1, max=LOCATION_CODE_MAX, help="DataForSEO's location code.")
     ] = None,
     language_code: Annotated[
-        str | None, typer.Option(callback=require_utf8, help="DataForSEO's language.")
+        str | None,
+        typer.Option(
+            callback=require_utf8, help="DataForSEO's language; default: from --language."
+        ),
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Add a market: a copy of another one, with what is different."""
+    """Add a market: a copy of another one with some values changed."""
     stored = normal_code(code)
     allowed = all(c.isascii() and (c.isalnum() or c in "-_") for c in stored)
     if not stored or len(stored) > CODE_CHARACTERS_MAX or not allowed:
-        raise UserError(f"market {code!r}: a code is 1 to 32 of A-Z, 0-9, - and _")
+        raise UserError(f"market {code!r}: a code is 1 to 32 characters of A-Z, 0-9, - and _")
     given = {
         "name": name,
         "language": language,
@@ -94,7 +99,7 @@ def add(
                 changed["language_code"] = dataforseo_language(language)
             market = replace(base, code=stored, **changed)
             if not await projects.add_market(conn, market):
-                raise UserError(f"market {stored!r}: there is one of that code already")
+                raise UserError(f"market {stored!r}: exists already")
             return market
 
     market = run(insert())

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -23,12 +23,15 @@ from serpline.domain.errors import UserError
 if TYPE_CHECKING:
     from serpline.store.maintenance.backup import BackedUp
 
-BackupFile = Annotated[Path, typer.Argument(metavar="FILE", help="The backup's file.")]
-Days = typer.Option(metavar="DAYS", help="Keep so many days.", show_default="see docs/retention.md")
+BackupFile = Annotated[Path, typer.Argument(metavar="FILE", help="The backup file.")]
+
+
+def _days(help_: str) -> Any:
+    return typer.Option(metavar="DAYS", help=help_, show_default="see docs/retention.md")
 
 
 def register(app: typer.Typer) -> None:
-    """Mount the commands."""
+    """Add the commands to the application."""
     app.command("backup")(backup)
     app.command("restore")(restore)
     app.command("prune")(prune)
@@ -38,11 +41,11 @@ def backup(
     ctx: typer.Context,
     file: BackupFile,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the file if it is there.")
+        bool, typer.Option("--overwrite", help="Replace an existing file.")
     ] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Write everything into one file, as it is at one instant; work may go on meanwhile."""
+    """Write a consistent snapshot of the database to one file. Workers keep running."""
 
     async def work() -> "BackedUp":
         from serpline.store.maintenance.backup import backup as write
@@ -81,14 +84,13 @@ def restore(
         typer.Option(
             "--into",
             metavar="URL|-",
-            help="The fresh database. Whatever is written here, others see in the list of"
-            " processes: give a URL with a password as SERPLINE_DATABASE_URL, or on stdin"
-            " (--into -).",
+            help="URL of the empty database; -: read it from stdin. Other users of this machine can"
+            " see command lines: pass a password on stdin or in SERPLINE_DATABASE_URL.",
         ),
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Load a backup into a fresh database; runs that were running go on from where they were."""
+    """Load a backup into an empty database. Active runs continue where they were."""
     if into == "-":
         into = sys.stdin.readline().strip()
         if not into:
@@ -97,7 +99,7 @@ def restore(
     configure_logging(settings)
     from serpline.store.maintenance.archive import ArchiveReader
 
-    # The file first: a damaged one must not even start a database.
+    # Open the file first: a damaged file must not start a database.
     with ArchiveReader(file) as archive:
 
         async def work() -> dict[str, int]:
@@ -105,7 +107,7 @@ def restore(
             from serpline.store.database import Database
             from serpline.store.maintenance.restore import restore as load
 
-            # Not as services, which would migrate whatever database it is.
+            # Not ``open_services``, which would migrate the database.
             database = await Database.connect(await database_url(settings), pool_size=2)
             try:
                 return await load(database, archive, progress=_progress("rows"))
@@ -114,7 +116,7 @@ def restore(
 
         rows = run(work())
         created = archive.manifest.created_at
-    print_message(f"restored {sum(rows.values()):,} rows of {created:%Y-%m-%d %H:%M:%S %Z}")
+    print_message(f"restored {sum(rows.values()):,} rows from {created:%Y-%m-%d %H:%M:%S %Z}")
     if as_json:
         print_json({"file": file, "created_at": created, "tables": rows})
 
@@ -122,35 +124,35 @@ def restore(
 def prune(
     ctx: typer.Context,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only say how many rows would go.")
+        bool, typer.Option("--dry-run", help="Only count the rows that would be deleted.")
     ] = False,
-    items_days: Annotated[int | None, Days] = None,
-    retries_days: Annotated[int | None, Days] = None,
-    raw_replies_days: Annotated[int | None, Days] = None,
-    events_days: Annotated[int | None, Days] = None,
-    calls_days: Annotated[int | None, Days] = None,
-    reference_days: Annotated[int | None, Days] = None,
-    webhooks_days: Annotated[int | None, Days] = None,
-    dead_letters_days: Annotated[int | None, Days] = None,
-    breaker_events_days: Annotated[int | None, Days] = None,
-    workers_days: Annotated[int | None, Days] = None,
+    items_days: Annotated[int | None, _days("Days to keep items of ended runs.")] = None,
+    retries_days: Annotated[int | None, _days("Days to keep failed attempts.")] = None,
+    raw_replies_days: Annotated[int | None, _days("Days to keep providers' replies.")] = None,
+    events_days: Annotated[int | None, _days("Days to keep run events.")] = None,
+    calls_days: Annotated[int | None, _days("Days to keep the call ledger; at least 33.")] = None,
+    reference_days: Annotated[int | None, _days("Days to keep bought reference data.")] = None,
+    webhooks_days: Annotated[int | None, _days("Days to keep received webhooks.")] = None,
+    dead_letters_days: Annotated[int | None, _days("Days to keep settled dead letters.")] = None,
+    breaker_events_days: Annotated[int | None, _days("Days to keep breaker events.")] = None,
+    workers_days: Annotated[int | None, _days("Days to keep ended workers.")] = None,
     results_days: Annotated[
         int | None,
         typer.Option(
             metavar="DAYS",
-            help="Keep the results of a run for so many days after its end.",
+            help="Days to keep a run with its results after its end.",
             show_default="for ever",
         ),
     ] = None,
     show: Annotated[
-        bool, typer.Option("--show", help="Only show what the last passes did, and when.")
+        bool, typer.Option("--show", help="Only show the last passes and when the next is due.")
     ] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Delete expired data now. Results, unless they were given days, and active runs stay.
+    """Delete expired operational data now. Active runs stay, and results unless given days.
 
-    Workers do it by themselves (SERPLINE_PRUNE_HOURS, SERPLINE_RETENTION_DAYS); --show says what
-    they did. May be stopped at any time, and run again. See docs/retention.md.
+    Workers prune every SERPLINE_PRUNE_HOURS (default 24) with SERPLINE_RETENTION_DAYS; --show lists
+    their passes. Safe to interrupt and repeat. See docs/retention.md.
     """
     if show:
         _show_passes(ctx, as_json=as_json)
@@ -171,11 +173,13 @@ def prune(
     from serpline.store.maintenance.passes import prune as delete
     from serpline.store.maintenance.retention import Retention
 
-    usual = Retention.of(load_settings(ctx).retention_days)
-    retention = replace(usual, **{name: days for name, days in given.items() if days is not None})
+    defaults = Retention.of(load_settings(ctx).retention_days)
+    retention = replace(
+        defaults, **{name: days for name, days in given.items() if days is not None}
+    )
 
     async def work() -> dict[str, int]:
-        verb = "rows would go" if dry_run else "rows deleted"
+        verb = "rows would be deleted" if dry_run else "rows deleted"
         async with services(ctx) as opened:
             return await delete(
                 opened.database,
@@ -189,7 +193,7 @@ def prune(
     if as_json:
         print_json({"dry_run": dry_run, "days": asdict(retention), "rows": gone})
     else:
-        title = "would go" if dry_run else "deleted"
+        title = "would be deleted" if dry_run else "deleted"
         show_table(["table", title], [[table, count] for table, count in gone.items()])
 
 
@@ -215,14 +219,14 @@ def _show_passes(ctx: typer.Context, *, as_json: bool) -> None:
         times = [each[column] if each else None for column in columns]
         deleted = ", ".join(f"{table} {n:,}" for table, n in each["rows"].items()) if each else ""
         rows.append([name, *times, deleted or "nothing"])
-    show_table(["pass", "began", "ended", "next", "deleted"], rows)
+    show_table(["pass", "started", "finished", "next", "deleted"], rows)
     for name, each in passes.items():
         for step, error in (each["errors"] if each else {}).items():
-            print_message(f"{name}: {step} was passed over: {error}")
+            print_message(f"{name}: {step} failed and was skipped: {error}")
 
 
 def _progress(what: str) -> Callable[[str, int], None]:
-    """A line on stderr for each table that had something to do."""
+    """A callback that prints one line per table with rows."""
 
     def report(table: str, rows: int) -> None:
         if rows:

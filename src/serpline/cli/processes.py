@@ -1,8 +1,8 @@
-"""``serpline worker``, ``web`` and ``up``: the processes that do the work.
+"""``serpline worker``, ``web`` and ``up``: the long-running processes.
 
-The first SIGTERM or Ctrl-C drains: work in hand is settled or given back. A second one ends the
-process at once, which loses nothing either: others take over. So does the end of ``end_seconds``,
-whatever it is that hangs: a database that is away, a look-up of a name, the event loop itself.
+The first SIGTERM or Ctrl-C drains the process: it settles or releases its work. A second one ends
+it at once, and other workers take over its work. After ``end_seconds`` it ends in any case, even if
+the database, a name lookup or the event loop hangs.
 """
 
 import asyncio
@@ -30,31 +30,32 @@ if TYPE_CHECKING:
 
 LOOPBACK = "127.0.0.1"
 INTERRUPTED = 130
-# After the grace: to settle and give back what is in hand.
+# After the grace: time to settle and release work.
 SETTLE_SECONDS_MAX = 8.0
-# Whoever told us to end (``supervise``, too) kills after 30 s.
+# Supervisors, ours included, kill 30 s after SIGTERM.
 END_SECONDS_MAX = 28.0
 
 log = get(__name__)
 
 WithParent = Annotated[
-    bool, typer.Option("--with-parent", hidden=True, help="Stop when stdin ends.")
+    bool, typer.Option("--with-parent", hidden=True, help="Stop when stdin closes.")
 ]
-Host = Annotated[str, typer.Option(help="The address to listen on.")]
+Host = Annotated[str, typer.Option(help="Address to listen on.")]
 Port = Annotated[
-    int | None, typer.Option(min=0, max=65535, help="SERPLINE_WEB_PORT; 0: any free one.")
+    int | None,
+    typer.Option(min=0, max=65535, help="TCP port; 0: any free one. Default: SERPLINE_WEB_PORT."),
 ]
 
 
 def end_seconds(settings: Settings) -> float:
-    """How long after it was told to end a process has ended."""
+    """Seconds from the first signal until the process ends at the latest."""
     return min(settings.shutdown_grace_seconds + SETTLE_SECONDS_MAX, END_SECONDS_MAX)
 
 
 class _Deadline:
-    """The end of this process, some seconds after ``begin``, by a thread that waits for nothing.
+    """Ends this process a fixed time after ``begin``, from a daemon thread.
 
-    Not by the event loop: the interpreter itself waits at its end for every thread of an executor.
+    The event loop cannot do it: at exit, the interpreter waits for every executor thread.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -62,7 +63,7 @@ class _Deadline:
         self._timer.daemon = True
 
     def begin(self) -> None:
-        """The time runs from the first call."""
+        """Start the timer. Later calls change nothing."""
         if self._timer.ident is None:
             self._timer.start()
 
@@ -76,10 +77,10 @@ class _Deadline:
 async def until_stopped(
     *, with_parent: bool = False, ends_within: float | None = None
 ) -> AsyncIterator[asyncio.Event]:
-    """An event that SIGTERM, SIGINT and (``with_parent``) the end of stdin set.
+    """Give an event that SIGTERM, SIGINT and (``with_parent``) the end of stdin set.
 
-    The second signal cancels the task. ``ends_within``: so many seconds after the first, or after
-    the block's own end, the process ends, and what it has in hand is left for others to take over.
+    The second signal cancels the task. ``ends_within``: the process ends at most this many seconds
+    after the first signal or after the block, and other workers take over its work.
     """
     deadline = None if ends_within is None else _Deadline(ends_within)
     stop, loop, task = asyncio.Event(), asyncio.get_running_loop(), asyncio.current_task()
@@ -120,11 +121,11 @@ def worker(
     ctx: typer.Context,
     concurrency: Annotated[
         int | None,
-        typer.Option(min=1, max=64, help="Chunks at once (SERPLINE_WORKER_CONCURRENCY)."),
+        typer.Option(min=1, max=64, help="Chunks at a time. Default: SERPLINE_WORKER_CONCURRENCY."),
     ] = None,
     with_parent: WithParent = False,
 ) -> int:
-    """Work on runs until stopped."""
+    """Run one worker process until stopped. It works on the chunks of all runs."""
     settings = load_settings(ctx, worker_concurrency=concurrency)
     configure_logging(settings, "INFO")
 
@@ -134,7 +135,7 @@ def worker(
         ends_within = end_seconds(settings)
         async with until_stopped(with_parent=with_parent, ends_within=ends_within) as stop:
             await run_worker(settings, stop)
-            # Ended although nobody asked: declared dead by others. Whoever supervises starts anew.
+            # Stopped without a signal: other workers declared it dead. The supervisor restarts it.
             return 0 if stop.is_set() else 1
 
     return _run(work())
@@ -146,7 +147,7 @@ def web(
     port: Port = None,
     with_parent: WithParent = False,
 ) -> int:
-    """Serve webhooks (and a health check) until stopped."""
+    """Serve webhooks and the health check over HTTP until stopped."""
     settings = load_settings(ctx, web_port=port)
     configure_logging(settings, "INFO")
 
@@ -171,11 +172,11 @@ def web(
 
 def up(
     ctx: typer.Context,
-    workers: Annotated[int, typer.Option(min=1, max=64, help="Worker processes.")] = 2,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Number of worker processes.")] = 2,
     host: Host = LOOPBACK,
     port: Port = None,
 ) -> int:
-    """Run the web application and workers, and restart what dies, until stopped."""
+    """Run the web process and workers until stopped. Restart those that crash."""
     settings = load_settings(ctx, web_port=port)
     configure_logging(settings, "INFO")
 
@@ -185,14 +186,14 @@ def up(
             async with supervisor.running():
                 print_message(f"up: web on http://{host}:{settings.web_port} and {workers} workers")
                 await stop.wait()
-                print_message("stopping: work in hand is settled first")
+                print_message("stopping: work in progress finishes first")
         return 0
 
     return _run(supervise())
 
 
 async def _create_supervisor(settings: Settings, workers: int, host: str) -> "Supervisor":
-    """The supervisor, once it is sure that no child must fail for want of a database or a port."""
+    """Create the supervisor, after checking that the database opens and the port is free."""
     from serpline.app import open_services
     from serpline.cli.supervise import Child, Supervisor
     from serpline.cli.webserver import bind_socket

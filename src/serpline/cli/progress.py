@@ -1,6 +1,6 @@
-"""Following a run: a live bar per lane on a terminal, a line per ended lane elsewhere.
+"""Progress of a run: a live bar per lane on a terminal, otherwise a line per change of a lane.
 
-Progress is the sum of chunk counters, so a look costs the same whatever the run's size.
+Progress is the sum of chunk counters, so reading it costs the same for a run of any size.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -38,9 +38,9 @@ async def follow(
     quiet: bool = False,
     check: Callable[[], Awaitable[None]] | None = None,
 ) -> "RunRow":
-    """Watch until the run has ended, and return it; ``check`` is awaited at each look.
+    """Show a run's progress until it ends, and return the run. ``quiet`` shows nothing.
 
-    ``quiet`` shows nothing. A run that disappears is a ``UserError``; ``check`` may raise too.
+    ``check`` is awaited at every poll and may raise. Raises ``UserError`` if the run disappears.
     """
     from serpline.store.runs import runs
 
@@ -64,10 +64,10 @@ class _Display(AbstractContextManager["_Display"]):
     """Shows nothing."""
 
     def __exit__(self, *_: object) -> None:
-        """Nothing to end."""
+        """Stop the display."""
 
     def show(self, lanes: list[LaneView]) -> None:
-        """Take notice of the lanes as they are now."""
+        """Show the current lanes."""
 
 
 class _Lines(_Display):
@@ -123,7 +123,7 @@ class _Bars(_Display):
             failed = f", {lane.failed} failed" if lane.failed else ""
             colour = _COLOURS[lane.status]
             ended = lane.status in ENDED_LANES
-            # A bar without a total pulses, which says "working, amount unknown".
+            # A bar without a total pulses: working, amount unknown.
             pulsing = lane.status is LaneStatus.RUNNING and not lane.is_planned
             total = None if pulsing else max(lane.planned, 1)
             done = lane.completed + lane.failed + lane.skipped

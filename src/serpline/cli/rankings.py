@@ -1,4 +1,4 @@
-"""``serpline rankings``. Not collected, not ranked and ranked are three different answers."""
+"""``serpline rankings``. Not collected, not ranked and ranked are three different states."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -29,11 +29,11 @@ def rankings(
     keyword: Annotated[
         str | None, typer.Option(callback=require_utf8, help="Only this keyword.")
     ] = None,
-    company: Annotated[str | None, typer.Option(help="Only this company, by its domain.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=LIMIT_MAX, help="At most so many.")] = 200,
+    company: Annotated[str | None, typer.Option(help="Only this company: its domain.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=LIMIT_MAX, help="Maximum number of rows.")] = 200,
     as_json: JsonFlag = False,
 ) -> None:
-    """Who ranks where, by keyword, market, content type and device."""
+    """Show rankings by keyword, market, content type and device."""
     domain = company_domain(company) if company else None
 
     async def read() -> list[dict[str, Any]]:
@@ -50,10 +50,10 @@ def rankings(
                     limit=limit + 1,
                 )
         if keyword and not rows:
-            # Every keyword of a run has rows, if only to say that it was not collected.
+            # Every keyword of a run has rows; a keyword that was not collected has its state.
             raise UserError(f"keyword {keyword!r}: run {found} has no such keyword")
         if len(rows) > limit:
-            print_message(f"the first {limit} rows are shown; --limit shows more")
+            print_message(f"only the first {limit} rows are shown; --limit shows more")
         return rows[:limit]
 
     found = run(read())
@@ -66,7 +66,7 @@ COLUMNS = ("keyword", "market", "content_type", "device", "position", "company",
 def show_rankings(
     found: Sequence[dict[str, Any]], columns: Sequence[str] = COLUMNS, *, title: str = ""
 ) -> None:
-    """Rankings as a table; without a position the state is told in its place."""
+    """Print rankings as a table. Without a position, the column shows the state."""
     rows = [
         [row[name] if name != "position" else row["position"] or row["state"] for name in columns]
         for row in found

@@ -1,4 +1,4 @@
-"""The tree of commands and the global options."""
+"""The command tree and the global options."""
 
 from pathlib import Path
 from typing import Annotated
@@ -28,7 +28,7 @@ from serpline.cli import (
 
 app = typer.Typer(
     name="serpline",
-    help="Collects competitive search intelligence, and survives what goes wrong meanwhile.",
+    help="Collect competitive search intelligence on a schedule, despite outages and crashes.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -48,13 +48,15 @@ def global_options(
     ctx: typer.Context,
     data_dir: Annotated[
         Path | None,
-        typer.Option("--data-dir", help="Where everything is kept (SERPLINE_DATA_DIR)."),
+        typer.Option(
+            "--data-dir", help="Directory of the embedded database and logs (SERPLINE_DATA_DIR)."
+        ),
     ] = None,
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="The release.")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the release.")
     ] = False,
 ) -> None:
-    """Options that hold for every command."""
+    """Options of every command."""
     ctx.obj = data_dir
 
 

@@ -1,4 +1,4 @@
-"""``serpline run list|show|watch|pause|resume|cancel|retry``; ``start`` has a file of its own."""
+"""``serpline run list|show|watch|pause|resume|cancel|retry``; ``start`` is in ``start``."""
 
 from collections.abc import Mapping
 from contextlib import aclosing
@@ -26,38 +26,38 @@ from serpline.domain.states import RunStatus
 if TYPE_CHECKING:
     from serpline.app import Services
 
-app = typer.Typer(help="Start, watch and steer runs.", no_args_is_help=True)
+app = typer.Typer(help="Start, watch and control runs.", no_args_is_help=True)
 
 LIMIT_MAX = 10_000
 MISSING_SHOWN_MAX = 20
 _HEX = frozenset("0123456789abcdef-")
 
-RunId = Annotated[str, typer.Argument(help="A run's id or its beginning, or 'latest'.")]
+RunId = Annotated[str, typer.Argument(help="Run id, its first characters, or 'latest'.")]
 
 
 async def find_run(opened: "Services", given: str | None, *, scored: bool = False) -> UUID:
-    """The run a person means: by id, by the beginning of one, or the latest (of those ``scored``).
+    """Find a run by its id, its first characters or ``latest``; ``scored``: the latest with a DSI.
 
-    Raises ``UserError`` for none and for an ambiguous beginning.
+    Raises ``UserError`` for an unknown run and for an ambiguous beginning.
     """
     from serpline.store.results import reports
 
-    wanted = (given or "latest").strip().lower()
+    name = (given or "latest").strip().lower()
     async with opened.database.transaction() as conn:
-        if wanted == "latest":
+        if name == "latest":
             latest = await reports.latest_run(conn, scored=scored)
             if latest is None:
                 raise UserError("there is no run" + (" with a DSI yet" if scored else " yet"))
             return latest
-        found = await reports.runs_starting_with(conn, wanted) if set(wanted) <= _HEX else []
+        found = await reports.runs_starting_with(conn, name) if set(name) <= _HEX else []
     if len(found) != 1:
-        problem = "more than one run starts like that" if found else "there is no such run"
+        problem = "more than one run id starts with that" if found else "there is no such run"
         raise UserError(f"run {given!r}: {problem}")
     return found[0]
 
 
 def exit_code(status: str, error: str | None) -> int:
-    """0 for a run that is done (errors are said on stderr), 1 for one that is not."""
+    """0 for a completed run, with any errors printed to stderr; 1 for any other."""
     if status == RunStatus.COMPLETED:
         return 0
     if status == RunStatus.COMPLETED_WITH_ERRORS:
@@ -70,10 +70,10 @@ def exit_code(status: str, error: str | None) -> int:
 @app.command("list")
 def list_(
     ctx: typer.Context,
-    limit: Annotated[int, typer.Option(min=1, max=LIMIT_MAX, help="At most so many.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, max=LIMIT_MAX, help="Maximum number of runs.")] = 20,
     as_json: JsonFlag = False,
 ) -> None:
-    """The latest runs, newest first."""
+    """List the latest runs, newest first."""
 
     async def read() -> list[dict[str, Any]]:
         from serpline.pipeline.report import run_summary, seconds_of
@@ -94,7 +94,7 @@ def list_(
 
 
 async def print_report(opened: "Services", run_id: UUID, *, as_json: bool) -> dict[str, Any]:
-    """Show a run as tables, or as a document that ends with its scores; returns it without them."""
+    """Print a run as tables, or as a document that ends with its DSI. Returns the rest."""
     from serpline.pipeline.report import dsi_rows, run_report
 
     report = await run_report(opened.database, run_id, opened.clock.now())
@@ -109,7 +109,7 @@ async def print_report(opened: "Services", run_id: UUID, *, as_json: bool) -> di
 
 
 def show_report(report: dict[str, Any]) -> None:
-    """A run's lanes and spending as tables."""
+    """Print a run's lanes, spending, batches and failures as tables."""
     counted = ("status", "planned", "completed", "failed", "skipped")
     rows = [
         [phase, kind, *(lane[name] for name in counted), _lane_details(lane, report["run_id"])]
@@ -117,7 +117,9 @@ def show_report(report: dict[str, Any]) -> None:
         for kind, lane in found["content_types"].items()
     ]
     title = f"run {report['run_id']}: {report['status']}, {report['seconds']:.1f} s"
-    show_table(["phase", "type", *counted, "words"], rows, title=title + _missing_searches(report))
+    show_table(
+        ["phase", "type", *counted, "details"], rows, title=title + _missing_searches(report)
+    )
     missing = [row for row in report["collection"] if row["collected"] < row["planned"]]
     if missing:
         columns = ("content_type", "market", "device", "planned", "collected")
@@ -126,7 +128,7 @@ def show_report(report: dict[str, Any]) -> None:
     if report["calls"]:
         spent = [[p, n, report["credits"].get(p)] for p, n in report["calls"].items()]
         show_table(["provider", "calls", "credits"], spent)
-    # A batch that did what it was made for needs no line.
+    # Batches without missing results or errors are left out.
     notable = [b for b in report["batches"] if b["missing"] or b["error"]]
     if notable:
         named = ("content_type", "stage", "priority", "status", "searches", "missing", "error")
@@ -145,23 +147,23 @@ def show_report(report: dict[str, Any]) -> None:
 
 
 def _missing_searches(report: Mapping[str, Any]) -> str:
-    """For the first line: how much of what was planned is there, unless all of it is."""
+    """For the title: collected and planned searches, if some are missing."""
     planned = sum(row["planned"] for row in report["collection"])
     collected = sum(row["collected"] for row in report["collection"])
     return f"; {collected} of {planned} searches collected" if collected < planned else ""
 
 
 def _lane_details(lane: Mapping[str, Any], run_id: UUID) -> str | None:
-    """What a lane says of itself, and the run whose results are read in its place."""
-    words = [lane["error"] or lane["note"]]
+    """A lane's error or note, and the run it takes its results from."""
+    parts = [lane["error"] or lane["note"]]
     if lane["source_run_id"] != run_id:
-        words.append(f"results of run {lane['source_run_id']}")
-    return "; ".join(filter(None, words)) or None
+        parts.append(f"results of run {lane['source_run_id']}")
+    return "; ".join(filter(None, parts)) or None
 
 
 @app.command()
 def show(ctx: typer.Context, run_id: RunId = "latest", as_json: JsonFlag = False) -> None:
-    """One run: its lanes, what it spent, its DSI (with --json), its failures."""
+    """Show a run: lanes, spending and failures; with --json also its DSI."""
 
     async def read() -> None:
         async with services(ctx) as opened:
@@ -172,7 +174,7 @@ def show(ctx: typer.Context, run_id: RunId = "latest", as_json: JsonFlag = False
 
 @app.command()
 def watch(ctx: typer.Context, run_id: RunId = "latest", as_json: JsonFlag = False) -> int:
-    """Follow a run until it ends; the exit code tells how."""
+    """Show progress until a run ends. Exit code 0: completed; 1: failed or cancelled."""
 
     async def watch_run() -> dict[str, Any]:
         from serpline.cli.progress import follow
@@ -188,19 +190,19 @@ def watch(ctx: typer.Context, run_id: RunId = "latest", as_json: JsonFlag = Fals
 
 @app.command()
 def pause(ctx: typer.Context, run_id: RunId) -> None:
-    """Have no new work begun; work in hand is settled."""
+    """Pause a run: no new work starts; work in progress finishes."""
     run(_control(ctx, run_id, "pause"))
 
 
 @app.command()
 def resume(ctx: typer.Context, run_id: RunId) -> None:
-    """Let a paused run go on."""
+    """Resume a paused run."""
     run(_control(ctx, run_id, "resume"))
 
 
 @app.command()
 def cancel(ctx: typer.Context, run_id: RunId) -> None:
-    """End a run for good; it can be retried later."""
+    """Cancel a run. 'run retry' can reopen it."""
     run(_control(ctx, run_id, "cancel"))
 
 
@@ -216,15 +218,17 @@ def retry(
     ctx: typer.Context,
     run_id: RunId,
     phase: Annotated[PhaseName | None, typer.Option(help="Only this phase.")] = None,
-    content_type: Annotated[ContentType | None, typer.Option(help="Only this type.")] = None,
+    content_type: Annotated[
+        ContentType | None, typer.Option(help="Only this content type.")
+    ] = None,
     item: Annotated[
-        str | None, typer.Option(callback=require_utf8, help="Only this item of the phase.")
+        str | None, typer.Option(callback=require_utf8, help="Only this item; needs --phase.")
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Retry what failed in an ended run: all of it, a phase, a type or one item."""
+    """Retry the failed items of an ended run: all, one phase's, one content type's, or one."""
     if item is not None and phase is None:
-        raise UserError(f"--item {item!r}: name its phase too, with --phase")
+        raise UserError(f"--item {item!r}: give its phase with --phase")
 
     async def reopen() -> tuple[UUID, list[str]]:
         async with services(ctx) as opened:

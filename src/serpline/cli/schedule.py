@@ -1,4 +1,4 @@
-"""``serpline schedule preview``. It needs no database: a specification says it all."""
+"""``serpline schedule preview``. It needs no database."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,28 +12,33 @@ from serpline.domain.errors import UserError
 if TYPE_CHECKING:
     from serpline.scheduling.spec import ScheduleSpec
 
-schedule_app = typer.Typer(help="Schedules: when runs are due.", no_args_is_help=True)
+schedule_app = typer.Typer(help="Preview schedules.", no_args_is_help=True)
 
 
 @schedule_app.callback()
 def _schedules() -> None:
-    # With a callback the command keeps its name even while it is the only one.
-    """Schedules: when runs are due."""
+    # Without a callback, Typer drops the name of a group's only command.
+    """Preview schedules."""
 
 
 @schedule_app.command("preview")
 def preview(
     spec: Annotated[
-        Path, typer.Argument(metavar="SPEC.json", help="One specification, or a list of them.")
+        Path,
+        typer.Argument(
+            metavar="SPEC.json", help="JSON file: one specification, or a list of them."
+        ),
     ],
-    count: Annotated[int, typer.Option(help="How many times to show, 1 to 10000.")] = 10,
+    count: Annotated[int, typer.Option(help="Number of times to show, 1 to 10000.")] = 10,
     after: Annotated[
         str | None,
-        typer.Option(metavar="ISO", help="Start after this time (UTC without an offset); now."),
+        typer.Option(
+            metavar="ISO", help="Start after this time (UTC if it has no offset); default: now."
+        ),
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """The next times a schedule is due: in UTC, in its own zone, and what is collected then."""
+    """Show the next runs of a schedule: UTC, local time and content types."""
     from serpline.config.model import read_value
     from serpline.scheduling.merging import preview as preview_rows
     from serpline.scheduling.values import INSTANT
@@ -42,7 +47,7 @@ def preview(
     start = SystemClock().now() if after is None else read_value(INSTANT, "--after", after)
     rows = preview_rows(specs, count, start)
     if len(rows) < count:
-        print_message(f"{len(rows)} of {count}: no more within 100 years")
+        print_message(f"only {len(rows)} of {count}: no more within 100 years")
     if as_json:
         print_json(rows)
     else:

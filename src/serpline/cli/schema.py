@@ -1,4 +1,4 @@
-"""``serpline schema``: the JSON Schema of what people configure. It needs no database."""
+"""``serpline schema``: the JSON Schema of configuration files. It needs no database."""
 
 from enum import StrEnum
 from typing import Annotated, Any
@@ -11,7 +11,7 @@ _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 class Kind(StrEnum):
-    """A document that has a schema."""
+    """A configuration file that has a schema."""
 
     RUN = "run"
     SCHEDULE = "schedule"
@@ -19,15 +19,16 @@ class Kind(StrEnum):
 
 def schema(
     kind: Annotated[
-        Kind, typer.Argument(help="run: of run start --config. schedule: of a specification.")
+        Kind,
+        typer.Argument(help="run: the file of 'run start --config'; schedule: a specification."),
     ] = Kind.RUN,
 ) -> None:
-    """Print the keys of a configuration, their bounds and defaults, as JSON Schema."""
+    """Print the keys of a configuration file, with bounds and defaults, as JSON Schema."""
     print_json(schema_of(kind))
 
 
 def schema_of(kind: Kind) -> dict[str, Any]:
-    """The JSON Schema of a document."""
+    """Return the JSON Schema of a configuration file."""
     from serpline.config.run import PipelineConfig
     from serpline.scheduling import documents
 

@@ -1,4 +1,4 @@
-"""``serpline simulator serve``: every provider as a local HTTP server."""
+"""``serpline simulator serve``: all providers as local HTTP servers."""
 
 import shlex
 from contextlib import nullcontext
@@ -11,22 +11,26 @@ import typer
 from serpline.cli.common import DialectOption, JsonFlag, print_json, print_message
 from serpline.domain.errors import UserError
 
-app = typer.Typer(help="Simulated providers, for trying and testing.", no_args_is_help=True)
+app = typer.Typer(help="Simulated providers for trials and tests.", no_args_is_help=True)
 
 
 @app.command()
 def serve(
-    seed: Annotated[int, typer.Option(help="Which world.")] = 1,
-    day: Annotated[str | None, typer.Option(help="The simulated day, YYYY-MM-DD.")] = None,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the simulated market.")] = 1,
+    day: Annotated[
+        str | None, typer.Option(help="Simulated day, YYYY-MM-DD; default: today (UTC).")
+    ] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="TCP port; 0: any free one.")] = 0,
     faults: Annotated[
-        Path | None, typer.Option(help="A fault plan: .yaml or .json (docs/faults.md).")
+        Path | None, typer.Option(help="Fault plan, .yaml or .json (docs/faults.md).")
     ] = None,
     dialect: DialectOption = "openai",
-    log: Annotated[Path | None, typer.Option(help="Append a JSON line per call.")] = None,
+    log: Annotated[
+        Path | None, typer.Option(help="File to which every call is appended as a JSON line.")
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Serve until interrupted; prints the SERPLINE_* variables that point here."""
+    """Serve simulated providers until interrupted. Prints the SERPLINE_* variables to use them."""
     from serpline.simulator import SimulatorConfig, read_plan, serve
 
     config = SimulatorConfig(
@@ -44,14 +48,14 @@ def serve(
         else:
             for name, value in variables.items():
                 typer.echo(f"export {name}={shlex.quote(value)}")
-        print_message("the simulator serves; Ctrl-C ends it")
+        print_message("simulator running; stop it with Ctrl-C")
 
     with nullcontext() if log is None else _opened(log):
         serve(config, started=started)
 
 
 def _opened(path: Path) -> TextIO:
-    """The log, where it is known which option named it; kept open, for a pipe's reader."""
+    """Open the log file here, where an error can name the option; a pipe's reader needs it open."""
     try:
         return path.open("a")
     except OSError as error:

@@ -1,4 +1,4 @@
-"""``serpline run start``: from options and a file to a run, or to what it would cost."""
+"""``serpline run start``: start a run from options and a file, or estimate its cost."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class _StartRequest:
-    """What to run; ``inputs_from`` is a run as a person names it."""
+    """A run to start. ``inputs_from`` is an id, its first characters or ``latest``."""
 
     config: "PipelineConfig"
     mode: PipelineMode
     inputs_from: str | None
 
     async def resolved(self, opened: "Services") -> "PipelineConfig":
-        """The configuration, with the run that ``inputs_from`` means."""
+        """The configuration, with ``inputs_from`` resolved to a run id."""
         if self.inputs_from is None:
             return self.config
         found = await find_run(opened, self.inputs_from)
@@ -49,34 +49,52 @@ def register(app: typer.Typer) -> None:
 
 def start(
     ctx: typer.Context,
-    mode: Annotated[PipelineMode, typer.Option(help="How it may skip and retry.")] = (
-        PipelineMode.MANUAL
-    ),
+    mode: Annotated[
+        PipelineMode,
+        typer.Option(
+            help="testing: five keywords, nothing reused. scheduled: failed lanes are retried."
+        ),
+    ] = (PipelineMode.MANUAL),
     content_types: Annotated[
-        list[str] | None, typer.Option(help="organic, news, video (commas or repeated).")
+        list[str] | None,
+        typer.Option(help="organic, news, video: comma-separated or repeated. Default: all."),
     ] = None,
-    devices: Annotated[list[str] | None, typer.Option(help="desktop, mobile, tablet.")] = None,
-    landscape: Annotated[str | None, typer.Option(help="Only the keywords of this set.")] = None,
-    limit: Annotated[int | None, typer.Option(help="The first so many pairs.")] = None,
-    phases: Annotated[list[str] | None, typer.Option(help="Only these phases (manual).")] = None,
+    devices: Annotated[
+        list[str] | None, typer.Option(help="desktop, mobile, tablet. Default: desktop.")
+    ] = None,
+    landscape: Annotated[
+        str | None, typer.Option(help="Only the keywords of this landscape. Default: all.")
+    ] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(help="Only the first so many keyword × market pairs. Default: all."),
+    ] = None,
+    phases: Annotated[
+        list[str] | None, typer.Option(help="Only these phases, in mode manual. Default: all.")
+    ] = None,
     inputs_from: Annotated[
-        str | None, typer.Option(help="The run that gives the results of all other phases.")
+        str | None, typer.Option(help="Run whose results the other phases are read from.")
     ] = None,
     force_refresh: Annotated[
         bool | None,
         typer.Option(
             "--force-refresh",
-            help="Buy volumes, companies, channels and analyses anew, even if fresh.",
+            help="Buy volumes, companies, channels and analyses again, even if they are fresh.",
         ),
     ] = None,
     config: Annotated[
-        Path | None, typer.Option(help="A JSON file of settings; options win over it.")
+        Path | None,
+        typer.Option(
+            help="JSON file of run settings ('serpline schema run'); options override it."
+        ),
     ] = None,
-    wait: Annotated[bool, typer.Option("--wait", help="Follow it to its end.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell the cost.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Show progress until the run ends.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Estimate the cost; start nothing.")
+    ] = False,
     as_json: JsonFlag = False,
 ) -> int:
-    """Start a run over the project's keywords, or tell what it would cost."""
+    """Start a run over the project's keywords, or estimate its cost (--dry-run)."""
     from serpline.config.run import PipelineConfig
 
     options = {
@@ -90,7 +108,7 @@ def start(
     given = {name: value for name, value in options.items() if value is not None}
     parsed = PipelineConfig.from_json({**(read_config(config) if config else {}), **given})
     if parsed.curve != PipelineConfig().curve:
-        # The last phase needs it, after everything else was paid for: so it is looked up first.
+        # Only the last phase needs the curve. An unknown one must fail before anything is paid.
         from serpline.analysis.ctr import get_curve
 
         get_curve(parsed.curve)
@@ -101,7 +119,7 @@ def start(
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """A JSON object of settings; raises ``UserError`` naming the file and the place."""
+    """Read a JSON object of settings. Raises ``UserError`` with the file and the position."""
     given = read_document(path)
     if not isinstance(given, dict):
         raise UserError(f"{path}: must be a JSON object of settings, not {type(given).__name__}")
@@ -134,7 +152,7 @@ async def _warn_without_workers(opened: "Services") -> None:
     async with opened.database.transaction() as conn:
         alive = await reports.workers_alive(conn)
     if not alive:
-        print_message("no worker is running: start some with 'serpline up' or 'serpline worker'")
+        print_message("no worker is running: start workers with 'serpline up' or 'serpline worker'")
 
 
 def _dry_run(ctx: typer.Context, request: _StartRequest, as_json: bool) -> int:
@@ -162,7 +180,7 @@ def _dry_run(ctx: typer.Context, request: _StartRequest, as_json: bool) -> int:
 
 
 def show_estimate(found: "Estimate") -> None:
-    """An estimate as a table, a line per phase and provider."""
+    """Print an estimate as a table, one line per phase and provider."""
     from serpline.pipeline.estimate import UNITS, usd
 
     rows = [
@@ -177,5 +195,5 @@ def show_estimate(found: "Estimate") -> None:
         for line in found.lines
     ]
     title = f"{found.pairs} keyword × market pairs, {found.searches} searches; nothing was spent"
-    columns = ["phase", "provider", "calls", "cost", "US$ (– by contract)", "basis"]
+    columns = ["phase", "provider", "calls", "cost", "US$ (–: by contract)", "basis"]
     show_table(columns, rows, title=title)

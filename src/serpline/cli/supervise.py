@@ -1,8 +1,8 @@
-"""Child processes of one command: started, restarted when they die, stopped with it.
+"""Child processes of a command: start them, restart them when they crash, stop them.
 
-Promise: a child that dies is started again, later and later while it keeps dying; ending the
-block stops every child, first by SIGTERM, then by SIGKILL, each by its own pid. A child holds a
-pipe from us and stops by itself at its end, so even our own SIGKILL leaves no orphan at work.
+A child that ends is restarted, with a growing delay while it keeps crashing. Leaving the block
+stops every child by its own pid: SIGTERM, then SIGKILL. Each child holds a pipe from its parent and
+stops when the pipe closes, so a killed parent leaves no orphans.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ log = get(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """A ``serpline`` command to be kept running; ``log_file`` takes its stderr, None: ours."""
+    """A ``serpline`` command to keep running. ``log_file`` gets its stderr; None: the parent's."""
 
     name: str
     arguments: Sequence[str]
@@ -37,8 +37,7 @@ class Child:
 
 
 class Supervisor:
-    """Keeps children running. ``crashes_max``: so many early crashes in a row of one are too many;
-    None: never give up."""
+    """Keeps children running. Gives up after ``crashes_max`` early ends in a row; None: never."""
 
     def __init__(
         self,
@@ -50,7 +49,7 @@ class Supervisor:
         grace_seconds: float = GRACE_SECONDS,
         on_start: Callable[[str, int], None] = lambda _name, _pid: None,
     ) -> None:
-        """``on_start`` is told the name and pid of every child that starts."""
+        """``on_start`` is called with the name and pid of every started child."""
         self._children = children
         self._clock = clock
         self._crashes_max = crashes_max
@@ -62,20 +61,20 @@ class Supervisor:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Have the children running until the block ends, however it ends."""
-        keepers = [asyncio.create_task(self._supervise(child)) for child in self._children]
+        """Run the children until the block ends, by return or by exception."""
+        tasks = [asyncio.create_task(self._supervise(child)) for child in self._children]
         try:
             yield
         finally:
-            for keeper in keepers:
-                keeper.cancel()
-            results = await asyncio.gather(*keepers, return_exceptions=True)
+            for task in tasks:
+                task.cancel()
+            results = await asyncio.gather(*tasks, return_exceptions=True)
         for result in results:
             if isinstance(result, Exception):
                 raise result
 
     async def check(self) -> None:
-        """Raise ``UserError`` when a child was given up."""
+        """Raise ``UserError`` if the supervisor gave up on a child."""
         if self._error:
             raise UserError(self._error)
 
@@ -88,18 +87,18 @@ class Supervisor:
             crashes = 1 if ran_seconds >= HEALTHY_AFTER_SECONDS else crashes + 1
             where = f"; see {child.log_file}" if child.log_file else ""
             if self._crashes_max is not None and crashes >= self._crashes_max:
-                self._error = f"{child.name} keeps dying (exit code {code}){where}"
+                self._error = f"{child.name} keeps crashing (exit code {code}){where}"
                 self.gave_up.set()
                 return
             wait = min(self._back_off_seconds * 2 ** min(crashes - 1, 10), BACK_OFF_SECONDS_MAX)
             log.warning(
-                f"{child.name} ended with code {code}, starts again in {wait:g} s{where}",
+                f"{child.name} ended with exit code {code}, restarting in {wait:g} s{where}",
                 action="child.ended",
             )
             await self._clock.sleep(wait)
 
     async def _run_child(self, child: Child) -> int:
-        """Start a child and wait for its end; stops it when cancelled. Returns its exit code."""
+        """Start a child and wait for its exit code. Cancellation stops the child."""
         process = await self._spawn(child)
         self._on_start(child.name, process.pid)
         try:
@@ -124,7 +123,7 @@ class Supervisor:
                 stdout=asyncio.subprocess.DEVNULL,
                 stderr=stderr,
                 env=dict(child.environment),
-                # A terminal's Ctrl-C goes to us alone; children are told by us, once.
+                # Ctrl-C in a terminal reaches only the parent, which signals each child once.
                 start_new_session=True,
             )
         finally:
@@ -137,7 +136,10 @@ class Supervisor:
             try:
                 await asyncio.wait_for(process.wait(), self._grace_seconds)
             except TimeoutError:
-                log.warning(f"{child.name} did not stop, is killed", action="child.killed")
+                log.warning(
+                    f"{child.name} did not stop in {self._grace_seconds:g} s, killing it",
+                    action="child.killed",
+                )
                 process.kill()
                 await process.wait()
         if process.stdin is not None:

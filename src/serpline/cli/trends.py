@@ -1,4 +1,4 @@
-"""``serpline trends``: what changed since the snapshot before, or a company's figures over time."""
+"""``serpline trends``: changes since the previous snapshot, or one company over time."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -20,27 +20,29 @@ def trends(
     ctx: typer.Context,
     run_id: RunOption = None,
     before: Annotated[
-        str | None, typer.Option(help="Compare with this run, whatever its keywords.")
+        str | None, typer.Option(help="Compare with this run, even if its keywords differ.")
     ] = None,
     company: Annotated[
-        str | None, typer.Option(help="One company, by its domain, over time.")
+        str | None, typer.Option(help="Show one company (its domain) over time.")
     ] = None,
-    content_type: Annotated[ContentType | None, typer.Option(help="Only this type.")] = None,
-    market: Annotated[str | None, typer.Option(help="Only this market's code.")] = None,
+    content_type: Annotated[
+        ContentType | None, typer.Option(help="Only this content type.")
+    ] = None,
+    market: Annotated[str | None, typer.Option(help="Only this market: its code.")] = None,
     snapshots: Annotated[
-        int, typer.Option(min=2, max=SNAPSHOTS_MAX, help="How far back a company is followed.")
+        int, typer.Option(min=2, max=SNAPSHOTS_MAX, help="Snapshots to go back for --company.")
     ] = 12,
-    limit: Annotated[int, typer.Option(min=1, help="Per type, market and device.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, help="Companies per type, market and device.")] = 20,
     as_json: JsonFlag = False,
 ) -> None:
-    """What changed since the tracked run before, the largest changes first (with --json: all).
+    """Show changes since the previous tracked run, the largest first (--json: all).
 
-    A change is told where the two figures were computed alike; else ``note`` says what differs.
+    Changes compare only figures computed the same way; otherwise ``note`` names the difference.
     """
     if content_type is ContentType.ALL:
-        raise UserError("--content-type all: trends are told by type: organic, news or video")
+        raise UserError("--content-type all has no trends: choose organic, news or video")
     if company and before:
-        raise UserError("--before: --company is followed over all snapshots; give one of the two")
+        raise UserError("--before and --company exclude each other: --company covers all snapshots")
 
     async def read() -> list[dict[str, Any]]:
         from serpline.pipeline import trends as compared
@@ -53,7 +55,9 @@ def trends(
                     domain = company_domain(company)
                     rows = await compared.history(conn, found, domain, content_type, snapshots)
                     if not rows:
-                        raise UserError(f"company {domain!r}: no two snapshots of it to compare")
+                        raise UserError(
+                            f"company {domain!r}: has fewer than two snapshots to compare"
+                        )
                 else:
                     rows = await compared.between(conn, found, other, content_type)
         if market is None:
@@ -68,13 +72,13 @@ def trends(
     shown = rows if company else _largest(rows, limit)
     columns = ["content_type", "market", "device", "company", "from", "to", "status"]
     columns += ["rank", "rank_change", "dsi", "dsi_change", "note"]
-    show_table(columns, [_cells(row) for row in shown], title="Trends; – is not known")
+    show_table(columns, [_cells(row) for row in shown], title="Trends; –: unknown")
 
 
 def _largest(rows: Sequence[dict[str, Any]], limit: int) -> list[dict[str, Any]]:
-    """The rows that changed most in each landscape, of equal changes the strongest company's.
+    """Rows with the largest changes per type, market and device; ties: the highest DSI first.
 
-    A figure that is missing counts as 0.
+    A missing figure counts as 0.
     """
 
     def size(row: Mapping[str, Any]) -> tuple[float, float]:
@@ -114,7 +118,7 @@ def _before_after(before: float | None, after: float | None, form: str) -> str |
 
 
 def _sample_notes(row: Mapping[str, Any]) -> list[str]:
-    """What of the two are not the same searches: such a change may be of what is missing."""
+    """Differences between the two sets of searches, which may explain a change."""
     found = []
     for side in ("before", "after"):
         collected, planned = row[f"collected_{side}"], row[f"planned_{side}"]

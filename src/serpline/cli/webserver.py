@@ -1,4 +1,4 @@
-"""The web application on a socket, within somebody else's event loop."""
+"""Serve the web application on a socket, in the caller's event loop."""
 
 import asyncio
 import contextlib
@@ -19,7 +19,7 @@ BACKLOG = 2048
 
 
 class _Server(uvicorn.Server):
-    """A server that leaves the signals to the command that runs it."""
+    """A server that leaves signal handling to the command."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
@@ -27,7 +27,7 @@ class _Server(uvicorn.Server):
 
 
 def bind_socket(host: str, port: int) -> socket.socket:
-    """A socket bound to the address; raises ``UserError`` when it cannot be had."""
+    """Bind a socket to the address. Raises ``UserError`` if that fails."""
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, socket.SOCK_STREAM)
@@ -58,7 +58,7 @@ async def serving(
     """
     protocol = bounded_protocol(connections_max or default_connections_max(), request_seconds)
     with contextlib.closing(bind_socket(host, port)) as listener:
-        listener.listen(BACKLOG)  # from here on nobody is refused, though the server still starts
+        listener.listen(BACKLOG)  # accept connections while the server still starts
         settings = uvicorn.Config(
             app,
             http=protocol,

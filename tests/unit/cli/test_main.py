@@ -192,7 +192,7 @@ def test_lists_are_given_by_commas_or_repeated() -> None:
 
 def test_a_list_that_names_nothing_does_not_mean_everything() -> None:
     """It would be a paid run over all content types."""
-    with pytest.raises(UserError, match="names nothing"):
+    with pytest.raises(UserError, match="is an empty list"):
         split_list([" ,", ""])
 
 

@@ -49,7 +49,7 @@ async def test_a_child_that_keeps_dying_is_given_up_with_its_log(tmp_path: Path)
     async with supervisor.running():
         await supervisor.check()
         await asyncio.wait_for(supervisor.gave_up.wait(), WAIT_SECONDS)
-        with pytest.raises(UserError, match=r"worker 1 keeps dying \(exit code 2\)") as told:
+        with pytest.raises(UserError, match=r"worker 1 keeps crashing \(exit code 2\)") as told:
             await supervisor.check()
     assert str(log) in str(told.value)
     assert len(starts) == 2

@@ -112,7 +112,7 @@ def test_fewer_times_than_asked_for_are_said(
     _run(path, "--count", 500, "--after", "2026-01-10", "--json")
     rows, said = _json(capsys)
     assert len(rows) == 400
-    assert said == "400 of 500: no more within 100 years\n"
+    assert said == "only 400 of 500: no more within 100 years\n"
 
 
 @pytest.mark.parametrize(
