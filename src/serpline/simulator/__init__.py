@@ -1,6 +1,6 @@
-"""Every provider as a local HTTP server: faithful to the wire, hostile when asked, with a log.
+"""All providers as local HTTP servers: true to the wire, with faults on request and a call log.
 
-The simulator imports ``core`` and ``domain`` only, so it can judge the rest from outside.
+The simulator imports only ``core`` and ``domain``, so its log is independent evidence.
 """
 
 from serpline.simulator.config import BatchTiming, RateLimit, SimulatorConfig

@@ -1,11 +1,11 @@
-"""Checks and denials of the vendors that protect sites: each page as it was seen.
+"""Bot checks and denials of the vendors that protect sites, copied from real pages.
 
-The pages are cut to their marks, with identifiers of our own. Sources: Cloudflare's "Detect a
+The pages are reduced to their marks, with made-up identifiers. Sources: Cloudflare's "Detect a
 Challenge Page response" and its page as FlareSolverr knows it; DataDome's page in the documentation
 of its solvers (ct.captcha-delivery.com/c.js); HUMAN's block page (px-captcha); Akamai's challenge
 (sec-if-cpt-container) and denial (errors.edgesuite.net); Imperva's frame (incapsula-cracker-py3
-issue 1) and "Pardon Our Interruption"; AWS WAF's guide. All come with status 200 here, unless the
-vendor's header is what tells.
+issue 1) and "Pardon Our Interruption"; AWS WAF's guide. All have status 200 here, except those
+that are recognised by a header.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Wall:
-    """A page in place of a page. ``kind``: what a reader calls it; ``long``: only a reader can."""
+    """A page in place of content. ``kind``: its page state; ``long``: only a model detects it."""
 
     kind: str
     html: str

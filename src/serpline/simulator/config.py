@@ -1,4 +1,4 @@
-"""What a simulated world is made of: its seed, its day, its keys, its limits and its timing."""
+"""Configuration of a simulated world: seed, day, keys, limits and timing."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,13 +11,13 @@ from serpline.core.clock import Clock, SystemClock
 
 @dataclass(frozen=True, slots=True)
 class RateLimit:
-    """At most ``calls`` in any ``seconds``; one more is answered as the provider answers it."""
+    """At most ``calls`` in any ``seconds``. One more gets the provider's own error."""
 
     calls: int
     seconds: float
 
 
-# What the vendors document. Absent: no limit by calls (YouTube counts units a day instead).
+# Documented by the vendors. Absent: no call limit (YouTube limits units per day).
 DOCUMENTED_LIMITS: Mapping[str, RateLimit] = {
     "scaleserp/list_batches": RateLimit(60, 60.0),
     "scaleserp/errorlogs": RateLimit(60, 60.0),
@@ -44,14 +44,18 @@ class BatchTiming:
 class SimulatorConfig:
     """One simulated world.
 
-    ``day``: the simulated calendar day; None follows ``clock`` (UTC). ``keys``: provider → key,
-    instead of the derived ``sim-…`` ones. ``credits``: provider → what the account starts with.
-    ``limits``: provider or ``provider/operation`` → limit, laid over the documented ones; None
-    switches one off. ``latency_seconds``: provider → delay of every reply. ``faults``: a plan as
-    in ``simulator.faults``. ``log_file``: one JSON line per call is appended. ``directory``: where
-    the CA's certificate is written; a temporary one by default. Ports of 0 are chosen freely.
-    ``search_credits``: what ScaleSERP charges for each page of a search.
-    ``llm_dialect``: as which vendor the language model answers (``simulator.llm_dialects``).
+    ``day``: the simulated calendar day; None follows ``clock`` (UTC).
+    ``keys``: provider → key, instead of the derived ``sim-…`` keys.
+    ``credits``: provider → starting balance.
+    ``limits``: provider or ``provider/operation`` → limit; overrides the documented limit. None
+    removes it.
+    ``latency_seconds``: provider → delay of every reply.
+    ``faults``: a plan as in ``simulator.faults``.
+    ``log_file``: gets one JSON line per call.
+    ``directory``: for the CA's certificate; None: a temporary directory.
+    ``port``, ``pages_port``: 0: any free port.
+    ``search_credits``: ScaleSERP's charge per page of a search.
+    ``llm_dialect``: the vendor whose API the language model imitates (``simulator.llm_dialects``).
     """
 
     seed: int = 1
@@ -75,15 +79,15 @@ class SimulatorConfig:
     log_entries_max: int = 2_000_000
 
     def key(self, provider: str) -> str:
-        """The key (password, token) that ``provider`` accepts."""
+        """The key, password or token that ``provider`` accepts."""
         return self.keys.get(provider, f"sim-{provider}-{self.seed:04d}-key")
 
     def starting_credits(self, provider: str) -> float:
-        """What the account of ``provider`` holds at the start, in the provider's own unit."""
+        """The starting balance of ``provider``, in its own unit."""
         return self.credits.get(provider, DEFAULT_CREDITS.get(provider, float("inf")))
 
     def limit(self, provider: str, operation: str) -> tuple[str, RateLimit] | None:
-        """The limit that applies to a call, with the name under which calls are counted."""
+        """The limit of a call and the name it is counted under; None: no limit."""
         for name in (f"{provider}/{operation}", provider):
             if name in self.limits:
                 limit = self.limits[name]

@@ -1,8 +1,8 @@
-"""The simulator's own calls below ``/_sim``: what happened, and what shall happen.
+"""The simulator's own API below ``/_sim``: read logs and state, set faults and the day.
 
 GET log (``provider``, ``operation``, ``after`` = seq), counts, ledger, webhooks, batches, faults,
-state; POST faults (a plan, replaces the one in force), POST day (``{"day": "2026-11-23"}`` or
-null). No key: it listens on loopback only.
+state; POST faults (a plan; replaces the current one), POST day (``{"day": "2026-11-23"}`` or
+null). It needs no key: it listens on loopback only.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from serpline.simulator.world import World
 
 
 class Control:
-    """Answers below ``/_sim``."""
+    """Answers the calls below ``/_sim``."""
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class Control:
         self._environment = environment
 
     async def handle(self, request: Request) -> Reply:
-        """Answer a call; 404 for an unknown one, 400 with the reason for a bad plan or day."""
+        """Answer a call. 404: unknown; 400: a bad plan or day, with the reason."""
         what = "/".join(request.segments)
         try:
             if request.method == "POST" and what == "faults":

@@ -1,4 +1,4 @@
-"""DataForSEO: Google Ads search volume, live. HTTP Basic; status codes at both levels."""
+"""DataForSEO: live Google Ads search volumes. HTTP Basic; status codes per reply and per task."""
 
 import base64
 from typing import Any
@@ -24,13 +24,13 @@ LOGIN = "simulator"
 ((_, *_PATH),) = ROUTES[NAME]
 COST = 0.09
 KEYWORDS_MAX, CHARACTERS_MAX, WORDS_MAX = 1_000, 80, 10
-# What the help pages name, and two that they do not ("²", "¡"); one fails the task of all.
+# Documented, except "²" and "¡". One such symbol fails the whole task.
 SYMBOLS, CODE_POINT_MAX = frozenset(",!@%^(){}=;~`<>?\\|\u2015\u00b2\u00a1"), 0xFFFF
 _OK = 20000
 
 
 class DataForSeo:
-    """The simulated API; costs are US dollars in the ledger."""
+    """The simulated API. The ledger counts US dollars."""
 
     name = NAME
 
@@ -40,7 +40,7 @@ class DataForSeo:
         self._ledger = ledger
 
     def describe(self, request: Request) -> Operation:
-        """Name the call; its identity is the task it carries, keywords included."""
+        """Name the call. Its identity is its task, with the keywords."""
         name = operation_of(NAME, request.method, request.segments)
         try:
             task = _task(request)
@@ -52,7 +52,7 @@ class DataForSeo:
         return Operation(name, params, identity_of(name, {**shown, "keywords": words}))
 
     async def handle(self, request: Request, operation: Operation) -> Reply:
-        """Check the login, then answer with codes at both levels."""
+        """Check the login, then answer with status codes per reply and per task."""
         if operation.name == UNKNOWN or request.method != "POST":
             return _envelope(404, 40400, "Not Found.")
         credentials = f"{LOGIN}:{self._config.key(NAME)}"
@@ -71,7 +71,7 @@ class DataForSeo:
         return self._task_reply(task, _OK, "Ok.", self._rows(task, words), COST)
 
     def failure(self, status: int, *, retry_after: object = None, billed: float = 0.0) -> Reply:
-        """Only 401, 402 and 500 are HTTP statuses; the rate limit is a code inside a 200."""
+        """Errors as HTTP statuses; the rate limit is a code inside a 200."""
         codes = {
             401: (401, 40100, "You are not Authorized to Access this Resource."),
             402: (402, 40200, "Payment Required."),
@@ -86,7 +86,7 @@ class DataForSeo:
         return reply
 
     def _rows(self, task: dict[str, Any], words: list[str]) -> list[dict[str, Any]] | None:
-        """One row per keyword, lower-cased; all without figures if a single one is restricted."""
+        """One row per keyword, in lower case. One restricted keyword leaves all without figures."""
         lowered = list(dict.fromkeys(word.lower() for word in words))
         restricted = self._config.restricted_words
         if any(bad in word.split() for word in lowered for bad in restricted):
@@ -141,7 +141,7 @@ class DataForSeo:
 
 
 class _Rejected(ValueError):  # noqa: N818  a condition of the request
-    """A task answered with an error code of its own."""
+    """A task that gets its own error code."""
 
     def __init__(self, code: int, message: str) -> None:
         super().__init__(message)

@@ -1,7 +1,7 @@
-"""How a reply leaves: whole, or broken in the way a fault rule says.
+"""Send a reply: whole, or broken by a fault rule.
 
-Broken replies write to the connection itself, below the server's HTTP machinery. Every endless
-one ends when the client goes away, when the simulator closes, or at a size that is its bound.
+Broken replies write to the connection itself, below the server's HTTP code. Every endless reply
+ends when the client disconnects, when the simulator closes, or at its size limit.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ NONSENSE = (
 
 
 class Connection:
-    """One request's connection: what may be received, sent, or done to the transport."""
+    """The connection of one request: receive, send and transport."""
 
     def __init__(
         self, receive: Receive, send: Send, transport: Any, closing: asyncio.Event, head: bool
@@ -48,7 +48,7 @@ class Connection:
         self.head = head
 
     async def wait_closed(self) -> None:
-        """Wait until the client leaves or the simulator closes."""
+        """Wait until the client disconnects or the simulator closes."""
         waits = [
             asyncio.ensure_future(self._disconnected()),
             asyncio.ensure_future(self.closing.wait()),
@@ -64,7 +64,7 @@ class Connection:
             pass
 
     async def run_until_closed(self, work: Awaitable[None]) -> None:
-        """Do ``work`` until it is done, or the client is gone, or the simulator closes."""
+        """Run ``work`` until it ends, the client disconnects, or the simulator closes."""
         tasks = [asyncio.ensure_future(work), asyncio.ensure_future(self.wait_closed())]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -77,7 +77,7 @@ class Connection:
 async def deliver(
     connection: Connection, reply: Reply, rule: Rule | None, clock: Clock, seed: int, identity: str
 ) -> None:
-    """Send a reply, broken as ``rule`` says."""
+    """Send a reply, broken by ``rule`` if given."""
     fault = rule.fault if rule else ""
     if rule is None or fault.isdigit() or fault in ("expired_links", *TEXTS, *PAGES):
         await _whole(connection, reply)
@@ -134,7 +134,7 @@ async def _delayed(connection: Connection, reply: Reply, clock: Clock, seconds: 
 
 
 async def _part(connection: Connection, reply: Reply) -> None:
-    """The head and half of the body, of a length that promises all of it."""
+    """Send the head, with the full length, and half of the body."""
     await _start(connection, reply.status, reply.headers, max(2, len(reply.body)))
     half = reply.body[: len(reply.body) // 2] or b" "
     await connection.send({"type": "http.response.body", "body": half, "more_body": True})
@@ -173,7 +173,7 @@ async def _huge(connection: Connection, size: int, *, announced: bool) -> None:
         part = _CHUNK[: min(left, len(_CHUNK))]
         left -= len(part)
         await connection.send({"type": "http.response.body", "body": part, "more_body": left > 0})
-        # One turn for everyone else: sending into an open window never yields by itself.
+        # Yield to other tasks: sending into an open window never does.
         await asyncio.sleep(0)
 
 

@@ -1,4 +1,4 @@
-"""An error that repeats what it was sent, the key included, as careless servers do."""
+"""Errors that repeat the request, with its key, as careless servers do."""
 
 import base64
 import json
@@ -11,7 +11,7 @@ _HEADERS = ("authorization", "x-api-key", "login-customer-id")
 
 
 def echo_request(reply: Reply, request: Request) -> Reply:
-    """The same error, with the request's address and credentials in every text and in a header."""
+    """Add the request's address and credentials to every text and a header of an error."""
     query = "&".join(f"{name}={value}" for name, value in request.query.items())
     parts = [f"https://{request.host}{request.path}?{query}"]
     for name in _HEADERS:
@@ -19,7 +19,7 @@ def echo_request(reply: Reply, request: Request) -> Reply:
         parts.append(value)
         with suppress(ValueError):
             parts.append(base64.b64decode(value.removeprefix("Basic "), validate=True).decode())
-    # On one line, as a header has to be.
+    # A header must be one line.
     text = " ".join(" ".join(parts).split())
     try:
         body = json.dumps(_with(json.loads(reply.body), text), ensure_ascii=False).encode()
@@ -33,5 +33,5 @@ def _with(value: Any, text: str) -> Any:
         return {name: _with(inner, text) for name, inner in value.items()}
     if isinstance(value, list):
         return [_with(inner, text) for inner in value]
-    # Sentences only: a code or a status must stay what it is.
+    # Sentences only: codes and statuses must not change.
     return f"{value} You sent {text}" if isinstance(value, str) and " " in value else value

@@ -1,19 +1,19 @@
-"""The fault vocabulary: rules that say which call, search or webhook goes wrong, and how.
+"""Fault plans: rules for which calls, searches and webhooks fail, and how.
 
-A plan is a list of rules (``docs/faults.md`` tells each word and key):
+A plan is a list of rules (``docs/faults.md`` describes every fault and key):
 
     {"provider": "scaleserp", "operation": "start_batch", "match": {"searches_type": "news"},
      "fault": "503", "retry_after": 30, "probability": 0.5, "attempts": 2}
 
-``provider``, ``operation`` and the values of ``match`` are shell patterns (a list of them: any). A
-rule that would never strike is refused: its fault cannot happen to any operation that it names, or
-its limits (``times: 0``, a ``pattern`` without F) leave no call.
-``probability`` is decided from the seed, the rule, the request and its attempt number, never from
-the order of calls. ``attempts``: only the first so many attempts of each request. ``times``: so
-many injections in all; ``pattern``: a cycle over the matching calls such as "FFFS" (F fails) -
-these two count, so they depend on order by their nature. ``after_seconds`` and ``for_seconds``
-limit a rule to a stretch of the simulator's clock, counted from when the plan was set. The first
-rule that applies wins.
+``provider``, ``operation`` and the values of ``match`` are shell patterns (a list: any of them).
+``probability`` depends on the seed, the rule, the request and its attempt number, not on the order
+of calls. ``attempts``: only the first attempts of each request. ``times``: the number of injections
+in all. ``pattern``: a cycle over the matching calls, such as "FFFS" (F fails). ``times`` and
+``pattern`` depend on the order of calls. ``after_seconds`` and ``for_seconds`` limit a rule to a
+period of the simulator's clock, from the time the plan was set. The first rule that applies wins.
+
+A rule that can never apply is refused: its fault does not exist for its operations, or its limits
+(``times: 0``, a ``pattern`` without F) leave no call.
 """
 
 from collections.abc import Collection, Mapping
@@ -29,7 +29,7 @@ from serpline.simulator.routes import BATCH_SEARCH, DOWNLOAD, OPERATIONS, PAGE, 
 from serpline.simulator.seeds import unit
 from serpline.simulator.walls import WALLS
 
-# The reply is whole, and what it says is unusual.
+# The reply is complete; its content is unusual.
 TEXTS = ("hostile_text", "wrapped_links")
 PAGES = ("wall", "odd_charset")
 STATUSES = ("401", "402", "429", "500", "503")
@@ -60,7 +60,7 @@ WEBHOOKS = (
 CALLS = (*STATUSES, *DELIVERIES)
 DOWNLOADS = (*CALLS, "expired_links")
 VOCABULARY = (*DOWNLOADS, *SEARCHES, *WEBHOOKS, *PAGES)
-# What can go wrong with an operation; with every other one: ``CALLS``.
+# The faults of these operations; all other operations: ``CALLS``.
 _FAULTS_OF = {
     DOWNLOAD: DOWNLOADS,
     BATCH_SEARCH: SEARCHES,
@@ -70,17 +70,20 @@ _FAULTS_OF = {
 _WHICH: Mapping[str, Collection[str]] = {"wall": WALLS, "odd_charset": SENTENCES}
 RULES_MAX = 1_000
 SHOWN_CHARS_MAX = 80
-# Faults that show only after the provider did (and charged) what was asked.
+# Faults after the provider has done, and charged for, the request.
 _AFTER_WORK = frozenset({"slow", "slowloris", "cut", "malformed", "truncated", *TEXTS, *PAGES})
 
 
 @dataclass(slots=True)
 class Rule:
-    """One rule. ``work``: whether the provider does (and charges) what was asked; the default
-    follows the fault. ``late_seconds``: how long after its arrival, though the client may be gone.
-    ``where``: a cut comes before any byte ("start") or in the "body". ``announced``: whether a huge
-    body's length is told beforehand. ``echo``: an error repeats what it was sent, key included.
-    ``which``: the wall or the charset; by the seed if not named.
+    """One rule.
+
+    ``work``: whether the provider does, and charges for, the request; None: depends on the fault.
+    ``late_seconds``: how long after its arrival, even if the client has disconnected.
+    ``where``: the cut comes before any byte ("start") or in the "body".
+    ``announced``: whether a huge body has a Content-Length.
+    ``echo``: the error repeats the request, with its key.
+    ``which``: the wall or the charset; empty: chosen by the seed.
     """
 
     fault: str
@@ -107,7 +110,7 @@ class Rule:
 
     @property
     def works(self) -> bool:
-        """Whether the request is carried out before the fault shows."""
+        """Whether the provider carries out the request."""
         return self.fault in _AFTER_WORK if self.work is None else self.work
 
 
@@ -119,7 +122,7 @@ KEYS = tuple(each.name for each in fields(Rule) if each.name not in ("seen", "us
 
 
 def parse(plan: Any, source: str = "fault plan") -> list[Rule]:
-    """The rules of a plan; raises ``UserError`` naming the source, the rule, the key, the value."""
+    """Parse a plan. Raises ``UserError`` with the source, rule, key and value."""
     if isinstance(plan, Mapping):
         plan = plan.get("faults", plan)
     if not isinstance(plan, list | tuple):
@@ -157,21 +160,21 @@ def _rule(which: str, given: Any) -> Rule:
 
 
 def _check_can_strike(which: str, rule: Rule) -> None:
-    """There is an operation the rule is about, and its fault can happen to it."""
+    """Check that the rule matches an operation and that its fault exists there."""
     providers = [each for each in OPERATIONS if fnmatchcase(each, rule.provider)]
     if not providers:
         raise UserError(
-            f"{which}: provider={_short(rule.provider)} is none of {', '.join(OPERATIONS)}"
+            f"{which}: provider={_short(rule.provider)} matches none of {', '.join(OPERATIONS)}"
         )
     known = sorted(frozenset().union(*(OPERATIONS[each] for each in providers)))
     operations = [each for each in known if fnmatchcase(each, rule.operation)]
     if not operations:
         raise UserError(
-            f"{which}: operation={_short(rule.operation)} is none of {', '.join(known)}"
+            f"{which}: operation={_short(rule.operation)} matches none of {', '.join(known)}"
         )
     if not any(rule.fault in _FAULTS_OF.get(each, CALLS) for each in operations):
         raise UserError(
-            f"{which}: fault={_short(rule.fault)} never happens to"
+            f"{which}: fault={_short(rule.fault)} does not exist for"
             f" provider={_short(rule.provider)}, operation={_short(rule.operation)}"
         )
 
@@ -193,9 +196,9 @@ def _fits(name: str, value: Any) -> bool:
     return isinstance(value, Mapping) and all(map(_can_match, value, value.values()))
 
 
-def _can_match(name: Any, wanted: Any) -> bool:
-    """A parameter's name, and a pattern for its value or a list of at least one."""
-    patterns = wanted if isinstance(wanted, list) else [wanted]
+def _can_match(name: Any, pattern: Any) -> bool:
+    """Whether this is a parameter's name with a pattern, or a non-empty list of patterns."""
+    patterns = pattern if isinstance(pattern, list) else [pattern]
     return (
         isinstance(name, str)
         and bool(patterns)
@@ -209,7 +212,7 @@ def _short(value: Any) -> str:
 
 
 class FaultPlan:
-    """The rules in force, and the clock they count from."""
+    """The current rules, and the time they were set."""
 
     def __init__(self, seed: int, clock: Clock, plan: Any = ()) -> None:
         self._seed = seed
@@ -219,7 +222,7 @@ class FaultPlan:
         self.set(plan)
 
     def set(self, plan: Any) -> None:
-        """Replace the plan; ``after_seconds`` counts from now. Raises ``UserError``."""
+        """Replace the plan. ``after_seconds`` counts from now. Raises ``UserError``."""
         self.rules = parse(plan)
         self._since = self._clock.monotonic()
 
@@ -231,14 +234,14 @@ class FaultPlan:
         identity: str,
         attempt: int,
     ) -> Rule | None:
-        """The rule that strikes this attempt (from 1) of a request, or None."""
+        """The rule that applies to this attempt (from 1) of a request, or None."""
         if not self.rules:
             return None
         elapsed = self._clock.monotonic() - self._since
-        wanted = _FAULTS_OF.get(operation, CALLS)
+        possible = _FAULTS_OF.get(operation, CALLS)
         for number, rule in enumerate(self.rules):
             if (
-                rule.fault in wanted
+                rule.fault in possible
                 and _applies(rule, provider, operation, context)
                 and rule.after_seconds <= elapsed
                 and (rule.for_seconds is None or elapsed < rule.after_seconds + rule.for_seconds)
@@ -262,8 +265,8 @@ class FaultPlan:
 def _applies(rule: Rule, provider: str, operation: str, context: Mapping[str, Any]) -> bool:
     if not (fnmatchcase(provider, rule.provider) and fnmatchcase(operation, rule.operation)):
         return False
-    for name, wanted in rule.match.items():
-        patterns = wanted if isinstance(wanted, list) else [wanted]
+    for name, given in rule.match.items():
+        patterns = given if isinstance(given, list) else [given]
         value = _shown(context.get(name))
         if not any(fnmatchcase(value, _shown(pattern)) for pattern in patterns):
             return False

@@ -1,4 +1,4 @@
-"""The one door: reads a request, has it described, lets faults and limits speak, logs, answers."""
+"""The entry point of all requests: describe, apply faults and limits, log, answer."""
 
 import asyncio
 from collections.abc import Mapping
@@ -26,12 +26,12 @@ BODY_BYTES_MAX = 64_000_000
 _NOT_FOUND = Reply(404, b'{"error": "no such provider"}', {"content-type": "application/json"})
 _TOO_LARGE = Reply(413, b'{"error": "body too large"}', {"content-type": "application/json"})
 _CRASHED = b'{"error": "the simulator itself failed"}'
-# Statuses that are what the vendor answers anyway; every other fault leaves the answer as it is.
+# Faults that end the connection before any status is sent.
 _NO_STATUS = frozenset({"hung", "cut", "endless_headers"})
 
 
 class Gateway:
-    """An ASGI application over all providers; ``pages`` answers everything on the TLS port."""
+    """The ASGI applications: all providers on one port, ``pages`` on the TLS port."""
 
     def __init__(
         self,
@@ -55,15 +55,15 @@ class Gateway:
         self.crashes: list[str] = []
 
     async def api(self, scope: Any, receive: Receive, send: Send) -> None:
-        """The providers' port: the first path segment names the provider."""
+        """Serve the providers' port: the first path segment names the provider."""
         await self._guarded(scope, receive, send, mounted=True)
 
     async def web(self, scope: Any, receive: Receive, send: Send) -> None:
-        """The TLS port: every host of the market."""
+        """Serve the TLS port: every host of the market."""
         await self._guarded(scope, receive, send, mounted=False)
 
     def close(self) -> None:
-        """End every request under way; its connection is cut."""
+        """Abort every active request and its connection."""
         self.closing.set()
         for task in self._active:
             task.cancel()
@@ -99,7 +99,7 @@ class Gateway:
 
     async def _serve(self, provider: Provider, request: Request, connection: Connection) -> None:
         operation = provider.describe(request)
-        # A result file is ScaleSERP's, whatever port it leaves by.
+        # Result files belong to ScaleSERP, on either port.
         name = "scaleserp" if operation.name == DOWNLOAD else provider.name
         at, attempt = self._log.record_arrival(name, operation.identity)
         context = {**operation.params, **operation.match}
@@ -134,7 +134,7 @@ class Gateway:
         operation: Operation,
         rule: Rule | None,
     ) -> Reply:
-        """What the provider answers, unless a fault or a limit answers instead."""
+        """The provider's answer, or that of a fault or a limit."""
         if rule is not None and not rule.works:
             if rule.fault == "expired_links":
                 return storage_error(403, "AccessDenied")
@@ -145,15 +145,15 @@ class Gateway:
         if wait_seconds is not None:
             return provider.failure(429, retry_after=max(1, ceil(wait_seconds)))
         if rule is not None and rule.late_seconds:
-            # It lay in a queue over there: carried out although the client has long given up.
+            # A queued request: carried out late, even if the client has given up.
             await self._clock.sleep(rule.late_seconds)
         try:
             reply = await provider.handle(request, operation)
-        except Exception as error:  # noqa: BLE001  a bug here must show in the log, not as a fault
+        except Exception as error:  # noqa: BLE001  a bug here must not look like a fault
             self.crashes.append(f"{name}/{operation.name}: {error!r}")
             return Reply(599, _CRASHED, {"content-type": "application/json"})
         if rule is not None and rule.fault.isdigit():
-            # Done and charged, yet answered with an error: the worst case for who pays.
+            # Done and charged, but answered with an error: the worst case for the payer.
             failed = _failure(provider, request, rule)
             failed.credits = reply.credits
             return failed
@@ -174,7 +174,7 @@ def _failure(provider: Provider, request: Request, rule: Rule) -> Reply:
 
 
 async def _read(scope: Any, receive: Receive, *, mounted: bool) -> tuple[str, Request] | None:
-    """The mount and the request below it; None if its body is larger than 64 MB."""
+    """Read the mount and the request below it; None if the body exceeds 64 MB."""
     parts, size = [], 0
     while True:
         message = await receive()

@@ -1,4 +1,4 @@
-"""Google Ads: historical keyword metrics. int64 are strings; near-duplicates share a row."""
+"""Google Ads: historical keyword metrics. int64 are strings; close variants share a row."""
 
 from typing import Any
 
@@ -44,7 +44,7 @@ _STATES = {
 
 
 class GoogleAds:
-    """The simulated API, any version; free."""
+    """The simulated API, in any version. It is free."""
 
     name = NAME
 
@@ -53,7 +53,7 @@ class GoogleAds:
         self._world = world
 
     def describe(self, request: Request) -> Operation:
-        """Name the call; its identity is the body."""
+        """Name the call. Its identity is the body."""
         name = operation_of(NAME, request.method, request.segments)
         try:
             body = request.fields()
@@ -64,7 +64,7 @@ class GoogleAds:
         return Operation(name, shown, identity_of(name, body))
 
     async def handle(self, request: Request, operation: Operation) -> Reply:
-        """Check the token and the body, answer with the rows that exist."""
+        """Check the token and the body, then answer with the known keywords."""
         if request.headers.get("authorization") != f"Bearer {self._config.key(NAME)}":
             return self.failure(401)
         if operation.name == UNKNOWN or request.method != "POST":
@@ -96,7 +96,7 @@ class GoogleAds:
     def _rows(self, words: list[str], location: int, language: str) -> list[dict[str, Any]]:
         groups: dict[str, list[str]] = {}
         for word in dict.fromkeys(" ".join(word.lower().split()) for word in words):
-            # Google folds plural and singular into one row.
+            # Google merges plural and singular into one row.
             groups.setdefault(word.removesuffix("s"), []).append(word)
         rows = []
         for members in groups.values():

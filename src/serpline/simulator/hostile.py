@@ -1,10 +1,10 @@
-"""Replies whose texts are hostile: the fault ``hostile_text``.
+"""Replies with hostile texts: the fault ``hostile_text``.
 
-Every text that carries data may become one that breaks careless readers: an empty one, a host with
-an underscore, an IPv6 address, half of a surrogate pair, a formula, a number of 400 digits. What a
-client needs to find its own request again (ids, the websites that were asked about, links of result
-files) stays, as do the reply's structure, its numbers and its price. Which texts change, and into
-what, follows from the seed and the request: a repeated request meets the same texts.
+Any data text may be replaced by one that breaks careless parsers: an empty text, a host with an
+underscore, an IPv6 address, half of a surrogate pair, a formula, a number of 400 digits. The fields
+that identify a client's request (ids, requested websites, links of result files) stay, as do the
+structure, numbers and price of the reply. The seed and the request decide which texts change, and
+into what: a repeated request gets the same texts.
 """
 
 import json
@@ -38,7 +38,7 @@ TEXTS = (
     "https://youtu.be/../..", "UC" + "x" * 22, "UC,UC", "@", "@" + "\u0300" * 9,
     "2026-13-45T99:99:99Z", "0000-00-00", "+99999-01-01T00:00:00Z", "PT99999999999H", "P", "PTS",
 )  # fmt: skip
-# What a client finds its own request by, or tells a list of resources from other JSON by.
+# Fields that identify a request, or the type of a document.
 _ROUTING: Mapping[str, frozenset[str]] = {
     "scaleserp": frozenset(
         {
@@ -53,7 +53,7 @@ _HTML_TEXT = re.compile(r'(?<=>)[^<>]+(?=<)|(?<=content=")[^"]+(?=")')
 
 
 def hostile(reply: Reply, provider: str, seed: int, identity: str) -> Reply:
-    """``reply`` with about half of its texts hostile; a reply that is no success stays."""
+    """Replace about half of the texts of a successful reply. Errors stay unchanged."""
     if reply.status != 200:
         return reply
     keep = _ROUTING.get(provider, frozenset())
@@ -72,7 +72,7 @@ def hostile(reply: Reply, provider: str, seed: int, identity: str) -> Reply:
         if not isinstance(value, str):
             return value
         inner = _json(value)
-        # A model's answer is JSON written into a text: its own texts are what is read of it.
+        # A model's answer is JSON within a text: change the texts inside.
         return text(path, value) if inner is None else json.dumps(walk(inner, path))
 
     body = _json(reply.body)
@@ -86,7 +86,7 @@ def hostile(reply: Reply, provider: str, seed: int, identity: str) -> Reply:
 
 
 def _json(given: str | bytes) -> Any:
-    """The JSON object or array that a text is; None for any other text."""
+    """Parse a JSON object or array; None for any other text."""
     if given[:1] not in ("{", "[", b"{", b"["):
         return None
     try:

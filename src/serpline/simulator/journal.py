@@ -1,7 +1,7 @@
-"""The independent auditor: what arrived, what was answered, what was charged.
+"""The call log and the ledger: independent records of calls, answers and charges.
 
-An entry is written when the answer is decided, before a byte of it leaves, so a call whose
-connection is cut afterwards is in the log like any other. Times come from the simulator's clock.
+An entry is written before the first byte of the answer is sent, so it exists even if the connection
+is then cut. Times come from the simulator's clock.
 """
 
 import json
@@ -17,7 +17,7 @@ from serpline.core.clock import Clock
 
 @dataclass(frozen=True, slots=True)
 class CallEntry:
-    """One call. ``status`` 0: no status was (or will be) sent. ``fault``: what was injected.
+    """One call. ``status`` 0: no status is sent. ``fault``: the injected fault.
 
     ``attempt`` counts the calls with this identity, from 1. ``credits`` is in the provider's unit.
     """
@@ -36,7 +36,7 @@ class CallEntry:
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """One movement on an account: positive is spent, negative is refunded."""
+    """One entry of an account. Positive: spent; negative: refunded."""
 
     seq: int
     at: str
@@ -47,7 +47,7 @@ class Charge:
 
 
 class Ledger:
-    """The accounts of all providers. A charge beyond the balance is refused, never partial."""
+    """The accounts of all providers. A charge above the balance is refused as a whole."""
 
     def __init__(self, clock: Clock, starting: Mapping[str, float]) -> None:
         self._clock = clock
@@ -59,15 +59,15 @@ class Ledger:
         return iter(self.charges)
 
     def spent(self, provider: str) -> float:
-        """What was charged so far, refunds taken off."""
+        """The charges so far, minus refunds."""
         return round(self._spent[provider], 6)
 
     def remaining(self, provider: str) -> float:
-        """What is left; infinite where the provider has no account of credits."""
+        """The balance; infinite for a provider without credits."""
         return round(self._starting.get(provider, float("inf")) - self._spent[provider], 6)
 
     def charge(self, provider: str, amount: float, reason: str, reference: str) -> bool:
-        """Take ``amount`` (or give back a negative one); False, and nothing taken, if too much."""
+        """Charge ``amount``; refund a negative one. Returns False above the balance."""
         if amount > 0 and amount > self.remaining(provider):
             return False
         self._spent[provider] += amount
@@ -84,7 +84,7 @@ class Ledger:
 
 
 class CallLog:
-    """Every call that arrived, in order of the decision about its answer."""
+    """Every received call, in the order in which the answers were decided."""
 
     def __init__(self, clock: Clock, *, entries_max: int, file: Path | None = None) -> None:
         self._clock = clock
@@ -101,12 +101,12 @@ class CallLog:
         return len(self.entries)
 
     def record_arrival(self, provider: str, identity: str) -> tuple[str, int]:
-        """Note an arrival; gives its time and its attempt number, from 1."""
+        """Count an arrival. Returns its time and attempt number, from 1."""
         self._attempts[provider, identity] += 1
         return iso(self._clock.now()), self._attempts[provider, identity]
 
     def append(self, entry: CallEntry) -> None:
-        """Write an entry. Beyond the bound it is counted in ``dropped``, which a test can see."""
+        """Append an entry. Above the limit, only ``dropped`` is incremented."""
         if len(self.entries) >= self._entries_max:
             self.dropped += 1
             return
@@ -116,7 +116,7 @@ class CallLog:
             self._file.flush()
 
     def of(self, provider: str, operation: str | None = None) -> list[CallEntry]:
-        """The entries of a provider, or of one operation of it."""
+        """The entries of a provider, or of one of its operations."""
         return [
             entry
             for entry in self.entries

@@ -7,7 +7,7 @@ from serpline.simulator.config import RateLimit, SimulatorConfig
 
 
 class Limits:
-    """Counts calls; a refused call does not count."""
+    """Counts accepted calls per window."""
 
     def __init__(self, config: SimulatorConfig, clock: Clock) -> None:
         self._config = config
@@ -15,7 +15,7 @@ class Limits:
         self._windows: dict[str, deque[float]] = {}
 
     def take(self, provider: str, operation: str) -> float | None:
-        """None if the call is within the limit, else the seconds until one would be."""
+        """Count a call. Returns None, or the seconds to wait if it exceeds the limit."""
         found = self._config.limit(provider, operation)
         if found is None:
             return None

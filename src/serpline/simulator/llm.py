@@ -1,8 +1,8 @@
-"""An OpenAI-compatible chat completion in the dialect of any of several vendors.
+"""OpenAI-compatible chat completions, in the dialects of several vendors.
 
-What it "thinks" comes from the text in the prompt (``judge``), so the same subject gets the same
-answer in every dialect, and it fits the schema that is given: as a response format that this
-dialect enforces, or in the prompt. Limits: one choice, no streaming, no tools.
+The answer is computed from the prompt's text (``scoring``): the same text gets the same answer in
+every dialect. It fits the given schema, from an enforced response format or from the prompt.
+Limits: one choice, no streaming, no tools.
 """
 
 import json
@@ -34,7 +34,7 @@ _CREATED = 1_760_000_000
 
 
 class Llm:
-    """The simulated API; tokens are charged to the ledger. ``dialect`` may change at any time."""
+    """The simulated API. Tokens are charged to the ledger. ``dialect`` may change at any time."""
 
     name = NAME
 
@@ -45,7 +45,7 @@ class Llm:
         self.dialect = dialect_named(config.llm_dialect)
 
     def describe(self, request: Request) -> Operation:
-        """Name the call; its identity is the whole body, shown in the log by its hash."""
+        """Name the call. Its identity is the hash of the whole body."""
         name = operation_of(NAME, request.method, self._segments(request))
         digest = hex_id(16, request.body.decode(errors="replace"))
         params: dict[str, Any] = {"digest": digest, "size_bytes": len(request.body)}
@@ -77,7 +77,7 @@ class Llm:
             return _error(400, str(error), "invalid_request_error", "invalid_request")
 
     def failure(self, status: int, *, retry_after: object = None, billed: float = 0.0) -> Reply:
-        """OpenAI's forms: no money left is a 429 too, with another code."""
+        """OpenAI's errors. No money left is a 429 too, with another code."""
         texts = {
             401: (401, "Incorrect API key provided.", "invalid_request_error", "invalid_api_key"),
             402: (
@@ -171,7 +171,7 @@ class Llm:
         return score.summary
 
     def _segments(self, request: Request) -> list[str]:
-        """The path as OpenAI has it; another one where this dialect's is not kept to."""
+        """OpenAI's path for a request; ``UNKNOWN`` if it does not match this dialect's path."""
         before = [part for part in self.dialect.path.split("/") if part]
         after = request.segments[len(before) :]
         query = parse_qs(self.dialect.query.removeprefix("?"))
@@ -194,7 +194,7 @@ def _texts(body: dict[str, Any]) -> list[str]:
 
 
 def _subject(texts: list[str]) -> list[str]:
-    """The messages' texts; of one message with an instruction and a subject, both."""
+    """The messages' texts. One message with instruction and subject is split into both."""
     if len(texts) == 1 and "\n\n{" in texts[0]:
         instruction, _, subject = texts[0].rpartition("\n\n{")
         return [instruction, f"{{{subject}"]
@@ -202,7 +202,7 @@ def _subject(texts: list[str]) -> list[str]:
 
 
 def _schema_in(texts: list[str]) -> dict[str, Any] | None:
-    """A JSON schema that a prompt asks to be followed."""
+    """The JSON schema in a prompt, if there is one."""
     for text in texts:
         at = text.find('{"type":"object"')
         if at >= 0:
@@ -212,7 +212,7 @@ def _schema_in(texts: list[str]) -> dict[str, Any] | None:
 
 
 def _tokens(text: str) -> int:
-    """About four bytes a token, as for English with OpenAI's tokenisers."""
+    """Estimate tokens: four bytes each, as for English with OpenAI's tokenisers."""
     return max(1, len(text.encode()) // 4)
 
 

@@ -1,9 +1,9 @@
-"""How servers that call themselves OpenAI-compatible differ: the dialects the simulator speaks.
+"""Dialects of OpenAI-compatible servers.
 
-Each is modelled on recordings and issue threads of the vendor it is named after (listed in
-``providers/llm/dialect`` and in decision 12): where its completions are and how it takes a key,
-what it refuses and in which words, which form of JSON it enforces, ignores or refuses, and how its
-answer is wrapped. Limit: one model a dialect; vendors differ by model as well.
+Each is modelled on recordings and issue threads of its vendor (listed in ``providers/llm/dialect``
+and in decision 12): the path and key header, the refused fields and the error texts, the JSON
+formats that are enforced, ignored or refused, and the form of the answer. Limit: one model per
+dialect, although vendors also differ by model.
 """
 
 import json
@@ -29,7 +29,7 @@ def _openai(field: str, words: str) -> Document:
 
 
 def _message_only(field: str, words: str) -> Document:
-    """Only the words say what is wrong."""
+    """Only the message names the field."""
     error = {"message": words, "type": "invalid_request_error", "param": None, "code": None}
     return 400, {"error": error}
 
@@ -63,10 +63,10 @@ def _openrouter(field: str, words: str) -> Document:
 
 @dataclass(frozen=True, slots=True)
 class LlmDialect:
-    """One server. ``path`` is what stands before ``/chat/completions``, ``query`` what must be in
-    the query. ``thought_tokens`` are spent before the answer begins.
+    """One server. ``path`` precedes ``/chat/completions``; ``query`` is required.
 
-    ``message`` makes the assistant's message of the answer's object.
+    ``thought_tokens`` are spent before the answer. ``refuse`` builds an error from a field and a
+    message. ``message`` builds the assistant's message from the answer's object.
     """
 
     name: str
@@ -84,13 +84,13 @@ class LlmDialect:
 
     @property
     def base_path(self) -> str:
-        """What follows the simulator's own address in a base URL."""
+        """The part of the base URL after the simulator's address."""
         if self.path == "v1":
             return ""
         return (f"/{self.path}" if self.path else "/chat/completions") + self.query
 
     def refusal(self, body: Mapping[str, Any]) -> Document | None:
-        """What this server says against a request, None if it takes it."""
+        """The server's refusal of a request; None if it accepts it."""
         for name in sorted(self.unknown_fields.intersection(body)):
             return self.refuse(name, _refusal_text(name))
         response_format = body.get("response_format")
@@ -204,7 +204,7 @@ DIALECTS: Mapping[str, LlmDialect] = {
 
 
 def dialect_named(name: str) -> LlmDialect:
-    """The dialect of that name. Raises ``UserError`` for one that is none."""
+    """The dialect of that name. Raises ``UserError`` if it is unknown."""
     try:
         return DIALECTS[name]
     except KeyError:

@@ -1,7 +1,7 @@
-"""The web itself: any page of any ``.example`` host, and the host of ScaleSERP's files.
+"""The web: every page of every ``.example`` host, and the host of ScaleSERP's files.
 
-A page's text follows from its address: the last path segment carries the keyword. Most pages are
-articles; some are missing, forbidden, PDF documents, nearly empty, or elsewhere by now.
+A page's text follows from its address: the last path segment is the keyword. Most pages are
+articles. Some are missing, forbidden, PDF documents, almost empty, or moved.
 """
 
 import html
@@ -19,7 +19,7 @@ from serpline.simulator.world.text import Article, article, capital, title_of
 
 NAME = "pages"
 _HTML = {"content-type": "text/html; charset=utf-8"}
-# Of all addresses: what they are instead of an article, by ever larger shares.
+# Cumulative shares of the addresses that are no article.
 _SHARES = (
     (0.020, "missing"),
     (0.040, "forbidden"),
@@ -31,7 +31,7 @@ _NUMBER = re.compile(r"-\d{5,6}$")
 
 
 class Pages:
-    """Every web page, and the download host by its side."""
+    """All web pages, and the download host."""
 
     name = NAME
 
@@ -40,7 +40,7 @@ class Pages:
         self._download = download
 
     def describe(self, request: Request) -> Operation:
-        """A page is one operation; a result file belongs to ScaleSERP's operations."""
+        """Name the call: a page, or ScaleSERP's download."""
         url = f"https://{request.host}{request.path}"
         params = {"url": url, "host": request.host}
         if request.host == DOWNLOAD_HOST:
@@ -49,7 +49,7 @@ class Pages:
         return Operation(PAGE, params, identity_of(PAGE, {"url": url}))
 
     async def handle(self, request: Request, operation: Operation) -> Reply:
-        """Answer with the page, or what there is instead of it."""
+        """Answer with the page, or with what is in its place."""
         if operation.name == DOWNLOAD:
             return await self._download(unquote(request.path.lstrip("/")))
         if request.method not in ("GET", "HEAD"):
@@ -66,7 +66,7 @@ class Pages:
         return reply
 
     def kind(self, url: str) -> str:
-        """What an address is: missing, forbidden, pdf, tiny, moved or article."""
+        """The kind of a page: missing, forbidden, pdf, tiny, moved or article."""
         draw = unit(self._world.seed, "page", url)
         return next((kind for share, kind in _SHARES if draw < share), "article")
 
@@ -108,13 +108,13 @@ class Pages:
 
 
 def keyword_of(path: str) -> str:
-    """The keyword a path carries in its last segment."""
+    """The keyword in the last segment of a path."""
     slug = unquote(path.rstrip("/").rsplit("/", 1)[-1])
     return _NUMBER.sub("", slug).replace("-", " ")
 
 
 def render(text: Article, company: Company, url: str, salt: int) -> bytes:
-    """The HTML of an article among the navigation, notices and footers of its site."""
+    """The HTML of an article, with navigation, cookie notice and footer."""
     title, name = html.escape(text.headline), html.escape(company.name)
     published = f"2026-{salt % 10 + 1:02d}-{salt % 27 + 1:02d}"
     body = "\n".join(f"<p>{html.escape(each)}</p>" for each in text.paragraphs)

@@ -1,4 +1,4 @@
-"""People Data Labs: company enrichment by website. A 404 is an answer, and not billed."""
+"""People Data Labs: company enrichment by website. A 404 is a regular, free answer."""
 
 from typing import Any
 
@@ -34,7 +34,7 @@ _MESSAGES = {
 
 
 class PeopleDataLabs:
-    """The simulated API; one credit per match."""
+    """The simulated API. A match costs one credit."""
 
     name = NAME
 
@@ -50,7 +50,7 @@ class PeopleDataLabs:
         return Operation(name, params, identity_of(name, params))
 
     async def handle(self, request: Request, operation: Operation) -> Reply:
-        """Check the key, look the website up, charge for a match."""
+        """Check the key, find the company, charge for a match."""
         if operation.name == UNKNOWN or request.method != "GET":
             return self._error(404)
         key = request.headers.get("x-api-key") or request.query.get("api_key")
@@ -74,7 +74,7 @@ class PeopleDataLabs:
         return json_reply(200, body, self._headers(spent=1), billed=1)
 
     def failure(self, status: int, *, retry_after: object = None, billed: float = 0.0) -> Reply:
-        """An error in the vendor's form."""
+        """The vendor's error reply."""
         reply = self._error(status)
         reply.headers.update(retry_headers(retry_after))
         reply.credits = billed
@@ -86,7 +86,7 @@ class PeopleDataLabs:
         else:
             host = website.lower().split("//", 1)[-1].split("/", 1)[0]
             host = host.removeprefix("www.")
-            # Only the registrable domain is in the directory, never a blog. or shop. host.
+            # The directory knows registrable domains only, no blog. or shop. hosts.
             found = self._world.directory.by_domain.get(host)
         return found if found is not None and found.known is Known.COMMERCIAL else None
 
@@ -148,7 +148,7 @@ def _record(seed: int, company: Company, likelihood: int) -> dict[str, Any]:
 
 
 def _title_case(record: dict[str, Any]) -> dict[str, Any]:
-    """Names, which are in lower case otherwise, each word with a capital."""
+    """Capitalise the words of names, which are in lower case by default."""
     names = {"name", "industry", "industry_v2", "locality", "region", "country", "continent"}
     return {
         key: _title_case(value)

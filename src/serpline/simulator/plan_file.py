@@ -1,4 +1,4 @@
-"""A fault plan from a file: YAML or JSON, as the file's name says."""
+"""Read a fault plan from a YAML or JSON file."""
 
 import json
 from collections.abc import Callable
@@ -19,15 +19,15 @@ _READERS: dict[str, Callable[[str], Any]] = {
 
 
 def read_plan(path: Path) -> Any:
-    """The checked plan of a ``.yaml``, ``.yml`` or ``.json`` file.
+    """Read and check the plan of a ``.yaml``, ``.yml`` or ``.json`` file.
 
-    Raises ``UserError``, one line that names the file and the place in it: line and column, or
-    rule, key and value.
+    Raises ``UserError``: one line with the file and the position (line and column, or rule, key and
+    value).
     """
     source = f"fault plan {path}"
     read = _READERS.get(path.suffix.lower())
     if read is None:
-        raise UserError(f"{source}: its name must end in {', '.join(_READERS)}")
+        raise UserError(f"{source}: the name must end in {', '.join(_READERS)}")
     try:
         if path.stat().st_size > PLAN_BYTES_MAX:
             raise UserError(f"{source}: larger than {PLAN_BYTES_MAX} bytes")
@@ -35,12 +35,12 @@ def read_plan(path: Path) -> Any:
     except OSError as error:
         raise UserError(f"{source}: {error.strerror}") from None
     except (ValueError, yaml.YAMLError, RecursionError) as error:
-        raise UserError(f"{source}: {_what_is_wrong(error)}") from None
+        raise UserError(f"{source}: {_problem(error)}") from None
     parse(plan, source)
     return plan
 
 
-def _what_is_wrong(error: Exception) -> str:
+def _problem(error: Exception) -> str:
     if isinstance(error, json.JSONDecodeError):
         return f"line {error.lineno}, column {error.colno}: {error.msg}"
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
@@ -48,5 +48,5 @@ def _what_is_wrong(error: Exception) -> str:
         return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
     if isinstance(error, UnicodeDecodeError):
         return f"byte {error.start}: not UTF-8"
-    # What is left: a character that YAML forbids, a date that is none, bottomless depth.
+    # The rest: a character that YAML forbids, an invalid date, unlimited nesting.
     return " ".join(str(error).split())[:200]

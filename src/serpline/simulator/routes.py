@@ -1,7 +1,7 @@
-"""Which operations there are: the providers name what arrives by it, fault plans are checked by it.
+"""All operations of the providers. Requests are named by it, fault plans are checked against it.
 
-A route is a method and the segments of a path below the provider's mount, as shell patterns; the
-first one that fits names the call.
+A route is a method and the path segments below the provider's mount, as shell patterns. The first
+match names the call.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,8 +9,7 @@ from fnmatch import fnmatchcase
 
 UNKNOWN = "unknown"
 PAGE = "page"
-# Of ScaleSERP, but not asked for below its address: a result file, a search that a batch makes, and
-# a webhook.
+# ScaleSERP's operations outside its API: a result file, a search within a batch, a webhook.
 DOWNLOAD, BATCH_SEARCH, WEBHOOK = "download", "batch_search", "webhook"
 
 ROUTES: Mapping[str, Mapping[tuple[str, ...], str]] = {
@@ -62,7 +61,7 @@ OPERATIONS: Mapping[str, frozenset[str]] = {
 
 
 def operation_of(provider: str, method: str, segments: Sequence[str]) -> str:
-    """The name of a call, ``UNKNOWN`` if the provider has none such."""
+    """Name a call; ``UNKNOWN`` if no route matches."""
     for (verb, *path), operation in ROUTES[provider].items():
         if (
             len(path) == len(segments)

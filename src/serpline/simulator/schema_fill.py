@@ -1,4 +1,4 @@
-"""An object that fits a JSON schema, filled with a judgement where a property's name allows it."""
+"""Build a value that fits a JSON schema, with a text's scores where property names allow it."""
 
 import re
 from typing import Any
@@ -15,11 +15,11 @@ _BOOLEANS = re.compile(r"relevant|^is_|^has_|mentions")
 
 
 class BadSchema(ValueError):  # noqa: N818  answered with a 400
-    """A schema the API does not accept."""
+    """A schema that the API refuses."""
 
 
 def check_strict(schema: dict[str, Any], name: str) -> None:
-    """Strict mode's rules: every property required, nothing additional. Raises ``BadSchema``."""
+    """Check strict mode: all properties required, no others allowed. Raises ``BadSchema``."""
     if schema.get("type") != "object":
         raise BadSchema(f"Invalid schema for response_format '{name}': must be of type 'object'.")
     _check(schema, name, 0)
@@ -55,7 +55,7 @@ def _check(node: Any, name: str, depth: int) -> None:
 
 
 def fill(schema: dict[str, Any], score: TextScore) -> Any:
-    """A value that fits ``schema``; raises ``BadSchema`` for what cannot be followed."""
+    """Build a value that fits ``schema``. Raises ``BadSchema`` for an unusable schema."""
     return _value(schema, schema, "", score, 0)
 
 
@@ -99,14 +99,14 @@ def _resolve(root: dict[str, Any], reference: str) -> Any:
         if part:
             node = node.get(part) if isinstance(node, dict) else None
     if not isinstance(node, dict):
-        raise BadSchema(f"the reference '{reference}' leads nowhere")
+        raise BadSchema(f"the reference '{reference}' does not resolve")
     return node
 
 
 def _option(
     options: list[Any], root: dict[str, Any], name: str, score: TextScore, depth: int
 ) -> Any:
-    """The first option that is not null, unless there is nothing to say but null."""
+    """The first option that is not null; null if its value would be empty."""
     rest = [each for each in options if isinstance(each, dict) and each.get("type") != "null"]
     nullable = len(rest) < len(options)
     value = _value(rest[0], root, name, score, depth + 1) if rest else None
@@ -120,10 +120,10 @@ def _choice(options: list[Any], name: str, score: TextScore) -> Any:
     if "content" in texts:
         return options[texts.index(score.page_state if score.page_state in texts else "content")]
     for company_word in ("company", "organization", "organisation", "brand"):
-        # What the judgement names are companies.
+        # The entities are companies.
         if company_word in texts:
             return options[texts.index(company_word)]
-    # Ordered scales (low, medium, high) are taken by the share that matters here.
+    # Ordered scales (low, medium, high): choose by sentiment or relevance.
     share = (score.sentiment_score + 1) / 2 if _SENTIMENTS.search(name.lower()) else score.relevance
     return options[min(len(options) - 1, int(share * len(options)))]
 
@@ -147,7 +147,7 @@ def _array(
 
 
 def _named(node: Any, root: dict[str, Any], word: str, score: TextScore, depth: int) -> Any:
-    """One element of a list of names: the name itself, or an object around it."""
+    """An element of a list of names: the name, or an object with it."""
     while isinstance(node, dict) and "$ref" in node:
         node = _resolve(root, str(node["$ref"]))
     if isinstance(node, dict) and node.get("type") == "string" and "enum" not in node:

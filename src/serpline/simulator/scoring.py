@@ -1,7 +1,7 @@
-"""What a reader would say about a text: about the keyword, in which mood, naming whom.
+"""Score a text: relevance to a keyword, sentiment and entities.
 
-A small, fixed rule in place of a language model: the share of sentences with the keyword's words,
-a word list for the mood, the market's own names for the entities.
+Fixed rules in place of a language model: the share of sentences with the keyword's words, word
+lists for sentiment, and the market's company names for entities.
 """
 
 import json
@@ -21,7 +21,7 @@ _SENTENCE = re.compile(r"[^.!?。\n]+[.!?。]?")
 _HOST = re.compile(r"\b((?:[a-z0-9-]+\.)+[a-z]{2,})\b", re.IGNORECASE)
 _NAME = re.compile(r"\b(?:The [A-Z]\w+ )?[A-Z]\w+(?: [A-Z]\w+)?\b")
 _PLATFORMS = ("youtube.com", "youtu.be", "google.com", "facebook.com", "instagram.com", "x.com")
-# What a short text may say in place of content, by the model's own word for it.
+# Texts shown in place of content, by page state.
 _STATES = (
     ("login_wall", re.compile(r"(?:sign|log) ?in to (?:read|continue)|for members only", re.I)),
     ("consent_wall", re.compile(r"consent|accept (?:all )?cookies", re.I)),
@@ -39,10 +39,10 @@ _NEGATIVE = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class TextScore:
-    """``relevance`` in [0, 1]; ``mood`` in [-1, 1].
+    """The scores of a text. ``relevance`` is in [0, 1], ``sentiment_score`` in [-1, 1].
 
-    ``domain`` is the first site named, else that of the first company named, else "".
-    ``relevances`` are those of the keywords that the prompt names, by name.
+    ``domain``: the first site in the text, else that of the first company, else "".
+    ``relevances``: the relevance for each named keyword of the prompt.
     """
 
     keyword: str
@@ -57,13 +57,13 @@ class TextScore:
 
     @property
     def sentiment(self) -> str:
-        """The mood as a word."""
+        """The sentiment as a word."""
         if abs(self.sentiment_score) < 0.15:
             return "neutral"
         return "positive" if self.sentiment_score > 0 else "negative"
 
     def plain(self) -> dict[str, Any]:
-        """The judgement as an object, for callers without a schema."""
+        """The scores as an object, for requests without a schema."""
         return {
             "relevance": self.relevance,
             "sentiment": self.sentiment,
@@ -73,7 +73,7 @@ class TextScore:
 
 
 def score_text(texts: list[str], directory: Directory) -> TextScore:
-    """Judge the last text of a prompt; a keyword named in any of them is the subject."""
+    """Score the last text of a prompt for the keyword that any of the texts names."""
     text, keyword, named = _parse_prompt(texts)
     sentences = [found.strip() for found in _SENTENCE.findall(text)]
     sentences = [each for each in sentences if len(each) > 12]
@@ -97,21 +97,21 @@ def score_text(texts: list[str], directory: Directory) -> TextScore:
 
 
 def _relevance(sentences: Sequence[str], keyword: str) -> float:
-    """The share of the sentences that have all of the keyword's words, a little raised."""
+    """1.25 × the share of sentences with all of the keyword's words, at most 1."""
     terms = keyword.lower().split()
     about = sum(1 for each in sentences if terms and all(w in each.lower() for w in terms))
     return round(min(1.0, 1.25 * about / len(sentences)), 3) if sentences else 0.0
 
 
 def _state(text: str) -> str:
-    """What a text that is about no keyword is; a long one is content."""
+    """The page state of a text about no keyword. A long text is content."""
     if len(text) > _STATE_CHARS_MAX:
         return "content"
     return next((state for state, pattern in _STATES if pattern.search(text)), "content")
 
 
 def _parse_prompt(texts: list[str]) -> tuple[str, str, dict[str, str]]:
-    """The text to judge, the keyword, and named keywords, of a prompt in lines or in JSON."""
+    """The text, the keyword and the named keywords of a prompt in lines or in JSON."""
     last = texts[-1]
     try:
         value = json.loads(last)
@@ -133,7 +133,7 @@ def _parse_prompt(texts: list[str]) -> tuple[str, str, dict[str, str]]:
 
 
 def _is_content(key: str) -> bool:
-    """Whether a prompt's field is content rather than what is said about it."""
+    """Whether a field of a prompt is content, not a keyword or metadata."""
     return key not in _KEYS and key not in ("url", "language")
 
 

@@ -1,10 +1,9 @@
-"""The simulator as a whole: two loopback servers (APIs, web) in the caller's process.
+"""The simulator: two loopback servers, for APIs and for web pages, in the caller's process.
 
     async with Simulator(SimulatorConfig(seed=7)) as sim:
         os.environ.update(sim.environment())
 
-Everything it answers follows from (seed, day, request); what it keeps (accounts, batches, the
-log) lives in memory and ends with it.
+Answers follow from (seed, day, request). Accounts, batches and the log are kept in memory.
 """
 
 import asyncio
@@ -45,7 +44,7 @@ _GRACE_SECONDS = 1
 
 
 class Simulator:
-    """Every provider as a local HTTP server. ``log`` and ``ledger`` are the auditors."""
+    """All providers as local HTTP servers. ``log`` and ``ledger`` record calls and charges."""
 
     def __init__(self, config: SimulatorConfig | None = None) -> None:
         self.config = config or SimulatorConfig()
@@ -68,24 +67,24 @@ class Simulator:
 
     @property
     def url(self) -> str:
-        """The base of all providers' addresses, and of ``/_sim``."""
+        """The base URL of all providers and of ``/_sim``."""
         return f"http://{self.config.host}:{self._port}"
 
     @property
     def webhooks(self) -> list[Delivery]:
-        """Every POST that was tried, in order."""
+        """Every attempted webhook POST, in order."""
         return self.scaleserp.webhooks.deliveries
 
     def set_day(self, day: date | None) -> None:
-        """Move to another simulated day; None follows the clock."""
+        """Set the simulated day; None follows the clock."""
         self.world.day = day
 
     def set_faults(self, plan: Any) -> None:
-        """Replace the fault plan; raises ``UserError``."""
+        """Replace the fault plan. Raises ``UserError``."""
         self.faults.set(plan)
 
     async def settled(self) -> None:
-        """Wait until no batch is queued or running and no webhook is under way."""
+        """Wait until no batch is queued or running and no webhook is being sent."""
         await self.scaleserp.account.idle()
         await self.scaleserp.webhooks.idle()
 
@@ -158,12 +157,12 @@ class Simulator:
         self._closing.callback(self.gateway.close)
 
     def _bind(self, port: int) -> socket.socket:
-        # The protocol is named because asyncio switches Nagle's delay off only then.
+        # Name the protocol: otherwise asyncio leaves Nagle's delay on.
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         self._closing.callback(listener.close)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((self.config.host, port))
-        # From here on a client may connect; it is served as soon as the server runs.
+        # Clients may connect from here on; they are served once the server runs.
         listener.listen(_BACKLOG)
         return listener
 
@@ -195,7 +194,7 @@ class Simulator:
 
 
 class _Protocol(H11Protocol):
-    """HTTP/1.1 that lets the application reach the connection itself, to break it."""
+    """HTTP/1.1 that gives the application the transport, to break it."""
 
     def connection_made(
         self,
@@ -206,7 +205,7 @@ class _Protocol(H11Protocol):
 
 
 class _Server(uvicorn.Server):
-    """A server in someone else's process: the signals stay theirs."""
+    """A server that leaves signal handling to the process."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:

@@ -1,4 +1,4 @@
-"""The simulator as a process of its own, until it is interrupted or terminated."""
+"""The simulator as a process of its own."""
 
 import asyncio
 import json
@@ -19,9 +19,9 @@ def serve(
 ) -> None:
     """Serve until SIGINT or SIGTERM (blocking).
 
-    ``started`` is called once with the ``SERPLINE_*`` variables; ``environment_file`` gets them as
-    one JSON object, written whole before it appears under its name. Raises ``UserError`` if a port
-    is taken.
+    ``started`` is called once with the ``SERPLINE_*`` variables. ``environment_file`` gets them as
+    one JSON object; the file is renamed into place when complete. Raises ``UserError`` if a port is
+    taken.
     """
     asyncio.run(_serve(config, started, environment_file))
 

@@ -1,6 +1,6 @@
-"""A certificate authority made at run time, and a certificate per site when it is first asked for.
+"""A certificate authority created at run time, with a certificate per site on first use.
 
-The authority's key never leaves memory; only its certificate is written, for clients to trust.
+The authority's key stays in memory. Only its certificate is written, for clients to trust.
 """
 
 import ssl
@@ -15,13 +15,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 CONTEXTS_MAX = 2_048
-# Wide, so that a frozen or shifted clock in a test does not matter.
+# Wide enough for frozen or shifted clocks in tests.
 _FROM, _UNTIL = datetime(2020, 1, 1, tzinfo=UTC), datetime(2070, 1, 1, tzinfo=UTC)
 _DEFAULT_HOST = "simulator.example"
 
 
 class Authority:
-    """Issues certificates for ``site.example`` and everything one label below it."""
+    """Issues certificates for ``site.example`` and ``*.site.example``."""
 
     def __init__(self) -> None:
         self._key = ec.generate_private_key(ec.SECP256R1())
@@ -35,7 +35,7 @@ class Authority:
         path.write_bytes(self._certificate.public_bytes(serialization.Encoding.PEM))
 
     def server_context(self) -> ssl.SSLContext:
-        """A server context that picks the certificate by the name the client asks for."""
+        """A server context that chooses the certificate by SNI."""
         context = self._context(_DEFAULT_HOST)
 
         def choose(connection: ssl.SSLSocket | ssl.SSLObject, name: str, _: ssl.SSLContext) -> None:
@@ -62,7 +62,7 @@ class Authority:
             serialization.PrivateFormat.PKCS8,
             serialization.NoEncryption(),
         )
-        # The ssl module reads certificates from files only; this one is gone at once.
+        # The ssl module reads certificates only from files; this one is deleted at once.
         with TemporaryDirectory(prefix="serpline-tls-") as directory:
             path = Path(directory) / "leaf.pem"
             path.touch(mode=0o600)

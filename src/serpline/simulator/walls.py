@@ -1,8 +1,8 @@
-"""What sites show in place of a page: the fault ``wall``.
+"""Pages that sites show in place of content: the fault ``wall``.
 
-A wall is a reply: status, headers, HTML. The vendors' checks are in ``checks``; here is what sites
-say themselves: notices, requests for consent (Google's form posts to consent.google.com/save) and
-for a login, soft 404s, errors, next to nothing.
+A wall is a reply: status, headers, HTML. Vendors' bot checks are in ``checks``. Here are the sites'
+own pages: notices, consent (Google's form posts to consent.google.com/save), logins, soft 404s,
+errors and almost empty pages.
 """
 
 from collections.abc import Mapping
@@ -181,7 +181,7 @@ WALLS: Mapping[str, Wall] = {
 
 
 def wall_of(which: str, seed: int, identity: str) -> Reply:
-    """The wall of this name, or one by the seed, as a reply."""
+    """The reply with the wall of this name, or one chosen by the seed."""
     names = list(WALLS)
     wall = WALLS[which or names[stamp(seed, "wall", identity) % len(names)]]
     headers = {"content-type": "text/html; charset=utf-8", **wall.headers}

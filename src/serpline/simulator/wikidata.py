@@ -1,7 +1,7 @@
-"""Wikidata's query service: any SPARQL query, over the items of the websites that it names.
+"""Wikidata's query service: any SPARQL query, over the items of the websites it names.
 
-It asks for a User-Agent with a contact. A query that names no website would have to search all
-items, which the real service does not finish in time: it is answered with its timeout.
+The User-Agent must contain a contact. A query without a website gets a timeout: it would search all
+items, which the real service does not finish in time.
 """
 
 import json
@@ -31,7 +31,7 @@ _JSON = "application/sparql-results+json;charset=utf-8"
 
 
 class Wikidata:
-    """The simulated service; free, so the ledger has nothing of it."""
+    """The simulated service. It is free, so the ledger has no entries."""
 
     name = NAME
 
@@ -40,7 +40,7 @@ class Wikidata:
         self._world = world
 
     def describe(self, request: Request) -> Operation:
-        """Name the call; the query itself is its identity."""
+        """Name the call. Its identity is the query."""
         name = operation_of(NAME, request.method, request.segments)
         text = " ".join(_text(request).split())
         return Operation(name, {"query": text[:2_000]}, identity_of(name, {"query": text}))
@@ -74,7 +74,7 @@ class Wikidata:
         return json_reply(200, json.loads(table or b""), {"content-type": _JSON})
 
     def failure(self, status: int, *, retry_after: object = None, billed: float = 0.0) -> Reply:
-        """Plain text, with Retry-After on a 429."""
+        """Errors in plain text, with Retry-After on a 429."""
         given = 60 if status == 429 and retry_after is None else retry_after
         reply = _plain(status, {429: "Too Many Requests"}.get(status, "Service Unavailable"))
         reply.headers.update(retry_headers(given))

@@ -1,8 +1,8 @@
 """The items of simulated companies, as Wikidata's own triples.
 
-What Wikidata says of companies is untidy, and so are these: counts of several years, a former
-headquarters and a former parent, a deprecated count, a preferred one, labels only in the default
-language or in the company's own. The values that hold today are the directory's.
+Like Wikidata's, the items are untidy: counts of several years, a former headquarters and a former
+parent, a deprecated count, a preferred one, labels only in the default language or in the company's
+own. The current values are the directory's.
 
 The model: https://www.mediawiki.org/wiki/Wikibase/Indexing/RDF_Dump_Format.
 """
@@ -37,7 +37,7 @@ Term = NamedNode | Literal
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """A value of a property, with its rank and its qualifiers."""
+    """A value of a property, with rank and qualifiers."""
 
     value: Term | None
     rank: str = _NORMAL
@@ -45,7 +45,7 @@ class Statement:
 
 
 def graph_of(world: World, sites: Sequence[str]) -> Store:
-    """The items whose official website is among ``sites``, with what they refer to."""
+    """The items whose official website is in ``sites``, with the items they refer to."""
     store = Store()
     for site in dict.fromkeys(sites):
         host = site.split("//", 1)[-1].strip("/").lower()
@@ -62,7 +62,7 @@ def _known(world: World, company: Company) -> bool:
 
 
 def _website(seed: int, company: Company) -> str:
-    """The one form in which the item states its website: this is why variants must be asked."""
+    """The one form of the website that the item has; clients must query several variants."""
     forms = (
         f"https://www.{company.domain}/",
         f"https://www.{company.domain}",
@@ -112,7 +112,7 @@ def _describe(store: Store, world: World, company: Company, site: str) -> None:
 
 
 def name_languages(seed: int, company: Company) -> tuple[str, ...]:
-    """Of three names one is English too, one the default for all languages, one local only."""
+    """The languages of a company's name: English and its own, the default, or only its own."""
     own = _own_language(company)
     choices = (("en", own), ("mul",), (own,))
     return choices[stamp(seed, "label", company.domain) % len(choices)]
@@ -123,7 +123,7 @@ def _own_language(company: Company) -> str:
 
 
 def _employees(seed: int, company: Company) -> list[Statement]:
-    """Three counts, in an order that says nothing: an old one, today's, and one that is wrong."""
+    """Three counts in random order: an old one, the current one, and a deprecated wrong one."""
     newest = _PREFERRED if unit(seed, "preferred", company.domain) < 0.5 else _NORMAL
     old = Statement(_count(company.employees * 3), qualifiers={"P585": _day(2012)})
     now = Statement(_count(company.employees), newest, {"P585": _day(2024)})
@@ -132,7 +132,7 @@ def _employees(seed: int, company: Company) -> list[Statement]:
 
 
 def _parents(world: World, company: Company) -> list[tuple[Company, dict[str, Term]]]:
-    """Some middle companies have an owner, most of these had another before."""
+    """The current and the former parent of every sixth mid-size company; else nothing."""
     if company.kind is not Kind.MID or company.index % 6:
         return []
     strong = world.directory.of(Kind.STRONG)
@@ -141,7 +141,7 @@ def _parents(world: World, company: Company) -> list[tuple[Company, dict[str, Te
 
 
 def _add_statements(store: Store, item: str, prop: str, statements: Sequence[Statement]) -> None:
-    """All statements of a property; the best of them also as the property's direct value."""
+    """Add the statements of a property, and the best ones as its direct value."""
     ranks = {statement.rank for statement in statements}
     best = next((rank for rank in (_PREFERRED, _NORMAL) if rank in ranks), None)
     for number, statement in enumerate(statements):

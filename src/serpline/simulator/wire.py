@@ -1,4 +1,4 @@
-"""A request as it arrived and a reply as it will leave, free of any server's types."""
+"""Requests and replies without any server's types."""
 
 import json
 from collections.abc import Mapping
@@ -10,12 +10,12 @@ JSON_TYPE = "application/json; charset=utf-8"
 
 
 class BadBody(ValueError):  # noqa: N818  a condition of the request, answered with a 400
-    """The request's body is not what its content type says."""
+    """The request's body does not match its content type."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One arrived request. ``path`` is below the provider's mount and still percent-encoded."""
+    """A received request. ``path`` is below the provider's mount and percent-encoded."""
 
     method: str
     host: str
@@ -26,18 +26,18 @@ class Request:
 
     @property
     def segments(self) -> list[str]:
-        """The decoded parts of the path."""
+        """The decoded segments of the path."""
         return [unquote(part) for part in self.path.split("/") if part]
 
     def json(self) -> Any:
-        """The body as JSON; raises ``BadBody``."""
+        """Parse the body as JSON. Raises ``BadBody``."""
         try:
             return json.loads(self.body)
         except ValueError:
             raise BadBody("the request body is not valid JSON") from None
 
     def fields(self) -> dict[str, Any]:
-        """The body as an object, from JSON or a form; empty without a body. Raises ``BadBody``."""
+        """Parse the body, JSON or a form, as an object; {} without a body. Raises ``BadBody``."""
         if not self.body:
             return {}
         if "x-www-form-urlencoded" in self.headers.get("content-type", ""):
@@ -53,7 +53,7 @@ class Request:
 
 @dataclass(slots=True)
 class Reply:
-    """One reply. ``credits`` is what was charged for it, in the provider's unit."""
+    """A reply. ``credits``: its charge, in the provider's unit."""
 
     status: int
     body: bytes
@@ -63,10 +63,10 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """What a request asks for, told before anything is done.
+    """A described request, before it is carried out.
 
-    ``params`` shows what the log may show (no secret); ``match`` adds what only fault rules look
-    at. ``identity`` is equal for two requests that ask for the same thing.
+    ``params`` are for the log and contain no secret. ``match`` adds parameters for fault rules.
+    Requests for the same thing have the same ``identity``.
     """
 
     name: str
@@ -81,29 +81,29 @@ class Provider(Protocol):
     name: str
 
     def describe(self, request: Request) -> Operation:
-        """Name the operation; never fails, whatever arrived."""
+        """Name the operation. Never raises, for any request."""
 
     async def handle(self, request: Request, operation: Operation) -> Reply:
-        """Do it and answer, with an error reply where the vendor answers one."""
+        """Carry out the request and answer as the vendor does, errors included."""
 
     def failure(self, status: int, *, retry_after: object = None, billed: float = 0.0) -> Reply:
-        """The vendor's own way of answering ``status`` (401, 402, 429, 500, 503)."""
+        """The vendor's own reply for ``status`` (401, 402, 429, 500, 503)."""
 
 
 def json_reply(
     status: int, value: Any, headers: Mapping[str, str] | None = None, *, billed: float = 0.0
 ) -> Reply:
-    """A reply that carries ``value`` as UTF-8 JSON."""
+    """A reply with ``value`` as UTF-8 JSON."""
     body = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
     return Reply(status, body, {"content-type": JSON_TYPE, **(headers or {})}, billed)
 
 
 def identity_of(operation: str, params: Mapping[str, Any]) -> str:
-    """The canonical text of an operation and its parameters; their order does not matter."""
+    """The canonical text of an operation and its parameters, in any order."""
     text = json.dumps(params, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return f"{operation} {text}"
 
 
 def retry_headers(retry_after: object) -> dict[str, str]:
-    """A ``Retry-After`` header with exactly what was asked for, however senseless."""
+    """A ``Retry-After`` header with exactly the given value, even an invalid one."""
     return {} if retry_after is None else {"retry-after": str(retry_after)}

@@ -1,9 +1,9 @@
-"""Result links that lead through somebody else: the fault ``wrapped_links``.
+"""Result links that lead through a third party: the fault ``wrapped_links``.
 
-Search engines deliver such links at times: Google's own redirect, an AMP cache, a translated copy,
-another engine's redirect, another form of a video's address. Which form a link takes follows from
-the seed and the link. ``/goto`` tells nothing but the result's ``domain``, which stays the
-publisher's there; in the other forms it is the wrapper's.
+Search engines sometimes return Google's redirect, an AMP cache, a translated copy, another engine's
+redirect, or another form of a video's address. The form follows from the seed and the link. In the
+form ``/goto``, the target is hidden and the result's ``domain`` stays the publisher's; in all other
+forms the domain is the wrapper's.
 """
 
 import base64
@@ -20,14 +20,14 @@ _VIDEO = "https://www.youtube.com/watch?v="
 
 
 def wrapped(reply: Reply, seed: int) -> Reply:
-    """``reply`` with every result's link in another form; what is no JSON of a success stays."""
+    """Wrap every result's link in a successful JSON reply. Other replies stay unchanged."""
     if reply.status != 200 or reply.body[:1] not in (b"{", b"["):
         return reply
     return replace(reply, body=json.dumps(_walk(json.loads(reply.body), seed)).encode())
 
 
 def forms(link: str) -> list[str]:
-    """Every form that ``link`` may take. The first, ``/goto``, does not carry it."""
+    """All forms of ``link``. The first, ``/goto``, does not contain it."""
     if link.startswith(_VIDEO):
         video = link.removeprefix(_VIDEO)
         return [

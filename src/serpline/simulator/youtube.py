@@ -1,7 +1,7 @@
-"""YouTube Data API v3: videos, channels, playlists, search, batchGetStats, with its quotas.
+"""YouTube Data API v3: videos, channels, playlists, search and batchGetStats, with quotas.
 
-Units are charged to the ledger as credits. The three quotas (units, searches, batchGetStats) end
-at midnight in Los Angeles by the simulator's clock. Limits: only the parts serpline could ask for.
+Units are charged to the ledger as credits. The three quotas (units, searches, batchGetStats) reset
+at midnight in Los Angeles, by the simulator's clock. Limits: only the parts serpline may request.
 """
 
 from collections import Counter
@@ -63,7 +63,7 @@ class YouTube:
         return Operation(name, params, identity_of(name, params))
 
     async def handle(self, request: Request, operation: Operation) -> Reply:
-        """Check the key, take the quota, answer."""
+        """Check the key, charge the quota, answer."""
         if operation.name == UNKNOWN or request.method != "GET":
             return _error(404, "Not Found", "global", "notFound")
         key = request.query.get("key") or request.headers.get("x-goog-api-key")
@@ -75,12 +75,12 @@ class YouTube:
         try:
             value = self._answer(operation.name, request.query)
         except _Invalid as invalid:
-            # An invalid request costs as much as a valid one.
+            # Invalid requests cost as much as valid ones.
             return _error(400, str(invalid), "youtube.parameter", "invalidParameter", billed=cost)
         return json_reply(200, value, billed=cost)
 
     def failure(self, status: int, *, retry_after: object = None, billed: float = 0.0) -> Reply:
-        """Google's forms: a spent quota is a 403, a wrong key a 400."""
+        """Google's errors: a spent quota is a 403, a wrong key a 400."""
         if status == 401:
             details = [
                 {
@@ -104,7 +104,7 @@ class YouTube:
         return reply
 
     def _take(self, bucket: str, operation: str) -> int | None:
-        """Take the call's units out of today's quota; None if it is spent."""
+        """Charge a call's units to today's quota. None if the quota is spent."""
         day = self._config.clock.now().astimezone(QUOTA_ZONE).date().isoformat()
         cost, allowed = QUOTAS[bucket]
         allowed = int(self._config.credits.get(f"{NAME}/{bucket}", allowed))
@@ -145,10 +145,10 @@ class YouTube:
 
     def _search(self, query: Any) -> list[dict[str, Any]]:
         words = query.get("q", "")
-        wanted = query.get("maxResults", "5")
-        if not wanted.isdecimal() or int(wanted) > IDS_MAX:
-            raise _Invalid(f"Invalid value '{wanted}' for maxResults: 0 to {IDS_MAX}.")
-        count = int(wanted)
+        limit = query.get("maxResults", "5")
+        if not limit.isdecimal() or int(limit) > IDS_MAX:
+            raise _Invalid(f"Invalid value '{limit}' for maxResults: 0 to {IDS_MAX}.")
+        count = int(limit)
         items = []
         for number in range(count):
             salt = stamp(self._world.seed, "youtube search", words, number)
@@ -168,7 +168,7 @@ class YouTube:
 
 
 class _Invalid(ValueError):  # noqa: N818  a condition of the request
-    """Parameters that are answered with 400."""
+    """Parameters that get a 400."""
 
 
 def _ids(query: Any) -> list[str]:

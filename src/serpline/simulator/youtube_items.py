@@ -1,4 +1,4 @@
-"""The resources of the YouTube Data API as they stand on the wire."""
+"""Resources of the YouTube Data API in their wire format."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ def _chosen(kind: str, key: str, parts: list[str], known: dict[str, Any]) -> dic
 
 
 def video_item(video: Video, parts: list[str]) -> dict[str, Any]:
-    """A video with the parts asked for; counts are strings, and may be absent."""
+    """A video with the requested parts. Counts are strings and may be absent."""
     minutes, seconds = divmod(video.seconds, 60)
     hours, minutes = divmod(minutes, 60)
     optional = (("likeCount", video.likes), ("commentCount", video.comments))
@@ -57,7 +57,7 @@ def video_item(video: Video, parts: list[str]) -> dict[str, Any]:
 
 
 def playlist_item(key: str, owner: Channel, parts: list[str]) -> dict[str, Any]:
-    """A playlist of a channel's with the parts asked for."""
+    """A channel's playlist with the requested parts."""
     snippet = {
         "publishedAt": owner.published_at,
         "channelId": owner.id,
@@ -70,7 +70,7 @@ def playlist_item(key: str, owner: Channel, parts: list[str]) -> dict[str, Any]:
 
 
 def channel_item(channel: Channel, parts: list[str]) -> dict[str, Any]:
-    """A channel with the parts asked for."""
+    """A channel with the requested parts."""
     subscribers = {} if channel.hidden else {"subscriberCount": str(channel.subscribers)}
     return _chosen(
         "youtube#channel",

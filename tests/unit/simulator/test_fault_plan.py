@@ -54,22 +54,26 @@ def test_every_word_of_the_vocabulary_is_accepted(fault: str) -> None:
         ({"fault": "429", "provider": "scalserp"}, "provider='scalserp'"),
         (
             {"fault": "429", "provider": "scaleserp", "operation": "add_searches"},
-            "operation='add_searches' is none of account, batch_search, clear_batch, create_batch",
+            "operation='add_searches' matches none of account, batch_search, clear_batch,"
+            " create_batch",
         ),
         (
             {"fault": "429", "provider": "llm", "operation": "enrich"},
-            "operation='enrich' is none of chat, models, unknown",
+            "operation='enrich' matches none of chat, models, unknown",
         ),
         (
             {"fault": "webhook_0", "provider": "pdl"},
-            "fault='webhook_0' never happens to provider='pdl', operation='*'",
+            "fault='webhook_0' does not exist for provider='pdl', operation='*'",
         ),
         (
             {"fault": "503", "provider": "scaleserp", "operation": "webhook"},
-            "fault='503' never happens to provider='scaleserp', operation='webhook'",
+            "fault='503' does not exist for provider='scaleserp', operation='webhook'",
         ),
-        ({"fault": "expired_links", "operation": "search*"}, "fault='expired_links' never"),
-        ({"fault": "429", "provider": "pages", "operation": "download"}, "is none of page"),
+        (
+            {"fault": "expired_links", "operation": "search*"},
+            "fault='expired_links' does not exist",
+        ),
+        ({"fault": "429", "provider": "pages", "operation": "download"}, "matches none of page"),
         ({"fault": "429", "work": "yes"}, "work='yes'"),
         ({"fault": "429", "retry_after": [1]}, "retry_after=[1]"),
         ({"fault": "slow", "seconds": float("inf")}, "seconds=inf"),

@@ -1,4 +1,4 @@
-"""The account: its batches, and what running them takes. The only mutable state of ScaleSERP."""
+"""The account: its batches and their runs. It is the only mutable state of ScaleSERP."""
 
 import asyncio
 import heapq
@@ -18,12 +18,12 @@ SMALL_SEARCHES_MAX, SMALL_AT_ONCE, LARGE_AT_ONCE = 250, 5, 1
 _PRIORITIES = ("highest", "high", "normal", "low", "lowest")
 _OUTCOMES = {"failed_searches": "failed", "missing_records": "missing"}
 
-# What the account tells: ("running" | "finished", batch, result set or None).
+# Called with ("running" | "finished", batch, result set or None).
 Listener = Callable[[str, Batch, ResultSet | None], None]
 
 
 class Slots:
-    """So many at once; who waits is let in by priority, then by arrival."""
+    """A semaphore that admits waiters by priority, then by arrival."""
 
     def __init__(self, count: int) -> None:
         self._free = count
@@ -31,26 +31,26 @@ class Slots:
         self._arrivals = 0
 
     async def enter(self, priority: int) -> None:
-        """Wait for a place; a lower ``priority`` number goes first."""
+        """Wait for a slot. A lower ``priority`` number goes first."""
         if self._free > 0:
             self._free -= 1
             return
-        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        slot: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._arrivals += 1
-        heapq.heappush(self._waiting, (priority, self._arrivals, place))
+        heapq.heappush(self._waiting, (priority, self._arrivals, slot))
         try:
-            await place
+            await slot
         except asyncio.CancelledError:
-            if place.done() and not place.cancelled():
+            if slot.done() and not slot.cancelled():
                 self.leave()
             raise
 
     def leave(self) -> None:
-        """Give the place to the next who still waits, or free it."""
+        """Give the slot to the next waiter, or free it."""
         while self._waiting:
-            _, _, place = heapq.heappop(self._waiting)
-            if not place.done():
-                place.set_result(None)
+            _, _, slot = heapq.heappop(self._waiting)
+            if not slot.done():
+                slot.set_result(None)
                 return
         self._free += 1
 
@@ -78,7 +78,7 @@ class Account:
         self.batches: OrderedDict[str, Batch] = OrderedDict()
 
     def create(self, fields: Mapping[str, Any], searches: list[Any]) -> Batch:
-        """A new batch, even under a name that exists already; its id differs then."""
+        """Create a batch. Names may repeat; ids never do."""
         if len(self.batches) >= BATCHES_MAX:
             raise Refused(400, f"The account already has {BATCHES_MAX} batches.")
         name = str(fields.get("name", ""))
@@ -91,7 +91,7 @@ class Account:
         return batch
 
     def find(self, batch_id: str) -> Batch:
-        """The batch with an id; raises ``Refused`` (404)."""
+        """The batch of an id. Raises ``Refused`` (404)."""
         batch = self.batches.get(batch_id)
         if batch is None:
             raise Refused(404, f"The batch '{batch_id}' does not exist.")
@@ -99,17 +99,17 @@ class Account:
 
     @property
     def created(self) -> int:
-        """How many batches were ever made, those deleted since among them."""
+        """The number of batches ever created, including deleted ones."""
         return self._name_counts.total()
 
     def delete(self, batch: Batch) -> None:
-        """Remove a batch with its result sets; one that runs is stopped."""
+        """Delete a batch with its result sets. A running batch is stopped."""
         if batch.status is not Status.IDLE:
             self.stop(batch)
         del self.batches[batch.id]
 
     def start(self, batch: Batch) -> None:
-        """Charge for a run and queue it. Raises ``Refused``: 400 while running, 402 unpaid."""
+        """Charge for a run and queue it. Raises ``Refused``: 400 not idle, 402 too few credits."""
         batch.require_idle("start")
         if not batch.searches:
             raise Refused(400, f"The batch '{batch.id}' has no searches.")
@@ -121,7 +121,7 @@ class Account:
         self._tasks[batch.id] = asyncio.create_task(self._run(batch), name=f"batch {batch.id}")
 
     def stop(self, batch: Batch) -> None:
-        """Back to idle without a result set; credits come back only while still queued."""
+        """Stop a batch without a result set. Credits are refunded only while it is queued."""
         if batch.status is Status.IDLE:
             raise Refused(400, f"Cannot stop: the batch '{batch.id}' is idle.")
         if batch.status is Status.QUEUED:
@@ -137,7 +137,7 @@ class Account:
             await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
     async def close(self) -> None:
-        """Cancel what still runs."""
+        """Cancel all runs."""
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
@@ -173,7 +173,7 @@ class Account:
     def _outcome(
         self, batch: Batch, search_id: str, search: dict[str, str]
     ) -> tuple[dict[str, str], str]:
-        """What becomes of one search of a run: ok, failed, missing or duplicate."""
+        """The record and outcome of a search: ok, failed, missing or duplicate."""
         record = {**search, "id": search_id}
         what = repr(sorted((name, v) for name, v in search.items() if name != "custom_id"))
         self._run_counts[what] += 1

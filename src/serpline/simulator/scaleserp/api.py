@@ -1,4 +1,4 @@
-"""The HTTP face of ScaleSERP: names each call, checks the key, answers in the vendor's words."""
+"""The HTTP API of ScaleSERP: name the call, check the key, answer like the vendor."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -44,7 +44,7 @@ _BODY_FIELDS = ("name", "schedule_type", "searches_type", "priority", "notificat
 
 
 class ScaleSerp:
-    """The simulated API. ``account`` and ``webhooks`` may be looked into by tests."""
+    """The simulated API. Tests may read ``account`` and ``webhooks``."""
 
     name = NAME
 
@@ -65,7 +65,7 @@ class ScaleSerp:
         self._calls = Calls(config, self.account, self.webhooks, self._files, ledger, log)
 
     def describe(self, request: Request) -> Operation:
-        """Name the call; a batch call also shows its batch's name and type to fault rules."""
+        """Name the call. Fault rules can also match a batch call by its batch's name and fields."""
         params: dict[str, Any] = {k: v for k, v in request.query.items() if k != "api_key"}
         parts = request.segments
         name = operation_of(NAME, request.method, parts)
@@ -80,7 +80,7 @@ class ScaleSerp:
         return Operation(name, params, identity_of(name, params), match)
 
     async def handle(self, request: Request, operation: Operation) -> Reply:
-        """Check the key and answer; every documented rejection has its own status."""
+        """Check the key and answer. Every documented rejection has its own status."""
         if request.query.get("api_key") != self._config.key(NAME):
             return self.failure(401)
         try:
@@ -98,7 +98,7 @@ class ScaleSerp:
             return _refusal(400, str(error))
 
     def failure(self, status: int, *, retry_after: object = None, billed: float = 0.0) -> Reply:
-        """An error in ScaleSERP's form; a 503 tells its seconds in the body."""
+        """ScaleSERP's error reply. A 503 has its retry seconds in the body."""
         headers = retry_headers(retry_after) if status != 503 else {}
         reply = _refusal(status, _MESSAGES.get(status, "Error"), headers)
         if status == 503:
@@ -109,7 +109,7 @@ class ScaleSerp:
         return reply
 
     async def download(self, name: str) -> Reply:
-        """A result file by name; needs no key. 404 for what never was, 403 for what expired."""
+        """A result file by name, without a key. 404: unknown; 403: expired."""
         parts = self._files.parse(name)
         batch = self.account.batches.get(str(parts["batch"])) if parts else None
         found = (
@@ -153,7 +153,7 @@ class ScaleSerp:
 
 
 def _shown_body(request: Request) -> dict[str, Any]:
-    """What the log shows of a body: its plain fields, and which searches it adds."""
+    """The part of a body for the log: plain fields, and the custom ids of added searches."""
     try:
         fields = request.fields()
     except BadBody:
@@ -173,6 +173,6 @@ def _refusal(status: int, message: str, headers: dict[str, str] | None = None) -
 
 
 def storage_error(status: int, code: str) -> Reply:
-    """How the file store (not the API) refuses."""
+    """An error reply of the file storage (not of the API)."""
     text = f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code></Error>'
     return Reply(status, text.encode(), {"content-type": "application/xml"})

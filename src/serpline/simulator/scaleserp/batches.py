@@ -1,4 +1,4 @@
-"""Batches as the account keeps them: fields, searches, result sets; no timing, no wire."""
+"""Batches of the account: fields, searches and result sets, without timing and wire format."""
 
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
@@ -40,7 +40,7 @@ FIELDS = (*_CHOICES, *_RANGES, *_PLAIN)
 
 
 class Status(StrEnum):
-    """There is no "completed": a batch that ran is idle again, with one more result set."""
+    """The state of a batch. After a run it is idle again, with one more result set."""
 
     IDLE = "idle"
     QUEUED = "queued"
@@ -48,7 +48,7 @@ class Status(StrEnum):
 
 
 class Refused(Exception):  # noqa: N818  a refusal that becomes a reply
-    """A request the API answers with an error status."""
+    """A request that gets an error status."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -69,7 +69,7 @@ class ResultSet:
 
     @property
     def expires_at(self) -> datetime:
-        """When its files go away."""
+        """When its files expire."""
         return self.ended_at + KEPT
 
     def count(self, outcome: str) -> int:
@@ -95,15 +95,15 @@ class Batch:
 
     @property
     def name(self) -> str:
-        """The name the caller gave."""
+        """The name given by the caller."""
         return str(self.fields.get("name", ""))
 
     def credits_required(self) -> int:
-        """What one run costs."""
+        """The credits of one run."""
         return sum(credits_of(search, self.search_credits) for search in self.searches.values())
 
     def shown(self) -> dict[str, Any]:
-        """The batch object of the wire."""
+        """The batch in its wire format."""
         return {
             "id": self.id,
             "created_at": iso(self.created_at),
@@ -123,12 +123,12 @@ class Batch:
         }
 
     def require_idle(self, what: str) -> None:
-        """Nothing may be changed or started while the batch is queued or running."""
+        """Raise ``Refused`` (400) while the batch is queued or running."""
         if self.status is not Status.IDLE:
             raise Refused(400, f"Cannot {what}: the batch '{self.id}' is {self.status.value}.")
 
     def add(self, seed: int, items: Iterable[Any]) -> int:
-        """Add searches, all or none; gives how many. Raises ``Refused``."""
+        """Add all searches or none. Returns their number. Raises ``Refused``."""
         given = [_search(item, str(self.fields.get("searches_type", "mixed"))) for item in items]
         if len(given) > ADD_MAX:
             raise Refused(400, f"At most {ADD_MAX} searches can be added in one request.")
@@ -146,12 +146,12 @@ class Batch:
 
 
 def pages(count: int, size: int = PAGE_SIZE) -> int:
-    """How many pages ``count`` things fill."""
+    """The number of pages that ``count`` entries fill."""
     return -(-count // size)
 
 
 def batch_fields(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The known fields of a create or an update; raises ``Refused`` for values out of range."""
+    """The known fields of a create or update. Raises ``Refused`` for a value out of range."""
     for name, allowed in _CHOICES.items():
         if name in given and given[name] not in allowed:
             raise Refused(400, f"'{name}' must be one of {', '.join(allowed)}.")

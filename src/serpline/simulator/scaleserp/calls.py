@@ -1,6 +1,6 @@
-"""The calls below ``/batches``, and ``/account`` and ``/errorlogs``; one method per operation.
+"""The calls ``/batches…``, ``/account`` and ``/errorlogs``, one method per operation.
 
-A method is named like its operation in ``api``; it raises ``Refused`` for an error reply.
+Methods have the names of their operations and raise ``Refused`` for an error reply.
 """
 
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ from serpline.simulator.wire import Reply, Request, json_reply
 
 
 class Calls:
-    """What each operation does to the account."""
+    """Carries out the operations on the account."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class Calls:
         return self._batch(self._account.create(batch_fields(fields), _searches(fields)))
 
     async def update_batch(self, request: Request) -> Reply:
-        """PUT /batches/{id}: fields, or searches to add, one request at a time."""
+        """PUT /batches/{id}: update fields or add searches, one request at a time."""
         batch, fields = self._account.find(request.segments[1]), request.fields()
         batch.require_idle("add searches" if "searches" in fields else "update")
         if batch.adding:
@@ -95,7 +95,7 @@ class Calls:
         return reply
 
     async def list_batches(self, request: Request) -> Reply:
-        """GET /batches with its filters, sorted and cut into pages."""
+        """GET /batches, filtered, sorted and paged."""
         found, shown, size, page = select(self._account.batches.values(), request.query)
         body = {
             "request_info": {"success": True},
@@ -142,7 +142,7 @@ class Calls:
         return self._remove(request, list(batch.searches))
 
     async def list_results(self, request: Request) -> Reply:
-        """GET /batches/{id}/results, newest first; expired ones are gone."""
+        """GET /batches/{id}/results, newest first, without expired ones."""
         batch = self._account.find(request.segments[1])
         kept = [each for each in reversed(batch.result_sets) if self._kept(each)]
         body = {
@@ -194,7 +194,7 @@ class Calls:
         return json_reply(200, {"request_info": {"success": True}, "account_info": info})
 
     async def errorlogs(self, request: Request) -> Reply:
-        """GET /errorlogs: the calls that were answered with an error, newest first."""
+        """GET /errorlogs: failed calls, newest first."""
         failed = [entry for entry in self._log.of("scaleserp") if entry.status >= 400]
         logs = [
             {"date": entry.at, "request": entry.operation, "result": entry.status}

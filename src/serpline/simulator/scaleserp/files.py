@@ -1,6 +1,6 @@
-"""The result files of a result set: JSON pages, JSON lines, CSV, and all pages in one zip.
+"""The files of a result set: pages as JSON, JSON lines or CSV, and all pages in a zip.
 
-Files are made when they are asked for, from the result set alone, so they never differ.
+Files are made on request, from the result set only, so they never change.
 """
 
 import csv
@@ -27,9 +27,9 @@ _COLUMNS = ("custom_id", "q", "success", "section", "position", "title", "link",
 
 
 class Files:
-    """Makes the files of result sets; ``page_size`` searches a page.
+    """Makes the files of result sets, with ``page_size`` searches per page.
 
-    As the vendor's do, they carry the account's ``api_key`` in the addresses of each result.
+    Like the vendor's, their results contain addresses with the account's ``api_key``.
     """
 
     def __init__(self, world: World, page_size: int, api_key: str) -> None:
@@ -47,21 +47,21 @@ class Files:
         }
 
     def page_count(self, result_set: ResultSet) -> int:
-        """How many page files there are."""
+        """The number of page files."""
         return pages(len(result_set.searches), self._page_size)
 
     @staticmethod
     def parse(name: str) -> dict[str, str | None] | None:
-        """The parts of a file name: batch, set, page, kind or all; None if it is none of ours."""
+        """The parts of a file name: batch, set, page, kind or all; None for another name."""
         found = _NAME.match(name)
         return found.groupdict() if found else None
 
     def make(
         self, batch: Batch, result_set: ResultSet, parts: dict[str, str | None]
     ) -> tuple[bytes, str] | None:
-        """The bytes and the media type of a file; None for a page that does not exist.
+        """Make a file: its bytes and media type; None for a page that does not exist.
 
-        Takes about a millisecond per search: call it off the event loop.
+        Takes about a millisecond per search: call it in a thread.
         """
         count = self.page_count(result_set)
         if parts["all"]:
@@ -69,7 +69,7 @@ class Files:
             with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
                 for page in range(1, count + 1):
                     name = f"Batch_Results_{batch.id}_{result_set.id}_Page_{page}.{parts['all']}"
-                    # A fixed time stamp: the same file for the same result set, byte for byte.
+                    # A fixed time makes the file the same, byte for byte.
                     entry = zipfile.ZipInfo(name, (2026, 1, 1, 0, 0, 0))
                     entry.compress_type = zipfile.ZIP_DEFLATED
                     archive.writestr(entry, self._page(result_set, page, parts["all"]))
@@ -104,7 +104,7 @@ class Files:
         seconds = round(0.8 + 4 * unit(self._world.seed, search["id"], result_set.id), 2)
         record = {"id": search["id"], "success": outcome != "failed"}
         if outcome == "failed":
-            # The shape of a failed record is not documented: all three plausible ones occur.
+            # Failed records are undocumented: all three plausible shapes occur.
             shapes: list[dict[str, Any]] = [
                 {},
                 {"result": None},

@@ -1,4 +1,4 @@
-"""The filters, the order and the pages of ``GET /batches``."""
+"""Filters, sorting and paging of ``GET /batches``."""
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
@@ -25,7 +25,7 @@ _SORTS: dict[str, Callable[[Batch], Any]] = {
 def select(
     batches: Iterable[Batch], query: Mapping[str, str]
 ) -> tuple[list[Batch], list[Batch], int, int]:
-    """All batches wanted, those of the page, the page's size and number. Raises ``Refused``."""
+    """All matching batches, those of the page, page size and page number. Raises ``Refused``."""
     found = [batch for batch in batches if _matches(batch, query)]
     sort = _SORTS.get(query.get("sort_by", "created_at"))
     if sort is None:
@@ -44,7 +44,7 @@ def _number(query: Mapping[str, str], name: str, default: int) -> int:
 
 
 def _matches(batch: Batch, query: Mapping[str, str]) -> bool:
-    """Whether a batch passes the filters of a list call. Raises ``Refused`` for a bad one."""
+    """Whether a batch passes the filters. Raises ``Refused`` for a bad filter."""
     if query.get("status", "all") not in ("all", batch.status.value):
         return False
     if query.get("only_with_results") == "true" and not batch.result_sets:

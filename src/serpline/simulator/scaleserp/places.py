@@ -1,4 +1,4 @@
-"""Where a search is made from: the country behind a location, a ``gl`` or a Google domain."""
+"""The country of a search: from its location or its ``gl``."""
 
 from collections.abc import Mapping
 
@@ -22,11 +22,11 @@ _BY_NAME = {
 
 
 def country_of(params: Mapping[str, str]) -> str:
-    """A two-letter country, lower-case: of the location if it is known, else ``gl``, else us."""
+    """The two-letter country in lower case: of a known location, else ``gl``, else us."""
     location = params.get("location", "")
     named = _BY_NAME.get(location.rsplit(",", 1)[-1].strip().lower())
     if named and params.get("location_auto") != "false":
         return named
     given = params.get("gl", "").lower()
-    # Google calls the United Kingdom both.
+    # Google uses both uk and gb.
     return {"uk": "gb", "": named or "us"}.get(given, given)

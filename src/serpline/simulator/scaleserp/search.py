@@ -1,4 +1,4 @@
-"""One search response, from (seed, day, parameters) alone."""
+"""Search responses, computed from (seed, day, parameters) only."""
 
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
@@ -24,11 +24,11 @@ _SECRET = frozenset({"api_key"})
 
 
 class BadSearch(ValueError):  # noqa: N818  a condition of the request, answered with a 400
-    """Parameters that ScaleSERP answers with 400."""
+    """Parameters that get a 400."""
 
 
 def check(params: Mapping[str, str]) -> None:
-    """Raise ``BadSearch`` for what is documented as required or bounded; the rest is echoed."""
+    """Raise ``BadSearch`` for violations of documented rules. Other parameters are echoed."""
     if not params.get("q", "").strip():
         raise BadSearch("The required parameter 'q' is missing or empty.")
     kind = params.get("search_type", "web")
@@ -46,17 +46,17 @@ def check(params: Mapping[str, str]) -> None:
 
 
 def pages_of(params: Mapping[str, str]) -> int:
-    """How many pages the search returns, each of which is billed."""
+    """The number of pages of a search. Each is billed."""
     return int(params.get("max_page", "1"))
 
 
 def credits_of(params: Mapping[str, str], page_credits: int = 1) -> int:
-    """``page_credits`` a page (one, as documented), one more for an AI Overview."""
+    """The price: ``page_credits`` per page (documented: 1), plus 1 for an AI Overview."""
     return page_credits * pages_of(params) + (params.get("include_ai_overview") == "true")
 
 
 def respond(world: World, day: date, params: Mapping[str, str], info: dict[str, Any]) -> Any:
-    """The response body; ``info`` becomes ``request_info``. ``params`` passed ``check``."""
+    """The response body. ``params`` must have passed ``check``; ``info``: ``request_info``."""
     shown = {name: str(value) for name, value in params.items() if name not in _SECRET}
     keyword, kind = params["q"].strip(), params.get("search_type", "web")
     country = country_of(params)
@@ -110,7 +110,7 @@ def _results(
         else:
             part = video_results(world, day, keyword, country, page, label)
         for name, rows in part.items():
-            # Lists (results) grow page by page; single objects and extras come from the first.
+            # Result lists grow page by page; all other sections come from the first page.
             if name in merged and name.endswith("_results"):
                 merged[name] += rows
             else:
@@ -137,7 +137,7 @@ _PERIOD_DAYS = {
 
 
 def _period(params: Mapping[str, str], day: date) -> tuple[date, date]:
-    """The first and the last day a news result may be from."""
+    """The first and the last possible day of a news result."""
     name = params.get("time_period")
     if name == "custom":
         return _custom_period(params)
@@ -156,7 +156,7 @@ def _custom_period(params: Mapping[str, str]) -> tuple[date, date]:
 
 
 def _own_url(params: Mapping[str, str], output: str) -> str:
-    # The real API repeats the caller's key here; so does the simulator, for redaction's sake.
+    # Like the real API, repeat the caller's key: redaction must remove it.
     return f"https://api.scaleserp.com/search?{urlencode({**params, 'output': output})}"
 
 
@@ -177,7 +177,7 @@ def _pagination(params: Mapping[str, str], keyword: str) -> dict[str, Any]:
         "other_pages": [{"page": number, "link": google(number)} for number in others],
         "api_pagination": {
             "next": api(page + 1),
-            # The documentation shows an object, a captured response a list: both occur here.
+            # The documentation shows an object, a recorded response a list: both occur here.
             "other_pages": {str(number): api(number) for number in others},
         },
     }

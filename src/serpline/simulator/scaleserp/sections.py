@@ -1,4 +1,4 @@
-"""The sections of a result page: organic and what stands around it, news, videos."""
+"""The sections of a result page: organic and its surroundings, news, videos."""
 
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
@@ -28,7 +28,7 @@ def organic_sections(
     overview: bool,
     label: int | None,
 ) -> Sections:
-    """Ten organic results, and sometimes ads, an overview, stories, questions, searches."""
+    """Ten organic results; sometimes ads, an overview, stories, questions and searches."""
     ranked = world.market.organic(keyword, country, device, day, page * ORGANIC_PAGE_SIZE)
     around = stream(world.seed, "around", keyword.lower(), country, day)
     block = 1
@@ -69,12 +69,12 @@ def news_results(
     period: tuple[date, date],
     label: int | None,
 ) -> Sections:
-    """Ten news articles of a page, newest days favoured, each with its date and source."""
+    """Ten news articles with dates and sources; recent days are more likely."""
     count = page * ORGANIC_PAGE_SIZE
     salts = world.market.drawn("news", keyword, country, day, count, daily=_NEWS_DAILY)
     rows: list[dict[str, Any]] = []
     for position, salt in enumerate(salts[-ORGANIC_PAGE_SIZE:], 1):
-        # Two slots may draw the same article of a publisher; the slot's number tells them apart.
+        # Two slots may draw the same article; the slot's number makes the URLs differ.
         row = _article(world, keyword, salt, period, count + position)
         row = {"position": position, **row, "thumbnail": f"https://img.example/n/{salt % 9999}.jpg"}
         rows.append(row if label is None else {**row, "page": label})
@@ -84,7 +84,7 @@ def news_results(
 def video_results(
     world: World, day: date, keyword: str, country: str, page: int, label: int | None
 ) -> Sections:
-    """Ten videos of a page, nearly all on YouTube, each of a channel that exists there."""
+    """Ten videos, nearly all on YouTube, from channels that exist there."""
     count = page * ORGANIC_PAGE_SIZE
     salts = world.market.drawn("video", keyword, country, day, count, daily=_VIDEO_DAILY)
     rows: list[dict[str, Any]] = []

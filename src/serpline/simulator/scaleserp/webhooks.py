@@ -1,6 +1,6 @@
-"""Completion webhooks: unsigned POSTs, cut off after 5 s, retried at most five times.
+"""Completion webhooks: unsigned POSTs with a timeout of 5 s and at most five retries.
 
-Faults decide how often, how early, how late, in what order and how honestly they arrive.
+Faults can repeat, drop, delay, reorder or forge them.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ LOG_MAX = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One POST that was tried. ``status`` 0: refused, cut or too slow."""
+    """One attempted POST. ``status`` 0: no answer. ``honest``: not forged by a fault."""
 
     at: str
     batch_id: str
@@ -36,7 +36,7 @@ class Delivery:
 
 
 class Webhooks:
-    """Sends what batches have to tell, each in a task of its own."""
+    """Sends the webhooks of batches, each in its own task."""
 
     def __init__(self, config: SimulatorConfig, faults: FaultPlan, files: Files) -> None:
         self._config = config
@@ -49,10 +49,10 @@ class Webhooks:
         self.deliveries: list[Delivery] = []
 
     def running(self, batch: Batch) -> None:
-        """A batch began to run: an early webhook goes out now, and none later."""
+        """Handle a batch's start: send an early webhook, if a fault asks for one."""
         if not batch.fields.get("notification_webhook"):
             return
-        # Asked once for each run: a rule that counts must not be used up by being looked at.
+        # Decide once per run: every query counts against a rule's limits.
         rule = self._decided[batch.id] = self._rule(batch, batch.next_result_set_id)
         if rule is not None and rule.fault == "webhook_early":
             now = self._config.clock.now()
@@ -61,18 +61,18 @@ class Webhooks:
             self._spawn(self._deliver(batch, early, self._payload(batch, early)))
 
     def finished(self, batch: Batch, result_set: ResultSet) -> None:
-        """A result set exists: tell it, as the rule (if one applies) has it."""
+        """Handle a new result set: send its webhook, subject to the rule."""
         if not batch.fields.get("notification_webhook"):
             result_set.webhook_status = "none"
             return
         self._spawn(self._send(batch, result_set, self._decided.pop(batch.id)))
 
     def resend(self, batch: Batch, result_set: ResultSet) -> None:
-        """Send once more, as the API's own call asks; no fault applies."""
+        """Send again, on the API's request. No fault applies."""
         self._spawn(self._deliver(batch, result_set, self._payload(batch, result_set)))
 
     async def idle(self) -> None:
-        """Wait until nothing is under way any more."""
+        """Wait until no webhook is being sent."""
         while self._tasks:
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
@@ -111,7 +111,7 @@ class Webhooks:
         elif fault == "webhook_forged":
             await self._try(batch, result_set, _url(batch), _forged(payload), honest=False)
         elif fault == "webhook_forged_path":
-            # All of it is true but the address, which only the vendor and the receiver know.
+            # Only the address is wrong: its path is known to the vendor and the receiver alone.
             guessed = hex_id(32, self._config.seed, "forged path", batch.id)
             stray = urljoin(_url(batch), guessed)
             await self._try(batch, result_set, stray, payload, honest=False)
@@ -122,7 +122,7 @@ class Webhooks:
             self._held.set()
 
     async def _wait_for_next(self, seconds: float) -> None:
-        """Hold until the next webhook went out, or ``seconds`` passed without one."""
+        """Wait until the next webhook was sent, or ``seconds`` passed without one."""
         self._held = self._held if self._held and not self._held.is_set() else asyncio.Event()
         waiting = asyncio.ensure_future(self._held.wait())
         timer = asyncio.ensure_future(self._config.clock.sleep(seconds))
@@ -159,7 +159,7 @@ class Webhooks:
         *,
         honest: bool = True,
     ) -> int:
-        """One POST, and its place among the deliveries; the status it got."""
+        """POST once and record the delivery. Returns the status."""
         status = await self._post(url, payload)
         at = iso(self._config.clock.now())
         if len(self.deliveries) < LOG_MAX:
@@ -204,7 +204,7 @@ def _url(batch: Batch) -> str:
 
 
 def _forged(payload: dict[str, Any]) -> dict[str, Any]:
-    """Another batch's, with a link to the inside."""
+    """The payload with another batch's id and a link to an internal address."""
     result_set = payload["result_set"]
     links = {"json": {"pages": ["http://169.254.169.254/latest"], "all_pages": ""}}
     return {

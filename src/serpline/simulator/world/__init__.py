@@ -1,4 +1,4 @@
-"""The simulated market: who is in it, who ranks where on which day, what their pages say."""
+"""The simulated market: companies, rankings by day, pages and videos."""
 
 from datetime import date
 
@@ -9,7 +9,7 @@ from serpline.simulator.world.videos import Videos
 
 
 class World:
-    """One seed's market on the simulated day. ``day`` may be moved; everything else is fixed."""
+    """One seed's market on the simulated day. Only ``day`` can change."""
 
     def __init__(self, seed: int, clock: Clock, day: date | None) -> None:
         self.seed = seed
@@ -21,7 +21,7 @@ class World:
 
     @property
     def day(self) -> date:
-        """The simulated calendar day; the clock's (UTC) unless one was set."""
+        """The simulated calendar day; by default the clock's (UTC)."""
         return self._day or self._clock.now().date()
 
     @day.setter

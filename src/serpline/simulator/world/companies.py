@@ -1,4 +1,4 @@
-"""The companies of the market: a few strong ones, a middle, a long tail, publishers, creators.
+"""The companies of the market: strong, mid, tail, publishers and creators.
 
 Every host lives under the reserved top-level domain ``.example``, which never resolves.
 """
@@ -11,7 +11,7 @@ from serpline.simulator.seeds import stream, unit
 
 
 def words(text: str) -> tuple[str, ...]:
-    """The words of a list written as one text."""
+    """Split a text into words."""
     return tuple(text.split())
 
 
@@ -57,7 +57,7 @@ STRONG, MID, TAIL, PUBLISHERS, CREATORS = 10, 60, 1_200, 120, 80
 
 
 class Kind(StrEnum):
-    """What a company is in this market."""
+    """The role of a company in the market."""
 
     STRONG = "strong"
     MID = "mid"
@@ -67,7 +67,7 @@ class Kind(StrEnum):
 
 
 class Known(StrEnum):
-    """Which directory knows the company."""
+    """The directory that knows the company."""
 
     COMMERCIAL = "commercial"
     FREE = "free"
@@ -76,7 +76,7 @@ class Known(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Company:
-    """A company; ``index`` is its place in the directory and ``domain`` its registrable domain."""
+    """A company. ``index``: its position in the directory; ``domain``: its registrable domain."""
 
     index: int
     name: str
@@ -91,7 +91,7 @@ class Company:
 
     @property
     def site(self) -> str:
-        """The web address of its home page."""
+        """The URL of its home page."""
         return f"https://www.{self.domain}"
 
 
@@ -103,7 +103,7 @@ class Directory:
 
     @cached_property
     def all(self) -> tuple[Company, ...]:
-        """The whole market."""
+        """All companies."""
         choices = stream(self._seed, "directory")
         brands = [first + second for first in _FIRST for second in _SECOND]
         papers = [f"The {city} {paper}" for city in _CITIES for paper in _PAPERS]
@@ -138,7 +138,7 @@ class Directory:
         return {kind: tuple(c for c in self.all if c.kind is kind) for kind in Kind}
 
     def of_host(self, host: str) -> Company | None:
-        """The company behind a host name, with or without ``www.`` or another prefix."""
+        """The company of a host name with any prefix, such as ``www.``."""
         labels = host.lower().rstrip(".").split(".")
         return self.by_domain.get(".".join(labels[-2:]))
 
@@ -163,7 +163,7 @@ class Directory:
 
 
 def _known(kind: Kind, draw: float) -> Known:
-    """Strong companies are known to the commercial directory; the tail often to nobody."""
+    """The commercial directory knows all strong companies; no directory knows many of the tail."""
     if kind is Kind.STRONG:
         return Known.COMMERCIAL
     commercial, free = (0.45, 0.60) if kind is Kind.CREATOR else (0.72, 0.85)

@@ -1,8 +1,8 @@
-"""Who ranks where: a market with a few leaders, and volatility over days.
+"""Rankings: a market with a few leaders, and volatility over days.
 
-A slot (position) keeps its URL from one day to the next with probability 1 - hazard; the hazard
+A slot (position) keeps its URL from one day to the next with probability 1 - hazard. The hazard
 grows linearly from 0.027 a day at #1 to 0.33 at #10 and stays there. A slot's holder depends on
-the day of its last change, found by walking back, so any day can be asked for in any order.
+the day of its last change, found by walking back, so days can be requested in any order.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ _TAIL_PER_KEYWORD = 60
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """One holder of one slot. ``salt`` is a number for everything else that is chosen about it."""
+    """The holder of a slot. ``salt`` seeds all other choices about it."""
 
     company: Company
     url: str
@@ -29,15 +29,15 @@ class Ranked:
 
 
 def hazard(position: int) -> float:
-    """The chance, per day, that ``position`` (from 1) changes hands."""
+    """The daily probability that ``position`` (from 1) changes."""
     share = min(position - 1, 9) / 9
     return HAZARD_FIRST + (HAZARD_TENTH - HAZARD_FIRST) * share
 
 
 def slug_of(keyword: str) -> str:
-    """A keyword as a path segment, percent-encoded UTF-8: pages read it back from there.
+    """A keyword as a percent-encoded path segment, from which pages read it back.
 
-    Cut at 60 characters, so that an address stays an address in any script.
+    Cut to 60 characters, to limit the length of addresses in any script.
     """
     return quote("-".join(keyword.lower().split())[:60], safe="")
 
@@ -60,7 +60,7 @@ class Market:
         owned: dict[int, int] = {}
         results = []
         for position in range(1, count + 1):
-            # The top of the page is the same on every device; below it differs somewhat.
+            # The top four are the same on all devices; lower positions may differ.
             key = steady if position <= 4 else moving
             draw = self._last_change(key, position, day, hazard(position))
             for probe in range(1_000):
@@ -77,13 +77,13 @@ class Market:
     def drawn(
         self, what: str, keyword: str, country: str, day: date, count: int, *, daily: float
     ) -> list[int]:
-        """``count`` numbers that change with chance ``daily`` a day; news and videos use them."""
+        """``count`` numbers that change with probability ``daily`` a day, for news and videos."""
         key = stamp(self._seed, what, keyword.lower(), country)
         draws = [self._last_change(key, slot, day, daily) for slot in range(1, count + 1)]
         return [mix(key, draw, slot) for slot, draw in enumerate(draws)]
 
     def pick(self, kind: Kind, salt: int, *, steepness: float = 1.7) -> Company:
-        """A company of a kind; a higher ``steepness`` favours the first ones more."""
+        """A company of a kind. A higher ``steepness`` favours the first ones."""
         pool = self._directory.of(kind)
         return pool[int(len(pool) * (salt / _SCALE) ** steepness)]
 
@@ -107,10 +107,10 @@ class Market:
 
 
 def organic_url(company: Company, slug: str, salt: int) -> str:
-    """Where a company's page about the keyword is: mostly on www, sometimes bare or a blog."""
+    """The URL of a company's page about a keyword: mostly on www, sometimes bare or a blog."""
     section = _SECTIONS[(salt >> 3) % len(_SECTIONS)]
     host = f"www.{company.domain}"
-    # One host style per company, so that www and bare domain do not carry the same page twice.
+    # One host style per company: www and bare domain never have the same page.
     style = company.index % 12
     if style == 5:
         host = company.domain

@@ -1,6 +1,6 @@
-"""What pages and videos say. Text about a keyword, with a tone and an aim that vary per address.
+"""Texts of pages and videos: about a keyword, with an aim and a tone that vary by address.
 
-``aim`` in [0, 1] is how much of the text is about the keyword; ``tone`` in [-1, 1] its mood.
+``aim`` in [0, 1]: the share of the text about the keyword. ``tone`` in [-1, 1]: its sentiment.
 """
 
 from dataclasses import dataclass
@@ -65,7 +65,7 @@ _AUTHORS = ("Maren Holt", "Tomás Rey", "Aiko Sato", "Jude Okafor", "Lena Brandt
 
 @dataclass(frozen=True, slots=True)
 class Article:
-    """A text with its headline. ``paragraphs`` is empty for a page that says nothing."""
+    """A text with its headline."""
 
     headline: str
     author: str
@@ -83,12 +83,12 @@ def news_title(keyword: str, brand: str, salt: int) -> str:
 
 
 def capital(text: str) -> str:
-    """``text`` with its first letter upper-case and the rest as it is."""
+    """``text`` with its first letter in upper case."""
     return text[:1].upper() + text[1:]
 
 
 def snippet_of(keyword: str, brand: str, salt: int) -> str:
-    """Two sentences as a result page shows them."""
+    """A snippet of a result page: two sentences, cut to 159 characters."""
     first = _ABOUT[salt % len(_ABOUT)]
     second = _ABOUT[(salt // 16) % len(_ABOUT)]
     return _fill(f"{first} {second}", keyword, brand, brand, brand, salt)[:158] + "…"

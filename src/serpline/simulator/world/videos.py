@@ -1,4 +1,4 @@
-"""Channels with owners, and videos that stay the same wherever they are asked for."""
+"""Channels with owners, and videos that are the same in searches and in the YouTube API."""
 
 import base64
 from collections import OrderedDict
@@ -13,7 +13,7 @@ from serpline.simulator.world.text import capital
 CHANNELS = 400
 _SHOWN_MAX = 200_000
 _MISSING = 0.02
-# Of the companies that run a channel, those that name no site there.
+# Share of company channels that name no site.
 _UNLINKED = 0.2
 _TITLES = (
     "{K} - everything you need to know",
@@ -27,7 +27,7 @@ _TITLES = (
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """A channel. ``owner`` is None where nothing names one."""
+    """A channel. ``owner`` is None if nothing names one."""
 
     id: str
     title: str
@@ -45,7 +45,7 @@ class Channel:
 
 @dataclass(frozen=True, slots=True)
 class Video:
-    """A video; ``likes`` and ``comments`` are None where the uploader switched them off."""
+    """A video. ``likes`` and ``comments`` are None if the uploader disabled them."""
 
     id: str
     channel: Channel
@@ -60,10 +60,10 @@ class Video:
 
 
 class Videos:
-    """Every channel of a seed, and the videos that result pages have shown.
+    """All channels of a seed, and the videos shown on result pages.
 
-    A video id is eleven characters and cannot carry its keyword, so a shown video is remembered.
-    Limits: 200,000 remembered; one never shown by this process has a title without a keyword.
+    An id of eleven characters cannot contain the keyword, so shown videos are kept, up to 200,000.
+    A video that this process never showed has a title without a keyword.
     """
 
     def __init__(self, seed: int, directory: Directory) -> None:
@@ -85,7 +85,7 @@ class Videos:
         return self._video(video_id, channel, keyword)
 
     def find(self, video_id: str) -> Video | None:
-        """The video with an id; None for what is not an id at all, and for 2 % (deleted)."""
+        """The video of an id; None for an invalid id and for 2 % of ids (deleted)."""
         if len(video_id) != 11 or not video_id.replace("-", "a").replace("_", "a").isalnum():
             return None
         known = self._shown.get(video_id)
@@ -94,7 +94,7 @@ class Videos:
         return None if video.missing else video
 
     def find_list_owner(self, list_id: str) -> Channel | None:
-        """The channel that made a playlist; None for no playlist's id, and for 2 % (deleted)."""
+        """The channel of a playlist; None for an invalid id and for 2 % of ids (deleted)."""
         if not list_id.startswith("PL") or unit(self._seed, "deleted", list_id) < _MISSING:
             return None
         return self.channel(stamp(self._seed, "list of", list_id) % CHANNELS)
@@ -102,7 +102,7 @@ class Videos:
     def find_channel(
         self, *, channel_id: str = "", handle: str = "", username: str = ""
     ) -> Channel | None:
-        """The channel with an id, a handle with or without ``@``, or a user name of old."""
+        """The channel of an id, a handle (with or without ``@``) or a legacy user name."""
         if not self._by_id:
             for index in range(CHANNELS):
                 channel = self.channel(index)
@@ -175,7 +175,7 @@ class Videos:
 
 
 def _profile(index: int, owner: Company | None, linked: bool) -> tuple[str, str]:
-    """A channel's title and description; a company that is not ``linked`` names no site."""
+    """A channel's title and description. Without ``linked``, a company names no site."""
     if owner is None:
         return f"Wandering Lens {index}", "Travel films without words. New video every Friday."
     if owner.kind is Kind.CREATOR:

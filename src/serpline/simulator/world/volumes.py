@@ -1,11 +1,11 @@
-"""Search volumes: heavy-tailed, in Google's buckets, different per location, sometimes unknown."""
+"""Search volumes: heavy-tailed, in Google's buckets, by location, sometimes unknown."""
 
 from dataclasses import dataclass
 from datetime import date
 
 from serpline.simulator.seeds import stream, unit
 
-# Google rounds volumes to these steps of a decade.
+# Google rounds volumes to these steps.
 _STEPS = (10, 11, 13, 16, 17, 19, 21, 24, 26, 29, 32, 36, 39, 44, 48, 54, 59, 66, 72, 81, 88, 99)
 _UNKNOWN = 0.12
 _SMALLER = {2826: 0.22, 2124: 0.12, 2276: 0.18, 2250: 0.15, 2616: 0.08, 2840: 1.0}
@@ -13,7 +13,7 @@ _SMALLER = {2826: 0.22, 2124: 0.12, 2276: 0.18, 2250: 0.15, 2616: 0.08, 2840: 1.
 
 @dataclass(frozen=True, slots=True)
 class Volume:
-    """Metrics of a keyword in a location. ``monthly``: the last twelve, newest first."""
+    """Metrics of a keyword in a location. ``monthly``: twelve months, newest first."""
 
     volume: int
     competition: str
@@ -35,7 +35,7 @@ def bucket(value: float) -> int:
 
 
 def volume_of(seed: int, keyword: str, location: int, language: str, day: date) -> Volume | None:
-    """What is known about a keyword in a location; None where Google knows nothing."""
+    """The metrics of a keyword in a location; None if they are unknown."""
     word = " ".join(keyword.lower().split())
     if unit(seed, "volume?", word, location) < _UNKNOWN:
         return None
