@@ -1,4 +1,4 @@
-"""serpline's side of a conversation with the simulator: settings, HTTP client, connectors."""
+"""serpline's side of calls to the simulator: settings, HTTP client and connectors."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -23,7 +23,7 @@ DAY = date(2026, 11, 23)
 
 
 def now() -> datetime:
-    """An instant of the simulated day."""
+    """Noon (UTC) of the simulated day."""
     return datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 
@@ -78,7 +78,7 @@ class Side:
 
 @asynccontextmanager
 async def opened(monkeypatch: Any, given: dict[str, Any]) -> AsyncIterator[Side]:
-    """A simulator with these settings, and serpline pointed at it by its environment."""
+    """A simulator with these settings, and serpline configured for it by its environment."""
     config = SimulatorConfig(**{"seed": 3, "day": DAY, "timing": BatchTiming(0, 0, 0, 0), **given})
     async with Simulator(config) as simulator:
         for name, value in simulator.environment().items():

@@ -1,4 +1,4 @@
-"""The simulator against serpline's own connectors and HTTP client: every provider, end to end."""
+"""The simulator with serpline's connectors and HTTP client: every provider, end to end."""
 
 import asyncio
 import itertools
@@ -36,14 +36,14 @@ from .simulator_side import Side, now, opened
 
 @pytest.fixture
 async def side(request: pytest.FixtureRequest, monkeypatch: Any) -> AsyncIterator[Side]:
-    """A simulator with what the test's parameter sets, and serpline pointed at it."""
+    """A simulator with the test's settings, and serpline configured for it."""
     async with opened(monkeypatch, getattr(request, "param", {})) as both:
         yield both
 
 
 @pytest.mark.parametrize("content_type", [ContentType.ORGANIC, ContentType.NEWS, ContentType.VIDEO])
 async def test_a_search_is_read_whole(side: Side, content_type: ContentType) -> None:
-    """Ten results with places and domains, nothing unreadable, one credit, the device echoed."""
+    """Ten readable results with positions and domains, for one credit; the device is echoed."""
     market = builtin_markets()["GB"]
     spec = SearchSpec(
         "Wisła rzeka 吕梁市",
@@ -66,7 +66,7 @@ async def test_a_search_is_read_whole(side: Side, content_type: ContentType) -> 
 
 
 async def test_a_batch_from_create_to_its_records(side: Side) -> None:
-    """Create, find, add, read back, start, poll, result set, page file under the SSRF guard."""
+    """Create, find, add, read back, start, poll, result set, and page file under the SSRF guard."""
     client = side.scaleserp
     made = await side.do(client.create_batch("run-1", "news"))
     found = await side.do(client.find_batch_by_name("run-1"))
@@ -91,7 +91,7 @@ async def test_a_batch_from_create_to_its_records(side: Side) -> None:
 
 
 async def test_volumes_come_in_batches_per_market(side: Side) -> None:
-    """Every keyword has a row; some are unknown; GB is not US; one charge a request."""
+    """Every keyword has a row, some unknown; GB and US differ; one charge per request."""
     words = [f"flights to {n}" for n in range(60)] + ["三川河"]
     volumes = {}
     for location in (2840, 2826):
@@ -104,7 +104,7 @@ async def test_volumes_come_in_batches_per_market(side: Side) -> None:
 
 
 async def test_one_restricted_keyword_empties_its_batch(side: Side) -> None:
-    """The whole batch comes back without a figure, and is charged all the same."""
+    """The whole batch has no figures, and is charged."""
     call = side.dataforseo.search_volume(["flights to rome", "cocaine price"], 2840, "en")
     assert (await side.do(call)).lost_all_figures
     assert side.simulator.ledger.spent("dataforseo") == 0.09
@@ -114,7 +114,7 @@ async def test_one_restricted_keyword_empties_its_batch(side: Side) -> None:
     "side", [{"limits": {"dataforseo": RateLimit(1, 60), "pdl": RateLimit(1, 60)}}], indirect=True
 )
 async def test_limits_are_told_in_each_vendors_way(side: Side) -> None:
-    """DataForSEO says it inside a 200, PDL with a 429; both are rate limits to us."""
+    """DataForSEO's limit is inside a 200, PDL's is a 429; both are read as rate limits."""
     calls: list[Any] = [
         side.dataforseo.search_volume(["a"], 2840, "en"),
         side.pdl.enrich(side.simulator.world.directory.all[0].domain),
@@ -132,7 +132,7 @@ async def test_limits_are_told_in_each_vendors_way(side: Side) -> None:
 async def test_companies_are_known_here_there_or_nowhere(
     side: Side, known: Known, by_pdl: int, by_wikidata: int
 ) -> None:
-    """What PDL does not know Wikidata may; a miss is an answer and costs nothing."""
+    """Wikidata knows some companies that PDL does not; a miss is a free answer."""
     pool = side.simulator.world.directory.of(Kind.TAIL)
     domains = [company.domain for company in pool if company.known is known][:10]
     bought = [await side.do(side.pdl.enrich(domain)) for domain in domains]
@@ -145,7 +145,7 @@ async def test_companies_are_known_here_there_or_nowhere(
 
 
 async def test_a_strong_company_is_described(side: Side) -> None:
-    """PDL gives name, size and place; www and bare domain are one; one credit each."""
+    """PDL gives name, size and place for www and the bare domain, at one credit each."""
     company = side.simulator.world.directory.of(Kind.STRONG)[0]
     found = await side.do(side.pdl.enrich(company.domain))
     assert found is not None
@@ -155,7 +155,7 @@ async def test_a_strong_company_is_described(side: Side) -> None:
 
 
 async def test_wikidata_says_what_holds_today(side: Side) -> None:
-    """Of untidy statements those are read that are true; a name may be in one language alone."""
+    """The current ones of untidy statements are read; a name may have one language only."""
     directory = side.simulator.world.directory
     asked = {c.domain: c for c in (*directory.of(Kind.MID), *directory.of(Kind.TAIL)[:100])}
     strong = directory.of(Kind.STRONG)
@@ -184,7 +184,7 @@ async def companies(side: Side, domains: Iterable[str], languages: list[str]) ->
 
 
 async def test_wikidata_answers_any_query(side: Side) -> None:
-    """Its engine is a SPARQL engine: nested functions, aggregates, malformed queries and scans."""
+    """A SPARQL engine answers nested functions and aggregates; malformed queries and scans fail."""
     company = side.simulator.world.directory.of(Kind.TAIL)[0]
     company = next(c for c in side.simulator.world.directory.of(Kind.TAIL) if c.known is Known.FREE)
     values = " ".join(
@@ -212,7 +212,7 @@ async def test_wikidata_answers_any_query(side: Side) -> None:
 
 
 async def test_pdl_writes_names_as_it_is_asked_to(side: Side) -> None:
-    """Lower case by itself, as the real one; with a capital for each word where that is asked."""
+    """Names are in lower case, as the real API's; titlecase=true capitalises each word."""
     company = side.simulator.world.directory.of(Kind.STRONG)[0]
     found = await side.do(side.pdl.enrich(company.domain))
     country, _, _, city, region = company.country
@@ -229,7 +229,7 @@ async def test_pdl_writes_names_as_it_is_asked_to(side: Side) -> None:
 
 
 async def test_wikidata_wants_a_contact(side: Side) -> None:
-    """Without a contact in the User-Agent the answer is 403."""
+    """A User-Agent without a contact gets a 403."""
     async with httpx2.AsyncClient(trust_env=False) as plain:
         url = f"{side.settings.wikidata_base_url}/sparql"
         reply = await plain.get(url, params={"query": "x"}, headers={"user-agent": "curl/8"})
@@ -237,7 +237,7 @@ async def test_wikidata_wants_a_contact(side: Side) -> None:
 
 
 async def test_videos_have_channels_and_channels_have_owners(side: Side) -> None:
-    """Ids from result pages exist (but for a few); most channels name their owner's domain."""
+    """Most ids of result pages exist; most channels name their owner's domain."""
     ids = []
     for number in range(5):
         spec = SearchSpec(f"tour {number}", ContentType.VIDEO)
@@ -258,7 +258,7 @@ async def test_videos_have_channels_and_channels_have_owners(side: Side) -> None
 
 @pytest.mark.parametrize("side", [{"credits": {"youtube/general": 2}}], indirect=True)
 async def test_a_spent_quota_stops_until_the_pacific_midnight(side: Side) -> None:
-    """The third unit of two is a quota error, not a rate limit."""
+    """A third unit of two is a quota error, not a rate limit."""
     calls = [side.youtube.videos([f"abcdefghij{n}"]) for n in range(3)]
     for call in calls[:2]:
         await side.do(call)
@@ -268,7 +268,7 @@ async def test_a_spent_quota_stops_until_the_pacific_midnight(side: Side) -> Non
 
 
 async def test_pages_are_read_and_judged(side: Side) -> None:
-    """Most pages yield their text without navigation, and relevance that is not all the same."""
+    """Most pages yield their text without navigation, and their relevance differs."""
     spec = SearchSpec("hotels in 三川河", ContentType.ORGANIC, max_page=3)
     results = (await side.do(side.scaleserp.search(spec))).organic
     pages = PageClient(now=now)
@@ -292,7 +292,7 @@ async def test_pages_are_read_and_judged(side: Side) -> None:
 
 
 async def test_a_wrong_key_is_refused_by_everyone(side: Side) -> None:
-    """Every provider with a key answers a wrong one as an authentication error, unbilled."""
+    """Every provider answers a wrong key with an authentication error, unbilled."""
     given, clock = side.settings, SystemClock()
     calls: list[ProviderCall[Any]] = [
         ScaleSerpClient(given.scaleserp_base_url, "x", clock).search(SearchSpec("a")),
@@ -315,7 +315,7 @@ async def test_a_wrong_key_is_refused_by_everyone(side: Side) -> None:
 @pytest.mark.parametrize("fault", ["429", "500", "503", "malformed"])
 @pytest.mark.parametrize("side", [{}], indirect=True)
 async def test_every_provider_has_its_own_way_to_fail(side: Side, fault: str) -> None:
-    """Each connector reads each vendor's failure as one that may be tried again."""
+    """Each connector reads its vendor's failure as retryable."""
     side.simulator.set_faults([{"fault": fault}])
     calls: list[ProviderCall[Any]] = [
         side.scaleserp.search(SearchSpec("a")),
@@ -332,7 +332,7 @@ async def test_every_provider_has_its_own_way_to_fail(side: Side, fault: str) ->
 
 
 async def test_replies_do_not_depend_on_what_was_asked_before(side: Side) -> None:
-    """In every order of the same calls, every reply of the web and the model is the same."""
+    """Any order of the same calls gives the same replies."""
     urls = [f"https://www.{c.domain}/guides/rome" for c in side.simulator.world.directory.all[:3]]
     seen: set[tuple[bytes, ...]] = set()
     for order in itertools.permutations(urls):
@@ -345,7 +345,7 @@ async def test_replies_do_not_depend_on_what_was_asked_before(side: Side) -> Non
 
 
 async def test_it_serves_as_a_process_of_its_own_until_it_is_terminated(tmp_path: Path) -> None:
-    """The variables appear in a file, calls work, SIGTERM ends it with exit code 0."""
+    """The variables are in a file, calls work, and SIGTERM ends it with exit code 0."""
     file = tmp_path / "environment.json"
     code = (
         "import sys, pathlib; from serpline.simulator import SimulatorConfig, serve;"
@@ -371,7 +371,7 @@ async def test_it_serves_as_a_process_of_its_own_until_it_is_terminated(tmp_path
 
 
 async def test_the_command_serves_the_plan_of_a_file(tmp_path: Path) -> None:
-    """``simulator serve --faults plan.yaml``: its rules are in force; a bad one ends it with 2."""
+    """``simulator serve --faults plan.yaml`` applies the rules; a bad one exits with 2."""
     plan = tmp_path / "plan.yaml"
     plan.write_text("- {fault: 503, provider: pdl, retry_after: 9}")
     command = [sys.executable, "-m", "serpline.cli", "simulator", "serve", "--faults", str(plan)]

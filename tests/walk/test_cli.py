@@ -15,7 +15,7 @@ UNKNOWN_RUN = "00000000-0000-0000-0000-000000000000"
 def serpline(
     *arguments: str, database_url: str = "", **settings: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run one command without any setting of this machine."""
+    """Run one command in a clean environment."""
     if database_url:
         settings["SERPLINE_DATABASE_URL"] = database_url
     done = run_command(*arguments, **settings)
@@ -25,7 +25,7 @@ def serpline(
 
 
 def one_line(done: subprocess.CompletedProcess[str]) -> str:
-    """The one line of a person's mistake, after exit code 2 and nothing on stdout."""
+    """Return the one line on stderr; the exit code is 2 and stdout is empty."""
     assert (done.returncode, done.stdout) == (2, "")
     lines = done.stderr.splitlines()
     assert len(lines) == 1, done.stderr
@@ -44,7 +44,7 @@ def one_line(done: subprocess.CompletedProcess[str]) -> str:
 def test_a_bad_keyword_file_is_one_line(
     database_url: str, tmp_path: Path, content: bytes, words: str
 ) -> None:
-    """What cannot be imported is one line that names the thing, and exit code 2."""
+    """A file that cannot be imported gets one line with the cause, and exit code 2."""
     file = tmp_path / "keywords.csv"
     file.write_bytes(content)
     assert words in one_line(serpline("keywords", "import", str(file), database_url=database_url))
@@ -75,12 +75,12 @@ def test_a_bad_keyword_file_is_one_line(
     ],
 )
 def test_a_wrong_word_is_one_line(database_url: str, arguments: list[str], words: str) -> None:
-    """A command that cannot be carried out says in one line which word is wrong."""
+    """A command with a wrong argument gets one line that names it."""
     assert words in one_line(serpline(*arguments, database_url=database_url))
 
 
 def test_an_unreachable_database_is_one_line() -> None:
-    """It names the setting and hides the password, and is all that the process prints."""
+    """The line names the setting and hides the password; nothing else is printed."""
     settings = {"SERPLINE_DATABASE_URL": "postgresql://me:hunter2@127.0.0.1:1/nothing"}
     line = one_line(
         subprocess.run(
@@ -99,7 +99,7 @@ def test_an_unreachable_database_is_one_line() -> None:
 def test_keywords_in_any_script_are_imported_listed_and_planned(
     database_url: str, tmp_path: Path
 ) -> None:
-    """Import, list and a dry run agree; duplicates are counted, an over-long keyword is told."""
+    """Import, list and dry run agree; duplicates are counted, a too long keyword is reported."""
     file = tmp_path / "keywords.csv"
     rows = ["吕梁市 三川河,US,a;b", "Wisła rzeka,GB,", "wisła  RZEKA,GB,", f"{'x' * 201},US,"]
     file.write_text("\n".join(["keyword,market,tags", *rows]), encoding="utf-8")
@@ -119,7 +119,7 @@ def test_keywords_in_any_script_are_imported_listed_and_planned(
 
 
 def test_a_schedule_is_previewed_without_a_database(tmp_path: Path) -> None:
-    """The preview tells UTC and local times; no database is asked."""
+    """The preview shows UTC and local times without a database."""
     spec = tmp_path / "news.json"
     spec.write_text(
         json.dumps(

@@ -1,7 +1,7 @@
-"""``serpline demo`` as a person and as a script runs it, and the questions asked of it afterwards.
+"""``serpline demo`` as users and scripts run it, and the read commands on its results.
 
-One demo of two keywords serves all questions; it is a process of its own, with everything real
-but the other side of the wire.
+One demo of two keywords serves all tests. It is a process of its own, in which only the providers
+are simulated.
 """
 
 import io
@@ -23,7 +23,7 @@ from harness.environment import clean_environment
 from serpline import recompute_dsi
 from serpline.store.embedded.server import ensure_server, find_server
 
-# One process makes the run that these look at.
+# One process makes the run that all these tests read.
 pytestmark = pytest.mark.xdist_group("demo")
 
 TYPES = ("organic", "news", "video")
@@ -31,32 +31,32 @@ KEYWORDS = "keyword,market,tags\n吕梁市 三川河,US,rivers\nWisła rzeka,GB,
 
 
 def command(*arguments: str) -> list[str]:
-    """A command line without anything of this machine's settings."""
+    """A command line, for a clean environment."""
     return [sys.executable, "-m", "serpline.cli", *arguments]
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A finished demo: its directory, its document, what it said."""
+    """A finished demo: its directory, document and stderr."""
 
     directory: Path
     document: dict[str, Any]
     stderr: str
 
     def run_command(self, *arguments: str) -> subprocess.CompletedProcess[bytes]:
-        """Ask the demo's database a question."""
+        """Run a command on the demo's database."""
         return run_command("--data-dir", str(self.directory), *arguments)
 
     def json(self, *arguments: str) -> Any:
-        """The document that answers a question."""
-        done = self.ask(*arguments)
+        """Run a command and return its JSON document."""
+        done = self.run_command(*arguments)
         assert done.returncode == 0, done.stderr.decode()
         return json.loads(done.stdout)
 
 
 @pytest.fixture(scope="module")
 def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
-    """A demo of two of three keywords; its embedded server is stopped in the end."""
+    """A demo of two of three keywords; its embedded server is stopped at the end."""
     directory = tmp_path_factory.mktemp("demo")
     file = directory / "keywords.csv"
     file.write_text(KEYWORDS, encoding="utf-8")
@@ -77,7 +77,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
 
 
 def test_the_document_has_the_shape_that_scripts_rely_on(shown: Shown) -> None:
-    """Seven phases with their lanes, scores, credits, calls and seconds; stderr stays quiet."""
+    """Seven phases with lanes, scores, credits, calls and seconds; stderr is empty."""
     found = shown.document
     assert found["status"] == "completed"
     assert found["mode"] == "manual"
@@ -102,7 +102,7 @@ def test_the_document_has_the_shape_that_scripts_rely_on(shown: Shown) -> None:
 
 
 def test_calls_and_credits_are_those_of_the_simulators_own_log(shown: Shown) -> None:
-    """The ledger and the independent log agree on every provider that is paid per call."""
+    """The ledger and the simulator's log agree on every provider that is paid per call."""
     calls: Counter[str] = Counter()
     credits_: Counter[str] = Counter()
     log = Path(shown.document["call_log"])
@@ -121,13 +121,13 @@ def test_calls_and_credits_are_those_of_the_simulators_own_log(shown: Shown) -> 
 
 
 def test_an_independent_script_computes_the_same_figures(shown: Shown, tmp_path: Path) -> None:
-    """Of every company, from the exported inputs alone, to one in the last stored digit."""
-    told = shown.document["recomputed"]
-    assert told["equal"] is True
-    assert {figure["content_type"] for figure in told["figures"]} >= {"all"}
+    """It computes every company's figures from the exported inputs, to one in the last digit."""
+    again = shown.document["recomputed"]
+    assert again["equal"] is True
+    assert {figure["content_type"] for figure in again["figures"]} >= {"all"}
     file = tmp_path / "inputs.jsonl"
-    assert shown.ask("dsi", "inputs", "--output", str(file)).returncode == 0
-    assert file.read_bytes() == Path(told["inputs"]).read_bytes()
+    assert shown.run_command("dsi", "inputs", "--output", str(file)).returncode == 0
+    assert file.read_bytes() == Path(again["inputs"]).read_bytes()
     script = subprocess.run(
         [sys.executable, "-I", recompute_dsi.__file__, str(file)],
         stdout=subprocess.PIPE,
@@ -150,7 +150,7 @@ def test_an_independent_script_computes_the_same_figures(shown: Shown, tmp_path:
 
 
 def test_a_channel_without_an_owner_is_named_by_its_title(shown: Shown) -> None:
-    """Its address is what it is counted by, and no name for people."""
+    """The address identifies the channel; the title is its display name."""
     channels = [row for row in shown.document["dsi"] if row["domain"].startswith("youtube.com/")]
     assert channels
     for row in channels:
@@ -159,7 +159,7 @@ def test_a_channel_without_an_owner_is_named_by_its_title(shown: Shown) -> None:
 
 
 def test_share_of_voice_has_its_three_denominators(shown: Shown) -> None:
-    """Of the company with the most clicks, from the exported inputs; the combined DSI has none."""
+    """The three shares follow from the exported inputs; the combined DSI has none."""
     rows = shown.json("dsi", "show", "--metric", "sov", "--market", "US", "--json")
     assert {row["content_type"] for row in rows} == set(TYPES)
     best = next(row for row in rows if row["content_type"] == "organic")
@@ -170,7 +170,7 @@ def test_share_of_voice_has_its_three_denominators(shown: Shown) -> None:
     ]
     (page,) = [record for record in records if record["record"] == "page"]
     (curve,) = [record["curve"] for record in records if record["record"] == "method"]
-    # One keyword, and nobody asked for AI Overviews: its volume is in every figure, and cancels.
+    # One keyword and no AI Overviews: the volume is in every figure and cancels.
     percents = {
         company: [
             curve["percents"][record["position"] - 1]
@@ -184,46 +184,48 @@ def test_share_of_voice_has_its_three_denominators(shown: Shown) -> None:
     assert best["traffic_share"] == pytest.approx(sum(own) / sum(everyone))
     assert best["share_of_first"] == pytest.approx(max(own) / curve["percents"][0])
     assert best["share_of_volume"] == pytest.approx(sum(own) / 100)
-    table = shown.ask("dsi", "show", "--metric", "sov", "--limit", "1").stdout.decode()
+    table = shown.run_command("dsi", "show", "--metric", "sov", "--limit", "1").stdout.decode()
     assert f"{best['traffic_share']:.4f}" in table
-    refused = shown.ask("dsi", "show", "--metric", "sov", "--content-type", "all")
+    refused = shown.run_command("dsi", "show", "--metric", "sov", "--content-type", "all")
     assert (refused.returncode, refused.stdout) == (2, b"")
 
 
 def test_run_show_tells_the_same_as_the_demo_did(shown: Shown) -> None:
-    """The document is read from what is stored: asked again, it is the same, by any name."""
+    """The stored document is the same, read by id, by the id's beginning, or as the latest."""
     run_id = shown.document["run_id"]
     again = shown.json("run", "show", run_id, "--json")
     own = ("data_dir", "call_log", "audit", "recomputed")
-    mine = {k: v for k, v in shown.document.items() if k not in own}
-    assert again == mine
+    common = {k: v for k, v in shown.document.items() if k not in own}
+    assert again == common
     assert shown.json("run", "show", run_id[:8], "--json")["run_id"] == run_id
     assert shown.json("run", "show", "--json")["run_id"] == run_id
     assert [row["id"] for row in shown.json("run", "list", "--json")] == [run_id]
 
 
 def test_an_ended_run_is_watched_to_its_end(shown: Shown) -> None:
-    """``watch`` of a run that is done gives its document and exit code at once."""
+    """``watch`` on an ended run returns its document and exit code at once."""
     assert shown.json("run", "watch", "--json")["status"] == "completed"
 
 
 def test_rankings_answer_for_one_keyword_in_any_script(shown: Shown) -> None:
-    """A keyword is found however it is cased; an unknown one is named, not answered by silence."""
+    """A keyword is found in any case; an unknown one is an error that names it."""
     rows = shown.json("rankings", "--keyword", "wisła  RZEKA", "--json")
     assert {(row["keyword"], row["market"]) for row in rows} == {("Wisła rzeka", "GB")}
     assert {row["content_type"] for row in rows} == set(TYPES)
     assert min(row["position"] for row in rows) == 1
-    done = shown.ask("rankings", "--keyword", "third")
+    done = shown.run_command("rankings", "--keyword", "third")
     assert (done.returncode, done.stdout) == (2, b"")
     assert b"'third'" in done.stderr
 
 
 def test_every_export_has_every_figure(shown: Shown) -> None:
-    """CSV, JSON and Parquet hold the same rows; what is not known stays unknown in each."""
+    """CSV, JSON and Parquet have the same rows; unknown values stay unknown in each."""
     figures = shown.json("dsi", "export", "--format", "json")
     assert len(figures) == len(shown.document["dsi"])
-    csv = pl.read_csv(io.BytesIO(shown.ask("dsi", "export").stdout))
-    parquet = pl.read_parquet(io.BytesIO(shown.ask("dsi", "export", "--format", "parquet").stdout))
+    csv = pl.read_csv(io.BytesIO(shown.run_command("dsi", "export").stdout))
+    parquet = pl.read_parquet(
+        io.BytesIO(shown.run_command("dsi", "export", "--format", "parquet").stdout)
+    )
     for frame in (csv, parquet):
         assert frame["domain"].to_list() == [row["domain"] for row in figures]
         assert frame["dsi"].to_list() == pytest.approx([row["dsi"] for row in figures])
@@ -235,7 +237,7 @@ def test_every_export_has_every_figure(shown: Shown) -> None:
 
 
 def test_a_dry_run_is_exact_for_searches_and_uses_the_latest_runs_ratios(shown: Shown) -> None:
-    """Pairs × devices × types; the rest names the run whose ratios it takes. Nothing is started."""
+    """Searches are pairs × devices × types; the rest names its source run. No run is started."""
     options = ("--devices", "desktop,mobile", "--content-types", "organic,news", "--json")
     found = shown.json("run", "start", "--dry-run", *options)
     assert (found["pairs"], found["searches"]) == (3, 12)
@@ -250,7 +252,7 @@ def test_a_dry_run_is_exact_for_searches_and_uses_the_latest_runs_ratios(shown: 
 
 
 def test_other_questions_are_answered_with_documents(shown: Shown) -> None:
-    """Every read command gives one JSON document."""
+    """Every read command prints one JSON document."""
     assert len(shown.json("markets", "list", "--json")) == 250
     assert len(shown.json("keywords", "list", "--json")) == 3
     assert shown.json("companies", "list", "--json")
@@ -262,20 +264,20 @@ def test_other_questions_are_answered_with_documents(shown: Shown) -> None:
 
 
 def test_a_mark_is_seen_in_the_figures(shown: Shown) -> None:
-    """A company is marked by any URL of it, and the mark stands beside its DSI."""
+    """Any URL marks its company, and the mark is shown with its DSI."""
     domain = next(r["domain"] for r in shown.document["dsi"] if "/" not in r["domain"])
     url = f"https://www.{domain}/about"
-    assert shown.ask("companies", "mark", url, "--as", "ours").returncode == 0
+    assert shown.run_command("companies", "mark", url, "--as", "ours").returncode == 0
     rows = shown.json("dsi", "show", "--json")
     assert {row["relation"] for row in rows if row["domain"] == domain} == {"ours"}
-    assert shown.ask("companies", "mark", url, "--as", "none").returncode == 0
+    assert shown.run_command("companies", "mark", url, "--as", "none").returncode == 0
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_demo_leaves_nothing_running(
     number: signal.Signals, code: int, tmp_path: Path
 ) -> None:
-    """Ctrl-C and SIGTERM stop the workers and the embedded server, and what was done is kept."""
+    """Ctrl-C and SIGTERM stop the workers and the embedded server."""
     with subprocess.Popen(
         command("--data-dir", str(tmp_path), "demo"),
         stdout=subprocess.DEVNULL,
@@ -285,22 +287,22 @@ def test_an_interrupted_demo_leaves_nothing_running(
     ) as process:
         try:
             assert process.stderr is not None
-            # It says so as soon as the workers have collected something.
+            # Printed once the workers have collected something.
             assert any("serp_collection" in line for line in process.stderr)
             workers = _children(process.pid)
             process.send_signal(number)
-            said = process.stderr.read()
-            assert process.wait(60) == code, said
+            stderr = process.stderr.read()
+            assert process.wait(60) == code, stderr
         finally:
             process.kill()
     assert len(workers) == 2
     assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
     assert find_server(tmp_path / "postgres") is None
-    assert "Traceback" not in said
+    assert "Traceback" not in stderr
 
 
 def _children(pid: int) -> list[int]:
-    """The workers of a demo, as ``ps`` knows them."""
+    """The pids of a demo's workers, from ``ps``."""
     done = subprocess.run(
         ["ps", "-A", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True
     )
@@ -309,7 +311,7 @@ def _children(pid: int) -> list[int]:
 
 
 def test_a_file_with_a_bad_line_is_refused_before_anything_is_made(tmp_path: Path) -> None:
-    """One line and exit code 2; no directory and no server is left for it."""
+    """One line and exit code 2; no directory is created and no server started."""
     file = tmp_path / "keywords.csv"
     file.write_text("keyword,market\nfoo,ZZ\n")
     home = tmp_path / "home"
@@ -329,7 +331,7 @@ def test_a_file_with_a_bad_line_is_refused_before_anything_is_made(tmp_path: Pat
 
 
 def test_a_project_is_not_mixed_with_simulated_results(database_url: str, tmp_path: Path) -> None:
-    """A database that holds keywords already is refused by name, its content untouched."""
+    """A database with keywords is refused by its setting's name, and stays unchanged."""
     settings = {**clean_environment(), "SERPLINE_DATABASE_URL": database_url}
     file = tmp_path / "keywords.csv"
     file.write_text("keyword,market\nmine,US\n")

@@ -1,4 +1,4 @@
-"""What a market lacks at one provider costs the run no more than that."""
+"""A market that one provider does not support loses that provider's data only."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ KEYWORDS = "\n".join(
 async def test_a_market_without_a_language_at_dataforseo_has_volumes(
     database_url: str, tmp_path: Path
 ) -> None:
-    """Albania's volumes are bought, in one call; Kosovo has no location there: unknown, unasked."""
+    """Albania's volumes are bought in one call; Kosovo has no location: unknown, without a call."""
     async with open_world(database_url, tmp_path, KEYWORDS) as world:
         await world.start_worker()
         run_id = await world.run(phases=("keyword_metrics",))
@@ -34,7 +34,7 @@ async def test_a_market_without_a_language_at_dataforseo_has_volumes(
 async def test_a_company_may_have_its_name_in_the_markets_language_alone(
     database_url: str, tmp_path: Path
 ) -> None:
-    """Of Wikidata's names the English, the default and those of the markets; no Japanese one."""
+    """Names are read in English, the default and the markets' languages, not in Japanese."""
     pairs = (f"reise {n},{market}" for n in range(40) for market in ("DE", "FR", "PL"))
     keywords = "\n".join(["keyword,market", *pairs]).encode()
     async with open_world(database_url, tmp_path, keywords) as world:

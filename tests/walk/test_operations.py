@@ -77,15 +77,15 @@ def test_a_breaker_that_failures_opened_is_shown_reset_and_isolated(
     assert command("breakers", "isolate", "example_api") == (0, "example_api: isolated\n")
     assert asyncio.run(_call(database_url, provider, 1)) == ["refused"]
     assert shown()["state"] == "isolated"
-    code, said = command("breakers", "reset", "exampel_api")
-    assert (code, "exampel_api" in said, said.count("\n")) == (2, True, 1)
+    code, stderr = command("breakers", "reset", "exampel_api")
+    assert (code, "exampel_api" in stderr, stderr.count("\n")) == (2, True, 1)
 
 
 def test_a_breaker_is_known_before_its_first_call(command: Any) -> None:
     """A provider's own may be isolated and set at once; another name is told which there are."""
     assert command("breakers", "isolate", "llm_api") == (0, "llm_api: isolated\n")
-    code, said = command("breakers", "isolate", "llm")
-    assert (code, "llm_api" in said, said.count("\n")) == (2, True, 1)
+    code, stderr = command("breakers", "isolate", "llm")
+    assert (code, "llm_api" in stderr, stderr.count("\n")) == (2, True, 1)
     assert command("breakers", "set", "pdl_api", "--failure-threshold", "2") == (
         0,
         "pdl_api: closed, settings version 2\n",
@@ -111,8 +111,8 @@ def test_wrong_settings_of_a_breaker_are_one_line(
     command: Any, arguments: list[str], named: str
 ) -> None:
     """The line names what is wrong, and nothing is changed."""
-    code, said = command("breakers", "set", *arguments)
-    assert (code, named in said, said.count("\n")) == (2, True, 1), said
+    code, stderr = command("breakers", "set", *arguments)
+    assert (code, named in stderr, stderr.count("\n")) == (2, True, 1), stderr
     assert command("breakers", "list", "--json") == (0, "[]\n")
 
 
@@ -172,8 +172,8 @@ def test_a_job_that_failed_for_good_is_listed_retried_and_discarded(
     assert command("jobs", "retry", number)[0] == 0
     assert letters() == []
     assert asyncio.run(_serve(database_url, broken=False)) is JobOutcome.DONE
-    code, said = command("jobs", "retry", number)
-    assert (code, said) == (2, f"serpline: dead letter {number}: already retried\n")
+    code, stderr = command("jobs", "retry", number)
+    assert (code, stderr) == (2, f"serpline: dead letter {number}: already retried\n")
 
     asyncio.run(_enqueue(database_url))
     assert asyncio.run(_serve(database_url, broken=True)) is JobOutcome.DEAD

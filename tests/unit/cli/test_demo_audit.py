@@ -1,4 +1,4 @@
-"""The demo's audit finds what it is there to find."""
+"""The demo's audit finds missing, doubled and differing calls."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ REPORT = {"calls": {"scaleserp": 1, "pdl": 1, "page": 1}, "credits": {"scaleserp
 
 
 def log(*calls: Call, entries_max: int = 100) -> CallLog:
-    """A log that has seen these calls."""
+    """A log with these calls."""
     found = CallLog(SystemClock(), entries_max=entries_max)
     for seq, (provider, identity, status, credits_) in enumerate(calls, 1):
         at, attempt = found.record_arrival(provider, identity)
@@ -29,36 +29,36 @@ def log(*calls: Call, entries_max: int = 100) -> CallLog:
 
 
 def test_a_run_that_agrees() -> None:
-    """A page and its redirect are one call of ours; a call that costs nothing counts as well."""
+    """A page and its redirect are one call of the ledger; free calls count too."""
     found = audit(log(SEARCH, ASKED, MOVED, PAGE), REPORT)
     assert found["agrees"]
     assert summary_line(found).startswith("The simulator's own log agrees: 3 calls")
 
 
 @pytest.mark.parametrize(
-    ("calls", "said"),
+    ("calls", "message"),
     [
         ((SEARCH, SEARCH, ASKED, PAGE), "paid twice: scaleserp: start_batch B1"),
         ((SEARCH, ASKED, ASKED, PAGE), "calls of pdl: 1 by the ledger, 2 by the simulator"),
         ((ASKED, PAGE, (*SEARCH[:3], 3)), "credits of scaleserp: 2 by the ledger, 3"),
     ],
 )
-def test_what_does_not_agree_is_said(calls: tuple[Call, ...], said: str) -> None:
-    """A call charged twice, one the ledger does not know, a different charge: each is named."""
+def test_what_does_not_agree_is_said(calls: tuple[Call, ...], message: str) -> None:
+    """A call charged twice, a call missing in the ledger and a different charge are each named."""
     found = audit(log(*calls), REPORT)
     assert not found["agrees"]
-    assert said in summary_line(found)
+    assert message in summary_line(found)
 
 
 def test_calls_the_simulator_never_saw_are_missed() -> None:
-    """What the ledger claims and nobody received does not pass, not even of a whole provider."""
+    """Calls of the ledger that the simulator never received are a difference."""
     report: dict[str, Any] = {"calls": {**REPORT["calls"], "llm": 2}, "credits": {"scaleserp": 2}}
     found = audit(log(SEARCH, ASKED, PAGE), report)
     assert found["differences"] == ["calls of llm: 2 by the ledger, 0 by the simulator"]
 
 
 def test_a_full_log_is_no_proof() -> None:
-    """A log that had to drop calls does not agree with anything."""
+    """A log with dropped calls never agrees."""
     found = audit(log(SEARCH, ASKED, PAGE, entries_max=2), REPORT)
     assert not found["agrees"]
     assert "the simulator's log is full: 1 calls are not in it" in found["differences"]

@@ -8,7 +8,7 @@ from serpline.cli.demo_report import _show_dsi
 def test_a_type_without_figures_is_not_shown_as_ranking_nowhere(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """News failed, so its column is not known; in video, which was collected, b ranks nowhere."""
+    """News failed: its cells are unknown. Video was collected: b's cell is empty, not ranked."""
     place = {"market": "US", "device": "desktop", "coverage": 0.5}
     sources = [{"content_type": "organic"}, {"content_type": "video"}]
     rows = [

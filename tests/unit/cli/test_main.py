@@ -1,4 +1,4 @@
-"""The frame around every command: exit codes, one line per mistake, a quick start."""
+"""Common to all commands: exit codes, one-line errors and a quick start."""
 
 import json
 import os
@@ -28,14 +28,14 @@ from serpline.domain.keywords import KeywordRow
     ],
 )
 def test_the_data_directory_may_stand_anywhere(given: list[str], expected: list[str]) -> None:
-    """``--data-dir`` is moved to the front, and nothing behind ``--`` is touched."""
+    """``--data-dir`` moves to the front; arguments after ``--`` stay."""
     assert cli.global_options_first(given) == expected
 
 
 def test_no_command_shows_the_help_and_no_empty_mistake(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Without a command the help is shown, and the exit code says that nothing was done."""
+    """Without a command, the help is printed and the exit code is 2."""
     assert cli.main([]) == 2
     shown_ = capsys.readouterr()
     assert "Usage" in shown_.out + shown_.err
@@ -43,7 +43,7 @@ def test_no_command_shows_the_help_and_no_empty_mistake(
 
 
 def test_the_help_is_no_mistake() -> None:
-    """The help that was asked for exits with 0."""
+    """Requested help exits with 0."""
     assert cli.main(["--help"]) == 0
 
 
@@ -57,7 +57,7 @@ def test_every_end_has_its_exit_code(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Only a bug shows a traceback, and no key in it."""
+    """Only a bug prints a traceback, with its secrets masked."""
     monkeypatch.setenv("SERPLINE_LLM_API_KEY", "sk-canary")
 
     def command(*_: object, **__: object) -> None:
@@ -65,24 +65,24 @@ def test_every_end_has_its_exit_code(
 
     monkeypatch.setattr(cli, "app", command)
     assert cli.main(["run", "list"]) == code
-    said = capsys.readouterr().err
-    assert ("Traceback" in said) == (code == 70)
-    assert "sk-canary" not in said
+    output = capsys.readouterr().err
+    assert ("Traceback" in output) == (code == 70)
+    assert "sk-canary" not in output
 
 
 def test_the_words_of_a_bug_steer_no_terminal(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """They may come from the web: in its traceback they are escaped."""
+    """Control characters in a traceback are escaped: the text may come from the web."""
 
     def command(*_: object, **__: object) -> None:
         raise RuntimeError("a title\x1b[2J\u202e")
 
     monkeypatch.setattr(cli, "app", command)
     assert cli.main(["run", "list"]) == 70
-    said = capsys.readouterr().err
-    assert r"a title\u001b[2J\u202e" in said
-    assert not {"\x1b", "\u202e"} & set(said)
+    output = capsys.readouterr().err
+    assert r"a title\u001b[2J\u202e" in output
+    assert not {"\x1b", "\u202e"} & set(output)
 
 
 @pytest.mark.parametrize(
@@ -105,28 +105,28 @@ def test_the_words_of_a_bug_steer_no_terminal(
 def test_a_bad_setting_is_named_with_its_value(
     name: str, value: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A variable that cannot be read is one line that names it, before anything is opened."""
+    """An invalid variable is one line with its name and value, before anything is opened."""
     monkeypatch.setenv(name, value)
     assert cli.main(["run", "list"]) == 2
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert said.err.count("\n") == 1
-    assert f"{name}={value!r}" in said.err
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err.count("\n") == 1
+    assert f"{name}={value!r}" in output.err
 
 
 def test_a_log_that_cannot_be_written_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The simulator does not serve; the line names the option and its value."""
+    """The simulator does not start; the line names the option and its value."""
     file = tmp_path / "nowhere" / "calls.jsonl"
     assert cli.main(["simulator", "serve", "--log", str(file)]) == 2
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert said.err == f"serpline: --log '{file}': No such file or directory\n"
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err == f"serpline: --log '{file}': No such file or directory\n"
 
 
 def test_the_help_loads_no_heavy_library() -> None:
-    """What makes a start slow is imported by the commands that need it, not by the tree."""
+    """Slow modules are imported by the commands that need them, not by the command tree."""
     heavy = ["polars", "sqlalchemy", "uvicorn", "fastapi", "trafilatura", "procrastinate"]
     heavy += ["serpline.config.model", "serpline.scheduling.spec"]
     code = f"import sys, serpline.cli; print([m for m in {heavy!r} if m in sys.modules])"
@@ -149,17 +149,17 @@ def test_the_help_loads_no_heavy_library() -> None:
 def test_a_configuration_that_cannot_be_read_is_named(
     body: bytes, words: str, tmp_path: Path
 ) -> None:
-    """The file and the reason are told in one line."""
+    """One line names the file and the reason."""
     file = tmp_path / "run.json"
     file.write_bytes(body)
-    with pytest.raises(UserError, match=words) as told:
+    with pytest.raises(UserError, match=words) as caught:
         read_config(file)
-    assert str(file) in str(told.value)
-    assert "\n" not in str(told.value)
+    assert str(file) in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_an_absent_configuration_is_named(tmp_path: Path) -> None:
-    """A path that is not there is a person's mistake."""
+    """A missing file is a usage error."""
     with pytest.raises(UserError, match=r"nothing\.json"):
         read_config(tmp_path / "nothing.json")
 
@@ -167,7 +167,7 @@ def test_an_absent_configuration_is_named(tmp_path: Path) -> None:
 def test_an_unknown_curve_is_refused_before_anything_is_paid(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The last phase's curve is looked up first; no database is opened for it."""
+    """The last phase's curve is checked first, without a database."""
     file = tmp_path / "run.json"
     file.write_text(json.dumps({"curve": "bent"}))
     assert cli.main(["run", "start", "--config", str(file)]) == 2
@@ -175,7 +175,7 @@ def test_an_unknown_curve_is_refused_before_anything_is_paid(
 
 
 def test_repeated_rows_become_one_with_all_tags() -> None:
-    """A statement may not write a pair twice, and no tag may be lost for it."""
+    """Rows of the same pair are merged, with all their tags."""
     rows = [
         KeywordRow(2, "a", "a", "US", ("x",)),
         KeywordRow(3, "b", "b", "US"),
@@ -185,13 +185,13 @@ def test_repeated_rows_become_one_with_all_tags() -> None:
 
 
 def test_lists_are_given_by_commas_or_repeated() -> None:
-    """Both ways of giving several values mean the same."""
+    """Both ways of giving several values are the same."""
     assert split_list(["organic, news", "video", ""]) == ["organic", "news", "video"]
     assert split_list(None) is None
 
 
 def test_a_list_that_names_nothing_does_not_mean_everything() -> None:
-    """It would be a paid run over all content types."""
+    """It would otherwise start a paid run over all content types."""
     with pytest.raises(UserError, match="is an empty list"):
         split_list([" ,", ""])
 
@@ -208,7 +208,7 @@ def test_a_list_that_names_nothing_does_not_mean_everything() -> None:
 def test_an_empty_argument_is_not_taken_for_an_absent_one(
     given: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A variable of the shell that is not set leaves one."""
+    """An unset shell variable leaves an empty argument."""
     assert cli.main(given) == 2
     assert capsys.readouterr().err.startswith("serpline: an argument is empty")
 
@@ -224,7 +224,7 @@ def test_an_empty_argument_is_not_taken_for_an_absent_one(
     ],
 )
 def test_a_company_is_named_as_figures_name_it(given: str, company: str | None) -> None:
-    """By its registrable domain or, while nobody knows its owner, by the channel's address."""
+    """A company is its registrable domain, or a channel's address if the owner is unknown."""
     channel = "youtube.com/channel/UCro8H3sIaC7-Km7ngIUHHUQ"
     assert company_domain(given) == (company or channel)
 
@@ -234,19 +234,19 @@ def test_a_company_is_named_as_figures_name_it(given: str, company: str | None) 
     ["youtube.com/@acme", "youtube.com/c/acme", "https://youtu.be/dQw4w9WgXcQ", "localhost", "@a"],
 )
 def test_what_names_no_company_is_refused(given: str) -> None:
-    """A handle or a video would otherwise be youtube.com, which owns none of them."""
+    """A handle or a video would otherwise be read as youtube.com, which owns none of them."""
     with pytest.raises(UserError, match=re.escape(given)):
         company_domain(given)
 
 
 def test_text_from_the_web_cannot_steer_a_terminal() -> None:
-    """Control characters and escapes are not printed; what is not known is a dash."""
+    """Control characters and escapes are not printed; unknown values are a dash."""
     assert format_cell("a\x1b[2Jb\nc") == "a [2Jb c"
     assert format_cell(None) == "–"
 
 
 def test_a_document_is_utf_8_whatever_the_locale_says() -> None:
-    """A script reads the same bytes under any locale, halves of surrogate pairs escaped."""
+    """The bytes are the same under any locale; halves of surrogate pairs are escaped."""
     code = "from serpline.cli.common import print_json; print_json({'k': '吕梁市 \\ud800'})"
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -259,6 +259,6 @@ def test_a_document_is_utf_8_whatever_the_locale_says() -> None:
 
 
 def test_what_has_no_place_in_json_is_a_bug() -> None:
-    """Nothing is turned into text in silence."""
+    """Unknown types raise ``TypeError``; they are not converted silently."""
     with pytest.raises(TypeError, match="object"):
         print_json({"k": object()})

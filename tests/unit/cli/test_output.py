@@ -1,4 +1,4 @@
-"""What commands print and export can be shown and opened safely."""
+"""Printed and exported texts are safe in terminals and spreadsheets."""
 
 import asyncio
 import csv
@@ -56,7 +56,7 @@ def _written(format_: Format, count: int) -> bytes:
 
 @pytest.mark.parametrize("count", [0, 1, ROWS_PER_FRAME, ROWS_PER_FRAME + 1])
 def test_every_format_has_every_figure(count: int) -> None:
-    """However many portions they come in, under one head; of none, an empty table."""
+    """Any number of portions has one header; no rows make an empty table."""
     assert _written(Format.CSV, count).count(b"\n") == count + 1
     assert len(json.loads(_written(Format.JSON, count))) == count
     frame = pl.read_parquet(_written(Format.PARQUET, count))
@@ -66,7 +66,7 @@ def test_every_format_has_every_figure(count: int) -> None:
 def test_a_document_written_row_by_row_is_the_one_that_is_emitted(
     capsysbinary: pytest.CaptureFixture[bytes],
 ) -> None:
-    """It equals the emitted document to the byte, with the rows as its last member."""
+    """It equals the document at once, byte for byte, with the rows as its last member."""
     run_id, spool = uuid4(), Spool()
 
     async def rows() -> AsyncIterator[dict[str, Any]]:
@@ -82,7 +82,7 @@ def test_a_document_written_row_by_row_is_the_one_that_is_emitted(
 
 
 def test_an_exported_name_is_no_formula_and_a_number_is_a_number() -> None:
-    """In CSV a formula is text; a negative figure stays a number; JSON has the name as it is."""
+    """In CSV a formula becomes text and a negative figure stays a number; JSON is unchanged."""
     (row,) = csv.DictReader(io.StringIO(_written(Format.CSV, 1).decode()))
     assert row["company"] == "'" + _FIGURE["company"]
     assert (row["dsi"], row["keywords_ranked"], row["domain"]) == ("-0.5", "3", "acme.com")
@@ -92,7 +92,7 @@ def test_an_exported_name_is_no_formula_and_a_number_is_a_number() -> None:
 def test_a_title_steers_neither_the_table_nor_the_document(
     capsysbinary: pytest.CaptureFixture[bytes],
 ) -> None:
-    """An override of the reading direction and a C1 control reach no terminal."""
+    """A bidi override and a C1 control character never reach the terminal."""
     title = "safe\u202egpj.exe\x9b2J"
     print_json({"title": title})
     document = capsysbinary.readouterr().out.decode()

@@ -1,4 +1,4 @@
-"""``serpline schema``: what it prints is what the models do."""
+"""``serpline schema`` prints what the models accept."""
 
 import json
 from typing import Any
@@ -13,7 +13,7 @@ from serpline.config.run import PipelineConfig
 from serpline.domain.errors import UserError
 from serpline.scheduling.spec import CatchUpWithin, ScheduleSpec
 
-# What each model needs at least.
+# The required keys of each model.
 LEAST: dict[type[ConfigModel], dict[str, Any]] = {
     PipelineConfig: {},
     RunBreaker: {},
@@ -44,7 +44,7 @@ def _read(model: type[ConfigModel], key: str, value: Any) -> ConfigModel:
 def test_every_key_is_described_with_its_default(
     model: type[ConfigModel], key: str, written: dict[str, Any]
 ) -> None:
-    """The description is there, and the default given as a value changes nothing."""
+    """Every key has a description, and giving its default changes nothing."""
     assert written["description"]
     if "default" in written:
         assert _read(model, key, written["default"]) == model.from_json(LEAST[model])
@@ -54,7 +54,7 @@ def test_every_key_is_described_with_its_default(
 def test_the_bounds_are_those_of_the_reader(
     model: type[ConfigModel], key: str, bounds: dict[str, Any]
 ) -> None:
-    """Both ends are read; what lies beyond is refused, as is a truth value."""
+    """Both bounds are accepted; values beyond them, booleans and strings are refused."""
     step = 1 if bounds["type"] == "integer" else 1e-6
     above = "exclusiveMinimum" in bounds
     low = bounds["exclusiveMinimum"] if above else bounds["minimum"]
@@ -69,14 +69,14 @@ def test_the_bounds_are_those_of_the_reader(
 
 
 def test_numbers_were_found() -> None:
-    """The test above has something to prove: every number has bounds."""
+    """Every number has bounds, so the test above is not empty."""
     assert len(NUMBERS) >= 25
     assert {key for _, key, bounds in NUMBERS if "maximum" not in bounds} == set()
 
 
 @pytest.mark.parametrize("model", LEAST)
 def test_other_keys_are_not_allowed(model: type[ConfigModel]) -> None:
-    """The schema knows the keys that the model reads, and no others."""
+    """The schema has the model's keys and no others."""
     written = model.model_json_schema()
     assert written["additionalProperties"] is False
     assert set(written["properties"]) == set(model.keys())
@@ -84,7 +84,7 @@ def test_other_keys_are_not_allowed(model: type[ConfigModel]) -> None:
 
 @pytest.mark.parametrize("model", LEAST)
 def test_what_is_written_has_a_schema_too(model: type[ConfigModel]) -> None:
-    """A program that answers with a configuration can describe its answer."""
+    """The serialization schema covers the keys that ``to_json`` writes."""
     written = set(model.model_json_schema(mode="serialization")["properties"])
     assert written >= set(model.from_json(LEAST[model]).to_json())
 
@@ -99,7 +99,7 @@ def test_the_command_prints_the_schema(kind: Kind, capsys: pytest.CaptureFixture
 
 
 def test_a_schedule_is_one_specification_or_several() -> None:
-    """A specification names its content types by one of two keys."""
+    """A specification has one of two keys for content types; a list has 1 to 50 of them."""
     schema = schema_of(Kind.SCHEDULE)
     spec = schema["$defs"]["ScheduleSpec"]
     assert [each.get("type", "spec") for each in schema["anyOf"]] == ["spec", "array"]
@@ -110,6 +110,6 @@ def test_a_schedule_is_one_specification_or_several() -> None:
 
 
 def test_an_unknown_document_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    """The line names what there is a schema of."""
+    """The line names the documents that have a schema."""
     assert cli.main(["schema", "market"]) == 2
     assert "'run', 'schedule'" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Children are real processes: a command that ends at once, and workers on a real database."""
+"""Children are real processes: a worker that fails at once, and workers on a real database."""
 
 import asyncio
 import os
@@ -17,7 +17,7 @@ WAIT_SECONDS = 60.0
 
 
 def environment(database_url: str) -> dict[str, str]:
-    """Nothing of this machine's settings but the database."""
+    """A clean environment with a database."""
     return {
         **clean_environment(),
         "SERPLINE_DATABASE_URL": database_url,
@@ -26,7 +26,7 @@ def environment(database_url: str) -> dict[str, str]:
 
 
 def lives(pid: int) -> bool:
-    """Whether a process of ours is there (a reaped child is not)."""
+    """Whether a process exists (a reaped child does not)."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -35,7 +35,7 @@ def lives(pid: int) -> bool:
 
 
 async def test_a_child_that_keeps_dying_is_given_up_with_its_log(tmp_path: Path) -> None:
-    """After so many deaths in a row ``check`` names the child, its exit code and its log."""
+    """After ``crashes_max`` ends in a row, ``check`` names the child, its exit code and its log."""
     log = tmp_path / "worker.log"
     unreachable = environment("postgresql://me@127.0.0.1:1/nothing")
     starts: list[int] = []
@@ -49,15 +49,15 @@ async def test_a_child_that_keeps_dying_is_given_up_with_its_log(tmp_path: Path)
     async with supervisor.running():
         await supervisor.check()
         await asyncio.wait_for(supervisor.gave_up.wait(), WAIT_SECONDS)
-        with pytest.raises(UserError, match=r"worker 1 keeps crashing \(exit code 2\)") as told:
+        with pytest.raises(UserError, match=r"worker 1 keeps crashing \(exit code 2\)") as caught:
             await supervisor.check()
-    assert str(log) in str(told.value)
+    assert str(log) in str(caught.value)
     assert len(starts) == 2
     assert log.read_text().count("cannot connect") == 2
 
 
 async def test_a_killed_child_starts_again_and_all_end_with_the_block(database_url: str) -> None:
-    """SIGKILL brings a new process; leaving the block leaves no process behind."""
+    """A killed child is restarted; leaving the block stops all children."""
     started: asyncio.Queue[int] = asyncio.Queue()
     supervisor = Supervisor(
         [Child("worker 1", ["worker"], environment(database_url))],
@@ -76,7 +76,7 @@ async def test_a_killed_child_starts_again_and_all_end_with_the_block(database_u
 
 
 async def test_a_child_outlives_no_parent(database_url: str) -> None:
-    """The end of its stdin, which is what a parent's SIGKILL leaves, ends a worker in order."""
+    """A worker exits with 0 when its stdin closes, as it does when the parent is killed."""
     child = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",

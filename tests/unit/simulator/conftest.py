@@ -1,4 +1,4 @@
-"""A clock that stands still until a test moves it, a fixed world, and simulators to call."""
+"""A manual clock, a fixed world, and simulators to call."""
 
 import asyncio
 import contextlib
@@ -19,7 +19,7 @@ DAY = date(2026, 11, 23)
 
 
 class ManualClock:
-    """Time passes only by ``advance``; whoever sleeps until then wakes."""
+    """A clock that moves only by ``advance``, which wakes the sleepers that are due."""
 
     def __init__(self) -> None:
         self._start = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -42,9 +42,9 @@ class ManualClock:
         await waiting
 
     async def advance(self, seconds: float) -> None:
-        """Let ``seconds`` pass, waking each sleeper at its own instant."""
+        """Advance by ``seconds``, waking each sleeper at its own time."""
         until = self._passed + seconds
-        # What was started before this call gets its chance to fall asleep first.
+        # Let tasks that were started before this call fall asleep first.
         for _ in range(20):
             await asyncio.sleep(0)
         while self._sleepers and self._sleepers[0][0] <= until:
@@ -57,7 +57,7 @@ class ManualClock:
 
 
 class EagerClock(ManualClock):
-    """Nobody waits: every sleep passes at once and is written down."""
+    """A clock whose sleeps return at once and are recorded."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -90,7 +90,7 @@ FAST = BatchTiming(
 
 
 class Caller:
-    """Calls a running simulator's ScaleSERP the way a client would."""
+    """A client of a running simulator's ScaleSERP."""
 
     def __init__(self, simulator: Simulator, http: httpx2.AsyncClient) -> None:
         self.simulator = simulator
@@ -102,7 +102,7 @@ class Caller:
         return await self.http.request(method, url, params={**key, **query}, json=json)
 
     async def batch(self, name: str = "b", count: int = 3, kind: str = "web", **more: Any) -> str:
-        """A batch with searches; gives its id."""
+        """Create a batch with searches; return its id."""
         fields = {"name": name, "searches_type": kind, **more}
         batch_id: str = (await self.call("POST", "/batches", fields)).json()["batch"]["id"]
         searches = [
@@ -114,7 +114,7 @@ class Caller:
         return batch_id
 
     async def run(self, batch_id: str) -> dict[str, Any]:
-        """Start it, wait until everything is over; gives the newest result set."""
+        """Start a batch, wait until it and its webhooks end; return the newest result set."""
         started = await self.call("GET", f"/batches/{batch_id}/start")
         assert started.status_code == 200, started.text
         await self.simulator.settled()
@@ -123,14 +123,14 @@ class Caller:
         return dict((await self.call("GET", path)).json()["result"])
 
     async def run_while(self, clock: ManualClock, batch_id: str) -> dict[str, Any]:
-        """Start it, let a minute pass on a manual clock; gives its first result set."""
+        """Start a batch, advance a manual clock by a minute; return its first result set."""
         started = await self.call("GET", f"/batches/{batch_id}/start")
         assert started.status_code == 200, started.text
         await clock.advance(60)
         return dict((await self.call("GET", f"/batches/{batch_id}/results/1")).json()["result"])
 
     async def download(self, url: str) -> httpx2.Response:
-        """A file or a page by its address, through the TLS port with the right SNI."""
+        """Fetch a file or page through the TLS port, with the right SNI."""
         variables = self.simulator.environment()
         host = url.split("/")[2]
         target = json.loads(variables["SERPLINE_NET_HOST_MAP"])["*.example"]
@@ -153,7 +153,7 @@ Opener = Callable[..., Awaitable[Caller]]
 
 @pytest.fixture
 async def opened() -> AsyncIterator[Opener]:
-    """Opens simulators for a test, closed after it."""
+    """Opens simulators for a test and closes them after it."""
     async with contextlib.AsyncExitStack() as stack:
         http = await stack.enter_async_context(httpx2.AsyncClient(trust_env=False, timeout=20))
 
@@ -165,7 +165,7 @@ async def opened() -> AsyncIterator[Opener]:
 
 
 class Listener:
-    """A webhook receiver: keeps the bodies, answers from a list of statuses, then 202.
+    """A webhook receiver: stores the bodies, answers from a list of statuses, then 202.
 
     None breaks the connection, 0 keeps it open without an answer.
     """

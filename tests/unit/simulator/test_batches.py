@@ -1,4 +1,4 @@
-"""Batches over HTTP: the life cycle, the money, the files, the documented rejections."""
+"""Batches over HTTP: life cycle, charges, files and documented rejections."""
 
 import asyncio
 import io
@@ -17,7 +17,7 @@ SLOW = BatchTiming(10, 10, running_seconds_per_search=0, adding_seconds_per_sear
 async def test_a_batch_goes_through_its_states_and_back_to_idle(
     opened: Opener, clock: ManualClock
 ) -> None:
-    """start → queued → running → idle, with one more result set and last_run set."""
+    """start → queued → running → idle, then one more result set and a last_run."""
     caller = await opened(clock=clock, timing=SLOW)
     batch = await caller.batch()
     seen = []
@@ -30,7 +30,7 @@ async def test_a_batch_goes_through_its_states_and_back_to_idle(
 
 
 async def test_a_run_is_charged_when_it_is_queued(opened: Opener, clock: ManualClock) -> None:
-    """The credits are gone at the start, once."""
+    """The start charges the credits, once."""
     caller = await opened(clock=clock, timing=SLOW)
     await caller.call("GET", f"/batches/{await caller.batch(count=7)}/start")
     assert caller.simulator.ledger.spent("scaleserp") == 7
@@ -42,7 +42,7 @@ async def test_a_run_is_charged_when_it_is_queued(opened: Opener, clock: ManualC
 async def test_stop_refunds_only_what_is_still_queued(
     opened: Opener, clock: ManualClock, wait_seconds: float, spent: int
 ) -> None:
-    """Stopped while queued: everything comes back. Stopped while running: nothing."""
+    """Stopping a queued batch refunds everything; stopping a running one, nothing."""
     caller = await opened(clock=clock, timing=SLOW)
     batch = await caller.batch()
     await caller.call("GET", f"/batches/{batch}/start")
@@ -54,7 +54,7 @@ async def test_stop_refunds_only_what_is_still_queued(
 
 
 async def test_only_one_large_batch_runs_at_once(opened: Opener, clock: ManualClock) -> None:
-    """Above 250 searches batches run one by one, the higher priority first."""
+    """Batches above 250 searches run one at a time, by priority."""
     caller = await opened(clock=clock, timing=SLOW)
     batches = [
         await caller.batch(name, 251, priority=priority)
@@ -79,7 +79,7 @@ async def test_only_one_large_batch_runs_at_once(opened: Opener, clock: ManualCl
 
 
 async def test_searches_are_added_one_request_at_a_time(opened: Opener, clock: ManualClock) -> None:
-    """A concurrent add is answered 429 and adds nothing."""
+    """A concurrent add gets a 429 and adds nothing."""
     caller = await opened(clock=clock, timing=BatchTiming(adding_seconds_per_search=1))
     batch = (await caller.call("POST", "/batches", {"name": "b"})).json()["batch"]["id"]
     body = {"searches": [{"q": "one"}]}
@@ -114,7 +114,7 @@ async def test_searches_are_added_one_request_at_a_time(opened: Opener, clock: M
 async def test_what_the_api_rejects(
     opened: Opener, method: str, path: str, body: Any, status: int
 ) -> None:
-    """Each wrong call has its documented status, success false and a message; it costs nothing."""
+    """Each invalid call gets its documented status, success false and a message, free of charge."""
     caller = await opened()
     batch = await caller.batch()
     reply = await caller.call(method, path.replace("{id}", batch), body)
@@ -126,7 +126,7 @@ async def test_what_the_api_rejects(
 
 
 async def test_nothing_changes_while_a_batch_runs(opened: Opener, clock: ManualClock) -> None:
-    """Start, add and update are 400 until it is idle again."""
+    """Start, add and update get a 400 until the batch is idle."""
     caller = await opened(clock=clock, timing=SLOW)
     batch = await caller.batch()
     await caller.call("GET", f"/batches/{batch}/start")
@@ -141,7 +141,7 @@ async def test_nothing_changes_while_a_batch_runs(opened: Opener, clock: ManualC
 
 
 async def test_a_start_without_credits_is_402(opened: Opener) -> None:
-    """Two credits do not start three searches, and stay."""
+    """Two credits do not start three searches, and are not charged."""
     caller = await opened(credits={"scaleserp": 2})
     batch = await caller.batch()
     assert (await caller.call("GET", f"/batches/{batch}/start")).status_code == 402
@@ -150,7 +150,7 @@ async def test_a_start_without_credits_is_402(opened: Opener) -> None:
 
 
 async def test_fifteen_thousand_searches_and_not_one_more(opened: Opener) -> None:
-    """The sixteenth thousand is refused; with two pages each, half fits."""
+    """A batch holds 15,000 searches; with two pages each, half as many."""
     caller = await opened()
     for pages, thousands in (("1", 15), ("2", 7)):
         batch = (await caller.call("POST", "/batches", {"name": "b"})).json()["batch"]["id"]
@@ -163,7 +163,7 @@ async def test_fifteen_thousand_searches_and_not_one_more(opened: Opener) -> Non
 
 
 async def test_batches_are_found_by_name(opened: Opener) -> None:
-    """Terms, pages and order of the list work; two batches of one name have two ids."""
+    """Search terms, paging and sorting work; two batches of one name have two ids."""
     caller = await opened()
     ids = [await caller.batch(name, 1) for name in ("run-1", "run-2", "run-1")]
     assert len(set(ids)) == 3
@@ -176,7 +176,7 @@ async def test_batches_are_found_by_name(opened: Opener) -> None:
 
 
 async def test_stored_searches_can_be_read_back_and_deleted(opened: Opener) -> None:
-    """A page of searches gives every custom_id; single ones, several and all can be removed."""
+    """A page of searches has every custom_id; one, several and all can be deleted."""
     caller = await opened()
     batch = await caller.batch(count=5)
     page = (await caller.call("GET", f"/batches/{batch}/searches/1")).json()
@@ -193,7 +193,7 @@ async def test_stored_searches_can_be_read_back_and_deleted(opened: Opener) -> N
 
 
 async def test_a_page_file_carries_each_search_with_its_custom_id(opened: Opener) -> None:
-    """Pages of two make 2 + 2 + 1 records; custom_id is inside search; results repeat the key."""
+    """Five searches make pages of 2, 2 and 1; custom_id is in search; results contain the key."""
     caller = await opened(results_per_page=2)
     result = await caller.run(await caller.batch(count=5))
     assert result["results_page_count"] == len(result["download_links"]["pages"]) == 3
@@ -208,7 +208,7 @@ async def test_a_page_file_carries_each_search_with_its_custom_id(opened: Opener
 
 
 async def test_all_pages_come_in_one_zip_and_in_other_forms(opened: Opener) -> None:
-    """The zip holds the page files byte for byte; JSON lines and CSV exist."""
+    """The zip has the page files byte for byte; JSON lines and CSV exist too."""
     caller = await opened(results_per_page=2)
     batch = await caller.batch(count=3)
     links = (await caller.run(batch))["download_links"]
@@ -222,7 +222,7 @@ async def test_all_pages_come_in_one_zip_and_in_other_forms(opened: Opener) -> N
 
 
 async def test_result_sets_are_kept_for_14_days(opened: Opener, clock: ManualClock) -> None:
-    """After 14 days the list is empty and the file is refused."""
+    """After 14 days the list is empty and the file gets a 403."""
     caller = await opened(clock=clock, timing=SLOW)
     batch = await caller.batch()
     result = await caller.run_while(clock, batch)
@@ -234,7 +234,7 @@ async def test_result_sets_are_kept_for_14_days(opened: Opener, clock: ManualClo
 
 
 async def test_two_simulators_give_the_same_files(opened: Opener) -> None:
-    """Files depend on seed, day and searches, not on the process or on what came before."""
+    """Files depend on seed, day and searches, not on the process or earlier calls."""
     files = []
     for noise in (0, 3):
         caller = await opened()

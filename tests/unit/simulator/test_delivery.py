@@ -1,4 +1,4 @@
-"""Injected faults as a client meets them, and what the log and the ledger say of each."""
+"""Injected faults as a client sees them, with their log and ledger entries."""
 
 import json
 from pathlib import Path
@@ -18,7 +18,7 @@ async def search(caller: Caller, **query: str) -> httpx2.Response:
 
 @pytest.mark.parametrize("fault", ["401", "402", "429", "500", "503"])
 async def test_an_injected_status_costs_nothing(opened: Opener, fault: str) -> None:
-    """The status arrives in the vendor's form, is logged with its fault, and is not billed."""
+    """The status has the vendor's form, is logged with its fault, and is not billed."""
     caller = await opened(faults=[{"fault": fault, "times": 1}])
     reply = await search(caller)
     assert reply.status_code == int(fault)
@@ -33,7 +33,7 @@ async def test_an_injected_status_costs_nothing(opened: Opener, fault: str) -> N
 
 
 async def test_a_status_may_come_after_the_work(opened: Opener) -> None:
-    """work=true: charged, yet answered with an error."""
+    """work=true: the call is charged but gets an error."""
     caller = await opened(faults=[{"fault": "500", "work": True}])
     assert (await search(caller)).status_code == 500
     assert caller.simulator.ledger.spent("scaleserp") == 1
@@ -42,7 +42,7 @@ async def test_a_status_may_come_after_the_work(opened: Opener) -> None:
 
 @pytest.mark.parametrize("fault", ["401", "503"])
 async def test_an_error_may_repeat_the_key(opened: Opener, fault: str) -> None:
-    """echo=true: what was sent stands in the message and in a header; the form is the vendor's."""
+    """echo=true: the message and a header repeat the request; the form is the vendor's."""
     caller = await opened(faults=[{"fault": fault, "echo": True}])
     reply = await search(caller)
     key = caller.simulator.config.key("scaleserp")
@@ -53,7 +53,7 @@ async def test_an_error_may_repeat_the_key(opened: Opener, fault: str) -> None:
 
 @pytest.mark.parametrize("asked", [7, "Wed, 21 Oct 2100 07:28:00 GMT", "soon", -1])
 async def test_retry_after_is_sent_as_given(opened: Opener, asked: Any) -> None:
-    """Seconds, dates, the year 2100 and garbage all arrive: header on 429, body on 503."""
+    """Seconds, dates, the year 2100 and garbage are all sent: header on 429, body on 503."""
     caller = await opened(faults=[{"fault": "429", "times": 1, "retry_after": asked}])
     assert (await search(caller)).headers["retry-after"] == str(asked)
     caller.simulator.set_faults([{"fault": "503", "retry_after": asked}])
@@ -62,7 +62,7 @@ async def test_retry_after_is_sent_as_given(opened: Opener, asked: Any) -> None:
 
 @pytest.mark.parametrize("where", ["start", "body"])
 async def test_a_cut_call_was_charged_and_is_logged(opened: Opener, where: str) -> None:
-    """The connection breaks before or within the reply; the auditor knows it anyway."""
+    """The connection breaks before or within the reply; the log and the ledger have the call."""
     caller = await opened(faults=[{"fault": "cut", "where": where}])
     with pytest.raises((httpx2.RemoteProtocolError, httpx2.ReadError)):
         await search(caller)
@@ -72,7 +72,7 @@ async def test_a_cut_call_was_charged_and_is_logged(opened: Opener, where: str) 
 
 
 async def test_a_hung_call_never_answers(opened: Opener) -> None:
-    """Only the client's own timeout ends it; it is in the log while it hangs, and free."""
+    """Only the client's timeout ends the call; it is logged while it hangs, and free."""
     caller = await opened(faults=[{"fault": "hung"}])
     with pytest.raises(httpx2.ReadTimeout):
         await caller.http.get(
@@ -82,7 +82,7 @@ async def test_a_hung_call_never_answers(opened: Opener) -> None:
 
 
 async def test_slow_waits_its_seconds(opened: Opener) -> None:
-    """A slow reply is whole, after the seconds asked for."""
+    """A slow reply is complete, after the given seconds."""
     caller = await opened(faults=[{"fault": "slow", "seconds": 0.3}])
     reply = await search(caller)
     assert reply.json()["news_results"]
@@ -91,7 +91,7 @@ async def test_slow_waits_its_seconds(opened: Opener) -> None:
 
 @pytest.mark.parametrize("fault", ["malformed", "truncated"])
 async def test_broken_bodies_are_no_answers(opened: Opener, fault: str) -> None:
-    """The status is 200, the body is not the answer, and it was charged."""
+    """The status is 200, the body is broken, and the call is charged."""
     caller = await opened(faults=[{"fault": fault}])
     bodies = {(await search(caller, q=f"tickets {n}")).content for n in range(12)}
     assert len(bodies) > 4
@@ -105,7 +105,7 @@ async def test_broken_bodies_are_no_answers(opened: Opener, fault: str) -> None:
 
 
 async def test_slowloris_drips(opened: Opener) -> None:
-    """The first bytes come at once, the rest one by one until the client gives up."""
+    """The first bytes come at once, the rest one at a time until the client gives up."""
     caller = await opened(faults=[{"fault": "slowloris", "seconds": 3600}])
     url = f"{caller.simulator.url}/pdl/v5/company/enrich"
     async with caller.http.stream("GET", url, timeout=0.3) as reply:
@@ -116,7 +116,7 @@ async def test_slowloris_drips(opened: Opener) -> None:
 
 
 async def test_headers_without_end(opened: Opener) -> None:
-    """The head never ends; a client that bounds it refuses."""
+    """The head never ends; a client with a limit gives up."""
     caller = await opened(faults=[{"fault": "endless_headers"}])
     with pytest.raises(httpx2.RemoteProtocolError):
         await search(caller)
@@ -124,7 +124,7 @@ async def test_headers_without_end(opened: Opener) -> None:
 
 @pytest.mark.parametrize("announced", [True, False])
 async def test_a_body_of_ten_gigabytes(opened: Opener, announced: bool) -> None:
-    """Its length announced or not, the bytes keep coming for as long as one reads."""
+    """With or without a Content-Length, bytes come for as long as the client reads."""
     caller = await opened(faults=[{"fault": "huge_body", "announced": announced}])
     got = 0
     async with caller.http.stream("GET", f"{caller.simulator.url}/scaleserp/search") as reply:
@@ -138,7 +138,7 @@ async def test_a_body_of_ten_gigabytes(opened: Opener, announced: bool) -> None:
 
 
 async def test_a_gzip_bomb(opened: Opener) -> None:
-    """A small body that becomes a large one."""
+    """A small body decompresses to a large one."""
     caller = await opened(faults=[{"fault": "gzip_bomb", "size_bytes": 20_000_000}])
     url = f"{caller.simulator.url}/scaleserp/search"
     async with caller.http.stream("GET", url) as reply:
@@ -148,7 +148,7 @@ async def test_a_gzip_bomb(opened: Opener) -> None:
 
 
 async def test_an_expired_link_is_refused_by_the_file_store(opened: Opener) -> None:
-    """The download is 403 once, logged as ScaleSERP's, and works when repeated; calls work."""
+    """The download gets a 403 once, logged as ScaleSERP's; a retry and other calls work."""
     caller = await opened(faults=[{"fault": "expired_links", "times": 1}])
     result = await caller.run(await caller.batch())
     url = result["download_links"]["pages"][0]
@@ -158,7 +158,7 @@ async def test_an_expired_link_is_refused_by_the_file_store(opened: Opener) -> N
 
 
 async def test_failed_searches_have_every_plausible_shape(opened: Opener) -> None:
-    """Without a result, with a null one, with a message; counted as failed, still charged."""
+    """No result, a null result, or a message: all are counted as failed, and charged."""
     rule = {"fault": "failed_searches", "match": {"q": "tickets 1*"}}
     caller = await opened(faults=[rule])
     result = await caller.run(await caller.batch(count=40))
@@ -171,7 +171,7 @@ async def test_failed_searches_have_every_plausible_shape(opened: Opener) -> Non
 
 
 async def test_a_failed_search_may_pass_in_another_batch(opened: Opener) -> None:
-    """attempts=1 on searches: the same search succeeds when it is run again."""
+    """attempts=1 on searches: the same search succeeds in its second run."""
     caller = await opened(faults=[{"fault": "failed_searches", "attempts": 1}])
     first = await caller.run(await caller.batch("one"))
     second = await caller.run(await caller.batch("two"))
@@ -180,7 +180,7 @@ async def test_a_failed_search_may_pass_in_another_batch(opened: Opener) -> None
 
 @pytest.mark.parametrize(("fault", "count"), [("missing_records", 2), ("duplicate_custom_id", 4)])
 async def test_records_may_be_missing_or_doubled(opened: Opener, fault: str, count: int) -> None:
-    """One search of three leaves no record, or two with one custom_id."""
+    """One search of three has no record, or two with the same custom_id."""
     caller = await opened(faults=[{"fault": fault, "match": {"custom_id": "b-1"}}])
     records = await caller.records(await caller.run(await caller.batch()))
     assert len(records) == count
@@ -189,7 +189,7 @@ async def test_records_may_be_missing_or_doubled(opened: Opener, fault: str, cou
 
 
 async def test_a_rule_can_single_out_the_news_batch(opened: Opener) -> None:
-    """Starting is refused for the batch of one type only."""
+    """The fault refuses the start of one content type's batch only."""
     rule = {"operation": "start_batch", "match": {"searches_type": "news"}, "fault": "500"}
     caller = await opened(faults=[rule])
     news, web = await caller.batch("n", kind="news"), await caller.batch("w")
@@ -198,7 +198,7 @@ async def test_a_rule_can_single_out_the_news_batch(opened: Opener) -> None:
 
 
 async def test_plan_day_and_log_over_http(opened: Opener, tmp_path: Path) -> None:
-    """Faults and the day are set live; the log, the ledger and the file tell the same story."""
+    """Faults and the day are set over HTTP; log, ledger and file agree."""
     file = tmp_path / "calls.jsonl"
     caller = await opened(log_file=file)
     sim = f"{caller.simulator.url}/_sim"

@@ -1,4 +1,4 @@
-"""Fault rules: decided by seed and request, counted where they say so, strict about typos."""
+"""Fault rules: decided by seed and request, limited by counts, strict about typos."""
 
 import re
 from pathlib import Path
@@ -27,12 +27,12 @@ def strikes(plan: FaultPlan, identity: str = "x", attempt: int = 1, **context: A
 
 @pytest.mark.parametrize("fault", VOCABULARY)
 def test_every_word_of_the_vocabulary_is_accepted(fault: str) -> None:
-    """A rule with just a fault is a rule."""
+    """A rule needs only a fault."""
     assert parse([{"fault": fault}])[0].fault == fault
 
 
 @pytest.mark.parametrize(
-    ("rule", "said"),
+    ("rule", "message"),
     [
         ({"fault": "explode"}, "unknown fault 'explode'"),
         ({"fault": "429", "provder": "pdl"}, "unknown key 'provder'"),
@@ -84,11 +84,11 @@ def test_every_word_of_the_vocabulary_is_accepted(fault: str) -> None:
         ("429", "not an object"),
     ],
 )
-def test_a_bad_rule_is_named(rule: Any, said: str) -> None:
+def test_a_bad_rule_is_named(rule: Any, message: str) -> None:
     """The error names the rule, the key and the value."""
     with pytest.raises(UserError, match=r"fault plan, rule 2") as caught:
         parse([{"fault": "500"}, rule])
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -96,14 +96,14 @@ def test_a_bad_rule_is_named(rule: Any, said: str) -> None:
     [(provider, each) for provider, known in OPERATIONS.items() for each in sorted(known)],
 )
 def test_every_operation_can_go_wrong(clock: ManualClock, provider: str, operation: str) -> None:
-    """A plan may name every operation that the simulator reports, and then it strikes it."""
+    """A rule can name, and applies to, every operation of the simulator."""
     fault = {"batch_search": "failed_searches", "webhook": "webhook_0"}.get(operation, "500")
     plan = plan_of(clock, {"fault": fault, "provider": provider, "operation": operation})
     assert plan.call(provider, operation, {}, "x", 1)
 
 
 def test_probability_does_not_depend_on_order(clock: ManualClock) -> None:
-    """The same requests meet the same fate in any order, about as often as asked for."""
+    """The same requests get the same faults in any order, with about the given probability."""
     rule = {"fault": "500", "probability": 0.3}
     names = [f"request {number}" for number in range(1_000)]
     forward = plan_of(clock, rule)
@@ -114,20 +114,20 @@ def test_probability_does_not_depend_on_order(clock: ManualClock) -> None:
 
 
 def test_another_attempt_is_another_draw(clock: ManualClock) -> None:
-    """A request that failed once may pass later."""
+    """A request that failed once may succeed later."""
     plan = plan_of(clock, {"fault": "500", "probability": 0.5})
     assert len({strikes(plan, "one", attempt) for attempt in range(1, 20)}) == 2
 
 
 def test_attempts_limits_per_request(clock: ManualClock) -> None:
-    """The first two attempts of each request fail, the third passes."""
+    """The first two attempts of each request fail, the third succeeds."""
     plan = plan_of(clock, {"fault": "500", "attempts": 2})
     for name in ("a", "b"):
         assert [strikes(plan, name, attempt) for attempt in (1, 2, 3)] == [True, True, False]
 
 
 def test_times_limits_in_all(clock: ManualClock) -> None:
-    """``times`` is the number of injections in all, whoever they hit."""
+    """``times`` limits the injections over all requests."""
     plan = plan_of(clock, {"fault": "500", "times": 2})
     assert [strikes(plan, name) for name in "abc"] == [True, True, False]
 
@@ -139,7 +139,7 @@ def test_pattern_cycles_over_matching_calls(clock: ManualClock) -> None:
 
 
 async def test_a_window_opens_and_closes_on_the_clock(clock: ManualClock) -> None:
-    """An outage from second 10 for 5 seconds, counted from when the plan was set."""
+    """An outage lasts from second 10 for 5 seconds after the plan was set."""
     await clock.advance(100)
     plan = plan_of(clock, {"fault": "503", "after_seconds": 10, "for_seconds": 5})
     seen = []
@@ -150,7 +150,7 @@ async def test_a_window_opens_and_closes_on_the_clock(clock: ManualClock) -> Non
 
 
 def test_match_looks_at_provider_operation_and_parameters(clock: ManualClock) -> None:
-    """All must fit; values are patterns, a list means any of them."""
+    """All must match; values are patterns, and a list means any of them."""
     rule = {
         "fault": "500",
         "provider": "p*",
@@ -165,7 +165,7 @@ def test_match_looks_at_provider_operation_and_parameters(clock: ManualClock) ->
 
 
 def test_the_first_rule_that_applies_wins(clock: ManualClock) -> None:
-    """Order in the plan is precedence."""
+    """Earlier rules have precedence."""
     plan = plan_of(clock, {"fault": "429", "times": 1}, {"fault": "500"})
     struck = [plan.call("pdl", "enrich", {}, "x", n) for n in (1, 2)]
     assert [rule.fault for rule in struck if rule] == ["429", "500"]
@@ -180,14 +180,14 @@ def test_the_first_rule_that_applies_wins(clock: ManualClock) -> None:
     ],
 )
 def test_a_plan_is_read_as_its_name_says(tmp_path: Path, name: str, text: str) -> None:
-    """YAML and JSON say the same; a bare 503 is a fault."""
+    """YAML and JSON give the same plan; a bare 503 is a fault."""
     (tmp_path / name).write_text(text)
     (rule,) = parse(read_plan(tmp_path / name))
     assert (rule.fault, rule.retry_after) == ("503", 7)
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content", "message"),
     [
         ("a.json", b'[{"fault": "429"},\n {]', "line 2, column 3: "),
         ("a.json", b"[" * 100_000, "recursion"),
@@ -210,9 +210,9 @@ def test_a_plan_is_read_as_its_name_says(tmp_path: Path, name: str, text: str) -
     ],
 )
 def test_a_file_that_is_no_plan_is_one_line(
-    tmp_path: Path, name: str, content: bytes | None, said: str
+    tmp_path: Path, name: str, content: bytes | None, message: str
 ) -> None:
-    """The line names the file, and where in it: line and column, or rule, key and value."""
+    """The line names the file and the position: line and column, or rule, key and value."""
     file = tmp_path / name
     if content is not None:
         file.write_bytes(content)
@@ -220,12 +220,12 @@ def test_a_file_that_is_no_plan_is_one_line(
         read_plan(file)
     message = str(caught.value)
     assert message.startswith(f"fault plan {file}")
-    assert said in message
+    assert message in message
     assert "\n" not in message
 
 
 def test_the_documented_plan_is_one(tmp_path: Path) -> None:
-    """The example of the page is read as it stands; the page tells every word and every key."""
+    """The page's example is a valid plan, and the page describes every fault and every key."""
     (example,) = re.findall(r"^```yaml\n(.*?)^```$", DOCUMENT, re.MULTILINE | re.DOTALL)
     file = tmp_path / "example.yaml"
     file.write_text(example)

@@ -1,4 +1,4 @@
-"""The simulated model: its answers fit any schema, and its judgement follows the text."""
+"""The simulated model: its answers fit any schema, and its scores follow the text."""
 
 import json
 from typing import Any, Literal
@@ -41,40 +41,40 @@ def score(world: World, text: str, keyword: str = "flights to rome") -> TextScor
 
 @pytest.mark.parametrize("text", [ABOUT, ELSE, "", "…", "Flights to Rome at www.acme.example."])
 def test_the_answer_fits_the_schema(world: World, text: str) -> None:
-    """Whatever the text, a model with ranges, references, unions and constants validates it."""
+    """For any text, a model with ranges, references, unions and constants accepts the answer."""
     value = fill(Wanted.model_json_schema(), score(world, text))
     Wanted.model_validate_json(json.dumps(value), strict=True)
 
 
 def test_relevance_follows_the_text(world: World) -> None:
-    """A text about the keyword is more relevant than one that never names it."""
+    """A text about the keyword is more relevant than one without it."""
     assert score(world, ABOUT).relevance > 0.8
     assert score(world, ELSE).relevance == 0.0
     assert 0 < score(world, ABOUT + ELSE).relevance < score(world, ABOUT).relevance
 
 
 def test_sentiment_follows_the_text(world: World) -> None:
-    """Praise is positive, complaint negative, neither neutral."""
+    """Praise is positive, complaint negative, anything else neutral."""
     assert score(world, ABOUT).sentiment == "positive"
     assert score(world, "A disappointing page with hidden fees.").sentiment == "negative"
     assert score(world, ELSE).sentiment == "neutral"
 
 
 def test_entities_are_companies_of_the_market(world: World) -> None:
-    """Names the market knows are found, in order, once."""
+    """The market's names are found in order, each once."""
     first, second = (company.name for company in world.directory.all[:2])
     text = f"We compared {second} with {first}. In the end {second} was better than Nobody."
     assert score(world, text).entities == (second, first)
 
 
 def test_a_prompt_may_be_json(world: World) -> None:
-    """Keyword and text are found in a JSON message too, in any script."""
+    """Keyword and text are also found in a JSON message, in any script."""
     prompt = json.dumps({"keyword": "三川河", "text": "三川河在这里流过城市的中心地带。"})
     assert score_text(["system", prompt], world.directory).relevance == 1.0
 
 
 @pytest.mark.parametrize(
-    ("schema", "said"),
+    ("schema", "message"),
     [
         ({"type": "array", "items": {}}, "must be of type 'object'"),
         (
@@ -92,14 +92,14 @@ def test_a_prompt_may_be_json(world: World) -> None:
         ),
     ],
 )
-def test_strict_mode_refuses_loose_schemas(schema: dict[str, Any], said: str) -> None:
-    """What the real API refuses in strict mode is refused here, with its reason."""
-    with pytest.raises(BadSchema, match=said):
+def test_strict_mode_refuses_loose_schemas(schema: dict[str, Any], message: str) -> None:
+    """Schemas that the real API refuses in strict mode are refused with a reason."""
+    with pytest.raises(BadSchema, match=message):
         check_strict(schema, "x")
 
 
 def test_an_endless_schema_is_refused(world: World) -> None:
-    """A schema that refers to itself without end does not hang."""
+    """A schema with endless references is refused, without a hang."""
     loop = {
         "type": "object",
         "properties": {"a": {"$ref": "#"}},

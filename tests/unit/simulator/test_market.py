@@ -1,4 +1,4 @@
-"""The market: leaders and a tail, volatile over days, the same however it is asked."""
+"""The market: leaders and a tail, volatile over days, deterministic."""
 
 from collections import Counter
 from datetime import date, timedelta
@@ -15,7 +15,7 @@ KEYWORDS = [f"flights to place {number}" for number in range(400)]
 
 
 def kept(world: World, position: int, days: int) -> float:
-    """The share of keywords whose result at ``position`` is the same ``days`` later."""
+    """The share of keywords with the same result at ``position`` ``days`` later."""
     same = 0
     for keyword in KEYWORDS:
         first = world.market.organic(keyword, "us", "desktop", DAY, position)
@@ -25,17 +25,17 @@ def kept(world: World, position: int, days: int) -> float:
 
 
 def test_about_69_percent_of_first_places_keep_their_url_over_14_days(world: World) -> None:
-    """The published volatility at #1 is met within sampling error."""
+    """The volatility at #1 equals the published one within sampling error."""
     assert 0.62 <= kept(world, 1, 14) <= 0.76
 
 
 def test_about_one_percent_of_tenth_places_keep_their_url_over_14_days(world: World) -> None:
-    """The published volatility at #10 is met within sampling error."""
+    """The volatility at #10 equals the published one within sampling error."""
     assert kept(world, 10, 14) <= 0.04
 
 
 def test_a_few_companies_hold_most_first_places(world: World) -> None:
-    """Ten strong companies hold more than half of the first places, and the tail is long."""
+    """Ten strong companies have more than half of the first positions, and the tail is long."""
     first: Counter[str] = Counter()
     everyone: set[str] = set()
     for keyword in KEYWORDS:
@@ -47,7 +47,7 @@ def test_a_few_companies_hold_most_first_places(world: World) -> None:
 
 
 def test_days_may_be_asked_in_any_order(world: World, clock: object) -> None:
-    """A ranking depends on its day, not on which day was asked before it."""
+    """A ranking depends on its day only, not on earlier requests."""
     days = [DAY + timedelta(days=offset) for offset in (0, 9, 3)]
 
     def ask(order: list[date]) -> dict[date, list[str]]:
@@ -61,7 +61,7 @@ def test_days_may_be_asked_in_any_order(world: World, clock: object) -> None:
 
 
 def test_no_url_stands_twice_on_a_page_and_no_company_thrice(world: World) -> None:
-    """A page has distinct URLs and at most two of a company, over fifty positions."""
+    """Fifty positions have distinct URLs and at most two of a company."""
     for keyword in KEYWORDS[:40]:
         page = world.market.organic(keyword, "gb", "desktop", DAY, 50)
         assert len({one.url for one in page}) == 50
@@ -75,7 +75,7 @@ def test_seeds_make_different_markets() -> None:
 
 
 def test_domains_are_unique_and_reserved() -> None:
-    """Every company has a domain of its own under a top-level domain that never resolves."""
+    """Every company has its own domain under a top-level domain that never resolves."""
     domains = [company.domain for company in Directory(1).all]
     assert len(set(domains)) == len(domains)
     assert all(domain.endswith(".example") and domain.count(".") == 1 for domain in domains)
@@ -96,7 +96,7 @@ def test_a_keyword_of_any_script_makes_an_address(keyword: str) -> None:
 
 
 def test_volumes_differ_by_country_and_are_sometimes_unknown() -> None:
-    """GB is not US, and about one keyword in eight has no volume."""
+    """Volumes in GB and US differ, and about one keyword in eight has none."""
     us = [volume_of(1, keyword, 2840, "en", DAY) for keyword in KEYWORDS]
     gb = [volume_of(1, keyword, 2826, "en", DAY) for keyword in KEYWORDS]
     assert 0.06 < us.count(None) / len(us) < 0.20
@@ -105,7 +105,7 @@ def test_volumes_differ_by_country_and_are_sometimes_unknown() -> None:
 
 
 def test_a_volume_has_the_twelve_months_before_the_day() -> None:
-    """Monthly volumes end with the last full month, newest first."""
+    """Monthly volumes begin with the last full month, newest first."""
     known = next(v for k in KEYWORDS if (v := volume_of(1, k, 2840, "en", date(2026, 2, 3))))
     months = [(year, month) for year, month, _ in known.monthly]
     assert months[:3] == [(2026, 1), (2025, 12), (2025, 11)]
@@ -114,5 +114,5 @@ def test_a_volume_has_the_twelve_months_before_the_day() -> None:
 
 @pytest.mark.parametrize(("value", "step"), [(3, 0), (10, 10), (995, 990), (1234, 1100)])
 def test_volumes_fall_into_buckets(value: float, step: int) -> None:
-    """A volume is rounded down to a step of its decade."""
+    """A volume is rounded down to a step of its bucket."""
     assert bucket(value) == step

@@ -1,4 +1,4 @@
-"""The small parts: the ledger, the log, the slots, the limits."""
+"""Small parts: ledger, log, slots and limits."""
 
 import asyncio
 from dataclasses import replace
@@ -20,7 +20,7 @@ ENTRY = CallEntry(1, "t", "pdl", "enrich", {}, "x", 1, 200, 1.0)
 
 
 def test_a_charge_beyond_the_balance_takes_nothing(clock: ManualClock) -> None:
-    """The 1,001st credit of 1,000 is refused, and a refund gives it back."""
+    """A charge above 1,000 credits is refused; a refund makes it possible again."""
     ledger = Ledger(clock, {"scaleserp": 1_000})
     assert ledger.charge("scaleserp", 1_000, "batch", "b")
     assert not ledger.charge("scaleserp", 1, "search", "q")
@@ -30,7 +30,7 @@ def test_a_charge_beyond_the_balance_takes_nothing(clock: ManualClock) -> None:
 
 
 def test_the_log_is_bounded_and_says_so(clock: ManualClock) -> None:
-    """Beyond its bound the log counts what it had to drop."""
+    """Above its limit, the log counts dropped entries."""
     log = CallLog(clock, entries_max=2)
     for seq in range(3):
         log.append(replace(ENTRY, seq=seq))
@@ -38,7 +38,7 @@ def test_the_log_is_bounded_and_says_so(clock: ManualClock) -> None:
 
 
 def test_the_log_is_appended_to_a_file(clock: ManualClock, tmp_path: Path) -> None:
-    """Every entry is one JSON line, there at once."""
+    """Every entry is one JSON line, written at once."""
     file = tmp_path / "calls.jsonl"
     log = CallLog(clock, entries_max=10, file=file)
     log.append(ENTRY)
@@ -47,7 +47,7 @@ def test_the_log_is_appended_to_a_file(clock: ManualClock, tmp_path: Path) -> No
 
 
 async def test_waiting_batches_enter_by_priority() -> None:
-    """One place, three waiting: the highest priority goes first, then by arrival."""
+    """One slot, three waiters: the highest priority goes first, then by arrival."""
     slots, order = Slots(1), []
 
     async def work(name: str, priority: int) -> None:
@@ -64,7 +64,7 @@ async def test_waiting_batches_enter_by_priority() -> None:
 
 
 async def test_a_cancelled_waiter_gives_its_place_back() -> None:
-    """A place handed to a waiter that is being cancelled is not lost."""
+    """A slot given to a waiter that is being cancelled is not lost."""
     slots = Slots(1)
     await slots.enter(0)
     waiter = asyncio.create_task(slots.enter(0))
@@ -76,7 +76,7 @@ async def test_a_cancelled_waiter_gives_its_place_back() -> None:
 
 
 async def test_a_limit_slides(clock: ManualClock) -> None:
-    """Two calls in ten seconds pass, the third is told when to come back, and then passes."""
+    """Two calls in ten seconds pass; the third gets its waiting time, and passes after it."""
     config = SimulatorConfig(limits={"pdl": RateLimit(2, 10.0)})
     limits = Limits(config, clock)
     assert limits.take("pdl", "enrich") is None
@@ -100,13 +100,13 @@ async def test_a_limit_slides(clock: ManualClock) -> None:
     ],
 )
 def test_bad_search_parameters_are_refused(params: dict[str, str]) -> None:
-    """What the documentation requires is checked."""
+    """Documented requirements are checked."""
     with pytest.raises(BadSearch):
         check(params)
 
 
 def test_news_stay_within_the_time_period(world: World) -> None:
-    """A custom period bounds every article's date."""
+    """Every article's date is within a custom period."""
     period = {"time_period_min": "11/01/2026", "time_period_max": "11/07/2026"}
     params = {"q": "tickets", "search_type": "news", "time_period": "custom", **period}
     rows = respond(world, date(2026, 11, 23), params, {})["news_results"]
@@ -115,7 +115,7 @@ def test_news_stay_within_the_time_period(world: World) -> None:
 
 
 def test_pages_of_one_search_continue_one_another(world: World) -> None:
-    """max_page=3 gives thirty results with their overall positions, none twice."""
+    """max_page=3 gives thirty distinct results with overall positions."""
     day = date(2026, 11, 23)
     rows = respond(world, day, {"q": "tickets", "max_page": "3"}, {})["organic_results"]
     assert [row["position_overall"] for row in rows] == list(range(1, 31))

@@ -1,4 +1,4 @@
-"""YouTube's quota day, on a clock that a test moves."""
+"""Quotas of YouTube and Google Ads, on a manual clock."""
 
 from .conftest import ManualClock, Opener
 
@@ -6,7 +6,7 @@ from .conftest import ManualClock, Opener
 async def test_a_spent_quota_comes_back_at_midnight_in_los_angeles(
     opened: Opener, clock: ManualClock
 ) -> None:
-    """12:00 UTC is 04:00 there: still spent after 19 h 59 min, whole again a minute later."""
+    """12:00 UTC is 04:00 there: spent for 19 h 59 min more, full a minute later."""
     caller = await opened(clock=clock, credits={"youtube/search": 1})
     query = {"key": caller.simulator.config.key("youtube"), "part": "snippet", "q": "rome"}
     seen = []
@@ -19,7 +19,7 @@ async def test_a_spent_quota_comes_back_at_midnight_in_los_angeles(
 
 
 async def test_an_invalid_request_costs_a_unit(opened: Opener) -> None:
-    """51 ids, no part and an unknown part are 400, and one unit each; the others' quotas stay."""
+    """51 ids, no part and an unknown part get a 400 and cost one unit each, of one quota."""
     caller = await opened()
     for query in (
         {"part": "snippet", "id": ",".join(f"abcdefgh{n:03d}" for n in range(51))},
@@ -33,7 +33,7 @@ async def test_an_invalid_request_costs_a_unit(opened: Opener) -> None:
 
 
 async def test_google_ads_folds_near_duplicates(opened: Opener) -> None:
-    """Singular and plural share a row, numbers are strings, the second call a second is refused."""
+    """Singular and plural share a row, numbers are strings, and the limit is a call a second."""
     caller = await opened()
     words = [f"flight to {n}" for n in range(40)] + [f"flight to {n}s" for n in range(40)]
     url = f"{caller.simulator.url}/googleads/v26/customers/1:generateKeywordHistoricalMetrics"

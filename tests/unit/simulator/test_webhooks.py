@@ -1,4 +1,4 @@
-"""Webhooks: once when all is well, retried when not, and wrong in every way a rule can ask for."""
+"""Webhooks: sent once, retried on errors, and broken by every fault."""
 
 import re
 
@@ -12,7 +12,7 @@ SLOW = BatchTiming(10, 10, running_seconds_per_search=0, adding_seconds_per_sear
 
 
 async def test_one_webhook_tells_one_result_set(opened: Opener, listener: Listener) -> None:
-    """Batch, result set and links are told once, and the result set says so."""
+    """Batch, result set and links are sent once, and the result set records it."""
     caller = await opened()
     batch = await caller.batch("b", notification_webhook=listener.url)
     result = await caller.run(batch)
@@ -25,7 +25,7 @@ async def test_one_webhook_tells_one_result_set(opened: Opener, listener: Listen
 
 
 async def test_a_webhook_is_retried_until_it_is_taken(opened: Opener, listener: Listener) -> None:
-    """A webhook that meets 503, a broken connection and 202 is posted three times, no more."""
+    """After a 503, a broken connection and a 202, three POSTs were made."""
     caller = await opened()
     listener.answers = [503, None]
     await caller.run(await caller.batch(notification_webhook=listener.url))
@@ -33,7 +33,7 @@ async def test_a_webhook_is_retried_until_it_is_taken(opened: Opener, listener: 
 
 
 async def test_a_webhook_is_given_up_after_five_retries(opened: Opener, listener: Listener) -> None:
-    """Six posts at most; then the status is failed, and a resend works when asked for."""
+    """After six POSTs the status is failed; a requested resend works."""
     caller = await opened()
     listener.answers = [500] * 6
     batch = await caller.batch(notification_webhook=listener.url)
@@ -48,7 +48,7 @@ async def test_a_webhook_is_given_up_after_five_retries(opened: Opener, listener
 async def test_a_webhook_may_come_any_number_of_times(
     opened: Opener, listener: Listener, fault: str, posts: int
 ) -> None:
-    """It comes never, once, twice or five times, and is always the same."""
+    """The webhook comes never, once, twice or five times, always the same."""
     caller = await opened(faults=[{"fault": f"webhook_{fault}"}])
     await caller.run(await caller.batch(notification_webhook=listener.url))
     assert len(listener.bodies) == posts
@@ -59,7 +59,7 @@ async def test_a_webhook_may_come_any_number_of_times(
 async def test_a_rule_for_one_webhook_strikes_one(
     opened: Opener, listener: Listener, fault: str
 ) -> None:
-    """times=1: the first run's webhook is struck, wholly, and the second run's is not."""
+    """times=1 affects all of the first run's webhook and none of the second's."""
     caller = await opened(faults=[{"fault": fault, "times": 1}])
     for name in ("one", "two"):
         await caller.run(await caller.batch(name, notification_webhook=listener.url))
@@ -70,7 +70,7 @@ async def test_a_rule_for_one_webhook_strikes_one(
 async def test_an_early_webhook_tells_of_a_result_set_that_is_not_there_yet(
     opened: Opener, listener: Listener, clock: ManualClock
 ) -> None:
-    """It arrives while the batch runs, and not again."""
+    """The webhook arrives while the batch runs, and not again."""
     caller = await opened(clock=clock, faults=[{"fault": "webhook_early"}], timing=SLOW)
     batch = await caller.batch(notification_webhook=listener.url)
     await caller.call("GET", f"/batches/{batch}/start")
@@ -87,7 +87,7 @@ async def test_an_early_webhook_tells_of_a_result_set_that_is_not_there_yet(
 async def test_a_late_webhook_keeps_the_clock_waiting(
     opened: Opener, listener: Listener, clock: ManualClock
 ) -> None:
-    """Nothing comes before its seconds have passed."""
+    """The webhook comes after the given seconds."""
     rule = {"fault": "webhook_late", "seconds": 90}
     caller = await opened(clock=clock, faults=[rule])
     batch = await caller.batch(notification_webhook=listener.url)
@@ -100,7 +100,7 @@ async def test_a_late_webhook_keeps_the_clock_waiting(
 
 
 async def test_a_forged_webhook_precedes_the_true_one(opened: Opener, listener: Listener) -> None:
-    """The forgery names another batch and a link to the inside; it is marked in the log.
+    """The forgery has another batch's id and an internal link, and is marked in the log.
 
     Refused, it is not sent again: the true one does not wait for it.
     """
@@ -121,7 +121,7 @@ async def test_a_forged_webhook_precedes_the_true_one(opened: Opener, listener: 
 
 
 async def test_a_webhook_may_come_to_a_path_of_nobody(opened: Opener, listener: Listener) -> None:
-    """It says what the true one says, once, where no batch has its address."""
+    """The same payload is also sent once to a path of no batch."""
     caller = await opened(faults=[{"fault": "webhook_forged_path"}])
     listener.answers = [404]
     await caller.run(await caller.batch(notification_webhook=listener.url))
@@ -146,7 +146,7 @@ async def test_webhooks_may_overtake_one_another(opened: Opener, listener: Liste
 
 
 async def test_retries_back_off_exponentially(opened: Opener, listener: Listener) -> None:
-    """The pauses are 1, 2, 4, 8 and 16 seconds; none comes after the last."""
+    """The pauses are 1, 2, 4, 8 and 16 seconds, with none after the last POST."""
     clock = EagerClock()
     caller = await opened(clock=clock, timing=BatchTiming(0, 0, 0, 0))
     listener.answers = [500] * 6
@@ -159,7 +159,7 @@ async def test_retries_back_off_exponentially(opened: Opener, listener: Listener
 async def test_a_receiver_that_does_not_answer_is_cut_off(
     opened: Opener, listener: Listener
 ) -> None:
-    """After its time-out the post counts as failed and is repeated."""
+    """After the timeout, the POST counts as failed and is repeated."""
     caller = await opened(
         timing=BatchTiming(0, 0, 0, 0, webhook_timeout_seconds=0.2, webhook_backoff_seconds=0)
     )
