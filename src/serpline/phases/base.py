@@ -1,7 +1,8 @@
-"""What every phase is: what it plans, how it works, what it writes.
+"""The contract of a phase: its plan, its work and its results.
 
-To add a phase: copy a file of this room that resembles it, name its plan in ``store/plans.py`` and
-its store function in ``store/results.py``, and list it in ``phases/registry.py``.
+To add a phase, copy the most similar file of this package, put its plan into
+``store/runs/plans.py`` and its tables into ``store/tables/results.py``, and list it in
+``phases/registry.py``.
 """
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
@@ -26,14 +27,13 @@ def _never() -> int:
 
 @dataclass(slots=True)
 class Work:
-    """A chunk in hand: whose it is, what the run asked for, and when to look at it again.
+    """A claimed chunk, with the run's settings and the worker's services.
 
-    ``lease()`` is asked immediately before each paid call: False means stop. Work that has to
-    wait for something calls ``check_again`` and returns; the earliest such time counts, and so does
-    the closing of any breaker that was named with it.
-    ``await settle()`` returns when every outcome yielded so far is committed. ``retries`` says
-    what a failed call means for an item. ``lapses()`` counts how often this worker's
-    lease has ended.
+    ``lease()`` is checked immediately before each paid call: False means stop. Work that waits
+    calls ``check_again`` and returns. The chunk is due at the earliest of these times, or when a
+    breaker named in one of the calls closes. ``await settle()`` returns when every outcome yielded
+    so far is committed. ``retries`` turns a failed call into an item's outcome. ``lapses()`` counts
+    how often this worker's lease has ended.
     """
 
     chunk: OwnedChunk
@@ -48,8 +48,8 @@ class Work:
     waits_on: set[str] = field(default_factory=set)
 
     def check_again(self, at: datetime, waits_on: str | None = None) -> None:
-        """Have the chunk looked at again at ``at``, or earlier."""
-        # By the clock that nobody sets: how long it waits is what counts.
+        """Make the chunk due at ``at`` at the latest, or when the breaker ``waits_on`` closes."""
+        # The monotonic clock measures the wait: the wall clock may be set.
         by = self.clock.monotonic() + (at - self.clock.now()).total_seconds()
         if self.due_by is None or by < self.due_by:
             self.due_by = by
@@ -58,7 +58,7 @@ class Work:
 
     @property
     def due_in_seconds(self) -> float | None:
-        """In how many seconds to look again at the latest; None if nothing asked for it."""
+        """Seconds until the chunk is due; None if ``check_again`` was not called."""
         return None if self.due_by is None else self.due_by - self.clock.monotonic()
 
 
@@ -66,37 +66,37 @@ class Settle(Protocol):
     """Commits every outcome that the work has yielded so far."""
 
     async def __call__(self, act: Act | None = None) -> None:
-        """``act`` writes in the transaction that settles the last of them. It may be repeated."""
+        """Commit. ``act`` writes in the transaction of the last outcome and may be repeated."""
 
 
 class LeaseCheck(Protocol):
-    """Whether the chunk is still this worker's, by the monotonic clock."""
+    """Checks by the monotonic clock that this worker still owns the chunk."""
 
     def __call__(self) -> bool:
-        """True while it is."""
+        """Return True while it does."""
 
 
 class Phase(Protocol):
-    """One of the seven. A phase object is shared by all chunks and holds no state of a run."""
+    """One of the seven phases. All chunks share the object, so it holds no state of a run."""
 
     name: PhaseName
     plan_sql: str
-    """A query of one text column ``item``; parameters ``:run``, ``:content_type``, those of
-    ``plan_params``, and by each phase's name the run whose results of it are read."""
+    """A query with one text column ``item``. Its parameters are ``:run``, ``:content_type``, those
+    of ``plan_params``, and one per phase name: the run whose results of that phase it reads."""
     divisible: bool
-    """Whether ``work`` on some of a chunk's items touches those alone; see ``quarantine``."""
+    """Whether ``work`` on a part of a chunk touches only that part; see ``quarantine``."""
 
     def chunk_size(self, config: PipelineConfig) -> int:
-        """How many items a worker owns at once."""
+        """Return the number of items in a chunk."""
 
     def plan_params(self, config: PipelineConfig) -> Mapping[str, Any]:
-        """Further parameters of ``plan_sql``."""
+        """Return the further parameters of ``plan_sql``."""
 
     def work(self, work: Work, items: Sequence[ItemRow]) -> AsyncGenerator[Outcome, None]:
-        """Work on items and yield an outcome for each, in any order, as they come.
+        """Work on items and yield their outcomes in any order.
 
-        An item without an outcome stays as it is. An exception is a bug of the phase.
+        An item without an outcome keeps its state. An exception is a bug of the phase.
         """
 
     async def write(self, conn: Connection, chunk: OwnedChunk, done: Sequence[Done]) -> None:
-        """Write the results of finished items, in the transaction that settles them."""
+        """Write the results of finished items in the transaction that settles them."""

@@ -1,7 +1,7 @@
-"""What a language model knows of a channel that links to no website: the last resort for its owner.
+"""The owner of a channel without a website, as a language model names it.
 
-A channel is asked about once, however many lanes and runs want it; "the model knows none" is an
-answer that is kept like any other. Another model or another prompt is asked for itself.
+One answer per channel, model and prompt serves all lanes and runs. "Unknown" is an answer and is
+stored too.
 """
 
 from collections.abc import Mapping
@@ -24,21 +24,21 @@ from serpline.phases.tools import (
 from serpline.providers.llm.owner import OWNER
 
 KIND = "channel_owner"
-_ASKED_WITH = ("title", "handle", "description", "country")
+_FACTS = ("title", "handle", "description", "country")
 
 
 async def owners(
     tools: Tools, work: Work, channels: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, str | Outcome]:
-    """Channel id → the website that the model names (``""``: it knows none), or an outcome.
+    """Channel id → the website that the model names (``""``: unknown), or an outcome.
 
-    ``channels`` by id, as ``inputs.channels`` gives them. Nothing is asked without a model.
+    ``channels``: by id, from ``inputs.channels``. Empty if no model is set up.
     """
     if tools.owner_llm is None:
         return {}
     model = ModelCalls(tools, work, tools.owner_llm)
-    asked_as = digest([tools.owner_llm.model, OWNER.version])[:32]
-    keys = {f"{asked_as} {channel_id}": channel_id for channel_id in channels}
+    version = digest([tools.owner_llm.model, OWNER.version])[:32]
+    keys = {f"{version} {channel_id}": channel_id for channel_id in channels}
     claims = await claim_missing(work, KIND, keys)
     found: dict[str, str | Outcome] = {
         keys[key]: payload["domain"] for key, payload in claims.fresh.items()
@@ -48,9 +48,9 @@ async def owners(
     async def ask(key: str) -> tuple[str, Mapping[str, Any] | Outcome]:
         try:
             channel = channels[keys[key]]
-            asked = [channel[name] or "" for name in _ASKED_WITH]
+            facts = [channel[name] or "" for name in _FACTS]
             bought = await model.buy(
-                KIND, lambda owner: {key: to_json(owner)}, lambda llm: llm.channel_owner(*asked)
+                KIND, lambda owner: {key: to_json(owner)}, lambda llm: llm.channel_owner(*facts)
             )
         except (ProviderError, CallRefused) as error:
             return key, work.retries.outcome_for(keys[key], error)

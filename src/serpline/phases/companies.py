@@ -1,9 +1,8 @@
-"""Who is behind a domain: People Data Labs first, Wikidata for what it does not know.
+"""The company behind a domain: from People Data Labs, else from Wikidata.
 
-Shared by the two company phases. A domain is bought once however many lanes and runs want it, and
-"nobody knows it" is an answer that is kept like any other. An answer ages from when it was bought,
-however often it is used. A text that is no domain name is not asked about: no company has it as its
-domain.
+The two company phases share it. One purchase per domain serves all lanes and runs; "unknown" is an
+answer and is stored too. An answer's age counts from its purchase. A text that is not a domain name
+belongs to no company and is not looked up.
 """
 
 from collections.abc import AsyncGenerator, Sequence
@@ -36,12 +35,12 @@ KIND = "company"
 UNKNOWN_SOURCE = "none"
 
 Profile = dict[str, Any]
-"""What is kept of a company; ``{}`` for a domain that nobody knows."""
+"""A company's stored facts; ``{}`` for a domain without a known company."""
 
 
 @dataclass(frozen=True, slots=True)
 class DatedProfile:
-    """What was found out about a domain and when."""
+    """The profile of a domain, and when it was bought."""
 
     profile: Profile
     fetched_at: datetime
@@ -50,7 +49,7 @@ class DatedProfile:
 async def profiles(
     tools: Tools, work: Work, domains: Sequence[str]
 ) -> AsyncGenerator[tuple[str, DatedProfile | Outcome], None]:
-    """``(domain, answer or outcome)`` for each domain, in any order; outcomes name the domain."""
+    """Yield ``(domain, profile or outcome)`` in any order; an outcome's item is the domain."""
     names = [domain for domain in domains if is_domain_name(domain)]
     for text in set(domains).difference(names):
         yield text, DatedProfile({}, work.clock.now())
@@ -104,23 +103,23 @@ async def _ask_wikidata(
         work, lambda conn: projects.market_languages(conn, work.chunk.run_id)
     )
     for call in tools.wikidata.companies_by_domains(domains, languages):
-        asked: list[str] = call.identity["domains"]
+        queried: list[str] = call.identity["domains"]
         try:
             answers = await tools.buy(
                 work,
                 call,
                 KIND,
-                partial(readable_rows, asked),
+                partial(readable_rows, queried),
                 freshness="reference",
                 ttl_seconds=_ttl_seconds(work),
             )
         except (ProviderError, CallRefused) as error:
-            await release_claims(work, KIND, asked)
-            for domain in asked:
+            await release_claims(work, KIND, queried)
+            for domain in queried:
                 yield domain, work.retries.outcome_for(domain, error)
             continue
-        await release_claims(work, KIND, [domain for domain in asked if domain not in answers])
-        for domain in asked:
+        await release_claims(work, KIND, [domain for domain in queried if domain not in answers])
+        for domain in queried:
             if domain in answers:
                 yield domain, DatedProfile(answers[domain], work.clock.now())
             else:
@@ -128,14 +127,14 @@ async def _ask_wikidata(
 
 
 def _ttl_seconds(work: Work) -> float:
-    """How old a stored reply may be: with ``force_refresh`` not older than the run."""
+    """Maximum age of a stored reply; with ``force_refresh`` the age of the run."""
     if work.config.force_refresh:
         return max((work.clock.now() - work.chunk.created_at).total_seconds(), 0.0)
     return work.config.reference_ttl_days * 86_400.0
 
 
 def row(run_id: UUID, domain: str, answer: DatedProfile) -> dict[str, Any]:
-    """The answer as a row of ``company_profiles``."""
+    """Return a row of ``company_profiles``."""
     profile = answer.profile
     return {
         "run_id": run_id,

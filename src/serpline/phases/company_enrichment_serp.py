@@ -1,4 +1,4 @@
-"""Phase 3: the companies behind the domains that rank. ``www`` and the bare domain are one."""
+"""Phase 3: the companies behind ranking domains. ``www`` and the bare domain are the same."""
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
@@ -28,21 +28,21 @@ class CompanyEnrichmentSerpPhase:
         self._tools = tools
 
     def chunk_size(self, config: PipelineConfig) -> int:
-        """A few dozen calls: a chunk that takes long is a chunk that is lost late."""
+        """Return 200: a small chunk repeats little work after a crash."""
         return 200
 
     def plan_params(self, config: PipelineConfig) -> Mapping[str, Any]:
-        """None of its own."""
+        """Return no further parameters."""
         return {}
 
     async def work(self, work: Work, items: Sequence[ItemRow]) -> AsyncGenerator[Outcome, None]:
-        """A profile for each domain, bought or known."""
+        """Find or buy a profile for each domain."""
         domains = [row.item for row in items]
         async with aclosing(companies.profiles(self._tools, work, domains)) as answers:
             async for domain, answer in answers:
                 yield Done(domain, answer) if isinstance(answer, companies.DatedProfile) else answer
 
     async def write(self, conn: Connection, chunk: OwnedChunk, done: Sequence[Done]) -> None:
-        """A row per domain."""
+        """Write a row per domain."""
         rows = [companies.row(chunk.run_id, d.item, d.result) for d in done]
         await insert_rows(conn, company_profiles, rows)

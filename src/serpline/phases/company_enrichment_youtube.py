@@ -1,9 +1,12 @@
 """Phase 5: the company behind a channel. A video belongs to its channel's owner, not to YouTube.
 
-The channel's own links are the evidence: the first of them whose domain is a company that somebody
-knows is the owner; else the first website that is not a platform. A channel that links to none is
-asked about at the language model, whose answer counts if a company is known there. Else nobody is
-known, and the channel stands for itself.
+The owner is, in this order:
+
+1. the first linked domain with a known company,
+2. the first linked website that is not a platform,
+3. for a channel without a website, the domain that the language model names, if it has a known
+   company,
+4. nobody: the channel stands for itself.
 """
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -41,39 +44,39 @@ class CompanyEnrichmentYouTubePhase:
         self._tools = tools
 
     def chunk_size(self, config: PipelineConfig) -> int:
-        """As the other company phase."""
+        """Return the chunk size of phase 3."""
         return 200
 
     def plan_params(self, config: PipelineConfig) -> Mapping[str, Any]:
-        """None of its own."""
+        """Return no further parameters."""
         return {}
 
     async def work(self, work: Work, items: Sequence[ItemRow]) -> AsyncGenerator[Outcome, None]:
-        """Ask about channels without a website, look up every candidate once, then decide."""
+        """Ask the model about channels without a website, look up each domain, then decide."""
         async with work.database.transaction() as conn:
             sources = await runs.source_runs(conn, work.chunk.run_id)
             source = sources[PhaseName.YOUTUBE_ENRICHMENT]
             channels = await inputs.channels(conn, source, [row.item for row in items])
-        wanted = {row.item: _candidates(channels.get(row.item, {})) for row in items}
+        by_channel = {row.item: _candidates(channels.get(row.item, {})) for row in items}
         unlinked = {
-            item: channels[item] for item in wanted if item in channels and not wanted[item]
+            item: channels[item] for item in by_channel if item in channels and not by_channel[item]
         }
         named: dict[str, str | None] = {}
         for channel_id, answer in (await owners(self._tools, work, unlinked)).items():
             if isinstance(answer, str):
                 named[channel_id] = _website(answer)
             else:
-                del wanted[channel_id]
+                del by_channel[channel_id]
                 yield answer
-        linked = (domain for candidates in wanted.values() for domain in candidates)
+        linked = (domain for candidates in by_channel.values() for domain in candidates)
         domains = list(dict.fromkeys([*linked, *filter(None, named.values())]))
         async with aclosing(companies.profiles(self._tools, work, domains)) as found:
             answers = {domain: answer async for domain, answer in found}
-        for channel_id, candidates in wanted.items():
+        for channel_id, candidates in by_channel.items():
             yield _owner(channel_id, candidates, named.get(channel_id), answers)
 
     async def write(self, conn: Connection, chunk: OwnedChunk, done: Sequence[Done]) -> None:
-        """The owner of each channel, and the profiles that were looked up for it."""
+        """Write each channel's owner and the profiles looked up for it."""
         answers = {d: a for outcome in done for d, a in outcome.result["answers"].items()}
         owned = [
             {
@@ -90,13 +93,13 @@ class CompanyEnrichmentYouTubePhase:
 
 
 def _candidates(channel: Mapping[str, Any]) -> list[str]:
-    """The registrable domains a channel links to, platforms aside, in the channel's order."""
+    """The registrable domains that a channel links to, without platforms, in its order."""
     own = [domain for link in channel.get("links") or () if (domain := _website(link))]
     return list(dict.fromkeys(own))[:CANDIDATES_MAX]
 
 
 def _website(link: str) -> str | None:
-    """The domain a link leads to, for any that a company may own; a short link leads nowhere."""
+    """The domain of a link, unless a platform or a link shortener owns it."""
     domain = publisher(link).domain
     return domain if domain and not is_platform(domain) else None
 
@@ -107,7 +110,7 @@ def _owner(
     named: str | None,
     answers: Mapping[str, DatedProfile | Outcome],
 ) -> Outcome:
-    """``candidates``: what the channel links to; ``named``: what the model named for want of it."""
+    """``candidates``: the linked domains; ``named``: the model's domain if there are none."""
     known: dict[str, DatedProfile] = {}
     for domain in candidates or filter(None, [named]):
         answer = answers[domain]

@@ -1,12 +1,12 @@
-"""Phase 6: what a page or a video is about, and how relevant it is to what people searched.
+"""Phase 6: the topics of a page or a video, and its relevance to the keywords it ranks for.
 
-Relevance is judged for each keyword that a page or a video ranks for (``relevance``). A page is
-fetched under the SSRF guard, its text extracted in a process that can be killed, and the text
-analysed by a language model against a schema. A video is analysed by its title and description. An
-empty analysis is a failure and never stored; a page that cannot be read is a failed item, and its
-results count as not analysed. A page without content (a bot check, a consent
-wall, a soft 404) is an answer of its own: stored with its kind, without relevance, and the model is
-asked only if the cheap tests do not know it.
+A page is fetched under the SSRF guard, its text is extracted in a process that can be killed, and a
+language model analyses the text against a schema. A video is analysed by title and description.
+``relevance`` says when an analysis is reused.
+
+An empty analysis is a failure and is never stored. An unreadable page is a failed item; its results
+count as not analysed. A page without content (a bot check, a consent wall, a soft 404) is stored
+with its kind and without relevance. Cheap tests recognise most of these; the model sees the rest.
 """
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -49,15 +49,15 @@ class ContentAnalysisPhase:
         self._tools = tools
 
     def chunk_size(self, config: PipelineConfig) -> int:
-        """Few: pages are slow, and a chunk that is lost is fetched again."""
+        """Return 100: pages are slow, and a lost chunk fetches its pages again."""
         return 100
 
     def plan_params(self, config: PipelineConfig) -> Mapping[str, Any]:
-        """How deep to go."""
+        """Return the deepest rank to analyse."""
         return {"analysis_depth": config.analysis_depth}
 
     async def work(self, work: Work, items: Sequence[ItemRow]) -> AsyncGenerator[Outcome, None]:
-        """Judge what nobody has judged lately, several subjects at once."""
+        """Analyse several subjects at once; fresh judgements are reused."""
         subjects = [row.item for row in items]
         async with work.database.transaction() as conn:
             sources = await runs.source_runs(conn, work.chunk.run_id)
@@ -86,7 +86,7 @@ class ContentAnalysisPhase:
             if not keys:
                 return Skip(subject, "it ranks in no search")
             if not in_flight.isdisjoint(keys):
-                # Asked now, it would be asked again for the others.
+                # Another chunk is buying some keywords. Asking now would ask twice.
                 await release_claims(work, KIND, missing)
                 return snooze_until_bought(work, subject)
             bought: dict[str, Judgement] = {}
@@ -97,7 +97,7 @@ class ContentAnalysisPhase:
                     else:
                         bought |= await self._page(work, calls, subject[2:], question)
             except EmptyPageError as empty:
-                # Not kept for other runs: it was free, and may be content when they look.
+                # Not stored for other runs: it was free, and the page may have content later.
                 unbought.extend(missing)
                 rows = needed[subject].empty_rows(empty.kind, work.clock.now())
                 return Done(subject, rows)
@@ -156,7 +156,7 @@ class ContentAnalysisPhase:
         )
 
     async def write(self, conn: Connection, chunk: OwnedChunk, done: Sequence[Done]) -> None:
-        """A row per subject and market."""
+        """Write a row per subject and market."""
         kind = str(chunk.lane.content_type)
         rows = [
             {"run_id": chunk.run_id, "content_type": kind, "subject": d.item, **row}

@@ -1,8 +1,7 @@
-"""Phase 7: the Digital Share Index, from what is stored alone; no provider is asked.
+"""Phase 7: the Digital Share Index, computed from stored data without a provider.
 
-Items are ``market:device:company``. The figures of a lane are computed in one go, since a share is
-of a whole; a chunk then takes those of its companies. The combined lane weighs the figures that
-the content types have already.
+Items are ``market:device:company``. A share needs the whole, so a lane's figures are computed
+together; the chunk then takes its companies. The combined lane weighs the content types' figures.
 """
 
 import asyncio
@@ -24,31 +23,31 @@ if TYPE_CHECKING:
     from serpline.phases.dsi_figures import Figures
 
 
-# More companies than a lane can have: their figures are of one whole, so they are one chunk.
+# More companies than a lane can have: one chunk holds the whole lane.
 LANE_ITEMS_MAX = 1_000_000_000
 
 
 class DsiCalculationPhase:
-    """Pure: the same stored inputs give the same figures, to the last bit."""
+    """Computes shares. The same stored inputs give the same figures to the last bit."""
 
     name = PhaseName.DSI_CALCULATION
     plan_sql = scores.PLAN
     divisible = False
 
     def __init__(self) -> None:
-        # One lane's frames at a time: they are what a worker needs most memory for.
+        # One lane's frames at a time bounds the worker's memory.
         self._computing = asyncio.Lock()
 
     def chunk_size(self, config: PipelineConfig) -> int:
-        """All of a lane: its figures are computed once."""
+        """Return the whole lane: its figures are computed once."""
         return LANE_ITEMS_MAX
 
     def plan_params(self, config: PipelineConfig) -> Mapping[str, Any]:
-        """None of its own."""
+        """Return no further parameters."""
         return {}
 
     async def work(self, work: Work, items: Sequence[ItemRow]) -> AsyncGenerator[Outcome, None]:
-        """The figures of each company."""
+        """Compute the lane's figures and yield those of the chunk's companies."""
         due = {row.item for row in items}
         async with self._computing:
             figures = await self._figures(work)
@@ -60,7 +59,7 @@ class DsiCalculationPhase:
             yield Skip(item, "ranks in no content type that counts")
 
     async def _figures(self, work: Work) -> "Figures":
-        from serpline.phases import dsi_figures  # not at a worker's start: it takes its time
+        from serpline.phases import dsi_figures  # importing polars would slow the worker's start
 
         chunk, config = work.chunk, work.config
         kind = chunk.lane.content_type
@@ -72,13 +71,13 @@ class DsiCalculationPhase:
                 used = await combined.of_type(conn, chunk.run_id, kind)
                 sources = await runs.source_runs(conn, chunk.run_id)
                 results, collected = await scores.inputs(conn, sources, kind)
-        # In a thread: a large lane takes seconds, and heartbeats must go on.
+        # In a thread, so that heartbeats continue: a large lane takes seconds.
         if kind is ContentType.ALL:
             return await asyncio.to_thread(dsi_figures.combined, typed, used, config)
         return await asyncio.to_thread(dsi_figures.typed, results, collected, used, config)
 
     async def write(self, conn: Connection, chunk: OwnedChunk, done: Sequence[Done]) -> None:
-        """A row per company, with every component."""
+        """Write a row per company, with every component."""
         kind = str(chunk.lane.content_type)
         rows = [{"run_id": chunk.run_id, "content_type": kind, **d.result} for d in done]
         await insert_rows(conn, dsi_scores, rows)

@@ -1,7 +1,6 @@
 """The figures of phase 7, from frames to rows.
 
-Apart from the phase, which imports it when it has figures to compute: a worker's start need not
-wait for polars.
+The phase imports this module only to compute, so a worker starts without polars.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,12 +19,12 @@ from serpline.store.tables.results import dsi_scores
 Figures = Iterator[tuple[str, dict[str, Any]]]
 """Each item with its row of ``dsi_scores``, without run and content type.
 
-The rows are made as they are asked for: a lane has 100,000 of them.
+An iterator, because a lane has 100,000 rows.
 """
 
 _LANDSCAPE = ("content_type", "market", "device")
 _COMPANY = ("market", "device", "company")
-# What has a column of its own; every further component goes into ``detail``.
+# Components with a column of their own. The others go into ``detail``.
 _COLUMNS = frozenset(column.name for column in dsi_scores.columns)
 
 
@@ -45,11 +44,10 @@ def typed(
 
 
 def combined(scores: pl.DataFrame, sources: Sequence[Source], config: PipelineConfig) -> Figures:
-    """The combined figures, from those of the content types (``SCORE``) and what is by_place them.
+    """The combined figures, from the content types' figures (``SCORE``) and their collections.
 
-    Components are those of the types, summed or left unknown. Coverage is of what was collected of
-    all types, also of those in which the company does not rank: one denominator for all companies
-    of a market and device.
+    Components are the types' components, summed or left unknown. Coverage divides by the pages
+    collected for all types, so all companies of a market and device share one denominator.
     """
     weights = {**DEFAULT_WEIGHTS, **config.content_type_weights}
     counted = [each for each in sources if weights[each.searches.content_type] > 0]
@@ -97,7 +95,7 @@ def _rows(figures: pl.DataFrame, sources: Sequence[Source]) -> Figures:
 
 
 def _source_columns(sources: Sequence[Source]) -> dict[str, Any]:
-    """What is by_place the figures, as it is stored in the rows."""
+    """The columns that name a figure's sources."""
     return {
         "keywords_planned": sum(source.searches.planned for source in sources),
         "sources": [

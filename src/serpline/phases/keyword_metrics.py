@@ -1,10 +1,10 @@
-"""Phase 1: search volumes, per keyword × market, up to a thousand keywords a call.
+"""Phase 1: search volumes per keyword × market, up to a thousand keywords a call.
 
-An unknown volume is NULL, never 0, and its row says why; it fails neither item nor run. What Google
-Ads refuses is not sent. A keyword that fails its call is named by the provider, or found by halving
-the call. One that is restricted empties the whole call
-(docs.dataforseo.com/v3/keywords-data-overview) and is found by halving. The others get their
-volumes, and the nulls of an emptied call are no knowledge.
+An unknown volume is NULL, never 0; its row holds the reason, and the item succeeds. Keywords that
+Google Ads would refuse are not sent. If one keyword fails its call, the provider names it or
+halving finds it. A restricted keyword removes the figures of the whole call
+(docs.dataforseo.com/v3/keywords-data-overview); halving finds it too, and the nulls of such a call
+are not stored.
 """
 
 from collections import defaultdict
@@ -38,17 +38,17 @@ from serpline.store.tables.results import keyword_metrics as table
 
 KIND = "keyword_metrics"
 SOURCE = "dataforseo"
-# Halving finds one refused keyword among a thousand in about twenty calls; calls are paid.
+# Halving finds one refused keyword among a thousand in about twenty paid calls.
 CALLS_MAX = 40
 REASON_CHARS_MAX = 300
 NO_VOLUME = "Google Ads gives no volume: too few searches, or a restricted keyword"
 
 Location = tuple[int, str | None]
-"""DataForSEO's codes of a market; without a language its volumes are those of all languages."""
+"""DataForSEO's location and language code; without a language, volumes cover all languages."""
 
 
 class KeywordMetricsPhase:
-    """Buys volumes from DataForSEO; what is fresh is reused."""
+    """Buys volumes from DataForSEO and reuses fresh ones."""
 
     name = PhaseName.KEYWORD_METRICS
     plan_sql = plans.KEYWORD_METRICS
@@ -58,15 +58,15 @@ class KeywordMetricsPhase:
         self._tools = tools
 
     def chunk_size(self, config: PipelineConfig) -> int:
-        """One full call."""
+        """Return one full call."""
         return KEYWORDS_PER_CALL_MAX
 
     def plan_params(self, config: PipelineConfig) -> Mapping[str, Any]:
-        """None of its own."""
+        """Return no further parameters."""
         return {}
 
     async def work(self, work: Work, items: Sequence[ItemRow]) -> AsyncGenerator[Outcome, None]:
-        """One call per market, for the keywords nobody knows yet."""
+        """Make one call per market, for the keywords without a fresh volume."""
         pairs = {row.item: _pair(row.item) for row in items}
         async with work.database.transaction() as conn:
             known = await inputs.keyword_items(conn, work.chunk.run_id, list(pairs.values()))
@@ -92,7 +92,7 @@ class KeywordMetricsPhase:
     async def _buy(
         self, work: Work, market: Location, keywords: Mapping[str, str]
     ) -> AsyncGenerator[tuple[str, dict[str, Any] | Outcome], None]:
-        """``(item, payload or outcome)`` for every item of one market."""
+        """Yield ``(item, payload or outcome)`` for every item of one market."""
         codes = f"{market[0]}:{market[1] or ''}"
         keys = {item: f"{codes}:{keyword_key(k)}" for item, k in keywords.items()}
         claims = await claim_missing(work, KIND, keys.values())
@@ -107,18 +107,18 @@ class KeywordMetricsPhase:
         for _ in range(CALLS_MAX):
             if not groups:
                 return
-            # The largest first: most keywords have their volumes after few calls.
+            # The largest group first, so that most keywords need few calls.
             group = groups.pop(groups.index(max(groups, key=len)))
-            asked = {item: keywords[item] for item in group}
+            texts = {item: keywords[item] for item in group}
             try:
-                bought = await self._volumes(work, market, asked, keys)
+                bought = await self._volumes(work, market, texts, keys)
             except (ProviderError, CallRefused) as error:
                 if not isinstance(error, ProviderError) or not is_keyword_error(error):
                     for item in group:
                         yield item, work.retries.outcome_for(item, error)
                     continue
                 if len(group) > 1:
-                    groups += _split_off(asked, named_keyword(error, list(asked.values())))
+                    groups += _split_off(texts, named_keyword(error, list(texts.values())))
                     continue
                 bought = {keys[group[0]]: _unknown(str(error))}
                 await store_payloads(work, KIND, bought)
@@ -128,20 +128,20 @@ class KeywordMetricsPhase:
             for item in group:
                 yield item, bought[keys[item]]
         left = [item for group in groups for item in group]
-        # Nothing is known of these alone: the next run asks for them again.
+        # These were never asked for alone. The next run asks again.
         await release_claims(work, KIND, [keys[item] for item in left])
         for item in left:
             yield (
                 item,
-                _unknown(f"not found out in {CALLS_MAX} calls: a keyword beside it is refused"),
+                _unknown(f"unknown after {CALLS_MAX} calls: another keyword in them is refused"),
             )
 
     async def _volumes(
         self, work: Work, market: Location, keywords: Mapping[str, str], keys: Mapping[str, str]
     ) -> Mapping[str, dict[str, Any]]:
-        """Payloads by key; none if not one figure came, as a restricted keyword may cause."""
-        asked = list(keywords.values())
-        call = self._tools.dataforseo.search_volume(asked, *market)
+        """Payloads by key; empty if the reply has no figure at all (a restricted keyword)."""
+        texts = list(keywords.values())
+        call = self._tools.dataforseo.search_volume(texts, *market)
         since = work.chunk.created_at if work.config.force_refresh else None
         freshness = f"since:{since.isoformat()}" if since else "reference"
         ttl = work.config.reference_ttl_days * 86_400.0
@@ -149,7 +149,7 @@ class KeywordMetricsPhase:
         def payloads(volumes: SearchVolumes) -> dict[str, dict[str, Any]]:
             if volumes.lost_all_figures:
                 return {}
-            matched = match(asked, volumes.metrics)
+            matched = match(texts, volumes.metrics)
             return {keys[item]: _payload(matched.get(word)) for item, word in keywords.items()}
 
         return await self._tools.buy(
@@ -157,16 +157,16 @@ class KeywordMetricsPhase:
         )
 
     async def write(self, conn: Connection, chunk: OwnedChunk, done: Sequence[Done]) -> None:
-        """A row per keyword × market."""
+        """Write a row per keyword × market."""
         await insert_rows(conn, table, [outcome.result for outcome in done])
 
 
-def _split_off(asked: Mapping[str, str], named: str | None) -> list[list[str]]:
-    """The keyword that the provider names alone, and the others; in halves if it names none."""
-    alone = [item for item, keyword in asked.items() if keyword == named]
-    others = [item for item in asked if item not in alone]
+def _split_off(texts: Mapping[str, str], named: str | None) -> list[list[str]]:
+    """Split off the keyword that the provider named; halve the group if it named none."""
+    alone = [item for item, keyword in texts.items() if keyword == named]
+    others = [item for item in texts if item not in alone]
     if not alone or not others:
-        return _halves(list(asked))
+        return _halves(list(texts))
     return [others, *([item] for item in alone)]
 
 
@@ -181,7 +181,7 @@ def _pair(item: str) -> tuple[int, str]:
 
 
 def _payload(metrics: KeywordMetrics | None) -> dict[str, Any]:
-    """What the provider said; without a volume, with the reason."""
+    """The provider's figures, with a reason if there is no volume."""
     found = to_json(metrics) if metrics else {}
     return found if found.get("search_volume") is not None else found | _unknown(NO_VOLUME)
 

@@ -1,10 +1,10 @@
-"""Calls to the language model, each in the dialect that its server was found to take.
+"""Calls to the language model, in the dialect that its server accepts.
 
-A server's dialect is reference data: one chunk of all workers finds it out with its first call,
-the others wait for the answer, and everybody is told. After ``RECHECK_HOURS`` it is found out
-again, because servers learn. Promise: what fails by the dialect is asked again in another one and
-is no failed attempt of the item; no answer that fits the schema is paid for twice. Limit: while
-nothing is known the calls of the finding chunk follow one another.
+A server's dialect is reference data. The first chunk negotiates it with its first call; chunks of
+all workers wait and reuse it. It expires after ``RECHECK_HOURS``, because servers are updated.
+Promise: a call that fails because of the dialect is repeated in another one and uses no attempt of
+the item; an answer that fits the schema is paid for once. Limit: the negotiating chunk makes one
+call at a time.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ log = get(__name__)
 
 
 class ModelCalls:
-    """The model as one chunk's work asks it."""
+    """The model's calls of one chunk."""
 
     def __init__(self, tools: Tools, work: Work, client: LlmClient) -> None:
         self._tools = tools
@@ -53,7 +53,7 @@ class ModelCalls:
         payloads: Callable[[T], Mapping[str, Any]],
         build: Callable[[LlmClient], ProviderCall[T]],
     ) -> Mapping[str, Any]:
-        """Make the call that ``build`` makes of a client; see ``Tools.buy``."""
+        """Make the call that ``build`` returns for a client; see ``Tools.buy``."""
 
         async def ask(client: LlmClient) -> Mapping[str, Any]:
             return await self._tools.buy(
@@ -63,7 +63,7 @@ class ModelCalls:
         return await self._call(ask)
 
     async def _call(self, ask: Callable[[LlmClient], Awaitable[T]]) -> T:
-        """Ask in the server's dialect, which is found out first if nobody knows it."""
+        """Call in the server's dialect; negotiate it first if it is unknown."""
         if not self._has_dialect:
             async with self._negotiating:
                 if not self._has_dialect:
@@ -77,25 +77,25 @@ class ModelCalls:
             if not error.certain:
                 raise
             instead = error.instead
-        # The server has changed its mind.
+        # The server accepts another dialect now.
         async with self._negotiating:
             if self._client.dialect != used:
                 instead = self._client.dialect
             return await self._negotiate(ask, instead)
 
     async def _load_dialect(self) -> None:
-        """Take over what is known, or the task of finding it out. Raises ``CallRefused``."""
+        """Load the stored dialect or claim its negotiation. Raises ``CallRefused`` if claimed."""
         now = self._work.clock.now()
         since = now - timedelta(hours=RECHECK_HOURS)
         claims = await claim_missing(self._work, KIND, [self._key], since=since)
         if claims.in_flight_elsewhere:
             again = now + timedelta(seconds=CLAIM_CHECK_SECONDS)
-            raise CallRefused("another chunk finds out how to ask the model", until=again)
+            raise CallRefused("another chunk is negotiating with the model's server", until=again)
         if self._key in claims.fresh:
             self._use(_dialect(claims.fresh[self._key] or {}))
 
     async def _negotiate(self, ask: Callable[[LlmClient], Awaitable[T]], dialect: Dialect) -> T:
-        """Ask in one dialect after another until one is answered, and remember that one."""
+        """Try one dialect after another; store the first that works."""
         tried: set[Dialect] = set()
         while True:
             tried.add(dialect)
@@ -118,7 +118,7 @@ class ModelCalls:
 
 
 def _dialect(stored: Mapping[str, Any]) -> Dialect:
-    """A stored dialect; what another release has stored is taken as nothing."""
+    """The stored dialect; ``FIRST`` if another release stored a different form."""
     try:
         return Dialect(**stored)
     except TypeError:

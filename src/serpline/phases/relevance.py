@@ -1,10 +1,9 @@
-"""What a relevance is judged for, and so when it may be used again.
+"""Relevance judgements, and when they are reused.
 
-A judgement belongs to a subject, one keyword, the language it is searched in, the model and the
-prompt. Every run in which the subject ranks for that keyword uses it, and no other run. The model
-is asked about a subject only if it ranks for a keyword without a judgement. One call judges up to
-``KEYWORDS_MAX`` keywords of one language, those with an older judgement included: the text is what
-costs. docs/adr/0011 has the measured calls.
+The key of a judgement is subject, keyword, search language, model and prompt. It serves every run
+in which the subject ranks for the keyword. The model sees a subject only if a keyword has no
+judgement. One call judges up to ``KEYWORDS_MAX`` keywords of one language, including keywords with
+an older judgement, because the text makes up the price. docs/adr/0011 has the measured calls.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -22,7 +21,7 @@ from serpline.providers.llm.client import KEYWORDS_MAX
 from serpline.store.results.inputs import KeywordItem
 
 KIND = "analysis"
-# What an answer says of the subject itself, and what stands there where there was none.
+# The fields about the subject itself, with their values if the model was not asked.
 _ABOUT: Mapping[str, Any] = {
     "empty_kind": None,
     "sentiment": None,
@@ -34,32 +33,32 @@ _ABOUT: Mapping[str, Any] = {
 }
 
 Judgement = dict[str, Any]
-"""What is kept: ``relevance`` to one keyword, and what the same answer says of the subject.
+"""``relevance`` to one keyword, with the answer's fields about the subject.
 
-A subject that the model found to be no content has a relevance of None to every keyword.
+A subject without content has relevance None to every keyword.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Keywords of one language that a subject is to be judged for in one call."""
+    """The keywords of one call: one subject, one language."""
 
     language: str
     keywords: tuple[str, ...]
     keys: tuple[str, ...]
 
     def judgements(self, analysis: Analysis) -> dict[str, Judgement]:
-        """The answer as judgements, by key."""
-        told = to_json(analysis)
-        about = {name: told[name] for name in _ABOUT}
+        """The answer's judgements by key."""
+        answer = to_json(analysis)
+        about = {name: answer[name] for name in _ABOUT}
         return {
-            key: {"relevance": told["relevances"].get(word), **about}
+            key: {"relevance": answer["relevances"].get(word), **about}
             for key, word in zip(self.keys, self.keywords, strict=True)
         }
 
 
 class NeededJudgements:
-    """The judgements that one subject needs for the searches in which it ranks."""
+    """The judgements of one subject, for the searches in which it ranks."""
 
     def __init__(self, subject: str, searches: Sequence[KeywordItem], model: str) -> None:
         self._searches = {_key(subject, each, model): each for each in searches}
@@ -70,11 +69,11 @@ class NeededJudgements:
 
     @property
     def keys(self) -> list[str]:
-        """The keys of the judgements, the best ranks first."""
+        """The judgements' keys, best rank first."""
         return list(self._searches)
 
     def questions(self, missing: Collection[str]) -> Iterator[Question]:
-        """What to ask so that those of the judgements that are ``missing`` are made."""
+        """The questions whose answers contain every ``missing`` judgement."""
         languages: dict[str, tuple[list[str], list[str]]] = {}
         for key, search in self._searches.items():
             unknown, known = languages.setdefault(search.language, ([], []))
@@ -88,23 +87,24 @@ class NeededJudgements:
     def rows(
         self, judged: Mapping[str, Judgement], judged_at: Mapping[str, datetime]
     ) -> list[dict[str, Any]]:
-        """A row of ``content_analyses`` for each market, without whose it is.
+        """Rows of ``content_analyses``, one per market, without run, type and subject.
 
-        What the newest judgement says of the subject counts: without content it has no relevance.
+        The fields about the subject come from the newest judgement; without content the relevance
+        is None.
         """
         found = []
         for market, searches in self._markets.items():
             newest = judged[max((key for key, _ in searches), key=lambda key: judged_at[key])]
-            told = [
+            by_keyword = [
                 {"keyword": word, "relevance": judged[key]["relevance"]} for key, word in searches
             ]
-            known = [each["relevance"] for each in told if each["relevance"] is not None]
+            known = [each["relevance"] for each in by_keyword if each["relevance"] is not None]
             found.append(
                 {
                     **{name: newest[name] for name in _ABOUT},
                     "market": market,
                     "relevance": fmean(known) if newest["empty_kind"] is None else None,
-                    "judged_for": told,
+                    "judged_for": by_keyword,
                     "prompt": PROMPT,
                     "fetched_at": min(judged_at[key] for key, _ in searches),
                 }
@@ -112,10 +112,10 @@ class NeededJudgements:
         return found
 
     def empty_rows(self, kind: EmptyKind, now: datetime) -> list[dict[str, Any]]:
-        """The same for a page without content, about which no model was asked."""
+        """The rows of a page without content that no model has seen."""
         nothing = {**_ABOUT, "relevance": None, "judged_for": [], "prompt": None}
-        told = {**nothing, "empty_kind": kind, "fetched_at": now}
-        return [{**told, "market": market} for market in self._markets]
+        row = {**nothing, "empty_kind": kind, "fetched_at": now}
+        return [{**row, "market": market} for market in self._markets]
 
 
 def _key(subject: str, search: KeywordItem, model: str) -> str:

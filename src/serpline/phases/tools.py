@@ -1,6 +1,6 @@
-"""What phases work with: the providers' clients, the guard in front of them, and two ways to wait.
+"""What phases work with: the providers' clients, guarded calls, and claims on reference data.
 
-One ``Tools`` per process, made by the composition. It knows no run; a call says whose it is.
+``app`` makes one ``Tools`` per process. It holds no state of a run; each call names its chunk.
 """
 
 import asyncio
@@ -38,16 +38,15 @@ CLAIM_CHECK_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """The clients and the guard. ``pdl`` is None without a key: Wikidata alone is asked then.
+    """The clients and the guard.
 
-    ``owner_llm`` is None where no language model is set up: nobody is asked then whose a channel
-    without a website is.
+    ``pdl`` is None without a key: Wikidata is then the only source of companies. ``owner_llm`` is
+    None if no language model is set up: channels without a website then have no owner.
 
-    ``call_concurrency`` bounds the calls that one chunk makes at once. ``webhook_base`` is where
-    providers can reach us, None where they cannot. ``batch_poll_seconds`` is how often a running
-    batch is looked at; ``batch_call_seconds`` the deadline of a call that makes or changes one,
-    ``batch_file_seconds`` that of a page of its results. A batch that runs longer than
-    ``batch_running_seconds_max`` is given up.
+    ``call_concurrency`` bounds a chunk's simultaneous calls. ``webhook_base`` is the base URL at
+    which providers reach us, or None. A running batch is polled every ``batch_poll_seconds``.
+    ``batch_call_seconds`` is the deadline of a call about a batch, ``batch_file_seconds`` that of a
+    page of its results. A batch that runs longer than ``batch_running_seconds_max`` is given up.
     """
 
     clock: Clock
@@ -78,9 +77,9 @@ class Tools:
         breakers: tuple[CircuitBreaker, ...] = (),
         reference_kind: str | None = None,
     ) -> T:
-        """Make a guarded call for a chunk; raises what ``Guard.execute`` raises.
+        """Make a guarded call for a chunk. Raises as ``Guard.execute`` does.
 
-        ``freshness`` says what a stored reply may be reused for; see ``run_scope``.
+        ``freshness`` is the scope in which a stored reply is reused; see ``run_scope``.
         ``reference_kind``: see ``buy``.
         """
         scope = CallScope(
@@ -106,11 +105,11 @@ class Tools:
         freshness: str,
         ttl_seconds: float | None = None,
     ) -> Mapping[str, Any]:
-        """Make a call whose value is reference data: ``payloads`` of it by key.
+        """Make a call for reference data; ``payloads`` maps its value to payloads by key.
 
-        They are stored with the call's end. Stored later, they could be lost in between, and others
-        might ask for other things together, and pay for these again. A caller that obtains the same
-        keys once more waits for ``guard.flush`` first.
+        The statement that ends the call stores the payloads. Stored later, they could be lost to a
+        crash, and another chunk would group the keys differently and pay again. A caller that
+        claims the same keys again awaits ``guard.flush`` first.
         """
         return await self.call(
             work,
@@ -123,10 +122,10 @@ class Tools:
     async def collect(
         self, work: Work, call: ProviderCall[T], ttl_seconds: float | None = None
     ) -> T:
-        """``call`` for what belongs to the run, which its schedule's own breaker must pass too.
+        """Make a ``call`` for the run's own data, also under its schedule's breaker if it has one.
 
-        That one, ``scale_serp_api@schedule/type``, opens by itself: other runs go on. It goes by
-        the schedule's newest run, whichever is at work.
+        That breaker, ``scale_serp_api@schedule/type``, opens for the schedule alone: other runs go
+        on. Its settings come from the schedule's newest run.
         """
         kind = work.chunk.lane.content_type
         breakers: tuple[CircuitBreaker, ...] = ()
@@ -143,14 +142,14 @@ class Tools:
 
 
 def run_scope(work: Work) -> str:
-    """The freshness scope of what belongs to one run: its reply serves that run alone."""
+    """The freshness scope of one run: a stored reply serves that run only."""
     return f"run:{work.chunk.run_id}"
 
 
 def fresh_since(work: Work) -> datetime:
-    """From when on reference data is fresh enough for a run.
+    """The oldest purchase of reference data that a run reuses.
 
-    With ``force_refresh`` what was bought since the run was made: bought anew, but once.
+    With ``force_refresh`` the run's creation: everything is bought again, once.
     """
     if work.config.force_refresh:
         return work.chunk.created_at
@@ -160,26 +159,26 @@ def fresh_since(work: Work) -> datetime:
 async def claim_missing(
     work: Work, kind: str, keys: Iterable[str], *, since: datetime | None = None
 ) -> ClaimResult:
-    """Single flight: what is known, what this chunk is to buy, what is being bought elsewhere.
+    """Single flight: return fresh payloads, claim missing keys, list keys that others are buying.
 
-    Known is what was bought ``since`` then; by default what is fresh enough for the run.
+    Payloads bought after ``since`` are fresh; the default is ``fresh_since``.
     """
-    wanted, chunk = list(keys), work.chunk
+    requested, chunk = list(keys), work.chunk
     after = fresh_since(work) if since is None else since
     return await run_transaction(
         work,
-        lambda conn: reference.claim_missing(conn, kind, wanted, after, chunk.id, chunk.epoch),
+        lambda conn: reference.claim_missing(conn, kind, requested, after, chunk.id, chunk.epoch),
     )
 
 
 async def store_payloads(work: Work, kind: str, payloads: Mapping[str, Any]) -> None:
-    """Store what was found out otherwise than as the value of a call; see ``Tools.buy``."""
+    """Store payloads that are not a call's value; see ``Tools.buy``."""
     purchase = Purchase(kind, payloads, work.clock.now())
     await run_transaction(work, lambda conn: reference.store(conn, purchase))
 
 
 async def release_claims(work: Work, kind: str, keys: Iterable[str]) -> None:
-    """Let others buy what this chunk could not, without waiting for its end."""
+    """Let other chunks buy these keys now, before this chunk ends."""
     unbought, chunk = list(keys), work.chunk
     if not unbought:
         return
@@ -202,34 +201,34 @@ async def run_transaction(work: Work, act: Callable[[Connection], Awaitable[R]])
 
 
 def to_json(found: Any) -> dict[str, Any]:
-    """A dataclass as a JSON object that can be stored: times as ISO 8601, tuples as lists."""
+    """Convert a dataclass to a storable JSON object: times as ISO 8601, tuples as lists."""
     value: dict[str, Any] = json.loads(json.dumps(storable(asdict(found)), default=str))
     return value
 
 
-def readable_rows(asked: Iterable[str], found: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """What a reply about many things (``replies.by_key``) tells of each; unreadable ones left out.
+def readable_rows(requested: Iterable[str], found: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The payloads of a reply about many keys (``replies.by_key``), without unreadable rows.
 
-    A thing that the provider does not know is ``{}``.
+    A key that the provider does not know has ``{}``.
     """
-    told = {key: found.get(key, {}) for key in asked}
-    return {key: to_json(one) if one else {} for key, one in told.items() if one is not None}
+    rows = {key: found.get(key, {}) for key in requested}
+    return {key: to_json(one) if one else {} for key, one in rows.items() if one is not None}
 
 
 def snooze_until_bought(work: Work, item: str) -> Snooze:
-    """Somebody else is buying the same thing: look again shortly, and find it there."""
+    """Snooze an item while another chunk buys the same key."""
     again = work.clock.now() + timedelta(seconds=CLAIM_CHECK_SECONDS)
-    return Snooze(item, "being bought elsewhere", again)
+    return Snooze(item, "another chunk is buying it", again)
 
 
 async def as_done(
     work_one: Callable[[T], Awaitable[R]], things: Iterable[T], limit: int
 ) -> AsyncGenerator[R, None]:
-    """Work on things concurrently, at most ``limit`` at once; yields results as they come.
+    """Work on things concurrently, at most ``limit`` at once; yield results as they come.
 
-    When one raises (the lease has ended, the database is away), nothing more is begun, but what is
-    under way has been paid for: it ends and is yielded before the exception passes. Close it
-    (``aclosing``): whatever still runs is then waited for, and cancelled only if its closer is.
+    After an exception (the lease ended, the database is away) no new work starts. Running work is
+    already paid for, so it finishes and its results are yielded before the exception is raised.
+    Use ``aclosing``: closing waits for running work and cancels it only if the closer is cancelled.
     """
     waiting = iter(things)
     running: set[asyncio.Task[R]] = set()

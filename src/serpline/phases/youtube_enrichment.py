@@ -1,8 +1,8 @@
-"""Phase 4: the videos that rank and the channels they belong to, fifty a call.
+"""Phase 4: ranking videos and their channels, fifty a call.
 
-Items are ``v:VIDEO`` and ``c:`` with what names a channel (``youtube_channel_ref``): its id, its
-handle, its old user name or one of its playlists. A video and a playlist are finished with their
-channel, so that the next phase finds both. A video that YouTube does not show is an answer.
+Items are ``v:VIDEO`` and ``c:REF``, where REF (``youtube_channel_ref``) is a channel's id, handle,
+old user name or one of its playlists. A video or playlist succeeds together with its channel, so
+the next phase finds both. "YouTube does not show this video" is an answer.
 """
 
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
@@ -40,12 +40,12 @@ USER = "user/"
 
 Payload = dict[str, Any]
 Lookup = Payload | ProviderError | CallRefused | None
-"""What is known of a thing; None: being bought elsewhere. ``{}``: YouTube does not show it, or its
-id is none that YouTube could have."""
+"""A resource, ``{}`` if YouTube does not show it or the id is impossible, None while another chunk
+buys it, or the error of its call."""
 
 
 class YouTubeEnrichmentPhase:
-    """Buys what is not fresh, each video and channel once."""
+    """Buys each video and channel once and reuses fresh ones."""
 
     name = PhaseName.YOUTUBE_ENRICHMENT
     plan_sql = plans.YOUTUBE_ENRICHMENT
@@ -55,15 +55,15 @@ class YouTubeEnrichmentPhase:
         self._tools = tools
 
     def chunk_size(self, config: PipelineConfig) -> int:
-        """Ten full calls."""
+        """Return ten full calls."""
         return 10 * IDS_MAX
 
     def plan_params(self, config: PipelineConfig) -> Mapping[str, Any]:
-        """None of its own."""
+        """Return no further parameters."""
         return {}
 
     async def work(self, work: Work, items: Sequence[ItemRow]) -> AsyncGenerator[Outcome, None]:
-        """Fifty items at a time: their videos, then the channels of those and of the others."""
+        """Fetch fifty items at a time: videos and playlists first, then all their channels."""
         for start in range(0, len(items), IDS_MAX):
             group = [row.item for row in items[start : start + IDS_MAX]]
             for outcome in await self._group(work, group):
@@ -106,22 +106,22 @@ class YouTubeEnrichmentPhase:
     ) -> dict[str, Lookup]:
         sendable = [each for each in ids if is_id(each)]
         answers: dict[str, Lookup] = {each: {} for each in ids}
-        # A group before may have bought some of them a moment ago.
+        # An earlier group may have bought some of them; its payloads must be stored first.
         await self._tools.guard.flush()
         claims = await claim_missing(work, kind, sendable)
         answers |= _stored(claims)
         answers |= dict.fromkeys(claims.in_flight_elsewhere)
         for start in range(0, len(claims.to_fetch), IDS_MAX):
-            wanted = claims.to_fetch[start : start + IDS_MAX]
-            call: ProviderCall[Mapping[str, Any]] = call_for(wanted)
+            batch = claims.to_fetch[start : start + IDS_MAX]
+            call: ProviderCall[Mapping[str, Any]] = call_for(batch)
             try:
                 bought = await self._tools.buy(
-                    work, call, kind, partial(readable_rows, wanted), freshness=run_scope(work)
+                    work, call, kind, partial(readable_rows, batch), freshness=run_scope(work)
                 )
             except (ProviderError, CallRefused) as error:
-                answers |= dict.fromkeys(wanted, error)
+                answers |= dict.fromkeys(batch, error)
                 continue
-            answers |= {key: unreadable("youtube", key) for key in wanted if key not in bought}
+            answers |= {key: unreadable("youtube", key) for key in batch if key not in bought}
             answers |= bought
         return answers
 
@@ -147,7 +147,7 @@ class YouTubeEnrichmentPhase:
         return dict(bought)
 
     async def write(self, conn: Connection, chunk: OwnedChunk, done: Sequence[Done]) -> None:
-        """Rows of videos, of channels and of what names them; a channel is one row."""
+        """Write rows of videos, channels and channel references; a channel has one row."""
         now = self._tools.clock.now()
         videos, channels, refs = {}, {}, []
         for outcome in done:
@@ -166,7 +166,7 @@ class YouTubeEnrichmentPhase:
 
 
 def _stored(claims: ClaimResult) -> dict[str, Payload]:
-    """What is in store, with the time when it was bought."""
+    """The stored payloads with their purchase times."""
     return {
         key: {**value, "fetched_at": claims.fetched_at[key]} if value else {}
         for key, value in claims.fresh.items()
@@ -174,7 +174,7 @@ def _stored(claims: ClaimResult) -> dict[str, Payload]:
 
 
 def _outcome(work: Work, item: str, thing: Lookup, channel: Lookup) -> Outcome:
-    """``thing``: the video or the playlist; ``channel``: whose it is, or what the item names."""
+    """``thing``: the video or playlist; ``channel``: its channel, or the one the item names."""
     for answer in (thing, channel):
         if answer is None:
             return snooze_until_bought(work, item)

@@ -1,12 +1,12 @@
-"""One ScaleSERP batch, from intention to its end: created, filled and started exactly once.
+"""One ScaleSERP batch, created, filled and started exactly once.
 
-Every step stores what it is about to do, does it, and stores what came of it. An unacknowledged
-create, add or start may still take effect; until it no longer can, it is not repeated. Then the
-next owner of the chunk checks before it repeats: it finds the batch by its name before a create,
-lists the searches before an add, and polls the batch before a start.
+Each step stores its intention, makes the call and stores the result. An unacknowledged create, add
+or start may still take effect and is not repeated until it no longer can. Then the chunk's next
+owner checks first: it finds the batch by name before a create, lists the searches before an add,
+and fetches the batch before a start.
 
-The vendor has no "completed": a batch returns to idle and its results count has risen. ``repair``
-acts on calls that fail.
+The vendor has no "completed" state: a finished batch is idle and its results count has risen.
+``repair`` handles failed calls.
 """
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -29,7 +29,7 @@ from serpline.providers.scaleserp.spec import SEARCHES_TYPE, BatchSearch, Search
 from serpline.store.runs import batches
 from serpline.store.runs.searches import Search
 
-# A started batch that is idle for so many polls, without a result set, was stopped over there.
+# A started batch that stays idle for this many polls without a result set was stopped.
 IDLE_POLLS_MAX = 20
 
 
@@ -42,7 +42,7 @@ async def intend(
     priority: BatchPriority,
     generation: int,
 ) -> BatchSession:
-    """Store the intention: the name a create will carry, the secret of its callback.
+    """Store the intention to create a batch, with its name and the secret of its webhook.
 
     ``generation``: how many batches the chunk has had.
     """
@@ -63,12 +63,12 @@ async def intend(
 
 
 class SerpBatch:
-    """Drives one batch under its chunk's lease. It waits by giving the chunk back."""
+    """Drives one batch under its chunk's lease. To wait, it releases the chunk."""
 
     def __init__(
         self, session: BatchSession, specs: Mapping[str, SearchSpec], waiting: Sequence[Search]
     ) -> None:
-        """``waiting``: the chunk's searches that wait for the batch's end."""
+        """``waiting``: the chunk's searches for a later batch."""
         self._session = session
         self._client = session.tools.scaleserp
         self._specs = specs
@@ -76,7 +76,7 @@ class SerpBatch:
         self._price = self._estimate()
 
     async def outcomes(self) -> AsyncGenerator[Step, None]:
-        """Go as far as it goes; yields what the batch brought, or what its end means for items."""
+        """Advance the batch as far as possible; yield its pages and its items' outcomes."""
         try:
             while await self._step():
                 if self._session.row.status is BatchStatus.READY:
@@ -91,7 +91,7 @@ class SerpBatch:
                 yield step
 
     async def _step(self) -> bool:
-        """One transition; False when there is nothing to do but wait."""
+        """Make one transition; return False if the batch has to wait."""
         match self._session.row.status:
             case BatchStatus.INTENDED:
                 return await self._create()
@@ -158,7 +158,7 @@ class SerpBatch:
     async def _intend_start(self) -> None:
         batch = await self._session.fetch()
         if batch.searches_total_count > len(self._session.row.items):
-            raise BatchOverError("the batch holds more searches than were meant for it")
+            raise BatchOverError("the batch holds more searches than planned")
         estimate, self._price = self._estimate(), self._price_of(batch)
         run_event: tuple[str, dict[str, Any]] | None = None
         if self._price > estimate:
@@ -191,7 +191,7 @@ class SerpBatch:
         return sum(self._specs[item].credits for item in self._session.row.items)
 
     def _price_of(self, batch: Batch) -> float:
-        """What a start is charged: what the batch states, else what its searches should cost."""
+        """The credits of a start: as the batch states, else the estimate."""
         return batch.credits_required or self._estimate()
 
     async def _poll(self) -> bool:
@@ -200,7 +200,7 @@ class SerpBatch:
         if await session.find_result(batch):
             return True
         if batch.is_queued:
-            # The time it may take begins when it runs: others may be before it.
+            # Time in the queue does not count towards the running time.
             await session.note(started_at=session.work.clock.now())
         if session.is_overdue:
             raise BatchOverError("the batch has run for too long")

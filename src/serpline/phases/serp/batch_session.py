@@ -1,7 +1,7 @@
-"""One ScaleSERP batch in a worker's hands: its row, its guarded calls, its fenced writes, its end.
+"""A worker's session with one ScaleSERP batch: its row, guarded calls, fenced writes and end.
 
-What drives the batch (``batch``), repairs it (``repair``) and reads its results (``ingest``) share
-this. A write over a cut connection is repeated.
+``batch`` drives it, ``repair`` handles failures, ``ingest`` reads results. A write over a cut
+connection is repeated.
 """
 
 from collections import Counter
@@ -49,35 +49,35 @@ class BatchSession:
 
     @property
     def id(self) -> str:
-        """The provider's id of the batch, which it has from its creation on."""
+        """The provider's id of the batch. RuntimeError before its creation."""
         if self.row.provider_batch_id is None:
             raise RuntimeError(f"batch {self.row.name} has no id in state {self.row.status}")
         return self.row.provider_batch_id
 
     @property
     def label(self) -> str:
-        """What the history of a search calls this batch."""
+        """The batch's name in the history of a search."""
         return f"batch {self.row.generation + 1} ({self.row.stage}, {self.row.priority} priority)"
 
     @property
     def is_overdue(self) -> bool:
-        """Whether the batch has run for longer than a batch may."""
+        """Whether the batch has run longer than ``batch_running_seconds_max``."""
         return self.running_seconds > self.tools.batch_running_seconds_max
 
     @property
     def running_seconds(self) -> float:
-        """For how long the batch has run; 0 before its start."""
+        """Seconds since the batch's start; 0 before it."""
         started = self.row.started_at
         return (self.work.clock.now() - started).total_seconds() if started else 0.0
 
     def check_in(self, seconds: float) -> None:
-        """Have the batch looked at again, at the latest then."""
+        """Check the batch again in ``seconds`` at the latest."""
         self.work.check_again(self.work.clock.now() + timedelta(seconds=seconds))
 
     async def call(self, call: ProviderCall[T]) -> T:
-        """A call about the batch itself: never answered from the ledger, with our own deadline.
+        """Make a call about the batch, with our own deadline and without stored replies.
 
-        A page file is: what was downloaded once is not downloaded again.
+        A page file alone may come from the ledger, so it is downloaded once.
         """
         if call.operation == "page_file":
             seconds, ttl = self.tools.batch_file_seconds, None
@@ -90,13 +90,13 @@ class BatchSession:
     async def change(self, call: ProviderCall[T]) -> T:
         """Send a create, an add or a start, which must not take effect twice.
 
-        When it was sent is stored before, and stays stored until it has an answer.
+        Its time is stored before it is sent, and removed when an answer has come.
         """
         await self.note(sent_at=self.work.clock.now())
         try:
             return await self.call(call)
         except (CallRefused, LeaseLost, ProviderError) as error:
-            # A refused call is never sent. An answered one takes no effect after its answer.
+            # A refused call was not sent. An answered one takes no effect after its answer.
             if not isinstance(error, ProviderError) or error.http_status is not None:
                 await self.note(sent_at=None)
             raise
@@ -104,12 +104,12 @@ class BatchSession:
     def is_in_doubt(self) -> bool:
         """Whether a create, add or start without an answer may still take effect.
 
-        Until then it is too early to see what it did, and to repeat it. Looks again afterwards.
+        If so, the chunk is due again when it no longer can.
         """
         if self.row.sent_at is None:
             return False
         now = self.work.clock.now()
-        # A call of the future was sent before the clock was set back: just now, for all we know.
+        # A time in the future means that the clock was set back: treat the call as just sent.
         sent_at = min(self.row.sent_at, now)
         over_at = sent_at + timedelta(seconds=1.2 * self.tools.batch_call_seconds + 1)
         if now >= over_at:
@@ -118,16 +118,16 @@ class BatchSession:
         return True
 
     async def fetch(self) -> Batch:
-        """The batch as the provider shows it now."""
+        """Fetch the batch from the provider."""
         return await self.call(self.tools.scaleserp.get_batch(self.id))
 
     def has_started(self, batch: Batch) -> bool:
-        """Whether the batch runs, or has run, since its start was intended."""
+        """Whether the batch has run since its start was intended, or runs now."""
         before = (self.row.results_count, self.row.next_result_set_id)
         return not batch.is_idle or (batch.results_count, batch.next_result_set_id) != before
 
     async def find_result(self, batch: Batch) -> bool:
-        """Whether the batch has a result set, which is then noted: the batch is ready."""
+        """Store the batch's new result set, which makes it ready; return False if it has none."""
         if not batch.is_idle or batch.results_count <= (self.row.results_count or 0):
             return False
         result_set = self.row.next_result_set_id
@@ -140,9 +140,9 @@ class BatchSession:
         return True
 
     async def void_start(self, *, is_refunded: bool = False) -> None:
-        """The batch has been seen not to run: whatever start was sent has not been charged.
+        """Void the charges of a start that did not run the batch.
 
-        ``is_refunded``: or it was, and that was given back.
+        ``is_refunded``: the start was charged and refunded.
         """
         await self.tools.guard.flush()
         start = self.tools.scaleserp.start(self.id)
@@ -153,9 +153,9 @@ class BatchSession:
     async def advance(
         self, event: str, *, run_event: tuple[str, dict[str, Any]] | None = None, **values: Any
     ) -> None:
-        """Change the batch's state, and tell an event with its detail in the same transaction.
+        """Change the batch's state; append ``run_event`` (type, detail) in the same transaction.
 
-        Repeated after a commit that was not acknowledged it raises ``LeaseLost``: all is done.
+        Repeated after an unacknowledged commit, it raises ``LeaseLost``: everything is written.
         """
 
         async def act(conn: Connection) -> BatchRow:
@@ -168,13 +168,13 @@ class BatchSession:
         self.resumed = False
 
     async def note(self, **values: Any) -> None:
-        """Write down what is known of a batch whose state stays."""
+        """Update columns of the batch without a change of state."""
         self.row = await run_transaction(
             self.work, lambda conn: batches.note(conn, self.work.chunk, self.row, **values)
         )
 
     async def record_wait(self, reason: str) -> None:
-        """Write down, and tell once, what the batch waits for. It is no failure."""
+        """Store the reason of a wait that is not a failure; append an event if it is new."""
         reason = reason[:ERROR_CHARS_MAX]
         if reason == self.row.error_message:
             return
@@ -183,32 +183,33 @@ class BatchSession:
             await events.append(conn, [self._event("batch.waiting", {"reason": reason})])
 
     async def record_failure(self, error: ProviderError, seconds: float, *, counts: bool) -> None:
-        """Write down trouble with a batch that stays, to look again after so many ``seconds``.
+        """Store a failed call of a batch that goes on; check it again in ``seconds``.
 
-        ``counts``: it is a failure; else the batch waits for something, which is told once.
+        ``counts``: the call is a failure. Otherwise the batch waits, and a new reason appends an
+        event.
         """
         attempt, reason = self.row.errors + 1, str(error)[:ERROR_CHARS_MAX]
         is_new = reason != self.row.error_message
         errors = attempt if counts else self.row.errors
-        told = FailedAttempt(self.row.name, attempt, seconds, error.category, reason)
+        failed = FailedAttempt(self.row.name, attempt, seconds, error.category, reason)
         now = self.work.clock.now()
         async with self.work.database.transaction() as conn:
             self.row = await batches.note(
                 conn, self.work.chunk, self.row, error_message=reason, errors=errors
             )
-            await record_attempts(conn, self.work.chunk, now, [told])
+            await record_attempts(conn, self.work.chunk, now, [failed])
             if is_new and not counts:
                 await events.append(conn, [self._event("batch.waiting", {"reason": reason})])
         self.check_in(seconds)
 
     async def unfinished(self) -> list[Search]:
-        """The batch's searches that have no outcome yet."""
+        """The batch's searches without an outcome."""
         return await run_transaction(
             self.work, lambda conn: searches.not_received(conn, self.work.chunk, self.row.items)
         )
 
     async def settle_page(self, **values: Any) -> None:
-        """Settle what a page brought; the batch takes these ``values`` in the same transaction."""
+        """Settle a page's outcomes and update the batch with ``values`` in one transaction."""
 
         async def act(conn: Connection) -> None:
             self.row = await batches.note(conn, self.work.chunk, self.row, **values)
@@ -226,12 +227,12 @@ class BatchSession:
     ) -> AsyncGenerator[Step, None]:
         """End the batch (``ingest`` or ``lose``). The searches ``left`` have failed for ``reason``.
 
-        The batch ends in the transaction that settles the last of its searches. ``error``: what
-        went wrong with the batch as a whole. ``values``: what else is known of it by now.
+        The batch ends in the transaction that settles its last search. ``error``: what went wrong
+        with the whole batch. ``values``: further columns to update.
         """
         for search in left:
-            told = history(search.error, f"{self.label}: {reason}")
-            yield search.item, Retry(search.item, category, told)
+            tried = history(search.error, f"{self.label}: {reason}")
+            yield search.item, Retry(search.item, category, tried)
         now = self.work.clock.now()
         values |= {"ended_at": now, "error_message": error}
 

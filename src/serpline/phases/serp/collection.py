@@ -1,9 +1,8 @@
-"""Phase 2: who ranks for every keyword × market × device, per content type.
+"""Phase 2: the ranking pages for every keyword × market × device, per content type.
 
-A chunk is what one ScaleSERP batch holds. Its items are handed over to the batch, and the chunk is
-given back while the batch runs; a webhook or the poll brings somebody back to it. What the batch
-did not bring goes up the ladder of ``domain/repair``: in further batches, and at last in real time,
-as small runs do from the start.
+A chunk holds the searches of one ScaleSERP batch. The worker releases it while the batch runs; a
+webhook or the next poll makes it due again. Searches without a result go through the stages of
+``domain/repair``: further batches, then real time. Small runs search in real time from the start.
 """
 
 from collections.abc import AsyncGenerator, Mapping, Sequence, Set
@@ -58,15 +57,15 @@ class SerpCollectionPhase:
         self._tools = tools
 
     def chunk_size(self, config: PipelineConfig) -> int:
-        """One batch, which the vendor limits to 15,000 searches."""
+        """Return the size of a batch, which the vendor limits to 15,000 searches."""
         return config.batch_size
 
     def plan_params(self, config: PipelineConfig) -> Mapping[str, Any]:
-        """The devices."""
+        """Return the devices."""
         return {"devices": [str(device) for device in config.devices]}
 
     async def work(self, work: Work, items: Sequence[ItemRow]) -> AsyncGenerator[Outcome, None]:
-        """Move the chunk's batch as far as it goes, then make what is due in real time."""
+        """Advance the chunk's batch as far as possible, then make due searches in real time."""
         due = [row.item for row in items]
         async with work.database.transaction() as conn:
             batch = await batches.current(conn, work.chunk)
@@ -82,9 +81,14 @@ class SerpCollectionPhase:
             size = largest or work.config.batch_size
             shape = shape_of(min(s.attempts for s in in_batch), stage, size, priority)
             taken, in_batch = in_batch[: shape.searches_max], in_batch[shape.searches_max :]
-            wanted = [search.item for search in taken]
+            searched_items = [search.item for search in taken]
             session = await intend(
-                self._tools, work, wanted, stage=stage, priority=shape.priority, generation=made
+                self._tools,
+                work,
+                searched_items,
+                stage=stage,
+                priority=shape.priority,
+                generation=made,
             )
         if session is not None:
             async with aclosing(self._drive(session, waiting=in_batch)) as outcomes:
@@ -98,7 +102,7 @@ class SerpCollectionPhase:
     async def _drive(
         self, session: BatchSession, waiting: Sequence[Search]
     ) -> AsyncGenerator[Outcome, None]:
-        """The batch's outcomes; if it is given up, also those of the searches ``waiting`` it."""
+        """Yield the batch's outcomes; if it is given up, also those of the ``waiting`` searches."""
         specs = await self._specs(session.work, session.row.items)
         driver = SerpBatch(session, specs, waiting)
         async with aclosing(driver.outcomes()) as outcomes:
@@ -114,33 +118,33 @@ class SerpCollectionPhase:
         specs = await self._specs(work, [search.item for search in searches])
         no_credits: list[Snooze] = []
 
-        async def search(wanted: Search) -> Outcome:
+        async def search(due: Search) -> Outcome:
             if no_credits:
-                return replace(no_credits[0], item=wanted.item)
-            call = self._tools.scaleserp.search(specs[wanted.item])
+                return replace(no_credits[0], item=due.item)
+            call = self._tools.scaleserp.search(specs[due.item])
             try:
                 page = await self._tools.collect(work, call)
             except CallRefused as refused:
-                return work.retries.outcome_for(wanted.item, refused)
+                return work.retries.outcome_for(due.item, refused)
             except ProviderError as error:
                 if error.category is ErrorCategory.QUOTA:
-                    # The account's, not the search's: as for a batch, no attempt and a wait.
+                    # The account has no credits: as for a batch, wait and use no attempt.
                     seconds = QUOTA_POLLS * self._tools.batch_poll_seconds
                     until = work.clock.now() + timedelta(seconds=seconds)
-                    no_credits.append(Snooze(wanted.item, str(error), until))
+                    no_credits.append(Snooze(due.item, str(error), until))
                     return no_credits[-1]
                 if is_incident(error):
-                    # The vendor parses badly just now, and charges nothing: no attempt, a wait.
+                    # The vendor reports an incident and charges nothing: wait, use no attempt.
                     seconds = max(
                         self._tools.batch_poll_seconds, cap_retry_after(error.retry_after_seconds)
                     )
                     until = work.clock.now() + timedelta(seconds=seconds)
-                    return Snooze(wanted.item, str(error), until)
-                told = work.retries.outcome_for(wanted.item, error)
-                if isinstance(told, Snooze | Done | Skip):
-                    return told
-                return replace(told, error=history(wanted.error, f"real time: {told.error}"))
-            return _collected(work, wanted.item, page, "real time")
+                    return Snooze(due.item, str(error), until)
+                outcome = work.retries.outcome_for(due.item, error)
+                if isinstance(outcome, Snooze | Done | Skip):
+                    return outcome
+                return replace(outcome, error=history(due.error, f"real time: {outcome.error}"))
+            return _collected(work, due.item, page, "real time")
 
         async with aclosing(as_done(search, searches, self._tools.call_concurrency)) as outcomes:
             async for outcome in outcomes:
@@ -158,7 +162,7 @@ class SerpCollectionPhase:
         }
 
     async def write(self, conn: Connection, chunk: OwnedChunk, done: Sequence[Done]) -> None:
-        """A row per search page, and one per result."""
+        """Write a row per search page and a row per result."""
         await insert_rows(conn, serps, [d.result["serp"] for d in done])
         await insert_rows(conn, serp_results, [r for d in done for r in d.result["results"]])
 
@@ -166,9 +170,9 @@ class SerpCollectionPhase:
 def _split(
     config: PipelineConfig, searches: Sequence[Search], due: Set[str]
 ) -> tuple[list[Search], list[Search], RepairStage]:
-    """What is due in real time, what the next batch may hold, and the stage of that batch.
+    """The searches due in real time, those for the next batch, and that batch's stage.
 
-    Searches of the earliest stage go first; those that are not due yet come along with one that is.
+    Searches of the earliest stage go first. If one of them is due, the batch takes all of them.
     """
     stages = {search.item: stage_of(search.attempts, config.retry_attempts) for search in searches}
     alone = [search for search in searches if stages[search.item] is RepairStage.REAL_TIME]
@@ -191,24 +195,24 @@ def _key(item: str) -> tuple[int, str, Device]:
 
 
 def _spec(
-    wanted: KeywordItem, content_type: ContentType, device: Device, config: PipelineConfig
+    keyword: KeywordItem, content_type: ContentType, device: Device, config: PipelineConfig
 ) -> SearchSpec:
     return SearchSpec(
-        q=searched(wanted.keyword),
+        q=searched(keyword.keyword),
         content_type=content_type,
         device=device,
-        location=wanted.location,
-        google_domain=wanted.google_domain,
-        gl=wanted.gl,
-        hl=wanted.hl,
+        location=keyword.location,
+        google_domain=keyword.google_domain,
+        gl=keyword.gl,
+        hl=keyword.hl,
         include_ai_overview=_asks_for_overviews(config, content_type),
     )
 
 
 def _collected(work: Work, item: str, page: SerpPage, source: str) -> Outcome:
-    """The page as rows. One that raises is a bug of ours: it fails its own search, and no other.
+    """The page as rows. An exception here is a bug of ours and fails only its own search.
 
-    The chunk cannot be divided to find it, for its work is one batch.
+    Quarantine cannot isolate it: the chunk is one batch and indivisible.
     """
     try:
         return Done(item, _result(work, item, page, source))
@@ -218,16 +222,16 @@ def _collected(work: Work, item: str, page: SerpPage, source: str) -> Outcome:
 
 
 def _asks_for_overviews(config: PipelineConfig, content_type: ContentType) -> bool:
-    # Overviews stand on pages of organic results only, and each question is charged.
+    # Only organic pages have overviews, and each request for one is charged.
     return config.include_ai_overview and content_type is ContentType.ORGANIC
 
 
 def _ai_overview(work: Work, page: SerpPage) -> bool | None:
-    """Whether the page shows one; None where the search did not ask."""
+    """Whether the page shows an AI overview; None if the search did not ask."""
     if page.has_ai_overview is None and _asks_for_overviews(
         work.config, work.chunk.lane.content_type
     ):
-        return False  # asked, though the reply does not repeat it
+        return False  # the search asked, though the reply does not repeat the parameter
     return page.has_ai_overview
 
 
@@ -256,7 +260,7 @@ def _result(work: Work, item: str, page: SerpPage, source: str) -> dict[str, Any
 
 
 def _row(result: SerpResult) -> dict[str, Any]:
-    """The result as a row; page, owner and video are the publisher's, whatever the link wraps."""
+    """The result as a row. Wrapped links are resolved to the publisher's page, owner and video."""
     found = publisher(result.url, result.domain)
     video_id = youtube_video_id(found.url)
     channel_ref = None if video_id else youtube_channel_ref(found.url)

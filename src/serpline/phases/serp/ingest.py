@@ -1,8 +1,8 @@
-"""What a batch brought: its result set, page by page, each kept as soon as it is read.
+"""Read a batch's result set page by page and settle each page as soon as it is read.
 
-A page that cannot be read stops no other page. Links expire, so every look asks for new ones. The
-files lie elsewhere than the API: where nothing comes from there, a look ends after a few tries, and
-the next one begins with the pages behind those.
+An unreadable page does not stop the others. Links expire, so each attempt fetches new ones. The
+files are on another host than the API: after ``PAGES_FAILED_MAX`` failures in a row the attempt
+ends, and the next one starts with the pages after those.
 """
 
 from collections.abc import AsyncGenerator, Iterable
@@ -17,21 +17,20 @@ from serpline.providers.scaleserp.errors import PROVIDER
 from serpline.providers.scaleserp.records import BatchRecord, by_custom_id
 from serpline.store.runs.searches import Search
 
-# So many in a row may time out (300 s each) before the chunk would count as hung.
+# Consecutive timeouts (300 s each) before the chunk would count as hung.
 PAGES_FAILED_MAX = 3
 
 
 async def ingest(session: BatchSession) -> AsyncGenerator[Step, None]:
-    """Outcomes for everything a ready batch brought, and then its end.
+    """Yield the outcomes of a ready batch and end it.
 
-    A page counts as ingested in the transaction that settles what it brought; the batch ends in the
-    one of the last page. Raises the ``ProviderError`` of a page that could not be read, when all
-    others are settled.
+    One transaction settles a page's outcomes and marks the page as ingested; that of the last page
+    ends the batch. Raises the ``ProviderError`` of an unreadable page after the others are settled.
     """
     client = session.tools.scaleserp
     found = await session.call(client.result_set(session.id, session.row.result_set_id or 0))
     waiting = {search.item: search for search in await session.unfinished()}
-    trouble = _missing_links(found)
+    failure = _missing_links(found)
     failed = 0
     last: dict[str, Any] = {}
     pages = _pages(session, found)
@@ -41,7 +40,7 @@ async def ingest(session: BatchSession) -> AsyncGenerator[Step, None]:
         except ProviderError as error:
             if is_waiting(error):
                 raise
-            trouble, failed = error, failed + 1
+            failure, failed = error, failed + 1
             if failed == PAGES_FAILED_MAX:
                 break
             continue
@@ -55,19 +54,19 @@ async def ingest(session: BatchSession) -> AsyncGenerator[Step, None]:
             "received": min(session.row.received + received, len(session.row.items)),
             "errors": 0,
         }
-        if page == pages[-1] and trouble is None:
+        if page == pages[-1] and failure is None:
             last = ingested
         else:
             await session.settle_page(**ingested)
-    if trouble is not None:
-        raise trouble
+    if failure is not None:
+        raise failure
     why = "the result set has no record of it"
     async for step in session.end("ingest", waiting.values(), ErrorCategory.EMPTY, why, **last):
         yield step
 
 
 def _pages(session: BatchSession, found: ResultSet) -> list[int]:
-    """The pages not ingested yet, those first that the failed looks before this did not get to."""
+    """The pages not ingested yet, rotated so that failed attempts do not retry the same ones."""
     pages = sorted(set(range(1, len(found.page_links) + 1)).difference(session.row.pages_ingested))
     first = session.row.errors * PAGES_FAILED_MAX % max(1, len(pages))
     return pages[first:] + pages[:first]
@@ -76,9 +75,9 @@ def _pages(session: BatchSession, found: ResultSet) -> list[int]:
 def _steps(
     session: BatchSession, waiting: dict[str, Search], records: Iterable[BatchRecord]
 ) -> Iterable[Step]:
-    """A result is taken whenever it comes; a failure only of a search that still waits.
+    """Yield every result, and the failures of searches in ``waiting``.
 
-    What has an outcome is taken out of ``waiting``.
+    A search with an outcome is removed from ``waiting``.
     """
     for record in records:
         item = record.custom_id or ""

@@ -1,6 +1,6 @@
-"""What a failed or refused call means for a ScaleSERP batch: ``domain/repair`` decides, this acts.
+"""Act on a failed or refused call of a ScaleSERP batch, as ``domain/repair`` decides.
 
-A batch that may have been paid for is given up only when it can bring nothing more.
+A batch that may have been paid for is given up only when it cannot deliver more results.
 """
 
 from collections.abc import AsyncGenerator, Callable, Sequence
@@ -17,12 +17,12 @@ from serpline.robustness.budget import BudgetSpent
 from serpline.store.runs.searches import Search
 
 POLL_SECONDS_MAX = 300.0
-# Credits come back when a person buys some, or with the next month.
+# Credits return when a person buys some, or next month.
 QUOTA_POLLS = 10
 
 
 class BatchOverError(ProviderError):
-    """The batch will never bring anything."""
+    """The batch will deliver no results."""
 
     def __init__(self, why: str) -> None:
         super().__init__(
@@ -31,7 +31,7 @@ class BatchOverError(ProviderError):
 
 
 class BatchRepair:
-    """Waits, polls again, ends the batch or gives up. ``waiting``: searches that wait behind it."""
+    """Waits, polls again, ends the batch or gives up. ``waiting``: searches for a later batch."""
 
     def __init__(self, session: BatchSession, waiting: Sequence[Search]) -> None:
         self._session = session
@@ -39,7 +39,7 @@ class BatchRepair:
         self._waiting = waiting
 
     async def handle_failure(self, error: ProviderError) -> AsyncGenerator[Step, None]:
-        """A call failed. Yields outcomes for searches that this ends."""
+        """Handle a failed call; yield outcomes for the searches that it ends."""
         try:
             action = await self._action(error)
         except CallRefused as refused:
@@ -47,7 +47,7 @@ class BatchRepair:
                 yield step
             return
         except ProviderError as other:
-            # What became of the batch has to be found out first.
+            # The batch's state is unknown: poll it first.
             error, action = other, FailureAction.POLL_AGAIN
         session, poll = self._session, self._session.tools.batch_poll_seconds
         match action:
@@ -63,8 +63,8 @@ class BatchRepair:
                 await session.note(errors=0, error_message=str(error)[:ERROR_CHARS_MAX])
 
                 def failed(search: Search, error: ProviderError = error) -> Outcome:
-                    told = history(search.error, f"{session.label}: {error}")
-                    return Reject(search.item, error.category, told)
+                    tried = history(search.error, f"{session.label}: {error}")
+                    return Reject(search.item, error.category, tried)
 
                 async for step in self._give_up(failed):
                     yield step
@@ -77,7 +77,7 @@ class BatchRepair:
                     yield step
 
     async def handle_refusal(self, refused: CallRefused) -> AsyncGenerator[Step, None]:
-        """The guard refused a call: wait, or give up if the run's own budget is spent."""
+        """Handle a call that the guard refused: wait, or give up if the refusal is permanent."""
         session, retries = self._session, self._session.work.retries
         if not refused.permanent:
             wait = retries.wait("", refused)
@@ -90,7 +90,7 @@ class BatchRepair:
             yield step
 
     async def _give_up(self, outcome_of: Callable[[Search], Outcome]) -> AsyncGenerator[Step, None]:
-        """Nothing can be done until a person acts: what is left ends now, and what waits behind."""
+        """End all remaining searches now: only a person can help."""
         for search in [*await self._session.unfinished(), *self._waiting]:
             yield search.item, outcome_of(search)
 
@@ -110,12 +110,12 @@ class BatchRepair:
         return action
 
     async def _is_gone(self) -> bool:
-        """Whether the batch is not listed either: one 404 alone would cost what was paid."""
+        """Confirm a 404 by listing: giving up a batch by mistake would lose what it cost."""
         found = await self._session.call(self._client.find_batch_by_name(self._session.row.name))
         return found is None or found.id != self._session.id
 
     async def _discard(self) -> bool:
-        """See to it that a batch costs nothing more; False if it has something to bring yet."""
+        """Stop or delete the batch so that it costs nothing more; False if results may come."""
         session, status = self._session, self._session.row.status
         if status is BatchStatus.RUNNING:
             batch = await session.fetch()
@@ -124,7 +124,7 @@ class BatchRepair:
             if await session.find_result(await session.fetch()):
                 return False
             if batch.is_queued:
-                await session.void_start(is_refunded=True)  # as one stopped in the queue is
+                await session.void_start(is_refunded=True)  # a stop in the queue is refunded
         elif status is BatchStatus.STARTING:
             if session.has_started(await session.fetch()):
                 await session.advance("started")
@@ -132,7 +132,7 @@ class BatchRepair:
             await session.call(self._client.delete_batch(session.id))
             await session.void_start()
         elif not is_started(status) and session.row.provider_batch_id is not None:
-            # It cannot cost anything; the provider forgets it in two months.
+            # It costs nothing; the provider deletes it after two months.
             with suppress(ProviderError, CallRefused):
                 await session.call(self._client.delete_batch(session.id))
         return True
