@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect
 from serpline.core.ids import may_be_secret_path
 from serpline.core.logging import get
 from serpline.pipeline.service import PipelineService
-from serpline.providers.scaleserp.webhook import notice
+from serpline.providers.scaleserp.webhook import parse_notice
 from serpline.store.database import DatabaseUnavailable, TransactionConflict
 
 # The largest genuine webhook lists fifteen result pages in three formats.
@@ -48,7 +48,7 @@ async def _receive(pipeline: PipelineService, secret: str, request: Request) -> 
     if not may_be_secret_path(secret) or not await pipeline.awaits_webhook(secret):
         return 404
     body = await _read_body(request)
-    if body is None or (webhook := notice(body)) is None:
+    if body is None or (webhook := parse_notice(body)) is None:
         return 404
     known = await pipeline.record_webhook(
         secret, webhook.batch_id, webhook.result_set_id, webhook.body

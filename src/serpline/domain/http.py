@@ -93,8 +93,8 @@ class ProviderCall(Generic[T]):
     is made of provider, operation, identity and freshness. ``credits`` is the call's maximum cost
     in the provider's own unit; ``billed`` reads the actual cost from a reply.
     ``parse`` raises ``ProviderError`` and nothing else. ``third_party``: the address came from the
-    web and is not the provider's API. So it is fetched under the guard against forged addresses,
-    and whether it answers says nothing about the API's health.
+    web and is not the provider's API. It is fetched under the SSRF guard, and its failures do not
+    count against the API's health.
     """
 
     provider: str

@@ -22,7 +22,7 @@ from serpline.providers.llm.analysis import Analysis
 from serpline.providers.llm.owner import ChannelOwner
 from serpline.providers.scaleserp.batches import ResultSet
 from serpline.providers.scaleserp.records import by_custom_id
-from serpline.providers.scaleserp.webhook import notice
+from serpline.providers.scaleserp.webhook import parse_notice
 from serpline.simulator.delivery import NONSENSE
 
 scalars = (
@@ -158,5 +158,5 @@ def follow_up(value: Any) -> None:
 def test_any_webhook_is_a_notice_or_nothing(data: st.DataObject) -> None:
     """A forged webhook body gives a plain notice or nothing, and no error."""
     document = {"batch": {"id": "B1"}, "result_set": {"id": 4, "download_links": {}}}
-    hint = notice(mutate(data, document))
+    hint = parse_notice(mutate(data, document))
     assert hint is None or (hint.batch_id.isascii() and hint.result_set_id >= 0)

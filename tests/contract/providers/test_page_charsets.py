@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serpline.providers.pages.charsets import decode_as, find
+from serpline.providers.pages.charsets import decode_as, find_encoding
 from serpline.providers.pages.decoding import decode
 
 TABLE: dict[str, dict[str, Any]] = {
@@ -64,8 +64,8 @@ def test_every_label_of_the_standard(label: str, name: str) -> None:
 )
 def test_what_is_no_label_means_nothing(label: str) -> None:
     """Python's own names, and what would become a label by case folding, are unknown."""
-    assert find(label) is None
-    assert find("\u212aoi8-r") is None
+    assert find_encoding(label) is None
+    assert find_encoding("\u212aoi8-r") is None
     assert decode("é".encode(), label) == "é"
 
 
@@ -172,7 +172,7 @@ def test_what_no_one_declares_is_guessed(text: str, codec: str) -> None:
 @pytest.mark.parametrize("code", [b"\xad\xff", b"\xff\xad", b"\xad", b"\xa0\xa1", b"\x8f\xad\xff"])
 def test_what_is_of_no_index_is_no_character(code: bytes) -> None:
     """Bytes beyond the rows and cells of JIS X 0208 are undecodable, not another row's."""
-    encoding = find("euc-jp")
+    encoding = find_encoding("euc-jp")
     assert encoding is not None
     assert set(decode_as(code, encoding)) == {"\ufffd"}
 
@@ -188,7 +188,7 @@ def test_decoding_never_fails(html: bytes, charset: str | None) -> None:
 @settings(max_examples=400)
 def test_no_encoding_fails(html: bytes, name: str) -> None:
     """Whatever the bytes, each encoding of the standard makes characters of them."""
-    encoding = find(name)
+    encoding = find_encoding(name)
     assert encoding is not None
     assert isinstance(decode_as(html, encoding), str)
 

@@ -205,7 +205,7 @@ async def test_where_a_fetch_was_sent_on_to(
     asked: str, found_at: str, kind: str | None, extractor: Extractor
 ) -> None:
     """A request for a page that ends at a login, consent or check page was not answered."""
-    document = PageDocument(found_at, LOGIN_PAGE.encode(), "utf-8", asked_url=asked)
+    document = PageDocument(found_at, LOGIN_PAGE.encode(), "utf-8", requested_url=asked)
     if kind is None:
         assert "Manage your bookings" in (await extractor.extract(document)).text
     else:

@@ -54,7 +54,7 @@ def test_what_is_no_address_of_a_page_is_refused(url: str) -> None:
 def test_html_becomes_a_document(content_type: str, charset: str | None) -> None:
     """The bytes, the final address and the server's charset are kept."""
     reply = HttpReply(200, {"content-type": content_type}, HTML, url=f"{URL}/final")
-    assert CALL.parse(reply) == PageDocument(f"{URL}/final", HTML, charset, asked_url=URL)
+    assert CALL.parse(reply) == PageDocument(f"{URL}/final", HTML, charset, requested_url=URL)
 
 
 def test_a_page_without_a_type_is_looked_at() -> None:

@@ -23,7 +23,7 @@ from serpline.providers.llm.wire import Question, read_completion
 from serpline.providers.pdl.client import PdlClient
 from serpline.providers.scaleserp.client import ScaleSerpClient
 from serpline.providers.scaleserp.spec import SearchSpec
-from serpline.providers.scaleserp.webhook import notice
+from serpline.providers.scaleserp.webhook import parse_notice
 from serpline.providers.youtube.client import YouTubeClient
 
 CHECKOUT = Path(__file__).parents[3]
@@ -258,7 +258,7 @@ def test_recorded_reply(name: str) -> None:
     body = text.encode()
     outcome = expected.pop("outcome")
     if spec["operation"] == "webhook":
-        found = notice(body)
+        found = parse_notice(body)
         assert found is not None
         assert expected["notice"] == {"batch": found.batch_id, "result_set": found.result_set_id}
         return

@@ -14,7 +14,7 @@ from serpline.providers.scaleserp.client import ScaleSerpClient
 from serpline.providers.scaleserp.errors import is_gone
 from serpline.providers.scaleserp.records import by_custom_id
 from serpline.providers.scaleserp.spec import BatchSearch, SearchSpec
-from serpline.providers.scaleserp.webhook import notice
+from serpline.providers.scaleserp.webhook import parse_notice
 
 KEY = "K3Y-of-scale+serp/42"
 PIZZA = SearchSpec("domino’s pizza", device=Device.MOBILE)
@@ -327,13 +327,13 @@ def test_notice() -> None:
         "batch": {"id": "9E867FAA", "name": "x"},
         "result_set": {"id": 4, "download_links": {"json": {"pages": ["http://169.254.0.1/"]}}},
     }
-    hint = notice(json.dumps(body).encode())
+    hint = parse_notice(json.dumps(body).encode())
     assert hint is not None
     assert (hint.batch_id, hint.result_set_id) == ("9E867FAA", 4)
     assert "169" not in repr(hint)
     for payload in (b"", b"[]", b"{}", b"\xff", b"[" * 100_000, b'{"batch":{"id":"../x"}}'):
-        assert notice(payload) is None
-    assert notice(json.dumps(body | {"batch": {"id": "../start"}}).encode()) is None
+        assert parse_notice(payload) is None
+    assert parse_notice(json.dumps(body | {"batch": {"id": "../start"}}).encode()) is None
 
 
 def test_account() -> None:

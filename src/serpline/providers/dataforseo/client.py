@@ -1,7 +1,7 @@
-"""Calls to DataForSEO as values; nothing here does I/O.
+"""Builds calls to DataForSEO; does no I/O.
 
-HTTP Basic with the account's login and API password. One credit is one request, whatever the
-number of keywords (about US$0.09; the reply says the exact cost), and 12 requests a minute.
+HTTP Basic with the account's login and API password. A request costs one credit for any number of
+keywords (about US$0.09; the reply has the exact cost). The limit is 12 requests a minute.
 """
 
 from collections.abc import Sequence
@@ -17,12 +17,12 @@ from serpline.providers.dataforseo.wire import SearchVolumes, search_volumes, un
 
 KEYWORDS_PER_CALL_MAX = 1_000
 _PATH = "/v3/keywords_data/google_ads/search_volume/live"
-# "Live" waits for Google Ads; a thousand keywords take a while.
+# A "live" request waits for Google Ads, which is slow for a thousand keywords.
 _TIMEOUT_SECONDS = 120.0
 
 
 class DataForSeoClient:
-    """Builds the calls. ``clock`` only turns a ``Retry-After`` date into seconds."""
+    """Builds the calls. ``clock`` converts a ``Retry-After`` date to seconds."""
 
     def __init__(self, base_url: str, login: str, password: str, clock: Clock) -> None:
         self._base_url = base_url.rstrip("/")
@@ -31,23 +31,23 @@ class DataForSeoClient:
         self._clock = clock
 
     def __repr__(self) -> str:
-        """Without login and password."""
+        """Leave out login and password."""
         return f"DataForSeoClient({self._base_url!r})"
 
     def search_volume(
         self, keywords: Sequence[str], location_code: int, language_code: str | None
     ) -> ProviderCall[SearchVolumes]:
-        """Volumes and costs of 1 to 1,000 keywords in one market (codes of DataForSEO).
+        """Volumes and costs of 1 to 1,000 keywords in one market (DataForSEO's codes).
 
-        Without a language the field is left out, and the volumes are those of all languages
+        Without a language the volumes cover all languages
         (docs.dataforseo.com/v3/keywords_data/google_ads/search_volume/live).
 
-        Every keyword must be one that ``wire.unsupported`` has nothing against: ValueError.
+        ValueError for a keyword that ``wire.unsupported`` rejects.
         """
-        asked = [searched(keyword) for keyword in keywords]
-        if not 1 <= len(asked) <= KEYWORDS_PER_CALL_MAX:
-            raise ValueError(f"{len(asked)} keywords in one call: 1 to {KEYWORDS_PER_CALL_MAX}")
-        for keyword in asked:
+        sent = [searched(keyword) for keyword in keywords]
+        if not 1 <= len(sent) <= KEYWORDS_PER_CALL_MAX:
+            raise ValueError(f"{len(sent)} keywords in one call: 1 to {KEYWORDS_PER_CALL_MAX}")
+        for keyword in sent:
             if reason := unsupported(keyword):
                 raise ValueError(f"keyword {keyword[:100]!r}: {reason}")
         market: dict[str, int | str] = {"location_code": location_code}
@@ -56,24 +56,24 @@ class DataForSeoClient:
         request = HttpRequest(
             "POST",
             self._base_url + _PATH,
-            json=[{"keywords": asked, **market}],
+            json=[{"keywords": sent, **market}],
             basic_auth=(self._login, self._password),
-            # Not the login: it may be a plain word, and masking it would change keywords.
+            # The login is left out: it may be a plain word, and masking it would change keywords.
             secrets=tuple(filter(None, (self._password,))),
             timeout_seconds=_TIMEOUT_SECONDS,
         )
 
         def task(reply: HttpReply) -> SearchVolumes:
             found = errors.task_of(reply, self._clock.now(), request.secrets)
-            return search_volumes(found, len(asked))
+            return search_volumes(found, len(sent))
 
-        identity = {**market, "count": len(asked), "keywords": digest(asked)}
+        identity = {**market, "count": len(sent), "keywords": digest(sent)}
         return ProviderCall(
             PROVIDER, "search_volume", request, identity, task, credits=1.0, billed=self._billed
         )
 
     def _billed(self, reply: HttpReply) -> float:
-        """One request if the task was done, else none: failures are not charged."""
+        """One request if the task succeeded, else none: failures are not charged."""
         try:
             errors.task_of(reply, self._clock.now())
         except ProviderError:

@@ -1,8 +1,8 @@
-"""What DataForSEO's replies mean when they are no answer.
+"""DataForSEO's errors.
 
-Nearly everything comes with HTTP 200: the code that counts is ``status_code``, in the envelope and
-again in the task. Its families: 2xxxx fine, 401xx who are you (but 40101 to 40103 are failures of
-the work itself), 402xx money and rates, 404xx no such thing, 405xx bad fields, 5xxxx their trouble.
+Nearly every reply has HTTP 200. ``status_code`` decides, in the envelope and again in the task. Its
+families: 2xxxx success, 401xx authentication (but 40101 to 40103 are failures of the task), 402xx
+money and rates, 404xx not found, 405xx invalid fields, 5xxxx server errors.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ OK = 20000
 NO_RESULTS = 40102
 _INVALID_FIELD = 40501
 
-# category, and whether repeating the same request is pointless
+# The category, and whether the error is permanent.
 _Meaning = tuple[ErrorCategory, bool]
 _BY_CODE: Mapping[int, _Meaning] = MappingProxyType(
     {
@@ -76,23 +76,23 @@ class DataForSeoError(ProviderError):
 
 
 def is_keyword_error(error: ProviderError) -> bool:
-    """Whether one keyword may have spoilt the request: split it, and the others get through."""
+    """Whether one keyword may have failed the request; if so, split it to get the others."""
     return isinstance(error, DataForSeoError) and error.code == _INVALID_FIELD
 
 
-def named_keyword(error: ProviderError, asked: Sequence[str]) -> str | None:
-    """The keyword that the message quotes at its end, as it was asked for; None if it quotes none.
+def named_keyword(error: ProviderError, sent: Sequence[str]) -> str | None:
+    """The sent keyword that the message quotes at its end; None if it quotes none.
 
     ``Invalid Field: 'keywords'. Keyword text has invalid characters or symbols: 'a?'``.
     """
-    said = str(error).casefold().rstrip(". ")
-    return next((keyword for keyword in asked if said.endswith(f"'{keyword.casefold()}'")), None)
+    message = str(error).casefold().rstrip(". ")
+    return next((keyword for keyword in sent if message.endswith(f"'{keyword.casefold()}'")), None)
 
 
 def task_of(reply: HttpReply, now: datetime, secrets: Sequence[str] = ()) -> dict[str, Any]:
-    """The one task of a successful reply, checked at both levels.
+    """The task of a successful reply, checked in envelope and task.
 
-    "No results" (40102) is an answer here. Raises ``ProviderError`` for everything else.
+    "No results" (40102) is a success. Raises ``ProviderError`` for every other reply.
     """
     if not 200 <= reply.status < 300:
         raise _from_status(reply, now, secrets)
@@ -100,7 +100,7 @@ def task_of(reply: HttpReply, now: datetime, secrets: Sequence[str] = ()) -> dic
     _check(body, reply, now, secrets)
     tasks = as_list(body.get("tasks"))
     if len(tasks) != 1 or not isinstance(tasks[0], dict):
-        raise malformed(reply, PROVIDER, "not exactly the one task that was asked for")
+        raise malformed(reply, PROVIDER, "not exactly one task")
     _check(tasks[0], reply, now, secrets)
     return tasks[0]
 
@@ -124,11 +124,11 @@ def _from_status(reply: HttpReply, now: datetime, secrets: Sequence[str]) -> Pro
 
 
 def _error(
-    code: int | None, said: Any, reply: HttpReply, now: datetime, secrets: Sequence[str]
+    code: int | None, message: Any, reply: HttpReply, now: datetime, secrets: Sequence[str]
 ) -> ProviderError:
     category, permanent = _meaning(code, reply.status)
     label = f"status {code}" if code is not None else f"HTTP {reply.status}"
-    words = redacted(said, secrets)
+    words = redacted(message, secrets)
     return DataForSeoError(
         f"dataforseo {label}" + (f": {words}" if words else ""),
         category=category,
@@ -140,7 +140,7 @@ def _error(
 
 
 def _meaning(code: int | None, status: int) -> _Meaning:
-    # A reply whose status is no success cannot be made one by the code in its body.
+    # A success code in the body does not override an HTTP error status.
     if code is None or 20000 <= code < 30000:
         code = status * 100
     if code in _BY_CODE:

@@ -1,8 +1,8 @@
-"""Keyword figures as DataForSEO writes them, read into types.
+"""Parses DataForSEO's keyword figures.
 
-The promise: unknown stays unknown. A volume that is missing or null is None and never 0; a strange
-field costs that field, never the row. Keywords come back in lower case and sometimes under another
-spelling; ``match`` finds the way back.
+Promise: unknown stays unknown. A missing or null volume is None, never 0; an unreadable field loses
+only that field. Replies have keywords in lower case and sometimes in another spelling; ``match``
+assigns them to the requested ones.
 """
 
 import unicodedata
@@ -15,21 +15,21 @@ from serpline.domain.replies import as_count, as_list, as_number, as_object, as_
 
 KEYWORD_CHARACTERS_MAX = 80
 KEYWORD_WORDS_MAX = 10
-# One of these fails the request of all (support.google.com/ds/answer/6264285 for "*", and
+# One of these fails the whole request (support.google.com/ds/answer/6264285 for "*", and
 # dataforseo.com/help-center/using-symbols-in-keywords-when-setting-a-google-ads-task).
 _SYMBOLS = frozenset(",!@%^*(){}=;~`<>?\\|\u2015")
-# "4-byte Unicode characters": beyond the basic plane, as most emoji are.
+# "4-byte Unicode characters" are beyond the basic plane, as most emoji are.
 _CODE_POINT_MAX = 0xFFFF
-# "UTF symbols, emojis": symbols and superscripts; currency signs, letters and marks are taken.
+# "UTF symbols, emojis": symbols and superscripts. Currency signs, letters and marks are accepted.
 _CATEGORIES = frozenset({"So", "Sm", "Sk", "No", "Cc", "Co"})
-_TAKEN = frozenset("+\t")
+_ALLOWED = frozenset("+\t")
 
 _IGNORED = str.maketrans({"+": " ", "\u200c": None, "\u200d": None})
 
 
 @dataclass(frozen=True, slots=True)
 class MonthlySearches:
-    """Searches in one calendar month; ``search_volume`` None is unknown."""
+    """Searches in one calendar month; ``search_volume`` is None if unknown."""
 
     year: int
     month: int
@@ -38,12 +38,11 @@ class MonthlySearches:
 
 @dataclass(frozen=True, slots=True)
 class KeywordMetrics:
-    """One keyword's figures in one market. None is unknown, everywhere.
+    """One keyword's figures in one market. None means unknown.
 
-    ``keyword`` is as returned (lower case), ``spell`` the spelling that the figures are for if it
-    is another. ``search_volume`` is the monthly average; ``cpc`` and the bids are US$;
-    ``competition`` is LOW, MEDIUM or HIGH, ``competition_index`` 0 to 100. ``monthly`` has the
-    newest month first.
+    ``keyword`` is as returned (lower case); ``spell`` is the spelling of the figures if it differs.
+    ``search_volume`` is the monthly average; ``cpc`` and the bids are US$; ``competition`` is LOW,
+    MEDIUM or HIGH, ``competition_index`` 0 to 100. ``monthly`` has the newest month first.
     """
 
     keyword: str
@@ -58,14 +57,14 @@ class KeywordMetrics:
 
     @property
     def is_known(self) -> bool:
-        """Whether it says anything at all."""
+        """Whether there is any figure."""
         figures = (self.search_volume, self.cpc, self.competition_index, self.competition)
         return bool(self.monthly) or any(figure is not None for figure in figures)
 
 
 @dataclass(frozen=True, slots=True)
 class SearchVolumes:
-    """One reply. ``cost_usd`` is what it cost (None if not said)."""
+    """One reply. ``cost_usd`` is its cost, None if not stated."""
 
     metrics: tuple[KeywordMetrics, ...]
     requested: int
@@ -73,17 +72,17 @@ class SearchVolumes:
 
     @property
     def lost_all_figures(self) -> bool:
-        """Whether several keywords were asked for and not one figure came.
+        """Whether several keywords were requested and no figure came.
 
-        One keyword that Google Ads restricts empties its whole batch, as missing rows or as rows
-        of nulls. So halve the batch and ask again. A batch of keywords that nobody knows looks the
-        same: bound the halving. A single keyword without a figure is an answer: unknown.
+        One restricted keyword removes the figures of its whole batch, as missing rows or rows of
+        nulls. So halve the batch and ask again. A batch of unknown keywords looks the same, so
+        bound the halving. A single keyword without a figure is an answer: unknown.
         """
         return self.requested > 1 and not any(row.is_known for row in self.metrics)
 
 
 def search_volumes(task: Mapping[str, Any], requested: int) -> SearchVolumes:
-    """Read a successful task; rows without a keyword are left out."""
+    """Parse a successful task; rows without a keyword are left out."""
     rows = (_row(as_object(value)) for value in as_list(task.get("result")))
     return SearchVolumes(
         metrics=tuple(row for row in rows if row is not None),
@@ -95,11 +94,11 @@ def search_volumes(task: Mapping[str, Any], requested: int) -> SearchVolumes:
 def match(
     requested: Sequence[str], returned: Iterable[KeywordMetrics]
 ) -> dict[str, KeywordMetrics | None]:
-    """The row of every requested keyword, None where none came (unknown, never 0).
+    """The row of each requested keyword; None if it has none (unknown, never 0).
 
-    Compared after NFC, case folding and collapsing of white space: by ``keyword`` first, then by
-    ``spell``, then without what Google Ads ignores or the vendor decodes (a "+" comes back as a
-    space). Requested keywords that agree after that share a row.
+    Compares after NFC, case folding and collapsing white space: first ``keyword``, then ``spell``,
+    then without characters that Google Ads ignores or the vendor decodes (a "+" returns as a
+    space). Requested keywords that are equal after that share a row.
     """
     by_loose: dict[str, KeywordMetrics] = {}
     by_keyword: dict[str, KeywordMetrics] = {}
@@ -121,9 +120,9 @@ def _loose(keyword: str) -> str:
 
 
 def unsupported(keyword: str) -> str | None:
-    """Why this keyword cannot be asked for, in one line; None if it can.
+    """The reason, in one line, why a keyword cannot be sent; None if it can.
 
-    One such keyword would fail the whole request, so it has to be told before.
+    One such keyword would fail the whole request.
     """
     words = keyword.split()
     if not words:
@@ -143,7 +142,7 @@ def unsupported(keyword: str) -> str | None:
 def _is_refused(character: str) -> bool:
     if character in _SYMBOLS or ord(character) > _CODE_POINT_MAX:
         return True
-    return unicodedata.category(character) in _CATEGORIES and character not in _TAKEN
+    return unicodedata.category(character) in _CATEGORIES and character not in _ALLOWED
 
 
 def _row(item: dict[str, Any]) -> KeywordMetrics | None:

@@ -1,1 +1,1 @@
-"""Any OpenAI-compatible language model: judges a page or a video, and names a channel's owner."""
+"""OpenAI-compatible language models: analyse a page or a video, name a channel's owner."""

@@ -1,10 +1,10 @@
-"""Where a model server's chat completions are, and how it takes the key.
+"""The URL of a model server's chat completions, and the header of its key.
 
-A base URL is what the vendor's own instructions for OpenAI's client name, with its path and query:
+A base URL is the one in the vendor's instructions for OpenAI's client, with its path and query:
 ``https://api.groq.com/openai/v1``, ``https://generativelanguage.googleapis.com/v1beta/openai``,
 ``https://NAME.openai.azure.com/openai/deployments/MODEL?api-version=2024-10-21``. A URL without
-such a path (``http://localhost:11434``) is completed by ``/v1``; one that ends in
-``/chat/completions`` is taken as it is.
+such a path (``http://localhost:11434``) gets ``/v1``; one that ends in ``/chat/completions`` is
+used unchanged.
 
 Sources: the vendors' pages for OpenAI's client, namely developers.cloudflare.com/workers-ai
 (open-ai-compatibility), docs.ollama.com/api/openai-compatibility, cookbook.openai.com
@@ -17,7 +17,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 _COMPLETIONS = "/chat/completions"
 _VERSION = re.compile(r"v[0-9]+(?:(?:alpha|beta)[0-9]*)?")
-# Last segments after which no version comes: Vertex, GitHub and Azure models, Cloudflare's gateway,
+# Last segments without a version after them: Vertex, GitHub and Azure models, Cloudflare's gateway,
 # Databricks.
 _WHOLE = frozenset({"openapi", "inference", "models", "compat", "serving-endpoints"})
 _WITHOUT_VERSION = frozenset({"api.perplexity.ai", "gateway.ai.cloudflare.com"})
@@ -25,7 +25,7 @@ _AZURE = (".openai.azure.com", ".cognitiveservices.azure.com", ".services.ai.azu
 
 
 def endpoint(base_url: str) -> str:
-    """The URL of chat completions below ``base_url``, its query kept."""
+    """The URL of chat completions below ``base_url``, with its query."""
     parts = urlsplit(base_url)
     path = parts.path.rstrip("/")
     if not path.endswith(_COMPLETIONS):
@@ -34,7 +34,7 @@ def endpoint(base_url: str) -> str:
 
 
 def key_headers(url: str, api_key: str) -> Mapping[str, str]:
-    """The header that carries the key; Azure takes its keys in one of its own, not as a token."""
+    """The header with the key: ``api-key`` for Azure, else a bearer token."""
     if not api_key:
         return {}
     parts = urlsplit(url)
@@ -43,7 +43,7 @@ def key_headers(url: str, api_key: str) -> Mapping[str, str]:
 
 
 def _is_whole(host: str, path: str) -> bool:
-    """Whether chat completions follow at once, without a version between."""
+    """Whether ``/chat/completions`` follows the path without a version between."""
     before, last = ["", *path.split("/")][-2:]
     return bool(
         host in _WITHOUT_VERSION

@@ -1,13 +1,11 @@
-"""A page's or a video's analysis: the schema that is asked for, and how the answer is read.
+"""The analysis of a page or a video: its schema and its parsing.
 
-Each keyword gets a relevance of its own, so a relevance is a fact about a subject and a keyword and
-can be reused for any set of keywords. The schema names every number that is wanted: a server that
-enforces it cannot leave one out.
+Each keyword gets its own relevance, so a relevance can be reused in any set of keywords. The schema
+requires every relevance by name, so a server that enforces it cannot leave one out.
 
-A number out of range is an error, never clamped; lists and texts are tidied and bounded. An
-analysis that says nothing is a ``ProviderError`` EMPTY: an outage must never be stored as one. The
-model may also answer that the text is no content but what a site shows in its place: a wall that
-the cheap tests before it did not know.
+A number out of range is an error and is never clamped; lists and texts are tidied and bounded. An
+empty analysis is a ``ProviderError`` EMPTY, so that an outage is never stored as an analysis. The
+model may also answer that the text is not content but a wall that the cheap tests missed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from serpline.domain.http import HttpReply
 from serpline.domain.names import EmptyKind
-from serpline.providers.llm.wire import FormError, Question, completed, no_answer
+from serpline.providers.llm.wire import FormError, Question, completed, empty_answer
 
 Sentiment = Literal["positive", "neutral", "negative", "mixed"]
 ContentKind = Literal[
@@ -43,8 +41,8 @@ ITEM_CHARACTERS_MAX = 120
 SUMMARY_CHARACTERS_MAX = 1_000
 
 
-# Written out, since strict mode wants every property required and nothing else allowed. Ranges and
-# lengths stand in the descriptions: not every server takes them as keywords.
+# Strict mode requires every property and allows no other. Ranges and lengths are in the
+# descriptions, because some servers reject them as schema keywords.
 def _schema(names: Sequence[str]) -> dict[str, Any]:
     return {
         "type": "object",
@@ -59,7 +57,7 @@ def _schema(names: Sequence[str]) -> dict[str, Any]:
             "content_kind",
         ],
         "properties": {
-            # First, so that a model that writes in this order decides it before it scores.
+            # First, so that a model decides it before it scores.
             "page_state": {
                 "type": "string",
                 "enum": [_CONTENT, *EmptyKind],
@@ -120,17 +118,17 @@ class _Content(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _tolerant(cls, given: Any) -> Any:
-        """Beside an empty state nothing else is read: models write nulls and zeros there.
+    def _normalise(cls, given: Any) -> Any:
+        """Ignore the other values of an empty page: models write nulls and zeros there.
 
-        A model that was asked about one keyword may leave its name out.
+        With one keyword, accept a number instead of an object with its name.
         """
         if not isinstance(given, dict):
             return given
         if given.get("page_state") in list(EmptyKind):
             return {**_NOTHING, "page_state": given["page_state"]}
         if type(given.get("relevance")) in (int, float):
-            return {**given, "relevance": {next(iter(named([""]))): given["relevance"]}}
+            return {**given, "relevance": {next(iter(keyword_names([""]))): given["relevance"]}}
         return given
 
 
@@ -146,11 +144,11 @@ _NOTHING: Mapping[str, Any] = {
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
-    """What the model made of one page or video.
+    """The model's analysis of one page or video.
 
-    ``relevances`` are in [0, 1], by keyword. ``model`` is the one that answered. Tokens are None if
-    not said. Where ``empty_kind`` is set, the text was no content: it has no relevance, nor
-    anything else.
+    ``relevances`` are in [0, 1], by keyword. ``model`` is the one that answered. Token counts are
+    None if not stated. If ``empty_kind`` is set, the text is not content and the other fields are
+    empty.
     """
 
     empty_kind: EmptyKind | None
@@ -167,20 +165,19 @@ class Analysis:
 
     @property
     def relevance(self) -> float | None:
-        """The mean over the keywords; None of what is no content."""
+        """The mean over the keywords; None without content."""
         return fmean(self.relevances.values()) if self.relevances else None
 
 
-def named(keywords: Sequence[str]) -> dict[str, str]:
-    """The keywords by the names that question and answer have for them: every server takes these
-    as properties of a schema."""
+def keyword_names(keywords: Sequence[str]) -> dict[str, str]:
+    """Name → keyword. Every server accepts these names as properties of a schema."""
     return {f"k{number}": keyword for number, keyword in enumerate(keywords, 1)}
 
 
 def analysis_for(keywords: Sequence[str]) -> Question[Analysis]:
-    """The question how relevant something is to each of ``keywords``, and what else it is."""
+    """The question for an analysis with a relevance to each of ``keywords``."""
     read = partial(_read, keywords)
-    return Question("content_analysis_v3", _schema(list(named(keywords))), _SYSTEM, read)
+    return Question("content_analysis_v3", _schema(list(keyword_names(keywords))), _SYSTEM, read)
 
 
 def _read(keywords: Sequence[str], body: Mapping[str, Any], reply: HttpReply) -> Analysis:
@@ -189,12 +186,12 @@ def _read(keywords: Sequence[str], body: Mapping[str, Any], reply: HttpReply) ->
     empty = None if content.page_state == _CONTENT else EmptyKind(content.page_state)
     summary = " ".join(content.summary.split())[:SUMMARY_CHARACTERS_MAX]
     if not summary and not empty:
-        raise no_answer(reply, "the analysis says nothing")
-    given = {word: content.relevance.get(name) for name, word in named(keywords).items()}
+        raise empty_answer(reply, "the analysis says nothing")
+    given = {word: content.relevance.get(name) for name, word in keyword_names(keywords).items()}
     relevances = {word: value for word, value in given.items() if value is not None}
     if len(relevances) < len(given) and not empty:
         problem = f"relevance to {len(relevances)} of {len(given)} keywords"
-        raise FormError(f"an analysis with {problem}", reply, of_schema=True)
+        raise FormError(f"an analysis with {problem}", reply, violates_schema=True)
     return Analysis(
         empty_kind=empty,
         relevances=relevances,
@@ -210,12 +207,12 @@ def _read(keywords: Sequence[str], body: Mapping[str, Any], reply: HttpReply) ->
     )
 
 
-# The version of the question, whatever the keywords are.
+# The version of the question; it does not depend on the keywords.
 PROMPT: Final = analysis_for(["any"]).version
 
 
 def _tidy(items: list[str]) -> tuple[str, ...]:
-    """Trimmed, without blanks and repetitions, in the order given, bounded."""
+    """Trim the items, drop blanks and repetitions, keep the order and at most LIST_ITEMS_MAX."""
     trimmed = (" ".join(item.split())[:ITEM_CHARACTERS_MAX].strip() for item in items)
     unique: dict[str, str] = {}
     for item in filter(None, trimmed):

@@ -1,9 +1,9 @@
-"""Calls to a language model as values; nothing here does I/O.
+"""Builds calls to a language model; does no I/O.
 
-What is asked about was written by strangers. It travels as one JSON object in the user message, so
-that no text can pretend to be anything around it, cut to a bound, and the system message says that
-it is data. The reply's shape is forced by a strict JSON schema, so the worst an injected sentence
-can do is to bend the answer about its own page, video or channel.
+Strangers wrote the texts. Each is cut to a bound and sent inside one JSON object in the user
+message, so it cannot imitate the text around it; the system message declares it data. A strict JSON
+schema forces the answer's shape, so an injected sentence can at worst change the answer about its
+own page, video or channel.
 
 One credit is one token (prompt and completion).
 """
@@ -19,7 +19,7 @@ from serpline.domain.http import HttpReply, HttpRequest, ProviderCall
 from serpline.domain.replies import json_object
 from serpline.providers.llm import errors
 from serpline.providers.llm.address import endpoint, key_headers
-from serpline.providers.llm.analysis import Analysis, analysis_for, named
+from serpline.providers.llm.analysis import Analysis, analysis_for, keyword_names
 from serpline.providers.llm.dialect import FIRST, Dialect, other_dialect
 from serpline.providers.llm.errors import PROVIDER
 from serpline.providers.llm.owner import OWNER, ChannelOwner
@@ -37,10 +37,10 @@ _REPLY_BYTES_MAX = 2_000_000
 
 
 class LlmClient:
-    """Builds the calls. ``clock`` only turns a ``Retry-After`` date into seconds.
+    """Builds the calls. ``clock`` converts a ``Retry-After`` date to seconds.
 
-    ``base_url`` as in ``address``. An empty ``api_key`` sends none, as local servers like it.
-    ``dialect`` is what the server is asked in; a call that fails by it raises ``DialectError``.
+    ``base_url``: see ``address``. An empty ``api_key`` sends no key, which local servers expect.
+    ``dialect`` is that of the requests; a call that fails because of it raises ``DialectError``.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class LlmClient:
         self.dialect = dialect
 
     def __repr__(self) -> str:
-        """Without the key."""
+        """Leave out the key."""
         return f"LlmClient({self.server!r}, model={self.model!r})"
 
     @property
@@ -68,9 +68,9 @@ class LlmClient:
     def analyse_page(
         self, url: str, title: str, text: str, keywords: Sequence[str], language: str
     ) -> ProviderCall[Analysis]:
-        """Judge a page by its extracted text (the first 8,000 characters).
+        """Analyse a page by its extracted text (the first 8,000 characters).
 
-        ``keywords``: 1 to 20, and the ``language`` (BCP 47) of the market they are searched in.
+        ``keywords``: 1 to 20; ``language``: that of their market (BCP 47).
         """
         content = {
             "url": url[:URL_CHARACTERS_MAX],
@@ -82,7 +82,7 @@ class LlmClient:
     def analyse_video(
         self, title: str, description: str, keywords: Sequence[str], language: str = ""
     ) -> ProviderCall[Analysis]:
-        """Judge a video by its title and its description (the first 8,000 characters)."""
+        """Analyse a video by its title and its description (the first 8,000 characters)."""
         content = {
             "title": title[:TITLE_CHARACTERS_MAX],
             "description": description[:TEXT_CHARACTERS_MAX],
@@ -92,22 +92,22 @@ class LlmClient:
     def channel_owner(
         self, title: str, handle: str, description: str, country: str = ""
     ) -> ProviderCall[ChannelOwner]:
-        """Who runs a channel, by its title, handle, country and description (2,000 characters)."""
+        """Find a channel's owner by title, handle, country and description (2,000 characters)."""
         content = {
             "title": title[:TITLE_CHARACTERS_MAX],
             "handle": handle[:TITLE_CHARACTERS_MAX],
             "description": description[:CHANNEL_TEXT_CHARACTERS_MAX],
             "country": country[:TITLE_CHARACTERS_MAX],
         }
-        return self.ask("channel_owner", OWNER, _said(content))
+        return self.ask("channel_owner", OWNER, _without_empty(content))
 
     def _analyse(
         self, operation: str, content: Mapping[str, str], keywords: Sequence[str], language: str
     ) -> ProviderCall[Analysis]:
         if not 1 <= len(keywords) <= KEYWORDS_MAX:
             raise ValueError(f"{len(keywords)} keywords: must be 1 to {KEYWORDS_MAX}")
-        words = {name: _sendable(keyword) for name, keyword in named(keywords).items()}
-        subject: dict[str, Any] = {"keywords": words, **_said(content)}
+        words = {name: _sendable(keyword) for name, keyword in keyword_names(keywords).items()}
+        subject: dict[str, Any] = {"keywords": words, **_without_empty(content)}
         if language:
             subject["language"] = _sendable(language)
         return self.ask(operation, analysis_for(keywords), subject)
@@ -115,7 +115,7 @@ class LlmClient:
     def ask(
         self, operation: str, question: Question[T], subject: Mapping[str, Any]
     ) -> ProviderCall[T]:
-        """Ask any question about a subject. The dialect is no part of the purchase's identity."""
+        """Ask a question about a subject. The call's identity does not include the dialect."""
         body = {"model": self.model, **self._body(question, subject)}
         request = HttpRequest(
             "POST",
@@ -135,46 +135,46 @@ class LlmClient:
                 other = other_dialect(self.dialect, reply, error)
                 raise (other or error) from None
 
-        most = _tokens_at_most(body, self.dialect)
-        asked = digest([question.system, dict(question.schema), dict(subject)])
+        tokens_max = _tokens_max(body, self.dialect)
+        body_digest = digest([question.system, dict(question.schema), dict(subject)])
         return ProviderCall(
             PROVIDER,
             operation,
             request,
-            {"model": self.model, "schema": question.name, "body": asked},
+            {"model": self.model, "schema": question.name, "body": body_digest},
             parse,
-            credits=most,
-            billed=lambda reply: _billed(reply, most),
+            credits=tokens_max,
+            billed=lambda reply: _billed(reply, tokens_max),
         )
 
     def _body(self, question: Question[Any], subject: Mapping[str, Any]) -> dict[str, Any]:
         return self.dialect.body(question, json.dumps(subject, ensure_ascii=False))
 
 
-def _said(content: Mapping[str, str]) -> dict[str, str]:
+def _without_empty(content: Mapping[str, str]) -> dict[str, str]:
     return {name: _sendable(value) for name, value in content.items() if value}
 
 
 def _sendable(text: str) -> str:
-    """Without halves of surrogate pairs, which a page can contain and UTF-8 cannot."""
+    """Replace halves of surrogate pairs, which UTF-8 cannot encode."""
     return text.encode("utf-8", "replace").decode()
 
 
-def _tokens_at_most(body: Mapping[str, Any], dialect: Dialect) -> float:
-    """A ceiling for natural text: a token is rarely less than three bytes of UTF-8."""
+def _tokens_max(body: Mapping[str, Any], dialect: Dialect) -> float:
+    """An upper bound for natural text: a token rarely has less than three bytes of UTF-8."""
     text = json.dumps([body["messages"], body.get("response_format")], ensure_ascii=False)
     return float(len(text.encode()) // 3 + dialect.tokens_max)
 
 
-def _billed(reply: HttpReply, most: float) -> float:
-    """Tokens as the reply counts them; an error costs none, an uncounted answer the ceiling."""
+def _billed(reply: HttpReply, tokens_max: float) -> float:
+    """The reply's token count; 0 for an error, ``tokens_max`` for an answer without a count."""
     if not 200 <= reply.status < 300:
         return 0.0
     try:
         body = json_object(reply, PROVIDER)
     except ProviderError:
-        return most
-    said = total_tokens(body)
-    if said is not None:
-        return said
-    return most if body.get("choices") else 0.0
+        return tokens_max
+    tokens = total_tokens(body)
+    if tokens is not None:
+        return tokens
+    return tokens_max if body.get("choices") else 0.0

@@ -1,11 +1,10 @@
-"""The JSON object in what a model wrote, however its server hands it over.
+"""Finds the JSON object in a model's answer.
 
-Promise: an object is found as a JSON object, in a list of parts, as text, after a thought (closed,
-unclosed, or with its end alone), in code fences, between sentences, as JSON within a JSON string,
-and in the reasoning field of a server that took the whole answer for a thought. Of several objects
-the last with all wanted keys counts, since models draft before they answer. Nothing is repaired: an
-object that is no valid JSON is none. Limit: ``TEXT_CHARACTERS_MAX`` of text and ``STARTS_MAX``
-opening braces are read.
+Promise: the object is found as a JSON object, in a list of parts, as text, after a thought (closed,
+unclosed, or with its end tag alone), in code fences, between sentences, as JSON within a JSON
+string, and in the reasoning field if the server put the whole answer there. Of several objects the
+last with all required keys wins, because models draft before they answer. Invalid JSON is not
+repaired. Limits: ``TEXT_CHARACTERS_MAX`` of text, ``STARTS_MAX`` opening braces.
 
 Sources of the forms: posit-dev/chatlas (Cloudflare: an object), vercel/ai (Magistral: parts),
 pydantic-ai's recordings (Groq: ``<think>``), vllm-project/vllm issues 48863 and 15618 (content
@@ -21,7 +20,7 @@ from serpline.domain.text import storable
 
 TEXT_CHARACTERS_MAX = 200_000
 STARTS_MAX = 50
-# What ends a thought: tags of Qwen, DeepSeek and Gemma, Magistral's, and gpt-oss's channel header.
+# The ends of a thought: tags of Qwen, DeepSeek, Gemma and Magistral, gpt-oss's channel header.
 _THOUGHT_ENDS = ("</think>", "</thinking>", "</thought>", "</reasoning>", "[/THINK]", "<|message|>")
 _THOUGHT_STARTS = ("<think>", "<thinking>", "<thought>", "<reasoning>", "[THINK]")
 _THOUGHT_FIELDS = ("reasoning_content", "reasoning")
@@ -29,20 +28,22 @@ _PARTS_OF_TEXT = (None, "text", "output_text")
 _DECODER = json.JSONDecoder(parse_constant=no_constant)
 
 
-def find_object(message: dict[str, Any], wanted: Collection[str]) -> dict[str, Any] | None:
-    """The object that the assistant's ``message`` answers with, or None."""
+def find_object(message: dict[str, Any], required_keys: Collection[str]) -> dict[str, Any] | None:
+    """The JSON object in the assistant's ``message``, or None."""
     content = message.get("content")
     if isinstance(content, dict):
         return content
-    found = object_in(text_of(content), wanted)
+    found = object_in(text_of(content), required_keys)
     if found is None and not text_of(content).strip():
-        thoughts = (object_in(as_text(message.get(f)) or "", wanted) for f in _THOUGHT_FIELDS)
+        thoughts = (
+            object_in(as_text(message.get(f)) or "", required_keys) for f in _THOUGHT_FIELDS
+        )
         found = next((thought for thought in thoughts if thought is not None), None)
     return found
 
 
 def text_of(content: Any) -> str:
-    """The text of a content: a string, or parts of which thoughts and images are left out."""
+    """The text of a content: a string, or parts without thoughts and images."""
     if isinstance(content, str):
         return content
     texts = []
@@ -55,7 +56,7 @@ def text_of(content: Any) -> str:
 
 
 def has_thought(message: dict[str, Any]) -> bool:
-    """Whether the message shows that the model thought before it answered."""
+    """Whether the message contains the model's thoughts."""
     parts = [as_object(part).get("type") for part in as_list(message.get("content"))]
     text = text_of(message.get("content")).lstrip()
     return bool(
@@ -66,8 +67,8 @@ def has_thought(message: dict[str, Any]) -> bool:
     )
 
 
-def object_in(text: str, wanted: Collection[str]) -> dict[str, Any] | None:
-    """The object that ``text`` holds: alone, else after its last thought, else anywhere."""
+def object_in(text: str, required_keys: Collection[str]) -> dict[str, Any] | None:
+    """The JSON object in ``text``: the whole text, else after the last thought, else anywhere."""
     text = text.strip().lstrip("\ufeff")[:TEXT_CHARACTERS_MAX]
     whole = _whole(text)
     if whole is not None:
@@ -76,7 +77,7 @@ def object_in(text: str, wanted: Collection[str]) -> dict[str, Any] | None:
     found: list[dict[str, Any]] = []
     for part in (text[end:], text[:end]):
         found += list(_objects(part))
-        fitting = [each for each in found if all(key in each for key in wanted)]
+        fitting = [each for each in found if all(key in each for key in required_keys)]
         if fitting:
             return fitting[-1]
     return found[-1] if found else None

@@ -1,19 +1,19 @@
-"""The dialect of a model server: which of the optional parts of a request it takes.
+"""The dialect of a model server: the optional parts of a request that it accepts.
 
-"OpenAI-compatible" servers differ in what they refuse. ``FIRST`` asks for the most that is of use,
-in the words that most servers know; from a refusal, or from an answer that ignores the form,
-``other_dialect`` derives what to try next. Each step gives up one thing, so a negotiation ends.
-Pure: who tries, and who remembers what was found, is ``phases/llm_calls``.
+"OpenAI-compatible" servers refuse different things. ``FIRST`` uses every useful part under its most
+common name. After a refusal, or an answer that ignores the form, ``other_dialect`` derives the next
+dialect to try. Each step gives up one part, so a negotiation ends. This module is pure:
+``phases/model_calls`` tries dialects and stores the one that works.
 
-- ``max_tokens`` is understood by every server; OpenAI's reasoning models alone refuse it and name
+- Every server accepts ``max_tokens``, except OpenAI's reasoning models, which require
   ``max_completion_tokens`` (pydantic-ai issue 1205). Ollama ignores the newer name: its list of
   fields lacks it (docs.ollama.com/api/openai-compatibility). Mistral refuses it.
-- The same models take no temperature but their own (decolua/9router issue 560).
+- The same models accept only their default temperature (decolua/9router issue 560).
 - DeepSeek refuses ``json_schema``, Perplexity ``json_object`` (567-labs/instructor issue 1005),
-  Groq either, by model; Ollama's cloud takes ``json_schema`` and ignores it (pydantic.dev,
+  Groq either, by model; Ollama's cloud accepts ``json_schema`` and ignores it (pydantic.dev,
   models/ollama).
-- Some models have no place for a system message (Gemma's and older Mistral templates, o1-mini).
-- A model that thinks spends the limit on its thoughts before the answer begins.
+- Some models accept no system message (Gemma's and older Mistral templates, o1-mini).
+- A thinking model spends the limit on its thoughts before the answer begins.
 """
 
 import json
@@ -23,7 +23,7 @@ from typing import Any, Final, Literal
 
 from serpline.domain.errors import ErrorCategory, ProviderError
 from serpline.domain.http import HttpReply
-from serpline.providers.llm.complaint import Complaint, complaint
+from serpline.providers.llm.error_body import ErrorBody, read_error_body
 from serpline.providers.llm.errors import PROVIDER
 from serpline.providers.llm.wire import CutOffError, FormError, Question
 
@@ -31,7 +31,7 @@ Form = Literal["json_schema", "json_object", "prompt"]
 TokensField = Literal["max_tokens", "max_completion_tokens"]
 
 COMPLETION_TOKENS_MAX: Final = 2_000
-# What most models may write at most; enough for a thought about one page.
+# The output limit of most models; enough for thoughts about one page.
 THOUGHT_TOKENS_MAX: Final = 8_000
 _LOWER: dict[Form, Form] = {"json_schema": "json_object", "json_object": "prompt"}
 _OTHER: dict[TokensField, TokensField] = {
@@ -49,14 +49,18 @@ _SYSTEM_WORDS = re.compile(
     re.IGNORECASE,
 )
 _TOO_LONG = re.compile(r"context[ _](?:length|window|size)|too many tokens", re.IGNORECASE)
-# Where a refusal may come from the form of the request.
+# Statuses of a refusal that the request's form may have caused.
 _REFUSING = frozenset({400, 404, 415, 422, 500, 501})
 
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """``form``: how JSON is asked for. ``temperature``: whether one is sent. ``system``: whether
-    the instruction stands in a message of its own. ``tokens_max``: the limit of an answer."""
+    """A server's dialect.
+
+    ``form``: how JSON is requested. ``tokens_max``: the limit of an answer, sent as
+    ``tokens_field``. ``temperature``: whether one is sent. ``system``: whether the instruction is a
+    message of its own.
+    """
 
     form: Form = "json_schema"
     tokens_field: TokensField = "max_tokens"
@@ -65,7 +69,7 @@ class Dialect:
     system: bool = True
 
     def body(self, question: Question[Any], subject: str) -> dict[str, Any]:
-        """The request's body, without the model: ``subject`` is the user message."""
+        """The request's body without the model; ``subject`` is the user message."""
         schema = dict(question.schema)
         instruction = question.system
         body: dict[str, Any] = {self.tokens_field: self.tokens_max}
@@ -90,10 +94,10 @@ FIRST: Final = Dialect()
 
 
 class DialectError(ProviderError):
-    """The request failed by its dialect: ``instead`` may succeed.
+    """The request failed because of its dialect; ``instead`` may succeed.
 
-    ``certain``: the server said so. Else it may be this one answer or text, so it counts only
-    while the dialect in use has not yet been answered well.
+    ``certain``: the server names the cause. Otherwise the cause may be this answer or text, so the
+    error counts only until the dialect in use has succeeded once.
     """
 
     def __init__(self, error: ProviderError, instead: Dialect, *, certain: bool) -> None:
@@ -112,14 +116,14 @@ class DialectError(ProviderError):
 
 
 def other_dialect(used: Dialect, reply: HttpReply, error: ProviderError) -> DialectError | None:
-    """``error`` with what to try instead, or None if another dialect cannot help."""
+    """``error`` with the dialect to try next; None if another dialect cannot help."""
     if isinstance(error, CutOffError):
         if error.thinking and used.tokens_max < THOUGHT_TOKENS_MAX:
             more = replace(used, tokens_max=THOUGHT_TOKENS_MAX)
             return DialectError(error, more, certain=True)
         return None
     if error.category is ErrorCategory.UNUSABLE:
-        ignored = not isinstance(error, FormError) or error.of_schema
+        ignored = not isinstance(error, FormError) or error.violates_schema
         if ignored and used.form in _LOWER:
             return DialectError(error, replace(used, form=_LOWER[used.form]), certain=False)
         return None
@@ -129,24 +133,24 @@ def other_dialect(used: Dialect, reply: HttpReply, error: ProviderError) -> Dial
 
 
 def _refused(used: Dialect, reply: HttpReply, error: ProviderError) -> DialectError | None:
-    said = complaint(reply)
-    if reply.status not in _REFUSING or _is_too_long(said):
+    body = read_error_body(reply)
+    if reply.status not in _REFUSING or _is_too_long(body):
         return None
-    instead = _without_blamed(used, said, is_down=reply.status >= 500)
+    instead = _without_blamed(used, body, is_down=reply.status >= 500)
     if instead is not None:
         return DialectError(error, instead, certain=True)
-    if reply.status in (400, 422) and not said.params:
+    if reply.status in (400, 422) and not body.params:
         plainest = replace(used, form="prompt", temperature=False)
         return None if plainest == used else DialectError(error, plainest, certain=False)
     return None
 
 
-def _without_blamed(used: Dialect, said: Complaint, *, is_down: bool) -> Dialect | None:
-    """The dialect without what the server names; its explicit parameters count before its words.
+def _without_blamed(used: Dialect, body: ErrorBody, *, is_down: bool) -> Dialect | None:
+    """The dialect without the part that the server names, in its parameters or else in its words.
 
-    A server that fails (``is_down``) fails by the form alone: a grammar it cannot build.
+    A server error (``is_down``) can only come from the form: a grammar that cannot be built.
     """
-    for text in (" ".join(sorted(said.params)), said.words):
+    for text in (" ".join(sorted(body.params)), body.words):
         if used.form in _LOWER and _FORM_WORDS.search(text):
             return replace(used, form=_LOWER[used.form])
         if is_down:
@@ -160,8 +164,8 @@ def _without_blamed(used: Dialect, said: Complaint, *, is_down: bool) -> Dialect
     return None
 
 
-def _is_too_long(said: Complaint) -> bool:
-    return "context_length_exceeded" in said.kinds or bool(_TOO_LONG.search(said.words))
+def _is_too_long(body: ErrorBody) -> bool:
+    return "context_length_exceeded" in body.kinds or bool(_TOO_LONG.search(body.words))
 
 
 def _compact(schema: Any) -> str:

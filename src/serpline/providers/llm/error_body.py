@@ -1,9 +1,9 @@
-"""What a model server says about a request it refuses: its words, and what it blames.
+"""Parses a model server's error body: its message, the parameters it names and its error codes.
 
-Servers of this wire agree on no error document. ``error`` is an object (OpenAI), a text (Ollama,
-LM Studio) or a list (Cloudflare's gateway); ``message`` stands at the top (Mistral, vLLM) and may
-be an object itself; ``detail`` is a text or FastAPI's list of places; Gemini wraps the document in
-a list; OpenRouter quotes the upstream server in ``metadata.raw``. All of them are read here, once.
+OpenAI-compatible servers share no error document. ``error`` is an object (OpenAI), a text (Ollama,
+LM Studio) or a list (Cloudflare's gateway); ``message`` is at the top (Mistral, vLLM) and may be an
+object; ``detail`` is a text or FastAPI's list of places; Gemini wraps the document in a list;
+OpenRouter quotes the upstream server in ``metadata.raw``.
 """
 
 import json
@@ -19,19 +19,20 @@ from serpline.domain.replies import as_count, as_list, as_object, as_text, json_
 CHARACTERS_MAX = 2_000
 _DEPTH_MAX = 6
 _ITEMS_MAX = 3
-# Where words are looked for; the first place that has any counts.
+# The keys of a message; the first that has text wins.
 _PLACES = ("error", "message", "detail", "errors", "msg", "error_description", "title", "details")
-# Servers that quote another one add its words here.
+# The keys of an upstream server's quoted message.
 _QUOTES = ("raw", "reasons")
 _KINDS = ("code", "type", "status", "reason", "error_type", "quotaId")
 _PARTS = ("error", "errors", "message", "detail", "details", "innererror", "metadata", "violations")
 
 
 @dataclass(frozen=True, slots=True)
-class Complaint:
-    """``words`` for a person; ``params`` the request fields named as such; ``kinds`` in lower case.
+class ErrorBody:
+    """An error body.
 
-    ``status`` is the HTTP status that the document claims for itself, None if it claims none.
+    ``words``: the message for a person. ``params``: the request fields it names. ``kinds``: its
+    codes and types in lower case. ``status``: the HTTP status in the document, or None.
     """
 
     words: str
@@ -40,17 +41,17 @@ class Complaint:
     status: int | None
 
 
-def complaint(reply: HttpReply) -> Complaint:
-    """Read an error document; one that cannot be read says nothing."""
+def read_error_body(reply: HttpReply) -> ErrorBody:
+    """Parse an error body; the fields of an unreadable one are empty."""
     try:
         value = json_value(reply, "llm")
     except ProviderError:
-        return Complaint(_plain(reply), frozenset(), frozenset(), None)
+        return ErrorBody(_plain(reply), frozenset(), frozenset(), None)
     objects = list(_objects(value, 0))
     params = {as_text(each.get("param")) for each in objects} | set(_places(objects))
     kinds = {str(each[kind]).lower() for each in objects for kind in _KINDS if _is_kind(each, kind)}
     statuses = [as_count(each.get("code")) for each in objects]
-    return Complaint(
+    return ErrorBody(
         words="; ".join(dict.fromkeys(_words(value, 0)))[:CHARACTERS_MAX],
         params=frozenset(filter(None, params)),
         kinds=frozenset(kinds),
@@ -82,7 +83,7 @@ def _words(value: Any, depth: int) -> Iterator[str]:
 
 
 def _quoted(text: str) -> Any:
-    """A document that is quoted as a string."""
+    """The JSON document in a string, or None."""
     if not text.lstrip().startswith(("{", "[")):
         return None
     try:
@@ -93,7 +94,7 @@ def _quoted(text: str) -> Any:
 
 
 def _objects(value: Any, depth: int) -> Iterator[dict[str, Any]]:
-    """The document and what stands in it where errors are described."""
+    """The document and the objects in it that describe errors."""
     if depth > _DEPTH_MAX:
         return
     if isinstance(value, str):
@@ -107,7 +108,7 @@ def _objects(value: Any, depth: int) -> Iterator[dict[str, Any]]:
 
 
 def _places(objects: list[dict[str, Any]]) -> Iterator[str]:
-    """FastAPI's ``loc``: every name on the way to the field."""
+    """The names in FastAPI's ``loc``, the path to the field."""
     for each in objects:
         yield from (str(step) for step in as_list(each.get("loc")) if step != "body")
 
@@ -117,6 +118,6 @@ def _is_kind(value: dict[str, Any], kind: str) -> bool:
 
 
 def _plain(reply: HttpReply) -> str:
-    """The words of a plain text; a page of HTML is meant for nobody here."""
+    """The text of a body that is not JSON; empty for HTML."""
     text = reply.body[: CHARACTERS_MAX * 4].decode("utf-8", "replace").strip()
     return "" if re.match(r"\s*<", text) else text[:CHARACTERS_MAX]

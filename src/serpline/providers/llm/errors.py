@@ -1,12 +1,12 @@
-"""What a model server's replies mean when they are no answer.
+"""Errors of model servers.
 
-A rate and an empty account are both 429, told apart by the error's ``code`` or ``type``:
-``insufficient_quota`` is money and never passes by waiting. A limit of the day comes as 429 too and
-is a quota. A content filter may refuse with any 4xx (Azure 400 ``content_filter``, OpenRouter 403
-with ``metadata.reasons``, DashScope ``data_inspection_failed``, DeepSeek "Content Exists Risk"):
-that is the model's word about one text, final, and no sign of ill health. How long to wait stands
-in ``retry-after-ms``, ``retry-after``, in the ``x-ratelimit-reset-*`` durations (``6m0s``), or in
-Gemini's ``retryDelay``.
+A rate limit and an empty account both have status 429; the error's ``code`` or ``type`` decides:
+``insufficient_quota`` means money, and waiting does not help. A daily limit is 429 too and is a
+quota. A content filter may refuse with any 4xx (Azure 400 ``content_filter``, OpenRouter 403 with
+``metadata.reasons``, DashScope ``data_inspection_failed``, DeepSeek "Content Exists Risk"): that is
+a final answer about one text and does not count against the server's health. The wait is in
+``retry-after-ms``, ``retry-after``, the ``x-ratelimit-reset-*`` durations (``6m0s``), or Gemini's
+``retryDelay``.
 """
 
 import re
@@ -23,11 +23,11 @@ from serpline.domain.replies import (
     redacted,
     retry_after_seconds,
 )
-from serpline.providers.llm.complaint import Complaint, complaint
+from serpline.providers.llm.error_body import ErrorBody, read_error_body
 
 PROVIDER = "llm"
 
-# category, and whether repeating the same request is pointless
+# The category, and whether the error is permanent.
 _BY_STATUS: Mapping[int, tuple[ErrorCategory, bool]] = MappingProxyType(
     {
         401: (ErrorCategory.AUTH, True),
@@ -66,10 +66,10 @@ _FILTER_WORDS = re.compile(
     r"|inappropriate content|(?:input|prompt) was (?:flagged|blocked)|requires moderation",
     re.IGNORECASE,
 )
-_A_DAY = re.compile(r"per[ _-]?day|\bRPD\b|\bTPD\b|daily (?:limit|quota)", re.IGNORECASE)
-# A day's limit rarely says when its day ends; the provider is asked again after this long.
+_DAILY = re.compile(r"per[ _-]?day|\bRPD\b|\bTPD\b|daily (?:limit|quota)", re.IGNORECASE)
+# A daily limit rarely states its end; the next call comes after this long.
 DAY_LIMIT_SECONDS = 3_600.0
-# A model of a free form of JSON failed to write any: Groq's code.
+# Groq's code if the model failed to write JSON.
 _FAILED_FORM = "json_validate_failed"
 _DURATION = re.compile(r"(?:[0-9]{1,9}(?:\.[0-9]{1,9})?(?:ms|us|µs|ns|d|h|m|s))+")
 _DURATION_PART = re.compile(r"([0-9.]+)(ms|us|µs|ns|d|h|m|s)")
@@ -83,7 +83,7 @@ _UNIT_SECONDS: Mapping[str, float] = MappingProxyType(
 def answer(reply: HttpReply, now: datetime, secrets: Sequence[str]) -> dict[str, Any]:
     """The JSON object of a successful reply. Raises ``ProviderError`` for every other reply.
 
-    Some servers put an ``error`` into a reply with status 200; that is a failure too.
+    A reply with status 200 and an ``error`` is a failure too; some servers send it.
     """
     if not 200 <= reply.status < 300:
         raise from_reply(reply, now, secrets)
@@ -94,24 +94,24 @@ def answer(reply: HttpReply, now: datetime, secrets: Sequence[str]) -> dict[str,
 
 
 def from_reply(reply: HttpReply, now: datetime, secrets: Sequence[str] = ()) -> ProviderError:
-    """The error that a reply stands for; its message quotes the server's, without the key."""
-    said = complaint(reply)
-    status = reply.status if reply.status >= 300 else said.status or reply.status
-    words = redacted(said.words, secrets)
-    category, permanent, ours = _meaning(status, said)
-    asked = None if permanent else _asked_wait(category, reply, now)
+    """The error of a reply; its message quotes the server's, without the key."""
+    body = read_error_body(reply)
+    status = reply.status if reply.status >= 300 else body.status or reply.status
+    words = redacted(body.words, secrets)
+    category, permanent, note = _meaning(status, body)
+    wait = None if permanent else _asked_wait(category, reply, now)
     return ProviderError(
-        f"llm HTTP {status}" + "".join(f": {part}" for part in (ours, words) if part),
+        f"llm HTTP {status}" + "".join(f": {part}" for part in (note, words) if part),
         provider=PROVIDER,
         category=category,
         permanent=permanent,
-        retry_after_seconds=asked,
+        retry_after_seconds=wait,
         http_status=status,
     )
 
 
 def _asked_wait(category: ErrorCategory, reply: HttpReply, now: datetime) -> float | None:
-    """The pause a refusal asks for. Every reply tells the rates' resets; only a 429 means them."""
+    """The requested wait. Every reply states the rates' resets; only a 429 means them."""
     if category is ErrorCategory.RATE_LIMIT:
         return wait_seconds(reply, now)
     if category is ErrorCategory.QUOTA:
@@ -120,14 +120,14 @@ def _asked_wait(category: ErrorCategory, reply: HttpReply, now: datetime) -> flo
 
 
 def wait_seconds(reply: HttpReply, now: datetime) -> float | None:
-    """Seconds until the server wants to hear of us again; None if it does not say.
+    """Seconds until the server accepts calls again; None if it does not state them.
 
-    Of the two rates (requests, tokens) only a used-up one is waited for; if the headers do not
-    say which one is, the longer.
+    Of the two rates (requests, tokens) the used-up one counts; if the headers do not show which,
+    the longer wait.
     """
-    asked = retry_after_seconds(reply.headers, now)
-    if asked is not None:
-        return asked
+    wait = retry_after_seconds(reply.headers, now)
+    if wait is not None:
+        return wait
     resets: dict[str, float] = {}
     for rate in ("requests", "tokens"):
         seconds = duration_seconds(reply.headers.get(f"x-ratelimit-reset-{rate}", ""))
@@ -139,12 +139,12 @@ def wait_seconds(reply: HttpReply, now: datetime) -> float | None:
         if as_count(reply.headers.get(f"x-ratelimit-remaining-{rate}")) == 0
     ]
     delay = _RETRY_DELAY.search(reply.body[:_DELAY_BYTES_MAX])
-    told = duration_seconds(delay[1].decode()) if delay else None
-    return max(used_up or resets.values(), default=told)
+    delay_seconds = duration_seconds(delay[1].decode()) if delay else None
+    return max(used_up or resets.values(), default=delay_seconds)
 
 
 def duration_seconds(text: str) -> float | None:
-    """Seconds of a duration such as ``6m0s``, ``1.5s``, ``120ms`` or ``1d2h``; else None."""
+    """Parse a duration such as ``6m0s``, ``1.5s``, ``120ms`` or ``1d2h`` to seconds, or None."""
     text = text.strip()
     if not _DURATION.fullmatch(text):
         return None
@@ -152,18 +152,18 @@ def duration_seconds(text: str) -> float | None:
     return sum(float(number) * _UNIT_SECONDS[unit] for number, unit in parts)
 
 
-def _meaning(status: int, said: Complaint) -> tuple[ErrorCategory, bool, str]:
-    """Category, permanence, and what we add to the server's words."""
+def _meaning(status: int, body: ErrorBody) -> tuple[ErrorCategory, bool, str]:
+    """The category, whether it is permanent, and our note before the server's message."""
     refusing = 400 <= status < 500 and status not in (401, 402, 429)
-    if refusing and (said.kinds & _FILTERED or _FILTER_WORDS.search(said.words)):
+    if refusing and (body.kinds & _FILTERED or _FILTER_WORDS.search(body.words)):
         return ErrorCategory.EMPTY, True, "the content filter refused"
-    if _FAILED_FORM in said.kinds:
+    if _FAILED_FORM in body.kinds:
         return ErrorCategory.UNUSABLE, False, ""
-    if said.kinds & _NO_MONEY:
+    if body.kinds & _NO_MONEY:
         return ErrorCategory.QUOTA, True, ""
-    if said.kinds & _NO_KEY:
+    if body.kinds & _NO_KEY:
         return ErrorCategory.AUTH, True, ""
-    if status == 429 and any(_A_DAY.search(words) for words in (said.words, *said.kinds)):
+    if status == 429 and any(_DAILY.search(words) for words in (body.words, *body.kinds)):
         return ErrorCategory.QUOTA, False, ""
     if status in _BY_STATUS:
         return (*_BY_STATUS[status], "")

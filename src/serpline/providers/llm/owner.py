@@ -1,7 +1,7 @@
-"""Whose a channel is, by what a model knows: asked where a channel links to no website of its own.
+"""The question for the owner of a channel that links to no website of its own.
 
-Promise: an answer names one domain, or says that it knows none (``""``). Limits: a model can be
-wrong and a description can lie; whoever uses the answer checks that a company is known there.
+Promise: an answer names one domain or ``""`` (unknown). Limits: a model can be wrong and a
+description can lie, so the caller checks that the domain has a known company.
 """
 
 from collections.abc import Mapping
@@ -52,7 +52,7 @@ class _Content(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class ChannelOwner:
-    """``domain`` and ``company`` as the model wrote them, trimmed; ``""``: it knows none."""
+    """``domain`` and ``company`` as the model wrote them, trimmed; ``""`` if unknown."""
 
     company: str
     domain: str

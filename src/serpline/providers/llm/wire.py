@@ -1,13 +1,13 @@
-"""The wire of a chat completion: what is asked (a ``Question``), and its answer, read or refused.
+"""Chat completions: a ``Question`` and the parsing of its answer.
 
-The promise: nothing half-read passes. The parts of the envelope that are used are checked, and the
-content is validated by our own schema, whatever the server promised about it. A refusal, a cut-off
-or an empty answer is a ``ProviderError`` EMPTY; content of another form is UNUSABLE. Neither says
-that the server is unwell. Limit: only the first choice is read.
+Promise: every answer is validated as a whole. The used parts of the envelope are checked, and our
+own schema validates the content even if the server enforced it. A refusal, a cut-off or an empty
+answer is a ``ProviderError`` EMPTY; content of another form is UNUSABLE. Neither counts against the
+server's health. Limit: only the first choice is read.
 
-``finish_reason`` is OpenAI's word or the vendor's own: Gemini passes its enum through (``SAFETY``,
-``RECITATION``, ``MAX_TOKENS``: HKUDS/Vibe-Trading pull 308 collects the sources), an answer that
-Azure filtered has a choice without a message, OpenRouter puts an upstream error into the choice.
+``finish_reason`` is OpenAI's value or the vendor's: Gemini passes its enum through (``SAFETY``,
+``RECITATION``, ``MAX_TOKENS``: HKUDS/Vibe-Trading pull 308 collects the sources), a filtered answer
+of Azure has a choice without a message, OpenRouter puts an upstream error into the choice.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -31,15 +31,15 @@ _FILTERED = (
     "sensitive",
 )  # fmt: skip
 _CUT_OFF = ("length", "max_tokens", "max_completion_tokens", "model_length")
-# What a schema forbids and a server that enforces it cannot send; ranges and lengths it can.
-_OF_FORM = ("missing", "literal_error")
+# Errors that an enforced schema rules out. It does not rule out ranges and lengths.
+_SCHEMA_VIOLATIONS = ("missing", "literal_error")
 
 
 @dataclass(frozen=True, slots=True)
 class Question(Generic[T]):
-    """What a model is asked for: our instruction, the form of the answer, and how it is read.
+    """A question to a model: our instruction, the schema of the answer, and its parser.
 
-    ``name`` is part of a request's identity: another schema or instruction is another question.
+    ``name`` is part of a request's identity: change it with the schema or the instruction.
     ``read`` takes the reply's object and the reply; it raises ``ProviderError`` and nothing else.
     """
 
@@ -50,13 +50,13 @@ class Question(Generic[T]):
 
     @property
     def version(self) -> str:
-        """The name and a digest of all that the model is told: another word is another version."""
+        """The name with a digest of instruction and schema; any change makes another version."""
         return f"{self.name}-{digest([self.system, dict(self.schema)])[:8]}"
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of a completion; ``cached`` is None if not said."""
+    """Tokens of a completion; ``cached`` is None if not stated."""
 
     prompt: int
     completion: int
@@ -65,10 +65,9 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """A whole answer: its JSON object as written, not yet validated.
+    """A complete answer with its JSON object as written, not yet validated.
 
-    ``model`` is the one that gave it, "unknown" if the server does not say; ``usage`` None if it
-    was not counted.
+    ``model`` is the one that answered, "unknown" if not stated; ``usage`` is None if not counted.
     """
 
     content: dict[str, Any]
@@ -78,7 +77,7 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class Completed(Generic[Content]):
-    """A whole answer, validated."""
+    """A complete, validated answer."""
 
     content: Content
     model: str
@@ -86,20 +85,20 @@ class Completed(Generic[Content]):
 
 
 class FormError(ProviderError):
-    """An answer that does not have the form asked for. ``of_schema``: what a schema rules out."""
+    """An answer of another form. ``violates_schema``: an enforced schema would rule it out."""
 
-    def __init__(self, problem: str, reply: HttpReply, *, of_schema: bool) -> None:
+    def __init__(self, problem: str, reply: HttpReply, *, violates_schema: bool) -> None:
         super().__init__(
             f"llm: {problem}",
             provider=PROVIDER,
             category=ErrorCategory.UNUSABLE,
             http_status=reply.status,
         )
-        self.of_schema = of_schema
+        self.violates_schema = violates_schema
 
 
 class CutOffError(ProviderError):
-    """An answer that reached the token limit. ``thinking``: before or behind a thought."""
+    """An answer that reached the token limit. ``thinking``: the model spent tokens on thoughts."""
 
     def __init__(self, reply: HttpReply, *, thinking: bool) -> None:
         super().__init__(
@@ -114,7 +113,7 @@ class CutOffError(ProviderError):
 def completed(
     body: Mapping[str, Any], reply: HttpReply, kind: type[Content], name: str
 ) -> Completed[Content]:
-    """Read a chat completion whose content is a ``kind``. Raises ``ProviderError``, no other."""
+    """Parse a chat completion whose content is a ``kind``. Raises only ``ProviderError``."""
     completion = read_completion(body, reply, list(kind.model_fields))
     try:
         content = kind.model_validate(completion.content)
@@ -122,44 +121,48 @@ def completed(
         problems = error.errors(include_url=False, include_input=False, include_context=False)
         first = problems[0]
         field = str(first["loc"][0]) if first["loc"] else "the object"
-        of_schema = any(p["type"] in _OF_FORM or p["type"].endswith("_type") for p in problems)
-        raise FormError(f"{name} with an unusable {field}", reply, of_schema=of_schema) from None
+        violates_schema = any(
+            p["type"] in _SCHEMA_VIOLATIONS or p["type"].endswith("_type") for p in problems
+        )
+        raise FormError(
+            f"{name} with an unusable {field}", reply, violates_schema=violates_schema
+        ) from None
     return Completed(content, completion.model, completion.usage)
 
 
 def read_completion(
-    body: Mapping[str, Any], reply: HttpReply, wanted: Collection[str] = ()
+    body: Mapping[str, Any], reply: HttpReply, required_keys: Collection[str] = ()
 ) -> Completion:
-    """Read a chat completion whose content is a JSON object, with the ``wanted`` keys if it can be.
+    """Parse a chat completion whose content is a JSON object, with ``required_keys`` if possible.
 
-    Servers of the same wire add values of their own elsewhere (a service tier, a finish reason),
-    which must not fail a good answer. Raises ``ProviderError``, no other.
+    Servers add values of their own (a service tier, a finish reason), which must not fail a good
+    answer. Raises only ``ProviderError``.
     """
     choices = as_list(body.get("choices"))
     choice = as_object(choices[0]) if choices else {}
     message = as_object(choice.get("message"))
     reason = (as_text(choice.get("finish_reason")) or "").lower()
     if _refused(message) or reason.startswith(_FILTERED) or _prompt_blocked(body, choices):
-        raise no_answer(reply, "the model refused", permanent=True)
+        raise empty_answer(reply, "the model refused", permanent=True)
     if choice.get("error") and not message.get("content"):
         raise _upstream(reply)
     if reason in _CUT_OFF:
-        thinking = has_thought(message) or _thought_tokens(body) > 0 or not _says(message)
+        thinking = has_thought(message) or _thought_tokens(body) > 0 or not _has_text(message)
         raise CutOffError(reply, thinking=thinking)
     if not message:
         raise malformed(reply, PROVIDER, "a completion without a message")
     if not isinstance(message.get("content"), str | list | dict | None):
-        raise malformed(reply, PROVIDER, "a completion of a strange shape")
-    content = find_object(message, wanted)
-    if content is None and not _says(message):
-        raise no_answer(reply, "the answer is empty")
+        raise malformed(reply, PROVIDER, "a completion with an unknown type of content")
+    content = find_object(message, required_keys)
+    if content is None and not _has_text(message):
+        raise empty_answer(reply, "the answer is empty")
     if content is None:
-        raise FormError("an answer without a JSON object", reply, of_schema=True)
+        raise FormError("an answer without a JSON object", reply, violates_schema=True)
     return Completion(content, as_text(body.get("model")) or "unknown", _usage(body))
 
 
-def no_answer(reply: HttpReply, problem: str, *, permanent: bool = False) -> ProviderError:
-    """The error of a reply that came, and says nothing."""
+def empty_answer(reply: HttpReply, problem: str, *, permanent: bool = False) -> ProviderError:
+    """The error of a reply without an answer."""
     return ProviderError(
         f"llm: {problem}",
         provider=PROVIDER,
@@ -170,7 +173,7 @@ def no_answer(reply: HttpReply, problem: str, *, permanent: bool = False) -> Pro
 
 
 def total_tokens(body: Mapping[str, Any]) -> float | None:
-    """Tokens that the reply says it cost; None if it does not."""
+    """The reply's total tokens; None if it does not state them."""
     usage = _usage(body)
     return float(usage.prompt + usage.completion) if usage else None
 
@@ -181,7 +184,7 @@ def _refused(message: Mapping[str, Any]) -> bool:
 
 
 def _prompt_blocked(body: Mapping[str, Any], choices: list[Any]) -> bool:
-    """Whether there is no choice because the prompt was filtered: Azure's and Gemini's words."""
+    """Whether there is no choice because the prompt was filtered (Azure's and Gemini's fields)."""
     results = [as_object(each) for each in as_list(body.get("prompt_filter_results"))]
     verdicts = [as_object(each.get("content_filter_results")) for each in results]
     filtered = any(as_object(v).get("filtered") is True for each in verdicts for v in each.values())
@@ -198,7 +201,7 @@ def _upstream(reply: HttpReply) -> ProviderError:
     )
 
 
-def _says(message: Mapping[str, Any]) -> bool:
+def _has_text(message: Mapping[str, Any]) -> bool:
     content = message.get("content")
     return isinstance(content, dict) or bool(text_of(content).strip())
 
@@ -209,7 +212,7 @@ def _thought_tokens(body: Mapping[str, Any]) -> int:
 
 
 def _usage(body: Mapping[str, Any]) -> Usage | None:
-    """The usage if its counts are counts; a server that does not count is no failure."""
+    """The usage, or None if it has no valid counts."""
     given = as_object(body.get("usage"))
     prompt, completion = (_tokens(given.get(k)) for k in ("prompt_tokens", "completion_tokens"))
     if prompt is None or completion is None:

@@ -1,9 +1,9 @@
-"""The encodings that pages name, decoded as the Encoding Standard says (encoding.spec.whatwg.org).
+"""Decodes pages by the Encoding Standard (encoding.spec.whatwg.org).
 
-``webencodings`` knows the standard's labels and decodes with Python's codecs. Where those differ
-from the standard's indexes, the difference is made up for here. Limits: four codes stay Python's
-(Big5 A241 and A242, EUC-JP 8FA2B7, windows-1255 CA); what is invalid in a multi-byte encoding may
-become one U+FFFD more or less than in a browser.
+``webencodings`` maps the standard's labels to Python's codecs. This module corrects where Python's
+codecs differ from the standard's indexes. Limits: four codes keep Python's character (Big5 A241 and
+A242, EUC-JP 8FA2B7, windows-1255 CA); invalid bytes of a multi-byte encoding may become one U+FFFD
+more or less than in a browser.
 """
 
 import codecs
@@ -16,17 +16,17 @@ from webencodings import Encoding, lookup
 _CODECS: Mapping[str, str] = {"gbk": "gb18030", "iso-2022-jp": "iso2022_jp_ext"}
 
 
-def find(label: str | None) -> Encoding | None:
-    """The encoding that a label stands for; None without one, and for an unknown one."""
-    # A label is ASCII: beyond it, lower-casing would find encodings that no browser finds.
+def find_encoding(label: str | None) -> Encoding | None:
+    """The encoding of a label; None if there is no label or it is unknown."""
+    # Labels are ASCII. Lower-casing other characters would match encodings that browsers do not.
     return lookup(label) if label and label.isascii() else None
 
 
 def decode_as(html: bytes, encoding: Encoding) -> str:
-    """The characters of ``html``; what is not of the encoding becomes U+FFFD."""
+    """Decode ``html``; invalid bytes become U+FFFD."""
     name = encoding.name
     if name == "replacement":
-        # Encodings that were used for attacks: browsers show one sign in place of the page.
+        # Encodings used for attacks: browsers show one U+FFFD instead of the page.
         return "\ufffd" if html else ""
     codec = codecs.lookup(_CODECS[name]) if name in _CODECS else encoding.codec_info
     text, _ = codec.decode(html, _ERRORS.get(name, "replace"))
@@ -36,7 +36,7 @@ def decode_as(html: bytes, encoding: Encoding) -> str:
 def _handler(
     decode_code: Callable[[bytes], str | None], width: int
 ) -> Callable[[UnicodeError], tuple[str | bytes, int]]:
-    """An error handler that tries ``width`` bytes by ``decode_code``."""
+    """An error handler that decodes ``width`` bytes with ``decode_code``."""
 
     def handle(error: UnicodeError) -> tuple[str | bytes, int]:
         if not isinstance(error, UnicodeDecodeError):
@@ -48,17 +48,17 @@ def _handler(
 
 
 def _c1(code: bytes) -> str | None:
-    """Bytes 80 to 9F without a character are the control characters of that number."""
+    """Decode bytes 80 to 9F without a character to the control characters of that number."""
     return chr(code[0]) if code[0] < 0xA0 else None
 
 
 def _euro(code: bytes) -> str | None:
-    """The standard reads 80 as Windows does."""
+    """Decode 80 as Windows does, like the standard."""
     return "€" if code == b"\x80" else None
 
 
 def _jis(code: bytes) -> str | None:
-    """A code of JIS X 0208 by way of Shift_JIS: Python has NEC's and IBM's characters only there.
+    """Decode JIS X 0208 through Shift_JIS, the only codec with NEC's and IBM's characters.
 
     In EUC-JP both bytes have the high bit, in ISO-2022-JP neither has.
     """
@@ -104,13 +104,13 @@ _ERRORS: Mapping[str, str] = {
     "iso-2022-jp": "serpline.jis",
 }
 _JIS_RENAMED = str.maketrans("〜‖−¢£¬", "～∥－￠￡￢")
-# Characters that Python reads for a code of which the standard reads another.
+# Python's characters for codes that the standard decodes to another one.
 _RENAMED: Mapping[str, Mapping[int, str | int]] = {
     "koi8-u": str.maketrans("╝╬", "ўЎ"),
     "big5": str.maketrans("•､‾∼♁☉¥¢£", "‧﹑¯～⊕⊙￥￠￡"),
     "euc-jp": _JIS_RENAMED,
     "iso-2022-jp": _JIS_RENAMED,
-    # GB18030-2022: what had no place in Unicode in the year 2000 has one now.
+    # GB18030-2022: characters that Unicode did not have in the year 2000.
     **dict.fromkeys(
         ("gbk", "gb18030"),
         str.maketrans(

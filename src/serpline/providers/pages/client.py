@@ -1,7 +1,4 @@
-"""Fetching a web page as a call.
-
-Promise: builds the call and reads the reply; does no I/O. Limits: HTML only, ``PAGE_BYTES_MAX``.
-"""
+"""Builds calls that fetch web pages; does no I/O. Limits: HTML only, ``PAGE_BYTES_MAX``."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -19,14 +16,13 @@ FETCH_TIMEOUT_SECONDS = 20.0
 
 
 class PageClient:
-    """Builds page fetches. ``now`` tells the instant a reply is read at, for ``Retry-After``."""
+    """Builds page fetches. ``now`` is the clock for ``Retry-After`` dates."""
 
     def __init__(self, *, now: Callable[[], datetime]) -> None:
         self._now = now
 
     def fetch_page(self, url: str) -> ProviderCall[PageDocument]:
-        """The HTML page at ``url``. Raises ``ProviderError`` unless it is an http or
-        https address."""
+        """Fetch the HTML page at ``url``. Raises ``ProviderError`` if it is no http(s) address."""
         if not url.startswith(("https://", "http://")) or len(url) > URL_CHARS_MAX:
             raise ProviderError(
                 f"not the address of a web page: {url[:200]!r}",

@@ -1,10 +1,9 @@
-"""From a page's bytes to its characters, as browsers do it.
+"""Decodes a page as browsers do.
 
-A byte order mark wins, then what the server says, then the page's ``<meta>`` (wherever it is: HTML
-13.2.3.2 looks for it in the first kilobyte, and the parser changes the encoding when it meets one
-later), then its XML declaration. A page that declares nothing is UTF-8 if it is valid UTF-8; else
-its encoding is guessed from the bytes, as Firefox and Chrome guess it. Undecodable bytes become
-U+FFFD.
+The encoding comes from the byte order mark, else the server's charset, else the page's ``<meta>``
+anywhere (HTML 13.2.3.2 searches the first kilobyte, and the parser switches at a later one), else
+the XML declaration. A page without any of these is UTF-8 if it is valid UTF-8; otherwise the
+encoding is guessed from the bytes, as Firefox and Chrome do. Undecodable bytes become U+FFFD.
 """
 
 import re
@@ -12,20 +11,20 @@ import re
 import chardet
 from webencodings import Encoding
 
-from serpline.providers.pages.charsets import decode_as, find
+from serpline.providers.pages.charsets import decode_as, find_encoding
 
 _MARKS = ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16le"), (b"\xfe\xff", "utf-16be"))
-# Two bytes to a character, without a mark: HTML 13.2.3.2 knows these by how they begin.
+# Two bytes per character without a mark: HTML 13.2.3.2 detects them by their first bytes.
 _WIDE = ((b"<\x00?\x00x\x00", "utf-16le"), (b"\x00<\x00?\x00x", "utf-16be"))
 _XML = re.compile(rb"<\?xml[^>]{0,200}?\bencoding\s*=\s*(?:\"([^\">]{1,40})\"|'([^'>]{1,40})')")
 
-# What may hide or hold a <meta>. The name ends at a space, a slash or the tag's end.
+# Elements that may hide or contain a <meta>. A name ends at a space, a slash or the tag's end.
 _OF_INTEREST = re.compile(
     rb"<(?:(!--)|(script|style|title|textarea|xmp|iframe|noembed|noframes)(?=[\s/>])"
     rb"|meta(?=[\s/]))",
     re.IGNORECASE,
 )
-# Possessive, so that no page makes them go back and forth.
+# Possessive quantifiers prevent catastrophic backtracking.
 _ATTRIBUTES = re.compile(rb"(?:[^>\"']++|\"[^\"]*+\"|'[^']*+')*+>")
 _ATTRIBUTE = re.compile(
     rb"([^\s/>=][^\s/>=]*+)(?:\s*+=\s*+(?:\"([^\"]*+)\"|'([^']*+)'|([^\s>]++)))?+"
@@ -35,11 +34,11 @@ _LABEL_BYTES_MAX = 40
 
 
 def decode(html: bytes, charset: str | None) -> str:
-    """The characters of ``html``; ``charset`` is what its server says. Never fails."""
+    """Decode ``html``; ``charset`` is the server's. Never fails."""
     for mark, label in _MARKS:
         if html.startswith(mark):
             return decode_as(html[len(mark) :], _known(label))
-    encoding = find(charset) or _wide(html) or _of_meta(html) or _of_xml(html)
+    encoding = find_encoding(charset) or _wide(html) or _of_meta(html) or _of_xml(html)
     if encoding is not None:
         return decode_as(html, encoding)
     try:
@@ -49,7 +48,7 @@ def decode(html: bytes, charset: str | None) -> str:
 
 
 def _known(label: str) -> Encoding:
-    encoding = find(label)
+    encoding = find_encoding(label)
     assert encoding is not None, label
     return encoding
 
@@ -59,7 +58,7 @@ def _wide(html: bytes) -> Encoding | None:
 
 
 def _of_meta(html: bytes) -> Encoding | None:
-    """What the first ``<meta>`` with a known charset names, outside of comments and scripts."""
+    """The encoding of the first ``<meta>`` with a known charset, outside comments and scripts."""
     at = 0
     while found := _OF_INTEREST.search(html, at):
         at = found.end()
@@ -84,7 +83,7 @@ def _of_meta(html: bytes) -> Encoding | None:
 
 
 def _of_attributes(tag: bytes) -> Encoding | None:
-    """The encoding that a ``<meta>`` names by ``charset``, or by a pragma's ``content``."""
+    """The encoding in a ``<meta>``'s ``charset`` or in its pragma's ``content``."""
     given: dict[bytes, bytes] = {}
     for name, *values in _ATTRIBUTE.findall(tag):
         given.setdefault(name.lower(), b"".join(values))
@@ -101,10 +100,10 @@ def _of_xml(html: bytes) -> Encoding | None:
 
 
 def _declared(label: bytes | None) -> Encoding | None:
-    """What a page says of itself in ASCII: then it is not UTF-16, whatever it says."""
+    """The encoding of a label in the page. The label is readable as ASCII, so it is not UTF-16."""
     if not label or len(label.strip()) > _LABEL_BYTES_MAX:
         return None
-    encoding = find(label.decode("latin-1"))
+    encoding = find_encoding(label.decode("latin-1"))
     if encoding is None:
         return None
     read_as = {"utf-16le": "utf-8", "utf-16be": "utf-8", "x-user-defined": "windows-1252"}
@@ -112,14 +111,14 @@ def _declared(label: bytes | None) -> Encoding | None:
 
 
 def _guessed(html: bytes) -> Encoding:
-    """By the bytes; windows-1252 where they tell nothing. The work is bounded by chardet."""
+    """Guess from the bytes, with windows-1252 as the default. chardet bounds the work."""
     found = chardet.detect(html, include_encodings=_GUESSES)
     label = (found["encoding"] or "").lower()
-    return find(_LABELS.get(label, label)) or _known("windows-1252")
+    return find_encoding(_LABELS.get(label, label)) or _known("windows-1252")
 
 
-# What Firefox guesses (hsivonen/chardetng), by chardet's names, and the standard's labels for those
-# that are Python's alone. UTF-8 was tried before.
+# The encodings that Firefox guesses (hsivonen/chardetng), by chardet's names; _LABELS maps Python's
+# own names to the standard's labels. UTF-8 was tried before.
 _LABELS = {
     "cp932": "shift_jis",
     "cp949": "euc-kr",

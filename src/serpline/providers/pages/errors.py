@@ -1,4 +1,4 @@
-"""What a web server's refusal means. It speaks about one page, hardly ever about the next."""
+"""Errors of web servers. A refusal concerns one page and says little about the next."""
 
 from datetime import datetime
 
@@ -25,7 +25,7 @@ _MEANINGS = {
 
 
 class EmptyPageError(ProviderError):
-    """The page came, and has no content. ``kind``: what it shows instead; ``sign``: how we know."""
+    """The page has no content. ``kind``: what it shows instead; ``sign``: how it was recognised."""
 
     def __init__(self, kind: EmptyKind, sign: str, http_status: int | None = None) -> None:
         super().__init__(
@@ -39,7 +39,7 @@ class EmptyPageError(ProviderError):
 
 
 def failure(reply: HttpReply, now: datetime) -> ProviderError:
-    """The error that ``reply`` (status not 200) stands for."""
+    """The error of ``reply`` (status not 200)."""
     return failure_of(
         reply, PROVIDER, _meaning(reply.status), retry_after_seconds(reply.headers, now)
     )
@@ -52,5 +52,5 @@ def _meaning(status: int) -> Meaning:
         return ErrorCategory.SERVER, False, "the site failed"
     if 300 <= status < 400:
         return ErrorCategory.REFUSED_BY_PEER, True, "the page leads nowhere"
-    # Also the numbers that sites make up against robots, such as 999.
+    # Also made-up statuses against robots, such as 999.
     return ErrorCategory.REFUSED_BY_PEER, True, "the site refuses us the page"

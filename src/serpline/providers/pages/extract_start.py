@@ -1,4 +1,4 @@
-"""The first lines of the worker's process: what keeps it from starting is told to its parent."""
+"""The entry point of the extractor process; reports a failed start to its parent."""
 
 import sys
 
@@ -6,10 +6,10 @@ from serpline.providers.pages.frames import as_frame
 
 
 def start() -> None:
-    """Run the worker; a library that is missing or broken is the reply in place of ``ready``."""
+    """Run the extractor; if a library is missing or broken, reply with the error, not ``ready``."""
     try:
         from serpline.providers.pages.extract_main import main
-    except Exception as error:  # noqa: BLE001  whatever a library raises as it is imported
+    except Exception as error:  # noqa: BLE001  a library may raise anything on import
         sys.stdout.buffer.write(as_frame({"error": f"{type(error).__name__}: {error}"}))
         sys.stdout.buffer.flush()
         return

@@ -1,9 +1,8 @@
-"""Text out of pages, in processes that can be killed.
+"""Extracts text from pages, in processes that can be killed.
 
-Promise: a page that hangs, crashes or swells the extractor costs that page and nothing else; the
-next one finds a fresh process. Everything is bounded: pages at once, seconds a page, memory and
-pages a process, characters of text. Limits: starting a process takes about a second; the text is
-what a fast heuristic takes for the main content.
+Promise: a page that hangs, crashes or bloats its extractor fails alone; the next page gets a fresh
+process. Bounded: simultaneous pages, seconds per page, memory and pages per process, characters of
+text. Limits: starting a process takes about a second; a fast heuristic chooses the main content.
 """
 
 import asyncio
@@ -18,17 +17,17 @@ from serpline.providers.pages.wire import PageDocument, PageText
 from serpline.providers.pages.worker import ExtractorWorker, WorkerDied
 
 START_SECONDS_MAX = 60.0
-# A worker found dead on arrival is replaced this often for one page.
+# Starts per page, if the process ends before it receives the page.
 _STARTS_MAX = 3
-# A worker whose pipe has ended is about to end too, unless it lives on in a way it should not.
+# How long a process may take to exit after its pipe has closed.
 _ENDING_SECONDS_MAX = 2.0
 
 
 class Extractor:
-    """A few extractor processes, started when first needed.
+    """A pool of extractor processes, started when first needed.
 
-    Use as ``async with Extractor() as extractor: text = await extractor.extract(document)``;
-    any number of ``extract`` may wait at once. Leaving waits for the pages in hand, at most
+    Use as ``async with Extractor() as extractor: text = await extractor.extract(document)``; any
+    number of ``extract`` may wait at once. Leaving waits for the running pages, at most
     ``deadline_seconds`` each.
     """
 
@@ -50,12 +49,12 @@ class Extractor:
 
     @property
     def pids(self) -> list[int]:
-        """The ids of the processes that are running."""
+        """The ids of the running processes."""
         return [worker.pid for worker in self._workers if worker.alive and worker.pid]
 
     @property
     def busy_pids(self) -> list[int]:
-        """Those of them that have received a page and not yet replied."""
+        """The ids of the processes that are extracting a page."""
         return [worker.pid for worker in self._workers if worker.busy and worker.pid]
 
     async def __aenter__(self) -> Self:
@@ -76,11 +75,11 @@ class Extractor:
             await worker.kill()
 
     async def extract(self, document: PageDocument) -> PageText:
-        """The text of ``document``.
+        """Extract the text of ``document``.
 
-        Raises ``EmptyPageError`` for a page without content, ``ProviderError`` otherwise (provider
-        "page"): MALFORMED when it is no HTML or broke the extractor, TIMEOUT when it took longer
-        than the deadline, INTERNAL when no extractor can be started.
+        Raises ``EmptyPageError`` for a page without content, otherwise ``ProviderError`` (provider
+        "page"): MALFORMED if it is not HTML or broke the extractor, TIMEOUT after the deadline,
+        INTERNAL if no extractor can be started.
         """
         if not self._open:
             raise RuntimeError("Extractor is used outside of its 'async with'")
@@ -100,10 +99,10 @@ class Extractor:
                     status = await worker.kill(grace_seconds=_ENDING_SECONDS_MAX)
                     if death.received:
                         raise _broke_extractor(status) from None
-                    # It had died before it saw the page, which is not the page's fault.
-            raise _no_extractor("it dies before it receives a page")
+                    # It ended before it received the page: try a new process.
+            raise _no_extractor("it ends before it receives a page")
         except BaseException:
-            # Cancelled, or out of time, with a page in hand: its reply must not meet the next page.
+            # Cancelled or timed out: the late reply must not answer the next page.
             await worker.kill()
             raise
 
@@ -123,7 +122,7 @@ class Extractor:
         request = {
             "url": document.url,
             "charset": document.charset,
-            "asked": document.asked_url or document.url,
+            "requested_url": document.requested_url or document.url,
             "deadline_seconds": self._deadline_seconds,
         }
         try:
@@ -144,7 +143,7 @@ def _page_text(document: PageDocument, reply: dict[str, Any]) -> PageText:
     if text is None:
         if reply.get("error") == "malformed":
             raise ProviderError(
-                "the page is not HTML that can be read",
+                "the page is not readable HTML",
                 provider=PROVIDER,
                 category=ErrorCategory.MALFORMED,
                 permanent=True,

@@ -1,7 +1,6 @@
-"""What a page shows and how it is built, read off its tree once: what walls are recognised by.
+"""The visible text and the structure of a page, from which ``walls`` recognises walls.
 
-Promise: the work and the result are bounded, whatever the page. Limit: what scripts would change is
-not known.
+Promise: the work and the result are bounded for every page. Limit: scripts are not run.
 """
 
 import re
@@ -15,7 +14,7 @@ CODE_CHARS_MAX = 200_000
 NAMES_MAX = 5_000
 HEADINGS_MAX = 10
 _FIELD_CHARS_MAX = 1_000
-# What is not shown: by itself, or without scripts being off.
+# Elements that are never shown, or only without scripts.
 _HIDDEN = frozenset({"script", "style", "noscript", "template", "head", "svg", "select"})
 _HEADINGS = frozenset({"h1", "h2"})
 _ADDRESSES = {"script": "src", "iframe": "src", "frame": "src", "form": "action"}
@@ -24,11 +23,11 @@ _ARTICLE_TYPES = re.compile(r'"@type"\s*:\s*\[?\s*"[A-Za-z]*(?:Article|Posting|R
 
 @dataclass(frozen=True, slots=True)
 class PageFacts:
-    """``visible``: the text that is shown, cut. ``scripts``: the inline scripts' text, cut.
+    """``visible``: the visible text, cut. ``scripts``: the text of inline scripts, cut.
 
-    ``frames`` and ``addresses``: where frames, and where scripts, frames, forms and refreshes lead.
-    ``buttons``: what buttons and links say. ``without_scripts``: what is said to browsers without.
-    ``is_article``: the page calls itself one.
+    ``frames``: addresses of frames. ``addresses``: those of scripts, frames, forms and refreshes.
+    ``buttons``: texts of buttons and links. ``without_scripts``: the text of ``noscript`` elements.
+    ``is_article``: the page's metadata declares an article.
     """
 
     title: str = ""
@@ -44,7 +43,7 @@ class PageFacts:
 
 
 def read_facts(tree: Any) -> PageFacts:
-    """The facts of an lxml tree of HTML."""
+    """Read the facts from an lxml tree of HTML."""
     shown = _Bounded(VISIBLE_CHARS_MAX)
     scripts, unscripted = _Bounded(CODE_CHARS_MAX), _Bounded(_FIELD_CHARS_MAX)
     title = ""
@@ -83,9 +82,10 @@ def read_facts(tree: Any) -> PageFacts:
             content = (element.get("content") or "")[:_FIELD_CHARS_MAX]
             if (element.get("http-equiv") or "").lower() == "refresh":
                 addresses.append(content)
-            said = (element.get("property") or element.get("name") or "").lower()
+            name_of_meta = (element.get("property") or element.get("name") or "").lower()
             is_article = is_article or (
-                said.startswith("article:") or (said == "og:type" and content == "article")
+                name_of_meta.startswith("article:")
+                or (name_of_meta == "og:type" and content == "article")
             )
         elif tag in ("button", "a", "input") and len(buttons) < NAMES_MAX:
             buttons.add(folded(element.get("value") or "" if tag == "input" else _text(element)))
@@ -108,7 +108,7 @@ def read_facts(tree: Any) -> PageFacts:
 
 
 class _Bounded:
-    """Texts, up to a number of characters in all."""
+    """Collects texts up to a total number of characters."""
 
     def __init__(self, characters_max: int) -> None:
         self._left = characters_max
@@ -124,7 +124,7 @@ class _Bounded:
 
 
 def folded(text: str, characters_max: int = _FIELD_CHARS_MAX) -> str:
-    """``text`` as phrases are compared: one case, one kind of space and apostrophe, no end mark."""
+    """Fold ``text`` to compare phrases: case, white space, apostrophes, punctuation at the ends."""
     line = " ".join(text[:characters_max].replace("’", "'").split())
     return line.casefold().strip(" .…!。,:;")
 

@@ -1,7 +1,7 @@
-"""How the extractor's two sides talk: frames on pipes, each a length (4 bytes) and its bytes.
+"""The extractor's protocol: frames on pipes, each a length (4 bytes) and its bytes.
 
-To the worker go pairs of frames: a request (JSON) and the page as it came. Back comes one JSON
-object for each pair, and one first of all, when the worker is ready.
+The parent sends pairs of frames: a request (JSON) and the page's bytes. The process sends one JSON
+object when it is ready, then for each pair one when it has received it and one as the reply.
 """
 
 import json
@@ -13,17 +13,17 @@ REPLY_BYTES_MAX = 1_000_000
 
 
 def packed(frame: bytes) -> bytes:
-    """``frame`` with its length in front."""
+    """Prefix ``frame`` with its length."""
     return LENGTH.pack(len(frame)) + frame
 
 
 def as_frame(value: dict[str, Any]) -> bytes:
-    """A JSON object as a frame, length included."""
+    """Encode a JSON object as a frame with its length."""
     return packed(json.dumps(value, ensure_ascii=False).encode())
 
 
 def read_frame(stream: BinaryIO) -> bytes | None:
-    """The next frame; None when the other side has gone, also in the middle of one. Blocks."""
+    """Read the next frame, blocking; None if the other side closes, even in mid-frame."""
     head = stream.read(LENGTH.size)
     if len(head) < LENGTH.size:
         return None

@@ -1,9 +1,9 @@
-"""What a page says of itself in JSON-LD: the node of the page's own subject, among all others.
+"""Parses a page's JSON-LD and finds the node of the page's own subject.
 
-Pages carry several scripts, lists of nodes, ``@graph``, and nodes of their frame: the site, the
-publisher, crumbs, related articles, the products of a list. Promise: broken, deep and huge JSON-LD
-gives nothing or what can be read of it; it raises nothing, and the work is bounded. Limit:
-references are followed by ``@id`` within the page alone.
+Pages have several scripts, lists of nodes, ``@graph``, and nodes about their surroundings: the
+site, the publisher, breadcrumbs, related articles, listed products. Promise: broken, deep and huge
+JSON-LD yields its readable part or nothing; it never raises, and the work is bounded. Limit:
+``@id`` references are followed within the page only.
 """
 
 import json
@@ -18,7 +18,7 @@ SCRIPTS_MAX = 50
 NODES_MAX = 2_000
 TEXT_CHARS_MAX = 1_000
 NAMES_MAX = 20
-# Only these lead from a node to what the page is about; all others to its surroundings.
+# The keys that lead from a node to the page's subject. Other keys lead to its surroundings.
 _INWARDS = ("@graph", "mainEntity", "mainEntityOfPage")
 _SUBJECTS = re.compile(
     r"(?:Article|Posting|Event|Review|Episode|Course|Report|Product|ProductGroup|Recipe|VideoObject"
@@ -35,7 +35,7 @@ Node = Mapping[str, Any]
 
 
 class LinkedData:
-    """The nodes of a page, in the order of its scripts."""
+    """The JSON-LD nodes of a page, in the order of its scripts."""
 
     def __init__(self, scripts: Iterable[str]) -> None:
         self._nodes: list[Node] = []
@@ -49,14 +49,14 @@ class LinkedData:
                     self._by_id.setdefault(name, node)
 
     def subject(self, urls: Iterable[str], headings: Iterable[str]) -> Node:
-        """The node that the page is about, or an empty one.
+        """The node of the page's subject, or an empty one.
 
-        The one whose address is among ``urls``; else the only article; else one that is named in
-        ``headings``: a video or a product may be a part of the page.
+        It is the node with an address in ``urls``, else the only article, else a node named in
+        ``headings``: a video or a product may be only a part of the page.
         """
         found = [n for n in self._nodes if any(_SUBJECTS.search(t) for t in types_of(n))]
         places = {_place(url) for url in urls if url}
-        # A product in variants, an article beside its video: the same place, the first is meant.
+        # Variants of a product, an article and its video share an address: take the first.
         there = [n for n in found if not places.isdisjoint(map(_place, _addresses(n)))]
         if there:
             return there[0]
@@ -71,11 +71,11 @@ class LinkedData:
         return {}
 
     def of_type(self, *endings: str) -> Iterator[Node]:
-        """The nodes whose type ends like that, such as ``Page``."""
+        """The nodes whose type has one of these endings, such as ``Page``."""
         return (n for n in self._nodes if any(t.endswith(endings) for t in types_of(n)))
 
     def names(self, value: Any) -> list[str]:
-        """The names in a value: texts, nodes with a name, references to nodes, lists of these."""
+        """The names in a value: a text, a node with a name, a reference to one, or a list."""
         found: list[str] = []
         for one in (value if isinstance(value, list) else [value])[:NAMES_MAX]:
             if isinstance(one, Mapping):
@@ -98,7 +98,7 @@ def name_of(node: Node) -> str | None:
 
 
 def text_of(node: Node, *keys: str) -> str | None:
-    """The first of ``keys`` that is a text, or a list that begins with one."""
+    """The first of ``keys`` whose value is a text or a list that begins with one."""
     for key in keys:
         value = node.get(key)
         if isinstance(value, list):
@@ -111,18 +111,18 @@ def text_of(node: Node, *keys: str) -> str | None:
 
 
 def types_of(node: Node) -> list[str]:
-    """A node's types without their vocabulary's address."""
+    """A node's types without the address of their vocabulary."""
     given = node.get("@type")
     names = given if isinstance(given, list) else [given]
     return [re.split(r"[/#:]", name)[-1] for name in names[:NAMES_MAX] if isinstance(name, str)]
 
 
 def as_line(value: Any) -> str | None:
-    """A text as one line without markup; None for what is none."""
+    """A text as one line without markup; None if it is not a text or empty."""
     if not isinstance(value, str):
         return None
     text = value
-    # Escaped once for HTML, and often a second time by the site's software.
+    # HTML escapes once; the site's software often escapes a second time.
     for _ in range(2):
         text = unescape(text)
     return " ".join(_TAG.sub("", text).split())[:TEXT_CHARS_MAX] or None
@@ -139,7 +139,7 @@ def _parsed(script: str) -> Any:
 
 
 def _walk(value: Any) -> Iterator[Node]:
-    """The nodes that may be the subject, and those they can refer to; no recursion."""
+    """Yield the nodes that may be the subject or that it may refer to, without recursion."""
     left = [value]
     for _ in range(NODES_MAX):
         if not left:
@@ -165,7 +165,7 @@ def _addresses(node: Node) -> Iterator[str]:
 
 
 def _place(url: str) -> str:
-    """An address without scheme, ``www.``, parameters and fragment."""
+    """An address without scheme, ``www.``, query and fragment."""
     try:
         parts = urlsplit(url)
     except ValueError:

@@ -1,9 +1,9 @@
-"""What a page says of itself: title, day of publication, language, author, site.
+"""A page's own metadata: title, day of publication, language, author, site.
 
-The page's own metadata before what its layout looks like: JSON-LD (the node that the page is
-about), Open Graph and ``article:published_time``, other meta elements, microdata, then headings. A
-day of the last change is never taken for one of publication. Promise: whatever a page claims,
-nothing raises, and the work is bounded. Limit: claims are not verified.
+Sources, in this order: JSON-LD (the node of the page's subject), Open Graph and
+``article:published_time``, other meta elements, microdata, headings. The day of the last change
+never counts as the day of publication. Promise: it never raises, and the work is bounded. Limit:
+the page's claims are not verified.
 """
 
 import re
@@ -53,9 +53,9 @@ _FORMS = ("%B %d, %Y", "%b %d, %Y", "%d %B %Y", "%d %b %Y", "%B %d %Y", "%d.%m.%
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """``published``: the day, ``YYYY-MM-DD``. ``modified``: days of a later change, likewise.
+    """``published``: the day, ``YYYY-MM-DD``. ``modified``: days of later changes, likewise.
 
-    ``language``: a tag of BCP 47 in lower case. What the page does not say is None.
+    ``language``: a BCP 47 tag in lower case. A field is None if the page does not state it.
     """
 
     title: str | None
@@ -67,11 +67,11 @@ class Metadata:
 
 
 def read_metadata(tree: Any, url: str) -> Metadata:
-    """The metadata of an lxml tree of HTML that was found at ``url``."""
+    """Read the metadata from an lxml tree of the HTML at ``url``."""
     metas = _metas(tree)
     data = LinkedData(_scripts(tree))
     page_title = _text(next(tree.iter("title"), None))
-    # Documentation ends its headings with a link to themselves.
+    # Headings of documentation end with a link to themselves.
     headings = [text for e in _headings(tree) if (text := (_text(e) or "").rstrip("¶# "))]
     canonical = next(
         (e.get("href") or "" for e in tree.iter("link") if (e.get("rel") or "") == "canonical"), ""
@@ -109,9 +109,9 @@ def read_metadata(tree: Any, url: str) -> Metadata:
 
 
 def _published(claimed: str | None, url: str) -> str | None:
-    """The claimed day, or the one in the page's address if that is not later.
+    """The claimed day, or the day in the page's address if that is not later.
 
-    Sites write their own day there, and stamps in UTC, or of a day when they published it again.
+    The address has the site's local day. A claim may be in UTC, or of a later republication.
     """
     found = _DAY_IN_PATH.search(url)
     named = day_of(f"{found[1]}-{found[3]}-{found[4]}") if found else None
@@ -122,7 +122,7 @@ def _published(claimed: str | None, url: str) -> str | None:
 
 
 def day_of(text: str | None) -> str | None:
-    """The day in a stamp of time, as it is written there; None for a senseless one."""
+    """The day of a timestamp in its own time zone; None if it is invalid."""
     line = (text or "").strip()[:100]
     found = _DAY.match(line) or _CHINESE_DAY.search(line)
     with suppress(ValueError, OverflowError, OSError, TypeError):
@@ -149,9 +149,9 @@ def _title(
     headings: list[str],
     sites: set[str],
 ) -> str | None:
-    """The subject's name, else what is shared, else the heading that the page's title contains.
+    """The subject's name, else the shared title, else the heading that the page's title contains.
 
-    A name that stands nowhere else on the page comes last: it may be another thing's, or a summary.
+    A name found nowhere else on the page comes last: it may be a summary or another thing's name.
     """
     seen = _folded(" ".join([page_title or "", *shared, *headings]))
     names = [name for name in of_subject if name]
@@ -171,7 +171,7 @@ def _title(
 
 
 def _whole(title: str, others: list[str]) -> str:
-    """The title, or a longer one that it was cut from for a search engine or a network."""
+    """The title, or the longer one if it was cut for a search engine or a social network."""
     if title.endswith(("…", "...")):
         start = _folded(title.rstrip(".… "))
         longer = (t for t in others if len(t) > len(title) and _folded(t).startswith(start))
@@ -180,7 +180,7 @@ def _whole(title: str, others: list[str]) -> str:
 
 
 def _without_site(title: str | None, sites: set[str]) -> str | None:
-    """A title without the site's name at either end."""
+    """Remove the site's name from either end of a title."""
     text = as_line(title)
     if not text:
         return None
@@ -195,10 +195,10 @@ def _without_site(title: str | None, sites: set[str]) -> str | None:
 
 
 def _language(tree: Any, metas: dict[str, list[str]], of_subject: str | None) -> str | None:
-    """By the root element; what conditional comments say is not in the tree."""
-    said = [tree.get("lang"), tree.get("{http://www.w3.org/XML/1998/namespace}lang")]
-    said += [tree.get("xml:lang"), *_of(metas, "content-language", "og:locale"), of_subject]
-    for text in said:
+    """The language, first from the root element. Conditional comments are not in the tree."""
+    tags = [tree.get("lang"), tree.get("{http://www.w3.org/XML/1998/namespace}lang")]
+    tags += [tree.get("xml:lang"), *_of(metas, "content-language", "og:locale"), of_subject]
+    for text in tags:
         tag = (text or "").split(",")[0].strip()
         if len(tag) < 40 and _LANGUAGE.fullmatch(tag):
             return tag.replace("_", "-").lower()
@@ -206,7 +206,7 @@ def _language(tree: Any, metas: dict[str, list[str]], of_subject: str | None) ->
 
 
 def _metas(tree: Any) -> dict[str, list[str]]:
-    """The meta elements' contents by name, property or pragma, in lower case."""
+    """Contents of meta elements by lower-case name, property or pragma."""
     found: dict[str, list[str]] = {}
     for count, element in enumerate(tree.iter("meta")):
         if count >= METAS_MAX:
@@ -225,7 +225,7 @@ def _scripts(tree: Any) -> Iterator[str]:
 
 
 def _headings(tree: Any) -> Iterator[Any]:
-    """Headings of the first order: those of an article before those of the frame."""
+    """First-level headings; those in an article come first."""
     boxes = (box for name in ("article", "main") for box in tree.iter(name))
     inside = list(islice((heading for box in boxes for heading in box.iter("h1")), HEADINGS_MAX))
     yield from inside
@@ -233,10 +233,10 @@ def _headings(tree: Any) -> Iterator[Any]:
 
 
 def _stamped(tree: Any, *names: str) -> Iterator[str]:
-    """Stamps of elements whose ``itemprop`` is one of ``names``."""
-    wanted = set(names)
+    """Timestamps of elements whose ``itemprop`` is one of ``names``."""
+    properties = set(names)
     for element in tree.iter("time", "span", "div", "p", "abbr", "meta"):
-        if not wanted.isdisjoint((element.get("itemprop") or "").split()):
+        if not properties.isdisjoint((element.get("itemprop") or "").split()):
             yield element.get("datetime") or element.get("content") or _text(element) or ""
 
 
@@ -259,7 +259,7 @@ def _folded(text: str | None) -> str:
 
 
 def _host_name(url: str) -> str:
-    """The name in a host: ``northwind`` of ``www.northwind.example``."""
+    """The name in a URL's host: ``northwind`` in ``www.northwind.example``."""
     with suppress(ValueError):
         labels = (urlsplit(url).hostname or "").removeprefix("www.").split(".")
         return labels[-2] if len(labels) > 1 else labels[0]

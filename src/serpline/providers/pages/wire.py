@@ -1,7 +1,7 @@
-"""A web page as it came, and as text.
+"""A fetched web page, and its text.
 
-Promise: what is no HTML never becomes a ``PageDocument``, and an error page never becomes one
-either. Limit: whether an HTML page says anything is known only after extraction.
+Promise: only HTML with status 200 becomes a ``PageDocument``. Limit: whether it has content is
+known only after extraction.
 """
 
 import re
@@ -23,24 +23,24 @@ _SNIFFED_BYTES = 1_024
 
 @dataclass(frozen=True, slots=True)
 class PageDocument:
-    """A page's bytes. ``url`` is where it was found in the end; ``charset`` what its server says.
+    """A page's bytes. ``url`` is its address after redirects, ``charset`` the server's claim.
 
-    ``charset`` is None when the server does not say; it may also be wrong or unknown. ``asked_url``
-    is what was fetched, where that was another address.
+    ``charset`` is None without a claim; it may be wrong or unknown. ``requested_url`` is the
+    fetched address if a redirect changed it.
     """
 
     url: str
     html: bytes
     charset: str | None = None
-    asked_url: str | None = None
+    requested_url: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class PageText:
-    """What a page says. ``text`` is never empty; ``truncated`` tells that it was cut.
+    """A page's text, never empty; ``truncated``: it was cut.
 
-    ``date`` is the day of publication (``YYYY-MM-DD``) and ``language`` the page's own claim, both
-    unverified. ``canonical_url`` is the page's own claim too.
+    The other fields are the page's unverified claims; ``date`` is the day of publication
+    (``YYYY-MM-DD``).
     """
 
     url: str
@@ -55,10 +55,10 @@ class PageText:
 
 
 def page(reply: HttpReply, *, url: str, now: Callable[[], datetime]) -> PageDocument:
-    """The HTML page in ``reply``. Raises ``ProviderError``: a status, no HTML, or nothing.
+    """The HTML page in ``reply``. Raises ``ProviderError`` for another status, no HTML or no body.
 
-    A bot check that the headers name is an empty page whatever its status: Cloudflare sends 403,
-    429 and 503, AWS 202 and 405.
+    A bot check in the headers is an empty page whatever its status: Cloudflare sends 403, 429 and
+    503, AWS 202 and 405.
     """
     if wall := by_headers(reply.headers):
         raise EmptyPageError(wall.kind, wall.sign, reply.status)
@@ -81,12 +81,12 @@ def page(reply: HttpReply, *, url: str, now: Callable[[], datetime]) -> PageDocu
         url=found,
         html=reply.body,
         charset=charset[1].lower() if charset else None,
-        asked_url=url if url != found else None,
+        requested_url=url if url != found else None,
     )
 
 
 def _is_html(content_type: str, body: bytes) -> bool:
-    """By the declared type; only a server that declares none has its bytes looked at."""
+    """Whether the declared type is HTML; without a declared type, whether the bytes are."""
     declared = content_type.partition(";")[0].strip().lower()
     if declared:
         return declared in _HTML_TYPES

@@ -1,7 +1,7 @@
-"""One extractor process seen from outside: start it, ask it, kill it.
+"""The parent's handle of one extractor process: start it, ask it, kill it.
 
-Promise: after ``kill`` nothing of the process is left, its pipes included. It is given no setting
-and no key: what parses pages from strangers has nothing to lose.
+Promise: ``kill`` removes the process and its pipes. The process parses strangers' pages, so it
+receives no settings and no keys.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from typing import Any
 
 from serpline.providers.pages.frames import LENGTH, REPLY_BYTES_MAX, as_frame, packed
 
-_PASSED_ON = (
+_INHERITED_VARIABLES = (
     "DYLD_LIBRARY_PATH",
     "HOME",
     "LANG",
@@ -33,10 +33,10 @@ _PASSED_ON = (
 REASON_CHARS_MAX = 300
 
 
-class WorkerDied(Exception):  # noqa: N818  a fact about a process, told by its caller as an error
-    """The process ended, or said something that is no reply. ``received``: it had the page.
+class WorkerDied(Exception):  # noqa: N818  an event; the caller turns it into a ProviderError
+    """The process ended or sent an invalid reply. ``received``: it had received the page.
 
-    ``reason``: what it said of why it could not start; empty if nothing.
+    ``reason``: its own reason for a failed start, or empty.
     """
 
     def __init__(self, *, received: bool, reason: str = "") -> None:
@@ -46,7 +46,7 @@ class WorkerDied(Exception):  # noqa: N818  a fact about a process, told by its 
 
 
 class ExtractorWorker:
-    """A process that extracts one page at a time, and can be replaced at any time."""
+    """A process that extracts one page at a time and can be replaced at any time."""
 
     def __init__(self, *, memory_bytes_max: int) -> None:
         self._memory_bytes_max = memory_bytes_max
@@ -56,12 +56,12 @@ class ExtractorWorker:
 
     @property
     def pid(self) -> int | None:
-        """The process's id; None while there is none."""
+        """The process's id, or None."""
         return None if self._process is None else self._process.pid
 
     @property
     def alive(self) -> bool:
-        """Whether a process was started and is not known to have ended."""
+        """Whether a process was started and has not ended, as far as known."""
         return self._process is not None and self._process.returncode is None
 
     async def start(self) -> None:
@@ -77,10 +77,10 @@ class ExtractorWorker:
             stdin=PIPE,
             stdout=PIPE,
             stderr=DEVNULL,
-            env={name: os.environ[name] for name in _PASSED_ON if name in os.environ},
-            # Ctrl-C is for us; the workers end when we close their pipes.
+            env={name: os.environ[name] for name in _INHERITED_VARIABLES if name in os.environ},
+            # Ctrl-C is for the parent only; the processes end when it closes their pipes.
             start_new_session=True,
-            # Above any reply, so that reading never pauses and a dead process's pipe always ends.
+            # Larger than any reply, so reading never pauses and a dead process's pipe always ends.
             limit=4 * REPLY_BYTES_MAX,
         )
         reply = await self._reply(received=False)
@@ -88,7 +88,7 @@ class ExtractorWorker:
             raise WorkerDied(received=False, reason=str(reply.get("error", ""))[:REASON_CHARS_MAX])
 
     async def ask(self, request: dict[str, Any], html: bytes) -> dict[str, Any]:
-        """The reply to one page. Raises ``WorkerDied``; wait no longer than the deadline."""
+        """Return the reply to one page. Raises ``WorkerDied``. The caller enforces the deadline."""
         process = self._process
         if process is None or process.stdin is None:
             raise WorkerDied(received=False)
@@ -109,11 +109,10 @@ class ExtractorWorker:
         return reply
 
     async def kill(self, *, grace_seconds: float = 0.0) -> int | None:
-        """End the process, if any. Returns its exit status (negative: the signal).
+        """End the process, if any. Return its exit status (negative: the signal).
 
-        ``grace_seconds``: how long one that seems to be ending may take to do so by itself. To
-        signal a process in that moment would reap it behind asyncio's back, and lose its status.
-        When cancelled, to be called again.
+        ``grace_seconds``: how long to wait for its own exit. Signalling an exiting process would
+        reap it without asyncio and lose its status. After a cancellation, call it again.
         """
         process = self._process
         if process is None:

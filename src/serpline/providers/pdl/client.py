@@ -1,7 +1,6 @@
-"""People Data Labs, company enrichment: who is behind a domain.
+"""Builds calls to People Data Labs' company enrichment; does no I/O.
 
-Promise: builds calls and reads replies; does no I/O. A company that PDL does not know is an
-answer, and PDL does not bill it. Limit: one domain a call.
+"Not found" is an answer that PDL does not bill. Limit: one domain a call.
 """
 
 from collections.abc import Callable
@@ -14,13 +13,13 @@ from serpline.providers.pdl import wire
 
 PROVIDER = "pdl"
 CREDITS_PER_MATCH = 1.0
-# Of 10 (docs.peopledatalabs.com, "Output Response - Company Enrichment API"). Below it a match is
-# none: PDL is told so, and does not bill it.
+# Of 10 (docs.peopledatalabs.com, "Output Response - Company Enrichment API"). PDL gets this bound
+# and neither returns nor bills a match below it.
 LIKELIHOOD_MIN = 3
 
 
 class PdlClient:
-    """Builds PDL calls. ``now`` tells the instant a reply is read at, for its rate headers."""
+    """Builds the calls. ``now`` is the clock for a reply's rate headers."""
 
     def __init__(self, *, base_url: str, api_key: str, now: Callable[[], datetime]) -> None:
         self._base_url = base_url
@@ -28,14 +27,14 @@ class PdlClient:
         self._now = now
 
     def enrich(self, domain: str) -> ProviderCall[Company | None]:
-        """The company whose website is ``domain`` (registrable); None when PDL knows none.
+        """Find the company whose website is ``domain`` (registrable), or None.
 
-        Costs one credit for a match and nothing otherwise.
+        A match costs one credit.
         """
-        asked = {
+        params = {
             "website": domain,
             "min_likelihood": str(LIKELIHOOD_MIN),
-            # Otherwise names come in lower case.
+            # Without this, names are in lower case.
             "titlecase": "true",
         }
         return ProviderCall(
@@ -44,12 +43,12 @@ class PdlClient:
             request=HttpRequest(
                 method="GET",
                 url=f"{self._base_url}/v5/company/enrich",
-                params=asked,
+                params=params,
                 headers={"X-Api-Key": self._api_key, "Accept": "application/json"},
                 secrets=(self._api_key,),
                 size_bytes_max=2_000_000,
             ),
-            identity=asked,
+            identity=params,
             parse=partial(
                 wire.company, domain=domain, likelihood_min=LIKELIHOOD_MIN, now=self._now
             ),

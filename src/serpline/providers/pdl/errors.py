@@ -1,4 +1,4 @@
-"""What a PDL reply that is neither a match nor "no match" means."""
+"""PDL's errors."""
 
 from datetime import UTC, datetime
 
@@ -11,7 +11,7 @@ from serpline.domain.replies import (
     retry_after_seconds,
 )
 
-# Above this a number in ``x-ratelimit-reset`` is an epoch time, below it a number of seconds.
+# A number in ``x-ratelimit-reset`` from here on is an epoch time, below it a number of seconds.
 _EPOCH_SECONDS_MIN = 1_000_000_000
 
 _MEANINGS = {
@@ -26,20 +26,20 @@ _MEANINGS = {
 
 
 def failure(reply: HttpReply, now: datetime) -> ProviderError:
-    """The error that ``reply`` (status neither 200 nor 404) stands for."""
+    """The error of ``reply`` (status neither 200 nor 404)."""
     meaning = meaning_of_status(reply.status, _MEANINGS, "pdl")
     return failure_of(reply, "pdl", meaning, _wait_seconds(reply, now))
 
 
 def _wait_seconds(reply: HttpReply, now: datetime) -> float | None:
-    """``Retry-After`` if there is one; for a 429 also the window's reset.
+    """``Retry-After``, or for a 429 the time until the rate window's reset.
 
-    PDL has written the reset as an ISO instant and as epoch seconds; a small number is read as
-    seconds to go.
+    PDL has sent the reset as an ISO time and as epoch seconds; a small number means seconds from
+    now.
     """
-    asked = retry_after_seconds(reply.headers, now)
-    if asked is not None or reply.status != 429:
-        return asked
+    wait_seconds = retry_after_seconds(reply.headers, now)
+    if wait_seconds is not None or reply.status != 429:
+        return wait_seconds
     reset = reply.headers.get("x-ratelimit-reset", "").strip().strip('"')
     number = as_number(reset)
     if number is not None:

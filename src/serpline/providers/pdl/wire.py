@@ -1,4 +1,4 @@
-"""PDL's company document. "No match" is believed only when PDL itself says so."""
+"""Parses PDL's company document. "Not found" counts only with PDL's own error document."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -26,12 +26,12 @@ _YEAR_MAX = 9999
 def company(
     reply: HttpReply, *, domain: str, likelihood_min: int, now: Callable[[], datetime]
 ) -> Company | None:
-    """The company in ``reply``; None for PDL's own "not found". Raises ``ProviderError``.
+    """The company in ``reply``, or None. Raises ``ProviderError``.
 
-    None too for a match that is unlikely, or whose websites are all of another domain.
+    None for PDL's own "not found", an unlikely match, or one whose websites have other domains.
     """
     if reply.status == 404:
-        # A proxy or a wrong base URL answers 404 too: that would be a failure stored as data.
+        # A proxy or a wrong base URL sends 404 too: as "not found" it would be stored as data.
         if as_object(json_object(reply, "pdl").get("error")):
             return None
         raise malformed(reply, "pdl", "a 404 without PDL's error document")
@@ -48,7 +48,7 @@ def company(
 
 
 def credits_spent(reply: HttpReply) -> float:
-    """Credits that ``reply`` cost: as PDL's header says, else one for a match."""
+    """The credits of ``reply``: PDL's header, else one for a match."""
     spent = as_number(reply.headers.get("x-call-credits-spent"))
     if spent is not None and spent >= 0:
         return spent
@@ -56,7 +56,7 @@ def credits_spent(reply: HttpReply) -> float:
 
 
 def _has_website(body: Mapping[str, Any], domain: str) -> bool:
-    """Whether ``domain`` is among the company's websites; a company without any is not doubted."""
+    """Whether the company has ``domain`` as a website, or states no website."""
     website = as_text(body.get("website"))
     if website is None:
         return True
@@ -66,7 +66,7 @@ def _has_website(body: Mapping[str, Any], domain: str) -> bool:
 
 
 def _host(site: str) -> str:
-    """The host of a website, in ASCII where IDNA can write it."""
+    """The host of a website, in ASCII if IDNA can encode it."""
     host = site.strip().lower().partition("://")[2] or site.strip().lower()
     bare = re.split(r"[/?#:]", host, maxsplit=1)[0].rstrip(".").removeprefix("www.")
     try:
@@ -95,7 +95,7 @@ def _company(body: Mapping[str, Any], name: str, domain: str) -> Company:
 
 
 def _linkedin(value: str | None) -> str | None:
-    """PDL leaves the scheme out."""
+    """Add the scheme, which PDL leaves out."""
     if value is None or value.startswith(("https://", "http://")):
         return value
     return f"https://{value}"

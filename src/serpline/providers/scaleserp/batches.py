@@ -1,4 +1,4 @@
-"""Batches and result sets as ScaleSERP writes them, read into types.
+"""Parses ScaleSERP's batches and result sets.
 
 A batch has no state "completed": it returns to ``idle`` and its ``results_count`` rises.
 """
@@ -19,8 +19,8 @@ _PAGE_FILE = re.compile(r"_Page_([0-9]{1,6})\.json$")
 class Batch:
     """A batch at ScaleSERP. ``status`` is ``idle``, ``queued`` or ``running``.
 
-    ``results_count`` counts its result sets, ``next_result_set_id`` is the id the next one gets;
-    ``credits_required`` is what a start costs.
+    ``results_count`` counts its result sets; ``next_result_set_id`` is the next one's id;
+    ``credits_required`` is the price of a start.
     """
 
     id: str
@@ -35,18 +35,18 @@ class Batch:
 
     @property
     def is_idle(self) -> bool:
-        """Neither waiting nor running."""
+        """Whether it is neither queued nor running."""
         return self.status == "idle"
 
     @property
     def is_queued(self) -> bool:
-        """Started, and waiting for its turn to run."""
+        """Whether it was started and waits to run."""
         return self.status == "queued"
 
 
 @dataclass(frozen=True, slots=True)
 class StoredSearch:
-    """A search that a batch already has."""
+    """A search in a batch."""
 
     id: str | None
     custom_id: str | None
@@ -63,9 +63,10 @@ class SearchesPage:
 
 @dataclass(frozen=True, slots=True)
 class ResultSet:
-    """What one start of a batch produced. Times as given (ISO 8601); kept for 14 days there.
+    """The results of one start of a batch. The provider keeps them for 14 days.
 
-    ``page_links`` are the page files' URLs in page order, from this authenticated reply only.
+    Times are as given (ISO 8601). ``page_links`` are the page files' URLs in page order, from this
+    authenticated reply only.
     """
 
     batch_id: str
@@ -82,7 +83,7 @@ class ResultSet:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """The account's credits and batches. None: not said."""
+    """The account's credits and batches. A field is None if not stated."""
 
     credits_used: float | None
     credits_remaining: float | None
@@ -91,7 +92,7 @@ class Account:
 
 
 def batch(value: Any) -> Batch | None:
-    """Read a batch object; None without an id."""
+    """Parse a batch; None without an id."""
     item = as_object(value)
     batch_id = identifier(item.get("id"))
     if batch_id is None:
@@ -109,18 +110,18 @@ def batch(value: Any) -> Batch | None:
     )
 
 
-def oldest_named(values: Iterable[Any], name: str) -> Batch | None:
-    """The batch of exactly this name; of several (a create that landed twice), the oldest.
+def find_oldest_by_name(values: Iterable[Any], name: str) -> Batch | None:
+    """The batch of exactly this name; the oldest of several (a create took effect twice).
 
-    Every process that looks gets the same one. The filter is repeated here, because the name
-    decides whether money is spent twice.
+    Every process finds the same one. The name is compared again here, because a wrong match would
+    spend money twice.
     """
     named = [found for found in map(batch, values) if found is not None and found.name == name]
     return min(named, key=lambda b: (b.created_at or "~", b.id), default=None)
 
 
 def searches_page(body: dict[str, Any]) -> SearchesPage:
-    """Read one page of a batch's searches."""
+    """Parse a page of a batch's searches."""
     found = []
     for value in as_list(body.get("searches")):
         item = as_object(value)
@@ -133,7 +134,7 @@ def searches_page(body: dict[str, Any]) -> SearchesPage:
 
 
 def result_set(value: Any, batch_id: str) -> ResultSet | None:
-    """Read a result set; None without an id."""
+    """Parse a result set; None without an id."""
     item = as_object(value)
     set_id = as_count(item.get("id"))
     if set_id is None:
@@ -147,7 +148,7 @@ def result_set(value: Any, batch_id: str) -> ResultSet | None:
         started_at=as_text(item.get("started_at")),
         ended_at=as_text(item.get("ended_at")),
         expires_at=as_text(item.get("expires_at")),
-        # Also those whose link cannot be read, which must not seem to be all there is.
+        # Counts pages with an unreadable link too, so that missing pages are noticed.
         page_count=as_count(item.get("results_page_count")) or len(pages),
         searches_completed=as_count(item.get("searches_completed")) or 0,
         searches_failed=as_count(item.get("searches_failed")) or 0,
@@ -157,7 +158,7 @@ def result_set(value: Any, batch_id: str) -> ResultSet | None:
 
 
 def account(body: dict[str, Any]) -> Account:
-    """Read ``GET /account``."""
+    """Parse ``GET /account``."""
     item = as_object(body.get("account_info"))
     return Account(
         credits_used=as_number(item.get("credits_used")),
@@ -168,7 +169,7 @@ def account(body: dict[str, Any]) -> Account:
 
 
 def _in_page_order(links: list[str]) -> tuple[str, ...]:
-    """By the number in the file's name when every link has one, else as given."""
+    """Sort by the number in the file's name if every link has one; else keep the order."""
     numbers = [_PAGE_FILE.search(urlsplit(link).path) for link in links]
     if not all(numbers):
         return tuple(links)

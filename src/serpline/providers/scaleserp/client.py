@@ -1,9 +1,9 @@
-"""Calls to ScaleSERP as values; nothing here does I/O.
+"""Builds calls to ScaleSERP; does no I/O.
 
-The key goes only into the query parameter ``api_key`` (the vendor knows no other way), so a URL is
-a secret: it stands in ``HttpRequest.secrets``, and no identity, message or representation has it.
-A batch created here is always ``schedule_type=manual``: it never runs, or costs, by itself.
-There are no idempotency keys over there: before repeating a create, an add or a start, look.
+The vendor accepts the key only as the query parameter ``api_key``, so a URL is secret: the key is
+in ``HttpRequest.secrets`` and in no identity, message or representation. Every batch has
+``schedule_type=manual``, so it never runs or costs by itself. The vendor has no idempotency keys:
+check before repeating a create, an add or a start.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -25,13 +25,13 @@ from serpline.providers.scaleserp.spec import BatchSearch, SearchSpec
 from serpline.providers.scaleserp.wire import SerpPage, serp_page
 
 SEARCHES_PER_ADD_MAX = 1_000
-# A search is answered while we wait; the vendor's own pages take up to a minute.
+# A search is synchronous and takes up to a minute.
 _SEARCH_TIMEOUT_SECONDS = 90.0
 _BATCH_TIMEOUT_SECONDS = 60.0
 _FILE_TIMEOUT_SECONDS = 300.0
-# A page of results takes some hundred kilobytes, a page of a batch's searches no more.
+# A page of results has some hundred kilobytes, a page of a batch's searches no more.
 _REPLY_BYTES_MAX = 5_000_000
-# A file has a page of results for each of its searches (25 kB is usual), 1,000 at most.
+# A file has a page of results for each of its searches (usually 25 kB), 1,000 at most.
 _FILE_BYTES_PER_SEARCH = 200_000
 _FILE_SEARCHES_MAX = 1_000
 
@@ -39,7 +39,7 @@ T = TypeVar("T")
 
 
 class ScaleSerpClient:
-    """Builds the calls. ``clock`` only turns a ``Retry-After`` date into seconds."""
+    """Builds the calls. ``clock`` converts a ``Retry-After`` date to seconds."""
 
     def __init__(self, base_url: str, api_key: str, clock: Clock) -> None:
         self._base_url = base_url.rstrip("/")
@@ -47,11 +47,11 @@ class ScaleSerpClient:
         self._clock = clock
 
     def __repr__(self) -> str:
-        """Without the key."""
+        """Leave out the key."""
         return f"ScaleSerpClient({self._base_url!r})"
 
     def search(self, spec: SearchSpec) -> ProviderCall[SerpPage]:
-        """One search, answered at once. A page that says nothing is a ``ProviderError`` EMPTY."""
+        """Search in real time. A page without an answer is a ``ProviderError`` EMPTY."""
 
         def read(body: dict[str, Any], reply: HttpReply) -> SerpPage:
             page = serp_page(body)
@@ -75,7 +75,7 @@ class ScaleSerpClient:
         notification_webhook: str | None = None,
         priority: BatchPriority = BatchPriority.NORMAL,
     ) -> ProviderCall[Batch]:
-        """Make an empty batch that only ``start`` runs. Free; a repeat makes a second batch."""
+        """Create an empty batch that only ``start`` runs. Free; a repeat creates a second batch."""
         fields: dict[str, Any] = {
             "name": name,
             "enabled": True,
@@ -86,26 +86,26 @@ class ScaleSerpClient:
         }
         if notification_webhook:
             fields["notification_webhook"] = notification_webhook
-        # The webhook's path is a secret of its own: whoever knows it may pretend to be the vendor.
+        # The webhook's path is a secret too: anyone who knows it can pose as the vendor.
         request = self._request("POST", "/batches", json=fields, hide=notification_webhook)
         identity = {"name": name, "searches_type": searches_type, "priority": str(priority)}
         return self._call("create_batch", request, identity, _batch)
 
     def find_batch_by_name(self, name: str) -> ProviderCall[Batch | None]:
-        """The batch of exactly this name (the oldest, if there are several), or None. Free."""
+        """Find the batch of exactly this name (the oldest of several), or None. Free."""
         params = {"search_term": name, "search_type": "exact", "page_size": "1000"}
 
         def read(body: dict[str, Any], reply: HttpReply) -> Batch | None:
-            # Without the list this is no answer, and "there is none" would buy a second batch.
+            # Without the list there is no answer; "no batch" would buy a second one.
             if not isinstance(body.get("batches"), list):
                 raise malformed(reply, PROVIDER, "a list of batches without the list")
-            return batches.oldest_named(body["batches"], name)
+            return batches.find_oldest_by_name(body["batches"], name)
 
         request = self._request("GET", "/batches", params)
         return self._call("find_batch", request, {"name": name}, read)
 
     def get_batch(self, batch_id: str) -> ProviderCall[Batch]:
-        """The batch as it stands. Free."""
+        """Fetch the batch. Free."""
         return self._on_batch("get_batch", "GET", batch_id, "", _batch)
 
     def add_searches(self, batch_id: str, searches: Sequence[BatchSearch]) -> ProviderCall[Batch]:
@@ -118,7 +118,7 @@ class ScaleSerpClient:
         return self._call("add_searches", request, identity, _batch)
 
     def searches_page(self, batch_id: str, page: int) -> ProviderCall[SearchesPage]:
-        """Which searches the batch has, 1,000 a page from page 1. Free."""
+        """List the batch's searches, 1,000 a page from page 1. Free."""
 
         def read(body: dict[str, Any], reply: HttpReply) -> SearchesPage:
             if not isinstance(body.get("searches"), list):
@@ -128,21 +128,21 @@ class ScaleSerpClient:
         return self._on_batch("searches_page", "GET", batch_id, f"/searches/{page:d}", read, page)
 
     def start(self, batch_id: str, *, credits_required: float = 0.0) -> ProviderCall[None]:
-        """Queue the batch; this is what is charged: ``credits_required`` of the batch."""
+        """Queue the batch. The vendor charges its ``credits_required``."""
         return self._on_batch(
             "start_batch", "GET", batch_id, "/start", _started, credits=credits_required
         )
 
     def stop(self, batch_id: str) -> ProviderCall[None]:
-        """Stop it: refunded while queued, not once it runs."""
+        """Stop the batch. A queued one is refunded, a running one is not."""
         return self._on_batch("stop_batch", "GET", batch_id, "/stop", _nothing)
 
     def delete_batch(self, batch_id: str) -> ProviderCall[None]:
-        """Delete it, with its result sets. One that is gone already: ``errors.is_gone``."""
+        """Delete the batch and its result sets. If it is gone already: ``errors.is_gone``."""
         return self._on_batch("delete_batch", "DELETE", batch_id, "", _nothing)
 
     def results(self, batch_id: str) -> ProviderCall[tuple[ResultSet, ...]]:
-        """The batch's result sets, newest first (links may be missing here). Free."""
+        """List the batch's result sets, newest first; links may be missing. Free."""
 
         def read(body: dict[str, Any], reply: HttpReply) -> tuple[ResultSet, ...]:
             if not isinstance(body.get("results"), list):
@@ -156,27 +156,27 @@ class ScaleSerpClient:
         return self._on_batch("results", "GET", batch_id, "/results", read)
 
     def result_set(self, batch_id: str, result_set_id: int) -> ProviderCall[ResultSet]:
-        """One result set with its download links. Free."""
+        """Fetch a result set with its download links. Free."""
 
         def read(body: dict[str, Any], reply: HttpReply) -> ResultSet:
             found = batches.result_set(body.get("result"), batch_id)
             if found is None or found.id != result_set_id:
-                raise malformed(reply, PROVIDER, "another result set than the one asked for")
+                raise malformed(reply, PROVIDER, "another result set than the requested one")
             return found
 
         path = f"/results/{result_set_id:d}"
         return self._on_batch("result_set", "GET", batch_id, path, read, result_set_id)
 
     def page_file(self, found: ResultSet, page: int) -> ProviderCall[tuple[BatchRecord, ...]]:
-        """The records of page ``page`` (from 1), from the links that ``result_set`` gave.
+        """Download the records of page ``page`` (from 1) of a result set.
 
-        The file lies on another host and needs no key, so none is sent. ValueError if the result
-        set has no such page. ``errors.is_gone``: ask for the result set again. The URL is not part
-        of the identity: links expire, the page stays.
+        The file is on another host and needs no key, so none is sent. ValueError if the result set
+        has no such page. If ``errors.is_gone``, fetch the result set again. Links expire, so the
+        URL is not part of the identity.
         """
         if not 1 <= page <= len(found.page_links):
             raise ValueError(f"page {page} of result set {found.id}: {len(found.page_links)} known")
-        # The API says how much there is; the host of the files may send no more than that.
+        # The API states the number of searches; the file's host may send no more than that.
         searches = -(-found.searches_total // max(1, found.page_count)) or _FILE_SEARCHES_MAX
         size_bytes_max = min(searches, _FILE_SEARCHES_MAX) * _FILE_BYTES_PER_SEARCH
         request = HttpRequest(
@@ -196,11 +196,11 @@ class ScaleSerpClient:
         return ProviderCall(PROVIDER, "page_file", request, identity, parse, third_party=True)
 
     def account(self) -> ProviderCall[Account]:
-        """Credits used and left. Free."""
+        """Fetch the credits used and left. Free."""
 
         def read(body: dict[str, Any], reply: HttpReply) -> Account:
             if not isinstance(body.get("account_info"), dict):
-                raise malformed(reply, PROVIDER, "an account without what is known of it")
+                raise malformed(reply, PROVIDER, "an account without its details")
             return batches.account(body)
 
         return self._call("account", self._request("GET", "/account"), {}, read)
@@ -280,7 +280,7 @@ def _started(body: dict[str, Any], reply: HttpReply) -> None:
 
 
 _Check = Callable[[HttpReply, datetime, Sequence[str]], dict[str, Any]]
-# Calls whose status is the answer, and what makes a reply to them an error.
+# Checks of replies whose status is the answer.
 _CHECKS: Mapping[Any, _Check] = {
     _nothing: errors.acknowledged,
     _started: errors.started,
@@ -288,14 +288,14 @@ _CHECKS: Mapping[Any, _Check] = {
 
 
 def _billed(reply: HttpReply, expected: float) -> float:
-    """What the reply says it cost; a reply that is not 2xx is not billed."""
+    """The credits in the reply, else ``expected``; only 2xx is billed."""
     if not errors.is_success(reply.status) or not expected:
         return 0.0
     try:
         info = as_object(json_object(reply, PROVIDER).get("request_info"))
     except ProviderError:
         return expected
-    said = as_number(info.get("credits_used_this_request"))
-    if said is not None and said >= 0:
-        return said
+    stated = as_number(info.get("credits_used_this_request"))
+    if stated is not None and stated >= 0:
+        return stated
     return 0.0 if info.get("success") is False else expected

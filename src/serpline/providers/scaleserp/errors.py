@@ -1,8 +1,8 @@
-"""What ScaleSERP's replies mean when they are no answer.
+"""ScaleSERP's errors.
 
 The status decides, then the body: ``request_info.success`` false is a failure under any status,
-HTTP 200 included, and ``retry_after`` (seconds) may stand in the body. A reply that is not 200 is
-not billed.
+including 200, and the body may have ``retry_after`` (seconds). A reply that is not 200 is not
+billed.
 """
 
 import re
@@ -24,13 +24,13 @@ from serpline.domain.replies import (
 )
 
 PROVIDER = "scaleserp"
-# Of a page file: a page of results takes some hundred kilobytes, and a batch has 15,000 searches.
+# Bounds of a page file: a page of results has some hundred kilobytes, a batch 15,000 searches.
 RECORD_CHARACTERS_MAX = 2_000_000
 RECORDS_MAX = 15_000
-# Not documented: how a start is refused while as many batches run as may, or this one does.
+# Undocumented: the refusal of a start while this batch runs or the account's limit is reached.
 _BUSY = re.compile(r"\b(?:running|queued|concurrent\w*|simultaneous\w*)\b", re.IGNORECASE)
 
-# category, and whether repeating the same request is pointless
+# The category, and whether the error is permanent.
 _BY_STATUS = {
     400: (ErrorCategory.BAD_REQUEST, True),
     401: (ErrorCategory.AUTH, True),
@@ -53,16 +53,16 @@ def answer(reply: HttpReply, now: datetime, secrets: Sequence[str]) -> dict[str,
 
 
 def acknowledged(reply: HttpReply, now: datetime, secrets: Sequence[str]) -> dict[str, Any]:
-    """As ``answer``, for calls whose status is the answer: a success may have an empty body."""
+    """Like ``answer``, for calls whose status is the answer: a success may have an empty body."""
     if is_success(reply.status) and not reply.body.strip():
         return {}
     return answer(reply, now, secrets)
 
 
 def started(reply: HttpReply, now: datetime, secrets: Sequence[str]) -> dict[str, Any]:
-    """As ``answer``, for a start; one refused because enough runs already may be repeated.
+    """Like ``answer``, for a start. A start refused because of running batches may be repeated.
 
-    A batch that is taken for started, and is not, is waited for in vain: success must be said.
+    Success must be explicit: a batch wrongly taken as started would be polled in vain.
     """
     try:
         body = answer(reply, now, secrets)
@@ -71,21 +71,21 @@ def started(reply: HttpReply, now: datetime, secrets: Sequence[str]) -> dict[str
             error.permanent = False
         raise
     if as_object(body.get("request_info")).get("success") is not True:
-        raise malformed(reply, PROVIDER, "an answer to a start without its success")
+        raise malformed(reply, PROVIDER, "an answer to a start without success")
     return body
 
 
 def is_success(status: int) -> bool:
-    """2xx."""
+    """Whether ``status`` is 2xx."""
     return 200 <= status < 300
 
 
 def from_reply(reply: HttpReply, now: datetime, secrets: Sequence[str] = ()) -> ProviderError:
-    """The error that a reply stands for; its message quotes the vendor's, without any key."""
+    """The error of a reply; its message quotes the vendor's, without keys."""
     body = _body(reply)
     category, permanent = _meaning(reply.status)
-    said = redacted(failure_message(body), secrets)
-    text = f"scaleserp HTTP {reply.status}" + (f": {said}" if said else "")
+    stated = redacted(failure_message(body), secrets)
+    text = f"scaleserp HTTP {reply.status}" + (f": {stated}" if stated else "")
     return ProviderError(
         text,
         provider=PROVIDER,
@@ -97,26 +97,26 @@ def from_reply(reply: HttpReply, now: datetime, secrets: Sequence[str] = ()) -> 
 
 
 def failure_message(body: dict[str, Any]) -> Any:
-    """Where a failure is explained: in ``request_info.message``, else in ``message``."""
+    """The message of a failure: ``request_info.message``, else ``message``."""
     return as_object(body.get("request_info")).get("message") or body.get("message")
 
 
 def is_gone(error: ProviderError) -> bool:
-    """Whether a batch, a result set or a page file is no longer there (or its link expired).
+    """Whether a batch, a result set or a page file is gone, or a link expired.
 
-    The batch is then lost; for a page file, ask for the result set again: its links are new.
+    A gone batch is lost. For a page file, fetch the result set again for new links.
     """
     return error.http_status in (403, 404, 410) and error.category is not ErrorCategory.AUTH
 
 
 def file_records(reply: HttpReply, now: datetime, secrets: Sequence[str]) -> Iterator[Any]:
-    """The array of a page file, which another host serves: its 403 says "expired", not "key".
+    """Yield the records of a page file. Its host's 403 means an expired link, not a wrong key.
 
-    Raises ``ProviderError`` where it is none, be it after some of its records.
+    Raises ``ProviderError``, possibly after some records.
     """
     if reply.status in (403, 404, 410):
         raise ProviderError(
-            f"scaleserp HTTP {reply.status}: the page file is not there, or its link expired",
+            f"scaleserp HTTP {reply.status}: the page file is gone, or its link expired",
             provider=PROVIDER,
             category=ErrorCategory.BAD_REQUEST,
             permanent=True,
@@ -136,14 +136,14 @@ def file_records(reply: HttpReply, now: datetime, secrets: Sequence[str]) -> Ite
             raise from_reply(reply, now, secrets) from None
         raise
     if not count:
-        # Every search has a record, a failed one too: whoever believed this would buy them again.
+        # Every search has a record, even a failed one. An empty file would buy all again.
         raise malformed(reply, PROVIDER, "a page file without a record")
 
 
 def _meaning(status: int) -> tuple[ErrorCategory, bool]:
     if status in _BY_STATUS:
         return _BY_STATUS[status]
-    # 2xx with success false: the search itself failed over there, and may work next time.
+    # 2xx with success false: the vendor's search failed and may succeed next time.
     if status >= 500 or is_success(status):
         return ErrorCategory.SERVER, False
     return ErrorCategory.BAD_REQUEST, True

@@ -1,8 +1,8 @@
-"""Page files: the records of a result set, one per search of the batch.
+"""Parses page files: the records of a result set, one per search of the batch.
 
-``custom_id`` stands inside ``search``. The shape of a failed record is not documented: ``success``
-false with ``result`` missing, null, or carrying ``request_info.message`` are all read as a failure,
-and so is a record without anything usable. No record is dropped.
+``custom_id`` is inside ``search``. The shape of a failed record is undocumented: ``success`` false
+with ``result`` missing, null or with ``request_info.message`` is a failure, and so is a record
+without a usable result. No record is dropped.
 """
 
 from collections.abc import Iterable, Sequence
@@ -22,8 +22,8 @@ _TYPE_OF = {"news": ContentType.NEWS, "videos": ContentType.VIDEO}
 class BatchRecord:
     """One search of a batch, done or failed.
 
-    ``page`` is there when, and only when, ``success``; ``error`` says why otherwise.
-    ``content_type`` is that of the search as it was submitted.
+    ``page`` is set exactly if ``success``; otherwise ``error`` is the reason. ``content_type`` is
+    that of the submitted search.
     """
 
     custom_id: str | None
@@ -34,12 +34,12 @@ class BatchRecord:
 
 
 def records(values: Iterable[Any], secrets: Sequence[str] = ()) -> tuple[BatchRecord, ...]:
-    """Every record of a page file, in its order; ``secrets`` are kept out of the errors."""
+    """Parse every record of a page file, in order; errors do not contain ``secrets``."""
     return tuple(_record(as_object(value), secrets) for value in values)
 
 
 def by_custom_id(found: Iterable[BatchRecord]) -> dict[str, BatchRecord]:
-    """One record per ``custom_id``: of duplicates the first success, else the first failure."""
+    """One record per ``custom_id``: the first success, else the first failure."""
     chosen: dict[str, BatchRecord] = {}
     for record in found:
         if record.custom_id is None:
@@ -69,11 +69,11 @@ def _failure(item: dict[str, Any], result: Any, secrets: Sequence[str]) -> str |
     refused = as_object(body.get("request_info")).get("success") is False
     if item.get("success") is True and isinstance(result, dict) and result and not refused:
         return None
-    said = redacted(failure_message(body) or failure_message(item), secrets)
-    return said or ("the search failed" if item.get("success") is False else "no result came")
+    stated = redacted(failure_message(body) or failure_message(item), secrets)
+    return stated or ("the search failed" if item.get("success") is False else "no result came")
 
 
 def _content_type(search: dict[str, Any]) -> ContentType | None:
-    """The searched type; None for one that serpline does not collect (images, places, …)."""
+    """The type searched for; None for a type that serpline does not collect (images, places, …)."""
     kind = as_text(search.get("search_type"))
     return ContentType.ORGANIC if kind in _WEB else _TYPE_OF.get(kind or "")

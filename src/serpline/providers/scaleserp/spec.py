@@ -1,4 +1,4 @@
-"""What to search for, as parameters of the wire. Nothing else knows the parameters' names."""
+"""A search as ScaleSERP's parameters. Only this module knows their names."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,11 +7,11 @@ from typing import Any
 
 from serpline.domain.names import ContentType, Device
 
-# Google ended larger pages in September 2025: ten organic results a page, one credit each page.
+# Since September 2025 Google's pages have ten organic results; each page costs one credit.
 MAX_PAGE_MAX = 5
 
 _SEARCH_TYPE = MappingProxyType({ContentType.NEWS: "news", ContentType.VIDEO: "videos"})
-# What a batch that holds only this type is called.
+# The ``searches_type`` of a batch of one type.
 SEARCHES_TYPE = MappingProxyType(
     {ContentType.ORGANIC: "web", ContentType.NEWS: "news", ContentType.VIDEO: "videos"}
 )
@@ -19,10 +19,10 @@ SEARCHES_TYPE = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class SearchSpec:
-    """One search. Empty and None mean "do not send": the vendor's default holds.
+    """One search. Empty fields are not sent: the vendor's default applies.
 
-    ``max_page`` pages cost ``max_page`` credits, at most five; an AI overview costs one more.
-    ``time_period`` is one of the vendor's words (``last_day``, …). ``extra`` is sent as it is.
+    ``max_page`` pages (at most five) cost ``max_page`` credits; an AI overview costs one more.
+    ``time_period`` is one of the vendor's values (``last_day``, …). ``extra`` is sent unchanged.
     """
 
     q: str
@@ -40,7 +40,7 @@ class SearchSpec:
     extra: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Refuse what could only come back as a billed surprise or a 400."""
+        """Reject values that would cause a billed surprise or a 400."""
         if not self.q.strip():
             raise ValueError("a search needs a query")
         if self.content_type not in SEARCHES_TYPE:
@@ -50,11 +50,11 @@ class SearchSpec:
 
     @property
     def credits(self) -> float:
-        """What it costs at most, in credits."""
+        """The maximum cost in credits."""
         return float(self.max_page + (1 if self.include_ai_overview else 0))
 
     def params(self) -> dict[str, str]:
-        """The parameters, all as text, without the key; equal specs give equal parameters."""
+        """The parameters as text, without the key; equal specs give equal parameters."""
         given = {
             "q": self.q,
             "search_type": _SEARCH_TYPE.get(self.content_type, ""),
@@ -67,10 +67,10 @@ class SearchSpec:
             "max_page": str(self.max_page) if self.max_page > 1 else "",
             "time_period": self.time_period,
             "sort_by": self.sort_by,
-            # While parsing is degraded a page may lack results: a refusal (503, free) is no data.
+            # During an incident a page may lack results. This asks for a free 503 instead.
             "skip_on_incident": "all",
             "include_ai_overview": "true" if self.include_ai_overview else "",
-            # A built-in location would otherwise override the domain and languages of the market.
+            # Otherwise the location would override the market's domain and languages.
             "location_auto": "false" if self.location and self.gl and self.hl else "",
         }
         return {key: value for key, value in given.items() if value} | dict(self.extra)
@@ -78,11 +78,11 @@ class SearchSpec:
 
 @dataclass(frozen=True, slots=True)
 class BatchSearch:
-    """A search inside a batch; ``custom_id`` is ours and comes back with the result."""
+    """A search in a batch. ``custom_id`` is ours; the result repeats it."""
 
     custom_id: str
     spec: SearchSpec
 
     def wire(self) -> dict[str, Any]:
-        """The object to send."""
+        """The JSON object to send."""
         return {**self.spec.params(), "custom_id": self.custom_id}

@@ -1,7 +1,7 @@
-"""The webhook of a finished batch: unsigned, so a hint to look and nothing more.
+"""Parses the webhook of a finished batch. It is unsigned, so it is only a hint to poll.
 
-Whoever knows the secret path can send one. Store it, answer it, confirm with our own key; never
-follow a URL of it.
+Anyone who knows the secret path can send one. Store it, answer it and confirm it with our own key;
+never follow a URL in it.
 """
 
 import json
@@ -12,28 +12,25 @@ from serpline.domain.replies import as_count, as_object, no_constant
 from serpline.domain.text import storable
 from serpline.providers.scaleserp.wire import identifier
 
-# What a sender can choose freely must not reach a query or a path.
+# The sender chooses the id, so it is checked before it reaches a query or a path.
 _BATCH_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
 class BatchNotice:
-    """What a webhook claims. It proves nothing: confirm with our own key, follow no URL of it.
-
-    ``body``: the whole of it as a JSON text that PostgreSQL can store.
-    """
+    """An unproven claim of a webhook. ``body``: all of it, as JSON that PostgreSQL can store."""
 
     batch_id: str
     result_set_id: int
     body: str = field(repr=False)
 
 
-def notice(payload: bytes) -> BatchNotice | None:
-    """Read a webhook's body; None if it is no JSON object that names a batch and result set."""
+def parse_notice(payload: bytes) -> BatchNotice | None:
+    """Parse a webhook's body; None if it is no JSON object with a batch and a result set."""
     try:
         value = storable(json.loads(payload.decode("utf-8-sig"), parse_constant=no_constant))
         body = as_object(value)
-        # A number too large for a float was read as an infinity.
+        # A number too large for a float was parsed as infinity: reject it.
         text = json.dumps(body, ensure_ascii=False, allow_nan=False)
     except (ValueError, RecursionError):
         return None

@@ -1,15 +1,13 @@
-"""Search results as ScaleSERP writes them, read into types.
+"""Parses ScaleSERP's search results.
 
-The promise: a field that is missing or of a strange type costs that field, never the page; a
-result that cannot be used (no link) is counted in ``unreadable``, not dropped in silence. Sections
-that are not read here (inline videos, local packs, related searches, …) stay in the raw reply,
-which the ledger keeps.
+Promise: a missing field or one of an unknown type loses only that field. A result without a link is
+counted in ``unreadable``. Sections that are not parsed (inline videos, local packs, related
+searches, …) stay in the raw reply in the ledger.
 
 **Overall position.** ``position`` counts within one page. A result's ``overall_position`` is
-``position_overall`` if given; else ``(page - 1) * 10 + position`` when its page is known (its own
-``page``, else the page that was asked for: ``pagination.current`` is not trusted, a captured reply
-has nonsense there); else ``position``. Without a usable ``position`` the place in the list stands
-in for it.
+``position_overall`` if given, else ``(page - 1) * 10 + position``. The page is the result's own
+``page``, else the requested one; ``pagination.current`` is ignored, because a captured reply has a
+wrong value there. Without a usable ``position`` the place in the list replaces it.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -39,7 +37,7 @@ class SerpResult:
     """One result. ``domain`` is as given (``www.`` kept), else the host of ``url``.
 
     ``position``, ``block_position`` and ``position_overall`` are as given; ``overall_position`` is
-    derived (see the module) and always there. ``date`` is free text in the page's language,
+    derived (see the module) and always set. ``date`` is free text in the page's language,
     ``date_utc`` ISO 8601, ``length`` as given (``m:ss``).
     """
 
@@ -62,10 +60,10 @@ class SerpResult:
 class SerpPage:
     """One reply to one search.
 
-    ``credits_used`` is what this request cost (None if not said), ``total_results`` Google's
-    estimate, ``zero_results`` its word that nothing matches the query as written.
-    ``has_ai_overview`` is None where the search did not ask for one.
-    ``other_pages`` are the numbers of the pages that this reply does not hold.
+    ``credits_used`` is the request's cost (None if not stated), ``total_results`` Google's
+    estimate. ``zero_results``: Google states that nothing matches the query as written.
+    ``has_ai_overview`` is None if the search did not ask for one. ``other_pages`` are the numbers
+    of the pages that this reply does not contain.
     """
 
     query: str | None
@@ -82,7 +80,7 @@ class SerpPage:
     unreadable: int
 
     def results(self, content_type: ContentType) -> tuple[SerpResult, ...]:
-        """The results of one searched type, in the order given. KeyError for ``ALL``."""
+        """The results of one type, in the given order. KeyError for ``ALL``."""
         by_type = {
             ContentType.ORGANIC: self.organic,
             ContentType.NEWS: self.news,
@@ -91,30 +89,30 @@ class SerpPage:
         return by_type[content_type]
 
     def is_answer(self, content_type: ContentType) -> bool:
-        """Whether this page says who ranks, or says that nobody does.
+        """Whether this page has results of the type, or states that there are none.
 
-        A page with no results of the wanted type, and no word that there are none, is a failed
-        collection: storing it would make "not collected" look like "not ranked".
+        Any other page is a failed collection: stored, it would make "not collected" look like "not
+        ranked".
         """
-        said_none = self.zero_results or self.total_results == 0 or self.page > 1
-        return bool(self.results(content_type)) or said_none
+        has_no_results = self.zero_results or self.total_results == 0 or self.page > 1
+        return bool(self.results(content_type)) or has_no_results
 
 
 def serp_page(body: Mapping[str, Any]) -> SerpPage:
-    """Read a search response (the whole body of a search, or ``result`` of a batch's record)."""
+    """Parse a search response (the body of a search, or ``result`` of a batch's record)."""
     info = as_object(body.get("request_info"))
-    asked = as_object(body.get("search_parameters"))
+    parameters = as_object(body.get("search_parameters"))
     about = as_object(body.get("search_information"))
-    page = _page_number(asked.get("page")) or 1
+    page = _page_number(parameters.get("page")) or 1
     read = {kind: list(_results(body, key, page)) for kind, key in SECTIONS.items()}
     good = {kind: tuple(r for r in found if r is not None) for kind, found in read.items()}
     return SerpPage(
-        query=as_text(asked.get("q")),
+        query=as_text(parameters.get("q")),
         page=page,
         organic=good[ContentType.ORGANIC],
         news=good[ContentType.NEWS],
         video=good[ContentType.VIDEO],
-        has_ai_overview=_has_ai_overview(body, asked),
+        has_ai_overview=_has_ai_overview(body, parameters),
         total_results=as_count(about.get("total_results")),
         zero_results=about.get("original_query_yields_zero_results") is True,
         credits_used=_credits(info.get("credits_used_this_request")),
@@ -157,7 +155,7 @@ def _result(item: dict[str, Any], place: int, page_asked: int) -> SerpResult | N
 
 
 def host_of(url: str) -> str | None:
-    """The host of an http(s) URL, lower case; None for anything else."""
+    """The lower-case host of an http(s) URL; None for anything else."""
     try:
         parts = urlsplit(url)
         return (parts.hostname or None) if parts.scheme in ("http", "https") else None
@@ -166,7 +164,7 @@ def host_of(url: str) -> str | None:
 
 
 def identifier(value: Any) -> str | None:
-    """An id as text; ids that are numbers are accepted."""
+    """An id as text; numbers are accepted."""
     count = as_count(value)
     return as_text(value) or (str(count) if count is not None else None)
 
@@ -186,17 +184,17 @@ def _credits(value: Any) -> float | None:
     return number if number is not None and number >= 0 else None
 
 
-def _has_ai_overview(body: Mapping[str, Any], asked: Mapping[str, Any]) -> bool | None:
-    # The section's exact name is not documented for this product; its sister's begins like this.
+def _has_ai_overview(body: Mapping[str, Any], parameters: Mapping[str, Any]) -> bool | None:
+    # The section's name is undocumented here; the sister product's name starts like this.
     if any(key.startswith("ai_overview") and bool(value) for key, value in body.items()):
         return True
-    return False if str(asked.get("include_ai_overview")).lower() == "true" else None
+    return False if str(parameters.get("include_ai_overview")).lower() == "true" else None
 
 
 def credits_left(info: Mapping[str, Any]) -> float | None:
-    """The credits an account has left; those bought on top where no others are stated."""
-    said = _credits(info.get("credits_remaining"))
-    return _credits(info.get("topup_credits_remaining")) if said is None else said
+    """The credits left; the top-up credits if only these are stated."""
+    stated = _credits(info.get("credits_remaining"))
+    return _credits(info.get("topup_credits_remaining")) if stated is None else stated
 
 
 def _read_pages(page: int, found: Iterable[tuple[SerpResult, ...]]) -> set[int]:
@@ -204,9 +202,9 @@ def _read_pages(page: int, found: Iterable[tuple[SerpResult, ...]]) -> set[int]:
 
 
 def _other_pages(pagination: Mapping[str, Any], read: set[int]) -> tuple[int, ...]:
-    """The page numbers named, without those ``read``.
+    """The page numbers in ``pagination`` that are not in ``read``.
 
-    A reply to ``max_page`` has an entry in ``pages`` for each page it holds, each naming all the
+    A reply to ``max_page`` has an entry in ``pages`` for each page it contains; each lists all
     other pages. ``other_pages`` is an object keyed by page or a list of ``{page, link}``.
     """
     entries = [as_object(entry) for entry in as_list(pagination.get("pages"))] or [dict(pagination)]

@@ -1,9 +1,9 @@
-"""Wikidata's query service: who is behind a domain, free and without a key.
+"""Builds calls to Wikidata's query service, which finds companies by domain; does no I/O.
 
-Promise: builds calls and reads replies; does no I/O. One call answers for many domains, and a
-domain without a company is simply absent from the answer. Limits: a query travels in the URL, so
-domains are cut into chunks of at most ``DOMAINS_MAX`` and ``QUERY_BYTES_MAX``; the service gives a
-client 60 s of processing per minute and demands a User-Agent with a contact.
+The service is free and needs no key. One call covers many domains; a domain without a company is
+absent from the answer. Limits: the query is in the URL, so a call has at most ``DOMAINS_MAX``
+domains and ``QUERY_BYTES_MAX`` bytes; the service allows a client 60 s of processing per minute and
+requires a User-Agent with a contact.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -17,14 +17,14 @@ from serpline.providers.wikidata import sparql, wire
 
 PROVIDER = "wikidata"
 DOMAINS_MAX = 25
-# Percent-encoded; servers and proxies commonly stop reading a request line at 8 kB.
+# Percent-encoded; servers and proxies commonly limit a request line to 8 kB.
 QUERY_BYTES_MAX = 7_500
 
 
 class WikidataClient:
-    """Builds Wikidata calls. ``contact``: an address or URL at which the operator can be reached.
+    """Builds the calls. ``contact``: the operator's mail address or URL.
 
-    ``now`` tells the instant a reply is read at, for a ``Retry-After`` that is a date.
+    ``now`` is the clock for ``Retry-After`` dates.
     """
 
     def __init__(self, *, base_url: str, contact: str, now: Callable[[], datetime]) -> None:
@@ -35,12 +35,12 @@ class WikidataClient:
     def companies_by_domains(
         self, domains: Iterable[str], languages: Iterable[str]
     ) -> list[ProviderCall[dict[str, Company | None]]]:
-        """Calls that together answer for all ``domains`` (registrable; order and repeats ignored).
+        """Build the calls for ``domains`` (registrable; order and repeats are ignored).
 
-        Names are English; where Wikidata has none, its default for all languages, else the first
-        of ``languages`` (BCP 47) that has one. Each call's result maps a domain, written as given,
-        to its company. The same domains and languages always make the same calls. Raises
-        ``UserError`` for what is not a domain name.
+        A name is English, else Wikidata's default for all languages, else in the first of
+        ``languages`` (BCP 47) that has one. A call's result maps a domain, as given, to its
+        company. The same domains and languages make the same calls. Raises ``UserError`` for an
+        invalid domain name.
         """
         codes = sparql.label_languages(languages)
         return [self._call(chunk, codes) for chunk in _chunks(sorted(set(domains)), codes)]
@@ -59,7 +59,7 @@ class WikidataClient:
                     "User-Agent": self._user_agent,
                     "Accept": "application/sparql-results+json",
                 },
-                # The service itself gives up after 60 s; a shorter wait would hide its answer.
+                # The service gives up after 60 s. A shorter timeout would miss its answer.
                 timeout_seconds=65.0,
                 size_bytes_max=10_000_000,
             ),

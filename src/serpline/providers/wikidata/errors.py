@@ -1,4 +1,4 @@
-"""What a reply of Wikidata's query service other than 200 means."""
+"""Errors of Wikidata's query service."""
 
 from datetime import datetime
 
@@ -20,6 +20,6 @@ _MEANINGS = {
 
 
 def failure(reply: HttpReply, now: datetime) -> ProviderError:
-    """The error that ``reply`` (status not 200) stands for."""
+    """The error of ``reply`` (status not 200)."""
     meaning = meaning_of_status(reply.status, _MEANINGS, "wikidata")
     return failure_of(reply, "wikidata", meaning, retry_after_seconds(reply.headers, now))

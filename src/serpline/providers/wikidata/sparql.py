@@ -1,9 +1,9 @@
-"""The one query we ask. Only domain names and language tags enter it, checked letter by letter.
+"""The SPARQL query for companies. Only validated domain names and language tags enter it.
 
-A row of the answer is one statement about an item, with one of its labels. So the service's work
-grows with the sum of an item's statements; one row per item would take their product. A statement
+A row of the answer is one statement about an item with one of its labels, so the service's work
+grows with the sum of an item's statements; one row per item would need their product. A statement
 counts if it has the best rank of its property (https://www.wikidata.org/wiki/Help:Ranking) and has
-not ended (``P582``). Which of several counts most, and in which language, ``wire`` decides.
+not ended (``P582``). ``wire`` chooses among several statements and languages.
 """
 
 import re
@@ -16,25 +16,25 @@ from serpline.domain.errors import UserError
 
 # More would make an answer of 25 companies too long.
 LANGUAGES_MAX = 20
-# English, then what is the label in every language without one of its own:
+# English, then the default label for languages without their own:
 # https://www.wikidata.org/wiki/Help:Default_values_for_labels_and_aliases.
 _ALWAYS = ("en", "mul")
 _TAG = re.compile(r"[a-z]{2,3}(-[a-z0-9]{2,8}){0,3}")
-# Wikidata's own codes, where they are not the tag itself.
+# Wikidata's codes that differ from the tag.
 _CODES = {
     "no": ("nb", "nn"),
     "zh-cn": ("zh-cn", "zh-hans", "zh"),
     "zh-tw": ("zh-tw", "zh-hant", "zh"),
 }
-# The names of the facts are those of ``Company``. Each alternative names its properties, because a
-# query service looks for a property it is not told in all of its statements.
+# The facts are fields of ``Company``. Each alternative names its properties, because a query
+# service would search all of its statements for an unnamed property.
 _ITEMS = {"industry": "P452", "country": "P17", "headquarters": "P159", "parent": "P749"}
 _LITERALS = {"employee_count": "P1128", "founded": "P571", "linkedin_url": "P4264"}
 _STATEMENT = '{ ?company p:%s ?s . ?s a wikibase:BestRank ; %s ?value . BIND("%s" AS ?fact) }'
 _STATEMENTS = "\n   UNION ".join(
     [
         *(_STATEMENT % (p, f"ps:{p}", fact) for fact, p in (_ITEMS | _LITERALS).items()),
-        # The symbol is said of the exchange it is listed at.
+        # The ticker symbol is a qualifier of the stock exchange.
         _STATEMENT % ("P414", "pq:P249", "ticker"),
     ]
 )
@@ -57,9 +57,9 @@ SELECT DISTINCT ?site ?company ?fact ?value ?label ?since WHERE {{
 
 
 def companies_query(domains: Iterable[str], languages: Iterable[str]) -> str:
-    """The SPARQL query for the items whose official website is that of any of ``domains``.
+    """The query for the items whose official website has one of ``domains``.
 
-    ``languages``: what ``label_languages`` gives.
+    ``languages``: from ``label_languages``.
     """
     return _QUERY % {
         "sites": " ".join(f"<{site}>" for domain in domains for site in sites(domain)),
@@ -68,10 +68,10 @@ def companies_query(domains: Iterable[str], languages: Iterable[str]) -> str:
 
 
 def label_languages(tags: Iterable[str]) -> tuple[str, ...]:
-    """Wikidata's codes of the languages a label may be in, the most wanted first.
+    """Wikidata's codes of the label languages, the preferred first.
 
-    English and Wikidata's default, then those of ``tags`` (BCP 47), ``LANGUAGES_MAX`` in all. What
-    is no language tag is left out.
+    English and Wikidata's default, then those of ``tags`` (BCP 47), at most ``LANGUAGES_MAX``.
+    Invalid tags are left out.
     """
     codes = list(_ALWAYS)
     for tag in (tag.strip().lower() for tag in tags):
@@ -81,11 +81,10 @@ def label_languages(tags: Iterable[str]) -> tuple[str, ...]:
 
 
 def sites(domain: str) -> list[str]:
-    """Every way Wikidata commonly writes the website of ``domain``.
+    """Every common spelling of the website of ``domain`` in Wikidata.
 
-    Eight addresses, or sixteen for a name in another script (as punycode and in that script).
-    Raises ``UserError`` for what is not a domain name: an address is part of a query, so no letter
-    gets in that could end it.
+    Eight URLs, or sixteen for a name in another script (as punycode and in that script). Raises
+    ``UserError`` for an invalid domain name, because a URL in a query must not be able to end it.
     """
     return [
         f"{scheme}://{www}{name}{slash}"

@@ -1,11 +1,11 @@
-"""SPARQL results in JSON, read into companies.
+"""Parses SPARQL results in JSON into companies.
 
-Of several values of a fact the newest counts: the one that began last, or was counted last. What
-begins later than today is not yet so. Without a date counts what has a name in the most wanted
-language, then the older item, the larger count, the earlier year.
+The newest value of a fact wins, by its start or its point in time; values that start in the future
+are ignored. Among values without a date the order is: a name in the preferred language, the older
+item, the larger count, the earlier year.
 
-Several items may claim one website (a company, its product, its magazine): the one with staff,
-then the one about which most is known, then the oldest item is taken, so that the answer does not
+Several items may claim one website (a company, its product, its magazine). The item with an
+employee count wins, then the one with the most facts, then the oldest, so the answer does not
 depend on the order of rows.
 """
 
@@ -34,8 +34,8 @@ _YEAR = re.compile(r"\+?0*([1-9][0-9]{0,3})-")
 Row = Mapping[str, Any]
 
 
-class _Said(NamedTuple):
-    """What a row says of a fact, None if that cannot be read; of several the least rank counts."""
+class _Statement(NamedTuple):
+    """A value of a fact, None if unreadable. The least rank wins."""
 
     rank: tuple[int, bool, int, int, str]
     value: Any
@@ -45,7 +45,7 @@ _FACTS = frozenset(
     {"name", "industry", "country", "headquarters", "employee_count", "founded", "linkedin_url"}
     | {"ticker", "parent"}
 )
-Facts = dict[str, _Said]
+Facts = dict[str, _Statement]
 
 
 def companies(
@@ -55,34 +55,34 @@ def companies(
     languages: Sequence[str],
     now: Callable[[], datetime],
 ) -> dict[str, Company | None]:
-    """Domain → company, for those of ``domains`` that have one; None: unreadable (``by_key``).
+    """Domain → company, for the ``domains`` that have one; None: unreadable (``by_key``).
 
-    ``languages``: Wikidata's codes, the most wanted first. Raises ``ProviderError`` for a reply
-    that is no table.
+    ``languages``: Wikidata's codes, the preferred first. Raises ``ProviderError`` for a reply that
+    is not a table.
     """
     if reply.status != 200:
         raise failure(reply, now())
-    asked = {site: domain for domain in domains for site in sites(domain)}
+    domain_of = {site: domain for domain in domains for site in sites(domain)}
     today = now().date().toordinal()
     items: dict[tuple[str, int], Facts] = {}
-    strange: list[tuple[str | None, None]] = []
+    unreadable: list[tuple[str | None, None]] = []
     for row in _rows(reply):
         site, item = _value(row, "site", "uri"), _value(row, "company", "uri")
         match = _ITEM.fullmatch(item or "")
-        domain = None if site is None else asked.get(site)
+        domain = None if site is None else domain_of.get(site)
         if site is not None and domain is None:
             continue
         if domain is None or match is None:
-            strange.append((domain, None))
+            unreadable.append((domain, None))
             continue
         facts = items.setdefault((domain, int(match[1])), {})
         fact, since = _value(row, "fact"), _day(_value(row, "since"))
         if fact is not None and since <= today:
-            said = _said(row, fact, since, languages)
-            facts[fact] = min(said, facts.get(fact, said))
+            statement = _statement(row, fact, since, languages)
+            facts[fact] = min(statement, facts.get(fact, statement))
     found = [_company(facts, *item) for item, facts in items.items()]
     best = {company.domain: company for company in sorted(found, key=_rank)}
-    return by_key(reply, "wikidata", domains, [*best.items(), *strange])
+    return by_key(reply, "wikidata", domains, [*best.items(), *unreadable])
 
 
 def _rows(reply: HttpReply) -> list[Row]:
@@ -94,30 +94,30 @@ def _rows(reply: HttpReply) -> list[Row]:
 
 
 def _value(row: Row, name: str, kind: str = "literal") -> str | None:
-    """A bound value of the kind wanted; an "unknown value" is a blank node and so None."""
+    """A bound value of this kind, or None. Wikidata's "unknown value" is a blank node: None."""
     cell = row.get(name)
     if not isinstance(cell, dict):
         return None
-    # "typed-literal" is what the service's older releases write.
+    # Older releases of the service send "typed-literal".
     kinds = ("literal", "typed-literal") if kind == "literal" else (kind,)
     return as_text(cell.get("value")) if cell.get("type") in kinds else None
 
 
 def _day(text: str | None) -> int:
-    """The day as an ordinal number, 0 for none that can be read."""
+    """The day as an ordinal number; 0 if unreadable."""
     try:
         return date.fromisoformat((text or "")[:10]).toordinal()
     except ValueError:
         return 0
 
 
-def _said(row: Row, fact: str, since: int, languages: Sequence[str]) -> _Said:
+def _statement(row: Row, fact: str, since: int, languages: Sequence[str]) -> _Statement:
     value, language, number = _read(row, fact, languages)
-    return _Said((-since, value is None, language, number, str(value)), value)
+    return _Statement((-since, value is None, language, number, str(value)), value)
 
 
 def _read(row: Row, fact: str, languages: Sequence[str]) -> tuple[Any, int, int]:
-    """The value, the place of its language, and the number that decides between equals."""
+    """The value, its language's position, and the number that breaks ties."""
     text = _value(row, "value")
     match fact:
         case "employee_count":
@@ -136,7 +136,7 @@ def _read(row: Row, fact: str, languages: Sequence[str]) -> tuple[Any, int, int]
 
 
 def _label(row: Row, languages: Sequence[str]) -> tuple[str | None, int]:
-    """A name and the place of its language; none if the language is not among them."""
+    """A name and its language's position; None if the language is not among them."""
     cell = row.get("label")
     tag = cell.get("xml:lang") if isinstance(cell, dict) else None
     if tag not in languages:
@@ -145,14 +145,14 @@ def _label(row: Row, languages: Sequence[str]) -> tuple[str | None, int]:
 
 
 def _company(facts: Facts, domain: str, number: int) -> Company:
-    known = {fact: said.value for fact, said in facts.items() if fact in _FACTS}
-    # An item without a name in any of the languages is still a company: it goes by its domain.
+    known = {fact: statement.value for fact, statement in facts.items() if fact in _FACTS}
+    # An item without a name in these languages is still a company, named by its domain.
     name = known.pop("name", None) or domain
     return Company(name=name, domain=domain, source="wikidata", source_id=f"Q{number}", **known)
 
 
 def _rank(company: Company) -> tuple[bool, int, int]:
-    """Of several companies with one website, the greatest rank counts."""
+    """The rank among companies with one website; the greatest wins."""
     facts = (company.industry, company.country, company.headquarters, company.founded)
     number = int((company.source_id or "Q0")[1:])
     return company.employee_count is not None, sum(f is not None for f in facts), -number

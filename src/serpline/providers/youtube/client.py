@@ -1,10 +1,9 @@
-"""YouTube Data API v3: videos, channels, playlists, search.
+"""Builds calls to the YouTube Data API v3 (videos, channels, playlists, search); does no I/O.
 
-Promise: builds calls and reads replies; does no I/O. An id that YouTube does not know, or does not
-show (private, deleted), is simply absent from the answer. Credits are YouTube's quota units, which
-come back at midnight in Los Angeles. Searches have a quota of their own: to the guard they are a
-provider of their own, ``SEARCH``.
-Limits: 50 ids a call, 50 results a page of a search.
+An id that YouTube does not know or does not show (private, deleted) is absent from the answer.
+Credits are YouTube's quota units, which reset at midnight in Los Angeles. Searches have their own
+quota, so they are a provider of their own, ``SEARCH``. Limits: 50 ids a call, 50 results a page of
+a search.
 """
 
 import re
@@ -33,7 +32,7 @@ T = TypeVar("T")
 
 
 class YouTubeClient:
-    """Builds YouTube calls. ``now`` tells the instant a reply is read at, for the quota's end."""
+    """Builds the calls. ``now`` is the clock for the quota's reset."""
 
     def __init__(self, *, base_url: str, api_key: str, now: Callable[[], datetime]) -> None:
         self._base_url = base_url
@@ -41,25 +40,25 @@ class YouTubeClient:
         self._now = now
 
     def videos(self, ids: Iterable[str]) -> ProviderCall[dict[str, Video | None]]:
-        """Id → video, for 1 to 50 video ids. Raises ``UserError`` for ids that cannot be sent."""
-        wanted = _ids(ids, "video")
+        """Id → video, for 1 to 50 video ids. Raises ``UserError`` for invalid ids."""
+        unique = _checked_ids(ids, "video")
         return self._call(
             "videos",
-            {"part": "snippet,contentDetails,statistics", "id": ",".join(wanted)},
-            partial(wire.videos, ids=tuple(wanted), now=self._now),
+            {"part": "snippet,contentDetails,statistics", "id": ",".join(unique)},
+            partial(wire.videos, ids=tuple(unique), now=self._now),
         )
 
     def channels(self, ids: Iterable[str]) -> ProviderCall[dict[str, Channel | None]]:
-        """Id → channel, for 1 to 50 channel ids. Raises ``UserError``, as ``videos`` does."""
-        wanted = _ids(ids, "channel")
+        """Id → channel, for 1 to 50 channel ids. Raises ``UserError`` for invalid ids."""
+        unique = _checked_ids(ids, "channel")
         return self._call(
             "channels",
-            {"part": "snippet,statistics,brandingSettings", "id": ",".join(wanted)},
-            partial(wire.channels, ids=tuple(wanted), now=self._now),
+            {"part": "snippet,statistics,brandingSettings", "id": ",".join(unique)},
+            partial(wire.channels, ids=tuple(unique), now=self._now),
         )
 
     def channel_by_handle(self, handle: str) -> ProviderCall[Channel | None]:
-        """The channel with this handle, written with or without its ``@``; None: there is none."""
+        """Find the channel with this handle (with or without ``@``), or None."""
         if not is_handle(handle):
             raise UserError(f"not a YouTube handle: {handle!r}")
         return self._call(
@@ -72,7 +71,7 @@ class YouTubeClient:
         )
 
     def channel_by_username(self, name: str) -> ProviderCall[Channel | None]:
-        """The channel that had this name before handles (``/user/name``); None: there is none."""
+        """Find the channel with this old user name (``/user/name``), or None."""
         if not is_id(name):
             raise UserError(f"not a YouTube user name: {name!r}")
         return self._call(
@@ -82,12 +81,12 @@ class YouTubeClient:
         )
 
     def playlists(self, ids: Iterable[str]) -> ProviderCall[dict[str, Playlist | None]]:
-        """Id → playlist, for 1 to 50 playlist ids. Raises ``UserError``, as ``videos`` does."""
-        wanted = _ids(ids, "playlist")
+        """Id → playlist, for 1 to 50 playlist ids. Raises ``UserError`` for invalid ids."""
+        unique = _checked_ids(ids, "playlist")
         return self._call(
             "playlists",
-            {"part": "snippet", "id": ",".join(wanted), "maxResults": str(IDS_MAX)},
-            partial(wire.playlists, ids=tuple(wanted), now=self._now),
+            {"part": "snippet", "id": ",".join(unique), "maxResults": str(IDS_MAX)},
+            partial(wire.playlists, ids=tuple(unique), now=self._now),
         )
 
     def search(
@@ -103,7 +102,7 @@ class YouTubeClient:
         page_token: str | None = None,
         results_max: int = RESULTS_MAX,
     ) -> ProviderCall[SearchPage]:
-        """One page of ids found for ``query``. Times are aware; ``region_code`` is ISO 3166-1."""
+        """Search for ids, one page. Times are aware; ``region_code`` is ISO 3166-1."""
         if not 1 <= results_max <= RESULTS_MAX:
             raise UserError(f"results_max must be 1 to {RESULTS_MAX}: {results_max}")
         optional = {
@@ -144,18 +143,18 @@ class YouTubeClient:
 
 
 def is_handle(text: str) -> bool:
-    """Whether ``text`` can be sent as a handle, with or without its ``@``."""
+    """Whether ``text`` is a valid handle, with or without its ``@``."""
     return _HANDLE.fullmatch(text) is not None
 
 
-def _ids(ids: Iterable[str], noun: str) -> list[str]:
-    wanted = sorted(set(ids))
-    if not 1 <= len(wanted) <= IDS_MAX:
-        raise UserError(f"a YouTube call takes 1 to {IDS_MAX} {noun} ids, not {len(wanted)}")
-    for value in wanted:
+def _checked_ids(ids: Iterable[str], noun: str) -> list[str]:
+    unique = sorted(set(ids))
+    if not 1 <= len(unique) <= IDS_MAX:
+        raise UserError(f"a YouTube call takes 1 to {IDS_MAX} {noun} ids, not {len(unique)}")
+    for value in unique:
         if not is_id(value):
             raise UserError(f"not a YouTube {noun} id: {value!r}")
-    return wanted
+    return unique
 
 
 def _instant(value: datetime | None) -> str | None:

@@ -1,8 +1,8 @@
-"""What a YouTube error document means: the reason decides, then the status.
+"""YouTube's errors: the reason decides, then the status.
 
-A used-up quota comes back at midnight in Los Angeles, whatever the season: until then every call
-would be refused (and still cost a unit). It has two forms: 403 ``quotaExceeded``, and, seen since
-July 2026, 429 with the reason of a rate. The second names its period only in ``quota_unit``
+A used-up quota resets at midnight in Los Angeles, summer and winter. Until then every call would be
+refused and still cost a unit. It has two forms: 403 ``quotaExceeded`` and, since July 2026, 429
+with the reason of a rate limit. The second shows its period only in ``quota_unit``
 (``1/d/{project}``), ``quota_limit`` and the message.
 """
 
@@ -28,8 +28,8 @@ _QUOTA_ZONE = ZoneInfo("America/Los_Angeles")
 
 _QUOTA = frozenset({"quotaExceeded", "dailyLimitExceeded", "dailyLimitExceededUnreg"})
 _RATE = frozenset({"rateLimitExceeded", "userRateLimitExceeded", "RATE_LIMIT_EXCEEDED"})
-# Our word for a limit whose period is a day.
-_A_DAY = "per day"
+# Our own reason for a daily limit.
+_DAILY = "per day"
 _DAY_WORDS = re.compile(r"per[ _-]?day|\b1/d/", re.IGNORECASE)
 _HIDDEN = (ErrorCategory.REFUSED_BY_PEER, True, "youtube does not show this")
 _BY_STATUS = {
@@ -53,7 +53,7 @@ _AUTH = frozenset(
 
 
 def failure(reply: HttpReply, now: datetime) -> ProviderError:
-    """The error that ``reply`` (status not 200) stands for."""
+    """The error of ``reply`` (status not 200)."""
     meaning = _meaning(reply.status, _reasons(reply))
     if meaning[0] is ErrorCategory.QUOTA:
         wait_seconds: float | None = seconds_until_quota_resets(now)
@@ -66,13 +66,13 @@ def seconds_until_quota_resets(now: datetime) -> float:
     """Seconds from ``now`` (aware) to the next midnight in Los Angeles; 23 to 25 hours at most."""
     tomorrow = now.astimezone(_QUOTA_ZONE).date() + timedelta(days=1)
     midnight = datetime.combine(tomorrow, time(), _QUOTA_ZONE)
-    # By instants: the same zone's wall clock would ignore a change of the clocks in between.
+    # Subtract timestamps: wall-clock times would ignore a change to or from summer time.
     return midnight.timestamp() - now.timestamp()
 
 
 def _meaning(status: int, reasons: frozenset[str]) -> Meaning:
     is_limit = bool(reasons & _RATE) or status == 429
-    if reasons & _QUOTA or (is_limit and _A_DAY in reasons):
+    if reasons & _QUOTA or (is_limit and _DAILY in reasons):
         return ErrorCategory.QUOTA, False, "youtube: the day's quota is used up"
     if is_limit:
         return ErrorCategory.RATE_LIMIT, False, "youtube: too many requests"
@@ -82,7 +82,7 @@ def _meaning(status: int, reasons: frozenset[str]) -> Meaning:
 
 
 def _reasons(reply: HttpReply) -> frozenset[str]:
-    """Every ``reason`` of the error document, and ``_A_DAY``; none if the body is not one."""
+    """Every ``reason`` of the error document, with ``_DAILY`` for a daily limit."""
     try:
         error = as_object(json_object(reply, "youtube").get("error"))
     except ProviderError:
@@ -91,12 +91,12 @@ def _reasons(reply: HttpReply) -> frozenset[str]:
         as_object(e) for e in (*as_list(error.get("errors")), *as_list(error.get("details")))
     ]
     reasons = {reason for entry in entries if (reason := as_text(entry.get("reason")))}
-    return frozenset(reasons | ({_A_DAY} if _is_of_a_day(error, entries) else set()))
+    return frozenset(reasons | ({_DAILY} if _is_daily(error, entries) else set()))
 
 
-def _is_of_a_day(error: dict[str, Any], entries: list[dict[str, Any]]) -> bool:
-    """Whether the limit reached is a day's: by its name and unit, else by the message."""
+def _is_daily(error: dict[str, Any], entries: list[dict[str, Any]]) -> bool:
+    """Whether the limit is daily, by its name and unit, else by the message."""
     limits = [as_object(entry.get("metadata")) for entry in entries]
     named = [as_text(each.get(k)) for each in limits for k in ("quota_limit", "quota_unit")]
-    told = list(filter(None, named)) or [as_text(error.get("message")) or ""]
-    return any(_DAY_WORDS.search(text) for text in told)
+    limit_texts = list(filter(None, named)) or [as_text(error.get("message")) or ""]
+    return any(_DAY_WORDS.search(text) for text in limit_texts)

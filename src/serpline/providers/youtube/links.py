@@ -1,9 +1,9 @@
-"""Web addresses in the text that a channel's owner writes about itself.
+"""Finds web addresses in a channel's description.
 
-Promise: addresses as written (``https://…`` or a bare host name), in order, each once; linear in
-the text's length. Limits: at most ``LINKS_MAX``; a bare name counts only under a common top-level
-domain in lower case, so that "the end.In short" is no link; mail addresses are none. Who owns an
-address, and whether it is worth anything, is for the reader to decide.
+Promise: addresses as written (``https://…`` or a bare host name), in order, each once, in time
+linear in the text's length. Limits: at most ``LINKS_MAX``; a bare name needs a common top-level
+domain in lower case, so that "the end.In short" is no link; mail addresses do not count. The caller
+judges whose an address is.
 """
 
 import re
@@ -16,7 +16,7 @@ _COMMON = (
     "|eu|uk|de|fr|es|it|nl|be|pl|cz|se|no|dk|fi|ch|at|pt|gr|tr|ru|ua|ca|us|au|nz|in|jp|kr|cn|br|mx"
     "|za|ae|il|sg|id"
 )
-# Letters of ASCII only around a bare name: in many scripts no space parts it from the words.
+# Only ASCII letters bound a bare name: many scripts put no space around it.
 _LINK = re.compile(
     r"[Hh][Tt][Tt][Pp][Ss]?://[^\s<>\"'`|\\^{}]{3,500}"
     r"|(?<![A-Za-z0-9_@./-])"

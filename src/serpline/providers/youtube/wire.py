@@ -1,4 +1,4 @@
-"""YouTube's resources. Figures are strings there; one that is absent or hidden is None, never 0."""
+"""Parses YouTube's resources. An absent or hidden figure is None, never 0."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -42,7 +42,7 @@ class Video:
 
 @dataclass(frozen=True, slots=True)
 class Playlist:
-    """A list of videos, and the channel that made it."""
+    """A playlist and its channel."""
 
     id: str
     channel_id: str
@@ -50,9 +50,9 @@ class Playlist:
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """A channel. ``handle`` has its ``@``; ``subscribers`` is None when the owner hides them.
+    """A channel. ``handle`` has its ``@``; ``subscribers`` is None if hidden.
 
-    ``links``: the addresses its owner names, as written (host names or URLs).
+    ``links``: the addresses in its descriptions, as written (host names or URLs).
     """
 
     id: str
@@ -68,16 +68,16 @@ class Channel:
 
 @dataclass(frozen=True, slots=True)
 class SearchPage:
-    """Ids found, best first; ``next_page_token`` is None on the last page."""
+    """The ids found, best first; ``next_page_token`` is None on the last page."""
 
     ids: tuple[str, ...]
     next_page_token: str | None
 
 
 def videos(reply: HttpReply, *, ids: Sequence[str], now: Clock) -> dict[str, Video | None]:
-    """Id → video, for those of ``ids`` that YouTube shows; None: unreadable (``by_key``).
+    """Id → video, for the ``ids`` that YouTube shows; None: unreadable (``by_key``).
 
-    Raises ``ProviderError`` for a reply that is no list of resources.
+    Raises ``ProviderError`` for a reply that is not a list of resources.
     """
     items = _items(_envelope(reply, now), reply)
     rows = [(as_text(item.get("id")), _video(item)) for item in items]
@@ -85,14 +85,14 @@ def videos(reply: HttpReply, *, ids: Sequence[str], now: Clock) -> dict[str, Vid
 
 
 def channels(reply: HttpReply, *, ids: Sequence[str], now: Clock) -> dict[str, Channel | None]:
-    """Id → channel, as ``videos`` does."""
+    """Id → channel, like ``videos``."""
     items = _items(_envelope(reply, now), reply)
     rows = [(as_text(item.get("id")), _channel(item)) for item in items]
     return by_key(reply, "youtube", ids, rows)
 
 
 def playlists(reply: HttpReply, *, ids: Sequence[str], now: Clock) -> dict[str, Playlist | None]:
-    """Id → playlist, as ``videos`` does."""
+    """Id → playlist, like ``videos``."""
     items = _items(_envelope(reply, now), reply)
     rows = [(as_text(item.get("id")), _playlist(item)) for item in items]
     return by_key(reply, "youtube", ids, rows)
@@ -115,11 +115,11 @@ def search_page(reply: HttpReply, *, kind: str, now: Clock) -> SearchPage:
         body = _envelope(reply, now)
         items = _items(body, reply)
     except ProviderError as error:
-        # Searches are a provider of their own, as their quota is.
+        # Searches have their own quota, so they are a provider of their own.
         error.provider = "youtube_search"
         raise
     ids = (as_text(as_object(item.get("id")).get(f"{kind}Id")) for item in items)
-    # A result of another kind (asked for or not) has no such id.
+    # A result of another kind has no such id.
     return SearchPage(
         ids=tuple(dict.fromkeys(found for found in ids if found)),
         next_page_token=as_text(body.get("nextPageToken")),
@@ -127,14 +127,14 @@ def search_page(reply: HttpReply, *, kind: str, now: Clock) -> SearchPage:
 
 
 def is_id(text: str) -> bool:
-    """Whether ``text`` can be sent as an id or a user name; YouTube knows no other."""
+    """Whether ``text`` has the form of an id or a user name."""
     return _ID.fullmatch(text) is not None
 
 
 def duration_seconds(value: str | None) -> int | None:
-    """Seconds of an ISO 8601 duration (``PT1H2M3S``, ``P0D``, ``P1DT2H``).
+    """Parse an ISO 8601 duration (``PT1H2M3S``, ``P0D``, ``P1DT2H``) to seconds.
 
-    None for what is no duration, and for one beyond 68 years, which no column could hold.
+    None for an invalid duration and for one beyond 68 years, which the column cannot hold.
     """
     match = _DURATION.fullmatch(value or "")
     if match is None:
@@ -148,7 +148,7 @@ def _envelope(reply: HttpReply, now: Clock) -> dict[str, Any]:
     if reply.status != 200:
         raise failure(reply, now())
     body = json_object(reply, "youtube")
-    # An empty answer has no "items" at all; its kind is what tells it from any other JSON.
+    # An empty answer has no "items"; only its kind distinguishes it from other JSON.
     kind = as_text(body.get("kind"))
     if kind is None or not kind.startswith("youtube#") or not kind.endswith("ListResponse"):
         raise malformed(reply, "youtube", "JSON that is not a list of resources")
@@ -158,7 +158,7 @@ def _envelope(reply: HttpReply, now: Clock) -> dict[str, Any]:
 def _items(body: Item, reply: HttpReply) -> list[Item]:
     items = body.get("items", [])
     if not isinstance(items, list):
-        raise malformed(reply, "youtube", "a list of resources that is no list")
+        raise malformed(reply, "youtube", "resources that are not a list")
     return [as_object(item) for item in items]
 
 
@@ -212,7 +212,7 @@ def _channel(item: Item) -> Channel | None:
 
 
 def _handle(custom_url: str | None) -> str | None:
-    """Channels older than handles may still carry a custom URL, which is none."""
+    """The channel's handle, or None. Older channels may have a custom URL instead."""
     if custom_url is None or not custom_url.startswith("@"):
         return None
     return channel_handle(custom_url) or custom_url
