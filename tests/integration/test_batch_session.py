@@ -1,4 +1,4 @@
-"""A create, add or start: when it was sent is stored before, for as long as it may take effect."""
+"""A create, add or start: its time is stored before it is sent, while it may take effect."""
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
@@ -44,7 +44,7 @@ NO_ANSWER = CREATE | {"fault": "cut", "work": True}
 
 @dataclass
 class Place:
-    """A chunk in a worker's hands, and the provider."""
+    """A claimed chunk and the simulated provider."""
 
     db: Database
     clock: TravelClock
@@ -54,13 +54,13 @@ class Place:
     has_lease: bool = True
 
     def work(self) -> Work:
-        """The work of one look at the chunk."""
+        """The work of one claim of the chunk."""
         work = work_on(self.chunk, self.db, self.clock)
         work.lease = lambda: self.has_lease
         return work
 
     async def intended(self) -> BatchSession:
-        """A batch that is about to be created."""
+        """A session with a batch that is to be created."""
         return await intend(
             self.tools,
             self.work(),
@@ -71,7 +71,7 @@ class Place:
         )
 
     async def resumed(self) -> BatchSession:
-        """The same batch, looked at again."""
+        """A new session with the same batch."""
         async with self.db.transaction() as conn:
             row = await batches.current(conn, self.chunk)
         assert row is not None
@@ -107,8 +107,8 @@ async def place(db: Database) -> AsyncIterator[Place]:
             yield Place(db, clock, sim, tools, chunk)
 
 
-async def test_it_is_stored_before_it_is_sent(place: Place) -> None:
-    """When the provider hears of it, its time is committed; in the next state it is gone."""
+async def test_its_time_is_stored_before_it_is_sent(place: Place) -> None:
+    """When the provider receives it, its time is committed; in the next state it is removed."""
     seen: list[bool] = []
     handle = place.sim.scaleserp.handle
 
@@ -126,7 +126,7 @@ async def test_it_is_stored_before_it_is_sent(place: Place) -> None:
 
 
 async def test_an_answer_ends_the_doubt(place: Place) -> None:
-    """An error that the provider answered takes no effect later."""
+    """A call that the provider answered with an error takes no effect later."""
     place.sim.set_faults([CREATE | {"fault": "500"}])
     session = await place.intended()
     with pytest.raises(ProviderError):
@@ -135,8 +135,8 @@ async def test_an_answer_ends_the_doubt(place: Place) -> None:
     assert not session.is_in_doubt()
 
 
-async def test_what_was_refused_or_called_off_was_not_sent(place: Place) -> None:
-    """Neither a refusal of our own guard nor a lease that has ended leaves a doubt."""
+async def test_a_refused_or_cancelled_call_was_not_sent(place: Place) -> None:
+    """After a refusal by the guard, or an ended lease, nothing is in doubt."""
     session = await place.intended()
     place.has_lease = False
     with pytest.raises(LeaseLost):
@@ -150,8 +150,8 @@ async def test_what_was_refused_or_called_off_was_not_sent(place: Place) -> None
     assert place.sim.log.of("scaleserp", "create_batch") == []
 
 
-async def test_what_has_no_answer_is_neither_looked_for_nor_repeated_too_soon(place: Place) -> None:
-    """For 73 s nobody asks; then the batch is found by its name, and made once."""
+async def test_a_call_without_an_answer_is_checked_after_its_deadline(place: Place) -> None:
+    """For 73 s no call is made; then the batch is found by its name and created once."""
     place.sim.set_faults([NO_ANSWER])
     with pytest.raises(ProviderError):
         await place.create(await place.intended())

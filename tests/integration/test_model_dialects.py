@@ -1,4 +1,4 @@
-"""Language-model servers of many vendors: one product, the same analyses."""
+"""Language-model servers of many vendors give the same analyses."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -29,7 +29,7 @@ TEXTS = (
     ("Kettles", "This kettle is disappointing. The kettle is slow and poor.", "kettle"),
     ("Shoes", "Nothing here is about the sea at all, only about shoes.", "tide"),
 )
-# Requests that are refused, or answered in vain, before the first answer.
+# Refused or useless requests before the first answer.
 IN_VAIN = {
     "openai": 0, "openai-reasoning": 3, "azure": 1, "mistral": 0, "deepseek": 1, "gemini": 3,
     "groq": 1, "ollama": 1, "vllm": 0, "llama.cpp": 1, "cloudflare": 0, "openrouter": 0,
@@ -38,7 +38,7 @@ IN_VAIN = {
 
 
 class Place:
-    """A simulated model server, the tools that call it, and chunks in whose name they do."""
+    """A simulated model server, the tools that call it, and the calling chunks."""
 
     def __init__(self, sim: Simulator, tools: Tools, db: Database) -> None:
         self.sim = sim
@@ -47,7 +47,7 @@ class Place:
         self.clock = ShiftedClock()
 
     async def model(self, dialect: str, name: str = "m") -> ModelCalls:
-        """The model as a new chunk of a new run asks it, at a server of that dialect."""
+        """The model as a new chunk of a new run calls it, at a server of that dialect."""
         self.sim.llm.dialect = DIALECTS[dialect]
         base = self.sim.environment()["SERPLINE_LLM_BASE_URL"]
         client = LlmClient(base, self.sim.config.key("llm"), name, SystemClock())
@@ -58,12 +58,12 @@ class Place:
         return ModelCalls(self.tools, work, client)
 
     def calls(self) -> int:
-        """How many requests the server has had."""
+        """The number of requests the server has had."""
         return len(self.sim.log.of("llm", "chat"))
 
 
 class ShiftedClock(SystemClock):
-    """The time of day, moved by hand."""
+    """A clock that is set by hand."""
 
     def __init__(self) -> None:
         self.hours = 0
@@ -82,7 +82,7 @@ async def place(db: Database) -> AsyncIterator[Place]:
 
 
 async def analyses(model: ModelCalls) -> list[dict[str, Any]]:
-    """What the model makes of three texts, without what its server says about itself."""
+    """The model's analyses of three texts, without what the server states about itself."""
     asked = [
         model.buy(
             "analysis",
@@ -97,7 +97,7 @@ async def analyses(model: ModelCalls) -> list[dict[str, Any]]:
 
 
 async def test_same_analyses(place: Place) -> None:
-    """Every dialect gives the analyses that OpenAI's gives; it is found out in the first call."""
+    """Every dialect gives the same analyses as OpenAI's; the first call negotiates it."""
     expected = await analyses(await place.model("openai"))
     assert len({analysis["summary"] for analysis in expected}) == len(TEXTS)
     for dialect in DIALECTS:
@@ -105,7 +105,7 @@ async def test_same_analyses(place: Place) -> None:
         name = f"model of {dialect}"
         assert await analyses(await place.model(dialect, name)) == expected, dialect
         assert place.calls() - before == len(TEXTS) + IN_VAIN[dialect], dialect
-        # Another chunk, of this worker or of another, knows.
+        # Another chunk, of this worker or another, reuses it.
         again = place.calls()
         assert await analyses(await place.model(dialect, name)) == expected, dialect
         assert place.calls() - again == len(TEXTS), dialect
@@ -113,8 +113,8 @@ async def test_same_analyses(place: Place) -> None:
     assert (breaker.state, breaker.failure_count) == ("closed", 0)
 
 
-async def test_found_out_again(place: Place) -> None:
-    """What a server takes is asked again after a day; a server that learned is believed."""
+async def test_a_dialect_expires(place: Place) -> None:
+    """After a day the dialect is negotiated again, so an updated server is noticed."""
     await analyses(await place.model("deepseek"))
     place.sim.llm.dialect = DIALECTS["openai"]
     before = place.calls()
@@ -127,8 +127,8 @@ async def test_found_out_again(place: Place) -> None:
     assert place.calls() - before == 2 * len(TEXTS)
 
 
-async def test_a_server_that_changes_its_mind(place: Place) -> None:
-    """A known dialect that is refused is given up at once, and the new one remembered."""
+async def test_a_server_that_changes_its_dialect(place: Place) -> None:
+    """A refused known dialect is replaced at once, and the new one is stored."""
     model = await place.model("openai")
     await analyses(model)
     place.sim.llm.dialect = replace(DIALECTS["openai"], forms=DIALECTS["deepseek"].forms)
@@ -138,8 +138,8 @@ async def test_a_server_that_changes_its_mind(place: Place) -> None:
     assert await forms(place) == ["json_object"]
 
 
-async def test_one_chunk_finds_out(place: Place) -> None:
-    """While one chunk finds the dialect out, the others wait, and no attempt of theirs counts."""
+async def test_one_chunk_negotiates(place: Place) -> None:
+    """While one chunk negotiates, the others wait without using an attempt."""
     first, second = await place.model("deepseek"), await place.model("deepseek")
     await first._learn()
     with pytest.raises(CallRefused) as caught:
@@ -152,15 +152,15 @@ async def test_one_chunk_finds_out(place: Place) -> None:
     assert place.calls() - before == 1
 
 
-async def test_calls_at_once_find_out_once(place: Place) -> None:
-    """Many calls of one chunk at once cost one refusal, not one each."""
+async def test_simultaneous_calls_negotiate_once(place: Place) -> None:
+    """Many simultaneous calls of one chunk cost one refusal together."""
     model = await place.model("deepseek")
     await asyncio.gather(*(ask_one(model, f"text {n}") for n in range(8)))
     assert place.calls() == 9
 
 
 async def test_slips_of_a_known_model(place: Place) -> None:
-    """A known server's answer without its form is a failed attempt, and changes no dialect."""
+    """A known server's answer of another form is a failed attempt and changes no dialect."""
     model = await place.model("openai")
     await ask_one(model, "a text")
     ignoring = {"json_schema": "ignored", "json_object": "ignored"}

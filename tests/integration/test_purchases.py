@@ -1,7 +1,7 @@
-"""Facts about what a call buys for others: it is stored with the call's end, never after it.
+"""Reference data is stored in the statement that ends its call.
 
-Between the two a worker may die or the database may go away. Then another worker would ask for
-other things together, which is another call, and pay for these again.
+Stored later, it could be lost to a crash or an outage. Another worker would then group the keys
+differently, which is another call, and pay again.
 """
 
 import asyncio
@@ -31,8 +31,8 @@ ENDED = "SELECT status FROM provider_calls"
 STORED = "SELECT key, payload, fetched_at, claimed_chunk FROM reference_data ORDER BY key"
 
 
-async def test_the_work_that_breaks_off_has_others_pay_nothing(db: Database) -> None:
-    """The next owner has other videos to ask for, and buys none of those once more."""
+async def test_work_that_breaks_off_is_not_paid_for_twice(db: Database) -> None:
+    """The next owner has other videos in its call and buys none of these again."""
     async with Simulator(SimulatorConfig(seed=3)) as sim:
         named = sim.environment()
         settings = load(
@@ -53,7 +53,7 @@ async def test_the_work_that_breaks_off_has_others_pay_nothing(db: Database) -> 
                     async for _ in outcomes:
                         pass
 
-            # Nothing of the first is settled: its outcomes are as good as lost.
+            # Nothing of the first chunk is settled, so its outcomes are lost.
             _, first, _ = await owned_chunk(db)
             await work(first, VIDEOS)
             calls = len(sim.log.of("youtube", "videos"))
@@ -62,10 +62,10 @@ async def test_the_work_that_breaks_off_has_others_pay_nothing(db: Database) -> 
             assert (calls, len(sim.log.of("youtube", "videos"))) == (1, 1)
 
 
-async def test_answers_and_the_calls_end_are_one_statement(
+async def test_payloads_and_the_calls_end_are_one_statement(
     db: Database, guards: MakeGuard, clock: ManualClock
 ) -> None:
-    """While the answer cannot be stored, the call has not ended."""
+    """While the payload cannot be stored, the call has not ended."""
     guard = guards(Provider())
     run_id, chunk_id, epoch = await owned_chunk(db)
     scope = CallScope("run", run_id, chunk_id, epoch, reference_kind="thing")
@@ -84,10 +84,10 @@ async def test_answers_and_the_calls_end_are_one_statement(
     assert (stored.key, stored.payload, stored.claimed_chunk) == ("a", {"v": 1}, None)
 
 
-async def test_a_reply_of_the_ledger_stores_what_it_brings(
+async def test_a_stored_reply_stores_its_payloads(
     db: Database, guards: MakeGuard, clock: ManualClock
 ) -> None:
-    """A reply may have come when nobody could read it: who reads it stores it, with its time."""
+    """A reply parsed later stores its payloads with the time of the reply."""
     provider = Provider()
     guard = guards(provider)
     run_id, chunk_id, epoch = await owned_chunk(db)
@@ -102,10 +102,10 @@ async def test_a_reply_of_the_ledger_stores_what_it_brings(
     assert came_at <= stored.fetched_at < came_at + timedelta(seconds=60)
 
 
-async def test_two_calls_of_one_group_may_bring_the_same_key(
+async def test_two_calls_of_one_group_may_have_the_same_key(
     db: Database, guards: MakeGuard, clock: ManualClock
 ) -> None:
-    """They end in one statement; the newer answer stays."""
+    """They end in one statement; the newer payload stays."""
     guard = guards(Provider())
     run_id, chunk_id, epoch = await owned_chunk(db)
     scope = CallScope("run", run_id, chunk_id, epoch, reference_kind="thing")

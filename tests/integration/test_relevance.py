@@ -1,4 +1,4 @@
-"""Facts about what a relevance is judged for, and about how few calls that costs.
+"""When relevance judgements are reused, and how few calls that costs.
 
 The phase is the real one, and so are the database and the calls; runs are planted with one video or
 page that ranks for given keywords.
@@ -55,28 +55,30 @@ _RANKS = (
 
 @dataclass
 class Place:
-    """Runs in which one video ranks, and the real phase that works on it."""
+    """Runs in which one video ranks, and the real phase."""
 
     sim: Simulator
     tools: Tools
     db: Database
     clock: ManualClock
 
-    async def run(self, searches: Mapping[str, Sequence[str]], said: str = TEXT) -> UUID:
+    async def run(self, searches: Mapping[str, Sequence[str]], words: str = TEXT) -> UUID:
         """A run whose video ranks for keywords in markets, the first at the best position."""
         run_id, _, _ = await owned_chunk(self.db)
         async with self.db.transaction() as conn:
-            wanted = [(word, market) for word, markets in searches.items() for market in markets]
-            given = [KeywordRow(1, word, keyword_key(word), market, ()) for word, market in wanted]
+            searched = [(word, market) for word, markets in searches.items() for market in markets]
+            given = [
+                KeywordRow(1, word, keyword_key(word), market, ()) for word, market in searched
+            ]
             await projects.import_keywords(conn, given)
             await conn.execute(
                 text(
                     "INSERT INTO youtube_videos (run_id, video_id, found, title, description,"
                     " fetched_at) VALUES (:run, :video, true, 'A video', :text, now())"
                 ),
-                {"run": run_id, "video": VIDEO[2:], "text": said},
+                {"run": run_id, "video": VIDEO[2:], "text": words},
             )
-            for position, (word, market) in enumerate(wanted, 1):
+            for position, (word, market) in enumerate(searched, 1):
                 ranked = {"market": market, "folded": keyword_key(word), "position": position}
                 for statement in _RANKS:
                     values = {"run": run_id, "video": VIDEO[2:], **ranked}
@@ -84,7 +86,7 @@ class Place:
         return run_id
 
     async def work(self, run_id: UUID, **config: Any) -> Outcome:
-        """What the phase makes of the video in the name of one of the run's chunks."""
+        """The phase's outcome for the video, in one of the run's chunks."""
         found = await rows(self.db, "SELECT id, epoch FROM chunks WHERE run_id = :run", run=run_id)
         lane = LaneKey(PhaseName.CONTENT_ANALYSIS, ContentType.VIDEO)
         now = self.clock.now()
@@ -102,7 +104,7 @@ class Place:
         return outcome
 
     async def judged(self, searches: Mapping[str, Sequence[str]], **config: Any) -> dict[str, Any]:
-        """Of a new run, by market: the keywords that the video was judged for."""
+        """The keywords of a new run's judgements, by market."""
         run_id = await self.run(searches)
         assert isinstance(await self.work(run_id, **config), Done)
         found = await rows(
@@ -111,12 +113,12 @@ class Place:
             run=run_id,
         )
         for row in found:
-            told = [each["relevance"] for each in row.judged_for]
-            assert row.relevance == pytest.approx(sum(told) / len(told))
+            single = [each["relevance"] for each in row.judged_for]
+            assert row.relevance == pytest.approx(sum(single) / len(single))
         return {row.market: [each["keyword"] for each in row.judged_for] for row in found}
 
     def calls(self) -> int:
-        """How many requests the model has had."""
+        """The number of requests the model has had."""
         return len(self.sim.log.of("llm", "chat"))
 
 
@@ -135,8 +137,8 @@ async def place(db: Database) -> AsyncIterator[Place]:
             yield Place(sim, tools, db, clock)
 
 
-async def test_the_same_again_costs_nothing(place: Place) -> None:
-    """A second run of the same searches, or of some of them, judges nothing."""
+async def test_the_same_searches_cost_nothing(place: Place) -> None:
+    """A second run of the same searches, or of some of them, makes no call."""
     assert await place.judged(LANDSCAPE) == {"US": ["kettle", "tea", "mug"]}
     assert place.calls() == 1
     assert await place.judged(LANDSCAPE) == {"US": ["kettle", "tea", "mug"]}
@@ -144,8 +146,8 @@ async def test_the_same_again_costs_nothing(place: Place) -> None:
     assert place.calls() == 1
 
 
-async def test_another_landscape_is_judged_for_itself(place: Place) -> None:
-    """What was judged for other keywords decides nothing."""
+async def test_another_landscape_is_judged_by_itself(place: Place) -> None:
+    """Judgements for other keywords do not count."""
     await place.judged({"kettle": ["US"]})
     assert await place.judged({"saucer": ["US"], "pot": ["US"]}) == {"US": ["saucer", "pot"]}
     assert place.calls() == 2
@@ -154,15 +156,15 @@ async def test_another_landscape_is_judged_for_itself(place: Place) -> None:
     assert found[1].relevance > 0
 
 
-async def test_a_testing_run_decides_nothing_for_others(place: Place) -> None:
-    """A run of few keywords first: the full one is judged for all of its own."""
+async def test_a_testing_run_does_not_decide_for_others(place: Place) -> None:
+    """After a run of few keywords, the full run is judged for all of its own."""
     await place.judged({"kettle": ["US"]}, keyword_limit=1, force_refresh=True)
     assert await place.judged(LANDSCAPE) == {"US": ["kettle", "tea", "mug"]}
     assert place.calls() == 2
 
 
 async def test_one_keyword_more_is_one_call(place: Place) -> None:
-    """It judges the new keyword, and renews the others for no further call."""
+    """It judges the new keyword and renews the others in the same call."""
     await place.judged(LANDSCAPE)
     place.clock.elapsed_seconds = 20 * DAY
     more = {"spout": ["US"], **LANDSCAPE}
@@ -174,7 +176,7 @@ async def test_one_keyword_more_is_one_call(place: Place) -> None:
 
 
 async def test_another_model_judges_again(place: Place) -> None:
-    """And what it judged stands beside what the first one did."""
+    """Its judgements are stored beside the first model's."""
     await place.judged(LANDSCAPE)
     first = place.tools
     base, key = place.sim.environment()["SERPLINE_LLM_BASE_URL"], place.sim.config.key("llm")
@@ -190,7 +192,7 @@ async def test_another_model_judges_again(place: Place) -> None:
 
 
 async def test_another_prompt_judges_again(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The stored row names the prompt it was judged by."""
+    """The stored row names its prompt."""
     await place.judged(LANDSCAPE)
     monkeypatch.setattr(relevance, "PROMPT", "content_analysis_v9-0")
     await place.judged(LANDSCAPE)
@@ -213,7 +215,7 @@ async def test_another_language_is_judged_for_itself(place: Place) -> None:
 
 
 async def test_many_keywords_are_bounded(place: Place) -> None:
-    """Of what a video ranks for, a market's twenty best are judged, in one call."""
+    """A market's twenty best keywords of a video are judged, in one call."""
     words = [f"kettle {n:02}" for n in range(30)]
     searches = {word: ["US"] for word in words}
     assert await place.judged(searches, analysis_depth=100) == {"US": words[:20]}
@@ -222,7 +224,7 @@ async def test_many_keywords_are_bounded(place: Place) -> None:
 
 
 async def test_what_the_model_finds_empty(place: Place) -> None:
-    """It has no relevance to any keyword; the row says what was asked, and the answer is kept."""
+    """It has no relevance to any keyword; the row lists the keywords, and the answer is stored."""
     text_, searches = "Sign in to read on.", {"mug": ["US"], "tea": ["US"]}
     for _ in range(2):
         run_id = await place.run(searches, text_)
@@ -239,7 +241,7 @@ async def test_what_the_model_finds_empty(place: Place) -> None:
 async def test_two_languages_take_two_calls_and_a_failed_one_pays_nothing_twice(
     place: Place,
 ) -> None:
-    """What the first call brought is kept when the second one fails."""
+    """The first call's judgements are kept when the second one fails."""
     run_id = await place.run({"kettle": ["US", "DE"]})
     place.sim.set_faults([{"provider": "llm", "fault": "500", "pattern": "SF"}])
     assert isinstance(await place.work(run_id), Retry)
@@ -250,7 +252,7 @@ async def test_two_languages_take_two_calls_and_a_failed_one_pays_nothing_twice(
 
 
 async def test_use_does_not_renew(place: Place) -> None:
-    """A judgement ages from when it was bought, however often it is used."""
+    """A judgement's age counts from its purchase, however often it is used."""
     await place.judged(LANDSCAPE)
     for days in (20, 29):
         place.clock.elapsed_seconds = days * DAY
@@ -264,7 +266,7 @@ async def test_use_does_not_renew(place: Place) -> None:
 
 
 async def test_one_of_two_runs_buys(place: Place) -> None:
-    """While one run judges, another that shares a keyword waits, and then asks for the rest."""
+    """While one run buys, another that shares a keyword waits, then buys the rest."""
     await place.judged({"cup": ["US"]})
     first, second = await place.run({"kettle": ["US"]}), await place.run(LANDSCAPE)
     found = await rows(place.db, "SELECT id FROM chunks WHERE run_id = :run", run=first)

@@ -1,4 +1,4 @@
-"""DataForSEO's wire: what is sent, what is read, and which error each refusal becomes."""
+"""DataForSEO's wire: the requests, the parsed replies, and the error of each refusal."""
 
 import json
 from typing import Any
@@ -79,8 +79,8 @@ def test_request() -> None:
     assert other.identity != CALL.identity
 
 
-def test_a_market_without_a_language_is_asked_for_without_it() -> None:
-    """DataForSEO does not know Albanian: the volumes asked for are those of all languages."""
+def test_a_market_without_a_language_has_none_in_its_request() -> None:
+    """DataForSEO does not know Albanian: the request asks for the volumes of all languages."""
     call = client.search_volume(["kafe"], 2008, None)
     assert call.request.json == [{"keywords": ["kafe"], "location_code": 2008}]
     row = LAPTOP | {"keyword": "kafe", "location_code": 2008, "language_code": None}
@@ -89,7 +89,7 @@ def test_a_market_without_a_language_is_asked_for_without_it() -> None:
 
 
 def test_reply() -> None:
-    """Figures are read as given; a volume that nobody knows is None, never 0."""
+    """Figures are read as given; an unknown volume is None, never 0."""
     found = CALL.parse(reply(document([LAPTOP, UNKNOWN])))
     laptop, unknown = found.metrics
     assert (laptop.search_volume, laptop.cpc, laptop.competition) == (2900, 6.74, "HIGH")
@@ -103,14 +103,14 @@ def test_reply() -> None:
 
 
 def test_zero_is_kept() -> None:
-    """A volume of 0 that the vendor states is 0."""
+    """A stated volume of 0 is 0."""
     found = CALL.parse(reply(document([LAPTOP | {"search_volume": 0}])))
     assert found.metrics[0].search_volume == 0
 
 
 @pytest.mark.parametrize("value", ["many", -1, 1.5, True, [], {}, 2**70])
-def test_strange_volume_is_unknown(value: Any) -> None:
-    """A volume that is no count is unknown, and costs the row nothing else."""
+def test_unreadable_volume_is_unknown(value: Any) -> None:
+    """A volume that is not a count is unknown; the rest of the row stays."""
     row = CALL.parse(reply(document([LAPTOP | {"search_volume": value}]))).metrics[0]
     assert (row.search_volume, row.cpc) == (None, 6.74)
 
@@ -124,14 +124,14 @@ def test_strange_volume_is_unknown(value: Any) -> None:
     ],
 )
 def test_emptied_batch(result: Any) -> None:
-    """A batch that one restricted keyword emptied is told from a batch with figures."""
+    """A batch emptied by one restricted keyword differs from a batch with figures."""
     assert CALL.parse(reply(document(result))).lost_all_figures
     single = client.search_volume(["rolex replica"], 2840, "en")
     assert not single.parse(reply(document(result))).lost_all_figures
 
 
 def test_no_results_is_an_answer() -> None:
-    """The code for "no results" is an answer without rows, not a failure."""
+    """ "No results" is an answer without rows."""
     assert CALL.parse(reply(document(None, status_code=40102))).metrics == ()
 
 
@@ -177,7 +177,7 @@ def test_codes_at_both_levels(code: int, category: ErrorCategory, permanent: boo
     ],
 )
 def test_http_status(status: int, category: ErrorCategory) -> None:
-    """A status that is no success is a failure even if its body claims otherwise."""
+    """A status outside 2xx is a failure whatever its body claims."""
     for body in (b"<html>", document([LAPTOP])):
         error = refusal(reply(body, status, retry_after="9"))
         assert (error.category, error.http_status) == (category, status)
@@ -196,12 +196,12 @@ def test_http_status(status: int, category: ErrorCategory) -> None:
     ],
 )
 def test_malformed(body: Any) -> None:
-    """A reply without a code, or without exactly our task, is malformed."""
+    """A reply without a code, or without exactly one task, is malformed."""
     assert refusal(reply(body)).category is ErrorCategory.MALFORMED
 
 
 def test_billing() -> None:
-    """A done task is one request, a failed one none."""
+    """A successful task is one request, a failed one none."""
     billed = CALL.billed
     assert billed is not None
     assert billed(reply(document([]))) == 1
@@ -210,7 +210,7 @@ def test_billing() -> None:
 
 
 def test_match() -> None:
-    """Requested keywords find their rows by folded keyword, then by spelling; the rest is None."""
+    """Requested keywords match rows by folded keyword, then by spelling; the rest is None."""
     rows = CALL.parse(
         reply(
             document(
@@ -244,7 +244,7 @@ def test_match() -> None:
     ],
 )
 def test_unsupported(keyword: str, reason: str | None) -> None:
-    """A keyword over 80 characters or 10 words is told before it can fail its whole batch."""
+    """A keyword over 80 characters or 10 words is rejected before it fails its batch."""
     told = unsupported(keyword)
     assert (told is None) == (reason is None)
     assert (reason or "") in (told or "")
@@ -261,8 +261,8 @@ def test_keywords_per_call() -> None:
             client.search_volume(["x"] * count, 2840, "en")
 
 
-def test_blamed_keyword() -> None:
-    """An invalid field may be one keyword's fault; other failures are not."""
+def test_keyword_error() -> None:
+    """One keyword may cause an invalid field; it causes no other failure."""
     assert is_keyword_error(refusal(reply(document(None, status_code=40501))))
     assert not is_keyword_error(refusal(reply(document(None, status_code=40202))))
     assert not is_keyword_error(refusal(reply(b"")))

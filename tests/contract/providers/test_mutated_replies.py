@@ -1,4 +1,4 @@
-"""Replies that no vendor documents: mutated bodies of every call of three providers.
+"""Undocumented replies: mutated bodies of every call of three providers.
 
 The contract of ``ProviderCall``: ``parse`` gives a value or a ``ProviderError``, nothing else;
 ``billed`` gives a number ≥ 0 and never fails; no key comes out in a message.
@@ -84,15 +84,15 @@ def mutate(data: st.DataObject, document: Any) -> bytes:
 
 @pytest.mark.parametrize("name", CASES)
 def test_documents_are_good(name: str) -> None:
-    """Unmutated, every document is an answer, so that the mutations start from something."""
+    """Every unmutated document is an answer, so the mutations start from valid replies."""
     call, document = CASES[name]
     call.parse(HttpReply(200, {}, json.dumps(document).encode()))
 
 
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("body", [*NONSENSE, b"{}"])
-def test_nonsense_is_no_answer(call: ProviderCall[Any], body: bytes) -> None:
-    """A 200 of something in between says nothing: never "nothing found", never "it is done"."""
+def test_a_200_from_a_proxy_is_no_answer(call: ProviderCall[Any], body: bytes) -> None:
+    """A 200 from something in between never means "nothing found" or "done"."""
     with pytest.raises(ProviderError) as refused:
         call.parse(HttpReply(200, {}, body))
     assert refused.value.category in (ErrorCategory.MALFORMED, ErrorCategory.EMPTY)
@@ -101,7 +101,7 @@ def test_nonsense_is_no_answer(call: ProviderCall[Any], body: bytes) -> None:
 @pytest.mark.parametrize("name", CASES)
 @given(data=st.data())
 def test_any_reply_is_a_value_or_a_provider_error(name: str, data: st.DataObject) -> None:
-    """Whatever comes back, parsing gives a storable value or a keyless ``ProviderError``."""
+    """Every reply parses to a storable value or a keyless ``ProviderError``."""
     call, document = CASES[name]
     check(call, HttpReply(data.draw(statuses), {}, mutate(data, document)))
 
@@ -111,7 +111,7 @@ def test_any_reply_is_a_value_or_a_provider_error(name: str, data: st.DataObject
 def test_any_content_is_a_whole_answer_or_a_provider_error(
     name: str, answer: dict[str, Any], data: st.DataObject
 ) -> None:
-    """Whatever a model writes into its answer, it is read whole and in range, or refused."""
+    """A model's content is read whole and in range, or rejected."""
     body = copy.deepcopy(COMPLETION)
     body["choices"][0]["message"]["content"] = mutate(data, answer).decode("utf-8", "replace")
     check(CASES[name][0], HttpReply(200, {}, json.dumps(body).encode()))
@@ -156,7 +156,7 @@ def follow_up(value: Any) -> None:
 
 @given(data=st.data())
 def test_any_webhook_is_a_notice_or_nothing(data: st.DataObject) -> None:
-    """A forged webhook body gives a plain notice or nothing, and no error."""
+    """A forged webhook body gives a valid notice or None, never an error."""
     document = {"batch": {"id": "B1"}, "result_set": {"id": 4, "download_links": {}}}
     hint = parse_notice(mutate(data, document))
     assert hint is None or (hint.batch_id.isascii() and hint.result_set_id >= 0)

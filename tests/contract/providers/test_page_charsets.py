@@ -1,4 +1,4 @@
-"""Which encoding a page is read in, and that it is read as the Encoding Standard says.
+"""The encoding of a page, and its decoding by the Encoding Standard.
 
 ``tests/data/encodings.txt`` is the standard's own table.
 """
@@ -46,11 +46,11 @@ def test_the_table_is_whole() -> None:
 
 @pytest.mark.parametrize(("label", "name"), LABELS)
 def test_every_label_of_the_standard(label: str, name: str) -> None:
-    """In a header, by a ``<meta>`` and in an XML declaration, each label means its encoding."""
+    """In a header, a ``<meta>`` and an XML declaration, each label means its encoding."""
     codes = codes_of(name)
     for written in (label, label.upper(), f" {label}\t"):
         assert [decode(code, written) for code, _ in codes] == [right for _, right in codes]
-    # A page whose declaration can be read is in no encoding of two bytes a character.
+    # A page with a readable declaration has no two-byte encoding.
     inside = {"utf-16le": "utf-8", "utf-16be": "utf-8", "x-user-defined": "windows-1252"}
     codes = codes_of(inside.get(name, name))
     for declaration in (f'<meta charset="{label}">', f'<?xml version="1.0" encoding="{label}"?>'):
@@ -62,8 +62,8 @@ def test_every_label_of_the_standard(label: str, name: str) -> None:
 @pytest.mark.parametrize(
     "label", ["", " ", "latin-1", "utf-7", "hex", "idna", "x", "utf-8\x00", "ﬀ"]
 )
-def test_what_is_no_label_means_nothing(label: str) -> None:
-    """Python's own names, and what would become a label by case folding, are unknown."""
+def test_unknown_labels_are_ignored(label: str) -> None:
+    """Python's own names and names that become labels by case folding are unknown."""
     assert find_encoding(label) is None
     assert find_encoding("\u212aoi8-r") is None
     assert decode("é".encode(), label) == "é"
@@ -138,7 +138,7 @@ def test_a_declaration_in_the_page_is_found(head: str) -> None:
         (b"", "iso-2022-kr", ""),
     ],
 )
-def test_the_order_of_what_says_the_encoding(html: bytes, charset: str | None, text: str) -> None:
+def test_the_order_of_sources(html: bytes, charset: str | None, text: str) -> None:
     """A mark, then the server, then the page, then UTF-8, then a guess."""
     assert decode(html, charset) == text
 
@@ -163,15 +163,15 @@ def test_the_order_of_what_says_the_encoding(html: bytes, charset: str | None, t
         ("오늘 날씨가 매우 좋습니다. 서울은 대한민국의 수도입니다.", "euc-kr"),
     ],
 )
-def test_what_no_one_declares_is_guessed(text: str, codec: str) -> None:
-    """A page without any declaration is read in the encoding of its language."""
+def test_without_a_declaration_the_encoding_is_guessed(text: str, codec: str) -> None:
+    """A page without a declaration is decoded in the encoding of its language."""
     page = f"<html><head><title>x</title></head><body><p>{text * 4}</p></body></html>"
     assert decode(page.encode(codec), None) == page
 
 
 @pytest.mark.parametrize("code", [b"\xad\xff", b"\xff\xad", b"\xad", b"\xa0\xa1", b"\x8f\xad\xff"])
-def test_what_is_of_no_index_is_no_character(code: bytes) -> None:
-    """Bytes beyond the rows and cells of JIS X 0208 are undecodable, not another row's."""
+def test_codes_outside_the_index_are_undecodable(code: bytes) -> None:
+    """Bytes beyond the rows and cells of JIS X 0208 do not become another row's character."""
     encoding = find_encoding("euc-jp")
     assert encoding is not None
     assert set(decode_as(code, encoding)) == {"\ufffd"}
@@ -180,14 +180,14 @@ def test_what_is_of_no_index_is_no_character(code: bytes) -> None:
 @given(html=st.binary(max_size=300), charset=st.none() | st.text(max_size=20))
 @settings(max_examples=200)
 def test_decoding_never_fails(html: bytes, charset: str | None) -> None:
-    """Any bytes under any name of a charset are some characters."""
+    """Any bytes with any charset decode to some text."""
     assert isinstance(decode(html, charset), str)
 
 
 @given(html=st.binary(max_size=40), name=st.sampled_from(list(TABLE)))
 @settings(max_examples=400)
 def test_no_encoding_fails(html: bytes, name: str) -> None:
-    """Whatever the bytes, each encoding of the standard makes characters of them."""
+    """Any bytes decode in every encoding of the standard."""
     encoding = find_encoding(name)
     assert encoding is not None
     assert isinstance(decode_as(html, encoding), str)
@@ -202,6 +202,6 @@ def test_no_encoding_fails(html: bytes, name: str) -> None:
     )
 )
 @settings(max_examples=300)
-def test_any_markup_is_looked_through(pieces: list[str]) -> None:
-    """Broken tags, attributes, comments and scripts end the search; they raise nothing."""
+def test_any_markup_is_searched(pieces: list[str]) -> None:
+    """Broken tags, attributes, comments and scripts end the search without an exception."""
     assert isinstance(decode(bytes.fromhex("".join(pieces)) + b"\xe9", None), str)

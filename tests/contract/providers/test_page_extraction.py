@@ -1,4 +1,4 @@
-"""Text extraction with real processes: what comes out, and what a bad page costs."""
+"""Text extraction with real processes: its results, and what a bad page costs."""
 
 import asyncio
 import os
@@ -56,7 +56,7 @@ async def outcome_of(extractor: Extractor, document: PageDocument) -> PageText |
 
 
 async def busy_pid(extractor: Extractor) -> int:
-    """The id of the process that has a page in hand, once there is one."""
+    """The id of the process that is extracting a page, once there is one."""
     while not extractor.busy_pids:
         await asyncio.sleep(0)
     return extractor.busy_pids[0]
@@ -70,7 +70,7 @@ def gone(pid: int) -> bool:
     return False
 
 
-async def test_a_page_becomes_text_with_what_it_says_of_itself() -> None:
+async def test_a_page_becomes_text_with_metadata() -> None:
     """Title, author, day, language, site and canonical address are read; the menu is left out."""
     async with Extractor(processes=1) as extractor:
         found = await extractor.extract(PageDocument(URL, article(7), "utf-8"))
@@ -89,8 +89,8 @@ async def test_a_page_becomes_text_with_what_it_says_of_itself() -> None:
     )
 
 
-async def test_what_a_page_does_not_say_is_none() -> None:
-    """No author and no day are made up from the text."""
+async def test_missing_metadata_is_none() -> None:
+    """No author and no day are invented from the text."""
     html = b"<html><body><p>Founded on 1 May 1998 in Seattle, it sells journeys.</p><p>2</p>"
     async with Extractor(processes=1) as extractor:
         found = await extractor.extract(PageDocument(URL, html))
@@ -102,7 +102,7 @@ async def test_what_a_page_does_not_say_is_none() -> None:
     ("charset", "encoding"), [("gb2312", "gb18030"), (None, "utf-8"), ("utf-8", "utf-8")]
 )
 async def test_text_in_any_script_survives(charset: str | None, encoding: str) -> None:
-    """The characters that went in come out."""
+    """The characters of the page arrive unchanged."""
     html = "<html><body><p>吕梁市的三川河流经山西省西部,最后汇入黄河。</p><p>完</p></body></html>"
     async with Extractor(processes=1) as extractor:
         found = await extractor.extract(PageDocument(URL, html.encode(encoding), charset))
@@ -110,7 +110,7 @@ async def test_text_in_any_script_survives(charset: str | None, encoding: str) -
 
 
 async def test_text_is_bounded() -> None:
-    """A long page is cut at the bound and says so."""
+    """A long page is cut at the bound and marked as truncated."""
     async with Extractor(processes=1) as extractor:
         found = await extractor.extract(PageDocument(URL, article(1, paragraphs=120)))
     assert TEXT_CHARS_MAX - 1 <= len(found.text) <= TEXT_CHARS_MAX
@@ -128,7 +128,7 @@ async def test_text_is_bounded() -> None:
     ],
 )
 async def test_a_page_without_text_fails_for_good(html: bytes, category: ErrorCategory) -> None:
-    """Nothing to read is EMPTY, no markup at all is MALFORMED; the process lives on."""
+    """No text is EMPTY, no markup is MALFORMED; the process lives on."""
     async with Extractor(processes=1) as extractor:
         await extractor.extract(PageDocument(URL, article(1)))
         pids = extractor.pids
@@ -153,7 +153,7 @@ async def test_a_page_without_text_fails_for_good(html: bytes, category: ErrorCa
     ],
 )
 async def test_a_hostile_page_is_text_or_an_error_and_the_next_page_is_read(html: bytes) -> None:
-    """Depth, size, broken characters: whatever it comes to, the next page is extracted."""
+    """Depth, size, broken characters: the next page is still extracted."""
     async with Extractor(processes=1) as extractor:
         found = await outcome_of(extractor, PageDocument(URL, html))
         if isinstance(found, PageText):
@@ -178,7 +178,7 @@ async def test_four_pages_at_once_come_back_to_their_own_callers() -> None:
 
 
 async def test_a_hanging_page_costs_only_itself() -> None:
-    """At the deadline its process is killed; pages beside and behind it are extracted."""
+    """Its process is killed at the deadline; other pages are extracted."""
     async with Extractor(processes=2, deadline_seconds=1.0) as extractor:
         hanging = asyncio.create_task(error_of(extractor, ENDLESS))
         pid = await busy_pid(extractor)
@@ -193,7 +193,7 @@ async def test_a_hanging_page_costs_only_itself() -> None:
 
 
 async def test_a_process_killed_in_mid_page_costs_only_that_page() -> None:
-    """kill -9 in the middle of a page: that page fails, the next one finds a fresh process."""
+    """kill -9 in mid-page: that page fails, the next one gets a fresh process."""
     async with Extractor(processes=1, deadline_seconds=100) as extractor:
         victim = asyncio.create_task(error_of(extractor, ENDLESS))
         behind = asyncio.create_task(extractor.extract(PageDocument(URL, article(5))))
@@ -208,7 +208,7 @@ async def test_a_process_killed_in_mid_page_costs_only_that_page() -> None:
 
 
 async def test_a_process_killed_between_pages_costs_no_page() -> None:
-    """A worker that is dead on arrival is replaced: the page is not to blame."""
+    """A dead process is replaced, and the page is extracted."""
     async with Extractor(processes=1) as extractor:
         await extractor.extract(PageDocument(URL, article(1)))
         for number in range(2, 5):
@@ -217,8 +217,8 @@ async def test_a_process_killed_between_pages_costs_no_page() -> None:
             assert found.title == f"Islands {number}"
 
 
-async def test_a_page_that_swells_the_extractor_costs_only_itself() -> None:
-    """The limit on memory ends such a page; the next one is extracted."""
+async def test_a_page_that_exhausts_memory_costs_only_itself() -> None:
+    """The memory limit ends such a page; the next one is extracted."""
     async with Extractor(
         processes=1, deadline_seconds=60, memory_bytes_max=160_000_000
     ) as extractor:
@@ -230,7 +230,7 @@ async def test_a_page_that_swells_the_extractor_costs_only_itself() -> None:
 
 
 async def test_a_cancelled_page_does_not_answer_for_the_next_one() -> None:
-    """Its process is killed with it, so that its late reply meets nobody."""
+    """Its process is killed, so its late reply answers no other page."""
     async with Extractor(processes=1, deadline_seconds=100) as extractor:
         cancelled = asyncio.create_task(extractor.extract(ENDLESS))
         pid = await busy_pid(extractor)
@@ -241,8 +241,8 @@ async def test_a_cancelled_page_does_not_answer_for_the_next_one() -> None:
         assert (await extractor.extract(PageDocument(URL, article(6)))).title == "Islands 6"
 
 
-async def test_a_process_is_replaced_after_its_share_of_pages() -> None:
-    """What a parser leaks is bounded by the number of pages a process may see."""
+async def test_a_process_is_replaced_after_its_number_of_pages() -> None:
+    """A limited number of pages per process bounds the parser's leaks."""
     async with Extractor(processes=1, pages_per_process_max=2) as extractor:
         seen = []
         for number in range(5):
@@ -252,10 +252,10 @@ async def test_a_process_is_replaced_after_its_share_of_pages() -> None:
 
 
 @pytest.mark.parametrize("program", ["/bin/false", "/bin/echo", "/nonexistent/python"])
-async def test_an_extractor_that_cannot_start_says_so(
+async def test_an_extractor_that_cannot_start_is_an_internal_error(
     program: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A program that is missing, fails or talks nonsense is our error, and not the page's."""
+    """A program that is missing, fails or sends nonsense is our error, not the page's."""
     async with Extractor(processes=1) as extractor:
         monkeypatch.setattr(sys, "executable", program)
         error = await error_of(extractor, PageDocument(URL, article(1)))
@@ -265,7 +265,7 @@ async def test_an_extractor_that_cannot_start_says_so(
 
 
 async def test_leaving_ends_every_process() -> None:
-    """Nothing is left running, and nothing can be extracted any more."""
+    """No process is left, and a further extraction is an error."""
     async with Extractor(processes=2) as extractor:
         await asyncio.gather(*(extractor.extract(PageDocument(URL, article(n))) for n in range(4)))
         pids = extractor.pids
@@ -275,8 +275,8 @@ async def test_leaving_ends_every_process() -> None:
         await extractor.extract(PageDocument(URL, article(1)))
 
 
-async def test_the_process_is_told_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What parses pages from strangers does not know the keys of this installation."""
+async def test_the_process_receives_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process that parses strangers' pages has none of the installation's keys."""
     monkeypatch.setenv("SERPLINE_PDL_API_KEY", "pdl-secret")
     async with Extractor(processes=1) as extractor:
         await extractor.extract(PageDocument(URL, article(1)))
@@ -312,7 +312,7 @@ asyncio.run(main())
 
 @pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="awaiting a stranger's end needs Linux")
 def test_processes_do_not_outlive_a_killed_parent(tmp_path: Path) -> None:
-    """kill -9 of the parent, one worker idle and one in a hanging page: both end."""
+    """kill -9 of the parent, one process idle and one in a hanging page: both end."""
     script = tmp_path / "parent.py"
     script.write_text(PARENT)
     with subprocess.Popen(
@@ -333,10 +333,10 @@ def test_processes_do_not_outlive_a_killed_parent(tmp_path: Path) -> None:
             os.close(handle)
 
 
-async def test_an_extractor_that_cannot_start_says_why(
+async def test_a_failed_start_names_its_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A library that is missing or broken is named in the error of the page."""
+    """The page's error names a missing or broken library."""
     (tmp_path / "trafilatura.py").write_text("raise ImportError('no such library here')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     async with Extractor() as extractor:

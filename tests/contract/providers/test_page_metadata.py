@@ -1,4 +1,4 @@
-"""What a page says of itself, read from pages in the shapes that the web's software makes."""
+"""The metadata of pages in the shapes that common software produces."""
 
 import json
 import time
@@ -71,13 +71,13 @@ MANY = json.dumps({"@graph": [{"@type": "WebPage", "name": str(n)} for n in rang
         ("," + " " * 1_000) * 1_000,
     ],
 )
-def test_hostile_json_ld_gives_nothing_and_raises_nothing(script: str) -> None:
-    """Deep, huge, broken or of other types: the page is read by what else it says, soon."""
+def test_hostile_json_ld_yields_nothing(script: str) -> None:
+    """Deep, huge, broken or other JSON-LD: the page's other metadata is read, quickly."""
     began = time.process_time()
     found = read(f'<script type="application/ld+json">{script}</script>')
     assert isinstance(found.title, str)
     assert found.published in (None, "2026-02-03")
-    # Bounded by the number of nodes and characters; what it takes here is some hundredths.
+    # The bound is a number of nodes and characters; this takes some hundredths of a second.
     assert time.process_time() - began < 5
 
 
@@ -104,12 +104,12 @@ def script(value: Any) -> str:
     ],
 )
 def test_metadata_is_read_up_to_a_bound(head: str, title: str) -> None:
-    """Characters, scripts, nodes, texts and meta elements: up to a bound of each, all count."""
+    """Characters, scripts, nodes, texts and meta elements count up to a bound each."""
     assert read(head).title == title
 
 
 def test_headings_and_names_are_read_up_to_a_bound() -> None:
-    """Twenty headings are looked at, of a heading a hundred pieces, of authors twenty."""
+    """The bounds are twenty headings, a hundred pieces of a heading, twenty authors."""
     headings = "".join(f"<h1>Heading {n}</h1>" for n in range(9))
     for times, title in ((2, "Right"), (3, "Right - Elsewhere")):
         inside = headings * times + "<h1>Right</h1>"
@@ -138,7 +138,7 @@ JSON = st.recursive(
 @given(JSON, st.text(max_size=60))
 @settings(max_examples=300)
 def test_any_json_and_any_stamp(value: Any, stamp: str) -> None:
-    """Whatever stands in the metadata, reading it raises nothing."""
+    """No metadata makes parsing raise an exception."""
     value = {"@type": "Article", **value} if isinstance(value, dict) else value
     script = json.dumps(value).replace("</", "")
     content = stamp.replace('"', "").replace("\x00", "").encode("utf-8", "ignore").decode()
@@ -182,11 +182,11 @@ def test_any_json_and_any_stamp(value: Any, stamp: str) -> None:
         ("9" * 5_000, None),
     ],
 )
-def test_a_stamp_of_time_is_a_day_or_nothing(stamp: str | None, day: str | None) -> None:
+def test_a_timestamp_is_a_day_or_none(stamp: str | None, day: str | None) -> None:
     """ISO 8601, mail, Unix time and written days are read; a day that may be a month is not."""
     assert day_of(stamp) == day
 
 
 def test_the_samples_are_pages() -> None:
-    """Each sample is large enough to be content."""
+    """Each sample is long enough to be content."""
     assert all(isinstance(sample, Sample) and len(sample.html) > 1_000 for sample in SAMPLES)

@@ -1,4 +1,4 @@
-"""Which pages are no content: walls, notices, soft 404s, emptiness; and which only tell of them."""
+"""Pages without content (walls, notices, soft 404s, empty pages) and pages about such things."""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -32,7 +32,7 @@ async def extractor() -> AsyncIterator[Extractor]:
 
 
 async def read(extractor: Extractor, reply: HttpReply) -> PageText | EmptyPageError:
-    """What a reply comes to, by way of the call and the extractor."""
+    """The result of a reply, through the call and the extractor."""
     try:
         return await extractor.extract(CALL.parse(reply))
     except EmptyPageError as error:
@@ -42,7 +42,7 @@ async def read(extractor: Extractor, reply: HttpReply) -> PageText | EmptyPageEr
 @pytest.mark.parametrize("name", [name for name, wall in WALLS.items() if not wall.long])
 @pytest.mark.asyncio(loop_scope="module")
 async def test_a_wall_is_an_empty_page_of_its_kind(name: str, extractor: Extractor) -> None:
-    """Each wall that sites were seen to show is known, in any language, and is no content."""
+    """Each wall seen in the wild is recognised, in any language."""
     wall = WALLS[name]
     reply = HttpReply(wall.status, {**TYPE, **wall.headers}, wall.html.encode(), url=URL)
     found = await read(extractor, reply)
@@ -57,7 +57,7 @@ async def test_a_wall_is_an_empty_page_of_its_kind(name: str, extractor: Extract
 )
 @pytest.mark.asyncio(loop_scope="module")
 async def test_a_wall_among_a_sites_furniture(name: str, extractor: Extractor) -> None:
-    """The same with a cookie banner in front and long scripts: the kind is not always the same."""
+    """The same with a cookie banner and long scripts; the kind may differ."""
     html = (
         WALLS[name]
         .html.replace("</body>", f"<script>{'var filler = 0;' * 3_000}</script></body>")
@@ -79,7 +79,7 @@ SENTENCES = {
 
 
 def article(title: str, text: str, *, lang: str = "en", head: str = "", extra: str = "") -> str:
-    """An ordinary page about something, with its site's banner and furniture."""
+    """An ordinary page with its site's banner and navigation."""
     body = "".join(f"<p>{n}. {text} {SENTENCES[lang] * 3}</p>" for n in range(5))
     return (
         f'<!doctype html><html lang="{lang}"><head><meta charset="utf-8"><title>{title}</title>'
@@ -112,7 +112,7 @@ CONTENT = {
     "about maintenance": article("Under maintenance", "Why shops say: we'll be back soon."),
     "auf Deutsch": article("Seite nicht gefunden", "Was tun, wenn es so heißt?", lang="de"),
     "日本語": article("ページが見つかりません", "このエラーの意味を解説します。", lang="ja"),
-    # What good pages of protected sites carry.
+    # Signs on good pages of protected sites.
     "jsd": article(
         "Ten islands",
         "Ferries leave at noon.",
@@ -141,7 +141,7 @@ CONTENT = {
     "forum thread": article(
         "Which ferry?", "I took the one at noon.", extra="<p>You must log in to reply here.</p>"
     ),
-    # Little text, and about something.
+    # Little text, but about something.
     "prices for customers": (
         "<html><head><title>Rope 12 mm</title></head><body><main><h1>Rope 12 mm</h1><p>A rope of "
         "polyester for moorings and halyards, twelve millimetres thick, that floats for hours and "
@@ -193,7 +193,7 @@ LOGIN_PAGE = article("Log in", "Manage your bookings, your points and your famil
         ("https://www.youtube.com/c", "https://consent.youtube.com/m?continue=x", "consent_wall"),
         ("https://finance.yahoo.com/q", "https://consent.yahoo.com/v2/collect", "consent_wall"),
         ("https://www.google.com/search", "https://www.google.com/sorry/index", "bot_check"),
-        # What was searched for is content, be it a page for logging in.
+        # A login page without a redirect is content: the search found it.
         ("https://a.example/login", "https://a.example/login", None),
         ("https://a.example/login", "https://www.a.example/en/login", None),
         ("https://a.example/x", "https://a.example/login-guide", None),
@@ -201,10 +201,10 @@ LOGIN_PAGE = article("Log in", "Manage your bookings, your points and your famil
     ],
 )
 @pytest.mark.asyncio(loop_scope="module")
-async def test_where_a_fetch_was_sent_on_to(
+async def test_a_redirect_to_a_wall(
     asked: str, found_at: str, kind: str | None, extractor: Extractor
 ) -> None:
-    """A request for a page that ends at a login, consent or check page was not answered."""
+    """A redirect to a login, consent or check page is a wall."""
     document = PageDocument(found_at, LOGIN_PAGE.encode(), "utf-8", requested_url=asked)
     if kind is None:
         assert "Manage your bookings" in (await extractor.extract(document)).text
@@ -224,7 +224,7 @@ async def test_where_a_fetch_was_sent_on_to(
     ],
 )
 def test_headers_name_a_bot_check(headers: dict[str, str], kind: str | None) -> None:
-    """The vendors' own headers decide, whatever the status; other headers of theirs do not."""
+    """The vendors' own headers decide, whatever the status; their other headers do not."""
     html = CONTENT["short page"].encode()
     for status in (200, 202, 403, 429, 503):
         reply = HttpReply(status, {**TYPE, **headers}, html, url=URL)
@@ -247,7 +247,7 @@ PIECES = [
 @given(st.lists(st.sampled_from(PIECES), max_size=40), st.text(max_size=30))
 @settings(max_examples=200)
 def test_any_page_and_address_is_a_wall_or_none(pieces: list[str], url: str) -> None:
-    """Broken markup and addresses raise nothing; what is found has a kind and a short sign."""
+    """Broken markup and addresses raise no exception; every wall has a kind and a short sign."""
     tree = load_html(f"<html><body>{''.join(pieces)}{url}".encode("utf-8", "replace").decode())
     facts = PageFacts() if tree is None else read_facts(tree)
     wall = by_content(url, f"https://{url}/login", facts, facts.visible)
@@ -269,7 +269,7 @@ def test_any_page_and_address_is_a_wall_or_none(pieces: list[str], url: str) -> 
     ],
 )
 def test_facts_are_bounded(html: str) -> None:
-    """However large and deep a page is, what is read off it is small."""
+    """The facts of a large and deep page are small."""
     facts = read_facts(load_html(f"<html><head></head><body><p>x</p>{html}</body></html>"))
     assert len(facts.visible) <= 20_000
     assert len(facts.scripts) <= 200_000

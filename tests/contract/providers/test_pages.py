@@ -25,7 +25,7 @@ def error_of(reply: HttpReply) -> ProviderError:
 
 
 def test_a_fetch_is_a_bounded_get() -> None:
-    """The call costs nothing, is bounded in size, and its identity is the address."""
+    """The call is free and bounded in size; its identity is the address."""
     assert (CALL.provider, CALL.request.method, CALL.request.url) == ("page", "GET", URL)
     assert CALL.request.size_bytes_max == PAGE_BYTES_MAX
     assert CALL.identity == {"url": URL}
@@ -35,8 +35,8 @@ def test_a_fetch_is_a_bounded_get() -> None:
 @pytest.mark.parametrize(
     "url", ["", "northwind.example", "file:///etc/passwd", "https:/x", "https://x/" + "a" * 2048]
 )
-def test_what_is_no_address_of_a_page_is_refused(url: str) -> None:
-    """Only http and https addresses of a bounded length become a call."""
+def test_an_invalid_address_is_rejected(url: str) -> None:
+    """Only http and https addresses of bounded length become a call."""
     with pytest.raises(ProviderError, match="not the address") as caught:
         PageClient(now=lambda: NOW).fetch_page(url)
     assert (caught.value.category, caught.value.permanent) == (ErrorCategory.BAD_REQUEST, True)
@@ -57,8 +57,8 @@ def test_html_becomes_a_document(content_type: str, charset: str | None) -> None
     assert CALL.parse(reply) == PageDocument(f"{URL}/final", HTML, charset, requested_url=URL)
 
 
-def test_a_page_without_a_type_is_looked_at() -> None:
-    """A server that declares nothing is believed if the bytes begin like HTML."""
+def test_a_page_without_a_type_is_sniffed() -> None:
+    """Without a declared type, the bytes decide whether it is HTML."""
     assert CALL.parse(HttpReply(200, {}, b"\xef\xbb\xbf\n <HTML>x")).url == URL
     assert error_of(HttpReply(200, {}, b"%PDF-1.7")).category is ErrorCategory.EMPTY
 
@@ -73,8 +73,8 @@ def test_a_page_without_a_type_is_looked_at() -> None:
         ("text/html", b" \n "),
     ],
 )
-def test_what_is_no_page_is_empty_for_good(content_type: str, body: bytes) -> None:
-    """Another kind of document, or nothing at all, fails for good and blames nobody."""
+def test_other_documents_are_permanently_empty(content_type: str, body: bytes) -> None:
+    """Another type of document, or an empty one, fails permanently and counts against nobody."""
     error = error_of(HttpReply(200, {"content-type": content_type}, body))
     assert (error.category, error.permanent, error.breaker_failure) == (
         ErrorCategory.EMPTY,
@@ -103,7 +103,7 @@ def test_what_is_no_page_is_empty_for_good(content_type: str, body: bytes) -> No
 def test_an_error_page_is_never_a_document(
     status: int, category: ErrorCategory, permanent: bool
 ) -> None:
-    """A status other than 200 is an error, however well its body reads."""
+    """A status other than 200 is an error, whatever its body."""
     error = error_of(HttpReply(status, {**TYPE, "retry-after": "9"}, HTML))
     assert (error.category, error.permanent, error.http_status) == (category, permanent, status)
     assert error.retry_after_seconds == (None if permanent else 9.0)
@@ -118,7 +118,7 @@ def test_an_error_page_is_never_a_document(
 def test_any_reply_is_a_document_or_a_provider_error(
     status: int, headers: dict[str, str], body: bytes
 ) -> None:
-    """No reply makes parse raise anything else, and no failure makes a document."""
+    """Every reply is a document or a ``ProviderError``; no failure becomes a document."""
     try:
         document = CALL.parse(HttpReply(status, headers, body))
     except ProviderError:

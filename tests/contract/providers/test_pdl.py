@@ -1,4 +1,4 @@
-"""People Data Labs on the wire: what is sent, and what each reply comes to."""
+"""People Data Labs on the wire: the requests, and the meaning of each reply."""
 
 import json
 from datetime import UTC, datetime
@@ -47,7 +47,7 @@ def test_the_key_travels_in_a_header_and_nowhere_else() -> None:
 
 
 def test_a_match_becomes_a_company() -> None:
-    """Every field of a match is read, and the domain is the one that was asked for."""
+    """Every field of a match is read; the domain is the requested one."""
     assert CALL.parse(reply(MATCH)) == Company(
         name="Northwind Traders",
         domain="northwind.example",
@@ -65,7 +65,7 @@ def test_a_match_becomes_a_company() -> None:
 
 
 def test_unknown_facts_are_none() -> None:
-    """What PDL leaves null or absent is None, never 0 and never an empty text."""
+    """Null or absent facts are None, never 0 or an empty text."""
     found = CALL.parse(
         reply({"status": 200, "name": "acme", "employee_count": None, "ticker": "", "founded": 0})
     )
@@ -86,16 +86,16 @@ def test_unknown_facts_are_none() -> None:
         ({"website": "\u0000//[", "alternative_domains": 7}, False),
     ],
 )
-def test_an_unlikely_match_or_anothers_website_is_no_match(
+def test_an_unlikely_match_or_another_website_is_no_match(
     facts: dict[str, Any], is_match: bool
 ) -> None:
-    """A company counts if PDL is sure enough of it and the domain is one of its websites."""
+    """A company counts if PDL is sure enough and the domain is one of its websites."""
     found = CALL.parse(reply({"status": 200, "name": "acme", **facts}))
     assert (found is not None) is is_match
 
 
 def test_no_match_is_an_answer_that_costs_nothing() -> None:
-    """PDL's own 404 is None, unbilled."""
+    """PDL's own 404 is None and not billed."""
     given = reply(NOT_FOUND, 404)
     assert CALL.parse(given) is None
     assert CALL.billed is not None
@@ -103,7 +103,7 @@ def test_no_match_is_an_answer_that_costs_nothing() -> None:
 
 
 def test_another_servers_404_is_not_an_answer() -> None:
-    """A 404 without PDL's error document (a proxy, a wrong base URL) is no "unknown"."""
+    """A 404 without PDL's error document (a proxy, a wrong base URL) does not mean "unknown"."""
     assert error_of(reply(b"<html>404 page not found</html>", 404)).category == "malformed"
     assert error_of(reply(b"{}", 404)).category == "malformed"
 
@@ -119,10 +119,10 @@ def test_another_servers_404_is_not_an_answer() -> None:
         (429, {}, 0.0),
     ],
 )
-def test_credits_are_what_the_header_says(
+def test_the_header_states_the_credits(
     status: int, headers: dict[str, str], credits_spent: float
 ) -> None:
-    """x-call-credits-spent decides; without it a match costs one credit and nothing else any."""
+    """x-call-credits-spent decides; without it a match costs one credit."""
     assert CALL.billed is not None
     assert CALL.billed(reply(b"{}", status, **headers)) == credits_spent
 
@@ -145,7 +145,7 @@ def test_credits_are_what_the_header_says(
 def test_a_status_decides_the_category(
     status: int, category: ErrorCategory, permanent: bool, breaker_failure: bool
 ) -> None:
-    """Each status has one category, and only signs of an unwell provider count for the breaker."""
+    """Each status has one category; only signs of an unhealthy provider count for the breaker."""
     error = error_of(reply(b'{"error":{"message":"pdl-secret"}}', status))
     assert (error.category, error.permanent, error.breaker_failure) == (
         category,
@@ -170,8 +170,8 @@ def test_a_status_decides_the_category(
         ({}, None),
     ],
 )
-def test_a_rate_limit_says_how_long_to_wait(headers: dict[str, str], seconds: float | None) -> None:
-    """Retry-After wins; else x-ratelimit-reset, as an instant, epoch seconds or seconds to go."""
+def test_a_rate_limit_states_its_wait(headers: dict[str, str], seconds: float | None) -> None:
+    """Retry-After wins; else x-ratelimit-reset, as ISO time, epoch seconds or seconds to wait."""
     assert error_of(reply(b"", 429, **headers)).retry_after_seconds == seconds
 
 

@@ -1,4 +1,4 @@
-"""Recorded replies of the real APIs are read as a careful person reads them.
+"""Recorded replies of the real APIs give the values that a careful person reads.
 
 The recordings lie outside the repository, in ``shared/data/replies`` beside the checkout, or where
 ``SERPLINE_RECORDED_REPLIES`` says. Replies of the same shapes, our own, are read by every run.
@@ -31,7 +31,7 @@ OWN: Mapping[str, Any] = json.loads((CHECKOUT / "tests" / "data" / "own_replies.
 KEY = "k3y-nobody-may-see"
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 QUESTION = Question("any", {"type": "object"}, "Answer in JSON.", read_completion)
-# What a person would say of a failure, in our words.
+# Our terms for what a person reads in a failure.
 MEANINGS: Mapping[str, ErrorCategory] = {
     "too_fast": ErrorCategory.RATE_LIMIT,
     "quota": ErrorCategory.QUOTA,
@@ -59,7 +59,7 @@ youtube = YouTubeClient(base_url="https://api.example", api_key=KEY, now=CLOCK.n
 
 
 def recordings() -> dict[str, dict[str, Any]]:
-    """Name → call, status, headers, body and what is expected; the folder's if it is there."""
+    """Name → call, status, headers, body and expectations; the folder's too if it exists."""
     named = os.environ.get("SERPLINE_RECORDED_REPLIES")
     beside = [up / "shared" / "data" / "replies" for up in CHECKOUT.parents[:2]]
     folder = Path(named) if named else next(filter(Path.is_dir, beside), None)
@@ -76,7 +76,7 @@ RECORDINGS = recordings()
 
 
 def call_of(spec: Mapping[str, Any]) -> ProviderCall[Any]:
-    """The call whose reply a recording is."""
+    """The call that a recording answers."""
     operations: dict[tuple[str, str], Callable[[], ProviderCall[Any]]] = {
         ("scaleserp", "search"): lambda: scaleserp.search(
             SearchSpec("x", ContentType(spec["content_type"]))
@@ -95,7 +95,7 @@ def call_of(spec: Mapping[str, Any]) -> ProviderCall[Any]:
     return operations[spec["provider"], spec["operation"]]()
 
 
-# --- what was read, in the words of the expectations --------------------------------------------
+# --- values, in the terms of the expectations ---------------------------------------------------
 
 
 def search_of(page: Any) -> dict[str, Any]:
@@ -251,7 +251,7 @@ READERS: Mapping[tuple[str, str], Callable[[Any], dict[str, Any]]] = {
 
 @pytest.mark.parametrize("name", RECORDINGS)
 def test_recorded_reply(name: str) -> None:
-    """A reply of a real API gives the values, or the failure, that a careful person reads."""
+    """A real API's reply gives the expected values or the expected failure."""
     recorded = RECORDINGS[name]
     expected, spec = dict(recorded["expected"]), recorded["call"]
     text = recorded.get("text") or json.dumps(recorded["body"])

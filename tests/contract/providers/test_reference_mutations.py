@@ -1,4 +1,4 @@
-"""Replies of PDL, Wikidata and YouTube, damaged at random: a typed value or a ProviderError."""
+"""Randomly damaged replies of PDL, Wikidata and YouTube: a typed value or a ProviderError."""
 
 import copy
 import json
@@ -16,7 +16,7 @@ from serpline.domain.errors import ProviderError
 from serpline.domain.http import HttpReply, ProviderCall
 from serpline.providers.youtube.wire import Channel, Playlist, SearchPage, Video
 
-# Each in a tuple, so that null is a value like any other.
+# Each in a tuple, so that null is a value too.
 HURTFUL: tuple[tuple[Any], ...] = (
     (None,),
     (True,),
@@ -50,7 +50,7 @@ JSON_VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
     max_leaves=5,
 )
-# Mostly 200: only then is a document read as what it should be.
+# Mostly 200: only then is a document parsed.
 STATUSES = st.sampled_from([200] * 36 + [204, 302, 400, 401, 402, 403, 404, 429, 500, 503])
 HEADERS = st.dictionaries(
     st.sampled_from(
@@ -61,7 +61,7 @@ HEADERS = st.dictionaries(
 
 
 def paths(value: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """Every place in a JSON document, the root not included."""
+    """Every path in a JSON document, without the root."""
     inner = (
         value.items()
         if isinstance(value, dict)
@@ -74,7 +74,7 @@ def paths(value: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 @st.composite
 def damaged(draw: Callable[..., Any], document: Any) -> bytes:
-    """The document with one to four places replaced or removed, and now and then cut short."""
+    """The document with one to four values replaced or removed, sometimes cut short."""
     mutant = copy.deepcopy(document)
     for _ in range(draw(st.integers(1, 4))):
         places = paths(mutant)
@@ -93,7 +93,7 @@ def damaged(draw: Callable[..., Any], document: Any) -> bytes:
 
 
 def outcome(call: ProviderCall[Any], given: HttpReply) -> tuple[Any, ProviderError | None]:
-    """What parsing came to; any other exception is the test's failure."""
+    """The result of parsing; any other exception fails the test."""
     try:
         return call.parse(given), None
     except ProviderError as error:
@@ -129,7 +129,7 @@ def check_text(text: str) -> None:
 
 
 def check(call: ProviderCall[Any], given: HttpReply) -> None:
-    """Fails unless the reply comes to a typed value or a ProviderError."""
+    """Fails unless the reply parses to a typed value or a ProviderError."""
     value, error = outcome(call, given)
     if error is None:
         check_value(value)
@@ -140,7 +140,7 @@ def check(call: ProviderCall[Any], given: HttpReply) -> None:
 
 @pytest.mark.parametrize("subject", SUBJECTS)
 def test_every_single_damage_is_a_typed_value_or_a_provider_error(subject: str) -> None:
-    """Each place of a document in turn removed, or replaced by each value that tends to hurt."""
+    """Each value of a document in turn removed, or replaced by each troublesome value."""
     name, call = SUBJECTS[subject]
     document = json.loads((DOCUMENTS / name).read_bytes())
     for *way, last in paths(document):

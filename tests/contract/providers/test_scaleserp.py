@@ -1,4 +1,4 @@
-"""ScaleSERP's wire: what is sent, what is read, and which error each refusal becomes."""
+"""ScaleSERP's wire: the requests, the parsed replies, and the error of each refusal."""
 
 import json
 from datetime import UTC, datetime
@@ -75,14 +75,14 @@ def test_captured_reply() -> None:
 
 
 def test_captured_reply_is_no_news() -> None:
-    """The same reply to a news search says nothing about news, and is refused as empty."""
+    """The same reply to a news search has no news and is rejected as empty."""
     call = client.search(SearchSpec("pizza", ContentType.NEWS))
     error = refusal(call, reply(CAPTURED.read_bytes()))
     assert (error.category, error.permanent) == (ErrorCategory.EMPTY, False)
     assert not error.breaker_failure
 
 
-# --- what a search sends ------------------------------------------------------------------------
+# --- requests -----------------------------------------------------------------------------------
 
 
 def test_search_request() -> None:
@@ -140,7 +140,7 @@ def test_key_stays_in_the_request() -> None:
 
 
 def test_web_search_has_no_type() -> None:
-    """The vendor's default type is web, so an organic search names none; videos is plural."""
+    """The vendor's default type is web, so an organic search sends none; videos is plural."""
     assert "search_type" not in client.search(PIZZA).request.params
     video = client.search(SearchSpec("pizza", ContentType.VIDEO))
     assert video.request.params["search_type"] == "videos"
@@ -151,16 +151,16 @@ def test_web_search_has_no_type() -> None:
     [{"q": "  "}, {"content_type": ContentType.ALL}, {"max_page": 6}, {"page": 0}, {"max_page": 0}],
 )
 def test_impossible_search(fields: dict[str, Any]) -> None:
-    """A search that could only be refused or surprise is not built."""
+    """A search that could only be refused or billed by surprise is rejected."""
     with pytest.raises(ValueError, match=r"query|searched for|out of range"):
         SearchSpec(**({"q": "pizza"} | fields))
 
 
-# --- reading pages ------------------------------------------------------------------------------
+# --- parsing pages ------------------------------------------------------------------------------
 
 
 def test_overall_position() -> None:
-    """The overall position is as given, else by the page's number, else the position itself."""
+    """The overall position is as given, else computed from the page, else the position."""
     link = "https://a.example/"
     given = ok(
         search_parameters={"q": "x", "page": "3"},
@@ -214,7 +214,7 @@ def test_other_pages(other_pages: Any, expected: tuple[int, ...]) -> None:
 
 
 def test_unusable_results_are_counted() -> None:
-    """A result without a web link is counted, and costs its neighbours nothing."""
+    """A result without a web link is counted; the others stay."""
     values = [{"link": "https://a.example/"}, {"title": "?"}, {"link": "ftp://b.example/"}, "?"]
     page = serp_page(ok(organic_results=values))
     assert (len(page.organic), page.unreadable) == (1, 3)
@@ -224,7 +224,7 @@ def test_unusable_results_are_counted() -> None:
     "about", [{"original_query_yields_zero_results": True}, {"total_results": 0}]
 )
 def test_zero_results_is_an_answer(about: dict[str, Any]) -> None:
-    """A page that says that nothing matches is an answer with no results."""
+    """A page that states that nothing matches is an answer without results."""
     page = client.search(PIZZA).parse(reply(ok(search_information=about)))
     assert page.organic == ()
 
@@ -241,7 +241,7 @@ def test_zero_results_is_an_answer(about: dict[str, Any]) -> None:
     ],
 )
 def test_ai_overview(asked: dict[str, Any], section: dict[str, str], *, shown: bool | None) -> None:
-    """An AI overview is one with content; a page of a search that did not ask says nothing."""
+    """An AI overview has content; None if the search did not ask for one."""
     page = serp_page(ok(ai_overview=section, search_parameters=asked))
     assert page.has_ai_overview is shown
 
@@ -262,7 +262,7 @@ def test_ai_overview(asked: dict[str, Any], section: dict[str, str], *, shown: b
     ],
 )
 def test_refusals(status: int, category: ErrorCategory, permanent: bool) -> None:
-    """Each documented status becomes its category, with the vendor's words and without the key."""
+    """Each documented status has its category; the message has the vendor's words and no key."""
     body = {"request_info": {"success": False, "message": f"no: https://x.y/?api_key={KEY} {KEY}"}}
     error = refusal(client.search(PIZZA), reply(body, status))
     assert (error.category, error.permanent, error.http_status) == (category, permanent, status)
@@ -270,7 +270,7 @@ def test_refusals(status: int, category: ErrorCategory, permanent: bool) -> None
 
 
 def test_incident() -> None:
-    """A parsing incident says in its body, in seconds, when to come back."""
+    """The body of a parsing incident states the wait in seconds."""
     body = {"message": "Request type google-web is temporarily unavailable", "retry_after": 3600}
     error = refusal(client.search(PIZZA), reply(body, 503))
     assert error.retry_after_seconds == 3600
@@ -287,7 +287,7 @@ def test_retry_after_header() -> None:
 
 
 def test_failure_with_status_200() -> None:
-    """``success`` false is a failure whatever the status, and worth another attempt."""
+    """``success`` false is a failure whatever the status, and may be retried."""
     body = {"request_info": {"success": False, "message": "could not be completed"}}
     error = refusal(client.search(PIZZA), reply(body))
     assert (error.category, error.permanent) == (ErrorCategory.SERVER, False)
@@ -297,13 +297,13 @@ def test_failure_with_status_200() -> None:
     "body", [b"", b"<html>", b'{"request_info":{"suc', b"[]", b"\xff\xfe", b"[" * 100_000, b"NaN"]
 )
 def test_no_json(body: bytes) -> None:
-    """A body that is no JSON object is malformed, which may be retried."""
+    """A body that is not a JSON object is malformed and may be retried."""
     error = refusal(client.search(PIZZA), reply(body))
     assert (error.category, error.permanent) == (ErrorCategory.MALFORMED, False)
 
 
 def test_billing() -> None:
-    """What a call cost is what the reply says; a reply that is not 200 costs nothing."""
+    """The reply states its cost; a reply that is not 200 costs nothing."""
     billed = client.search(PIZZA).billed
     assert billed is not None
     assert billed(reply({"request_info": {"credits_used_this_request": 2}})) == 2

@@ -1,4 +1,4 @@
-"""ScaleSERP's batches: made, filled, started, read back, and what each refusal means."""
+"""ScaleSERP's batches: created, filled, started, read, and the meaning of each refusal."""
 
 import json
 from typing import Any
@@ -60,7 +60,7 @@ def batch(**fields: Any) -> dict[str, Any]:
 
 
 def test_create_batch() -> None:
-    """A created batch is manual: it never runs, or costs, by itself; its webhook is a secret."""
+    """A created batch is manual, so it never runs or costs by itself; its webhook is a secret."""
     hook = "https://me.example/hooks/0123456789abcdef"
     call = client.create_batch("serpline-1", "news", notification_webhook=hook, priority="high")
     assert (call.request.method, call.request.url) == ("POST", "https://api.scaleserp.com/batches")
@@ -83,7 +83,7 @@ def test_create_batch() -> None:
 
 
 def test_find_batch() -> None:
-    """The lookup takes only the exact name, and of several always the same one, the oldest."""
+    """The lookup matches only the exact name, and of several always the oldest."""
     call = client.find_batch_by_name("serpline-1")
     assert call.request.params == {
         "search_term": "serpline-1",
@@ -100,13 +100,13 @@ def test_find_batch() -> None:
 
 
 def test_missing_list_is_not_none() -> None:
-    """A lookup reply without its list is an error: read as "none", it would make a second batch."""
+    """A lookup reply without its list is an error: as "none" it would create a second batch."""
     call = client.find_batch_by_name("serpline-1")
     assert refusal(call, reply(ok())).category is ErrorCategory.MALFORMED
 
 
 def test_add_searches() -> None:
-    """Searches are added with their ``custom_id``; more than 1,000, or none, are not sent."""
+    """Searches are added with their ``custom_id``; none, or more than 1,000, are rejected."""
     searches = [BatchSearch("k1:fr", PIZZA), BatchSearch("k2:fr", SearchSpec("Wisła rzeka"))]
     call = client.add_searches("B/1", searches)
     assert (call.request.method, call.request.url) == (
@@ -136,7 +136,7 @@ def test_add_searches() -> None:
 
 
 def test_searches_page() -> None:
-    """The searches a batch already has come back with their ``custom_id``."""
+    """A batch's searches return with their ``custom_id``."""
     body = {
         "batch_id": "B1",
         "searches_page_current": 1,
@@ -149,7 +149,7 @@ def test_searches_page() -> None:
 
 
 def test_paths() -> None:
-    """Every other batch call goes to its documented path and verb."""
+    """Every other batch call uses its documented path and verb."""
     base = "https://api.scaleserp.com"
     calls: dict[str, Any] = {
         f"GET {base}/batches/B1": client.get_batch("B1"),
@@ -168,7 +168,7 @@ def test_paths() -> None:
 
 
 def test_start_stop_delete() -> None:
-    """Stop and delete succeed with any success, an empty one too; a lost batch is told."""
+    """Stop and delete succeed with any 2xx, even an empty one; a gone batch is recognised."""
     for call in (client.start("B1"), client.stop("B1"), client.delete_batch("B1")):
         call.parse(reply({"request_info": {"success": True}}))
         gone = refusal(call, reply({"request_info": {"success": False, "message": "?"}}, 404))
@@ -179,8 +179,8 @@ def test_start_stop_delete() -> None:
 
 
 @pytest.mark.parametrize("body", [b"", {}, {"request_info": {}}, {"request_info": {"success": 1}}])
-def test_a_start_must_say_that_it_succeeded(body: Any) -> None:
-    """Taken for started, it would be waited for in vain; unsure of it, we look."""
+def test_a_start_must_confirm_success(body: Any) -> None:
+    """A batch wrongly taken as started would be polled in vain."""
     error = refusal(client.start("B1"), reply(body))
     assert (error.category, error.permanent) == (ErrorCategory.MALFORMED, False)
 
@@ -201,7 +201,7 @@ def result_set(**fields: Any) -> dict[str, Any]:
 
 
 def test_result_set() -> None:
-    """A result set lists its page files by page number; either documented nesting is read."""
+    """A result set lists its page files in page order; either documented nesting is read."""
     call = client.result_set("B1", 4)
     found = call.parse(reply({"batch_id": "B1", "result": result_set()}))
     assert [link[-7:] for link in found.page_links] == ["_1.json", "_2.json", "10.json"]
@@ -225,7 +225,7 @@ def page_call() -> Any:
 
 
 def test_page_file_sends_no_key() -> None:
-    """A page file lies on another host, which is never sent the key."""
+    """A page file is on another host, which receives no key."""
     call = page_call()
     assert call.request.url == "https://files.example/Batch_Results_B1_4_Page_1.json"
     assert KEY not in str((call.request.url, call.request.params, call.request.headers))
@@ -242,7 +242,7 @@ def record(custom_id: str | None, **fields: Any) -> dict[str, Any]:
 
 
 def test_page_file() -> None:
-    """Every record of a page file is read: good ones, and failures in each of their shapes."""
+    """Every record of a page file is read: results, and failures in each shape."""
     explained = {"request_info": {"success": False, "message": f"blocked {KEY}"}}
     missing = record("missing", success=False)
     del missing["result"]
@@ -288,7 +288,7 @@ def test_duplicates() -> None:
 
 
 def test_expired_link() -> None:
-    """A page file that is gone is no question of the key: ask for the result set again."""
+    """A gone page file does not mean a wrong key: fetch the result set again."""
     for status in (403, 404, 410):
         error = refusal(page_call(), reply(b"<Error>AccessDenied</Error>", status))
         assert is_gone(error)
@@ -304,7 +304,7 @@ def spooled(body: bytes, status: int = 200) -> HttpReply:
 
 
 def test_a_large_failure_means_what_a_small_one_does() -> None:
-    """An error is read wherever its body lies."""
+    """An error is read wherever its body is."""
     info = {"success": False, "message": "batch expired"}
     body = {"request_info": info, "retry_after": 99, "filler": "x" * 300_000}
     for status in (200, 500):
@@ -314,7 +314,7 @@ def test_a_large_failure_means_what_a_small_one_does() -> None:
 
 
 def test_a_page_file_without_end_is_refused() -> None:
-    """No file has more records than a batch has searches: what goes on is not read on."""
+    """No file has more records than a batch has searches; reading stops there."""
     error = refusal(page_call(), spooled(b"[" + b"0," * 10_000_000 + b"0]"))
     assert error.category is ErrorCategory.MALFORMED
     assert "more than 15000 records" in str(error)
@@ -337,7 +337,7 @@ def test_notice() -> None:
 
 
 def test_account() -> None:
-    """The account tells the credits left."""
+    """The account states the credits left."""
     info = {"credits_used": 5, "credits_remaining": 95, "batches_used": 1, "batches_limit": 10000}
     account = client.account().parse(reply(ok(account_info=info)))
     assert (account.credits_remaining, account.batches_limit) == (95, 10_000)

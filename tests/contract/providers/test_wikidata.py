@@ -1,4 +1,4 @@
-"""Wikidata's query service on the wire: what is asked, and what each reply comes to."""
+"""Wikidata's query service on the wire: the queries, and the meaning of each reply."""
 
 import json
 import re
@@ -48,15 +48,15 @@ def sites_in(query: str) -> list[str]:
 
 
 @pytest.mark.parametrize("domain", ["xn--bcher-kva.example", "bücher.example"])
-def test_a_name_in_another_script_is_asked_for_in_both_spellings(domain: str) -> None:
-    """Wikidata writes such a website in its script or as punycode, whichever we keep."""
+def test_a_name_in_another_script_is_searched_in_both_spellings(domain: str) -> None:
+    """Wikidata writes such a website in its script or as punycode, whichever we store."""
     asked = sites_in(only_call(domain).request.params["query"])
     assert len(asked) == 16
     assert {"https://www.bücher.example/", "http://xn--bcher-kva.example"} <= set(asked)
 
 
-def test_a_domain_is_asked_for_in_all_eight_spellings() -> None:
-    """https or http, with www or not, with a slash or not: one list of addresses, no scan."""
+def test_a_domain_is_searched_in_all_eight_spellings() -> None:
+    """https or http, with www or not, with a slash or not: one list of URLs, no scan."""
     call = only_call("northwind.com")
     assert call.request.url == "http://wd.example/sparql"
     assert call.request.params["format"] == "json"
@@ -68,7 +68,7 @@ def test_a_domain_is_asked_for_in_all_eight_spellings() -> None:
     }
 
 
-def test_a_name_in_another_script_is_also_asked_for_in_punycode() -> None:
+def test_a_name_in_another_script_is_also_searched_in_punycode() -> None:
     """Editors write such a website either way."""
     sites = sites_in(only_call("müller.de").request.params["query"])
     assert "https://www.müller.de/" in sites
@@ -77,13 +77,13 @@ def test_a_name_in_another_script_is_also_asked_for_in_punycode() -> None:
 
 
 def test_the_user_agent_names_a_contact() -> None:
-    """Wikidata turns away clients that do not say who runs them."""
+    """Wikidata refuses clients without a contact."""
     assert "ops@northwind.example" in only_call("a.com").request.headers["User-Agent"]
 
 
 @given(st.sets(st.from_regex(r"[a-z]{1,60}\.(com|example)", fullmatch=True), max_size=120))
 def test_chunks_hold_every_domain_once_within_the_bounds(domains: set[str]) -> None:
-    """However many and long the domains, each is asked for once, and no query grows too long."""
+    """Each of any number of domains is in one query, and no query exceeds its bounds."""
     calls = WIKIDATA.companies_by_domains(domains, MANY)
     asked = [domain for call in calls for domain in call.identity["domains"]]
     assert asked == sorted(domains)
@@ -93,7 +93,7 @@ def test_chunks_hold_every_domain_once_within_the_bounds(domains: set[str]) -> N
 
 
 def test_the_same_domains_make_the_same_calls() -> None:
-    """Order and repeats do not matter, so that a repeated question is bought once."""
+    """Order and repeats do not matter, so the same question is bought once."""
     one = WIKIDATA.companies_by_domains(["b.com", "a.com", "b.com"], ["de"])
     two = WIKIDATA.companies_by_domains(["a.com", "b.com"], ["de"])
     assert [call.identity for call in one] == [call.identity for call in two]
@@ -104,7 +104,7 @@ def test_the_same_domains_make_the_same_calls() -> None:
 @given(st.text(max_size=40) | st.text('abc.<>"{}|\\^` \n\t#?/@-_%', max_size=20))
 @settings(max_examples=200)
 def test_no_text_can_break_out_of_the_query(text: str) -> None:
-    """Any text is either refused or leaves the query with exactly its own addresses in it."""
+    """Any text is rejected or leaves the query with exactly its own URLs."""
     try:
         query = companies_query([text], TAGS)
     except UserError:
@@ -139,14 +139,14 @@ def test_no_text_can_break_out_of_the_query(text: str) -> None:
         "a." * 130 + "com",
     ],
 )
-def test_what_is_no_domain_name_is_refused(domain: str) -> None:
-    """One line that names the value; the query is never built."""
+def test_an_invalid_domain_name_is_rejected(domain: str) -> None:
+    """The error is one line with the value; no query is built."""
     with pytest.raises(UserError, match="not a domain name"):
         WIKIDATA.companies_by_domains([domain], [])
 
 
 def test_rows_become_companies_by_domain() -> None:
-    """Of several items with one website the one with staff is taken; labels and facts are read."""
+    """Of several items with one website the one with staff wins; labels and facts are read."""
     found = only_call("northwind.com", "fabrikam.org", "unknown.net").parse(reply(ROWS))
     assert found == {
         "northwind.com": Company(
@@ -170,7 +170,7 @@ def test_rows_become_companies_by_domain() -> None:
 
 
 def companies_of_items(languages: list[str], now: datetime = NOW) -> dict[str, Company | None]:
-    """What the query finds among the items of the document, asked of a real SPARQL engine."""
+    """The query's result over the document's items, from a real SPARQL engine."""
     store = Store()
     store.load(ITEMS, format=RdfFormat.TURTLE)
     wikidata = WikidataClient(base_url="http://wd.example", contact="c@d", now=lambda: now)
@@ -180,8 +180,8 @@ def companies_of_items(languages: list[str], now: datetime = NOW) -> dict[str, C
     return call.parse(reply(table.serialize(format=QueryResultsFormat.JSON)))
 
 
-def test_what_holds_today_is_read_from_the_statements() -> None:
-    """The newest of equal rank that has not ended; never a deprecated or a former one."""
+def test_current_statements_are_read() -> None:
+    """The newest of equal rank that has not ended; never a deprecated or former one."""
     assert companies_of_items(["de"]) == {
         "northwind.com": Company(
             name="Northwind",
@@ -203,22 +203,22 @@ def test_what_holds_today_is_read_from_the_statements() -> None:
     }
 
 
-def test_a_name_that_no_language_of_ours_has_is_unknown() -> None:
-    """A headquarters with a German name only; a former one does not take its place."""
+def test_a_name_in_no_requested_language_is_unknown() -> None:
+    """A headquarters with only a German name; a former one does not replace it."""
     found = companies_of_items(["pl"])["northwind.com"]
     assert found is not None
     assert (found.name, found.headquarters) == ("Northwind", None)
 
 
-def test_what_begins_later_is_not_yet_so() -> None:
-    """Before 2012 the headquarters of today was announced at most; before 2024 its count too."""
+def test_future_statements_are_ignored() -> None:
+    """Before 2012 today's headquarters was at most announced; before 2024 its count too."""
     found = companies_of_items(["de"], datetime(2011, 1, 1, tzinfo=UTC))["northwind.com"]
     assert found is not None
     assert (found.headquarters, found.employee_count) == (None, 9000)
 
 
-def test_a_label_is_english_or_the_default_or_of_a_market() -> None:
-    """In this order; Wikidata has codes of its own for some languages, and none for junk."""
+def test_a_label_is_english_the_default_or_a_market_language() -> None:
+    """In this order; some languages have codes of Wikidata's own, and invalid tags none."""
     assert label_languages([]) == ("en", "mul")
     assert label_languages(["de", "EN", " pt-BR "]) == ("en", "mul", "de", "pt-br", "pt")
     assert label_languages(["no"]) == ("en", "mul", "nb", "nn")
@@ -230,21 +230,21 @@ def test_a_label_is_english_or_the_default_or_of_a_market() -> None:
 
 
 def test_the_order_of_rows_does_not_matter() -> None:
-    """The service gives no order; the answer is the same in any."""
+    """The service guarantees no order; the answer is the same in any."""
     document = json.loads(ROWS)
     document["results"]["bindings"].reverse()
     call = only_call("northwind.com", "fabrikam.org")
     assert call.parse(reply(document)) == call.parse(reply(ROWS))
 
 
-def test_nobody_known_is_an_answer() -> None:
+def test_an_empty_table_is_an_answer() -> None:
     """An empty table of results means that no domain has a company."""
     empty = {"head": {"vars": ["site"]}, "results": {"bindings": []}}
     assert only_call("northwind.com").parse(reply(empty)) == {}
 
 
 def test_a_year_before_the_common_era_is_not_a_founding_year() -> None:
-    """A date that is no year of the common era is unknown."""
+    """A year before the common era is unknown."""
     document = json.loads(ROWS)
     for row in document["results"]["bindings"]:
         if row["fact"]["value"] == "founded":
@@ -267,7 +267,7 @@ def test_a_year_before_the_common_era_is_not_a_founding_year() -> None:
 def test_a_status_decides_the_category(
     status: int, category: ErrorCategory, permanent: bool
 ) -> None:
-    """Each status has one category, and a 429 carries the wait that the service asks for."""
+    """Each status has one category; a 429 has the service's wait."""
     with pytest.raises(ProviderError) as caught:
         only_call("a.com").parse(reply(b"java.util.concurrent", status, retry_after="31"))
     assert (caught.value.category, caught.value.permanent) == (category, permanent)
@@ -287,15 +287,15 @@ def test_a_status_decides_the_category(
         ROWS + b"\nSPARQL-QUERY: queryStr=... java.util.concurrent.TimeoutException",
     ],
 )
-def test_a_table_that_cannot_be_read_is_malformed(body: bytes) -> None:
-    """A result cut short by the service's own time-out is a failure, not "nobody known"."""
+def test_an_unreadable_table_is_malformed(body: bytes) -> None:
+    """A result cut short by the service's time-out is a failure, not an empty answer."""
     with pytest.raises(ProviderError) as caught:
         only_call("northwind.com").parse(reply(body))
     assert (caught.value.category, caught.value.permanent) == (ErrorCategory.MALFORMED, False)
 
 
-def test_an_unreadable_row_costs_its_own_domain() -> None:
-    """The others keep their companies; what the row may be about is unreadable, not unknown."""
+def test_an_unreadable_row_affects_only_its_domain() -> None:
+    """The others keep their companies; the row's domain is unreadable, not unknown."""
     table = json.loads(ROWS)
     rows = table["results"]["bindings"]
     rows.append({"site": {"type": "uri", "value": "https://acme.com"}})

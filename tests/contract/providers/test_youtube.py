@@ -1,4 +1,4 @@
-"""YouTube Data on the wire: what is sent, and what each reply comes to."""
+"""YouTube Data on the wire: the requests, and the meaning of each reply."""
 
 import json
 from datetime import UTC, datetime
@@ -53,8 +53,8 @@ def error_of(given: HttpReply) -> ProviderError:
     return caught.value
 
 
-def test_ids_travel_sorted_once_each_and_the_key_is_no_part_of_the_identity() -> None:
-    """The same ids make the same call, and the ledger's key holds no secret."""
+def test_ids_are_sorted_and_unique_and_the_key_is_no_part_of_the_identity() -> None:
+    """The same ids make the same call; the ledger's key has no secret."""
     one = YOUTUBE.videos(["bbbbbbbbbb2", "aaaaaaaaaa1", "bbbbbbbbbb2"])
     two = YOUTUBE.videos(["aaaaaaaaaa1", "bbbbbbbbbb2"])
     assert one.request == two.request
@@ -68,8 +68,8 @@ def test_ids_travel_sorted_once_each_and_the_key_is_no_part_of_the_identity() ->
 
 
 @pytest.mark.parametrize("ids", [[], [f"id{n}" for n in range(51)], ["a,b"], ["a b"], [""]])
-def test_ids_that_cannot_be_sent_are_refused(ids: list[str]) -> None:
-    """None, more than fifty, or one with a comma in it: refused before a unit is spent."""
+def test_invalid_ids_are_rejected(ids: list[str]) -> None:
+    """No ids, more than fifty, or one with a comma: rejected before a unit is spent."""
     with pytest.raises(UserError):
         YOUTUBE.videos(ids)
     with pytest.raises(UserError):
@@ -82,7 +82,7 @@ def test_fifty_ids_are_one_call() -> None:
 
 
 def test_videos_are_read_with_figures_that_are_strings() -> None:
-    """Counts are parsed from text; a live video lasts 0 s; a hidden figure is None."""
+    """Counts are parsed from text; a live video has 0 s; a hidden figure is None."""
     found = YOUTUBE.videos(["aaaaaaaaaa1", "bbbbbbbbbb2", "gone-gone-g"]).parse(reply(VIDEOS))
     assert found == {
         "aaaaaaaaaa1": Video(
@@ -110,13 +110,13 @@ def test_videos_are_read_with_figures_that_are_strings() -> None:
     }
 
 
-def test_a_video_that_was_not_asked_for_is_left_out() -> None:
-    """The answer holds asked ids only."""
+def test_an_unrequested_video_is_left_out() -> None:
+    """The answer has requested ids only."""
     assert set(YOUTUBE.videos(["aaaaaaaaaa1"]).parse(reply(VIDEOS))) == {"aaaaaaaaaa1"}
 
 
 def test_channels_are_read_and_hidden_subscribers_are_unknown() -> None:
-    """A channel that hides its subscribers says "0"; that is not a figure."""
+    """A channel with hidden subscribers has the figure "0"; it is unknown."""
     found = YOUTUBE.channels([NORTHWIND, HIDDEN]).parse(reply(CHANNELS))
     assert found[NORTHWIND] == Channel(
         id=NORTHWIND,
@@ -139,7 +139,7 @@ def test_channels_are_read_and_hidden_subscribers_are_unknown() -> None:
 
 @pytest.mark.parametrize("handle", ["northwind", "@northwind"])
 def test_a_handle_is_looked_up_with_its_at_sign(handle: str) -> None:
-    """Written either way it is one request and one identity."""
+    """Both spellings make one request and one identity."""
     call = YOUTUBE.channel_by_handle(handle)
     assert call.request.params["forHandle"] == "@northwind"
     found = call.parse(reply(CHANNELS))
@@ -147,8 +147,8 @@ def test_a_handle_is_looked_up_with_its_at_sign(handle: str) -> None:
     assert found.id == NORTHWIND
 
 
-def test_a_name_from_before_handles_is_looked_up_as_one() -> None:
-    """``/user/northwind``, which is no handle and no id; what cannot be one is refused."""
+def test_an_old_user_name_is_looked_up() -> None:
+    """``/user/northwind`` is neither a handle nor an id; an invalid name is rejected."""
     call = YOUTUBE.channel_by_username("northwind")
     assert (call.operation, call.request.params["forUsername"]) == ("channels", "northwind")
     found = call.parse(reply(CHANNELS))
@@ -159,8 +159,8 @@ def test_a_name_from_before_handles_is_looked_up_as_one() -> None:
             YOUTUBE.channel_by_username(text)
 
 
-def test_a_playlist_tells_whose_it_is() -> None:
-    """Fifty a call, at its full number; a list that YouTube does not show is absent."""
+def test_a_playlist_names_its_channel() -> None:
+    """Fifty a call; a playlist that YouTube does not show is absent."""
     call = YOUTUBE.playlists(["PLnorthwind0", "PLfabrikam01", "PLdeleted0000"])
     assert call.request.params["maxResults"] == "50"
     assert call.parse(reply(PLAYLISTS)) == {
@@ -172,22 +172,22 @@ def test_a_playlist_tells_whose_it_is() -> None:
     assert call.parse(reply(nobodys))["PLnorthwind0"] is None
 
 
-def test_nothing_found_has_no_items_at_all() -> None:
-    """YouTube then leaves "items" out: no channel, no video, and no failure."""
+def test_an_empty_answer_has_no_items() -> None:
+    """YouTube then omits "items": no channel, no video, no failure."""
     nothing = {"kind": "youtube#channelListResponse", "pageInfo": {"totalResults": 0}}
     assert YOUTUBE.channel_by_handle("@nobody").parse(reply(nothing)) is None
     assert YOUTUBE.channels([NORTHWIND]).parse(reply(nothing)) == {}
 
 
 @pytest.mark.parametrize("handle", ["", "@", "a b", "a/b", "@a@b", "x" * 200])
-def test_a_handle_that_cannot_be_one_is_refused(handle: str) -> None:
-    """The refusal is one line that names the value."""
+def test_an_invalid_handle_is_rejected(handle: str) -> None:
+    """The error is one line with the value."""
     with pytest.raises(UserError, match="not a YouTube handle"):
         YOUTUBE.channel_by_handle(handle)
 
 
-def test_a_search_sends_what_was_asked_and_reads_ids_of_its_kind() -> None:
-    """Optional parameters appear only when given; results of another kind are left out."""
+def test_a_search_sends_given_parameters_and_reads_ids_of_its_kind() -> None:
+    """Optional parameters are sent only when given; results of another kind are left out."""
     call = YOUTUBE.search(
         "吕梁市 三川河",
         channel_id=NORTHWIND,
@@ -214,7 +214,7 @@ def test_a_search_sends_what_was_asked_and_reads_ids_of_its_kind() -> None:
 
 @pytest.mark.parametrize("results_max", [0, 51])
 def test_a_page_of_a_search_is_bounded(results_max: int) -> None:
-    """More than fifty results a page cannot be asked for."""
+    """A page of a search has at most fifty results."""
     with pytest.raises(UserError, match="results_max"):
         YOUTUBE.search("x", results_max=results_max)
 
@@ -241,7 +241,7 @@ def test_a_page_of_a_search_is_bounded(results_max: int) -> None:
     ],
 )
 def test_a_duration_is_iso_8601(text: str | None, seconds: int | None) -> None:
-    """Durations become seconds; what is none, or fits no column, is unknown."""
+    """Durations become seconds; an invalid or too long one is unknown."""
     assert duration_seconds(text) == seconds
 
 
@@ -256,14 +256,14 @@ def test_a_duration_is_iso_8601(text: str | None, seconds: int | None) -> None:
         ("2026-11-01T07:00:00+00:00", 25.0),
     ],
 )
-def test_the_quota_returns_at_midnight_in_los_angeles(now: str, hours: float) -> None:
-    """By instants, so that the nights on which the clocks change are right too."""
+def test_the_quota_resets_at_midnight_in_los_angeles(now: str, hours: float) -> None:
+    """Also in the nights when the clocks change."""
     assert seconds_until_quota_resets(datetime.fromisoformat(now)) == pytest.approx(hours * 3600)
 
 
 @pytest.mark.parametrize("reason", ["quotaExceeded", "dailyLimitExceeded"])
 def test_a_used_up_quota_waits_for_midnight_pacific(reason: str) -> None:
-    """403 quotaExceeded at 04:00 in Los Angeles: twenty hours to wait, and the breaker stays."""
+    """403 quotaExceeded at 04:00 in Los Angeles: twenty hours to wait, the breaker stays closed."""
     error = error_of(google_error(403, reason))
     assert (error.category, error.permanent) == (ErrorCategory.QUOTA, False)
     assert error.retry_after_seconds == 20 * 3600
@@ -277,8 +277,8 @@ def test_a_used_up_quota_waits_for_midnight_pacific(reason: str) -> None:
         ("defaultPerMinutePerUser", "1/min/{project}/{user}", ErrorCategory.RATE_LIMIT),
     ],
 )
-def test_the_limit_that_is_named_decides(limit: str, unit: str, category: ErrorCategory) -> None:
-    """The day's quota comes as 429 rateLimitExceeded too: it waits for midnight Pacific."""
+def test_the_named_limit_decides(limit: str, unit: str, category: ErrorCategory) -> None:
+    """A daily quota comes as 429 rateLimitExceeded too and waits for midnight Pacific."""
     details = [
         {"reason": "RATE_LIMIT_EXCEEDED", "metadata": {"quota_limit": limit, "quota_unit": unit}}
     ]
@@ -290,8 +290,8 @@ def test_the_limit_that_is_named_decides(limit: str, unit: str, category: ErrorC
 
 
 @pytest.mark.parametrize("period", ["day", "minute"])
-def test_the_limit_may_stand_in_the_message_alone(period: str) -> None:
-    """Without details the message tells a day's quota from a limit per minute."""
+def test_only_the_message_may_name_the_limit(period: str) -> None:
+    """Without details the message separates a daily quota from a limit per minute."""
     error = error_of(reply({"error": {"message": f"limit 'Queries per {period}'"}}, 429))
     wanted = ErrorCategory.QUOTA if period == "day" else ErrorCategory.RATE_LIMIT
     assert error.category is wanted
@@ -318,7 +318,7 @@ def test_the_limit_may_stand_in_the_message_alone(period: str) -> None:
 def test_a_reason_decides_before_the_status(
     given: HttpReply, category: ErrorCategory, permanent: bool
 ) -> None:
-    """Google's reason tells a spent quota from a fast client and a wrong key."""
+    """Google's reason separates a spent quota, too many requests and a wrong key."""
     error = error_of(given)
     assert (error.category, error.permanent, error.http_status) == (
         category,
@@ -346,14 +346,14 @@ def test_a_rate_limit_obeys_retry_after() -> None:
         VIDEOS[:-200],
     ],
 )
-def test_a_list_that_cannot_be_read_is_malformed(body: bytes) -> None:
-    """It is a failure that may be repeated, and never "no such video"."""
+def test_an_unreadable_list_is_malformed(body: bytes) -> None:
+    """It is a failure that may be repeated, never "no such video"."""
     error = error_of(reply(body))
     assert (error.category, error.permanent) == (ErrorCategory.MALFORMED, False)
 
 
-def test_an_unreadable_row_costs_its_own_video() -> None:
-    """The other videos are read; what the row may be about is unreadable, not hidden."""
+def test_an_unreadable_row_affects_only_its_video() -> None:
+    """The other videos are read; the row's video is unreadable, not hidden."""
     listing = json.loads(VIDEOS)
     known = [item["id"] for item in listing["items"]]
     listing["items"].append({"id": "brokenbrok1"})
@@ -361,7 +361,7 @@ def test_an_unreadable_row_costs_its_own_video() -> None:
     assert all(found[each] is not None for each in known)
     assert found["brokenbrok1"] is None
     assert "absentabse1" not in found
-    # No channel can have such an id: it would be planned as an item, which no key can hold.
+    # No channel has such an id; planned as an item, it would fit no key.
     listing["items"][-1] = {"id": "brokenbrok1", "snippet": {"channelId": "x" * 20_000}}
     found = YOUTUBE.videos([*known, "brokenbrok1"]).parse(reply(listing))
     assert found["brokenbrok1"] is None
@@ -385,11 +385,11 @@ def test_an_unreadable_row_costs_its_own_video() -> None:
         ("", ()),
     ],
 )
-def test_links_are_what_an_owner_would_call_a_link(text: str, links: tuple[str, ...]) -> None:
+def test_links_are_found_in_any_script(text: str, links: tuple[str, ...]) -> None:
     """Addresses in any script's prose are found as written, once each; mail addresses are not."""
     assert find_links(text) == links
 
 
 def test_links_are_bounded() -> None:
-    """A description of nothing but links yields fifty."""
+    """A description full of links yields fifty."""
     assert len(find_links(" ".join(f"https://a{n}.com" for n in range(500)))) == LINKS_MAX

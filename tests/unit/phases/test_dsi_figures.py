@@ -1,4 +1,4 @@
-"""The combined figure as it is stored: its denominators and what is behind it."""
+"""The combined figure as stored: its denominators and its sources."""
 
 from datetime import date
 from typing import Any
@@ -37,7 +37,7 @@ SCORES = pl.DataFrame(
 
 
 def test_all_companies_of_a_market_have_one_denominator() -> None:
-    """Coverage is of all that was collected, also of types in which a company does not rank."""
+    """Coverage counts all collected pages, also of types in which a company does not rank."""
     rows = dict(combined(SCORES, SOURCES, PipelineConfig()))
     both, news = rows["US:desktop:both.com"], rows["US:desktop:news.com"]
     assert {(r["keywords_collected"], r["keywords_planned"]) for r in (both, news)} == {(12, 15)}
@@ -46,8 +46,8 @@ def test_all_companies_of_a_market_have_one_denominator() -> None:
     assert (both["dsi"], news["dsi"]) == (30.0, 30.0)
 
 
-def test_each_row_names_the_run_and_date_behind_each_type() -> None:
-    """And whether it is stale, though the company does not rank in it."""
+def test_each_row_names_the_run_and_date_of_each_type() -> None:
+    """It also states whether a type is stale, even if the company does not rank in it."""
     for _, row in combined(SCORES, SOURCES, PipelineConfig()):
         behind = {s["content_type"]: s for s in row["sources"]}
         assert behind["organic"] == {
@@ -61,8 +61,8 @@ def test_each_row_names_the_run_and_date_behind_each_type() -> None:
         assert (behind["news"]["run_id"], behind["news"]["stale"]) == (str(TWO), True)
 
 
-def test_a_type_without_weight_is_in_no_part_of_the_figure() -> None:
-    """Neither in the DSI nor in coverage, and a company of that type alone has no row."""
+def test_a_type_without_weight_has_no_part_in_the_figure() -> None:
+    """It counts neither in the DSI nor in coverage; a company of that type alone has no row."""
     config = PipelineConfig(content_type_weights={"news": 0})
     ((_, row),) = combined(SCORES, SOURCES, config)
     assert (row["company"], row["dsi"], row["coverage"]) == ("both.com", 40.0, 0.5)
@@ -70,7 +70,7 @@ def test_a_type_without_weight_is_in_no_part_of_the_figure() -> None:
     assert [source["content_type"] for source in row["sources"]] == ["organic"]
 
 
-def test_without_figures_there_is_no_combined_one() -> None:
-    """Where nobody ranks in what was collected."""
+def test_without_figures_there_is_no_combined_figure() -> None:
+    """Nobody ranks in the collected pages."""
     assert list(combined(SCORES.clear(), SOURCES, PipelineConfig())) == []
     assert list(combined(SCORES.clear(), [], PipelineConfig())) == []

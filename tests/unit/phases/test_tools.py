@@ -1,4 +1,4 @@
-"""Facts about calls side by side: what was begun is paid for, so it ends and is told."""
+"""Concurrent calls: running calls are paid for, so they finish and are yielded."""
 
 import asyncio
 from contextlib import aclosing
@@ -10,8 +10,8 @@ from serpline.phases.tools import as_done
 from serpline.store.database import DatabaseUnavailable
 
 
-async def test_what_is_under_way_ends_before_the_exception_passes() -> None:
-    """One raises, as when the worker must stop: nothing more begins, and nothing begun is lost."""
+async def test_running_work_finishes_before_the_exception() -> None:
+    """After an exception no work starts, and running work finishes."""
     begun: list[int] = []
     may_end = asyncio.Event()
 
@@ -32,8 +32,8 @@ async def test_what_is_under_way_ends_before_the_exception_passes() -> None:
     assert (begun, sorted(got)) == ([0, 1, 2], [0, 2])
 
 
-async def test_who_meets_an_outage_lets_what_is_under_way_end() -> None:
-    """Broken off by its consumer, nothing more begins, and nothing begun is cut off unpaid for."""
+async def test_running_work_finishes_when_the_consumer_fails() -> None:
+    """After the consumer's exception no work starts, and running work finishes."""
     begun, ended = [], []
     may_end = asyncio.Event()
 
@@ -53,8 +53,8 @@ async def test_who_meets_an_outage_lets_what_is_under_way_end() -> None:
     assert sorted(ended) == [1, 2]
 
 
-async def test_who_is_cancelled_cancels_what_is_under_way() -> None:
-    """Cut off from outside, nothing is left running."""
+async def test_a_cancelled_consumer_cancels_running_work() -> None:
+    """After a cancellation nothing is left running."""
     ended, consumed = asyncio.Event(), asyncio.Event()
 
     async def call(n: int) -> int:
