@@ -1,9 +1,9 @@
-"""The database's clock, which all workers share, as seen from here.
+"""The database's clock, which all workers share, as this process knows it.
 
-Promise: ``now`` is the server's time within half of one round trip, whatever the machine's own wall
-clock says or does. Between two looks at the server the machine's monotonic clock counts on.
+Promise: ``now`` is the server's time within half a round trip, independent of the machine's wall
+clock. Between two readings the machine's monotonic clock counts the seconds.
 
-Limits: when the server's clock is set, other processes learn it at their next look, within
+Limits: when the server's clock is set, other processes notice at their next reading, within
 ``SYNC_SECONDS``.
 """
 
@@ -18,24 +18,25 @@ from serpline.core.clock import Clock, SystemClock
 from serpline.store.database import Connection, Database, DatabaseUnavailable, TransactionConflict
 
 SYNC_SECONDS = 10.0
-# How far a monotonic clock may run wrong: hardware is within 100 parts in a million.
+# Assumed drift of a monotonic clock: hardware is within 100 parts in a million.
 DRIFT = 0.0002
 _CLOCK = sa.text("SELECT clock_timestamp()")
 
 
 class DatabaseClock:
-    """``base`` counts the seconds; what time it is, the server says."""
+    """The server's time, counted on between readings by ``base``."""
 
     def __init__(self, base: Clock | None = None) -> None:
         self._base = base or SystemClock()
-        self._known: tuple[datetime, float, float] | None = None
+        # The server's time, the monotonic time of its reading, and the error, both in seconds.
+        self._reading: tuple[datetime, float, float] | None = None
 
     def now(self) -> datetime:
-        """The server's time; the machine's as long as the server has not been asked."""
-        if self._known is None:
+        """Return the server's time; before the first reading, the machine's."""
+        if self._reading is None:
             return self._base.now()
-        at, counted, _ = self._known
-        return at + timedelta(seconds=self._base.monotonic() - counted)
+        at, read_at, _ = self._reading
+        return at + timedelta(seconds=self._base.monotonic() - read_at)
 
     def monotonic(self) -> float:
         """Seconds from an arbitrary origin; never runs backwards."""
@@ -46,25 +47,25 @@ class DatabaseClock:
         await self._base.sleep(seconds)
 
     async def sync(self, conn: Connection) -> None:
-        """Ask the server. An answer that took long says less than a quick one from before."""
-        asked = self._base.monotonic()
+        """Read the server's clock. A slow reading does not replace a more exact earlier one."""
+        sent = self._base.monotonic()
         at: datetime = (await conn.execute(_CLOCK)).scalar_one()
         answered = self._base.monotonic()
-        wrong_by = (answered - asked) / 2
-        counted = asked + wrong_by
-        if self._known is not None:
-            known_at, known_counted, known_wrong_by = self._known
-            elapsed = counted - known_counted
-            apart = abs((at - known_at).total_seconds() - elapsed)
-            if apart <= wrong_by and known_wrong_by + elapsed * DRIFT < wrong_by:
+        error = (answered - sent) / 2
+        read_at = sent + error
+        if self._reading is not None:
+            last_at, last_read_at, last_error = self._reading
+            elapsed = read_at - last_read_at
+            difference = abs((at - last_at).total_seconds() - elapsed)
+            if difference <= error and last_error + elapsed * DRIFT < error:
                 return
-        self._known = (at, counted, wrong_by)
+        self._reading = (at, read_at, error)
 
     @asynccontextmanager
     async def following(self, database: Database) -> AsyncIterator["DatabaseClock"]:
-        """Ask now, and again every ``SYNC_SECONDS`` until the block ends."""
+        """Read the clock now, and every ``SYNC_SECONDS`` until the block ends."""
         async with database.statement() as conn:
-            await conn.execute(_CLOCK)  # whoever comes first makes the connection
+            await conn.execute(_CLOCK)  # the first statement also pays for connecting
             await self.sync(conn)
         syncing = asyncio.create_task(self._keep_synced(database))
         try:
@@ -80,13 +81,13 @@ class DatabaseClock:
                 async with database.statement() as conn:
                     await self.sync(conn)
             except (DatabaseUnavailable, TransactionConflict):
-                continue  # others say so; the monotonic clock counts on
+                continue  # others report it; the monotonic clock counts on
 
 
 def time_override(clock: Clock) -> datetime | None:
-    """What a statement is to take for now: None, its server's own time, unless a test decides.
+    """Return the time to pass to a statement: None (the server's own) unless a test sets a clock.
 
-    No machine's clock ever decides what all workers share.
+    A machine's clock never decides anything that workers share.
     """
     if isinstance(clock, DatabaseClock) or type(clock) is SystemClock:
         return None

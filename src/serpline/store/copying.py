@@ -1,4 +1,4 @@
-"""COPY, in PostgreSQL's text format: a line for each row, tabs and line ends in values escaped."""
+"""COPY in PostgreSQL's text format: one line per row; tabs and line ends in values are escaped."""
 
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any
@@ -10,7 +10,7 @@ from serpline.store.database import Connection, DatabaseUnavailable, one_line
 
 
 async def driver(conn: Connection) -> psycopg.AsyncConnection[Any]:
-    """The driver's own connection, which knows COPY, inside ``conn``'s transaction."""
+    """Return the driver's own connection, which supports COPY, inside ``conn``'s transaction."""
     found = (await conn.get_raw_connection()).driver_connection
     assert isinstance(found, psycopg.AsyncConnection)
     return found
@@ -22,9 +22,10 @@ async def copy_out(
     block_bytes: int,
     values: Mapping[str, Any] | None = None,
 ) -> AsyncGenerator[bytes, None]:
-    """The lines of ``source`` (a table, or a query in parentheses), some ``block_bytes`` at once.
+    """Yield the lines of ``source`` (a table, or a query in parentheses) in blocks.
 
-    Lines are never divided. Raises ``DatabaseUnavailable`` as a transaction does.
+    A block has whole lines and about ``block_bytes``. Raises ``DatabaseUnavailable`` as a
+    transaction does.
     """
     statement = sql.SQL("COPY {} TO STDOUT").format(source)
     lines = bytearray()

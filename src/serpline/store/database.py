@@ -1,12 +1,12 @@
-"""The way to PostgreSQL: one small pool per process, transactions, and connections of one's own.
+"""Access to PostgreSQL: one small pool per process, transactions, and separate sessions.
 
-The promise: ``Database.connect`` either gives a usable server (PostgreSQL 15 or newer, UTF-8,
-writable) or raises a ``UserError`` of one line that never shows the password. A lost connection
-costs the transaction it carried, never the pool: the next transaction connects anew, and the loss
-is told as ``DatabaseUnavailable``, which rooms above can catch without knowing the driver.
+The promise: ``Database.connect`` returns a usable server (PostgreSQL 15 or newer, UTF-8, writable)
+or raises a one-line ``UserError`` that never shows the password. A lost connection costs only its
+transaction: it raises ``DatabaseUnavailable``, which callers can catch without knowing the driver,
+and the next transaction reconnects.
 
 The limits: nothing is retried here. A connection lost during COMMIT leaves the outcome unknown, so
-whoever repeats a transaction must be able to do it twice: our writes compare and set.
+a repeated transaction must be safe to run twice: our writes compare and set.
 """
 
 import asyncio
@@ -36,29 +36,29 @@ POOL_WAIT_SECONDS: Final = 30.0
 _IDLE_WAIT_SECONDS: Final = 0.05
 CONNECT_TIMEOUT_SECONDS: Final = 10
 SERVER_VERSION_MIN: Final = 150_000
-# The server cuts names at 63 bytes; ours end with what makes them unique.
+# The server truncates names at 63 bytes; ours end with a unique suffix.
 _NAME_LENGTH_MAX: Final = 40
 
 _ENDS_NEW: Final = "the server ends new connections"
 _SETTING: Final = "SERPLINE_DATABASE_URL"
-# An @ behind the one that ends the password: its own, not escaped. The query's values may hold one.
+# An @ after the one that ends the password: it is unescaped. Values of the query may hold one.
 _STRAY_AT: Final = re.compile(r"\w[\w+]*://[^:/]*:[^@]*@(?:(?!\?\w+=).)*@", re.DOTALL)
 _SCHEMES: Final = frozenset({"postgres", "postgresql", "postgresql+psycopg"})
-# A frozen process must not hold row locks until it thaws: the server ends its transaction, and with
-# it the locks, by the time the process is declared dead. JIT costs more than it brings for
-# statements of milliseconds. What is judged after a lock is to be judged as it is then, so each
-# statement needs a snapshot of its own, whatever is usual at the server. The pool uses its newest
-# connection first, so the server ends those that only a burst needed; the next burst replaces them.
+# The server ends the transaction of a frozen process, and so its locks, by the time the process is
+# declared dead. JIT costs more than it saves for statements of milliseconds. READ COMMITTED,
+# whatever the server's default: a statement after a lock must see the state after the lock. The
+# pool uses its newest connection first, so the server ends those that only a burst needed; the next
+# burst replaces them.
 _SERVER_OPTIONS: Final = (
     "-c jit=off -c idle_in_transaction_session_timeout=20s -c idle_session_timeout=60s"
     r" -c default_transaction_isolation=read\ committed"
 )
-_MAY_LIE_IDLE: Final = "-c idle_session_timeout=0"
-# In the select list of a statement that locks what other workers wait for: whoever is cut off with
-# such a lock in hand loses it this soon.
+_NO_IDLE_TIMEOUT: Final = "-c idle_session_timeout=0"
+# For the select list of a statement that locks rows other workers wait for: a worker that is cut
+# off loses such a lock this soon.
 IDLE_LIMIT: Final = "set_config('idle_in_transaction_session_timeout', '2s', true)"
-# SQLSTATE classes that speak of the server, not of the statement: connection, resources, operator
-# (a limit on a statement's time among them, which the same again at once would meet again), disk.
+# SQLSTATE classes about the server, not the statement: connection, resources, operator intervention
+# (with statement timeouts, which an immediate retry would meet again), disk.
 _UNAVAILABLE: Final = ("08", "53", "57", "58")
 _CONFLICT: Final = "40"
 _LOCK_NOT_AVAILABLE: Final = "55P03"
@@ -72,34 +72,34 @@ _PROBE: Final = sa.text(
 )
 _PID: Final = sa.text("SELECT pg_backend_pid()")
 _POOLED: Final = "a connection pooler in transaction mode (PgBouncer?): name PostgreSQL's own port"
-_KEPT_BACK: Final = (
-    "a connection pooler that keeps our session settings from the server (PgBouncer's"
+_DROPPED_SETTINGS: Final = (
+    "a connection pooler that drops our session settings (PgBouncer's"
     " ignore_startup_parameters?): name PostgreSQL's own port"
 )
-# How many transactions are held beside a session to see whether it keeps its server process.
+# How many transactions are held open to test whether a session keeps its server process.
 _POOL_TRIES: Final = 4
 
 
-class DatabaseUnavailable(Exception):  # noqa: N818  a state of the server, not a mistake of ours
-    """The server cannot be reached or has no room; later may be better.
+class DatabaseUnavailable(Exception):  # noqa: N818  a state of the server, not our bug
+    """The server cannot be reached or lacks resources; retry later.
 
-    If it struck during COMMIT, the transaction may have taken effect all the same.
+    During COMMIT, the transaction may have taken effect nevertheless.
     """
 
 
 class TransactionConflict(Exception):  # noqa: N818
-    """PostgreSQL undid the transaction in favour of another: the same again may succeed."""
+    """PostgreSQL rolled the transaction back in favour of another; a retry may succeed."""
 
 
 class LockUnavailable(TransactionConflict):
-    """Somebody else kept a lock for longer than this transaction may wait for it."""
+    """Another transaction held a lock for longer than this one may wait."""
 
 
 class Database:
     """An open database: a pool of at most ``pool_size + POOL_OVERFLOW_MAX`` connections."""
 
     def __init__(self, url: URL, *, application_name: str, pool_size: int) -> None:
-        """Prefer ``connect``, which also proves that the server can be used."""
+        """Prefer ``connect``, which also checks the server."""
         self._url = url
         arguments = _driver_arguments(url, application_name)
         url = url.difference_update_query([name for name in arguments if name in url.query])
@@ -116,15 +116,15 @@ class Database:
         self._returned = asyncio.Event()
         sa.event.listen(self._engine.sync_engine, "checkin", lambda *_: self._returned.set())
         sa.event.listen(self._engine.sync_engine, "before_cursor_execute", _refuse_many)
-        sa.event.listen(self._engine.sync_engine, "handle_error", _leave_read_only)
+        sa.event.listen(self._engine.sync_engine, "handle_error", _disconnect_read_only)
         sa.event.listen(self._engine.sync_engine, "checkin", self._keep_none_when_closed)
         self._is_closed = False
         self._by_statement = self._engine.execution_options(isolation_level="AUTOCOMMIT")
-        # (Parameters stay out of the errors' texts: they may be raw replies, and hold anything.)
-        # Connections that end with their block, and so do the session locks they hold.
+        # Parameters are hidden in error messages: they may be raw replies and hold anything.
+        # A session's connection ends with its block, and releases its session locks.
         self._unpooled: AsyncEngine = create_async_engine(
             url,
-            connect_args=arguments | {"options": f"{arguments['options']} {_MAY_LIE_IDLE}"},
+            connect_args=arguments | {"options": f"{arguments['options']} {_NO_IDLE_TIMEOUT}"},
             hide_parameters=True,
             poolclass=NullPool,
             isolation_level="AUTOCOMMIT",
@@ -134,12 +134,12 @@ class Database:
     async def connect(
         cls, url: str, *, application_name: str = "serpline", pool_size: int = POOL_SIZE
     ) -> "Database":
-        """Open ``url`` (``postgresql://user:password@host:port/name``) and prove it usable.
+        """Open ``url`` (``postgresql://user:password@host:port/name``) and check the server.
 
-        ``pg_stat_activity`` shows ``application_name`` (or the URL's) and four bytes that name this
-        object. Raises ``UserError`` for a URL that is none, a server that cannot be reached or
-        refuses the login, one older than PostgreSQL 15, one that does not store UTF-8, and a
-        read-only one.
+        ``pg_stat_activity`` shows ``application_name`` (or the URL's) and four bytes that identify
+        this object. Raises ``UserError`` for an invalid URL and for a server that cannot be
+        reached, refuses the login, is older than PostgreSQL 15, does not store UTF-8, or is
+        read-only.
         """
         parsed = parse_url(url)
         database = cls(parsed, application_name=application_name, pool_size=pool_size)
@@ -152,31 +152,31 @@ class Database:
 
     @property
     def shown_url(self) -> str:
-        """The URL without its password, for messages."""
+        """Return the URL without its password, for messages."""
         return _shown(self._url)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncGenerator[Connection, None]:
-        """One transaction on a pooled connection: COMMIT at the end, ROLLBACK on any exception.
+        """Run a transaction on a pooled connection: COMMIT at the end, ROLLBACK on any exception.
 
-        Raises ``DatabaseUnavailable`` and ``TransactionConflict`` in place of the driver's errors
-        of those kinds; every other exception passes unchanged.
+        Raises ``DatabaseUnavailable`` and ``TransactionConflict`` instead of the driver's errors of
+        those kinds. Other exceptions pass unchanged.
         """
         async with _translated(), AsyncExitStack() as stack:
             await self._wait_for_idle_connection()
             try:
                 conn = await stack.enter_async_context(self._engine.begin())
             except sa.exc.InvalidRequestError as error:
-                # The pool gives up when what it connected anew is ended at once, too.
+                # The pool gives up if the server also ends its new connections at once.
                 raise DatabaseUnavailable(_ENDS_NEW) from error
             yield conn
 
     @asynccontextmanager
     async def statement(self) -> AsyncGenerator[Connection, None]:
-        """A pooled connection in autocommit: each statement is a transaction of its own.
+        """Yield a pooled connection in autocommit: each statement is its own transaction.
 
-        What it locks is free again when the server has executed it, whatever becomes of us.
-        Raises as ``transaction`` does.
+        Its locks end when the server has executed it, whatever happens to this process. Raises as
+        ``transaction`` does.
         """
         async with _translated(), AsyncExitStack() as stack:
             await self._wait_for_idle_connection()
@@ -188,31 +188,31 @@ class Database:
 
     @asynccontextmanager
     async def session(self) -> AsyncGenerator[Connection, None]:
-        """A connection outside the pool in autocommit: for session advisory locks and LISTEN.
+        """Yield a connection outside the pool, in autocommit: for session locks and LISTEN.
 
-        It ends with the block, and what it held ends with it. Raises as ``transaction`` does.
+        It ends with the block and releases its locks. Raises as ``transaction`` does.
         """
         async with _translated(), self._unpooled.connect() as conn:
             yield conn
 
     async def close(self) -> None:
-        """Close every connection, those in use when they are given back.
+        """Close all connections; those in use close when they are returned.
 
-        The object is of no further use.
+        The object cannot be used again.
         """
         self._is_closed = True
         await self._engine.dispose()
         await self._unpooled.dispose()
 
     def _keep_none_when_closed(self, _connection: Any, record: Any) -> None:
-        """The pool that was disposed of would keep what comes back, until it is collected."""
+        """Invalidate a returned connection: a disposed pool would keep it until collected."""
         if self._is_closed:
             record.invalidate()
 
     async def _wait_for_idle_connection(self) -> None:
-        """Wait an instant for a connection to come back, rather than have the pool make one more.
+        """Wait briefly for a connection to be returned before the pool opens another one.
 
-        So the loops of an idle process, which meet now and then, share one.
+        So the loops of an idle process, which run at once now and then, share one.
         """
         pool = self._engine.pool
         assert isinstance(pool, QueuePool)
@@ -227,17 +227,17 @@ class Database:
             async with self._engine.connect() as conn:
                 row = (await conn.execute(_PROBE)).one()
                 raw = (await conn.get_raw_connection()).driver_connection
-                # Behind a pooler, libpq was told another process than the one that answers.
+                # Behind a pooler, libpq knows another backend pid than the one that answers.
                 is_direct = raw is not None and raw.info.backend_pid == row.pid
             pooled = not is_direct and not await self._keeps_sessions()
         except (DBAPIError, sa.exc.InvalidRequestError) as error:
-            told = str(error.orig) if isinstance(error, DBAPIError) else _ENDS_NEW
-            reason = one_line(told, *_secrets(self._url))
+            message = str(error.orig) if isinstance(error, DBAPIError) else _ENDS_NEW
+            reason = one_line(message, *_secrets(self._url))
             if "unsupported startup parameter" in reason:
                 reason = f"{reason}: a connection pooler; name PostgreSQL's own port"
             raise UserError(f"{_SETTING}={self.shown_url}: cannot connect: {reason}") from None
         if pooled or not row.takes_options:
-            why = _POOLED if pooled else _KEPT_BACK
+            why = _POOLED if pooled else _DROPPED_SETTINGS
             raise UserError(f"{_SETTING}={self.shown_url}: {why}")
         if row.version < SERVER_VERSION_MIN:
             found = f"{row.version // 10_000}.{row.version % 10_000}"
@@ -250,35 +250,35 @@ class Database:
             raise UserError(f"{_SETTING}={self.shown_url}: the database is read-only (a standby?)")
 
     async def _keeps_sessions(self) -> bool:
-        """Whether a session keeps its server process while others work: locks and LISTEN need it.
+        """Whether a session keeps its server process, which locks and LISTEN need.
 
-        A pooler in transaction mode gives the process to the next transaction that begins.
+        A pooler in transaction mode gives the process to the next transaction.
         """
         async with self._unpooled.connect() as session, AsyncExitStack() as stack:
-            mine = (await session.execute(_PID)).scalar_one()
+            own_pid = (await session.execute(_PID)).scalar_one()
             for _ in range(_POOL_TRIES):
                 other = await stack.enter_async_context(self._engine.connect())
-                if (await other.execute(_PID)).scalar_one() == mine:
+                if (await other.execute(_PID)).scalar_one() == own_pid:
                     return False
-                if (await session.execute(_PID)).scalar_one() != mine:
+                if (await session.execute(_PID)).scalar_one() != own_pid:
                     return False
         return True
 
 
 def has_ended(connection: psycopg.AsyncConnection[Any]) -> bool:
-    """Whether the server ended an idle connection: its socket tells that without a round trip."""
+    """Whether the server ended an idle connection; its socket shows it without a round trip."""
     pgconn = connection.pgconn
     return pgconn.status != psycopg.pq.ConnStatus.OK or is_readable(pgconn.socket)
 
 
 def _refuse_ended(connection: Any, *_: object) -> None:
-    """Have the pool replace a connection that the server ended while it lay idle."""
+    """Have the pool replace a connection that the server ended while it was idle."""
     if has_ended(connection.driver_connection):
         raise sa.exc.DisconnectionError("the server ended it")
 
 
-def _leave_read_only(context: Any) -> None:
-    """A server that became a standby is as good as lost: connected anew, we may find its heir."""
+def _disconnect_read_only(context: Any) -> None:
+    """Treat read-only as disconnected. Reconnecting may reach the new primary."""
     if getattr(context.original_exception, "sqlstate", None) == _READ_ONLY:
         context.is_disconnect = True
 
@@ -286,18 +286,18 @@ def _leave_read_only(context: Any) -> None:
 def _refuse_many(*call: Any) -> None:
     """Refuse a list of parameters: the driver sends it as a pipeline, which is never idle.
 
-    Frozen in the middle of one, a process would hold its locks until it thaws, whatever limit the
-    server sets on idle transactions. One statement takes any number of rows as an array.
+    A process that freezes in the middle of one would hold its locks, because the server's idle
+    timeout never applies. Pass the rows to one statement, as an array.
     """
     *_, executemany = call
     if executemany:
-        raise RuntimeError("a list of parameters: give the rows to one statement, as an array")
+        raise RuntimeError("a list of parameters: pass the rows to one statement, as an array")
 
 
 def parse_url(url: str) -> URL:
-    """The URL with our driver in it. Raises ``UserError``, the passwords masked.
+    """Return the URL with our driver. Raises ``UserError`` with the passwords masked.
 
-    An @ in the password must be escaped: the driver would repeat what follows it as the host.
+    An @ in the password must be escaped: otherwise the driver's messages show the rest as the host.
     """
     try:
         parsed = make_url(url)
@@ -313,7 +313,7 @@ def parse_url(url: str) -> URL:
 
 
 def one_line(message: str, *secrets: str) -> str:
-    """A driver's message on one line, without ``secrets``."""
+    """Return a driver's message on one line, without ``secrets``."""
     flat = " ".join(message.split())
     for secret in sorted(filter(None, secrets), key=len, reverse=True):
         flat = flat.replace(secret, "***")
@@ -321,7 +321,7 @@ def one_line(message: str, *secrets: str) -> str:
 
 
 def _driver_arguments(url: URL, application_name: str) -> dict[str, Any]:
-    """Bounds on connecting and on a silent network; what the URL's query says comes first."""
+    """Return limits on connecting and on a silent network; the URL's query takes precedence."""
     given = {name: value for name, value in url.query.items() if isinstance(value, str)}
     options = " ".join(part for part in (_SERVER_OPTIONS, given.get("options")) if part)
     name = given.get("application_name", application_name)
@@ -344,12 +344,12 @@ def _shown(url: URL) -> str:
 
 
 def _is_secret(key: str) -> bool:
-    """``password``, ``sslpassword``, and what may have been meant as one."""
+    """Whether the key is ``password``, ``sslpassword`` or similar."""
     return "password" in key.lower()
 
 
 def _secrets(url: URL) -> list[str]:
-    """Every password that the URL holds."""
+    """Return all passwords in the URL."""
     found = [] if url.password is None else [url.password]
     for key, values in url.normalized_query.items():
         found += values if _is_secret(key) else ()
@@ -357,7 +357,7 @@ def _secrets(url: URL) -> list[str]:
 
 
 def _masked(text: str) -> str:
-    """Text that should have been a URL, with anything that may be a password hidden."""
+    """Return an invalid URL with everything that may be a password hidden."""
     hidden = re.sub(r"(?s)//.*@", "//***@", text)
     return one_line(re.sub(r"(?i)(password=)[^&\s]*", r"\1***", hidden))
 

@@ -1,7 +1,7 @@
-"""Rows of a statement over a whole run as a frame: without a Python object for each value.
+"""Read the rows of a statement over a whole run into a frame, without Python objects per value.
 
-A dictionary for each of 600,000 results takes a gigabyte; the frame takes a tenth of it. COPY
-escapes what could be taken for the end of a value or row, so a line is a row whatever is in it.
+600,000 results as dictionaries take a gigabyte; the frame takes a tenth of that. COPY escapes
+separators inside values, so each line is exactly one row.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from serpline.store.hash_joins import hash_joins_only
 if TYPE_CHECKING:
     import polars as pl
 
-# Parsed at once, so that the lines of a run are never held beside its frame.
+# Parsed block by block, so that a run's lines are never all in memory beside its frame.
 BLOCK_BYTES = 4 * 1024 * 1024
 _ESCAPED = {
     r"\\": "\\",
@@ -36,7 +36,7 @@ _ESCAPED = {
 async def read_frame(
     conn: Connection, statement: TextClause, values: Mapping[str, Any], columns: Mapping[str, type]
 ) -> "pl.DataFrame":
-    """The rows of a statement that ``execute_hash_joined`` could execute; NULL is null.
+    """Return the rows of a statement suited to ``execute_hash_joined``; NULL is null.
 
     ``columns``: two names or more, in the statement's order, each with bool, int, float or str.
     """
@@ -44,16 +44,16 @@ async def read_frame(
     query = sql.SQL(f"({compiled})")
     given = compiled.construct_params(dict(values))
     async with hash_joins_only(conn), aclosing(copy_out(conn, query, BLOCK_BYTES, given)) as blocks:
-        frames = [await asyncio.to_thread(_parsed, lines, columns) async for lines in blocks]
-    return await asyncio.to_thread(_joined, frames)
+        frames = [await asyncio.to_thread(_parse, lines, columns) async for lines in blocks]
+    return await asyncio.to_thread(_concat, frames)
 
 
-def _parsed(lines: bytes, columns: Mapping[str, type]) -> "pl.DataFrame":
-    import polars as pl  # not at a worker's start: it takes its time
+def _parse(lines: bytes, columns: Mapping[str, type]) -> "pl.DataFrame":
+    import polars as pl  # imported late: it slows a worker's start
 
     kinds = {bool: pl.String, int: pl.Int64, float: pl.Float64, str: pl.String}
     frame = pl.read_csv(
-        # The parser takes a first U+FEFF for a mark of the encoding, and drops it.
+        # The parser drops a leading U+FEFF as a byte order mark, so give it one of its own.
         BOM_UTF8 + lines,
         has_header=False,
         separator="\t",
@@ -69,7 +69,7 @@ def _parsed(lines: bytes, columns: Mapping[str, type]) -> "pl.DataFrame":
     return frame.with_columns(*flags, *(text.str.replace_many(_ESCAPED) for text in escaped))
 
 
-def _joined(frames: "list[pl.DataFrame]") -> "pl.DataFrame":
+def _concat(frames: "list[pl.DataFrame]") -> "pl.DataFrame":
     import polars as pl
 
     return pl.concat(frames, rechunk=True)

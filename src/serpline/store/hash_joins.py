@@ -1,9 +1,9 @@
-"""How statements over a whole run are planned: without trust in what the server has counted.
+"""Plan statements over a whole run with hash joins only, because statistics lag behind a new run.
 
-PostgreSQL counts a table again when a tenth of it has changed. Until then it takes what a new run
-has for a few rows, in a young database and in one with years of runs alike, and a few rows may be
-joined in any way: by nested loops, or merged by a column that all of them share, each row of the
-run with each other, for minutes or hours.
+Until ANALYZE runs, which is when a tenth of a table has changed, PostgreSQL underestimates a new
+run. In a young database and in one with years of runs alike it expects a few rows. It may then
+choose nested loops, or merge by a column that all rows share: each row of the run with each other,
+for minutes or hours.
 """
 
 from collections.abc import AsyncGenerator, Mapping
@@ -15,15 +15,15 @@ from sqlalchemy.ext.asyncio import AsyncResult
 
 from serpline.store.database import Connection
 
-# Of a run taken for a few rows, what is hashed is the larger side, and in the usual 4 MB a hash of
-# 600,000 rows is written to disk and read again a dozen times.
+# With underestimated rows the server hashes the larger side. In the usual 4 MB a hash of 600,000
+# rows is written to disk and read again a dozen times.
 _MEMORY = "64MB"
 _ONLY_HASH = text(
     "SELECT set_config('enable_nestloop', 'off', true),"
     f" set_config('enable_mergejoin', 'off', true), set_config('work_mem', '{_MEMORY}', true)"
 )
 ROWS_AT_ONCE = 1_000
-# NULL is the session's own setting.
+# NULL restores the session's own setting.
 _AS_BEFORE = text(
     "SELECT set_config(name, NULL, true)"
     " FROM unnest(ARRAY['enable_nestloop', 'enable_mergejoin', 'work_mem']) AS t(name)"
@@ -33,11 +33,11 @@ _AS_BEFORE = text(
 async def execute_hash_joined(
     conn: Connection, statement: TextClause, values: Mapping[str, Any]
 ) -> CursorResult[Any]:
-    """Execute a statement whose joins are made by hash: its work grows with the run, not faster.
+    """Execute a statement with hash joins only: its work grows linearly with the run.
 
-    It reads a run or a lane, joined by equality (an OR can only loop), and each table is told by a
-    value which run's rows are meant: of one that learns it by the join, the rows of all runs would
-    be read.
+    The statement reads a run or a lane. Its joins must be equalities (an OR can only loop), and
+    each table needs its run as a value: a table that gets the run by a join is read with all its
+    runs.
     """
     async with hash_joins_only(conn):
         return await conn.execute(statement, values)
@@ -47,7 +47,7 @@ async def execute_hash_joined(
 async def stream_hash_joined(
     conn: Connection, statement: TextClause, values: Mapping[str, Any]
 ) -> AsyncGenerator[AsyncResult[Any], None]:
-    """The rows of such a statement as they are asked for, ``ROWS_AT_ONCE`` from the server."""
+    """Stream the rows of such a statement, ``ROWS_AT_ONCE`` from the server at a time."""
     async with hash_joins_only(conn):
         options = {"yield_per": ROWS_AT_ONCE}
         rows = await conn.stream(statement, values, execution_options=options)
@@ -59,8 +59,8 @@ async def stream_hash_joined(
 
 @asynccontextmanager
 async def hash_joins_only(conn: Connection) -> AsyncGenerator[None, None]:
-    """Have the server join by hash alone, and in memory, what is executed within."""
+    """Have the server use only hash joins, in memory, for the statements in the block."""
     await conn.execute(_ONLY_HASH)
     yield
-    # After an exception there is nothing to set back: it undoes the transaction.
+    # Not needed after an exception, which rolls the transaction back.
     await conn.execute(_AS_BEFORE)

@@ -1,14 +1,13 @@
-"""Bring a database to this release's schema: on every start, safely from any number of processes.
+"""Migrate a database to this release's schema: on every start, safely from many processes.
 
-The promise: ``migrate`` costs one query when there is nothing to do. Otherwise everything happens
-in one transaction under one advisory lock: Alembic's revisions, and Procrastinate's schema beside
-them (its own SQL can be applied neither twice nor by two processes). A process killed half-way has
-changed nothing. Procrastinate keeps no version, so the files applied are recorded in
-``queue_schema_versions``. Its SQL is read as the data files of the installed distribution, without
-importing the library: SQL belongs to this room, the library to ``queueing``.
+The promise: ``migrate`` costs one query if there is nothing to do. Otherwise one transaction under
+one advisory lock applies Alembic's revisions and Procrastinate's schema, whose SQL can be applied
+neither twice nor by two processes at once. A process killed half-way changes nothing. Procrastinate
+stores no version, so ``queue_schema_versions`` records the files applied. Its SQL files are read
+from the installed distribution without importing the library: SQL belongs to this room, the library
+to ``queueing``.
 
-The limits: a database newer than this release is refused, for we do not know what it means; nothing
-migrates backwards.
+The limits: a database newer than this release is refused. Nothing migrates backwards.
 """
 
 from collections.abc import Sequence
@@ -26,7 +25,7 @@ from serpline.store.database import Connection, Database, LockUnavailable
 HEAD: Final = "0001"
 SCRIPTS: Final = Path(__file__).with_name("migrations")
 
-# Any number no one else uses; it must never change.
+# Any unused number; it must never change.
 _LOCK_KEY: Final = 0x5E8917E
 _LOCK_WAIT: Final = "300s"
 _UNDEFINED_TABLE: Final = "42P01"
@@ -38,7 +37,7 @@ _VERSIONS: Final = sa.text(
 
 @dataclass(frozen=True, slots=True)
 class _QueueSchema:
-    """Procrastinate's SQL: the whole schema, and the migration files in the order they apply."""
+    """Procrastinate's SQL: the whole schema, and its migration files in order."""
 
     create: Path
     upgrades: Sequence[Path]
@@ -49,7 +48,7 @@ class _QueueSchema:
 
 
 async def migrate(database: Database) -> bool:
-    """Bring ``database`` to the head; True if anything had to be done.
+    """Migrate ``database`` to the newest schema; True if anything had to be done.
 
     Raises ``UserError`` when the database is newer than this release, or when another process has
     been migrating it for longer than five minutes.
@@ -61,7 +60,7 @@ async def migrate(database: Database) -> bool:
         async with database.transaction() as conn:
             await conn.execute(sa.text(f"SET LOCAL lock_timeout = '{_LOCK_WAIT}'"))
             await conn.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK_KEY)))
-            # A migration may take as long as it needs; the lock above is what has a bound.
+            # Only the wait for the lock above has a limit, not the migration.
             await conn.execute(sa.text("SET LOCAL lock_timeout = 0"))
             await _upgrade_tables(conn, database)
             await _upgrade_queue(conn, queue)
@@ -84,7 +83,7 @@ async def _at_head(database: Database, queue: _QueueSchema) -> bool:
 
 
 async def _upgrade_tables(conn: Connection, database: Database) -> None:
-    """Run Alembic on our connection; imported here, for the fast path never needs it."""
+    """Run Alembic on our connection. Imported here, because the fast path does not need it."""
     from alembic import command
     from alembic.runtime.migration import MigrationContext
     from alembic.script import ScriptDirectory
@@ -104,7 +103,7 @@ async def _upgrade_tables(conn: Connection, database: Database) -> None:
 
 
 def alembic_config(connection: sa.Connection) -> Any:
-    """Alembic's configuration for our scripts, working inside ``connection``'s transaction."""
+    """Return Alembic's configuration for our scripts, inside ``connection``'s transaction."""
     from alembic.config import Config
 
     config = Config()
@@ -123,8 +122,8 @@ async def _upgrade_queue(conn: Connection, queue: _QueueSchema) -> None:
     else:
         files = [file for file in queue.upgrades if file.stem > found]
         applied = [file.stem for file in files]
-    # The files hold many statements and bare percent signs: the driver itself takes them as they
-    # are, in the same transaction.
+    # The files have many statements and bare percent signs. The driver executes them unchanged, in
+    # the same transaction.
     driver = (await conn.get_raw_connection()).driver_connection
     assert driver is not None
     for file in files:

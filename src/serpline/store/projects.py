@@ -1,4 +1,4 @@
-"""What a team gives serpline: markets, keywords, landscapes, the companies it cares about."""
+"""A team's project: markets, keywords, landscapes, and marked companies."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -17,7 +17,7 @@ _MARKET = "code, name, language, gl, hl, google_domain, location, location_code,
 
 
 async def ensure_builtin_markets(conn: Connection) -> None:
-    """Have the built-in markets in the table; rows that are there stay as they are."""
+    """Insert the missing built-in markets; existing rows stay."""
     rows = await conn.execute(text("SELECT count(*) FROM markets WHERE builtin"))
     if rows.scalar_one() != len(builtin_markets()):
         made = [{**asdict(market), "builtin": True} for market in builtin_markets().values()]
@@ -38,7 +38,7 @@ async def add_market(conn: Connection, market: Market) -> bool:
 
 
 async def markets(conn: Connection) -> dict[str, Market]:
-    """All markets by code."""
+    """Return all markets by code."""
     rows = await conn.execute(text(f"SELECT {_MARKET} FROM markets ORDER BY code"))
     return {row["code"]: Market(**row) for row in rows.mappings()}
 
@@ -48,8 +48,7 @@ async def import_keywords(
 ) -> int:
     """Insert keyword × market pairs; returns how many pairs are new. Tags are added, not replaced.
 
-    Rows must not repeat a pair. The spelling that came first stays, and so does the order: the
-    first so many keywords of a project are those that were imported first.
+    Rows must not repeat a pair. The first spelling stays, and keywords keep the order of import.
     """
     given = {
         "keywords": [row.keyword for row in rows],
@@ -100,7 +99,7 @@ async def _add_to_landscape(conn: Connection, landscape: str, keys: list[str]) -
 
 
 async def list_keywords(conn: Connection, limit: int) -> list[dict[str, Any]]:
-    """Keyword × market pairs with their tags, in the order they were imported."""
+    """Return keyword × market pairs with their tags, in order of import."""
     rows = await conn.execute(
         text(
             "SELECT k.id, k.keyword, km.market, km.tags FROM keywords k"
@@ -112,7 +111,7 @@ async def list_keywords(conn: Connection, limit: int) -> list[dict[str, Any]]:
 
 
 async def count_pairs(conn: Connection, landscape: str | None, limit: int | None) -> dict[str, int]:
-    """How many keyword × market pairs a run would take, by market."""
+    """Count the keyword × market pairs that a run would get, by market."""
     rows = await conn.execute(
         text(f"SELECT market, count(*) AS n FROM ({_PAIRS}) p GROUP BY market ORDER BY market"),
         {"landscape": landscape, "limit": limit},
@@ -130,7 +129,7 @@ _PAIRS = """
 
 
 async def landscape_exists(conn: Connection, name: str) -> bool:
-    """Whether a landscape of that name is there."""
+    """Whether the landscape exists."""
     rows = await conn.execute(text("SELECT 1 FROM landscapes WHERE name = :n"), {"n": name})
     return rows.first() is not None
 
@@ -138,7 +137,7 @@ async def landscape_exists(conn: Connection, name: str) -> bool:
 async def snapshot_keywords(
     conn: Connection, run_id: UUID, landscape: str | None, limit: int | None
 ) -> int:
-    """Give a run its keywords: a copy, so that later imports do not change the run."""
+    """Copy the project's keywords to a run, so that later imports do not change it."""
     rows = await conn.execute(
         text(
             "INSERT INTO run_keywords (run_id, keyword_id, market, keyword)"
@@ -151,7 +150,7 @@ async def snapshot_keywords(
 
 
 async def copy_keywords(conn: Connection, run_id: UUID, other: UUID) -> int:
-    """Give a run the keywords of another run, whose results are its inputs."""
+    """Copy the keywords of another run, whose results are the run's inputs."""
     rows = await conn.execute(
         text(
             "INSERT INTO run_keywords (run_id, keyword_id, market, keyword)"
@@ -164,10 +163,10 @@ async def copy_keywords(conn: Connection, run_id: UUID, other: UUID) -> int:
 
 
 async def market_languages(conn: Connection, run_id: UUID) -> list[str]:
-    """The languages of a run's markets as BCP 47 tags; costs the same however many keywords."""
+    """Return the languages of a run's markets (BCP 47), at a cost independent of its keywords."""
     rows = await conn.execute(
         text(
-            # With LIMIT a market is looked up, whatever PostgreSQL believes of the table's size.
+            # LIMIT forces an index lookup per market, whatever the statistics are.
             "SELECT DISTINCT language FROM markets m, LATERAL (SELECT FROM run_keywords k"
             " WHERE k.run_id = :run AND k.market = m.code LIMIT 1) AS one ORDER BY language"
         ),
@@ -177,7 +176,7 @@ async def market_languages(conn: Connection, run_id: UUID) -> list[str]:
 
 
 async def mark_company(conn: Connection, domain: str, relation: str | None) -> None:
-    """Mark a company as ours or a competitor; None takes the mark away."""
+    """Mark a company as ours or as a competitor; None removes the mark."""
     if relation is None:
         await conn.execute(text("DELETE FROM companies WHERE domain = :d"), {"d": domain})
         return
@@ -191,7 +190,7 @@ async def mark_company(conn: Connection, domain: str, relation: str | None) -> N
 
 
 async def companies(conn: Connection, limit: int) -> list[dict[str, Any]]:
-    """Companies that were marked or enriched, the latest profile of each."""
+    """Return companies that are marked or enriched, each with its latest profile."""
     rows = await conn.execute(
         text(
             "SELECT coalesce(c.domain, p.domain) AS domain, c.relation, p.found, p.name,"
@@ -207,7 +206,7 @@ async def companies(conn: Connection, limit: int) -> list[dict[str, Any]]:
 
 
 async def run_keywords(conn: Connection, run_id: UUID) -> dict[int, str]:
-    """The spelling of a run's keywords by id."""
+    """Return a run's keywords by id."""
     rows = await conn.execute(
         text("SELECT DISTINCT keyword_id, keyword FROM run_keywords WHERE run_id = :run"),
         {"run": run_id},

@@ -1,8 +1,8 @@
-"""Many rows of a result table in one statement, inside the transaction that settles their items.
+"""Insert many rows of a table in one statement.
 
-The rows travel as one JSON document and PostgreSQL turns them into records of the table's own
-types, so arrays, objects, times and NULLs need no code here. What PostgreSQL's text cannot hold
-(NUL and lone surrogates, which replies from the web do contain) is replaced on the way in.
+The rows are sent as one JSON document, which PostgreSQL converts to the table's own types: arrays,
+objects, times and NULLs need no code here. Text that PostgreSQL cannot store (NUL and lone
+surrogates, which replies from the web contain) is replaced.
 """
 
 import json
@@ -20,7 +20,7 @@ async def insert_rows(
 ) -> None:
     """Insert rows (all with the same keys).
 
-    A row whose primary key is there stays as it is, or is overwritten if ``replace``.
+    An existing row with the same primary key stays, or is overwritten if ``replace``.
     """
     if not rows:
         return
@@ -41,10 +41,9 @@ async def insert_rows(
 
 
 def document(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The rows as one JSON document that PostgreSQL can store."""
+    """Return the rows as one JSON document that PostgreSQL can store."""
     written = json.dumps(rows, ensure_ascii=False, default=_plain)
-    # Only where a value may be unstorable is every value walked: of 100,000 rows that takes as long
-    # as all the rest.
+    # Walk every value only if one may be unstorable: for 100,000 rows it takes as long as the rest.
     if "\\u0000" in written or not _is_text(written):
         written = json.dumps(storable(rows), ensure_ascii=False, default=str)
     return written

@@ -1,7 +1,7 @@
-"""Rows of the circuit breakers: read, lock, save with the event in the same transaction.
+"""Rows of the circuit breakers: read, lock, and save with the event in the same transaction.
 
-A row stores only the settings that override the code's. Each function that reads a row is told the
-code's own (``default``), and answers the settings in force.
+A row stores only the settings that override the code's. Each function that reads a row takes the
+code's settings (``default``) and returns the settings in force.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ _DEFAULT = BreakerSettings()
 
 @dataclass(frozen=True, slots=True)
 class SettingsUpdate:
-    """Settings by name that override the code's, and when they were given."""
+    """Settings by name that override the code's, and when they were set."""
 
     overrides: Mapping[str, Any]
     at: datetime
@@ -35,9 +35,9 @@ class SettingsUpdate:
 
 @dataclass(frozen=True, slots=True)
 class BreakerRow:
-    """A breaker as stored. ``settings`` are in force: the code's, with ``overrides`` replaced.
+    """A breaker as stored. ``settings`` are in force: the code's, replaced by ``overrides``.
 
-    ``settings_at``: when the overrides were given; None: never.
+    ``settings_at``: when the overrides were set; None: never.
     """
 
     name: str
@@ -48,12 +48,12 @@ class BreakerRow:
     settings_at: datetime | None = None
 
     def is_older(self, at: datetime) -> bool:
-        """Whether settings given ``at`` replace the overrides."""
+        """Whether settings set ``at`` replace the overrides."""
         return self.settings_at is None or self.settings_at < at
 
 
 async def make(conn: Connection, name: str, update: SettingsUpdate | None, now: datetime) -> None:
-    """The breaker's row, closed, with overrides if there are any; nothing if it exists."""
+    """Insert the breaker, closed, with overrides if there are any; do nothing if it exists."""
     values = {"name": name, "changed_at": now}
     if update is not None:
         values |= {"settings": update.overrides, "settings_at": update.at}
@@ -63,23 +63,23 @@ async def make(conn: Connection, name: str, update: SettingsUpdate | None, now: 
 async def load(
     conn: Connection, name: str, default: BreakerSettings = _DEFAULT
 ) -> BreakerRow | None:
-    """The breaker as it is now, or None if nobody has used it yet."""
+    """Return the breaker, or None if it has not been used yet."""
     row = (await conn.execute(sa.select(breakers).where(breakers.c.name == name))).one_or_none()
     return None if row is None else _row(row, default)
 
 
 async def lock(conn: Connection, name: str, default: BreakerSettings = _DEFAULT) -> BreakerRow:
-    """The breaker, locked until the transaction ends. Raises ``LookupError`` if it is absent."""
+    """Return the breaker, locked until the transaction ends. Raises ``LookupError`` if absent."""
     held = sa.select(breakers, sa.literal_column(IDLE_LIMIT)).where(breakers.c.name == name)
     found = await conn.execute(held.with_for_update())
     row = found.one_or_none()
     if row is None:
-        raise LookupError(f"breaker {name} is not known")
+        raise LookupError(f"breaker {name} is unknown")
     return _row(row, default)
 
 
 async def lease_now(conn: Connection) -> datetime:
-    """The clock of permits and leases: the database's, which every process shares."""
+    """Return the database's time, which all permits and leases use."""
     now: datetime = (await conn.execute(sa.select(sa.func.clock_timestamp()))).scalar_one()
     return now
 
@@ -87,7 +87,7 @@ async def lease_now(conn: Connection) -> datetime:
 async def save(
     conn: Connection, before: BreakerRow, after: BreakerRow, event: str | None, now: datetime
 ) -> None:
-    """Write a locked breaker, and the event that changed it; nothing if nothing changed."""
+    """Write a locked breaker and the event that changed it; do nothing if nothing changed."""
     if after == before:
         return
     old, new = before.breaker, after.breaker
@@ -116,7 +116,7 @@ async def save(
                 breaker_name=before.name,
                 event_type=event,
                 occurred_at=now,
-                # The count that made it move: a move to closed has forgotten it already.
+                # The count that caused the change: closing has already reset it.
                 failure_count=max(new.failure_count, old.failure_count),
                 state=new.state,
                 previous_state=old.state,
@@ -128,7 +128,7 @@ async def save(
 async def list_all(
     conn: Connection, defaults: Mapping[str, BreakerSettings]
 ) -> Sequence[BreakerRow]:
-    """Every breaker, by name; ``defaults``: the code's settings, by name."""
+    """Return all breakers in order of name; ``defaults``: the code's settings by name."""
     rows = await conn.execute(sa.select(breakers).order_by(breakers.c.name))
     return [_row(row, defaults.get(row.name, _DEFAULT)) for row in rows]
 

@@ -1,6 +1,6 @@
 """Credits per provider and scope: reserved before a call, settled after it, never overdrawn.
 
-Reserved by ``ledger.admit``, settled with the outcomes: here they are read and limited.
+``ledger.admit`` reserves them and the calls' ends settle them. Here they are read and limited.
 """
 
 from collections.abc import Mapping
@@ -34,13 +34,13 @@ _SET_LIMITS = sa.text(
 
 
 def run_scope(run_id: UUID) -> str:
-    """The scope in which a run's credits are counted."""
+    """Return the scope that counts a run's credits."""
     return f"{_RUN}{run_id}"
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """One scope's state. ``limit_credits`` None: counted, not limited."""
+    """The state of a scope. ``limit_credits`` None: counted, not limited."""
 
     limit_credits: Decimal | None
     reserved: Decimal
@@ -48,7 +48,7 @@ class Budget:
 
     @property
     def left(self) -> Decimal | None:
-        """What may still be reserved; None if unlimited."""
+        """Credits that may still be reserved; None: unlimited."""
         if self.limit_credits is None:
             return None
         return self.limit_credits - self.reserved - self.spent
@@ -56,14 +56,14 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Shortage:
-    """A scope without room. ``is_spent`` False: calls under way may give back what they hold."""
+    """A scope without room. ``is_spent`` False: calls in flight may still release credits."""
 
     scope: str
     is_spent: bool
 
 
 async def set_run_limit(conn: Connection, run_id: UUID, provider: str, limit: Decimal) -> None:
-    """How many credits of ``provider`` a run may spend; 0 forbids paid calls."""
+    """Set how many credits of ``provider`` a run may spend; 0 forbids paid calls."""
     await conn.execute(
         insert(budgets)
         .values(provider=provider, scope=run_scope(run_id), limit_credits=limit)
@@ -72,7 +72,7 @@ async def set_run_limit(conn: Connection, run_id: UUID, provider: str, limit: De
 
 
 async def set_limits(conn: Connection, limits: Mapping[_Key, Decimal | None]) -> list[str]:
-    """Set the limits of the scopes that are in use; the providers of which one has risen."""
+    """Set the limits of the scopes in use; returns the providers of which a limit has risen."""
     values: dict[str, list[object]] = {
         "providers": [provider for provider, _ in limits],
         "scopes": [scope for _, scope in limits],
@@ -84,7 +84,7 @@ async def set_limits(conn: Connection, limits: Mapping[_Key, Decimal | None]) ->
 async def read(
     conn: Connection, provider: str, scope: str, *, unused: Decimal | None = None
 ) -> Budget:
-    """One scope's state; an unused one is empty and has the limit ``unused``."""
+    """Return the state of a scope; an unused one is empty, with the limit ``unused``."""
     row = (
         await conn.execute(
             sa.select(budgets).where(budgets.c.provider == provider, budgets.c.scope == scope)

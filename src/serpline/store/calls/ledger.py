@@ -1,13 +1,13 @@
-"""The call ledger: every paid call as a row before it starts, its raw reply after it ended.
+"""The call ledger: every paid call has a row before it starts, and its raw reply after it ended.
 
-Promise: intents and their reserved credits commit together, ends and their spent credits too, each
-group in one statement: no row that others need is locked while the server waits for a worker. Each
-function may be repeated after a lost commit acknowledgement without counting anything twice. Per
-shared key there is at most one intent at a time (a unique index says so), and an intent of an owner
-that no longer owns its chunk becomes ``unknown``: possibly paid, so counted in full.
+Promise: a group of intents and their reserved credits commit together, in one statement; so do a
+group of ends and their spent credits. No shared row is locked while the server waits for a worker.
+Each function may be repeated after a lost commit acknowledgement and counts nothing twice. A unique
+index allows one intent at a time per shared key. The intent of a worker that lost its chunk becomes
+``unknown``: possibly paid, so its credits count in full.
 
-Every call ends by the database's function ``end_calls``. Locks are taken in one order everywhere:
-rates by provider, then calls by key, then budgets.
+The database function ``end_calls`` ends every call. Locks are taken in one order everywhere: rates
+by provider, then calls by key, then budgets.
 """
 
 import json
@@ -29,7 +29,7 @@ from serpline.store.tables.guards import CallStatus, provider_calls
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """A call about to be made. ``shared``: its reply may serve whoever asks for the same key."""
+    """A call about to be made. ``shared``: its reply may serve other requests with the same key."""
 
     id: UUID
     key: bytes
@@ -59,9 +59,9 @@ class StoredReply:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """How a call ended. Without a ``status`` it was never sent: it leaves no row and costs nothing.
+    """The end of a call. Without a ``status`` it was never sent, leaves no row and costs nothing.
 
-    ``credits``: what it did cost, or may have cost if that is unknown.
+    ``credits``: what it cost; if that is unknown, what it may have cost.
     """
 
     id: UUID
@@ -75,7 +75,7 @@ class End:
 
 @dataclass(frozen=True, slots=True)
 class CallTotals:
-    """Calls made for a run to one provider, and their credits. ``unknown`` ones are in both."""
+    """A run's calls to one provider, and their credits. Both include the ``unknown`` calls."""
 
     calls: int
     credits: Decimal
@@ -93,7 +93,7 @@ _FIND = sa.text(
 async def find_replies(
     conn: Connection, keys: Sequence[bytes]
 ) -> dict[bytes, tuple[datetime, StoredReply]]:
-    """The latest usable reply of each key that has one, with the time it came."""
+    """Return the latest usable reply of each key that has one, and when it came."""
     rows = await conn.execute(_FIND, {"keys": list(set(keys))})
     return {
         row.key: (
@@ -111,20 +111,20 @@ class Answer(StrEnum):
     WRITTEN = "written"
     """Admitted by an earlier try whose answer was lost."""
     SLOT = "slot"
-    """Its slot comes in ``wait_seconds``; then it asks again."""
+    """Its slot is due in ``wait_seconds``; then it asks again."""
     LIMITED = "limited"
     CACHED = "cached"
     IN_FLIGHT = "in_flight"
-    """The same call is under way for an owner who is alive."""
+    """The same call is in flight for a live owner."""
     RETRIES = "retries"
     RESERVED = "reserved"
-    """Calls under way hold what is left of a budget."""
+    """Calls in flight have reserved the rest of a budget."""
     SPENT = "spent"
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a provider allows: calls a second, and retries as shares, a minute, and saved up."""
+    """A provider's limits: calls a second; retries as a share, a minute, and saved up."""
 
     rate: float
     retry_share: float
@@ -134,10 +134,10 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class AdmissionRequest:
-    """A call that would be made, and its provider's limits.
+    """A request to make a call, and its provider's limits.
 
-    ``fresh_since``: a stored reply from then on serves as well; None: none does. ``third_party``:
-    the call goes to an address of the web. ``has_slot``: it was given a slot and has waited for it.
+    ``fresh_since``: a stored reply since then may serve instead; None: none may. ``third_party``:
+    the call goes to a third party's web address. ``has_slot``: it has waited for its reserved slot.
     """
 
     intent: Intent
@@ -169,9 +169,9 @@ async def admit(
     horizon_seconds: float,
     at: datetime | None = None,
 ) -> list[Decision]:
-    """Decide on requests, in their order; intents and credits of the admitted ones are written.
+    """Decide on requests in order; write the intents and reserve the credits of those admitted.
 
-    Slots are given no further ahead than ``horizon_seconds``. ``at`` None: now, by the server.
+    Slots are given at most ``horizon_seconds`` ahead. ``at`` None: now, by the server's clock.
     """
     limits = {request.intent.provider: asdict(request.limits) for request in requests}
     rows = await conn.execute(
@@ -187,12 +187,12 @@ async def admit(
 
 
 def _as_row(request: AdmissionRequest) -> dict[str, object]:
-    """A row of ``provider_calls`` to be, and what is asked of it."""
+    """Return the request as ``admit_calls`` reads it."""
     intent = request.intent
     return asdict(intent) | {
         "key": f"\\x{intent.key.hex()}",
         "identity": f"\\x{intent.identity.hex()}",
-        # The names of the scopes whose rows hold the credits: none for a free call.
+        # The scopes whose rows hold the credits: none for a free call.
         "budget_scopes": [name for name, _ in intent.scopes] if intent.credits > 0 else [],
         "fresh_since": request.fresh_since,
         "third_party": request.third_party,
@@ -200,7 +200,7 @@ def _as_row(request: AdmissionRequest) -> dict[str, object]:
     }
 
 
-# Reference data is stored before the calls are ended: who waits for a row of it keeps no budget.
+# Store reference data before ending the calls, so that a wait for its rows holds no budget lock.
 _END = sa.text(
     f"WITH stored AS ({reference.STORE}), ended AS MATERIALIZED (SELECT id FROM end_calls("
     "CASE WHEN (SELECT count(*) FROM stored) >= 0 THEN CAST(:ends AS jsonb) END) AS e(id)),"
@@ -222,10 +222,10 @@ async def end_calls(
     replies: Mapping[UUID, StoredReply],
     purchases: Sequence[Purchase] = (),
 ) -> set[UUID]:
-    """Write how calls ended, with their credits, their replies (by call) and the reference data
-    that they brought; the ids that were open.
+    """End calls and store their credits, replies (by call id) and reference data.
 
-    A call that has its outcome keeps it; one that was given up as ``unknown`` takes the late one.
+    Returns the ids that were open. A call keeps its first outcome, but a late outcome replaces
+    ``unknown``.
     """
     kept = [(end, replies[end.id]) for end in ends if end.id in replies]
     values: dict[str, object] = {
@@ -252,10 +252,10 @@ _VOID = sa.text(
 
 
 async def void_charges(conn: Connection, key: bytes, *, is_refunded: bool = False) -> None:
-    """Calls of this key that were proved to have had no effect cost nothing.
+    """Set the cost of this key's failed and unknown calls to 0: they proved to have no effect.
 
-    ``is_refunded``: nor do those that were answered well. The caller is the one who makes the calls
-    of this key, and none of them is under way.
+    ``is_refunded``: also of its successful calls. Only the one caller that makes calls of this key
+    may do this, while none is in flight.
     """
     await conn.execute(_VOID, {"key": key, "is_refunded": is_refunded})
 
@@ -281,17 +281,17 @@ async def has_orphans(conn: Connection, *, before: datetime) -> bool:
 
 
 async def reconcile(conn: Connection, *, now: datetime, before: datetime, limit: int = 1000) -> int:
-    """Make ``unknown`` the intents that nobody alive owns; how many.
+    """Mark intents without a live owner as ``unknown``; returns how many.
 
-    What was reserved counts as spent. Those of no chunk have no owner: they are given up when they
-    are from before ``before``.
+    Their reserved credits count as spent. Intents without a chunk have no owner: they are marked if
+    they started before ``before``.
     """
     values = {"now": now, "before": before, "limit": limit}
     return int((await conn.execute(_RECONCILE, values)).scalar_one())
 
 
 async def totals(conn: Connection, run_id: UUID) -> dict[str, CallTotals]:
-    """Calls and credits of a run by provider; calls still in flight are not in it."""
+    """Return a run's calls and credits by provider, without calls in flight."""
     calls = provider_calls.c
     rows = await conn.execute(
         sa.select(

@@ -1,7 +1,7 @@
 """The limiter's statements: each provider's pace, and its places for concurrent calls.
 
-Each is one statement that commits by itself (``Database.statement``), so no row of a provider is
-ever locked while the server waits for a worker.
+Each is one statement that commits by itself (``Database.statement``), so no provider's row is
+locked while the server waits for a worker.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from serpline.store.database import Connection
 from serpline.store.tables.guards import provider_leases as leases
 
 _PENALISE = sa.text("SELECT penalise_provider(:provider, :rate, :started_at, :seconds, :at)")
-# A longer pause in force stays as it is.
+# A longer pause in force stays.
 _PAUSE = sa.text(
     "INSERT INTO provider_rates AS r (provider, paused_until, pause_seconds, pause_reason)"
     " VALUES (:provider, coalesce(CAST(:at AS timestamptz), clock_timestamp())"
@@ -34,7 +34,7 @@ async def penalise(
     pause_seconds: float,
     at: datetime | None,
 ) -> None:
-    """After a 429 to a call that started at ``started_at``: halve once per burst, and pause."""
+    """Halve the rate (once per burst) and pause after a 429 to a call started at ``started_at``."""
     values = {
         "provider": provider,
         "rate": rate_max,
@@ -48,14 +48,14 @@ async def penalise(
 async def pause(
     conn: Connection, provider: str, seconds: float, reason: str, at: datetime | None
 ) -> None:
-    """No call for so many seconds from ``at`` on (None: now, by the server)."""
+    """Allow no call for ``seconds`` after ``at`` (None: now, by the server's clock)."""
     values = {"provider": provider, "seconds": seconds, "reason": reason, "at": at}
     await conn.execute(_PAUSE, values)
 
 
 @dataclass(frozen=True, slots=True)
 class LeaseRequest:
-    """One process wants ``wanted`` of a provider's ``places``; ``in_use`` cannot be taken away."""
+    """A process wants ``wanted`` of a provider's ``places``; it keeps those ``in_use``."""
 
     provider: str
     holder: UUID
@@ -65,11 +65,10 @@ class LeaseRequest:
 
 
 async def lease(conn: Connection, request: LeaseRequest, lease_seconds: float) -> int:
-    """Renew a process's lease; how many calls it may have under way from now on.
+    """Renew a process's lease; returns how many concurrent calls it may make from now on.
 
-    The leases in force never exceed the provider's places. When more is wanted than there is,
-    each holder may have an even share; what it has in use beyond that stays leased until it ends.
-    A request for nothing gives the lease back.
+    Leases never exceed the provider's places. If they are short, each holder gets an even share;
+    places in use beyond that stay leased until their calls end. A request for none ends the lease.
     """
     values = {
         "provider": request.provider,
@@ -83,7 +82,7 @@ async def lease(conn: Connection, request: LeaseRequest, lease_seconds: float) -
 
 
 async def held(conn: Connection, provider: str) -> int:
-    """How many concurrent calls are leased to living processes."""
+    """Return how many places are leased to live processes."""
     total = await conn.execute(
         sa.select(sa.func.coalesce(sa.func.sum(leases.c.slots), 0)).where(
             leases.c.provider == provider, leases.c.expires_at > sa.func.clock_timestamp()

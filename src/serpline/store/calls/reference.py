@@ -1,8 +1,8 @@
-"""Reference data that is bought in groups: one purchase per key, however many want it.
+"""Reference data, which is bought in groups: each key is bought once for all that need it.
 
-A row is a claim, an answer, or an old answer being renewed under a claim. A claim lives exactly as
-long as its chunk is owned at that epoch: no time-out, so a slow buyer is not doubled and a dead
-one's claim is free at once. ``found`` false is an answer too: known to be no match.
+A row is a claim, an answer, or an old answer under a claim that renews it. A claim holds while its
+chunk is owned at its epoch. There is no time-out: a slow buyer is never doubled, and a dead buyer's
+claim is free at once. ``found`` false is an answer too: the source has no match.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,9 +18,10 @@ from serpline.store.rows import document
 
 @dataclass(frozen=True, slots=True)
 class ClaimResult:
-    """``fresh``: answers in store, None = known to be no match. ``mine``: to be bought by the
-    caller, who holds the claim. ``elsewhere``: being bought by somebody alive; look again later.
-    ``fetched_at``: when each of the fresh answers was bought.
+    """``fresh``: stored answers; None: no match. ``to_fetch``: keys claimed for the caller to buy.
+
+    ``in_flight_elsewhere``: keys that another live chunk is buying; check again later.
+    ``fetched_at``: when each fresh answer was bought.
     """
 
     fresh: dict[str, Any]
@@ -38,9 +39,9 @@ class Purchase:
     fetched_at: datetime
 
 
-# Two statements, since a statement that waited for a row's lock still sees all other tables as they
-# were before the wait: it could take the chunk that has just claimed the row for one that does not
-# own it. The first statement makes the missing rows and locks the others; the second one judges.
+# Two statements: one that waits for a row lock still sees all other tables as they were before the
+# wait, so it could misread the chunk that has just claimed the row as not owned. The first
+# statement inserts missing rows and locks the others; the second one decides.
 _LOCK = text(
     "INSERT INTO reference_data AS r (kind, key, claimed_chunk, claimed_epoch)"
     " SELECT :kind, key, :chunk_id, :epoch FROM unnest(CAST(:keys AS text[])) AS t(key)"
@@ -77,13 +78,13 @@ STORE: Final = (
 """Stores ``:purchases`` (``as_document``) and ends the claims of their keys."""
 _STORE = text(STORE)
 _RELEASE = text(
-    f"WITH mine AS (SELECT key, fetched_at, {IDLE_LIMIT} FROM reference_data WHERE kind = :kind"
+    f"WITH held AS (SELECT key, fetched_at, {IDLE_LIMIT} FROM reference_data WHERE kind = :kind"
     "   AND key = ANY(:keys) AND claimed_chunk = :chunk_id AND claimed_epoch = :epoch"
     "   ORDER BY key FOR UPDATE),"
-    " gone AS (DELETE FROM reference_data r USING mine"
-    "   WHERE r.kind = :kind AND r.key = mine.key AND mine.fetched_at IS NULL)"
-    " UPDATE reference_data r SET claimed_chunk = NULL, claimed_epoch = NULL FROM mine"
-    " WHERE r.kind = :kind AND r.key = mine.key AND mine.fetched_at IS NOT NULL"
+    " gone AS (DELETE FROM reference_data r USING held"
+    "   WHERE r.kind = :kind AND r.key = held.key AND held.fetched_at IS NULL)"
+    " UPDATE reference_data r SET claimed_chunk = NULL, claimed_epoch = NULL FROM held"
+    " WHERE r.kind = :kind AND r.key = held.key AND held.fetched_at IS NOT NULL"
 )
 
 
@@ -95,44 +96,44 @@ async def claim_missing(
     chunk_id: int,
     epoch: int,
 ) -> ClaimResult:
-    """What is known since ``fresh_since``; the rest is claimed for (``chunk_id``, ``epoch``).
+    """Return the answers since ``fresh_since`` and claim the rest for (``chunk_id``, ``epoch``).
 
-    Asking again with the same owner gives the same claims again. Lists are in the order of
-    ``keys``, without duplicates.
+    The same owner gets the same claims again. Lists are in the order of ``keys``, without
+    duplicates.
     """
-    wanted = list(dict.fromkeys(keys))
-    if not wanted:
+    unique = list(dict.fromkeys(keys))
+    if not unique:
         return ClaimResult({}, [], [], {})
-    read = {"kind": kind, "keys": wanted, "fresh_since": fresh_since}
+    read = {"kind": kind, "keys": unique, "fresh_since": fresh_since}
     fresh = await _fresh(conn, read)
-    missing = [key for key in wanted if key not in fresh]
-    mine: set[str] = set()
+    missing = [key for key in unique if key not in fresh]
+    claimed: set[str] = set()
     if missing:
         owner = {"chunk_id": chunk_id, "epoch": epoch}
         locked = (await conn.execute(_LOCK, {**owner, "kind": kind, "keys": missing})).all()
-        mine = {row.key for row in locked if row.is_new}
-        if there := [row.key for row in locked if not row.is_new]:
-            claimed = await conn.execute(_CLAIM, {**read, **owner, "keys": there})
-            mine |= set(claimed.scalars())
-    left = [key for key in missing if key not in mine]
-    if left:
+        claimed = {row.key for row in locked if row.is_new}
+        if existing := [row.key for row in locked if not row.is_new]:
+            taken = await conn.execute(_CLAIM, {**read, **owner, "keys": existing})
+            claimed |= set(taken.scalars())
+    others = [key for key in missing if key not in claimed]
+    if others:
         # Another chunk may have stored an answer while the claim waited for the row.
-        fresh |= await _fresh(conn, {**read, "keys": left})
+        fresh |= await _fresh(conn, {**read, "keys": others})
     return ClaimResult(
         {key: row.payload if row.found else None for key, row in fresh.items()},
-        [key for key in missing if key in mine],
-        [key for key in left if key not in fresh],
+        [key for key in missing if key in claimed],
+        [key for key in others if key not in fresh],
         {key: row.fetched_at for key, row in fresh.items()},
     )
 
 
 async def store(conn: Connection, purchase: Purchase) -> None:
-    """Keep answers and end their claims; an answer never replaces a newer one."""
+    """Store answers and end their claims; an answer never replaces a newer one."""
     await conn.execute(_STORE, {"purchases": as_document([purchase])})
 
 
 def as_document(purchases: Sequence[Purchase]) -> str:
-    """What ``STORE`` reads."""
+    """Return the purchases as ``STORE`` reads them."""
     return document(
         [{"kind": p.kind, "payloads": p.payloads, "fetched_at": p.fetched_at} for p in purchases]
     )
@@ -141,7 +142,7 @@ def as_document(purchases: Sequence[Purchase]) -> str:
 async def release(
     conn: Connection, kind: str, keys: Sequence[str], chunk_id: int, epoch: int
 ) -> None:
-    """Give claims back unbought; what is claimed by others, or answered, is left alone."""
+    """Release unbought claims; leave answers and the claims of others."""
     owner = {"chunk_id": chunk_id, "epoch": epoch}
     await conn.execute(_RELEASE, {"kind": kind, "keys": list(keys), **owner})
 

@@ -1,4 +1,4 @@
-"""Alembic's environment: works on the connection it is given, inside the caller's transaction."""
+"""Alembic's environment: runs on the given connection, inside the caller's transaction."""
 
 from typing import Any
 
@@ -12,14 +12,13 @@ from serpline.store.tables.functions import FUNCTIONS, MADE_AFTER
 __all__ = ["queueing"]
 
 
-def _ours(_thing: Any, name: str | None, kind: str, _reflected: bool, _other: Any) -> bool:
-    """Procrastinate's tables are its own SQL, and none of Alembic's business."""
+def _is_ours(_thing: Any, name: str | None, kind: str, _reflected: bool, _other: Any) -> bool:
+    """Exclude Procrastinate's tables, which its own SQL creates."""
     return not (kind == "table" and name is not None and name.startswith("procrastinate_"))
 
 
-def _with_the_unseen(_context: Any, _revision: Any, scripts: list[Any]) -> None:
-    """Alembic sees neither which columns are counted nor functions: both are written behind the
-    new tables."""
+def _add_statistics_and_functions(_context: Any, _revision: Any, scripts: list[Any]) -> None:
+    """Add statistics settings and functions after the new tables: Alembic does not see them."""
     for script in scripts:
         steps = script.upgrade_ops.ops
         made = [step.table_name for step in steps if isinstance(step, ops.CreateTableOp)]
@@ -35,10 +34,10 @@ def _with_the_unseen(_context: Any, _revision: Any, scripts: list[Any]) -> None:
 context.configure(
     connection=context.config.attributes["connection"],
     target_metadata=metadata,
-    include_object=_ours,
+    include_object=_is_ours,
     compare_type=True,
     compare_server_default=True,
-    process_revision_directives=_with_the_unseen,
+    process_revision_directives=_add_statistics_and_functions,
 )
 with context.begin_transaction():
     context.run_migrations()

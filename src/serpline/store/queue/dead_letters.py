@@ -1,8 +1,8 @@
 """Dead letters: jobs and wake-ups that failed for good, kept until a person decides.
 
-The promise: nothing that failed disappears in silence, and a wake-up that fails a thousand times
-is one letter with a count. Retrying and discarding are compare-and-set: of two people who act on
-one letter, one wins and the other is told.
+The promise: every final failure is kept, and a wake-up that fails a thousand times is one letter
+with a count. Retry and discard are compare-and-set: of two people who act on one letter, one
+succeeds and the other gets an error.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ PAGE_MAX: Final = 1_000
 
 
 class DeadLetterStatus(StrEnum):
-    """``dead`` until a person has it ``retried`` (enqueued anew) or ``discarded``."""
+    """``dead`` until a person has it ``retried`` (enqueued again) or ``discarded``."""
 
     DEAD = "dead"
     RETRIED = "retried"
@@ -34,7 +34,7 @@ class DeadLetterStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """One job or wake-up that failed for good; ``target`` is None for a job with a payload."""
+    """A job or wake-up that failed for good; ``target`` is None for a job with a payload."""
 
     id: int
     job_type: str
@@ -50,7 +50,7 @@ class DeadLetter:
 
 
 async def record_wakeup(conn: Connection, wakeup: WakeUp, error: str) -> int:
-    """Note that a wake-up's handler failed; returns how often since its letter was opened."""
+    """Record a failure of a wake-up's handler; returns how many its letter counts."""
     statement = insert(dead_letters).values(
         job_type=wakeup.job_type,
         target=wakeup.target,
@@ -79,7 +79,10 @@ async def list_dead_letters(
     before_id: int | None = None,
     limit: int = 100,
 ) -> Sequence[DeadLetter]:
-    """Newest first, at most ``limit`` (1 to ``PAGE_MAX``); ``before_id`` gives the next page."""
+    """Return at most ``limit`` (1 to ``PAGE_MAX``) letters, newest first.
+
+    ``before_id``: the last id of the page before.
+    """
     if not 1 <= limit <= PAGE_MAX:
         raise UserError(f"limit={limit}: must be 1 to {PAGE_MAX}")
     query = sa.select(dead_letters).order_by(dead_letters.c.id.desc()).limit(limit)
@@ -91,7 +94,7 @@ async def list_dead_letters(
 
 
 async def retry(conn: Connection, letter_id: int) -> DeadLetter:
-    """Enqueue the job anew, with all its attempts. Raises ``UserError`` if it is not dead."""
+    """Enqueue the job again, with all its attempts. Raises ``UserError`` if it is not dead."""
     letter = await _settle(conn, letter_id, DeadLetterStatus.RETRIED)
     priority = JobPriority(letter.priority)
     if letter.target is not None:
@@ -108,7 +111,7 @@ async def retry(conn: Connection, letter_id: int) -> DeadLetter:
 
 
 async def discard(conn: Connection, letter_id: int) -> DeadLetter:
-    """Give the job up; its row stays for the record. Raises ``UserError`` if it is not dead."""
+    """Discard the job; its row stays. Raises ``UserError`` if it is not dead."""
     return await _settle(conn, letter_id, DeadLetterStatus.DISCARDED)
 
 

@@ -1,12 +1,12 @@
-"""Jobs with a payload: the rows behind ``enqueue_job``, which their wake-ups only announce.
+"""Jobs with a payload: the rows behind ``enqueue_job``. Wake-ups only announce them.
 
-The promise: a job enqueued in a committed transaction is run at least once, and settled once. A
-lost wake-up, a killed worker or an outage delays it, and nothing more: ``sweep`` announces again
-what waits and takes back what nobody holds any more. After ``DEATHS_MAX`` workers in a row died
-with a job in hand it becomes a dead letter.
+The promise: a job enqueued in a committed transaction runs at least once and is settled once. A
+lost wake-up, a killed worker or an outage only delays it: ``sweep`` announces waiting jobs again
+and takes back those of dead workers. After ``DEATHS_MAX`` consecutive workers died while running a
+job, it becomes a dead letter.
 
-All times are the database's. Every settling function takes the epoch of the claim and tells
-whether that claim still stood.
+All times are the database's. Every settling function takes the claim's epoch and returns whether
+the claim was still valid.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,7 +31,7 @@ ANNOUNCE_SECONDS: Final = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A job in our hands. ``attempts``: how often it has failed so far."""
+    """A claimed job. ``attempts``: how often it has failed so far."""
 
     id: int
     epoch: int
@@ -49,7 +49,7 @@ async def insert(
     priority: JobPriority,
     max_retries: int,
 ) -> int:
-    """Write a job and announce it; both take effect when the caller's transaction commits."""
+    """Insert a job and announce it; both take effect when the caller's transaction commits."""
     statement = (
         sa.insert(queued_jobs)
         .values(
@@ -68,7 +68,7 @@ async def insert(
 
 
 async def claim(conn: Connection, job_id: int, lease_seconds: float) -> Claim | None:
-    """Take a waiting job for ``lease_seconds``; None if it is gone, taken, or not due yet."""
+    """Claim a waiting job for ``lease_seconds``; None if it is gone, taken, or not due yet."""
     statement = (
         sa.update(queued_jobs)
         .where(
@@ -98,7 +98,7 @@ async def claim(conn: Connection, job_id: int, lease_seconds: float) -> Claim | 
 async def renew(
     conn: Connection, held: Sequence[tuple[int, int]], lease_seconds: float
 ) -> set[tuple[int, int]]:
-    """Extend the leases of the (id, epoch) pairs; returns those that still stand."""
+    """Extend the leases of the (id, epoch) pairs; returns the pairs that are still valid."""
     statement = sa.text(
         "UPDATE queued_jobs SET next_check_at = now() + make_interval(secs => :seconds),"
         " delay_seconds = :seconds"
@@ -115,7 +115,7 @@ async def renew(
 
 
 async def succeed(conn: Connection, job: Claim) -> bool:
-    """The job is done: its row goes."""
+    """Delete a job that succeeded."""
     result = await conn.execute(sa.delete(queued_jobs).where(*_is_held_by(job)))
     return result.rowcount == 1
 
@@ -123,7 +123,7 @@ async def succeed(conn: Connection, job: Claim) -> bool:
 async def postpone(
     conn: Connection, job: Claim, *, delay_seconds: float, failed: bool = True
 ) -> bool:
-    """Let the job wait; ``failed=False`` burns no attempt. The sweep announces it when due."""
+    """Run the job again after a delay; ``failed=False`` uses no attempt."""
     statement = (
         sa.update(queued_jobs)
         .where(*_is_held_by(job))
@@ -145,9 +145,9 @@ async def bury(conn: Connection, job: Claim, error: str) -> bool:
 
 
 async def sweep(conn: Connection) -> int:
-    """Announce again what waits and is due, take back what a dead worker held; how many rows.
+    """Announce due jobs again and take back those of dead workers; returns how many rows.
 
-    At most ``SWEEP_MAX`` a call. Rows that another sweep has in hand are left to it.
+    At most ``SWEEP_MAX`` a call. Rows locked by another sweep are skipped.
     """
     statement = sa.text(
         "WITH due AS (SELECT id, status FROM queued_jobs WHERE next_check_at <= now()"
@@ -161,9 +161,9 @@ async def sweep(conn: Connection) -> int:
     )
     values = {"most": SWEEP_MAX, "seconds": ANNOUNCE_SECONDS}
     rows = (await conn.execute(statement, values)).all()
-    deadly = [(row.id, row.epoch) for row in rows if row.deaths >= DEATHS_MAX]
-    if deadly:
-        await _bury(conn, deadly, f"{DEATHS_MAX} workers in a row died with it", attempts=0)
+    poison = [(row.id, row.epoch) for row in rows if row.deaths >= DEATHS_MAX]
+    if poison:
+        await _bury(conn, poison, f"{DEATHS_MAX} workers in a row died with it", attempts=0)
     await wake(
         conn,
         [
@@ -176,7 +176,7 @@ async def sweep(conn: Connection) -> int:
 
 
 async def seconds_to_next_check(conn: Connection) -> float | None:
-    """How long until ``sweep`` has something to do (0 if it has now); None without any job."""
+    """Seconds until ``sweep`` has something to do (0: now); None without any job."""
     wait = sa.func.extract("epoch", sa.func.min(queued_jobs.c.next_check_at) - sa.func.now())
     found = (await conn.execute(sa.select(wait))).scalar_one()
     return None if found is None else max(0.0, float(found))

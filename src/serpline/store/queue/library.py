@@ -1,4 +1,4 @@
-"""What the job queue's library needs of the database: statements on our own pool, notifications."""
+"""Database access for the job queue's library: statements on our pool, and notifications."""
 
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any
@@ -13,7 +13,7 @@ from serpline.store.database import Database, DatabaseUnavailable, one_line
 async def execute(
     database: Database, query: str, arguments: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
-    """The rows of ``query`` by column name; its parameters are written ``%(name)s``.
+    """Return the rows of ``query`` by column name. Its parameters are written ``%(name)s``.
 
     Raises as ``Database.statement`` does.
     """
@@ -26,10 +26,10 @@ async def execute(
 async def listening(
     database: Database, channel: str, check_seconds: float
 ) -> AsyncGenerator[None, None]:
-    """Yield as soon as the server will notify, and then after each notification or several.
+    """Yield once the session listens, and then after one or more notifications.
 
-    The session is tried after ``check_seconds`` of silence. Raises ``DatabaseUnavailable`` when it
-    is lost: what is sent until somebody listens again reaches nobody.
+    The session is checked after ``check_seconds`` of silence. Raises ``DatabaseUnavailable`` when
+    it is lost. Notifications sent until the next LISTEN are lost too.
     """
     async with database.session() as session:
         await session.execute(text(f'LISTEN "{channel}"'))
@@ -38,7 +38,7 @@ async def listening(
         yield
         while True:
             try:
-                # Read to its end: a generator that is left early keeps the connection's lock.
+                # Read to the end: an unfinished generator keeps the connection's lock.
                 notes = [n async for n in driver.notifies(timeout=check_seconds, stop_after=1)]
             except psycopg.OperationalError as error:
                 raise DatabaseUnavailable(one_line(str(error))) from error

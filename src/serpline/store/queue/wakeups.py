@@ -1,19 +1,19 @@
-"""Wake-ups: "look at this", written in the transaction of the state they announce.
+"""Wake-ups: jobs that announce a change of state, written in the transaction of that change.
 
-The promise: a wake-up written here is seen by a worker after the commit, and by none before it;
-of one (job type, target) at most one is waiting; and it is never swallowed by a waiting one that
-starts too early. That last point is why this is an UPSERT and not "insert unless there": the row
-lock of the update keeps workers off the waiting job until we commit, and a job that is just being
-fetched no longer conflicts, so a new row appears beside it.
+The promise: workers see a wake-up after the commit, never before. At most one wake-up per (job
+type, target) waits. A new wake-up is never absorbed by a waiting one that starts before the commit:
+``wake`` is an UPSERT, not "insert unless present", because the update's row lock keeps workers off
+the waiting job until the commit. A job that is just being fetched no longer conflicts, so a new row
+is inserted.
 
-Lanes take turns: of one priority, the first chunks of all lanes come before the second ones, and
-so on. A new lane begins with the turn that is being served, so one with little to do never waits
-for all that another one has. Everything else comes before the chunks.
+Lanes take turns: within a priority, the first chunks of all lanes come before the second ones, and
+so on. A new lane starts at the turn now being served, so a small lane never waits for all of a
+large one. All other wake-ups come before the chunks.
 
-The limits: a wake-up is a hint. It may come twice, late, or (a killed worker) not at all; what is
-to be done is read from our tables, and a sweep issues anew what is missing. Call ``wake`` once per
-transaction and last: it holds row locks until the commit, and two transactions that call it twice
-in opposite orders may be undone by deadlock.
+The limits: a wake-up is a hint. It may come twice, late, or (if a worker was killed) not at all.
+Handlers read the work from our tables. Failed wake-ups are not retried; the sweep issues them
+again. Call ``wake`` once per transaction, and last: it holds row locks until the commit, and two
+transactions that call it twice in opposite orders may deadlock.
 """
 
 from collections.abc import Sequence
@@ -32,17 +32,17 @@ BATCH_MAX: Final = 1_000
 # A Procrastinate worker beats every 10 s.
 STALLED_SECONDS: Final = 30.0
 
-# How far apart the priorities lie in the queue's own numbers: between two is room for turns.
-_APART: Final = 100_000_000
-_TURNS_MAX: Final = (JobPriority.HIGH - JobPriority.NORMAL) * _APART
+# Distance of two priorities in the queue's own numbers; the numbers between are for turns.
+_PRIORITY_STEP: Final = 100_000_000
+_TURNS_MAX: Final = (JobPriority.HIGH - JobPriority.NORMAL) * _PRIORITY_STEP
 
-# New rows are announced by Procrastinate's own trigger. A row that was waiting already was perhaps
-# skipped while we held its lock, so one more notification is sent; one is enough for any number,
-# for a worker that is woken fetches until nothing is left.
+# Procrastinate's trigger announces new rows. A worker may have skipped a waiting row while we held
+# its lock, so ``wake`` sends one more notification. One is enough for any number of rows, because a
+# woken worker fetches until nothing is left.
 _WAKE: Final = sa.text(
     f"""
     WITH wanted AS (
-        SELECT w.job_type, w.target, w.priority * {_APART} AS top, c.lane_id,
+        SELECT w.job_type, w.target, w.priority * {_PRIORITY_STEP} AS top, c.lane_id,
             CAST(c.epoch > 0 AS int) + row_number()
                 OVER (PARTITION BY w.priority, c.lane_id ORDER BY c.id) AS turn
         FROM unnest(:job_types, :targets, :priorities)
@@ -101,9 +101,9 @@ _FINISH: Final = sa.text(
 
 @dataclass(frozen=True, slots=True)
 class WakeUp:
-    """A hint for the handler of ``job_type``, which is given ``{"target": target}``.
+    """A hint for the handler of ``job_type``, which gets ``{"target": target}``.
 
-    ``job_type`` holds no colon, so that (job type, target) is one key.
+    ``job_type`` has no colon, so that "job type:target" is a unique key.
     """
 
     job_type: str
@@ -111,21 +111,21 @@ class WakeUp:
     priority: JobPriority = JobPriority.NORMAL
 
     def __post_init__(self) -> None:
-        """Refuse what would not be one key."""
+        """Refuse what would not be a unique key."""
         if not self.job_type or ":" in self.job_type or not self.target:
             raise ValueError(f"not a wake-up: {self.job_type!r}, {self.target!r}")
 
 
 def priority_of(place: int) -> JobPriority:
-    """The priority that a wake-up was given, by its number in the queue, whatever its turn."""
+    """Return the priority of a wake-up from its number in the queue, without its turn."""
     step = JobPriority.HIGH - JobPriority.NORMAL
     return JobPriority(-(-place // _TURNS_MAX) * step)
 
 
 async def wake(conn: Connection, wakeups: Sequence[WakeUp]) -> None:
-    """Wake the handlers when ``conn``'s transaction commits; nothing happens if it does not.
+    """Wake the handlers when ``conn``'s transaction commits.
 
-    A target named twice, or waiting already, is woken once, with the highest priority asked for.
+    A target that is named twice, or waits already, is woken once, with the highest priority.
     """
     highest: dict[tuple[str, str], int] = {}
     for one in wakeups:
@@ -147,10 +147,10 @@ async def wake(conn: Connection, wakeups: Sequence[WakeUp]) -> None:
 
 
 async def reap_stalled(conn: Connection, silent_seconds: float = STALLED_SECONDS) -> int:
-    """Finish what died with its worker (no heartbeat for ``silent_seconds``) and wake it anew.
+    """Replace wake-ups whose worker died (no heartbeat for ``silent_seconds``) by new ones.
 
-    Such a job can't be set waiting again: a newer wake-up of the same target may wait already.
-    Returns how many, at most ``BATCH_MAX`` a call. Several reapers may call it at once.
+    They cannot be set waiting again: a newer wake-up of the same target may wait already. Returns
+    how many, at most ``BATCH_MAX`` a call. Several processes may call it at once.
     """
     values = {"queue": QUEUE, "task": TASK, "seconds": silent_seconds, "most": BATCH_MAX}
     rows = (await conn.execute(_STALLED, values)).all()

@@ -1,4 +1,4 @@
-"""All tables and functions; importing this package registers every one with ``metadata``."""
+"""All tables and functions. Importing this package registers them with ``metadata``."""
 
 from serpline.store.tables import functions, guards, housekeeping, projects, queueing, results, runs
 from serpline.store.tables.base import metadata

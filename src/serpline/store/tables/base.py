@@ -1,4 +1,4 @@
-"""The metadata all tables register with, and the types they share."""
+"""The metadata that all tables register with, and their shared types."""
 
 from collections.abc import Sequence
 from enum import StrEnum
@@ -19,26 +19,26 @@ metadata = MetaData(
 
 Instant = DateTime(timezone=True)
 
-_BELONGS_TO: Final = frozenset({"run_id", "lane_id", "pipeline_execution_id"})
+_RUN_COLUMNS: Final = frozenset({"run_id", "lane_id", "pipeline_execution_id"})
 
 
-def one_of(column: str, words: type[StrEnum]) -> CheckConstraint:
-    """The check that ``column`` holds one of the words of an enumeration."""
-    listed = ", ".join(f"'{word}'" for word in words)
+def one_of(column: str, values: type[StrEnum]) -> CheckConstraint:
+    """Return the check that ``column`` holds a value of the enumeration."""
+    listed = ", ".join(f"'{value}'" for value in values)
     return CheckConstraint(f"{column} IN ({listed})", name=column)
 
 
 def without_statistics(table: Table) -> list[str]:
-    """The DDL that keeps statistics off the columns that say whose run or lane a row is.
+    """Return the DDL that turns off statistics for the columns that name a row's run or lane.
 
-    Counted, they tell the planner of the runs it has seen, and so that a new one has no rows: any
-    index that begins with the run then seems as good as the one that answers the question. Not
-    counted, a run or lane is taken for one in two hundred, which is wrong and harmless.
+    With statistics, the planner knows the runs it has seen and estimates no rows for a new one. Any
+    index that begins with the run then seems as good as the right one. Without, it estimates one
+    row in two hundred for a run or lane, which is wrong and harmless.
     """
     return [
         f"ALTER TABLE {table.name} ALTER COLUMN {column.name} SET STATISTICS 0"
         for column in table.columns
-        if column.name in _BELONGS_TO
+        if column.name in _RUN_COLUMNS
     ]
 
 

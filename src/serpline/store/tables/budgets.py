@@ -1,13 +1,14 @@
-"""Functions of the database over budgets: which credits fit, and what is booked.
+"""Database functions over budgets: check which credits fit, and book them.
 
-The rows of a budget are locked in one order everywhere: by provider, then by scope.
+Budget rows are locked in one order everywhere: by provider, then by scope.
 """
 
 from typing import Final
 
-# Which of the wanted credits fit, in the order of the requests: NULL, or the scope without room and
-# whether it is spent (else calls under way may give back what they hold). The scopes' rows are
-# locked until the transaction ends. A run's limit is its row's; others are given.
+# Returns the requests whose credits do not fit: the scope without room, and whether it is spent. If
+# it is not, calls in flight may still release credits. Requests are served in order. The scopes'
+# rows stay locked until the transaction ends. A run's limit is that of its row; other limits are
+# given.
 _SHORTAGES: Final = """
 CREATE FUNCTION budget_shortages(wants jsonb, OUT no int, OUT scope text, OUT is_spent boolean)
 RETURNS SETOF record LANGUAGE plpgsql AS $$
@@ -39,7 +40,7 @@ BEGIN
         FROM jsonb_array_elements(wants) AS w ORDER BY 1
     LOOP
         no := want.no;
-        -- One that is spent decides: waiting for the others would not help.
+        -- A spent scope decides: waiting for the others would not help.
         SELECT split_part(key, ' ', 2), want.credits > (room #>> ARRAY[key, 'unspent'])::numeric
         INTO scope, is_spent FROM unnest(want.keys) WITH ORDINALITY AS k(key, place)
         WHERE want.credits > (room #>> ARRAY[key, 'free'])::numeric
@@ -55,7 +56,7 @@ BEGIN
 END $$
 """
 
-# Adds what moved to the budgets it counts in, whose rows are locked in one order by everybody.
+# Adds each change to the budgets of its scopes.
 _BOOK: Final = """
 CREATE FUNCTION book_credits(moved jsonb) RETURNS void LANGUAGE sql AS $$
     WITH deltas AS (

@@ -1,19 +1,19 @@
-"""Functions of the database that begin and end paid calls, each in one statement.
+"""Database functions that begin and end paid calls, each in one statement.
 
-``admit_calls`` writes the intents of the calls that may be made; ``end_calls`` ends them. Both
-take their locks in one order: rates by provider, then calls by key, then budgets.
+``admit_calls`` writes the intents of admitted calls. ``end_calls`` ends calls. Both take locks in
+one order: rates by provider, then calls by key, then budgets.
 
-An admission request is a row of ``provider_calls`` to be, as a JSON object, with ``fresh_since``,
-``third_party``, ``has_slot`` and ``scopes`` (name, limit) beside it.
+An admission request is a JSON object: a future row of ``provider_calls``, and ``fresh_since``,
+``third_party``, ``has_slot`` and ``scopes`` (name, limit).
 """
 
 from typing import Final
 
-# One row per request: its history by key. A call is no failure whose caller died or was cancelled.
-# Each look-up ends at the first row that answers it, so that a batch's next poll costs the same
-# after a hundred thousand polls, which have one key, as after one. What may not be reused is not
-# looked for. (Not ``EXISTS`` but ``LIMIT 1``: the planner may answer an ``EXISTS`` by a hash of the
-# whole table.)
+# One row per request: the history of its key. A call whose caller died or was cancelled is no
+# failure. Each subquery ends at the first matching row, so a batch's next poll costs the same after
+# a hundred thousand polls, which share one key, as after one. Replies are searched only if the
+# request may reuse one. (``LIMIT 1``, not ``EXISTS``: the planner may answer ``EXISTS`` with a hash
+# of the whole table.)
 _HISTORY: Final = """
 CREATE FUNCTION call_history(requests jsonb, ids uuid[], OUT no int, OUT id uuid, OUT key bytea,
     OUT attempt int, OUT has_failed boolean, OUT is_written boolean, OUT is_in_flight boolean,
@@ -43,10 +43,11 @@ CREATE FUNCTION call_history(requests jsonb, ids uuid[], OUT no int, OUT id uuid
 $$
 """
 
-# The limits of each provider, whose row is locked: retries first, then slots. A retry repeats what
-# failed. A poll is none, nor is what a dead worker left unfinished, nor what a third party failed:
-# none says that the provider is unwell, and a restart must not wait for tokens. A slot that has
-# come is used at once; a pause that began since a slot was given holds for it too.
+# Applies each provider's limits, under the lock of its row: retries first, then slots. A retry
+# repeats a failed call. Polls, calls that a dead worker left unfinished, and calls that a third
+# party failed do not count as failures: they say nothing about the provider, and a restart must not
+# wait for tokens. A slot that is due is used at once. A pause that began after a slot was given
+# applies to it too.
 _SLOTS: Final = """
 CREATE FUNCTION reserve_slots(
     requests jsonb, policies jsonb, horizon interval, at timestamptz, ids uuid[]
@@ -136,10 +137,10 @@ BEGIN
 END $$
 """
 
-# The answers: "written" (an earlier try committed it), "cached" (a reply serves), "in_flight" (the
-# same call is under way), "retries" (too many), "limited", "slot" (one that lies ahead), "reserved"
-# or "spent" (a budget), "admitted". Slots come after what else refuses: a request that is refused
-# anyway must not use one up.
+# The answers: "written" (an earlier try committed it), "cached" (a stored reply serves),
+# "in_flight" (the same call is in flight), "retries" (too many), "limited", "slot" (a future one),
+# "reserved" or "spent" (a budget), "admitted". Slots are checked late, so that a refused request
+# uses none.
 _ADMIT: Final = """
 CREATE FUNCTION admit_calls(
     requests jsonb, policies jsonb, horizon interval, _at timestamptz DEFAULT NULL
@@ -161,7 +162,7 @@ BEGIN
         ON CONFLICT DO NOTHING;
     PERFORM 1 FROM provider_rates WHERE policies ? provider ORDER BY provider FOR UPDATE;
     at := coalesce(_at, clock_timestamp());
-    -- Intents of owners that are gone: possibly paid.
+    -- Intents whose owner is gone: possibly paid.
     PERFORM end_calls((
         SELECT jsonb_agg(to_jsonb(gone)
             || jsonb_build_object('status', 'unknown', 'finished_at', at))
@@ -208,9 +209,9 @@ BEGIN
 END $$
 """
 
-# An end without a status is that of a call that was never sent: its row goes, its credits are free.
-# A call that has its outcome keeps it; one that was given up as unknown takes the late one. Only
-# ``is_void`` (without effect, or refunded) ends once more what had ended, for nothing.
+# An end without a status means the call was never sent: its row is deleted, its credits are freed.
+# A call keeps its first outcome, but a late outcome replaces "unknown". Only ``is_void`` (without
+# effect, or refunded) ends a call again, at no cost.
 _END: Final = """
 CREATE FUNCTION end_calls(ends jsonb) RETURNS SETOF uuid LANGUAGE sql STRICT AS $$
     WITH e AS MATERIALIZED (
@@ -240,5 +241,5 @@ CREATE FUNCTION end_calls(ends jsonb) RETURNS SETOF uuid LANGUAGE sql STRICT AS 
 $$
 """
 
-# In an order in which each function finds those that it calls.
+# Each function comes after those that it calls.
 FUNCTIONS: Final = (_HISTORY, _SLOTS, _END, _ADMIT)

@@ -1,12 +1,11 @@
-"""Functions of the database: what takes a lock that all workers share is one statement.
+"""Database functions: every lock that all workers share is taken and released in one statement.
 
-The rows of ``provider_rates``, ``provider_leases`` and ``provider_budgets`` are every worker's. A
-function locks them, decides and commits without asking its caller anything in between, so a worker
-that is cut off, or frozen, holds none of them. Each statement in a function sees what was committed
-before it (READ COMMITTED, VOLATILE): what is judged after a lock is judged as it is then.
+All workers share the rows of ``provider_rates``, ``provider_leases`` and ``provider_budgets``. A
+function locks them, decides and commits without a round trip to its caller, so a worker that is cut
+off or frozen holds none of them. Each statement in a function sees what was committed before it
+(READ COMMITTED, VOLATILE), so it decides on the state after the lock.
 
-A function that is given no time takes the server's own clock, which all workers share. Only a test
-gives it another.
+A function without a time argument uses the server's clock. Only tests pass a time.
 """
 
 import re
@@ -19,7 +18,7 @@ from sqlalchemy.event import listens_for
 from serpline.store.tables import budgets, calls, guards, pace
 from serpline.store.tables.base import metadata
 
-# After the tables, whose rows are types of their parameters.
+# Created after the tables, because their parameters have row types.
 MADE_AFTER: Final = guards.provider_rates.name
 FUNCTIONS: Final[Sequence[str]] = (*pace.FUNCTIONS, *budgets.FUNCTIONS, *calls.FUNCTIONS)
 NAMES: Final = tuple(re.findall(r"FUNCTION (\w+)\(", "\n".join(FUNCTIONS)))

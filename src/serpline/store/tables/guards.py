@@ -1,4 +1,4 @@
-"""What guards paid calls: breakers, rates, budgets, the call ledger, and bought reference data."""
+"""Tables that guard paid calls: breakers, rates, budgets, the call ledger, reference data."""
 
 from enum import StrEnum
 
@@ -32,8 +32,8 @@ CREDITS = Numeric(18, 6)
 class CallStatus(StrEnum):
     """``INTENT``: committed before the call starts. ``OK``: a usable reply is stored.
 
-    ``FAILED``: the call ended, and its error is known. ``UNKNOWN``: whoever intended it is gone,
-    so it may have been made and paid; its credits are counted in full until a late outcome tells.
+    ``FAILED``: the call ended with a known error. ``UNKNOWN``: its worker is gone, so it may have
+    been made and paid. Its credits count in full until a late outcome replaces it.
     """
 
     INTENT = "intent"
@@ -42,8 +42,8 @@ class CallStatus(StrEnum):
     UNKNOWN = "unknown"
 
 
-# ``machine`` is the whole breaker; the columns beside it are for people and for the timer.
-# ``settings`` override the code's by name, and were given at ``settings_at``. NULL: the code's own.
+# ``machine`` is the whole breaker; the other columns are for people and for the timer. ``settings``
+# override the code's settings by name since ``settings_at``. NULL: the code's settings.
 circuit_breakers = Table(
     "circuit_breakers",
     metadata,
@@ -75,14 +75,14 @@ circuit_breaker_events = Table(
     Index("ix_circuit_breaker_events_breaker_name", "breaker_name", "id"),
 )
 
-# The rate now follows from the last halving and the time since, so that recovery needs no write.
+# The current rate is computed from the last halving and the time since, so recovery needs no write.
 provider_rates = Table(
     "provider_rates",
     metadata,
     Column("provider", Text, primary_key=True),
     Column("next_slot_at", Instant),
     Column("paused_until", Instant),
-    # How long the pause was when it was written: it is never longer from now on.
+    # How long the pause was when written. A longer pause means the clock was set back.
     Column("pause_seconds", Float),
     Column("pause_reason", Text),
     Column("penalised_at", Instant),
@@ -120,8 +120,8 @@ provider_budgets = Table(
     postgresql_with={"fillfactor": "50"},
 )
 
-# ``shared``: at most one intent per key at a time, because whoever comes later reuses its reply.
-# ``budget_scopes`` are the rows of ``provider_budgets`` in which ``credits`` are counted.
+# ``shared``: at most one intent per key at a time, because later requests reuse its reply.
+# ``budget_scopes``: the rows of ``provider_budgets`` that count ``credits``.
 provider_calls = Table(
     "provider_calls",
     metadata,
@@ -146,7 +146,7 @@ provider_calls = Table(
     Column("error", Text),
     one_of("status", CallStatus),
     CheckConstraint("octet_length(key) = 32", name="key"),
-    # The latest attempt of a key is its last entry, however many there are.
+    # The latest attempt of a key is its last entry.
     Index("ix_provider_calls_key", "key", "attempt"),
     Index(
         "uq_provider_calls_single_flight",
@@ -164,7 +164,7 @@ provider_calls = Table(
     ),
 )
 
-# The body is zlib-compressed, its secrets replaced. A reply may be pruned before its call.
+# The body is zlib-compressed; secrets in it are replaced. A reply may be pruned before its call.
 raw_replies = Table(
     "raw_replies",
     metadata,
@@ -178,8 +178,8 @@ raw_replies = Table(
     Index("ix_raw_replies_stored_at", "stored_at", "call_id"),
 )
 
-# A row is a claim (``claimed_chunk``), an answer (``fetched_at``), or an old answer being renewed.
-# ``found`` false with ``fetched_at`` set: known to be no match.
+# A row is a claim (``claimed_chunk``), an answer (``fetched_at``), or both: an old answer that is
+# being renewed. ``found`` false with ``fetched_at`` set: the source has no match.
 reference_data = Table(
     "reference_data",
     metadata,

@@ -1,9 +1,9 @@
-"""Functions of the database over a provider's pace: its rate now, its slots, its shared places."""
+"""Database functions over a provider's pace: its current rate, its slots, its concurrent calls."""
 
 from typing import Final
 
-# What lies further ahead than it was written to lie was written before the server's clock was set
-# back: from then on it lies so far ahead again, and what was to be past is now.
+# A time further ahead than its stored wait was written before the server's clock was set back. It
+# is reset to its full wait from now; a time that should be past becomes now.
 _IN_TIME: Final = """
 CREATE FUNCTION pace_in_time(pace provider_rates, at timestamptz) RETURNS provider_rates
 LANGUAGE plpgsql IMMUTABLE AS $$
@@ -24,11 +24,11 @@ BEGIN
 END $$
 """
 
-# A 429 halves the rate and notes where it happened. From there the rate climbs back within 5 s to
-# 95 % of that ceiling, and then creeps upwards by 0.2 % a second, to find out whether the provider
-# has become generous again. A ceiling the provider insists on is therefore met from below nearly
-# all the time. One that it has not insisted on for 30 s was a storm's: the rate then doubles every
-# 5 s until it is the configured one. Recovery follows from the time alone, so it costs no write.
+# A 429 halves the rate and stores the rate at which it happened (the ceiling). The rate climbs to
+# 95 % of the ceiling within 5 s, then by 0.2 % of it a second, to test whether the provider allows
+# more. So it stays just below a real ceiling nearly all the time. After 30 s without a 429 the
+# ceiling was temporary: the rate doubles every 5 s up to the configured one. The rate is a function
+# of time, so recovery needs no write.
 _RATE_NOW: Final = """
 CREATE FUNCTION provider_rate_now(pace provider_rates, rate_max float8, at timestamptz)
 RETURNS float8 LANGUAGE plpgsql IMMUTABLE AS $$
@@ -50,9 +50,9 @@ BEGIN
 END $$
 """
 
-# No slot is given further ahead than the horizon after now or after a pause, and the next one
-# follows it by one gap at the least rate (a 64th). What stands further ahead was written before the
-# server's clock was set back: it is forgotten.
+# No slot is given further ahead than the horizon after now or a pause. The next slot follows by one
+# gap, which is 64 times as long at the lowest rate. A slot further ahead was written before the
+# server's clock was set back, and is ignored.
 _FIRST_SLOT: Final = """
 CREATE FUNCTION provider_first_slot(
     pace provider_rates, gap interval, horizon interval, at timestamptz
@@ -64,7 +64,7 @@ CREATE FUNCTION provider_first_slot(
 $$
 """
 
-# Half the floor is there at the start; time earns as much a minute, a first attempt its share.
+# Starts at half the floor. Each minute adds half the floor, each first attempt adds its share.
 _RETRY_TOKENS: Final = """
 CREATE FUNCTION provider_retry_tokens(pace provider_rates, policy jsonb, firsts int, at timestamptz)
 RETURNS float8 LANGUAGE sql IMMUTABLE AS $$
@@ -76,8 +76,8 @@ RETURNS float8 LANGUAGE sql IMMUTABLE AS $$
 $$
 """
 
-# A call that was under way when the rate was halved tells nothing new; it may only lengthen the
-# pause. A pause in force that is longer stays as it is.
+# A 429 to a call that started before the last halving may only lengthen the pause. A longer pause
+# in force stays.
 _PENALISE: Final = """
 CREATE FUNCTION penalise_provider(
     _provider text, rate_max float8, started_at timestamptz, pause_seconds float8,
@@ -115,8 +115,8 @@ BEGIN
 END $$
 """
 
-# Who wants less than an even share gets it, and the rest is shared evenly among the others. Where
-# that leaves a remainder, or more holders than places, the turn goes round once a lease's time.
+# A holder that wants less than an even share gets what it wants; the others share the rest evenly.
+# A remainder, or a lack of places, rotates among the holders once per lease.
 _LEASE: Final = """
 CREATE FUNCTION lease_places(
     _provider text, _holder uuid, _wanted int, _in_use int, places int, lease_seconds float8

@@ -1,4 +1,4 @@
-"""What a team gives serpline: markets, keywords, landscapes, companies it cares about."""
+"""A team's project: markets, keywords, landscapes, marked companies."""
 
 from sqlalchemy import (
     ARRAY,
@@ -39,7 +39,7 @@ keywords = Table(
     metadata,
     Column("id", BigInteger, Identity(), primary_key=True),
     Column("keyword", Text, nullable=False),
-    # NFC, case-folded, white space collapsed: two spellings of one keyword are one keyword.
+    # NFC, case-folded, white space collapsed: equal for two spellings of one keyword.
     Column("folded", Text, nullable=False, unique=True),
     Column("created_at", Instant, nullable=False, server_default=NOW),
     CheckConstraint("length(keyword) BETWEEN 1 AND 200", name="length"),

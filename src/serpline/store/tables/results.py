@@ -1,6 +1,6 @@
-"""What a run collected and computed. Every row belongs to one run; two runs never share a row.
+"""Results that a run collected and computed. Every row belongs to one run.
 
-NULL means "not known" wherever it can be: a volume nobody knows is NULL and never 0.
+NULL means "not known": an unknown volume is NULL, never 0.
 """
 
 from sqlalchemy import (
@@ -52,7 +52,7 @@ keyword_metrics = Table(
     CheckConstraint("search_volume >= 0", name="search_volume"),
 )
 
-# A row here says "collected", with or without results; its absence says "not collected".
+# A row means "collected", with or without results. No row means "not collected".
 serps = Table(
     "serps",
     metadata,
@@ -64,7 +64,7 @@ serps = Table(
     Column("collected_at", Instant, nullable=False),
     Column("results", Integer, nullable=False),
     Column("total_results", BigInteger),
-    # NULL: the search did not ask whether the page shows one.
+    # NULL: the search did not ask for AI overviews.
     Column("ai_overview", Boolean),
     Column("source", Text, nullable=False),
 )
@@ -102,8 +102,8 @@ serp_results = Table(
         ondelete="CASCADE",
     ),
     Index("ix_serp_results_domain", "run_id", "content_type", "domain"),
-    # By the hash of a lane's subject, as ``store.plans.SUBJECT_OF_LANE`` writes it: a URL may be
-    # too long for an index.
+    # A hash of the lane and subject (``runs.plans.SUBJECT_OF_LANE``): a URL may be too long for an
+    # index.
     Index(
         "ix_serp_results_subject",
         text(
@@ -118,7 +118,7 @@ company_profiles = Table(
     metadata,
     _run(),
     Column("domain", Text, primary_key=True),
-    # False is an answer: nobody knows this domain. No row means nobody was asked.
+    # False: the source does not know the domain. No row: no source was asked.
     Column("found", Boolean, nullable=False),
     Column("name", Text),
     Column("industry", Text),
@@ -168,7 +168,7 @@ youtube_channels = Table(
     Column("fetched_at", Instant, nullable=False),
 )
 
-# What names a channel in a result's URL (``serp_results.channel_ref``), and which channel that is.
+# The channel behind each reference in a result's URL (``serp_results.channel_ref``).
 youtube_channel_refs = Table(
     "youtube_channel_refs",
     metadata,
@@ -182,15 +182,14 @@ channel_owners = Table(
     metadata,
     _run(),
     Column("channel_id", Text, primary_key=True),
-    # NULL: no company was found behind the channel; it then stands for itself.
+    # NULL: no owner was found; the channel then counts as a company itself.
     Column("domain", Text),
     Column("method", Text, nullable=False),
 )
 
-# A row says that the subject was looked at. Where ``empty_kind`` is set it has no content, and so
-# no relevance; the model is then named if it was the one that found this out.
-# ``relevance``: to the searches of one market in which the subject ranks, the mean of those in
-# ``judged_for``: a list of objects of ``keyword`` and ``relevance``.
+# A row means that the subject was fetched. With ``empty_kind`` it has no content and no relevance;
+# ``model`` is then set if the model found that. ``relevance``: the mean over ``judged_for``, a list
+# of ``{keyword, relevance}`` for the searches of the market in which the subject ranks.
 content_analyses = Table(
     "content_analyses",
     metadata,
@@ -206,10 +205,10 @@ content_analyses = Table(
     Column("topics", ARRAY(Text), nullable=False),
     Column("brands", ARRAY(Text), nullable=False),
     Column("summary", Text),
-    # The model that answered, and the name and digest of what it was asked.
+    # The model that answered, and the name and digest of its prompt.
     Column("model", Text),
     Column("prompt", Text),
-    # When the oldest of the relevances was judged.
+    # When the oldest of the relevances was scored.
     Column("fetched_at", Instant, nullable=False),
     CheckConstraint("relevance BETWEEN 0 AND 1", name="relevance"),
     CheckConstraint(
@@ -228,7 +227,7 @@ content_analyses = Table(
     ),
 )
 
-# Every component stands beside the figure, so that anyone can recompute it by hand.
+# Every component is stored beside the figure, so that it can be recomputed by hand.
 dsi_scores = Table(
     "dsi_scores",
     metadata,
@@ -254,7 +253,7 @@ dsi_scores = Table(
     Column("curve", Text, nullable=False),
     Column("curve_version", Integer, nullable=False),
     Column("proxy", Boolean, nullable=False),
-    # A list: of each content type in the figure, the run that collected it and when.
+    # A list: for each content type in the figure, the run that collected it, and when.
     Column("sources", JSONB, nullable=False, server_default=text("'[]'::jsonb")),
     Column("detail", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
     Index("ix_dsi_scores_company", "company", "content_type"),
