@@ -48,7 +48,8 @@ async def import_keywords(
 ) -> int:
     """Insert keyword × market pairs; returns how many pairs are new. Tags are added, not replaced.
 
-    Rows must not repeat a pair. The first spelling stays, and keywords keep the order of import.
+    Rows must not repeat a pair. The first spelling stays. A keyword limit takes those
+    imported first.
     """
     given = {
         "keywords": [row.keyword for row in rows],

@@ -19,7 +19,7 @@ from sqlalchemy import text
 
 from serpline.store.database import IDLE_LIMIT, Connection
 from serpline.store.maintenance import housekeeping
-from serpline.store.runs.chunks import CLOCKS_APART_SECONDS
+from serpline.store.runs.chunks import CLOCK_SKEW_SECONDS_MAX
 
 TIMER: Final = "timer"
 # As long as a worker's timer may take from one look to the next, with much to spare.
@@ -50,7 +50,7 @@ def _cut(table: str) -> str:
     latest = {
         column: f"now() + make_interval(secs => {longest})" for column, longest in columns.items()
     }
-    apart = "make_interval(secs => CAST(:apart AS float8))"
+    apart = "make_interval(secs => CAST(:skew AS float8))"
     too_far = {column: f"{column} > {limit} + {apart}" for column, limit in latest.items()}
     sets = ", ".join(
         f"{column} = CASE WHEN {too_far[column]} THEN {limit} ELSE {column} END"
@@ -101,7 +101,7 @@ async def correct_waits(
     values = {
         "again": again_seconds,
         "lease": lease_seconds,
-        "apart": CLOCKS_APART_SECONDS,
+        "skew": CLOCK_SKEW_SECONDS_MAX,
     }
     cut = (await conn.execute(_CUT, values)).one()
     return {table: rows for table, rows in cut._mapping.items() if rows}

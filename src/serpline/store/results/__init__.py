@@ -1,1 +1,1 @@
-"""What runs collected and computed: written by the phases, read by the next phase and by people."""
+"""Results of runs: written by the phases, read by later phases and by people."""

@@ -1,7 +1,8 @@
-"""What a run planned to collect, and what it did collect: the two are never read apart.
+"""The searches a run planned and those it collected, always read together.
 
-Planned is every keyword × market × device × content type of the run whose search results are read
-(``runs.source_runs``). Both sets stay as long as results do; items, which are pruned, are not read.
+Planned: every keyword × market × device × content type of the run whose search results are read
+(``runs.source_runs``). Both sets are kept as long as results. Items are pruned, so they are not
+read.
 """
 
 from dataclasses import dataclass
@@ -15,8 +16,8 @@ from serpline.store.database import Connection
 from serpline.store.hash_joins import execute_hash_joined
 from serpline.store.runs.runs import source_runs
 
-# Every planned search, without a join: keyword_id, market, keyword, device and, of the parameter
-# ``types``, content_type.
+# Every planned search, without a join: keyword_id, market, keyword, device and content_type, which
+# is each of the parameter ``types``.
 PLANNED = """
     SELECT k.*, unnest(CAST(:types AS text[])) AS content_type FROM (
         SELECT keyword_id, market, keyword, jsonb_array_elements_text((
@@ -29,8 +30,10 @@ PLANNED = """
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """The searches of one content type, market and device. ``collected_on`` (UTC): the last of
-    them; None if none was collected."""
+    """The searches of one content type, market and device.
+
+    ``collected_on``: the day (UTC) of the last one; None if none was collected.
+    """
 
     content_type: str
     market: str
@@ -43,9 +46,9 @@ class Collection:
 async def collection(
     conn: Connection, run_id: UUID, content_type: str | None = None
 ) -> list[Collection]:
-    """What a run reads of each content type (or of one), market and device.
+    """Return the collections that a run reads, of all content types or of one.
 
-    Empty for a run without any search.
+    Empty for a run without searches.
     """
     sources = await source_runs(conn, run_id)
     types = [kind for kind in await searched_types(conn, run_id) if content_type in (None, kind)]
@@ -67,15 +70,20 @@ async def collection(
     return [Collection(**row) for row in rows.mappings()]
 
 
-async def searched_types(conn: Connection, run_id: UUID, *, asked: bool = True) -> list[str]:
-    """The content types that a run searches or reads the searches of; if not ``asked``, all."""
+async def searched_types(
+    conn: Connection, run_id: UUID, *, include_skipped: bool = False
+) -> list[str]:
+    """Return the content types that a run searches, or whose searches it reads.
+
+    ``include_skipped``: also those whose search lane it skips.
+    """
     rows = await conn.execute(
         text(
             "SELECT content_type FROM pipeline_phase_status WHERE pipeline_execution_id = :run"
             " AND phase_name = 'serp_collection'"
-            " AND (status <> 'skipped' OR source_run_id <> :run OR NOT :asked)"
+            " AND (status <> 'skipped' OR source_run_id <> :run OR :include_skipped)"
         ),
-        {"run": run_id, "asked": asked},
+        {"run": run_id, "include_skipped": include_skipped},
     )
     found = {row.content_type for row in rows}
     return [str(kind) for kind in SEARCHED_TYPES if kind in found]

@@ -1,11 +1,11 @@
-"""Whose figures the combined DSI weighs: for each content type, market and device, one run's.
+"""Choose the figures that the combined DSI weighs: one run's per content type, market and device.
 
-It is the run itself where it collected and scored them, else the newest run before it that did, of
-the same keywords (``landscape`` and ``keyword_limit``). Of the other runs only those count that are
-tracked and collected what they scored: a run over another run's results gives no other run a
-figure. Such a run stands itself where that one stood: what was collected since is not before it.
+A run uses its own figures where it collected and scored them. Elsewhere it uses those of the newest
+earlier run over the same keywords (``landscape`` and ``keyword_limit``) that did. That run must be
+tracked and have scored its own searches: a run over another run's results is never a source for
+others. Such a run takes the place in time of the run it reads: later collections are not before it.
 
-Limit: a type is looked for in the last ``CANDIDATES_MAX`` runs that scored it.
+Limit: only the last ``CANDIDATES_MAX`` runs that scored a type are considered.
 """
 
 from collections.abc import Mapping, Sequence
@@ -35,8 +35,8 @@ CANDIDATES_MAX = 100
 class Source:
     """The figures of one content type, market and device.
 
-    ``scored_by`` computed them from ``searches``, which ``collected_by`` made. ``is_stale``: see
-    ``config.freshness``.
+    Run ``scored_by`` computed them from ``searches``, which run ``collected_by`` made.
+    ``is_stale``: see ``config.freshness``.
     """
 
     searches: Collection
@@ -46,19 +46,19 @@ class Source:
 
     @property
     def landscape(self) -> tuple[str, str, str]:
-        """Content type, market and device."""
+        """Return content type, market and device."""
         return self.searches.content_type, self.searches.market, self.searches.device
 
 
 async def of_type(conn: Connection, run_id: UUID, content_type: str) -> list[Source]:
-    """The sources of a run's figures of one content type: of each market and device its own."""
+    """Return the sources of a run's figures of one content type, by market and device."""
     read = await runs.source_runs(conn, run_id)
     found = await collection(conn, run_id, content_type)
     return [Source(each, run_id, read["serp_collection"]) for each in found if each.collected]
 
 
 async def choose(conn: Connection, run_id: UUID) -> list[Source]:
-    """The sources of a run's combined figures, in the places where the run itself collected."""
+    """Return the sources of a run's combined figures, for the markets and devices it collected."""
     read = await runs.source_runs(conn, run_id)
     origin = await runs.get(conn, read["serp_collection"])
     if origin is None:
@@ -87,7 +87,7 @@ async def choose(conn: Connection, run_id: UUID) -> list[Source]:
 async def candidates(
     conn: Connection, run_id: UUID, origin: UUID, content_type: ContentType
 ) -> Sequence[Any]:
-    """The runs that scored a type: this one first, then those before it, newest first."""
+    """Return the runs that scored a type: this one first, then earlier ones, newest first."""
     rows = await conn.execute(
         text(
             """
@@ -134,18 +134,18 @@ SCORES = text(f"SELECT {', '.join(SCORE)} FROM dsi_scores WHERE {CHOSEN}")
 
 
 async def typed_scores(conn: Connection, sources: Sequence[Source]) -> "pl.DataFrame":
-    """The scores that the sources name, with the columns of ``SCORE``, in no order."""
+    """Return the sources' scores with the columns of ``SCORE``, in no order."""
     return await read_frame(conn, SCORES, chosen(sources), SCORE)
 
 
 async def plan_params(conn: Connection, run_id: UUID, lane: LaneKey) -> dict[str, Any]:
-    """Whose results the plan of a lane reads: by phase, and for the combined DSI its sources."""
+    """Return the runs that a lane's plan reads, by phase, and the sources of the combined DSI."""
     found = await choose(conn, run_id) if lane.is_combined else []
     return {**await runs.source_runs(conn, run_id), **chosen(found)}
 
 
 def chosen(sources: Sequence[Source]) -> dict[str, list[Any]]:
-    """The sources as parameters of ``scores.CHOSEN``."""
+    """Return the sources as parameters of ``scores.CHOSEN``."""
     return {
         "chosen_types": [each.searches.content_type for each in sources],
         "chosen_markets": [each.searches.market for each in sources],

@@ -1,6 +1,6 @@
-"""The pages of a run that came without content: bot checks, consent walls, soft 404s and the like.
+"""The pages of a run without content: bot checks, consent walls, soft 404s and the like.
 
-They were fetched and have no relevance; their results count as not analysed.
+They were fetched but have no relevance. Their results count as not analysed.
 """
 
 from typing import Any
@@ -12,7 +12,7 @@ from serpline.store.database import Connection
 
 
 async def empty_pages(conn: Connection, run_id: UUID) -> list[dict[str, Any]]:
-    """Counts by ``content_type`` and ``kind``, most pages first; ``example``: one item of each."""
+    """Count them by ``content_type`` and ``kind``, most pages first; ``example``: one item."""
     rows = await conn.execute(
         text(
             "SELECT content_type, empty_kind AS kind, count(DISTINCT subject) AS pages,"

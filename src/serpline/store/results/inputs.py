@@ -1,4 +1,4 @@
-"""What a phase's work reads of earlier phases' results, for the items it has in hand."""
+"""Results of earlier phases that a phase reads for the items it works on."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,9 +13,9 @@ from serpline.store.runs.plans import SUBJECT_OF_LANE
 
 @dataclass(frozen=True, slots=True)
 class KeywordItem:
-    """A keyword × market of a run, with the market's words for the providers.
+    """A keyword × market of a run, with the market's parameters for the providers.
 
-    ``language`` is the market's, a BCP 47 tag.
+    ``language``: the market's, a BCP 47 tag.
     """
 
     keyword_id: int
@@ -33,7 +33,7 @@ class KeywordItem:
 async def keyword_items(
     conn: Connection, run_id: UUID, pairs: Sequence[tuple[int, str]]
 ) -> dict[tuple[int, str], KeywordItem]:
-    """The run's keywords by (keyword id, market code)."""
+    """Return the run's keywords by (keyword id, market code)."""
     rows = await conn.execute(
         text(
             "SELECT r.keyword_id, r.keyword, r.market, m.language, m.gl, m.hl,"
@@ -55,7 +55,7 @@ async def keyword_items(
 async def channels(
     conn: Connection, run_id: UUID, channel_ids: Sequence[str]
 ) -> dict[str, dict[str, Any]]:
-    """The run's channels by id: handle, title, description, country and links."""
+    """Return the run's channels by id: handle, title, description, country and links."""
     rows = await conn.execute(
         text(
             "SELECT channel_id, handle, title, description, country, links FROM youtube_channels"
@@ -69,7 +69,7 @@ async def channels(
 async def videos(
     conn: Connection, run_id: UUID, video_ids: Sequence[str]
 ) -> dict[str, dict[str, Any]]:
-    """The run's videos by id: title and description."""
+    """Return the run's videos by id: title and description."""
     rows = await conn.execute(
         text(
             "SELECT video_id, title, description FROM youtube_videos"
@@ -89,10 +89,10 @@ async def searches_of_subjects(
     depth: int,
     limit: int,
 ) -> dict[str, list[KeywordItem]]:
-    """The searches in which each ``v:VIDEO`` or ``u:URL`` ranks, the best ranks first.
+    """Return the searches in which each ``v:VIDEO`` or ``u:URL`` ranks, the best ranks first.
 
-    Down to the position ``depth``, and of each market the best ``limit``. An index finds the
-    results of a subject: what is read grows with these and not with the run.
+    Down to position ``depth``, and the best ``limit`` of each market. An index finds a subject's
+    results, so the cost grows with the subjects, not with the run.
     """
     rows = await conn.execute(
         text(

@@ -1,6 +1,6 @@
-"""What people ask about runs as a whole: which is the latest, what was spent where, who is alive.
+"""Reports over whole runs: the latest run, its spending, live workers.
 
-Read only. Nothing here counts items; the ledger's rows are counted per run, which an index serves.
+Read only. Nothing here counts items. An index serves the counts of a run's ledger rows.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ class Spending:
 
 
 async def spending(conn: Connection, run_id: UUID) -> list[Spending]:
-    """What a run spent so far, in the order of the data flow; calls in flight are not in it."""
+    """Return a run's spending so far, without calls in flight, in the order of the data flow."""
     rows = await execute_hash_joined(
         conn,
         text(
@@ -48,7 +48,7 @@ async def spending(conn: Connection, run_id: UUID) -> list[Spending]:
 async def latest_run(
     conn: Connection, *, scored: bool = False, statuses: Sequence[str] | None = None
 ) -> UUID | None:
-    """The newest run; with ``scored`` the newest that has DSI figures; of ``statuses`` if given."""
+    """Return the newest run; ``scored``: that has DSI figures; ``statuses``: in one of these."""
     rows = await conn.execute(
         text(
             "SELECT r.id FROM pipeline_executions r"
@@ -64,7 +64,7 @@ async def latest_run(
 
 
 async def runs_starting_with(conn: Connection, prefix: str, limit: int = 2) -> list[UUID]:
-    """The ids of runs that start with ``prefix`` (hexadecimal digits and dashes only)."""
+    """Return the ids of runs that start with ``prefix`` (hexadecimal digits and dashes only)."""
     rows = await conn.execute(
         text(
             "SELECT id FROM pipeline_executions WHERE starts_with(id::text, :p)"
@@ -76,7 +76,7 @@ async def runs_starting_with(conn: Connection, prefix: str, limit: int = 2) -> l
 
 
 async def workers_alive(conn: Connection, heartbeat_seconds_max: float = 20.0) -> int:
-    """Worker processes with a heartbeat of late, by the database's clock."""
+    """Count workers with a heartbeat in the last ``heartbeat_seconds_max``."""
     rows = await conn.execute(
         text(
             "SELECT count(*) FROM workers WHERE ended_at IS NULL"
@@ -88,7 +88,7 @@ async def workers_alive(conn: Connection, heartbeat_seconds_max: float = 20.0) -
 
 
 async def has_project(conn: Connection) -> bool:
-    """Whether anybody has imported keywords or started a run here."""
+    """Whether the database has keywords or runs."""
     rows = await conn.execute(
         text(
             "SELECT EXISTS (SELECT 1 FROM keywords)"
@@ -99,6 +99,6 @@ async def has_project(conn: Connection) -> bool:
 
 
 async def server_version(conn: Connection) -> str:
-    """PostgreSQL's version as it names it, such as ``18.1``."""
+    """Return PostgreSQL's version, such as ``18.1``."""
     rows = await conn.execute(text("SELECT split_part(current_setting('server_version'), ' ', 1)"))
     return str(rows.scalar_one())

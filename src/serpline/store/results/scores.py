@@ -1,7 +1,7 @@
-"""The inputs and outputs of the DSI, and what people read of them.
+"""Inputs and outputs of the DSI, and the reports over them.
 
-A run may take the results of a phase from an earlier run. Statements here are given, by the name of
-each phase, the run whose results they read (``runs.source_runs``), and read no other.
+A run may take a phase's results from an earlier run. The statements here take, by the name of each
+phase, the run whose results they read (``runs.source_runs``).
 """
 
 from collections.abc import AsyncGenerator, Mapping
@@ -21,15 +21,15 @@ from serpline.store.runs.runs import source_runs
 if TYPE_CHECKING:
     import polars as pl
 
-# Who a result belongs to: the registrable domain; for a video, the owner of its channel, and the
-# channel itself while no owner is known. youtube.com is never the answer.
+# A result belongs to its registrable domain; a video to the owner of its channel, or to the channel
+# itself if no owner is known. It is never youtube.com.
 COMPANY_OF_RESULT = f"""
     CASE WHEN s.video_id IS NULL AND s.channel_ref IS NULL THEN s.domain
          WHEN o.domain IS NOT NULL THEN o.domain
          ELSE '{CHANNEL_ADDRESS}' || c.channel_id END
 """
 
-# A channel is known by its video, or by what names it in the result's URL.
+# A channel is found by its video, or by the reference in the result's URL.
 _OWNERS = """
     LEFT JOIN youtube_videos v ON v.run_id = :youtube_enrichment AND v.video_id = s.video_id
     LEFT JOIN youtube_channel_refs f ON f.run_id = :youtube_enrichment AND f.ref = s.channel_ref
@@ -47,17 +47,17 @@ _RESULTS = f"""
     WHERE s.run_id = :serp_collection AND s.content_type = :content_type
 """
 
-# Results that nobody can be named for count in every denominator, and have no row of their own.
+# Results without a known company count in every denominator, but have no row of their own.
 NOBODY = "(nobody known)"
 
-# Which scores the combined DSI weighs (``combined``).
+# The scores that the combined DSI weighs (``combined``).
 CHOSEN = """
     run_id = ANY(CAST(:chosen_runs AS uuid[])) AND (content_type, market, device, run_id) IN (
         SELECT * FROM unnest(CAST(:chosen_types AS text[]), CAST(:chosen_markets AS text[]),
             CAST(:chosen_devices AS text[]), CAST(:chosen_runs AS uuid[])))
 """
 
-# For the combined lane the companies are those of the figures that it weighs (``combined``).
+# The combined lane's companies are those of the figures that it weighs (``combined``).
 PLAN = f"""
     SELECT DISTINCT market || ':' || device || ':' || company AS item
     FROM ({_RESULTS}) r WHERE company IS NOT NULL AND company <> ''
@@ -66,7 +66,7 @@ PLAN = f"""
 """
 
 
-# Every result of a content type with all the DSI needs to know of it, in no order.
+# Every result of a content type with all that the DSI needs, in no order.
 RESULTS = text(
     f"""
     SELECT r.content_type, r.market, r.device, r.keyword_id, r.canonical_url AS url,
@@ -109,7 +109,7 @@ COLLECTED = text(
 async def inputs(
     conn: Connection, sources: Mapping[str, UUID], content_type: str
 ) -> "tuple[pl.DataFrame, pl.DataFrame]":
-    """``RESULTS`` and ``COLLECTED``; a volume or relevance that nobody knows is null."""
+    """Return ``RESULTS`` and ``COLLECTED``; an unknown volume or relevance is null."""
     values = {**sources, "content_type": content_type}
     return (
         await read_frame(conn, RESULTS, values, _RESULT),
@@ -120,7 +120,7 @@ async def inputs(
 async def stream_inputs(
     conn: Connection, statement: TextClause, sources: Mapping[str, UUID], content_type: str
 ) -> AsyncGenerator[RowMapping, None]:
-    """The rows of ``RESULTS`` or ``COLLECTED`` as they are read, in order of the searches."""
+    """Stream the rows of ``RESULTS`` or ``COLLECTED``, in order of the searches."""
     ordered = text(f"{statement.text} ORDER BY 2, 3, 4")
     async with stream_hash_joined(conn, ordered, {**sources, "content_type": content_type}) as rows:
         async for row in rows.mappings():
@@ -128,7 +128,7 @@ async def stream_inputs(
 
 
 async def delete_scores(conn: Connection, run_id: UUID, content_type: str) -> None:
-    """Drop the scores of a lane that is to be computed anew."""
+    """Delete the scores of a lane, which will be computed again."""
     await conn.execute(
         text("DELETE FROM dsi_scores WHERE run_id = :run AND content_type = :type"),
         {"run": run_id, "type": content_type},
@@ -159,9 +159,9 @@ async def scores(
     best: int | None = None,
     by: Order = "dsi",
 ) -> AsyncGenerator[dict[str, Any], None]:
-    """A run's scores as they are read, the ``best`` of each content type, market and device.
+    """Stream a run's scores, the ``best`` of each content type, market and device.
 
-    The strongest first, ``by`` this figure.
+    Sorted by the figure ``by``, the highest first.
     """
     values = {
         **await source_runs(conn, run_id),
@@ -191,7 +191,7 @@ async def scores(
 
 
 async def scored_markets(conn: Connection, run_id: UUID) -> list[str]:
-    """The markets of which a run has scores."""
+    """Return the markets for which a run has scores."""
     rows = await conn.execute(
         text("SELECT DISTINCT market FROM dsi_scores WHERE run_id = :run ORDER BY market"),
         {"run": run_id},
@@ -207,15 +207,16 @@ async def rankings(
     company: str | None = None,
     limit: int = 200,
 ) -> list[dict[str, Any]]:
-    """Who ranks where: one row per result, of a keyword (folded) or a company or all.
+    """Return the rankings: one row per result, of a keyword (folded), of a company, or all.
 
-    ``company`` is whom the result belongs to: a video's is its channel's owner.
+    ``company``: the owner of the result; for a video, the owner of its channel.
 
-    Every planned keyword × market × device × content type has a row: a collected one without
-    results is "not ranked", without a position, and one of which nothing came is "not collected".
+    Every planned keyword × market × device × content type has a row: a search that was collected
+    without results is "not ranked", without a position; any other without results is "not
+    collected".
     """
     sources = await source_runs(conn, run_id)
-    types = await searched_types(conn, run_id, asked=False)
+    types = await searched_types(conn, run_id, include_skipped=True)
     rows = await execute_hash_joined(
         conn,
         text(

@@ -1,7 +1,7 @@
-"""The figures of a content type at different times: what trends compare.
+"""The figures of a content type at different times, which trends compare.
 
-A snapshot is what one run collected and scored. Which runs may stand beside a run is decided where
-the combined DSI decides it (``combined.candidates``): tracked runs of the same keywords.
+A snapshot is what one run collected and scored. The combined DSI's rule decides which runs may be
+compared (``combined.candidates``): tracked runs over the same keywords.
 """
 
 from collections.abc import Sequence
@@ -21,19 +21,19 @@ from serpline.store.runs import runs
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A run's figures of one content type; ``collected_on`` (UTC): the last of its searches."""
+    """A run's figures of one content type."""
 
     run_id: UUID
     collections: Sequence[Collection]
 
     @property
     def collected_on(self) -> date:
-        """The day of the last search."""
+        """Return the day (UTC) of the last search."""
         return max(each.collected_on for each in self.collections if each.collected_on)
 
 
 async def of_run(conn: Connection, run_id: UUID, content_type: ContentType) -> Snapshot | None:
-    """A run's snapshot; None if nothing was collected for it."""
+    """Return a run's snapshot; None if nothing was collected."""
     found = await collection(conn, run_id, content_type)
     collected = [each for each in found if each.collected]
     return Snapshot(run_id, collected) if collected else None
@@ -42,10 +42,10 @@ async def of_run(conn: Connection, run_id: UUID, content_type: ContentType) -> S
 async def history(
     conn: Connection, run_id: UUID, content_type: ContentType, count: int
 ) -> list[Snapshot]:
-    """The run's snapshot and those before it, newest first, at most ``count``.
+    """Return the run's snapshot and earlier ones, newest first, at most ``count``.
 
-    Empty where the run has none: the runs before it would show their changes as its own. A run
-    over another run's searches stands in that one's place: they are of the same day.
+    Empty if the run has none: otherwise changes of earlier runs would appear as its own. A run over
+    another run's searches replaces that run, because their searches are of the same day.
     """
     origin = (await runs.source_runs(conn, run_id))["serp_collection"]
     found: list[Snapshot] = []
@@ -65,7 +65,7 @@ async def history(
 async def keywords_changed(
     conn: Connection, before: UUID, after: UUID
 ) -> dict[str, tuple[int, int]]:
-    """Of each market, how many keywords only the earlier run had, and how many only the later."""
+    """Return, by market, how many keywords only the earlier and only the later run has."""
     rows = await conn.execute(
         text(
             "SELECT market, count(*) FILTER (WHERE a.run_id IS NULL) AS gone,"
@@ -82,9 +82,9 @@ async def keywords_changed(
 async def figures(
     conn: Connection, run_id: UUID, content_type: ContentType, company: str | None
 ) -> list[dict[str, Any]]:
-    """What trends compare, of all companies or of one, in the order of ``market, device, company``.
+    """Return the figures that trends compare, of all companies or of one.
 
-    ``rank`` is None where the DSI is.
+    In the order of ``market, device, company``. ``rank`` is None where the DSI is.
     """
     rows = await conn.execute(
         text(

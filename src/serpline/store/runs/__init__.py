@@ -1,1 +1,1 @@
-"""Runs, lanes, chunks, items, batches, events and the workers that own them."""
+"""Runs, lanes, chunks, items, batches and events, and the workers that own chunks."""

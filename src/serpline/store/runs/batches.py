@@ -1,7 +1,7 @@
-"""Batches at a provider: what was intended, what is known of it, how far it has come.
+"""Provider batches: what was sent, what the provider answered, and their progress.
 
-Every write is fenced by the chunk that the batch serves: a worker that lost the chunk changes
-nothing (``LeaseLost``). What is about to be sent is stored before it is sent.
+The chunk that a batch serves fences every write: a worker that lost the chunk changes nothing
+(``LeaseLost``). Every create, add and start is stored before it is sent.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,13 +29,13 @@ _COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class BatchRow:
-    """A provider batch as stored. ``items`` are the keys of the items it was made for.
+    """A provider batch as stored. ``items``: the keys of the items it was made for.
 
-    ``sent_at``: when the create, the add or the start was sent that has no answer yet; None: there
-    is none. ``results_count`` and ``next_result_set_id`` are the provider's, read before the start.
-    ``received``: searches whose result came, by the pages ingested so far. ``started_at``: when a
-    start may first have been sent, or when it was last seen in the provider's queue. ``errors``:
-    failed polls in a row; ``error_message``: the last of them, what the batch waits for, or why it
+    ``sent_at``: when the unanswered create, add or start was sent; None: all are answered.
+    ``results_count`` and ``next_result_set_id``: the provider's values, read before the start.
+    ``received``: searches with a result in the pages ingested so far. ``started_at``: when a start
+    may first have been sent, or when the batch was last seen in the provider's queue. ``errors``:
+    consecutive failed polls. ``error_message``: the last error, what the batch waits for, or why it
     was lost.
     """
 
@@ -60,16 +60,16 @@ class BatchRow:
 
 
 def _row(row: Mapping[str, Any]) -> BatchRow:
-    words = {
+    enums = {
         "status": BatchStatus(row["status"]),
         "stage": RepairStage(row["stage"]),
         "priority": BatchPriority(row["priority"]),
     }
-    return BatchRow(**{**row, **words})
+    return BatchRow(**{**row, **enums})
 
 
 async def current(conn: Connection, chunk: OwnedChunk) -> BatchRow | None:
-    """The chunk's batch that has not come to an end, or None."""
+    """Return the chunk's unended batch, or None."""
     rows = await conn.execute(
         text(
             f"SELECT {_COLUMNS} FROM provider_batches WHERE chunk_id = :chunk"
@@ -82,7 +82,7 @@ async def current(conn: Connection, chunk: OwnedChunk) -> BatchRow | None:
 
 
 async def count_made(conn: Connection, chunk: OwnedChunk) -> tuple[int, int]:
-    """How many batches were made for the chunk, and the searches of the largest."""
+    """Return how many batches were made for the chunk, and the searches of the largest."""
     rows = await conn.execute(
         text(
             "SELECT count(*) AS batches, coalesce(max(cardinality(items)), 0) AS largest"
@@ -106,7 +106,7 @@ async def intend(
     priority: BatchPriority,
     items: Sequence[str],
 ) -> BatchRow:
-    """Store what is about to be created and hand the items over to it, in one transaction."""
+    """Store a batch that is about to be created and hand the items over to it."""
     rows = await conn.execute(
         text(
             "INSERT INTO provider_batches (chunk_id, generation, provider, name, secret_path,"
@@ -136,14 +136,14 @@ async def intend(
 async def advance(
     conn: Connection, chunk: OwnedChunk, batch: BatchRow, event: str, **values: Any
 ) -> BatchRow:
-    """Compare-and-set the batch's state and the given columns; ``LeaseLost`` if it cannot be."""
+    """Compare-and-set the batch's state and set columns; ``LeaseLost`` if it is not allowed."""
     step = change(BATCH_MACHINE, event)
     fresh = {"status": step.target, "sent_at": None, "errors": 0, "error_message": None}
     return await _update(conn, chunk, batch, {**fresh, **values}, step.sources)
 
 
 async def note(conn: Connection, chunk: OwnedChunk, batch: BatchRow, **values: Any) -> BatchRow:
-    """Set columns of a batch whose state stays."""
+    """Set columns of a batch and keep its state."""
     return await _update(conn, chunk, batch, values, [str(batch.status)])
 
 
@@ -165,12 +165,12 @@ async def _update(
     )
     row = rows.mappings().first()
     if row is None:
-        raise LeaseLost(f"batch {batch.name} is in other hands")
+        raise LeaseLost(f"batch {batch.name} has another owner or state")
     return _row(dict(row))
 
 
 async def of_run(conn: Connection, run_id: UUID, limit: int) -> list[dict[str, Any]]:
-    """A run's batches as people see them, oldest first."""
+    """Return a run's batches for people, oldest first."""
     rows = await conn.execute(
         text(
             "SELECT l.content_type, b.name, b.provider_batch_id, b.stage, b.priority, b.status,"

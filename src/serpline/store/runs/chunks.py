@@ -1,8 +1,8 @@
-"""Owning: a chunk of items belongs to one worker at a time, fenced by the chunk's epoch.
+"""Chunk ownership: one worker at a time owns a chunk of items, fenced by the chunk's epoch.
 
-``claim`` makes one worker the owner and raises the epoch; ``load`` reads what is due.
-``store.runs.releases`` gives the chunk back or ends it. Planning is ``store.runs.planning``,
-settling is ``store.runs.settling``.
+``claim`` makes a worker the owner and raises the epoch. ``load`` reads the items that are due.
+``store.runs.releases`` releases the chunk, ``store.runs.planning`` creates chunks, and
+``store.runs.settling`` settles items.
 """
 
 from collections.abc import Collection, Sequence
@@ -21,16 +21,16 @@ from serpline.store.database import IDLE_LIMIT, Connection
 
 _LIVE = {str(status): status for status in LIVE_ITEMS}
 
-# Two processes' clocks that follow the database's, with much to spare.
-CLOCKS_APART_SECONDS = 5.0
-# A chunk that lost so many owners is suspect, if its phase can work on its items apart.
+# Maximum clock skew between workers, whose clocks follow the database's; generous.
+CLOCK_SKEW_SECONDS_MAX = 5.0
+# A chunk that lost this many owners is suspect, if its phase can work on its items separately.
 SUSPECT_DEATHS = 2
 _IS_SUSPECT = "(c.deaths >= :deaths AND l.phase_name = ANY(:divisible))"
 
 
 @dataclass(frozen=True, slots=True)
 class OwnedChunk:
-    """A chunk in a worker's hands, with what its work needs to know of its run."""
+    """A chunk that a worker owns, with what its work needs from its run."""
 
     id: int
     epoch: int
@@ -47,8 +47,10 @@ class OwnedChunk:
 
 
 class ItemRow(NamedTuple):
-    """An item that is due. ``attempts`` counts the failed ones so far; ``deaths`` those of workers
-    that had marked it."""
+    """An item that is due.
+
+    ``attempts``: failed attempts so far. ``deaths``: deaths of workers that had marked it.
+    """
 
     item: str
     status: StateStatus
@@ -64,10 +66,10 @@ async def claim(
     *,
     suspect: bool,
 ) -> OwnedChunk | None:
-    """Own a ready chunk of a running run; None if another was first or nothing is to be done.
+    """Claim a ready chunk of a running run; None if it is taken or not ready.
 
-    A worker that was declared dead, or left, owns nothing. Whether the chunk is suspect decides how
-    it is worked, so an ordinary claim takes no suspect chunk, and a ``suspect`` one takes no other.
+    A worker that ended or was declared dead can claim nothing. An ordinary claim takes no suspect
+    chunk and a ``suspect`` claim takes no other, because they are worked differently.
     ``divisible``: the phases whose chunks can be suspect.
     """
     step = change(CHUNK_MACHINE, "claim")
@@ -101,17 +103,17 @@ async def claim(
     return OwnedChunk(lane=key, **given)
 
 
-_TOO_FAR = "next_attempt_at > :now + make_interval(secs => delay_seconds + :apart)"
+_TOO_FAR = "next_attempt_at > :now + make_interval(secs => delay_seconds + :skew)"
 
 
 async def load(conn: Connection, chunk: OwnedChunk, now: datetime) -> list[ItemRow]:
-    """The chunk's items that have not ended and are due, in the order of their keys.
+    """Return the chunk's items that have not ended and are due, in the order of their keys.
 
-    An attempt that lies further ahead than its delay was put there before the clock was set back:
-    it is made its delay from now.
+    An attempt further ahead than its delay was set before the clock was set back. It is moved to
+    its delay from now.
     """
     values = {"lane": chunk.lane_id, "no": chunk.no, "live": list(_LIVE), "now": now}
-    values |= {"apart": CLOCKS_APART_SECONDS}
+    values |= {"skew": CLOCK_SKEW_SECONDS_MAX}
     rows = await conn.execute(
         text(
             f"SELECT item, status, attempts, deaths, coalesce({_TOO_FAR}, false) AS is_too_far"
@@ -153,7 +155,7 @@ async def is_suspect(conn: Connection, chunk_id: int, divisible: Collection[Phas
 
 
 async def mark(conn: Connection, chunk: OwnedChunk, items: Sequence[str]) -> None:
-    """Note what its owner has in hand from now on; ``LeaseLost`` if it is no longer ours."""
+    """Store the items that the owner now works on; ``LeaseLost`` if it lost the chunk."""
     rows = await conn.execute(
         text(
             "UPDATE chunks SET in_flight = :items"

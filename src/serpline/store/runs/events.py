@@ -1,4 +1,4 @@
-"""The one append-only table that the WebSocket, the page and the notifications tail."""
+"""The append-only event table, which the WebSocket, the page and the notifications tail."""
 
 import json
 from collections.abc import Sequence
@@ -10,12 +10,12 @@ from sqlalchemy import text
 
 from serpline.store.database import IDLE_LIMIT, Connection
 
-_LOCK = 7_235_001  # any constant: the advisory lock that makes id order commit order
+_LOCK = 7_235_001  # any constant: the advisory lock that puts ids in commit order
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One thing that happened to a run; ``detail`` is a JSON object."""
+    """An event of a run; ``detail`` is a JSON object."""
 
     event_type: str
     run_id: UUID | None = None
@@ -25,10 +25,10 @@ class Event:
 
 
 async def append(conn: Connection, events: Sequence[Event]) -> None:
-    """Write events as the last statement of the transaction.
+    """Write events, as the last statement of the transaction.
 
-    The lock is held until the commit, so a tail that has read up to an id has missed nothing
-    below it; whatever is written after this call would hold up every other writer.
+    The lock is held until the commit, so a reader that has read up to an id has missed nothing
+    below it. Statements after this call would block every other writer.
     """
     if not events:
         return
@@ -47,7 +47,7 @@ async def append(conn: Connection, events: Sequence[Event]) -> None:
 async def after(
     conn: Connection, last_id: int, *, run_id: UUID | None = None, limit: int = 500
 ) -> list[dict[str, Any]]:
-    """Up to ``limit`` events with an id above ``last_id``, oldest first."""
+    """Return up to ``limit`` events with an id above ``last_id``, oldest first."""
     rows = await conn.execute(
         text(
             "SELECT id, occurred_at, run_id, event_type, phase_name, content_type, detail"

@@ -1,4 +1,4 @@
-"""Single items: planned from a list, settled by hand, shown to people."""
+"""Single items: planned from a list, settled one by one, shown to people."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from serpline.store.runs import planning
 
 @dataclass(frozen=True, slots=True)
 class ChunkOfItem:
-    """Where an item is, and whether a worker has it in hand."""
+    """An item's chunk, and whether a worker owns it."""
 
     chunk_id: int
     lane_id: int
@@ -25,7 +25,7 @@ class ChunkOfItem:
 
 
 async def lane_id(conn: Connection, run_id: UUID, lane: LaneKey) -> int:
-    """The lane's id; the lane is made if it is not there, and its row is locked either way."""
+    """Return the lane's id and lock its row; create the lane if it is missing."""
     rows = await conn.execute(
         text(
             "INSERT INTO pipeline_phase_status (pipeline_execution_id, phase_name, content_type,"
@@ -51,7 +51,7 @@ async def plan_given(conn: Connection, lane_id: int, items: Sequence[str], chunk
 async def lock_chunk_of(
     conn: Connection, run_id: UUID, lane: LaneKey, item: str
 ) -> ChunkOfItem | None:
-    """The chunk of an item, its row locked; None if there is no such item."""
+    """Return the chunk of an item and lock its row; None if there is no such item."""
     rows = await conn.execute(
         text(
             "SELECT c.id, c.lane_id, c.no, c.status = 'owned' AS owned FROM pipeline_phase_status l"
@@ -67,9 +67,10 @@ async def lock_chunk_of(
 
 
 async def count_one(conn: Connection, chunk_id: int, status: StateStatus) -> bool:
-    """Count an item settled by hand (completed, failed or skipped).
+    """Count a single settled item (completed, failed or skipped).
 
-    The chunk is done when it was the last one; True if its run is running, and so has to know.
+    Its last item ends the chunk. True if the chunk is done and its run is running, so that the
+    caller wakes the run.
     """
     rows = await conn.execute(
         text(
@@ -84,7 +85,7 @@ async def count_one(conn: Connection, chunk_id: int, status: StateStatus) -> boo
 
 
 async def begin(conn: Connection, lane_id: int, item: str) -> bool:
-    """Mark an item that is being worked on by hand; False if its state does not allow it."""
+    """Mark a single item as in progress; False if its state does not allow it."""
     step = change(ITEM_MACHINE, "begin")
     rows = await conn.execute(
         text(
@@ -99,8 +100,8 @@ async def begin(conn: Connection, lane_id: int, item: str) -> bool:
 async def write_results(
     conn: Connection, lane_id: int, items: Sequence[str], results: Sequence[str]
 ) -> None:
-    """Write results that are JSON texts, one per item; a result that is there stays."""
-    # One JSON array, not an array of texts: quoting each text anew was a third of a settlement.
+    """Write results as JSON texts, one per item; an existing result stays."""
+    # One JSON array, not an array of texts: quoting each text took a third of a settlement.
     await conn.execute(
         text(
             "INSERT INTO item_results (lane_id, item, result)"
@@ -113,7 +114,7 @@ async def write_results(
 
 
 async def failures(conn: Connection, run_id: UUID, limit: int = 1000) -> list[dict[str, Any]]:
-    """The failed items of a run, with their errors, and the keyword of those that have one."""
+    """Return a run's failed items with their errors and, if they have one, their keyword."""
     rows = await execute_hash_joined(
         conn,
         text(
@@ -135,7 +136,7 @@ async def failures(conn: Connection, run_id: UUID, limit: int = 1000) -> list[di
 
 
 async def sample_error(conn: Connection, lane_id: int) -> str | None:
-    """The error of one failed item of a lane, for its failure's reason."""
+    """Return the error of one failed item, to explain a lane's failure."""
     rows = await conn.execute(
         text(
             "SELECT error FROM items WHERE lane_id = :lane AND status = 'failed'"

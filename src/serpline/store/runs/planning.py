@@ -1,7 +1,6 @@
-"""Planning: items enter a lane in one statement, cut into chunks; failed ones come back by retry.
+"""Planning: insert a lane's items and chunks in one statement, and reopen failed items.
 
-Owning chunks is ``store.runs.chunks``, ending
-items ``store.runs.settling``.
+``store.runs.chunks`` claims chunks, and ``store.runs.settling`` settles items.
 """
 
 from collections.abc import Mapping
@@ -18,9 +17,9 @@ from serpline.store.hash_joins import execute_hash_joined
 async def plan(
     conn: Connection, lane_id: int, source_sql: str, params: Mapping[str, Any], chunk_size: int
 ) -> list[int]:
-    """Plan what ``source_sql`` names (a query of one text column ``item``) and is not there yet.
+    """Plan the new items of ``source_sql``, a query of one text column ``item``.
 
-    Returns the ids of the new chunks. The lane's row must be locked by the caller.
+    Returns the ids of the new chunks. The caller must have locked the lane's row.
     """
     rows = await execute_hash_joined(
         conn,
@@ -51,7 +50,7 @@ async def plan(
 
 
 async def lock_unplanned(conn: Connection, lane_id: int) -> bool:
-    """Lock a running lane that nobody planned yet and mark it planned; False if there is none."""
+    """Lock an unplanned running lane and mark it planned; False if it is not one."""
     rows = await conn.execute(
         text(
             "UPDATE pipeline_phase_status SET planned_at = now()"
@@ -64,7 +63,7 @@ async def lock_unplanned(conn: Connection, lane_id: int) -> bool:
 
 
 async def ready_of(conn: Connection, lane_id: int) -> list[int]:
-    """The ids of a lane's chunks that wait for a worker."""
+    """Return the ids of a lane's ready chunks."""
     rows = await conn.execute(
         text("SELECT id FROM chunks WHERE lane_id = :lane AND status = 'ready' ORDER BY no"),
         {"lane": lane_id},
@@ -73,7 +72,7 @@ async def ready_of(conn: Connection, lane_id: int) -> list[int]:
 
 
 async def lanes_where_failed(conn: Connection, run_id: UUID, item: str) -> set[int]:
-    """The ids of the run's lanes in which the item failed."""
+    """Return the ids of the run's lanes in which the item failed."""
     rows = await conn.execute(
         text(
             "SELECT l.id FROM pipeline_phase_status l JOIN items i ON i.lane_id = l.id"
@@ -85,7 +84,7 @@ async def lanes_where_failed(conn: Connection, run_id: UUID, item: str) -> set[i
 
 
 async def reopen_failed(conn: Connection, lane_id: int, item: str | None = None) -> list[int]:
-    """Failed items (or the one named) become pending again; returns the ids of their chunks."""
+    """Make failed items (or one) pending again; returns the ids of their chunks."""
     rows = await execute_hash_joined(
         conn,
         text(
@@ -108,16 +107,16 @@ async def reopen_failed(conn: Connection, lane_id: int, item: str | None = None)
 
 
 async def discard(conn: Connection, lane_id: int) -> None:
-    """Drop a lane's items and chunks, so that it is planned and computed anew."""
+    """Delete a lane's items, results and chunks, so that it is planned and computed again."""
     await conn.execute(text("DELETE FROM items WHERE lane_id = :lane"), {"lane": lane_id})
     await conn.execute(text("DELETE FROM item_results WHERE lane_id = :lane"), {"lane": lane_id})
     await conn.execute(text("DELETE FROM chunks WHERE lane_id = :lane"), {"lane": lane_id})
 
 
 async def fail_unfinished(conn: Connection, lane_id: int, reason: str) -> int:
-    """Fail a lane's items that have not ended and end its chunks; returns how many items failed.
+    """Fail a lane's unfinished items and end its chunks; returns how many items failed.
 
-    Whoever owns one of the chunks is fenced off. A lane that was never planned never will be.
+    Owners of its chunks are fenced off. An unplanned lane is marked planned, so it stays empty.
     """
     rows = await execute_hash_joined(
         conn,

@@ -1,8 +1,8 @@
-"""What each phase plans: one query of one text column ``item`` per phase.
+"""The plan of each phase: a query of one text column ``item``.
 
-Parameters are ``:run``, ``:content_type``, what the phase adds, and by the name of each phase the
-run whose results of that phase are the inputs (``runs.source_runs``). An item's key is all the work
-needs to find its inputs again. The DSI's plan stands beside its inputs, in ``results/scores.py``.
+Parameters: ``:run``, ``:content_type``, those of the phase, and by the name of each phase the run
+whose results are its inputs (``runs.source_runs``). The item's key is enough to find its inputs
+again. The DSI's plan is beside its inputs, in ``results/scores.py``.
 """
 
 KEYWORD_METRICS = """
@@ -14,7 +14,7 @@ SERP_COLLECTION = """
     FROM run_keywords, unnest(CAST(:devices AS text[])) AS d(device) WHERE run_id = :run
 """
 
-# Videos belong to their channel's owner, so youtube.com itself is nobody's domain.
+# Videos belong to their channel's owner, so youtube.com is no company's domain.
 COMPANY_ENRICHMENT_SERP = """
     SELECT DISTINCT domain AS item FROM serp_results
     WHERE run_id = :serp_collection AND content_type = :content_type
@@ -40,13 +40,14 @@ COMPANY_ENRICHMENT_YOUTUBE = """
     WHERE s.run_id = :serp_collection AND s.content_type = :content_type
 """
 
-# A video is analysed by its text, wherever it ranks; anything else by its page. A page that is
-# nobody's is not: no figure would use its relevance.
+# A video is analysed by its text, wherever it ranks; any other result by its page. Pages without a
+# company are not analysed: no figure would use their relevance.
 SUBJECT = """
     CASE WHEN s.video_id IS NOT NULL THEN 'v:' || s.video_id ELSE 'u:' || s.canonical_url END
 """
-# What finds the results of one subject: its hash is indexed. The run is no condition by itself, or
-# an index that begins with it could seem as good, and the whole lane be read.
+# Finds the results of one subject by an indexed hash. The run is part of the expression, not a
+# condition: otherwise an index that begins with the run could seem as good, and read the whole
+# lane.
 SUBJECT_OF_LANE = f"CAST(s.run_id AS text) || s.content_type || {SUBJECT}"
 
 CONTENT_ANALYSIS = f"""

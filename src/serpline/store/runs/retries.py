@@ -1,4 +1,4 @@
-"""The history of failed attempts: what failed, why, and how long was waited; kept to learn from."""
+"""The history of failed attempts: what failed, why, and the wait that followed."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -13,10 +13,10 @@ ERROR_CHARS_MAX = 200
 
 
 class FailedAttempt(NamedTuple):
-    """One failure of an item, of a batch (by its name) or of a chunk's work (``chunk 7``).
+    """A failure of an item, of a batch (by its name) or of a chunk's work (``chunk 7``).
 
-    ``attempt`` counts from 1 the failures of the same thing, of a batch those in a row.
-    ``delay_seconds``: how long is waited then; None: it is not tried again.
+    ``attempt``: its failures so far, from 1; for a batch, consecutive ones. ``delay_seconds``: the
+    wait before the next attempt; None: there is none.
     """
 
     item: str
@@ -29,7 +29,7 @@ class FailedAttempt(NamedTuple):
 async def record_attempts(
     conn: Connection, chunk: OwnedChunk, now: datetime, failed: Sequence[FailedAttempt]
 ) -> None:
-    """Write failures under a chunk down, in the transaction that acts on them."""
+    """Write failures of a chunk's work, in the transaction that acts on them."""
     if not failed:
         return
     items, attempts, delays, categories, errors = zip(*failed, strict=True)

@@ -1,4 +1,4 @@
-"""Runs and lanes: creation, the locked reads of ``advance``, and their compare-and-sets."""
+"""Runs and lanes: creation, locked reads for ``advance``, and compare-and-set changes."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ from serpline.store.database import IDLE_LIMIT, Connection
 
 @dataclass(frozen=True, slots=True)
 class RunRow:
-    """A run as stored; ``config`` is the run's own, never the settings of today."""
+    """A run as stored; ``config`` is the run's own, not the current settings."""
 
     id: UUID
     status: RunStatus
@@ -58,10 +58,10 @@ async def create(
     scheduled_for: datetime | None = None,
     is_due: bool = True,
 ) -> bool:
-    """Insert the run and its lanes; False if a run with this id is already there.
+    """Insert the run and its lanes; False if the id exists already.
 
-    ``sources``: the runs whose results of a phase it reads, where they are not its own.
-    Unless ``is_due``, the timer never starts it.
+    ``sources``: by phase, the other runs whose results it reads. Without ``is_due``, the timer
+    never starts it.
     """
     made = await conn.execute(
         text(
@@ -99,17 +99,17 @@ async def create(
 
 
 async def get(conn: Connection, run_id: UUID) -> RunRow | None:
-    """The run, or None; one whose results have expired is none."""
+    """Return the run; None if it is unknown or its results have expired."""
     query = text(f"{_RUN} WHERE id = :id AND expired_at IS NULL")
     row = (await conn.execute(query, {"id": run_id})).mappings().first()
     return _run(dict(row)) if row else None
 
 
 async def lock(conn: Connection, run_id: UUID) -> RunRow | None:
-    """The run as ``get`` finds it, its row locked until the transaction ends.
+    """Return the run like ``get``, and lock its row until the transaction ends.
 
-    Against other looks and changes, not against whoever writes results of the run: a row that
-    refers to the run locks its key.
+    The lock blocks other changes of the run, but not writes of its results, which lock only its
+    key.
     """
     query = text(
         f"SELECT {_COLUMNS}, {IDLE_LIMIT} FROM pipeline_executions"
@@ -120,13 +120,13 @@ async def lock(conn: Connection, run_id: UUID) -> RunRow | None:
 
 
 async def recent(conn: Connection, limit: int) -> list[RunRow]:
-    """The latest runs, newest first."""
+    """Return the latest runs, newest first."""
     query = text(f"{_RUN} WHERE expired_at IS NULL ORDER BY created_at DESC, id LIMIT :limit")
     return [_run(dict(row)) for row in (await conn.execute(query, {"limit": limit})).mappings()]
 
 
 async def lanes(conn: Connection, run_id: UUID) -> list[LaneView]:
-    """The lanes of a run in the order of the data flow, with the sums of their chunks."""
+    """Return a run's lanes in the order of the data flow, with the sums of their chunks."""
     rows = await conn.execute(
         text(
             "SELECT l.id, l.phase_name, l.content_type, l.status, l.retry_count,"
@@ -159,12 +159,12 @@ async def lanes(conn: Connection, run_id: UUID) -> list[LaneView]:
         )
         for row in rows.mappings()
     ]
-    # Not by id: a lane that was planned by hand may have come later than those that need it.
+    # Not by id: a lane created by hand may be newer than the lanes that need it.
     return sorted(views, key=lambda view: (_PHASES.index(view.key.phase), view.id))
 
 
 async def source_runs(conn: Connection, run_id: UUID) -> dict[str, UUID]:
-    """By phase: the run whose results of the phase ``run_id`` reads; as parameters of a statement.
+    """Return, by phase, the run whose results ``run_id`` reads; as parameters of a statement.
 
     A phase without a lane is the run's own.
     """
@@ -181,7 +181,7 @@ async def source_runs(conn: Connection, run_id: UUID) -> dict[str, UUID]:
 async def change_run(
     conn: Connection, run_id: UUID, event: str, now: datetime, error: str | None = None
 ) -> bool:
-    """Compare-and-set the run's state; False if it was in none of the event's states."""
+    """Compare-and-set the run's state; False if the event does not apply to its state."""
     step = change(RUN_MACHINE, event)
     ended = step.target not in (RunStatus.RUNNING, RunStatus.PAUSED)
     rows = await conn.execute(
@@ -210,9 +210,9 @@ async def change_run(
 async def change_lane(
     conn: Connection, lane_id: int, event: str, now: datetime, reason: str | None = None
 ) -> bool:
-    """Compare-and-set a lane's state; a failure's reason is its error, any other a note.
+    """Compare-and-set a lane's state. ``reason``: the error of a failure, else a note.
 
-    A retry forgets that the lane was planned, so that it is planned anew.
+    A retry marks the lane as unplanned, so that it is planned again.
     """
     step = change(LANE_MACHINE, event)
     rows = await conn.execute(
@@ -242,9 +242,9 @@ async def change_lane(
 
 
 async def set_deadlines(conn: Connection, run_id: UUID, at: datetime, *, replace: bool) -> None:
-    """Give the running lanes of a run their deadline: those without one, or with ``replace`` all.
+    """Set the deadline of a run's running lanes without one; with ``replace``, of all.
 
-    One that lies later was set before the clock was set back.
+    A later deadline is replaced too: it was set before the clock was set back.
     """
     await conn.execute(
         text(
@@ -256,7 +256,7 @@ async def set_deadlines(conn: Connection, run_id: UUID, at: datetime, *, replace
 
 
 async def check_again(conn: Connection, run_id: UUID, after_seconds: float) -> None:
-    """Have the timer wake the run after ``after_seconds`` at the latest."""
+    """Have the timer wake the run after at most ``after_seconds``."""
     await conn.execute(
         text(
             "UPDATE pipeline_executions SET next_check_at = now() + make_interval(secs => :s)"
@@ -267,7 +267,7 @@ async def check_again(conn: Connection, run_id: UUID, after_seconds: float) -> N
 
 
 async def lane_reports(conn: Connection, run_id: UUID) -> list[dict[str, Any]]:
-    """Each lane's own words: its error or note, times and retries, in the order of the flow."""
+    """Return each lane's error or note, times and retries, in the order of the flow."""
     rows = await conn.execute(
         text(
             "SELECT phase_name, content_type, status, error_message, note, retry_count,"

@@ -1,4 +1,4 @@
-"""The searches of a chunk of ``serp_collection``: what a batch has not brought, what has failed."""
+"""The searches of a ``serp_collection`` chunk: those without a result, and those that failed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from serpline.store.runs.chunks import OwnedChunk
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """An item of a chunk that has not ended; ``error`` tells what was tried before."""
+    """An item of a chunk that has not ended; ``error``: that of its last attempt."""
 
     item: str
     attempts: int
@@ -21,16 +21,16 @@ class Search:
 
 
 async def not_received(conn: Connection, chunk: OwnedChunk, items: Sequence[str]) -> list[Search]:
-    """The batch's items that have no outcome since they were handed over (or reopened)."""
+    """Return the batch's items without an outcome since they were handed over (or reopened)."""
     return await _searches(
         conn, chunk, "item = ANY(:items) AND status IN ('waiting', 'pending')", items=list(items)
     )
 
 
 async def unfinished(conn: Connection, chunk: OwnedChunk, due: Sequence[str]) -> list[Search]:
-    """The items of ``due`` that have not ended, and those that wait for another attempt.
+    """Return the unfinished items of ``due``, and all that wait for another attempt.
 
-    What failed together is repaired together, though the times of their next attempts differ.
+    Items that failed together are repaired together, although their next attempts differ in time.
     """
     return await _searches(
         conn,
@@ -44,7 +44,7 @@ async def unfinished(conn: Connection, chunk: OwnedChunk, due: Sequence[str]) ->
 async def attempts_of_failed(
     conn: Connection, chunk: OwnedChunk, items: Sequence[str]
 ) -> dict[int, int]:
-    """How many of a batch's items wait for another attempt, or have failed, by attempts made."""
+    """Count a batch's items that failed or wait for another attempt, by attempts made."""
     rows = await conn.execute(
         text(
             "SELECT attempts, count(*) AS searches FROM items WHERE lane_id = :lane"

@@ -1,7 +1,7 @@
-"""Settling: states, results and counters commit together, or nothing does.
+"""Settling: item states, results and counters commit together, or not at all.
 
-Items leave their live states by compare-and-set; the fence is the chunk's epoch, checked last
-(``count``), and raising undoes the whole transaction.
+Items leave their live states by compare-and-set. The fence is the chunk's epoch: ``count`` checks
+it last, and raises to roll back the whole transaction.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ _LIVE = [str(status) for status in LIVE_ITEMS]
 
 
 class Settlement(NamedTuple):
-    """The next state of one item. ``counts_attempt``: whether an attempt was made and failed."""
+    """The next state of an item. ``counts_attempt``: whether an attempt failed."""
 
     item: str
     status: StateStatus
@@ -33,7 +33,7 @@ class Settlement(NamedTuple):
 
 
 class Changed(NamedTuple):
-    """An item whose state a settlement changed; ``attempts`` counts the failed ones by now."""
+    """An item whose state a settlement changed; ``attempts``: failed attempts so far."""
 
     item: str
     status: StateStatus
@@ -68,10 +68,10 @@ _SETTLE = text(
 async def settle_items(
     conn: Connection, lane_id: int, chunk_no: int, settlements: Sequence[Settlement]
 ) -> list[Changed]:
-    """Compare-and-set a chunk's items out of their live states; returns the rows it changed.
+    """Compare-and-set a chunk's items out of their live states; returns the changed items.
 
-    The chunk is named, and the items are, so that no more than its items are read, and they once,
-    however wrong the statistics.
+    The statement names both the chunk and the items, so that it reads only these, once, even with
+    wrong statistics.
     """
     items = [s.item for s in settlements]
     if all(s.status is StateStatus.COMPLETED for s in settlements):
@@ -86,7 +86,7 @@ async def settle_items(
             },
         )
         return [Changed(item, StateStatus.COMPLETED, attempts) for item, attempts in rows]
-    # The items are found by their index and joined by hash: what is read once is compared once.
+    # An index finds the items and a hash joins them, so each is read and compared once.
     rows = await execute_hash_joined(
         conn,
         _SETTLE,
@@ -113,7 +113,7 @@ async def record_failures(
     changed: Sequence[Changed],
     now: datetime,
 ) -> None:
-    """Write the failed attempts among what was changed into the history of retries."""
+    """Write the failed attempts of the changed items to the history of retries."""
     made = {one.item: one for one in settlements if one.counts_attempt}
     failed = [
         FailedAttempt(item, attempts, one.delay_seconds, one.error_category, one.error)
@@ -126,9 +126,9 @@ async def record_failures(
 async def count(
     conn: Connection, chunk: OwnedChunk, *, completed: int, failed: int, skipped: int
 ) -> None:
-    """Add to the chunk's counters, as its owner at its epoch; otherwise ``LeaseLost``.
+    """Add to the chunk's counters; ``LeaseLost`` if it is no longer owned at its epoch.
 
-    This is the fence: it comes last in a settlement, and raising undoes the whole transaction.
+    This is the fence. It comes last in a settlement, and raising rolls back the whole transaction.
     """
     rows = await conn.execute(
         text(

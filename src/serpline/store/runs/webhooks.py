@@ -1,4 +1,4 @@
-"""Webhooks of provider batches: which batch a path belongs to, and the inbox."""
+"""Webhooks of provider batches: find the batch of a path, and store the webhook."""
 
 from sqlalchemy import text
 
@@ -6,7 +6,7 @@ from serpline.store.database import Connection
 
 
 async def is_awaited(conn: Connection, secret_path: str) -> bool:
-    """Whether the path is that of a batch's webhook."""
+    """Whether the path belongs to a batch."""
     rows = await conn.execute(
         text("SELECT FROM provider_batches WHERE secret_path = :secret"), {"secret": secret_path}
     )
@@ -22,9 +22,8 @@ async def record_webhook(
 ) -> int | None:
     """Store a webhook for the batch of this secret path.
 
-    ``body`` is a JSON text. Returns the chunk's id; None, with nothing stored, if the path is no
-    batch's, or is of another batch than the body says. A repeated webhook is stored once; waking
-    twice is harmless.
+    ``body``: a JSON text. Returns the chunk's id. Stores nothing and returns None if no batch has
+    this path and provider id. A repeated webhook is stored once; waking twice is harmless.
     """
     rows = await conn.execute(
         text(
@@ -52,7 +51,7 @@ async def record_webhook(
 
 
 async def chunk_of(conn: Connection, provider_batch_id: str) -> int | None:
-    """The chunk that a provider's batch serves; None for a batch that is not ours."""
+    """Return the chunk that a provider's batch serves; None for an unknown batch."""
     rows = await conn.execute(
         text("SELECT chunk_id FROM provider_batches WHERE provider_batch_id = :id"),
         {"id": provider_batch_id},
