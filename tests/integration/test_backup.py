@@ -34,7 +34,7 @@ from serpline.store.database import Database
 from serpline.store.embedded.server import EmbeddedServer
 from serpline.store.maintenance import restore as restoring
 from serpline.store.maintenance.archive import ArchiveReader
-from serpline.store.maintenance.backup import UNSAVED, BackedUp, backup, saved_tables
+from serpline.store.maintenance.backup import UNSAVED, BackupResult, backup, saved_tables
 from serpline.store.maintenance.restore import restore
 from serpline.store.migrate import HEAD, migrate
 from serpline.store.tables import metadata
@@ -73,7 +73,7 @@ async def is_fresh(database: Database) -> bool:
     return not any(found[table.name] for table in saved_tables())
 
 
-async def filled(database: Database, path: Path) -> BackedUp:
+async def filled(database: Database, path: Path) -> BackupResult:
     """A backup of a database with rows in every table."""
     async with database.transaction() as conn:
         await fill(conn, {table.name for table in saved_tables()})
@@ -293,7 +293,7 @@ async def test_a_database_in_use(
     assert await is_fresh(other)
 
 
-def verdict(path: Path, done: BackedUp) -> str | None:
+def verdict(path: Path, done: BackupResult) -> str | None:
     """What is said against a file; None if it is found to say what it always said."""
     try:
         with ArchiveReader(path) as archive:
@@ -495,7 +495,7 @@ async def test_a_file_that_is_there(db: Database, tmp_path: Path) -> None:
     """A file is not replaced unless asked for, and never by half a backup."""
     path = tmp_path / "b"
     path.write_text("precious")
-    with pytest.raises(UserError, match="is there already"):
+    with pytest.raises(UserError, match="exists already"):
         await backup(db, path, now=WHEN)
     assert path.read_text() == "precious"
     await backup(db, path, now=WHEN, overwrite=True)
@@ -535,7 +535,7 @@ async def test_no_room_for_the_file(db: Database, tmp_path: Path) -> None:
 
 async def test_a_cancelled_backup(db: Database, tmp_path: Path) -> None:
     """Cancelled half-way, a backup leaves nothing behind."""
-    task: asyncio.Task[BackedUp]
+    task: asyncio.Task[BackupResult]
 
     def stop(table: str, count: int) -> None:
         if table == "pipeline_executions":

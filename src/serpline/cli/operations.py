@@ -21,7 +21,7 @@ from serpline.cli.common import (
 from serpline.domain.errors import UserError
 
 if TYPE_CHECKING:
-    from serpline.store.maintenance.backup import BackedUp
+    from serpline.store.maintenance.backup import BackupResult
 
 BackupFile = Annotated[Path, typer.Argument(metavar="FILE", help="The backup file.")]
 
@@ -47,7 +47,7 @@ def backup(
 ) -> None:
     """Write a consistent snapshot of the database to one file. Workers keep running."""
 
-    async def work() -> "BackedUp":
+    async def work() -> "BackupResult":
         from serpline.store.maintenance.backup import backup as write
 
         async with services(ctx) as opened:

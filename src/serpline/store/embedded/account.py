@@ -1,10 +1,10 @@
 """The operating-system account that the embedded server runs as.
 
-Promise: an ordinary user's server runs as that user. PostgreSQL refuses root, so root's server runs
-with a user id and a group id that no other process has: no other process can then signal it, open
-its memory, or reach its files and its socket through ``/proc``.
+Promise: an ordinary user's server runs as that user. PostgreSQL refuses root, so root's server has
+a user id and a group id that no other process has. No other process can then signal it, open its
+memory, or reach its files and socket through ``/proc``.
 
-Limits: every server of root's on one machine has the same ids.
+Limits: all of root's servers on a machine have the same ids.
 """
 
 import os
@@ -15,13 +15,13 @@ from dataclasses import dataclass, replace
 
 from serpline.domain.errors import UserError
 
-# In the range 60578 to 61183, which no distribution and no systemd assigns, and below 65536, as a
-# container has no others: https://systemd.io/UIDS-GIDS/.
+# In the range 60578 to 61183, which no distribution and no systemd assigns, and below 65536, the
+# limit of many containers: https://systemd.io/UIDS-GIDS/.
 SERVER_ID = 61_032
 
 
 class EmbeddedError(UserError):
-    """The embedded server cannot be used here; one line that names the path and says why."""
+    """The embedded server cannot be used here; the message is one line with the path and reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +32,11 @@ class Account:
     uid: int
     gid: int
     other: bool
-    """Whether this is somebody else than the calling user, who is root then."""
+    """Whether it is another user than the caller, who is then root."""
 
     @classmethod
     def current(cls) -> "Account":
-        """The account of the caller's server."""
+        """Return the account of the caller's server."""
         uid = os.geteuid()
         if uid != 0:
             return cls(user_name(uid), uid, os.getegid(), other=False)
@@ -44,14 +44,14 @@ class Account:
 
     @property
     def opaque(self) -> bool:
-        """Whether the server is handed open directories: ``/proc`` reaches them without a path."""
+        """Whether the server gets open directories instead of paths, by ``/proc``."""
         return self.other and sys.platform == "linux"
 
     def named(self) -> "Account":
-        """The account for initdb, which refuses a user id without a name; PostgreSQL does not.
+        """Return the account for initdb, which refuses a user id without a name.
 
-        The group is the server's: Linux lets a process into ``/proc`` of another only if both ids
-        are the same.
+        It keeps the server's group: Linux opens ``/proc`` of another process only if both ids
+        match.
         """
         if not self.other:
             return self
@@ -64,7 +64,7 @@ class Account:
             ) from None
 
     def check_exclusive(self) -> None:
-        """Raise if somebody on this machine was given the server's id."""
+        """Raise if a user of this machine has the server's id."""
         with suppress(KeyError):
             if self.other:
                 raise EmbeddedError(
@@ -74,7 +74,7 @@ class Account:
 
 
 def user_name(uid: int) -> str:
-    """The login name, or the number of a user without one."""
+    """Return the login name, or the number of a user without one."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:

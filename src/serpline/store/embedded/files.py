@@ -1,11 +1,11 @@
-"""Where the embedded server keeps its files, and what must be true of them before it starts.
+"""The embedded server's files, and the checks of them before it starts.
 
-Promise: nothing that already exists is chmod-ed or chown-ed, and nothing outside the data directory
-is written, except one short private directory for the socket when the data directory's own path is
-too long or too odd for one. Every obstacle becomes one ``EmbeddedError`` line that names the path.
+Promise: existing files keep their owner and mode. Nothing outside the data directory is written,
+except a short private directory for the socket if the data directory's path is too long or unusable
+for one. Every obstacle raises an ``EmbeddedError`` of one line that names the path.
 
-Limits: POSIX only. A server run by root has another account, which cannot enter most directories of
-root's; on Linux it is therefore handed open directories instead of paths (``Account.opaque``).
+Limits: POSIX only. Root's server has another account, which cannot enter most of root's
+directories; on Linux it gets open directories instead of paths (``Account.opaque``).
 """
 
 import errno
@@ -20,27 +20,27 @@ from pathlib import Path
 
 from serpline.store.embedded.account import Account, EmbeddedError, user_name
 
-# The wheel's major version, and the oldest that a named folder may have. Before 16 a program leaves
-# the directory it is started in, and root's server is handed its files by that directory only.
+# The wheel's major version, and the oldest that a named folder may have. Before 16 a program
+# changes its current directory, through which root's server gets its files.
 MAJOR = 18
 MAJOR_MIN = 16
 SOCKET_NAME = ".s.PGSQL.5432"
-# sizeof(sun_path) without its closing zero byte.
+# sizeof(sun_path) without the final zero byte.
 SOCKET_BYTES_MAX = 107 if sys.platform == "linux" else 103
-# PostgreSQL keeps paths in buffers of 1,024 bytes and appends file names of its own.
+# PostgreSQL has path buffers of 1,024 bytes and appends its own file names.
 PATH_BYTES_MAX = 900
-_SHORT_ROOT = Path("/tmp")  # noqa: S108  the one short path every system has; ours inside is 0700
+_SHORT_ROOT = Path("/tmp")  # noqa: S108  short, on every system; our directory in it is 0700
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The files of one embedded server, all below the user's data directory."""
+    """The files of one embedded server, all below the data directory."""
 
     data_dir: Path
 
     @classmethod
     def of(cls, data_dir: Path) -> "Layout":
-        """The layout below ``data_dir``, with links and relative parts resolved."""
+        """Return the layout below ``data_dir``, with links and relative parts resolved."""
         try:
             path = Path(os.path.realpath(data_dir.expanduser()))
         except RuntimeError:
@@ -55,38 +55,38 @@ class Layout:
 
     @property
     def cluster(self) -> Path:
-        """PostgreSQL's own data directory, complete as soon as it exists."""
+        """PostgreSQL's data directory, complete as soon as it exists."""
         return self.data_dir / "postgres"
 
     @property
     def unfinished(self) -> Path:
-        """What initdb writes to, before it is renamed to ``cluster``."""
+        """The directory that initdb fills, before it is renamed to ``cluster``."""
         return self.data_dir / "postgres.new"
 
     @property
     def lock(self) -> Path:
-        """Locked by whoever starts or stops the server, and by an initdb that outlived it."""
+        """The start lock: held to start or stop the server, and by an initdb without its parent."""
         return self.data_dir / "postgres.lock"
 
     @property
     def alive(self) -> Path:
-        """Locked by the server itself (it inherits the descriptor) as long as any part lives."""
+        """Locked by the server, which inherits the descriptor, while any part of it is alive."""
         return self.data_dir / "postgres.alive"
 
     @property
     def log(self) -> Path:
-        """What the server says; the older half is ``postgres.log.1``."""
+        """The server's log; the older half is ``postgres.log.1``."""
         return self.data_dir / "postgres.log"
 
     @property
     def postmaster_pid(self) -> Path:
-        """PostgreSQL's own lock file: pid, directory, start time and more, a line each."""
+        """PostgreSQL's lock file: pid, directory, start time and more, one per line."""
         return self.cluster / "postmaster.pid"
 
     def socket_dirs(self) -> tuple[Path, ...]:
-        """Where the socket may be, best first; the cluster must exist.
+        """Return the possible directories of the socket, best first; the cluster must exist.
 
-        Beside the cluster if the path fits (libpq splits hosts at commas); otherwise a short
+        Beside the cluster if the path is suitable (libpq splits hosts at commas). Otherwise a short
         directory named after the cluster's inode, so that every process finds the same one.
         """
         status = self.cluster.stat()
@@ -105,7 +105,7 @@ def _fits_a_socket(directory: Path) -> bool:
 
 
 def shown(path: Path) -> str:
-    """The path as one printable line, whatever bytes it is made of."""
+    """Return the path as one printable line, whatever bytes it has."""
     text = os.fsencode(path).decode("utf-8", "backslashreplace")
     return "".join(character if character.isprintable() else "?" for character in text)
 
@@ -125,7 +125,7 @@ _REASONS = {
 
 @contextmanager
 def one_line_errors(path: Path, what: str = "data directory") -> Iterator[None]:
-    """Turn an ``OSError`` into one line about ``path``, which is ``what``."""
+    """Turn an ``OSError`` into a one-line error about ``path``, described by ``what``."""
     try:
         yield
     except OSError as error:
@@ -134,14 +134,14 @@ def one_line_errors(path: Path, what: str = "data directory") -> Iterator[None]:
 
 
 def prepare_data_dir(layout: Layout, account: Account) -> None:
-    """Make the data directory if missing, and refuse one whose cluster is not ours to run."""
+    """Make the data directory if missing; refuse one whose cluster we may not run."""
     with one_line_errors(layout.data_dir):
         layout.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         check_cluster(layout, account)
 
 
 def check_cluster(layout: Layout, account: Account) -> bool:
-    """Whether a cluster exists; raises if it is another user's, or none of PostgreSQL's."""
+    """Whether a cluster exists; raises if it is another user's, or not PostgreSQL's."""
     with one_line_errors(layout.cluster):
         try:
             status = layout.cluster.lstat()
@@ -163,7 +163,7 @@ def check_cluster(layout: Layout, account: Account) -> bool:
 
 
 def check_major(layout: Layout, major: int) -> None:
-    """Raise if the cluster, which exists, was made by another major version than ``major``."""
+    """Raise if the existing cluster has another major version than ``major``."""
     with one_line_errors(layout.cluster):
         version = (layout.cluster / "PG_VERSION").read_text("ascii", "replace").strip()
     if version != str(major):
@@ -174,7 +174,7 @@ def check_major(layout: Layout, major: int) -> None:
 
 
 def is_private(directory: Path, uid: int) -> bool:
-    """Whether this is a real directory of ``uid`` that nobody else can enter."""
+    """Whether this is a real directory of ``uid`` that no one else can enter."""
     try:
         status = directory.lstat()
     except FileNotFoundError:
@@ -183,11 +183,11 @@ def is_private(directory: Path, uid: int) -> bool:
 
 
 def make_private(directory: Path, account: Account) -> None:
-    """Make ``directory`` as a private one of the account; one that exists must already be so."""
+    """Make a private directory of the account; an existing one must be private already."""
     with one_line_errors(directory, "directory"):
         with suppress(FileExistsError):
             directory.mkdir(mode=0o700)
-        # Made just now, or by a starter that was killed before it came to the next line.
+        # New, or left by a process that was killed before the next line.
         if account.other and is_private(directory, os.geteuid()) and not any(directory.iterdir()):
             _give(directory, account)
     if not is_private(directory, account.uid):
@@ -208,15 +208,15 @@ def _give(directory: Path, account: Account) -> None:
 
 
 def belongs_to(layout: Layout, account: Account) -> bool:
-    """Whether the cluster, which exists, is the account's own."""
+    """Whether the existing cluster belongs to the account."""
     with one_line_errors(layout.cluster):
         return layout.cluster.stat().st_uid == account.uid
 
 
 def hand_over(layout: Layout, account: Account) -> None:
-    """Give the account what initdb, or a server of a former release, left to ``nobody``.
+    """Give the account the files that initdb or an older release's server made as ``nobody``.
 
-    No server may run. The cluster itself is the last, so after a kill the next start repeats it.
+    No server may run. The cluster itself comes last, so the next start repeats this after a kill.
     """
     if belongs_to(layout, account):
         return
@@ -239,7 +239,7 @@ def _fail(error: OSError) -> None:
 
 
 def is_trusted(layout: Layout, directory: Path, account: Account) -> bool:
-    """Whether whoever listens in this socket directory must be our own server."""
+    """Whether only our own server can listen in this socket directory."""
     inside = directory.parent == layout.data_dir
     return (inside or is_private(directory.parent, os.geteuid())) and is_private(
         directory, account.uid
@@ -247,7 +247,7 @@ def is_trusted(layout: Layout, directory: Path, account: Account) -> bool:
 
 
 def make_socket_dir(layout: Layout, account: Account) -> Path:
-    """The directory for the socket, made if missing."""
+    """Return the directory for the socket; make it if missing."""
     directory = layout.socket_dirs()[0]
     if directory.parent != layout.data_dir:
         make_private(directory.parent, Account(user_name(os.geteuid()), os.geteuid(), 0, False))
@@ -256,9 +256,9 @@ def make_socket_dir(layout: Layout, account: Account) -> Path:
 
 
 def remove_leftovers(layout: Layout, socket_dir: Path) -> None:
-    """Remove what a dead server left; the caller holds the alive lock, so it is dead.
+    """Remove a dead server's files; the caller's alive lock proves that it is dead.
 
-    PostgreSQL itself would refuse to start if a recycled pid stood in one of these files.
+    PostgreSQL refuses to start if one of these files names a recycled pid.
     """
     with one_line_errors(layout.cluster):
         layout.postmaster_pid.unlink(missing_ok=True)
@@ -267,7 +267,7 @@ def remove_leftovers(layout: Layout, socket_dir: Path) -> None:
 
 
 def remove_socket_dir(layout: Layout) -> None:
-    """Leave nothing of a stopped server outside the data directory."""
+    """Remove a stopped server's socket directory outside the data directory."""
     directory = layout.socket_dirs()[-1]
     with suppress(OSError):  # never made, or not empty: then it stays
         directory.rmdir()

@@ -1,10 +1,10 @@
-"""File locks between processes: who starts the server, and whether any part of it lives.
+"""File locks between processes: who may start the server, and whether any part of it is alive.
 
-Promise: a lock is held by an open descriptor and by every copy of it that a child inherited; the
-kernel releases it when the last of them is closed, however the processes end. So a lock is never
-stale, needs no pid, and holds across containers that share the disk.
+Promise: an open descriptor holds the lock, and so does every copy that a child inherits. The kernel
+releases it when the last one is closed, however the processes end. So a lock is never stale, needs
+no pid, and works across containers that share the disk.
 
-Limits: local disks; a network disk without ``flock`` is refused with one line.
+Limits: local disks only. A network disk without ``flock`` is refused with one line.
 """
 
 import fcntl
@@ -21,7 +21,7 @@ POLL_SECONDS = 0.02
 
 
 class FileLock:
-    """One open lock file; ``descriptor`` may be inherited by a child, which then holds it too."""
+    """An open lock file. A child that inherits ``descriptor`` holds the lock too."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -29,7 +29,7 @@ class FileLock:
             self.descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
     def acquire(self) -> bool:
-        """Whether the lock is now ours; never waits."""
+        """Try to take the lock without waiting; True if it is held."""
         with one_line_errors(self._path):
             try:
                 fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -38,13 +38,13 @@ class FileLock:
         return True
 
     def close(self) -> None:
-        """Let go of this copy."""
+        """Close this copy of the descriptor."""
         os.close(self.descriptor)
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[FileLock]:
-    """The lock of ``path``, not yet acquired."""
+    """Open the lock of ``path`` without acquiring it."""
     lock = FileLock(path)
     try:
         yield lock
@@ -54,7 +54,7 @@ def opened(path: Path) -> Iterator[FileLock]:
 
 @contextmanager
 def held(path: Path, *, wait_seconds: float) -> Iterator[FileLock]:
-    """The lock of ``path``, acquired; waits ``wait_seconds`` at most, then ``EmbeddedError``."""
+    """Acquire the lock of ``path``; ``EmbeddedError`` after ``wait_seconds``."""
     with opened(path) as lock:
         deadline = time.monotonic() + wait_seconds
         while not lock.acquire():

@@ -1,10 +1,10 @@
-"""Telling our server from an innocent process, and what it does.
+"""Find our server process, observe it and stop it.
 
-Promise: a process is signalled only if it is a ``postgres`` whose current directory, asked from the
-operating system, is our cluster; so a recycled pid is never hit.
+Promise: only a ``postgres`` process whose current directory (from the operating system) is our
+cluster is signalled, so a recycled pid is never hit.
 
-Limits: a server that another container runs cannot be seen here; ``postgres.alive``, which it keeps
-locked, still prevents a second one on the same files.
+Limits: a server in another container is not visible here. It keeps ``postgres.alive`` locked, which
+still prevents a second server on the same files.
 """
 
 import os
@@ -23,7 +23,7 @@ from serpline.store.embedded.lock import POLL_SECONDS, opened
 from serpline.store.embedded.programs import as_account
 
 STOP_SECONDS_MAX = 60.0
-# A shutdown that neither ends nor goes on is helped along: without a checkpoint, then by force.
+# A shutdown that hangs is forced: first without a checkpoint, then with SIGKILL.
 QUIT_AFTER_SECONDS = 20.0
 KILL_AFTER_SECONDS = 40.0
 _HELPERS = ("startup", "checkpointer", "walwriter")
@@ -33,13 +33,13 @@ _log = get(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Postmaster:
-    """A living server process that was seen working inside our cluster."""
+    """A live server process whose current directory is our cluster."""
 
     process: psutil.Process
 
     @classmethod
     def find(cls, layout: Layout) -> "Postmaster | None":
-        """The process ``postmaster.pid`` names, if it lives and works inside our cluster."""
+        """Return the process in ``postmaster.pid`` if it is alive and works inside our cluster."""
         pid = _recorded_pid(layout)
         if pid is None:
             return None
@@ -53,14 +53,14 @@ class Postmaster:
 
     @property
     def pid(self) -> int:
-        """Its process id."""
+        """The process id."""
         return int(self.process.pid)
 
     def end(self, number: signal.Signals) -> None:
-        """SIGINT asks for a fast shutdown, SIGQUIT for one without a checkpoint.
+        """Send a signal: SIGINT for a fast shutdown, SIGQUIT for one without a checkpoint.
 
-        SIGKILL ends its children too, which might outlive it. Everything committed is kept by all
-        three; after the last two the next start recovers it.
+        SIGKILL goes to its children too, which might outlive it. All three keep everything
+        committed; after the last two the next start runs crash recovery.
         """
         try:
             ended = [self.process]
@@ -72,7 +72,7 @@ class Postmaster:
             return
 
     def is_suspended(self) -> bool:
-        """Whether a person or a debugger has stopped it, who may let it go on."""
+        """Whether a person or a debugger has suspended it and may resume it."""
         try:
             status = self.process.status()
         except psutil.Error:
@@ -80,10 +80,10 @@ class Postmaster:
         return bool(status in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP))
 
     def work_done(self) -> frozenset[tuple[object, ...]]:
-        """What its helpers have done so far: it changes while a recovery or a shutdown goes on.
+        """Return its helpers' work counters, which change while a recovery or shutdown proceeds.
 
-        Sessions are left out, because each of our own questions is one. What they read and wrote is
-        known on Linux only, and there only to who may see into the server's processes.
+        Sessions are left out, because each of our own probes is one. I/O counters exist on Linux
+        only, and only for users that may inspect the server's processes.
         """
         done: set[tuple[object, ...]] = set()
         for child in self._children():
@@ -103,12 +103,12 @@ class Postmaster:
 
 
 def _works_in(process: psutil.Process, directory: Path) -> bool:
-    """Whether the process's current directory is this one; a zombie has none."""
+    """Whether the process's current directory is ``directory``; a zombie has none."""
     try:
         return os.path.samefile(process.cwd(), directory)
     except psutil.AccessDenied:
-        # Another user's; but containers keep this from root too, unless they give it
-        # CAP_SYS_PTRACE. The server's own account may ask.
+        # Another user's process. Containers deny this to root too, without CAP_SYS_PTRACE. The
+        # server's own account may read it.
         uid = process.uids().real
         if os.geteuid() != 0 or directory.stat().st_uid != uid:
             return False
@@ -123,7 +123,7 @@ def _works_in(process: psutil.Process, directory: Path) -> bool:
 
 
 def is_ready(layout: Layout) -> bool:
-    """Whether the server says in ``postmaster.pid`` that it accepts connections."""
+    """Whether ``postmaster.pid`` states that the server accepts connections."""
     return b"\nready" in _recorded(layout)
 
 
@@ -135,12 +135,12 @@ def _recorded(layout: Layout) -> bytes:
 
 
 def identity(postmaster_pid: bytes) -> list[bytes]:
-    """Pid, directory and start time: the lines that no other server shares."""
+    """Return pid, directory and start time: lines that are unique to a server."""
     return postmaster_pid.split(b"\n")[:3]
 
 
 def recorded_identity(layout: Layout) -> list[bytes]:
-    """The identity of the server that last wrote ``postmaster.pid``; an empty line if none."""
+    """Return the identity in ``postmaster.pid``; an empty line if there is none."""
     return identity(_recorded(layout))
 
 
@@ -161,21 +161,21 @@ def is_alive(pid: int) -> bool:
 
 
 def stop_server(layout: Layout) -> bool:
-    """Under the start lock: end the server and wait until no part of it lives; whether it ran.
+    """Stop the server and wait until all of it has ended; returns whether it ran.
 
-    Raises ``EmbeddedError`` if one still runs after ``STOP_SECONDS_MAX``.
+    The caller holds the start lock. Raises ``EmbeddedError`` after ``STOP_SECONDS_MAX``.
     """
-    begun_at = time.monotonic()
-    asked: int | None = None
+    started_at = time.monotonic()
+    signalled: int | None = None
     steps: list[tuple[float, signal.Signals]] = []
     with opened(layout.alive) as alive:
         while True:
             postmaster = Postmaster.find(layout)
             if postmaster is None and alive.acquire():
                 break
-            seconds = time.monotonic() - begun_at
-            if postmaster is not None and postmaster.pid != asked:
-                asked = postmaster.pid
+            seconds = time.monotonic() - started_at
+            if postmaster is not None and postmaster.pid != signalled:
+                signalled = postmaster.pid
                 steps = [
                     (0.0, signal.SIGINT),
                     (QUIT_AFTER_SECONDS, signal.SIGQUIT),
@@ -194,8 +194,8 @@ def stop_server(layout: Layout) -> bool:
                     f"{STOP_SECONDS_MAX:g} s; see {shown(layout.log)}"
                 )
             time.sleep(POLL_SECONDS)
-    if asked is None:
+    if signalled is None:
         return False
     remove_socket_dir(layout)
-    _log.info("embedded PostgreSQL stopped", action="embedded_stopped", pid=asked)
+    _log.info("embedded PostgreSQL stopped", action="embedded_stopped", pid=signalled)
     return True

@@ -1,7 +1,7 @@
-"""Running PostgreSQL's own programs, and keeping the server's log within its bound.
+"""Run PostgreSQL's own programs, and rotate the server's log.
 
-Promise: the server has a session of its own and outlives whoever started it. Command lines are
-argument lists; no path is ever read by a shell.
+Promise: the server has its own session and outlives the process that started it. Commands are
+argument lists; a shell never interprets a path.
 """
 
 import os
@@ -18,15 +18,15 @@ from serpline.store.embedded.programs import Programs, as_account
 CONNECTIONS_MAX = 100
 LOG_BYTES_MAX = 8 * 1024 * 1024
 INITDB_SECONDS_MAX = 120.0
-# The first shell word runs in the background and is no child of ours: nothing to reap, no zombie.
+# The server runs in the background and is not our child, so it leaves no zombie.
 _DETACH = '"$@" >&2 & echo $!'
 
 
 def initdb(layout: Layout, account: Account, lock: FileLock, found: Programs) -> None:
-    """Create the cluster beside its place, then rename it there: a kill leaves no half cluster.
+    """Create the cluster in another directory and rename it, so a kill leaves no partial cluster.
 
-    The child inherits the start lock, so an initdb whose parent was killed finishes before anyone
-    else removes what it wrote.
+    The child inherits the start lock, so an initdb whose parent was killed finishes before another
+    process removes its files.
     """
     account = account.named()
     fresh = layout.unfinished
@@ -80,7 +80,7 @@ def _sync_directory(directory: Path) -> None:
 def spawn(
     layout: Layout, account: Account, socket_dir: Path, alive: FileLock, found: Programs
 ) -> int:
-    """Start ``postgres`` in a session of its own; returns its pid, does not wait until ready."""
+    """Start ``postgres`` in its own session; returns its pid without waiting until it is ready."""
     with one_line_errors(layout.data_dir), ExitStack() as stack:
         sockets = os.open(socket_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         stack.callback(os.close, sockets)
@@ -92,8 +92,8 @@ def spawn(
         ]
         options = _options(f"/proc/self/fd/{sockets}" if account.opaque else str(socket_dir))
         if found.major >= 18:
-            # With PostgreSQL's default, "worker", a killed I/O worker can leave the server waiting
-            # for it for ever; here reads wait for the disk themselves. Measured: no slower.
+            # With the default, "worker", the server can wait for ever for a killed I/O worker. With
+            # "sync" reads wait for the disk themselves. Measured: no slower.
             options["io_method"] = "sync"
         for name, value in options.items():
             command += ["-c", f"{name}={value}"]
@@ -124,10 +124,10 @@ def _options(socket_dir: str) -> dict[str, str]:
 
 
 def rotate_log(path: Path) -> None:
-    """Keep the log below its bound: move the newest ``LOG_BYTES_MAX`` to ``.1``, then truncate.
+    """Copy the newest ``LOG_BYTES_MAX`` of the log to ``.1``, then truncate it.
 
-    The server appends (``O_APPEND``), so truncating under it is safe; lines it writes between the
-    copy and the truncation are lost. One caller at a time.
+    The server appends (``O_APPEND``), so truncation is safe. Lines written between the copy and the
+    truncation are lost. One caller at a time.
     """
     with one_line_errors(path, "log file"), path.open("r+b") as log:
         size = log.seek(0, os.SEEK_END)
@@ -143,14 +143,14 @@ def rotate_log(path: Path) -> None:
 
 
 def log_since(path: Path, offset: int) -> str:
-    """What the server has said after ``offset`` bytes, within the log's bound."""
+    """Return the log after ``offset`` bytes, at most ``LOG_BYTES_MAX``."""
     with one_line_errors(path, "log file"), path.open("rb") as log:
         log.seek(offset)
         return log.read(LOG_BYTES_MAX).decode(errors="replace")
 
 
 def log_is_full(path: Path) -> bool:
-    """Whether the log has passed its bound."""
+    """Whether the log is larger than ``LOG_BYTES_MAX``."""
     try:
         return path.stat().st_size > LOG_BYTES_MAX
     except FileNotFoundError:
@@ -158,7 +158,7 @@ def log_is_full(path: Path) -> bool:
 
 
 def reason(output: str) -> str:
-    """The line of PostgreSQL's output that says why it gave up."""
+    """Return the line of PostgreSQL's output that explains its failure."""
     if "No space left on device" in output:
         return "the disk is full"
     if "Read-only file system" in output:

@@ -1,13 +1,13 @@
-"""PostgreSQL's programs: the wheel's or a folder's, and that the server's user can run them.
+"""Find PostgreSQL's programs, and check that the server's user can run them.
 
-Promise: the server's user has just run what ``programs`` returns. A folder that the operator names
-(``SERPLINE_POSTGRES_BIN``) is used as it is, or refused in one line. When root starts
-serpline from a place only root can enter (``/root``, a private home), the programs are copied
-once to ``/var/lib/serpline`` (about 20 MB, readable by all, writable by root only); no permission
-of anything existing is changed.
+Promise: the server's user has just run the programs that ``programs`` returns. The operator's
+folder (``SERPLINE_POSTGRES_BIN``) is used unchanged, or refused in one line. If root starts
+serpline from a place only root can enter (``/root``, a private home), the programs are copied once
+to ``/var/lib/serpline`` (about 20 MB, readable by all, writable by root only). Existing permissions
+are never changed.
 
-Limits: a copy belongs to one version of the wheel; copies of older versions stay until removed.
-A named folder is never copied.
+Limits: a copy belongs to one version of the wheel; copies of older versions stay until removed. The
+operator's folder is never copied.
 """
 
 import errno
@@ -42,9 +42,10 @@ class Programs:
 
 
 def as_account(account: Account, directory: Path) -> dict[str, Any]:
-    """What every child gets: the account's rights, ``directory`` as its own, no ``PG*`` variable.
+    """Return the arguments of every child process: account, working directory, environment.
 
-    ``LC_ALL=C`` keeps the messages readable for us and works where no locale is installed.
+    No ``PG*`` variable is passed on. ``LC_ALL=C`` gives messages that we can parse, and works
+    without installed locales.
     """
     common: dict[str, Any] = {
         "cwd": directory,
@@ -58,9 +59,9 @@ def as_account(account: Account, directory: Path) -> dict[str, Any]:
 
 
 def installed() -> Path:
-    """The wheel's folder, found without importing it.
+    """Return the wheel's folder without importing the wheel.
 
-    Importing it would create directories and warn about the user's environment.
+    The import would create directories and warn about the user's environment.
     """
     spec = importlib.util.find_spec(_PACKAGE)
     if spec is None or spec.origin is None:
@@ -72,10 +73,10 @@ def installed() -> Path:
 
 
 def programs(account: Account, given: Path | None = None, *, shared: Path = SHARED) -> Programs:
-    """The programs of the folder ``given``, else the wheel's; ``account`` can run them.
+    """Return the programs of the folder ``given``, or the wheel's, which ``account`` can run.
 
     Raises ``EmbeddedError`` for a folder that lacks one, that ``account`` cannot enter, or whose
-    version is none that serpline works with.
+    version serpline does not support.
     """
     if given is not None:
         return _named(account, given.expanduser().absolute())
@@ -103,7 +104,7 @@ def _named(account: Account, folder: Path) -> Programs:
 
 
 def _reaches(account: Account, folder: Path) -> bool:
-    """Whether the account may execute there; raises if its rights cannot be taken on at all."""
+    """Whether the account can run programs there; raises if we cannot switch to the account."""
     try:
         done = _version(account, folder / "initdb")
     except OSError as error:
@@ -148,7 +149,7 @@ def _version(account: Account, program: Path) -> subprocess.CompletedProcess[str
 
 
 def _copy(folder: Path, shared: Path) -> Path:
-    """The programs' copy in ``shared``, made if missing; appears whole or not at all."""
+    """Return the programs' copy in ``shared``; make it, completely or not at all, if missing."""
     source = folder / "postgres"
     with one_line_errors(source, "program"):
         status = source.stat()
@@ -184,7 +185,7 @@ def _check_trusted(directory: Path) -> None:
 
 
 def _fill(fresh: Path, folder: Path) -> None:
-    """Copy what a server needs, in the wheel's own shape: its libraries are found by position."""
+    """Copy the files that a server needs, in the wheel's layout: it finds libraries by position."""
     install, packages = folder.parent, folder.parent.parent.parent
     target = fresh / _BIN
     target.mkdir(parents=True)

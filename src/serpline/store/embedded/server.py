@@ -1,13 +1,13 @@
-"""The embedded PostgreSQL: started or found again below the user's data directory.
+"""The embedded PostgreSQL: start it or find it below the user's data directory.
 
-Promise: ``ensure_server`` returns a server that answers, whoever started it. Several processes may
-call it at once and share one server, which outlives them all; a kill at any instant (of a starter,
-of initdb, of the server) is repaired by the next call. Only this user can connect: there is no TCP
-port, the socket lives in a directory that only the server's account can enter, and no other process
-has that account (``account``). No process but our own server is ever signalled.
+Promise: ``ensure_server`` returns a server that answers. Many processes may call it at once; they
+share one server, which outlives them. The next call repairs a kill at any instant (of the starting
+process, of initdb, of the server). Only this user can connect: there is no TCP port, only the
+server's account can enter the socket's directory, and no other process has that account
+(``account``). Only our own server is ever signalled.
 
-Limits: one machine, a local disk, Linux or macOS. Calls block; call them from a thread in async
-code. A new major version of PostgreSQL needs a dump and a restore.
+Limits: one machine, a local disk, Linux or macOS. Calls block; in async code, call them from a
+thread. A new major version of PostgreSQL needs a dump and a restore.
 """
 
 import time
@@ -41,13 +41,13 @@ __all__ = ["EmbeddedError", "EmbeddedServer", "ensure_server", "find_server"]
 
 DATABASE = "serpline"
 START_SECONDS_MAX = 60.0
-# One that lives, and neither answers nor does anything for so long, is replaced.
+# A live server that neither answers nor works for this long is replaced.
 HANG_SECONDS_MAX = 30.0
 CONNECT_SECONDS_MAX = 5
 ASK_SECONDS = 1.0
-# A starter may run initdb and then wait for a crash recovery; others wait for it.
+# A starting process may run initdb and wait for crash recovery; others wait for it.
 LOCK_SECONDS_MAX = processes.INITDB_SECONDS_MAX + START_SECONDS_MAX + STOP_SECONDS_MAX
-_FULL = "too many clients"  # the answer of a server that works
+_FULL = "too many clients"  # an answer, so the server works
 _PORT = "5432"  # only part of the socket's name; stated so that PGPORT cannot change it
 
 _log = get(__name__)
@@ -55,13 +55,13 @@ _log = get(__name__)
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedServer:
-    """A server that answered when this was made."""
+    """A server that answered when this object was made."""
 
     data_dir: Path
     socket_dir: Path
 
     def url(self, database: str = DATABASE) -> str:
-        """SQLAlchemy's URL of a database of this server, percent-encoded."""
+        """Return SQLAlchemy's URL of a database of this server, percent-encoded."""
         return URL.create(
             "postgresql+psycopg",
             username="postgres",
@@ -70,24 +70,24 @@ class EmbeddedServer:
         ).render_as_string(hide_password=False)
 
     def conninfo(self, database: str = DATABASE) -> str:
-        """libpq's connection string of a database of this server."""
+        """Return libpq's connection string of a database of this server."""
         return make_conninfo(
             host=str(self.socket_dir), port=_PORT, user="postgres", dbname=database
         )
 
     @property
     def log_file(self) -> Path:
-        """What the server says; what came before is beside it, with ``.1`` appended."""
+        """The server's log; its older part is beside it, with ``.1`` appended."""
         return Layout.of(self.data_dir).log
 
     def rotate_log(self) -> bool:
-        """Keep the log within its bound; whether it had passed it. For long-lived processes."""
+        """Rotate the log if it is full; returns whether it was. For long-lived processes."""
         return _rotate(Layout.of(self.data_dir))
 
     def stop(self) -> bool:
-        """Shut the server down for everybody who uses it; False if it was not running.
+        """Shut the server down for all its users; False if it was not running.
 
-        Sessions end, everything committed is kept. A shutdown that stands still is forced after
+        Sessions end; everything committed is kept. A shutdown that hangs is forced after
         ``QUIT_AFTER_SECONDS`` and ``KILL_AFTER_SECONDS``. Raises ``EmbeddedError`` if the server
         still runs after ``STOP_SECONDS_MAX``.
         """
@@ -99,10 +99,10 @@ class EmbeddedServer:
 
 
 def ensure_server(data_dir: Path, postgres_bin: Path | None = None) -> EmbeddedServer:
-    """Start the server of ``data_dir``, or attach to the one that runs; creates what is missing.
+    """Start the server of ``data_dir``, or find the running one; creates what is missing.
 
     ``postgres_bin``: the folder of PostgreSQL's programs, instead of the wheel's.
-    Raises ``EmbeddedError``, one line, when that is impossible here.
+    Raises ``EmbeddedError``, one line, if that is impossible here.
     """
     layout = Layout.of(data_dir)
     account = Account.current()
@@ -118,12 +118,12 @@ def ensure_server(data_dir: Path, postgres_bin: Path | None = None) -> EmbeddedS
 
 
 def find_server(data_dir: Path) -> EmbeddedServer | None:
-    """The server of ``data_dir`` if it runs and answers; starts and creates nothing."""
+    """Return the server of ``data_dir`` if it runs and answers; start and create nothing."""
     return _try_connect(Layout.of(data_dir), Account.current())[0]
 
 
 def _try_connect(layout: Layout, account: Account) -> tuple[EmbeddedServer | None, str]:
-    """The server that answers at our socket, proved to be ours; or None and why."""
+    """Return the server at our socket, if it is proved to be ours; else None and why."""
     if not files.check_cluster(layout, account):
         return None, "it does not exist"
     for directory in layout.socket_dirs():
@@ -145,10 +145,10 @@ def _try_connect(layout: Layout, account: Account) -> tuple[EmbeddedServer | Non
     return None, "it has no socket"
 
 
-class _Asking:
-    """Asks a server again and again, and lets it write a line about that once in a second only.
+class _Probe:
+    """Connects to a server repeatedly, but at most once in ``ASK_SECONDS`` until it is ready.
 
-    One that is not ready yet logs every connection that it refuses.
+    A server that is not ready logs every connection that it refuses.
     """
 
     def __init__(self, layout: Layout, account: Account) -> None:
@@ -158,7 +158,7 @@ class _Asking:
         self._why = ""
 
     def answer(self) -> tuple[EmbeddedServer | None, str]:
-        """As ``_try_connect``; the last answer if it is too soon to ask."""
+        """Return the result of ``_try_connect``; the last one if it is too soon to try again."""
         now = time.monotonic()
         if is_ready(self._layout) or now >= self._next_at:
             self._next_at = now + ASK_SECONDS
@@ -170,12 +170,12 @@ class _Asking:
 def _start(
     layout: Layout, account: Account, lock: FileLock, postgres_bin: Path | None
 ) -> EmbeddedServer:
-    """Under the start lock: wait for a server that is coming up or going down, or start one."""
+    """Wait for a server that is starting or stopping, or start one; needs the start lock."""
     account.check_exclusive()
     if files.check_cluster(layout, account) and not files.belongs_to(layout, account):
-        stop_server(layout)  # a former release started it as nobody
+        stop_server(layout)  # an older release started it as nobody
     with opened(layout.alive) as alive:
-        server = _await_other(layout, account, alive)
+        server = _wait_for_other(layout, account, alive)
         if server is not None:
             return server
         found = programs(account, postgres_bin)
@@ -188,34 +188,34 @@ def _start(
         if processes.log_is_full(layout.log):
             processes.rotate_log(layout.log)
         with files.one_line_errors(layout.log, "log file"):
-            said_before = layout.log.stat().st_size if layout.log.exists() else 0
+            log_offset = layout.log.stat().st_size if layout.log.exists() else 0
         pid = processes.spawn(layout, account, socket_dir, alive, found)
-    return _wait_ready(layout, account, pid, said_before)
+    return _wait_ready(layout, account, pid, log_offset)
 
 
-def _await_other(layout: Layout, account: Account, alive: FileLock) -> EmbeddedServer | None:
-    """The server that lives, once it answers; None as soon as none lives: then one may be started.
+def _wait_for_other(layout: Layout, account: Account, alive: FileLock) -> EmbeddedServer | None:
+    """Return the live server once it answers; None as soon as there is none, so one may be started.
 
-    Living is proved by the alive lock, which a server of ours holds, or by a process that works in
-    our cluster, for a server that was started by hand.
+    A server is alive if it holds the alive lock, or, if it was started by hand, if a process works
+    in our cluster.
     """
     deadline = time.monotonic() + START_SECONDS_MAX
-    asking = _Asking(layout, account)
-    works_at, known = time.monotonic(), frozenset[tuple[object, ...]]()
+    probe = _Probe(layout, account)
+    active_at, work = time.monotonic(), frozenset[tuple[object, ...]]()
     while True:
         postmaster = Postmaster.find(layout)
         if postmaster is None and alive.acquire():
             return None
-        server, why = asking.answer()
+        server, why = probe.answer()
         if server is not None:
             return server
         if postmaster is not None and is_ready(layout) and _unreachable(layout, account):
             stop_server(layout)
             continue
         if postmaster is not None and _FULL not in why and not postmaster.is_suspended():
-            if (done := postmaster.work_done()) != known:
-                known, works_at = done, time.monotonic()
-            if time.monotonic() - works_at > HANG_SECONDS_MAX:
+            if (done := postmaster.work_done()) != work:
+                work, active_at = done, time.monotonic()
+            if time.monotonic() - active_at > HANG_SECONDS_MAX:
                 _log.warning("embedded PostgreSQL hangs", action="embedded_hung", reason=why)
                 stop_server(layout)
                 continue
@@ -228,25 +228,25 @@ def _await_other(layout: Layout, account: Account, alive: FileLock) -> EmbeddedS
 
 
 def _unreachable(layout: Layout, account: Account) -> bool:
-    """Whether the socket was removed under the server, so that nobody can ever connect again."""
+    """Whether the running server's socket was removed, so that no one can connect any more."""
     files.make_socket_dir(layout, account)
     return not any((path / files.SOCKET_NAME).exists() for path in layout.socket_dirs())
 
 
-def _wait_ready(layout: Layout, account: Account, pid: int, said_before: int) -> EmbeddedServer:
+def _wait_ready(layout: Layout, account: Account, pid: int, log_offset: int) -> EmbeddedServer:
     deadline = time.monotonic() + START_SECONDS_MAX
-    asking = _Asking(layout, account)
+    probe = _Probe(layout, account)
     while True:
-        lived = is_alive(pid)
-        server, why = asking.answer()
+        was_alive = is_alive(pid)
+        server, why = probe.answer()
         if server is not None:
             _log.info("embedded PostgreSQL started", action="embedded_started", pid=pid)
             return server
-        if not lived:
-            said = processes.log_since(layout.log, said_before)
+        if not was_alive:
+            output = processes.log_since(layout.log, log_offset)
             raise EmbeddedError(
                 f"data directory {shown(layout.cluster)}: PostgreSQL did not start: "
-                f"{processes.reason(said)}"
+                f"{processes.reason(output)}"
             )
         if time.monotonic() > deadline:
             raise EmbeddedError(
@@ -260,7 +260,7 @@ def _rotate(layout: Layout) -> bool:
     if not processes.log_is_full(layout.log):
         return False
     with opened(layout.lock) as lock:
-        # Whoever holds the lock is starting or stopping the server, or rotating.
+        # Another holder is starting or stopping the server, or rotating its log.
         if not lock.acquire() or not processes.log_is_full(layout.log):
             return False
         processes.rotate_log(layout.log)
@@ -291,5 +291,5 @@ def _create_database(server: EmbeddedServer) -> None:
 
 
 def _one_line(error: Exception) -> str:
-    """The error's text without its line breaks."""
+    """Return the error's text without line breaks."""
     return " ".join(str(error).split()) or type(error).__name__

@@ -1,1 +1,1 @@
-"""Backup, restore, and deleting what has been kept long enough."""
+"""Backup, restore, retention, periodic tasks, and corrections after a change of the clock."""

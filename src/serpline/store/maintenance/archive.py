@@ -1,15 +1,15 @@
-"""The file of a backup: one zip with a text file per table and a manifest that vouches for them.
+"""The backup file: a zip with a text file per table and a manifest with their checksums.
 
-The promise: a file under its final name is whole, for it is written beside it, flushed to disk and
-renamed. ``ArchiveReader`` is given out only after every byte that will be loaded has been read and
-compared with the manifest: names, sizes, row counts, SHA-256. A truncated, damaged or foreign file
-is one ``UserError``. Nothing is held in memory but a block.
+The promise: a file under its final name is complete. It is written beside it, flushed to disk and
+renamed. ``ArchiveReader`` reads every byte first and compares it with the manifest: names, sizes,
+row counts, SHA-256. A truncated, damaged or foreign file raises one ``UserError``. Only one block
+is in memory at a time.
 
-The limits: this finds damage, not forgery, for whoever can rewrite the file can rewrite the sums.
-The file holds everything the project knows (no provider's key is ever stored), so it is readable by
-its owner only; it is not encrypted. A process killed half-way leaves ``.NAME.….partial`` behind.
+The limits: the checksums detect damage, not forgery. The file holds the whole project (but no
+provider's key, which is never stored), so only its owner may read it; it is not encrypted. A
+process killed half-way leaves ``.NAME.….partial`` behind.
 
-A table's text is PostgreSQL's COPY text format: one line a row, so lines are rows.
+A table's text is in PostgreSQL's COPY text format, where one line is one row.
 """
 
 import contextlib
@@ -35,7 +35,7 @@ MANIFEST_BYTES_MAX: Final = 1 << 20
 _MANIFEST: Final = "manifest.json"
 _COMPRESSION_LEVEL: Final = 3
 _IDENTIFIER: Final = r"^[a-z][a-z0-9_]{0,62}$"
-# What reading a zip of damaged bytes raises; each was seen.
+# Exceptions that reading a damaged zip raises; each was observed.
 _DAMAGE: Final = (
     zipfile.BadZipFile,
     zlib.error,
@@ -55,7 +55,7 @@ class _Model(BaseModel):
 
 
 class TableEntry(_Model):
-    """One table's text: its columns in order, and what proves that it is whole."""
+    """A table's text: its columns in order, and its checksums."""
 
     name: str = Field(pattern=_IDENTIFIER)
     columns: list[str]
@@ -65,7 +65,7 @@ class TableEntry(_Model):
 
 
 class SequenceEntry(_Model):
-    """The last number that an identity column has given out."""
+    """The last value of an identity column."""
 
     table: str = Field(pattern=_IDENTIFIER)
     column: str = Field(pattern=_IDENTIFIER)
@@ -73,9 +73,9 @@ class SequenceEntry(_Model):
 
 
 class Manifest(_Model):
-    """What the file says of itself. ``tables`` stand in an order that respects foreign keys.
+    """The description of a backup. ``tables`` are in an order that respects foreign keys.
 
-    ``revision`` is the schema's (Alembic). ``server_version`` is PostgreSQL's number (180004).
+    ``revision``: the schema's (Alembic). ``server_version``: PostgreSQL's number, such as 180004.
     """
 
     format: Literal["serpline backup"] = "serpline backup"
@@ -89,10 +89,10 @@ class Manifest(_Model):
 
 
 class ArchiveWriter:
-    """Writes tables one after the other, then the manifest, then gives the file its name."""
+    """Writes the tables, then the manifest, and then renames the file to its final name."""
 
     def __init__(self, target: Path, *, overwrite: bool = False) -> None:
-        """Begin beside ``target``. Raises ``UserError`` if it cannot be written, or is there."""
+        """Open a file beside ``target``. Raises ``UserError`` if it exists or cannot be written."""
         self._target = target
         self._overwrite = overwrite
         self._check_free()
@@ -110,14 +110,14 @@ class ArchiveWriter:
         self._rows = self._size_bytes = 0
 
     def begin(self, table: str) -> None:
-        """What is written from now on is ``table``'s."""
+        """Begin the text of ``table``."""
         self._sum = hashlib.sha256()
         self._rows = self._size_bytes = 0
         with _writable(self._target):
             self._member = self._zip.open(_member(table), "w", force_zip64=True)
 
     def write(self, block: bytes) -> None:
-        """The next bytes of the table."""
+        """Write the next bytes of the table."""
         assert self._member is not None
         self._sum.update(block)
         self._rows += block.count(b"\n")
@@ -126,7 +126,7 @@ class ArchiveWriter:
             self._member.write(block)
 
     def end(self, table: str, columns: list[str]) -> TableEntry:
-        """The table is complete; returns its entry for the manifest."""
+        """End the table; returns its entry for the manifest."""
         assert self._member is not None
         with _writable(self._target):
             self._member.close()
@@ -139,7 +139,7 @@ class ArchiveWriter:
         )
 
     def commit(self, manifest: Manifest) -> int:
-        """Write the manifest and give the file its name; returns its size in bytes."""
+        """Write the manifest and rename the file; returns its size in bytes."""
         with _writable(self._target):
             self._zip.writestr(_MANIFEST, manifest.model_dump_json(indent=1))
             self._zip.close()
@@ -154,8 +154,8 @@ class ArchiveWriter:
         return size_bytes
 
     def abort(self) -> None:
-        """Leave nothing behind. After ``commit`` it does nothing."""
-        # A member that is still open would refuse the zip's end, and the end is not wanted.
+        """Remove the unfinished file. After ``commit`` it does nothing."""
+        # Close the file first: an open member would fail the zip's end, which is not needed.
         with contextlib.suppress(OSError, ValueError):
             self._file.close()
         with contextlib.suppress(OSError, ValueError):
@@ -169,14 +169,14 @@ class ArchiveWriter:
         if self._target.is_dir():
             raise UserError(f"{self._target}: is a directory; name a file")
         if not self._overwrite and self._target.exists():
-            raise UserError(f"{self._target}: is there already; --overwrite replaces it")
+            raise UserError(f"{self._target}: exists already; --overwrite replaces it")
 
 
 class ArchiveReader:
-    """A backup that was found whole. Use it in a ``with`` block."""
+    """A verified backup. Use it in a ``with`` block."""
 
     def __init__(self, path: Path) -> None:
-        """Open and verify ``path``, which reads all of it. Raises ``UserError``."""
+        """Open and verify ``path`` by reading all of it. Raises ``UserError``."""
         self.path = path
         try:
             self._file: IO[bytes] = path.open("rb")
@@ -202,7 +202,7 @@ class ArchiveReader:
         self._file.close()
 
     def blocks(self, entry: TableEntry) -> Iterator[bytes]:
-        """A table's text, in blocks; ``UserError`` at its end if it is not what was promised."""
+        """Yield a table's text in blocks; ``UserError`` at the end if the manifest differs."""
         found = hashlib.sha256()
         rows = size_bytes = 0
         with _readable(self.path), self._zip.open(_member(entry.name)) as member:
@@ -211,15 +211,15 @@ class ArchiveReader:
                 rows += block.count(b"\n")
                 size_bytes += len(block)
                 if size_bytes > entry.size_bytes:
-                    raise ValueError(f"{entry.name} is longer than it was")
+                    raise ValueError(f"{entry.name} is longer than the manifest states")
                 yield block
             whole = (rows, size_bytes, found.hexdigest())
             if whole != (entry.rows, entry.size_bytes, entry.sha256):
-                raise ValueError(f"{entry.name} is not what was written")
+                raise ValueError(f"{entry.name} differs from the manifest")
 
     def _read_manifest(self) -> Manifest:
         if any(part.compress_type != zipfile.ZIP_DEFLATED for part in self._zip.infolist()):
-            raise ValueError("a part is not compressed as ours are")
+            raise ValueError("a part has another compression")
         with self._zip.open(_MANIFEST) as member:
             text = member.read(MANIFEST_BYTES_MAX + 1)
         if len(text) > MANIFEST_BYTES_MAX:
@@ -227,8 +227,8 @@ class ArchiveReader:
         return Manifest.model_validate_json(text)
 
     def _check_names(self) -> None:
-        promised = sorted([_MANIFEST, *(_member(entry.name) for entry in self.manifest.tables)])
-        if sorted(self._zip.namelist()) != promised:
+        expected = sorted([_MANIFEST, *(_member(entry.name) for entry in self.manifest.tables)])
+        if sorted(self._zip.namelist()) != expected:
             raise ValueError("its parts are not those of its manifest")
 
 
@@ -258,13 +258,13 @@ def _readable(path: Path) -> Iterator[None]:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(f"{path}: not a whole serpline backup: {reason}") from None
     except OSError as error:
-        # A damaged table of contents may send the reader to a place before the file's beginning.
+        # A damaged directory may point to before the beginning of the file.
         what = "not a whole serpline backup" if error.errno == errno.EINVAL else "cannot be read"
         raise UserError(f"{path}: {what}: {error.strerror or error}") from None
 
 
 def _flush_directory(directory: Path) -> None:
-    """Make the rename durable, where directories can be flushed."""
+    """Make the rename durable, if directories can be flushed."""
     number = os.open(directory, os.O_RDONLY)
     try:
         with contextlib.suppress(OSError):

@@ -1,13 +1,13 @@
-"""Backup: every table of ours as it was at one instant, in one file, while work goes on.
+"""Backup: write a consistent snapshot of all our tables to one file. Workers keep running.
 
-The promise: all tables are read in one snapshot (REPEATABLE READ), so an item that is completed in
-the backup has its result in it, and a chunk's counters fit its items. Nobody is blocked meanwhile,
-save migrations. ``archive`` says what is promised of the file.
+The promise: all tables are read in one snapshot (REPEATABLE READ). So an item that is completed in
+the backup has its result there, and a chunk's counters fit its items. Only migrations are blocked.
+``archive`` describes the file.
 
-The limits: not in it are the job queue's own tables (wake-ups are hints, the timer issues them
-anew) and ``UNSAVED``. A long snapshot keeps PostgreSQL from reclaiming what is deleted while it
-lasts. Why not pg_dump: the one we ship speaks no TLS, so it reaches no managed server; it refuses
-servers newer than itself; and a restore of ours has more to do than to load.
+The limits: the backup leaves out the job queue's own tables (wake-ups are hints, which the timer
+issues again) and ``UNSAVED``. PostgreSQL cannot reclaim deleted rows during a long snapshot. Why
+not pg_dump: ours has no TLS, so it reaches no managed server; it refuses servers newer than itself;
+and our restore does more than load.
 """
 
 import asyncio
@@ -39,12 +39,12 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 Progress = Callable[[str, int], None]
-"""Called with a table's name and its rows when the table is finished."""
+"""Called with a table's name and row count when the table is finished."""
 
 UNSAVED: Final = frozenset({"queue_schema_versions", "provider_leases"})
-"""What says something of the server or of living processes, and nothing of the project."""
+"""Tables about the server or live processes, not about the project."""
 
-# The text format depends on these; a long COPY must not be cut short by a limit for short work.
+# The text format depends on these; time limits must not end a long COPY.
 SESSION: Final = (
     "SET LOCAL TimeZone = 'UTC'",
     "SET LOCAL DateStyle = 'ISO, YMD'",
@@ -56,8 +56,8 @@ SESSION: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class BackedUp:
-    """What a backup holds."""
+class BackupResult:
+    """A finished backup."""
 
     path: Path
     size_bytes: int
@@ -65,12 +65,12 @@ class BackedUp:
 
     @property
     def rows(self) -> dict[str, int]:
-        """Rows by table."""
+        """Return row counts by table."""
         return {entry.name: entry.rows for entry in self.manifest.tables}
 
 
 def saved_tables() -> list[sa.Table]:
-    """The tables of a backup, in an order that respects foreign keys."""
+    """Return the tables of a backup, in an order that respects foreign keys."""
     return [table for table in metadata.sorted_tables if table.name not in UNSAVED]
 
 
@@ -81,11 +81,11 @@ async def backup(
     now: datetime,
     overwrite: bool = False,
     progress: Progress | None = None,
-) -> BackedUp:
-    """Write a backup to ``target``, which appears whole or not at all.
+) -> BackupResult:
+    """Write a backup to ``target``, completely or not at all.
 
-    Raises ``UserError`` if the file is there already (unless ``overwrite``) or cannot be written,
-    or if the database's schema is not this release's.
+    Raises ``UserError`` if the file exists (unless ``overwrite``) or cannot be written, or if the
+    database's schema is not this release's.
     """
     writer = ArchiveWriter(target, overwrite=overwrite)
     try:
@@ -94,7 +94,7 @@ async def backup(
         size_bytes = await in_thread(writer.commit, manifest)
     finally:
         await in_thread(writer.abort)
-    return BackedUp(target, size_bytes, manifest)
+    return BackupResult(target, size_bytes, manifest)
 
 
 async def _write_tables(
@@ -108,7 +108,7 @@ async def _write_tables(
     for statement in SESSION:
         await conn.execute(sa.text(statement))
     tables = saved_tables()
-    # The lock comes before the snapshot, so that no migration can come between the two.
+    # Lock before the snapshot, so that no migration comes between the two.
     names = ", ".join(f'"{table.name}"' for table in tables)
     await conn.execute(sa.text(f"LOCK TABLE {names} IN ACCESS SHARE MODE"))
     revision = (await conn.execute(sa.text("SELECT version_num FROM alembic_version"))).scalar_one()
@@ -127,7 +127,7 @@ async def _write_tables(
         server_version=(await conn.execute(server)).scalar_one(),
         created_at=now,
         tables=entries,
-        # Read last: sequences know no snapshot, and must not be behind the rows.
+        # Read last: sequences ignore the snapshot, and must not be behind the rows.
         sequences=await _sequences(conn, tables),
     )
 
@@ -159,7 +159,7 @@ async def _sequences(conn: Connection, tables: list[sa.Table]) -> list[SequenceE
 
 
 async def in_thread(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Run blocking work in a thread; cancelled, it ends only when the thread has left the file."""
+    """Run blocking work in a thread; a cancellation waits until the thread has ended."""
     task = asyncio.ensure_future(asyncio.to_thread(work, *args, **kwargs))
     try:
         return await asyncio.shield(task)

@@ -1,15 +1,15 @@
-"""Waits that a clock which was set back would lengthen, and time in which nobody was there to work.
+"""Correct stored times after the database's clock was set, or after no worker was running.
 
-The promise: a wait never lies further ahead than it may from now on, by the database's clock. What
-does was written before the clock was set back, or by a worker that had not heard of it yet; the
-next ``look`` makes it as long as it may be. And no lane's or batch's time runs out while no worker
-lives: what passed between two looks, be it that all workers were down, the machine slept or the
-clock was set ahead, is added to it.
+The promise: no wait is longer than its stored length, by the database's clock. A longer one was
+written before the clock was set back, or by a worker that had not noticed; the next
+``correct_waits`` shortens it. No deadline of a lane or batch passes while no worker runs: a gap
+between two checks (all workers were down, the machine slept, or the clock was set ahead) is added
+to it.
 
-The limits: ``APART_SECONDS`` are never cut, for clocks are apart. Waits that are judged where they
-are used are not here: items (``chunks.load``), a provider's pace (``pace_in_time``), breakers
-(``domain.breaker``), a lane's deadline (``runs.set_deadlines``). Gaps up to ``GAP_SECONDS`` count
-as time in which somebody lived.
+The limits: a wait that is too long by at most ``CLOCK_SKEW_SECONDS_MAX`` stays. Some waits are
+corrected where they are read: items (``chunks.load``), a provider's pace (``pace_in_time``),
+breakers (``domain.breaker``), a lane's deadline (``runs.set_deadlines``). During gaps up to
+``GAP_SECONDS`` workers count as running.
 """
 
 from collections.abc import Mapping
@@ -22,13 +22,13 @@ from serpline.store.maintenance import housekeeping
 from serpline.store.runs.chunks import CLOCK_SKEW_SECONDS_MAX
 
 TIMER: Final = "timer"
-# As long as a worker's timer may take from one look to the next, with much to spare.
+# Generous maximum of the time between two checks of a worker's timer.
 GAP_SECONDS: Final = 60.0
-# Two workers that look at once look once.
+# Of several workers' checks within this time, only the first does anything.
 INTERVAL_SECONDS_MIN: Final = 2.0
 _UNENDED: Final = "status NOT IN ('ingested', 'lost')"
 
-# Table → its rows that wait, and by column the longest wait from now on, in seconds. 0: it is past.
+# Table → its rows with times, and per column the longest wait in seconds. 0: the time is past.
 WAITS: Final[Mapping[str, tuple[str, Mapping[str, str]]]] = {
     "pipeline_executions": (
         "status IN ('pending', 'running')",
@@ -45,13 +45,13 @@ WAITS: Final[Mapping[str, tuple[str, Mapping[str, str]]]] = {
 }
 
 
-def _cut(table: str) -> str:
+def _shorten(table: str) -> str:
     where, columns = WAITS[table]
     latest = {
         column: f"now() + make_interval(secs => {longest})" for column, longest in columns.items()
     }
-    apart = "make_interval(secs => CAST(:skew AS float8))"
-    too_far = {column: f"{column} > {limit} + {apart}" for column, limit in latest.items()}
+    skew = "make_interval(secs => CAST(:skew AS float8))"
+    too_far = {column: f"{column} > {limit} + {skew}" for column, limit in latest.items()}
     sets = ", ".join(
         f"{column} = CASE WHEN {too_far[column]} THEN {limit} ELSE {column} END"
         for column, limit in latest.items()
@@ -61,13 +61,13 @@ def _cut(table: str) -> str:
     )
 
 
-_CUT: Final = text(
+_SHORTEN: Final = text(
     "WITH "
-    + ", ".join(f"cut_{table} AS ({_cut(table)})" for table in WAITS)
+    + ", ".join(f"short_{table} AS ({_shorten(table)})" for table in WAITS)
     + " SELECT "
-    + ", ".join(f"(SELECT count(*) FROM cut_{table}) AS {table}" for table in WAITS)
+    + ", ".join(f"(SELECT count(*) FROM short_{table}) AS {table}" for table in WAITS)
 )
-_MISSED: Final = (
+_EXTEND: Final = (
     text(
         "UPDATE pipeline_phase_status SET deadline_at = deadline_at + make_interval(secs => :gap)"
         " WHERE status = 'running' AND deadline_at IS NOT NULL AND pipeline_execution_id IN"
@@ -78,45 +78,45 @@ _MISSED: Final = (
         f" WHERE {_UNENDED} AND started_at IS NOT NULL"
     ),
 )
-_ENROL: Final = text("INSERT INTO housekeeping (task) VALUES (:task) ON CONFLICT DO NOTHING")
+_REGISTER: Final = text("INSERT INTO housekeeping (task) VALUES (:task) ON CONFLICT DO NOTHING")
 _LOCK: Final = text(f"SELECT {IDLE_LIMIT} FROM housekeeping WHERE task = :task FOR UPDATE")
 
 
 async def correct_waits(
     conn: Connection, *, again_seconds: float, lease_seconds: float
 ) -> dict[str, int]:
-    """Make waits as long as they may be, if nobody just has; how many were cut, by table.
+    """Shorten waits that are too long, unless a worker just did; returns how many, by table.
 
-    ``again_seconds``: the longest wait of a run's next look; ``lease_seconds``: of a lease of
-    concurrent calls.
+    ``again_seconds``: the longest wait for a run's next check. ``lease_seconds``: the longest
+    lease of concurrent calls.
     """
     held = await housekeeping.hold(conn, TIMER)
     if held is None:
-        await conn.execute(_ENROL, {"task": TIMER})
+        await conn.execute(_REGISTER, {"task": TIMER})
         return {}
     gap = (held.now - held.looked_at).total_seconds()
     if 0 <= gap < INTERVAL_SECONDS_MIN:
         return {}
-    await _add(conn, gap)
+    await _extend(conn, gap)
     values = {
         "again": again_seconds,
         "lease": lease_seconds,
         "skew": CLOCK_SKEW_SECONDS_MAX,
     }
-    cut = (await conn.execute(_CUT, values)).one()
-    return {table: rows for table, rows in cut._mapping.items() if rows}
+    shortened = (await conn.execute(_SHORTEN, values)).one()
+    return {table: rows for table, rows in shortened._mapping.items() if rows}
 
 
 async def extend_deadlines(conn: Connection) -> None:
-    """Add what passed since the last look, if nobody lived in it: before a deadline is judged."""
+    """Add the time since the last check to all deadlines, if no worker ran in it."""
     await conn.execute(_LOCK, {"task": TIMER})
     held = await housekeeping.hold(conn, TIMER)
     if held is not None:
-        await _add(conn, (held.now - held.looked_at).total_seconds())
+        await _extend(conn, (held.now - held.looked_at).total_seconds())
 
 
-async def _add(conn: Connection, gap: float) -> None:
+async def _extend(conn: Connection, gap: float) -> None:
     if gap > GAP_SECONDS:
-        for statement in _MISSED:
+        for statement in _EXTEND:
             await conn.execute(statement, {"gap": gap})
     await housekeeping.write(conn, TIMER, {}, None)

@@ -1,13 +1,13 @@
-"""Runs whose results are past the days that a person set: the run goes as a whole.
+"""Expired runs: delete whole runs whose results are older than the configured days.
 
-The promise: nothing that is read goes. A run stays, whatever its age, while it has not ended, while
-another run reads results of it (``source_run_id``), and while a combined figure of a run that stays
-names it. The first that happens to it is one write, ``expired_at``: from then on nobody finds it.
-What was found before may still be in use, so it is deleted once every run that had not ended then
-has, or after ``GRACE_SECONDS``; first it is asked again whether anything came to name it.
+The promise: data in use stays. A run is kept, whatever its age, while it has not ended, while
+another run reads its results (``source_run_id``), and while a combined figure of a kept run names
+it. Expiry first sets ``expired_at``, which hides the run. A reader may have found it before, so it
+is deleted once every run that was unended then has ended, or after ``GRACE_SECONDS``. Before that,
+expiry checks again that nothing names it.
 
-It is deleted table by table in portions, its row last. A deletion that is cut off is gone on with,
-for the row is still there and nobody else reads it.
+The run is deleted table by table in portions, its row last. An interrupted deletion continues,
+because the row still exists and no one else reads it.
 """
 
 from typing import Final
@@ -21,9 +21,9 @@ from serpline.store.maintenance.retention import OF_RUN
 GRACE_SECONDS: Final = 86_400.0
 RUNS_MAX: Final = 20
 
-# The combined figures of a run are many rows, but of one market and device all name the same runs:
-# one row of each is read (a skip scan of the table's key).
-_NAMED: Final = """
+# A run has many combined figures, but all of one market and device name the same runs. So this
+# reads one row of each (a skip scan of the table's key).
+_IS_NAMED: Final = """
     EXISTS (SELECT FROM pipeline_phase_status l
         WHERE l.source_run_id = r.id AND l.pipeline_execution_id <> r.id)
     OR EXISTS (
@@ -45,16 +45,16 @@ _NAMED: Final = """
         AND figure.sources @> jsonb_build_array(jsonb_build_object('run_id', r.id))
     )
 """
-_OLD: Final = "r.status = ANY(:ended) AND r.completed_at < :cutoff AND r.expired_at IS NULL"
+_IS_OLD: Final = "r.status = ANY(:ended) AND r.completed_at < :cutoff AND r.expired_at IS NULL"
 _CANDIDATES: Final = sa.text(
-    f"SELECT r.id, r.completed_at FROM pipeline_executions r WHERE {_OLD}"
+    f"SELECT r.id, r.completed_at FROM pipeline_executions r WHERE {_IS_OLD}"
     " AND (r.completed_at, r.id) > (CAST(:at AS timestamptz), CAST(:id AS uuid))"
     " ORDER BY r.completed_at, r.id LIMIT :limit FOR UPDATE SKIP LOCKED"
 )
-# A statement of its own: what took the run as its source before it was locked is committed by now.
-_EXPIRE: Final = sa.text(
+# A separate statement: runs that chose this run as a source before the lock are committed by now.
+_HIDE: Final = sa.text(
     "UPDATE pipeline_executions r SET expired_at = now()"
-    f" WHERE r.id = ANY(CAST(:runs AS uuid[])) AND NOT ({_NAMED})"
+    f" WHERE r.id = ANY(CAST(:runs AS uuid[])) AND NOT ({_IS_NAMED})"
 )
 _NEXT: Final = sa.text(
     "SELECT r.id FROM pipeline_executions r WHERE r.expired_at IS NOT NULL AND r.id > :after"
@@ -62,40 +62,40 @@ _NEXT: Final = sa.text(
     " SELECT FROM pipeline_executions o WHERE o.status IN ('pending', 'running', 'paused')"
     " AND o.created_at <= r.expired_at)) ORDER BY r.id LIMIT 1 FOR UPDATE SKIP LOCKED"
 )
-_HOLD: Final = sa.text(
+_LOCK: Final = sa.text(
     "SELECT id FROM pipeline_executions r WHERE id = :run AND expired_at IS NOT NULL"
     " FOR UPDATE SKIP LOCKED"
 )
-_RESTORE: Final = sa.text(
-    f"UPDATE pipeline_executions r SET expired_at = NULL WHERE r.id = :run AND ({_NAMED})"
+_UNHIDE: Final = sa.text(
+    f"UPDATE pipeline_executions r SET expired_at = NULL WHERE r.id = :run AND ({_IS_NAMED})"
 )
-_NOBODY: Final = "00000000-0000-0000-0000-000000000000"
+_NIL_ID: Final = "00000000-0000-0000-0000-000000000000"
 
 
 async def expire(conn: Connection, terms: Terms, place: Place) -> Portion:
-    """Have the next few old runs that nothing names be found by nobody any more."""
+    """Hide the next few old runs that nothing names."""
     cutoff = terms.cutoffs["results_days"]
     if cutoff is None:
         return Portion()
-    at, after = place or ["-infinity", _NOBODY]
+    at, after = place or ["-infinity", _NIL_ID]
     limit = min(RUNS_MAX, terms.rows_max)
     values = {"ended": ENDED, "cutoff": cutoff, "at": at, "id": after, "limit": limit}
     found = (await conn.execute(_CANDIDATES, values)).all()
     if not found:
         return Portion()
-    await conn.execute(_EXPIRE, {"runs": [row.id for row in found]})
+    await conn.execute(_HIDE, {"runs": [row.id for row in found]})
     last = found[-1]
     return Portion(place=[last.completed_at.isoformat(), str(last.id)])
 
 
 async def delete_expired(conn: Connection, terms: Terms, place: Place) -> Portion:
-    """Delete some rows of one table of an expired run; its row when nothing else is left.
+    """Delete some rows of an expired run from one table; its own row comes last.
 
     ``place``: the run, and the number of the table in ``OF_RUN``.
     """
-    run_id, number = place or [_NOBODY, len(OF_RUN)]
+    run_id, number = place or [_NIL_ID, len(OF_RUN)]
     if number < len(OF_RUN):
-        if (await conn.execute(_HOLD, {"run": run_id})).first() is None:
+        if (await conn.execute(_LOCK, {"run": run_id})).first() is None:
             return Portion(place=[run_id, len(OF_RUN)])
         table = list(OF_RUN)[number]
         deleted = await _delete(conn, table, run_id, terms.rows_max)
@@ -105,7 +105,7 @@ async def delete_expired(conn: Connection, terms: Terms, place: Place) -> Portio
     chosen = found.scalar_one_or_none()
     if chosen is None:
         return Portion()
-    named = await conn.execute(_RESTORE, {"run": chosen})
+    named = await conn.execute(_UNHIDE, {"run": chosen})
     return Portion(place=[str(chosen), len(OF_RUN) if named.rowcount else 0])
 
 
@@ -119,14 +119,14 @@ async def _delete(conn: Connection, table: str, run_id: str, rows_max: int) -> i
 
 
 async def count_expired(conn: Connection, terms: Terms) -> dict[str, int]:
-    """How many rows would go with the runs that are past their days and named by nothing."""
+    """Count the rows of the runs that have expired, or would expire."""
     cutoff = terms.cutoffs["results_days"]
     counted = dict.fromkeys(OF_RUN, 0)
     if cutoff is None:
         return counted
     found = await conn.execute(
         sa.text(
-            f"SELECT r.id FROM pipeline_executions r WHERE {_OLD} AND NOT ({_NAMED})"
+            f"SELECT r.id FROM pipeline_executions r WHERE {_IS_OLD} AND NOT ({_IS_NAMED})"
             " UNION ALL SELECT r.id FROM pipeline_executions r WHERE r.expired_at IS NOT NULL"
         ),
         {"ended": ENDED, "cutoff": cutoff},

@@ -1,7 +1,7 @@
-"""The rows of ``housekeeping``: a task's state, held by one of all workers at a time.
+"""The rows of ``housekeeping``: the state of periodic tasks, which one worker at a time runs.
 
-``hold`` takes the row for the rest of the transaction or finds it taken, by the database's word: a
-worker that dies or is cut off has not held it, and what it did in that transaction is undone.
+``hold`` locks the row for the rest of the transaction, or finds it locked. If a worker dies or is
+cut off, the database rolls its transaction back and releases the row.
 """
 
 import json
@@ -17,7 +17,7 @@ from serpline.store.database import IDLE_LIMIT, Connection
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A task's row; ``now`` is the database's time at which it was read."""
+    """A task's row; ``now``: the database's time when it was read."""
 
     task: str
     looked_at: datetime
@@ -27,9 +27,9 @@ class Task:
 
 
 async def ensure(conn: Connection, task: str, first_seconds: float, every_seconds: float) -> None:
-    """Have the task looked at, ``first_seconds`` from now; one that is known, by its own time.
+    """Schedule the task in ``first_seconds``; a scheduled one keeps its time.
 
-    But no later than ``every_seconds`` from now, whatever was said before.
+    In both cases it is due in at most ``every_seconds``.
     """
     await conn.execute(
         text(
@@ -43,7 +43,7 @@ async def ensure(conn: Connection, task: str, first_seconds: float, every_second
 
 
 async def hold(conn: Connection, task: str) -> Task | None:
-    """The task's row, locked until the transaction ends; None if it is taken, or not there."""
+    """Lock a task's row until the transaction ends; None if it is locked or missing."""
     rows = await conn.execute(
         text(
             f"SELECT task, looked_at, next_check_at, state, now() AS now, {IDLE_LIMIT}"
@@ -55,7 +55,7 @@ async def hold(conn: Connection, task: str) -> Task | None:
 
 
 async def read(conn: Connection, task: str) -> Task | None:
-    """The task's row as it is now."""
+    """Return the task's row."""
     rows = await conn.execute(
         text(
             "SELECT task, looked_at, next_check_at, state, now() AS now FROM housekeeping"
@@ -73,7 +73,7 @@ def _task(row: Row[Any] | None) -> Task | None:
 async def write(
     conn: Connection, task: str, state: Mapping[str, Any], next_seconds: float | None
 ) -> None:
-    """Write how far the task is, and in how many seconds to look at it again (None: never)."""
+    """Write the task's state, and its next check in ``next_seconds`` (None: never)."""
     await conn.execute(
         text(
             "INSERT INTO housekeeping (task, looked_at, next_check_at, delay_seconds, state)"

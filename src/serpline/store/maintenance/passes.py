@@ -1,6 +1,6 @@
-"""One pass of retention: its steps in their order, and a pass by hand from beginning to end.
+"""A retention pass: its steps in order, and a complete manual pass.
 
-The automatic pass takes one portion after the other from here (``pipeline.pruner``).
+The automatic pass runs the steps portion by portion (``pipeline.pruner``).
 """
 
 from collections import Counter
@@ -29,14 +29,14 @@ from serpline.store.runs import events
 from serpline.store.runs.events import Event
 
 Progress = Callable[[str, int], None]
-"""Called with a table's name and the rows of it that went (or would go) in a step."""
+"""Called with a table's name and how many of its rows a step deleted (or would delete)."""
 
 CONFLICTS_MAX: Final = 5
 AUTOMATIC: Final = "prune"
 BY_HAND: Final = "prune by hand"
 FINISHED: Final = "prune.finished"
 
-# Runs last: what is past its own days goes portion by portion before its run does.
+# Runs come last: their data that has expired by itself is deleted first.
 STEPS: Final[Mapping[str, Step]] = {
     "items": prune_items,
     **{rule.table: partial(prune_table, rule=rule) for rule in RULES},
@@ -48,9 +48,10 @@ PRUNED_TABLES: Final = tuple(dict.fromkeys(("items", *(rule.table for rule in RU
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """What a pass has deleted so far, by table; ``finished_at`` None: it is under way.
+    """The rows that a pass has deleted so far, by table; ``finished_at`` None: it is in progress.
 
-    ``next_at``: when the next one is due, or this one goes on. ``errors``: by the step that raised.
+    ``next_at``: when the next pass, or the rest of this one, is due. ``errors``: by the step that
+    raised.
     """
 
     started_at: datetime
@@ -61,7 +62,7 @@ class Pass:
 
 
 async def last_passes(conn: Connection) -> dict[str, Pass | None]:
-    """The last pass that workers made by themselves, and the last by hand; None: there was none."""
+    """Return the last automatic and the last manual pass; None: there was none."""
     found: dict[str, Pass | None] = {}
     for name, task in (("automatic", AUTOMATIC), ("by hand", BY_HAND)):
         row = await housekeeping.read(conn, task)
@@ -87,43 +88,43 @@ async def prune(
     progress: Progress | None = None,
     **bounds: int,
 ) -> dict[str, int]:
-    """A pass by hand: delete what is past its days; returns the rows that went, by table.
+    """Run a manual pass: delete expired data; returns the rows deleted, by table.
 
-    With ``dry_run`` nothing goes, and the answer is what would. ``bounds``: of ``Terms``; a chunk's
-    items go together, so one chunk may exceed ``items_max``. Raises ``UserError``, with nothing
-    deleted, if a run counts on reference data for longer than it stays.
+    ``dry_run``: delete nothing, and return what would be deleted. ``bounds``: of ``Terms``; a
+    chunk's items are deleted together, so one chunk may exceed ``items_max``. Raises ``UserError``,
+    with nothing deleted, if a run needs reference data for longer than it is kept.
     """
     async with database.transaction() as conn:
         retention.check_reference(await longest_ttl_days(conn))
     terms = Terms.of(retention, now, **bounds)
-    gone: Counter[str] = Counter(dict.fromkeys(PRUNED_TABLES, 0))
-    tell = progress or _silently
+    deleted: Counter[str] = Counter(dict.fromkeys(PRUNED_TABLES, 0))
+    report = progress or _no_progress
     if dry_run:
         async with database.transaction() as conn:
-            gone.update(await _would_go(conn, terms))
-        for table, rows in gone.items():
-            tell(table, rows)
+            deleted.update(await _count_expired(conn, terms))
+        for table, rows in deleted.items():
+            report(table, rows)
     else:
         for step in STEPS.values():
-            went: Counter[str] = Counter()
+            by_step: Counter[str] = Counter()
             async for portion in _portions(database, step, terms):
-                went.update(portion.deleted)
-            for table, rows in went.items():
-                tell(table, rows)
-            gone.update(went)
-        told = {table: rows for table, rows in gone.items() if rows}
-        state = {"started_at": now, "finished_at": now, "rows": told}
+                by_step.update(portion.deleted)
+            for table, rows in by_step.items():
+                report(table, rows)
+            deleted.update(by_step)
+        found = {table: rows for table, rows in deleted.items() if rows}
+        state = {"started_at": now, "finished_at": now, "rows": found}
         async with database.transaction() as conn:
             await housekeeping.write(conn, BY_HAND, state, None)
-            await events.append(conn, [Event(FINISHED, detail={"rows": told, "by_hand": True})])
-    return dict(gone)
+            await events.append(conn, [Event(FINISHED, detail={"rows": found, "by_hand": True})])
+    return dict(deleted)
 
 
-def _silently(_table: str, _rows: int) -> None:
-    """The progress that nobody asked for."""
+def _no_progress(_table: str, _rows: int) -> None:
+    """Report nothing."""
 
 
-async def _would_go(conn: Connection, terms: Terms) -> Counter[str]:
+async def _count_expired(conn: Connection, terms: Terms) -> Counter[str]:
     counted: Counter[str] = Counter(await count_items(conn, terms))
     for rule in RULES:
         counted.update(await count_table(conn, terms, rule=rule))
@@ -142,7 +143,7 @@ async def _portions(database: Database, step: Step, terms: Terms) -> AsyncGenera
 
 
 async def _transaction(database: Database, step: Step, terms: Terms, place: Place) -> Portion:
-    """One transaction, again if PostgreSQL undid it in favour of another."""
+    """Run one transaction, and repeat it if PostgreSQL rolls it back for another."""
     for _ in range(CONFLICTS_MAX - 1):
         try:
             async with database.transaction() as conn:

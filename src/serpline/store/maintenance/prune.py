@@ -1,18 +1,18 @@
-"""Retention: deleting what has been kept long enough. ``docs/retention.md`` says what and why.
+"""Delete expired operational data. Results and active runs stay. See ``docs/retention.md``.
 
-The promise: nothing of a run that has not ended is deleted, not even if it is retried at this very
-moment: a run's row is locked while something of it goes, and a run that somebody else has locked is
-passed over. A portion is one short transaction, so nobody waits for long, and a pass that is cut
-off is simply begun again. Two at once are fine.
+The promise: only data of ended runs is deleted. A run's row is locked while its data is deleted, so
+the run cannot be retried at that moment; runs locked by others are skipped. A portion is one short
+transaction, so others wait only briefly. An interrupted pass simply starts again. Two passes may
+run at once.
 
-How: a pass is a sequence of steps, a step a sequence of portions, each of which says where the next
-one begins. Items go chunk by chunk, run by run. Any other table is walked by an index in the order
-of age, and its younger part is not read. Runs whose results are past their days:
-``store.maintenance.expiry``.
+How: a pass is a sequence of steps, a step a sequence of portions, each of which returns where the
+next one begins. Items are deleted chunk by chunk and run by run. Other tables are scanned by an
+index in order of age, and their younger part is not read. ``store.maintenance.expiry`` deletes
+expired runs.
 
-The limits: ages are whole days before ``now``. Freed room is PostgreSQL's to reuse; files do not
-shrink. A run whose items are gone cannot be retried (``pruned_lanes``): what it has bought is no
-longer known item by item.
+The limits: ages are whole days before ``now``. PostgreSQL reuses the freed space; files do not
+shrink. A run whose items were deleted cannot be retried (``pruned_lanes``), because what it bought
+is no longer recorded per item.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -28,9 +28,9 @@ from serpline.store.database import Connection
 from serpline.store.maintenance.retention import Retention, Rule
 
 Place = list[Any]
-"""Where a step's next portion begins: JSON values. Empty: at the beginning."""
+"""Where a step's next portion begins, as JSON values. Empty: at the beginning."""
 
-# At most so many rows are looked at, or deleted, in one portion: some ten milliseconds.
+# The most rows that a portion reads or deletes: some ten milliseconds.
 ROWS_MAX: Final = 1_000
 ITEMS_MAX: Final = 10_000
 
@@ -39,9 +39,9 @@ ENDED: Final = [str(status) for status in ENDED_RUNS]
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What is old by now, and how much a portion may take.
+    """Cutoff times and the limits of a portion.
 
-    ``cutoffs``: by the retention's field; None: nothing of that kind is ever old.
+    ``cutoffs``: by the retention's field; None: data of that kind never expires.
     """
 
     cutoffs: Mapping[str, datetime | None]
@@ -50,7 +50,7 @@ class Terms:
 
     @classmethod
     def of(cls, retention: Retention, now: datetime, **more: int) -> "Terms":
-        """The terms of a retention at ``now``."""
+        """Return the terms of a retention at ``now``."""
         days = {each.name: getattr(retention, each.name) for each in fields(retention)}
         cutoffs = {
             name: None if kept is None else now - timedelta(days=kept)
@@ -61,7 +61,7 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Portion:
-    """The rows that went, by table, and where the next portion begins; None: the step is done."""
+    """Rows deleted by table, and where the next portion begins; None: the step is done."""
 
     deleted: Mapping[str, int] = field(default_factory=dict)
     place: Place | None = None
@@ -71,17 +71,18 @@ Step = Callable[[Connection, Terms, Place], Awaitable[Portion]]
 
 
 async def longest_ttl_days(conn: Connection) -> int:
-    """For how many days a run counts on reference data: the longest of any run there is.
+    """Return the longest reference TTL of any run, in days.
 
-    Of ended runs too: the next one of its kind, or its own retry, counts on as much.
+    Ended runs count too: a retry, or the next run of their kind, has the same TTL.
     """
     return (await conn.execute(_LONGEST_TTL)).scalar_one() or 0
 
 
 async def pruned_lanes(conn: Connection, run_id: UUID) -> set[int]:
-    """The ids of the run's lanes that had items which are gone: such a lane cannot be retried.
+    """Return the ids of the run's lanes whose items were pruned: they cannot be retried.
 
-    Planned anew, it would buy again what it has. (A lane that computes loses nothing by it.)
+    Planned again, such a lane would buy its data again. (For a lane that computes this is
+    harmless.)
     """
     rows = await conn.execute(
         sa.text(
@@ -104,7 +105,7 @@ _NEXT_RUN: Final = sa.text(
     " AND (r.completed_at, r.id) >= (CAST(:at AS timestamptz), CAST(:id AS uuid))"
     " ORDER BY r.completed_at, r.id LIMIT 1 FOR SHARE SKIP LOCKED"
 )
-# Unless another prune has the run, too: then the next pass finds that nothing is left.
+# Skipped if another pass has locked the run; the next pass then finds that nothing is left.
 _ITEMS_PRUNED: Final = sa.text(
     "UPDATE pipeline_executions SET items_pruned_at = now() WHERE id = (SELECT id"
     " FROM pipeline_executions WHERE id = :run FOR NO KEY UPDATE SKIP LOCKED)"
@@ -121,7 +122,7 @@ _FIRST_RUN: Final = ["-infinity", str(UUID(int=0)), -1, -1]
 
 
 async def prune_items(conn: Connection, terms: Terms, place: Place) -> Portion:
-    """Some chunks' items of the run that ended longest ago; a chunk's items go together."""
+    """Delete items of some chunks, whole chunks at a time, of the run that ended first."""
     at, run_id, lane, no = place or _FIRST_RUN
     values = {"ended": ENDED, "cutoff": terms.cutoffs["items_days"], "at": at, "id": run_id}
     run = (await conn.execute(_NEXT_RUN, values)).first()
@@ -147,7 +148,7 @@ async def prune_items(conn: Connection, terms: Terms, place: Place) -> Portion:
 
 
 async def count_items(conn: Connection, terms: Terms) -> dict[str, int]:
-    """How many items would go."""
+    """Count the items that would be deleted."""
     found = await conn.execute(
         sa.text(
             "SELECT count(*) FROM items i JOIN pipeline_phase_status l ON l.id = i.lane_id"
@@ -159,7 +160,7 @@ async def count_items(conn: Connection, terms: Terms) -> dict[str, int]:
 
 
 def _window(rule: Rule, *, ended: bool) -> str:
-    """The rows of a window: after ``:k0`` and so on, up to ``:l0`` if it is not the last."""
+    """Return the condition for a window: after ``:k0`` …, and if ``ended`` up to ``:l0`` …."""
     keys = ", ".join(name for name, _ in rule.key)
 
     def row(letter: str) -> str:
@@ -171,7 +172,7 @@ def _window(rule: Rule, *, ended: bool) -> str:
 
 
 def bounds(rule: Rule, *, begins: bool) -> str:
-    """The statement that finds a window: its last key, its rows, and whether one may be old."""
+    """Return the statement that finds a window: its last key, its rows, and if any may be old."""
     keys = ", ".join(f"{name} AS k{n}" for n, (name, _) in enumerate(rule.key))
     order = ", ".join(name for name, _ in rule.key)
     may_be_old = "true" if rule.made is None else f"{rule.made} < :cutoff"
@@ -185,7 +186,7 @@ def bounds(rule: Rule, *, begins: bool) -> str:
 
 
 async def prune_table(conn: Connection, terms: Terms, place: Place, *, rule: Rule) -> Portion:
-    """Delete the old rows of one window. First the runs are held, then the rows are judged."""
+    """Delete the old rows of a window: lock their runs first, then select the rows."""
     cutoff = terms.cutoffs[rule.days]
     after = {f"k{n}": value for n, value in enumerate(place)}
     values = {"cutoff": cutoff, "limit": terms.rows_max, **after}
@@ -208,8 +209,8 @@ def _first_window(rule: Rule) -> str:
 
 async def _delete(conn: Connection, rule: Rule, where: str, values: Mapping[str, Any]) -> int:
     if rule.run is None:
-        # Judged again once they are locked: a claim of reference data that was made in between
-        # is seen by the second statement only.
+        # Check the condition again after locking: only the second statement sees a claim of
+        # reference data made in between.
         lock = f"SELECT t.ctid FROM {rule.table} t WHERE {where} FOR UPDATE SKIP LOCKED"
         locked = (await conn.execute(sa.text(lock), values)).scalars().all()
         if not locked:
@@ -224,7 +225,7 @@ async def _delete(conn: Connection, rule: Rule, where: str, values: Mapping[str,
     runs = list(found.scalars())
     if not runs:
         return 0
-    free = await _hold_ended(conn, [run_id for run_id in runs if run_id is not None])
+    free = await _lock_ended(conn, [run_id for run_id in runs if run_id is not None])
     delete = (
         f"DELETE FROM {rule.table} t WHERE {where}"
         f" AND ({rule.run} IS NULL OR {rule.run} = ANY(CAST(:free AS uuid[])))"
@@ -233,7 +234,7 @@ async def _delete(conn: Connection, rule: Rule, where: str, values: Mapping[str,
 
 
 async def count_table(conn: Connection, terms: Terms, *, rule: Rule) -> dict[str, int]:
-    """How many rows of a table would go."""
+    """Count the rows of a table that would be deleted."""
     ended = ""
     if rule.run is not None:
         ended = (
@@ -247,8 +248,8 @@ async def count_table(conn: Connection, terms: Terms, *, rule: Rule) -> dict[str
     return {rule.table: int(found.scalar_one())}
 
 
-async def _hold_ended(conn: Connection, runs: Sequence[UUID]) -> list[UUID]:
-    """Those of ``runs`` that have ended, their rows locked against a retry, or are not there."""
+async def _lock_ended(conn: Connection, runs: Sequence[UUID]) -> list[UUID]:
+    """Return the runs that have ended, and lock them against a retry, or that do not exist."""
     if not runs:
         return []
     rows = await conn.execute(

@@ -1,16 +1,14 @@
-"""Restore: a verified backup into a fresh database, in one transaction.
+"""Restore: load a verified backup into a fresh database, in one transaction.
 
-The promise: all of it or nothing. What the backup says of the project is there row for row, and a
-run that was running goes on: whoever owned work when the backup was made is gone, so owned chunks
-are ready at a higher epoch, running jobs wait, and living workers have left. No death is counted
-for that. A backup of an older schema is loaded into tables of that schema, which are then migrated;
-one of a newer release is refused.
+The promise: all or nothing. Every row of the backup is loaded, and running runs go on. The workers
+of that time are gone, so owned chunks become ready at a higher epoch, running jobs wait again, and
+running workers are ended, without counting deaths. A backup of an older schema is loaded into
+tables of that schema, which are then migrated. A backup of a newer release is refused.
 
-The limits: only a database without any table, or without any row in ours, is accepted (the built-in
-markets aside); every other is left as it is, its schema too. What was done and paid for after the
-backup is not known, and is done again if its run was running; calls that were in flight count as
-possibly paid. Two databases restored from one backup know nothing of each other: let only one of
-them work.
+The limits: the database must have no tables, or no rows in our tables (except the built-in
+markets). Any other database stays unchanged, including its schema. Work done and paid for after the
+backup is unknown, and is repeated if its run was running. Calls that were in flight count as
+possibly paid. Two databases restored from one backup do not know of each other: use only one.
 """
 
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
@@ -49,7 +47,7 @@ _COLUMNS: Final = sa.text(
     " GROUP BY c.relname"
 )
 
-# Of whomever, with our own versions among them or not; what extensions bring is nobody's.
+# All tables of the schema, except those of extensions.
 _TABLES: Final = sa.text(
     "SELECT c.relname FROM pg_class c WHERE c.relnamespace = current_schema()::regnamespace"
     " AND c.relkind IN ('r', 'p', 'f') AND NOT EXISTS (SELECT FROM pg_depend d"
@@ -57,7 +55,7 @@ _TABLES: Final = sa.text(
     " ORDER BY c.relname"
 )
 
-_DISOWN: Final = (
+_RELEASE_OWNED: Final = (
     "UPDATE chunks SET status = 'ready', owner = NULL, epoch = epoch + 1, next_check_at = now()"
     " WHERE status = 'owned'",
     "UPDATE workers SET ended_at = heartbeat_at WHERE ended_at IS NULL",
@@ -69,40 +67,40 @@ _DISOWN: Final = (
 async def restore(
     database: Database, archive: ArchiveReader, *, progress: Progress | None = None
 ) -> dict[str, int]:
-    """Load ``archive`` into ``database``, which is migrated if need be; rows by table.
+    """Load ``archive`` into ``database`` and migrate it if needed; returns rows by table.
 
-    Raises ``UserError``, with nothing written, if the database is not fresh or in use, or if the
+    Raises ``UserError``, with nothing written, if the database is not fresh or is in use, or if the
     backup is of a newer release.
     """
     manifest = archive.manifest
     _check_known(archive)
     lock_wait = sa.text(f"SET LOCAL lock_timeout = '{LOCK_WAIT_SECONDS}s'")
-    # Before anything is migrated: a database named by mistake must stay as it is.
-    async with _explained(database, archive), database.transaction() as conn:
+    # Before the migration: a database named by mistake must stay unchanged.
+    async with _translated(database, archive), database.transaction() as conn:
         await conn.execute(lock_wait)
         await _check_fresh(conn, database)
     await migrations.migrate(database)
-    async with _explained(database, archive), database.transaction() as conn:
+    async with _translated(database, archive), database.transaction() as conn:
         for statement in SESSION:
             await conn.execute(sa.text(statement))
         await conn.execute(lock_wait)
-        strange = {*await _shape(conn)} - {*metadata.tables, _VERSIONS}
-        await _take_fresh(conn, database)
+        foreign = {*await _shape(conn)} - {*metadata.tables, _VERSIONS}
+        await _lock_fresh(conn, database)
         is_older = manifest.revision != migrations.HEAD
         if is_older:
             await _rebuild_at(conn, manifest.revision)
-        await _check_shape(conn, archive, strange)
+        await _check_shape(conn, archive, foreign)
         for entry in manifest.tables:
             await _load(conn, archive, entry)
             if progress is not None:
                 progress(entry.name, entry.rows)
         if is_older:
             await _upgrade(conn, "head")
-        for statement in _DISOWN:
+        for statement in _RELEASE_OWNED:
             await conn.execute(sa.text(statement))
-        # Otherwise the first plans would be made for empty tables.
+        # Otherwise the first queries would be planned for empty tables.
         await conn.execute(sa.text("ANALYZE " + _listed(entry.name for entry in manifest.tables)))
-        # Last, for a sequence is not set back when the transaction is undone.
+        # Last, because a rollback does not reset a sequence.
         for sequence in manifest.sequences:
             await _set_sequence(conn, sequence)
     return {entry.name: entry.rows for entry in manifest.tables}
@@ -123,22 +121,22 @@ def _check_known(archive: ArchiveReader) -> None:
 
 
 async def _check_fresh(conn: Connection, database: Database) -> None:
-    """Nothing in it, or our tables (of whichever release) without a row; raises ``UserError``."""
+    """Raise ``UserError`` unless the database is empty or has only our tables, without rows."""
     found = list((await conn.execute(_TABLES)).scalars())
     if found and not {_VERSIONS, _QUEUE_VERSIONS} <= {*found}:
         raise UserError(
             f"{database.shown_url}: is not serpline's, it has a table {found[0]}; {_FRESH}"
         )
     for name in sorted(metadata.tables.keys() & {*found} - {_QUEUE_VERSIONS}):
-        # The built-in markets come by themselves, with the first command that needs one.
+        # The first command that needs a market inserts the built-in ones.
         where = " WHERE NOT builtin" if name == "markets" else ""
         rows = await conn.execute(sa.text(f'SELECT EXISTS (SELECT FROM "{name}"{where})'))
         if rows.scalar_one():
             raise UserError(f"{database.shown_url}: table {name} has rows already; {_FRESH}")
 
 
-async def _take_fresh(conn: Connection, database: Database) -> None:
-    """Keep everybody from writing, and prove that nobody has."""
+async def _lock_fresh(conn: Connection, database: Database) -> None:
+    """Lock our tables against writes, and check again that they are empty."""
     names = _listed(sorted(metadata.tables))
     await conn.execute(sa.text(f"LOCK TABLE {names} IN SHARE ROW EXCLUSIVE MODE"))
     await _check_fresh(conn, database)
@@ -146,9 +144,9 @@ async def _take_fresh(conn: Connection, database: Database) -> None:
 
 
 async def _rebuild_at(conn: Connection, revision: str) -> None:
-    """Make our tables, which are empty, anew as they were at an older ``revision``.
+    """Recreate our empty tables at an older ``revision``.
 
-    The queue's own tables stay, and so what is known of their version.
+    The queue's own tables stay, and so does the record of their version.
     """
     kept = (
         await conn.execute(
@@ -158,7 +156,7 @@ async def _rebuild_at(conn: Connection, revision: str) -> None:
             )
         )
     ).one()
-    # The functions first: rows of the tables are types of their parameters.
+    # Drop the functions first: their parameters have row types of the tables.
     await conn.execute(sa.text("DROP FUNCTION IF EXISTS " + _listed(functions.NAMES)))
     await conn.execute(sa.text("DROP TABLE " + _listed([*metadata.tables, _VERSIONS])))
     await _upgrade(conn, revision)
@@ -177,17 +175,20 @@ async def _upgrade(conn: Connection, revision: str) -> None:
     await conn.run_sync(lambda sync: command.upgrade(migrations.alembic_config(sync), revision))
 
 
-async def _check_shape(conn: Connection, archive: ArchiveReader, strange: Collection[str]) -> None:
-    """The backup's tables and columns are exactly those of its schema; ``strange`` ones aside."""
-    wanted = {
+async def _check_shape(conn: Connection, archive: ArchiveReader, foreign: Collection[str]) -> None:
+    """Raise ``UserError`` unless the backup has exactly its schema's tables and columns.
+
+    ``foreign``: tables that are not ours, which do not count.
+    """
+    expected = {
         name: set(columns)
         for name, columns in (await _shape(conn)).items()
-        if name not in {*UNSAVED, *strange, _VERSIONS}
+        if name not in {*UNSAVED, *foreign, _VERSIONS}
     }
     given = {entry.name: set(entry.columns) for entry in archive.manifest.tables}
-    if wanted != given:
+    if expected != given:
         different = sorted(
-            name for name in {*wanted, *given} if wanted.get(name) != given.get(name)
+            name for name in {*expected, *given} if expected.get(name) != given.get(name)
         )
         raise UserError(
             f"{archive.path}: table {different[0]} is not that of schema"
@@ -206,7 +207,7 @@ async def _load(conn: Connection, archive: ArchiveReader, entry: TableEntry) -> 
     blocks = archive.blocks(entry)
     async with (await driver(conn)).cursor() as cursor:
         async with cursor.copy(statement) as rows:
-            # The sums are taken again, so a file that changes meanwhile undoes the transaction.
+            # The checksums are verified again: a changed file rolls the transaction back.
             while block := await in_thread(next, blocks, b""):
                 await rows.write(block)
         if cursor.rowcount != entry.rows:
@@ -216,7 +217,7 @@ async def _load(conn: Connection, archive: ArchiveReader, entry: TableEntry) -> 
 
 
 async def _set_sequence(conn: Connection, sequence: SequenceEntry) -> None:
-    """No number that was ever given out is given out again, even if its row is long gone."""
+    """Set a sequence so that no value is used twice, even if its row was deleted."""
     statement = (
         "SELECT setval(pg_get_serial_sequence(:table, :column), greatest(:value,"
         f' (SELECT max("{sequence.column}") FROM "{sequence.table}")))'
@@ -230,8 +231,8 @@ def _listed(names: Iterable[str]) -> str:
 
 
 @asynccontextmanager
-async def _explained(database: Database, archive: ArchiveReader) -> AsyncIterator[None]:
-    """What the server says against it, in one line; the transaction is undone already."""
+async def _translated(database: Database, archive: ArchiveReader) -> AsyncIterator[None]:
+    """Translate the server's errors to one line; the transaction is rolled back already."""
     try:
         yield
     except LockUnavailable as error:

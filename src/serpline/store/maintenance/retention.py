@@ -1,10 +1,10 @@
-"""What is kept for how many days, and who deletes the rows of which table.
+"""Retention: how long each kind of data is kept, and which rule deletes each table's rows.
 
-``docs/retention.md`` tells people; ``prune`` does it. Every table is in exactly one of four places:
-``items``, ``RULES`` (by age), ``OF_RUN`` (with its run, if results have days), ``KEPT``.
+``docs/retention.md`` explains it; ``prune`` deletes. Every table is in exactly one of four places:
+``items``, ``RULES`` (by age), ``OF_RUN`` (with its run, if results expire), ``KEPT``.
 
-A rule is SQL about a row ``t`` and the time ``:cutoff``. Whether the row's run has ended is not the
-rule's business: ``prune`` sees to that.
+A rule is SQL about a row ``t`` and the time ``:cutoff``. ``prune`` checks that the row's run has
+ended.
 """
 
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ _SUFFIX: Final = "_days"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retention:
-    """How many days things are kept: 1 to ``DAYS_MAX``. Counted from when a thing ended.
+    """How many days data is kept after it ended: 1 to ``DAYS_MAX``.
 
     ``results_days`` None: for ever.
     """
@@ -43,7 +43,7 @@ class Retention:
     results_days: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuse days that are none, or too few for what counts on what is kept."""
+        """Refuse invalid days, and too few days for other data that needs them."""
         for name, value in asdict(self).items():
             if value is None and name == "results_days":
                 continue
@@ -53,18 +53,18 @@ class Retention:
         if self.calls_days < self.raw_replies_days:
             raise UserError(
                 f"calls_days={self.calls_days}: must be at least raw_replies_days"
-                f" ({self.raw_replies_days}), for a reply goes with its call"
+                f" ({self.raw_replies_days}), because a reply is deleted with its call"
             )
         if self.calls_days < CALLS_DAYS_MIN:
             raise UserError(
-                f"calls_days={self.calls_days}: must be at least {CALLS_DAYS_MIN}, for a month's"
-                " budget counts them"
+                f"calls_days={self.calls_days}: must be at least {CALLS_DAYS_MIN}, because a"
+                " month's budget counts them"
             )
         self.check_reference(_TTL_DAYS)
 
     @classmethod
     def of(cls, days: Mapping[str, int]) -> "Retention":
-        """From the setting: days by name, such as ``{"items": 30, "results": 730}``."""
+        """Create it from the setting: days by name, such as ``{"items": 30, "results": 730}``."""
         known = [name.removesuffix(_SUFFIX) for name in cls.__dataclass_fields__]
         for name in days:
             if name not in known:
@@ -75,21 +75,21 @@ class Retention:
             raise UserError(f"{SETTING}: {error}") from None
 
     def check_reference(self, ttl_days: int) -> None:
-        """Refuse to let go of answers that a run with this TTL finds fresh: it buys them again."""
+        """Refuse to delete answers that are fresh for a run with this TTL: it would rebuy them."""
         if self.reference_days < ttl_days:
             raise UserError(
                 f"reference_days={self.reference_days}: must be at least the runs'"
-                f" reference_ttl_days ({ttl_days}), or what is still fresh is bought again"
+                f" reference_ttl_days ({ttl_days}), or fresh answers are bought again"
             )
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Rows ``t`` of ``table`` that are ``old``; ``run`` is the run a row belongs to, if any.
+    """Rows ``t`` of ``table`` that are ``old``. ``run``: the run that a row belongs to, if any.
 
-    The table is walked by an index over ``key`` (columns or expressions, with their types), which
-    grows with ``made``: from a window on in which nothing was made before the cutoff, nothing is
-    old. Without ``made`` the table is small, and is walked to its end.
+    Pruning scans the table by an index over ``key`` (columns or expressions, with their types),
+    which grows with ``made``. It stops at a window in which nothing was made before the cutoff.
+    Without ``made`` the table is small, and is scanned to its end.
     """
 
     table: str
@@ -157,7 +157,7 @@ RULES: Final = (
         "t.occurred_at < :cutoff",
         made="t.occurred_at",
     ),
-    # The breaker of one run. Its items are gone by then, so it is not retried.
+    # The breaker of one run, which cannot be retried, because its items are deleted by then.
     Rule(
         "circuit_breakers",
         "items_days",
@@ -166,7 +166,7 @@ RULES: Final = (
         _BREAKERS_RUN,
         key=(("t.name", "text"),),
     ),
-    # What the calls of a day or month cost together, as long as the calls are there to explain it.
+    # Costs of a day's or month's calls, kept as long as the calls that explain them.
     Rule(
         "provider_budgets",
         "calls_days",
@@ -181,8 +181,8 @@ RULES: Final = (
         " (SELECT FROM chunks c WHERE c.owner = t.id AND c.status = 'owned')",
         made="t.started_at",
     ),
-    # An answer that was not renewed, or a claim whose holder is gone. What somebody alive holds is
-    # being bought; what a run in progress may still find fresh is not bought a second time.
+    # Answers that were not renewed, and claims whose holder is gone. Claims of live holders stay,
+    # and so do answers that are fresh for a run in progress, which would buy them again.
     Rule(
         "reference_data",
         "reference_days",
@@ -204,7 +204,7 @@ RULES: Final = (
 
 _LANES: Final = "SELECT id FROM pipeline_phase_status WHERE pipeline_execution_id = :run"
 
-# With a run whose results are past their days, in this order: table → which rows are the run's.
+# Deleted with an expired run, in this order: table → the condition for the run's rows.
 OF_RUN: Final[Mapping[str, str]] = MappingProxyType(
     {
         "items": f"lane_id IN ({_LANES})",
@@ -228,7 +228,7 @@ OF_RUN: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 
-# Never pruned: a person's own, or no more rows than there are things that exist now.
+# Never pruned: a person's own data, or tables that do not grow with time.
 KEPT: Final = frozenset(
     {
         "markets",

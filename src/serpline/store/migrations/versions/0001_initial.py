@@ -1254,7 +1254,7 @@ BEGIN
         FROM jsonb_array_elements(wants) AS w ORDER BY 1
     LOOP
         no := want.no;
-        -- One that is spent decides: waiting for the others would not help.
+        -- A spent scope decides: waiting for the others would not help.
         SELECT split_part(key, ' ', 2), want.credits > (room #>> ARRAY[key, 'unspent'])::numeric
         INTO scope, is_spent FROM unnest(want.keys) WITH ORDINALITY AS k(key, place)
         WHERE want.credits > (room #>> ARRAY[key, 'free'])::numeric
@@ -1452,7 +1452,7 @@ BEGIN
         ON CONFLICT DO NOTHING;
     PERFORM 1 FROM provider_rates WHERE policies ? provider ORDER BY provider FOR UPDATE;
     at := coalesce(_at, clock_timestamp());
-    -- Intents of owners that are gone: possibly paid.
+    -- Intents whose owner is gone: possibly paid.
     PERFORM end_calls((
         SELECT jsonb_agg(to_jsonb(gone)
             || jsonb_build_object('status', 'unknown', 'finished_at', at))
