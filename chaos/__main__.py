@@ -65,18 +65,18 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1, 10**6))
     parser.add_argument("--rows", default="", help="numbers, separated by commas; default: all")
     parser.add_argument("--short", action="store_true", help="the campaign of the tests")
-    given = parser.parse_args()
+    options = parser.parse_args()
     configure("CRITICAL")
     known = {str(row.number): row for row in all_rows()}
-    wanted = [number for number in given.rows.split(",") if number]
-    for number in wanted:
+    chosen = [number for number in options.rows.split(",") if number]
+    for number in chosen:
         if number not in known:
             parser.error(f"--rows: {number!r} is none of {', '.join(known)}")
-    rows = [row for number, row in known.items() if not wanted or number in wanted]
-    sys.stdout.write(f"seed {given.seed}\n")
-    outcomes = run_rows(rows, given.seed, full=not given.short)
-    if not wanted and not given.short:
-        REPORT.write_text(document(outcomes, given.seed), encoding="utf-8")
+    rows = [row for number, row in known.items() if not chosen or number in chosen]
+    sys.stdout.write(f"seed {options.seed}\n")
+    outcomes = run_rows(rows, options.seed, full=not options.short)
+    if not chosen and not options.short:
+        REPORT.write_text(document(outcomes, options.seed), encoding="utf-8")
     return 0 if all(outcome.passed for outcome in outcomes) else 1
 
 

@@ -69,9 +69,9 @@ def arm(point: str, passing: int) -> None:
         if left == 0:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    given = owner.__dict__[name]
-    is_class_method = isinstance(given, classmethod)
-    function: Callable[..., Any] = given.__func__ if is_class_method else given
+    original = owner.__dict__[name]
+    is_class_method = isinstance(original, classmethod)
+    function: Callable[..., Any] = original.__func__ if is_class_method else original
     wrapped = _before(function, passed) if when == "before" else _after(function, passed)
     setattr(owner, name, classmethod(wrapped) if is_class_method else wrapped)
 

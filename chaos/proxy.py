@@ -1,7 +1,7 @@
 """A proxy before PostgreSQL that cuts connections at instants a network never lets one choose.
 
 It listens on loopback, passes everything on to the server's socket, and reads of the protocol only
-where a message ends and whether it says COMMIT. A strike is armed for the next fitting message of
+where a message ends and whether it says COMMIT. A point is armed for the next fitting message of
 any connection; the connection it fits is then cut, in both directions. Shut, it cuts every one, and
 lets none through for a while.
 """
@@ -19,7 +19,7 @@ _QUERY, _SYNC = b"Q", b"S"
 _BUFFER_BYTES = 65536
 
 
-class Strike(Enum):
+class CutPoint(Enum):
     """What is cut off."""
 
     ACKNOWLEDGEMENT = "COMMIT goes to the server, which commits; its answer is lost"
@@ -33,7 +33,7 @@ class _Connection:
 
     client: asyncio.StreamWriter
     server: asyncio.StreamWriter
-    lost: Strike | None = None
+    lost: CutPoint | None = None
     """Whose answer is to be lost: the next one."""
 
     def cut(self) -> None:
@@ -44,19 +44,19 @@ class _Connection:
 
 @dataclass(slots=True)
 class Proxy:
-    """Armed with one strike at a time."""
+    """Armed with one point at a time."""
 
     path: Path
     port: int = 0
-    struck: Counter[Strike] = field(default_factory=Counter)
+    cuts_made: Counter[CutPoint] = field(default_factory=Counter)
     _open: set[_Connection] = field(default_factory=set)
     _is_shut: bool = False
-    _armed: Strike | None = None
+    _armed: CutPoint | None = None
     _skip: int = 0
 
-    def arm(self, strike: Strike, skip: int) -> None:
+    def arm(self, point: CutPoint, skip: int) -> None:
         """Have this happen to the fitting message after the next ``skip`` ones."""
-        self._armed, self._skip = strike, skip
+        self._armed, self._skip = point, skip
 
     async def shut(self, seconds: float) -> int:
         """Cut every connection, and let none through for so long; how many were cut."""
@@ -68,7 +68,7 @@ class Proxy:
         return len(cut)
 
     async def serve(self, reader: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
-        """Pass one connection on until either side ends it, or a strike does."""
+        """Pass one connection on until either side ends it, or a point does."""
         if self._is_shut:
             client.transport.abort()
             return
@@ -93,11 +93,11 @@ class Proxy:
             while True:
                 size = await reader.readexactly(4)
                 body = await reader.readexactly(int.from_bytes(size) - 4)
-                strike = self._fits(kind, body)
-                if strike is Strike.COMMIT:
-                    self.struck[strike] += 1
+                point = self._fits(kind, body)
+                if point is CutPoint.COMMIT:
+                    self.cuts_made[point] += 1
                     return
-                connection.lost = connection.lost or strike
+                connection.lost = connection.lost or point
                 connection.server.write(kind + size + body)
                 await connection.server.drain()
                 kind = await reader.readexactly(1)
@@ -106,14 +106,14 @@ class Proxy:
         with suppress(OSError):
             while data := await from_server.read(_BUFFER_BYTES):
                 if connection.lost is not None:
-                    self.struck[connection.lost] += 1
+                    self.cuts_made[connection.lost] += 1
                     return
                 connection.client.write(data)
                 await connection.client.drain()
 
-    def _fits(self, kind: bytes, body: bytes) -> Strike | None:
-        """The armed strike, if this message is the one that it was armed for."""
-        if self._armed is Strike.ANSWER:
+    def _fits(self, kind: bytes, body: bytes) -> CutPoint | None:
+        """The armed point, if this message is the one that it was armed for."""
+        if self._armed is CutPoint.ANSWER:
             fits = kind in (_QUERY, _SYNC)
         else:
             fits = kind == _QUERY and body == _COMMIT
@@ -122,12 +122,12 @@ class Proxy:
         if self._skip:
             self._skip -= 1
             return None
-        strike, self._armed = self._armed, None
-        return strike
+        point, self._armed = self._armed, None
+        return point
 
 
 @asynccontextmanager
-async def proxy(path: Path) -> AsyncIterator[Proxy]:
+async def open_proxy(path: Path) -> AsyncIterator[Proxy]:
     """A proxy before the server that listens at ``path``."""
     made = Proxy(path)
     server = await asyncio.start_server(made.serve, "127.0.0.1", 0)

@@ -78,9 +78,9 @@ def document(outcomes: Sequence[Outcome], seed: int) -> str:
     )
     mechanisms = "".join(f"| {o.row.number} | {o.row.switched_off} |\n" for o in outcomes)
     held = "".join(
-        f"| {o.row.number} | {', '.join(f'`{test}`' for test in o.row.held_by)} |\n"
+        f"| {o.row.number} | {', '.join(f'`{test}`' for test in o.row.covered_by)} |\n"
         for o in outcomes
-        if o.row.held_by
+        if o.row.covered_by
     )
     return head + rows + _MECHANISMS + mechanisms + _HELD + held
 

@@ -25,7 +25,7 @@ from serpline.cli.webserver import serving
 from serpline.core.settings import load
 
 END_SECONDS = 60.0
-LIVES_MAX = 20
+STARTS_MAX = 20
 
 IsOver = Callable[[], Awaitable[bool]]
 preload(__name__)
@@ -40,7 +40,7 @@ def _be_worker(environment: Mapping[str, str], log: Path, alive: Connection) -> 
 
 
 async def _serve_web(port: int) -> None:
-    """The web process, until it is told to end."""
+    """The web process, until it is variables to end."""
     async with (
         until_stopped(with_parent=True) as stop,
         open_services(load()) as services,
@@ -63,11 +63,11 @@ class RespawningWorker:
         On a machine that is too busy a worker may be declared dead by itself, and end; as any
         supervisor would, this starts the next.
         """
-        for _ in range(LIVES_MAX):
+        for _ in range(STARTS_MAX):
             if self._last is not None:
                 await self._last.end(END_SECONDS)
-            told = {**self._environment, **environment}
-            worker = self._last = Fork(_be_worker, told, self._log)
+            variables = {**self._environment, **environment}
+            worker = self._last = Fork(_be_worker, variables, self._log)
 
             async def has_changed(worker: Fork = worker) -> bool:
                 return not worker.is_running or await is_over()
@@ -77,7 +77,7 @@ class RespawningWorker:
                 return False
             if await worker.wait() == -signal.SIGKILL:
                 return True
-        raise AssertionError(f"{LIVES_MAX} processes ended by themselves; see {self._log}")
+        raise AssertionError(f"{STARTS_MAX} processes ended by themselves; see {self._log}")
 
     @property
     def pid(self) -> int:

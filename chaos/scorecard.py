@@ -73,7 +73,7 @@ Campaign = Callable[[Context], Awaitable[Sequence[Figure]]]
 class Row:
     """One row. ``switched_off`` says which mechanism was taken away and what was seen then.
 
-    ``held_by`` names tests that hold the same promise, as ``FILE`` or ``FILE::TEST``: then
+    ``covered_by`` names tests that hold the same promise, as ``FILE`` or ``FILE::TEST``: then
     `make test` leaves the row's short form out.
     """
 
@@ -82,7 +82,7 @@ class Row:
     passes: str
     campaign: Campaign
     switched_off: str
-    held_by: tuple[str, ...] = ()
+    covered_by: tuple[str, ...] = ()
 
 
 def all_rows() -> list[Row]:

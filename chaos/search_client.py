@@ -1,7 +1,7 @@
 """Guarded calls to the simulator without a pipeline: what a worker process makes them with.
 
-Also a process of its own (``python -m chaos.calling``): it says "ready", begins with the first
-line on stdin, and has so many callers that each make call after call, until their kind is told to
+Also a process of its own (``python -m chaos.search_client``): it says "ready", begins with the first
+line on stdin, and has so many callers that each make call after call, until their kind is variables to
 stop. It prints a line of JSON at the end. Its environment says where the simulator is.
 """
 
@@ -38,7 +38,7 @@ PROVIDER, OPERATION, BREAKER = "scaleserp", "search", "scale_serp_api"
 
 
 @dataclass(frozen=True, slots=True)
-class Calling:
+class SearchClient:
     """A guard as one process has it, and searches to make."""
 
     database: Database
@@ -49,27 +49,27 @@ class Calling:
         """One search, one credit; other words are another purchase."""
         return self.client.search(SearchSpec(q=words, content_type=ContentType.ORGANIC))
 
-    async def ask(self, words: str, scope: CallScope | None = None) -> SerpPage:
+    async def buy(self, words: str, scope: CallScope | None = None) -> SerpPage:
         """Make it."""
         return await self.guard.execute(self.search(words), scope or CallScope("chaos"))
 
 
 def policy(**changes: object) -> ProviderPolicy:
     """Nothing that stands in the way of what a row is about."""
-    usual: dict[str, object] = {
+    defaults: dict[str, object] = {
         "provider": PROVIDER,
         "breaker": BREAKER,
         "rate_per_second": 1000.0,
         "concurrency": 400,
         "retry_floor": 10_000.0,
     }
-    return ProviderPolicy(**(usual | changes))  # type: ignore[arg-type]  # by name
+    return ProviderPolicy(**(defaults | changes))  # type: ignore[arg-type]  # by name
 
 
 @asynccontextmanager
-async def calling(
+async def search_client(
     url: str, environment: Mapping[str, str], how: ProviderPolicy, clock: Clock | None = None
-) -> AsyncIterator[Calling]:
+) -> AsyncIterator[SearchClient]:
     """Connect to the database and to the simulator that ``environment`` names."""
     clock = clock or SystemClock()
     base = environment["SERPLINE_SCALESERP_BASE_URL"]
@@ -79,49 +79,49 @@ async def calling(
             guard = Guard(database, http.send, [how], clock=clock)
             client = ScaleSerpClient(base, environment["SERPLINE_SCALESERP_API_KEY"], clock)
             try:
-                yield Calling(database, guard, client)
+                yield SearchClient(database, guard, client)
             finally:
                 await guard.close()
     finally:
         await database.close()
 
 
-async def load_caller(
+async def load_process(
     url: str, environment: Mapping[str, str], log: Path, arguments: list[str]
 ) -> ReadyProcess:
     """Start a process of such callers; it waits, loaded, for ``begin``."""
-    told = {**os.environ, **environment, "SERPLINE_DATABASE_URL": url}
-    return await ReadyProcess.load(["-m", "chaos.calling", *arguments], told, log)
+    variables = {**os.environ, **environment, "SERPLINE_DATABASE_URL": url}
+    return await ReadyProcess.load(["-m", "chaos.search_client", *arguments], variables, log)
 
 
-async def counts(process: ReadyProcess, seconds: float) -> dict[str, int]:
+async def outcome_counts(process: ReadyProcess, seconds: float) -> dict[str, int]:
     """How many of its callers ended in which way, once it has ended."""
     counted: dict[str, int] = json.loads(await process.result(seconds))
     return counted
 
 
-async def _probe(made: Calling, name: str) -> str:
+async def _probe(client: SearchClient, name: str) -> str:
     """Ask until it is answered: while the breaker is not closed, nearly everybody is refused."""
     while True:
         try:
-            await made.ask(name)
+            await client.buy(name)
         except BreakerOpen:
             await asyncio.sleep(0.02)
         else:
             return "answered"
 
 
-async def _spend(made: Calling, name: str, scope: CallScope) -> str:
+async def _spend(client: SearchClient, name: str, scope: CallScope) -> str:
     """Buy one thing after another until the budget is spent.
 
-    Each is made durable before the next, as a settlement does: a kill leaves one unknown at most.
+    Each is client durable before the next, as a settlement does: a kill leaves one unknown at most.
     """
     number = 0
     while True:
         number += 1
         try:
-            await made.ask(f"{name} {number}", scope)
-            await made.guard.flush()
+            await client.buy(f"{name} {number}", scope)
+            await client.guard.flush()
         except BudgetSpent:
             return "refused"
         except CallRefused:
@@ -130,22 +130,22 @@ async def _spend(made: Calling, name: str, scope: CallScope) -> str:
             continue
 
 
-async def _main(given: argparse.Namespace) -> None:
+async def _main(options: argparse.Namespace) -> None:
     how = policy(
-        credits_per_month=given.budget,
-        breaker_settings=BreakerSettings(**json.loads(given.breaker)),
+        credits_per_month=options.budget,
+        breaker_settings=BreakerSettings(**json.loads(options.breaker)),
     )
-    async with calling(os.environ["SERPLINE_DATABASE_URL"], os.environ, how) as made:
+    async with search_client(os.environ["SERPLINE_DATABASE_URL"], os.environ, how) as client:
         sys.stdout.write("ready\n")
         sys.stdout.flush()
         await asyncio.to_thread(sys.stdin.readline)
-        names = [f"{given.name} {number}" for number in range(given.callers)]
-        if given.kind == "probe":
-            ends = await asyncio.gather(*(_probe(made, name) for name in names))
+        names = [f"{options.name} {number}" for number in range(options.callers)]
+        if options.kind == "probe":
+            ends = await asyncio.gather(*(_probe(client, name) for name in names))
         else:
-            run, chunk, epoch = given.owner.split(":")
+            run, chunk, epoch = options.owner.split(":")
             scope = CallScope("chaos", run_id=UUID(run), chunk_id=int(chunk), epoch=int(epoch))
-            ends = await asyncio.gather(*(_spend(made, name, scope) for name in names))
+            ends = await asyncio.gather(*(_spend(client, name, scope) for name in names))
     sys.stdout.write(json.dumps({end: ends.count(end) for end in set(ends)}))
 
 

@@ -10,7 +10,7 @@ from harness.inline import METRICS, TravelClock
 from harness.scripted import ScriptedPhase, make_tables, script
 from harness.worker_parts import WorkerParts, create_run
 
-from chaos.calling import Calling, calling
+from chaos.search_client import SearchClient, search_client
 from serpline.config.run import PipelineConfig
 from serpline.core.clock import SystemClock
 from serpline.domain.errors import CallRefused, ProviderError
@@ -22,12 +22,12 @@ from serpline.robustness.policies import ProviderPolicy
 from serpline.store.runs.chunks import ItemRow
 
 
-class SearchingPhase(ScriptedPhase):
+class SearchPhase(ScriptedPhase):
     """Its items are searches; work makes them, so many at once."""
 
-    def __init__(self, made: Calling, chunk_size: int, at_once: int) -> None:
+    def __init__(self, client: SearchClient, chunk_size: int, at_once: int) -> None:
         super().__init__(METRICS.phase, chunk_size)
-        self._made = made
+        self._client = client
         self._at_once = at_once
 
     async def work(self, work: Work, items: Sequence[ItemRow]) -> AsyncGenerator[Outcome, None]:
@@ -42,7 +42,7 @@ class SearchingPhase(ScriptedPhase):
 
         async def search(row: ItemRow) -> Outcome:
             try:
-                await self._made.ask(row.item, scope)
+                await self._client.buy(row.item, scope)
             except (ProviderError, CallRefused) as error:
                 return work.retries.outcome_for(row.item, error)
             return Done(row.item)
@@ -52,65 +52,65 @@ class SearchingPhase(ScriptedPhase):
 
 
 @dataclass(slots=True)
-class Searching:
+class SearchWorker:
     """One worker, and a clock that a row sets ahead; leases live in real time all the same.
 
     So do chunks, which wait by the database's clock: what passes by is taken off their waits.
     """
 
-    made: Calling
+    client: SearchClient
     clock: TravelClock
     parts: WorkerParts
     started: float = field(default=0.0)
-    passed_seconds: float = field(default=0.0)
+    skipped_seconds: float = field(default=0.0)
 
     async def start(self, items: Sequence[str], attempts: int = 3) -> None:
         """A run of one lane with these items, planned."""
-        database, config = self.made.database, PipelineConfig(retry_attempts=attempts)
+        database, config = self.client.database, PipelineConfig(retry_attempts=attempts)
         run_id = await create_run(database, [METRICS], config)
         await script(database, run_id, {METRICS: items})
         await self.parts.orchestrator.advance_and_plan(run_id)
 
-    async def work_on_what_is_due(self, at_once: int) -> int:
+    async def work_due_chunks(self, at_once: int) -> int:
         """What a timer would wake at the virtual instant it is; how many chunks that was."""
-        await self._take_off()
+        await self._shorten_waits()
         query = (
             "SELECT id FROM chunks WHERE status = 'ready' AND next_check_at <= now() ORDER BY id"
         )
-        due = [row.id for row in await rows(self.made.database, query)]
+        due = [row.id for row in await rows(self.client.database, query)]
         for start in range(0, len(due), at_once):
             await asyncio.gather(
                 *(self.parts.worker.work(id_) for id_ in due[start : start + at_once])
             )
         return len(due)
 
-    def pass_by(self, seconds: float) -> None:
+    def skip_time(self, seconds: float) -> None:
         """Let time pass in which nothing happens."""
         self.clock.ahead_seconds += seconds
         self.clock.frozen_seconds += seconds
-        self.passed_seconds += seconds
+        self.skipped_seconds += seconds
 
     async def seconds_to_next_check(self) -> float | None:
         """Until a chunk is due; None if all are done."""
-        await self._take_off()
+        await self._shorten_waits()
         query = (
             "SELECT extract(epoch FROM min(next_check_at) - now())::float FROM chunks"
             " WHERE status <> 'done'"
         )
-        ((seconds,),) = await rows(self.made.database, query)
+        ((seconds,),) = await rows(self.client.database, query)
         return None if seconds is None else float(seconds)
 
-    async def _take_off(self) -> None:
-        passed, self.passed_seconds = self.passed_seconds, 0.0
+    async def _shorten_waits(self) -> None:
+        passed, self.skipped_seconds = self.skipped_seconds, 0.0
         query = (
             "UPDATE chunks SET next_check_at = next_check_at - make_interval(secs => :passed)"
             " RETURNING id"
         )
-        await rows(self.made.database, query, passed=passed)
+        await rows(self.client.database, query, passed=passed)
 
 
 @asynccontextmanager
-async def searching(
+async def search_worker(
     url: str,
     environment: Mapping[str, str],
     how: ProviderPolicy,
@@ -118,14 +118,14 @@ async def searching(
     *,
     chunk_size: int,
     at_once: int,
-) -> AsyncIterator[Searching]:
+) -> AsyncIterator[SearchWorker]:
     """A living worker whose one phase makes searches."""
-    async with calling(url, environment, how, clock) as made:
-        database = made.database
+    async with search_client(url, environment, how, clock) as client:
+        database = client.database
         await make_tables(database)
-        phases = {METRICS.phase: SearchingPhase(made, chunk_size, at_once)}
+        phases = {METRICS.phase: SearchPhase(client, chunk_size, at_once)}
         parts = WorkerParts.make(
-            database, clock, phases, lease_clock=SystemClock(), before_settle=made.guard.flush
+            database, clock, phases, lease_clock=SystemClock(), before_settle=client.guard.flush
         )
         async with parts.lifeline.running():
-            yield Searching(made, clock, parts)
+            yield SearchWorker(client, clock, parts)

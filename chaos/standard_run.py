@@ -36,7 +36,7 @@ MARKETS = ("US", "PL")
 ANALYSIS_DEPTH = 1
 # The defaults, for runs in which nobody is killed: a busy machine must not make its one worker be
 # taken for dead.
-PATIENT = {
+DEFAULT_TAKEOVER = {
     "SERPLINE_WORKER_HEARTBEAT_SECONDS": "5",
     "SERPLINE_WORKER_DEAD_AFTER_SECONDS": "20",
 }
@@ -49,9 +49,9 @@ _THINGS = ("espresso machine", "coffee grinder", "moka pot", "milk frother", "ke
 _QUALITIES = ("best", "cheap", "used", "small", "吕梁市", "Wisła", "silent", "repair")
 
 T = TypeVar("T")
-Thing = tuple[str, str]
+Purchase = tuple[str, str]
 Item = tuple[str, str, str]
-STARTED: Thing = ("scaleserp", "start_batch")
+STARTED: Purchase = ("scaleserp", "start_batch")
 
 
 def keywords(pairs: int) -> bytes:
@@ -64,7 +64,7 @@ def keywords(pairs: int) -> bytes:
     return "\n".join(lines[: pairs + 1]).encode()
 
 
-def paged(pairs: int, **changes: Any) -> SimulatorConfig:
+def paged_simulator(pairs: int, **changes: Any) -> SimulatorConfig:
     """The world of these runs; every batch of so many searches has several page files."""
     return simulated(results_per_page=max(2, min(SEARCHES_PER_PAGE, pairs // 2)), **changes)
 
@@ -79,19 +79,23 @@ class Undisturbed:
     calls: int
     items: int
     batches: int
-    purchases: Counter[Thing]
+    purchases: Counter[Purchase]
     attempts: Mapping[Item, int]
 
 
 @asynccontextmanager
-async def opened(
+async def standard_world(
     context: Context, name: str, pairs: int, config: SimulatorConfig | None = None, **settings: str
 ) -> AsyncIterator[World]:
     """A world over the standard run's keywords, in a database of its own."""
     async with (
         context.database() as url,
         open_world(
-            url, context.folder(name), keywords(pairs), config=config or paged(pairs), **settings
+            url,
+            context.folder(name),
+            keywords(pairs),
+            config=config or paged_simulator(pairs),
+            **settings,
         ) as world,
     ):
         yield world
@@ -109,12 +113,14 @@ async def undisturbed(context: Context, pairs: int) -> Undisturbed:
     """What every disturbed run has to end as: of one seed and size it is the same for all rows."""
     known = _undisturbed.get((context.seed, pairs))
     if known is None:
-        known = _undisturbed[context.seed, pairs] = await _observed(context, pairs)
+        known = _undisturbed[context.seed, pairs] = await _run_undisturbed(context, pairs)
     return known
 
 
-async def _observed(context: Context, pairs: int) -> Undisturbed:
-    async with opened(context, f"undisturbed-{pairs}", pairs, None, **PATIENT) as world:
+async def _run_undisturbed(context: Context, pairs: int) -> Undisturbed:
+    async with standard_world(
+        context, f"undisturbed-{pairs}", pairs, None, **DEFAULT_TAKEOVER
+    ) as world:
         await world.start_worker()
         run_id = await start(world)
         run = await world.wait_for_end(run_id, seconds=RUN_SECONDS_MAX)
@@ -125,12 +131,12 @@ async def _observed(context: Context, pairs: int) -> Undisturbed:
             calls=len(world.sim.log),
             items=sum(lane.planned for lane in await world.lanes(run_id)),
             batches=world.sim.scaleserp.account.created,
-            purchases=purchases(world.sim.log.entries),
+            purchases=count_purchases(world.sim.log.entries),
             attempts=await attempts(world, run_id),
         )
 
 
-async def in_pairs(runs: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+async def two_at_a_time(runs: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     """Two runs at a time: half of each is waiting for a death to be noticed."""
     door = asyncio.Semaphore(2)
 
@@ -151,7 +157,7 @@ async def attempts(world: World, run_id: UUID) -> dict[Item, int]:
     return {(r["phase_name"], r["content_type"], r["item"]): r["attempts"] for r in rows}
 
 
-def things(entry: CallEntry) -> list[Thing]:
+def purchases_of(entry: CallEntry) -> list[Purchase]:
     """What one charged call bought: volumes, videos and channels one by one, otherwise the call.
 
     How these are grouped into calls may differ after a death.
@@ -167,7 +173,7 @@ def things(entry: CallEntry) -> list[Thing]:
     return [(entry.provider, entry.identity)]
 
 
-def purchases(entries: Sequence[CallEntry]) -> Counter[Thing]:
+def count_purchases(entries: Sequence[CallEntry]) -> Counter[Purchase]:
     """How often each thing was paid, for comparison with another run's.
 
     A batch's id derives from its run's, so the starts of batches are one thing here.
@@ -175,22 +181,22 @@ def purchases(entries: Sequence[CallEntry]) -> Counter[Thing]:
     return Counter(
         STARTED if entry.operation == STARTED[1] else thing
         for entry in entries
-        for thing in things(entry)
+        for thing in purchases_of(entry)
     )
 
 
 def paid_again(entries: Sequence[CallEntry]) -> Counter[str]:
     """Charged calls of which anything was bought once more by a later one, by provider."""
-    seen: set[Thing] = set()
+    seen: set[Purchase] = set()
     again: Counter[str] = Counter()
     for entry in reversed(entries):
-        bought = set(things(entry))
+        bought = set(purchases_of(entry))
         again[entry.provider] += bool(bought & seen)
         seen |= bought
     return again
 
 
-async def unanswered(world: World) -> Counter[str]:
+async def unrecorded_calls(world: World) -> Counter[str]:
     """Calls that the simulator charged and whose reply is not in our tables, by provider."""
     rows = await world.query(
         "SELECT c.provider, count(*) AS calls FROM provider_calls c"
@@ -219,7 +225,7 @@ class Losses:
         # What the dead one sent is still on its way to the simulator's log.
         await asyncio.sleep(ARRIVAL_SECONDS)
         since = iso(SystemClock().now() - timedelta(seconds=STALE_SECONDS))
-        found = await unanswered(world)
+        found = await unrecorded_calls(world)
         # A reply that the simulator keeps back, by a fault, was never there to be lost.
         kept = Counter(entry.provider for entry in world.sim.log if entry.fault)
         for provider, lost in (found - self.calls - kept).items():
@@ -234,7 +240,7 @@ class Losses:
         self.calls = found
 
 
-async def is_over(world: World, run_id: UUID) -> bool:
+async def has_ended(world: World, run_id: UUID) -> bool:
     """Whether the run has ended."""
     return (await world.get(run_id)).status in ENDED_RUNS
 
@@ -249,7 +255,7 @@ async def owners(world: World) -> set[int]:
 
 
 @dataclass(slots=True)
-class Judged:
+class RunTotals:
     """What disturbed runs came to, added up."""
 
     runs: int = 0
@@ -258,11 +264,11 @@ class Judged:
     differing: int = 0
     surplus_rows: int = 0
     paid_again: int = 0
-    may_be_paid_again: int = 0
+    paid_again_max: int = 0
     unexplained: int = 0
-    lost_alive: int = 0
-    bought_otherwise: int = 0
-    batches_too_many: int = 0
+    lost_by_survivors: int = 0
+    purchases_differing: int = 0
+    surplus_batches: int = 0
     started_again: int = 0
     ages_seconds: list[float] = field(default_factory=list)
 
@@ -284,14 +290,14 @@ class Judged:
         )
         again = paid_again(world.sim.log.entries)
         self.paid_again += again.total()
-        self.may_be_paid_again += losses.calls.total()
+        self.paid_again_max += losses.calls.total()
         self.ages_seconds += losses.ages_seconds
         self.unexplained += (again - losses.calls).total()
-        at_the_end = await unanswered(world)
-        self.lost_alive += losses.stale + (at_the_end - losses.calls).total()
-        bought = purchases(world.sim.log.entries)
-        self.bought_otherwise += len(bought.keys() ^ reference.purchases.keys())
-        self.batches_too_many += world.sim.scaleserp.account.created - reference.batches
+        at_the_end = await unrecorded_calls(world)
+        self.lost_by_survivors += losses.stale + (at_the_end - losses.calls).total()
+        bought = count_purchases(world.sim.log.entries)
+        self.purchases_differing += len(bought.keys() ^ reference.purchases.keys())
+        self.surplus_batches += world.sim.scaleserp.account.created - reference.batches
         starts = Counter(e.identity for e in world.sim.log.of(*STARTED) if e.credits > 0)
         self.started_again += starts.total() - len(starts)
 
@@ -302,15 +308,15 @@ class Judged:
             zero("items lost", self.lost),
             zero("rows differing", self.differing),
             zero("rows too many", self.surplus_rows),
-            zero("batches too many", self.batches_too_many),
+            zero("batches too many", self.surplus_batches),
             zero("batches started again", self.started_again),
-            zero("things bought in one run only", self.bought_otherwise),
-            at_most("calls paid again", self.paid_again, self.may_be_paid_again),
+            zero("things bought in one run only", self.purchases_differing),
+            at_most("calls paid again", self.paid_again, self.paid_again_max),
             at_most(
                 "mean age of a lost reply, seconds",
                 sum(self.ages_seconds) / max(1, len(self.ages_seconds)),
                 LOST_AGE_SECONDS_MAX,
             ),
             zero("of these without a cause in their run", self.unexplained),
-            zero("paid replies lost by workers that lived", self.lost_alive),
+            zero("paid replies lost by workers that lived", self.lost_by_survivors),
         ]

@@ -41,29 +41,29 @@ FLOOD_SECONDS_MAX = 20.0
 
 
 @dataclass
-class Told:
+class Report:
     """What the parent gets to know."""
 
     calm: list[list[float]] = field(default_factory=list)
     under_attack: list[list[float]] = field(default_factory=list)
     late: dict[str, list[float]] = field(default_factory=lambda: {kind: [] for kind in KINDS})
-    odd: list[str] = field(default_factory=list)
+    unexpected: list[str] = field(default_factory=list)
     flooded: int = 0
 
 
-async def attack(guard: Guard, client: ScaleSerpClient, kind: str, told: Told) -> None:
+async def attack(guard: Guard, client: ScaleSerpClient, kind: str, report: Report) -> None:
     """One hostile call after another, through the whole guard, until cancelled."""
     for number in itertools.count():
         call = hostile(client, kind, DEADLINE_SECONDS)
         # Each a purchase of its own, so that none counts as a retry.
-        scope = CallScope(f"{kind} {number} {len(told.late[kind])}", ttl_seconds=0)
+        scope = CallScope(f"{kind} {number} {len(report.late[kind])}", ttl_seconds=0)
         try:
             await guard.execute(call, scope)
-            told.odd.append(f"{kind}: a reply")
+            report.unexpected.append(f"{kind}: a reply")
         except ProviderError:
             pass
         except Exception as error:  # noqa: BLE001  the parent judges it
-            told.odd.append(f"{kind}: {error!r}")
+            report.unexpected.append(f"{kind}: {error!r}")
         await asyncio.sleep(ATTACK_PAUSE_SECONDS)
 
 
@@ -73,7 +73,7 @@ def hostile(client: ScaleSerpClient, kind: str, deadline_seconds: float) -> Prov
     return replace(call, request=replace(call.request, timeout_seconds=deadline_seconds))
 
 
-def timed(http: HttpClient, told: Told) -> Sender:
+def timed(http: HttpClient, report: Report) -> Sender:
     """The client's ``send``, which notes by how much a hostile call outlived its deadline."""
 
     async def send(request: HttpRequest) -> HttpReply:
@@ -81,92 +81,92 @@ def timed(http: HttpClient, told: Told) -> Sender:
         try:
             return await http.send(request)
         except NetError:
-            if request.params.get("q") not in told.late:
+            if request.params.get("q") not in report.late:
                 raise
             late = time.monotonic() - started - request.timeout_seconds
-            told.late[request.params["q"]].append(late)
+            report.late[request.params["q"]].append(late)
             raise
 
     return send
 
 
-async def block(http: HttpClient, given: Mapping[str, Any], calls: int) -> list[float]:
-    """The seconds of so many calls to the other provider, by the clock that is ``given``."""
-    clock: Callable[[], float] = getattr(time, given["clock"])
+async def block(http: HttpClient, options: Mapping[str, Any], calls: int) -> list[float]:
+    """The seconds of so many calls to the other provider, by the clock that is ``options``."""
+    clock: Callable[[], float] = getattr(time, options["clock"])
     seconds = []
     for _ in range(calls):
         started = clock()
-        await http.send(HttpRequest("GET", given["other"]))
+        await http.send(HttpRequest("GET", options["other"]))
         seconds.append(clock() - started)
         await asyncio.sleep(PAUSE_SECONDS)
     return seconds
 
 
-async def flood(guard: Guard, calls: Sequence[ProviderCall[Any]], told: Told) -> None:
+async def flood(guard: Guard, calls: Sequence[ProviderCall[Any]], report: Report) -> None:
     """These calls, all at once; each has to end as an error."""
 
     async def make(number: int, call: ProviderCall[Any]) -> None:
         request = replace(call.request, timeout_seconds=FLOOD_SECONDS_MAX)
         try:
             await guard.execute(replace(call, request=request), CallScope(f"{number}"))
-            told.odd.append(f"{call.operation}: a reply")
+            report.unexpected.append(f"{call.operation}: a reply")
         except ProviderError:
-            told.flooded += 1
+            report.flooded += 1
 
     await asyncio.gather(*(make(number, call) for number, call in enumerate(calls)))
 
 
-def largest(given: Mapping[str, Any], client: ScaleSerpClient) -> list[ProviderCall[Any]]:
+def largest(options: Mapping[str, Any], client: ScaleSerpClient) -> list[ProviderCall[Any]]:
     """The calls of a flood: page files of as many searches as a file may have, or web pages."""
     file = "https://downloads.scaleserp.example/Batch_Results_B1_1_Page_1.json"
     result = {"id": 1, "results_page_count": 1, "searches_total": 1_000}
     body = {"result": result | {"download_links": {"pages": [file]}}}
     found = client.result_set("B1", 1).parse(HttpReply(200, {}, json.dumps(body).encode()))
     pages = PageClient(now=SystemClock().now)
-    addresses = [f"https://page-{number}.example/" for number in range(given.get("pages", 0))]
-    files = [client.page_file(found, 1) for _ in range(given.get("files", 0))]
+    addresses = [f"https://page-{number}.example/" for number in range(options.get("pages", 0))]
+    files = [client.page_file(found, 1) for _ in range(options.get("files", 0))]
     return [*files, *map(pages.fetch_page, addresses)]
 
 
-async def run(given: Mapping[str, Any]) -> Told:
+async def run(options: Mapping[str, Any]) -> Report:
     """Blocks of calls, calm and under attack by turns, or a flood."""
-    told = Told()
-    key = given["key"]
-    bases = [given["hostile"], given["other"]]
+    report = Report()
+    key = options["key"]
+    bases = [options["hostile"], options["other"]]
     policies = [
         ProviderPolicy(name, None, rate_per_second=10_000, concurrency=64)
         for name in ("scaleserp", "page")
     ]
-    database = await Database.connect(given["database"])
-    hosts = {"host_map": json.loads(given["hosts"]), "test_ca": Path(given["ca"])}
+    database = await Database.connect(options["database"])
+    hosts = {"host_map": json.loads(options["hosts"]), "test_ca": Path(options["ca"])}
     async with HttpClient(trusted_bases=bases, **hosts) as http:
-        guard = Guard(database, timed(http, told), policies, fetcher=http.fetch)
-        client = ScaleSerpClient(given["hostile"], key, SystemClock())
+        guard = Guard(database, timed(http, report), policies, fetcher=http.fetch)
+        client = ScaleSerpClient(options["hostile"], key, SystemClock())
         # The first bomb takes its maker seconds; that work is not to be measured.
         with suppress(NetError):
             await http.send(hostile(client, "gzip_bomb", 120.0).request)
-        await block(http, given, 50)
+        await block(http, options, 50)
         sys.stdout.write("ready\n")
         sys.stdout.flush()
-        await flood(guard, largest(given, client), told)
-        for _ in range(given.get("blocks", 0)):
-            told.calm.append(await block(http, given, given["calls"]))
+        await flood(guard, largest(options, client), report)
+        for _ in range(options.get("blocks", 0)):
+            report.calm.append(await block(http, options, options["calls"]))
             async with asyncio.TaskGroup() as group:
-                attacks = [group.create_task(attack(guard, client, k, told)) for k in KINDS]
+                attacks = [group.create_task(attack(guard, client, k, report)) for k in KINDS]
                 # Until every kind has had an end, or should have had one long ago.
-                ended = {kind: len(late) for kind, late in told.late.items()}
+                ended = {kind: len(late) for kind, late in report.late.items()}
                 ends = time.monotonic() + DEADLINE_SECONDS * 10
                 seconds: list[float] = []
-                while len(seconds) < given["calls"] or (
-                    time.monotonic() < ends and any(len(told.late[k]) == ended[k] for k in KINDS)
+                while len(seconds) < options["calls"] or (
+                    time.monotonic() < ends and any(len(report.late[k]) == ended[k] for k in KINDS)
                 ):
-                    seconds += await block(http, given, 10)
-                told.under_attack.append(seconds)
+                    seconds += await block(http, options, 10)
+                report.under_attack.append(seconds)
                 for each in attacks:
                     each.cancel()
         await guard.close()
     await database.close()
-    return told
+    return report
 
 
 if __name__ == "__main__":

@@ -20,19 +20,19 @@ from chaos.scorecard import Context, Row
 from chaos.standard_run import (
     PAIRS,
     RUN_SECONDS_MAX,
-    Judged,
     Losses,
+    RunTotals,
     Undisturbed,
-    in_pairs,
-    is_over,
-    opened,
+    has_ended,
     owners,
+    standard_world,
     start,
+    two_at_a_time,
     undisturbed,
 )
 
 # One worker lives at a time, so nobody takes one for dead that is merely slow.
-SOON_MISSED = {**QUICK_TAKEOVER, "SERPLINE_WORKER_DEAD_AFTER_SECONDS": "2"}
+QUICKER_TAKEOVER = {**QUICK_TAKEOVER, "SERPLINE_WORKER_DEAD_AFTER_SECONDS": "2"}
 
 
 async def campaign(context: Context) -> list[Figure]:
@@ -40,49 +40,49 @@ async def campaign(context: Context) -> list[Figure]:
     pairs, runs, times = context.sized((4, 1, 3), (PAIRS, 20, 10))
     wanted = runs * times
     reference = await undisturbed(context, pairs)
-    judged = Judged()
-    disturbed = (_disturbed(context, reference, n, times, judged) for n in range(runs))
-    kills = sum(await in_pairs(disturbed))
+    totals = RunTotals()
+    disturbed = (_disturbed(context, reference, n, times, totals) for n in range(runs))
+    kills = sum(await two_at_a_time(disturbed))
     for number in range(runs, 2 * runs):
         if kills < wanted:
-            kills += await _disturbed(context, reference, number, wanted - kills, judged)
-    return [equal("kills of a worker that owned a chunk", kills, wanted), *judged.figures()]
+            kills += await _disturbed(context, reference, number, wanted - kills, totals)
+    return [equal("kills of a worker that owned a chunk", kills, wanted), *totals.figures()]
 
 
 async def _disturbed(
-    context: Context, reference: Undisturbed, number: int, times: int, judged: Judged
+    context: Context, reference: Undisturbed, number: int, times: int, totals: RunTotals
 ) -> int:
     """One run; returns how many kills in it struck."""
-    chance = context.random("kills", reference.pairs, number)
+    rng = context.random("kills", reference.pairs, number)
     instants = sorted(
-        (chance.uniform(0, reference.calls * 0.98), chance.uniform(0, 0.5)) for _ in range(times)
+        (rng.uniform(0, reference.calls * 0.98), rng.uniform(0, 0.5)) for _ in range(times)
     )
     kills = 0
     losses = Losses()
     name = f"run-{reference.pairs}-{number}"
     async with (
-        opened(context, name, reference.pairs, None, **SOON_MISSED) as world,
+        standard_world(context, name, reference.pairs, None, **QUICKER_TAKEOVER) as world,
         respawning_worker(world) as worker,
     ):
         run_id = await start(world)
-        over = partial(is_over, world, run_id)
+        ended = partial(has_ended, world, run_id)
 
         async def can_strike() -> bool:
-            return worker.pid in await owners(world) or await over()
+            return worker.pid in await owners(world) or await ended()
 
         for calls, seconds in instants:
 
             async def is_time(calls: float = calls) -> bool:
-                return len(world.sim.log) >= calls or await over()
+                return len(world.sim.log) >= calls or await ended()
 
             await worker.runs_until(is_time, RUN_SECONDS_MAX)
             await asyncio.sleep(seconds)
             await until(can_strike, "a worker to own a chunk", seconds=RUN_SECONDS_MAX)
-            strikes = not await over()
+            strikes = not await ended()
             kills += await worker.end(signal.SIGKILL) == -signal.SIGKILL and strikes
             await losses.count(world)
-        await worker.runs_until(over, RUN_SECONDS_MAX)
-        await judged.add(world, run_id, reference, losses)
+        await worker.runs_until(ended, RUN_SECONDS_MAX)
+        await totals.add(world, run_id, reference, losses)
     return kills
 
 
@@ -101,7 +101,7 @@ ROW = Row(
         "Replies that the ledger had were not looked up: after 8 kills in a run of 60 pairs 133"
         " calls were paid again, where 107 replies had died with their workers."
     ),
-    held_by=(
+    covered_by=(
         "tests/faults/test_kill_each_phase.py",
         "tests/faults/test_worker_deaths.py::test_a_storm_of_kills_loses_and_doubles_nothing",
     ),

@@ -20,14 +20,14 @@ from chaos.respawning_worker import respawning_worker
 from chaos.scorecard import Context, Row
 from chaos.standard_run import (
     RUN_SECONDS_MAX,
-    Judged,
     Losses,
+    RunTotals,
     Undisturbed,
-    in_pairs,
-    is_over,
-    opened,
-    paged,
+    has_ended,
+    paged_simulator,
+    standard_world,
     start,
+    two_at_a_time,
     undisturbed,
 )
 
@@ -47,13 +47,13 @@ Death = tuple[str, int]
 async def campaign(context: Context) -> list[Figure]:
     """All points in a few runs; in the full form also each in a run of its own."""
     reference = await undisturbed(context, context.sized(4, PAIRS))
-    judged, points = Judged(), list(POINTS)
+    totals, points = RunTotals(), list(POINTS)
     # Every chain takes its points in the order in which a run comes to them.
     chains = [[(point, 1) for point in points[n::CHAINS]] for n in range(CHAINS)]
     died = sum(
         await asyncio.gather(
-            *(_die(context, reference, f"chain-{n}", c, judged) for n, c in enumerate(chains)),
-            _die_in_the_web(context, reference, judged),
+            *(_die(context, reference, f"chain-{n}", c, totals) for n, c in enumerate(chains)),
+            _die_in_the_web(context, reference, totals),
         )
     )
     wanted = len(POINTS) + len(WEB_POINTS)
@@ -61,36 +61,36 @@ async def campaign(context: Context) -> list[Figure]:
         wanted += len(POINTS)
         # Every point is passed three times at least, once for each content type.
         deaths = [(point, context.random(point).randint(2, 3)) for point in POINTS]
-        runs = (_die(context, reference, f"{n}", [d], judged) for n, d in enumerate(deaths))
-        died += sum(await in_pairs(runs))
-    return [equal("deaths at their point", died, wanted), *judged.figures()]
+        runs = (_die(context, reference, f"{n}", [d], totals) for n, d in enumerate(deaths))
+        died += sum(await two_at_a_time(runs))
+    return [equal("deaths at their point", died, wanted), *totals.figures()]
 
 
 async def _die(
-    context: Context, reference: Undisturbed, name: str, deaths: Sequence[Death], judged: Judged
+    context: Context, reference: Undisturbed, name: str, deaths: Sequence[Death], totals: RunTotals
 ) -> int:
     """One run through all ``deaths`` of workers; returns how many came about."""
     died = 0
     losses = Losses()
     async with (
-        opened(context, f"points-{name}", reference.pairs, None, **_QUICK) as world,
+        standard_world(context, f"points-{name}", reference.pairs, None, **_QUICK) as world,
         respawning_worker(world) as worker,
     ):
         run_id = await start(world)
-        over = partial(is_over, world, run_id)
+        ended = partial(has_ended, world, run_id)
         for death in deaths:
-            died += await worker.runs_until(over, RUN_SECONDS_MAX, **_told(death))
+            died += await worker.runs_until(ended, RUN_SECONDS_MAX, **_variables(death))
             await losses.count(world)
-        await worker.runs_until(over, RUN_SECONDS_MAX)
-        await judged.add(world, run_id, reference, losses)
+        await worker.runs_until(ended, RUN_SECONDS_MAX)
+        await totals.add(world, run_id, reference, losses)
     return died
 
 
-async def _die_in_the_web(context: Context, reference: Undisturbed, judged: Judged) -> int:
+async def _die_in_the_web(context: Context, reference: Undisturbed, totals: RunTotals) -> int:
     """A run that nobody polls for, and a web process that dies on its webhooks; as ``_die``."""
     died = 0
     # The sender comes again when another web process is there.
-    config = paged(reference.pairs, timing={"webhook_backoff_seconds": 0.5})
+    config = paged_simulator(reference.pairs, timing={"webhook_backoff_seconds": 0.5})
     async with AsyncExitStack() as stack:
         port = str(stack.enter_context(reserved_port()))
         settings = {
@@ -98,21 +98,21 @@ async def _die_in_the_web(context: Context, reference: Undisturbed, judged: Judg
             "SERPLINE_BATCH_POLL_SECONDS": str(RUN_SECONDS_MAX),
         }
         world = await stack.enter_async_context(
-            opened(context, "points-web", reference.pairs, config, **settings)
+            standard_world(context, "points-web", reference.pairs, config, **settings)
         )
         worker = await stack.enter_async_context(respawning_worker(world, "web"))
         await world.start_worker()
         run_id = await start(world)
-        over = partial(is_over, world, run_id)
+        ended = partial(has_ended, world, run_id)
         for point in WEB_POINTS:
-            told = {**_told((point, 1)), "CHAOS_WEB_PORT": port}
-            died += await worker.runs_until(over, RUN_SECONDS_MAX, **told)
-        await worker.runs_until(over, RUN_SECONDS_MAX, CHAOS_WEB_PORT=port)
-        await judged.add(world, run_id, reference)
+            variables = {**_variables((point, 1)), "CHAOS_WEB_PORT": port}
+            died += await worker.runs_until(ended, RUN_SECONDS_MAX, **variables)
+        await worker.runs_until(ended, RUN_SECONDS_MAX, CHAOS_WEB_PORT=port)
+        await totals.add(world, run_id, reference)
     return died
 
 
-def _told(death: Death) -> dict[str, str]:
+def _variables(death: Death) -> dict[str, str]:
     return {"CHAOS_POINT": death[0], "CHAOS_PASSING": str(death[1])}
 
 

@@ -24,7 +24,7 @@ from harness.world import World, open_world
 from sqlalchemy.engine import make_url
 
 from chaos.scorecard import Context, Row
-from chaos.standard_run import paid_again, unanswered
+from chaos.standard_run import paid_again, unrecorded_calls
 from serpline.domain.states import ENDED_LANES, RunStatus
 from serpline.store.database import Database
 
@@ -39,7 +39,7 @@ KEYWORDS = (
 )
 # The reply that the frozen worker waits for never comes.
 NEVER: dict[str, Any] = {"fault": "slow", "seconds": 600.0, "attempts": 1, "times": 1}
-HELD = [
+WITHHELD = [
     {"provider": "pdl", "operation": "enrich", **NEVER},
     {"provider": "llm", "operation": "chat", **NEVER},
 ]
@@ -56,30 +56,30 @@ def settings(context: Context) -> dict[str, str]:
     return {f"SERPLINE_WORKER_{name}": context.sized(*pair) for name, pair in values.items()}
 
 
-def bounded(context: Context, url: str) -> str:
+def with_short_timeout(context: Context, url: str) -> str:
     """In short, a transaction that was frozen is ended sooner, as everything is."""
     options = "-c idle_in_transaction_session_timeout=2s"
     short = make_url(url).update_query_dict({"options": options})
     return url if context.full else short.render_as_string(hide_password=False)
 
 
-class Strikes:
+class TakeOvers:
     """How long the work of those who were struck took to be in other hands."""
 
     def __init__(self) -> None:
         self.seconds: list[float] = []
 
-    async def taken_over(self, condition: Callable[[], Awaitable[Any]], what: str) -> None:
+    async def measure(self, condition: Callable[[], Awaitable[Any]], what: str) -> None:
         """Measure from now until ``condition`` holds."""
         struck_at = time.monotonic()
         await until(condition, what, seconds=WAIT_SECONDS)
         self.seconds.append(time.monotonic() - struck_at)
 
 
-async def scripted(context: Context, strikes: Strikes) -> list[Figure]:
+async def scripted(context: Context, take_overs: TakeOvers) -> list[Figure]:
     """Results that would be there twice, attempts that would be begun twice."""
     async with context.database() as url:
-        url = bounded(context, url)
+        url = with_short_timeout(context, url)
         database = await Database.connect(url)
         try:
             folder = context.folder("scripted")
@@ -115,10 +115,10 @@ async def scripted(context: Context, strikes: Strikes) -> list[Figure]:
                             ids=held,
                         )
 
-                    await strikes.taken_over(finished, f"the work of {number.name}'s victim")
+                    await take_overs.measure(finished, f"the work of {number.name}'s victim")
                 for run_id in started:
                     await workers.wait_for_end(run_id, WAIT_SECONDS)
-                await asyncio.sleep(context.sized(0.0, FROZEN_SECONDS - strikes.seconds[-1]))
+                await asyncio.sleep(context.sized(0.0, FROZEN_SECONDS - take_overs.seconds[-1]))
                 attempts = await harness.one("SELECT count(*) FROM scripted_attempts")
                 frozen.send_signal(signal.SIGCONT)
                 async with asyncio.timeout(WAIT_SECONDS):
@@ -144,26 +144,33 @@ def _is_stopped(pid: int) -> Callable[[], Awaitable[bool]]:
     return is_stopped
 
 
-async def priced(context: Context, strikes: Strikes) -> list[Figure]:
+async def priced(context: Context, take_overs: TakeOvers) -> list[Figure]:
     """Calls that would be paid twice."""
     async with context.database() as url:
         folder = context.folder("priced")
-        environment = {**settings(context), "SERPLINE_DATABASE_URL": bounded(context, url)}
+        environment = {
+            **settings(context),
+            "SERPLINE_DATABASE_URL": with_short_timeout(context, url),
+        }
         async with open_world(url, folder, KEYWORDS, config=None, **environment) as world:
-            world.sim.set_faults(HELD)
+            world.sim.set_faults(WITHHELD)
             for _ in range(3):
                 await world.start_worker()
             run_id = await world.start(analysis_depth=2)
             killed = await _caller(world, "pdl", "enrich")
             killed.send_signal(signal.SIGKILL)
-            await strikes.taken_over(_dead(world, killed), "the killed worker to be buried")
+            await take_overs.measure(
+                _is_taken_over(world, killed), "the killed worker to be buried"
+            )
             frozen = await _caller(world, "llm", "chat")
             frozen.send_signal(signal.SIGSTOP)
             struck_at = time.monotonic()
-            await strikes.taken_over(_dead(world, frozen), "the frozen worker to be buried")
+            await take_overs.measure(
+                _is_taken_over(world, frozen), "the frozen worker to be buried"
+            )
             run = await world.wait_for_end(run_id, seconds=WAIT_SECONDS)
             again = paid_again(world.sim.log.entries)
-            lost = await unanswered(world)
+            lost = await unrecorded_calls(world)
             passed = time.monotonic() - struck_at
             await asyncio.sleep(context.sized(0.0, max(FROZEN_SECONDS - passed, 0)))
             calls = len(world.sim.log.entries)
@@ -191,7 +198,7 @@ async def _caller(world: World, provider: str, operation: str) -> Fork:
     return next(worker for worker in world.pool.processes if worker.pid in pids)
 
 
-def _dead(world: World, worker: Fork) -> Callable[[], Awaitable[Any]]:
+def _is_taken_over(world: World, worker: Fork) -> Callable[[], Awaitable[Any]]:
     sql = (
         "SELECT 1 FROM workers w WHERE pid = :pid AND ended_at IS NOT NULL"
         " AND NOT EXISTS (SELECT 1 FROM chunks c WHERE c.owner = w.id)"
@@ -201,9 +208,9 @@ def _dead(world: World, worker: Fork) -> Callable[[], Awaitable[Any]]:
 
 async def campaign(context: Context) -> Sequence[Figure]:
     """Both parts side by side, so that both workers are frozen at the same time."""
-    strikes = Strikes()
-    parts = await asyncio.gather(scripted(context, strikes), priced(context, strikes))
-    slowest = at_most("seconds to take-over", max(strikes.seconds), TAKEN_OVER_SECONDS_MAX)
+    take_overs = TakeOvers()
+    parts = await asyncio.gather(scripted(context, take_overs), priced(context, take_overs))
+    slowest = at_most("seconds to take-over", max(take_overs.seconds), TAKEN_OVER_SECONDS_MAX)
     return [slowest, *parts[0], *parts[1]]
 
 

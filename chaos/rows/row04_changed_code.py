@@ -23,13 +23,13 @@ from chaos.releases import SIZE, make_release
 from chaos.scorecard import Context, Row
 from chaos.standard_run import (
     RUN_SECONDS_MAX,
-    Judged,
     Losses,
+    RunTotals,
     Undisturbed,
-    in_pairs,
-    is_over,
-    opened,
+    has_ended,
+    standard_world,
     start,
+    two_at_a_time,
     undisturbed,
 )
 from serpline.queueing import Job
@@ -37,11 +37,11 @@ from serpline.queueing import Job
 PAIRS = 24
 OBSOLETE = "landscape_report"
 # Wake-ups of these kinds were meant for the other release: hints that are lost, and not missed.
-_OTHERS = ["chunk", "piece", OBSOLETE]
+_EXPECTED_LETTERS = ["chunk", "piece", OBSOLETE]
 _numbers = itertools.count(1)
 
 
-class Seen:
+class RestartCounts:
     """What the database tells of the restarts."""
 
     restarts = 0
@@ -65,44 +65,44 @@ async def campaign(context: Context) -> list[Figure]:
     folder = context.folder("releases")
     releases = [str(make_release(folder / name, changed=name == "2")) for name in ("1", "2")]
     reference = await undisturbed(context, pairs)
-    judged, seen = Judged(), Seen()
-    await in_pairs(
-        _handed_on(context, reference, number, times, releases, judged, seen)
+    totals, counts = RunTotals(), RestartCounts()
+    await two_at_a_time(
+        _restarted_run(context, reference, number, times, releases, totals, counts)
         for number in range(runs)
     )
     return [
-        equal("restarts", seen.restarts, runs * times),
+        equal("restarts", counts.restarts, runs * times),
         # With the first instant the changed code takes over, with the second the old one again.
-        equal("workers on changed code", seen.changed_workers, runs * (times // 2)),
-        at_least("chunks as the changed code cuts them", seen.small_chunks, runs),
-        equal("dead letters of a kind nobody serves", seen.obsolete, runs),
-        zero("other dead letters", seen.other_letters),
-        *judged.figures(),
+        equal("workers on changed code", counts.changed_workers, runs * (times // 2)),
+        at_least("chunks as the changed code cuts them", counts.small_chunks, runs),
+        equal("dead letters of a kind nobody serves", counts.obsolete, runs),
+        zero("other dead letters", counts.other_letters),
+        *totals.figures(),
     ]
 
 
-async def _handed_on(
+async def _restarted_run(
     context: Context,
     reference: Undisturbed,
     number: int,
     times: int,
     on: Sequence[str],
-    judged: Judged,
-    seen: Seen,
+    totals: RunTotals,
+    counts: RestartCounts,
 ) -> None:
     """One run, from a worker on the first of two releases to one on the second, and back."""
-    chance = context.random("restarts", number)
+    rng = context.random("restarts", number)
     slice_calls = reference.calls * 0.9 / times
-    instants = [chance.uniform(1, 10)] + [
-        (n + chance.random()) * slice_calls for n in range(1, times)
-    ]
+    instants = [rng.uniform(1, 10)] + [(n + rng.random()) * slice_calls for n in range(1, times)]
     losses = Losses()
     async with (
-        opened(context, f"handed-on-{number}", reference.pairs, None, **QUICK_TAKEOVER) as world,
+        standard_world(
+            context, f"handed-on-{number}", reference.pairs, None, **QUICK_TAKEOVER
+        ) as world,
         AsyncExitStack() as workers,
     ):
         run_id = await start(world)
-        over = partial(is_over, world, run_id)
+        ended = partial(has_ended, world, run_id)
         await _enqueue(world, run_id)
         worker = await workers.enter_async_context(on_release(world, on[0]))
         for index, calls in enumerate(instants):
@@ -111,26 +111,26 @@ async def _handed_on(
             worker.begin()
 
             async def is_time(calls: float = calls) -> bool:
-                return len(world.sim.log) >= calls or await over()
+                return len(world.sim.log) >= calls or await ended()
 
             await until(is_time, f"call {calls:.0f}", seconds=RUN_SECONDS_MAX)
-            seen.restarts += worker.is_running
+            counts.restarts += worker.is_running
             await worker.end((signal.SIGKILL, signal.SIGTERM)[(index + number) % 2])
             await losses.count(world)
             worker = following
         worker.begin()
-        await judged.add(world, run_id, reference, losses)
-        await _look(world, seen)
+        await totals.add(world, run_id, reference, losses)
+        await _count_traces(world, counts)
 
 
 async def _enqueue(world: World, run_id: UUID) -> None:
     queue = world.services.queue
-    told = {"run_id": str(run_id), "since": "release 3"}
-    await queue.enqueue_job(Job("serp_batch_processing", told))
+    payload = {"run_id": str(run_id), "since": "release 3"}
+    await queue.enqueue_job(Job("serp_batch_processing", payload))
     await queue.enqueue_job(Job(OBSOLETE, {"landscape": 1}))
 
 
-async def _look(world: World, seen: Seen) -> None:
+async def _count_traces(world: World, counts: RestartCounts) -> None:
     """Add up what the restarts left in the database, once the queue is empty."""
 
     async def is_empty() -> bool:
@@ -144,11 +144,11 @@ async def _look(world: World, seen: Seen) -> None:
         size=SIZE,
     )
     # Other runs add theirs meanwhile, so nothing is awaited within a sum.
-    seen.changed_workers += len(changed)
-    seen.small_chunks += len(small)
+    counts.changed_workers += len(changed)
+    counts.small_chunks += len(small)
     for letter in await world.query("SELECT job_type FROM dead_letters"):
-        seen.obsolete += letter["job_type"] == OBSOLETE
-        seen.other_letters += letter["job_type"] not in _OTHERS
+        counts.obsolete += letter["job_type"] == OBSOLETE
+        counts.other_letters += letter["job_type"] not in _EXPECTED_LETTERS
 
 
 ROW = Row(

@@ -13,9 +13,9 @@ from harness.figures import Figure, at_least, at_most, equal, zero
 from harness.guarded import rows
 from harness.inline import TravelClock
 
-from chaos.calling import OPERATION, PROVIDER, policy
 from chaos.scorecard import Context, Row
-from chaos.searching import Searching, searching
+from chaos.search_client import OPERATION, PROVIDER, policy
+from chaos.search_worker import SearchWorker, search_worker
 from serpline.domain.breaker_settings import JITTER, BreakerSettings
 from serpline.simulator.config import SimulatorConfig
 from serpline.simulator.server import Simulator
@@ -36,19 +36,19 @@ PROBES_MAX = HALF_OPENINGS * SETTINGS.success_threshold
 DOWN = {"provider": PROVIDER, "fault": "503", "for_seconds": OUTAGE_SECONDS}
 
 
-async def until_done(worker: Searching) -> None:
+async def until_done(worker: SearchWorker) -> None:
     """Work until every item has ended."""
     while True:
-        if await worker.work_on_what_is_due(CHUNKS):
+        if await worker.work_due_chunks(CHUNKS):
             continue
         seconds = await worker.seconds_to_next_check()
         if seconds is None:
             return
-        worker.pass_by(max(0.05, seconds))
+        worker.skip_time(max(0.05, seconds))
 
 
 async def campaign(context: Context) -> Sequence[Figure]:
-    """All is well, the provider goes down, comes back, and everything is made up for."""
+    """All is well, the provider goes down, comes back, and everything is client up for."""
     chunk = context.sized(50, 500)
     clock = TravelClock()
     how = policy(breaker_settings=SETTINGS, rate_per_second=RATE_PER_SECOND)
@@ -58,13 +58,13 @@ async def campaign(context: Context) -> Sequence[Figure]:
         Simulator(config) as sim,
     ):
         size = {"chunk_size": chunk, "at_once": AT_ONCE}
-        async with searching(url, sim.environment(), how, clock, **size) as worker:
+        async with search_worker(url, sim.environment(), how, clock, **size) as worker:
             await worker.start([f"well {n}" for n in range(chunk)])
-            await worker.work_on_what_is_due(CHUNKS)
+            await worker.work_due_chunks(CHUNKS)
             sim.set_faults([DOWN])
             await worker.start([f"item {n}" for n in range(chunk * CHUNKS)])
             await until_done(worker)
-            database = worker.made.database
+            database = worker.client.database
             ((attempts,),) = await rows(database, "SELECT sum(attempts) FROM items")
             states = await rows(database, "SELECT status, count(*) FROM items GROUP BY 1")
     log = sorted(

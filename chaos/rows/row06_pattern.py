@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 from harness.figures import Figure, at_most, equal
 
-from chaos.calling import OPERATION, PROVIDER, calling, policy
 from chaos.scorecard import Context, Row
+from chaos.search_client import OPERATION, PROVIDER, policy, search_client
 from serpline.domain.breaker_settings import BreakerSettings
 from serpline.domain.errors import ProviderError
 from serpline.robustness.breakers import BreakerOpen
@@ -23,8 +23,8 @@ PATTERN = {"provider": PROVIDER, "fault": "500", "pattern": "FFFS"}
 
 async def campaign(context: Context) -> Sequence[Figure]:
     """So many rounds, each with other callers at once."""
-    chance = context.random("callers")
-    callers = [1, *(chance.randint(1, 40) for _ in range(context.sized(3, 60)))]
+    rng = context.random("callers")
+    callers = [1, *(rng.randint(1, 40) for _ in range(context.sized(3, 60)))]
     over, opened = [], 0
     async with context.database() as url, Simulator(SimulatorConfig(seed=context.seed)) as sim:
         for number, count in enumerate(callers):
@@ -33,27 +33,27 @@ async def campaign(context: Context) -> Sequence[Figure]:
             how = policy(
                 breaker=f"round {number}", breaker_settings=BreakerSettings(failure_threshold=10)
             )
-            async with calling(url, sim.environment(), how) as made:
+            async with search_client(url, sim.environment(), how) as client:
                 left = iter(range(CALLS_MAX))
 
                 async def caller(
-                    number: int = number, made: object = made, left: object = left
+                    number: int = number, client: object = client, left: object = left
                 ) -> None:
                     for call in left:  # type: ignore[attr-defined]
                         try:
-                            await made.ask(f"{number} {call}")  # type: ignore[attr-defined]
+                            await client.buy(f"{number} {call}")  # type: ignore[attr-defined]
                         except ProviderError:
                             continue
                         except BreakerOpen:
                             return
 
                 await asyncio.gather(*(caller() for _ in range(count)))
-                state = await made.guard.breakers.get_breaker(f"round {number}").state()
+                state = await client.guard.breakers.get_breaker(f"round {number}").state()
             opened += state.breaker.state == "open"
             over.append(len(sim.log.of(PROVIDER, OPERATION)) - before - count)
     return [
         equal("breakers opened", opened, len(callers)),
-        at_most("calls made, those in flight taken off (the worst round)", max(over), 20),
+        at_most("calls client, those in flight taken off (the worst round)", max(over), 20),
     ]
 
 
@@ -63,5 +63,5 @@ ROW = Row(
     "open by call 20 + in flight",
     campaign,
     "The failure rate left out of `must_open`: no breaker of 4 opened, and a lone caller "
-    "made 200 calls.",
+    "client 200 calls.",
 )

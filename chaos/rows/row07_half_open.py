@@ -17,8 +17,16 @@ from harness.guarded import rows
 from harness.ready_process import ReadyProcess
 from harness.waiting import until
 
-from chaos.calling import BREAKER, OPERATION, PROVIDER, calling, counts, load_caller, policy
 from chaos.scorecard import Context, Row
+from chaos.search_client import (
+    BREAKER,
+    OPERATION,
+    PROVIDER,
+    load_process,
+    outcome_counts,
+    policy,
+    search_client,
+)
 from serpline.domain.breaker_settings import BreakerSettings
 from serpline.domain.errors import ProviderError
 from serpline.simulator.config import SimulatorConfig
@@ -48,7 +56,7 @@ async def campaign(context: Context) -> Sequence[Figure]:
 
             async def load(name: str, callers: int) -> ReadyProcess:
                 log = folder / f"{number}-{name}.log"  # noqa: B023  used within the round
-                return await load_caller(
+                return await load_process(
                     url,
                     environment,  # noqa: B023
                     log,
@@ -57,11 +65,11 @@ async def campaign(context: Context) -> Sequence[Figure]:
 
             lost = await load("lost", 1)
             others = [await load(f"process {n}", CALLERS) for n in range(PROCESSES)]
-            async with calling(url, environment, policy(breaker_settings=SETTINGS)) as made:
+            async with search_client(url, environment, policy(breaker_settings=SETTINGS)) as client:
                 sim.set_faults([{"provider": PROVIDER, "fault": "500"}])
                 for call in range(SETTINGS.failure_threshold):
                     try:
-                        await made.ask(f"open {call}")
+                        await client.buy(f"open {call}")
                     except ProviderError:
                         continue
                 sim.set_faults([HANGS])
@@ -75,10 +83,10 @@ async def campaign(context: Context) -> Sequence[Figure]:
                 await lost.kill()
                 for process in others:
                     process.begin()
-                said = await asyncio.gather(*(counts(process, 90) for process in others))
+                said = await asyncio.gather(*(outcome_counts(process, 90) for process in others))
                 answered += sum(counted["answered"] for counted in said)
                 ((closed_at,),) = await rows(
-                    made.database,
+                    client.database,
                     "SELECT occurred_at FROM circuit_breaker_events WHERE event_type = 'closed'"
                     " AND breaker_name = :name",
                     name=BREAKER,
@@ -111,7 +119,7 @@ ROW = Row(
     "The bound on half-open permits left out of `decide`: 15 probes where 6 are allowed, and 14 of"
     " them good before it closed. Permits that never expire: it had not closed after 90 s, and the"
     " campaign gave up (short form).",
-    held_by=(
+    covered_by=(
         "tests/integration/test_guard_breakers.py::test_half_open_probes_never_exceed_the_permits",
         "tests/integration/test_guard_breakers.py::test_a_crashed_probe_is_given_again",
     ),

@@ -12,8 +12,8 @@ from harness.figures import Figure, equal, zero
 from harness.guarded import rows
 from harness.inline import TravelClock
 
-from chaos.calling import BREAKER, Calling, calling, policy
 from chaos.scorecard import Context, Row
+from chaos.search_client import BREAKER, SearchClient, policy, search_client
 from serpline.domain.breaker_settings import BreakerSettings
 from serpline.domain.errors import ProviderError
 from serpline.robustness.breakers import BreakerOpen
@@ -26,9 +26,9 @@ SETTINGS = BreakerSettings(failure_threshold=5, success_threshold=2, timeout_sec
 SLOW = {"provider": "scaleserp", "fault": "slow", "seconds": 600}
 
 
-async def cancel(made: Calling, name: str, count: int, instants: Sequence[float]) -> None:
+async def cancel(client: SearchClient, name: str, count: int, instants: Sequence[float]) -> None:
     """Begin ``count`` calls at once and cancel each at its instant, in seconds."""
-    tasks = [asyncio.create_task(made.ask(f"{name} {number}")) for number in range(count)]
+    tasks = [asyncio.create_task(client.buy(f"{name} {number}")) for number in range(count)]
     loop = asyncio.get_running_loop()
     for task, instant in zip(tasks, instants, strict=True):
         loop.call_later(instant, task.cancel)
@@ -36,10 +36,10 @@ async def cancel(made: Calling, name: str, count: int, instants: Sequence[float]
     assert all(isinstance(end, asyncio.CancelledError) for end in ends), ends
 
 
-async def cancel_probe(made: Calling, name: str, instant: float) -> None:
+async def cancel_probe(client: SearchClient, name: str, instant: float) -> None:
     """Cancel a call that holds a half-open permit; ask again while there is none to be had."""
     while True:
-        task = asyncio.create_task(made.ask(name))
+        task = asyncio.create_task(client.buy(name))
         await asyncio.wait({task}, timeout=instant)
         task.cancel()
         (end,) = await asyncio.gather(task, return_exceptions=True)
@@ -48,11 +48,11 @@ async def cancel_probe(made: Calling, name: str, instant: float) -> None:
         assert isinstance(end, BreakerOpen), end
 
 
-async def answered(made: Calling, name: str) -> None:
+async def answered(client: SearchClient, name: str) -> None:
     """Ask until there is a permit."""
     while True:
         try:
-            await made.ask(name)
+            await client.buy(name)
         except BreakerOpen:
             await asyncio.sleep(0.05)
         else:
@@ -67,24 +67,24 @@ def sockets(port: int) -> int:
 
 async def campaign(context: Context) -> Sequence[Figure]:
     """Cancel, look, open, cancel probes, look again, and use what must be free."""
-    chance, clock = context.random("instants"), TravelClock()
+    rng, clock = context.random("instants"), TravelClock()
     total, probes = context.sized(200, 900), context.sized(20, 100)
     how = policy(concurrency=CONCURRENCY, breaker_settings=SETTINGS)
     async with context.database() as url, Simulator(SimulatorConfig(seed=context.seed)) as sim:
         port = int(sim.url.rpartition(":")[2])
-        async with calling(url, sim.environment(), how, clock) as made:
+        async with search_client(url, sim.environment(), how, clock) as client:
             sim.set_faults([SLOW])
             for group in range(total // AT_ONCE):
-                instants = [chance.uniform(0, 0.4) for _ in range(AT_ONCE)]
-                await cancel(made, f"group {group}", AT_ONCE, instants)
-            await made.guard.flush()
+                instants = [rng.uniform(0, 0.4) for _ in range(AT_ONCE)]
+                await cancel(client, f"group {group}", AT_ONCE, instants)
+            await client.guard.flush()
             leaked = sockets(port)
-            breaker = made.guard.breakers.get_breaker(BREAKER)
+            breaker = client.guard.breakers.get_breaker(BREAKER)
             closed = (await breaker.state()).breaker.state == "closed"
             sim.set_faults([{"provider": "scaleserp", "fault": "500"}])
             for number in range(SETTINGS.failure_threshold):
                 try:
-                    await made.ask(f"open {number}")
+                    await client.buy(f"open {number}")
                 except ProviderError:
                     continue
             idle = sockets(port)
@@ -92,16 +92,16 @@ async def campaign(context: Context) -> Sequence[Figure]:
             clock.frozen_seconds += 100
             sim.set_faults([SLOW])
             for number in range(probes):
-                await cancel_probe(made, f"probe {number}", chance.uniform(0.02, 0.1))
-            await made.guard.breakers.close()
+                await cancel_probe(client, f"probe {number}", rng.uniform(0.02, 0.1))
+            await client.guard.breakers.close()
             probing = (await breaker.state()).breaker
-            await made.guard.flush()
-            left = await _left(made)
+            await client.guard.flush()
+            left = await _left(client)
             leaked += max(0, sockets(port) - idle)
             sim.set_faults([])
             for number in range(SETTINGS.success_threshold):
-                await answered(made, f"well {number}")
-            after = await asyncio.gather(*(made.ask(f"all {n}") for n in range(CONCURRENCY)))
+                await answered(client, f"well {number}")
+            after = await asyncio.gather(*(client.buy(f"all {n}") for n in range(CONCURRENCY)))
             is_well = (await breaker.state()).breaker.state == "closed"
     return [
         equal("breaker closed after the cancellations", closed, 1),
@@ -114,10 +114,12 @@ async def campaign(context: Context) -> Sequence[Figure]:
     ]
 
 
-async def _left(made: Calling) -> dict[str, float]:
-    reserved = await rows(made.database, "SELECT coalesce(sum(reserved), 0) FROM provider_budgets")
+async def _left(client: SearchClient) -> dict[str, float]:
+    reserved = await rows(
+        client.database, "SELECT coalesce(sum(reserved), 0) FROM provider_budgets"
+    )
     intents = await rows(
-        made.database, "SELECT count(*) FROM provider_calls WHERE status = 'intent'"
+        client.database, "SELECT count(*) FROM provider_calls WHERE status = 'intent'"
     )
     return {"reserved": float(reserved[0][0]), "intents": intents[0][0]}
 
@@ -129,7 +131,7 @@ ROW = Row(
     campaign,
     "A caller cancelled while it asks for a permit no longer gives it back: 1 permit leaked "
     "(2 before that was mended), and the next probe waited two minutes for its lease to end.",
-    held_by=(
+    covered_by=(
         "tests/integration/test_guard.py::test_cancellations_leave_nothing_behind",
         "tests/integration/test_guard_breakers.py::test_a_caller_cancelled_while_asking_leaves_no_permit",
         "tests/faults/test_net_faults.py::test_cancelled_calls_leave_no_socket_behind",

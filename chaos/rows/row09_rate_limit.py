@@ -16,8 +16,8 @@ from math import ceil
 from harness.figures import Figure, at_least, zero
 from harness.guarded import ManualClock
 
-from chaos.calling import OPERATION, PROVIDER, Calling, calling, policy
 from chaos.scorecard import Context, Row
+from chaos.search_client import OPERATION, PROVIDER, SearchClient, policy, search_client
 from serpline.domain.errors import CallRefused, ProviderError
 from serpline.simulator.config import RateLimit, SimulatorConfig
 from serpline.simulator.journal import CallEntry
@@ -40,7 +40,7 @@ STORM = {
 TICK = timedelta(milliseconds=1)
 
 
-class CommonClock(ManualClock):
+class SharedClock(ManualClock):
     """A clock of so many callers, each of which sleeps, or waits for somebody who does."""
 
     def __init__(self, callers: int) -> None:
@@ -70,13 +70,15 @@ class CommonClock(ManualClock):
             heapq.heappop(self._sleepers)[2].set_result(None)
 
 
-async def call_until(ends_at: datetime, made: Calling, clock: CommonClock, name: str) -> None:
+async def call_until(
+    ends_at: datetime, client: SearchClient, clock: SharedClock, name: str
+) -> None:
     """Call as fast as the limiter lets one."""
     number = 0
     while clock.now() < ends_at:
         number += 1
         try:
-            await made.ask(f"{name} {number}")
+            await client.buy(f"{name} {number}")
         except ProviderError:
             continue
         except CallRefused as refused:
@@ -85,7 +87,9 @@ async def call_until(ends_at: datetime, made: Calling, clock: CommonClock, name:
     clock.leave()
 
 
-def told(calls: Sequence[tuple[datetime, CallEntry]]) -> Iterator[tuple[datetime, datetime]]:
+def retry_after_windows(
+    calls: Sequence[tuple[datetime, CallEntry]],
+) -> Iterator[tuple[datetime, datetime]]:
     """Of each 429: when it left the simulator, and before which instant nobody was to call."""
     latency, window = timedelta(seconds=LATENCY_SECONDS), timedelta(seconds=LIMIT.seconds)
     for at, entry in calls:
@@ -102,7 +106,7 @@ def told(calls: Sequence[tuple[datetime, CallEntry]]) -> Iterator[tuple[datetime
 async def campaign(context: Context) -> Sequence[Figure]:
     """Call through the storm and on."""
     measured_seconds = context.sized(30.0, 240.0)
-    clock, how = CommonClock(2 * CALLERS), policy(rate_per_second=RATE_PER_SECOND)
+    clock, how = SharedClock(2 * CALLERS), policy(rate_per_second=RATE_PER_SECOND)
     config = SimulatorConfig(
         seed=context.seed,
         clock=clock,
@@ -111,14 +115,17 @@ async def campaign(context: Context) -> Sequence[Figure]:
     )
     async with context.database() as url, Simulator(config) as sim:
         where = sim.environment()
-        async with calling(url, where, how, clock) as one, calling(url, where, how, clock) as two:
+        async with (
+            search_client(url, where, how, clock) as one,
+            search_client(url, where, how, clock) as two,
+        ):
             sim.set_faults([STORM])
             calm_at = clock.now() + timedelta(seconds=STORM_SECONDS + RECOVERY_SECONDS)
             ends_at = calm_at + timedelta(seconds=measured_seconds)
             await asyncio.gather(
                 *(
-                    call_until(ends_at, made, clock, f"{name} {caller}")
-                    for name, made in (("one", one), ("two", two))
+                    call_until(ends_at, client, clock, f"{name} {caller}")
+                    for name, client in (("one", one), ("two", two))
                     for caller in range(CALLERS)
                 )
             )
@@ -126,7 +133,7 @@ async def campaign(context: Context) -> Sequence[Figure]:
             (datetime.fromisoformat(entry.at), entry) for entry in sim.log.of(PROVIDER, OPERATION)
         ]
     stormy = sum(1 for _, entry in calls if entry.fault)
-    pauses = list(told(calls))
+    pauses = list(retry_after_windows(calls))
     early = sum(
         1 for at, _ in calls if any(left + TICK < at < ends - TICK for left, ends in pauses)
     )

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from harness.figures import Figure, at_least, at_most
 from harness.inline import TravelClock
 
-from chaos.calling import OPERATION, PROVIDER, policy
 from chaos.scorecard import Context, Row
-from chaos.searching import searching
+from chaos.search_client import OPERATION, PROVIDER, policy
+from chaos.search_worker import search_worker
 from serpline.simulator.config import SimulatorConfig
 from serpline.simulator.server import Simulator
 
@@ -29,14 +29,14 @@ async def campaign(context: Context) -> Sequence[Figure]:
     how = policy(breaker=None, retry_floor=FLOOR_PER_MINUTE)
     async with context.database() as url, Simulator(SimulatorConfig(faults=[FAULT])) as sim:
         size = {"chunk_size": per_step, "at_once": 16}
-        async with searching(url, sim.environment(), how, clock, **size) as worker:
+        async with search_worker(url, sim.environment(), how, clock, **size) as worker:
             began, step = clock.now(), 0
             while (clock.now() - began).total_seconds() < SECONDS:
                 step_began = clock.now()
                 await worker.start([f"{step} {n}" for n in range(per_step)], ATTEMPTS_MAX)
-                await worker.work_on_what_is_due(4)
+                await worker.work_due_chunks(4)
                 took = (clock.now() - step_began).total_seconds()
-                worker.pass_by(max(0.0, STEP_SECONDS - took))
+                worker.skip_time(max(0.0, STEP_SECONDS - took))
                 step += 1
             # A slow machine makes more of the minute; then the floor is that of so much more.
             minutes = (clock.now() - began).total_seconds() / 60

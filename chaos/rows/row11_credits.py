@@ -13,8 +13,15 @@ from harness.figures import Figure, at_least, at_most, equal, zero
 from harness.guarded import owned_chunk, rows, take_over
 from harness.waiting import until
 
-from chaos.calling import OPERATION, PROVIDER, calling, counts, load_caller, policy
 from chaos.scorecard import Context, Row
+from chaos.search_client import (
+    OPERATION,
+    PROVIDER,
+    load_process,
+    outcome_counts,
+    policy,
+    search_client,
+)
 from serpline.core.clock import SystemClock
 from serpline.core.ids import digest
 from serpline.robustness.ledger import reconcile
@@ -28,14 +35,14 @@ CALLERS = 8
 async def campaign(context: Context) -> Sequence[Figure]:
     """Buy, kill, buy on, and compare."""
     workers, budget, kills = context.sized((3, 300, 2), (8, 1000, 8))
-    chance, folder = context.random("kills"), context.folder("logs")
+    rng, folder = context.random("kills"), context.folder("logs")
     config = SimulatorConfig(seed=context.seed, latency_seconds={PROVIDER: 0.1})
     async with (
         context.database() as url,
         Simulator(config) as sim,
-        calling(url, sim.environment(), policy()) as made,
+        search_client(url, sim.environment(), policy()) as client,
     ):
-        database = made.database
+        database = client.database
         chunks: list[int] = []
         open_calls = 0
         processes = []
@@ -45,11 +52,13 @@ async def campaign(context: Context) -> Sequence[Figure]:
             arguments = ["spend", f"worker {number}", str(CALLERS)]
             options = ["--budget", str(budget), "--owner", f"{run}:{chunk}:{epoch}"]
             chunks.append(chunk)
-            processes.append(await load_caller(url, sim.environment(), log, [*arguments, *options]))
+            processes.append(
+                await load_process(url, sim.environment(), log, [*arguments, *options])
+            )
         for process in processes[:workers]:
             process.begin()
         for number in range(kills):
-            wanted = budget * (number + 1) / (kills + 1) * chance.uniform(0.7, 1.0)
+            wanted = budget * (number + 1) / (kills + 1) * rng.uniform(0.7, 1.0)
 
             async def has_spent(wanted: float = wanted) -> bool:
                 return sim.ledger.spent(PROVIDER) >= wanted
@@ -62,7 +71,7 @@ async def campaign(context: Context) -> Sequence[Figure]:
             await reconcile(database, SystemClock())
             processes[workers + number].begin()
         for process in processes[kills:]:
-            await counts(process, 120)
+            await outcome_counts(process, 120)
         await reconcile(database, SystemClock())
         calls = await rows(database, "SELECT identity, status, credits FROM provider_calls")
         scopes = await rows(
@@ -72,7 +81,7 @@ async def campaign(context: Context) -> Sequence[Figure]:
         theirs: Counter[bytes] = Counter()
         for entry in sim.log.of(PROVIDER, OPERATION):
             if entry.credits:
-                identity = made.search(entry.params["q"]).identity
+                identity = client.search(entry.params["q"]).identity
                 theirs[sha256(digest(identity).encode()).digest()] += 1
     unknown = sum(1 for call in calls if call.status == "unknown")
     charged = sim.ledger.spent(PROVIDER)

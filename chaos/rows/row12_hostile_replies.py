@@ -77,7 +77,7 @@ async def simulator(
         await process.wait()
 
 
-async def largest(process: psutil.Process) -> int:
+async def largest_resident(process: psutil.Process) -> int:
     """The largest resident size of a process until it is cancelled, in bytes above the first."""
     first = peak = process.memory_info().rss
     try:
@@ -88,11 +88,11 @@ async def largest(process: psutil.Process) -> int:
         return peak - first
 
 
-async def under_attack(
+async def run_attacked(
     folder: Path, database: str, ours: dict[str, str], theirs: dict[str, str], **more: Any
 ) -> Any:
-    """Run our process; what it told, and by how many bytes it grew."""
-    given = {
+    """Run our process; what it report, and by how many bytes it grew."""
+    options = {
         "database": database,
         "hostile": theirs["SERPLINE_SCALESERP_BASE_URL"],
         "key": theirs["SERPLINE_SCALESERP_API_KEY"],
@@ -101,13 +101,13 @@ async def under_attack(
         "ca": theirs["SERPLINE_NET_TEST_CA"],
         **more,
     }
-    arguments = ["-m", "chaos.under_attack", json.dumps(given)]
+    arguments = ["-m", "chaos.under_attack", json.dumps(options)]
     log = folder / f"under-attack-{'-'.join(more)}.log"
     async with ready_process(arguments, os.environ, log) as process:
-        sampling = asyncio.create_task(largest(psutil.Process(process.pid)))
-        told = await process.result(PROCESS_SECONDS_MAX)
+        sampling = asyncio.create_task(largest_resident(psutil.Process(process.pid)))
+        report = await process.result(PROCESS_SECONDS_MAX)
         sampling.cancel()
-        return json.loads(told), await sampling
+        return json.loads(report), await sampling
 
 
 def p95_milliseconds(seconds: Sequence[float]) -> float:
@@ -127,23 +127,23 @@ async def campaign(context: Context) -> list[Figure]:
         simulator(folder, "ours", []) as ours,
         simulator(folder, "theirs", PLAN, nice=19) as theirs,
     ):
-        told, grown = await under_attack(folder, database, ours, theirs, **size, clock=clock)
-        files, by_files = await under_attack(
+        report, grown = await run_attacked(folder, database, ours, theirs, **size, clock=clock)
+        files, by_files = await run_attacked(
             folder, database, ours, theirs, files=FILES, clock=clock
         )
-        pages, by_pages = await under_attack(
+        pages, by_pages = await run_attacked(
             folder, database, ours, theirs, pages=PAGES, clock=clock
         )
     calm, attacked = (
-        p95_milliseconds([*chain.from_iterable(told[name])]) for name in ("calm", "under_attack")
+        p95_milliseconds([*chain.from_iterable(report[name])]) for name in ("calm", "under_attack")
     )
-    fewest = min(map(len, told["late"].values()))
-    late = [max(told["late"][kind], default=-1.0) for kind in KINDS]
+    fewest = min(map(len, report["late"].values()))
+    late = [max(report["late"][kind], default=-1.0) for kind in KINDS]
     return [
         at_least("hostile calls of each kind", fewest, size["blocks"]),
         equal("page files and pages refused", files["flooded"] + pages["flooded"], FILES + PAGES),
         zero("hostile calls without a typed error",
-             sum(len(each["odd"]) for each in (told, files, pages))),
+             sum(len(each["unexpected"]) for each in (report, files, pages))),
         at_most("longest of them beyond its deadline, s", max(late), 1.0),
         at_most("resident size, MB more", grown / MEGABYTE, GROWTH_MEGABYTES_MAX),
         at_most(f"the same with {FILES} page files at once", by_files / MEGABYTE,

@@ -30,7 +30,7 @@ from serpline.providers.scaleserp.records import BatchRecord
 from serpline.providers.scaleserp.wire import SECTIONS, SerpPage
 from serpline.providers.youtube.wire import SearchPage
 
-HURTFUL: tuple[Any, ...] = (
+HOSTILE_VALUES: tuple[Any, ...] = (
     None, True, False, 0, -1, 1.5, 2**63, -(2**70), 10**400, 1e300, math.nan, math.inf, "", " ",
     "x", "-1", "1e999", "9" * 400, "٣", "²", "a\x00b", "\ud800", "https://[", "http://a:b", KEY,
     [], ["x"], [[]], {}, {"x": {}}, [None], {"": None},
@@ -54,19 +54,19 @@ def subjects() -> dict[str, list[tuple[str, ProviderCall[Any], Any]]]:
     return found
 
 
-def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+def paths_of(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     """The path of every value inside a document, its own the first."""
     yield path
     if isinstance(value, dict | list):
         for key, item in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from places(item, (*path, key))
+            yield from paths_of(item, (*path, key))
 
 
 def mutated(rng: random.Random, document: Any) -> bytes:
     """The document with one to four damages, and now and then its bytes changed or cut."""
     changed = [copy.deepcopy(document)]
     for _ in range(rng.randint(1, 4)):
-        *way, last = rng.choice([(0, *path) for path in places(changed[0])])
+        *way, last = rng.choice([(0, *path) for path in paths_of(changed[0])])
         holder: Any = changed
         for step in way:
             holder = holder[step]
@@ -78,7 +78,7 @@ def mutated(rng: random.Random, document: Any) -> bytes:
         elif action == "swap":
             holder[last] = rng.choice((str(holder[last]), [holder[last]], {"x": holder[last]}))
         else:
-            holder[last] = copy.deepcopy(rng.choice(HURTFUL))
+            holder[last] = copy.deepcopy(rng.choice(HOSTILE_VALUES))
     raw = bytearray(json.dumps(changed[0]).encode())
     match rng.randrange(12):
         case 0:
@@ -129,65 +129,65 @@ Counted = tuple[int, int]
 """Entries that were read or counted as unreadable, and entries that the body has."""
 
 
-def of_page(page: SerpPage, given: Any) -> Counted:
+def of_page(page: SerpPage, body: Any) -> Counted:
     """Results of a search page."""
-    lists = [given.get(name) for name in SECTIONS.values()]
+    lists = [body.get(name) for name in SECTIONS.values()]
     there = sum(len(items) for items in lists if isinstance(items, list))
     return len(page.organic) + len(page.news) + len(page.video) + page.unreadable, there
 
 
-def of_file(records: Sequence[BatchRecord], given: Any) -> Counted:
+def of_file(records: Sequence[BatchRecord], body: Any) -> Counted:
     """Records of a page file, failed ones too, and the results of each that was read."""
-    counted = [(len(records), len(given))]
-    for record, entry in zip(records, given, strict=False):
+    counted = [(len(records), len(body))]
+    for record, entry in zip(records, body, strict=False):
         if record.page is not None:
             counted.append(of_page(record.page, entry["result"]))
     # Record by record: one too many must not make up for one too few.
     return next((each for each in counted if each[0] != each[1]), counted[0])
 
 
-def of_links(found: ResultSet, given: Any) -> Counted:
+def of_links(found: ResultSet, body: Any) -> Counted:
     """Page files of a result set, by their links, or as many as it says if they are fewer."""
-    links, said = (given["result"].get(name) for name in ("download_links", "results_page_count"))
+    links, stated = (body["result"].get(name) for name in ("download_links", "results_page_count"))
     listed = links.get("pages") if isinstance(links, dict) else None
     there = len(listed) if isinstance(listed, list) else 0
-    if str(said).isdecimal() and 0 < int(said) < there:
-        there = int(said)
+    if str(stated).isdecimal() and 0 < int(stated) < there:
+        there = int(stated)
     # One without a link is missed by whoever reads ``page_count``.
     return min(max(len(found.page_links), found.page_count), there), there
 
 
-def of_keywords(volumes: SearchVolumes, given: Any) -> Counted:
+def of_keywords(volumes: SearchVolumes, body: Any) -> Counted:
     """Rows; one without a keyword shows as a requested keyword without a row."""
-    rows = given["tasks"][0].get("result")
-    named = [row for row in rows if says(row, "keyword")] if isinstance(rows, list) else []
+    rows = body["tasks"][0].get("result")
+    named = [row for row in rows if has_text(row, "keyword")] if isinstance(rows, list) else []
     return len(volumes.metrics), len(named)
 
 
-def of_asked(key: str, call: ProviderCall[Any], value: Mapping[str, Any], given: Any) -> Counted:
-    """Resources that were asked for, by id; repeated ones count once.
+def of_requested(key: str, call: ProviderCall[Any], value: Mapping[str, Any], body: Any) -> Counted:
+    """Resources that were requested for, by id; repeated ones count once.
 
     A row without an id may be about any of them: then each has an entry, which says so.
     """
-    asked = {*call.identity[key].split(",")}
-    items = given.get("items", [])
-    named = {item["id"].strip() for item in items if says(item, "id")} & asked
-    return len(value), len(named if all(says(item, "id") for item in items) else asked)
+    requested = {*call.identity[key].split(",")}
+    items = body.get("items", [])
+    named = {item["id"].strip() for item in items if has_text(item, "id")} & requested
+    return len(value), len(named if all(has_text(item, "id") for item in items) else requested)
 
 
-def of_videos_found(page: SearchPage, given: Any) -> Counted:
+def of_videos_found(page: SearchPage, body: Any) -> Counted:
     """Results that name a video; repeated ones count once, those of another kind do not."""
-    items: list[Any] = given.get("items", [])
+    items: list[Any] = body.get("items", [])
     ids: list[Any] = [item.get("id") for item in items if isinstance(item, dict)]
-    return len(page.ids), len({i["videoId"].strip() for i in ids if says(i, "videoId")})
+    return len(page.ids), len({i["videoId"].strip() for i in ids if has_text(i, "videoId")})
 
 
-def of_companies(call: ProviderCall[Any], value: Mapping[str, Any], given: Any) -> Counted:
-    """Domains that were asked for and have a row; the best row of each is taken.
+def of_companies(call: ProviderCall[Any], value: Mapping[str, Any], body: Any) -> Counted:
+    """Domains that were requested for and have a row; the best row of each is taken.
 
     A row without a website may be about any of them: then each has an entry, which says so.
     """
-    uris = [website(row) for row in given["results"]["bindings"]]
+    uris = [website(row) for row in body["results"]["bindings"]]
     if None in uris:
         return len(value), len({*call.identity["domains"]})
     parts = [uri.partition("://") for uri in uris if uri]
@@ -202,48 +202,48 @@ def of_companies(call: ProviderCall[Any], value: Mapping[str, Any], given: Any) 
 def website(row: Any) -> str | None:
     """The website that a row is about, if the row says it."""
     site = row.get("site") if isinstance(row, dict) else None
-    told = isinstance(site, dict) and site.get("type") == "uri" and says(site, "value")
-    return str(site["value"]).strip() if told and site else None
+    has_site = isinstance(site, dict) and site.get("type") == "uri" and has_text(site, "value")
+    return str(site["value"]).strip() if has_site and site else None
 
 
-def says(item: Any, key: str) -> bool:
+def has_text(item: Any, key: str) -> bool:
     """Whether an object has text under a key."""
     return isinstance(item, dict) and isinstance(item.get(key), str) and bool(item[key].strip())
 
 
-def counted(call: ProviderCall[Any], value: Any, given: Any) -> Counted:
+def counted(call: ProviderCall[Any], value: Any, body: Any) -> Counted:
     """For a reply that is a list: its entries as read, and as they are in the body."""
     match call.provider, call.operation:
         case "scaleserp", "search":
-            return of_page(value, given)
+            return of_page(value, body)
         case "scaleserp", "page_file":
-            return of_file(value, given)
+            return of_file(value, body)
         case "scaleserp", "result_set":
-            return of_links(value, given)
+            return of_links(value, body)
         case "scaleserp", "searches_page":
-            return len(value.searches), len(given["searches"])
+            return len(value.searches), len(body["searches"])
         case "scaleserp", "results":
-            return len(value), len(given["results"])
+            return len(value), len(body["results"])
         case "dataforseo", "search_volume":
-            return of_keywords(value, given)
+            return of_keywords(value, body)
         case "youtube", "videos" | "playlists":
-            return of_asked("id", call, value, given)
+            return of_requested("id", call, value, body)
         case "youtube", "channels" if "id" in call.identity:
-            return of_asked("id", call, value, given)
+            return of_requested("id", call, value, body)
         case "youtube_search", _:
-            return of_videos_found(value, given)
+            return of_videos_found(value, body)
         case "wikidata", _:
-            return of_companies(call, value, given)
+            return of_companies(call, value, body)
     return 0, 0
 
 
-def vanished(call: ProviderCall[Any], value: Any, body: bytes) -> bool:
+def lost_entry(call: ProviderCall[Any], value: Any, body: bytes) -> bool:
     """Whether an entry of a list is neither read nor counted."""
     read, there = counted(call, value, json.loads(body.decode("utf-8-sig")))
     return read != there
 
 
-def strike(call: ProviderCall[Any], reply: HttpReply, found: Counter[str]) -> None:
+def read_mutated(call: ProviderCall[Any], reply: HttpReply, found: Counter[str]) -> None:
     """Read and bill one reply; count what came of it."""
     try:
         value = call.parse(reply)
@@ -255,7 +255,9 @@ def strike(call: ProviderCall[Any], reply: HttpReply, found: Counter[str]) -> No
         found[f"{call.provider} {call.operation}: {type(error).__name__}"] += 1
     else:
         found["read"] += 1
-        wrong = next(flaws(value), "an entry vanished" if vanished(call, value, reply.body) else "")
+        wrong = next(
+            flaws(value), "an entry vanished" if lost_entry(call, value, reply.body) else ""
+        )
         if wrong:
             found["partial"] += 1
             found[f"{call.provider} {call.operation}: {wrong}"] += 1
@@ -277,7 +279,7 @@ async def campaign(context: Context) -> Sequence[Figure]:
             _, call, document = calls[number % len(calls)]
             body = mutated(rng, document)
             reply = HttpReply(rng.choice(STATUSES), rng.choice(HEADERS), body)
-            strike(call, reply, found)
+            read_mutated(call, reply, found)
         fewest = min(fewest, found["read"] + found["refused"] + found["untyped"] - before)
     return [
         at_least("providers", len(subjects()), 6),

@@ -31,11 +31,11 @@ _OWNERS = (
     " WHERE c.status = 'owned' ORDER BY 1"
 )
 _RUNNING = "SELECT count(*) FROM pipeline_executions WHERE status IN ('pending', 'running')"
-_SUSPICION = "SELECT coalesce(max(deaths), 0) FROM items"
+_MOST_ITEM_DEATHS = "SELECT coalesce(max(deaths), 0) FROM items"
 
 
 @asynccontextmanager
-async def kept(context: Context, name: str, chunk_size: int) -> AsyncIterator[RespawningPool]:
+async def open_pool(context: Context, name: str, chunk_size: int) -> AsyncIterator[RespawningPool]:
     """Workers that are quick to notice a death, over a database of their own."""
     async with (
         context.database() as url,
@@ -52,7 +52,7 @@ async def poisoned(context: Context) -> list[Figure]:
     poison = [f"POISON-{n}" for n in range(context.sized(1, 2))]
     innocent = [f"DONE-{n:03}" for n in range(chunk_size * 3 // 2)]
     innocent += [f"RETRY0-{n:03}" for n in range(chunk_size)]
-    async with kept(context, "poisoned", chunk_size) as workers:
+    async with open_pool(context, "poisoned", chunk_size) as workers:
         harness = workers.harness
         run_id = await harness.start({METRICS: [*innocent, *poison]}, lanes=[METRICS])
 
@@ -77,36 +77,36 @@ async def poisoned(context: Context) -> list[Figure]:
 
 
 async def innocent(context: Context) -> list[Figure]:
-    """Kills that know nothing of the work, until there were enough that struck some."""
+    """Kills that know nothing of the work, until there were enough that hit some."""
     kills, size = context.sized(6, 200), context.sized(120, 600)
-    chance = context.random("kills")
+    rng = context.random("kills")
     names = [f"SLOW-{n:04}" for n in range(size)]
-    struck = suspicion = 0
+    hit = most_item_deaths = 0
     started: list[UUID] = []
     async with (
-        kept(context, "innocent", context.sized(20, 25)) as workers,
+        open_pool(context, "innocent", context.sized(20, 25)) as workers,
         asyncio.timeout(INNOCENT_SECONDS_MAX),
     ):
         harness = workers.harness
-        while struck < kills or await harness.one(_RUNNING):
-            if struck < kills and await harness.one(_RUNNING) < 2:
+        while hit < kills or await harness.one(_RUNNING):
+            if hit < kills and await harness.one(_RUNNING) < 2:
                 started.append(await harness.start({METRICS: names}, lanes=[METRICS]))
-            await asyncio.sleep(chance.uniform(0, PAUSE_SECONDS_MAX))
-            if struck < kills and (running := workers.running()):
-                victim = chance.choice(running)
+            await asyncio.sleep(rng.uniform(0, PAUSE_SECONDS_MAX))
+            if hit < kills and (running := workers.running()):
+                victim = rng.choice(running)
                 owners = await harness.column(_OWNERS)
-                struck += workers.kill(victim) and victim in owners
-            suspicion = max(suspicion, await harness.one(_SUSPICION))
+                hit += workers.kill(victim) and victim in owners
+            most_item_deaths = max(most_item_deaths, await harness.one(_MOST_ITEM_DEATHS))
         deaths = await harness.one("SELECT max(deaths) FROM chunks")
         results = [await harness.results(run_id) for run_id in started]
         isolated = await harness.one("SELECT count(*) FROM items WHERE status = 'failed'")
     return [
-        at_least("kills of workers with chunks", struck, kills),
+        at_least("kills of workers with chunks", hit, kills),
         zero("innocent items isolated", isolated),
         zero("innocent items without a result", sum(size - len({*found}) for found in results)),
         zero("results written twice", sum(len(found) - len({*found}) for found in results)),
         at_least("most deaths of one chunk", deaths, context.sized(1, 4)),
-        at_least("most deaths counted for one item", suspicion, context.sized(0, 2)),
+        at_least("most deaths counted for one item", most_item_deaths, context.sized(0, 2)),
     ]
 
 

@@ -22,14 +22,14 @@ from harness.world import World, open_world
 
 from chaos.scorecard import Context, Row
 from chaos.standard_run import (
-    PATIENT,
+    DEFAULT_TAKEOVER,
     RUN_SECONDS_MAX,
-    Judged,
+    RunTotals,
     Undisturbed,
-    is_over,
+    has_ended,
     keywords,
     owners,
-    paged,
+    paged_simulator,
     start,
     undisturbed,
 )
@@ -46,22 +46,23 @@ _PIECE_BYTES = 1_000_000
 async def campaign(context: Context) -> Sequence[Figure]:
     """Both side by side."""
     reference = await undisturbed(context, context.sized(4, PAIRS))
-    judged, folder = Judged(), context.folder("full")
+    totals, folder = RunTotals(), context.folder("full")
     with small_disk(folder / "disk") as disk:
         # One after the other: Alembic works for one database at a time in a process.
-        away = await made(context.folder("stopped") / "server")
-        small = await made(disk / "server") if disk else None
+        away = await make_server(context.folder("stopped") / "server")
+        small = await make_server(disk / "server") if disk else None
         try:
             parts = await asyncio.gather(
-                stopped(context, away, reference, judged), full(context, small, reference, judged)
+                stopped_server(context, away, reference, totals),
+                full_disk(context, small, reference, totals),
             )
         finally:
             for server in filter(None, (away, small)):
                 await asyncio.to_thread(server.stop)
-    return [*parts[0], *parts[1], *judged.figures()]
+    return [*parts[0], *parts[1], *totals.figures()]
 
 
-async def made(data_dir: Path) -> EmbeddedServer:
+async def make_server(data_dir: Path) -> EmbeddedServer:
     """A server of its own, its database migrated."""
     server = await asyncio.to_thread(ensure_server, data_dir)
     database = await Database.connect(server.url())
@@ -72,19 +73,19 @@ async def made(data_dir: Path) -> EmbeddedServer:
     return server
 
 
-async def stopped(
-    context: Context, server: EmbeddedServer, reference: Undisturbed, judged: Judged
+async def stopped_server(
+    context: Context, server: EmbeddedServer, reference: Undisturbed, totals: RunTotals
 ) -> list[Figure]:
     """The server is shut down, and started again after a while."""
     away_seconds = context.sized(4.0, 60.0)
-    async with worked_on(context, server, reference) as (world, run_id):
+    async with running_world(context, server, reference) as (world, run_id):
         at_work = await owners(world)
         await asyncio.to_thread(server.stop)
         stopped_at = time.monotonic()
         await asyncio.sleep(away_seconds)
         away = time.monotonic() - stopped_at
         await asyncio.to_thread(ensure_server, server.data_dir)
-        await judged.add(world, run_id, reference)
+        await totals.add(world, run_id, reference)
         (found,) = await world.query("SELECT count(*) AS dead FROM workers WHERE died")
     return [
         at_least("workers that owned a chunk when it stopped", len(at_work), 1),
@@ -93,21 +94,21 @@ async def stopped(
     ]
 
 
-async def full(
-    context: Context, server: EmbeddedServer | None, reference: Undisturbed, judged: Judged
+async def full_disk(
+    context: Context, server: EmbeddedServer | None, reference: Undisturbed, totals: RunTotals
 ) -> list[Figure]:
     """The disk is full for a while."""
     if server is None:
         return [not_measured("a full disk")]
-    async with worked_on(context, server, reference) as (world, run_id):
+    async with running_world(context, server, reference) as (world, run_id):
         at_work = await owners(world)
         ballast = server.data_dir.parent / "ballast"
         await asyncio.to_thread(fill, ballast)
-        refused = await asyncio.to_thread(write_in_vain, server)
+        refused = await asyncio.to_thread(count_refused_writes, server)
         await asyncio.sleep(context.sized(1.0, 20.0))
         ballast.unlink()
         await asyncio.to_thread(ensure_server, server.data_dir)
-        await judged.add(world, run_id, reference)
+        await totals.add(world, run_id, reference)
     return [
         at_least("workers that owned a chunk when the disk was full", len(at_work), 1),
         at_least("kinds of writes refused by a full disk", refused, 2),
@@ -115,14 +116,14 @@ async def full(
 
 
 @asynccontextmanager
-async def worked_on(
+async def running_world(
     context: Context, server: EmbeddedServer, reference: Undisturbed
 ) -> AsyncIterator[tuple[World, UUID]]:
     """A standard run on that server, at a seeded point of its calls."""
     name = server.data_dir.parent.name
     calls = context.random(name).uniform(0.2, 0.6) * reference.calls
-    settings = {**PATIENT, "SERPLINE_DATABASE_URL": server.url()}
-    words, config = keywords(reference.pairs), paged(reference.pairs)
+    settings = {**DEFAULT_TAKEOVER, "SERPLINE_DATABASE_URL": server.url()}
+    words, config = keywords(reference.pairs), paged_simulator(reference.pairs)
     folder = context.folder(f"world-{name}")
     async with open_world(server.url(), folder, words, config=config, **settings) as world:
         run_id = await start(world)
@@ -131,7 +132,7 @@ async def worked_on(
 
         async def is_time() -> bool:
             far = len(world.sim.log) >= calls and bool(await owners(world))
-            return far or await is_over(world, run_id)
+            return far or await has_ended(world, run_id)
 
         await until(is_time, f"call {calls:.0f}", seconds=RUN_SECONDS_MAX)
         yield world, run_id
@@ -164,7 +165,7 @@ def fill(ballast: Path) -> None:
                 return
 
 
-def write_in_vain(server: EmbeddedServer) -> int:
+def count_refused_writes(server: EmbeddedServer) -> int:
     """Grow a table, then the write-ahead log, until each is refused; how many were."""
     refused = 0
     for statement in (

@@ -40,29 +40,29 @@ CARRIERS = (
 )
 PUBLIC = "93.184.216.34"
 # What no header can carry, and what is a path on the redirecting page itself.
-HERE = ("http:/1", "http:1", "http:\\", "http:///")
+NOT_REDIRECTABLE = ("http:/1", "http:1", "http:\\", "http:///")
 
 
-def inside(rng: random.Random) -> IPv4Address:
+def internal_ipv4(rng: random.Random) -> IPv4Address:
     """An address that no page may be fetched from."""
     network = IPv4Network(rng.choice(NETWORKS))
     return network[rng.randrange(network.num_addresses)]
 
 
-def inside_6(rng: random.Random) -> IPv6Address:
+def internal_ipv6(rng: random.Random) -> IPv6Address:
     """The same for IPv6: of a forbidden range, or one that carries a forbidden IPv4 address."""
     if rng.random() < 0.5:
         network6 = IPv6Network(rng.choice(NETWORKS_6))
         return network6[rng.randrange(network6.num_addresses)]
-    return IPv6Address(rng.choice(CARRIERS)(int(inside(rng))))
+    return IPv6Address(rng.choice(CARRIERS)(int(internal_ipv4(rng))))
 
 
 def spelled(rng: random.Random) -> str:
     """A host that leads inside, as a URL may spell it."""
     if rng.random() < 0.3:
-        six = inside_6(rng)
+        six = internal_ipv6(rng)
         return f"[{rng.choice((six.compressed, six.exploded, str(six).upper()))}]"
-    number = int(address := inside(rng))
+    number = int(address := internal_ipv4(rng))
     octets, last = address.packed, number & 0xFFFFFF
     mixed = [rng.choice((f"{o}", f"0x{o:x}", f"0{o:o}", f"{o:03}")) for o in octets]
     return rng.choice(
@@ -122,14 +122,14 @@ class Campaign:
         self.asked += 1
         return self.answers(self.asked)
 
-    async def strike(self, client: HttpClient, form: str, url: str, ways: str) -> None:
+    async def try_form(self, client: HttpClient, form: str, url: str, ways: str) -> None:
         """Try one form by each way: ``f``etch, ``s``end, ``r``edirect."""
         self.forms.add(form)
         if "f" in ways:
             await self._refused(client.fetch(HttpRequest("GET", url)))
         if "s" in ways:
             await self._refused(client.send(HttpRequest("GET", url)))
-        carried = url.isascii() and url.isprintable() and not url.startswith(HERE)
+        carried = url.isascii() and url.isprintable() and not url.startswith(NOT_REDIRECTABLE)
         if "r" in ways and carried:
             self.page.redirect = url
             await self._refused(client.fetch(HttpRequest("GET", "http://page.test/")))
@@ -157,27 +157,27 @@ async def campaign(context: Context) -> list[Figure]:
                 resolve=tried.resolve, host_map={"page.test": f"127.0.0.1:{page.port}"}
             ) as client:
                 for url in LITERALS:
-                    await tried.strike(client, url, url, "fsr")
+                    await tried.try_form(client, url, url, "fsr")
                 for _ in range(context.sized(150, 1_000)):
                     host = spelled(rng)
                     for port in ("", f":{trap.port}"):
-                        await tried.strike(client, host, f"http://{host}{port}/", "fsr")
+                        await tried.try_form(client, host, f"http://{host}{port}/", "fsr")
                 asked = tried.asked
                 for addresses in (
                     *RESOLVED,
-                    *([str(inside(rng))] for _ in range(context.sized(40, 200))),
-                    *([PUBLIC, str(inside_6(rng))] for _ in range(context.sized(40, 200))),
+                    *([str(internal_ipv4(rng))] for _ in range(context.sized(40, 200))),
+                    *([PUBLIC, str(internal_ipv6(rng))] for _ in range(context.sized(40, 200))),
                 ):
                     tried.answers = lambda _asked, found=addresses: found  # type: ignore[misc]
                     url = f"http://www.example.com:{trap.port}/"
-                    await tried.strike(client, repr(addresses), url, "fsr")
-            inward = [each for each in seen if each != own[0]]
+                    await tried.try_form(client, repr(addresses), url, "fsr")
+            internal = [each for each in seen if each != own[0]]
             rebound, look_ups = await rebinding(seen, trap)
         accepted = trap.accepted
-        control = await allowed(trap, own)
+        control = await check_judges(trap, own)
     return [
         at_least("forms", len(tried.forms), 60),
-        zero("connections opened", len(inward)),
+        zero("connections opened", len(internal)),
         zero("connections accepted inside", accepted),
         zero("look-ups of forged hosts", asked),
         zero("answers that are no typed refusal", tried.untyped),
@@ -202,7 +202,7 @@ async def rebinding(seen: list[Any], trap: Trap) -> tuple[int, int]:
     return sum(address[0] != PUBLIC for address in seen[before:]), names
 
 
-async def allowed(trap: Trap, own: list[Any]) -> int:
+async def check_judges(trap: Trap, own: list[Any]) -> int:
     """One call that the operator configured: how many of the two judges see it."""
     before = trap.accepted
     with watch_connects(own.__contains__) as seen:

@@ -42,7 +42,7 @@ from serpline.simulator.dataforseo import LOGIN
 
 KEYWORDS = ("best espresso machine", "Wisła rzeka", "coffee grinder", "decaf beans", "moka pot")
 KEYED = ("scaleserp", "youtube", "dataforseo", "pdl", "llm")
-EVERYWHERE: Sequence[Mapping[str, Any]] = (
+EVERY_PROVIDER_FAILS: Sequence[Mapping[str, Any]] = (
     {"fault": "429", "provider": "youtube", "retry_after": 0.05, "attempts": 1, "echo": True},
     # First attempts that can be repeated at once, then what cannot: the items of a few calls fail.
     {"fault": "429", "retry_after": 0.05, "attempts": 1, "probability": 0.3, "echo": True},
@@ -64,12 +64,12 @@ _JOBS = (
     "SELECT to_jsonb(j)::text FROM procrastinate_jobs j"
     " UNION ALL SELECT to_jsonb(q)::text FROM queued_jobs q"
 )
-_LOOK_SECONDS = 0.05
+_POLL_SECONDS = 0.05
 _LETTERS = "SELECT error FROM dead_letters WHERE starts_with(job_type, 'letter ')"
 # Whoever starts with this on its path hears the libraries that log URLs and arguments.
 _UNCAPPED = "import serpline.core.logging as logging\nlogging._QUIET = ()\n"
 # Where a secret path has to be: what a webhook is known by. A raw reply repeats what was sent.
-_PATHS_HOME = frozenset({"provider_batches", "raw_replies"})
+_PATH_TABLES = frozenset({"provider_batches", "raw_replies"})
 
 
 @dataclass
@@ -84,7 +84,7 @@ class Found:
 
 
 def canary(context: Context, provider: str) -> str:
-    """A key that no text contains by chance, with characters that travel in several spellings."""
+    """A key that no text contains by rng, with characters that travel in several spellings."""
     return f"sim-canary/{provider}+{context.random('canary', provider).randrange(10**12):012}=="
 
 
@@ -102,7 +102,7 @@ def spellings(secret: str) -> list[bytes]:
 
 
 @asynccontextmanager
-async def up(world: World, port: int) -> AsyncIterator[Path]:
+async def serpline_up(world: World, port: int) -> AsyncIterator[Path]:
     """``serpline up`` with one worker, at DEBUG; its log."""
     log, path = world.directory / "up.log", world.directory / "uncapped"
     path.mkdir()
@@ -133,18 +133,18 @@ async def search(url: str, canaries: Sequence[bytes], paths: Sequence[bytes]) ->
                 sql.Identifier(column), sql.Identifier(schema, table)
             )
             async for (value,) in await conn.execute(statement):
-                text = readable(value)
+                text = as_bytes(value)
                 found.values += 1
                 found.masked += b"REDACTED" in text
                 if any(secret in text for secret in canaries):
                     found.hits.append(f"{table}.{column}")
-                if table not in _PATHS_HOME and any(path in text for path in paths):
+                if table not in _PATH_TABLES and any(path in text for path in paths):
                     found.paths.append(f"{table}.{column}")
     return found
 
 
 @asynccontextmanager
-async def watched(url: str) -> AsyncIterator[set[bytes]]:
+async def watch_jobs(url: str) -> AsyncIterator[set[bytes]]:
     """Every state of every job that was seen while it waited or ran."""
     seen: set[bytes] = set()
 
@@ -153,7 +153,7 @@ async def watched(url: str) -> AsyncIterator[set[bytes]]:
             while True:
                 async for (row,) in await conn.execute(_JOBS):
                     seen.add(row.encode())
-                await asyncio.sleep(_LOOK_SECONDS)
+                await asyncio.sleep(_POLL_SECONDS)
 
     watching = asyncio.create_task(watch())
     try:
@@ -164,7 +164,7 @@ async def watched(url: str) -> AsyncIterator[set[bytes]]:
             await watching
 
 
-async def fail_for_good(world: World) -> list[str]:
+async def fail_jobs(world: World) -> list[str]:
     """One job for each key whose call is answered with an echo of it; the letters' errors."""
     world.sim.set_faults([{"fault": "500", "echo": True}])
     with patch.dict(os.environ, world.environment):
@@ -204,7 +204,7 @@ async def fail_for_good(world: World) -> list[str]:
     return [letter["error"] for letter in await world.query(_LETTERS)]
 
 
-def readable(value: Any) -> bytes:
+def as_bytes(value: Any) -> bytes:
     """A column's value as bytes; what is compressed, inflated."""
     if isinstance(value, bytes):
         with suppress(zlib.error):
@@ -213,9 +213,9 @@ def readable(value: Any) -> bytes:
     return (value if isinstance(value, str) else json.dumps(value, default=str)).encode()
 
 
-async def walked(world: World, rounds: int) -> None:
+async def run_with_faults(world: World, rounds: int) -> None:
     """Runs in which every provider errs, and one in which most refuse the key."""
-    for plan in [EVERYWHERE] * rounds + [REFUSED]:
+    for plan in [EVERY_PROVIDER_FAILS] * rounds + [REFUSED]:
         world.sim.set_faults(plan)
         run = await world.start(
             PipelineMode.TESTING, force_refresh=True, analysis_depth=2, min_success_ratio=0.1
@@ -239,14 +239,14 @@ async def campaign(context: Context) -> list[Figure]:
             open_world(url, context.folder("world"), csv, config=simulated(keys=keys), **settings)
         )
         plain_url = url.replace("+psycopg", "")
-        async with watched(plain_url) as jobs:
-            async with up(world, port) as log:
-                await walked(world, context.sized(1, 3))
-            letters = await fail_for_good(world)
+        async with watch_jobs(plain_url) as jobs:
+            async with serpline_up(world, port) as log:
+                await run_with_faults(world, context.sized(1, 3))
+            letters = await fail_jobs(world)
         rows = await world.query("SELECT secret_path FROM provider_batches")
         paths = [row["secret_path"].encode() for row in rows]
         found = await search(plain_url, canaries, paths)
-        said = log.read_bytes()
+        log_bytes = log.read_bytes()
         entries = [e for e in world.sim.log if e.fault in ("401", "429", "500")]
         told = len({entry.provider for entry in entries} & set(KEYED))
         taken = sum(delivery.status == 202 for delivery in world.sim.webhooks)
@@ -257,14 +257,14 @@ async def campaign(context: Context) -> list[Figure]:
         at_least("jobs seen waiting or running", len(jobs), 10),
         equal("dead letters of such errors", len(letters), len(KEYED)),
         at_least("of these that quote it", sum("You sent" in error for error in letters), 3),
-        at_least("lines logged at DEBUG", said.count(b"DEBUG") + said.count(b"debug"), 100),
+        at_least("lines logged at DEBUG", log_bytes.count(b"DEBUG") + log_bytes.count(b"debug"), 100),
         at_least("columns searched", found.columns, 200),
         at_least("values in which a key was replaced", found.masked, 10),
         zero("canaries in columns", len(found.hits)),
         zero("canaries in jobs", sum(secret in job for job in jobs for secret in canaries)),
-        zero("canaries in logs", sum(said.count(secret) for secret in canaries)),
+        zero("canaries in logs", sum(log_bytes.count(secret) for secret in canaries)),
         zero("secret webhook paths in logs, jobs and messages",
-             len(found.paths) + sum(text.count(path) for path in paths for text in (said, *jobs))),
+             len(found.paths) + sum(text.count(path) for path in paths for text in (log_bytes, *jobs))),
     ]  # fmt: skip
 
 

@@ -19,20 +19,20 @@ from chaos.respawning_worker import respawning_worker
 from chaos.scorecard import Context, Row
 from chaos.standard_run import (
     RUN_SECONDS_MAX,
-    Judged,
     Losses,
+    RunTotals,
     Undisturbed,
     attempts,
-    in_pairs,
-    is_over,
-    opened,
+    has_ended,
+    standard_world,
     start,
+    two_at_a_time,
     undisturbed,
 )
 
 PAIRS = 60
 EXIT_SECONDS_MAX = 30.0
-HELD = ("pdl", "enrich")
+WITHHELD = ("pdl", "enrich")
 
 
 @dataclass(slots=True)
@@ -50,11 +50,11 @@ async def campaign(context: Context) -> list[Figure]:
     """Runs that are handed from worker to worker."""
     pairs, runs, times = context.sized((4, 2, 3), (PAIRS, 5, 10))
     reference = await undisturbed(context, pairs)
-    exits, judged = Exits(), Judged()
+    exits, totals = Exits(), RunTotals()
     # A reply that never comes, one that comes within the grace, then none that is late.
     late = context.sized([600.0, 1.0], [600.0, 10.0])
-    await in_pairs(
-        _handed_on(context, reference, number, times, seconds, exits, judged)
+    await two_at_a_time(
+        _terminated_run(context, reference, number, times, seconds, exits, totals)
         for number, seconds in enumerate([*late, *[None] * (runs - len(late))])
     )
     return [
@@ -65,62 +65,62 @@ async def campaign(context: Context) -> list[Figure]:
         zero("chunks blamed", exits.blamed),
         zero("calls left without an outcome", exits.left_open),
         # The one whose reply never comes.
-        at_most("paid calls cut short", judged.may_be_paid_again, 1),
-        *judged.figures(),
+        at_most("paid calls cut short", totals.paid_again_max, 1),
+        *totals.figures(),
     ]
 
 
-async def _handed_on(
+async def _terminated_run(
     context: Context,
     reference: Undisturbed,
     number: int,
     times: int,
     late_seconds: float | None,
     exits: Exits,
-    judged: Judged,
+    totals: RunTotals,
 ) -> None:
     """One run, whose workers are told to end one after the other."""
-    chance = context.random("ends", number)
+    rng = context.random("ends", number)
     instants = sorted(
-        (chance.uniform(0, reference.calls * 0.95), chance.uniform(0, 0.3)) for _ in range(times)
+        (rng.uniform(0, reference.calls * 0.95), rng.uniform(0, 0.3)) for _ in range(times)
     )
     grace = {"SERPLINE_SHUTDOWN_GRACE_SECONDS": context.sized("2", "20")}
     losses = Losses()
     async with (
-        opened(context, f"ends-{number}", reference.pairs, None, **grace) as world,
+        standard_world(context, f"ends-{number}", reference.pairs, None, **grace) as world,
         respawning_worker(world) as worker,
     ):
         if late_seconds is not None:
-            world.sim.set_faults([_held(late_seconds)])
+            world.sim.set_faults([_withhold(late_seconds)])
         run_id = await start(world)
-        over = partial(is_over, world, run_id)
+        ended = partial(has_ended, world, run_id)
         for index, (calls, seconds) in enumerate(instants):
             waits_for_reply = index == 0 and late_seconds is not None
 
             async def is_time(calls: float = calls, held: bool = waits_for_reply) -> bool:
-                far = bool(world.withheld(*HELD)) if held else len(world.sim.log) >= calls
+                far = bool(world.withheld(*WITHHELD)) if held else len(world.sim.log) >= calls
                 # Once it is registered it listens to signals.
-                return await _is_at_work(world) and (far or await over())
+                return await _is_at_work(world) and (far or await ended())
 
             await worker.runs_until(is_time, RUN_SECONDS_MAX)
             await asyncio.sleep(0.0 if waits_for_reply else seconds)
-            told_at = time.monotonic()
+            signalled_at = time.monotonic()
             code = await worker.end(signal.SIGTERM)
             exits.not_zero += code != 0
-            exits.seconds.append(time.monotonic() - told_at)
+            exits.seconds.append(time.monotonic() - signalled_at)
             left_open = await world.query(_OPEN)
             exits.left_open += len(left_open)
             await losses.count(world)
-        await worker.runs_until(over, RUN_SECONDS_MAX)
-        await judged.add(world, run_id, reference, losses)
+        await worker.runs_until(ended, RUN_SECONDS_MAX)
+        await totals.add(world, run_id, reference, losses)
         made = await attempts(world, run_id)
         exits.burned += sum(abs(n - reference.attempts[item]) for item, n in made.items())
         blamed = await world.query(_BLAMED)
         exits.blamed += len(blamed)
 
 
-def _held(seconds: float) -> dict[str, Any]:
-    provider, operation = HELD
+def _withhold(seconds: float) -> dict[str, Any]:
+    provider, operation = WITHHELD
     once = {"fault": "slow", "seconds": seconds, "attempts": 1, "times": 1}
     return {"provider": provider, "operation": operation, **once}
 

@@ -17,10 +17,10 @@ from chaos.standard_run import (
     PAIRS,
     RUN_SECONDS_MAX,
     STARTED,
-    Thing,
+    Purchase,
     Undisturbed,
-    opened,
-    purchases,
+    count_purchases,
+    standard_world,
     start,
     undisturbed,
 )
@@ -34,27 +34,27 @@ _WANTED_BY_BOTH = (("companies looked up", "pdl"), ("texts analysed", "llm"))
 async def campaign(context: Context) -> list[Figure]:
     """One pair of runs, judged by the log of the simulator and by the tables."""
     reference = await undisturbed(context, context.sized(4, PAIRS))
-    async with opened(context, "pair", reference.pairs) as world:
+    async with standard_world(context, "pair", reference.pairs) as world:
         for _ in range(WORKERS):
             await world.start_worker()
         run_ids = await asyncio.gather(*(start(world) for _ in range(RUNS)))
         runs = [await world.wait_for_end(run_id, seconds=RUN_SECONDS_MAX) for run_id in run_ids]
         tables = [await final_tables(world.services.database, run_id) for run_id in run_ids]
-        bought = purchases(world.sim.log.entries)
+        bought = count_purchases(world.sim.log.entries)
         batches = world.sim.scaleserp.account.created
-        lives = await world.query(
+        spans = await world.query(
             "SELECT started_at, completed_at FROM pipeline_executions ORDER BY started_at"
         )
     return [
         zero("runs not completed", sum(run.status is not RunStatus.COMPLETED for run in runs)),
-        zero("runs one after the other", not _overlap(lives)),
+        zero("runs one after the other", not _overlap(spans)),
         zero("rows differing", sum(len(differences(reference.tables, each)) for each in tables)),
         equal("batches", batches, RUNS * reference.batches),
         *_shopping(reference, bought),
     ]
 
 
-def _shopping(reference: Undisturbed, bought: Counter[Thing]) -> list[Figure]:
+def _shopping(reference: Undisturbed, bought: Counter[Purchase]) -> list[Figure]:
     """What was bought, beside what one run buys: the starts of batches by each run."""
     once = Counter(reference.purchases)
     searched, once[STARTED] = bought[STARTED], 0
@@ -68,12 +68,12 @@ def _shopping(reference: Undisturbed, bought: Counter[Thing]) -> list[Figure]:
     ]
 
 
-def _of(bought: Counter[Thing], provider: str) -> int:
+def _of(bought: Counter[Purchase], provider: str) -> int:
     return sum(times for (kind, _), times in bought.items() if kind == provider)
 
 
-def _overlap(lives: list[dict[str, datetime]]) -> bool:
-    first, second = lives
+def _overlap(spans: list[dict[str, datetime]]) -> bool:
+    first, second = spans
     return second["started_at"] < first["completed_at"]
 
 

@@ -1,6 +1,6 @@
 """Rows of the scorecard of ``make chaos``, in a shorter form and with a fixed seed.
 
-Left out are the rows whose promise other tests hold (``Row.held_by``).
+Left out are the rows whose promise other tests hold (``Row.covered_by``).
 """
 
 import os
@@ -26,7 +26,7 @@ def _group(row: Row) -> str:
     [
         pytest.param(row, id=f"{row.number:02}", marks=pytest.mark.xdist_group(_group(row)))
         for row in all_rows()
-        if not row.held_by
+        if not row.covered_by
     ],
 )
 async def test_every_figure_keeps_to_its_bound(
@@ -46,9 +46,9 @@ async def test_every_figure_keeps_to_its_bound(
 
 def test_what_holds_a_row_that_is_left_out_is_there() -> None:
     """Each test that stands for the short form of a row exists, and few rows are left out."""
-    left_out = [row for row in all_rows() if row.held_by]
+    left_out = [row for row in all_rows() if row.covered_by]
     assert [row.number for row in left_out] == [1, 7, 8]
     for row in left_out:
-        for name in row.held_by:
+        for name in row.covered_by:
             path, _, test = name.partition("::")
             assert f"def {test or 'test_'}" in (ROOT / path).read_text(encoding="utf-8"), name
