@@ -1,5 +1,5 @@
-"""Chaos: the reliability scorecard, measured under seeded faults and judged from outside.
+"""The reliability scorecard: campaigns of seeded faults, audited from outside the code.
 
-The auditors are the simulator's call log and credit ledger, and the database; never the code that
-is being judged. Each row of the scorecard is a module of ``chaos.rows``.
+The auditors are the simulator's call log, its credit ledger and the database, never the code under
+test. Each row of the scorecard is a module of ``chaos.rows``.
 """

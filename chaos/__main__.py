@@ -1,7 +1,7 @@
 """``make chaos``: run the scorecard, print it, and write ``docs/reliability.md``.
 
-make chaos                           every row, with a seed of its own choosing
-make chaos ARGS="--seed 7 --rows 3,14"   those rows again, exactly
+make chaos                               every row, with a random seed
+make chaos ARGS="--seed 7 --rows 3,14"   repeat these rows exactly
 """
 
 import argparse
@@ -26,11 +26,11 @@ REPORT = Path(__file__).parent.parent / "docs" / "reliability.md"
 
 
 def run_row(row: Row, context: Context) -> Outcome:
-    """Run one campaign. One that breaks has failed, and its row says what broke."""
+    """Run one campaign. A campaign that raises has failed, and its row shows the error."""
     started = time.perf_counter()
     try:
         figures, error = asyncio.run(_campaign(row, context)), None
-    except Exception as broken:  # noqa: BLE001  the other rows are still worth measuring
+    except Exception as broken:  # noqa: BLE001  the other rows still run
         traceback.print_exc()
         figures, error = (), f"{type(broken).__name__}: {broken}".splitlines()[0][:200]
     return Outcome(row, tuple(figures), time.perf_counter() - started, error)
@@ -41,7 +41,7 @@ async def _campaign(row: Row, context: Context) -> Sequence[Figure]:
 
 
 def run_rows(rows: Sequence[Row], seed: int, *, full: bool) -> list[Outcome]:
-    """Run the rows one after another on a throw-away server, printing each as it ends."""
+    """Run the rows one after another on a temporary server; print each as it ends."""
     outcomes = []
     with tempfile.TemporaryDirectory(prefix="serpline-chaos-") as folder:
         server = ensure_server(Path(folder) / "data")
@@ -64,14 +64,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1, 10**6))
     parser.add_argument("--rows", default="", help="numbers, separated by commas; default: all")
-    parser.add_argument("--short", action="store_true", help="the campaign of the tests")
+    parser.add_argument("--short", action="store_true", help="the short form that the tests run")
     options = parser.parse_args()
     configure("CRITICAL")
     known = {str(row.number): row for row in all_rows()}
     chosen = [number for number in options.rows.split(",") if number]
     for number in chosen:
         if number not in known:
-            parser.error(f"--rows: {number!r} is none of {', '.join(known)}")
+            parser.error(f"--rows: {number!r} is not one of {', '.join(known)}")
     rows = [row for number, row in known.items() if not chosen or number in chosen]
     sys.stdout.write(f"seed {options.seed}\n")
     outcomes = run_rows(rows, options.seed, full=not options.short)

@@ -1,7 +1,7 @@
-"""The named points at which row 2 kills a process, and how it comes to die there.
+"""The named points at which a process of row 2 kills itself.
 
-Nothing of the product knows of them: the process of this campaign wraps the functions concerned and
-sends itself SIGKILL at the n-th passing of the one point it was told.
+The product has no hooks for them. The process wraps the function of its point, and sends itself
+SIGKILL at the n-th call.
 """
 
 import functools
@@ -18,9 +18,9 @@ from serpline.robustness.guard import Guard
 from serpline.robustness.ledger import Ledger
 from serpline.store.runs import batches, chunks, planning, releases, runs, settling, webhooks
 
-# Point → (whose function, its name, before or after it, the operation of a call or "").
+# Point → (owner of the function, its name, before or after it, the operation of a call or "").
 # A function of a store module runs inside a transaction: after it, nothing is committed yet.
-# In the order in which a run comes to them first.
+# The order is that of a run.
 POINTS: dict[str, tuple[Any, str, str, str]] = {
     "before advance": (PhaseOrchestrator, "advance", "before", ""),
     "in advance": (runs, "change_lane", "after", ""),
@@ -48,7 +48,7 @@ POINTS: dict[str, tuple[Any, str, str, str]] = {
     "before page file": (Guard, "_send", "before", "page_file"),
     "after page file": (Guard, "_send", "after", "page_file"),
 }
-# In the web process: before a webhook's inbox row, between it and the wake-up, after both.
+# In the web process: before a webhook's inbox row, between row and wake-up, after both.
 WEB_POINTS: dict[str, tuple[Any, str, str, str]] = {
     "before inbox": (PipelineService, "record_webhook", "before", ""),
     "in inbox": (webhooks, "record_webhook", "after", ""),
@@ -57,7 +57,7 @@ WEB_POINTS: dict[str, tuple[Any, str, str, str]] = {
 
 
 def arm(point: str, passing: int) -> None:
-    """Have this process die at the ``passing``-th time that it comes to ``point`` (from 1)."""
+    """Kill this process when it reaches ``point`` for the ``passing``-th time (from 1)."""
     owner, name, when, operation = {**POINTS, **WEB_POINTS}[point]
     left = passing
 

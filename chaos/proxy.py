@@ -1,9 +1,9 @@
-"""A proxy before PostgreSQL that cuts connections at instants a network never lets one choose.
+"""A proxy in front of PostgreSQL that cuts connections at chosen points of the protocol.
 
-It listens on loopback, passes everything on to the server's socket, and reads of the protocol only
-where a message ends and whether it says COMMIT. A point is armed for the next fitting message of
-any connection; the connection it fits is then cut, in both directions. Shut, it cuts every one, and
-lets none through for a while.
+It listens on loopback and passes everything on to the server's socket. Of the protocol it reads
+only the ends of messages and COMMIT. ``arm`` chooses a point: the connection of the next matching
+message is cut there, in both directions. ``shut`` cuts every connection and refuses new ones for a
+while.
 """
 
 import asyncio
@@ -20,11 +20,11 @@ _BUFFER_BYTES = 65536
 
 
 class CutPoint(Enum):
-    """What is cut off."""
+    """The point at which a connection is cut."""
 
-    ACKNOWLEDGEMENT = "COMMIT goes to the server, which commits; its answer is lost"
-    COMMIT = "COMMIT never gets to the server"
-    ANSWER = "a statement goes to the server; its answer is lost"
+    ACKNOWLEDGEMENT = "the server gets COMMIT and commits; its answer is lost"
+    COMMIT = "COMMIT is lost on its way to the server"
+    ANSWER = "the server gets a statement; its answer is lost"
 
 
 @dataclass(slots=True, eq=False)
@@ -34,17 +34,17 @@ class _Connection:
     client: asyncio.StreamWriter
     server: asyncio.StreamWriter
     lost: CutPoint | None = None
-    """Whose answer is to be lost: the next one."""
+    """If set, the next answer is lost."""
 
     def cut(self) -> None:
-        """Both directions, at once."""
+        """Cut both directions at once."""
         self.client.transport.abort()
         self.server.transport.abort()
 
 
 @dataclass(slots=True)
 class Proxy:
-    """Armed with one point at a time."""
+    """A proxy. One cut point is armed at a time."""
 
     path: Path
     port: int = 0
@@ -55,11 +55,11 @@ class Proxy:
     _skip: int = 0
 
     def arm(self, point: CutPoint, skip: int) -> None:
-        """Have this happen to the fitting message after the next ``skip`` ones."""
+        """Cut at the next matching message after ``skip`` others."""
         self._armed, self._skip = point, skip
 
     async def shut(self, seconds: float) -> int:
-        """Cut every connection, and let none through for so long; how many were cut."""
+        """Cut every connection and refuse new ones for ``seconds``; returns how many were cut."""
         self._is_shut, cut = True, list(self._open)
         for connection in cut:
             connection.cut()
@@ -68,7 +68,7 @@ class Proxy:
         return len(cut)
 
     async def serve(self, reader: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
-        """Pass one connection on until either side ends it, or a point does."""
+        """Pass one connection on until either side ends it, or it is cut."""
         if self._is_shut:
             client.transport.abort()
             return
@@ -112,7 +112,7 @@ class Proxy:
                 await connection.client.drain()
 
     def _fits(self, kind: bytes, body: bytes) -> CutPoint | None:
-        """The armed point, if this message is the one that it was armed for."""
+        """The armed point, if this message is the one to cut at."""
         if self._armed is CutPoint.ANSWER:
             fits = kind in (_QUERY, _SYNC)
         else:
@@ -128,7 +128,7 @@ class Proxy:
 
 @asynccontextmanager
 async def open_proxy(path: Path) -> AsyncIterator[Proxy]:
-    """A proxy before the server that listens at ``path``."""
+    """A proxy in front of the server that listens at ``path``."""
     made = Proxy(path)
     server = await asyncio.start_server(made.serve, "127.0.0.1", 0)
     made.port = server.sockets[0].getsockname()[1]

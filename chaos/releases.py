@@ -1,8 +1,8 @@
-"""Two releases of serpline for row 4: the code as it is, and as a later release might have it.
+"""Two releases of serpline for row 4: the current code, and the same code with changes.
 
-Each is a copy of the source tree, to be put first on ``PYTHONPATH``. The second differs in what is
-easily taken for granted between two processes: sizes, orders, names, texts, and what they say to
-each other. A change that finds nothing to change fails, so that it is mended with the code.
+Each is a copy of the source tree, to be put first on ``PYTHONPATH``. The second differs in what two
+processes easily assume of each other: sizes, orders, names, texts and messages. A change whose
+pattern matches nothing fails, so it must be updated with the code.
 """
 
 import re
@@ -17,7 +17,7 @@ SIZE = 7
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """``pattern`` (a regular expression) becomes ``into`` in the files that ``where`` names."""
+    """Replace ``pattern`` (a regular expression) by ``into`` in the files that ``where`` names."""
 
     what: str
     where: str
@@ -64,7 +64,7 @@ CHANGES = (
 
 
 def make_release(folder: Path, *, changed: bool) -> Path:
-    """Copy the source tree into ``folder``, ``changed`` or not; what to put on the path."""
+    """Copy the source tree into ``folder``, ``changed`` or not; returns the path to import from."""
     source = Path(serpline.__file__).parent
     copy = folder / "serpline"
     shutil.copytree(source, copy, ignore=shutil.ignore_patterns("__pycache__"))

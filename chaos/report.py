@@ -9,38 +9,38 @@ from harness.figures import Figure
 
 from chaos.scorecard import Row
 
-_HEAD = """# Reliability, measured
+_HEAD = """# Measured reliability
 
-Written by `make chaos`; do not edit. Every figure was taken by an auditor outside the code it
-judges: the simulator's call log and credit ledger, and the database. The bound stands behind each
-figure. `make chaos ARGS="--seed {seed}"` repeats this campaign; the tests run most rows in a
-shorter form with a fixed seed.
+Written by `make chaos`; do not edit. Auditors outside the code took every figure: the simulator's
+call log, its credit ledger and the database. The bound of each figure follows it in brackets.
+`make chaos ARGS="--seed {seed}"` repeats this run. The tests run most rows in a short form with a
+fixed seed.
 
 Seed {seed}; {passed} of {count} rows passed in {minutes:.0f} minutes; {machine}.
 
-| # | test | passes when | measured | |
+| # | campaign | passes if | measured | |
 |---|---|---|---|---|
 """
-_MECHANISMS = """
-## What makes it hold
-What each row measured when its mechanism was taken away, as it was seen when that was tried; this
-run did not try it again.
+_SWITCHED_OFF = """
+## With the mechanism switched off
+Each row was once measured with the mechanism behind its promise switched off. This run did not
+repeat that.
 
-| # | switched off, and what was seen |
+| # | switched off, and the result |
 |---|---|
 """
-_HELD = """
+_COVERED = """
 ## Rows that only `make chaos` runs
-`make test` runs the short form of every other row. These promises are held by tests of their own.
+Other tests cover the promises of these rows. `make test` runs the short form of every other row.
 
-| # | tests |
+| # | covered by |
 |---|---|
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a campaign measured, or the ``error`` that broke it."""
+    """A campaign's figures, or the ``error`` that ended it."""
 
     row: Row
     figures: tuple[Figure, ...]
@@ -49,15 +49,15 @@ class Outcome:
 
     @property
     def passed(self) -> bool:
-        """A campaign that broke, or measured nothing, proves nothing."""
+        """Whether every figure holds. An error, or no figure at all, is a failure."""
         return self.error is None and bool(self.figures) and all(f.holds for f in self.figures)
 
 
 def line(outcome: Outcome) -> str:
     """One line for a terminal."""
-    verdict = "pass" if outcome.passed else "FAIL"
+    result = "pass" if outcome.passed else "FAIL"
     return (
-        f"{outcome.row.number:>2} {verdict} {outcome.seconds:7.1f} s  {outcome.row.test}:"
+        f"{outcome.row.number:>2} {result} {outcome.seconds:7.1f} s  {outcome.row.test}:"
         f" {_measured(outcome)}"
     )
 
@@ -76,16 +76,16 @@ def document(outcomes: Sequence[Outcome], seed: int) -> str:
         f" | {'pass' if o.passed else '**FAIL**'} |\n"
         for o in outcomes
     )
-    mechanisms = "".join(f"| {o.row.number} | {o.row.switched_off} |\n" for o in outcomes)
-    held = "".join(
+    switched_off = "".join(f"| {o.row.number} | {o.row.switched_off} |\n" for o in outcomes)
+    covered = "".join(
         f"| {o.row.number} | {', '.join(f'`{test}`' for test in o.row.covered_by)} |\n"
         for o in outcomes
         if o.row.covered_by
     )
-    return head + rows + _MECHANISMS + mechanisms + _HELD + held
+    return head + rows + _SWITCHED_OFF + switched_off + _COVERED + covered
 
 
 def _measured(outcome: Outcome) -> str:
     if outcome.error is not None:
-        return f"broke off: {outcome.error}".replace("|", "\\|")
+        return f"failed: {outcome.error}".replace("|", "\\|")
     return "; ".join(map(str, outcome.figures)) or "nothing measured"

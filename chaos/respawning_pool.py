@@ -22,10 +22,10 @@ class RespawningPool:
     pool: WorkerPool
     chunk_size: int
     exit_codes: Counter[int] = field(default_factory=Counter)
-    """How often a worker ended with which exit code; -9: killed."""
+    """Ends of workers by exit code; -9: killed."""
 
     async def keep_one(self) -> None:
-        """Have one worker, again and again, until cancelled."""
+        """Keep one worker running until cancelled."""
         while True:
             worker = self.pool.start(scripted_worker_main, self.chunk_size)
             try:
@@ -34,11 +34,11 @@ class RespawningPool:
                 worker.close()
 
     def running(self) -> list[int]:
-        """The pids of the running workers, in the order of their starts."""
+        """The pids of the running workers, oldest first."""
         return [worker.pid for worker in self.pool.processes if worker.is_running]
 
     def kill(self, pid: int) -> bool:
-        """``kill -9``; False if it is no running worker of ours."""
+        """``kill -9``; False if no running worker has this pid."""
         for worker in self.pool.processes:
             if worker.is_running and worker.pid == pid:
                 worker.kill()
@@ -50,7 +50,7 @@ class RespawningPool:
 async def respawning_pool(
     url: str, directory: Path, *, workers: int, chunk_size: int, environment: Mapping[str, str]
 ) -> AsyncIterator[RespawningPool]:
-    """So many workers, kept running over a fresh database."""
+    """Keep ``workers`` workers running over a fresh database."""
     database = await Database.connect(url)
     try:
         await make_tables(database)

@@ -1,8 +1,8 @@
-"""One worker process of a world after another: each is started when the one before has died.
+"""Worker processes of a world, one after another: each starts after the death of the last.
 
-Only one runs at a time, so what each leaves behind can be counted at its death. ``CHAOS_POINT`` and
-``CHAOS_PASSING`` name where it kills itself; with ``CHAOS_WEB_PORT`` it is the web process, and
-otherwise a worker.
+Only one runs at a time, so the calls that each leaves unrecorded can be counted at its death.
+``CHAOS_POINT`` and ``CHAOS_PASSING`` name the point at which it kills itself. With
+``CHAOS_WEB_PORT`` it is the web process, otherwise a worker.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ def _be_worker(environment: Mapping[str, str], log: Path, alive: Connection) -> 
 
 
 async def _serve_web(port: int) -> None:
-    """The web process, until it is variables to end."""
+    """Run the web process until it is stopped."""
     async with (
         until_stopped(with_parent=True) as stop,
         open_services(load()) as services,
@@ -50,7 +50,7 @@ async def _serve_web(port: int) -> None:
 
 
 class RespawningWorker:
-    """Starts one process after another, each with the log of the first."""
+    """Starts one process after another; all share one log."""
 
     def __init__(self, environment: Mapping[str, str], log: Path) -> None:
         self._environment = environment
@@ -58,10 +58,10 @@ class RespawningWorker:
         self._last: Fork | None = None
 
     async def runs_until(self, is_over: IsOver, seconds: float, **environment: str) -> bool:
-        """Start one, with further variables, until SIGKILL ends it (True) or it ``is_over``.
+        """Start a process with further variables. Return True if SIGKILL ended it.
 
-        On a machine that is too busy a worker may be declared dead by itself, and end; as any
-        supervisor would, this starts the next.
+        Return False once ``is_over`` holds. On a busy machine a worker may miss its own lease and
+        exit; like a supervisor, this starts the next.
         """
         for _ in range(STARTS_MAX):
             if self._last is not None:
@@ -72,28 +72,28 @@ class RespawningWorker:
             async def has_changed(worker: Fork = worker) -> bool:
                 return not worker.is_running or await is_over()
 
-            await until(has_changed, "a death, or the end", seconds=seconds)
+            await until(has_changed, "a death or the end", seconds=seconds)
             if worker.is_running:
                 return False
             if await worker.wait() == -signal.SIGKILL:
                 return True
-        raise AssertionError(f"{STARTS_MAX} processes ended by themselves; see {self._log}")
+        raise AssertionError(f"{STARTS_MAX} processes exited by themselves; see {self._log}")
 
     @property
     def pid(self) -> int:
-        """Of the process that runs, or ran last."""
+        """The id of the running or last process."""
         assert self._last is not None
         return self._last.pid
 
     async def end(self, number: int) -> int:
-        """Send a signal to the running process; gives its exit code."""
+        """Send a signal to the running process; returns its exit code."""
         assert self._last is not None
         self._last.send_signal(number)
         async with asyncio.timeout(END_SECONDS):
             return await self._last.wait()
 
     async def close(self) -> None:
-        """End the running process: in good order first, by force after a while."""
+        """Terminate the running process; kill it after ``END_SECONDS``."""
         if self._last is not None:
             await self._last.end(END_SECONDS)
 
@@ -102,7 +102,7 @@ class RespawningWorker:
 async def respawning_worker(
     world: World, name: str = "respawned"
 ) -> AsyncIterator[RespawningWorker]:
-    """The processes of a world; ``name`` is that of their log."""
+    """The processes of a world. ``name`` is that of their log."""
     made = RespawningWorker(world.environment, world.directory / f"{name}.log")
     try:
         yield made

@@ -1,8 +1,7 @@
-"""What a row of the scorecard is, and where its campaign runs.
+"""A row of the scorecard, and the context that its campaign runs in.
 
-A row names what is done, what passes, and the mechanism that makes it hold: what was seen when that
-was switched off. Its campaign returns figures, each with the bound it is judged by, so that the
-table says how far from the edge every promise is and not merely that it held.
+A row names its campaign, its pass criterion, and the result with its mechanism switched off. The
+campaign returns figures with their bounds, so the table shows the margin of every promise.
 """
 
 import asyncio
@@ -25,10 +24,10 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class Context:
-    """Where one campaign runs: its seed, its size, its directory, a PostgreSQL for its databases.
+    """The context of one campaign: seed, size, directory, and a PostgreSQL for its databases.
 
-    ``full`` is the campaign of ``make chaos``; otherwise it is the shorter one of the tests, with
-    the same mechanisms and fewer repetitions.
+    ``full`` is the campaign of ``make chaos``. The short form of the tests has the same mechanisms
+    and fewer repetitions.
     """
 
     seed: int
@@ -39,11 +38,11 @@ class Context:
     _made: int = field(default=0)
 
     def sized(self, short: T, full: T) -> T:
-        """The value for this campaign's size."""
+        """``full`` in a full campaign, else ``short``."""
         return full if self.full else short
 
     def random(self, *what: object) -> random.Random:
-        """Chance that depends on the seed and on what it is for, and on nothing else."""
+        """A random generator that depends on the seed and ``what`` alone."""
         return random.Random(f"{self.seed} {what}")
 
     def folder(self, name: str) -> Path:
@@ -58,7 +57,7 @@ class Context:
         self._made += 1
         name = f"chaos_{self.directory.name}_{self._made}".replace("-", "_").lower()[-60:]
         with administered(self.server) as admin:
-            # In a thread: other parts of the campaign go on.
+            # In a thread, so that other parts of the campaign keep running.
             await asyncio.to_thread(create_database, admin, name, self.template)
             try:
                 yield self.server.url(name)
@@ -71,10 +70,10 @@ Campaign = Callable[[Context], Awaitable[Sequence[Figure]]]
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row. ``switched_off`` says which mechanism was taken away and what was seen then.
+    """One row. ``switched_off`` names the mechanism that was switched off, and the result.
 
-    ``covered_by`` names tests that hold the same promise, as ``FILE`` or ``FILE::TEST``: then
-    `make test` leaves the row's short form out.
+    ``covered_by`` names tests of the same promise, as ``FILE`` or ``FILE::TEST``. ``make test``
+    leaves out the short form of such a row.
     """
 
     number: int
@@ -86,7 +85,7 @@ class Row:
 
 
 def all_rows() -> list[Row]:
-    """Every row there is, by number."""
+    """All rows, by number."""
     package = importlib.import_module("chaos.rows")
     modules = [
         importlib.import_module(f"chaos.rows.{found.name}")

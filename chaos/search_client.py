@@ -1,8 +1,9 @@
-"""Guarded calls to the simulator without a pipeline: what a worker process makes them with.
+"""Guarded searches at the simulator, without a pipeline.
 
-Also a process of its own (``python -m chaos.search_client``): it says "ready", begins with the first
-line on stdin, and has so many callers that each make call after call, until their kind is variables to
-stop. It prints a line of JSON at the end. Its environment says where the simulator is.
+As a process (``python -m chaos.search_client``) it prints "ready", starts with the first line on
+stdin and runs several callers, each of which makes call after call: ``probe`` until one succeeds,
+``spend`` until the budget is spent. At the end it prints the counts of their outcomes as JSON. Its
+environment names the simulator and the database.
 """
 
 import argparse
@@ -39,23 +40,23 @@ PROVIDER, OPERATION, BREAKER = "scaleserp", "search", "scale_serp_api"
 
 @dataclass(frozen=True, slots=True)
 class SearchClient:
-    """A guard as one process has it, and searches to make."""
+    """One process's guard, and searches to buy with it."""
 
     database: Database
     guard: Guard
     client: ScaleSerpClient
 
     def search(self, words: str) -> ProviderCall[SerpPage]:
-        """One search, one credit; other words are another purchase."""
+        """The call for one search: one credit. Other words are another purchase."""
         return self.client.search(SearchSpec(q=words, content_type=ContentType.ORGANIC))
 
     async def buy(self, words: str, scope: CallScope | None = None) -> SerpPage:
-        """Make it."""
+        """Buy one search."""
         return await self.guard.execute(self.search(words), scope or CallScope("chaos"))
 
 
 def policy(**changes: object) -> ProviderPolicy:
-    """Nothing that stands in the way of what a row is about."""
+    """A policy whose limits are too wide to matter, with ``changes``."""
     defaults: dict[str, object] = {
         "provider": PROVIDER,
         "breaker": BREAKER,
@@ -70,7 +71,7 @@ def policy(**changes: object) -> ProviderPolicy:
 async def search_client(
     url: str, environment: Mapping[str, str], how: ProviderPolicy, clock: Clock | None = None
 ) -> AsyncIterator[SearchClient]:
-    """Connect to the database and to the simulator that ``environment`` names."""
+    """Open a client for the database and the simulator that ``environment`` names."""
     clock = clock or SystemClock()
     base = environment["SERPLINE_SCALESERP_BASE_URL"]
     database = await Database.connect(url)
@@ -89,19 +90,19 @@ async def search_client(
 async def load_process(
     url: str, environment: Mapping[str, str], log: Path, arguments: list[str]
 ) -> ReadyProcess:
-    """Start a process of such callers; it waits, loaded, for ``begin``."""
+    """Load a process of callers; it waits for ``begin``."""
     variables = {**os.environ, **environment, "SERPLINE_DATABASE_URL": url}
     return await ReadyProcess.load(["-m", "chaos.search_client", *arguments], variables, log)
 
 
 async def outcome_counts(process: ReadyProcess, seconds: float) -> dict[str, int]:
-    """How many of its callers ended in which way, once it has ended."""
+    """Wait for the process's end; returns its callers' outcomes, each with its count."""
     counted: dict[str, int] = json.loads(await process.result(seconds))
     return counted
 
 
 async def _probe(client: SearchClient, name: str) -> str:
-    """Ask until it is answered: while the breaker is not closed, nearly everybody is refused."""
+    """Retry until a call succeeds: while the breaker is not closed, it refuses most calls."""
     while True:
         try:
             await client.buy(name)
@@ -112,9 +113,9 @@ async def _probe(client: SearchClient, name: str) -> str:
 
 
 async def _spend(client: SearchClient, name: str, scope: CallScope) -> str:
-    """Buy one thing after another until the budget is spent.
+    """Buy one search after another until the budget is spent.
 
-    Each is client durable before the next, as a settlement does: a kill leaves one unknown at most.
+    Each call is committed before the next, as by a settlement: a kill leaves at most one unknown.
     """
     number = 0
     while True:

@@ -1,4 +1,4 @@
-"""A phase whose items are searches, and a worker's parts driven by hand in virtual time."""
+"""A phase whose items are searches, and a worker's parts in virtual time."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
@@ -23,7 +23,7 @@ from serpline.store.runs.chunks import ItemRow
 
 
 class SearchPhase(ScriptedPhase):
-    """Its items are searches; work makes them, so many at once."""
+    """A phase whose items are searches; work buys ``at_once`` of them at a time."""
 
     def __init__(self, client: SearchClient, chunk_size: int, at_once: int) -> None:
         super().__init__(METRICS.phase, chunk_size)
@@ -31,7 +31,7 @@ class SearchPhase(ScriptedPhase):
         self._at_once = at_once
 
     async def work(self, work: Work, items: Sequence[ItemRow]) -> AsyncGenerator[Outcome, None]:
-        """What a phase does with a call, and no more."""
+        """Buy a search per item, as a real phase does."""
         scope = CallScope(
             "chaos",
             run_id=work.chunk.run_id,
@@ -53,9 +53,9 @@ class SearchPhase(ScriptedPhase):
 
 @dataclass(slots=True)
 class SearchWorker:
-    """One worker, and a clock that a row sets ahead; leases live in real time all the same.
+    """One worker, and a clock that a row sets ahead. Leases use real time.
 
-    So do chunks, which wait by the database's clock: what passes by is taken off their waits.
+    Chunks wait by the database's clock, so skipped time is subtracted from their waits.
     """
 
     client: SearchClient
@@ -65,14 +65,14 @@ class SearchWorker:
     skipped_seconds: float = field(default=0.0)
 
     async def start(self, items: Sequence[str], attempts: int = 3) -> None:
-        """A run of one lane with these items, planned."""
+        """Create and plan a run of one lane with these items."""
         database, config = self.client.database, PipelineConfig(retry_attempts=attempts)
         run_id = await create_run(database, [METRICS], config)
         await script(database, run_id, {METRICS: items})
         await self.parts.orchestrator.advance_and_plan(run_id)
 
     async def work_due_chunks(self, at_once: int) -> int:
-        """What a timer would wake at the virtual instant it is; how many chunks that was."""
+        """Work on the chunks that are due in virtual time; returns how many."""
         await self._shorten_waits()
         query = (
             "SELECT id FROM chunks WHERE status = 'ready' AND next_check_at <= now() ORDER BY id"
@@ -85,13 +85,13 @@ class SearchWorker:
         return len(due)
 
     def skip_time(self, seconds: float) -> None:
-        """Let time pass in which nothing happens."""
+        """Skip ``seconds`` of virtual time."""
         self.clock.ahead_seconds += seconds
         self.clock.frozen_seconds += seconds
         self.skipped_seconds += seconds
 
     async def seconds_to_next_check(self) -> float | None:
-        """Until a chunk is due; None if all are done."""
+        """Seconds until a chunk is due; None if all are done."""
         await self._shorten_waits()
         query = (
             "SELECT extract(epoch FROM min(next_check_at) - now())::float FROM chunks"
@@ -119,7 +119,7 @@ async def search_worker(
     chunk_size: int,
     at_once: int,
 ) -> AsyncIterator[SearchWorker]:
-    """A living worker whose one phase makes searches."""
+    """A running worker whose only phase buys searches."""
     async with search_client(url, environment, how, clock) as client:
         database = client.database
         await make_tables(database)

@@ -1,13 +1,13 @@
-"""The standard run, undisturbed and disturbed, and what two runs over it are judged by.
+"""The standard run, with and without faults, and the comparison of the two.
 
 Seven phases over ``pairs`` keyword × market pairs for organic, news and video. With 340 pairs and
 one analysed result per search that is 340 volumes, 1,020 searches, some 700 companies, 3,000
 videos and channels, 300 channel owners, 1,000 analyses and 2,000 scores: on average well above
 1,000 items a phase.
 
-The judges are the result tables, compared row for row with an undisturbed run's, and the
-simulator's call log and account. A call may be paid again only if its first reply died with its
-worker: the simulator charged it, and at that death no reply to it had been committed.
+The result tables are compared row for row with those of an undisturbed run. The simulator's call
+log and account show the purchases. A call may be paid again only if its first reply died with its
+worker: the simulator charged it, and no reply to it was committed at that death.
 """
 
 import asyncio
@@ -34,15 +34,14 @@ PAIRS = 340
 SEARCHES_PER_PAGE = 50
 MARKETS = ("US", "PL")
 ANALYSIS_DEPTH = 1
-# The defaults, for runs in which nobody is killed: a busy machine must not make its one worker be
-# taken for dead.
+# The defaults, for runs without kills: the one worker of a busy machine must not be declared dead.
 DEFAULT_TAKEOVER = {
     "SERPLINE_WORKER_HEARTBEAT_SECONDS": "5",
     "SERPLINE_WORKER_DEAD_AFTER_SECONDS": "20",
 }
 RUN_SECONDS_MAX = 900.0
 ARRIVAL_SECONDS = 0.1
-# A reply is committed within a quarter of a second, on a machine that has time.
+# On an idle machine a reply is committed within a quarter of a second.
 STALE_SECONDS = 5.0
 LOST_AGE_SECONDS_MAX = 1.0
 _THINGS = ("espresso machine", "coffee grinder", "moka pot", "milk frother", "kettle", "scale")
@@ -55,7 +54,7 @@ STARTED: Purchase = ("scaleserp", "start_batch")
 
 
 def keywords(pairs: int) -> bytes:
-    """A CSV of so many keyword × market pairs."""
+    """A CSV of ``pairs`` keyword × market pairs."""
     lines = ["keyword,market"]
     for number in range((pairs + 1) // 2):
         quality = _QUALITIES[number % len(_QUALITIES)]
@@ -65,14 +64,13 @@ def keywords(pairs: int) -> bytes:
 
 
 def paged_simulator(pairs: int, **changes: Any) -> SimulatorConfig:
-    """The world of these runs; every batch of so many searches has several page files."""
+    """The simulator of these runs: every batch of ``pairs`` searches has several page files."""
     return simulated(results_per_page=max(2, min(SEARCHES_PER_PAGE, pairs // 2)), **changes)
 
 
 @dataclass(frozen=True, slots=True)
 class Undisturbed:
-    """An undisturbed run: its tables, the calls it took, how often each thing was paid, and the
-    failed attempts of each item."""
+    """An undisturbed run: tables, calls, paid purchases, and failed attempts of each item."""
 
     pairs: int
     tables: Tables
@@ -87,7 +85,7 @@ class Undisturbed:
 async def standard_world(
     context: Context, name: str, pairs: int, config: SimulatorConfig | None = None, **settings: str
 ) -> AsyncIterator[World]:
-    """A world over the standard run's keywords, in a database of its own."""
+    """A world with the standard run's keywords, in its own database."""
     async with (
         context.database() as url,
         open_world(
@@ -110,7 +108,7 @@ _undisturbed: dict[tuple[int, int], Undisturbed] = {}
 
 
 async def undisturbed(context: Context, pairs: int) -> Undisturbed:
-    """What every disturbed run has to end as: of one seed and size it is the same for all rows."""
+    """The reference for disturbed runs. Rows of one seed and size share it."""
     known = _undisturbed.get((context.seed, pairs))
     if known is None:
         known = _undisturbed[context.seed, pairs] = await _run_undisturbed(context, pairs)
@@ -137,18 +135,18 @@ async def _run_undisturbed(context: Context, pairs: int) -> Undisturbed:
 
 
 async def two_at_a_time(runs: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """Two runs at a time: half of each is waiting for a death to be noticed."""
-    door = asyncio.Semaphore(2)
+    """Run two at a time: half of each run is the wait until a death is detected."""
+    slots = asyncio.Semaphore(2)
 
     async def entered(run: Coroutine[Any, Any, T]) -> T:
-        async with door:
+        async with slots:
             return await run
 
     return await asyncio.gather(*map(entered, runs))
 
 
 async def attempts(world: World, run_id: UUID) -> dict[Item, int]:
-    """How many attempts of each item of a run failed."""
+    """Failed attempts of each item of a run."""
     rows = await world.query(
         "SELECT l.phase_name, l.content_type, i.item, i.attempts FROM items i"
         " JOIN pipeline_phase_status l ON l.id = i.lane_id WHERE l.pipeline_execution_id = :run",
@@ -158,9 +156,9 @@ async def attempts(world: World, run_id: UUID) -> dict[Item, int]:
 
 
 def purchases_of(entry: CallEntry) -> list[Purchase]:
-    """What one charged call bought: volumes, videos and channels one by one, otherwise the call.
+    """The purchases of one charged call: each volume, video or channel, otherwise the call.
 
-    How these are grouped into calls may differ after a death.
+    After a death they may be grouped into calls differently.
     """
     if entry.credits <= 0:
         return []
@@ -174,9 +172,9 @@ def purchases_of(entry: CallEntry) -> list[Purchase]:
 
 
 def count_purchases(entries: Sequence[CallEntry]) -> Counter[Purchase]:
-    """How often each thing was paid, for comparison with another run's.
+    """How often each purchase was paid, in a form that runs share.
 
-    A batch's id derives from its run's, so the starts of batches are one thing here.
+    A batch's id derives from its run's, so all starts of batches count as one purchase.
     """
     return Counter(
         STARTED if entry.operation == STARTED[1] else thing
@@ -186,7 +184,7 @@ def count_purchases(entries: Sequence[CallEntry]) -> Counter[Purchase]:
 
 
 def paid_again(entries: Sequence[CallEntry]) -> Counter[str]:
-    """Charged calls of which anything was bought once more by a later one, by provider."""
+    """Charged calls of which a later call bought something again, by provider."""
     seen: set[Purchase] = set()
     again: Counter[str] = Counter()
     for entry in reversed(entries):
@@ -210,9 +208,9 @@ async def unrecorded_calls(world: World) -> Counter[str]:
 class Losses:
     """Charged calls of one run whose replies died with their worker, by provider.
 
-    ``stale``: those that had come so long before that death that a living worker had lost them.
-    ``ages_seconds``: how long before its death a reply of each had been decided. What is lost may
-    be paid again, so this is the bound that does not grow with the losses.
+    ``stale`` counts replies that came so long before the death that the running worker lost them.
+    ``ages_seconds`` holds the seconds from each reply to the death. A lost reply may be paid again,
+    so this bound, unlike the count of such calls, does not grow with the losses.
     """
 
     calls: Counter[str] = field(default_factory=Counter)
@@ -220,13 +218,13 @@ class Losses:
     ages_seconds: list[float] = field(default_factory=list)
 
     async def count(self, world: World) -> None:
-        """Add a death, while nobody lives."""
+        """Count the losses of a death, while no worker runs."""
         died_at = SystemClock().now()
-        # What the dead one sent is still on its way to the simulator's log.
+        # The last calls of the dead worker may still be on their way to the simulator's log.
         await asyncio.sleep(ARRIVAL_SECONDS)
         since = iso(SystemClock().now() - timedelta(seconds=STALE_SECONDS))
         found = await unrecorded_calls(world)
-        # A reply that the simulator keeps back, by a fault, was never there to be lost.
+        # A reply that a fault withholds was never sent, so it cannot be lost.
         kept = Counter(entry.provider for entry in world.sim.log if entry.fault)
         for provider, lost in (found - self.calls - kept).items():
             charged = [e for e in world.sim.log if e.provider == provider and e.credits > 0]
@@ -234,7 +232,7 @@ class Losses:
                 (died_at - datetime.fromisoformat(entry.at)).total_seconds()
                 for entry in charged[-lost:]
             ]
-        # One with a fault is a reply that the simulator keeps.
+        # A call with a fault has a withheld reply.
         fresh = Counter(e.provider for e in world.sim.log if e.at > since or e.fault)
         self.stale += (found - self.calls - fresh).total()
         self.calls = found
@@ -246,7 +244,7 @@ async def has_ended(world: World, run_id: UUID) -> bool:
 
 
 async def owners(world: World) -> set[int]:
-    """The pids of the workers that own a chunk, those who died unnoticed among them."""
+    """The pids of the workers that own a chunk, including undetected dead ones."""
     rows = await world.query(
         "SELECT DISTINCT w.pid FROM chunks c JOIN workers w ON w.id = c.owner"
         " WHERE c.status = 'owned' AND w.ended_at IS NULL"
@@ -256,7 +254,7 @@ async def owners(world: World) -> set[int]:
 
 @dataclass(slots=True)
 class RunTotals:
-    """What disturbed runs came to, added up."""
+    """The sums over disturbed runs."""
 
     runs: int = 0
     incomplete: int = 0
@@ -275,7 +273,7 @@ class RunTotals:
     async def add(
         self, world: World, run_id: UUID, reference: Undisturbed, losses: Losses | None = None
     ) -> None:
-        """Wait for the run's end and add it up; slack in one run excuses nothing in another."""
+        """Wait for the run's end and add it. Each run is compared on its own."""
         losses = losses or Losses()
         run = await world.wait_for_end(run_id, seconds=RUN_SECONDS_MAX)
         self.runs += 1
@@ -302,21 +300,21 @@ class RunTotals:
         self.started_again += starts.total() - len(starts)
 
     def figures(self) -> list[Figure]:
-        """Each with its bound."""
+        """The sums, each with its bound."""
         return [
             zero("runs not completed", self.incomplete),
             zero("items lost", self.lost),
             zero("rows differing", self.differing),
-            zero("rows too many", self.surplus_rows),
-            zero("batches too many", self.surplus_batches),
-            zero("batches started again", self.started_again),
-            zero("things bought in one run only", self.purchases_differing),
+            zero("surplus rows", self.surplus_rows),
+            zero("surplus batches", self.surplus_batches),
+            zero("batches started twice", self.started_again),
+            zero("purchases of one run only", self.purchases_differing),
             at_most("calls paid again", self.paid_again, self.paid_again_max),
             at_most(
                 "mean age of a lost reply, seconds",
                 sum(self.ages_seconds) / max(1, len(self.ages_seconds)),
                 LOST_AGE_SECONDS_MAX,
             ),
-            zero("of these without a cause in their run", self.unexplained),
-            zero("paid replies lost by workers that lived", self.lost_by_survivors),
+            zero("calls paid again without a lost reply in their run", self.unexplained),
+            zero("paid replies lost by running workers", self.lost_by_survivors),
         ]

@@ -1,11 +1,10 @@
-"""The process of row 12: calm calls to one provider, with and without a hostile one beside them.
+"""The process of row 12: calls to a healthy provider, with and without a hostile one beside it.
 
     python -m chaos.under_attack '{"database": …, "hostile": …, "other": …, "blocks": …, …}'
 
-It says "ready" when it has warmed up, and at the end one JSON object: seconds of each calm call, by
-block; by how much each hostile call outlived its deadline; and what did not end as it should. With
-``files`` or ``pages`` it does nothing but so many of those at once, the largest replies that are
-accepted, whose host sends more.
+It prints "ready" after a warm-up, and one JSON object at the end (``Report``). With ``files`` or
+``pages`` it only makes that many such calls at once: the largest replies that are accepted, from a
+host that sends more.
 """
 
 import asyncio
@@ -35,14 +34,18 @@ from serpline.store.database import Database
 KINDS = ("slowloris", "endless_headers", "announced", "unannounced", "gzip_bomb")
 DEADLINE_SECONDS = 1.5
 PAUSE_SECONDS = 0.01
-# Five kinds at this pace are what an ordinary account's rate lets out: ten calls a second.
+# Five kinds at this pace make ten calls a second, the rate of an ordinary account.
 ATTACK_PAUSE_SECONDS = 0.5
 FLOOD_SECONDS_MAX = 20.0
 
 
 @dataclass
 class Report:
-    """What the parent gets to know."""
+    """The result: seconds of each call by block, calm and under attack; lateness of hostile calls.
+
+    ``late`` holds the seconds beyond the deadline, ``unexpected`` the ends without a typed error,
+    ``flooded`` the refused calls of a flood.
+    """
 
     calm: list[list[float]] = field(default_factory=list)
     under_attack: list[list[float]] = field(default_factory=list)
@@ -52,29 +55,29 @@ class Report:
 
 
 async def attack(guard: Guard, client: ScaleSerpClient, kind: str, report: Report) -> None:
-    """One hostile call after another, through the whole guard, until cancelled."""
+    """Make one hostile call after another through the whole guard, until cancelled."""
     for number in itertools.count():
         call = hostile(client, kind, DEADLINE_SECONDS)
-        # Each a purchase of its own, so that none counts as a retry.
+        # Each call is a purchase of its own, so none counts as a retry.
         scope = CallScope(f"{kind} {number} {len(report.late[kind])}", ttl_seconds=0)
         try:
             await guard.execute(call, scope)
             report.unexpected.append(f"{kind}: a reply")
         except ProviderError:
             pass
-        except Exception as error:  # noqa: BLE001  the parent judges it
+        except Exception as error:  # noqa: BLE001  the parent counts it
             report.unexpected.append(f"{kind}: {error!r}")
         await asyncio.sleep(ATTACK_PAUSE_SECONDS)
 
 
 def hostile(client: ScaleSerpClient, kind: str, deadline_seconds: float) -> ProviderCall[SerpPage]:
-    """A call whose reply will be of this kind."""
+    """A call that gets a hostile reply of this kind."""
     call = client.search(SearchSpec(kind))
     return replace(call, request=replace(call.request, timeout_seconds=deadline_seconds))
 
 
 def timed(http: HttpClient, report: Report) -> Sender:
-    """The client's ``send``, which notes by how much a hostile call outlived its deadline."""
+    """The client's ``send``, which records the seconds of hostile calls beyond their deadline."""
 
     async def send(request: HttpRequest) -> HttpReply:
         started = time.monotonic()
@@ -91,7 +94,7 @@ def timed(http: HttpClient, report: Report) -> Sender:
 
 
 async def block(http: HttpClient, options: Mapping[str, Any], calls: int) -> list[float]:
-    """The seconds of so many calls to the other provider, by the clock that is ``options``."""
+    """Seconds of each of ``calls`` calls to the healthy provider, by the chosen clock."""
     clock: Callable[[], float] = getattr(time, options["clock"])
     seconds = []
     for _ in range(calls):
@@ -103,7 +106,7 @@ async def block(http: HttpClient, options: Mapping[str, Any], calls: int) -> lis
 
 
 async def flood(guard: Guard, calls: Sequence[ProviderCall[Any]], report: Report) -> None:
-    """These calls, all at once; each has to end as an error."""
+    """Make these calls at once; each has to end with an error."""
 
     async def make(number: int, call: ProviderCall[Any]) -> None:
         request = replace(call.request, timeout_seconds=FLOOD_SECONDS_MAX)
@@ -117,7 +120,7 @@ async def flood(guard: Guard, calls: Sequence[ProviderCall[Any]], report: Report
 
 
 def largest(options: Mapping[str, Any], client: ScaleSerpClient) -> list[ProviderCall[Any]]:
-    """The calls of a flood: page files of as many searches as a file may have, or web pages."""
+    """The calls of a flood: page files of the largest size, or web pages."""
     file = "https://downloads.scaleserp.example/Batch_Results_B1_1_Page_1.json"
     result = {"id": 1, "results_page_count": 1, "searches_total": 1_000}
     body = {"result": result | {"download_links": {"pages": [file]}}}
@@ -129,7 +132,7 @@ def largest(options: Mapping[str, Any], client: ScaleSerpClient) -> list[Provide
 
 
 async def run(options: Mapping[str, Any]) -> Report:
-    """Blocks of calls, calm and under attack by turns, or a flood."""
+    """Measure blocks of calls, calm and under attack by turns, or a flood."""
     report = Report()
     key = options["key"]
     bases = [options["hostile"], options["other"]]
@@ -142,7 +145,7 @@ async def run(options: Mapping[str, Any]) -> Report:
     async with HttpClient(trusted_bases=bases, **hosts) as http:
         guard = Guard(database, timed(http, report), policies, fetcher=http.fetch)
         client = ScaleSerpClient(options["hostile"], key, SystemClock())
-        # The first bomb takes its maker seconds; that work is not to be measured.
+        # Making the first bomb takes the simulator seconds, which are not measured.
         with suppress(NetError):
             await http.send(hostile(client, "gzip_bomb", 120.0).request)
         await block(http, options, 50)
@@ -153,7 +156,7 @@ async def run(options: Mapping[str, Any]) -> Report:
             report.calm.append(await block(http, options, options["calls"]))
             async with asyncio.TaskGroup() as group:
                 attacks = [group.create_task(attack(guard, client, k, report)) for k in KINDS]
-                # Until every kind has had an end, or should have had one long ago.
+                # Until a call of every kind has ended, or its deadline is long past.
                 ended = {kind: len(late) for kind, late in report.late.items()}
                 ends = time.monotonic() + DEADLINE_SECONDS * 10
                 seconds: list[float] = []

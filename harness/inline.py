@@ -192,9 +192,9 @@ class Harness(WorkerParts):
         await until(is_attempted, f"work on {item}")
 
     async def chunk(self, chunk_id: int) -> dict[str, Any]:
-        """A chunk's row, and in how many seconds its next look is."""
+        """A chunk's row, with ``seconds_to_check`` until its next check."""
         (row,) = await self.query(
-            "SELECT *, extract(epoch FROM next_check_at - now())::float AS look_seconds"
+            "SELECT *, extract(epoch FROM next_check_at - now())::float AS seconds_to_check"
             " FROM chunks WHERE id = :id",
             id=chunk_id,
         )

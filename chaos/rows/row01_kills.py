@@ -1,10 +1,9 @@
 """Row 1: workers killed with SIGKILL at seeded instants, ten times a run.
 
-The instants are spread over the run's calls, as an undisturbed run made them, plus a moment of up
-to half a second, so that they fall into calls, settlements, claims and plans alike. Only a kill
-counts that strikes: whose victim owned a chunk then. Where a run ended too early for all of its
-kills, another makes up for them. One worker lives at a time, so what it leaves unrecorded can be
-counted at its death.
+The instants are spread over the calls of an undisturbed run, plus up to half a second, so they hit
+calls, settlements, claims and plans alike. A kill counts only if its victim owned a chunk. If a run
+ends before all of its kills, a further run makes the missing ones. One worker runs at a time, so
+the calls it leaves unrecorded can be counted at its death.
 """
 
 import asyncio
@@ -31,12 +30,12 @@ from chaos.standard_run import (
     undisturbed,
 )
 
-# One worker lives at a time, so nobody takes one for dead that is merely slow.
+# One worker runs at a time, so a slow one is never declared dead by another.
 QUICKER_TAKEOVER = {**QUICK_TAKEOVER, "SERPLINE_WORKER_DEAD_AFTER_SECONDS": "2"}
 
 
 async def campaign(context: Context) -> list[Figure]:
-    """Runs of the standard size, each killed again and again."""
+    """Standard runs, each with several kills."""
     pairs, runs, times = context.sized((4, 1, 3), (PAIRS, 20, 10))
     wanted = runs * times
     reference = await undisturbed(context, pairs)
@@ -52,7 +51,7 @@ async def campaign(context: Context) -> list[Figure]:
 async def _disturbed(
     context: Context, reference: Undisturbed, number: int, times: int, totals: RunTotals
 ) -> int:
-    """One run; returns how many kills in it struck."""
+    """One run; returns how many kills counted."""
     rng = context.random("kills", reference.pairs, number)
     instants = sorted(
         (rng.uniform(0, reference.calls * 0.98), rng.uniform(0, 0.5)) for _ in range(times)
@@ -67,7 +66,7 @@ async def _disturbed(
         run_id = await start(world)
         ended = partial(has_ended, world, run_id)
 
-        async def can_strike() -> bool:
+        async def is_owner() -> bool:
             return worker.pid in await owners(world) or await ended()
 
         for calls, seconds in instants:
@@ -77,9 +76,9 @@ async def _disturbed(
 
             await worker.runs_until(is_time, RUN_SECONDS_MAX)
             await asyncio.sleep(seconds)
-            await until(can_strike, "a worker to own a chunk", seconds=RUN_SECONDS_MAX)
-            strikes = not await ended()
-            kills += await worker.end(signal.SIGKILL) == -signal.SIGKILL and strikes
+            await until(is_owner, "a worker to own a chunk", seconds=RUN_SECONDS_MAX)
+            counts = not await ended()
+            kills += await worker.end(signal.SIGKILL) == -signal.SIGKILL and counts
             await losses.count(world)
         await worker.runs_until(ended, RUN_SECONDS_MAX)
         await totals.add(world, run_id, reference, losses)
@@ -90,16 +89,16 @@ ROW = Row(
     number=1,
     test=(
         "20 runs × 10 kill -9 of a worker that owns a chunk, at seeded instants"
-        f" (all of the standard size, {PAIRS} pairs)"
+        f" (standard runs of {PAIRS} pairs)"
     ),
     passes=(
         "0 lost items, 0 duplicate rows, final tables equal an undisturbed run's, extra paid calls"
-        " ≤ the replies uncommitted at each kill, 0 duplicate batches"
+        " ≤ uncommitted replies at the kills, 0 duplicate batches"
     ),
     campaign=campaign,
     switched_off=(
-        "Replies that the ledger had were not looked up: after 8 kills in a run of 60 pairs 133"
-        " calls were paid again, where 107 replies had died with their workers."
+        "No look-up of replies in the ledger: after 8 kills in a run of 60 pairs 133 calls were"
+        " paid again, though only 107 replies had died with their workers."
     ),
     covered_by=(
         "tests/faults/test_kill_each_phase.py",

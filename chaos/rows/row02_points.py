@@ -1,10 +1,9 @@
-"""Row 2: a process dies at each named point, by its own SIGKILL, and the next one goes on.
+"""Row 2: a process kills itself at each named point, and the next one continues.
 
-First a few runs side by side, each of which passes from worker to worker, each of which dies at
-the next point; and a run that is moved on by webhooks alone, while the web process that takes them
-dies. In the full form every point then has a run of its own too, and dies at a later passing. The
-campaign makes sure that every process really died where it should, and counts the calls it left
-unrecorded.
+First some runs side by side pass from worker to worker, each of which dies at the next point.
+Beside them a run depends on webhooks alone, and its web process dies. In the full form every point
+also has a run of its own, and its worker dies at a later passing. The campaign checks that every
+process died at its point, and counts the calls it left unrecorded.
 """
 
 import asyncio
@@ -33,7 +32,7 @@ from chaos.standard_run import (
 
 PAIRS = 24
 CHAINS = 2
-# The next owner of a chunk has to be somebody soon, and what was lost be looked for soon.
+# Take over chunks soon, and check soon for lost wake-ups.
 _QUICK = {
     "SERPLINE_WORKER_HEARTBEAT_SECONDS": "0.2",
     "SERPLINE_WORKER_DEAD_AFTER_SECONDS": "1.0",
@@ -41,14 +40,14 @@ _QUICK = {
     "SERPLINE_LOOK_AGAIN_SECONDS": "0.5",
 }
 Death = tuple[str, int]
-"""A point, and at which passing of it."""
+"""A point, and the number of its passing."""
 
 
 async def campaign(context: Context) -> list[Figure]:
-    """All points in a few runs; in the full form also each in a run of its own."""
+    """All points in some runs; in the full form also one run per point."""
     reference = await undisturbed(context, context.sized(4, PAIRS))
     totals, points = RunTotals(), list(POINTS)
-    # Every chain takes its points in the order in which a run comes to them.
+    # Every chain takes its points in the order of a run.
     chains = [[(point, 1) for point in points[n::CHAINS]] for n in range(CHAINS)]
     died = sum(
         await asyncio.gather(
@@ -59,7 +58,7 @@ async def campaign(context: Context) -> list[Figure]:
     wanted = len(POINTS) + len(WEB_POINTS)
     if context.full:
         wanted += len(POINTS)
-        # Every point is passed three times at least, once for each content type.
+        # A run passes every point at least three times, once per content type.
         deaths = [(point, context.random(point).randint(2, 3)) for point in POINTS]
         runs = (_die(context, reference, f"{n}", [d], totals) for n, d in enumerate(deaths))
         died += sum(await two_at_a_time(runs))
@@ -69,7 +68,7 @@ async def campaign(context: Context) -> list[Figure]:
 async def _die(
     context: Context, reference: Undisturbed, name: str, deaths: Sequence[Death], totals: RunTotals
 ) -> int:
-    """One run through all ``deaths`` of workers; returns how many came about."""
+    """One run through all ``deaths`` of workers; returns how many happened."""
     died = 0
     losses = Losses()
     async with (
@@ -87,9 +86,9 @@ async def _die(
 
 
 async def _die_in_the_web(context: Context, reference: Undisturbed, totals: RunTotals) -> int:
-    """A run that nobody polls for, and a web process that dies on its webhooks; as ``_die``."""
+    """A run without polling, whose web process dies on its webhooks; as ``_die``."""
     died = 0
-    # The sender comes again when another web process is there.
+    # The sender repeats a webhook, so the next web process gets it.
     config = paged_simulator(reference.pairs, timing={"webhook_backoff_seconds": 0.5})
     async with AsyncExitStack() as stack:
         port = str(stack.enter_context(reserved_port()))
@@ -124,8 +123,8 @@ ROW = Row(
     passes="as row 1, at every point",
     campaign=campaign,
     switched_off=(
-        "A create that may have been made was repeated without looking the batch's name up: one"
-        " batch too many. Searches were added again without comparing: two batches too many."
-        " A start was repeated without looking: two batches started again (short form)."
+        "An unacknowledged create repeated without a look-up of the batch's name: one surplus"
+        " batch. Searches added again without a comparison: two surplus batches. A start repeated"
+        " without a check: two batches started twice (short form)."
     ),
 )

@@ -1,11 +1,11 @@
-"""Row 3: of three workers one is killed, then one is frozen and thawed: taken over, and harmless.
+"""Row 3: of three workers one is killed, then one is frozen and thawed. Both are taken over.
 
-Twice at once: scripted phases, whose tables bear witness to every attempt and every result; and
-the seven phases against the simulator, whose log bears witness to every paid call. The frozen
-worker thaws when the run has ended, so whatever is done after that was done by it.
+Two parts run at once: scripted phases, whose tables record every attempt and every result, and the
+seven phases against the simulator, whose log records every paid call. The frozen worker thaws after
+the run's end, so any later work is its own.
 
-What remains: a worker frozen in the microseconds between the question whether it may still write
-and the system call that writes sends that one piece of a request when it thaws.
+The limit: a worker that freezes in the microseconds between its last lease check and the system
+call that writes sends that piece of a request when it thaws.
 """
 
 import asyncio
@@ -32,12 +32,12 @@ FROZEN_SECONDS = 120.0
 TAKEN_OVER_SECONDS_MAX = 45.0
 WAIT_SECONDS = 100.0
 RUNS = 6
-# In the order of their keys: what is done before the gate, the gate, what comes after it.
+# In the order of their keys: items done before the gate, the gate, items after it.
 ITEMS = [*(f"DONE-{n:02}" for n in range(20)), "GATE", *(f"RETRY0-{n:02}" for n in range(20))]
 KEYWORDS = (
     b"keyword,market\nbest espresso machine,PL\ncoffee grinder,US\ndecaf beans,PL\nmoka pot,US\n"
 )
-# The reply that the frozen worker waits for never comes.
+# The frozen worker's reply never comes.
 NEVER: dict[str, Any] = {"fault": "slow", "seconds": 600.0, "attempts": 1, "times": 1}
 WITHHELD = [
     {"provider": "pdl", "operation": "enrich", **NEVER},
@@ -51,20 +51,20 @@ _CALLER = (
 
 
 def settings(context: Context) -> dict[str, str]:
-    """The defaults in full; in short, a worker is declared dead sooner."""
+    """The defaults in the full form; in the short form a worker is declared dead sooner."""
     values = {"HEARTBEAT_SECONDS": ("0.5", "5"), "DEAD_AFTER_SECONDS": ("6", "20")}
     return {f"SERPLINE_WORKER_{name}": context.sized(*pair) for name, pair in values.items()}
 
 
 def with_short_timeout(context: Context, url: str) -> str:
-    """In short, a transaction that was frozen is ended sooner, as everything is."""
+    """The URL; in the short form the server ends an idle transaction sooner."""
     options = "-c idle_in_transaction_session_timeout=2s"
     short = make_url(url).update_query_dict({"options": options})
     return url if context.full else short.render_as_string(hide_password=False)
 
 
 class TakeOvers:
-    """How long the work of those who were struck took to be in other hands."""
+    """Seconds until the work of each killed or frozen worker was taken over."""
 
     def __init__(self) -> None:
         self.seconds: list[float] = []
@@ -77,7 +77,7 @@ class TakeOvers:
 
 
 async def scripted(context: Context, take_overs: TakeOvers) -> list[Figure]:
-    """Results that would be there twice, attempts that would be begun twice."""
+    """The scripted part: count duplicate results, and attempts after the thaw."""
     async with context.database() as url:
         url = with_short_timeout(context, url)
         database = await Database.connect(url)
@@ -104,11 +104,11 @@ async def scripted(context: Context, take_overs: TakeOvers) -> list[Figure]:
                     )
                     victim.send_signal(number)
                     if victim is frozen:
-                        await until(_is_stopped(victim.pid), "the victim to stand still")
-                        # It finds its own gate open when it thaws, and is done with the item.
+                        await until(_is_stopped(victim.pid), "the victim to stop")
+                        # When it thaws, its gate is open and it is done with the item.
                         await open_gate(database)
 
-                    # Finished, and not only begun, so that the next victim stands at its gate.
+                    # Finished, not only begun, so that the next victim waits at its gate.
                     async def finished(held: list[int] = held) -> bool:
                         return not await harness.column(
                             "SELECT 1 FROM chunks WHERE id = ANY(:ids) AND status <> 'done'",
@@ -145,7 +145,7 @@ def _is_stopped(pid: int) -> Callable[[], Awaitable[bool]]:
 
 
 async def priced(context: Context, take_overs: TakeOvers) -> list[Figure]:
-    """Calls that would be paid twice."""
+    """The part with the simulator: count calls paid twice, and calls after the thaw."""
     async with context.database() as url:
         folder = context.folder("priced")
         environment = {
@@ -160,13 +160,13 @@ async def priced(context: Context, take_overs: TakeOvers) -> list[Figure]:
             killed = await _caller(world, "pdl", "enrich")
             killed.send_signal(signal.SIGKILL)
             await take_overs.measure(
-                _is_taken_over(world, killed), "the killed worker to be buried"
+                _is_taken_over(world, killed), "the take-over of the killed worker"
             )
             frozen = await _caller(world, "llm", "chat")
             frozen.send_signal(signal.SIGSTOP)
             struck_at = time.monotonic()
             await take_overs.measure(
-                _is_taken_over(world, frozen), "the frozen worker to be buried"
+                _is_taken_over(world, frozen), "the take-over of the frozen worker"
             )
             run = await world.wait_for_end(run_id, seconds=WAIT_SECONDS)
             again = paid_again(world.sim.log.entries)
@@ -182,13 +182,13 @@ async def priced(context: Context, take_overs: TakeOvers) -> list[Figure]:
                 zero("runs not completed", run.status is not RunStatus.COMPLETED),
                 zero("lanes not ended", sum(lane.status not in ENDED_LANES for lane in lanes)),
                 at_most("calls paid again", again.total(), lost.total()),
-                zero("of these without a reply lost", (again - lost).total()),
+                zero("calls paid again without a lost reply", (again - lost).total()),
                 zero("calls made after the thaw", len(world.sim.log.entries) - calls),
             ]
 
 
 async def _caller(world: World, provider: str, operation: str) -> Fork:
-    """A worker that waits for a reply of the provider, once one is being held back."""
+    """A worker that waits for a withheld reply of the provider."""
 
     async def found() -> list[dict[str, Any]]:
         rows = await world.query(_CALLER, provider=provider)
@@ -207,7 +207,7 @@ def _is_taken_over(world: World, worker: Fork) -> Callable[[], Awaitable[Any]]:
 
 
 async def campaign(context: Context) -> Sequence[Figure]:
-    """Both parts side by side, so that both workers are frozen at the same time."""
+    """Both parts side by side, so that both workers are frozen at once."""
     take_overs = TakeOvers()
     parts = await asyncio.gather(scripted(context, take_overs), priced(context, take_overs))
     slowest = at_most("seconds to take-over", max(take_overs.seconds), TAKEN_OVER_SECONDS_MAX)
@@ -217,11 +217,10 @@ async def campaign(context: Context) -> Sequence[Figure]:
 ROW = Row(
     3,
     "3 worker processes: one killed, then one frozen 120 s and thawed",
-    "taken over within 45 s; nothing done twice by the thawed one",
+    "taken over within 45 s; the thawed worker does nothing twice",
     campaign,
-    "The server's limit on a silent session was not set: the frozen worker was never taken over."
-    " With the lease's end by the monotonic clock taken away instead, it began 45 attempts after"
-    " the thaw. With no question for the lease as the bytes are written, and seconds put between a"
-    " call's admission and its bytes, so that it is frozen there, it made 6 calls after the thaw;"
-    " with the question, none (short form).",
+    "No server limit on a silent session: the frozen worker was never taken over. No end of the"
+    " lease by the monotonic clock: it began 45 attempts after the thaw. No lease check before the"
+    " first byte, and a pause of seconds between a call's admission and its bytes: it made 6 calls"
+    " after the thaw; with the check, none (short form).",
 )

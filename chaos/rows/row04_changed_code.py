@@ -1,9 +1,9 @@
-"""Row 4: the worker is replaced in mid-run, by one of another release, and back again.
+"""Row 4: in mid-run, workers of another release replace the current one, and back again.
 
-Each run is handed on at seeded instants, by SIGKILL and by SIGTERM in turn, between the code as it
-is and the code of ``chaos.releases``; the first instant comes so early that the changed code plans
-what it cuts otherwise. In the queue there are also a job with a field that nobody knows, and one
-of a kind that nobody serves any more.
+Each run passes between the current code and the changed code of ``chaos.releases`` at seeded
+instants, by SIGKILL and SIGTERM in turn. The first instant comes so early that the changed code
+plans the chunks whose size it changes. The queue also holds a job with an unknown field, and a job
+of a kind that has no handler.
 """
 
 import itertools
@@ -36,13 +36,13 @@ from serpline.queueing import Job
 
 PAIRS = 24
 OBSOLETE = "landscape_report"
-# Wake-ups of these kinds were meant for the other release: hints that are lost, and not missed.
+# Wake-ups of these kinds were for the other release. They are hints, so losing them is harmless.
 _EXPECTED_LETTERS = ["chunk", "piece", OBSOLETE]
 _numbers = itertools.count(1)
 
 
 class RestartCounts:
-    """What the database tells of the restarts."""
+    """Counts of restarts and of their traces in the database."""
 
     restarts = 0
     changed_workers = 0
@@ -52,7 +52,7 @@ class RestartCounts:
 
 
 def on_release(world: World, release: str) -> AbstractAsyncContextManager[ReadyProcess]:
-    """A loaded worker process on a release of its own, which no fork of this one's code can be."""
+    """A loaded worker process on another release, which a fork of this process cannot run."""
     log = world.directory / f"worker-{next(_numbers)}.log"
     return ready_process(
         [worker_process.__file__], {**world.environment, "PYTHONPATH": release}, log
@@ -60,7 +60,7 @@ def on_release(world: World, release: str) -> AbstractAsyncContextManager[ReadyP
 
 
 async def campaign(context: Context) -> list[Figure]:
-    """Runs that are handed to and fro between the two releases."""
+    """Runs that pass between the two releases."""
     pairs, runs, times = context.sized((4, 1, 2), (PAIRS, 6, 4))
     folder = context.folder("releases")
     releases = [str(make_release(folder / name, changed=name == "2")) for name in ("1", "2")]
@@ -72,10 +72,10 @@ async def campaign(context: Context) -> list[Figure]:
     )
     return [
         equal("restarts", counts.restarts, runs * times),
-        # With the first instant the changed code takes over, with the second the old one again.
+        # At the first instant the changed code takes over, at the second the current code again.
         equal("workers on changed code", counts.changed_workers, runs * (times // 2)),
-        at_least("chunks as the changed code cuts them", counts.small_chunks, runs),
-        equal("dead letters of a kind nobody serves", counts.obsolete, runs),
+        at_least("chunks of the changed size", counts.small_chunks, runs),
+        equal("dead letters of a kind without a handler", counts.obsolete, runs),
         zero("other dead letters", counts.other_letters),
         *totals.figures(),
     ]
@@ -106,8 +106,8 @@ async def _restarted_run(
         await _enqueue(world, run_id)
         worker = await workers.enter_async_context(on_release(world, on[0]))
         for index, calls in enumerate(instants):
-            # Loaded beforehand, so that it begins at once.
-            following = await workers.enter_async_context(on_release(world, on[(index + 1) % 2]))
+            # Loaded in advance, so that it begins at once.
+            successor = await workers.enter_async_context(on_release(world, on[(index + 1) % 2]))
             worker.begin()
 
             async def is_time(calls: float = calls) -> bool:
@@ -117,7 +117,7 @@ async def _restarted_run(
             counts.restarts += worker.is_running
             await worker.end((signal.SIGKILL, signal.SIGTERM)[(index + number) % 2])
             await losses.count(world)
-            worker = following
+            worker = successor
         worker.begin()
         await totals.add(world, run_id, reference, losses)
         await _count_traces(world, counts)
@@ -131,7 +131,7 @@ async def _enqueue(world: World, run_id: UUID) -> None:
 
 
 async def _count_traces(world: World, counts: RestartCounts) -> None:
-    """Add up what the restarts left in the database, once the queue is empty."""
+    """Count the traces of the restarts in the database, once the queue is empty."""
 
     async def is_empty() -> bool:
         return not await world.query("SELECT 1 FROM queued_jobs")
@@ -143,7 +143,7 @@ async def _count_traces(world: World, counts: RestartCounts) -> None:
         " WHERE l.phase_name = 'company_enrichment_serp' AND c.planned = :size",
         size=SIZE,
     )
-    # Other runs add theirs meanwhile, so nothing is awaited within a sum.
+    # Other runs add to the same counts, so no sum contains an await.
     counts.changed_workers += len(changed)
     counts.small_chunks += len(small)
     for letter in await world.query("SELECT job_type FROM dead_letters"):
@@ -157,10 +157,10 @@ ROW = Row(
         f"restart on changed code in mid-run, and back: 6 runs of {PAIRS} pairs × 4, SIGKILL and"
         " SIGTERM in turn"
     ),
-    passes="run completes, as if it had not been disturbed",
+    passes="the run completes like an undisturbed one",
     campaign=campaign,
     switched_off=(
-        "The timer woke once what was due, and never again: wake-ups of the other release's kind"
-        " were gone for good, and a run stood still until the campaign gave it up."
+        "The timer issued each wake-up once: wake-ups of the other release's kind were lost for"
+        " good, and a run made no progress until the campaign timed out."
     ),
 )

@@ -1,9 +1,9 @@
 """Row 5: a provider is down for ten minutes of virtual time.
 
-Items go through the real chunk worker, all chunks at once; whenever nothing is due, time passes by
-to where something is. The simulator's clock is the same, so its log says when a call came: no call
-may come between the burst that opens the breaker and the end of the time-out, and the bound on
-probes follows from the settings alone.
+Items go through the real chunk worker, all chunks at once. While nothing is due, time skips ahead.
+The simulator uses the same clock, so its log has the time of each call. No call may come between
+the burst that opens the breaker and the end of the time-out. The bound on probes follows from the
+settings alone.
 """
 
 from collections.abc import Sequence
@@ -26,10 +26,10 @@ AT_ONCE, CHUNKS = 4, 6
 IN_FLIGHT = AT_ONCE * CHUNKS
 RATE_PER_SECOND = 60.0
 CALLS_OF_FULL_RATE = 20
-# Whatever was in flight when the breaker opened is over long before.
+# Calls in flight when the breaker opened end long before this.
 BURST_SECONDS = 10.0
 CLOSED_SECONDS_MIN = SETTINGS.timeout_seconds * (1 - JITTER)
-# The time-outs are 300 and 600 s, at least nine tenths of it: the second ends after the outage.
+# The time-outs are at least nine tenths of 300 and 600 s: the second ends after the outage.
 HALF_OPENINGS = 1
 assert CLOSED_SECONDS_MIN < OUTAGE_SECONDS < 3 * CLOSED_SECONDS_MIN
 PROBES_MAX = HALF_OPENINGS * SETTINGS.success_threshold
@@ -48,7 +48,7 @@ async def until_done(worker: SearchWorker) -> None:
 
 
 async def campaign(context: Context) -> Sequence[Figure]:
-    """All is well, the provider goes down, comes back, and everything is client up for."""
+    """Work with a healthy provider, through its outage, and until all items are done."""
     chunk = context.sized(50, 500)
     clock = TravelClock()
     how = policy(breaker_settings=SETTINGS, rate_per_second=RATE_PER_SECOND)
@@ -71,13 +71,13 @@ async def campaign(context: Context) -> Sequence[Figure]:
         (datetime.fromisoformat(entry.at), entry.fault) for entry in sim.log.of(PROVIDER, OPERATION)
     )
     failed = [at for at, fault in log if fault]
-    # It cannot have opened before the failure that fills the threshold came.
+    # The breaker opens no earlier than at the failure that reaches the threshold.
     opened_at = failed[SETTINGS.failure_threshold - 1]
     after = [(at - opened_at).total_seconds() for at, _ in log]
     quiet_seconds = min(seconds for seconds in after if seconds > BURST_SECONDS)
     probes = sum(1 for at in failed if (at - opened_at).total_seconds() > BURST_SECONDS)
     done = dict(map(tuple, states)).get("completed", 0)
-    # The good probe that closes it, and what comes after it.
+    # From the good probe that closes the breaker.
     good = [at for at, _ in log if at > failed[-1]][SETTINGS.success_threshold - 1 :]
     return [
         at_most(
@@ -85,14 +85,14 @@ async def campaign(context: Context) -> Sequence[Figure]:
         ),
         at_least("seconds from opening to the first probe", quiet_seconds, CLOSED_SECONDS_MIN),
         at_most("probes in the outage", probes, PROBES_MAX),
-        zero("attempts burned by refused calls", attempts - len(failed)),
+        zero("attempts used by refused calls", attempts - len(failed)),
         equal("items completed", done, chunk * (CHUNKS + 1)),
         at_most("seconds from closing to full rate", full_rate_after(good), 5),
     ]
 
 
 def full_rate_after(calls: Sequence[datetime]) -> float:
-    """Seconds from the first until so many in a row came at nine tenths of the rate at least."""
+    """Seconds from the first call until the rate reaches nine tenths of its limit."""
     span = timedelta(seconds=CALLS_OF_FULL_RATE / RATE_PER_SECOND / 0.9)
     for first, last in zip(calls, calls[CALLS_OF_FULL_RATE:], strict=False):
         if last - first <= span:
@@ -103,10 +103,10 @@ def full_rate_after(calls: Sequence[datetime]) -> float:
 ROW = Row(
     5,
     "provider down 10 minutes (virtual time), threshold 10, timeout 300 s",
-    "calls in the outage ≤ 10 + in flight + 2 probes; the first of them ≥ 270 s after opening; no"
-    " attempt burned; full rate within 5 s of closing",
+    "calls in the outage ≤ 10 + in flight + 2 probes; the first probe ≥ 270 s after opening; no"
+    " attempt used; full rate within 5 s of closing",
     campaign,
-    "The breaker never opened (`must_open` left out): 300 calls reached the dead provider where 36"
-    " are allowed. With three tenths of the time-out, never doubled: 12 probes where 2 are allowed,"
-    " the first after 95 s. With no bound on half-open permits: 5 probes (short forms).",
+    "A breaker that never opens (no `must_open`): 300 calls reached the dead provider, 36 are"
+    " allowed. Three tenths of the time-out, never doubled: 12 probes, 2 are allowed, the first"
+    " after 95 s. No bound on half-open permits: 5 probes (short forms).",
 )

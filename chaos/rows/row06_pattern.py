@@ -1,7 +1,7 @@
-"""Row 6: failure, failure, failure, success, for ever: consecutive failures alone never open.
+"""Row 6: failure, failure, failure, success, repeated: the failure rate must open the breaker.
 
-Fewer failures in a row than the threshold, so the rate must open the breaker: by its twentieth
-call, and whatever was in flight then. One caller, and many at once; each time a breaker of its own.
+Consecutive failures never reach the threshold. The rate must open the breaker by its twentieth
+call, plus the calls in flight. One caller, then many at once, each round with its own breaker.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ PATTERN = {"provider": PROVIDER, "fault": "500", "pattern": "FFFS"}
 
 
 async def campaign(context: Context) -> Sequence[Figure]:
-    """So many rounds, each with other callers at once."""
+    """Several rounds, each with another number of callers at once."""
     rng = context.random("callers")
     callers = [1, *(rng.randint(1, 40) for _ in range(context.sized(3, 60)))]
     over, opened = [], 0
@@ -53,7 +53,7 @@ async def campaign(context: Context) -> Sequence[Figure]:
             over.append(len(sim.log.of(PROVIDER, OPERATION)) - before - count)
     return [
         equal("breakers opened", opened, len(callers)),
-        at_most("calls client, those in flight taken off (the worst round)", max(over), 20),
+        at_most("calls made minus those in flight (worst round)", max(over), 20),
     ]
 
 
@@ -62,6 +62,6 @@ ROW = Row(
     "pattern failure-failure-failure-success",
     "open by call 20 + in flight",
     campaign,
-    "The failure rate left out of `must_open`: no breaker of 4 opened, and a lone caller "
-    "client 200 calls.",
+    "No failure rate in `must_open`: none of 4 breakers opened, and one caller alone made 200"
+    " calls.",
 )

@@ -1,9 +1,9 @@
-"""Row 7: four processes with a hundred callers each at a breaker that is half-open.
+"""Row 7: four processes with a hundred callers each at a half-open breaker.
 
-One more process had a probe in hand and was killed: its permit is lost, and must come back, for
-without it there are not enough to close. It is leased for five seconds, so by the simulator's log
-the last good probe comes so long after the lost one. The simulator answers slowly, so that
-everybody who may probe does so at the same time.
+One more process is killed during its probe. Its permit must come back: the others are too few to
+close the breaker. A permit is leased for five seconds, so in the simulator's log the last good
+probe comes that long after the lost one. The simulator answers slowly, so all allowed probes
+overlap.
 """
 
 import asyncio
@@ -37,14 +37,14 @@ LEASED_SECONDS = 5.0
 SETTINGS = BreakerSettings(
     failure_threshold=3, success_threshold=5, timeout_seconds=2, permit_seconds=LEASED_SECONDS
 )
-# The lease begins a moment before the call comes; afterwards a caller looks again soon.
+# The lease begins just before the call arrives. After its end a caller retries soon.
 LEASED_SECONDS_MIN = LEASED_SECONDS - 1
 LEASED_SECONDS_MAX = LEASED_SECONDS + 5
 HANGS = {"provider": PROVIDER, "fault": "slow", "seconds": 600, "times": 1}
 
 
 async def campaign(context: Context) -> Sequence[Figure]:
-    """Open it, lose a permit, and let everybody at it; so many times."""
+    """Open the breaker, lose a permit, start all callers; several rounds."""
     probes, good, given_again, answered = [], [], [], 0
     rounds = context.sized(1, 3)
     arguments = ["--breaker", json.dumps(asdict(SETTINGS))]
@@ -83,8 +83,8 @@ async def campaign(context: Context) -> Sequence[Figure]:
                 await lost.kill()
                 for process in others:
                     process.begin()
-                said = await asyncio.gather(*(outcome_counts(process, 90) for process in others))
-                answered += sum(counted["answered"] for counted in said)
+                outcomes = await asyncio.gather(*(outcome_counts(each, 90) for each in others))
+                answered += sum(counted["answered"] for counted in outcomes)
                 ((closed_at,),) = await rows(
                     client.database,
                     "SELECT occurred_at FROM circuit_breaker_events WHERE event_type = 'closed'"
@@ -97,17 +97,19 @@ async def campaign(context: Context) -> Sequence[Figure]:
             came = [datetime.fromisoformat(e.at) for e in probing if e.fault is None]
             good.append(len(came))
             lost_at = datetime.fromisoformat(seen[0].at)
-            # With one permit short there would be one good probe fewer.
+            # Without the lost permit there is one good probe fewer.
             last = came[SETTINGS.success_threshold - 1 :]
             given_again += [(at - lost_at).total_seconds() for at in last]
     return [
-        at_most("probes before it closed (the worst)", max(probes), SETTINGS.success_threshold + 1),
-        equal("good probes when it closed (the most)", max(good), SETTINGS.success_threshold),
-        equal("good probes when it closed (the fewest)", min(good), SETTINGS.success_threshold),
-        equal("lost permits given again", len(given_again), rounds),
-        at_least("seconds after it was lost (the soonest)", min(given_again), LEASED_SECONDS_MIN),
-        at_most("seconds after it was lost (the latest)", max(given_again), LEASED_SECONDS_MAX),
-        equal("callers answered afterwards", answered, rounds * PROCESSES * CALLERS),
+        at_most(
+            "probes before it closed (worst round)", max(probes), SETTINGS.success_threshold + 1
+        ),
+        equal("good probes when it closed (most)", max(good), SETTINGS.success_threshold),
+        equal("good probes when it closed (fewest)", min(good), SETTINGS.success_threshold),
+        equal("lost permits given out again", len(given_again), rounds),
+        at_least("seconds after the loss (shortest)", min(given_again), LEASED_SECONDS_MIN),
+        at_most("seconds after the loss (longest)", max(given_again), LEASED_SECONDS_MAX),
+        equal("callers answered after closing", answered, rounds * PROCESSES * CALLERS),
     ]
 
 
@@ -116,9 +118,9 @@ ROW = Row(
     "half-open with 4 processes × 100 callers",
     "probes ≤ permits; a lost permit is reclaimed; closes at exactly `success_threshold`",
     campaign,
-    "The bound on half-open permits left out of `decide`: 15 probes where 6 are allowed, and 14 of"
-    " them good before it closed. Permits that never expire: it had not closed after 90 s, and the"
-    " campaign gave up (short form).",
+    "No bound on half-open permits in `decide`: 15 probes, 6 are allowed, and 14 of them good"
+    " before it closed. Permits that never expire: it had not closed after 90 s, and the campaign"
+    " timed out (short form).",
     covered_by=(
         "tests/integration/test_guard_breakers.py::test_half_open_probes_never_exceed_the_permits",
         "tests/integration/test_guard_breakers.py::test_a_crashed_probe_is_given_again",

@@ -1,7 +1,7 @@
-"""Row 8: a thousand cancelled calls leave nothing behind: no permit, socket, place or reservation.
+"""Row 8: a thousand cancelled calls leak no permit, socket, slot or reservation.
 
-Most are cancelled with the breaker closed, at a seeded instant between their beginning and long
-after the request was sent; then the breaker is opened, and its probes are cancelled one by one.
+Most are cancelled with the breaker closed, at a seeded instant from their start until long after
+the request was sent. Then the breaker is opened, and its probes are cancelled one by one.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ SLOW = {"provider": "scaleserp", "fault": "slow", "seconds": 600}
 
 
 async def cancel(client: SearchClient, name: str, count: int, instants: Sequence[float]) -> None:
-    """Begin ``count`` calls at once and cancel each at its instant, in seconds."""
+    """Start ``count`` calls at once and cancel each at its instant, in seconds."""
     tasks = [asyncio.create_task(client.buy(f"{name} {number}")) for number in range(count)]
     loop = asyncio.get_running_loop()
     for task, instant in zip(tasks, instants, strict=True):
@@ -37,7 +37,7 @@ async def cancel(client: SearchClient, name: str, count: int, instants: Sequence
 
 
 async def cancel_probe(client: SearchClient, name: str, instant: float) -> None:
-    """Cancel a call that holds a half-open permit; ask again while there is none to be had."""
+    """Cancel a call that holds a half-open permit; retry until it gets one."""
     while True:
         task = asyncio.create_task(client.buy(name))
         await asyncio.wait({task}, timeout=instant)
@@ -49,7 +49,7 @@ async def cancel_probe(client: SearchClient, name: str, instant: float) -> None:
 
 
 async def answered(client: SearchClient, name: str) -> None:
-    """Ask until there is a permit."""
+    """Retry until the call gets a permit."""
     while True:
         try:
             await client.buy(name)
@@ -60,13 +60,13 @@ async def answered(client: SearchClient, name: str) -> None:
 
 
 def sockets(port: int) -> int:
-    """Connections of this process to the simulator that are not at their end."""
+    """Open connections of this process to the simulator."""
     found = psutil.Process().net_connections("tcp")
     return sum(1 for c in found if c.raddr and c.raddr.port == port and c.status == "ESTABLISHED")
 
 
 async def campaign(context: Context) -> Sequence[Figure]:
-    """Cancel, look, open, cancel probes, look again, and use what must be free."""
+    """Cancel, check, open, cancel probes, check again, then use all slots at once."""
     rng, clock = context.random("instants"), TravelClock()
     total, probes = context.sized(200, 900), context.sized(20, 100)
     how = policy(concurrency=CONCURRENCY, breaker_settings=SETTINGS)
@@ -109,8 +109,8 @@ async def campaign(context: Context) -> Sequence[Figure]:
         zero("sockets leaked", leaked),
         zero("reserved credits leaked", left["reserved"]),
         zero("intents leaked", left["intents"]),
-        equal("calls at once afterwards", len(after), CONCURRENCY),
-        equal("breaker closed by good probes afterwards", is_well, 1),
+        equal("calls at once after it", len(after), CONCURRENCY),
+        equal("breaker closed by good probes after it", is_well, 1),
     ]
 
 
@@ -129,8 +129,8 @@ ROW = Row(
     "1,000 cancellations",
     "breaker closed, 0 leaked permits, sockets, reservations",
     campaign,
-    "A caller cancelled while it asks for a permit no longer gives it back: 1 permit leaked "
-    "(2 before that was mended), and the next probe waited two minutes for its lease to end.",
+    "A caller cancelled while it asks for a permit does not give it back: 1 permit leaked (2 before"
+    " the fix), and the next probe waited two minutes for the end of its lease.",
     covered_by=(
         "tests/integration/test_guard.py::test_cancellations_leave_nothing_behind",
         "tests/integration/test_guard_breakers.py::test_a_caller_cancelled_while_asking_leaves_no_permit",

@@ -1,9 +1,8 @@
 """Row 9: a storm of 429s, each with a Retry-After, and the throughput after it.
 
-Two guards, as two processes have them, with several callers each. By the simulator's log no call
-may come before a Retry-After that anybody was told, save those that were in flight already: that
-came before the 429 had left the simulator. Time is virtual: when all callers wait, for a turn or
-for a reply, it passes to where the first of them goes on.
+Two guards, like those of two processes, with several callers each. In the simulator's log no call
+may come within a Retry-After, except calls that came before its 429 left the simulator. Time is
+virtual: when all callers wait, for a slot or for a reply, it jumps to the first one's deadline.
 """
 
 import asyncio
@@ -25,9 +24,9 @@ from serpline.simulator.server import Simulator
 
 CALLERS = 3
 RATE_PER_SECOND = 1.0
-# No multiple of the gap between two turns: some wait for theirs when a 429 comes.
+# No multiple of the gap between two slots, so some callers wait for one when a 429 comes.
 LATENCY_SECONDS = 2.6
-# A hair less than ten seconds: turns a second apart must not fail by the rounding of their times.
+# Just under ten seconds: slots a second apart must not fail by the rounding of their times.
 LIMIT = RateLimit(int(10 * RATE_PER_SECOND), 9.99)
 STORM_SECONDS, RETRY_AFTER_SECONDS, RECOVERY_SECONDS = 70.0, 20, 90.0
 STORM = {
@@ -36,12 +35,12 @@ STORM = {
     "retry_after": RETRY_AFTER_SECONDS,
     "for_seconds": STORM_SECONDS,
 }
-# The log's times have milliseconds.
+# The log rounds to milliseconds.
 TICK = timedelta(milliseconds=1)
 
 
 class SharedClock(ManualClock):
-    """A clock of so many callers, each of which sleeps, or waits for somebody who does."""
+    """A clock that several callers share; time passes when all of them sleep."""
 
     def __init__(self, callers: int) -> None:
         super().__init__()
@@ -50,7 +49,7 @@ class SharedClock(ManualClock):
         self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
 
     async def sleep(self, seconds: float) -> None:
-        """Wait until the others have let so much time pass."""
+        """Sleep until every other caller sleeps at least as long."""
         wakes = asyncio.get_running_loop().create_future()
         until = self.elapsed_seconds + max(0.0, seconds)
         heapq.heappush(self._sleepers, (until, next(self._numbers), wakes))
@@ -58,7 +57,7 @@ class SharedClock(ManualClock):
         await wakes
 
     def leave(self) -> None:
-        """One caller has ended."""
+        """Remove one caller that has ended."""
         self._callers -= 1
         self._pass()
 
@@ -73,7 +72,7 @@ class SharedClock(ManualClock):
 async def call_until(
     ends_at: datetime, client: SearchClient, clock: SharedClock, name: str
 ) -> None:
-    """Call as fast as the limiter lets one."""
+    """Call as fast as the limiter allows."""
     number = 0
     while clock.now() < ends_at:
         number += 1
@@ -90,21 +89,21 @@ async def call_until(
 def retry_after_windows(
     calls: Sequence[tuple[datetime, CallEntry]],
 ) -> Iterator[tuple[datetime, datetime]]:
-    """Of each 429: when it left the simulator, and before which instant nobody was to call."""
+    """Of each 429: when it left the simulator, and the end of its Retry-After."""
     latency, window = timedelta(seconds=LATENCY_SECONDS), timedelta(seconds=LIMIT.seconds)
     for at, entry in calls:
         if entry.status != 429:
             continue
         wait = float(RETRY_AFTER_SECONDS)
         if entry.fault is None:
-            # The simulator's own limit: until the oldest of its window has left it.
+            # The simulator's own limit: until the oldest call leaves the window.
             taken = [t for t, e in calls if e.status == 200 and at - window < t <= at]
             wait = max(1, ceil((min(taken) + window - at).total_seconds()))
         yield at + latency, at + latency + timedelta(seconds=wait)
 
 
 async def campaign(context: Context) -> Sequence[Figure]:
-    """Call through the storm and on."""
+    """Call through the storm and the recovery."""
     measured_seconds = context.sized(30.0, 240.0)
     clock, how = SharedClock(2 * CALLERS), policy(rate_per_second=RATE_PER_SECOND)
     config = SimulatorConfig(
@@ -142,7 +141,7 @@ async def campaign(context: Context) -> Sequence[Figure]:
         at_least("429s in the storm", stormy, 3),
         zero("calls before a Retry-After", early),
         at_least(
-            "share of the provider's limit used afterwards",
+            "share of the provider's limit used after it",
             good / measured_seconds / RATE_PER_SECOND,
             0.9,
         ),
@@ -154,6 +153,6 @@ ROW = Row(
     f"429 storm over two guards with {CALLERS} callers each",
     "0 calls before Retry-After; throughput within 10 % of the provider's limit afterwards",
     campaign,
-    "429s no longer told to the limiter: 71 of them in the storm, 90 calls before a Retry-After."
-    " Whoever had waited for a turn not asking once more: 1 call before one (short forms).",
+    "429s not reported to the limiter: 71 of them in the storm, 90 calls before a Retry-After. No"
+    " second check after the wait for a slot: 1 call before a Retry-After (short forms).",
 )

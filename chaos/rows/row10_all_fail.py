@@ -1,7 +1,7 @@
-"""Row 10: everything fails for a minute: retries stay a small share, and end per item.
+"""Row 10: every call fails for a minute. Retries stay within the retry budget and attempts.
 
-A breaker would end the storm at once, so this provider has none, and the retry budget stands alone.
-Items go through the real chunk worker, in virtual time.
+A breaker would stop the calls at once, so this provider has none: only the retry budget bounds
+them. Items go through the real chunk worker in virtual time.
 """
 
 from collections import Counter
@@ -23,7 +23,7 @@ FAULT = {"provider": PROVIDER, "fault": "500"}
 
 
 async def campaign(context: Context) -> Sequence[Figure]:
-    """New items every few seconds, all of which fail and want to be retried."""
+    """Add items every five seconds; all of them fail and are due for a retry."""
     per_step = context.sized(25, 300)
     clock = TravelClock()
     how = policy(breaker=None, retry_floor=FLOOR_PER_MINUTE)
@@ -38,13 +38,13 @@ async def campaign(context: Context) -> Sequence[Figure]:
                 took = (clock.now() - step_began).total_seconds()
                 worker.skip_time(max(0.0, STEP_SECONDS - took))
                 step += 1
-            # A slow machine makes more of the minute; then the floor is that of so much more.
+            # On a slow machine the minute is longer, and the floor grows with it.
             minutes = (clock.now() - began).total_seconds() / 60
         tries = Counter(entry.identity for entry in sim.log.of(PROVIDER, OPERATION))
     retries = tries.total() - len(tries)
     return [
         at_least("first attempts", len(tries), step * per_step),
-        at_least("retries, so that there was something to bound", retries, 1),
+        at_least("retries (proof of demand)", retries, 1),
         at_most("retries", retries, 0.1 * len(tries) + FLOOR_PER_MINUTE * minutes),
         at_most("attempts of one item", max(tries.values()), ATTEMPTS_MAX),
     ]
@@ -55,5 +55,5 @@ ROW = Row(
     "100 % failure for 60 s",
     "retries ≤ 10 % of first attempts + the floor; ≤ max_attempts per item",
     campaign,
-    "Every retry let through the retry budget: 513 retries where 60 are allowed.",
+    "No retry budget: 513 retries, 60 are allowed.",
 )

@@ -1,8 +1,8 @@
-"""Row 11: eight workers, one budget, and kills: never a credit too many, and none unexplained.
+"""Row 11: eight workers share one budget and are killed. Every credit is within it and explained.
 
-Every worker buys one search after another until the budget refuses. One after another is killed
-with calls under way, its chunk is taken over and a successor begins. Then the simulator's charges
-are laid beside our ledger, search by search.
+Every worker buys one search after another until the budget refuses. Workers are killed one by one
+with calls in flight, each chunk is taken over, and a successor starts. Then the simulator's charges
+are compared with our ledger, search by search.
 """
 
 from collections import Counter
@@ -33,7 +33,7 @@ CALLERS = 8
 
 
 async def campaign(context: Context) -> Sequence[Figure]:
-    """Buy, kill, buy on, and compare."""
+    """Buy, kill, continue, and compare."""
     workers, budget, kills = context.sized((3, 300, 2), (8, 1000, 8))
     rng, folder = context.random("kills"), context.folder("logs")
     config = SimulatorConfig(seed=context.seed, latency_seconds={PROVIDER: 0.1})
@@ -58,16 +58,16 @@ async def campaign(context: Context) -> Sequence[Figure]:
         for process in processes[:workers]:
             process.begin()
         for number in range(kills):
-            wanted = budget * (number + 1) / (kills + 1) * rng.uniform(0.7, 1.0)
+            target = budget * (number + 1) / (kills + 1) * rng.uniform(0.7, 1.0)
 
-            async def has_spent(wanted: float = wanted) -> bool:
-                return sim.ledger.spent(PROVIDER) >= wanted
+            async def has_spent(target: float = target) -> bool:
+                return sim.ledger.spent(PROVIDER) >= target
 
-            await until(has_spent, f"{wanted:.0f} credits")
+            await until(has_spent, f"{target:.0f} credits")
             await processes[number].kill()
             open_calls += await _unrecorded(database, chunks[number])
             await take_over(database, chunks[number])
-            # As the timer does: what the dead one held becomes possibly paid.
+            # As the timer does: the dead worker's reserved credits become possibly paid.
             await reconcile(database, SystemClock())
             processes[workers + number].begin()
         for process in processes[kills:]:
@@ -88,17 +88,17 @@ async def campaign(context: Context) -> Sequence[Figure]:
     ((reserved, spent),) = scopes
     return [
         at_most("credits charged by the simulator", charged, budget),
-        equal("credits our budget explains", float(spent), budget),
+        equal("credits that our budget explains", float(spent), budget),
         zero("credits still reserved", float(reserved)),
-        zero("charges our ledger does not know", (theirs - ours).total()),
-        at_least("calls left unknown by kills", unknown, 1),
-        at_most("credits ours counts and theirs does not", float(spent) - charged, unknown),
+        zero("charges missing from our ledger", (theirs - ours).total()),
+        at_least("calls left unknown by kills (proof of effect)", unknown, 1),
+        at_most("credits that only we count", float(spent) - charged, unknown),
         at_most("calls left unknown", unknown, open_calls),
     ]
 
 
 async def _unrecorded(database: Database, chunk: int) -> int:
-    """Calls under way for a chunk, or answered and not yet recorded: what a kill leaves."""
+    """Calls of a chunk in flight, or answered and not recorded: a kill leaves these unknown."""
     (found,) = await rows(
         database,
         f"SELECT count(*) AS n FROM provider_calls WHERE status = 'intent' AND chunk_id = {chunk}",
@@ -109,8 +109,8 @@ async def _unrecorded(database: Database, chunk: int) -> int:
 ROW = Row(
     11,
     "credits: 8 workers, budget of 1,000",
-    "never 1,001 by the simulator's ledger; after kills, ours explains every credit of theirs",
+    "the simulator never charges 1,001; after kills, our ledger explains every charge",
     campaign,
-    "Reservations left out of what a budget has left: the simulator charged 311 of 300, our "
-    "ledger 314.",
+    "Reservations not counted against the budget: the simulator charged 311 of 300, our ledger"
+    " 314.",
 )

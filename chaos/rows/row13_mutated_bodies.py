@@ -1,9 +1,9 @@
-"""Row 13: replies with a body that no vendor documents: a whole value or a ``ProviderError``.
+"""Row 13: bodies that no vendor documents give a whole value or a ``ProviderError``.
 
 Every provider's documents are mutated (values replaced, removed, repeated, bytes changed or cut)
-and read by the call they answer. A value is then judged by its own declared types, field by field,
-by whether PostgreSQL could store it, and, where the reply is a list, by whether an entry of it went
-missing in silence: each is read, or counted as unreadable.
+and read by the call they answer. Each value is checked field by field against its declared types,
+and PostgreSQL must be able to store it. Every entry of a list must be read, or counted as
+unreadable.
 """
 
 import copy
@@ -44,7 +44,7 @@ UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 def subjects() -> dict[str, list[tuple[str, ProviderCall[Any], Any]]]:
-    """Provider → its calls, each with its name and its document."""
+    """Provider → its calls, each with a name and a document."""
     found: dict[str, list[tuple[str, ProviderCall[Any], Any]]] = {}
     for name, (call, document) in CASES.items():
         found.setdefault(call.provider, []).append((name, call, document))
@@ -55,7 +55,7 @@ def subjects() -> dict[str, list[tuple[str, ProviderCall[Any], Any]]]:
 
 
 def paths_of(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """The path of every value inside a document, its own the first."""
+    """The path of every value in a document, starting with the document's own."""
     yield path
     if isinstance(value, dict | list):
         for key, item in value.items() if isinstance(value, dict) else enumerate(value):
@@ -63,7 +63,7 @@ def paths_of(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]
 
 
 def mutated(rng: random.Random, document: Any) -> bytes:
-    """The document with one to four damages, and now and then its bytes changed or cut."""
+    """The document with one to four mutations; in a quarter of cases also its bytes."""
     changed = [copy.deepcopy(document)]
     for _ in range(rng.randint(1, 4)):
         *way, last = rng.choice([(0, *path) for path in paths_of(changed[0])])
@@ -93,19 +93,19 @@ def mutated(rng: random.Random, document: Any) -> bytes:
 
 @cache
 def adapters(kind: type) -> dict[str, TypeAdapter[Any]]:
-    """How each field of a dataclass must be typed."""
+    """A type check for each field of a dataclass."""
     hints = get_type_hints(kind)
     return {field.name: TypeAdapter(hints[field.name]) for field in fields(kind)}
 
 
 def flaws(value: Any) -> Iterator[str]:
-    """What of a parsed value is not as declared, or could not be stored."""
+    """The parts of a parsed value that are not as declared, or cannot be stored."""
     if isinstance(value, str):
         if UNSTORABLE.search(value):
             yield "text that cannot be stored"
     elif isinstance(value, float):
         if not math.isfinite(value):
-            yield "a number that is none"
+            yield "a number that is not finite"
     elif isinstance(value, int):
         if not -(2**63) <= value < 2**63:
             yield "a number too large to store"
@@ -126,48 +126,48 @@ def flaws(value: Any) -> Iterator[str]:
 
 
 Counted = tuple[int, int]
-"""Entries that were read or counted as unreadable, and entries that the body has."""
+"""Entries that were read or counted as unreadable, and entries in the body."""
 
 
 def of_page(page: SerpPage, body: Any) -> Counted:
-    """Results of a search page."""
+    """Count the results of a search page."""
     lists = [body.get(name) for name in SECTIONS.values()]
     there = sum(len(items) for items in lists if isinstance(items, list))
     return len(page.organic) + len(page.news) + len(page.video) + page.unreadable, there
 
 
 def of_file(records: Sequence[BatchRecord], body: Any) -> Counted:
-    """Records of a page file, failed ones too, and the results of each that was read."""
+    """Count the records of a page file, including failed ones, and each one's results."""
     counted = [(len(records), len(body))]
     for record, entry in zip(records, body, strict=False):
         if record.page is not None:
             counted.append(of_page(record.page, entry["result"]))
-    # Record by record: one too many must not make up for one too few.
+    # Record by record: a surplus in one must not hide a loss in another.
     return next((each for each in counted if each[0] != each[1]), counted[0])
 
 
 def of_links(found: ResultSet, body: Any) -> Counted:
-    """Page files of a result set, by their links, or as many as it says if they are fewer."""
+    """Count the page files of a result set by their links, or by its own number if smaller."""
     links, stated = (body["result"].get(name) for name in ("download_links", "results_page_count"))
     listed = links.get("pages") if isinstance(links, dict) else None
     there = len(listed) if isinstance(listed, list) else 0
     if str(stated).isdecimal() and 0 < int(stated) < there:
         there = int(stated)
-    # One without a link is missed by whoever reads ``page_count``.
+    # Readers of ``page_count`` notice a missing link.
     return min(max(len(found.page_links), found.page_count), there), there
 
 
 def of_keywords(volumes: SearchVolumes, body: Any) -> Counted:
-    """Rows; one without a keyword shows as a requested keyword without a row."""
+    """Count rows. A row without a keyword shows as a requested keyword without a row."""
     rows = body["tasks"][0].get("result")
     named = [row for row in rows if has_text(row, "keyword")] if isinstance(rows, list) else []
     return len(volumes.metrics), len(named)
 
 
 def of_requested(key: str, call: ProviderCall[Any], value: Mapping[str, Any], body: Any) -> Counted:
-    """Resources that were requested for, by id; repeated ones count once.
+    """Count requested resources by id; repeated ones count once.
 
-    A row without an id may be about any of them: then each has an entry, which says so.
+    A row without an id may be about any of them. Then each has an entry, marked as unreadable.
     """
     requested = {*call.identity[key].split(",")}
     items = body.get("items", [])
@@ -176,16 +176,16 @@ def of_requested(key: str, call: ProviderCall[Any], value: Mapping[str, Any], bo
 
 
 def of_videos_found(page: SearchPage, body: Any) -> Counted:
-    """Results that name a video; repeated ones count once, those of another kind do not."""
+    """Count results that name a video; repeated ones once, other kinds not at all."""
     items: list[Any] = body.get("items", [])
     ids: list[Any] = [item.get("id") for item in items if isinstance(item, dict)]
     return len(page.ids), len({i["videoId"].strip() for i in ids if has_text(i, "videoId")})
 
 
 def of_companies(call: ProviderCall[Any], value: Mapping[str, Any], body: Any) -> Counted:
-    """Domains that were requested for and have a row; the best row of each is taken.
+    """Count requested domains with a row; the best row of each is taken.
 
-    A row without a website may be about any of them: then each has an entry, which says so.
+    A row without a website may be about any of them. Then each has an entry, marked as unreadable.
     """
     uris = [website(row) for row in body["results"]["bindings"]]
     if None in uris:
@@ -200,19 +200,19 @@ def of_companies(call: ProviderCall[Any], value: Mapping[str, Any], body: Any) -
 
 
 def website(row: Any) -> str | None:
-    """The website that a row is about, if the row says it."""
+    """The website in a row, if there is one."""
     site = row.get("site") if isinstance(row, dict) else None
     has_site = isinstance(site, dict) and site.get("type") == "uri" and has_text(site, "value")
     return str(site["value"]).strip() if has_site and site else None
 
 
 def has_text(item: Any, key: str) -> bool:
-    """Whether an object has text under a key."""
+    """Whether an object has text under ``key``."""
     return isinstance(item, dict) and isinstance(item.get(key), str) and bool(item[key].strip())
 
 
 def counted(call: ProviderCall[Any], value: Any, body: Any) -> Counted:
-    """For a reply that is a list: its entries as read, and as they are in the body."""
+    """The entries of a list reply, as read and as in the body; (0, 0) for other replies."""
     match call.provider, call.operation:
         case "scaleserp", "search":
             return of_page(value, body)
@@ -238,13 +238,13 @@ def counted(call: ProviderCall[Any], value: Any, body: Any) -> Counted:
 
 
 def lost_entry(call: ProviderCall[Any], value: Any, body: bytes) -> bool:
-    """Whether an entry of a list is neither read nor counted."""
+    """Whether an entry of a list was neither read nor counted."""
     read, there = counted(call, value, json.loads(body.decode("utf-8-sig")))
     return read != there
 
 
 def read_mutated(call: ProviderCall[Any], reply: HttpReply, found: Counter[str]) -> None:
-    """Read and bill one reply; count what came of it."""
+    """Read and bill one reply; count the outcome in ``found``."""
     try:
         value = call.parse(reply)
     except ProviderError as error:
@@ -255,9 +255,7 @@ def read_mutated(call: ProviderCall[Any], reply: HttpReply, found: Counter[str])
         found[f"{call.provider} {call.operation}: {type(error).__name__}"] += 1
     else:
         found["read"] += 1
-        wrong = next(
-            flaws(value), "an entry vanished" if lost_entry(call, value, reply.body) else ""
-        )
+        wrong = next(flaws(value), "a lost entry" if lost_entry(call, value, reply.body) else "")
         if wrong:
             found["partial"] += 1
             found[f"{call.provider} {call.operation}: {wrong}"] += 1
@@ -269,7 +267,7 @@ def read_mutated(call: ProviderCall[Any], reply: HttpReply, found: Counter[str])
 
 
 async def campaign(context: Context) -> Sequence[Figure]:
-    """So many bodies for each provider, its calls by turns."""
+    """Read mutated bodies of each provider, its calls by turns."""
     found: Counter[str] = Counter()
     fewest, bodies = math.inf, context.sized(300, 20_000)
     for provider, calls in subjects().items():
@@ -283,13 +281,13 @@ async def campaign(context: Context) -> Sequence[Figure]:
         fewest = min(fewest, found["read"] + found["refused"] + found["untyped"] - before)
     return [
         at_least("providers", len(subjects()), 6),
-        at_least("bodies for each", fewest, bodies),
-        at_least("of them read", found["read"], bodies),
-        at_least("of them refused", found["refused"], bodies),
+        at_least("bodies per provider", fewest, bodies),
+        at_least("bodies read", found["read"], bodies),
+        at_least("bodies refused", found["refused"], bodies),
         zero("untyped exceptions", found["untyped"]),
         zero("partial rows", found["partial"]),
-        zero("costs that are none", found["cost"]),
-        zero("keys in messages", found["key"]),
+        zero("invalid costs", found["cost"]),
+        zero("API keys in messages", found["key"]),
     ]
 
 
@@ -299,8 +297,8 @@ ROW = Row(
     passes="0 untyped exceptions, 0 partial rows",
     campaign=campaign,
     switched_off=(
-        "the check that a part of a reply is an object, and the removal of what PostgreSQL cannot"
-        " store: 103 untyped exceptions and 3 partial rows in 300 bodies for each provider; records"
-        " without a search and videos without a title left out: 14 partial rows more"
+        "No check that a part of a reply is an object, and no removal of text that PostgreSQL"
+        " cannot store: 103 untyped exceptions and 3 partial rows in 300 bodies per provider."
+        " Records without a search and videos without a title dropped: 14 more partial rows."
     ),
 )

@@ -1,8 +1,8 @@
-"""Row 14: items that kill their worker are isolated; workers killed from outside isolate nobody.
+"""Row 14: items that kill their worker are isolated; outside kills isolate no item.
 
-Scripted phases: poison sends SIGKILL to its own process in the middle of its chunk. The innocent
-are killed at seeded instants, whatever they have in hand: several chunks of many items at first,
-and later, the chunks suspect by then, smaller and smaller groups down to one item.
+Scripted phases: a poison item sends SIGKILL to its own process in the middle of its chunk. Workers
+of innocent items are killed at seeded instants: at first they own several chunks of many items, and
+once the chunks are suspect, smaller and smaller groups down to one item.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ _MOST_ITEM_DEATHS = "SELECT coalesce(max(deaths), 0) FROM items"
 
 @asynccontextmanager
 async def open_pool(context: Context, name: str, chunk_size: int) -> AsyncIterator[RespawningPool]:
-    """Workers that are quick to notice a death, over a database of their own."""
+    """Workers that detect a death quickly, over a database of their own."""
     async with (
         context.database() as url,
         respawning_pool(
@@ -47,7 +47,7 @@ async def open_pool(context: Context, name: str, chunk_size: int) -> AsyncIterat
 
 
 async def poisoned(context: Context) -> list[Figure]:
-    """Poison in the middle of a chunk, by the order of the keys; in full there are two of it."""
+    """Poison in the middle of a chunk, by the order of keys; two items in the full form."""
     chunk_size = context.sized(5, 50)
     poison = [f"POISON-{n}" for n in range(context.sized(1, 2))]
     innocent = [f"DONE-{n:03}" for n in range(chunk_size * 3 // 2)]
@@ -64,20 +64,20 @@ async def poisoned(context: Context) -> list[Figure]:
         killed = workers.exit_codes[-signal.SIGKILL]
     failed = {name: row["error_category"] for name, row in items.items()}
     isolated = [name for name, category in failed.items() if category == "poison"]
-    # All in flight with the whole chunk; then each in a tenth of it, for two poisoned items need
-    # not be in the same tenth of what their neighbours left over; and then each alone.
+    # One death with the whole chunk in flight. Then each item in a tenth of it, since two poison
+    # items need not be in the same tenth of the rest. Then each alone.
     narrowed = 1 + len(poison) * (context.sized(0, 1) + ALONE_DEATHS_MAX)
     return [
-        equal("poisoned items isolated", len({*isolated} & {*poison}), len(poison)),
-        zero("others isolated", len({*isolated} - {*poison})),
+        equal("poison items isolated", len({*isolated} & {*poison}), len(poison)),
+        zero("other items isolated", len({*isolated} - {*poison})),
         equal("neighbours with a result", len({*results} & {*innocent}), len(innocent)),
-        zero("results of poison, or written twice", len(results) - len({*results} & {*innocent})),
+        zero("results of poison, or duplicates", len(results) - len({*results} & {*innocent})),
         at_most("workers killed by poison", killed, SUSPECT_DEATHS + narrowed),
     ]
 
 
 async def innocent(context: Context) -> list[Figure]:
-    """Kills that know nothing of the work, until there were enough that hit some."""
+    """Kill workers at random until enough victims owned a chunk."""
     kills, size = context.sized(6, 200), context.sized(120, 600)
     rng = context.random("kills")
     names = [f"SLOW-{n:04}" for n in range(size)]
@@ -101,7 +101,7 @@ async def innocent(context: Context) -> list[Figure]:
         results = [await harness.results(run_id) for run_id in started]
         isolated = await harness.one("SELECT count(*) FROM items WHERE status = 'failed'")
     return [
-        at_least("kills of workers with chunks", hit, kills),
+        at_least("kills of workers that owned a chunk", hit, kills),
         zero("innocent items isolated", isolated),
         zero("innocent items without a result", sum(size - len({*found}) for found in results)),
         zero("results written twice", sum(len(found) - len({*found}) for found in results)),
@@ -111,7 +111,7 @@ async def innocent(context: Context) -> list[Figure]:
 
 
 async def campaign(context: Context) -> Sequence[Figure]:
-    """Both side by side: dying takes time, not work."""
+    """Both parts side by side: a death takes time, not work."""
     parts = await asyncio.gather(poisoned(context), innocent(context))
     return [*parts[0], *parts[1]]
 
@@ -119,9 +119,9 @@ async def campaign(context: Context) -> Sequence[Figure]:
 ROW = Row(
     14,
     "items that kill their worker; 200 kills from outside",
-    "exactly the poison isolated, the others finish; the kills isolate nobody",
+    "exactly the poison items are isolated, all others finish; kills isolate no item",
     campaign,
-    "With no chunk ever suspect, the poisoned run had not ended after a minute. With each death"
-    " counted for every item of the dead worker's chunks, not for the marked ones alone, the poison"
-    " took 23 neighbours with it and the 200 kills isolated 2,931 innocent items.",
+    "No chunk ever suspect: the run with poison had not ended after a minute. Each death counted"
+    " for every item of the dead worker's chunks, not for the marked ones alone: 23 neighbours were"
+    " isolated with the poison, and the 200 kills isolated 2,931 innocent items.",
 )

@@ -1,10 +1,10 @@
-"""Row 15: the workers' connections to the database are cut, again and again, at the worst instants.
+"""Row 15: the workers' connections to the database are cut repeatedly, at the worst instants.
 
-Each cut is one of five, by rng: the answer to a COMMIT that took effect is lost, a COMMIT is
-lost on its way, the answer to any statement is lost (a heartbeat, the fetching of a job), the
-server ends some sessions in whatever they are doing, or all connections of one worker are cut and
-it gets no other for a third of the time after which its silence is taken for death. Nobody dies of
-it, so no call may be paid twice, none may stay without its outcome, and no worker be taken over.
+Each cut is one of five, chosen at random: the answer to a successful COMMIT is lost; a COMMIT is
+lost on its way; the answer to any statement is lost (a heartbeat, the fetch of a job); the server
+ends some sessions; or all connections of one worker are cut and refused for a third of the time
+after which it is declared dead. No worker dies, so no call may be paid twice or stay without an
+outcome, and no worker may be taken over.
 """
 
 import asyncio
@@ -34,9 +34,8 @@ from chaos.standard_run import (
 from serpline.store.embedded.files import SOCKET_NAME
 
 WORKERS = 2
-# Silence is soon taken for death. Who is cut off for a third of that has not been heard of for more
-# than half of it until it is back: it has been silent up to a heartbeat before, and its next try
-# may be as much later.
+# A silent worker is declared dead soon. A worker that is cut off for a third of that time is silent
+# for more than half of it: its last heartbeat and its next try add up to a heartbeat each.
 DEAD_AFTER_SECONDS = 3.0
 SHUT_SECONDS = DEAD_AFTER_SECONDS / 3
 SHORT_SILENCE = {
@@ -67,7 +66,7 @@ KINDS = (*CutPoint, _ENDED, _SHUT)
 
 
 class Cuts:
-    """What was cut so far, over all runs."""
+    """The cuts so far, over all runs."""
 
     def __init__(self, wanted: int) -> None:
         self.wanted = wanted
@@ -79,17 +78,17 @@ class Cuts:
 
     @property
     def total(self) -> int:
-        """Cuts of every kind."""
+        """The number of cuts."""
         return self.made.total()
 
     async def make(
         self, world: World, run_id: UUID, proxies: Sequence[Proxy], rng: random.Random
     ) -> None:
-        """Cut until there were enough or the run has ended."""
+        """Cut until there are enough cuts or the run has ended."""
         deck: list[CutPoint | str] = []
         while self.total < self.wanted and not await has_ended(world, run_id):
             await asyncio.sleep(rng.uniform(0, PAUSE_SECONDS_MAX))
-            # Each as often as the others, in any order.
+            # Each kind equally often, in random order.
             deck = deck or rng.sample(KINDS, len(KINDS))
             kind, proxy = deck.pop(), rng.choice(proxies)
             if isinstance(kind, CutPoint):
@@ -98,24 +97,24 @@ class Cuts:
                 made = bool(await proxy.shut(SHUT_SECONDS))
             else:
                 made = await _end_sessions(world, rng)
-            # Other runs add theirs meanwhile, so nothing is awaited within a sum.
+            # Other runs add to the same counts, so no sum contains an await.
             self.made[kind] += made
 
 
 async def _cut_at(world: World, run_id: UUID, proxy: Proxy, point: CutPoint, skip: int) -> int:
-    """Arm, and wait for the point or the run's end."""
+    """Arm the proxy; wait for the cut or the run's end."""
     before = proxy.cuts_made.total()
     proxy.arm(point, skip)
 
     async def is_struck() -> bool:
         return proxy.cuts_made.total() > before or await has_ended(world, run_id)
 
-    await until(is_struck, f"a rng for {point.name}")
+    await until(is_struck, f"a cut at {point.name}")
     return proxy.cuts_made.total() - before
 
 
 async def _end_sessions(world: World, rng: random.Random) -> int:
-    """Have the server end some sessions; how many."""
+    """Make the server end some sessions; returns how many."""
     sessions = [row["pid"] for row in await world.query(_SESSIONS, name=_NAME)]
     victims = rng.sample(sessions, min(len(sessions), rng.randint(1, AT_ONCE_MAX)))
     ended = await world.query(_TERMINATE, pids=victims)
@@ -123,7 +122,7 @@ async def _end_sessions(world: World, rng: random.Random) -> int:
 
 
 async def campaign(context: Context) -> Sequence[Figure]:
-    """Run after run until there were enough cuts; in full, two at a time."""
+    """Run after run until there are enough cuts; two at a time in the full form."""
     reference = await undisturbed(context, context.sized(4, PAIRS))
     totals, cuts = RunTotals(), Cuts(context.sized(12, 500))
     few, lanes = context.sized((1, 1), (40, 2))
@@ -137,13 +136,13 @@ async def campaign(context: Context) -> Sequence[Figure]:
     await asyncio.gather(*map(one_after_another, range(lanes)))
     return [
         at_least("cuts", cuts.total, cuts.wanted),
-        at_least("of these lost answers to a COMMIT", cuts.made[CutPoint.ACKNOWLEDGEMENT], few),
-        at_least("of these a worker cut off altogether", cuts.made[_SHUT], few),
+        at_least("lost answers to a COMMIT", cuts.made[CutPoint.ACKNOWLEDGEMENT], few),
+        at_least("workers cut off entirely", cuts.made[_SHUT], few),
         *totals.figures(),
         zero("calls without an outcome", cuts.unended),
-        zero("workers that ended", cuts.ended),
+        zero("workers that exited", cuts.ended),
         zero("workers taken over", cuts.dead_workers),
-        zero("deaths of chunks", cuts.dead_chunks),
+        zero("deaths counted for chunks", cuts.dead_chunks),
     ]
 
 
@@ -154,7 +153,7 @@ async def _run(
     socket = context.server.socket_dir / SOCKET_NAME
     async with AsyncExitStack() as stack:
         url = await stack.enter_async_context(context.database())
-        # A proxy for each, so that one can be cut off while the other goes on.
+        # One proxy per worker, so that one worker can be cut off alone.
         proxies = [await stack.enter_async_context(open_proxy(socket)) for _ in range(WORKERS)]
         folder, words = context.folder(f"run-{number}"), keywords(reference.pairs)
         config = paged_simulator(reference.pairs)
@@ -165,7 +164,7 @@ async def _run(
             async def all_run() -> bool:
                 return len(await world.query(_RUNNING_WORKERS)) == WORKERS
 
-            # One that is cut off while it starts ends, and its supervisor would start the next.
+            # A worker that is cut off during its start exits, and no supervisor runs here.
             await until(all_run, "every worker's first heartbeat")
             run_id = await start(world)
             await cuts.make(world, run_id, proxies, rng)
@@ -179,7 +178,7 @@ async def _run(
 
 
 def _url_through(proxy: Proxy, url: str) -> str:
-    """The same database by way of the proxy, its sessions named."""
+    """The database's URL through the proxy, with named sessions."""
     query = {"application_name": _NAME, "sslmode": "disable", "gssencmode": "disable"}
     way = make_url(url).set(host="127.0.0.1", port=proxy.port, query=query)
     return way.render_as_string(hide_password=False)
@@ -187,10 +186,10 @@ def _url_through(proxy: Proxy, url: str) -> str:
 
 ROW = Row(
     15,
-    "database connections cut 500 times, lost commit acknowledgements among them"
-    f" (runs of {PAIRS} pairs, 3 s of silence taken for death, workers cut off for 1 s)",
-    "0 duplicates, 0 losses, nothing paid again, no take-over of a living worker",
+    "database connections cut 500 times, including lost commit acknowledgements"
+    f" (runs of {PAIRS} pairs, death declared after 3 s of silence, workers cut off for 1 s)",
+    "0 duplicates, 0 losses, nothing paid again, no take-over of a running worker",
     campaign,
-    "With one second of silence taken for death, not three, a living worker was taken over, and"
-    " ended (short form).",
+    "Death declared after one second of silence instead of three: a running worker was taken over"
+    " and exited (short form).",
 )

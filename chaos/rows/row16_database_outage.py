@@ -1,10 +1,10 @@
-"""Row 16: the database is stopped in mid-run, and in another run its disk is full; both go on.
+"""Row 16: the database is stopped in mid-run; in another run its disk is full. Both runs resume.
 
-Each on a server of its own. The full disk is a small mount that holds the whole data directory:
-ballast fills it until tables cannot grow and the write-ahead log cannot either; after a while it is
-taken away, and the server is started again if it had given up. Each strikes while a worker owns a
-chunk of the run; nobody dies of it, so nothing may be paid again. Where nothing can be mounted that
-part is not measured, and the row says so.
+Each run has its own server. The full disk is a small mount with the whole data directory: ballast
+fills it until neither tables nor the write-ahead log can grow. After a while the ballast is
+removed, and the server is started again if it had stopped. Both faults begin while a worker owns a
+chunk of the run. No worker dies, so nothing may be paid again. Without the right to mount, the
+second part is not measured, and the row reports that.
 """
 
 import asyncio
@@ -44,11 +44,11 @@ _PIECE_BYTES = 1_000_000
 
 
 async def campaign(context: Context) -> Sequence[Figure]:
-    """Both side by side."""
+    """Both parts side by side."""
     reference = await undisturbed(context, context.sized(4, PAIRS))
     totals, folder = RunTotals(), context.folder("full")
     with small_disk(folder / "disk") as disk:
-        # One after the other: Alembic works for one database at a time in a process.
+        # One after the other: in one process Alembic migrates one database at a time.
         away = await make_server(context.folder("stopped") / "server")
         small = await make_server(disk / "server") if disk else None
         try:
@@ -63,7 +63,7 @@ async def campaign(context: Context) -> Sequence[Figure]:
 
 
 async def make_server(data_dir: Path) -> EmbeddedServer:
-    """A server of its own, its database migrated."""
+    """Start a server with a migrated database."""
     server = await asyncio.to_thread(ensure_server, data_dir)
     database = await Database.connect(server.url())
     try:
@@ -76,7 +76,7 @@ async def make_server(data_dir: Path) -> EmbeddedServer:
 async def stopped_server(
     context: Context, server: EmbeddedServer, reference: Undisturbed, totals: RunTotals
 ) -> list[Figure]:
-    """The server is shut down, and started again after a while."""
+    """Stop the server, and start it again after a while."""
     away_seconds = context.sized(4.0, 60.0)
     async with running_world(context, server, reference) as (world, run_id):
         at_work = await owners(world)
@@ -88,16 +88,16 @@ async def stopped_server(
         await totals.add(world, run_id, reference)
         (found,) = await world.query("SELECT count(*) AS dead FROM workers WHERE died")
     return [
-        at_least("workers that owned a chunk when it stopped", len(at_work), 1),
+        at_least("workers that owned a chunk at the stop", len(at_work), 1),
         at_least("seconds stopped", away, away_seconds),
-        zero("living workers taken over", found["dead"]),
+        zero("running workers taken over", found["dead"]),
     ]
 
 
 async def full_disk(
     context: Context, server: EmbeddedServer | None, reference: Undisturbed, totals: RunTotals
 ) -> list[Figure]:
-    """The disk is full for a while."""
+    """Keep the disk full for a while."""
     if server is None:
         return [not_measured("a full disk")]
     async with running_world(context, server, reference) as (world, run_id):
@@ -110,8 +110,8 @@ async def full_disk(
         await asyncio.to_thread(ensure_server, server.data_dir)
         await totals.add(world, run_id, reference)
     return [
-        at_least("workers that owned a chunk when the disk was full", len(at_work), 1),
-        at_least("kinds of writes refused by a full disk", refused, 2),
+        at_least("workers that owned a chunk on the full disk", len(at_work), 1),
+        at_least("kinds of writes refused by the full disk", refused, 2),
     ]
 
 
@@ -119,7 +119,7 @@ async def full_disk(
 async def running_world(
     context: Context, server: EmbeddedServer, reference: Undisturbed
 ) -> AsyncIterator[tuple[World, UUID]]:
-    """A standard run on that server, at a seeded point of its calls."""
+    """A standard run on the server, at a seeded point of its calls."""
     name = server.data_dir.parent.name
     calls = context.random(name).uniform(0.2, 0.6) * reference.calls
     settings = {**DEFAULT_TAKEOVER, "SERPLINE_DATABASE_URL": server.url()}
@@ -140,7 +140,7 @@ async def running_world(
 
 @contextmanager
 def small_disk(path: Path) -> Iterator[Path | None]:
-    """A file system of ``DISK_MEGABYTES``; None where this machine lets us mount none."""
+    """A file system of ``DISK_MEGABYTES``; None if this machine does not let us mount."""
     path.mkdir()
     options = f"size={DISK_MEGABYTES}m,mode=0755"
     mount = ["mount", "-t", "tmpfs", "-o", options, "serpline-chaos", str(path)]
@@ -156,7 +156,7 @@ def small_disk(path: Path) -> Iterator[Path | None]:
 
 
 def fill(ballast: Path) -> None:
-    """Write until the disk takes no more."""
+    """Write until the disk is full."""
     with ballast.open("wb", buffering=0) as file:
         while True:
             try:
@@ -166,7 +166,7 @@ def fill(ballast: Path) -> None:
 
 
 def count_refused_writes(server: EmbeddedServer) -> int:
-    """Grow a table, then the write-ahead log, until each is refused; how many were."""
+    """Grow a table, then the write-ahead log; returns how many of the two were refused."""
     refused = 0
     for statement in (
         "CREATE TABLE ballast AS SELECT repeat(md5(n::text), 50) FROM generate_series(1, 100000) n",
@@ -183,9 +183,9 @@ def count_refused_writes(server: EmbeddedServer) -> int:
 ROW = Row(
     16,
     f"database stopped for 60 s; its disk full (two runs of {PAIRS} pairs)",
-    "the run resumes; 0 completed items without their result; nothing paid again",
+    "both runs resume; 0 completed items without a result; nothing paid again",
     campaign,
-    "With the queue's worker not started anew when the server had ended it, the run whose disk had"
-    " been full had not ended 90 s later. Outcomes of calls that the database did not take at once"
-    " dropped: 8 paid replies lost, 3 calls paid again (short forms).",
+    "No restart of the queue's worker after the server ended it: the run on the full disk had not"
+    " ended 90 s later. Outcomes of calls dropped if the database refuses them at first: 8 paid"
+    " replies lost, 3 calls paid again (short forms).",
 )

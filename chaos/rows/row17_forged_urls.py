@@ -1,8 +1,8 @@
-"""Row 17: addresses that lead inside, in every spelling, by every way, and no connection to them.
+"""Row 17: internal addresses in every spelling and by every path, and no connection to them.
 
-Two judges stand outside the client: the interpreter's own audit of every ``connect`` of this
-process (which also keeps a packet from leaving the machine), and a listening socket on the very
-port that the guard is told to allow, so that nothing but the rule about addresses protects it.
+Two auditors stand outside the client: the interpreter's audit of every ``connect`` of this process
+(which also keeps packets from leaving the machine), and a listening socket on the port that the
+guard allows, so that only the rule about addresses protects it.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ NETWORKS = (
     "192.0.0.0/24", "192.168.0.0/16", "198.18.0.0/15", "224.0.0.0/4", "240.0.0.0/4",
 )  # fmt: skip
 NETWORKS_6 = ("fc00::/7", "fe80::/10", "fec0::/10", "ff00::/8", "2001:db8::/32", "4000::/3")
-# How IPv6 carries an IPv4 address: mapped, compatible, translated, NAT64, 6to4, Teredo.
+# IPv6 forms of an IPv4 address: mapped, compatible, translated, NAT64, 6to4, Teredo.
 CARRIERS = (
     lambda n: 0xFFFF << 32 | n,
     lambda n: n,
@@ -39,18 +39,18 @@ CARRIERS = (
     lambda n: 0x20010000 << 96 | n ^ 0xFFFFFFFF,
 )
 PUBLIC = "93.184.216.34"
-# What no header can carry, and what is a path on the redirecting page itself.
+# URLs that would be a path on the redirecting page itself.
 NOT_REDIRECTABLE = ("http:/1", "http:1", "http:\\", "http:///")
 
 
 def internal_ipv4(rng: random.Random) -> IPv4Address:
-    """An address that no page may be fetched from."""
+    """A random address that no page may be fetched from."""
     network = IPv4Network(rng.choice(NETWORKS))
     return network[rng.randrange(network.num_addresses)]
 
 
 def internal_ipv6(rng: random.Random) -> IPv6Address:
-    """The same for IPv6: of a forbidden range, or one that carries a forbidden IPv4 address."""
+    """A random IPv6 address of a forbidden range, or one that carries a forbidden IPv4 address."""
     if rng.random() < 0.5:
         network6 = IPv6Network(rng.choice(NETWORKS_6))
         return network6[rng.randrange(network6.num_addresses)]
@@ -58,7 +58,7 @@ def internal_ipv6(rng: random.Random) -> IPv6Address:
 
 
 def spelled(rng: random.Random) -> str:
-    """A host that leads inside, as a URL may spell it."""
+    """A random internal host, in a random spelling of a URL."""
     if rng.random() < 0.3:
         six = internal_ipv6(rng)
         return f"[{rng.choice((six.compressed, six.exploded, str(six).upper()))}]"
@@ -77,14 +77,14 @@ def spelled(rng: random.Random) -> str:
 
 @dataclass
 class Trap:
-    """A listening socket on every loopback address. ``redirect`` is what it answers with."""
+    """A listening socket on every loopback address. If set, it redirects to ``redirect``."""
 
     port: int = 0
     accepted: int = 0
     redirect: str = ""
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Count, read a head, answer."""
+        """Count the connection, read a head, answer."""
         self.accepted += 1
         try:
             await reader.readuntil(b"\r\n\r\n")
@@ -98,7 +98,7 @@ class Trap:
 
 @asynccontextmanager
 async def listening() -> AsyncIterator[Trap]:
-    """A trap that listens on 127.0.0.1 to 127.255.255.254 (and 0.0.0.0 leads there, too)."""
+    """A trap on 127.0.0.1 to 127.255.255.254, which 0.0.0.0 reaches too."""
     trap = Trap()
     server = await asyncio.start_server(trap.handle, "0.0.0.0", 0)
     trap.port = server.sockets[0].getsockname()[1]
@@ -107,7 +107,7 @@ async def listening() -> AsyncIterator[Trap]:
 
 
 class Campaign:
-    """What was tried, and what is no typed refusal."""
+    """The forms tried, and the count of answers without a typed refusal."""
 
     def __init__(self, trap: Trap, page: Trap) -> None:
         self.trap = trap
@@ -123,7 +123,7 @@ class Campaign:
         return self.answers(self.asked)
 
     async def try_form(self, client: HttpClient, form: str, url: str, ways: str) -> None:
-        """Try one form by each way: ``f``etch, ``s``end, ``r``edirect."""
+        """Try one form by each path: ``f``etch, ``s``end, ``r``edirect."""
         self.forms.add(form)
         if "f" in ways:
             await self._refused(client.fetch(HttpRequest("GET", url)))
@@ -145,12 +145,12 @@ class Campaign:
 
 
 async def campaign(context: Context) -> list[Figure]:
-    """The table of known forms, then as many at random, with the trap's port and without."""
+    """Try the known forms, then random ones, with the trap's port and without."""
     rng = context.random("forms")
     async with listening() as trap, listening() as page:
         tried = Campaign(trap, page)
         own = [("127.0.0.1", page.port), ("127.0.0.1", trap.port)]
-        # Allowed like 80 and 443, so that only the other rules are left.
+        # The trap's port is allowed like 80 and 443, so only the other rules remain.
         ports = patch.object(dialer, "GUARDED_PORTS", GUARDED_PORTS | {trap.port})
         with watch_connects(own.__contains__) as seen, ports:
             async with HttpClient(
@@ -178,17 +178,17 @@ async def campaign(context: Context) -> list[Figure]:
     return [
         at_least("forms", len(tried.forms), 60),
         zero("connections opened", len(internal)),
-        zero("connections accepted inside", accepted),
+        zero("connections accepted by the trap", accepted),
         zero("look-ups of forged hosts", asked),
-        zero("answers that are no typed refusal", tried.untyped),
-        zero("connections to what a name became after it was judged", rebound),
-        equal("look-ups of that name", look_ups, 1),
-        equal("control: both judges see an allowed connection", control, 2),
+        zero("answers without a typed refusal", tried.untyped),
+        zero("connections to a rebound name", rebound),
+        equal("look-ups of the rebound name", look_ups, 1),
+        equal("control: auditors that see an allowed connection", control, 2),
     ]
 
 
 async def rebinding(seen: list[Any], trap: Trap) -> tuple[int, int]:
-    """A name that is public when asked first and ours when asked again."""
+    """Fetch a name whose first look-up is public and whose second is ours."""
     before, names = len(seen), 0
 
     async def resolve(_name: str) -> Sequence[str]:
@@ -203,7 +203,7 @@ async def rebinding(seen: list[Any], trap: Trap) -> tuple[int, int]:
 
 
 async def check_judges(trap: Trap, own: list[Any]) -> int:
-    """One call that the operator configured: how many of the two judges see it."""
+    """Make one call to a configured provider; returns how many of the two auditors see it."""
     before = trap.accepted
     with watch_connects(own.__contains__) as seen:
         async with HttpClient(trusted_bases=[f"http://127.0.0.1:{trap.port}"]) as client:
@@ -217,7 +217,7 @@ ROW = Row(
     passes="0 connections",
     campaign=campaign,
     switched_off=(
-        "the judgement of addresses: 886 connections opened, 6 accepted inside; its use at the"
-        " connect alone: 408 opened, 6 accepted"
+        "No check of addresses: 886 connections opened, 6 accepted by the trap. Only the check at"
+        " the connect switched off: 408 opened, 6 accepted."
     ),
 )

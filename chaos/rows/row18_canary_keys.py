@@ -1,11 +1,11 @@
-"""Row 18: keys that are canaries, at DEBUG, through whole runs with errors that repeat them.
+"""Row 18: canary keys, logs at DEBUG, and whole runs with errors that repeat the keys.
 
-Real processes (``serpline up``: supervisor, web, worker) log at DEBUG, the libraries that are kept
-quiet otherwise too, while every provider answers some calls with errors that quote the key, and
-result files carry it in every record. The queue's tables are read again and again meanwhile: a job
-is deleted when it is done. Then jobs fail for good on such errors. Afterwards every column of every
-table, raw replies inflated, and every byte of the logs is searched for the canaries in whatever
-spelling, and the logs, jobs and messages for the secret paths of webhooks.
+Real processes (``serpline up``: supervisor, web, worker) log at DEBUG, including libraries that are
+otherwise quiet. Every provider answers some calls with errors that quote the key, and result files
+carry it in every record. The queue's tables are polled, because a finished job is deleted. Then
+jobs fail for good with such errors. Afterwards every column of every table (raw replies inflated)
+and every byte of the logs is searched for the canaries in many spellings, and the logs, jobs and
+messages for the secret paths of webhooks.
 """
 
 import asyncio
@@ -44,7 +44,7 @@ KEYWORDS = ("best espresso machine", "Wisła rzeka", "coffee grinder", "decaf be
 KEYED = ("scaleserp", "youtube", "dataforseo", "pdl", "llm")
 EVERY_PROVIDER_FAILS: Sequence[Mapping[str, Any]] = (
     {"fault": "429", "provider": "youtube", "retry_after": 0.05, "attempts": 1, "echo": True},
-    # First attempts that can be repeated at once, then what cannot: the items of a few calls fail.
+    # First, failures to repeat at once; then permanent ones: the items of a few calls fail.
     {"fault": "429", "retry_after": 0.05, "attempts": 1, "probability": 0.3, "echo": True},
     {"fault": "500", "attempts": 1, "probability": 0.1, "echo": True},
     {"fault": "401", "provider": "pdl", "times": 1, "echo": True},
@@ -59,22 +59,22 @@ _COLUMNS = (
     " WHERE t.table_type = 'BASE TABLE'"
     " AND c.table_schema NOT IN ('pg_catalog', 'information_schema') ORDER BY 1, 2, 3"
 )
-# Finished jobs are deleted, so these are read while there are some.
+# Finished jobs are deleted, so jobs are read while they wait or run.
 _JOBS = (
     "SELECT to_jsonb(j)::text FROM procrastinate_jobs j"
     " UNION ALL SELECT to_jsonb(q)::text FROM queued_jobs q"
 )
 _POLL_SECONDS = 0.05
 _LETTERS = "SELECT error FROM dead_letters WHERE starts_with(job_type, 'letter ')"
-# Whoever starts with this on its path hears the libraries that log URLs and arguments.
+# A process with this on its path also logs the libraries that print URLs and arguments.
 _UNCAPPED = "import serpline.core.logging as logging\nlogging._QUIET = ()\n"
-# Where a secret path has to be: what a webhook is known by. A raw reply repeats what was sent.
+# Tables that have to hold a secret path: it identifies a webhook, and a raw reply repeats it.
 _PATH_TABLES = frozenset({"provider_batches", "raw_replies"})
 
 
 @dataclass
 class Found:
-    """What the search saw."""
+    """The result of the search."""
 
     columns: int = 0
     values: int = 0
@@ -84,35 +84,35 @@ class Found:
 
 
 def canary(context: Context, provider: str) -> str:
-    """A key that no text contains by rng, with characters that travel in several spellings."""
+    """A key that no text contains by chance, with characters that have several spellings."""
     return f"sim-canary/{provider}+{context.random('canary', provider).randrange(10**12):012}=="
 
 
 def spellings(secret: str) -> list[bytes]:
-    """How a secret may stand in a text, independent of the code that should have removed it."""
+    """Spellings of a secret in a text, independent of the code that should remove it."""
     raw = secret.encode()
     texts = {
         secret, quote(secret), quote(secret, safe=""), quote_plus(secret), quote(secret).lower(),
         quote(secret, safe="").lower(), json.dumps(secret)[1:-1], secret.replace("/", "\\/"),
         raw.hex(), raw.hex().upper(), secret[::-1],
     }  # fmt: skip
-    # Base64 shifts by what precedes; what is common to a shift is cut out of the middle.
+    # Base64 depends on the bytes before; the middle is common to each of the three shifts.
     shifted = {base64.b64encode(b" " * n + raw)[4:-4] for n in range(3)}
     return [text.encode() for text in texts] + sorted(shifted)
 
 
 @asynccontextmanager
 async def serpline_up(world: World, port: int) -> AsyncIterator[Path]:
-    """``serpline up`` with one worker, at DEBUG; its log."""
+    """Run ``serpline up`` with one worker at DEBUG; yields its log."""
     log, path = world.directory / "up.log", world.directory / "uncapped"
     path.mkdir()
     (path / "sitecustomize.py").write_text(_UNCAPPED)
     paths = os.pathsep.join(filter(None, (str(path), os.environ.get("PYTHONPATH"))))
-    told = {**world.environment, "SERPLINE_LOG_LEVEL": "DEBUG", "PYTHONPATH": paths}
+    variables = {**world.environment, "SERPLINE_LOG_LEVEL": "DEBUG", "PYTHONPATH": paths}
     with log.open("wb") as file:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "serpline.cli", "up", "--workers", "1", "--port", str(port),
-            env=told, stdout=file, stderr=file, stdin=asyncio.subprocess.DEVNULL,
+            env=variables, stdout=file, stderr=file, stdin=asyncio.subprocess.DEVNULL,
         )  # fmt: skip
     try:
         yield log
@@ -124,7 +124,7 @@ async def serpline_up(world: World, port: int) -> AsyncIterator[Path]:
 
 
 async def search(url: str, canaries: Sequence[bytes], paths: Sequence[bytes]) -> Found:
-    """Every column of every table."""
+    """Search every column of every table."""
     found = Found()
     async with await psycopg.AsyncConnection.connect(url) as conn:
         for schema, table, column in await (await conn.execute(_COLUMNS)).fetchall():
@@ -145,7 +145,7 @@ async def search(url: str, canaries: Sequence[bytes], paths: Sequence[bytes]) ->
 
 @asynccontextmanager
 async def watch_jobs(url: str) -> AsyncIterator[set[bytes]]:
-    """Every state of every job that was seen while it waited or ran."""
+    """Poll the queue; yields every state of every job that was seen."""
     seen: set[bytes] = set()
 
     async def watch() -> None:
@@ -165,7 +165,7 @@ async def watch_jobs(url: str) -> AsyncIterator[set[bytes]]:
 
 
 async def fail_jobs(world: World) -> list[str]:
-    """One job for each key whose call is answered with an echo of it; the letters' errors."""
+    """Run one job per key, whose call fails with an echo of it; returns the letters' errors."""
     world.sim.set_faults([{"fault": "500", "echo": True}])
     with patch.dict(os.environ, world.environment):
         settings = load()
@@ -205,7 +205,7 @@ async def fail_jobs(world: World) -> list[str]:
 
 
 def as_bytes(value: Any) -> bytes:
-    """A column's value as bytes; what is compressed, inflated."""
+    """A column's value as bytes, inflated if it is compressed."""
     if isinstance(value, bytes):
         with suppress(zlib.error):
             return zlib.decompress(value)
@@ -214,7 +214,7 @@ def as_bytes(value: Any) -> bytes:
 
 
 async def run_with_faults(world: World, rounds: int) -> None:
-    """Runs in which every provider errs, and one in which most refuse the key."""
+    """Runs in which every provider fails, and one in which most refuse the key."""
     for plan in [EVERY_PROVIDER_FAILS] * rounds + [REFUSED]:
         world.sim.set_faults(plan)
         run = await world.start(
@@ -224,7 +224,7 @@ async def run_with_faults(world: World, rounds: int) -> None:
 
 
 async def campaign(context: Context) -> list[Figure]:
-    """Runs over a few keywords, then the search."""
+    """Run over a few keywords, then search for the keys."""
     keys = {provider: canary(context, provider) for provider in KEYED}
     login = f"{LOGIN}:{keys['dataforseo']}"
     canaries = [spelled for key in (*keys.values(), login) for spelled in spellings(key)]
@@ -246,35 +246,35 @@ async def campaign(context: Context) -> list[Figure]:
         rows = await world.query("SELECT secret_path FROM provider_batches")
         paths = [row["secret_path"].encode() for row in rows]
         found = await search(plain_url, canaries, paths)
-        log_bytes = log.read_bytes()
+        logged = log.read_bytes()
         entries = [e for e in world.sim.log if e.fault in ("401", "429", "500")]
-        told = len({entry.provider for entry in entries} & set(KEYED))
+        echoing = len({entry.provider for entry in entries} & set(KEYED))
         taken = sum(delivery.status == 202 for delivery in world.sim.webhooks)
     return [
         at_least("errors that repeated the key", len(entries), 10),
-        at_least("providers that sent them", told, len(KEYED)),
-        at_least("webhooks taken", taken, 1),
+        at_least("providers that sent such errors", echoing, len(KEYED)),
+        at_least("webhooks accepted", taken, 1),
         at_least("jobs seen waiting or running", len(jobs), 10),
         equal("dead letters of such errors", len(letters), len(KEYED)),
-        at_least("of these that quote it", sum("You sent" in error for error in letters), 3),
-        at_least("lines logged at DEBUG", log_bytes.count(b"DEBUG") + log_bytes.count(b"debug"), 100),
+        at_least("dead letters that quote it", sum("You sent" in error for error in letters), 3),
+        at_least("lines logged at DEBUG", logged.count(b"DEBUG") + logged.count(b"debug"), 100),
         at_least("columns searched", found.columns, 200),
         at_least("values in which a key was replaced", found.masked, 10),
         zero("canaries in columns", len(found.hits)),
         zero("canaries in jobs", sum(secret in job for job in jobs for secret in canaries)),
-        zero("canaries in logs", sum(log_bytes.count(secret) for secret in canaries)),
+        zero("canaries in logs", sum(logged.count(secret) for secret in canaries)),
         zero("secret webhook paths in logs, jobs and messages",
-             len(found.paths) + sum(text.count(path) for path in paths for text in (log_bytes, *jobs))),
+             len(found.paths) + sum(text.count(p) for p in paths for text in (logged, *jobs))),
     ]  # fmt: skip
 
 
 ROW = Row(
     number=18,
-    test="canary secrets for every key, at DEBUG (libraries too), errors that repeat them",
+    test="canary secrets for every key, logs at DEBUG (libraries too), errors that repeat them",
     passes="0 hits in logs, events, error columns, job arguments, raw replies",
     campaign=campaign,
     switched_off=(
-        "known secrets left as they are in texts and replies (net, ledger, log, providers): the"
-        " canaries stood in 64 columns and 4 times in the log (short form)"
+        "No removal of known secrets from texts and replies (net, ledger, log, providers): canaries"
+        " in 64 columns, and 4 times in the log (short form)."
     ),
 )

@@ -1,8 +1,8 @@
-"""Row 19: SIGTERM at seeded instants of a run: out in time, and nobody the worse for it.
+"""Row 19: SIGTERM at seeded instants of a run. Workers exit in time, and nothing is lost.
 
-In one run the first SIGTERM finds a call whose reply never comes: it is cut when the grace ends,
-and that one call may be paid again. In another the reply is slow, and comes within the grace: the
-worker waits for it, and it is kept.
+In one run the first SIGTERM comes during a call whose reply never comes: the call is cut at the end
+of the grace, and may be paid again. In another run the reply comes within the grace: the worker
+waits for it and keeps it.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ WITHHELD = ("pdl", "enrich")
 
 @dataclass(slots=True)
 class Exits:
-    """What the workers' ends came to. ``burned``: attempts beyond those of an undisturbed run."""
+    """Counts over workers' exits. ``burned``: attempts beyond an undisturbed run's."""
 
     seconds: list[float] = field(default_factory=list)
     not_zero: int = 0
@@ -47,11 +47,11 @@ class Exits:
 
 
 async def campaign(context: Context) -> list[Figure]:
-    """Runs that are handed from worker to worker."""
+    """Runs that pass from worker to worker."""
     pairs, runs, times = context.sized((4, 2, 3), (PAIRS, 5, 10))
     reference = await undisturbed(context, pairs)
     exits, totals = Exits(), RunTotals()
-    # A reply that never comes, one that comes within the grace, then none that is late.
+    # A reply that never comes, one within the grace, then no late reply.
     late = context.sized([600.0, 1.0], [600.0, 10.0])
     await two_at_a_time(
         _terminated_run(context, reference, number, times, seconds, exits, totals)
@@ -61,10 +61,10 @@ async def campaign(context: Context) -> list[Figure]:
         equal("SIGTERMs", len(exits.seconds), runs * times),
         at_most("seconds to the exit", max(exits.seconds), EXIT_SECONDS_MAX),
         zero("exits other than 0", exits.not_zero),
-        zero("attempts burned", exits.burned),
-        zero("chunks blamed", exits.blamed),
+        zero("surplus attempts", exits.burned),
+        zero("chunks with a death or crash", exits.blamed),
         zero("calls left without an outcome", exits.left_open),
-        # The one whose reply never comes.
+        # The call whose reply never comes.
         at_most("paid calls cut short", totals.paid_again_max, 1),
         *totals.figures(),
     ]
@@ -79,7 +79,7 @@ async def _terminated_run(
     exits: Exits,
     totals: RunTotals,
 ) -> None:
-    """One run, whose workers are told to end one after the other."""
+    """One run, whose workers get SIGTERM one after the other."""
     rng = context.random("ends", number)
     instants = sorted(
         (rng.uniform(0, reference.calls * 0.95), rng.uniform(0, 0.3)) for _ in range(times)
@@ -99,7 +99,7 @@ async def _terminated_run(
 
             async def is_time(calls: float = calls, held: bool = waits_for_reply) -> bool:
                 far = bool(world.withheld(*WITHHELD)) if held else len(world.sim.log) >= calls
-                # Once it is registered it listens to signals.
+                # A registered worker handles signals.
                 return await _is_at_work(world) and (far or await ended())
 
             await worker.runs_until(is_time, RUN_SECONDS_MAX)
@@ -138,7 +138,7 @@ ROW = Row(
     passes="exit ≤ 30 s, attempts unchanged",
     campaign=campaign,
     switched_off=(
-        "The queue's worker cancelled its handlers at once instead of letting them end: 2 paid"
-        " calls were cut short, and paid again, where only the one without a reply may be."
+        "Handlers cancelled at once instead of finishing: 2 paid calls were cut short and paid"
+        " again; only the call without a reply may be."
     ),
 )

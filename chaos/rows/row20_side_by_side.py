@@ -1,8 +1,8 @@
 """Row 20: two runs over the same keywords, side by side, with two workers between them.
 
-They are started in one instant, so that they want the same companies, videos and pages at the same
-time, and not one after the other. An undisturbed run says what each has to end as and what has to
-be bought: the searches by each, everything else once for both.
+They start together, so that they need the same companies, videos and pages at the same time. An
+undisturbed run gives the expected tables of each and the expected purchases: each run buys its
+searches, everything else is bought once for both.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ _WANTED_BY_BOTH = (("companies looked up", "pdl"), ("texts analysed", "llm"))
 
 
 async def campaign(context: Context) -> list[Figure]:
-    """One pair of runs, judged by the log of the simulator and by the tables."""
+    """One pair of runs, checked by the simulator's log and by the tables."""
     reference = await undisturbed(context, context.sized(4, PAIRS))
     async with standard_world(context, "pair", reference.pairs) as world:
         for _ in range(WORKERS):
@@ -47,7 +47,7 @@ async def campaign(context: Context) -> list[Figure]:
         )
     return [
         zero("runs not completed", sum(run.status is not RunStatus.COMPLETED for run in runs)),
-        zero("runs one after the other", not _overlap(spans)),
+        zero("runs without an overlap in time", not _overlap(spans)),
         zero("rows differing", sum(len(differences(reference.tables, each)) for each in tables)),
         equal("batches", batches, RUNS * reference.batches),
         *_shopping(reference, bought),
@@ -55,7 +55,7 @@ async def campaign(context: Context) -> list[Figure]:
 
 
 def _shopping(reference: Undisturbed, bought: Counter[Purchase]) -> list[Figure]:
-    """What was bought, beside what one run buys: the starts of batches by each run."""
+    """The purchases of both runs beside those of one: starts of batches twice, all else once."""
     once = Counter(reference.purchases)
     searched, once[STARTED] = bought[STARTED], 0
     both = Counter(bought)
@@ -63,8 +63,10 @@ def _shopping(reference: Undisturbed, bought: Counter[Purchase]) -> list[Figure]
     return [
         equal("batches paid", searched, RUNS * reference.purchases[STARTED]),
         *(equal(name, _of(both, p), _of(once, p)) for name, p in _WANTED_BY_BOTH),
-        zero("bought by one run only, alone or in the pair", len((+both).keys() ^ (+once).keys())),
-        zero("bought more than once", sum(times - 1 for times in (+both).values())),
+        zero(
+            "purchases of the pair only, or of one run only", len((+both).keys() ^ (+once).keys())
+        ),
+        zero("purchases repeated", sum(times - 1 for times in (+both).values())),
     ]
 
 
@@ -81,12 +83,12 @@ ROW = Row(
     number=20,
     test=f"two runs side by side over the same keywords ({PAIRS} pairs, two workers)",
     passes=(
-        "neither sees the other's rows; what both want (same domain, same URL within its TTL) is"
+        "neither sees the other's rows; what both need (same domain, same URL within its TTL) is"
         " bought once"
     ),
     campaign=campaign,
     switched_off=(
-        "`obtain` gave the claim to everybody who asked: 148 things were bought more than once; 96"
-        " companies were looked up instead of 86, 54 texts analysed instead of 30 (short form)."
+        "`claim_missing` gave every caller the claim: 148 purchases repeated; 96 companies looked"
+        " up instead of 86, 54 texts analysed instead of 30 (short form)."
     ),
 )

@@ -178,7 +178,7 @@ async def test_leaving_gives_chunks_back_at_once(db: Database) -> None:
             chunk = await claimed(harness, chunk_id, harness.lifeline.worker_id)
     after = await harness.chunk(chunk.id)
     assert (after["status"], after["deaths"], after["epoch"]) == ("ready", 0, chunk.epoch + 1)
-    assert after["look_seconds"] <= 0
+    assert after["seconds_to_check"] <= 0
     assert await ending(harness, harness.lifeline.worker_id) == (True, False)
     assert await harness.waiting() == [f"chunk:{chunk.id}"]
 

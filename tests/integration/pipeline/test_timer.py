@@ -77,7 +77,7 @@ async def test_what_was_woken_is_not_woken_again_at_once(harness: Harness, timer
     await harness.delete_wakeups()
     await timer.tick()
     assert await harness.waiting() == []
-    assert 50 < (await harness.chunk(chunk_id))["look_seconds"] <= 60
+    assert 50 < (await harness.chunk(chunk_id))["seconds_to_check"] <= 60
 
 
 async def test_what_waits_is_left_waiting(harness: Harness, timer: Timer) -> None:

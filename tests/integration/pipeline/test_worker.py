@@ -114,7 +114,7 @@ async def test_a_snooze_sets_the_next_look_and_burns_nothing(harness: Harness) -
     item, chunk = (await harness.items(run_id))["SNOOZE-a"], await harness.chunk(chunk_id)
     assert (item["status"], item["attempts"]) == ("pending", 0)
     assert chunk["status"] == "ready"
-    assert 3500 < chunk["look_seconds"] <= 3600
+    assert 3500 < chunk["seconds_to_check"] <= 3600
 
 
 @pytest.mark.parametrize("item", ["SNOOZEBLIND-a", "NOTHING-a"])
@@ -122,7 +122,7 @@ async def test_work_without_progress_is_not_repeated_at_once(harness: Harness, i
     """Work that settles nothing and names no time is left alone for seconds: no hot loop."""
     _, chunk_id = await planned(harness, item)
     await harness.worker.work(chunk_id)
-    assert 2 < (await harness.chunk(chunk_id))["look_seconds"] <= 5
+    assert 2 < (await harness.chunk(chunk_id))["seconds_to_check"] <= 5
 
 
 async def test_looks_that_bring_nothing_come_ever_later(harness: Harness) -> None:
@@ -144,7 +144,7 @@ async def test_looks_that_bring_nothing_come_ever_later(harness: Harness) -> Non
                     at_once=at_once,
                     waits_on=waits_on,
                 )
-        looks.append((await harness.chunk(chunk_id))["look_seconds"])
+        looks.append((await harness.chunk(chunk_id))["seconds_to_check"])
 
     for _ in range(6):
         await look()
@@ -159,7 +159,7 @@ async def test_looks_that_bring_nothing_come_ever_later(harness: Harness) -> Non
         await look()
     async with harness.database.transaction() as conn:
         await make_due(conn, chunk_id)
-    assert (await harness.chunk(chunk_id))["look_seconds"] <= 0
+    assert (await harness.chunk(chunk_id))["seconds_to_check"] <= 0
     await look()
     assert 0 < looks[-1] <= 0.25
 
@@ -190,7 +190,7 @@ async def test_the_earliest_reason_to_look_counts(harness: Harness) -> None:
                     loaded_at=now,
                     at_once=False,
                 )
-        assert look - 60 < (await harness.chunk(chunk_id))["look_seconds"] <= look
+        assert look - 60 < (await harness.chunk(chunk_id))["seconds_to_check"] <= look
 
 
 async def test_a_budget_that_rises_during_the_work_is_seen(harness: Harness) -> None:
@@ -217,7 +217,7 @@ async def test_a_budget_that_rises_during_the_work_is_seen(harness: Harness) -> 
                 at_once=False,
                 waits_on=["budget:example"],
             )
-    assert (await harness.chunk(chunk_id))["look_seconds"] <= 0
+    assert (await harness.chunk(chunk_id))["seconds_to_check"] <= 0
 
 
 async def test_what_came_due_during_the_work_is_looked_at_at_once(harness: Harness) -> None:
@@ -239,7 +239,7 @@ async def test_what_came_due_during_the_work_is_looked_at_at_once(harness: Harne
                 loaded_at=loaded_at,
                 at_once=True,
             )
-    assert (await harness.chunk(chunk_id))["look_seconds"] <= 0
+    assert (await harness.chunk(chunk_id))["seconds_to_check"] <= 0
 
 
 async def test_a_snoozed_retry_does_not_spin(harness: Harness) -> None:
@@ -250,7 +250,7 @@ async def test_a_snoozed_retry_does_not_spin(harness: Harness) -> None:
         "::interval"
     )
     await harness.worker.work(chunk_id)
-    assert (await harness.chunk(chunk_id))["look_seconds"] > 3500
+    assert (await harness.chunk(chunk_id))["seconds_to_check"] > 3500
 
 
 async def test_news_for_an_owned_chunk_is_not_lost(harness: Harness) -> None:
@@ -262,7 +262,7 @@ async def test_news_for_an_owned_chunk_is_not_lost(harness: Harness) -> None:
         await make_due(conn, chunk_id)
     await open_gate(harness.database)
     assert await working
-    assert (await harness.chunk(chunk_id))["look_seconds"] < 1
+    assert (await harness.chunk(chunk_id))["seconds_to_check"] < 1
 
 
 def indivisible(harness: Harness) -> None:
@@ -299,11 +299,11 @@ async def test_a_crash_is_a_dead_letter_and_backs_off(harness: Harness) -> None:
     assert event.error == "RuntimeError: a bug of the phase"
     assert await harness.column("SELECT target FROM dead_letters") == [str(chunk_id)]
     assert (await states(harness, run_id))["DONE-1"] == "completed"
-    looks = [(await harness.chunk(chunk_id))["look_seconds"]]
+    looks = [(await harness.chunk(chunk_id))["seconds_to_check"]]
     for _ in range(2):
         with pytest.raises(RuntimeError, match="a bug of the phase"):
             await harness.worker.work(chunk_id)
-        looks.append((await harness.chunk(chunk_id))["look_seconds"])
+        looks.append((await harness.chunk(chunk_id))["seconds_to_check"])
     assert [round(look, -1) for look in looks] == [10, 20, 40]
     told_of = await harness.query("SELECT * FROM item_retries ORDER BY id")
     assert [(row["item"], row["attempt"], row["delay_seconds"]) for row in told_of] == [
@@ -373,7 +373,7 @@ async def test_work_that_never_comes_back_is_cut_at_its_deadline(harness: Harnes
             await worker.work(chunk_id)
         chunk = await harness.chunk(chunk_id)
         assert (chunk["status"], chunk["crashes"], chunk["completed"]) == ("ready", crashes, 1)
-    assert chunk["look_seconds"] > 30
+    assert chunk["seconds_to_check"] > 30
     assert await worker.work(chunk_id)
     items = await harness.items(run_id)
     assert items["DONE-1"]["status"] == "completed"
@@ -423,7 +423,7 @@ async def test_an_outage_of_the_database_is_no_crash(harness: Harness) -> None:
     chunk = await harness.chunk(chunk_id)
     assert (chunk["status"], chunk["crashes"], chunk["completed"]) == ("ready", 0, 1)
     # "At once" would be in the past by now; five seconds is what an idle chunk waits.
-    assert 0 < chunk["look_seconds"] <= 5
+    assert 0 < chunk["seconds_to_check"] <= 5
     assert await harness.worker.work(chunk_id)
     assert await harness.results(run_id) == ["DONE-1", "OUTAGE-2"]
 
@@ -475,7 +475,7 @@ async def test_a_paused_run_resumes_with_its_own_settings(harness: Harness) -> N
     assert await harness.orchestrator.advance_and_plan(run_id) == "paused"
     await harness.query("UPDATE chunks SET next_check_at = now() + '1 h'::interval")
     await harness.service.resume(run_id)
-    assert (await harness.chunk(chunk_id))["look_seconds"] <= 0
+    assert (await harness.chunk(chunk_id))["seconds_to_check"] <= 0
     await harness.drive(run_id)
     items = await harness.items(run_id)
     assert (items["RETRY9-2"]["status"], items["RETRY9-2"]["attempts"]) == ("failed", 2)
@@ -492,7 +492,7 @@ async def test_cancelled_work_is_given_back(harness: Harness) -> None:
         await working
     chunk = await harness.chunk(chunk_id)
     assert (chunk["status"], chunk["deaths"], chunk["crashes"]) == ("ready", 0, 0)
-    assert chunk["look_seconds"] <= 0
+    assert chunk["seconds_to_check"] <= 0
     assert await harness.results(run_id) == ["DONE-1"]
     assert await harness.worker.work(chunk_id)
     assert await harness.results(run_id) == ["DONE-1", "HANG-2"]
