@@ -77,8 +77,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default="", help=f"of {', '.join(MEASURES)}; by commas")
     parser.add_argument("--scale", type=float, default=1.0, help="share of the full counts")
-    given = parser.parse_args()
-    names = [name for name in given.only.split(",") if name] or list(MEASURES)
+    options = parser.parse_args()
+    names = [name for name in options.only.split(",") if name] or list(MEASURES)
     if unknown := set(names) - set(MEASURES):
         parser.error(f"--only {min(unknown)}: none of {', '.join(MEASURES)}")
     configure("WARNING")
@@ -86,11 +86,11 @@ def main() -> int:
         server = ensure_server(Path(folder) / "data")
         try:
             template = asyncio.run(make_template(server))
-            place = Place(server, template, Path(folder), given.scale)
+            place = Place(server, template, Path(folder), options.scale)
             outcomes = asyncio.run(take(names, place))
         finally:
             server.stop()
-    if names == list(MEASURES) and given.scale == 1:
+    if names == list(MEASURES) and options.scale == 1:
         PAGE.write_text(document(outcomes), encoding="utf-8")
     return 0 if all(outcome.passed for outcome in outcomes) else 1
 

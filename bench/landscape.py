@@ -71,9 +71,9 @@ async def start(database: Database, run_id: UUID) -> None:
 
 def fill(conninfo: str, run_id: UUID, pairs: int) -> int:
     """Write the run's rows of ``pairs`` keyword × market pairs; returns how many results."""
-    chance = random.Random(SEED)
+    rng = random.Random(SEED)
     keywords = range(1, pairs + 1)
-    results = list(_results(chance, run_id, keywords))
+    results = list(_results(rng, run_id, keywords))
     subjects = sorted(
         {
             f"v:{row[11]}" if row[11] else f"u:{row[7]}"
@@ -102,13 +102,13 @@ def fill(conninfo: str, run_id: UUID, pairs: int) -> int:
         copy(
             "keyword_metrics",
             "run_id keyword_id market search_volume source fetched_at",
-            ((run, n, MARKET, _volume(chance), "generated", _AT) for n in keywords),
+            ((run, n, MARKET, _volume(rng), "generated", _AT) for n in keywords),
         )
         copy(
             "serps",
             "run_id content_type keyword_id market device collected_at results ai_overview source",
             (
-                (run, kind, n, MARKET, DEVICE, _AT, DEPTH, _happens(chance, OVERVIEW_SHARE), "x")
+                (run, kind, n, MARKET, DEVICE, _AT, DEPTH, _happens(rng, OVERVIEW_SHARE), "x")
                 for n in keywords
             ),
         )
@@ -121,7 +121,7 @@ def fill(conninfo: str, run_id: UUID, pairs: int) -> int:
         copy(
             "youtube_videos",
             "run_id video_id found channel_id fetched_at",
-            ((run, video, True, chance.choice(channels), _AT) for video in videos),
+            ((run, video, True, rng.choice(channels), _AT) for video in videos),
         )
         copy(
             "youtube_channels",
@@ -132,7 +132,7 @@ def fill(conninfo: str, run_id: UUID, pairs: int) -> int:
             "channel_owners",
             "run_id channel_id domain method",
             (
-                (run, channel, _domain(chance) if _happens(chance, 0.5) else None, "generated")
+                (run, channel, _domain(rng) if _happens(rng, 0.5) else None, "generated")
                 for channel in channels
             ),
         )
@@ -141,22 +141,22 @@ def fill(conninfo: str, run_id: UUID, pairs: int) -> int:
             "run_id content_type subject market relevance judged_for sentiment content_kind topics"
             " brands summary model prompt fetched_at",
             (
-                (run, kind, subject, MARKET, round(chance.random(), 2), *_ANALYSED)
+                (run, kind, subject, MARKET, round(rng.random(), 2), *_ANALYSED)
                 for subject in subjects
             ),
         )
     return len(results)
 
 
-def _results(chance: random.Random, run_id: UUID, keywords: Iterable[int]) -> Iterator[Row]:
+def _results(rng: random.Random, run_id: UUID, keywords: Iterable[int]) -> Iterator[Row]:
     for keyword in keywords:
         for rank in range(1, DEPTH + 1):
-            if _happens(chance, VIDEO_SHARE):
-                video = f"v{chance.randrange(20_000):010}"
+            if _happens(rng, VIDEO_SHARE):
+                video = f"v{rng.randrange(20_000):010}"
                 domain, url = "youtube.com", f"https://www.youtube.com/watch?v={video}"
             else:
-                video, domain = None, _domain(chance)
-                page = chance.randrange(PAGES_OF_A_DOMAIN)
+                video, domain = None, _domain(rng)
+                page = rng.randrange(PAGES_OF_A_DOMAIN)
                 url = f"https://www.{domain}/guides/how-to-choose-{page}"
             yield (
                 *(str(run_id), str(KIND), keyword, MARKET, DEVICE, rank, rank, url, url, domain),
@@ -164,17 +164,17 @@ def _results(chance: random.Random, run_id: UUID, keywords: Iterable[int]) -> It
             )
 
 
-def _domain(chance: random.Random) -> str:
+def _domain(rng: random.Random) -> str:
     """Each as likely as the inverse of its number."""
-    return f"company-{int(math.exp(chance.random() * math.log(DOMAINS))):06}.example"
+    return f"company-{int(math.exp(rng.random() * math.log(DOMAINS))):06}.example"
 
 
-def _volume(chance: random.Random) -> int | None:
+def _volume(rng: random.Random) -> int | None:
     """Searches in a month."""
-    if _happens(chance, UNKNOWN_VOLUME_SHARE):
+    if _happens(rng, UNKNOWN_VOLUME_SHARE):
         return None
-    return round(chance.lognormvariate(6, 2) / 10) * 10
+    return round(rng.lognormvariate(6, 2) / 10) * 10
 
 
-def _happens(chance: random.Random, share: float) -> bool:
-    return chance.random() < share
+def _happens(rng: random.Random, share: float) -> bool:
+    return rng.random() < share

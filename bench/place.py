@@ -40,12 +40,12 @@ class Place:
         return max(1, round(full * self.scale))
 
     @contextmanager
-    def fresh(self, *, migrated: bool = True) -> Iterator[str]:
+    def fresh_database(self, *, migrated: bool = True) -> Iterator[str]:
         """The name of a new database, dropped afterwards: no measure sees another's rows."""
         with fresh_database(self.server, self.template if migrated else "template1") as name:
             yield name
 
-    async def measured(self, *command: str | Path | float) -> dict[str, float]:
+    async def run_process(self, *command: str | Path | float) -> dict[str, float]:
         """Run a process to its end; what it printed, a JSON object."""
         process = await asyncio.create_subprocess_exec(
             *map(str, command), stdout=subprocess.PIPE, cwd=ROOT
@@ -57,11 +57,11 @@ class Place:
         found: dict[str, float] = json.loads(out)
         return found
 
-    async def walked(self, count: int) -> dict[str, float]:
+    async def walk_items(self, count: int) -> dict[str, float]:
         """``{"seconds", "resident_mb"}`` of a fresh process that takes ``count`` items through."""
-        with self.fresh() as name:
+        with self.fresh_database() as name:
             url = self.server.url(name)
-            return await self.measured(sys.executable, "-m", "bench.walk", url, count)
+            return await self.run_process(sys.executable, "-m", "bench.walk", url, count)
 
     @asynccontextmanager
     async def process(
@@ -95,7 +95,7 @@ class Place:
             made = [self.process(module, **environment) for _ in range(count)]
             yield [await stack.enter_async_context(each) for each in made]
 
-    async def ended(self, worker: asyncio.subprocess.Process) -> dict[str, float]:
+    async def end_worker(self, worker: asyncio.subprocess.Process) -> dict[str, float]:
         """End a worker of ours in good order; what it printed."""
         assert worker.stdin is not None
         assert worker.stdout is not None
@@ -106,10 +106,10 @@ class Place:
 
     def worker_environment(self, name: str, **settings: Any) -> Mapping[str, str]:
         """The environment of a worker process of ours over the database ``name``."""
-        given = {"database_url": self.server.url(name), "log_level": "WARNING", **settings}
+        values = {"database_url": self.server.url(name), "log_level": "WARNING", **settings}
         return {
             f"SERPLINE_{key.upper()}": value if isinstance(value, str) else json.dumps(value)
-            for key, value in given.items()
+            for key, value in values.items()
         }
 
     def admin(self, statement: str) -> None:

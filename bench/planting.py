@@ -23,7 +23,9 @@ async def start_run(database: Database, lane: LaneKey) -> UUID:
     return run_id
 
 
-async def plant(database: Database, lane: LaneKey, names: Sequence[str], chunk_size: int) -> UUID:
+async def start_planned_run(
+    database: Database, lane: LaneKey, names: Sequence[str], chunk_size: int
+) -> UUID:
     """A running run whose one lane has these items, its chunks announced to the workers."""
     run_id, now = await create_run(database, [lane], is_due=False), SystemClock().now()
     async with database.transaction() as conn:
@@ -37,7 +39,7 @@ async def plant(database: Database, lane: LaneKey, names: Sequence[str], chunk_s
     return run_id
 
 
-async def completed(database: Database, run_id: UUID) -> int:
+async def count_completed(database: Database, run_id: UUID) -> int:
     """How many items of the run are settled with a result, by the chunks' counters."""
     async with database.transaction() as conn:
         return sum(view.completed for view in await runs.lanes(conn, run_id))

@@ -37,15 +37,15 @@ class Outcome:
 
 def lines(outcome: Outcome) -> str:
     """A line per figure, and one per note."""
-    told = [
+    rows = [
         f"{'pass' if f.holds else 'FAIL'}  {outcome.name}: {f.name}: {f.value:,.4g}"
         f" ({f.relation} {f.bound:g})"
         for f in outcome.figures
     ]
     if outcome.error is not None:
-        told.append(f"FAIL  {outcome.name}: broke off: {outcome.error}")
-    told += [f"      {note}" for note in outcome.notes]
-    return "\n".join([*told, f"      {outcome.seconds:,.0f} s"]) + "\n"
+        rows.append(f"FAIL  {outcome.name}: broke off: {outcome.error}")
+    rows += [f"      {note}" for note in outcome.notes]
+    return "\n".join([*rows, f"      {outcome.seconds:,.0f} s"]) + "\n"
 
 
 def document(outcomes: Sequence[Outcome]) -> str:

@@ -32,13 +32,13 @@ def costs(log: Path, offset: int) -> dict[str, Cost]:
     """By the statement's text, without values: what was logged behind ``offset`` (bytes)."""
     found: dict[str, Cost] = defaultdict(Cost)
     kind, seconds = "", 0.0
-    for part, told in _parts(log, offset):
+    for part, message in _parts(log, offset):
         if part == "LOG":
-            kind, seconds = told.strip(), 0.0
-        elif part == "DETAIL" and (taken := _TAKEN.search(told)):
+            kind, seconds = message.strip(), 0.0
+        elif part == "DETAIL" and (taken := _TAKEN.search(message)):
             seconds = float(taken[1]) + float(taken[2])
         elif part == "STATEMENT" and kind.endswith("STATISTICS"):
-            cost = found[_VALUE.sub("?", " ".join(told.split()))]
+            cost = found[_VALUE.sub("?", " ".join(message.split()))]
             cost.seconds += seconds
             cost.calls += kind.startswith(("QUERY", "EXECUTE"))
     return found
@@ -46,14 +46,14 @@ def costs(log: Path, offset: int) -> dict[str, Cost]:
 
 def _parts(log: Path, offset: int) -> Iterator[tuple[str, str]]:
     """The parts of the log's entries; a line that begins none belongs to the one before."""
-    name, told = "", ""
+    name, message = "", ""
     with log.open("rb") as file:
         file.seek(offset)
         for raw in file:
             line = raw.decode("utf-8", "replace")
             if begins := _BEGINS.match(line):
-                yield name, told
-                name, told = begins[1], begins[2]
+                yield name, message
+                name, message = begins[1], begins[2]
             else:
-                told += line
-    yield name, told
+                message += line
+    yield name, message

@@ -27,10 +27,10 @@ def count_statements() -> None:
     """Every statement of this process goes through a cursor of the driver."""
     execute = psycopg.AsyncCursor.execute
 
-    async def counted(cursor: Any, *given: Any, **named: Any) -> Any:
+    async def counted(cursor: Any, *arguments: Any, **named: Any) -> Any:
         global sent
         sent += 1
-        return await execute(cursor, *given, **named)
+        return await execute(cursor, *arguments, **named)
 
     psycopg.AsyncCursor.execute = counted  # type: ignore[method-assign, assignment]
 

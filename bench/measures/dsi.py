@@ -20,7 +20,7 @@ from serpline.store.database import Database
 
 TITLE = "the DSI of 600,000 results"
 PAIRS = 20_000
-LOOK_SECONDS = 0.1
+POLL_SECONDS = 0.1
 SECONDS_MAX = 900.0
 
 _REFERENCE = """
@@ -41,7 +41,7 @@ _REFERENCE = """
 
 async def measure(place: Place) -> Sequence[Figure]:
     """Seconds of either lane, and the worker's largest size."""
-    with place.fresh() as name:
+    with place.fresh_database() as name:
         conninfo = place.server.conninfo(name)
         database = await Database.connect(place.server.url(name))
         try:
@@ -53,8 +53,8 @@ async def measure(place: Place) -> Sequence[Figure]:
             async with place.process("bench.worker", **environment) as worker:
                 await landscape.start(database, run_id)
                 async with asyncio.timeout(SECONDS_MAX):
-                    seconds, combined_seconds, companies = await _computed(conninfo, run_id)
-                ended = await place.ended(worker)
+                    seconds, combined_seconds, companies = await _wait_for_scores(conninfo, run_id)
+                ended = await place.end_worker(worker)
         finally:
             await database.close()
     place.notes.append(
@@ -76,7 +76,7 @@ def _plain_seconds(conninfo: str, run_id: UUID) -> float:
         return time.perf_counter() - started
 
 
-async def _computed(conninfo: str, run_id: UUID) -> tuple[float, float, int]:
+async def _wait_for_scores(conninfo: str, run_id: UUID) -> tuple[float, float, int]:
     """Wait for the run's end: the seconds of its two lanes, and how many companies it scored."""
     async with await psycopg.AsyncConnection.connect(conninfo, autocommit=True) as conn:
         while True:
@@ -86,7 +86,7 @@ async def _computed(conninfo: str, run_id: UUID) -> tuple[float, float, int]:
             status, error = await found.fetchone() or ("gone", None)
             if status not in ("pending", "running"):
                 break
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(POLL_SECONDS)
         if status != "completed":
             raise RuntimeError(f"the run is {status}: {error}")
         found = await conn.execute(

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 
 from harness.figures import Figure, at_least, at_most
 
-from bench.calling import Called, calls_of
 from bench.place import Place
+from bench.provider_calls import CallLog, make_calls
 
 TITLE = "eight workers beside one, 2 s a call"
 CALLS, CHUNK_SIZE, FLEET = 960, 40, 8
@@ -22,7 +22,7 @@ LATENCY_SECONDS = 2.0
 
 async def measure(place: Place) -> Sequence[Figure]:
     """The ratios of one turn each."""
-    one, eight = await _called(place, 1), await _called(place, FLEET)
+    one, eight = await _make_calls(place, 1), await _make_calls(place, FLEET)
     place.notes.append(
         f"{one.per_second:,.1f} calls/s and {one.statements_per_call:.2f} statements a call with"
         f" one worker, {eight.per_second:,.1f} and {eight.statements_per_call:.2f} with eight"
@@ -37,8 +37,8 @@ async def measure(place: Place) -> Sequence[Figure]:
     ]
 
 
-async def _called(place: Place, workers: int) -> Called:
-    return await calls_of(
+async def _make_calls(place: Place, workers: int) -> CallLog:
+    return await make_calls(
         place,
         workers=workers,
         calls=place.sized(CALLS) * workers,

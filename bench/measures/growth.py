@@ -26,8 +26,8 @@ from serpline.store.runs import runs
 
 TITLE = "a run of 20,000 pairs beside one of 550"
 FEW, MANY, ANALYSIS_DEPTH, WORKERS = 550, 20_000, 1, 2
-NOTABLE_SHARE = 0.01
-LOOK_SECONDS, SECONDS_MAX = 0.5, 7200.0
+EXPENSIVE_SHARE = 0.01
+POLL_SECONDS, SECONDS_MAX = 0.5, 7200.0
 _RATES = dict.fromkeys(
     ("scaleserp", "dataforseo", "pdl", "wikidata", "youtube", "llm", "page"), 1e4
 )
@@ -37,8 +37,8 @@ async def measure(place: Place) -> Sequence[Figure]:
     """The statement that grows most, and all of them together."""
     few, many = place.sized(FEW), place.sized(MANY)
     small, large = await _costs(place, few), await _costs(place, many)
-    notable, rest = _divided(large)
-    rows = [(name, small.get(name, Cost()), cost) for name, cost in notable.items()]
+    expensive, rest = _divided(large)
+    rows = [(name, small.get(name, Cost()), cost) for name, cost in expensive.items()]
     rows.append(("the others", _sum(small, rest), _sum(large, rest)))
     ratios = {}
     for name, of_few, of_many in sorted(rows, key=lambda row: -row[2].seconds):
@@ -66,8 +66,8 @@ def _ratio(small: Cost, few: int, large: Cost, many: int) -> float:
 
 def _divided(large: Mapping[str, Cost]) -> tuple[dict[str, Cost], set[str]]:
     total = sum(cost.seconds for cost in large.values())
-    notable = {n: c for n, c in large.items() if c.seconds >= NOTABLE_SHARE * total}
-    return notable, set(large) - set(notable)
+    expensive = {n: c for n, c in large.items() if c.seconds >= EXPENSIVE_SHARE * total}
+    return expensive, set(large) - set(expensive)
 
 
 def _sum(found: Mapping[str, Cost], names: set[str]) -> Cost:
@@ -78,7 +78,7 @@ def _sum(found: Mapping[str, Cost], names: set[str]) -> Cost:
 async def _costs(place: Place, pairs: int) -> dict[str, Cost]:
     """The statements of one whole run in a database of its own."""
     log = place.server.log_file
-    with place.fresh() as name:
+    with place.fresh_database() as name:
         database = await Database.connect(place.server.url(name))
         try:
             await _import(database, pairs)
@@ -95,7 +95,7 @@ async def _costs(place: Place, pairs: int) -> dict[str, Cost]:
                     config = PipelineConfig(analysis_depth=ANALYSIS_DEPTH)
                     service = PipelineService(database, SystemClock())
                     async with asyncio.timeout(SECONDS_MAX):
-                        await _ended(database, await service.start(config))
+                        await _wait_for_end(database, await service.start(config))
         finally:
             await database.close()
         return costs(log, offset)
@@ -109,12 +109,12 @@ async def _import(database: Database, pairs: int) -> None:
         await projects.import_keywords(conn, rows)
 
 
-async def _ended(database: Database, run_id: UUID) -> None:
+async def _wait_for_end(database: Database, run_id: UUID) -> None:
     while True:
         async with database.transaction() as conn:
             run = await runs.get(conn, run_id)
         if run is not None and run.status in ENDED_RUNS:
             break
-        await asyncio.sleep(LOOK_SECONDS)
+        await asyncio.sleep(POLL_SECONDS)
     if run.status not in (RunStatus.COMPLETED, RunStatus.COMPLETED_WITH_ERRORS):
         raise RuntimeError(f"the run is {run.status}: {run.error_message}")

@@ -14,23 +14,23 @@ import psycopg
 from harness.figures import Figure, at_most
 
 from bench.place import Place
-from bench.planting import LANE, completed, start_run
+from bench.planting import LANE, count_completed, start_run
 from serpline.store.database import Database
 
 TITLE = "a worker without work"
 ITEMS = 10_000
-WORK_SECONDS_MAX, CALM_SECONDS, COUNTED_SECONDS = 300.0, 75, 60
+WORK_SECONDS_MAX, SETTLE_SECONDS, COUNTED_SECONDS = 300.0, 75, 60
 _TRANSACTIONS = "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = %s"
 _CONNECTIONS = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s"
 
 
 async def measure(place: Place) -> Sequence[Figure]:
     """Transactions and connections of one worker process with the default settings."""
-    with place.fresh() as name:
+    with place.fresh_database() as name:
         environment = place.worker_environment(name)
         async with place.process("bench.worker", ITEMS, **environment) as worker:
-            await _worked(place, name)
-            await asyncio.sleep(CALM_SECONDS)
+            await _work_once(place, name)
+            await asyncio.sleep(SETTLE_SECONDS)
             transactions, started = _count(place, _TRANSACTIONS, name), time.perf_counter()
             connections = []
             for _ in range(COUNTED_SECONDS):
@@ -38,7 +38,7 @@ async def measure(place: Place) -> Sequence[Figure]:
                 connections.append(_count(place, _CONNECTIONS, name))
             transactions = _count(place, _TRANSACTIONS, name) - transactions
             seconds = time.perf_counter() - started
-            await place.ended(worker)
+            await place.end_worker(worker)
     place.notes.append(f"{transactions} transactions in {seconds:.0f} s")
     return [
         at_most("transactions a second", transactions / seconds, 1),
@@ -46,13 +46,13 @@ async def measure(place: Place) -> Sequence[Figure]:
     ]
 
 
-async def _worked(place: Place, name: str) -> None:
+async def _work_once(place: Place, name: str) -> None:
     """Have the worker do something; returns when it is done."""
     database = await Database.connect(place.server.url(name))
     try:
         run_id = await start_run(database, LANE)
         async with asyncio.timeout(WORK_SECONDS_MAX):
-            while await completed(database, run_id) < ITEMS:
+            while await count_completed(database, run_id) < ITEMS:
                 await asyncio.sleep(1)
     finally:
         await database.close()

@@ -20,18 +20,18 @@ async def measure(place: Place) -> Sequence[Figure]:
     """The ratio of the medians, and what more items cost in memory."""
     count = place.sized(ITEMS)
     ours, limit, resident = [], [], []
-    few = await place.walked(place.sized(FEW_ITEMS))
+    few = await place.walk_items(place.sized(FEW_ITEMS))
     for _ in range(ROUNDS):
-        walked = await place.walked(count)
+        walked = await place.walk_items(count)
         ours.append(count / walked["seconds"])
         resident.append(walked["resident_mb"])
-        with place.fresh(migrated=False) as name:
+        with place.fresh_database(migrated=False) as name:
             conninfo = place.server.conninfo(name)
             limit.append(count / await asyncio.to_thread(raw_seconds, conninfo, count))
-    mine, theirs = statistics.median(ours), statistics.median(limit)
-    place.notes.append(f"{mine:,.0f} items/s beside {theirs:,.0f} by plain psycopg")
+    median, median_limit = statistics.median(ours), statistics.median(limit)
+    place.notes.append(f"{median:,.0f} items/s beside {median_limit:,.0f} by plain psycopg")
     return [
-        at_least("share of plain psycopg's speed", mine / theirs, 0.5),
+        at_least("share of plain psycopg's speed", median / median_limit, 0.5),
         at_most(
             f"resident at {count:,} items ÷ at {place.sized(FEW_ITEMS):,}",
             max(resident) / few["resident_mb"],

@@ -40,12 +40,12 @@ async def measure(place: Place) -> Sequence[Figure]:
         raise RuntimeError(f"{PEERS_PYTHON} is missing: run make bench, which makes it")
     count, few = place.sized(ITEMS), place.sized(PEER_ITEMS)
     ours: list[float] = []
-    theirs: dict[str, list[float]] = {peer.name: [] for peer in PEERS}
+    peers: dict[str, list[float]] = {peer.name: [] for peer in PEERS}
     for _ in range(ROUNDS):
-        ours.append(count / (await place.walked(count))["seconds"])
+        ours.append(count / (await place.walk_items(count))["seconds"])
         for peer in PEERS:
-            theirs[peer.name].append(few / await _seconds(place, peer, few))
-    rates = {name: statistics.median(found) for name, found in theirs.items()}
+            peers[peer.name].append(few / await _seconds(place, peer, few))
+    rates = {name: statistics.median(found) for name, found in peers.items()}
     fastest = max(rates, key=lambda name: rates[name])
     place.notes += [f"{name}: {rate:,.0f} items/s" for name, rate in rates.items()]
     place.notes.append(f"serpline: {statistics.median(ours):,.0f} items/s")
@@ -55,7 +55,7 @@ async def measure(place: Place) -> Sequence[Figure]:
 
 async def _seconds(place: Place, peer: Peer, count: int) -> float:
     script = ROOT / "bench" / "peers" / peer.script
-    with place.fresh(migrated=False) as name:
+    with place.fresh_database(migrated=False) as name:
         url = place.server.url(name) if "dbos" in peer.script else place.server.conninfo(name)
-        found = await place.measured(PEERS_PYTHON, script, url, count, peer.mode)
+        found = await place.run_process(PEERS_PYTHON, script, url, count, peer.mode)
     return found["seconds"]

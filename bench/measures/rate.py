@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 from harness.figures import Figure, at_least
 
-from bench.calling import calls_of
 from bench.place import Place
+from bench.provider_calls import make_calls
 
 TITLE = "a provider limited to 25 calls a second"
 RATE_PER_SECOND, CALLS = 25.0, 1_000
@@ -17,7 +17,7 @@ RATE_PER_SECOND, CALLS = 25.0, 1_000
 
 async def measure(place: Place) -> Sequence[Figure]:
     """The achieved rate, from the first call to the last."""
-    called = await calls_of(
+    called = await make_calls(
         place,
         workers=2,
         calls=place.sized(CALLS),

@@ -13,32 +13,32 @@ import psycopg
 from harness.figures import Figure, at_most
 
 from bench.place import Place
-from bench.planting import LANE, completed, start_run
+from bench.planting import LANE, count_completed, start_run
 from serpline.store.database import Database
 
 TITLE = "restart after kill -9 among a million items"
 ITEMS = 1_000_000
-LOOK_SECONDS = 0.02
+POLL_SECONDS = 0.02
 HALF_DONE_SECONDS_MAX = 900.0
 
 
 async def measure(place: Place) -> Sequence[Figure]:
     """Seconds to the first new item."""
     count = place.sized(ITEMS)
-    with place.fresh() as name:
+    with place.fresh_database() as name:
         database = await Database.connect(place.server.url(name))
         try:
             run_id = await start_run(database, LANE)
             environment = place.worker_environment(name)
             async with place.process("bench.worker", count, **environment):
                 async with asyncio.timeout(HALF_DONE_SECONDS_MAX):
-                    await _more_than(database, run_id, count // 2)
+                    await _wait_for_more_than(database, run_id, count // 2)
                 # Leaving the block is the kill.
-            before = await _at_rest(place, database, name, run_id)
+            before = await _count_after_death(place, database, name, run_id)
             started = time.perf_counter()
             async with place.process("bench.worker", count, **environment):
                 async with asyncio.timeout(HALF_DONE_SECONDS_MAX):
-                    await _more_than(database, run_id, before)
+                    await _wait_for_more_than(database, run_id, before)
                 seconds = time.perf_counter() - started
         finally:
             await database.close()
@@ -46,15 +46,15 @@ async def measure(place: Place) -> Sequence[Figure]:
     return [at_most("seconds from the process's start to the first new item", seconds, 5)]
 
 
-async def _more_than(database: Database, run_id: UUID, count: int) -> None:
-    while await completed(database, run_id) <= count:
-        await asyncio.sleep(LOOK_SECONDS)
+async def _wait_for_more_than(database: Database, run_id: UUID, count: int) -> None:
+    while await count_completed(database, run_id) <= count:
+        await asyncio.sleep(POLL_SECONDS)
 
 
-async def _at_rest(place: Place, database: Database, name: str, run_id: UUID) -> int:
+async def _count_after_death(place: Place, database: Database, name: str, run_id: UUID) -> int:
     """What was settled once the server has ended the dead process's sessions."""
-    mine = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND state <> 'idle'"
+    busy_sessions = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND state <> 'idle'"
     with psycopg.connect(place.server.conninfo("postgres"), autocommit=True) as admin:
-        while admin.execute(mine, (name,)).fetchone() != (0,):
-            await asyncio.sleep(LOOK_SECONDS)
-    return await completed(database, run_id)
+        while admin.execute(busy_sessions, (name,)).fetchone() != (0,):
+            await asyncio.sleep(POLL_SECONDS)
+    return await count_completed(database, run_id)

@@ -21,7 +21,7 @@ async def measure(place: Place) -> Sequence[Figure]:
     resident = 0.0
     for _ in range(ROUNDS):
         for count, found in costs.items():
-            walked = await place.walked(count)
+            walked = await place.walk_items(count)
             found.append(walked["seconds"] / count)
             resident = max(resident, walked["resident_mb"])
     least, most = (statistics.median(costs[count]) for count in (few, many))

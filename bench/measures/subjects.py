@@ -57,7 +57,7 @@ async def measure(place: Place) -> Sequence[Figure]:
 @asynccontextmanager
 async def _planted(place: Place, pairs: int) -> AsyncIterator[tuple[Database, UUID]]:
     """A run of so many pairs in a database of its own, its results read once, as by its plan."""
-    with place.fresh() as name:
+    with place.fresh_database() as name:
         database = await Database.connect(place.server.url(name))
         try:
             run_id = await create_run(database, [LANE], is_due=False)

@@ -14,8 +14,8 @@ from collections.abc import Sequence
 
 from harness.figures import Figure, at_least
 
-from bench.calling import calls_of
 from bench.place import Place
+from bench.provider_calls import make_calls
 
 TITLE = "two workers beside one"
 CALLS, ROUNDS = 400, 3
@@ -27,7 +27,7 @@ async def measure(place: Place) -> Sequence[Figure]:
     rates: dict[int, list[float]] = {1: [], 2: []}
     for _ in range(ROUNDS):
         for workers, found in rates.items():
-            calls = await calls_of(
+            calls = await make_calls(
                 place,
                 workers=workers,
                 calls=place.sized(CALLS) * workers,

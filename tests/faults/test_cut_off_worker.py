@@ -5,7 +5,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import sqlalchemy as sa
-from bench.planting import completed, plant
+from bench.planting import count_completed, start_planned_run
 from harness.silence import line_to, url_over
 from harness.waiting import until
 from harness.worker_pool import END_SECONDS
@@ -61,7 +61,7 @@ async def test_a_silenced_worker_stops_nobody_and_blames_nobody(
 
         await until(ready, "the workers")
         domains = [f"company-{n:04}.example" for n in range(300)]
-        run_id = await plant(database, LANE, domains, chunk_size=30)
+        run_id = await start_planned_run(database, LANE, domains, chunk_size=30)
 
         async def begun() -> bool:
             owners = "SELECT DISTINCT owner FROM chunks WHERE status = 'owned'"
@@ -111,6 +111,6 @@ async def test_a_silenced_worker_stops_nobody_and_blames_nobody(
         assert await world.query("SELECT * FROM circuit_breaker_events") == []
 
         async def is_done() -> bool:
-            return await completed(database, run_id) == len(domains)
+            return await count_completed(database, run_id) == len(domains)
 
         await until(is_done, "all companies")

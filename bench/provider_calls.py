@@ -14,19 +14,19 @@ from uuid import UUID
 from sqlalchemy import text
 
 from bench.place import Place
-from bench.planting import completed, plant
+from bench.planting import count_completed, start_planned_run
 from serpline.domain.names import ContentType, PhaseName
 from serpline.domain.phases import LaneKey
 from serpline.store.database import Database
 
 LANE = LaneKey(PhaseName.COMPANY_ENRICHMENT_SERP, ContentType.ORGANIC)
 CHUNK_SIZE = 200
-LOOK_SECONDS = 0.05
+POLL_SECONDS = 0.05
 SECONDS_MAX = 600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Called:
+class CallLog:
     """When the calls began, by the provider's log, in order, and the workers' statements."""
 
     began: Sequence[float]
@@ -45,7 +45,7 @@ class Called:
         return self.statements / len(self.began)
 
 
-async def calls_of(
+async def make_calls(
     place: Place,
     *,
     workers: int,
@@ -55,13 +55,13 @@ async def calls_of(
     chunks_at_once: int,
     calls_at_once: int,
     chunk_size: int = CHUNK_SIZE,
-) -> Called:
+) -> CallLog:
     """Have workers make calls; each has its own process.
 
     A worker has ``chunks_at_once`` × ``calls_at_once`` calls under way.
     """
     async with AsyncExitStack() as stack:
-        name = stack.enter_context(place.fresh())
+        name = stack.enter_context(place.fresh_database())
         database = await Database.connect(place.server.url(name))
         stack.push_async_callback(database.close)
         provider = await stack.enter_async_context(place.process("bench.provider", latency_seconds))
@@ -79,29 +79,29 @@ async def calls_of(
             place.processes("bench.worker", workers, environment)
         )
         async with asyncio.timeout(SECONDS_MAX):
-            await _registered(database, workers)
+            await _wait_until_registered(database, workers)
             domains = [f"company-{n:06}.example" for n in range(calls)]
-            run_id = await plant(database, LANE, domains, chunk_size)
-            await _all_settled(database, run_id, calls)
+            run_id = await start_planned_run(database, LANE, domains, chunk_size)
+            await _wait_until_settled(database, run_id, calls)
         found: list[float] = json.loads(await asyncio.to_thread(_read, f"{base}/calls"))
-        ended = [await place.ended(process) for process in processes]
+        ended = [await place.end_worker(process) for process in processes]
     if len(found) != calls:
         raise RuntimeError(f"the provider was called {len(found)} times for {calls} items")
-    return Called(sorted(found), sum(round(worker["statements"]) for worker in ended))
+    return CallLog(sorted(found), sum(round(worker["statements"]) for worker in ended))
 
 
-async def _registered(database: Database, workers: int) -> None:
+async def _wait_until_registered(database: Database, workers: int) -> None:
     alive = text("SELECT count(*) FROM workers WHERE ended_at IS NULL")
     while True:
         async with database.transaction() as conn:
             if (await conn.execute(alive)).scalar_one() == workers:
                 return
-        await asyncio.sleep(LOOK_SECONDS)
+        await asyncio.sleep(POLL_SECONDS)
 
 
-async def _all_settled(database: Database, run_id: UUID, count: int) -> None:
-    while await completed(database, run_id) < count:
-        await asyncio.sleep(LOOK_SECONDS)
+async def _wait_until_settled(database: Database, run_id: UUID, count: int) -> None:
+    while await count_completed(database, run_id) < count:
+        await asyncio.sleep(POLL_SECONDS)
 
 
 def _read(url: str) -> bytes:
