@@ -1,1 +1,1 @@
-"""Benchmarks: figures are ratios taken side by side in one run, or bounds that a person feels."""
+"""Benchmarks. Figures are ratios taken side by side in one run, or bounds that a person notices."""

@@ -1,10 +1,9 @@
-"""``make bench``: take every measure, print it beside its bound, and write ``docs/benchmarks.md``.
+"""``make bench``: take every measure, print it with its bound, and write ``docs/benchmarks.md``.
 
-make bench                                        all of them, in full
-make bench ARGS="--only scale,restart --scale 0.1"   those, with a tenth of the items
+make bench                                          every measure, in full
+make bench ARGS="--only scale,restart --scale 0.1"   these, with a tenth of the items
 
-Exit code 1 if a bound was missed. The bounds are meant for the full size on a machine that does
-nothing else.
+Exit code 1 if a bound was missed. The bounds hold for the full size on an idle machine.
 """
 
 import argparse
@@ -54,7 +53,7 @@ PAGE = ROOT / "docs" / "benchmarks.md"
 
 
 async def take(names: Sequence[str], place: Place) -> list[Outcome]:
-    """Take measures one after another, printing each as it ends."""
+    """Take measures one after another; print each as it ends."""
     outcomes = []
     for name in names:
         module, started = MEASURES[name], time.perf_counter()
@@ -62,7 +61,7 @@ async def take(names: Sequence[str], place: Place) -> list[Outcome]:
         figures, error = [], None
         try:
             figures = await module.measure(place)
-        except Exception as broken:  # noqa: BLE001  the other measures are still worth taking
+        except Exception as broken:  # noqa: BLE001  the other measures still run
             traceback.print_exc()
             error = f"{type(broken).__name__}: {broken}".splitlines()[0][:200]
         seconds = time.perf_counter() - started
@@ -73,14 +72,14 @@ async def take(names: Sequence[str], place: Place) -> list[Outcome]:
 
 
 def main() -> int:
-    """Measure on a throw-away server."""
+    """Measure on a temporary server."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", default="", help=f"of {', '.join(MEASURES)}; by commas")
+    parser.add_argument("--only", default="", help=f"of {', '.join(MEASURES)}; separated by commas")
     parser.add_argument("--scale", type=float, default=1.0, help="share of the full counts")
     options = parser.parse_args()
     names = [name for name in options.only.split(",") if name] or list(MEASURES)
     if unknown := set(names) - set(MEASURES):
-        parser.error(f"--only {min(unknown)}: none of {', '.join(MEASURES)}")
+        parser.error(f"--only: {min(unknown)!r} is not one of {', '.join(MEASURES)}")
     configure("WARNING")
     with tempfile.TemporaryDirectory(prefix="serpline-bench-") as folder:
         server = ensure_server(Path(folder) / "data")

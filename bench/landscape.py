@@ -1,7 +1,7 @@
-"""A run whose inputs of the DSI are there: rows that a seeded generator made, written by COPY.
+"""A run with generated inputs of the DSI, written by COPY.
 
-Nobody searched for them. Companies differ as in real search results: a few rank for much, most for
-little. Of 600,000 results, some 100,000 companies come.
+A seeded generator makes the rows. As in real search results, a few companies rank for many keywords
+and most for few. 600,000 results contain some 100,000 companies.
 """
 
 import math
@@ -39,7 +39,7 @@ _ANALYSED: Row = ("[]", "neutral", "article", [], [], _SNIPPET, "generated", "ge
 
 
 async def create_run(database: Database) -> UUID:
-    """A run that has only its DSI before it, one content type's and the combined; not started."""
+    """Create a run whose only pending lanes are one content type's DSI and the combined DSI."""
     run_id = new_id()
     lanes = [
         (
@@ -64,13 +64,13 @@ async def create_run(database: Database) -> UUID:
 
 
 async def start(database: Database, run_id: UUID) -> None:
-    """Have the workers look at the run."""
+    """Wake the workers for the run."""
     async with database.transaction() as conn:
         await wake(conn, [WakeUp("run", str(run_id))])
 
 
 def fill(conninfo: str, run_id: UUID, pairs: int) -> int:
-    """Write the run's rows of ``pairs`` keyword × market pairs; returns how many results."""
+    """Write the rows of ``pairs`` keyword × market pairs; returns the number of results."""
     rng = random.Random(SEED)
     keywords = range(1, pairs + 1)
     results = list(_results(rng, run_id, keywords))
@@ -165,12 +165,12 @@ def _results(rng: random.Random, run_id: UUID, keywords: Iterable[int]) -> Itera
 
 
 def _domain(rng: random.Random) -> str:
-    """Each as likely as the inverse of its number."""
+    """A company's domain; its probability is proportional to the inverse of its number."""
     return f"company-{int(math.exp(rng.random() * math.log(DOMAINS))):06}.example"
 
 
 def _volume(rng: random.Random) -> int | None:
-    """Searches in a month."""
+    """Searches per month; None if unknown."""
     if _happens(rng, UNKNOWN_VOLUME_SHARE):
         return None
     return round(rng.lognormvariate(6, 2) / 10) * 10

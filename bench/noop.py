@@ -1,4 +1,4 @@
-"""A phase that does nothing to its items but settle them, each with a result row."""
+"""A phase that only settles its items, each with a result row."""
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any
@@ -15,7 +15,7 @@ RESULT = '{"n": 1, "note": "a result of an ordinary width, some sixty bytes"}'
 
 
 class NoopPhase:
-    """Plans ``count`` items and completes each."""
+    """A phase that plans ``count`` items and completes each."""
 
     name = PhaseName.KEYWORD_METRICS
     plan_sql = "SELECT 'item-' || lpad(n::text, 9, '0') AS item FROM generate_series(1, :count) n"
@@ -26,20 +26,20 @@ class NoopPhase:
         self._chunk_size = chunk_size
 
     def chunk_size(self, config: PipelineConfig) -> int:
-        """How many items a worker owns at once."""
+        """Items per chunk."""
         return self._chunk_size
 
     def plan_params(self, config: PipelineConfig) -> Mapping[str, Any]:
-        """How many items there are."""
+        """The number of items."""
         return {"count": self._count}
 
     async def work(self, work: Work, rows: Sequence[ItemRow]) -> AsyncGenerator[Outcome, None]:
-        """Nothing, but durably."""
+        """Complete every item without work."""
         for row in rows:
             yield Done(row.item, RESULT)
 
     async def write(self, conn: Connection, chunk: OwnedChunk, done: Sequence[Done]) -> None:
-        """One row per item."""
+        """Insert a result row per item."""
         await items.write_results(
             conn, chunk.lane_id, [d.item for d in done], [d.result for d in done]
         )

@@ -1,4 +1,4 @@
-"""Where a measure is taken: a PostgreSQL of its own, fresh databases on it, processes beside it."""
+"""The environment of a measure: its own PostgreSQL, fresh databases on it, and processes."""
 
 import asyncio
 import contextlib
@@ -21,13 +21,13 @@ ROOT = Path(__file__).parent.parent
 PEERS_PYTHON = ROOT / ".venv-bench" / "bin" / "python"
 PROCESS_SECONDS_MAX = 1800.0
 ENDING_SECONDS_MAX = 60.0
-# The second start of a process finds its bytecode, as it does wherever the program is installed.
+# Keep bytecode, so that a process starts as fast as an installed program.
 _ENVIRONMENT = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
 
 
 @dataclass(slots=True)
 class Place:
-    """``scale`` shrinks every count; bounds are meant for 1. ``notes`` go with the figures."""
+    """``scale`` multiplies every count; the bounds hold for 1. ``notes`` go with the figures."""
 
     server: EmbeddedServer
     template: str
@@ -36,17 +36,17 @@ class Place:
     notes: list[str] = field(default_factory=list)
 
     def sized(self, full: int) -> int:
-        """A count for this run."""
+        """A count, scaled."""
         return max(1, round(full * self.scale))
 
     @contextmanager
     def fresh_database(self, *, migrated: bool = True) -> Iterator[str]:
-        """The name of a new database, dropped afterwards: no measure sees another's rows."""
+        """The name of a new database, dropped afterwards, so no measure sees another's rows."""
         with fresh_database(self.server, self.template if migrated else "template1") as name:
             yield name
 
     async def run_process(self, *command: str | Path | float) -> dict[str, float]:
-        """Run a process to its end; what it printed, a JSON object."""
+        """Run a process to its end; returns the JSON object that it printed."""
         process = await asyncio.create_subprocess_exec(
             *map(str, command), stdout=subprocess.PIPE, cwd=ROOT
         )
@@ -58,7 +58,7 @@ class Place:
         return found
 
     async def walk_items(self, count: int) -> dict[str, float]:
-        """``{"seconds", "resident_mb"}`` of a fresh process that takes ``count`` items through."""
+        """``{"seconds", "resident_mb"}`` of a fresh process that settles ``count`` items."""
         with self.fresh_database() as name:
             url = self.server.url(name)
             return await self.run_process(sys.executable, "-m", "bench.walk", url, count)
@@ -67,7 +67,7 @@ class Place:
     async def process(
         self, module: str, *arguments: object, **environment: str
     ) -> AsyncIterator[asyncio.subprocess.Process]:
-        """A process with pipes, killed at the end; what it logs is kept in the directory."""
+        """A process with pipes, killed at the end. Its log stays in the directory."""
         log = self.directory / f"{module}-{uuid4().hex[:8]}.log"
         with log.open("wb") as errors:
             process = await asyncio.create_subprocess_exec(
@@ -90,13 +90,13 @@ class Place:
     async def processes(
         self, module: str, count: int, environment: Mapping[str, str]
     ) -> AsyncIterator[list[asyncio.subprocess.Process]]:
-        """So many of them."""
+        """``count`` such processes."""
         async with AsyncExitStack() as stack:
             made = [self.process(module, **environment) for _ in range(count)]
             yield [await stack.enter_async_context(each) for each in made]
 
     async def end_worker(self, worker: asyncio.subprocess.Process) -> dict[str, float]:
-        """End a worker of ours in good order; what it printed."""
+        """Shut a worker of ours down; returns the JSON object that it printed."""
         assert worker.stdin is not None
         assert worker.stdout is not None
         worker.stdin.close()
@@ -105,7 +105,7 @@ class Place:
         return found
 
     def worker_environment(self, name: str, **settings: Any) -> Mapping[str, str]:
-        """The environment of a worker process of ours over the database ``name``."""
+        """The environment of a worker process of ours on the database ``name``."""
         values = {"database_url": self.server.url(name), "log_level": "WARNING", **settings}
         return {
             f"SERPLINE_{key.upper()}": value if isinstance(value, str) else json.dumps(value)
@@ -113,6 +113,6 @@ class Place:
         }
 
     def admin(self, statement: str) -> None:
-        """Execute a statement of the server's administrator."""
+        """Execute a statement as the server's administrator."""
         with administered(self.server) as admin:
             admin.execute(statement.encode())

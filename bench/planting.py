@@ -1,4 +1,4 @@
-"""Runs of one lane: for a phase that plans itself, or with items given by name."""
+"""Runs of one lane, which its phase plans or whose items are given by name."""
 
 from collections.abc import Sequence
 from uuid import UUID
@@ -16,7 +16,7 @@ LANE = LaneKey(PhaseName.KEYWORD_METRICS, ContentType.ALL)
 
 
 async def start_run(database: Database, lane: LaneKey) -> UUID:
-    """A run of one pending lane, announced to the workers."""
+    """Create a run of one pending lane and wake the workers."""
     run_id = await create_run(database, [lane])
     async with database.transaction() as conn:
         await wake(conn, [WakeUp("run", str(run_id))])
@@ -26,7 +26,7 @@ async def start_run(database: Database, lane: LaneKey) -> UUID:
 async def start_planned_run(
     database: Database, lane: LaneKey, names: Sequence[str], chunk_size: int
 ) -> UUID:
-    """A running run whose one lane has these items, its chunks announced to the workers."""
+    """Create a running run whose one lane has these items; wake the workers for its chunks."""
     run_id, now = await create_run(database, [lane], is_due=False), SystemClock().now()
     async with database.transaction() as conn:
         await runs.change_run(conn, run_id, "start", now)
@@ -40,6 +40,6 @@ async def start_planned_run(
 
 
 async def count_completed(database: Database, run_id: UUID) -> int:
-    """How many items of the run are settled with a result, by the chunks' counters."""
+    """Completed items of the run, by the chunks' counters."""
     async with database.transaction() as conn:
         return sum(view.completed for view in await runs.lanes(conn, run_id))

@@ -1,7 +1,7 @@
 """A provider on loopback that answers each company look-up after ``LATENCY_SECONDS``.
 
-It says its port on stdout, and when each call began (seconds, its own clock) as a JSON list at the
-path ``/calls``: what reached the provider is counted by the provider.
+It prints its port. The path ``/calls`` returns the start of each call (seconds, its own clock) as a
+JSON list, so the provider itself counts the calls.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ _HEAD = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}
 
 
 async def serve(latency_seconds: float) -> None:
-    """Until killed, or until stdin ends."""
+    """Serve until killed, or until stdin ends."""
     calls: list[float] = []
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -1,6 +1,6 @@
-"""Worker processes that call a provider, as in earnest: phase, guard, ledger, HTTP client.
+"""Worker processes that call a provider through phase, guard, ledger and HTTP client.
 
-The items are domains whose companies are bought from ``bench.provider``, which stands in for PDL.
+The items are domains. Their companies are bought from ``bench.provider``, which replaces PDL.
 """
 
 import asyncio
@@ -27,21 +27,21 @@ SECONDS_MAX = 600.0
 
 @dataclass(frozen=True, slots=True)
 class CallLog:
-    """When the calls began, by the provider's log, in order, and the workers' statements."""
+    """The starts of the calls in the provider's log, sorted, and the workers' statements."""
 
     began: Sequence[float]
     statements: int
 
     @property
     def per_second(self) -> float:
-        """Between the first and the last tenth: starting and running out do not count."""
+        """Calls per second, without the first and the last tenth of the calls."""
         tenth = len(self.began) // 10
         inner = self.began[tenth : len(self.began) - tenth]
         return (len(inner) - 1) / (inner[-1] - inner[0])
 
     @property
     def statements_per_call(self) -> float:
-        """Those that only pass the time among them."""
+        """SQL statements per call, including those of waiting."""
         return self.statements / len(self.began)
 
 
@@ -56,9 +56,9 @@ async def make_calls(
     calls_at_once: int,
     chunk_size: int = CHUNK_SIZE,
 ) -> CallLog:
-    """Have workers make calls; each has its own process.
+    """Let workers make calls; each worker is a process.
 
-    A worker has ``chunks_at_once`` × ``calls_at_once`` calls under way.
+    A worker has up to ``chunks_at_once`` × ``calls_at_once`` calls in flight.
     """
     async with AsyncExitStack() as stack:
         name = stack.enter_context(place.fresh_database())
@@ -86,7 +86,7 @@ async def make_calls(
         found: list[float] = json.loads(await asyncio.to_thread(_read, f"{base}/calls"))
         ended = [await place.end_worker(process) for process in processes]
     if len(found) != calls:
-        raise RuntimeError(f"the provider was called {len(found)} times for {calls} items")
+        raise RuntimeError(f"the provider got {len(found)} calls for {calls} items")
     return CallLog(sorted(found), sum(round(worker["statements"]) for worker in ended))
 
 

@@ -1,4 +1,4 @@
-"""The limit: rows of the same widths as serpline's, written by plain psycopg."""
+"""The limit: plain psycopg writes rows of the same widths as serpline's."""
 
 import time
 
@@ -10,7 +10,7 @@ _BATCH = 500
 
 
 def raw_seconds(conninfo: str, count: int) -> float:
-    """Insert, update and insert the result, in transactions of 500 rows."""
+    """Seconds to insert items, update them and insert results, 500 rows a transaction."""
     names = [f"item-{n:09}" for n in range(1, count + 1)]
     batches = [names[i : i + _BATCH] for i in range(0, count, _BATCH)]
     with psycopg.connect(conninfo, autocommit=True) as conn:

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from harness.figures import Figure
 
-_HEAD = """# Speed, measured
+_HEAD = """# Measured speed
 
-Written by `make bench`; do not edit. Ratios are taken side by side in one run on one PostgreSQL
-server, alternating, medians of three; memory is the peak of a fresh process. {machine};
-{minutes:.0f} minutes.
+Written by `make bench`; do not edit. Both sides of a ratio run alternately on one PostgreSQL
+server, and the ratio is that of the medians of three rounds. Memory is the peak of a fresh process.
+{machine}; {minutes:.0f} minutes.
 
 | measure | figure | measured | bound | |
 |---|---|---|---|---|
@@ -20,7 +20,7 @@ server, alternating, medians of three; memory is the peak of a fresh process. {m
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a measure found, or the ``error`` that broke it."""
+    """A measure's figures, or the ``error`` that ended it."""
 
     name: str
     title: str
@@ -31,7 +31,7 @@ class Outcome:
 
     @property
     def passed(self) -> bool:
-        """A measure that broke, or found nothing, proves nothing."""
+        """Whether every figure holds. An error, or no figure at all, is a failure."""
         return self.error is None and bool(self.figures) and all(f.holds for f in self.figures)
 
 
@@ -43,7 +43,7 @@ def lines(outcome: Outcome) -> str:
         for f in outcome.figures
     ]
     if outcome.error is not None:
-        rows.append(f"FAIL  {outcome.name}: broke off: {outcome.error}")
+        rows.append(f"FAIL  {outcome.name}: failed: {outcome.error}")
     rows += [f"      {note}" for note in outcome.notes]
     return "\n".join([*rows, f"      {outcome.seconds:,.0f} s"]) + "\n"
 
@@ -56,13 +56,13 @@ def document(outcomes: Sequence[Outcome]) -> str:
     )
     rows = "".join(_rows(outcome) for outcome in outcomes)
     notes = "".join(f"- {o.title}: {'; '.join(o.notes)}.\n" for o in outcomes if o.notes)
-    return f"{head}{rows}\n## What stands behind the figures\n{notes}"
+    return f"{head}{rows}\n## Details\n{notes}"
 
 
 def _rows(outcome: Outcome) -> str:
     if outcome.error is not None:
-        why = outcome.error.replace("|", "\\|")
-        return f"| {outcome.title} | broke off: {why} | | | **FAIL** |\n"
+        error = outcome.error.replace("|", "\\|")
+        return f"| {outcome.title} | failed: {error} | | | **FAIL** |\n"
     return "".join(
         f"| {outcome.title} | {f.name} | {f.value:,.4g} | {f.relation} {f.bound:g}"
         f" | {'pass' if f.holds else '**FAIL**'} |\n"

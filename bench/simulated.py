@@ -1,6 +1,6 @@
-"""The simulated providers as a process, without the limits that would only make a run wait.
+"""The simulated providers as a process, without rate limits, which would only make a run wait.
 
-It says the ``SERPLINE_*`` variables as a JSON line on stdout, and ends when it is killed.
+It prints the ``SERPLINE_*`` variables as a JSON line, and runs until it is killed.
 """
 
 import json

@@ -1,8 +1,8 @@
-"""What each statement took of the server's processors, from the server's log.
+"""The processor time of each statement, from the server's log.
 
-PostgreSQL writes the processor time of each statement it parses, binds or executes. So nothing is
-asked of a client, the queue's library is seen, too, and waiting counts for nothing: neither for a
-lock, nor for a client that reads slowly, nor for a processor that others use.
+PostgreSQL logs the processor time of each statement that it parses, binds or executes. So no client
+takes part, the statements of the queue's library are included, and waits cost nothing: for a lock,
+for a client that reads slowly, or for a busy processor.
 """
 
 import re
@@ -12,24 +12,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 LOGGED = ("log_statement_stats = on", "log_parameter_max_length = 0")
-"""The settings of a database whose statements are to be logged."""
+"""Settings of a database whose statements are logged."""
 
 _BEGINS = re.compile(r"\d{4}-\d\d-\d\d .{,40}? (LOG|DETAIL|STATEMENT):  (.*)", re.DOTALL)
 _TAKEN = re.compile(r"\t!\t([0-9.]+) s user, ([0-9.]+) s system, ")
-# COPY and the like carry their values in their text.
+# COPY and similar statements have values in their text.
 _VALUE = re.compile(r"'[^']*'|\b\d+\b")
 
 
 @dataclass(slots=True)
 class Cost:
-    """How often a statement was executed, and the seconds of processor time for it in all."""
+    """A statement's executions, and their total processor time in seconds."""
 
     calls: int = 0
     seconds: float = 0.0
 
 
 def costs(log: Path, offset: int) -> dict[str, Cost]:
-    """By the statement's text, without values: what was logged behind ``offset`` (bytes)."""
+    """Costs by the statement's text without values, from the log after ``offset`` (bytes)."""
     found: dict[str, Cost] = defaultdict(Cost)
     kind, seconds = "", 0.0
     for part, message in _parts(log, offset):
@@ -45,7 +45,7 @@ def costs(log: Path, offset: int) -> dict[str, Cost]:
 
 
 def _parts(log: Path, offset: int) -> Iterator[tuple[str, str]]:
-    """The parts of the log's entries; a line that begins none belongs to the one before."""
+    """The parts of the log's entries; other lines belong to the part before."""
     name, message = "", ""
     with log.open("rb") as file:
         file.seek(offset)

@@ -1,7 +1,7 @@
 """Items through plan, claim, no-op work, settle with a result row, release: ``URL COUNT``.
 
-A process of its own, so that its peak of memory is that of this many items. It prints
-``{"seconds", "resident_mb"}``; the seconds are those of the walk, not of the process's start.
+This is a process of its own, so its peak memory is that of this many items. It prints
+``{"seconds", "resident_mb"}``. The seconds exclude the process's start.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ CONCURRENCY = 4
 
 
 async def walk(database: Database, count: int) -> float:
-    """Seconds from the first look at the run to its end, planning included."""
+    """Seconds from the first advance of the run to its end, including planning."""
     clock, phases = SystemClock(), {PhaseName.KEYWORD_METRICS: NoopPhase(count)}
     parts = WorkerParts.make(database, clock, phases)
     run_id = await start_run(database, LANE)
@@ -47,7 +47,7 @@ async def walk(database: Database, count: int) -> float:
 
 
 async def _work_off(database: Database, worker: ChunkWorker, run_id: UUID) -> None:
-    """Work every ready chunk, a few at a time, as a worker process does."""
+    """Work on every ready chunk, some at a time, as a worker process does."""
     async with database.transaction() as conn:
         (view,) = await runs.lanes(conn, run_id)
         ready = iter(await planning.ready_of(conn, view.id))
@@ -60,9 +60,9 @@ async def _work_off(database: Database, worker: ChunkWorker, run_id: UUID) -> No
 
 
 def resident_mb_max() -> float:
-    """The largest resident size this process has had."""
+    """The peak resident size of this process, in MB."""
     with suppress(FileNotFoundError):
-        # Linux counts into ``ru_maxrss`` what the process that started this one had.
+        # On Linux ``ru_maxrss`` includes the peak of the parent process.
         status = Path("/proc/self/status").read_text(encoding="ascii")
         return int(status.split("VmHWM:")[1].split()[0]) / 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -70,7 +70,7 @@ def resident_mb_max() -> float:
 
 
 async def main() -> None:
-    """Walk and tell."""
+    """Run and print the figures."""
     database = await Database.connect(sys.argv[1])
     try:
         seconds = await walk(database, int(sys.argv[2]))

@@ -1,9 +1,9 @@
-"""A worker process of ours: ``app.run_worker`` by the settings of its environment.
+"""A worker process of ours: ``app.run_worker`` with the settings of its environment.
 
-With an argument, ``keyword_metrics`` is a phase of that many items that does nothing to them. It
-ends in good order at the end of stdin, which comes when the benchmark's own process dies, and then
-prints ``{"statements", "resident_mb"}``: how many it has sent, those of the queue's library among
-them, and its largest size.
+With an argument, ``keyword_metrics`` is a no-op phase of that many items. The process shuts down at
+the end of stdin, which also comes when the benchmark's process dies. It then prints
+``{"statements", "resident_mb"}``: the statements it sent, including those of the queue's library,
+and its peak resident size.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ sent = 0
 
 
 def count_statements() -> None:
-    """Every statement of this process goes through a cursor of the driver."""
+    """Count this process's statements: all go through the driver's cursor."""
     execute = psycopg.AsyncCursor.execute
 
     async def counted(cursor: Any, *arguments: Any, **named: Any) -> Any:

@@ -1,7 +1,6 @@
-"""Draw the state machines of ``domain/states.py`` into the documents.
+"""Draw the state machines of ``domain/states.py`` into ``docs/architecture.md``.
 
-``python tools/draw_states.py`` rewrites the diagrams in ``docs/architecture.md``; a test compares
-them with the dictionaries, so a diagram cannot be wrong for longer than one commit.
+``python tools/draw_states.py`` rewrites the diagrams. A test compares them with the dictionaries.
 """
 
 import sys
@@ -15,13 +14,13 @@ DOCUMENT = Path(__file__).parents[1] / "docs" / "architecture.md"
 
 
 def diagram(machine: Mapping[tuple[StrEnum, str], StrEnum]) -> str:
-    """A Mermaid state diagram; edges in the order of the dictionary."""
+    """A Mermaid state diagram, with edges in the order of the dictionary."""
     edges = [f"    {source} --> {target}: {event}" for (source, event), target in machine.items()]
     return "\n".join(["```mermaid", "stateDiagram-v2", *edges, "```"])
 
 
 def drawn(document: str) -> str:
-    """The document with every ``<!-- states: NAME -->`` block drawn anew."""
+    """The document with every ``<!-- states: NAME -->`` block replaced."""
     for name, machine in MACHINES.items():
         begin, end = f"<!-- states: {name} -->\n", f"\n<!-- end: {name} -->"
         before, found, rest = document.partition(begin)

@@ -1,12 +1,13 @@
 """Write a migration from the difference between the tables and the migrations.
 
 ``python tools/make_migration.py`` regenerates ``0001_initial`` in place (until the first release).
-``python tools/make_migration.py "add what"`` writes the next revision after the newest one. Either
-way: read what was written, then let ``tests/integration/test_migrations.py`` prove it.
-Limits: Alembic sees tables, columns, indexes and named constraints; it does not see a renamed
-column, a changed check constraint or a changed storage parameter of an existing table. Columns left
-out of the statistics are written for new tables, not for a column added to an old one; functions
-are written by the first migration alone.
+``python tools/make_migration.py "add what"`` writes the next revision after the newest one. Read
+the result, then run ``tests/integration/test_migrations.py`` to prove it.
+
+Limits: Alembic detects tables, columns, indexes and named constraints. It does not detect a renamed
+column, or a changed check constraint or storage parameter of an existing table. Columns without
+statistics are written for new tables, not for a column added to an old one. Only the first
+migration writes functions.
 """
 
 import os
@@ -30,7 +31,7 @@ FIRST = "0001"
 
 
 def main(arguments: list[str]) -> int:
-    """Start a throw-away server, write the migration, format it; returns the exit code."""
+    """Write and format the migration on a temporary server; returns the exit code."""
     folder = Path(tempfile.mkdtemp(prefix="serpline-migration-"))
     try:
         server = ensure_server(folder)
@@ -42,13 +43,13 @@ def main(arguments: list[str]) -> int:
         shutil.rmtree(folder)
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     written = "".join(line for line in lines if "# ###" not in line)
-    for function in FUNCTIONS:  # as SQL that can be read, not as one line of escapes
+    for function in FUNCTIONS:  # as readable SQL, not as one line of escapes
         written = written.replace(repr(function), f'"""{function}"""')
     path.write_text(written, encoding="utf-8")
     for step in (["format"], ["check", "--fix"], ["format"]):
         ruff = [sys.executable, "-m", "ruff", *step, "--quiet", str(path)]
         subprocess.run(ruff, check=True)  # noqa: S603  our own linter on our own file
-    print(os.path.relpath(path))  # noqa: T201  a script's answer
+    print(os.path.relpath(path))  # noqa: T201  a script's output
     return 0
 
 

@@ -1,12 +1,12 @@
-"""How well pages' titles, days, languages and authors are read: beside trafilatura's reading alone.
+"""Measure how well titles, dates, languages and authors are read, beside trafilatura alone.
 
-    .venv/bin/python tools/measure_page_metadata.py            the set of tests/support/page_set.py
+    .venv/bin/python tools/measure_page_metadata.py            the set of harness/page_set.py
     .venv/bin/python tools/measure_page_metadata.py FOLDER     pages in Readability's test format
 
 FOLDER holds a folder per page with ``source.html`` and ``expected-metadata.json`` (``title``,
 ``publishedTime``, ``lang``, ``byline``), as mozilla/readability has under test/test-pages.
-Precision: right of what was read. Recall: right of what there is. Titles and authors are compared
-by their letters and digits.
+Precision: correct values of those read. Recall: correct values of those that exist. Titles and
+authors are compared by their letters and digits.
 """
 
 import json
@@ -44,63 +44,64 @@ def former(html: bytes, url: str) -> Reading:
     )
     if not isinstance(found, trafilatura.settings.Document):
         return {}
-    said = _LANGUAGE.search(text[:4_096])
-    language = found.language or (said[1].lower() if said else None)
+    declared = _LANGUAGE.search(text[:4_096])
+    language = found.language or (declared[1].lower() if declared else None)
     return {"title": found.title, "date": found.date, "language": language, "author": found.author}
 
 
 def present(html: bytes, url: str) -> Reading:
-    """What the extractor reads."""
+    """The extractor's reading."""
     return extract(html, None, url, url)
 
 
-def own_set() -> Iterator[tuple[bytes, str, Reading]]:
-    """Our pages, and what is right."""
+def our_pages() -> Iterator[tuple[bytes, str, Reading]]:
+    """Our pages with their correct values."""
     for sample in SAMPLES:
-        right = {name: getattr(sample, name) for name in FIELDS}
-        yield sample.html.encode(), sample.url, right
+        correct = {name: getattr(sample, name) for name in FIELDS}
+        yield sample.html.encode(), sample.url, correct
 
 
 def of_folder(folder: Path) -> Iterator[tuple[bytes, str, Reading]]:
-    """Pages in Readability's format, and what its people expect."""
+    """Pages in Readability's format with their expected values."""
     for path in sorted(folder.glob("*/expected-metadata.json")):
-        said: dict[str, Any] = json.loads(path.read_text("utf-8"))
-        right = {
-            "title": said.get("title"),
-            "date": (said.get("publishedTime") or "")[:10] or None,
-            "language": (said.get("lang") or "").lower().replace("_", "-") or None,
-            "author": said.get("byline"),
+        expected: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        correct = {
+            "title": expected.get("title"),
+            "date": (expected.get("publishedTime") or "")[:10] or None,
+            "language": (expected.get("lang") or "").lower().replace("_", "-") or None,
+            "author": expected.get("byline"),
         }
-        yield (path.parent / "source.html").read_bytes(), "https://page.example/x", right
+        yield (path.parent / "source.html").read_bytes(), "https://page.example/x", correct
 
 
 def main() -> None:
     """Print precision and recall of each field for both readings."""
-    pages = list(of_folder(Path(sys.argv[1])) if sys.argv[1:] else own_set())
+    pages = list(of_folder(Path(sys.argv[1])) if sys.argv[1:] else our_pages())
     readings: dict[str, Callable[[bytes, str], Reading]] = {"former": former, "present": present}
     read = {
-        name: [(reading(html, url), right) for html, url, right in pages]
+        name: [(reading(html, url), correct) for html, url, correct in pages]
         for name, reading in readings.items()
     }
-    say(f"{len(pages)} pages")
+    print_line(f"{len(pages)} pages")
     for field in FIELDS:
         for name, pairs in read.items():
-            said = sum(1 for found, _ in pairs if found.get(field))
-            there = sum(1 for _, right in pairs if right[field])
-            good = sum(_same(found.get(field), right[field]) for found, right in pairs)
-            say(
-                f"{field:9} {name:8} precision {good}/{said} = {good / max(said, 1):.2f}"
-                f"  recall {good}/{there} = {good / max(there, 1):.2f}"
+            values = sum(1 for found, _ in pairs if found.get(field))
+            existing = sum(1 for _, correct in pairs if correct[field])
+            hits = sum(_same(found.get(field), correct[field]) for found, correct in pairs)
+            precision, recall = hits / max(values, 1), hits / max(existing, 1)
+            print_line(
+                f"{field:9} {name:8} precision {hits}/{values} = {precision:.2f}"
+                f"  recall {hits}/{existing} = {recall:.2f}"
             )
 
 
-def say(line: str) -> None:
-    """A line to standard output."""
+def print_line(line: str) -> None:
+    """Write a line to standard output."""
     sys.stdout.write(f"{line}\n")
 
 
-def _same(found: str | None, right: str | None) -> bool:
-    return bool(found and right) and _letters(found) == _letters(right)
+def _same(found: str | None, correct: str | None) -> bool:
+    return bool(found and correct) and _letters(found) == _letters(correct)
 
 
 def _letters(text: str | None) -> str:

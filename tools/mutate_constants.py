@@ -2,14 +2,14 @@
 
     python tools/mutate_constants.py src/serpline/robustness src/serpline/pipeline/timer.py
 
-Each number of the given files (of a module, a field, a parameter's default, or within a function
-unless it is the integer 1 or 2) is multiplied and divided by ``--factor`` in a copy of the source,
-one at a time. The tests that import the module, or what imports it, run until one fails
-(``--tests`` names others). It prints a line per number and ends with code 1 if there is one of
-which neither change fails a test.
+It multiplies and divides each number of the files by ``--factor`` in a copy of the source, one
+number at a time: numbers of a module, a field or a parameter's default, and numbers within a
+function except the integers 1 and 2. Then it runs the tests that import the module, directly or
+through another, until one fails (``--tests`` names others). It prints a line per number, and exits
+with code 1 if no test fails for either change of one.
 
-The limits: a test may find a change for another reason than what the constant promises. Tests that
-run longer than ``--seconds`` are ended, and the change counts as not noticed.
+Limits: a test may fail for another reason than the constant's promise. Tests that run longer than
+``--seconds`` are stopped, and the change counts as not noticed.
 """
 
 import argparse
@@ -35,7 +35,7 @@ OPTIONS = ("-x", "-q", "--timeout=60", "-p", "no:xdist", "-p", "no:cacheprovider
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """A numeric literal: where it stands, by bytes, and what it belongs to."""
+    """A numeric literal: its place in bytes, and the name that it belongs to."""
 
     path: Path
     line: int
@@ -45,9 +45,9 @@ class Number:
     owner: str
 
     def changed(self, factor: float) -> list[str]:
-        """Its source text, larger and smaller."""
+        """Source texts of the larger and the smaller number."""
         if isinstance(self.value, int):
-            smaller = max(1, self.value // int(factor))  # 0 would mostly be refused as it is
+            smaller = max(1, self.value // int(factor))  # most code refuses 0 anyway
             values: list[float] = [self.value * int(factor), smaller]
         else:
             values = [self.value * factor, self.value / factor]
@@ -55,7 +55,7 @@ class Number:
 
 
 def numbers(path: Path) -> Iterator[Number]:
-    """The numbers of a file that could be constants, in their order."""
+    """The numbers of a file that could be constants, in order."""
 
     def walk(node: ast.AST, owner: str, is_inner: bool) -> Iterator[Number]:
         for child in ast.iter_child_nodes(node):
@@ -90,8 +90,10 @@ def _owner(node: ast.AST) -> str | None:
 
 
 def tests_of(path: Path) -> list[str]:
-    """The test files that import the module, then those that import what imports it, and so on
-    until there is one."""
+    """The test files that import the module, directly or through other modules.
+
+    The search widens by one import at a time, at least once and until it finds a test.
+    """
     tests = [file for room in ROOMS for file in sorted((ROOT / room).rglob("test_*.py"))]
     sources = {file: _module(file) for file in (ROOT / "src").rglob("*.py")}
     named, found, steps = {_module(path)}, list[Path](), 0
@@ -119,7 +121,7 @@ def _imports(file: Path, modules: set[str]) -> bool:
 
 
 class Copy:
-    """A copy of the source in which one number at a time is changed."""
+    """A copy of the source, in which one number at a time is changed."""
 
     def __init__(self, directory: Path) -> None:
         self._root = directory
@@ -132,7 +134,7 @@ class Copy:
                 shutil.copy(source, directory / name)
 
     def failing(self, number: Number, text: str, tests: Sequence[str], seconds: float) -> str:
-        """The first test that fails with the number changed to ``text``, or nothing."""
+        """The first test that fails with the number changed to ``text``, or an empty string."""
         path = self._root / number.path.relative_to(ROOT)
         whole = path.read_bytes()
         lines = whole.splitlines(keepends=True)
@@ -145,7 +147,7 @@ class Copy:
             path.write_bytes(whole)
 
     def run(self, tests: Sequence[str], seconds: float) -> str:
-        """The first test that fails, or nothing."""
+        """The first test that fails, or an empty string."""
         process = subprocess.Popen(  # noqa: S603  our own tests
             [sys.executable, "-m", "pytest", *OPTIONS, *tests],
             cwd=self._root,
@@ -156,65 +158,67 @@ class Copy:
             text=True,
         )
         try:
-            told, _ = process.communicate(timeout=seconds)
+            output, _ = process.communicate(timeout=seconds)
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGINT)  # the tests' server ends with them
+            os.killpg(process.pid, signal.SIGINT)  # the tests stop their server
             process.communicate()
             return ""
         if process.returncode == 0:
             return ""
-        failed = re.search(r"^(?:FAILED|ERROR) (\S+)", told, re.MULTILINE)
+        failed = re.search(r"^(?:FAILED|ERROR) (\S+)", output, re.MULTILINE)
         return failed[1] if failed else "pytest itself"
 
 
 def main() -> int:
-    """Change every number of the given files."""
+    """Change every number of the files."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("paths", nargs="+", type=Path)
     parser.add_argument("--factor", type=float, default=10)
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=180)
-    parser.add_argument("--only", default="", help="owners of numbers, by commas")
-    parser.add_argument("--tests", default="", help="instead of those that import the module")
-    given = parser.parse_args()
+    parser.add_argument("--only", default="", help="owners of numbers, separated by commas")
+    parser.add_argument(
+        "--tests", default="", help="tests to run instead of those that import the module"
+    )
+    options = parser.parse_args()
     files = [
         file.resolve()
-        for path in given.paths
+        for path in options.paths
         for file in (sorted(path.rglob("*.py")) if path.is_dir() else [path])
     ]
-    only = set(filter(None, given.only.split(",")))
+    only = set(filter(None, options.only.split(",")))
     found = [number for file in files for number in numbers(file)]
     found = [number for number in found if not only or number.owner in only]
     survivors = 0
     with tempfile.TemporaryDirectory(prefix="serpline-mutate-") as folder:
         copies: SimpleQueue[Copy] = SimpleQueue()
-        for job in range(given.jobs):
+        for job in range(options.jobs):
             copies.put(Copy(Path(folder) / str(job)))
 
-        chosen = list(filter(None, given.tests.split(",")))
+        chosen = list(filter(None, options.tests.split(",")))
         passed = set[tuple[str, ...]]()
 
         def noticed(number: Number) -> str:
-            """How a change was noticed, or nothing."""
+            """The change and the test that failed, or an empty string."""
             tests = tuple(chosen or tests_of(number.path))
             copy = copies.get()
             try:
-                if tests not in passed and (failed := copy.run(tests, given.seconds)):
-                    raise SystemExit(f"{failed} fails as it is")
+                if tests not in passed and (failed := copy.run(tests, options.seconds)):
+                    raise SystemExit(f"{failed} fails without a change")
                 passed.add(tests)
-                for text in number.changed(given.factor):
-                    if failed := copy.failing(number, text, tests, given.seconds):
+                for text in number.changed(options.factor):
+                    if failed := copy.failing(number, text, tests, options.seconds):
                         return f"as {text} by {failed}"
             finally:
                 copies.put(copy)
             return ""
 
-        with ThreadPoolExecutor(given.jobs) as pool:
+        with ThreadPoolExecutor(options.jobs) as pool:
             for number, how in zip(found, pool.map(noticed, found), strict=True):
                 survivors += not how
                 where = f"{number.path.relative_to(ROOT)}:{number.line}"
-                told = f"noticed {how}" if how else "NOT NOTICED"
-                sys.stdout.write(f"{where} {number.owner} = {number.value}: {told}\n")
+                result = f"noticed {how}" if how else "NOT NOTICED"
+                sys.stdout.write(f"{where} {number.owner} = {number.value}: {result}\n")
                 sys.stdout.flush()
     sys.stdout.write(f"{survivors} of {len(found)} numbers could change unnoticed\n")
     return 1 if survivors else 0

@@ -1,7 +1,7 @@
-"""How many calls to a model each key of a judgement would cost: the model of ADR 0011.
+"""Count the model calls that each key of a judgement would cost: the model of ADR 0011.
 
 Keywords come in groups of near-synonyms, and the pages of a group rank for several of them. A
-page's score is its own, plus one for the keyword, plus one for the day; the ten best rank.
+page's score is the sum of its own, one for the keyword and one for the day. The ten best rank.
 """
 
 import random
@@ -29,8 +29,8 @@ def _noise(*parts: int) -> float:
     return random.Random(repr(parts)).gauss(0, 1)  # noqa: S311  a model, no secret
 
 
-class Bought:
-    """What has been judged under each of the keys, and when."""
+class Judgements:
+    """The judgements under each key, and the days of their purchase."""
 
     def __init__(self) -> None:
         self.judged: dict[str, dict[object, int]] = {
@@ -38,7 +38,7 @@ class Bought:
         }
 
     def run(self, keywords: Iterable[int], day: int, landscape: str) -> dict[str, int]:
-        """The calls of one run, by the key that they would be kept under."""
+        """The calls of one run, for each key of judgements."""
         words = frozenset(keywords)
         of_page: dict[Page, set[int]] = {}
         for keyword in words:
@@ -53,28 +53,28 @@ class Bought:
                 "description": [(page, landscape)],
                 "keyword": [(page, keyword) for keyword in found],
             }
-            for name, wanted in keys.items():
+            for name, needed in keys.items():
                 judged = self.judged[name]
-                if any(day - judged.get(key, -FRESH_DAYS) >= FRESH_DAYS for key in wanted):
+                if any(day - judged.get(key, -FRESH_DAYS) >= FRESH_DAYS for key in needed):
                     calls[name] += 1
-                    judged.update(dict.fromkeys(wanted, day))
+                    judged.update(dict.fromkeys(needed, day))
         return {"pages": len(of_page), **calls}
 
 
 def main() -> None:
-    """Print the calls run by run, and those of a month."""
+    """Print the calls of single runs and of a month."""
     today, tomorrow = ([set(ranked(k, day)) for k in range(500)] for day in (0, 1))
     new = sum(len(b - a) for a, b in zip(today, tomorrow, strict=True)) / (500 * RANKS)
     _print(f"new results a day: {new:.1%}")
-    bought = Bought()
-    _print("TESTING", bought.run(range(5), 0, "a"))
-    _print("the 500", bought.run(range(500), 0, "a"))
-    _print("the same again", bought.run(range(500), 0, "a"))
-    _print("one keyword more", bought.run(range(501), 0, "a"))
-    _print("the next day", bought.run(range(501), 1, "a"))
-    _print("another landscape, half shared", bought.run(range(250, 750), 1, "b"))
-    _print("a month", _sum(bought.run(range(501), day, "a") for day in range(2, 32)))
-    growing = Bought()
+    kept = Judgements()
+    _print("TESTING", kept.run(range(5), 0, "a"))
+    _print("the 500", kept.run(range(500), 0, "a"))
+    _print("the same again", kept.run(range(500), 0, "a"))
+    _print("one keyword more", kept.run(range(501), 0, "a"))
+    _print("the next day", kept.run(range(501), 1, "a"))
+    _print("another landscape, half shared", kept.run(range(250, 750), 1, "b"))
+    _print("a month", _sum(kept.run(range(501), day, "a") for day in range(2, 32)))
+    growing = Judgements()
     growing.run(range(500), 0, "a")
     runs = (growing.run(range(500 + day), day, "a") for day in range(1, 31))
     _print("a month with a keyword more each day", _sum(runs))
@@ -88,8 +88,8 @@ def _sum(runs: Iterable[dict[str, int]]) -> dict[str, int]:
     return total
 
 
-def _print(*told: object) -> None:
-    sys.stdout.write(" ".join(map(str, told)) + "\n")
+def _print(*parts: object) -> None:
+    sys.stdout.write(" ".join(map(str, parts)) + "\n")
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ TABLES: Mapping[str, type[ConfigModel]] = {
 
 
 def rows(model: type[ConfigModel]) -> Iterator[str]:
-    """A row per key: its default, what is allowed, what it sets."""
+    """A table row per key: default, allowed values, description."""
     schema = model.model_json_schema()
     yield "| key | default | allowed | what it sets |"
     yield "|---|---|---|---|"

@@ -1,1 +1,1 @@
-"""One measure per module: ``TITLE`` says what is compared, ``measure(place)`` gives the figures."""
+"""One measure per module: ``TITLE`` names it, ``measure(place)`` returns its figures."""

@@ -1,9 +1,9 @@
-"""The DSI of a content type with 600,000 results, by a worker process, beside one SQL statement.
+"""The DSI of 600,000 results of a content type, in a worker process, beside one SQL statement.
 
-The rows are generated (``bench.landscape``). The seconds are those of a lane, by the server's
-clock: planned, computed, and a score written for each of some 100,000 companies. The statement
-beside it sums each company's results, writes nothing, and joins by hash: what PostgreSQL alone
-needs to read the same rows.
+The rows are generated (``bench.landscape``). The seconds are those of a lane by the server's clock:
+plan, compute, and write a score for each of some 100,000 companies. The statement beside it sums
+each company's results with hash joins and writes nothing: the time PostgreSQL alone needs to read
+the same rows.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ _REFERENCE = """
 
 
 async def measure(place: Place) -> Sequence[Figure]:
-    """Seconds of either lane, and the worker's largest size."""
+    """Seconds of both lanes, and the worker's peak resident size."""
     with place.fresh_database() as name:
         conninfo = place.server.conninfo(name)
         database = await Database.connect(place.server.url(name))
@@ -77,7 +77,7 @@ def _plain_seconds(conninfo: str, run_id: UUID) -> float:
 
 
 async def _wait_for_scores(conninfo: str, run_id: UUID) -> tuple[float, float, int]:
-    """Wait for the run's end: the seconds of its two lanes, and how many companies it scored."""
+    """Wait for the run's end; returns the seconds of its two lanes and the scored companies."""
     async with await psycopg.AsyncConnection.connect(conninfo, autocommit=True) as conn:
         while True:
             found = await conn.execute(

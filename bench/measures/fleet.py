@@ -1,11 +1,10 @@
 """Eight worker processes beside one, on a provider that takes two seconds for each call.
 
-Each is a default worker: four chunks at once, sixteen calls of each. One makes the 32 calls a
-second which the latency allows; what is measured is how many eight of them make, and what it costs
-the database: statements sent per call, those of waiting, of heartbeats and of the queue among them.
+Each is a default worker: four chunks at once, sixteen calls of each. One worker makes the 32 calls
+a second that the latency allows. Measured are the calls of eight workers, and the statements per
+call, including those of waits, heartbeats and the queue.
 
-Workers, PostgreSQL and the provider share the machine, so its processors are a bound, too: two
-cores are enough.
+Workers, PostgreSQL and the provider share the machine's processors. Two cores are enough.
 """
 
 from collections.abc import Sequence
@@ -21,7 +20,7 @@ LATENCY_SECONDS = 2.0
 
 
 async def measure(place: Place) -> Sequence[Figure]:
-    """The ratios of one turn each."""
+    """The ratios, of one round each."""
     one, eight = await _make_calls(place, 1), await _make_calls(place, FLEET)
     place.notes.append(
         f"{one.per_second:,.1f} calls/s and {one.statements_per_call:.2f} statements a call with"
@@ -46,6 +45,6 @@ async def _make_calls(place: Place, workers: int) -> CallLog:
         rate_per_second=10_000.0,
         chunks_at_once=4,
         calls_at_once=16,
-        # So many that no worker runs out of chunks before the others.
+        # Small chunks, so that no worker runs out of them before the others.
         chunk_size=CHUNK_SIZE,
     )

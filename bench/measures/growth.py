@@ -1,9 +1,9 @@
-"""What each statement costs the server per keyword × market pair: a large run beside a small one.
+"""The server's cost of each statement per keyword × market pair, in a large run and a small one.
 
-Both are whole runs, of all phases and content types, by two worker processes against the simulated
-providers. A statement's cost is the processor time that the server spends on it
-(``bench.statements``). Those that take less than a hundredth of the large run's time are counted
-together: taken alone, a millisecond more would show as growth.
+Both are whole runs of all phases and content types, by two worker processes against the simulated
+providers. A statement's cost is the server's processor time (``bench.statements``). Statements
+below a hundredth of the large run's time are counted together: alone, an extra millisecond would
+show as growth.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ _RATES = dict.fromkeys(
 
 
 async def measure(place: Place) -> Sequence[Figure]:
-    """The statement that grows most, and all of them together."""
+    """The growth of the worst statement, and of all statements together."""
     few, many = place.sized(FEW), place.sized(MANY)
     small, large = await _costs(place, few), await _costs(place, many)
     expensive, rest = _divided(large)

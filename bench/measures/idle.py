@@ -1,9 +1,8 @@
-"""What a worker costs that has nothing to do: transactions a second, and connections.
+"""The cost of an idle worker: transactions a second, and connections.
 
-It has worked before, so that its pool has been as large as its work needed. The server counts: what
-it committed or rolled back in this database, and who is connected to it, once a second. It ends the
-connections that only the work needed within a minute, so the count begins after that. Autovacuum
-would be counted, too, so its work is done before.
+The worker has worked before, so its pool has had its full size. The server counts commits and
+rollbacks in this database, and its connections once a second. The worker closes unused connections
+within a minute, so the count begins after that. A VACUUM before keeps autovacuum out of the count.
 """
 
 import asyncio
@@ -25,7 +24,7 @@ _CONNECTIONS = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s"
 
 
 async def measure(place: Place) -> Sequence[Figure]:
-    """Transactions and connections of one worker process with the default settings."""
+    """Transactions and connections of one worker process with default settings."""
     with place.fresh_database() as name:
         environment = place.worker_environment(name)
         async with place.process("bench.worker", ITEMS, **environment) as worker:
@@ -47,7 +46,7 @@ async def measure(place: Place) -> Sequence[Figure]:
 
 
 async def _work_once(place: Place, name: str) -> None:
-    """Have the worker do something; returns when it is done."""
+    """Give the worker a run, and wait for its end."""
     database = await Database.connect(place.server.url(name))
     try:
         run_id = await start_run(database, LANE)

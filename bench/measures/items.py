@@ -1,4 +1,4 @@
-"""How much of PostgreSQL's own speed is left after plan, chunk, work and settle.
+"""The share of plain PostgreSQL's speed that plan, chunk, work and settle reach.
 
 Both sides write rows of the same widths to the same server, alternating, three times each.
 """
@@ -17,7 +17,7 @@ ITEMS, FEW_ITEMS, ROUNDS = 100_000, 10_000, 3
 
 
 async def measure(place: Place) -> Sequence[Figure]:
-    """The ratio of the medians, and what more items cost in memory."""
+    """The ratio of the medians, and the growth of memory with the items."""
     count = place.sized(ITEMS)
     ours, limit, resident = [], [], []
     few = await place.walk_items(place.sized(FEW_ITEMS))

@@ -1,9 +1,9 @@
 """serpline beside a Procrastinate job per item and a DBOS step per item, on the same server.
 
-All do the same: a durable item that ends with a stored result. Each peer runs as its documents
-advise, in a process of its own, from ``.venv-bench``: jobs deferred in batches and worked
-concurrently; steps side by side in one workflow, and one after another in workflows side by side.
-The figure is the ratio to the fastest of them, whichever it is. They take turns, three times.
+All do the same work: a durable item with a stored result. Each peer runs as its documents advise,
+in its own process of ``.venv-bench``: jobs deferred in batches and worked concurrently; steps side
+by side in one workflow; steps one after another in workflows side by side. The figure is the ratio
+to the fastest peer. All alternate, three times.
 """
 
 import statistics
@@ -19,7 +19,7 @@ ITEMS, PEER_ITEMS, ROUNDS = 100_000, 2_000, 3
 
 
 class Peer(NamedTuple):
-    """A set-up of another engine."""
+    """A configuration of another engine."""
 
     name: str
     script: str
@@ -37,7 +37,7 @@ PEERS = (
 async def measure(place: Place) -> Sequence[Figure]:
     """The ratio of the medians."""
     if not PEERS_PYTHON.exists():
-        raise RuntimeError(f"{PEERS_PYTHON} is missing: run make bench, which makes it")
+        raise RuntimeError(f"{PEERS_PYTHON} is missing: run make bench, which creates it")
     count, few = place.sized(ITEMS), place.sized(PEER_ITEMS)
     ours: list[float] = []
     peers: dict[str, list[float]] = {peer.name: [] for peer in PEERS}

@@ -1,7 +1,7 @@
-"""How much of a provider's allowed rate two workers make use of, by the provider's own log.
+"""The share of a provider's allowed rate that two workers use, by the provider's log.
 
-The rate is more than an ordinary account at any of the APIs allows, and little work for a worker:
-what is measured is how exactly turns are given and used, not how fast a machine is.
+The rate is above that of an ordinary account at any of the APIs, and little work for a worker. So
+the figure shows how exactly slots are given and used, not how fast the machine is.
 """
 
 from collections.abc import Sequence

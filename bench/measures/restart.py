@@ -1,7 +1,7 @@
-"""How soon work goes on when a worker is killed in the middle of a million items.
+"""Seconds until work continues after a worker is killed in the middle of a million items.
 
-From the start of the new process (interpreter, imports, connections) to the first item that it
-settled. What the dead one held comes later, by the take-over; there is always other work.
+Measured from the start of the new process (interpreter, imports, connections) to its first settled
+item. The dead worker's chunks come later, by the take-over; other chunks are ready at once.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ async def measure(place: Place) -> Sequence[Figure]:
             async with place.process("bench.worker", count, **environment):
                 async with asyncio.timeout(HALF_DONE_SECONDS_MAX):
                     await _wait_for_more_than(database, run_id, count // 2)
-                # Leaving the block is the kill.
+                # The end of the block kills the worker.
             before = await _count_after_death(place, database, name, run_id)
             started = time.perf_counter()
             async with place.process("bench.worker", count, **environment):
@@ -52,7 +52,7 @@ async def _wait_for_more_than(database: Database, run_id: UUID, count: int) -> N
 
 
 async def _count_after_death(place: Place, database: Database, name: str, run_id: UUID) -> int:
-    """What was settled once the server has ended the dead process's sessions."""
+    """Completed items, once the server has ended the dead process's sessions."""
     busy_sessions = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND state <> 'idle'"
     with psycopg.connect(place.server.conninfo("postgres"), autocommit=True) as admin:
         while admin.execute(busy_sessions, (name,)).fetchone() != (0,):

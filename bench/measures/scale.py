@@ -1,6 +1,6 @@
-"""What an item costs among a million, beside what it costs among a hundred thousand.
+"""The cost of an item among a million, beside its cost among a hundred thousand.
 
-A fresh process and a fresh database for each, alternating, so that neither peaks nor tables mix.
+Each takes a fresh process and a fresh database, alternating, so neither peaks nor tables mix.
 """
 
 import statistics
@@ -15,7 +15,7 @@ FEW, MANY, ROUNDS = 100_000, 1_000_000, 3
 
 
 async def measure(place: Place) -> Sequence[Figure]:
-    """The ratio of the medians, and the largest resident size."""
+    """The ratio of the medians, and the peak resident size."""
     few, many = place.sized(FEW), place.sized(MANY)
     costs: dict[int, list[float]] = {few: [], many: []}
     resident = 0.0

@@ -1,6 +1,6 @@
-"""What it costs to find the searches of a chunk of pages in a large run, beside a small one.
+"""The cost of finding the searches of a chunk of pages, in a large run and a small one.
 
-Each page ranks for two keywords. The server has not counted the rows, as with any new run.
+Each page ranks for two keywords. The tables have no statistics, as after any new run.
 """
 
 import statistics
@@ -36,7 +36,7 @@ _RUN = (
 
 
 async def measure(place: Place) -> Sequence[Figure]:
-    """The ratio of the medians, taken in turns."""
+    """The ratio of the medians; both sides alternate."""
     few, many = place.sized(FEW), place.sized(MANY)
     costs: dict[int, list[float]] = {few: [], many: []}
     async with _planted(place, few) as small, _planted(place, many) as large:
@@ -45,7 +45,7 @@ async def measure(place: Place) -> Sequence[Figure]:
                 (small, large), costs.items(), strict=True
             ):
                 seconds = await _seconds(database, run_id, number, pairs)
-                if number >= 0:  # the first one of a connection is slower
+                if number >= 0:  # a connection's first query is slower
                     found.append(seconds)
     least, most = (statistics.median(costs[pairs]) for pairs in (few, many))
     place.notes.append(
@@ -56,7 +56,7 @@ async def measure(place: Place) -> Sequence[Figure]:
 
 @asynccontextmanager
 async def _planted(place: Place, pairs: int) -> AsyncIterator[tuple[Database, UUID]]:
-    """A run of so many pairs in a database of its own, its results read once, as by its plan."""
+    """A run of ``pairs`` pairs in its own database; its results are read once, as by its plan."""
     with place.fresh_database() as name:
         database = await Database.connect(place.server.url(name))
         try:
@@ -81,5 +81,5 @@ async def _seconds(database: Database, run_id: UUID, number: int, pairs: int) ->
         found = await searches_of_subjects(conn, run_id, "organic", subjects, depth=DEPTH, limit=20)
     seconds = time.perf_counter() - started
     if {len(searches) for searches in found.values()} != {2}:
-        raise RuntimeError("a page was not found in its two searches")
+        raise RuntimeError("a page is not in exactly two searches")
     return seconds

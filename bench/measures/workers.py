@@ -1,12 +1,12 @@
 """Two worker processes beside one, on a provider that takes 200 ms for each call.
 
-Each has four calls under way, so that they wait for the provider and not for a processor: a worker
-that makes the 20 calls a second which that allows is idle for most of its time, and two of them,
-PostgreSQL and the provider fit on two cores that do nothing else. With many more calls under way
-the cores would be the bound, and the figure would say how many there are.
+Each has four calls in flight, so it waits for the provider and not for a processor. A worker makes
+the 20 calls a second that this allows, and is idle most of the time. Two workers, PostgreSQL and
+the provider fit on two idle cores. With many more calls in flight the cores would be the bound, and
+the figure would only show their number.
 
-The rate is that of the calls between the first and the last tenth, by the provider's own log, so
-that starting and running out do not count. One and two take turns, three times.
+The rate is that of the calls between the first and the last tenth in the provider's log, which
+excludes start and end. One and two workers alternate, three times.
 """
 
 import statistics

@@ -1,1 +1,1 @@
-"""Other engines doing the same, run by the interpreter of ``.venv-bench``; nothing of serpline."""
+"""The same work by other engines, run by ``.venv-bench``. These scripts import no serpline."""

@@ -1,4 +1,4 @@
-"""A DBOS step per item, its result stored by DBOS itself: ``URL COUNT one|many``.
+"""A DBOS step per item; DBOS stores its result: ``URL COUNT one|many``.
 
 "one": a workflow runs its steps side by side (coroutines). "many": workflows side by side
 (threads), each with its share of the steps one after another. Runs in ``.venv-bench``.
@@ -17,13 +17,13 @@ AT_ONCE, WORKFLOWS, POOL = 50, 8, 20
 
 @DBOS.step()
 async def item(n: int) -> str:
-    """A coroutine's step."""
+    """A step as a coroutine."""
     return RESULT
 
 
 @DBOS.step()
 def item_in_thread(n: int) -> str:
-    """A thread's step."""
+    """A step in a thread."""
     return RESULT
 
 
@@ -36,7 +36,7 @@ async def side_by_side(count: int) -> None:
 
 @DBOS.workflow()
 def one_after_another(count: int) -> None:
-    """A step after another."""
+    """One step after another."""
     for n in range(count):
         item_in_thread(n)
 
