@@ -32,7 +32,7 @@ CHANGES = (
     Change("another chunk size", "phases/youtube_enrichment.py", r"10 \* IDS_MAX", "IDS_MAX"),
     Change("another order of the phases", "phases/registry.py", r"in phases\}", "in phases[::-1]}"),
     Change("a renamed helper", "**/*.py", r"\bas_done\b", "as_they_come"),
-    Change("a renamed method", "pipeline/worker.py", r"\b_claimed\b", "_claim_and_work"),
+    Change("a renamed method", "pipeline/worker.py", r"\b_claim_and_work\b", "_try_chunk"),
     Change(
         "another plan text",
         "store/runs/plans.py",
@@ -55,7 +55,7 @@ CHANGES = (
         'job_type: str, target: str, release: str = "1")',
     ),
     Change(
-        "what a worker calls itself",
+        "another worker host name",
         "pipeline/lifeline.py",
         r"socket\.gethostname\(\)",
         'socket.gethostname() + " release 2"',
