@@ -1,4 +1,4 @@
-"""How the database ends calls: which end counts, and what is booked for it."""
+"""How the database ends calls: which end counts, and what it charges."""
 
 from decimal import Decimal
 from typing import Any
@@ -22,7 +22,7 @@ PRICE = 5.0
 
 
 async def intended(db: Database, scope: CallScope | None = None, key: str = "a") -> Intent:
-    """A call of 5 credits that is about to be made."""
+    """An admitted call of 5 credits."""
     intent = intent_of(call(key, price=PRICE), scope or CallScope("x"), HOW, START)
     async with db.statement() as conn:
         request = AdmissionRequest(intent, limits_of(HOW))
@@ -32,7 +32,7 @@ async def intended(db: Database, scope: CallScope | None = None, key: str = "a")
 
 
 async def end(db: Database, call_id: UUID, status: CallStatus | None, credits_: int = 0) -> bool:
-    """End it; whether it was open. A reply comes with a good end."""
+    """End a call. Returns whether it was open. A good end has a reply."""
     ended = End(call_id, status, START, Decimal(credits_))
     async with db.statement() as conn:
         replies = {call_id: REPLY} if status is CallStatus.OK else {}
@@ -40,7 +40,7 @@ async def end(db: Database, call_id: UUID, status: CallStatus | None, credits_: 
 
 
 async def booked(db: Database) -> tuple[list[Any], tuple[int, int]]:
-    """The calls' states with their credits, and what the day's budget has reserved and spent."""
+    """The calls' states and credits, and the day's reserved and spent credits."""
     calls = await rows(db, "SELECT status, credits::int FROM provider_calls")
     (budget,) = await rows(
         db,
@@ -62,7 +62,7 @@ async def booked(db: Database) -> tuple[list[Any], tuple[int, int]]:
 async def test_an_end_spends_what_the_call_cost_and_frees_the_rest(
     db: Database, status: CallStatus | None, credits_: int, left: list[Any]
 ) -> None:
-    """Nothing stays reserved, and a call that was never sent leaves no row."""
+    """No credits stay reserved, and a call that was never sent leaves no row."""
     intent = await intended(db)
     assert await booked(db) == ([("intent", 5)], (5, 0))
     assert await end(db, intent.id, status, credits_)
@@ -87,7 +87,7 @@ async def test_only_an_unknown_end_gives_way_to_a_later_one(
     then: tuple[CallStatus | None, int],
     counts: bool,
 ) -> None:
-    """A call that has its outcome keeps it with its credits; an unknown one takes the late one."""
+    """An ended call keeps its outcome and credits. An unknown one takes the late outcome."""
     intent = await intended(db)
     assert await end(db, intent.id, *first)
     assert await end(db, intent.id, *then) is counts
@@ -110,8 +110,8 @@ async def test_only_an_unknown_end_gives_way_to_a_later_one(
 async def test_a_call_without_effect_costs_nothing(
     db: Database, ended: tuple[CallStatus, int] | None, left: tuple[str, int], spent: int
 ) -> None:
-    """Voiding its charges frees what is reserved or spent; a good reply stays paid for. Calls of
-    other keys stay as they are."""
+    """Voiding its charges frees reserved and spent credits. A good reply stays paid. Calls of other
+    keys do not change."""
     intent = await intended(db)
     if ended is not None:
         await end(db, intent.id, *ended)
@@ -136,7 +136,7 @@ async def test_a_refunded_call_costs_nothing_and_stays_answered(db: Database) ->
 
 
 async def test_voiding_keeps_why_a_call_failed(db: Database) -> None:
-    """Only its charges are gone."""
+    """Only its charges are removed."""
     intent = await intended(db)
     failed = End(intent.id, CallStatus.FAILED, START, Decimal(5), 502, "server", "bad gateway")
     async with db.statement() as conn:
@@ -149,7 +149,7 @@ async def test_voiding_keeps_why_a_call_failed(db: Database) -> None:
 
 
 async def test_of_two_requests_with_one_shared_key_the_first_is_admitted(db: Database) -> None:
-    """In one group too: the other one waits for its reply, and nothing is booked for it."""
+    """Also in one group: the other waits for its reply and is not charged."""
     scope = CallScope("x", chunk_id=1, epoch=1)
     intents = [intent_of(call(price=PRICE), scope, HOW, START) for _ in range(2)]
     requests = [AdmissionRequest(intent, limits_of(HOW)) for intent in intents]
@@ -160,7 +160,7 @@ async def test_of_two_requests_with_one_shared_key_the_first_is_admitted(db: Dat
 
 
 async def test_a_refusal_for_want_of_credits_leaves_no_row(db: Database) -> None:
-    """Of the calls of a group those are admitted for which there is room, in their order."""
+    """A group's calls are admitted in their order while credits last."""
     intents = [intent_of(call(n, price=40.0), CallScope("x"), HOW, START) for n in range(4)]
     requests = [AdmissionRequest(intent, limits_of(HOW)) for intent in intents]
     async with db.statement() as conn:

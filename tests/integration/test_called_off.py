@@ -1,4 +1,4 @@
-"""A request can be called off until its last byte is written; then nothing was asked."""
+"""A request can be called off until its last byte is written."""
 
 import asyncio
 import socket
@@ -19,7 +19,7 @@ def never() -> bool:
 
 
 async def test_nothing_is_written_once_the_request_may_not_be_sent() -> None:
-    """The connection is there and goes unused; the next request is served."""
+    """The open connection stays unused, and the next request is served."""
     async with serve(lambda _: reply()) as site, HttpClient(trusted_bases=[site.base]) as client:
         with pytest.raises(CalledOff):
             await client.send(HttpRequest("GET", site.base, may_send=never))
@@ -28,7 +28,7 @@ async def test_nothing_is_written_once_the_request_may_not_be_sent() -> None:
 
 
 async def test_nor_on_a_connection_that_served_before(authority: Authority) -> None:
-    """TLS changes nothing: what it would write is asked for as well."""
+    """The check also precedes every write of TLS."""
     async with serve(lambda _: reply(), authority.server("localhost")) as site:
         base = f"https://localhost:{site.port}"
         async with HttpClient(trusted_bases=[base], test_ca=authority.file) as client:
@@ -40,7 +40,7 @@ async def test_nor_on_a_connection_that_served_before(authority: Authority) -> N
 
 
 async def test_a_request_half_written_stays_half_written() -> None:
-    """What did not fit into the socket is not sent after the word."""
+    """Bytes that did not fit into the socket are not sent after the request is called off."""
     loop = asyncio.get_running_loop()
     may, blocked = True, asyncio.Event()
     with socket.create_server(("127.0.0.1", 0)) as listening:

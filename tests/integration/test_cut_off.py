@@ -1,4 +1,4 @@
-"""A worker that is cut off, or frozen, with a statement of a paid call on its way."""
+"""A worker that is disconnected or frozen during a statement of a paid call."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -22,14 +22,14 @@ from serpline.store.runs import chunks, due, events, planning, runs, workers
 from serpline.store.runs.events import Event
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
-# The server's time-out is 2 s. An ordinary transaction may lie idle for 20 s.
+# The server's timeout is 2 s. An ordinary transaction may be idle for 20 s.
 LET_GO_SECONDS = 10.0
 
 
 async def test_a_failure_of_a_call_from_before_the_lease_ended_reaches_no_breaker(
     db: Database,
 ) -> None:
-    """Its own lease ended while the call was under way: it was cut off, not the provider."""
+    """Its own lease ended during the call: the worker was disconnected, not the provider."""
     lapses = 0
     provider = Provider(answer=down, gate=asyncio.Event())
     how = policy(breaker_settings=BreakerSettings(failure_threshold=1))
@@ -53,7 +53,7 @@ async def test_a_failure_of_a_call_from_before_the_lease_ended_reaches_no_breake
 async def test_a_failure_that_the_database_hears_late_is_the_workers_own(
     db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Cut off from the database too, for longer than a report takes: it counts for no breaker."""
+    """A failure that reaches the database too late counts for no breaker."""
     monkeypatch.setattr(breakers, "REPORT_SECONDS", -1.0)
     how = policy(breaker_settings=BreakerSettings(failure_threshold=1))
     guard = Guard(db, Provider(answer=lambda _: status(500)).send, [how])
@@ -67,7 +67,7 @@ async def test_a_failure_that_the_database_hears_late_is_the_workers_own(
 def what_workers_share(
     run_id: UUID, lane_id: int, chunk_id: int
 ) -> dict[str, Callable[[Connection], Awaitable[object]]]:
-    """Every lock that others wait for, and that is kept until a transaction's end."""
+    """Every lock that others wait for and that lasts until the transaction's end."""
 
     async def release(conn: Connection) -> None:
         await reference.release(conn, "company", ["b.com"], chunk_id, 1)
@@ -90,7 +90,7 @@ def what_workers_share(
 async def test_whoever_falls_silent_keeps_no_lock_that_others_wait_for(
     db: Database, database_url: str
 ) -> None:
-    """Each lock is kept by one who says nothing more; another who wants it gets it soon."""
+    """A silent worker's locks end soon, and another worker gets them."""
     run_id, chunk_id, _ = await owned_chunk(db)
     (lane,) = await rows(db, "UPDATE pipeline_phase_status SET status = 'running' RETURNING id")
     shared = what_workers_share(run_id, lane.id, chunk_id)
@@ -135,7 +135,7 @@ async def test_whoever_falls_silent_keeps_no_lock_that_others_wait_for(
 async def test_what_a_silent_worker_was_to_wake_waits_for_it_as_briefly(
     db: Database, database_url: str
 ) -> None:
-    """Due runs and chunks, a chunk about to be owned, a dead worker: others take them soon."""
+    """Others soon take due runs and chunks, a chunk being claimed, and a dead worker's."""
     run_id, chunk_id, _ = await owned_chunk(db)
     _, other_id, _ = await owned_chunk(db)
     (dead,) = await rows(db, "SELECT owner AS id FROM chunks WHERE id = :id", id=other_id)

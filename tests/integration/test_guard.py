@@ -1,4 +1,4 @@
-"""Guarded calls on a real PostgreSQL: paid once, recorded always, refused for free."""
+"""Guarded calls on a real PostgreSQL: paid once, always recorded, refused for free."""
 
 import asyncio
 import json
@@ -70,7 +70,7 @@ async def test_a_paid_reply_is_not_paid_again(db: Database, guards: MakeGuard) -
 async def test_an_outcome_is_durable_soon_though_nothing_asks_for_it(
     db: Database, guards: MakeGuard
 ) -> None:
-    """What a death would lose is bounded: outcomes wait a quarter of a second for company."""
+    """A death loses at most a quarter of a second of outcomes: the time they wait for a group."""
     await guards(Provider()).execute(call(), CallScope("x"))
     async with asyncio.timeout(2):
         while [row.status for row in await rows(db, "SELECT status FROM provider_calls")] != ["ok"]:
@@ -78,7 +78,7 @@ async def test_an_outcome_is_durable_soon_though_nothing_asks_for_it(
 
 
 async def test_a_paid_reply_is_read_whatever_the_provider_does(guards: MakeGuard) -> None:
-    """Neither an isolated breaker nor a pause stands between a caller and what was bought."""
+    """A stored reply is returned despite an isolated breaker or a pause."""
     guard = guards(Provider(), concurrency=1)
     assert await guard.execute(call(), CallScope("x")) == 1
     await guard.flush()
@@ -95,12 +95,12 @@ async def test_a_paid_reply_is_read_whatever_the_provider_does(guards: MakeGuard
 async def test_a_reply_that_came_while_the_call_waited_is_not_paid_again(
     db: Database, guards: MakeGuard
 ) -> None:
-    """One that waits for its turn finds what another process has bought in that time."""
+    """A call that waits for its slot finds the reply that another process bought in that time."""
     provider = Provider()
     first = guards(provider)
 
     class BoughtMeanwhile(ManualClock):
-        """Time in which another process buys what this caller waits for."""
+        """A clock whose sleep lets another process buy the same reply."""
 
         async def sleep(self, seconds: float) -> None:
             await first.execute(call(), CallScope("x"))
@@ -115,7 +115,7 @@ async def test_a_reply_that_came_while_the_call_waited_is_not_paid_again(
 
 
 async def test_another_freshness_is_another_purchase(guards: MakeGuard) -> None:
-    """The same request in a new freshness scope, or beyond its time to live, is made anew."""
+    """The same request in a new freshness scope, or after its time to live, is made again."""
     provider = Provider()
     guard = guards(provider)
     await guard.execute(call(), CallScope("day 1"))
@@ -131,7 +131,7 @@ async def test_another_freshness_is_another_purchase(guards: MakeGuard) -> None:
 
 
 async def test_twins_in_one_process_buy_once(guards: MakeGuard) -> None:
-    """A hundred callers that want the same thing at once make one call."""
+    """A hundred concurrent callers of one purchase make one call."""
     provider = Provider()
     guard = guards(provider)
     answers = await asyncio.gather(*(guard.execute(call(), CallScope("x")) for _ in range(100)))
@@ -160,8 +160,8 @@ async def test_twins_in_two_processes_buy_once(db: Database, guards: MakeGuard) 
 
 
 async def test_the_purchase_of_a_dead_owner_is_taken_over(db: Database, guards: MakeGuard) -> None:
-    """An intent whose chunk changed hands becomes unknown, counted in full; its late reply still
-    enters the ledger."""
+    """An intent whose chunk has a new owner becomes unknown and is charged in full. Its late reply
+    still enters the ledger."""
     run_id, chunk_id, epoch = await owned_chunk(db)
     frozen = Provider(gate=asyncio.Event())
     first, second = guards(frozen), guards(Provider())
@@ -189,7 +189,7 @@ async def test_the_purchase_of_a_dead_owner_is_taken_over(db: Database, guards: 
 async def test_reconcile_gives_up_what_nobody_owns(
     db: Database, guards: MakeGuard, clock: ManualClock
 ) -> None:
-    """Intents of owners gone become unknown; those of living owners stay."""
+    """Intents of dead owners become unknown. Those of running owners stay."""
     _, dead_chunk, dead_epoch = await owned_chunk(db)
     _, chunk_id, epoch = await owned_chunk(db)
     provider = Provider(gate=asyncio.Event())
@@ -210,7 +210,7 @@ async def test_reconcile_gives_up_what_nobody_owns(
 
 
 async def test_a_lost_lease_sends_nothing(db: Database, guards: MakeGuard) -> None:
-    """The lease is asked after the intent and before the call; the intent is taken back."""
+    """The lease is checked between the intent and the call. The intent is removed."""
     provider, guard_asks = Provider(), []
     guard = guards(provider, credits_per_day=10.0)
 
@@ -230,7 +230,7 @@ async def test_a_lost_lease_sends_nothing(db: Database, guards: MakeGuard) -> No
 async def test_a_lease_that_ends_at_the_last_instant_costs_nothing(
     db: Database, clock: ManualClock, guards: MakeGuard
 ) -> None:
-    """The intent and its credits are taken back, though others had given it up as unknown."""
+    """The intent and its credits are removed, although others had made it unknown."""
     run_id, chunk_id, epoch = await owned_chunk(db)
     provider, held = Provider(gate=asyncio.Event()), True
 
@@ -255,7 +255,7 @@ async def test_a_lease_that_ends_at_the_last_instant_costs_nothing(
 
 
 async def test_the_order_of_refusals(db: Database, guards: MakeGuard) -> None:
-    """What an open breaker refuses takes no slot, reserves no credit and writes no intent."""
+    """A call refused by an open breaker takes no slot, reserves no credit and writes no intent."""
     provider = Provider(answer=lambda _: status(500))
     guard = guards(provider, credits_per_day=100.0)
     for number in range(10):
@@ -275,7 +275,7 @@ async def test_the_order_of_refusals(db: Database, guards: MakeGuard) -> None:
 
 
 async def test_reuse_passes_an_open_breaker(guards: MakeGuard) -> None:
-    """What the ledger has needs no provider, so a dead provider does not withhold it."""
+    """A stored reply needs no provider, so it is returned while the provider is down."""
     provider = Provider()
     guard = guards(provider)
     await guard.execute(call("kept"), CallScope("x"))
@@ -290,7 +290,7 @@ async def test_reuse_passes_an_open_breaker(guards: MakeGuard) -> None:
 
 
 async def test_a_budget_is_never_overdrawn(db: Database, guards: MakeGuard) -> None:
-    """Eight workers that want 200 credits of a run's 100 make exactly 100 calls."""
+    """Eight workers that ask for 200 credits of a run's 100 make exactly 100 calls."""
     run_id, _, _ = await owned_chunk(db)
     provider = Provider()
     workers = [guards(provider) for _ in range(8)]
@@ -320,7 +320,7 @@ async def test_a_budget_is_never_overdrawn(db: Database, guards: MakeGuard) -> N
 
 
 async def test_what_calls_under_way_hold_is_not_spent(guards: MakeGuard, db: Database) -> None:
-    """A call that finds no room beside others is refused for a moment, not for good."""
+    """A call without credits beside calls in flight is refused for a moment, not permanently."""
     run_id, _, _ = await owned_chunk(db)
     async with db.transaction() as conn:
         await budgets.set_run_limit(conn, run_id, "example", Decimal(10))
@@ -343,7 +343,7 @@ async def test_what_calls_under_way_hold_is_not_spent(guards: MakeGuard, db: Dat
 
 
 async def test_a_day_ends_at_the_providers_midnight(guards: MakeGuard, clock: ManualClock) -> None:
-    """A quota of a Pacific day refuses until 08:00 UTC (winter), and is whole again then."""
+    """A quota of a Pacific day refuses until 08:00 UTC (winter) and is full again then."""
     provider = Provider()
     guard = guards(provider, credits_per_day=1.0, zone="America/Los_Angeles")
     await guard.execute(call(1), CallScope("x"))
@@ -359,7 +359,7 @@ async def test_a_day_ends_at_the_providers_midnight(guards: MakeGuard, clock: Ma
 async def test_a_bill_beyond_reason_is_the_most_the_call_can_cost(
     guards: MakeGuard, db: Database
 ) -> None:
-    """A price that no column could hold loses neither the call's outcome nor its reply."""
+    """A price too large for its column loses neither the call's outcome nor its reply."""
     guard = guards(Provider(), credits_per_day=100.0)
     paid = call(1, price=5.0, billed=lambda _: 1e13)
     assert await guard.execute(paid, CallScope("x")) == 1
@@ -369,7 +369,7 @@ async def test_a_bill_beyond_reason_is_the_most_the_call_can_cost(
 
 
 async def test_the_largest_budget_can_be_stored(guards: MakeGuard) -> None:
-    """Just below the limit of a budget a call passes; the limit itself is refused."""
+    """Just below a budget's limit a call passes. A limit of that size is refused."""
     guard = guards(Provider(), credits_per_day=999_999_999_999.0)
     assert await guard.execute(call(1), CallScope("x")) == 1
     with pytest.raises(UserError, match="credits_per_day"):
@@ -377,7 +377,7 @@ async def test_the_largest_budget_can_be_stored(guards: MakeGuard) -> None:
 
 
 async def test_the_bill_is_what_the_reply_says(guards: MakeGuard) -> None:
-    """Reserved is the most it can cost, spent what it did; an error reply is free."""
+    """The maximum is reserved and the actual cost is spent. An error reply is free."""
     provider = Provider(answer=lambda _: ok({"answer": 1, "credits": 2}))
     guard = guards(provider, credits_per_day=100.0)
 
@@ -429,7 +429,7 @@ class SenderBugError(Exception):
 
 
 async def test_an_unreadable_good_reply_is_kept_as_paid(db: Database, guards: MakeGuard) -> None:
-    """A bug in ``parse`` rejects the item; a release without it reads the reply without paying."""
+    """A bug in ``parse`` rejects the item. A fixed release reads the reply without paying."""
     provider = Provider()
     guard = guards(provider)
 
@@ -457,7 +457,7 @@ def large_answer(_: HttpRequest) -> HttpReply:
 
 
 def read_large(reply: HttpReply) -> Any:
-    """What is read of a large reply: its answer, its key, and in which thread."""
+    """Reads of a large reply: its answer, its key, and the thread."""
     assert (reply.large is None, reply.body) == (False, b"")
     value = json.load(reply.open())
     return value["answer"], value["key"], threading.current_thread() is threading.main_thread()
@@ -469,7 +469,7 @@ def large_call(read: Callable[[HttpReply], Any] = read_large) -> ProviderCall[An
 
 
 async def test_a_large_reply_is_read_off_the_loop_and_kept(guards: MakeGuard) -> None:
-    """It lies on disk, is stored without the key, and comes from the ledger as it came before."""
+    """It is on disk, is stored without the key, and the ledger returns it unchanged."""
     provider = Provider(answer=large_answer)
     guard = guards(provider)
     assert await guard.execute(large_call(), CallScope("x")) == (7, "secret", False)
@@ -479,7 +479,7 @@ async def test_a_large_reply_is_read_off_the_loop_and_kept(guards: MakeGuard) ->
 
 
 async def test_a_large_reply_paid_for_is_kept_when_its_reader_goes(guards: MakeGuard) -> None:
-    """Cancelled while it reads what it paid for: the reply is stored, nobody pays again."""
+    """A reader cancelled during parsing leaves the reply stored, and no call pays again."""
     provider = Provider(answer=large_answer)
     guard = guards(provider)
     entered, release = threading.Event(), threading.Event()
@@ -501,7 +501,7 @@ async def test_a_large_reply_paid_for_is_kept_when_its_reader_goes(guards: MakeG
 
 
 async def test_a_reader_that_stops_its_iteration_is_a_bug_like_any(guards: MakeGuard) -> None:
-    """What no task may raise comes out of a thread as what it is."""
+    """``StopIteration``, which no task may raise, comes out of a thread as a bug."""
 
     def stops(_: HttpReply) -> Any:
         raise StopIteration
@@ -513,7 +513,7 @@ async def test_a_reader_that_stops_its_iteration_is_a_bug_like_any(guards: MakeG
 
 
 async def test_of_a_large_failure_the_beginning_is_kept(db: Database, guards: MakeGuard) -> None:
-    """What is no answer is not read again, so no more of it is stored than people look at."""
+    """A failed reply is not parsed again, so only the part that people read is stored."""
 
     def answer(_: HttpRequest) -> HttpReply:
         spool = Spool()
@@ -531,7 +531,7 @@ async def test_of_a_large_failure_the_beginning_is_kept(db: Database, guards: Ma
 
 
 async def test_a_sites_wish_for_a_pause_binds_no_other(guards: MakeGuard) -> None:
-    """A 429 from one address of the web neither pauses the web nor counts against a breaker."""
+    """A 429 from one web site neither pauses others nor counts for a breaker."""
     provider = Provider(answer=lambda _: status(429, retry_after="3600"))
     guard = guards(provider, breaker_settings=BreakerSettings(failure_threshold=1))
     for number in range(3):
@@ -545,7 +545,7 @@ async def test_a_sites_wish_for_a_pause_binds_no_other(guards: MakeGuard) -> Non
 
 
 async def test_attempts_are_rows_under_the_key(db: Database, guards: MakeGuard) -> None:
-    """Failed, failed, ok: three rows, numbered, each with its category; the reply is the last's."""
+    """Failed, failed, ok: three numbered rows with their categories, the last with the reply."""
     provider = Provider(answer=lambda _: status(500))
     guard = guards(provider)
     for _ in range(2):
@@ -565,7 +565,7 @@ async def test_attempts_are_rows_under_the_key(db: Database, guards: MakeGuard) 
 
 
 async def test_cancellations_leave_nothing_behind(db: Database, guards: MakeGuard) -> None:
-    """Breaker closed, no permit, lease, socket or reservation left; what was sent is recorded."""
+    """No permit, lease, socket or reservation is left. Sent calls are recorded."""
     provider = Provider(gate=asyncio.Event())
     guard = guards(provider, credits_per_day=10_000.0, concurrency=40)
     tasks = [
@@ -607,7 +607,7 @@ async def test_a_cancellation_during_the_intents_commit_takes_it_back(
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        # What is undone must be there first: the end waits for the admission.
+        # The end waits for the admission that it undoes.
         flushing = asyncio.create_task(guard.flush())
         for _ in range(20):
             await rows(db, "SELECT 1 AS one")
@@ -623,7 +623,7 @@ async def test_a_cancellation_during_the_intents_commit_takes_it_back(
 async def test_a_cancellation_in_the_instant_of_the_answer_takes_it_back(
     db: Database, guards: MakeGuard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The intent is durable and its caller is told in the same breath in which it is cancelled."""
+    """The caller is cancelled in the same instant in which its durable intent is answered."""
     guard = guards(Provider())
     put = guard.ledger._requests.put
 
@@ -690,7 +690,7 @@ async def test_a_lost_commit_acknowledgement_counts_nothing_twice(
 async def test_an_admission_that_was_never_heard_of_is_taken_back(
     db: Database, guards: MakeGuard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The intents were committed, no answer came, and then the database was away for too long."""
+    """The intents were committed without an answer, and then the database was away too long."""
     provider = Provider()
     guard = guards(provider, credits_per_day=10.0)
     tries = 0
@@ -718,7 +718,7 @@ async def test_an_admission_that_was_never_heard_of_is_taken_back(
 
 
 async def test_the_budgets_equal_the_ledger(db: Database, guards: MakeGuard) -> None:
-    """Whatever way calls end, spent credits are the sum of the ledger's, and none stay reserved."""
+    """For every kind of end, spent credits are the ledger's sum, and none stay reserved."""
     ends: list[HttpReply | Exception] = [
         ok({"answer": 1}),
         status(500),
@@ -742,7 +742,7 @@ async def test_the_budgets_equal_the_ledger(db: Database, guards: MakeGuard) -> 
 async def test_a_flush_does_not_wait_for_ever(
     db: Database, guards: MakeGuard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While outcomes cannot be written, whoever must not settle before them is told."""
+    """While outcomes cannot be written, ``flush`` raises, so that their items are not settled."""
     guard = guards(Provider())
     monkeypatch.setattr(guard_module, "FLUSH_SECONDS", 0.05)
     away = [True]
@@ -764,7 +764,7 @@ async def test_a_flush_does_not_wait_for_ever(
 
 
 async def test_over_a_real_wire(db: Database) -> None:
-    """With the real client: a reply is parsed and kept, a refused connection is a network error."""
+    """With the real client: a reply is stored, a refused connection is a network error."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         asked = await reader.readuntil(b"\r\n\r\n")
@@ -796,5 +796,5 @@ async def test_over_a_real_wire(db: Database) -> None:
         assert failure.value.category is ErrorCategory.NETWORK
         await guard.close()
     found = await rows(db, "SELECT status, credits FROM provider_calls ORDER BY started_at")
-    # What was never sent cannot have been charged.
+    # A call that was never sent is free.
     assert [tuple(row) for row in found] == [("ok", 2), ("unknown", 2), ("failed", 0)]

@@ -80,7 +80,7 @@ async def test_a_success_while_closed_costs_no_database_call(
 async def test_a_success_elsewhere_ends_the_row_of_failures(
     clock: ManualClock, managers: MakeManagers
 ) -> None:
-    """Failures here and successes there, in turn, are not consecutive failures."""
+    """Alternating failures here and successes there are not consecutive failures."""
     both = managers(2)
     here, there = (
         manager.get_breaker(NAME, failure_threshold=3, success_threshold=1) for manager in both
@@ -148,7 +148,7 @@ async def test_a_crashed_probe_is_given_again(
 async def test_a_probes_permits_outlive_its_call(
     db: Database, clock: ManualClock, timeout_seconds: float
 ) -> None:
-    """Of the shared breaker and of the schedule's: its wait for a turn and its whole deadline."""
+    """The shared and the schedule's permit cover the wait for a slot and the whole deadline."""
     provider = Provider(answer=down)
     policy_ = policy(breaker_settings=BreakerSettings(failure_threshold=1))
     guard = Guard(db, provider.send, [policy_], clock=clock)
@@ -178,7 +178,7 @@ async def test_a_probes_permits_outlive_its_call(
 async def test_a_probe_that_outlives_its_permit_opens_it_anew(
     db: Database, clock: ManualClock, managers: MakeManagers
 ) -> None:
-    """Its permit was given to another meanwhile; that the provider hangs is true all the same."""
+    """Another probe has its permit by then, but the provider's hanging still counts."""
     hung, other = managers(2)
     settings = BreakerSettings(failure_threshold=1, success_threshold=1, permit_seconds=0.001)
     first = hung.get_breaker(NAME, settings=settings)
@@ -199,7 +199,7 @@ async def test_a_probe_that_outlives_its_permit_opens_it_anew(
 async def test_a_caller_cancelled_while_asking_leaves_no_permit(
     db: Database, clock: ManualClock, managers: MakeManagers
 ) -> None:
-    """The permit is given in a commit that nobody waits for any more, and comes back."""
+    """The permit of a commit whose caller is gone comes back."""
     (manager,) = managers(1)
     breaker = manager.get_breaker(NAME, failure_threshold=1, success_threshold=1, timeout_seconds=5)
     await (await breaker.permit()).failed()
@@ -220,7 +220,7 @@ async def test_a_caller_cancelled_while_asking_leaves_no_permit(
 async def test_a_caller_cancelled_while_it_reports_loses_no_report(
     db: Database, managers: MakeManagers
 ) -> None:
-    """Its failure reaches both breakers, of which it has waited for one at most."""
+    """Its failure reaches both breakers, although it waited for one at most."""
     (manager,) = managers(1)
     both = [manager.get_breaker(name, failure_threshold=1) for name in (NAME, f"{NAME}@nightly")]
     permit = await Permit.of(both, call_seconds=20)
@@ -236,7 +236,7 @@ async def test_a_caller_cancelled_while_it_reports_loses_no_report(
 async def test_isolated_by_hand_until_reset(
     db: Database, clock: ManualClock, managers: MakeManagers
 ) -> None:
-    """A person's word holds in every process within the cache time, whatever succeeds."""
+    """A person's isolation holds in every process within the cache time, despite successes."""
     operator, worker = managers(2)
     breaker = worker.get_breaker(NAME)
     await breaker.permit()
@@ -296,7 +296,7 @@ async def test_a_schedules_stricter_breaker_is_passed_as_well(
 async def test_a_provider_down_for_ten_minutes_costs_a_handful_of_calls(
     db: Database, clock: ManualClock
 ) -> None:
-    """Down 600 s, threshold 10, time-out 300 s: ten calls and one probe, and all calls later."""
+    """Down 600 s, threshold 10, timeout 300 s: ten calls and one probe, then all calls pass."""
     provider = Provider(answer=down)
     guard = Guard(
         db,

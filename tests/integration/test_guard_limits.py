@@ -61,7 +61,7 @@ async def test_all_processes_together_keep_the_rate(db: Database) -> None:
 
 
 async def test_all_processes_together_keep_the_concurrency(db: Database) -> None:
-    """Four guards with forty callers each have at most seven calls under way, and all finish."""
+    """Four guards with forty callers each have at most seven calls in flight, and all finish."""
     provider = Provider(gate=asyncio.Event())
     guards = [Guard(db, provider.send, [policy(concurrency=7)]) for _ in range(4)]
     tasks = [
@@ -105,13 +105,13 @@ async def test_no_process_calls_before_retry_after(db: Database) -> None:
 
 
 async def test_a_pause_recorded_after_the_slot_was_given_still_holds(db: Database) -> None:
-    """The ledger's transaction looks once more: 0 calls between a 429 and its Retry-After."""
+    """The ledger's transaction checks again: no call starts between a 429 and its Retry-After."""
     clock = ManualClock()
     provider = Provider()
     guard = Guard(db, provider.send, [policy()], clock=clock)
 
     class PausedMeanwhile(ManualClock):
-        """Time in which another process records a 429 while this caller waits for its slot."""
+        """A clock whose sleep lets another process record a 429."""
 
         async def sleep(self, seconds: float) -> None:
             await guard.limiter.penalise(policy(), clock.now(), 300)
@@ -157,7 +157,7 @@ async def test_retries_are_bounded_by_the_budget(db: Database) -> None:
 
 
 async def test_a_poll_is_no_retry(db: Database) -> None:
-    """A call repeated although it was good, such as a look at a batch, costs no retry token."""
+    """Repeating a successful call, such as a batch poll, costs no retry token."""
     provider = Provider()
     guard = Guard(db, provider.send, [policy(retry_floor=1.0, retry_share=0.0)])
     for _ in range(20):
@@ -167,7 +167,7 @@ async def test_a_poll_is_no_retry(db: Database) -> None:
 
 
 async def test_what_a_dead_worker_left_is_no_retry(db: Database) -> None:
-    """Calls repeated because their caller died wait for no token; those that failed do."""
+    """Calls repeated because their caller died need no token. Failed ones do."""
     run_id, chunk_id, epoch = await owned_chunk(db)
     dying = Provider(gate=asyncio.Event())
     few = policy(breaker=None, retry_floor=1.0, retry_share=0.0)
@@ -224,7 +224,7 @@ async def test_one_of_two_chunks_buys_a_key(db: Database) -> None:
 
 
 async def test_a_claim_ends_with_its_chunk(db: Database) -> None:
-    """While the chunk is owned the claim holds, however long; a new epoch or release frees it."""
+    """The claim holds while the chunk is owned. A new epoch or a release frees it."""
     _, chunk_id, epoch = await owned_chunk(db)
     _, other_chunk, other_epoch = await owned_chunk(db)
     since = START
@@ -257,7 +257,7 @@ async def test_a_claim_ends_with_its_chunk(db: Database) -> None:
 
 
 async def test_an_older_answer_never_replaces_a_newer_one(db: Database) -> None:
-    """A late reply of a fenced-off worker is kept only if nothing newer is known."""
+    """A late reply of a fenced-off worker is stored only if there is nothing newer."""
     async with db.transaction() as conn:
         await store.store(conn, store.Purchase("company", {"a.example": {"v": 2}}, START))
         await store.store(
@@ -280,7 +280,7 @@ SPENT = {
 
 
 async def test_spent_searches_stop_searches_alone(db: Database) -> None:
-    """YouTube counts them apart: channels are looked up while no search is left until midnight.
+    """YouTube counts them separately: channel lookups go on while no search is left until midnight.
 
     developers.google.com/youtube/v3/determine_quota_cost: 100 searches a day beside the units.
     """

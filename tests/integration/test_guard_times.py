@@ -1,4 +1,4 @@
-"""How long the guard waits, lends and remembers, and how much it keeps."""
+"""The guard's waits, leases, caches and sizes."""
 
 import asyncio
 import threading
@@ -41,7 +41,7 @@ NAME = "example_api"
 
 
 async def under_way(guard: Guard, provider: Provider, scope: CallScope, **how: Any) -> Any:
-    """A call that has been sent and is not answered."""
+    """A call that is sent but not answered."""
     task = asyncio.create_task(guard.execute(call("under way", **how), scope))
     await provider.entered.acquire()
     return task
@@ -50,8 +50,8 @@ async def under_way(guard: Guard, provider: Provider, scope: CallScope, **how: A
 async def test_what_others_are_doing_is_looked_at_again_in_two_seconds(
     db: Database, guards: MakeGuard, clock: ManualClock
 ) -> None:
-    """Both refusals that end with calls under way: the same call, and one for which they hold the
-    credits."""
+    """Both refusals that end with calls in flight: the same call, and a call whose credits they
+    hold."""
     run_id, chunk_id, epoch = await owned_chunk(db)
     _, other_chunk, other_epoch = await owned_chunk(db)
     async with db.transaction() as conn:
@@ -71,7 +71,7 @@ async def test_what_others_are_doing_is_looked_at_again_in_two_seconds(
 
 
 async def lent_seconds(db: Database) -> float:
-    """For how long the one permit of the breaker is lent."""
+    """The lease of the breaker's one permit."""
     (row,) = await rows(
         db,
         "SELECT extract(epoch FROM (machine #>> '{permits,0,expires_at}')::timestamptz"
@@ -83,7 +83,7 @@ async def lent_seconds(db: Database) -> float:
 async def test_a_permit_is_lent_for_as_long_as_its_call_may_take(
     db: Database, guards: MakeGuard, clock: ManualClock
 ) -> None:
-    """The call's own time-out, and a minute in which it waits; five minutes for any function."""
+    """The call's own timeout plus a minute of waits; five minutes for a function."""
     provider = Provider(answer=down)
     guard = guards(provider, breaker_settings=BreakerSettings(failure_threshold=1))
     with pytest.raises(ProviderError):
@@ -104,7 +104,7 @@ async def test_a_permit_is_lent_for_as_long_as_its_call_may_take(
 async def test_a_refused_probe_is_refused_from_memory_for_a_fifth_of_a_second(
     db: Database, clock: ManualClock
 ) -> None:
-    """A thousand callers of an open breaker ask the database five times a second at most."""
+    """A thousand callers of an open breaker cause at most five database calls a second."""
     first, second = (CircuitBreakerManager(db, clock) for _ in range(2))
     settings = BreakerSettings(failure_threshold=1, success_threshold=1)
     here, there = first.get_breaker(NAME, settings=settings), second.get_breaker(NAME)
@@ -125,7 +125,7 @@ async def test_a_refused_probe_is_refused_from_memory_for_a_fifth_of_a_second(
 async def test_another_process_sees_a_breaker_open_within_a_second(
     db: Database, clock: ManualClock
 ) -> None:
-    """Until then it goes by what it has read, and asks the database nothing."""
+    """Until then it uses its cache without a database call."""
     first, second = (CircuitBreakerManager(db, clock) for _ in range(2))
     here = first.get_breaker(NAME, failure_threshold=1)
     there = second.get_breaker(NAME)
@@ -139,7 +139,7 @@ async def test_another_process_sees_a_breaker_open_within_a_second(
 
 
 async def blocked(db: Database) -> None:
-    """Return when somebody waits for a lock."""
+    """Return when a transaction waits for a lock."""
     waiting = (
         "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
         " AND datname = current_database()"
@@ -153,7 +153,7 @@ async def blocked(db: Database) -> None:
 async def test_a_failure_counts_if_the_database_hears_of_it_within_five_seconds(
     db: Database, clock: ManualClock, seconds: float, state: str
 ) -> None:
-    """One that took longer was perhaps made by the cut that delayed it."""
+    """A later one may come from the network fault that delayed it."""
     manager = CircuitBreakerManager(db, clock)
     breaker = manager.get_breaker(NAME, failure_threshold=1)
     permit = await breaker.permit()
@@ -170,8 +170,8 @@ async def test_a_failure_counts_if_the_database_hears_of_it_within_five_seconds(
 async def test_a_turn_is_waited_for_up_to_thirty_seconds(
     guards: MakeGuard, clock: ManualClock, asked: str | None, is_made: bool
 ) -> None:
-    """A later one refuses the call: its item is settled, and its worker free. A 429 that says
-    nothing pauses for a second."""
+    """A later slot refuses the call, so its item is settled and its worker free. A 429 without
+    Retry-After pauses for a second."""
     named = {} if asked is None else {"retry_after": asked}
     provider = Provider(answer=lambda _: status(429, **named))
     guard = guards(provider)
@@ -189,10 +189,10 @@ async def test_a_turn_is_waited_for_up_to_thirty_seconds(
 
 
 async def test_slots_are_given_a_second_ahead(db: Database, guards: MakeGuard) -> None:
-    """What waits longer has none, so a 429 or a worker's death costs a second of the rate."""
+    """Calls further back have none, so a 429 or a worker's death costs a second of the rate."""
 
     class Standing(ManualClock):
-        """Nobody's turn comes."""
+        """A clock under which no slot comes."""
 
         async def sleep(self, seconds: float) -> None:
             await asyncio.Event().wait()
@@ -231,7 +231,7 @@ async def test_a_retry_without_a_token_waits_until_there_is_one(
 async def test_a_dead_process_keeps_its_places_for_fifteen_seconds(
     db: Database, guards: MakeGuard
 ) -> None:
-    """Its calls may be under way at the provider; then others have its part."""
+    """Its calls may still be in flight at the provider. After that others get its part."""
     provider = Provider(gate=asyncio.Event())
     task = await under_way(guards(provider, concurrency=2), provider, CallScope("x"))
     (row,) = await rows(
@@ -247,7 +247,7 @@ async def test_a_dead_process_keeps_its_places_for_fifteen_seconds(
 async def test_a_call_of_no_chunk_is_given_up_after_a_quarter_of_an_hour(
     db: Database, guards: MakeGuard, clock: ManualClock
 ) -> None:
-    """Nobody's death would show; by then its caller is gone."""
+    """It has no owner to check. By then its caller is gone."""
     provider = Provider(gate=asyncio.Event())
     task = await under_way(guards(provider), provider, CallScope("x"))
     clock.elapsed_seconds = 895
@@ -262,7 +262,7 @@ async def test_a_call_of_no_chunk_is_given_up_after_a_quarter_of_an_hour(
 async def test_a_bill_of_more_than_a_million_is_none(
     db: Database, guards: MakeGuard, named: float, spent: int
 ) -> None:
-    """No call costs as much: the price that was reserved counts."""
+    """No call costs that much, so the reserved price counts."""
     guard = guards(Provider())
     await guard.execute(call(price=5.0, billed=lambda _: named), CallScope("x"))
     await guard.flush()
@@ -293,7 +293,7 @@ async def test_of_an_error_five_hundred_characters_are_kept(
 
 
 async def test_two_large_replies_are_read_at_once(guards: MakeGuard) -> None:
-    """Each takes memory while it is read; the others lie on disk."""
+    """Each takes memory while it is read. The others stay on disk."""
     reading = most = 0
     entered, go_on = threading.Semaphore(0), threading.Semaphore(0)
     counting = threading.Lock()

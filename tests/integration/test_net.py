@@ -47,7 +47,7 @@ class Asked:
 
 @dataclass
 class Site:
-    """A small web server and what was asked of it."""
+    """A small web server and the requests it got."""
 
     port: int = 0
     accepted: int = 0
@@ -186,7 +186,7 @@ def connections() -> Iterator[list[Any]]:
 def resolving(
     *answers: Sequence[str],
 ) -> tuple[Callable[[str], Awaitable[Sequence[str]]], list[str]]:
-    """A resolver that gives ``answers`` in turn, and the names it was asked."""
+    """A resolver that gives ``answers`` in turn, and the names it resolved."""
     asked: list[str] = []
 
     async def resolve(name: str) -> Sequence[str]:
@@ -206,7 +206,7 @@ async def refusal(attempt: Awaitable[Any]) -> NetError:
 
 
 async def test_provider_call_reaches_the_wire_as_built() -> None:
-    """Method, query, JSON body, basic auth and headers arrive; the reply comes back whole."""
+    """Method, query, JSON body, basic auth and headers arrive, and the reply is complete."""
     async with (
         serve(lambda _: reply("201 Created", b'{"a":1}', X_Credits="3")) as site,
         HttpClient(trusted_bases=[site.base]) as client,
@@ -233,7 +233,7 @@ async def test_provider_call_reaches_the_wire_as_built() -> None:
 
 @pytest.mark.parametrize("status", ["204 No Content", "404 Not Found", "429 X", "500 X", "302 X"])
 async def test_any_status_is_a_reply(status: str) -> None:
-    """``send`` returns every status as it came and follows no redirect."""
+    """``send`` returns every status and follows no redirect."""
     answer = reply(status, b"" if status.startswith("204") else b"body", Location="/elsewhere")
     async with (
         serve(lambda _: answer) as site,
@@ -245,7 +245,7 @@ async def test_any_status_is_a_reply(status: str) -> None:
 
 
 async def test_connections_are_reused_and_shared_by_nobody_else() -> None:
-    """Calls in turn use one connection; a page with the same origin does not get to use it."""
+    """Successive calls use one connection. A page of the same origin cannot use it."""
     async with (
         serve(lambda _: reply(body=b"ok")) as site,
         HttpClient(trusted_bases=[site.base]) as client,
@@ -280,7 +280,7 @@ async def test_no_cookies_are_kept() -> None:
 
 
 async def test_head_reply_announces_a_body_that_does_not_come() -> None:
-    """HEAD may announce any length: nothing is awaited or refused."""
+    """HEAD may announce any length: no body is awaited or refused."""
     answer = b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\nContent-Encoding: gzip\r\n\r\n"
     async with (
         serve(lambda _: answer) as site,
@@ -291,7 +291,7 @@ async def test_head_reply_announces_a_body_that_does_not_come() -> None:
 
 
 async def test_closed_client_refuses_to_send() -> None:
-    """After closing, a call is a bug and says so."""
+    """After closing, a call raises a bug's error."""
     client = HttpClient()
     await client.aclose()
     with pytest.raises(RuntimeError, match="closed"):
@@ -311,14 +311,14 @@ async def test_body_of_exactly_the_limit_passes_and_one_byte_more_does_not() -> 
 
 
 def compressible(size: int) -> bytes:
-    """A body full of keys, one at its very end: some lie across the joints, wherever these are."""
+    """A body full of keys, one at its end. Some lie across any boundaries."""
     return b"long-secret,abc" * (size // 15) + b"long-secret"
 
 
 @pytest.mark.parametrize("size", [0, 200_000, 2_000_000])
 @pytest.mark.parametrize("large", [False, True])
 async def test_a_body_is_whole_and_without_the_secrets(size: int, large: bool) -> None:
-    """Small or not, in memory or on disk: all of it but the key; a short one changes nothing."""
+    """Of any size, in memory or on disk, the body is complete except for the key."""
     body = compressible(size)
     secrets = ("long-secret", "abc")
     async with (
@@ -336,9 +336,9 @@ async def test_a_body_is_whole_and_without_the_secrets(size: int, large: bool) -
 
 @pytest.mark.parametrize("writes", [0, 1, 5])
 async def test_a_full_disk_loses_no_reply(writes: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the disk takes no more, be it in mid-reply, a body comes all the same, in memory.
+    """When the disk is full, also in mid-reply, a body stays in memory.
 
-    A large one does not fit there: its call fails, and may be repeated.
+    A large body does not fit there: its call fails and may be repeated.
     """
     body = compressible(2_000_000)
     left = iter(range(writes))
@@ -364,7 +364,7 @@ async def test_a_full_disk_loses_no_reply(writes: int, monkeypatch: pytest.Monke
 
 
 async def test_the_work_of_others_keeps_no_body_waiting() -> None:
-    """With every thread of the loop's own pool at work for long, a body gets to disk and back."""
+    """A body is written to disk and read while every thread of the loop's own pool is busy."""
     release = threading.Event()
     loop = asyncio.get_running_loop()
     busy = [loop.run_in_executor(None, release.wait, 30) for _ in range(40)]
@@ -382,7 +382,7 @@ async def test_the_work_of_others_keeps_no_body_waiting() -> None:
 
 
 async def test_header_count_is_limited() -> None:
-    """As many headers as the limit pass, one more does not."""
+    """As many headers as the limit pass; one more does not."""
     counts = iter([HEADERS_MAX - 1, HEADERS_MAX])
 
     def answer(_: Asked) -> bytes:
@@ -402,7 +402,7 @@ async def test_header_count_is_limited() -> None:
 async def test_mapped_name_is_reached_with_its_own_name_in_tls_and_host(
     authority: Authority,
 ) -> None:
-    """A mapped page is verified under its own name, on any port of the URL."""
+    """A mapped page is verified under its own name, on any port."""
     tls = authority.server("shop.example.test")
     async with serve(lambda _: reply(body=b"page"), tls) as site:
         hosts = {"*.example.test": site.address}
@@ -449,7 +449,7 @@ async def test_bad_certificate_ends_the_call_before_a_request_is_sent(
 async def test_test_authority_vouches_for_mapped_names_and_bases_only(
     authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A page that is not mapped gains nothing from the test CA."""
+    """The test CA is not trusted for a page that is not mapped."""
     monkeypatch.setattr(dialer, "address_refusal", lambda _: None)
     monkeypatch.setattr(dialer, "GUARDED_PORTS", range(65536))
     resolve, _ = resolving(["127.0.0.1"])
@@ -467,7 +467,7 @@ async def test_test_authority_vouches_for_mapped_names_and_bases_only(
 
 
 def test_unusable_ca_file_is_named(tmp_path: Path) -> None:
-    """A CA file that is missing or no PEM is the user's error and names the file."""
+    """A CA file that is missing or not PEM is a user error that names the file."""
     (tmp_path / "not.pem").write_text("nothing")
     for name in ("missing.pem", "not.pem"):
         with pytest.raises(UserError, match=f"net_test_ca: .*{name}"):
@@ -475,7 +475,7 @@ def test_unusable_ca_file_is_named(tmp_path: Path) -> None:
 
 
 async def test_second_address_is_tried_when_the_first_refuses() -> None:
-    """A name with a dead address and a living one is reached."""
+    """A name with a dead and a live address is reached."""
     async with serve(lambda _: reply(body=b"ok")) as site:
         resolve, _ = resolving(["127.0.0.2", "127.0.0.1"])
         base = f"http://api.sim:{site.port}"
@@ -484,7 +484,7 @@ async def test_second_address_is_tried_when_the_first_refuses() -> None:
 
 
 async def test_unknown_name_and_closed_port_are_network_errors() -> None:
-    """No such name, or nobody listening, may be different next time."""
+    """An unknown name and a closed port are retryable."""
     async with serve(lambda _: reply()) as site:
         gone = site.base
     bases = ["http://no-such-name.invalid", gone]
@@ -498,7 +498,7 @@ async def test_unknown_name_and_closed_port_are_network_errors() -> None:
 
 
 async def test_redirects_are_followed_to_the_end_without_credentials() -> None:
-    """A page is followed across hosts; its final URL is reported, its credentials stay home."""
+    """A page is followed across hosts and reports its final URL. No other host gets credentials."""
 
     def answer(asked: Asked) -> bytes:
         if asked.headers["host"] == "a.test":
@@ -518,7 +518,7 @@ async def test_redirects_are_followed_to_the_end_without_credentials() -> None:
 
 @pytest.mark.parametrize("allowed", [0, 1, 3])
 async def test_redirects_are_counted(allowed: int) -> None:
-    """A loop of redirects ends after exactly the allowed number, for good."""
+    """A loop of redirects ends permanently after exactly the allowed number."""
     async with (
         serve(lambda _: reply("307 X", Location="/again")) as site,
         HttpClient(host_map={"a.test": site.address}) as client,
@@ -530,7 +530,7 @@ async def test_redirects_are_counted(allowed: int) -> None:
 
 
 async def test_redirect_without_location_is_a_reply() -> None:
-    """A redirect that says nowhere is returned as it is, its body with it."""
+    """A redirect without a location is returned with its body."""
     async with (
         serve(lambda _: reply("302 Found", b"here")) as site,
         HttpClient(host_map={"a.test": site.address}) as client,
@@ -540,7 +540,7 @@ async def test_redirect_without_location_is_a_reply() -> None:
 
 
 async def test_fetch_takes_only_what_it_can_repeat() -> None:
-    """Fetching with a body or another method, or a silly limit, is a bug of the caller."""
+    """Fetching with a body, another method or an impossible limit is the caller's bug."""
     async with HttpClient() as client:
         for request in (
             HttpRequest("POST", "http://a.com"),
@@ -561,7 +561,7 @@ def test_table_is_long_enough() -> None:
 
 
 async def test_connections_are_seen_at_all(connections: list[Any]) -> None:
-    """The counter counts: an allowed call is one connection."""
+    """The counter works: an allowed call is one connection."""
     async with (
         serve(lambda _: reply()) as site,
         HttpClient(trusted_bases=[site.base]) as client,
@@ -572,7 +572,7 @@ async def test_connections_are_seen_at_all(connections: list[Any]) -> None:
 
 @pytest.mark.parametrize("way", ["fetch", "send"])
 async def test_no_forged_url_opens_a_connection(way: str, connections: list[Any]) -> None:
-    """Every form in the table is refused for good, without a look-up or a connection."""
+    """Every form in the table is refused permanently, without a lookup or a connection."""
     resolve, looked_up = resolving(["127.0.0.1"])
     async with HttpClient(resolve=resolve, trusted_bases=["http://127.0.0.1:1"]) as client:
         for url in LITERALS:
@@ -614,7 +614,7 @@ async def test_no_redirect_leads_inside(connections: list[Any]) -> None:
 
 
 async def test_name_that_changes_its_answer_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The address that was judged is the one connected to; rebinding finds no second look-up."""
+    """The checked address is the one connected to. There is no second lookup for rebinding."""
     resolve, looked_up = resolving(["93.184.216.34"], ["127.0.0.1"])
     dialled: list[tuple[str, int]] = []
 
@@ -640,7 +640,7 @@ def shown(error: BaseException) -> str:
 
 
 async def test_key_shows_nowhere_even_at_debug(caplog: pytest.LogCaptureFixture) -> None:
-    """A peer that echoes the key in every way puts it in no log line, reply, URL or error."""
+    """A key that a peer echoes in every way is in no log line, reply, URL or error."""
     caplog.set_level(logging.DEBUG)
     for name in ("httpx2", "httpcore2", "httpcore2.connection", "httpcore2.http11", "asyncio"):
         caplog.set_level(logging.DEBUG, logger=name)

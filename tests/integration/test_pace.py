@@ -1,4 +1,4 @@
-"""The pace towards one provider, as the database's functions keep it."""
+"""The rate and concurrency of one provider, as the database's functions keep them."""
 
 import asyncio
 from collections.abc import Sequence
@@ -57,7 +57,7 @@ async def ask(
 
 
 def slots(decisions: Sequence[Decision]) -> list[float]:
-    """In how many seconds, of those that were given one."""
+    """Seconds until each reserved slot."""
     given = (Answer.ADMITTED, Answer.SLOT)
     return [one.wait_seconds for one in decisions if one.answer in given]
 
@@ -90,7 +90,7 @@ async def penalise(
 
 
 async def test_slots_are_evenly_spaced_within_the_horizon(db: Database) -> None:
-    """Ten calls a second: a slot every 100 ms, none beyond a second; idle time is not saved up."""
+    """Ten calls a second: a slot every 100 ms, none beyond a second. Idle time is not saved."""
     async with db.statement() as conn:
         await ask(conn, later(-3600))
         decisions = await ask(conn, NOW, 100)
@@ -98,13 +98,13 @@ async def test_slots_are_evenly_spaced_within_the_horizon(db: Database) -> None:
     assert len(given) == 12
     assert given[:2] == [0, 0]  # a tenth of a second may be made up for
     assert {round(b - a, 6) for a, b in pairwise(given[1:])} == {0.1}
-    # The others ask again half a second before their turns, which would be the next ones.
+    # The others ask again half a second before their slots, which would be the next ones.
     asked_again = [one.wait_seconds for one in decisions if one.answer is Answer.LIMITED]
     assert asked_again == pytest.approx([0.6 + 0.1 * number for number in range(88)])
 
 
 async def test_a_429_halves_the_rate_once_per_burst(db: Database) -> None:
-    """Fifty replies to calls that were under way together are one message."""
+    """Fifty 429s to calls that were in flight together halve it once."""
     async with db.statement() as conn:
         await penalise(conn, NOW, started=later(-1), seconds=2)
         for _ in range(49):
@@ -130,7 +130,7 @@ async def test_no_slot_before_the_pause_is_over(db: Database) -> None:
 
 
 async def test_throughput_settles_within_a_tenth_of_the_providers_limit(db: Database) -> None:
-    """Against a provider that allows 50/s and is asked for 100/s, the second minute brings 45/s."""
+    """With a provider that allows 50/s and a rate of 100/s, the second minute brings 45/s."""
     limit, now, served = 50, NOW, list[datetime]()
     async with db.transaction() as conn:
         while now < later(120):
@@ -147,7 +147,7 @@ async def test_throughput_settles_within_a_tenth_of_the_providers_limit(db: Data
 
 
 async def test_a_storm_is_forgotten_within_two_minutes(db: Database) -> None:
-    """Twenty 429s in a row press the rate to its least; without another one it is whole again."""
+    """Twenty 429s in a row lower the rate to its minimum. Without another it recovers fully."""
     async with db.statement() as conn:
         for number in range(20):
             await penalise(conn, later(2 * number), rate=64)
@@ -160,7 +160,7 @@ async def test_a_storm_is_forgotten_within_two_minutes(db: Database) -> None:
 
 
 async def test_a_clock_set_back_an_hour_freezes_nothing(db: Database) -> None:
-    """What was given for an hour ahead is forgotten; what was given within the rule is not."""
+    """Slots reserved an hour ahead are dropped. Slots within the horizon stay."""
     async with db.statement() as conn:
         await ask(conn, later(3600), 20)
         (first,) = await ask(conn, NOW)
@@ -168,13 +168,13 @@ async def test_a_clock_set_back_an_hour_freezes_nothing(db: Database) -> None:
         assert first.answer is Answer.ADMITTED
         assert max(slots(given)) == pytest.approx(1.0)
         await ask(conn, later(7200), rate=0.2)
-        # Of a provider that is asked every five seconds ten minutes are forgotten, too.
+        # For a provider called every five seconds, ten minutes are dropped, too.
         (first,) = await ask(conn, later(6600), rate=0.2)
     assert first.answer is Answer.ADMITTED
 
 
 async def test_a_clock_set_back_an_hour_lengthens_no_pause(db: Database) -> None:
-    """A pause is as long again as it was to be, the rate recovers, and retries are earned."""
+    """A pause lasts as long as intended, the rate recovers, and retry tokens are earned."""
     async with db.statement() as conn:
         await penalise(conn, later(3600), seconds=5)
         await ask(conn, later(3600.5))
@@ -189,7 +189,7 @@ async def test_a_clock_set_back_an_hour_lengthens_no_pause(db: Database) -> None
 
 
 async def test_retries_are_earned_after_the_clock_was_set_back(db: Database) -> None:
-    """Whoever had no retry left when the clock was set back has one within the time it takes."""
+    """After the clock is set back, a new retry token takes its usual time."""
     key = bytes(32)
     async with db.statement() as conn:
         await query_none(
@@ -221,7 +221,7 @@ async def query_none(conn: Connection, sql: str, **values: Any) -> None:
 @pytest.mark.parametrize(
     ("had", "ago", "firsts", "tokens"),
     [
-        (None, None, 0, 15),  # half the floor to begin with
+        (None, None, 0, 15),  # half the floor at first
         (0.0, 60, 0, 15),  # the other half in a minute
         (0.0, 0, 40, 4),  # a share of each first attempt
         (0.0, -60, 0, 0),  # a clock set back takes nothing away
@@ -231,7 +231,7 @@ async def query_none(conn: Connection, sql: str, **values: Any) -> None:
 async def test_retry_tokens_are_earned_by_first_attempts_and_by_time(
     db: Database, had: float | None, ago: float | None, firsts: int, tokens: float
 ) -> None:
-    """Half the floor to begin with, the other half in a minute, a share of each first attempt."""
+    """Half the floor at first, the other half in a minute, and a share of each first attempt."""
     how = '{"retry_share": 0.1, "retry_floor": 30, "tokens_max": 20}'
     at = None if ago is None else later(-ago)
     async with db.statement() as conn:
@@ -260,7 +260,7 @@ class Skewed(SystemClock):
 
 
 async def test_a_machines_clock_decides_no_slot(db: Database) -> None:
-    """Workers whose clocks are 20 s fast and slow keep one rate, and none waits for the other's."""
+    """Workers whose clocks are 20 s fast and slow keep one rate without extra waits."""
     loop, starts = asyncio.get_running_loop(), list[float]()
 
     def answer(_: object) -> Any:
@@ -294,7 +294,7 @@ async def test_a_machines_clock_decides_no_slot(db: Database) -> None:
 
 @pytest.mark.parametrize("seconds", [20.0, -20.0])
 async def test_a_machines_clock_holds_no_breaker_open(db: Database, seconds: float) -> None:
-    """Opened by a worker whose clock is wrong, it lets another one probe after its time."""
+    """A breaker opened by a worker with a wrong clock allows another's probe after its time."""
     settings = BreakerSettings(failure_threshold=1, timeout_seconds=0.5)
     clock = DatabaseClock(Skewed(seconds))
     right = CircuitBreakerManager(db).get_breaker("example_api", settings=settings)
@@ -315,7 +315,7 @@ async def test_a_machines_clock_holds_no_breaker_open(db: Database, seconds: flo
 
 
 async def test_places_are_shared_evenly_and_none_is_left_over(db: Database) -> None:
-    """Seven places among three who want all: 3, 2 and 2; who wants one leaves the rest."""
+    """Seven slots among three that want all: 3, 2 and 2. One that wants one leaves the rest."""
     first, second, third = (UUID(int=n) for n in range(1, 4))
 
     async def lease(holder: UUID, want: int, in_use: int = 0) -> int:
@@ -325,7 +325,7 @@ async def test_places_are_shared_evenly_and_none_is_left_over(db: Database) -> N
     assert await lease(first, 7) == 7
     assert await lease(second, 7) == 0
     assert await lease(third, 7) == 0
-    # What the first one has in use stays its own, and it begins no more until it is beneath.
+    # The first one keeps the slots in use and starts no more calls until it is below its part.
     assert await lease(first, 7, in_use=7) < 7
     allowed = await lease(first, 7, in_use=2)
     shares = [allowed, await lease(second, 7), await lease(third, 7)]
@@ -339,7 +339,7 @@ async def test_places_are_shared_evenly_and_none_is_left_over(db: Database) -> N
 
 
 async def test_everybodys_turn_comes_where_places_are_few(db: Database) -> None:
-    """One place, two who always want it: neither keeps it for longer than a lease lasts."""
+    """One slot that two always want: neither keeps it longer than a lease."""
     had: set[UUID] = set()
     async with asyncio.timeout(10), db.statement() as conn:
         while len(had) < 2:
@@ -364,7 +364,7 @@ async def test_waiting_for_a_place_costs_no_statement(db: Database) -> None:
     tasks = [asyncio.create_task(guard.execute(call(n), CallScope("x"))) for n in range(50)]
     for _ in range(2):
         await provider.entered.acquire()
-    (share,) = guard.limiter._leases.values()
+    (lease,) = guard.limiter._leases.values()
     share._db = share_db
     async with asyncio.timeout(30):
         while leases < 2:  # two renewals, and no question in between

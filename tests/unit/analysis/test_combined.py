@@ -37,7 +37,7 @@ BOTH = _collections(("organic", JUNE), ("news", JUNE))
 
 
 def test_the_weighted_mean_by_hand() -> None:
-    """(3 x 40 + 1 x 8) / 4 = 32; a company missing from a collected type has 0 there."""
+    """(3 x 40 + 1 x 8) / 4 = 32. A company missing from a collected type has 0 there."""
     figures = _figures(
         ("organic", "a.com", 40.0, JUNE),
         ("news", "a.com", 8.0, JUNE),
@@ -56,12 +56,12 @@ def test_weights_are_renormalised_over_the_types_collected() -> None:
     weights = {"organic": 1, "news": 1, "video": 8}
     only = _collections(("organic", JUNE))
     assert combined_dsi(figures, only, weights)["dsi"].to_list() == [40.0]
-    # Collected without anybody ranking is not the same as not collected.
+    # Collected without results differs from not collected.
     assert combined_dsi(figures, BOTH, weights)["dsi"].to_list() == [20.0]
 
 
 def test_each_type_counts_with_its_latest_date() -> None:
-    """An old figure of a type is replaced by a newer collection, even by one without it."""
+    """A newer collection replaces a type's old figure, even if it has none."""
     figures = _figures(
         ("organic", "a.com", 10.0, MAY),
         ("organic", "a.com", 30.0, JUNE),
@@ -76,7 +76,7 @@ def test_each_type_counts_with_its_latest_date() -> None:
 
 
 def test_an_unknown_figure_makes_the_whole_unknown() -> None:
-    """Null in a counted type is null in the whole, and the type is named."""
+    """Null in a counted type makes the combined DSI null, and the type is named."""
     figures = _figures(
         ("organic", "a.com", 40.0, JUNE),
         ("news", "a.com", None, JUNE),
@@ -92,7 +92,7 @@ def test_an_unknown_figure_makes_the_whole_unknown() -> None:
 
 
 def test_ties_go_by_name_and_order_is_nothing() -> None:
-    """Equal figures rank by name, whatever the order of the rows."""
+    """Equal figures rank by name, in any order of the rows."""
     figures = _figures(*(("organic", name, 5.0, JUNE) for name in ("c.com", "a.com", "b.com")))
     out = combined_dsi(figures, BOTH)
     assert out["company"].to_list() == ["a.com", "b.com", "c.com"]
@@ -101,7 +101,7 @@ def test_ties_go_by_name_and_order_is_nothing() -> None:
 
 
 def test_nothing_gives_no_rows() -> None:
-    """Without figures the frame is empty, of the same columns."""
+    """Without figures the frame is empty and has the same columns."""
     empty = combined_dsi(_figures(), BOTH)
     assert (empty.height, empty.schema) == (0, SCHEMA)
 
@@ -115,13 +115,13 @@ def test_nothing_gives_no_rows() -> None:
     ],
 )
 def test_wrong_weights_are_user_errors(weights: dict[str, float], message: str) -> None:
-    """A weight that cannot be used is told by its type and value."""
+    """The error names the type and value of an invalid weight."""
     with pytest.raises(UserError, match=message):
         combined_dsi(_figures(("organic", "a.com", 1.0, JUNE)), BOTH, weights)
 
 
 def test_two_figures_of_one_type_and_date_are_refused() -> None:
-    """A company with two figures for one collection is a bug, not a choice."""
+    """A company with two figures for one collection is a bug."""
     figures = _figures(("organic", "a.com", 1.0, JUNE), ("organic", "a.com", 2.0, JUNE))
     with pytest.raises(ValueError, match="two figures"):
         combined_dsi(figures, BOTH)
@@ -147,7 +147,7 @@ def test_every_company_has_the_mean_of_the_formula(
     shares: tuple[float, float, float],
     chance: random.Random,
 ) -> None:
-    """Company by company, with the types that were collected where it ranks; in any order."""
+    """Each company's value over the types collected in its market, in any order of the rows."""
     weights = dict(zip(TYPES, shares, strict=True))
     collected = {(kind, market) for kind, market, _ in found} | empty
     expected: dict[tuple[str, str], float | None] = {}

@@ -44,7 +44,7 @@ def test_a_column_gives_the_same_floats(name: str) -> None:
 def test_a_curve_is_a_distribution_of_clicks(name: str) -> None:
     """Every curve has ten positions, the first is the largest, and ten take at most 100 percent.
 
-    SERPVoyager's published figures add up to more; they are kept as published.
+    SERPVoyager's figures add up to more and stay as published.
     """
     curve = get_curve(name)
     assert len(curve.percents) == 10
@@ -54,7 +54,7 @@ def test_a_curve_is_a_distribution_of_clicks(name: str) -> None:
 
 
 def test_silence_beyond_ten_is_known() -> None:
-    """Positions a curve says nothing about can be counted; the classic curve speaks of all."""
+    """Positions without a published value can be counted. The classic curve has all values."""
     frame = pl.DataFrame({"position": [1, 10, 11, 99]})
     silent = frame.select(
         a=beyond(get_curve("classic")), b=beyond(get_curve("seoclarity_grid"))

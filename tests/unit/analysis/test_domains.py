@@ -81,7 +81,7 @@ def test_no_network_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_domains_are_shown_in_their_own_script() -> None:
-    """Punycode is turned back for people, and what is none is left alone."""
+    """Punycode is decoded for people. Other text stays."""
     assert display_domain("xn--bcher-kva.example") == "bücher.example"
     assert display_domain("192.0.2.7") == "192.0.2.7"
     assert display_domain("my_shop.example") == "my_shop.example"
@@ -119,7 +119,7 @@ def test_domains_are_shown_in_their_own_script() -> None:
     ],
 )
 def test_one_spelling_for_a_page(url: str, canonical: str | None) -> None:
-    """Tracking, fragments and spelling go; whatever may select the page stays."""
+    """Tracking, fragments and spelling variants are removed. Parts that may select a page stay."""
     assert canonical_url(url) == canonical
 
 
@@ -128,7 +128,7 @@ def test_one_spelling_for_a_page(url: str, canonical: str | None) -> None:
     st.text(string.printable + "üß漢%/?#&=", max_size=40),
 )
 def test_a_canonical_url_is_its_own(path: str, query: str) -> None:
-    """Canonicalising twice changes nothing and keeps the owner."""
+    """Canonicalising is idempotent and keeps the owner."""
     once = canonical_url(f"https://www.acme.example/{path}?{query}")
     assert once is not None
     assert canonical_url(once) == once
@@ -138,7 +138,7 @@ def test_a_canonical_url_is_its_own(path: str, query: str) -> None:
 
 @pytest.mark.parametrize("host", ["a" * 64 + ".com", ".".join(["b" * 60] * 5) + ".com", "_" * 3000])
 def test_a_name_that_none_can_have_is_nobodys(host: str) -> None:
-    """Longer than a name may be (RFC 1035): it is no company, and no key of an item."""
+    """A name longer than RFC 1035 allows is neither a company nor an item's key."""
     assert registrable_domain(f"https://{host}/p") is None
     assert canonical_url(f"https://{host}/p") is None
     assert registrable_domain("a_" + "b" * 61 + ".com") == "a_" + "b" * 61 + ".com"
@@ -158,7 +158,7 @@ def test_a_name_that_none_can_have_is_nobodys(host: str) -> None:
     ],
 )
 def test_a_publisher_below_a_host_of_many_is_its_own(url: str, owner: str) -> None:
-    """Below hosts that the Public Suffix List does not have, too; the host is a company as well."""
+    """Also below hosts that the Public Suffix List lacks. The host itself is a company too."""
     assert registrable_domain(url) == owner
     assert registrable_domain(owner) == owner
     assert not is_platform("amazon.substack.com"), "somebody's blog is no twin of Amazon"
@@ -236,5 +236,5 @@ def test_video_ids(url: str, video: str | None) -> None:
     ],
 )
 def test_channel_references(url: str, reference: str | None) -> None:
-    """A channel is named by its id, its handle, its old name or a list of its own."""
+    """A channel's reference is its id, its handle, its old name or one of its lists."""
     assert youtube_channel_ref(url) == reference

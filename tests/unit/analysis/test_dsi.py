@@ -30,7 +30,7 @@ _COLUMNS = {
 
 
 def _row(company: str, keyword_id: int, position: int, volume: int | None, **other: Any) -> Row:
-    """A result of US desktop organic at the company's page ``/p``, unless told otherwise."""
+    """A result; by default US desktop organic at the company's page ``/p``."""
     row: Row = {"content_type": "organic", "market": "US", "device": "desktop"}
     row |= {"company": company, "keyword_id": keyword_id, "position": position, "volume": volume}
     return row | {"url": f"https://{company}/p", "ai_overview": False, "relevance": None} | other
@@ -41,7 +41,7 @@ def _results(*rows: Row) -> pl.DataFrame:
 
 
 def _collected(count: int, **other: Any) -> pl.DataFrame:
-    """Keywords 1 to ``count`` of US desktop, unless told otherwise."""
+    """Keywords 1 to ``count``, by default of US desktop."""
     columns = {"market": "US", "device": "desktop"} | other
     return pl.DataFrame({"keyword_id": range(1, count + 1)}).with_columns(
         pl.lit(value).alias(name) for name, value in columns.items()
@@ -89,7 +89,7 @@ def test_the_figures_of_a_small_landscape_by_hand() -> None:
 def test_an_overview_that_nobody_asked_for_is_a_missing_input(
     second: bool | None, state: str, unknown: int, traffic: float
 ) -> None:
-    """It takes no clicks, and stands among the missing inputs; where none was asked, all do."""
+    """It takes no clicks and counts as a missing input. Without any request all do."""
     frame = _results(_row("a.com", 1, 1, 1000), _row("a.com", 2, 1, 500, ai_overview=second))
     row = compute_dsi(frame, _collected(2)).to_dicts()[0]
     assert row["traffic"] == pytest.approx(traffic)
@@ -104,7 +104,7 @@ def test_an_overview_that_nobody_asked_for_is_a_missing_input(
 
 
 def test_every_figure_recomputes_from_its_stored_components() -> None:
-    """DSI = 100 x coverage x traffic share x relevance, from the columns beside it."""
+    """DSI = 100 x coverage x traffic share x relevance, from the columns of its row."""
     frame = _results(
         *(_row(f"c{i % 3}.com", i, i, 7 * i, relevance=i % 3 / 7) for i in range(1, 9))
     )
@@ -139,7 +139,7 @@ def test_the_method_is_stored_beside_the_figure() -> None:
 
 
 def test_several_urls_count_once_for_coverage() -> None:
-    """A second URL for the same keyword adds traffic and a result, and no coverage."""
+    """A second URL for the same keyword adds traffic and a result, but no coverage."""
     one = _results(_row("a.com", 1, 1, 10), _row("b.com", 2, 1, 10))
     two = pl.concat([one, _results(_row("a.com", 1, 3, 10, url="https://a.com/second"))])
     before = _by_company(compute_dsi(one, _collected(2)))["a.com"]
@@ -158,13 +158,13 @@ def test_a_url_counts_once_for_relevance() -> None:
 
 
 def test_keywords_without_results_are_in_the_denominator() -> None:
-    """A collected keyword where nobody ranks lowers everyone's coverage."""
+    """A collected keyword without results lowers every company's coverage."""
     row = _by_company(compute_dsi(_results(_row("a.com", 1, 1, 10)), _collected(8)))["a.com"]
     assert (row["coverage"], row["keywords_ranked"], row["keywords_collected"]) == (0.125, 1, 8)
 
 
 def test_keywords_not_collected_are_not() -> None:
-    """What was collected for one content type does not dilute another."""
+    """Keywords collected for one content type do not dilute another."""
     frame = _results(_row("a.com", 1, 1, 10), _row("a.com", 1, 1, 10, content_type="news"))
     pages = pl.concat([_collected(4, content_type="organic"), _collected(1, content_type="news")])
     rows = compute_dsi(frame, pages)
@@ -182,13 +182,13 @@ def test_unknown_relevance_makes_the_dsi_unknown() -> None:
     rows = _by_company(compute_dsi(frame, _collected(2)))
     assert (rows["a.com"]["relevance"], rows["a.com"]["dsi"], rows["a.com"]["rank"]) == (None,) * 3
     assert (rows["a.com"]["relevance_basis"], rows["a.com"]["unanalysed_results"]) == (0, 2)
-    # A relevance of nought is known: so is the DSI.
+    # A relevance of 0 is known, and so is the DSI.
     assert (rows["b.com"]["dsi"], rows["b.com"]["rank"]) == (0.0, 1)
     assert rows["a.com"]["traffic_share"] > 0
 
 
 def test_unknown_volume_is_left_out_and_counted() -> None:
-    """Excluded: it enters no sum; a company with nothing else has unknown traffic and DSI."""
+    """Excluded, it enters no sum. A company with nothing else has unknown traffic and DSI."""
     frame = _results(
         _row("a.com", 1, 1, 100, relevance=1.0),
         _row("a.com", 2, 1, None, relevance=1.0),
@@ -205,7 +205,7 @@ def test_unknown_volume_is_left_out_and_counted() -> None:
 
 
 def test_imputed_volume_is_the_markets_median_and_marked() -> None:
-    """Imputed: the median of the market's known volumes stands in, each keyword counted once."""
+    """Imputed, it is the median of the market's known volumes, with each keyword counted once."""
     frame = _results(
         *(_row("a.com", i, 1, volume) for i, volume in ((1, 10), (2, 30), (3, 500))),
         _row("c.com", 3, 2, 500),
@@ -226,7 +226,7 @@ def test_imputed_volume_is_the_markets_median_and_marked() -> None:
 
 
 def test_a_known_volume_of_nought_is_not_unknown() -> None:
-    """If all volumes are 0 nobody has a share; if only mine is, my share is 0."""
+    """If all volumes are 0, no company has a share. If only one's is, its share is 0."""
     nothing = compute_dsi(_results(_row("a.com", 1, 1, 0, relevance=1.0)), _collected(1))
     assert (nothing.item(0, "traffic"), nothing.item(0, "traffic_share")) == (0.0, None)
     assert nothing.item(0, "dsi") is None
@@ -236,7 +236,7 @@ def test_a_known_volume_of_nought_is_not_unknown() -> None:
 
 
 def test_what_the_curve_is_silent_about_is_unknown_and_counted() -> None:
-    """A curve of ten positions gives an eleventh no traffic: it is counted, not set to 0."""
+    """In a curve of ten positions the eleventh has unknown traffic: it is counted, not set to 0."""
     frame = _results(_row("a.com", 1, 1, 9, relevance=1.0), _row("b.com", 1, 11, 9, relevance=1.0))
     rows = _by_company(compute_dsi(frame, _collected(1), TrafficConfig("serpvoyager")))
     assert (rows["b.com"]["traffic"], rows["b.com"]["dsi"]) == (None, None)
@@ -244,7 +244,7 @@ def test_what_the_curve_is_silent_about_is_unknown_and_counted() -> None:
 
 
 def test_devices_are_landscapes_of_their_own() -> None:
-    """Nothing is summed over devices: the same page on two devices gives two equal rows."""
+    """No sum goes over devices: the same page on two devices gives two equal rows."""
     rows = [_row("a.com", 1, 1, 10, device=d, relevance=1.0) for d in ("desktop", "mobile")]
     pages = pl.concat([_collected(1), _collected(1, device="mobile")])
     out = compute_dsi(_results(*rows), pages)
@@ -254,7 +254,7 @@ def test_devices_are_landscapes_of_their_own() -> None:
 
 
 def test_ties_go_by_name() -> None:
-    """Equal figures rank by the company's name, unknown ones come last without a rank."""
+    """Equal figures rank by the company's name. Unknown ones come last without a rank."""
     frame = _results(
         _row("b.com", 1, 1, 10, relevance=1.0),
         _row("a.com", 2, 1, 10, relevance=1.0),
@@ -266,7 +266,7 @@ def test_ties_go_by_name() -> None:
 
 
 def test_no_results_give_no_rows() -> None:
-    """An empty landscape is an empty frame of the same columns."""
+    """An empty landscape gives an empty frame with the same columns."""
     empty = compute_dsi(_results(), _collected(3))
     assert empty.height == 0
     assert empty.schema == SCHEMA
@@ -386,7 +386,7 @@ def test_an_independent_script_computes_the_same(
 
 @given(_landscapes(), _COMPANIES, st.integers(1, 40))
 def test_a_second_url_never_changes_coverage(rows: list[Row], company: str, position: int) -> None:
-    """Another URL of a company that ranks for the keyword leaves all coverages as they were."""
+    """Another URL of a company that ranks for the keyword changes no coverage."""
     ranking = [row for row in rows if row["company"] == company]
     extra = [{**row, "url": f"{row['url']}/more", "position": position} for row in ranking]
     columns = ["content_type", "market", "device", "company", "coverage"]
@@ -409,7 +409,7 @@ def test_a_second_url_never_changes_coverage(rows: list[Row], company: str, posi
     ],
 )
 def test_frames_that_contradict_themselves_are_refused(other: Row, message: str) -> None:
-    """A wrong input is told by its value, and never computed with."""
+    """The error names the wrong input's value. It is never used."""
     good = _row("a.com", 1, 1, 10, relevance=0.5)
     with pytest.raises(ValueError, match=message):
         compute_dsi(_results(good, good | other), _collected(2))
@@ -434,6 +434,6 @@ def test_missing_columns_are_named() -> None:
     ],
 )
 def test_wrong_settings_are_user_errors(wrong: Row, message: str) -> None:
-    """A setting that cannot be used is told by its name and value."""
+    """The error names an invalid setting and its value."""
     with pytest.raises(UserError, match=message):
         TrafficConfig(**wrong)

@@ -1,4 +1,4 @@
-"""The script that recomputes the DSI, given files that are not what it expects."""
+"""The script that recomputes the DSI, with unexpected files."""
 
 import json
 import subprocess
@@ -53,7 +53,7 @@ def test_a_file_that_holds_no_figures_is_one_line(
 
 
 def test_an_absent_company_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """No output at all would read as a company without figures. A byte order mark is no fault."""
+    """Empty output would mean a company without figures. A byte order mark is accepted."""
     file = tmp_path / "inputs.jsonl"
     file.write_bytes(b"\xef\xbb\xbf" + lines(*GOOD))
     assert recompute_dsi.main([str(file), "--company", "acme.com"]) == 0

@@ -26,7 +26,7 @@ _COLUMNS = {
 
 
 def _row(company: str, keyword_id: int, position: int, volume: int | None, **other: Any) -> Row:
-    """A result of US desktop organic at the company's page ``/p``, unless told otherwise."""
+    """A result; by default US desktop organic at the company's page ``/p``."""
     row: Row = {"content_type": "organic", "market": "US", "device": "desktop"}
     row |= {"company": company, "keyword_id": keyword_id, "position": position, "volume": volume}
     return row | {"url": f"https://{company}/p", "ai_overview": False, "relevance": None} | other
@@ -37,7 +37,7 @@ def _results(*rows: Row) -> pl.DataFrame:
 
 
 def _collected(count: int, **other: Any) -> pl.DataFrame:
-    """Keywords 1 to ``count`` of US desktop, unless told otherwise."""
+    """Keywords 1 to ``count``, by default of US desktop."""
     columns = {"market": "US", "device": "desktop"} | other
     return pl.DataFrame({"keyword_id": range(1, count + 1)}).with_columns(
         pl.lit(value).alias(name) for name, value in columns.items()
@@ -77,7 +77,7 @@ def test_the_three_denominators_by_hand() -> None:
 
 
 def test_unknown_volumes_are_counted_and_left_out() -> None:
-    """A keyword of unknown volume is in no denominator; its company has no share of its own."""
+    """A keyword of unknown volume is in no denominator. Its company has no share."""
     frame = _results(_row("a.com", 1, 1, 100), _row("b.com", 2, 1, None))
     rows = _by_company(compute_dsi(frame, _collected(3)))
     assert rows["a.com"]["traffic_share"] == 1.0
@@ -88,7 +88,7 @@ def test_unknown_volumes_are_counted_and_left_out() -> None:
 
 
 def test_imputed_volumes_are_in_every_denominator() -> None:
-    """Imputed: keywords without results count with the median too, and are still counted."""
+    """Imputed, keywords without results also have the median, and still count as unknown."""
     frame = _results(_row("a.com", 1, 1, 100), _row("b.com", 2, 1, None))
     config = TrafficConfig(unknown_volume="impute")
     a = _by_company(compute_dsi(frame, _collected(3), config))["a.com"]
@@ -121,8 +121,8 @@ _ROWS = st.lists(
 
 @given(st.data(), _ROWS)
 def test_shares_are_shares(data: st.DataObject, rows: list[Row]) -> None:
-    """Shares of results sum to 1, shares of first are at most 1, and row order is nothing."""
-    # One page either shows an AI Overview or does not.
+    """Shares of results sum to 1, shares of first are at most 1, in any order of the rows."""
+    # A page either shows an AI Overview or does not.
     shown = {row["keyword_id"] for row in rows if row["ai_overview"]}
     rows = [row | {"ai_overview": row["keyword_id"] in shown} for row in rows]
     out = compute_dsi(_results(*rows), _collected(5))

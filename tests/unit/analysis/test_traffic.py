@@ -1,4 +1,4 @@
-"""Estimated traffic: the exact sums everything else is built on."""
+"""Estimated traffic: the exact sums that all figures use."""
 
 import math
 
@@ -10,13 +10,13 @@ from serpline.analysis.traffic import exact_sums, rounded
 
 
 def test_a_sum_that_cancels_is_exact() -> None:
-    """What plain addition loses between large numbers is kept."""
+    """Sums keep what plain addition loses between large numbers."""
     frame = pl.DataFrame({"key": ["a"] * 3, "value": [1e16, 1.0, -1e16]})
     assert exact_sums(frame, ["key"], "value").row(0) == ("a", 1.0)
 
 
 def test_unknown_is_not_nought() -> None:
-    """Nulls are left out of a sum; a sum of nothing but nulls is null."""
+    """Nulls are left out of a sum. A sum of nulls only is null."""
     frame = pl.DataFrame({"key": ["a", "a", "b"], "value": [None, 2.0, None]})
     assert dict(exact_sums(frame, ["key"], "value").iter_rows()) == {"a": 2.0, "b": None}
 

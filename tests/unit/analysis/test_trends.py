@@ -36,7 +36,7 @@ def _by_company(frame: pl.DataFrame) -> dict[str, dict[str, Any]]:
 
 
 def test_rises_and_falls() -> None:
-    """A rise is positive in rank and in DSI; new and lost companies have no change."""
+    """A rise is positive in rank and in DSI. New and lost companies have no change."""
     before = _snapshot(("a.com", 3, 10.0), ("b.com", 1, 30.0), ("c.com", 2, 20.0))
     after = _snapshot(("a.com", 1, 35.5), ("b.com", 2, 30.0), ("d.com", 3, 1.0))
     out = changes(before, after, (US, US))
@@ -51,7 +51,7 @@ def test_rises_and_falls() -> None:
 
 @pytest.mark.parametrize("empty_side", [0, 1])
 def test_not_collected_is_neither_new_nor_lost(empty_side: int) -> None:
-    """Where a landscape was not collected nobody is new or lost; where nobody ranked they are."""
+    """Companies are new or lost in a landscape without results, but not in an uncollected one."""
     full, empty = _snapshot(("a.com", 1, 10.0)), _snapshot()
     frames = (empty, full) if empty_side == 0 else (full, empty)
     seen = (NONE, US) if empty_side == 0 else (US, NONE)
@@ -61,7 +61,7 @@ def test_not_collected_is_neither_new_nor_lost(empty_side: int) -> None:
 
 
 def test_other_methods_are_not_compared() -> None:
-    """Figures of different curve versions stand side by side, without a change."""
+    """Figures of different curve versions are listed without a change."""
     before = _snapshot(("a.com", 2, 10.0))
     row = changes(before, _snapshot(("a.com", 1, 90.0), version=2), (US, US)).to_dicts()[0]
     assert (row["comparable"], row["rank_change"], row["dsi_change"]) == (False, None, None)
@@ -83,7 +83,7 @@ def test_other_methods_are_not_compared() -> None:
 def test_a_run_that_asked_for_overviews_is_not_compared_with_one_that_did_not(
     before: str, after: str, *, comparable: bool
 ) -> None:
-    """The fall in clicks that only one of them knows of is no change."""
+    """Figures are not comparable if only one snapshot knows AI Overviews."""
     sides = [_snapshot(("a.com", 1, 9.0), overviews=state) for state in (before, after)]
     row = changes(sides[0], sides[1], (US, US)).to_dicts()[0]
     assert row["comparable"] is comparable
@@ -91,14 +91,14 @@ def test_a_run_that_asked_for_overviews_is_not_compared_with_one_that_did_not(
 
 
 def test_unknown_figures_have_no_change() -> None:
-    """From or to an unknown DSI there is no change, only the two states."""
+    """With an unknown DSI on either side there is no change."""
     row = changes(_snapshot(("a.com", None, None)), _snapshot(("a.com", 1, 5.0)), (US, US))
     assert row["status"].to_list() == ["kept"]
     assert row["dsi_change"].to_list() == row["rank_change"].to_list() == [None]
 
 
 def test_two_figures_in_one_snapshot_are_refused() -> None:
-    """Two dates mixed into one snapshot are a bug of the caller."""
+    """Two dates in one snapshot are the caller's bug."""
     twice = _snapshot(("a.com", 1, 5.0), ("a.com", 2, 4.0))
     with pytest.raises(ValueError, match=r"'a\.com' has two figures"):
         changes(twice, _snapshot(), (US, US))

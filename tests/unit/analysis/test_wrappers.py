@@ -1,4 +1,4 @@
-"""From a result to its publisher."""
+"""A result's publisher."""
 
 # ruff: noqa: E501  links are as long as they are
 
@@ -87,7 +87,7 @@ def bing(url: str) -> str:
     ],
 )  # fmt: skip
 def test_a_wrapper_that_carries_its_target_is_undone(link: str, page: str) -> None:
-    """The page and its owner are the publisher's, whatever domain the result names."""
+    """The page and its owner are the publisher's, under any domain of the result."""
     owner = page.split("/")[2].removeprefix("www.").removeprefix("shop.").removeprefix("en-us.")
     assert publisher(link, "www.google.com") == (page, owner)
     assert publisher(link) == (page, owner)
@@ -114,7 +114,7 @@ def test_a_wrapper_that_carries_its_target_is_undone(link: str, page: str) -> No
     ],
 )
 def test_a_wrapper_that_hides_its_target_leaves_the_results_domain(link: str) -> None:
-    """The result's own domain counts, unless it is the wrapper's or a twin of it: nobody then."""
+    """The result's own domain counts, unless it is the wrapper's or a variant: then it is unknown."""
     assert publisher(link, "www.acme.co.uk") == (link, "acme.co.uk")
     assert publisher(link, link.split("/")[2]).domain == ""
     assert publisher(link).domain == ""
@@ -146,19 +146,19 @@ def test_a_wrapper_that_hides_its_target_leaves_the_results_domain(link: str) ->
     ],
 )
 def test_a_link_that_is_no_wrapper_stays(link: str, domain: str) -> None:
-    """Google's own pages are Google's, and a host that only looks like Google's is its owner's."""
+    """Google's own pages are Google's. A host that only looks like Google's is its owner's."""
     assert publisher(link) == (link, domain)
 
 
 def test_wrappers_in_one_another_are_bounded() -> None:
-    """The last that is undone counts; what lies in one more of them is nobody's."""
+    """The last wrapper that is unwrapped counts. Beyond the limit the publisher is unknown."""
     wrapper = "https://www.google.com/url?q="
     assert publisher(wrapper * (WRAPPERS_MAX - 1) + PAGE).domain == "acme.com"
     assert publisher(wrapper * WRAPPERS_MAX * 2 + PAGE).domain == ""
 
 
 def test_every_form_the_simulator_delivers_is_read() -> None:
-    """What ``wrapped_links`` makes of a link comes back to it; ``/goto`` to its domain alone."""
+    """Every link of ``wrapped_links`` gives its page back; ``/goto`` only its domain."""
     goto, *others = forms("https://my-shop.acme.example/a/b")
     assert publisher(goto, "my-shop.acme.example") == (goto, "acme.example")
     for form in others:
@@ -222,5 +222,5 @@ def test_any_link_and_any_domain_are_answered(before: str, link: str, domain: st
     ],
 )
 def test_platforms(domain: str, is_one: bool) -> None:
-    """Known names count in every country, common words only where they are the platform's."""
+    """Known names count in every country, common words only on the platform's own domain."""
     assert is_platform(domain) is is_one

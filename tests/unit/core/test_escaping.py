@@ -1,4 +1,4 @@
-"""Text from the web steers no terminal, breaks no JSON document and runs in no spreadsheet."""
+"""Text from the web controls no terminal, breaks no JSON document, runs in no spreadsheet."""
 
 import json
 import re
@@ -14,13 +14,13 @@ _BIDI = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
 
 
 def _is_control(character: str) -> bool:
-    """By Unicode: a control, a separator of lines, half a pair, or one that changes the order."""
+    """By Unicode: a control, a line separator, half a pair, or a bidirectional control."""
     category = unicodedata.category(character)
     return category in ("Cc", "Zl", "Zp", "Cs") or unicodedata.bidirectional(character) in _BIDI
 
 
-def test_no_character_that_is_control_a_terminal_passes() -> None:
-    """Every control and every bidirectional control of Unicode is a space, an escape, or both."""
+def test_no_character_that_steers_a_terminal_passes() -> None:
+    """Every control and bidirectional control of Unicode becomes a space or an escape."""
     controls = [chr(n) for n in range(0x110000) if _is_control(chr(n))]
     marks = ["\u200e", "\u200f", "\u061c", "\ufeff"]
     assert len(controls) > 2_000
@@ -29,7 +29,7 @@ def test_no_character_that_is_control_a_terminal_passes() -> None:
     written = json_text({"title": text}, indent=1, default=str)
     assert not any(_is_control(c) for c in written.replace("\n", ""))
     assert not set(marks) & set(written)
-    # Python's decoder joins pairs of halves; all else comes back as it was.
+    # Python's decoder joins surrogate pairs. Other text comes back unchanged.
     plain = "".join(c for c in text if unicodedata.category(c) != "Cs")
     assert json.loads(json_text(plain, indent=1, default=str)) == plain
     assert not any(_is_control(c) for c in log_text(text).replace("\n", "").replace("\t", ""))
@@ -42,8 +42,8 @@ def test_what_people_write_passes_as_it_is() -> None:
     assert json_text([text], indent=0, default=str) == f'[\n"{text}"\n]'
 
 
-def test_a_log_line_is_control_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    """A value from the web stands escaped in a log line, with and without JSON."""
+def test_a_log_line_steers_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """A value from the web is escaped in a log line, with and without JSON."""
     for json_lines in (False, True):
         configure("INFO", json_lines=json_lines)
         structlog.get_logger().info("told", title="a\x9b31m\u202eb")
@@ -70,7 +70,7 @@ def test_a_log_line_is_control_no_terminal(capsys: pytest.CaptureFixture[str]) -
     ],
 )
 def test_a_formula_is_text_in_a_spreadsheet(text: str, cell: str) -> None:
-    """An apostrophe goes before what a spreadsheet would run, and can be taken away again."""
+    """Text that a spreadsheet would run gets an apostrophe, which can be removed again."""
     assert spreadsheet_text(text) == cell
     undone = cell[1:] if re.match("'+[=+\\-@\t\r\n＝＋－＠]", cell) else cell
     assert undone == text

@@ -1,4 +1,4 @@
-"""What is logged goes to stderr, whichever that is by then, and no secret goes with it."""
+"""Log lines go to the current stderr, without secrets."""
 
 import io
 import json
@@ -28,7 +28,7 @@ except ValueError as error:
 
 @pytest.mark.parametrize("json_lines", [False, True])
 def test_no_line_and_no_traceback_shows_a_secret(json_lines: bool) -> None:
-    """Ours and any library's lines, at DEBUG, with exceptions, are without secrets."""
+    """Our lines and any library's, at DEBUG and with exceptions, have no secrets."""
     done = subprocess.run(
         [sys.executable, "-c", CODE.replace("JSON", str(json_lines))],
         capture_output=True,
@@ -54,7 +54,7 @@ except ValueError as error:
 
 
 def test_a_librarys_line_steers_no_terminal() -> None:
-    """What a library logs of text from the web, exceptions included, is escaped as ours is."""
+    """A library's lines with text from the web, including exceptions, are escaped like ours."""
     done = subprocess.run(
         [sys.executable, "-c", STEERING], capture_output=True, timeout=60, check=True
     )
@@ -87,7 +87,7 @@ def test_a_program_without_the_command_line_shows_no_variables() -> None:
 
 
 def test_a_programs_own_logging_is_left_alone() -> None:
-    """Importing the package changes nothing of a structlog that is configured already."""
+    """Importing the package does not change a structlog that is already configured."""
     code = (
         "import structlog; structlog.configure(processors=[structlog.processors.JSONRenderer()]);"
         "from serpline.core.logging import get; get('x').warning('told')"
@@ -99,7 +99,7 @@ def test_a_programs_own_logging_is_left_alone() -> None:
 
 
 def test_a_replaced_and_closed_stderr_is_not_written_to(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A logger that has written to one stderr writes to the next one when that is gone."""
+    """A logger writes to a new stderr after the first was closed."""
     log = get("here")
     first, second = io.StringIO(), io.StringIO()
     with monkeypatch.context() as patch:

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from serpline.core.masking import MASK, StreamMask
 
-# One within another, and one that is part of the mask itself.
+# One is part of another, and one is part of the mask.
 SECRETS = ("canary", "canary-bird-2", "ary-b", "an/other", "D")
 WHOLE = (b"canary-bird-2", b"canary", b"an%2fother", b"D", b" ")
 PARTS = st.lists(st.sampled_from([*WHOLE, b"can", b"ary", b"-bird", b"-2", b"b", b"an"]))
@@ -18,7 +18,7 @@ def masked(pieces: list[bytes], chars_min: int = 1) -> bytes:
 
 @given(PARTS, st.integers(1, 7))
 def test_joints_hide_no_secret(parts: list[bytes], size: int) -> None:
-    """However a body is cut, the same comes out, and all of its secrets are gone."""
+    """The result is the same for any pieces, and all secrets are gone."""
     whole = b"".join(parts)
     cut = [whole[at : at + size] for at in range(0, len(whole), size)]
     assert masked(cut) == masked([whole]) == masked(parts)
@@ -27,14 +27,14 @@ def test_joints_hide_no_secret(parts: list[bytes], size: int) -> None:
 
 
 def test_every_byte_may_be_a_piece() -> None:
-    """A secret that comes byte by byte is found; nothing else changes."""
+    """A secret that comes byte by byte is found. Nothing else changes."""
     text = "before canary-bird-2, after an/other"
     pieces = [bytes([byte]) for byte in text.encode()]
     assert masked(pieces) == f"before {MASK}, after {MASK}".encode()
 
 
 def test_a_short_spelling_may_be_left() -> None:
-    """Below the minimum a chance match changes nothing."""
+    """A chance match below the minimum length changes nothing."""
     assert masked([b"D can", b"ary D"], chars_min=5) == f"D {MASK} D".encode()
 
 

@@ -1,4 +1,4 @@
-"""What the settings mean."""
+"""The settings."""
 
 import re
 from pathlib import Path
@@ -28,7 +28,7 @@ _ROWS = [
     ],
 )
 def test_whether_there_is_a_model(base: str, key: str, is_set_up: bool) -> None:
-    """OpenAI's own server needs a key, however its address is written; another may have none."""
+    """OpenAI's server needs a key, however its address is written. Others need none."""
     assert load(llm_base_url=base, llm_api_key=key).has_llm is is_set_up
 
 
@@ -36,7 +36,7 @@ def test_whether_there_is_a_model(base: str, key: str, is_set_up: bool) -> None:
 def test_a_setting_is_as_its_page_says(
     name: str, default: float, least: float, most: float, above: bool
 ) -> None:
-    """Its default and both ends of what is allowed."""
+    """Its default and both bounds."""
     wide = {"worker_heartbeat_seconds": 1e-9, "worker_dead_after_seconds": 3_600}
     assert getattr(Settings.model_construct(), name) == default
     for value in (most, least + 1e-6 if above else least):
@@ -48,7 +48,7 @@ def test_a_setting_is_as_its_page_says(
 
 
 def test_every_number_among_the_settings_is_on_their_page() -> None:
-    """What can be set can be looked up."""
+    """Every setting is documented."""
     numbers = {
         name
         for name, field in Settings.model_fields.items()

@@ -10,7 +10,7 @@ from serpline.core.spool import Spool
 
 
 def test_readers_have_their_own_position() -> None:
-    """What was appended is read whole by each reader, while more is appended."""
+    """Each reader reads everything appended, while more is appended."""
     spool = Spool()
     spool.write(b"ab" * 100_000)
     first, second = spool.open(), spool.open()
@@ -22,7 +22,7 @@ def test_readers_have_their_own_position() -> None:
 
 
 def test_the_file_goes_with_its_last_reader() -> None:
-    """No name is left in the directory, and no descriptor when nobody refers to it."""
+    """The directory has no name for it, and the last reference closes the descriptor."""
     descriptors = Path("/proc/self/fd")
     gc.collect()
     before = len(os.listdir(descriptors))
@@ -37,7 +37,7 @@ def test_the_file_goes_with_its_last_reader() -> None:
 
 
 def test_a_full_disk_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A write that fails half-way leaves what was there."""
+    """A write that fails half-way leaves the earlier content."""
     spool = Spool()
     spool.write(b"whole")
     write = os.pwrite

@@ -78,7 +78,7 @@ def test_opens_at_exactly_the_threshold() -> None:
 
 
 def test_a_report_is_of_one_call() -> None:
-    """A report counts as one call, unless it says of how many it is."""
+    """A report counts as one call by default."""
     settings = BreakerSettings(failure_threshold=10)
     for given, count in (({}, 1), ({"count": 3}, 3)):
         told = Report(ReportKind.FAILURE, START, 0, **given)
@@ -102,7 +102,7 @@ def test_a_success_reported_late_forgives_only_what_came_before_it() -> None:
 
 
 def test_three_failures_to_one_success_open_by_call_twenty() -> None:
-    """The rate opens what consecutive failures alone never would."""
+    """The rate opens a breaker that consecutive failures alone would not open."""
     settings = BreakerSettings(failure_threshold=10)
     breaker, calls = Breaker(), 0
     while breaker.state is BreakerState.CLOSED:
@@ -121,8 +121,8 @@ def test_the_rate_forgets_what_is_older_than_its_window() -> None:
 
 
 def test_the_rate_remembers_a_window_and_no_more_than_twelve_numbers() -> None:
-    """What ended 50 s ago counts in a window of 60 s, wherever it began; a day's calls take no more
-    room than a minute's."""
+    """A call that ended 50 s ago counts in any window of 60 s. A day's calls take no more room than
+    a minute's."""
     settings = BreakerSettings(failure_threshold=1000, rate_calls_min=20)
     for seconds in range(0, 60, 7):
         breaker = fail(Breaker(), settings, 19, seconds)
@@ -166,7 +166,7 @@ def test_a_lost_permit_is_given_again() -> None:
 
 
 def test_a_permit_lasts_as_long_as_its_call_may() -> None:
-    """Unless the settings say how long: then exactly that."""
+    """If the settings fix the lease, it has exactly that length."""
     chosen = BreakerSettings(failure_threshold=1, success_threshold=2)
     for settings, seconds in ((chosen, 360), (replace(chosen, permit_seconds=30), 30)):
         breaker, _ = ask(fail(Breaker(), settings, 1), settings, 60, "a", call_seconds=360)
@@ -174,7 +174,7 @@ def test_a_permit_lasts_as_long_as_its_call_may() -> None:
 
 
 def test_a_refused_probe_is_tried_again_after_ten_seconds() -> None:
-    """A permit lent for six minutes may come back early, and nobody is told."""
+    """A permit lent for six minutes may come back early without a wake-up."""
     settings = BreakerSettings(failure_threshold=1, success_threshold=1)
     breaker, _ = ask(fail(Breaker(), settings, 1), settings, 60, "a", call_seconds=360)
     assert ask(breaker, settings, 61, "b")[1].until == at(71)
@@ -183,7 +183,7 @@ def test_a_refused_probe_is_tried_again_after_ten_seconds() -> None:
 
 @pytest.mark.parametrize("given_again", [False, True])
 def test_a_probe_that_fails_after_its_lease_opens_it_anew(given_again: bool) -> None:
-    """A provider that hangs outlasts any lease: its time-outs still double the time open."""
+    """A hanging provider outlasts any lease. Its timeouts still double the time open."""
     settings = BreakerSettings(failure_threshold=1, success_threshold=1)
     breaker, _ = ask(fail(Breaker(), settings, 1), settings, 60, "hung")
     if given_again:
@@ -203,7 +203,7 @@ def test_half_open_hears_only_those_it_let_through() -> None:
 
 
 def half_open(settings: BreakerSettings, *permits: str) -> Breaker:
-    """Half-open at 60 s, with these probes under way."""
+    """Half-open at 60 s, with these probes in flight."""
     breaker = fail(Breaker(), settings, settings.failure_threshold)
     for permit in permits:
         breaker, _ = ask(breaker, settings, 60, permit)
@@ -211,7 +211,7 @@ def half_open(settings: BreakerSettings, *permits: str) -> Breaker:
 
 
 def test_fewer_successes_asked_for_than_there_were_close_it() -> None:
-    """One good probe of two, then one is enough: closed, as no further probe is missing."""
+    """One good probe of two, then one is enough: it closes, because no probe is missing."""
     settings = BreakerSettings(failure_threshold=1, success_threshold=2)
     breaker = half_open(settings, "a")
     good = report(ReportKind.SUCCESS, breaker, 61, "a")
@@ -222,13 +222,13 @@ def test_fewer_successes_asked_for_than_there_were_close_it() -> None:
     step = close_if_probed(breaker, fewer)
     assert (step.event, step.breaker.state) == (BreakerEvent.RECOVERED, BreakerState.CLOSED)
     assert step.breaker.generation == breaker.generation + 1
-    # The next caller closes it too: another release's code may ask for fewer.
+    # The next caller also closes it, because another release's code may need fewer.
     asked, decision = ask(breaker, fewer, 62, "b")
     assert (asked, decision) == (step.breaker, Decision(True, asked.generation))
 
 
 def test_probes_under_way_keep_their_permits_when_fewer_are_needed() -> None:
-    """Nobody new is let through, and the first of them to succeed closes it."""
+    """No new call passes, and the first probe to succeed closes it."""
     settings = BreakerSettings(failure_threshold=1, success_threshold=3)
     fewer = replace(settings, success_threshold=1)
     breaker = half_open(settings, "a", "b", "c")
@@ -239,7 +239,7 @@ def test_probes_under_way_keep_their_permits_when_fewer_are_needed() -> None:
 
 
 def test_a_lower_threshold_opens_it_at_the_next_failure() -> None:
-    """A change of settings opens nothing by itself. A success forgives as before."""
+    """A change of settings opens nothing by itself. A success still resets the count."""
     settings = BreakerSettings(failure_threshold=5)
     stricter = replace(settings, failure_threshold=2)
     breaker = fail(Breaker(), settings, 4)
@@ -252,8 +252,8 @@ def test_a_lower_threshold_opens_it_at_the_next_failure() -> None:
 
 @pytest.mark.parametrize("window", [30, 59, 61, 3600])
 def test_another_window_counts_from_nothing(window: float) -> None:
-    """Buckets numbered in twelfths of a minute are no buckets of an hour. Failures in a row stay,
-    and so does the count when only the number of calls is another."""
+    """Buckets of a minute do not count for an hour. Consecutive failures stay. If only
+    ``rate_calls_min`` changes, the buckets stay too."""
     settings = BreakerSettings(failure_threshold=1000, rate_calls_min=20)
     breaker = fail(Breaker(), settings, 19)
     other = replace(settings, rate_window_seconds=window)
@@ -264,7 +264,7 @@ def test_another_window_counts_from_nothing(window: float) -> None:
 
 
 def test_how_long_it_stays_open_is_not_changed_afterwards() -> None:
-    """It was told until when, and so were those who wait."""
+    """Waiting callers already have its end."""
     settings = BreakerSettings(failure_threshold=1)
     opened = fail(Breaker(), settings, 1)
     asked, refused = ask(opened, replace(settings, timeout_seconds=1), 30, "a")
@@ -283,7 +283,7 @@ def test_a_cancelled_probe_gives_its_permit_back() -> None:
 
 
 def test_relapses_double_the_time_open_up_to_the_cap() -> None:
-    """60 s, 120 s, 240 s, then the cap; recovery starts again at 60 s."""
+    """60 s, 120 s, 240 s, then the cap. After recovery it starts again at 60 s."""
     settings = BreakerSettings(failure_threshold=1, success_threshold=1, timeout_seconds_max=300)
     breaker, now, waits = fail(Breaker(), settings, 1), 0.0, []
     for number in range(4):
@@ -305,7 +305,7 @@ HOUR = 3600
 
 
 def test_a_clock_set_back_leaves_it_open_as_long_as_it_was_to_be() -> None:
-    """An hour back, it is open for its time from then on, whatever its settings are by now."""
+    """After an hour back, it is open for its intended time from then on, under any settings."""
     settings = BreakerSettings(failure_threshold=1, timeout_seconds=60)
     opened = fail(Breaker(), settings, 1)
     for later in (settings, replace(settings, timeout_seconds=1)):
@@ -313,13 +313,13 @@ def test_a_clock_set_back_leaves_it_open_as_long_as_it_was_to_be() -> None:
         assert (refused.allowed, breaker.open_until) == (False, at(60 - HOUR))
         assert not ask(breaker, later, 59 - HOUR, "b")[1].allowed
         assert ask(breaker, later, 60 - HOUR, "c")[1].allowed
-    # Clocks may be five seconds apart.
+    # Clocks may differ by five seconds.
     for seconds, until in ((-4, 60), (-6, 54)):
         assert ask(opened, settings, seconds, "d")[0].open_until == at(until)
 
 
 def test_a_clock_set_back_keeps_no_permit_for_an_hour() -> None:
-    """A probe that was lost in a crash is given again after the time for which it was lent."""
+    """Another probe replaces one lost in a crash after the length of its lease."""
     settings = BreakerSettings(failure_threshold=1, success_threshold=1, permit_seconds=30)
     breaker, _ = ask(fail(Breaker(), settings, 1), settings, 60, "lost")
     breaker, refused = ask(breaker, settings, 60 - HOUR, "a")
@@ -330,14 +330,14 @@ def test_a_clock_set_back_keeps_no_permit_for_an_hour() -> None:
 
 @pytest.mark.parametrize("before", [ReportKind.SUCCESS, ReportKind.FAILURE])
 def test_a_clock_set_back_makes_it_neither_blind_nor_anxious(before: ReportKind) -> None:
-    """What was seen in the hour that comes again does not count; what is seen from then on does."""
+    """Calls recorded in the repeated hour do not count. Calls from then on do."""
     settings = BreakerSettings(failure_threshold=3, rate_calls_min=20)
     breaker = Breaker()
     for _ in range(2):
         breaker = record(breaker, settings, report(before, breaker, 0), MIDDLE).breaker
     assert fail(breaker, settings, 2, -HOUR).state is BreakerState.CLOSED
     assert fail(breaker, settings, 3, -HOUR).state is BreakerState.OPEN
-    # A report that is late by less than two minutes is of this time.
+    # A report less than two minutes late belongs to the present.
     is_well = before is ReportKind.SUCCESS
     assert fail(breaker, settings, 1, -110).failure_count == (0 if is_well else 3)
     assert fail(breaker, settings, 1, -130).failure_count == 1
@@ -350,7 +350,7 @@ def test_the_time_open_is_jittered_by_a_tenth(chance: float, seconds: float) -> 
 
 
 def test_however_often_it_relapses_it_opens_for_the_cap() -> None:
-    """A provider that has been down for a year, and a time-out that doubles often."""
+    """A provider that has been down for a year does not overflow the doubling."""
     settings = BreakerSettings(timeout_seconds=0.001, timeout_seconds_max=86_400)
     assert [settings.open_seconds(n, MIDDLE) for n in (10, 26)] == [
         1.024,
@@ -373,14 +373,14 @@ def test_however_often_it_relapses_it_opens_for_the_cap() -> None:
     ],
 )
 def test_settings_have_a_most(name: str, most: int) -> None:
-    """A day is the longest time; what is above is refused by its name."""
+    """A day is the longest time. A longer one is refused by name."""
     assert getattr(BreakerSettings(**{name: most}), name) == most  # type: ignore[arg-type]  # by name
     with pytest.raises(UserError, match=f"^{name}={most + 1}: must be"):
         BreakerSettings(**{name: most + 1})  # type: ignore[arg-type]  # wrong on purpose
 
 
 def test_an_ordinary_breaker_opens_after_five_failures_and_closes_after_two_probes() -> None:
-    """For a minute, where nobody says otherwise."""
+    """By default it opens for a minute."""
     settings = BreakerSettings()
     nearly = fail(Breaker(), settings, 4)
     assert nearly.state is BreakerState.CLOSED
@@ -395,7 +395,7 @@ def test_an_ordinary_breaker_opens_after_five_failures_and_closes_after_two_prob
 
 
 def test_reports_from_before_a_transition_say_nothing() -> None:
-    """A call that began before the breaker opened and closed again cannot open it anew."""
+    """A call from before the breaker opened and closed again cannot reopen it."""
     settings = BreakerSettings(failure_threshold=1, success_threshold=1)
     old = Breaker()
     breaker, decision = ask(fail(old, settings, 1), settings, 60, "a")
@@ -407,7 +407,7 @@ def test_reports_from_before_a_transition_say_nothing() -> None:
 
 
 def test_isolated_until_reset() -> None:
-    """What a person isolated stays shut however long it waits, until a person resets it."""
+    """An isolated breaker refuses calls until a person resets it."""
     breaker = isolate(Breaker()).breaker
     assert not ask(breaker, BreakerSettings(), 1e9, "a")[1].allowed
     assert isolate(breaker).event is None
@@ -441,7 +441,7 @@ def test_impossible_settings_are_named(wrong: dict[str, float]) -> None:
 
 
 class BreakerMachine(RuleBasedStateMachine):
-    """Random callers, outcomes, crashes and times against the promises of the module."""
+    """Checks the module's promises with random callers, outcomes, crashes and times."""
 
     @initialize(
         failures=st.integers(1, 6),
@@ -526,7 +526,7 @@ class BreakerMachine(RuleBasedStateMachine):
             assert BREAKER_MACHINE[before.state, step.event] is self.breaker.state
 
     def check_memory(self, after: Breaker, kind: ReportKind) -> None:
-        """A failure trims to the threshold in force; another window has only the new bucket."""
+        """A failure trims to the current threshold. A changed window has only the new bucket."""
         window = self.settings.rate_window_seconds
         if kind is ReportKind.FAILURE:
             assert after.failure_count <= self.settings.failure_threshold
@@ -594,7 +594,7 @@ class BreakerMachine(RuleBasedStateMachine):
 
     @invariant()
     def it_can_always_recover(self) -> None:
-        """From wherever it is, time and good probes alone close it again."""
+        """From every state, time and good probes alone close it."""
         breaker, now = self.breaker, self.now + 100.0
         if breaker.state is BreakerState.ISOLATED:
             return

@@ -1,4 +1,4 @@
-"""What requests, replies and calls show of themselves: nothing that could be a key."""
+"""The ``repr`` of requests, replies and calls shows nothing that could be a key."""
 
 import pytest
 
@@ -34,6 +34,6 @@ REQUEST = HttpRequest(
     ],
 )  # fmt: skip
 def test_a_representation_shows_no_query_and_no_secret(thing: object, shown: str) -> None:
-    """Method and host, status and size, provider and operation: what helps and cannot hurt."""
+    """It shows method and host, status and size, provider and operation."""
     assert repr(thing) == shown
     assert KEY not in f"{thing} {[thing]}"

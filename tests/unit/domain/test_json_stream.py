@@ -1,4 +1,4 @@
-"""A JSON array, item by item: as the whole would be read, whatever the bytes are."""
+"""A JSON array read item by item gives the same as the whole, for any bytes."""
 
 import io
 import itertools
@@ -25,7 +25,7 @@ VALUES = st.recursive(
 
 
 class Counting(io.BytesIO):
-    """How much of it has been read."""
+    """Counts the bytes read."""
 
     asked = 0
 
@@ -36,7 +36,7 @@ class Counting(io.BytesIO):
 
 
 class Large:
-    """A body somewhere else."""
+    """A body outside memory."""
 
     def __init__(self, body: bytes) -> None:
         self.size_bytes = len(body)
@@ -52,13 +52,13 @@ def items(body: bytes) -> list[Any]:
 
 @pytest.fixture(autouse=True)
 def small_reads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So small that every joint is met."""
+    """Reads so small that every boundary occurs."""
     monkeypatch.setattr(json_stream, "READ_CHARACTERS", 3)
 
 
 @given(st.lists(VALUES, max_size=5), st.sampled_from([None, 1]), st.booleans())
 def test_it_is_read_as_the_whole_is(values: list[Any], indent: int | None, escaped: bool) -> None:
-    """The items are those of the whole body, whatever the values and the white space."""
+    """The items are those of the whole body, for any values and white space."""
     text = json.dumps(values, indent=indent, ensure_ascii=escaped)
     body = text.encode("utf-8", "replace")
     assert items(body) == json_value(HttpReply(200, {}, body), "p")
@@ -66,7 +66,7 @@ def test_it_is_read_as_the_whole_is(values: list[Any], indent: int | None, escap
 
 @given(st.binary(max_size=40) | st.text('[]{},:"1eE-. tru\\u0aN', max_size=40).map(str.encode))
 def test_it_refuses_what_the_whole_refuses(body: bytes) -> None:
-    """Any bytes: the same verdict as for the whole, if that is an array."""
+    """Any bytes are accepted or refused like the whole, if that is an array."""
     reply = HttpReply(200, {}, body)
     try:
         whole = json_value(reply, "p")
@@ -86,20 +86,20 @@ def test_it_refuses_what_the_whole_refuses(body: bytes) -> None:
      b'["\xff"]', b'["\xed\xa0\x80"]', b"[1e]", b"[" * 100_000, b'[{"a":1}, {"a":'],
 )  # fmt: skip
 def test_no_array_is_one_error(body: bytes) -> None:
-    """A typed error for what is cut, damaged, nested without end or something else."""
+    """Text that is cut, damaged, endlessly nested or not an array is a typed error."""
     with pytest.raises(ProviderError, match="p sent a body that is not a JSON array"):
         items(body)
 
 
 def test_numbers_at_a_joint_are_whole() -> None:
-    """Digits that go on behind the joint belong to the number."""
+    """Digits after the boundary belong to the number."""
     assert items(b"[123456789, 1.5e10, -12345678901234567890123]") == [
         123456789, 1.5e10, -12345678901234567890123
     ]  # fmt: skip
 
 
 def test_what_cannot_be_stored_is_replaced() -> None:
-    """An escaped NUL or half of a pair becomes U+FFFD, also behind a joint."""
+    """An escaped NUL or half of a pair becomes U+FFFD, also after a boundary."""
     assert items(b'["abc\\u0000", {"\\ud800": "\\u00e4"}]') == ["abc�", {"�": "ä"}]
 
 
@@ -107,7 +107,7 @@ def test_what_cannot_be_stored_is_replaced() -> None:
     ("length", "refused"), [(CHARACTERS_MAX, False), (CHARACTERS_MAX + 1, True)]
 )
 def test_the_limit_of_an_item_is_exact(length: int, refused: bool) -> None:
-    """An item of the limit passes, one character more does not."""
+    """An item of the limit passes; one character more does not."""
     body = b'["' + b"x" * (length - 2) + b'", 2]'
     if not refused:
         assert items(body)[1:] == [2]
@@ -127,7 +127,7 @@ def test_an_item_without_end_is_refused() -> None:
 
 
 def test_growing_costs_no_more_than_reading(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An item of many reads is tried a few times, not once for each."""
+    """An item of many reads is parsed a few times, not once for each read."""
     tried = []
     decode = json_stream._DECODER.raw_decode
 

@@ -45,7 +45,7 @@ def test_a_plain_file_becomes_rows() -> None:
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 def test_spreadsheet_dialects_are_read(mark: bytes, end: str, delimiter: str) -> None:
-    """A byte order mark, either line end and any of three delimiters make no difference."""
+    """A byte order mark, both line ends and all three delimiters are accepted."""
     lines = [["moka pot", "US", '"a|b"'], ['"pots, pans; and ""woks"""', "GB", ""]]
     text = _bytes(
         *(delimiter.join(line) for line in lines),
@@ -58,7 +58,7 @@ def test_spreadsheet_dialects_are_read(mark: bytes, end: str, delimiter: str) ->
 
 
 def test_columns_stand_in_any_order_and_tags_may_be_missing() -> None:
-    """Only keyword and market are needed; further columns are ignored."""
+    """Only keyword and market are required. Other columns are ignored."""
     data = _bytes("7,GB,moka pot", header="volume,market,keyword")
     row = parse_keywords(data).require_clean().rows[0]
     assert (row.keyword, row.market, row.tags) == ("moka pot", "GB", ())
@@ -75,7 +75,7 @@ def test_columns_stand_in_any_order_and_tags_may_be_missing() -> None:
     ],
 )
 def test_every_script_is_kept(keyword: str) -> None:
-    """Any script, emoji sequences and right-to-left marks come through unchanged."""
+    """Any script, emoji sequences and right-to-left marks stay unchanged."""
     parsed = parse_keywords(_bytes(f"{keyword},US,")).require_clean()
     assert parsed.rows[0].keyword == unicodedata.normalize("NFC", keyword)
 
@@ -99,7 +99,7 @@ def test_repetitions_are_counted_and_their_tags_kept() -> None:
     ),
 )
 def test_what_nobody_can_see_makes_no_other_keyword(invisible: str) -> None:
-    """An invisible character, anywhere in a keyword, is not searched, and makes no second row."""
+    """An invisible character in a keyword is not searched and makes no second row."""
     data = _bytes("moka pot,US,a", f"{invisible}mo{invisible}ka {invisible} pot{invisible},US,b")
     (row,) = parse_keywords(data).require_clean().rows
     assert (row.keyword, row.tags) == ("moka pot", ("a", "b"))
@@ -108,14 +108,14 @@ def test_what_nobody_can_see_makes_no_other_keyword(invisible: str) -> None:
 
 @pytest.mark.parametrize("joiner", ["\u200c", "\u200d"])
 def test_joiners_make_another_word(joiner: str) -> None:
-    """Persian, the scripts of India and emoji need the joiners: with one it is another keyword."""
+    """Persian, Indic scripts and emoji need the joiners, so they distinguish keywords."""
     rows = parse_keywords(_bytes("می" + joiner + "خواهم,IR,", "میخواهم,IR,")).require_clean().rows
     assert len({row.key for row in rows}) == 2
     assert searched("می" + joiner + "خواهم") == "می" + joiner + "خواهم"
 
 
 def test_a_keyword_is_shown_as_its_first_writer_wrote_it() -> None:
-    """Of twins the first spelling is kept, marks of direction and fonts of emoji included."""
+    """Of duplicates the first spelling is kept, with direction marks and variation selectors."""
     data = _bytes("קפה\u200f שחור ❤\ufe0f,US,", "קפה שחור ❤,US,")
     (row,) = parse_keywords(data).require_clean().rows
     assert row.keyword == "קפה\u200f שחור ❤\ufe0f"
@@ -133,7 +133,7 @@ def test_every_line_end_is_counted(end: str) -> None:
 
 
 def test_a_long_file_of_cr_alone_is_read_in_parts() -> None:
-    """Beyond the length of one line the numbers stay right, wherever a part ends."""
+    """Line numbers stay right beyond the length of one line, wherever a part ends."""
     lines = [f"keyword {n:06},US,{'x' * (n % 60)}" for n in range(9_000)]
     data = "\r".join(["keyword,market,tags", *lines]).encode()
     assert len(data) > 4 * LINE_BYTES_MAX
@@ -143,8 +143,8 @@ def test_a_long_file_of_cr_alone_is_read_in_parts() -> None:
 
 
 def test_a_quoted_line_break_belongs_to_its_row() -> None:
-    """In an ignored column it is no problem; in a keyword the row is bad, as one, and no part of it
-    becomes a keyword; the numbers are those of the lines."""
+    """In an ignored column it is accepted. In a keyword the whole row is bad, and no part of it
+    becomes a keyword. The numbers are those of the lines."""
     data = _bytes(
         'tea,US,,"two',
         'lines"',
@@ -164,7 +164,7 @@ def test_a_quoted_line_break_belongs_to_its_row() -> None:
 
 
 def test_a_forgotten_quote_costs_its_line_alone() -> None:
-    """What follows an open quote that makes no record is read line by line."""
+    """After an open quote that makes no record, reading goes on line by line."""
     rest = [f"keyword {n},US," for n in range(30)]
     for following in (rest, ['"blue",US,', *rest], [*rest[:2], 'a "b",US,', *rest[2:]]):
         parsed = parse_keywords(_bytes('"red,US,', *following))
@@ -173,7 +173,7 @@ def test_a_forgotten_quote_costs_its_line_alone() -> None:
 
 
 def test_streaming_yields_a_repetition_only_for_its_tags() -> None:
-    """A repetition without tags is left out of the stream; one with tags is yielded again."""
+    """A duplicate without tags is skipped. One with tags is yielded again."""
     report = KeywordReport()
     rows = list(iter_keywords(_bytes("tea,US,", "tea,US,", "tea,US,hot"), report))
     assert [row.line for row in rows] == [2, 4]
@@ -201,7 +201,7 @@ def test_streaming_yields_a_repetition_only_for_its_tags() -> None:
     ],
 )
 def test_a_bad_line_is_named_and_the_others_stay(line: str, message: str) -> None:
-    """The problem says the line and the value; the good lines around it are rows."""
+    """The problem names the line and the value. The valid lines around it are rows."""
     parsed = parse_keywords(_bytes("moka pot,US,", line, "kettle,US,"))
     assert [row.line for row in parsed.rows] == [2, 4]
     assert len(parsed.problems) == 1
@@ -223,7 +223,7 @@ def test_the_longest_allowed_keywords_are_rows() -> None:
 
 
 def test_ten_problems_are_told_and_all_are_counted() -> None:
-    """Of many bad lines the first ten are named, the rest are counted."""
+    """Of many bad lines the first ten are named and all are counted."""
     parsed = parse_keywords(_bytes(*(f"k{i},Q{i},x" for i in range(25)), "tea,US,"))
     assert parsed.report.problem_count == 25
     assert [problem.line for problem in parsed.problems] == list(range(2, 2 + PROBLEMS_SHOWN_MAX))
@@ -247,14 +247,14 @@ def test_ten_problems_are_told_and_all_are_counted() -> None:
     ],
 )
 def test_an_unusable_file_is_refused_with_one_line(data: bytes, message: str) -> None:
-    """What makes the whole file untrustworthy is a UserError that names the line and the value."""
+    """An unusable file raises a UserError that names the line and the value."""
     with pytest.raises(UserError) as raised:
         parse_keywords(data)
     assert str(raised.value).startswith(message)
 
 
 def test_limits_on_rows_and_bytes_are_kept() -> None:
-    """A file over a limit is refused at the line that passes it; one at the limit is read."""
+    """A file over a limit is refused at the line that exceeds it. One at the limit is read."""
     data = _bytes("a,US,", "b,US,", "c,US,")
     assert len(parse_keywords(data, rows_max=3, size_bytes_max=len(data)).rows) == 3
     with pytest.raises(UserError, match="line 4: more than 2 rows"):
@@ -264,7 +264,7 @@ def test_limits_on_rows_and_bytes_are_kept() -> None:
 
 
 class _Endless(RawIOBase):
-    """A file without end that counts how many lines were asked for."""
+    """An endless file that counts the lines read."""
 
     def __init__(self) -> None:
         self.asked = 0
@@ -275,7 +275,7 @@ class _Endless(RawIOBase):
 
 
 def test_a_file_is_streamed() -> None:
-    """Taking five rows reads six lines: the file is never read ahead or whole."""
+    """Taking five rows reads six lines, without reading ahead."""
     source = _Endless()
     rows: Iterator[object] = iter_keywords(source, KeywordReport())  # type: ignore[arg-type]  # only readline is used
     for _ in range(5):
@@ -284,7 +284,7 @@ def test_a_file_is_streamed() -> None:
 
 
 def test_added_markets_are_known() -> None:
-    """Markets that a person added are found when they are given."""
+    """Markets that a person added are found if they are passed."""
     added = {**builtin_markets(), "CH-FR": builtin_markets()["CH"]}
     assert parse_keywords(_bytes("thé,ch-fr,"), added).require_clean().rows[0].keyword == "thé"
 
@@ -310,7 +310,7 @@ def test_the_key_is_stable(text: str) -> None:
 
 @given(st.binary(max_size=300))
 def test_any_bytes_give_rows_or_one_user_error(data: bytes) -> None:
-    """No input makes anything but rows, problems or a UserError of one line."""
+    """Any input gives rows, problems or a one-line UserError."""
     refusal = ""
     report = KeywordReport()
     count = 0
@@ -341,6 +341,6 @@ def test_what_spreadsheets_add_is_passed_over(source: bytes, lines: list[int]) -
 
 
 def test_a_field_too_many_is_still_told() -> None:
-    """A comma in a keyword without quotes would be another keyword."""
+    """An unquoted comma in a keyword would make it another keyword."""
     report = parse_keywords(b"keyword,market\npots,US,pans\n,US,\n").report
     assert [problem.line for problem in report.problems] == [2, 3]

@@ -92,7 +92,7 @@ def test_own_domains_end_in_the_country() -> None:
 
 
 def test_kosovo_has_no_location_code() -> None:
-    """A country without an ISO numeric code has a null location code, not an invented one."""
+    """A country without an ISO numeric code has a null location code."""
     assert get_market("XK").location_code is None
 
 
@@ -100,7 +100,7 @@ def test_kosovo_has_no_location_code() -> None:
     ("language", "code"), [("de", "de"), ("sq", None), ("hi", "hi"), ("pt-BR", "pt")]
 )
 def test_a_languages_code_at_dataforseo(language: str, code: str | None) -> None:
-    """A language that DataForSEO is known not to have has no code; another keeps its own."""
+    """A language that DataForSEO lacks has no code. Others keep their own."""
     assert dataforseo_language(language) == code
 
 
@@ -111,7 +111,7 @@ def test_an_unknown_code_is_a_user_error() -> None:
 
 
 def test_added_markets_are_found() -> None:
-    """A person's own market is found among the given ones."""
+    """A person's own market is found among the passed ones."""
     own = dataclasses.replace(get_market("CH"), code="CH-FR", language="fr", hl="fr")
     known: dict[str, Market] = {**builtin_markets(), "CH-FR": own}
     assert find_market("ch-fr", known) is own

@@ -1,4 +1,4 @@
-"""Facts about lanes: which a run has, which needs which, and how they and the run end."""
+"""Lanes: which a run has, their dependencies, and how they and the run end."""
 
 from collections.abc import Callable, Mapping
 from itertools import combinations
@@ -80,7 +80,7 @@ def test_a_run_has_the_lanes_of_its_types(kinds: tuple[ContentType, ...]) -> Non
 
 @pytest.mark.parametrize("kinds", SUBSETS)
 def test_needs_stay_within_a_type_and_come_first(kinds: tuple[ContentType, ...]) -> None:
-    """A lane needs its phase's dependencies of its own type; whatever it needs stands before it."""
+    """A lane needs its phase's dependencies of its own type, and they come before it."""
     lanes = lanes_of(kinds)
     for place, key in enumerate(lanes[:-1]):
         needs = needs_of(key, lanes)
@@ -92,7 +92,7 @@ def test_needs_stay_within_a_type_and_come_first(kinds: tuple[ContentType, ...])
 
 
 def test_dependents_are_found_through_others() -> None:
-    """Everything behind a lane depends on it, and nothing of another type but the combined DSI."""
+    """All later lanes of its type depend on it. Of other types only the combined DSI does."""
     lanes = lanes_of(SEARCHED_TYPES)
     serp = LaneKey(PhaseName.SERP_COLLECTION, ContentType.NEWS)
     behind = dependents_of(serp, lanes)
@@ -109,14 +109,14 @@ def test_dependents_are_found_through_others() -> None:
 
 
 def test_nothing_to_do_is_completed_and_says_so() -> None:
-    """A lane without items completes, with the note that there was nothing to do."""
+    """A lane without items completes with the reason "nothing to do"."""
     end = settle(view(planned=0), 1.0)
     assert (end.event, end.reason) == ("complete", "nothing to do")
 
 
 @pytest.mark.parametrize("ratio", [0.0, 0.5, 1.0])
 def test_work_that_produced_nothing_has_failed(ratio: float) -> None:
-    """If all items failed the lane has failed, whatever ratio the run asks for."""
+    """A lane whose items all failed fails at every ratio."""
     end = settle(view(planned=3, failed=3), ratio)
     assert (end.event, end.reason) == ("fail", "all 3 items failed")
 
@@ -132,31 +132,31 @@ def test_work_that_produced_nothing_has_failed(ratio: float) -> None:
     ],
 )
 def test_the_success_ratio_decides(good: int, planned: int, ratio: float, event: str) -> None:
-    """A lane completes from the asked share of good items on, and fails below it."""
+    """A lane completes from the required share of good items on, and fails below it."""
     end = settle(view(planned=planned, completed=good, failed=planned - good), ratio)
     assert end.event == event
 
 
 @given(st.integers(1, 500), st.data())
 def test_a_ratio_that_is_met_exactly_is_met(planned: int, data: st.DataObject) -> None:
-    """A share of exactly the asked ratio is enough, however the ratio is rounded."""
+    """A share of exactly the required ratio is enough, however the ratio is rounded."""
     good = data.draw(st.integers(1, planned))
     assert settle(view(planned=planned, completed=good), good / planned).event == "complete"
 
 
 def test_skipped_items_count_as_good() -> None:
-    """An item with nothing to do is no failure of its lane."""
+    """A skipped item is not a failure of its lane."""
     assert settle(view(planned=10, skipped=9, failed=1), 0.9).event == "complete"
 
 
 def test_a_lane_is_worked_off_when_planned_and_all_chunks_are_done() -> None:
-    """Neither an unplanned lane nor one with an open chunk is worked off."""
+    """Neither an unplanned lane nor one with an open chunk is finished."""
     assert view(chunks=2, chunks_done=2).is_finished
     assert not view(chunks=2, chunks_done=1).is_finished
 
 
 def test_a_lane_waits_for_all_its_needs() -> None:
-    """While a need has not ended, and none is broken, a lane neither starts nor is blocked."""
+    """While a need is running and none is broken, a lane neither starts nor is blocked."""
     lanes = lanes_of([ContentType.NEWS])
     states = dict.fromkeys(lanes, LaneStatus.COMPLETED)
     analysis = LaneKey(PhaseName.CONTENT_ANALYSIS, ContentType.NEWS)
@@ -165,7 +165,7 @@ def test_a_lane_waits_for_all_its_needs() -> None:
 
 
 def test_a_skipped_need_is_no_obstacle() -> None:
-    """A lane whose needs were not asked for starts."""
+    """A lane whose needs were not requested starts."""
     lanes = lanes_of([ContentType.NEWS])
     states = dict.fromkeys(lanes, LaneStatus.SKIPPED)
     decision = start_or_block(view(LaneKey(PhaseName.DSI_CALCULATION, ContentType.NEWS)), states)
@@ -174,7 +174,7 @@ def test_a_skipped_need_is_no_obstacle() -> None:
 
 
 def test_a_blocked_lane_names_its_reason() -> None:
-    """A lane is blocked as soon as a need is broken, and says which and how."""
+    """A lane is blocked as soon as a need is broken, and its reason names which and how."""
     lanes = lanes_of([ContentType.NEWS])
     states = dict.fromkeys(lanes, LaneStatus.PENDING)
     states[LaneKey(PhaseName.SERP_COLLECTION, ContentType.NEWS)] = LaneStatus.FAILED
@@ -185,7 +185,7 @@ def test_a_blocked_lane_names_its_reason() -> None:
 
 
 def test_volumes_are_no_condition_for_searches() -> None:
-    """Whatever becomes of the volumes, searches are made and figures computed; the run tells it."""
+    """Searches are made and figures computed even if volumes fail. The run's status shows it."""
     lanes = lanes_of([ContentType.NEWS])
     states = walked(lanes, lambda k: LaneStatus.FAILED if k == METRICS else LaneStatus.COMPLETED)
     assert {key for key, status in states.items() if status is not LaneStatus.COMPLETED} == {
@@ -195,7 +195,7 @@ def test_volumes_are_no_condition_for_searches() -> None:
 
 
 def test_volumes_that_are_slow_hold_figures_back_and_searches_for_a_while() -> None:
-    """Searches keep the order for five minutes; figures wait for the volumes to end."""
+    """Searches wait for volumes for five minutes. Figures wait until volumes end."""
     states = dict.fromkeys(lanes_of([ContentType.NEWS]), LaneStatus.COMPLETED)
     states[METRICS] = LaneStatus.RUNNING
     search = view(LaneKey(PhaseName.SERP_COLLECTION, ContentType.NEWS))
@@ -212,7 +212,7 @@ def test_volumes_that_are_slow_hold_figures_back_and_searches_for_a_while() -> N
 
 
 def test_a_failed_news_lane_blocks_news_only() -> None:
-    """News ends failed and blocked, organic and video complete, the run has errors."""
+    """News ends failed and blocked, organic and video complete, and the run has errors."""
     lanes = lanes_of(SEARCHED_TYPES)
     broken = LaneKey(PhaseName.SERP_COLLECTION, ContentType.NEWS)
     states = walked(lanes, lambda k: LaneStatus.FAILED if k == broken else LaneStatus.COMPLETED)
@@ -227,7 +227,7 @@ def test_a_failed_news_lane_blocks_news_only() -> None:
 
 
 def test_without_any_dsi_the_run_has_failed() -> None:
-    """If no lane of the last phase completed, the run failed, however much was collected."""
+    """If no lane of the last phase completed, the run failed."""
     lanes = lanes_of(SEARCHED_TYPES)
     analysis = PhaseName.CONTENT_ANALYSIS
     states = walked(
@@ -238,7 +238,7 @@ def test_without_any_dsi_the_run_has_failed() -> None:
 
 
 def test_a_run_of_chosen_phases_ends_by_the_last_of_them() -> None:
-    """Skipped lanes decide nothing: the last phase that was asked for does."""
+    """The last requested phase decides. Skipped lanes do not."""
     states = dict.fromkeys(lanes_of([ContentType.NEWS]), LaneStatus.SKIPPED)
     states[METRICS] = LaneStatus.COMPLETED
     assert ending_of(states) is RunStatus.COMPLETED
@@ -248,7 +248,7 @@ def test_a_run_of_chosen_phases_ends_by_the_last_of_them() -> None:
 
 @pytest.mark.parametrize("status", [LaneStatus.PENDING, LaneStatus.RUNNING])
 def test_a_run_goes_on_while_a_lane_does(status: LaneStatus) -> None:
-    """One lane that has not ended keeps the run from ending."""
+    """The run does not end while a lane has not ended."""
     states = dict.fromkeys(lanes_of([ContentType.NEWS]), LaneStatus.COMPLETED)
     states[COMBINED] = status
     assert ending_of(states) is None
@@ -256,7 +256,7 @@ def test_a_run_goes_on_while_a_lane_does(status: LaneStatus) -> None:
 
 @given(st.sets(st.sampled_from(lanes_of(SEARCHED_TYPES)[1:-1])))
 def test_content_types_are_independent(broken: set[LaneKey]) -> None:
-    """Whatever fails, a type's lanes end as if it had run alone, and the run comes to an end."""
+    """A type's lanes end as if it had run alone, and the run ends, whatever fails."""
 
     def ends(key: LaneKey) -> LaneStatus:
         return LaneStatus.FAILED if key in broken else LaneStatus.COMPLETED

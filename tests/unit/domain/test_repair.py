@@ -1,4 +1,4 @@
-"""The ladder and the verdicts: from stored facts alone, the whole tables."""
+"""The whole tables of repair stages and failure actions."""
 
 import itertools
 
@@ -48,13 +48,13 @@ STARTED = (*MAY_RUN, BatchStatus.READY)
     ],
 )
 def test_the_ladder(attempts_max: int, stages: list[RepairStage]) -> None:
-    """First, again, smaller, and the last attempt in real time, whatever number is allowed."""
+    """First, again, smaller, and the last attempt in real time, for any number of attempts."""
     assert [stage_of(failed, attempts_max) for failed in range(attempts_max + 1)] == stages
 
 
 @given(st.integers(1, 100))
 def test_a_search_never_goes_down_the_ladder_and_always_ends(attempts_max: int) -> None:
-    """Every further failure is at the same stage or at a later one; all of them end reported."""
+    """Each failure leads to the same stage or a later one, and the last is reported."""
     order = list(RepairStage)
     stages = [order.index(stage_of(failed, attempts_max)) for failed in range(attempts_max + 1)]
     assert stages == sorted(stages)
@@ -63,7 +63,7 @@ def test_a_search_never_goes_down_the_ladder_and_always_ends(attempts_max: int) 
 
 
 def test_the_shape_of_a_batch() -> None:
-    """Smaller means a quarter, then a quarter of that, and another priority; never below 25."""
+    """Smaller means a quarter, then a quarter of that, never below 25, at another priority."""
     assert shape_of(0, F, 15_000, NORMAL) == BatchShape(15_000, NORMAL)
     assert shape_of(1, A, 15_000, NORMAL) == BatchShape(15_000, NORMAL)
     assert shape_of(2, S, 15_000, NORMAL) == BatchShape(3_750, HIGH)
@@ -107,7 +107,7 @@ def _after(
     ids=["429", "402", "503 with its end", "enough runs already"],
 )
 def test_not_now_is_waited_for_in_every_state_however_often(error: ProviderError) -> None:
-    """What the provider only puts off is no stage and no failure, even the hundredth time."""
+    """A "not now" changes no stage and is no failure, even the hundredth time."""
     for status, failures in itertools.product((*NOT_STARTED, *STARTED), (1, 100)):
         assert _after(error, status, failures, overdue=True) is FailureAction.WAIT
 
@@ -120,7 +120,7 @@ def test_a_batch_that_is_gone_is_given_up_at_once() -> None:
 
 
 def test_a_wrong_key_fails_at_once_before_the_start_and_not_so_soon_after() -> None:
-    """What has been paid for is not thrown away for one 401; and never as "lost"."""
+    """One 401 does not discard a paid batch, and no 401 makes it "lost"."""
     error = _error(ErrorCategory.AUTH, permanent=True)
     assert {_after(error, status) for status in NOT_STARTED} == {FailureAction.GIVE_UP}
     assert {_after(error, status) for status in STARTED} == {FailureAction.POLL_AGAIN}
@@ -128,7 +128,7 @@ def test_a_wrong_key_fails_at_once_before_the_start_and_not_so_soon_after() -> N
 
 
 def test_a_bad_request_takes_the_next_stage() -> None:
-    """The same batch would be refused again; one that may be paid for is looked at longer."""
+    """The same batch would be refused again. One that may be paid for is polled longer."""
     error = _error(ErrorCategory.BAD_REQUEST, permanent=True)
     assert {_after(error, status) for status in NOT_STARTED} == {FailureAction.NEXT_STAGE}
     assert {_after(error, status) for status in STARTED} == {FailureAction.POLL_AGAIN}
@@ -136,7 +136,7 @@ def test_a_bad_request_takes_the_next_stage() -> None:
 
 
 def test_trouble_with_a_batch_that_may_run_outlasts_any_number_of_looks_but_not_the_time() -> None:
-    """A provider that cannot be reached does not lose what is paid; after a day it is overdue."""
+    """An unreachable provider does not lose a paid batch. After a day it is overdue."""
     for category in (ErrorCategory.SERVER, ErrorCategory.NETWORK, ErrorCategory.MALFORMED):
         error = _error(category)
         for status in MAY_RUN:
@@ -149,7 +149,7 @@ def test_trouble_with_a_batch_that_may_run_outlasts_any_number_of_looks_but_not_
 
 @given(st.lists(st.text(max_size=500), min_size=1, max_size=20))
 def test_the_history_is_bounded_and_keeps_the_latest(told: list[str]) -> None:
-    """However often something is tried, the last reason is in the history and it can be stored."""
+    """After any number of attempts the history holds the last reason and can be stored."""
     so_far: str | None = None
     for why in told:
         so_far = history(so_far, why)
@@ -158,7 +158,7 @@ def test_the_history_is_bounded_and_keeps_the_latest(told: list[str]) -> None:
 
 
 def test_a_long_history_fits_its_column() -> None:
-    """Twenty long reasons: what is kept of them ends with the last."""
+    """Of twenty long reasons the history keeps the last ones."""
     so_far: str | None = None
     for number in range(20):
         so_far = history(so_far, f"{number:02}" * 1_000)

@@ -1,4 +1,4 @@
-"""Reading replies: whatever the bytes are, a value or one kind of error."""
+"""Any bytes of a reply give a value or one kind of error."""
 
 import json
 from datetime import UTC, datetime
@@ -26,7 +26,7 @@ def reply(body: bytes) -> HttpReply:
 
 
 def test_json_object() -> None:
-    """An object is read, with a byte order mark too; another value is no object."""
+    """An object is read, also with a byte order mark. Another value is malformed."""
     assert json_object(reply(b'\xef\xbb\xbf{"a": 1}'), "p") == {"a": 1}
     assert json_value(reply(b"[1]"), "p") == [1]
     with pytest.raises(ProviderError, match="not an object"):
@@ -49,7 +49,7 @@ def test_json_object() -> None:
     ],
 )
 def test_no_json(body: bytes) -> None:
-    """Everything that is no JSON is malformed, may be retried, and is not quoted."""
+    """A body that is not JSON is malformed, may be retried, and is not quoted."""
     with pytest.raises(ProviderError) as caught:
         json_value(reply(body), "p")
     assert caught.value.category is ErrorCategory.MALFORMED
@@ -58,7 +58,7 @@ def test_no_json(body: bytes) -> None:
 
 
 def test_strings_are_storable() -> None:
-    """What PostgreSQL cannot store is replaced, in keys too; real pairs stay."""
+    """Characters that PostgreSQL cannot store are replaced, also in keys. Real pairs stay."""
     value = json_value(reply(rb'{"a\u0000": ["\ud83c\udf55", "\ud800", "\u0041"]}'), "p")
     assert value == {"a�": ["🍕", "�", "A"]}
     json.dumps(value, ensure_ascii=False).encode()
@@ -84,13 +84,13 @@ def test_strings_are_storable() -> None:
     ],
 )
 def test_retry_after(value: str, seconds: float | None) -> None:
-    """Seconds or an HTTP date; the past is now, and garbage says nothing."""
+    """Seconds or an HTTP date are read. The past is 0, and garbage is None."""
     assert retry_after_seconds({"retry-after": value}, NOW) == seconds
     assert retry_after_seconds({}, NOW) is None
 
 
 def test_redacted() -> None:
-    """A provider's words lose secrets, plain and percent-encoded, URLs, line breaks and length."""
+    """A provider's text loses secrets (also percent-encoded), URLs and line breaks, and is cut."""
     words = "key a+b/c\n at https://x.y/?k=a%2Bb%2Fc or a%2Bb%2Fc"
     assert redacted(words, ("a+b/c", "")) == "key [secret] at [url] or [secret]"
     assert redacted("x" * 190 + "SECRETSECRET" * 9, ("SECRETSECRET",))[190:] == "[secret][s"
@@ -123,5 +123,5 @@ def test_number(value: Any, number: float | None) -> None:
 
 
 def test_text() -> None:
-    """Text that says nothing is read as None."""
+    """Blank text is read as None."""
     assert (as_text(" a "), as_text("  "), as_text(5)) == ("a", None, None)

@@ -29,7 +29,7 @@ def test_the_ceiling_grows_exponentially_to_its_maximum() -> None:
 def test_every_delay_is_bounded(
     attempts: int, chance: float, base: float, exponential: float, asked: float | None
 ) -> None:
-    """Whatever the attempt and the reply say, the wait lies within the caps."""
+    """For any attempt and reply, the wait lies within the caps."""
     strategy = RetryStrategy(3, base, 100, exponential)
     delay = strategy.delay_seconds(attempts, lambda: chance, asked)
     assert 0 <= delay <= 100.001 + RETRY_AFTER_SECONDS_MAX
@@ -58,19 +58,19 @@ def test_every_delay_is_bounded(
     ],
 )
 def test_retry_after_in_every_form(value: str | None, seconds: float | None) -> None:
-    """Seconds and dates are read, garbage is none, and the year 2100 is capped."""
+    """Seconds and dates are read, garbage is None, and the year 2100 is capped."""
     assert parse_retry_after(value, NOW) == seconds
 
 
 @given(st.text())
 def test_no_retry_after_raises(value: str) -> None:
-    """Any text at all is either read within the cap or ignored."""
+    """Any text is either read within the cap or ignored."""
     seconds = parse_retry_after(value, NOW)
     assert seconds is None or 0 <= seconds <= RETRY_AFTER_SECONDS_MAX
 
 
 def test_an_ordinary_strategy_waits_up_to_a_minute() -> None:
-    """A second, doubled from attempt to attempt, of which there are three."""
+    """One second, doubled after each of three attempts."""
     strategy = RetryStrategy()
     ceilings = [strategy.ceiling_seconds(attempts) for attempts in (1, 2, 6, 7, 20)]
     assert ceilings == pytest.approx([1, 2, 32, 60, 60])
@@ -87,7 +87,7 @@ def test_an_ordinary_strategy_waits_up_to_a_minute() -> None:
     ],
 )
 def test_a_strategy_has_a_most(name: str, most: int) -> None:
-    """A hundred attempts, and a day between two of them."""
+    """At most a hundred attempts, and a day between them."""
     usual = {"max_delay": 86_400}
     assert getattr(RetryStrategy(**usual | {name: most}), name) == most  # type: ignore[arg-type]  # by name
     with pytest.raises(UserError, match=f"^{name}={most + 1}: must be"):

@@ -1,4 +1,4 @@
-"""How long a reply asks to be waited for."""
+"""The wait that a reply asks for."""
 
 from datetime import UTC, datetime
 
@@ -37,7 +37,7 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
     ],
 )
 def test_retry_after(value: str, seconds: float | None) -> None:
-    """A number or a date, repeated or not, is seconds; what is negative or no time says nothing."""
+    """A number or a date, repeated or not, gives seconds. Anything else gives None."""
     assert retry_after_seconds({"retry-after": value}, NOW) == seconds
 
 
@@ -54,6 +54,6 @@ def test_retry_after(value: str, seconds: float | None) -> None:
     ],
 )
 def test_milliseconds(milliseconds: str, value: str, seconds: float) -> None:
-    """Milliseconds count where they are above zero; else the header in seconds does."""
+    """Milliseconds count if above zero, else the header in seconds."""
     headers = {"retry-after-ms": milliseconds, "retry-after": value}
     assert retry_after_seconds(headers, NOW) == seconds

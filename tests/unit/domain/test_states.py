@@ -1,4 +1,4 @@
-"""Facts about the state machines: what the design says, and nothing beside it."""
+"""The state machines are exactly those of the design."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -44,7 +44,7 @@ DESIGN: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "fail": ("running", "failed"),
         "skip": ("pending", "skipped"),
         "block": ("pending", "blocked"),
-        # A lane that runs in a run that has ended was stopped by a cancel.
+        # A running lane in an ended run was stopped by a cancel.
         "retry": ("failed blocked completed running", "pending"),
     },
     "item": {
@@ -109,7 +109,7 @@ def test_events_lead_where_the_design_says(name: str) -> None:
 
 @pytest.mark.parametrize("name", MACHINES)
 def test_every_edge_can_be_walked(name: str) -> None:
-    """From a machine's first state every (state, event) of it can be reached, and every state."""
+    """Every state and every (state, event) is reachable from a machine's first state."""
     machine: AnyMachine = MACHINES[name]  # type: ignore[assignment]  # read only: any will do
     reached = {FIRST[name]}
     for _ in machine:
@@ -119,7 +119,7 @@ def test_every_edge_can_be_walked(name: str) -> None:
 
 
 def test_what_has_ended_moves_by_retry_only() -> None:
-    """Ended runs and lanes know one event, retry; so does a failed item; other ends know none."""
+    """Ended runs, ended lanes and failed items accept only retry. Other ends accept no event."""
     assert {e for s, e in RUN_MACHINE if s in ENDED_RUNS} == {"retry"}
     assert {e for s, e in LANE_MACHINE if s in ENDED_LANES} == {"retry"}
     ended_items = set(StateStatus) - LIVE_ITEMS
@@ -128,13 +128,13 @@ def test_what_has_ended_moves_by_retry_only() -> None:
 
 
 def test_a_change_names_all_its_sources() -> None:
-    """The compare-and-set of an event takes every state that knows the event, and no other."""
+    """The compare-and-set of an event has exactly the source states of that event."""
     step = change(RUN_MACHINE, "cancel")
     assert set(step.sources) == {"pending", "running", "paused"}
     assert step.target == "cancelled"
 
 
 def test_an_unknown_event_is_a_key_error() -> None:
-    """An event that a machine does not know is a bug, not an update of no rows."""
+    """An unknown event is a bug, not an update of no rows."""
     with pytest.raises(KeyError, match="explode"):
         change(CHUNK_MACHINE, "explode")

@@ -32,7 +32,7 @@ PLAIN = (
     "feff::1", "ff02::1", "4000::1", "1000::1",
 )  # fmt: skip
 
-# The special-purpose registries of IANA, what they do not hold, and one cloud's metadata service.
+# IANA's special-purpose registries, ranges missing there, and one cloud's metadata service.
 RANGES = (
     "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "168.63.129.16/32", "169.254.0.0/16",
     "172.16.0.0/12", "192.0.0.0/24", "192.0.2.0/24", "192.31.196.0/24", "192.52.193.0/24",
@@ -94,7 +94,7 @@ def test_special_address_is_refused(text: str) -> None:
 
 @pytest.mark.parametrize("text", RANGES)
 def test_special_range_is_refused_from_its_first_address_to_its_last(text: str) -> None:
-    """Whatever this Python's library knows of a range, no address of it passes."""
+    """No address of a refused range passes under any Python version."""
     network = ip_network(text)
     for address in (network[0], network[network.num_addresses // 2], network[-1]):
         assert address_refusal(address) is not None
@@ -102,20 +102,20 @@ def test_special_range_is_refused_from_its_first_address_to_its_last(text: str) 
 
 @pytest.mark.parametrize("text", ALLOWED)
 def test_public_address_is_allowed(text: str) -> None:
-    """The addresses just outside each refused range are ordinary ones."""
+    """The addresses just outside each refused range pass."""
     assert address_refusal(ip_address(text)) is None
 
 
 @given(st.integers(0, 2**32 - 1))
 def test_nothing_that_python_calls_local_passes(number: int) -> None:
-    """No IPv4 address passes that the standard library does not call global."""
+    """No IPv4 address passes that the standard library does not consider global."""
     address = IPv4Address(number)
     assert address.is_global or address_refusal(address) is not None
 
 
 @given(st.integers(0, 2**128 - 1))
 def test_no_ipv6_address_outside_global_unicast_passes(number: int) -> None:
-    """No IPv6 address passes that the library calls local, or that lies outside 2000::/3."""
+    """No IPv6 address passes that the library considers local, or that lies outside 2000::/3."""
     address = IPv6Address(number)
     public = address.is_global and number >> 125 == 0b001
     assert public or address_refusal(address) is not None
@@ -154,7 +154,7 @@ def test_no_ipv6_address_outside_global_unicast_passes(number: int) -> None:
     ],
 )
 def test_odd_host_is_refused(host: str) -> None:
-    """A local name, a spelling of a number, or what is no host name at all is refused."""
+    """A local name, a spelling of a number, or text that is not a host name is refused."""
     assert host_refusal(host) is not None
 
 
@@ -169,5 +169,5 @@ def test_odd_host_is_refused(host: str) -> None:
     ],
 )
 def test_ordinary_host_is_allowed(host: str) -> None:
-    """A public host name passes; its addresses are judged when it is resolved."""
+    """A public host name passes. Its addresses are checked when it is resolved."""
     assert host_refusal(host) is None

@@ -31,7 +31,7 @@ def test_parameters_are_added_to_those_of_the_url() -> None:
      "https://a.com:port/", "https://a b.com\n", "https://[::1", "https://999.1.1.1/", ""],
 )  # fmt: skip
 def test_unusable_url_is_refused(url: str) -> None:
-    """What is no plain http(s) URL with a host is refused for good."""
+    """Text that is not a plain http(s) URL with a host is refused permanently."""
     with pytest.raises(EXPECTED) as caught:
         parse_url(url, {})
     failure = translate(caught.value, "the URL")
@@ -39,7 +39,7 @@ def test_unusable_url_is_refused(url: str) -> None:
 
 
 def test_json_and_basic_auth_and_own_headers() -> None:
-    """JSON is sent compact, even if empty; what we decide ourselves cannot be overridden."""
+    """JSON is sent compact, even if empty. The client's own headers cannot be overridden."""
     sent = hop(
         method="POST",
         json=[],
@@ -93,14 +93,14 @@ def test_location_is_resolved_against_the_hop(location: str, target: str) -> Non
     "location", ["http:///x", "file:///x", "https://u:p@b.com", "/\\b.com", "//b.com:x"]
 )
 def test_unusable_location_is_refused(location: str) -> None:
-    """A redirect that leads nowhere we would go is a permanent error."""
+    """A redirect to a refused URL is a permanent error."""
     with pytest.raises(EXPECTED) as caught:
         next_hop(hop(), location)
     assert translate(caught.value, "a.com").permanent
 
 
 def test_reply_is_redacted_in_url_and_headers() -> None:
-    """A key that the peer echoes is in neither; the body has come without it."""
+    """Neither contains a key that the peer echoes. The body came without it."""
     raw = Raw(
         200,
         [("link", "<https://a.com/?q=longsecret>"), ("a", "1"), ("a", "2")],
@@ -116,7 +116,7 @@ def test_reply_is_redacted_in_url_and_headers() -> None:
 
 
 def test_error_message_is_short_and_redacted() -> None:
-    """An error's message is cut, after the secret has been masked and not before."""
+    """An error's message is cut after the secret has been masked."""
     error = NetError(ErrorCategory.NETWORK, "x" * 295 + "longsecret")
     shown = error.redacted(["longsecret"], sent=True)
     assert str(shown) == "x" * 295 + MASK[:5]

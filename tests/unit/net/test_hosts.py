@@ -8,7 +8,7 @@ from serpline.net.hosts import HostMap, Origin, origin_of, trusted_origins
 
 
 def test_exact_name_wins_over_wildcard_and_long_over_short() -> None:
-    """The most specific entry decides where a name is reached."""
+    """The most specific entry decides a name's address."""
     hosts = HostMap(
         {
             "*.test": "127.0.0.1:1",
@@ -46,7 +46,7 @@ def test_wildcard_does_not_cover_its_own_suffix_or_a_lookalike() -> None:
     ],
 )
 def test_bad_entry_is_named(pattern: str, target: str) -> None:
-    """A bad entry of the host map is an error of the user that names it."""
+    """A bad entry of the host map is a user error that names it."""
     with pytest.raises(UserError, match="net_host_map") as caught:
         HostMap({pattern: target})
     assert repr(pattern) in str(caught.value)
@@ -70,7 +70,7 @@ def test_trust_is_bound_to_scheme_host_and_port() -> None:
     "base", ["ftp://a.com", "a.com", "http://", "http://u:pw@a.com", "http://["]
 )
 def test_bad_base_is_refused_without_its_password(base: str) -> None:
-    """A base URL that cannot be used is an error of the user; a password in it is not shown."""
+    """An unusable base URL is a user error, without the password in it."""
     with pytest.raises(UserError) as caught:
         trusted_origins([base])
     assert "pw" not in str(caught.value)

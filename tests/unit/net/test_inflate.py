@@ -14,7 +14,7 @@ from serpline.net.limits import INFLATE_PIECE_BYTES, MEMBERS_MAX
 
 BETWEEN = 10_000_000
 HTML = b"<!DOCTYPE html><html><head><title>T</title></head><body>words</body></html>"
-# Without its time: the bytes are in the names of tests, which every process must know by the same.
+# Without a timestamp: the bytes are in test names, which must be equal in every process.
 GZIPPED = gzip.compress(HTML, mtime=0)
 JSON = b'{"answer": [1, 2, 3], "text": "x^2"}'
 
@@ -32,7 +32,7 @@ def raw_deflate(data: bytes) -> bytes:
 
 @given(st.binary(max_size=4000), st.integers(1, 500))
 def test_gzip_round_trip_however_it_is_cut_into_chunks(data: bytes, step: int) -> None:
-    """What was compressed comes out whole, whatever the chunks."""
+    """Compressed data comes out complete from any chunks."""
     assert inflate(gzip.compress(data), "gzip", step) == data
     assert inflate(zlib.compress(data), "deflate", step) == data
     assert inflate(raw_deflate(data), "deflate", step) == data
@@ -42,7 +42,7 @@ def test_gzip_round_trip_however_it_is_cut_into_chunks(data: bytes, step: int) -
 
 
 def test_every_member_of_a_gzip_file_is_read_and_padding_ignored() -> None:
-    """A gzip stream of several members is read to its end; zeros behind it are no data."""
+    """A gzip stream of several members is read to its end. Zeros after it are ignored."""
     stream = gzip.compress(b"one ") + gzip.compress(b"two") + b"\0" * 20
     assert inflate(stream, "gzip", 1000) == b"one two"
     assert inflate(stream, "gzip", 1) == b"one two"
@@ -56,7 +56,7 @@ def test_pieces_are_bounded() -> None:
 
 
 def test_members_are_counted() -> None:
-    """A flood of empty gzip members ends at the limit, though it yields no bytes at all."""
+    """A flood of empty gzip members ends at the limit, although it yields no bytes."""
     assert inflate(gzip.compress(b"") * MEMBERS_MAX, "gzip", 1000) == b""
     with pytest.raises(NetError, match="parts"):
         inflate(gzip.compress(b"") * (MEMBERS_MAX + 1), "gzip", 1000)
@@ -64,7 +64,7 @@ def test_members_are_counted() -> None:
 
 @pytest.mark.parametrize("missing", [1, 4, 8, 9, 30])
 def test_cut_stream_is_an_error(missing: int) -> None:
-    """A compressed stream that ends before its end is a failure, never a shorter page."""
+    """A truncated compressed stream is a failure, never a shorter page."""
     with pytest.raises(NetError, match="cut"):
         inflate(gzip.compress(bytes(range(256)))[:-missing], "gzip")
 
@@ -85,7 +85,7 @@ def test_empty_body_with_an_encoding_is_empty() -> None:
 @pytest.mark.parametrize("text", [HTML, JSON, b"{", b"x", b"plain words " * 200])
 @pytest.mark.parametrize("label", ["gzip", "x-gzip", "deflate", "gzip, gzip", "deflate, gzip"])
 def test_plain_body_with_a_label(label: str, text: bytes) -> None:
-    """A body that nobody compressed is read as it is, whatever it is said to be."""
+    """An uncompressed body is read as it is under every label."""
     assert inflate(text, label) == text
     assert inflate(text, label, step=1) == text
 
@@ -110,7 +110,7 @@ def test_plain_body_with_a_label(label: str, text: bytes) -> None:
     ],
 )
 def test_odd_labels(label: str, body: bytes) -> None:
-    """The bytes decide: labels that are doubled, unknown or of another coding cost no body."""
+    """The bytes decide: doubled, unknown or wrong labels lose no body."""
     decoded = inflate(body, label, step=1_000)
     assert decoded in (HTML, HTML * 20, JSON)
     assert inflate(body, label, step=3) == decoded
@@ -118,14 +118,14 @@ def test_odd_labels(label: str, body: bytes) -> None:
 
 @pytest.mark.parametrize("label", ["br", "zstd", "compress", "gzip, br"])
 def test_coding_that_was_not_asked_for(label: str) -> None:
-    """What cannot be decoded is refused by name, and for good."""
+    """An unsupported coding is refused permanently and by name."""
     with pytest.raises(NetError, match="not asked for") as caught:
         inflate(b"\x1b\x05\x00\xf8", label)
     assert (caught.value.category, caught.value.permanent) == (ErrorCategory.BAD_REQUEST, True)
 
 
 def test_layers_are_bounded() -> None:
-    """Three layers are refused, and two hand no more to each other than a body may have."""
+    """Three layers are refused. Between two layers at most the body's limit passes."""
     with pytest.raises(NetError, match="3 layers"):
         Inflater("gzip, gzip, gzip", BETWEEN)
     bomb = gzip.compress(gzip.compress(bytes(50_000_000), mtime=0) * 300, mtime=0)
@@ -144,6 +144,6 @@ def test_damaged_header(label: str) -> None:
 
 @pytest.mark.parametrize("label", ["gzip", "deflate"])
 def test_cut_in_the_first_bytes(label: str) -> None:
-    """A header that is cut is a cut body, not a short one."""
+    """A truncated header is a truncated body, not a short one."""
     with pytest.raises(NetError, match="cut"):
         inflate(gzip.compress(HTML)[:1], label)

@@ -1,4 +1,4 @@
-"""Nothing that people or tables see holds a key."""
+"""No message, log or table contains a key."""
 
 import base64
 from urllib.parse import quote, quote_plus
@@ -35,7 +35,7 @@ KEY = "K3y/with+odd=chars&ä"
     ],
 )
 def test_url_is_shown_without_its_secrets(url: str, shown: str) -> None:
-    """User information and known parameters are masked; the rest of a URL is left as it is."""
+    """User information and known parameters are masked. The rest of a URL stays."""
     assert redact_url(url) == shown
 
 
@@ -51,12 +51,12 @@ def test_url_is_shown_without_its_secrets(url: str, shown: str) -> None:
     ],
 )
 def test_secret_is_masked_in_every_spelling(spelling: str) -> None:
-    """A known value is masked as it stands, percent-encoded, Base64-encoded and in JSON."""
+    """A known value is masked plain, percent-encoded, Base64-encoded and in JSON."""
     assert redact(f"before {spelling} after", [KEY]) == f"before {MASK} after"
 
 
 def test_secret_that_contains_another_is_masked_whole() -> None:
-    """The longest secret is replaced first, so no part of it stays behind."""
+    """The longest secret is replaced first, so no part of it remains."""
     assert redact("abcdef", ["abc", "abcdef"]) == MASK
 
 
@@ -90,13 +90,13 @@ def test_request_gives_its_secrets_away() -> None:
 
 @given(st.text(), st.text(min_size=1).filter(lambda secret: secret not in MASK), st.text())
 def test_no_text_keeps_a_secret(before: str, secret: str, after: str) -> None:
-    """Whatever stands around it, a secret's value is cut out of a text; nothing raises."""
+    """A secret's value is removed from any text, and nothing raises."""
     shown = redact(before + secret + after, [secret])
     assert secret not in shown.replace(MASK, "") or secret in (before + after)
 
 
 @given(st.text())
 def test_redaction_of_a_url_never_raises_and_settles(text: str) -> None:
-    """Any text at all can be redacted, and doing it again changes nothing."""
+    """Any text can be redacted, and redaction is idempotent."""
     once = redact_url(text)
     assert redact_url(once) == once

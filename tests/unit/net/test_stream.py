@@ -30,7 +30,7 @@ class Pair:
         transfer.set(self.transfer)
 
     async def drain(self) -> int:
-        """Feed and read until the stream refuses; how many bytes it took since the last write."""
+        """Feed and read until the stream refuses. Returns the bytes read since the last write."""
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self.theirs.send, bytes(4 * HEAD_BYTES_MAX + 8 * WIRE_BYTES_SPARE))
             with pytest.raises(NetError) as caught:
@@ -57,7 +57,7 @@ async def pair() -> AsyncIterator[Pair]:
 
 
 async def test_head_is_read_in_small_pieces_up_to_its_limit(pair: Pair) -> None:
-    """Before the body is allowed, our refusal comes before the parser's own limit can."""
+    """Before the body is allowed, our limit comes before the parser's own."""
     await pair.theirs.send(bytes(BODY_READ_BYTES))
     assert len(await pair.stream.read(10**6)) == HEAD_READ_BYTES
     taken = await pair.drain()
@@ -66,7 +66,7 @@ async def test_head_is_read_in_small_pieces_up_to_its_limit(pair: Pair) -> None:
 
 
 async def test_body_gets_room_for_its_framing(pair: Pair) -> None:
-    """After the head, the body's limit, its framing and a little more may be read."""
+    """After the head, the body's limit, its framing and a small reserve may be read."""
     await pair.theirs.send(b"head")
     await pair.stream.read(10**6)
     pair.transfer.expect_body(1000)
@@ -86,12 +86,12 @@ async def test_every_request_starts_a_new_count(pair: Pair) -> None:
 
 
 async def test_closed_peer_is_seen(pair: Pair) -> None:
-    """A peer that went away makes an idle connection readable, ends reads and fails writes."""
+    """A closed peer makes an idle connection readable, ends reads and fails writes."""
     assert pair.stream.get_extra_info("is_readable") is False
     await pair.theirs.aclose()
     assert pair.stream.get_extra_info("is_readable") is True
     assert await pair.stream.read(10) == b""
-    # The first write may still end in the socket's buffer.
+    # The socket's buffer may still accept the first write.
     with contextlib.suppress(WriteError):
         await pair.stream.write(b"x")
     with pytest.raises(WriteError):

@@ -1,4 +1,4 @@
-"""What a call is said to have cost."""
+"""The recorded cost of a call."""
 
 from datetime import UTC, datetime
 
@@ -15,7 +15,7 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
     ("code", "credits_"), [(199, 0), (200, 5), (204, 5), (299, 5), (300, 0), (404, 0), (500, 0)]
 )
 def test_only_a_success_is_billed(code: int, credits_: int) -> None:
-    """Unless the reply names its price: a status that is no success costs nothing."""
+    """Any other status is free, unless the reply states its price."""
     made = call(price=5.0)
     intent = intent_of(made, CallScope("x", chunk_id=1, epoch=1), policy(), NOW)
     error = ProviderError("unusable", provider="example", category=ErrorCategory.MALFORMED)

@@ -12,7 +12,7 @@ from serpline.store.database import DatabaseUnavailable
 
 
 class Writer:
-    """Writes groups, failing as told; each number written is remembered."""
+    """Writes groups, fails as configured, and records each number written."""
 
     def __init__(self) -> None:
         self.groups: list[list[int]] = []
@@ -35,7 +35,7 @@ class Writer:
 
 
 async def test_what_arrives_together_is_written_together() -> None:
-    """A hundred items take one write, in their order, and each gets its own answer."""
+    """A hundred items take one write in their order, and each gets its own answer."""
     writer = Writer()
     group = GroupCommitter(writer, delay_seconds=0.01, size_max=500)
     answers = await asyncio.gather(*(group.put(number) for number in range(100)))
@@ -44,7 +44,7 @@ async def test_what_arrives_together_is_written_together() -> None:
 
 
 async def test_a_full_group_does_not_wait() -> None:
-    """With the size reached, the delay (an hour here) is cut short."""
+    """Reaching the size ends the delay (an hour here)."""
     writer = Writer()
     group = GroupCommitter(writer, delay_seconds=3600, size_max=10)
     await asyncio.gather(*(group.put(number) for number in range(10)))
@@ -52,7 +52,7 @@ async def test_a_full_group_does_not_wait() -> None:
 
 
 async def test_flush_does_not_wait_for_company() -> None:
-    """After ``flush`` everything handed over before is written."""
+    """After ``flush`` every item put before it is written."""
     writer = Writer()
     group = GroupCommitter(writer, delay_seconds=3600, size_max=10)
     group.put(1)
@@ -62,7 +62,7 @@ async def test_flush_does_not_wait_for_company() -> None:
 
 
 async def test_flush_waits_for_nothing_that_came_later() -> None:
-    """Under traffic that never ends, ``flush`` does."""
+    """``flush`` ends under endless traffic."""
     writer = Writer()
     group = GroupCommitter(writer, delay_seconds=0, size_max=10)
     going = True
@@ -82,7 +82,7 @@ async def test_flush_waits_for_nothing_that_came_later() -> None:
 
 
 async def test_a_database_that_comes_back_loses_nothing() -> None:
-    """The write is repeated until it succeeds; callers only wait longer."""
+    """The write is repeated until it succeeds. Callers only wait longer."""
     writer = Writer()
     writer.away = 2
     group = GroupCommitter(writer, delay_seconds=0, size_max=10, retry_seconds_max=30)
@@ -90,7 +90,7 @@ async def test_a_database_that_comes_back_loses_nothing() -> None:
 
 
 async def test_a_database_that_stays_away_is_told() -> None:
-    """When patience ends, every caller of the group learns it."""
+    """After ``retry_seconds_max`` every caller of the group gets the error."""
     writer = Writer()
     writer.away = 1000
     group = GroupCommitter(writer, delay_seconds=0.001, size_max=10, retry_seconds_max=0)
@@ -99,7 +99,7 @@ async def test_a_database_that_stays_away_is_told() -> None:
 
 
 async def test_one_unwritable_item_fails_alone() -> None:
-    """Its neighbours are written."""
+    """The other items of its group are written."""
     writer = Writer()
     writer.bad = {5}
     committer = GroupCommitter(writer, delay_seconds=0.001, size_max=10)
@@ -109,7 +109,7 @@ async def test_one_unwritable_item_fails_alone() -> None:
 
 
 async def test_a_cancelled_caller_takes_its_item_out() -> None:
-    """What nobody waits for is not written."""
+    """An item whose caller was cancelled before the write is not written."""
     writer = Writer()
     group = GroupCommitter(writer, delay_seconds=0.001, size_max=10)
     first, second = group.put(1), group.put(2)
@@ -119,7 +119,7 @@ async def test_a_cancelled_caller_takes_its_item_out() -> None:
 
 
 async def test_flush_waits_for_a_write_whose_caller_was_cancelled() -> None:
-    """So that what was written for nobody can be undone afterwards."""
+    """So a write whose caller is gone can be undone afterwards."""
     writer = Writer()
     writer.gate = asyncio.Event()
     group = GroupCommitter(writer, delay_seconds=0, size_max=10)
@@ -135,7 +135,7 @@ async def test_flush_waits_for_a_write_whose_caller_was_cancelled() -> None:
 
 
 async def test_what_waits_is_bounded() -> None:
-    """One more than ``waiting_max`` is refused at once."""
+    """One item more than ``waiting_max`` is refused at once."""
     group = GroupCommitter(Writer(), delay_seconds=3600, size_max=10, waiting_max=3)
     for number in range(3):
         group.put(number)
@@ -146,7 +146,7 @@ async def test_what_waits_is_bounded() -> None:
 
 
 async def test_one_write_takes_so_many_and_no_more() -> None:
-    """A statement's size is bounded, however many are waiting."""
+    """A statement's size is bounded, however many items wait."""
     writer = Writer()
     group = GroupCommitter(writer)
     await asyncio.gather(*(group.put(number) for number in range(600)))
@@ -154,7 +154,7 @@ async def test_one_write_takes_so_many_and_no_more() -> None:
 
 
 async def test_twenty_thousand_may_wait() -> None:
-    """So many are kept for a database that is away; one more is refused."""
+    """20,000 items wait for an unavailable database. One more is refused."""
     writer = Writer()
     writer.gate = asyncio.Event()
     group = GroupCommitter(writer)
@@ -166,7 +166,7 @@ async def test_twenty_thousand_may_wait() -> None:
 
 
 class Away(Writer):
-    """A database that is away until some time."""
+    """A database that is unavailable until a given time."""
 
     def __init__(self, until_seconds: float) -> None:
         super().__init__()
@@ -182,7 +182,7 @@ class Away(Writer):
 
 @pytest.mark.parametrize(("seconds", "is_told"), [(8.0, False), (12.0, True)])
 def test_ten_seconds_are_waited_for_the_database(seconds: float, is_told: bool) -> None:
-    """A connection that was cut is replaced by then; whoever waits longer is told."""
+    """A cut connection is replaced by then. After that, callers get the error."""
     writer = Away(seconds)
 
     async def write() -> list[int | BaseException]:
@@ -191,6 +191,6 @@ def test_ten_seconds_are_waited_for_the_database(seconds: float, is_told: bool) 
     (result,) = in_virtual_time(write())
     assert isinstance(result, DatabaseUnavailable) is is_told
     pauses = [after - before for before, after in pairwise(writer.asked)]
-    # Soon, for it may be back at once; then at most every two seconds.
+    # The first repeats come soon, the later ones every two seconds.
     assert pauses[:3] == pytest.approx([0.05, 0.1, 0.2])
     assert max(pauses) == pytest.approx(2)

@@ -1,4 +1,4 @@
-"""The ledger of a process whose database is away, and what it keeps of a reply."""
+"""The ledger while its database is unavailable, and how it stores replies."""
 
 import asyncio
 import threading
@@ -26,7 +26,7 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
 class AwayUntil:
-    """A database that is away until some second of the loop's time."""
+    """A database that is unavailable until a second of the loop's time."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
@@ -44,7 +44,7 @@ def paid() -> End:
 
 @pytest.fixture(autouse=True)
 def ended(monkeypatch: pytest.MonkeyPatch) -> list[End]:
-    """The ends that came to the database."""
+    """The ends that reached the database."""
     came: list[End] = []
 
     async def end_calls(_: Any, ends: Sequence[End], *__: Any) -> list[Any]:
@@ -59,7 +59,7 @@ def ended(monkeypatch: pytest.MonkeyPatch) -> list[End]:
 def test_what_was_paid_waits_ten_minutes_for_the_database(
     minutes: float, is_kept: bool, ended: list[End]
 ) -> None:
-    """An end outlives a restart of the server, be it that of a call that was never sent."""
+    """An end survives a restart of the server, also that of a call that was never sent."""
 
     async def record() -> list[object]:
         ledger = Ledger(AwayUntil(60 * minutes), SystemClock())  # type: ignore[arg-type]  # what it uses of one
@@ -73,7 +73,7 @@ def test_what_was_paid_waits_ten_minutes_for_the_database(
 
 
 def test_whoever_must_not_settle_yet_is_told_after_ten_seconds() -> None:
-    """``flush`` ends although the database does not come back, and so does ``close``."""
+    """``flush`` and ``close`` end although the database does not come back."""
 
     async def flush() -> tuple[float, float]:
         guard = Guard(AwayUntil(1e9), None, [])  # type: ignore[arg-type]  # nothing is sent
@@ -93,7 +93,7 @@ def test_whoever_must_not_settle_yet_is_told_after_ten_seconds() -> None:
 async def test_a_large_reply_is_packed_off_the_loop(
     size_bytes: int, is_off: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Packing 64 kB takes a millisecond; more would keep every other task waiting."""
+    """Packing 64 kB takes a millisecond. More would block every other task."""
     packed_by: list[threading.Thread] = []
     pack = ledger_module.pack
 

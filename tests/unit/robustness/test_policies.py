@@ -1,4 +1,4 @@
-"""What is allowed towards each provider."""
+"""Each provider's limits."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -15,7 +15,7 @@ def of(provider: str, **settings: Any) -> ProviderPolicy:
 
 
 def test_youtube_has_its_quotas_and_its_day() -> None:
-    """10,000 units and 100 searches until midnight Pacific; the others have no quota."""
+    """10,000 units and 100 searches until midnight Pacific. The other providers have no quota."""
     quotas = {
         name: (limits.credits_per_day, limits.zone)
         for name in DEFAULT_RATES
@@ -26,7 +26,7 @@ def test_youtube_has_its_quotas_and_its_day() -> None:
 
 
 def test_settings_win() -> None:
-    """Rates and credits are what a team's accounts and wishes are."""
+    """Settings override rates and credits."""
     settings = {"credits_per_day": {"youtube": 5e5}, "credits_per_month": {"pdl": 1000}}
     assert of("youtube", **settings).credits_per_day == 500_000
     assert of("pdl", **settings).credits_per_month == 1000
@@ -34,7 +34,7 @@ def test_settings_win() -> None:
 
 
 def test_concurrency_is_limited_where_a_provider_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    """DataForSEO takes 30 requests at once, Wikidata 5 queries of an address; a setting wins.
+    """DataForSEO accepts 30 concurrent requests, Wikidata 5 queries per address. Settings win.
 
     docs.dataforseo.com/v3/dataforseo_labs-overview and mediawiki.org, "Wikidata Query
     Service/User Manual".
@@ -56,7 +56,7 @@ def test_concurrency_is_limited_where_a_provider_says_so(monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize("name", ["provider_rates", "credits_per_day", "credits_per_month"])
 def test_a_mistake_is_named(name: str) -> None:
-    """A provider that is none, and a number that allows nothing sensible, are one line."""
+    """An unknown provider and an impossible number are one-line errors."""
     with pytest.raises(UserError, match="unknown provider 'bing'"):
         of("pdl", **{name: {"bing": 1}})
     with pytest.raises(UserError, match=r"pdl .*-1"):
@@ -65,8 +65,8 @@ def test_a_mistake_is_named(name: str) -> None:
         of("pdl", **{name: {"pdl": float("inf")}})
 
 
-# Calls a minute: what a run needs at least to finish in its time, and what the provider documents
-# for an ordinary account, where it does; elsewhere a 429 slows down.
+# Calls a minute: the least that a run needs to finish in time, and the provider's documented limit
+# for an ordinary account. Without one, a 429 slows calls down.
 PER_MINUTE = {
     "dataforseo": (10, 12),  # live Google Ads endpoints: 12 (help centre, "Rate limits")
     "pdl": (600, 1_000),  # company enrichment, paid: 1,000
@@ -81,13 +81,13 @@ PER_MINUTE = {
 
 @pytest.mark.parametrize("provider", DEFAULT_RATES)
 def test_an_ordinary_account_is_asked_no_faster_than_it_may(provider: str) -> None:
-    """And fast enough that thousands of things take minutes, not hours."""
+    """And fast enough that thousands of items take minutes, not hours."""
     least, most = PER_MINUTE[provider]
     assert least <= 60 * of(provider).rate_per_second <= most
 
 
 def test_a_tenth_may_be_retried_and_thirty_a_minute() -> None:
-    """Saved up are at most a minute of the full rate's tenth, and half of the thirty."""
+    """The budget holds at most a minute of a tenth of the full rate, and half of the thirty."""
     assert of("llm").retry_tokens_max == pytest.approx(0.1 * 20 * 60 + 15)
     assert of("dataforseo").retry_tokens_max == pytest.approx(0.1 * 0.2 * 60 + 15)
 
@@ -102,7 +102,7 @@ def test_a_tenth_may_be_retried_and_thirty_a_minute() -> None:
     ],
 )
 def test_a_limit_has_limits(name: str, least: float, most: float) -> None:
-    """What would let nothing through, or everything, is refused; the bounds are not."""
+    """Values that allow no call, or every call, are refused. The bounds are accepted."""
     usual: dict[str, Any] = {"provider": "pdl", "breaker": None, "rate_per_second": 1.0}
     for value in (least, most):
         assert getattr(ProviderPolicy(**usual | {name: value}), name) == value
@@ -115,6 +115,6 @@ def test_a_limit_has_limits(name: str, least: float, most: float) -> None:
     ("month", "ends"), [(1, "2026-02-01T08"), (6, "2026-07-01T07"), (12, "2027-01-01T08")]
 )
 def test_a_month_ends_at_midnight_of_the_provider(month: int, ends: str) -> None:
-    """December's is the next year's first; the zone is the provider's."""
+    """December ends with the year. The time zone is the provider's."""
     now = datetime(2026, month, 20, tzinfo=UTC)
     assert of("youtube").month_ends_at(now).isoformat() == f"{ends}:00:00+00:00"

@@ -42,7 +42,7 @@ def failure(
 
 
 def test_a_failure_is_retried_until_the_last_attempt() -> None:
-    """Attempts 1 and 2 of 3 are followed by a wait; the third is the last."""
+    """A wait follows attempts 1 and 2 of 3. The third is the last."""
     retries = manager(max_attempts=3)
     outcome = retries.outcome_for("a", failure(ErrorCategory.SERVER, after=7))
     assert outcome == Retry("a", ErrorCategory.SERVER, "it failed", 7)
@@ -52,19 +52,19 @@ def test_a_failure_is_retried_until_the_last_attempt() -> None:
 
 @pytest.mark.parametrize("category", sorted(NEVER_RETRIED - {ErrorCategory.QUOTA}))
 def test_hopeless_categories_are_rejected_at_once(category: ErrorCategory) -> None:
-    """A wrong key or a bad request is not asked twice."""
+    """A wrong key or a bad request is not repeated."""
     assert isinstance(manager().outcome_for("a", failure(category)), Reject)
 
 
 @pytest.mark.parametrize("category", sorted(ErrorCategory))
 def test_a_permanent_error_is_rejected_whatever_its_category(category: ErrorCategory) -> None:
-    """The provider's own word that repeating cannot help is final."""
+    """If the provider says that repeating cannot help, the item is rejected."""
     assert isinstance(manager().outcome_for("a", failure(category, permanent=True)), Reject)
 
 
 @pytest.mark.parametrize(("asked", "waited"), [(80_000, 80_000), (None, 300)])
 def test_a_quota_that_is_renewed_is_waited_for(asked: float | None, waited: float) -> None:
-    """A day's quota burns no attempt: the item waits as long as the provider says."""
+    """A day's quota uses no attempt: the item waits as long as the provider says."""
     outcome = manager().outcome_for("a", failure(ErrorCategory.QUOTA, after=asked))
     assert outcome == Snooze("a", "it failed", NOW + timedelta(seconds=waited))
 
@@ -78,7 +78,7 @@ def test_a_refused_call_burns_no_attempt() -> None:
 
 
 def test_what_no_waiting_ends_is_rejected() -> None:
-    """A run whose own budget is spent ends, and says why, instead of waiting for ever."""
+    """A run whose own budget is spent ends with a reason and does not wait for ever."""
     refused = CallRefused("the run's credit limit for pdl is spent", permanent=True)
     outcome = manager().outcome_for("a", refused)
     assert outcome == Reject("a", ErrorCategory.QUOTA, "the run's credit limit for pdl is spent")
@@ -98,7 +98,7 @@ def test_the_delay_is_jitter_on_top_of_what_the_provider_asks() -> None:
 
 
 def test_a_runs_mode_and_attempts_make_its_strategy() -> None:
-    """People wait for a TESTING run, so it waits shortly; the attempts are the run's own."""
+    """A TESTING run uses short delays, because people wait. The attempts are the run's own."""
     failed = Retry("a", ErrorCategory.SERVER, "-")
 
     def longest(mode: PipelineMode, attempts: int) -> float | None:
@@ -111,7 +111,7 @@ def test_a_runs_mode_and_attempts_make_its_strategy() -> None:
 
 
 def test_what_an_event_ends_is_looked_at_after_a_quarter_of_an_hour_all_the_same() -> None:
-    """A breaker that closed before the wait was written wakes nobody."""
+    """A breaker that closed before the wait was stored wakes no chunk."""
     tomorrow = NOW + timedelta(days=1)
     refused = CallRefused("spent", until=tomorrow, waits_on="budget:pdl")
     snooze = manager().outcome_for("a", refused)
@@ -121,7 +121,7 @@ def test_what_an_event_ends_is_looked_at_after_a_quarter_of_an_hour_all_the_same
 
 
 def test_of_an_error_five_hundred_characters_are_kept() -> None:
-    """An outcome keeps the first 500 characters of its error, whatever becomes of the item."""
+    """Every outcome keeps the first 500 characters of its error."""
     for error in (
         ProviderError("x" * 900, provider="e", category=ErrorCategory.SERVER),
         ProviderError("x" * 900, provider="e", category=ErrorCategory.AUTH),
