@@ -360,14 +360,14 @@ async def test_waiting_for_a_place_costs_no_statement(db: Database) -> None:
         leases += 1
         return statement()
 
-    share_db = type("Counted", (), {"statement": staticmethod(counted)})()
+    counted_db = type("Counted", (), {"statement": staticmethod(counted)})()
     tasks = [asyncio.create_task(guard.execute(call(n), CallScope("x"))) for n in range(50)]
     for _ in range(2):
         await provider.entered.acquire()
     (lease,) = guard.limiter._leases.values()
-    share._db = share_db
+    lease._db = counted_db
     async with asyncio.timeout(30):
-        while leases < 2:  # two renewals, and no question in between
+        while leases < 2:  # two renewals, and no statement in between
             before = asyncio.get_running_loop().time()
             seen = leases
             while leases == seen:

@@ -23,7 +23,7 @@ def is_platform(domain: str) -> bool:
     with_subdomains = lists["shorteners"] | lists["bio-pages"]
     if domain in lists["sites"] or {domain, known.domain} & with_subdomains:
         return True
-    # amazon.blogspot.com is somebody's blog, not a national site of Amazon.
+    # amazon.blogspot.com is a blog, not a national site of Amazon.
     return known.domain == domain and known.name in lists["everywhere"]
 
 

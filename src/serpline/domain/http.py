@@ -91,10 +91,10 @@ class ProviderCall(Generic[T]):
 
     ``identity`` is the canonical request (a JSON value without keys or secrets). The ledger's key
     is made of provider, operation, identity and freshness. ``credits`` is the call's maximum cost
-    in the provider's own unit; ``billed`` reads the actual cost from a reply.
-    ``parse`` raises ``ProviderError`` and nothing else. ``third_party``: the address came from the
-    web and is not the provider's API. It is fetched under the SSRF guard, and its failures do not
-    count against the API's health.
+    in the provider's own unit; ``billed`` reads the actual cost from a reply. ``parse`` raises
+    ``ProviderError`` and nothing else. ``third_party``: the address came from the web and is not
+    the provider's API. It is fetched under the SSRF guard, and its failures do not count for the
+    API's breaker.
     """
 
     provider: str

@@ -135,7 +135,7 @@ def end_of(
         status, price = _answered(call, intent, reply, error)
     category, message = None, None
     if status is not CallStatus.OK:
-        category, message = ErrorCategory.INTERNAL, "cancelled while under way"
+        category, message = ErrorCategory.INTERNAL, "cancelled in flight"
         if isinstance(error, NetError | ProviderError):
             category = error.category
             message = redact(str(error), secrets_of(call.request))[:ERROR_CHARS_MAX]
