@@ -23,6 +23,7 @@ from serpline.config.run import PipelineConfig
 from serpline.core.settings import load
 from serpline.domain.names import ContentType, PhaseName
 from serpline.domain.states import RunStatus
+from serpline.robustness.policies import policies
 from serpline.simulator.scaleserp.batches import Batch, Status
 from serpline.simulator.seeds import hex_id
 from serpline.simulator.wire import Operation, Reply, Request
@@ -234,7 +235,6 @@ def lives(
     postgres: EmbeddedServer, template_database: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[int, Life]]:
     """The run of all cases, by chunk."""
-    plain = app.policies
     settings = {
         "SERPLINE_BATCH_CALL_SECONDS": "8",
         "SERPLINE_BATCH_FILE_SECONDS": "8",
@@ -248,7 +248,7 @@ def lives(
         copied_database(postgres, template_database) as url,
         pytest.MonkeyPatch.context() as patch,
     ):
-        patch.setattr(app, "policies", lambda s: [replace(p, breaker=None) for p in plain(s)])
+        patch.setattr(app, "policies", lambda s: [replace(p, breaker=None) for p in policies(s)])
 
         async def walk() -> dict[int, Life]:
             directory = tmp_path_factory.mktemp("cases")

@@ -12,7 +12,7 @@ from typing import Any
 
 import psutil
 import pytest
-from harness.forks import Fork, become
+from harness.forks import Fork, enter_fork
 from harness.scripted_workers import QUICK, ScriptedWorkers, scripted_workers
 from harness.waiting import until
 
@@ -98,7 +98,7 @@ async def _look_up(seconds: float) -> None:
 
 def be_hung(environment: Mapping[str, str], log: Path, alive: Connection, seconds: float) -> None:
     """A process with a look-up that never ends."""
-    become(environment, log, alive)
+    enter_fork(environment, log, alive)
     asyncio.run(_look_up(seconds))
 
 

@@ -30,7 +30,7 @@ from harness.guarded import (
 
 from serpline.core.masking import MASK
 from serpline.core.spool import Spool
-from serpline.domain.breaker import BreakerSettings
+from serpline.domain.breaker_settings import BreakerSettings
 from serpline.domain.errors import (
     CallRefused,
     ErrorCategory,

@@ -131,7 +131,9 @@ async def test_a_server_that_changes_its_dialect(place: Place) -> None:
     """A refused known dialect is replaced at once, and the new one is stored."""
     model = await place.model("openai")
     await analyses(model)
-    place.sim.llm.dialect = replace(DIALECTS["openai"], forms=DIALECTS["deepseek"].forms)
+    place.sim.llm.dialect = replace(
+        DIALECTS["openai"], response_formats=DIALECTS["deepseek"].response_formats
+    )
     before = place.calls()
     await ask_one(model, "another text about tides")
     assert place.calls() - before == 2
@@ -141,7 +143,7 @@ async def test_a_server_that_changes_its_dialect(place: Place) -> None:
 async def test_one_chunk_negotiates(place: Place) -> None:
     """While one chunk negotiates, the others wait without using an attempt."""
     first, second = await place.model("deepseek"), await place.model("deepseek")
-    await first._learn()
+    await first._load_dialect()
     with pytest.raises(CallRefused) as caught:
         await ask_one(second, "a text")
     assert caught.value.until is not None
@@ -164,7 +166,7 @@ async def test_slips_of_a_known_model(place: Place) -> None:
     model = await place.model("openai")
     await ask_one(model, "a text")
     ignoring = {"json_schema": "ignored", "json_object": "ignored"}
-    place.sim.llm.dialect = replace(DIALECTS["openai"], forms=ignoring)
+    place.sim.llm.dialect = replace(DIALECTS["openai"], response_formats=ignoring)
     before = place.calls()
     with pytest.raises(ProviderError) as caught:
         await ask_one(model, "another text")

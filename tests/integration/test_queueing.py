@@ -34,6 +34,7 @@ from serpline.store.queue import dead_letters
 from serpline.store.queue import jobs as queued_jobs
 from serpline.store.queue.dead_letters import DeadLetter, DeadLetterStatus
 from serpline.store.queue.wakeups import WakeUp, wake
+from serpline.store.tables.queueing import queued_jobs as table
 
 AT_ONCE = RetryStrategy(max_attempts=100, base_delay=0, max_delay=0)
 PATIENCE_SECONDS = 60
@@ -84,7 +85,7 @@ async def test_a_secret_in_a_payload_is_masked(queue: Watched, db: Database) -> 
         configure("CRITICAL")
         structlog.configure(**before)
     async with db.transaction() as conn:
-        (payload,) = (await conn.execute(sa.select(queued_jobs.queued_jobs.c.payload))).scalars()
+        (payload,) = (await conn.execute(sa.select(table.c.payload))).scalars()
     assert payload == {"url": f"https://x.test/?k={MASK}", "n": 1}
 
 

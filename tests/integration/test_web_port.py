@@ -127,7 +127,7 @@ async def test_a_peer_that_reads_no_answer_is_cut(monkeypatch: pytest.MonkeyPatc
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4_096)
         return listener
 
-    monkeypatch.setattr(webserver, "bound", narrow)
+    monkeypatch.setattr(webserver, "bind_socket", narrow)
     async with web(seconds=0.2) as port:
         with socket.socket() as peer:
             peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)

@@ -17,6 +17,7 @@ from serpline.domain.http import HttpReply
 from serpline.robustness import ledger as ledger_module
 from serpline.robustness.guard import Guard
 from serpline.robustness.ledger import Ledger
+from serpline.robustness.replies import pack
 from serpline.store.calls import ledger as store
 from serpline.store.calls.ledger import End
 from serpline.store.database import DatabaseUnavailable
@@ -95,7 +96,6 @@ async def test_a_large_reply_is_packed_off_the_loop(
 ) -> None:
     """Packing 64 kB takes a millisecond. More would block every other task."""
     packed_by: list[threading.Thread] = []
-    pack = ledger_module.pack
 
     def watched(*given: Any, **named: Any) -> Any:
         packed_by.append(threading.current_thread())
