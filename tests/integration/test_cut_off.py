@@ -50,7 +50,7 @@ async def test_a_failure_of_a_call_from_before_the_lease_ended_reaches_no_breake
     await guard.close()
 
 
-async def test_a_failure_that_the_database_hears_late_is_the_workers_own(
+async def test_a_failure_reported_late_counts_for_no_breaker(
     db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A failure that reaches the database too late counts for no breaker."""
@@ -87,9 +87,7 @@ def what_workers_share(
     }
 
 
-async def test_whoever_falls_silent_keeps_no_lock_that_others_wait_for(
-    db: Database, database_url: str
-) -> None:
+async def test_a_silent_workers_locks_end_soon(db: Database, database_url: str) -> None:
     """A silent worker's locks end soon, and another worker gets them."""
     run_id, chunk_id, _ = await owned_chunk(db)
     (lane,) = await rows(db, "UPDATE pipeline_phase_status SET status = 'running' RETURNING id")
@@ -132,9 +130,7 @@ async def test_whoever_falls_silent_keeps_no_lock_that_others_wait_for(
     assert got == list(shared)
 
 
-async def test_what_a_silent_worker_was_to_wake_waits_for_it_as_briefly(
-    db: Database, database_url: str
-) -> None:
+async def test_a_silent_workers_rows_are_soon_free(db: Database, database_url: str) -> None:
     """Others soon take due runs and chunks, a chunk being claimed, and a dead worker's."""
     run_id, chunk_id, _ = await owned_chunk(db)
     _, other_id, _ = await owned_chunk(db)

@@ -67,9 +67,7 @@ async def test_a_paid_reply_is_not_paid_again(db: Database, guards: MakeGuard) -
     assert (row.status, row.attempt, row.credits, row.http_status) == ("ok", 1, 1, 200)
 
 
-async def test_an_outcome_is_durable_soon_though_nothing_asks_for_it(
-    db: Database, guards: MakeGuard
-) -> None:
+async def test_an_outcome_is_durable_soon_without_a_flush(db: Database, guards: MakeGuard) -> None:
     """A death loses at most a quarter of a second of outcomes: the time they wait for a group."""
     await guards(Provider()).execute(call(), CallScope("x"))
     async with asyncio.timeout(2):
@@ -130,7 +128,7 @@ async def test_another_freshness_is_another_purchase(guards: MakeGuard) -> None:
     assert len(provider.log) == 4
 
 
-async def test_twins_in_one_process_buy_once(guards: MakeGuard) -> None:
+async def test_equal_calls_in_one_process_buy_once(guards: MakeGuard) -> None:
     """A hundred concurrent callers of one purchase make one call."""
     provider = Provider()
     guard = guards(provider)
@@ -138,7 +136,7 @@ async def test_twins_in_one_process_buy_once(guards: MakeGuard) -> None:
     assert (answers, len(provider.log)) == ([1] * 100, 1)
 
 
-async def test_twins_in_two_processes_buy_once(db: Database, guards: MakeGuard) -> None:
+async def test_equal_calls_in_two_processes_buy_once(db: Database, guards: MakeGuard) -> None:
     """While one worker buys, the other is refused without paying, and then reads the reply."""
     _, chunk_id, epoch = await owned_chunk(db)
     _, other_chunk, other_epoch = await owned_chunk(db)
@@ -186,7 +184,7 @@ async def test_the_purchase_of_a_dead_owner_is_taken_over(db: Database, guards: 
     assert (float(budget.reserved), float(budget.spent)) == (0, 2)
 
 
-async def test_reconcile_gives_up_what_nobody_owns(
+async def test_reconcile_gives_up_orphaned_intents(
     db: Database, guards: MakeGuard, clock: ManualClock
 ) -> None:
     """Intents of dead owners become unknown. Those of running owners stay."""
@@ -319,7 +317,7 @@ async def test_a_budget_is_never_overdrawn(db: Database, guards: MakeGuard) -> N
     assert (totals["example"].calls, int(totals["example"].credits)) == (100, 100)
 
 
-async def test_what_calls_under_way_hold_is_not_spent(guards: MakeGuard, db: Database) -> None:
+async def test_reserved_credits_are_not_spent(guards: MakeGuard, db: Database) -> None:
     """A call without credits beside calls in flight is refused for a moment, not permanently."""
     run_id, _, _ = await owned_chunk(db)
     async with db.transaction() as conn:
@@ -530,7 +528,7 @@ async def test_of_a_large_failure_the_beginning_is_kept(db: Database, guards: Ma
         assert 5_000_000 <= size_bytes < 5_200_000
 
 
-async def test_a_sites_wish_for_a_pause_binds_no_other(guards: MakeGuard) -> None:
+async def test_one_sites_429_does_not_pause_others(guards: MakeGuard) -> None:
     """A 429 from one web site neither pauses others nor counts for a breaker."""
     provider = Provider(answer=lambda _: status(429, retry_after="3600"))
     guard = guards(provider, breaker_settings=BreakerSettings(failure_threshold=1))
@@ -687,7 +685,7 @@ async def test_a_lost_commit_acknowledgement_counts_nothing_twice(
     assert tuple(counted) == (1, 1)
 
 
-async def test_an_admission_that_was_never_heard_of_is_taken_back(
+async def test_an_unacknowledged_admission_is_undone(
     db: Database, guards: MakeGuard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The intents were committed without an answer, and then the database was away too long."""

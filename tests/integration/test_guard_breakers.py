@@ -175,7 +175,7 @@ async def test_a_probes_permits_outlive_its_call(
     await guard.close()
 
 
-async def test_a_probe_that_outlives_its_permit_opens_it_anew(
+async def test_a_failed_probe_reopens_after_its_lease(
     db: Database, clock: ManualClock, managers: MakeManagers
 ) -> None:
     """Another probe has its permit by then, but the provider's hanging still counts."""

@@ -166,7 +166,7 @@ async def test_a_poll_is_no_retry(db: Database) -> None:
     await guard.close()
 
 
-async def test_what_a_dead_worker_left_is_no_retry(db: Database) -> None:
+async def test_calls_of_a_dead_worker_are_no_retries(db: Database) -> None:
     """Calls repeated because their caller died need no token. Failed ones do."""
     run_id, chunk_id, epoch = await owned_chunk(db)
     dying = Provider(gate=asyncio.Event())

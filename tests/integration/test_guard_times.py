@@ -47,7 +47,7 @@ async def under_way(guard: Guard, provider: Provider, scope: CallScope, **how: A
     return task
 
 
-async def test_what_others_are_doing_is_looked_at_again_in_two_seconds(
+async def test_a_call_in_flight_is_checked_again_in_two_seconds(
     db: Database, guards: MakeGuard, clock: ManualClock
 ) -> None:
     """Both refusals that end with calls in flight: the same call, and a call whose credits they
@@ -150,7 +150,7 @@ async def blocked(db: Database) -> None:
 
 
 @pytest.mark.parametrize(("seconds", "state"), [(4.0, "open"), (6.0, "closed")])
-async def test_a_failure_counts_if_the_database_hears_of_it_within_five_seconds(
+async def test_a_failure_counts_if_reported_within_five_seconds(
     db: Database, clock: ManualClock, seconds: float, state: str
 ) -> None:
     """A later one may come from the network fault that delayed it."""
@@ -167,7 +167,7 @@ async def test_a_failure_counts_if_the_database_hears_of_it_within_five_seconds(
 
 
 @pytest.mark.parametrize(("asked", "is_made"), [("25", True), ("40", False), (None, True)])
-async def test_a_turn_is_waited_for_up_to_thirty_seconds(
+async def test_a_slot_is_waited_for_up_to_thirty_seconds(
     guards: MakeGuard, clock: ManualClock, asked: str | None, is_made: bool
 ) -> None:
     """A later slot refuses the call, so its item is settled and its worker free. A 429 without
@@ -228,7 +228,7 @@ async def test_a_retry_without_a_token_waits_until_there_is_one(
     assert refused.value.until == clock.now() + timedelta(seconds=seconds)
 
 
-async def test_a_dead_process_keeps_its_places_for_fifteen_seconds(
+async def test_a_dead_process_keeps_its_concurrency_for_fifteen_seconds(
     db: Database, guards: MakeGuard
 ) -> None:
     """Its calls may still be in flight at the provider. After that others get its part."""

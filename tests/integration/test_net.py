@@ -244,7 +244,7 @@ async def test_any_status_is_a_reply(status: str) -> None:
     assert len(site.asked) == 1
 
 
-async def test_connections_are_reused_and_shared_by_nobody_else() -> None:
+async def test_connections_are_reused_by_the_same_pool_only() -> None:
     """Successive calls use one connection. A page of the same origin cannot use it."""
     async with (
         serve(lambda _: reply(body=b"ok")) as site,
@@ -613,7 +613,7 @@ async def test_no_redirect_leads_inside(connections: list[Any]) -> None:
     assert {asked.headers["host"] for asked in site.asked} == {"page.test"}
 
 
-async def test_name_that_changes_its_answer_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_rebinding_name_is_resolved_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """The checked address is the one connected to. There is no second lookup for rebinding."""
     resolve, looked_up = resolving(["93.184.216.34"], ["127.0.0.1"])
     dialled: list[tuple[str, int]] = []

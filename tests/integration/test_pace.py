@@ -314,7 +314,7 @@ async def test_a_machines_clock_holds_no_breaker_open(db: Database, seconds: flo
                     await asyncio.sleep(0.05)
 
 
-async def test_places_are_shared_evenly_and_none_is_left_over(db: Database) -> None:
+async def test_concurrency_is_shared_evenly_without_a_rest(db: Database) -> None:
     """Seven slots among three that want all: 3, 2 and 2. One that wants one leaves the rest."""
     first, second, third = (UUID(int=n) for n in range(1, 4))
 
@@ -338,7 +338,7 @@ async def test_places_are_shared_evenly_and_none_is_left_over(db: Database) -> N
     assert await rows(db, "SELECT * FROM provider_leases") == []
 
 
-async def test_everybodys_turn_comes_where_places_are_few(db: Database) -> None:
+async def test_few_concurrency_slots_rotate(db: Database) -> None:
     """One slot that two always want: neither keeps it longer than a lease."""
     had: set[UUID] = set()
     async with asyncio.timeout(10), db.statement() as conn:
@@ -348,7 +348,7 @@ async def test_everybodys_turn_comes_where_places_are_few(db: Database) -> None:
                     had.add(holder)
 
 
-async def test_waiting_for_a_place_costs_no_statement(db: Database) -> None:
+async def test_waiting_for_a_concurrency_slot_costs_no_statement(db: Database) -> None:
     """Fifty callers at a provider's limit: one lease, however long they wait."""
     provider = Provider(gate=asyncio.Event())
     guard = Guard(db, provider.send, [policy(concurrency=2)])

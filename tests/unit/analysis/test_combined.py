@@ -91,7 +91,7 @@ def test_an_unknown_figure_makes_the_whole_unknown() -> None:
     assert without["dsi"].to_list() == [40.0]
 
 
-def test_ties_go_by_name_and_order_is_nothing() -> None:
+def test_ties_rank_by_name_in_any_row_order() -> None:
     """Equal figures rank by name, in any order of the rows."""
     figures = _figures(*(("organic", name, 5.0, JUNE) for name in ("c.com", "a.com", "b.com")))
     out = combined_dsi(figures, BOTH)

@@ -53,7 +53,7 @@ def test_a_curve_is_a_distribution_of_clicks(name: str) -> None:
     assert total <= (115.6 if name == "serpvoyager" else 100)
 
 
-def test_silence_beyond_ten_is_known() -> None:
+def test_positions_beyond_the_curve_are_found() -> None:
     """Positions without a published value can be counted. The classic curve has all values."""
     frame = pl.DataFrame({"position": [1, 10, 11, 99]})
     silent = frame.select(

@@ -137,7 +137,7 @@ def test_a_canonical_url_is_its_own(path: str, query: str) -> None:
 
 
 @pytest.mark.parametrize("host", ["a" * 64 + ".com", ".".join(["b" * 60] * 5) + ".com", "_" * 3000])
-def test_a_name_that_none_can_have_is_nobodys(host: str) -> None:
+def test_an_overlong_name_has_no_owner(host: str) -> None:
     """A name longer than RFC 1035 allows is neither a company nor an item's key."""
     assert registrable_domain(f"https://{host}/p") is None
     assert canonical_url(f"https://{host}/p") is None

@@ -86,7 +86,7 @@ def test_the_figures_of_a_small_landscape_by_hand() -> None:
         (None, "partly", 1, 282.3 + 141.15),
     ],
 )
-def test_an_overview_that_nobody_asked_for_is_a_missing_input(
+def test_an_overview_that_was_not_requested_is_a_missing_input(
     second: bool | None, state: str, unknown: int, traffic: float
 ) -> None:
     """It takes no clicks and counts as a missing input. Without any request all do."""
@@ -235,7 +235,7 @@ def test_a_known_volume_of_nought_is_not_unknown() -> None:
     assert (rows["a.com"]["traffic_share"], rows["a.com"]["dsi"]) == (0.0, 0.0)
 
 
-def test_what_the_curve_is_silent_about_is_unknown_and_counted() -> None:
+def test_positions_beyond_the_curve_are_unknown_and_counted() -> None:
     """In a curve of ten positions the eleventh has unknown traffic: it is counted, not set to 0."""
     frame = _results(_row("a.com", 1, 1, 9, relevance=1.0), _row("b.com", 1, 11, 9, relevance=1.0))
     rows = _by_company(compute_dsi(frame, _collected(1), TrafficConfig("serpvoyager")))

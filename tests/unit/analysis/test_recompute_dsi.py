@@ -38,7 +38,7 @@ def lines(*records: object) -> bytes:
         (lines(METHOD, PAGE | {"volume": "x"}, RESULT), "a record has a missing"),
     ],
 )
-def test_a_file_that_holds_no_figures_is_one_line(
+def test_a_file_without_figures_is_a_one_line_error(
     body: bytes, problem: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """It names the file and the line or the problem, and the exit code is 2."""
@@ -52,7 +52,7 @@ def test_a_file_that_holds_no_figures_is_one_line(
     assert told.err.count("\n") == 1
 
 
-def test_an_absent_company_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_absent_company_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Empty output would mean a company without figures. A byte order mark is accepted."""
     file = tmp_path / "inputs.jsonl"
     file.write_bytes(b"\xef\xbb\xbf" + lines(*GOOD))

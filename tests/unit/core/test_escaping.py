@@ -35,7 +35,7 @@ def test_no_character_that_steers_a_terminal_passes() -> None:
     assert not any(_is_control(c) for c in log_text(text).replace("\n", "").replace("\t", ""))
 
 
-def test_what_people_write_passes_as_it_is() -> None:
+def test_ordinary_text_is_unchanged() -> None:
     """Scripts, joiners and emoji stay readable in tables, documents and logs."""
     text = "Größe ۵ می\u200cخواهم 値段 👩\u200d🍳 ₹\u00a05"
     assert terminal_text(text) == log_text(text) == text

@@ -38,7 +38,7 @@ def test_a_short_spelling_may_be_left() -> None:
     assert masked([b"D can", b"ary D"], chars_min=5) == f"D {MASK} D".encode()
 
 
-def test_nothing_to_hide_holds_nothing_back() -> None:
+def test_without_secrets_nothing_is_buffered() -> None:
     """Without secrets each piece passes at once."""
     masking = StreamMask(())
     assert (masking.feed(b"abc"), masking.finish()) == (b"abc", b"")

@@ -33,7 +33,7 @@ def test_whether_there_is_a_model(base: str, key: str, is_set_up: bool) -> None:
 
 
 @pytest.mark.parametrize(("name", "default", "least", "most", "above"), _ROWS)
-def test_a_setting_is_as_its_page_says(
+def test_a_setting_matches_its_page(
     name: str, default: float, least: float, most: float, above: bool
 ) -> None:
     """Its default and both bounds."""

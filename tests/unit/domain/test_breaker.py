@@ -85,7 +85,7 @@ def test_a_report_is_of_one_call() -> None:
         assert record(Breaker(), settings, told, MIDDLE).breaker.failure_count == count
 
 
-def test_a_success_starts_the_count_anew() -> None:
+def test_a_success_resets_the_count() -> None:
     """Only consecutive failures count towards the threshold."""
     settings = BreakerSettings(failure_threshold=3, rate_calls_min=1000)
     breaker = fail(Breaker(), settings, 2, 0)
@@ -93,7 +93,7 @@ def test_a_success_starts_the_count_anew() -> None:
     assert fail(breaker, settings, 2, 2).state is BreakerState.CLOSED
 
 
-def test_a_success_reported_late_forgives_only_what_came_before_it() -> None:
+def test_a_late_success_resets_only_earlier_failures() -> None:
     """A success at 5 s, reported after a failure at 9 s, leaves that failure counted."""
     settings = BreakerSettings(failure_threshold=3)
     breaker = fail(fail(Breaker(), settings, 1, 1), settings, 1, 9)
@@ -112,7 +112,7 @@ def test_three_failures_to_one_success_open_by_call_twenty() -> None:
     assert 20 <= calls <= 21
 
 
-def test_the_rate_forgets_what_is_older_than_its_window() -> None:
+def test_the_rate_drops_calls_older_than_its_window() -> None:
     """Nineteen failures a window ago do not open the breaker with one more today."""
     settings = BreakerSettings(failure_threshold=1000, rate_calls_min=20)
     breaker = fail(Breaker(), settings, 19, 0)
@@ -120,7 +120,7 @@ def test_the_rate_forgets_what_is_older_than_its_window() -> None:
     assert fail(breaker, settings, 1, 10).state is BreakerState.OPEN
 
 
-def test_the_rate_remembers_a_window_and_no_more_than_twelve_numbers() -> None:
+def test_the_rate_keeps_one_window_in_twelve_buckets() -> None:
     """A call that ended 50 s ago counts in any window of 60 s. A day's calls take no more room than
     a minute's."""
     settings = BreakerSettings(failure_threshold=1000, rate_calls_min=20)
@@ -182,7 +182,7 @@ def test_a_refused_probe_is_tried_again_after_ten_seconds() -> None:
 
 
 @pytest.mark.parametrize("given_again", [False, True])
-def test_a_probe_that_fails_after_its_lease_opens_it_anew(given_again: bool) -> None:
+def test_a_probe_that_fails_after_its_lease_reopens_it(given_again: bool) -> None:
     """A hanging provider outlasts any lease. Its timeouts still double the time open."""
     settings = BreakerSettings(failure_threshold=1, success_threshold=1)
     breaker, _ = ask(fail(Breaker(), settings, 1), settings, 60, "hung")
@@ -194,7 +194,7 @@ def test_a_probe_that_fails_after_its_lease_opens_it_anew(given_again: bool) -> 
     assert step.breaker.open_until == at(100 + 120)
 
 
-def test_half_open_hears_only_those_it_let_through() -> None:
+def test_half_open_ignores_reports_without_a_permit() -> None:
     """A failure without a permit was no probe."""
     settings = BreakerSettings(failure_threshold=1)
     breaker, _ = ask(fail(Breaker(), settings, 1), settings, 60, "a")
@@ -210,7 +210,7 @@ def half_open(settings: BreakerSettings, *permits: str) -> Breaker:
     return breaker
 
 
-def test_fewer_successes_asked_for_than_there_were_close_it() -> None:
+def test_a_lowered_success_threshold_closes_it() -> None:
     """One good probe of two, then one is enough: it closes, because no probe is missing."""
     settings = BreakerSettings(failure_threshold=1, success_threshold=2)
     breaker = half_open(settings, "a")
@@ -227,7 +227,7 @@ def test_fewer_successes_asked_for_than_there_were_close_it() -> None:
     assert (asked, decision) == (step.breaker, Decision(True, asked.generation))
 
 
-def test_probes_under_way_keep_their_permits_when_fewer_are_needed() -> None:
+def test_probes_in_flight_keep_their_permits_when_fewer_are_needed() -> None:
     """No new call passes, and the first probe to succeed closes it."""
     settings = BreakerSettings(failure_threshold=1, success_threshold=3)
     fewer = replace(settings, success_threshold=1)
@@ -304,7 +304,7 @@ def test_relapses_double_the_time_open_up_to_the_cap() -> None:
 HOUR = 3600
 
 
-def test_a_clock_set_back_leaves_it_open_as_long_as_it_was_to_be() -> None:
+def test_a_clock_set_back_leaves_it_open_as_long_as_intended() -> None:
     """After an hour back, it is open for its intended time from then on, under any settings."""
     settings = BreakerSettings(failure_threshold=1, timeout_seconds=60)
     opened = fail(Breaker(), settings, 1)
@@ -329,7 +329,7 @@ def test_a_clock_set_back_keeps_no_permit_for_an_hour() -> None:
 
 
 @pytest.mark.parametrize("before", [ReportKind.SUCCESS, ReportKind.FAILURE])
-def test_a_clock_set_back_makes_it_neither_blind_nor_anxious(before: ReportKind) -> None:
+def test_a_clock_set_back_drops_future_calls_only(before: ReportKind) -> None:
     """Calls recorded in the repeated hour do not count. Calls from then on do."""
     settings = BreakerSettings(failure_threshold=3, rate_calls_min=20)
     breaker = Breaker()
@@ -349,7 +349,7 @@ def test_the_time_open_is_jittered_by_a_tenth(chance: float, seconds: float) -> 
     assert BreakerSettings().open_seconds(0, chance) == pytest.approx(seconds)
 
 
-def test_however_often_it_relapses_it_opens_for_the_cap() -> None:
+def test_any_number_of_relapses_opens_for_the_cap() -> None:
     """A provider that has been down for a year does not overflow the doubling."""
     settings = BreakerSettings(timeout_seconds=0.001, timeout_seconds_max=86_400)
     assert [settings.open_seconds(n, MIDDLE) for n in (10, 26)] == [
@@ -372,7 +372,7 @@ def test_however_often_it_relapses_it_opens_for_the_cap() -> None:
         ("permit_seconds", 86_400),
     ],
 )
-def test_settings_have_a_most(name: str, most: int) -> None:
+def test_settings_have_a_maximum(name: str, most: int) -> None:
     """A day is the longest time. A longer one is refused by name."""
     assert getattr(BreakerSettings(**{name: most}), name) == most  # type: ignore[arg-type]  # by name
     with pytest.raises(UserError, match=f"^{name}={most + 1}: must be"):
@@ -394,7 +394,7 @@ def test_an_ordinary_breaker_opens_after_five_failures_and_closes_after_two_prob
     assert breaker.state is BreakerState.CLOSED
 
 
-def test_reports_from_before_a_transition_say_nothing() -> None:
+def test_reports_from_before_a_transition_are_ignored() -> None:
     """A call from before the breaker opened and closed again cannot reopen it."""
     settings = BreakerSettings(failure_threshold=1, success_threshold=1)
     old = Breaker()

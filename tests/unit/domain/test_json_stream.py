@@ -65,7 +65,7 @@ def test_it_is_read_as_the_whole_is(values: list[Any], indent: int | None, escap
 
 
 @given(st.binary(max_size=40) | st.text('[]{},:"1eE-. tru\\u0aN', max_size=40).map(str.encode))
-def test_it_refuses_what_the_whole_refuses(body: bytes) -> None:
+def test_it_refuses_the_same_bodies_as_the_whole(body: bytes) -> None:
     """Any bytes are accepted or refused like the whole, if that is an array."""
     reply = HttpReply(200, {}, body)
     try:
@@ -98,7 +98,7 @@ def test_numbers_at_a_joint_are_whole() -> None:
     ]  # fmt: skip
 
 
-def test_what_cannot_be_stored_is_replaced() -> None:
+def test_unstorable_characters_are_replaced() -> None:
     """An escaped NUL or half of a pair becomes U+FFFD, also after a boundary."""
     assert items(b'["abc\\u0000", {"\\ud800": "\\u00e4"}]') == ["abc�", {"�": "ä"}]
 

@@ -98,7 +98,7 @@ def test_repetitions_are_counted_and_their_tags_kept() -> None:
         "\ufff9\U000e0041"
     ),
 )
-def test_what_nobody_can_see_makes_no_other_keyword(invisible: str) -> None:
+def test_an_invisible_character_makes_no_other_keyword(invisible: str) -> None:
     """An invisible character in a keyword is not searched and makes no second row."""
     data = _bytes("moka pot,US,a", f"{invisible}mo{invisible}ka {invisible} pot{invisible},US,b")
     (row,) = parse_keywords(data).require_clean().rows
@@ -222,7 +222,7 @@ def test_the_longest_allowed_keywords_are_rows() -> None:
     ]
 
 
-def test_ten_problems_are_told_and_all_are_counted() -> None:
+def test_ten_problems_are_named_and_all_are_counted() -> None:
     """Of many bad lines the first ten are named and all are counted."""
     parsed = parse_keywords(_bytes(*(f"k{i},Q{i},x" for i in range(25)), "tea,US,"))
     assert parsed.report.problem_count == 25
@@ -333,14 +333,14 @@ def test_any_bytes_give_rows_or_one_user_error(data: bytes) -> None:
         (b"keyword,market,tags,,\na b,US,x,,\n,,,,\n", [2]),
     ],
 )
-def test_what_spreadsheets_add_is_passed_over(source: bytes, lines: list[int]) -> None:
+def test_spreadsheet_padding_is_skipped(source: bytes, lines: list[int]) -> None:
     """Excel's ``sep=`` line, padding at a line's end, and the empty rows below a table."""
     parsed = parse_keywords(source).require_clean()
     assert [row.line for row in parsed.rows] == lines
     assert [(row.keyword, row.market, row.tags) for row in parsed.rows] == [("a b", "US", ("x",))]
 
 
-def test_a_field_too_many_is_still_told() -> None:
+def test_an_extra_field_is_a_problem() -> None:
     """An unquoted comma in a keyword would make it another keyword."""
     report = parse_keywords(b"keyword,market\npots,US,pans\n,US,\n").report
     assert [problem.line for problem in report.problems] == [2, 3]

@@ -108,7 +108,7 @@ def test_dependents_are_found_through_others() -> None:
     assert dependents_of(COMBINED, lanes) == []
 
 
-def test_nothing_to_do_is_completed_and_says_so() -> None:
+def test_a_lane_with_nothing_to_do_completes() -> None:
     """A lane without items completes with the reason "nothing to do"."""
     end = settle(view(planned=0), 1.0)
     assert (end.event, end.reason) == ("complete", "nothing to do")
@@ -149,7 +149,7 @@ def test_skipped_items_count_as_good() -> None:
     assert settle(view(planned=10, skipped=9, failed=1), 0.9).event == "complete"
 
 
-def test_a_lane_is_worked_off_when_planned_and_all_chunks_are_done() -> None:
+def test_a_lane_is_finished_when_planned_and_all_chunks_are_done() -> None:
     """Neither an unplanned lane nor one with an open chunk is finished."""
     assert view(chunks=2, chunks_done=2).is_finished
     assert not view(chunks=2, chunks_done=1).is_finished
@@ -194,7 +194,7 @@ def test_volumes_are_no_condition_for_searches() -> None:
     assert ending_of(states) is RunStatus.COMPLETED_WITH_ERRORS
 
 
-def test_volumes_that_are_slow_hold_figures_back_and_searches_for_a_while() -> None:
+def test_slow_volumes_delay_figures_and_briefly_searches() -> None:
     """Searches wait for volumes for five minutes. Figures wait until volumes end."""
     states = dict.fromkeys(lanes_of([ContentType.NEWS]), LaneStatus.COMPLETED)
     states[METRICS] = LaneStatus.RUNNING

@@ -106,7 +106,7 @@ def _after(
     ],
     ids=["429", "402", "503 with its end", "enough runs already"],
 )
-def test_not_now_is_waited_for_in_every_state_however_often(error: ProviderError) -> None:
+def test_not_now_waits_in_every_state(error: ProviderError) -> None:
     """A "not now" changes no stage and is no failure, even the hundredth time."""
     for status, failures in itertools.product((*NOT_STARTED, *STARTED), (1, 100)):
         assert _after(error, status, failures, overdue=True) is FailureAction.WAIT
@@ -135,7 +135,7 @@ def test_a_bad_request_takes_the_next_stage() -> None:
     assert {_after(error, status, 8) for status in STARTED} == {FailureAction.NEXT_STAGE}
 
 
-def test_trouble_with_a_batch_that_may_run_outlasts_any_number_of_looks_but_not_the_time() -> None:
+def test_a_batch_that_may_run_survives_any_number_of_failed_polls_until_overdue() -> None:
     """An unreachable provider does not lose a paid batch. After a day it is overdue."""
     for category in (ErrorCategory.SERVER, ErrorCategory.NETWORK, ErrorCategory.MALFORMED):
         error = _error(category)

@@ -86,7 +86,7 @@ def test_an_ordinary_strategy_waits_up_to_a_minute() -> None:
         ("exponential_base", 100),
     ],
 )
-def test_a_strategy_has_a_most(name: str, most: int) -> None:
+def test_a_strategy_has_a_maximum(name: str, most: int) -> None:
     """At most a hundred attempts, and a day between them."""
     usual = {"max_delay": 86_400}
     assert getattr(RetryStrategy(**usual | {name: most}), name) == most  # type: ignore[arg-type]  # by name

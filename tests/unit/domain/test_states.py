@@ -118,7 +118,7 @@ def test_every_edge_can_be_walked(name: str) -> None:
     assert reached == set(type(FIRST[name]))
 
 
-def test_what_has_ended_moves_by_retry_only() -> None:
+def test_ended_states_accept_only_retry() -> None:
     """Ended runs, ended lanes and failed items accept only retry. Other ends accept no event."""
     assert {e for s, e in RUN_MACHINE if s in ENDED_RUNS} == {"retry"}
     assert {e for s, e in LANE_MACHINE if s in ENDED_LANES} == {"retry"}

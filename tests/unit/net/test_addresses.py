@@ -107,7 +107,7 @@ def test_public_address_is_allowed(text: str) -> None:
 
 
 @given(st.integers(0, 2**32 - 1))
-def test_nothing_that_python_calls_local_passes(number: int) -> None:
+def test_no_address_passes_that_python_considers_local(number: int) -> None:
     """No IPv4 address passes that the standard library does not consider global."""
     address = IPv4Address(number)
     assert address.is_global or address_refusal(address) is not None

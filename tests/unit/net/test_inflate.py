@@ -117,7 +117,7 @@ def test_odd_labels(label: str, body: bytes) -> None:
 
 
 @pytest.mark.parametrize("label", ["br", "zstd", "compress", "gzip, br"])
-def test_coding_that_was_not_asked_for(label: str) -> None:
+def test_coding_that_was_not_accepted(label: str) -> None:
     """An unsupported coding is refused permanently and by name."""
     with pytest.raises(NetError, match="not asked for") as caught:
         inflate(b"\x1b\x05\x00\xf8", label)

@@ -68,7 +68,7 @@ def test_known_parameters_in_a_text_are_masked_without_knowing_the_value() -> No
     )
 
 
-def test_request_gives_its_secrets_away() -> None:
+def test_request_secrets_are_found() -> None:
     """Declared secrets, key parameters, credentials in headers and basic auth are all found."""
     request = HttpRequest(
         "GET",

@@ -34,7 +34,7 @@ class Writer:
         return [10 * item for item in items]
 
 
-async def test_what_arrives_together_is_written_together() -> None:
+async def test_items_that_arrive_together_are_written_together() -> None:
     """A hundred items take one write in their order, and each gets its own answer."""
     writer = Writer()
     group = GroupCommitter(writer, delay_seconds=0.01, size_max=500)
@@ -51,7 +51,7 @@ async def test_a_full_group_does_not_wait() -> None:
     assert writer.groups == [list(range(10))]
 
 
-async def test_flush_does_not_wait_for_company() -> None:
+async def test_flush_ends_the_delay() -> None:
     """After ``flush`` every item put before it is written."""
     writer = Writer()
     group = GroupCommitter(writer, delay_seconds=3600, size_max=10)
@@ -61,7 +61,7 @@ async def test_flush_does_not_wait_for_company() -> None:
     assert writer.groups == [[1]]
 
 
-async def test_flush_waits_for_nothing_that_came_later() -> None:
+async def test_flush_does_not_wait_for_later_items() -> None:
     """``flush`` ends under endless traffic."""
     writer = Writer()
     group = GroupCommitter(writer, delay_seconds=0, size_max=10)
@@ -89,7 +89,7 @@ async def test_a_database_that_comes_back_loses_nothing() -> None:
     assert await group.put(1) == 10
 
 
-async def test_a_database_that_stays_away_is_told() -> None:
+async def test_a_database_that_stays_away_is_an_error() -> None:
     """After ``retry_seconds_max`` every caller of the group gets the error."""
     writer = Writer()
     writer.away = 1000
@@ -134,7 +134,7 @@ async def test_flush_waits_for_a_write_whose_caller_was_cancelled() -> None:
     assert writer.groups == [[1]]
 
 
-async def test_what_waits_is_bounded() -> None:
+async def test_waiting_items_are_bounded() -> None:
     """One item more than ``waiting_max`` is refused at once."""
     group = GroupCommitter(Writer(), delay_seconds=3600, size_max=10, waiting_max=3)
     for number in range(3):
@@ -145,7 +145,7 @@ async def test_what_waits_is_bounded() -> None:
     await group.flush()
 
 
-async def test_one_write_takes_so_many_and_no_more() -> None:
+async def test_one_write_is_bounded() -> None:
     """A statement's size is bounded, however many items wait."""
     writer = Writer()
     group = GroupCommitter(writer)

@@ -57,7 +57,7 @@ def ended(monkeypatch: pytest.MonkeyPatch) -> list[End]:
 
 
 @pytest.mark.parametrize(("minutes", "is_kept"), [(9.5, True), (10.5, False)])
-def test_what_was_paid_waits_ten_minutes_for_the_database(
+def test_ends_wait_ten_minutes_for_the_database(
     minutes: float, is_kept: bool, ended: list[End]
 ) -> None:
     """An end survives a restart of the server, also that of a call that was never sent."""
@@ -73,7 +73,7 @@ def test_what_was_paid_waits_ten_minutes_for_the_database(
     assert len(ended) == (2 if is_kept else 0)
 
 
-def test_whoever_must_not_settle_yet_is_told_after_ten_seconds() -> None:
+def test_flush_fails_after_ten_seconds() -> None:
     """``flush`` and ``close`` end although the database does not come back."""
 
     async def flush() -> tuple[float, float]:

@@ -33,7 +33,9 @@ def test_settings_win() -> None:
     assert of("pdl", provider_rates={"pdl": 3}).rate_per_second == 3
 
 
-def test_concurrency_is_limited_where_a_provider_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_concurrency_is_limited_where_a_provider_documents_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """DataForSEO accepts 30 concurrent requests, Wikidata 5 queries per address. Settings win.
 
     docs.dataforseo.com/v3/dataforseo_labs-overview and mediawiki.org, "Wikidata Query
@@ -80,7 +82,7 @@ PER_MINUTE = {
 
 
 @pytest.mark.parametrize("provider", DEFAULT_RATES)
-def test_an_ordinary_account_is_asked_no_faster_than_it_may(provider: str) -> None:
+def test_default_rates_fit_an_ordinary_account(provider: str) -> None:
     """And fast enough that thousands of items take minutes, not hours."""
     least, most = PER_MINUTE[provider]
     assert least <= 60 * of(provider).rate_per_second <= most

@@ -63,7 +63,7 @@ def test_a_permanent_error_is_rejected_whatever_its_category(category: ErrorCate
 
 
 @pytest.mark.parametrize(("asked", "waited"), [(80_000, 80_000), (None, 300)])
-def test_a_quota_that_is_renewed_is_waited_for(asked: float | None, waited: float) -> None:
+def test_a_quota_that_renews_is_waited_for(asked: float | None, waited: float) -> None:
     """A day's quota uses no attempt: the item waits as long as the provider says."""
     outcome = manager().outcome_for("a", failure(ErrorCategory.QUOTA, after=asked))
     assert outcome == Snooze("a", "it failed", NOW + timedelta(seconds=waited))
@@ -77,14 +77,14 @@ def test_a_refused_call_burns_no_attempt() -> None:
     assert blind == Snooze("a", "isolated", NOW + timedelta(seconds=5))
 
 
-def test_what_no_waiting_ends_is_rejected() -> None:
+def test_a_permanent_refusal_is_rejected() -> None:
     """A run whose own budget is spent ends with a reason and does not wait for ever."""
     refused = CallRefused("the run's credit limit for pdl is spent", permanent=True)
     outcome = manager().outcome_for("a", refused)
     assert outcome == Reject("a", ErrorCategory.QUOTA, "the run's credit limit for pdl is spent")
 
 
-def test_the_delay_is_jitter_on_top_of_what_the_provider_asks() -> None:
+def test_the_delay_is_retry_after_plus_jitter() -> None:
     """Half of the ceiling at chance 0.5, plus the Retry-After, which is capped at an hour."""
     retries = manager(base_delay=2, max_delay=100, exponential_base=3, max_attempts=9)
 
@@ -110,7 +110,7 @@ def test_a_runs_mode_and_attempts_make_its_strategy() -> None:
     assert manager().for_run(PipelineMode.TESTING, 1).delay_seconds(failed, 1) is None
 
 
-def test_what_an_event_ends_is_looked_at_after_a_quarter_of_an_hour_all_the_same() -> None:
+def test_a_wait_for_an_event_ends_after_a_quarter_of_an_hour() -> None:
     """A breaker that closed before the wait was stored wakes no chunk."""
     tomorrow = NOW + timedelta(days=1)
     refused = CallRefused("spent", until=tomorrow, waits_on="budget:pdl")
