@@ -153,7 +153,7 @@ async def test_a_silent_workers_rows_are_soon_free(db: Database, database_url: s
         claimed = chunks.claim(conn, chunk_id, worker_id, divisible=(), suspect=False)
         return await claimed is not None
 
-    async def looks_now(conn: Connection) -> bool:
+    async def is_due_now(conn: Connection) -> bool:
         await due.make_due(conn, chunk_id)
         return True
 
@@ -172,8 +172,8 @@ async def test_a_silent_workers_rows_are_soon_free(db: Database, database_url: s
 
     pairs: list[tuple[Callable[[Connection], Awaitable[object]], ...]] = [
         (lambda conn: workers.due_runs(conn, 30, 9), lambda conn: runs.lock(conn, run_id)),
-        (lambda conn: workers.due_chunks(conn, 30, 9), looks_now),
-        (claims, looks_now),
+        (lambda conn: workers.due_chunks(conn, 30, 9), is_due_now),
+        (claims, is_due_now),
         (takes_over, takes_over),
     ]
     got = []

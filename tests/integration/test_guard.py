@@ -97,7 +97,7 @@ async def test_a_reply_that_came_while_the_call_waited_is_not_paid_again(
     provider = Provider()
     first = guards(provider)
 
-    class BoughtMeanwhile(ManualClock):
+    class BuysWhileSleeping(ManualClock):
         """A clock whose sleep lets another process buy the same reply."""
 
         async def sleep(self, seconds: float) -> None:
@@ -105,7 +105,7 @@ async def test_a_reply_that_came_while_the_call_waited_is_not_paid_again(
             await first.flush()
             await super().sleep(seconds)
 
-    waiting = Guard(db, provider.send, [policy(rate_per_second=2.0)], clock=BoughtMeanwhile())
+    waiting = Guard(db, provider.send, [policy(rate_per_second=2.0)], clock=BuysWhileSleeping())
     await waiting.execute(call("before it"), CallScope("x"))
     assert await waiting.execute(call(), CallScope("x")) == 1
     assert [request.params["q"] for request in provider.log] == ["before it", "a"]
@@ -694,7 +694,7 @@ async def test_an_unacknowledged_admission_is_undone(
     tries = 0
 
     @asynccontextmanager
-    async def unheard() -> AsyncIterator[Connection]:
+    async def unacknowledged() -> AsyncIterator[Connection]:
         nonlocal tries
         tries += 1
         if tries > 1:
@@ -704,7 +704,7 @@ async def test_an_unacknowledged_admission_is_undone(
         raise DatabaseUnavailable("cut before the answer")
 
     monkeypatch.setattr(guard.ledger._requests, "_retry_seconds_max", 0.1)
-    monkeypatch.setattr(guard.ledger, "_db", SimpleNamespace(statement=unheard))
+    monkeypatch.setattr(guard.ledger, "_db", SimpleNamespace(statement=unacknowledged))
     with pytest.raises(DatabaseUnavailable):
         await guard.execute(call(), CallScope("x"))
     monkeypatch.undo()

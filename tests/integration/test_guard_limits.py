@@ -71,7 +71,7 @@ async def test_all_processes_together_keep_the_concurrency(db: Database) -> None
     ]
     for _ in range(7):
         await provider.entered.acquire()
-    while len(await rows(db, "SELECT 1 FROM provider_leases WHERE wanted = 7")) < 4:
+    while len(await rows(db, "SELECT 1 FROM provider_leases WHERE requested = 7")) < 4:
         assert provider.in_flight == 7
     assert provider.gate is not None
     provider.gate.set()
@@ -110,14 +110,14 @@ async def test_a_pause_recorded_after_the_slot_was_given_still_holds(db: Databas
     provider = Provider()
     guard = Guard(db, provider.send, [policy()], clock=clock)
 
-    class PausedMeanwhile(ManualClock):
+    class PausesWhileSleeping(ManualClock):
         """A clock whose sleep lets another process record a 429."""
 
         async def sleep(self, seconds: float) -> None:
             await guard.limiter.penalise(policy(), clock.now(), 300)
             await super().sleep(seconds)
 
-    waiting = Guard(db, provider.send, [policy(rate_per_second=2.0)], clock=PausedMeanwhile())
+    waiting = Guard(db, provider.send, [policy(rate_per_second=2.0)], clock=PausesWhileSleeping())
     await waiting.execute(call(1), CallScope("x"))
     with pytest.raises(CallRefused):
         await waiting.execute(call(2), CallScope("x"))
@@ -200,12 +200,12 @@ async def test_one_of_two_chunks_buys_a_key(db: Database) -> None:
         owners.append((chunk_id, epoch))
     keys = [f"key {number}" for number in range(50)]
 
-    async def obtain(owner: tuple[int, int], wanted: Sequence[str]) -> ClaimResult:
+    async def claim_as(owner: tuple[int, int], requested: Sequence[str]) -> ClaimResult:
         async with db.transaction() as conn:
-            return await store.claim_missing(conn, "volume", wanted, START, *owner)
+            return await store.claim_missing(conn, "volume", requested, START, *owner)
 
     got = await asyncio.gather(
-        *(obtain(owners[n % 2], keys if n % 2 else keys[::-1]) for n in range(10))
+        *(claim_as(owners[n % 2], keys if n % 2 else keys[::-1]) for n in range(10))
     )
     buyers = [set(result.to_fetch) for result in got]
     first, second = set().union(*buyers[::2]), set().union(*buyers[1::2])
@@ -214,7 +214,7 @@ async def test_one_of_two_chunks_buys_a_key(db: Database) -> None:
         answers = {key: {"v": 1} for key in keys if key != "key 0"} | {"key 0": None}
         await store.store(conn, store.Purchase("volume", answers, START))
     for owner in owners:
-        result = await obtain(owner, [*keys, keys[0]])
+        result = await claim_as(owner, [*keys, keys[0]])
         assert (result.to_fetch, result.in_flight_elsewhere) == ([], [])
         assert (result.fresh["key 1"], result.fresh["key 0"]) == ({"v": 1}, None)
     async with db.transaction() as conn:

@@ -191,13 +191,13 @@ async def test_a_slot_is_waited_for_up_to_thirty_seconds(
 async def test_slots_are_given_a_second_ahead(db: Database, guards: MakeGuard) -> None:
     """Calls further back have none, so a 429 or a worker's death costs a second of the rate."""
 
-    class Standing(ManualClock):
+    class FrozenClock(ManualClock):
         """A clock under which no slot comes."""
 
         async def sleep(self, seconds: float) -> None:
             await asyncio.Event().wait()
 
-    guard = Guard(db, Provider().send, [policy(rate_per_second=10.0)], clock=Standing())
+    guard = Guard(db, Provider().send, [policy(rate_per_second=10.0)], clock=FrozenClock())
     tasks = [asyncio.create_task(guard.execute(call(n), CallScope("x"))) for n in range(50)]
     await guard.ledger._requests.flush()
     while not (given := await rows(db, "SELECT next_slot_at FROM provider_rates")):

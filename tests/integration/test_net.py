@@ -32,11 +32,11 @@ from serpline.net.errors import NetError
 from serpline.net.limits import ADDRESSES_MAX, BODY_MEMORY_BYTES, HEADERS_MAX
 
 CANARY = "canary-7f3a9c/secret+value"
-Answer = Callable[["Asked"], bytes]
+Answer = Callable[["ReceivedRequest"], bytes]
 
 
 @dataclass(frozen=True)
-class Asked:
+class ReceivedRequest:
     """One request as it arrived."""
 
     method: str
@@ -51,7 +51,7 @@ class Site:
 
     port: int = 0
     accepted: int = 0
-    asked: list[Asked] = field(default_factory=list)
+    requests: list[ReceivedRequest] = field(default_factory=list)
     server_names: list[str | None] = field(default_factory=list)
 
     @property
@@ -88,9 +88,9 @@ async def serve(answer: Answer, tls: ssl.SSLContext | None = None) -> AsyncItera
                 pairs = (line.split(": ", 1) for line in head[1:] if line)
                 headers = {name.lower(): value for name, value in pairs}
                 body = await reader.readexactly(int(headers.get("content-length", "0")))
-                asked = Asked(method, target, headers, body)
-                site.asked.append(asked)
-                writer.write(answer(asked))
+                received = ReceivedRequest(method, target, headers, body)
+                site.requests.append(received)
+                writer.write(answer(received))
                 await writer.drain()
         writer.transport.abort()
 
@@ -187,13 +187,13 @@ def resolving(
     *answers: Sequence[str],
 ) -> tuple[Callable[[str], Awaitable[Sequence[str]]], list[str]]:
     """A resolver that gives ``answers`` in turn, and the names it resolved."""
-    asked: list[str] = []
+    resolved: list[str] = []
 
     async def resolve(name: str) -> Sequence[str]:
-        asked.append(name)
-        return answers[min(len(asked), len(answers)) - 1]
+        resolved.append(name)
+        return answers[min(len(resolved), len(answers)) - 1]
 
-    return resolve, asked
+    return resolve, resolved
 
 
 async def refusal(attempt: Awaitable[Any]) -> NetError:
@@ -222,13 +222,13 @@ async def test_provider_call_reaches_the_wire_as_built() -> None:
         got = await client.send(request)
     assert (got.status, got.body, got.headers["x-credits"]) == (201, b'{"a":1}', "3")
     assert got.seconds > 0
-    (asked,) = site.asked
-    assert (asked.method, asked.target) == ("POST", "/v1/tasks?x=1&q=%C3%A4+b")
-    assert json.loads(asked.body) == {"keyword": "ü"}
-    assert asked.headers["authorization"] == "Basic dXNlcjpwYXNzd29yZC0x"
-    assert asked.headers["x-trace"] == "7"
-    assert asked.headers["host"] == site.address
-    assert asked.headers["user-agent"] == USER_AGENT
+    (received,) = site.requests
+    assert (received.method, received.target) == ("POST", "/v1/tasks?x=1&q=%C3%A4+b")
+    assert json.loads(received.body) == {"keyword": "ü"}
+    assert received.headers["authorization"] == "Basic dXNlcjpwYXNzd29yZC0x"
+    assert received.headers["x-trace"] == "7"
+    assert received.headers["host"] == site.address
+    assert received.headers["user-agent"] == USER_AGENT
 
 
 @pytest.mark.parametrize("status", ["204 No Content", "404 Not Found", "429 X", "500 X", "302 X"])
@@ -241,7 +241,7 @@ async def test_any_status_is_a_reply(status: str) -> None:
     ):
         got = await client.send(HttpRequest("GET", site.base))
     assert got.status == int(status[:3])
-    assert len(site.asked) == 1
+    assert len(site.requests) == 1
 
 
 async def test_connections_are_reused_by_the_same_pool_only() -> None:
@@ -255,7 +255,7 @@ async def test_connections_are_reused_by_the_same_pool_only() -> None:
         assert site.accepted == 1
         error = await refusal(client.fetch(HttpRequest("GET", site.base)))
     assert error.permanent
-    assert (site.accepted, len(site.asked)) == (1, 5)
+    assert (site.accepted, len(site.requests)) == (1, 5)
 
 
 async def test_environment_proxies_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -276,7 +276,7 @@ async def test_no_cookies_are_kept() -> None:
     ):
         await client.send(HttpRequest("GET", site.base))
         await client.send(HttpRequest("GET", site.base))
-    assert "cookie" not in site.asked[1].headers
+    assert "cookie" not in site.requests[1].headers
 
 
 async def test_head_reply_announces_a_body_that_does_not_come() -> None:
@@ -385,7 +385,7 @@ async def test_header_count_is_limited() -> None:
     """As many headers as the limit pass; one more does not."""
     counts = iter([HEADERS_MAX - 1, HEADERS_MAX])
 
-    def answer(_: Asked) -> bytes:
+    def answer(_: ReceivedRequest) -> bytes:
         lines = "".join(f"x{number}: 1\r\n" for number in range(next(counts)))
         return f"HTTP/1.1 200 OK\r\n{lines}content-length: 0\r\n\r\n".encode()
 
@@ -411,8 +411,8 @@ async def test_mapped_name_is_reached_with_its_own_name_in_tls_and_host(
             await client.fetch(HttpRequest("GET", "https://shop.example.test:8443/b"))
     assert (got.body, got.url) == (b"page", "https://shop.example.test/a")
     assert site.server_names == ["shop.example.test"] * 2
-    hosts_asked = [asked.headers["host"] for asked in site.asked]
-    assert hosts_asked == ["shop.example.test", "shop.example.test:8443"]
+    hosts = [received.headers["host"] for received in site.requests]
+    assert hosts == ["shop.example.test", "shop.example.test:8443"]
 
 
 async def test_no_encrypted_bytes_behind_a_reply_are_taken_for_the_next_one(
@@ -443,7 +443,7 @@ async def test_bad_certificate_ends_the_call_before_a_request_is_sent(
         async with HttpClient(host_map={"shop.test": site.address}, test_ca=ca) as client:
             error = await refusal(client.fetch(HttpRequest("GET", "https://shop.test/")))
     assert (error.category, error.permanent) == (ErrorCategory.NETWORK, False)
-    assert site.asked == []
+    assert site.requests == []
 
 
 async def test_test_authority_vouches_for_mapped_names_and_bases_only(
@@ -463,7 +463,7 @@ async def test_test_authority_vouches_for_mapped_names_and_bases_only(
             error = await refusal(client.fetch(page))
     assert trusted.status == 200
     assert "certificate" in str(error)
-    assert len(site.asked) == 1
+    assert len(site.requests) == 1
 
 
 def test_unusable_ca_file_is_named(tmp_path: Path) -> None:
@@ -500,20 +500,22 @@ async def test_unknown_name_and_closed_port_are_network_errors() -> None:
 async def test_redirects_are_followed_to_the_end_without_credentials() -> None:
     """A page is followed across hosts and reports its final URL. No other host gets credentials."""
 
-    def answer(asked: Asked) -> bytes:
-        if asked.headers["host"] == "a.test":
+    def answer(received: ReceivedRequest) -> bytes:
+        if received.headers["host"] == "a.test":
             return reply("301 Moved", b"x" * 5000, Location="http://b.test/two?x=1")
-        return reply("302 Found", Location="three") if "two" in asked.target else reply(body=b"end")
+        return (
+            reply("302 Found", Location="three") if "two" in received.target else reply(body=b"end")
+        )
 
     headers = {"authorization": "Bearer abc", "accept-language": "de"}
     request = HttpRequest("GET", "http://a.test/one", params={"p": "1"}, headers=headers)
     async with serve(answer) as site, HttpClient(host_map={"*.test": site.address}) as client:
         got = await client.fetch(request)
     assert (got.body, got.url) == (b"end", "http://b.test/three")
-    assert [asked.target for asked in site.asked] == ["/one?p=1", "/two?x=1", "/three"]
-    assert "authorization" in site.asked[0].headers
-    assert not any("authorization" in asked.headers for asked in site.asked[1:])
-    assert site.asked[2].headers["accept-language"] == "de"
+    assert [received.target for received in site.requests] == ["/one?p=1", "/two?x=1", "/three"]
+    assert "authorization" in site.requests[0].headers
+    assert not any("authorization" in received.headers for received in site.requests[1:])
+    assert site.requests[2].headers["accept-language"] == "de"
 
 
 @pytest.mark.parametrize("allowed", [0, 1, 3])
@@ -526,7 +528,7 @@ async def test_redirects_are_counted(allowed: int) -> None:
         attempt = client.fetch(HttpRequest("GET", "http://a.test/"), redirects_max=allowed)
         error = await refusal(attempt)
     assert (error.permanent, error.category) == (True, ErrorCategory.BAD_REQUEST)
-    assert len(site.asked) == allowed + 1
+    assert len(site.requests) == allowed + 1
 
 
 async def test_redirect_without_location_is_a_reply() -> None:
@@ -608,9 +610,9 @@ async def test_no_redirect_leads_inside(connections: list[Any]) -> None:
             attempt = client.fetch(HttpRequest("GET", "http://page.test/"), redirects_max=1)
             error = await refusal(attempt)
             assert error.permanent, location[:60]
-    assert len(site.asked) == len(locations) > 60
+    assert len(site.requests) == len(locations) > 60
     assert set(connections) == {("127.0.0.1", site.port)}
-    assert {asked.headers["host"] for asked in site.asked} == {"page.test"}
+    assert {received.headers["host"] for received in site.requests} == {"page.test"}
 
 
 async def test_rebinding_name_is_resolved_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,7 +40,7 @@ def view(key: LaneKey = METRICS, status: LaneStatus = LaneStatus.PENDING, **n: i
     )
 
 
-def walked(
+def end_lanes(
     lanes: list[LaneKey], ends: Callable[[LaneKey], LaneStatus]
 ) -> dict[LaneKey, LaneStatus]:
     """How all lanes end if each that may start ends as ``ends`` says."""
@@ -187,7 +187,7 @@ def test_a_blocked_lane_names_its_reason() -> None:
 def test_volumes_are_no_condition_for_searches() -> None:
     """Searches are made and figures computed even if volumes fail. The run's status shows it."""
     lanes = lanes_of([ContentType.NEWS])
-    states = walked(lanes, lambda k: LaneStatus.FAILED if k == METRICS else LaneStatus.COMPLETED)
+    states = end_lanes(lanes, lambda k: LaneStatus.FAILED if k == METRICS else LaneStatus.COMPLETED)
     assert {key for key, status in states.items() if status is not LaneStatus.COMPLETED} == {
         METRICS
     }
@@ -215,7 +215,7 @@ def test_a_failed_news_lane_blocks_news_only() -> None:
     """News ends failed and blocked, organic and video complete, and the run has errors."""
     lanes = lanes_of(SEARCHED_TYPES)
     broken = LaneKey(PhaseName.SERP_COLLECTION, ContentType.NEWS)
-    states = walked(lanes, lambda k: LaneStatus.FAILED if k == broken else LaneStatus.COMPLETED)
+    states = end_lanes(lanes, lambda k: LaneStatus.FAILED if k == broken else LaneStatus.COMPLETED)
     for key, status in states.items():
         if key == broken:
             assert status is LaneStatus.FAILED
@@ -230,7 +230,7 @@ def test_without_any_dsi_the_run_has_failed() -> None:
     """If no lane of the last phase completed, the run failed."""
     lanes = lanes_of(SEARCHED_TYPES)
     analysis = PhaseName.CONTENT_ANALYSIS
-    states = walked(
+    states = end_lanes(
         lanes, lambda k: LaneStatus.FAILED if k.phase is analysis else LaneStatus.COMPLETED
     )
     assert states[COMBINED] is LaneStatus.BLOCKED
@@ -261,10 +261,10 @@ def test_content_types_are_independent(broken: set[LaneKey]) -> None:
     def ends(key: LaneKey) -> LaneStatus:
         return LaneStatus.FAILED if key in broken else LaneStatus.COMPLETED
 
-    together = walked(lanes_of(SEARCHED_TYPES), ends)
+    together = end_lanes(lanes_of(SEARCHED_TYPES), ends)
     assert ending_of(together) is not None
     for kind in SEARCHED_TYPES:
-        alone: Mapping[LaneKey, LaneStatus] = walked(lanes_of([kind]), ends)
+        alone: Mapping[LaneKey, LaneStatus] = end_lanes(lanes_of([kind]), ends)
         assert {k: s for k, s in together.items() if k.content_type is kind} == {
             k: s for k, s in alone.items() if k.content_type is kind
         }

@@ -165,7 +165,7 @@ async def test_twenty_thousand_may_wait() -> None:
     assert await asyncio.gather(*waiting) == [10 * number for number in range(20_000)]
 
 
-class Away(Writer):
+class UnavailableUntil(Writer):
     """A database that is unavailable until a given time."""
 
     def __init__(self, until_seconds: float) -> None:
@@ -183,7 +183,7 @@ class Away(Writer):
 @pytest.mark.parametrize(("seconds", "is_told"), [(8.0, False), (12.0, True)])
 def test_ten_seconds_are_waited_for_the_database(seconds: float, is_told: bool) -> None:
     """A cut connection is replaced by then. After that, callers get the error."""
-    writer = Away(seconds)
+    writer = UnavailableUntil(seconds)
 
     async def write() -> list[int | BaseException]:
         return await asyncio.gather(GroupCommitter(writer).put(1), return_exceptions=True)

@@ -26,7 +26,7 @@ from serpline.store.tables.guards import CallStatus
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
-class AwayUntil:
+class UnavailableUntil:
     """A database that is unavailable until a second of the loop's time."""
 
     def __init__(self, seconds: float) -> None:
@@ -63,7 +63,7 @@ def test_ends_wait_ten_minutes_for_the_database(
     """An end survives a restart of the server, also that of a call that was never sent."""
 
     async def record() -> list[object]:
-        ledger = Ledger(AwayUntil(60 * minutes), SystemClock())  # type: ignore[arg-type]  # what it uses of one
+        ledger = Ledger(UnavailableUntil(60 * minutes), SystemClock())  # type: ignore[arg-type]  # what it uses of one
         return await asyncio.gather(
             ledger.end(paid()), ledger.end(End(new_id())), return_exceptions=True
         )
@@ -77,7 +77,7 @@ def test_flush_fails_after_ten_seconds() -> None:
     """``flush`` and ``close`` end although the database does not come back."""
 
     async def flush() -> tuple[float, float]:
-        guard = Guard(AwayUntil(1e9), None, [])  # type: ignore[arg-type]  # nothing is sent
+        guard = Guard(UnavailableUntil(1e9), None, [])  # type: ignore[arg-type]  # nothing is sent
         loop, recorded = asyncio.get_running_loop(), guard.ledger.end(paid())
         with pytest.raises(DatabaseUnavailable):
             await guard.flush()
@@ -102,7 +102,7 @@ async def test_a_large_reply_is_packed_off_the_loop(
         return pack(*given, **named)
 
     monkeypatch.setattr(ledger_module, "pack", watched)
-    ledger = Ledger(AwayUntil(0), SystemClock())  # type: ignore[arg-type]  # what it uses of one
+    ledger = Ledger(UnavailableUntil(0), SystemClock())  # type: ignore[arg-type]  # what it uses of one
     recorded = ledger.end(paid(), HttpReply(200, {}, b"x" * size_bytes))
     await ledger.flush()
     assert await recorded
