@@ -24,7 +24,7 @@ async def test_nothing_is_written_once_the_request_may_not_be_sent() -> None:
         with pytest.raises(CalledOff):
             await client.send(HttpRequest("GET", site.base, may_send=never))
         await client.send(HttpRequest("GET", f"{site.base}/next"))
-    assert [asked.target for asked in site.asked] == ["/next"]
+    assert [received.target for received in site.requests] == ["/next"]
 
 
 async def test_nor_on_a_connection_that_served_before(authority: Authority) -> None:
@@ -36,7 +36,7 @@ async def test_nor_on_a_connection_that_served_before(authority: Authority) -> N
             with pytest.raises(CalledOff):
                 await client.send(HttpRequest("GET", f"{base}/second", may_send=never))
             await client.send(HttpRequest("GET", f"{base}/third"))
-    assert [asked.target for asked in site.asked] == ["/first", "/third"]
+    assert [received.target for received in site.requests] == ["/first", "/third"]
 
 
 async def test_a_request_half_written_stays_half_written() -> None:
