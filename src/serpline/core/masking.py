@@ -28,17 +28,17 @@ class StreamMask:
 
     def __init__(self, secrets: Iterable[str], chars_min: int = 1) -> None:
         self._spellings = _encoded(tuple(secrets), chars_min)
-        self._kept = len(self._spellings[0]) - 1 if self._spellings else 0
-        self._held = b""
+        self._tail_size = len(self._spellings[0]) - 1 if self._spellings else 0
+        self._tail = b""
 
     def feed(self, piece: bytes) -> bytes:
         """Add a piece. Returns the finished bytes; the last few may begin a longer spelling."""
-        data = self._held + piece if self._held else piece
-        return self._masked(data, max(0, len(data) - self._kept))
+        data = self._tail + piece if self._tail else piece
+        return self._masked(data, max(0, len(data) - self._tail_size))
 
     def finish(self) -> bytes:
         """The rest."""
-        return self._masked(self._held, len(self._held))
+        return self._masked(self._tail, len(self._tail))
 
     def _masked(self, data: bytes, until: int) -> bytes:
         parts, at = [], 0
@@ -50,7 +50,7 @@ class StreamMask:
                 parts += [data[at : match.start()], _MASK_BYTES]
                 at = match.end()
         until = max(at, until)
-        self._held = data[until:]
+        self._tail = data[until:]
         return b"".join([*parts, data[at:until]])
 
 
