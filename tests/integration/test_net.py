@@ -411,8 +411,8 @@ async def test_mapped_name_is_reached_with_its_own_name_in_tls_and_host(
             await client.fetch(HttpRequest("GET", "https://shop.example.test:8443/b"))
     assert (got.body, got.url) == (b"page", "https://shop.example.test/a")
     assert site.server_names == ["shop.example.test"] * 2
-    hosts = [received.headers["host"] for received in site.requests]
-    assert hosts == ["shop.example.test", "shop.example.test:8443"]
+    requested_hosts = [received.headers["host"] for received in site.requests]
+    assert requested_hosts == ["shop.example.test", "shop.example.test:8443"]
 
 
 async def test_no_encrypted_bytes_behind_a_reply_are_taken_for_the_next_one(
