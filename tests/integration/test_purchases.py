@@ -73,7 +73,7 @@ async def test_payloads_and_the_calls_end_are_one_statement(
         await reference.claim_missing(conn, "thing", ["a"], clock.now(), chunk_id, epoch)
     async with db.transaction() as conn:
         await conn.execute(text("SELECT FROM reference_data FOR UPDATE"))
-        bought = await guard.execute(call("a").read_as(lambda v: {"a": {"v": v}}), scope)
+        bought = await guard.execute(call("a").map_value(lambda v: {"a": {"v": v}}), scope)
         assert bought == {"a": {"v": 1}}
         flushed = asyncio.create_task(guard.flush())
         await _waits_for_a_lock(db)
@@ -96,7 +96,7 @@ async def test_a_stored_reply_stores_its_payloads(
     came_at = clock.now()
     clock.elapsed_seconds += 60
     scope = CallScope("run", run_id, chunk_id, epoch, reference_kind="thing")
-    await guard.execute(call("a").read_as(lambda v: {"a": {"v": v}}), scope)
+    await guard.execute(call("a").map_value(lambda v: {"a": {"v": v}}), scope)
     (stored,) = await rows(db, STORED)
     assert (stored.payload, len(provider.log)) == ({"v": 1}, 1)
     assert came_at <= stored.fetched_at < came_at + timedelta(seconds=60)
@@ -110,7 +110,7 @@ async def test_two_calls_of_one_group_may_have_the_same_key(
     run_id, chunk_id, epoch = await owned_chunk(db)
     scope = CallScope("run", run_id, chunk_id, epoch, reference_kind="thing")
     for identity in ("a", "b"):
-        await guard.execute(call(identity).read_as(lambda _, of=identity: {"k": of}), scope)
+        await guard.execute(call(identity).map_value(lambda _, of=identity: {"k": of}), scope)
         clock.elapsed_seconds += 1
     await guard.flush()
     (stored,) = await rows(db, STORED)

@@ -105,7 +105,7 @@ def ctr_column(curve: CtrCurve, position: str = "position") -> pl.Expr:
     known = list(range(1, last + 1))
     return pl.col(position).replace_strict(
         known,
-        [ctr(curve, place) for place in known],
+        [ctr(curve, number) for number in known],
         default=ctr(curve, last + 1),
         return_dtype=pl.Float64,
     )

@@ -121,8 +121,8 @@ def ranked(figures: pl.DataFrame, within: tuple[str, ...]) -> pl.DataFrame:
     ordered = figures.sort(
         *within, "dsi", "company", descending=[*[False] * len(within), True, False], nulls_last=True
     )
-    place = pl.int_range(1, pl.len() + 1).over(within)
-    return ordered.with_columns(rank=pl.when(pl.col("dsi").is_not_null()).then(place))
+    rank = pl.int_range(1, pl.len() + 1).over(within)
+    return ordered.with_columns(rank=pl.when(pl.col("dsi").is_not_null()).then(rank))
 
 
 def _counts(given: Estimated) -> pl.DataFrame:

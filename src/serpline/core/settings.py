@@ -96,7 +96,7 @@ class Settings(BaseSettings):
 
     @field_validator("worker_dead_after_seconds")
     @classmethod
-    def _outlast_a_heartbeat(cls, value: float, info: ValidationInfo) -> float:
+    def _check_dead_after(cls, value: float, info: ValidationInfo) -> float:
         """One late heartbeat must not make a worker count as dead."""
         beat = info.data.get("worker_heartbeat_seconds", 0.0)
         if value < 2 * beat:

@@ -147,18 +147,18 @@ def decide(
         if breaker.open_until is not None and now < breaker.open_until:
             return Step(breaker), Decision(False, breaker.generation, until=breaker.open_until)
         event = BreakerEvent.PROBED
-        breaker = _move(breaker, event)
+        breaker = _transition(breaker, event)
     live = tuple(
-        _in_time(permit, lease_now) for permit in breaker.permits if permit.expires_at > lease_now
+        _cap_lease(permit, lease_now) for permit in breaker.permits if permit.expires_at > lease_now
     )
     if len(live) + breaker.probe_successes >= settings.success_threshold:
         freed = min(permit.expires_at for permit in live) - lease_now
         until = now + min(freed, _PROBE_RECHECK)
         decision = Decision(False, breaker.generation, until=until)
         return Step(replace(breaker, permits=live), event), decision
-    lent = call_seconds if settings.permit_seconds is None else settings.permit_seconds
-    expires_at = lease_now + timedelta(seconds=lent)
-    probing = replace(breaker, permits=(*live, ProbePermit(permit_id, expires_at, lent)))
+    lease_seconds = call_seconds if settings.permit_seconds is None else settings.permit_seconds
+    expires_at = lease_now + timedelta(seconds=lease_seconds)
+    probing = replace(breaker, permits=(*live, ProbePermit(permit_id, expires_at, lease_seconds)))
     return Step(probing, event), Decision(True, probing.generation, permit_id)
 
 
@@ -177,14 +177,14 @@ def isolate(breaker: Breaker) -> Step:
     """Refuse every call until ``reset``. An isolated breaker stays as it is."""
     if breaker.state is BreakerState.ISOLATED:
         return Step(breaker)
-    return Step(_move(breaker, BreakerEvent.ISOLATED), BreakerEvent.ISOLATED)
+    return Step(_transition(breaker, BreakerEvent.ISOLATED), BreakerEvent.ISOLATED)
 
 
 def reset(breaker: Breaker) -> Step:
     """Close by hand and forget the failures."""
     if breaker.state is BreakerState.CLOSED:
         return Step(Breaker(generation=breaker.generation + 1))
-    return Step(_move(breaker, BreakerEvent.RESET), BreakerEvent.RESET)
+    return Step(_transition(breaker, BreakerEvent.RESET), BreakerEvent.RESET)
 
 
 def close_if_probed(breaker: Breaker, settings: BreakerSettings) -> Step:
@@ -195,7 +195,7 @@ def close_if_probed(breaker: Breaker, settings: BreakerSettings) -> Step:
     is_half_open = breaker.state is BreakerState.HALF_OPEN
     if not is_half_open or breaker.probe_successes < settings.success_threshold:
         return Step(breaker)
-    return Step(_move(breaker, BreakerEvent.RECOVERED), BreakerEvent.RECOVERED)
+    return Step(_transition(breaker, BreakerEvent.RECOVERED), BreakerEvent.RECOVERED)
 
 
 def _record_closed(
@@ -207,13 +207,13 @@ def _record_closed(
         recent = breaker.recent.after_successes(settings, report.at, report.count)
         return Step(replace(breaker, recent=recent))
     recent = breaker.recent.after_failures(settings, report.at, report.count)
-    noted = replace(breaker, recent=recent)
+    updated = replace(breaker, recent=recent)
     if not recent.must_open(settings):
-        return Step(noted)
-    return _open(noted, BreakerEvent.TRIPPED, settings, report.at, 0, chance)
+        return Step(updated)
+    return _open(updated, BreakerEvent.TRIPPED, settings, report.at, 0, chance)
 
 
-def _in_time(permit: ProbePermit, now: datetime) -> ProbePermit:
+def _cap_lease(permit: ProbePermit, now: datetime) -> ProbePermit:
     latest = now + timedelta(seconds=permit.seconds)
     return (
         replace(permit, expires_at=latest)
@@ -242,7 +242,7 @@ def _record_probe(
     return close_if_probed(replace(breaker, permits=left, probe_successes=successes), settings)
 
 
-def _move(breaker: Breaker, event: BreakerEvent) -> Breaker:
+def _transition(breaker: Breaker, event: BreakerEvent) -> Breaker:
     """The state after ``event``, without the old state's own data.
 
     Relapses survive from open to half-open, so that the next timeout is doubled.
@@ -262,7 +262,7 @@ def _open(
     chance: float,
 ) -> Step:
     seconds = settings.open_seconds(relapses, chance)
-    moved = _move(breaker, event)
+    moved = _transition(breaker, event)
     until = at + timedelta(seconds=seconds)
     opened = replace(moved, relapses=relapses, open_until=until, open_seconds=seconds)
     return Step(opened, event)

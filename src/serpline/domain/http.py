@@ -106,14 +106,14 @@ class ProviderCall(Generic[T]):
     billed: Callable[[HttpReply], float] | None = None
     third_party: bool = False
 
-    def read_as(self, more: Callable[[T], U]) -> "ProviderCall[U]":
-        """The same call, with ``more`` applied to its value. An exception in ``more`` is a bug."""
+    def map_value(self, function: Callable[[T], U]) -> "ProviderCall[U]":
+        """The same call, with ``function`` applied to its value. An exception in it is a bug."""
         return ProviderCall(
             self.provider,
             self.operation,
             self.request,
             self.identity,
-            lambda reply: more(self.parse(reply)),
+            lambda reply: function(self.parse(reply)),
             self.credits,
             self.billed,
             self.third_party,

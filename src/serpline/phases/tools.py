@@ -113,7 +113,7 @@ class Tools:
         """
         return await self.call(
             work,
-            call.read_as(payloads),
+            call.map_value(payloads),
             freshness=freshness,
             ttl_seconds=ttl_seconds,
             reference_kind=kind,

@@ -101,9 +101,9 @@ class CircuitBreakerManager:
 
     def register_defaults(self, policies: Iterable[ProviderPolicy]) -> Sequence[str]:
         """Use the policies' settings as their breakers' defaults. Returns the breakers' names."""
-        known = {policy.breaker: policy.breaker_settings for policy in policies if policy.breaker}
-        self._defaults |= known
-        return list(known)
+        defaults = {one.breaker: one.breaker_settings for one in policies if one.breaker}
+        self._defaults |= defaults
+        return list(defaults)
 
     def get_breaker(
         self,
