@@ -229,14 +229,14 @@ async def test_a_claim_ends_with_its_chunk(db: Database) -> None:
     _, other_chunk, other_epoch = await owned_chunk(db)
     since = START
     async with db.transaction() as conn:
-        mine = await store.claim_missing(
+        claimed = await store.claim_missing(
             conn, "company", ["a.example", "b.example"], since, chunk_id, epoch
         )
         again = await store.claim_missing(conn, "company", ["a.example"], since, chunk_id, epoch)
         other = await store.claim_missing(
             conn, "company", ["a.example"], since, other_chunk, other_epoch
         )
-    assert (mine.to_fetch, again.to_fetch, other.in_flight_elsewhere) == (
+    assert (claimed.to_fetch, again.to_fetch, other.in_flight_elsewhere) == (
         ["a.example", "b.example"],
         ["a.example"],
         ["a.example"],

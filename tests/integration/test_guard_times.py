@@ -60,10 +60,10 @@ async def test_a_call_in_flight_is_checked_again_in_two_seconds(
     scope = CallScope("x", run_id, chunk_id, epoch)
     task = await under_way(guards(provider), provider, scope, price=10.0)
     guard = guards(Provider())
-    twin = CallScope("x", run_id, other_chunk, other_epoch)
-    for kind, wanted in ((CallInFlight, "under way"), (BudgetReserved, "another")):
+    same_purchase = CallScope("x", run_id, other_chunk, other_epoch)
+    for kind, identity in ((CallInFlight, "under way"), (BudgetReserved, "another")):
         with pytest.raises(kind) as refused:
-            await guard.execute(call(wanted, price=10.0), twin)
+            await guard.execute(call(identity, price=10.0), same_purchase)
         assert refused.value.until == clock.now() + timedelta(seconds=2)
     assert provider.gate is not None
     provider.gate.set()

@@ -163,11 +163,13 @@ def test_every_company_has_the_mean_of_the_formula(
     chance.shuffle(rows)
     labels = dict.fromkeys(["content_type", "market", "company"], pl.String)
     figures = pl.DataFrame(rows, {**labels, "dsi": pl.Float64}, orient="row")
-    places = pl.DataFrame(
+    collections = pl.DataFrame(
         list(collected), {"content_type": pl.String, "market": pl.String}, orient="row"
     )
     stamp = {"device": pl.lit("desktop"), "collected_on": pl.lit(JUNE)}
-    told = combined_dsi(figures.with_columns(**stamp), places.with_columns(**stamp), weights)
-    assert {(row["market"], row["company"]): row["dsi"] for row in told.to_dicts()} == expected
+    combined = combined_dsi(
+        figures.with_columns(**stamp), collections.with_columns(**stamp), weights
+    )
+    assert {(row["market"], row["company"]): row["dsi"] for row in combined.to_dicts()} == expected
     unknown = {key for key, dsi in expected.items() if dsi is None}
-    assert {(row[0], row[2]) for row in told.rows() if row[6]} == unknown
+    assert {(row[0], row[2]) for row in combined.rows() if row[6]} == unknown

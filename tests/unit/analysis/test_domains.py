@@ -161,7 +161,7 @@ def test_a_publisher_below_a_host_of_many_is_its_own(url: str, owner: str) -> No
     """Also below hosts that the Public Suffix List lacks. The host itself is a company too."""
     assert registrable_domain(url) == owner
     assert registrable_domain(owner) == owner
-    assert not is_platform("amazon.substack.com"), "somebody's blog is no twin of Amazon"
+    assert not is_platform("amazon.substack.com"), "a blog is not a national site of Amazon"
 
 
 @given(st.text(max_size=60))

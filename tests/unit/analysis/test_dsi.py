@@ -362,24 +362,24 @@ def test_an_independent_script_computes_the_same(
     }
     records: list[Row] = []
     for kind in types:
-        places = [
+        landscapes = [
             {"content_type": kind, "market": market, "device": device}
             for market in ("US", "GB")
             for device in ("desktop", "mobile")
         ]
-        records += [{"record": "method", **place, **shared} for place in places]
+        records += [{"record": "method", **landscape, **shared} for landscape in landscapes]
         records += [
-            {"record": "page", **place, "keyword": no, "ai_overview": shown[no - 1]}
-            | {"volume": volumes.get((place["market"], no))}
-            for place in places
+            {"record": "page", **landscape, "keyword": no, "ai_overview": shown[no - 1]}
+            | {"volume": volumes.get((landscape["market"], no))}
+            for landscape in landscapes
             for no in range(1, 13)
         ]
     records += [{"record": "result", **row, "keyword": row["keyword_id"]} for row in rows]
-    theirs = {each[:4]: each for each in recompute(records) if each.content_type != "all"}
-    ours = compute_dsi(_results(*rows), _pages(), config).to_dicts()
-    assert len(theirs) == len(ours)
-    for row in ours:
-        figure = theirs[row["content_type"], row["market"], row["device"], row["company"]]
+    recomputed = {each[:4]: each for each in recompute(records) if each.content_type != "all"}
+    computed = compute_dsi(_results(*rows), _pages(), config).to_dicts()
+    assert len(recomputed) == len(computed)
+    for row in computed:
+        figure = recomputed[row["content_type"], row["market"], row["device"], row["company"]]
         for name in ("keywords_ranked", "coverage", "traffic_share", "relevance", "dsi"):
             assert getattr(figure, name) == pytest.approx(row[name], rel=1e-11, abs=0), name
 

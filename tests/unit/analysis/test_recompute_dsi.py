@@ -45,11 +45,11 @@ def test_a_file_without_figures_is_a_one_line_error(
     file = tmp_path / "inputs.jsonl"
     file.write_bytes(body)
     assert recompute_dsi.main([str(file)]) == 2
-    told = capsys.readouterr()
-    assert told.out == ""
-    assert told.err.startswith(f"{file}: ")
-    assert problem in told.err
-    assert told.err.count("\n") == 1
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err.startswith(f"{file}: ")
+    assert problem in output.err
+    assert output.err.count("\n") == 1
 
 
 def test_an_absent_company_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

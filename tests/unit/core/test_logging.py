@@ -58,9 +58,9 @@ def test_a_librarys_line_steers_no_terminal() -> None:
     done = subprocess.run(
         [sys.executable, "-c", STEERING], capture_output=True, timeout=60, check=True
     )
-    told = done.stderr.decode()
-    assert told.count(r"\u001b]0;owned\u0007 \u202e") == 2
-    assert not {"\x1b", "\x07", "\u202e"} & set(told)
+    stderr = done.stderr.decode()
+    assert stderr.count(r"\u001b]0;owned\u0007 \u202e") == 2
+    assert not {"\x1b", "\x07", "\u202e"} & set(stderr)
 
 
 UNCONFIGURED = f"""

@@ -81,8 +81,8 @@ def test_a_report_is_of_one_call() -> None:
     """A report counts as one call by default."""
     settings = BreakerSettings(failure_threshold=10)
     for given, count in (({}, 1), ({"count": 3}, 3)):
-        told = Report(ReportKind.FAILURE, START, 0, **given)
-        assert record(Breaker(), settings, told, MIDDLE).breaker.failure_count == count
+        one = Report(ReportKind.FAILURE, START, 0, **given)
+        assert record(Breaker(), settings, one, MIDDLE).breaker.failure_count == count
 
 
 def test_a_success_resets_the_count() -> None:
@@ -130,8 +130,8 @@ def test_the_rate_keeps_one_window_in_twelve_buckets() -> None:
         assert fail(breaker, settings, 1, seconds + 66).state is BreakerState.CLOSED
     breaker = Breaker()
     for minute in range(1_440):
-        told = report(ReportKind.SUCCESS, breaker, minute * 0.9)
-        breaker = record(breaker, settings, told, MIDDLE).breaker
+        one = report(ReportKind.SUCCESS, breaker, minute * 0.9)
+        breaker = record(breaker, settings, one, MIDDLE).breaker
     assert len(breaker.recent.buckets) == 12
 
 
@@ -389,8 +389,8 @@ def test_an_ordinary_breaker_opens_after_five_failures_and_closes_after_two_prob
     for permit in ("a", "b"):
         breaker, decision = ask(breaker, settings, 60, permit)
         assert decision.allowed
-        told = report(ReportKind.SUCCESS, breaker, 61, permit)
-        breaker = record(breaker, settings, told, MIDDLE).breaker
+        one = report(ReportKind.SUCCESS, breaker, 61, permit)
+        breaker = record(breaker, settings, one, MIDDLE).breaker
     assert breaker.state is BreakerState.CLOSED
 
 

@@ -82,11 +82,11 @@ def test_a_run_has_the_lanes_of_its_types(kinds: tuple[ContentType, ...]) -> Non
 def test_needs_stay_within_a_type_and_come_first(kinds: tuple[ContentType, ...]) -> None:
     """A lane needs its phase's dependencies of its own type, and they come before it."""
     lanes = lanes_of(kinds)
-    for place, key in enumerate(lanes[:-1]):
+    for index, key in enumerate(lanes[:-1]):
         needs = needs_of(key, lanes)
         assert [need.phase for need in needs] == PHASE_DEPENDENCIES[key.phase]
         assert {need.content_type for need in needs} <= {key.content_type, ContentType.ALL}
-        assert all(lanes.index(need) < place for need in needs)
+        assert all(lanes.index(need) < index for need in needs)
     typed = [LaneKey(PhaseName.DSI_CALCULATION, kind) for kind in kinds]
     assert needs_of(COMBINED, lanes) == typed
 

@@ -148,13 +148,13 @@ def test_a_batch_that_may_run_survives_any_number_of_failed_polls_until_overdue(
 
 
 @given(st.lists(st.text(max_size=500), min_size=1, max_size=20))
-def test_the_history_is_bounded_and_keeps_the_latest(told: list[str]) -> None:
+def test_the_history_is_bounded_and_keeps_the_latest(reasons: list[str]) -> None:
     """After any number of attempts the history holds the last reason and can be stored."""
     so_far: str | None = None
-    for why in told:
-        so_far = history(so_far, why)
+    for reason in reasons:
+        so_far = history(so_far, reason)
         assert len(so_far) <= 1_900
-        assert so_far.endswith(why[:300])
+        assert so_far.endswith(reason[:300])
 
 
 def test_a_long_history_fits_its_column() -> None:

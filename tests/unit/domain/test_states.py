@@ -103,8 +103,8 @@ def test_events_lead_where_the_design_says(name: str) -> None:
         )
         for _, event in machine
     }
-    said = {event: (set(a.split()), {b}) for event, (a, b) in DESIGN[name].items()}
-    assert found == said
+    designed = {event: (set(a.split()), {b}) for event, (a, b) in DESIGN[name].items()}
+    assert found == designed
 
 
 @pytest.mark.parametrize("name", MACHINES)
