@@ -118,7 +118,7 @@ class Ledger:
         secrets: Sequence[str] = (),
         purchase: Purchase | None = None,
     ) -> asyncio.Future[bool]:
-        """Make a call's end durable. The future is False if the call had already ended."""
+        """Make a call's end durable. The future is False if the call already had its outcome."""
         ended = self._ends.put(_EndedCall(end, reply, secrets, purchase))
         ended.add_done_callback(partial(_log_loss, end.id))
         return ended

@@ -51,7 +51,7 @@ class RetryManager:
         return RetryManager(strategy_for(mode, attempts), chance=self._chance, clock=self._clock)
 
     def outcome_for(self, item: str, error: ProviderError | CallRefused) -> Outcome:
-        """``Retry``, ``Reject`` or ``Snooze``. ``delay_seconds`` ends retries later."""
+        """``Retry``, ``Reject`` or ``Snooze``. ``delay_seconds`` decides if a retry is the last."""
         message = str(error)[:ERROR_CHARS_MAX]
         if isinstance(error, CallRefused):
             if error.permanent:
