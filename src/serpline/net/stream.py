@@ -103,7 +103,7 @@ class Connection(httpcore2.AsyncNetworkStream, anyio.abc.ByteStream):
         server_hostname: str | None = None,
         timeout: float | None = None,
     ) -> "Connection":
-        """Encrypt after a verified handshake. Closes if that fails or is cancelled."""
+        """Make a verified TLS handshake. Closes the connection if it fails or is cancelled."""
         context = self._context or ssl_context
         context.set_alpn_protocols(["http/1.1"])
         try:
