@@ -1,8 +1,6 @@
 """The contract of a phase: its plan, its work and its results.
 
-To add a phase, copy the most similar file of this package, put its plan into
-``store/runs/plans.py`` and its tables into ``store/tables/results.py``, and list it in
-``phases/registry.py``.
+``docs/extend.md`` has the steps to add one.
 """
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence

@@ -33,7 +33,8 @@ DEFAULT_CONCURRENCY: Mapping[str, int] = {"dataforseo": 30, "wikidata": 5}
 # Since June 2026 YouTube counts searches separately (developers.google.com/youtube/v3, "Quota
 # costs").
 DEFAULT_CREDITS_PER_DAY: Mapping[str, float] = {"youtube": 10_000.0, "youtube_search": 100.0}
-_ZONES = dict.fromkeys(DEFAULT_CREDITS_PER_DAY, "America/Los_Angeles")
+# The zone of a provider's quota day; UTC if not listed.
+_ZONES = dict.fromkeys(("youtube", "youtube_search"), "America/Los_Angeles")
 _BREAKERS = {
     "scaleserp": "scale_serp_api",
     "dataforseo": "dataforseo_api",
