@@ -19,8 +19,9 @@ _BIDI = (
 _CONTROLS = re.compile(f"[\x00-\x1f\x7f-\x9f{_BIDI}\ud800-\udfff]")
 # The JSON encoder escapes C0. The document's own line ends stay.
 _CONTROLS_IN_JSON = re.compile(f"[\x7f-\x9f{_BIDI}\ud800-\udfff]")
-# Spreadsheets also accept the full-width forms.
-_FORMULA = re.compile("'*[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
+# Spreadsheets also accept the full-width forms. Where commas are decimal signs they separate cells
+# by semicolons, and quotes within a cell do not stop them.
+_FORMULA = re.compile("(?:^|(?<=;))(?='*[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20])")
 
 
 def terminal_text(text: str) -> str:
@@ -42,10 +43,10 @@ def json_text(value: Any, *, indent: int | None, default: Callable[[Any], Any]) 
 def spreadsheet_text(text: str) -> str:
     """``text`` for a CSV cell: text that a spreadsheet might run gets an apostrophe before it.
 
-    To undo it, remove one apostrophe from those before ``=``, ``+``, ``-``, ``@``, a tab or a line
-    end.
+    So does such text after a semicolon. To undo it, remove one apostrophe from those before ``=``,
+    ``+``, ``-``, ``@``, a tab or a line end.
     """
-    return f"'{text}" if _FORMULA.match(text) else text
+    return _FORMULA.sub("'", text)
 
 
 def _escape(character: str) -> str:
