@@ -192,7 +192,8 @@ def export(
 
     CSV puts an apostrophe before a text that a spreadsheet would run as a formula: one that begins
     with =, +, -, @, a tab or a line end, or with apostrophes before one of these, also after a
-    semicolon. Remove one apostrophe to get the text back. JSON and Parquet keep every text unchanged.
+    semicolon. Remove one apostrophe to get the text back. JSON and Parquet keep every text
+    unchanged.
     """
     if format_ is Format.PARQUET and output is None and sys.stdout.isatty():
         raise UserError("--format parquet is binary: give a file with --output")
