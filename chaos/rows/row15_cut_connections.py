@@ -35,7 +35,7 @@ from serpline.store.embedded.files import SOCKET_NAME
 
 WORKERS = 2
 # A silent worker is declared dead soon. A worker that is cut off for a third of that time is silent
-# for more than half of it: its last heartbeat and its next try add up to a heartbeat each.
+# for more than half of it: its last heartbeat may be an interval old, and its next as much later.
 DEAD_AFTER_SECONDS = 3.0
 SHUT_SECONDS = DEAD_AFTER_SECONDS / 3
 SHORT_SILENCE = {

@@ -37,13 +37,13 @@ WITHHELD = ("pdl", "enrich")
 
 @dataclass(slots=True)
 class Exits:
-    """Counts over workers' exits. ``burned``: attempts beyond an undisturbed run's."""
+    """Sums over exits. ``surplus_attempts``: failed attempts beyond an undisturbed run's."""
 
     seconds: list[float] = field(default_factory=list)
     not_zero: int = 0
     left_open: int = 0
-    burned: int = 0
-    blamed: int = 0
+    surplus_attempts: int = 0
+    crashed_chunks: int = 0
 
 
 async def campaign(context: Context) -> list[Figure]:
@@ -61,8 +61,8 @@ async def campaign(context: Context) -> list[Figure]:
         equal("SIGTERMs", len(exits.seconds), runs * times),
         at_most("seconds to the exit", max(exits.seconds), EXIT_SECONDS_MAX),
         zero("exits other than 0", exits.not_zero),
-        zero("surplus attempts", exits.burned),
-        zero("chunks with a death or crash", exits.blamed),
+        zero("surplus attempts", exits.surplus_attempts),
+        zero("chunks with a death or crash", exits.crashed_chunks),
         zero("calls left without an outcome", exits.left_open),
         # The call whose reply never comes.
         at_most("paid calls cut short", totals.paid_again_max, 1),
@@ -114,9 +114,9 @@ async def _terminated_run(
         await worker.runs_until(ended, RUN_SECONDS_MAX)
         await totals.add(world, run_id, reference, losses)
         made = await attempts(world, run_id)
-        exits.burned += sum(abs(n - reference.attempts[item]) for item, n in made.items())
-        blamed = await world.query(_BLAMED)
-        exits.blamed += len(blamed)
+        exits.surplus_attempts += sum(abs(n - reference.attempts[item]) for item, n in made.items())
+        crashed_chunks = await world.query(_CRASHED_CHUNKS)
+        exits.crashed_chunks += len(crashed_chunks)
 
 
 def _withhold(seconds: float) -> dict[str, Any]:
@@ -130,7 +130,7 @@ async def _is_at_work(world: World) -> bool:
 
 
 _OPEN = "SELECT 1 FROM provider_calls WHERE status = 'intent'"
-_BLAMED = "SELECT 1 FROM chunks WHERE deaths > 0 OR crashes > 0"
+_CRASHED_CHUNKS = "SELECT 1 FROM chunks WHERE deaths > 0 OR crashes > 0"
 
 ROW = Row(
     number=19,
