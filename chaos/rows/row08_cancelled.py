@@ -109,8 +109,8 @@ async def campaign(context: Context) -> Sequence[Figure]:
         zero("sockets leaked", leaked),
         zero("reserved credits leaked", left["reserved"]),
         zero("intents leaked", left["intents"]),
-        equal("calls at once after it", len(after), CONCURRENCY),
-        equal("breaker closed by good probes after it", is_well, 1),
+        equal("concurrent calls at the end", len(after), CONCURRENCY),
+        equal("breaker closed by good probes at the end", is_well, 1),
     ]
 
 

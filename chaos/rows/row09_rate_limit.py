@@ -141,7 +141,7 @@ async def campaign(context: Context) -> Sequence[Figure]:
         at_least("429s in the storm", stormy, 3),
         zero("calls before a Retry-After", early),
         at_least(
-            "share of the provider's limit used after it",
+            "share of the provider's limit used after the storm",
             good / measured_seconds / RATE_PER_SECOND,
             0.9,
         ),
@@ -151,7 +151,7 @@ async def campaign(context: Context) -> Sequence[Figure]:
 ROW = Row(
     9,
     f"429 storm over two guards with {CALLERS} callers each",
-    "0 calls before Retry-After; throughput within 10 % of the provider's limit afterwards",
+    "0 calls before Retry-After; throughput within 10 % of the provider's limit after the storm",
     campaign,
     "429s not reported to the limiter: 71 of them in the storm, 90 calls before a Retry-After. No"
     " second check after the wait for a slot: 1 call before a Retry-After (short forms).",

@@ -44,7 +44,7 @@ async def campaign(context: Context) -> Sequence[Figure]:
     retries = tries.total() - len(tries)
     return [
         at_least("first attempts", len(tries), step * per_step),
-        at_least("retries (proof of demand)", retries, 1),
+        at_least("retries, at least one", retries, 1),
         at_most("retries", retries, 0.1 * len(tries) + FLOOR_PER_MINUTE * minutes),
         at_most("attempts of one item", max(tries.values()), ATTEMPTS_MAX),
     ]

@@ -91,7 +91,7 @@ async def campaign(context: Context) -> Sequence[Figure]:
         equal("credits that our budget explains", float(spent), budget),
         zero("credits still reserved", float(reserved)),
         zero("charges missing from our ledger", (theirs - ours).total()),
-        at_least("calls left unknown by kills (proof of effect)", unknown, 1),
+        at_least("calls left unknown by kills, at least one", unknown, 1),
         at_most("credits that only we count", float(spent) - charged, unknown),
         at_most("calls left unknown", unknown, open_calls),
     ]
