@@ -13,8 +13,8 @@ from uuid import UUID
 
 from sqlalchemy import text
 
+from bench.lane_runs import count_completed, start_planned_run
 from bench.place import Place
-from bench.planting import count_completed, start_planned_run
 from serpline.domain.names import ContentType, PhaseName
 from serpline.domain.phases import LaneKey
 from serpline.store.database import Database

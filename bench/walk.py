@@ -15,8 +15,8 @@ from uuid import UUID
 
 from harness.worker_parts import WorkerParts
 
+from bench.lane_runs import LANE, start_run
 from bench.noop import NoopPhase
-from bench.planting import LANE, start_run
 from serpline.core.clock import SystemClock
 from serpline.core.logging import configure
 from serpline.domain.names import PhaseName

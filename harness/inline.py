@@ -115,7 +115,7 @@ class Harness(WorkerParts):
             self.clock.ahead_seconds += 400
         raise AssertionError(f"run {run_id} has not ended after {ROUNDS_MAX} rounds")
 
-    async def planned(self, run_id: UUID) -> list[int]:
+    async def plan(self, run_id: UUID) -> list[int]:
         """Advance and plan; returns the ids of the ready chunks."""
         await self.orchestrator.advance_and_plan(run_id)
         return await self.ready(run_id)

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import psycopg
 from harness.figures import Figure, at_most
 
+from bench.lane_runs import LANE, count_completed, start_run
 from bench.place import Place
-from bench.planting import LANE, count_completed, start_run
 from serpline.store.database import Database
 
 TITLE = "a worker without work"

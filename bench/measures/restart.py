@@ -12,8 +12,8 @@ from uuid import UUID
 import psycopg
 from harness.figures import Figure, at_most
 
+from bench.lane_runs import LANE, count_completed, start_run
 from bench.place import Place
-from bench.planting import LANE, count_completed, start_run
 from serpline.store.database import Database
 
 TITLE = "restart after kill -9 among a million items"

@@ -13,8 +13,8 @@ from harness.figures import Figure, at_most
 from harness.worker_parts import create_run
 from sqlalchemy import text
 
+from bench.lane_runs import LANE
 from bench.place import Place
-from bench.planting import LANE
 from serpline.store import projects
 from serpline.store.database import Database
 from serpline.store.results.inputs import searches_of_subjects
@@ -39,7 +39,7 @@ async def measure(place: Place) -> Sequence[Figure]:
     """The ratio of the medians; both sides alternate."""
     few, many = place.sized(FEW), place.sized(MANY)
     costs: dict[int, list[float]] = {few: [], many: []}
-    async with _planted(place, few) as small, _planted(place, many) as large:
+    async with _prepared_run(place, few) as small, _prepared_run(place, many) as large:
         for number in range(-1, ROUNDS):
             for (database, run_id), (pairs, found) in zip(
                 (small, large), costs.items(), strict=True
@@ -55,7 +55,7 @@ async def measure(place: Place) -> Sequence[Figure]:
 
 
 @asynccontextmanager
-async def _planted(place: Place, pairs: int) -> AsyncIterator[tuple[Database, UUID]]:
+async def _prepared_run(place: Place, pairs: int) -> AsyncIterator[tuple[Database, UUID]]:
     """A run of ``pairs`` pairs in its own database; its results are read once, as by its plan."""
     with place.fresh_database() as name:
         database = await Database.connect(place.server.url(name))

@@ -5,7 +5,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import sqlalchemy as sa
-from bench.planting import count_completed, start_planned_run
+from bench.lane_runs import count_completed, start_planned_run
 from harness.silence import line_to, url_over
 from harness.waiting import until
 from harness.worker_pool import END_SECONDS

@@ -193,7 +193,7 @@ async def test_a_running_run_goes_on(db: Database, other: Database, tmp_path: Pa
     items = {METRICS: ["DONE-1", "DONE-2", "GATE-3", "DONE-4", "RETRY1-5"]}
     async with open_harness(db, chunk_size=2) as harness:
         run_id = await harness.start(items, lanes=[METRICS])
-        first, second, *_ = await harness.planned(run_id)
+        first, second, *_ = await harness.plan(run_id)
         await harness.worker.work(first)
         at_work = asyncio.create_task(harness.worker.work(second))
         await harness.wait_until_attempted("GATE-3")

@@ -36,7 +36,7 @@ async def opened(manager: CircuitBreakerManager) -> CircuitBreaker:
 async def waiting(harness: Harness, item: str = "REFUSED-1") -> int:
     """A chunk that was refused by the breaker and given back."""
     run_id = await harness.start({METRICS: [item]}, lanes=[METRICS])
-    (chunk_id,) = await harness.planned(run_id)
+    (chunk_id,) = await harness.plan(run_id)
     assert await harness.worker.work(chunk_id)
     await harness.delete_wakeups()
     return chunk_id

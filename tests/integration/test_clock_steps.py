@@ -202,7 +202,7 @@ def timer(harness: Harness) -> Timer:
 async def test_an_attempt_comes_after_its_delay(harness: Harness, timer: Timer) -> None:
     """An item whose next attempt is in two seconds has it in two seconds, an hour ago too."""
     run_id = await harness.start({METRICS: ["RETRY1-a", "DONE-b"]}, lanes=[METRICS])
-    (chunk_id,) = await harness.planned(run_id)
+    (chunk_id,) = await harness.plan(run_id)
     await harness.worker.work(chunk_id)
     await timer.tick()
     await set_clock_back(harness.database, HOUR)
@@ -237,7 +237,7 @@ def test_work_in_hand_waits_by_its_own_time() -> None:
 async def test_a_dead_worker_is_taken_over(harness: Harness, timer: Timer) -> None:
     """A heartbeat that lies an hour ahead keeps no dead worker alive."""
     run_id = await harness.start({METRICS: ["DONE-a"]}, lanes=[METRICS])
-    (chunk_id,) = await harness.planned(run_id)
+    (chunk_id,) = await harness.plan(run_id)
     dead = await harness.one("INSERT INTO workers (host, pid) VALUES ('gone', 1) RETURNING id")
     assert await harness.claim(chunk_id, dead) is not None
     await timer.tick()
@@ -283,7 +283,7 @@ async def test_time_in_which_nobody_lived_does_not_count(
 ) -> None:
     """After three days of sleep a lane has the time that it had, whoever looks at it first."""
     run_id = await harness.start({METRICS: ["DONE-a"]}, lanes=[METRICS])
-    (chunk_id,) = await harness.planned(run_id)
+    (chunk_id,) = await harness.plan(run_id)
     await timer.tick()
     (before,) = await harness.column("SELECT deadline_at FROM pipeline_phase_status")
     await set_clock_back(harness.database, -SUSPENDED)
@@ -302,7 +302,7 @@ async def test_time_in_which_somebody_lived_counts(
 ) -> None:
     """A lane's deadline that passes while a worker lives ends it; a minute's gap is a life."""
     run_id = await harness.start({METRICS: ["DONE-a"]}, lanes=[METRICS])
-    await harness.planned(run_id)
+    await harness.plan(run_id)
     await timer.tick()
     await harness.query(
         "UPDATE pipeline_phase_status SET deadline_at = now() - interval '1 second'"
@@ -316,7 +316,7 @@ async def test_time_in_which_somebody_lived_counts(
 async def test_a_deadline_is_no_later_than_its_rule(harness: Harness) -> None:
     """A clock set back gives a lane no hour more than it may have from then on."""
     run_id = await harness.start({METRICS: ["DONE-a"]}, lanes=[METRICS])
-    await harness.planned(run_id)
+    await harness.plan(run_id)
     await set_clock_back(harness.database, HOUR)
     await harness.orchestrator.advance_and_plan(run_id)
     (left,) = await harness.column(
@@ -328,7 +328,7 @@ async def test_a_deadline_is_no_later_than_its_rule(harness: Harness) -> None:
 async def a_batch(harness: Harness) -> tuple[BatchSession, Work]:
     """A batch whose create is about to be sent."""
     run_id = await harness.start({METRICS: ["a"]}, lanes=[METRICS])
-    (chunk_id,) = await harness.planned(run_id)
+    (chunk_id,) = await harness.plan(run_id)
     async with harness.database.transaction() as conn:
         worker_id = await workers.register(conn, "here", 1)
     chunk = await harness.claim(chunk_id, worker_id)

@@ -23,7 +23,7 @@ async def test_a_small_lane_does_not_wait_for_all_of_a_large_one(db: Database) -
         async def work(payload: dict[str, Any]) -> None:
             begun.append(int(payload["target"]))
             if len(begun) == 5:
-                late.extend(await harness.planned(small))
+                late.extend(await harness.plan(small))
             await harness.worker.work(begun[-1])
             if len(begun) == 43:
                 stop.set()
@@ -33,7 +33,7 @@ async def test_a_small_lane_does_not_wait_for_all_of_a_large_one(db: Database) -
 
         manager.register("chunk", work)
         manager.register("run", look)
-        early = await harness.planned(large)
+        early = await harness.plan(large)
         async with asyncio.timeout(60):
             await manager.run(stop, 1)
         assert sorted(begun) == sorted(early + late)

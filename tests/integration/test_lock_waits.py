@@ -59,7 +59,7 @@ async def two_chunks(harness: Harness) -> list[int]:
     found = []
     for _ in range(2):
         run_id = await harness.start({METRICS: ["DONE-1"]}, lanes=[METRICS])
-        found += await harness.planned(run_id)
+        found += await harness.plan(run_id)
     return found
 
 

@@ -38,7 +38,7 @@ async def a_silent_worker(harness: Harness, database: Database | None = None) ->
 async def planned(harness: Harness) -> int:
     """The one chunk of a new run."""
     run_id = await harness.start({METRICS: ["DONE-1", "DONE-2"]}, lanes=[METRICS])
-    (chunk_id,) = await harness.planned(run_id)
+    (chunk_id,) = await harness.plan(run_id)
     return chunk_id
 
 
@@ -229,7 +229,7 @@ async def test_who_was_declared_dead_stops(harness: Harness) -> None:
     await until(is_told, "the worker to learn it")
     assert not harness.lifeline.has_lease
     run_id = await harness.start({METRICS: ["DONE-1"]}, lanes=[METRICS])
-    (chunk_id,) = await harness.planned(run_id)
+    (chunk_id,) = await harness.plan(run_id)
     assert not await harness.worker.work(chunk_id)
     assert await harness.attempts("DONE-1") == 0
 
@@ -239,7 +239,7 @@ async def test_the_dead_can_own_nothing(harness: Harness) -> None:
     dead = await a_silent_worker(harness)
     await harness.lifeline.take_over()
     run_id = await harness.start({METRICS: ["DONE-1"]}, lanes=[METRICS])
-    (chunk_id,) = await harness.planned(run_id)
+    (chunk_id,) = await harness.plan(run_id)
     assert await harness.claim(chunk_id, dead) is None
 
 

@@ -336,7 +336,7 @@ async def test_a_later_event_waits_for_an_earlier_commit(harness: Harness) -> No
 async def test_a_lane_past_its_deadline_fails_what_is_left(harness: Harness) -> None:
     """Whatever hangs, the run ends: what came is kept, the rest fails and says why, fenced off."""
     run_id = await harness.start({METRICS: ["DONE-1", "GATE-2", "RETRY0-3"]}, lanes=[METRICS])
-    (chunk_id,) = await harness.planned(run_id)
+    (chunk_id,) = await harness.plan(run_id)
     working = asyncio.create_task(harness.worker.work(chunk_id))
     await harness.wait_until_attempted("GATE-2")
 
@@ -362,7 +362,7 @@ async def test_a_lane_past_its_deadline_fails_what_is_left(harness: Harness) -> 
 async def test_a_deadline_does_not_hide_what_failed_before(harness: Harness) -> None:
     """An item that waits for its next attempt at the deadline tells of the one before, too."""
     run_id = await harness.start({METRICS: ["DONE-1", "RETRY1-2"]}, lanes=[METRICS])
-    (chunk_id,) = await harness.planned(run_id)
+    (chunk_id,) = await harness.plan(run_id)
     assert await harness.worker.work(chunk_id)
     harness.clock.ahead_seconds = 49 * 3600
     await harness.orchestrator.advance_and_plan(run_id)
@@ -381,7 +381,7 @@ async def test_a_lane_that_is_never_planned_fails_at_its_deadline(harness: Harne
 async def test_a_pause_does_not_count_towards_the_deadline(harness: Harness) -> None:
     """A resumed run's lanes have all their time again."""
     run_id = await harness.start({METRICS: ["DONE-1"]}, lanes=[METRICS])
-    await harness.planned(run_id)
+    await harness.plan(run_id)
     await harness.service.pause(run_id)
     harness.clock.ahead_seconds = 72 * 3600
     await harness.service.resume(run_id)

@@ -38,7 +38,7 @@ class WatchedDoor(Quarantine):
 async def suspect(harness: Harness, *items: str) -> int:
     """A chunk that lost two owners."""
     run_id = await harness.start({METRICS: items}, lanes=[METRICS])
-    (chunk_id,) = await harness.planned(run_id)
+    (chunk_id,) = await harness.plan(run_id)
     await harness.query("UPDATE chunks SET deaths = 2 WHERE id = :id", id=chunk_id)
     return chunk_id
 

@@ -295,7 +295,7 @@ async def test_there_must_be_something_to_retry(harness: Harness, what: dict[str
 async def test_a_cancelled_run_goes_on_by_retry(harness: Harness) -> None:
     """A run cancelled in mid-lane continues: what was finished stays, the rest is done."""
     run_id = await a_run(harness, NEWS, keyword_metrics_all=["DONE-1", "SNOOZE-2"])
-    (chunk_id,) = await harness.planned(run_id)
+    (chunk_id,) = await harness.plan(run_id)
     await harness.worker.work(chunk_id)
     await harness.service.cancel(run_id)
     await harness.query("UPDATE items SET item = 'DONE-2' WHERE item = 'SNOOZE-2'")
@@ -318,7 +318,7 @@ async def test_a_recomputed_dsi_leaves_nothing_of_the_old(harness: Harness) -> N
     """Work of the old DSI still in hand after cancel and retry neither remains nor interferes."""
     run_id = await a_run(harness, NEWS, dsi_calculation_news=["GATE-1"])
     for _ in range(20):
-        ready = await harness.planned(run_id)
+        ready = await harness.plan(run_id)
         if "dsi" in str([n for n, s in (await harness.states(run_id)).items() if s == "running"]):
             break
         for chunk_id in ready:

@@ -33,7 +33,7 @@ async def harness(db: Database) -> AsyncIterator[Harness]:
 async def owned(harness: Harness, items: list[str]) -> OwnedChunk:
     """A chunk of these items in this worker's hands."""
     run_id = await harness.start({METRICS: items}, lanes=[METRICS])
-    (chunk_id,) = await harness.planned(run_id)
+    (chunk_id,) = await harness.plan(run_id)
     chunk = await harness.claim(chunk_id, harness.lifeline.worker_id)
     assert chunk is not None
     return chunk
@@ -315,7 +315,7 @@ async def test_update_item_status_is_refused_while_owned(harness: Harness) -> No
 async def test_the_last_item_by_hand_ends_the_lane(harness: Harness) -> None:
     """When a running run's last item is settled by hand the run is woken and sees it."""
     run_id = await harness.start({METRICS: ["a"]}, lanes=[METRICS])
-    await harness.planned(run_id)
+    await harness.plan(run_id)
     await harness.delete_wakeups()
     await harness.tracker.update_item_status(run_id, "keyword_metrics", "a", StateStatus.COMPLETED)
     assert await harness.waiting() == [f"run:{run_id}"]

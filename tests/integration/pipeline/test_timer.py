@@ -61,7 +61,7 @@ async def test_lost_wakeups_are_issued_again(harness: Harness, timer: Timer) -> 
     run_id = await harness.start({METRICS: ["DONE-1"]}, lanes=[METRICS])
     await timer.tick()
     assert await harness.waiting() == [f"run:{run_id}"]
-    (chunk_id,) = await harness.planned(run_id)
+    (chunk_id,) = await harness.plan(run_id)
     for _ in range(2):  # however often it gets lost
         await all_due(harness)
         await timer.tick()
@@ -71,7 +71,7 @@ async def test_lost_wakeups_are_issued_again(harness: Harness, timer: Timer) -> 
 async def test_what_was_woken_is_not_woken_again_at_once(harness: Harness, timer: Timer) -> None:
     """After a wake-up the timer comes back when ``check_again_seconds`` are over, not before."""
     run_id = await harness.start({METRICS: ["DONE-1"]}, lanes=[METRICS])
-    (chunk_id,) = await harness.planned(run_id)
+    (chunk_id,) = await harness.plan(run_id)
     await all_due(harness)
     await timer.tick()
     await harness.delete_wakeups()
@@ -83,7 +83,7 @@ async def test_what_was_woken_is_not_woken_again_at_once(harness: Harness, timer
 async def test_what_waits_is_left_waiting(harness: Harness, timer: Timer) -> None:
     """A chunk whose time has not come is not woken, and the timer sleeps no longer than that."""
     run_id = await harness.start({METRICS: ["RETRY1-a"]}, lanes=[METRICS])
-    (chunk_id,) = await harness.planned(run_id)
+    (chunk_id,) = await harness.plan(run_id)
     await harness.worker.work(chunk_id)
     await harness.delete_wakeups()
     await harness.query("UPDATE chunks SET next_check_at = now() + '0.6 s'::interval")
@@ -125,7 +125,7 @@ async def test_a_tick_with_nothing_due_is_one_statement(harness: Harness, timer:
 async def test_a_tick_wakes_a_thousand_of_each_at_most(harness: Harness, timer: Timer) -> None:
     """A statement's size is bounded, whatever is due after an outage; the next goes on."""
     run_id = await harness.start({METRICS: ["DONE-1"]}, lanes=[METRICS])
-    await harness.planned(run_id)
+    await harness.plan(run_id)
     await harness.query(
         "INSERT INTO chunks (lane_id, no, run_id, status, planned)"
         " SELECT lane_id, n, run_id, 'ready', 1 FROM chunks, generate_series(1, 1050) AS n"
@@ -141,7 +141,7 @@ async def test_a_tick_wakes_a_thousand_of_each_at_most(harness: Harness, timer: 
 async def test_paused_runs_are_not_due(harness: Harness, timer: Timer) -> None:
     """Neither a paused run nor its chunks are woken; after resume both are, at once."""
     run_id = await harness.start({METRICS: ["DONE-1"]}, lanes=[METRICS])
-    (chunk_id,) = await harness.planned(run_id)
+    (chunk_id,) = await harness.plan(run_id)
     await harness.service.pause(run_id)
     await all_due(harness)
     await timer.tick()
@@ -159,7 +159,7 @@ async def test_timers_share_the_work(harness: Harness) -> None:
         await harness.start({METRICS: ["DONE-1", "DONE-2"]}, lanes=[METRICS]) for _ in range(10)
     ]
     for run_id in run_ids:
-        await harness.planned(run_id)
+        await harness.plan(run_id)
     await all_due(harness)
     timers = [make_timer(harness) for _ in range(5)]
     async with asyncio.timeout(20):

@@ -41,7 +41,7 @@ async def planned(
 ) -> tuple[UUID, int]:
     """A run of one lane with one chunk of these items."""
     run_id = await harness.start({METRICS: items}, mode, lanes=[METRICS], **config)
-    (chunk_id,) = await harness.planned(run_id)
+    (chunk_id,) = await harness.plan(run_id)
     return run_id, chunk_id
 
 
@@ -604,7 +604,7 @@ async def test_nothing_is_settled_before_what_it_rests_on(
     """Items end only after their calls' outcomes are durable; nor does the chunk change hands."""
     monkeypatch.setattr(settler_module, "RETRY_SECONDS_MAX", 0.2)
     run_id = await harness.start({METRICS: ["DONE-1"]}, lanes=[METRICS])
-    (chunk_id,) = await harness.planned(run_id)
+    (chunk_id,) = await harness.plan(run_id)
     durable = asyncio.Event()
     seen: list[str] = []
 
@@ -720,7 +720,7 @@ async def test_chunks_of_one_run_are_worked_at_once(db: Database) -> None:
     async with open_harness(db, chunk_size=10) as harness:
         names = [f"DONE-{n:03}" for n in range(60)]
         run_id = await harness.start({METRICS: names}, lanes=[METRICS])
-        ready = await harness.planned(run_id)
+        ready = await harness.plan(run_id)
         assert len(ready) == 6
         await asyncio.gather(*[harness.worker.work(c) for c in ready for _ in range(2)])
         assert await harness.results(run_id) == names
