@@ -28,7 +28,17 @@ from pathlib import Path
 from queue import SimpleQueue
 
 ROOT = Path(__file__).parent.parent
-COPIED = ("src", "tests", "chaos", "bench", "tools", "docs", "pyproject.toml", "README.md")
+COPIED = (
+    "src",
+    "tests",
+    "harness",
+    "chaos",
+    "bench",
+    "tools",
+    "docs",
+    "pyproject.toml",
+    "README.md",
+)
 ROOMS = ("tests/unit", "tests/contract", "tests/integration")
 OPTIONS = ("-x", "-q", "--timeout=60", "-p", "no:xdist", "-p", "no:cacheprovider")
 
