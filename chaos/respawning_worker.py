@@ -57,7 +57,7 @@ class RespawningWorker:
         self._log = log
         self._last: Fork | None = None
 
-    async def runs_until(self, is_over: IsOver, seconds: float, **environment: str) -> bool:
+    async def run_until(self, is_over: IsOver, seconds: float, **environment: str) -> bool:
         """Start a process with further variables. Return True if SIGKILL ended it.
 
         Return False once ``is_over`` holds. On a busy machine a worker may miss its own lease and

@@ -74,13 +74,13 @@ async def _disturbed(
             async def is_time(calls: float = calls) -> bool:
                 return len(world.sim.log) >= calls or await ended()
 
-            await worker.runs_until(is_time, RUN_SECONDS_MAX)
+            await worker.run_until(is_time, RUN_SECONDS_MAX)
             await asyncio.sleep(seconds)
             await until(is_owner, "a worker to own a chunk", seconds=RUN_SECONDS_MAX)
             counts = not await ended()
             kills += await worker.end(signal.SIGKILL) == -signal.SIGKILL and counts
             await losses.count(world)
-        await worker.runs_until(ended, RUN_SECONDS_MAX)
+        await worker.run_until(ended, RUN_SECONDS_MAX)
         await totals.add(world, run_id, reference, losses)
     return kills
 

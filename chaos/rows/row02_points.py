@@ -78,9 +78,9 @@ async def _die(
         run_id = await start(world)
         ended = partial(has_ended, world, run_id)
         for death in deaths:
-            died += await worker.runs_until(ended, RUN_SECONDS_MAX, **_variables(death))
+            died += await worker.run_until(ended, RUN_SECONDS_MAX, **_variables(death))
             await losses.count(world)
-        await worker.runs_until(ended, RUN_SECONDS_MAX)
+        await worker.run_until(ended, RUN_SECONDS_MAX)
         await totals.add(world, run_id, reference, losses)
     return died
 
@@ -105,8 +105,8 @@ async def _die_in_the_web(context: Context, reference: Undisturbed, totals: RunT
         ended = partial(has_ended, world, run_id)
         for point in WEB_POINTS:
             variables = {**_variables((point, 1)), "CHAOS_WEB_PORT": port}
-            died += await worker.runs_until(ended, RUN_SECONDS_MAX, **variables)
-        await worker.runs_until(ended, RUN_SECONDS_MAX, CHAOS_WEB_PORT=port)
+            died += await worker.run_until(ended, RUN_SECONDS_MAX, **variables)
+        await worker.run_until(ended, RUN_SECONDS_MAX, CHAOS_WEB_PORT=port)
         await totals.add(world, run_id, reference)
     return died
 

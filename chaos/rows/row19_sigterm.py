@@ -102,7 +102,7 @@ async def _terminated_run(
                 # A registered worker handles signals.
                 return await _is_at_work(world) and (far or await ended())
 
-            await worker.runs_until(is_time, RUN_SECONDS_MAX)
+            await worker.run_until(is_time, RUN_SECONDS_MAX)
             await asyncio.sleep(0.0 if waits_for_reply else seconds)
             signalled_at = time.monotonic()
             code = await worker.end(signal.SIGTERM)
@@ -111,7 +111,7 @@ async def _terminated_run(
             left_open = await world.query(_OPEN)
             exits.left_open += len(left_open)
             await losses.count(world)
-        await worker.runs_until(ended, RUN_SECONDS_MAX)
+        await worker.run_until(ended, RUN_SECONDS_MAX)
         await totals.add(world, run_id, reference, losses)
         made = await attempts(world, run_id)
         exits.surplus_attempts += sum(abs(n - reference.attempts[item]) for item, n in made.items())
