@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from harness.databases import administered, fresh_database
+from harness.databases import admin_connection, fresh_database
 
 from serpline.store.embedded.server import EmbeddedServer
 
@@ -114,5 +114,5 @@ class Place:
 
     def admin(self, statement: str) -> None:
         """Execute a statement as the server's administrator."""
-        with administered(self.server) as admin:
+        with admin_connection(self.server) as admin:
             admin.execute(statement.encode())

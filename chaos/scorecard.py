@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from harness.databases import administered, create_database, drop_database
+from harness.databases import admin_connection, create_database, drop_database
 from harness.figures import Figure
 
 from serpline.store.embedded.server import EmbeddedServer
@@ -56,7 +56,7 @@ class Context:
         """The URL of a fresh, migrated database, dropped afterwards."""
         self._made += 1
         name = f"chaos_{self.directory.name}_{self._made}".replace("-", "_").lower()[-60:]
-        with administered(self.server) as admin:
+        with admin_connection(self.server) as admin:
             # In a thread, so that other parts of the campaign keep running.
             await asyncio.to_thread(create_database, admin, name, self.template)
             try:

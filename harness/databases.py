@@ -19,14 +19,14 @@ _TEMPLATE = "serpline_template"
 _numbers = itertools.count(1)
 
 
-def administered(server: EmbeddedServer) -> Admin:
+def admin_connection(server: EmbeddedServer) -> Admin:
     """Connect as the server's administrator, in autocommit."""
     return psycopg.connect(server.conninfo("postgres"), autocommit=True)
 
 
 async def make_template(server: EmbeddedServer) -> str:
     """Migrate a new database; returns its name. Clone it, and do not connect to it."""
-    with administered(server) as admin:
+    with admin_connection(server) as admin:
         create_database(admin, _TEMPLATE, "template1")
     database = await Database.connect(server.url(_TEMPLATE))
     try:
@@ -58,7 +58,7 @@ def fresh_database(
 ) -> Iterator[str]:
     """The name of a new clone of ``template``, dropped at the end of the block."""
     name = f"fresh_{next(_numbers)}"
-    with administered(server) as admin:
+    with admin_connection(server) as admin:
         create_database(admin, name, template, copies_files=copies_files)
         try:
             yield name

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from harness.databases import administered, copied_database, make_template
+from harness.databases import admin_connection, copied_database, make_template
 from harness.environment import clean_environment
 from hypothesis import settings
 
@@ -63,7 +63,7 @@ def postgres(server_directory: Path) -> Iterator[EmbeddedServer]:
     """The session's server. Do not stop it: a test about restarts starts one of its own."""
     server = ensure_server(server_directory)
     try:
-        with administered(server) as admin:
+        with admin_connection(server) as admin:
             # A power cut is not among the faults these tests make; a killed process loses nothing.
             admin.execute("ALTER SYSTEM SET fsync = off")
             admin.execute("ALTER SYSTEM SET full_page_writes = off")

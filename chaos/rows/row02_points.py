@@ -52,7 +52,7 @@ async def campaign(context: Context) -> list[Figure]:
     died = sum(
         await asyncio.gather(
             *(_die(context, reference, f"chain-{n}", c, totals) for n, c in enumerate(chains)),
-            _die_in_the_web(context, reference, totals),
+            _die_in_web_process(context, reference, totals),
         )
     )
     wanted = len(POINTS) + len(WEB_POINTS)
@@ -85,7 +85,7 @@ async def _die(
     return died
 
 
-async def _die_in_the_web(context: Context, reference: Undisturbed, totals: RunTotals) -> int:
+async def _die_in_web_process(context: Context, reference: Undisturbed, totals: RunTotals) -> int:
     """A run without polling, whose web process dies on its webhooks; as ``_die``."""
     died = 0
     # The sender repeats a webhook, so the next web process gets it.

@@ -76,7 +76,7 @@ class TakeOvers:
         self.seconds.append(time.monotonic() - struck_at)
 
 
-async def scripted(context: Context, take_overs: TakeOvers) -> list[Figure]:
+async def scripted_part(context: Context, take_overs: TakeOvers) -> list[Figure]:
     """The scripted part: count duplicate results, and attempts after the thaw."""
     async with context.database() as url:
         url = with_short_timeout(context, url)
@@ -144,10 +144,10 @@ def _is_stopped(pid: int) -> Callable[[], Awaitable[bool]]:
     return is_stopped
 
 
-async def priced(context: Context, take_overs: TakeOvers) -> list[Figure]:
+async def simulated_part(context: Context, take_overs: TakeOvers) -> list[Figure]:
     """The part with the simulator: count calls paid twice, and calls after the thaw."""
     async with context.database() as url:
-        folder = context.folder("priced")
+        folder = context.folder("simulated")
         environment = {
             **settings(context),
             "SERPLINE_DATABASE_URL": with_short_timeout(context, url),
@@ -209,7 +209,9 @@ def _is_taken_over(world: World, worker: Fork) -> Callable[[], Awaitable[Any]]:
 async def campaign(context: Context) -> Sequence[Figure]:
     """Both parts side by side, so that both workers are frozen at once."""
     take_overs = TakeOvers()
-    parts = await asyncio.gather(scripted(context, take_overs), priced(context, take_overs))
+    parts = await asyncio.gather(
+        scripted_part(context, take_overs), simulated_part(context, take_overs)
+    )
     slowest = at_most("seconds to take-over", max(take_overs.seconds), TAKEN_OVER_SECONDS_MAX)
     return [slowest, *parts[0], *parts[1]]
 

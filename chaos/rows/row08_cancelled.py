@@ -48,7 +48,7 @@ async def cancel_probe(client: SearchClient, name: str, instant: float) -> None:
         assert isinstance(end, BreakerOpen), end
 
 
-async def answered(client: SearchClient, name: str) -> None:
+async def buy_once_permitted(client: SearchClient, name: str) -> None:
     """Retry until the call gets a permit."""
     while True:
         try:
@@ -100,7 +100,7 @@ async def campaign(context: Context) -> Sequence[Figure]:
             leaked += max(0, sockets(port) - idle)
             sim.set_faults([])
             for number in range(SETTINGS.success_threshold):
-                await answered(client, f"well {number}")
+                await buy_once_permitted(client, f"well {number}")
             after = await asyncio.gather(*(client.buy(f"all {n}") for n in range(CONCURRENCY)))
             is_well = (await breaker.state()).breaker.state == "closed"
     return [

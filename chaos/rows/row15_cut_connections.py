@@ -106,10 +106,10 @@ async def _cut_at(world: World, run_id: UUID, proxy: Proxy, point: CutPoint, ski
     before = proxy.cuts_made.total()
     proxy.arm(point, skip)
 
-    async def is_struck() -> bool:
+    async def is_cut() -> bool:
         return proxy.cuts_made.total() > before or await has_ended(world, run_id)
 
-    await until(is_struck, f"a cut at {point.name}")
+    await until(is_cut, f"a cut at {point.name}")
     return proxy.cuts_made.total() - before
 
 

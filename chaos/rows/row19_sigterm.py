@@ -100,7 +100,7 @@ async def _terminated_run(
             async def is_time(calls: float = calls, held: bool = waits_for_reply) -> bool:
                 far = bool(world.withheld(*WITHHELD)) if held else len(world.sim.log) >= calls
                 # A registered worker handles signals.
-                return await _is_at_work(world) and (far or await ended())
+                return await _is_registered(world) and (far or await ended())
 
             await worker.run_until(is_time, RUN_SECONDS_MAX)
             await asyncio.sleep(0.0 if waits_for_reply else seconds)
@@ -125,7 +125,7 @@ def _withhold(seconds: float) -> dict[str, Any]:
     return {"provider": provider, "operation": operation, **once}
 
 
-async def _is_at_work(world: World) -> bool:
+async def _is_registered(world: World) -> bool:
     return bool(await world.query("SELECT 1 FROM workers WHERE ended_at IS NULL"))
 
 

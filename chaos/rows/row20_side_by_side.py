@@ -28,7 +28,7 @@ from serpline.domain.states import RunStatus
 
 RUNS = 2
 WORKERS = 2
-_WANTED_BY_BOTH = (("companies looked up", "pdl"), ("texts analysed", "llm"))
+_SHARED_PURCHASES = (("companies looked up", "pdl"), ("texts analysed", "llm"))
 
 
 async def campaign(context: Context) -> list[Figure]:
@@ -50,11 +50,11 @@ async def campaign(context: Context) -> list[Figure]:
         zero("runs without an overlap in time", not _overlap(spans)),
         zero("rows differing", sum(len(differences(reference.tables, each)) for each in tables)),
         equal("batches", batches, RUNS * reference.batches),
-        *_shopping(reference, bought),
+        *_purchase_figures(reference, bought),
     ]
 
 
-def _shopping(reference: Undisturbed, bought: Counter[Purchase]) -> list[Figure]:
+def _purchase_figures(reference: Undisturbed, bought: Counter[Purchase]) -> list[Figure]:
     """The purchases of both runs beside those of one: starts of batches twice, all else once."""
     once = Counter(reference.purchases)
     searched, once[STARTED] = bought[STARTED], 0
@@ -62,7 +62,7 @@ def _shopping(reference: Undisturbed, bought: Counter[Purchase]) -> list[Figure]
     both[STARTED] = 0
     return [
         equal("batches paid", searched, RUNS * reference.purchases[STARTED]),
-        *(equal(name, _of(both, p), _of(once, p)) for name, p in _WANTED_BY_BOTH),
+        *(equal(name, _of(both, p), _of(once, p)) for name, p in _SHARED_PURCHASES),
         zero(
             "purchases of the pair only, or of one run only", len((+both).keys() ^ (+once).keys())
         ),
