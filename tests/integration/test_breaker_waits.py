@@ -50,7 +50,7 @@ async def test_a_refused_chunk_waits_on_its_breaker_until_a_claim(
     chunk_id = await waiting(harness)
     before = await harness.chunk(chunk_id)
     assert before["waits_on"] == [BREAKER]
-    assert before["look_seconds"] > 3000
+    assert before["seconds_to_check"] > 3000
     await harness.worker.work(chunk_id)
     assert (await harness.chunk(chunk_id))["waits_on"] is None
 
@@ -66,8 +66,8 @@ async def test_closing_wakes_what_waits_and_nothing_else(
     await (await breaker.permit()).succeeded()
     assert (await breaker.state()).breaker.state == "closed"
     assert await harness.waiting() == [f"chunk:{chunk_id}"]
-    assert (await harness.chunk(chunk_id))["look_seconds"] <= 0
-    assert (await harness.chunk(other))["look_seconds"] > 3000
+    assert (await harness.chunk(chunk_id))["seconds_to_check"] <= 0
+    assert (await harness.chunk(other))["seconds_to_check"] > 3000
 
 
 async def test_a_closing_by_other_settings_wakes_what_waits(
@@ -100,7 +100,7 @@ async def test_if_waking_fails_the_breaker_has_not_closed(
     with pytest.raises(RuntimeError):
         await manager.reset(BREAKER)
     assert (await breaker.state()).breaker.state == "open"
-    assert (await harness.chunk(chunk_id))["look_seconds"] > 3000
+    assert (await harness.chunk(chunk_id))["seconds_to_check"] > 3000
 
 
 async def test_a_breaker_that_closed_during_the_work_is_not_waited_for(
@@ -110,7 +110,7 @@ async def test_a_breaker_that_closed_during_the_work_is_not_waited_for(
     await opened(manager)
     await manager.reset(BREAKER)
     chunk_id = await waiting(harness)
-    assert (await harness.chunk(chunk_id))["look_seconds"] < 1
+    assert (await harness.chunk(chunk_id))["seconds_to_check"] < 1
 
 
 async def test_a_closing_under_way_is_waited_for(
@@ -128,4 +128,4 @@ async def test_a_closing_under_way_is_waited_for(
             return bool(await harness.one(f"{query} AND datname = current_database()"))
 
         await until(is_held_up, "the release to meet the closing")
-    assert (await harness.chunk(await giving_back))["look_seconds"] < 1
+    assert (await harness.chunk(await giving_back))["seconds_to_check"] < 1

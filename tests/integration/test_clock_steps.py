@@ -207,11 +207,11 @@ async def test_an_attempt_comes_after_its_delay(harness: Harness, timer: Timer) 
     await timer.tick()
     await set_clock_back(harness.database, HOUR)
     await timer.tick()
-    assert (await harness.chunk(chunk_id))["look_seconds"] <= 5
+    assert (await harness.chunk(chunk_id))["seconds_to_check"] <= 5
     await harness.worker.work(chunk_id)
     item, chunk = (await harness.items(run_id))["RETRY1-a"], await harness.chunk(chunk_id)
     assert (item["status"], item["attempts"]) == ("retry_wait", 1)
-    assert chunk["look_seconds"] <= 2.1
+    assert chunk["seconds_to_check"] <= 2.1
 
     async def is_over() -> bool:
         await harness.worker.work(chunk_id)

@@ -107,7 +107,7 @@ async def test_news_during_a_release_is_not_lost(harness: Harness) -> None:
     async with waited_for(harness, act, (look, {"id": first})) as task:
         pass
     assert task.result() is False
-    assert (await harness.chunk(first))["look_seconds"] <= 0
+    assert (await harness.chunk(first))["seconds_to_check"] <= 0
 
 
 async def test_news_during_a_crash_is_not_lost(harness: Harness) -> None:
@@ -122,7 +122,7 @@ async def test_news_during_a_crash_is_not_lost(harness: Harness) -> None:
 
     async with waited_for(harness, act, (look, {"id": first})):
         pass
-    assert (await harness.chunk(first))["look_seconds"] <= 0
+    assert (await harness.chunk(first))["seconds_to_check"] <= 0
 
 
 async def test_a_look_at_a_run_and_its_results_do_not_wait_for_each_other(harness: Harness) -> None:

@@ -56,25 +56,25 @@ class Quarantine:
     """A lock of this process: ordinary chunks share it, a suspect chunk holds it alone."""
 
     def __init__(self) -> None:
-        self._door = asyncio.Lock()
-        self._inside = 0
-        self._empty = asyncio.Event()
-        self._empty.set()
+        self._lock = asyncio.Lock()
+        self._holders = 0
+        self._free = asyncio.Event()
+        self._free.set()
 
     @asynccontextmanager
-    async def entered(self, *, alone: bool) -> AsyncIterator[None]:
+    async def hold(self, *, alone: bool) -> AsyncIterator[None]:
         """Hold the lock while working on a chunk. ``alone``: wait until all others have left."""
         if alone:
-            async with self._door:
-                await self._empty.wait()
+            async with self._lock:
+                await self._free.wait()
                 yield
             return
-        async with self._door:
-            self._inside += 1
-            self._empty.clear()
+        async with self._lock:
+            self._holders += 1
+            self._free.clear()
         try:
             yield
         finally:
-            self._inside -= 1
-            if not self._inside:
-                self._empty.set()
+            self._holders -= 1
+            if not self._holders:
+                self._free.set()

@@ -72,13 +72,13 @@ class ChunkWorker:
     async def work(self, chunk_id: int) -> bool:
         """Handle a chunk's wake-up; return False if the chunk could not be claimed."""
         divisible = [name for name, phase in self._phases.items() if phase.divisible]
-        async with self._quarantine.entered(alone=False):
+        async with self._quarantine.hold(alone=False):
             if await self._claim_and_work(chunk_id, divisible, suspect=False):
                 return True
         async with self._database.transaction() as conn:
             if not await chunks.is_suspect(conn, chunk_id, divisible):
                 return False
-        async with self._quarantine.entered(alone=True):
+        async with self._quarantine.hold(alone=True):
             return await self._claim_and_work(chunk_id, divisible, suspect=True)
 
     async def _claim_and_work(

@@ -1,4 +1,4 @@
-"""Facts about a worker's life: who is alive, who is dead, and whose the chunks are."""
+"""Lifelines: which workers are alive or dead, and who owns their chunks."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -26,7 +26,7 @@ async def harness(db: Database) -> AsyncIterator[Harness]:
 
 
 async def a_silent_worker(harness: Harness, database: Database | None = None) -> int:
-    """A worker that registered and was not heard of since; nobody holds its lock."""
+    """Register a worker that sends no heartbeat and holds no lock."""
     async with (database or harness.database).transaction() as conn:
         worker_id = await workers.register(conn, "elsewhere", 1)
     await harness.query(
@@ -36,14 +36,14 @@ async def a_silent_worker(harness: Harness, database: Database | None = None) ->
 
 
 async def planned(harness: Harness) -> int:
-    """The one chunk of a new run."""
+    """The only chunk of a new run."""
     run_id = await harness.start({METRICS: ["DONE-1", "DONE-2"]}, lanes=[METRICS])
     (chunk_id,) = await harness.plan(run_id)
     return chunk_id
 
 
 async def claimed(harness: Harness, chunk_id: int, worker_id: int) -> OwnedChunk:
-    """That chunk in that worker's hands."""
+    """Claim that chunk for that worker."""
     chunk = await harness.claim(chunk_id, worker_id)
     assert chunk is not None
     await harness.delete_wakeups()
@@ -51,7 +51,7 @@ async def claimed(harness: Harness, chunk_id: int, worker_id: int) -> OwnedChunk
 
 
 async def owned_by(harness: Harness, worker_id: int) -> OwnedChunk:
-    """A chunk in the hands of a worker that is not this process's."""
+    """A chunk owned by another process's worker."""
     return await claimed(harness, await planned(harness), worker_id)
 
 
@@ -63,8 +63,8 @@ async def ending(harness: Harness, worker_id: int) -> tuple[bool, bool]:
     return row["ended"], row["died"]
 
 
-async def test_the_dead_are_taken_over(harness: Harness) -> None:
-    """Silent and its lock free: its chunk is ready with a new epoch, one death, and announced."""
+async def test_dead_workers_are_taken_over(harness: Harness) -> None:
+    """A silent worker's chunk is ready with a new epoch, one death and a wake-up."""
     dead = await a_silent_worker(harness)
     chunk = await owned_by(harness, dead)
     assert await harness.lifeline.take_over() == [chunk.id]
@@ -76,11 +76,11 @@ async def test_the_dead_are_taken_over(harness: Harness) -> None:
     assert await harness.lifeline.take_over() == []
 
 
-async def test_the_dead_lose_their_sessions(harness: Harness, database_url: str) -> None:
-    """One that froze in the middle of a message holds locks and is not idle: it is cut off."""
-    theirs = await Database.connect(database_url)
+async def test_dead_workers_lose_their_sessions(harness: Harness, database_url: str) -> None:
+    """A worker frozen in mid-message holds locks and is not idle, so its session is terminated."""
+    other_database = await Database.connect(database_url)
     try:
-        dead = await a_silent_worker(harness, theirs)
+        dead = await a_silent_worker(harness, other_database)
         chunk = await owned_by(harness, dead)
         (name,) = await harness.column(
             "SELECT application_name FROM workers WHERE host = 'elsewhere'"
@@ -98,21 +98,21 @@ async def test_the_dead_lose_their_sessions(harness: Harness, database_url: str)
                 taken = await harness.lifeline.take_over()
         assert taken == [chunk.id]
     finally:
-        await theirs.close()
+        await other_database.close()
 
 
 async def test_a_lease_ends_before_others_take_over(db: Database) -> None:
-    """Three quarters of the time after which its worker counts as dead, by the monotonic clock."""
+    """It ends after three quarters of the time at which its worker counts as dead (monotonic)."""
     async with open_harness(db, heartbeat_seconds=300.0, dead_after_seconds=20.0) as harness:
         for seconds, has_lease in ((0.0, True), (14.0, True), (15.1, False)):
             harness.clock.frozen_seconds = seconds
             assert harness.lifeline.has_lease is has_lease
 
 
-async def test_a_heartbeat_that_failed_is_tried_again_after_a_second(
+async def test_a_failed_heartbeat_is_retried_after_a_second(
     db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A short cut costs no lease, however seldom the harness beats."""
+    """A short cut costs no lease, however rare the heartbeats are."""
     slept: list[float] = []
     beat, tried = workers.beat, 0
 
@@ -140,8 +140,8 @@ async def test_a_heartbeat_that_failed_is_tried_again_after_a_second(
     assert slept == [1, 300]
 
 
-async def test_a_held_lock_is_life(harness: Harness) -> None:
-    """A worker whose heartbeat is old but whose session lives is not taken over."""
+async def test_a_held_lock_proves_a_worker_alive(harness: Harness) -> None:
+    """A worker with an old heartbeat and a live session is not taken over."""
     silent = await a_silent_worker(harness)
     chunk = await owned_by(harness, silent)
     async with harness.database.session() as session:
@@ -153,8 +153,8 @@ async def test_a_held_lock_is_life(harness: Harness) -> None:
     assert await until(harness.lifeline.take_over, "the lock to be free") == [chunk.id]
 
 
-async def test_a_fresh_heartbeat_is_life(harness: Harness) -> None:
-    """A worker that lost its session a moment ago, and was heard of since, is not taken over."""
+async def test_a_fresh_heartbeat_proves_a_worker_alive(harness: Harness) -> None:
+    """A worker that just lost its session but beat since is not taken over."""
     async with harness.database.transaction() as conn:
         young = await workers.register(conn, "elsewhere", 1)
     await owned_by(harness, young)
@@ -162,8 +162,8 @@ async def test_a_fresh_heartbeat_is_life(harness: Harness) -> None:
     assert await ending(harness, young) == (False, False)
 
 
-async def test_the_living_do_not_bury_themselves(harness: Harness) -> None:
-    """A worker whose own heartbeat is late does not take over its own chunks."""
+async def test_a_worker_does_not_take_over_its_own_chunks(harness: Harness) -> None:
+    """A worker whose own heartbeat is late does not declare itself dead."""
     await harness.wait_for_beats()
     async with harness.database.transaction() as conn:
         await conn.execute(text("UPDATE workers SET heartbeat_at = now() - '1 h'::interval"))
@@ -171,7 +171,7 @@ async def test_the_living_do_not_bury_themselves(harness: Harness) -> None:
 
 
 async def test_leaving_gives_chunks_back_at_once(db: Database) -> None:
-    """A worker that leaves in good order gives its chunks back, announced, with no death."""
+    """A worker that leaves gives its chunks back at once, with a wake-up and no death."""
     async with open_harness(db) as harness:
         chunk_id = await planned(harness)
         with harness.lifeline.at_work(chunk_id):
@@ -184,7 +184,7 @@ async def test_leaving_gives_chunks_back_at_once(db: Database) -> None:
 
 
 async def test_a_lost_session_is_replaced(harness: Harness) -> None:
-    """When the session that holds the lock is cut, the worker takes the lock anew and goes on."""
+    """When the session with the lock is cut, the worker takes the lock again and continues."""
 
     async def holders() -> list[int]:
         return await harness.column(LOCK)
@@ -202,7 +202,7 @@ async def test_a_lost_session_is_replaced(harness: Harness) -> None:
 
 
 async def test_a_lock_that_was_busy_is_taken_later(db: Database) -> None:
-    """Who tries whether a worker is dead may hold its lock for an instant: it is tried again."""
+    """Another worker may hold the lock for an instant to test for death: it is tried again."""
     await make_tables(db)
     harness = make_harness(db)
     async with db.session() as prober:
@@ -219,8 +219,8 @@ async def test_a_lock_that_was_busy_is_taken_later(db: Database) -> None:
             await until(is_held, "the worker to hold its lock")
 
 
-async def test_who_was_declared_dead_stops(harness: Harness) -> None:
-    """A worker that others declared dead learns it with its next heartbeat and owns no more."""
+async def test_a_worker_declared_dead_stops(harness: Harness) -> None:
+    """It learns of it with its next heartbeat and owns nothing any more."""
     await harness.query("UPDATE workers SET ended_at = now(), died = true")
 
     async def is_told() -> bool:
@@ -234,8 +234,8 @@ async def test_who_was_declared_dead_stops(harness: Harness) -> None:
     assert await harness.attempts("DONE-1") == 0
 
 
-async def test_the_dead_can_own_nothing(harness: Harness) -> None:
-    """A claim in the name of a worker that has ended fails, even before that worker knows it."""
+async def test_an_ended_worker_cannot_claim(harness: Harness) -> None:
+    """A claim for a worker that has ended fails, even before that worker knows."""
     dead = await a_silent_worker(harness)
     await harness.lifeline.take_over()
     run_id = await harness.start({METRICS: ["DONE-1"]}, lanes=[METRICS])
@@ -243,8 +243,8 @@ async def test_the_dead_can_own_nothing(harness: Harness) -> None:
     assert await harness.claim(chunk_id, dead) is None
 
 
-async def test_what_the_dead_left_behind_is_found(harness: Harness) -> None:
-    """A chunk claimed in the instant of its worker's end is made ready by the next take-over."""
+async def test_a_chunk_claimed_at_its_workers_end_is_taken_over(harness: Harness) -> None:
+    """The next take-over makes ready a chunk that was claimed as its worker ended."""
     dead = await a_silent_worker(harness)
     chunk = await owned_by(harness, dead)
     await harness.query("UPDATE workers SET ended_at = now(), died = true WHERE id = :id", id=dead)
@@ -254,7 +254,7 @@ async def test_what_the_dead_left_behind_is_found(harness: Harness) -> None:
 
 
 async def test_a_lease_ends_without_heartbeats(harness: Harness) -> None:
-    """By the monotonic clock the lease ends well before others may declare the worker dead."""
+    """By the monotonic clock it ends well before others may declare the worker dead."""
     await harness.wait_for_beats(1)
     with harness.lifeline.holding(1, 1) as lease:
         assert lease()
@@ -265,8 +265,8 @@ async def test_a_lease_ends_without_heartbeats(harness: Harness) -> None:
         assert not harness.lifeline.has_lease
 
 
-async def test_who_was_cut_off_spares_the_others(harness: Harness) -> None:
-    """After an outage as long as a lease nobody is taken over until all could have beaten again."""
+async def test_a_worker_that_was_cut_off_delays_take_overs(harness: Harness) -> None:
+    """After an outage as long as a lease, no worker is taken over until all could beat again."""
     await harness.wait_for_beats(1)
     chunk = await owned_by(harness, await a_silent_worker(harness))
     harness.clock.frozen_seconds = 15.1
@@ -280,8 +280,8 @@ async def test_who_was_cut_off_spares_the_others(harness: Harness) -> None:
     assert await harness.lifeline.take_over() == [chunk.id]
 
 
-async def test_who_has_just_come_spares_the_others(db: Database) -> None:
-    """A new worker may be the first one back after an outage: the others get the time to beat."""
+async def test_a_new_worker_delays_take_overs(db: Database) -> None:
+    """A new worker may be the first one after an outage, so the others get time to beat."""
     await make_tables(db)
     harness = make_harness(db)
     chunk = await owned_by(harness, await a_silent_worker(harness))
@@ -295,7 +295,7 @@ async def test_who_has_just_come_spares_the_others(db: Database) -> None:
 
 
 async def test_the_lease_of_a_paused_runs_chunk_is_revoked(harness: Harness) -> None:
-    """The heartbeat tells work of a run that was paused to stop, and no other work."""
+    """The heartbeat stops the work of a paused run, and no other work."""
     lifeline = harness.lifeline
     first, second = await planned(harness), await planned(harness)
     # What a worker owns and is not at work on goes back with its next heartbeat.
@@ -314,7 +314,7 @@ async def test_the_lease_of_a_paused_runs_chunk_is_revoked(harness: Harness) -> 
 
 
 async def test_a_silent_sessions_lock_is_freed(db: Database) -> None:
-    """The server ends the session of a worker that beats no more, its connection open."""
+    """The server ends the open session of a worker that sends no heartbeat."""
     await make_tables(db)
     harness = make_harness(db)
 

@@ -1,4 +1,4 @@
-"""How long the report of a run may become."""
+"""The bounds of a run's report."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -10,7 +10,7 @@ from serpline.store.runs import runs
 
 
 async def test_a_report_shows_a_hundred_failures_and_a_thousand_batches(db: Database) -> None:
-    """The first ones; how many there are is told by the lanes' counts."""
+    """The report shows the first ones; the lanes' counters give the totals."""
     async with open_harness(db) as harness:
         names = [f"REJECT-{n:03}" for n in range(110)]
         run_id = await harness.start({METRICS: names}, lanes=[METRICS])
@@ -26,8 +26,8 @@ async def test_a_report_shows_a_hundred_failures_and_a_thousand_batches(db: Data
     assert [row["name"] for row in report["batches"]] == [str(n) for n in range(1, 1_001)]
 
 
-async def test_a_runs_seconds_are_told_to_the_millisecond(db: Database) -> None:
-    """They count from the run's first look to its end, to the millisecond."""
+async def test_a_runs_seconds_have_milliseconds(db: Database) -> None:
+    """They count from the run's start to its end."""
     async with open_harness(db) as harness:
         run_id = await harness.start({METRICS: ["DONE-1"]}, lanes=[METRICS])
         await harness.drive(run_id)

@@ -1,4 +1,4 @@
-"""Facts about orchestration: lanes start, fail, block, retry and end, whoever calls how often."""
+"""Orchestration: lanes start, fail, block, retry and end, whoever calls and how often."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -30,7 +30,7 @@ async def harness(db: Database) -> AsyncIterator[Harness]:
 def everywhere(
     *kinds: ContentType, but: Mapping[LaneKey, list[str]] | None = None
 ) -> Mapping[LaneKey, list[str]]:
-    """Two items for every lane that end well, other ones for the lanes in ``but``."""
+    """Two successful items for every lane, and others for the lanes in ``but``."""
     good = {key: [f"DONE-{key}-{n}" for n in (1, 2)] for key in lanes_of(kinds)}
     return {**good, **(but or {})}
 
@@ -50,7 +50,7 @@ def test_the_dependencies_are_public() -> None:
 
 
 async def test_a_whole_run_completes_in_the_order_of_the_data(harness: Harness) -> None:
-    """Every lane plans, works and completes, none before what it needs; every item has a result."""
+    """Every lane plans, works and completes after its dependencies. Every item has a result."""
     items = everywhere(*SEARCHED_TYPES)
     run_id = await harness.start(items)
     assert await harness.drive(run_id) == "completed"
@@ -58,12 +58,14 @@ async def test_a_whole_run_completes_in_the_order_of_the_data(harness: Harness) 
     assert await harness.results(run_id) == sorted(
         name for names in items.values() for name in names
     )
-    told = await harness.events(run_id)
-    assert (told[0], told[-1]) == ("run.started", "run.completed")
+    event_names = await harness.events(run_id)
+    assert (event_names[0], event_names[-1]) == ("run.started", "run.completed")
     for key in lanes_of(SEARCHED_TYPES)[1:-1]:
         for need in PHASE_DEPENDENCIES[key.phase]:
             kind = "all" if need == "keyword_metrics" else key.content_type
-            assert told.index(f"lane.complete {need}/{kind}") < told.index(f"lane.start {key}")
+            assert event_names.index(f"lane.complete {need}/{kind}") < event_names.index(
+                f"lane.start {key}"
+            )
 
 
 async def test_a_failed_news_lane_blocks_news_only(harness: Harness) -> None:
@@ -76,10 +78,10 @@ async def test_a_failed_news_lane_blocks_news_only(harness: Harness) -> None:
     assert states.pop(str(broken)) == "failed"
     for name, status in states.items():
         assert status == ("blocked" if name.endswith("/news") else "completed"), name
-    said = await errors(harness, run_id)
-    assert said["serp_collection/news"].startswith("all 2 items failed")
-    assert said["company_enrichment_serp/news"] == "serp_collection/news failed"
-    assert set(said) == {f"{phase}/news" for phase in list(PhaseName)[1:]}
+    error_of = await errors(harness, run_id)
+    assert error_of["serp_collection/news"].startswith("all 2 items failed")
+    assert error_of["company_enrichment_serp/news"] == "serp_collection/news failed"
+    assert set(error_of) == {f"{phase}/news" for phase in list(PhaseName)[1:]}
     message = await harness.one(
         "SELECT error_message FROM pipeline_executions WHERE id=:r", r=run_id
     )
@@ -87,7 +89,7 @@ async def test_a_failed_news_lane_blocks_news_only(harness: Harness) -> None:
 
 
 async def test_without_any_dsi_the_run_fails(harness: Harness) -> None:
-    """If the DSI of no content type comes about, the run has failed."""
+    """A run without a DSI for any content type has failed."""
     but = {LaneKey(DSI, kind): [f"REJECT-{kind}"] for kind in (NEWS, VIDEO)}
     run_id = await harness.start(everywhere(NEWS, VIDEO, but=but), content_types=(NEWS, VIDEO))
     assert await harness.drive(run_id) == "failed"
@@ -95,8 +97,8 @@ async def test_without_any_dsi_the_run_fails(harness: Harness) -> None:
     assert (await errors(harness, run_id))[str(COMBINED)] == "no content type has a DSI"
 
 
-async def test_nothing_to_do_is_completed_with_a_note(harness: Harness) -> None:
-    """A lane without items completes and says that there was nothing to do."""
+async def test_a_lane_without_items_completes_with_a_note(harness: Harness) -> None:
+    """A lane without items completes with a note that there was nothing to do."""
     items = everywhere(NEWS, but={LaneKey(YOUTUBE, NEWS): []})
     run_id = await harness.start(items, content_types=(NEWS,))
     assert await harness.drive(run_id) == "completed"
@@ -121,7 +123,7 @@ async def test_nothing_to_do_is_completed_with_a_note(harness: Harness) -> None:
 async def test_the_runs_success_ratio_decides(
     harness: Harness, ratio: float, bad: int, status: str
 ) -> None:
-    """A lane of four items fails below the run's ratio, and when all failed whatever the ratio."""
+    """A lane of four items fails below the run's ratio, and always when all items failed."""
     names = [f"{'REJECT' if n < bad else 'DONE'}-{n}" for n in range(4)]
     run_id = await harness.start({METRICS: names}, lanes=[METRICS], min_success_ratio=ratio)
     assert await harness.drive(run_id) == status
@@ -129,7 +131,7 @@ async def test_the_runs_success_ratio_decides(
 
 
 async def test_two_runs_side_by_side_never_mix(harness: Harness) -> None:
-    """Runs with the same items, one of them broken, each end by their own items and config."""
+    """Two runs with equal items, one of them failing, end by their own items and configuration."""
     items = {METRICS: ["DONE-1", "RETRY1-2"]}
     tough = await harness.start(items, lanes=[METRICS], retry_attempts=2, min_success_ratio=1.0)
     frail = await harness.start(items, lanes=[METRICS], retry_attempts=1, min_success_ratio=1.0)
@@ -151,7 +153,7 @@ async def test_many_callers_start_and_plan_once(harness: Harness) -> None:
 
 
 async def test_planning_twice_adds_nothing(harness: Harness) -> None:
-    """A second planner, at once or later, finds the lane planned; nothing is added."""
+    """A second planner, concurrent or later, finds the lane planned and adds nothing."""
     run_id = await harness.start({METRICS: ["DONE-1", "DONE-2"]}, lanes=[METRICS])
     await harness.orchestrator.advance(run_id)
     lane = (await harness.lanes(run_id))[METRICS]
@@ -162,17 +164,17 @@ async def test_planning_twice_adds_nothing(harness: Harness) -> None:
 
 
 async def test_advancing_an_ended_run_changes_nothing(harness: Harness) -> None:
-    """Late and double looks at an ended run tell and change nothing; unknown runs are None."""
+    """Advancing an ended run changes nothing and writes no event; an unknown run gives None."""
     run_id = await harness.start({METRICS: ["DONE-1"]}, lanes=[METRICS])
     await harness.drive(run_id)
-    told = await harness.events(run_id)
+    event_names = await harness.events(run_id)
     assert await harness.orchestrator.advance_and_plan(run_id) == "completed"
-    assert await harness.events(run_id) == told
+    assert await harness.events(run_id) == event_names
     assert await harness.orchestrator.advance_and_plan(new_id()) is None
 
 
 async def test_a_lane_that_cannot_be_planned_fails_alone(harness: Harness) -> None:
-    """A plan that raises fails its lane with the reason; the other types complete."""
+    """A planning error fails its lane with the reason; the other content types complete."""
     items = everywhere(NEWS, VIDEO, but={LaneKey(SERP, NEWS): ["UNPLANNABLE"]})
     run_id = await harness.start(items, content_types=(NEWS, VIDEO))
     assert await harness.drive(run_id) == "completed_with_errors"
@@ -183,10 +185,10 @@ async def test_a_lane_that_cannot_be_planned_fails_alone(harness: Harness) -> No
     assert "planning failed" in (await errors(harness, run_id))["serp_collection/news"]
 
 
-async def test_of_a_plans_error_five_hundred_characters_are_kept(
+async def test_a_planning_error_is_cut_to_five_hundred_characters(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever was raised: a lane's error is a line for people."""
+    """A lane's error is one line for people, whatever was raised."""
 
     async def plan(*_: object) -> None:
         raise RuntimeError("x" * 3_000)
@@ -197,10 +199,10 @@ async def test_of_a_plans_error_five_hundred_characters_are_kept(
     assert len((await errors(harness, run_id))[str(METRICS)]) == 500
 
 
-async def test_a_scheduled_lane_that_cannot_be_planned_is_retried_by_itself(
+async def test_a_scheduled_lane_that_cannot_be_planned_is_retried(
     harness: Harness,
 ) -> None:
-    """What failed before it had an item is retried like any other lane, as often as configured."""
+    """A lane that fails before it has items is retried like any other, as often as configured."""
     run_id = await harness.start(
         {METRICS: ["UNPLANNABLE"]}, PipelineMode.SCHEDULED, lanes=[METRICS], phase_retries=2
     )
@@ -209,8 +211,8 @@ async def test_a_scheduled_lane_that_cannot_be_planned_is_retried_by_itself(
     assert "planning failed" in (await errors(harness, run_id))[str(METRICS)]
 
 
-async def test_a_scheduled_lane_is_retried_by_itself(harness: Harness) -> None:
-    """SCHEDULED: a failed lane is retried as often as configured, counted, failed items only."""
+async def test_a_scheduled_lane_is_retried_automatically(harness: Harness) -> None:
+    """SCHEDULED mode retries failed items as often as configured, and counts the retries."""
     run_id = await harness.start(
         {METRICS: ["REJECT-1", "REJECT-2", "DONE-3"]},
         PipelineMode.SCHEDULED,
@@ -223,25 +225,25 @@ async def test_a_scheduled_lane_is_retried_by_itself(harness: Harness) -> None:
     assert (lane.retry_count, lane.planned, lane.completed, lane.failed) == (2, 3, 1, 2)
     assert await harness.attempts("REJECT-1") == 3
     assert await harness.attempts("DONE-3") == 1
-    told = await harness.events(run_id)
-    assert told.count("lane.retry keyword_metrics/all") == 2
+    event_names = await harness.events(run_id)
+    assert event_names.count("lane.retry keyword_metrics/all") == 2
 
 
 async def test_a_retry_that_helps_unblocks_the_run(harness: Harness) -> None:
-    """While a lane is retried its dependents wait, unblocked; when it completes they go on."""
+    """Dependents wait unblocked while a lane is retried, and continue when it completes."""
     items = everywhere(NEWS, but={LaneKey(SERP, NEWS): ["FLAKY-1"]})
     run_id = await harness.start(items, PipelineMode.SCHEDULED, content_types=(NEWS,))
     assert await harness.drive(run_id) == "completed"
     assert (await harness.lanes(run_id))[LaneKey(SERP, NEWS)].retry_count == 1
-    told = await harness.events(run_id)
-    assert not [event for event in told if event.startswith("lane.block")]
+    event_names = await harness.events(run_id)
+    assert not [event for event in event_names if event.startswith("lane.block")]
 
 
 @pytest.mark.parametrize("mode", [PipelineMode.MANUAL, PipelineMode.TESTING])
-async def test_only_scheduled_runs_retry_by_themselves(
+async def test_only_scheduled_runs_retry_automatically(
     harness: Harness, mode: PipelineMode
 ) -> None:
-    """In the other modes a failed lane stays failed until a person retries it."""
+    """In other modes a failed lane stays failed until a person retries it."""
     run_id = await harness.start({METRICS: ["REJECT-1"]}, mode, lanes=[METRICS], phase_retries=2)
     assert await harness.drive(run_id) == "failed"
     assert (await harness.lanes(run_id))[METRICS].retry_count == 0
@@ -249,7 +251,7 @@ async def test_only_scheduled_runs_retry_by_themselves(
 
 
 async def test_a_lane_added_by_hand_keeps_the_order(harness: Harness) -> None:
-    """A lane that comes later than those that need it is walked, and counts, in its place."""
+    """A lane created after its dependents is still processed and counted in its place."""
     run_id = await harness.start(everywhere(ORGANIC), content_types=(ORGANIC,))
     await harness.tracker.initialize_pipeline(
         pipeline_execution_id=run_id, phases=["serp_collection"], items=["REJECT-by-hand"]
@@ -263,7 +265,7 @@ async def test_a_lane_added_by_hand_keeps_the_order(harness: Harness) -> None:
 
 
 async def test_a_pending_run_that_was_cancelled_never_starts(harness: Harness) -> None:
-    """A run cancelled before its first look has no start and no lane that moved."""
+    """A run cancelled before its start has no start event, and its lanes stay pending."""
     run_id = await harness.start({METRICS: ["DONE-1"]}, lanes=[METRICS])
     await harness.service.cancel(run_id)
     assert await harness.orchestrator.advance_and_plan(run_id) is RunStatus.CANCELLED
@@ -273,7 +275,7 @@ async def test_a_pending_run_that_was_cancelled_never_starts(harness: Harness) -
 
 
 async def test_a_tail_of_events_misses_nothing(harness: Harness) -> None:
-    """Under concurrent writers and rollbacks a tail that goes by id sees every event, in order."""
+    """Under concurrent writers and rollbacks a tail by id sees every event, in order."""
     writing = 6
 
     async def write(writer: int) -> None:
@@ -306,7 +308,7 @@ async def test_a_tail_of_events_misses_nothing(harness: Harness) -> None:
 
 
 async def test_a_later_event_waits_for_an_earlier_commit(harness: Harness) -> None:
-    """While an event is uncommitted no later one can be seen, so a tail never passes it by."""
+    """No event is visible before an earlier uncommitted one, so a tail never skips it."""
 
     async def second() -> None:
         async with harness.database.transaction() as conn:
@@ -333,8 +335,8 @@ async def test_a_later_event_waits_for_an_earlier_commit(harness: Harness) -> No
     assert [name for _, name in seen] == ["first", "second"]
 
 
-async def test_a_lane_past_its_deadline_fails_what_is_left(harness: Harness) -> None:
-    """Whatever hangs, the run ends: what came is kept, the rest fails and says why, fenced off."""
+async def test_a_lane_past_its_deadline_fails_its_unfinished_items(harness: Harness) -> None:
+    """The run ends even if work hangs. Results stay, the rest fails with the reason, fenced off."""
     run_id = await harness.start({METRICS: ["DONE-1", "GATE-2", "RETRY0-3"]}, lanes=[METRICS])
     (chunk_id,) = await harness.plan(run_id)
     working = asyncio.create_task(harness.worker.work(chunk_id))
@@ -359,8 +361,8 @@ async def test_a_lane_past_its_deadline_fails_what_is_left(harness: Harness) -> 
     assert (lane.completed, lane.failed, lane.chunks_done) == (1, 2, 1)
 
 
-async def test_a_deadline_does_not_hide_what_failed_before(harness: Harness) -> None:
-    """An item that waits for its next attempt at the deadline tells of the one before, too."""
+async def test_a_deadline_keeps_the_error_of_the_last_attempt(harness: Harness) -> None:
+    """An item waiting for its next attempt at the deadline keeps its previous error too."""
     run_id = await harness.start({METRICS: ["DONE-1", "RETRY1-2"]}, lanes=[METRICS])
     (chunk_id,) = await harness.plan(run_id)
     assert await harness.worker.work(chunk_id)
@@ -371,7 +373,7 @@ async def test_a_deadline_does_not_hide_what_failed_before(harness: Harness) -> 
 
 
 async def test_a_lane_that_is_never_planned_fails_at_its_deadline(harness: Harness) -> None:
-    """Even a lane whose planning is lost again and again comes to an end."""
+    """A lane whose planning is lost again and again ends at its deadline."""
     run_id = await harness.start({METRICS: ["DONE-1"]}, lanes=[METRICS])
     assert await harness.orchestrator.advance(run_id) == "running"
     harness.clock.ahead_seconds = 49 * 3600
@@ -379,7 +381,7 @@ async def test_a_lane_that_is_never_planned_fails_at_its_deadline(harness: Harne
 
 
 async def test_a_pause_does_not_count_towards_the_deadline(harness: Harness) -> None:
-    """A resumed run's lanes have all their time again."""
+    """The lanes of a resumed run get their full time again."""
     run_id = await harness.start({METRICS: ["DONE-1"]}, lanes=[METRICS])
     await harness.plan(run_id)
     await harness.service.pause(run_id)

@@ -1,4 +1,4 @@
-"""Facts about suspect chunks in the database: whose death counts, and what becomes of poison."""
+"""Suspect chunks in the database: which deaths count, and what happens to poison."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -21,18 +21,18 @@ async def harness(db: Database) -> AsyncIterator[Harness]:
         yield made
 
 
-class WatchedDoor(Quarantine):
-    """Tells when an ordinary chunk has come to it."""
+class WatchedQuarantine(Quarantine):
+    """Signal when an ordinary chunk arrives."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.ordinary_came = asyncio.Event()
+        self.ordinary_arrived = asyncio.Event()
 
-    def entered(self, *, alone: bool) -> AbstractAsyncContextManager[None]:
-        """As everywhere."""
+    def hold(self, *, alone: bool) -> AbstractAsyncContextManager[None]:
+        """Hold it, and signal an ordinary chunk."""
         if not alone:
-            self.ordinary_came.set()
-        return super().entered(alone=alone)
+            self.ordinary_arrived.set()
+        return super().hold(alone=alone)
 
 
 async def suspect(harness: Harness, *items: str) -> int:
@@ -44,7 +44,7 @@ async def suspect(harness: Harness, *items: str) -> int:
 
 
 async def dies(harness: Harness, *marked: tuple[int, Sequence[str]]) -> None:
-    """A worker that owned these chunks, with these items marked, is taken over."""
+    """Take over a worker that owned these chunks, with these items marked."""
     async with harness.database.transaction() as conn:
         worker_id = await workers.register(conn, "elsewhere", 1)
     for chunk_id, items in marked:
@@ -59,20 +59,20 @@ async def dies(harness: Harness, *marked: tuple[int, Sequence[str]]) -> None:
 
 
 async def deaths(harness: Harness) -> dict[str, int]:
-    """How many deaths are counted for each item."""
+    """The number of deaths counted for each item."""
     rows = await harness.query("SELECT item, deaths FROM items ORDER BY item")
     return {row["item"]: row["deaths"] for row in rows}
 
 
-async def test_a_death_counts_for_what_was_marked(harness: Harness) -> None:
-    """Neither the neighbours in the chunk nor what had ended already are blamed."""
+async def test_a_death_counts_for_marked_items_only(harness: Harness) -> None:
+    """Other items of the chunk, and marked items that had ended, get no death."""
     chunk_id = await suspect(harness, "DONE-1", "DONE-2", "DONE-3")
     await harness.query("UPDATE items SET status = 'skipped' WHERE item = 'DONE-3'")
     await dies(harness, (chunk_id, ["DONE-1", "DONE-3"]))
     assert await deaths(harness) == {"DONE-1": 1, "DONE-2": 0, "DONE-3": 0}
 
 
-async def test_a_death_with_other_work_in_hand_counts_for_nobody(harness: Harness) -> None:
+async def test_a_death_with_two_chunks_counts_for_no_item(harness: Harness) -> None:
     """A worker that held two chunks may have died of either."""
     first, second = await suspect(harness, "DONE-1"), await suspect(harness, "DONE-2")
     await dies(harness, (first, ["DONE-1"]), (second, ["DONE-2"]))
@@ -81,7 +81,7 @@ async def test_a_death_with_other_work_in_hand_counts_for_nobody(harness: Harnes
 
 
 async def test_an_ordinary_chunk_marks_nothing(harness: Harness) -> None:
-    """Before the second death nobody is suspect: the work has everything in hand, unmarked."""
+    """Before the second death no item is suspect: all are in flight together, unmarked."""
     chunk_id = await suspect(harness, "GATE-1", "DONE-2")
     await harness.query("UPDATE chunks SET deaths = 1 WHERE id = :id", id=chunk_id)
     working = asyncio.create_task(harness.worker.work(chunk_id))
@@ -92,7 +92,7 @@ async def test_an_ordinary_chunk_marks_nothing(harness: Harness) -> None:
 
 
 async def test_a_suspect_chunk_marks_before_it_works(harness: Harness) -> None:
-    """The innocent go first and are settled; then what died before, marked alone."""
+    """Unsuspected items go first and are settled; then suspects, marked and alone."""
     chunk_id = await suspect(harness, "DONE-1", "GATE-2", "DONE-3")
     await harness.query("UPDATE items SET deaths = 1 WHERE item = 'GATE-2'")
     working = asyncio.create_task(harness.worker.work(chunk_id))
@@ -104,8 +104,8 @@ async def test_a_suspect_chunk_marks_before_it_works(harness: Harness) -> None:
     assert (await harness.chunk(chunk_id))["status"] == "done"
 
 
-async def test_a_claim_takes_only_what_it_is_for(harness: Harness) -> None:
-    """An ordinary claim takes no suspect chunk, a suspect claim no other chunk."""
+async def test_each_claim_takes_its_kind_of_chunk(harness: Harness) -> None:
+    """An ordinary claim takes no suspect chunk; a suspect claim takes no ordinary one."""
     divisible = [METRICS.phase]
     chunk_id = await suspect(harness, "DONE-1")
 
@@ -124,16 +124,16 @@ async def test_a_claim_takes_only_what_it_is_for(harness: Harness) -> None:
     assert not await is_claimed(divisible, as_suspect=True)
 
 
-async def test_what_became_suspect_while_it_waited_is_worked_as_such(harness: Harness) -> None:
-    """An ordinary chunk waits behind a suspect one and loses its second owner meanwhile."""
+async def test_a_chunk_that_becomes_suspect_while_it_waits_is_isolated(harness: Harness) -> None:
+    """An ordinary chunk waits behind a suspect one and loses its second owner in the meantime."""
     before, behind = await suspect(harness, "GATE-1"), await suspect(harness, "DONE-2", "DONE-3")
     await harness.query("UPDATE chunks SET deaths = 1 WHERE id = :id", id=behind)
-    door = harness.worker._quarantine = WatchedDoor()
+    quarantine = harness.worker._quarantine = WatchedQuarantine()
     working = asyncio.create_task(harness.worker.work(before))
     await harness.wait_until_attempted("GATE-1")
-    door.ordinary_came.clear()
+    quarantine.ordinary_arrived.clear()
     waiting = asyncio.create_task(harness.worker.work(behind))
-    await door.ordinary_came.wait()
+    await quarantine.ordinary_arrived.wait()
     await dies(harness, (behind, []))
     await open_gate(harness.database)
     assert await working
@@ -143,7 +143,7 @@ async def test_what_became_suspect_while_it_waited_is_worked_as_such(harness: Ha
 
 
 async def test_three_deaths_alone_make_poison_and_the_neighbours_finish(harness: Harness) -> None:
-    """Poison fails, unattempted, and says why."""
+    """Poison fails without an attempt and with the reason; its neighbours finish."""
     chunk_id = await suspect(harness, "DONE-1", "POISON-2", "DONE-3")
     await dies(harness, (chunk_id, ["DONE-1", "POISON-2", "DONE-3"]))
     for _ in range(3):
@@ -161,8 +161,8 @@ async def test_three_deaths_alone_make_poison_and_the_neighbours_finish(harness:
     assert await harness.attempts("POISON-2") == 0
 
 
-async def test_whoever_comes_back_alive_is_cleared(harness: Harness) -> None:
-    """A settlement of an item, even a failed attempt, takes its deaths back."""
+async def test_a_settled_item_loses_its_deaths(harness: Harness) -> None:
+    """Any settlement of an item, even a failed attempt, resets its deaths."""
     chunk_id = await suspect(harness, "RETRY1-1")
     for _ in range(2):
         await dies(harness, (chunk_id, ["RETRY1-1"]))
@@ -171,8 +171,8 @@ async def test_whoever_comes_back_alive_is_cleared(harness: Harness) -> None:
     assert await deaths(harness) == {"RETRY1-1": 0}
 
 
-async def test_an_item_retried_by_a_person_starts_anew(harness: Harness) -> None:
-    """A retry forgets the deaths, so the item gets all its chances again."""
+async def test_a_retry_resets_deaths(harness: Harness) -> None:
+    """An item retried by a person gets all its chances again."""
     chunk_id = await suspect(harness, "DONE-1")
     for _ in range(3):
         await dies(harness, (chunk_id, ["DONE-1"]))
@@ -184,8 +184,8 @@ async def test_an_item_retried_by_a_person_starts_anew(harness: Harness) -> None
     assert await harness.drive(run_id) == "completed"
 
 
-async def test_what_cannot_be_divided_is_not_suspect(db: Database) -> None:
-    """The work of an indivisible phase goes on as a whole, whatever died with it."""
+async def test_an_indivisible_phase_is_never_suspect(db: Database) -> None:
+    """The work of an indivisible phase continues as a whole, whoever died with it."""
     async with open_harness(db) as harness:
         harness.phases[METRICS.phase].divisible = False
         chunk_id = await suspect(harness, "DONE-1", "DONE-2")

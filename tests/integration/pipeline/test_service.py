@@ -1,4 +1,4 @@
-"""Facts about runs as people see them: start, pause, resume, cancel, retry."""
+"""Runs as people control them: start, pause, resume, cancel, retry."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -40,7 +40,7 @@ async def keywords(harness: Harness) -> int:
 
 
 async def a_run(harness: Harness, *kinds: Any, **items: list[str]) -> UUID:
-    """A run of these types; ``phase_type=[items]``, other lanes have one item that ends well."""
+    """A run of these types; ``phase_type=[items]``. Other lanes have one successful item."""
     lanes = {key: [f"DONE-{key}"] for key in lanes_of(kinds)}
     lanes |= {
         key: items[f"{key.phase}_{key.content_type}"]
@@ -51,7 +51,7 @@ async def a_run(harness: Harness, *kinds: Any, **items: list[str]) -> UUID:
 
 
 async def test_a_thousand_starts_make_one_run(harness: Harness, keywords: int) -> None:
-    """Any number of callers with one run id make one run, woken once, told once."""
+    """Any number of callers with one run id create one run, one wake-up and one event."""
     run_id = new_id()
     started = await asyncio.gather(
         *[harness.service.start(PipelineConfig(), run_id=run_id) for _ in range(50)]
@@ -65,7 +65,7 @@ async def test_a_thousand_starts_make_one_run(harness: Harness, keywords: int) -
 
 
 async def test_a_run_keeps_the_keywords_it_began_with(harness: Harness, keywords: int) -> None:
-    """TESTING takes five keywords, MANUAL all; a later import changes neither."""
+    """TESTING takes five keywords, MANUAL all. A later import changes neither."""
     testing = await harness.service.start(PipelineConfig(), PipelineMode.TESTING)
     manual = await harness.service.start(PipelineConfig())
     more = parse_keywords(b"keyword,market\nlate,us\n").require_clean().rows
@@ -77,7 +77,7 @@ async def test_a_run_keeps_the_keywords_it_began_with(harness: Harness, keywords
 
 
 async def test_phases_not_asked_for_are_skipped(harness: Harness, keywords: int) -> None:
-    """A MANUAL run of one phase has every other lane skipped, and ends by that phase."""
+    """A MANUAL run of one phase skips every other lane and ends with that phase."""
     config = PipelineConfig(phases=(PhaseName.KEYWORD_METRICS,), content_types=(NEWS,))
     run_id = await harness.service.start(config)
     await script(harness.database, run_id, {METRICS: ["DONE-1"]})
@@ -88,7 +88,7 @@ async def test_phases_not_asked_for_are_skipped(harness: Harness, keywords: int)
 
 
 @pytest.mark.parametrize(
-    ("config", "says"),
+    ("config", "message"),
     [
         (PipelineConfig(landscape="nowhere"), "landscape='nowhere'"),
         (PipelineConfig(inputs_from=UUID(int=7)), "inputs_from=00000000"),
@@ -96,10 +96,10 @@ async def test_phases_not_asked_for_are_skipped(harness: Harness, keywords: int)
     ],
 )
 async def test_a_run_that_could_do_nothing_is_refused(
-    harness: Harness, keywords: int, config: PipelineConfig, says: str
+    harness: Harness, keywords: int, config: PipelineConfig, message: str
 ) -> None:
-    """What cannot be run is one line that names it, and leaves no run behind."""
-    with pytest.raises(UserError, match=says):
+    """The error is one line that names the key; no run is created."""
+    with pytest.raises(UserError, match=message):
         await harness.service.start(config)
     assert await harness.column("SELECT id FROM pipeline_executions") == []
 
@@ -109,7 +109,7 @@ BEFORE = (PhaseName.KEYWORD_METRICS, SERP)
 
 
 @pytest.mark.parametrize(
-    ("given", "asked", "says"),
+    ("source_keys", "keys", "message"),
     [
         ({"phases": BEFORE}, {"phases": LAST}, "dsi_calculation needs content_analysis"),
         ({"content_types": (NEWS,)}, {"phases": LAST, "content_types": (VIDEO,)}, "has no video"),
@@ -118,24 +118,24 @@ BEFORE = (PhaseName.KEYWORD_METRICS, SERP)
     ],
 )
 async def test_a_run_that_cannot_give_the_inputs_is_refused(
-    harness: Harness, keywords: int, given: dict[str, Any], asked: dict[str, Any], says: str
+    harness: Harness, keywords: int, source_keys: dict[str, Any], keys: dict[str, Any], message: str
 ) -> None:
-    """In one line, and only once it has ended: until then its results are not whole."""
-    source = await harness.service.start(PipelineConfig(**given))
-    wanted = PipelineConfig(inputs_from=source, **asked)
-    if wanted.phases:
+    """The source run must have ended, and must have the phases, types and keywords needed."""
+    source = await harness.service.start(PipelineConfig(**source_keys))
+    config = PipelineConfig(inputs_from=source, **keys)
+    if config.phases:
         with pytest.raises(UserError, match="the run is pending"):
-            await harness.service.start(wanted)
+            await harness.service.start(config)
     assert await harness.drive(source) == "completed"
-    with pytest.raises(UserError, match=says):
-        await harness.service.start(wanted)
+    with pytest.raises(UserError, match=message):
+        await harness.service.start(config)
     assert await harness.column("SELECT id FROM pipeline_executions") == [source]
 
 
 async def test_a_run_has_the_keywords_and_types_of_the_run_it_reads(
     harness: Harness, keywords: int
 ) -> None:
-    """Also its devices, unless it searches; and what is kept out of history stays out of it."""
+    """It has its devices too, unless it searches. Untracked results stay untracked."""
     first = PipelineConfig(content_types=(NEWS,), keyword_limit=3, devices=("mobile", "tablet"))
     source = await harness.service.start(first, PipelineMode.TESTING)
     assert await harness.drive(source) == "completed"
@@ -153,7 +153,10 @@ async def test_a_run_has_the_keywords_and_types_of_the_run_it_reads(
 
 
 async def test_a_runs_credit_limits_are_set_with_it(harness: Harness, keywords: int) -> None:
-    """They are there before any call can be made; an unknown provider's is refused, and no run."""
+    """They are in force before the first call.
+
+    An unknown provider is refused and creates no run.
+    """
     config = PipelineConfig(credit_limits={"pdl": 12.5, "llm": 0})
     run_id = await harness.service.start(config)
     limits = await harness.query(
@@ -170,14 +173,14 @@ async def test_a_runs_credit_limits_are_set_with_it(harness: Harness, keywords: 
 
 
 async def test_without_keywords_there_is_no_run(harness: Harness) -> None:
-    """A project without keywords is told to import some; no run is left behind."""
+    """The error asks to import keywords; no run is created."""
     with pytest.raises(UserError, match="no keywords"):
         await harness.service.start(PipelineConfig())
     assert await harness.column("SELECT id FROM pipeline_executions") == []
 
 
-async def test_steering_needs_a_run_in_the_right_state(harness: Harness) -> None:
-    """What a run's state does not allow is refused by name, and changes and tells nothing."""
+async def test_each_change_needs_a_matching_state(harness: Harness) -> None:
+    """A change that the state does not allow is refused by name and writes no event."""
     run_id = await a_run(harness, NEWS)
     for steer in (harness.service.pause, harness.service.resume, harness.service.retry):
         with pytest.raises(UserError, match="is pending"):
@@ -193,7 +196,7 @@ async def test_steering_needs_a_run_in_the_right_state(harness: Harness) -> None
 
 
 async def test_of_concurrent_pauses_one_wins(harness: Harness) -> None:
-    """Two people who pause at once: one does it, the other is told; it is told once."""
+    """One of two concurrent pauses succeeds; the other is refused. There is one event."""
     run_id = await a_run(harness, NEWS)
     await harness.orchestrator.advance_and_plan(run_id)
     ended = await asyncio.gather(
@@ -204,7 +207,7 @@ async def test_of_concurrent_pauses_one_wins(harness: Harness) -> None:
 
 
 async def test_retry_takes_failed_items_only(harness: Harness) -> None:
-    """Failed items become pending with no attempts counted; what succeeded is not done again."""
+    """Failed items become pending with no attempts counted; successful items are not repeated."""
     run_id = await a_run(
         harness, NEWS, serp_collection_news=["REJECT-1", "REJECT-2", "REJECT-3", "DONE-4"]
     )
@@ -228,8 +231,8 @@ async def test_retry_takes_failed_items_only(harness: Harness) -> None:
     assert set((await harness.states(run_id)).values()) == {LaneStatus.COMPLETED}
 
 
-async def test_dependents_plan_what_is_new_and_the_dsi_anew(harness: Harness) -> None:
-    """After a retry dependents work their new items only; the DSI is computed from nothing."""
+async def test_a_retry_plans_new_items_and_recomputes_the_dsi(harness: Harness) -> None:
+    """After a retry, dependents work on new items only, and the DSI is computed again."""
     run_id = await a_run(harness, NEWS)
     assert await harness.drive(run_id) == "completed"
     before = (await harness.lanes(run_id))[NEWS_DSI]
@@ -248,7 +251,7 @@ async def test_dependents_plan_what_is_new_and_the_dsi_anew(harness: Harness) ->
 
 
 async def test_retry_of_one_type_leaves_the_others(harness: Harness) -> None:
-    """Retrying news touches news and the combined DSI, and nothing of video."""
+    """Retrying news changes news and the combined DSI, and nothing of video."""
     run_id = await a_run(harness, NEWS, VIDEO, serp_collection_news=["REJECT-1"])
     assert await harness.drive(run_id) == "completed_with_errors"
     retried = await harness.service.retry(run_id, content_type=NEWS)
@@ -260,7 +263,7 @@ async def test_retry_of_one_type_leaves_the_others(harness: Harness) -> None:
 
 
 async def test_retry_of_one_item_retries_that_item(harness: Harness) -> None:
-    """One failed item is retried wherever it failed, also in a lane that completed."""
+    """A failed item is retried in every lane where it failed, even in a completed one."""
     failures = ["DONE-1", "DONE-2", "REJECT-3", "REJECT-4"]
     run_id = await a_run(
         harness, NEWS, serp_collection_news=failures, content_analysis_news=["DONE-a", "REJECT-a"]
@@ -284,7 +287,7 @@ async def test_retry_of_one_item_retries_that_item(harness: Harness) -> None:
     ],
 )
 async def test_there_must_be_something_to_retry(harness: Harness, what: dict[str, Any]) -> None:
-    """A retry that matches nothing that failed is refused, and the run stays ended."""
+    """A retry that matches no failure is refused, and the run stays ended."""
     run_id = await a_run(harness, NEWS)
     assert await harness.drive(run_id) == "completed"
     with pytest.raises(UserError, match="nothing to retry"):
@@ -292,8 +295,8 @@ async def test_there_must_be_something_to_retry(harness: Harness, what: dict[str
     assert await harness.status(run_id) == "completed"
 
 
-async def test_a_cancelled_run_goes_on_by_retry(harness: Harness) -> None:
-    """A run cancelled in mid-lane continues: what was finished stays, the rest is done."""
+async def test_a_retry_continues_a_cancelled_run(harness: Harness) -> None:
+    """A run cancelled in mid-lane keeps its results and does the rest."""
     run_id = await a_run(harness, NEWS, keyword_metrics_all=["DONE-1", "SNOOZE-2"])
     (chunk_id,) = await harness.plan(run_id)
     await harness.worker.work(chunk_id)
@@ -306,16 +309,16 @@ async def test_a_cancelled_run_goes_on_by_retry(harness: Harness) -> None:
     assert (await harness.attempts("DONE-1"), await harness.attempts("DONE-2")) == (1, 1)
 
 
-async def test_a_run_cancelled_before_it_began_goes_on_by_retry(harness: Harness) -> None:
-    """Nothing had failed and nothing had run: the retry lets it begin."""
+async def test_a_retry_starts_a_run_cancelled_before_its_start(harness: Harness) -> None:
+    """Nothing had failed and nothing had run: the retry starts it."""
     run_id = await a_run(harness, NEWS)
     await harness.service.cancel(run_id)
     assert (await harness.service.retry(run_id)).lanes == []
     assert await harness.drive(run_id) == "completed"
 
 
-async def test_a_recomputed_dsi_leaves_nothing_of_the_old(harness: Harness) -> None:
-    """Work of the old DSI still in hand after cancel and retry neither remains nor interferes."""
+async def test_a_recomputed_dsi_replaces_the_old_one(harness: Harness) -> None:
+    """Work on the old DSI, still running after cancel and retry, leaves no trace."""
     run_id = await a_run(harness, NEWS, dsi_calculation_news=["GATE-1"])
     for _ in range(20):
         ready = await harness.plan(run_id)

@@ -1,4 +1,4 @@
-"""Facts about item state: planned and settled in sets, results and states in one commit."""
+"""Item states: planned and settled in sets; results and states in one commit."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -25,13 +25,13 @@ TWICE = RetryStrategy(max_attempts=2, base_delay=10, max_delay=100)
 
 @pytest.fixture
 async def harness(db: Database) -> AsyncIterator[Harness]:
-    # Chunks are claimed by hand here: no heartbeat is to find them orphaned.
+    # These tests claim chunks by hand, so no heartbeat may give them back as orphaned.
     async with open_harness(db, heartbeat_seconds=300.0, dead_after_seconds=900.0) as made:
         yield made
 
 
 async def owned(harness: Harness, items: list[str]) -> OwnedChunk:
-    """A chunk of these items in this worker's hands."""
+    """A chunk of these items, owned by this worker."""
     run_id = await harness.start({METRICS: items}, lanes=[METRICS])
     (chunk_id,) = await harness.plan(run_id)
     chunk = await harness.claim(chunk_id, harness.lifeline.worker_id)
@@ -93,8 +93,8 @@ async def test_settling_twice_changes_nothing(harness: Harness) -> None:
     assert counters(await harness.chunk(chunk.id)) == (1, 1, 0)
 
 
-async def test_counters_are_those_of_changed_rows(harness: Harness) -> None:
-    """An outcome of an item that is unknown or named twice is counted as often as rows changed."""
+async def test_counters_count_changed_rows(harness: Harness) -> None:
+    """Outcomes of unknown or repeated items count only for rows that changed."""
     chunk = await owned(harness, ["a", "b"])
     assert await settle(harness, chunk, Done("a"), Done("a"), Done("stranger")) == Settled(1)
     assert await harness.results(chunk.run_id) == ["a"]
@@ -102,7 +102,7 @@ async def test_counters_are_those_of_changed_rows(harness: Harness) -> None:
 
 
 async def test_a_wrong_epoch_settles_nothing(harness: Harness) -> None:
-    """After the chunk changed hands the old owner's settlement is undone whole: LeaseLost."""
+    """After a change of owner, the old owner's settlement rolls back with ``LeaseLost``."""
     chunk = await owned(harness, ["a", "b"])
     await harness.query("UPDATE chunks SET epoch = epoch + 1 WHERE id = :id", id=chunk.id)
     with pytest.raises(LeaseLost):
@@ -114,8 +114,8 @@ async def test_a_wrong_epoch_settles_nothing(harness: Harness) -> None:
     assert counters(await harness.chunk(chunk.id)) == (0, 0, 0)
 
 
-async def test_even_nothing_new_needs_the_epoch(harness: Harness) -> None:
-    """A settlement that changes no row still tells the old owner that it is the old owner."""
+async def test_a_settlement_without_changes_checks_the_epoch(harness: Harness) -> None:
+    """A settlement that changes no row still raises ``LeaseLost`` for the old owner."""
     chunk = await owned(harness, ["a"])
     await settle(harness, chunk, Done("a"))
     await harness.query(
@@ -126,7 +126,7 @@ async def test_even_nothing_new_needs_the_epoch(harness: Harness) -> None:
 
 
 async def test_a_result_that_cannot_be_written_undoes_its_states(harness: Harness) -> None:
-    """No item is completed whose result is not there."""
+    """No item is completed without its stored result."""
     chunk = await owned(harness, ["UNWRITABLE-1", "a"])
     with pytest.raises(RuntimeError, match="cannot be written"):
         await settle(harness, chunk, Done("a"), Done("UNWRITABLE-1"))
@@ -151,24 +151,24 @@ async def test_a_failed_attempt_waits_and_the_last_one_fails(harness: Harness) -
     assert item["next_attempt_at"] is None
 
 
-async def test_every_failed_attempt_is_remembered(harness: Harness) -> None:
-    """Why, which attempt, how long was waited; the last says that nobody waits. Once each."""
+async def test_every_failed_attempt_is_recorded(harness: Harness) -> None:
+    """Once each: reason, number and wait. The last one has no wait."""
     chunk = await owned(harness, ["a", "b", "c"])
-    told = "x" * 1000
+    error = "x" * 1000
     for _ in range(2):
-        await settle(harness, chunk, Retry("a", ErrorCategory.SERVER, told), Done("b"), a=0)
+        await settle(harness, chunk, Retry("a", ErrorCategory.SERVER, error), Done("b"), a=0)
         await settle(harness, chunk, Retry("a", ErrorCategory.TIMEOUT, "slow"), Skip("c", "-"), a=1)
     first, last = await harness.query("SELECT * FROM item_retries ORDER BY id")
     shared = ("run_id", "phase_name", "content_type", "item")
     assert [first[key] for key in shared] == [chunk.run_id, "keyword_metrics", "all", "a"]
     assert [last[key] for key in shared] == [first[key] for key in shared]
     assert (first["attempt"], first["error_category"], first["delay_seconds"]) == (1, "server", 5)
-    assert first["error"] == told[:200]
+    assert first["error"] == error[:200]
     assert (last["attempt"], last["error_category"], last["delay_seconds"]) == (2, "timeout", None)
 
 
-async def test_whoever_lost_the_chunk_adds_nothing_to_the_history(harness: Harness) -> None:
-    """The history is part of the settlement, and undone with it."""
+async def test_a_lost_chunk_records_no_attempt(harness: Harness) -> None:
+    """The attempts are part of the settlement and roll back with it."""
     chunk = await owned(harness, ["a"])
     await harness.query("UPDATE chunks SET epoch = epoch + 1 WHERE id = :id", id=chunk.id)
     with pytest.raises(LeaseLost):
@@ -185,8 +185,8 @@ async def test_retry_after_is_waited_out(harness: Harness) -> None:
     assert item["next_attempt_at"] >= before + timedelta(seconds=100)
 
 
-async def test_a_snooze_burns_nothing(harness: Harness) -> None:
-    """A refused call leaves its item as it was: no attempt, no state, no wait of its own."""
+async def test_a_snooze_uses_no_attempt(harness: Harness) -> None:
+    """A refused call leaves its item unchanged: no attempt, no state, no wait of its own."""
     chunk = await owned(harness, ["a"])
     before = await harness.items(chunk.run_id)
     assert await settle(harness, chunk, Snooze("a", "breaker open")) == Settled()
@@ -194,7 +194,7 @@ async def test_a_snooze_burns_nothing(harness: Harness) -> None:
 
 
 async def test_initialize_pipeline_plans_phases_by_items(harness: Harness) -> None:
-    """The design's call form: every phase × item is planned once, in the lane "all"."""
+    """In the specified form of the call, every phase × item is planned once, in the lane "all"."""
     run_id = new_id()
     phases = ["serp_collection", "keyword_metrics"]
     items = ["keyword-1", "keyword-2", "keyword-2", "吕梁市 三川河"]
@@ -213,7 +213,7 @@ async def test_initialize_pipeline_plans_phases_by_items(harness: Harness) -> No
 
 
 async def test_items_are_planned_in_chunks_of_five_hundred(harness: Harness) -> None:
-    """What one worker owns at a time, and loses at most."""
+    """This is the most that one worker owns at a time, and loses."""
     await harness.tracker.initialize_pipeline(
         pipeline_execution_id=new_id(),
         phases=["keyword_metrics"],
@@ -224,7 +224,7 @@ async def test_items_are_planned_in_chunks_of_five_hundred(harness: Harness) -> 
 
 
 async def test_concurrent_planners_plan_once(harness: Harness) -> None:
-    """Planners of the same phases and items in opposite orders plan each item once, all return."""
+    """Planners of the same phases and items, in opposite orders, plan each item once and return."""
     run_id = new_id()
     phases = ["keyword_metrics", "serp_collection", "content_analysis"]
     items = [f"item-{n}" for n in range(50)]
@@ -242,8 +242,8 @@ async def test_concurrent_planners_plan_once(harness: Harness) -> None:
     assert [lane["planned"] for lane in progress.values()] == [50, 50, 50]
 
 
-async def test_a_run_planned_by_hand_is_left_to_its_hand(harness: Harness) -> None:
-    """No timer finds a run that was only initialized, so no worker touches its items."""
+async def test_no_worker_touches_a_run_planned_by_hand(harness: Harness) -> None:
+    """No timer finds a run that was only initialized."""
     run_id = new_id()
     await harness.tracker.initialize_pipeline(
         pipeline_execution_id=run_id, phases=["keyword_metrics"], items=["x"]
@@ -255,8 +255,8 @@ async def test_a_run_planned_by_hand_is_left_to_its_hand(harness: Harness) -> No
 
 
 @pytest.mark.parametrize("item", ["", "x" * 2049, "a\0b"])
-async def test_a_key_that_cannot_be_one_is_refused(harness: Harness, item: str) -> None:
-    """An empty, overlong or unstorable item key is one clear line, and nothing is planned."""
+async def test_an_invalid_key_is_refused(harness: Harness, item: str) -> None:
+    """An empty, overlong or unstorable item key gives one line, and nothing is planned."""
     run_id = new_id()
     with pytest.raises(UserError, match=r"^item .{2,82}: must be 1 to 2048 characters"):
         await harness.tracker.initialize_pipeline(
@@ -266,7 +266,7 @@ async def test_a_key_that_cannot_be_one_is_refused(harness: Harness, item: str) 
 
 
 async def test_update_item_status_settles_one(harness: Harness) -> None:
-    """The design's call form: result and state together, counted once, in any script."""
+    """In the specified form of the call, result and state commit together, counted once."""
     run_id = new_id()
     await harness.tracker.initialize_pipeline(
         pipeline_execution_id=run_id, phases=["keyword_metrics"], items=["Wisła rzeka", "b"]
@@ -293,7 +293,7 @@ async def test_update_item_status_settles_one(harness: Harness) -> None:
 
 
 async def test_by_hand_an_item_can_only_be_settled(harness: Harness) -> None:
-    """A state that no settlement leads to, and an unknown phase, are refused by name."""
+    """A state that no settlement sets, and an unknown phase, are refused by name."""
     run_id = new_id()
     for status in (StateStatus.PENDING, StateStatus.WAITING, StateStatus.RETRY_WAIT):
         with pytest.raises(UserError, match=f"'{status}' is none of"):
@@ -303,7 +303,7 @@ async def test_by_hand_an_item_can_only_be_settled(harness: Harness) -> None:
 
 
 async def test_update_item_status_is_refused_while_owned(harness: Harness) -> None:
-    """While a worker owns the chunk nobody else settles its items."""
+    """While a worker owns the chunk, only that worker settles its items."""
     chunk = await owned(harness, ["a"])
     with pytest.raises(UserError, match="a worker owns it now"):
         await harness.tracker.update_item_status(
@@ -313,7 +313,7 @@ async def test_update_item_status_is_refused_while_owned(harness: Harness) -> No
 
 
 async def test_the_last_item_by_hand_ends_the_lane(harness: Harness) -> None:
-    """When a running run's last item is settled by hand the run is woken and sees it."""
+    """Settling a running run's last item by hand wakes the run."""
     run_id = await harness.start({METRICS: ["a"]}, lanes=[METRICS])
     await harness.plan(run_id)
     await harness.delete_wakeups()
@@ -323,7 +323,7 @@ async def test_the_last_item_by_hand_ends_the_lane(harness: Harness) -> None:
 
 
 async def test_progress_reads_no_item(harness: Harness) -> None:
-    """Progress answers while every item row is locked away from readers."""
+    """Progress answers while every item row is locked against readers."""
     chunk = await owned(harness, ["a", "b"])
     await settle(harness, chunk, Done("a"))
     async with harness.database.transaction() as conn:
@@ -336,7 +336,7 @@ async def test_progress_reads_no_item(harness: Harness) -> None:
 
 
 async def test_two_runs_never_mix(harness: Harness) -> None:
-    """The same items of two runs side by side are settled, counted and written apart."""
+    """The same items of two concurrent runs are settled, counted and written separately."""
     first, second = await owned(harness, ["a", "b"]), await owned(harness, ["a", "b"])
     await asyncio.gather(
         settle(harness, first, Done("a"), Reject("b", ErrorCategory.AUTH, "no")),
@@ -350,8 +350,8 @@ async def test_two_runs_never_mix(harness: Harness) -> None:
     assert [await harness.results(c.run_id) for c in (first, second)] == [["a"], ["b"]]
 
 
-async def test_settlers_and_hands_do_not_hang(harness: Harness) -> None:
-    """A fenced-off settler and an update by hand of one chunk end, one way or another."""
+async def test_a_settler_and_a_manual_update_do_not_deadlock(harness: Harness) -> None:
+    """A fenced-off settler and a manual update of the same chunk both end."""
     chunk = await owned(harness, ["a", "b"])
     await harness.query(
         "UPDATE chunks SET status = 'ready', owner = NULL, epoch = epoch + 1 WHERE id = :id",

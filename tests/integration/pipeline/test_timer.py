@@ -1,4 +1,4 @@
-"""Facts about the timer: what is due is woken, and what got lost is woken again."""
+"""The timer wakes due rows, and wakes them again if the wake-up was lost."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -50,14 +50,14 @@ DUE_NOW = (
 
 
 async def all_due(harness: Harness) -> None:
-    """The time of every next look comes, and every wake-up was lost."""
+    """Make every row due, and lose every wake-up."""
     await harness.delete_wakeups()
     for statement in DUE_NOW:
         await harness.query(statement)
 
 
 async def test_lost_wakeups_are_issued_again(harness: Harness, timer: Timer) -> None:
-    """A new run whose wake-up got lost, and a chunk whose wake-up got lost, are woken when due."""
+    """A new run and a chunk whose wake-ups were lost are woken when due."""
     run_id = await harness.start({METRICS: ["DONE-1"]}, lanes=[METRICS])
     await timer.tick()
     assert await harness.waiting() == [f"run:{run_id}"]
@@ -68,8 +68,8 @@ async def test_lost_wakeups_are_issued_again(harness: Harness, timer: Timer) -> 
         assert await harness.waiting() == [f"chunk:{chunk_id}", f"run:{run_id}"]
 
 
-async def test_what_was_woken_is_not_woken_again_at_once(harness: Harness, timer: Timer) -> None:
-    """After a wake-up the timer comes back when ``check_again_seconds`` are over, not before."""
+async def test_a_woken_row_is_not_woken_again_at_once(harness: Harness, timer: Timer) -> None:
+    """A row is woken again after ``check_again_seconds``, and not before."""
     run_id = await harness.start({METRICS: ["DONE-1"]}, lanes=[METRICS])
     (chunk_id,) = await harness.plan(run_id)
     await all_due(harness)
@@ -80,8 +80,8 @@ async def test_what_was_woken_is_not_woken_again_at_once(harness: Harness, timer
     assert 50 < (await harness.chunk(chunk_id))["seconds_to_check"] <= 60
 
 
-async def test_what_waits_is_left_waiting(harness: Harness, timer: Timer) -> None:
-    """A chunk whose time has not come is not woken, and the timer sleeps no longer than that."""
+async def test_a_waiting_chunk_is_not_woken(harness: Harness, timer: Timer) -> None:
+    """A chunk that is not due is not woken, and the timer sleeps no longer than until it is."""
     run_id = await harness.start({METRICS: ["RETRY1-a"]}, lanes=[METRICS])
     (chunk_id,) = await harness.plan(run_id)
     await harness.worker.work(chunk_id)
@@ -93,7 +93,7 @@ async def test_what_waits_is_left_waiting(harness: Harness, timer: Timer) -> Non
 
 
 async def test_the_timer_neither_spins_nor_oversleeps(harness: Harness, timer: Timer) -> None:
-    """With nothing to wait for it sleeps to the next take-over, with something due a twentieth."""
+    """With nothing due it sleeps until the next take-over; with something due, 50 ms."""
     assert 4 < await timer.tick() <= 5
     run_id = await harness.start({METRICS: ["DONE-1"]}, lanes=[METRICS])
     await harness.query(
@@ -112,7 +112,7 @@ async def test_the_timer_neither_spins_nor_oversleeps(harness: Harness, timer: T
 
 
 async def test_a_tick_with_nothing_due_is_one_statement(harness: Harness, timer: Timer) -> None:
-    """Whoever waits costs the database next to nothing, however many wait."""
+    """An idle tick costs one statement, however many rows wait."""
     await harness.start({METRICS: ["DONE-1"]}, lanes=[METRICS])
     await timer.tick()
     sent: list[str] = []
@@ -123,7 +123,7 @@ async def test_a_tick_with_nothing_due_is_one_statement(harness: Harness, timer:
 
 
 async def test_a_tick_wakes_a_thousand_of_each_at_most(harness: Harness, timer: Timer) -> None:
-    """A statement's size is bounded, whatever is due after an outage; the next goes on."""
+    """Statements are bounded, whatever is due after an outage; the next tick continues."""
     run_id = await harness.start({METRICS: ["DONE-1"]}, lanes=[METRICS])
     await harness.plan(run_id)
     await harness.query(
@@ -139,7 +139,7 @@ async def test_a_tick_wakes_a_thousand_of_each_at_most(harness: Harness, timer: 
 
 
 async def test_paused_runs_are_not_due(harness: Harness, timer: Timer) -> None:
-    """Neither a paused run nor its chunks are woken; after resume both are, at once."""
+    """A paused run and its chunks are not woken. After a resume both are, at once."""
     run_id = await harness.start({METRICS: ["DONE-1"]}, lanes=[METRICS])
     (chunk_id,) = await harness.plan(run_id)
     await harness.service.pause(run_id)
@@ -154,7 +154,7 @@ async def test_paused_runs_are_not_due(harness: Harness, timer: Timer) -> None:
 
 
 async def test_timers_share_the_work(harness: Harness) -> None:
-    """Many timers over many due runs and chunks wake each of them, and none waits for another."""
+    """Many timers over many due rows wake each of them, without waiting for each other."""
     run_ids = [
         await harness.start({METRICS: ["DONE-1", "DONE-2"]}, lanes=[METRICS]) for _ in range(10)
     ]
@@ -169,8 +169,8 @@ async def test_timers_share_the_work(harness: Harness) -> None:
     assert len([name for name in woken if name.startswith("chunk:")]) == 10
 
 
-async def test_a_tick_takes_over_the_dead(harness: Harness, timer: Timer) -> None:
-    """Any worker's timer finds the dead."""
+async def test_a_tick_takes_over_dead_workers(harness: Harness, timer: Timer) -> None:
+    """Any worker's timer finds dead workers."""
     async with harness.database.transaction() as conn:
         dead = await workers.register(conn, "elsewhere", 1)
     await harness.query(
@@ -181,7 +181,7 @@ async def test_a_tick_takes_over_the_dead(harness: Harness, timer: Timer) -> Non
 
 
 async def test_a_tick_finds_what_a_dead_worker_left_behind(harness: Harness, timer: Timer) -> None:
-    """A chunk claimed in the instant of its worker's end, and calls whose chunk was given back."""
+    """It finds a chunk claimed as its worker ended, and calls whose chunk was given back."""
     run_id, chunk_id, epoch = await owned_chunk(harness.database)
     calls = Guard(harness.database, Provider(gate=asyncio.Event()).send, [policy()])
     scope = CallScope("x", run_id=run_id, chunk_id=chunk_id, epoch=epoch)
@@ -204,10 +204,10 @@ async def test_a_tick_finds_what_a_dead_worker_left_behind(harness: Harness, tim
     await calls.close()
 
 
-async def test_what_was_written_here_is_looked_at_soon(
+async def test_a_timer_that_is_notified_checks_soon(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A timer that sleeps for an hour wakes what comes due, once it is told to look."""
+    """A timer that sleeps for an hour wakes new due rows after ``check_soon``."""
     monkeypatch.setattr("serpline.pipeline.timer.CHECK_SECONDS", 0.05)
     timer = Timer(
         harness.database,
@@ -219,11 +219,11 @@ async def test_what_was_written_here_is_looked_at_soon(
     slept = asyncio.Queue[float]()
     tick = timer.tick
 
-    async def told() -> float:
+    async def observed_tick() -> float:
         slept.put_nowait(seconds := await tick())
         return seconds
 
-    monkeypatch.setattr(timer, "tick", told)
+    monkeypatch.setattr(timer, "tick", observed_tick)
     stop = asyncio.Event()
     running = asyncio.create_task(timer.run(stop))
     try:
@@ -239,24 +239,24 @@ async def test_what_was_written_here_is_looked_at_soon(
             await running
 
 
-async def test_a_workers_timer_looks_after_each_handler(
+async def test_a_workers_timer_checks_after_each_handler(
     harness: Harness, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The worker process tells its timer, because what a handler wrote may be due first."""
-    looked, stop = asyncio.Event(), asyncio.Event()
-    monkeypatch.setattr(Timer, "check_soon", lambda _timer: looked.set())
+    """The worker notifies its timer, because a handler may have written something due earlier."""
+    checked, stop = asyncio.Event(), asyncio.Event()
+    monkeypatch.setattr(Timer, "check_soon", lambda _timer: checked.set())
     settings = load(data_dir=tmp_path, database_url=database_url)
     working = asyncio.create_task(run_worker(settings, stop, phases=harness.phases))
     async with harness.database.transaction() as conn:
         await wake(conn, [WakeUp("run", str(new_id()))])
     async with asyncio.timeout(60):
-        await looked.wait()
+        await checked.wait()
         stop.set()
         await working
 
 
 async def test_the_timer_runs_until_it_is_stopped(harness: Harness, timer: Timer) -> None:
-    """It wakes what comes due while it runs, and ends when told."""
+    """It wakes rows that become due while it runs, and ends on ``stop``."""
     stop = asyncio.Event()
     running = asyncio.create_task(timer.run(stop))
     try:
@@ -275,7 +275,7 @@ async def test_the_timer_runs_until_it_is_stopped(harness: Harness, timer: Timer
 async def test_an_outage_does_not_end_the_timer(
     harness: Harness, timer: Timer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """States of the server are waited for; a bug ends the timer, and tells its process."""
+    """It waits for an unavailable server. A bug ends the timer and raises in its process."""
     states = iter(("57014", "55P03", "58030", "25006", "40P01"))
     due_runs = workers.due_runs
 
@@ -310,7 +310,7 @@ async def test_an_outage_does_not_end_the_timer(
 async def test_a_dead_workers_calls_are_accounted_for_at_the_take_over(
     harness: Harness, timer: Timer
 ) -> None:
-    """With the chunk goes what its owner had intended: possibly paid, and known as that."""
+    """Its unfinished calls are closed as possibly paid."""
     run_id, chunk_id, epoch = await owned_chunk(harness.database)
     await harness.query("UPDATE workers SET heartbeat_at = now() - '1 h'::interval WHERE pid = 1")
     calls = Guard(harness.database, Provider(gate=asyncio.Event()).send, [policy()])

@@ -1,4 +1,4 @@
-"""Facts about the chunk worker: what it does with each outcome, and when work breaks off."""
+"""The chunk worker: what it does with each outcome, and what happens when work raises."""
 
 import asyncio
 from collections import Counter
@@ -39,7 +39,7 @@ async def harness(db: Database) -> AsyncIterator[Harness]:
 async def planned(
     harness: Harness, *items: str, mode: PipelineMode = PipelineMode.MANUAL, **config: Any
 ) -> tuple[UUID, int]:
-    """A run of one lane with one chunk of these items."""
+    """A run of one lane, with one chunk of these items."""
     run_id = await harness.start({METRICS: items}, mode, lanes=[METRICS], **config)
     (chunk_id,) = await harness.plan(run_id)
     return run_id, chunk_id
@@ -50,7 +50,7 @@ async def states(harness: Harness, run_id: UUID) -> dict[str, str]:
 
 
 async def test_a_chunk_is_worked_settled_and_done(harness: Harness) -> None:
-    """Each outcome becomes its state, the chunk is done and the run is woken to see it."""
+    """Each outcome becomes a state, the chunk is done, and the run is woken."""
     run_id, chunk_id = await planned(harness, "DONE-1", "REJECT-1", "SKIP-1")
     await harness.delete_wakeups()
     assert await harness.worker.work(chunk_id)
@@ -65,7 +65,7 @@ async def test_a_chunk_is_worked_settled_and_done(harness: Harness) -> None:
 
 
 async def test_a_done_chunk_is_not_worked_again(harness: Harness) -> None:
-    """A late or double wake-up of a chunk finds nothing to be had."""
+    """A late or duplicate wake-up of a chunk claims nothing."""
     run_id, chunk_id = await planned(harness, "DONE-1")
     assert await harness.worker.work(chunk_id)
     assert not await harness.worker.work(chunk_id)
@@ -74,15 +74,15 @@ async def test_a_done_chunk_is_not_worked_again(harness: Harness) -> None:
 
 
 async def test_of_many_claims_one_wins(harness: Harness) -> None:
-    """A chunk that many want at once is worked by one of them."""
+    """One of many concurrent claims of a chunk succeeds."""
     run_id, chunk_id = await planned(harness, "DONE-1", "DONE-2")
     took = await asyncio.gather(*[harness.worker.work(chunk_id) for _ in range(8)])
     assert sorted(took) == [False] * 7 + [True]
     assert await harness.results(run_id) == ["DONE-1", "DONE-2"]
 
 
-async def test_a_retried_item_waits_and_sets_the_next_look(harness: Harness) -> None:
-    """The chunk is given back until the earliest next attempt; before that the item is left."""
+async def test_a_retried_item_waits_and_sets_the_next_check(harness: Harness) -> None:
+    """The chunk is released until the earliest next attempt, and the item rests until then."""
     run_id, chunk_id = await planned(harness, "RETRY1-a", "DONE-1")
     await harness.worker.work(chunk_id)
     item, chunk = (await harness.items(run_id))["RETRY1-a"], await harness.chunk(chunk_id)
@@ -99,7 +99,7 @@ async def test_a_retried_item_waits_and_sets_the_next_look(harness: Harness) -> 
 
 
 async def test_attempts_end_at_the_runs_own_number(harness: Harness) -> None:
-    """An item is tried as often as its run says, and then failed with its last error."""
+    """An item is tried as often as its run allows, then fails with its last error."""
     run_id, _ = await planned(harness, "RETRY9-a", "RETRY1-b", retry_attempts=2)
     assert await harness.drive(run_id) == "completed"
     item = (await harness.items(run_id))["RETRY9-a"]
@@ -107,8 +107,8 @@ async def test_attempts_end_at_the_runs_own_number(harness: Harness) -> None:
     assert await harness.attempts("RETRY9-a") == await harness.attempts("RETRY1-b") == 2
 
 
-async def test_a_snooze_sets_the_next_look_and_burns_nothing(harness: Harness) -> None:
-    """A refused item keeps its state and attempts; the chunk is looked at when it said."""
+async def test_a_snooze_sets_the_next_check_and_uses_no_attempt(harness: Harness) -> None:
+    """A refused item keeps its state and attempts; its chunk is due when the snooze ends."""
     run_id, chunk_id = await planned(harness, "SNOOZE-a", "DONE-1")
     await harness.worker.work(chunk_id)
     item, chunk = (await harness.items(run_id))["SNOOZE-a"], await harness.chunk(chunk_id)
@@ -119,18 +119,18 @@ async def test_a_snooze_sets_the_next_look_and_burns_nothing(harness: Harness) -
 
 @pytest.mark.parametrize("item", ["SNOOZEBLIND-a", "NOTHING-a"])
 async def test_work_without_progress_is_not_repeated_at_once(harness: Harness, item: str) -> None:
-    """Work that settles nothing and names no time is left alone for seconds: no hot loop."""
+    """Work that settles nothing and names no time pauses for seconds: no hot loop."""
     _, chunk_id = await planned(harness, item)
     await harness.worker.work(chunk_id)
     assert 2 < (await harness.chunk(chunk_id))["seconds_to_check"] <= 5
 
 
-async def test_looks_that_bring_nothing_come_ever_later(harness: Harness) -> None:
-    """However soon it asks to be looked at again, the pause doubles; an event passes it by."""
+async def test_checks_without_progress_back_off(harness: Harness) -> None:
+    """The pause doubles however soon the work asks to be checked; an event overrides it."""
     _, chunk_id = await planned(harness, "a")
-    looks: list[float] = []
+    waits: list[float] = []
 
-    async def look(*, waits_on: Collection[str] = (), at_once: bool = False) -> None:
+    async def release_once(*, waits_on: Collection[str] = (), at_once: bool = False) -> None:
         with harness.lifeline.at_work(chunk_id):
             chunk = await owned(harness, chunk_id)
             now = harness.clock.now()
@@ -144,24 +144,24 @@ async def test_looks_that_bring_nothing_come_ever_later(harness: Harness) -> Non
                     at_once=at_once,
                     waits_on=waits_on,
                 )
-        looks.append((await harness.chunk(chunk_id))["seconds_to_check"])
+        waits.append((await harness.chunk(chunk_id))["seconds_to_check"])
 
     for _ in range(6):
-        await look()
+        await release_once()
     for _ in range(5):
-        await look(waits_on=["example_api"])
+        await release_once(waits_on=["example_api"])
     pauses = [0.25, 0.5, 1, 2, 4, 5, 16, 32, 60, 60, 60]
-    assert all(at - 0.2 < look <= at for at, look in zip(pauses, looks, strict=True))
-    await look(at_once=True)
-    await look()
-    assert 0 < looks[-1] <= 0.25
+    assert all(pause - 0.2 < wait <= pause for pause, wait in zip(pauses, waits, strict=True))
+    await release_once(at_once=True)
+    await release_once()
+    assert 0 < waits[-1] <= 0.25
     for _ in range(4):
-        await look()
+        await release_once()
     async with harness.database.transaction() as conn:
         await make_due(conn, chunk_id)
     assert (await harness.chunk(chunk_id))["seconds_to_check"] <= 0
-    await look()
-    assert 0 < looks[-1] <= 0.25
+    await release_once()
+    assert 0 < waits[-1] <= 0.25
 
 
 async def owned(harness: Harness, chunk_id: int) -> OwnedChunk:
@@ -170,11 +170,11 @@ async def owned(harness: Harness, chunk_id: int) -> OwnedChunk:
     return chunk
 
 
-async def test_the_earliest_reason_to_look_counts(harness: Harness) -> None:
-    """Of what the work asks for and the items' next attempts the earlier is the next look."""
+async def test_the_earliest_due_time_counts(harness: Harness) -> None:
+    """The next check is the earlier of the work's own time and the items' next attempts."""
     _, chunk_id = await planned(harness, "a", "b")
     now = harness.clock.now()
-    for again, attempt, look in ((900, 300, 300), (100, 300, 100)):
+    for asked_wait, attempt, wait in ((900, 300, 300), (100, 300, 100)):
         with harness.lifeline.at_work(chunk_id):
             chunk = await owned(harness, chunk_id)
             await harness.query(
@@ -185,16 +185,16 @@ async def test_the_earliest_reason_to_look_counts(harness: Harness) -> None:
                 await releases.release(
                     conn,
                     chunk,
-                    due_in_seconds=again,
+                    due_in_seconds=asked_wait,
                     now=now,
                     loaded_at=now,
                     at_once=False,
                 )
-        assert look - 60 < (await harness.chunk(chunk_id))["seconds_to_check"] <= look
+        assert wait - 60 < (await harness.chunk(chunk_id))["seconds_to_check"] <= wait
 
 
 async def test_a_budget_that_rises_during_the_work_is_seen(harness: Harness) -> None:
-    """What it refused a moment before is asked for again at once, not when its wait is over."""
+    """An item that the budget just refused is tried again at once, not after its wait."""
     _, chunk_id = await planned(harness, "a")
     now = harness.clock.now()
     limits = [policy(provider="example", credits_per_day=limit) for limit in (1.0, 2.0)]
@@ -220,8 +220,8 @@ async def test_a_budget_that_rises_during_the_work_is_seen(harness: Harness) -> 
     assert (await harness.chunk(chunk_id))["seconds_to_check"] <= 0
 
 
-async def test_what_came_due_during_the_work_is_looked_at_at_once(harness: Harness) -> None:
-    """A next attempt that was not due when the chunk was loaded, and is now, is not slept over."""
+async def test_an_item_that_becomes_due_during_the_work_is_not_delayed(harness: Harness) -> None:
+    """If a next attempt becomes due during the work, the chunk is due at once."""
     _, chunk_id = await planned(harness, "a", "b")
     with harness.lifeline.at_work(chunk_id):
         chunk = await owned(harness, chunk_id)
@@ -243,7 +243,7 @@ async def test_what_came_due_during_the_work_is_looked_at_at_once(harness: Harne
 
 
 async def test_a_snoozed_retry_does_not_spin(harness: Harness) -> None:
-    """An item whose next attempt has long been due, and is refused again, waits for its time."""
+    """An item with an overdue next attempt that is refused again waits for its snooze."""
     _, chunk_id = await planned(harness, "SNOOZE-a")
     await harness.query(
         "UPDATE items SET status = 'retry_wait', attempts = 1, next_attempt_at = now() - '1 h'"
@@ -253,8 +253,8 @@ async def test_a_snoozed_retry_does_not_spin(harness: Harness) -> None:
     assert (await harness.chunk(chunk_id))["seconds_to_check"] > 3500
 
 
-async def test_news_for_an_owned_chunk_is_not_lost(harness: Harness) -> None:
-    """What happens while a worker has the chunk makes it looked at again at once afterwards."""
+async def test_an_event_for_an_owned_chunk_is_not_lost(harness: Harness) -> None:
+    """An event while a worker owns the chunk makes it due at once on release."""
     _, chunk_id = await planned(harness, "GATE-1", "SNOOZE-2")
     working = asyncio.create_task(harness.worker.work(chunk_id))
     await harness.wait_until_attempted("GATE-1")
@@ -266,23 +266,23 @@ async def test_news_for_an_owned_chunk_is_not_lost(harness: Harness) -> None:
 
 
 def indivisible(harness: Harness) -> None:
-    """The work of a chunk is one for all its items, as that of a provider's batch."""
+    """Make the work of a chunk one unit for all its items, as with a provider's batch."""
     for phase in harness.phases.values():
         phase.divisible = False
 
 
 async def test_a_crash_is_a_dead_letter_and_backs_off(harness: Harness) -> None:
-    """Work that raises is a dead letter; each time the chunk waits longer, and keeps what came."""
+    """The chunk keeps its results and waits longer after each crash."""
     indivisible(harness)
     run_id, chunk_id = await planned(harness, "DONE-1", "RAISE-2", "DONE-3")
-    told: asyncio.Queue[JobEvent] = asyncio.Queue()
-    queue = JobQueueManager(harness.database, observer=told.put_nowait)
+    events: asyncio.Queue[JobEvent] = asyncio.Queue()
+    queue = JobQueueManager(harness.database, observer=events.put_nowait)
 
     async def work(payload: dict[str, Any]) -> None:
         await harness.worker.work(int(payload["target"]))
 
     async def ignore(payload: dict[str, Any]) -> None:
-        """The run's own wake-up is of no interest here."""
+        """Ignore the run's own wake-up."""
 
     queue.register("chunk", work)
     queue.register("run", ignore)
@@ -290,7 +290,7 @@ async def test_a_crash_is_a_dead_letter_and_backs_off(harness: Harness) -> None:
     serving = asyncio.create_task(queue.run(stop, 1))
     try:
         async with asyncio.timeout(30):
-            while (event := await told.get()).outcome is JobOutcome.DONE:
+            while (event := await events.get()).outcome is JobOutcome.DONE:
                 pass
     finally:
         stop.set()
@@ -299,20 +299,20 @@ async def test_a_crash_is_a_dead_letter_and_backs_off(harness: Harness) -> None:
     assert event.error == "RuntimeError: a bug of the phase"
     assert await harness.column("SELECT target FROM dead_letters") == [str(chunk_id)]
     assert (await states(harness, run_id))["DONE-1"] == "completed"
-    looks = [(await harness.chunk(chunk_id))["seconds_to_check"]]
+    waits = [(await harness.chunk(chunk_id))["seconds_to_check"]]
     for _ in range(2):
         with pytest.raises(RuntimeError, match="a bug of the phase"):
             await harness.worker.work(chunk_id)
-        looks.append((await harness.chunk(chunk_id))["seconds_to_check"])
-    assert [round(look, -1) for look in looks] == [10, 20, 40]
-    told_of = await harness.query("SELECT * FROM item_retries ORDER BY id")
-    assert [(row["item"], row["attempt"], row["delay_seconds"]) for row in told_of] == [
+        waits.append((await harness.chunk(chunk_id))["seconds_to_check"])
+    assert [round(wait, -1) for wait in waits] == [10, 20, 40]
+    attempts = await harness.query("SELECT * FROM item_retries ORDER BY id")
+    assert [(row["item"], row["attempt"], row["delay_seconds"]) for row in attempts] == [
         ("chunk 0", 1, 10), ("chunk 0", 2, 20), ("chunk 0", 3, 40)
     ]  # fmt: skip
 
 
 async def test_after_three_crashes_the_items_fail(harness: Harness) -> None:
-    """Undivided work that crashed three times fails its items, unattempted, and the run ends."""
+    """Undivided work that crashed three times fails its items unattempted, and the run ends."""
     indivisible(harness)
     run_id, chunk_id = await planned(harness, "DONE-1", "RAISE-2", "SNOOZE-3")
     for _ in range(3):
@@ -328,7 +328,7 @@ async def test_after_three_crashes_the_items_fail(harness: Harness) -> None:
 
 
 async def test_an_item_that_raises_fails_alone(harness: Harness) -> None:
-    """After a first crash each item that raises costs its own attempts; its neighbours finish."""
+    """After a first crash, each raising item loses its own attempts; its neighbours finish."""
     names = [f"{'RAISE' if n in (3, 40, 41) else 'DONE'}-{n}" for n in range(60)]
     run_id, chunk_id = await planned(harness, *names, retry_attempts=2)
     with pytest.raises(RuntimeError, match="a bug of the phase"):
@@ -352,7 +352,7 @@ async def test_an_item_that_raises_fails_alone(harness: Harness) -> None:
 
 
 async def test_a_result_that_cannot_be_written_fails_alone(harness: Harness) -> None:
-    """After a first crash a settlement that raises is divided: one item fails, none is lost."""
+    """After a first crash, a settlement that raises is split: one item fails, none is lost."""
     names = [*(f"DONE-{n}" for n in range(20)), "UNWRITABLE-1", "REJECT-1"]
     run_id, chunk_id = await planned(harness, *names, retry_attempts=1)
     with pytest.raises(RuntimeError, match="cannot be written"):
@@ -364,8 +364,8 @@ async def test_a_result_that_cannot_be_written_fails_alone(harness: Harness) -> 
     assert len(await harness.results(run_id)) == 20
 
 
-async def test_work_that_never_comes_back_is_cut_at_its_deadline(harness: Harness) -> None:
-    """What brings nothing for too long is a crash: given back, later, and with its reason."""
+async def test_work_that_hangs_ends_at_its_deadline(harness: Harness) -> None:
+    """Work without an outcome for too long is a crash: released, delayed, with its reason."""
     worker = harness.worker_with(silence_seconds=0.2)
     run_id, chunk_id = await planned(harness, "DONE-1", "STUCK-2")
     for crashes in (1, 2, 3):
@@ -384,8 +384,8 @@ async def test_work_that_never_comes_back_is_cut_at_its_deadline(harness: Harnes
     assert "3 times; last error: WorkHung: no outcome within 0.2 s" in items["STUCK-2"]["error"]
 
 
-async def test_progress_makes_up_for_a_crash(harness: Harness) -> None:
-    """Crashes count in a row: work that settled something begins anew, other work does not."""
+async def test_progress_resets_the_crash_count(harness: Harness) -> None:
+    """Crashes count in a row. Work that settles something resets the count; other work does not."""
     worker = harness.worker_with(silence_seconds=0.2)
     _, chunk_id = await planned(harness, "HANG-1", "SNOOZEBLIND-2")
     with pytest.raises(WorkHung):
@@ -399,8 +399,8 @@ async def test_progress_makes_up_for_a_crash(harness: Harness) -> None:
     assert (await harness.chunk(chunk_id))["crashes"] == 2
 
 
-async def test_slow_work_is_not_cut(harness: Harness) -> None:
-    """The deadline is for the next outcome; work of any length may go on that brings some."""
+async def test_slow_work_does_not_time_out(harness: Harness) -> None:
+    """The deadline is for the next outcome; work that yields outcomes may take any time."""
     worker = harness.worker_with(silence_seconds=5.0)
     run_id, chunk_id = await planned(harness, *[f"SLOW-{n:03}" for n in range(110)])
     assert await worker.work(chunk_id)
@@ -408,7 +408,7 @@ async def test_slow_work_is_not_cut(harness: Harness) -> None:
 
 
 async def test_a_result_that_cannot_be_written_is_a_crash(harness: Harness) -> None:
-    """A store function that raises is a bug too: nothing is completed without its result."""
+    """A store function that raises is a bug too. No item completes without its result."""
     run_id, chunk_id = await planned(harness, "UNWRITABLE-1")
     with pytest.raises(RuntimeError, match="cannot be written"):
         await harness.worker.work(chunk_id)
@@ -417,7 +417,7 @@ async def test_a_result_that_cannot_be_written_is_a_crash(harness: Harness) -> N
 
 
 async def test_an_outage_of_the_database_is_no_crash(harness: Harness) -> None:
-    """Work cut off by the database is given back without blame, not at once, and finished later."""
+    """Work interrupted by the database is released, counts no crash, and finishes later."""
     run_id, chunk_id = await planned(harness, "DONE-1", "OUTAGE-2", "SKIP-3")
     assert await harness.worker.work(chunk_id)
     chunk = await harness.chunk(chunk_id)
@@ -429,7 +429,7 @@ async def test_an_outage_of_the_database_is_no_crash(harness: Harness) -> None:
 
 
 async def test_cancel_stops_work_before_the_next_item(harness: Harness) -> None:
-    """What was in hand is settled, nothing more is begun, and the run stays cancelled."""
+    """Finished items are settled, no item is started, and the run stays cancelled."""
     run_id, chunk_id = await planned(harness, "GATE-1", "NEVER-2")
     working = asyncio.create_task(harness.worker.work(chunk_id))
     await harness.wait_until_attempted("GATE-1")
@@ -445,7 +445,7 @@ async def test_cancel_stops_work_before_the_next_item(harness: Harness) -> None:
 
 
 async def test_cancel_wins_over_completion(harness: Harness) -> None:
-    """A run whose last item is done after the cancel ends cancelled, with the item's result."""
+    """A run whose last item finishes after the cancel ends cancelled, with that item's result."""
     run_id, chunk_id = await planned(harness, "GATE-1")
     working = asyncio.create_task(harness.worker.work(chunk_id))
     await harness.wait_until_attempted("GATE-1")
@@ -462,7 +462,7 @@ async def test_cancel_wins_over_completion(harness: Harness) -> None:
 
 
 async def test_a_paused_run_resumes_with_its_own_settings(harness: Harness) -> None:
-    """Pause gives the chunk back, resume finishes it as its run, and no other, was configured."""
+    """A pause releases the chunk; a resume finishes it with that run's configuration."""
     run_id, chunk_id = await planned(harness, "GATE-1", "RETRY9-2", retry_attempts=2)
     working = asyncio.create_task(harness.worker.work(chunk_id))
     await harness.wait_until_attempted("GATE-1")
@@ -483,7 +483,7 @@ async def test_a_paused_run_resumes_with_its_own_settings(harness: Harness) -> N
 
 
 async def test_cancelled_work_is_given_back(harness: Harness) -> None:
-    """A worker that must stop keeps what was finished and gives the rest back at once."""
+    """A worker that must stop keeps finished items and releases the rest at once."""
     run_id, chunk_id = await planned(harness, "DONE-1", "HANG-2")
     working = asyncio.create_task(harness.worker.work(chunk_id))
     await harness.wait_until_attempted("HANG-2")
@@ -498,8 +498,8 @@ async def test_cancelled_work_is_given_back(harness: Harness) -> None:
     assert await harness.results(run_id) == ["DONE-1", "HANG-2"]
 
 
-async def test_whoever_lost_the_chunk_settles_nothing(harness: Harness) -> None:
-    """After a take-over the old owner's outcomes leave no trace; the new owner is undisturbed."""
+async def test_a_lost_chunk_is_not_settled(harness: Harness) -> None:
+    """After a take-over the old owner's outcomes leave no trace and do not disturb the new one."""
     run_id, chunk_id = await planned(harness, "GATE-1", "DONE-2")
     working = asyncio.create_task(harness.worker.work(chunk_id))
     await harness.wait_until_attempted("GATE-1")
@@ -513,8 +513,8 @@ async def test_whoever_lost_the_chunk_settles_nothing(harness: Harness) -> None:
     assert (after["epoch"], after["completed"]) == (before["epoch"], 0)
 
 
-async def test_an_owned_chunk_that_nobody_works_on_is_given_back(harness: Harness) -> None:
-    """A claim that was committed unheard, or a release that failed, is noticed by the heartbeat."""
+async def test_an_owned_chunk_without_work_is_given_back(harness: Harness) -> None:
+    """The heartbeat finds a claim whose reply was lost, or a release that failed."""
     _, chunk_id = await planned(harness, "DONE-1")
     await harness.delete_wakeups()
     chunk = await owned(harness, chunk_id)
@@ -531,7 +531,7 @@ async def test_an_owned_chunk_that_nobody_works_on_is_given_back(harness: Harnes
 async def test_an_orphaned_chunk_is_kept_until_its_replies_are_durable(
     harness: Harness,
 ) -> None:
-    """Its next owner must find the replies that came: they are written first, then it goes."""
+    """The chunk is given back only after the replies its next owner needs are written."""
     written = asyncio.Event()
 
     async def write_out() -> None:
@@ -551,7 +551,7 @@ async def test_an_orphaned_chunk_is_kept_until_its_replies_are_durable(
 
 
 async def test_a_chunk_at_work_is_not_given_back(harness: Harness) -> None:
-    """Heartbeats leave a chunk alone as long as its work goes on."""
+    """Heartbeats leave a chunk alone while its work continues."""
     run_id, chunk_id = await planned(harness, "GATE-1")
     working = asyncio.create_task(harness.worker.work(chunk_id))
     await harness.wait_until_attempted("GATE-1")
@@ -566,7 +566,7 @@ async def test_a_chunk_at_work_is_not_given_back(harness: Harness) -> None:
 
 
 async def test_without_a_lease_nothing_is_claimed(harness: Harness) -> None:
-    """A worker whose heartbeat is overdue leaves chunks to others."""
+    """A worker with an overdue heartbeat leaves chunks to others."""
     _, chunk_id = await planned(harness, "DONE-1")
     harness.lifeline.end_leases()
     assert not await harness.worker.work(chunk_id)
@@ -586,7 +586,7 @@ class WatchedTracker(StateTracker):
 
 
 async def test_settlements_are_bounded(db: Database) -> None:
-    """A chunk of any size is settled by at most 500 items at a time, and completely."""
+    """A chunk of any size is settled completely, at most 500 items at a time."""
     async with open_harness(db, chunk_size=2000) as harness:
         _, chunk_id = await planned(harness, *[f"SKIP-{n:04}" for n in range(1201)])
         tracker = WatchedTracker(harness.database, harness.clock)
@@ -598,10 +598,10 @@ async def test_settlements_are_bounded(db: Database) -> None:
         assert (await harness.chunk(chunk_id))["skipped"] == 1201
 
 
-async def test_nothing_is_settled_before_what_it_rests_on(
+async def test_nothing_is_settled_before_its_replies_are_durable(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Items end only after their calls' outcomes are durable; nor does the chunk change hands."""
+    """Items end, and the chunk is released, only after their calls' replies are durable."""
     monkeypatch.setattr(settler_module, "RETRY_SECONDS_MAX", 0.2)
     run_id = await harness.start({METRICS: ["DONE-1"]}, lanes=[METRICS])
     (chunk_id,) = await harness.plan(run_id)
@@ -625,12 +625,12 @@ async def test_nothing_is_settled_before_what_it_rests_on(
 
     await until(is_worked, "the heartbeat to give it back, and the work to be done")
     assert (await harness.items(run_id))["DONE-1"]["status"] == "completed"
-    # The last look is that of the release.
+    # The last status was read by the release.
     assert set(seen[:-1]) == {"pending"}
 
 
 async def test_a_trickle_is_settled_while_the_work_goes_on(harness: Harness) -> None:
-    """Outcomes do not wait for the end of the chunk: they are committed within a moment."""
+    """Outcomes are committed within a moment, not at the end of the chunk."""
     run_id, chunk_id = await planned(harness, "DONE-1", "GATE-2")
     working = asyncio.create_task(harness.worker.work(chunk_id))
 
@@ -643,8 +643,8 @@ async def test_a_trickle_is_settled_while_the_work_goes_on(harness: Harness) -> 
     assert await working
 
 
-async def test_a_lost_lease_is_told_to_the_next_outcome(harness: Harness) -> None:
-    """Once a settlement was refused the next outcome raises, long before a batch is full."""
+async def test_a_lost_lease_raises_at_the_next_outcome(harness: Harness) -> None:
+    """Once a settlement is refused, the next outcome raises, long before a batch is full."""
     _, chunk_id = await planned(harness, "a", "b")
     added = 0
     with harness.lifeline.at_work(chunk_id):
@@ -669,7 +669,7 @@ async def test_a_lost_lease_is_told_to_the_next_outcome(harness: Harness) -> Non
 
 
 async def test_a_commit_outlives_the_cancelled_work(harness: Harness) -> None:
-    """Who is cancelled while a settlement is being committed does not undo it."""
+    """Cancelling the work during a commit does not undo the commit."""
     run_id, chunk_id = await planned(harness, "DONE-1")
     writing, go_on = asyncio.Event(), asyncio.Event()
 
@@ -694,7 +694,7 @@ async def test_a_commit_outlives_the_cancelled_work(harness: Harness) -> None:
 
 
 async def test_a_settlement_that_was_cut_off_is_repeated(harness: Harness) -> None:
-    """The work goes on over a cut connection, whether the commit took effect or not."""
+    """The work continues after a cut connection, whether the commit took effect or not."""
     run_id, chunk_id = await planned(harness, "DONE-1", "DONE-2")
     cuts = [True, True]
 
@@ -715,8 +715,8 @@ async def test_a_settlement_that_was_cut_off_is_repeated(harness: Harness) -> No
     assert await harness.results(run_id) == ["DONE-1", "DONE-2"]
 
 
-async def test_chunks_of_one_run_are_worked_at_once(db: Database) -> None:
-    """Chunks of one run worked at once, and twice over, bring each result once."""
+async def test_chunks_of_one_run_are_worked_concurrently(db: Database) -> None:
+    """Chunks worked concurrently, and twice over, bring each result once."""
     async with open_harness(db, chunk_size=10) as harness:
         names = [f"DONE-{n:03}" for n in range(60)]
         run_id = await harness.start({METRICS: names}, lanes=[METRICS])

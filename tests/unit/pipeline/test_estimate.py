@@ -1,4 +1,4 @@
-"""What a run would cost, before anything is known of what its searches bring."""
+"""The estimated cost of a run, before anything is known of its search results."""
 
 import pytest
 
@@ -68,16 +68,16 @@ def test_a_thousand_video_pages() -> None:
     assert found[ANALYSIS, "llm"] == (7_500, 7_500 * 2_000)
 
 
-def test_what_is_not_set_up_costs_nothing() -> None:
-    """Without PDL Wikidata is asked for all; without a model nobody is asked for owners."""
+def test_a_provider_that_is_not_configured_costs_nothing() -> None:
+    """Without PDL, Wikidata gets all domains. Without a model, no owner is asked for."""
     found = typical("organic", has_pdl=False, has_llm=False)
     assert (SERP, "pdl") not in found
     assert found[SERP, "wikidata"] == (120, 0)
     assert (TUBE, "llm") not in found
 
 
-def test_fewer_results_are_analysed_where_the_run_says_so() -> None:
-    """Estimated pages and videos shrink in proportion to the ten first results."""
+def test_a_smaller_analysis_depth_costs_less() -> None:
+    """Estimated pages and videos shrink in proportion to the first ten results."""
     found = typical("organic", depth=4)
     assert found[ANALYSIS, "page"] == (3_200, 0)
     assert found[ANALYSIS, "llm"] == (3_200 + 200, 3_400 * 2_000)
@@ -85,7 +85,7 @@ def test_fewer_results_are_analysed_where_the_run_says_so() -> None:
 
 
 def test_searches_are_exact_and_so_are_a_batchs_calls() -> None:
-    """A credit each and one for the overview; a batch's seven calls, and its adds of a thousand."""
+    """One credit a search and one an overview; seven calls a batch, and an add per thousand."""
     config = PipelineConfig(
         content_types=(ContentType.ORGANIC, ContentType.NEWS), include_ai_overview=True
     )
@@ -108,8 +108,8 @@ def test_volumes_are_asked_by_place_and_language() -> None:
     assert (usd("wikidata", 5), usd("pdl", 5)) == (0, None)
 
 
-@pytest.mark.parametrize(("credits_", "told"), [(1.234, 1.23), (1.0, 1.0)])
-def test_credits_are_told_to_the_hundredth(credits_: float, told: float) -> None:
-    """Credits are rounded to the hundredth, as money is."""
+@pytest.mark.parametrize(("credits_", "rounded"), [(1.234, 1.23), (1.0, 1.0)])
+def test_credits_are_rounded_to_the_hundredth(credits_: float, rounded: float) -> None:
+    """Credits are rounded to the hundredth, like money."""
     line = Line(SERP, "dataforseo", 1, credits_, "exact")
-    assert Estimate(1, 1, (line,)).to_json()["providers"]["dataforseo"]["credits"] == told
+    assert Estimate(1, 1, (line,)).to_json()["providers"]["dataforseo"]["credits"] == rounded

@@ -1,4 +1,4 @@
-"""Facts about suspect chunks: what is in flight together, who is poison, who may enter."""
+"""Suspect chunks: which items are in flight together, which item is poison, who holds the lock."""
 
 import asyncio
 
@@ -22,7 +22,7 @@ def row(name: str, deaths: int = 0) -> ItemRow:
 
 
 def test_a_group_is_a_tenth_after_every_death() -> None:
-    """Suspects run all together first, then by tenths, at last alone, the least suspect first."""
+    """Suspects first run together, then in tenths, finally alone. The least suspect go first."""
     rows = [row(f"{deaths}-{n:03}", deaths) for deaths in (2, 0, 1) for n in range(100)]
     sizes = [(group[0].deaths, len(group)) for group in groups(rows, planned=100)]
     assert sizes == [(0, 100)] + [(1, 10)] * 10 + [(2, 1)] * 100
@@ -30,13 +30,13 @@ def test_a_group_is_a_tenth_after_every_death() -> None:
 
 @pytest.mark.parametrize(("planned", "deaths"), [(1, 3), (19, 4), (100, 5), (199, 5), (15_000, 7)])
 def test_only_deaths_alone_make_poison(planned: int, deaths: int) -> None:
-    """An item is poison with its third death alone in its group, and never before."""
+    """An item is poison at its third death alone in its group, and never earlier."""
     alone = 0
     for count in range(deaths):
         assert not is_poison(row("x", count), planned)
         others = [row(f"y{n}", count) for n in range(planned - 1)]
-        (mine,) = [g for g in groups([row("x", count), *others], planned) if g[0].item == "x"]
-        alone += len(mine) == 1
+        (group_of_x,) = [g for g in groups([row("x", count), *others], planned) if g[0].item == "x"]
+        alone += len(group_of_x) == 1
     assert is_poison(row("x", deaths), planned)
     assert alone == 3
 
@@ -69,15 +69,15 @@ def test_poison_is_isolated_within_so_many_deaths(data: st.DataObject) -> None:
 
 
 async def test_a_suspect_chunk_has_the_process_to_itself() -> None:
-    """It waits until everybody has left; who comes after it waits until it has left."""
-    door, told = Quarantine(), list[str]()
+    """It waits until all other chunks have left; later chunks wait until it has left."""
+    quarantine, log = Quarantine(), list[str]()
     leave = {name: asyncio.Event() for name in ("first", "suspect", "last")}
 
     async def visit(name: str) -> None:
-        async with door.entered(alone=name == "suspect"):
-            told.append(f"{name} in")
+        async with quarantine.hold(alone=name == "suspect"):
+            log.append(f"{name} in")
             await leave[name].wait()
-            told.append(f"{name} out")
+            log.append(f"{name} out")
 
     visits = []
     for name in leave:
@@ -85,18 +85,18 @@ async def test_a_suspect_chunk_has_the_process_to_itself() -> None:
         await asyncio.sleep(0)
     for name in leave:
         leave[name].set()
-        while f"{name} out" not in told:
+        while f"{name} out" not in log:
             await asyncio.sleep(0)
     await asyncio.gather(*visits)
-    assert told == [f"{name} {where}" for name in leave for where in ("in", "out")]
+    assert log == [f"{name} {where}" for name in leave for where in ("in", "out")]
 
 
-async def test_a_suspect_that_gives_up_waiting_keeps_nobody_out() -> None:
-    """Cancelled at the door, it leaves the door open."""
-    door = Quarantine()
-    async with door.entered(alone=False):
+async def test_a_cancelled_suspect_blocks_no_other_chunk() -> None:
+    """A suspect chunk that is cancelled while waiting frees the lock."""
+    quarantine = Quarantine()
+    async with quarantine.hold(alone=False):
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.01), door.entered(alone=True):
+            async with asyncio.timeout(0.01), quarantine.hold(alone=True):
                 raise AssertionError("let in")
-        async with door.entered(alone=False):
+        async with quarantine.hold(alone=False):
             pass

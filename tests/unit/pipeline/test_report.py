@@ -1,4 +1,4 @@
-"""A phase's status follows from its lanes'."""
+"""A phase's status is derived from its lanes'."""
 
 from decimal import Decimal
 
@@ -24,11 +24,11 @@ from serpline.pipeline.report import _number, phase_status
         ("blocked blocked", "blocked"),
     ],
 )
-def test_a_phase_is_what_its_lanes_are(lanes: str, expected: str) -> None:
-    """Lanes that were not asked for say nothing; one that goes on keeps the phase going."""
+def test_a_phases_status_follows_its_lanes(lanes: str, expected: str) -> None:
+    """Skipped lanes do not count. One running lane keeps the phase running."""
     assert phase_status([LaneStatus(word) for word in lanes.split()]) == expected
 
 
-def test_whole_credits_have_no_point() -> None:
-    """Credits are numbers as JSON has them, not text."""
+def test_whole_credits_have_no_decimal_point() -> None:
+    """Credits are JSON numbers, not text."""
     assert repr([_number(Decimal("15.000000")), _number(Decimal("0.25"))]) == "[15, 0.25]"

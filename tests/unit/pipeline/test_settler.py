@@ -1,4 +1,4 @@
-"""When outcomes are settled: by time, by number, and while the database is away."""
+"""When outcomes are settled: by time, by number, and while the database is unavailable."""
 
 import asyncio
 from collections.abc import Sequence
@@ -38,7 +38,7 @@ def settler(tracker: Any) -> Settler:
 
 
 def test_a_trickle_is_settled_every_quarter_of_a_second() -> None:
-    """Outcomes wait no longer for company, and share a transaction with what comes in that time."""
+    """They wait no longer, and share a transaction with outcomes that arrive in that time."""
     tracker = Tracker()
 
     async def work() -> None:
@@ -54,7 +54,7 @@ def test_a_trickle_is_settled_every_quarter_of_a_second() -> None:
 
 
 def test_five_hundred_are_settled_at_once() -> None:
-    """A transaction's size is bounded, and a full one waits for nothing."""
+    """A transaction's size is bounded. A full one starts without waiting."""
     tracker = Tracker()
 
     async def work() -> None:
@@ -71,10 +71,10 @@ def test_five_hundred_are_settled_at_once() -> None:
     ("taken", "settled", "with_the_last"),
     [(0, [0], 0), (1, [1], 1), (500, [500], 500), (501, [500, 1], 1), (1_000, [500, 500], 500)],
 )
-def test_what_a_flush_writes_is_in_the_last_settlement(
+def test_the_act_of_a_flush_is_in_the_last_settlement(
     taken: int, settled: list[int], with_the_last: int
 ) -> None:
-    """Also where the outcomes fill a transaction exactly, and where there are none."""
+    """This also holds if the outcomes fill a transaction exactly, or if there are none."""
     tracker, written = Tracker(), list[int]()
 
     async def act(count: Any) -> None:
@@ -93,8 +93,8 @@ def test_what_a_flush_writes_is_in_the_last_settlement(
 
 
 @pytest.mark.parametrize("seconds", [0.2, 0.25, 0.3])
-def test_what_a_flush_writes_waits_for_a_settlement_under_way(seconds: float) -> None:
-    """Whether the next settlement is begun by the flush or by time, it is the one that writes."""
+def test_the_act_of_a_flush_waits_for_the_running_settlement(seconds: float) -> None:
+    """The next settlement writes it, whether the flush or the deadline starts that settlement."""
     tracker, written = Tracker(away_until=seconds), list[int]()
 
     async def act(count: Any) -> None:
@@ -111,9 +111,9 @@ def test_what_a_flush_writes_waits_for_a_settlement_under_way(seconds: float) ->
     assert written == [2]
 
 
-@pytest.mark.parametrize(("seconds", "is_told"), [(8.0, False), (12.0, True)])
-def test_ten_seconds_are_waited_for_the_database(seconds: float, is_told: bool) -> None:
-    """Work goes on over a cut; what the database does not take by then breaks it off."""
+@pytest.mark.parametrize(("seconds", "raises"), [(8.0, False), (12.0, True)])
+def test_a_settlement_is_retried_for_ten_seconds(seconds: float, raises: bool) -> None:
+    """A short cut does not end the work. A longer outage raises."""
     tracker = Tracker(away_until=seconds)
 
     async def work() -> None:
@@ -121,7 +121,7 @@ def test_ten_seconds_are_waited_for_the_database(seconds: float, is_told: bool) 
         await made.add(Skip("a", "-"))
         await made.flush()
 
-    if is_told:
+    if raises:
         with pytest.raises(DatabaseUnavailable):
             in_virtual_time(work())
     else:

@@ -8,8 +8,8 @@ from harness.virtual import in_virtual_time
 from serpline.pipeline.silence import WorkHung, progress_deadline
 
 
-def test_silent_work_is_cut_at_its_deadline() -> None:
-    """Not before the time that it may take, nor noticeably later."""
+def test_silent_work_ends_at_its_deadline() -> None:
+    """It ends not before the allowed time, and not noticeably later."""
 
     async def work() -> float:
         with pytest.raises(WorkHung, match="no outcome within 1800 s"):
@@ -21,7 +21,7 @@ def test_silent_work_is_cut_at_its_deadline() -> None:
 
 
 def test_an_outcome_moves_the_deadline() -> None:
-    """Work that brings something each half hour goes on for days; then it is cut all the same."""
+    """Work with an outcome every half hour continues for days, and ends once it falls silent."""
 
     async def go_on() -> None:
         async with progress_deadline(1800) as progress:
@@ -38,8 +38,8 @@ def test_an_outcome_moves_the_deadline() -> None:
     assert 100 * 1790 + 1800 <= in_virtual_time(work()) <= 100 * 1790 + 1.02 * 1800
 
 
-def test_a_time_out_of_the_work_itself_is_its_own() -> None:
-    """Only the deadline is told as silence."""
+def test_a_timeout_inside_the_work_is_not_silence() -> None:
+    """Only the deadline raises ``WorkHung``; a timeout of the work is passed on."""
 
     async def work() -> None:
         async with progress_deadline(1800):
