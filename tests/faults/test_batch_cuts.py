@@ -52,10 +52,11 @@ ENDS = (
 )
 
 
-async def test_what_was_done_over_there_is_not_done_again(
-    database_url: str, tmp_path: Path
-) -> None:
-    """One batch made, filled with each search once, started once; and every search came."""
+async def test_a_cut_repeats_nothing_at_the_provider(database_url: str, tmp_path: Path) -> None:
+    """One batch is created, filled with each search once, and started once.
+
+    Every search returns.
+    """
     async with open_world(
         database_url,
         tmp_path,
@@ -88,7 +89,7 @@ async def test_what_was_done_over_there_is_not_done_again(
 async def test_a_batch_ends_with_the_last_of_its_searches(
     database_url: str, tmp_path: Path, missing: int
 ) -> None:
-    """No commit ends a chunk's last search and leaves its batch open, whatever it brought."""
+    """No commit ends a chunk's last search and leaves its batch open."""
     lost = {"provider": "scaleserp", "operation": "batch_search", "fault": "missing_records"}
     async with open_world(
         database_url,

@@ -1,4 +1,4 @@
-"""The server's clock is set while a run is under way: the run goes on as if it had not been."""
+"""The server's clock is set during a run, and the run continues unaffected."""
 
 from pathlib import Path
 
@@ -25,10 +25,10 @@ async def step(world: World, seconds: float) -> None:
 
 
 @pytest.mark.parametrize("seconds", [HOUR, -72 * HOUR])
-async def test_a_batch_is_under_way(
+async def test_a_clock_step_during_a_batch_changes_nothing(
     db: Database, database_url: str, tmp_path: Path, seconds: float
 ) -> None:
-    """An hour back or three days ahead: the batch is fetched, once, and the run completes."""
+    """An hour back or three days ahead: the batch is fetched once and the run completes."""
     config = simulated(timing={"running_seconds": 3.0})
     async with open_world(database_url, tmp_path, KEYWORDS, config=config) as world:
         run_id = await world.start(content_types=("news",))

@@ -64,7 +64,7 @@ class Reference:
 def reference(
     postgres: EmbeddedServer, template_database: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Reference]:
-    """What every disturbed run has to end as."""
+    """The result that every disturbed run has to have."""
     with copied_database(postgres, template_database) as url:
 
         async def walk() -> Reference:
@@ -84,7 +84,7 @@ def reference(
 
 
 async def _a_domain(world: World, ranks: str, content_type: str) -> str:
-    """A domain PDL was asked for, that ranks somewhere itself, or that only a channel links to."""
+    """A domain that PDL was asked for and that ranks itself, or that only a channel links to."""
     asked = {e.params["website"] for e in world.sim.log.of("pdl", "enrich") if e.status == 200}
     rows = await world.query(
         f"SELECT domain FROM company_profiles WHERE domain {ranks} (SELECT domain FROM serp_results"
@@ -94,7 +94,7 @@ async def _a_domain(world: World, ranks: str, content_type: str) -> str:
 
 
 def _slow(provider: str, operation: str, **more: Any) -> dict[str, Any]:
-    """Do what is asked, charge for it, and keep the reply."""
+    """Let the provider act and charge, but withhold its reply."""
     return {
         "provider": provider,
         "operation": operation,
@@ -106,7 +106,7 @@ def _slow(provider: str, operation: str, **more: Any) -> dict[str, Any]:
 
 
 async def _part_is_done(world: World, run_id: UUID, lane: str) -> bool:
-    """Some items of the lane are settled, and some are not."""
+    """Whether some items of the lane are settled and some are not."""
     view = await world.lane(run_id, lane)
     return 0 < view.completed < view.planned
 
@@ -190,7 +190,7 @@ async def test_a_kill_in_the_middle_of_a_phase_changes_nothing(
     rule: Callable[[Reference], dict[str, Any]],
     middle: Middle,
 ) -> None:
-    """A worker killed in the middle of a phase: the next one ends with the same tables."""
+    """After a kill in mid-phase the next worker ends with the same tables."""
     async with open_world(
         database_url, tmp_path, KEYWORDS, **{**QUICK_TAKEOVER, "SERPLINE_BATCH_CALL_SECONDS": "20"}
     ) as world:
@@ -208,7 +208,7 @@ async def test_a_kill_in_the_middle_of_a_phase_changes_nothing(
 async def test_a_kill_while_scores_are_being_written_changes_nothing(
     reference: Reference, database_url: str, tmp_path: Path
 ) -> None:
-    """A worker killed inside the transaction that writes DSI scores: they are written once."""
+    """After a kill inside the transaction that writes DSI scores, they are written once."""
     async with open_world(database_url, tmp_path, KEYWORDS, **QUICK_TAKEOVER) as world:
         conninfo = database_url.replace("+psycopg", "")
         worker = await world.start_worker()
@@ -246,7 +246,7 @@ async def _ends_undisturbed(world: World, run_id: UUID, reference: Reference) ->
 
 
 async def _every_credit_is_explained(world: World, run_id: UUID, reference: Reference) -> None:
-    """What was paid more than once is what the killed worker's ledger had not yet recorded."""
+    """Credits above the reference are calls that the killed worker's ledger had not recorded."""
     rows = await world.query(
         "SELECT provider, sum(credits) AS credits,"
         " count(*) FILTER (WHERE status IN ('intent', 'unknown')) AS open"
@@ -339,10 +339,10 @@ async def test_a_lost_reply_of_a_batch_call_repeats_nothing(
         assert [rule.used for rule in world.sim.faults.rules] == [1, 1, 1]
 
 
-async def test_a_batch_call_that_takes_effect_after_we_gave_up_is_not_repeated(
+async def test_a_batch_call_that_takes_effect_after_its_timeout_is_not_repeated(
     reference: Reference, database_url: str, tmp_path: Path
 ) -> None:
-    """A create, an add and a start may be carried out after their time-out: we wait and look."""
+    """A create, add or start may take effect after its time-out: we check before repeating."""
     call_seconds = 2.5
     late = {"create_batch": "news", "update_batch": "videos", "start_batch": "web"}
     rules = [

@@ -38,10 +38,8 @@ async def _reports(world: World, run_id: UUID) -> dict[str, dict[str, Any]]:
     return {row["lane"]: row for row in rows}
 
 
-async def test_a_news_batch_that_fails_for_good_stops_the_news_and_nothing_else(
-    database_url: str, tmp_path: Path
-) -> None:
-    """News lanes end failed and blocked, with the reason; the others complete; a retry ends it."""
+async def test_a_failed_news_batch_stops_news_only(database_url: str, tmp_path: Path) -> None:
+    """News ends failed and blocked with the reason, the others complete; a retry completes it."""
     async with open_world(database_url, tmp_path, KEYWORDS) as world:
         refused = {
             "provider": "scaleserp",
@@ -102,10 +100,10 @@ def _but_for_the_way(tables: Any) -> Any:
     return {**tables, "serps": pages}
 
 
-async def test_news_that_fail_search_by_search_are_tried_until_the_attempts_are_used_up(
+async def test_failing_news_searches_use_up_their_attempts(
     database_url: str, tmp_path: Path
 ) -> None:
-    """Searches that fail in the batch and in repair are tried as often as allowed, then failed."""
+    """Searches that fail in the batch and in repair are tried as often as allowed, then fail."""
     async with open_world(database_url, tmp_path, KEYWORDS) as world:
         in_batch = {
             "provider": "scaleserp",
@@ -140,7 +138,7 @@ async def test_news_that_fail_search_by_search_are_tried_until_the_attempts_are_
 async def test_failed_searches_and_missing_records_are_repaired(
     database_url: str, tmp_path: Path
 ) -> None:
-    """What a batch did not bring comes in a second batch like it; the lane ends complete."""
+    """A second batch fetches what the first did not bring; the lane completes."""
     async with open_world(database_url, tmp_path, KEYWORDS) as world:
         broken = {"provider": "scaleserp", "operation": "batch_search", "attempts": 1}
         world.sim.set_faults(
@@ -179,10 +177,10 @@ async def test_failed_searches_and_missing_records_are_repaired(
         assert differences(finished, expected) == []
 
 
-async def test_without_credits_the_batches_wait_and_no_attempt_is_burned(
+async def test_without_credits_batches_wait_and_use_no_attempt(
     database_url: str, tmp_path: Path
 ) -> None:
-    """No credits at the start: told once, waited for, and gone on with when there are some."""
+    """Batches wait for credits, with one message, and continue once there are some."""
     account: dict[str, float] = {"scaleserp": 0}
     async with open_world(
         database_url, tmp_path, KEYWORDS, config=simulated(credits=account)
@@ -217,10 +215,10 @@ async def test_without_credits_the_batches_wait_and_no_attempt_is_burned(
         assert len(charges) == len({*charges}) == 3
 
 
-async def test_a_wrong_key_fails_the_lanes_with_a_reason_that_does_not_show_it(
+async def test_a_wrong_key_fails_lanes_without_showing_the_key(
     database_url: str, tmp_path: Path
 ) -> None:
-    """A wrong ScaleSERP key: each content type fails at once and says why, without the key."""
+    """A wrong ScaleSERP key fails each content type at once, with a reason without the key."""
     wrong = "wrong-scaleserp-key-4711"
     async with open_world(
         database_url, tmp_path, KEYWORDS, SERPLINE_SCALESERP_API_KEY=wrong
@@ -243,10 +241,10 @@ async def test_a_wrong_key_fails_the_lanes_with_a_reason_that_does_not_show_it(
         assert len(world.sim.log.of("scaleserp")) == 3
 
 
-async def test_a_used_up_quota_is_waited_for_and_burns_no_attempt(
+async def test_a_used_up_quota_delays_and_uses_no_attempt(
     database_url: str, tmp_path: Path
 ) -> None:
-    """Without YouTube quota the videos wait for midnight Pacific, untried; then they go on."""
+    """Without YouTube quota videos wait for midnight Pacific, unattempted, and then continue."""
     quota: dict[str, float] = {"youtube/general": 0}
     config = simulated(credits=quota)
     async with open_world(database_url, tmp_path, KEYWORDS, config=config) as world:

@@ -1,4 +1,4 @@
-"""What a run may spend and how much failure its schedule bears, on whole runs."""
+"""The budgets and failure limits of a run and its schedule, on whole runs."""
 
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,10 @@ KEYWORDS = b"keyword,market\ncoffee grinder,PL\ncoffee grinder,US\nbest espresso
 STRICT = {"failure_threshold": 2, "timeout_seconds": 3600}
 
 
-async def test_a_run_whose_budget_is_spent_ends_and_says_why(
+async def test_a_run_with_a_spent_budget_ends_with_the_reason(
     database_url: str, tmp_path: Path
 ) -> None:
-    """Two credits for three searches: no batch is started, and the items fail with the reason."""
+    """Two credits for three searches: no batch starts, and the items fail with the reason."""
     async with open_world(database_url, tmp_path, KEYWORDS) as world:
         await world.start_worker()
         run_id = await world.start(content_types=["news"], credit_limits={"scaleserp": 2})
@@ -31,10 +31,10 @@ async def test_a_run_whose_budget_is_spent_ends_and_says_why(
         assert world.sim.ledger.spent("scaleserp") == 3
 
 
-async def test_what_waits_behind_a_batch_that_is_too_dear_ends_with_it(
+async def test_batches_behind_a_too_expensive_one_fail_with_it(
     database_url: str, tmp_path: Path
 ) -> None:
-    """The third stage's first batch of 25 has no room: it and those after it fail at once."""
+    """The third stage's first batch of 25 exceeds the budget: it and later ones fail at once."""
     searches, attempts = 60, 4
     words = "keyword,market\n" + "".join(f"mug {n:02},PL\n" for n in range(searches))
     fails = {"provider": "scaleserp", "operation": "batch_search", "fault": "failed_searches"}
@@ -100,8 +100,8 @@ async def test_a_batch_is_started_only_if_its_stated_price_fits_the_days_budget(
         assert failed == [], "a wait is no attempt"
 
 
-async def test_an_incident_is_waited_for(database_url: str, tmp_path: Path) -> None:
-    """Searches ask not to be served in an incident; its refusals cost no attempt and no credit."""
+async def test_an_incident_delays_and_costs_nothing(database_url: str, tmp_path: Path) -> None:
+    """Searches ask to be refused during an incident; a refusal costs no attempt and no credit."""
     async with open_world(database_url, tmp_path, KEYWORDS) as world:
         incident = {"provider": "scaleserp", "operation": "search", "fault": "503"}
         world.sim.set_faults([{**incident, "retry_after": 1, "attempts": 1}])
@@ -122,7 +122,7 @@ async def test_an_incident_is_waited_for(database_url: str, tmp_path: Path) -> N
 async def test_a_schedules_stricter_breaker_opens_by_itself(
     database_url: str, tmp_path: Path
 ) -> None:
-    """Two failures of the news stop this schedule's news; the shared breaker stays closed."""
+    """Two news failures stop this schedule's news; the shared breaker stays closed."""
     async with open_world(database_url, tmp_path, KEYWORDS) as world:
         fault = {
             "provider": "scaleserp",

@@ -1,4 +1,4 @@
-"""The embedded server is started again by whoever works on it."""
+"""Workers restart the embedded server."""
 
 import asyncio
 import os
@@ -19,10 +19,10 @@ from serpline.store.embedded.server import EmbeddedServer, ensure_server
 
 
 @pytest.mark.timeout(200)
-async def test_a_server_that_was_killed_is_started_again_by_a_worker(
+async def test_a_worker_restarts_a_killed_server(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After kill -9 of PostgreSQL the worker has it running again, and beats in it."""
+    """After kill -9 of PostgreSQL the worker restarts it and sends heartbeats again."""
     monkeypatch.delenv("SERPLINE_DATABASE_URL", raising=False)
     monkeypatch.setattr(app, "SERVER_CHECK_SECONDS", 0.2)
     server, stop = await asyncio.to_thread(ensure_server, tmp_path / "postgres"), asyncio.Event()
@@ -48,7 +48,7 @@ async def test_a_server_that_was_killed_is_started_again_by_a_worker(
 
 
 async def beaten_in(server: EmbeddedServer) -> datetime | None:
-    """When the server that answers was started, if a worker's harness has beaten since."""
+    """When the current server started, if a worker has sent a heartbeat since; else None."""
     sql = (
         "SELECT pg_postmaster_start_time() FROM workers"
         " WHERE heartbeat_at > pg_postmaster_start_time()"

@@ -1,4 +1,4 @@
-"""Whoever is told to end has ended in time, whatever hangs; what it had in hand is not lost."""
+"""A process that is told to end does so in time, whatever hangs. No work is lost."""
 
 import asyncio
 import signal
@@ -47,7 +47,7 @@ async def workers(own_server: EmbeddedServer, tmp_path: Path) -> AsyncIterator[S
 
 @contextmanager
 def frozen(server: EmbeddedServer) -> Iterator[None]:
-    """The server and all its sessions stand still: connections stay open and nothing answers."""
+    """Suspend the server and all its sessions: connections stay open and nothing answers."""
     postmaster = Postmaster.find(Layout.of(server.data_dir))
     assert postmaster is not None
     first = psutil.Process(postmaster.pid)
@@ -66,7 +66,7 @@ def frozen(server: EmbeddedServer) -> Iterator[None]:
 async def test_a_database_that_does_not_answer_keeps_no_worker(
     workers: ScriptedWorkers, own_server: EmbeddedServer
 ) -> None:
-    """SIGTERM while the server stands still: the worker ends at its deadline, and says so once."""
+    """SIGTERM while the server is suspended: the worker ends at its deadline and logs so once."""
     run_id = await workers.run("DONE-1", "HANG-2", "RETRY0-3")
     ending = await workers.start()
     await workers.harness.wait_until_attempted("HANG-2")
@@ -103,7 +103,7 @@ def be_hung(environment: Mapping[str, str], log: Path, alive: Connection, second
 
 
 async def test_a_look_up_that_hangs_keeps_no_process(tmp_path: Path) -> None:
-    """The interpreter waits for the threads of its executors; the deadline waits for nothing."""
+    """The interpreter waits for its executors' threads; the deadline does not."""
     log = tmp_path / "log"
     process = Fork(be_hung, {}, log, 1.0)
     try:
@@ -123,5 +123,5 @@ async def test_a_look_up_that_hangs_keeps_no_process(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("grace", "seconds"), [(0, 8), (20, 28), (25, END_SECONDS_MAX)])
 def test_the_deadline_comes_before_a_kill(grace: float, seconds: float) -> None:
-    """Whatever the grace, a process has ended before its supervisor would kill it."""
+    """For every grace, a process ends before its supervisor would kill it."""
     assert end_seconds(load(shutdown_grace_seconds=grace)) == seconds < GRACE_SECONDS

@@ -32,7 +32,7 @@ async def workers(
 
 
 async def done_before(workers: ScriptedWorkers, run_id: UUID) -> None:
-    """Return when all that comes before the fault is settled."""
+    """Wait until every item before the fault is settled."""
 
     async def is_settled() -> bool:
         return await workers.harness.results(run_id) == BEFORE
@@ -41,7 +41,7 @@ async def done_before(workers: ScriptedWorkers, run_id: UUID) -> None:
 
 
 async def test_a_killed_workers_chunk_is_finished_by_another(workers: ScriptedWorkers) -> None:
-    """kill -9 in mid-chunk: after ``dead_after_seconds`` another goes on from where it was."""
+    """After kill -9 in mid-chunk and ``dead_after_seconds``, another worker continues the chunk."""
     run_id = await workers.run(*BEFORE, "HANG-1", *AFTER)
     victim = await workers.start()
     await workers.harness.wait_until_attempted("HANG-1")
@@ -63,7 +63,7 @@ async def test_a_killed_workers_chunk_is_finished_by_another(workers: ScriptedWo
 
 
 async def test_a_frozen_worker_settles_nothing_when_it_thaws(workers: ScriptedWorkers) -> None:
-    """Frozen, its session alive, it is taken over like the dead; thawed, it ends."""
+    """It is taken over like a dead worker though its session lives, and ends when it resumes."""
     harness = workers.harness
     run_id = await workers.run(*BEFORE, "GATE-1", *AFTER)
     frozen = await workers.start()
@@ -89,7 +89,7 @@ async def test_a_frozen_worker_settles_nothing_when_it_thaws(workers: ScriptedWo
 
 
 async def test_a_worker_told_to_end_gives_its_chunk_back(workers: ScriptedWorkers) -> None:
-    """SIGTERM: finished items stay, the chunk is ready at once, no death is counted."""
+    """On SIGTERM, finished items stay, the chunk is ready at once, and no death is counted."""
     run_id = await workers.run(*BEFORE, "HANG-1", *AFTER)
     ending = await workers.start()
     await workers.harness.wait_until_attempted("HANG-1")
@@ -106,7 +106,7 @@ async def test_a_worker_told_to_end_gives_its_chunk_back(workers: ScriptedWorker
 
 
 async def test_a_cut_of_all_connections_costs_nothing(workers: ScriptedWorkers) -> None:
-    """All sessions of a worker die in mid-chunk: it goes on, or gives back, and all is done."""
+    """When all its sessions die in mid-chunk, the worker continues or releases, and all is done."""
     harness = workers.harness
     run_id = await workers.run(*BEFORE, "GATE-1", *AFTER)
     await workers.start()
@@ -127,7 +127,7 @@ async def test_a_cut_of_all_connections_costs_nothing(workers: ScriptedWorkers) 
 
 
 async def test_a_storm_of_kills_loses_and_doubles_nothing(workers: ScriptedWorkers) -> None:
-    """Two workers at a time, one of them killed again and again: every item is done once."""
+    """Of two workers one is killed again and again: every item is done once."""
     harness = workers.harness
     items = [f"{kind}-{n:03}" for kind in ("DONE", "RETRY1") for n in range(150)]
     run_id = await workers.run(*items, mode=PipelineMode.TESTING)

@@ -1,4 +1,4 @@
-"""Facts about retention by itself: one pass among all workers, whatever becomes of them."""
+"""Automatic retention: one pass shared by all workers, whatever happens to them."""
 
 import asyncio
 import json
@@ -28,7 +28,7 @@ EVENTS = 2_500
 
 
 async def fill(database: Database, runs: int = 3) -> None:
-    """Old things of ended runs, of none and of one that lives, and young ones."""
+    """Add old rows of ended runs, of no run and of an active one, and young rows."""
     for _ in range(runs):
         await a_run(database, RunStatus.COMPLETED)
     await a_run(database, RunStatus.RUNNING, None)
@@ -58,8 +58,8 @@ async def told(database: Database) -> list[dict[str, Any]]:
     )
 
 
-def went(before: dict[str, int], after: dict[str, int], events: int = 1) -> dict[str, int]:
-    """What is no longer there, by table; ``events`` told of it since."""
+def deleted_rows(before: dict[str, int], after: dict[str, int], events: int = 1) -> dict[str, int]:
+    """Rows deleted since, by table; ``events`` is the number of new events."""
     after = {**after, "pipeline_events": after["pipeline_events"] - events}
     return {
         table: before[table] - left
@@ -69,7 +69,7 @@ def went(before: dict[str, int], after: dict[str, int], events: int = 1) -> dict
 
 
 async def test_two_workers_make_one_pass(db: Database) -> None:
-    """Two workers that are woken at once make one pass together, and it counts every row once."""
+    """Two workers woken together share one pass, and it counts every row once."""
     await fill(db)
     before = await sizes(db)
     pruners = [
@@ -84,7 +84,7 @@ async def test_two_workers_make_one_pass(db: Database) -> None:
         return done is not None and done.finished_at is not None
 
     await until(ended, "the end of the pass")
-    gone = went(before, await sizes(db))
+    gone = deleted_rows(before, await sizes(db))
     assert gone["pipeline_events"] == EVENTS + 3
     assert gone["items"] == 18
     (detail,) = await told(db)
@@ -96,7 +96,7 @@ async def test_two_workers_make_one_pass(db: Database) -> None:
 
 
 async def test_a_pass_begins_when_it_is_due(db: Database) -> None:
-    """After a pass the next one waits for its time; woken before, a worker does nothing."""
+    """After a pass the next one waits for its time; an earlier wake-up does nothing."""
     await fill(db)
     pruner = Pruner(db, SystemClock(), Retention(), HOUR)
     await pruner.register()
@@ -122,7 +122,7 @@ async def test_a_pass_begins_when_it_is_due(db: Database) -> None:
 
 
 async def test_by_hand_only(db: Database) -> None:
-    """Where people prune by hand, no worker begins a pass, and the timer is told no time."""
+    """With automatic pruning off, no worker starts a pass and no time is set."""
     await fill(db)
     before = await sizes(db)
     by_hand = Pruner(db, SystemClock(), Retention(), 0)
@@ -132,13 +132,13 @@ async def test_by_hand_only(db: Database) -> None:
     await Pruner(db, SystemClock(), Retention(), HOUR).register()
     await by_hand.run("prune")
     assert await column(db, "SELECT next_check_at FROM housekeeping") == [None]
-    assert went(before, await sizes(db), events=0) == {}
+    assert deleted_rows(before, await sizes(db), events=0) == {}
     with pytest.raises(UserError, match="task='x': there is no such task"):
         await by_hand.run("x")
 
 
-async def test_a_step_that_raises_is_passed_over(db: Database) -> None:
-    """What cannot be deleted is told with its reason, and keeps nothing else from going."""
+async def test_a_step_that_raises_is_skipped(db: Database) -> None:
+    """It is reported with its reason and does not stop the other steps."""
     await fill(db)
     await rows(
         db,
@@ -159,13 +159,13 @@ async def test_a_step_that_raises_is_passed_over(db: Database) -> None:
     assert done.finished_at is not None
     assert "the reason" in done.errors["item_retries"]
     assert list(done.errors) == ["item_retries"]
-    gone = went(before, await sizes(db))
+    gone = deleted_rows(before, await sizes(db))
     assert done.rows == gone
     assert {"items", "pipeline_events", "raw_replies"} < set(gone)
 
 
-async def test_reference_data_a_run_counts_on(db: Database) -> None:
-    """A pass keeps reference data for as long as the longest TTL of any run, and is not refused."""
+async def test_reference_data_is_kept_for_the_longest_ttl(db: Database) -> None:
+    """A pass keeps reference data for the longest TTL of any run, and is not refused."""
     await a_run(db, RunStatus.COMPLETED, reference_ttl_days=500)
     for key, days in (("kept", 450), ("gone", 550)):
         await rows(
@@ -194,8 +194,8 @@ class SlowClock(SystemClock):
         self.seconds += seconds
 
 
-async def test_a_wakeup_gives_its_place_back(db: Database) -> None:
-    """After ten seconds, half of them at rest, the worker is free, and soon comes back."""
+async def test_a_wakeup_frees_its_slot(db: Database) -> None:
+    """After ten seconds, half of them at rest, the worker is free; it continues soon."""
     await fill(db)
     pruner = Pruner(db, SlowClock(), Retention(), HOUR, rows_max=10, items_max=1)
     await pruner.register()
@@ -203,7 +203,7 @@ async def test_a_wakeup_gives_its_place_back(db: Database) -> None:
     before = await sizes(db)
     await pruner.run("prune")
     # Each portion takes a second, its rest another, and to see whether there is time a third.
-    assert went(before, await sizes(db), events=0) == {"items": 9}
+    assert deleted_rows(before, await sizes(db), events=0) == {"items": 9}
     assert await column(db, "SELECT delay_seconds FROM housekeeping") == [5]
 
 
@@ -216,7 +216,7 @@ async def workers(
 
 
 async def test_a_worker_killed_in_the_middle(db: Database, workers: ScriptedWorkers) -> None:
-    """A worker that is killed while it deletes loses no count, and another ends its pass."""
+    """A worker killed while deleting loses no count, and another finishes its pass."""
     await fill(db)
     before = await sizes(db)
     await rows(db, "CREATE TABLE gate (is_shut bool)")
@@ -259,14 +259,14 @@ async def test_a_worker_killed_in_the_middle(db: Database, workers: ScriptedWork
     await until(ended, "the end of the pass by another worker")
     (detail,) = await told(db)
     after = await sizes(db)
-    gone = {table: n for table, n in went(before, after).items() if table in detail["rows"]}
+    gone = {table: n for table, n in deleted_rows(before, after).items() if table in detail["rows"]}
     assert detail["rows"] == gone
     assert gone["pipeline_events"] == EVENTS + 3
     assert workers.pool.logs().count("action=prune.finished") == 1
 
 
-async def test_a_worker_refuses_days_that_are_none(database_url: str, tmp_path: Path) -> None:
-    """A worker with an impossible retention does not start, and says which setting it is."""
+async def test_a_worker_refuses_invalid_days(database_url: str, tmp_path: Path) -> None:
+    """It does not start, and names the setting."""
     settings = load(
         database_url=database_url, data_dir=tmp_path, retention_days={"results": 365, "call": 5}
     )
@@ -278,7 +278,7 @@ async def test_a_worker_refuses_days_that_are_none(database_url: str, tmp_path: 
 
 
 def test_the_last_passes_are_shown(database_url: str) -> None:
-    """``prune --show`` says what the last passes did, and when the next one is due."""
+    """``prune --show`` lists the last passes and when the next one is due."""
     settings = {"SERPLINE_DATABASE_URL": database_url, "SERPLINE_RETENTION_DAYS": '{"items": 60}'}
     shown = json.loads(run_command("prune", "--show", "--json", **settings).stdout)
     assert shown["passes"] == {"automatic": None, "by hand": None}

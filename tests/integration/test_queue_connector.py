@@ -1,4 +1,4 @@
-"""How the job queue's library reaches the database."""
+"""The job queue's connection to the database."""
 
 import asyncio
 
@@ -13,10 +13,10 @@ from serpline.store.queue.library import execute, listening
 QUERY = "SELECT %(n)s AS n, pg_advisory_xact_lock(1)"
 
 
-async def test_a_wakeup_that_is_notified_during_a_fetch_is_told_again_after_it(
+async def test_a_notification_during_a_fetch_is_repeated_after_it(
     db: Database,
 ) -> None:
-    """The library forgets after a fetch what it was told during it."""
+    """The library drops notifications that arrive during a fetch."""
     told: asyncio.Queue[str] = asyncio.Queue()
     connector = PoolConnector(db)
 
@@ -46,7 +46,7 @@ async def test_a_wakeup_that_is_notified_during_a_fetch_is_told_again_after_it(
 
 
 async def test_a_listener_whose_session_is_lost_takes_another(db: Database) -> None:
-    """It tells the worker to fetch, because nobody received what was notified in between."""
+    """It makes the worker fetch, because notifications in between were lost."""
     told: asyncio.Queue[str] = asyncio.Queue()
 
     async def on_notification(*, channel: str, payload: str) -> None:
@@ -67,7 +67,7 @@ async def test_a_listener_whose_session_is_lost_takes_another(db: Database) -> N
 
 
 async def test_a_silent_listener_tries_its_connection(db: Database) -> None:
-    """After ``check_seconds`` without a notification, and it goes on."""
+    """It does so after ``check_seconds`` without a notification, and continues."""
     heard = listening(db, "ours", 0.05)
     await anext(heard)
     waiting = asyncio.create_task(anext(heard))

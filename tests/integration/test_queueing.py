@@ -1,4 +1,4 @@
-"""Facts about the job queue: served at least once, settled once, never dropped in silence."""
+"""The job queue: served at least once, settled once, never dropped silently."""
 
 import asyncio
 import os
@@ -76,7 +76,7 @@ def queue(db: Database) -> Watched:
 
 
 async def test_a_secret_in_a_payload_is_masked(queue: Watched, db: Database) -> None:
-    """Whoever puts one into a job: no table holds it, and nobody reads it there."""
+    """No table holds a secret that was put into a job."""
     before = structlog.get_config()
     configure("CRITICAL", secrets=[SECRET])
     try:
@@ -104,14 +104,14 @@ async def rows_left(db: Database) -> int:
     return count
 
 
-async def look_away(_payload: dict[str, Any]) -> None:
-    """A handler that does nothing."""
+async def do_nothing(_payload: dict[str, Any]) -> None:
+    """Do nothing."""
 
 
-async def test_a_job_is_run_with_its_payload_and_gone(db: Database, queue: Watched) -> None:
-    """The handler gets the payload as it was given, and afterwards nothing of the job is left."""
+async def test_a_job_is_run_with_its_payload_and_deleted(db: Database, queue: Watched) -> None:
+    """The handler gets the payload unchanged; nothing of the job remains afterwards."""
     payload = {"batch": "b-1", "pages": [1, 2], "deep": {"ümlaut": None}}
-    queue.manager.register("serp_batch_processing", look_away)
+    queue.manager.register("serp_batch_processing", do_nothing)
     await queue.manager.enqueue_job(Job("serp_batch_processing", payload, JobPriority.HIGH))
     async with queue.serving():
         event = await queue.next()
@@ -120,8 +120,8 @@ async def test_a_job_is_run_with_its_payload_and_gone(db: Database, queue: Watch
 
 
 async def test_a_job_belongs_to_its_transaction(db: Database, queue: Watched) -> None:
-    """A job of a transaction that was undone is never run; one that was committed is."""
-    queue.manager.register("work", look_away)
+    """A job runs if its transaction commits, and never if it rolls back."""
+    queue.manager.register("work", do_nothing)
 
     async def fail() -> None:
         async with db.transaction() as conn:
@@ -138,8 +138,8 @@ async def test_a_job_belongs_to_its_transaction(db: Database, queue: Watched) ->
 
 
 async def test_a_higher_priority_runs_first(queue: Watched) -> None:
-    """Waiting jobs run by priority, and within one priority in the order they came."""
-    queue.manager.register("work", look_away)
+    """Waiting jobs run by priority, and within a priority in order of arrival."""
+    queue.manager.register("work", do_nothing)
     low, normal, high = JobPriority.LOW, JobPriority.NORMAL, JobPriority.HIGH
     for n, priority in enumerate((low, normal, high, normal, JobPriority.CRITICAL)):
         await queue.manager.enqueue_job(Job("work", {"n": n}, priority))
@@ -151,7 +151,7 @@ async def test_a_higher_priority_runs_first(queue: Watched) -> None:
 async def test_retries_are_counted_and_then_it_is_a_dead_letter(
     db: Database, queue: Watched
 ) -> None:
-    """A job with two retries is tried three times; what it raised last is kept."""
+    """A job with two retries is tried three times; its last error is kept."""
     calls = 0
 
     async def fail(_payload: dict[str, Any]) -> None:
@@ -204,7 +204,7 @@ async def test_a_retry_waits_for_its_delay(db: Database) -> None:
 
 
 async def test_an_unknown_job_type_is_a_dead_letter(db: Database, queue: Watched) -> None:
-    """Nobody's job is not retried and not dropped; neither is nobody's wake-up."""
+    """A job or wake-up without a handler is neither retried nor dropped."""
     await queue.manager.enqueue_job(Job("nobodys", {"n": 1}, max_retries=50))
     async with db.transaction() as conn:
         await wake(conn, [WakeUp("nobodys", "7")])
@@ -216,7 +216,7 @@ async def test_an_unknown_job_type_is_a_dead_letter(db: Database, queue: Watched
 
 
 async def test_a_failing_wakeup_is_one_letter_with_a_count(db: Database, queue: Watched) -> None:
-    """However often the wake-up of a target fails, it is one dead letter; another is another."""
+    """All failures of a target's wake-up count in one dead letter; each target has its own."""
 
     async def fail(payload: dict[str, Any]) -> None:
         raise RuntimeError(f"broken {payload['target']}")
@@ -232,7 +232,7 @@ async def test_a_failing_wakeup_is_one_letter_with_a_count(db: Database, queue: 
 
 
 async def test_a_dead_letter_is_retried_once(db: Database, queue: Watched) -> None:
-    """A retried letter is enqueued anew with all it had; the second person is told."""
+    """A retried letter is enqueued unchanged; a second retry is refused."""
     ready = asyncio.Event()
 
     async def fail_until_ready(_payload: dict[str, Any]) -> None:
@@ -260,8 +260,8 @@ async def test_a_dead_letter_is_retried_once(db: Database, queue: Watched) -> No
             await dead_letters.retry(conn, letters[0].id)
 
 
-async def test_a_discarded_letter_stays_for_the_record(db: Database, queue: Watched) -> None:
-    """Discarding takes a letter off the list and keeps its row; an unknown one is an error."""
+async def test_a_discarded_letter_keeps_its_row(db: Database, queue: Watched) -> None:
+    """It leaves the list but keeps its row; an unknown letter is an error."""
     await queue.manager.enqueue_job(Job("nobodys", {}))
     async with queue.serving():
         await queue.next()
@@ -331,10 +331,10 @@ async def test_no_committed_change_is_overlooked(
             await last.wait()
 
 
-async def test_a_wakeup_that_nobody_was_notified_of_is_found(
+async def test_polling_finds_a_wakeup_without_notification(
     db: Database, queue: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A worker polls: it serves what comes while its listener hears nothing."""
+    """A worker polls, so it serves wake-ups that its listener missed."""
 
     async def nothing(*_: object) -> AsyncIterator[None]:
         await asyncio.Event().wait()
@@ -342,7 +342,7 @@ async def test_a_wakeup_that_nobody_was_notified_of_is_found(
 
     monkeypatch.setattr(worker, "POLL_SECONDS", 0.2)
     monkeypatch.setattr(connector, "listening", nothing)
-    queue.manager.register("run", look_away)
+    queue.manager.register("run", do_nothing)
     async with queue.serving():
         for target in ("1", "2"):
             async with db.transaction() as conn:
@@ -350,14 +350,14 @@ async def test_a_wakeup_that_nobody_was_notified_of_is_found(
             assert (await queue.next()).payload == {"target": target}
 
 
-async def test_a_worker_is_told_of_each_handler_that_ended(db: Database, queue: Watched) -> None:
-    """However it ended: what it wrote may be due."""
+async def test_handled_is_called_after_every_handler(db: Database, queue: Watched) -> None:
+    """Whatever its outcome, something it wrote may be due."""
     handled = asyncio.Semaphore(0)
 
     async def fail(_payload: dict[str, Any]) -> None:
         raise ValueError
 
-    queue.manager.register("good", look_away)
+    queue.manager.register("good", do_nothing)
     queue.manager.register("bad", fail)
     async with db.transaction() as conn:
         await wake(conn, [WakeUp("good", "1"), WakeUp("bad", "2")])
@@ -371,10 +371,10 @@ async def test_a_worker_is_told_of_each_handler_that_ended(db: Database, queue: 
 
 
 @pytest.mark.parametrize("error", [DatabaseUnavailable("away"), TransactionConflict("deadlock")])
-async def test_trouble_of_the_database_is_not_the_handlers(
+async def test_a_database_error_is_not_the_handlers(
     db: Database, queue: Watched, error: Exception
 ) -> None:
-    """When the database fails a handler, no dead letter is written, and the work comes back."""
+    """If the database fails a handler, no dead letter is written and the work is retried."""
     troubles = [error, error]
 
     async def work(_payload: dict[str, Any]) -> None:
@@ -392,7 +392,7 @@ async def test_trouble_of_the_database_is_not_the_handlers(
 async def test_a_conflict_wakes_the_target_again(
     db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A wake-up whose transaction was undone by a deadlock is issued again, but not at once."""
+    """A wake-up undone by a deadlock is issued again, but not at once."""
     monkeypatch.setattr(manager, "CONFLICT_SECONDS_MAX", 0.4)
     queue = Watched(db, chance=lambda: 0.5)
     begun: list[float] = []
@@ -413,7 +413,7 @@ async def test_a_conflict_wakes_the_target_again(
 async def test_a_worker_that_stops_during_such_a_delay_hands_the_target_back(
     db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The delay of a wake-up that met a conflict loses it to nobody's end."""
+    """A worker that stops during this delay loses no wake-up."""
     monkeypatch.setattr(manager, "CONFLICT_SECONDS_MAX", 3600.0)
     queue = Watched(db, grace_seconds=0.1, chance=lambda: 1.0)
     undone = asyncio.Event()
@@ -433,7 +433,7 @@ async def test_a_worker_that_stops_during_such_a_delay_hands_the_target_back(
 
 
 async def test_a_handler_cancelled_from_within_has_failed(db: Database, queue: Watched) -> None:
-    """A cancellation that nobody asked for is the handler's failure, not a stop of the worker."""
+    """A cancellation inside a handler is its own failure and does not stop the worker."""
 
     async def cancel_itself(_payload: dict[str, Any]) -> None:
         raise asyncio.CancelledError
@@ -447,8 +447,8 @@ async def test_a_handler_cancelled_from_within_has_failed(db: Database, queue: W
     assert "cancelled from within" in letter.error
 
 
-async def test_a_stopping_worker_hands_back_what_it_has(db: Database) -> None:
-    """After the grace a handler is cancelled, and the next worker takes its work at once."""
+async def test_a_stopping_worker_hands_back_its_work(db: Database) -> None:
+    """After the grace, handlers are cancelled, and the next worker takes their work at once."""
     first, second = Watched(db, grace_seconds=0.05), Watched(db)
     started = asyncio.Barrier(3)
 
@@ -457,7 +457,7 @@ async def test_a_stopping_worker_hands_back_what_it_has(db: Database) -> None:
         await asyncio.Event().wait()
 
     first.manager.register("work", hang)
-    second.manager.register("work", look_away)
+    second.manager.register("work", do_nothing)
     async with db.transaction() as conn:
         await first.manager.enqueue_job(Job("work", {"n": 1}, JobPriority.HIGH), conn)
         await wake(conn, [WakeUp("work", "7", JobPriority.HIGH)])
@@ -469,8 +469,8 @@ async def test_a_stopping_worker_hands_back_what_it_has(db: Database) -> None:
     assert await dead(db) == []
 
 
-async def test_a_handler_outlives_the_connections_it_was_told_by(db: Database) -> None:
-    """Cut connections end the worker that fetched its wake-up; the handler goes on to its end."""
+async def test_a_handler_outlives_its_workers_connections(db: Database) -> None:
+    """Cut connections end the worker that fetched the wake-up; the handler still finishes."""
     queue = Watched(db, grace_seconds=0.05)
     started, go_on = asyncio.Event(), asyncio.Event()
 
@@ -479,7 +479,7 @@ async def test_a_handler_outlives_the_connections_it_was_told_by(db: Database) -
         await go_on.wait()
 
     queue.manager.register("long", take_long)
-    queue.manager.register("short", look_away)
+    queue.manager.register("short", do_nothing)
     async with db.transaction() as conn:
         await wake(conn, [WakeUp("long", "1")])
     async with queue.serving():
@@ -500,8 +500,8 @@ async def test_a_handler_outlives_the_connections_it_was_told_by(db: Database) -
         assert (event.job_type, event.outcome) == ("long", JobOutcome.DONE)
 
 
-async def test_a_job_taken_over_is_settled_by_the_taker_alone(db: Database) -> None:
-    """A worker whose lease ran out settles nothing, whatever its handler returned."""
+async def test_a_job_taken_over_is_settled_by_its_new_worker_only(db: Database) -> None:
+    """A worker whose lease expired settles nothing, whatever its handler returned."""
     slow, quick = Watched(db), Watched(db)
     started, go_on = asyncio.Event(), asyncio.Event()
 
@@ -511,7 +511,7 @@ async def test_a_job_taken_over_is_settled_by_the_taker_alone(db: Database) -> N
         raise ValueError("too late to matter")
 
     slow.manager.register("work", wait_long)
-    quick.manager.register("work", look_away)
+    quick.manager.register("work", do_nothing)
     await slow.manager.enqueue_job(Job("work", {"n": 1}))
     async with slow.serving(concurrency=1):
         async with asyncio.timeout(PATIENCE_SECONDS):
@@ -527,7 +527,7 @@ async def test_a_job_taken_over_is_settled_by_the_taker_alone(db: Database) -> N
 
 
 async def test_leases_are_renewed_while_the_handler_works(db: Database) -> None:
-    """A handler may take longer than its lease: the manager renews what its process holds."""
+    """A handler may run longer than its lease, because the manager renews it."""
     queue = Watched(db, lease_seconds=60)
     started, go_on = asyncio.Event(), asyncio.Event()
 
@@ -553,9 +553,9 @@ async def test_leases_are_renewed_while_the_handler_works(db: Database) -> None:
         assert await queue.outcomes(1) == [JobOutcome.DONE]
 
 
-async def test_a_lost_announcement_only_delays(db: Database, queue: Watched) -> None:
-    """A job whose wake-up vanished is announced again by the sweep."""
-    queue.manager.register("work", look_away)
+async def test_a_lost_wakeup_only_delays_a_job(db: Database, queue: Watched) -> None:
+    """The sweep issues the lost wake-up of a job again."""
+    queue.manager.register("work", do_nothing)
     await queue.manager.enqueue_job(Job("work", {}))
     async with db.transaction() as conn:
         await conn.execute(sa.text("DELETE FROM procrastinate_jobs"))
@@ -566,12 +566,12 @@ async def test_a_lost_announcement_only_delays(db: Database, queue: Watched) -> 
 
 
 async def test_the_database_may_restart(own_server: EmbeddedServer) -> None:
-    """A worker outlives a restart of PostgreSQL and serves what comes afterwards."""
+    """A worker survives a restart of PostgreSQL and continues to serve."""
     database = await Database.connect(own_server.url())
     try:
         await migrate(database)
         queue = Watched(database)
-        queue.manager.register("work", look_away)
+        queue.manager.register("work", do_nothing)
         async with queue.serving():
             for n in range(3):
                 await queue.manager.enqueue_job(Job("work", {"n": n}))
@@ -589,7 +589,7 @@ async def test_a_worker_stops_while_the_database_is_away(own_server: EmbeddedSer
     try:
         await migrate(database)
         queue = Watched(database)
-        queue.manager.register("work", look_away)
+        queue.manager.register("work", do_nothing)
         async with queue.serving(), asyncio.timeout(PATIENCE_SECONDS):
             await queue.manager.enqueue_job(Job("work", {}))
             await queue.next()
@@ -601,7 +601,7 @@ async def test_a_worker_stops_while_the_database_is_away(own_server: EmbeddedSer
 
 
 async def test_a_worker_may_be_stopped_at_any_moment_of_its_start(queue: Watched) -> None:
-    """However far it has come, being told to stop is never missed."""
+    """A stop is never missed, however far the start has come."""
     moments = random.Random(1)
     async with asyncio.timeout(PATIENCE_SECONDS):
         for _ in range(30):
@@ -631,7 +631,7 @@ asyncio.run(main())
 
 
 async def kill_a_worker(url: str, jobs: int) -> None:
-    """Let a worker process start ``jobs`` handlers, and kill it."""
+    """Start a worker process, let it start ``jobs`` handlers, and kill it."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", WORKER, url, stdout=asyncio.subprocess.PIPE, env={**os.environ}
     )
@@ -646,10 +646,10 @@ async def kill_a_worker(url: str, jobs: int) -> None:
         await process.wait()
 
 
-async def test_what_a_killed_worker_had_is_served_again(
+async def test_a_killed_workers_work_is_served_again(
     db: Database, database_url: str, queue: Watched
 ) -> None:
-    """SIGKILL loses no wake-up and no job: another worker gets both when the silence is noticed."""
+    """SIGKILL loses no wake-up and no job: another worker takes both after the silence."""
     async with db.transaction() as conn:
         await queue.manager.enqueue_job(Job("work", {"n": 1}), conn)
         await wake(conn, [WakeUp("work", "7")])
@@ -660,7 +660,7 @@ async def test_what_a_killed_worker_had_is_served_again(
             sa.text("UPDATE procrastinate_workers SET last_heartbeat = now() - interval '1 hour'")
         )
         await conn.execute(sa.text("UPDATE queued_jobs SET next_check_at = now()"))
-    queue.manager.register("work", look_away)
+    queue.manager.register("work", do_nothing)
     async with queue.serving():
         events = [await queue.next(), await queue.next()]
     assert [event.outcome for event in events] == [JobOutcome.DONE, JobOutcome.DONE]
@@ -668,7 +668,7 @@ async def test_what_a_killed_worker_had_is_served_again(
 
 
 async def test_a_job_that_kills_its_workers_is_buried(db: Database, queue: Watched) -> None:
-    """After the third death in a row the job is a dead letter, and kills no fourth worker."""
+    """After three deaths in a row the job is a dead letter and kills no fourth worker."""
     job_id = await queue.manager.enqueue_job(Job("work", {"n": 1}, max_retries=50))
     for _ in range(queued_jobs.DEATHS_MAX):
         async with db.transaction() as conn:
@@ -690,15 +690,15 @@ async def test_a_job_that_kills_its_workers_is_buried(db: Database, queue: Watch
         ({"job_type": "a", "payload": {}, "max_retries": 101}, "max_retries=101"),
     ],
 )
-def test_a_job_nobody_could_serve_is_refused(arguments: dict[str, Any], said: str) -> None:
+def test_an_invalid_job_is_refused(arguments: dict[str, Any], said: str) -> None:
     """A wrong job is refused where it is made, by name and value."""
     with pytest.raises(UserError, match=said):
         Job(**arguments)
 
 
 def test_a_job_type_has_one_handler(queue: Watched) -> None:
-    """A second handler for a type, or one for the queue's own, is a mistake."""
-    queue.manager.register("work", look_away)
+    """A second handler for a type, or one for the queue's own type, is an error."""
+    queue.manager.register("work", do_nothing)
     for taken in ("work", queued_jobs.JOB_TYPE):
         with pytest.raises(ValueError, match="has a handler already"):
-            queue.manager.register(taken, look_away)
+            queue.manager.register(taken, do_nothing)

@@ -1,4 +1,4 @@
-"""The scheduling service over a real database: one run of a (schedule, instant)."""
+"""The scheduling service over a real database: one run for a (schedule, instant)."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -41,7 +41,7 @@ async def project(db: Database) -> Database:
 
 @pytest.fixture
 async def other(project: Database, database_url: str) -> AsyncIterator[Database]:
-    """The same database as another process has it open."""
+    """The same database, opened as another process would."""
     database = await Database.connect(database_url)
     try:
         yield database
@@ -76,8 +76,8 @@ async def test_many_callers_start_one_run(project: Database, other: Database) ->
     assert await _count(project, created) == 1
 
 
-async def test_the_run_of_a_slot_is_what_the_specifications_say(project: Database) -> None:
-    """It is a SCHEDULED run, of the types due at that instant, with its scheduled time stored."""
+async def test_the_run_of_a_slot_has_its_specifications(project: Database) -> None:
+    """It is a SCHEDULED run of the types due at that instant, with its scheduled time stored."""
     service = _service(project)
     both = await service.start_slot("daily", [NEWS, ORGANIC], NINE)
     alone = await service.start_slot("daily", [NEWS, ORGANIC], NINE + timedelta(days=1))
@@ -93,7 +93,7 @@ async def test_the_run_of_a_slot_is_what_the_specifications_say(project: Databas
 
 
 async def test_an_instant_at_which_nothing_is_due_starts_nothing(project: Database) -> None:
-    """The schedule and the instant are named, and no run is there."""
+    """The error names the schedule and the instant, and no run exists."""
     late = NINE + timedelta(seconds=1)
     with pytest.raises(UserError, match=r"^schedule 'daily' is not due at 2026-02-01T09:00:01"):
         await _service(project).start_slot("daily", NEWS, late)
@@ -101,7 +101,7 @@ async def test_an_instant_at_which_nothing_is_due_starts_nothing(project: Databa
 
 
 async def test_every_trigger_is_a_run_of_its_own(project: Database) -> None:
-    """Also beside the slot's run, and without a scheduled time."""
+    """It has no scheduled time and does not replace the slot's run."""
     service = _service(project)
     slot = await service.start_slot("daily", NEWS, NINE)
     triggered = await asyncio.gather(*(service.trigger("daily", NEWS) for _ in range(3)))
@@ -112,7 +112,7 @@ async def test_every_trigger_is_a_run_of_its_own(project: Database) -> None:
 
 
 async def test_a_slot_that_cannot_start_can_start_later(db: Database) -> None:
-    """Without keywords the run is refused and nothing of it stays; with some it starts."""
+    """Without keywords the run is refused without a trace; with some it starts."""
     service = _service(db)
     with pytest.raises(UserError, match=r"^no keywords"):
         await service.start_slot("daily", NEWS, NINE)
@@ -121,8 +121,8 @@ async def test_a_slot_that_cannot_start_can_start_later(db: Database) -> None:
     assert await service.start_slot("daily", NEWS, NINE) == run_id_of("daily", NINE)
 
 
-async def test_a_preview_starts_now_unless_told_otherwise(db: Database) -> None:
-    """The service's clock says when; the rows are those of the command."""
+async def test_a_preview_starts_now_by_default(db: Database) -> None:
+    """The service's clock gives the time; the rows are those of the command."""
 
     class Noon(SystemClock):
         def now(self) -> datetime:
@@ -135,7 +135,7 @@ async def test_a_preview_starts_now_unless_told_otherwise(db: Database) -> None:
 
 
 async def test_an_unnamed_schedule_is_not_triggered(project: Database) -> None:
-    """A trigger names its schedule, as a slot does."""
+    """A trigger names its schedule, like a slot."""
     with pytest.raises(UserError, match=r"^schedule='': must be"):
         await _service(project).trigger("", NEWS)
     assert await _count(project, "SELECT count(*) FROM pipeline_executions") == 0

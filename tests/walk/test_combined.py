@@ -1,4 +1,4 @@
-"""The combined DSI of a schedule's run whose news fail: yesterday's news are in it, and named."""
+"""The combined DSI of a schedule's run whose news fail uses, and names, yesterday's news."""
 
 import asyncio
 import csv
@@ -36,7 +36,7 @@ REFUSED = {
 
 
 def test_an_earlier_run_s_news_are_named_and_marked(database_url: str, tmp_path: Path) -> None:
-    """In JSON, table and export; each company of them has a row, and all one denominator."""
+    """In JSON, table and export, each company has a row, and all have one denominator."""
     yesterday, today = asyncio.run(_walk(database_url, tmp_path))
     asked = ("--run", today, "--content-type", "all")
     rows = json.loads(_ask(database_url, "dsi", "show", *asked, "--json"))
@@ -87,7 +87,7 @@ def test_an_earlier_run_s_news_are_named_and_marked(database_url: str, tmp_path:
 
 
 async def _walk(database_url: str, directory: Path) -> tuple[str, str]:
-    """Two slots of one schedule; in the second no news are collected."""
+    """Run two slots of one schedule; the second collects no news."""
     async with open_world(database_url, directory, KEYWORDS) as world:
         await world.start_worker()
         yesterday = await _slot(world, TODAY - timedelta(days=1), RunStatus.COMPLETED)
@@ -103,7 +103,7 @@ async def _slot(world: World, instant: datetime, status: RunStatus) -> str:
 
 
 def _ask(database_url: str, *arguments: str) -> str:
-    """What a command prints on a wide terminal."""
+    """The output of a command on a wide terminal."""
     done = run_command(*arguments, SERPLINE_DATABASE_URL=database_url, COLUMNS="300")
     assert done.returncode == 0, done.stderr
     return done.stdout.decode()

@@ -1,4 +1,4 @@
-"""``force_refresh``: what is fresh is bought all the same, of every kind, and once in the run."""
+"""``force_refresh`` buys fresh reference data of every kind again, once in the run."""
 
 import asyncio
 import json
@@ -32,12 +32,12 @@ REFUSED = (
 
 
 def _bought(log: Sequence[CallEntry]) -> Counter[tuple[str, str]]:
-    """How often what was asked of whom."""
+    """Count the purchases by provider and question."""
     return Counter((e.provider, e.operation) for e in log if e.provider in BOUGHT)
 
 
 async def _log_of(world: World, **config: Any) -> list[CallEntry]:
-    """What one run asked, from its start to its end."""
+    """The calls of one run, from its start to its end."""
     before = len(world.sim.log.entries)
     run_id = await world.run(analysis_depth=DEPTH, **config)
     assert (await world.get(run_id)).status is RunStatus.COMPLETED
@@ -45,7 +45,7 @@ async def _log_of(world: World, **config: Any) -> list[CallEntry]:
 
 
 async def test_every_kind_is_bought_again_once(database_url: str, tmp_path: Path) -> None:
-    """The second run buys no reference data; one with ``force_refresh`` all of it, each once."""
+    """The second run buys no reference data; one with ``force_refresh`` buys each item once."""
     async with open_world(database_url, tmp_path, KEYWORDS) as world:
         await world.start_worker()
         first = await _log_of(world)
@@ -70,7 +70,7 @@ async def test_every_kind_is_bought_again_once(database_url: str, tmp_path: Path
 
 
 async def test_a_take_over_and_a_retry_buy_nothing_again(database_url: str, tmp_path: Path) -> None:
-    """What the run itself has bought is fresh to the run's next worker, and to its retry."""
+    """Data bought in the run is fresh for the run's next worker and for its retry."""
     async with open_world(database_url, tmp_path, KEYWORDS) as world:
         await world.start_worker()
         expected = _bought(await _log_of(world))
@@ -104,7 +104,7 @@ async def test_a_take_over_and_a_retry_buy_nothing_again(database_url: str, tmp_
 
 
 async def _asked(world: World, *command: str) -> dict[str, Any]:
-    """What a command prints as JSON."""
+    """The JSON that a command prints."""
     done = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "serpline.cli", *command, env=dict(world.environment), stdout=PIPE
     )
@@ -115,7 +115,7 @@ async def _asked(world: World, *command: str) -> dict[str, Any]:
 
 
 async def test_the_option_of_run_start(database_url: str, tmp_path: Path) -> None:
-    """``--force-refresh`` is stored with the run, and its estimate reckons with all purchases."""
+    """``--force-refresh`` is stored with the run, and its estimate includes all purchases."""
     async with open_world(database_url, tmp_path, KEYWORDS) as world:
         await world.start_worker()
         await world.run(analysis_depth=DEPTH, content_types=["video"])

@@ -1,4 +1,4 @@
-"""A run of chosen phases over the results of an earlier run, which may itself be such a run."""
+"""A run of chosen phases uses the results of an earlier run, which may do so itself."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -79,7 +79,7 @@ async def _rankings(world: World, run_id: UUID) -> list[dict[str, object]]:
 
 
 async def _sources(world: World, run_id: UUID) -> Mapping[PhaseName, UUID]:
-    """Whose results of each phase the run reads, as ``run show`` has it."""
+    """The source run of each phase, as ``run show`` prints it."""
     report = await run_report(world.services.database, run_id, world.services.clock.now())
     found = {}
     for phase, lanes in report["phases"].items():

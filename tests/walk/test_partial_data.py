@@ -1,4 +1,4 @@
-"""A run that brought less than it planned says so, everywhere its figures are shown."""
+"""A run that collected less than planned shows so with all its figures."""
 
 import asyncio
 import csv
@@ -69,7 +69,7 @@ def test_planned_stands_beside_collected(database_url: str, tmp_path: Path) -> N
 
 
 async def _walk(database_url: str, directory: Path) -> tuple[str, str]:
-    """Two runs that lack the same searches; the second allows for it."""
+    """Two runs lack the same searches; the second allows for it."""
     async with open_world(database_url, directory, KEYWORDS) as world:
         world.sim.set_faults(RULES)
         await world.start_worker()
@@ -84,7 +84,7 @@ async def _walk(database_url: str, directory: Path) -> tuple[str, str]:
 
 
 def _ask(database_url: str, *arguments: str) -> str:
-    """What a command prints on a wide terminal."""
+    """The output of a command on a wide terminal."""
     done = run_command(*arguments, SERPLINE_DATABASE_URL=database_url, COLUMNS="250")
     assert done.returncode == 0, done.stderr
     return done.stdout.decode()

@@ -1,4 +1,4 @@
-"""What changed from one run to the next, against the figures of both."""
+"""Changes from one run to the next, compared with the figures of both."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ RUN = {"content_types": ("organic",), "analysis_depth": 10}
 
 
 def test_trends_are_the_differences_of_two_runs(database_url: str, tmp_path: Path) -> None:
-    """Of tracked runs alone, unless another is named; never of figures computed differently."""
+    """Only tracked runs are compared, unless one is named; never figures computed differently."""
     first, second, untracked, other_factor, again = asyncio.run(_walk(database_url, tmp_path))
     rows = _json(database_url, "trends", "--run", second)
     assert rows == _json(database_url, "trends", "--run", second, "--before", first)
@@ -75,7 +75,7 @@ def test_trends_are_the_differences_of_two_runs(database_url: str, tmp_path: Pat
 
 
 def test_equal_changes_show_the_strongest_companies() -> None:
-    """Where nothing changed, the table begins with the first of the ranking."""
+    """If nothing changed, the table starts with the first of the ranking."""
     rows = [
         {"content_type": "news", "market": "US", "device": "desktop", "company": name}
         | {"dsi_before": dsi, "dsi_after": dsi}
@@ -105,8 +105,8 @@ def test_a_change_of_other_searches_is_noted(sides: dict[str, Any], note: str) -
     assert _cells(same | sides)[-1] == note
 
 
-def test_a_market_or_run_that_is_not_there_is_one_line(database_url: str, tmp_path: Path) -> None:
-    """A run is named by its beginning wherever one is named; what it lacks is said."""
+def test_an_unknown_market_or_run_is_one_line(database_url: str, tmp_path: Path) -> None:
+    """The beginning of a run's id names it; the error names the missing thing."""
     run_id = asyncio.run(_one(database_url, tmp_path))
     for command in (["dsi", "show"], ["dsi", "export"]):
         done = run_command(*command, "--market", "XX", SERPLINE_DATABASE_URL=database_url)
@@ -173,7 +173,7 @@ def _json(database_url: str, *arguments: str) -> list[dict[str, Any]]:
 
 
 def _ask(database_url: str, *arguments: str) -> str:
-    """What a command prints on a wide terminal."""
+    """The output of a command on a wide terminal."""
     done = run_command(*arguments, SERPLINE_DATABASE_URL=database_url, COLUMNS="300")
     assert done.returncode == 0, done.stderr
     return done.stdout.decode()

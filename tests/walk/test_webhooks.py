@@ -48,7 +48,7 @@ class _Server(uvicorn.Server):
 
 @pytest.fixture
 def listener() -> Iterator[socket.socket]:
-    """A free port of loopback, taken before anybody has to know its number."""
+    """A listening socket on a free loopback port."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         yield taken
 
@@ -77,7 +77,7 @@ async def _web(world: World, listener: socket.socket) -> AsyncIterator[httpx2.As
 def polled(
     postgres: EmbeddedServer, template_database: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Tables]:
-    """What the same run collects without any webhook."""
+    """The results of the same run without webhooks."""
     with copied_database(postgres, template_database) as url:
 
         async def walk() -> Tables:
@@ -165,7 +165,7 @@ async def test_webhooks_bring_what_polling_brings(
 async def test_a_forged_or_unknown_webhook_is_answered_404_and_has_no_effect(
     database_url: str, tmp_path: Path, listener: socket.socket
 ) -> None:
-    """Without the batch's own secret, or with another batch's, nothing is stored and none woken."""
+    """Without the secret of that very batch, nothing is stored and no chunk is woken."""
     config = simulated(timing={"running_seconds": 600})
     settings = {
         "SERPLINE_PUBLIC_URL": _base(listener),
@@ -235,7 +235,7 @@ def _told(batch_id: str) -> dict[str, Any]:
 
 
 async def _state(world: World) -> list[list[dict[str, Any]]]:
-    """What a webhook could have changed."""
+    """Everything that a webhook could have changed."""
     return [
         await world.query("SELECT * FROM webhook_inbox"),
         await world.query("SELECT id, status, next_check_at, epoch FROM chunks ORDER BY id"),

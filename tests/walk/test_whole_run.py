@@ -61,7 +61,7 @@ CLASSIC = [28.23, 15.72, 10.73, 7.75, 5.88, 4.59, 3.69, 3.02, 2.52, 2.14, *[1.5]
 
 @dataclass(frozen=True)
 class Walked:
-    """What is left of a run when its world is gone."""
+    """What remains of a run when its world is gone."""
 
     run_id: UUID
     status: RunStatus
@@ -121,7 +121,7 @@ async def _walked(world: World, run_id: UUID, *, after: Walked | None = None) ->
 
 
 def test_seven_phases_complete(reference: Reference) -> None:
-    """Every lane of every phase completes, with all it planned."""
+    """Every lane of every phase completes all its planned items."""
     run = reference.first
     assert run.status is RunStatus.COMPLETED
     assert {lane.key.phase for lane in run.lanes.values()} == set(PhaseName)
@@ -139,7 +139,7 @@ def test_seven_phases_complete(reference: Reference) -> None:
 
 
 def test_every_item_has_its_call_and_none_was_paid_twice(reference: Reference) -> None:
-    """What was planned was asked, once; what was asked was planned."""
+    """Every planned item was requested once, and every request was planned."""
     log, run = reference.first.log, reference.first.run_id
     assert max(paid(log).values()) == 1
     asked = Counter((e.provider, e.identity) for e in log if e.operation not in _POLLED)
@@ -178,7 +178,7 @@ _POLLED = frozenset({"get_batch", "list_batches"})
 
 
 def test_one_batch_per_content_type_started_once(reference: Reference) -> None:
-    """A run makes exactly one batch per content type, fills it once and starts it once."""
+    """A run creates, fills and starts exactly one batch per content type."""
     for run in (reference.first, reference.second):
         mine = [batch for batch in reference.batches if str(run.run_id) in batch.name]
         kinds = [batch.fields["searches_type"] for batch in mine]
@@ -193,7 +193,7 @@ def test_one_batch_per_content_type_started_once(reference: Reference) -> None:
 
 
 def test_our_ledger_agrees_with_the_simulators(reference: Reference) -> None:
-    """Per provider, and per run, our credits are the credits the provider took."""
+    """For each provider and run, our credits are those that the provider charged."""
     for run in (reference.first, reference.second):
         rows = reference.rows(
             "SELECT provider, sum(credits) AS credits, count(*) AS calls FROM provider_calls"
@@ -216,7 +216,7 @@ def test_our_ledger_agrees_with_the_simulators(reference: Reference) -> None:
 
 
 def test_no_key_is_stored_anywhere(reference: Reference) -> None:
-    """No column of any table holds a key of any provider; raw replies are looked into."""
+    """No column of any table holds a provider's key; raw replies are searched too."""
     config = simulated()
     keys = [config.key(name) for name in (*PROVIDERS, "wikidata", "pages")]
     login = f"{LOGIN}:{config.key('dataforseo')}".encode()
@@ -384,8 +384,8 @@ def test_keywords_in_any_script_are_walked_to_the_end(reference: Reference) -> N
         assert any(word.casefold() in row["title"].casefold() for row in titles), word
 
 
-def test_a_second_run_buys_searches_anew_and_nothing_else_twice(reference: Reference) -> None:
-    """SERPs are collected anew; volumes, companies, videos and pages serve both runs."""
+def test_a_second_run_buys_searches_again_and_nothing_else(reference: Reference) -> None:
+    """SERPs are collected again; volumes, companies, videos and pages serve both runs."""
     first, second = reference.first, reference.second
     assert second.status is RunStatus.COMPLETED
     assert second.spent == {

@@ -1,4 +1,4 @@
-"""What the webhook endpoint answers when the database does not help, or must not be asked."""
+"""The webhook endpoint's answers when the database fails or must not be asked."""
 
 import json
 from typing import Any, cast
@@ -20,8 +20,8 @@ class Awaiting:
 
 
 @pytest.mark.parametrize("error", [DatabaseUnavailable("away"), TransactionConflict("deadlock")])
-async def test_what_was_not_stored_is_sent_again(error: Exception) -> None:
-    """503 makes the sender repeat a webhook that the database could not take now."""
+async def test_a_webhook_that_is_not_stored_gets_503(error: Exception) -> None:
+    """503 makes the sender retry a webhook that the database could not store."""
 
     class Pipeline(Awaiting):
         async def record_webhook(self, *_: Any) -> bool:
@@ -31,8 +31,8 @@ async def test_what_was_not_stored_is_sent_again(error: Exception) -> None:
 
 
 @pytest.mark.parametrize("path", ["%00", "a%00b", "%ED%A0%80", "caf%C3%A9", "secret%0A", "a.b"])
-async def test_a_path_that_no_batch_can_have_is_not_looked_up(path: str) -> None:
-    """404, whatever bytes it holds; the database could not even be asked about some."""
+async def test_an_impossible_path_is_not_looked_up(path: str) -> None:
+    """It gets 404, whatever its bytes; some could not be sent to the database at all."""
 
     class Pipeline:
         async def awaits_webhook(self, _: str) -> bool:
@@ -42,7 +42,7 @@ async def test_a_path_that_no_batch_can_have_is_not_looked_up(path: str) -> None
 
 
 async def test_every_secret_path_is_looked_up() -> None:
-    """What is made for a batch is of the characters that are let through."""
+    """Generated paths use only accepted characters."""
 
     class Pipeline(Awaiting):
         async def record_webhook(self, *_: Any) -> bool:

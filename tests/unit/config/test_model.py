@@ -1,4 +1,4 @@
-"""The one line that explains a fault, whatever the fault is."""
+"""The one line that explains a fault."""
 
 from typing import Any
 
@@ -62,20 +62,20 @@ def test_a_fault_is_one_line(given: dict[str, Any], line: str) -> None:
     assert str(refused.value) == line
 
 
-def test_a_key_that_is_no_text_is_shown() -> None:
-    """JSON can bring half of a surrogate pair as a key."""
+def test_a_key_that_is_not_text_is_shown() -> None:
+    """A JSON key may be a lone surrogate."""
     with pytest.raises(UserError, match=r"^unknown key '\\ud800'=.*: known are ai_overview_factor"):
         PipelineConfig.from_json({"\ud800": 1})
 
 
-def test_an_unknown_key_explains_before_the_missing_one() -> None:
-    """A typing error in a required key is named as that."""
+def test_an_unknown_key_is_reported_before_a_missing_one() -> None:
+    """A misspelt required key is reported as unknown."""
     with pytest.raises(UserError, match=r"^unknown key 'frequncy'='daily': did you mean freq"):
         ScheduleSpec.from_json({"content_type": "news", "frequncy": "daily"})
 
 
 def test_all_faults_of_a_list_have_a_line() -> None:
-    """What collects the faults of several objects can name each of them."""
+    """Each fault in a list of objects can be formatted."""
     given = [
         {"content_type": "news", "frequency": "hourly", "retry_attempts": True},
         {"frequency": "daily", "catch_up": {"max": 1}},
@@ -98,7 +98,7 @@ def test_all_faults_of_a_list_have_a_line() -> None:
 
 
 def test_a_runs_breaker_has_the_settings_of_every_breaker() -> None:
-    """The same names and the same defaults."""
+    """It has the same names and defaults."""
     assert RunBreaker().settings() == BreakerSettings()
 
 
@@ -112,7 +112,7 @@ def test_a_runs_breaker_has_the_settings_of_every_breaker() -> None:
     ],
 )
 def test_a_document_is_read_strictly(document: bytes, words: str) -> None:
-    """A key may stand once in an object, and a number is no longer than Python reads."""
+    """A duplicate key and an over-long number are refused."""
     with pytest.raises(UserError) as refused:
         read_json(document)
     assert str(refused.value).startswith(words)

@@ -1,4 +1,4 @@
-"""Facts about a run's configuration: what it refuses, what a mode makes of it, how it is stored."""
+"""A run's configuration: what it refuses, what each mode changes, how it is stored."""
 
 import json
 from datetime import UTC, datetime
@@ -45,12 +45,12 @@ configs = st.builds(
 
 @given(configs)
 def test_what_is_stored_is_read_back(config: PipelineConfig) -> None:
-    """A run's configuration comes out of the database as it went in."""
+    """A run's configuration is the same after the database."""
     assert PipelineConfig.from_json(stored(config)) == config
 
 
 def test_an_older_releases_run_is_read() -> None:
-    """A setting that a stored run does not know yet has its default."""
+    """A key missing from a stored run has its default."""
     old = stored(PipelineConfig(retry_attempts=7))
     del old["analysis_depth"]
     read = PipelineConfig.from_json(old)
@@ -58,7 +58,7 @@ def test_an_older_releases_run_is_read() -> None:
 
 
 def test_the_stored_form_of_earlier_runs_is_read() -> None:
-    """Times with a space, nulls for what was not given, a schedule's whole breaker: as stored."""
+    """Stored times with a space, nulls and a schedule's whole breaker are read."""
     read = PipelineConfig.from_json(
         {
             "content_types": ["news"],
@@ -97,7 +97,7 @@ def test_the_stored_form_of_earlier_runs_is_read() -> None:
 
 
 def test_a_runs_own_breaker_is_by_content_type() -> None:
-    """Given once it holds for every type; given by type, for those."""
+    """Settings given once apply to every type, settings by type to those types."""
     both = (ContentType.ORGANIC, ContentType.NEWS)
     once = PipelineConfig(content_types=both, circuit_breaker={"failure_threshold": 3})
     assert [once.breaker_of(kind) for kind in both] == [BreakerSettings(3)] * 2
@@ -185,15 +185,15 @@ def test_a_schedules_words_are_accepted() -> None:
         ("no_such_setting", 1),
     ],
 )
-def test_what_cannot_be_run_is_refused_by_name(name: str, value: object) -> None:
-    """A value that makes no sense is one line that names the setting."""
+def test_an_invalid_value_is_refused_by_name(name: str, value: object) -> None:
+    """The error is one line that names the setting."""
     with pytest.raises(UserError, match=name) as caught:
         PipelineConfig.from_json({name: value})
     assert "\n" not in str(caught.value)
 
 
 def test_phases_are_chosen_in_manual_mode_only() -> None:
-    """A scheduled or a testing run has all phases."""
+    """SCHEDULED and TESTING runs have all phases."""
     chosen = PipelineConfig(phases=(PhaseName.KEYWORD_METRICS,))
     for mode in (PipelineMode.SCHEDULED, PipelineMode.TESTING):
         with pytest.raises(UserError, match="MANUAL mode only"):
@@ -210,7 +210,7 @@ def test_phases_are_chosen_in_manual_mode_only() -> None:
     ],
 )
 def test_inputs_of_unchosen_phases_come_from_a_named_run(phases: tuple[PhaseName, ...]) -> None:
-    """A chosen phase whose dependency is not chosen needs the run its inputs come from."""
+    """A chosen phase whose dependency is not chosen needs ``inputs_from``."""
     with pytest.raises(UserError, match="inputs_from"):
         PipelineConfig(phases=phases).for_mode(PipelineMode.MANUAL)
     config = PipelineConfig(phases=phases, inputs_from=RUN)
@@ -220,13 +220,13 @@ def test_inputs_of_unchosen_phases_come_from_a_named_run(phases: tuple[PhaseName
 
 
 def test_phases_that_need_nothing_else_need_no_run() -> None:
-    """Chosen phases that hold all their dependencies run by themselves, in whatever order."""
+    """Chosen phases with all their dependencies need no source run, in any order."""
     phases = (PhaseName.SERP_COLLECTION, PhaseName.KEYWORD_METRICS)
     assert PipelineConfig(phases=phases).for_mode(PipelineMode.MANUAL).inputs_from is None
 
 
 def test_testing_takes_five_keywords_and_stays_out_of_history() -> None:
-    """TESTING: at most 5 keywords, nothing reused, nothing kept in history, no phase retry."""
+    """TESTING: at most 5 keywords, no reuse, no history, no phase retry."""
     config = PipelineConfig(keyword_limit=100, phase_retries=2).for_mode(PipelineMode.TESTING)
     assert config.keyword_limit == TESTING_KEYWORDS == 5
     assert config.force_refresh
@@ -235,8 +235,8 @@ def test_testing_takes_five_keywords_and_stays_out_of_history() -> None:
     assert PipelineConfig(keyword_limit=3).for_mode(PipelineMode.TESTING).keyword_limit == 3
 
 
-def test_only_scheduled_runs_retry_phases_by_themselves() -> None:
-    """SCHEDULED keeps ``phase_retries``, one unless given; MANUAL has none."""
+def test_only_scheduled_runs_retry_phases() -> None:
+    """SCHEDULED keeps ``phase_retries`` (default 1); MANUAL has none."""
     config = PipelineConfig(scheduled_for=datetime(2026, 1, 1, tzinfo=UTC))
     assert config.for_mode(PipelineMode.SCHEDULED).phase_retries == 1
     assert config.for_mode(PipelineMode.MANUAL).phase_retries == 0

@@ -50,8 +50,8 @@ def test_types_due_at_the_same_instant_share_a_row() -> None:
     ]
 
 
-def test_a_row_shows_what_the_due_specifications_carry() -> None:
-    """Settings that only later have an effect are shown, read from the row as from the file."""
+def test_a_row_shows_the_due_specifications() -> None:
+    """Settings without an effect yet are shown too; the row reads back like the file."""
     spec = _spec(overlap="allow", catch_up={"within": "1d"}, jitter="5m", deadline="2h")
     (row,) = preview([spec], 1, JANUARY)
     assert [ScheduleSpec.from_json(one) for one in row["specs"]] == [spec]
@@ -72,7 +72,7 @@ def test_the_same_instant_in_two_zones_is_one_row() -> None:
 
 
 def test_one_instant_keeps_the_notes_of_all() -> None:
-    """The same note is said once, different ones after each other."""
+    """Equal notes appear once, different ones one after the other."""
     specs = [
         _spec(timezone="Europe/Berlin", time_of_day="02:30"),
         _spec(content_type="video", timezone="Europe/Berlin", time_of_day="02:30"),
@@ -121,18 +121,18 @@ def test_merging_loses_and_doubles_nothing(specs: list[ScheduleSpec], seconds: i
 
 @pytest.mark.parametrize("count", [0, -1, PREVIEW_MAX + 1, True])
 def test_a_preview_is_bounded(count: int) -> None:
-    """The number of rows is refused, by name, outside of its bounds."""
+    """A number of rows outside its bounds is refused by name."""
     with pytest.raises(UserError, match=f"^count={count}: must be 1 to {PREVIEW_MAX}$"):
         preview([NEWS], count, JANUARY)
 
 
 def test_the_longest_preview_is_whole() -> None:
-    """As many rows as may be asked for are given."""
+    """The largest allowed number of rows is returned."""
     assert len(preview([_spec(frequency="interval", interval=60)], PREVIEW_MAX, JANUARY)) == 10_000
 
 
 def test_a_shared_run_takes_the_most_patient_settings() -> None:
-    """Most attempts and phase retries, smallest batch; all types, the scheduled time."""
+    """It has the most attempts and phase retries, the smallest batch, all types and the time."""
     config = run_config([NEWS, ORGANIC, _spec(content_type="video", phase_retries=4)], JANUARY)
     assert config == PipelineConfig(
         content_types=(ContentType.ORGANIC, ContentType.NEWS, ContentType.VIDEO),
@@ -143,8 +143,8 @@ def test_a_shared_run_takes_the_most_patient_settings() -> None:
     )
 
 
-def test_what_a_run_collects_is_fresh_until_its_type_is_due_again() -> None:
-    """By all specifications of the schedule, also by those that were not due with it."""
+def test_results_are_fresh_until_their_type_is_due_again() -> None:
+    """All specifications of the schedule count, even those that were not due with the run."""
     weekly = ScheduleSpec.from_json(
         {"content_types": ["news", "video"], "frequency": "weekly", "days_of_week": ["sat"]}
     )
@@ -160,7 +160,7 @@ def test_what_a_run_collects_is_fresh_until_its_type_is_due_again() -> None:
 
 
 def test_each_type_keeps_its_breaker() -> None:
-    """The breaker of a content type is its specification's; of two the one that opens first."""
+    """A content type's breaker is its specification's; of two, the one that opens first."""
     strict, lax = {"failure_threshold": 3, "timeout_seconds": 60}, {"failure_threshold": 9}
     specs = [
         _spec(content_type="news", circuit_breaker=lax),
@@ -175,7 +175,7 @@ def test_each_type_keeps_its_breaker() -> None:
 
 
 def test_a_specification_becomes_the_run_it_describes() -> None:
-    """Nothing that a run can be told is lost on the way."""
+    """Every setting of the specification reaches the run."""
     spec = _spec(
         devices=["mobile"],
         landscape="coffee",
@@ -202,21 +202,21 @@ def test_a_specification_becomes_the_run_it_describes() -> None:
         {"force_refresh": True},
     ],
 )
-def test_what_a_run_has_once_must_agree(other: dict[str, Any]) -> None:
-    """Specifications that differ in it cannot share runs, and so are no one schedule."""
+def test_shared_keys_must_agree(other: dict[str, Any]) -> None:
+    """Specifications that differ in a shared key cannot form one schedule."""
     (key,) = other
     with pytest.raises(UserError, match=f"^{key}=.* differs from "):
         preview([NEWS, _spec(content_type="video", **other)], 1, JANUARY)
 
 
 def test_a_schedule_has_a_specification() -> None:
-    """None at all is refused."""
+    """An empty list is refused."""
     with pytest.raises(UserError, match="1 to 50 specifications, not 0"):
         preview([], 1, JANUARY)
 
 
 def test_the_id_of_a_run_follows_from_schedule_and_instant() -> None:
-    """It is the same in any zone and release, and another for another schedule or instant."""
+    """It is the same in every zone and release, and differs by schedule and instant."""
     berlin = JANUARY.astimezone(NEWS.timezone)
     assert run_id_of("news", JANUARY) == run_id_of("news", berlin)
     assert run_id_of("news", JANUARY) == UUID("feca862a-fdb9-53ed-ba68-3001210d9542")
@@ -226,12 +226,12 @@ def test_the_id_of_a_run_follows_from_schedule_and_instant() -> None:
 
 @pytest.mark.parametrize("name", ["", "  ", "a\nb", "x" * 201])
 def test_a_schedule_needs_a_printable_name(name: str) -> None:
-    """Without one there is no id."""
+    """Other names give no id."""
     with pytest.raises(UserError, match=r"^schedule="):
         run_id_of(name, JANUARY)
 
 
 def test_the_id_needs_an_offset() -> None:
-    """A time of no zone is no instant."""
+    """A time without zone is refused."""
     with pytest.raises(UserError, match=r"^instant=2026-01-30T12:00:00: must be"):
         run_id_of("news", JANUARY.replace(tzinfo=None))

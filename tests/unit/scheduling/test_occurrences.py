@@ -148,10 +148,10 @@ FORMS: tuple[dict[str, Any], ...] = (
 
 
 @given(nights, st.sampled_from(FORMS), st.integers(0, 40 * 86_400))
-def test_where_the_list_is_begun_makes_no_difference(
+def test_the_start_of_the_list_makes_no_difference(
     night: tuple[str, date], form: dict[str, Any], seconds: int
 ) -> None:
-    """Begun at any instant, the list is the tail of the longer one; increasing, local = UTC."""
+    """From any start, the list is the tail of a longer one; it increases, and local = UTC."""
     zone, day = night
     spec = _spec(timezone=zone, **form)
     first = datetime.combine(day, time(), UTC) - timedelta(days=20)
@@ -320,7 +320,7 @@ def test_the_days_of_a_leap_year(form: dict[str, Any], expected: str) -> None:
 
 
 def test_the_list_ends() -> None:
-    """Nothing is due later than the horizon, so that every search ends."""
+    """Nothing is due later than the horizon, so every search ends."""
     after = _utc("2999-12-31T00:00")
     for form in ({"frequency": "quarterly"}, {"frequency": "interval", "interval": "52w"}):
         found = list(occurrences(_spec(**form), after))
@@ -330,6 +330,6 @@ def test_the_list_ends() -> None:
 
 @pytest.mark.parametrize("after", ["2026-01-01T00:00:00", "1899-12-31T00:00:00Z", "3000-01-01T00Z"])
 def test_an_instant_must_have_an_offset_and_a_usual_year(after: str) -> None:
-    """Anything else is refused, naming the value, as soon as it is asked for."""
+    """Other instants are refused at once, with the value."""
     with pytest.raises(UserError, match="after="):
         occurrences(_spec(), datetime.fromisoformat(after))

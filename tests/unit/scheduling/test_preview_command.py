@@ -44,7 +44,7 @@ def _json(capsys: pytest.CaptureFixture[str]) -> tuple[list[dict[str, Any]], str
 def test_the_document_has_the_shape_of_the_contract(
     spec: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """UTC, the same with its zone's offset, the types and the note of the clock change."""
+    """It has UTC and local times, the types, and the note on the clock change."""
     _run(spec, "--count", 2, "--after", "2026-03-28T12:00:00Z", "--json")
     rows, said = _json(capsys)
     assert said == ""
@@ -72,13 +72,13 @@ def test_the_document_has_the_shape_of_the_contract(
 def test_after_is_utc_unless_it_says_otherwise(
     spec: Path, capsys: pytest.CaptureFixture[str], after: str, first: str
 ) -> None:
-    """A date, a time or a time with an offset; the time itself is not shown again."""
+    """``--after`` is a date, a time or a time with offset; that time itself is not shown."""
     _run(spec, "--after", after, "--count", 1, "--json")
     assert _json(capsys)[0][0]["scheduled_for"] == first
 
 
 def test_it_starts_now(spec: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Without ``--after`` the ten next times are shown."""
+    """Without ``--after`` the next ten times are shown."""
     before = datetime.now(UTC)  # noqa: TID251  compared with the command's own clock
     _run(spec, "--json")
     rows = _json(capsys)[0]
@@ -88,7 +88,7 @@ def test_it_starts_now(spec: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_person_gets_a_table(spec: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The table has one line a time."""
+    """The table has one line per time."""
     _run(spec, "--count", 2, "--after", "2026-01-10")
     shown = capsys.readouterr().out
     assert shown.count("news") == 2
@@ -103,9 +103,7 @@ def test_a_list_is_one_schedule(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert _json(capsys)[0][0]["content_types"] == ["news", "video"]
 
 
-def test_fewer_times_than_asked_for_are_said(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_short_list_has_a_note(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The list ends after 100 years, and a line on stderr says so."""
     path = tmp_path / "spec.json"
     path.write_text(json.dumps({**NEWS, "frequency": "quarterly"}))
@@ -124,14 +122,14 @@ def test_fewer_times_than_asked_for_are_said(
     ],
 )
 def test_a_wrong_option_is_named(spec: Path, arguments: list[str], message: str) -> None:
-    """Option and value are in the one line."""
+    """The error line names the option and the value."""
     with pytest.raises(UserError) as refused:
         _run(spec, *arguments)
     assert str(refused.value).startswith(message)
 
 
 def test_a_wrong_specification_is_named_with_its_file(spec: Path) -> None:
-    """File, key and value are in the one line; a missing file too."""
+    """The error line names file, key and value, or the missing file."""
     spec.write_text(json.dumps({**NEWS, "time_of_day": "25:00"}))
     with pytest.raises(UserError) as refused:
         _run(spec)
@@ -142,7 +140,7 @@ def test_a_wrong_specification_is_named_with_its_file(spec: Path) -> None:
 
 
 def test_it_needs_no_database(spec: Path) -> None:
-    """In a process of its own, the command loads neither the database's driver nor the queue."""
+    """The command, in its own process, loads neither the database driver nor the queue."""
     program = (
         "import sys; from serpline.cli.schedule import schedule_app as app\n"
         f"app(['preview', {str(spec)!r}, '--json'], standalone_mode=False)\n"

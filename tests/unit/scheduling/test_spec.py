@@ -20,7 +20,7 @@ BASE = {"content_type": "news", "frequency": "daily"}
 
 
 def test_the_forms_of_the_design_are_read_as_written() -> None:
-    """Both published examples become what they say, with the usual values for the rest."""
+    """Both published examples are read with the defaults for all other keys."""
     news, organic = specs_from_json(
         json.loads(
             '[{"content_type":"news","frequency":"daily","time_of_day":"09:00",'
@@ -41,8 +41,8 @@ def test_the_forms_of_the_design_are_read_as_written() -> None:
     assert organic.timezone == ZoneInfo("UTC")
 
 
-def test_every_key_is_carried() -> None:
-    """Each key has its place; durations may be numbers of seconds or words."""
+def test_every_key_is_read() -> None:
+    """Every key is read; durations may be numbers of seconds or text."""
     spec = ScheduleSpec.from_json(
         {
             "content_types": ["video", "organic", "video"],
@@ -130,7 +130,7 @@ _rest = st.fixed_dictionaries(
 
 @given(_timings, _rest)
 def test_a_specification_survives_its_json(timing: dict[str, Any], rest: dict[str, Any]) -> None:
-    """What is written out is read back as the same specification, through real JSON."""
+    """Its JSON form reads back as the same specification."""
     spec = ScheduleSpec.from_json({**timing, **rest})
     written = json.dumps(spec.to_json())
     assert read_specs(written.encode()) == (spec,)
@@ -225,8 +225,8 @@ def test_a_specification_survives_its_json(timing: dict[str, Any], rest: dict[st
         ({"x" * 1000: "y" * 1000}, "unknown key 'xxx"),
     ],
 )
-def test_what_cannot_be_used_is_named(change: dict[str, Any], message: str) -> None:
-    """Each wrong key or value is one short line that names both."""
+def test_a_wrong_key_or_value_is_named(change: dict[str, Any], message: str) -> None:
+    """The error is one short line with both."""
     with pytest.raises(UserError) as refused:
         ScheduleSpec.from_json({**BASE, **change})
     assert message in str(refused.value)
@@ -243,7 +243,7 @@ _json = st.recursive(
 
 @given(st.sampled_from(sorted(ScheduleSpec.from_json({**BASE}).to_json())), _json)
 def test_any_json_is_read_or_refused(key: str, value: Any) -> None:
-    """Whatever JSON a key is given, the answer is a specification or one line."""
+    """Any JSON value of a key gives a specification or a one-line error."""
     refusal = None
     try:
         spec = ScheduleSpec.from_json({"content_types": ["news"], "frequency": "daily", key: value})
@@ -257,8 +257,8 @@ def test_any_json_is_read_or_refused(key: str, value: Any) -> None:
 
 
 @pytest.mark.parametrize("missing", ["content_type", "frequency"])
-def test_what_is_needed_is_missed(missing: str) -> None:
-    """A specification must say what is collected and how often."""
+def test_required_keys_are_named(missing: str) -> None:
+    """A specification must have its content types and its frequency."""
     with pytest.raises(UserError, match=f"^{missing} is missing"):
         ScheduleSpec.from_json({key: value for key, value in BASE.items() if key != missing})
 
@@ -279,15 +279,15 @@ def test_what_is_needed_is_missed(missing: str) -> None:
     ],
 )
 def test_a_document_that_is_no_schedule_is_refused(document: bytes, message: str) -> None:
-    """It is one line, with the number of the specification if there are several."""
+    """The error is one line, with the number of the specification in a list."""
     with pytest.raises(UserError) as refused:
         read_specs(document)
     assert message in str(refused.value)
     assert len(str(refused.value).splitlines()) == 1
 
 
-def test_a_byte_order_mark_is_no_mistake() -> None:
-    """Editors that write one are forgiven."""
+def test_a_byte_order_mark_is_accepted() -> None:
+    """Some editors write one."""
     assert read_specs(b"\xef\xbb\xbf" + json.dumps(BASE).encode()) == read_specs(
         json.dumps(BASE).encode()
     )
