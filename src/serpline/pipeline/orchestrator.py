@@ -44,7 +44,7 @@ from serpline.store.runs.runs import RunRow
 
 log = get(__name__)
 
-DEADLINE_REASON = "deadline: not finished in the time that the run allows a lane"
+DEADLINE_REASON = "deadline: not finished within the time allowed for a lane"
 
 _ENDINGS = {
     RunStatus.COMPLETED: "complete",

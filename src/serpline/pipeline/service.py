@@ -117,7 +117,7 @@ class PipelineService:
         async with self._database.transaction() as conn:
             run = await _locked(conn, run_id)
             if not await runs.change_run(conn, run_id, event, self._clock.now()):
-                raise UserError(f"run {run_id} is {run.status}: it cannot be changed by {event!r}")
+                raise UserError(f"run {run_id} is {run.status}: {event!r} is not possible")
             if event == "resume":
                 # The pause does not count towards the lanes' deadlines.
                 hours = PipelineConfig.from_json(run.config).lane_deadline_hours
@@ -145,7 +145,7 @@ class PipelineService:
         async with self._database.transaction() as conn:
             run = await _locked(conn, run_id)
             if run.status not in ENDED_RUNS:
-                raise UserError(f"run {run_id} is {run.status}: only an ended run is retried")
+                raise UserError(f"run {run_id} is {run.status}: only an ended run can be retried")
             views = {lane.key: lane for lane in await runs.lanes(conn, run_id)}
             chosen = [lane for lane in views.values() if _matches(lane, phase, content_type)]
             if item is not None:
@@ -155,7 +155,9 @@ class PipelineService:
                 chosen = [lane for lane in chosen if _is_retryable(lane, by_name=phase is not None)]
             is_unfinished = any(lane.status is LaneStatus.PENDING for lane in views.values())
             if not chosen and (item is not None or phase is not None or not is_unfinished):
-                raise UserError(f"run {run_id}: nothing that failed matches, so nothing to retry")
+                raise UserError(
+                    f"run {run_id}: no failed lane or item matches, so there is nothing to retry"
+                )
             reopened = {lane.key for lane in chosen}
             for lane in chosen:
                 reopened.update(dependents_of(lane.key, list(views)))

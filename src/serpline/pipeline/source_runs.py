@@ -41,7 +41,9 @@ async def resolve(conn: Connection, config: PipelineConfig) -> Resolved:
     if run is None:
         raise UserError(f"{named}: there is no such run")
     if run.status not in ENDED_RUNS:
-        raise UserError(f"{named}: the run is {run.status}; its results count when it has ended")
+        raise UserError(
+            f"{named}: the run is {run.status}; its results can be used once it has ended"
+        )
     lanes = await runs.lanes(conn, run.id)
     sources = await runs.source_runs(conn, run.id)
     source_config = PipelineConfig.from_json(run.config)

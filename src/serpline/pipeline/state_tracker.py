@@ -155,7 +155,7 @@ class StateTracker:
         lane = LaneKey(_phase(phase), content_type)
         if status not in _BY_HAND:
             known = ", ".join(_BY_HAND)
-            raise UserError(f"item {item_id}: status {str(status)!r} is none of {known}")
+            raise UserError(f"item {item_id}: status {str(status)!r} is not one of {known}")
         async with self._database.transaction() as conn:
             chunk = await item_rows.lock_chunk_of(conn, pipeline_execution_id, lane, item_id)
             if chunk is None:
@@ -239,4 +239,4 @@ def _phase(name: str) -> PhaseName:
         return PhaseName(name)
     except ValueError:
         known = ", ".join(PhaseName)
-        raise UserError(f"phase {name!r} is none of {known}") from None
+        raise UserError(f"phase {name!r} is not one of {known}") from None

@@ -296,9 +296,9 @@ async def test_by_hand_an_item_can_only_be_settled(harness: Harness) -> None:
     """A state that no settlement sets, and an unknown phase, are refused by name."""
     run_id = new_id()
     for status in (StateStatus.PENDING, StateStatus.WAITING, StateStatus.RETRY_WAIT):
-        with pytest.raises(UserError, match=f"'{status}' is none of"):
+        with pytest.raises(UserError, match=f"'{status}' is not one of"):
             await harness.tracker.update_item_status(run_id, "keyword_metrics", "a", status)
-    with pytest.raises(UserError, match="'no_phase' is none of"):
+    with pytest.raises(UserError, match="'no_phase' is not one of"):
         await harness.tracker.update_item_status(run_id, "no_phase", "a", StateStatus.COMPLETED)
 
 
