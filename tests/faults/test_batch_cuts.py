@@ -1,7 +1,7 @@
-"""The database connection is lost as a batch's next state, or the reading of a page, is written.
+"""The database connection is lost while a batch's next state, or a page, is written.
 
-Nobody dies: the call before it was answered, and the write is repeated. What was done over there is
-not done again. The auditor is the simulator's account.
+The worker survives: the call before the write was answered, and the write is repeated. Nothing is
+repeated at the provider. The auditor is the simulator's account.
 """
 
 from pathlib import Path
@@ -15,7 +15,7 @@ SEARCHES = 6
 KEYWORDS = "keyword,market\n" + "".join(f"kettle {n},PL\n" for n in range(SEARCHES))
 # After the create, the last add, the start, and the last page.
 CUT = (BatchStatus.CREATED, BatchStatus.FILLED, BatchStatus.RUNNING, BatchStatus.INGESTED)
-# A sequence counts on whatever becomes of the transaction.
+# A sequence counts even if the transaction rolls back.
 CUTTER = """
 CREATE FUNCTION cut_once() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -33,7 +33,7 @@ PAGES = (
     "CREATE TRIGGER pages BEFORE UPDATE OF pages_ingested ON provider_batches FOR EACH ROW"
     " WHEN (NEW.status = 'ready') EXECUTE FUNCTION cut_once('pages')"
 )
-# Before a commit: a chunk whose searches have all ended has no batch that has not.
+# Checked before each commit: if all searches of a chunk have ended, so has its batch.
 CHECK = """
 CREATE FUNCTION check_end() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -113,10 +113,10 @@ async def test_a_batch_ends_with_the_last_of_its_searches(
         assert (lane.completed, lane.failed) == (SEARCHES - missing, missing)
         (found,) = await world.query("SELECT status, received FROM provider_batches")
         assert found == {"status": "ingested", "received": SEARCHES - missing}
-        (told,) = await world.query(
+        (event,) = await world.query(
             "SELECT detail FROM pipeline_events WHERE event_type = 'batch.ingested'"
         )
-        assert (told["detail"]["received"], told["detail"]["missing"]) == (
+        assert (event["detail"]["received"], event["detail"]["missing"]) == (
             SEARCHES - missing,
             missing,
         )

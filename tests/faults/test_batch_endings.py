@@ -1,4 +1,4 @@
-"""A started batch that will bring nothing: its searches are bought another way."""
+"""A started batch that will bring no results: its searches are bought in another way."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -19,7 +19,7 @@ KEYWORDS = "keyword,market\n" + "".join(f"kettle {n},PL\n" for n in range(SEARCH
 async def endless_batch(
     url: str, directory: Path, *, seconds_max: float
 ) -> AsyncIterator[tuple[World, UUID, Batch]]:
-    """A run whose batch is running, and does not end by itself as long as any test lasts."""
+    """A run whose batch is running and does not end during the test."""
     settings = {
         "SERPLINE_BATCH_POLL_SECONDS": "0.1",
         "SERPLINE_BATCH_RUNNING_SECONDS_MAX": str(seconds_max),
@@ -27,7 +27,7 @@ async def endless_batch(
     endless = simulated(timing={"running_seconds": 3600.0})
     async with open_world(url, directory, KEYWORDS.encode(), config=endless, **settings) as world:
         await world.start_worker()
-        # The second attempt of a search is its last, and made in real time.
+        # The second attempt of a search is its last, in real time.
         run_id = await world.start(
             content_types=("organic",),
             phases=("keyword_metrics", "serp_collection"),
@@ -43,7 +43,7 @@ async def endless_batch(
 
 
 async def assert_bought_in_real_time(world: World, run_id: UUID, reason: str) -> None:
-    """All searches are there, one call each; the batch was started once, is lost, and says why."""
+    """Each search returned from one call; the batch was started once, is lost, and has a reason."""
     run = await world.wait_for_end(run_id)
     assert run.status is RunStatus.COMPLETED
     lane = await world.lane(run_id, "serp_collection/organic")
@@ -56,25 +56,25 @@ async def assert_bought_in_real_time(world: World, run_id: UUID, reason: str) ->
 
 
 async def test_a_batch_that_runs_for_too_long_is_stopped(database_url: str, tmp_path: Path) -> None:
-    """After ``batch_running_seconds_max`` it is stopped over there, and waited for no more."""
+    """After ``batch_running_seconds_max`` it is stopped at the provider and given up."""
     async with endless_batch(database_url, tmp_path, seconds_max=1) as (world, run_id, batch):
         await assert_bought_in_real_time(world, run_id, "has run for too long")
         assert len(world.sim.log.of("scaleserp", "stop_batch")) == 1
         assert batch.status is Status.IDLE
 
 
-async def test_a_batch_that_somebody_stopped_is_not_waited_for(
-    database_url: str, tmp_path: Path
-) -> None:
-    """Idle and without a result set for twenty polls: it will never have one."""
+async def test_a_batch_stopped_by_a_person_is_given_up(database_url: str, tmp_path: Path) -> None:
+    """Idle and without a result set for twenty polls, it will never have one."""
     async with endless_batch(database_url, tmp_path, seconds_max=3600) as (world, run_id, batch):
         world.sim.scaleserp.account.stop(batch)
         await assert_bought_in_real_time(world, run_id, "stopped before it had a result")
         assert world.sim.log.of("scaleserp", "stop_batch") == []
 
 
-async def test_the_time_in_the_queue_is_not_time_it_runs(database_url: str, tmp_path: Path) -> None:
-    """A batch that waits over there for longer than one may run is waited for, not bought anew."""
+async def test_time_in_the_providers_queue_does_not_count(
+    database_url: str, tmp_path: Path
+) -> None:
+    """A batch that queues longer than one may run is waited for, not bought again."""
     slow = simulated(timing={"queued_seconds": 3.0})
     settings = {"SERPLINE_BATCH_RUNNING_SECONDS_MAX": "1.5"}
     async with open_world(
@@ -92,7 +92,7 @@ async def test_the_time_in_the_queue_is_not_time_it_runs(database_url: str, tmp_
 async def test_a_batch_stopped_in_the_queue_is_refunded_here_too(
     database_url: str, tmp_path: Path
 ) -> None:
-    """Its start was answered and charged; the vendor gives that back, and so do our budgets."""
+    """Its start was charged; the provider refunds that, and so do our budgets."""
     waits = simulated(timing={"queued_seconds": 3600.0})
     settings = {
         "SERPLINE_BATCH_POLL_SECONDS": "0.1",

@@ -1,8 +1,8 @@
-"""Every call of a ScaleSERP batch meets every fault: all searches come, and each is bought once.
+"""Every call of a ScaleSERP batch meets every fault: each search returns and is bought once.
 
-One run holds a batch of two searches per case, so that a case costs a moment. The worker runs in
-this process, over the real simulator and without a circuit breaker (a hundred faults at once are
-an outage). The auditors are the simulator's account, log and ledger.
+One run has a batch of two searches per case, so each case is quick. The worker runs in this
+process, against the real simulator and without a circuit breaker, because a hundred faults at once
+are an outage. The auditors are the simulator's account, log and ledger.
 """
 
 import asyncio
@@ -32,10 +32,10 @@ from serpline.store.embedded.server import EmbeddedServer
 # All cases are one run: one process makes it, and the first of them waits for it.
 pytestmark = [pytest.mark.timeout(400), pytest.mark.xdist_group("batch faults")]
 
-# What a malformed reply says follows from the batch's name, and that from the run's id.
+# A malformed reply depends on the batch's name, which depends on the run's id.
 RUN_ID = UUID(int=7)
 SEARCHES = 2
-# What a step of a batch's life is called here: the simulator's operation, and what leads to it.
+# Step of a batch's life → the simulator's operation, and how a run gets there.
 STEPS: Mapping[str, tuple[str, str | None]] = {
     "create": ("create_batch", None),
     "find by name": ("list_batches", "create_batch"),
@@ -69,7 +69,7 @@ NOT_STARTED = ("create", "find by name", "add", "list searches", "look before th
 CASES = [
     (step, fault)
     for step, fault in product(STEPS, FAULTS)
-    # There is nothing to delete before it is made.
+    # A batch cannot be deleted before it is created.
     if not (fault == "deleted" and step in ("create", "find by name"))
 ]
 KEYWORDS = "keyword,market\n" + "".join(f"word {n:03},PL\n" for n in range(SEARCHES * len(CASES)))
@@ -77,11 +77,11 @@ KEYWORDS = "keyword,market\n" + "".join(f"word {n:03},PL\n" for n in range(SEARC
 
 @dataclass(frozen=True)
 class Life:
-    """What became of one chunk: its items, our batches, those of the account, what they cost."""
+    """The result of one chunk: its items, our batches, those of the account, their cost."""
 
     items: list[dict[str, Any]]
     first_pass: list[str]
-    ours: list[dict[str, Any]]
+    our_batches: list[dict[str, Any]]
     theirs: list[Batch]
     charges: list[float]
 
@@ -91,7 +91,7 @@ def _name(run_id: UUID, no: int, generation: int = 0) -> str:
 
 
 def _rules(run_id: UUID) -> list[dict[str, Any]]:
-    """The first batch of each chunk meets the fault of its case, and those after it none."""
+    """The first batch of each chunk meets the fault of its case; later ones meet none."""
     rules = []
     for no, (step, fault) in enumerate(CASES):
         operation, before = STEPS[step]
@@ -99,7 +99,7 @@ def _rules(run_id: UUID) -> list[dict[str, Any]]:
             continue
         rule = {"attempts": 1, **FAULTS[fault]}
         if step == "look":
-            # The first look is the one before the start.
+            # The first status check is the one before the start.
             rule = {**FAULTS[fault], "pattern": "S" + "F" * rule.pop("attempts"), "times": 1}
         rules.append(_at(run_id, no, operation) | rule)
         if before:
@@ -119,7 +119,7 @@ def _at(run_id: UUID, no: int, operation: str) -> dict[str, Any]:
 
 
 def _delete_on_the_way(world: World, run_id: UUID) -> None:
-    """Somebody deletes the batch over there, just before the call of its case is answered."""
+    """Delete the batch at the provider just before the case's call is answered."""
     scaleserp = world.sim.scaleserp
     handle = scaleserp.handle
     doomed = {_name(run_id, no): step for no, (step, f) in enumerate(CASES) if f == "deleted"}
@@ -130,7 +130,7 @@ def _delete_on_the_way(world: World, run_id: UUID) -> None:
             return await handle(request, operation)
         batch = scaleserp.account.find(str(operation.params["batch_id"]))
         if step == "look" and not (batch.status is Status.RUNNING or batch.result_sets):
-            # Over there a batch waits its turn behind others; deleted then, it would cost nothing.
+            # A batch still in the provider's queue costs nothing if it is deleted.
             return await handle(request, operation)
         if step == "page file":
             reply = await handle(request, operation)
@@ -144,7 +144,7 @@ def _delete_on_the_way(world: World, run_id: UUID) -> None:
 
 
 async def _forget_ids_of_result_sets(world: World, run_id: UUID) -> None:
-    """As if the vendor had not said which id the next result set gets."""
+    """Remove the id of the next result set, as if the provider had not given it."""
     names = [_name(run_id, n) for n, (step, _) in enumerate(CASES) if step == "list result sets"]
     listed = ", ".join(f"'{name}'" for name in names)
     async with world.services.database.transaction() as conn:
@@ -177,7 +177,7 @@ async def _walk(world: World) -> dict[int, Life]:
         )
         await world.services.pipeline.start(config, run_id=RUN_ID)
         run = await world.wait_for_end(RUN_ID, seconds=240)
-        # The searches of batches that were refused for a wrong key have failed; no others have.
+        # Only searches of batches refused for a wrong key have failed.
         refused = sum(fault == "401" and step in NOT_STARTED for step, fault in CASES) * SEARCHES
         whole = SEARCHES * len(CASES)
         assert run.status is RunStatus.COMPLETED_WITH_ERRORS
@@ -198,12 +198,12 @@ async def _walk(world: World) -> dict[int, Life]:
             charged[charge.reference.removeprefix("batch ")].append(charge.amount)
     lives = {}
     for no in range(len(CASES)):
-        ours = [row for row in rows if row["no"] == no]
-        ids = [row["provider_batch_id"] for row in ours]
+        our_batches = [row for row in rows if row["no"] == no]
+        ids = [row["provider_batch_id"] for row in our_batches]
         lives[no] = Life(
             items=items[no],
             first_pass=[row["status"] for row in first_pass[no]],
-            ours=ours,
+            our_batches=our_batches,
             theirs=[
                 b
                 for b in world.sim.scaleserp.account.batches.values()
@@ -265,7 +265,7 @@ def lives(
 
 @pytest.mark.parametrize("no", range(len(CASES)), ids=[f"{s}: {f}" for s, f in CASES])
 def test_a_batch_survives_every_fault_of_every_call(lives: dict[int, Life], no: int) -> None:
-    """All searches come once, each batch is there once and charged once, whatever went wrong."""
+    """All searches return once, and each batch exists once and is charged once."""
     step, fault = CASES[no]
     life = lives[no]
     assert [(row["status"], row["pages"]) for row in life.items] == [("completed", 1)] * SEARCHES
@@ -275,19 +275,19 @@ def test_a_batch_survives_every_fault_of_every_call(lives: dict[int, Life], no: 
     names = [batch.name for batch in life.theirs]
     assert len(names) == len({*names})
     if fault == "401" and step in NOT_STARTED:
-        # A wrong key is a person's to put right; then the same batch goes on.
+        # A person corrects a wrong key, then the same batch continues.
         assert life.first_pass == ["failed"] * SEARCHES
     else:
         assert life.first_pass == ["completed"] * SEARCHES
     if fault == "deleted":
-        assert [row["status"] for row in life.ours] == ["lost", "ingested"]
-        assert [row["stage"] for row in life.ours] == ["first", "again"]
-        # What had been started was paid for and is gone; what had not cost nothing.
+        assert [row["status"] for row in life.our_batches] == ["lost", "ingested"]
+        assert [row["stage"] for row in life.our_batches] == ["first", "again"]
+        # A started batch was paid for and is lost; an unstarted one cost nothing.
         paid_twice = step not in (*NOT_STARTED, "start")
         assert life.charges == [SEARCHES] * (2 if paid_twice else 1)
         assert [row["attempts"] for row in life.items] == [1] * SEARCHES
     else:
-        told = [(row["status"], row["error_message"]) for row in life.ours]
-        assert [status for status, _ in told] == ["ingested"], told
+        ended = [(row["status"], row["error_message"]) for row in life.our_batches]
+        assert [status for status, _ in ended] == ["ingested"], ended
         assert life.charges == [SEARCHES]
         assert [row["attempts"] for row in life.items] == [0] * SEARCHES

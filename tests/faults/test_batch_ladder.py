@@ -1,4 +1,4 @@
-"""What a batch did not bring goes up the ladder, and whoever reads the run can see how far."""
+"""Missing searches go through the repair stages, and the run shows how far they went."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from harness.world import open_world
 from serpline.domain.states import RunStatus
 from serpline.pipeline.report import run_report
 
-# So few that fail for good that no circuit breaker opens for them.
+# So few fail for good that no circuit breaker opens.
 COUNTS = {"fine": 30, "once": 30, "twice": 30, "alone": 30, "never": 3}
 ALL = sum(COUNTS.values())
 KEYWORDS = "keyword,market\n" + "".join(
@@ -16,10 +16,8 @@ KEYWORDS = "keyword,market\n" + "".join(
 TOLD = ("batch 1 (first, high priority)", "batch 2 (again, high priority)", "real time")
 
 
-async def test_missing_searches_go_up_the_ladder_and_the_last_are_reported(
-    database_url: str, tmp_path: Path
-) -> None:
-    """First, again, smaller at another priority, in real time; then failed, with what was tried."""
+async def test_missing_searches_pass_every_repair_stage(database_url: str, tmp_path: Path) -> None:
+    """First, again, smaller at another priority, in real time; then they fail, naming each."""
     in_batch = {"provider": "scaleserp", "operation": "batch_search", "fault": "failed_searches"}
     fails = {"once": 1, "twice": 2, "alone": 9, "never": 9}
     rules = [in_batch | {"match": {"q": f"{k} *"}, "attempts": n} for k, n in fails.items()]

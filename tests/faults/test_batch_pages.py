@@ -1,4 +1,4 @@
-"""A batch's page files come from elsewhere than the API: what goes wrong there stays there."""
+"""Page files do not come from the API's host: their failures do not affect it."""
 
 from pathlib import Path
 
@@ -11,12 +11,12 @@ BAD = 5
 KEYWORDS = "keyword,market\n" + "".join(f"lamp {n:02},PL\n" for n in range(PAGES))
 
 
-async def test_pages_that_cannot_be_read_stop_neither_the_others_nor_the_api(
+async def test_unreadable_pages_stop_neither_other_pages_nor_the_api(
     database_url: str, tmp_path: Path
 ) -> None:
-    """Five of eight files are broken for good: three come, five searches are bought anew.
+    """Five of eight files are broken for good: three return, five searches are bought again.
 
-    As many in a row open a breaker of the API, and they are more than one look tries.
+    Five failures in a row would open a breaker of the API, and one check tries fewer than five.
     """
     broken = {"provider": "scaleserp", "operation": "download", "fault": "malformed"}
     async with open_world(

@@ -1,4 +1,4 @@
-"""A worker process whose network falls silent in the middle of a paid call's statement."""
+"""A worker process whose network falls silent during a paid call's statement."""
 
 from datetime import datetime
 from itertools import pairwise
@@ -21,7 +21,7 @@ from serpline.store.embedded.server import EmbeddedServer
 LANE = LaneKey(PhaseName.COMPANY_ENRICHMENT_SERP, ContentType.ORGANIC)
 # The time after which the server ends a transaction that holds what others wait for.
 SERVER_SECONDS = 2.0
-# What a busy machine may add.
+# Extra time for a busy machine.
 SPARE_SECONDS = 3.0
 # When the silent worker's sessions are ended, and with them whatever they hold.
 DEAD_AFTER_SECONDS = 8.0
@@ -30,14 +30,14 @@ ADMISSION = b'"third_party"'
 
 
 def calls(world: World) -> list[datetime]:
-    """When each company was asked for."""
+    """The times at which each company was asked for."""
     return [datetime.fromisoformat(entry.at) for entry in world.sim.log.of("pdl")]
 
 
-async def test_a_silenced_worker_stops_nobody_and_blames_nobody(
+async def test_a_silenced_worker_stops_no_other_and_opens_no_breaker(
     database_url: str, postgres: EmbeddedServer, tmp_path: Path
 ) -> None:
-    """The others go on within the server's time-out; its own failures open no breaker."""
+    """Others continue within the server's time-out; its own failures open no breaker."""
     settings = {
         "SERPLINE_WORKER_HEARTBEAT_SECONDS": "0.3",
         "SERPLINE_WORKER_DEAD_AFTER_SECONDS": str(DEAD_AFTER_SECONDS),

@@ -1,9 +1,9 @@
-"""Workers killed with SIGKILL in the middle of things: the run goes on, exactly, from where it was.
+"""Workers killed with SIGKILL at critical moments: the run continues exactly where it was.
 
-One kill in the middle of each phase, and one at each moment between what ScaleSERP did to a batch
-and our knowing of it. When to kill is read from the simulator's log and the chunks' counters: the
-simulator keeps one reply back, so the worker is there for certain. The auditor is the simulator:
-what was charged twice must be a call whose reply the killed worker had not yet committed.
+One kill in the middle of each phase, and one at each moment between an effect of a batch call and
+our record of it. The simulator's log and the chunks' counters decide when to kill: the simulator
+withholds one reply, so the worker is certainly at that point. The auditor is the simulator: each
+double charge must be a call whose reply the killed worker had not committed.
 """
 
 import asyncio
@@ -39,11 +39,11 @@ moka pot,PL
 moka pot,US
 """
 PAIRS = 8
-# Few pages: what is proved here does not depend on how many there are.
+# Few pages: these facts do not depend on their number.
 DEPTH = 2
 TYPES = ("organic", "news", "video")
 PROVIDERS = ("dataforseo", "llm", "pdl", "scaleserp", "youtube")
-# Longer than any test: a reply kept back for so long never comes.
+# Longer than any test, so this reply never comes.
 NEVER_SECONDS = 300.0
 
 Middle = Callable[[World, UUID], Awaitable[bool]]
@@ -213,7 +213,7 @@ async def test_a_kill_while_scores_are_being_written_changes_nothing(
         conninfo = database_url.replace("+psycopg", "")
         worker = await world.start_worker()
         async with await psycopg.AsyncConnection.connect(conninfo) as blocker:
-            # Whoever wants to write a score waits here, with its transaction open.
+            # Every writer of a score waits here, with its transaction open.
             await blocker.execute("SET idle_in_transaction_session_timeout = 0")
             await blocker.execute("LOCK TABLE dsi_scores IN SHARE MODE")
             run_id = await world.start(analysis_depth=DEPTH)
@@ -253,12 +253,12 @@ async def _every_credit_is_explained(world: World, run_id: UUID, reference: Refe
         " FROM provider_calls WHERE run_id = :run GROUP BY provider",
         run=run_id,
     )
-    ours = {row["provider"]: float(row["credits"]) for row in rows}
+    our_credits = {row["provider"]: float(row["credits"]) for row in rows}
     unrecorded = {row["provider"]: row["open"] for row in rows}
     purchases = paid(world.sim.log.entries)
     for provider in PROVIDERS:
         unit = COST if provider == "dataforseo" else 1.0
-        assert world.sim.ledger.spent(provider) <= ours[provider] * unit + 1e-6, provider
+        assert world.sim.ledger.spent(provider) <= our_credits[provider] * unit + 1e-6, provider
         again = sum(times - 1 for (name, _), times in purchases.items() if name == provider)
         assert again <= unrecorded[provider], provider
     assert world.sim.ledger.spent("scaleserp") == reference.spent["scaleserp"]
@@ -283,7 +283,7 @@ def _each_batch_once(world: World) -> None:
 async def test_a_kill_before_the_outcome_of_a_batch_call_is_stored_repeats_nothing(
     reference: Reference, database_url: str, tmp_path: Path
 ) -> None:
-    """Killed between what ScaleSERP did and our knowing: no second batch, search or start.
+    """Killed between a batch call's effect and our record: no second batch, search or start.
 
     At the kill one batch had been created, one filled and one started, each without a reply.
     """
@@ -311,7 +311,7 @@ async def test_a_kill_before_the_outcome_of_a_batch_call_is_stored_repeats_nothi
 async def test_a_lost_reply_of_a_batch_call_repeats_nothing(
     reference: Reference, database_url: str, tmp_path: Path, first: int
 ) -> None:
-    """A reply that is cut, never comes or lies: no second batch, no second search, no second start.
+    """A reply that is cut, withheld or wrong causes no second batch, search or start.
 
     Each content type loses the reply of another call in another way, and in turn of all three.
     """
@@ -359,7 +359,7 @@ async def test_a_batch_call_that_takes_effect_after_its_timeout_is_not_repeated(
         assert (await world.wait_for_end(run_id)).status is RunStatus.COMPLETED
         _each_batch_once(world)
         assert [rule.used for rule in world.sim.faults.rules] == [1, 1, 1]
-        # The start that was lost is proved not to have been one more, and is not booked twice.
+        # The lost start was no additional start, and is not charged twice.
         spent = await world.query(
             "SELECT reserved, spent FROM provider_budgets WHERE provider = 'scaleserp'"
             " AND starts_with(scope, 'run:')"

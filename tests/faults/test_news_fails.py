@@ -1,6 +1,6 @@
-"""A failure stays where it happened: one content type, one search, one provider's quota, one key.
+"""A failure stays local: to one content type, one search, one provider's quota, one key.
 
-Real workers against the simulator, which is told to break one thing for good or for a while.
+Real workers run against the simulator, which breaks one thing for good or for a while.
 """
 
 from collections import Counter
@@ -163,7 +163,7 @@ async def test_failed_searches_and_missing_records_are_repaired(
             ("organic", 1, PAIRS // 2),
             ("video", 0, PAIRS),
         ]
-        # Half the web searches and all the news once more; nothing that had come.
+        # Half the web searches and all news again; no search that had returned.
         batches = world.sim.scaleserp.account.batches.values()
         searches = Counter((b.fields["searches_type"], len(b.searches)) for b in batches)
         assert searches == {("web", PAIRS): 1, ("web", PAIRS // 2): 1, ("news", PAIRS): 2} | {
@@ -193,12 +193,12 @@ async def test_without_credits_batches_wait_and_use_no_attempt(
             return len(starts) >= 6 and {entry.status for entry in starts} == {402}
 
         await until(refused_twice, "every batch to be refused a start twice")
-        told = await world.query(
+        events = await world.query(
             "SELECT content_type, detail->>'reason' AS reason FROM pipeline_events"
             " WHERE event_type = 'batch.waiting' ORDER BY 1"
         )
-        assert [row["content_type"] for row in told] == ["news", "organic", "video"]
-        assert all("enough credits" in row["reason"] for row in told)
+        assert [row["content_type"] for row in events] == ["news", "organic", "video"]
+        assert all("enough credits" in row["reason"] for row in events)
         waits = await world.query(
             "SELECT item, error_category, delay_seconds > 0 AS waited FROM item_retries"
         )
@@ -234,10 +234,10 @@ async def test_a_wrong_key_fails_lanes_without_showing_the_key(
             assert failed["status"] == LaneStatus.FAILED
             assert "Supplied api_key is not valid" in failed["error_message"]
             assert lanes[f"dsi_calculation/{kind}"]["status"] == LaneStatus.BLOCKED
-        said = [str(row) for row in lanes.values()] + [str(run.error_message), world.pool.logs()]
+        texts = [str(row) for row in lanes.values()] + [str(run.error_message), world.pool.logs()]
         rows = await world.query("SELECT error FROM items UNION SELECT error FROM provider_calls")
-        said += [str(row) for row in rows]
-        assert not [text for text in said if wrong in text or "Traceback" in text]
+        texts += [str(row) for row in rows]
+        assert not [text for text in texts if wrong in text or "Traceback" in text]
         assert len(world.sim.log.of("scaleserp")) == 3
 
 
@@ -282,7 +282,7 @@ async def test_a_used_up_quota_delays_and_uses_no_attempt(
         assert items == [{"status": "pending", "attempts": 0}]
         assert (await world.lane(run_id, "youtube_enrichment/video")).status == LaneStatus.RUNNING
 
-        # Midnight: the quota is there again, and what was noted for midnight is due.
+        # Midnight: the quota is reset, and items that waited for midnight are due.
         quota["youtube/general"] = 10_000
         await world.query("UPDATE provider_rates SET paused_until = now()")
         await world.query("UPDATE chunks SET next_check_at = now() WHERE status = 'ready'")

@@ -53,8 +53,8 @@ async def test_batches_behind_a_too_expensive_one_fail_with_it(
         errors = await world.query(
             "SELECT error, count(*) AS n FROM items WHERE error IS NOT NULL GROUP BY 1"
         )
-        told = "the run's credit limit for scaleserp is spent"
-        assert errors == [{"error": told, "n": searches}]
+        error = "the run's credit limit for scaleserp is spent"
+        assert errors == [{"error": error, "n": searches}]
 
 
 async def test_a_batch_is_started_only_if_its_stated_price_fits_the_days_budget(
@@ -62,7 +62,8 @@ async def test_a_batch_is_started_only_if_its_stated_price_fits_the_days_budget(
 ) -> None:
     """40 searches at two credits each: a day's budget of 50 spends nothing, and the batch waits.
 
-    Its price is told as above the estimate. A worker that starts with a higher budget wakes it.
+    A warning reports that its price exceeds the estimate. A worker that starts with a higher budget
+    wakes it.
     """
     words = "keyword,market\n" + "".join(f"mug {n:02},PL\n" for n in range(40))
     config = simulated(search_credits=2)
@@ -153,11 +154,11 @@ async def test_a_schedules_stricter_breaker_opens_by_itself(
         await until(is_open, "the schedule's breaker to open")
         await until(organic_is_done, "the organic results")
         assert (await states())["scale_serp_api"] == "closed"
-        said = await world.query(
+        settings = await world.query(
             "SELECT b.settings_at = r.created_at AS by_the_run FROM circuit_breakers b,"
             " pipeline_executions r WHERE b.name = 'scale_serp_api@nightly/news'"
         )
-        assert said == [{"by_the_run": True}], "its settings are as old as the run"
+        assert settings == [{"by_the_run": True}], "its settings are as old as the run"
         failed = [e for e in world.sim.log.of("scaleserp", "search") if e.fault == "500"]
         assert len(failed) <= 3, "two failures and what was in flight"
         world.sim.set_faults([])

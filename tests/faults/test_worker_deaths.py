@@ -1,6 +1,6 @@
-"""Real worker processes are killed, frozen, thawed, told to end and cut off; nothing is lost.
+"""Real worker processes are killed, frozen, resumed, stopped and cut off; nothing is lost.
 
-The witnesses are the scripted phases' own tables: a result written twice would be there twice.
+The evidence is in the scripted phases' own tables: a result written twice would be there twice.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from harness.waiting import until
 from serpline.domain.names import PipelineMode
 from serpline.store.database import Database
 
-# In the order of their keys: some that are done, what the fault strikes at, some that come after.
+# In key order: finished items, the item the fault hits, later items.
 BEFORE = [f"DONE-{n:02}" for n in range(10)]
 AFTER = [f"RETRY0-{n:02}" for n in range(10)]
 
@@ -51,7 +51,7 @@ async def test_a_killed_workers_chunk_is_finished_by_another(workers: ScriptedWo
     await victim.wait()
     assert await workers.wait_for_end(run_id) == "completed"
     assert await workers.harness.results(run_id) == sorted([*BEFORE, "HANG-1", *AFTER])
-    # Nothing that was settled was done again, and what was in hand was begun once more.
+    # No settled item was repeated; the item in progress was started once more.
     attempts = [await workers.harness.attempts(item) for item in (*BEFORE, "HANG-1", *AFTER)]
     assert attempts == [1] * len(BEFORE) + [2] + [1] * len(AFTER)
     chunk, row = await workers.chunk(run_id), await workers.row(victim)

@@ -1,4 +1,4 @@
-"""AI overviews are asked for by choice, for one more credit, and only where they can be."""
+"""AI overviews are optional, cost one more credit, and are asked for organic searches only."""
 
 from pathlib import Path
 
@@ -31,9 +31,9 @@ async def _collected(world: World, **config: object) -> tuple[float, dict[str, i
 
 
 async def test_an_overview_is_seen_when_it_is_asked_for(database_url: str, tmp_path: Path) -> None:
-    """Each organic search costs one credit more then, in a batch and in real time alike.
+    """Each organic search costs one more credit, in a batch and in real time.
 
-    Where it was not asked for, whether there is one is unknown.
+    If it was not asked for, the presence of an overview is unknown.
     """
     async with open_world(database_url, tmp_path, KEYWORDS) as world:
         await world.start_worker()

@@ -1,4 +1,4 @@
-"""A channel owns a result whichever way its URL names it."""
+"""A channel owns a result, whichever form of its URL is used."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ LIST = "PLabcdefghijklmnop"
 async def test_user_names_and_playlists_lead_to_their_channel(
     database_url: str, tmp_path: Path
 ) -> None:
-    """One call for each name, one for all playlists; the owners are those of the same channels.
+    """One call per name and one for all playlists give the owners of the same channels.
 
     No result page of the simulator links to a channel, so the collected URLs are rewritten.
     """

@@ -110,8 +110,8 @@ async def _asked(world: World, *command: str) -> dict[str, Any]:
     )
     printed, _ = await done.communicate()
     assert done.returncode == 0
-    told: dict[str, Any] = json.loads(printed)
-    return told
+    document: dict[str, Any] = json.loads(printed)
+    return document
 
 
 async def test_the_option_of_run_start(database_url: str, tmp_path: Path) -> None:
@@ -120,12 +120,12 @@ async def test_the_option_of_run_start(database_url: str, tmp_path: Path) -> Non
         await world.start_worker()
         await world.run(analysis_depth=DEPTH, content_types=["video"])
         await world.run(analysis_depth=DEPTH, content_types=["video"])
-        told = {}
+        estimates = {}
         for option in ((), ("--force-refresh",)):
             command = ("run", "start", "--content-types", "video", *option, "--json")
-            told[option] = (await _asked(world, *command, "--dry-run"))["providers"]
-        assert "llm" not in told[()]
-        assert told["--force-refresh",]["llm"]["calls"] > 0
+            estimates[option] = (await _asked(world, *command, "--dry-run"))["providers"]
+        assert "llm" not in estimates[()]
+        assert estimates["--force-refresh",]["llm"]["calls"] > 0
         run = await world.get(UUID((await _asked(world, *command))["run_id"]))
         assert run.config["force_refresh"] is True
         assert run.mode == PipelineMode.MANUAL

@@ -1,4 +1,4 @@
-"""A whole run in which every provider's replies are full of hostile text."""
+"""A whole run with hostile text in every provider's replies."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ HOSTILE = [
 async def test_hostile_text_fails_its_own_items(
     database_url: str, tmp_path: Path, realtime: int
 ) -> None:
-    """The run ends with its DSI; no chunk breaks off, nothing is paid twice, nothing raises."""
+    """The run ends with its DSI; no chunk crashes, nothing is paid twice, nothing raises."""
     config = simulated(faults=HOSTILE)
     async with open_world(database_url, tmp_path, KEYWORDS, config=config) as world:
         await world.start_worker()

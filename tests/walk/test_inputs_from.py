@@ -29,10 +29,8 @@ LAST_THREE = (
 WRITTEN = {"dsi": ["dsi_scores"], "three": ["channel_owners", "content_analyses", "dsi_scores"]}
 
 
-async def test_what_is_computed_again_from_a_run_equals_it_row_for_row(
-    database_url: str, tmp_path: Path
-) -> None:
-    """Each phase reads what the named run reads, through a chain of runs, and over its keywords.
+async def test_recomputing_a_run_gives_equal_rows(database_url: str, tmp_path: Path) -> None:
+    """Each phase reads what its source run reads, through a chain of runs, for the same keywords.
 
     Nothing is searched again. Such a run gives no figure to another run.
     """
@@ -45,13 +43,13 @@ async def test_what_is_computed_again_from_a_run_equals_it_row_for_row(
         again = await _computed(world, first, DSI)
         chained = await _computed(world, again, DSI)
         three = await _computed(world, chained, LAST_THREE)
-        wanted = await final_tables(world.services.database, first)
-        assert len(wanted["dsi_scores"]) > 20
+        expected = await final_tables(world.services.database, first)
+        assert len(expected["dsi_scores"]) > 20
         for run_id, tables in ((again, "dsi"), (chained, "dsi"), (three, "three")):
             found = await final_tables(world.services.database, run_id)
             assert {name for name, rows in found.items() if rows} >= set(WRITTEN[tables])
             for name in WRITTEN[tables]:
-                assert found[name] == wanted[name]
+                assert found[name] == expected[name]
             assert await _rankings(world, run_id) == await _rankings(world, first)
         assert len(world.sim.log.of("scaleserp")) == searches
         assert await _sources(world, chained) == dict.fromkeys(PhaseName, first) | {DSI[0]: chained}

@@ -30,9 +30,9 @@ WHY = "organic: 8 of 10 searches collected; news: 5 of 10 searches collected"
 
 
 def test_planned_stands_beside_collected(database_url: str, tmp_path: Path) -> None:
-    """In the run's status and first line, in each figure as shown and exported, in the rankings.
+    """It does in the run's status and first line, in figures, exports and rankings.
 
-    A device of which nothing came has a row for each planned keyword.
+    A device without results has a row for each planned keyword.
     """
     whole, enough = asyncio.run(_walk(database_url, tmp_path))
     report = json.loads(_ask(database_url, "run", "show", whole, "--json"))

@@ -1,4 +1,4 @@
-"""Keywords that nobody sells a volume for cost their neighbours nothing, and no search."""
+"""Keywords without a volume cost their neighbours no volume and no search."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from harness.world import open_world, simulated
 
 from serpline.domain.states import RunStatus
 
-# What the provider allows a minute is a matter of its own, and would take minutes here.
+# The provider's limit per minute is tested elsewhere, and would take minutes here.
 UNLIMITED = simulated(limits={"dataforseo": None})
 INNOCENT = [f"mug {n:02}" for n in range(40)]
 REFUSED = ["is a mug (big) ok?", "mug \U0001f600", " ".join(["mug"] * 11), "m" * 81]
@@ -21,9 +21,12 @@ def _csv(words: list[str]) -> bytes:
     return ("keyword,market\n" + "".join(f"{word},US\n" for word in words)).encode()
 
 
-async def test_what_has_no_volume_fails_nothing(database_url: str, tmp_path: Path) -> None:
-    """Refused keywords are not sent, restricted ones are found by halving; each row says why; the
-    others have the volumes that they have without them, in few calls, and all are searched."""
+async def test_keywords_without_volume_fail_nothing(database_url: str, tmp_path: Path) -> None:
+    """Refused keywords are not sent; restricted ones are found by halving; each row has its reason.
+
+    The other keywords have the volumes that they have without these, in few calls, and all keywords
+    are searched.
+    """
     words = [*INNOCENT[:7], REFUSED[0], *INNOCENT[7:20], *RESTRICTED, *INNOCENT[20:], *REFUSED[1:]]
     async with open_world(database_url, tmp_path, _csv(words), config=UNLIMITED) as world:
         await world.start_worker()
@@ -40,7 +43,7 @@ async def test_what_has_no_volume_fails_nothing(database_url: str, tmp_path: Pat
         assert calls <= 25
         assert all(e.status == 200 for e in world.sim.log.of("dataforseo"))
 
-        # The same without the restricted ones: what was kept is knowledge, and nothing is asked.
+        # The same without the restricted ones: the stored answers serve, and nothing is asked.
         again = await world.run(content_types=["news"], phases=phases)
         assert len(world.sim.log.of("dataforseo")) == calls
         assert await world.query(VOLUMES, run=again) == await world.query(VOLUMES, run=run_id)
@@ -51,7 +54,7 @@ async def test_what_has_no_volume_fails_nothing(database_url: str, tmp_path: Pat
 
 
 async def test_a_named_keyword_is_set_apart_in_one_call(database_url: str, tmp_path: Path) -> None:
-    """A keyword that only the provider knows to be refused costs two calls, and no innocent."""
+    """A keyword that only the provider refuses costs two calls and no other keyword's volume."""
     words = [*INNOCENT[:10], "mug ¡ola", *INNOCENT[10:]]
     async with open_world(database_url, tmp_path, _csv(words), config=UNLIMITED) as world:
         await world.start_worker()
@@ -66,7 +69,7 @@ async def test_a_named_keyword_is_set_apart_in_one_call(database_url: str, tmp_p
 
 
 async def test_a_failed_volume_lane_stops_no_search(database_url: str, tmp_path: Path) -> None:
-    """DataForSEO refuses the account: searches and figures come, and the run says what failed."""
+    """DataForSEO refuses the account: searches and figures complete, the run names the failure."""
     async with open_world(database_url, tmp_path, _csv(INNOCENT[:3])) as world:
         world.sim.set_faults([{"provider": "dataforseo", "fault": "401"}])
         await world.start_worker()

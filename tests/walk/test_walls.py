@@ -29,8 +29,11 @@ async def _organic(world: World, faults: list[dict[str, Any]], **config: Any) ->
 async def test_walls_have_a_kind_and_no_relevance(
     database_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Half of the pages are walls: each is stored with its kind and without relevance, no model is
-    paid for it, its result counts as not analysed, and ``run show`` tells how many of which."""
+    """Half of the pages are walls: each is stored with its kind and without relevance.
+
+    No model is paid for a wall, its result counts as not analysed, and ``run show`` counts walls by
+    kind.
+    """
     wall = {"fault": "wall", "provider": "pages", "probability": 0.6}
     async with open_world(database_url, tmp_path, KEYWORDS, config=UNLIMITED) as world:
         await world.start_worker()
@@ -38,7 +41,7 @@ async def test_walls_have_a_kind_and_no_relevance(
         assert (await world.get(run_id)).status is RunStatus.COMPLETED
         rows = await world.query(ANALYSED, run=run_id)
         walls = [e.params["url"] for e in world.sim.log.of("pages") if e.fault == "wall"]
-        # A page that has moved is a wall where it is now.
+        # A page that moved is a wall at its new address.
         struck = {url.replace("/current/", "/") for url in walls}
         empty = [row for row in rows if row["empty_kind"]]
         content = [row for row in rows if not row["empty_kind"]]
@@ -49,7 +52,7 @@ async def test_walls_have_a_kind_and_no_relevance(
             assert row["relevance"] is row["sentiment"] is row["summary"] is None
         assert all(row["relevance"] is not None and row["model"] for row in content)
         assert asked == sum(row["model"] is not None for row in rows)
-        # The next run looks anew where looking was free, and asks nothing that it knows.
+        # The next run fetches free pages again, and buys nothing that is stored.
         again, asked = await _organic(world, [])
         later = {row["subject"]: row for row in await world.query(ANALYSED, run=again)}
         healed = {row["subject"] for row in empty if row["model"] is None}
@@ -73,8 +76,10 @@ def _urls(rows: list[dict[str, Any]]) -> set[str]:
 
 @pytest.mark.parametrize("name", ["club", "cloudflare", "google_consent", "soft_404_ja"])
 async def test_a_run_of_walls_alone(name: str, database_url: str, tmp_path: Path) -> None:
-    """Every page is the same wall: the run ends well, its relevance is unknown and so is the DSI. A
-    wall that only a reader knows is named by the model, whose answer is kept for the next run."""
+    """Every page is the same wall: the run completes, and relevance and DSI are unknown.
+
+    A wall that only a reader recognises is named by the model, and the answer serves the next run.
+    """
     wall = {"fault": "wall", "provider": "pages", "which": name}
     async with open_world(database_url, tmp_path, KEYWORDS[:32], config=UNLIMITED) as world:
         await world.start_worker()
@@ -95,7 +100,7 @@ async def test_a_run_of_walls_alone(name: str, database_url: str, tmp_path: Path
 
 
 async def test_pages_in_older_encodings(database_url: str, tmp_path: Path) -> None:
-    """Whatever the encoding and the way it is declared, the model reads the letters of the page."""
+    """Whatever its encoding and declaration, the model receives the page's text."""
     odd = {"fault": "odd_charset", "provider": "pages"}
     async with open_world(database_url, tmp_path, KEYWORDS, config=UNLIMITED) as world:
         await world.start_worker()

@@ -1,7 +1,7 @@
-"""Webhooks over real sockets: they make somebody look sooner, and can do nothing else.
+"""Webhooks over real sockets: they only make a worker check sooner.
 
-The web application runs in the test's process, the worker beside it polls so rarely that without
-a webhook no run would end in time.
+The web application runs in the test's process. The worker beside it polls so rarely that without a
+webhook no run would end in time.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ Wisła rzeka,PL
 吕梁市 三川河,US
 """.encode()
 DEPTH = 2
-# Longer than a test may take: whatever goes on was woken.
+# Longer than a test may take, so any progress comes from a wake-up.
 POLL_SECONDS = "600"
 
 
@@ -93,26 +93,25 @@ def polled(
 async def test_webhooks_bring_what_polling_brings(
     polled: Tables, database_url: str, tmp_path: Path, listener: socket.socket
 ) -> None:
-    """A run that is woken by webhooks alone ends with the tables of one that polls.
+    """A run woken by webhooks alone ends with the same tables as one that polls.
 
-    The news webhook is preceded by a forged one and comes before the answer to the start, the one
-    for videos comes five times, and the one for organic results (preceded by one to a path that no
-    batch has) comes while the worker still waits to be told that the batch is running. All come
-    once more when everything is over.
+    The news webhook follows a forged one and comes before the answer to the start. The one for
+    videos comes five times. The one for organic results follows one to an unknown path, and comes
+    while the worker still waits to see the batch running. All of them come once more after the end.
     """
     forged = {"provider": "scaleserp", "operation": "webhook", "fault": "webhook_forged"}
     often = {"provider": "scaleserp", "operation": "webhook", "fault": "webhook_5"}
     slow_start = {"provider": "scaleserp", "operation": "start_batch", "fault": "slow"}
     slow_look = {"provider": "scaleserp", "operation": "get_batch", "fault": "slow"}
     config = simulated(
-        # Long enough that every batch is seen running once, and is not looked at again by itself.
+        # Long enough that every batch is seen running once, and is not polled again.
         timing={"running_seconds": 0.6},
         faults=[
             {**forged, "match": {"searches_type": "news"}},
             {**forged, "fault": "webhook_forged_path", "match": {"searches_type": "web"}},
             {**slow_start, "match": {"searches_type": "news"}, "seconds": 1.2},
             {**often, "match": {"searches_type": "videos"}},
-            # The look before the start is quick, the one after it is answered too late.
+            # The status check before the start is quick, the one after it is answered too late.
             {**slow_look, "match": {"searches_type": "web"}, "pattern": "SF", "times": 1}
             | {"seconds": 1.2},
         ],
@@ -140,13 +139,13 @@ async def test_webhooks_bring_what_polling_brings(
         batches = world.sim.scaleserp.account.batches
         assert {row["provider_batch_id"] for row in inbox} == set(batches)
         assert [row["result_set_id"] for row in inbox] == [1, 1, 1]
-        # Five knocks, one ingest: nothing is fetched or paid twice.
+        # Five webhooks, one ingest: nothing is fetched or paid twice.
         assert len(world.sim.log.of("scaleserp", "download")) == 3
         assert [c.reason for c in world.sim.ledger if c.provider == "scaleserp"] == [
             "batch queued"
         ] * 3
 
-        # What comes late is taken, and changes nothing.
+        # Late webhooks are accepted and change nothing.
         calls = len(world.sim.log.entries)
         for row in await world.query("SELECT provider_batch_id, secret_path FROM provider_batches"):
             told = _told(row["provider_batch_id"])
@@ -212,7 +211,7 @@ async def test_a_forged_or_unknown_webhook_is_answered_404_and_has_no_effect(
             assert reply.status_code == 404
         assert await _state(world) == before
 
-        # The same door opens for the right secret: it wakes, and what is believed is the API's.
+        # The right secret wakes the batch; its results come from the API.
         looks = len(world.sim.log.of("scaleserp", "get_batch"))
         reply = await client.post(f"/webhooks/scaleserp/{secrets[0]}", json=_told(ids[0]))
         assert reply.status_code == 202

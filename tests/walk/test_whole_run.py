@@ -1,7 +1,7 @@
 """Whole runs: seven phases over real processes; the simulator's log is the independent auditor.
 
-Eight keywords in two markets, three content types. The first run is undisturbed and looked at from
-many sides; a second one over the same keywords shows what is bought again and what is not.
+Eight keywords in two markets, three content types. The first run is undisturbed and checked from
+many sides. A second run over the same keywords shows what is bought again and what is not.
 """
 
 import asyncio
@@ -51,7 +51,7 @@ WORDS = (
 MARKETS = ("US", "PL")
 TYPES = ("organic", "news", "video")
 PAIRS = len(WORDS) * len(MARKETS)
-# Some pages of each search: what is proved here does not depend on how many there are.
+# A few pages per search: these facts do not depend on their number.
 DEPTH = 4
 KEYWORDS = "\n".join(["keyword,market", *(f"{w},{m}" for w in WORDS for m in MARKETS)]).encode()
 PROVIDERS = ("dataforseo", "llm", "pdl", "scaleserp", "youtube")
@@ -128,7 +128,7 @@ def test_seven_phases_complete(reference: Reference) -> None:
     assert {lane.status for lane in run.lanes.values()} == {LaneStatus.COMPLETED}
     for lane in run.lanes.values():
         assert lane.completed + lane.failed + lane.skipped == lane.planned, lane
-        # A page that does not exist or refuses is a failed item, and there is no other failure.
+        # Pages that are missing or refuse are the only failed items.
         assert lane.failed == 0 or lane.key.phase is PhaseName.CONTENT_ANALYSIS, lane
     assert run.lanes["keyword_metrics/all"].completed == PAIRS
     assert [run.lanes[f"serp_collection/{kind}"].completed for kind in TYPES] == [PAIRS] * 3
@@ -162,7 +162,7 @@ def test_every_item_has_its_call_and_none_was_paid_twice(reference: Reference) -
     analysed = _of(reference, "content_analyses", run)
     unlinked = [r for r in _of(reference, "youtube_channels", run) if r["found"] and not r["links"]]
     assert unlinked
-    # Of a page without content no model is asked.
+    # No model is asked about a page without content.
     read = [r for r in analysed if r["model"] is not None]
     assert {r["empty_kind"] for r in analysed if r["model"] is None} == {"no_text"}
     assert sum(e.provider == "llm" for e in log) == len(read) + len(unlinked)
@@ -180,10 +180,10 @@ _POLLED = frozenset({"get_batch", "list_batches"})
 def test_one_batch_per_content_type_started_once(reference: Reference) -> None:
     """A run creates, fills and starts exactly one batch per content type."""
     for run in (reference.first, reference.second):
-        mine = [batch for batch in reference.batches if str(run.run_id) in batch.name]
-        kinds = [batch.fields["searches_type"] for batch in mine]
+        batches_of_run = [batch for batch in reference.batches if str(run.run_id) in batch.name]
+        kinds = [batch.fields["searches_type"] for batch in batches_of_run]
         assert sorted(kinds) == ["news", "videos", "web"]
-        for batch in mine:
+        for batch in batches_of_run:
             ids = [search["custom_id"] for search in batch.searches.values()]
             assert len(ids) == len(set(ids)) == PAIRS
             assert len(batch.result_sets) == 1
@@ -200,13 +200,13 @@ def test_our_ledger_agrees_with_the_simulators(reference: Reference) -> None:
             " WHERE run_id = %s GROUP BY provider",
             run.run_id,
         )
-        ours = {row["provider"]: float(row["credits"]) for row in rows}
-        # One credit of ours is one request there, and they count in dollars.
-        theirs = {**run.spent, "dataforseo": round(run.spent["dataforseo"] / COST)}
-        assert {name: ours.get(name, 0.0) for name in PROVIDERS} == theirs
+        our_credits = {row["provider"]: float(row["credits"]) for row in rows}
+        # DataForSEO: one credit is one request, and the simulator counts dollars.
+        provider_credits = {**run.spent, "dataforseo": round(run.spent["dataforseo"] / COST)}
+        assert {name: our_credits.get(name, 0.0) for name in PROVIDERS} == provider_credits
         calls = {row["provider"]: row["calls"] for row in rows}
         logged = Counter(e.provider for e in run.log)
-        # A redirect is one call of ours and two of theirs.
+        # A redirect is one call of ours and two in the simulator.
         logged["page"] = logged.pop("pages") - sum(e.status == 301 for e in run.log)
         assert calls == dict(logged)
     open_calls = reference.rows(
@@ -237,10 +237,10 @@ def test_no_key_is_stored_anywhere(reference: Reference) -> None:
                 masked += MASK in whole
                 found += [f"{table}: {key}" for key in keys if key in whole]
     assert found == []
-    # The search does look into what is compressed: each market's volumes, each type's page files.
+    # The search also covers compressed replies: each market's volumes, each type's page files.
     assert len(tables) > 30
     assert searched > 3 * len(MARKETS)
-    # And keys have been there: ScaleSERP repeats the account's in each result of its files.
+    # Replies had keys: ScaleSERP repeats the account's key in each result of its files.
     assert masked >= 3
 
 
@@ -253,7 +253,7 @@ def _readable(value: Any) -> str:
 
 
 def test_the_dsi_recomputes_by_hand(reference: Reference) -> None:
-    """Every organic score follows, in plain arithmetic, from the stored search results."""
+    """Every organic score follows, by plain arithmetic, from the stored search results."""
     run = reference.first.run_id
     results = _of(reference, "serp_results", run, "AND content_type = 'organic'")
     overviews = {
@@ -314,7 +314,7 @@ def _traffic(
 
 
 def test_a_combined_score_is_the_mean_of_its_types(reference: Reference) -> None:
-    """The combined figure weighs the types equally; a type without the company counts as zero."""
+    """The combined figure weighs types equally; a type without the company counts as zero."""
     scores = _of(reference, "dsi_scores", reference.first.run_id)
     typed = {(s["content_type"], s["market"], s["company"]): s["dsi"] for s in scores}
     combined = [score for score in scores if score["content_type"] == "all"]
@@ -329,7 +329,7 @@ def test_a_combined_score_is_the_mean_of_its_types(reference: Reference) -> None
 
 
 def test_a_video_belongs_to_its_channels_owner(reference: Reference) -> None:
-    """No figure is YouTube's own: a video counts for its channel's owner, or for the channel."""
+    """YouTube itself has no figure: a video counts for its channel's owner, or for the channel."""
     scores = _of(reference, "dsi_scores", reference.first.run_id, "AND content_type = 'video'")
     companies = {score["company"] for score in scores}
     owned = {row["domain"] for row in _of(reference, "channel_owners", reference.first.run_id)} - {
@@ -341,7 +341,7 @@ def test_a_video_belongs_to_its_channels_owner(reference: Reference) -> None:
 
 
 def test_a_channel_without_a_website_is_asked_about(reference: Reference) -> None:
-    """The model names the owner of a channel that links to none; whom it does not know is nobody's.
+    """The model names the owner of a channel that links to no website, or nobody.
 
     The simulator's world knows who runs each channel.
     """
@@ -394,7 +394,7 @@ def test_a_second_run_buys_searches_again_and_nothing_else(reference: Reference)
     }
     bought = {e.provider for e in second.log if e.provider != "scaleserp"}
     assert bought <= {"pages"}
-    # What could not be read is no data, so it is tried again, and only that: it cost nothing.
+    # Only unreadable pages are tried again; they cost nothing.
     unread = [
         row["item"]
         for row in _items(reference, first.run_id, "content_analysis")

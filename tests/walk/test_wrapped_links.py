@@ -11,7 +11,7 @@ TYPES = ("organic", "video")
 async def test_wrapped_results_belong_to_their_publishers(
     database_url: str, tmp_path: Path
 ) -> None:
-    """With every link wrapped, the same domains and videos rank as without: none is Google's."""
+    """With every link wrapped, the same domains and videos rank; none is Google's."""
     async with open_world(database_url, tmp_path, KEYWORDS, config=simulated()) as world:
         await world.start_worker()
         seen = []
