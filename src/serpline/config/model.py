@@ -22,7 +22,7 @@ from pydantic.fields import FieldInfo
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, ErrorDetails, InitErrorDetails, PydanticCustomError
 
-from serpline.config.values import Words
+from serpline.config.values import Allowed
 from serpline.domain.errors import UserError
 
 _SHOWN_CHARACTERS_MAX = 80
@@ -114,7 +114,7 @@ def allowed(field: FieldInfo) -> str:
 
 def _words(parts: Sequence[Any]) -> Iterator[str]:
     """Yield the words of the outer type before those of its parts."""
-    yield from (part.words for part in parts if isinstance(part, Words))
+    yield from (part.words for part in parts if isinstance(part, Allowed))
     for part in parts:
         yield from _words(get_args(part))
 

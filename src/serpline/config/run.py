@@ -10,6 +10,7 @@ from serpline.config.breaker import RunBreaker
 from serpline.config.model import ConfigModel
 from serpline.config.values import (
     BATCH_SIZE_MAX,
+    Allowed,
     Amount,
     AwareTime,
     ListOf,
@@ -19,7 +20,6 @@ from serpline.config.values import (
     SearchedType,
     Switch,
     Text,
-    Words,
     number,
     one_of,
     searches_per_batch,
@@ -96,7 +96,7 @@ class PipelineConfig(ConfigModel):
         BeforeValidator(
             _for_each_type, json_schema_input_type=RunBreaker | dict[SearchedType, RunBreaker]
         ),
-        Words("the settings of a breaker, or such settings by content type"),
+        Allowed("the settings of a breaker, or such settings by content type"),
     ] = Field(
         default_factory=dict,
         description="The run's own, stricter circuit breaker for its searches.",
@@ -149,13 +149,13 @@ class PipelineConfig(ConfigModel):
         " an imputed volume that is marked.",
     )
     content_type_weights: Annotated[
-        Mapping[Text, Amount], Words("numbers by content type, each 0 or more")
+        Mapping[Text, Amount], Allowed("numbers by content type, each 0 or more")
     ] = Field(
         default_factory=dict,
         description="Weights of the combined DSI; a type that is not given weighs 1.",
     )
     credit_limits: Annotated[
-        Mapping[Text, Amount], Words("numbers by provider, each 0 or more")
+        Mapping[Text, Amount], Allowed("numbers by provider, each 0 or more")
     ] = Field(
         default_factory=dict, description="Credits that the run may spend, in the provider's unit."
     )
@@ -168,7 +168,7 @@ class PipelineConfig(ConfigModel):
         " unfinished items fail.",
     )
     fresh_until: Annotated[
-        Mapping[SearchedType, AwareTime], Words("times with a time zone by content type")
+        Mapping[SearchedType, AwareTime], Allowed("times with a time zone by content type")
     ] = Field(
         default_factory=dict,
         description="When the collected results become stale in the combined DSI of later runs; a"

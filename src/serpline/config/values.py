@@ -23,7 +23,7 @@ _UNLIMITED = "unlimited"
 T = TypeVar("T")
 
 
-class Words:
+class Allowed:
     """The allowed values, in words. The error message is "must be " and the words."""
 
     def __init__(self, words: str) -> None:
@@ -34,7 +34,7 @@ class Words:
         return PydanticCustomError("must", "{words}", {"words": f"must be {self.words}{hint}"})
 
 
-class Must(Words):
+class Must(Allowed):
     """Replace the error message of a value's validation by the words.
 
     ``schema`` is the validation; by default that of the annotated type.
@@ -94,7 +94,7 @@ def _only(test: Callable[[T], bool]) -> AfterValidator:
     return AfterValidator(check)
 
 
-class ListOf(Words):
+class ListOf(Allowed):
     """A list of at least ``least`` values, without duplicates, in the order of ``members``.
 
     ``or_one``: a single value is read as a list of one.

@@ -33,11 +33,11 @@ from serpline.config.run import (
     RetryAttempts,
 )
 from serpline.config.values import (
+    Allowed,
     ListOf,
     Name,
     Omittable,
     SearchedDevice,
-    Words,
     one_of,
     searches_per_batch,
     whole,
@@ -97,7 +97,7 @@ class CatchUpWithin(ConfigModel):
     )
 
 
-_CATCH_UP = Words('none, latest, all, or an object such as {"within": "2d", "max": 10}')
+_CATCH_UP = Allowed('none, latest, all, or an object such as {"within": "2d", "max": 10}')
 
 
 def _catch_up(given: Any) -> CatchUp | CatchUpWithin:
@@ -185,7 +185,7 @@ class ScheduleSpec(ConfigModel):
     )
     enable_historical_tracking: HistoricalTracking = True
     force_refresh: ForceRefresh = False
-    circuit_breaker: Annotated[Omittable[ScheduleBreaker], Words("the settings of a breaker")] = (
+    circuit_breaker: Annotated[Omittable[ScheduleBreaker], Allowed("the settings of a breaker")] = (
         Field(None, description="The schedule's own, stricter circuit breaker for its searches.")
     )
     jitter_seconds: Annotated[int, duration(0, DAY_SECONDS)] = Field(

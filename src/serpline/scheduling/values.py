@@ -19,7 +19,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 from pydantic_core import core_schema as cs
 
-from serpline.config.values import ListOf, Must, Words, read_time
+from serpline.config.values import Allowed, ListOf, Must, read_time
 
 DAY_SECONDS = 86_400
 CRON_CHARACTERS_MAX = 200
@@ -28,8 +28,8 @@ _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": DAY_SECONDS, "w": 7 * DAY_SECO
 _WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _WEEKDAY_WORDS = "monday to sunday, mon to sun, or 0 to 7 (0 and 7 = sunday)"
 _NAMES = [*_WEEKDAYS, *(name[:3] for name in _WEEKDAYS)]
-_CRON = Words("five fields: minute, hour, day of month, month, day of week")
-_ZONE = Words("an IANA time zone such as Europe/Berlin")
+_CRON = Allowed("five fields: minute, hour, day of month, month, day of week")
+_ZONE = Allowed("an IANA time zone such as Europe/Berlin")
 
 
 def _iso_weekday(given: str | int) -> int:
