@@ -24,7 +24,7 @@ from serpline.domain.names import ContentType, PhaseName, PipelineMode
 from serpline.domain.phases import LaneKey, LaneView, lanes_of
 from serpline.domain.states import LaneStatus, RunStatus
 from serpline.pipeline.service import PipelineService
-from serpline.pipeline.settler import BeforeSettle, nothing_before
+from serpline.pipeline.settler import BeforeSettle, nothing_to_flush
 from serpline.pipeline.state_tracker import StateTracker
 from serpline.pipeline.worker import ChunkWorker
 from serpline.store.database import Database
@@ -75,7 +75,7 @@ class Harness(WorkerParts):
         *,
         tracker: StateTracker | None = None,
         silence_seconds: float = SILENCE_SECONDS,
-        before_settle: BeforeSettle = nothing_before,
+        before_settle: BeforeSettle = nothing_to_flush,
     ) -> ChunkWorker:
         """A chunk worker of this process with other parts."""
         return ChunkWorker(

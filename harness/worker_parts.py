@@ -16,7 +16,7 @@ from serpline.domain.states import LaneStatus
 from serpline.phases.base import Phase
 from serpline.pipeline.lifeline import Lifeline
 from serpline.pipeline.orchestrator import PhaseOrchestrator
-from serpline.pipeline.settler import BeforeSettle, nothing_before
+from serpline.pipeline.settler import BeforeSettle, nothing_to_flush
 from serpline.pipeline.state_tracker import StateTracker
 from serpline.pipeline.worker import ChunkWorker
 from serpline.robustness.retry import RetryManager
@@ -45,7 +45,7 @@ class WorkerParts:
         *,
         lease_clock: Clock | None = None,
         chance: Callable[[], float] = random.random,
-        before_settle: BeforeSettle = nothing_before,
+        before_settle: BeforeSettle = nothing_to_flush,
         heartbeat_seconds: float | None = None,
         dead_after_seconds: float | None = None,
     ) -> Self:

@@ -25,7 +25,7 @@ from serpline.pipeline.lifeline import Lifeline
 from serpline.pipeline.orchestrator import PhaseOrchestrator
 from serpline.pipeline.pruner import Pruner
 from serpline.pipeline.service import PipelineService
-from serpline.pipeline.settler import BeforeSettle, nothing_before
+from serpline.pipeline.settler import BeforeSettle, nothing_to_flush
 from serpline.pipeline.state_tracker import StateTracker
 from serpline.pipeline.timer import Timer
 from serpline.pipeline.worker import ChunkWorker
@@ -205,7 +205,7 @@ async def run_worker(
             open_services(settings, pool_size=settings.worker_concurrency + 4)
         )
         database, clock = services.database, services.clock
-        before_settle = nothing_before
+        before_settle = nothing_to_flush
         if phases is None:
             tools = await stack.enter_async_context(open_tools(settings, database, clock))
             async with database.transaction() as conn:
@@ -255,7 +255,7 @@ def register_handlers(
     services: Services,
     phases: Mapping[PhaseName, Phase],
     lifeline: Lifeline,
-    before_settle: BeforeSettle = nothing_before,
+    before_settle: BeforeSettle = nothing_to_flush,
 ) -> None:
     """Register the handlers of runs, chunks and batches with the queue."""
     database, clock = services.database, services.clock

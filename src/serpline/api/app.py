@@ -53,7 +53,7 @@ async def _receive(pipeline: PipelineService, secret: str, request: Request) -> 
     known = await pipeline.record_webhook(
         secret, webhook.batch_id, webhook.result_set_id, webhook.body
     )
-    log.info("webhook", action="webhook.taken" if known else "webhook.unknown")
+    log.info("webhook", action="webhook.accepted" if known else "webhook.unknown")
     return 202 if known else 404
 
 

@@ -34,7 +34,7 @@ SETTLE_ITEMS_MAX = 500
 SETTLE_SECONDS_MAX = 0.25
 
 
-async def nothing_before() -> None:
+async def nothing_to_flush() -> None:
     """Do nothing: the work makes no calls."""
 
 
@@ -49,7 +49,7 @@ class Settler:
         attempts: Mapping[str, int],
         retries: RetryManager,
         write: WriteResults,
-        before_settle: BeforeSettle = nothing_before,
+        before_settle: BeforeSettle = nothing_to_flush,
         isolating: bool = False,
     ) -> None:
         """``before_settle`` returns once every reply that the added outcomes rest on is durable.

@@ -26,7 +26,7 @@ from serpline.phases.base import LeaseCheck, Phase, Work
 from serpline.pipeline import quarantine
 from serpline.pipeline.lifeline import Lifeline
 from serpline.pipeline.quarantine import Quarantine
-from serpline.pipeline.settler import BeforeSettle, Settler, nothing_before
+from serpline.pipeline.settler import BeforeSettle, Settler, nothing_to_flush
 from serpline.pipeline.silence import progress_deadline
 from serpline.pipeline.state_tracker import Settled, StateTracker
 from serpline.robustness.retry import RetryManager
@@ -56,7 +56,7 @@ class ChunkWorker:
         *,
         silence_seconds: float,
         retries: RetryManager | None = None,
-        before_settle: BeforeSettle = nothing_before,
+        before_settle: BeforeSettle = nothing_to_flush,
     ) -> None:
         """``silence_seconds``: the longest time a chunk's work may take for its next outcome."""
         self._database = database
