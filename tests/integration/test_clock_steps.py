@@ -1,4 +1,4 @@
-"""A clock that is set back lengthens no wait; time in which nobody could work runs out for none."""
+"""A clock that is set back lengthens no wait; time without workers counts towards no deadline."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -77,7 +77,7 @@ CUT = [(table, column) for table, (_, columns) in clock_steps.WAITS.items() for 
 
 
 def test_every_time_is_known() -> None:
-    """A time is waited for, and then it is cut or judged, or it is history."""
+    """Every stored time is a wait that is cut or decided where it is used, or it is history."""
     cut = {f"{table}.{column}" for table, column in CUT}
     told = {f"{table}.{column}" for table, columns in HISTORY.items() for column in columns}
     times = {
@@ -125,7 +125,7 @@ async def look(database: Database) -> dict[str, int]:
 
 
 async def due_again(database: Database) -> None:
-    """The last look was a while ago, as one is to the next."""
+    """Let enough time pass since the last check for another one."""
     await query(
         database,
         "UPDATE housekeeping SET looked_at = now() - interval '5 seconds' WHERE task = 'timer'",
@@ -134,7 +134,7 @@ async def due_again(database: Database) -> None:
 
 @pytest.fixture
 async def filled(db: Database) -> Database:
-    """A database with a row in every table, all of which wait."""
+    """A database with a row in every table, each of which waits."""
     async with db.transaction() as conn:
         await every_table.fill(conn)
         await conn.execute(sa.text("INSERT INTO procrastinate_workers DEFAULT VALUES"))
@@ -149,7 +149,7 @@ async def filled(db: Database) -> Database:
 async def test_a_wait_is_never_longer_than_it_may_be(
     filled: Database, table: str, column: str
 ) -> None:
-    """What lies an hour ahead is brought as near as its rule says; what is within it stays."""
+    """A wait an hour ahead is shortened to its rule's maximum; shorter waits stay."""
     longest = LONGEST.get(f"{table}.{column}", 0.0)
     where = "" if table != "housekeeping" else " WHERE task <> 'timer'"
     # Clocks may be five seconds apart.
@@ -169,8 +169,8 @@ async def test_a_wait_is_never_longer_than_it_may_be(
         assert lies - 2 < row.s <= lies
 
 
-async def test_one_worker_looks_for_all(filled: Database) -> None:
-    """Two looks at once are one, and the second one finds that it was done."""
+async def test_one_worker_checks_for_all(filled: Database) -> None:
+    """Of two concurrent checks one does the work, and the other finds it done."""
     await query(filled, "UPDATE queued_jobs SET next_check_at = now() + interval '1 hour'")
     first, second = await asyncio.gather(look(filled), look(filled))
     assert {**first, **second} == {"queued_jobs": every_table.ROWS}
@@ -200,7 +200,7 @@ def timer(harness: Harness) -> Timer:
 
 
 async def test_an_attempt_comes_after_its_delay(harness: Harness, timer: Timer) -> None:
-    """An item whose next attempt is in two seconds has it in two seconds, an hour ago too."""
+    """An item due in two seconds is due in two seconds, even if the clock is set back an hour."""
     run_id = await harness.start({METRICS: ["RETRY1-a", "DONE-b"]}, lanes=[METRICS])
     (chunk_id,) = await harness.plan(run_id)
     await harness.worker.work(chunk_id)
@@ -221,8 +221,8 @@ async def test_an_attempt_comes_after_its_delay(harness: Harness, timer: Timer) 
     assert await harness.attempts("RETRY1-a") == 2
 
 
-def test_work_in_hand_waits_by_its_own_time() -> None:
-    """A wait that was asked for before the clock was set back is as long as it was to be."""
+def test_work_in_progress_waits_by_the_monotonic_clock() -> None:
+    """A wait requested before the clock was set back keeps its length."""
     clock: Any = TravelClock()
     none: Any = None
     work = Work(none, PipelineConfig(), none, clock, lambda: True, none, none)
@@ -235,7 +235,7 @@ def test_work_in_hand_waits_by_its_own_time() -> None:
 
 
 async def test_a_dead_worker_is_taken_over(harness: Harness, timer: Timer) -> None:
-    """A heartbeat that lies an hour ahead keeps no dead worker alive."""
+    """A heartbeat an hour in the future keeps no dead worker alive."""
     run_id = await harness.start({METRICS: ["DONE-a"]}, lanes=[METRICS])
     (chunk_id,) = await harness.plan(run_id)
     dead = await harness.one("INSERT INTO workers (host, pid) VALUES ('gone', 1) RETURNING id")
@@ -254,7 +254,7 @@ async def test_a_dead_worker_is_taken_over(harness: Harness, timer: Timer) -> No
 
 
 async def test_a_jobs_lease_ends(db: Database) -> None:
-    """A job that a dead worker held, and one that waits, are looked at after their own delays."""
+    """A dead worker's job and a waiting job are due after their own delays."""
     manager = JobQueueManager(db)
     await query(
         db,
@@ -278,10 +278,10 @@ SUSPENDED = 72 * HOUR
 
 
 @pytest.mark.parametrize("timer_first", [False, True])
-async def test_time_in_which_nobody_lived_does_not_count(
+async def test_time_without_workers_does_not_count(
     harness: Harness, timer: Timer, timer_first: bool
 ) -> None:
-    """After three days of sleep a lane has the time that it had, whoever looks at it first."""
+    """After three days without workers a lane has its remaining time, whoever checks first."""
     run_id = await harness.start({METRICS: ["DONE-a"]}, lanes=[METRICS])
     (chunk_id,) = await harness.plan(run_id)
     await timer.tick()
@@ -297,10 +297,10 @@ async def test_time_in_which_nobody_lived_does_not_count(
 
 
 @pytest.mark.parametrize(("gap", "status"), [(50, "failed"), (70, "running")])
-async def test_time_in_which_somebody_lived_counts(
+async def test_time_with_a_worker_counts(
     harness: Harness, timer: Timer, gap: int, status: str
 ) -> None:
-    """A lane's deadline that passes while a worker lives ends it; a minute's gap is a life."""
+    """A lane's deadline that passes while a worker lives ends it; gaps under a minute count."""
     run_id = await harness.start({METRICS: ["DONE-a"]}, lanes=[METRICS])
     await harness.plan(run_id)
     await timer.tick()
@@ -314,7 +314,7 @@ async def test_time_in_which_somebody_lived_counts(
 
 
 async def test_a_deadline_is_no_later_than_its_rule(harness: Harness) -> None:
-    """A clock set back gives a lane no hour more than it may have from then on."""
+    """A clock set back gives a lane no extra hour."""
     run_id = await harness.start({METRICS: ["DONE-a"]}, lanes=[METRICS])
     await harness.plan(run_id)
     await set_clock_back(harness.database, HOUR)
@@ -351,7 +351,7 @@ async def a_batch(harness: Harness) -> tuple[BatchSession, Work]:
 
 
 async def test_a_call_of_the_future_may_take_effect_for_its_time_only(harness: Harness) -> None:
-    """A create that was sent an hour ahead of now counts as sent just now, and is not forgotten."""
+    """A create sent an hour in the future counts as sent now, and is not forgotten."""
     session, work = await a_batch(harness)
     await session.note(sent_at=harness.clock.now() + timedelta(seconds=HOUR))
     assert session.is_in_doubt()
@@ -365,7 +365,7 @@ async def test_a_call_of_the_future_may_take_effect_for_its_time_only(harness: H
 
 
 async def test_a_call_after_the_clock_was_set_back_is_seen(harness: Harness) -> None:
-    """A create that was sent by the new time is in doubt for its time, and no longer."""
+    """A create sent by the new time is in doubt for its period, and no longer."""
     harness.clock.ahead_seconds = HOUR
     session, _ = await a_batch(harness)
     harness.clock.ahead_seconds = 0
@@ -375,10 +375,8 @@ async def test_a_call_after_the_clock_was_set_back_is_seen(harness: Harness) -> 
     assert not session.is_in_doubt()
 
 
-async def test_a_batchs_time_stands_still_while_nobody_lives(
-    harness: Harness, timer: Timer
-) -> None:
-    """A running batch is no older for three days in which nobody could look at it."""
+async def test_a_batch_does_not_age_without_workers(harness: Harness, timer: Timer) -> None:
+    """Three days without workers do not count towards a running batch's time."""
     now = harness.clock.now()
     session, _ = await a_batch(harness)
     await harness.query(

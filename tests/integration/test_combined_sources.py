@@ -1,4 +1,4 @@
-"""Whose figures a combined DSI weighs: the same keywords, market and device, and named."""
+"""The sources of a combined DSI: the same keywords, market and device, each with its run."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -101,7 +101,7 @@ def project(db: Database) -> Project:
 
 
 async def test_an_earlier_run_counts_for_the_same_keywords_alone(project: Project) -> None:
-    """Not one of another landscape or of fewer keywords, untracked, later, or that has failed."""
+    """Runs of another landscape or fewer keywords, untracked, later or failed ones do not count."""
     right = await project.run(NEWS, before=9 * DAY, landscape="coffee")
     for other in ({}, {"landscape": "tea"}, {"landscape": "coffee", "keyword_limit": 3}):
         await project.run(NEWS, VIDEO, before=3 * DAY, **other)
@@ -117,7 +117,7 @@ async def test_an_earlier_run_counts_for_the_same_keywords_alone(project: Projec
 
 
 async def test_each_market_and_device_has_its_own_latest(project: Project) -> None:
-    """Only where the run itself collected; a page on which nobody ranks is a collection."""
+    """A page without rankings is a collection too; only places of the run itself count."""
     desktop, mobile = ("US", "desktop"), ("US", "mobile")
     older = await project.run(NEWS, before=2 * DAY, places=(desktop, mobile, ("GB", "desktop")))
     newer = await project.run(NEWS, before=DAY, places=(desktop,))
@@ -132,8 +132,8 @@ async def test_each_market_and_device_has_its_own_latest(project: Project) -> No
     assert str(found[NEWS, "US", "mobile"].searches.collected_on) == "2026-11-28"
 
 
-async def test_what_is_computed_again_stands_where_it_was_collected(project: Project) -> None:
-    """Its own types are its source's, no later collection is in it, and no run takes it."""
+async def test_a_recomputed_run_stands_at_its_sources_date(project: Project) -> None:
+    """Its types are its source's. It uses no later collection, and no run uses it."""
     news = await project.run(NEWS, before=3 * DAY)
     source = await project.run(ORGANIC, before=2 * DAY)
     later = await project.run(NEWS, before=DAY)
@@ -163,10 +163,10 @@ HOUR = timedelta(hours=1)
         (NEWS, HOUR, {"scheduled_for": NOW - DAY}, True),
     ],
 )
-async def test_what_is_older_than_its_period_is_stale(
+async def test_results_older_than_their_period_are_stale(
     project: Project, kind: str, age: timedelta, config: Mapping[str, Any], *, stale: bool
 ) -> None:
-    """Its schedule's, else the usual one of the content type; a run's own figures never are."""
+    """The period is the schedule's or the type's default; a run's own figures are never stale."""
     other = next(each for each in (ORGANIC, NEWS) if each != kind)
     await project.run(kind, before=age, **config)
     found = await project.sources(await project.run(other, scheduled_for=NOW))
@@ -177,7 +177,7 @@ async def test_what_is_older_than_its_period_is_stale(
 async def test_the_combined_figure_has_a_row_for_each_company_that_it_weighs(
     project: Project,
 ) -> None:
-    """A company that ranks in an earlier run's news alone is planned; no other run's company is."""
+    """A company only in an earlier run's news is planned; companies of unused runs are not."""
     news = await project.run(NEWS, before=HOUR)
     far = await project.run(NEWS, before=3 * DAY)
     run_id = await project.run(ORGANIC)
@@ -207,7 +207,7 @@ async def test_the_combined_figure_has_a_row_for_each_company_that_it_weighs(
 
 
 async def test_a_run_without_figures_has_no_snapshots(project: Project) -> None:
-    """What changed between the runs before it is no change of its own."""
+    """Changes between earlier runs are not its own."""
     earlier = [await project.run(ORGANIC, NEWS, before=no * DAY) for no in (9, 8)]
     run_id = await project.run(ORGANIC, NEWS, failed=(NEWS,))
     absent = await project.run(ORGANIC, failed=(ORGANIC,))
@@ -226,7 +226,7 @@ async def test_a_run_without_figures_has_no_snapshots(project: Project) -> None:
 
 
 async def test_keywords_that_only_one_of_two_runs_had_are_counted(project: Project) -> None:
-    """By market: a landscape that grew is not the landscape that was."""
+    """They are counted by market, because a landscape may have grown."""
     places = (("US", "desktop"), ("GB", "desktop"))
     before, after = [await project.run(ORGANIC, places=places) for _ in range(2)]
     async with project.db.transaction() as conn:

@@ -11,8 +11,10 @@ from serpline.store.database import Database
 
 
 async def test_a_small_lane_does_not_wait_for_all_of_a_large_one(db: Database) -> None:
-    """One place, forty chunks of one lane: of a lane planned meanwhile the first chunk begins next
-    but one at the latest, and then they take turns."""
+    """One slot, forty queued chunks: a later lane's first chunk starts next but one at the latest.
+
+    After that the two lanes take turns.
+    """
     async with open_harness(db, chunk_size=1) as harness:
         large = await harness.start({METRICS: [f"DONE-large {n:02}" for n in range(40)]})
         small = await harness.start({METRICS: [f"DONE-small {n}" for n in range(3)]})

@@ -17,7 +17,7 @@ from serpline.store.runs import runs
 
 
 def test_the_tables_of_a_run_read_none_of_its_scores(database_url: str) -> None:
-    """``run show`` works where the scores cannot be read; ``--json`` has them, so it does not."""
+    """``run show`` works without access to the scores; ``--json`` includes them and fails."""
     run_id = asyncio.run(_run_without_readable_scores(database_url))
     assert run_id in _shown(database_url, run_id).stdout
     assert _shown(database_url, run_id, "--json").returncode != 0

@@ -1,4 +1,4 @@
-"""What a webhook's body may hold: whoever knows the path may send anything."""
+"""The bodies of webhooks: anyone who knows the path may send anything."""
 
 import json
 
@@ -45,15 +45,15 @@ async def answer(db: Database, body: str) -> int:
     ],
     ids=["nan", "infinity", "a large number", "a long number", "deep"],
 )
-async def test_what_cannot_be_stored_is_no_webhook(db: Database, more: str) -> None:
-    """404 and no traceback; nothing is stored."""
+async def test_a_body_that_cannot_be_stored_gets_404(db: Database, more: str) -> None:
+    """There is no traceback, and nothing is stored."""
     assert await answer(db, BODY % more) == 404
     assert await rows(db, "SELECT FROM webhook_inbox") == []
 
 
 @pytest.mark.parametrize("more", [r'"\u0000"', r'{"\u0000": 1}', r'{"\ud800": ["\udfff"]}'])
-async def test_text_that_postgresql_does_not_hold_is_replaced(db: Database, more: str) -> None:
-    """In values and in names."""
+async def test_text_that_postgresql_cannot_store_is_replaced(db: Database, more: str) -> None:
+    """This holds for values and for names."""
     assert await answer(db, BODY % more) == 202
     (found,) = await rows(db, "SELECT body FROM webhook_inbox")
     assert found.body["more"] == json.loads(

@@ -95,7 +95,7 @@ _RUN = (
 
 
 async def collected_run(conn: Connection, keywords: int) -> UUID:
-    """A run with everything, and a lane in which nothing is planned."""
+    """A run with all results, and a lane without a plan."""
     run_id = uuid4()
     lanes = [(VIDEO, LaneStatus.RUNNING), (VIDEO_DSI, LaneStatus.COMPLETED)]
     config = {"enable_historical_tracking": True}
@@ -115,7 +115,7 @@ OLDER = {
 
 @pytest.fixture(params=OLDER)
 async def run_id(db: Database, request: pytest.FixtureRequest) -> UUID:
-    """A run that the server's statistics know nothing of."""
+    """A run that is not in the server's statistics."""
     async with db.transaction() as conn:
         for table in metadata.tables:
             await conn.execute(text(f"ALTER TABLE {table} SET (autovacuum_enabled = false)"))
@@ -138,7 +138,7 @@ async def run_id(db: Database, request: pytest.FixtureRequest) -> UUID:
 
 
 async def plan_items(conn: Connection, run_id: UUID, number: int, size: int = CHUNK) -> int:
-    """Plan so many items in the run's lane, in chunks of ``size``; its id."""
+    """Plan ``number`` items in the run's lane, in chunks of ``size``; return the lane's id."""
     lane_id = await lane_of(conn, run_id)
     source = "SELECT n || '\\:US' AS item FROM generate_series(1, :n) n"
     await planning.plan(conn, lane_id, source, {"n": number}, size)
@@ -173,7 +173,7 @@ PLANNED = {
 
 @pytest.mark.parametrize("phase", PLANS)
 async def test_planning_grows_with_the_run(db: Database, run_id: UUID, phase: str) -> None:
-    """Whatever a phase plans, and whatever is counted."""
+    """It does for each phase, with and without statistics."""
     lane = COMBINED if phase == "combined" else VIDEO_DSI
     params = {
         "run": run_id,
@@ -267,7 +267,7 @@ READS = {
 
 @pytest.mark.parametrize("name", READS)
 async def test_reading_grows_with_the_run(db: Database, run_id: UUID, name: str) -> None:
-    """What is read of a whole run, whatever is counted, and whatever other runs there are."""
+    """Reading a whole run costs the same with or without statistics and other runs."""
     read = READS[name]
     async with db.transaction() as conn:
         with count_handled_rows() as seen:
@@ -277,7 +277,7 @@ async def test_reading_grows_with_the_run(db: Database, run_id: UUID, name: str)
 
 
 async def settle(conn: Connection, chunk: OwnedChunk, status: StateStatus) -> None:
-    """Settle all that is due in the chunk."""
+    """Settle every due item of the chunk."""
     due = await chunks.load(conn, chunk, NOW)
     settlements = [Settlement(row.item, status) for row in due]
     changed = await settling.settle_items(conn, chunk.lane_id, chunk.no, settlements)
@@ -285,13 +285,13 @@ async def settle(conn: Connection, chunk: OwnedChunk, status: StateStatus) -> No
 
 
 async def hand_over(conn: Connection, chunk: OwnedChunk) -> None:
-    """Hand all that is due in the chunk to a batch."""
+    """Hand every due item of the chunk to a batch."""
     due = await chunks.load(conn, chunk, NOW)
     await settling.hand_over(conn, chunk, [row.item for row in due])
 
 
 async def release(conn: Connection, chunk: OwnedChunk) -> None:
-    """Give the chunk back as it was claimed."""
+    """Release the chunk as it was claimed."""
     one = text(
         "UPDATE chunks SET status = 'owned', owner = :worker WHERE lane_id = :lane AND no = :no"
         " RETURNING id, epoch"
@@ -313,7 +313,7 @@ STEPS: dict[str, Callable[[Connection, OwnedChunk], Awaitable[None]]] = {
 
 @pytest.mark.parametrize("step", STEPS)
 async def test_a_chunk_costs_its_own_items(db: Database, run_id: UUID, step: str) -> None:
-    """Loading and settling read the chunk's items, however large its lane and whatever counted."""
+    """Loading and settling read the chunk's items only, however large the lane."""
     async with db.transaction() as conn:
         lane_id = await plan_items(conn, run_id, ITEMS)
         with count_handled_rows() as seen:
@@ -325,7 +325,7 @@ async def test_a_chunk_costs_its_own_items(db: Database, run_id: UUID, step: str
 async def test_a_settlement_costs_its_own_items(
     db: Database, run_id: UUID, status: StateStatus
 ) -> None:
-    """However large the chunk: it is settled in many portions, and none reads all of it."""
+    """A large chunk is settled in many portions, and none reads all of it."""
     async with db.transaction() as conn:
         lane_id = await plan_items(conn, run_id, ITEMS, ITEMS)
         due = await chunks.load(conn, owned(run_id, VIDEO, lane_id=lane_id, no=0), NOW)
@@ -336,7 +336,7 @@ async def test_a_settlement_costs_its_own_items(
 
 
 async def test_failing_and_reopening_grow_with_the_lane(db: Database, run_id: UUID) -> None:
-    """A deadline that strikes, what people see of it and their retry."""
+    """This covers a deadline, the listing of its failures, and their retry."""
     async with db.transaction() as conn:
         lane_id = await plan_items(conn, run_id, ITEMS)
         with count_handled_rows() as seen:
@@ -349,7 +349,7 @@ async def test_failing_and_reopening_grow_with_the_lane(db: Database, run_id: UU
 async def test_the_languages_of_a_run_cost_the_same_for_more_keywords(
     db: Database, run_id: UUID
 ) -> None:
-    """They are read for every call to Wikidata; its markets are looked up, not its keywords."""
+    """They are read for every call to Wikidata, from the run's markets and not its keywords."""
     more = (
         "INSERT INTO run_keywords (run_id, keyword_id, keyword, market)"
         " SELECT :run, 1000 + n, 'more', 'DE' FROM generate_series(1, 5000) n"
@@ -367,7 +367,7 @@ async def test_the_languages_of_a_run_cost_the_same_for_more_keywords(
 async def test_a_result_belongs_to_the_channel_that_its_url_names(
     db: Database, run_id: UUID
 ) -> None:
-    """Even ranks name a channel by its handle; what their video would say is not known."""
+    """Even ranks name a channel by its handle; their videos are unknown."""
     async with db.transaction() as conn:
         found = await results(conn, run_id)
         await conn.execute(
@@ -394,7 +394,7 @@ REPORTS: dict[str, Callable[[Connection, UUID], Awaitable[Any]]] = {
 
 @pytest.mark.parametrize("name", REPORTS)
 async def test_a_report_reads_its_own_run(db: Database, name: str) -> None:
-    """Of many runs, each of twenty lanes of ten chunks with a call and a batch."""
+    """It does among many runs, each of twenty lanes of ten chunks with a call and a batch."""
     lanes = [
         (LaneKey(phase, kind), LaneStatus.RUNNING)
         for phase in list(PhaseName)[:5]
