@@ -267,7 +267,7 @@ def test_required_keys_are_named(missing: str) -> None:
     ("document", "message"),
     [
         (b"[", "not JSON: "),
-        (b"\xff", "not UTF-8: the byte at 0"),
+        (b"\xff", "not UTF-8: invalid byte at offset 0"),
         (b'"daily"', "must be an object, not 'daily'"),
         (b"[]", f"1 to {SPECS_MAX} specifications, not 0"),
         (json.dumps([BASE] * (SPECS_MAX + 1)).encode(), f"not {SPECS_MAX + 1}"),
