@@ -71,7 +71,7 @@ async def test_all_processes_together_keep_the_concurrency(db: Database) -> None
     ]
     for _ in range(7):
         await provider.entered.acquire()
-    while len(await rows(db, "SELECT 1 FROM provider_leases WHERE requested = 7")) < 4:
+    while len(await rows(db, "SELECT 1 FROM provider_leases WHERE wanted = 7")) < 4:
         assert provider.in_flight == 7
     assert provider.gate is not None
     provider.gate.set()
