@@ -56,7 +56,7 @@ class DsiCalculationPhase:
                 due.remove(item)
                 yield Done(item, row)
         for item in sorted(due):
-            yield Skip(item, "ranks in no content type that counts")
+            yield Skip(item, "ranks in no content type with a weight")
 
     async def _figures(self, work: Work) -> "Figures":
         from serpline.phases import dsi_figures  # importing polars would slow the worker's start

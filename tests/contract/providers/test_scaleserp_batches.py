@@ -268,10 +268,10 @@ def test_page_file() -> None:
         "the search failed",
         "blocked [secret]",
         "blocked [secret]",
-        "no result came",
-        "the result says nothing about organic results",
+        "the record has no result",
+        "the result has no answer about organic results",
         None,
-        "no result came",
+        "the record has no result",
     ]
     assert all((r.page is not None) is r.success for r in found)
 

@@ -186,7 +186,7 @@ def _read(keywords: Sequence[str], body: Mapping[str, Any], reply: HttpReply) ->
     empty = None if content.page_state == _CONTENT else EmptyKind(content.page_state)
     summary = " ".join(content.summary.split())[:SUMMARY_CHARACTERS_MAX]
     if not summary and not empty:
-        raise empty_answer(reply, "the analysis says nothing")
+        raise empty_answer(reply, "the analysis has no summary")
     given = {word: content.relevance.get(name) for name, word in keyword_names(keywords).items()}
     relevances = {word: value for word, value in given.items() if value is not None}
     if len(relevances) < len(given) and not empty:

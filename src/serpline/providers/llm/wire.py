@@ -194,7 +194,7 @@ def _prompt_blocked(body: Mapping[str, Any], choices: list[Any]) -> bool:
 
 def _upstream(reply: HttpReply) -> ProviderError:
     return ProviderError(
-        "llm: the server behind this one failed",
+        "llm: the upstream server failed",
         provider=PROVIDER,
         category=ErrorCategory.SERVER,
         http_status=reply.status,

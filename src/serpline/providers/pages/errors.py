@@ -11,14 +11,14 @@ PROVIDER = "page"
 
 _MEANINGS = {
     204: (ErrorCategory.EMPTY, True, "the page is empty"),
-    401: (ErrorCategory.REFUSED_BY_PEER, True, "the page wants a login"),
-    402: (ErrorCategory.REFUSED_BY_PEER, True, "the page wants a payment"),
-    403: (ErrorCategory.REFUSED_BY_PEER, True, "the site refuses us the page"),
+    401: (ErrorCategory.REFUSED_BY_PEER, True, "the page requires a login"),
+    402: (ErrorCategory.REFUSED_BY_PEER, True, "the page requires a payment"),
+    403: (ErrorCategory.REFUSED_BY_PEER, True, "the site refuses the page"),
     404: (ErrorCategory.REFUSED_BY_PEER, True, "the page does not exist"),
     408: (ErrorCategory.TIMEOUT, False, "the site took too long"),
     410: (ErrorCategory.REFUSED_BY_PEER, True, "the page is gone"),
-    425: (ErrorCategory.RATE_LIMIT, False, "the site asks to come later"),
-    429: (ErrorCategory.RATE_LIMIT, False, "the site asks to come later"),
+    425: (ErrorCategory.RATE_LIMIT, False, "the site asks to try again later"),
+    429: (ErrorCategory.RATE_LIMIT, False, "the site asks to try again later"),
     451: (ErrorCategory.REFUSED_BY_PEER, True, "the page is withheld for legal reasons"),
     504: (ErrorCategory.TIMEOUT, False, "the site took too long"),
 }
@@ -51,6 +51,6 @@ def _meaning(status: int) -> Meaning:
     if 500 <= status < 600:
         return ErrorCategory.SERVER, False, "the site failed"
     if 300 <= status < 400:
-        return ErrorCategory.REFUSED_BY_PEER, True, "the page leads nowhere"
+        return ErrorCategory.REFUSED_BY_PEER, True, "the redirect has no usable target"
     # Also made-up statuses against robots, such as 999.
-    return ErrorCategory.REFUSED_BY_PEER, True, "the site refuses us the page"
+    return ErrorCategory.REFUSED_BY_PEER, True, "the site refuses the page"

@@ -55,11 +55,11 @@ class LinkedData:
         ``headings``: a video or a product may be only a part of the page.
         """
         found = [n for n in self._nodes if any(_SUBJECTS.search(t) for t in types_of(n))]
-        places = {_place(url) for url in urls if url}
+        places = {_normalised_url(url) for url in urls if url}
         # Variants of a product, an article and its video share an address: take the first.
-        there = [n for n in found if not places.isdisjoint(map(_place, _addresses(n)))]
-        if there:
-            return there[0]
+        same_url = [n for n in found if not places.isdisjoint(map(_normalised_url, _addresses(n)))]
+        if same_url:
+            return same_url[0]
         articles = [n for n in found if any(_ARTICLES.search(t) for t in types_of(n))]
         if articles and len({_key(name_of(n)) for n in articles}) == 1:
             return articles[0]
@@ -164,7 +164,7 @@ def _addresses(node: Node) -> Iterator[str]:
             yield value
 
 
-def _place(url: str) -> str:
+def _normalised_url(url: str) -> str:
     """An address without scheme, ``www.``, query and fragment."""
     try:
         parts = urlsplit(url)

@@ -64,8 +64,8 @@ def weight(text: str) -> int:
 
 
 def _by_address(url: str, requested_url: str) -> Wall | None:
-    host, path = _place(url)
-    requested_host, requested_path = _place(requested_url)
+    host, path = _host_and_path(url)
+    requested_host, requested_path = _host_and_path(requested_url)
     if (host, path) == (requested_host, requested_path):
         # Without a redirect even a login page is content: the search found it.
         return None
@@ -138,7 +138,7 @@ def _any_within(signs: Iterable[str], addresses: Iterable[str]) -> bool:
     return any(sign in address for sign in signs for address in addresses)
 
 
-def _place(url: str) -> tuple[str, str]:
+def _host_and_path(url: str) -> tuple[str, str]:
     try:
         parts = urlsplit(url)
         return (parts.hostname or "").lower(), parts.path or "/"

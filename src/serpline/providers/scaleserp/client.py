@@ -57,7 +57,7 @@ class ScaleSerpClient:
             page = serp_page(body)
             if not page.is_answer(spec.content_type):
                 raise ProviderError(
-                    f"scaleserp: the reply says nothing about {spec.content_type} results",
+                    f"scaleserp: the reply has no answer about {spec.content_type} results",
                     provider=PROVIDER,
                     category=ErrorCategory.EMPTY,
                     http_status=reply.status,

@@ -58,7 +58,7 @@ def _record(item: dict[str, Any], secrets: Sequence[str]) -> BatchRecord:
     error = _failure(item, result, secrets)
     page = None if error else serp_page(as_object(result))
     if page is not None and kind is not None and not page.is_answer(kind):
-        error = f"the result says nothing about {kind} results"
+        error = f"the result has no answer about {kind} results"
     if error:
         return BatchRecord(custom_id, False, None, error, kind)
     return BatchRecord(custom_id, True, page, None, kind)
@@ -70,7 +70,9 @@ def _failure(item: dict[str, Any], result: Any, secrets: Sequence[str]) -> str |
     if item.get("success") is True and isinstance(result, dict) and result and not refused:
         return None
     stated = redacted(failure_message(body) or failure_message(item), secrets)
-    return stated or ("the search failed" if item.get("success") is False else "no result came")
+    return stated or (
+        "the search failed" if item.get("success") is False else "the record has no result"
+    )
 
 
 def _content_type(search: dict[str, Any]) -> ContentType | None:

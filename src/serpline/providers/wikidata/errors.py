@@ -11,7 +11,7 @@ _MEANINGS = {
     403: (
         ErrorCategory.REFUSED_BY_PEER,
         True,
-        "wikidata turned this client away; is SERPLINE_WIKIDATA_CONTACT a real contact?",
+        "wikidata refused this client; is SERPLINE_WIKIDATA_CONTACT a real contact?",
     ),
     408: (ErrorCategory.TIMEOUT, False, "wikidata took too long"),
     429: (ErrorCategory.RATE_LIMIT, False, "wikidata: too much processing time used"),
