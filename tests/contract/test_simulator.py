@@ -82,8 +82,8 @@ async def test_a_batch_from_create_to_its_records(side: Side) -> None:
     await side.do(client.start(made.id, credits_required=4))
     await side.simulator.settled()
     (result_set,) = await side.do(client.results(made.id))
-    told = await side.do(client.result_set(made.id, result_set.id))
-    records = await side.do(client.page_file(told, 1), web=True)
+    fetched = await side.do(client.result_set(made.id, result_set.id))
+    records = await side.do(client.page_file(fetched, 1), web=True)
     assert [record.custom_id for record in records] == [f"id-{n}" for n in range(4)]
     assert all(record.success and record.page for record in records)
     account = await side.do(client.account())
@@ -113,7 +113,7 @@ async def test_one_restricted_keyword_empties_its_batch(side: Side) -> None:
 @pytest.mark.parametrize(
     "side", [{"limits": {"dataforseo": RateLimit(1, 60), "pdl": RateLimit(1, 60)}}], indirect=True
 )
-async def test_limits_are_told_in_each_vendors_way(side: Side) -> None:
+async def test_each_vendors_rate_limit_is_recognised(side: Side) -> None:
     """DataForSEO's limit is inside a 200, PDL's is a 429; both are read as rate limits."""
     calls: list[Any] = [
         side.dataforseo.search_volume(["a"], 2840, "en"),
@@ -129,7 +129,7 @@ async def test_limits_are_told_in_each_vendors_way(side: Side) -> None:
 @pytest.mark.parametrize(
     ("known", "by_pdl", "by_wikidata"), [(Known.FREE, 0, 1), (Known.NOWHERE, 0, 0)]
 )
-async def test_companies_are_known_here_there_or_nowhere(
+async def test_companies_are_known_to_pdl_wikidata_or_neither(
     side: Side, known: Known, by_pdl: int, by_wikidata: int
 ) -> None:
     """Wikidata knows some companies that PDL does not; a miss is a free answer."""
@@ -154,7 +154,7 @@ async def test_a_strong_company_is_described(side: Side) -> None:
     assert side.simulator.ledger.spent("pdl") == 1
 
 
-async def test_wikidata_says_what_holds_today(side: Side) -> None:
+async def test_current_wikidata_statements_are_read(side: Side) -> None:
     """The current ones of untidy statements are read; a name may have one language only."""
     directory = side.simulator.world.directory
     asked = {c.domain: c for c in (*directory.of(Kind.MID), *directory.of(Kind.TAIL)[:100])}
@@ -211,7 +211,7 @@ async def test_wikidata_answers_any_query(side: Side) -> None:
         assert (await ask("SELECT * WHERE { ?s ?p ?o }")).status_code == 500
 
 
-async def test_pdl_writes_names_as_it_is_asked_to(side: Side) -> None:
+async def test_pdl_capitalises_names_on_request(side: Side) -> None:
     """Names are in lower case, as the real API's; titlecase=true capitalises each word."""
     company = side.simulator.world.directory.of(Kind.STRONG)[0]
     found = await side.do(side.pdl.enrich(company.domain))
@@ -228,7 +228,7 @@ async def test_pdl_writes_names_as_it_is_asked_to(side: Side) -> None:
     assert reply.json()["industry"] == company.industry
 
 
-async def test_wikidata_wants_a_contact(side: Side) -> None:
+async def test_wikidata_requires_a_contact(side: Side) -> None:
     """A User-Agent without a contact gets a 403."""
     async with httpx2.AsyncClient(trust_env=False) as plain:
         url = f"{side.settings.wikidata_base_url}/sparql"
@@ -249,9 +249,9 @@ async def test_videos_have_channels_and_channels_have_owners(side: Side) -> None
         videos |= await side.do(side.youtube.videos(unique[start : start + 50]))
     assert 0.85 * len(unique) < len(videos) <= len(unique)
     assert all("tour" in video.title.lower() for video in videos.values())
-    wanted = sorted({video.channel_id for video in videos.values()})[:50]
-    channels = await side.do(side.youtube.channels(wanted))
-    assert set(channels) == set(wanted)
+    ids = sorted({video.channel_id for video in videos.values()})[:50]
+    channels = await side.do(side.youtube.channels(ids))
+    assert set(channels) == set(ids)
     owned = [c for c in channels.values() if any(".example" in link for link in c.links)]
     assert len(owned) > len(channels) / 2
 
@@ -267,7 +267,7 @@ async def test_a_spent_quota_stops_until_the_pacific_midnight(side: Side) -> Non
     assert caught.value.category is ErrorCategory.QUOTA
 
 
-async def test_pages_are_read_and_judged(side: Side) -> None:
+async def test_pages_are_read_and_analysed(side: Side) -> None:
     """Most pages yield their text without navigation, and their relevance differs."""
     spec = SearchSpec("hotels in 三川河", ContentType.ORGANIC, max_page=3)
     results = (await side.do(side.scaleserp.search(spec))).organic
@@ -291,7 +291,7 @@ async def test_pages_are_read_and_judged(side: Side) -> None:
     assert side.simulator.ledger.spent("llm") > 1_000
 
 
-async def test_a_wrong_key_is_refused_by_everyone(side: Side) -> None:
+async def test_every_provider_refuses_a_wrong_key(side: Side) -> None:
     """Every provider answers a wrong key with an authentication error, unbilled."""
     given, clock = side.settings, SystemClock()
     calls: list[ProviderCall[Any]] = [
@@ -331,7 +331,7 @@ async def test_every_provider_has_its_own_way_to_fail(side: Side, fault: str) ->
         assert not caught.value.permanent, call.provider
 
 
-async def test_replies_do_not_depend_on_what_was_asked_before(side: Side) -> None:
+async def test_replies_do_not_depend_on_earlier_calls(side: Side) -> None:
     """Any order of the same calls gives the same replies."""
     urls = [f"https://www.{c.domain}/guides/rome" for c in side.simulator.world.directory.all[:3]]
     seen: set[tuple[bytes, ...]] = set()
@@ -391,6 +391,6 @@ async def test_the_command_serves_the_plan_of_a_file(tmp_path: Path) -> None:
         await process.wait()
     plan.write_text("- {fault: 503, provider: pld}")
     refused = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
-    _, said = await asyncio.wait_for(refused.communicate(), 60)
-    assert (refused.returncode, said.count(b"\n")) == (2, 1)
-    assert f"{plan}, rule 1: provider='pld'".encode() in said
+    _, stderr = await asyncio.wait_for(refused.communicate(), 60)
+    assert (refused.returncode, stderr.count(b"\n")) == (2, 1)
+    assert f"{plan}, rule 1: provider='pld'".encode() in stderr

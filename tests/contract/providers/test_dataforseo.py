@@ -245,9 +245,9 @@ def test_match() -> None:
 )
 def test_unsupported(keyword: str, reason: str | None) -> None:
     """A keyword over 80 characters or 10 words is rejected before it fails its batch."""
-    told = unsupported(keyword)
-    assert (told is None) == (reason is None)
-    assert (reason or "") in (told or "")
+    found = unsupported(keyword)
+    assert (found is None) == (reason is None)
+    assert (reason or "") in (found or "")
     if reason:
         with pytest.raises(ValueError, match=reason):
             client.search_volume(["fine", keyword], 2840, "en")

@@ -318,8 +318,8 @@ def test_refusals(status: int, code: str | None, category: ErrorCategory, perman
 def test_waits(headers: dict[str, str], seconds: float | None) -> None:
     """The wait is the requested one, else that of the used-up rate."""
     body = {"error": {"code": "rate_limit_exceeded", "message": "slow down"}}
-    told = refusal(reply(body, 429, headers)).retry_after_seconds
-    assert told == (None if seconds is None else pytest.approx(seconds))
+    wait_seconds = refusal(reply(body, 429, headers)).retry_after_seconds
+    assert wait_seconds == (None if seconds is None else pytest.approx(seconds))
 
 
 def test_a_server_error_ignores_the_rates_resets() -> None:

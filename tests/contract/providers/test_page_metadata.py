@@ -23,9 +23,9 @@ async def test_each_shape_is_read_as_a_person_reads_it() -> None:
         for sample in SAMPLES:
             found = await extractor.extract(PageDocument(sample.url, sample.html.encode(), "utf-8"))
             for field in ("title", "date", "language", "author"):
-                said, right = getattr(found, field), getattr(sample, field)
-                if said != right:
-                    wrong.append(f"{sample.name}: {field} {said!r}, not {right!r}")
+                actual, expected = getattr(found, field), getattr(sample, field)
+                if actual != expected:
+                    wrong.append(f"{sample.name}: {field} {actual!r}, not {expected!r}")
     assert wrong == []
 
 

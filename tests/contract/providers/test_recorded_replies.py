@@ -1,7 +1,7 @@
 """Recorded replies of the real APIs give the values that a careful person reads.
 
-The recordings lie outside the repository, in ``shared/data/replies`` beside the checkout, or where
-``SERPLINE_RECORDED_REPLIES`` says. Replies of the same shapes, our own, are read by every run.
+The recordings are outside the repository, in ``shared/data/replies`` beside the checkout or in
+``SERPLINE_RECORDED_REPLIES``. Every run reads our own replies of the same shapes.
 """
 
 import json

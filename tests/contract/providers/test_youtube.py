@@ -293,8 +293,8 @@ def test_the_named_limit_decides(limit: str, unit: str, category: ErrorCategory)
 def test_only_the_message_may_name_the_limit(period: str) -> None:
     """Without details the message separates a daily quota from a limit per minute."""
     error = error_of(reply({"error": {"message": f"limit 'Queries per {period}'"}}, 429))
-    wanted = ErrorCategory.QUOTA if period == "day" else ErrorCategory.RATE_LIMIT
-    assert error.category is wanted
+    expected = ErrorCategory.QUOTA if period == "day" else ErrorCategory.RATE_LIMIT
+    assert error.category is expected
 
 
 @pytest.mark.parametrize(
