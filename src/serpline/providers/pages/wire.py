@@ -39,8 +39,8 @@ class PageDocument:
 class PageText:
     """A page's text, never empty; ``truncated``: it was cut.
 
-    The other fields are the page's unverified claims; ``date`` is the day of publication
-    (``YYYY-MM-DD``).
+    From ``title`` on, the fields are the page's unverified claims; ``date`` is the day of
+    publication (``YYYY-MM-DD``).
     """
 
     url: str
