@@ -1,16 +1,56 @@
-"""The documents: their examples run, and their diagrams are those of the dictionaries."""
+"""The documents: examples run, commands and files exist, links resolve, diagrams are up to date."""
 
 import ast
 import importlib.util
 import re
+import shlex
+from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import CodeType
+from typing import Any
 
 import pytest
+import typer
+
+from serpline.cli import app, global_options_first
 
 ROOT = Path(__file__).parents[2]
+PAGES = [
+    page.relative_to(ROOT) for page in sorted((*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")))
+]
 _BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_SHELL = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_LINK = re.compile(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]*))?\)")
+_HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
+_FILE = re.compile(r"`([\w./-]+/[\w-]+\.(?:py|toml|csv))`")
+_SHELL_OPERATORS = {"&", "&&", "|", ";", ">"}
+# Decisions and the changelog name files of their time.
+_OF_NOW = [page for page in PAGES if page.parts[1:2] != ("adr",) and page.name != "CHANGELOG.md"]
+
+
+def _text(page: Path) -> str:
+    return (ROOT / page).read_text(encoding="utf-8")
+
+
+def _anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    return {
+        re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+        for heading in _HEADING.findall(_text(page))
+    }
+
+
+def _commands(page: Path) -> Iterator[list[str]]:
+    """The arguments of every ``serpline`` command in a page's shell blocks."""
+    for block in _SHELL.findall(_text(page)):
+        for line in block.splitlines():
+            words = shlex.split(line, comments=True)
+            while words:
+                end = next((n for n, word in enumerate(words) if word in _SHELL_OPERATORS), None)
+                command, words = words[:end], [] if end is None else words[end + 1 :]
+                if command and command[0] == "serpline":
+                    yield command[1:]
 
 
 def _blocks(document: str) -> list[CodeType]:
@@ -50,3 +90,40 @@ def test_what_is_written_from_the_code(tool: str) -> None:
     spec.loader.exec_module(draw)
     document = draw.DOCUMENT.read_text(encoding="utf-8")
     assert draw.drawn(document) == document
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_links_lead_somewhere(page: Path) -> None:
+    """Every link of a page leads to a file that is there, and to a heading of it."""
+    for target, anchor in _LINK.findall(_text(page)):
+        linked = (page.parent / target) if target else page
+        assert (ROOT / linked).exists(), target
+        if anchor:
+            assert anchor in _anchors(linked), f"{target}#{anchor}"
+
+
+@pytest.mark.parametrize("page", _OF_NOW, ids=str)
+def test_named_files_exist(page: Path) -> None:
+    """A file that a page names by its path is there, below the package or the project."""
+    places = (ROOT, ROOT / "src" / "serpline")
+    named = [name for name in _FILE.findall(_text(page)) if "NAME" not in name]
+    assert not [name for name in named if not any((place / name).exists() for place in places)]
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if _SHELL.search(_text(page))], ids=str)
+def test_commands_exist(page: Path) -> None:
+    """Every command of a page is one of serpline's, with options and arguments that it has."""
+    for arguments in _commands(page):
+        _parse(arguments)
+
+
+def _parse(arguments: list[str]) -> None:
+    command: Any = typer.main.get_command(app)
+    context = command.context_class(command)
+    _, rest, _ = command.make_parser(context).parse_args(global_options_first(arguments))
+    while rest and hasattr(command, "commands"):
+        command = command.commands[rest[0]]
+        context = command.context_class(command, parent=context)
+        _, rest, _ = command.make_parser(context).parse_args(rest[1:])
+    assert not rest, arguments
+    assert not hasattr(command, "commands"), arguments
