@@ -42,7 +42,7 @@ async def side(request: pytest.FixtureRequest, monkeypatch: Any) -> AsyncIterato
 
 
 @pytest.mark.parametrize("content_type", [ContentType.ORGANIC, ContentType.NEWS, ContentType.VIDEO])
-async def test_a_search_is_read_whole(side: Side, content_type: ContentType) -> None:
+async def test_a_search_is_read_completely(side: Side, content_type: ContentType) -> None:
     """Ten readable results with positions and domains, for one credit; the device is echoed."""
     market = builtin_markets()["GB"]
     spec = SearchSpec(

@@ -74,7 +74,7 @@ def test_a_bad_keyword_file_is_one_line(
         ),
     ],
 )
-def test_a_wrong_word_is_one_line(database_url: str, arguments: list[str], words: str) -> None:
+def test_a_wrong_argument_is_one_line(database_url: str, arguments: list[str], words: str) -> None:
     """A command with a wrong argument gets one line that names it."""
     assert words in one_line(serpline(*arguments, database_url=database_url))
 

@@ -76,7 +76,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
     server.stop()
 
 
-def test_the_document_has_the_shape_that_scripts_rely_on(shown: Shown) -> None:
+def test_the_document_has_a_stable_shape(shown: Shown) -> None:
     """Seven phases with lanes, scores, credits, calls and seconds; stderr is empty."""
     found = shown.document
     assert found["status"] == "completed"
@@ -190,7 +190,7 @@ def test_share_of_voice_has_its_three_denominators(shown: Shown) -> None:
     assert (refused.returncode, refused.stdout) == (2, b"")
 
 
-def test_run_show_tells_the_same_as_the_demo_did(shown: Shown) -> None:
+def test_run_show_prints_the_demos_document(shown: Shown) -> None:
     """The stored document is the same, read by id, by the id's beginning, or as the latest."""
     run_id = shown.document["run_id"]
     again = shown.json("run", "show", run_id, "--json")
@@ -202,7 +202,7 @@ def test_run_show_tells_the_same_as_the_demo_did(shown: Shown) -> None:
     assert [row["id"] for row in shown.json("run", "list", "--json")] == [run_id]
 
 
-def test_an_ended_run_is_watched_to_its_end(shown: Shown) -> None:
+def test_watch_on_an_ended_run_returns_at_once(shown: Shown) -> None:
     """``watch`` on an ended run returns its document and exit code at once."""
     assert shown.json("run", "watch", "--json")["status"] == "completed"
 
@@ -251,7 +251,7 @@ def test_a_dry_run_is_exact_for_searches_and_uses_the_latest_runs_ratios(shown: 
     assert len(shown.json("run", "list", "--json")) == 1
 
 
-def test_other_questions_are_answered_with_documents(shown: Shown) -> None:
+def test_read_commands_print_documents(shown: Shown) -> None:
     """Every read command prints one JSON document."""
     assert len(shown.json("markets", "list", "--json")) == 250
     assert len(shown.json("keywords", "list", "--json")) == 3
@@ -263,7 +263,7 @@ def test_other_questions_are_answered_with_documents(shown: Shown) -> None:
     assert {check["name"] for check in checks["checks"]} >= {"python", "database", "webhooks"}
 
 
-def test_a_mark_is_seen_in_the_figures(shown: Shown) -> None:
+def test_a_mark_is_shown_with_the_figures(shown: Shown) -> None:
     """Any URL marks its company, and the mark is shown with its DSI."""
     domain = next(r["domain"] for r in shown.document["dsi"] if "/" not in r["domain"])
     url = f"https://www.{domain}/about"
@@ -310,7 +310,7 @@ def _children(pid: int) -> list[int]:
     return [int(own) for own, parent, args in rows if int(parent) == pid and " worker" in args]
 
 
-def test_a_file_with_a_bad_line_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+def test_a_file_with_a_bad_line_is_refused_before_anything_starts(tmp_path: Path) -> None:
     """One line and exit code 2; no directory is created and no server started."""
     file = tmp_path / "keywords.csv"
     file.write_text("keyword,market\nfoo,ZZ\n")
@@ -330,7 +330,7 @@ def test_a_file_with_a_bad_line_is_refused_before_anything_is_made(tmp_path: Pat
     assert not home.exists()
 
 
-def test_a_project_is_not_mixed_with_simulated_results(database_url: str, tmp_path: Path) -> None:
+def test_simulated_results_never_enter_a_real_project(database_url: str, tmp_path: Path) -> None:
     """A database with keywords is refused by its setting's name, and stays unchanged."""
     settings = {**clean_environment(), "SERPLINE_DATABASE_URL": database_url}
     file = tmp_path / "keywords.csv"

@@ -31,7 +31,7 @@ async def test_a_market_without_a_language_at_dataforseo_has_volumes(
         assert call.params["language_code"] is None
 
 
-async def test_a_company_may_have_its_name_in_the_markets_language_alone(
+async def test_a_company_may_have_a_name_in_the_markets_language_only(
     database_url: str, tmp_path: Path
 ) -> None:
     """Names are read in English, the default and the markets' languages, not in Japanese."""

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Start, watch and control runs.", no_args_is_help=True)
 
 LIMIT_MAX = 10_000
+_PAST = {"pause": "paused", "resume": "resumed", "cancel": "cancelled"}
 MISSING_SHOWN_MAX = 20
 _HEX = frozenset("0123456789abcdef-")
 
@@ -210,7 +211,7 @@ async def _control(ctx: typer.Context, given: str, verb: str) -> None:
     async with services(ctx) as opened:
         found = await find_run(opened, given)
         await getattr(opened.pipeline, verb)(found)
-    print_message(f"run {found}: {verb} done")
+    print_message(f"run {found}: {_PAST[verb]}")
 
 
 @app.command()

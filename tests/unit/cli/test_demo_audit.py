@@ -43,21 +43,21 @@ def test_a_run_that_agrees() -> None:
         ((ASKED, PAGE, (*SEARCH[:3], 3)), "credits of scaleserp: 2 by the ledger, 3"),
     ],
 )
-def test_what_does_not_agree_is_said(calls: tuple[Call, ...], message: str) -> None:
+def test_each_difference_is_named(calls: tuple[Call, ...], message: str) -> None:
     """A call charged twice, a call missing in the ledger and a different charge are each named."""
     found = audit(log(*calls), REPORT)
     assert not found["agrees"]
     assert message in summary_line(found)
 
 
-def test_calls_the_simulator_never_saw_are_missed() -> None:
+def test_calls_missing_at_the_simulator_are_named() -> None:
     """Calls of the ledger that the simulator never received are a difference."""
     report: dict[str, Any] = {"calls": {**REPORT["calls"], "llm": 2}, "credits": {"scaleserp": 2}}
     found = audit(log(SEARCH, ASKED, PAGE), report)
     assert found["differences"] == ["calls of llm: 2 by the ledger, 0 by the simulator"]
 
 
-def test_a_full_log_is_no_proof() -> None:
+def test_a_full_log_does_not_agree() -> None:
     """A log with dropped calls never agrees."""
     found = audit(log(SEARCH, ASKED, PAGE, entries_max=2), REPORT)
     assert not found["agrees"]

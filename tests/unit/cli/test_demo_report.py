@@ -5,7 +5,7 @@ import pytest
 from serpline.cli.demo_report import _show_dsi
 
 
-def test_a_type_without_figures_is_not_shown_as_ranking_nowhere(
+def test_a_type_without_figures_is_unknown_not_unranked(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """News failed: its cells are unknown. Video was collected: b's cell is empty, not ranked."""

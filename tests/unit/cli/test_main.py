@@ -32,7 +32,7 @@ def test_the_data_directory_may_stand_anywhere(given: list[str], expected: list[
     assert cli.global_options_first(given) == expected
 
 
-def test_no_command_shows_the_help_and_no_empty_mistake(
+def test_no_command_prints_the_help_and_no_empty_error(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Without a command, the help is printed and the exit code is 2."""
@@ -42,7 +42,7 @@ def test_no_command_shows_the_help_and_no_empty_mistake(
     assert "serpline: " not in shown_.err
 
 
-def test_the_help_is_no_mistake() -> None:
+def test_requested_help_exits_with_0() -> None:
     """Requested help exits with 0."""
     assert cli.main(["--help"]) == 0
 
@@ -51,7 +51,7 @@ def test_the_help_is_no_mistake() -> None:
     ("raised", "code"),
     [(KeyboardInterrupt(), 130), (RuntimeError("sk-canary"), 70), (UserError("x"), 2)],
 )
-def test_every_end_has_its_exit_code(
+def test_exit_codes(
     raised: BaseException,
     code: int,
     monkeypatch: pytest.MonkeyPatch,
@@ -70,7 +70,7 @@ def test_every_end_has_its_exit_code(
     assert "sk-canary" not in output
 
 
-def test_the_words_of_a_bug_steer_no_terminal(
+def test_a_traceback_is_escaped(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Control characters in a traceback are escaped: the text may come from the web."""
@@ -102,7 +102,7 @@ def test_the_words_of_a_bug_steer_no_terminal(
         ("SERPLINE_SCALESERP_BASE_URL", "nowhere"),
     ],
 )
-def test_a_bad_setting_is_named_with_its_value(
+def test_an_invalid_setting_is_one_line_with_its_value(
     name: str, value: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """An invalid variable is one line with its name and value, before anything is opened."""
@@ -125,7 +125,7 @@ def test_a_log_that_cannot_be_written_is_named(
     assert output.err == f"serpline: --log '{file}': No such file or directory\n"
 
 
-def test_the_help_loads_no_heavy_library() -> None:
+def test_the_help_imports_no_slow_library() -> None:
     """Slow modules are imported by the commands that need them, not by the command tree."""
     heavy = ["polars", "sqlalchemy", "uvicorn", "fastapi", "trafilatura", "procrastinate"]
     heavy += ["serpline.config.model", "serpline.scheduling.spec"]
@@ -190,7 +190,7 @@ def test_lists_are_given_by_commas_or_repeated() -> None:
     assert split_list(None) is None
 
 
-def test_a_list_that_names_nothing_does_not_mean_everything() -> None:
+def test_an_empty_list_is_refused() -> None:
     """It would otherwise start a paid run over all content types."""
     with pytest.raises(UserError, match="is an empty list"):
         split_list([" ,", ""])
@@ -205,9 +205,7 @@ def test_a_list_that_names_nothing_does_not_mean_everything() -> None:
         ["keywords", "import", ""],
     ],
 )
-def test_an_empty_argument_is_not_taken_for_an_absent_one(
-    given: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_empty_argument_is_refused(given: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """An unset shell variable leaves an empty argument."""
     assert cli.main(given) == 2
     assert capsys.readouterr().err.startswith("serpline: an argument is empty")
@@ -223,7 +221,7 @@ def test_an_empty_argument_is_not_taken_for_an_absent_one(
         ("youtube.com", "youtube.com"),
     ],
 )
-def test_a_company_is_named_as_figures_name_it(given: str, company: str | None) -> None:
+def test_a_company_is_a_domain_or_a_channel(given: str, company: str | None) -> None:
     """A company is its registrable domain, or a channel's address if the owner is unknown."""
     channel = "youtube.com/channel/UCro8H3sIaC7-Km7ngIUHHUQ"
     assert company_domain(given) == (company or channel)
@@ -233,19 +231,19 @@ def test_a_company_is_named_as_figures_name_it(given: str, company: str | None) 
     "given",
     ["youtube.com/@acme", "youtube.com/c/acme", "https://youtu.be/dQw4w9WgXcQ", "localhost", "@a"],
 )
-def test_what_names_no_company_is_refused(given: str) -> None:
+def test_other_names_of_companies_are_refused(given: str) -> None:
     """A handle or a video would otherwise be read as youtube.com, which owns none of them."""
     with pytest.raises(UserError, match=re.escape(given)):
         company_domain(given)
 
 
-def test_text_from_the_web_cannot_steer_a_terminal() -> None:
+def test_control_characters_are_not_printed() -> None:
     """Control characters and escapes are not printed; unknown values are a dash."""
     assert format_cell("a\x1b[2Jb\nc") == "a [2Jb c"
     assert format_cell(None) == "–"
 
 
-def test_a_document_is_utf_8_whatever_the_locale_says() -> None:
+def test_a_document_is_utf_8_under_any_locale() -> None:
     """The bytes are the same under any locale; halves of surrogate pairs are escaped."""
     code = "from serpline.cli.common import print_json; print_json({'k': '吕梁市 \\ud800'})"
     done = subprocess.run(
@@ -258,7 +256,7 @@ def test_a_document_is_utf_8_whatever_the_locale_says() -> None:
     assert done.stdout == '{\n  "k": "吕梁市 \\ud800"\n}\n'.encode()
 
 
-def test_what_has_no_place_in_json_is_a_bug() -> None:
+def test_an_unknown_type_in_a_document_is_a_bug() -> None:
     """Unknown types raise ``TypeError``; they are not converted silently."""
     with pytest.raises(TypeError, match="object"):
         print_json({"k": object()})

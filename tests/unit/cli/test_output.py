@@ -63,7 +63,7 @@ def test_every_format_has_every_figure(count: int) -> None:
     assert (frame.height, frame.width) == (count, len(_FIGURE))
 
 
-def test_a_document_written_row_by_row_is_the_one_that_is_emitted(
+def test_a_document_written_row_by_row_equals_the_whole(
     capsysbinary: pytest.CaptureFixture[bytes],
 ) -> None:
     """It equals the document at once, byte for byte, with the rows as its last member."""
@@ -81,7 +81,7 @@ def test_a_document_written_row_by_row_is_the_one_that_is_emitted(
     assert spool.open().read() == capsysbinary.readouterr().out
 
 
-def test_an_exported_name_is_no_formula_and_a_number_is_a_number() -> None:
+def test_an_exported_name_is_never_a_formula() -> None:
     """In CSV a formula becomes text and a negative figure stays a number; JSON is unchanged."""
     (row,) = csv.DictReader(io.StringIO(_written(Format.CSV, 1).decode()))
     assert row["company"] == "'" + _FIGURE["company"]
@@ -89,7 +89,7 @@ def test_an_exported_name_is_no_formula_and_a_number_is_a_number() -> None:
     assert json.loads(_written(Format.JSON, 1))[0]["company"] == _FIGURE["company"]
 
 
-def test_a_title_steers_neither_the_table_nor_the_document(
+def test_control_characters_in_a_title_are_escaped(
     capsysbinary: pytest.CaptureFixture[bytes],
 ) -> None:
     """A bidi override and a C1 control character never reach the terminal."""

@@ -51,7 +51,7 @@ def test_every_key_is_described_with_its_default(
 
 
 @pytest.mark.parametrize(("model", "key", "bounds"), NUMBERS)
-def test_the_bounds_are_those_of_the_reader(
+def test_bounds_match_the_reader(
     model: type[ConfigModel], key: str, bounds: dict[str, Any]
 ) -> None:
     """Both bounds are accepted; values beyond them, booleans and strings are refused."""
@@ -83,7 +83,7 @@ def test_other_keys_are_not_allowed(model: type[ConfigModel]) -> None:
 
 
 @pytest.mark.parametrize("model", LEAST)
-def test_what_is_written_has_a_schema_too(model: type[ConfigModel]) -> None:
+def test_written_documents_have_a_schema(model: type[ConfigModel]) -> None:
     """The serialization schema covers the keys that ``to_json`` writes."""
     written = set(model.model_json_schema(mode="serialization")["properties"])
     assert written >= set(model.from_json(LEAST[model]).to_json())

@@ -34,7 +34,7 @@ def lives(pid: int) -> bool:
     return True
 
 
-async def test_a_child_that_keeps_dying_is_given_up_with_its_log(tmp_path: Path) -> None:
+async def test_the_supervisor_gives_up_on_a_crashing_child(tmp_path: Path) -> None:
     """After ``crashes_max`` ends in a row, ``check`` names the child, its exit code and its log."""
     log = tmp_path / "worker.log"
     unreachable = environment("postgresql://me@127.0.0.1:1/nothing")
@@ -56,7 +56,7 @@ async def test_a_child_that_keeps_dying_is_given_up_with_its_log(tmp_path: Path)
     assert log.read_text().count("cannot connect") == 2
 
 
-async def test_a_killed_child_starts_again_and_all_end_with_the_block(database_url: str) -> None:
+async def test_a_killed_child_is_restarted(database_url: str) -> None:
     """A killed child is restarted; leaving the block stops all children."""
     started: asyncio.Queue[int] = asyncio.Queue()
     supervisor = Supervisor(
@@ -75,7 +75,7 @@ async def test_a_killed_child_starts_again_and_all_end_with_the_block(database_u
     assert started.empty()
 
 
-async def test_a_child_outlives_no_parent(database_url: str) -> None:
+async def test_a_child_ends_with_its_parent(database_url: str) -> None:
     """A worker exits with 0 when its stdin closes, as it does when the parent is killed."""
     child = await asyncio.create_subprocess_exec(
         sys.executable,

@@ -39,7 +39,7 @@ async def test_a_run_is_charged_when_it_is_queued(opened: Opener, clock: ManualC
 
 
 @pytest.mark.parametrize(("wait_seconds", "spent"), [(0, 0), (15, 3)])
-async def test_stop_refunds_only_what_is_still_queued(
+async def test_stop_refunds_only_a_queued_batch(
     opened: Opener, clock: ManualClock, wait_seconds: float, spent: int
 ) -> None:
     """Stopping a queued batch refunds everything; stopping a running one, nothing."""
@@ -111,7 +111,7 @@ async def test_searches_are_added_one_request_at_a_time(opened: Opener, clock: M
         ("POST", "/search", None, 404),
     ],
 )
-async def test_what_the_api_rejects(
+async def test_documented_rejections(
     opened: Opener, method: str, path: str, body: Any, status: int
 ) -> None:
     """Each invalid call gets its documented status, success false and a message, free of charge."""
@@ -192,7 +192,7 @@ async def test_stored_searches_can_be_read_back_and_deleted(opened: Opener) -> N
     assert (await caller.call("GET", f"/batches/{batch}")).status_code == 404
 
 
-async def test_a_page_file_carries_each_search_with_its_custom_id(opened: Opener) -> None:
+async def test_a_page_file_has_each_search_with_its_custom_id(opened: Opener) -> None:
     """Five searches make pages of 2, 2 and 1; custom_id is in search; results contain the key."""
     caller = await opened(results_per_page=2)
     result = await caller.run(await caller.batch(count=5))

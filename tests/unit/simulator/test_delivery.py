@@ -90,7 +90,7 @@ async def test_slow_waits_its_seconds(opened: Opener) -> None:
 
 
 @pytest.mark.parametrize("fault", ["malformed", "truncated"])
-async def test_broken_bodies_are_no_answers(opened: Opener, fault: str) -> None:
+async def test_broken_bodies_are_charged(opened: Opener, fault: str) -> None:
     """The status is 200, the body is broken, and the call is charged."""
     caller = await opened(faults=[{"fault": fault}])
     bodies = {(await search(caller, q=f"tickets {n}")).content for n in range(12)}
@@ -104,7 +104,7 @@ async def test_broken_bodies_are_no_answers(opened: Opener, fault: str) -> None:
     assert caller.simulator.ledger.spent("scaleserp") == 12
 
 
-async def test_slowloris_drips(opened: Opener) -> None:
+async def test_slowloris_sends_byte_by_byte(opened: Opener) -> None:
     """The first bytes come at once, the rest one at a time until the client gives up."""
     caller = await opened(faults=[{"fault": "slowloris", "seconds": 3600}])
     url = f"{caller.simulator.url}/pdl/v5/company/enrich"
@@ -115,7 +115,7 @@ async def test_slowloris_drips(opened: Opener) -> None:
             await anext(parts)
 
 
-async def test_headers_without_end(opened: Opener) -> None:
+async def test_endless_headers(opened: Opener) -> None:
     """The head never ends; a client with a limit gives up."""
     caller = await opened(faults=[{"fault": "endless_headers"}])
     with pytest.raises(httpx2.RemoteProtocolError):
@@ -179,7 +179,7 @@ async def test_a_failed_search_may_pass_in_another_batch(opened: Opener) -> None
 
 
 @pytest.mark.parametrize(("fault", "count"), [("missing_records", 2), ("duplicate_custom_id", 4)])
-async def test_records_may_be_missing_or_doubled(opened: Opener, fault: str, count: int) -> None:
+async def test_records_may_be_missing_or_duplicated(opened: Opener, fault: str, count: int) -> None:
     """One search of three has no record, or two with the same custom_id."""
     caller = await opened(faults=[{"fault": fault, "match": {"custom_id": "b-1"}}])
     records = await caller.records(await caller.run(await caller.batch()))

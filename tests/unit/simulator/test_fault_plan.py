@@ -26,7 +26,7 @@ def strikes(plan: FaultPlan, identity: str = "x", attempt: int = 1, **context: A
 
 
 @pytest.mark.parametrize("fault", VOCABULARY)
-def test_every_word_of_the_vocabulary_is_accepted(fault: str) -> None:
+def test_every_fault_is_accepted(fault: str) -> None:
     """A rule needs only a fault."""
     assert parse([{"fault": fault}])[0].fault == fault
 
@@ -84,7 +84,7 @@ def test_every_word_of_the_vocabulary_is_accepted(fault: str) -> None:
         ("429", "not an object"),
     ],
 )
-def test_a_bad_rule_is_named(rule: Any, message: str) -> None:
+def test_a_bad_rule_is_one_error(rule: Any, message: str) -> None:
     """The error names the rule, the key and the value."""
     with pytest.raises(UserError, match=r"fault plan, rule 2") as caught:
         parse([{"fault": "500"}, rule])
@@ -95,7 +95,9 @@ def test_a_bad_rule_is_named(rule: Any, message: str) -> None:
     ("provider", "operation"),
     [(provider, each) for provider, known in OPERATIONS.items() for each in sorted(known)],
 )
-def test_every_operation_can_go_wrong(clock: ManualClock, provider: str, operation: str) -> None:
+def test_a_rule_can_apply_to_every_operation(
+    clock: ManualClock, provider: str, operation: str
+) -> None:
     """A rule can name, and applies to, every operation of the simulator."""
     fault = {"batch_search": "failed_searches", "webhook": "webhook_0"}.get(operation, "500")
     plan = plan_of(clock, {"fault": fault, "provider": provider, "operation": operation})
@@ -149,7 +151,7 @@ async def test_a_window_opens_and_closes_on_the_clock(clock: ManualClock) -> Non
     assert seen == [False, False, True, False]
 
 
-def test_match_looks_at_provider_operation_and_parameters(clock: ManualClock) -> None:
+def test_match_compares_provider_operation_and_parameters(clock: ManualClock) -> None:
     """All must match; values are patterns, and a list means any of them."""
     rule = {
         "fault": "500",
@@ -179,7 +181,7 @@ def test_the_first_rule_that_applies_wins(clock: ManualClock) -> None:
         ("PLAN.YML", "- {fault: '503', retry_after: 7}"),
     ],
 )
-def test_a_plan_is_read_as_its_name_says(tmp_path: Path, name: str, text: str) -> None:
+def test_a_plan_is_yaml_or_json(tmp_path: Path, name: str, text: str) -> None:
     """YAML and JSON give the same plan; a bare 503 is a fault."""
     (tmp_path / name).write_text(text)
     (rule,) = parse(read_plan(tmp_path / name))
@@ -209,7 +211,7 @@ def test_a_plan_is_read_as_its_name_says(tmp_path: Path, name: str, text: str) -
         ("missing.yaml", None, "No such file"),
     ],
 )
-def test_a_file_that_is_no_plan_is_one_line(
+def test_a_bad_plan_file_is_one_line(
     tmp_path: Path, name: str, content: bytes | None, message: str
 ) -> None:
     """The line names the file and the position: line and column, or rule, key and value."""

@@ -46,7 +46,7 @@ def test_a_few_companies_hold_most_first_places(world: World) -> None:
     assert len(everyone) > 400
 
 
-def test_days_may_be_asked_in_any_order(world: World, clock: object) -> None:
+def test_days_may_be_requested_in_any_order(world: World, clock: object) -> None:
     """A ranking depends on its day only, not on earlier requests."""
     days = [DAY + timedelta(days=offset) for offset in (0, 9, 3)]
 
@@ -60,7 +60,7 @@ def test_days_may_be_asked_in_any_order(world: World, clock: object) -> None:
     assert ask(days) == ask(days[::-1])
 
 
-def test_no_url_stands_twice_on_a_page_and_no_company_thrice(world: World) -> None:
+def test_a_page_has_distinct_urls_and_few_results_per_company(world: World) -> None:
     """Fifty positions have distinct URLs and at most two of a company."""
     for keyword in KEYWORDS[:40]:
         page = world.market.organic(keyword, "gb", "desktop", DAY, 50)

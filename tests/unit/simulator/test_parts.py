@@ -19,7 +19,7 @@ from .conftest import ManualClock
 ENTRY = CallEntry(1, "t", "pdl", "enrich", {}, "x", 1, 200, 1.0)
 
 
-def test_a_charge_beyond_the_balance_takes_nothing(clock: ManualClock) -> None:
+def test_a_charge_above_the_balance_is_refused(clock: ManualClock) -> None:
     """A charge above 1,000 credits is refused; a refund makes it possible again."""
     ledger = Ledger(clock, {"scaleserp": 1_000})
     assert ledger.charge("scaleserp", 1_000, "batch", "b")
@@ -29,7 +29,7 @@ def test_a_charge_beyond_the_balance_takes_nothing(clock: ManualClock) -> None:
     assert (ledger.spent("scaleserp"), ledger.remaining("scaleserp")) == (1_000, 0)
 
 
-def test_the_log_is_bounded_and_says_so(clock: ManualClock) -> None:
+def test_the_log_counts_dropped_entries(clock: ManualClock) -> None:
     """Above its limit, the log counts dropped entries."""
     log = CallLog(clock, entries_max=2)
     for seq in range(3):
@@ -63,7 +63,7 @@ async def test_waiting_batches_enter_by_priority() -> None:
     assert order == ["b", "a", "c"]
 
 
-async def test_a_cancelled_waiter_gives_its_place_back() -> None:
+async def test_a_cancelled_waiter_returns_its_slot() -> None:
     """A slot given to a waiter that is being cancelled is not lost."""
     slots = Slots(1)
     await slots.enter(0)

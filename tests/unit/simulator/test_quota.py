@@ -32,7 +32,7 @@ async def test_an_invalid_request_costs_a_unit(opened: Opener) -> None:
     assert caller.simulator.ledger.spent("youtube") == 3
 
 
-async def test_google_ads_folds_near_duplicates(opened: Opener) -> None:
+async def test_google_ads_merges_close_variants(opened: Opener) -> None:
     """Singular and plural share a row, numbers are strings, and the limit is a call a second."""
     caller = await opened()
     words = [f"flight to {n}" for n in range(40)] + [f"flight to {n}s" for n in range(40)]

@@ -11,7 +11,7 @@ from .conftest import EagerClock, Listener, ManualClock, Opener
 SLOW = BatchTiming(10, 10, running_seconds_per_search=0, adding_seconds_per_search=0)
 
 
-async def test_one_webhook_tells_one_result_set(opened: Opener, listener: Listener) -> None:
+async def test_a_result_set_has_one_webhook(opened: Opener, listener: Listener) -> None:
     """Batch, result set and links are sent once, and the result set records it."""
     caller = await opened()
     batch = await caller.batch("b", notification_webhook=listener.url)
@@ -24,7 +24,7 @@ async def test_one_webhook_tells_one_result_set(opened: Opener, listener: Listen
     assert result["webhook_status"]["status"] == "sent"
 
 
-async def test_a_webhook_is_retried_until_it_is_taken(opened: Opener, listener: Listener) -> None:
+async def test_a_webhook_is_retried_until_accepted(opened: Opener, listener: Listener) -> None:
     """After a 503, a broken connection and a 202, three POSTs were made."""
     caller = await opened()
     listener.answers = [503, None]
@@ -56,7 +56,7 @@ async def test_a_webhook_may_come_any_number_of_times(
 
 
 @pytest.mark.parametrize("fault", ["webhook_2", "webhook_early"])
-async def test_a_rule_for_one_webhook_strikes_one(
+async def test_a_rule_for_one_webhook_affects_one(
     opened: Opener, listener: Listener, fault: str
 ) -> None:
     """times=1 affects all of the first run's webhook and none of the second's."""
@@ -67,7 +67,7 @@ async def test_a_rule_for_one_webhook_strikes_one(
     assert told == (["one", "one", "two"] if fault == "webhook_2" else ["one", "two"])
 
 
-async def test_an_early_webhook_tells_of_a_result_set_that_is_not_there_yet(
+async def test_an_early_webhook_precedes_its_result_set(
     opened: Opener, listener: Listener, clock: ManualClock
 ) -> None:
     """The webhook arrives while the batch runs, and not again."""
@@ -84,9 +84,7 @@ async def test_an_early_webhook_tells_of_a_result_set_that_is_not_there_yet(
     assert len(listener.bodies) == 1
 
 
-async def test_a_late_webhook_keeps_the_clock_waiting(
-    opened: Opener, listener: Listener, clock: ManualClock
-) -> None:
+async def test_a_late_webhook_waits(opened: Opener, listener: Listener, clock: ManualClock) -> None:
     """The webhook comes after the given seconds."""
     rule = {"fault": "webhook_late", "seconds": 90}
     caller = await opened(clock=clock, faults=[rule])
@@ -120,7 +118,7 @@ async def test_a_forged_webhook_precedes_the_true_one(opened: Opener, listener: 
     assert [delivery.honest for delivery in caller.simulator.webhooks] == [False, True]
 
 
-async def test_a_webhook_may_come_to_a_path_of_nobody(opened: Opener, listener: Listener) -> None:
+async def test_a_webhook_may_come_to_an_unknown_path(opened: Opener, listener: Listener) -> None:
     """The same payload is also sent once to a path of no batch."""
     caller = await opened(faults=[{"fault": "webhook_forged_path"}])
     listener.answers = [404]
@@ -156,7 +154,7 @@ async def test_retries_back_off_exponentially(opened: Opener, listener: Listener
     assert [seconds for seconds in clock.slept if seconds] == [1, 2, 4, 8, 16]
 
 
-async def test_a_receiver_that_does_not_answer_is_cut_off(
+async def test_a_receiver_that_does_not_answer_times_out(
     opened: Opener, listener: Listener
 ) -> None:
     """After the timeout, the POST counts as failed and is repeated."""
