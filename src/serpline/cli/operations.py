@@ -84,8 +84,9 @@ def restore(
         typer.Option(
             "--into",
             metavar="URL|-",
-            help="URL of the empty database; -: read it from stdin. Other users of this machine can"
-            " see command lines: pass a password on stdin or in SERPLINE_DATABASE_URL.",
+            help="URL of the empty database; -: read it from stdin. Default: the configured"
+            " database. Other users of this machine can see command lines: pass a password on"
+            " stdin or in SERPLINE_DATABASE_URL.",
         ),
     ] = None,
     as_json: JsonFlag = False,

@@ -37,7 +37,7 @@ def trends(
 ) -> None:
     """Show changes since the previous tracked run, the largest first (--json: all).
 
-    Changes compare only figures computed the same way; otherwise ``note`` names the difference.
+    Changes compare only figures computed the same way; otherwise 'note' names the difference.
     """
     if content_type is ContentType.ALL:
         raise UserError("--content-type all has no trends: choose organic, news or video")
