@@ -1,4 +1,4 @@
-"""Facts about backups: one instant, whole or not there, and back again row for row."""
+"""Facts about backups: one snapshot, complete or absent, and restored row for row."""
 
 import asyncio
 import io
@@ -86,7 +86,7 @@ async def load(path: Path, database: Database) -> dict[str, int]:
 
 
 async def test_row_for_row(db: Database, other: Database, tmp_path: Path) -> None:
-    """Every table comes back row for row, save what says who had work in hand."""
+    """Every table is restored row for row, except for the ownership of work."""
     done = await filled(db, tmp_path / "one.backup")
     before = await everything(db)
     assert await load(done.path, other) == done.rows
@@ -111,7 +111,7 @@ async def test_row_for_row(db: Database, other: Database, tmp_path: Path) -> Non
 
 
 async def test_a_copy_of_a_copy(db: Database, other: Database, tmp_path: Path) -> None:
-    """With nobody at work, a backup of what was restored is the same text, table by table."""
+    """Without running work, a backup of a restored database has the same text in every table."""
     await filled(db, tmp_path / "first")
     await load(tmp_path / "first", other)
     one = await backup(other, tmp_path / "one", now=WHEN)
@@ -125,10 +125,10 @@ async def test_a_copy_of_a_copy(db: Database, other: Database, tmp_path: Path) -
     assert all(count for count, _ in sums[0].values())
 
 
-async def test_numbers_are_not_given_out_twice(
+async def test_identity_values_are_not_reused(
     db: Database, other: Database, tmp_path: Path
 ) -> None:
-    """After a restore an identity goes on behind the last number given, even of a deleted row."""
+    """After a restore an identity continues after its last value, even that of a deleted row."""
     event = "INSERT INTO pipeline_events (event_type) VALUES ('x') RETURNING id"
     last = max([(await rows(db, event))[0]["id"] for _ in range(3)])
     await rows(db, "DELETE FROM pipeline_events WHERE id > 1")
@@ -189,7 +189,7 @@ async def test_one_instant(db: Database, other: Database, tmp_path: Path) -> Non
 
 
 async def test_a_running_run_goes_on(db: Database, other: Database, tmp_path: Path) -> None:
-    """A run whose worker was at work at the backup ends in the restored database, paid once."""
+    """A run that was running at the backup ends in the restored database, and is paid once."""
     items = {METRICS: ["DONE-1", "DONE-2", "GATE-3", "DONE-4", "RETRY1-5"]}
     async with open_harness(db, chunk_size=2) as harness:
         run_id = await harness.start(items, lanes=[METRICS])
@@ -212,14 +212,14 @@ async def test_a_running_run_goes_on(db: Database, other: Database, tmp_path: Pa
         assert {"GATE-3", "RETRY1-5"} <= set(left) <= {"DONE-4", "GATE-3", "RETRY1-5"}
         assert await harness.drive(run_id) is RunStatus.COMPLETED
         assert {row["status"] for row in (await harness.items(run_id)).values()} == {"completed"}
-        # What was completed before the backup is not worked on again.
+        # Items completed before the backup are not repeated.
         assert await harness.results(run_id) == left
         assert (await harness.lanes(run_id))[METRICS].completed == 5
         assert (await harness.chunk(second))["deaths"] == 0
 
 
 async def test_an_empty_database(db: Database, empty_database_url: str, tmp_path: Path) -> None:
-    """A database without our schema is migrated first; the built-in markets are no obstacle."""
+    """A database without our schema is migrated first; built-in markets may exist."""
     await filled(db, tmp_path / "b")
     before = await everything(db)
     async with opened(empty_database_url) as target:
@@ -231,7 +231,7 @@ async def test_an_empty_database(db: Database, empty_database_url: str, tmp_path
 
 
 async def test_only_a_fresh_database(db: Database, other: Database, tmp_path: Path) -> None:
-    """A database with a row of ours is refused in one line that names the table."""
+    """A database with rows in our tables is refused in one line that names the table."""
     await filled(db, tmp_path / "b")
     await rows(other, "INSERT INTO landscapes (name) VALUES ('mine')")
     with pytest.raises(UserError, match="table landscapes has rows already") as refused:
@@ -243,7 +243,7 @@ async def test_only_a_fresh_database(db: Database, other: Database, tmp_path: Pa
 
 
 async def schema(database: Database) -> list[dict[str, Any]]:
-    """Every table with its columns, the job queue's and those of others too."""
+    """Every table with its columns, including the job queue's and foreign ones."""
     columns = (
         "SELECT table_name, column_name, data_type FROM information_schema.columns"
         " WHERE table_schema = current_schema() ORDER BY 1, 2"
@@ -251,10 +251,8 @@ async def schema(database: Database) -> list[dict[str, Any]]:
     return await rows(database, columns)
 
 
-async def test_somebody_elses_database(
-    db: Database, empty_database_url: str, tmp_path: Path
-) -> None:
-    """A database with tables and none of ours is refused, and gets none of ours."""
+async def test_a_foreign_database(db: Database, empty_database_url: str, tmp_path: Path) -> None:
+    """A database with only foreign tables is refused, and gets none of ours."""
     await filled(db, tmp_path / "b")
     async with opened(empty_database_url) as target:
         await rows(target, "CREATE TABLE invoices (id int)")
@@ -270,11 +268,11 @@ async def test_somebody_elses_database(
 async def test_an_older_project_named_by_mistake(
     db: Database, other: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A project of an older release that has rows is refused, and stays at its own schema."""
+    """A project of an older release with rows is refused, and keeps its schema."""
     await filled(db, tmp_path / "b")
     await rows(other, "INSERT INTO landscapes (name) VALUES ('mine')")
     before = await schema(other)
-    tomorrow(tmp_path, monkeypatch)
+    next_release(tmp_path, monkeypatch)
     with pytest.raises(UserError, match="table landscapes has rows already"):
         await load(tmp_path / "b", other)
     assert await schema(other) == before
@@ -283,7 +281,7 @@ async def test_an_older_project_named_by_mistake(
 async def test_a_database_in_use(
     db: Database, other: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A restore waits for whoever is writing for a bounded time, and then says so."""
+    """A restore waits for other writers for a limited time, and then raises."""
     await filled(db, tmp_path / "b")
     monkeypatch.setattr(restoring, "LOCK_WAIT_SECONDS", 1)
     async with other.transaction() as conn:
@@ -293,8 +291,8 @@ async def test_a_database_in_use(
     assert await is_fresh(other)
 
 
-def verdict(path: Path, done: BackupResult) -> str | None:
-    """What is said against a file; None if it is found to say what it always said."""
+def error_of(path: Path, done: BackupResult) -> str | None:
+    """The error about a file; None if it verifies with its original content."""
     try:
         with ArchiveReader(path) as archive:
             found = archive.manifest
@@ -305,7 +303,7 @@ def verdict(path: Path, done: BackupResult) -> str | None:
 
 
 async def test_damage_is_found(db: Database, other: Database, tmp_path: Path) -> None:
-    """Cut anywhere or changed anywhere, a file is refused in one line, or still says the same."""
+    """A file truncated or changed anywhere is refused in one line, or has the same content."""
     done = await filled(db, tmp_path / "whole")
     whole = done.path.read_bytes()
     chance = random.Random(3)
@@ -318,7 +316,7 @@ async def test_damage_is_found(db: Database, other: Database, tmp_path: Path) ->
     for number, data in enumerate(damaged):
         path = tmp_path / "damaged"
         path.write_bytes(data)
-        said = verdict(path, done)
+        said = error_of(path, done)
         assert said is not None or number >= 40, "a truncated file was accepted"
         if said is not None:
             assert said.startswith(f"{path}: not a")
@@ -373,7 +371,7 @@ FOREIGN: dict[str, tuple[Callable[[dict[str, bytes]], None], str]] = {
 
 @pytest.mark.parametrize("name", FOREIGN)
 async def test_foreign_files(name: str, db: Database, tmp_path: Path) -> None:
-    """A zip that is not a backup as we write them is refused before any database is asked."""
+    """A zip that is not one of our backups is refused before any database access."""
     await filled(db, tmp_path / "b")
     change, reason = FOREIGN[name]
     path = changed(tmp_path / "b", change)
@@ -384,7 +382,7 @@ async def test_foreign_files(name: str, db: Database, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("data", [b"", b"PK", b"id,keyword\n1,shoes\n", b"\0" * 100_000])
 def test_files_that_are_no_zip(data: bytes, tmp_path: Path) -> None:
-    """A file of another kind is refused in one line, and so is one that is not there."""
+    """A file of another kind is refused in one line, and so is a missing file."""
     path = tmp_path / "file"
     with pytest.raises(UserError, match="No such file"):
         ArchiveReader(path)
@@ -394,7 +392,7 @@ def test_files_that_are_no_zip(data: bytes, tmp_path: Path) -> None:
 
 
 async def test_tables_of_another_schema(db: Database, other: Database, tmp_path: Path) -> None:
-    """Tables or columns that are not those of the manifest's schema are refused."""
+    """Tables or columns that differ from the manifest's schema are refused."""
     await filled(db, tmp_path / "b")
     with ArchiveReader(tmp_path / "b") as archive:
         tables = [entry.model_dump() for entry in archive.manifest.tables]
@@ -409,7 +407,7 @@ async def test_tables_of_another_schema(db: Database, other: Database, tmp_path:
 async def test_a_file_that_changes_after_it_was_verified(
     db: Database, other: Database, tmp_path: Path
 ) -> None:
-    """What is loaded is verified again, and undone altogether if it is not what it was."""
+    """Loaded bytes are verified again; if they changed, the whole restore is rolled back."""
     done = await filled(db, tmp_path / "b")
     last = done.manifest.tables[-1].name
     with zipfile.ZipFile(done.path) as read:
@@ -424,7 +422,7 @@ async def test_a_file_that_changes_after_it_was_verified(
 
 
 async def test_a_newer_schema(db: Database, other: Database, tmp_path: Path) -> None:
-    """A backup of a schema this release does not know is refused, and names the release."""
+    """A backup with an unknown schema is refused in a line that names its release."""
     await filled(db, tmp_path / "b")
     path = changed(tmp_path / "b", manifest(revision="9999", serpline_version="99.1"))
     with pytest.raises(UserError, match=r"newer serpline \(99\.1, schema 9999"):
@@ -436,7 +434,7 @@ _NEXT = """
 import sqlalchemy as sa
 from alembic import op
 
-revision = "tomorrow"
+revision = "next_release"
 down_revision = "{head}"
 
 
@@ -446,13 +444,13 @@ def upgrade():
 """
 
 
-def tomorrow(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From now on this is the release of tomorrow, which has one migration more."""
+def next_release(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Simulate the next release, which has one more migration."""
     scripts = directory / "migrations"
     shutil.copytree(migrations.SCRIPTS, scripts, ignore=shutil.ignore_patterns("__pycache__"))
-    (scripts / "versions" / "tomorrow.py").write_text(_NEXT.format(head=HEAD))
+    (scripts / "versions" / "next_release.py").write_text(_NEXT.format(head=HEAD))
     monkeypatch.setattr(migrations, "SCRIPTS", scripts)
-    monkeypatch.setattr(migrations, "HEAD", "tomorrow")
+    monkeypatch.setattr(migrations, "HEAD", "next_release")
 
 
 async def test_an_older_schema(
@@ -463,11 +461,11 @@ async def test_an_older_schema(
 ) -> None:
     """A backup of an older schema is loaded into tables of that schema and migrated with its rows.
 
-    The release of tomorrow has one migration more; what it does to rows it does to restored ones.
+    The next release's migration applies to the restored rows too.
     """
     await filled(db, tmp_path / "b")
     before = await everything(db)
-    tomorrow(tmp_path, monkeypatch)
+    next_release(tmp_path, monkeypatch)
     queue = await rows(other, "SELECT * FROM queue_schema_versions")
     await rows(other, "CREATE TABLE somebody_elses (id int)")
     await load(tmp_path / "b", other)
@@ -478,21 +476,21 @@ async def test_an_older_schema(
     assert after["serp_results"] == before["serp_results"]
     assert await rows(other, "SELECT * FROM queue_schema_versions") == queue
     assert await rows(other, "SELECT version_num FROM alembic_version") == [
-        {"version_num": "tomorrow"}
+        {"version_num": "next_release"}
     ]
     assert await migrate(other) is False
 
 
 async def test_a_schema_that_is_not_ours(db: Database, tmp_path: Path) -> None:
-    """A database at another schema than this release's is not backed up."""
+    """A database with another schema than this release's is not backed up."""
     await rows(db, "UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(UserError, match=f"its schema is 9999, this release's is {HEAD}"):
         await backup(db, tmp_path / "b", now=WHEN)
     assert list(tmp_path.iterdir()) == []
 
 
-async def test_a_file_that_is_there(db: Database, tmp_path: Path) -> None:
-    """A file is not replaced unless asked for, and never by half a backup."""
+async def test_an_existing_file(db: Database, tmp_path: Path) -> None:
+    """A file is replaced only on request, and never by an incomplete backup."""
     path = tmp_path / "b"
     path.write_text("precious")
     with pytest.raises(UserError, match="exists already"):
@@ -510,7 +508,7 @@ async def test_a_file_that_is_there(db: Database, tmp_path: Path) -> None:
 
 @contextmanager
 def file_size_max(size_bytes: int) -> Iterator[None]:
-    """What a full disk does to this process, for the length of the block."""
+    """Limit file sizes in this process like a full disk, within the block."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, hard))
     try:
@@ -520,7 +518,7 @@ def file_size_max(size_bytes: int) -> Iterator[None]:
 
 
 async def test_no_room_for_the_file(db: Database, tmp_path: Path) -> None:
-    """A disk that is full leaves no file behind, and the one that was there as it was."""
+    """A full disk leaves no new file, and the existing file unchanged."""
     async with db.transaction() as conn:
         await fill(conn, {"provider_calls", "raw_replies"})
         noise = random.Random(5).randbytes(3_000_000)
@@ -534,7 +532,7 @@ async def test_no_room_for_the_file(db: Database, tmp_path: Path) -> None:
 
 
 async def test_a_cancelled_backup(db: Database, tmp_path: Path) -> None:
-    """Cancelled half-way, a backup leaves nothing behind."""
+    """A cancelled backup leaves no file."""
     task: asyncio.Task[BackupResult]
 
     def stop(table: str, count: int) -> None:
@@ -557,7 +555,7 @@ def test_the_commands(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    """``backup`` and ``restore --into`` carry a project over; documents on stdout, words beside.
+    """``backup`` and ``restore --into`` copy a project; documents go to stdout, messages to stderr.
 
     The target's URL may come on stdin, where no list of processes shows it.
     """
@@ -601,7 +599,7 @@ def test_the_commands(
 def test_the_command_migrates_nothing_that_it_refuses(
     empty_database_url: str, database_url: str, tmp_path: Path
 ) -> None:
-    """``restore`` into somebody else's database, named as the project's own, leaves it as it is."""
+    """``restore`` leaves a foreign database unchanged, even as the configured one."""
     path = str(tmp_path / "b")
     assert run_command("backup", path, SERPLINE_DATABASE_URL=database_url).returncode == 0
 

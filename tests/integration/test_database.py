@@ -1,4 +1,4 @@
-"""Facts about the way to PostgreSQL: clear refusals, and losses that cost one transaction."""
+"""Facts about access to PostgreSQL: clear errors, and losses that cost one transaction."""
 
 import asyncio
 import re
@@ -44,8 +44,8 @@ from serpline.store.embedded.server import EmbeddedServer, ensure_server
         ("postgresql://me:hunter2@127.0.0.1:1/x?connect_timeout=no", "cannot connect: "),
     ],
 )
-async def test_a_url_that_is_no_use_is_refused_in_one_line(url: str, said: str) -> None:
-    """A URL that cannot be used is named, its password is not."""
+async def test_an_invalid_url_is_refused_in_one_line(url: str, said: str) -> None:
+    """The error shows an invalid URL without its password."""
     with pytest.raises(UserError) as refused:
         await Database.connect(url)
     message = str(refused.value)
@@ -64,20 +64,20 @@ async def test_a_url_that_is_no_use_is_refused_in_one_line(url: str, said: str) 
         ("postgresql://me@/x?host=/run/a@b&user=c@d", None),
     ],
 )
-def test_an_at_sign_may_stand_where_it_ends_no_password(url: str, password: str | None) -> None:
-    """Escaped, in the user's name, and in the values of the query."""
+def test_an_at_sign_is_allowed_where_it_is_unambiguous(url: str, password: str | None) -> None:
+    """An @ is allowed if escaped, in the user's name, and in the query's values."""
     assert parse_url(url).password == password
 
 
 async def test_an_unknown_database_is_refused_in_one_line(postgres: EmbeddedServer) -> None:
-    """What the server says about a refused login ends up in our one line."""
+    """The server's message about a refused login is in our one line."""
     with pytest.raises(UserError, match='database "nowhere" does not exist') as refused:
         await Database.connect(postgres.url("nowhere"))
     assert "\n" not in str(refused.value)
 
 
 async def test_a_wrong_password_is_refused_without_showing_it(own_server: EmbeddedServer) -> None:
-    """The server's words about a wrong password are told, the password is not."""
+    """The error has the server's message about a wrong password, but not the password."""
     with psycopg.connect(own_server.conninfo("postgres"), autocommit=True) as admin:
         admin.execute("CREATE ROLE locked LOGIN PASSWORD 'correct'")
         (rules,) = own_server.data_dir.rglob("pg_hba.conf")
@@ -97,7 +97,7 @@ async def test_a_wrong_password_is_refused_without_showing_it(own_server: Embedd
 
 
 async def test_a_read_only_database_is_refused(database_url: str) -> None:
-    """A database that cannot be written (a standby) is refused at once, not at the first write."""
+    """A read-only database (a standby) is refused at once, not at the first write."""
     url = f"{database_url}&options=-c%20default_transaction_read_only%3Don"
     with pytest.raises(UserError, match="the database is read-only"):
         await Database.connect(url)
@@ -115,9 +115,9 @@ async def test_another_encoding_is_refused(postgres: EmbeddedServer) -> None:
 
 
 async def test_connections_carry_their_name_and_settings(database_url: str) -> None:
-    """Every connection shows whose it is, and runs with JIT off and idle transactions bounded.
+    """Every connection has its name, JIT off, and a limit on idle transactions.
 
-    Those of the pool end when nobody needs them; a session may lie idle as long as it likes."""
+    Idle pooled connections end; a session may be idle for any time."""
     query = sa.text(
         "SELECT current_setting('application_name'), current_setting('jit'),"
         " current_setting('idle_in_transaction_session_timeout'),"
@@ -143,7 +143,7 @@ async def test_connections_carry_their_name_and_settings(database_url: str) -> N
 async def test_connections_that_are_ended_at_once_are_an_outage(
     db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What the pool connects anew is ended as well: that is the server's state, no bug of ours."""
+    """If the server also ends the pool's new connections, it is unavailable; it is no bug."""
     monkeypatch.setattr(database_module, "is_readable", lambda _socket: True)
     with pytest.raises(DatabaseUnavailable, match="ends new connections"):
         async with db.transaction():
@@ -154,14 +154,14 @@ async def test_connections_that_are_ended_at_once_are_an_outage(
 
 
 async def test_a_list_of_parameters_is_refused(db: Database) -> None:
-    """It would be sent as a pipeline, in which no limit on idle transactions runs."""
+    """It would be sent as a pipeline, to which no limit on idle transactions applies."""
     async with db.transaction() as conn:
         with pytest.raises(RuntimeError, match="as an array"):
             await conn.execute(sa.text("SELECT :n"), [{"n": 1}, {"n": 2}])
 
 
-async def test_a_transaction_commits_or_undoes(db: Database) -> None:
-    """The end of the block commits; an exception undoes everything and passes unchanged."""
+async def test_a_transaction_commits_or_rolls_back(db: Database) -> None:
+    """The end of the block commits; an exception rolls back and passes unchanged."""
     async with db.transaction() as conn:
         await conn.execute(sa.text("CREATE TABLE things (id int)"))
 
@@ -187,7 +187,7 @@ async def test_an_error_does_not_show_the_values_of_its_statement(db: Database) 
 
 
 async def test_a_lost_connection_costs_one_transaction(db: Database) -> None:
-    """Killing every connection undoes the transaction under way; the next one works."""
+    """Killing every connection rolls back the current transaction; the next one works."""
 
     async def lose() -> None:
         async with db.transaction() as conn:
@@ -201,8 +201,8 @@ async def test_a_lost_connection_costs_one_transaction(db: Database) -> None:
         assert (await conn.execute(sa.text("SELECT 1"))).scalar_one() == 1
 
 
-async def test_short_statements_that_meet_share_a_connection(db: Database) -> None:
-    """A pool grows for work that takes long, not for loops that meet by chance."""
+async def test_short_statements_share_a_connection(db: Database) -> None:
+    """A pool grows for long work, not for loops that coincide."""
     pid = sa.text("SELECT pg_backend_pid()")
 
     async def one() -> int:
@@ -216,8 +216,8 @@ async def test_short_statements_that_meet_share_a_connection(db: Database) -> No
         assert await one() != first
 
 
-async def test_a_connection_ended_while_it_lay_idle_costs_nothing(db: Database) -> None:
-    """The pool sees by the socket that the server ended it, and replaces it before its use."""
+async def test_a_connection_that_ended_while_idle_costs_nothing(db: Database) -> None:
+    """The pool sees at the socket that the server ended it, and replaces it before use."""
     pid = sa.text("SELECT pg_backend_pid()")
     async with db.transaction() as conn:
         ended = (await conn.execute(pid)).scalar_one()
@@ -228,7 +228,7 @@ async def test_a_connection_ended_while_it_lay_idle_costs_nothing(db: Database) 
 
 
 async def test_a_restart_of_the_server_is_survived(own_server: EmbeddedServer) -> None:
-    """While the server is down it is unavailable; when it is back, the same object works."""
+    """While the server is down it is unavailable; afterwards the same object works."""
 
     async def ask() -> int:
         async with database.transaction() as conn:
@@ -248,7 +248,7 @@ async def test_a_restart_of_the_server_is_survived(own_server: EmbeddedServer) -
 
 
 async def test_a_deadlock_is_a_conflict(db: Database) -> None:
-    """Of two transactions that wait for each other one is undone, and told so by name."""
+    """One of two transactions in a deadlock is rolled back with ``TransactionConflict``."""
     async with db.transaction() as conn:
         await conn.execute(sa.text("CREATE TABLE things (id int PRIMARY KEY)"))
         await conn.execute(sa.text("INSERT INTO things VALUES (1), (2)"))
@@ -291,10 +291,10 @@ RAISE = "DO $$ BEGIN RAISE SQLSTATE '{state}' USING MESSAGE = 'the reason'; END 
         ("XX000", sa.exc.DBAPIError),
     ],
 )
-async def test_states_of_the_server_are_no_bugs(
+async def test_server_errors_are_unavailability(
     db: Database, state: str, kind: type[Exception]
 ) -> None:
-    """What the server could not do now is told as that, in words; all else stays what it is."""
+    """Errors of the server's state become ``DatabaseUnavailable``; other errors stay."""
     with pytest.raises(kind, match="the reason") as told:
         await do(db, RAISE.format(state=state))
     if kind is not sa.exc.DBAPIError:
@@ -303,14 +303,14 @@ async def test_states_of_the_server_are_no_bugs(
         assert (await conn.execute(sa.text("SELECT 42"))).scalar_one() == 42
 
 
-async def test_a_statement_that_ran_out_of_time_is_no_bug(db: Database) -> None:
-    """A limit that the operator set ends a statement, and is told as the server's state."""
+async def test_a_statement_timeout_is_unavailability(db: Database) -> None:
+    """A statement timeout of the operator becomes ``DatabaseUnavailable``."""
     with pytest.raises(DatabaseUnavailable, match="statement timeout"):
         await do(db, "SET LOCAL statement_timeout = '10ms'", "SELECT pg_sleep(5)")
 
 
-async def test_a_lock_that_is_not_to_be_had_is_a_conflict(db: Database) -> None:
-    """Who may not wait for a lock any longer can do the same again later."""
+async def test_a_lock_timeout_is_a_conflict(db: Database) -> None:
+    """A lock timeout is a conflict, which can be retried."""
     lock = "LOCK TABLE items IN ACCESS EXCLUSIVE MODE"
     async with db.transaction() as holder:
         await holder.execute(sa.text(lock))
@@ -318,10 +318,10 @@ async def test_a_lock_that_is_not_to_be_had_is_a_conflict(db: Database) -> None:
             await do(db, "SET LOCAL lock_timeout = '10ms'", lock)
 
 
-async def test_a_server_with_another_usual_isolation_does_not_change_ours(
+async def test_the_servers_default_isolation_does_not_change_ours(
     database_url: str,
 ) -> None:
-    """What is judged after a lock is judged as it is then: no snapshot outlives its statement."""
+    """A statement after a lock sees the state after it: no snapshot outlives its statement."""
     name = sa.make_url(database_url).database
     query = sa.text("SELECT current_setting('transaction_isolation')")
     database = await Database.connect(database_url, pool_size=1)
@@ -340,8 +340,8 @@ async def test_a_server_with_another_usual_isolation_does_not_change_ours(
         await database.close()
 
 
-async def test_a_server_that_became_read_only_is_left(database_url: str) -> None:
-    """After a fail-over no connection to the old server is used again: each is made anew."""
+async def test_a_server_that_became_read_only_is_disconnected(database_url: str) -> None:
+    """After a fail-over every connection to the old server is replaced."""
     database = await Database.connect(database_url, pool_size=2)
 
     async def pids() -> set[int]:
@@ -361,7 +361,7 @@ async def test_a_server_that_became_read_only_is_left(database_url: str) -> None
 async def test_the_pool_is_bounded_and_the_wait_for_it_too(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """When every connection is in use the next transaction waits, and then says so."""
+    """If all connections are in use, the next transaction waits, and then raises."""
     monkeypatch.setattr("serpline.store.database.POOL_WAIT_SECONDS", 0.05)
     database = await Database.connect(database_url, pool_size=1)
     size = 1 + POOL_OVERFLOW_MAX
@@ -389,7 +389,7 @@ async def test_the_pool_is_bounded_and_the_wait_for_it_too(
 
 
 async def test_a_session_lock_ends_with_its_session(db: Database) -> None:
-    """What a session holds is free as soon as its block is left."""
+    """A session's locks are released when its block ends."""
     take = sa.text("SELECT pg_try_advisory_lock(4711)")
     async with db.session() as first:
         assert (await first.execute(take)).scalar_one() is True
@@ -403,7 +403,7 @@ async def test_a_session_lock_ends_with_its_session(db: Database) -> None:
 async def test_a_pooler_in_transaction_mode_is_refused_at_once(
     database_url: str, postgres: EmbeddedServer
 ) -> None:
-    """One line, before anything is locked in a session that another client would be given."""
+    """One line, before a lock is taken in a session that another client could get."""
     name = sa.make_url(database_url).database
     async with pooled(postgres.socket_dir / SOCKET_NAME) as port:
         with pytest.raises(
@@ -413,7 +413,7 @@ async def test_a_pooler_in_transaction_mode_is_refused_at_once(
 
 
 async def test_what_is_in_use_is_closed_when_it_is_given_back(database_url: str) -> None:
-    """A transaction that outlasts ``close`` is committed, and leaves no open connection."""
+    """A transaction in progress at ``close`` still commits, and leaves no open connection."""
     database = await Database.connect(database_url)
     async with database.transaction() as conn:
         raw = (await conn.get_raw_connection()).driver_connection
@@ -429,10 +429,10 @@ async def test_what_is_in_use_is_closed_when_it_is_given_back(database_url: str)
     assert again.closed
 
 
-async def test_sessions_are_told_from_transactions(
+async def test_a_transaction_pooler_is_detected(
     database_url: str, postgres: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A pooler that passes our settings on, and still shares its server processes, is found too."""
+    """A pooler that passes our settings on but shares server processes is detected too."""
     name = sa.make_url(database_url).database
     async with pooled(postgres.socket_dir / SOCKET_NAME) as port:
         parsed = parse_url(f"postgresql://postgres@127.0.0.1:{port}/{name}")

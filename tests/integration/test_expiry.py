@@ -1,4 +1,4 @@
-"""Facts about results that were given days: a run goes as a whole, once nothing names it."""
+"""Facts about results that expire: a run is deleted as a whole, once nothing names it."""
 
 from collections.abc import Mapping
 from datetime import timedelta
@@ -39,7 +39,7 @@ _MORE_RESULTS = (
 async def scored(
     database: Database, run_id: UUID, content_type: str, named: Mapping[str, UUID | None]
 ) -> None:
-    """Figures of a run for each market, which name these runs."""
+    """A run's figures for each market, which name these runs."""
     async with database.transaction() as conn:
         for market, source in named.items():
             for company in ("a", "b", "c"):
@@ -57,7 +57,7 @@ async def scored(
 async def whole_run(
     database: Database, status: RunStatus = RunStatus.COMPLETED, days: int = 500
 ) -> UUID:
-    """A run with rows in every table, that was made and ended so many days ago."""
+    """A run with rows in every table, created and ended some days ago."""
     at = NOW - timedelta(days=days)
     run_id = await a_run(database, status, at if status is RunStatus.COMPLETED else None)
     async with database.transaction() as conn:
@@ -83,8 +83,8 @@ async def left(database: Database) -> set[UUID]:
     return set(await column(database, "SELECT id FROM pipeline_executions"))
 
 
-async def test_a_run_goes_as_a_whole(db: Database) -> None:
-    """Of a run that is past its days no row stays, and what went was counted before."""
+async def test_a_run_is_deleted_as_a_whole(db: Database) -> None:
+    """All rows of an expired run are deleted, as counted before."""
     await whole_run(db)
     young = await whole_run(db, days=300)
     said = await prune(db, DAYS, now=NOW, dry_run=True)
@@ -110,7 +110,7 @@ async def test_a_run_goes_as_a_whole(db: Database) -> None:
 
 
 async def test_results_stay_without_days(db: Database) -> None:
-    """Unless a person gives them days, no result goes, however old."""
+    """Without configured days, no result is deleted, whatever its age."""
     run_id = await whole_run(db, days=2_000)
     gone = await prune(db, Retention(), now=NOW)
     assert {table for table in OF_RUN if gone[table]} == {"items"}
@@ -119,7 +119,7 @@ async def test_results_stay_without_days(db: Database) -> None:
 
 @pytest.mark.parametrize("status", [RunStatus.PENDING, RunStatus.RUNNING, RunStatus.PAUSED])
 async def test_no_run_that_has_not_ended(db: Database, status: RunStatus) -> None:
-    """A run that has not ended stays, and so does what it may have in use, for a day."""
+    """An unended run stays, and so do the runs that it may read, for a day."""
     lives = await whole_run(db, status, days=900)
     ended = await whole_run(db)
     gone = await prune(db, DAYS, now=NOW)
@@ -135,7 +135,7 @@ async def test_no_run_that_has_not_ended(db: Database, status: RunStatus) -> Non
 
 
 async def test_a_source_of_another_run(db: Database) -> None:
-    """The run whose results another one reads stays until that one has gone."""
+    """A run stays while another run reads its results."""
     source, reader = await whole_run(db), await whole_run(db, days=400)
     await rows(
         db,
@@ -153,8 +153,8 @@ async def test_a_source_of_another_run(db: Database) -> None:
 
 
 @pytest.mark.parametrize("market", ["us", "de", "za"])
-async def test_what_a_combined_figure_names(db: Database, market: str) -> None:
-    """The run that a combined figure names, in any market, stays until that figure has gone."""
+async def test_a_run_that_a_combined_figure_names(db: Database, market: str) -> None:
+    """A run stays while a combined figure names it, in any market."""
     source, combined = await whole_run(db), await whole_run(db, days=400)
     await whole_run(db, days=501)
     named: dict[str, UUID | None] = dict.fromkeys(("us", "de", "za"))
@@ -168,7 +168,7 @@ async def test_what_a_combined_figure_names(db: Database, market: str) -> None:
 
 
 async def test_named_while_it_expires(db: Database) -> None:
-    """A run that came to be named by a figure in progress when it expired is there again."""
+    """An expired run is restored if a figure in progress then comes to name it."""
     source = await whole_run(db)
     lives = await whole_run(db, RunStatus.RUNNING, days=400)
     await prune(db, DAYS, now=NOW)
@@ -179,8 +179,8 @@ async def test_named_while_it_expires(db: Database) -> None:
         assert await run_rows.get(conn, source) is not None
 
 
-async def test_what_has_expired_is_found_by_nobody(db: Database) -> None:
-    """An expired run is in no list, is retried by nobody, and gives no run its results."""
+async def test_an_expired_run_is_hidden(db: Database) -> None:
+    """An expired run is not listed, cannot be retried, and is no run's source."""
     run_id = await whole_run(db)
     other = await whole_run(db, days=900)
     await rows(db, "UPDATE pipeline_executions SET expired_at = now() WHERE id = :r", r=run_id)
@@ -199,7 +199,7 @@ async def test_what_has_expired_is_found_by_nobody(db: Database) -> None:
 
 
 async def test_a_run_that_takes_it_as_its_source_comes_first(db: Database) -> None:
-    """While a new run that reads it is being made, a run does not expire."""
+    """A run does not expire while a new run that reads it is being created."""
     run_id = await whole_run(db)
     async with db.transaction() as conn:
         assert await run_rows.lock(conn, run_id) is not None
@@ -207,8 +207,8 @@ async def test_a_run_that_takes_it_as_its_source_comes_first(db: Database) -> No
     assert await column(db, "SELECT expired_at FROM pipeline_executions") == [None]
 
 
-async def test_a_deletion_cut_off_goes_on(db: Database) -> None:
-    """A pass that was cut off in the middle of a run leaves the rest to the next one."""
+async def test_an_interrupted_deletion_continues(db: Database) -> None:
+    """The next pass continues a deletion that was interrupted."""
     await whole_run(db)
     seen = 0
 
@@ -230,7 +230,7 @@ async def test_a_deletion_cut_off_goes_on(db: Database) -> None:
 
 @pytest.mark.parametrize("ended", [OLD, YOUNG])
 async def test_calls_of_this_month_stay(db: Database, ended: Any) -> None:
-    """What a budget's month still counts is not deleted, whatever the days."""
+    """Calls that a month's budget counts stay, whatever the days."""
     with pytest.raises(UserError, match=r"calls_days=32: must be at least 33"):
         Retention(calls_days=32, raw_replies_days=1)
     await a_run(db, RunStatus.COMPLETED, ended)
@@ -242,7 +242,7 @@ async def test_calls_of_this_month_stay(db: Database, ended: Any) -> None:
 
 
 async def test_runs_expire_some_at_a_time(db: Database) -> None:
-    """Whether anything names a run is asked of twenty runs in a transaction."""
+    """A transaction checks at most twenty runs for names."""
     await rows(
         db,
         "INSERT INTO pipeline_executions (id, status, mode, config, created_at, completed_at)"

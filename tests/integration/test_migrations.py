@@ -1,4 +1,4 @@
-"""Facts about migrations: they make what the tables say, once, from any number of processes."""
+"""Facts about migrations: they create the tables' schema, once, from any number of processes."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -18,7 +18,7 @@ from serpline.store.tables import metadata, queueing
 
 assert queueing.dead_letters.metadata is metadata
 
-# Everything of ours that PostgreSQL knows, as it would print it.
+# Our whole schema, as PostgreSQL prints it.
 CATALOGS = {
     "columns": """
         SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull,
@@ -81,7 +81,7 @@ def queue_files() -> dict[str, str]:
 
 
 async def test_migrations_equal_the_tables(empty_database_url: str, database_url: str) -> None:
-    """A migrated database and one made from the table definitions have the same catalogs."""
+    """A migrated database and one created from the tables have the same catalogs."""
     async with opened(empty_database_url) as database, database.transaction() as conn:
         await conn.run_sync(metadata.create_all)
     declared, migrated = await of_ours(empty_database_url), await of_ours(database_url)
@@ -91,8 +91,8 @@ async def test_migrations_equal_the_tables(empty_database_url: str, database_url
         assert migrated[name] == declared[name], name
 
 
-async def test_the_queue_has_the_library_own_schema(db: Database) -> None:
-    """Procrastinate's schema is applied whole and its last migration file is recorded."""
+async def test_the_queue_has_the_librarys_schema(db: Database) -> None:
+    """Procrastinate's whole schema is applied, and its last migration file is recorded."""
     async with db.transaction() as conn:
         version = (
             await conn.execute(sa.select(queueing.queue_schema_versions.c.version))
@@ -107,12 +107,12 @@ async def test_the_queue_has_the_library_own_schema(db: Database) -> None:
 
 
 async def test_head_is_the_newest_revision() -> None:
-    """The constant that makes the fast path fast names the newest migration."""
+    """The constant that the fast path compares names the newest migration."""
     assert ScriptDirectory(str(SCRIPTS)).get_heads() == [HEAD]
 
 
 async def test_four_migrators_at_once(empty_database_url: str, database_url: str) -> None:
-    """Of four processes that migrate at once one does the work, and the others find it done."""
+    """If four processes migrate at once, one does the work and the others find it done."""
     databases = [await Database.connect(empty_database_url) for _ in range(4)]
     try:
         worked = await asyncio.gather(*(migrate(database) for database in databases))
@@ -131,7 +131,7 @@ async def test_four_migrators_at_once(empty_database_url: str, database_url: str
 
 
 async def test_nothing_to_do_is_one_query(db: Database) -> None:
-    """At the head, migrate says so after a single statement."""
+    """At the newest schema, migrate runs a single statement."""
     statements: list[str] = []
 
     def note(_conn: Any, _cursor: Any, statement: str, *_: Any) -> None:
@@ -147,7 +147,7 @@ async def test_nothing_to_do_is_one_query(db: Database) -> None:
 
 
 async def test_a_failed_migration_changes_nothing(empty_database_url: str) -> None:
-    """When the queue's schema cannot be applied, our tables are not there either."""
+    """If the queue's schema cannot be applied, our tables are not created either."""
     async with opened(empty_database_url) as database:
         async with database.transaction() as conn:
             await conn.execute(sa.text("CREATE TABLE procrastinate_jobs (id int)"))
@@ -162,10 +162,10 @@ async def test_a_failed_migration_changes_nothing(empty_database_url: str) -> No
             assert list(names) == ["procrastinate_jobs"]
 
 
-async def test_a_migration_that_another_process_makes_is_waited_for_a_bounded_time(
+async def test_the_wait_for_another_migrating_process_is_limited(
     empty_database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever cannot have the lock in time says in one line who has it, and changes nothing."""
+    """A process that cannot get the lock in time changes nothing and raises one line."""
     monkeypatch.setattr(migrations, "_LOCK_WAIT", "10ms")
     async with opened(empty_database_url) as target, target.transaction() as conn:
         await conn.execute(sa.select(sa.func.pg_advisory_xact_lock(migrations._LOCK_KEY)))
@@ -175,7 +175,7 @@ async def test_a_migration_that_another_process_makes_is_waited_for_a_bounded_ti
 
 
 async def test_a_newer_database_is_refused(db: Database) -> None:
-    """A schema this release does not know is refused in one line that names it."""
+    """An unknown schema is refused in one line that names it."""
     async with db.transaction() as conn:
         await conn.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(UserError, match=r"newer serpline \(schema 9999") as refused:
@@ -186,7 +186,7 @@ async def test_a_newer_database_is_refused(db: Database) -> None:
 async def test_the_queue_is_upgraded_from_an_older_schema(
     empty_database_url: str, database_url: str
 ) -> None:
-    """A database with an older queue schema gets the missing files, and ends like a fresh one."""
+    """A database with an older queue schema gets the missing files and equals a fresh one."""
     known = "03.00.00_50_post_cancel_notification"
     async with opened(empty_database_url) as database:
         async with database.session() as conn:

@@ -1,4 +1,4 @@
-"""Facts about retention: what is past its days goes, and nothing of a run that has not ended."""
+"""Facts about retention: expired data is deleted, except that of unended runs."""
 
 import asyncio
 import json
@@ -53,7 +53,7 @@ async def a_run(
     items: int = 3,
     **more: Any,
 ) -> UUID:
-    """A run with something in every table that is pruned by run, all of it old."""
+    """A run with old rows in every table that is pruned by run."""
     run_id = new_id()
     values = {"run": run_id, "old": OLD, "n": items, "call": new_id(), "batch": str(run_id)}
     given = {"status": status, "ended": ended, "config": json.dumps(more)}
@@ -108,7 +108,7 @@ BY_RUN = (
 
 
 async def owners(database: Database) -> dict[str, set[UUID]]:
-    """Which runs have something left, by table."""
+    """The runs that have rows left, by table."""
     queries = {
         "items": "SELECT l.pipeline_execution_id FROM items i"
         " JOIN pipeline_phase_status l ON l.id = i.lane_id",
@@ -125,7 +125,7 @@ async def owners(database: Database) -> dict[str, set[UUID]]:
 
 @pytest.mark.parametrize("status", RunStatus)
 async def test_only_runs_that_ended(db: Database, status: RunStatus) -> None:
-    """However old it is, what belongs to a run that has not ended stays."""
+    """Data of an unended run stays, whatever its age."""
     ended = status in ENDED_RUNS
     run_id = await a_run(db, status, OLD if ended else None)
     gone = await prune(db, Retention(), now=NOW)
@@ -135,7 +135,7 @@ async def test_only_runs_that_ended(db: Database, status: RunStatus) -> None:
 
 
 async def test_results_progress_and_batches_stay(db: Database) -> None:
-    """Pruning to the last row leaves runs, lanes, chunks, batches and results as they were."""
+    """A complete pass leaves runs, lanes, chunks, batches and results unchanged."""
     await a_run(db, RunStatus.COMPLETED)
     async with db.transaction() as conn:
         before = await contents(conn)
@@ -153,7 +153,7 @@ async def test_results_progress_and_batches_stay(db: Database) -> None:
 
 
 async def test_days_are_counted_from_the_end(db: Database) -> None:
-    """One day short of its days a thing stays; past them it goes; each kind by its own days."""
+    """Each kind of data stays until its own days are over."""
     await a_run(db, RunStatus.COMPLETED, OLD)
     days = {field.name: 100 for field in fields(Retention) if field.default is not None}
     for spared in ("items", "retries", "raw_replies", "events", "webhooks", "calls"):
@@ -170,8 +170,8 @@ async def test_days_are_counted_from_the_end(db: Database) -> None:
     assert sum((await prune(db, exactly, now=NOW + timedelta(seconds=1))).values()) == 12
 
 
-async def test_a_dry_run_says_what_would_go(db: Database) -> None:
-    """A dry run deletes nothing, and the prune after it deletes exactly what was said."""
+async def test_a_dry_run_counts_what_a_prune_deletes(db: Database) -> None:
+    """A dry run deletes nothing, and the next prune deletes exactly what it counted."""
     for status in (RunStatus.COMPLETED, RunStatus.RUNNING, RunStatus.FAILED):
         await a_run(db, status, None if status is RunStatus.RUNNING else OLD)
     await without_runs(db)
@@ -188,7 +188,7 @@ async def test_a_dry_run_says_what_would_go(db: Database) -> None:
 
 
 async def without_runs(database: Database) -> None:
-    """Old and young rows of the tables that belong to no run."""
+    """Old and young rows in the tables without a run."""
     for number, when in enumerate((OLD, YOUNG)):
         values = {"when": when, "n": number}
         for statement in (
@@ -209,8 +209,8 @@ async def without_runs(database: Database) -> None:
             await rows(database, statement, **{name: values[name] for name in names})
 
 
-async def test_what_belongs_to_no_run(db: Database) -> None:
-    """Events, letters, workers and reference data go by age alone; the young ones stay."""
+async def test_tables_without_a_run(db: Database) -> None:
+    """Events, letters, workers and reference data are deleted by age alone."""
     await without_runs(db)
     gone = await prune(db, Retention(), now=NOW)
     assert {table: count for table, count in gone.items() if count} == {
@@ -225,8 +225,8 @@ async def test_what_belongs_to_no_run(db: Database) -> None:
     assert await column(db, "SELECT pid FROM workers") == [1]
 
 
-async def test_what_a_person_has_to_decide(db: Database) -> None:
-    """A dead letter that nobody settled, a living worker and a call in flight stay for ever."""
+async def test_data_that_is_in_use_stays(db: Database) -> None:
+    """An unsettled dead letter, a running worker and a call in flight stay for ever."""
     await rows(
         db,
         "INSERT INTO dead_letters (job_type, payload, priority, error, attempts, failed_at)"
@@ -246,7 +246,7 @@ async def test_what_a_person_has_to_decide(db: Database) -> None:
 
 
 async def test_reference_data_in_use(db: Database) -> None:
-    """An answer a run in progress still finds fresh stays, as does a claim somebody alive holds."""
+    """An answer that is fresh for a run in progress stays, and so does a live chunk's claim."""
     run_id = await a_run(db, RunStatus.RUNNING, None, reference_ttl_days=10)
     (worker,) = await column(db, "INSERT INTO workers (host, pid) VALUES ('h', 1) RETURNING id")
     (chunk,) = await column(
@@ -282,7 +282,7 @@ async def test_reference_data_in_use(db: Database) -> None:
 
 @pytest.mark.parametrize("dry_run", [False, True])
 async def test_reference_data_that_the_next_run_counts_on(db: Database, dry_run: bool) -> None:
-    """Fewer days than any run's TTL, an ended one's too, are refused before anything goes."""
+    """Fewer days than any run's TTL, even an ended one's, are refused before any deletion."""
     await a_run(db, RunStatus.COMPLETED, reference_ttl_days=60)
     await a_run(db, RunStatus.COMPLETED, reference_ttl_days=7)
     with pytest.raises(UserError, match=r"reference_days=59: .* reference_ttl_days \(60\)"):
@@ -294,7 +294,7 @@ async def test_reference_data_that_the_next_run_counts_on(db: Database, dry_run:
 
 @pytest.fixture
 def transactions(db: Database) -> AsyncIterator[list[int]]:
-    """How many rows each DELETE has deleted, in order."""
+    """The rows that each DELETE deleted, in order."""
     deleted: list[int] = []
 
     def note(_c: Any, cursor: Any, statement: str, *_: Any) -> None:
@@ -307,7 +307,7 @@ def transactions(db: Database) -> AsyncIterator[list[int]]:
 
 
 async def test_bounded_batches(db: Database, transactions: list[int]) -> None:
-    """No transaction deletes more than its bound, and together they delete everything."""
+    """No transaction exceeds its limit, and together they delete everything."""
     for _ in range(3):
         await a_run(db, RunStatus.COMPLETED, items=40)
     await rows(
@@ -330,7 +330,7 @@ async def test_bounded_batches(db: Database, transactions: list[int]) -> None:
 async def test_ten_thousand_items_at_once(
     db: Database, transactions: list[int], planned: int, batches: list[int]
 ) -> None:
-    """Chunks go together as long as they are of ten thousand items at most."""
+    """A portion deletes whole chunks, up to ten thousand items."""
     await a_run(db, RunStatus.COMPLETED)
     await rows(db, "UPDATE chunks SET planned = :planned", planned=planned)
     await prune(db, Retention(), now=NOW)
@@ -338,7 +338,7 @@ async def test_ten_thousand_items_at_once(
 
 
 async def test_stopped_and_run_again(db: Database) -> None:
-    """A prune that is stopped half-way has lost nothing, and the next one does the rest."""
+    """A prune stopped half-way loses nothing, and the next one completes it."""
     for _ in range(4):
         await a_run(db, RunStatus.COMPLETED)
     seen = 0
@@ -361,7 +361,7 @@ async def test_stopped_and_run_again(db: Database) -> None:
 
 
 async def test_a_retry_at_the_same_moment(db: Database) -> None:
-    """A run that is being retried keeps everything, and nobody waits for the retry's commit."""
+    """A run that is being retried keeps its data, and the prune does not wait for its commit."""
     run_id = await a_run(db, RunStatus.FAILED)
     other = await a_run(db, RunStatus.FAILED)
     async with db.transaction() as conn:
@@ -376,7 +376,7 @@ async def test_a_retry_at_the_same_moment(db: Database) -> None:
 
 
 async def test_a_retried_run_is_pruned_again(db: Database) -> None:
-    """What a retry added to a run whose items were gone is pruned after its own days."""
+    """Items that a retry added to a pruned run are pruned after their own days."""
     run_id = await a_run(db, RunStatus.FAILED)
     assert (await prune(db, Retention(), now=NOW))["items"] == 6
     async with db.transaction() as conn:
@@ -406,7 +406,7 @@ async def test_two_at_once(db: Database) -> None:
 
 
 async def test_a_conflict_is_repeated(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A batch that PostgreSQL undid in favour of another transaction is done again."""
+    """A portion that PostgreSQL rolled back for another transaction is repeated."""
     await a_run(db, RunStatus.COMPLETED)
     await rows(db, "CREATE SEQUENCE tries")
     await rows(
@@ -424,8 +424,8 @@ async def test_a_conflict_is_repeated(db: Database, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("state", ["57014", "55P03", "58030", "25006", "40P01"])
-def test_what_the_server_cannot_do_now_is_one_line(database_url: str, state: str) -> None:
-    """A database that refuses for now is one line on stderr, without a traceback."""
+def test_an_unavailable_database_is_one_line(database_url: str, state: str) -> None:
+    """A database that is unavailable gives one line on stderr, without a traceback."""
 
     async def prepare() -> None:
         database = await Database.connect(database_url)
@@ -457,8 +457,8 @@ async def harness(db: Database) -> AsyncIterator[Harness]:
         yield made
 
 
-async def test_which_lanes_have_lost_their_items(harness: Harness) -> None:
-    """A lane whose items are gone is told from one that has them, and it is not retried."""
+async def test_lanes_with_pruned_items(harness: Harness) -> None:
+    """A lane with pruned items is recognised, and is not retried."""
     run_id = await harness.start({METRICS: ["DONE-1", "REJECT-2", "DONE-3"]})
     await harness.drive(run_id)
     database = harness.database
@@ -495,7 +495,7 @@ _MANY = {
 
 @pytest.mark.parametrize("rule", [each for each in RULES if each.table in _MANY])
 async def test_the_younger_part_is_not_read(db: Database, rule: Rule) -> None:
-    """A look at a table of 20,000 young rows reads a few hundred of them."""
+    """Pruning a table of 20,000 young rows reads a few hundred of them."""
     if rule.table == "raw_replies":
         await rows(db, _MANY["provider_calls"], young=YOUNG)
         await rows(db, _MANY["raw_replies"])
@@ -534,14 +534,14 @@ def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
         ({"reference_days": 29}, r"reference_days=29: must be .* reference_ttl_days \(30\)"),
     ],
 )
-def test_days_that_are_none(days: dict[str, int], reason: str) -> None:
-    """Days out of bounds are refused, and so are too few for what counts on what is kept."""
+def test_invalid_days(days: dict[str, int], reason: str) -> None:
+    """Invalid days are refused, and so are too few days for data that other data needs."""
     with pytest.raises(UserError, match=reason):
         Retention(**days)
 
 
-def test_everything_is_written_down() -> None:
-    """The document says of every table who deletes its rows, and of every option its default."""
+def test_the_document_is_complete() -> None:
+    """The document names the rule of every table and the default of every option."""
     text = DOCUMENT.read_text(encoding="utf-8")
     listed = dict(re.findall(r"^\| `--([a-z-]+)` \| ([^|]+) \|", text, re.MULTILINE))
     defaults = Retention()
@@ -554,14 +554,14 @@ def test_everything_is_written_down() -> None:
 
 
 def rules_of(table: str) -> list[str]:
-    """What deletes rows of a table, in the document's words."""
+    """The rules of a table, as in the document."""
     by_age = {"items": "items_days", **{rule.table: rule.days for rule in RULES}}
     days = [f"`--{by_age[table].replace('_', '-')}`"] if table in by_age else []
     return [*days, *(["with its run"] if table in OF_RUN else [])]
 
 
 def test_every_table_has_a_rule() -> None:
-    """A table is pruned by age, or with its run, or is among those that stay."""
+    """Every table is pruned by age or with its run, or is kept."""
     pruned = {"items", *(rule.table for rule in RULES), *OF_RUN}
     assert not pruned & KEPT
     assert pruned | KEPT == set(metadata.tables)

@@ -182,7 +182,7 @@ async def test_reference_data_is_kept_for_the_longest_ttl(db: Database) -> None:
 
 
 class SlowClock(SystemClock):
-    """A second passes between one look at it and the next."""
+    """A clock that advances one second with each reading."""
 
     seconds = 0.0
 
@@ -247,7 +247,7 @@ async def test_a_worker_killed_in_the_middle(db: Database, workers: ScriptedWork
     under_way = await last(db)
     assert under_way is not None
     assert under_way.finished_at is None
-    # Of the first 1,000 events one is of a run that lives; the second thousand was in hand.
+    # One of the first 1,000 events belongs to a running run; the second thousand was in progress.
     assert under_way.rows["pipeline_events"] == 999
     await rows(db, "UPDATE gate SET is_shut = false")
     await workers.start()

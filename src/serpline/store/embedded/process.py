@@ -168,4 +168,4 @@ def reason(output: str) -> str:
         for line in reversed(lines):
             if mark in line:
                 return line.partition(mark)[2].strip() if mark.endswith(":") else line
-    return lines[-1] if lines else "it ended without a word"
+    return lines[-1] if lines else "it ended without a message"

@@ -251,7 +251,7 @@ def _wait_ready(layout: Layout, account: Account, pid: int, log_offset: int) -> 
         if time.monotonic() > deadline:
             raise EmbeddedError(
                 f"data directory {shown(layout.cluster)}: PostgreSQL was not ready after "
-                f"{START_SECONDS_MAX:g} s ({why}); it goes on, try again later"
+                f"{START_SECONDS_MAX:g} s ({why}); it is still starting, try again later"
             )
         time.sleep(POLL_SECONDS)
 
