@@ -57,7 +57,7 @@ sys.stdin.readline()
 
 @contextmanager
 def starter(data_dir: Path, moment: str = "never") -> Iterator[subprocess.Popen[str]]:
-    """A process of its own session that calls ensure_server once it is given a line."""
+    """A process in its own session that calls ensure_server after reading a line."""
     with subprocess.Popen(
         [sys.executable, "-W", "error", "-c", STARTER, str(data_dir), moment],
         stdin=subprocess.PIPE,
@@ -98,7 +98,7 @@ def missing(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def once_used(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data directory whose server has run and was stopped, to be copied."""
+    """A data directory whose server has run and stopped, for copies."""
     path = tmp_path_factory.mktemp("once-used")
     server = ensure_server(path)
     server.stop()
@@ -139,7 +139,7 @@ def postmaster(data_dir: Path) -> psutil.Process:
 
 
 def test_four_starters_make_one_server(missing: Path) -> None:
-    """Four processes that start it at the same moment all reach the same server."""
+    """Four processes that start it at once reach the same server."""
     with (
         starter(missing) as a,
         starter(missing) as b,
@@ -155,8 +155,8 @@ def test_four_starters_make_one_server(missing: Path) -> None:
     assert starts(server) == 1
 
 
-def test_the_server_outlives_whoever_started_it(data_dir: Path) -> None:
-    """Killing the starter's whole process group leaves the server, and the server's own lock."""
+def test_the_server_outlives_its_starter(data_dir: Path) -> None:
+    """Killing the starter's process group leaves the server and its lock."""
     with starter(data_dir) as process:
         tell(process)
         before = answer(process)
@@ -181,7 +181,7 @@ def test_the_server_outlives_whoever_started_it(data_dir: Path) -> None:
     ],
 )
 def test_a_start_killed_anywhere_is_finished_by_the_next(missing: Path, moment: str) -> None:
-    """A starter killed at any step leaves nothing that the next call does not repair."""
+    """The next call repairs what a starter leaves that was killed at any step."""
     with starter(missing, moment) as process:
         tell(process)
         assert process.wait() == -signal.SIGKILL
@@ -192,7 +192,7 @@ def test_a_start_killed_anywhere_is_finished_by_the_next(missing: Path, moment: 
 
 
 def test_an_initdb_that_outlives_its_parent_is_waited_for(missing: Path) -> None:
-    """An orphaned initdb keeps the start lock, so nobody clears its files away under it."""
+    """An orphaned initdb keeps the start lock, so no process removes its files."""
     with starter(missing, "initdb, parent only") as process:
         tell(process)
         assert process.wait() == -signal.SIGKILL
@@ -206,7 +206,7 @@ def test_an_initdb_that_outlives_its_parent_is_waited_for(missing: Path) -> None
 
 
 def test_a_killed_server_loses_nothing_committed(data_dir: Path) -> None:
-    """After kill -9 of the server, with a busy session, the next call recovers every commit."""
+    """After kill -9 of a busy server the next call recovers every commit."""
     server = ensure_server(data_dir)
     keep_a_row(server)
     with psycopg.connect(server.conninfo()) as busy:
@@ -222,7 +222,7 @@ def test_a_killed_server_loses_nothing_committed(data_dir: Path) -> None:
 
 @contextmanager
 def innocent(directory: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A process of the server's user that has nothing to do with it."""
+    """An unrelated process of the server's user."""
     account = Account.current()
     process = subprocess.Popen(
         ["/bin/sleep", "600"],
@@ -244,7 +244,7 @@ def plant(path: Path, text: str) -> None:
 
 
 def test_a_recycled_pid_is_neither_trusted_nor_killed(data_dir: Path) -> None:
-    """A stale postmaster.pid that names an innocent process is replaced; the process lives."""
+    """A stale postmaster.pid that names another process is replaced; the process survives."""
     server = ensure_server(data_dir)
     keep_a_row(server)
     recorded = (data_dir / "postgres" / "postmaster.pid").read_text()
@@ -261,7 +261,7 @@ def test_a_recycled_pid_is_neither_trusted_nor_killed(data_dir: Path) -> None:
 
 
 def test_the_pid_of_another_server_is_left_alone(data_dir: Path, tmp_path: Path) -> None:
-    """A stale postmaster.pid that names the server of another directory does it no harm."""
+    """A stale postmaster.pid that names another directory's server does not harm that server."""
     subprocess.run(["cp", "-a", str(data_dir), str(tmp_path / "other")], check=True)
     other = ensure_server(tmp_path / "other")
     try:
@@ -279,7 +279,7 @@ def test_the_pid_of_another_server_is_left_alone(data_dir: Path, tmp_path: Path)
 
 @pytest.mark.skipif(not LINUX, reason="adopting orphans is Linux's prctl")
 def test_a_zombie_is_no_server(data_dir: Path) -> None:
-    """A dead server that its foster parent never collects blocks neither stop nor start."""
+    """A zombie server blocks neither stop nor start."""
     adopt = ctypes.CDLL(None, use_errno=True).prctl
     assert adopt(36, 1, 0, 0, 0) == 0  # PR_SET_CHILD_SUBREAPER
     try:
@@ -300,7 +300,7 @@ def test_a_zombie_is_no_server(data_dir: Path) -> None:
 
 
 def test_a_removed_socket_is_repaired(data_dir: Path) -> None:
-    """A server whose socket was cleaned away is restarted, with everything committed."""
+    """A server whose socket was deleted is restarted, with everything committed."""
     server = ensure_server(data_dir)
     keep_a_row(server)
     for path in server.socket_dir.iterdir():
@@ -313,8 +313,8 @@ def test_a_removed_socket_is_repaired(data_dir: Path) -> None:
     assert starts(again) == 2
 
 
-def test_a_server_that_cannot_start_says_why(data_dir: Path) -> None:
-    """A broken configuration is one line with PostgreSQL's own reason, and repairable."""
+def test_a_server_that_cannot_start_gives_a_reason(data_dir: Path) -> None:
+    """A broken configuration gives one line with PostgreSQL's reason, and is repairable."""
     server = ensure_server(data_dir)
     server.stop()
     configuration = data_dir / "postgres" / "postgresql.conf"
@@ -328,10 +328,10 @@ def test_a_server_that_cannot_start_says_why(data_dir: Path) -> None:
     assert ensure_server(data_dir) == server
 
 
-def test_a_frozen_server_is_waited_for_only_so_long(
+def test_the_wait_for_a_frozen_server_is_limited(
     data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A server that does not answer is given up after the bound, and is not harmed."""
+    """The wait for a suspended server is limited, and the server stays unchanged."""
     before = started_at(ensure_server(data_dir))
     monkeypatch.setattr(embedded, "START_SECONDS_MAX", 0.1)
     monkeypatch.setattr(embedded, "CONNECT_SECONDS_MAX", 1)
@@ -348,7 +348,7 @@ def test_a_frozen_server_is_waited_for_only_so_long(
 def test_a_server_that_does_not_stop_is_forced(
     data_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """SIGINT, then SIGQUIT, then SIGKILL; what was committed is there at the next start."""
+    """SIGINT, then SIGQUIT, then SIGKILL; the next start has everything committed."""
     server = ensure_server(data_dir)
     with psycopg.connect(server.conninfo(), autocommit=True) as connection:
         connection.execute("CREATE TABLE kept AS SELECT 7 AS n")
@@ -364,28 +364,26 @@ def test_a_server_that_does_not_stop_is_forced(
 
 
 def test_a_server_that_hangs_is_replaced(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that neither answers nor works is ended and started again, without a person."""
+    """A server that neither answers nor works is restarted automatically."""
     before = started_at(ensure_server(data_dir))
     monkeypatch.setattr(embedded, "HANG_SECONDS_MAX", 0.3)
     monkeypatch.setattr(embedded, "CONNECT_SECONDS_MAX", 1)
     monkeypatch.setattr(postmasters, "QUIT_AFTER_SECONDS", 0.1)
     monkeypatch.setattr(postmasters, "KILL_AFTER_SECONDS", 0.3)
-    # Silent, as one that waits for a lost child is; but nobody has suspended it.
+    # Silent, like a server that waits for a lost child, but not suspended.
     monkeypatch.setattr(postmasters.Postmaster, "is_suspended", lambda _: False)
     postmaster(data_dir).suspend()
     assert started_at(ensure_server(data_dir)) != before
 
 
-def test_reads_wait_for_no_helper(data_dir: Path) -> None:
-    """No I/O worker is there to be killed: its death could stop the server for good."""
+def test_reads_need_no_helper(data_dir: Path) -> None:
+    """There is no I/O worker, because its death could block the server for ever."""
     with psycopg.connect(ensure_server(data_dir).conninfo()) as connection:
         assert connection.execute("SHOW io_method").fetchone() == ("sync",)
 
 
-def test_a_full_house_is_no_reason_to_restart(
-    data_dir: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """With every connection taken the call says so, and the running sessions stay."""
+def test_too_many_clients_cause_no_restart(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With all connections in use the call raises, and the running sessions stay."""
     server = ensure_server(data_dir)
     taken = [psycopg.connect(server.conninfo()) for _ in range(CONNECTIONS_MAX)]
     try:
@@ -399,10 +397,10 @@ def test_a_full_house_is_no_reason_to_restart(
     assert starts(server) == 1
 
 
-def test_every_wait_for_another_process_is_bounded(
+def test_every_wait_for_another_process_is_limited(
     missing: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A start lock or a server that cannot be seen from here ends in one line, not in a hang."""
+    """A held start lock or an invisible server gives one line, not a hang."""
     missing.mkdir(mode=0o700)
     monkeypatch.setattr(embedded, "START_SECONDS_MAX", 0.1)
     monkeypatch.setattr(postmasters, "STOP_SECONDS_MAX", 0.1)
@@ -424,7 +422,7 @@ def test_every_wait_for_another_process_is_bounded(
 
 @pytest.mark.skipif(not (ROOT and LINUX), reason="mounts a small tmpfs")
 def test_a_disk_that_fills_up_stops_the_writer_only(tmp_path: Path) -> None:
-    """A full disk fails the statement; the server survives and goes on when space is free."""
+    """A full disk fails the statement; the server survives and continues when space is free."""
     disk = tmp_path / "disk"
     disk.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=90m,mode=0755", "serpline-test", str(disk)]

@@ -81,7 +81,7 @@ async def test_an_end_spends_what_the_call_cost_and_frees_the_rest(
         ((CallStatus.FAILED, 2), (None, 0), False),
     ],
 )
-async def test_only_an_unknown_end_gives_way_to_a_later_one(
+async def test_a_late_end_replaces_only_an_unknown_one(
     db: Database,
     first: tuple[CallStatus, int],
     then: tuple[CallStatus | None, int],
@@ -124,7 +124,7 @@ async def test_a_call_without_effect_costs_nothing(
 
 
 async def test_a_refunded_call_costs_nothing_and_stays_answered(db: Database) -> None:
-    """Its good reply stays, and so do the charges of other keys."""
+    """Its reply stays, and so do the charges of other keys."""
     intent, other = await intended(db), await intended(db, key="other")
     for call_id in (intent.id, other.id):
         await end(db, call_id, CallStatus.OK, 5)

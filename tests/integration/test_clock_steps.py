@@ -30,7 +30,7 @@ from serpline.store.tables import metadata
 HOUR = 3600.0
 AGAIN, LEASE, DELAY = 40.0, 20.0, 30.0
 
-# Judged where they are used: what makes them as long as they may be.
+# Corrected where they are read: the code that does it.
 JUDGED = {
     "items.next_attempt_at",  # chunks.load
     "circuit_breakers.open_until",  # domain.breaker.decide, in ``machine``
@@ -40,7 +40,7 @@ JUDGED = {
     "provider_rates.tokens_at",
     "pipeline_phase_status.deadline_at",  # runs.set_deadlines
 }
-# Nothing waits for these: they tell what was, or how old a thing is.
+# Nothing waits for these: they are history or an age.
 HISTORY = {
     "channel_owners": set(),
     "circuit_breaker_events": {"occurred_at"},
@@ -91,7 +91,7 @@ def test_every_time_is_known() -> None:
     assert cut - {"procrastinate_workers.last_heartbeat"} | JUDGED | told == times
 
 
-# What makes the first row of a table wait, with the delay that it was to have.
+# Makes the first row of a table wait, with its delay.
 WAITING = {
     "pipeline_executions": "status = 'running'",
     "chunks": f"status = 'ready', owner = NULL, delay_seconds = {DELAY}",
@@ -119,7 +119,7 @@ async def query(database: Database, sql: str, **values: Any) -> list[Any]:
         return list(found.all()) if found.returns_rows else []
 
 
-async def look(database: Database) -> dict[str, int]:
+async def correct(database: Database) -> dict[str, int]:
     async with database.transaction() as conn:
         return await clock_steps.correct_waits(conn, again_seconds=AGAIN, lease_seconds=LEASE)
 
@@ -140,27 +140,27 @@ async def filled(db: Database) -> Database:
         await conn.execute(sa.text("INSERT INTO procrastinate_workers DEFAULT VALUES"))
     for table, sets in WAITING.items():
         await query(db, f"UPDATE {table} SET {sets}")
-    assert await look(db) == {}
-    await due_again(db)
+    assert await correct(db) == {}
+    await make_due_again(db)
     return db
 
 
 @pytest.mark.parametrize(("table", "column"), CUT)
-async def test_a_wait_is_never_longer_than_it_may_be(
+async def test_a_wait_is_never_longer_than_its_length(
     filled: Database, table: str, column: str
 ) -> None:
     """A wait an hour ahead is shortened to its rule's maximum; shorter waits stay."""
     longest = LONGEST.get(f"{table}.{column}", 0.0)
     where = "" if table != "housekeeping" else " WHERE task <> 'timer'"
-    # Clocks may be five seconds apart.
+    # Clock skew may be five seconds.
     for ahead, lies in ((longest + 4, longest + 4), (longest + 6, longest), (HOUR, longest)):
         await query(
             filled,
             f"UPDATE {table} SET {column} = now() + make_interval(secs => :s){where}",
             s=ahead,
         )
-        cut = await look(filled)
-        await due_again(filled)
+        cut = await correct(filled)
+        await make_due_again(filled)
         assert (table in cut) is (lies == longest)
         (row,) = await query(
             filled,
@@ -179,7 +179,7 @@ async def test_one_worker_checks_for_all(filled: Database) -> None:
         await query(
             filled, "UPDATE housekeeping SET looked_at = now() - make_interval(secs => :s)", s=ago
         )
-        assert await look(filled) == cut
+        assert await correct(filled) == cut
 
 
 @pytest.fixture
@@ -244,7 +244,7 @@ async def test_a_dead_worker_is_taken_over(harness: Harness, timer: Timer) -> No
     await harness.query(
         "UPDATE workers SET heartbeat_at = now() + interval '1 hour' WHERE id = :id", id=dead
     )
-    await due_again(harness.database)
+    await make_due_again(harness.database)
 
     async def is_ready() -> bool:
         await timer.tick()
@@ -263,9 +263,9 @@ async def test_a_jobs_lease_ends(db: Database) -> None:
         " now() + interval '61 minutes', 0), ('x', '{}', 0, 1, 'waiting',"
         " now() + interval '61 minutes', now() + interval '61 minutes', 0)",
     )
-    assert await look(db) == {}
-    await due_again(db)
-    assert await look(db) == {"queued_jobs": 2}
+    assert await correct(db) == {}
+    await make_due_again(db)
+    assert await correct(db) == {"queued_jobs": 2}
     await manager.sweep()
     rows = await query(db, "SELECT status, deaths, not_before <= now() AS may FROM queued_jobs")
     assert sorted((row.status, row.deaths, row.may) for row in rows) == [
@@ -357,9 +357,9 @@ async def test_a_call_of_the_future_may_take_effect_for_its_time_only(harness: H
     assert session.is_in_doubt()
     assert work.due_in_seconds is not None
     assert 70 < work.due_in_seconds <= 73
-    await look(harness.database)
-    await due_again(harness.database)
-    assert await look(harness.database) == {"provider_batches": 1}
+    await correct(harness.database)
+    await make_due_again(harness.database)
+    assert await correct(harness.database) == {"provider_batches": 1}
     (sent_at,) = await harness.column("SELECT sent_at FROM provider_batches")
     assert abs((sent_at - harness.clock.now()).total_seconds()) < 10
 

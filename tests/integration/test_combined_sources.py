@@ -39,7 +39,7 @@ class Project:
         source: UUID | None = None,
         **config: Any,
     ) -> UUID:
-        """A run that began so long before now; it collected and scored the types, unless failed.
+        """A run that began that long before now; it collected and scored the types, unless failed.
 
         Of ``places`` each has one search page without results, so that no company is scored.
         """
@@ -159,7 +159,7 @@ HOUR = timedelta(hours=1)
         # The schedule's next slot was due, or is not yet.
         (NEWS, 3 * DAY, {"fresh_until": {NEWS: NOW + HOUR}}, False),
         (ORGANIC, 2 * HOUR, {"fresh_until": {ORGANIC: NOW}}, True),
-        # Scheduled times count, whenever the run came about.
+        # The scheduled time counts, not the time of creation.
         (NEWS, HOUR, {"scheduled_for": NOW - DAY}, True),
     ],
 )

@@ -64,7 +64,7 @@ async def test_a_failure_reported_late_counts_for_no_breaker(
     await guard.close()
 
 
-def what_workers_share(
+def shared_locks(
     run_id: UUID, lane_id: int, chunk_id: int
 ) -> dict[str, Callable[[Connection], Awaitable[object]]]:
     """Every lock that others wait for and that lasts until the transaction's end."""
@@ -91,7 +91,7 @@ async def test_a_silent_workers_locks_end_soon(db: Database, database_url: str) 
     """A silent worker's locks end soon, and another worker gets them."""
     run_id, chunk_id, _ = await owned_chunk(db)
     (lane,) = await rows(db, "UPDATE pipeline_phase_status SET status = 'running' RETURNING id")
-    shared = what_workers_share(run_id, lane.id, chunk_id)
+    shared = shared_locks(run_id, lane.id, chunk_id)
     async with db.transaction() as conn:
         await breaker_rows.make(conn, "example_api", None, NOW)
         await reference.claim_missing(conn, "company", ["b.com"], NOW, chunk_id, 1)

@@ -1,4 +1,4 @@
-"""What the DSI reads of a run, and that its figures are those of the rows as they stand."""
+"""The DSI's inputs, and its figures computed from stored rows."""
 
 import random
 import string
@@ -25,7 +25,7 @@ from serpline.store.rows import insert_rows
 from serpline.store.runs import items, planning, runs
 from serpline.store.tables import metadata
 
-# What separates, ends, quotes, comments or escapes somewhere, or is NULL in some format.
+# Separators, quotes, comments, escapes and NULLs of various formats.
 HOSTILE = [*"\t\n\r\b\f\v\\\"'#,; N\u2028\x85\ufeffä😀", "\\N", "\\.", "NULL", "", "\r\n"]
 ANY_NUMBER = [0.0, -0.0, 5e-324, 1e308, 0.1, 1 / 3, 123456789.123456789, float("inf")]
 COLUMNS = {"a": str, "b": str, "whole": int, "number": float, "flag": bool}
@@ -39,7 +39,7 @@ ROWS = """
 async def test_a_frame_has_the_rows_of_its_statement(
     db: Database, monkeypatch: pytest.MonkeyPatch, count: int
 ) -> None:
-    """Whatever their values hold, to the last bit, however many blocks they come in."""
+    """With any values, to the last bit, in any number of blocks."""
     monkeypatch.setattr(frames, "BLOCK_BYTES", 5000)
     chance = random.Random(count)
     drawn = {
@@ -63,7 +63,7 @@ MARKETS, DEVICES, KEYWORDS = ["US", "PL"], ["desktop", "mobile"], range(1, 7)
 
 
 class Lane:
-    """A small run's rows, drawn by chance, and the DSI's inputs as one reads them off the rows."""
+    """A small run's random rows, and the DSI's inputs read directly from them."""
 
     def __init__(self, seed: int) -> None:
         chance = random.Random(seed)
@@ -161,7 +161,7 @@ class Lane:
 async def test_stored_rows_give_the_figures_of_the_pure_function(
     db: Database, monkeypatch: pytest.MonkeyPatch, seed: int, unknown_volume: Any
 ) -> None:
-    """To the last bit, with every component, in whatever order the rows are read."""
+    """To the last bit, with every component, in any order of the rows."""
     monkeypatch.setattr(frames, "BLOCK_BYTES", 2000)
     lane, config = Lane(seed), PipelineConfig(unknown_volume=unknown_volume)
     async with db.transaction() as conn:
@@ -184,7 +184,7 @@ async def test_stored_rows_give_the_figures_of_the_pure_function(
 
 
 async def test_a_lane_of_any_size_is_computed_once(db: Database) -> None:
-    """All its companies are one chunk: the figures of each are shares of one whole."""
+    """All its companies are one chunk, because their figures are shares of one whole."""
     run_id, count = uuid4(), 15_001
     lanes = [(key, LaneStatus.RUNNING) for key in lanes_of([ContentType.ORGANIC])]
     dsi = next(key for key, _ in lanes if key.phase is PhaseName.DSI_CALCULATION)

@@ -1,4 +1,4 @@
-"""The embedded server: where it lives, who may use it, and what it says when it cannot start."""
+"""The embedded server: its files, its access rights, and its errors at the start."""
 
 import os
 import pwd
@@ -59,7 +59,7 @@ def stopped_after(data_dir: Path) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
-    """A server that no test stops."""
+    """A server that tests do not stop."""
     with stopped_after(tmp_path_factory.mktemp("embedded") / "missing" / "data") as data_dir:
         yield ensure_server(data_dir)
 
@@ -71,7 +71,7 @@ def data_dir(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_the_database_is_ready_for_any_script(shared: EmbeddedServer) -> None:
-    """The first start gives the database serpline: UTF-8, C.UTF-8 order, UTC."""
+    """The first start creates the database serpline: UTF-8, C.UTF-8 order, UTC."""
     assert ask(shared, "SHOW server_version").startswith("18.")
     assert ask(shared, "SELECT current_database()") == "serpline"
     assert ask(shared, "SHOW server_encoding") == "UTF8"
@@ -84,7 +84,7 @@ def test_the_database_is_ready_for_any_script(shared: EmbeddedServer) -> None:
 
 
 def test_only_this_user_can_connect(shared: EmbeddedServer) -> None:
-    """There is no TCP port, and the socket's directory is closed to everybody else."""
+    """There is no TCP port, and no one else can enter the socket's directory."""
     assert ask(shared, "SHOW listen_addresses") == ""
     status = shared.socket_dir.stat()
     assert stat.S_IMODE(status.st_mode) == 0o700
@@ -94,7 +94,7 @@ def test_only_this_user_can_connect(shared: EmbeddedServer) -> None:
 
 
 def test_a_second_call_attaches(shared: EmbeddedServer) -> None:
-    """Calling again returns the same running server, by whatever path the directory is named."""
+    """A second call returns the same running server, by any path of the directory."""
     before = started_at(shared)
     link = shared.data_dir.parent / "link"
     link.symlink_to(shared.data_dir)
@@ -107,7 +107,7 @@ def test_a_second_call_attaches(shared: EmbeddedServer) -> None:
 def test_the_url_and_the_conninfo_reach_it_through_sqlalchemy_and_libpq(
     shared: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No PG* variable of the user's environment changes where the URL leads."""
+    """No PG* variable of the environment changes the URL's target."""
     for name, value in {
         "PGHOST": "db.invalid",
         "PGPORT": "1",
@@ -148,7 +148,7 @@ UNFIT = os.fsdecode(b"comma, \xff\xfe ") + "long" * 40
 
 @pytest.mark.parametrize("name", [ODD, UNFIT], ids=["odd", "unfit"])
 def test_any_path_works(tmp_path: Path, name: str) -> None:
-    """Whatever the data directory is called, the server starts there and the URL reaches it."""
+    """The server starts in a data directory of any name, and the URL reaches it."""
     with stopped_after(tmp_path / name / "d") as data_dir:
         server = ensure_server(data_dir)
         assert len(os.fsencode(server.socket_dir / SOCKET_NAME)) <= SOCKET_BYTES_MAX
@@ -168,7 +168,7 @@ def test_any_path_works(tmp_path: Path, name: str) -> None:
     "name", ["a, b", os.fsdecode(b"\xff"), "x" * 200], ids=["comma", "bytes", "long"]
 )
 def test_a_path_unfit_for_a_socket_is_not_used_for_one(tmp_path: Path, name: str) -> None:
-    """A comma, bytes that are no UTF-8 and great length each move the socket to a short path."""
+    """A comma, invalid UTF-8 or great length moves the socket to a short path."""
     layout = Layout.of(tmp_path / name)
     layout.cluster.mkdir(parents=True)
     (directory,) = layout.socket_dirs()
@@ -178,10 +178,10 @@ def test_a_path_unfit_for_a_socket_is_not_used_for_one(tmp_path: Path, name: str
     assert fit.socket_dirs() == (tmp_path / "run", directory)
 
 
-def test_stop_ends_it_for_everybody_and_a_start_brings_everything_back(
+def test_stop_ends_the_server_and_a_start_keeps_all_data(
     shared: EmbeddedServer, data_dir: Path
 ) -> None:
-    """After stop it is gone, alone; a start finds what was committed, also in a moved folder."""
+    """Stop ends only this server; a start finds all committed data, also in a moved folder."""
     elsewhere = started_at(shared)
     server = ensure_server(data_dir)
     assert server.socket_dir != shared.socket_dir
@@ -208,7 +208,7 @@ def test_looking_for_a_server_creates_nothing(tmp_path: Path) -> None:
 
 
 def test_the_log_is_rotated_while_the_server_writes_to_it(shared: EmbeddedServer) -> None:
-    """Past its bound the log's newest part moves to .1 and the server goes on in the same file."""
+    """The newest part of a full log moves to .1, and the server continues in the same file."""
     with shared.log_file.open("ab") as log:
         log.write(b"oldest\n" + b"x" * LOG_BYTES_MAX + b"newest\n")
     assert ensure_server(shared.data_dir) == shared
@@ -225,8 +225,8 @@ def test_the_log_is_rotated_while_the_server_writes_to_it(shared: EmbeddedServer
 
 @as_root
 def test_root_runs_it_as_its_own_account_and_changes_nothing_else() -> None:
-    """Where only root can enter, the server has ids of its own; everything else stays root's."""
-    # A short path, since a longer one has its socket elsewhere.
+    """Root's server has its own ids; everything else stays root's."""
+    # A short path: with a longer one the socket is elsewhere.
     with (
         tempfile.TemporaryDirectory(dir="/tmp") as home,
         stopped_after(Path(home) / ".local" / "share" / "serpline") as data_dir,
@@ -264,7 +264,7 @@ def test_root_runs_it_as_its_own_account_and_changes_nothing_else() -> None:
 
 @as_root
 def test_programs_that_only_root_can_reach_are_copied_once() -> None:
-    """Installed below a closed directory, the programs run from a copy only root can write to."""
+    """Programs below a closed directory run from a copy that only root can write to."""
     with tempfile.TemporaryDirectory(dir="/tmp") as top:
         Path(top).chmod(0o755)
         closed, shared = Path(top, "closed"), Path(top, "lib", "serpline")
@@ -299,7 +299,7 @@ def test_programs_that_only_root_can_reach_are_copied_once() -> None:
         assert size < 30_000_000
 
 
-# Imports first, rights dropped then: the interpreter may live where an ordinary user cannot enter.
+# Import before dropping rights: an ordinary user may not reach the interpreter's files.
 ORDINARY = """
 from serpline.core.logging import configure
 configure("WARNING")
@@ -330,7 +330,7 @@ assert data_dir in server.socket_dir.parents or not server.socket_dir.exists()
 
 @pytest.fixture
 def ordinary_home() -> Iterator[Path]:
-    """A directory that an ordinary user owns and can reach."""
+    """A directory that an ordinary user owns and can enter."""
     with tempfile.TemporaryDirectory(dir="/tmp") as top:
         if ROOT:
             entry = pwd.getpwnam("daemon")
@@ -349,15 +349,15 @@ def as_ordinary(data_dir: Path, home: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("name", ["a 'b' \"c\" $(d) ü", UNFIT], ids=["odd", "unfit"])
 def test_an_ordinary_user_runs_it_as_themselves(ordinary_home: Path, name: str) -> None:
-    """Without root the server works on the plain path, and stops again."""
+    """Without root the server works on the plain path, and stops."""
     data_dir = ordinary_home / name
     done = as_ordinary(data_dir, ordinary_home)
     assert (done.returncode, done.stderr) == (0, "")
     assert {path.stat().st_uid for path in data_dir.iterdir()} == {ordinary_home.stat().st_uid}
 
 
-def test_a_directory_one_may_not_write_to_is_refused(ordinary_home: Path) -> None:
-    """An unwritable directory is one line that names it."""
+def test_an_unwritable_directory_is_refused(ordinary_home: Path) -> None:
+    """An unwritable directory gives one line that names it."""
     locked = ordinary_home / "locked"
     locked.mkdir()
     locked.chmod(0o555)
@@ -370,8 +370,8 @@ def test_a_directory_one_may_not_write_to_is_refused(ordinary_home: Path) -> Non
 
 
 @as_root
-def test_a_directory_one_may_not_enter_is_refused(ordinary_home: Path) -> None:
-    """Somebody else's closed directory is one line that names it."""
+def test_a_closed_directory_is_refused(ordinary_home: Path) -> None:
+    """Another user's closed directory gives one line that names it."""
     closed = ordinary_home / "closed"
     closed.mkdir(mode=0o700)
     done = as_ordinary(closed / "data", ordinary_home)
@@ -380,7 +380,7 @@ def test_a_directory_one_may_not_enter_is_refused(ordinary_home: Path) -> None:
 
 @as_root
 def test_another_users_cluster_is_refused(tmp_path: Path) -> None:
-    """A cluster of another user is named with its owner, and not touched."""
+    """Another user's cluster gives a line with its owner, and stays unchanged."""
     cluster = tmp_path / "postgres"
     cluster.mkdir(mode=0o700)
     (cluster / "PG_VERSION").write_text("18\n")
@@ -404,7 +404,7 @@ def cluster_of(data_dir: Path, version: str | None) -> None:
 
 
 def test_another_major_version_is_refused(tmp_path: Path) -> None:
-    """A cluster of PostgreSQL 16 is named, with what to do, and not touched."""
+    """A cluster of PostgreSQL 16 gives a line with the remedy, and stays unchanged."""
     cluster_of(tmp_path, "16\n")
     line = refusal(tmp_path)
     assert str(tmp_path / "postgres") in line
@@ -412,14 +412,14 @@ def test_another_major_version_is_refused(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "postgres").iterdir()] == ["PG_VERSION"]
 
 
-def test_a_folder_that_is_no_cluster_is_refused(tmp_path: Path) -> None:
-    """A directory in the cluster's place that PostgreSQL did not make is left alone."""
+def test_a_foreign_folder_is_refused(tmp_path: Path) -> None:
+    """A directory at the cluster's path that is not PostgreSQL's stays unchanged."""
     cluster_of(tmp_path, None)
     assert "not a PostgreSQL data directory" in refusal(tmp_path)
 
 
 def test_a_file_in_the_way_is_refused(tmp_path: Path) -> None:
-    """A file in place of the directory, of its parent or of the cluster is named."""
+    """A file in place of the directory, its parent or the cluster is named."""
     file = tmp_path / "file"
     file.write_text("mine")
     assert refusal(file) == f"data directory {file}: not a directory"
@@ -430,7 +430,7 @@ def test_a_file_in_the_way_is_refused(tmp_path: Path) -> None:
 
 
 def test_impossible_paths_are_refused(tmp_path: Path) -> None:
-    """Names and paths that are too long, circular or unprintable are each one line."""
+    """Names and paths that are too long, circular or unprintable give one line each."""
     assert refusal(tmp_path / ("x" * 300)).endswith("the path is too long")
     assert refusal(tmp_path.joinpath(*["d" * 200] * 5)).endswith("the path is too long")
     assert refusal(tmp_path / "a\nb").endswith("control character in the path")
@@ -455,8 +455,8 @@ def test_a_socket_directory_that_others_can_enter_is_refused(data_dir: Path) -> 
 
 
 @as_root
-def test_a_socket_directory_made_half_is_finished(data_dir: Path) -> None:
-    """A starter killed between making the directory and giving it away hinders no start."""
+def test_an_unfinished_socket_directory_is_completed(data_dir: Path) -> None:
+    """A starter killed between making the directory and its chown prevents no later start."""
     data_dir.mkdir(mode=0o700)
     (data_dir / "run").mkdir(mode=0o700)
     assert ensure_server(data_dir).socket_dir == data_dir / "run"
@@ -482,8 +482,8 @@ def mounted(place: Path, options: str) -> Iterator[Path]:
 @as_root
 @pytest.mark.skipif(shutil.which("setpriv") is None, reason="needs setpriv")
 @pytest.mark.parametrize("missing", ["-setuid,-setgid", "-chown"])
-def test_a_root_without_its_powers_is_told_so(tmp_path: Path, missing: str) -> None:
-    """In a container that took root's capabilities away, the line says what to do."""
+def test_root_without_capabilities_is_refused(tmp_path: Path, missing: str) -> None:
+    """In a container without root's capabilities, the line names the remedy."""
     script = (
         "import sys; from pathlib import Path; from serpline.store.embedded.server import *\n"
         "try: ensure_server(Path(sys.argv[1]))\n"
@@ -503,7 +503,7 @@ def test_a_root_without_its_powers_is_told_so(tmp_path: Path, missing: str) -> N
 @as_root
 @on_linux
 def test_a_full_disk_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
-    """A disk too small for a new cluster is one line, and the attempt is cleared away."""
+    """A disk too small for a new cluster gives one line, and no files stay."""
     with mounted(tmp_path / "disk", "size=20m,mode=0755") as disk:
         line = refusal(disk / "data")
         assert str(disk / "data") in line
@@ -516,7 +516,7 @@ def test_a_full_disk_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
 @as_root
 @on_linux
 def test_a_read_only_disk_is_refused(tmp_path: Path) -> None:
-    """A disk mounted read-only is one line that names the directory."""
+    """A read-only disk gives one line that names the directory."""
     with mounted(tmp_path / "disk", "size=1m,mode=0755,ro") as disk:
         assert refusal(disk / "data") == f"data directory {disk}/data: the disk is read-only"
         assert refusal(disk).endswith("the disk is read-only")

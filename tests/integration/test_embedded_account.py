@@ -1,4 +1,4 @@
-"""Started by root, the embedded server runs as an account that no other process has."""
+"""Root's embedded server runs as an account that no other process has."""
 
 import ctypes
 import os
@@ -41,7 +41,7 @@ def data_dir(tmp_path: Path) -> Iterator[Path]:
 
 @contextmanager
 def started(uid: int, gid: int, act: Callable[[], list[str]]) -> Iterator[Callable[[], list[str]]]:
-    """A process of that user and group that acts; what it gives, once it is asked for."""
+    """Run ``act`` in a process of that user and group; yields a function for its result."""
     ours, theirs = _FORKS.Pipe()
 
     def child(to: Connection) -> None:
@@ -73,7 +73,7 @@ def processes(server: EmbeddedServer) -> list[int]:
 
 
 def ways_in(pid: int) -> Iterator[str]:
-    """The directories of ``/proc`` that lead to where the process works."""
+    """The directories of ``/proc`` that lead to the process's files."""
     yield from (f"/proc/{pid}/cwd", f"/proc/{pid}/root", f"/proc/{pid}/task/{pid}/cwd")
     with suppress(OSError):
         yield from (f"/proc/{pid}/fd/{name}" for name in os.listdir(f"/proc/{pid}/fd"))
@@ -82,7 +82,7 @@ def ways_in(pid: int) -> Iterator[str]:
 def trespass(
     server: EmbeddedServer, pids: list[int], shared: list[str], started_at: str
 ) -> list[str]:
-    """Try every way to the server's data; gives those that opened.
+    """Try every way to the server's data; returns those that succeeded.
 
     Another PostgreSQL may listen on loopback: ours is the one that started at this time.
     """
@@ -130,7 +130,7 @@ def nobody() -> Account:
 
 
 def test_another_process_of_nobody_finds_no_way_in(data_dir: Path) -> None:
-    """By socket, by TCP, through /proc, by shared memory or by signal: refused."""
+    """Access by socket, TCP, /proc, shared memory or signal is refused."""
     server = ensure_server(data_dir)
     pids = processes(server)
     shared = shared_memory(pids[0])
@@ -150,14 +150,14 @@ def test_another_process_of_nobody_finds_no_way_in(data_dir: Path) -> None:
 
 
 def descends(pid: int, ancestor: int) -> bool:
-    """Whether the ancestor started the process, perhaps through others."""
+    """Whether the ancestor started the process, directly or indirectly."""
     with suppress(psutil.Error):
         return any(parent.pid == ancestor for parent in psutil.Process(pid).parents())
     return False
 
 
 def watch(ended: Any) -> list[str]:
-    """Look into our parent's processes of PostgreSQL until told to end; what was seen or open."""
+    """Inspect our parent's PostgreSQL processes until told to end; returns what was accessible."""
     seen: set[str] = set()
     parent = os.getppid()
     while not ended.is_set():
@@ -171,8 +171,8 @@ def watch(ended: Any) -> list[str]:
     return sorted(seen)
 
 
-def test_nobody_sees_nothing_of_a_first_start_either(data_dir: Path) -> None:
-    """Initdb runs as nobody, because it wants a name, but in a group of its own."""
+def test_nobody_has_no_access_during_a_first_start(data_dir: Path) -> None:
+    """Initdb runs as nobody, because it needs a name, but in its own group."""
     ended = _FORKS.Event()
     with started(nobody().uid, nobody().gid, lambda: watch(ended)) as seen:
         try:
@@ -183,7 +183,7 @@ def test_nobody_sees_nothing_of_a_first_start_either(data_dir: Path) -> None:
 
 
 def made_by_a_former_release(data_dir: Path) -> EmbeddedServer:
-    """A server that runs as nobody, with a row in it."""
+    """A server that runs as nobody and has a row."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Account, "current", classmethod(lambda _: nobody()))
         patch.setattr(Account, "check_exclusive", lambda _: None)
@@ -207,8 +207,8 @@ def check_moved(data_dir: Path) -> None:
     assert ensure_server(data_dir) == server
 
 
-def test_a_server_of_a_former_release_moves_to_its_own_account(data_dir: Path) -> None:
-    """One that runs as nobody is stopped; its files change hands, and nothing in them is lost."""
+def test_an_older_releases_server_moves_to_its_own_account(data_dir: Path) -> None:
+    """A server of nobody is stopped, and its files change owner without loss."""
     server = made_by_a_former_release(data_dir)
     assert owners(data_dir / "postgres") == {(nobody().uid, nobody().gid)}
     link, target = data_dir / "postgres" / "pg_stat" / "link", data_dir / "postgres.lock"
@@ -220,8 +220,8 @@ def test_a_server_of_a_former_release_moves_to_its_own_account(data_dir: Path) -
     assert target.stat().st_uid == 0
 
 
-def test_a_move_that_was_killed_is_finished(data_dir: Path) -> None:
-    """The cluster's directory changes hands last, so half a move is repeated."""
+def test_a_killed_move_is_completed(data_dir: Path) -> None:
+    """The cluster's directory changes owner last, so an incomplete move is repeated."""
     made_by_a_former_release(data_dir).stop()
     for half in ("base", "global"):
         for path in (data_dir / "postgres" / half).rglob("*"):
@@ -229,10 +229,8 @@ def test_a_move_that_was_killed_is_finished(data_dir: Path) -> None:
     check_moved(data_dir)
 
 
-def test_an_id_that_somebody_has_is_refused(
-    data_dir: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Where the server's id is a user's, one line says so and nothing starts."""
+def test_an_id_in_use_is_refused(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If a user has the server's id, one line states it and nothing starts."""
     daemon = pwd.getpwnam("daemon")
     monkeypatch.setattr(embedded_account, "SERVER_ID", daemon.pw_uid)
     with pytest.raises(EmbeddedError, match=f"^user id {daemon.pw_uid} belongs to daemon"):
@@ -241,12 +239,12 @@ def test_an_id_that_somebody_has_is_refused(
 
 
 def without_ptrace() -> None:
-    """As root in most containers: other users' processes cannot be looked into."""
+    """As root in most containers: other users' processes cannot be inspected."""
     assert ctypes.CDLL(None).prctl(PR_CAPBSET_DROP, CAP_SYS_PTRACE, 0, 0, 0) == 0
 
 
 def test_root_of_a_container_knows_and_stops_its_server(data_dir: Path) -> None:
-    """Without CAP_SYS_PTRACE, which containers rarely give, it tells the server from others."""
+    """Without CAP_SYS_PTRACE, which containers rarely have, it still identifies the server."""
     script = (
         "import sys; from pathlib import Path\n"
         "from serpline.store.embedded.server import ensure_server, find_server\n"

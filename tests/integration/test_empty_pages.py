@@ -1,4 +1,4 @@
-"""Pages without content as they are stored and counted."""
+"""How pages without content are stored and counted."""
 
 from uuid import uuid4
 
@@ -21,7 +21,7 @@ _ROW = text(
 async def put(
     db: Database, *rows: tuple[str, str, str, str | None, float | None, str | None]
 ) -> object:
-    """A run with these rows: type, subject, market, kind, relevance, and every text."""
+    """A run with these rows: type, subject, market, kind, relevance, and the texts."""
     run_id = uuid4()
     names = ("type", "subject", "market", "kind", "relevance", "word")
     async with db.transaction() as conn:
@@ -32,7 +32,7 @@ async def put(
 
 
 async def test_each_page_is_counted_once(db: Database) -> None:
-    """A page that stands in two markets is one; kinds come by their numbers; content is none."""
+    """A page in two markets counts once; kinds are sorted by count; content does not count."""
     found = await put(
         db,
         ("organic", "u:a", "US", "bot_check", None, None),
@@ -62,6 +62,6 @@ async def test_each_page_is_counted_once(db: Database) -> None:
 async def test_kind_and_relevance_are_kept_apart(
     db: Database, kind: str | None, relevance: float | None, word: str | None
 ) -> None:
-    """A row has a known kind of emptiness or a whole analysis: never both, and never neither."""
+    """A row has either an empty kind or a complete analysis."""
     with pytest.raises(IntegrityError, match="violates check constraint"):
         await put(db, ("news", "u:a", "US", kind, relevance, word))

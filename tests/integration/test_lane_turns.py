@@ -1,4 +1,4 @@
-"""Lanes take turns, whichever was planned first."""
+"""Lanes take turns, in any order of planning."""
 
 import asyncio
 from itertools import pairwise
@@ -31,7 +31,7 @@ async def test_a_small_lane_does_not_wait_for_all_of_a_large_one(db: Database) -
                 stop.set()
 
         async def look(payload: dict[str, Any]) -> None:
-            """The test looks at the runs itself."""
+            """The test advances the runs itself."""
 
         manager.register("chunk", work)
         manager.register("run", look)

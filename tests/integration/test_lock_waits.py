@@ -1,7 +1,7 @@
-"""What a statement judges after it has waited for a lock, under READ COMMITTED.
+"""Decisions of statements that waited for a lock, under READ COMMITTED.
 
-Only the locked row itself is read again then; every other table is seen as it was when the
-statement began. Each test holds a row, lets the other side wait for it, and changes the world.
+PostgreSQL reads only the locked row again; it sees every other table as of the statement's start.
+Each test locks a row, lets the other side wait for it, and changes other rows.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ async def harness(db: Database) -> AsyncIterator[Harness]:
 async def waited_for(
     harness: Harness, act: Callable[[Connection], Awaitable[Any]], *held: tuple[str, dict[str, Any]]
 ) -> AsyncIterator[asyncio.Task[Any]]:
-    """``act`` in a transaction of its own that waits for what ``held`` changes until the end."""
+    """Run ``act`` in its own transaction, which waits for the rows that ``held`` changes."""
 
     async def other() -> Any:
         async with harness.database.transaction() as conn:
@@ -64,7 +64,7 @@ async def two_chunks(harness: Harness) -> list[int]:
 
 
 async def test_a_claim_on_reference_data_is_not_stolen(harness: Harness) -> None:
-    """A chunk that was claimed while the other waited for the row is seen to own it."""
+    """A chunk claimed while the other side waited for the row is seen as its owner."""
     first, second = await two_chunks(harness)
     other = await harness.claim(second, harness.lifeline.worker_id)
     assert other is not None
@@ -87,7 +87,7 @@ async def test_a_claim_on_reference_data_is_not_stolen(harness: Harness) -> None
 
 
 async def test_news_during_a_release_is_not_lost(harness: Harness) -> None:
-    """A webhook that is being stored as the chunk is given back makes it due all the same."""
+    """A webhook stored during a chunk's release still makes it due."""
     first, _ = await two_chunks(harness)
     chunk = await harness.claim(first, harness.lifeline.worker_id)
     assert chunk is not None
@@ -111,7 +111,7 @@ async def test_news_during_a_release_is_not_lost(harness: Harness) -> None:
 
 
 async def test_news_during_a_crash_is_not_lost(harness: Harness) -> None:
-    """Nor does the pause after broken work hide it."""
+    """The pause after a crash does not delay it either."""
     first, _ = await two_chunks(harness)
     chunk = await harness.claim(first, harness.lifeline.worker_id)
     assert chunk is not None
@@ -125,8 +125,10 @@ async def test_news_during_a_crash_is_not_lost(harness: Harness) -> None:
     assert (await harness.chunk(first))["seconds_to_check"] <= 0
 
 
-async def test_a_look_at_a_run_and_its_results_do_not_wait_for_each_other(harness: Harness) -> None:
-    """Whichever comes first: a settlement may take seconds, and a run is looked at all the time."""
+async def test_advancing_a_run_and_settling_do_not_block_each_other(
+    harness: Harness,
+) -> None:
+    """In either order: a settlement may take seconds, and runs are advanced all the time."""
     run_id = await harness.start({METRICS: ["DONE-1"]}, lanes=[METRICS])
     impatient = text("SET LOCAL lock_timeout = '100ms'")
     write = text(

@@ -115,7 +115,7 @@ async def test_a_429_halves_the_rate_once_per_burst(db: Database) -> None:
 
 
 async def test_no_slot_before_the_pause_is_over(db: Database) -> None:
-    """Retry-After is obeyed to the moment, and a shorter pause never ends a longer one."""
+    """Retry-After is obeyed exactly, and a shorter pause never ends a longer one."""
     async with db.statement() as conn:
         await penalise(conn, NOW, seconds=0.5)
         assert min(slots(await ask(conn, NOW, 10, 100))) == 0.5

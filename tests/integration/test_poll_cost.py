@@ -1,4 +1,4 @@
-"""What a poll costs: as much after two days of polls as after the first."""
+"""The cost of a poll: the same after two days of polls as after the first."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -50,13 +50,13 @@ def poll(fresh_since: datetime | None = None) -> AdmissionRequest:
 
 
 async def polled(conn: Connection, polls: int, status: str, category: str | None) -> None:
-    """Leave so many polls in the ledger, one a second, the last a second before ``NOW``."""
+    """Write polls to the ledger, one a second, the last a second before ``NOW``."""
     given = {"key": KEY, "now": NOW, "polls": polls, "status": status, "category": category}
     await conn.execute(_POLLS, given)
 
 
 async def pages_read(conn: Connection, request: AdmissionRequest) -> int:
-    """How many pages of the database the admission of a call looks at."""
+    """Database pages that the admission of a call reads."""
     values = {
         "requests": document([ledger._as_row(request)]),
         "policies": json.dumps(
@@ -80,7 +80,7 @@ async def pages_read(conn: Connection, request: AdmissionRequest) -> int:
 async def test_a_poll_costs_the_same_after_many(
     db: Database, status: str, category: str | None, analyzed: bool
 ) -> None:
-    """A poll reads as many pages after twenty thousand polls as after two hundred."""
+    """A poll reads the same number of pages after 20,000 polls as after 200."""
     read = []
     for polls in (FEW, MANY):
         async with db.transaction() as conn:
@@ -104,7 +104,7 @@ async def test_a_poll_costs_the_same_after_many(
         ("ok", None, NOW, Answer.ADMITTED, 6),
     ],
 )
-async def test_what_the_history_tells(
+async def test_the_history_of_a_key(
     db: Database,
     status: str,
     category: str | None,

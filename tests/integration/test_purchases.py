@@ -1,7 +1,7 @@
 """Reference data is stored in the statement that ends its call.
 
-Stored later, it could be lost to a crash or an outage. Another worker would then group the keys
-differently, which is another call, and pay again.
+Otherwise a crash or an outage could lose it. Another worker would then group the keys differently,
+which is another call, and pay again.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ STORED = "SELECT key, payload, fetched_at, claimed_chunk FROM reference_data ORD
 
 
 async def test_work_that_breaks_off_is_not_paid_for_twice(db: Database) -> None:
-    """The next owner has other videos in its call and buys none of these again."""
+    """The next owner calls for other videos and buys none of these again."""
     async with Simulator(SimulatorConfig(seed=3)) as sim:
         named = sim.environment()
         settings = load(
@@ -65,7 +65,7 @@ async def test_work_that_breaks_off_is_not_paid_for_twice(db: Database) -> None:
 async def test_payloads_and_the_calls_end_are_one_statement(
     db: Database, guards: MakeGuard, clock: ManualClock
 ) -> None:
-    """While the payload cannot be stored, the call has not ended."""
+    """The call does not end before its payload is stored."""
     guard = guards(Provider())
     run_id, chunk_id, epoch = await owned_chunk(db)
     scope = CallScope("run", run_id, chunk_id, epoch, reference_kind="thing")

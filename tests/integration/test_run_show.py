@@ -1,4 +1,4 @@
-"""What ``serpline run show`` reads of a run."""
+"""What ``serpline run show`` reads."""
 
 import asyncio
 import os

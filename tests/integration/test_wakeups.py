@@ -1,4 +1,4 @@
-"""Facts about wake-ups: after the commit, once per target, never swallowed."""
+"""Facts about wake-ups: after the commit, once per target, never lost in a waiting one."""
 
 import asyncio
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ async def waiting(conn: Connection) -> Sequence[tuple[str, int]]:
 
 
 async def fetch(conn: Connection, worker: int | None = None) -> dict[str, Any] | None:
-    """What a worker's fetch gets, in ``conn``'s transaction."""
+    """Fetch a job as a worker does, in ``conn``'s transaction."""
     row = (
         await conn.execute(
             sa.text("SELECT id, args FROM procrastinate_fetch_job_v2(ARRAY[:queue], :worker)"),
@@ -35,7 +35,7 @@ async def fetch(conn: Connection, worker: int | None = None) -> dict[str, Any] |
 
 
 async def test_a_wakeup_carries_its_type_and_target(db: Database) -> None:
-    """What a worker fetches names the job type and the target, and nothing else."""
+    """A fetched job has the job type and the target, and nothing else."""
     async with db.transaction() as conn:
         await wake(conn, [WakeUp("run", "7")])
     async with db.transaction() as conn:
@@ -43,7 +43,7 @@ async def test_a_wakeup_carries_its_type_and_target(db: Database) -> None:
 
 
 async def test_rolled_back_state_wakes_nobody(db: Database) -> None:
-    """A wake-up belongs to its transaction: undone with it."""
+    """A wake-up is rolled back with its transaction."""
 
     async def fail() -> None:
         async with db.transaction() as conn:
@@ -57,7 +57,7 @@ async def test_rolled_back_state_wakes_nobody(db: Database) -> None:
 
 
 async def test_one_waits_per_target_with_the_highest_priority(db: Database) -> None:
-    """Of one (job type, target) one wake-up waits; a higher priority lifts it, a lower does not."""
+    """One wake-up per (job type, target) waits; only a higher priority changes it."""
     high, low, normal = JobPriority.HIGH, JobPriority.LOW, JobPriority.NORMAL
     for wakeups in (
         [WakeUp("run", "1"), WakeUp("chunk", "1", low), WakeUp("run", "1", high)],
@@ -70,7 +70,7 @@ async def test_one_waits_per_target_with_the_highest_priority(db: Database) -> N
 
 
 async def test_more_than_one_batch(db: Database) -> None:
-    """Any number may be woken at once; none at all is fine too."""
+    """Any number may be woken at once, including none."""
     async with db.transaction() as conn:
         await wake(conn, [])
         await wake(conn, [WakeUp("chunk", str(n)) for n in range(BATCH_MAX + 1)])
@@ -78,14 +78,14 @@ async def test_more_than_one_batch(db: Database) -> None:
 
 
 @pytest.mark.parametrize(("job_type", "target"), [("", "1"), ("run", ""), ("a:b", "1")])
-def test_what_is_not_one_key_is_refused(job_type: str, target: str) -> None:
-    """A job type with a colon could be mistaken for another type's target."""
+def test_an_ambiguous_key_is_refused(job_type: str, target: str) -> None:
+    """A job type with a colon would be ambiguous."""
     with pytest.raises(ValueError, match="not a wake-up"):
         WakeUp(job_type, target)
 
 
 async def test_a_waiting_wakeup_cannot_start_before_the_commit(db: Database) -> None:
-    """While a transaction wakes a target that waits already, no worker can start it too early."""
+    """While a transaction wakes a waiting target, no worker can start it too early."""
     async with db.transaction() as conn:
         await wake(conn, [WakeUp("run", "1")])
     async with db.transaction() as worker:
@@ -95,8 +95,8 @@ async def test_a_waiting_wakeup_cannot_start_before_the_commit(db: Database) -> 
         assert await fetch(worker) == {"job_type": "run", "target": "1"}
 
 
-async def test_a_wakeup_that_is_just_starting_is_not_counted_on(db: Database) -> None:
-    """When the waiting wake-up is being fetched, ours does not vanish in it: a new one waits."""
+async def test_a_wakeup_that_is_starting_does_not_absorb_a_new_one(db: Database) -> None:
+    """If the waiting wake-up is being fetched, a new one is inserted."""
     async with db.transaction() as conn:
         await wake(conn, [WakeUp("run", "1")])
 
@@ -113,8 +113,8 @@ async def test_a_wakeup_that_is_just_starting_is_not_counted_on(db: Database) ->
         assert await waiting(conn) == [("run:1", 10)]
 
 
-async def test_waking_what_waits_already_notifies_the_workers(db: Database) -> None:
-    """A worker that skipped the locked row is told after the commit, so it need not poll."""
+async def test_waking_a_waiting_target_notifies_the_workers(db: Database) -> None:
+    """A worker that skipped the locked row is notified after the commit, so it need not poll."""
     async with db.transaction() as conn:
         await wake(conn, [WakeUp("run", "1")])
     async with db.session() as session:
@@ -127,8 +127,8 @@ async def test_waking_what_waits_already_notifies_the_workers(db: Database) -> N
     assert '"job_inserted"' in told[0].payload
 
 
-async def test_what_died_with_its_worker_is_woken_again(db: Database) -> None:
-    """A job in the hands of a vanished or silent worker is finished, and its target waits anew."""
+async def test_a_dead_workers_wakeup_is_issued_again(db: Database) -> None:
+    """A dead or silent worker's job is finished, and its target waits again."""
     async with db.transaction() as conn:
         await wake(conn, [WakeUp("run", str(n), JobPriority.HIGH) for n in range(3)])
         silent, alive = await register(conn), await register(conn)

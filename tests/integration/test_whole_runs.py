@@ -1,7 +1,7 @@
-"""Facts about what statements cost: in step with the run or the chunk, whatever was counted.
+"""Facts about the cost of statements: linear in the run or the chunk, whatever the statistics.
 
-The server's statistics are kept as they may be at the worst: of a database that was never counted,
-or counted before the run came. What the statements handle is then counted row by row.
+The statistics are the worst possible: of a database without ANALYZE, or from before the run. The
+tests count the rows that each statement handles.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -50,7 +50,7 @@ VIDEO = LaneKey(PhaseName.SERP_COLLECTION, ContentType.VIDEO)
 VIDEO_DSI = LaneKey(PhaseName.DSI_CALCULATION, ContentType.VIDEO)
 COMBINED = LaneKey(PhaseName.DSI_CALCULATION, ContentType.ALL)
 
-# Odd ranks are of videos that are known; even ones of channels by handle.
+# Odd ranks are known videos; even ranks are channels by handle.
 _RUN = (
     "INSERT INTO run_keywords (run_id, keyword_id, keyword, market)"
     " SELECT :run, id, keyword, 'US' FROM keywords ORDER BY id LIMIT :n",
@@ -195,7 +195,7 @@ async def test_planning_grows_with_the_run(db: Database, run_id: UUID, phase: st
 
 @dataclass(frozen=True)
 class Read:
-    """Something read of a run: how many are found, and how many rows may be handled for it."""
+    """A read of a run: the rows that it returns, and the most that it may handle."""
 
     found: int
     handled: int
@@ -236,7 +236,7 @@ async def best_scores(conn: Connection, run_id: UUID) -> Sequence[Any]:
 
 RESULTS = KEYWORDS * DEPTH
 FEW = CHUNK // 2
-# Read as they are: some 250.
+# Read row by row: some 250.
 MARKETS = 300
 ASKED = [f"v:vid{DEPTH + n}" for n in range(1, CHUNK + 1)]
 READS = {
@@ -249,7 +249,7 @@ READS = {
         lambda conn, run: scores.rankings(conn, run, company="oc21.com", limit=ROWS),
     ),
     "planned and collected": Read(1, 15 * KEYWORDS, collection),
-    # Eight for the figures and their companies, three for the channels that name some of them.
+    # Eight for the figures and their companies, three for the channels of some.
     "scores": Read(RESULTS, (8 + 3) * RESULTS, all_scores),
     "the best scores": Read(7, (8 + 3) * RESULTS, best_scores),
     "scores of the combined": Read(RESULTS, 6 * RESULTS, combined_scores),

@@ -1,4 +1,4 @@
-"""Rows as the document that PostgreSQL reads."""
+"""The JSON document of rows that PostgreSQL reads."""
 
 import json
 from types import MappingProxyType
@@ -25,14 +25,14 @@ VALUES = st.recursive(
 @example([{"a": "\\", "b": "\0"}])
 @example([{"a": MappingProxyType({"b": (UUID(int=1),)})}])
 def test_the_document_holds_every_value_made_storable(rows: list[dict[str, Any]]) -> None:
-    """Whether its values are walked one by one or none has to be replaced."""
+    """Whether values must be replaced or not."""
     written = document(rows)
     assert json.loads(written) == json.loads(json.dumps(storable(rows), default=str))
     assert written.encode()
 
 
 def test_names_in_a_document_are_made_storable_too() -> None:
-    """PostgreSQL refuses a whole document for the name of one of its members."""
+    """PostgreSQL refuses a whole document for the name of one member."""
     assert json.loads(document([{"a": {"b\0": {"\ud800": 1}}}])) == [
         {"a": {"b\ufffd": {"\ufffd": 1}}}
     ]
