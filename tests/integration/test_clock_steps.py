@@ -172,7 +172,7 @@ async def test_a_wait_is_never_longer_than_its_length(
 async def test_one_worker_checks_for_all(filled: Database) -> None:
     """Of two concurrent checks one does the work, and the other finds it done."""
     await query(filled, "UPDATE queued_jobs SET next_check_at = now() + interval '1 hour'")
-    first, second = await asyncio.gather(look(filled), look(filled))
+    first, second = await asyncio.gather(correct(filled), correct(filled))
     assert {**first, **second} == {"queued_jobs": every_table.ROWS}
     await query(filled, "UPDATE queued_jobs SET next_check_at = now() + interval '1 hour'")
     for ago, cut in ((1.5, {}), (2.5, {"queued_jobs": every_table.ROWS})):

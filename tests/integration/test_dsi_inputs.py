@@ -137,7 +137,7 @@ class Lane:
         shown = {tuple(page[name] for name in labels): page["ai_overview"] for page in self.pages}
         results = [
             {name: row[name] for name in labels}
-            | {"url": row["canonical_url"], "company": row["domain"] or scores.NOBODY}
+            | {"url": row["canonical_url"], "company": row["domain"] or scores.UNKNOWN_COMPANY}
             | {"position": row["position"], "ai_overview": shown[tuple(row[n] for n in labels)]}
             | {"volume": volumes.get((row["keyword_id"], row["market"]))}
             | {"relevance": self.relevance.get((row["canonical_url"], row["market"]))}

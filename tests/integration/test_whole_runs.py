@@ -380,7 +380,7 @@ async def test_a_result_belongs_to_the_channel_that_its_url_names(
         number = row.url.rpartition("/")[2]
         assert row.company == f"oc{number}.com"
         nobody = int(number) % 2 == 0
-        assert others[row.url] == (scores.NOBODY if nobody else row.company)
+        assert others[row.url] == (scores.UNKNOWN_COMPANY if nobody else row.company)
 
 
 MANY = 60

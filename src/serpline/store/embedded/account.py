@@ -43,7 +43,7 @@ class Account:
         return cls(str(SERVER_ID), SERVER_ID, SERVER_ID, other=True)
 
     @property
-    def opaque(self) -> bool:
+    def needs_open_dirs(self) -> bool:
         """Whether the server gets open directories instead of paths, by ``/proc``."""
         return self.other and sys.platform == "linux"
 

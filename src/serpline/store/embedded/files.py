@@ -5,7 +5,7 @@ except a short private directory for the socket if the data directory's path is 
 for one. Every obstacle raises an ``EmbeddedError`` of one line that names the path.
 
 Limits: POSIX only. Root's server has another account, which cannot enter most of root's
-directories; on Linux it gets open directories instead of paths (``Account.opaque``).
+directories; on Linux it gets open directories instead of paths (``Account.needs_open_dirs``).
 """
 
 import errno
@@ -189,7 +189,7 @@ def make_private(directory: Path, account: Account) -> None:
             directory.mkdir(mode=0o700)
         # New, or left by a process that was killed before the next line.
         if account.other and is_private(directory, os.geteuid()) and not any(directory.iterdir()):
-            _give(directory, account)
+            _chown(directory, account)
     if not is_private(directory, account.uid):
         raise EmbeddedError(
             f"directory {shown(directory)}: must be a directory of user {account.name} "
@@ -197,7 +197,7 @@ def make_private(directory: Path, account: Account) -> None:
         )
 
 
-def _give(directory: Path, account: Account) -> None:
+def _chown(directory: Path, account: Account) -> None:
     try:
         os.chown(directory, account.uid, account.gid)
     except OSError as error:
@@ -231,7 +231,7 @@ def hand_over(layout: Layout, account: Account) -> None:
                         os.chown(
                             name, account.uid, account.gid, dir_fd=inside, follow_symlinks=False
                         )
-            _give(top, account)
+            _chown(top, account)
 
 
 def _fail(error: OSError) -> None:

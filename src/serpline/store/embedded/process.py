@@ -36,7 +36,7 @@ def initdb(layout: Layout, account: Account, lock: FileLock, found: Programs) ->
     make_private(fresh, account)
     command = [
         str(found.folder / "initdb"),
-        f"--pgdata={'/proc/self/cwd' if account.opaque else fresh}",
+        f"--pgdata={'/proc/self/cwd' if account.needs_open_dirs else fresh}",
         "--username=postgres",
         "--auth-local=trust",
         "--auth-host=reject",
@@ -47,7 +47,7 @@ def initdb(layout: Layout, account: Account, lock: FileLock, found: Programs) ->
         command += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
     with one_line_errors(fresh):
         try:
-            done = subprocess.run(  # noqa: S603  an argument list of ours
+            done = subprocess.run(  # noqa: S603  an argument list
                 command,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
@@ -88,9 +88,11 @@ def spawn(
         stack.callback(os.close, log)
         command = [
             str(found.folder / "postgres"),
-            f"-D{'/proc/self/cwd' if account.opaque else layout.cluster}",
+            f"-D{'/proc/self/cwd' if account.needs_open_dirs else layout.cluster}",
         ]
-        options = _options(f"/proc/self/fd/{sockets}" if account.opaque else str(socket_dir))
+        options = _options(
+            f"/proc/self/fd/{sockets}" if account.needs_open_dirs else str(socket_dir)
+        )
         if found.major >= 18:
             # With the default, "worker", the server can wait for ever for a killed I/O worker. With
             # "sync" reads wait for the disk themselves. Measured: no slower.

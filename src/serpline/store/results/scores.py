@@ -48,7 +48,7 @@ _RESULTS = f"""
 """
 
 # Results without a known company count in every denominator, but have no row of their own.
-NOBODY = "(nobody known)"
+UNKNOWN_COMPANY = "(nobody known)"
 
 # The scores that the combined DSI weighs (``combined``).
 CHOSEN = """
@@ -70,7 +70,7 @@ PLAN = f"""
 RESULTS = text(
     f"""
     SELECT r.content_type, r.market, r.device, r.keyword_id, r.canonical_url AS url,
-           coalesce(nullif(r.company, ''), '{NOBODY}') AS company,
+           coalesce(nullif(r.company, ''), '{UNKNOWN_COMPANY}') AS company,
            r.position, m.search_volume AS volume, p.ai_overview, a.relevance
     FROM ({_RESULTS}) r
     JOIN serps p ON p.run_id = :serp_collection AND p.content_type = r.content_type
