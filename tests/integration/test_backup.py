@@ -585,7 +585,7 @@ def test_the_commands(
         app(["restore", path, "--into", url, "--json"], standalone_mode=False)
         out, err = capfd.readouterr()
         assert json.loads(out)["tables"]["pipeline_executions"] == 1
-        assert "restored 1 rows of 20" in err
+        assert "restored 1 rows from 20" in err
         assert asyncio.run(runs(url)) == [run_id]
         with pytest.raises(UserError, match="has rows already"):
             app(["restore", path, "--into", url], standalone_mode=False)

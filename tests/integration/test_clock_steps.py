@@ -141,7 +141,7 @@ async def filled(db: Database) -> Database:
     for table, sets in WAITING.items():
         await query(db, f"UPDATE {table} SET {sets}")
     assert await correct(db) == {}
-    await make_due_again(db)
+    await due_again(db)
     return db
 
 
@@ -160,7 +160,7 @@ async def test_a_wait_is_never_longer_than_its_length(
             s=ahead,
         )
         cut = await correct(filled)
-        await make_due_again(filled)
+        await due_again(filled)
         assert (table in cut) is (lies == longest)
         (row,) = await query(
             filled,
@@ -244,7 +244,7 @@ async def test_a_dead_worker_is_taken_over(harness: Harness, timer: Timer) -> No
     await harness.query(
         "UPDATE workers SET heartbeat_at = now() + interval '1 hour' WHERE id = :id", id=dead
     )
-    await make_due_again(harness.database)
+    await due_again(harness.database)
 
     async def is_ready() -> bool:
         await timer.tick()
@@ -264,7 +264,7 @@ async def test_a_jobs_lease_ends(db: Database) -> None:
         " now() + interval '61 minutes', now() + interval '61 minutes', 0)",
     )
     assert await correct(db) == {}
-    await make_due_again(db)
+    await due_again(db)
     assert await correct(db) == {"queued_jobs": 2}
     await manager.sweep()
     rows = await query(db, "SELECT status, deaths, not_before <= now() AS may FROM queued_jobs")
@@ -358,7 +358,7 @@ async def test_a_call_of_the_future_may_take_effect_for_its_time_only(harness: H
     assert work.due_in_seconds is not None
     assert 70 < work.due_in_seconds <= 73
     await correct(harness.database)
-    await make_due_again(harness.database)
+    await due_again(harness.database)
     assert await correct(harness.database) == {"provider_batches": 1}
     (sent_at,) = await harness.column("SELECT sent_at FROM provider_batches")
     assert abs((sent_at - harness.clock.now()).total_seconds()) < 10
