@@ -9,17 +9,21 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from types import CodeType
 from typing import Any
+from uuid import uuid4
 
 import pytest
+import sqlalchemy as sa
 import typer
 
 from serpline.cli import app, global_options_first
+from serpline.store.database import Database
 
 ROOT = Path(__file__).parents[2]
 PAGES = [
     page.relative_to(ROOT) for page in sorted((*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")))
 ]
 _BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_SQL = re.compile(r"^```sql\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _SHELL = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]*))?\)")
 _HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
@@ -72,6 +76,18 @@ async def test_examples(database_url: str, monkeypatch: pytest.MonkeyPatch) -> N
             coroutine = eval(block, names)  # the page itself is the program
             if coroutine is not None:
                 await coroutine
+
+
+async def test_questions_to_the_database(db: Database) -> None:
+    """Every query of the page for operators fits the tables."""
+    blocks = _SQL.findall(_text(Path("docs/operate.md")))
+    queries = [query for block in blocks for query in block.split(";") if query.strip()]
+    assert len(queries) == 4
+    values = {"run": uuid4(), "phase": "serp_collection", "type": "news", "item": "x", "chunk": 1}
+    async with db.transaction() as conn:
+        for query in queries:
+            used = {name: value for name, value in values.items() if f":{name}" in query}
+            assert (await conn.execute(sa.text(query), used)).all() == []
 
 
 async def test_a_figure_by_hand() -> None:
