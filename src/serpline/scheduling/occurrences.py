@@ -91,9 +91,11 @@ def _wall_times(spec: ScheduleSpec, start: datetime) -> Iterator[datetime]:
     elif spec.frequency in (Frequency.MONTHLY, Frequency.QUARTERLY):
         for day in _days_of_months(spec, start.date()):
             yield datetime.combine(day, spec.time_of_day or time())
-    else:
+    elif spec.frequency in (Frequency.DAILY, Frequency.WEEKLY):
         for day in _days_of_weeks(spec, start.date()):
             yield datetime.combine(day, spec.time_of_day or time())
+    else:
+        raise AssertionError(f"no rule for frequency {spec.frequency}")
 
 
 def _days_of_weeks(spec: ScheduleSpec, start: date) -> Iterator[date]:
