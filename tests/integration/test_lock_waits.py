@@ -6,7 +6,7 @@ Each test locks a row, lets the other side wait for it, and changes other rows.
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,6 +18,7 @@ from sqlalchemy import text
 from serpline.store.calls import reference
 from serpline.store.database import Connection, Database
 from serpline.store.runs import releases, runs
+from serpline.store.runs.chunks import OwnedChunk
 
 SINCE = datetime(2026, 11, 1, tzinfo=UTC)
 
@@ -63,49 +64,55 @@ async def two_chunks(harness: Harness) -> list[int]:
     return found
 
 
+@asynccontextmanager
+async def owned(harness: Harness, chunk_id: int) -> AsyncIterator[OwnedChunk]:
+    """A claimed chunk that no heartbeat gives back."""
+    with harness.lifeline.at_work(chunk_id):
+        chunk = await harness.claim(chunk_id, harness.lifeline.worker_id)
+        assert chunk is not None
+        yield chunk
+
+
 async def test_a_claim_on_reference_data_is_not_stolen(harness: Harness) -> None:
     """A chunk claimed while the other side waited for the row is seen as its owner."""
     first, second = await two_chunks(harness)
-    other = await harness.claim(second, harness.lifeline.worker_id)
-    assert other is not None
     await harness.query(
         "INSERT INTO reference_data (kind, key, claimed_chunk, claimed_epoch)"
         " VALUES ('company', 'a.com', 0, 0)"
     )
     held = "UPDATE reference_data SET claimed_chunk = :chunk, claimed_epoch = 1"
+    async with owned(harness, second) as other, AsyncExitStack() as claimed_late:
 
-    async def act(conn: Connection) -> reference.ClaimResult:
-        return await reference.claim_missing(
-            conn, "company", ["a.com"], SINCE, other.id, other.epoch
-        )
+        async def act(conn: Connection) -> reference.ClaimResult:
+            return await reference.claim_missing(
+                conn, "company", ["a.com"], SINCE, other.id, other.epoch
+            )
 
-    async with waited_for(harness, act, (held, {"chunk": first})) as task:
-        mine = await harness.claim(first, harness.lifeline.worker_id)
-        assert mine is not None
-        assert mine.epoch == 1
-    assert task.result() == reference.ClaimResult({}, [], ["a.com"], {})
+        async with waited_for(harness, act, (held, {"chunk": first})) as task:
+            mine = await claimed_late.enter_async_context(owned(harness, first))
+            assert mine.epoch == 1
+        assert task.result() == reference.ClaimResult({}, [], ["a.com"], {})
 
 
 async def test_news_during_a_release_is_not_lost(harness: Harness) -> None:
     """A webhook stored during a chunk's release still makes it due."""
     first, _ = await two_chunks(harness)
-    chunk = await harness.claim(first, harness.lifeline.worker_id)
-    assert chunk is not None
     now = harness.clock.now()
+    async with owned(harness, first) as chunk:
 
-    async def act(conn: Connection) -> bool:
-        return await releases.release(
-            conn,
-            chunk,
-            due_in_seconds=3600,
-            now=now,
-            loaded_at=now,
-            at_once=False,
-        )
+        async def act(conn: Connection) -> bool:
+            return await releases.release(
+                conn,
+                chunk,
+                due_in_seconds=3600,
+                now=now,
+                loaded_at=now,
+                at_once=False,
+            )
 
-    look = "UPDATE chunks SET next_check_at = now(), idle_polls = 0 WHERE id = :id"
-    async with waited_for(harness, act, (look, {"id": first})) as task:
-        pass
+        look = "UPDATE chunks SET next_check_at = now(), idle_polls = 0 WHERE id = :id"
+        async with waited_for(harness, act, (look, {"id": first})) as task:
+            pass
     assert task.result() is False
     assert (await harness.chunk(first))["seconds_to_check"] <= 0
 
@@ -113,15 +120,14 @@ async def test_news_during_a_release_is_not_lost(harness: Harness) -> None:
 async def test_news_during_a_crash_is_not_lost(harness: Harness) -> None:
     """The pause after a crash does not delay it either."""
     first, _ = await two_chunks(harness)
-    chunk = await harness.claim(first, harness.lifeline.worker_id)
-    assert chunk is not None
     look = "UPDATE chunks SET next_check_at = now(), idle_polls = 0 WHERE id = :id"
+    async with owned(harness, first) as chunk:
 
-    async def act(conn: Connection) -> None:
-        await releases.release_crashed(conn, chunk, 600, "a bug")
+        async def act(conn: Connection) -> None:
+            await releases.release_crashed(conn, chunk, 600, "a bug")
 
-    async with waited_for(harness, act, (look, {"id": first})):
-        pass
+        async with waited_for(harness, act, (look, {"id": first})):
+            pass
     assert (await harness.chunk(first))["seconds_to_check"] <= 0
 
 
