@@ -2,12 +2,14 @@
 
 The worker has worked before, so its pool has had its full size. The server counts commits and
 rollbacks in this database, and its connections once a second. The worker closes unused connections
-within a minute, so the count begins after that. A VACUUM before keeps autovacuum out of the count.
+within a minute, so the count begins after that. Autovacuum is off during the count: its worker is
+a session of the database too, with a dozen transactions.
 """
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import psycopg
 from harness.figures import Figure, at_most
@@ -30,13 +32,14 @@ async def measure(place: Place) -> Sequence[Figure]:
         async with place.process("bench.worker", ITEMS, **environment) as worker:
             await _work_once(place, name)
             await asyncio.sleep(SETTLE_SECONDS)
-            transactions, started = _count(place, _TRANSACTIONS, name), time.perf_counter()
-            connections = []
-            for _ in range(COUNTED_SECONDS):
-                await asyncio.sleep(1)
-                connections.append(_count(place, _CONNECTIONS, name))
-            transactions = _count(place, _TRANSACTIONS, name) - transactions
-            seconds = time.perf_counter() - started
+            with _without_autovacuum(place):
+                transactions, started = _count(place, _TRANSACTIONS, name), time.perf_counter()
+                connections = []
+                for _ in range(COUNTED_SECONDS):
+                    await asyncio.sleep(1)
+                    connections.append(_count(place, _CONNECTIONS, name))
+                transactions = _count(place, _TRANSACTIONS, name) - transactions
+                seconds = time.perf_counter() - started
             await place.end_worker(worker)
     place.notes.append(f"{transactions} transactions in {seconds:.0f} s")
     return [
@@ -55,8 +58,18 @@ async def _work_once(place: Place, name: str) -> None:
                 await asyncio.sleep(1)
     finally:
         await database.close()
-    with psycopg.connect(place.server.conninfo(name), autocommit=True) as admin:
-        admin.execute("VACUUM ANALYZE")
+
+
+@contextmanager
+def _without_autovacuum(place: Place) -> Iterator[None]:
+    with psycopg.connect(place.server.conninfo("postgres"), autocommit=True) as admin:
+        admin.execute("ALTER SYSTEM SET autovacuum = off")
+        admin.execute("SELECT pg_reload_conf()")
+        try:
+            yield
+        finally:
+            admin.execute("ALTER SYSTEM RESET autovacuum")
+            admin.execute("SELECT pg_reload_conf()")
 
 
 def _count(place: Place, query: str, name: str) -> int:
