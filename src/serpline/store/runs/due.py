@@ -54,7 +54,13 @@ async def make_owned_due(conn: Connection) -> None:
 
     A refusal that it just had may no longer hold.
     """
-    await conn.execute(text("UPDATE chunks SET next_check_at = now() WHERE status = 'owned'"))
+    await conn.execute(
+        text(
+            # By id, as ``make_waiting_due`` locks chunks: two workers may start at once.
+            "WITH owned AS (SELECT id FROM chunks WHERE status = 'owned' ORDER BY id FOR UPDATE)"
+            " UPDATE chunks c SET next_check_at = now() FROM owned WHERE c.id = owned.id"
+        )
+    )
 
 
 async def count_waiting(conn: Connection, name: str) -> int:
