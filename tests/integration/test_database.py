@@ -11,6 +11,7 @@ from harness.pooler import pooled
 import serpline.store.database as database_module
 from serpline.domain.errors import UserError
 from serpline.store.database import (
+    IDLE_AFTER_SECONDS,
     POOL_OVERFLOW_MAX,
     Database,
     DatabaseUnavailable,
@@ -214,6 +215,10 @@ async def test_short_statements_share_a_connection(db: Database) -> None:
     async with db.transaction() as conn:
         assert (await conn.execute(pid)).scalar_one() == first
         assert await one() != first
+    # Both are idle now. A busy process uses both; after a pause, loops that coincide share one.
+    assert len(set(await asyncio.gather(one(), one()))) == 2
+    await asyncio.sleep(IDLE_AFTER_SECONDS + 0.1)
+    assert len(set(await asyncio.gather(one(), one(), one()))) == 1
 
 
 async def test_a_connection_that_ended_while_idle_costs_nothing(db: Database) -> None:

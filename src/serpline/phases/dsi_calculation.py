@@ -48,9 +48,9 @@ class DsiCalculationPhase:
 
     async def work(self, work: Work, items: Sequence[ItemRow]) -> AsyncGenerator[Outcome, None]:
         """Compute the lane's figures and yield those of the chunk's companies."""
-        due = {row.item for row in items}
         async with self._computing:
             figures = await self._figures(work)
+        due = {row.item for row in items}
         for item, row in figures:
             if item in due:
                 due.remove(item)

@@ -63,8 +63,8 @@ class StateTracker:
     ) -> Settled:
         """Commit outcomes, their results, the chunk's counters and ``act`` in one transaction.
 
-        ``attempts``: the failed attempts of each item so far. Raises ``LeaseLost``, with nothing
-        written, if the chunk is no longer owned at its epoch.
+        ``attempts``: the failed attempts of each item that has any. Raises ``LeaseLost``, with
+        nothing written, if the chunk is no longer owned at its epoch.
         """
         now = self._clock.now()
         settlements = [

@@ -139,7 +139,7 @@ class ChunkWorker:
         settler = Settler(
             self._tracker,
             chunk,
-            attempts={row.item: row.attempts for row in items},
+            attempts={row.item: row.attempts for row in items if row.attempts},
             retries=retries,
             write=phase.write,
             before_settle=self._before_settle,

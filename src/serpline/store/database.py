@@ -11,6 +11,7 @@ a repeated transaction must be safe to run twice: our writes compare and set.
 
 import asyncio
 import re
+import time
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from secrets import token_hex
@@ -34,6 +35,8 @@ POOL_OVERFLOW_MAX: Final = 2
 POOL_WAIT_SECONDS: Final = 30.0
 # More than most statements take.
 _IDLE_WAIT_SECONDS: Final = 0.05
+# A process that returned no connection for this long is idle.
+IDLE_AFTER_SECONDS: Final = 1.0
 CONNECT_TIMEOUT_SECONDS: Final = 10
 SERVER_VERSION_MIN: Final = 150_000
 # The server truncates names at 63 bytes; ours end with a unique suffix.
@@ -114,7 +117,8 @@ class Database:
         )
         sa.event.listen(self._engine.sync_engine, "checkout", _refuse_ended)
         self._returned = asyncio.Event()
-        sa.event.listen(self._engine.sync_engine, "checkin", lambda *_: self._returned.set())
+        self._returned_at = float("-inf")
+        sa.event.listen(self._engine.sync_engine, "checkin", self._note_return)
         sa.event.listen(self._engine.sync_engine, "before_cursor_execute", _refuse_many)
         sa.event.listen(self._engine.sync_engine, "handle_error", _disconnect_read_only)
         sa.event.listen(self._engine.sync_engine, "checkin", self._keep_none_when_closed)
@@ -209,17 +213,23 @@ class Database:
         if self._is_closed:
             record.invalidate()
 
-    async def _wait_for_idle_connection(self) -> None:
-        """Wait briefly for a connection to be returned before the pool opens another one.
+    def _note_return(self, *_: object) -> None:
+        self._returned_at = time.monotonic()
+        self._returned.set()
 
-        So the loops of an idle process, which run at once now and then, share one.
+    async def _wait_for_idle_connection(self) -> None:
+        """Wait briefly for a connection to be returned before another one is used.
+
+        So the loops of an idle process, some of which always run at once, share one connection, and
+        the server ends the others. A busy process waits only before it opens another connection.
         """
         pool = self._engine.pool
         assert isinstance(pool, QueuePool)
-        if pool.checkedout() and not pool.checkedin():
-            self._returned.clear()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_IDLE_WAIT_SECONDS):
+        is_idle = time.monotonic() - self._returned_at > IDLE_AFTER_SECONDS
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_IDLE_WAIT_SECONDS):
+                while pool.checkedout() and (is_idle or not pool.checkedin()):
+                    self._returned.clear()
                     await self._returned.wait()
 
     async def _probe(self) -> None:
