@@ -171,4 +171,10 @@ ROW = Row(
         " disk: 662 MB of growth with the page files, 300 MB with the pages. Reads that wait in the"
         " event loop: 101 ms of growth of the other provider's p95."
     ),
+    covered_by=(
+        "tests/faults/test_net_faults.py::test_slow_peer_is_left_at_the_deadline",
+        "tests/faults/test_net_faults.py::test_endless_reply_ends_at_its_limit_with_bounded_memory",
+        "tests/faults/test_net_faults.py::test_other_calls_go_on_while_a_peer_floods",
+        "tests/integration/test_net.py::test_a_body_is_whole_and_without_the_secrets",
+    ),
 )

@@ -17,8 +17,8 @@ from serpline.store.database import (
     DatabaseUnavailable,
     LockUnavailable,
     TransactionConflict,
-    parse_url,
 )
+from serpline.store.database_url import parse_url
 from serpline.store.embedded.files import SOCKET_NAME
 from serpline.store.embedded.server import EmbeddedServer, ensure_server
 

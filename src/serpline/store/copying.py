@@ -6,7 +6,8 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from serpline.store.database import Connection, DatabaseUnavailable, one_line
+from serpline.store.database import Connection, DatabaseUnavailable
+from serpline.store.database_url import one_line
 
 
 async def driver(conn: Connection) -> psycopg.AsyncConnection[Any]:

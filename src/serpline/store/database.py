@@ -10,23 +10,29 @@ a repeated transaction must be safe to run twice: our writes compare and set.
 """
 
 import asyncio
-import re
 import time
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from secrets import token_hex
 from typing import Any, Final
 
 import psycopg
 import sqlalchemy as sa
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool, QueuePool
 
 from serpline.core.sockets import is_readable
 from serpline.domain.errors import UserError
+from serpline.store.database_url import (
+    SETTING,
+    driver_arguments,
+    one_line,
+    parse_url,
+    secrets_of,
+    shown,
+)
 
 Connection = AsyncConnection
 
@@ -37,25 +43,9 @@ POOL_WAIT_SECONDS: Final = 30.0
 _IDLE_WAIT_SECONDS: Final = 0.05
 # A process that returned no connection for this long is idle.
 IDLE_AFTER_SECONDS: Final = 1.0
-CONNECT_TIMEOUT_SECONDS: Final = 10
 SERVER_VERSION_MIN: Final = 150_000
-# The server truncates names at 63 bytes; ours end with a unique suffix.
-_NAME_LENGTH_MAX: Final = 40
 
 _ENDS_NEW: Final = "the server ends new connections"
-_SETTING: Final = "SERPLINE_DATABASE_URL"
-# An @ after the one that ends the password: it is unescaped. Values of the query may hold one.
-_STRAY_AT: Final = re.compile(r"\w[\w+]*://[^:/]*:[^@]*@(?:(?!\?\w+=).)*@", re.DOTALL)
-_SCHEMES: Final = frozenset({"postgres", "postgresql", "postgresql+psycopg"})
-# The server ends the transaction of a frozen process, and so its locks, by the time the process is
-# declared dead. JIT costs more than it saves for statements of milliseconds. READ COMMITTED,
-# whatever the server's default: a statement after a lock must see the state after the lock. The
-# pool uses its newest connection first, so the server ends those that only a burst needed; the next
-# burst replaces them.
-_SERVER_OPTIONS: Final = (
-    "-c jit=off -c idle_in_transaction_session_timeout=20s -c idle_session_timeout=60s"
-    r" -c default_transaction_isolation=read\ committed"
-)
 _NO_IDLE_TIMEOUT: Final = "-c idle_session_timeout=0"
 # For the select list of a statement that locks rows other workers wait for: a worker that is cut
 # off loses such a lock this soon.
@@ -104,7 +94,7 @@ class Database:
     def __init__(self, url: URL, *, application_name: str, pool_size: int) -> None:
         """Prefer ``connect``, which also checks the server."""
         self._url = url
-        arguments = _driver_arguments(url, application_name)
+        arguments = driver_arguments(url, application_name)
         url = url.difference_update_query([name for name in arguments if name in url.query])
         self._engine: AsyncEngine = create_async_engine(
             url,
@@ -157,7 +147,7 @@ class Database:
     @property
     def shown_url(self) -> str:
         """Return the URL without its password, for messages."""
-        return _shown(self._url)
+        return shown(self._url)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncGenerator[Connection, None]:
@@ -242,22 +232,22 @@ class Database:
             pooled = not is_direct and not await self._keeps_sessions()
         except (DBAPIError, sa.exc.InvalidRequestError) as error:
             message = str(error.orig) if isinstance(error, DBAPIError) else _ENDS_NEW
-            reason = one_line(message, *_secrets(self._url))
+            reason = one_line(message, *secrets_of(self._url))
             if "unsupported startup parameter" in reason:
                 reason = f"{reason}: a connection pooler; name PostgreSQL's own port"
-            raise UserError(f"{_SETTING}={self.shown_url}: cannot connect: {reason}") from None
+            raise UserError(f"{SETTING}={self.shown_url}: cannot connect: {reason}") from None
         if pooled or not row.takes_options:
             why = _POOLED if pooled else _DROPPED_SETTINGS
-            raise UserError(f"{_SETTING}={self.shown_url}: {why}")
+            raise UserError(f"{SETTING}={self.shown_url}: {why}")
         if row.version < SERVER_VERSION_MIN:
             found = f"{row.version // 10_000}.{row.version % 10_000}"
-            raise UserError(f"{_SETTING}={self.shown_url}: PostgreSQL {found}; 15 or newer needed")
+            raise UserError(f"{SETTING}={self.shown_url}: PostgreSQL {found}; 15 or newer needed")
         if row.encoding != "UTF8":
             raise UserError(
-                f"{_SETTING}={self.shown_url}: encoding {row.encoding}; create it with UTF8"
+                f"{SETTING}={self.shown_url}: encoding {row.encoding}; create it with UTF8"
             )
         if row.read_only:
-            raise UserError(f"{_SETTING}={self.shown_url}: the database is read-only (a standby?)")
+            raise UserError(f"{SETTING}={self.shown_url}: the database is read-only (a standby?)")
 
     async def _keeps_sessions(self) -> bool:
         """Whether a session keeps its server process, which locks and LISTEN need.
@@ -302,74 +292,6 @@ def _refuse_many(*call: Any) -> None:
     *_, executemany = call
     if executemany:
         raise RuntimeError("a list of parameters: pass the rows to one statement, as an array")
-
-
-def parse_url(url: str) -> URL:
-    """Return the URL with our driver. Raises ``UserError`` with the passwords masked.
-
-    An @ in the password must be escaped: otherwise the driver's messages show the rest as the host.
-    """
-    try:
-        parsed = make_url(url)
-    except (ArgumentError, ValueError):
-        raise UserError(f"{_SETTING}={_masked(url)}: not a URL of a PostgreSQL database") from None
-    if _STRAY_AT.match(url):
-        raise UserError(f"{_SETTING}={_masked(url)}: an @ in the password must be written %40")
-    if parsed.drivername not in _SCHEMES:
-        raise UserError(f"{_SETTING}={_shown(parsed)}: must start with postgresql://")
-    if not parsed.database:
-        raise UserError(f"{_SETTING}={_shown(parsed)}: names no database")
-    return parsed.set(drivername="postgresql+psycopg")
-
-
-def one_line(message: str, *secrets: str) -> str:
-    """Return a driver's message on one line, without ``secrets``."""
-    flat = " ".join(message.split())
-    for secret in sorted(filter(None, secrets), key=len, reverse=True):
-        flat = flat.replace(secret, "***")
-    return flat
-
-
-def _driver_arguments(url: URL, application_name: str) -> dict[str, Any]:
-    """Return limits on connecting and on a silent network; the URL's query takes precedence."""
-    given = {name: value for name, value in url.query.items() if isinstance(value, str)}
-    options = " ".join(part for part in (_SERVER_OPTIONS, given.get("options")) if part)
-    name = given.get("application_name", application_name)
-    name = name.encode("ascii", "replace").decode()[:_NAME_LENGTH_MAX]
-    return {
-        "application_name": f"{name} {token_hex(4)}",
-        "client_encoding": "utf8",
-        "connect_timeout": given.get("connect_timeout", CONNECT_TIMEOUT_SECONDS),
-        "keepalives_idle": given.get("keepalives_idle", 30),
-        "keepalives_interval": given.get("keepalives_interval", 10),
-        "keepalives_count": given.get("keepalives_count", 3),
-        "tcp_user_timeout": given.get("tcp_user_timeout", 60_000),
-        "options": options,
-    }
-
-
-def _shown(url: URL) -> str:
-    url = url.update_query_dict(dict.fromkeys(filter(_is_secret, url.query), "***"))
-    return url.render_as_string(hide_password=True).replace("%2A%2A%2A", "***")
-
-
-def _is_secret(key: str) -> bool:
-    """Whether the key is ``password``, ``sslpassword`` or similar."""
-    return "password" in key.lower()
-
-
-def _secrets(url: URL) -> list[str]:
-    """Return all passwords in the URL."""
-    found = [] if url.password is None else [url.password]
-    for key, values in url.normalized_query.items():
-        found += values if _is_secret(key) else ()
-    return found
-
-
-def _masked(text: str) -> str:
-    """Return an invalid URL with everything that may be a password hidden."""
-    hidden = re.sub(r"(?s)//.*@", "//***@", text)
-    return one_line(re.sub(r"(?i)(password=)[^&\s]*", r"\1***", hidden))
 
 
 @asynccontextmanager

@@ -28,8 +28,8 @@ from serpline.store.database import (
     Database,
     DatabaseUnavailable,
     LockUnavailable,
-    one_line,
 )
+from serpline.store.database_url import one_line
 from serpline.store.maintenance.archive import ArchiveReader, SequenceEntry, TableEntry
 from serpline.store.maintenance.backup import SESSION, UNSAVED, Progress, in_thread
 from serpline.store.tables import functions, metadata

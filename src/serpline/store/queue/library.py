@@ -7,7 +7,8 @@ import psycopg
 from psycopg.types.json import Jsonb
 from sqlalchemy import text
 
-from serpline.store.database import Database, DatabaseUnavailable, one_line
+from serpline.store.database import Database, DatabaseUnavailable
+from serpline.store.database_url import one_line
 
 
 async def execute(
