@@ -13,6 +13,7 @@ from serpline.config.values import (
     Allowed,
     Amount,
     AwareTime,
+    CreditLimits,
     ListOf,
     Must,
     Ratio,
@@ -45,6 +46,17 @@ PhaseRetries = Annotated[
     int,
     whole(0, 100),
     Field(description="Automatic retries of a failed lane (SCHEDULED mode)."),
+]
+MinSuccessRatio = Annotated[
+    Ratio, Field(description="A lane fails if a smaller share of its items succeeds.")
+]
+LaneDeadlineHours = Annotated[
+    float,
+    number("0 to 1000", ge=0, le=1_000),
+    Field(
+        description="Hours after a lane's start, or after the run's last resume, when its"
+        " unfinished items fail."
+    ),
 ]
 MinCollectedRatio = Annotated[
     Ratio,
@@ -116,9 +128,7 @@ class PipelineConfig(ConfigModel):
     )
     retry_attempts: RetryAttempts = 3
     phase_retries: PhaseRetries = 1
-    min_success_ratio: Ratio = Field(
-        0.5, description="A lane fails if a smaller share of its items succeeds."
-    )
+    min_success_ratio: MinSuccessRatio = 0.5
     min_collected_ratio: MinCollectedRatio = 1.0
     batch_size: Annotated[int, searches_per_batch(unlimited=BATCH_SIZE_MAX)] = Field(
         BATCH_SIZE_MAX, description="Searches per provider batch."
@@ -154,19 +164,13 @@ class PipelineConfig(ConfigModel):
         default_factory=dict,
         description="Weights of the combined DSI; a type that is not given weighs 1.",
     )
-    credit_limits: Annotated[
-        Mapping[Text, Amount], Allowed("numbers by provider, each 0 or more")
-    ] = Field(
+    credit_limits: CreditLimits = Field(
         default_factory=dict, description="Credits that the run may spend, in the provider's unit."
     )
     reference_ttl_days: Annotated[int, whole(0, 3_650)] = Field(
         30, description="Days after which bought reference data is bought again."
     )
-    lane_deadline_hours: Annotated[float, number("0 to 1000", ge=0, le=1_000)] = Field(
-        48.0,
-        description="Hours after a lane's start, or after the run's last resume, when its"
-        " unfinished items fail.",
-    )
+    lane_deadline_hours: LaneDeadlineHours = 48.0
     fresh_until: Annotated[
         Mapping[SearchedType, AwareTime], Allowed("times with a time zone by content type")
     ] = Field(

@@ -3,7 +3,7 @@
 Values are not converted: ``true`` and ``"5"`` are not numbers, ``3.0`` is not a whole number.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, TypeVar, cast
 
@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, GetCoreSchemaHandle
 from pydantic_core import CoreSchema, PydanticCustomError
 from pydantic_core import core_schema as cs
 
-from serpline.domain.names import SEARCHED_TYPES, Device
+from serpline.domain.names import SEARCHED_TYPES, Device, JobPriority
 from serpline.domain.text import is_storable
 
 BATCH_SIZE_MAX = 15_000
@@ -20,6 +20,7 @@ AMOUNT_LIMIT = 1e12
 NAME_CHARACTERS_MAX = 200
 _LIST_ITEMS_MAX = 100
 _UNLIMITED = "unlimited"
+_PRIORITY_WORDS = [member.name.lower() for member in JobPriority]
 T = TypeVar("T")
 
 
@@ -69,6 +70,15 @@ def one_of(members: Sequence[str]) -> Must:
     return Must(f"one of {', '.join(members)}", cs.literal_schema(list(members)))
 
 
+def _priority(given: Any) -> JobPriority:
+    """Read a priority from its word."""
+    if isinstance(given, JobPriority):
+        return given
+    if not isinstance(given, str) or given not in _PRIORITY_WORDS:
+        raise ValueError(given)
+    return JobPriority[given.upper()]
+
+
 def searches_per_batch(unlimited: int | None) -> Must:
     """Searches of a provider batch; the word "unlimited" is read as ``unlimited``."""
     size = cs.int_schema(strict=True, ge=1, le=BATCH_SIZE_MAX)
@@ -97,7 +107,8 @@ def _only(test: Callable[[T], bool]) -> AfterValidator:
 class ListOf(Allowed):
     """A list of at least ``least`` values, without duplicates, in the order of ``members``.
 
-    ``or_one``: a single value is read as a list of one.
+    ``or_one``: a single value is read as a list of one. Without ``members`` any value of the item's
+    type is allowed, and the order is the given one.
     """
 
     def __init__(
@@ -124,7 +135,7 @@ class ListOf(Allowed):
         return given
 
     def _in_order(self, found: tuple[Any, ...]) -> tuple[Any, ...]:
-        return tuple(member for member in self.members if member in found)
+        return tuple(member for member in self.members or dict.fromkeys(found) if member in found)
 
 
 class _Omittable:
@@ -164,6 +175,17 @@ Text = Annotated[
     _only(is_storable),
     Must("text without NUL or lone surrogates"),
 ]
+Priority = Annotated[
+    JobPriority,
+    Must(
+        f"one of {', '.join(_PRIORITY_WORDS)}",
+        cs.no_info_plain_validator_function(
+            _priority, json_schema_input_schema=cs.literal_schema(_PRIORITY_WORDS)
+        ),
+    ),
+    PlainSerializer(lambda priority: priority.name.lower(), return_type=str),
+]
+CreditLimits = Annotated[Mapping[Text, Amount], Allowed("numbers by provider, each 0 or more")]
 Name = Annotated[
     str,
     Field(strict=True, min_length=1, max_length=NAME_CHARACTERS_MAX),

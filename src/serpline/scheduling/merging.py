@@ -1,7 +1,7 @@
 """Several specifications as one schedule: those due at the same instant share a run.
 
-A run has one configuration. So the specifications of a schedule must agree on devices, landscape,
-historical tracking and ``force_refresh`` (``check_compatible``). Where their numbers differ, the
+A run has one configuration. So the specifications of a schedule must agree on ``_SHARED_KEYS``
+(``check_compatible``). Where their numbers differ, the
 run takes the most attempts and phase retries, the smallest batch and the highest
 ``min_collected_ratio``. Each content type keeps its own circuit breaker.
 """
@@ -26,7 +26,15 @@ from serpline.scheduling.spec import ScheduleSpec
 
 PREVIEW_MAX = 10_000
 SPECS_MAX = 50
-_SHARED_KEYS = ("devices", "landscape", "enable_historical_tracking", "force_refresh")
+_SHARED_KEYS = (
+    "devices",
+    "landscape",
+    "enable_historical_tracking",
+    "force_refresh",
+    "min_success_ratio",
+    "lane_deadline_hours",
+    "credit_limits",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +137,9 @@ def run_config(
         scheduled_for=scheduled_for,
         schedule=schedule,
         fresh_until=dict(fresh_until),
+        min_success_ratio=specs[0].min_success_ratio,
+        lane_deadline_hours=specs[0].lane_deadline_hours,
+        credit_limits=specs[0].credit_limits,
         circuit_breaker=_breakers(specs),
         retry_attempts=max(map(attrgetter("retry_attempts"), specs)),
         phase_retries=max(map(attrgetter("phase_retries"), specs)),

@@ -7,7 +7,10 @@ time that happens twice runs once, the first time. Cron expressions name wall-cl
 ``0 * * * *`` does not run in the repeated hour. An interval is elapsed time, so clock changes do
 not affect it.
 
-Limits: nothing later than 100 years after ``after``; ``after`` from 1900 to 2999.
+``start`` and ``end`` of the specification remove instants and move none.
+
+Limits: nothing later than 100 years after ``after``, or after ``start`` if that is later; ``after``
+from 1900 to 2999.
 """
 
 from bisect import bisect_left
@@ -15,14 +18,15 @@ from calendar import monthrange
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from itertools import takewhile
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim
 
 from serpline.domain.errors import UserError
 from serpline.scheduling.spec import Frequency, ScheduleSpec
+from serpline.scheduling.values import YEAR_MAX, YEAR_MIN
 
-YEAR_MIN, YEAR_MAX = 1900, 2999
 HORIZON = timedelta(days=36_525)
 _QUARTER_MONTHS = (1, 4, 7, 10)
 _MONDAY = (1,)
@@ -45,9 +49,13 @@ class Occurrence:
 def occurrences(spec: ScheduleSpec, after: datetime) -> Iterator[Occurrence]:
     """Yield the occurrences strictly after ``after`` (aware), soonest first."""
     start = in_utc("after", after)
-    if spec.frequency is Frequency.INTERVAL:
-        return _steps(spec, start)
-    return _due(spec, start)
+    if spec.first is not None:
+        start = max(start, spec.first - _TICK)
+    found = (_steps if spec.frequency is Frequency.INTERVAL else _due)(spec, start)
+    last = spec.last
+    if last is None:
+        return found
+    return takewhile(lambda occurrence: occurrence.scheduled_for <= last, found)
 
 
 def is_due(spec: ScheduleSpec, instant: datetime) -> Occurrence | None:

@@ -3,8 +3,8 @@
 The JSON form is an object such as ``{"content_type": "news", "frequency": "daily",
 "time_of_day": "09:00", "retry_attempts": 5}``; a schedule is one or several of them.
 
-``jitter``, ``overlap``, ``catch_up`` and ``deadline`` have no effect yet: they apply to slots,
-which are not stored yet.
+``priority``, ``jitter``, ``overlap``, ``catch_up``, ``deadline``, ``freshness_target``,
+``pause_after_failures``, ``notify`` and ``driver`` have no effect yet.
 """
 
 from collections.abc import Mapping
@@ -28,23 +28,28 @@ from serpline.config.model import ConfigModel
 from serpline.config.run import (
     ForceRefresh,
     HistoricalTracking,
+    LaneDeadlineHours,
     MinCollectedRatio,
+    MinSuccessRatio,
     PhaseRetries,
     RetryAttempts,
 )
 from serpline.config.values import (
     Allowed,
+    CreditLimits,
     ListOf,
     Name,
     Omittable,
+    Priority,
     SearchedDevice,
     one_of,
     searches_per_batch,
     whole,
 )
-from serpline.domain.names import SEARCHED_TYPES, ContentType, Device
+from serpline.domain.names import SEARCHED_TYPES, ContentType, Device, JobPriority
 from serpline.scheduling.values import (
     DAY_SECONDS,
+    Bound,
     Cron,
     DayOfMonth,
     DaysOfWeek,
@@ -52,9 +57,12 @@ from serpline.scheduling.values import (
     TimeOfDay,
     Zone,
     duration,
+    first_instant,
+    last_instant,
 )
 
 CATCH_UP_SLOTS_MAX = 100
+FAILURES_MAX = 1_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LongDuration = Annotated[int, duration(60, 366 * DAY_SECONDS)]
 
@@ -84,6 +92,13 @@ class CatchUp(StrEnum):
     NONE = "none"
     LATEST = "latest"
     ALL = "all"
+
+
+class Driver(StrEnum):
+    """Whose calendar starts the searches: ours, or that of the provider."""
+
+    OWN = "own"
+    PROVIDER = "provider"
 
 
 class CatchUpWithin(ConfigModel):
@@ -171,12 +186,19 @@ class ScheduleSpec(ConfigModel):
         description="Any one due instant, not necessarily the first; UTC without an offset."
         " Not given: the start of 1970 in UTC.",
     )
+    start: Omittable[Bound] = Field(
+        None, description="Never due before this time, or before this day in timezone."
+    )
+    end: Omittable[Bound] = Field(
+        None, description="Never due after this time, or after this day in timezone."
+    )
     devices: Annotated[tuple[SearchedDevice, ...], ListOf(tuple(Device))] = Field(
         (Device.DESKTOP,), description="The devices to search as."
     )
     landscape: Omittable[Name] = Field(None, description="Only the keywords of this named set.")
     retry_attempts: RetryAttempts = 3
     phase_retries: PhaseRetries = 1
+    min_success_ratio: MinSuccessRatio = 0.5
     min_collected_ratio: MinCollectedRatio = 1.0
     batch_size: Annotated[int | None, searches_per_batch(unlimited=None)] = Field(
         None,
@@ -187,6 +209,17 @@ class ScheduleSpec(ConfigModel):
     force_refresh: ForceRefresh = False
     circuit_breaker: Annotated[Omittable[ScheduleBreaker], Allowed("the settings of a breaker")] = (
         Field(None, description="The schedule's own, stricter circuit breaker for its searches.")
+    )
+    lane_deadline_hours: LaneDeadlineHours = 48.0
+    priority: Priority = Field(
+        JobPriority.NORMAL,
+        description="Priority of the content types' work among all runs, and of their batches at"
+        " the provider (critical: highest).",
+        json_schema_extra={"default": "normal"},
+    )
+    credit_limits: CreditLimits = Field(
+        default_factory=dict,
+        description="Credits that each run may spend, in the provider's unit.",
     )
     jitter_seconds: Annotated[int, duration(0, DAY_SECONDS)] = Field(
         0,
@@ -208,6 +241,23 @@ class ScheduleSpec(ConfigModel):
         None,
         alias="deadline",
         description="The longest time from a slot to its run's start, in seconds or like 6h.",
+    )
+    freshness_target_seconds: Omittable[_LongDuration] = Field(
+        None,
+        alias="freshness_target",
+        description="The greatest age of the newest collected results, in seconds or like 26h;"
+        " older results raise an alarm.",
+    )
+    pause_after_failures: Annotated[int, whole(0, FAILURES_MAX)] = Field(
+        0, description="Failed runs in a row that pause the schedule; 0: never."
+    )
+    notify: Annotated[
+        tuple[Name, ...], ListOf((), "names of notification destinations", least=0, or_one=True)
+    ] = Field((), description="Destinations that get every notification about the schedule.")
+    driver: Annotated[Driver, one_of(tuple(Driver))] = Field(
+        Driver.OWN,
+        description="own: serpline starts the searches; provider: a batch with a schedule at the"
+        " provider does.",
     )
 
     @model_validator(mode="before")
@@ -234,12 +284,24 @@ class ScheduleSpec(ConfigModel):
             if self.frequency is frequency and key not in written:
                 needs = f"frequency={str(frequency)!r} needs it"
                 raise _fault("missing_key", key, None, needs)
+        if self.first is not None and self.last is not None and self.first > self.last:
+            raise _fault("must", "end", written["end"], f"is before start={written['start']!r}")
         return self
 
     @property
     def counted_from(self) -> datetime:
         """An instant from which intervals are counted in both directions."""
         return self.anchor or _EPOCH
+
+    @property
+    def first(self) -> datetime | None:
+        """The first instant at which it may be due, in UTC; None: no bound."""
+        return None if self.start is None else first_instant(self.start, self.timezone)
+
+    @property
+    def last(self) -> datetime | None:
+        """The last instant at which it may be due, in UTC; None: no bound."""
+        return None if self.end is None else last_instant(self.end, self.timezone)
 
 
 def _fault(kind: str, key: str, value: Any, words: str) -> ValidationError:

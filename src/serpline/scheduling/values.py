@@ -1,7 +1,7 @@
 """Time values of a schedule specification, read from their JSON form."""
 
 import re
-from datetime import UTC, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
@@ -23,6 +23,7 @@ from serpline.config.values import Allowed, ListOf, Must, read_time
 
 DAY_SECONDS = 86_400
 CRON_CHARACTERS_MAX = 200
+YEAR_MIN, YEAR_MAX = 1900, 2999
 _DURATION = r"([0-9]{1,9}[smhdw])+"
 _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": DAY_SECONDS, "w": 7 * DAY_SECONDS}
 _WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
@@ -89,6 +90,35 @@ def _instant(given: Any) -> datetime:
         raise ValueError(given) from None
 
 
+def _bound(given: Any) -> date:
+    """Read a date or an aware instant, both with a year that occurrences allow."""
+    if isinstance(given, str) and re.fullmatch("[0-9]{4}-[0-9]{2}-[0-9]{2}", given):
+        read: date = date.fromisoformat(given)
+    else:
+        # A YAML document has dates and times of its own.
+        read = given if type(given) is date else read_time(given)
+    if isinstance(read, datetime) and read.tzinfo is None:
+        raise ValueError(given)
+    if not YEAR_MIN <= read.year <= YEAR_MAX:
+        raise ValueError(given)
+    return read
+
+
+def first_instant(bound: date, zone: ZoneInfo) -> datetime:
+    """The instant of a time, or the first one of a day in ``zone``, in UTC."""
+    if not isinstance(bound, datetime):
+        # If the clock change skips midnight, this is the first instant after the gap.
+        bound = datetime.combine(bound, time(), tzinfo=zone)
+    return bound.astimezone(UTC)
+
+
+def last_instant(bound: date, zone: ZoneInfo) -> datetime:
+    """The instant of a time, or the last one of a day in ``zone``, in UTC."""
+    if isinstance(bound, datetime):
+        return bound.astimezone(UTC)
+    return first_instant(bound + timedelta(days=1), zone) - timedelta(microseconds=1)
+
+
 TimeOfDay = Annotated[
     time,
     Must(
@@ -139,5 +169,14 @@ Instant = Annotated[
     BeforeValidator(_instant),
     PlainSerializer(datetime.isoformat, return_type=str, when_used="json"),
     Must("an ISO 8601 time such as 2026-01-31T09:00:00Z"),
+]
+Bound = Annotated[
+    date,
+    PlainValidator(_bound, json_schema_input_type=str),
+    PlainSerializer(lambda bound: bound.isoformat(), return_type=str, when_used="json"),
+    Must(
+        f"a date such as 2026-01-31, or an ISO 8601 time with a time zone, in {YEAR_MIN} to"
+        f" {YEAR_MAX}"
+    ),
 ]
 INSTANT: TypeAdapter[datetime] = TypeAdapter(Instant)

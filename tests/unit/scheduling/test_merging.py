@@ -182,6 +182,9 @@ def test_a_specification_becomes_the_run_it_describes() -> None:
         enable_historical_tracking=False,
         force_refresh=True,
         retry_attempts=2,
+        min_success_ratio=0.1,
+        lane_deadline_hours=1,
+        credit_limits={"scaleserp": 5},
     )
     assert run_config([spec], None) == PipelineConfig(
         content_types=(ContentType.NEWS,),
@@ -190,6 +193,9 @@ def test_a_specification_becomes_the_run_it_describes() -> None:
         enable_historical_tracking=False,
         force_refresh=True,
         retry_attempts=2,
+        min_success_ratio=0.1,
+        lane_deadline_hours=1,
+        credit_limits={"scaleserp": 5},
     )
 
 
@@ -200,6 +206,9 @@ def test_a_specification_becomes_the_run_it_describes() -> None:
         {"devices": ["mobile"]},
         {"enable_historical_tracking": False},
         {"force_refresh": True},
+        {"min_success_ratio": 0.1},
+        {"lane_deadline_hours": 1},
+        {"credit_limits": {"scaleserp": 1}},
     ],
 )
 def test_shared_keys_must_agree(other: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from serpline.domain.errors import UserError
@@ -317,6 +317,74 @@ def test_the_days_of_a_leap_year(form: dict[str, Any], expected: str) -> None:
     """Each frequency has its next five days after midnight of 1 January 2024, a Monday, in UTC."""
     found = _next(_spec(**form), "2024-01-01T00:00", 5)
     assert " ".join(f"{one.scheduled_for:%m-%d}" for one in found) == expected
+
+
+@given(nights, daily_times, st.integers(-4, 4), st.integers(-4, 4))
+def test_bounds_remove_instants_and_move_none(
+    night: tuple[str, date], at: time, first: int, days: int
+) -> None:
+    """Between two days, both included, the instants are those of the schedule without bounds."""
+    zone, day = night
+    bounds = sorted([day + timedelta(days=first), day + timedelta(days=days)])
+    assume((zone, *bounds) != ("Pacific/Apia", day, day))  # in 2011, it had no 30 December
+    given = {"timezone": zone, "time_of_day": f"{at:%H:%M}"}
+    start, end = (bound.isoformat() for bound in bounds)
+    bounded = _between(_spec(**given, start=start, end=end), day)
+    free = _between(_spec(**given), day)
+    assert bounded == [o for o in free if bounds[0] <= o.local.date() <= bounds[1]]
+
+
+@pytest.mark.parametrize(
+    ("form", "expected"),
+    [
+        ({"start": "2026-02-02"}, ["2026-02-02T09", "2026-02-03T09", "2026-02-04T09"]),
+        ({"start": "2026-02-02T09:00:00Z"}, ["2026-02-02T09", "2026-02-03T09", "2026-02-04T09"]),
+        (
+            {"start": "2026-02-02T09:00:00.000001Z"},
+            ["2026-02-03T09", "2026-02-04T09", "2026-02-05T09"],
+        ),
+        ({"end": "2026-02-02T10:00:00+01:00"}, ["2026-02-01T09", "2026-02-02T09"]),
+        ({"end": "2026-02-02T09:59:59+01:00"}, ["2026-02-01T09"]),
+        ({"end": "2026-02-02"}, ["2026-02-01T09", "2026-02-02T09"]),
+        ({"end": "2026-01-31"}, []),
+        ({"start": "2026-02-03", "end": "2026-02-03"}, ["2026-02-03T09"]),
+        (
+            {
+                "frequency": "interval",
+                "interval": "36h",
+                "time_of_day": None,
+                "start": "2026-02-02",
+                "end": "2026-02-04T12:00:00Z",
+            },
+            ["2026-02-03T00", "2026-02-04T12"],
+        ),
+    ],
+)
+def test_the_first_and_the_last_time_are_included(
+    form: dict[str, Any], expected: list[str]
+) -> None:
+    """Bounds are days in the schedule's zone, or instants."""
+    given = {"time_of_day": "09:00", **form}
+    spec = _spec(**{key: value for key, value in given.items() if value is not None})
+    hours = [f"{o.scheduled_for:%Y-%m-%dT%H}" for o in _next(spec, "2026-02-01", 3)]
+    assert hours == expected[:3]
+    if "end" in form:
+        assert len(list(occurrences(spec, _utc("2026-02-01")))) == len(expected)
+
+
+def test_a_start_in_the_far_future_is_found() -> None:
+    """The 100 years of the list begin with the start."""
+    spec = _spec(start="2200-02-28", frequency="monthly", day_of_month=29)
+    (first,) = _next(spec, "2026-02-01", 1)
+    assert first.scheduled_for == _utc("2200-02-28")
+
+
+def test_a_day_whose_midnight_is_skipped_begins_after_the_gap() -> None:
+    """In São Paulo the day began at 01:00; the instant after the gap belongs to it."""
+    given = {"timezone": "America/Sao_Paulo", "time_of_day": "00:00"}
+    spec = _spec(**given, start="2018-11-04", end="2018-11-04")
+    found = list(occurrences(spec, _utc("2018-11-01")))
+    assert [o.local.isoformat() for o in found] == ["2018-11-04T01:00:00-02:00"]
 
 
 def test_the_list_ends() -> None:
