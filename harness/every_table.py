@@ -35,6 +35,8 @@ _VALUES: Mapping[str, Mapping[str, Any]] = {
         "failed": lambda n: 2,
         "skipped": lambda n: 3,
     },
+    "schedule_backfills": {"slots_from": lambda n: WHEN - timedelta(days=9)},
+    "schedule_slots": {"outcome": lambda n: ("started", "skipped")[n]},
     "queued_jobs": {"status": lambda n: ("running", "waiting")[n]},
 }
 

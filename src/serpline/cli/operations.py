@@ -137,6 +137,9 @@ def prune(
     dead_letters_days: Annotated[int | None, _days("Days to keep settled dead letters.")] = None,
     breaker_events_days: Annotated[int | None, _days("Days to keep breaker events.")] = None,
     workers_days: Annotated[int | None, _days("Days to keep ended workers.")] = None,
+    slots_days: Annotated[
+        int | None, _days("Days to keep slots of schedules, ended backfills and proposals.")
+    ] = None,
     results_days: Annotated[
         int | None,
         typer.Option(
@@ -169,6 +172,7 @@ def prune(
         "dead_letters_days": dead_letters_days,
         "breaker_events_days": breaker_events_days,
         "workers_days": workers_days,
+        "slots_days": slots_days,
         "results_days": results_days,
     }
     from serpline.store.maintenance.passes import prune as delete

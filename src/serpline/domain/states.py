@@ -104,6 +104,34 @@ class BreakerState(StrEnum):
     ISOLATED = "isolated"
 
 
+class ScheduleStatus(StrEnum):
+    """A stored schedule: *active*, *paused* by a person or after failed runs, or *deleted*.
+
+    A deleted schedule keeps its slots. Adding one of its name makes it *active* again.
+    """
+
+    ACTIVE = "active"
+    PAUSED = "paused"
+    DELETED = "deleted"
+
+
+class SlotOutcome(StrEnum):
+    """One content type of a schedule at one of its instants.
+
+    *due*: its run will be started, now or once its jitter, the previous run or the limit of runs
+    permits. It ends *started* (with its run), *skipped* (by the overlap rule, a pause or a
+    deletion), *missed* (by the catch-up rule or its deadline), *refused* (its run could not be
+    created) or *backfilled* (a backfill made up for it).
+    """
+
+    DUE = "due"
+    STARTED = "started"
+    SKIPPED = "skipped"
+    MISSED = "missed"
+    REFUSED = "refused"
+    BACKFILLED = "backfilled"
+
+
 class BreakerEvent(StrEnum):
     """A breaker's transitions. The value is the ``event_type`` of the event's row."""
 
@@ -207,6 +235,24 @@ BREAKER_MACHINE: Machine[BreakerState] = {
     (BreakerState.ISOLATED, BreakerEvent.RESET): BreakerState.CLOSED,
 }
 
+SCHEDULE_MACHINE: Machine[ScheduleStatus] = {
+    (ScheduleStatus.ACTIVE, "pause"): ScheduleStatus.PAUSED,
+    (ScheduleStatus.PAUSED, "resume"): ScheduleStatus.ACTIVE,
+    (ScheduleStatus.ACTIVE, "delete"): ScheduleStatus.DELETED,
+    (ScheduleStatus.PAUSED, "delete"): ScheduleStatus.DELETED,
+    (ScheduleStatus.DELETED, "add"): ScheduleStatus.ACTIVE,
+}
+
+SLOT_MACHINE: Machine[SlotOutcome] = {
+    (SlotOutcome.DUE, "start"): SlotOutcome.STARTED,
+    (SlotOutcome.DUE, "skip"): SlotOutcome.SKIPPED,
+    (SlotOutcome.DUE, "miss"): SlotOutcome.MISSED,
+    (SlotOutcome.DUE, "refuse"): SlotOutcome.REFUSED,
+    (SlotOutcome.SKIPPED, "backfill"): SlotOutcome.BACKFILLED,
+    (SlotOutcome.MISSED, "backfill"): SlotOutcome.BACKFILLED,
+    (SlotOutcome.REFUSED, "backfill"): SlotOutcome.BACKFILLED,
+}
+
 MACHINES: Mapping[
     str,
     Machine[RunStatus]
@@ -214,7 +260,9 @@ MACHINES: Mapping[
     | Machine[StateStatus]
     | Machine[ChunkStatus]
     | Machine[BatchStatus]
-    | Machine[BreakerState],
+    | Machine[BreakerState]
+    | Machine[ScheduleStatus]
+    | Machine[SlotOutcome],
 ] = {
     "run": RUN_MACHINE,
     "lane": LANE_MACHINE,
@@ -222,6 +270,8 @@ MACHINES: Mapping[
     "chunk": CHUNK_MACHINE,
     "batch": BATCH_MACHINE,
     "breaker": BREAKER_MACHINE,
+    "schedule": SCHEDULE_MACHINE,
+    "slot": SLOT_MACHINE,
 }
 
 ENDED_RUNS = frozenset(_ENDED_RUNS)

@@ -20,6 +20,8 @@ from serpline.domain.states import (
     ChunkStatus,
     LaneStatus,
     RunStatus,
+    ScheduleStatus,
+    SlotOutcome,
     StateStatus,
     change,
 )
@@ -81,6 +83,19 @@ DESIGN: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "isolated": ("closed open half_open", "isolated"),
         "reset": ("open half_open isolated", "closed"),
     },
+    "schedule": {
+        "pause": ("active", "paused"),
+        "resume": ("paused", "active"),
+        "delete": ("active paused", "deleted"),
+        "add": ("deleted", "active"),
+    },
+    "slot": {
+        "start": ("due", "started"),
+        "skip": ("due", "skipped"),
+        "miss": ("due", "missed"),
+        "refuse": ("due", "refused"),
+        "backfill": ("skipped missed refused", "backfilled"),
+    },
 }
 FIRST: Mapping[str, StrEnum] = {
     "run": RunStatus.PENDING,
@@ -89,6 +104,8 @@ FIRST: Mapping[str, StrEnum] = {
     "chunk": ChunkStatus.READY,
     "batch": BatchStatus.INTENDED,
     "breaker": BreakerState.CLOSED,
+    "schedule": ScheduleStatus.ACTIVE,
+    "slot": SlotOutcome.DUE,
 }
 
 

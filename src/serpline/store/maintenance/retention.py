@@ -40,6 +40,7 @@ class Retention:
     dead_letters_days: int = 90
     breaker_events_days: int = 400
     workers_days: int = 30
+    slots_days: int = 800
     results_days: int | None = None
 
     def __post_init__(self) -> None:
@@ -200,6 +201,38 @@ RULES: Final = (
         ),
         made="coalesce(t.fetched_at, '-infinity')",
     ),
+    # Slots whose run has not ended stay, and so do those that wait for their start.
+    Rule(
+        "schedule_slots",
+        "slots_days",
+        "t.scheduled_for < :cutoff AND t.outcome <> 'due'"
+        " AND (t.run_id IS NULL OR t.run_status IS NOT NULL)",
+        "t.run_id",
+        key=(
+            ("t.scheduled_for", "timestamptz"),
+            ("t.schedule_id", "text"),
+            ("t.content_type", "text"),
+        ),
+        made="t.scheduled_for",
+    ),
+    Rule(
+        "schedule_backfill_slots",
+        "slots_days",
+        "t.backfill_id IN (SELECT b.id FROM schedule_backfills b WHERE b.ended_at < :cutoff)",
+        key=(
+            ("t.backfill_id", "bigint"),
+            ("t.scheduled_for", "timestamptz"),
+            ("t.content_type", "text"),
+        ),
+        made="(SELECT b.created_at FROM schedule_backfills b WHERE b.id = t.backfill_id)",
+    ),
+    Rule("schedule_backfills", "slots_days", "t.ended_at < :cutoff", made="t.created_at"),
+    Rule(
+        "schedule_proposals",
+        "slots_days",
+        "t.decided_at < :cutoff AND t.status <> 'open'",
+        made="t.made_at",
+    ),
 )
 
 _LANES: Final = "SELECT id FROM pipeline_phase_status WHERE pipeline_execution_id = :run"
@@ -237,6 +270,9 @@ KEPT: Final = frozenset(
         "landscapes",
         "landscape_keywords",
         "companies",
+        "schedules",
+        "schedule_versions",
+        "schedule_lanes",
         "provider_rates",
         "provider_leases",
         "queued_jobs",

@@ -1,6 +1,15 @@
 """All tables and functions. Importing this package registers them with ``metadata``."""
 
-from serpline.store.tables import functions, guards, housekeeping, projects, queueing, results, runs
+from serpline.store.tables import (
+    functions,
+    guards,
+    housekeeping,
+    projects,
+    queueing,
+    results,
+    runs,
+    schedules,
+)
 from serpline.store.tables.base import metadata
 
 __all__ = [
@@ -12,4 +21,5 @@ __all__ = [
     "queueing",
     "results",
     "runs",
+    "schedules",
 ]

@@ -472,6 +472,42 @@ def upgrade() -> None:
         unique=False,
     )
     op.create_table(
+        "schedules",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("status", sa.Text(), server_default="active", nullable=False),
+        sa.Column("pause_reason", sa.Text(), nullable=True),
+        sa.Column("paused_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("fault", sa.Text(), nullable=True),
+        sa.Column("decided_until", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("next_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column(
+            "created_at",
+            sa.DateTime(timezone=True),
+            server_default=sa.text("now()"),
+            nullable=False,
+        ),
+        sa.Column(
+            "changed_at",
+            sa.DateTime(timezone=True),
+            server_default=sa.text("now()"),
+            nullable=False,
+        ),
+        sa.Column("deleted_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint(
+            "status IN ('active', 'paused', 'deleted')", name=op.f("ck_schedules_status")
+        ),
+        sa.CheckConstraint("length(id) BETWEEN 1 AND 200", name=op.f("ck_schedules_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_schedules")),
+    )
+    op.create_index(
+        "ix_schedules_due",
+        "schedules",
+        ["next_at"],
+        unique=False,
+        postgresql_where=sa.text("status <> 'deleted'"),
+    )
+    op.create_table(
         "webhook_inbox",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False),
         sa.Column("provider", sa.Text(), nullable=False),
@@ -803,6 +839,145 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("run_id", "market", "keyword_id", name=op.f("pk_run_keywords")),
     )
     op.create_table(
+        "schedule_backfills",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False),
+        sa.Column("schedule_id", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("slots_from", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("slots_to", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("status", sa.Text(), server_default="planned", nullable=False),
+        sa.Column("runs_at_once", sa.SmallInteger(), server_default=sa.text("1"), nullable=False),
+        sa.Column(
+            "credit_limits",
+            postgresql.JSONB(astext_type=sa.Text()),
+            server_default=sa.text("'{}'::jsonb"),
+            nullable=False,
+        ),
+        sa.Column(
+            "estimate",
+            postgresql.JSONB(astext_type=sa.Text()),
+            server_default=sa.text("'{}'::jsonb"),
+            nullable=False,
+        ),
+        sa.Column("reason", sa.Text(), nullable=True),
+        sa.Column(
+            "created_at",
+            sa.DateTime(timezone=True),
+            server_default=sa.text("now()"),
+            nullable=False,
+        ),
+        sa.Column("ended_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint(
+            "kind IN ('refetch', 'late', 'recompute')", name=op.f("ck_schedule_backfills_kind")
+        ),
+        sa.CheckConstraint(
+            "status IN ('planned', 'running', 'paused', 'cancelled', 'completed')",
+            name=op.f("ck_schedule_backfills_status"),
+        ),
+        sa.CheckConstraint("runs_at_once > 0", name=op.f("ck_schedule_backfills_runs_at_once")),
+        sa.CheckConstraint("slots_from <= slots_to", name=op.f("ck_schedule_backfills_slots")),
+        sa.ForeignKeyConstraint(
+            ["schedule_id"], ["schedules.id"], name=op.f("fk_schedule_backfills_schedule_id")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_schedule_backfills")),
+    )
+    op.create_index(
+        "ix_schedule_backfills_schedule_id",
+        "schedule_backfills",
+        ["schedule_id", "id"],
+        unique=False,
+    )
+    op.create_index(
+        "ix_schedule_backfills_unended",
+        "schedule_backfills",
+        ["id"],
+        unique=False,
+        postgresql_where=sa.text("status IN ('planned', 'running', 'paused')"),
+    )
+    op.create_table(
+        "schedule_lanes",
+        sa.Column("schedule_id", sa.Text(), nullable=False),
+        sa.Column("content_type", sa.Text(), nullable=False),
+        sa.Column("last_success_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("fresh_until", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("stale_since", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("failures_in_row", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("paused_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("pause_reason", sa.Text(), nullable=True),
+        sa.CheckConstraint(
+            "content_type IN ('organic', 'news', 'video', 'all')",
+            name=op.f("ck_schedule_lanes_content_type"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["schedule_id"], ["schedules.id"], name=op.f("fk_schedule_lanes_schedule_id")
+        ),
+        sa.PrimaryKeyConstraint("schedule_id", "content_type", name=op.f("pk_schedule_lanes")),
+    )
+    op.create_index(
+        "ix_schedule_lanes_fresh_until",
+        "schedule_lanes",
+        ["fresh_until"],
+        unique=False,
+        postgresql_where=sa.text("stale_since IS NULL"),
+    )
+    op.create_table(
+        "schedule_proposals",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False),
+        sa.Column("schedule_id", sa.Text(), nullable=False),
+        sa.Column("content_type", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("change", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("evidence", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("status", sa.Text(), server_default="open", nullable=False),
+        sa.Column("made_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("decided_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("reason", sa.Text(), nullable=True),
+        sa.Column("version_before", sa.Integer(), nullable=True),
+        sa.Column("version_after", sa.Integer(), nullable=True),
+        sa.CheckConstraint(
+            "content_type IN ('organic', 'news', 'video', 'all')",
+            name=op.f("ck_schedule_proposals_content_type"),
+        ),
+        sa.CheckConstraint(
+            "status IN ('open', 'accepted', 'refused', 'taken_back', 'expired')",
+            name=op.f("ck_schedule_proposals_status"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["schedule_id"], ["schedules.id"], name=op.f("fk_schedule_proposals_schedule_id")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_schedule_proposals")),
+    )
+    op.create_index(
+        "ix_schedule_proposals_schedule_id",
+        "schedule_proposals",
+        ["schedule_id", "id"],
+        unique=False,
+    )
+    op.create_index(
+        "uq_schedule_proposals_open",
+        "schedule_proposals",
+        ["schedule_id", "content_type", "kind"],
+        unique=True,
+        postgresql_where=sa.text("status = 'open'"),
+    )
+    op.create_table(
+        "schedule_versions",
+        sa.Column("schedule_id", sa.Text(), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("specs", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=True),
+        sa.Column(
+            "created_at",
+            sa.DateTime(timezone=True),
+            server_default=sa.text("now()"),
+            nullable=False,
+        ),
+        sa.ForeignKeyConstraint(
+            ["schedule_id"], ["schedules.id"], name=op.f("fk_schedule_versions_schedule_id")
+        ),
+        sa.PrimaryKeyConstraint("schedule_id", "version", name=op.f("pk_schedule_versions")),
+    )
+    op.create_table(
         "serps",
         sa.Column("run_id", sa.Uuid(), nullable=False),
         sa.Column("content_type", sa.Text(), nullable=False),
@@ -946,6 +1121,126 @@ def upgrade() -> None:
         postgresql_where=sa.text("waits_on IS NOT NULL"),
     )
     op.create_table(
+        "schedule_backfill_slots",
+        sa.Column("backfill_id", sa.BigInteger(), nullable=False),
+        sa.Column("scheduled_for", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("content_type", sa.Text(), nullable=False),
+        sa.Column("status", sa.Text(), server_default="waiting", nullable=False),
+        sa.Column("run_id", sa.Uuid(), nullable=True),
+        sa.Column("reason", sa.Text(), nullable=True),
+        sa.Column("ended_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint(
+            "content_type IN ('organic', 'news', 'video', 'all')",
+            name=op.f("ck_schedule_backfill_slots_content_type"),
+        ),
+        sa.CheckConstraint(
+            "status IN ('waiting', 'running', 'completed', 'failed', 'skipped')",
+            name=op.f("ck_schedule_backfill_slots_status"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["backfill_id"],
+            ["schedule_backfills.id"],
+            name=op.f("fk_schedule_backfill_slots_backfill_id"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint(
+            "backfill_id", "scheduled_for", "content_type", name=op.f("pk_schedule_backfill_slots")
+        ),
+    )
+    op.create_table(
+        "schedule_slots",
+        sa.Column("schedule_id", sa.Text(), nullable=False),
+        sa.Column("scheduled_for", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("content_type", sa.Text(), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("outcome", sa.Text(), server_default="due", nullable=False),
+        sa.Column("reason_code", sa.Text(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("run_group", sa.Text(), nullable=False),
+        sa.Column("caught_up", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.Column("overlap", sa.Text(), nullable=False),
+        sa.Column("priority", sa.SmallInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("start_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("deadline_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("decided_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("started_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("run_id", sa.Uuid(), nullable=True),
+        sa.Column("run_status", sa.Text(), nullable=True),
+        sa.Column("run_ended_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("succeeded", sa.Boolean(), nullable=True),
+        sa.Column("backfill_id", sa.BigInteger(), nullable=True),
+        sa.CheckConstraint(
+            "content_type IN ('organic', 'news', 'video', 'all')",
+            name=op.f("ck_schedule_slots_content_type"),
+        ),
+        sa.CheckConstraint(
+            "outcome IN ('due', 'started', 'skipped', 'missed', 'refused', 'backfilled')",
+            name=op.f("ck_schedule_slots_outcome"),
+        ),
+        sa.CheckConstraint(
+            "outcome NOT IN ('started', 'backfilled') OR run_id IS NOT NULL",
+            name=op.f("ck_schedule_slots_run"),
+        ),
+        sa.CheckConstraint(
+            "run_status IN ('pending', 'running', 'paused', 'completed', 'completed_with_errors', 'failed', 'cancelled')",
+            name=op.f("ck_schedule_slots_run_status"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["schedule_id", "version"],
+            ["schedule_versions.schedule_id", "schedule_versions.version"],
+            name=op.f("fk_schedule_slots_schedule_id_version"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["schedule_id"], ["schedules.id"], name=op.f("fk_schedule_slots_schedule_id")
+        ),
+        sa.PrimaryKeyConstraint(
+            "schedule_id", "scheduled_for", "content_type", name=op.f("pk_schedule_slots")
+        ),
+        postgresql_with={"fillfactor": "80"},
+    )
+    op.create_index(
+        "ix_schedule_slots_backfill_id",
+        "schedule_slots",
+        ["backfill_id"],
+        unique=False,
+        postgresql_where=sa.text("backfill_id IS NOT NULL"),
+    )
+    op.create_index(
+        "ix_schedule_slots_due",
+        "schedule_slots",
+        [sa.literal_column("priority DESC"), "start_at"],
+        unique=False,
+        postgresql_where=sa.text("outcome = 'due'"),
+    )
+    op.create_index(
+        "ix_schedule_slots_running",
+        "schedule_slots",
+        ["schedule_id", "content_type"],
+        unique=False,
+        postgresql_include=["run_id"],
+        postgresql_where=sa.text("run_id IS NOT NULL AND run_status IS NULL"),
+    )
+    op.create_index(
+        "ix_schedule_slots_scheduled_for",
+        "schedule_slots",
+        ["scheduled_for", "schedule_id", "content_type"],
+        unique=False,
+    )
+    op.create_index(
+        "ix_schedule_slots_start_at",
+        "schedule_slots",
+        ["start_at"],
+        unique=False,
+        postgresql_where=sa.text("outcome = 'due'"),
+    )
+    op.create_index(
+        "ix_schedule_slots_waiting",
+        "schedule_slots",
+        ["schedule_id", "content_type", "scheduled_for"],
+        unique=False,
+        postgresql_where=sa.text("outcome = 'due'"),
+    )
+    op.create_table(
         "serp_results",
         sa.Column("run_id", sa.Uuid(), nullable=False),
         sa.Column("content_type", sa.Text(), nullable=False),
@@ -1082,6 +1377,8 @@ def upgrade() -> None:
     op.execute("ALTER TABLE youtube_videos ALTER COLUMN run_id SET STATISTICS 0")
     op.execute("ALTER TABLE chunks ALTER COLUMN lane_id SET STATISTICS 0")
     op.execute("ALTER TABLE chunks ALTER COLUMN run_id SET STATISTICS 0")
+    op.execute("ALTER TABLE schedule_backfill_slots ALTER COLUMN run_id SET STATISTICS 0")
+    op.execute("ALTER TABLE schedule_slots ALTER COLUMN run_id SET STATISTICS 0")
     op.execute("ALTER TABLE serp_results ALTER COLUMN run_id SET STATISTICS 0")
     op.execute("""
 CREATE FUNCTION pace_in_time(pace provider_rates, at timestamptz) RETURNS provider_rates

@@ -1,0 +1,74 @@
+"""Words of stored schedules: reasons of slots, backfills and proposals."""
+
+from enum import StrEnum
+
+
+class SlotReason(StrEnum):
+    """Why a slot has its outcome; ``reason`` beside it is the sentence for people.
+
+    Of a *due* slot: ``JITTER`` (its start is spread over time), ``PREVIOUS_RUN`` (it waits for the
+    run of an earlier slot), ``NO_PLACE`` (as many scheduled runs as allowed are running).
+    """
+
+    ON_TIME = "on_time"
+    CAUGHT_UP = "caught_up"
+    TRIGGERED = "triggered"
+    JITTER = "jitter"
+    PREVIOUS_RUN = "previous_run"
+    NO_PLACE = "no_place"
+    OVERLAP = "overlap"
+    BUFFER_FULL = "buffer_full"
+    PAUSED = "paused"
+    DELETED = "deleted"
+    CATCH_UP_NONE = "catch_up_none"
+    SUPERSEDED = "superseded"
+    TOO_OLD = "too_old"
+    TOO_MANY = "too_many"
+    DEADLINE = "deadline"
+    REFUSED = "refused"
+    ERROR = "error"
+
+
+class BackfillKind(StrEnum):
+    """What a backfill does: a past result page cannot be searched again.
+
+    ``REFETCH``: fetch result sets that the provider still holds. ``LATE``: a snapshot taken now,
+    marked late. ``RECOMPUTE``: compute again from stored raw replies, without a call.
+    """
+
+    REFETCH = "refetch"
+    LATE = "late"
+    RECOMPUTE = "recompute"
+
+
+class BackfillStatus(StrEnum):
+    """A backfill is *planned*, *running*, *paused* by a person, *cancelled* or *completed*."""
+
+    PLANNED = "planned"
+    RUNNING = "running"
+    PAUSED = "paused"
+    CANCELLED = "cancelled"
+    COMPLETED = "completed"
+
+
+class BackfillSlotStatus(StrEnum):
+    """One slot of a backfill: *waiting* for its turn, *running*, or ended."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+class ProposalStatus(StrEnum):
+    """A proposed change of a schedule: *open* until a person accepts or refuses it.
+
+    *taken_back*: accepted, and undone later. *expired*: the schedule changed before a decision.
+    """
+
+    OPEN = "open"
+    ACCEPTED = "accepted"
+    REFUSED = "refused"
+    TAKEN_BACK = "taken_back"
+    EXPIRED = "expired"
