@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from serpline.core.clock import Clock, SystemClock
 
@@ -54,6 +55,7 @@ class SimulatorConfig:
     ``log_file``: gets one JSON line per call.
     ``directory``: for the CA's certificate; None: a temporary directory.
     ``port``, ``pages_port``: 0: any free port.
+    ``batch_zone``: the time zone of the ScaleSERP account, in which its batches are scheduled.
     ``search_credits``: ScaleSERP's charge per page of a search.
     ``llm_dialect``: the vendor whose API the language model imitates (``simulator.llm_dialects``).
     """
@@ -70,6 +72,7 @@ class SimulatorConfig:
     limits: Mapping[str, RateLimit | None] = field(default_factory=dict)
     latency_seconds: Mapping[str, float] = field(default_factory=dict)
     timing: BatchTiming = field(default_factory=BatchTiming)
+    batch_zone: ZoneInfo = field(default_factory=lambda: ZoneInfo("UTC"))
     faults: Sequence[Mapping[str, Any]] = ()
     log_file: Path | None = None
     llm_dialect: str = "openai"

@@ -77,6 +77,7 @@ class Control:
                 "day": self._world.day.isoformat(),
                 "calls": len(self._log),
                 "dropped": self._log.dropped,
+                "batches_created": self._scaleserp.account.created,
             }
         return None
 

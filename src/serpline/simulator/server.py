@@ -152,6 +152,7 @@ class Simulator:
         self._port, self._pages_port = apis.getsockname()[1], pages.getsockname()[1]
         context = authority.server_context()
         self._closing.push_async_callback(self._stop)
+        self.scaleserp.scheduler.begin()
         self._listen(self.gateway.api, apis)
         self._listen(self.gateway.web, pages, ssl_context_factory=lambda *_: context)
         self._closing.callback(self.gateway.close)

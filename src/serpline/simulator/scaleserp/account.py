@@ -4,6 +4,7 @@ import asyncio
 import heapq
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from serpline.simulator.config import SimulatorConfig
@@ -108,17 +109,23 @@ class Account:
             self.stop(batch)
         del self.batches[batch.id]
 
-    def start(self, batch: Batch) -> None:
+    def start(self, batch: Batch, reason: str = "batch queued") -> None:
         """Charge for a run and queue it. Raises ``Refused``: 400 not idle, 402 too few credits."""
-        batch.require_idle("start")
-        if not batch.searches:
-            raise Refused(400, f"The batch '{batch.id}' has no searches.")
-        if not self._ledger.charge(
-            "scaleserp", batch.credits_required(), "batch queued", f"batch {batch.id}"
-        ):
-            raise Refused(402, "The account does not have enough credits to start the batch.")
+        self._charge(batch, reason)
         batch.status = Status.QUEUED
         self._tasks[batch.id] = asyncio.create_task(self._run(batch), name=f"batch {batch.id}")
+
+    def duration(self, batch: Batch) -> timedelta:
+        """How long a run takes if no other batch runs."""
+        timing = self._config.timing
+        return timedelta(seconds=timing.queued_seconds + self._running_seconds(batch))
+
+    def run_in_the_past(self, batch: Batch, instant: datetime, reason: str) -> None:
+        """Make the run that began at ``instant`` and has ended. Raises as ``start`` does."""
+        self._charge(batch, reason)
+        self._notify("running", batch, None)
+        day = self._world.day if self._config.day else instant.date()
+        self._finish(batch, instant, instant + self.duration(batch), day)
 
     def stop(self, batch: Batch) -> None:
         """Stop a batch without a result set. Credits are refunded only while it is queued."""
@@ -144,30 +151,45 @@ class Account:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _run(self, batch: Batch) -> None:
-        timing, clock = self._config.timing, self._config.clock
-        await clock.sleep(timing.queued_seconds)
+        clock = self._config.clock
+        await clock.sleep(self._config.timing.queued_seconds)
         slots = self._small if len(batch.searches) <= SMALL_SEARCHES_MAX else self._large
         await slots.enter(_PRIORITIES.index(batch.fields.get("priority", "normal")))
         try:
             batch.status = Status.RUNNING
             started, day = clock.now(), self._world.day
             self._notify("running", batch, None)
-            each = timing.running_seconds_per_search
-            await clock.sleep(timing.running_seconds + each * len(batch.searches))
-            result_set = ResultSet(
-                id=batch.next_result_set_id,
-                day=day,
-                started_at=started,
-                ended_at=clock.now(),
-                searches=[self._outcome(batch, *item) for item in batch.searches.items()],
-            )
+            await clock.sleep(self._running_seconds(batch))
+            ended = clock.now()
         finally:
             slots.leave()
+        del self._tasks[batch.id]
+        self._finish(batch, started, ended, day)
+
+    def _running_seconds(self, batch: Batch) -> float:
+        timing = self._config.timing
+        return timing.running_seconds + timing.running_seconds_per_search * len(batch.searches)
+
+    def _charge(self, batch: Batch, reason: str) -> None:
+        batch.require_idle("start")
+        if not batch.searches:
+            raise Refused(400, f"The batch '{batch.id}' has no searches.")
+        price = batch.credits_required()
+        if not self._ledger.charge("scaleserp", price, reason, f"batch {batch.id}"):
+            raise Refused(402, "The account does not have enough credits to start the batch.")
+
+    def _finish(self, batch: Batch, started: datetime, ended: datetime, day: date) -> None:
+        result_set = ResultSet(
+            id=batch.next_result_set_id,
+            day=day,
+            started_at=started,
+            ended_at=ended,
+            searches=[self._outcome(batch, *item) for item in batch.searches.items()],
+        )
         batch.next_result_set_id += 1
         batch.last_run = started
         batch.result_sets.append(result_set)
         batch.status = Status.IDLE
-        del self._tasks[batch.id]
         self._notify("finished", batch, result_set)
 
     def _outcome(

@@ -12,6 +12,7 @@ from serpline.simulator.scaleserp.account import Account
 from serpline.simulator.scaleserp.batches import Batch, Refused, ResultSet
 from serpline.simulator.scaleserp.calls import Calls
 from serpline.simulator.scaleserp.files import Files
+from serpline.simulator.scaleserp.scheduler import Scheduler
 from serpline.simulator.scaleserp.search import (
     REAL_TIME_PAGES_MAX,
     BadSearch,
@@ -44,7 +45,7 @@ _BODY_FIELDS = ("name", "schedule_type", "searches_type", "priority", "notificat
 
 
 class ScaleSerp:
-    """The simulated API. Tests may read ``account`` and ``webhooks``."""
+    """The simulated API. Tests may read ``account``, ``scheduler`` and ``webhooks``."""
 
     name = NAME
 
@@ -62,7 +63,10 @@ class ScaleSerp:
         self._files = Files(world, config.results_per_page, config.key(NAME))
         self.webhooks = Webhooks(config, faults, self._files)
         self.account = Account(config, world, ledger, faults, self._on_batch_event)
-        self._calls = Calls(config, self.account, self.webhooks, self._files, ledger, log)
+        self.scheduler = Scheduler(config, self.account)
+        self._calls = Calls(
+            config, self.account, self.scheduler, self.webhooks, self._files, ledger, log
+        )
 
     def describe(self, request: Request) -> Operation:
         """Name the call. Fault rules can also match a batch call by its batch's name and fields."""
@@ -83,6 +87,7 @@ class ScaleSerp:
         """Check the key and answer. Every documented rejection has its own status."""
         if request.query.get("api_key") != self._config.key(NAME):
             return self.failure(401)
+        self.scheduler.catch_up()
         try:
             if operation.name == "search":
                 return await self._search(dict(request.query))
@@ -125,7 +130,8 @@ class ScaleSerp:
         return Reply(200, made[0], {"content-type": made[1]})
 
     async def close(self) -> None:
-        """Stop batches and webhooks."""
+        """Stop schedules, batches and webhooks."""
+        await self.scheduler.close()
         await self.account.close()
         await self.webhooks.close()
 

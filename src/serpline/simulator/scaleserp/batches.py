@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from serpline.simulator.journal import iso
+from serpline.simulator.scaleserp.calendar import LISTS, minutes_between
 from serpline.simulator.scaleserp.search import SEARCH_TYPES, BadSearch, check, credits_of, pages_of
 from serpline.simulator.seeds import hex_id
 
@@ -92,6 +93,11 @@ class Batch:
     search_ids: dict[str, int] = field(default_factory=dict)
     adding: bool = False
     search_credits: int = 1
+    # Every instant of its calendar up to this time was handled.
+    looked_at: datetime = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.looked_at = self.created_at
 
     @property
     def name(self) -> str:
@@ -155,13 +161,27 @@ def batch_fields(given: Mapping[str, Any]) -> dict[str, Any]:
     for name, allowed in _CHOICES.items():
         if name in given and given[name] not in allowed:
             raise Refused(400, f"'{name}' must be one of {', '.join(allowed)}.")
+    given = {**given, **{name: _numbers(given[name]) for name in LISTS if name in given}}
     for name, (low, high) in _RANGES.items():
         values = given.get(name, [])
         if not isinstance(values, list) or not all(
             isinstance(value, int) and low <= value <= high for value in values
         ):
             raise Refused(400, f"'{name}' must be a list of numbers from {low} to {high}.")
+    if "schedule_minutes" in given:
+        try:
+            minutes_between(str(given["schedule_minutes"]))
+        except ValueError:
+            raise Refused(400, "'schedule_minutes' must be like every_5_minutes.") from None
     return {name: given[name] for name in FIELDS if name in given}
+
+
+def _numbers(value: Any) -> Any:
+    """The list of a comma-separated text, which the vendor accepts too."""
+    if not isinstance(value, str):
+        return value
+    parts = [part.strip() for part in value.split(",")]
+    return [int(part) for part in parts] if all(map(str.isdecimal, parts)) else value
 
 
 def _search(item: Any, searches_type: str) -> dict[str, str]:

@@ -21,6 +21,7 @@ from serpline.simulator.scaleserp.batches import (
 )
 from serpline.simulator.scaleserp.files import Files
 from serpline.simulator.scaleserp.listing import select
+from serpline.simulator.scaleserp.scheduler import Scheduler
 from serpline.simulator.scaleserp.webhooks import Webhooks
 from serpline.simulator.wire import Reply, Request, json_reply
 
@@ -32,6 +33,7 @@ class Calls:
         self,
         config: SimulatorConfig,
         account: Account,
+        scheduler: Scheduler,
         webhooks: Webhooks,
         files: Files,
         ledger: Ledger,
@@ -39,6 +41,7 @@ class Calls:
     ) -> None:
         self._config = config
         self._account = account
+        self._scheduler = scheduler
         self._webhooks = webhooks
         self._files = files
         self._ledger = ledger
@@ -47,7 +50,9 @@ class Calls:
     async def create_batch(self, request: Request) -> Reply:
         """POST /batches."""
         fields = request.fields()
-        return self._batch(self._account.create(batch_fields(fields), _searches(fields)))
+        batch = self._account.create(batch_fields(fields), _searches(fields))
+        self._scheduler.check_soon()
+        return self._batch(batch)
 
     async def update_batch(self, request: Request) -> Reply:
         """PUT /batches/{id}: update fields or add searches, one request at a time."""
@@ -66,6 +71,7 @@ class Calls:
         finally:
             batch.adding = False
         batch.fields.update(changed)
+        self._scheduler.check_soon()
         return self._batch(batch)
 
     async def get_batch(self, request: Request) -> Reply:

@@ -1,4 +1,8 @@
-"""Filters, sorting and paging of ``GET /batches``."""
+"""Filters, sorting and paging of ``GET /batches``.
+
+Documented (docs.trajectdata.com/scaleserp, "List Batches"): ``contains`` compares words and ignores
+case, ``exact`` does not ignore it; the order is by name, ascending.
+"""
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
@@ -8,9 +12,9 @@ from serpline.simulator.scaleserp.batches import Batch, Refused
 
 _PAGE_DEFAULT, _PAGE_MAX = 25, 1_000
 _TERMS: dict[str, Callable[[str, str], bool]] = {
-    "contains": lambda name, term: term in name,
-    "starts_with": lambda name, term: name.startswith(term),
-    "ends_with": lambda name, term: name.endswith(term),
+    "contains": lambda name, term: all(word in name.lower() for word in _words(term)),
+    "starts_with": lambda name, term: name.lower().startswith(term.lower()),
+    "ends_with": lambda name, term: name.lower().endswith(term.lower()),
     "exact": lambda name, term: name == term,
 }
 _SORTS: dict[str, Callable[[Batch], Any]] = {
@@ -27,10 +31,10 @@ def select(
 ) -> tuple[list[Batch], list[Batch], int, int]:
     """All matching batches, those of the page, page size and page number. Raises ``Refused``."""
     found = [batch for batch in batches if _matches(batch, query)]
-    sort = _SORTS.get(query.get("sort_by", "created_at"))
+    sort = _SORTS.get(query.get("sort_by", "name"))
     if sort is None:
         raise Refused(400, f"Cannot sort by '{query['sort_by']}'.")
-    found.sort(key=sort, reverse=query.get("sort_direction", "descending").startswith("desc"))
+    found.sort(key=sort, reverse=query.get("sort_direction", "ascending").startswith("desc"))
     size = min(_number(query, "page_size", _PAGE_DEFAULT), _PAGE_MAX)
     page = _number(query, "page", 1)
     return found, found[(page - 1) * size : page * size], size, page
@@ -43,16 +47,22 @@ def _number(query: Mapping[str, str], name: str, default: int) -> int:
     return int(text)
 
 
+def _words(term: str) -> list[str]:
+    return "".join(each if each.isalnum() else " " for each in term.lower()).split()
+
+
 def _matches(batch: Batch, query: Mapping[str, str]) -> bool:
     """Whether a batch passes the filters. Raises ``Refused`` for a bad filter."""
     if query.get("status", "all") not in ("all", batch.status.value):
         return False
     if query.get("only_with_results") == "true" and not batch.result_sets:
         return False
+    if query.get("only_without_results") == "true" and batch.result_sets:
+        return False
     test = _TERMS.get(query.get("search_type", "contains"))
     if test is None:
         raise Refused(400, f"'search_type' cannot be '{query['search_type']}'.")
-    if not test(batch.name.lower(), query.get("search_term", "").lower()):
+    if "search_term" in query and not test(batch.name, query["search_term"]):
         return False
     for name, moment in (("created", batch.created_at), ("last_run", batch.last_run)):
         before, after = _moment(query, f"{name}_before"), _moment(query, f"{name}_after")
