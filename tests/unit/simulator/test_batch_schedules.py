@@ -72,8 +72,10 @@ def test_a_skipped_hour_is_left_out_and_a_repeated_one_counts_once() -> None:
     """02:00 does not exist on 2026-03-29 in Berlin and is twice on 2026-10-25."""
     fields = {"schedule_type": "daily", "schedule_hours": [2]}
     zone = ZoneInfo("Europe/Berlin")
-    for day, count in ((datetime(2026, 3, 28, 12), 0), (datetime(2026, 10, 24, 12), 1)):
-        after = day.replace(tzinfo=UTC)
+    for after, count in (
+        (datetime(2026, 3, 28, 12, tzinfo=UTC), 0),
+        (datetime(2026, 10, 24, 12, tzinfo=UTC), 1),
+    ):
         assert len(due_between(fields, zone, after, after + timedelta(hours=20))) == count
 
 
@@ -103,7 +105,9 @@ async def test_a_scheduled_batch_starts_by_itself(
     await caller.simulator.scaleserp.webhooks.idle()
     assert await sets(caller, batch) == [(1, "11-23T13:00")]
     assert len(listener.bodies) == 1
-    assert [(c.reason, c.amount) for c in caller.simulator.ledger] == [("scheduled batch queued", 3)]
+    assert [(c.reason, c.amount) for c in caller.simulator.ledger] == [
+        ("scheduled batch queued", 3)
+    ]
     assert caller.simulator.scaleserp.account.created == 1
 
 

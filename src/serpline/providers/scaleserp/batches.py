@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from serpline.domain.replies import as_count, as_list, as_number, as_object, as_text
+from serpline.providers.scaleserp.calendar import Calendar, calendar
 from serpline.providers.scaleserp.wire import credits_left, host_of, identifier
 
 _PAGE_FILE = re.compile(r"_Page_([0-9]{1,6})\.json$")
@@ -20,7 +21,8 @@ class Batch:
     """A batch at ScaleSERP. ``status`` is ``idle``, ``queued`` or ``running``.
 
     ``results_count`` counts its result sets; ``next_result_set_id`` is the next one's id;
-    ``credits_required`` is the price of a start.
+    ``credits_required`` is the price of a start. ``calendar`` is None if it starts by hand only, or
+    by a calendar that serpline does not write. ``last_run`` is as given (ISO 8601).
     """
 
     id: str
@@ -32,6 +34,9 @@ class Batch:
     credits_required: float | None
     priority: str | None
     created_at: str | None
+    enabled: bool = True
+    calendar: Calendar | None = None
+    last_run: str | None = None
 
     @property
     def is_idle(self) -> bool:
@@ -42,6 +47,15 @@ class Batch:
     def is_queued(self) -> bool:
         """Whether it was started and waits to run."""
         return self.status == "queued"
+
+
+@dataclass(frozen=True, slots=True)
+class BatchesPage:
+    """One page (up to 1,000) of the account's batches; ``page`` counts from 1 to ``page_count``."""
+
+    page: int
+    page_count: int
+    batches: tuple[Batch, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +121,19 @@ def batch(value: Any) -> Batch | None:
         credits_required=as_number(item.get("credits_required")),
         priority=as_text(item.get("priority")),
         created_at=as_text(item.get("created_at")),
+        enabled=item.get("enabled") is not False,
+        calendar=calendar(item),
+        last_run=as_text(item.get("last_run")),
+    )
+
+
+def batches_page(body: dict[str, Any]) -> BatchesPage:
+    """Parse a page of the account's batches. One without an id is left out."""
+    found = (batch(value) for value in as_list(body.get("batches")))
+    return BatchesPage(
+        page=as_count(body.get("current_page")) or 1,
+        page_count=as_count(body.get("total_pages")) or 1,
+        batches=tuple(one for one in found if one is not None),
     )
 
 

@@ -1,54 +1,45 @@
 """Builds calls to ScaleSERP; does no I/O.
 
 The vendor accepts the key only as the query parameter ``api_key``, so a URL is secret: the key is
-in ``HttpRequest.secrets`` and in no identity, message or representation. Every batch has
-``schedule_type=manual``, so it never runs or costs by itself. The vendor has no idempotency keys:
-check before repeating a create, an add or a start.
+in ``HttpRequest.secrets`` and in no identity, message or representation. A batch is created
+``schedule_type=manual`` or disabled, so none runs by itself before ``set_schedule`` enables it. The
+vendor has no idempotency keys: check before repeating a create, an add or a start.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
-from typing import Any, TypeVar
-from urllib.parse import quote
+from collections.abc import Sequence
+from typing import Any
 
-from serpline.core.clock import Clock
 from serpline.core.ids import digest
 from serpline.domain.errors import ErrorCategory, ProviderError
 from serpline.domain.http import HttpReply, HttpRequest, ProviderCall
 from serpline.domain.names import BatchPriority
-from serpline.domain.replies import as_number, as_object, json_object, malformed
+from serpline.domain.replies import malformed
 from serpline.providers.scaleserp import batches, errors
 from serpline.providers.scaleserp.batches import Account, Batch, ResultSet, SearchesPage
+from serpline.providers.scaleserp.building import (
+    REPLY_BYTES_MAX,
+    path_of,
+    read_batch,
+    read_nothing,
+    read_started,
+)
 from serpline.providers.scaleserp.errors import PROVIDER
 from serpline.providers.scaleserp.records import BatchRecord, records
+from serpline.providers.scaleserp.scheduled import ScheduledBatchCalls
 from serpline.providers.scaleserp.spec import BatchSearch, SearchSpec
 from serpline.providers.scaleserp.wire import SerpPage, serp_page
 
 SEARCHES_PER_ADD_MAX = 1_000
 # A search is synchronous and takes up to a minute.
 _SEARCH_TIMEOUT_SECONDS = 90.0
-_BATCH_TIMEOUT_SECONDS = 60.0
 _FILE_TIMEOUT_SECONDS = 300.0
-# A page of results has some hundred kilobytes, a page of a batch's searches no more.
-_REPLY_BYTES_MAX = 5_000_000
 # A file has a page of results for each of its searches (usually 25 kB), 1,000 at most.
 _FILE_BYTES_PER_SEARCH = 200_000
 _FILE_SEARCHES_MAX = 1_000
 
-T = TypeVar("T")
 
-
-class ScaleSerpClient:
-    """Builds the calls. ``clock`` converts a ``Retry-After`` date to seconds."""
-
-    def __init__(self, base_url: str, api_key: str, clock: Clock) -> None:
-        self._base_url = base_url.rstrip("/")
-        self._api_key = api_key
-        self._clock = clock
-
-    def __repr__(self) -> str:
-        """Leave out the key."""
-        return f"ScaleSerpClient({self._base_url!r})"
+class ScaleSerpClient(ScheduledBatchCalls):
+    """Builds all calls."""
 
     def search(self, spec: SearchSpec) -> ProviderCall[SerpPage]:
         """Search in real time. A page without an answer is a ``ProviderError`` EMPTY."""
@@ -89,7 +80,7 @@ class ScaleSerpClient:
         # The webhook's path is a secret too: anyone who knows it can pose as the vendor.
         request = self._request("POST", "/batches", json=fields, hide=notification_webhook)
         identity = {"name": name, "searches_type": searches_type, "priority": str(priority)}
-        return self._call("create_batch", request, identity, _batch)
+        return self._call("create_batch", request, identity, read_batch)
 
     def find_batch_by_name(self, name: str) -> ProviderCall[Batch | None]:
         """Find the batch of exactly this name (the oldest of several), or None. Free."""
@@ -106,16 +97,16 @@ class ScaleSerpClient:
 
     def get_batch(self, batch_id: str) -> ProviderCall[Batch]:
         """Fetch the batch. Free."""
-        return self._on_batch("get_batch", "GET", batch_id, "", _batch)
+        return self._on_batch("get_batch", "GET", batch_id, "", read_batch)
 
     def add_searches(self, batch_id: str, searches: Sequence[BatchSearch]) -> ProviderCall[Batch]:
         """Add 1 to 1,000 searches. Free; one add at a time, and never while the batch runs."""
         if not 1 <= len(searches) <= SEARCHES_PER_ADD_MAX:
             raise ValueError(f"{len(searches)} searches in one add: 1 to {SEARCHES_PER_ADD_MAX}")
         sent = [search.wire() for search in searches]
-        request = self._request("PUT", _path(batch_id), json={"searches": sent})
+        request = self._request("PUT", path_of(batch_id), json={"searches": sent})
         identity = {"batch": batch_id, "count": len(sent), "searches": digest(sent)}
-        return self._call("add_searches", request, identity, _batch)
+        return self._call("add_searches", request, identity, read_batch)
 
     def searches_page(self, batch_id: str, page: int) -> ProviderCall[SearchesPage]:
         """List the batch's searches, 1,000 a page from page 1. Free."""
@@ -130,16 +121,16 @@ class ScaleSerpClient:
     def start(self, batch_id: str, *, credits_required: float = 0.0) -> ProviderCall[None]:
         """Queue the batch. The vendor charges its ``credits_required``."""
         return self._on_batch(
-            "start_batch", "GET", batch_id, "/start", _started, credits=credits_required
+            "start_batch", "GET", batch_id, "/start", read_started, credits=credits_required
         )
 
     def stop(self, batch_id: str) -> ProviderCall[None]:
         """Stop the batch. A queued one is refunded, a running one is not."""
-        return self._on_batch("stop_batch", "GET", batch_id, "/stop", _nothing)
+        return self._on_batch("stop_batch", "GET", batch_id, "/stop", read_nothing)
 
     def delete_batch(self, batch_id: str) -> ProviderCall[None]:
         """Delete the batch and its result sets. If it is gone already: ``errors.is_gone``."""
-        return self._on_batch("delete_batch", "DELETE", batch_id, "", _nothing)
+        return self._on_batch("delete_batch", "DELETE", batch_id, "", read_nothing)
 
     def results(self, batch_id: str) -> ProviderCall[tuple[ResultSet, ...]]:
         """List the batch's result sets, newest first; links may be missing. Free."""
@@ -184,7 +175,7 @@ class ScaleSerpClient:
             found.page_links[page - 1],
             secrets=self._secrets(),
             timeout_seconds=_FILE_TIMEOUT_SECONDS,
-            size_bytes_max=_REPLY_BYTES_MAX + size_bytes_max,
+            size_bytes_max=REPLY_BYTES_MAX + size_bytes_max,
             large=True,
         )
 
@@ -204,98 +195,3 @@ class ScaleSerpClient:
             return batches.account(body)
 
         return self._call("account", self._request("GET", "/account"), {}, read)
-
-    def _on_batch(
-        self,
-        operation: str,
-        method: str,
-        batch_id: str,
-        path: str,
-        read: Callable[[dict[str, Any], HttpReply], T],
-        part: int | None = None,
-        credits: float = 0.0,  # noqa: A002  the contract's word; the built-in is for the prompt
-    ) -> ProviderCall[T]:
-        request = self._request(method, _path(batch_id) + path)
-        identity = {"batch": batch_id} | ({} if part is None else {"part": part})
-        return self._call(operation, request, identity, read, credits)
-
-    def _request(
-        self,
-        method: str,
-        path: str,
-        params: dict[str, str] | None = None,
-        *,
-        json: Any = None,
-        seconds: float = _BATCH_TIMEOUT_SECONDS,
-        hide: str | None = None,
-    ) -> HttpRequest:
-        return HttpRequest(
-            method,
-            self._base_url + path,
-            params={**(params or {}), "api_key": self._api_key},
-            json=json,
-            secrets=self._secrets(hide),
-            timeout_seconds=seconds,
-            size_bytes_max=_REPLY_BYTES_MAX,
-        )
-
-    def _call(
-        self,
-        operation: str,
-        request: HttpRequest,
-        identity: Any,
-        read: Callable[[dict[str, Any], HttpReply], T],
-        credits: float = 0.0,  # noqa: A002  the contract's word
-    ) -> ProviderCall[T]:
-        def parse(reply: HttpReply) -> T:
-            check = _CHECKS.get(read, errors.answer)
-            return read(check(reply, self._clock.now(), request.secrets), reply)
-
-        def billed(reply: HttpReply) -> float:
-            return _billed(reply, credits)
-
-        return ProviderCall(PROVIDER, operation, request, identity, parse, credits, billed)
-
-    def _secrets(self, more: str | None = None) -> tuple[str, ...]:
-        return tuple(filter(None, (self._api_key, more)))
-
-
-def _path(batch_id: str) -> str:
-    return "/batches/" + quote(batch_id, safe="")
-
-
-def _batch(body: dict[str, Any], reply: HttpReply) -> Batch:
-    found = batches.batch(body.get("batch"))
-    if found is None:
-        raise malformed(reply, PROVIDER, "a batch without an id")
-    return found
-
-
-def _nothing(body: dict[str, Any], reply: HttpReply) -> None:
-    return None
-
-
-def _started(body: dict[str, Any], reply: HttpReply) -> None:
-    return None
-
-
-_Check = Callable[[HttpReply, datetime, Sequence[str]], dict[str, Any]]
-# Checks of replies whose status is the answer.
-_CHECKS: Mapping[Any, _Check] = {
-    _nothing: errors.acknowledged,
-    _started: errors.started,
-}
-
-
-def _billed(reply: HttpReply, expected: float) -> float:
-    """The credits in the reply, else ``expected``; only 2xx is billed."""
-    if not errors.is_success(reply.status) or not expected:
-        return 0.0
-    try:
-        info = as_object(json_object(reply, PROVIDER).get("request_info"))
-    except ProviderError:
-        return expected
-    stated = as_number(info.get("credits_used_this_request"))
-    if stated is not None and stated >= 0:
-        return stated
-    return 0.0 if info.get("success") is False else expected

@@ -1,10 +1,10 @@
 """The calendar of a batch: the instants at which it starts by itself.
 
-Documented (docs.trajectdata.com/scaleserp, "Create Batch", "Update Batch", and the product updates of
-August 2021): ``schedule_type`` is monthly, weekly, daily, minutes or manual. ``schedule_hours`` are
-0 to 23, ``schedule_days_of_week`` 0 (Sunday) to 6, ``schedule_days_of_month`` 1 to 31. Their values
-are lists or comma-separated text. ``schedule_minutes`` (``every_5_minutes``, …) may be restricted to
-hours and days. A schedule runs in the time zone of the account's profile.
+Documented (docs.trajectdata.com/scaleserp, "Create Batch", "Update Batch", and the product updates
+of August 2021): ``schedule_type`` is monthly, weekly, daily, minutes or manual. ``schedule_hours``
+are 0 to 23, ``schedule_days_of_week`` 0 (Sunday) to 6, ``schedule_days_of_month`` 1 to 31. Values
+are lists or comma-separated text. ``schedule_minutes`` (``every_5_minutes``, …) may be restricted
+to hours and days. A schedule runs in the time zone of the account's profile.
 
 Undocumented, chosen here: a day that the month does not have and a local hour that a clock change
 skips are left out; a repeated hour counts once; a schedule without its lists never runs.

@@ -1,15 +1,16 @@
 """The account's scheduler: batches with a calendar start by themselves, inactive ones are deleted.
 
-It catches up with the clock before every call and at every instant of a calendar, so it works in real
-and in virtual time. A run that ended before now is made at once, with its own times.
+It catches up with the clock before every call and at every instant of a calendar, so it works in
+real and in virtual time. A run that ended before now is made at once, with its own times.
 
 Documented (docs.trajectdata.com/scaleserp, "Batches API"): a batch is deleted after two months
-without a start. Undocumented, chosen here: a batch that is disabled, empty, running, or too expensive
-for the account's credits misses its instant.
+without a start. Undocumented, chosen here: a batch that is disabled, empty, running, or too
+expensive for the account's credits misses its instant.
 """
 
 import asyncio
 from datetime import datetime, timedelta
+from typing import Any
 
 from serpline.simulator.config import SimulatorConfig
 from serpline.simulator.scaleserp.account import Account
@@ -67,7 +68,7 @@ class Scheduler:
 
     def _is_inactive(self, batch: Batch, at: datetime) -> bool:
         is_idle = batch.status is Status.IDLE
-        return is_idle and max(batch.created_at, batch.last_run or batch.created_at) + INACTIVE <= at
+        return is_idle and (batch.last_run or batch.created_at) + INACTIVE <= at
 
     def _start(self, batch: Batch, instant: datetime, now: datetime) -> None:
         if not batch.fields.get("enabled", True):
@@ -91,10 +92,10 @@ class Scheduler:
                 for batch in self._account.batches.values()
                 if (due := self._due(batch, now, now + _AHEAD))
             ]
-            waits = [asyncio.create_task(self._changed.wait())]
+            waits: list[asyncio.Task[Any]] = [asyncio.create_task(self._changed.wait())]
             if soon:
                 seconds = (min(soon) - now).total_seconds()
-                waits.append(asyncio.ensure_future(clock.sleep(seconds)))
+                waits.append(asyncio.create_task(clock.sleep(seconds)))
             try:
                 await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
             finally:
