@@ -61,6 +61,15 @@ class BackfillSlotStatus(StrEnum):
     SKIPPED = "skipped"
 
 
+class ProposalKind(StrEnum):
+    """What a proposal changes: *later_hour* moves slots, *spread* gives their starts a jitter."""
+
+    LATER_HOUR = "later_hour"
+    SMALLER_BATCHES = "smaller_batches"
+    PRIORITY = "priority"
+    SPREAD = "spread"
+
+
 class ProposalStatus(StrEnum):
     """A proposed change of a schedule: *open* until a person accepts or refuses it.
 

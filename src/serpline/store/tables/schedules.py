@@ -30,6 +30,7 @@ from serpline.domain.schedules import (
     BackfillKind,
     BackfillSlotStatus,
     BackfillStatus,
+    ProposalKind,
     ProposalStatus,
 )
 from serpline.domain.states import RunStatus, ScheduleStatus, SlotOutcome
@@ -81,6 +82,8 @@ schedule_versions = Table(
 # The slots of one ``run_group`` at one instant share a run. ``run_status``: how the run ended; NULL
 # until then. ``succeeded``: whether the content type's figures were computed; NULL also after a
 # cancellation. Overlap rule, priority and deadline are those of the version that decided the slot.
+# ``observed``: what the search for patterns needs of the run, which is deleted before the slot: the
+# providers that answered with errors, and the batches. NULL: not yet observed.
 schedule_slots = Table(
     "schedule_slots",
     metadata,
@@ -106,6 +109,7 @@ schedule_slots = Table(
     Column("run_ended_at", Instant),
     Column("succeeded", Boolean),
     Column("backfill_id", BigInteger),
+    Column("observed", JSONB),
     PrimaryKeyConstraint("schedule_id", "scheduled_for", "content_type"),
     ForeignKeyConstraint(
         ["schedule_id", "version"],
@@ -137,6 +141,13 @@ schedule_slots = Table(
         postgresql_include=["run_id"],
         postgresql_where=text("run_id IS NOT NULL AND run_status IS NULL"),
     ),
+    Index(
+        "ix_schedule_slots_unobserved",
+        "scheduled_for",
+        postgresql_where=text(
+            "observed IS NULL AND outcome <> 'due' AND (run_id IS NULL OR run_status IS NOT NULL)"
+        ),
+    ),
     Index("ix_schedule_slots_scheduled_for", "scheduled_for", "schedule_id", "content_type"),
     Index(
         "ix_schedule_slots_backfill_id",
@@ -146,8 +157,9 @@ schedule_slots = Table(
     postgresql_with={"fillfactor": "80"},
 )
 
-# What is known of each content type of a schedule: for the freshness alarm, and for the pause after
-# failed runs.
+# What is known of each content type of a schedule: for the freshness alarm, for the pause after
+# failed runs, and for the search for patterns, which next looks when ``next_look_slots`` slots are
+# observed.
 schedule_lanes = Table(
     "schedule_lanes",
     metadata,
@@ -161,10 +173,17 @@ schedule_lanes = Table(
     # Set after too many failed runs in a row. The other content types go on.
     Column("paused_at", Instant),
     Column("pause_reason", Text),
+    Column("observed_slots", Integer, nullable=False, server_default=ZERO),
+    Column("next_look_slots", Integer, nullable=False, server_default=ZERO),
     PrimaryKeyConstraint("schedule_id", "content_type"),
     one_of("content_type", ContentType),
     Index(
         "ix_schedule_lanes_fresh_until", "fresh_until", postgresql_where=text("stale_since IS NULL")
+    ),
+    Index(
+        "ix_schedule_lanes_look",
+        "schedule_id",
+        postgresql_where=text("observed_slots >= next_look_slots"),
     ),
 )
 
@@ -218,7 +237,7 @@ schedule_backfill_slots = Table(
     one_of("content_type", ContentType),
 )
 
-# ``change``: keys of the specification and their new values. ``evidence``: counts and p-value.
+# ``change``: the values of the kind of change. ``evidence``: the version, counts and p-value.
 # ``version_before`` and ``version_after`` are those of an accepted proposal.
 schedule_proposals = Table(
     "schedule_proposals",
@@ -235,6 +254,7 @@ schedule_proposals = Table(
     Column("reason", Text),
     Column("version_before", Integer),
     Column("version_after", Integer),
+    one_of("kind", ProposalKind),
     one_of("status", ProposalStatus),
     one_of("content_type", ContentType),
     # One open proposal of a kind, so that the same finding is proposed once.

@@ -904,6 +904,8 @@ def upgrade() -> None:
         sa.Column("failures_in_row", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("paused_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("pause_reason", sa.Text(), nullable=True),
+        sa.Column("observed_slots", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("next_look_slots", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.CheckConstraint(
             "content_type IN ('organic', 'news', 'video', 'all')",
             name=op.f("ck_schedule_lanes_content_type"),
@@ -919,6 +921,13 @@ def upgrade() -> None:
         ["fresh_until"],
         unique=False,
         postgresql_where=sa.text("stale_since IS NULL"),
+    )
+    op.create_index(
+        "ix_schedule_lanes_look",
+        "schedule_lanes",
+        ["schedule_id"],
+        unique=False,
+        postgresql_where=sa.text("observed_slots >= next_look_slots"),
     )
     op.create_table(
         "schedule_proposals",
@@ -937,6 +946,10 @@ def upgrade() -> None:
         sa.CheckConstraint(
             "content_type IN ('organic', 'news', 'video', 'all')",
             name=op.f("ck_schedule_proposals_content_type"),
+        ),
+        sa.CheckConstraint(
+            "kind IN ('later_hour', 'smaller_batches', 'priority', 'spread')",
+            name=op.f("ck_schedule_proposals_kind"),
         ),
         sa.CheckConstraint(
             "status IN ('open', 'accepted', 'refused', 'taken_back', 'expired')",
@@ -1169,6 +1182,7 @@ def upgrade() -> None:
         sa.Column("run_ended_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("succeeded", sa.Boolean(), nullable=True),
         sa.Column("backfill_id", sa.BigInteger(), nullable=True),
+        sa.Column("observed", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
         sa.CheckConstraint(
             "content_type IN ('organic', 'news', 'video', 'all')",
             name=op.f("ck_schedule_slots_content_type"),
@@ -1232,6 +1246,15 @@ def upgrade() -> None:
         ["start_at"],
         unique=False,
         postgresql_where=sa.text("outcome = 'due'"),
+    )
+    op.create_index(
+        "ix_schedule_slots_unobserved",
+        "schedule_slots",
+        ["scheduled_for"],
+        unique=False,
+        postgresql_where=sa.text(
+            "observed IS NULL AND outcome <> 'due' AND (run_id IS NULL OR run_status IS NOT NULL)"
+        ),
     )
     op.create_index(
         "ix_schedule_slots_waiting",
