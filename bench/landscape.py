@@ -56,7 +56,6 @@ async def create_run(database: Database) -> UUID:
             run_id,
             mode=PipelineMode.MANUAL,
             config=config.to_json(),
-            priority=0,
             lanes=lanes,
             is_due=False,
         )

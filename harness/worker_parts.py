@@ -95,7 +95,6 @@ async def create_run(
             run_id,
             mode=mode,
             config=(config or PipelineConfig()).to_json(),
-            priority=0,
             lanes=[(lane, LaneStatus.PENDING) for lane in lanes],
             is_due=is_due,
         )

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from serpline.config.breaker import RunBreaker, ScheduleBreaker
+from serpline.config.lanes import LaneSettings
 from serpline.config.model import ConfigModel, allowed
 from serpline.config.run import PipelineConfig
 from serpline.scheduling.spec import CatchUpWithin, ScheduleSpec
@@ -17,6 +18,7 @@ from serpline.scheduling.spec import CatchUpWithin, ScheduleSpec
 DOCUMENT = Path(__file__).parents[1] / "docs" / "configuration.md"
 TABLES: Mapping[str, type[ConfigModel]] = {
     "run": PipelineConfig,
+    "run.lanes": LaneSettings,
     "run.circuit_breaker": RunBreaker,
     "schedule": ScheduleSpec,
     "schedule.circuit_breaker": ScheduleBreaker,

@@ -138,7 +138,7 @@ async def test_a_schedules_stricter_breaker_opens_by_itself(
             content_types=["organic", "news"],
             realtime_searches_max=100,
             schedule="nightly",
-            circuit_breaker={"news": STRICT},
+            lanes={"news": {"circuit_breaker": STRICT}},
         )
 
         async def states() -> dict[str, str]:

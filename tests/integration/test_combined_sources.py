@@ -53,7 +53,7 @@ class Project:
         sources = dict.fromkeys(set(PhaseName) - {PhaseName.DSI_CALCULATION}, source or run_id)
         async with self.db.transaction() as conn:
             await runs.create(
-                conn, run_id, mode="manual", config=wanted.to_json(), priority=0, lanes=lanes,
+                conn, run_id, mode="manual", config=wanted.to_json(), lanes=lanes,
                 sources=sources, scheduled_for=wanted.scheduled_for,
             )  # fmt: skip
             self.made += 1

@@ -103,7 +103,7 @@ class Lane:
     async def store(self, conn: Connection) -> None:
         lanes = [(key, LaneStatus.COMPLETED) for key in lanes_of([ContentType.ORGANIC])]
         config = {"devices": DEVICES}
-        await runs.create(conn, self.run_id, mode="manual", config=config, priority=0, lanes=lanes)
+        await runs.create(conn, self.run_id, mode="manual", config=config, lanes=lanes)
         planned = [
             {"run_id": self.run_id, "keyword_id": n, "keyword": f"keyword {n}", "market": market}
             for n in KEYWORDS
@@ -190,7 +190,7 @@ async def test_a_lane_of_any_size_is_computed_once(db: Database) -> None:
     dsi = next(key for key, _ in lanes if key.phase is PhaseName.DSI_CALCULATION)
     phase = DsiCalculationPhase()
     async with db.transaction() as conn:
-        await runs.create(conn, run_id, mode="manual", config={}, priority=0, lanes=lanes)
+        await runs.create(conn, run_id, mode="manual", config={}, lanes=lanes)
         await _many_companies(conn, run_id, count)
         lane_id = await items.lane_id(conn, run_id, dsi)
         params = await combined.plan_params(conn, run_id, dsi)

@@ -25,7 +25,7 @@ async def put(
     run_id = uuid4()
     names = ("type", "subject", "market", "kind", "relevance", "word")
     async with db.transaction() as conn:
-        await runs.create(conn, run_id, mode="manual", config={}, priority=0, lanes=[])
+        await runs.create(conn, run_id, mode="manual", config={}, lanes=[])
         for row in rows:
             await conn.execute(_ROW, {"run": run_id, **dict(zip(names, row, strict=True))})
         return await empty_pages(conn, run_id)

@@ -30,7 +30,7 @@ async def _run_without_readable_scores(url: str) -> str:
     try:
         async with database.transaction() as conn:
             await runs.create(
-                conn, run_id, mode="manual", config=wanted.to_json(), priority=0,
+                conn, run_id, mode="manual", config=wanted.to_json(),
                 lanes=[(key, LaneStatus.COMPLETED) for key in lanes_of(wanted.content_types)],
                 sources=dict.fromkeys(PhaseName, run_id), scheduled_for=wanted.scheduled_for,
             )  # fmt: skip

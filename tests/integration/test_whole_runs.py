@@ -99,7 +99,7 @@ async def collected_run(conn: Connection, keywords: int) -> UUID:
     run_id = uuid4()
     lanes = [(VIDEO, LaneStatus.RUNNING), (VIDEO_DSI, LaneStatus.COMPLETED)]
     config = {"enable_historical_tracking": True}
-    await runs.create(conn, run_id, mode="manual", config=config, priority=0, lanes=lanes)
+    await runs.create(conn, run_id, mode="manual", config=config, lanes=lanes)
     for statement in _RUN:
         await conn.execute(text(statement), {"run": run_id, "n": keywords, "depth": DEPTH})
     return run_id
@@ -416,7 +416,7 @@ async def test_a_report_reads_its_own_run(db: Database, name: str) -> None:
     made = [uuid4() for _ in range(MANY)]
     async with db.transaction() as conn:
         for run_id in made:
-            await runs.create(conn, run_id, mode="manual", config={}, priority=0, lanes=lanes)
+            await runs.create(conn, run_id, mode="manual", config={}, lanes=lanes)
         for statement in fill:
             await conn.execute(text(statement))
     async with db.transaction() as conn:

@@ -97,7 +97,7 @@ async def _walk(database_url: str, directory: Path) -> tuple[str, str]:
 
 async def _slot(world: World, instant: datetime, status: RunStatus) -> str:
     scheduling = SchedulingService(world.services.pipeline, world.services.clock)
-    run_id = await scheduling.start_slot("daily", DAILY, instant)
+    [run_id] = await scheduling.start_slot("daily", DAILY, instant)
     assert (await world.wait_for_end(run_id)).status is status
     return str(run_id)
 

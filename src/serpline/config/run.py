@@ -1,12 +1,25 @@
 """The configuration of a run. It is stored with the run, so a resume uses the same."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Self
 from uuid import UUID
 
-from pydantic import BeforeValidator, Field, ValidationInfo
+from pydantic import Field
 
-from serpline.config.breaker import RunBreaker
+from serpline.config.lanes import (
+    BatchSize,
+    HistoricalTracking,
+    LaneDeadlineHours,
+    LaneSettings,
+    MinCollectedRatio,
+    MinSuccessRatio,
+    OwnBreaker,
+    PhaseRetries,
+    RetryAttempts,
+    WorkPriority,
+    unset,
+)
 from serpline.config.model import ConfigModel
 from serpline.config.values import (
     BATCH_SIZE_MAX,
@@ -21,18 +34,16 @@ from serpline.config.values import (
     SearchedType,
     Switch,
     Text,
-    number,
     one_of,
-    searches_per_batch,
     whole,
 )
-from serpline.domain.breaker_settings import BreakerSettings
 from serpline.domain.errors import UserError
 from serpline.domain.names import (
     SEARCHED_TYPES,
     BatchPriority,
     ContentType,
     Device,
+    JobPriority,
     PhaseName,
     PipelineMode,
 )
@@ -40,35 +51,6 @@ from serpline.domain.phases import PHASE_DEPENDENCIES
 
 TESTING_KEYWORDS = 5
 
-# Keys that a schedule passes on to its runs.
-RetryAttempts = Annotated[int, whole(1, 100), Field(description="Attempts per item.")]
-PhaseRetries = Annotated[
-    int,
-    whole(0, 100),
-    Field(description="Automatic retries of a failed lane (SCHEDULED mode)."),
-]
-MinSuccessRatio = Annotated[
-    Ratio, Field(description="A lane fails if a smaller share of its items succeeds.")
-]
-LaneDeadlineHours = Annotated[
-    float,
-    number("0 to 1000", ge=0, le=1_000),
-    Field(
-        description="Hours after a lane's start, or after the run's last resume, when its"
-        " unfinished items fail."
-    ),
-]
-MinCollectedRatio = Annotated[
-    Ratio,
-    Field(
-        description="The run completes with errors if a content type collects a smaller share of"
-        " its planned searches; 1: if any is missing."
-    ),
-]
-HistoricalTracking = Annotated[
-    Switch,
-    Field(description="Whether trends and later combined figures use the run's results."),
-]
 ForceRefresh = Annotated[
     Switch,
     Field(
@@ -76,14 +58,6 @@ ForceRefresh = Annotated[
         " the run even if it is fresh."
     ),
 ]
-
-
-def _for_each_type(given: Any, info: ValidationInfo) -> Any:
-    """Apply settings given once to every content type of the run."""
-    if not isinstance(given, Mapping) or set(given) <= set(SEARCHED_TYPES):
-        return given
-    one = RunBreaker.model_validate(dict(given))
-    return dict.fromkeys(info.data.get("content_types", SEARCHED_TYPES), one)
 
 
 class PipelineConfig(ConfigModel):
@@ -103,15 +77,12 @@ class PipelineConfig(ConfigModel):
     enable_historical_tracking: HistoricalTracking = True
     scheduled_for: AwareTime | None = Field(None, description="The time the run was scheduled for.")
     schedule: Text | None = Field(None, description="The name of the run's schedule.")
-    circuit_breaker: Annotated[
-        Mapping[SearchedType, RunBreaker],
-        BeforeValidator(
-            _for_each_type, json_schema_input_type=RunBreaker | dict[SearchedType, RunBreaker]
-        ),
-        Allowed("the settings of a breaker, or such settings by content type"),
-    ] = Field(
-        default_factory=dict,
-        description="The run's own, stricter circuit breaker for its searches.",
+    circuit_breaker: OwnBreaker | None = unset(OwnBreaker)
+    lanes: Annotated[Mapping[SearchedType, LaneSettings], Allowed("settings by content type")] = (
+        Field(
+            default_factory=dict,
+            description="Settings of single content types, in place of the run's.",
+        )
     )
     landscape: Text | None = Field(None, description="Only the keywords of this named set.")
     keyword_limit: Annotated[int, whole(1, 10_000_000)] | None = Field(
@@ -130,17 +101,16 @@ class PipelineConfig(ConfigModel):
     phase_retries: PhaseRetries = 1
     min_success_ratio: MinSuccessRatio = 0.5
     min_collected_ratio: MinCollectedRatio = 1.0
-    batch_size: Annotated[int, searches_per_batch(unlimited=BATCH_SIZE_MAX)] = Field(
-        BATCH_SIZE_MAX, description="Searches per provider batch."
-    )
+    batch_size: BatchSize = BATCH_SIZE_MAX
     realtime_searches_max: Annotated[int, whole(0, 1_000_000)] = Field(
         0, description="Up to this many searches are made one by one, more as a provider batch."
     )
     batch_priority: Annotated[BatchPriority, one_of(tuple(BatchPriority))] | None = Field(
         None,
-        description="Priority of the batches at the provider; not given: normal in SCHEDULED mode,"
-        " else high.",
+        description="Priority of the batches at the provider; not given: priority, or else normal"
+        " in SCHEDULED mode and high in the others.",
     )
+    priority: WorkPriority | None = unset(WorkPriority, "; not given: normal")
     analysis_depth: Annotated[int, whole(1, 100)] = Field(
         10, description="The last position whose page is analysed."
     )
@@ -179,7 +149,7 @@ class PipelineConfig(ConfigModel):
         " schedule sets it to its next slot.",
     )
 
-    def for_mode(self, mode: PipelineMode) -> "PipelineConfig":
+    def for_mode(self, mode: PipelineMode) -> Self:
         """Apply the mode's settings. Raises ``UserError`` for keys the mode does not allow."""
         if mode is not PipelineMode.MANUAL and self.phases:
             raise UserError(f"phases can be chosen in MANUAL mode only, not in {mode}")
@@ -196,25 +166,51 @@ class PipelineConfig(ConfigModel):
                         f"phases: {phase} needs {missing[0]}, which is not chosen: choose it too,"
                         " or give the run that has its results with inputs_from"
                     )
-        changed: dict[str, Any] = {}
+        changed = self
         if mode is PipelineMode.TESTING:
             limit = min(self.keyword_limit or TESTING_KEYWORDS, TESTING_KEYWORDS)
-            changed.update(keyword_limit=limit, force_refresh=True)
-            changed.update(enable_historical_tracking=False)
+            changed = changed.model_copy(update={"keyword_limit": limit, "force_refresh": True})
+            changed = changed.for_every_lane("enable_historical_tracking", False)
         if mode is not PipelineMode.SCHEDULED:
-            changed.update(phase_retries=0)
-        return self.model_copy(update=changed)
+            changed = changed.for_every_lane("phase_retries", 0)
+        return changed
 
-    def breaker_of(self, content_type: ContentType) -> BreakerSettings | None:
-        """The settings of the run's own breaker for a content type, or None."""
-        given = self.circuit_breaker.get(content_type)
-        return None if given is None else given.settings()
+    def of(self, content_type: str) -> Self:
+        """The configuration of a content type's lanes: its own settings, else those of the run."""
+        own = self.lanes.get(content_type)
+        if own is None:
+            return self
+        return self.model_copy(update={key: value for key, value in own if value is not None})
+
+    def for_every_lane(self, key: str, value: Any) -> Self:
+        """A copy with one value of ``key`` for the run and all of its content types."""
+        lanes = {kind: own.model_copy(update={key: None}) for kind, own in self.lanes.items()}
+        return self.model_copy(update={key: value, "lanes": lanes})
+
+    def deadlines(self, now: datetime) -> dict[str, datetime]:
+        """By content type, when a lane that starts at ``now`` must have finished."""
+        return {
+            str(kind): now + timedelta(hours=self.of(kind).lane_deadline_hours)
+            for kind in ContentType
+        }
+
+    def job_priorities(self) -> dict[str, JobPriority]:
+        """The priority of each content type's work."""
+        return {str(kind): self.of(kind).priority or JobPriority.NORMAL for kind in ContentType}
 
     def batch_priority_in(self, mode: PipelineMode) -> BatchPriority:
         """The configured priority of the run's batches, or else that of the mode."""
+        if self.batch_priority is None and self.priority is not None:
+            return _BATCH_PRIORITY[self.priority]
         return self.batch_priority or _PRIORITY_OF[mode]
 
 
+_BATCH_PRIORITY: Mapping[JobPriority, BatchPriority] = {
+    JobPriority.LOW: BatchPriority.LOW,
+    JobPriority.NORMAL: BatchPriority.NORMAL,
+    JobPriority.HIGH: BatchPriority.HIGH,
+    JobPriority.CRITICAL: BatchPriority.HIGHEST,
+}
 # When a person waits for the run, its batches go before those of schedules.
 _PRIORITY_OF: Mapping[PipelineMode, BatchPriority] = {
     PipelineMode.SCHEDULED: BatchPriority.NORMAL,

@@ -158,13 +158,13 @@ def start_or_block(
     return None
 
 
-def uncollected(lanes: Iterable[LaneView], min_collected_ratio: float) -> list[str]:
-    """A message for each content type with fewer collected searches than the run allows."""
+def uncollected(lanes: Iterable[LaneView], ratios: Mapping[ContentType, float]) -> list[str]:
+    """A message for each content type that collected a smaller share of its searches than given."""
     return [
         f"{lane.key.content_type}: {lane.completed} of {lane.planned} searches collected"
         for lane in lanes
         if lane.key.phase is PhaseName.SERP_COLLECTION
-        and lane.completed < lane.planned * min_collected_ratio
+        and lane.completed < lane.planned * ratios[lane.key.content_type]
     ]
 
 

@@ -25,7 +25,7 @@ def _never() -> int:
 
 @dataclass(slots=True)
 class Work:
-    """A claimed chunk, with the run's settings and the worker's services.
+    """A claimed chunk, with its lane's settings (``config``) and the worker's services.
 
     ``lease()`` is checked immediately before each paid call: False means stop. Work that waits
     calls ``check_again`` and returns. The chunk is due at the earliest of these times, or when a
@@ -85,7 +85,7 @@ class Phase(Protocol):
     """Whether ``work`` on a part of a chunk touches only that part; see ``quarantine``."""
 
     def chunk_size(self, config: PipelineConfig) -> int:
-        """Return the number of items in a chunk."""
+        """Return the number of items in a chunk. ``config``: the lane's."""
 
     def plan_params(self, config: PipelineConfig) -> Mapping[str, Any]:
         """Return the further parameters of ``plan_sql``."""

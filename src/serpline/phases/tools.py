@@ -129,12 +129,14 @@ class Tools:
         """
         kind = work.chunk.lane.content_type
         breakers: tuple[CircuitBreaker, ...] = ()
-        if settings := work.config.breaker_of(kind):
+        if own := work.config.circuit_breaker:
             shared = self.guard.policy(call.provider).breaker
             name = f"{shared}@{work.config.schedule or work.chunk.run_id}/{kind}"
             settings_at = work.chunk.created_at
             breakers = (
-                self.guard.breakers.get_breaker(name, settings=settings, settings_at=settings_at),
+                self.guard.breakers.get_breaker(
+                    name, settings=own.settings(), settings_at=settings_at
+                ),
             )
         return await self.call(
             work, call, freshness=run_scope(work), ttl_seconds=ttl_seconds, breakers=breakers

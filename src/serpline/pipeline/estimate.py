@@ -154,13 +154,14 @@ def _keyword_metrics(by_market: Mapping[str, int], markets: Mapping[str, Market]
 def _serp_collection(per_type: int, config: PipelineConfig) -> Line:
     types = len(config.content_types)
     if per_type <= config.realtime_searches_max:
-        calls = per_type
+        calls = per_type * types
     else:
-        batches = ceil(per_type / config.batch_size)
-        calls = batches * _CALLS_PER_BATCH + ceil(per_type / SEARCHES_PER_ADD_MAX)
+        sizes = [config.of(kind).batch_size for kind in config.content_types]
+        batches = sum(ceil(per_type / size) for size in sizes)
+        calls = batches * _CALLS_PER_BATCH + ceil(per_type / SEARCHES_PER_ADD_MAX) * types
     overviews = config.include_ai_overview and ContentType.ORGANIC in config.content_types
     credits_ = float(per_type * (types + overviews))
-    return Line(PhaseName.SERP_COLLECTION, "scaleserp", calls * types, credits_, EXACT)
+    return Line(PhaseName.SERP_COLLECTION, "scaleserp", calls, credits_, EXACT)
 
 
 async def _by_ratio(

@@ -8,7 +8,6 @@ finds nothing to do. Planning may take long, so each lane is planned in a transa
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
 from typing import ClassVar
 from uuid import UUID
 
@@ -96,7 +95,7 @@ class PhaseOrchestrator:
                 if run is None or not await planning.lock_unplanned(conn, lane.id):
                     return
                 new_events = [await self._apply(conn, run, LaneEvent(lane, "fail", reason))]
-                if self._may_retry(run, lane, PipelineConfig.from_json(run.config)):
+                if self._may_retry(run, lane):
                     new_events.append(await self._retry(conn, run, lane))
                 await wake(conn, [WakeUp("run", str(run_id), JobPriority.HIGH)])
                 await events.append(conn, new_events)
@@ -156,7 +155,7 @@ class PhaseOrchestrator:
             ):
                 decision = LaneEvent(lane, "fail", DEADLINE_REASON)  # never planned
             elif lane.status is LaneStatus.RUNNING and lane.is_finished:
-                decision = settle(lane, config.min_success_ratio)
+                decision = settle(lane, config.of(lane.key.content_type).min_success_ratio)
             elif lane.status is LaneStatus.PENDING:
                 decision = start_or_block(lane, states, run_seconds)
             else:
@@ -165,11 +164,10 @@ class PhaseOrchestrator:
                 continue
             new_events.append(await self._apply(conn, run, decision))
             states[lane.key] = LaneStatus(change(LANE_MACHINE, decision.event).target)
-            if decision.event == "fail" and self._may_retry(run, lane, config):
+            if decision.event == "fail" and self._may_retry(run, lane):
                 new_events.append(await self._retry(conn, run, lane))
                 states[lane.key] = LaneStatus.PENDING
-        deadline = self._clock.now() + timedelta(hours=config.lane_deadline_hours)
-        await runs.set_deadlines(conn, run.id, deadline, replace=False)
+        await runs.set_deadlines(conn, run.id, config.deadlines(self._clock.now()), replace=False)
         if any(event.event_type == "lane.retry" for event in new_events):
             await wake(conn, [WakeUp("run", str(run.id), JobPriority.HIGH)])
         return states, new_events
@@ -180,7 +178,8 @@ class PhaseOrchestrator:
         lanes = await runs.lanes(conn, sources[PhaseName.SERP_COLLECTION])
         config = PipelineConfig.from_json(run.config)
         read = [lane for lane in lanes if lane.key.content_type in config.content_types]
-        return uncollected(read, config.min_collected_ratio)
+        ratios = {kind: config.of(kind).min_collected_ratio for kind in config.content_types}
+        return uncollected(read, ratios)
 
     async def _fail_if_expired(self, conn: Connection, lane: LaneView) -> LaneView:
         """Fail the unfinished items of a running lane whose deadline has passed."""
@@ -192,8 +191,9 @@ class PhaseOrchestrator:
     def _is_past_deadline(self, lane: LaneView) -> bool:
         return lane.deadline_at is not None and lane.deadline_at <= self._clock.now()
 
-    def _may_retry(self, run: RunRow, lane: LaneView, config: PipelineConfig) -> bool:
+    def _may_retry(self, run: RunRow, lane: LaneView) -> bool:
         """Allow retries in SCHEDULED mode, up to ``phase_retries``, until the lane's deadline."""
+        config = PipelineConfig.from_json(run.config).of(lane.key.content_type)
         may = run.mode == PipelineMode.SCHEDULED and lane.retry_count < config.phase_retries
         return may and not self._is_past_deadline(lane)
 
@@ -227,7 +227,7 @@ class PhaseOrchestrator:
             run = await runs.get(conn, run_id)
             if run is None or not await planning.lock_unplanned(conn, lane.id):
                 return 0
-            config = PipelineConfig.from_json(run.config)
+            config = PipelineConfig.from_json(run.config).of(lane.key.content_type)
             params = {
                 **await combined.plan_params(conn, run_id, lane.key),
                 "run": run_id,
@@ -236,7 +236,7 @@ class PhaseOrchestrator:
             }
             await planning.plan(conn, lane.id, phase.plan_sql, params, phase.chunk_size(config))
             ready = await planning.ready_of(conn, lane.id)
-            priority = JobPriority(run.priority)
+            priority = config.priority or JobPriority.NORMAL
             targets = [WakeUp("chunk", str(chunk_id), priority) for chunk_id in ready]
             # Without chunks, wake the run, so that it settles the lane.
             await wake(conn, targets or [WakeUp("run", str(run_id), JobPriority.HIGH)])

@@ -6,7 +6,6 @@ work to finish.
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -49,7 +48,6 @@ class PipelineService:
         mode: PipelineMode = PipelineMode.MANUAL,
         *,
         run_id: UUID | None = None,
-        priority: JobPriority = JobPriority.NORMAL,
     ) -> UUID:
         """Create a run over the project's keywords and wake it; return its id.
 
@@ -72,7 +70,7 @@ class PipelineService:
                 run_id,
                 mode=mode,
                 config=config.to_json(),
-                priority=priority,
+                priorities=config.job_priorities(),
                 lanes=lanes,
                 sources=resolved.sources,
                 scheduled_for=config.scheduled_for,
@@ -120,9 +118,8 @@ class PipelineService:
                 raise UserError(f"run {run_id} is {run.status}: {event!r} is not possible")
             if event == "resume":
                 # The pause does not count towards the lanes' deadlines.
-                hours = PipelineConfig.from_json(run.config).lane_deadline_hours
-                deadline = self._clock.now() + timedelta(hours=hours)
-                await runs.set_deadlines(conn, run_id, deadline, replace=True)
+                deadlines = PipelineConfig.from_json(run.config).deadlines(self._clock.now())
+                await runs.set_deadlines(conn, run_id, deadlines, replace=True)
                 await due.make_all_due(conn, run_id)
             await wake(conn, [WakeUp("run", str(run_id), JobPriority.HIGH)])
             await events.append(conn, [Event(f"run.{event}", run_id)])

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from uuid import UUID
 
+from serpline.config.lanes import LaneSettings
 from serpline.config.run import PipelineConfig
 from serpline.domain.errors import UserError
 from serpline.domain.names import SEARCHED_TYPES, ContentType, PhaseName
@@ -83,17 +84,29 @@ def _inherit(
     if not searches and config.devices not in (PipelineConfig().devices, source_config.devices):
         devices = ", ".join(source_config.devices)
         raise UserError(f"devices={', '.join(config.devices)}: {named} was searched on {devices}")
-    # Results kept out of history stay out of it when they are recomputed.
-    source_tracked = searches or source_config.enable_historical_tracking
-    tracked = config.enable_historical_tracking and source_tracked
+    content_types = _types(named, config, lanes)
     inherited = {
-        "content_types": _types(named, config, lanes),
+        "content_types": content_types,
         "devices": config.devices if searches else source_config.devices,
         "landscape": source_config.landscape,
         "keyword_limit": source_config.keyword_limit,
-        "enable_historical_tracking": tracked,
     }
-    return config.model_copy(update=inherited)
+    config = config.model_copy(update=inherited)
+    return config if searches else _keep_out_of_history(config, source_config)
+
+
+def _keep_out_of_history(config: PipelineConfig, source: PipelineConfig) -> PipelineConfig:
+    """Results kept out of history stay out of it when they are recomputed."""
+
+    def is_tracked(of: str) -> bool:
+        return all(each.of(of).enable_historical_tracking for each in (config, source))
+
+    of_run, lanes = is_tracked(ContentType.ALL), dict(config.lanes)
+    for kind in config.content_types:
+        if kind in lanes or is_tracked(kind) != of_run:
+            own = lanes.get(kind, LaneSettings())
+            lanes[kind] = own.model_copy(update={"enable_historical_tracking": is_tracked(kind)})
+    return config.model_copy(update={"enable_historical_tracking": of_run, "lanes": lanes})
 
 
 def _types(named: str, config: PipelineConfig, lanes: list[LaneView]) -> tuple[ContentType, ...]:

@@ -125,7 +125,6 @@ class StateTracker:
                 pipeline_execution_id,
                 mode=PipelineMode.MANUAL,
                 config={},
-                priority=0,
                 lanes=[],
                 is_due=False,
             )

@@ -118,7 +118,7 @@ class Timer:
             due_tasks = await housekeeping.due(conn, self._check_again_seconds)
             await wake(
                 conn,
-                [WakeUp("run", str(run_id), JobPriority.HIGH) for run_id, _ in due_runs]
+                [WakeUp("run", str(run_id), JobPriority.HIGH) for run_id in due_runs]
                 + [WakeUp("chunk", str(cid), JobPriority(p)) for cid, p in due_chunks]
                 + [WakeUp("housekeeping", task) for task in due_tasks],
             )

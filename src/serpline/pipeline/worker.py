@@ -134,7 +134,7 @@ class ChunkWorker:
     ) -> tuple[Work, bool]:
         """Return the work, which knows what it waits for, and whether anything was settled."""
         phase = self._phases[chunk.lane.phase]
-        config = PipelineConfig.from_json(chunk.config)
+        config = PipelineConfig.from_json(chunk.config).of(chunk.lane.content_type)
         retries = self._retries.for_run(PipelineMode(chunk.mode), config.retry_attempts)
         settler = Settler(
             self._tracker,

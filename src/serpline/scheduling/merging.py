@@ -1,9 +1,9 @@
-"""Several specifications as one schedule: those due at the same instant share a run.
+"""Several specifications as one schedule: those due at the same instant share runs.
 
-A run has one configuration. So the specifications of a schedule must agree on ``_SHARED_KEYS``
-(``check_compatible``). Where their numbers differ, the
-run takes the most attempts and phase retries, the smallest batch and the highest
-``min_collected_ratio``. Each content type keeps its own circuit breaker.
+The content types due at an instant share a run if they agree on ``GROUP_KEYS``; types that differ
+have runs of their own. Within a run, every content type keeps the settings of its own
+specification (``PipelineConfig.lanes``). If several specifications of a type are due at an instant,
+the first in the order given decides.
 """
 
 import heapq
@@ -11,14 +11,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import groupby, islice
-from operator import attrgetter
 from types import MappingProxyType
 from typing import Any
 
-from serpline.config.breaker import RunBreaker, ScheduleBreaker
+from serpline.config.breaker import RunBreaker
+from serpline.config.lanes import LaneSettings
 from serpline.config.model import shown
 from serpline.config.run import PipelineConfig
 from serpline.config.values import BATCH_SIZE_MAX
+from serpline.core.ids import digest
 from serpline.domain.errors import UserError
 from serpline.domain.names import SEARCHED_TYPES, ContentType
 from serpline.scheduling.occurrences import Occurrence, is_due, occurrences
@@ -26,15 +27,11 @@ from serpline.scheduling.spec import ScheduleSpec
 
 PREVIEW_MAX = 10_000
 SPECS_MAX = 50
-_SHARED_KEYS = (
-    "devices",
-    "landscape",
-    "enable_historical_tracking",
-    "force_refresh",
-    "min_success_ratio",
-    "lane_deadline_hours",
-    "credit_limits",
-)
+# A run has one value of each.
+GROUP_KEYS = ("landscape", "devices", "force_refresh", "credit_limits")
+
+# The content types that share a run, each with the specification that it follows.
+Followed = Mapping[ContentType, ScheduleSpec]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +49,13 @@ class DueSlot:
     @property
     def content_types(self) -> tuple[ContentType, ...]:
         """The content types to collect, each once, in the order of ``SEARCHED_TYPES``."""
-        return tuple(
-            kind
-            for kind in SEARCHED_TYPES
-            if any(kind in spec.content_types for spec in self.specs)
-        )
+        due = {kind for spec in self.specs for kind in spec.content_types}
+        return tuple(kind for kind in SEARCHED_TYPES if kind in due)
+
+    @property
+    def runs(self) -> list[Followed]:
+        """The content types of each run, each with the specification that it follows."""
+        return groups(self.specs)
 
     def to_json(self) -> dict[str, Any]:
         """A row of ``schedule preview``."""
@@ -64,24 +63,47 @@ class DueSlot:
             "scheduled_for": self.scheduled_for.isoformat(),
             "local": self.local.isoformat(),
             "content_types": [str(kind) for kind in self.content_types],
+            "runs": [[str(kind) for kind in followed] for followed in self.runs],
             "note": self.note,
             "specs": [spec.to_json() for spec in self.specs],
         }
 
 
 def check_compatible(specs: Sequence[ScheduleSpec]) -> None:
-    """Raise ``UserError`` for specifications that cannot form one schedule."""
+    """Raise ``UserError`` for specifications that cannot form one schedule.
+
+    A content type is one series of results, so its specifications must agree on ``GROUP_KEYS``.
+    """
     if not 1 <= len(specs) <= SPECS_MAX:
         raise UserError(f"a schedule has 1 to {SPECS_MAX} specifications, not {len(specs)}")
-    first = specs[0].to_json()
-    for spec in specs[1:]:
-        other = spec.to_json()
-        for key in _SHARED_KEYS:
-            if other.get(key) != first.get(key):
-                raise UserError(
-                    f"{key}={shown(other.get(key))}: differs from {shown(first.get(key))} in the"
-                    " same schedule, whose content types share runs; make it a schedule of its own"
-                )
+    first: dict[ContentType, ScheduleSpec] = {}
+    for spec in specs:
+        for kind in spec.content_types:
+            own, other = _group_keys(spec), _group_keys(first.setdefault(kind, spec))
+            for key in GROUP_KEYS:
+                if own[key] != other[key]:
+                    raise UserError(
+                        f"{key}={shown(own[key])}: another specification of {kind} in the same"
+                        f" schedule has {shown(other[key])}; make it a schedule of its own"
+                    )
+
+
+def group_of(spec: ScheduleSpec) -> str:
+    """The group of a specification, 16 hexadecimal digits. Content types of one group share a run.
+
+    It follows from the values of ``GROUP_KEYS`` alone.
+    """
+    return digest(_group_keys(spec))[:16]
+
+
+def groups(specs: Sequence[ScheduleSpec]) -> list[Followed]:
+    """Divide the content types of specifications that are due at one instant into runs."""
+    found: dict[str, dict[ContentType, ScheduleSpec]] = {}
+    for kind in SEARCHED_TYPES:
+        spec = next((spec for spec in specs if kind in spec.content_types), None)
+        if spec is not None:
+            found.setdefault(group_of(spec), {})[kind] = spec
+    return list(found.values())
 
 
 def due_slots(specs: Sequence[ScheduleSpec], after: datetime) -> Iterator[DueSlot]:
@@ -120,44 +142,59 @@ def next_due(
 
 
 def run_config(
-    specs: Sequence[ScheduleSpec],
+    followed: Followed,
     scheduled_for: datetime | None,
     schedule: str | None = None,
     fresh_until: Mapping[str, datetime] = MappingProxyType({}),
 ) -> PipelineConfig:
-    """Build the configuration of the run that these specifications of ``schedule`` share."""
-    check_compatible(specs)
-    content_types = {kind for spec in specs for kind in spec.content_types}
+    """Build the configuration of the run that content types of one group share.
+
+    Lanes that serve all types follow the specification of the first type. Their priority is the
+    highest of all, because every type waits for them.
+    """
+    kinds = [kind for kind in SEARCHED_TYPES if kind in followed]
+    own = {kind: _settings(followed[kind]) for kind in kinds}
+    first, *others = own.values()
+    # Without differences, the run's own keys are enough.
+    lanes = own if any(each != first for each in others) else {}
+    spec = followed[kinds[0]]
+    of_run = {key: value for key, value in first if value is not None}
+    if lanes:
+        of_run.pop("circuit_breaker", None)
+        of_run["priority"] = max(each.priority for each in followed.values())
     return PipelineConfig(
-        content_types=tuple(kind for kind in SEARCHED_TYPES if kind in content_types),
-        devices=specs[0].devices,
-        landscape=specs[0].landscape,
-        enable_historical_tracking=specs[0].enable_historical_tracking,
-        force_refresh=specs[0].force_refresh,
+        content_types=tuple(kinds),
+        devices=spec.devices,
+        landscape=spec.landscape,
+        force_refresh=spec.force_refresh,
+        credit_limits=spec.credit_limits,
         scheduled_for=scheduled_for,
         schedule=schedule,
-        fresh_until=dict(fresh_until),
-        min_success_ratio=specs[0].min_success_ratio,
-        lane_deadline_hours=specs[0].lane_deadline_hours,
-        credit_limits=specs[0].credit_limits,
-        circuit_breaker=_breakers(specs),
-        retry_attempts=max(map(attrgetter("retry_attempts"), specs)),
-        phase_retries=max(map(attrgetter("phase_retries"), specs)),
-        min_collected_ratio=max(map(attrgetter("min_collected_ratio"), specs)),
-        batch_size=min(spec.batch_size or BATCH_SIZE_MAX for spec in specs),
+        fresh_until={kind: at for kind, at in fresh_until.items() if kind in own},
+        lanes={str(kind): each for kind, each in lanes.items()},
+        **of_run,
     )
 
 
-def _breakers(specs: Sequence[ScheduleSpec]) -> dict[str, RunBreaker]:
-    """The breaker of each content type; of several, the one with the lowest threshold."""
-    found: dict[str, ScheduleBreaker] = {}
-    for spec in specs:
-        for kind in spec.content_types:
-            if settings := spec.circuit_breaker:
-                known = found.setdefault(kind, settings)
-                if settings.failure_threshold < known.failure_threshold:
-                    found[kind] = settings
-    return {kind: RunBreaker(**settings.model_dump()) for kind, settings in found.items()}
+def _settings(spec: ScheduleSpec) -> LaneSettings:
+    """The settings that a specification's content types follow in a run."""
+    breaker = spec.circuit_breaker
+    return LaneSettings(
+        retry_attempts=spec.retry_attempts,
+        phase_retries=spec.phase_retries,
+        min_success_ratio=spec.min_success_ratio,
+        min_collected_ratio=spec.min_collected_ratio,
+        batch_size=spec.batch_size or BATCH_SIZE_MAX,
+        enable_historical_tracking=spec.enable_historical_tracking,
+        circuit_breaker=None if breaker is None else RunBreaker(**breaker.model_dump()),
+        lane_deadline_hours=spec.lane_deadline_hours,
+        priority=spec.priority,
+    )
+
+
+def _group_keys(spec: ScheduleSpec) -> dict[str, Any]:
+    written = spec.to_json()
+    return {key: written.get(key) for key in GROUP_KEYS}
 
 
 def _pair_with(

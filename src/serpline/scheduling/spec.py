@@ -3,8 +3,8 @@
 The JSON form is an object such as ``{"content_type": "news", "frequency": "daily",
 "time_of_day": "09:00", "retry_attempts": 5}``; a schedule is one or several of them.
 
-``priority``, ``jitter``, ``overlap``, ``catch_up``, ``deadline``, ``freshness_target``,
-``pause_after_failures``, ``notify`` and ``driver`` have no effect yet.
+``jitter``, ``overlap``, ``catch_up``, ``deadline``, ``freshness_target``, ``pause_after_failures``,
+``notify`` and ``driver`` have no effect yet.
 """
 
 from collections.abc import Mapping
@@ -24,23 +24,23 @@ from pydantic import (
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from serpline.config.breaker import ScheduleBreaker
-from serpline.config.model import ConfigModel
-from serpline.config.run import (
-    ForceRefresh,
+from serpline.config.lanes import (
     HistoricalTracking,
     LaneDeadlineHours,
     MinCollectedRatio,
     MinSuccessRatio,
     PhaseRetries,
     RetryAttempts,
+    WorkPriority,
 )
+from serpline.config.model import ConfigModel
+from serpline.config.run import ForceRefresh
 from serpline.config.values import (
     Allowed,
     CreditLimits,
     ListOf,
     Name,
     Omittable,
-    Priority,
     SearchedDevice,
     one_of,
     searches_per_batch,
@@ -211,12 +211,7 @@ class ScheduleSpec(ConfigModel):
         Field(None, description="The schedule's own, stricter circuit breaker for its searches.")
     )
     lane_deadline_hours: LaneDeadlineHours = 48.0
-    priority: Priority = Field(
-        JobPriority.NORMAL,
-        description="Priority of the content types' work among all runs, and of their batches at"
-        " the provider (critical: highest).",
-        json_schema_extra={"default": "normal"},
-    )
+    priority: WorkPriority = Field(JobPriority.NORMAL, json_schema_extra={"default": "normal"})
     credit_limits: CreditLimits = Field(
         default_factory=dict,
         description="Credits that each run may spend, in the provider's unit.",

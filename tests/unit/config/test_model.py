@@ -48,10 +48,15 @@ from serpline.scheduling.spec import ScheduleSpec
             "unknown key 'circuit_breaker.failure_treshold'=3: did you mean failure_threshold?",
         ),
         (
-            {"circuit_breaker": {"news": {"timeout_seconds": 0}}},
-            "circuit_breaker.news.timeout_seconds=0: must be a number, above 0, at most 86400",
+            {"lanes": {"news": {"circuit_breaker": {"timeout_seconds": 0}}}},
+            "lanes.news.circuit_breaker.timeout_seconds=0: must be a number, above 0, at most"
+            " 86400",
         ),
-        ({"circuit_breaker": 3}, "circuit_breaker=3: must be an object"),
+        (
+            {"lanes": {"news": {"retry_atempts": 0}}},
+            "unknown key 'lanes.news.retry_atempts'=0: did you mean retry_attempts?",
+        ),
+        ({"lanes": 3}, "lanes=3: must be an object"),
         ({"inputs_from": "x"}, "inputs_from='x': must be the id of a run"),
     ],
 )

@@ -9,10 +9,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from serpline.config.breaker import RunBreaker
+from serpline.config.lanes import LaneSettings
 from serpline.config.run import TESTING_KEYWORDS, PipelineConfig
 from serpline.domain.breaker_settings import BreakerSettings
 from serpline.domain.errors import UserError
-from serpline.domain.names import SEARCHED_TYPES, ContentType, Device, PhaseName, PipelineMode
+from serpline.domain.names import (
+    SEARCHED_TYPES,
+    BatchPriority,
+    ContentType,
+    Device,
+    JobPriority,
+    PhaseName,
+    PipelineMode,
+)
 
 # What the database can keep.
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
@@ -38,7 +48,25 @@ configs = st.builds(
     retry_attempts=st.integers(1, 100),
     min_success_ratio=st.floats(0, 1),
     schedule=st.none() | TEXTS,
-    circuit_breaker=st.sampled_from([{}, {"failure_threshold": 3}, {"news": {}}]),
+    circuit_breaker=st.sampled_from([None, {}, {"failure_threshold": 3}]),
+    priority=st.none() | st.sampled_from(JobPriority),
+    lanes=st.dictionaries(
+        st.sampled_from(["organic", "news", "video"]),
+        st.fixed_dictionaries(
+            {},
+            optional={
+                "retry_attempts": st.none() | st.integers(1, 100),
+                "phase_retries": st.integers(0, 100),
+                "min_success_ratio": st.floats(0, 1),
+                "min_collected_ratio": st.floats(0, 1),
+                "batch_size": st.none() | st.just("unlimited") | st.integers(1, 15_000),
+                "enable_historical_tracking": st.booleans(),
+                "circuit_breaker": st.none() | st.just({"failure_threshold": 7}),
+                "lane_deadline_hours": st.floats(0, 1000),
+                "priority": st.sampled_from(["low", "normal", "high", "critical"]),
+            },
+        ),
+    ),
     credit_limits=st.dictionaries(st.sampled_from(["scaleserp", "pdl"]), st.floats(0, 1e6)),
 )
 
@@ -71,17 +99,16 @@ def test_the_stored_form_of_earlier_runs_is_read() -> None:
             "batch_size": 15000,
             "credit_limits": {"pdl": 5},
             "fresh_until": {"news": "2026-01-02 09:00:00+01:00"},
+            "lanes": {"news": {"batch_size": None, "priority": "high"}},
             "circuit_breaker": {
-                "news": {
-                    "failure_threshold": 3,
-                    "success_threshold": 2,
-                    "timeout_seconds": 60,
-                    "timeout_seconds_max": 900.0,
-                    "rate_threshold": 0.5,
-                    "rate_calls_min": 20,
-                    "rate_window_seconds": 60.0,
-                    "permit_seconds": None,
-                }
+                "failure_threshold": 3,
+                "success_threshold": 2,
+                "timeout_seconds": 60,
+                "timeout_seconds_max": 900.0,
+                "rate_threshold": 0.5,
+                "rate_calls_min": 20,
+                "rate_window_seconds": 60.0,
+                "permit_seconds": None,
             },
         }
     )
@@ -91,20 +118,111 @@ def test_the_stored_form_of_earlier_runs_is_read() -> None:
         schedule="nightly",
         credit_limits={"pdl": 5.0},
         fresh_until={"news": datetime(2026, 1, 2, 8, tzinfo=UTC)},
-        circuit_breaker={"news": {"failure_threshold": 3}},
+        lanes={"news": LaneSettings(priority=JobPriority.HIGH)},
+        circuit_breaker=RunBreaker(failure_threshold=3),
     )
-    assert read.breaker_of(ContentType.NEWS) == BreakerSettings(failure_threshold=3)
 
 
-def test_a_runs_own_breaker_is_by_content_type() -> None:
-    """Settings given once apply to every type, settings by type to those types."""
-    both = (ContentType.ORGANIC, ContentType.NEWS)
-    once = PipelineConfig(content_types=both, circuit_breaker={"failure_threshold": 3})
-    assert [once.breaker_of(kind) for kind in both] == [BreakerSettings(3)] * 2
-    typed = PipelineConfig(circuit_breaker={"news": {"timeout_seconds": 60}})
-    assert typed.breaker_of(ContentType.NEWS) == BreakerSettings(timeout_seconds=60)
-    assert typed.breaker_of(ContentType.ORGANIC) is None
-    assert PipelineConfig().breaker_of(ContentType.NEWS) is None
+NEWS = {
+    "retry_attempts": 7,
+    "phase_retries": 0,
+    "min_success_ratio": 0.1,
+    "min_collected_ratio": 0.2,
+    "batch_size": 50,
+    "enable_historical_tracking": False,
+    "circuit_breaker": {"failure_threshold": 2},
+    "lane_deadline_hours": 3,
+    "priority": "high",
+}
+
+
+def test_a_content_type_has_its_own_settings() -> None:
+    """Every key of a lane replaces the run's for that type, and for no other."""
+    assert set(NEWS) == set(LaneSettings.model_fields)
+    config = PipelineConfig.from_json({"lanes": {"news": NEWS}})
+    own = config.of(ContentType.NEWS)
+    assert {key: own.to_json()[key] for key in NEWS if key != "circuit_breaker"} == {
+        key: value for key, value in NEWS.items() if key != "circuit_breaker"
+    }
+    assert own.circuit_breaker is not None
+    assert own.circuit_breaker.settings() == BreakerSettings(failure_threshold=2)
+    for kind in (ContentType.ORGANIC, ContentType.VIDEO, ContentType.ALL):
+        assert config.of(kind) == config
+        assert config.of(kind).retry_attempts == 3
+        assert config.of(kind).circuit_breaker is None
+
+
+def test_what_a_lane_does_not_set_is_the_runs() -> None:
+    """Null and a missing key leave the run's value; what a lane cannot set stays."""
+    config = PipelineConfig.from_json(
+        {
+            "retry_attempts": 9,
+            "batch_size": 70,
+            "analysis_depth": 4,
+            "circuit_breaker": {"timeout_seconds": 9},
+            "lanes": {"video": {"retry_attempts": None, "phase_retries": 3}},
+        }
+    )
+    own = config.of(ContentType.VIDEO)
+    assert (own.retry_attempts, own.phase_retries) == (9, 3)
+    assert (own.batch_size, own.analysis_depth) == (70, 4)
+    assert own.circuit_breaker == RunBreaker(timeout_seconds=9)
+
+
+def test_each_type_has_its_deadline_and_its_priority() -> None:
+    """Deadlines are counted from the same instant; the normal priority is the default."""
+    config = PipelineConfig.from_json(
+        {
+            "lane_deadline_hours": 2,
+            "lanes": {"news": {"lane_deadline_hours": 0.5}, "video": {"priority": "low"}},
+        }
+    )
+    noon = datetime(2026, 1, 1, 12, tzinfo=UTC)
+    two = datetime(2026, 1, 1, 14, tzinfo=UTC)
+    assert config.deadlines(noon) == {
+        "organic": two,
+        "news": datetime(2026, 1, 1, 12, 30, tzinfo=UTC),
+        "video": two,
+        "all": two,
+    }
+    assert config.job_priorities() == {
+        "organic": JobPriority.NORMAL,
+        "news": JobPriority.NORMAL,
+        "video": JobPriority.LOW,
+        "all": JobPriority.NORMAL,
+    }
+
+
+@pytest.mark.parametrize(
+    ("given", "mode", "expected"),
+    [
+        ({}, PipelineMode.SCHEDULED, BatchPriority.NORMAL),
+        ({}, PipelineMode.MANUAL, BatchPriority.HIGH),
+        ({}, PipelineMode.TESTING, BatchPriority.HIGH),
+        ({"priority": "low"}, PipelineMode.MANUAL, BatchPriority.LOW),
+        ({"priority": "normal"}, PipelineMode.MANUAL, BatchPriority.NORMAL),
+        ({"priority": "high"}, PipelineMode.SCHEDULED, BatchPriority.HIGH),
+        ({"priority": "critical"}, PipelineMode.SCHEDULED, BatchPriority.HIGHEST),
+        ({"priority": "low", "batch_priority": "high"}, PipelineMode.MANUAL, BatchPriority.HIGH),
+        ({"batch_priority": "lowest"}, PipelineMode.MANUAL, BatchPriority.LOWEST),
+    ],
+)
+def test_batches_have_the_priority_of_the_work(
+    given: dict[str, str], mode: PipelineMode, expected: BatchPriority
+) -> None:
+    """Unless the batches' own is given; without both, it is the mode's."""
+    assert PipelineConfig.from_json(given).batch_priority_in(mode) is expected
+
+
+def test_a_mode_overrules_the_settings_of_a_lane() -> None:
+    """TESTING keeps every type out of history; only SCHEDULED retries phases."""
+    lanes = {"news": {"enable_historical_tracking": True, "phase_retries": 5, "retry_attempts": 7}}
+    config = PipelineConfig.from_json({"lanes": lanes})
+    tested = config.for_mode(PipelineMode.TESTING).of(ContentType.NEWS)
+    assert not tested.enable_historical_tracking
+    assert (tested.phase_retries, tested.retry_attempts) == (0, 7)
+    assert config.for_mode(PipelineMode.MANUAL).of(ContentType.NEWS).phase_retries == 0
+    assert config.for_mode(PipelineMode.SCHEDULED).of(ContentType.NEWS).phase_retries == 5
 
 
 def test_a_schedules_words_are_accepted() -> None:
@@ -165,11 +283,20 @@ def test_a_schedules_words_are_accepted() -> None:
         ("credit_limits", {"pdl": float("inf")}),
         ("circuit_breaker", {"failure_threshold": 2.5}),
         ("circuit_breaker", 3),
-        ("circuit_breaker", {"news": 3}),
+        ("circuit_breaker", {"news": {"failure_threshold": 3}}),
         ("circuit_breaker", {"failures": 3}),
         ("circuit_breaker", {"failure_threshold": "3"}),
-        ("circuit_breaker", {"news": {"rate_threshold": float("nan")}}),
-        ("circuit_breaker", {"news": {"failure_threshold": None}}),
+        ("circuit_breaker", {"rate_threshold": float("nan")}),
+        ("circuit_breaker", {"failure_threshold": None}),
+        ("lanes", ["news"]),
+        ("lanes", {"all": {}}),
+        ("lanes", {"news": 3}),
+        ("lanes", {"news": {"retry_attempts": 0}}),
+        ("lanes", {"news": {"batch_size": 15_001}}),
+        ("lanes", {"news": {"circuit_breaker": 3}}),
+        ("lanes", {"news": {"landscape": "coffee"}}),
+        ("priority", "urgent"),
+        ("priority", True),
         ("schedule", 1),
         ("schedule", "a\0b"),
         ("fresh_until", {"news": "tomorrow"}),

@@ -5,19 +5,24 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice, takewhile
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from serpline.config.breaker import RunBreaker
+from serpline.config.lanes import LaneSettings
 from serpline.config.run import PipelineConfig
-from serpline.domain.breaker_settings import BreakerSettings
 from serpline.domain.errors import UserError
-from serpline.domain.names import ContentType, Device
+from serpline.domain.names import ContentType, Device, JobPriority
 from serpline.scheduling.merging import (
     PREVIEW_MAX,
+    check_compatible,
     due_at,
     due_slots,
+    group_of,
+    groups,
     next_due,
     preview,
     run_config,
@@ -131,16 +136,151 @@ def test_the_longest_preview_is_whole() -> None:
     assert len(preview([_spec(frequency="interval", interval=60)], PREVIEW_MAX, JANUARY)) == 10_000
 
 
-def test_a_shared_run_takes_the_most_patient_settings() -> None:
-    """It has the most attempts and phase retries, the smallest batch, all types and the time."""
-    config = run_config([NEWS, ORGANIC, _spec(content_type="video", phase_retries=4)], JANUARY)
-    assert config == PipelineConfig(
-        content_types=(ContentType.ORGANIC, ContentType.NEWS, ContentType.VIDEO),
-        scheduled_for=JANUARY,
+def _config(*specs: ScheduleSpec, **given: Any) -> PipelineConfig:
+    """The configuration of the one run that the specifications share."""
+    (followed,) = groups(specs)
+    return run_config(followed, given.pop("at", None), **given)
+
+
+def test_each_type_of_a_shared_run_keeps_its_settings() -> None:
+    """Every setting of a lane is that of the type's own specification."""
+    news = _spec(
         retry_attempts=5,
         phase_retries=4,
+        min_success_ratio=0.1,
+        min_collected_ratio=0.2,
         batch_size=500,
+        enable_historical_tracking=False,
+        circuit_breaker={"failure_threshold": 3, "timeout_seconds": 60},
+        lane_deadline_hours=6,
+        priority="high",
     )
+    video = _spec(content_type="video", batch_size=100, priority="low")
+    config = _config(news, video, at=JANUARY, schedule="nightly")
+    assert config.content_types == (ContentType.NEWS, ContentType.VIDEO)
+    assert (config.scheduled_for, config.schedule) == (JANUARY, "nightly")
+    assert _own(config, ContentType.NEWS) == LaneSettings(
+        retry_attempts=5,
+        phase_retries=4,
+        min_success_ratio=0.1,
+        min_collected_ratio=0.2,
+        batch_size=500,
+        enable_historical_tracking=False,
+        circuit_breaker=RunBreaker(failure_threshold=3, timeout_seconds=60),
+        lane_deadline_hours=6,
+        priority=JobPriority.HIGH,
+    )
+    assert _own(config, ContentType.VIDEO) == LaneSettings(
+        retry_attempts=3,
+        phase_retries=1,
+        min_success_ratio=0.5,
+        min_collected_ratio=1.0,
+        batch_size=100,
+        enable_historical_tracking=True,
+        lane_deadline_hours=48,
+        priority=JobPriority.LOW,
+    )
+
+
+def _own(config: PipelineConfig, kind: ContentType) -> LaneSettings:
+    """What the lanes of a content type follow."""
+    own = config.of(kind)
+    return LaneSettings(**{key: getattr(own, key) for key in LaneSettings.model_fields})
+
+
+def test_work_for_all_types_follows_the_first_and_is_as_urgent_as_any() -> None:
+    """Search volumes follow organic's specification, with the highest of the priorities."""
+    organic = _spec(content_type="organic", retry_attempts=2, circuit_breaker={}, priority="low")
+    news = _spec(retry_attempts=9, priority="high")
+    own = _config(news, organic).of(ContentType.ALL)
+    assert (own.retry_attempts, own.priority) == (2, JobPriority.HIGH)
+    assert own.circuit_breaker is None
+
+
+def test_types_without_differences_need_no_lanes() -> None:
+    """The run's own keys hold for all of its types."""
+    once = _config(_spec(batch_size=7), _spec(content_type="video", batch_size=7))
+    assert once == PipelineConfig(
+        content_types=(ContentType.NEWS, ContentType.VIDEO),
+        batch_size=7,
+        priority=JobPriority.NORMAL,
+    )
+
+
+def test_of_two_specifications_of_a_type_the_first_decides() -> None:
+    """The order is that of the schedule, whatever their numbers."""
+    few, many = _spec(retry_attempts=2, batch_size=9), _spec(retry_attempts=8, batch_size=99)
+    assert _config(few, many) == _config(few)
+    assert _config(many, few) == _config(many)
+    both = ScheduleSpec.from_json(
+        {"content_types": ["news", "video"], "frequency": "daily", "retry_attempts": 4}
+    )
+    config = _config(few, both)
+    assert config.of(ContentType.NEWS).retry_attempts == 2
+    assert config.of(ContentType.VIDEO).retry_attempts == 4
+
+
+DIFFERENCES = [
+    {"landscape": "tea"},
+    {"devices": ["mobile"]},
+    {"force_refresh": True},
+    {"credit_limits": {"scaleserp": 5}},
+]
+
+
+@pytest.mark.parametrize("other", DIFFERENCES)
+def test_types_that_cannot_share_have_runs_of_their_own(other: dict[str, Any]) -> None:
+    """They differ in what a run has one value of; each run has the values of its types."""
+    specs = [NEWS, _spec(content_type="video", **other), _spec(content_type="organic")]
+    check_compatible(specs)
+    shared, alone = groups(specs)
+    assert list(shared) == [ContentType.ORGANIC, ContentType.NEWS]
+    assert alone == {ContentType.VIDEO: specs[1]}
+    (key,) = other
+    assert PipelineConfig.from_json(run_config(alone, None).to_json()).to_json()[key] == other[key]
+    assert run_config(shared, None).to_json().get(key) == PipelineConfig().to_json().get(key)
+    assert [group_of(spec) == group_of(NEWS) for spec in specs] == [True, False, True]
+
+
+def test_what_types_need_not_agree_on_makes_no_further_run() -> None:
+    """Attempts, batches, breakers, history, deadlines and priorities are each type's own."""
+    video = _spec(
+        content_type="video",
+        retry_attempts=1,
+        batch_size=2,
+        enable_historical_tracking=False,
+        circuit_breaker={},
+        min_collected_ratio=0,
+        lane_deadline_hours=1,
+        priority="low",
+        jitter="5m",
+        overlap="allow",
+    )
+    assert len(groups([NEWS, video, ORGANIC])) == 1
+
+
+def test_a_run_may_have_a_part_of_the_types() -> None:
+    """A type whose slot does not start is left out; the others keep their settings."""
+    config = run_config({ContentType.NEWS: NEWS}, JANUARY)
+    assert config.content_types == (ContentType.NEWS,)
+    assert _own(config, ContentType.NEWS) == _own(_config(ORGANIC, NEWS), ContentType.NEWS)
+
+
+def test_a_group_follows_from_its_keys_alone() -> None:
+    """It is the same in every release, whatever the order of limits and the other keys."""
+    one = _spec(landscape="tea", credit_limits={"pdl": 2, "scaleserp": 1})
+    same = _spec(credit_limits={"scaleserp": 1, "pdl": 2}, landscape="tea", retry_attempts=9)
+    assert group_of(one) == group_of(same) == "1973c0ac2c040946"
+    assert group_of(NEWS) == group_of(ORGANIC) != group_of(one)
+
+
+def test_a_preview_shows_the_runs() -> None:
+    """Each run is the list of its content types."""
+    tea = _spec(content_type="video", landscape="tea", time_of_day="09:00")
+    instant = datetime(2026, 2, 1, 8, tzinfo=UTC)
+    (row,) = preview([NEWS, tea, ORGANIC], 1, instant)
+    assert row["runs"] == [["organic", "news"], ["video"]]
+    assert row["content_types"] == ["organic", "news", "video"]
 
 
 def test_results_are_fresh_until_their_type_is_due_again() -> None:
@@ -155,23 +295,9 @@ def test_results_are_fresh_until_their_type_is_due_again() -> None:
     assert found == {"news": saturday, "video": saturday}
     later = next_due([weekly, daily], [ContentType.NEWS], saturday)
     assert later == {"news": saturday.replace(hour=9)}
-    config = run_config([daily], friday, "coffee", found)
+    config = _config(daily, at=friday, schedule="coffee", fresh_until=found)
+    assert config.fresh_until == {"news": saturday}
     assert PipelineConfig.from_json(json.loads(json.dumps(config.to_json(), default=str))) == config
-
-
-def test_each_type_keeps_its_breaker() -> None:
-    """A content type's breaker is its specification's; of two, the one that opens first."""
-    strict, lax = {"failure_threshold": 3, "timeout_seconds": 60}, {"failure_threshold": 9}
-    specs = [
-        _spec(content_type="news", circuit_breaker=lax),
-        _spec(content_type="news", circuit_breaker=strict),
-        _spec(content_type="video"),
-    ]
-    config = run_config(specs, None, "nightly")
-    assert config.schedule == "nightly"
-    wanted = BreakerSettings(failure_threshold=3, timeout_seconds=60)
-    assert config.breaker_of(ContentType.NEWS) == wanted
-    assert config.breaker_of(ContentType.VIDEO) is None
 
 
 def test_a_specification_becomes_the_run_it_describes() -> None:
@@ -186,7 +312,7 @@ def test_a_specification_becomes_the_run_it_describes() -> None:
         lane_deadline_hours=1,
         credit_limits={"scaleserp": 5},
     )
-    assert run_config([spec], None) == PipelineConfig(
+    assert _config(spec) == PipelineConfig(
         content_types=(ContentType.NEWS,),
         devices=(Device.MOBILE,),
         landscape="coffee",
@@ -196,26 +322,16 @@ def test_a_specification_becomes_the_run_it_describes() -> None:
         min_success_ratio=0.1,
         lane_deadline_hours=1,
         credit_limits={"scaleserp": 5},
+        priority=JobPriority.NORMAL,
     )
 
 
-@pytest.mark.parametrize(
-    "other",
-    [
-        {"landscape": "tea"},
-        {"devices": ["mobile"]},
-        {"enable_historical_tracking": False},
-        {"force_refresh": True},
-        {"min_success_ratio": 0.1},
-        {"lane_deadline_hours": 1},
-        {"credit_limits": {"scaleserp": 1}},
-    ],
-)
-def test_shared_keys_must_agree(other: dict[str, Any]) -> None:
-    """Specifications that differ in a shared key cannot form one schedule."""
+@pytest.mark.parametrize("other", DIFFERENCES)
+def test_a_type_has_one_series_of_results(other: dict[str, Any]) -> None:
+    """Specifications of one type that differ in what a run has one value of are refused."""
     (key,) = other
-    with pytest.raises(UserError, match=f"^{key}=.* differs from "):
-        preview([NEWS, _spec(content_type="video", **other)], 1, JANUARY)
+    with pytest.raises(UserError, match=f"^{key}=.*: another specification of news .* has "):
+        preview([NEWS, ORGANIC, _spec(frequency="weekly", **other)], 1, JANUARY)
 
 
 def test_a_schedule_has_a_specification() -> None:
@@ -225,12 +341,17 @@ def test_a_schedule_has_a_specification() -> None:
 
 
 def test_the_id_of_a_run_follows_from_schedule_and_instant() -> None:
-    """It is the same in every zone and release, and differs by schedule and instant."""
-    berlin = JANUARY.astimezone(NEWS.timezone)
-    assert run_id_of("news", JANUARY) == run_id_of("news", berlin)
+    """It is the same in every zone and release, and differs by schedule, instant and group."""
+    berlin = JANUARY.astimezone(ZoneInfo("Europe/Berlin"))
     assert run_id_of("news", JANUARY) == UUID("feca862a-fdb9-53ed-ba68-3001210d9542")
-    assert run_id_of("other", JANUARY) != run_id_of("news", JANUARY)
-    assert run_id_of("news", JANUARY + timedelta(microseconds=1)) != run_id_of("news", JANUARY)
+    assert run_id_of("news", JANUARY) == run_id_of("news", berlin)
+    others = [
+        run_id_of("other", JANUARY),
+        run_id_of("news", JANUARY + timedelta(microseconds=1)),
+        run_id_of("news", JANUARY, group_of(NEWS)),
+        run_id_of("news", JANUARY, group_of(_spec(landscape="tea"))),
+    ]
+    assert len({run_id_of("news", JANUARY), *others}) == 5
 
 
 @pytest.mark.parametrize("name", ["", "  ", "a\nb", "x" * 201])

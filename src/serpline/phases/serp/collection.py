@@ -57,7 +57,7 @@ class SerpCollectionPhase:
         self._tools = tools
 
     def chunk_size(self, config: PipelineConfig) -> int:
-        """Return the size of a batch, which the vendor limits to 15,000 searches."""
+        """Return the size of the lane's batches, which the vendor limits to 15,000 searches."""
         return config.batch_size
 
     def plan_params(self, config: PipelineConfig) -> Mapping[str, Any]:

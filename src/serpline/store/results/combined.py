@@ -84,13 +84,20 @@ async def choose(conn: Connection, run_id: UUID) -> list[Source]:
     return chosen
 
 
+def _is_tracked(run: str) -> str:
+    """Whether the results of type ``:type`` of a run are tracked (``PipelineConfig.of``)."""
+    key = "->> 'enable_historical_tracking'"
+    own = f"{run}.config -> 'lanes' -> CAST(:type AS text) {key}"
+    return f"coalesce({own}, {run}.config {key})::boolean"
+
+
 async def candidates(
     conn: Connection, run_id: UUID, origin: UUID, content_type: ContentType
 ) -> Sequence[Any]:
     """Return the runs that scored a type: this one first, then earlier ones, newest first."""
     rows = await conn.execute(
         text(
-            """
+            f"""
             SELECT r.id, r.config, r.scheduled_for, r.created_at
             FROM pipeline_executions r
             JOIN pipeline_phase_status scored ON scored.pipeline_execution_id = r.id
@@ -103,8 +110,7 @@ async def candidates(
             WHERE r.id = own.id OR (
                 r.created_at <= origin.created_at AND searched.source_run_id = r.id
                 AND r.expired_at IS NULL
-                AND (r.config ->> 'enable_historical_tracking')::boolean
-                AND (own.config ->> 'enable_historical_tracking')::boolean
+                AND {_is_tracked("r")} AND {_is_tracked("own")}
                 AND r.config ->> 'landscape' IS NOT DISTINCT FROM own.config ->> 'landscape'
                 AND r.config ->> 'keyword_limit' IS NOT DISTINCT FROM own.config ->> 'keyword_limit'
             )

@@ -33,10 +33,11 @@ async def make_all_due(conn: Connection, run_id: UUID) -> None:
 
 
 async def make_waiting_due(conn: Connection, breaker: str) -> list[tuple[int, int]]:
-    """Make the chunks that wait on a breaker (or budget) due: (chunk, its run's priority)."""
+    """Make the chunks that wait on a breaker (or budget) due: (chunk, its lane's priority)."""
     rows = await conn.execute(
         text(
-            "WITH waiting AS (SELECT c.id, r.priority FROM chunks c"
+            "WITH waiting AS (SELECT c.id, l.priority FROM chunks c"
+            " JOIN pipeline_phase_status l ON l.id = c.lane_id"
             " JOIN pipeline_executions r ON r.id = c.run_id"
             " WHERE c.waits_on IS NOT NULL AND c.waits_on @> ARRAY[:breaker]"
             " AND c.status = 'ready' AND r.status = 'running' ORDER BY c.id FOR UPDATE OF c)"

@@ -24,7 +24,6 @@ class RunRow:
     status: RunStatus
     mode: str
     config: dict[str, Any]
-    priority: int
     scheduled_for: datetime | None
     created_at: datetime
     started_at: datetime | None
@@ -35,8 +34,7 @@ class RunRow:
 _PHASES = list(PhaseName)
 
 _COLUMNS = (
-    "id, status, mode, config, priority, scheduled_for, created_at, started_at,"
-    " completed_at, error_message"
+    "id, status, mode, config, scheduled_for, created_at, started_at, completed_at, error_message"
 )
 _RUN = f"SELECT {_COLUMNS} FROM pipeline_executions"
 
@@ -52,28 +50,28 @@ async def create(
     *,
     mode: str,
     config: Mapping[str, Any],
-    priority: int,
     lanes: Sequence[tuple[LaneKey, LaneStatus]],
+    priorities: Mapping[str, int] = MappingProxyType({}),
     sources: Mapping[PhaseName, UUID] = MappingProxyType({}),
     scheduled_for: datetime | None = None,
     is_due: bool = True,
 ) -> bool:
     """Insert the run and its lanes; False if the id exists already.
 
+    ``priorities``: of the lanes' work, by content type; one that is not given has the normal one.
     ``sources``: by phase, the other runs whose results it reads. Without ``is_due``, the timer
     never starts it.
     """
     made = await conn.execute(
         text(
-            "INSERT INTO pipeline_executions (id, mode, config, priority, scheduled_for,"
-            " next_check_at) VALUES (:id, :mode, CAST(:config AS jsonb), :priority, :scheduled,"
+            "INSERT INTO pipeline_executions (id, mode, config, scheduled_for, next_check_at)"
+            " VALUES (:id, :mode, CAST(:config AS jsonb), :scheduled,"
             " CASE WHEN :is_due THEN now() END) ON CONFLICT (id) DO NOTHING RETURNING id"
         ),
         {
             "id": run_id,
             "mode": mode,
             "config": json.dumps(config, ensure_ascii=False, default=str),
-            "priority": priority,
             "scheduled": scheduled_for,
             "is_due": is_due,
         },
@@ -83,9 +81,9 @@ async def create(
     await conn.execute(
         text(
             "INSERT INTO pipeline_phase_status (pipeline_execution_id, phase_name, content_type,"
-            " status, source_run_id) SELECT :run, * FROM unnest(CAST(:phases AS text[]),"
-            " CAST(:types AS text[]), CAST(:states AS text[]), CAST(:sources AS uuid[]))"
-            " ON CONFLICT DO NOTHING"
+            " status, source_run_id, priority) SELECT :run, * FROM unnest("
+            " CAST(:phases AS text[]), CAST(:types AS text[]), CAST(:states AS text[]),"
+            " CAST(:sources AS uuid[]), CAST(:priorities AS smallint[])) ON CONFLICT DO NOTHING"
         ),
         {
             "run": run_id,
@@ -93,6 +91,7 @@ async def create(
             "types": [str(key.content_type) for key, _ in lanes],
             "states": [str(status) for _, status in lanes],
             "sources": [sources.get(key.phase, run_id) for key, _ in lanes],
+            "priorities": [int(priorities.get(key.content_type, 0)) for key, _ in lanes],
         },
     )
     return True
@@ -241,17 +240,29 @@ async def change_lane(
     return rows.first() is not None
 
 
-async def set_deadlines(conn: Connection, run_id: UUID, at: datetime, *, replace: bool) -> None:
+async def set_deadlines(
+    conn: Connection, run_id: UUID, by_type: Mapping[str, datetime], *, replace: bool
+) -> None:
     """Set the deadline of a run's running lanes without one; with ``replace``, of all.
 
-    A later deadline is replaced too: it was set before the clock was set back.
+    ``by_type``: the deadline of each content type. A later one is replaced too: it was set before
+    the clock was set back.
     """
     await conn.execute(
         text(
-            "UPDATE pipeline_phase_status SET deadline_at = :at WHERE pipeline_execution_id = :run"
-            " AND status = 'running' AND (:replace OR deadline_at IS NULL OR deadline_at > :at)"
+            "UPDATE pipeline_phase_status l SET deadline_at = given.at"
+            " FROM unnest(CAST(:types AS text[]), CAST(:times AS timestamptz[]))"
+            " AS given (content_type, at)"
+            " WHERE pipeline_execution_id = :run AND l.content_type = given.content_type"
+            " AND status = 'running'"
+            " AND (:replace OR deadline_at IS NULL OR deadline_at > given.at)"
         ),
-        {"run": run_id, "at": at, "replace": replace},
+        {
+            "run": run_id,
+            "types": list(by_type),
+            "times": list(by_type.values()),
+            "replace": replace,
+        },
     )
 
 

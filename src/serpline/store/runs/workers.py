@@ -169,8 +169,8 @@ async def _release_orphaned(conn: Connection) -> list[tuple[int, int]]:
     return [(row.owner, row.id) for row in rows]
 
 
-async def due_runs(conn: Connection, again_seconds: float, limit: int) -> list[tuple[UUID, int]]:
-    """Return the runs that are due, with their priority, and set their next check.
+async def due_runs(conn: Connection, again_seconds: float, limit: int) -> list[UUID]:
+    """Return the runs that are due, and set their next check.
 
     The next check is ``again_seconds`` from now: if the wake-up is lost, the timer issues it again.
     """
@@ -181,26 +181,26 @@ async def due_runs(conn: Connection, again_seconds: float, limit: int) -> list[t
             WHERE id IN (SELECT id FROM pipeline_executions WHERE next_check_at <= now()
                 AND status IN ('pending', 'running') ORDER BY next_check_at LIMIT :limit
                 FOR UPDATE SKIP LOCKED)
-            RETURNING id, priority, {IDLE_LIMIT}
+            RETURNING id, {IDLE_LIMIT}
             """
         ),
         {"again": again_seconds, "limit": limit},
     )
-    return [(row.id, row.priority) for row in rows]
+    return [row.id for row in rows]
 
 
 async def due_chunks(conn: Connection, again_seconds: float, limit: int) -> list[tuple[int, int]]:
-    """Return the ready chunks that are due, with their run's priority; as ``due_runs``."""
+    """Return the ready chunks that are due, with their lane's priority; as ``due_runs``."""
     rows = await conn.execute(
         text(
             f"""
             UPDATE chunks c SET next_check_at = now() + make_interval(secs => :again),
                 delay_seconds = :again
-            FROM pipeline_executions r WHERE r.id = c.run_id AND c.id IN (
+            FROM pipeline_phase_status l WHERE l.id = c.lane_id AND c.id IN (
                 SELECT c2.id FROM chunks c2 JOIN pipeline_executions r2 ON r2.id = c2.run_id
                 WHERE c2.status = 'ready' AND c2.next_check_at <= now() AND r2.status = 'running'
                 ORDER BY c2.next_check_at LIMIT :limit FOR UPDATE OF c2 SKIP LOCKED)
-            RETURNING c.id, r.priority, {IDLE_LIMIT}
+            RETURNING c.id, l.priority, {IDLE_LIMIT}
             """
         ),
         {"again": again_seconds, "limit": limit},

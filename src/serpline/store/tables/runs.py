@@ -37,7 +37,6 @@ pipeline_executions = Table(
     Column("status", Text, nullable=False, server_default=RunStatus.PENDING),
     Column("mode", Text, nullable=False),
     Column("config", JSONB, nullable=False),
-    Column("priority", SmallInteger, nullable=False, server_default=ZERO),
     Column("scheduled_for", Instant),
     Column("created_at", Instant, nullable=False, server_default=NOW),
     Column("started_at", Instant),
@@ -91,6 +90,8 @@ pipeline_phase_status = Table(
     Column("error_message", Text),
     Column("note", Text),
     Column("retry_count", Integer, nullable=False, server_default=ZERO),
+    # Of the wake-ups of its chunks (``JobPriority``).
+    Column("priority", SmallInteger, nullable=False, server_default=ZERO),
     # The run whose results of this phase this run reads: itself, or the run it takes inputs from.
     # Set when the lane is created, and never changed.
     Column("source_run_id", Uuid, ForeignKey("pipeline_executions.id"), nullable=False),
