@@ -153,6 +153,7 @@ async def open_tools(settings: Settings, database: Database, clock: Clock) -> As
             call_concurrency=settings.call_concurrency,
             webhook_base=settings.public_url,
             batch_poll_seconds=settings.batch_poll_seconds,
+            webhook_wait_seconds=settings.webhook_wait_seconds,
             batch_call_seconds=settings.batch_call_seconds,
             batch_file_seconds=settings.batch_file_seconds,
             batch_running_seconds_max=settings.batch_running_seconds_max,

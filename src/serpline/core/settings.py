@@ -78,6 +78,7 @@ class Settings(BaseSettings):
     shutdown_grace_seconds: float = Field(default=20.0, ge=0, le=25)
     look_again_seconds: float = Field(default=30.0, gt=0, le=3600)
     batch_poll_seconds: float = Field(default=30.0, gt=0, le=3600)
+    webhook_wait_seconds: float = Field(default=10.0, ge=0, le=3600)
     batch_call_seconds: float = Field(default=60.0, gt=0, le=600)
     batch_file_seconds: float = Field(default=300.0, gt=0, le=3600)
     batch_running_seconds_max: float = Field(default=_DAY_SECONDS, gt=0, le=30 * _DAY_SECONDS)

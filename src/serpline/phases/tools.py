@@ -44,7 +44,8 @@ class Tools:
     None if no language model is set up: channels without a website then have no owner.
 
     ``call_concurrency`` bounds a chunk's simultaneous calls. ``webhook_base`` is the base URL at
-    which providers reach us, or None. A running batch is polled every ``batch_poll_seconds``.
+    which providers reach us, or None. A running batch is polled every ``batch_poll_seconds``. A
+    result set that a poll finds waits ``webhook_wait_seconds`` for its webhook.
     ``batch_call_seconds`` is the deadline of a call about a batch, ``batch_file_seconds`` that of a
     page of its results. A batch that runs longer than ``batch_running_seconds_max`` is given up.
     """
@@ -63,6 +64,7 @@ class Tools:
     call_concurrency: int = 16
     webhook_base: str | None = None
     batch_poll_seconds: float = 30.0
+    webhook_wait_seconds: float = 10.0
     batch_call_seconds: float = 60.0
     batch_file_seconds: float = 300.0
     batch_running_seconds_max: float = 86_400.0

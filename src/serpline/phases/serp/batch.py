@@ -18,6 +18,7 @@ from serpline.domain.names import BatchPriority
 from serpline.domain.repair import RepairStage
 from serpline.domain.states import BatchStatus
 from serpline.phases.base import Work
+from serpline.phases.serp.announcement import wait_for_webhook
 from serpline.phases.serp.batch_session import BatchSession, Step
 from serpline.phases.serp.ingest import ingest
 from serpline.phases.serp.repair import BatchOverError, BatchRepair
@@ -160,13 +161,13 @@ class SerpBatch:
         if batch.searches_total_count > len(self._session.row.items):
             raise BatchOverError("the batch holds more searches than planned")
         estimate, self._price = self._estimate(), self._price_of(batch)
-        run_event: tuple[str, dict[str, Any]] | None = None
+        run_events: list[tuple[str, dict[str, Any]]] = []
         if self._price > estimate:
             detail = {"estimate": estimate, "price": self._price}
-            run_event = ("batch.price_above_estimate", detail)
+            run_events.append(("batch.price_above_estimate", detail))
         await self._session.advance(
             "intend_start",
-            run_event=run_event,
+            run_events=run_events,
             results_count=batch.results_count,
             next_result_set_id=batch.next_result_set_id,
             started_at=self._session.work.clock.now(),
@@ -197,7 +198,11 @@ class SerpBatch:
     async def _poll(self) -> bool:
         session = self._session
         batch = await session.fetch()
-        if await session.find_result(batch):
+        if (result_set := await session.find_result(batch)) is not None:
+            run_events = await wait_for_webhook(session, result_set)
+            if run_events is None:
+                return False
+            await session.advance("result", result_set_id=result_set, run_events=run_events)
             return True
         if batch.is_queued:
             # Time in the queue does not count towards the running time.

@@ -80,9 +80,14 @@ class BatchSession:
         A page file alone may come from the ledger, so it is downloaded once.
         """
         if call.operation == "page_file":
-            seconds, ttl = self.tools.batch_file_seconds, None
-        else:
-            seconds, ttl = self.tools.batch_call_seconds, 0.0
+            return await self._call(call, self.tools.batch_file_seconds, None)
+        return await self._call(call, self.tools.batch_call_seconds, 0.0)
+
+    async def call_once(self, call: ProviderCall[T]) -> T:
+        """Make a call that a later owner does not repeat: the ledger has its reply."""
+        return await self._call(call, self.tools.batch_call_seconds, None)
+
+    async def _call(self, call: ProviderCall[T], seconds: float, ttl: float | None) -> T:
         bounded = min(call.request.timeout_seconds, seconds)
         call = replace(call, request=replace(call.request, timeout_seconds=bounded))
         return await self.tools.collect(self.work, call, ttl_seconds=ttl)
@@ -126,18 +131,14 @@ class BatchSession:
         before = (self.row.results_count, self.row.next_result_set_id)
         return not batch.is_idle or (batch.results_count, batch.next_result_set_id) != before
 
-    async def find_result(self, batch: Batch) -> bool:
-        """Store the batch's new result set, which makes it ready; return False if it has none."""
+    async def find_result(self, batch: Batch) -> int | None:
+        """The id of the batch's new result set; None if it has none."""
         if not batch.is_idle or batch.results_count <= (self.row.results_count or 0):
-            return False
-        result_set = self.row.next_result_set_id
-        if result_set is None:
-            newest = await self.call(self.tools.scaleserp.results(self.id))
-            if not newest:
-                return False
-            result_set = newest[0].id
-        await self.advance("result", result_set_id=result_set)
-        return True
+            return None
+        if self.row.next_result_set_id is not None:
+            return self.row.next_result_set_id
+        newest = await self.call(self.tools.scaleserp.results(self.id))
+        return newest[0].id if newest else None
 
     async def void_start(self, *, is_refunded: bool = False) -> None:
         """Void the charges of a start that did not run the batch.
@@ -151,17 +152,16 @@ class BatchSession:
             await ledger.void_charges(conn, key, is_refunded=is_refunded)
 
     async def advance(
-        self, event: str, *, run_event: tuple[str, dict[str, Any]] | None = None, **values: Any
+        self, event: str, *, run_events: Iterable[tuple[str, dict[str, Any]]] = (), **values: Any
     ) -> None:
-        """Change the batch's state; append ``run_event`` (type, detail) in the same transaction.
+        """Change the batch's state; append ``run_events`` (type, detail) in the same transaction.
 
         Repeated after an unacknowledged commit, it raises ``LeaseLost``: everything is written.
         """
 
         async def act(conn: Connection) -> BatchRow:
             row = await batches.advance(conn, self.work.chunk, self.row, event, **values)
-            if run_event is not None:
-                await events.append(conn, [self._event(*run_event)])
+            await events.append(conn, [self._event(*run_event) for run_event in run_events])
             return row
 
         self.row = await run_transaction(self.work, act)

@@ -121,7 +121,8 @@ class BatchRepair:
             batch = await session.fetch()
             if not batch.is_idle:
                 await session.call(self._client.stop(session.id))
-            if await session.find_result(await session.fetch()):
+            if (result_set := await session.find_result(await session.fetch())) is not None:
+                await session.advance("result", result_set_id=result_set)
                 return False
             if batch.is_queued:
                 await session.void_start(is_refunded=True)  # a stop in the queue is refunded

@@ -39,7 +39,7 @@ WAITS: Final[Mapping[str, tuple[str, Mapping[str, str]]]] = {
     "queued_jobs": ("true", {"next_check_at": "delay_seconds", "not_before": "delay_seconds"}),
     "provider_leases": ("true", {"expires_at": "CAST(:lease AS float8)"}),
     "provider_calls": ("status = 'intent' AND started_at > now()", {"started_at": "0"}),
-    "provider_batches": (_UNENDED, {"sent_at": "0", "started_at": "0"}),
+    "provider_batches": (_UNENDED, {"sent_at": "0", "started_at": "0", "unannounced_at": "0"}),
     "housekeeping": ("true", {"next_check_at": "delay_seconds", "looked_at": "0"}),
     "procrastinate_workers": ("true", {"last_heartbeat": "0"}),
 }

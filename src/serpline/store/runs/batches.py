@@ -23,7 +23,7 @@ from serpline.store.runs.settling import hand_over
 _COLUMNS = (
     "id, generation, name, secret_path, status, sent_at, provider_batch_id, stage, priority, items,"
     " results_count, next_result_set_id, result_set_id, pages_ingested, received, started_at,"
-    " errors, error_message"
+    " unannounced_at, errors, error_message"
 )
 
 
@@ -34,7 +34,8 @@ class BatchRow:
     ``sent_at``: when the unanswered create, add or start was sent; None: all are answered.
     ``results_count`` and ``next_result_set_id``: the provider's values, read before the start.
     ``received``: searches with a result in the pages ingested so far. ``started_at``: when a start
-    may first have been sent, or when the batch was last seen in the provider's queue. ``errors``:
+    may first have been sent, or when the batch was last seen in the provider's queue.
+    ``unannounced_at``: when a poll first found the result set without its webhook. ``errors``:
     consecutive failed polls. ``error_message``: the last error, what the batch waits for, or why it
     was lost.
     """
@@ -55,6 +56,7 @@ class BatchRow:
     pages_ingested: list[int]
     received: int
     started_at: datetime | None
+    unannounced_at: datetime | None
     errors: int
     error_message: str | None
 

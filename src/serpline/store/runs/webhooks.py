@@ -50,6 +50,20 @@ async def record_webhook(
     return int(row.chunk_id)
 
 
+async def is_announced(
+    conn: Connection, provider: str, provider_batch_id: str, result_set_id: int
+) -> bool:
+    """Whether a webhook of this result set is stored."""
+    rows = await conn.execute(
+        text(
+            "SELECT FROM webhook_inbox WHERE provider = :provider AND provider_batch_id = :batch"
+            " AND result_set_id = :set"
+        ),
+        {"provider": provider, "batch": provider_batch_id, "set": result_set_id},
+    )
+    return rows.first() is not None
+
+
 async def chunk_of(conn: Connection, provider_batch_id: str) -> int | None:
     """Return the chunk that a provider's batch serves; None for an unknown batch."""
     rows = await conn.execute(

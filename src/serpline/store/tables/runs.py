@@ -270,6 +270,8 @@ provider_batches = Table(
     Column("pages_ingested", ARRAY(Integer), nullable=False, server_default=text("'{}'")),
     Column("received", Integer, nullable=False, server_default=ZERO),
     Column("started_at", Instant),
+    # When a poll first found the result set, which no webhook had announced.
+    Column("unannounced_at", Instant),
     Column("ended_at", Instant),
     Column("errors", SmallInteger, nullable=False, server_default=ZERO),
     Column("error_message", Text),

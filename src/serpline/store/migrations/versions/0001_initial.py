@@ -1339,6 +1339,7 @@ def upgrade() -> None:
         ),
         sa.Column("received", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("started_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("unannounced_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("ended_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("errors", sa.SmallInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column("error_message", sa.Text(), nullable=True),
