@@ -8,9 +8,9 @@ import pytest
 
 from serpline.domain.schedules import ProposalKind
 from serpline.scheduling.adjustment import Factor, Observation, Pattern, Table, Trouble
-from serpline.scheduling.changes import apply_change, change_for
 from serpline.scheduling.documents import specs_from_json
 from serpline.scheduling.proportions import Counts
+from serpline.scheduling.proposed_change import apply_change, change_for
 
 MONDAY = datetime(2026, 1, 5)  # noqa: DTZ001  wall time
 NEWS = {"content_type": "news", "frequency": "daily", "time_of_day": "06:30"}
