@@ -11,7 +11,8 @@ from harness.guarded import START, call, policy, rows
 from serpline.robustness.calls import CallScope, intent_of
 from serpline.robustness.ledger import limits_of
 from serpline.store.calls import ledger
-from serpline.store.calls.ledger import AdmissionRequest, Answer, End, Intent, StoredReply
+from serpline.store.calls.ledger import AdmissionRequest, Answer, End, Intent
+from serpline.store.calls.replies import StoredReply
 from serpline.store.database import Database
 from serpline.store.tables.guards import CallStatus
 

@@ -52,6 +52,7 @@ from serpline.store.calls import budgets
 from serpline.store.calls import ledger as store_ledger
 from serpline.store.calls.budgets import Budget
 from serpline.store.calls.ledger import AdmissionRequest
+from serpline.store.calls.replies import Lookup
 from serpline.store.database import Connection, Database, DatabaseUnavailable
 
 
@@ -293,7 +294,7 @@ async def test_a_budget_is_never_overdrawn(db: Database, guards: MakeGuard) -> N
     provider = Provider()
     workers = [guards(provider) for _ in range(8)]
     async with db.transaction() as conn:
-        await budgets.set_run_limit(conn, run_id, "example", Decimal(100))
+        await budgets.set_limit(conn, budgets.run_scope(run_id), "example", Decimal(100))
     scope = CallScope("x", run_id=run_id)
     results = await asyncio.gather(
         *(
@@ -321,7 +322,7 @@ async def test_reserved_credits_are_not_spent(guards: MakeGuard, db: Database) -
     """A call without credits beside calls in flight is refused for a moment, not permanently."""
     run_id, _, _ = await owned_chunk(db)
     async with db.transaction() as conn:
-        await budgets.set_run_limit(conn, run_id, "example", Decimal(10))
+        await budgets.set_limit(conn, budgets.run_scope(run_id), "example", Decimal(10))
     provider = Provider(gate=asyncio.Event())
     guard = guards(provider)
     scope = CallScope("x", run_id=run_id)
@@ -363,7 +364,7 @@ async def test_a_bill_beyond_reason_is_the_most_the_call_can_cost(
     assert await guard.execute(paid, CallScope("x")) == 1
     await guard.flush()
     assert await rows(db, "SELECT status, credits FROM provider_calls") == [("ok", 5)]
-    assert await guard.ledger.find(call_key(paid, "x")) is not None
+    assert await guard.ledger.find(Lookup(call_key(paid, "x"))) is not None
 
 
 async def test_the_largest_budget_can_be_stored(guards: MakeGuard) -> None:

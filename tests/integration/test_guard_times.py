@@ -55,7 +55,7 @@ async def test_a_call_in_flight_is_checked_again_in_two_seconds(
     run_id, chunk_id, epoch = await owned_chunk(db)
     _, other_chunk, other_epoch = await owned_chunk(db)
     async with db.transaction() as conn:
-        await budgets.set_run_limit(conn, run_id, "example", Decimal(10))
+        await budgets.set_limit(conn, budgets.run_scope(run_id), "example", Decimal(10))
     provider = Provider(gate=asyncio.Event())
     scope = CallScope("x", run_id, chunk_id, epoch)
     task = await under_way(guards(provider), provider, scope, price=10.0)

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections import Counter
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -91,6 +91,10 @@ def test_equal_changes_show_the_strongest_companies() -> None:
         ({"collected_before": 2}, "before: 2 of 3 searches"),
         ({"collected_after": None, "planned_after": None}, "after: no searches"),
         ({"keywords_gone": 1, "keywords_added": 4}, "keywords: 1 gone, 4 added"),
+        (
+            {"late_for_after": datetime(2026, 11, 20, 9, tzinfo=UTC)},
+            "after: late for 2026-11-20 09:00",
+        ),
         ({"keywords_added": 4, "differs": "curve a and b"}, "curve a and b; keywords: 4 added"),
     ],
 )
@@ -102,6 +106,7 @@ def test_a_change_of_other_searches_is_noted(sides: dict[str, Any], note: str) -
     same |= {f"{name}_{side}": 1 for name in ("rank", "dsi") for side in _SIDES}
     same |= {"rank_change": 0, "dsi_change": 0.0, "differs": ""}
     same |= {"keywords_gone": 0, "keywords_added": 0}
+    same |= dict.fromkeys(("late_for_before", "late_for_after"))
     assert _cells(same | sides)[-1] == note
 
 

@@ -27,9 +27,14 @@ class Format(StrEnum):
 
 
 def format_source(each: Mapping[str, Any], id_length: int | None = None) -> str:
-    """Format a source: content type, date and run, as in ``news 2026-11-29 0f2c1a9b stale``."""
+    """Format a source: content type, date and run, as in ``news 2026-11-29 0f2c1a9b stale``.
+
+    A late snapshot names the slot that it stands for.
+    """
     stale = " stale" if each["stale"] else ""
-    return f"{each['content_type']} {each['collected_on']} {each['run_id'][:id_length]}{stale}"
+    late = f" late for {each['late_for']}" if each.get("late_for") else ""
+    run_id = each["run_id"][:id_length]
+    return f"{each['content_type']} {each['collected_on']} {run_id}{stale}{late}"
 
 
 def _frame(rows: Sequence[Mapping[str, Any]]) -> "pl.DataFrame":
@@ -62,6 +67,7 @@ def _frame(rows: Sequence[Mapping[str, Any]]) -> "pl.DataFrame":
         "proxy": pl.Boolean,
         "sources": text,
         "stale_types": text,
+        "late_types": text,
     }
     plain = [
         {
@@ -69,6 +75,7 @@ def _frame(rows: Sequence[Mapping[str, Any]]) -> "pl.DataFrame":
             "run_id": str(row["run_id"]),
             "sources": "; ".join(format_source(each) for each in row["sources"]),
             "stale_types": ",".join(row["stale_types"]),
+            "late_types": ",".join(row["late_types"]),
         }
         for row in rows
     ]

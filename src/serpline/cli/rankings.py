@@ -57,7 +57,11 @@ def rankings(
         return rows[:limit]
 
     found = run(read())
-    print_json(found) if as_json else show_rankings(found)
+    if as_json:
+        print_json(found)
+        return
+    late = found[0]["late_for"] if found else None
+    show_rankings(found, title=f"Late snapshot for the slot {late:%Y-%m-%d %H:%M}" if late else "")
 
 
 COLUMNS = ("keyword", "market", "content_type", "device", "position", "company", "title")

@@ -118,6 +118,7 @@ def show_report(report: dict[str, Any]) -> None:
         for kind, lane in found["content_types"].items()
     ]
     title = f"run {report['run_id']}: {report['status']}, {report['seconds']:.1f} s"
+    title += _backfill(report)
     show_table(
         ["phase", "type", *counted, "details"], rows, title=title + _missing_searches(report)
     )
@@ -145,6 +146,16 @@ def show_report(report: dict[str, Any]) -> None:
             for f in report["failures"][:10]
         ]
         show_table(["phase", "type", "failed item", "category", "error"], failures)
+
+
+def _backfill(report: Mapping[str, Any]) -> str:
+    """For the title: the slot that a backfill's run stands for, and how."""
+    given, slot = report["backfill"], report["scheduled_for"]
+    if given is None:
+        return ""
+    what = {"late": "late snapshot", "refetch": "fetched again", "recompute": "recomputed"}
+    place = f" for the slot {slot:%Y-%m-%d %H:%M}" if slot else ""
+    return f"; {what[given['kind']]}{place}"
 
 
 def _missing_searches(report: Mapping[str, Any]) -> str:

@@ -121,6 +121,8 @@ def _sample_notes(row: Mapping[str, Any]) -> list[str]:
     """Differences between the two sets of searches, which may explain a change."""
     found = []
     for side in ("before", "after"):
+        if slot := row[f"late_for_{side}"]:
+            found.append(f"{side}: late for {slot:%Y-%m-%d %H:%M}")
         collected, planned = row[f"collected_{side}"], row[f"planned_{side}"]
         if collected is None:
             found.append(f"{side}: no searches")

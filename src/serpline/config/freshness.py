@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 from serpline.config.run import PipelineConfig
 from serpline.domain.names import ContentType
+from serpline.domain.schedules import BackfillKind
 
 FRESH_FOR: Mapping[str, timedelta] = {
     ContentType.NEWS: timedelta(days=1),
@@ -18,12 +19,28 @@ FRESH_FOR: Mapping[str, timedelta] = {
 }
 
 
+def stands_at(
+    config: PipelineConfig, scheduled_for: datetime | None, created_at: datetime
+) -> datetime:
+    """The time for which a run's figures stand: of its slot, or else of its creation.
+
+    A late snapshot stands for the time at which it was taken. A run that replaces another one
+    stands in its place.
+    """
+    backfill = config.backfill
+    if backfill is None:
+        return scheduled_for or created_at
+    if backfill.kind is BackfillKind.LATE:
+        return created_at
+    return scheduled_for or backfill.started_at or created_at
+
+
 def is_stale(
     config: PipelineConfig, content_type: str, started_at: datetime, now: datetime
 ) -> bool:
     """Whether the results of a run of ``config`` are stale at ``now``.
 
-    ``started_at``: the time the run was scheduled for, or else created.
+    ``started_at``: the time for which its figures stand (``stands_at``).
     """
     due = config.fresh_until.get(content_type, started_at + FRESH_FOR[content_type])
     return now >= due

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from pydantic import Field
 
+from serpline.config.backfill import GivenResultSet, RunBackfill
 from serpline.config.lanes import (
     BatchSize,
     HistoricalTracking,
@@ -48,6 +49,7 @@ from serpline.domain.names import (
     PipelineMode,
 )
 from serpline.domain.phases import PHASE_DEPENDENCIES
+from serpline.domain.schedules import BackfillKind
 
 TESTING_KEYWORDS = 5
 
@@ -77,6 +79,16 @@ class PipelineConfig(ConfigModel):
     enable_historical_tracking: HistoricalTracking = True
     scheduled_for: AwareTime | None = Field(None, description="The time the run was scheduled for.")
     schedule: Text | None = Field(None, description="The name of the run's schedule.")
+    backfill: Annotated[
+        RunBackfill | None, Allowed("an object with kind and, unless it is late, run_id")
+    ] = Field(None, description="The run stands for a past slot of its schedule.")
+    result_sets: Annotated[
+        Mapping[SearchedType, tuple[GivenResultSet, ...]],
+        Allowed("lists of result sets by content type"),
+    ] = Field(
+        default_factory=dict,
+        description="Result sets at the provider that the run takes before it searches.",
+    )
     circuit_breaker: OwnBreaker | None = unset(OwnBreaker)
     lanes: Annotated[Mapping[SearchedType, LaneSettings], Allowed("settings by content type")] = (
         Field(
@@ -197,6 +209,21 @@ class PipelineConfig(ConfigModel):
     def job_priorities(self) -> dict[str, JobPriority]:
         """The priority of each content type's work."""
         return {str(kind): self.of(kind).priority or JobPriority.NORMAL for kind in ContentType}
+
+    @property
+    def buys_searches(self) -> bool:
+        """Whether a search without a result is made; a backfill only reads what was paid for."""
+        return self.backfill is None or self.backfill.kind is BackfillKind.LATE
+
+    @property
+    def replaces(self) -> UUID | None:
+        """The earlier run of the slot, in whose place this run stands, or None."""
+        return None if self.backfill is None else self.backfill.run_id
+
+    @property
+    def is_replay(self) -> bool:
+        """Whether stored replies answer every call of the run, so that none is made."""
+        return self.backfill is not None and self.backfill.kind is BackfillKind.RECOMPUTE
 
     def batch_priority_in(self, mode: PipelineMode) -> BatchPriority:
         """The configured priority of the run's batches, or else that of the mode."""

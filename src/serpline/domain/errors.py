@@ -100,5 +100,12 @@ class CallRefused(Exception):  # noqa: N818  a refusal, not our error
         self.permanent = permanent
 
 
+class ReplyNotStored(CallRefused):
+    """The call may only be answered by a stored reply, and there is none. Waiting cannot help."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what}: no reply is stored, and no call is made", permanent=True)
+
+
 class LeaseLost(Exception):  # noqa: N818
     """This worker no longer owns the chunk. Stop, settle nothing, call nothing."""

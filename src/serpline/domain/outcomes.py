@@ -24,6 +24,11 @@ class Skip:
 
 
 @dataclass(frozen=True, slots=True)
+class NotStored(Skip):
+    """A recomputation has no stored reply for this item, and makes no call."""
+
+
+@dataclass(frozen=True, slots=True)
 class Retry:
     """An attempt failed. It counts, and may be repeated."""
 

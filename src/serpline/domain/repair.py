@@ -31,8 +31,12 @@ _OTHER: Mapping[BatchPriority, BatchPriority] = MappingProxyType(
 
 
 class RepairStage(StrEnum):
-    """How a search is tried next; see ``stage_of``."""
+    """How a search is tried next; see ``stage_of``.
 
+    ``GIVEN`` is no attempt: a result set that the run was given, before any search of its own.
+    """
+
+    GIVEN = "given"
     FIRST = "first"
     AGAIN = "again"
     SMALLER = "smaller"

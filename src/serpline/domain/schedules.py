@@ -2,6 +2,8 @@
 
 from enum import StrEnum
 
+from serpline.domain.states import Machine
+
 
 class SlotReason(StrEnum):
     """Why a slot has its outcome; ``reason`` beside it is the sentence for people.
@@ -49,6 +51,18 @@ class BackfillStatus(StrEnum):
     PAUSED = "paused"
     CANCELLED = "cancelled"
     COMPLETED = "completed"
+
+
+BACKFILL_MACHINE: Machine[BackfillStatus] = {
+    (BackfillStatus.PLANNED, "start"): BackfillStatus.RUNNING,
+    (BackfillStatus.PLANNED, "pause"): BackfillStatus.PAUSED,
+    (BackfillStatus.RUNNING, "pause"): BackfillStatus.PAUSED,
+    (BackfillStatus.PAUSED, "resume"): BackfillStatus.RUNNING,
+    (BackfillStatus.PLANNED, "cancel"): BackfillStatus.CANCELLED,
+    (BackfillStatus.RUNNING, "cancel"): BackfillStatus.CANCELLED,
+    (BackfillStatus.PAUSED, "cancel"): BackfillStatus.CANCELLED,
+    (BackfillStatus.RUNNING, "complete"): BackfillStatus.COMPLETED,
+}
 
 
 class BackfillSlotStatus(StrEnum):

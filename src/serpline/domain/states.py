@@ -121,7 +121,7 @@ class SlotOutcome(StrEnum):
     *due*: its run will be started, now or once its jitter, the previous run or the limit of runs
     permits. It ends *started* (with its run), *skipped* (by the overlap rule, a pause or a
     deletion), *missed* (by the catch-up rule or its deadline), *refused* (its run could not be
-    created) or *backfilled* (a backfill made up for it).
+    created) or *backfilled* (a backfill made up for it, or replaced its run).
     """
 
     DUE = "due"
@@ -251,6 +251,8 @@ SLOT_MACHINE: Machine[SlotOutcome] = {
     (SlotOutcome.SKIPPED, "backfill"): SlotOutcome.BACKFILLED,
     (SlotOutcome.MISSED, "backfill"): SlotOutcome.BACKFILLED,
     (SlotOutcome.REFUSED, "backfill"): SlotOutcome.BACKFILLED,
+    (SlotOutcome.STARTED, "backfill"): SlotOutcome.BACKFILLED,
+    (SlotOutcome.BACKFILLED, "backfill"): SlotOutcome.BACKFILLED,
 }
 
 MACHINES: Mapping[

@@ -31,7 +31,7 @@ class Work:
     calls ``check_again`` and returns. The chunk is due at the earliest of these times, or when a
     breaker named in one of the calls closes. ``await settle()`` returns when every outcome yielded
     so far is committed. ``retries`` turns a failed call into an item's outcome. ``lapses()`` counts
-    how often this worker's lease has ended.
+    how often this worker's lease has ended. ``reads_known``: see ``tools.claim_missing``.
     """
 
     chunk: OwnedChunk
@@ -42,6 +42,7 @@ class Work:
     settle: "Settle"
     retries: RetryManager
     lapses: Callable[[], int] = _never
+    reads_known: bool = False
     due_by: float | None = field(default=None)
     waits_on: set[str] = field(default_factory=set)
 

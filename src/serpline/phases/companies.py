@@ -18,6 +18,7 @@ from serpline.domain.errors import CallRefused, ProviderError
 from serpline.domain.outcomes import Outcome
 from serpline.domain.replies import unreadable
 from serpline.phases.base import Work
+from serpline.phases.freshness import bought_since
 from serpline.phases.tools import (
     Tools,
     as_done,
@@ -129,7 +130,7 @@ async def _ask_wikidata(
 def _ttl_seconds(work: Work) -> float:
     """Maximum age of a stored reply; with ``force_refresh`` the age of the run."""
     if work.config.force_refresh:
-        return max((work.clock.now() - work.chunk.created_at).total_seconds(), 0.0)
+        return max((work.clock.now() - bought_since(work)).total_seconds(), 0.0)
     return work.config.reference_ttl_days * 86_400.0
 
 

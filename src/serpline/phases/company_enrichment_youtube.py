@@ -17,7 +17,7 @@ from typing import Any
 from serpline.analysis.domains import is_platform, publisher
 from serpline.config.run import PipelineConfig
 from serpline.domain.names import PhaseName
-from serpline.domain.outcomes import Done, Outcome, Reject, Retry, Snooze
+from serpline.domain.outcomes import Done, NotStored, Outcome, Reject, Retry, Snooze
 from serpline.phases import companies
 from serpline.phases.base import Work
 from serpline.phases.channel_owners import owners
@@ -115,7 +115,7 @@ def _owner(
     for domain in candidates or filter(None, [named]):
         answer = answers[domain]
         match answer:
-            case Retry() | Snooze() | Reject():
+            case Retry() | Snooze() | Reject() | NotStored():
                 return replace(answer, item=channel_id)
             case DatedProfile():
                 known[domain] = answer

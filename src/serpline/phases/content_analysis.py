@@ -18,6 +18,7 @@ from serpline.domain.errors import CallRefused, ErrorCategory, ProviderError
 from serpline.domain.names import PhaseName
 from serpline.domain.outcomes import Done, Outcome, Skip
 from serpline.phases.base import Work
+from serpline.phases.freshness import run_scope
 from serpline.phases.model_calls import ModelCalls
 from serpline.phases.relevance import KIND, Judgement, NeededJudgements, Question
 from serpline.phases.tools import (
@@ -25,7 +26,6 @@ from serpline.phases.tools import (
     as_done,
     claim_missing,
     release_claims,
-    run_scope,
     snooze_until_bought,
 )
 from serpline.providers.llm.client import KEYWORDS_MAX

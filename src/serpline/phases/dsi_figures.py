@@ -106,6 +106,7 @@ def _source_columns(sources: Sequence[Source]) -> dict[str, Any]:
                 "planned": source.searches.planned,
                 "collected": source.searches.collected,
                 "stale": source.is_stale,
+                "late_for": source.late_for and source.late_for.isoformat(),
             }
             for source in sources
         ],

@@ -17,6 +17,7 @@ from serpline.domain.keywords import keyword_key, searched
 from serpline.domain.names import PhaseName
 from serpline.domain.outcomes import Done, Outcome
 from serpline.phases.base import Work
+from serpline.phases.freshness import bought_since
 from serpline.phases.tools import (
     Tools,
     claim_missing,
@@ -142,7 +143,7 @@ class KeywordMetricsPhase:
         """Payloads by key; empty if the reply has no figure at all (a restricted keyword)."""
         texts = list(keywords.values())
         call = self._tools.dataforseo.search_volume(texts, *market)
-        since = work.chunk.created_at if work.config.force_refresh else None
+        since = bought_since(work) if work.config.force_refresh else None
         freshness = f"since:{since.isoformat()}" if since else "reference"
         ttl = work.config.reference_ttl_days * 86_400.0
 

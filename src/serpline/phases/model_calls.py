@@ -17,11 +17,11 @@ from serpline.core.logging import get
 from serpline.domain.errors import CallRefused
 from serpline.domain.http import ProviderCall
 from serpline.phases.base import Work
+from serpline.phases.freshness import run_scope
 from serpline.phases.tools import (
     CLAIM_CHECK_SECONDS,
     Tools,
     claim_missing,
-    run_scope,
     store_payloads,
 )
 from serpline.providers.llm.client import LlmClient

@@ -9,6 +9,7 @@ from serpline.phases.company_enrichment_youtube import CompanyEnrichmentYouTubeP
 from serpline.phases.content_analysis import ContentAnalysisPhase
 from serpline.phases.dsi_calculation import DsiCalculationPhase
 from serpline.phases.keyword_metrics import KeywordMetricsPhase
+from serpline.phases.recomputation import Recomputable
 from serpline.phases.serp.collection import SerpCollectionPhase
 from serpline.phases.tools import Tools
 from serpline.phases.youtube_enrichment import YouTubeEnrichmentPhase
@@ -17,12 +18,12 @@ from serpline.phases.youtube_enrichment import YouTubeEnrichmentPhase
 def all_phases(tools: Tools) -> Mapping[PhaseName, Phase]:
     """Every phase by name."""
     phases: list[Phase] = [
-        KeywordMetricsPhase(tools),
+        Recomputable(KeywordMetricsPhase(tools)),
         SerpCollectionPhase(tools),
-        CompanyEnrichmentSerpPhase(tools),
-        YouTubeEnrichmentPhase(tools),
-        CompanyEnrichmentYouTubePhase(tools),
-        ContentAnalysisPhase(tools),
+        Recomputable(CompanyEnrichmentSerpPhase(tools)),
+        Recomputable(YouTubeEnrichmentPhase(tools)),
+        Recomputable(CompanyEnrichmentYouTubePhase(tools)),
+        Recomputable(ContentAnalysisPhase(tools)),
         DsiCalculationPhase(),
     ]
     return {phase.name: phase for phase in phases}

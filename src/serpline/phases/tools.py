@@ -15,6 +15,7 @@ from serpline.domain.http import ProviderCall
 from serpline.domain.outcomes import Snooze
 from serpline.domain.text import storable
 from serpline.phases.base import Work
+from serpline.phases.freshness import fresh_since, replay_of, run_scope
 from serpline.providers.dataforseo.client import DataForSeoClient
 from serpline.providers.llm.client import LlmClient
 from serpline.providers.pages.client import PageClient
@@ -78,11 +79,13 @@ class Tools:
         ttl_seconds: float | None = None,
         breakers: tuple[CircuitBreaker, ...] = (),
         reference_kind: str | None = None,
+        is_stored: bool = False,
     ) -> T:
         """Make a guarded call for a chunk. Raises as ``Guard.execute`` does.
 
-        ``freshness`` is the scope in which a stored reply is reused; see ``run_scope``.
-        ``reference_kind``: see ``buy``.
+        ``freshness`` is the scope in which a stored reply is reused; see ``freshness.run_scope``.
+        ``reference_kind``: see ``buy``. ``is_stored``: only a stored reply may answer, as it
+        answers every call of a recomputation.
         """
         scope = CallScope(
             run_id=work.chunk.run_id,
@@ -94,6 +97,8 @@ class Tools:
             ttl_seconds=ttl_seconds,
             breakers=breakers,
             reference_kind=reference_kind,
+            backfill_id=work.config.backfill.id if work.config.backfill else None,
+            replay=replay_of(work.config) if is_stored or work.config.is_replay else None,
         )
         return await self.guard.execute(call, scope)
 
@@ -122,7 +127,12 @@ class Tools:
         )
 
     async def collect(
-        self, work: Work, call: ProviderCall[T], ttl_seconds: float | None = None
+        self,
+        work: Work,
+        call: ProviderCall[T],
+        ttl_seconds: float | None = None,
+        *,
+        is_stored: bool = False,
     ) -> T:
         """Make a ``call`` for the run's own data, also under its schedule's breaker if it has one.
 
@@ -141,23 +151,13 @@ class Tools:
                 ),
             )
         return await self.call(
-            work, call, freshness=run_scope(work), ttl_seconds=ttl_seconds, breakers=breakers
+            work,
+            call,
+            freshness=run_scope(work),
+            ttl_seconds=ttl_seconds,
+            breakers=breakers,
+            is_stored=is_stored,
         )
-
-
-def run_scope(work: Work) -> str:
-    """The freshness scope of one run: a stored reply serves that run only."""
-    return f"run:{work.chunk.run_id}"
-
-
-def fresh_since(work: Work) -> datetime:
-    """The oldest purchase of reference data that a run reuses.
-
-    With ``force_refresh`` the run's creation: everything is bought again, once.
-    """
-    if work.config.force_refresh:
-        return work.chunk.created_at
-    return work.chunk.created_at - timedelta(days=work.config.reference_ttl_days)
 
 
 async def claim_missing(
@@ -165,10 +165,18 @@ async def claim_missing(
 ) -> ClaimResult:
     """Single flight: return fresh payloads, claim missing keys, list keys that others are buying.
 
-    Payloads bought after ``since`` are fresh; the default is ``fresh_since``.
+    Payloads bought after ``since`` are fresh; the default is ``fresh_since``. A recomputation buys
+    nothing, so it claims nothing. It reads stored replies again rather than what they became,
+    unless ``reads_known``.
     """
-    requested, chunk = list(keys), work.chunk
+    requested, chunk = list(dict.fromkeys(keys)), work.chunk
     after = fresh_since(work) if since is None else since
+    if work.config.is_replay:
+        if since is None and not work.reads_known:
+            return ClaimResult({}, requested, [], {})
+        return await run_transaction(
+            work, lambda conn: reference.known(conn, kind, requested, after)
+        )
     return await run_transaction(
         work,
         lambda conn: reference.claim_missing(conn, kind, requested, after, chunk.id, chunk.epoch),
@@ -177,6 +185,8 @@ async def claim_missing(
 
 async def store_payloads(work: Work, kind: str, payloads: Mapping[str, Any]) -> None:
     """Store payloads that are not a call's value; see ``Tools.buy``."""
+    if work.config.is_replay:
+        return
     purchase = Purchase(kind, payloads, work.clock.now())
     await run_transaction(work, lambda conn: reference.store(conn, purchase))
 
@@ -184,7 +194,7 @@ async def store_payloads(work: Work, kind: str, payloads: Mapping[str, Any]) -> 
 async def release_claims(work: Work, kind: str, keys: Iterable[str]) -> None:
     """Let other chunks buy these keys now, before this chunk ends."""
     unbought, chunk = list(keys), work.chunk
-    if not unbought:
+    if not unbought or work.config.is_replay:
         return
     await run_transaction(
         work, lambda conn: reference.release(conn, kind, unbought, chunk.id, chunk.epoch)

@@ -6,6 +6,7 @@ the next phase finds both. "YouTube does not show this video" is an answer.
 """
 
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -16,11 +17,11 @@ from serpline.domain.names import PhaseName
 from serpline.domain.outcomes import Done, Outcome
 from serpline.domain.replies import unreadable
 from serpline.phases.base import Work
+from serpline.phases.freshness import run_scope
 from serpline.phases.tools import (
     Tools,
     claim_missing,
     readable_rows,
-    run_scope,
     snooze_until_bought,
     to_json,
 )
@@ -122,7 +123,7 @@ class YouTubeEnrichmentPhase:
                 answers |= dict.fromkeys(batch, error)
                 continue
             answers |= {key: unreadable("youtube", key) for key in batch if key not in bought}
-            answers |= bought
+            answers |= {key: _dated(value, work.clock.now()) for key, value in bought.items()}
         return answers
 
     async def _fetch_by_name(self, work: Work, name: str) -> dict[str, Lookup]:
@@ -144,7 +145,7 @@ class YouTubeEnrichmentPhase:
             )
         except (ProviderError, CallRefused) as error:
             return {name: error}
-        return dict(bought)
+        return {key: _dated(value, work.clock.now()) for key, value in bought.items()}
 
     async def write(self, conn: Connection, chunk: OwnedChunk, done: Sequence[Done]) -> None:
         """Write rows of videos, channels and channel references; a channel has one row."""
@@ -167,10 +168,12 @@ class YouTubeEnrichmentPhase:
 
 def _stored(claims: ClaimResult) -> dict[str, Payload]:
     """The stored payloads with their purchase times."""
-    return {
-        key: {**value, "fetched_at": claims.fetched_at[key]} if value else {}
-        for key, value in claims.fresh.items()
-    }
+    return {key: _dated(value, claims.fetched_at[key]) for key, value in claims.fresh.items()}
+
+
+def _dated(value: Payload, at: datetime) -> Payload:
+    """A payload with the time of its purchase; ``{}`` stays empty."""
+    return {**value, "fetched_at": at} if value else {}
 
 
 def _outcome(work: Work, item: str, thing: Lookup, channel: Lookup) -> Outcome:

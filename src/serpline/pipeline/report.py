@@ -95,6 +95,7 @@ def run_summary(run: RunRow) -> dict[str, Any]:
         "mode": run.mode,
         "error": run.error_message,
         "scheduled_for": run.scheduled_for,
+        "backfill": run.config.get("backfill"),
         "created_at": run.created_at,
         "started_at": run.started_at,
         "completed_at": run.completed_at,
@@ -134,6 +135,9 @@ async def dsi_rows(
                 **{name: row[name] for name in _COMPONENTS},
                 **{name: row["detail"].get(name) for name in _SHARES},
                 "stale_types": [each["content_type"] for each in row["sources"] if each["stale"]],
+                "late_types": [
+                    each["content_type"] for each in row["sources"] if each.get("late_for")
+                ],
             }
 
 

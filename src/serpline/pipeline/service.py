@@ -16,6 +16,7 @@ from serpline.domain.errors import UserError
 from serpline.domain.names import ContentType, JobPriority, PhaseName, PipelineMode
 from serpline.domain.phases import LaneView, dependents_of, lanes_of
 from serpline.domain.states import ENDED_RUNS, LaneStatus
+from serpline.pipeline import replaced_runs
 from serpline.pipeline.source_runs import resolve
 from serpline.robustness.budget import limit_run
 from serpline.store import projects
@@ -59,7 +60,7 @@ class PipelineService:
         chosen_phases = set(config.phases or PhaseName)
         async with self._database.transaction() as conn:
             await self._check_landscape(conn, config)
-            resolved = await resolve(conn, config)
+            resolved = await resolve(conn, await replaced_runs.resolve(conn, config))
             config = resolved.config
             lanes = [
                 (key, LaneStatus.PENDING if key.phase in chosen_phases else LaneStatus.SKIPPED)
@@ -89,8 +90,8 @@ class PipelineService:
             raise UserError(f"landscape={config.landscape!r}: there is no such landscape")
 
     async def _take_keywords(self, conn: Connection, run_id: UUID, config: PipelineConfig) -> int:
-        if config.inputs_from is not None:
-            return await projects.copy_keywords(conn, run_id, config.inputs_from)
+        if other := config.inputs_from or config.replaces:
+            return await projects.copy_keywords(conn, run_id, other)
         await projects.ensure_builtin_markets(conn)
         keyword_count = await projects.snapshot_keywords(
             conn, run_id, config.landscape, config.keyword_limit

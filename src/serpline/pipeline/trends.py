@@ -93,10 +93,14 @@ async def _changes(
 
 
 def _side(side: str, snapshot: Snapshot, collection: Collection | None) -> dict[str, Any]:
-    """A snapshot's run and date, and its searches in one place (None if it has none there)."""
+    """A snapshot's run and date, and its searches in one place (None if it has none there).
+
+    ``late_for``: the slot that a late snapshot stands for.
+    """
     return {
         f"collected_{side}": collection and collection.collected,
         f"planned_{side}": collection and collection.planned,
         f"run_{side}": snapshot.run_id,
         f"collected_on_{side}": snapshot.collected_on,
+        f"late_for_{side}": snapshot.late_for,
     }

@@ -31,15 +31,16 @@ _QUANTUM = Decimal("0.000001")
 class BudgetSpent(CallRefused):
     """A budget has no credits left for this call. ``until`` is the end of its period.
 
-    A run's own limit has no period, so waiting does not help and the refusal is permanent. If
-    someone raises a period's limit earlier, the chunks that wait on ``waits_on`` are woken.
+    The limit of a run or a backfill has no period, so waiting does not help and the refusal is
+    permanent. If someone raises a period's limit earlier, the chunks that wait on ``waits_on`` are
+    woken.
     """
 
     def __init__(
         self, policy: ProviderPolicy, scope: str, until: datetime | None, problem: str = "is spent"
     ) -> None:
         reason = (
-            f"the run's credit limit for {policy.provider} is spent"
+            f"the {scope.partition(':')[0]}'s credit limit for {policy.provider} is spent"
             if until is None
             else f"the {policy.provider} budget of {scope} ({policy.zone}) {problem}"
         )
@@ -63,16 +64,18 @@ def amount(credits_used: float) -> Decimal:
 
 
 def scopes(
-    policy: ProviderPolicy, run_id: UUID | None, now: datetime
+    policy: ProviderPolicy, run_id: UUID | None, now: datetime, backfill_id: str | None = None
 ) -> tuple[tuple[str, Decimal | None], ...]:
     """The budgets that a call at ``now`` counts in, with their limits.
 
-    Days end in the provider's time zone. A run's own limit is in its row (``limit_run``).
+    Days end in the provider's time zone. The limits of runs and backfills are in their rows.
     """
     local = now.astimezone(ZoneInfo(policy.zone))
     day, month = f"day:{local:%Y-%m-%d}", f"month:{local:%Y-%m}"
     periods = ((day, _limit(policy.credits_per_day)), (month, _limit(policy.credits_per_month)))
-    return periods if run_id is None else ((budgets.run_scope(run_id), None), *periods)
+    owners = [] if run_id is None else [budgets.run_scope(run_id)]
+    owners += [] if backfill_id is None else [budgets.backfill_scope(backfill_id)]
+    return (*((scope, None) for scope in owners), *periods)
 
 
 def refusal(
@@ -144,7 +147,15 @@ async def limit_run(conn: Connection, run_id: UUID, limits: Mapping[str, float])
     """Limit a run's credits by provider. Raises ``UserError`` for an unknown provider."""
     check_providers("credit_limits", limits)
     for provider, limit in limits.items():
-        await budgets.set_run_limit(conn, run_id, provider, amount(limit))
+        await budgets.set_limit(conn, budgets.run_scope(run_id), provider, amount(limit))
+
+
+async def limit_backfill(conn: Connection, backfill_id: str, limits: Mapping[str, float]) -> None:
+    """Limit the credits of all runs of a backfill. Raises ``UserError`` as ``limit_run`` does."""
+    check_providers("credits", limits)
+    for provider, limit in limits.items():
+        scope = budgets.backfill_scope(backfill_id)
+        await budgets.set_limit(conn, scope, provider, amount(limit))
 
 
 class Budgets:

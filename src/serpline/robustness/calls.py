@@ -39,6 +39,14 @@ def _zero() -> int:
 
 
 @dataclass(frozen=True, slots=True)
+class Replay:
+    """The run whose calls are answered again: by its own replies, else by those of ``until``."""
+
+    run_id: UUID
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class CallScope:
     """Who makes a call, and how fresh its reply must be.
 
@@ -48,7 +56,9 @@ class CallScope:
     clock. ``lapses`` counts how often the worker's own lease has ended. If it changes during a
     call, the worker may have been disconnected, and a failure counts for no breaker. ``breakers``:
     further, stricter breakers that the call must pass. ``reference_kind``: the call's value is
-    reference data of this kind, payloads by key. It is stored with the call's end.
+    reference data of this kind, payloads by key. It is stored with the call's end. ``replay``: only
+    a stored reply may answer. Nothing is sent, and nothing is written. ``backfill_id``: its budget
+    counts the call too.
     """
 
     freshness: str
@@ -60,6 +70,8 @@ class CallScope:
     ttl_seconds: float | None = None
     breakers: tuple[CircuitBreaker, ...] = ()
     reference_kind: str | None = None
+    replay: Replay | None = None
+    backfill_id: str | None = None
 
     @property
     def shared(self) -> bool:
@@ -98,7 +110,7 @@ def intent_of(
         epoch=scope.epoch,
         started_at=now,
         credits=budget.amount(call.credits),
-        scopes=budget.scopes(policy, scope.run_id, now),
+        scopes=budget.scopes(policy, scope.run_id, now, scope.backfill_id),
     )
 
 

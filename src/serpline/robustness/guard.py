@@ -39,8 +39,10 @@ from serpline.robustness.calls import (
 from serpline.robustness.ledger import Ledger
 from serpline.robustness.limiter import WAIT_SECONDS_MAX, Limiter
 from serpline.robustness.policies import ProviderPolicy
+from serpline.robustness.replay import stored_reply
 from serpline.store.calls.ledger import Intent
 from serpline.store.calls.reference import Purchase
+from serpline.store.calls.replies import Lookup
 from serpline.store.database import Database, DatabaseUnavailable, TransactionConflict
 
 __all__ = ["CallScope", "Guard", "ReadingFailed"]
@@ -102,6 +104,9 @@ class Guard:
         before anything is sent.
         """
         policy = self.policy(call.provider)
+        if scope.replay is not None:
+            reply = await stored_reply(self.ledger, call, scope.freshness, scope.replay)
+            return await self._read(call, reply)
         if not scope.shared:
             return await self._attempt(call, scope, policy, None)
         key = call_key(call, scope.freshness)
@@ -148,7 +153,7 @@ class Guard:
         try:
             return await self._attempt(call, scope, policy, since)
         except CallRefused:
-            found = await self.ledger.find(key, large=call.request.large)
+            found = await self.ledger.find(Lookup(key), large=call.request.large)
             if found is None or found[0] < since:
                 raise
         came_at, reply = found

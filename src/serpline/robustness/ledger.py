@@ -32,7 +32,7 @@ from serpline.robustness.groups import RETRY_SECONDS_MAX, GroupCommitter, retry_
 from serpline.robustness.policies import ProviderPolicy
 from serpline.robustness.refusals import refusal
 from serpline.robustness.replies import PACKED_AT_ONCE_BYTES, pack, unpack
-from serpline.store.calls import ledger, reference
+from serpline.store.calls import ledger, reference, replies
 from serpline.store.calls.ledger import (
     AdmissionRequest,
     Answer,
@@ -40,9 +40,9 @@ from serpline.store.calls.ledger import (
     End,
     Intent,
     Limits,
-    StoredReply,
 )
 from serpline.store.calls.reference import Purchase
+from serpline.store.calls.replies import Lookup, StoredReply
 from serpline.store.clock import time_override
 from serpline.store.database import Connection, Database
 from serpline.store.tables.guards import CallStatus
@@ -79,7 +79,7 @@ class Ledger:
         self._ends: GroupCommitter[_EndedCall, bool] = GroupCommitter(
             self._end, delay_seconds=OUTCOME_SECONDS, retry_seconds_max=_END_RETRY_SECONDS_MAX
         )
-        self._lookups: GroupCommitter[bytes, tuple[datetime, StoredReply] | None] = GroupCommitter(
+        self._lookups: GroupCommitter[Lookup, tuple[datetime, StoredReply] | None] = GroupCommitter(
             self._find
         )
 
@@ -123,12 +123,14 @@ class Ledger:
         ended.add_done_callback(partial(_log_loss, end.id))
         return ended
 
-    async def find(self, key: bytes, *, large: bool = False) -> tuple[datetime, HttpReply] | None:
-        """The latest usable reply under ``key`` and when it came, or None.
+    async def find(
+        self, lookup: Lookup, *, large: bool = False
+    ) -> tuple[datetime, HttpReply] | None:
+        """The latest usable reply and when it came, or None.
 
         With ``large`` its body is on disk, unless it has at most ``PACKED_AT_ONCE_BYTES``.
         """
-        found = await self._lookups.put(key)
+        found = await self._lookups.put(lookup)
         if found is None:
             return None
         came_at, stored = found
@@ -179,18 +181,18 @@ class Ledger:
             await self._requests.flush()
         size_bytes = sum(one.reply.size_bytes for one in group if one.reply)
         if size_bytes > PACKED_AT_ONCE_BYTES:
-            replies = await asyncio.to_thread(_packed, group)
+            packed = await asyncio.to_thread(_packed, group)
         else:
-            replies = _packed(group)
+            packed = _packed(group)
         async with self._db.statement() as conn:
             purchases = [one.purchase for one in group if one.purchase]
-            ended = await ledger.end_calls(conn, [one.end for one in group], replies, purchases)
+            ended = await ledger.end_calls(conn, [one.end for one in group], packed, purchases)
         return [one.end.id in ended for one in group]
 
-    async def _find(self, keys: Sequence[bytes]) -> list[tuple[datetime, StoredReply] | None]:
+    async def _find(self, lookups: Sequence[Lookup]) -> list[tuple[datetime, StoredReply] | None]:
         async with self._db.statement() as conn:
-            found = await ledger.find_replies(conn, keys)
-        return [found.get(key) for key in keys]
+            found = await replies.find_replies(conn, lookups)
+        return [found.get(lookup) for lookup in lookups]
 
 
 async def has_orphans(conn: Connection, clock: Clock) -> bool:

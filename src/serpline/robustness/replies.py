@@ -12,7 +12,7 @@ from serpline.domain.errors import ERROR_CHARS_MAX
 from serpline.domain.http import HttpReply
 from serpline.domain.text import storable
 from serpline.net.redaction import redact, redact_url
-from serpline.store.calls.ledger import StoredReply
+from serpline.store.calls.replies import StoredReply
 
 # Compressed on the event loop, in about a millisecond. Larger replies go to a thread.
 PACKED_AT_ONCE_BYTES = 64 * 1024

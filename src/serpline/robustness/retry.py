@@ -2,9 +2,10 @@
 
 Promise: this is the only way from a failed call to an outcome. A permanent error, or a category
 for which repeating cannot help, rejects the item at once. So does a permanent refusal (the run's
-own budget is spent). Any other refusal, and a quota that renews, snoozes the item and uses no
-attempt. Any other failure is retried until ``max_attempts`` attempts were made. Delays are
-full-jitter exponential, never shorter than the provider's (capped) ``Retry-After``.
+own budget is spent). A call that only a stored reply may answer skips the item if there is none.
+Any other refusal, and a quota that renews, snoozes the item and uses no attempt. Any other failure
+is retried until ``max_attempts`` attempts were made. Delays are full-jitter exponential, never
+shorter than the provider's (capped) ``Retry-After``.
 """
 
 import random
@@ -12,9 +13,15 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from serpline.core.clock import Clock, SystemClock
-from serpline.domain.errors import ERROR_CHARS_MAX, CallRefused, ErrorCategory, ProviderError
+from serpline.domain.errors import (
+    ERROR_CHARS_MAX,
+    CallRefused,
+    ErrorCategory,
+    ProviderError,
+    ReplyNotStored,
+)
 from serpline.domain.names import PipelineMode
-from serpline.domain.outcomes import Outcome, Reject, Retry, Snooze
+from serpline.domain.outcomes import NotStored, Outcome, Reject, Retry, Snooze
 from serpline.domain.retry import NEVER_RETRIED, RetryStrategy
 
 REFUSED_SECONDS = 5.0
@@ -51,8 +58,13 @@ class RetryManager:
         return RetryManager(strategy_for(mode, attempts), chance=self._chance, clock=self._clock)
 
     def outcome_for(self, item: str, error: ProviderError | CallRefused) -> Outcome:
-        """``Retry``, ``Reject`` or ``Snooze``. ``delay_seconds`` decides if a retry is the last."""
+        """``Retry``, ``Reject``, ``Snooze`` or, for a missing stored reply, ``NotStored``.
+
+        ``delay_seconds`` decides if a retry is the last.
+        """
         message = str(error)[:ERROR_CHARS_MAX]
+        if isinstance(error, ReplyNotStored):
+            return NotStored(item, message)
         if isinstance(error, CallRefused):
             if error.permanent:
                 return Reject(item, ErrorCategory.QUOTA, message)

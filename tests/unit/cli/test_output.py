@@ -28,6 +28,7 @@ _FIGURE: dict[str, Any] = {
     "keywords_ranked": 3,
     "sources": [],
     "stale_types": [],
+    "late_types": ["news"],
     "keywords_collected": 4,
     "keywords_planned": 5,
     "traffic_share": None,

@@ -94,7 +94,7 @@ DESIGN: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "skip": ("due", "skipped"),
         "miss": ("due", "missed"),
         "refuse": ("due", "refused"),
-        "backfill": ("skipped missed refused", "backfilled"),
+        "backfill": ("skipped missed refused started backfilled", "backfilled"),
     },
 }
 FIRST: Mapping[str, StrEnum] = {

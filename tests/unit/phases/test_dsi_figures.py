@@ -57,6 +57,7 @@ def test_each_row_names_the_run_and_date_of_each_type() -> None:
             "planned": 10,
             "collected": 8,
             "stale": False,
+            "late_for": None,
         }
         assert (behind["news"]["run_id"], behind["news"]["stale"]) == (str(TWO), True)
 

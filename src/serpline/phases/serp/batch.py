@@ -12,6 +12,7 @@ The vendor has no "completed" state: a finished batch is idle and its results co
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any
 
+from serpline.config.backfill import GivenResultSet
 from serpline.core.ids import secret_path
 from serpline.domain.errors import CallRefused, ProviderError
 from serpline.domain.names import BatchPriority
@@ -47,13 +48,12 @@ async def intend(
 
     ``generation``: how many batches the chunk has had.
     """
-    chunk = work.chunk
     async with work.database.transaction() as conn:
         row = await batches.intend(
             conn,
-            chunk,
+            work.chunk,
             provider=PROVIDER,
-            name=f"serpline {chunk.run_id} {chunk.lane.content_type} {chunk.no}.{generation}",
+            name=_name(work, generation),
             secret_path=secret_path(),
             generation=generation,
             stage=stage,
@@ -61,6 +61,38 @@ async def intend(
             items=items,
         )
     return BatchSession(tools, work, row, resumed=False)
+
+
+async def take(
+    tools: Tools,
+    work: Work,
+    items: Sequence[str],
+    given: GivenResultSet,
+    *,
+    priority: BatchPriority,
+    generation: int,
+) -> BatchSession:
+    """Store that the chunk takes a result set, which it neither made nor pays for."""
+    async with work.database.transaction() as conn:
+        row = await batches.take(
+            conn,
+            work.chunk,
+            provider=PROVIDER,
+            name=_name(work, generation),
+            secret_path=secret_path(),
+            generation=generation,
+            priority=priority,
+            items=items,
+            batch_id=given.batch_id,
+            result_set_id=given.result_set_id,
+            now=work.clock.now(),
+        )
+    return BatchSession(tools, work, row, resumed=True)
+
+
+def _name(work: Work, generation: int) -> str:
+    chunk = work.chunk
+    return f"serpline {chunk.run_id} {chunk.lane.content_type} {chunk.no}.{generation}"
 
 
 class SerpBatch:

@@ -7,15 +7,16 @@ connection is repeated.
 from collections import Counter
 from collections.abc import AsyncGenerator, Iterable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from serpline.domain.errors import CallRefused, ErrorCategory, LeaseLost, ProviderError
 from serpline.domain.http import ProviderCall
-from serpline.domain.outcomes import Outcome, Retry
-from serpline.domain.repair import history, stage_of
+from serpline.domain.outcomes import Outcome, Retry, Snooze
+from serpline.domain.repair import RepairStage, history, stage_of
 from serpline.phases.base import Work
-from serpline.phases.tools import Tools, run_scope, run_transaction
+from serpline.phases.freshness import run_scope
+from serpline.phases.tools import Tools, run_transaction
 from serpline.providers.scaleserp.batches import Batch
 from serpline.providers.scaleserp.wire import SerpPage
 from serpline.robustness.calls import call_key
@@ -37,7 +38,7 @@ class BatchSession:
     """Calls and writes for one batch. A write raises ``LeaseLost`` if the chunk has another owner.
 
     ``resumed``: an earlier session entered the batch's state, and what it sent may have taken
-    effect.
+    effect. ``collected_at``: when the provider made a given result set, as it states.
     """
 
     def __init__(self, tools: Tools, work: Work, row: BatchRow, *, resumed: bool) -> None:
@@ -46,6 +47,7 @@ class BatchSession:
         self.row = row
         self.items = frozenset(row.items)
         self.resumed = resumed
+        self.collected_at: datetime | None = None
 
     @property
     def id(self) -> str:
@@ -53,6 +55,11 @@ class BatchSession:
         if self.row.provider_batch_id is None:
             raise RuntimeError(f"batch {self.row.name} has no id in state {self.row.status}")
         return self.row.provider_batch_id
+
+    @property
+    def is_given(self) -> bool:
+        """Whether the run was given the batch's result set. The batch itself is not ours."""
+        return self.row.stage is RepairStage.GIVEN
 
     @property
     def label(self) -> str:
@@ -208,6 +215,13 @@ class BatchSession:
             self.work, lambda conn: searches.not_received(conn, self.work.chunk, self.row.items)
         )
 
+    def missing(self, search: Search, category: ErrorCategory, reason: str) -> Outcome:
+        """The outcome of a search without a result here. A given result set is no attempt."""
+        tried = history(search.error, f"{self.label}: {reason}")
+        if self.is_given:
+            return Snooze(search.item, tried, self.work.clock.now())
+        return Retry(search.item, category, tried)
+
     async def settle_page(self, **values: Any) -> None:
         """Settle a page's outcomes and update the batch with ``values`` in one transaction."""
 
@@ -231,8 +245,7 @@ class BatchSession:
         with the whole batch. ``values``: further columns to update.
         """
         for search in left:
-            tried = history(search.error, f"{self.label}: {reason}")
-            yield search.item, Retry(search.item, category, tried)
+            yield search.item, self.missing(search, category, reason)
         now = self.work.clock.now()
         values |= {"ended_at": now, "error_message": error}
 

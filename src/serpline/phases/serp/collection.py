@@ -8,42 +8,35 @@ webhook or the next poll makes it due again. Searches without a result go throug
 from collections.abc import AsyncGenerator, Mapping, Sequence, Set
 from contextlib import aclosing
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
-from serpline.analysis.domains import (
-    canonical_url,
-    publisher,
-    youtube_channel_ref,
-    youtube_video_id,
-)
+from serpline.config.backfill import GivenResultSet
 from serpline.config.run import PipelineConfig
-from serpline.core.logging import described, get
-from serpline.domain.errors import CallRefused, ErrorCategory, ProviderError
+from serpline.domain.errors import CallRefused, ErrorCategory, ProviderError, ReplyNotStored
 from serpline.domain.keywords import searched
 from serpline.domain.names import ContentType, Device, PhaseName, PipelineMode
-from serpline.domain.outcomes import Done, Outcome, Reject, Skip, Snooze
+from serpline.domain.outcomes import Done, NotStored, Outcome, Reject, Skip, Snooze
 from serpline.domain.repair import RepairStage, history, is_incident, shape_of, stage_of
 from serpline.domain.retry import cap_retry_after
 from serpline.phases.base import Work
-from serpline.phases.serp.batch import SerpBatch, intend
+from serpline.phases.freshness import bought_since
+from serpline.phases.serp.batch import SerpBatch, intend, take
 from serpline.phases.serp.batch_session import BatchSession
 from serpline.phases.serp.repair import QUOTA_POLLS
+from serpline.phases.serp.rows import asks_for_overviews, collected, item_key
 from serpline.phases.tools import Tools, as_done
 from serpline.providers.scaleserp.spec import SearchSpec
-from serpline.providers.scaleserp.wire import SerpPage, SerpResult
+from serpline.providers.scaleserp.wire import SerpPage
 from serpline.store.database import Connection
 from serpline.store.results import inputs
+from serpline.store.results.collection import collected_at
 from serpline.store.results.inputs import KeywordItem
 from serpline.store.rows import insert_rows
 from serpline.store.runs import batches, plans
 from serpline.store.runs.chunks import ItemRow, OwnedChunk
 from serpline.store.runs.searches import Search, unfinished
 from serpline.store.tables.results import serp_results, serps
-
-log = get(__name__)
-
-YOUTUBE = "youtube.com"
 
 
 class SerpCollectionPhase:
@@ -75,6 +68,16 @@ class SerpCollectionPhase:
         if batch is not None:
             session = BatchSession(self._tools, work, batch, resumed=True)
             searches = [search for search in searches if search.item not in session.items]
+        elif (given := _next_given(work, made)) and searches:
+            session = await take(
+                self._tools,
+                work,
+                [search.item for search in searches],
+                given,
+                priority=work.config.batch_priority_in(PipelineMode(work.chunk.mode)),
+                generation=made,
+            )
+            searches = []
         in_real_time, in_batch, stage = _split(work.config, searches, set(due))
         if session is None and in_batch:
             priority = work.config.batch_priority_in(PipelineMode(work.chunk.mode))
@@ -104,18 +107,22 @@ class SerpCollectionPhase:
     ) -> AsyncGenerator[Outcome, None]:
         """Yield the batch's outcomes; if it is given up, also those of the ``waiting`` searches."""
         specs = await self._specs(session.work, session.row.items)
+        times = await self._collected_at(session.work, session.row.items)
         driver = SerpBatch(session, specs, waiting)
         async with aclosing(driver.outcomes()) as outcomes:
             async for item, page in outcomes:
                 if isinstance(page, SerpPage):
-                    yield _collected(session.work, item, page, "batch")
+                    at = times.get(item) or session.collected_at or session.work.clock.now()
+                    yield collected(session.work, item, page, "batch", at)
                 else:
                     yield page
 
     async def _in_real_time(
         self, work: Work, searches: Sequence[Search]
     ) -> AsyncGenerator[Outcome, None]:
-        specs = await self._specs(work, [search.item for search in searches])
+        items = [search.item for search in searches]
+        specs, times = await self._specs(work, items), await self._collected_at(work, items)
+        is_stored = not work.config.buys_searches
         no_credits: list[Snooze] = []
 
         async def search(due: Search) -> Outcome:
@@ -123,7 +130,12 @@ class SerpCollectionPhase:
                 return replace(no_credits[0], item=due.item)
             call = self._tools.scaleserp.search(specs[due.item])
             try:
-                page = await self._tools.collect(work, call)
+                page = await self._tools.collect(work, call, is_stored=is_stored)
+            except ReplyNotStored as refused:
+                tried = history(due.error, refused.reason)
+                if work.config.is_replay:
+                    return NotStored(due.item, tried)
+                return Reject(due.item, ErrorCategory.EMPTY, tried)
             except CallRefused as refused:
                 return work.retries.outcome_for(due.item, refused)
             except ProviderError as error:
@@ -144,14 +156,15 @@ class SerpCollectionPhase:
                 if isinstance(outcome, Snooze | Done | Skip):
                     return outcome
                 return replace(outcome, error=history(due.error, f"real time: {outcome.error}"))
-            return _collected(work, due.item, page, "real time")
+            at = times.get(due.item) or bought_since(work) if is_stored else work.clock.now()
+            return collected(work, due.item, page, "real time", at)
 
         async with aclosing(as_done(search, searches, self._tools.call_concurrency)) as outcomes:
             async for outcome in outcomes:
                 yield outcome
 
     async def _specs(self, work: Work, items: Sequence[str]) -> dict[str, SearchSpec]:
-        keys = {item: _key(item) for item in items}
+        keys = {item: item_key(item) for item in items}
         pairs = [(keyword_id, market) for keyword_id, market, _ in keys.values()]
         async with work.database.transaction() as conn:
             known = await inputs.keyword_items(conn, work.chunk.run_id, list(dict.fromkeys(pairs)))
@@ -161,10 +174,31 @@ class SerpCollectionPhase:
             for item, (keyword_id, market, device) in keys.items()
         }
 
+    async def _collected_at(self, work: Work, items: Sequence[str]) -> dict[str, datetime]:
+        """When the replaced run collected these searches; empty if this run replaces none."""
+        replaced = work.config.replaces
+        if replaced is None:
+            return {}
+        keys = {item: item_key(item) for item in items}
+        async with work.database.transaction() as conn:
+            kind = work.chunk.lane.content_type
+            found = await collected_at(conn, replaced, kind, list(keys.values()))
+        return {item: found[key] for item, key in keys.items() if key in found}
+
     async def write(self, conn: Connection, chunk: OwnedChunk, done: Sequence[Done]) -> None:
         """Write a row per search page and a row per result."""
         await insert_rows(conn, serps, [d.result["serp"] for d in done])
         await insert_rows(conn, serp_results, [r for d in done for r in d.result["results"]])
+
+
+def _next_given(work: Work, made: int) -> GivenResultSet | None:
+    """The given result set that the chunk tries next, after ``made`` batches; None if it had all.
+
+    The batches of an earlier run with as many searches per batch are in the order of its chunks, so
+    a chunk begins with its own.
+    """
+    given = work.config.result_sets.get(work.chunk.lane.content_type, ())
+    return given[(work.chunk.no + made) % len(given)] if made < len(given) else None
 
 
 def _split(
@@ -172,8 +206,11 @@ def _split(
 ) -> tuple[list[Search], list[Search], RepairStage]:
     """The searches due in real time, those for the next batch, and that batch's stage.
 
-    Searches of the earliest stage go first. If one of them is due, the batch takes all of them.
+    A run that buys no searches reads the stored replies to real-time searches. Searches of the
+    earliest stage go first. If one of them is due, the batch takes all of them.
     """
+    if not config.buys_searches:
+        return [search for search in searches if search.item in due], [], RepairStage.FIRST
     stages = {search.item: stage_of(search.attempts, config.retry_attempts) for search in searches}
     alone = [search for search in searches if stages[search.item] is RepairStage.REAL_TIME]
     rest = [search for search in searches if stages[search.item] is not RepairStage.REAL_TIME]
@@ -189,11 +226,6 @@ def _split(
     return alone, together, earliest
 
 
-def _key(item: str) -> tuple[int, str, Device]:
-    keyword_id, market, device = item.split(":")
-    return int(keyword_id), market, Device(device)
-
-
 def _spec(
     keyword: KeywordItem, content_type: ContentType, device: Device, config: PipelineConfig
 ) -> SearchSpec:
@@ -205,75 +237,5 @@ def _spec(
         google_domain=keyword.google_domain,
         gl=keyword.gl,
         hl=keyword.hl,
-        include_ai_overview=_asks_for_overviews(config, content_type),
+        include_ai_overview=asks_for_overviews(config, content_type),
     )
-
-
-def _collected(work: Work, item: str, page: SerpPage, source: str) -> Outcome:
-    """The page as rows. An exception here is a bug of ours and fails only its own search.
-
-    Quarantine cannot isolate it: the chunk is one batch and indivisible.
-    """
-    try:
-        return Done(item, _result(work, item, page, source))
-    except Exception as error:
-        log.exception("search.raised", action="search.raised", chunk=work.chunk.id)
-        return Reject(item, ErrorCategory.INTERNAL, described(error))
-
-
-def _asks_for_overviews(config: PipelineConfig, content_type: ContentType) -> bool:
-    # Only organic pages have overviews, and each request for one is charged.
-    return config.include_ai_overview and content_type is ContentType.ORGANIC
-
-
-def _ai_overview(work: Work, page: SerpPage) -> bool | None:
-    """Whether the page shows an AI overview; None if the search did not ask."""
-    if page.has_ai_overview is None and _asks_for_overviews(
-        work.config, work.chunk.lane.content_type
-    ):
-        return False  # the search asked, though the reply does not repeat the parameter
-    return page.has_ai_overview
-
-
-def _result(work: Work, item: str, page: SerpPage, source: str) -> dict[str, Any]:
-    keyword_id, market, device = _key(item)
-    key = {
-        "run_id": work.chunk.run_id,
-        "content_type": str(work.chunk.lane.content_type),
-        "keyword_id": keyword_id,
-        "market": market,
-        "device": str(device),
-    }
-    found = page.results(work.chunk.lane.content_type)
-    rows = [_row(result) for result in found]
-    serp = {
-        "collected_at": work.clock.now(),
-        "results": len(rows),
-        "total_results": page.total_results,
-        "ai_overview": _ai_overview(work, page),
-        "source": source,
-    }
-    return {
-        "serp": {**key, **serp},
-        "results": [{**key, "rank": rank, **row} for rank, row in enumerate(rows, start=1)],
-    }
-
-
-def _row(result: SerpResult) -> dict[str, Any]:
-    """The result as a row. Wrapped links are resolved to the publisher's page, owner and video."""
-    found = publisher(result.url, result.domain)
-    video_id = youtube_video_id(found.url)
-    channel_ref = None if video_id else youtube_channel_ref(found.url)
-    return {
-        "position": result.overall_position,
-        "block_position": result.block_position,
-        "url": result.url,
-        "canonical_url": canonical_url(found.url) or found.url,
-        "domain": YOUTUBE if video_id or channel_ref else found.domain,
-        "title": result.title,
-        "snippet": result.snippet,
-        "published_at": result.date_utc or result.date,
-        "source": result.source,
-        "video_id": video_id,
-        "channel_ref": channel_ref,
-    }

@@ -6,11 +6,11 @@ ends, and the next one starts with the pages after those.
 """
 
 from collections.abc import AsyncGenerator, Iterable
+from datetime import datetime
 from typing import Any
 
-from serpline.domain.errors import ErrorCategory, ProviderError
-from serpline.domain.outcomes import Retry
-from serpline.domain.repair import history, is_waiting
+from serpline.domain.errors import ErrorCategory, ProviderError, ReplyNotStored
+from serpline.domain.repair import is_waiting
 from serpline.phases.serp.batch_session import BatchSession, Step
 from serpline.providers.scaleserp.batches import ResultSet
 from serpline.providers.scaleserp.errors import PROVIDER
@@ -29,6 +29,8 @@ async def ingest(session: BatchSession) -> AsyncGenerator[Step, None]:
     """
     client = session.tools.scaleserp
     found = await session.call(client.result_set(session.id, session.row.result_set_id or 0))
+    if session.is_given:
+        session.collected_at = _time(found.ended_at, session.work.clock.now())
     waiting = {search.item: search for search in await session.unfinished()}
     failure = _missing_links(found)
     failed = 0
@@ -37,6 +39,8 @@ async def ingest(session: BatchSession) -> AsyncGenerator[Step, None]:
     for page in pages:
         try:
             read = await session.call(client.page_file(found, page))
+        except ReplyNotStored:
+            continue  # a recomputation reads the other pages
         except ProviderError as error:
             if is_waiting(error):
                 raise
@@ -87,8 +91,17 @@ def _steps(
         if record.page is not None:
             yield item, record.page
         elif search is not None:
-            why = f"{session.label}: {record.error or 'the search failed'}"
-            yield item, Retry(item, ErrorCategory.SERVER, history(search.error, why))
+            why = record.error or "the search failed"
+            yield item, session.missing(search, ErrorCategory.SERVER, why)
+
+
+def _time(stated: str | None, now: datetime) -> datetime | None:
+    """A time as the provider states it, not after now; None if unreadable or without a zone."""
+    try:
+        found = datetime.fromisoformat(stated or "")
+    except ValueError:
+        return None
+    return min(found, now) if found.tzinfo else None
 
 
 def _missing_links(found: ResultSet) -> ProviderError | None:

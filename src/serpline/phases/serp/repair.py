@@ -6,7 +6,7 @@ A batch that may have been paid for is given up only when it cannot deliver more
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import suppress
 
-from serpline.domain.errors import CallRefused, ErrorCategory, ProviderError
+from serpline.domain.errors import CallRefused, ErrorCategory, ProviderError, ReplyNotStored
 from serpline.domain.outcomes import Outcome, Reject
 from serpline.domain.repair import FailureAction, after_failure, history, is_started
 from serpline.domain.retry import cap_retry_after
@@ -79,6 +79,13 @@ class BatchRepair:
     async def handle_refusal(self, refused: CallRefused) -> AsyncGenerator[Step, None]:
         """Handle a call that the guard refused: wait, or give up if the refusal is permanent."""
         session, retries = self._session, self._session.work.retries
+        if isinstance(refused, ReplyNotStored):
+            why = refused.reason
+            async for step in session.end(
+                "lose", await session.unfinished(), ErrorCategory.EMPTY, why, why
+            ):
+                yield step
+            return
         if not refused.permanent:
             wait = retries.wait("", refused)
             if isinstance(refused, BudgetSpent):
@@ -111,11 +118,26 @@ class BatchRepair:
 
     async def _is_gone(self) -> bool:
         """Confirm a 404 by listing: giving up a batch by mistake would lose what it cost."""
+        if self._session.is_given:
+            return await self._is_given_set_gone()
         found = await self._session.call(self._client.find_batch_by_name(self._session.row.name))
         return found is None or found.id != self._session.id
 
+    async def _is_given_set_gone(self) -> bool:
+        session = self._session
+        try:
+            listed = await session.call(self._client.results(session.id))
+        except ProviderError as error:
+            if is_gone(error):
+                return True
+            raise
+        wanted = session.row.result_set_id
+        return wanted is not None and wanted not in {each.id for each in listed}
+
     async def _discard(self) -> bool:
         """Stop or delete the batch so that it costs nothing more; False if results may come."""
+        if self._session.is_given:
+            return True  # its maker may still need it
         session, status = self._session, self._session.row.status
         if status is BatchStatus.RUNNING:
             batch = await session.fetch()

@@ -15,6 +15,7 @@ from serpline.store.database import IDLE_LIMIT, Connection
 from serpline.store.tables.guards import provider_budgets as budgets
 
 _RUN = "run:"
+_BACKFILL = "backfill:"
 _ZERO = Decimal(0)
 _Key = tuple[str, str]
 
@@ -36,6 +37,11 @@ _SET_LIMITS = sa.text(
 def run_scope(run_id: UUID) -> str:
     """Return the scope that counts a run's credits."""
     return f"{_RUN}{run_id}"
+
+
+def backfill_scope(backfill_id: str) -> str:
+    """Return the scope that counts the credits of all runs of a backfill."""
+    return f"{_BACKFILL}{backfill_id}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +68,11 @@ class Shortage:
     is_spent: bool
 
 
-async def set_run_limit(conn: Connection, run_id: UUID, provider: str, limit: Decimal) -> None:
-    """Set how many credits of ``provider`` a run may spend; 0 forbids paid calls."""
+async def set_limit(conn: Connection, scope: str, provider: str, limit: Decimal) -> None:
+    """Set how many credits of ``provider`` a run or backfill may spend; 0 forbids paid calls."""
     await conn.execute(
         insert(budgets)
-        .values(provider=provider, scope=run_scope(run_id), limit_credits=limit)
+        .values(provider=provider, scope=scope, limit_credits=limit)
         .on_conflict_do_update(index_elements=["provider", "scope"], set_={"limit_credits": limit})
     )
 

@@ -22,6 +22,7 @@ import sqlalchemy as sa
 
 from serpline.store.calls import reference
 from serpline.store.calls.reference import Purchase
+from serpline.store.calls.replies import StoredReply
 from serpline.store.database import Connection
 from serpline.store.rows import document
 from serpline.store.tables.guards import CallStatus, provider_calls
@@ -47,17 +48,6 @@ class Intent:
 
 
 @dataclass(frozen=True, slots=True)
-class StoredReply:
-    """A raw reply as stored: ``body`` is zlib-compressed and holds no secret."""
-
-    http_status: int
-    headers: Mapping[str, str]
-    url: str
-    body: bytes
-    size_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
 class End:
     """The end of a call. Without a ``status`` it was never sent, leaves no row and costs nothing.
 
@@ -80,28 +70,6 @@ class CallTotals:
     calls: int
     credits: Decimal
     unknown: int
-
-
-_FIND = sa.text(
-    "SELECT DISTINCT ON (c.key) c.key, c.finished_at,"
-    " r.http_status, r.headers, r.url, r.body, r.size_bytes"
-    " FROM provider_calls c JOIN raw_replies r ON r.call_id = c.id"
-    " WHERE c.key = ANY(:keys) AND c.status = 'ok' ORDER BY c.key, c.finished_at DESC"
-)
-
-
-async def find_replies(
-    conn: Connection, keys: Sequence[bytes]
-) -> dict[bytes, tuple[datetime, StoredReply]]:
-    """Return the latest usable reply of each key that has one, and when it came."""
-    rows = await conn.execute(_FIND, {"keys": list(set(keys))})
-    return {
-        row.key: (
-            row.finished_at,
-            StoredReply(row.http_status, row.headers, row.url, row.body, row.size_bytes),
-        )
-        for row in rows
-    }
 
 
 class Answer(StrEnum):

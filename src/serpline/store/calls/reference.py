@@ -120,9 +120,23 @@ async def claim_missing(
         # Another chunk may have stored an answer while the claim waited for the row.
         fresh |= await _fresh(conn, {**read, "keys": others})
     return ClaimResult(
-        {key: row.payload if row.found else None for key, row in fresh.items()},
+        _payloads(fresh),
         [key for key in missing if key in claimed],
         [key for key in others if key not in fresh],
+        {key: row.fetched_at for key, row in fresh.items()},
+    )
+
+
+async def known(
+    conn: Connection, kind: str, keys: Sequence[str], fresh_since: datetime
+) -> ClaimResult:
+    """Return the answers since ``fresh_since``, and claim nothing."""
+    unique = list(dict.fromkeys(keys))
+    fresh = await _fresh(conn, {"kind": kind, "keys": unique, "fresh_since": fresh_since})
+    return ClaimResult(
+        _payloads(fresh),
+        [key for key in unique if key not in fresh],
+        [],
         {key: row.fetched_at for key, row in fresh.items()},
     )
 
@@ -145,6 +159,10 @@ async def release(
     """Release unbought claims; leave answers and the claims of others."""
     owner = {"chunk_id": chunk_id, "epoch": epoch}
     await conn.execute(_RELEASE, {"kind": kind, "keys": list(keys), **owner})
+
+
+def _payloads(fresh: Mapping[str, Row[Any]]) -> dict[str, Any]:
+    return {key: row.payload if row.found else None for key, row in fresh.items()}
 
 
 async def _fresh(conn: Connection, read: Mapping[str, Any]) -> dict[str, Row[Any]]:

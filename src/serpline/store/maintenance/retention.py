@@ -167,11 +167,14 @@ RULES: Final = (
         _BREAKERS_RUN,
         key=(("t.name", "text"),),
     ),
-    # Costs of a day's or month's calls, kept as long as the calls that explain them.
+    # Costs of a day's or month's calls, kept as long as the calls that explain them; a backfill's,
+    # as long as the backfill.
     Rule(
         "provider_budgets",
         "calls_days",
-        f"{_PERIOD_ENDS} < :cutoff AND t.reserved = 0",
+        "t.reserved = 0 AND CASE WHEN starts_with(t.scope, 'backfill:') THEN NOT EXISTS"
+        " (SELECT FROM schedule_backfills b WHERE t.scope = 'backfill:' || CAST(b.id AS text))"
+        f" ELSE {_PERIOD_ENDS} < :cutoff END",
         key=(("t.scope", "text"), ("t.provider", "text")),
         where="NOT starts_with(t.scope, 'run:')",
     ),

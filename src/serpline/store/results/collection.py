@@ -5,8 +5,9 @@ Planned: every keyword × market × device × content type of the run whose sear
 read.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from uuid import UUID
 
 from sqlalchemy import text
@@ -68,6 +69,39 @@ async def collection(
         {**sources, "types": types},
     )
     return [Collection(**row) for row in rows.mappings()]
+
+
+async def late_for(conn: Connection, run_id: UUID) -> datetime | None:
+    """Return the slot for which the searches that a run reads were made late; None: not late."""
+    rows = await conn.execute(
+        text(
+            "SELECT r.scheduled_for FROM pipeline_phase_status l"
+            " JOIN pipeline_executions r ON r.id = l.source_run_id"
+            " WHERE l.pipeline_execution_id = :run AND l.phase_name = 'serp_collection'"
+            " AND r.config #>> '{backfill,kind}' = 'late' LIMIT 1"
+        ),
+        {"run": run_id},
+    )
+    return rows.scalar()
+
+
+async def collected_at(
+    conn: Connection,
+    run_id: UUID,
+    content_type: str,
+    searches: Sequence[tuple[int, str, str]],
+) -> dict[tuple[int, str, str], datetime]:
+    """Return when a run collected these searches (keyword id, market, device), if it did."""
+    rows = await conn.execute(
+        text(
+            "SELECT keyword_id, market, device, collected_at FROM serps WHERE run_id = :run"
+            " AND content_type = :type AND keyword_id = ANY(:ids)"
+        ),
+        {"run": run_id, "type": str(content_type), "ids": sorted({each[0] for each in searches})},
+    )
+    wanted = set(searches)
+    found = {(row.keyword_id, row.market, row.device): row.collected_at for row in rows}
+    return {key: at for key, at in found.items() if key in wanted}
 
 
 async def searched_types(

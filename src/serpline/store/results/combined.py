@@ -10,18 +10,19 @@ Limit: only the last ``CANDIDATES_MAX`` runs that scored a type are considered.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from sqlalchemy import text
 
-from serpline.config.freshness import is_stale
+from serpline.config.freshness import is_stale, stands_at
 from serpline.config.run import PipelineConfig
 from serpline.domain.names import SEARCHED_TYPES, ContentType
 from serpline.domain.phases import LaneKey
 from serpline.store.database import Connection
 from serpline.store.frames import read_frame
-from serpline.store.results.collection import Collection, collection
+from serpline.store.results.collection import Collection, collection, late_for
 from serpline.store.results.scores import CHOSEN
 from serpline.store.runs import runs
 
@@ -36,13 +37,15 @@ class Source:
     """The figures of one content type, market and device.
 
     Run ``scored_by`` computed them from ``searches``, which run ``collected_by`` made.
-    ``is_stale``: see ``config.freshness``.
+    ``is_stale``: see ``config.freshness``. ``late_for``: the slot for which the searches were made
+    late.
     """
 
     searches: Collection
     scored_by: UUID
     collected_by: UUID
     is_stale: bool = False
+    late_for: datetime | None = None
 
     @property
     def landscape(self) -> tuple[str, str, str]:
@@ -54,7 +57,12 @@ async def of_type(conn: Connection, run_id: UUID, content_type: str) -> list[Sou
     """Return the sources of a run's figures of one content type, by market and device."""
     read = await runs.source_runs(conn, run_id)
     found = await collection(conn, run_id, content_type)
-    return [Source(each, run_id, read["serp_collection"]) for each in found if each.collected]
+    late = await late_for(conn, run_id)
+    return [
+        Source(each, run_id, read["serp_collection"], late_for=late)
+        for each in found
+        if each.collected
+    ]
 
 
 async def choose(conn: Connection, run_id: UUID) -> list[Source]:
@@ -63,7 +71,8 @@ async def choose(conn: Connection, run_id: UUID) -> list[Source]:
     origin = await runs.get(conn, read["serp_collection"])
     if origin is None:
         return []
-    now = origin.scheduled_for or origin.created_at
+    config = PipelineConfig.from_json(origin.config)
+    now = stands_at(config, origin.scheduled_for, origin.created_at)
     own = await collection(conn, run_id)
     places = {(each.market, each.device) for each in own if each.collected}
     chosen = []
@@ -71,14 +80,15 @@ async def choose(conn: Connection, run_id: UUID) -> list[Source]:
         missing = set(places)
         for candidate in await candidates(conn, run_id, origin.id, kind):
             config = PipelineConfig.from_json(candidate.config)
-            started = candidate.scheduled_for or candidate.created_at
+            started = stands_at(config, candidate.scheduled_for, candidate.created_at)
             stale = candidate.id != run_id and is_stale(config, kind, started, now)
+            late = await late_for(conn, candidate.id)
             for each in await collection(conn, candidate.id, kind):
                 place = (each.market, each.device)
                 if place in missing and each.collected:
                     missing.remove(place)
                     by = origin.id if candidate.id == run_id else candidate.id
-                    chosen.append(Source(each, candidate.id, by, is_stale=stale))
+                    chosen.append(Source(each, candidate.id, by, stale, late))
             if not missing:
                 break
     return chosen
@@ -91,10 +101,37 @@ def _is_tracked(run: str) -> str:
     return f"coalesce({own}, {run}.config {key})::boolean"
 
 
+def _stands_at(run: str) -> str:
+    """SQL for the place of a run in the order of runs (``config.freshness.stands_at``)."""
+    return (
+        f"coalesce(CAST({run}.config #>> '{{backfill,started_at}}' AS timestamptz),"
+        f" {run}.created_at)"
+    )
+
+
+def _place(run: str) -> str:
+    """SQL for the run in whose place a run stands: one that it replaces, or itself."""
+    return f"coalesce({run}.config #>> '{{backfill,run_id}}', CAST({run}.id AS text))"
+
+
+# A later run collected and scored the type in the place of ``r``.
+_REPLACED = f"""
+    SELECT FROM pipeline_executions n JOIN pipeline_phase_status l
+        ON l.pipeline_execution_id = n.id AND l.phase_name = 'dsi_calculation'
+        AND l.content_type = :type AND l.status = 'completed'
+    WHERE n.config #>> '{{backfill,run_id}}' = {_place("r")} AND n.created_at > r.created_at
+    AND n.expired_at IS NULL
+    AND EXISTS (SELECT FROM serps p WHERE p.run_id = n.id AND p.content_type = :type)
+"""
+
+
 async def candidates(
     conn: Connection, run_id: UUID, origin: UUID, content_type: ContentType
 ) -> Sequence[Any]:
-    """Return the runs that scored a type: this one first, then earlier ones, newest first."""
+    """Return the runs that scored a type: this one first, then earlier ones, newest first.
+
+    A run that replaces another one takes its place in time.
+    """
     rows = await conn.execute(
         text(
             f"""
@@ -108,13 +145,15 @@ async def candidates(
             JOIN pipeline_executions own ON own.id = :run
             JOIN pipeline_executions origin ON origin.id = :origin
             WHERE r.id = own.id OR (
-                r.created_at <= origin.created_at AND searched.source_run_id = r.id
+                {_stands_at("r")} <= {_stands_at("origin")} AND searched.source_run_id = r.id
                 AND r.expired_at IS NULL
                 AND {_is_tracked("r")} AND {_is_tracked("own")}
                 AND r.config ->> 'landscape' IS NOT DISTINCT FROM own.config ->> 'landscape'
                 AND r.config ->> 'keyword_limit' IS NOT DISTINCT FROM own.config ->> 'keyword_limit'
+                AND NOT EXISTS ({_REPLACED}) AND (r.created_at < own.created_at
+                    OR r.config #>> '{{backfill,run_id}}' IS DISTINCT FROM {_place("own")})
             )
-            ORDER BY r.id = own.id DESC, r.created_at DESC LIMIT :limit
+            ORDER BY r.id = own.id DESC, {_stands_at("r")} DESC LIMIT :limit
             """
         ),
         {"run": run_id, "origin": origin, "type": str(content_type), "limit": CANDIDATES_MAX},

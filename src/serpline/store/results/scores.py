@@ -14,7 +14,7 @@ from serpline.domain.companies import CHANNEL_ADDRESS
 from serpline.store.database import Connection
 from serpline.store.frames import read_frame
 from serpline.store.hash_joins import execute_hash_joined, stream_hash_joined
-from serpline.store.results.collection import PLANNED, searched_types
+from serpline.store.results.collection import PLANNED, late_for, searched_types
 from serpline.store.runs.plans import SUBJECT
 from serpline.store.runs.runs import source_runs
 
@@ -213,7 +213,7 @@ async def rankings(
 
     Every planned keyword × market × device × content type has a row: a search that was collected
     without results is "not ranked", without a position; any other without results is "not
-    collected".
+    collected". ``late_for``: the slot that a late snapshot stands for.
     """
     sources = await source_runs(conn, run_id)
     types = await searched_types(conn, run_id, include_skipped=True)
@@ -224,7 +224,8 @@ async def rankings(
             SELECT r.keyword, r.market, r.content_type, r.device, s.position, s.url, s.title,
                 s.domain, s.company, m.search_volume, m.unknown_reason AS volume_unknown_reason,
                 CASE WHEN p.run_id IS NULL THEN 'not collected'
-                     WHEN s.run_id IS NULL THEN 'not ranked' ELSE 'ranked' END AS state
+                     WHEN s.run_id IS NULL THEN 'not ranked' ELSE 'ranked' END AS state,
+                p.collected_at, CAST(:late_for AS timestamptz) AS late_for
             FROM ({PLANNED}) r
             LEFT JOIN serps p ON p.run_id = :serp_collection AND p.keyword_id = r.keyword_id
                 AND p.market = r.market AND p.device = r.device
@@ -245,6 +246,13 @@ async def rankings(
                 r.device, s.rank LIMIT :limit
             """
         ),
-        {**sources, "types": types, "keyword": keyword, "company": company, "limit": limit},
+        {
+            **sources,
+            "types": types,
+            "keyword": keyword,
+            "company": company,
+            "limit": limit,
+            "late_for": await late_for(conn, run_id),
+        },
     )
     return [dict(row) for row in rows.mappings()]

@@ -6,7 +6,7 @@ compared (``combined.candidates``): tracked runs over the same keywords.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
@@ -14,17 +14,18 @@ from sqlalchemy import text
 
 from serpline.domain.names import ContentType
 from serpline.store.database import Connection
-from serpline.store.results.collection import Collection, collection
+from serpline.store.results.collection import Collection, collection, late_for
 from serpline.store.results.combined import candidates
 from serpline.store.runs import runs
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A run's figures of one content type."""
+    """A run's figures of one content type; ``late_for``: the slot of a late snapshot."""
 
     run_id: UUID
     collections: Sequence[Collection]
+    late_for: datetime | None = None
 
     @property
     def collected_on(self) -> date:
@@ -36,7 +37,7 @@ async def of_run(conn: Connection, run_id: UUID, content_type: ContentType) -> S
     """Return a run's snapshot; None if nothing was collected."""
     found = await collection(conn, run_id, content_type)
     collected = [each for each in found if each.collected]
-    return Snapshot(run_id, collected) if collected else None
+    return Snapshot(run_id, collected, await late_for(conn, run_id)) if collected else None
 
 
 async def history(

@@ -135,6 +135,55 @@ async def intend(
     return _row(dict(row))
 
 
+async def take(
+    conn: Connection,
+    chunk: OwnedChunk,
+    *,
+    provider: str,
+    name: str,
+    secret_path: str,
+    generation: int,
+    priority: BatchPriority,
+    items: Sequence[str],
+    batch_id: str,
+    result_set_id: int | None,
+    now: datetime,
+) -> BatchRow:
+    """Store a batch that somebody else made, and hand the items over to its result set.
+
+    Without ``result_set_id`` the batch counts as running: it may still do so.
+    """
+    rows = await conn.execute(
+        text(
+            "INSERT INTO provider_batches (chunk_id, generation, provider, name, secret_path,"
+            " status, stage, priority, items, provider_batch_id, results_count, result_set_id,"
+            " started_at) SELECT c.id, :generation, :provider, :name, :secret, :status, :stage,"
+            " :priority, :items, :batch, 0, :result_set, :now FROM chunks c WHERE c.id = :chunk"
+            f" AND c.epoch = :epoch AND c.status = 'owned' RETURNING {_COLUMNS}"
+        ),
+        {
+            "chunk": chunk.id,
+            "epoch": chunk.epoch,
+            "generation": generation,
+            "provider": provider,
+            "name": name,
+            "secret": secret_path,
+            "status": BatchStatus.RUNNING if result_set_id is None else BatchStatus.READY,
+            "stage": RepairStage.GIVEN,
+            "priority": priority,
+            "items": list(items),
+            "batch": batch_id,
+            "result_set": result_set_id,
+            "now": now,
+        },
+    )
+    row = rows.mappings().first()
+    if row is None:
+        raise LeaseLost(f"chunk {chunk.id} is no longer owned at epoch {chunk.epoch}")
+    await hand_over(conn, chunk, items)
+    return _row(dict(row))
+
+
 async def advance(
     conn: Connection, chunk: OwnedChunk, batch: BatchRow, event: str, **values: Any
 ) -> BatchRow:
@@ -169,6 +218,24 @@ async def _update(
     if row is None:
         raise LeaseLost(f"batch {batch.name} has another owner or state")
     return _row(dict(row))
+
+
+async def started(conn: Connection, run_id: UUID) -> list[tuple[str, str, int | None]]:
+    """Return content type, provider's id and result set (if known) of a run's started batches.
+
+    First the first batch of every chunk, in the order of the chunks.
+    """
+    rows = await conn.execute(
+        text(
+            "SELECT l.content_type, b.provider_batch_id, b.result_set_id FROM chunks c"
+            " JOIN provider_batches b ON b.chunk_id = c.id"
+            " JOIN pipeline_phase_status l ON l.id = c.lane_id WHERE c.run_id = :run"
+            " AND b.provider_batch_id IS NOT NULL AND b.started_at IS NOT NULL"
+            " ORDER BY b.generation, c.no, c.id"
+        ),
+        {"run": run_id},
+    )
+    return [(row.content_type, row.provider_batch_id, row.result_set_id) for row in rows]
 
 
 async def of_run(conn: Connection, run_id: UUID, limit: int) -> list[dict[str, Any]]:

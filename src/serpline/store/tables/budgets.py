@@ -7,8 +7,8 @@ from typing import Final
 
 # Returns the requests whose credits do not fit: the scope without room, and whether it is spent. If
 # it is not, calls in flight may still release credits. Requests are served in order. The scopes'
-# rows stay locked until the transaction ends. A run's limit is that of its row; other limits are
-# given.
+# rows stay locked until the transaction ends. The limit of a run or a backfill is that of its row;
+# other limits are given.
 _SHORTAGES: Final = """
 CREATE FUNCTION budget_shortages(wants jsonb, OUT no int, OUT scope text, OUT is_spent boolean)
 RETURNS SETOF record LANGUAGE plpgsql AS $$
@@ -26,7 +26,8 @@ BEGIN
         INSERT INTO provider_budgets AS b (provider, scope, limit_credits)
         SELECT * FROM wanted
         ON CONFLICT (provider, scope) DO UPDATE SET limit_credits =
-            CASE WHEN starts_with(b.scope, 'run:') THEN b.limit_credits
+            CASE WHEN starts_with(b.scope, 'run:') OR starts_with(b.scope, 'backfill:')
+            THEN b.limit_credits
             ELSE excluded.limit_credits END
         RETURNING *
     )

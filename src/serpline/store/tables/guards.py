@@ -102,7 +102,8 @@ provider_leases = Table(
     Column("expires_at", Instant, nullable=False),
 )
 
-# ``scope``: "run:ID", "day:2026-11-23" or "month:2026-11". ``reserved``: intents in flight.
+# ``scope``: "run:ID", "backfill:ID", "day:2026-11-23" or "month:2026-11". ``reserved``: intents in
+# flight.
 provider_budgets = Table(
     "provider_budgets",
     metadata,

@@ -67,6 +67,12 @@ pipeline_executions = Table(
         "created_at",
         postgresql_where=text("status IN ('pending', 'running', 'paused')"),
     ),
+    # The runs that stand in the place of an earlier one.
+    Index(
+        "ix_pipeline_executions_replaced",
+        text("(config #>> '{backfill,run_id}')"),
+        postgresql_where=text("config #>> '{backfill,run_id}' IS NOT NULL"),
+    ),
     Index("ix_pipeline_executions_ttl", text("((config ->> 'reference_ttl_days')::int)")),
 )
 

@@ -284,6 +284,13 @@ def upgrade() -> None:
         postgresql_where=sa.text("expired_at IS NOT NULL"),
     )
     op.create_index(
+        "ix_pipeline_executions_replaced",
+        "pipeline_executions",
+        [sa.literal_column("(config #>> '{backfill,run_id}')")],
+        unique=False,
+        postgresql_where=sa.text("config #>> '{backfill,run_id}' IS NOT NULL"),
+    )
+    op.create_index(
         "ix_pipeline_executions_ttl",
         "pipeline_executions",
         [sa.literal_column("((config ->> 'reference_ttl_days')::int)")],
@@ -1348,7 +1355,7 @@ def upgrade() -> None:
             name=op.f("ck_provider_batches_priority"),
         ),
         sa.CheckConstraint(
-            "stage IN ('first', 'again', 'smaller', 'real_time', 'reported')",
+            "stage IN ('given', 'first', 'again', 'smaller', 'real_time', 'reported')",
             name=op.f("ck_provider_batches_stage"),
         ),
         sa.CheckConstraint(
@@ -1561,7 +1568,8 @@ BEGIN
         INSERT INTO provider_budgets AS b (provider, scope, limit_credits)
         SELECT * FROM wanted
         ON CONFLICT (provider, scope) DO UPDATE SET limit_credits =
-            CASE WHEN starts_with(b.scope, 'run:') THEN b.limit_credits
+            CASE WHEN starts_with(b.scope, 'run:') OR starts_with(b.scope, 'backfill:')
+            THEN b.limit_credits
             ELSE excluded.limit_credits END
         RETURNING *
     )
