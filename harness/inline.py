@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
@@ -94,12 +95,16 @@ class Harness(WorkerParts):
         mode: PipelineMode = PipelineMode.MANUAL,
         *,
         lanes: Iterable[LaneKey] | None = None,
+        own: Mapping[str, Any] = MappingProxyType({}),
         **config: Any,
     ) -> UUID:
-        """Create a run whose lanes will plan these items; ``lanes`` limits its lanes."""
+        """Create a run whose lanes will plan these items; ``lanes`` limits its lanes.
+
+        ``own``: the lanes' settings by content type (``PipelineConfig.lanes``).
+        """
         run_id = new_id()
         await script(self.database, run_id, items)
-        made = PipelineConfig(**config).for_mode(mode)
+        made = PipelineConfig(lanes=own, **config).for_mode(mode)
         keys = lanes or lanes_of(made.content_types)
         return await create_run(self.database, keys, made, run_id=run_id, mode=mode)
 

@@ -88,14 +88,15 @@ async def create_run(
     is_due: bool = True,
 ) -> UUID:
     """Create a run of pending lanes; returns its id. Unless ``is_due``, no timer starts it."""
-    run_id = run_id or new_id()
+    run_id, config = run_id or new_id(), config or PipelineConfig()
     async with database.transaction() as conn:
         await runs.create(
             conn,
             run_id,
             mode=mode,
-            config=(config or PipelineConfig()).to_json(),
+            config=config.to_json(),
             lanes=[(lane, LaneStatus.PENDING) for lane in lanes],
+            priorities=config.job_priorities(),
             is_due=is_due,
         )
     return run_id

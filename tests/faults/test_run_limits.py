@@ -12,6 +12,7 @@ from serpline.robustness.breakers import CircuitBreakerManager
 
 KEYWORDS = b"keyword,market\ncoffee grinder,PL\ncoffee grinder,US\nbest espresso machine,US\n"
 STRICT = {"failure_threshold": 2, "timeout_seconds": 3600}
+LAX = {"failure_threshold": 9, "timeout_seconds": 30}
 
 
 async def test_a_run_with_a_spent_budget_ends_with_the_reason(
@@ -123,7 +124,11 @@ async def test_an_incident_delays_and_costs_nothing(database_url: str, tmp_path:
 async def test_a_schedules_stricter_breaker_opens_by_itself(
     database_url: str, tmp_path: Path
 ) -> None:
-    """Two news failures stop this schedule's news; the shared breaker stays closed."""
+    """Two news failures stop this schedule's news; the shared breaker stays closed.
+
+    Organic goes on under its own breaker, with its own settings, and uses no attempt. Video has
+    none.
+    """
     async with open_world(database_url, tmp_path, KEYWORDS) as world:
         fault = {
             "provider": "scaleserp",
@@ -135,10 +140,10 @@ async def test_a_schedules_stricter_breaker_opens_by_itself(
         await world.start_worker()
         run_id = await world.start(
             PipelineMode.SCHEDULED,
-            content_types=["organic", "news"],
+            content_types=["organic", "news", "video"],
             realtime_searches_max=100,
             schedule="nightly",
-            lanes={"news": {"circuit_breaker": STRICT}},
+            lanes={"news": {"circuit_breaker": STRICT}, "organic": {"circuit_breaker": LAX}},
         )
 
         async def states() -> dict[str, str]:
@@ -148,12 +153,29 @@ async def test_a_schedules_stricter_breaker_opens_by_itself(
         async def is_open() -> bool:
             return (await states()).get("scale_serp_api@nightly/news") == "open"
 
-        async def organic_is_done() -> bool:
-            return (await world.lane(run_id, "serp_collection/organic")).completed == 3
+        async def others_are_done() -> bool:
+            lanes = [await world.lane(run_id, f"serp_collection/{k}") for k in ("organic", "video")]
+            return [lane.completed for lane in lanes] == [3, 3]
 
         await until(is_open, "the schedule's breaker to open")
-        await until(organic_is_done, "the organic results")
-        assert (await states())["scale_serp_api"] == "closed"
+        await until(others_are_done, "the other results")
+        searched = {k: v for k, v in (await states()).items() if k.startswith("scale_serp_api")}
+        assert searched == {
+            "scale_serp_api": "closed",
+            "scale_serp_api@nightly/news": "open",
+            "scale_serp_api@nightly/organic": "closed",
+        }
+        own = await world.query(
+            "SELECT settings -> 'failure_threshold' AS failure_threshold,"
+            " settings -> 'timeout_seconds' AS timeout_seconds FROM circuit_breakers"
+            " WHERE name LIKE '%@%' ORDER BY name"
+        )
+        assert own == [STRICT, LAX]
+        attempts = await world.query(
+            "SELECT DISTINCT i.attempts FROM items i JOIN pipeline_phase_status l"
+            " ON l.id = i.lane_id WHERE l.content_type IN ('organic', 'video')"
+        )
+        assert attempts == [{"attempts": 0}]
         settings = await world.query(
             "SELECT b.settings_at = r.created_at AS by_the_run FROM circuit_breakers b,"
             " pipeline_executions r WHERE b.name = 'scale_serp_api@nightly/news'"

@@ -116,6 +116,21 @@ async def test_an_earlier_run_counts_for_the_same_keywords_alone(project: Projec
     assert await project.collectors(private) == {ORGANIC: private}
 
 
+async def test_a_type_that_is_not_tracked_counts_nowhere_else(project: Project) -> None:
+    """A content type's own setting decides for its results, whatever the run's."""
+    untracked = {"enable_historical_tracking": False}
+    news = await project.run(NEWS, VIDEO, before=3 * DAY, lanes={VIDEO: untracked})
+    video = await project.run(
+        NEWS, VIDEO, before=2 * DAY, enable_historical_tracking=False,
+        lanes={VIDEO: {"enable_historical_tracking": True}},
+    )  # fmt: skip
+    run_id = await project.run(ORGANIC)
+    assert await project.collectors(run_id) == {ORGANIC: run_id, NEWS: news, VIDEO: video}
+    # A run that keeps its news out of history does not compare them with earlier ones either.
+    own = await project.run(ORGANIC, NEWS, failed=(NEWS,), lanes={NEWS: untracked})
+    assert await project.collectors(own) == {ORGANIC: own, VIDEO: video}
+
+
 async def test_each_market_and_device_has_its_own_latest(project: Project) -> None:
     """A page without rankings is a collection too; only places of the run itself count."""
     desktop, mobile = ("US", "desktop"), ("US", "mobile")

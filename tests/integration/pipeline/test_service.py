@@ -6,14 +6,15 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from harness.inline import COMBINED, METRICS, NEWS, VIDEO, Harness, open_harness
+from harness.inline import COMBINED, METRICS, NEWS, ORGANIC, VIDEO, Harness, open_harness
 from harness.scripted import open_gate, script
 
+from serpline.config.lanes import LaneSettings
 from serpline.config.run import PipelineConfig
 from serpline.core.ids import new_id
 from serpline.domain.errors import UserError
 from serpline.domain.keywords import parse_keywords
-from serpline.domain.names import PhaseName, PipelineMode
+from serpline.domain.names import ContentType, PhaseName, PipelineMode
 from serpline.domain.phases import LaneKey, lanes_of
 from serpline.domain.states import LaneStatus
 from serpline.store import projects
@@ -150,6 +151,34 @@ async def test_a_run_has_the_keywords_and_types_of_the_run_it_reads(
     assert not config.enable_historical_tracking
     taken = "SELECT keyword_id, market, keyword FROM run_keywords WHERE run_id = :run ORDER BY 1"
     assert await harness.query(taken, run=run_id) == await harness.query(taken, run=source)
+
+
+@pytest.mark.parametrize(
+    ("given", "tracked"),
+    [
+        ({}, {NEWS: False, ORGANIC: True, VIDEO: True}),
+        (
+            {"lanes": {"organic": {"enable_historical_tracking": False, "batch_size": 9}}},
+            {NEWS: False, ORGANIC: False, VIDEO: True},
+        ),
+        ({"enable_historical_tracking": False}, {NEWS: False, ORGANIC: False, VIDEO: False}),
+    ],
+)
+async def test_a_type_that_was_not_tracked_stays_so(
+    harness: Harness, keywords: int, given: dict[str, Any], tracked: dict[ContentType, bool]
+) -> None:
+    """A run that reads another keeps out of history what either of them does, by type."""
+    first = PipelineConfig(lanes={"news": LaneSettings(enable_historical_tracking=False)})
+    source = await harness.service.start(first)
+    assert await harness.drive(source) == "completed"
+    again = PipelineConfig.from_json({"phases": LAST, "inputs_from": str(source), **given})
+    run_id = await harness.service.start(again)
+    async with harness.database.transaction() as conn:
+        run = await runs.get(conn, run_id)
+    assert run is not None
+    config = PipelineConfig.from_json(run.config)
+    assert {kind: config.of(kind).enable_historical_tracking for kind in tracked} == tracked
+    assert config.of(ORGANIC).batch_size == again.of(ORGANIC).batch_size
 
 
 async def test_a_runs_credit_limits_are_set_with_it(harness: Harness, keywords: int) -> None:

@@ -96,6 +96,15 @@ def test_searches_are_exact_and_so_are_a_batchs_calls() -> None:
     assert (line.calls, line.credits) == (2 * 50, 2 * 50)
 
 
+def test_each_type_s_batches_are_counted_by_its_own_size() -> None:
+    """Organic makes one batch of 1,500 searches, news three of 500: seven calls each, and adds."""
+    config = PipelineConfig.from_json(
+        {"content_types": ["organic", "news"], "lanes": {"news": {"batch_size": 500}}}
+    )
+    line = _serp_collection(1_500, config)
+    assert (line.calls, line.credits) == ((1 + 3) * 7 + 2 * 2, 3_000)
+
+
 def test_volumes_are_asked_by_place_and_language() -> None:
     """A request holds a thousand keywords of one place and language, and costs nine cents."""
     made = {
