@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -18,6 +19,7 @@ from serpline.core.settings import Settings
 from serpline.domain.errors import UserError
 from serpline.domain.names import PhaseName
 from serpline.net.client import HttpClient
+from serpline.notifications.notifier import Notifier
 from serpline.phases.base import Phase
 from serpline.phases.registry import all_phases
 from serpline.phases.tools import Tools
@@ -226,6 +228,7 @@ async def run_worker(
             check_again_seconds=settings.look_again_seconds,
             take_over_seconds=min(settings.worker_heartbeat_seconds, 5.0),
         )
+        notifier = create_notifier(services)
         pruner = Pruner(database, clock, retention, settings.prune_hours * 3600)
         await pruner.register()
         services.queue.register("housekeeping", lambda payload: pruner.run(payload["target"]))
@@ -233,7 +236,8 @@ async def run_worker(
         async with lifeline.running():
             ending = asyncio.Event()
             serving = services.queue.run(ending, settings.worker_concurrency, timer.check_soon)
-            tasks = [asyncio.create_task(timer.run(ending)), asyncio.create_task(serving)]
+            loops = [timer.run(ending), notifier.run(ending), serving]
+            tasks = [asyncio.create_task(loop) for loop in loops]
             waits = [
                 asyncio.create_task(stop.wait()),
                 asyncio.create_task(lifeline.declared_dead.wait()),
@@ -250,6 +254,14 @@ async def run_worker(
             for result in ended:
                 if isinstance(result, BaseException):
                     raise result
+
+
+def create_notifier(services: Services) -> Notifier:
+    """Create the notifier of this process."""
+    settings = services.settings
+    scopes = partial(budget.period_scopes, list(policies(settings)))
+    minutes = settings.notify_breaker_minutes
+    return Notifier(services.database, services.clock, scopes, breaker_minutes=minutes)
 
 
 def register_handlers(

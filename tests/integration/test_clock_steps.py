@@ -52,6 +52,8 @@ HISTORY = {
     "keyword_metrics": {"fetched_at"},
     "keywords": {"created_at"},
     "landscapes": {"created_at"},
+    "notification_deliveries": {"occurred_at", "created_at", "settled_at"},
+    "notification_destinations": {"created_at", "failing_since", "last_sent_at"},
     "pipeline_events": {"occurred_at"},
     "pipeline_executions": {
         "scheduled_for",
@@ -123,6 +125,7 @@ WAITING = {
     "provider_batches": "status = 'running'",
     "provider_calls": "status = 'intent'",
     "housekeeping": f"delay_seconds = {DELAY}",
+    "notification_destinations": f"delay_seconds = {DELAY}",
     "procrastinate_workers": "last_heartbeat = now()",
 }
 LONGEST = {
@@ -132,6 +135,7 @@ LONGEST = {
     "queued_jobs.not_before": DELAY,
     "provider_leases.expires_at": LEASE,
     "housekeeping.next_check_at": DELAY,
+    "notification_destinations.next_message_at": DELAY,
 }
 
 

@@ -190,6 +190,10 @@ async def test_a_dry_run_counts_what_a_prune_deletes(db: Database) -> None:
 async def without_runs(database: Database) -> None:
     """Old and young rows in the tables without a run."""
     await rows(
+        database,
+        "INSERT INTO notification_destinations (name, url, since_id) VALUES ('d', 'json://h', 0)",
+    )
+    await rows(
         database, "INSERT INTO schedules (id, version, decided_until) VALUES ('s', 1, now())"
     )
     await rows(
@@ -223,6 +227,12 @@ async def without_runs(database: Database) -> None:
             " status, created_at, ended_at) VALUES ('s', 'late', :when, :when, 'completed', :when,"
             " :when) RETURNING id) INSERT INTO schedule_backfill_slots (backfill_id, scheduled_for,"
             " content_type) SELECT id, now(), 'news' FROM b",
+            *(
+                "INSERT INTO notification_deliveries (id, destination, kind, incident, is_open,"
+                " occurred_at, created_at, note, state, settled_at) VALUES (gen_random_uuid(), 'd',"
+                f" 'k', 'i', false, :when, :when, '{{}}', '{state}', {settled})"
+                for state, settled in (("sent", ":when"), ("pending", "NULL"))
+            ),
             "INSERT INTO schedule_proposals (schedule_id, content_type, kind, change, evidence,"
             " status, made_at, decided_at) VALUES ('s', 'news', 'k', '{}', '{}', 'refused', :when,"
             " :when)",
@@ -254,6 +264,7 @@ async def test_tables_without_a_run(db: Database) -> None:
         "schedule_backfill_slots": 1,
         "schedule_backfills": 1,
         "schedule_proposals": 1,
+        "notification_deliveries": 1,
     }
     assert await column(db, "SELECT key FROM reference_data") == ["1"]
     assert await column(db, "SELECT pid FROM workers") == [1]

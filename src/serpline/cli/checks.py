@@ -8,7 +8,7 @@ import asyncio
 import platform
 import shutil
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -20,6 +20,7 @@ from serpline.domain.http import HttpRequest
 
 if TYPE_CHECKING:
     from serpline.net.client import HttpClient
+    from serpline.store.notifications.destinations import DestinationRow
 
 Status = Literal["ok", "note", "broken"]
 
@@ -86,6 +87,7 @@ async def database(settings: Settings) -> list[Check]:
     from serpline.store.database import Database
     from serpline.store.embedded.server import find_server
     from serpline.store.migrate import HEAD, migrate
+    from serpline.store.notifications import destinations
     from serpline.store.results import reports
 
     try:
@@ -98,6 +100,7 @@ async def database(settings: Settings) -> list[Check]:
         changed = await migrate(opened)
         async with opened.transaction() as conn:
             alive = await reports.workers_alive(conn)
+            told = await destinations.list_all(conn)
     except UserError as error:
         return [Check("database", "broken", str(error))]
     finally:
@@ -113,7 +116,23 @@ async def database(settings: Settings) -> list[Check]:
     found.append(Check("schema", "ok", f"{HEAD}, {state}"))
     idle = "none running: start them with 'serpline up'"
     found.append(Check("workers", "ok" if alive else "note", f"{alive} running" if alive else idle))
+    found.append(notifications(told))
     return found
+
+
+def notifications(told: "Sequence[DestinationRow]") -> Check:
+    """Check whether messages to people arrive."""
+    if not told:
+        return Check("notifications", "note", "no destination: see 'serpline notifications add'")
+    failing = [row for row in told if row.failing_since is not None]
+    if not failing:
+        return Check("notifications", "ok", ", ".join(row.name for row in told))
+    words = "; ".join(
+        f"{row.name} fails since {row.failing_since:%Y-%m-%d %H:%M}, {row.pending} wait:"
+        f" {row.last_error}"
+        for row in failing
+    )
+    return Check("notifications", "broken", words)
 
 
 def database_programs(settings: Settings) -> Check:

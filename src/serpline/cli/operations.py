@@ -140,6 +140,9 @@ def prune(
     slots_days: Annotated[
         int | None, _days("Days to keep slots of schedules, ended backfills and proposals.")
     ] = None,
+    notifications_days: Annotated[
+        int | None, _days("Days to keep notifications that were sent or given up.")
+    ] = None,
     results_days: Annotated[
         int | None,
         typer.Option(
@@ -173,6 +176,7 @@ def prune(
         "breaker_events_days": breaker_events_days,
         "workers_days": workers_days,
         "slots_days": slots_days,
+        "notifications_days": notifications_days,
         "results_days": results_days,
     }
     from serpline.store.maintenance.passes import prune as delete

@@ -15,6 +15,7 @@ from serpline.cli import (
     jobs,
     keywords,
     markets,
+    notifications,
     operations,
     processes,
     rankings,
@@ -77,6 +78,7 @@ app.add_typer(jobs.app, name="jobs")
 app.add_typer(breakers.app, name="breakers")
 app.add_typer(budgets.app, name="budgets")
 app.add_typer(schedule.schedule_app, name="schedule")
+app.add_typer(notifications.app, name="notifications")
 app.command("schema")(schema.schema)
 app.add_typer(simulate.app, name="simulator")
 operations.register(app)

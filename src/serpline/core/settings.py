@@ -92,6 +92,8 @@ class Settings(BaseSettings):
     # Days to keep each kind of data (docs/retention.md). Hours between prunings; 0: only by hand.
     retention_days: dict[str, int] = Field(default_factory=dict)
     prune_hours: float = Field(default=24.0, ge=0, le=24 * 366)
+    # A breaker that is open for so long is an incident.
+    notify_breaker_minutes: float = Field(default=10.0, gt=0, le=1440)
     extractor_processes: int = Field(default=1, ge=1, le=16)
     web_port: int = Field(default=8077, ge=0, le=65535)
 

@@ -78,6 +78,11 @@ def scopes(
     return (*((scope, None) for scope in owners), *periods)
 
 
+def period_scopes(policies: Iterable[ProviderPolicy], now: datetime) -> list[str]:
+    """The names of the current days and months, of which zones may have several."""
+    return sorted({name for policy in policies for name, _ in scopes(policy, None, now)})
+
+
 def refusal(
     policy: ProviderPolicy, shortage: Shortage, credits_: Decimal, now: datetime
 ) -> CallRefused:

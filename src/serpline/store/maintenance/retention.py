@@ -41,6 +41,7 @@ class Retention:
     breaker_events_days: int = 400
     workers_days: int = 30
     slots_days: int = 800
+    notifications_days: int = 90
     results_days: int | None = None
 
     def __post_init__(self) -> None:
@@ -185,6 +186,13 @@ RULES: Final = (
         " (SELECT FROM chunks c WHERE c.owner = t.id AND c.status = 'owned')",
         made="t.started_at",
     ),
+    Rule(
+        "notification_deliveries",
+        "notifications_days",
+        "t.settled_at < :cutoff",
+        key=(("t.no", "bigint"),),
+        made="t.created_at",
+    ),
     # Answers that were not renewed, and claims whose holder is gone. Claims of live holders stay,
     # and so do answers that are fresh for a run in progress, which would buy them again.
     Rule(
@@ -276,6 +284,7 @@ KEPT: Final = frozenset(
         "schedules",
         "schedule_versions",
         "schedule_lanes",
+        "notification_destinations",
         "provider_rates",
         "provider_leases",
         "queued_jobs",

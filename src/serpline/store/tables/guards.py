@@ -104,6 +104,7 @@ provider_leases = Table(
 
 # ``scope``: "run:ID", "backfill:ID", "day:2026-11-23" or "month:2026-11". ``reserved``: intents in
 # flight.
+# ``announced_percent``: the highest share of the limit (80, 100) whose event is written.
 provider_budgets = Table(
     "provider_budgets",
     metadata,
@@ -112,6 +113,7 @@ provider_budgets = Table(
     Column("limit_credits", CREDITS),
     Column("reserved", CREDITS, nullable=False, server_default=ZERO),
     Column("spent", CREDITS, nullable=False, server_default=ZERO),
+    Column("announced_percent", SmallInteger, nullable=False, server_default=ZERO),
     Index(
         "ix_provider_budgets_periods",
         "scope",

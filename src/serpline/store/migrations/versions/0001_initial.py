@@ -209,6 +209,36 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("code", name=op.f("pk_markets")),
     )
     op.create_table(
+        "notification_destinations",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("url", sa.Text(), nullable=False),
+        sa.Column("events", sa.ARRAY(sa.Text()), nullable=True),
+        sa.Column("schedules", sa.ARRAY(sa.Text()), nullable=True),
+        sa.Column(
+            "created_at",
+            sa.DateTime(timezone=True),
+            server_default=sa.text("now()"),
+            nullable=False,
+        ),
+        sa.Column("since_id", sa.BigInteger(), nullable=False),
+        sa.Column(
+            "next_message_at",
+            sa.DateTime(timezone=True),
+            server_default=sa.text("now()"),
+            nullable=False,
+        ),
+        sa.Column("delay_seconds", sa.Float(), server_default=sa.text("0"), nullable=False),
+        sa.Column("rest_seconds", sa.Float(), server_default=sa.text("0"), nullable=False),
+        sa.Column("last_sent_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("claim", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("message_id", sa.Uuid(), nullable=True),
+        sa.Column("attempts", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("failing_since", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("last_error", sa.Text(), nullable=True),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_notification_destinations")),
+        postgresql_with={"fillfactor": "50"},
+    )
+    op.create_table(
         "pipeline_events",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False),
         sa.Column(
@@ -316,6 +346,9 @@ def upgrade() -> None:
         ),
         sa.Column(
             "spent", sa.Numeric(precision=18, scale=6), server_default=sa.text("0"), nullable=False
+        ),
+        sa.Column(
+            "announced_percent", sa.SmallInteger(), server_default=sa.text("0"), nullable=False
         ),
         sa.PrimaryKeyConstraint("provider", "scope", name=op.f("pk_provider_budgets")),
         postgresql_with={"fillfactor": "50"},
@@ -756,6 +789,58 @@ def upgrade() -> None:
             ondelete="CASCADE",
         ),
         sa.PrimaryKeyConstraint("landscape", "keyword_id", name=op.f("pk_landscape_keywords")),
+    )
+    op.create_table(
+        "notification_deliveries",
+        sa.Column("no", sa.BigInteger(), sa.Identity(always=False), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("destination", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("incident", sa.Text(), nullable=False),
+        sa.Column("is_open", sa.Boolean(), nullable=False),
+        sa.Column("occurred_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column(
+            "created_at",
+            sa.DateTime(timezone=True),
+            server_default=sa.text("now()"),
+            nullable=False,
+        ),
+        sa.Column("note", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("state", sa.Text(), server_default="pending", nullable=False),
+        sa.Column("message_id", sa.Uuid(), nullable=True),
+        sa.Column("attempts", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("settled_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint(
+            "state IN ('pending', 'sent', 'failed')", name=op.f("ck_notification_deliveries_state")
+        ),
+        sa.ForeignKeyConstraint(
+            ["destination"],
+            ["notification_destinations.name"],
+            name=op.f("fk_notification_deliveries_destination"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("no", name=op.f("pk_notification_deliveries")),
+        sa.UniqueConstraint("id", name=op.f("uq_notification_deliveries_id")),
+    )
+    op.create_index(
+        "ix_notification_deliveries_message_id",
+        "notification_deliveries",
+        ["message_id"],
+        unique=False,
+    )
+    op.create_index(
+        "ix_notification_deliveries_pending",
+        "notification_deliveries",
+        ["destination", "no"],
+        unique=False,
+        postgresql_where=sa.text("state = 'pending'"),
+    )
+    op.create_index(
+        "uq_notification_deliveries_open",
+        "notification_deliveries",
+        ["destination", "incident"],
+        unique=True,
+        postgresql_where=sa.text("is_open"),
     )
     op.create_table(
         "pipeline_phase_status",

@@ -1,0 +1,186 @@
+"""``serpline notifications list|add|remove|test|log``. No command shows a URL."""
+
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+from uuid import UUID
+
+import typer
+from pydantic import SecretStr
+
+from serpline.cli.common import (
+    JsonFlag,
+    print_json,
+    print_message,
+    require_utf8,
+    run,
+    services,
+    show_table,
+    split_list,
+)
+from serpline.domain.errors import UserError
+
+if TYPE_CHECKING:
+    from serpline.notifications.sender import Answer
+    from serpline.notifications.service import NotificationService
+
+URL_VARIABLE = "SERPLINE_NOTIFY_URL"
+REFUSED = 2
+_URL_CHARS_MAX = 10_000
+
+app = typer.Typer(help="Who is told what happened, by Apprise.", no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(callback=require_utf8, help="The destination's name.")]
+
+
+@app.command("list")
+def list_(ctx: typer.Context, as_json: JsonFlag = False) -> None:
+    """List the destinations: what they hear, what waits, and since when they fail."""
+
+    async def read() -> list[dict[str, Any]]:
+        async with _service(ctx) as service:
+            return [asdict(row) for row in await service.list_all()]
+
+    rows = run(read())
+    if as_json:
+        from serpline.notifications.kinds import usual
+
+        print_json([{**row, "events": row["events"] or usual()} for row in rows])
+        return
+    shown = [
+        [
+            row["name"],
+            row["service"],
+            "usual" if row["events"] is None else row["events"],
+            "all" if row["schedules"] is None else row["schedules"],
+            row["pending"],
+            row["failed"],
+            row["last_sent_at"],
+            row["failing_since"],
+            row["last_error"],
+        ]
+        for row in rows
+    ]
+    columns = ["name", "service", "events", "schedules", "waiting", "given up", "last message"]
+    show_table([*columns, "failing since", "last error"], shown)
+
+
+# Extra arguments are refused here, because the parser's own message would show a URL.
+@app.command("add", context_settings={"allow_extra_args": True})
+def add(
+    ctx: typer.Context,
+    name: Name,
+    url: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[URL]",
+            callback=require_utf8,
+            help=f"Apprise URL; - reads it from stdin. Default: {URL_VARIABLE}.",
+            show_default=False,
+        ),
+    ] = None,
+    event: Annotated[
+        list[str] | None,
+        typer.Option(help="Kinds of events, by commas or repeated; 'usual' and 'all' are sets."),
+    ] = None,
+    schedule: Annotated[
+        list[str] | None, typer.Option(help="Only of this schedule. May be repeated.")
+    ] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Change the URL and the rules of an existing one.")
+    ] = False,
+) -> None:
+    """Add a destination. It hears of what happens from now on.
+
+    Users of the machine see a command's arguments: give the URL on stdin or in the environment.
+    """
+    if ctx.args:
+        raise UserError("too many arguments: give NAME and one URL")
+    secret = _read_url(url)
+
+    async def work() -> None:
+        async with _service(ctx) as service:
+            await service.add(
+                name, secret, events=split_list(event), schedules=schedule, replace=replace
+            )
+
+    run(work())
+    print_message(f"{name}: added; try it with 'serpline notifications test'")
+
+
+@app.command("remove")
+def remove(ctx: typer.Context, name: Name) -> None:
+    """Remove a destination, with the messages that wait for it."""
+
+    async def work() -> None:
+        async with _service(ctx) as service:
+            await service.remove(name)
+
+    run(work())
+    print_message(f"{name}: removed")
+
+
+@app.command("test")
+def send_test(ctx: typer.Context, name: Name, as_json: JsonFlag = False) -> int:
+    """Send a message now and show the service's answer. Exit code 2 if it was not accepted."""
+
+    async def work() -> "Answer":
+        async with _service(ctx) as service:
+            return await service.test(name)
+
+    answer = run(work())
+    if as_json:
+        print_json({"destination": name, "ok": answer.is_sent, "answer": answer.words})
+    if not answer.is_sent:
+        print_message(f"{name}: not sent: {answer.words}")
+        return REFUSED
+    print_message(f"{name}: sent: {answer.words}")
+    return 0
+
+
+@app.command("log")
+def log(
+    ctx: typer.Context,
+    destination: Annotated[str | None, typer.Option(help="Only of this destination.")] = None,
+    message: Annotated[
+        UUID | None, typer.Option(help="Only what this message told; a message ends with its id.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many, newest first.")] = 50,
+    as_json: JsonFlag = False,
+) -> None:
+    """List the newest notifications, and whether they were sent."""
+
+    async def read() -> list[dict[str, Any]]:
+        async with _service(ctx) as service:
+            return await service.log(destination, message, 1000 if message else limit)
+
+    rows = run(read())
+    if as_json:
+        print_json(rows)
+        return
+    columns = ["occurred_at", "destination", "state", "attempts", "kind"]
+    shown = [[*(row[name] for name in columns), row["note"]["headline"]] for row in rows]
+    show_table([*columns, "headline"], shown)
+
+
+def _read_url(given: str | None) -> SecretStr:
+    """The URL from the argument, from stdin, or from the environment."""
+    if given == "-":
+        given = sys.stdin.read(_URL_CHARS_MAX)
+    elif given is None:
+        given = os.environ.get(URL_VARIABLE, "")
+    given = given.strip()
+    if not given:
+        raise UserError(f"URL: give it as an argument, on stdin with -, or as {URL_VARIABLE}")
+    return SecretStr(given)
+
+
+@asynccontextmanager
+async def _service(ctx: typer.Context) -> "AsyncIterator[NotificationService]":
+    from serpline.notifications.service import NotificationService
+
+    async with services(ctx) as opened:
+        yield NotificationService(opened.database)

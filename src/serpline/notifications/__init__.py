@@ -1,0 +1,1 @@
+"""Notify people: a tail of ``pipeline_events`` writes deliveries, and Apprise sends messages."""

@@ -1,0 +1,1 @@
+"""Destinations of notifications, their deliveries and messages, and what the tail reads."""
