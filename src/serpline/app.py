@@ -43,6 +43,8 @@ from serpline.queueing.manager import JobQueueManager
 from serpline.robustness import budget
 from serpline.robustness.guard import Guard
 from serpline.robustness.policies import policies
+from serpline.scheduling.service import SchedulingService
+from serpline.scheduling.tick import ScheduleTick
 from serpline.store.clock import DatabaseClock
 from serpline.store.database import Database
 from serpline.store.maintenance.retention import Retention
@@ -61,6 +63,8 @@ class Services:
     clock: Clock
     database: Database
     pipeline: PipelineService
+    schedules: SchedulingService
+    tick: ScheduleTick
     tracker: StateTracker
     queue: JobQueueManager
 
@@ -76,11 +80,15 @@ async def open_services(settings: Settings, *, pool_size: int = 4) -> AsyncItera
     try:
         await migrate(database)
         async with DatabaseClock().following(database) as clock:
+            pipeline = PipelineService(database, clock)
+            runs_max = settings.scheduled_runs_max
             yield Services(
                 settings=settings,
                 clock=clock,
                 database=database,
-                pipeline=PipelineService(database, clock),
+                pipeline=pipeline,
+                schedules=SchedulingService(database, pipeline, clock),
+                tick=ScheduleTick(database, pipeline, clock, runs_max=runs_max),
                 tracker=StateTracker(database, clock),
                 queue=JobQueueManager(database, grace_seconds=settings.shutdown_grace_seconds),
             )
@@ -227,6 +235,7 @@ async def run_worker(
             lifeline,
             check_again_seconds=settings.look_again_seconds,
             take_over_seconds=min(settings.worker_heartbeat_seconds, 5.0),
+            tick_schedules=services.tick.run,
         )
         notifier = create_notifier(services)
         pruner = Pruner(database, clock, retention, settings.prune_hours * 3600)

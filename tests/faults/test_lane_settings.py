@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from harness.schedules import start_scheduled
 from harness.tables import Tables, differences, final_tables
 from harness.world import World, open_world
 
 from serpline.domain.states import RunStatus
-from serpline.scheduling.service import SchedulingService
 from serpline.scheduling.spec import ScheduleSpec
 
 KEYWORDS = b"""keyword,market
@@ -90,8 +90,7 @@ async def test_failing_news_change_no_number_of_the_others(
 
 
 async def _slot(world: World, instant: datetime) -> UUID:
-    scheduling = SchedulingService(world.services.pipeline, world.services.clock)
-    [run_id] = await scheduling.start_slot("daily", SPECS, instant)
+    [run_id] = await start_scheduled(world.services.pipeline, "daily", SPECS, instant)
     await world.wait_for_end(run_id)
     return run_id
 

@@ -234,8 +234,8 @@ async def without_runs(database: Database) -> None:
                 for state, settled in (("sent", ":when"), ("pending", "NULL"))
             ),
             "INSERT INTO schedule_proposals (schedule_id, content_type, kind, change, evidence,"
-            " status, made_at, decided_at) VALUES ('s', 'news', 'k', '{}', '{}', 'refused', :when,"
-            " :when)",
+            " status, made_at, decided_at) VALUES ('s', 'news', 'spread', '{}', '{}', 'refused',"
+            " :when, :when)",
         ):
             names = set(re.findall(r"(?<!:):(\w+)", statement))
             await rows(database, statement, **{name: values[name] for name in names})

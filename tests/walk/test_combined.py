@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 from harness.commands import run_command
+from harness.schedules import start_scheduled
 from harness.world import World, open_world
 
 from serpline.domain.states import RunStatus
 from serpline.recompute_dsi import recompute
-from serpline.scheduling.service import SchedulingService
 from serpline.scheduling.spec import ScheduleSpec
 
 KEYWORDS = b"keyword,market\nbest espresso machine,US\ncoffee grinder,US\nmoka pot,PL\n"
@@ -96,8 +96,7 @@ async def _walk(database_url: str, directory: Path) -> tuple[str, str]:
 
 
 async def _slot(world: World, instant: datetime, status: RunStatus) -> str:
-    scheduling = SchedulingService(world.services.pipeline, world.services.clock)
-    [run_id] = await scheduling.start_slot("daily", DAILY, instant)
+    [run_id] = await start_scheduled(world.services.pipeline, "daily", [DAILY], instant)
     assert (await world.wait_for_end(run_id)).status is status
     return str(run_id)
 

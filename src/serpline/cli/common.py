@@ -243,12 +243,16 @@ def file_error(path: Path, error: OSError) -> UserError:
 
 
 def read_document(path: Path) -> Any:
-    """Read a JSON file. Raises ``UserError`` with the file and the position."""
-    from serpline.config.documents import SIZE_BYTES_MAX, read_json
+    """Read a JSON file, or a YAML one (.yaml, .yml).
 
+    Raises ``UserError`` with the file and the position.
+    """
+    from serpline.config.documents import SIZE_BYTES_MAX, read_json, read_yaml
+
+    read = read_yaml if path.suffix.lower() in (".yaml", ".yml") else read_json
     try:
         with path.open("rb") as file:
-            return read_json(file.read(SIZE_BYTES_MAX + 1))
+            return read(file.read(SIZE_BYTES_MAX + 1))
     except OSError as error:
         raise file_error(path, error) from None
     except UserError as error:

@@ -1,4 +1,4 @@
-"""``serpline worker``, ``web`` and ``up``: the long-running processes.
+"""``serpline worker``, ``scheduler``, ``web`` and ``up``: the long-running processes.
 
 The first SIGTERM or Ctrl-C drains the process: it settles or releases its work. A second one ends
 it at once, and other workers take over its work. After ``end_seconds`` it ends in any case, even if
@@ -139,6 +139,28 @@ def worker(
             return 0 if stop.is_set() else 1
 
     return _run(work())
+
+
+def scheduler(ctx: typer.Context, with_parent: WithParent = False) -> int:
+    """Run the tick of the schedules alone until stopped. Every worker runs it too."""
+    settings = load_settings(ctx)
+    configure_logging(settings, "INFO")
+
+    async def tick() -> int:
+        from serpline.app import keep_server, open_services
+
+        async with (
+            until_stopped(with_parent=with_parent, ends_within=end_seconds(settings)) as stop,
+            open_services(settings, pool_size=2) as opened,
+        ):
+            keeper = asyncio.create_task(keep_server(settings, opened.clock))
+            try:
+                await opened.tick.keep_running(stop)
+            finally:
+                keeper.cancel()
+        return 0
+
+    return _run(tick())
 
 
 def web(

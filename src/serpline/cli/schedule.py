@@ -1,24 +1,19 @@
-"""``serpline schedule preview``. It needs no database."""
+"""``serpline schedule``: preview, which needs no database, and stored schedules."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from serpline.cli.common import JsonFlag, print_json, print_message, read_document, show_table
+from serpline.cli import schedule_stored
+from serpline.cli.common import JsonFlag, print_json, print_message, show_table
+from serpline.cli.schedule_stored import read_specs
 from serpline.core.clock import SystemClock
-from serpline.domain.errors import UserError
 
-if TYPE_CHECKING:
-    from serpline.scheduling.spec import ScheduleSpec
-
-schedule_app = typer.Typer(help="Preview schedules.", no_args_is_help=True)
-
-
-@schedule_app.callback()
-def _schedules() -> None:
-    # Without a callback, Typer drops the name of a group's only command.
-    """Preview schedules."""
+schedule_app = typer.Typer(
+    help="Keep schedules, and see what became of each time.", no_args_is_help=True
+)
+schedule_stored.register(schedule_app)
 
 
 @schedule_app.command("preview")
@@ -26,7 +21,8 @@ def preview(
     spec: Annotated[
         Path,
         typer.Argument(
-            metavar="SPEC.json", help="JSON file: one specification, or a list of them."
+            metavar="SPEC.json",
+            help="JSON or YAML (.yaml, .yml) file: one specification, or a list of them.",
         ),
     ],
     count: Annotated[int, typer.Option(help="Number of times to show, 1 to 10000.")] = 10,
@@ -43,7 +39,7 @@ def preview(
     from serpline.scheduling.merging import preview as preview_rows
     from serpline.scheduling.values import INSTANT
 
-    specs = _read(spec)
+    specs = read_specs(spec)
     start = SystemClock().now() if after is None else read_value(INSTANT, "--after", after)
     rows = preview_rows(specs, count, start)
     if len(rows) < count:
@@ -56,13 +52,3 @@ def preview(
             for column in columns[:2]:
                 row[column] = row[column].replace("T", " ")
         show_table(columns, [[row[column] for column in columns] for row in rows])
-
-
-def _read(path: Path) -> tuple["ScheduleSpec", ...]:
-    from serpline.scheduling.documents import specs_from_json
-
-    document = read_document(path)
-    try:
-        return specs_from_json(document)
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from None

@@ -133,6 +133,25 @@ def first_line(error: ValidationError) -> str:
     return fault_line(min(faults, key=lambda fault: fault["type"] != "unknown_key"))
 
 
+def all_lines(error: ValidationError) -> list[str]:
+    """Format every fault, unknown keys first, without those that follow from a fault inside."""
+    faults = error.errors(include_url=False)
+    places = [fault["loc"] for fault in faults]
+    own = [
+        fault
+        for fault in faults
+        if not any(
+            len(place) > len(fault["loc"]) and _is_in(place, fault["loc"]) for place in places
+        )
+    ]
+    in_order = sorted(own, key=lambda fault: fault["type"] != "unknown_key")
+    return list(dict.fromkeys(fault_line(fault) for fault in in_order))
+
+
+def _is_in(place: tuple[int | str, ...], outer: tuple[int | str, ...]) -> bool:
+    return len(outer) > 0 and place[: len(outer)] == outer
+
+
 def fault_line(fault: ErrorDetails) -> str:
     """Format a fault in one line: the path of the key, the value, what is allowed."""
     names = [part for part in fault["loc"] if isinstance(part, str)]

@@ -70,6 +70,8 @@ class Settings(BaseSettings):
     net_host_map: dict[str, str] = Field(default_factory=dict)
     net_test_ca: Path | None = None
 
+    # Scheduled runs that are running at once, of all schedules together.
+    scheduled_runs_max: int = Field(default=10, ge=1, le=1000)
     worker_concurrency: int = Field(default=4, ge=1, le=64)
     call_concurrency: int = Field(default=16, ge=1, le=256)
     worker_heartbeat_seconds: float = Field(default=5.0, gt=0, le=300)

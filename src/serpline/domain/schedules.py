@@ -1,7 +1,10 @@
-"""Words of stored schedules: reasons of slots, backfills and proposals."""
+"""Words of stored schedules: reasons of slots, backfills and proposals; facts per content type."""
 
+from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
+from serpline.domain.names import ContentType
 from serpline.domain.states import Machine
 
 
@@ -95,3 +98,21 @@ class ProposalStatus(StrEnum):
     REFUSED = "refused"
     TAKEN_BACK = "taken_back"
     EXPIRED = "expired"
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleLane:
+    """What is known of one content type of a schedule.
+
+    ``fresh_until``: when its data become older than the target; None: there is no target.
+    ``paused_at``: set after too many failed runs in a row.
+    """
+
+    schedule_id: str
+    content_type: ContentType
+    last_success_at: datetime | None = None
+    fresh_until: datetime | None = None
+    stale_since: datetime | None = None
+    failures_in_row: int = 0
+    paused_at: datetime | None = None
+    pause_reason: str | None = None

@@ -4,7 +4,7 @@ Every method is one transaction: a state change and its wake-up commit together.
 work to finish.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -55,35 +55,52 @@ class PipelineService:
         An existing ``run_id`` is left as it is, so a thousand callers create one run. Raises
         ``UserError`` if the run would have nothing to do.
         """
-        config = config.for_mode(mode)
         run_id = run_id or new_id()
-        chosen_phases = set(config.phases or PhaseName)
         async with self._database.transaction() as conn:
-            await self._check_landscape(conn, config)
-            resolved = await resolve(conn, await replaced_runs.resolve(conn, config))
-            config = resolved.config
-            lanes = [
-                (key, LaneStatus.PENDING if key.phase in chosen_phases else LaneStatus.SKIPPED)
-                for key in lanes_of(config.content_types)
-            ]
-            created = await runs.create(
-                conn,
-                run_id,
-                mode=mode,
-                config=config.to_json(),
-                priorities=config.job_priorities(),
-                lanes=lanes,
-                sources=resolved.sources,
-                scheduled_for=config.scheduled_for,
-            )
-            if not created:
-                return run_id
+            await self.create(conn, run_id, config, mode)
+        return run_id
+
+    async def create(
+        self,
+        conn: Connection,
+        run_id: UUID,
+        config: PipelineConfig,
+        mode: PipelineMode,
+        *,
+        more_events: Sequence[Event] = (),
+    ) -> None:
+        """Create and wake a run as the last statements of the caller's transaction.
+
+        An existing ``run_id`` is left as it is. ``more_events`` are written in any case, because no
+        statement may follow an event. Raises ``UserError`` as ``start`` does.
+        """
+        config = config.for_mode(mode)
+        chosen_phases = set(config.phases or PhaseName)
+        await self._check_landscape(conn, config)
+        resolved = await resolve(conn, await replaced_runs.resolve(conn, config))
+        config = resolved.config
+        lanes = [
+            (key, LaneStatus.PENDING if key.phase in chosen_phases else LaneStatus.SKIPPED)
+            for key in lanes_of(config.content_types)
+        ]
+        created = await runs.create(
+            conn,
+            run_id,
+            mode=mode,
+            config=config.to_json(),
+            priorities=config.job_priorities(),
+            lanes=lanes,
+            sources=resolved.sources,
+            scheduled_for=config.scheduled_for,
+        )
+        written = list(more_events)
+        if created:
             await limit_run(conn, run_id, config.credit_limits)
             keyword_count = await self._take_keywords(conn, run_id, config)
             await wake(conn, [WakeUp("run", str(run_id), JobPriority.HIGH)])
             detail = {"mode": str(mode), "keywords": keyword_count}
-            await events.append(conn, [Event("run.created", run_id, detail=detail)])
-        return run_id
+            written.insert(0, Event("run.created", run_id, detail=detail))
+        await events.append(conn, written)
 
     async def _check_landscape(self, conn: Connection, config: PipelineConfig) -> None:
         if config.landscape and not await projects.landscape_exists(conn, config.landscape):

@@ -7,9 +7,13 @@ Every process may run a timer; they take rows with SKIP LOCKED and so share the 
 sets a later check in the same transaction, so if it is lost, the timer wakes the same row again. No
 other sweep is needed. If a clock was set back, the waits it lengthened are shortened
 (``store.maintenance.clock_steps``).
+
+It also calls the tick of the schedules, at the time that the last tick returned and every
+``take_over_seconds`` at the latest.
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 from serpline.core.clock import Clock
 from serpline.core.logging import get
@@ -28,6 +32,14 @@ DUE_MAX = 1000
 SLEEP_SECONDS_MIN = 0.05
 CHECK_SECONDS = 1.0
 
+ScheduleTick = Callable[[], Awaitable[float | None]]
+"""Decides and starts slots; returns the seconds until more is due."""
+
+
+async def no_schedules() -> float | None:
+    """Tick of a process without schedules."""
+    return None
+
 
 class Timer:
     """Wake due runs and chunks; take over dead workers and reconcile their calls."""
@@ -40,13 +52,16 @@ class Timer:
         *,
         check_again_seconds: float,
         take_over_seconds: float,
+        tick_schedules: ScheduleTick = no_schedules,
     ) -> None:
         self._database = database
         self._clock = clock
         self._lifeline = lifeline
         self._check_again_seconds = check_again_seconds
         self._take_over_seconds = take_over_seconds
+        self._tick_schedules = tick_schedules
         self._took_over_at = float("-inf")
+        self._schedules_due_at = float("-inf")
         self._check_requested = asyncio.Event()
 
     def check_soon(self) -> None:
@@ -76,6 +91,7 @@ class Timer:
 
     async def tick(self) -> float:
         """Wake everything that is due; return the seconds to sleep before the next tick."""
+        schedules_wait = await self._check_schedules()
         if self._seconds_to_take_over() < SLEEP_SECONDS_MIN:
             self._took_over_at = self._clock.monotonic()
             seconds = await self._take_over()
@@ -84,8 +100,25 @@ class Timer:
                 seconds = await workers.seconds_to_next_check(conn)
         if seconds is not None and seconds <= 0:
             seconds = await self._wake_due()
-        wait = self._seconds_to_take_over()
+        wait = min(self._seconds_to_take_over(), schedules_wait)
         return max(SLEEP_SECONDS_MIN, wait if seconds is None else min(wait, seconds))
+
+    async def _check_schedules(self) -> float:
+        """Tick the schedules if it is time; return the seconds until it is time again."""
+        wait = self._schedules_due_at - self._clock.monotonic()
+        if wait > 0:
+            return wait
+        try:
+            due_in = await self._tick_schedules()
+        except (DatabaseUnavailable, TransactionConflict):
+            raise
+        except Exception:
+            # Runs in progress go on, whatever is wrong with the schedules.
+            log.exception("schedules.error", action="schedules.error")
+            due_in = None
+        wait = self._take_over_seconds if due_in is None else min(due_in, self._take_over_seconds)
+        self._schedules_due_at = self._clock.monotonic() + wait
+        return wait
 
     def _seconds_to_take_over(self) -> float:
         return self._took_over_at + self._take_over_seconds - self._clock.monotonic()

@@ -1,14 +1,17 @@
-"""A schedule document: one specification, or a list of them."""
+"""A schedule document: one specification, or a list of them, as JSON or YAML."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field, TypeAdapter, ValidationError
 
-from serpline.config.documents import read_json
+from serpline.config.documents import read_json, read_yaml
+from serpline.config.model import all_lines, shown
 from serpline.domain.errors import UserError
 from serpline.scheduling.merging import SPECS_MAX, check_compatible
 from serpline.scheduling.spec import ScheduleSpec
 
+FAULTS_SHOWN_MAX = 20
 _SEVERAL = Annotated[list[ScheduleSpec], Field(min_length=1, max_length=SPECS_MAX)]
 
 
@@ -17,24 +20,40 @@ def json_schema() -> dict[str, Any]:
     return TypeAdapter[Any](ScheduleSpec | _SEVERAL).json_schema()
 
 
-def read_specs(document: bytes) -> tuple[ScheduleSpec, ...]:
-    """Read a JSON document. Raises ``UserError``: one line that names the key and the value."""
-    return specs_from_json(read_json(document))
+def read_specs(document: bytes, *, is_yaml: bool = False) -> tuple[ScheduleSpec, ...]:
+    """Read a document. Raises ``UserError``: one line that names every fault."""
+    return specs_from_json(read_yaml(document) if is_yaml else read_json(document))
 
 
 def specs_from_json(given: Any) -> tuple[ScheduleSpec, ...]:
-    """Read one specification or a list; an error in a list gives its number (from 1)."""
-    if not isinstance(given, list):
-        return (ScheduleSpec.from_json(given),)
-    if not 1 <= len(given) <= SPECS_MAX:
-        raise UserError(f"a schedule has 1 to {SPECS_MAX} specifications, not {len(given)}")
-    specs = tuple(_numbered(number, one) for number, one in enumerate(given, 1))
+    """Read one specification or a list. Raises ``UserError``: one line that names every fault.
+
+    Faults in a list give the number of the specification (from 1).
+    """
+    several = given if isinstance(given, list) else [given]
+    if not 1 <= len(several) <= SPECS_MAX:
+        raise UserError(f"a schedule has 1 to {SPECS_MAX} specifications, not {len(several)}")
+    specs: list[ScheduleSpec] = []
+    faults: list[str] = []
+    for number, one in enumerate(several, 1):
+        found = _read(one)
+        if isinstance(found, ScheduleSpec):
+            specs.append(found)
+            continue
+        place = f"specification {number}: " if isinstance(given, list) else ""
+        faults += [f"{place}{line}" for line in found]
+    if faults:
+        more = len(faults) - FAULTS_SHOWN_MAX
+        rest = [f"and {more} more"] if more > 0 else []
+        raise UserError("; ".join([*faults[:FAULTS_SHOWN_MAX], *rest]))
     check_compatible(specs)
-    return specs
+    return tuple(specs)
 
 
-def _numbered(number: int, given: Any) -> ScheduleSpec:
+def _read(given: Any) -> ScheduleSpec | list[str]:
+    if not isinstance(given, Mapping):
+        return [f"must be an object, not {shown(given)}"]
     try:
-        return ScheduleSpec.from_json(given)
-    except UserError as error:
-        raise UserError(f"specification {number}: {error}") from None
+        return ScheduleSpec.model_validate(dict(given))
+    except ValidationError as error:
+        return all_lines(error)

@@ -1,10 +1,8 @@
-"""Preview schedules, and start their runs.
+"""Stored schedules: preview, add, edit, pause, resume, delete, trigger, and what became of slots.
 
-The id of a run is derived from its schedule, instant and group of content types, so any number of
-calls and processes start the same runs. Every trigger starts runs of its own.
-
-Limits: the service stores no schedules and no slots and watches no clock. The caller passes the
-specifications.
+Every change is one transaction under the lock of the schedule's row. It first decides the instants
+up to now by what held until now, so past slots keep the version that decided them. Slots are
+started by the tick.
 """
 
 from collections.abc import Sequence
@@ -12,40 +10,36 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from pydantic import TypeAdapter
-
-from serpline.config.model import read_value
-from serpline.config.values import Name
 from serpline.core.clock import Clock
-from serpline.core.ids import derived_id
-from serpline.core.logging import get
 from serpline.domain.errors import UserError
-from serpline.domain.names import PipelineMode
+from serpline.domain.states import ScheduleStatus
 from serpline.pipeline.service import PipelineService
 from serpline.scheduling import merging
-from serpline.scheduling.occurrences import in_utc
+from serpline.scheduling.changes import check_edit, check_new, written_specs
+from serpline.scheduling.deciding import decide_until_now, read_specs
+from serpline.scheduling.health import content_types_of, targets_of
+from serpline.scheduling.policy import next_instant
+from serpline.scheduling.slot_runs import read_name
 from serpline.scheduling.spec import ScheduleSpec
+from serpline.scheduling.trigger import groups_of, trigger_group
+from serpline.scheduling.views import schedule_view
+from serpline.store.database import Connection, Database
+from serpline.store.runs import events
+from serpline.store.runs.events import Event
+from serpline.store.schedules import lanes, schedules, slots
+from serpline.store.schedules.schedules import ScheduleRow
 
-_log = get("scheduling")
-_NAME: TypeAdapter[str] = TypeAdapter(Name)
+SLOTS_SHOWN_MAX = 10_000
+REASON_CHARACTERS_MAX = 500
 
 Specs = ScheduleSpec | Sequence[ScheduleSpec]
 
 
-def run_id_of(schedule_id: str, instant: datetime, group: str = "") -> UUID:
-    """The id of a schedule's run at an instant (aware, in any zone).
-
-    ``group``: see ``merging.group_of``; "" if the schedule has one group only.
-    """
-    moment = in_utc("instant", instant).isoformat(timespec="microseconds")
-    name = read_value(_NAME, "schedule", schedule_id)
-    return derived_id("schedule", name, moment, *filter(None, [group]))
-
-
 class SchedulingService:
-    """Preview schedules and start their runs in the pipeline."""
+    """Keep schedules, and start runs by hand."""
 
-    def __init__(self, pipeline: PipelineService, clock: Clock) -> None:
+    def __init__(self, database: Database, pipeline: PipelineService, clock: Clock) -> None:
+        self._database = database
         self._pipeline = pipeline
         self._clock = clock
 
@@ -55,51 +49,202 @@ class SchedulingService:
         """The next ``count`` occurrences after ``after`` (default: now), as JSON rows."""
         return merging.preview(_as_list(specs), count, after or self._clock.now())
 
-    async def trigger(self, name: str, specs: Specs) -> list[UUID]:
-        """Start runs of all types now, due or not; return their ids. Every call starts others."""
-        read_value(_NAME, "schedule", name)
-        all_specs = _as_list(specs)
-        merging.check_compatible(all_specs)
-        run_ids = []
-        for followed in merging.groups(all_specs):
-            fresh_until = merging.next_due(all_specs, followed, self._clock.now())
-            config = merging.run_config(followed, None, name, fresh_until)
-            run_id = await self._pipeline.start(config, PipelineMode.SCHEDULED)
-            run_ids.append(run_id)
-            _log.info(
-                "schedule triggered", action="schedule.trigger", schedule=name, run=str(run_id)
-            )
-        return run_ids
+    async def add(self, name: str, specs: Specs, *, reason: str | None = None) -> dict[str, Any]:
+        """Store a schedule and return it. Its first slot is its first instant from now on.
 
-    async def start_slot(self, name: str, specs: Specs, instant: datetime) -> list[UUID]:
-        """Start the runs of a schedule at ``instant``, for the types due then; return their ids.
-
-        Existing runs are left as they are. Raises ``UserError`` if the schedule is not due at
-        exactly that instant, or if a run would have nothing to do.
+        The name of a deleted schedule may be used again; its versions and slots stay. Raises
+        ``UserError`` if the name is taken, or if the schedule would never be due.
         """
-        read_value(_NAME, "schedule", name)
-        all_specs = _as_list(specs)
-        due = merging.due_at(all_specs, instant)
-        if due is None:
-            raise UserError(f"schedule {name!r} is not due at {instant.isoformat()}")
-        has_groups = len({merging.group_of(spec) for spec in all_specs}) > 1
-        run_ids = []
-        for followed in due.runs:
-            group = merging.group_of(next(iter(followed.values()))) if has_groups else ""
-            run_id = run_id_of(name, instant, group)
-            fresh_until = merging.next_due(all_specs, followed, due.scheduled_for)
-            config = merging.run_config(followed, due.scheduled_for, name, fresh_until)
-            await self._pipeline.start(config, PipelineMode.SCHEDULED, run_id=run_id)
-            run_ids.append(run_id)
-            _log.info(
-                "slot started",
-                action="schedule.start_slot",
-                schedule=name,
-                run=str(run_id),
-                scheduled_for=due.scheduled_for.isoformat(),
+        name, all_specs, now = read_name(name), _as_list(specs), self._clock.now()
+        check_new(all_specs, now)
+        async with self._database.transaction() as conn:
+            await schedules.insert(conn, name, now)
+            row = await schedules.lock_any(conn, name)
+            if row.status is not ScheduleStatus.DELETED:
+                raise UserError(
+                    f"schedule {name!r} exists already (version {row.version}); edit changes it"
+                )
+            await schedules.change_status(conn, name, "add", now)
+            await self._add_version(conn, row, all_specs, now, reason)
+            await lanes.resume(conn, name)
+            await self._note(conn, "created", name, version=row.version + 1, reason=reason)
+        return await self.get(name)
+
+    async def edit(
+        self,
+        name: str,
+        specs: Specs,
+        *,
+        reason: str | None = None,
+        version: int | None = None,
+    ) -> dict[str, Any]:
+        """Store a new version and return the schedule. Equal specifications change nothing.
+
+        ``version``: the one that the caller has changed; another newest version is refused. Raises
+        ``UserError`` also if the past contradicts the change.
+        """
+        all_specs, now = _as_list(specs), self._clock.now()
+        check_new(all_specs, now)
+        async with self._database.transaction() as conn:
+            row = await _locked(conn, name)
+            if version is not None and version != row.version:
+                raise UserError(
+                    f"version={version}: schedule {name!r} is at version {row.version} since"
+                    f" {row.changed_at.isoformat(timespec='seconds')}; show it and edit that one"
+                )
+            if written_specs(all_specs) != row.specs:
+                check_edit(row, all_specs, await slots.first_decided(conn, name))
+                written = await decide_until_now(conn, row, now)
+                await self._add_version(conn, row, all_specs, now, reason)
+                await self._note(
+                    conn, "changed", name, *written, version=row.version + 1, reason=reason
+                )
+        return await self.get(name)
+
+    async def pause(self, name: str, *, reason: str | None = None) -> None:
+        """Start nothing more; its instants are skipped from now on. Running runs go on."""
+        await self._change(name, "pause", "paused", reason)
+
+    async def resume(self, name: str) -> None:
+        """Start slots again from the next instant on, of paused content types too.
+
+        Raises ``UserError`` if nothing of it is paused, or if its specifications cannot be read.
+        """
+        now = self._clock.now()
+        async with self._database.transaction() as conn:
+            row = await _locked(conn, name)
+            if row.status is not ScheduleStatus.PAUSED and not row.halted:
+                raise UserError(f"schedule {name!r} is {row.status}: 'resume' is not possible")
+            specs = _readable(row)
+            written = await decide_until_now(conn, row, now)
+            await schedules.change_status(conn, name, "resume", now)
+            resumed = await lanes.resume(conn, name)
+            await self._set_next(conn, row, specs, now)
+            await self._note(conn, "resumed", name, *written, content_types=resumed)
+
+    async def delete(self, name: str, *, reason: str | None = None) -> None:
+        """Start nothing more, for good. Its slots and versions stay; running runs go on."""
+        await self._change(name, "delete", "deleted", reason)
+
+    async def trigger(self, name: str, content_types: Sequence[str] = ()) -> list[UUID]:
+        """Start runs now, whether the schedule is due, paused or running; return their ids.
+
+        ``content_types``: all of the schedule if empty. Types that cannot share a run have runs of
+        their own. Every call starts others. Its slots are those of this instant.
+        """
+        async with self._database.transaction() as conn:
+            row = await _locked(conn, name)
+        specs = _readable(row)
+        return [
+            await trigger_group(
+                self._database, self._pipeline, row, specs, group, self._clock.now()
             )
-        return run_ids
+            for group in groups_of(name, specs, content_types)
+        ]
+
+    async def get(self, name: str) -> dict[str, Any]:
+        """Return a schedule with its next instants, specifications, versions and content types.
+
+        Raises ``UserError`` if there never was one of this name.
+        """
+        async with self._database.transaction() as conn:
+            row = await schedules.get(conn, name)
+            if row is None:
+                raise _unknown(name)
+            found = await lanes.listed(conn, [name])
+            versions = await schedules.versions(conn, name)
+        return {**schedule_view(row, found), "versions": versions}
+
+    async def listed(self, *, deleted: bool = False) -> list[dict[str, Any]]:
+        """Return all schedules by name; ``deleted`` ones too if asked for."""
+        async with self._database.transaction() as conn:
+            rows = await schedules.listed(conn, deleted=deleted)
+            found = await lanes.listed(conn, [row.id for row in rows])
+        by_name: dict[str, list[dict[str, Any]]] = {}
+        for lane in found:
+            by_name.setdefault(lane["schedule_id"], []).append(lane)
+        return [schedule_view(row, by_name.get(row.id, [])) for row in rows]
+
+    async def slots(
+        self,
+        name: str,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int = 100,
+    ) -> list[dict[str, Any]]:
+        """Return the slots at instants in [``since``, ``until``], newest first, at most ``limit``.
+
+        Raises ``UserError`` if there never was a schedule of this name.
+        """
+        if type(limit) is not int or not 1 <= limit <= SLOTS_SHOWN_MAX:
+            raise UserError(f"limit={limit!r}: must be 1 to {SLOTS_SHOWN_MAX}")
+        async with self._database.transaction() as conn:
+            if await schedules.get(conn, name) is None:
+                raise _unknown(name)
+            return await slots.page(conn, name, since=since, until=until, limit=limit)
+
+    async def _change(self, name: str, event: str, past: str, reason: str | None) -> None:
+        now = self._clock.now()
+        async with self._database.transaction() as conn:
+            row = await _locked(conn, name)
+            written = await decide_until_now(conn, row, now)
+            if not await schedules.change_status(conn, name, event, now, reason):
+                raise UserError(f"schedule {name!r} is {row.status}: {event!r} is not possible")
+            await self._note(conn, past, name, *written, reason=reason)
+
+    async def _add_version(
+        self,
+        conn: Connection,
+        row: ScheduleRow,
+        specs: Sequence[ScheduleSpec],
+        now: datetime,
+        reason: str | None,
+    ) -> None:
+        if reason is not None and len(reason) > REASON_CHARACTERS_MAX:
+            raise UserError(f"reason: must have at most {REASON_CHARACTERS_MAX} characters")
+        await schedules.add_version(conn, row.id, written_specs(specs), now, reason=reason)
+        targets = {
+            str(kind): targets_of(specs, kind).freshness_seconds for kind in content_types_of(specs)
+        }
+        await lanes.set_targets(conn, row.id, targets, now)
+        await self._set_next(conn, row, specs, now)
+
+    async def _set_next(
+        self, conn: Connection, row: ScheduleRow, specs: Sequence[ScheduleSpec], now: datetime
+    ) -> None:
+        """Store the next instant after the cursor, which other statements may have moved."""
+        until = await schedules.cursor(conn, row.id)
+        await schedules.move_cursors(conn, [(row.id, until, next_instant(specs, until))])
+
+    async def _note(
+        self, conn: Connection, what: str, name: str, *before: Event, **detail: Any
+    ) -> None:
+        """Write what happened as the last statement of a transaction."""
+        given = {key: value for key, value in detail.items() if value is not None}
+        event = Event(f"schedule.{what}", detail={"schedule": name, **given})
+        await events.append(conn, [*before, event])
 
 
 def _as_list(specs: Specs) -> Sequence[ScheduleSpec]:
     return (specs,) if isinstance(specs, ScheduleSpec) else specs
+
+
+def _unknown(name: str) -> UserError:
+    return UserError(f"schedule {name!r}: there is no such schedule")
+
+
+async def _locked(conn: Connection, name: str) -> ScheduleRow:
+    row = await schedules.lock(conn, name)
+    if row is None:
+        raise _unknown(name)
+    if row.status is ScheduleStatus.DELETED:
+        raise UserError(f"schedule {name!r} is deleted; add makes a schedule of this name again")
+    return row
+
+
+def _readable(row: ScheduleRow) -> tuple[ScheduleSpec, ...]:
+    try:
+        return read_specs(row)
+    except UserError as error:
+        raise UserError(f"schedule {row.id!r}: {error}; edit it first") from None

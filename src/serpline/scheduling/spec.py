@@ -3,7 +3,6 @@
 The JSON form is an object such as ``{"content_type": "news", "frequency": "daily",
 "time_of_day": "09:00", "retry_attempts": 5}``; a schedule is one or several of them.
 
-``jitter``, ``overlap``, ``catch_up``, ``deadline``, ``freshness_target``, ``pause_after_failures``,
 ``notify`` and ``driver`` have no effect yet.
 """
 

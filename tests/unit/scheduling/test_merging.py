@@ -28,7 +28,7 @@ from serpline.scheduling.merging import (
     run_config,
 )
 from serpline.scheduling.occurrences import occurrences
-from serpline.scheduling.service import run_id_of
+from serpline.scheduling.slot_runs import run_id_of
 from serpline.scheduling.spec import ScheduleSpec
 
 

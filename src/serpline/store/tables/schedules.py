@@ -47,7 +47,7 @@ def _schedule_id() -> Column[str]:
 
 
 # ``id`` is the name that a person gave. ``next_at``: when the tick has to decide the next instants;
-# NULL: never. ``fault``: why the stored version has no instants, such as a zone that was dropped.
+# NULL: never.
 schedules = Table(
     "schedules",
     metadata,
@@ -56,7 +56,6 @@ schedules = Table(
     Column("status", Text, nullable=False, server_default=ScheduleStatus.ACTIVE),
     Column("pause_reason", Text),
     Column("paused_at", Instant),
-    Column("fault", Text),
     Column("decided_until", Instant, nullable=False),
     Column("next_at", Instant),
     Column("created_at", Instant, nullable=False, server_default=NOW),
@@ -91,6 +90,8 @@ schedule_slots = Table(
     Column("scheduled_for", Instant, nullable=False),
     Column("content_type", Text, nullable=False),
     Column("version", Integer, nullable=False),
+    # The specification that decided it, counted from 0.
+    Column("spec_no", SmallInteger, nullable=False, server_default=ZERO),
     Column("outcome", Text, nullable=False, server_default=SlotOutcome.DUE),
     Column("reason_code", Text, nullable=False),
     Column("reason", Text, nullable=False),

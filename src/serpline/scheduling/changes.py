@@ -1,0 +1,69 @@
+"""Which new or changed schedules are refused, beyond what their specifications say themselves."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from serpline.domain.errors import UserError
+from serpline.scheduling.documents import specs_from_json
+from serpline.scheduling.merging import check_compatible
+from serpline.scheduling.policy import next_instant
+from serpline.scheduling.spec import ScheduleSpec
+from serpline.store.schedules.schedules import ScheduleRow
+
+
+def written_specs(specs: Sequence[ScheduleSpec]) -> list[dict[str, Any]]:
+    """The stored form: the keys that a person gave."""
+    return [
+        {
+            key: value
+            for key, value in spec.model_dump(
+                mode="json", by_alias=True, exclude_unset=True
+            ).items()
+            if value is not None
+        }
+        for spec in specs
+    ]
+
+
+def check_new(specs: Sequence[ScheduleSpec], now: datetime) -> None:
+    """Raise ``UserError`` for specifications that form no schedule, or one that is never due."""
+    check_compatible(specs)
+    for spec in specs:
+        if spec.deadline_seconds is not None and spec.jitter_seconds >= spec.deadline_seconds:
+            raise UserError(
+                f"jitter={spec.jitter_seconds}: must be less than deadline"
+                f" ({spec.deadline_seconds} seconds), or slots miss it while they wait"
+            )
+    if next_instant(specs, now) is None:
+        ends = [str(spec.to_json()["end"]) for spec in specs if spec.end is not None]
+        reason = f"end={ends[0]!r}: " if ends else ""
+        raise UserError(f"{reason}the schedule would never be due after {now.isoformat()}")
+
+
+def check_edit(
+    row: ScheduleRow, specs: Sequence[ScheduleSpec], first_slot: datetime | None
+) -> None:
+    """Raise ``UserError`` if slots that exist contradict the change.
+
+    ``start`` and ``end`` say when a schedule was never due. A new one among past slots is no
+    statement about the future.
+    """
+    if first_slot is None:
+        return
+    try:
+        known = {each for spec in specs_from_json(row.specs) for each in (spec.first, spec.last)}
+    except UserError:
+        known = set()
+    for spec in specs:
+        written = spec.to_json()
+        if spec.first is not None and spec.first not in known and spec.first > first_slot:
+            raise UserError(
+                f"start={written['start']!r}: the schedule has slots since"
+                f" {first_slot.isoformat()}; to stop it until then, pause it"
+            )
+        if spec.last is not None and spec.last not in known and spec.last < row.decided_until:
+            raise UserError(
+                f"end={written['end']!r}: the schedule was decided until"
+                f" {row.decided_until.isoformat()}; to end it now, delete it"
+            )

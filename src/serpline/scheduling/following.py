@@ -1,0 +1,123 @@
+"""The third portion of the tick: note how runs ended, pause what keeps failing, watch freshness."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from serpline.domain.errors import UserError
+from serpline.domain.schedules import ScheduleLane
+from serpline.domain.states import ScheduleStatus, SlotOutcome
+from serpline.scheduling.deciding import decide_until_now, read_specs
+from serpline.scheduling.health import after_run, content_types_of, targets_of
+from serpline.store.database import Connection, Database
+from serpline.store.runs import events
+from serpline.store.runs.events import Event
+from serpline.store.schedules import following, schedules
+from serpline.store.schedules import lanes as lane_rows
+from serpline.store.schedules.following import EndedSlot
+from serpline.store.schedules.lanes import StaleRow
+from serpline.store.schedules.schedules import ScheduleRow
+
+ROWS_MAX = 500
+
+
+async def follow_runs(database: Database, now: datetime) -> None:
+    """Store how the runs of slots ended, and judge the content types that they belong to."""
+    while True:
+        async with database.transaction() as conn:
+            ended = await following.follow(conn, ROWS_MAX)
+            if ended:
+                await events.append(conn, await _judge_lanes(conn, ended, now))
+        if len(ended) < ROWS_MAX:
+            return
+
+
+async def watch_freshness(database: Database, now: datetime) -> None:
+    """Raise one alarm for each content type whose data have become too old."""
+    while True:
+        async with database.transaction() as conn:
+            stale = await lane_rows.take_stale(conn, now, ROWS_MAX)
+            await events.append(conn, [_stale(row) for row in stale])
+        if len(stale) < ROWS_MAX:
+            return
+
+
+async def _judge_lanes(conn: Connection, ended: Sequence[EndedSlot], now: datetime) -> list[Event]:
+    names = sorted({slot.key.schedule_id for slot in ended})
+    rows = await schedules.lock_all(conn, names)
+    lanes = await lane_rows.lock(conn, names)
+    before = dict(lanes)
+    for slot in ended:
+        # A backfilled slot says nothing about today's data.
+        if slot.outcome != SlotOutcome.STARTED:
+            continue
+        row, kind = rows[slot.key.schedule_id], slot.key.content_type
+        try:
+            targets = targets_of(read_specs(row), kind)
+        except UserError:
+            continue
+        lane = lanes.get((row.id, kind)) or ScheduleLane(row.id, kind)
+        lanes[row.id, str(kind)] = after_run(
+            lane, targets, succeeded=slot.succeeded, ended_at=slot.ended_at, now=now
+        )
+    changed = [lane for key, lane in lanes.items() if lane != before.get(key)]
+    written: list[Event] = []
+    for row in rows.values():
+        if any(lane.schedule_id == row.id and _is_new_pause(lane, before) for lane in changed):
+            # Instants that have passed are decided as they were: not paused.
+            written += await decide_until_now(conn, row, now)
+    await lane_rows.write(conn, changed)
+    for lane in changed:
+        written += _changes(before.get((lane.schedule_id, str(lane.content_type))), lane)
+    for row in rows.values():
+        written += await _pause_if_all_are(conn, row, list(lanes.values()), now)
+    return written
+
+
+def _is_new_pause(lane: ScheduleLane, before: dict[tuple[str, str], ScheduleLane]) -> bool:
+    known = before.get((lane.schedule_id, str(lane.content_type)))
+    return lane.paused_at is not None and (known is None or known.paused_at is None)
+
+
+def _changes(before: ScheduleLane | None, lane: ScheduleLane) -> list[Event]:
+    detail = {"schedule": lane.schedule_id}
+    kind = str(lane.content_type)
+    found = []
+    if lane.paused_at is not None and (before is None or before.paused_at is None):
+        detail = {**detail, "reason": f"{kind}: {lane.pause_reason}"}
+        found.append(Event("schedule.paused", content_type=kind, detail=detail))
+    if before is not None and before.stale_since is not None and lane.stale_since is None:
+        detail = {**detail, "stale_since": before.stale_since.isoformat()}
+        found.append(Event("schedule.fresh", content_type=kind, detail=detail))
+    return found
+
+
+async def _pause_if_all_are(
+    conn: Connection, row: ScheduleRow, lanes: Sequence[ScheduleLane], now: datetime
+) -> list[Event]:
+    """Pause a schedule of which every content type is paused."""
+    if row.status is not ScheduleStatus.ACTIVE:
+        return []
+    try:
+        kinds = content_types_of(read_specs(row))
+    except UserError:
+        return []
+    paused = {
+        lane.content_type: lane.pause_reason
+        for lane in lanes
+        if lane.schedule_id == row.id and lane.paused_at is not None
+    }
+    if not kinds <= set(paused):
+        return []
+    reason = "; ".join(f"{kind}: {paused[kind]}" for kind in sorted(kinds))
+    await schedules.change_status(conn, row.id, "pause", now, reason)
+    return [Event("schedule.paused", detail={"schedule": row.id, "reason": reason})]
+
+
+def _stale(row: StaleRow) -> Event:
+    last = row.last_success_at
+    detail = {
+        "schedule": row.schedule_id,
+        "fresh_until": row.fresh_until.isoformat(),
+        "last_success_at": None if last is None else last.isoformat(),
+    }
+    return Event("schedule.stale", content_type=row.content_type, detail=detail)

@@ -1,0 +1,1 @@
+"""Stored schedules, their slots, and what the tick reads and writes."""

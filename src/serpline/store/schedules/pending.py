@@ -1,0 +1,54 @@
+"""What the tick has to do, and when it has more to do: one statement when there is nothing."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import text
+
+from serpline.domain.states import ENDED_RUNS
+from serpline.store.database import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class PendingWork:
+    """What the tick has to do, and the earliest later instant at which it has more to do."""
+
+    has_instants: bool
+    has_due_slots: bool
+    has_ended_runs: bool
+    has_stale: bool
+    next_at: datetime | None
+
+    @property
+    def is_any(self) -> bool:
+        """Whether there is anything to do."""
+        return self.has_instants or self.has_due_slots or self.has_ended_runs or self.has_stale
+
+
+_PENDING = text(
+    """
+    SELECT EXISTS (SELECT FROM schedules WHERE status <> 'deleted' AND next_at <= :now)
+            AS has_instants,
+        EXISTS (SELECT FROM schedule_slots WHERE outcome = 'due' AND start_at <= :now)
+            AS has_due_slots,
+        EXISTS (SELECT FROM schedule_slots t JOIN pipeline_executions e ON e.id = t.run_id
+            WHERE t.run_id IS NOT NULL AND t.run_status IS NULL AND e.status = ANY(:ended))
+            AS has_ended_runs,
+        EXISTS (SELECT FROM schedule_lanes WHERE stale_since IS NULL AND fresh_until <= :now)
+            AS has_stale,
+        least(
+            (SELECT min(next_at) FROM schedules WHERE status <> 'deleted'),
+            (SELECT min(start_at) FROM schedule_slots WHERE outcome = 'due' AND start_at > :now),
+            (SELECT min(fresh_until) FROM schedule_lanes WHERE stale_since IS NULL)
+        ) AS next_at
+    """
+)
+
+
+async def pending_work(conn: Connection, now: datetime) -> PendingWork:
+    """Return what the tick has to do, in one statement.
+
+    ``next_at`` leaves out what waits for the end of a run or for a free place.
+    """
+    values = {"now": now, "ended": [str(status) for status in ENDED_RUNS]}
+    return PendingWork(**(await conn.execute(_PENDING, values)).mappings().one())
