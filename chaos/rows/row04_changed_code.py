@@ -110,8 +110,10 @@ async def _restarted_run(
             successor = await workers.enter_async_context(on_release(world, on[(index + 1) % 2]))
             worker.begin()
 
-            async def is_time(calls: float = calls) -> bool:
-                return len(world.sim.log) >= calls or await ended()
+            # The last worker may have gone past this instant: its successor still has its turn.
+            async def is_time(calls: float = calls, before: int = index) -> bool:
+                has_turn = len(await world.query("SELECT 1 FROM workers")) > before
+                return (has_turn and len(world.sim.log) >= calls) or await ended()
 
             await until(is_time, f"call {calls:.0f}", seconds=RUN_SECONDS_MAX)
             counts.restarts += worker.is_running

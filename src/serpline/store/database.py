@@ -40,9 +40,10 @@ POOL_SIZE: Final = 4
 POOL_OVERFLOW_MAX: Final = 2
 POOL_WAIT_SECONDS: Final = 30.0
 # More than most statements take.
-_IDLE_WAIT_SECONDS: Final = 0.05
-# A process that returned no connection for this long is idle.
+_WAIT_SECONDS: Final = 0.05
+# A process that returned no connection for this long is idle. It has time to wait longer.
 IDLE_AFTER_SECONDS: Final = 1.0
+_IDLE_WAIT_SECONDS: Final = 0.5
 SERVER_VERSION_MIN: Final = 150_000
 
 _ENDS_NEW: Final = "the server ends new connections"
@@ -217,8 +218,10 @@ class Database:
         assert isinstance(pool, QueuePool)
         is_idle = time.monotonic() - self._returned_at > IDLE_AFTER_SECONDS
         with suppress(TimeoutError):
-            async with asyncio.timeout(_IDLE_WAIT_SECONDS):
-                while pool.checkedout() and (is_idle or not pool.checkedin()):
+            async with asyncio.timeout(_IDLE_WAIT_SECONDS if is_idle else _WAIT_SECONDS):
+                while (used := pool.checkedout()) and (
+                    not pool.checkedin() or (is_idle and used == 1)
+                ):
                     self._returned.clear()
                     await self._returned.wait()
 
