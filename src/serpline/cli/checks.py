@@ -101,6 +101,7 @@ async def database(settings: Settings) -> list[Check]:
         async with opened.transaction() as conn:
             alive = await reports.workers_alive(conn)
             told = await destinations.list_all(conn)
+            missing = await destinations.missing(conn)
     except UserError as error:
         return [Check("database", "broken", str(error))]
     finally:
@@ -116,12 +117,15 @@ async def database(settings: Settings) -> list[Check]:
     found.append(Check("schema", "ok", f"{HEAD}, {state}"))
     idle = "none running: start them with 'serpline up'"
     found.append(Check("workers", "ok" if alive else "note", f"{alive} running" if alive else idle))
-    found.append(notifications(told))
+    found.append(notifications(told, missing))
     return found
 
 
-def notifications(told: "Sequence[DestinationRow]") -> Check:
-    """Check whether messages to people arrive."""
+def notifications(told: "Sequence[DestinationRow]", missing: Sequence[tuple[str, str]]) -> Check:
+    """Check whether messages to people arrive. ``missing``: named by schedules, and not there."""
+    if missing:
+        words = "; ".join(f"schedule {schedule!r} names {name!r}" for name, schedule in missing)
+        return Check("notifications", "broken", f"no such destination: {words}")
     if not told:
         return Check("notifications", "note", "no destination: see 'serpline notifications add'")
     failing = [row for row in told if row.failing_since is not None]

@@ -101,13 +101,14 @@ def add(
         raise UserError("too many arguments: give NAME and one URL")
     secret = _read_url(url)
 
-    async def work() -> None:
+    async def work() -> list[str]:
         async with _service(ctx) as service:
-            await service.add(
+            return await service.add(
                 name, secret, events=split_list(event), schedules=schedule, replace=replace
             )
 
-    run(work())
+    for unknown in run(work()):
+        print_message(f"schedule {unknown!r}: there is none of that name yet")
     print_message(f"{name}: added; try it with 'serpline notifications test'")
 
 

@@ -85,7 +85,7 @@ def _paragraph(group: Sequence[Note], headline: str) -> tuple[str, str]:
     """What stands before and after the names of a group's incidents."""
     first = group[0]
     if len(group) == 1:
-        return headline, "\n".join(["", *first.facts, first.meaning, first.command])
+        return headline, f"\n{_text(first)}"
     return f"{headline}: ", f"\n{first.meaning}"
 
 
@@ -114,7 +114,7 @@ def _names(subjects: Sequence[str], room: int) -> str:
 
 
 def _text(note: Note) -> str:
-    return "\n".join([*note.facts, note.meaning, note.command])
+    return "\n".join(filter(None, [*note.facts, note.meaning, note.command]))
 
 
 def _cut(text: str, room: int) -> str:

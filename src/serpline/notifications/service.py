@@ -38,8 +38,8 @@ class NotificationService:
         events: Sequence[str] | None = None,
         schedules: Sequence[str] | None = None,
         replace: bool = False,
-    ) -> None:
-        """Add a destination, or replace its URL and rules.
+    ) -> list[str]:
+        """Add a destination, or replace its URL and rules; return its schedules that do not exist.
 
         ``events`` None: the usual kinds. ``schedules`` None: of everything. Raises ``UserError``
         without any part of the URL.
@@ -60,8 +60,10 @@ class NotificationService:
             is_added = await destinations.add(
                 conn, name, secret, chosen, schedules, replace=replace
             )
+            unknown = await destinations.unknown_schedules(conn, schedules or ())
         if not is_added:
             raise UserError(f"destination {name!r} exists: --replace gives it this URL and rules")
+        return unknown
 
     async def remove(self, name: str) -> None:
         """Remove a destination and what waits for it. Raises ``UserError`` if there is none."""

@@ -100,6 +100,9 @@ def test_the_life_of_a_destination(commands: Commands, receiver: Receiver) -> No
     assert "slot.skipped" in changed["events"]
     out, _ = commands("notifications", "list")
     assert "news-daily" in out
+    _, err = commands("notifications", "add", "typo", url, "--schedule", "news-dialy")
+    assert "'news-dialy': there is none of that name yet" in err
+    commands("notifications", "remove", "typo")
     commands("notifications", "remove", "news")
     assert [one["name"] for one in commands.json("notifications", "list")] == ["ops"]
     _, err = commands("notifications", "remove", "news", code=2)
@@ -133,6 +136,24 @@ def test_a_failing_destination_is_reported(
     assert len({one.message_id for one in receiver.messages}) == 3
     (row,) = commands.json("notifications", "list")
     assert (row["pending"], row["failing_since"]) == (0, None)
+
+
+def test_a_schedule_that_names_nobody(commands: Commands, database_url: str) -> None:
+    """``doctor`` reports a schedule whose destination does not exist: nobody would hear of it."""
+
+    async def store(notifying: Notifying) -> None:
+        await notifying.query(
+            "INSERT INTO schedules (id, version, decided_until) VALUES ('s', 1, now())"
+        )
+        await notifying.query(
+            "INSERT INTO schedule_versions (schedule_id, version, specs)"
+            """ VALUES ('s', 1, '[{"notify": ["opps"]}]')"""
+        )
+
+    notify(database_url, store)
+    checks = commands.json("doctor", code=2)["checks"]
+    (check,) = [one for one in checks if one["name"] == "notifications"]
+    assert check["words"] == "no such destination: schedule 's' names 'opps'"
 
 
 def test_what_was_sent(commands: Commands, database_url: str, receiver: Receiver) -> None:

@@ -104,6 +104,36 @@ async def rules(conn: Connection) -> list[RuleRow]:
     return [RuleRow(**row) for row in rows.mappings()]
 
 
+async def unknown_schedules(conn: Connection, names: Sequence[str]) -> list[str]:
+    """Return those of ``names`` that no schedule has."""
+    rows = await conn.execute(
+        text(
+            "SELECT n FROM unnest(CAST(:names AS text[])) AS n WHERE NOT EXISTS"
+            " (SELECT FROM schedules s WHERE s.id = n AND s.status <> 'deleted')"
+        ),
+        {"names": list(names)},
+    )
+    return list(rows.scalars())
+
+
+async def missing(conn: Connection) -> list[tuple[str, str]]:
+    """Return the destinations that schedules name (``notify``) and that do not exist.
+
+    Each with one of these schedules.
+    """
+    rows = await conn.execute(
+        text(
+            "SELECT n.name, min(s.id) AS schedule FROM schedules s JOIN schedule_versions v"
+            " ON v.schedule_id = s.id AND v.version = s.version"
+            " CROSS JOIN LATERAL (SELECT jsonb_path_query(v.specs, '$[*].notify[*]') #>> '{}'"
+            " AS name) n WHERE s.status <> 'deleted' AND NOT EXISTS"
+            " (SELECT FROM notification_destinations d WHERE d.name = n.name)"
+            " GROUP BY n.name ORDER BY n.name"
+        )
+    )
+    return [(row.name, row.schedule) for row in rows]
+
+
 async def list_all(conn: Connection) -> list[DestinationRow]:
     """Return all destinations by name, with how many deliveries wait or were given up."""
     rows = await conn.execute(

@@ -62,6 +62,8 @@ async def claim(conn: Connection, lease_seconds: float) -> Claimed | None:
     if row is None:
         return None
     message_id = row.message_id or await _begin(conn, row.name)
+    if message_id is None:  # another sender was faster
+        return None
     told = await conn.execute(
         text(
             "UPDATE notification_deliveries SET attempts = attempts + 1"
@@ -70,9 +72,6 @@ async def claim(conn: Connection, lease_seconds: float) -> Claimed | None:
         {"message": message_id},
     )
     found = sorted(told.all(), key=lambda one: one.no)
-    if not found:  # its deliveries were pruned
-        await _forget(conn, row.name)
-        return None
     since: float | None = row.since_sent
     return Claimed(
         row.name,
@@ -87,7 +86,7 @@ async def claim(conn: Connection, lease_seconds: float) -> Claimed | None:
     )
 
 
-async def _begin(conn: Connection, name: str) -> UUID:
+async def _begin(conn: Connection, name: str) -> UUID | None:
     """Begin a message about what is pending; its id derives from the first of them."""
     rows = await conn.execute(
         text(
@@ -97,7 +96,9 @@ async def _begin(conn: Connection, name: str) -> UUID:
         {"name": name, "limit": DELIVERIES_MAX},
     )
     pending = rows.all()
-    message_id = derived_id("message", *(str(one.id) for one in pending[:1]))
+    if not pending:
+        return None
+    message_id = derived_id("message", str(pending[0].id))
     await conn.execute(
         text("UPDATE notification_deliveries SET message_id = :message WHERE no = ANY(:nos)"),
         {"message": message_id, "nos": [one.no for one in pending]},
@@ -107,16 +108,6 @@ async def _begin(conn: Connection, name: str) -> UUID:
         {"message": message_id, "name": name},
     )
     return message_id
-
-
-async def _forget(conn: Connection, name: str) -> None:
-    await conn.execute(
-        text(
-            "UPDATE notification_destinations SET message_id = NULL, next_message_at = now(),"
-            " delay_seconds = 0 WHERE name = :name"
-        ),
-        {"name": name},
-    )
 
 
 async def sent(conn: Connection, claimed: Claimed, rest_seconds: float) -> bool:

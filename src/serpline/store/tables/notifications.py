@@ -93,8 +93,8 @@ notification_deliveries = Table(
     one_of("state", DeliveryState),
     Index(
         "uq_notification_deliveries_open",
-        "destination",
         "incident",
+        "destination",
         unique=True,
         postgresql_where=text("is_open"),
     ),

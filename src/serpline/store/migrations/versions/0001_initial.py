@@ -837,7 +837,7 @@ def upgrade() -> None:
     op.create_index(
         "uq_notification_deliveries_open",
         "notification_deliveries",
-        ["destination", "incident"],
+        ["incident", "destination"],
         unique=True,
         postgresql_where=sa.text("is_open"),
     )
