@@ -305,4 +305,4 @@ def test_the_last_passes_are_shown(database_url: str) -> None:
     assert passes["by hand"]["rows"]["items"] == 6
     table = run_command("prune", "--show", **settings).stdout.decode()
     assert "pipeline_events 2,501" in table
-    assert len(STEPS) == 18
+    assert len(STEPS) == 19
