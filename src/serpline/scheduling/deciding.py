@@ -10,7 +10,7 @@ from datetime import datetime
 from serpline.core.logging import get
 from serpline.domain.errors import UserError
 from serpline.domain.names import ContentType
-from serpline.domain.states import ScheduleStatus, SlotOutcome
+from serpline.domain.states import SlotOutcome
 from serpline.scheduling.documents import specs_from_json
 from serpline.scheduling.endings import ended_events
 from serpline.scheduling.policy import INSTANTS_MAX, Decided, Halt, Slot, decide
@@ -42,12 +42,12 @@ async def decide_due(conn: Connection, now: datetime) -> bool:
         try:
             decided.append((row, _decide(row, now, instants_max)))
         except UserError as error:
-            written.append(await pause_unreadable(conn, row, now, str(error)))
+            written += await _pause_unreadable(conn, row, now, str(error))
         except Exception as error:
             # One schedule must not keep the others from being decided.
             log.exception("schedule.error", action="schedule.error", schedule=row.id)
             reason = f"internal error: {type(error).__name__}; the log has the details"
-            written.append(await pause_unreadable(conn, row, now, reason))
+            written += await _pause_unreadable(conn, row, now, reason)
     written += await _store(conn, decided, now)
     await events.append(conn, written)
     return True
@@ -79,24 +79,18 @@ def read_specs(row: ScheduleRow) -> tuple[ScheduleSpec, ...]:
     return specs_from_json(row.specs if len(row.specs) > 1 else row.specs[0])
 
 
-def halt_of(row: ScheduleRow) -> Halt:
-    """Return why nothing of the schedule starts."""
-    is_paused = row.status is ScheduleStatus.PAUSED
-    return Halt(
-        (row.pause_reason or "by hand") if is_paused else None,
-        {ContentType(kind): reason for kind, reason in row.halted.items()},
-    )
-
-
-async def pause_unreadable(conn: Connection, row: ScheduleRow, now: datetime, reason: str) -> Event:
-    """Pause a locked schedule whose instants cannot be known; returns the event to write.
+async def _pause_unreadable(
+    conn: Connection, row: ScheduleRow, now: datetime, reason: str
+) -> list[Event]:
+    """Pause a locked schedule whose instants cannot be known; returns the events to write.
 
     Its cursor stays, so the next version decides the instants since then.
     """
     log.warning("schedule unreadable", action="schedule.unreadable", schedule=row.id, error=reason)
     await schedules.move_cursors(conn, [(row.id, row.decided_until, None)])
-    await schedules.change_status(conn, row.id, "pause", now, reason)
-    return Event("schedule.paused", detail={"schedule": row.id, "reason": reason})
+    if not await schedules.change_status(conn, row.id, "pause", now, reason):
+        return []
+    return [Event("schedule.paused", detail={"schedule": row.id, "reason": reason})]
 
 
 def _decide(
@@ -104,7 +98,9 @@ def _decide(
 ) -> Decided:
     specs = read_specs(row)
     since = after or row.decided_until
-    return decide(row.id, specs, since, now, halt_of(row), instants_max=instants_max)
+    lanes = {ContentType(kind): reason for kind, reason in row.halted.items()}
+    halt = Halt.of(row.status, row.pause_reason, lanes)
+    return decide(row.id, specs, since, now, halt, instants_max=instants_max)
 
 
 async def _store(

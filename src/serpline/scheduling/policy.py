@@ -16,7 +16,7 @@ from itertools import islice, takewhile
 from serpline.core.ids import digest
 from serpline.domain.names import SEARCHED_TYPES, ContentType
 from serpline.domain.schedules import SlotReason
-from serpline.domain.states import SlotOutcome
+from serpline.domain.states import ScheduleStatus, SlotOutcome
 from serpline.scheduling.merging import group_of
 from serpline.scheduling.occurrences import occurrences
 from serpline.scheduling.spec import (
@@ -79,6 +79,14 @@ class Halt:
 
     schedule: str | None = None
     content_types: Mapping[ContentType, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls, status: ScheduleStatus, pause_reason: str | None, lanes: Mapping[ContentType, str]
+    ) -> "Halt":
+        """The halt of a stored schedule; ``lanes``: why single content types are paused."""
+        is_paused = status is ScheduleStatus.PAUSED
+        return cls((pause_reason or "by hand") if is_paused else None, lanes)
 
     def reason(self, content_type: ContentType) -> str | None:
         """The sentence for a content type, or None if it may start."""

@@ -10,9 +10,11 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from serpline.config.model import shown
 from serpline.core.clock import Clock
 from serpline.domain.errors import UserError
 from serpline.domain.states import ScheduleStatus
+from serpline.domain.text import is_storable
 from serpline.pipeline.service import PipelineService
 from serpline.scheduling import merging
 from serpline.scheduling.changes import check_edit, check_new, written_specs
@@ -103,7 +105,7 @@ class SchedulingService:
 
     async def pause(self, name: str, *, reason: str | None = None) -> None:
         """Start nothing more; its instants are skipped from now on. Running runs go on."""
-        await self._change(name, "pause", "paused", reason)
+        await self._stop(name, "pause", "paused", reason)
 
     async def resume(self, name: str) -> None:
         """Start slots again from the next instant on, of paused content types too.
@@ -124,7 +126,7 @@ class SchedulingService:
 
     async def delete(self, name: str, *, reason: str | None = None) -> None:
         """Start nothing more, for good. Its slots and versions stay; running runs go on."""
-        await self._change(name, "delete", "deleted", reason)
+        await self._stop(name, "delete", "deleted", reason)
 
     async def trigger(self, name: str, content_types: Sequence[str] = ()) -> list[UUID]:
         """Start runs now, whether the schedule is due, paused or running; return their ids.
@@ -184,13 +186,17 @@ class SchedulingService:
                 raise _unknown(name)
             return await slots.page(conn, name, since=since, until=until, limit=limit)
 
-    async def _change(self, name: str, event: str, past: str, reason: str | None) -> None:
+    async def _stop(self, name: str, event: str, past: str, reason: str | None) -> None:
+        _check_reason(reason)
         now = self._clock.now()
         async with self._database.transaction() as conn:
             row = await _locked(conn, name)
             written = await decide_until_now(conn, row, now)
             if not await schedules.change_status(conn, name, event, now, reason):
                 raise UserError(f"schedule {name!r} is {row.status}: {event!r} is not possible")
+            if event == "delete":
+                # Nobody waits for its data any more.
+                await lanes.set_targets(conn, name, {}, now)
             await self._note(conn, past, name, *written, reason=reason)
 
     async def _add_version(
@@ -201,8 +207,7 @@ class SchedulingService:
         now: datetime,
         reason: str | None,
     ) -> None:
-        if reason is not None and len(reason) > REASON_CHARACTERS_MAX:
-            raise UserError(f"reason: must have at most {REASON_CHARACTERS_MAX} characters")
+        _check_reason(reason)
         await schedules.add_version(conn, row.id, written_specs(specs), now, reason=reason)
         targets = {
             str(kind): targets_of(specs, kind).freshness_seconds for kind in content_types_of(specs)
@@ -228,6 +233,15 @@ class SchedulingService:
 
 def _as_list(specs: Specs) -> Sequence[ScheduleSpec]:
     return (specs,) if isinstance(specs, ScheduleSpec) else specs
+
+
+def _check_reason(reason: str | None) -> None:
+    if reason is None:
+        return
+    if not 1 <= len(reason) <= REASON_CHARACTERS_MAX or not is_storable(reason):
+        raise UserError(
+            f"reason={shown(reason)}: must be text of 1 to {REASON_CHARACTERS_MAX} characters"
+        )
 
 
 def _unknown(name: str) -> UserError:

@@ -60,10 +60,13 @@ class Starter:
                     return False
                 has_place = await starting.count_running(conn) < self._runs_max
                 rows = await starting.due(conn, now, has_place=has_place, limit=SLOTS_MAX)
-                ready = [row for row in rows if _may_start(row, now)]
-                endings = [_ending(row.key, _judge(row, now)) for row in rows if row not in ready]
-                if not has_place:
-                    endings += [_ending(row.key, self._no_place()) for row in ready]
+                verdicts = [(row, _judge(row, now)) for row in rows]
+                ready = [row for row, verdict in verdicts if _starts(verdict)]
+                endings = [
+                    _ending(row.key, self._no_place() if _starts(verdict) else verdict)
+                    for row, verdict in verdicts
+                    if not (has_place and _starts(verdict))
+                ]
                 written = await _end(conn, endings, now)
                 if has_place and ready:
                     sharing = await _lock_sharing(conn, ready[0], now)
@@ -139,20 +142,18 @@ async def _lock_sharing(conn: Connection, row: DueRow, now: datetime) -> list[Du
     key = row.key
     locked = await starting.lock_group(conn, key.schedule_id, key.scheduled_for, row.run_group, now)
     # An edit may lie between two slots of one instant.
-    return [each for each in locked if _may_start(each, now) and each.version == row.version]
+    ready = [each for each in locked if _starts(_judge(each, now))]
+    return [each for each in ready if each.version == row.version]
 
 
-def _may_start(row: DueRow, now: datetime) -> bool:
-    return _judge(row, now).outcome is SlotOutcome.STARTED
+def _starts(verdict: Verdict) -> bool:
+    return verdict.outcome is SlotOutcome.STARTED
 
 
 def _judge(row: DueRow, now: datetime) -> Verdict:
-    is_paused = row.status is ScheduleStatus.PAUSED
     kind = row.key.content_type
-    halt = Halt(
-        (row.pause_reason or "by hand") if is_paused else None,
-        {} if row.lane_pause_reason is None else {kind: row.lane_pause_reason},
-    )
+    lanes = {} if row.lane_pause_reason is None else {kind: row.lane_pause_reason}
+    halt = Halt.of(row.status, row.pause_reason, lanes)
     slot = Waiting(
         overlap=Overlap(row.overlap),
         is_caught_up=row.caught_up,

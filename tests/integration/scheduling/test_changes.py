@@ -198,3 +198,15 @@ async def test_specifications_are_stored_as_given(schedules: Schedules) -> None:
         {"content_types": ["news"], "frequency": "cron", "cron": "0 9 * * 1", "jitter": 300}
     ]
     assert ScheduleSpec.from_json(found["specs"][0]) == made
+
+
+@pytest.mark.parametrize("reason", ["", "x" * 501, "nul \0", "half \ud800"])
+async def test_a_reason_that_cannot_be_stored(schedules: Schedules, reason: str) -> None:
+    """It is refused with the change that it was given for."""
+    await schedules.service.add("s", spec())
+    with pytest.raises(UserError, match=r"^reason="):
+        await schedules.service.pause("s", reason=reason)
+    with pytest.raises(UserError, match=r"^reason="):
+        await schedules.service.edit("s", spec(time_of_day="10:00"), reason=reason)
+    found = await schedules.service.get("s")
+    assert (found["status"], found["version"]) == ("active", 1)

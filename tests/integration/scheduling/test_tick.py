@@ -265,10 +265,11 @@ async def test_paused_and_resumed(schedules: Schedules) -> None:
 
 async def test_deleted(schedules: Schedules) -> None:
     """A deleted schedule has no more slots, and what waited is skipped. Its name is free again."""
-    await schedules.service.add("s", spec(jitter="1h"))
+    await schedules.service.add("s", spec(jitter="1h", freshness_target="2h"))
     await schedules.at(NINE)
     await schedules.service.delete("s")
-    await schedules.after(days=1)
+    assert await schedules.after(days=1) is None
+    assert await schedules.events("schedule.stale") == []
     assert await schedules.outcomes() == [("03-02 09:00", "skipped", "deleted")]
     await schedules.service.add("s", spec())
     await schedules.at(NINE + timedelta(days=2))

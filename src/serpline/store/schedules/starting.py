@@ -196,7 +196,8 @@ async def end(conn: Connection, endings: Sequence[Ending], now: datetime) -> set
     found = await conn.execute(
         text(
             "UPDATE schedule_slots t SET outcome = e.outcome, reason_code = e.reason_code,"
-            " reason = e.reason, decided_at = :now"
+            " reason = e.reason, decided_at = CASE WHEN e.outcome = 'due' THEN t.decided_at"
+            " ELSE CAST(:now AS timestamptz) END"
             f" FROM {_ROWS} WHERE {_SAME} AND t.outcome = 'due'"
             " RETURNING t.schedule_id, t.scheduled_for, t.content_type, t.outcome"
         ),
