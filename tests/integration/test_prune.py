@@ -212,7 +212,9 @@ async def without_runs(database: Database) -> None:
             " CAST(:when AS timestamptz) - interval '40 days')",
             "INSERT INTO provider_budgets (provider, scope, spent) VALUES ('pdl',"
             " 'day:' || CAST(CAST(CAST(:when AS timestamptz) AS date) AS text), 1),"
-            " ('pdl', 'month:' || to_char(CAST(:when AS timestamptz), 'YYYY-MM'), 1)",
+            " ('pdl', 'month:' || to_char(CAST(:when AS timestamptz), 'YYYY-MM'), 1),"
+            " ('pdl', 'backfill:' || CAST(extract(year FROM CAST(:when AS timestamptz)) AS text)"
+            " || '000', 1)",
             "INSERT INTO dead_letters (job_type, payload, priority, error, attempts, status,"
             " failed_at, settled_at) VALUES ('j', '{}', 0, 'e', 1, 'retried', :when, :when)",
             *(
@@ -255,7 +257,7 @@ async def test_tables_without_a_run(db: Database) -> None:
     gone = await prune(db, Retention(), now=NOW)
     assert {table: count for table, count in gone.items() if count} == {
         "pipeline_events": 1,
-        "provider_budgets": 2,
+        "provider_budgets": 4,
         "circuit_breaker_events": 1,
         "workers": 1,
         "reference_data": 1,

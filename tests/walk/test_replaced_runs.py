@@ -46,7 +46,10 @@ async def test_a_replacement_stands_in_the_place_of_its_run(
 
 
 async def test_a_late_snapshot_is_marked(database_url: str, tmp_path: Path) -> None:
-    """It is dated the day it was made, after all earlier runs, and names its slot everywhere."""
+    """It is dated the day it was made, after all earlier runs, and names its slot everywhere.
+
+    So does its recomputation.
+    """
     async with open_world(database_url, tmp_path, KEYWORDS) as world:
         await world.start_worker()
         before = await world.run(content_types=("news",), analysis_depth=1)
@@ -64,7 +67,14 @@ async def test_a_late_snapshot_is_marked(database_url: str, tmp_path: Path) -> N
             rows = await scores.rankings(conn, late)
             assert {row["late_for"] for row in rows} == {slot}
             assert {row["late_for"] for row in await scores.rankings(conn, before)} == {None}
-        for run_id, named in ((late, slot.isoformat()), (before, None)):
+        config = (await world.get(late)).config
+        given = {**config, "backfill": {"kind": "recompute", "run_id": str(late)}}
+        again = await world.run(**given)
+        for run_id, named in (
+            (late, slot.isoformat()),
+            (before, None),
+            (again, slot.isoformat()),
+        ):
             sources = await world.query(
                 "SELECT DISTINCT s ->> 'late_for' AS late_for FROM dsi_scores,"
                 " jsonb_array_elements(sources) s WHERE run_id = :run",

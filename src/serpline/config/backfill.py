@@ -6,7 +6,7 @@ from uuid import UUID
 from pydantic import Field
 
 from serpline.config.model import ConfigModel
-from serpline.config.values import AwareTime, Must, Name, one_of, whole
+from serpline.config.values import AwareTime, Must, Name, Switch, one_of, whole
 from serpline.domain.schedules import BackfillKind
 
 
@@ -22,6 +22,9 @@ class RunBackfill(ConfigModel):
         None,
         description="The slot's earlier run, which this run replaces: its keywords are used, and"
         " trends show this run in its place.",
+    )
+    is_late: Switch = Field(
+        False, description="The replaced run was a late snapshot; read from it."
     )
     started_at: AwareTime | None = Field(
         None, description="When the replaced run was created; read from it."

@@ -10,7 +10,6 @@ from datetime import datetime, timedelta
 
 from serpline.config.run import PipelineConfig
 from serpline.domain.names import ContentType
-from serpline.domain.schedules import BackfillKind
 
 FRESH_FOR: Mapping[str, timedelta] = {
     ContentType.NEWS: timedelta(days=1),
@@ -28,11 +27,8 @@ def stands_at(
     stands in its place.
     """
     backfill = config.backfill
-    if backfill is None:
-        return scheduled_for or created_at
-    if backfill.kind is BackfillKind.LATE:
-        return created_at
-    return scheduled_for or backfill.started_at or created_at
+    made_at = (backfill and backfill.started_at) or created_at
+    return made_at if config.is_late else scheduled_for or made_at
 
 
 def is_stale(

@@ -221,6 +221,12 @@ class PipelineConfig(ConfigModel):
         return None if self.backfill is None else self.backfill.run_id
 
     @property
+    def is_late(self) -> bool:
+        """Whether the run's searches were made after its slot."""
+        given = self.backfill
+        return given is not None and (given.kind is BackfillKind.LATE or given.is_late)
+
+    @property
     def is_replay(self) -> bool:
         """Whether stored replies answer every call of the run, so that none is made."""
         return self.backfill is not None and self.backfill.kind is BackfillKind.RECOMPUTE

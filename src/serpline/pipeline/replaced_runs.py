@@ -48,6 +48,7 @@ async def resolve(conn: Connection, config: PipelineConfig) -> PipelineConfig:
                 kind=given.kind,
                 id=given.id,
                 run_id=first.id,
+                is_late=earlier.is_late,
                 started_at=first.created_at,
                 ended_at=run.completed_at,
             ),

@@ -1,9 +1,10 @@
 """The tick: whatever is due and has no outcome gets one, whoever looks, after whatever happened.
 
-Three portions, each in short transactions with a constant number of statements:
-``following`` notes how runs ended, ``deciding`` gives instants that have passed their slots, and
-``starting`` starts due slots. Start-up, a change of the clock, a suspended machine and a daylight
-change are no special cases: there is only the cursor of each schedule and the present instant.
+Its portions work in short transactions with a constant number of statements: ``following`` notes
+how runs ended, ``deciding`` gives instants that have passed their slots, ``starting`` starts due
+slots, and ``backfilling`` works backfills off. Start-up, a change of the clock, a suspended machine
+and a daylight change are no special cases: there is only the cursor of each schedule and the
+present instant.
 
 Any number of processes may tick at any time. A process that dies leaves its transaction undone, and
 the next tick of any process does the same work.
@@ -16,6 +17,7 @@ from datetime import datetime
 from serpline.core.clock import Clock
 from serpline.core.logging import get
 from serpline.pipeline.service import PipelineService
+from serpline.scheduling.backfilling import Backfiller
 from serpline.scheduling.deciding import decide_due
 from serpline.scheduling.following import follow_runs, watch_freshness
 from serpline.scheduling.starting import Starter
@@ -37,6 +39,7 @@ class ScheduleTick:
         self._database = database
         self._clock = clock
         self._starter = Starter(database, pipeline, runs_max)
+        self._backfiller = Backfiller(database, pipeline)
 
     async def run(self) -> float | None:
         """Do what is due now; return the seconds until more is due, or None if nothing will be.
@@ -71,6 +74,8 @@ class ScheduleTick:
             await self._starter.start_all(now)
         if work.has_stale:
             await watch_freshness(self._database, now)
+        if work.has_backfills:
+            await self._backfiller.advance(now)
         if work.is_any:
             async with self._database.statement() as conn:
                 work = await pending_work(conn, now)

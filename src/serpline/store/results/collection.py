@@ -78,7 +78,8 @@ async def late_for(conn: Connection, run_id: UUID) -> datetime | None:
             "SELECT r.scheduled_for FROM pipeline_phase_status l"
             " JOIN pipeline_executions r ON r.id = l.source_run_id"
             " WHERE l.pipeline_execution_id = :run AND l.phase_name = 'serp_collection'"
-            " AND r.config #>> '{backfill,kind}' = 'late' LIMIT 1"
+            " AND 'true' IN (r.config #>> '{backfill,is_late}',"
+            " CAST(r.config #>> '{backfill,kind}' = 'late' AS text)) LIMIT 1"
         ),
         {"run": run_id},
     )

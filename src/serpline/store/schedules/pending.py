@@ -17,12 +17,19 @@ class PendingWork:
     has_due_slots: bool
     has_ended_runs: bool
     has_stale: bool
+    has_backfills: bool
     next_at: datetime | None
 
     @property
     def is_any(self) -> bool:
         """Whether there is anything to do."""
-        return self.has_instants or self.has_due_slots or self.has_ended_runs or self.has_stale
+        return (
+            self.has_instants
+            or self.has_due_slots
+            or self.has_ended_runs
+            or self.has_stale
+            or self.has_backfills
+        )
 
 
 _PENDING = text(
@@ -36,6 +43,9 @@ _PENDING = text(
             AS has_ended_runs,
         EXISTS (SELECT FROM schedule_lanes WHERE stale_since IS NULL AND fresh_until <= :now)
             AS has_stale,
+        EXISTS (SELECT FROM schedule_backfills WHERE status IN ('planned', 'running'))
+            OR EXISTS (SELECT FROM schedule_backfill_slots WHERE status = 'running')
+            AS has_backfills,
         least(
             (SELECT min(next_at) FROM schedules WHERE status <> 'deleted'),
             (SELECT min(start_at) FROM schedule_slots WHERE outcome = 'due' AND start_at > :now),

@@ -234,6 +234,11 @@ schedule_backfill_slots = Table(
     Column("reason", Text),
     Column("ended_at", Instant),
     PrimaryKeyConstraint("backfill_id", "scheduled_for", "content_type"),
+    Index(
+        "ix_schedule_backfill_slots_running",
+        "backfill_id",
+        postgresql_where=text("status = 'running'"),
+    ),
     one_of("status", BackfillSlotStatus),
     one_of("content_type", ContentType),
 )

@@ -1251,6 +1251,13 @@ def upgrade() -> None:
             "backfill_id", "scheduled_for", "content_type", name=op.f("pk_schedule_backfill_slots")
         ),
     )
+    op.create_index(
+        "ix_schedule_backfill_slots_running",
+        "schedule_backfill_slots",
+        ["backfill_id"],
+        unique=False,
+        postgresql_where=sa.text("status = 'running'"),
+    )
     op.create_table(
         "schedule_slots",
         sa.Column("schedule_id", sa.Text(), nullable=False),

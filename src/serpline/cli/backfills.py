@@ -1,0 +1,171 @@
+"""``serpline schedule backfill`` and ``schedule backfills``: fill past slots, and watch it."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from serpline.cli.common import (
+    JsonFlag,
+    print_json,
+    print_message,
+    require_utf8,
+    run,
+    services,
+    show_table,
+    split_list,
+)
+from serpline.domain.errors import UserError
+from serpline.domain.schedules import BackfillKind
+
+if TYPE_CHECKING:
+    from serpline.app import Services
+    from serpline.scheduling.backfill import BackfillService
+
+_CHANGES = ("pause", "resume", "cancel")
+_SHOWN = ("id", "kind", "status", "from", "to", "progress", "failed", "credits", "reason")
+NameArgument = Annotated[
+    str, typer.Argument(metavar="ID", help="Name of the schedule.", callback=require_utf8)
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the group ``schedule``."""
+    app.command("backfill")(backfill)
+    app.command("backfills")(backfills)
+
+
+def backfill(
+    ctx: typer.Context,
+    name: NameArgument,
+    first: Annotated[
+        str, typer.Option("--from", metavar="ISO", help="The first time (UTC) to fill.")
+    ],
+    last: Annotated[str, typer.Option("--to", metavar="ISO", help="The last time (UTC) to fill.")],
+    kind: Annotated[
+        BackfillKind,
+        typer.Option(
+            help="refetch: result sets that the provider still holds; late: new searches, marked"
+            " late; recompute: stored replies, without a call."
+        ),
+    ] = BackfillKind.REFETCH,
+    at_once: Annotated[int, typer.Option(help="Runs at once, 1 to 100.")] = 1,
+    credits_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--credits",
+            metavar="[PROVIDER=]N",
+            help="Credits that all runs together may spend; without a name: of scaleserp.",
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show slots and cost; start nothing.")
+    ] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Fill past slots of a schedule, the newest first. Figures of earlier runs stay as they are."""
+    from serpline.config.model import read_value
+    from serpline.scheduling.backfill import BackfillRequest
+    from serpline.scheduling.values import INSTANT
+
+    request = BackfillRequest(
+        name,
+        read_value(INSTANT, "--from", first),
+        read_value(INSTANT, "--to", last),
+        kind,
+        at_once,
+        _limits(split_list(credits_) or []),
+    )
+
+    async def work() -> dict[str, Any]:
+        async with services(ctx) as opened:
+            found = _service(opened)
+            return await (found.plan(request) if dry_run else found.start(request))
+
+    made = run(work())
+    if as_json:
+        print_json(made)
+    elif dry_run:
+        _show_plan(made)
+    else:
+        slots, runs = made["slots"]["total"], made["estimate"]["runs"]
+        print_message(f"backfill {made['id']}: {slots} slots, {runs} runs")
+
+
+def backfills(
+    ctx: typer.Context,
+    name: NameArgument,
+    change: Annotated[
+        str | None, typer.Argument(help="pause, resume or cancel; without it: list them.")
+    ] = None,
+    number: Annotated[
+        int | None, typer.Argument(help="The backfill; default: the only one that has not ended.")
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """List the backfills of a schedule with their progress, or pause, resume or cancel one."""
+    if change is not None and change not in _CHANGES:
+        raise UserError(f"{change!r}: must be one of {', '.join(_CHANGES)}")
+
+    async def work() -> list[dict[str, Any]]:
+        async with services(ctx) as opened:
+            found = _service(opened)
+            if change is not None:
+                return [await found.change(name, change, number)]
+            return await found.listed(name)
+
+    rows = run(work())
+    if as_json:
+        print_json(rows[0] if change else rows)
+        return
+    show_table(_SHOWN, [[_cell(row, column) for column in _SHOWN] for row in rows])
+
+
+def _service(opened: "Services") -> "BackfillService":
+    from serpline.scheduling.backfill import BackfillService
+    from serpline.scheduling.backfill_runs import Providers
+
+    settings = opened.settings
+    providers = Providers(bool(settings.pdl_api_key.get_secret_value()), settings.has_llm)
+    return BackfillService(opened.database, opened.clock, providers)
+
+
+def _limits(given: list[str]) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for text in given:
+        provider, is_named, amount = text.rpartition("=")
+        try:
+            limit = float(amount)
+        except ValueError:
+            limit = -1.0
+        if not 0 <= limit < 1e12:
+            raise UserError(f"--credits {text!r}: must be a number, 0 or more, or PROVIDER=number")
+        found[provider if is_named else "scaleserp"] = limit
+    return found
+
+
+def _cell(row: dict[str, Any], column: str) -> Any:
+    slots = row["slots"]
+    match column:
+        case "progress":
+            waiting = slots.get("waiting", 0) + slots.get("running", 0)
+            return f"{slots['total'] - waiting} of {slots['total']}"
+        case "failed":
+            return slots.get("failed", 0)
+        case "credits":
+            return ", ".join(f"{name} {spent:g}" for name, spent in row["credits"].items()) or None
+    return row[column]
+
+
+def _show_plan(plan: dict[str, Any]) -> None:
+    columns = ("scheduled_for", "content_type", "outcome", "reason")
+    show_table(columns, [[slot[column] for column in columns] for slot in plan["slots"]])
+    estimate = plan["estimate"]
+    costs = [
+        [provider, cost["calls"], f"{cost['credits']:g} {cost['unit']}", cost["usd"], cost["basis"]]
+        for provider, cost in estimate["providers"].items()
+    ]
+    title = f"{estimate['runs']} runs; nothing was spent"
+    if not costs:
+        print_message(f"{title}: {estimate['basis']}")
+        return
+    show_table(["provider", "calls", "cost", "US$ (–: by contract)", "basis"], costs, title=title)
