@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from serpline.domain.errors import UserError
-from serpline.scheduling.documents import specs_from_json
+from serpline.scheduling.documents import stored_specs
 from serpline.scheduling.merging import check_compatible
 from serpline.scheduling.policy import next_instant
 from serpline.scheduling.spec import ScheduleSpec
@@ -52,7 +52,7 @@ def check_edit(
     if first_slot is None:
         return
     try:
-        known = {each for spec in specs_from_json(row.specs) for each in (spec.first, spec.last)}
+        known = {each for spec in stored_specs(row.specs) for each in (spec.first, spec.last)}
     except UserError:
         known = set()
     for spec in specs:

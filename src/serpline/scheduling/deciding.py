@@ -11,10 +11,9 @@ from serpline.core.logging import get
 from serpline.domain.errors import UserError
 from serpline.domain.names import ContentType
 from serpline.domain.states import SlotOutcome
-from serpline.scheduling.documents import specs_from_json
+from serpline.scheduling.documents import stored_specs
 from serpline.scheduling.endings import ended_events
 from serpline.scheduling.policy import INSTANTS_MAX, Decided, Halt, Slot, decide
-from serpline.scheduling.spec import ScheduleSpec
 from serpline.store.database import Connection
 from serpline.store.runs import events
 from serpline.store.runs.events import Event
@@ -71,14 +70,6 @@ async def decide_until_now(conn: Connection, row: ScheduleRow, now: datetime) ->
             return written
 
 
-def read_specs(row: ScheduleRow) -> tuple[ScheduleSpec, ...]:
-    """Read the stored specifications.
-
-    Raises ``UserError`` if this release refuses them: a time zone may have been dropped.
-    """
-    return specs_from_json(row.specs if len(row.specs) > 1 else row.specs[0])
-
-
 async def _pause_unreadable(
     conn: Connection, row: ScheduleRow, now: datetime, reason: str
 ) -> list[Event]:
@@ -96,7 +87,7 @@ async def _pause_unreadable(
 def _decide(
     row: ScheduleRow, now: datetime, instants_max: int, after: datetime | None = None
 ) -> Decided:
-    specs = read_specs(row)
+    specs = stored_specs(row.specs)
     since = after or row.decided_until
     lanes = {ContentType(kind): reason for kind, reason in row.halted.items()}
     halt = Halt.of(row.status, row.pause_reason, lanes)

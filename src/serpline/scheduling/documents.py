@@ -1,6 +1,6 @@
 """A schedule document: one specification, or a list of them, as JSON or YAML."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter, ValidationError
@@ -42,12 +42,26 @@ def specs_from_json(given: Any) -> tuple[ScheduleSpec, ...]:
             continue
         place = f"specification {number}: " if isinstance(given, list) else ""
         faults += [f"{place}{line}" for line in found]
+    _raise_all(faults)
+    check_compatible(specs)
+    return tuple(specs)
+
+
+def stored_specs(given: Sequence[Any]) -> tuple[ScheduleSpec, ...]:
+    """Read the specifications of a stored schedule, which were checked together before.
+
+    Raises ``UserError`` if this release refuses one: a time zone may have been dropped.
+    """
+    found = [_read(one) for one in given]
+    _raise_all([line for each in found if isinstance(each, list) for line in each])
+    return tuple(each for each in found if isinstance(each, ScheduleSpec))
+
+
+def _raise_all(faults: Sequence[str]) -> None:
     if faults:
         more = len(faults) - FAULTS_SHOWN_MAX
         rest = [f"and {more} more"] if more > 0 else []
         raise UserError("; ".join([*faults[:FAULTS_SHOWN_MAX], *rest]))
-    check_compatible(specs)
-    return tuple(specs)
 
 
 def _read(given: Any) -> ScheduleSpec | list[str]:

@@ -6,7 +6,8 @@ from datetime import datetime
 from serpline.domain.errors import UserError
 from serpline.domain.schedules import ScheduleLane
 from serpline.domain.states import ScheduleStatus, SlotOutcome
-from serpline.scheduling.deciding import decide_until_now, read_specs
+from serpline.scheduling.deciding import decide_until_now
+from serpline.scheduling.documents import stored_specs
 from serpline.scheduling.health import after_run, content_types_of, targets_of
 from serpline.store.database import Connection, Database
 from serpline.store.runs import events
@@ -52,7 +53,7 @@ async def _judge_lanes(conn: Connection, ended: Sequence[EndedSlot], now: dateti
             continue
         row, kind = rows[slot.key.schedule_id], slot.key.content_type
         try:
-            targets = targets_of(read_specs(row), kind)
+            targets = targets_of(stored_specs(row.specs), kind)
         except UserError:
             continue
         lane = lanes.get((row.id, kind)) or ScheduleLane(row.id, kind)
@@ -98,7 +99,7 @@ async def _pause_if_all_are(
     if row.status is not ScheduleStatus.ACTIVE:
         return []
     try:
-        kinds = content_types_of(read_specs(row))
+        kinds = content_types_of(stored_specs(row.specs))
     except UserError:
         return []
     paused = {

@@ -193,8 +193,7 @@ def _settings(spec: ScheduleSpec) -> LaneSettings:
 
 
 def _group_keys(spec: ScheduleSpec) -> dict[str, Any]:
-    written = spec.to_json()
-    return {key: written.get(key) for key in GROUP_KEYS}
+    return spec.model_dump(mode="json", include=set(GROUP_KEYS))
 
 
 def _pair_with(

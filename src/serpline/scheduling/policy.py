@@ -149,6 +149,8 @@ def next_instant(specs: Sequence[ScheduleSpec], after: datetime) -> datetime | N
 
 def jitter(schedule: str, group: str, instant: datetime, seconds: float) -> timedelta:
     """How long the start of a run is delayed: less than ``seconds``, and always the same."""
+    if not seconds:
+        return timedelta(0)
     moment = instant.isoformat(timespec="microseconds")
     share = int(digest([schedule, group, moment])[:8], 16) / 2**32
     return timedelta(milliseconds=int(share * seconds * 1000))

@@ -18,7 +18,8 @@ from serpline.domain.text import is_storable
 from serpline.pipeline.service import PipelineService
 from serpline.scheduling import merging
 from serpline.scheduling.changes import check_edit, check_new, written_specs
-from serpline.scheduling.deciding import decide_until_now, read_specs
+from serpline.scheduling.deciding import decide_until_now
+from serpline.scheduling.documents import stored_specs
 from serpline.scheduling.health import content_types_of, targets_of
 from serpline.scheduling.policy import next_instant
 from serpline.scheduling.slot_runs import read_name
@@ -259,6 +260,6 @@ async def _locked(conn: Connection, name: str) -> ScheduleRow:
 
 def _readable(row: ScheduleRow) -> tuple[ScheduleSpec, ...]:
     try:
-        return read_specs(row)
+        return stored_specs(row.specs)
     except UserError as error:
         raise UserError(f"schedule {row.id!r}: {error}; edit it first") from None

@@ -14,7 +14,7 @@ from serpline.domain.names import PipelineMode
 from serpline.domain.schedules import SlotReason
 from serpline.domain.states import ScheduleStatus, SlotOutcome
 from serpline.pipeline.service import PipelineService
-from serpline.scheduling.documents import specs_from_json
+from serpline.scheduling.documents import stored_specs
 from serpline.scheduling.endings import ended_events
 from serpline.scheduling.merging import group_of
 from serpline.scheduling.policy import Halt, Verdict, Waiting, judge
@@ -90,8 +90,8 @@ class Starter:
         """Start locked slots and create the run that they share; ends the transaction."""
         first = sharing[0]
         name, instant, _ = first.key
-        content_types = [row.key.content_type for row in sharing]
-        specs = specs_from_json(await schedules.specs_of(conn, name, first.version))
+        content_types = sorted(row.key.content_type for row in sharing)
+        specs = stored_specs(await schedules.specs_of(conn, name, first.version))
         chosen = {row.key.content_type: specs[row.spec_no] for row in sharing}
         is_only_group = len({group_of(spec) for spec in specs}) == 1
         is_late_part = await starting.has_run(conn, name, instant, first.run_group)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -45,7 +45,8 @@ class NewSlot:
     run_id: UUID | None = None
 
 
-_NAMES = ", ".join(NewSlot.__dataclass_fields__)
+_FIELDS = tuple(NewSlot.__dataclass_fields__)
+_NAMES = ", ".join(_FIELDS)
 _INSERT = text(
     f"INSERT INTO schedule_slots ({_NAMES}) SELECT {_NAMES}"
     " FROM jsonb_populate_recordset(CAST(NULL AS schedule_slots), CAST(:rows AS jsonb))"
@@ -57,7 +58,9 @@ async def insert(conn: Connection, slots: Sequence[NewSlot]) -> set[SlotKey]:
     """Insert slots and return the keys of the new ones. A slot that exists stays as it is."""
     if not slots:
         return set()
-    rows = json.dumps([asdict(slot) for slot in slots], ensure_ascii=False, default=str)
+    # After a long downtime they are many, and ``asdict`` would copy every value.
+    values = [{name: getattr(slot, name) for name in _FIELDS} for slot in slots]
+    rows = json.dumps(values, ensure_ascii=False, default=str)
     found = await conn.execute(_INSERT, {"rows": rows})
     return {SlotKey(row[0], row[1], ContentType(row[2])) for row in found}
 

@@ -84,15 +84,22 @@ async def count_running(conn: Connection) -> int:
     return int(rows.scalar_one())
 
 
-# A slot that waits is read again only if it may have something to wait for no more.
+# First what is cheap to know: many slots may wait for a place. ``OFFSET 0`` keeps the order of the
+# two steps. Then the runs and slots before each.
 _DUE = f"""
-    SELECT t.schedule_id, t.scheduled_for, t.content_type, t.version, t.spec_no, t.run_group,
-        t.reason_code, t.caught_up, t.overlap, t.deadline_at, s.status, s.pause_reason,
-        l.pause_reason AS lane_pause_reason, r.running, a.ahead
-    FROM schedule_slots t
-    JOIN schedules s ON s.id = t.schedule_id
-    LEFT JOIN schedule_lanes l ON l.schedule_id = t.schedule_id
-        AND l.content_type = t.content_type AND l.paused_at IS NOT NULL
+    SELECT t.*, r.running, a.ahead
+    FROM (
+        SELECT t.schedule_id, t.scheduled_for, t.content_type, t.version, t.spec_no, t.run_group,
+            t.reason_code, t.caught_up, t.overlap, t.deadline_at, t.priority, t.start_at,
+            s.status, s.pause_reason, l.pause_reason AS lane_pause_reason,
+            (t.deadline_at < :now OR s.status <> 'active' OR l.paused_at IS NOT NULL) IS TRUE
+                AS ends
+        FROM schedule_slots t
+        JOIN schedules s ON s.id = t.schedule_id
+        LEFT JOIN schedule_lanes l ON l.schedule_id = t.schedule_id
+            AND l.content_type = t.content_type AND l.paused_at IS NOT NULL
+        WHERE t.outcome = 'due' AND t.start_at <= :now AND {{which}}
+        ORDER BY t.priority DESC, t.start_at, t.schedule_id, t.content_type OFFSET 0) t
     CROSS JOIN LATERAL (
         SELECT count(*) AS running FROM schedule_slots o
         JOIN pipeline_executions e ON e.id = o.run_id AND e.status IN {_RUNNING}
@@ -103,16 +110,25 @@ _DUE = f"""
             SELECT FROM schedule_slots o
             WHERE o.schedule_id = t.schedule_id AND o.content_type = t.content_type
             AND o.outcome = 'due' AND o.scheduled_for < t.scheduled_for AND o.start_at <= :now
-            AND (o.deadline_at IS NULL OR o.deadline_at >= :now) LIMIT 2) b) a
-    WHERE t.outcome = 'due' AND t.start_at <= :now AND """
-_MAY_CHANGE = """(
-        (t.reason_code <> 'no_place' OR :has_place)
-        AND (t.reason_code <> 'previous_run' OR r.running + a.ahead = 0)
-        OR t.deadline_at < :now OR s.status <> 'active' OR l.paused_at IS NOT NULL)
-    ORDER BY t.priority DESC, t.start_at, t.schedule_id, t.content_type LIMIT :limit"""
-_OF_GROUP = """
-    t.schedule_id = :id AND t.scheduled_for = :at AND t.run_group = :group
-    ORDER BY t.content_type FOR UPDATE OF t"""
+            AND (o.deadline_at IS NULL OR o.deadline_at >= :now) LIMIT 2) b) a"""
+_ORDER = " ORDER BY t.priority DESC, t.start_at, t.schedule_id, t.content_type"
+# A slot that waits is read again only if it may have something to wait for no more.
+_MAY_CHANGE = (
+    _DUE.format(
+        which="(:has_place OR t.reason_code <> 'no_place' OR t.deadline_at < :now"
+        " OR s.status <> 'active' OR l.paused_at IS NOT NULL)"
+    )
+    + " WHERE t.ends OR t.reason_code <> 'previous_run' OR r.running + a.ahead = 0"
+    + f"{_ORDER} LIMIT :limit"
+)
+_LOCK_GROUP = text(
+    "SELECT FROM schedule_slots WHERE schedule_id = :id AND scheduled_for = :at"
+    " AND run_group = :group AND outcome = 'due' ORDER BY content_type FOR UPDATE"
+)
+_OF_GROUP = (
+    _DUE.format(which="t.schedule_id = :id AND t.scheduled_for = :at AND t.run_group = :group")
+    + _ORDER
+)
 
 
 async def due(conn: Connection, now: datetime, *, has_place: bool, limit: int) -> list[DueRow]:
@@ -121,7 +137,7 @@ async def due(conn: Connection, now: datetime, *, has_place: bool, limit: int) -
     ``has_place``: whether a run may be started. Without, those that wait for a place are left out.
     """
     values = {"now": now, "has_place": has_place, "limit": limit}
-    rows = await conn.execute(text(_DUE + _MAY_CHANGE), values)
+    rows = await conn.execute(text(_MAY_CHANGE), values)
     return [_row(row) for row in rows.mappings()]
 
 
@@ -129,8 +145,9 @@ async def lock_group(
     conn: Connection, schedule_id: str, at: datetime, group: str, now: datetime
 ) -> list[DueRow]:
     """Return the due slots that would share a run, and lock them."""
-    values = {"id": schedule_id, "at": at, "group": group, "now": now}
-    rows = await conn.execute(text(_DUE + _OF_GROUP), values)
+    values = {"id": schedule_id, "at": at, "group": group}
+    await conn.execute(_LOCK_GROUP, values)
+    rows = await conn.execute(text(_OF_GROUP), {**values, "now": now})
     return [_row(row) for row in rows.mappings()]
 
 
@@ -139,6 +156,8 @@ def _row(row: Any) -> DueRow:
     key = SlotKey(
         known.pop("schedule_id"), known.pop("scheduled_for"), ContentType(known.pop("content_type"))
     )
+    for name in ("priority", "start_at", "ends"):
+        del known[name]
     return DueRow(key=key, **{**known, "status": ScheduleStatus(known["status"])})
 
 
