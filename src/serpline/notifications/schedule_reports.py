@@ -69,10 +69,10 @@ def paused(event: Row, _runs: Runs) -> Report:
 
 
 def resumed(event: Row, _runs: Runs) -> Report:
-    """A paused schedule goes on, or is deleted."""
+    """A paused schedule goes on with all of its content types, or is deleted."""
     name, words = _named(event["detail"] or {})
     is_deleted = event["event_type"] == "schedule.deleted"
-    closes = _keys("paused", _kinds(event), name)
+    closes = _keys("paused", (), name)
     ending = Note(
         Level.SUCCESS,
         f"{_capital(words)} goes on",

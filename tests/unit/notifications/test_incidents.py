@@ -62,7 +62,10 @@ def test_a_schedule_that_pauses_and_goes_on() -> None:
         ("Schedule 's' (news) is paused", True),
         ("Schedule 's' (organic) is paused", True),
     ]
-    found = told(*pauses, *others, event(4, "schedule.resumed", schedule="s"))
+    whole = event(4, "schedule.paused", schedule="s")
+    # The event names the types that were paused, and the schedule goes on as a whole.
+    resumed = event(5, "schedule.resumed", schedule="s", content_types=["news"])
+    found = told(*pauses, *others, whole, resumed)
     assert found[-1] == ("Schedule 's' goes on", False)
     assert not any(is_open for _, is_open in found)
     assert told(*pauses, event(4, "schedule.deleted", schedule="s")) == [
