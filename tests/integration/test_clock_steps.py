@@ -37,7 +37,7 @@ JUDGED = {
     "provider_rates.next_slot_at",  # provider_first_slot
     "provider_rates.paused_until",  # pace_in_time
     "provider_rates.penalised_at",
-    "provider_rates.tokens_at",
+    "provider_retries.tokens_at",  # reserve_slots
     "pipeline_phase_status.deadline_at",  # runs.set_deadlines
 }
 # Nothing waits for these: they are history or an age.

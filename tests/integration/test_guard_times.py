@@ -221,7 +221,7 @@ async def test_a_retry_without_a_token_waits_until_there_is_one(
     with pytest.raises(ProviderError):
         await guard.execute(call(), CallScope("x"))
     await guard.flush()
-    spent = "UPDATE provider_rates SET retry_tokens = 0, tokens_at = :now RETURNING provider"
+    spent = "UPDATE provider_retries SET tokens = 0, tokens_at = :now RETURNING provider"
     await rows(db, spent, now=clock.now())
     with pytest.raises(RetryBudgetSpent) as refused:
         await guard.execute(call(), CallScope("x"))

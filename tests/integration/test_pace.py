@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
@@ -13,13 +14,15 @@ from harness.guarded import Provider, call, policy, rows
 from serpline.core.clock import SystemClock
 from serpline.core.ids import new_id
 from serpline.domain.breaker_settings import BreakerSettings
+from serpline.domain.names import ContentType
 from serpline.robustness.breakers import BreakerOpen, CircuitBreakerManager
 from serpline.robustness.guard import CallScope, Guard
 from serpline.store.calls import ledger, limits
-from serpline.store.calls.ledger import AdmissionRequest, Answer, Decision, Intent, Limits
+from serpline.store.calls.ledger import AdmissionRequest, Answer, Decision, End, Intent, Limits
 from serpline.store.calls.limits import LeaseRequest
 from serpline.store.clock import DatabaseClock
 from serpline.store.database import Connection, Database
+from serpline.store.tables.guards import CallStatus
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -183,7 +186,7 @@ async def test_a_clock_set_back_an_hour_lengthens_no_pause(db: Database) -> None
         (first,) = await ask(conn, later(5))
         assert first.answer is Answer.ADMITTED
         assert await rate_at(conn, later(10), 100) == pytest.approx(0.95 * 100)
-        (row,) = await query(conn, "SELECT * FROM provider_rates")
+        (row,) = await query(conn, "SELECT * FROM provider_rates NATURAL JOIN provider_retries")
     assert row.penalised_at == row.paused_until == later(5)
     assert row.tokens_at == later(5)
 
@@ -202,8 +205,7 @@ async def test_retries_are_earned_after_the_clock_was_set_back(db: Database) -> 
         )
         await query_none(
             conn,
-            "INSERT INTO provider_rates (provider, retry_tokens, tokens_at)"
-            " VALUES ('example', 0, :at)",
+            "INSERT INTO provider_retries VALUES ('example', 'all', 0, :at)",
             at=later(3600),
         )
         (refused,) = await ask(conn, NOW)
@@ -219,34 +221,63 @@ async def query_none(conn: Connection, sql: str, **values: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("had", "ago", "firsts", "tokens"),
+    ("had", "ago", "tokens"),
     [
-        (None, None, 0, 15),  # half the floor at first
-        (0.0, 60, 0, 15),  # the other half in a minute
-        (0.0, 0, 40, 4),  # a share of each first attempt
-        (0.0, -60, 0, 0),  # a clock set back takes nothing away
-        (19.0, 3600, 1000, 20),
+        (0.0, 60, 15),  # half the floor in a minute
+        (4.0, 0, 4),
+        (4.0, -60, 4),  # a clock set back takes nothing away
+        (19.0, 3600, 20),
     ],
 )
-async def test_retry_tokens_are_earned_by_first_attempts_and_by_time(
-    db: Database, had: float | None, ago: float | None, firsts: int, tokens: float
+async def test_retry_tokens_are_earned_by_time(
+    db: Database, had: float, ago: float, tokens: float
 ) -> None:
-    """Half the floor at first, the other half in a minute, and a share of each first attempt."""
-    how = '{"retry_share": 0.1, "retry_floor": 30, "tokens_max": 20}'
-    at = None if ago is None else later(-ago)
+    """Half the floor a minute, up to the most that is saved."""
     async with db.statement() as conn:
         (row,) = await query(
             conn,
-            "SELECT provider_retry_tokens(jsonb_populate_record(NULL::provider_rates,"
-            " jsonb_build_object('retry_tokens', CAST(:had AS float8), 'tokens_at',"
-            " CAST(:at AS timestamptz))), CAST(:how AS jsonb), :firsts, :now) AS tokens",
+            "SELECT provider_retry_tokens(:had, :at, CAST(:how AS jsonb), :now) AS tokens",
             had=had,
-            at=at,
-            how=how,
-            firsts=firsts,
+            at=later(-ago),
+            how='{"retry_share": 0.1, "retry_floor": 30, "tokens_max": 20}',
             now=NOW,
         )
     assert row.tokens == pytest.approx(tokens)
+
+
+async def test_each_content_type_has_retries_of_its_own(db: Database) -> None:
+    """News use up theirs; organic's first attempts earn for organic, whose retry is admitted."""
+    allowed = Limits(1e6, retry_share=0.1, retry_floor=2, tokens_max=20)
+
+    def of(kind: ContentType, *numbers: int) -> list[AdmissionRequest]:
+        made = [request(number, allowed) for number in numbers]
+        return [replace(one, intent=replace(one.intent, content_type=kind)) for one in made]
+
+    async def admitted(*requests: AdmissionRequest) -> list[str]:
+        async with db.statement() as conn:
+            given = await ledger.admit(conn, requests, horizon_seconds=1.0, at=NOW)
+            ends = [
+                End(each.intent.id, CallStatus.FAILED, NOW, error_category="server")
+                for each in requests
+            ]
+            await ledger.end_calls(conn, ends, {})
+        return [str(one.answer) for one in given]
+
+    async def tokens() -> dict[str, float]:
+        found = await rows(db, "SELECT content_type, tokens FROM provider_retries")
+        return {row.content_type: round(row.tokens, 6) for row in found}
+
+    news, organic = of(ContentType.NEWS, 1, 2), of(ContentType.ORGANIC, *range(10, 30))
+    assert set(await admitted(*news, *organic)) == {"admitted"}
+    # Half the floor, and a tenth of each type's own first attempts.
+    assert await tokens() == {"news": 1.2, "organic": 3.0}
+    assert await admitted(*of(ContentType.NEWS, 1, 2)) == ["admitted", "retries"]
+    assert await admitted(*of(ContentType.NEWS, 2)) == ["retries"]
+    again = of(ContentType.ORGANIC, 10, 11, 12, 13)
+    assert await admitted(*again) == ["admitted"] * 3 + ["retries"]
+    assert await tokens() == {"news": 0.2, "organic": 0.0}
+    # A type that has made no call yet has half the floor.
+    assert await admitted(*of(ContentType.VIDEO, 10)) == ["admitted"]
 
 
 class Skewed(SystemClock):

@@ -97,6 +97,7 @@ class Tools:
             ttl_seconds=ttl_seconds,
             breakers=breakers,
             reference_kind=reference_kind,
+            content_type=work.chunk.lane.content_type,
             backfill_id=work.config.backfill.id if work.config.backfill else None,
             replay=replay_of(work.config) if is_stored or work.config.is_replay else None,
         )

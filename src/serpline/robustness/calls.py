@@ -11,6 +11,7 @@ from uuid import UUID
 from serpline.core.ids import digest, new_id
 from serpline.domain.errors import ERROR_CHARS_MAX, ErrorCategory, LeaseLost, ProviderError
 from serpline.domain.http import HttpReply, ProviderCall
+from serpline.domain.names import ContentType
 from serpline.net.errors import CalledOff, NetError
 from serpline.net.redaction import redact, secrets_of
 from serpline.robustness import budget
@@ -58,7 +59,7 @@ class CallScope:
     further, stricter breakers that the call must pass. ``reference_kind``: the call's value is
     reference data of this kind, payloads by key. It is stored with the call's end. ``replay``: only
     a stored reply may answer. Nothing is sent, and nothing is written. ``backfill_id``: its budget
-    counts the call too.
+    counts the call too. ``content_type``: of the lane that calls. Each has its own retry budget.
     """
 
     freshness: str
@@ -72,6 +73,7 @@ class CallScope:
     reference_kind: str | None = None
     replay: Replay | None = None
     backfill_id: str | None = None
+    content_type: ContentType = ContentType.ALL
 
     @property
     def shared(self) -> bool:
@@ -111,6 +113,7 @@ def intent_of(
         started_at=now,
         credits=budget.amount(call.credits),
         scopes=budget.scopes(policy, scope.run_id, now, scope.backfill_id),
+        content_type=scope.content_type,
     )
 
 

@@ -52,8 +52,9 @@ class ProviderPolicy:
 
     ``concurrency`` None: only the rate and the workers' own limits bound the calls in flight.
     ``breaker`` is None for web pages, which have no common health. ``zone`` is the time zone of the
-    provider's quota day. Retries: ``retry_share`` of first attempts, plus ``retry_floor`` in any
-    one minute, or half of it a minute over many minutes.
+    provider's quota day. Each content type may make retries of its own: ``retry_share`` of its
+    first attempts, plus ``retry_floor`` in any one minute, or half of it a minute over many
+    minutes.
     """
 
     provider: str
@@ -92,7 +93,7 @@ class ProviderPolicy:
 
     @property
     def retry_tokens_max(self) -> float:
-        """The retry budget's capacity: a minute's worth at the full rate."""
+        """The capacity of a content type's retry budget: a minute's worth at the full rate."""
         return self.retry_floor / 2 + self.retry_share * self.rate_per_second * 60
 
     def day_ends_at(self, now: datetime) -> datetime:

@@ -22,7 +22,7 @@ class ReplyCached(CallRefused):
 
 
 class RetryBudgetSpent(CallRefused):
-    """The provider's retry budget is used up."""
+    """The content type's retry budget at the provider is used up."""
 
 
 def refusal(

@@ -20,6 +20,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
+from serpline.domain.names import ContentType
 from serpline.store.calls import reference
 from serpline.store.calls.reference import Purchase
 from serpline.store.calls.replies import StoredReply
@@ -30,7 +31,10 @@ from serpline.store.tables.guards import CallStatus, provider_calls
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """A call about to be made. ``shared``: its reply may serve other requests with the same key."""
+    """A call about to be made. ``shared``: its reply may serve other requests with the same key.
+
+    ``content_type``: whose retry budget a repetition of a failed call uses.
+    """
 
     id: UUID
     key: bytes
@@ -45,6 +49,7 @@ class Intent:
     started_at: datetime
     credits: Decimal
     scopes: tuple[tuple[str, Decimal | None], ...]
+    content_type: str = ContentType.ALL
 
 
 @dataclass(frozen=True, slots=True)

@@ -286,6 +286,7 @@ KEPT: Final = frozenset(
         "schedule_lanes",
         "notification_destinations",
         "provider_rates",
+        "provider_retries",
         "provider_leases",
         "queued_jobs",
         "queue_schema_versions",

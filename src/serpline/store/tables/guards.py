@@ -88,8 +88,17 @@ provider_rates = Table(
     Column("penalised_at", Instant),
     Column("penalised_rate", Float),
     Column("ceiling_rate", Float),
-    Column("retry_tokens", Float),
-    Column("tokens_at", Instant),
+)
+
+# Retry tokens of a provider and a content type, as they were at ``tokens_at``. Written under the
+# lock of the provider's row of ``provider_rates``.
+provider_retries = Table(
+    "provider_retries",
+    metadata,
+    Column("provider", Text, primary_key=True),
+    Column("content_type", Text, primary_key=True),
+    Column("tokens", Float, nullable=False),
+    Column("tokens_at", Instant, nullable=False),
 )
 
 provider_leases = Table(

@@ -17,9 +17,6 @@ BEGIN
     IF pace.penalised_at > latest + spare THEN
         pace.penalised_at := latest;
     END IF;
-    IF pace.tokens_at > at + spare THEN
-        pace.tokens_at := at;
-    END IF;
     RETURN pace;
 END $$
 """
@@ -64,14 +61,13 @@ CREATE FUNCTION provider_first_slot(
 $$
 """
 
-# Starts at half the floor. Each minute adds half the floor, each first attempt adds its share.
+# The tokens that have become of ``tokens`` since ``tokens_at``: each minute adds half the floor.
 _RETRY_TOKENS: Final = """
-CREATE FUNCTION provider_retry_tokens(pace provider_rates, policy jsonb, firsts int, at timestamptz)
-RETURNS float8 LANGUAGE sql IMMUTABLE AS $$
+CREATE FUNCTION provider_retry_tokens(
+    tokens float8, tokens_at timestamptz, policy jsonb, at timestamptz
+) RETURNS float8 LANGUAGE sql IMMUTABLE AS $$
     SELECT least((policy ->> 'tokens_max')::float8,
-        coalesce(pace.retry_tokens, (policy ->> 'retry_floor')::float8 / 2)
-        + (policy ->> 'retry_share')::float8 * firsts
-        + greatest(0, coalesce(extract(epoch FROM at - pace.tokens_at), 0))
+        tokens + greatest(0, extract(epoch FROM at - tokens_at))
             * (policy ->> 'retry_floor')::float8 / 120)
 $$
 """

@@ -441,9 +441,15 @@ def upgrade() -> None:
         sa.Column("penalised_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("penalised_rate", sa.Float(), nullable=True),
         sa.Column("ceiling_rate", sa.Float(), nullable=True),
-        sa.Column("retry_tokens", sa.Float(), nullable=True),
-        sa.Column("tokens_at", sa.DateTime(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("provider", name=op.f("pk_provider_rates")),
+    )
+    op.create_table(
+        "provider_retries",
+        sa.Column("provider", sa.Text(), nullable=False),
+        sa.Column("content_type", sa.Text(), nullable=False),
+        sa.Column("tokens", sa.Float(), nullable=False),
+        sa.Column("tokens_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("provider", "content_type", name=op.f("pk_provider_retries")),
     )
     op.create_table(
         "queue_schema_versions",
@@ -1516,9 +1522,6 @@ BEGIN
     IF pace.penalised_at > latest + spare THEN
         pace.penalised_at := latest;
     END IF;
-    IF pace.tokens_at > at + spare THEN
-        pace.tokens_at := at;
-    END IF;
     RETURN pace;
 END $$
 """)
@@ -1553,12 +1556,11 @@ CREATE FUNCTION provider_first_slot(
 $$
 """)
     op.execute("""
-CREATE FUNCTION provider_retry_tokens(pace provider_rates, policy jsonb, firsts int, at timestamptz)
-RETURNS float8 LANGUAGE sql IMMUTABLE AS $$
+CREATE FUNCTION provider_retry_tokens(
+    tokens float8, tokens_at timestamptz, policy jsonb, at timestamptz
+) RETURNS float8 LANGUAGE sql IMMUTABLE AS $$
     SELECT least((policy ->> 'tokens_max')::float8,
-        coalesce(pace.retry_tokens, (policy ->> 'retry_floor')::float8 / 2)
-        + (policy ->> 'retry_share')::float8 * firsts
-        + greatest(0, coalesce(extract(epoch FROM at - pace.tokens_at), 0))
+        tokens + greatest(0, extract(epoch FROM at - tokens_at))
             * (policy ->> 'retry_floor')::float8 / 120)
 $$
 """)
@@ -1748,29 +1750,44 @@ DECLARE
     policy jsonb;
     gap interval;
     slot timestamptz;
-    tokens float8;
+    -- The retry tokens of each of ``kinds``, and whether they have to be stored.
+    kinds text[] := array(SELECT DISTINCT value ->> 'content_type'
+        FROM jsonb_array_elements(requests) ORDER BY 1);
+    tokens float8[];
+    is_new boolean[];
+    kind int;
+    retry_share float8;
+    retry_floor float8;
+    tokens_max float8;
     is_paused boolean;
     is_retry boolean;
     asked int;
     later int;
-    firsts int;
-    retries int;
     request record;
 BEGIN
     FOR stored IN SELECT * FROM provider_rates WHERE policies ? provider ORDER BY provider LOOP
         pace := pace_in_time(stored, at);
         IF pace IS DISTINCT FROM stored THEN
             UPDATE provider_rates SET paused_until = pace.paused_until,
-                penalised_at = pace.penalised_at, tokens_at = pace.tokens_at
+                penalised_at = pace.penalised_at
             WHERE provider = pace.provider;
         END IF;
         policy := policies -> pace.provider;
         gap := make_interval(
             secs => 1 / provider_rate_now(pace, (policy ->> 'rate')::float8, at));
         slot := provider_first_slot(pace, gap, horizon, at);
-        tokens := provider_retry_tokens(pace, policy, 0, at);
+        retry_share := policy ->> 'retry_share';
+        retry_floor := policy ->> 'retry_floor';
+        tokens_max := policy ->> 'tokens_max';
+        tokens := array(
+            SELECT provider_retry_tokens(coalesce(r.tokens, retry_floor / 2),
+                coalesce(r.tokens_at, at), policy, at)
+            FROM unnest(kinds) WITH ORDINALITY AS k(content_type, n)
+            LEFT JOIN provider_retries r
+                ON r.provider = pace.provider AND r.content_type = k.content_type ORDER BY k.n);
+        is_new := array_fill(false, ARRAY[cardinality(kinds)]);
         is_paused := coalesce(pace.paused_until > at, false);
-        asked := 0; later := 0; firsts := 0; retries := 0;
+        asked := 0; later := 0;
         FOR request IN
             SELECT h.*, e.value AS w FROM call_history(requests, ids) AS h
             JOIN jsonb_array_elements(requests) WITH ORDINALITY AS e(value, n) ON e.n = h.no
@@ -1779,16 +1796,18 @@ BEGIN
             no := request.no; attempt := request.attempt;
             answer := NULL; wait := NULL; detail := NULL;
             is_retry := request.has_failed AND NOT (request.w ->> 'third_party')::boolean;
+            kind := array_position(kinds, request.w ->> 'content_type');
             IF request.is_written THEN
                 answer := 'written';
             ELSIF request.replied_at >= (request.w ->> 'fresh_since')::timestamptz THEN
                 answer := 'cached';
             ELSIF request.is_in_flight AND (request.w ->> 'shared')::boolean THEN
                 answer := 'in_flight';
-            ELSIF is_retry AND tokens - retries < 1 THEN
+            ELSIF is_retry AND tokens[kind] < 1 THEN
                 answer := 'retries';
-                wait := least(60, greatest(1,
-                    (1 - tokens + retries) * 120 / (policy ->> 'retry_floor')::float8));
+                wait := least(60, greatest(1, (1 - tokens[kind]) * 120 / retry_floor));
+                -- Tokens of a time in the future earn nothing: the clock was set back.
+                is_new[kind] := true;
             ELSIF (request.w ->> 'has_slot')::boolean THEN
                 IF is_paused THEN
                     answer := 'limited'; detail := pace.pause_reason;
@@ -1808,19 +1827,20 @@ BEGIN
                 slot := slot + gap;
             END IF;
             IF answer IS NULL THEN
-                retries := retries + is_retry::int; firsts := firsts + (NOT is_retry)::int;
+                tokens[kind] := CASE WHEN is_retry THEN tokens[kind] - 1
+                    ELSE least(tokens_max, tokens[kind] + retry_share) END;
+                is_new[kind] := true;
             END IF;
             RETURN NEXT;
         END LOOP;
-        IF asked + firsts + retries > 0 THEN
-            UPDATE provider_rates SET
-                next_slot_at = CASE WHEN asked > 0 THEN slot ELSE next_slot_at END,
-                retry_tokens = CASE WHEN firsts + retries > 0 THEN greatest(0,
-                    provider_retry_tokens(pace, policy, firsts, at) - retries)
-                    ELSE retry_tokens END,
-                tokens_at = CASE WHEN firsts + retries > 0 THEN at ELSE tokens_at END
-            WHERE provider = pace.provider;
+        IF asked > 0 THEN
+            UPDATE provider_rates SET next_slot_at = slot WHERE provider = pace.provider;
         END IF;
+        INSERT INTO provider_retries (provider, content_type, tokens, tokens_at)
+            SELECT pace.provider, k.content_type, k.tokens, at
+            FROM unnest(kinds, tokens, is_new) AS k(content_type, tokens, is_new) WHERE k.is_new
+            ON CONFLICT (provider, content_type) DO UPDATE
+            SET tokens = excluded.tokens, tokens_at = excluded.tokens_at;
     END LOOP;
 END $$
 """)
