@@ -3,7 +3,7 @@
 The JSON form is an object such as ``{"content_type": "news", "frequency": "daily",
 "time_of_day": "09:00", "retry_attempts": 5}``; a schedule is one or several of them.
 
-``notify`` and ``driver`` have no effect yet.
+``driver`` has no effect yet.
 """
 
 from collections.abc import Mapping

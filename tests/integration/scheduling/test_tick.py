@@ -172,6 +172,49 @@ async def test_content_types_overlap_alone(schedules: Schedules) -> None:
     ]
 
 
+async def test_a_type_that_goes_on_holds_up_no_other(schedules: Schedules) -> None:
+    """Organic has ended in a run whose news hang: its next slot starts, and that of news does not.
+
+    A buffered slot starts when the lanes of its own type have ended, before the run has.
+    """
+    hourly = {"frequency": "interval", "interval": "1h"}
+    await schedules.service.add(
+        "s",
+        [
+            spec(**hourly),
+            spec(content_type="organic", **hourly),
+            spec(content_type="video", overlap="buffer_one", **hourly),
+        ],
+    )
+    await schedules.at(NINE)
+    ended = (
+        "UPDATE pipeline_phase_status SET status = :status WHERE content_type = :type"
+        " AND pipeline_execution_id = :run"
+    )
+    run_id = run_id_of("s", NINE)
+    for kind, status in (("organic", "completed"), ("news", "running"), ("video", "running")):
+        await schedules.query(ended, status=status, type=kind, run=run_id)
+    await schedules.at(NINE + timedelta(hours=1))
+
+    async def second() -> dict[str, tuple[str, str]]:
+        return {
+            row["content_type"]: (row["outcome"], row["reason_code"])
+            for row in await schedules.slots()
+            if row["scheduled_for"] > NINE
+        }
+
+    assert await second() == {
+        "organic": ("started", "on_time"),
+        "news": ("skipped", "overlap"),
+        "video": ("due", "previous_run"),
+    }
+    await schedules.query(ended, status="failed", type="video", run=run_id)
+    await schedules.after(seconds=5)
+    assert (await second())["video"] == ("started", "previous_run")
+    first, *others = [run["config"]["content_types"] for run in await schedules.runs()]
+    assert (first, sorted(others)) == (["organic", "news", "video"], [["organic"], ["video"]])
+
+
 async def test_a_part_that_waited_has_a_run_of_its_own(schedules: Schedules) -> None:
     """The content type that waited for its previous run starts later, in another run."""
     hourly = {"frequency": "interval", "interval": "1h"}

@@ -25,8 +25,9 @@ _RUNNING = "('pending', 'running', 'paused')"
 class DueRow:
     """A due slot with what decides whether it may start.
 
-    ``running``: unended runs of earlier slots of its content type. ``ahead``: earlier due slots of
-    it, at most 2. ``lane_pause_reason``: why the content type is paused, if it is.
+    ``running``: runs of earlier slots in which lanes of its content type have not ended; other
+    types of these runs do not count. ``ahead``: earlier due slots of it, at most 2.
+    ``lane_pause_reason``: why the content type is paused, if it is.
     """
 
     key: SlotKey
@@ -104,7 +105,9 @@ _DUE = f"""
         SELECT count(*) AS running FROM schedule_slots o
         JOIN pipeline_executions e ON e.id = o.run_id AND e.status IN {_RUNNING}
         WHERE o.schedule_id = t.schedule_id AND o.content_type = t.content_type
-        AND o.run_id IS NOT NULL AND o.run_status IS NULL) r
+        AND o.run_id IS NOT NULL AND o.run_status IS NULL
+        AND EXISTS (SELECT FROM pipeline_phase_status p WHERE p.pipeline_execution_id = e.id
+            AND p.content_type = o.content_type AND p.status IN ('pending', 'running'))) r
     CROSS JOIN LATERAL (
         SELECT count(*) AS ahead FROM (
             SELECT FROM schedule_slots o
