@@ -61,10 +61,14 @@ def document(outcomes: Sequence[Outcome]) -> str:
 
 def _rows(outcome: Outcome) -> str:
     if outcome.error is not None:
-        error = outcome.error.replace("|", "\\|")
-        return f"| {outcome.title} | failed: {error} | | | **FAIL** |\n"
+        return f"| {outcome.title} | failed: {_cell(outcome.error)} | | | **FAIL** |\n"
     return "".join(
-        f"| {outcome.title} | {f.name} | {f.value:,.4g} | {f.relation} {f.bound:g}"
+        f"| {outcome.title} | {_cell(f.name)} | {f.value:,.4g} | {f.relation} {f.bound:g}"
         f" | {'pass' if f.holds else '**FAIL**'} |\n"
         for f in outcome.figures
     )
+
+
+def _cell(text: str) -> str:
+    """A table would split at a bar, which SQL and errors hold."""
+    return text.replace("|", "\\|")

@@ -139,7 +139,10 @@ async def test_failed_searches_and_missing_records_are_repaired(
     database_url: str, tmp_path: Path
 ) -> None:
     """A second batch fetches what the first did not bring; the lane completes."""
-    async with open_world(database_url, tmp_path, KEYWORDS) as world:
+    # A page file without its records is fetched a few times, after polls that double.
+    async with open_world(
+        database_url, tmp_path, KEYWORDS, SERPLINE_BATCH_POLL_SECONDS="0.02"
+    ) as world:
         broken = {"provider": "scaleserp", "operation": "batch_search", "attempts": 1}
         world.sim.set_faults(
             [

@@ -188,7 +188,7 @@ def _relevance(results: pl.DataFrame) -> pl.DataFrame:
 
 
 def _labelled(figures: pl.DataFrame, given: Estimated) -> pl.DataFrame:
-    return figures.with_columns(
+    return figures.cast(dict.fromkeys(LANDSCAPE, pl.String)).with_columns(
         unknown_volume=pl.lit(given.config.unknown_volume),
         ai_overview_factor=pl.lit(given.config.ai_overview_factor, pl.Float64),
         curve=pl.lit(given.curve.name),

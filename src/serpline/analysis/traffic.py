@@ -33,15 +33,16 @@ DIGITS = 12
 
 _RESULT_TYPES = pl.Schema(
     {
-        "content_type": pl.String,
-        "market": pl.String,
-        "device": pl.String,
-        "url": pl.String,
-        "company": pl.String,
-        "position": pl.Int64,
-        "volume": pl.Float64,
-        "ai_overview": pl.Boolean,
-        "relevance": pl.Float64,
+        # Few values in many rows: as text they would be a quarter of a frame.
+        "content_type": pl.Categorical(),
+        "market": pl.Categorical(),
+        "device": pl.Categorical(),
+        "url": pl.String(),
+        "company": pl.String(),
+        "position": pl.Int64(),
+        "volume": pl.Float64(),
+        "ai_overview": pl.Boolean(),
+        "relevance": pl.Float64(),
     }
 )
 _NULLABLE = frozenset({"volume", "relevance", "ai_overview"})
@@ -152,9 +153,8 @@ def _typed_collected(collected: pl.DataFrame, results: pl.DataFrame) -> pl.DataF
         frame = frame.with_columns(volume=pl.lit(None))
     if "content_type" not in frame.columns:
         frame = frame.join(results.select("content_type").unique(), how="cross")
-    frame = frame.select(*LANDSCAPE, "keyword_id", "volume").cast(
-        {**dict.fromkeys(LANDSCAPE, pl.String), "volume": pl.Float64}
-    )
+    frame = frame.select(*LANDSCAPE, "keyword_id", pl.col("volume").cast(pl.Float64))
+    frame = frame.cast(pl.Schema({name: _RESULT_TYPES[name] for name in LANDSCAPE}))
     _refuse_nulls(frame, [*LANDSCAPE, "keyword_id"], "collected")
     _refuse_bad_volumes(frame)
     return frame.group_by(*LANDSCAPE, "keyword_id").agg(pl.col("volume").max())

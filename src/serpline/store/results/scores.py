@@ -12,7 +12,7 @@ from sqlalchemy import RowMapping, TextClause, text
 
 from serpline.domain.companies import CHANNEL_ADDRESS
 from serpline.store.database import Connection
-from serpline.store.frames import read_frame
+from serpline.store.frames import Repeated, read_frame
 from serpline.store.hash_joins import execute_hash_joined, stream_hash_joined
 from serpline.store.results.collection import PLANNED, late_for, searched_types
 from serpline.store.runs.plans import SUBJECT
@@ -81,7 +81,7 @@ RESULTS = text(
         AND a.content_type = r.content_type AND a.subject = r.subject AND a.market = r.market
     """
 )
-_PAGE = {"content_type": str, "market": str, "device": str, "keyword_id": int}
+_PAGE = {"content_type": Repeated, "market": Repeated, "device": Repeated, "keyword_id": int}
 _RESULT = {
     **_PAGE,
     "url": str,

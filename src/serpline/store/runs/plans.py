@@ -21,10 +21,11 @@ COMPANY_ENRICHMENT_SERP = """
     AND domain <> '' AND domain <> 'youtube.com'
 """
 
+# The prefixes keep the two kinds apart, so no item is in both.
 YOUTUBE_ENRICHMENT = """
     SELECT DISTINCT 'v:' || video_id AS item FROM serp_results
     WHERE run_id = :serp_collection AND content_type = :content_type AND video_id IS NOT NULL
-    UNION
+    UNION ALL
     SELECT DISTINCT 'c:' || channel_ref FROM serp_results
     WHERE run_id = :serp_collection AND content_type = :content_type AND channel_ref IS NOT NULL
 """
