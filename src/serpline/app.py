@@ -43,6 +43,8 @@ from serpline.queueing.manager import JobQueueManager
 from serpline.robustness import budget
 from serpline.robustness.guard import Guard
 from serpline.robustness.policies import policies
+from serpline.scheduling.adjuster import TASK as PROPOSALS
+from serpline.scheduling.adjuster import Adjuster
 from serpline.scheduling.service import SchedulingService
 from serpline.scheduling.tick import ScheduleTick
 from serpline.store.clock import DatabaseClock
@@ -240,7 +242,16 @@ async def run_worker(
         notifier = create_notifier(services)
         pruner = Pruner(database, clock, retention, settings.prune_hours * 3600)
         await pruner.register()
-        services.queue.register("housekeeping", lambda payload: pruner.run(payload["target"]))
+        adjuster = Adjuster(database, clock)
+        await adjuster.register()
+
+        async def keep_house(payload: dict[str, Any]) -> None:
+            if payload["target"] == PROPOSALS:
+                await adjuster.run()
+            else:
+                await pruner.run(payload["target"])
+
+        services.queue.register("housekeeping", keep_house)
         register_handlers(services, phases, lifeline, before_settle)
         async with lifeline.running():
             ending = asyncio.Event()

@@ -125,13 +125,11 @@ class Pattern:
 
 
 def look_after(slots: int) -> tuple[int, int]:
-    """The latest look at ``slots`` slots: its number (0: none yet), and the slots it was due at."""
-    look, size = 0, 0
-    following = SLOTS_MIN
+    """The number of the latest look at ``slots`` slots (0: none yet), and when the next is due."""
+    look, following = 0, SLOTS_MIN
     while following <= slots:
-        look, size = look + 1, following
-        following += min(following // _GROWTH, _STEP_MAX)
-    return look, size
+        look, following = look + 1, following + min(following // _GROWTH, _STEP_MAX)
+    return look, following
 
 
 def find_patterns(

@@ -4,12 +4,16 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from serpline.config.model import shown
 from serpline.domain.errors import UserError
+from serpline.domain.text import is_storable
 from serpline.scheduling.documents import stored_specs
 from serpline.scheduling.merging import check_compatible
 from serpline.scheduling.policy import next_instant
 from serpline.scheduling.spec import ScheduleSpec
 from serpline.store.schedules.schedules import ScheduleRow
+
+REASON_CHARACTERS_MAX = 500
 
 
 def written_specs(specs: Sequence[ScheduleSpec]) -> list[dict[str, Any]]:
@@ -67,3 +71,13 @@ def check_edit(
                 f"end={written['end']!r}: the schedule was decided until"
                 f" {row.decided_until.isoformat()}; to end it now, delete it"
             )
+
+
+def check_reason(reason: str | None) -> None:
+    """Raise ``UserError`` for a reason that cannot be stored."""
+    if reason is None:
+        return
+    if not 1 <= len(reason) <= REASON_CHARACTERS_MAX or not is_storable(reason):
+        raise UserError(
+            f"reason={shown(reason)}: must be text of 1 to {REASON_CHARACTERS_MAX} characters"
+        )

@@ -10,14 +10,12 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from serpline.config.model import shown
 from serpline.core.clock import Clock
 from serpline.domain.errors import UserError
 from serpline.domain.states import ScheduleStatus
-from serpline.domain.text import is_storable
 from serpline.pipeline.service import PipelineService
-from serpline.scheduling import merging
-from serpline.scheduling.changes import check_edit, check_new, written_specs
+from serpline.scheduling import merging, proposals
+from serpline.scheduling.changes import check_edit, check_new, check_reason, written_specs
 from serpline.scheduling.deciding import decide_until_now
 from serpline.scheduling.documents import stored_specs
 from serpline.scheduling.health import content_types_of, targets_of
@@ -33,7 +31,6 @@ from serpline.store.schedules import lanes, schedules, slots
 from serpline.store.schedules.schedules import ScheduleRow
 
 SLOTS_SHOWN_MAX = 10_000
-REASON_CHARACTERS_MAX = 500
 
 Specs = ScheduleSpec | Sequence[ScheduleSpec]
 
@@ -87,7 +84,6 @@ class SchedulingService:
         ``UserError`` also if the past contradicts the change.
         """
         all_specs, now = _as_list(specs), self._clock.now()
-        check_new(all_specs, now)
         async with self._database.transaction() as conn:
             row = await _locked(conn, name)
             if version is not None and version != row.version:
@@ -96,11 +92,8 @@ class SchedulingService:
                     f" {row.changed_at.isoformat(timespec='seconds')}; show it and edit that one"
                 )
             if written_specs(all_specs) != row.specs:
-                check_edit(row, all_specs, await slots.first_decided(conn, name))
-                written = await decide_until_now(conn, row, now)
-                await self._add_version(conn, row, all_specs, now, reason)
-                await self._note(
-                    conn, "changed", name, *written, version=row.version + 1, reason=reason
+                await events.append(
+                    conn, await self._new_version(conn, row, all_specs, now, reason)
                 )
         return await self.get(name)
 
@@ -187,8 +180,38 @@ class SchedulingService:
                 raise _unknown(name)
             return await slots.page(conn, name, since=since, until=until, limit=limit)
 
+    async def proposals(
+        self, name: str | None = None, *, only_open: bool = False, limit: int = 100
+    ) -> list[dict[str, Any]]:
+        """Return proposed changes, newest first: of a schedule or of all, open ones or all.
+
+        ``promised``: the share of bad slots without the pattern. ``since``: the bad slots among
+        those that followed the acceptance. Raises ``UserError`` for an unknown schedule.
+        """
+        return await proposals.proposal_list(self._database, name, only_open=only_open, limit=limit)
+
+    async def accept(self, number: int) -> dict[str, Any]:
+        """Make a proposal's change a new version of its schedule; return the proposal.
+
+        Raises ``UserError`` if it is not open, or if nothing is left to change: it expires.
+        """
+        return await proposals.accept(self._database, self._clock, self._new_version, number)
+
+    async def refuse(self, number: int, *, reason: str | None = None) -> dict[str, Any]:
+        """Refuse an open proposal; return it. Raises ``UserError`` if it is not open."""
+        return await proposals.refuse(self._database, self._clock, number, reason)
+
+    async def take_back(self, number: int, *, reason: str | None = None) -> dict[str, Any]:
+        """Make the version before an accepted proposal the newest; return the proposal.
+
+        Raises ``UserError`` if it is not accepted, or if the schedule was changed since.
+        """
+        return await proposals.take_back(
+            self._database, self._clock, self._new_version, number, reason
+        )
+
     async def _stop(self, name: str, event: str, past: str, reason: str | None) -> None:
-        _check_reason(reason)
+        check_reason(reason)
         now = self._clock.now()
         async with self._database.transaction() as conn:
             row = await _locked(conn, name)
@@ -200,6 +223,21 @@ class SchedulingService:
                 await lanes.set_targets(conn, name, {}, now)
             await self._note(conn, past, name, *written, reason=reason)
 
+    async def _new_version(
+        self,
+        conn: Connection,
+        row: ScheduleRow,
+        specs: Sequence[ScheduleSpec],
+        now: datetime,
+        reason: str | None,
+    ) -> list[Event]:
+        """Store the next version of a locked schedule; return the events to write last."""
+        check_new(specs, now)
+        check_edit(row, specs, await slots.first_decided(conn, row.id))
+        written = await decide_until_now(conn, row, now)
+        await self._add_version(conn, row, specs, now, reason)
+        return [*written, _event("changed", row.id, version=row.version + 1, reason=reason)]
+
     async def _add_version(
         self,
         conn: Connection,
@@ -208,7 +246,7 @@ class SchedulingService:
         now: datetime,
         reason: str | None,
     ) -> None:
-        _check_reason(reason)
+        check_reason(reason)
         await schedules.add_version(conn, row.id, written_specs(specs), now, reason=reason)
         targets = {
             str(kind): targets_of(specs, kind).freshness_seconds for kind in content_types_of(specs)
@@ -227,22 +265,16 @@ class SchedulingService:
         self, conn: Connection, what: str, name: str, *before: Event, **detail: Any
     ) -> None:
         """Write what happened as the last statement of a transaction."""
-        given = {key: value for key, value in detail.items() if value is not None}
-        event = Event(f"schedule.{what}", detail={"schedule": name, **given})
-        await events.append(conn, [*before, event])
+        await events.append(conn, [*before, _event(what, name, **detail)])
+
+
+def _event(what: str, name: str, **detail: Any) -> Event:
+    given = {key: value for key, value in detail.items() if value is not None}
+    return Event(f"schedule.{what}", detail={"schedule": name, **given})
 
 
 def _as_list(specs: Specs) -> Sequence[ScheduleSpec]:
     return (specs,) if isinstance(specs, ScheduleSpec) else specs
-
-
-def _check_reason(reason: str | None) -> None:
-    if reason is None:
-        return
-    if not 1 <= len(reason) <= REASON_CHARACTERS_MAX or not is_storable(reason):
-        raise UserError(
-            f"reason={shown(reason)}: must be text of 1 to {REASON_CHARACTERS_MAX} characters"
-        )
 
 
 def _unknown(name: str) -> UserError:

@@ -208,7 +208,7 @@ def test_the_newest_slots_are_used() -> None:
 def test_looks_are_due_at_growing_sizes() -> None:
     """The first at the minimum, then after a third more slots, then after every 25."""
     sizes = sorted({look_after(count)[1] for count in range(200)})
-    assert sizes[:6] == [0, 12, 16, 21, 28, 37]
-    assert sizes[-2:] == [161, 186]
-    assert look_after(SLOTS_MIN - 1) == (0, 0)
-    assert look_after(30) == (4, 28)
+    assert sizes[:5] == [12, 16, 21, 28, 37]
+    assert sizes[-2:] == [186, 211]
+    assert look_after(SLOTS_MIN - 1) == (0, SLOTS_MIN)
+    assert look_after(30) == (4, 37)
