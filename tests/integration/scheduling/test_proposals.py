@@ -203,11 +203,13 @@ async def test_a_provider_that_fails_large_batches_is_proposed(
     assert (await schedules.service.get("s"))["versions"][-1]["specs"][0]["batch_size"] == 5_000
 
 
-async def test_paused_and_cancelled_slots_are_no_observations(
+async def test_only_the_schedules_own_slots_that_ran_or_should_have_are_observations(
     schedules: Schedules, adjuster: Adjuster
 ) -> None:
-    """They are marked, and not counted; missed ones count as late."""
+    """Paused, cancelled and triggered ones are marked, and not counted; missed ones are late."""
     await schedules.service.add("s", SIX_HOURLY)
+    await schedules.service.trigger("s")
+    await schedules.end_runs()
     await schedules.after(hours=6)
     await schedules.end_runs(RunStatus.CANCELLED)
     await schedules.service.pause("s")

@@ -1,8 +1,8 @@
 """What the search for patterns knows about slots. It is noted once, because runs are deleted first.
 
-A slot is observed when it is over: ``observed`` then has an object, empty if the slot says nothing
-about its schedule (it was paused, refused or cancelled). The count of observed slots of a content
-type decides when to look for patterns again.
+A slot is observed when it is over: ``observed`` then has an object. It is empty if the slot says
+nothing about its schedule: it was paused, refused, cancelled or started by hand. The count of
+observed slots of a content type decides when to look for patterns again.
 """
 
 from collections.abc import Sequence
@@ -53,6 +53,7 @@ WITH ended AS (
     SELECT run_id, jsonb_agg(provider ORDER BY provider) AS providers FROM troubled GROUP BY 1
 ), marked AS (
     UPDATE schedule_slots s SET observed = CASE
+        WHEN s.reason_code = :triggered THEN '{{}}'
         WHEN s.outcome = 'started' AND s.succeeded IS NOT NULL THEN jsonb_build_object(
             'failed', NOT s.succeeded,
             'late', s.started_at > s.start_at + make_interval(secs => :late),
@@ -141,6 +142,7 @@ async def observe(conn: Connection, limit: int) -> int:
             "late": LATE_SECONDS,
             "late_codes": [str(code) for code in _LATE_CODES],
             "error_share": _ERROR_SHARE,
+            "triggered": str(SlotReason.TRIGGERED),
         },
     )
     return int(rows.one().slots)
