@@ -28,6 +28,7 @@ from bench.measures import (
     rate,
     restart,
     scale,
+    schedules,
     subjects,
     workers,
 )
@@ -48,6 +49,7 @@ MEASURES: dict[str, ModuleType] = {
     "subjects": subjects,
     "dsi": dsi,
     "growth": growth,
+    "schedules": schedules,
 }
 PAGE = ROOT / "docs" / "benchmarks.md"
 
