@@ -87,13 +87,16 @@ async def _look(conn: Connection, lanes: Sequence[LaneToLookAt]) -> list[NewProp
     for lane, slots in zip(lanes, found, strict=True):
         look, following = look_after(lane.observed_slots)
         looks.append((lane.schedule_id, lane.content_type, following))
-        zone = zone_of(lane.specs, lane.content_type)
-        seen = [observation(slot, zone) for slot in slots]
         try:
-            proposal = propose(lane, seen, look)
+            zone = zone_of(lane.specs, lane.content_type)
+            proposal = propose(lane, [observation(slot, zone) for slot in slots], look)
         except UserError as error:
             # The newest specifications cannot be read any more. The tick reports it.
             log.warning("proposals.unreadable", action="proposals.unreadable", error=str(error))
+            continue
+        except Exception:
+            # One schedule must not keep the others from being looked at.
+            log.exception("proposals.error", action="proposals.error", schedule=lane.schedule_id)
             continue
         if proposal is not None:
             proposed.append(proposal)

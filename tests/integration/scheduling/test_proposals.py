@@ -226,6 +226,28 @@ async def test_only_the_schedules_own_slots_that_ran_or_should_have_are_observat
     assert lane["observed_slots"] == len(counted)
 
 
+async def test_an_error_in_one_look_stops_no_other(
+    schedules: Schedules, adjuster: Adjuster
+) -> None:
+    """Of two schedules, one has an observation that cannot be read, and one specification can't."""
+    await schedules.service.add("s", SIX_HOURLY)
+    await schedules.service.add("a", spec(time_of_day="00:00"))
+    await schedules.service.add("b", spec(time_of_day="00:00"))
+    await _live(schedules, 12)
+    await schedules.query(
+        'UPDATE schedule_slots SET observed = \'{"late": true, "batches": 7}\''
+        " WHERE schedule_id = 'a'"
+    )
+    await schedules.query(
+        'UPDATE schedule_versions SET specs = \'[{"frequency": "never"}]\''
+        " WHERE schedule_id = 'b'"
+    )
+    await adjuster.run()
+    assert [row["schedule"] for row in await schedules.service.proposals()] == ["s"]
+    lanes = await schedules.query("SELECT next_look_slots FROM schedule_lanes ORDER BY 1")
+    assert all(lane["next_look_slots"] >= 12 for lane in lanes)
+
+
 async def test_a_thousand_ended_slots_are_observed_in_one_run(
     schedules: Schedules, adjuster: Adjuster
 ) -> None:
