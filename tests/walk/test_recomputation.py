@@ -100,9 +100,10 @@ async def test_an_unfinished_run_is_recomputed_from_what_it_has(
 
         await until(is_analysing, "the first page")
         await world.services.pipeline.cancel(first)
-        calls = await world.query("SELECT count(*) FROM provider_calls")
         again = await recompute(world, first)
-        assert await world.query("SELECT count(*) FROM provider_calls") == calls
+        # The cancelled run may still have made calls meanwhile.
+        made = await world.query("SELECT 1 FROM provider_calls WHERE run_id = :run", run=again)
+        assert made == []
         assert (await world.get(again)).status is RunStatus.COMPLETED
         scores = await world.query(
             "SELECT coverage, relevance, dsi FROM dsi_scores WHERE run_id = :run", run=again
