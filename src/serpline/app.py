@@ -5,7 +5,7 @@ worker process: lifeline, timer, queue, guarded calls and phases.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -43,8 +43,10 @@ from serpline.queueing.manager import JobQueueManager
 from serpline.robustness import budget
 from serpline.robustness.guard import Guard
 from serpline.robustness.policies import policies
+from serpline.scheduling import provider_driver
 from serpline.scheduling.adjuster import TASK as PROPOSALS
 from serpline.scheduling.adjuster import Adjuster
+from serpline.scheduling.provider_driver import ProviderDriver
 from serpline.scheduling.service import SchedulingService
 from serpline.scheduling.tick import ScheduleTick
 from serpline.store.clock import DatabaseClock
@@ -89,7 +91,9 @@ async def open_services(settings: Settings, *, pool_size: int = 4) -> AsyncItera
                 clock=clock,
                 database=database,
                 pipeline=pipeline,
-                schedules=SchedulingService(database, pipeline, clock),
+                schedules=SchedulingService(
+                    database, pipeline, clock, provider_zone=settings.scaleserp_timezone
+                ),
                 tick=ScheduleTick(database, pipeline, clock, runs_max=runs_max),
                 tracker=StateTracker(database, clock),
                 queue=JobQueueManager(database, grace_seconds=settings.shutdown_grace_seconds),
@@ -205,6 +209,20 @@ def _clients(settings: Settings, clock: Clock) -> dict[str, Any]:
     }
 
 
+def make_provider_driver(settings: Settings, database: Database, tools: Tools) -> ProviderDriver:
+    """Make the driver of the batches that the provider starts by itself."""
+    return ProviderDriver(
+        database,
+        tools.clock,
+        tools.guard,
+        tools.scaleserp,
+        zone=settings.scaleserp_timezone,
+        webhook_base=tools.webhook_base,
+        poll_seconds=tools.batch_poll_seconds,
+        call_seconds=tools.batch_call_seconds,
+    )
+
+
 async def run_worker(
     settings: Settings, stop: asyncio.Event, *, phases: Mapping[PhaseName, Phase] | None = None
 ) -> None:
@@ -219,11 +237,14 @@ async def run_worker(
         )
         database, clock = services.database, services.clock
         before_settle = nothing_to_flush
+        driver: ProviderDriver | None = None
+        periodic: dict[str, Callable[[str], Awaitable[None]]] = {}
         if phases is None:
             tools = await stack.enter_async_context(open_tools(settings, database, clock))
             async with database.transaction() as conn:
                 await budget.apply_limits(conn, policies(settings), clock.now())
             phases, before_settle = all_phases(tools), tools.guard.flush
+            driver = make_provider_driver(settings, database, tools)
         lifeline = Lifeline(
             database,
             clock,
@@ -244,14 +265,14 @@ async def run_worker(
         await pruner.register()
         adjuster = Adjuster(database, clock)
         await adjuster.register()
-
-        async def keep_house(payload: dict[str, Any]) -> None:
-            if payload["target"] == PROPOSALS:
-                await adjuster.run()
-            else:
-                await pruner.run(payload["target"])
-
-        services.queue.register("housekeeping", keep_house)
+        periodic[PROPOSALS] = lambda _: adjuster.run()
+        if driver is not None:
+            await driver.register()
+            periodic[provider_driver.TASK] = driver.run
+        services.queue.register(
+            "housekeeping",
+            lambda payload: periodic.get(payload["target"], pruner.run)(payload["target"]),
+        )
         register_handlers(services, phases, lifeline, before_settle)
         async with lifeline.running():
             ending = asyncio.Event()

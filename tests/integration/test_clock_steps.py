@@ -63,8 +63,10 @@ HISTORY = {
         "expired_at",
     },
     "pipeline_phase_status": {"started_at", "completed_at", "planned_at"},
-    "provider_batches": {"ended_at"},
+    # The time of a slot is a wall-clock time, too.
+    "provider_batches": {"ended_at", "scheduled_for"},
     "provider_calls": {"finished_at"},
+    "provider_schedules": {"seen_at"},
     "queue_schema_versions": {"applied_at"},
     "queued_jobs": {"created_at"},
     "raw_replies": {"stored_at"},
@@ -124,6 +126,7 @@ WAITING = {
     "provider_leases": "slots = 1",
     "provider_batches": "status = 'running'",
     "provider_calls": "status = 'intent'",
+    "provider_schedules": f"delay_seconds = {DELAY}",
     "housekeeping": f"delay_seconds = {DELAY}",
     "notification_destinations": f"delay_seconds = {DELAY}",
     "procrastinate_workers": "last_heartbeat = now()",
@@ -134,6 +137,9 @@ LONGEST = {
     "queued_jobs.next_check_at": DELAY,
     "queued_jobs.not_before": DELAY,
     "provider_leases.expires_at": LEASE,
+    # Twice the longest time-out of a call about a batch, and a little.
+    "provider_schedules.owned_until": 1210.0,
+    "provider_schedules.next_check_at": DELAY,
     "housekeeping.next_check_at": DELAY,
     "notification_destinations.next_message_at": DELAY,
 }

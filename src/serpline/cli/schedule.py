@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from serpline.cli import backfills, schedule_proposals, schedule_stored
+from serpline.cli import backfills, schedule_doctor, schedule_proposals, schedule_stored
 from serpline.cli.common import JsonFlag, print_json, print_message, show_table
 from serpline.cli.schedule_stored import read_specs
 from serpline.core.clock import SystemClock
@@ -16,6 +16,7 @@ schedule_app = typer.Typer(
 schedule_stored.register(schedule_app)
 backfills.register(schedule_app)
 schedule_proposals.register(schedule_app)
+schedule_doctor.register(schedule_app)
 
 
 @schedule_app.command("preview")

@@ -41,3 +41,6 @@ class GivenResultSet(ConfigModel):
     result_set_id: Annotated[int, whole(0, 2**62)] | None = Field(
         None, description="The result set; not given: the newest, once the batch is idle."
     )
+    scheduled_for: AwareTime | None = Field(
+        None, description="The slot whose result set it is, if the provider starts the batch."
+    )

@@ -70,6 +70,13 @@ WorkPriority = Annotated[
         " (critical: highest)."
     ),
 ]
+ProviderSchedule = Annotated[
+    Switch,
+    Field(
+        description="Take the result sets of a batch that the provider starts by itself for the"
+        " slot (SCHEDULED mode); a schedule sets it."
+    ),
+]
 
 
 def unset(key: Any, otherwise: str = "") -> Any:
@@ -91,3 +98,4 @@ class LaneSettings(ConfigModel):
     circuit_breaker: OwnBreaker | None = unset(OwnBreaker)
     lane_deadline_hours: LaneDeadlineHours | None = unset(LaneDeadlineHours)
     priority: WorkPriority | None = unset(WorkPriority)
+    provider_schedule: ProviderSchedule | None = unset(ProviderSchedule)

@@ -17,6 +17,7 @@ from serpline.config.lanes import (
     MinSuccessRatio,
     OwnBreaker,
     PhaseRetries,
+    ProviderSchedule,
     RetryAttempts,
     WorkPriority,
     unset,
@@ -123,6 +124,7 @@ class PipelineConfig(ConfigModel):
         " in SCHEDULED mode and high in the others.",
     )
     priority: WorkPriority | None = unset(WorkPriority, "; not given: normal")
+    provider_schedule: ProviderSchedule = False
     analysis_depth: Annotated[int, whole(1, 100)] = Field(
         10, description="The last position whose page is analysed."
     )
@@ -185,6 +187,7 @@ class PipelineConfig(ConfigModel):
             changed = changed.for_every_lane("enable_historical_tracking", False)
         if mode is not PipelineMode.SCHEDULED:
             changed = changed.for_every_lane("phase_retries", 0)
+            changed = changed.for_every_lane("provider_schedule", False)
         return changed
 
     def of(self, content_type: str) -> Self:

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
 
 from platformdirs import user_data_path
 from pydantic import (
@@ -52,6 +53,8 @@ class Settings(BaseSettings):
 
     scaleserp_base_url: BaseUrl = "https://api.scaleserp.com"
     scaleserp_api_key: SecretStr = _EMPTY
+    # The time zone of the account's profile, in which the provider starts scheduled batches.
+    scaleserp_timezone: ZoneInfo = ZoneInfo("UTC")
     youtube_base_url: BaseUrl = "https://www.googleapis.com/youtube/v3"
     youtube_api_key: SecretStr = _EMPTY
     dataforseo_base_url: BaseUrl = "https://api.dataforseo.com"

@@ -224,13 +224,14 @@ class PipelineService:
         Returns False, with no effect, if it belongs to no batch.
         """
         async with self._database.transaction() as conn:
-            chunk_id = await webhooks.record_webhook(
+            chunk_ids = await webhooks.record_webhook(
                 conn, secret_path, batch_id, result_set_id, body
             )
-            if chunk_id is None:
+            if chunk_ids is None:
                 return False
-            await due.make_due(conn, chunk_id)
-            await wake(conn, [WakeUp("chunk", str(chunk_id), JobPriority.HIGH)])
+            for chunk_id in chunk_ids:
+                await due.make_due(conn, chunk_id)
+            await wake(conn, [WakeUp("chunk", str(id_), JobPriority.HIGH) for id_ in chunk_ids])
         return True
 
     async def _reopen(

@@ -23,7 +23,7 @@ from serpline.core.ids import digest
 from serpline.domain.errors import UserError
 from serpline.domain.names import SEARCHED_TYPES, ContentType
 from serpline.scheduling.occurrences import Occurrence, is_due, occurrences
-from serpline.scheduling.spec import ScheduleSpec
+from serpline.scheduling.spec import Driver, ScheduleSpec
 
 PREVIEW_MAX = 10_000
 SPECS_MAX = 50
@@ -153,7 +153,7 @@ def run_config(
     highest of all, because every type waits for them.
     """
     kinds = [kind for kind in SEARCHED_TYPES if kind in followed]
-    own = {kind: _settings(followed[kind]) for kind in kinds}
+    own = {kind: _settings(followed[kind], scheduled_for) for kind in kinds}
     first, *others = own.values()
     # Without differences, the run's own keys are enough.
     lanes = own if any(each != first for each in others) else {}
@@ -176,9 +176,11 @@ def run_config(
     )
 
 
-def _settings(spec: ScheduleSpec) -> LaneSettings:
+def _settings(spec: ScheduleSpec, scheduled_for: datetime | None) -> LaneSettings:
     """The settings that a specification's content types follow in a run."""
     breaker = spec.circuit_breaker
+    # A run at any other time has no batch that the provider started for it.
+    is_slot = scheduled_for is not None and is_due(spec, scheduled_for) is not None
     return LaneSettings(
         retry_attempts=spec.retry_attempts,
         phase_retries=spec.phase_retries,
@@ -189,6 +191,7 @@ def _settings(spec: ScheduleSpec) -> LaneSettings:
         circuit_breaker=None if breaker is None else RunBreaker(**breaker.model_dump()),
         lane_deadline_hours=spec.lane_deadline_hours,
         priority=spec.priority,
+        provider_schedule=spec.driver is Driver.PROVIDER and is_slot,
     )
 
 

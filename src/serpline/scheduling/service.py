@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from serpline.core.clock import Clock
 from serpline.domain.errors import UserError
@@ -20,11 +21,14 @@ from serpline.scheduling.deciding import decide_until_now
 from serpline.scheduling.documents import stored_specs
 from serpline.scheduling.health import content_types_of, targets_of
 from serpline.scheduling.policy import next_instant
+from serpline.scheduling.provider_calendar import check_provider_driven
+from serpline.scheduling.provider_driver import TASK as PROVIDER_TASK
 from serpline.scheduling.slot_runs import read_name
 from serpline.scheduling.spec import ScheduleSpec
 from serpline.scheduling.trigger import groups_of, trigger_group
 from serpline.scheduling.views import schedule_view
 from serpline.store.database import Connection, Database
+from serpline.store.maintenance import housekeeping
 from serpline.store.runs import events
 from serpline.store.runs.events import Event
 from serpline.store.schedules import lanes, schedules, slots
@@ -38,10 +42,19 @@ Specs = ScheduleSpec | Sequence[ScheduleSpec]
 class SchedulingService:
     """Keep schedules, and start runs by hand."""
 
-    def __init__(self, database: Database, pipeline: PipelineService, clock: Clock) -> None:
+    def __init__(
+        self,
+        database: Database,
+        pipeline: PipelineService,
+        clock: Clock,
+        *,
+        provider_zone: ZoneInfo = ZoneInfo("UTC"),  # noqa: B008  immutable
+    ) -> None:
+        """``provider_zone``: the zone in which the provider's account starts its batches."""
         self._database = database
         self._pipeline = pipeline
         self._clock = clock
+        self._provider_zone = provider_zone
 
     def preview(
         self, specs: Specs, count: int, after: datetime | None = None
@@ -57,6 +70,7 @@ class SchedulingService:
         """
         name, all_specs, now = read_name(name), _as_list(specs), self._clock.now()
         check_new(all_specs, now)
+        check_provider_driven(all_specs, self._provider_zone, now)
         async with self._database.transaction() as conn:
             await schedules.insert(conn, name, now)
             row = await schedules.lock_any(conn, name)
@@ -233,6 +247,8 @@ class SchedulingService:
     ) -> list[Event]:
         """Store the next version of a locked schedule; return the events to write last."""
         check_new(specs, now)
+        check_provider_driven(specs, self._provider_zone, now)
+        await housekeeping.make_due(conn, PROVIDER_TASK)
         check_edit(row, specs, await slots.first_decided(conn, row.id))
         written = await decide_until_now(conn, row, now)
         await self._add_version(conn, row, specs, now, reason)
@@ -265,6 +281,7 @@ class SchedulingService:
         self, conn: Connection, what: str, name: str, *before: Event, **detail: Any
     ) -> None:
         """Write what happened as the last statement of a transaction."""
+        await housekeeping.make_due(conn, PROVIDER_TASK)
         await events.append(conn, [*before, _event(what, name, **detail)])
 
 

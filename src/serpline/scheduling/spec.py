@@ -250,8 +250,8 @@ class ScheduleSpec(ConfigModel):
     ] = Field((), description="Destinations that get every notification about the schedule.")
     driver: Annotated[Driver, one_of(tuple(Driver))] = Field(
         Driver.OWN,
-        description="own: serpline starts the searches; provider: a batch with a schedule at the"
-        " provider does.",
+        description="own: serpline starts the searches; provider: a batch at the provider starts them"
+        " by its own calendar (daily, weekly or monthly, on the hour, in the account's zone).",
     )
 
     @model_validator(mode="before")

@@ -129,6 +129,26 @@ _PAIRS = """
 """
 
 
+async def planned_searches(
+    conn: Connection, landscape: str | None, devices: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Return the searches that a run would plan now, in the order in which it cuts batches.
+
+    Each has ``item``, ``device``, and the fields of ``results.inputs.KeywordItem``.
+    """
+    rows = await conn.execute(
+        text(
+            "SELECT p.keyword_id || ':' || p.market || ':' || d.device AS item, d.device,"
+            " p.keyword_id, p.keyword, p.market, m.language, m.gl, m.hl, m.google_domain,"
+            f" m.location, m.location_code, m.language_code FROM ({_PAIRS}) p"
+            " JOIN markets m ON m.code = p.market"
+            " CROSS JOIN unnest(CAST(:devices AS text[])) AS d(device) ORDER BY item"
+        ),
+        {"landscape": landscape, "limit": None, "devices": list(devices)},
+    )
+    return [dict(row) for row in rows.mappings()]
+
+
 async def landscape_exists(conn: Connection, name: str) -> bool:
     """Whether the landscape exists."""
     rows = await conn.execute(text("SELECT 1 FROM landscapes WHERE name = :n"), {"n": name})

@@ -133,6 +133,7 @@ NEWS = {
     "circuit_breaker": {"failure_threshold": 2},
     "lane_deadline_hours": 3,
     "priority": "high",
+    "provider_schedule": True,
 }
 
 

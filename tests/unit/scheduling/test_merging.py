@@ -169,6 +169,7 @@ def test_each_type_of_a_shared_run_keeps_its_settings() -> None:
         circuit_breaker=RunBreaker(failure_threshold=3, timeout_seconds=60),
         lane_deadline_hours=6,
         priority=JobPriority.HIGH,
+        provider_schedule=False,
     )
     assert _own(config, ContentType.VIDEO) == LaneSettings(
         retry_attempts=3,
@@ -179,6 +180,7 @@ def test_each_type_of_a_shared_run_keeps_its_settings() -> None:
         enable_historical_tracking=True,
         lane_deadline_hours=48,
         priority=JobPriority.LOW,
+        provider_schedule=False,
     )
 
 
@@ -204,6 +206,7 @@ def test_types_without_differences_need_no_lanes() -> None:
         content_types=(ContentType.NEWS, ContentType.VIDEO),
         batch_size=7,
         priority=JobPriority.NORMAL,
+        provider_schedule=False,
     )
 
 
@@ -323,6 +326,7 @@ def test_a_specification_becomes_the_run_it_describes() -> None:
         lane_deadline_hours=1,
         credit_limits={"scaleserp": 5},
         priority=JobPriority.NORMAL,
+        provider_schedule=False,
     )
 
 
@@ -365,3 +369,16 @@ def test_the_id_needs_an_offset() -> None:
     """A time without zone is refused."""
     with pytest.raises(UserError, match=r"^instant=2026-01-30T12:00:00: must be"):
         run_id_of("news", JANUARY.replace(tzinfo=None))
+
+
+def test_only_slots_take_the_results_of_a_provider() -> None:
+    """A run at another time, or of our own driver, has no batch that was started for it."""
+    driven = _spec(content_type="video", driver="provider", time_of_day="09:00")
+    config = _config(driven, _spec(), at=JANUARY.replace(hour=9))
+    assert _own(config, ContentType.VIDEO).provider_schedule is True
+    assert _own(config, ContentType.NEWS).provider_schedule is False
+    for at in (JANUARY.replace(hour=10), None):
+        assert not any(
+            _own(_config(driven, _spec(), at=at), kind).provider_schedule
+            for kind in (ContentType.NEWS, ContentType.VIDEO)
+        )

@@ -23,10 +23,11 @@ async def wait_for_webhook(session: BatchSession, result_set_id: int) -> list[Ru
     """Wait for the webhook of a finished batch; None while it may still come.
 
     Returns the events to write with the batch's next state: none if the webhook has come, or if the
-    provider cannot reach us.
+    provider cannot reach us, or tells the maker of the batch.
     """
     work, tools = session.work, session.tools
-    if tools.webhook_base is None:
+    is_ours = session.row.scheduled_for is not None or not session.is_given
+    if tools.webhook_base is None or not is_ours:
         return []
     if await run_transaction(
         work, lambda conn: webhooks.is_announced(conn, PROVIDER, session.id, result_set_id)

@@ -15,7 +15,7 @@ from typing import Any
 from serpline.config.backfill import GivenResultSet
 from serpline.core.ids import secret_path
 from serpline.domain.errors import CallRefused, ProviderError
-from serpline.domain.names import BatchPriority
+from serpline.domain.names import BatchPriority, PipelineMode
 from serpline.domain.repair import RepairStage
 from serpline.domain.states import BatchStatus
 from serpline.phases.base import Work
@@ -33,6 +33,8 @@ from serpline.store.runs.searches import Search
 
 # A started batch that stays idle for this many polls without a result set was stopped.
 IDLE_POLLS_MAX = 20
+_STOPPED = "the batch was stopped before it had a result"
+_NOT_STARTED = "the provider did not start its scheduled batch"
 
 
 async def intend(
@@ -69,10 +71,10 @@ async def take(
     items: Sequence[str],
     given: GivenResultSet,
     *,
-    priority: BatchPriority,
     generation: int,
 ) -> BatchSession:
     """Store that the chunk takes a result set, which it neither made nor pays for."""
+    priority = work.config.batch_priority_in(PipelineMode(work.chunk.mode))
     async with work.database.transaction() as conn:
         row = await batches.take(
             conn,
@@ -85,6 +87,7 @@ async def take(
             items=items,
             batch_id=given.batch_id,
             result_set_id=given.result_set_id,
+            scheduled_for=given.scheduled_for,
             now=work.clock.now(),
         )
     return BatchSession(tools, work, row, resumed=True)
@@ -243,7 +246,7 @@ class SerpBatch:
             raise BatchOverError("the batch has run for too long")
         poll = session.tools.batch_poll_seconds
         if batch.is_idle and session.running_seconds > IDLE_POLLS_MAX * poll:
-            raise BatchOverError("the batch was stopped before it had a result")
+            raise BatchOverError(_NOT_STARTED if session.row.scheduled_for else _STOPPED)
         if session.row.errors or session.row.error_message:
             await session.note(errors=0, error_message=None)
         session.check_in(poll)

@@ -14,8 +14,7 @@ from typing import Any
 from serpline.config.backfill import GivenResultSet
 from serpline.config.run import PipelineConfig
 from serpline.domain.errors import CallRefused, ErrorCategory, ProviderError, ReplyNotStored
-from serpline.domain.keywords import searched
-from serpline.domain.names import ContentType, Device, PhaseName, PipelineMode
+from serpline.domain.names import PhaseName, PipelineMode
 from serpline.domain.outcomes import Done, NotStored, Outcome, Reject, Skip, Snooze
 from serpline.domain.repair import RepairStage, history, is_incident, shape_of, stage_of
 from serpline.domain.retry import cap_retry_after
@@ -24,14 +23,15 @@ from serpline.phases.freshness import bought_since
 from serpline.phases.serp.batch import SerpBatch, intend, take
 from serpline.phases.serp.batch_session import BatchSession
 from serpline.phases.serp.repair import QUOTA_POLLS
-from serpline.phases.serp.rows import asks_for_overviews, collected, item_key
+from serpline.phases.serp.rows import collected
+from serpline.phases.serp.scheduled import scheduled_batch
+from serpline.phases.serp.searches import item_key, search_spec
 from serpline.phases.tools import Tools, as_done
 from serpline.providers.scaleserp.spec import SearchSpec
 from serpline.providers.scaleserp.wire import SerpPage
 from serpline.store.database import Connection
 from serpline.store.results import inputs
 from serpline.store.results.collection import collected_at
-from serpline.store.results.inputs import KeywordItem
 from serpline.store.rows import insert_rows
 from serpline.store.runs import batches, plans
 from serpline.store.runs.chunks import ItemRow, OwnedChunk
@@ -68,16 +68,12 @@ class SerpCollectionPhase:
         if batch is not None:
             session = BatchSession(self._tools, work, batch, resumed=True)
             searches = [search for search in searches if search.item not in session.items]
-        elif (given := _next_given(work, made)) and searches:
-            session = await take(
-                self._tools,
-                work,
-                [search.item for search in searches],
-                given,
-                priority=work.config.batch_priority_in(PipelineMode(work.chunk.mode)),
-                generation=made,
-            )
-            searches = []
+        elif searches:
+            given = _next_given(work, made) or (None if made else await scheduled_batch(work))
+            if given is not None:
+                items_given = [search.item for search in searches]
+                session = await take(self._tools, work, items_given, given, generation=made)
+                searches = []
         in_real_time, in_batch, stage = _split(work.config, searches, set(due))
         if session is None and in_batch:
             priority = work.config.batch_priority_in(PipelineMode(work.chunk.mode))
@@ -170,7 +166,7 @@ class SerpCollectionPhase:
             known = await inputs.keyword_items(conn, work.chunk.run_id, list(dict.fromkeys(pairs)))
         kind = work.chunk.lane.content_type
         return {
-            item: _spec(known[keyword_id, market], kind, device, work.config)
+            item: search_spec(known[keyword_id, market], kind, device, work.config)
             for item, (keyword_id, market, device) in keys.items()
         }
 
@@ -224,18 +220,3 @@ def _split(
     if not any(search.item in due for search in together):
         together = []
     return alone, together, earliest
-
-
-def _spec(
-    keyword: KeywordItem, content_type: ContentType, device: Device, config: PipelineConfig
-) -> SearchSpec:
-    return SearchSpec(
-        q=searched(keyword.keyword),
-        content_type=content_type,
-        device=device,
-        location=keyword.location,
-        google_domain=keyword.google_domain,
-        gl=keyword.gl,
-        hl=keyword.hl,
-        include_ai_overview=asks_for_overviews(config, content_type),
-    )

@@ -9,29 +9,16 @@ from serpline.analysis.domains import (
     youtube_channel_ref,
     youtube_video_id,
 )
-from serpline.config.run import PipelineConfig
 from serpline.core.logging import described, get
 from serpline.domain.errors import ErrorCategory
-from serpline.domain.names import ContentType, Device
 from serpline.domain.outcomes import Done, Outcome, Reject
 from serpline.phases.base import Work
+from serpline.phases.serp.searches import asks_for_overviews, item_key
 from serpline.providers.scaleserp.wire import SerpPage, SerpResult
 
 log = get(__name__)
 
 YOUTUBE = "youtube.com"
-
-
-def item_key(item: str) -> tuple[int, str, Device]:
-    """The keyword's id, the market and the device of a search."""
-    keyword_id, market, device = item.split(":")
-    return int(keyword_id), market, Device(device)
-
-
-def asks_for_overviews(config: PipelineConfig, content_type: ContentType) -> bool:
-    """Whether a search asks for AI overviews."""
-    # Only organic pages have overviews, and each request for one is charged.
-    return config.include_ai_overview and content_type is ContentType.ORGANIC
 
 
 def collected(work: Work, item: str, page: SerpPage, source: str, at: datetime) -> Outcome:

@@ -40,6 +40,10 @@ WAITS: Final[Mapping[str, tuple[str, Mapping[str, str]]]] = {
     "provider_leases": ("true", {"expires_at": "CAST(:lease AS float8)"}),
     "provider_calls": ("status = 'intent' AND started_at > now()", {"started_at": "0"}),
     "provider_batches": (_UNENDED, {"sent_at": "0", "started_at": "0", "unannounced_at": "0"}),
+    "provider_schedules": (
+        "true",
+        {"next_check_at": "delay_seconds", "owned_until": "1210", "sent_at": "0"},
+    ),
     "housekeeping": ("true", {"next_check_at": "delay_seconds", "looked_at": "0"}),
     "notification_destinations": ("true", {"next_message_at": "delay_seconds"}),
     "procrastinate_workers": ("true", {"last_heartbeat": "0"}),

@@ -87,6 +87,17 @@ async def write(
     )
 
 
+async def make_due(conn: Connection, task: str) -> None:
+    """Make a task due now, if it is registered."""
+    await conn.execute(
+        text(
+            "UPDATE housekeeping SET next_check_at = least(next_check_at, now()), delay_seconds = 0"
+            " WHERE task = :task"
+        ),
+        {"task": task},
+    )
+
+
 async def due(conn: Connection, again_seconds: float) -> list[str]:
     """Return the tasks that are due, and set their next check ``again_seconds`` from now."""
     rows = await conn.execute(

@@ -285,6 +285,7 @@ KEPT: Final = frozenset(
         "schedule_versions",
         "schedule_lanes",
         "notification_destinations",
+        "provider_schedules",
         "provider_rates",
         "provider_retries",
         "provider_leases",

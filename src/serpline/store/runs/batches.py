@@ -23,7 +23,7 @@ from serpline.store.runs.settling import hand_over
 _COLUMNS = (
     "id, generation, name, secret_path, status, sent_at, provider_batch_id, stage, priority, items,"
     " results_count, next_result_set_id, result_set_id, pages_ingested, received, started_at,"
-    " unannounced_at, errors, error_message"
+    " scheduled_for, unannounced_at, errors, error_message"
 )
 
 
@@ -35,6 +35,7 @@ class BatchRow:
     ``results_count`` and ``next_result_set_id``: the provider's values, read before the start.
     ``received``: searches with a result in the pages ingested so far. ``started_at``: when a start
     may first have been sent, or when the batch was last seen in the provider's queue.
+    ``scheduled_for``: the slot whose results it has, if the provider starts the batch.
     ``unannounced_at``: when a poll first found the result set without its webhook. ``errors``:
     consecutive failed polls. ``error_message``: the last error, what the batch waits for, or why it
     was lost.
@@ -56,6 +57,7 @@ class BatchRow:
     pages_ingested: list[int]
     received: int
     started_at: datetime | None
+    scheduled_for: datetime | None
     unannounced_at: datetime | None
     errors: int
     error_message: str | None
@@ -147,19 +149,21 @@ async def take(
     items: Sequence[str],
     batch_id: str,
     result_set_id: int | None,
+    scheduled_for: datetime | None,
     now: datetime,
 ) -> BatchRow:
     """Store a batch that somebody else made, and hand the items over to its result set.
 
-    Without ``result_set_id`` the batch counts as running: it may still do so.
+    Without ``result_set_id`` the batch counts as running: it may still do so. ``scheduled_for``:
+    the slot, if the provider starts the batch.
     """
     rows = await conn.execute(
         text(
             "INSERT INTO provider_batches (chunk_id, generation, provider, name, secret_path,"
             " status, stage, priority, items, provider_batch_id, results_count, result_set_id,"
-            " started_at) SELECT c.id, :generation, :provider, :name, :secret, :status, :stage,"
-            " :priority, :items, :batch, 0, :result_set, :now FROM chunks c WHERE c.id = :chunk"
-            f" AND c.epoch = :epoch AND c.status = 'owned' RETURNING {_COLUMNS}"
+            " started_at, scheduled_for) SELECT c.id, :generation, :provider, :name, :secret,"
+            " :status, :stage, :priority, :items, :batch, 0, :result_set, :now, :slot FROM chunks c"
+            f" WHERE c.id = :chunk AND c.epoch = :epoch AND c.status = 'owned' RETURNING {_COLUMNS}"
         ),
         {
             "chunk": chunk.id,
@@ -175,6 +179,7 @@ async def take(
             "batch": batch_id,
             "result_set": result_set_id,
             "now": now,
+            "slot": scheduled_for,
         },
     )
     row = rows.mappings().first()

@@ -276,6 +276,8 @@ provider_batches = Table(
     Column("pages_ingested", ARRAY(Integer), nullable=False, server_default=text("'{}'")),
     Column("received", Integer, nullable=False, server_default=ZERO),
     Column("started_at", Instant),
+    # The slot whose results it has, if the provider started the batch by its own calendar.
+    Column("scheduled_for", Instant),
     # When a poll first found the result set, which no webhook had announced.
     Column("unannounced_at", Instant),
     Column("ended_at", Instant),

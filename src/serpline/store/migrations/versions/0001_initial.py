@@ -902,6 +902,58 @@ def upgrade() -> None:
         postgresql_where=sa.text("source_run_id <> pipeline_execution_id"),
     )
     op.create_table(
+        "provider_schedules",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False),
+        sa.Column("schedule_id", sa.Text(), nullable=False),
+        sa.Column("content_type", sa.Text(), nullable=False),
+        sa.Column("part", sa.Integer(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("secret_path", sa.Text(), nullable=False),
+        sa.Column("wanted", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
+        sa.Column("filled", sa.Text(), nullable=True),
+        sa.Column("provider_batch_id", sa.Text(), nullable=True),
+        sa.Column("seen", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
+        sa.Column("seen_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("sent_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("epoch", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("owned_until", sa.DateTime(timezone=True), nullable=True),
+        sa.Column(
+            "next_check_at",
+            sa.DateTime(timezone=True),
+            server_default=sa.text("now()"),
+            nullable=False,
+        ),
+        sa.Column("delay_seconds", sa.Float(), server_default=sa.text("0"), nullable=False),
+        sa.Column("errors", sa.SmallInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("error_message", sa.Text(), nullable=True),
+        sa.CheckConstraint(
+            "content_type IN ('organic', 'news', 'video', 'all')",
+            name=op.f("ck_provider_schedules_content_type"),
+        ),
+        sa.CheckConstraint("part >= 0", name=op.f("ck_provider_schedules_part")),
+        sa.ForeignKeyConstraint(
+            ["schedule_id"], ["schedules.id"], name=op.f("fk_provider_schedules_schedule_id")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_provider_schedules")),
+        sa.UniqueConstraint("name", name=op.f("uq_provider_schedules_name")),
+        sa.UniqueConstraint(
+            "schedule_id",
+            "content_type",
+            "part",
+            name=op.f("uq_provider_schedules_schedule_id_content_type_part"),
+        ),
+        sa.UniqueConstraint("secret_path", name=op.f("uq_provider_schedules_secret_path")),
+    )
+    op.create_index(
+        "ix_provider_schedules_next_check_at", "provider_schedules", ["next_check_at"], unique=False
+    )
+    op.create_index(
+        "ix_provider_schedules_provider_batch_id",
+        "provider_schedules",
+        ["provider_batch_id"],
+        unique=False,
+    )
+    op.create_table(
         "raw_replies",
         sa.Column("call_id", sa.Uuid(), nullable=False),
         sa.Column("http_status", sa.SmallInteger(), nullable=False),
@@ -1444,6 +1496,7 @@ def upgrade() -> None:
         ),
         sa.Column("received", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("started_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("scheduled_for", sa.DateTime(timezone=True), nullable=True),
         sa.Column("unannounced_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("ended_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("errors", sa.SmallInteger(), server_default=sa.text("0"), nullable=False),

@@ -1,0 +1,74 @@
+"""``serpline schedule doctor``: compare provider-driven schedules with the provider's batches."""
+
+from typing import Annotated, Any
+
+import typer
+
+from serpline.cli.common import (
+    JsonFlag,
+    print_json,
+    print_message,
+    require_utf8,
+    run,
+    services,
+    show_table,
+)
+from serpline.domain.errors import CallRefused, ProviderError, UserError
+
+_COLUMNS = ("schedule", "content_type", "provider_batch_id", "finding", "detail", "batch")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the group ``schedule``."""
+    app.command("doctor")(doctor)
+
+
+def doctor(
+    ctx: typer.Context,
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="[ID]", help="Name of a schedule.", callback=require_utf8),
+    ] = None,
+    check_all: Annotated[
+        bool, typer.Option("--all", help="All schedules, and batches of none of them.")
+    ] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Compare schedules with driver=provider with the batches at the provider.
+
+    It changes nothing. Workers bring differences in order by themselves.
+    """
+    if (name is None) is not check_all:
+        raise UserError("give the name of a schedule, or --all")
+    findings = run(_diagnose(ctx, name))
+    if as_json:
+        print_json(findings)
+    else:
+        show_table(_COLUMNS, [[one[key] or "" for key in _COLUMNS] for one in findings])
+        if not findings:
+            print_message("no schedule has driver=provider, and the provider has no such batch")
+    if any(one["finding"] != "ok" for one in findings):
+        raise typer.Exit(1)
+
+
+async def _diagnose(ctx: typer.Context, name: str | None) -> list[dict[str, Any]]:
+    from serpline.app import open_tools
+    from serpline.robustness.guard import CallScope
+    from serpline.scheduling.provider_doctor import diagnose
+
+    async with services(ctx) as opened:
+        if name is not None:
+            await opened.schedules.get(name)
+        async with open_tools(opened.settings, opened.database, opened.clock) as tools:
+
+            async def call(one: Any) -> Any:
+                scope = CallScope(freshness="schedule doctor", ttl_seconds=0.0)
+                try:
+                    return await tools.guard.execute(one, scope)
+                except (CallRefused, ProviderError) as error:
+                    raise UserError(f"cannot list the provider's batches: {error}") from None
+
+            zone = opened.settings.scaleserp_timezone
+            return await diagnose(
+                opened.database, call, tools.scaleserp, zone, opened.clock.now(), name
+            )
