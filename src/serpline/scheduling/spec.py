@@ -2,8 +2,6 @@
 
 The JSON form is an object such as ``{"content_type": "news", "frequency": "daily",
 "time_of_day": "09:00", "retry_attempts": 5}``; a schedule is one or several of them.
-
-``driver`` has no effect yet.
 """
 
 from collections.abc import Mapping
@@ -250,8 +248,8 @@ class ScheduleSpec(ConfigModel):
     ] = Field((), description="Destinations that get every notification about the schedule.")
     driver: Annotated[Driver, one_of(tuple(Driver))] = Field(
         Driver.OWN,
-        description="own: serpline starts the searches; provider: a batch at the provider starts them"
-        " by its own calendar (daily, weekly or monthly, on the hour, in the account's zone).",
+        description="own: serpline starts the searches; provider: a batch at the provider starts"
+        " them by its own calendar (daily, weekly or monthly, on the hour, in the account's zone).",
     )
 
     @model_validator(mode="before")
