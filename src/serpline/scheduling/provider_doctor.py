@@ -49,8 +49,8 @@ async def diagnose(
         wanted |= {one.name: (schedule.id, one) for one in found}
     refused = {finding["schedule"] for finding in findings}
     seen = await _list(call, client)
-    for name, (schedule, one) in sorted(wanted.items()):
-        findings += _compare(schedule, one, [batch for batch in seen if batch.name == name])
+    for name, (owner, one) in sorted(wanted.items()):
+        findings += _compare(owner, one, [batch for batch in seen if batch.name == name])
     if schedule_id is None:
         strange = [b for b in seen if b.name not in wanted and b.name not in known]
         findings += [_finding(None, None, b, "orphan", "of no schedule here") for b in strange]
