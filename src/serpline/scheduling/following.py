@@ -8,7 +8,7 @@ from serpline.domain.schedules import ScheduleLane
 from serpline.domain.states import ScheduleStatus, SlotOutcome
 from serpline.scheduling.deciding import decide_until_now
 from serpline.scheduling.documents import stored_specs
-from serpline.scheduling.health import after_run, content_types_of, targets_of
+from serpline.scheduling.health import Targets, after_run, content_types_of, targets_of
 from serpline.store.database import Connection, Database
 from serpline.store.runs import events
 from serpline.store.runs.events import Event
@@ -53,7 +53,8 @@ async def _judge_lanes(conn: Connection, ended: Sequence[EndedSlot], now: dateti
             continue
         row, kind = rows[slot.key.schedule_id], slot.key.content_type
         try:
-            targets = targets_of(stored_specs(row.specs), kind)
+            is_deleted = row.status is ScheduleStatus.DELETED
+            targets = Targets() if is_deleted else targets_of(stored_specs(row.specs), kind)
         except UserError:
             continue
         lane = lanes.get((row.id, kind)) or ScheduleLane(row.id, kind)

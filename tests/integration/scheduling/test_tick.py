@@ -441,6 +441,18 @@ async def test_freshness(schedules: Schedules) -> None:
     assert (await schedules.service.get("s"))["lanes"][0]["stale_since"] is None
 
 
+async def test_a_deleted_schedule_has_nothing_to_watch(schedules: Schedules) -> None:
+    """Nobody waits for its data, even if its last run ends later: no tick has more to do."""
+    await schedules.service.add("s", spec(freshness_target="26h"))
+    await schedules.at(NINE)
+    await schedules.service.delete("s")
+    assert await schedules.after(days=3) is None
+    await schedules.end_runs()
+    assert await schedules.after(minutes=1) is None
+    assert await schedules.after(days=3) is None
+    assert await schedules.events("schedule.stale") == []
+
+
 async def test_a_crashed_run_blocks_only_while_it_runs(schedules: Schedules) -> None:
     """A run that ended in any way, or whose row is gone, keeps no slot from starting."""
     await schedules.service.add("s", spec())
