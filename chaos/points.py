@@ -1,4 +1,4 @@
-"""The named points at which a process of row 2 kills itself.
+"""The named points at which a process of rows 2 and 21 kills itself.
 
 The product has no hooks for them. The process wraps the function of its point, and sends itself
 SIGKILL at the n-th call.
@@ -16,7 +16,10 @@ from serpline.pipeline.state_tracker import StateTracker
 from serpline.pipeline.worker import ChunkWorker
 from serpline.robustness.guard import Guard
 from serpline.robustness.ledger import Ledger
+from serpline.scheduling import tick
+from serpline.scheduling.starting import Starter
 from serpline.store.runs import batches, chunks, planning, releases, runs, settling, webhooks
+from serpline.store.schedules import following, schedules, slots, starting
 
 # Point → (owner of the function, its name, before or after it, the operation of a call or "").
 # A function of a store module runs inside a transaction: after it, nothing is committed yet.
@@ -54,11 +57,24 @@ WEB_POINTS: dict[str, tuple[Any, str, str, str]] = {
     "in inbox": (webhooks, "record_webhook", "after", ""),
     "after inbox": (PipelineService, "record_webhook", "after", ""),
 }
+# In the tick of the schedules.
+TICK_POINTS: dict[str, tuple[Any, str, str, str]] = {
+    "before decide": (tick, "decide_due", "before", ""),
+    "in slots": (slots, "insert", "after", ""),
+    "in cursor": (schedules, "move_cursors", "after", ""),
+    "after decide": (tick, "decide_due", "after", ""),
+    "before start": (Starter, "_start_next", "before", ""),
+    "in start": (starting, "start", "after", ""),
+    "in run": (PipelineService, "create", "after", ""),
+    "after start": (Starter, "_start_next", "after", ""),
+    "in follow": (following, "follow", "after", ""),
+    "after follow": (tick, "follow_runs", "after", ""),
+}
 
 
 def arm(point: str, passing: int) -> None:
     """Kill this process when it reaches ``point`` for the ``passing``-th time (from 1)."""
-    owner, name, when, operation = {**POINTS, **WEB_POINTS}[point]
+    owner, name, when, operation = {**POINTS, **WEB_POINTS, **TICK_POINTS}[point]
     left = passing
 
     def passed(arguments: tuple[Any, ...]) -> None:

@@ -16,14 +16,14 @@ from typing import Any
 from harness.environment import clean_environment
 from serpline.core.logging import configure
 
-_FORKS = multiprocessing.get_context("forkserver")
+forks = multiprocessing.get_context("forkserver")
 _preloaded: list[str] = []
 
 
 def preload(name: str) -> None:
     """Load the module before the first fork."""
     _preloaded.append(name)
-    _FORKS.set_forkserver_preload(_preloaded)
+    forks.set_forkserver_preload(_preloaded)
 
 
 preload(__name__)
@@ -50,9 +50,9 @@ class Fork:
 
         The environment lacks this machine's settings. ``enter_fork`` makes the pipe its stdin.
         """
-        self._alive, theirs = _FORKS.Pipe()
+        self._alive, theirs = forks.Pipe()
         environment = {**clean_environment(), **environment}
-        self._process = _FORKS.Process(target=target, args=(environment, log, theirs, *more))
+        self._process = forks.Process(target=target, args=(environment, log, theirs, *more))
         self._process.start()
         theirs.close()
         self._over = asyncio.Event()
