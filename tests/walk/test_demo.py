@@ -348,3 +348,16 @@ def test_simulated_results_never_enter_a_real_project(database_url: str, tmp_pat
     assert "SERPLINE_DATABASE_URL" in done.stderr.splitlines()[-1]
     listed = json.loads(process("keywords", "list", "--json").stdout)
     assert [row["keyword"] for row in listed] == ["mine"]
+
+
+def test_it_ends_with_a_schedule(shown: Shown) -> None:
+    """Three next times, and a month's searches: 4 a day and 2 a week. It is stored and paused."""
+    schedule = shown.document["schedule"]
+    assert len(schedule["next_times"]) == 3
+    cost = schedule["cost_per_month"]
+    assert cost["error"] is None
+    assert cost["searches"] == pytest.approx(4 * 365 / 12 + 2 * 52 / 12, abs=1)
+    assert cost["providers"]["scaleserp"]["credits"] == pytest.approx(cost["searches"], abs=1)
+    (row,) = shown.json("schedule", "list", "--json")
+    assert (row["id"], row["status"], row["next_at"]) == ("demo", "paused", None)
+    assert shown.json("schedule", "show", "demo", "--json")["cost_per_month"] == cost

@@ -2,10 +2,13 @@
 
 import ast
 import importlib.util
+import json
 import re
 import shlex
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from itertools import takewhile
 from pathlib import Path
 from types import CodeType
 from typing import Any
@@ -16,6 +19,11 @@ import sqlalchemy as sa
 import typer
 
 from serpline.cli import app, global_options_first
+from serpline.domain.schedules import SlotReason
+from serpline.domain.states import SlotOutcome
+from serpline.scheduling.documents import read_specs
+from serpline.scheduling.occurrences import occurrences
+from serpline.scheduling.spec import ScheduleSpec
 from serpline.store.database import Database
 
 ROOT = Path(__file__).parents[2]
@@ -25,9 +33,13 @@ PAGES = [
 _BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _SQL = re.compile(r"^```sql\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _SHELL = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_YAML = re.compile(r"^```yaml\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_CRONTAB = re.compile(r"^\| `([^`]+)` \| `({[^`]+})` \|$", re.MULTILINE)
+_REASON = re.compile(r"^\| `(\w+)` \| ([\w, ]+) \| [^|]+ \| [^|]+ \|$", re.MULTILINE)
 _LINK = re.compile(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]*))?\)")
 _HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
 _FILE = re.compile(r"`([\w./-]+/[\w-]+\.(?:py|toml|csv))`")
+_SCHEDULES = Path("docs/schedules.md")
 _SHELL_OPERATORS = {"&", "&&", "|", ";", ">"}
 # Decisions and the changelog name files of their time.
 _OF_NOW = [page for page in PAGES if page.parts[1:2] != ("adr",) and page.name != "CHANGELOG.md"]
@@ -94,6 +106,41 @@ async def test_a_figure_by_hand() -> None:
     """The page on the figures computes by hand what the script computes."""
     (block,) = _blocks("figures.md")
     eval(block, {})  # the page itself is the program
+
+
+def test_specifications_of_the_page_on_schedules() -> None:
+    """Each example is accepted as written."""
+    blocks = _YAML.findall(_text(_SCHEDULES))
+    assert len(blocks) >= 2
+    for block in blocks:
+        assert read_specs(block.encode(), is_yaml=True)
+
+
+@pytest.mark.parametrize(("line", "keys"), _CRONTAB.findall(_text(_SCHEDULES)))
+def test_keys_that_replace_a_crontab_line(line: str, keys: str) -> None:
+    """Both are due at the same instants, over two years with their clock changes."""
+    common = {"content_type": "news", "timezone": "Europe/Berlin"}
+    as_cron = {**common, "frequency": "cron", "cron": line}
+    after, until = datetime(2026, 1, 1, tzinfo=UTC), datetime(2028, 1, 1, tzinfo=UTC)
+    cron, own = (
+        list(
+            takewhile(
+                lambda due: due < until,
+                (due.scheduled_for for due in occurrences(ScheduleSpec.from_json(each), after)),
+            )
+        )
+        for each in (as_cron, {**common, **json.loads(keys)})
+    )
+    assert len(cron) > 7
+    assert cron == own
+
+
+def test_every_reason_is_explained() -> None:
+    """The page on schedules has each code once, with outcomes that exist."""
+    section = _text(_SCHEDULES).split("### Reasons")[1].split("\n## ")[0]
+    rows = _REASON.findall(section)
+    assert sorted(code for code, _ in rows) == sorted(SlotReason)
+    assert {each for _, outcomes in rows for each in outcomes.split(", ")} <= set(SlotOutcome)
 
 
 @pytest.mark.parametrize("tool", ["draw_states", "write_keys"])

@@ -8,12 +8,13 @@ from serpline.cli.common import (
     JsonFlag,
     print_json,
     print_message,
-    require_utf8,
     run,
     services,
     show_table,
     split_list,
 )
+from serpline.cli.schedule_views import NameArgument
+from serpline.cli.times import minute
 from serpline.domain.errors import UserError
 from serpline.domain.schedules import BackfillKind
 
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
 
 _CHANGES = ("pause", "resume", "cancel")
 _SHOWN = ("id", "kind", "status", "from", "to", "progress", "failed", "credits", "reason")
-NameArgument = Annotated[
-    str, typer.Argument(metavar="ID", help="Name of the schedule.", callback=require_utf8)
-]
 
 
 def register(app: typer.Typer) -> None:
@@ -117,7 +115,10 @@ def backfills(
     if as_json:
         print_json(rows[0] if change else rows)
         return
-    show_table(_SHOWN, [[_cell(row, column) for column in _SHOWN] for row in rows])
+    if rows:
+        show_table(_SHOWN, [[_cell(row, column) for column in _SHOWN] for row in rows])
+    else:
+        print_message(f"schedule {name!r} has no backfills")
 
 
 def _service(opened: "Services") -> "BackfillService":
@@ -146,6 +147,8 @@ def _limits(given: list[str]) -> dict[str, float]:
 def _cell(row: dict[str, Any], column: str) -> Any:
     slots = row["slots"]
     match column:
+        case "from" | "to":
+            return minute(row[column])
         case "progress":
             waiting = slots.get("waiting", 0) + slots.get("running", 0)
             return f"{slots['total'] - waiting} of {slots['total']}"
@@ -157,8 +160,11 @@ def _cell(row: dict[str, Any], column: str) -> Any:
 
 
 def _show_plan(plan: dict[str, Any]) -> None:
-    columns = ("scheduled_for", "content_type", "outcome", "reason")
-    show_table(columns, [[slot[column] for column in columns] for slot in plan["slots"]])
+    rows = [
+        [minute(slot["scheduled_for"]), slot["content_type"], slot["outcome"], slot["reason"]]
+        for slot in plan["slots"]
+    ]
+    show_table(["time (UTC)", "type", "outcome", "reason"], rows)
     estimate = plan["estimate"]
     costs = [
         [provider, cost["calls"], f"{cost['credits']:g} {cost['unit']}", cost["usd"], cost["basis"]]

@@ -44,6 +44,7 @@ T = TypeVar("T")
 TERMINATED = 143
 PIPE_WIDTH = 320
 ENVIRONMENT_DATA_DIR = "SERPLINE_DATA_DIR"
+STDIN = Path("-")
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 DialectOption = Annotated[
@@ -243,17 +244,38 @@ def file_error(path: Path, error: OSError) -> UserError:
 
 
 def read_document(path: Path) -> Any:
-    """Read a JSON file, or a YAML one (.yaml, .yml).
+    """Read a JSON file, a YAML one (.yaml, .yml), or either from stdin (-).
 
     Raises ``UserError`` with the file and the position.
     """
     from serpline.config.documents import SIZE_BYTES_MAX, read_json, read_yaml
 
-    read = read_yaml if path.suffix.lower() in (".yaml", ".yml") else read_json
     try:
-        with path.open("rb") as file:
-            return read(file.read(SIZE_BYTES_MAX + 1))
+        if path == STDIN:
+            given = sys.stdin.buffer.read(SIZE_BYTES_MAX + 1)
+            # A JSON object or list begins with a bracket. YAML does not read JSON with tabs.
+            is_yaml = given.lstrip()[:1] not in (b"{", b"[")
+        else:
+            with path.open("rb") as file:
+                given = file.read(SIZE_BYTES_MAX + 1)
+            is_yaml = path.suffix.lower() in (".yaml", ".yml")
+        return read_yaml(given) if is_yaml else read_json(given)
     except OSError as error:
         raise file_error(path, error) from None
     except UserError as error:
-        raise UserError(f"{path}: {error}") from None
+        raise UserError(f"{shown_path(path)}: {error}") from None
+
+
+def shown_path(path: Path) -> str:
+    """The name of a file in messages."""
+    return "stdin" if path == STDIN else str(path)
+
+
+async def warn_without_workers(opened: "Services") -> None:
+    """Say on stderr that nothing works on runs."""
+    from serpline.store.results import reports
+
+    async with opened.database.transaction() as conn:
+        alive = await reports.workers_alive(conn)
+    if not alive:
+        print_message("no worker is running: start workers with 'serpline up' or 'serpline worker'")

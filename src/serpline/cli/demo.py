@@ -138,6 +138,7 @@ async def _demo(
     from serpline.cli.demo_audit import audit
     from serpline.cli.demo_recompute import recompute_figures
     from serpline.cli.demo_report import best_rankings
+    from serpline.cli.demo_schedule import add_schedule
     from serpline.cli.keywords import import_file
     from serpline.cli.progress import follow
     from serpline.cli.supervise import Supervisor
@@ -176,7 +177,9 @@ async def _demo(
             report["dsi"] = [row async for row in dsi_rows(conn, run_id)]
         rankings = await best_rankings(opened.database, run_id)
         again = await recompute_figures(opened.database, run_id, report["dsi"], setup.directory)
-    return {**report, "audit": audit(simulator.log, report), "recomputed": again}, rankings
+        schedule = await add_schedule(opened, landscape)
+    report |= {"audit": audit(simulator.log, report), "recomputed": again, "schedule": schedule}
+    return report, rankings
 
 
 @asynccontextmanager

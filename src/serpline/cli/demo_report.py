@@ -1,5 +1,6 @@
-"""The demo's closing report: DSI, rankings, costs, audit and further commands."""
+"""The demo's closing report: DSI, rankings, costs, audit, a schedule and further commands."""
 
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +9,7 @@ from uuid import UUID
 
 import typer
 
-from serpline.cli import demo_audit, demo_recompute
+from serpline.cli import demo_audit, demo_recompute, demo_schedule
 from serpline.cli.common import format_cell, show_table
 from serpline.cli.rankings import show_rankings
 from serpline.cli.runs import show_report
@@ -60,10 +61,13 @@ def show(
     typer.echo(demo_audit.summary_line(report["audit"]))
     if report["recomputed"]:
         typer.echo(demo_recompute.summary_line(report["recomputed"]))
+    typer.echo()
+    demo_schedule.show_schedule(report["schedule"])
     option = f"--data-dir {directory} " if embedded else ""
     typer.echo(f"All results are in {directory if embedded else 'your database'}. Next commands:")
     for command in (
         f"run show {report['run_id']}",
+        f"schedule show {shlex.quote(report['schedule']['id'])}",
         "dsi show --content-type all",
         'rankings --keyword "…"',
         "dsi export --format csv",

@@ -13,6 +13,7 @@ from pydantic import SecretStr
 
 from serpline.cli.common import (
     JsonFlag,
+    format_cell,
     print_json,
     print_message,
     require_utf8,
@@ -21,6 +22,7 @@ from serpline.cli.common import (
     show_table,
     split_list,
 )
+from serpline.cli.times import minute
 from serpline.domain.errors import UserError
 
 if TYPE_CHECKING:
@@ -31,7 +33,7 @@ URL_VARIABLE = "SERPLINE_NOTIFY_URL"
 REFUSED = 2
 _URL_CHARS_MAX = 10_000
 
-app = typer.Typer(help="Who is told what happened, by Apprise.", no_args_is_help=True)
+app = typer.Typer(help="Choose who is told what happened, and how.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(callback=require_utf8, help="The destination's name.")]
 
@@ -50,22 +52,34 @@ def list_(ctx: typer.Context, as_json: JsonFlag = False) -> None:
 
         print_json([{**row, "events": row["events"] or usual()} for row in rows])
         return
+    if not rows:
+        print_message("there is no destination yet: add one with 'serpline notifications add'")
+        return
+    columns = ["name", "service", "hears", "waiting", "given up", "last sent (UTC)", "trouble"]
     shown = [
         [
             row["name"],
             row["service"],
-            "usual" if row["events"] is None else row["events"],
-            "all" if row["schedules"] is None else row["schedules"],
+            _hears(row),
             row["pending"],
             row["failed"],
-            row["last_sent_at"],
-            row["failing_since"],
-            row["last_error"],
+            minute(row["last_sent_at"]),
+            _trouble(row),
         ]
         for row in rows
     ]
-    columns = ["name", "service", "events", "schedules", "waiting", "given up", "last message"]
-    show_table([*columns, "failing since", "last error"], shown)
+    show_table(columns, shown)
+
+
+def _hears(row: dict[str, Any]) -> str:
+    kinds = "usual" if row["events"] is None else format_cell(row["events"])
+    return kinds if row["schedules"] is None else f"{kinds} of {format_cell(row['schedules'])}"
+
+
+def _trouble(row: dict[str, Any]) -> str | None:
+    if row["failing_since"] is None:
+        return None
+    return f"fails since {minute(row['failing_since'])}: {row['last_error']}"
 
 
 # Extra arguments are refused here, because the parser's own message would show a URL.
@@ -92,6 +106,7 @@ def add(
     replace: Annotated[
         bool, typer.Option("--replace", help="Change the URL and the rules of an existing one.")
     ] = False,
+    as_json: JsonFlag = False,
 ) -> None:
     """Add a destination. It hears of what happens from now on.
 
@@ -109,11 +124,14 @@ def add(
 
     for unknown in run(work()):
         print_message(f"schedule {unknown!r}: there is none of that name yet")
-    print_message(f"{name}: added; try it with 'serpline notifications test'")
+    if as_json:
+        print_json({"destination": name, "status": "added"})
+    else:
+        print_message(f"{name}: added; try it with 'serpline notifications test'")
 
 
 @app.command("remove")
-def remove(ctx: typer.Context, name: Name) -> None:
+def remove(ctx: typer.Context, name: Name, as_json: JsonFlag = False) -> None:
     """Remove a destination, with the messages that wait for it."""
 
     async def work() -> None:
@@ -121,7 +139,10 @@ def remove(ctx: typer.Context, name: Name) -> None:
             await service.remove(name)
 
     run(work())
-    print_message(f"{name}: removed")
+    if as_json:
+        print_json({"destination": name, "status": "removed"})
+    else:
+        print_message(f"{name}: removed")
 
 
 @app.command("test")

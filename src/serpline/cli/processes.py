@@ -198,7 +198,10 @@ def up(
     host: Host = LOOPBACK,
     port: Port = None,
 ) -> int:
-    """Run the web process and workers until stopped. Restart those that crash."""
+    """Run the web process and workers until stopped. Restart those that crash.
+
+    Workers also start the runs of schedules and send notifications: nothing else has to run.
+    """
     settings = load_settings(ctx, web_port=port)
     configure_logging(settings, "INFO")
 

@@ -1,33 +1,28 @@
 """``serpline schedule``: preview, which needs no database, and stored schedules."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from serpline.cli import backfills, schedule_doctor, schedule_proposals, schedule_stored
-from serpline.cli.common import JsonFlag, print_json, print_message, show_table
-from serpline.cli.schedule_stored import read_specs
+from serpline.cli import (
+    backfills,
+    schedule_doctor,
+    schedule_proposals,
+    schedule_stored,
+    schedule_views,
+)
+from serpline.cli.common import JsonFlag, print_json, print_message
+from serpline.cli.schedule_stored import SpecFile, read_specs
+from serpline.cli.schedule_tables import show_times
 from serpline.core.clock import SystemClock
 
 schedule_app = typer.Typer(
     help="Keep schedules, and see what became of each time.", no_args_is_help=True
 )
-schedule_stored.register(schedule_app)
-backfills.register(schedule_app)
-schedule_proposals.register(schedule_app)
-schedule_doctor.register(schedule_app)
 
 
-@schedule_app.command("preview")
 def preview(
-    spec: Annotated[
-        Path,
-        typer.Argument(
-            metavar="SPEC.json",
-            help="JSON or YAML (.yaml, .yml) file: one specification, or a list of them.",
-        ),
-    ],
+    spec: SpecFile,
     count: Annotated[int, typer.Option(help="Number of times to show, 1 to 10000.")] = 10,
     after: Annotated[
         str | None,
@@ -37,7 +32,7 @@ def preview(
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Show the next runs of a schedule: UTC, local time and content types."""
+    """Show when a specification would be due: UTC, local time and content types of each run."""
     from serpline.config.model import read_value
     from serpline.scheduling.merging import preview as preview_rows
     from serpline.scheduling.values import INSTANT
@@ -50,8 +45,20 @@ def preview(
     if as_json:
         print_json(rows)
     else:
-        columns = ["scheduled_for", "local", "content_types", "note"]
-        for row in rows:
-            for column in columns[:2]:
-                row[column] = row[column].replace("T", " ")
-        show_table(columns, [[row[column] for column in columns] for row in rows])
+        show_times(rows)
+
+
+# In the order of the help.
+schedule_app.command("add")(schedule_stored.add)
+schedule_app.command("edit")(schedule_stored.edit)
+schedule_app.command("list")(schedule_views.list_schedules)
+schedule_app.command("show")(schedule_views.show)
+schedule_app.command("preview")(preview)
+schedule_app.command("slots")(schedule_views.slots)
+schedule_app.command("pause")(schedule_stored.pause)
+schedule_app.command("resume")(schedule_stored.resume)
+schedule_app.command("trigger")(schedule_stored.trigger)
+schedule_app.command("delete")(schedule_stored.delete)
+backfills.register(schedule_app)
+schedule_proposals.register(schedule_app)
+schedule_doctor.register(schedule_app)

@@ -52,6 +52,9 @@ def proposals(
     if as_json:
         print_json(found)
         return
+    if not found:
+        print_message("there is no proposal")
+        return
     columns = ["id", "schedule", "content_type", "status", "summary", "promised", "since"]
     rows = [[_cell(row, name) for name in columns] for row in found]
     show_table(columns, rows)

@@ -1,5 +1,6 @@
-"""``serpline schedule add``, ``edit``, ``list``, ``show``, ``slots`` and the changes by hand."""
+"""``serpline schedule add``, ``edit``, ``pause``, ``resume``, ``delete`` and ``trigger``."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,51 +14,32 @@ from serpline.cli.common import (
     require_utf8,
     run,
     services,
-    show_table,
+    shown_path,
     split_list,
+    warn_without_workers,
 )
+from serpline.cli.schedule_tables import show_cost, show_times
+from serpline.cli.schedule_views import NameArgument, cost_of
+from serpline.cli.times import minute
 from serpline.domain.errors import UserError
 
 if TYPE_CHECKING:
+    from serpline.app import Services
     from serpline.scheduling.spec import ScheduleSpec
 
-_SLOT_COLUMNS = (
-    "scheduled_for",
-    "content_type",
-    "outcome",
-    "started_at",
-    "lateness_seconds",
-    "run_status",
-    "reason",
-    "run_id",
-)
-
-NameArgument = Annotated[
-    str, typer.Argument(metavar="ID", help="Name of the schedule.", callback=require_utf8)
-]
 Reason = Annotated[
     str | None, typer.Option(help="Why, for those who read it later.", callback=require_utf8)
 ]
 SpecFile = Annotated[
     Path,
     typer.Argument(
-        metavar="SPEC.json",
-        help="JSON or YAML (.yaml, .yml) file: one specification, or a list of them.",
+        metavar="SPEC",
+        help="File of one specification or a list, as JSON or YAML (.yaml, .yml); - is stdin.",
     ),
 ]
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands to the group ``schedule``."""
-    app.command("add")(add)
-    app.command("edit")(edit)
-    app.command("list")(list_schedules)
-    app.command("show")(show)
-    app.command("slots")(slots)
-    app.command("pause")(pause)
-    app.command("resume")(resume)
-    app.command("delete")(delete)
-    app.command("trigger")(trigger)
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Show the next times and the cost; store nothing.")
+]
 
 
 def add(
@@ -65,6 +47,7 @@ def add(
     name: NameArgument,
     spec: SpecFile,
     reason: Reason = None,
+    dry_run: DryRun = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Store a schedule. Workers start its runs from now on."""
@@ -72,9 +55,20 @@ def add(
 
     async def work() -> dict[str, Any]:
         async with services(ctx) as opened:
-            return await opened.schedules.add(name, specs, reason=reason)
+            if dry_run:
+                return await outlook(opened, specs)
+            added = await opened.schedules.add(name, specs, reason=reason)
+            cost = await cost_of(opened, specs)
+            if cost["error"]:
+                print_message(f"{name}: no run can start yet: {cost['error']}")
+            await warn_without_workers(opened)
+            return added
 
-    _print_changed(run(work()), as_json)
+    found = run(work())
+    if dry_run:
+        _print_outlook(found, as_json)
+    else:
+        _print_changed(found, as_json)
 
 
 def edit(
@@ -85,87 +79,26 @@ def edit(
     version: Annotated[
         int | None, typer.Option(help="The version that you changed; another newest is refused.")
     ] = None,
+    dry_run: DryRun = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Store a new version of a schedule. Past slots keep theirs."""
+    """Store a new version of a schedule. Past slots keep theirs.
+
+    'schedule show ID --spec' prints the specifications to change.
+    """
     specs = read_specs(spec)
 
     async def work() -> dict[str, Any]:
         async with services(ctx) as opened:
+            if dry_run:
+                return await outlook(opened, specs)
             return await opened.schedules.edit(name, specs, reason=reason, version=version)
 
-    _print_changed(run(work()), as_json)
-
-
-def list_schedules(
-    ctx: typer.Context,
-    deleted: Annotated[bool, typer.Option("--deleted", help="Deleted ones too.")] = False,
-    as_json: JsonFlag = False,
-) -> None:
-    """List schedules with their status and next time (UTC)."""
-
-    async def work() -> list[dict[str, Any]]:
-        async with services(ctx) as opened:
-            return await opened.schedules.listed(deleted=deleted)
-
-    rows = run(work())
-    if as_json:
-        print_json(rows)
-        return
-    columns = ("id", "status", "version", "content_types", "next_at", "pause_reason")
-    show_table(columns, [[row[column] for column in columns] for row in rows])
-
-
-def show(ctx: typer.Context, name: NameArgument, as_json: JsonFlag = False) -> None:
-    """Show a schedule: status, next time, content types, specifications and versions."""
-
-    async def work() -> dict[str, Any]:
-        async with services(ctx) as opened:
-            return await opened.schedules.get(name)
-
     found = run(work())
-    if as_json:
-        print_json(found)
-        return
-    specs, lanes, versions = found.pop("specs"), found.pop("lanes"), found.pop("versions")
-    show_table(("key", "value"), [row for row in found.items() if row[1] is not None])
-    if lanes:
-        show_table(list(lanes[0]), [list(lane.values()) for lane in lanes])
-    rows = [(each["version"], each["created_at"], each["reason"]) for each in versions]
-    show_table(("version", "since", "reason"), rows)
-    print_json(specs)
-
-
-def slots(
-    ctx: typer.Context,
-    name: NameArgument,
-    since: Annotated[
-        str | None, typer.Option("--from", metavar="ISO", help="From this time on (UTC).")
-    ] = None,
-    until: Annotated[
-        str | None, typer.Option("--to", metavar="ISO", help="Until this time (UTC).")
-    ] = None,
-    limit: Annotated[int, typer.Option(help="Number of slots, 1 to 10000.")] = 100,
-    as_json: JsonFlag = False,
-) -> None:
-    """Show what became of a schedule's times, newest first."""
-    from serpline.config.model import read_value
-    from serpline.scheduling.values import INSTANT
-
-    bounds = {
-        "since": None if since is None else read_value(INSTANT, "--from", since),
-        "until": None if until is None else read_value(INSTANT, "--to", until),
-    }
-
-    async def work() -> list[dict[str, Any]]:
-        async with services(ctx) as opened:
-            return await opened.schedules.slots(name, limit=limit, **bounds)
-
-    rows = run(work())
-    if as_json:
-        print_json(rows)
+    if dry_run:
+        _print_outlook(found, as_json)
     else:
-        show_table(_SLOT_COLUMNS, [[row[column] for column in _SLOT_COLUMNS] for row in rows])
+        _print_changed(found, as_json)
 
 
 def pause(
@@ -210,7 +143,9 @@ def trigger(
     name: NameArgument,
     content_type: Annotated[
         list[str] | None,
-        typer.Option("--content-type", help="Only these content types; commas or repeat."),
+        typer.Option(
+            "--type", "--content-type", help="Only these content types; commas or repeat."
+        ),
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
@@ -219,14 +154,16 @@ def trigger(
 
     async def work() -> list[str]:
         async with services(ctx) as opened:
-            return [str(each) for each in await opened.schedules.trigger(name, chosen)]
+            started = [str(each) for each in await opened.schedules.trigger(name, chosen)]
+            await warn_without_workers(opened)
+            return started
 
     run_ids = run(work())
     if as_json:
         print_json({"run_ids": run_ids})
         return
     for run_id in run_ids:
-        print_message(f"started {run_id}")
+        print_message(f"{name}: run {run_id} started")
 
 
 def read_specs(path: Path) -> tuple["ScheduleSpec", ...]:
@@ -237,14 +174,33 @@ def read_specs(path: Path) -> tuple["ScheduleSpec", ...]:
     try:
         return specs_from_json(document)
     except UserError as error:
-        raise UserError(f"{path}: {error}") from None
+        raise UserError(f"{shown_path(path)}: {error}") from None
+
+
+async def outlook(opened: "Services", specs: Sequence["ScheduleSpec"]) -> dict[str, Any]:
+    """The next three times of specifications, and their cost per month. Stores nothing.
+
+    Raises ``UserError`` for specifications that form no schedule.
+    """
+    from serpline.scheduling.changes import check_new
+    from serpline.scheduling.views import next_times
+
+    now = opened.clock.now()
+    check_new(specs, now)
+    return {"next_times": next_times(specs, now), "cost_per_month": await cost_of(opened, specs)}
+
+
+def _print_outlook(found: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print_json(found)
+        return
+    show_times(found["next_times"], title="Next times; nothing was stored")
+    show_cost(found["cost_per_month"])
 
 
 def _print_changed(schedule: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print_json(schedule)
         return
-    due = schedule["next_at"] or "no next time"
-    print_message(
-        f"{schedule['id']}: {schedule['status']}, version {schedule['version']}, next: {due}"
-    )
+    due = f"next: {minute(schedule['next_at'])} UTC" if schedule["next_at"] else "no next time"
+    print_message(f"{schedule['id']}: {schedule['status']}, version {schedule['version']}, {due}")

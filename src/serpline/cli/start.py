@@ -15,6 +15,7 @@ from serpline.cli.common import (
     services,
     show_table,
     split_list,
+    warn_without_workers,
 )
 from serpline.cli.runs import exit_code, find_run, print_report
 from serpline.domain.errors import UserError
@@ -85,7 +86,8 @@ def start(
     config: Annotated[
         Path | None,
         typer.Option(
-            help="JSON file of run settings ('serpline schema run'); options override it."
+            help="JSON or YAML file of run settings, or - for stdin ('serpline schema run');"
+            " options override it."
         ),
     ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Show progress until the run ends.")] = False,
@@ -134,7 +136,7 @@ def _start(ctx: typer.Context, request: _StartRequest, *, wait: bool, as_json: b
             run_id = await opened.pipeline.start(await request.resolved(opened), request.mode)
             if not as_json:
                 print_message(f"run {run_id} started")
-            await _warn_without_workers(opened)
+            await warn_without_workers(opened)
             if wait:
                 await follow(opened, run_id, quiet=as_json)
             elif not as_json:
@@ -144,15 +146,6 @@ def _start(ctx: typer.Context, request: _StartRequest, *, wait: bool, as_json: b
             return exit_code(report["status"], report["error"]) if wait else 0
 
     return run(begin())
-
-
-async def _warn_without_workers(opened: "Services") -> None:
-    from serpline.store.results import reports
-
-    async with opened.database.transaction() as conn:
-        alive = await reports.workers_alive(conn)
-    if not alive:
-        print_message("no worker is running: start workers with 'serpline up' or 'serpline worker'")
 
 
 def _dry_run(ctx: typer.Context, request: _StartRequest, as_json: bool) -> int:

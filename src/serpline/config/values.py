@@ -12,7 +12,7 @@ from pydantic_core import CoreSchema, PydanticCustomError
 from pydantic_core import core_schema as cs
 
 from serpline.domain.names import SEARCHED_TYPES, Device, JobPriority
-from serpline.domain.text import is_storable
+from serpline.domain.text import is_printable, is_storable
 
 BATCH_SIZE_MAX = 15_000
 # The largest value that a column of credits can hold.
@@ -189,7 +189,7 @@ CreditLimits = Annotated[Mapping[Text, Amount], Allowed("numbers by provider, ea
 Name = Annotated[
     str,
     Field(strict=True, min_length=1, max_length=NAME_CHARACTERS_MAX),
-    _only(lambda text: text.isprintable() and not text.isspace()),
+    _only(lambda text: is_printable(text) and not text.isspace()),
     Must(f"1 to {NAME_CHARACTERS_MAX} printable characters"),
 ]
 AwareTime = Annotated[

@@ -1,6 +1,7 @@
 """Text that PostgreSQL can store, and characters that are invisible."""
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +16,8 @@ _INVISIBLE = re.compile(
     "\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e00ff"
     "\U000e01f0-\U000e0fff]"
 )
+# Joiners belong to the spelling of Persian, Indic scripts and some emoji.
+_JOINERS = "\u200c\u200d"
 _VARIATION_SELECTORS = re.compile("[\u180b-\u180d\u180f\ufe00-\ufe0f\U000e0100-\U000e01ef]")
 
 
@@ -24,6 +27,17 @@ def is_storable(text: str) -> bool:
     Command line bytes that are not UTF-8 also become such halves.
     """
     return _UNSTORABLE.search(text) is None
+
+
+def is_printable(text: str) -> bool:
+    """Whether ``text`` has only visible characters, joiners and spaces of any script.
+
+    Line ends, tabs, other controls and direction marks are none.
+    """
+    return all(
+        each.isprintable() or each in _JOINERS or unicodedata.category(each) == "Zs"
+        for each in text
+    )
 
 
 def storable(value: Any) -> Any:

@@ -9,7 +9,7 @@ from serpline.config.documents import read_json, read_yaml
 from serpline.config.model import all_lines, shown
 from serpline.domain.errors import UserError
 from serpline.scheduling.merging import SPECS_MAX, check_compatible
-from serpline.scheduling.spec import ScheduleSpec
+from serpline.scheduling.spec import Frequency, ScheduleSpec, frequency_faults
 
 FAULTS_SHOWN_MAX = 20
 _SEVERAL = Annotated[list[ScheduleSpec], Field(min_length=1, max_length=SPECS_MAX)]
@@ -70,4 +70,17 @@ def _read(given: Any) -> ScheduleSpec | list[str]:
     try:
         return ScheduleSpec.model_validate(dict(given))
     except ValidationError as error:
-        return all_lines(error)
+        return [*all_lines(error), *_faults_of_frequency(given, error)]
+
+
+def _faults_of_frequency(given: Mapping[Any, Any], error: ValidationError) -> list[str]:
+    """The faults that the model looks for only once every single value is right."""
+    if given.get("frequency") not in list(Frequency):
+        return []
+    known = {fault["loc"][0] for fault in error.errors(include_url=False) if fault["loc"]}
+    faults = [
+        fault
+        for fault in frequency_faults(Frequency(given["frequency"]), given)
+        if fault.get("loc", ())[0] not in known
+    ]
+    return all_lines(ValidationError.from_exception_data("ScheduleSpec", faults)) if faults else []

@@ -77,15 +77,19 @@ def check_compatible(specs: Sequence[ScheduleSpec]) -> None:
     if not 1 <= len(specs) <= SPECS_MAX:
         raise UserError(f"a schedule has 1 to {SPECS_MAX} specifications, not {len(specs)}")
     first: dict[ContentType, ScheduleSpec] = {}
+    faults: dict[str, str] = {}
     for spec in specs:
         for kind in spec.content_types:
             own, other = _group_keys(spec), _group_keys(first.setdefault(kind, spec))
             for key in GROUP_KEYS:
                 if own[key] != other[key]:
-                    raise UserError(
+                    faults.setdefault(
+                        key,
                         f"{key}={shown(own[key])}: another specification of {kind} in the same"
-                        f" schedule has {shown(other[key])}; make it a schedule of its own"
+                        f" schedule has {shown(other[key])}; make it a schedule of its own",
                     )
+    if faults:
+        raise UserError("; ".join(faults.values()))
 
 
 def group_of(spec: ScheduleSpec) -> str:

@@ -13,7 +13,8 @@ from zoneinfo import ZoneInfo
 
 from serpline.core.clock import Clock
 from serpline.domain.errors import UserError
-from serpline.domain.states import ScheduleStatus
+from serpline.domain.names import ContentType
+from serpline.domain.states import ScheduleStatus, SlotOutcome
 from serpline.pipeline.service import PipelineService
 from serpline.scheduling import merging, proposals
 from serpline.scheduling.changes import check_edit, check_new, check_reason, written_specs
@@ -26,12 +27,12 @@ from serpline.scheduling.provider_driver import TASK as PROVIDER_TASK
 from serpline.scheduling.slot_runs import read_name
 from serpline.scheduling.spec import ScheduleSpec
 from serpline.scheduling.trigger import groups_of, trigger_group
-from serpline.scheduling.views import schedule_view
+from serpline.scheduling.views import next_times_of, schedule_view, with_health
 from serpline.store.database import Connection, Database
 from serpline.store.maintenance import housekeeping
 from serpline.store.runs import events
 from serpline.store.runs.events import Event
-from serpline.store.schedules import lanes, schedules, slots
+from serpline.store.schedules import history, lanes, schedules, slots
 from serpline.store.schedules.schedules import ScheduleRow
 
 SLOTS_SHOWN_MAX = 10_000
@@ -153,7 +154,7 @@ class SchedulingService:
         ]
 
     async def get(self, name: str) -> dict[str, Any]:
-        """Return a schedule with its next instants, specifications, versions and content types.
+        """Return a schedule with its next times, health, specifications and versions.
 
         Raises ``UserError`` if there never was one of this name.
         """
@@ -162,18 +163,23 @@ class SchedulingService:
             if row is None:
                 raise _unknown(name)
             found = await lanes.listed(conn, [name])
+            recent = await history.health(conn, name, [lane["content_type"] for lane in found])
+            last = await history.last_slots(conn, [name])
             versions = await schedules.versions(conn, name)
-        return {**schedule_view(row, found), "versions": versions}
+        view = schedule_view(row, with_health(found, recent), last.get(name, []))
+        return {**view, "next_times": next_times_of(row, self._clock.now()), "versions": versions}
 
     async def listed(self, *, deleted: bool = False) -> list[dict[str, Any]]:
         """Return all schedules by name; ``deleted`` ones too if asked for."""
         async with self._database.transaction() as conn:
             rows = await schedules.listed(conn, deleted=deleted)
-            found = await lanes.listed(conn, [row.id for row in rows])
+            names = [row.id for row in rows]
+            found = await lanes.listed(conn, names)
+            last = await history.last_slots(conn, names)
         by_name: dict[str, list[dict[str, Any]]] = {}
         for lane in found:
             by_name.setdefault(lane["schedule_id"], []).append(lane)
-        return [schedule_view(row, by_name.get(row.id, [])) for row in rows]
+        return [schedule_view(row, by_name.get(row.id, []), last.get(row.id, [])) for row in rows]
 
     async def slots(
         self,
@@ -181,18 +187,31 @@ class SchedulingService:
         *,
         since: datetime | None = None,
         until: datetime | None = None,
+        content_types: Sequence[ContentType] = (),
+        outcomes: Sequence[SlotOutcome] = (),
         limit: int = 100,
     ) -> list[dict[str, Any]]:
         """Return the slots at instants in [``since``, ``until``], newest first, at most ``limit``.
 
-        Raises ``UserError`` if there never was a schedule of this name.
+        ``content_types``, ``outcomes``: only these; empty: all. Raises ``UserError`` if there never
+        was a schedule of this name.
         """
         if type(limit) is not int or not 1 <= limit <= SLOTS_SHOWN_MAX:
             raise UserError(f"limit={limit!r}: must be 1 to {SLOTS_SHOWN_MAX}")
+        if since is not None and until is not None and since > until:
+            raise UserError(f"from={since.isoformat()}: must not be after to={until.isoformat()}")
         async with self._database.transaction() as conn:
             if await schedules.get(conn, name) is None:
                 raise _unknown(name)
-            return await slots.page(conn, name, since=since, until=until, limit=limit)
+            return await slots.page(
+                conn,
+                name,
+                since=since,
+                until=until,
+                content_types=content_types,
+                outcomes=outcomes,
+                limit=limit,
+            )
 
     async def proposals(
         self, name: str | None = None, *, only_open: bool = False, limit: int = 100

@@ -268,16 +268,12 @@ class ScheduleSpec(ConfigModel):
     def _check_frequency_keys(self) -> Self:
         """Refuse keys that do not apply to the frequency; require those that it needs."""
         written = self.to_json()
-        for key, frequencies in _FREQUENCIES_OF_KEY.items():
-            if key in written and self.frequency not in frequencies:
-                goes = f"goes with frequency {' or '.join(frequencies)}, not {self.frequency}"
-                raise _fault("must", key, written[key], goes)
-        for frequency, key in ((Frequency.CRON, "cron"), (Frequency.INTERVAL, "interval")):
-            if self.frequency is frequency and key not in written:
-                needs = f"frequency={str(frequency)!r} needs it"
-                raise _fault("missing_key", key, None, needs)
+        faults = frequency_faults(self.frequency, written)
         if self.first is not None and self.last is not None and self.first > self.last:
-            raise _fault("must", "end", written["end"], f"is before start={written['start']!r}")
+            words = f"is before start={written['start']!r}"
+            faults.append(_fault("must", "end", written["end"], words))
+        if faults:
+            raise ValidationError.from_exception_data("ScheduleSpec", faults)
         return self
 
     @property
@@ -296,10 +292,26 @@ class ScheduleSpec(ConfigModel):
         return None if self.end is None else last_instant(self.end, self.timezone)
 
 
-def _fault(kind: str, key: str, value: Any, words: str) -> ValidationError:
+def frequency_faults(frequency: Frequency, given: Mapping[str, Any]) -> list[InitErrorDetails]:
+    """Every key of ``given`` that does not apply to the frequency, and those that it lacks."""
+    faults = [
+        _fault(
+            "must", key, given[key], f"goes with frequency {' or '.join(allowed)}, not {frequency}"
+        )
+        for key, allowed in _FREQUENCIES_OF_KEY.items()
+        if key in given and frequency not in allowed
+    ]
+    for needed, key in ((Frequency.CRON, "cron"), (Frequency.INTERVAL, "interval")):
+        if frequency is needed and key not in given:
+            faults.append(
+                _fault("missing_key", key, None, f"frequency={str(frequency)!r} needs it")
+            )
+    return faults
+
+
+def _fault(kind: str, key: str, value: Any, words: str) -> InitErrorDetails:
     error = PydanticCustomError(kind, "{words}", {"words": words})
-    fault = InitErrorDetails(type=error, loc=(key,), input=value)
-    return ValidationError.from_exception_data("ScheduleSpec", [fault])
+    return InitErrorDetails(type=error, loc=(key,), input=value)
 
 
 _MONTHS = (Frequency.MONTHLY, Frequency.QUARTERLY)

@@ -92,7 +92,7 @@ def test_a_person_gets_a_table(spec: Path, capsys: pytest.CaptureFixture[str]) -
     _run(spec, "--count", 2, "--after", "2026-01-10")
     shown = capsys.readouterr().out
     assert shown.count("news") == 2
-    assert "2026-01-10 02:30:00+01:00" in shown
+    assert "Sat 2026-01-10 02:30+01:00" in shown
 
 
 def test_a_list_is_one_schedule(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -71,10 +71,13 @@ async def page(
     *,
     since: datetime | None = None,
     until: datetime | None = None,
+    content_types: Sequence[ContentType] = (),
+    outcomes: Sequence[SlotOutcome] = (),
     limit: int = 100,
 ) -> list[dict[str, Any]]:
     """Return slots of a schedule with instants in [``since``, ``until``], newest first.
 
+    ``content_types``, ``outcomes``: only these; empty: all.
     ``run_status`` is that of the run now: a retry may have changed how it ended.
     """
     rows = await conn.execute(
@@ -88,9 +91,18 @@ async def page(
             " WHERE t.schedule_id = :id"
             " AND t.scheduled_for >= coalesce(CAST(:since AS timestamptz), '-infinity')"
             " AND t.scheduled_for <= coalesce(CAST(:until AS timestamptz), 'infinity')"
+            " AND (CAST(:kinds AS text[]) IS NULL OR t.content_type = ANY(:kinds))"
+            " AND (CAST(:outcomes AS text[]) IS NULL OR t.outcome = ANY(:outcomes))"
             " ORDER BY t.scheduled_for DESC, t.content_type LIMIT :limit"
         ),
-        {"id": schedule_id, "since": since, "until": until, "limit": limit},
+        {
+            "id": schedule_id,
+            "since": since,
+            "until": until,
+            "kinds": [str(kind) for kind in content_types] or None,
+            "outcomes": [str(outcome) for outcome in outcomes] or None,
+            "limit": limit,
+        },
     )
     return [dict(row) for row in rows.mappings()]
 

@@ -1,0 +1,24 @@
+"""Instants and lengths of time in tables: short, for people."""
+
+from datetime import UTC, datetime
+
+_UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
+
+
+def minute(value: datetime | str | None) -> str | None:
+    """An instant in UTC, to the minute."""
+    if value is None:
+        return None
+    instant = datetime.fromisoformat(value) if isinstance(value, str) else value
+    # ISO 8601 pads the year; strftime does not.
+    return instant.astimezone(UTC).isoformat(sep=" ", timespec="minutes").removesuffix("+00:00")
+
+
+def length(seconds: float | None) -> str | None:
+    """A length of time in its largest unit, such as ``2 h``."""
+    if seconds is None:
+        return None
+    for size, unit in _UNITS:
+        if abs(seconds) >= size:
+            return f"{seconds / size:.1f}".removesuffix(".0") + f" {unit}"
+    return f"{seconds:.0f} s"

@@ -1,0 +1,149 @@
+"""Tables about schedules at 80 columns."""
+
+import sys
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from rich.console import Console
+
+from serpline.cli import common
+from serpline.cli.schedule_tables import (
+    show_cost,
+    show_health,
+    show_schedules,
+    show_slots,
+    show_times,
+    show_versions,
+)
+from serpline.cli.times import length, minute
+from serpline.domain.schedules import SlotReason
+from serpline.scheduling.documents import specs_from_json
+from serpline.scheduling.merging import preview
+
+NINE = datetime(2026, 3, 2, 9, tzinfo=UTC)
+RUN = UUID("0123abcd-0000-4000-8000-000000000000")
+
+
+@pytest.fixture(autouse=True)
+def _narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal of 80 columns."""
+    monkeypatch.setattr(common, "stdout", lambda: Console(file=sys.stdout, width=80))
+
+
+def _lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    return lines
+
+
+def _slot(kind: str, **changes: Any) -> dict[str, Any]:
+    return {
+        "scheduled_for": NINE,
+        "content_type": kind,
+        "outcome": "started",
+        "reason_code": "on_time",
+        "reason": "started on time",
+        "run_id": RUN,
+        "run_status": "completed_with_errors",
+        "lateness_seconds": 2.0,
+    } | changes
+
+
+def test_content_types_that_share_a_fate_share_a_row(capsys: pytest.CaptureFixture[str]) -> None:
+    """One row for what they share. A run is named by the characters that 'run show' takes."""
+    late = {"scheduled_for": NINE - timedelta(days=1), "lateness_seconds": 7_200.0}
+    show_slots([_slot("news"), _slot("video"), _slot("news", **late)])
+    lines = _lines(capsys)
+    assert sum("2026-03-02 09:00" in line for line in lines) == 1
+    assert sum("0123abcd" in line for line in lines) == 2
+    words = " ".join(line.split("│")[-2].strip() for line in lines if "│" in line)
+    assert "started on time; run completed with errors" in words
+    assert "2 h after its time" in words
+
+
+def test_every_reason_fits(capsys: pytest.CaptureFixture[str]) -> None:
+    """The longest codes of schedules are shown whole, in the last outcome too."""
+    for code in SlotReason:
+        last = [_slot("news", outcome="skipped", reason_code=str(code), run_status=None)]
+        row = {"id": "daily news", "status": "active", "next_at": NINE.isoformat()}
+        show_schedules([{**row, "last": last}])
+        lines = _lines(capsys)
+        cells = [line.split("│") for line in lines if line.startswith("│")]
+        assert " ".join(cell[5].strip() for cell in cells).strip() == (
+            f"skipped ({code.replace('_', ' ')})"
+        )
+
+
+def test_the_list_names_types_whose_outcomes_differ(capsys: pytest.CaptureFixture[str]) -> None:
+    """News ran and video did not."""
+    skipped = {"outcome": "skipped", "reason_code": "overlap", "run_status": None}
+    row = {"id": "s", "status": "active", "next_at": None}
+    show_schedules([{**row, "last": [_slot("news"), _slot("video", **skipped)]}])
+    cells = [line.split("│") for line in _lines(capsys) if line.startswith("│")]
+    words = " ".join(cell[5].strip() for cell in cells).strip()
+    assert words == "news: completed with errors; video: skipped (overlap)"
+
+
+def test_a_clock_change_is_explained_below_the_times(capsys: pytest.CaptureFixture[str]) -> None:
+    """The row has a mark, and the note follows the table once."""
+    spec = {"content_type": "news", "frequency": "daily", "time_of_day": "02:30"}
+    specs = specs_from_json({**spec, "timezone": "Europe/Berlin"})
+    show_times(preview(specs, 3, datetime(2026, 3, 27, 12, tzinfo=UTC)))
+    shown = capsys.readouterr().out
+    assert "Sun 2026-03-29 03:00+02:00 [1]" in shown
+    assert shown.count("[1]") == 2
+    assert "\n[1] 2026-03-29 02:30 does not exist in Europe/Berlin" in shown
+
+
+def test_health_cost_and_versions_fit(capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing is cut: unknown values are dashes, bounds that differ are both shown."""
+    lane = {
+        "content_type": "news",
+        "last_success_at": NINE,
+        "fresh_until": NINE,
+        "stale_since": NINE,
+        "failures_in_row": 3,
+        "paused_at": NINE,
+        "pause_reason": "3 runs in a row failed",
+        "recent": {"lateness_seconds_median": 2.0, "lateness_seconds_max": 90_000.0},
+    }
+    show_health({"content_types": ["news"], "lanes": [lane, {**lane, "content_type": "gone"}]})
+    *table, stale, paused = _lines(capsys)
+    (row,) = (line for line in table if line.startswith("│"))
+    moment = "2026-03-02 09:00"
+    assert [cell.strip() for cell in row.split("│")[1:-1]] == [
+        "news", moment, moment, "3", "2 s (1 d)",
+    ]  # fmt: skip
+    assert stale == f"news: data too old since {moment}"
+    assert paused == "news is paused: 3 runs in a row failed"
+    cost = {"unit": "tokens", "basis": f"estimate: as in run {RUN}", "usd": None, "usd_max": None}
+    providers = {"llm": {**cost, "credits": 1_000.0, "credits_max": 3_000_000.0}}
+    show_cost({"runs": 30.4, "searches": 3_040, "providers": providers, "error": None})
+    assert "30.4 runs, 3,040 searches" in _lines(capsys)[0]
+    show_cost({"error": "no keywords: import some first"})
+    assert _lines(capsys) == ["Cost per month: unknown: no keywords: import some first"]
+    show_versions(
+        [
+            {"version": 1, "created_at": NINE, "reason": "first"},
+            {"version": 2, "created_at": NINE, "reason": None},
+        ]
+    )
+    assert [line.split("│")[1].strip() for line in _lines(capsys)[3:5]] == ["2", "1"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(0.2, "0 s"), (59, "59 s"), (90, "1.5 min"), (7_200, "2 h"), (86_400, "1 d"), (None, None)],
+)
+def test_a_length_of_time(seconds: float | None, shown: str | None) -> None:
+    """It is shown in its largest unit."""
+    assert length(seconds) == shown
+
+
+def test_an_instant() -> None:
+    """It is shown in UTC, whatever its offset; a far one too."""
+    assert minute("2026-03-02T09:00:00+05:45") == "2026-03-02 03:15"
+    assert minute(datetime(2200, 1, 1, tzinfo=UTC)) == "2200-01-01 00:00"
+    assert minute(None) is None
