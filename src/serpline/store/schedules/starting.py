@@ -85,53 +85,58 @@ async def count_running(conn: Connection) -> int:
     return int(rows.scalar_one())
 
 
-# First what is cheap to know: many slots may wait for a place. ``OFFSET 0`` keeps the order of the
-# two steps. Then the runs and slots before each.
-_DUE = f"""
-    SELECT t.*, r.running, a.ahead
-    FROM (
-        SELECT t.schedule_id, t.scheduled_for, t.content_type, t.version, t.spec_no, t.run_group,
-            t.reason_code, t.caught_up, t.overlap, t.deadline_at, t.priority, t.start_at,
-            s.status, s.pause_reason, l.pause_reason AS lane_pause_reason,
-            (t.deadline_at < :now OR s.status <> 'active' OR l.paused_at IS NOT NULL) IS TRUE
-                AS ends
-        FROM schedule_slots t
-        JOIN schedules s ON s.id = t.schedule_id
-        LEFT JOIN schedule_lanes l ON l.schedule_id = t.schedule_id
-            AND l.content_type = t.content_type AND l.paused_at IS NOT NULL
-        WHERE t.outcome = 'due' AND t.start_at <= :now AND {{which}}
-        ORDER BY t.priority DESC, t.start_at, t.schedule_id, t.content_type OFFSET 0) t
-    CROSS JOIN LATERAL (
-        SELECT count(*) AS running FROM schedule_slots o
-        JOIN pipeline_executions e ON e.id = o.run_id AND e.status IN {_RUNNING}
-        WHERE o.schedule_id = t.schedule_id AND o.content_type = t.content_type
-        AND o.run_id IS NOT NULL AND o.run_status IS NULL
+_SLOT = (
+    "t.schedule_id, t.scheduled_for, t.content_type, t.version, t.spec_no, t.run_group,"
+    " t.reason_code, t.caught_up, t.overlap, t.deadline_at"
+)
+_SCHEDULE = "s.status, s.pause_reason, l.pause_reason AS lane_pause_reason"
+_OF_SCHEDULE = """
+    JOIN schedules s ON s.id = t.schedule_id
+    LEFT JOIN schedule_lanes l ON l.schedule_id = t.schedule_id
+        AND l.content_type = t.content_type AND l.paused_at IS NOT NULL"""
+_RUNS = f"""
+    FROM schedule_slots o JOIN pipeline_executions e ON e.id = o.run_id AND e.status IN {_RUNNING}
+    WHERE o.run_id IS NOT NULL AND o.run_status IS NULL
         AND EXISTS (SELECT FROM pipeline_phase_status p WHERE p.pipeline_execution_id = e.id
-            AND p.content_type = o.content_type AND p.status IN ('pending', 'running'))) r
+            AND p.content_type = o.content_type AND p.status IN ('pending', 'running'))"""
+# Due slots and running runs are read once each, and then put together. With statistics from before
+# the slots came, PostgreSQL may answer a look-up for each slot by reading all due slots.
+# A slot that waits is read again only if it may have something to wait for no more.
+_MAY_CHANGE = f"""
+    WITH running AS MATERIALIZED (
+        SELECT o.schedule_id, o.content_type, count(*) AS runs {_RUNS} GROUP BY 1, 2
+    ), slot AS MATERIALIZED (
+        SELECT {_SLOT}, t.priority, t.start_at,
+            count(*) FILTER (WHERE t.deadline_at IS NULL OR t.deadline_at >= :now) OVER (
+                PARTITION BY t.schedule_id, t.content_type ORDER BY t.scheduled_for
+                ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
+        FROM schedule_slots t WHERE t.outcome = 'due' AND t.start_at <= :now
+    )
+    SELECT {_SLOT}, {_SCHEDULE}, coalesce(r.runs, 0) AS running, least(t.before, 2) AS ahead
+    FROM slot t {_OF_SCHEDULE}
+    LEFT JOIN running r ON r.schedule_id = t.schedule_id AND r.content_type = t.content_type
+    WHERE (t.reason_code <> 'no_place' OR :has_place)
+        AND (t.reason_code <> 'previous_run' OR coalesce(r.runs, 0) + t.before = 0)
+        OR t.deadline_at < :now OR s.status <> 'active' OR l.paused_at IS NOT NULL
+    ORDER BY t.priority DESC, t.start_at, t.schedule_id, t.content_type LIMIT :limit"""
+_LOCK_GROUP = text(
+    "SELECT FROM schedule_slots WHERE schedule_id = :id AND scheduled_for = :at"
+    " AND run_group = :group AND outcome = 'due' ORDER BY content_type FOR UPDATE"
+)
+_OF_GROUP = f"""
+    SELECT {_SLOT}, {_SCHEDULE}, r.running, a.ahead FROM schedule_slots t {_OF_SCHEDULE}
+    CROSS JOIN LATERAL (
+        SELECT count(*) AS running {_RUNS}
+        AND o.schedule_id = t.schedule_id AND o.content_type = t.content_type) r
     CROSS JOIN LATERAL (
         SELECT count(*) AS ahead FROM (
             SELECT FROM schedule_slots o
             WHERE o.schedule_id = t.schedule_id AND o.content_type = t.content_type
             AND o.outcome = 'due' AND o.scheduled_for < t.scheduled_for AND o.start_at <= :now
-            AND (o.deadline_at IS NULL OR o.deadline_at >= :now) LIMIT 2) b) a"""
-_ORDER = " ORDER BY t.priority DESC, t.start_at, t.schedule_id, t.content_type"
-# A slot that waits is read again only if it may have something to wait for no more.
-_MAY_CHANGE = (
-    _DUE.format(
-        which="(:has_place OR t.reason_code <> 'no_place' OR t.deadline_at < :now"
-        " OR s.status <> 'active' OR l.paused_at IS NOT NULL)"
-    )
-    + " WHERE t.ends OR t.reason_code <> 'previous_run' OR r.running + a.ahead = 0"
-    + f"{_ORDER} LIMIT :limit"
-)
-_LOCK_GROUP = text(
-    "SELECT FROM schedule_slots WHERE schedule_id = :id AND scheduled_for = :at"
-    " AND run_group = :group AND outcome = 'due' ORDER BY content_type FOR UPDATE"
-)
-_OF_GROUP = (
-    _DUE.format(which="t.schedule_id = :id AND t.scheduled_for = :at AND t.run_group = :group")
-    + _ORDER
-)
+            AND (o.deadline_at IS NULL OR o.deadline_at >= :now) LIMIT 2) b) a
+    WHERE t.outcome = 'due' AND t.start_at <= :now AND t.schedule_id = :id
+        AND t.scheduled_for = :at AND t.run_group = :group
+    ORDER BY t.priority DESC, t.start_at, t.content_type"""
 
 
 async def due(conn: Connection, now: datetime, *, has_place: bool, limit: int) -> list[DueRow]:
@@ -159,8 +164,6 @@ def _row(row: Any) -> DueRow:
     key = SlotKey(
         known.pop("schedule_id"), known.pop("scheduled_for"), ContentType(known.pop("content_type"))
     )
-    for name in ("priority", "start_at", "ends"):
-        del known[name]
     return DueRow(key=key, **{**known, "status": ScheduleStatus(known["status"])})
 
 
