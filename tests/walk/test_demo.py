@@ -194,7 +194,7 @@ def test_run_show_prints_the_demos_document(shown: Shown) -> None:
     """The stored document is the same, read by id, by the id's beginning, or as the latest."""
     run_id = shown.document["run_id"]
     again = shown.json("run", "show", run_id, "--json")
-    own = ("data_dir", "call_log", "audit", "recomputed")
+    own = ("data_dir", "call_log", "audit", "recomputed", "schedule")
     common = {k: v for k, v in shown.document.items() if k not in own}
     assert again == common
     assert shown.json("run", "show", run_id[:8], "--json")["run_id"] == run_id
@@ -351,12 +351,12 @@ def test_simulated_results_never_enter_a_real_project(database_url: str, tmp_pat
 
 
 def test_it_ends_with_a_schedule(shown: Shown) -> None:
-    """Three next times, and a month's searches: 4 a day and 2 a week. It is stored and paused."""
+    """Three next times, and a month of all three keywords: 6 searches a day, 3 more a week."""
     schedule = shown.document["schedule"]
     assert len(schedule["next_times"]) == 3
     cost = schedule["cost_per_month"]
     assert cost["error"] is None
-    assert cost["searches"] == pytest.approx(4 * 365 / 12 + 2 * 52 / 12, abs=1)
+    assert cost["searches"] == pytest.approx(6 * 365 / 12 + 3 * 52 / 12, abs=1)
     assert cost["providers"]["scaleserp"]["credits"] == pytest.approx(cost["searches"], abs=1)
     (row,) = shown.json("schedule", "list", "--json")
     assert (row["id"], row["status"], row["next_at"]) == ("demo", "paused", None)
