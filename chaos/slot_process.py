@@ -4,6 +4,9 @@ It has the parts of ``app.run_worker``: the tick of the schedules, the timer, th
 chunk worker and guarded calls. Its wake-ups are handled here one after another, by priority and
 age, so that a seed gives the same order every time. The phases that enrich the search pages have no
 items: they cost most of the time, and slots do not depend on them.
+
+Limits: the timer's idle ticks are left out, so it takes every jump for a time without a worker, and
+extends the lanes' deadlines by it. Hardly any lane ends by its deadline here.
 """
 
 import asyncio
