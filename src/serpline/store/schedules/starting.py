@@ -92,19 +92,21 @@ _SLOT = (
 _SCHEDULE = "s.status, s.pause_reason, l.pause_reason AS lane_pause_reason"
 _OF_SCHEDULE = """
     JOIN schedules s ON s.id = t.schedule_id
-    LEFT JOIN schedule_lanes l ON l.schedule_id = t.schedule_id
+    LEFT JOIN {lanes} l ON l.schedule_id = t.schedule_id
         AND l.content_type = t.content_type AND l.paused_at IS NOT NULL"""
 _RUNS = f"""
     FROM schedule_slots o JOIN pipeline_executions e ON e.id = o.run_id AND e.status IN {_RUNNING}
     WHERE o.run_id IS NOT NULL AND o.run_status IS NULL
         AND EXISTS (SELECT FROM pipeline_phase_status p WHERE p.pipeline_execution_id = e.id
             AND p.content_type = o.content_type AND p.status IN ('pending', 'running'))"""
-# Due slots and running runs are read once each, and then put together. With statistics from before
-# the slots came, PostgreSQL may answer a look-up for each slot by reading all due slots.
+# Due slots, running runs and paused lanes are read once each, and then put together. With
+# statistics from before the slots came, PostgreSQL may read them all for each slot.
 # A slot that waits is read again only if it may have something to wait for no more.
 _MAY_CHANGE = f"""
     WITH running AS MATERIALIZED (
         SELECT o.schedule_id, o.content_type, count(*) AS runs {_RUNS} GROUP BY 1, 2
+    ), paused AS MATERIALIZED (
+        SELECT * FROM schedule_lanes WHERE paused_at IS NOT NULL
     ), slot AS MATERIALIZED (
         SELECT {_SLOT}, t.priority, t.start_at,
             count(*) FILTER (WHERE t.deadline_at IS NULL OR t.deadline_at >= :now) OVER (
@@ -113,7 +115,7 @@ _MAY_CHANGE = f"""
         FROM schedule_slots t WHERE t.outcome = 'due' AND t.start_at <= :now
     )
     SELECT {_SLOT}, {_SCHEDULE}, coalesce(r.runs, 0) AS running, least(t.before, 2) AS ahead
-    FROM slot t {_OF_SCHEDULE}
+    FROM slot t {_OF_SCHEDULE.format(lanes="paused")}
     LEFT JOIN running r ON r.schedule_id = t.schedule_id AND r.content_type = t.content_type
     WHERE (t.reason_code <> 'no_place' OR :has_place)
         AND (t.reason_code <> 'previous_run' OR coalesce(r.runs, 0) + t.before = 0)
@@ -124,7 +126,8 @@ _LOCK_GROUP = text(
     " AND run_group = :group AND outcome = 'due' ORDER BY content_type FOR UPDATE"
 )
 _OF_GROUP = f"""
-    SELECT {_SLOT}, {_SCHEDULE}, r.running, a.ahead FROM schedule_slots t {_OF_SCHEDULE}
+    SELECT {_SLOT}, {_SCHEDULE}, r.running, a.ahead
+    FROM schedule_slots t {_OF_SCHEDULE.format(lanes="schedule_lanes")}
     CROSS JOIN LATERAL (
         SELECT count(*) AS running {_RUNS}
         AND o.schedule_id = t.schedule_id AND o.content_type = t.content_type) r
