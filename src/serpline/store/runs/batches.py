@@ -111,30 +111,18 @@ async def intend(
     items: Sequence[str],
 ) -> BatchRow:
     """Store a batch that is about to be created and hand the items over to it."""
-    rows = await conn.execute(
-        text(
-            "INSERT INTO provider_batches (chunk_id, generation, provider, name, secret_path,"
-            " status, stage, priority, items) SELECT c.id, :generation, :provider,"
-            " :name, :secret, 'intended', :stage, :priority, :items FROM chunks c"
-            f" WHERE c.id = :chunk AND c.epoch = :epoch AND c.status = 'owned' RETURNING {_COLUMNS}"
-        ),
-        {
-            "chunk": chunk.id,
-            "epoch": chunk.epoch,
-            "generation": generation,
-            "provider": provider,
-            "name": name,
-            "secret": secret_path,
-            "stage": stage,
-            "priority": priority,
-            "items": list(items),
-        },
+    return await _insert(
+        conn,
+        chunk,
+        items,
+        generation=generation,
+        provider=provider,
+        name=name,
+        secret_path=secret_path,
+        status=BatchStatus.INTENDED,
+        stage=stage,
+        priority=priority,
     )
-    row = rows.mappings().first()
-    if row is None:
-        raise LeaseLost(f"chunk {chunk.id} is no longer owned at epoch {chunk.epoch}")
-    await hand_over(conn, chunk, items)
-    return _row(dict(row))
 
 
 async def take(
@@ -157,30 +145,38 @@ async def take(
     Without ``result_set_id`` the batch counts as running: it may still do so. ``scheduled_for``:
     the slot, if the provider starts the batch.
     """
+    return await _insert(
+        conn,
+        chunk,
+        items,
+        generation=generation,
+        provider=provider,
+        name=name,
+        secret_path=secret_path,
+        status=BatchStatus.RUNNING if result_set_id is None else BatchStatus.READY,
+        stage=RepairStage.GIVEN,
+        priority=priority,
+        provider_batch_id=batch_id,
+        results_count=0,
+        result_set_id=result_set_id,
+        started_at=now,
+        scheduled_for=scheduled_for,
+    )
+
+
+async def _insert(
+    conn: Connection, chunk: OwnedChunk, items: Sequence[str], **columns: Any
+) -> BatchRow:
+    """Store a batch of an owned chunk, and hand the items over to it."""
+    names = ", ".join(columns)
+    values = ", ".join(f":{name}" for name in columns)
     rows = await conn.execute(
         text(
-            "INSERT INTO provider_batches (chunk_id, generation, provider, name, secret_path,"
-            " status, stage, priority, items, provider_batch_id, results_count, result_set_id,"
-            " started_at, scheduled_for) SELECT c.id, :generation, :provider, :name, :secret,"
-            " :status, :stage, :priority, :items, :batch, 0, :result_set, :now, :slot FROM chunks c"
-            f" WHERE c.id = :chunk AND c.epoch = :epoch AND c.status = 'owned' RETURNING {_COLUMNS}"
+            f"INSERT INTO provider_batches (chunk_id, items, {names}) SELECT c.id, :items, {values}"
+            " FROM chunks c WHERE c.id = :chunk AND c.epoch = :epoch AND c.status = 'owned'"
+            f" RETURNING {_COLUMNS}"
         ),
-        {
-            "chunk": chunk.id,
-            "epoch": chunk.epoch,
-            "generation": generation,
-            "provider": provider,
-            "name": name,
-            "secret": secret_path,
-            "status": BatchStatus.RUNNING if result_set_id is None else BatchStatus.READY,
-            "stage": RepairStage.GIVEN,
-            "priority": priority,
-            "items": list(items),
-            "batch": batch_id,
-            "result_set": result_set_id,
-            "now": now,
-            "slot": scheduled_for,
-        },
+        {"chunk": chunk.id, "epoch": chunk.epoch, "items": list(items), **columns},
     )
     row = rows.mappings().first()
     if row is None:
