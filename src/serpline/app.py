@@ -258,7 +258,7 @@ async def run_worker(
             lifeline,
             check_again_seconds=settings.look_again_seconds,
             take_over_seconds=min(settings.worker_heartbeat_seconds, 5.0),
-            tick_schedules=services.tick.run,
+            schedules=services.tick,
         )
         notifier = create_notifier(services)
         pruner = Pruner(database, clock, retention, settings.prune_hours * 3600)

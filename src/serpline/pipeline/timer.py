@@ -8,12 +8,12 @@ sets a later check in the same transaction, so if it is lost, the timer wakes th
 other sweep is needed. If a clock was set back, the waits it lengthened are shortened
 (``store.maintenance.clock_steps``).
 
-It also calls the tick of the schedules, at the time that the last tick returned and every
-``take_over_seconds`` at the latest.
+It also runs the tick of the schedules when that has work. It asks with every take-over, in the same
+transaction, so that an idle process makes no transaction for its schedules alone.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 from serpline.core.clock import Clock
 from serpline.core.logging import get
@@ -21,7 +21,12 @@ from serpline.domain.names import JobPriority
 from serpline.pipeline.lifeline import Lifeline
 from serpline.robustness.ledger import has_orphans, reconcile
 from serpline.robustness.limiter import LEASE_SECONDS
-from serpline.store.database import Database, DatabaseUnavailable, TransactionConflict
+from serpline.store.database import (
+    Connection,
+    Database,
+    DatabaseUnavailable,
+    TransactionConflict,
+)
 from serpline.store.maintenance import clock_steps, housekeeping
 from serpline.store.queue.wakeups import WakeUp, wake
 from serpline.store.runs import workers
@@ -32,13 +37,17 @@ DUE_MAX = 1000
 SLEEP_SECONDS_MIN = 0.05
 CHECK_SECONDS = 1.0
 
-ScheduleTick = Callable[[], Awaitable[float | None]]
-"""Decides and starts slots; returns the seconds until more is due."""
 
+class ScheduleTick(Protocol):
+    """Decides and starts the slots of the schedules."""
 
-async def no_schedules() -> float | None:
-    """Tick of a process without schedules."""
-    return None
+    async def due_in(self, conn: Connection) -> float | None:
+        """Return the seconds until ``run`` has work: 0 if it has now, None if it never has."""
+        ...
+
+    async def run(self) -> float | None:
+        """Do what is due; return the seconds until more is, None if nothing will be."""
+        ...
 
 
 class Timer:
@@ -52,16 +61,16 @@ class Timer:
         *,
         check_again_seconds: float,
         take_over_seconds: float,
-        tick_schedules: ScheduleTick = no_schedules,
+        schedules: ScheduleTick | None = None,
     ) -> None:
         self._database = database
         self._clock = clock
         self._lifeline = lifeline
         self._check_again_seconds = check_again_seconds
         self._take_over_seconds = take_over_seconds
-        self._tick_schedules = tick_schedules
+        self._schedules = schedules
         self._took_over_at = float("-inf")
-        self._schedules_due_at = float("-inf")
+        self._schedules_due_at = float("inf")
         self._check_requested = asyncio.Event()
 
     def check_soon(self) -> None:
@@ -91,34 +100,48 @@ class Timer:
 
     async def tick(self) -> float:
         """Wake everything that is due; return the seconds to sleep before the next tick."""
-        schedules_wait = await self._check_schedules()
         if self._seconds_to_take_over() < SLEEP_SECONDS_MIN:
             self._took_over_at = self._clock.monotonic()
             seconds = await self._take_over()
         else:
             async with self._database.statement() as conn:
                 seconds = await workers.seconds_to_next_check(conn)
+        if self._seconds_to_schedules() <= 0:
+            await self._run_schedules()
         if seconds is not None and seconds <= 0:
             seconds = await self._wake_due()
-        wait = min(self._seconds_to_take_over(), schedules_wait)
+        wait = min(self._seconds_to_take_over(), self._seconds_to_schedules())
         return max(SLEEP_SECONDS_MIN, wait if seconds is None else min(wait, seconds))
 
-    async def _check_schedules(self) -> float:
-        """Tick the schedules if it is time; return the seconds until it is time again."""
-        wait = self._schedules_due_at - self._clock.monotonic()
-        if wait > 0:
-            return wait
+    async def _ask_schedules(self, conn: Connection) -> None:
+        """Ask when the tick of the schedules has work."""
+        if self._schedules is None:
+            return
         try:
-            due_in = await self._tick_schedules()
+            async with conn.begin_nested():
+                self._await_schedules(await self._schedules.due_in(conn))
+        except Exception:
+            # The savepoint keeps the rest of the transaction, unless the connection is lost.
+            log.exception("schedules.error", action="schedules.error")
+
+    async def _run_schedules(self) -> None:
+        """Run the tick of the schedules."""
+        assert self._schedules is not None
+        self._await_schedules(None)
+        try:
+            self._await_schedules(await self._schedules.run())
         except (DatabaseUnavailable, TransactionConflict):
             raise
         except Exception:
             # Runs in progress go on, whatever is wrong with the schedules.
             log.exception("schedules.error", action="schedules.error")
-            due_in = None
-        wait = self._take_over_seconds if due_in is None else min(due_in, self._take_over_seconds)
+
+    def _await_schedules(self, seconds: float | None) -> None:
+        wait = float("inf") if seconds is None else seconds
         self._schedules_due_at = self._clock.monotonic() + wait
-        return wait
+
+    def _seconds_to_schedules(self) -> float:
+        return self._schedules_due_at - self._clock.monotonic()
 
     def _seconds_to_take_over(self) -> float:
         return self._took_over_at + self._take_over_seconds - self._clock.monotonic()
@@ -135,6 +158,7 @@ class Timer:
             has_dead = await workers.has_dead(conn, self._lifeline.dead_after_seconds)
             has_orphaned_calls = await has_orphans(conn, self._clock)
             seconds = await workers.seconds_to_next_check(conn)
+            await self._ask_schedules(conn)
         if cut:
             log.warning("waits.cut", action="waits.cut", **cut)
         if has_dead:

@@ -21,7 +21,12 @@ from serpline.scheduling.backfilling import Backfiller
 from serpline.scheduling.deciding import decide_due
 from serpline.scheduling.following import follow_runs, watch_freshness
 from serpline.scheduling.starting import Starter
-from serpline.store.database import Database, DatabaseUnavailable, TransactionConflict
+from serpline.store.database import (
+    Connection,
+    Database,
+    DatabaseUnavailable,
+    TransactionConflict,
+)
 from serpline.store.schedules.pending import pending_work
 
 CHECK_SECONDS_MAX = 5.0
@@ -48,6 +53,12 @@ class ScheduleTick:
         ``DatabaseUnavailable`` and ``TransactionConflict``; the next call goes on.
         """
         return await self.run_at(self._clock.now())
+
+    async def due_in(self, conn: Connection) -> float | None:
+        """Return the seconds until ``run`` has work: 0 if it has now, None if it never has."""
+        now = self._clock.now()
+        work = await pending_work(conn, now)
+        return 0.0 if work.is_any else work.seconds_from(now)
 
     async def keep_running(self, stop: asyncio.Event) -> None:
         """Tick until ``stop`` is set. Keeps trying while the database is unavailable."""
@@ -79,9 +90,7 @@ class ScheduleTick:
         if work.is_any:
             async with self._database.statement() as conn:
                 work = await pending_work(conn, now)
-        if work.next_at is None:
-            return None
-        return max(0.0, (work.next_at - now).total_seconds())
+        return work.seconds_from(now)
 
     async def _decide(self, now: datetime) -> None:
         while True:

@@ -31,6 +31,10 @@ class PendingWork:
             or self.has_backfills
         )
 
+    def seconds_from(self, now: datetime) -> float | None:
+        """Return the seconds from ``now`` until there is more to do; None if there never is."""
+        return None if self.next_at is None else max(0.0, (self.next_at - now).total_seconds())
+
 
 _PENDING = text(
     """
