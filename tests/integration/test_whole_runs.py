@@ -4,107 +4,46 @@ The statistics are the worst possible: of a database without ANALYZE, or from be
 tests count the rows that each statement handles.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import pytest
+from harness.collected_run import (
+    CHUNK,
+    DEPTH,
+    ITEMS,
+    KEYWORDS,
+    ROWS,
+    VIDEO,
+    VIDEO_DSI,
+    Filled,
+    filled_database,
+    lane_of,
+    plan_items,
+)
+from harness.databases import copied_database
 from harness.phase_work import owned
 from harness.plans import count_handled_rows
 from sqlalchemy import text
 
 from serpline.domain.names import ContentType, PhaseName
 from serpline.domain.phases import LaneKey
-from serpline.domain.states import LaneStatus, StateStatus
+from serpline.domain.states import StateStatus
 from serpline.store import projects
 from serpline.store.database import Connection, Database
+from serpline.store.embedded.server import EmbeddedServer
 from serpline.store.hash_joins import execute_hash_joined
-from serpline.store.results import combined, inputs, reports, scores
+from serpline.store.results import combined, inputs, scores
 from serpline.store.results.collection import collection
-from serpline.store.runs import (
-    batches,
-    chunks,
-    items,
-    planning,
-    plans,
-    releases,
-    runs,
-    settling,
-    workers,
-)
+from serpline.store.runs import chunks, items, planning, plans, releases, settling, workers
 from serpline.store.runs.chunks import OwnedChunk
 from serpline.store.runs.settling import Settlement
-from serpline.store.tables import metadata
 
 NOW = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
-KEYWORDS = 40
-DEPTH = 20
-CHUNK = 50
-ITEMS = 4000
-# Rows in all: keywords, metrics, SERPs, results of two types, videos, what names channels,
-# channels, owners, analyses, scores.
-ROWS = KEYWORDS * (4 + 2 * DEPTH + 2 * (DEPTH // 2) + 2 * DEPTH + 2 * DEPTH + DEPTH)
-VIDEO = LaneKey(PhaseName.SERP_COLLECTION, ContentType.VIDEO)
-VIDEO_DSI = LaneKey(PhaseName.DSI_CALCULATION, ContentType.VIDEO)
 COMBINED = LaneKey(PhaseName.DSI_CALCULATION, ContentType.ALL)
-
-# Odd ranks are known videos; even ranks are channels by handle.
-_RUN = (
-    "INSERT INTO run_keywords (run_id, keyword_id, keyword, market)"
-    " SELECT :run, id, keyword, 'US' FROM keywords ORDER BY id LIMIT :n",
-    "INSERT INTO keyword_metrics (run_id, keyword_id, market, search_volume, source, fetched_at)"
-    " SELECT run_id, keyword_id, market, 100, 'x', now() FROM run_keywords WHERE run_id = :run",
-    "INSERT INTO serps (run_id, content_type, keyword_id, market, device, collected_at, results,"
-    " ai_overview, source) SELECT run_id, type, keyword_id, market, 'desktop', now(), :depth,"
-    " false, 'x' FROM run_keywords, unnest(ARRAY['organic', 'video']) t(type) WHERE run_id = :run",
-    "INSERT INTO serp_results (run_id, content_type, keyword_id, market, device, rank, position,"
-    " url, canonical_url, domain, title, video_id, channel_ref)"
-    " SELECT run_id, content_type, keyword_id, market, device, r, r, url, url,"
-    " CASE content_type WHEN 'video' THEN 'youtube.com' ELSE 'd' || n % 97 || '.com' END, 'x',"
-    " CASE content_type WHEN 'video' THEN 'vid' || n END,"
-    " CASE WHEN content_type = 'video' AND r % 2 = 0 THEN '@handle' || n END"
-    " FROM serps, generate_series(1, :depth) r, LATERAL (SELECT keyword_id * :depth + r AS n) x,"
-    " LATERAL (SELECT 'https://example.com/' || n AS url) y WHERE run_id = :run",
-    "INSERT INTO youtube_videos (run_id, video_id, found, channel_id, fetched_at)"
-    " SELECT run_id, video_id, true, 'c' || substr(video_id, 4), now() FROM serp_results"
-    " WHERE run_id = :run AND content_type = 'video' AND channel_ref IS NULL",
-    "INSERT INTO youtube_channels (run_id, channel_id, found, handle, fetched_at)"
-    " SELECT run_id, 'c' || substr(video_id, 4), true, '@hANDLE' || substr(video_id, 4), now()"
-    " FROM serp_results WHERE run_id = :run AND content_type = 'video'",
-    "INSERT INTO youtube_channel_refs (run_id, ref, channel_id)"
-    " SELECT run_id, channel_ref, 'c' || substr(video_id, 4) FROM serp_results"
-    " WHERE run_id = :run AND channel_ref IS NOT NULL",
-    "INSERT INTO channel_owners (run_id, channel_id, domain, method)"
-    " SELECT run_id, channel_id, 'o' || channel_id || '.com', 'x' FROM youtube_channels"
-    " WHERE run_id = :run",
-    "INSERT INTO content_analyses (run_id, content_type, subject, market, relevance, judged_for,"
-    " sentiment, content_kind, topics, brands, summary, model, prompt, fetched_at)"
-    " SELECT run_id, content_type, CASE content_type WHEN 'video' THEN 'v:' || video_id"
-    " ELSE 'u:' || url END, market, 0.5, '[]', 'neutral', 'other', '{}', '{}', '', 'm', 'p', now()"
-    " FROM serp_results WHERE run_id = :run",
-    "INSERT INTO dsi_scores (run_id, content_type, market, device, company, coverage,"
-    " keywords_ranked, keywords_collected, keywords_planned, relevance_basis, results,"
-    " unknown_volume_keywords, unknown_ai_overview_keywords, unanalysed_results, curve,"
-    " curve_version, proxy)"
-    " SELECT run_id, 'video', 'US', 'desktop', domain, 0.1, 1, :n, :n, 1, 1, 0, 0, 0,"
-    " 'classic', 1, false"
-    " FROM channel_owners WHERE run_id = :run",
-)
-
-
-async def collected_run(conn: Connection, keywords: int) -> UUID:
-    """A run with all results, and a lane without a plan."""
-    run_id = uuid4()
-    lanes = [(VIDEO, LaneStatus.RUNNING), (VIDEO_DSI, LaneStatus.COMPLETED)]
-    config = {"enable_historical_tracking": True}
-    await runs.create(conn, run_id, mode="manual", config=config, lanes=lanes)
-    for statement in _RUN:
-        await conn.execute(text(statement), {"run": run_id, "n": keywords, "depth": DEPTH})
-    return run_id
-
-
 OLDER = {
     "nothing counted": [],
     "a small run counted": [5],
@@ -113,40 +52,29 @@ OLDER = {
 }
 
 
-@pytest.fixture(params=OLDER)
-async def run_id(db: Database, request: pytest.FixtureRequest) -> UUID:
-    """A run that is not in the server's statistics."""
-    async with db.transaction() as conn:
-        for table in metadata.tables:
-            await conn.execute(text(f"ALTER TABLE {table} SET (autovacuum_enabled = false)"))
-        await projects.ensure_builtin_markets(conn)
-        await conn.execute(
-            text(
-                "INSERT INTO keywords (keyword, folded)"
-                " SELECT 'keyword ' || n, 'keyword ' || n FROM generate_series(1, :n) n"
-            ),
-            {"n": KEYWORDS},
-        )
-        for keywords in OLDER[request.param]:
-            older = await collected_run(conn, keywords)
-            await plan_items(conn, older, ITEMS * keywords // KEYWORDS)
-    if OLDER[request.param]:
-        async with db.transaction() as conn:
-            await conn.execute(text("ANALYZE"))
-    async with db.transaction() as conn:
-        return await collected_run(conn, KEYWORDS)
+@pytest.fixture(
+    scope="module",
+    # One process fills each of them.
+    params=[
+        pytest.param(name, marks=pytest.mark.xdist_group(f"whole runs, {name}")) for name in OLDER
+    ],
+)
+def filled(
+    postgres: EmbeddedServer, template_database: str, request: pytest.FixtureRequest
+) -> Iterator[Filled]:
+    with filled_database(postgres, template_database, OLDER[request.param]) as made:
+        yield made
 
 
-async def plan_items(conn: Connection, run_id: UUID, number: int, size: int = CHUNK) -> int:
-    """Plan ``number`` items in the run's lane, in chunks of ``size``; return the lane's id."""
-    lane_id = await lane_of(conn, run_id)
-    source = "SELECT n || '\\:US' AS item FROM generate_series(1, :n) n"
-    await planning.plan(conn, lane_id, source, {"n": number}, size)
-    return lane_id
+@pytest.fixture
+def database_url(postgres: EmbeddedServer, filled: Filled) -> Iterator[str]:
+    with copied_database(postgres, filled.name) as url:
+        yield url
 
 
-async def lane_of(conn: Connection, run_id: UUID) -> int:
-    return await items.lane_id(conn, run_id, VIDEO)
+@pytest.fixture
+def run_id(filled: Filled) -> UUID:
+    return filled.run_id
 
 
 PLANS = {
@@ -381,46 +309,3 @@ async def test_a_result_belongs_to_the_channel_that_its_url_names(
         assert row.company == f"oc{number}.com"
         nobody = int(number) % 2 == 0
         assert others[row.url] == (scores.UNKNOWN_COMPANY if nobody else row.company)
-
-
-MANY = 60
-OF_ONE = 200
-REPORTS: dict[str, Callable[[Connection, UUID], Awaitable[Any]]] = {
-    "lanes": runs.lanes,
-    "spending": reports.spending,
-    "batches": lambda conn, run: batches.of_run(conn, run, 1000),
-}
-
-
-@pytest.mark.parametrize("name", REPORTS)
-async def test_a_report_reads_its_own_run(db: Database, name: str) -> None:
-    """It does among many runs, each of twenty lanes of ten chunks with a call and a batch."""
-    lanes = [
-        (LaneKey(phase, kind), LaneStatus.RUNNING)
-        for phase in list(PhaseName)[:5]
-        for kind in ContentType
-    ]
-    fill = (
-        "INSERT INTO chunks (lane_id, no, run_id, planned, next_check_at)"
-        " SELECT id, n, pipeline_execution_id, 1, now() FROM pipeline_phase_status,"
-        " generate_series(1, 10) n",
-        "INSERT INTO provider_calls (id, key, provider, operation, identity, freshness, shared,"
-        " status, attempt, run_id, chunk_id, started_at) SELECT gen_random_uuid(),"
-        " sha256(int8send(id)), 'x', 'x', 'x', '', false, 'ok', 1, run_id, id, now()"
-        " FROM chunks",
-        "INSERT INTO provider_batches (chunk_id, generation, provider, name, secret_path, status,"
-        " stage, priority, items) SELECT id, 1, 'x', 'b' || id, 's' || id, 'ingested',"
-        " 'first', 'normal', '{}' FROM chunks",
-        "ANALYZE",
-    )
-    made = [uuid4() for _ in range(MANY)]
-    async with db.transaction() as conn:
-        for run_id in made:
-            await runs.create(conn, run_id, mode="manual", config={}, lanes=lanes)
-        for statement in fill:
-            await conn.execute(text(statement))
-    async with db.transaction() as conn:
-        with count_handled_rows() as seen:
-            found = await REPORTS[name](conn, made[-1])
-    assert found
-    assert seen.rows < 10 * OF_ONE
