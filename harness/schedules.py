@@ -114,6 +114,27 @@ class Schedules:
             kind=kind,
         )
 
+    async def collect(self, run_id: UUID, kind: str, at: datetime) -> None:
+        """Give a run one search of a content type, made at this instant."""
+        await self.query(
+            "INSERT INTO serps (run_id, content_type, keyword_id, market, device, collected_at,"
+            " results, source) VALUES (:run, :kind, 1, 'US', 'desktop', :at, 0, 'batch')",
+            run=run_id,
+            kind=kind,
+            at=at,
+        )
+
+    async def end_lanes(self, run_id: UUID, kind: str, status: str = "completed") -> None:
+        """End the lanes of a content type of a run."""
+        await self.query(
+            "UPDATE pipeline_phase_status SET status = :status, completed_at = :now"
+            " WHERE pipeline_execution_id = :run AND content_type = :kind",
+            run=run_id,
+            kind=kind,
+            status=status,
+            now=self.clock.at,
+        )
+
     async def end_runs(
         self,
         status: RunStatus = RunStatus.COMPLETED,
@@ -121,12 +142,16 @@ class Schedules:
         failed: Sequence[str] = (),
         run_id: UUID | None = None,
     ) -> None:
-        """End the runs in progress; ``failed``: content types without figures."""
+        """End the runs in progress; ``failed``: content types without figures.
+
+        Lanes of a cancelled run stay as they are.
+        """
         await self.query(
             "UPDATE pipeline_phase_status SET status = CASE WHEN content_type = ANY(:failed)"
             " OR :run_failed THEN 'failed' ELSE 'completed' END FROM pipeline_executions e"
             " WHERE e.id = pipeline_execution_id AND e.status IN ('pending', 'running')"
-            " AND (CAST(:run AS uuid) IS NULL OR e.id = :run)",
+            " AND NOT :cancelled AND (CAST(:run AS uuid) IS NULL OR e.id = :run)",
+            cancelled=status is RunStatus.CANCELLED,
             failed=list(failed),
             run_failed=status is RunStatus.FAILED,
             run=run_id,

@@ -97,7 +97,7 @@ def show_health(schedule: Mapping[str, Any]) -> None:
         ]
         for lane in lanes
     ]
-    columns = ["type", "last success", "fresh until", "failures", "late (most)"]
+    columns = ["type", "newest data", "fresh until", "failures", "late (most)"]
     show_table(columns, shown, title="Health (UTC); failures in a row; how late runs start")
     for lane in lanes:
         if lane["stale_since"] is not None:

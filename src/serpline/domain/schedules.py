@@ -104,6 +104,7 @@ class ProposalStatus(StrEnum):
 class ScheduleLane:
     """What is known of one content type of a schedule.
 
+    ``last_success_at``: when the newest data with figures were collected, at their oldest search.
     ``fresh_until``: when its data become older than the target; None: there is no target.
     ``paused_at``: set after too many failed runs in a row.
     """

@@ -1,4 +1,4 @@
-"""The first portion of the tick: give every instant that has passed its slots.
+"""The second portion of the tick: give every instant that has passed its slots.
 
 A schedule's slots and its cursor (``decided_until``) commit together, under the lock of its row. So
 an instant has its slots once, however many processes decide, and none is left out after a crash.

@@ -1,4 +1,9 @@
-"""The third portion of the tick: note how runs ended, pause what keeps failing, watch freshness."""
+"""The first portion of the tick: note what has figures, pause what keeps failing, watch freshness.
+
+A content type succeeds when its figures are computed, while slower types of its run go on. Its data
+are as old as the oldest search of the figures, whenever they came: late results of a provider, a
+backfill or a retry by a person make nothing newer than it is.
+"""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -8,13 +13,13 @@ from serpline.domain.schedules import ScheduleLane
 from serpline.domain.states import ScheduleStatus, SlotOutcome
 from serpline.scheduling.deciding import decide_until_now
 from serpline.scheduling.documents import stored_specs
-from serpline.scheduling.health import Targets, after_run, content_types_of, targets_of
+from serpline.scheduling.health import Targets, after_run, content_types_of, targets_of, with_data
 from serpline.store.database import Connection, Database
 from serpline.store.runs import events
 from serpline.store.runs.events import Event
 from serpline.store.schedules import following, schedules
 from serpline.store.schedules import lanes as lane_rows
-from serpline.store.schedules.following import EndedSlot
+from serpline.store.schedules.following import FollowedSlot
 from serpline.store.schedules.lanes import StaleRow
 from serpline.store.schedules.schedules import ScheduleRow
 
@@ -22,13 +27,13 @@ ROWS_MAX = 500
 
 
 async def follow_runs(database: Database, now: datetime) -> None:
-    """Store how the runs of slots ended, and judge the content types that they belong to."""
+    """Store how content types and runs of slots ended, and judge the types of their schedules."""
     while True:
         async with database.transaction() as conn:
-            ended = await following.follow(conn, ROWS_MAX)
-            if ended:
-                await events.append(conn, await _judge_lanes(conn, ended, now))
-        if len(ended) < ROWS_MAX:
+            found = await following.follow(conn, ROWS_MAX)
+            if found:
+                await events.append(conn, await _judge_lanes(conn, found, now))
+        if len(found) < ROWS_MAX:
             return
 
 
@@ -42,15 +47,14 @@ async def watch_freshness(database: Database, now: datetime) -> None:
             return
 
 
-async def _judge_lanes(conn: Connection, ended: Sequence[EndedSlot], now: datetime) -> list[Event]:
-    names = sorted({slot.key.schedule_id for slot in ended})
+async def _judge_lanes(
+    conn: Connection, found: Sequence[FollowedSlot], now: datetime
+) -> list[Event]:
+    names = sorted({slot.key.schedule_id for slot in found})
     rows = await schedules.lock_all(conn, names)
     lanes = await lane_rows.lock(conn, names)
     before = dict(lanes)
-    for slot in ended:
-        # A backfilled slot says nothing about today's data.
-        if slot.outcome != SlotOutcome.STARTED:
-            continue
+    for slot in found:
         row, kind = rows[slot.key.schedule_id], slot.key.content_type
         try:
             is_deleted = row.status is ScheduleStatus.DELETED
@@ -58,9 +62,7 @@ async def _judge_lanes(conn: Connection, ended: Sequence[EndedSlot], now: dateti
         except UserError:
             continue
         lane = lanes.get((row.id, kind)) or ScheduleLane(row.id, kind)
-        lanes[row.id, str(kind)] = after_run(
-            lane, targets, succeeded=slot.succeeded, ended_at=slot.ended_at, now=now
-        )
+        lanes[row.id, str(kind)] = _after(slot, lane, targets, now)
     changed = [lane for key, lane in lanes.items() if lane != before.get(key)]
     written: list[Event] = []
     for row in rows.values():
@@ -73,6 +75,17 @@ async def _judge_lanes(conn: Connection, ended: Sequence[EndedSlot], now: dateti
     for row in rows.values():
         written += await _pause_if_all_are(conn, row, list(lanes.values()), now)
     return written
+
+
+def _after(slot: FollowedSlot, lane: ScheduleLane, targets: Targets, now: datetime) -> ScheduleLane:
+    if slot.data_at is not None:
+        lane = with_data(lane, targets, slot.data_at, now)
+    # A backfill brings data. How often it failed says nothing about today's runs.
+    if slot.outcome is not SlotOutcome.STARTED:
+        return lane
+    return after_run(
+        lane, targets, succeeded=slot.succeeded, was_succeeded=slot.was_succeeded, now=now
+    )
 
 
 def _is_new_pause(lane: ScheduleLane, before: dict[tuple[str, str], ScheduleLane]) -> bool:

@@ -34,15 +34,18 @@ def content_types_of(specs: Iterable[ScheduleSpec]) -> set[ContentType]:
     return {kind for spec in specs for kind in spec.content_types}
 
 
-def aged(lane: ScheduleLane, targets: Targets, since: datetime) -> ScheduleLane:
-    """The lane with a deadline for its next success; without one yet, counted from ``since``."""
+def with_data(
+    lane: ScheduleLane, targets: Targets, data_at: datetime, now: datetime
+) -> ScheduleLane:
+    """The lane after a success with data of ``data_at``. Older data than known change nothing."""
+    at = max(lane.last_success_at or data_at, data_at)
+    lane = replace(lane, last_success_at=at)
     if targets.freshness_seconds is None:
         return replace(lane, fresh_until=None, stale_since=None)
-    age = timedelta(seconds=targets.freshness_seconds)
-    fresh_until = (lane.last_success_at or since) + age
-    is_fresh = lane.stale_since is not None and fresh_until > lane.stale_since
+    fresh_until = at + timedelta(seconds=targets.freshness_seconds)
+    is_stale = fresh_until <= now
     return replace(
-        lane, fresh_until=fresh_until, stale_since=None if is_fresh else lane.stale_since
+        lane, fresh_until=fresh_until, stale_since=lane.stale_since if is_stale else None
     )
 
 
@@ -51,15 +54,19 @@ def after_run(
     targets: Targets,
     *,
     succeeded: bool | None,
-    ended_at: datetime,
+    was_succeeded: bool | None,
     now: datetime,
 ) -> ScheduleLane:
-    """The lane after a run. A cancelled run (``succeeded`` None) changes nothing."""
-    if succeeded is None:
+    """The lane after a run. A cancelled run (``succeeded`` None) changes nothing.
+
+    ``was_succeeded``: what was known of the run before. A run that is retried counts once.
+    """
+    if succeeded is None or succeeded is was_succeeded:
         return lane
     if succeeded:
-        at = max(lane.last_success_at or ended_at, ended_at)
-        return aged(replace(lane, last_success_at=at, failures_in_row=0), targets, now)
+        return replace(lane, failures_in_row=0)
+    if was_succeeded is not None:
+        return lane
     lane = replace(lane, failures_in_row=lane.failures_in_row + 1)
     if lane.paused_at is None and 0 < targets.failures_max <= lane.failures_in_row:
         reason = f"{lane.failures_in_row} runs in a row failed"

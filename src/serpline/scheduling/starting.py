@@ -1,4 +1,4 @@
-"""The second portion of the tick: start due slots, as many runs at once as allowed.
+"""The third portion of the tick: start due slots, as many runs at once as allowed.
 
 A slot and its run commit together: the transaction that makes the slot *started* creates the run.
 So a crash leaves the slot due, and the next tick starts it. A slot whose run cannot be created is

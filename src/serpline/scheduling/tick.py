@@ -1,10 +1,10 @@
 """The tick: whatever is due and has no outcome gets one, whoever looks, after whatever happened.
 
 Its portions work in short transactions with a constant number of statements: ``following`` notes
-how runs ended, ``deciding`` gives instants that have passed their slots, ``starting`` starts due
-slots, and ``backfilling`` works backfills off. Start-up, a change of the clock, a suspended machine
-and a daylight change are no special cases: there is only the cursor of each schedule and the
-present instant.
+how content types and runs ended, ``deciding`` gives instants that have passed their slots,
+``starting`` starts due slots, and ``backfilling`` works backfills off. Start-up, a change of the
+clock, a suspended machine and a daylight change are no special cases: there is only the cursor of
+each schedule and the present instant.
 
 Any number of processes may tick at any time. A process that dies leaves its transaction undone, and
 the next tick of any process does the same work.
@@ -77,7 +77,7 @@ class ScheduleTick:
         """Do what is due at ``now``; see ``run``."""
         async with self._database.statement() as conn:
             work = await pending_work(conn, now)
-        if work.has_ended_runs:
+        if work.has_results:
             await follow_runs(self._database, now)
         if work.has_instants:
             await self._decide(now)

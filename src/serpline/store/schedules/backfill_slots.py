@@ -190,7 +190,7 @@ async def skip_waiting(conn: Connection, backfill_id: int, reason: str, now: dat
 _END = text(
     f"""
     WITH over AS (
-        SELECT s.scheduled_for, s.content_type, s.run_id, e.status, e.started_at, e.completed_at,
+        SELECT s.scheduled_for, s.content_type, s.run_id, e.started_at,
             coalesce(l.status = 'completed' AND EXISTS (SELECT FROM serps p WHERE p.run_id = e.id
                 AND p.content_type = s.content_type), false) AS succeeded,
             coalesce(CASE WHEN e.id IS NULL THEN 'its run is gone' END, l.error_message,
@@ -209,8 +209,7 @@ _END = text(
         RETURNING s.scheduled_for, s.content_type, s.run_id, over.succeeded, s.reason
     ), filled AS (
         UPDATE schedule_slots t SET outcome = :target, run_id = over.run_id, backfill_id = :id,
-            started_at = over.started_at, run_status = over.status, succeeded = true,
-            run_ended_at = over.completed_at,
+            started_at = over.started_at, run_status = NULL, run_ended_at = NULL, succeeded = true,
             reason = left('backfilled (' || CAST(:kind AS text) || '); before: ' || t.outcome
                 || coalesce(' (run ' || CAST(t.run_id AS text) || ')', '') || ', ' || t.reason,
                 :chars)
@@ -228,6 +227,7 @@ async def end(
 ) -> list[EndedBackfillSlot]:
     """End the slots whose runs have ended; those with figures become *backfilled*.
 
+    The next tick follows their runs (``following``), as it does with others.
     The reason of a backfilled slot keeps its earlier outcome, reason and run.
     """
     step = change(SLOT_MACHINE, "backfill")

@@ -5,8 +5,8 @@ from datetime import datetime
 
 from sqlalchemy import text
 
-from serpline.domain.states import ENDED_RUNS
 from serpline.store.database import Connection
+from serpline.store.schedules.following import FOLLOWED, FOLLOWED_VALUES
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +15,7 @@ class PendingWork:
 
     has_instants: bool
     has_due_slots: bool
-    has_ended_runs: bool
+    has_results: bool
     has_stale: bool
     has_backfills: bool
     next_at: datetime | None
@@ -26,7 +26,7 @@ class PendingWork:
         return (
             self.has_instants
             or self.has_due_slots
-            or self.has_ended_runs
+            or self.has_results
             or self.has_stale
             or self.has_backfills
         )
@@ -37,14 +37,12 @@ class PendingWork:
 
 
 _PENDING = text(
-    """
+    f"""
     SELECT EXISTS (SELECT FROM schedules WHERE status <> 'deleted' AND next_at <= :now)
             AS has_instants,
         EXISTS (SELECT FROM schedule_slots WHERE outcome = 'due' AND start_at <= :now)
             AS has_due_slots,
-        EXISTS (SELECT FROM schedule_slots t JOIN pipeline_executions e ON e.id = t.run_id
-            WHERE t.run_id IS NOT NULL AND t.run_status IS NULL AND e.status = ANY(:ended))
-            AS has_ended_runs,
+        EXISTS (SELECT {FOLLOWED}) AS has_results,
         EXISTS (SELECT FROM schedule_lanes WHERE stale_since IS NULL AND fresh_until <= :now)
             AS has_stale,
         EXISTS (SELECT FROM schedule_backfills WHERE status IN ('planned', 'running'))
@@ -64,5 +62,5 @@ async def pending_work(conn: Connection, now: datetime) -> PendingWork:
 
     ``next_at`` leaves out what waits for the end of a run or for a free place.
     """
-    values = {"now": now, "ended": [str(status) for status in ENDED_RUNS]}
+    values = {**FOLLOWED_VALUES, "now": now}
     return PendingWork(**(await conn.execute(_PENDING, values)).mappings().one())

@@ -65,6 +65,21 @@ async def insert(conn: Connection, slots: Sequence[NewSlot]) -> set[SlotKey]:
     return {SlotKey(row[0], row[1], ContentType(row[2])) for row in found}
 
 
+async def reopen(conn: Connection, schedule_id: str, run_id: UUID) -> None:
+    """Mark the run of slots as not ended: a person retries it. The caller has locked the run.
+
+    ``succeeded`` stays until the run has ended again.
+    """
+    # It writes rows that need no change too, so that it waits for a tick that notes their end.
+    await conn.execute(
+        text(
+            "UPDATE schedule_slots SET run_status = NULL, run_ended_at = NULL"
+            " WHERE schedule_id = :id AND run_id = :run"
+        ),
+        {"id": schedule_id, "run": run_id},
+    )
+
+
 async def page(
     conn: Connection,
     schedule_id: str,

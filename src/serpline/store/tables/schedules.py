@@ -79,8 +79,9 @@ schedule_versions = Table(
 )
 
 # The slots of one ``run_group`` at one instant share a run. ``run_status``: how the run ended; NULL
-# until then. ``succeeded``: whether the content type's figures were computed; NULL also after a
-# cancellation. Overlap rule, priority and deadline are those of the version that decided the slot.
+# until then, and while a retry of the run goes on. ``succeeded``: whether figures of the content
+# type were computed, which is known before the run ends; NULL also if a cancellation came first.
+# Overlap rule, priority and deadline are those of the version that decided the slot.
 # ``observed``: what the search for patterns needs of the run, which is deleted before the slot: the
 # providers that answered with errors, and the batches. NULL: not yet observed.
 schedule_slots = Table(
@@ -166,6 +167,7 @@ schedule_lanes = Table(
     metadata,
     _schedule_id(),
     Column("content_type", Text, nullable=False),
+    # When the newest data with figures were collected: their oldest search.
     Column("last_success_at", Instant),
     # When its data become older than the target. NULL: no target, or nothing to compare with.
     Column("fresh_until", Instant),
