@@ -6,7 +6,7 @@ Details of events may hold any text. What is missing is left out.
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from serpline.notifications import schedule_reports
+from serpline.notifications import backfill_reports, schedule_reports
 from serpline.notifications.note import Level, Note, clean, when
 from serpline.notifications.report import Report, Row, RunFacts, Runs, made
 from serpline.notifications.schedule_reports import SLOTS
@@ -107,6 +107,28 @@ def _budget(event: Row, _runs: Runs) -> Report:
     )
 
 
+def _webhook(event: Row, runs: Runs) -> Report:
+    facts = runs.get(event["run_id"], RunFacts())
+    batch = clean((event["detail"] or {}).get("batch"), 200)
+    told = (f"Its results were found by a poll at {when(event['occurred_at'])}.",)
+    return made(
+        event,
+        # A wrong address makes every batch late, and no event shows that it was mended.
+        f"webhook:{event['occurred_at']:%Y-%m-%d}",
+        schedule=facts.schedule,
+        lasts=True,
+        note=Note(
+            Level.WARNING,
+            f"The webhook of batch {batch} did not come",
+            "webhooks did not come",
+            batch,
+            told,
+            "No result is lost. The provider may not reach SERPLINE_PUBLIC_URL.",
+            "serpline doctor",
+        ),
+    )
+
+
 _REPORTS: Final[Mapping[str, Callable[[Row, Runs], Report]]] = {
     **dict.fromkeys(_RUN_ENDS, _run),
     **dict.fromkeys(SLOTS, schedule_reports.slot),
@@ -116,6 +138,11 @@ _REPORTS: Final[Mapping[str, Callable[[Row, Runs], Report]]] = {
     "schedule.deleted": schedule_reports.resumed,
     "schedule.stale": schedule_reports.freshness,
     "schedule.fresh": schedule_reports.freshness,
+    "backfill.completed": backfill_reports.completed,
+    "backfill.paused": backfill_reports.paused,
+    "backfill.resumed": backfill_reports.resumed,
+    "backfill.cancelled": backfill_reports.resumed,
+    "batch.webhook_late": _webhook,
     "proposal.made": schedule_reports.proposal,
     "budget.80": _budget,
     "budget.100": _budget,

@@ -7,6 +7,10 @@ from harness.receiver import Receiver
 from harness.schedules import MORNING, Schedules, spec
 from tests.integration.notifications.conftest import Notifying
 
+from serpline.domain.schedules import BackfillKind
+from serpline.scheduling.backfill import BackfillRequest, BackfillService
+from serpline.scheduling.backfill_runs import Providers
+
 NINE = MORNING.replace(hour=9)
 
 
@@ -78,6 +82,40 @@ async def test_a_run_that_cannot_start(
     )
     await schedules.at(NINE + timedelta(days=2))
     assert await titles(notifying, receiver) == ["Schedule 'daily' starts runs again"]
+
+
+async def test_a_backfill(notifying: Notifying, receiver: Receiver, schedules: Schedules) -> None:
+    """A backfill whose credits are spent is told with the reason, and then how it ended."""
+    await notifying.add("ops", receiver.url(), events=["backfill.paused", "backfill.completed"])
+    await schedules.service.add("daily", spec(catch_up="none"))
+    await schedules.at(NINE + timedelta(days=2, hours=1))
+    backfills = BackfillService(schedules.database, schedules.clock, Providers(False, False))
+    asked = BackfillRequest(
+        "daily",
+        MORNING,
+        MORNING + timedelta(days=7),
+        BackfillKind.LATE,
+        credit_limits={"scaleserp": 1.0},
+    )
+    made = await backfills.start(asked)
+    await schedules.after(seconds=5)
+    await notifying.query("UPDATE provider_budgets SET spent = 1 WHERE scope LIKE 'backfill:%'")
+    await schedules.end_runs()
+    await schedules.after(seconds=5)
+    named = f"Backfill {made['id']} of schedule 'daily'"
+    await notifying.turn()
+    (message,) = receiver.messages
+    assert message.title == f"serpline: {named} is paused"
+    assert "Reason: its credit limit of 1 for scaleserp is spent" in message.body
+    receiver.messages.clear()
+    await notifying.pass_time(1000)
+    await notifying.query("UPDATE schedule_backfills SET credit_limits = '{}'")
+    await backfills.change("daily", "resume")
+    assert await titles(notifying, receiver) == [f"{named} goes on"]
+    for _ in range(4):
+        await schedules.after(seconds=5)
+        await schedules.end_runs()
+    assert await titles(notifying, receiver) == [f"{named} has ended"]
 
 
 async def test_data_that_is_too_old(

@@ -1,6 +1,6 @@
 """One incident is one notification, and its end is told to those who heard of it."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -94,6 +94,43 @@ def test_stale_and_refused() -> None:
     ]
 
 
+def test_backfills() -> None:
+    """A pause is told once and ends with the backfill; its end is told, with what is missing."""
+    of = {"schedule": "s", "backfill": 7}
+    spent = event(1, "backfill.paused", reason="its credit limit of 9 for scaleserp is spent", **of)
+    resumed = event(2, "backfill.resumed", **of)
+    ended = event(4, "backfill.completed", slots={"completed": 2, "failed": 1}, **of)
+    assert told(spent, spent, resumed, event(3, "backfill.progress", **of), ended) == [
+        ("Backfill 7 of schedule 's' is paused", False),
+        ("Backfill 7 of schedule 's' goes on", False),
+        ("Backfill 7 of schedule 's' has ended", False),
+    ]
+    assert told(spent, event(2, "backfill.cancelled", **of)) == [
+        ("Backfill 7 of schedule 's' is paused", False)
+    ]
+    report = report_of(ended, {})
+    assert report is not None
+    assert report.note is not None
+    assert (report.note.level, report.note.facts) == (
+        Level.WARNING,
+        ("2 slots: completed.", "1 slots: failed."),
+    )
+    whole = report_of(event(5, "backfill.completed", slots={"completed": 3}, **of), {})
+    assert whole is not None
+    assert whole.note is not None
+    assert whole.note.level is Level.SUCCESS
+
+
+def test_late_webhooks_are_told_once_a_day() -> None:
+    """Any number of batches of a day are one incident, of the schedule of their run."""
+    late = [event(n, "batch.webhook_late", "news", batch=f"b{n}") for n in (1, 2)]
+    tomorrow = {**late[0], "id": 3, "occurred_at": WHEN + timedelta(days=1)}
+    assert told(*late, tomorrow) == [("The webhook of batch b1 did not come", True)] * 2
+    report = report_of({**late[0], "run_id": RUN}, {RUN: RunFacts(schedule="s")})
+    assert report is not None
+    assert report.schedule == "s"
+
+
 def test_rules() -> None:
     """A destination hears of its kinds, of its schedules, and of nothing before it was added."""
     failed, paused = event(1, "run.failed"), event(2, "schedule.paused", schedule="s")
@@ -154,7 +191,8 @@ _JSON = st.recursive(
 )
 _KEYS = st.sampled_from(
     ["schedule", "reason", "error", "scheduled_for", "fresh_until", "first", "last", "slots",
-     "summary", "provider", "scope", "spent", "limit", "content_type", "content_types"]
+     "summary", "provider", "scope", "spent", "limit", "content_type", "content_types",
+     "backfill", "batch"]
 )  # fmt: skip
 
 
