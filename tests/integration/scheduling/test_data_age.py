@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Any
 
+import pytest
 from harness.schedules import MORNING, Schedules, spec
 
 from serpline.domain.schedules import BackfillKind
@@ -108,6 +109,30 @@ async def test_a_retried_run_is_followed_to_its_new_end(schedules: Schedules) ->
     news = (await lanes(schedules))["news"]
     assert (news["failures_in_row"], news["paused_at"]) == (0, None)
     assert news["last_success_at"] == NINE + timedelta(hours=3)
+
+
+@pytest.mark.parametrize(
+    ("rule", "while_retried", "afterwards"),
+    [
+        ("skip", ("skipped", "overlap"), ("skipped", "overlap")),
+        ("buffer_one", ("due", "previous_run"), ("started", "previous_run")),
+        ("allow", ("started", "on_time"), ("started", "on_time")),
+    ],
+)
+async def test_a_retried_run_overlaps(
+    schedules: Schedules, rule: str, while_retried: tuple[str, str], afterwards: tuple[str, str]
+) -> None:
+    """A run that a person retries after its end is a run in progress for the overlap rule."""
+    await schedules.service.add("s", spec(overlap=rule))
+    await schedules.at(NINE)
+    await schedules.end_runs(RunStatus.FAILED)
+    await schedules.after(hours=1)
+    await retry(schedules)
+    await schedules.at(NINE + timedelta(days=1))
+    assert (await schedules.outcomes())[1][1:] == while_retried
+    await schedules.end_runs()
+    await schedules.after(seconds=5)
+    assert (await schedules.outcomes())[1][1:] == afterwards
 
 
 async def test_a_backfill_refreshes_by_the_age_of_its_data(schedules: Schedules) -> None:
