@@ -1,4 +1,4 @@
-"""A worker process of ours: ``app.run_worker`` with the settings of its environment.
+"""A worker process of ours: ``app.worker.run_worker`` with the settings of its environment.
 
 With an argument, ``keyword_metrics`` is a no-op phase of that many items. The process shuts down at
 the end of stdin, which also comes when the benchmark's process dies. It then prints

@@ -41,7 +41,7 @@ CHANGES = (
         " GROUP BY 1, 2, 3) AS ranked",
     ),
     Change("a renamed kind of wake-up", "**/*.py", r'WakeUp\("chunk"', 'WakeUp("piece"'),
-    Change("a renamed kind of wake-up", "app.py", r'register\("chunk"', 'register("piece"'),
+    Change("a renamed kind of wake-up", "app/worker.py", r'register\("chunk"', 'register("piece"'),
     Change(
         "a new field in every wake-up",
         "store/queue/wakeups.py",

@@ -19,7 +19,7 @@ from harness.world import World
 
 from chaos.points import arm
 from serpline.api.app import create_app
-from serpline.app import open_services
+from serpline.app.services import open_services
 from serpline.cli.processes import LOOPBACK, until_stopped
 from serpline.cli.webserver import serving
 from serpline.core.settings import load

@@ -20,7 +20,7 @@ from harness.scripted import make_tables
 
 from chaos.slot_plan import Happening, Plan
 from chaos.slot_process import DEAD_AFTER_SECONDS, SlotProcess
-from serpline.app import Services, open_services
+from serpline.app.services import Services, open_services
 from serpline.core.settings import load
 from serpline.domain.errors import UserError
 from serpline.domain.keywords import parse_keywords

@@ -9,7 +9,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from harness.inline import TravelClock
-from serpline.app import make_provider_driver, open_tools
+from serpline.app.housekeeping import create_provider_driver
+from serpline.app.tools import open_tools
 from serpline.core.settings import load
 from serpline.domain.keywords import parse_keywords
 from serpline.scheduling.provider_driver import ProviderDriver
@@ -110,5 +111,5 @@ async def open_account(db: Database, **settings: Any) -> AsyncIterator[Account]:
             **settings,
         )
         async with open_tools(loaded, db, clock) as tools:
-            yield Account(db, clock, sim, make_provider_driver(loaded, db, tools))
+            yield Account(db, clock, sim, create_provider_driver(loaded, db, tools))
             assert sim.gateway.crashes == []

@@ -1,4 +1,4 @@
-"""A worker process under test: ``app.run_worker`` with the settings of its environment.
+"""A worker process under test: ``app.worker.run_worker`` with the settings of its environment.
 
 Its phases are the real ones or scripted. Forks call ``work``. Run as a script, for a process on
 another release's code, it loads everything, prints "ready" and starts work with the first line on
@@ -9,7 +9,7 @@ import asyncio
 import os
 from collections.abc import Mapping
 
-from serpline.app import run_worker
+from serpline.app.worker import run_worker
 from serpline.cli.processes import end_seconds, until_stopped
 from serpline.core.logging import configure
 from serpline.core.settings import load

@@ -24,7 +24,7 @@ from harness.environment import clean_environment
 from harness.forks import Fork
 from harness.waiting import WAIT_SECONDS_MAX, until
 from harness.worker_pool import WorkerPool, worker_main
-from serpline.app import Services, open_services
+from serpline.app.services import Services, open_services
 from serpline.config.run import PipelineConfig
 from serpline.core.settings import load
 from serpline.domain.keywords import parse_keywords

@@ -30,7 +30,8 @@ from harness.world import World, open_world, simulated
 from psycopg import sql
 
 from chaos.scorecard import Context, Row
-from serpline.app import open_services, open_tools
+from serpline.app.services import open_services
+from serpline.app.tools import open_tools
 from serpline.core.clock import SystemClock
 from serpline.core.settings import load
 from serpline.domain.http import ProviderCall

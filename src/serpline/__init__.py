@@ -21,7 +21,7 @@ _PUBLIC = {
     "StateStatus": "serpline.domain.states",
     "StateTracker": "serpline.pipeline.state_tracker",
     "UserError": "serpline.domain.errors",
-    "open_services": "serpline.app",
+    "open_services": "serpline.app.services",
 }
 
 __all__ = list(_PUBLIC)

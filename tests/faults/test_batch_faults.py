@@ -18,7 +18,8 @@ from harness.databases import copied_database
 from harness.world import SEED, World, open_world, simulated
 from sqlalchemy import text
 
-from serpline import app
+from serpline.app import tools
+from serpline.app.worker import run_worker
 from serpline.config.run import PipelineConfig
 from serpline.core.settings import load
 from serpline.domain.names import ContentType, PhaseName
@@ -168,7 +169,7 @@ async def _walk(world: World) -> dict[int, Life]:
     _delete_on_the_way(world, RUN_ID)
     await _forget_ids_of_result_sets(world, RUN_ID)
     stop = asyncio.Event()
-    worker = asyncio.create_task(app.run_worker(load(), stop))
+    worker = asyncio.create_task(run_worker(load(), stop))
     try:
         config = PipelineConfig(
             content_types=(ContentType.ORGANIC,),
@@ -248,7 +249,7 @@ def lives(
         copied_database(postgres, template_database) as url,
         pytest.MonkeyPatch.context() as patch,
     ):
-        patch.setattr(app, "policies", lambda s: [replace(p, breaker=None) for p in policies(s)])
+        patch.setattr(tools, "policies", lambda s: [replace(p, breaker=None) for p in policies(s)])
 
         async def walk() -> dict[int, Life]:
             directory = tmp_path_factory.mktemp("cases")

@@ -11,7 +11,8 @@ import pytest
 from harness.scripted import scripted_phases
 from harness.waiting import until
 
-from serpline import app
+from serpline.app import server as kept
+from serpline.app.worker import run_worker
 from serpline.core.settings import load
 from serpline.store.embedded.files import Layout
 from serpline.store.embedded.postmaster import Postmaster
@@ -24,11 +25,11 @@ async def test_a_worker_restarts_a_killed_server(
 ) -> None:
     """After kill -9 of PostgreSQL the worker restarts it and sends heartbeats again."""
     monkeypatch.delenv("SERPLINE_DATABASE_URL", raising=False)
-    monkeypatch.setattr(app, "SERVER_CHECK_SECONDS", 0.2)
+    monkeypatch.setattr(kept, "CHECK_SECONDS", 0.2)
     server, stop = await asyncio.to_thread(ensure_server, tmp_path / "postgres"), asyncio.Event()
     try:
         settings = load(data_dir=tmp_path, worker_heartbeat_seconds=0.2)
-        working = asyncio.create_task(app.run_worker(settings, stop, phases=scripted_phases()))
+        working = asyncio.create_task(run_worker(settings, stop, phases=scripted_phases()))
         try:
             first = await until(lambda: beaten_in(server), "the first heartbeat", seconds=60)
             found = Postmaster.find(Layout.of(server.data_dir))

@@ -9,7 +9,7 @@ from harness.guarded import owned_chunk, rows
 from harness.inline import TravelClock
 from harness.phase_work import owned, work_on
 
-from serpline.app import open_tools
+from serpline.app.tools import open_tools
 from serpline.core.settings import load
 from serpline.domain.errors import CallRefused, LeaseLost, ProviderError
 from serpline.domain.names import BatchPriority, ContentType, Device, PhaseName

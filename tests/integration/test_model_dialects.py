@@ -10,7 +10,7 @@ import pytest
 from harness.guarded import owned_chunk, rows
 from harness.phase_work import owned, work_on
 
-from serpline.app import open_tools
+from serpline.app.tools import open_tools
 from serpline.core.clock import SystemClock
 from serpline.core.settings import load
 from serpline.domain.errors import CallRefused, ErrorCategory, ProviderError

@@ -11,7 +11,7 @@ import psutil
 import pytest
 from tests.integration.test_embedded import ask, data_dir, stopped_after
 
-from serpline.app import database_url
+from serpline.app.server import database_url
 from serpline.cli.checks import database_programs
 from serpline.core.settings import Settings, load
 from serpline.store.database import Database

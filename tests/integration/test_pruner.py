@@ -13,7 +13,7 @@ from harness.scripted_workers import QUICK, ScriptedWorkers, scripted_workers
 from harness.waiting import until
 from tests.integration.test_prune import OLD, YOUNG, a_run, column, rows
 
-from serpline.app import run_worker
+from serpline.app.worker import run_worker
 from serpline.core.clock import SystemClock
 from serpline.core.settings import load
 from serpline.domain.errors import UserError
@@ -79,7 +79,7 @@ async def test_two_workers_make_one_pass(db: Database) -> None:
         await pruner.register()
 
     async def ended() -> bool:
-        await asyncio.gather(*(pruner.run("prune") for pruner in pruners))
+        await asyncio.gather(*(pruner.run() for pruner in pruners))
         done = await last(db)
         return done is not None and done.finished_at is not None
 
@@ -100,9 +100,9 @@ async def test_a_pass_begins_when_it_is_due(db: Database) -> None:
     await fill(db)
     pruner = Pruner(db, SystemClock(), Retention(), HOUR)
     await pruner.register()
-    await pruner.run("prune")
+    await pruner.run()
     await a_run(db, RunStatus.COMPLETED)
-    await pruner.run("prune")
+    await pruner.run()
     assert len(await told(db)) == 1
     assert (await sizes(db))["items"] == 12
     (wait,) = await column(
@@ -116,7 +116,7 @@ async def test_a_pass_begins_when_it_is_due(db: Database) -> None:
             "UPDATE housekeeping SET state = jsonb_set(state, '{started_at}',"
             f" to_jsonb(CAST({began} AS text)))",
         )
-        await pruner.run("prune")
+        await pruner.run()
     assert len(await told(db)) == 3
     assert (await sizes(db))["items"] == 6
 
@@ -127,14 +127,12 @@ async def test_by_hand_only(db: Database) -> None:
     before = await sizes(db)
     by_hand = Pruner(db, SystemClock(), Retention(), 0)
     await by_hand.register()
-    await by_hand.run("prune")
+    await by_hand.run()
     assert await column(db, "SELECT task FROM housekeeping") == []
     await Pruner(db, SystemClock(), Retention(), HOUR).register()
-    await by_hand.run("prune")
+    await by_hand.run()
     assert await column(db, "SELECT next_check_at FROM housekeeping") == [None]
     assert deleted_rows(before, await sizes(db), events=0) == {}
-    with pytest.raises(UserError, match="task='x': there is no such task"):
-        await by_hand.run("x")
 
 
 async def test_a_step_that_raises_is_skipped(db: Database) -> None:
@@ -153,7 +151,7 @@ async def test_a_step_that_raises_is_skipped(db: Database) -> None:
     before = await sizes(db)
     pruner = Pruner(db, SystemClock(), Retention(), HOUR)
     await pruner.register()
-    await pruner.run("prune")
+    await pruner.run()
     done = await last(db)
     assert done is not None
     assert done.finished_at is not None
@@ -177,7 +175,7 @@ async def test_reference_data_is_kept_for_the_longest_ttl(db: Database) -> None:
         )
     pruner = Pruner(db, SystemClock(), Retention(reference_days=30), HOUR)
     await pruner.register()
-    await pruner.run("prune")
+    await pruner.run()
     assert await column(db, "SELECT key FROM reference_data") == ["kept"]
 
 
@@ -201,7 +199,7 @@ async def test_a_wakeup_frees_its_slot(db: Database) -> None:
     await pruner.register()
     assert await column(db, "SELECT delay_seconds FROM housekeeping") == [HOUR]
     before = await sizes(db)
-    await pruner.run("prune")
+    await pruner.run()
     # Each portion takes a second, its rest another, and to see whether there is time a third.
     assert deleted_rows(before, await sizes(db), events=0) == {"items": 9}
     assert await column(db, "SELECT delay_seconds FROM housekeeping") == [5]
@@ -291,7 +289,7 @@ def test_the_last_passes_are_shown(database_url: str) -> None:
             await fill(database, runs=1)
             pruner = Pruner(database, SystemClock(), Retention(), HOUR)
             await pruner.register()
-            await pruner.run("prune")
+            await pruner.run()
             await a_run(database, RunStatus.COMPLETED)
         finally:
             await database.close()

@@ -15,7 +15,7 @@ from harness.guarded import ManualClock, owned_chunk, rows
 from harness.phase_work import owned, work_on
 from sqlalchemy import text
 
-from serpline.app import open_tools
+from serpline.app.tools import open_tools
 from serpline.core.clock import SystemClock
 from serpline.core.settings import load
 from serpline.domain.keywords import KeywordRow, keyword_key

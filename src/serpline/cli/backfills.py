@@ -19,7 +19,7 @@ from serpline.domain.errors import UserError
 from serpline.domain.schedules import BackfillKind
 
 if TYPE_CHECKING:
-    from serpline.app import Services
+    from serpline.app.services import Services
     from serpline.scheduling.backfill import BackfillService
 
 _CHANGES = ("pause", "resume", "cancel")

@@ -83,7 +83,7 @@ def disk(path: Path) -> Check:
 
 async def database(settings: Settings) -> list[Check]:
     """Check connection, version and schema; for the embedded server also its log and programs."""
-    from serpline.app import database_url
+    from serpline.app.server import database_url
     from serpline.store.database import Database
     from serpline.store.embedded.server import find_server
     from serpline.store.migrate import HEAD, migrate
@@ -161,7 +161,7 @@ def webhooks(settings: Settings) -> Check:
 
 async def providers(settings: Settings) -> list[Check]:
     """Check each provider's key and connection. Providers without a key are not called."""
-    from serpline.app import http_client
+    from serpline.app.tools import http_client
 
     try:
         http = http_client(settings)

@@ -37,7 +37,7 @@ from serpline.domain.errors import UserError
 from serpline.domain.text import is_storable
 
 if TYPE_CHECKING:
-    from serpline.app import Services
+    from serpline.app.services import Services
 
 T = TypeVar("T")
 
@@ -87,7 +87,7 @@ async def services(ctx: typer.Context) -> AsyncIterator["Services"]:
     """Open the services of one command on the configured database."""
     settings = load_settings(ctx)
     configure_logging(settings)
-    from serpline.app import open_services
+    from serpline.app.services import open_services
 
     async with open_services(settings, pool_size=2) as opened:
         yield opened

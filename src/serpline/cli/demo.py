@@ -134,7 +134,7 @@ async def _demo(
     setup: DemoSetup, file: Path, limit: int | None, world: tuple[int, str], *, quiet: bool
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     from serpline.api.app import create_app
-    from serpline.app import open_services
+    from serpline.app.services import open_services
     from serpline.cli.demo_audit import audit
     from serpline.cli.demo_recompute import recompute_figures
     from serpline.cli.demo_report import best_rankings

@@ -11,7 +11,7 @@ from serpline.cli.schedule_tables import show_cost, show_times
 from serpline.cli.schedule_views import cost_of
 
 if TYPE_CHECKING:
-    from serpline.app import Services
+    from serpline.app.services import Services
 
 NAME = "demo"
 REASON = "the demo collects nothing more"

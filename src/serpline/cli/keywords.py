@@ -21,7 +21,7 @@ from serpline.domain.errors import UserError
 from serpline.domain.keywords import KeywordReport, KeywordRow, iter_keywords
 
 if TYPE_CHECKING:
-    from serpline.app import Services
+    from serpline.app.services import Services
 
 app = typer.Typer(help="Import and list keywords.", no_args_is_help=True)
 

@@ -104,7 +104,7 @@ def restore(
     with ArchiveReader(file) as archive:
 
         async def work() -> dict[str, int]:
-            from serpline.app import database_url
+            from serpline.app.server import database_url
             from serpline.store.database import Database
             from serpline.store.maintenance.restore import restore as load
 

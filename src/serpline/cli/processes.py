@@ -130,7 +130,7 @@ def worker(
     configure_logging(settings, "INFO")
 
     async def work() -> int:
-        from serpline.app import run_worker
+        from serpline.app.worker import run_worker
 
         ends_within = end_seconds(settings)
         async with until_stopped(with_parent=with_parent, ends_within=ends_within) as stop:
@@ -147,7 +147,8 @@ def scheduler(ctx: typer.Context, with_parent: WithParent = False) -> int:
     configure_logging(settings, "INFO")
 
     async def tick() -> int:
-        from serpline.app import keep_server, open_services
+        from serpline.app.server import keep_server
+        from serpline.app.services import open_services
 
         async with (
             until_stopped(with_parent=with_parent, ends_within=end_seconds(settings)) as stop,
@@ -175,7 +176,7 @@ def web(
 
     async def serve() -> int:
         from serpline.api.app import create_app
-        from serpline.app import open_services
+        from serpline.app.services import open_services
         from serpline.cli.webserver import serving
 
         async with (
@@ -219,7 +220,7 @@ def up(
 
 async def _create_supervisor(settings: Settings, workers: int, host: str) -> "Supervisor":
     """Create the supervisor, after checking that the database opens and the port is free."""
-    from serpline.app import open_services
+    from serpline.app.services import open_services
     from serpline.cli.supervise import Child, Supervisor
     from serpline.cli.webserver import bind_socket
 

@@ -16,7 +16,7 @@ from serpline.domain.phases import LaneKey, LaneView
 from serpline.domain.states import ENDED_LANES, ENDED_RUNS, LaneStatus
 
 if TYPE_CHECKING:
-    from serpline.app import Services
+    from serpline.app.services import Services
     from serpline.store.runs.runs import RunRow
 
 POLL_SECONDS = 0.5

@@ -24,7 +24,7 @@ from serpline.domain.names import ContentType, PhaseName
 from serpline.domain.states import RunStatus
 
 if TYPE_CHECKING:
-    from serpline.app import Services
+    from serpline.app.services import Services
 
 app = typer.Typer(help="Start, watch and control runs.", no_args_is_help=True)
 

@@ -52,7 +52,7 @@ def doctor(
 
 
 async def _diagnose(ctx: typer.Context, name: str | None) -> list[dict[str, Any]]:
-    from serpline.app import open_tools
+    from serpline.app.tools import open_tools
     from serpline.robustness.guard import CallScope
     from serpline.scheduling.provider_doctor import diagnose
 

@@ -24,7 +24,7 @@ from serpline.cli.times import minute
 from serpline.domain.errors import UserError
 
 if TYPE_CHECKING:
-    from serpline.app import Services
+    from serpline.app.services import Services
     from serpline.scheduling.spec import ScheduleSpec
 
 Reason = Annotated[

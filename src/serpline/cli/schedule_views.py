@@ -29,7 +29,7 @@ from serpline.domain.names import SEARCHED_TYPES, ContentType
 from serpline.domain.states import SlotOutcome
 
 if TYPE_CHECKING:
-    from serpline.app import Services
+    from serpline.app.services import Services
     from serpline.scheduling.spec import ScheduleSpec
 
 NameArgument = Annotated[

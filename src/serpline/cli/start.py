@@ -22,7 +22,7 @@ from serpline.domain.errors import UserError
 from serpline.domain.names import PipelineMode
 
 if TYPE_CHECKING:
-    from serpline.app import Services
+    from serpline.app.services import Services
     from serpline.config.run import PipelineConfig
     from serpline.pipeline.estimate import Estimate
 

@@ -15,7 +15,6 @@ from typing import Any, Final
 
 from serpline.core.clock import Clock
 from serpline.core.logging import described, get
-from serpline.domain.errors import UserError
 from serpline.store.database import Connection, Database, DatabaseUnavailable, TransactionConflict
 from serpline.store.maintenance import housekeeping
 from serpline.store.maintenance.housekeeping import Task
@@ -56,10 +55,8 @@ class Pruner:
             async with self._database.transaction() as conn:
                 await housekeeping.ensure(conn, AUTOMATIC, FIRST_SECONDS, self._every_seconds)
 
-    async def run(self, task: str) -> None:
-        """Handle a task's wake-up. Raises ``UserError`` for an unknown task."""
-        if task != AUTOMATIC:
-            raise UserError(f"task={task!r}: there is no such task")
+    async def run(self) -> None:
+        """Handle the task's wake-up: prune for ``BUSY_SECONDS`` at most."""
         busy_until = self._clock.monotonic() + BUSY_SECONDS
         while (started := self._clock.monotonic()) < busy_until:
             if not await self._prune_portion():

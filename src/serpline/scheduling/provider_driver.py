@@ -79,7 +79,7 @@ class ProviderDriver:
         async with self.database.transaction() as conn:
             await housekeeping.ensure(conn, TASK, 0.0, CHECK_SECONDS)
 
-    async def run(self, task: str = TASK) -> None:
+    async def run(self) -> None:
         """Handle the task's wake-up: do what is due, for ``BUSY_SECONDS`` at most."""
         busy_until = self.clock.monotonic() + BUSY_SECONDS
         await self.sync()
@@ -88,7 +88,7 @@ class ProviderDriver:
         async with self.database.transaction() as conn:
             seconds = await provider.seconds_to_next_check(conn)
             wait = CHECK_SECONDS if seconds is None else min(max(seconds, 1.0), CHECK_SECONDS)
-            await housekeeping.write(conn, task, {}, wait)
+            await housekeeping.write(conn, TASK, {}, wait)
 
     async def sync(self) -> None:
         """Store what the schedules want, for those that have changed or are due."""

@@ -15,7 +15,7 @@ from harness.receiver import Receiver, status
 from harness.waiting import until
 from tests.integration.notifications.conftest import Notifying
 
-from serpline.app import run_worker
+from serpline.app.worker import run_worker
 from serpline.cli.notifications import URL_VARIABLE
 from serpline.core.logging import configure
 from serpline.core.settings import load

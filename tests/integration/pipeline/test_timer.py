@@ -12,7 +12,7 @@ from harness.waiting import until
 from sqlalchemy import text
 from sqlalchemy.event import listen
 
-from serpline.app import run_worker
+from serpline.app.worker import run_worker
 from serpline.core.ids import new_id
 from serpline.core.settings import load
 from serpline.pipeline.timer import Timer
