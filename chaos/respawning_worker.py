@@ -13,11 +13,11 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from harness.forks import Fork, enter_fork, preload
+from harness.points import arm
 from harness.waiting import until
 from harness.worker_process import work
 from harness.world import World
 
-from chaos.points import arm
 from serpline.api.app import create_app
 from serpline.app.services import open_services
 from serpline.cli.processes import LOOPBACK, until_stopped

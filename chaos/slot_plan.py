@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from chaos.points import POINTS, TICK_POINTS
+from harness.points import POINTS, TICK_POINTS
+
 from serpline.simulator.routes import BATCH_SEARCH
 
 DAYS = 90

@@ -1,6 +1,6 @@
 """A worker process in virtual time: everything that is due at an instant, when it is told to.
 
-It has the parts of ``app.worker.run_worker``: the tick of the schedules, the timer, the orchestrator, the
+It has the parts of ``run_worker``: the tick of the schedules, the timer, the orchestrator, the
 chunk worker and guarded calls. Its wake-ups are handled here one after another, by priority and
 age, so that a seed gives the same order every time. The phases that enrich the search pages have no
 items: they cost most of the time, and slots do not depend on them.
@@ -22,10 +22,10 @@ from uuid import UUID
 import sqlalchemy as sa
 from harness.database_time import AdvancingClock
 from harness.forks import Fork, enter_fork, forks, preload
+from harness.points import arm
 from harness.scripted import ScriptedPhase
 from harness.waiting import until
 
-from chaos.points import arm
 from serpline.app.services import open_services
 from serpline.app.tools import open_tools
 from serpline.core.clock import SystemClock

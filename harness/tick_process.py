@@ -1,17 +1,13 @@
 """A process that ticks once and kills itself at a named point."""
 
 import asyncio
-import functools
-import os
-import signal
 from collections.abc import Mapping
 from datetime import datetime
 from multiprocessing.connection import Connection
 from pathlib import Path
-from pkgutil import resolve_name
-from typing import Any
 
 from harness.forks import enter_fork, preload
+from harness.points import arm
 from harness.schedules import Schedules, SetClock
 from serpline.store.database import Database
 
@@ -24,20 +20,11 @@ def tick_until_death(
     alive: Connection,
     url: str,
     at: datetime,
-    owner: str,
-    name: str,
+    point: str,
 ) -> None:
-    """Tick at ``at``; send SIGKILL to this process when ``owner.name`` has returned."""
+    """Tick at ``at``; send SIGKILL to this process when it first reaches ``point``."""
     enter_fork(environment, log, alive)
-    found = resolve_name(owner)
-    function = getattr(found, name)
-
-    @functools.wraps(function)
-    async def fatal(*given: Any, **more: Any) -> Any:
-        await function(*given, **more)
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    setattr(found, name, fatal)
+    arm(point, 1)
     asyncio.run(_tick(url, at))
 
 

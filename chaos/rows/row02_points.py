@@ -12,9 +12,9 @@ from contextlib import AsyncExitStack
 from functools import partial
 
 from harness.figures import Figure, equal
+from harness.points import POINTS, WEB_POINTS
 from harness.ports import LOOPBACK, reserved_port
 
-from chaos.points import POINTS, WEB_POINTS
 from chaos.respawning_worker import respawning_worker
 from chaos.scorecard import Context, Row
 from chaos.standard_run import (

@@ -1,14 +1,17 @@
 """Processes that tick at once, and processes that are killed in the middle of a tick."""
 
 import asyncio
+import signal
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from harness.environment import clean_environment
+from harness.forks import Fork
+from harness.points import TICK_POINTS
 from harness.ready_process import ReadyProcess
 from harness.schedules import MORNING, Schedules, spec
-from harness.ticking import POINTS
+from harness.tick_process import tick_until_death
 
 from serpline.scheduling.slot_runs import run_id_of
 from serpline.store.database import Database
@@ -18,9 +21,9 @@ PROCESSES = 4
 
 
 async def load(
-    database_url: str, tmp_path: Path, number: int, ticks: int, triggers: int, *more: str
+    database_url: str, tmp_path: Path, number: int, ticks: int, triggers: int
 ) -> ReadyProcess:
-    arguments = ["-m", "harness.ticking", NINE.isoformat(), str(ticks), str(triggers), *more]
+    arguments = ["-m", "harness.ticking", NINE.isoformat(), str(ticks), str(triggers)]
     environment = {**clean_environment(), "SERPLINE_DATABASE_URL": database_url}
     return await ReadyProcess.load(arguments, environment, tmp_path / f"{number}.log")
 
@@ -53,23 +56,32 @@ async def test_a_hundred_at_once(db: Database, database_url: str, tmp_path: Path
     assert [row["count"] for row in decided] == [2 + 10 * PROCESSES, 2, 2]
 
 
-@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize("point", TICK_POINTS)
 async def test_killed_at(db: Database, database_url: str, tmp_path: Path, point: str) -> None:
-    """A kill at any point of the tick leaves one slot and one run after the next tick."""
+    """A kill at any point of the tick leaves one slot and one run after the next tick.
+
+    The killed tick follows the run of the first day, and decides and starts the second.
+    """
     schedules = Schedules(db)
     await schedules.import_keywords()
     await schedules.service.add("s", spec())
-    process = await load(database_url, tmp_path, 1, 1, 0, point)
-    process.begin()
-    with pytest.raises(AssertionError):  # without its last line
-        await process.result(60)
-    assert "Traceback" not in (tmp_path / "1.log").read_text()
-    for seconds in (0, 5, 10):
-        await schedules.at(NINE + timedelta(seconds=seconds))
-    (slot,) = await schedules.slots()
-    assert (slot["outcome"], slot["run_id"]) == ("started", run_id_of("s", NINE))
-    assert len(await schedules.runs()) == 1
-    assert len(await schedules.events("slot.started")) == 1
+    await schedules.at(NINE)
     await schedules.end_runs()
-    await schedules.at(NINE + timedelta(days=1))
-    assert [row["outcome"] for row in await schedules.slots()] == ["started", "started"]
+    next_day = NINE + timedelta(days=1)
+    log = tmp_path / "tick.log"
+    process = Fork(tick_until_death, {}, log, database_url, next_day, point)
+    try:
+        assert await process.wait() == -signal.SIGKILL
+    finally:
+        process.close()
+    assert "Traceback" not in log.read_text()
+    for seconds in (0, 5, 10):
+        await schedules.at(next_day + timedelta(seconds=seconds))
+    first, second = await schedules.query("SELECT * FROM schedule_slots ORDER BY scheduled_for")
+    assert (first["outcome"], first["run_status"]) == ("started", "completed")
+    assert (second["outcome"], second["run_id"]) == ("started", run_id_of("s", next_day))
+    assert len(await schedules.runs()) == 2
+    assert len(await schedules.events("slot.started")) == 2
+    await schedules.end_runs()
+    await schedules.at(next_day + timedelta(days=1))
+    assert [row["outcome"] for row in await schedules.slots()] == ["started"] * 3

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from harness.forks import Fork
+from harness.points import BACKFILL_POINTS
 from harness.schedules import MORNING, Schedules, spec
 from harness.tick_process import tick_until_death
 
@@ -19,14 +20,6 @@ from serpline.scheduling.backfill_runs import Providers
 from serpline.store.database import DatabaseUnavailable
 
 LATE = BackfillKind.LATE
-# A function of a store module runs inside a transaction: after it, nothing is committed yet.
-POINTS = (
-    ("serpline.store.schedules.backfills", "lock"),
-    ("serpline.store.schedules.backfill_slots", "end"),
-    ("serpline.store.schedules.backfill_slots", "mark"),
-    ("serpline.pipeline.service.PipelineService", "create"),
-    ("serpline.scheduling.backfilling.Backfiller", "_step"),
-)
 WEEK = (MORNING, MORNING + timedelta(days=7))
 
 
@@ -174,32 +167,31 @@ async def test_a_process_may_die_at_any_point(
     schedules: Schedules, database_url: str, tmp_path: Path
 ) -> None:
     """Whatever a killed tick had done, the next one of any process makes one run a slot."""
-    await missed(schedules, days=len(POINTS))
+    await missed(schedules, days=len(BACKFILL_POINTS))
     made = await service(schedules).start(request())
-    for owner, name in POINTS:
+    for point in BACKFILL_POINTS:
         schedules.clock.at += timedelta(seconds=5)
         process = Fork(
             tick_until_death,
             {},
-            tmp_path / f"{name}.log",
+            tmp_path / f"{point}.log",
             database_url,
             schedules.clock.at,
-            owner,
-            name,
+            point,
         )
         try:
-            assert await process.wait() == -signal.SIGKILL, name
+            assert await process.wait() == -signal.SIGKILL, point
         finally:
             process.close()
         await schedules.tick.run()
         runs = [run for run in await schedules.runs() if run["status"] == "pending"]
-        assert len(runs) == 1, name
+        assert len(runs) == 1, point
         await succeed(schedules)
     await schedules.after(seconds=5)
     runs = await schedules.runs()
-    assert len({run["scheduled_for"] for run in runs}) == len(runs) == len(POINTS)
+    assert len({run["scheduled_for"] for run in runs}) == len(runs) == len(BACKFILL_POINTS)
     view = await service(schedules).get("s", made["id"])
-    assert view["slots"] == {"total": len(POINTS), "completed": len(POINTS)}
+    assert view["slots"] == {"total": len(BACKFILL_POINTS), "completed": len(BACKFILL_POINTS)}
 
 
 async def test_a_slot_without_a_possible_run_fails(schedules: Schedules) -> None:

@@ -1,4 +1,4 @@
-"""The named points at which a process of rows 2 and 21 kills itself.
+"""The named points at which a process under test kills itself.
 
 The product has no hooks for them. The process wraps the function of its point, and sends itself
 SIGKILL at the n-th call.
@@ -17,9 +17,17 @@ from serpline.pipeline.worker import ChunkWorker
 from serpline.robustness.guard import Guard
 from serpline.robustness.ledger import Ledger
 from serpline.scheduling import tick
+from serpline.scheduling.backfilling import Backfiller
 from serpline.scheduling.starting import Starter
 from serpline.store.runs import batches, chunks, planning, releases, runs, settling, webhooks
-from serpline.store.schedules import following, schedules, slots, starting
+from serpline.store.schedules import (
+    backfill_slots,
+    backfills,
+    following,
+    schedules,
+    slots,
+    starting,
+)
 
 # Point → (owner of the function, its name, before or after it, the operation of a call or "").
 # A function of a store module runs inside a transaction: after it, nothing is committed yet.
@@ -70,11 +78,19 @@ TICK_POINTS: dict[str, tuple[Any, str, str, str]] = {
     "in follow": (following, "follow", "after", ""),
     "after follow": (tick, "follow_runs", "after", ""),
 }
+# In a tick that works a backfill off.
+BACKFILL_POINTS: dict[str, tuple[Any, str, str, str]] = {
+    "in backfill lock": (backfills, "lock", "after", ""),
+    "in backfill end": (backfill_slots, "end", "after", ""),
+    "in backfill mark": (backfill_slots, "mark", "after", ""),
+    "in run": TICK_POINTS["in run"],
+    "after backfill step": (Backfiller, "_step", "after", ""),
+}
 
 
 def arm(point: str, passing: int) -> None:
     """Kill this process when it reaches ``point`` for the ``passing``-th time (from 1)."""
-    owner, name, when, operation = {**POINTS, **WEB_POINTS, **TICK_POINTS}[point]
+    owner, name, when, operation = {**POINTS, **WEB_POINTS, **TICK_POINTS, **BACKFILL_POINTS}[point]
     left = passing
 
     def passed(arguments: tuple[Any, ...]) -> None:
