@@ -24,6 +24,7 @@ from serpline.app.services import Services, open_services
 from serpline.core.settings import load
 from serpline.domain.errors import UserError
 from serpline.domain.keywords import parse_keywords
+from serpline.robustness.policies import equal_rates
 from serpline.scheduling.spec import ScheduleSpec
 from serpline.simulator.config import BatchTiming, SimulatorConfig
 from serpline.simulator.server import Simulator
@@ -32,9 +33,8 @@ from serpline.store.clock import DatabaseClock
 
 SCHEDULE = "90 days"
 _KEYWORDS = b"keyword,market\nmoka pot,US\n"
-_RATES = dict.fromkeys(("scaleserp", "dataforseo"), 10_000)
 _SETTINGS = {
-    "SERPLINE_PROVIDER_RATES": json.dumps(_RATES),
+    "SERPLINE_PROVIDER_RATES": json.dumps(equal_rates(10_000)),
     "SERPLINE_BATCH_POLL_SECONDS": "600",
     "SERPLINE_CREDITS_PER_MONTH": json.dumps({"scaleserp": 100_000}),
 }

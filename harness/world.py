@@ -31,6 +31,7 @@ from serpline.domain.keywords import parse_keywords
 from serpline.domain.names import PipelineMode
 from serpline.domain.phases import LaneView
 from serpline.domain.states import ENDED_RUNS
+from serpline.robustness.policies import equal_rates
 from serpline.simulator.config import BatchTiming, SimulatorConfig
 from serpline.simulator.journal import CallEntry
 from serpline.simulator.server import Simulator
@@ -41,18 +42,9 @@ from serpline.store.runs.runs import RunRow
 SEED = 11
 DAY = date(2026, 11, 20)
 LOG_CHARS_SHOWN = 4_000
-_RATES = {
-    "scaleserp": 500,
-    "dataforseo": 50,
-    "pdl": 500,
-    "wikidata": 100,
-    "youtube": 200,
-    "llm": 500,
-    "page": 500,
-}
 # Poll quickly; all other settings are the defaults.
 _SETTINGS = {
-    "SERPLINE_PROVIDER_RATES": json.dumps(_RATES),
+    "SERPLINE_PROVIDER_RATES": json.dumps(equal_rates(500)),
     "SERPLINE_BATCH_POLL_SECONDS": "0.2",
     "SERPLINE_BATCH_CALL_SECONDS": "15",
     "SERPLINE_LOOK_AGAIN_SECONDS": "2",

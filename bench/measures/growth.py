@@ -20,6 +20,7 @@ from serpline.core.clock import SystemClock
 from serpline.domain.keywords import parse_keywords
 from serpline.domain.states import ENDED_RUNS, RunStatus
 from serpline.pipeline.service import PipelineService
+from serpline.robustness.policies import equal_rates
 from serpline.store import projects
 from serpline.store.database import Database
 from serpline.store.runs import runs
@@ -28,9 +29,6 @@ TITLE = "a run of 20,000 pairs beside one of 550"
 FEW, MANY, ANALYSIS_DEPTH, WORKERS = 550, 20_000, 1, 2
 EXPENSIVE_SHARE = 0.01
 POLL_SECONDS, SECONDS_MAX = 0.5, 7200.0
-_RATES = dict.fromkeys(
-    ("scaleserp", "dataforseo", "pdl", "wikidata", "youtube", "llm", "page"), 1e4
-)
 
 
 async def measure(place: Place) -> Sequence[Figure]:
@@ -89,7 +87,7 @@ async def _costs(place: Place, pairs: int) -> dict[str, Cost]:
                 assert simulator.stdout is not None
                 variables = json.loads(await simulator.stdout.readline())
                 environment = variables | place.worker_environment(
-                    name, provider_rates=_RATES, batch_poll_seconds=1
+                    name, provider_rates=equal_rates(1e4), batch_poll_seconds=1
                 )
                 async with place.processes("bench.worker", WORKERS, environment):
                     config = PipelineConfig(analysis_depth=ANALYSIS_DEPTH)

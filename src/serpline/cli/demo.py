@@ -35,6 +35,7 @@ from serpline.core.ids import new_id
 from serpline.core.settings import Settings
 from serpline.domain.errors import UserError
 from serpline.domain.keywords import KeywordReport, iter_keywords
+from serpline.robustness.policies import equal_rates
 
 if TYPE_CHECKING:
     from serpline.simulator import Simulator
@@ -43,11 +44,8 @@ WORKERS = 2
 WORKER_CRASHES_MAX = 5
 CALL_LOG = "simulator-calls.jsonl"
 # Simulated accounts have no call limits, and their batches are ready at once.
-_RATES = dict.fromkeys(
-    ("scaleserp", "dataforseo", "pdl", "wikidata", "youtube", "llm", "page"), 1_000.0
-)
 _FAST_SETTINGS = {
-    "SERPLINE_PROVIDER_RATES": json.dumps(_RATES),
+    "SERPLINE_PROVIDER_RATES": json.dumps(equal_rates(1_000.0)),
     "SERPLINE_BATCH_POLL_SECONDS": "2",
 }
 

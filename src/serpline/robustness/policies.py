@@ -112,6 +112,14 @@ class ProviderPolicy:
         return local.astimezone(now.tzinfo)
 
 
+def equal_rates(calls_per_second: float) -> dict[str, float]:
+    """Return the setting ``provider_rates`` with the same rate for every provider.
+
+    For simulated accounts, which are faster than real ones.
+    """
+    return dict.fromkeys(DEFAULT_RATES, calls_per_second)
+
+
 def check_providers(setting: str, names: Iterable[str]) -> None:
     """Raise ``UserError`` for the first unknown provider."""
     for name in sorted(set(names) - set(DEFAULT_RATES)):

@@ -25,6 +25,11 @@ def test_youtube_has_its_quotas_and_its_day() -> None:
     assert quotas == {"youtube": (10_000, pacific), "youtube_search": (100, pacific)}
 
 
+def test_every_provider_but_pages_has_a_breaker() -> None:
+    """Web pages have no common health: each host fails by itself."""
+    assert [name for name in DEFAULT_RATES if of(name).breaker is None] == ["page"]
+
+
 def test_settings_win() -> None:
     """Settings override rates and credits."""
     settings = {"credits_per_day": {"youtube": 5e5}, "credits_per_month": {"pdl": 1000}}
