@@ -5,18 +5,15 @@ one analysed result per search that is 340 volumes, 1,020 searches, some 700 com
 videos and channels, 300 channel owners, 1,000 analyses and 2,000 scores: on average well above
 1,000 items a phase.
 
-The result tables are compared row for row with those of an undisturbed run. The simulator's call
-log and account show the purchases. A call may be paid again only if its first reply died with its
-worker: the simulator charged it, and no reply to it was committed at that death.
+The result tables are compared row for row with those of an undisturbed run, and so are the
+purchases (``chaos.purchases``).
 """
 
 import asyncio
-import json
 from collections import Counter
-from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -24,11 +21,17 @@ from harness.figures import Figure, at_most, zero
 from harness.tables import Tables, differences, final_tables
 from harness.world import World, open_world, simulated
 
+from chaos.purchases import (
+    STARTED,
+    Losses,
+    Purchase,
+    count_purchases,
+    paid_again,
+    unrecorded_calls,
+)
 from chaos.scorecard import Context
-from serpline.core.clock import SystemClock
 from serpline.domain.states import ENDED_RUNS, RunStatus
 from serpline.simulator.config import SimulatorConfig
-from serpline.simulator.journal import CallEntry, iso
 
 PAIRS = 340
 SEARCHES_PER_PAGE = 50
@@ -40,17 +43,12 @@ DEFAULT_TAKEOVER = {
     "SERPLINE_WORKER_DEAD_AFTER_SECONDS": "20",
 }
 RUN_SECONDS_MAX = 900.0
-ARRIVAL_SECONDS = 0.1
-# On an idle machine a reply is committed within a quarter of a second.
-STALE_SECONDS = 5.0
 LOST_AGE_SECONDS_MAX = 1.0
 _THINGS = ("espresso machine", "coffee grinder", "moka pot", "milk frother", "kettle", "scale")
 _QUALITIES = ("best", "cheap", "used", "small", "吕梁市", "Wisła", "silent", "repair")
 
 T = TypeVar("T")
-Purchase = tuple[str, str]
 Item = tuple[str, str, str]
-STARTED: Purchase = ("scaleserp", "start_batch")
 
 
 def keywords(pairs: int) -> bytes:
@@ -153,89 +151,6 @@ async def attempts(world: World, run_id: UUID) -> dict[Item, int]:
         run=run_id,
     )
     return {(r["phase_name"], r["content_type"], r["item"]): r["attempts"] for r in rows}
-
-
-def purchases_of(entry: CallEntry) -> list[Purchase]:
-    """The purchases of one charged call: each volume, video or channel, otherwise the call.
-
-    After a death they may be grouped into calls differently.
-    """
-    if entry.credits <= 0:
-        return []
-    if entry.provider == "youtube":
-        return [(f"youtube/{entry.operation}", part) for part in str(entry.params["id"]).split(",")]
-    if entry.operation == "search_volume":
-        asked = json.loads(entry.identity.partition(" ")[2])
-        market = f"volume/{asked['location_code']}/{asked['language_code']}"
-        return [(market, keyword) for keyword in asked["keywords"]]
-    return [(entry.provider, entry.identity)]
-
-
-def count_purchases(entries: Sequence[CallEntry]) -> Counter[Purchase]:
-    """How often each purchase was paid, in a form that runs share.
-
-    A batch's id derives from its run's, so all starts of batches count as one purchase.
-    """
-    return Counter(
-        STARTED if entry.operation == STARTED[1] else thing
-        for entry in entries
-        for thing in purchases_of(entry)
-    )
-
-
-def paid_again(entries: Sequence[CallEntry]) -> Counter[str]:
-    """Charged calls of which a later call bought something again, by provider."""
-    seen: set[Purchase] = set()
-    again: Counter[str] = Counter()
-    for entry in reversed(entries):
-        bought = set(purchases_of(entry))
-        again[entry.provider] += bool(bought & seen)
-        seen |= bought
-    return again
-
-
-async def unrecorded_calls(world: World) -> Counter[str]:
-    """Calls that the simulator charged and whose reply is not in our tables, by provider."""
-    rows = await world.query(
-        "SELECT c.provider, count(*) AS calls FROM provider_calls c"
-        " JOIN raw_replies r ON r.call_id = c.id WHERE c.status = 'ok' AND c.credits > 0 GROUP BY 1"
-    )
-    charged = Counter(entry.provider for entry in world.sim.log if entry.credits > 0)
-    return charged - Counter({row["provider"]: row["calls"] for row in rows})
-
-
-@dataclass(slots=True)
-class Losses:
-    """Charged calls of one run whose replies died with their worker, by provider.
-
-    ``stale`` counts replies that came so long before the death that the running worker lost them.
-    ``ages_seconds`` holds the seconds from each reply to the death. A lost reply may be paid again,
-    so this bound, unlike the count of such calls, does not grow with the losses.
-    """
-
-    calls: Counter[str] = field(default_factory=Counter)
-    stale: int = 0
-    ages_seconds: list[float] = field(default_factory=list)
-
-    async def count(self, world: World) -> None:
-        """Count the losses of a death, while no worker runs."""
-        died_at = SystemClock().now()
-        # The last calls of the dead worker may still be on their way to the simulator's log.
-        await asyncio.sleep(ARRIVAL_SECONDS)
-        since = iso(SystemClock().now() - timedelta(seconds=STALE_SECONDS))
-        found = await unrecorded_calls(world)
-        # A reply that a fault withholds was never sent, so it cannot be lost.
-        kept = Counter(entry.provider for entry in world.sim.log if entry.fault)
-        for provider, lost in (found - self.calls - kept).items():
-            charged = [e for e in world.sim.log if e.provider == provider and e.credits > 0]
-            self.ages_seconds += [
-                (died_at - datetime.fromisoformat(entry.at)).total_seconds()
-                for entry in charged[-lost:]
-            ]
-        # A call with a fault has a withheld reply.
-        fresh = Counter(e.provider for e in world.sim.log if e.at > since or e.fault)
-        self.stale += (found - self.calls - fresh).total()
-        self.calls = found
 
 
 async def has_ended(world: World, run_id: UUID) -> bool:

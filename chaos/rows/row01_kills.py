@@ -14,12 +14,12 @@ from harness.figures import Figure, equal
 from harness.waiting import until
 from harness.world import QUICK_TAKEOVER
 
+from chaos.purchases import Losses
 from chaos.respawning_worker import respawning_worker
 from chaos.scorecard import Context, Row
 from chaos.standard_run import (
     PAIRS,
     RUN_SECONDS_MAX,
-    Losses,
     RunTotals,
     Undisturbed,
     has_ended,

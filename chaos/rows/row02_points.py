@@ -15,11 +15,11 @@ from harness.figures import Figure, equal
 from harness.points import POINTS, WEB_POINTS
 from harness.ports import LOOPBACK, reserved_port
 
+from chaos.purchases import Losses
 from chaos.respawning_worker import respawning_worker
 from chaos.scorecard import Context, Row
 from chaos.standard_run import (
     RUN_SECONDS_MAX,
-    Losses,
     RunTotals,
     Undisturbed,
     has_ended,

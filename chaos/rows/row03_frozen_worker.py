@@ -23,8 +23,8 @@ from harness.waiting import until
 from harness.world import World, open_world
 from sqlalchemy.engine import make_url
 
+from chaos.purchases import paid_again, unrecorded_calls
 from chaos.scorecard import Context, Row
-from chaos.standard_run import paid_again, unrecorded_calls
 from serpline.domain.states import ENDED_LANES, RunStatus
 from serpline.store.database import Database
 

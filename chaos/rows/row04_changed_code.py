@@ -19,11 +19,11 @@ from harness.ready_process import ReadyProcess, ready_process
 from harness.waiting import until
 from harness.world import QUICK_TAKEOVER, World
 
+from chaos.purchases import Losses
 from chaos.releases import SIZE, make_release
 from chaos.scorecard import Context, Row
 from chaos.standard_run import (
     RUN_SECONDS_MAX,
-    Losses,
     RunTotals,
     Undisturbed,
     has_ended,

@@ -15,11 +15,11 @@ from typing import Any
 from harness.figures import Figure, at_most, equal, zero
 from harness.world import World
 
+from chaos.purchases import Losses
 from chaos.respawning_worker import respawning_worker
 from chaos.scorecard import Context, Row
 from chaos.standard_run import (
     RUN_SECONDS_MAX,
-    Losses,
     RunTotals,
     Undisturbed,
     attempts,

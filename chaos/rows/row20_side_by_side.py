@@ -12,14 +12,12 @@ from datetime import datetime
 from harness.figures import Figure, equal, zero
 from harness.tables import differences, final_tables
 
+from chaos.purchases import STARTED, Purchase, count_purchases
 from chaos.scorecard import Context, Row
 from chaos.standard_run import (
     PAIRS,
     RUN_SECONDS_MAX,
-    STARTED,
-    Purchase,
     Undisturbed,
-    count_purchases,
     standard_world,
     start,
     undisturbed,
