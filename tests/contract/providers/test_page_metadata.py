@@ -5,7 +5,8 @@ import time
 from typing import Any
 
 import pytest
-from harness.page_set import ARTICLE, SAMPLES, URL, Sample, page
+from harness.page_set import SAMPLES
+from harness.page_set.parts import ARTICLE, URL, Sample, page
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from trafilatura import load_html
