@@ -1,6 +1,7 @@
 """All tables and functions. Importing this package registers them with ``metadata``."""
 
 from serpline.store.tables import (
+    batches,
     functions,
     guards,
     housekeeping,
@@ -15,6 +16,7 @@ from serpline.store.tables import (
 from serpline.store.tables.base import metadata
 
 __all__ = [
+    "batches",
     "functions",
     "guards",
     "housekeeping",

@@ -18,6 +18,8 @@ metadata = MetaData(
 )
 
 Instant = DateTime(timezone=True)
+NOW: Final = text("now()")
+ZERO: Final = text("0")
 
 _RUN_COLUMNS: Final = frozenset({"run_id", "lane_id", "pipeline_execution_id"})
 

@@ -23,9 +23,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 
 from serpline.domain.states import BreakerState
-from serpline.store.tables.base import Instant, metadata, one_of
+from serpline.store.tables.base import ZERO, Instant, metadata, one_of
 
-ZERO = text("0")
 CREDITS = Numeric(18, 6)
 
 

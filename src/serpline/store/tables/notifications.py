@@ -22,10 +22,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from serpline.store.tables.base import Instant, metadata, one_of
-
-NOW = text("now()")
-ZERO = text("0")
+from serpline.store.tables.base import NOW, ZERO, Instant, metadata, one_of
 
 
 class DeliveryState(StrEnum):

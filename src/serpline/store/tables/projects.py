@@ -14,9 +14,7 @@ from sqlalchemy import (
     text,
 )
 
-from serpline.store.tables.base import Instant, metadata
-
-NOW = text("now()")
+from serpline.store.tables.base import NOW, Instant, metadata
 
 markets = Table(
     "markets",

@@ -17,15 +17,11 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
-    text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
 from serpline.domain.names import ContentType
-from serpline.store.tables.base import Instant, metadata, one_of
-
-NOW = text("now()")
-ZERO = text("0")
+from serpline.store.tables.base import NOW, ZERO, Instant, metadata, one_of
 
 # ``name``: derived, and stored before the create is sent, so that it is found before it is made.
 # ``wanted``: NULL if the batch has to be deleted. ``filled``: the digest of the searches that the

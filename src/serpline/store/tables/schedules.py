@@ -34,10 +34,8 @@ from serpline.domain.schedules import (
     ProposalStatus,
 )
 from serpline.domain.states import RunStatus, ScheduleStatus, SlotOutcome
-from serpline.store.tables.base import Instant, metadata, one_of
+from serpline.store.tables.base import NOW, ZERO, Instant, metadata, one_of
 
-NOW = text("now()")
-ZERO = text("0")
 FALSE = text("false")
 NO_KEYS = text("'{}'::jsonb")
 
