@@ -21,6 +21,7 @@ from serpline.store.database import (
 from serpline.store.database_url import parse_url
 from serpline.store.embedded.files import SOCKET_NAME
 from serpline.store.embedded.server import EmbeddedServer, ensure_server
+from serpline.store.server_check import keeps_sessions
 
 
 @pytest.mark.parametrize(
@@ -443,11 +444,11 @@ async def test_a_transaction_pooler_is_detected(
         parsed = parse_url(f"postgresql://postgres@127.0.0.1:{port}/{name}")
         database = Database(parsed, application_name="test", pool_size=2)
         try:
-            assert not await database._keeps_sessions()
+            assert not await keeps_sessions(database._engine, database._unpooled)
         finally:
             await database.close()
     direct = await Database.connect(database_url)
     try:
-        assert await direct._keeps_sessions()
+        assert await keeps_sessions(direct._engine, direct._unpooled)
     finally:
         await direct.close()

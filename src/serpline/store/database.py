@@ -24,15 +24,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import NullPool, QueuePool
 
 from serpline.core.sockets import is_readable
-from serpline.domain.errors import UserError
-from serpline.store.database_url import (
-    SETTING,
-    driver_arguments,
-    one_line,
-    parse_url,
-    secrets_of,
-    shown,
-)
+from serpline.store.database_url import driver_arguments, one_line, parse_url, shown
+from serpline.store.server_check import ENDS_NEW, check_server
 
 Connection = AsyncConnection
 
@@ -44,9 +37,6 @@ _WAIT_SECONDS: Final = 0.05
 # A process that returned no connection for this long is idle. It has time to wait longer.
 IDLE_AFTER_SECONDS: Final = 1.0
 _IDLE_WAIT_SECONDS: Final = 0.5
-SERVER_VERSION_MIN: Final = 150_000
-
-_ENDS_NEW: Final = "the server ends new connections"
 _NO_IDLE_TIMEOUT: Final = "-c idle_session_timeout=0"
 # For the select list of a statement that locks rows other workers wait for: a worker that is cut
 # off loses such a lock this soon.
@@ -57,21 +47,6 @@ _UNAVAILABLE: Final = ("08", "53", "57", "58")
 _CONFLICT: Final = "40"
 _LOCK_NOT_AVAILABLE: Final = "55P03"
 _READ_ONLY: Final = "25006"
-_PROBE: Final = sa.text(
-    "SELECT current_setting('server_version_num')::int AS version,"
-    " current_setting('server_encoding') AS encoding,"
-    " current_setting('transaction_read_only') = 'on' AS read_only,"
-    " current_setting('idle_in_transaction_session_timeout') <> '0' AS takes_options,"
-    " pg_backend_pid() AS pid"
-)
-_PID: Final = sa.text("SELECT pg_backend_pid()")
-_POOLED: Final = "a connection pooler in transaction mode (PgBouncer?): name PostgreSQL's own port"
-_DROPPED_SETTINGS: Final = (
-    "a connection pooler that drops our session settings (PgBouncer's"
-    " ignore_startup_parameters?): name PostgreSQL's own port"
-)
-# How many transactions are held open to test whether a session keeps its server process.
-_POOL_TRIES: Final = 4
 
 
 class DatabaseUnavailable(Exception):  # noqa: N818  a state of the server, not our bug
@@ -139,7 +114,7 @@ class Database:
         parsed = parse_url(url)
         database = cls(parsed, application_name=application_name, pool_size=pool_size)
         try:
-            await database._probe()
+            await check_server(database._engine, database._unpooled, parsed)
         except BaseException:
             await database.close()
             raise
@@ -163,7 +138,7 @@ class Database:
                 conn = await stack.enter_async_context(self._engine.begin())
             except sa.exc.InvalidRequestError as error:
                 # The pool gives up if the server also ends its new connections at once.
-                raise DatabaseUnavailable(_ENDS_NEW) from error
+                raise DatabaseUnavailable(ENDS_NEW) from error
             yield conn
 
     @asynccontextmanager
@@ -178,7 +153,7 @@ class Database:
             try:
                 conn = await stack.enter_async_context(self._by_statement.connect())
             except sa.exc.InvalidRequestError as error:
-                raise DatabaseUnavailable(_ENDS_NEW) from error
+                raise DatabaseUnavailable(ENDS_NEW) from error
             yield conn
 
     @asynccontextmanager
@@ -224,48 +199,6 @@ class Database:
                 ):
                     self._returned.clear()
                     await self._returned.wait()
-
-    async def _probe(self) -> None:
-        try:
-            async with self._engine.connect() as conn:
-                row = (await conn.execute(_PROBE)).one()
-                raw = (await conn.get_raw_connection()).driver_connection
-                # Behind a pooler, libpq knows another backend pid than the one that answers.
-                is_direct = raw is not None and raw.info.backend_pid == row.pid
-            pooled = not is_direct and not await self._keeps_sessions()
-        except (DBAPIError, sa.exc.InvalidRequestError) as error:
-            message = str(error.orig) if isinstance(error, DBAPIError) else _ENDS_NEW
-            reason = one_line(message, *secrets_of(self._url))
-            if "unsupported startup parameter" in reason:
-                reason = f"{reason}: a connection pooler; name PostgreSQL's own port"
-            raise UserError(f"{SETTING}={self.shown_url}: cannot connect: {reason}") from None
-        if pooled or not row.takes_options:
-            why = _POOLED if pooled else _DROPPED_SETTINGS
-            raise UserError(f"{SETTING}={self.shown_url}: {why}")
-        if row.version < SERVER_VERSION_MIN:
-            found = f"{row.version // 10_000}.{row.version % 10_000}"
-            raise UserError(f"{SETTING}={self.shown_url}: PostgreSQL {found}; 15 or newer needed")
-        if row.encoding != "UTF8":
-            raise UserError(
-                f"{SETTING}={self.shown_url}: encoding {row.encoding}; create it with UTF8"
-            )
-        if row.read_only:
-            raise UserError(f"{SETTING}={self.shown_url}: the database is read-only (a standby?)")
-
-    async def _keeps_sessions(self) -> bool:
-        """Whether a session keeps its server process, which locks and LISTEN need.
-
-        A pooler in transaction mode gives the process to the next transaction.
-        """
-        async with self._unpooled.connect() as session, AsyncExitStack() as stack:
-            own_pid = (await session.execute(_PID)).scalar_one()
-            for _ in range(_POOL_TRIES):
-                other = await stack.enter_async_context(self._engine.connect())
-                if (await other.execute(_PID)).scalar_one() == own_pid:
-                    return False
-                if (await session.execute(_PID)).scalar_one() != own_pid:
-                    return False
-        return True
 
 
 def has_ended(connection: psycopg.AsyncConnection[Any]) -> bool:
