@@ -71,10 +71,10 @@ TICK_POINTS: dict[str, tuple[Any, str, str, str]] = {
     "in slots": (slots, "insert", "after", ""),
     "in cursor": (schedules, "move_cursors", "after", ""),
     "after decide": (tick, "decide_due", "after", ""),
-    "before start": (Starter, "_start_next", "before", ""),
+    "before start": (Starter, "_start_run", "before", ""),
     "in start": (starting, "start", "after", ""),
     "in run": (PipelineService, "create", "after", ""),
-    "after start": (Starter, "_start_next", "after", ""),
+    "after start": (Starter, "_start_run", "after", ""),
     "in follow": (following, "follow", "after", ""),
     "after follow": (tick, "follow_runs", "after", ""),
 }

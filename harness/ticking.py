@@ -1,8 +1,8 @@
 """A process that ticks schedules at a given instant, many times at once.
 
-``python -m harness.ticking INSTANT TICKS TRIGGERS`` works on SERPLINE_DATABASE_URL. It
-prints "ready", waits for a line on stdin, ticks and triggers the schedule "s" all at once, and
-prints "done".
+``python -m harness.ticking INSTANT TICKS TRIGGERS`` works on SERPLINE_DATABASE_URL, with as
+many runs at once as SERPLINE_SCHEDULED_RUNS_MAX allows (default: 100). It prints "ready", waits for
+a line on stdin, ticks and triggers the schedule "s" all at once, and prints "done".
 """
 
 import asyncio
@@ -26,7 +26,8 @@ async def _tick(schedules: Schedules) -> None:
 async def _work(instant: datetime, ticks: int, triggers: int) -> None:
     database = await Database.connect(os.environ["SERPLINE_DATABASE_URL"], pool_size=8)
     try:
-        schedules = Schedules(database, SetClock(instant))
+        runs_max = int(os.environ.get("SERPLINE_SCHEDULED_RUNS_MAX", "100"))
+        schedules = Schedules(database, SetClock(instant), runs_max=runs_max)
         await schedules.query("SELECT 1")
         print("ready", flush=True)
         sys.stdin.readline()

@@ -21,10 +21,15 @@ PROCESSES = 4
 
 
 async def load(
-    database_url: str, tmp_path: Path, number: int, ticks: int, triggers: int
+    database_url: str,
+    tmp_path: Path,
+    number: int,
+    ticks: int,
+    triggers: int,
+    **settings: str,
 ) -> ReadyProcess:
     arguments = ["-m", "harness.ticking", NINE.isoformat(), str(ticks), str(triggers)]
-    environment = {**clean_environment(), "SERPLINE_DATABASE_URL": database_url}
+    environment = {**clean_environment(), "SERPLINE_DATABASE_URL": database_url, **settings}
     return await ReadyProcess.load(arguments, environment, tmp_path / f"{number}.log")
 
 
@@ -54,6 +59,32 @@ async def test_a_hundred_at_once(db: Database, database_url: str, tmp_path: Path
         "SELECT schedule_id, count(*) FROM schedule_slots GROUP BY 1 ORDER BY 1"
     )
     assert [row["count"] for row in decided] == [2 + 10 * PROCESSES, 2, 2]
+
+
+async def test_the_limit_holds_in_four_processes(
+    db: Database, database_url: str, tmp_path: Path
+) -> None:
+    """40 ticks at once over 12 due schedules start five runs, as allowed, each of one slot."""
+    schedules = Schedules(db, runs_max=5)
+    await schedules.import_keywords()
+    for number in range(12):
+        await schedules.service.add(f"s{number}", spec())
+    limit = {"SERPLINE_SCHEDULED_RUNS_MAX": "5"}
+    processes = await asyncio.gather(
+        *(load(database_url, tmp_path, number, 10, 0, **limit) for number in range(PROCESSES))
+    )
+    for process in processes:
+        process.begin()
+    results = await asyncio.gather(*(process.result(120) for process in processes))
+    assert results == [b"done\n"] * PROCESSES
+    for expected in (5, 10, 12):
+        await schedules.at(NINE)
+        rows = await schedules.query("SELECT * FROM schedule_slots")
+        started = [row["run_id"] for row in rows if row["outcome"] == "started"]
+        assert len(started) == expected
+        assert len(await schedules.runs()) == len(set(started)) == expected
+        assert {r["reason_code"] for r in rows if r["outcome"] == "due"} <= {"no_place"}
+        await schedules.end_runs()
 
 
 @pytest.mark.parametrize("point", TICK_POINTS)

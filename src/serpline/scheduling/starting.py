@@ -1,12 +1,16 @@
 """The third portion of the tick: start due slots, as many runs at once as allowed.
 
+Due slots are read once for a portion of runs. Each run then starts in a transaction of its own,
+which locks its slots, judges them again and counts the running runs.
+
 A slot and its run commit together: the transaction that makes the slot *started* creates the run.
 So a crash leaves the slot due, and the next tick starts it. A slot whose run cannot be created is
 *refused* with the reason, and is not tried again.
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from datetime import datetime
+from itertools import islice
 
 from serpline.core.logging import get
 from serpline.domain.errors import UserError
@@ -29,6 +33,7 @@ from serpline.store.schedules.starting import DueRow, Ending
 
 # The most due slots that one transaction judges.
 SLOTS_MAX = 500
+_REFUSED = SlotOutcome.REFUSED
 _STARTED = {
     SlotReason.JITTER: "started after its jitter",
     SlotReason.PREVIOUS_RUN: "started after the run of an earlier slot had ended",
@@ -48,45 +53,67 @@ class Starter:
 
     async def start_all(self, now: datetime) -> None:
         """Start what may start now, each run in a transaction of its own."""
-        while await self._start_next(now):
+        while await self._start_portion(now):
             pass
 
-    async def _start_next(self, now: datetime) -> bool:
-        """Judge due slots and start one run; False if nothing is left to do now."""
+    async def _start_portion(self, now: datetime) -> bool:
+        """Judge a portion of due slots and start its runs; True if more may start now."""
+        async with self._database.transaction() as conn:
+            if not await starting.has_due(conn, now) or not await starting.hold(conn):
+                return False
+            places = max(0, self._runs_max - await starting.count_running(conn))
+            rows = await starting.due(conn, now, has_place=places > 0, limit=SLOTS_MAX)
+            verdicts = [(row, _judge(row, now)) for row in rows]
+            # The first slot of each run, in the order in which they start.
+            first: dict[Hashable, DueRow] = {}
+            for row, verdict in verdicts:
+                if _starts(verdict):
+                    first.setdefault(_run_of(row), row)
+            chosen = dict(islice(first.items(), places))
+            endings = [
+                _ending(row.key, self._no_place() if _starts(verdict) else verdict)
+                for row, verdict in verdicts
+                if not _starts(verdict)
+                or (_run_of(row) not in chosen and row.reason_code != SlotReason.NO_PLACE)
+            ]
+            await events.append(conn, await _end(conn, endings, now))
+        started = []
+        for row in chosen.values():
+            outcome = await self._start_run(row, now)
+            if outcome is None:
+                return False
+            started.append(outcome)
+        # A refused run leaves its place to another. A full portion may hide slots that can start.
+        is_cut = len(rows) == SLOTS_MAX or (len(first) > len(chosen) and _REFUSED in started)
+        return is_cut and bool(endings or {SlotOutcome.STARTED, _REFUSED}.intersection(started))
+
+    async def _start_run(self, row: DueRow, now: datetime) -> SlotOutcome | None:
+        """Start the run of ``row`` and of the slots that share it; return what became of them.
+
+        They stay due if they may not start any more. None: another process starts slots, or too
+        many runs are running.
+        """
         sharing: list[DueRow] = []
         try:
             async with self._database.transaction() as conn:
-                if not await starting.has_due(conn, now) or not await starting.hold(conn):
-                    return False
-                has_place = await starting.count_running(conn) < self._runs_max
-                rows = await starting.due(conn, now, has_place=has_place, limit=SLOTS_MAX)
-                verdicts = [(row, _judge(row, now)) for row in rows]
-                ready = [row for row, verdict in verdicts if _starts(verdict)]
-                endings = [
-                    _ending(row.key, self._no_place() if _starts(verdict) else verdict)
-                    for row, verdict in verdicts
-                    if not (has_place and _starts(verdict))
-                ]
-                written = await _end(conn, endings, now)
-                if has_place and ready:
-                    sharing = await _lock_sharing(conn, ready[0], now)
-                if sharing:
-                    await self._create(conn, sharing, now, written)
-                    return True
-                await events.append(conn, written)
-                # A full portion may hide slots that can start.
-                return len(rows) == SLOTS_MAX
+                if not await starting.hold(conn):
+                    return None
+                if await starting.count_running(conn) >= self._runs_max:
+                    return None
+                sharing = await _lock_sharing(conn, row, now)
+                if not sharing:
+                    return SlotOutcome.DUE
+                await self._create(conn, sharing, now)
+                return SlotOutcome.STARTED
         except (DatabaseUnavailable, TransactionConflict):
             raise
         except Exception as error:
             if not sharing:
                 raise
             await self._refuse(sharing, error, now)
-            return True
+            return _REFUSED
 
-    async def _create(
-        self, conn: Connection, sharing: Sequence[DueRow], now: datetime, written: list[Event]
-    ) -> None:
+    async def _create(self, conn: Connection, sharing: Sequence[DueRow], now: datetime) -> None:
         """Start locked slots and create the run that they share; ends the transaction."""
         first = sharing[0]
         name, instant, _ = first.key
@@ -115,7 +142,7 @@ class Starter:
             run_id,
             config_of(name, specs, chosen, instant, instant),
             PipelineMode.SCHEDULED,
-            more_events=[*written, Event("slot.started", run_id, detail=detail)],
+            more_events=[Event("slot.started", run_id, detail=detail)],
         )
         log.info("slot.started", action="slot.started", run=str(run_id), **detail)
 
@@ -141,9 +168,14 @@ async def _lock_sharing(conn: Connection, row: DueRow, now: datetime) -> list[Du
     """Lock the slots that start with ``row`` and share its run."""
     key = row.key
     locked = await starting.lock_group(conn, key.schedule_id, key.scheduled_for, row.run_group, now)
-    # An edit may lie between two slots of one instant.
     ready = [each for each in locked if _starts(_judge(each, now))]
-    return [each for each in ready if each.version == row.version]
+    return [each for each in ready if _run_of(each) == _run_of(row)]
+
+
+def _run_of(row: DueRow) -> Hashable:
+    """The same for slots that share a run. An edit may lie between two slots of one instant."""
+    key = row.key
+    return key.schedule_id, key.scheduled_for, row.run_group, row.version
 
 
 def _starts(verdict: Verdict) -> bool:
