@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from typing import Any
 
 import yaml
@@ -10,6 +11,8 @@ from serpline.config.model import shown
 from serpline.domain.errors import UserError
 
 SIZE_BYTES_MAX = 1_000_000
+# Python reads no longer ones: the time grows with the square of their length.
+_TOO_LONG = f"a number has more than {sys.get_int_max_str_digits()} digits"
 
 
 def read_json(document: bytes) -> Any:
@@ -22,8 +25,10 @@ def read_json(document: bytes) -> Any:
         raise UserError(f"not UTF-8: invalid byte at offset {error.start}") from None
     except RecursionError:
         raise UserError("JSON nested too deeply") from None
-    except ValueError as error:
+    except json.JSONDecodeError as error:
         raise UserError(f"not JSON: {error}") from None
+    except ValueError:
+        raise UserError(_TOO_LONG) from None
 
 
 def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -52,8 +57,15 @@ def read_yaml(document: bytes) -> Any:
         mark = error.problem_mark
         place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
         raise UserError(f"not YAML: {place}{error.problem}") from None
-    except (yaml.YAMLError, ValueError) as error:
+    except yaml.YAMLError as error:
         raise UserError(f"not YAML: {' '.join(str(error).split())[:200]}") from None
+    except ValueError:
+        raise UserError(_TOO_LONG) from None
+
+
+# A value without a tag, and text. The library's constructors of other tagged values, such as
+# ``!!int`` and ``!!timestamp``, raise any exception for text that does not fit.
+_TAGS = (None, "!", "tag:yaml.org,2002:str")
 
 
 class _Loader(yaml.SafeLoader):
@@ -62,9 +74,13 @@ class _Loader(yaml.SafeLoader):
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012  the library's own attribute
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            event = self.peek_event()  # type: ignore[no-untyped-call]  # of the library
+        event = self.peek_event()  # type: ignore[no-untyped-call]  # of the library
+        tag = getattr(event, "tag", None)
+        if isinstance(event, yaml.AliasEvent):
             raise yaml.composer.ComposerError(None, None, "aliases are not read", event.start_mark)
+        if tag not in _TAGS:
+            words = f"the tag {shown(tag)} is not read"
+            raise yaml.composer.ComposerError(None, None, words, event.start_mark)
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
@@ -85,7 +101,11 @@ for _tag, _pattern, _first in (
     ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
     ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
     ("int", r"[-+]?(0|[1-9][0-9]*)", list("-+0123456789")),
-    ("float", r"[-+]?(\.[0-9]+|[0-9]+\.[0-9]*)([eE][-+]?[0-9]+)?", list("-+0123456789.")),
+    (
+        "float",
+        r"[-+]?((\.[0-9]+|[0-9]+\.[0-9]*)([eE][-+]?[0-9]+)?|[0-9]+[eE][-+]?[0-9]+)",
+        list("-+0123456789."),
+    ),
 ):
     _Loader.add_implicit_resolver(
         f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), _first

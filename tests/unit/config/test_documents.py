@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from serpline.config.documents import SIZE_BYTES_MAX, read_yaml
+from serpline.config.documents import SIZE_BYTES_MAX, read_json, read_yaml
 from serpline.domain.errors import UserError
 
 
@@ -21,6 +21,7 @@ from serpline.domain.errors import UserError
         ("1_000", "1_000"),
         ("-3", -3),
         ("1.5", 1.5),
+        ("5e-1", 0.5),
         ("true", True),
         ("~", None),
         ("", None),
@@ -42,7 +43,14 @@ def test_values(written: str, value: Any) -> None:
         (b"\xff", "not UTF-8: invalid byte at offset 0"),
         (b"a: [", "not YAML: line 1, column 5: expected the node content"),
         (b"1: 2", "not YAML: line 1, column 1: the key 1 is not text"),
-        (b"a: !!python/object:os.x {}", "could not determine a constructor for the tag"),
+        (b"a: !!python/object:os.x {}", "line 1, column 4: the tag 'tag:yaml.org,2002:python"),
+        (b"a: !!bool maybe", "line 1, column 4: the tag 'tag:yaml.org,2002:bool' is not read"),
+        (b"a: !!int ''", "the tag 'tag:yaml.org,2002:int' is not read"),
+        (b"a: !!int 0x" + b"f" * 6000, "the tag 'tag:yaml.org,2002:int' is not read"),
+        (b"a: !!timestamp soon", "the tag 'tag:yaml.org,2002:timestamp' is not read"),
+        (b"a: !!set {b, c}", "the tag 'tag:yaml.org,2002:set' is not read"),
+        (b"a: !mine 1", "the tag '!mine' is not read"),
+        (b"a: " + b"9" * 5000, "a number has more than 4300 digits"),
         (b"a: \x00", "not YAML: unacceptable character #x0000"),
         (b"[" * 50_000, "YAML nested too deeply"),
         (b"--- 1\n--- 2", "not YAML: line 2, column 1: but found another document"),
@@ -55,3 +63,9 @@ def test_refused(document: bytes, message: str) -> None:
         read_yaml(document)
     assert message in str(refused.value)
     assert len(str(refused.value).splitlines()) == 1
+
+
+def test_a_long_number_in_json_is_refused() -> None:
+    """The error names the limit, not the interpreter's setting."""
+    with pytest.raises(UserError, match=r"^a number has more than 4300 digits$"):
+        read_json(b"[" + b"9" * 5000 + b"]")
