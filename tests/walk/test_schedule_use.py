@@ -17,14 +17,14 @@ from serpline.store.database import Database
 
 DAILY = {"content_types": ["news", "video"], "frequency": "daily", "time_of_day": "09:00"}
 ADDED = datetime(2026, 11, 1, 8, tzinfo=UTC)
-# The spelling of some has joiners, an ideographic space, combining marks or a variation selector.
+# The spelling of some has joiners, an ideographic space, or a variation selector.
 NAMES = (
     "daily news",
     "每日新闻",
     "毎日\u3000ニュース",
     "أخبار يومية",
     "روزنامه\u200cها",
-    "e\u0301te\u0301 \U0001f5de\ufe0f",
+    "\u00e9t\u00e9 \U0001f5de\ufe0f",
     "\U0001f469\u200d\U0001f4bb",
 )
 
@@ -174,8 +174,31 @@ def test_a_name_in_any_script(commands: Commands, name: str) -> None:
         assert name in out + err
 
 
+def test_two_spellings_of_a_name_are_one(commands: Commands) -> None:
+    """An accent may be a character of its own (NFD) or part of its letter (NFC)."""
+    file = commands.write("spec.json", DAILY)
+    apart, together = "e\u0301te\u0301", "\u00e9t\u00e9"
+    assert commands.json("schedule", "add", apart, file)["id"] == together
+    for name in (apart, together):
+        assert "exists already" in commands.error("schedule", "add", name, file)
+        assert commands.json("schedule", "show", name)["id"] == together
+    commands.json("schedule", "delete", apart)
+    assert commands.json("schedule", "list") == []
+
+
 @pytest.mark.parametrize(
-    "name", ["a\x1b[31mb", "tab\there", "line\nend", "\u202eabc", "", "x" * 201]
+    "name",
+    [
+        "a\x1b[31mb",
+        "tab\there",
+        "line\nend",
+        "\u202eabc",
+        "",
+        "x" * 201,
+        " before",
+        "after\u00a0",
+        "\u200d",
+    ],
 )
 def test_a_name_that_a_terminal_would_obey(commands: Commands, name: str) -> None:
     """It is refused, and the message shows it escaped."""
@@ -189,6 +212,7 @@ def test_a_name_that_a_terminal_would_obey(commands: Commands, name: str) -> Non
     [
         ("a.yaml", b"a: &x 1\nb: *x\n", "aliases are not read"),
         ("a.yaml", b"content_type: !!python/object:os.system news\n", "not YAML: line 1"),
+        ("a.yaml", b"content_type: news\nforce_refresh: !!bool x\n", "2, column 16: the tag"),
         ("a.yaml", b"frequency: daily\nfrequency: weekly\n", "'frequency'='weekly': the key is"),
         ("a.json", b'{"frequency": "daily", "frequency": "weekly"}', "the key is given twice"),
         ("a.json", b'"' + b"x" * 1_100_000 + b'"', "larger than 1000000 bytes"),

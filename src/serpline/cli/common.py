@@ -34,7 +34,7 @@ from serpline.core.logging import configure
 from serpline.core.settings import Settings, load
 from serpline.core.spool import Spool
 from serpline.domain.errors import UserError
-from serpline.domain.text import is_storable
+from serpline.domain.text import composed, is_storable
 
 if TYPE_CHECKING:
     from serpline.app.services import Services
@@ -236,6 +236,12 @@ def require_utf8(given: str | None) -> str | None:
     if given is not None and not is_storable(given):
         raise typer.BadParameter(f"{given!r} is not UTF-8")
     return given
+
+
+def read_name(given: str | None) -> str | None:
+    """Callback of names: as ``require_utf8``, in the one spelling in which names are stored."""
+    require_utf8(given)
+    return None if given is None else composed(given)
 
 
 def file_error(path: Path, error: OSError) -> UserError:

@@ -78,10 +78,12 @@ async def import_file(
     Raises ``UserError`` and imports nothing for an unreadable file and, unless ``skip_bad_lines``,
     for any bad line.
     """
+    from serpline.config.model import read_value
+    from serpline.config.values import NAME
     from serpline.store import projects
 
-    if landscape is not None and not landscape.strip():
-        raise UserError("landscape='': a landscape needs a name")
+    if landscape is not None:
+        landscape = read_value(NAME, "--landscape", landscape)
     report, made = KeywordReport(), 0
     try:
         with path.open("rb") as stream:

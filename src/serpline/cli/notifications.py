@@ -16,7 +16,7 @@ from serpline.cli.common import (
     format_cell,
     print_json,
     print_message,
-    require_utf8,
+    read_name,
     run,
     services,
     show_table,
@@ -35,7 +35,7 @@ _URL_CHARS_MAX = 10_000
 
 app = typer.Typer(help="Choose who is told what happened, and how.", no_args_is_help=True)
 
-Name = Annotated[str, typer.Argument(callback=require_utf8, help="The destination's name.")]
+Name = Annotated[str, typer.Argument(callback=read_name, help="The destination's name.")]
 
 
 @app.command("list")
@@ -91,7 +91,6 @@ def add(
         str | None,
         typer.Argument(
             metavar="[URL]",
-            callback=require_utf8,
             help=f"Apprise URL; - reads it from stdin. Default: {URL_VARIABLE}.",
             show_default=False,
         ),
@@ -166,7 +165,9 @@ def send_test(ctx: typer.Context, name: Name, as_json: JsonFlag = False) -> int:
 @app.command("log")
 def log(
     ctx: typer.Context,
-    destination: Annotated[str | None, typer.Option(help="Only of this destination.")] = None,
+    destination: Annotated[
+        str | None, typer.Option(callback=read_name, help="Only of this destination.")
+    ] = None,
     message: Annotated[
         UUID | None, typer.Option(help="Only what this message told; a message ends with its id.")
     ] = None,
@@ -183,9 +184,15 @@ def log(
     if as_json:
         print_json(rows)
         return
-    columns = ["occurred_at", "destination", "state", "attempts", "kind"]
-    shown = [[*(row[name] for name in columns), row["note"]["headline"]] for row in rows]
-    show_table([*columns, "headline"], shown)
+    if not rows:
+        print_message("nothing was told yet")
+        return
+    columns = ["destination", "state", "attempts", "kind"]
+    shown = [
+        [minute(row["occurred_at"]), *(row[name] for name in columns), row["note"]["headline"]]
+        for row in rows
+    ]
+    show_table(["time (UTC)", *columns, "headline"], shown)
 
 
 def _read_url(given: str | None) -> SecretStr:

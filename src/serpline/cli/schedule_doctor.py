@@ -8,7 +8,7 @@ from serpline.cli.common import (
     JsonFlag,
     print_json,
     print_message,
-    require_utf8,
+    read_name,
     run,
     services,
     show_table,
@@ -27,7 +27,7 @@ def doctor(
     ctx: typer.Context,
     name: Annotated[
         str | None,
-        typer.Argument(metavar="[ID]", help="Name of a schedule.", callback=require_utf8),
+        typer.Argument(metavar="[ID]", help="Name of a schedule.", callback=read_name),
     ] = None,
     check_all: Annotated[
         bool, typer.Option("--all", help="All schedules, and batches of none of them.")

@@ -9,6 +9,7 @@ from serpline.cli.common import (
     JsonFlag,
     print_json,
     print_message,
+    read_name,
     require_utf8,
     run,
     services,
@@ -35,7 +36,7 @@ def register(app: typer.Typer) -> None:
 def proposals(
     ctx: typer.Context,
     schedule: Annotated[
-        str | None, typer.Argument(callback=require_utf8, help="Only of this schedule.")
+        str | None, typer.Argument(callback=read_name, help="Only of this schedule.")
     ] = None,
     only_open: Annotated[bool, typer.Option("--open", help="Only those not decided yet.")] = False,
     limit: Annotated[int, typer.Option(help="The most to show, 1 to 1000.")] = 100,

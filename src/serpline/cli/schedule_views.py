@@ -11,7 +11,7 @@ from serpline.cli.common import (
     format_cell,
     print_json,
     print_message,
-    require_utf8,
+    read_name,
     run,
     services,
 )
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from serpline.scheduling.spec import ScheduleSpec
 
 NameArgument = Annotated[
-    str, typer.Argument(metavar="ID", help="Name of the schedule.", callback=require_utf8)
+    str, typer.Argument(metavar="ID", help="Name of the schedule.", callback=read_name)
 ]
 
 

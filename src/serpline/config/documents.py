@@ -74,13 +74,11 @@ class _Loader(yaml.SafeLoader):
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012  the library's own attribute
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        event = self.peek_event()  # type: ignore[no-untyped-call]  # of the library
-        tag = getattr(event, "tag", None)
-        if isinstance(event, yaml.AliasEvent):
-            raise yaml.composer.ComposerError(None, None, "aliases are not read", event.start_mark)
-        if tag not in _TAGS:
-            words = f"the tag {shown(tag)} is not read"
-            raise yaml.composer.ComposerError(None, None, words, event.start_mark)
+        event: Any = self.peek_event()  # type: ignore[no-untyped-call]  # of the library
+        is_alias = self.check_event(yaml.AliasEvent)
+        if is_alias or event.tag not in _TAGS:
+            what = "aliases are" if is_alias else f"the tag {shown(event.tag)} is"
+            raise yaml.composer.ComposerError(None, None, f"{what} not read", event.start_mark)
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:

@@ -31,6 +31,7 @@ from serpline.config.values import (
     CreditLimits,
     ListOf,
     Must,
+    OneSpelling,
     Ratio,
     SearchedDevice,
     SearchedType,
@@ -97,7 +98,9 @@ class PipelineConfig(ConfigModel):
             description="Settings of single content types, in place of the run's.",
         )
     )
-    landscape: Text | None = Field(None, description="Only the keywords of this named set.")
+    landscape: Annotated[Text, OneSpelling] | None = Field(
+        None, description="Only the keywords of this named set."
+    )
     keyword_limit: Annotated[int, whole(1, 10_000_000)] | None = Field(
         None, description="The most pairs of keyword and market; the first ones are used."
     )

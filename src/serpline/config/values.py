@@ -7,12 +7,19 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, TypeVar, cast
 
-from pydantic import AfterValidator, BeforeValidator, Field, GetCoreSchemaHandler, PlainSerializer
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    GetCoreSchemaHandler,
+    PlainSerializer,
+    TypeAdapter,
+)
 from pydantic_core import CoreSchema, PydanticCustomError
 from pydantic_core import core_schema as cs
 
-from serpline.domain.names import SEARCHED_TYPES, Device, JobPriority
-from serpline.domain.text import is_printable, is_storable
+from serpline.domain.names import PROVIDERS, SEARCHED_TYPES, Device, JobPriority
+from serpline.domain.text import composed, is_name, is_storable
 
 BATCH_SIZE_MAX = 15_000
 # The largest value that a column of credits can hold.
@@ -130,8 +137,10 @@ class ListOf(Allowed):
         if self.or_one and isinstance(given, str):
             return [given]
         is_list = isinstance(given, list | tuple | set | frozenset)
-        if not is_list or not self.least <= len(given) <= _LIST_ITEMS_MAX:
+        if not is_list or len(given) < self.least:
             raise self.error()
+        if len(given) > _LIST_ITEMS_MAX:
+            raise self.error(f", at most {_LIST_ITEMS_MAX}, not {len(given)}")
         return given
 
     def _in_order(self, found: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -164,6 +173,8 @@ def read_time(given: Any) -> datetime:
     return datetime.fromisoformat(given)
 
 
+# Reads both spellings of a letter with an accent as one.
+OneSpelling = BeforeValidator(lambda given: composed(given) if isinstance(given, str) else given)
 SearchedType = Annotated[str, one_of(SEARCHED_TYPES)]
 SearchedDevice = Annotated[Device, one_of(tuple(Device))]
 Switch = Annotated[bool, Must("true or false", cs.bool_schema(strict=True))]
@@ -185,13 +196,18 @@ Priority = Annotated[
     ),
     PlainSerializer(lambda priority: priority.name.lower(), return_type=str),
 ]
-CreditLimits = Annotated[Mapping[Text, Amount], Allowed("numbers by provider, each 0 or more")]
+CreditLimits = Annotated[
+    Mapping[Annotated[str, one_of(PROVIDERS)], Amount],
+    Allowed(f"numbers by provider ({', '.join(PROVIDERS)}), each 0 or more"),
+]
 Name = Annotated[
     str,
     Field(strict=True, min_length=1, max_length=NAME_CHARACTERS_MAX),
-    _only(lambda text: is_printable(text) and not text.isspace()),
-    Must(f"1 to {NAME_CHARACTERS_MAX} printable characters"),
+    _only(is_name),
+    OneSpelling,
+    Must(f"1 to {NAME_CHARACTERS_MAX} printable characters, no space at an end"),
 ]
+NAME: TypeAdapter[str] = TypeAdapter(Name)
 AwareTime = Annotated[
     datetime,
     BeforeValidator(read_time),

@@ -69,6 +69,19 @@ class JobPriority(IntEnum):
     CRITICAL = 20
 
 
+# Whose calls have rates, limits and credits, by the names that people write.
+PROVIDERS = (
+    "scaleserp",
+    "dataforseo",
+    "pdl",
+    "wikidata",
+    "youtube",
+    "youtube_search",
+    "llm",
+    "page",
+)
+
+
 class BatchPriority(StrEnum):
     """A batch's priority among the account's batches at the provider."""
 

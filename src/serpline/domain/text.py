@@ -40,6 +40,17 @@ def is_printable(text: str) -> bool:
     )
 
 
+def composed(text: str) -> str:
+    """``text`` in Unicode NFC: the two spellings of "é" (one character, or two) become one."""
+    return unicodedata.normalize("NFC", text)
+
+
+def is_name(text: str) -> bool:
+    """Whether people can tell ``text`` from other names: printable, no space at an end, visible."""
+    is_visible = any(each not in _JOINERS for each in text)
+    return is_visible and text == text.strip() and is_printable(text)
+
+
 def storable(value: Any) -> Any:
     """Replace characters that PostgreSQL cannot store by U+FFFD, in every string and key.
 

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from typing import Any, Final
 from uuid import UUID
 
-from pydantic import SecretStr, TypeAdapter
+from pydantic import SecretStr
 
 from serpline.config.model import read_value
-from serpline.config.values import Name
+from serpline.config.values import NAME
 from serpline.core.ids import new_id
 from serpline.domain.errors import UserError
 from serpline.domain.text import is_storable
@@ -21,7 +21,6 @@ from serpline.store.notifications.destinations import DestinationRow
 
 URL_CHARS_MAX: Final = 4000
 LOG_ROWS_MAX: Final = 1000
-_NAME: Final[TypeAdapter[str]] = TypeAdapter(Name)
 
 
 class NotificationService:
@@ -46,9 +45,9 @@ class NotificationService:
         """
         if "://" in name:
             raise UserError("NAME must be a name: a URL comes after it, or on stdin")
-        read_value(_NAME, "NAME", name)
-        for schedule in schedules or ():
-            read_value(_NAME, "--schedule", schedule)
+        name = read_value(NAME, "NAME", name)
+        if schedules is not None:
+            schedules = [read_value(NAME, "--schedule", each) for each in schedules]
         chosen = kinds.chosen(events)
         secret = url.get_secret_value()
         if not is_storable(secret) or len(secret) > URL_CHARS_MAX:
@@ -80,8 +79,13 @@ class NotificationService:
     async def log(
         self, destination: str | None = None, message_id: UUID | None = None, limit: int = 50
     ) -> list[dict[str, Any]]:
-        """Return the newest deliveries, up to ``limit``, newest first."""
+        """Return the newest deliveries, up to ``limit``, newest first.
+
+        Raises ``UserError`` if there is no destination of this name.
+        """
         async with self._database.transaction() as conn:
+            if destination is not None and await destinations.url_of(conn, destination) is None:
+                raise _unknown(destination)
             return await deliveries.log(
                 conn, destination=destination, message_id=message_id, limit=limit
             )

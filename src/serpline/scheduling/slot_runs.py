@@ -5,11 +5,9 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from pydantic import TypeAdapter
-
 from serpline.config.model import read_value
 from serpline.config.run import PipelineConfig
-from serpline.config.values import Name
+from serpline.config.values import NAME
 from serpline.core.ids import derived_id
 from serpline.domain.names import SEARCHED_TYPES, ContentType
 from serpline.scheduling import merging
@@ -17,12 +15,10 @@ from serpline.scheduling.merging import Followed
 from serpline.scheduling.occurrences import in_utc
 from serpline.scheduling.spec import ScheduleSpec
 
-_NAME: TypeAdapter[str] = TypeAdapter(Name)
-
 
 def read_name(given: Any) -> str:
     """Return the name of a schedule. Raises ``UserError`` if it cannot be one."""
-    return read_value(_NAME, "schedule", given)
+    return read_value(NAME, "schedule", given)
 
 
 def run_id_of(

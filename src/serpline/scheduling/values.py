@@ -30,6 +30,10 @@ _WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday",
 _WEEKDAY_WORDS = "monday to sunday, mon to sun, or 0 to 7 (0 and 7 = sunday)"
 _NAMES = [*_WEEKDAYS, *(name[:3] for name in _WEEKDAYS)]
 _CRON = Allowed("five fields: minute, hour, day of month, month, day of week")
+_CRON_FIELDS = (
+    "minute is 0 to 59, hour 0 to 23, day of month 1 to 31 or L (the last), month 1 to 12 or jan to"
+    " dec, day of week 0 to 7 or mon to sun"
+)
 _ZONE = Allowed("an IANA time zone such as Europe/Berlin")
 
 
@@ -76,7 +80,8 @@ def _cron(given: Any) -> str:
     try:
         found = next(CronSim(expression, datetime(2000, 1, 1)), None)  # noqa: DTZ001  wall time
     except CronSimError as error:
-        raise PydanticCustomError("must", "{why}", {"why": str(error).lower()}) from None
+        why = f"{str(error).lower()}: {_CRON_FIELDS}"
+        raise PydanticCustomError("must", "{why}", {"why": why}) from None
     if found is None:
         raise PydanticCustomError("must", "never matches")
     return expression
@@ -95,7 +100,6 @@ def _bound(given: Any) -> date:
     if isinstance(given, str) and re.fullmatch("[0-9]{4}-[0-9]{2}-[0-9]{2}", given):
         read: date = date.fromisoformat(given)
     else:
-        # A YAML document has dates and times of its own.
         read = given if type(given) is date else read_time(given)
     if isinstance(read, datetime) and read.tzinfo is None:
         raise ValueError(given)

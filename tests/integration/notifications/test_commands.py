@@ -166,7 +166,7 @@ def test_what_was_sent(commands: Commands, database_url: str, receiver: Receiver
     rows = commands.json("notifications", "log", "--message", message.message_id)
     assert [row["note"]["subject"] for row in rows] == [str(one)[:8] for one in reversed(runs)]
     assert len(commands.json("notifications", "log", "--limit", "2")) == 2
-    assert commands.json("notifications", "log", "--destination", "other") == []
+    assert len(commands.json("notifications", "log", "--destination", "ops")) == 3
     out, _ = commands("notifications", "log")
     assert f"Run {str(runs[0])[:8]} failed" in out
 
@@ -186,7 +186,11 @@ def test_what_was_sent(commands: Commands, database_url: str, receiver: Receiver
         (["add", "ops", "json://passw0rd" + "x" * 4000], "at most 4000 characters"),
         (["test", "URL"], "not its URL"),
         (["remove", "URL"], "not its URL"),
+        (["add", "ops", "json://passw0rd\udcff"], "URL of 'ops': must be UTF-8"),
         (["test", "nobody"], "there is none"),
+        (["log", "--destination", "nobody"], "there is none"),
+        (["log", "--destination", "\udcff"], "is not UTF-8"),
+        (["log", "--destination", "URL"], "not its URL"),
     ],
 )
 def test_mistakes(

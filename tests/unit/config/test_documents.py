@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from serpline.config.documents import SIZE_BYTES_MAX, read_json, read_yaml
+from serpline.config.documents import SIZE_BYTES_MAX, read_yaml
 from serpline.domain.errors import UserError
 
 
@@ -63,9 +63,3 @@ def test_refused(document: bytes, message: str) -> None:
         read_yaml(document)
     assert message in str(refused.value)
     assert len(str(refused.value).splitlines()) == 1
-
-
-def test_a_long_number_in_json_is_refused() -> None:
-    """The error names the limit, not the interpreter's setting."""
-    with pytest.raises(UserError, match=r"^a number has more than 4300 digits$"):
-        read_json(b"[" + b"9" * 5000 + b"]")

@@ -7,6 +7,7 @@ import pytest
 
 from serpline.core.settings import SettingsError, load
 from serpline.domain.errors import UserError
+from serpline.domain.names import PROVIDERS
 from serpline.robustness.policies import DEFAULT_RATES, ProviderPolicy, policies
 
 
@@ -28,6 +29,11 @@ def test_youtube_has_its_quotas_and_its_day() -> None:
 def test_every_provider_but_pages_has_a_breaker() -> None:
     """Web pages have no common health: each host fails by itself."""
     assert [name for name in DEFAULT_RATES if of(name).breaker is None] == ["page"]
+
+
+def test_each_provider_has_a_rate() -> None:
+    """Configurations may limit the credits of exactly these providers."""
+    assert tuple(DEFAULT_RATES) == PROVIDERS
 
 
 def test_settings_win() -> None:

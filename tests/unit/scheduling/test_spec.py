@@ -227,7 +227,10 @@ def test_a_specification_survives_its_json(timing: dict[str, Any], rest: dict[st
         ({"frequency": "cron"}, "cron is missing: frequency='cron' needs it"),
         ({"frequency": "cron", "cron": "0 9 * *"}, "cron='0 9 * *': must be five fields"),
         ({"frequency": "cron", "cron": "* 0 9 * * *"}, "cron='* 0 9 * * *': must be five"),
-        ({"frequency": "cron", "cron": "0 99 * * *"}, "cron='0 99 * * *': bad hour"),
+        (
+            {"frequency": "cron", "cron": "0 99 * * *"},
+            "cron='0 99 * * *': bad hour: minute is 0 to 59, hour",
+        ),
         ({"frequency": "cron", "cron": "0 0 31 2 *"}, "cron='0 0 31 2 *': bad day-of-month"),
         ({"frequency": "cron", "cron": "0 0 LW * */7"}, "cron='0 0 LW * */7': never matches"),
         ({"frequency": "cron", "cron": "@daily"}, "cron='@daily': must be five fields"),
@@ -298,6 +301,10 @@ def test_a_specification_survives_its_json(timing: dict[str, Any], rest: dict[st
         ({"priority": "HIGH"}, "priority='HIGH': must be one of low, normal, high, critical"),
         ({"credit_limits": 500}, "credit_limits=500: must be an object"),
         ({"credit_limits": {"pdl": -1}}, "credit_limits.pdl=-1: must be a number, 0 or more"),
+        (
+            {"credit_limits": {"google": 1}},
+            "credit_limits: key 'google': must be one of scaleserp, dataforseo, pdl,",
+        ),
         ({"freshness_target": "26"}, "freshness_target='26': must be 60 to 31622400 seconds"),
         ({"freshness_target": 59}, "freshness_target=59: must be 60 to 31622400 seconds"),
         (
@@ -307,10 +314,14 @@ def test_a_specification_survives_its_json(timing: dict[str, Any], rest: dict[st
         ({"pause_after_failures": 1001}, "pause_after_failures=1001: must be a whole number"),
         ({"notify": [""]}, "notify='': must be 1 to 200 printable characters"),
         ({"notify": 5}, "notify=5: must be a list of names of notification destinations"),
-        ({"notify": [str(n) for n in range(101)]}, "notify=['0', '1', "),
+        (
+            {"notify": [str(n) for n in range(101)]},
+            "must be a list of names of notification destinations, at most 100, not 101",
+        ),
         ({"driver": "theirs"}, "driver='theirs': must be one of own, provider"),
         ({"devices": ["watch"]}, "devices='watch': must be one of desktop, mobile, tablet"),
         ({"landscape": " "}, "landscape=' ': must be 1 to 200 printable characters"),
+        ({"landscape": "a "}, "landscape='a ': must be 1 to 200 printable characters, no space at"),
         ({"landscape": "a\x1b[31m"}, r"landscape='a\x1b[31m': must be 1 to 200 printable"),
         ({"x" * 1000: "y" * 1000}, "unknown key 'xxx"),
     ],
