@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+STOP_CHECK_SECONDS = 0.02
 # Answers a request whose body was read.
 Answer = Callable[[BaseHTTPRequestHandler], None]
 
@@ -88,7 +89,7 @@ def open_receiver() -> Iterator[Receiver]:
 
     server = Server(("127.0.0.1", 0), Handler)
     made = Receiver(server.server_address[1])
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=[STOP_CHECK_SECONDS], daemon=True)
     thread.start()
     try:
         yield made

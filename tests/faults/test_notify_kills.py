@@ -4,29 +4,26 @@ Messages arrive at least once. One that comes again has the same id and the same
 """
 
 import asyncio
-import os
 import random
-import signal
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
-from harness.environment import clean_environment
-from harness.ready_process import ReadyProcess
+from harness.notify_process import start_notifying
 from harness.receiver import Receiver, open_receiver, status
 from harness.waiting import until
 from tests.integration.notifications.conftest import Notifying
 
+from serpline.notifications.notifier import LEASE_SLACK_SECONDS
+from serpline.notifications.pace import REST_SECONDS_MAX
+from serpline.notifications.sender import SEND_SECONDS_MAX
 from serpline.store.database import Database
 
 RUNS = 120
 KILLS = 4
-
-
-async def start(database_url: str, log: Path) -> ReadyProcess:
-    arguments = ["-m", "harness.notify_process", database_url]
-    return await ReadyProcess.load(arguments, clean_environment(), log)
+LEASE_SECONDS = SEND_SECONDS_MAX + LEASE_SLACK_SECONDS
+SENDING = "SELECT 1 FROM notification_destinations WHERE message_id IS NOT NULL"
 
 
 def named(runs: list[UUID], receiver: Receiver) -> set[UUID]:
@@ -42,8 +39,11 @@ def check_repetitions(receiver: Receiver) -> None:
 
 
 async def wait_for_all(notifying: Notifying, runs: list[UUID], receiver: Receiver) -> None:
+    await notifying.pass_time(LEASE_SECONDS)
+
     async def has_all() -> bool:
-        await notifying.pass_time(30)
+        if not await notifying.query(SENDING):
+            await notifying.pass_time(REST_SECONDS_MAX)
         return named(runs, receiver) == set(runs)
 
     await until(has_all, "a message about every run")
@@ -56,29 +56,28 @@ async def test_killed_with_the_message_on_its_way(
     notifying, runs = Notifying(db), [uuid4()]
     with open_receiver() as receiver:
         await notifying.add("ops", receiver.url())
-        process = await start(database_url, tmp_path / "first.log")
+        process = start_notifying(database_url, tmp_path / "first.log")
 
         def kill(request: BaseHTTPRequestHandler) -> None:
             receiver.answer = status(200)
-            os.kill(process.pid, signal.SIGKILL)
+            process.kill()
 
         receiver.answer = kill
         await notifying.fail_runs(runs)
-        await notifying.pass_time(0)
-        await process.end(signal.SIGCONT)
+        await process.wait()
         assert len(receiver.messages) == 1
         (row,) = await notifying.service.list_all()
         assert row.pending == 1
-        second = await start(database_url, tmp_path / "second.log")
+        second = start_notifying(database_url, tmp_path / "second.log")
         try:
+            await notifying.pass_time(LEASE_SECONDS)
 
             async def is_settled() -> bool:
-                await notifying.pass_time(30)
                 return (await notifying.service.list_all())[0].pending == 0
 
             await until(is_settled, "the second sender")
         finally:
-            await second.kill()
+            second.close()
         first, again = receiver.messages
         assert first == again
 
@@ -92,7 +91,7 @@ async def test_killed_at_any_instant(
     notifying, runs = Notifying(db), [uuid4() for _ in range(RUNS)]
     with open_receiver() as receiver:
         await notifying.add("ops", receiver.url())
-        processes = [await start(database_url, tmp_path / f"{n}.log") for n in range(2)]
+        processes = [start_notifying(database_url, tmp_path / f"{n}.log") for n in range(2)]
         try:
             for number in range(KILLS):
                 part = runs[number * RUNS // KILLS : (number + 1) * RUNS // KILLS]
@@ -100,12 +99,12 @@ async def test_killed_at_any_instant(
                     await notifying.fail_runs([run])
                 await notifying.pass_time(20)
                 await asyncio.sleep(chance.uniform(0.0, 0.5))
-                await processes[number % 2].kill()
-                processes[number % 2] = await start(database_url, tmp_path / f"{number}b.log")
+                processes[number % 2].close()
+                processes[number % 2] = start_notifying(database_url, tmp_path / f"{number}b.log")
             await wait_for_all(notifying, runs, receiver)
         finally:
             for process in processes:
-                await process.kill()
+                process.close()
         check_repetitions(receiver)
         deliveries = await notifying.query("SELECT count(*) AS n FROM notification_deliveries")
         assert deliveries[0].n == RUNS
