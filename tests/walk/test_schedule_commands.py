@@ -94,7 +94,7 @@ def test_the_scheduler_starts_what_is_due(database_url: str, tmp_path: Path) -> 
     """``serpline scheduler`` starts a slot at its instant, without any worker."""
     commands = Commands(database_url, tmp_path)
     commands.read("keywords", "import", commands.write("k.csv", "keyword,market\nmoka pot,US\n"))
-    due = SystemClock().now().replace(microsecond=0) + timedelta(seconds=10)
+    due = SystemClock().now().replace(microsecond=0) + timedelta(seconds=3)
     spec = {"frequency": "interval", "interval": "1h", "anchor": due.isoformat()}
     written = commands.write("spec.json", json.dumps({"content_type": "news", **spec}))
     commands.read("schedule", "add", "s", written)
