@@ -225,4 +225,14 @@ ROW = Row(
     " lease by the monotonic clock: it began 45 attempts after the thaw. No lease check before the"
     " first byte, and a pause of seconds between a call's admission and its bytes: it made 6 calls"
     " after the thaw; with the check, none (short form).",
+    covered_by=(
+        "tests/faults/test_worker_deaths.py::test_a_killed_workers_chunk_is_finished_by_another",
+        "tests/faults/test_worker_deaths.py::test_a_frozen_worker_settles_nothing_when_it_thaws",
+        "tests/faults/test_kill_each_phase.py",
+        "tests/integration/pipeline/test_lifeline.py::test_a_silent_sessions_lock_is_freed",
+        "tests/integration/pipeline/test_lifeline.py::test_a_lease_ends_before_others_take_over",
+        "tests/integration/test_guard.py::test_a_lost_lease_sends_nothing",
+        "tests/integration/test_guard.py::test_a_lease_that_ends_at_the_last_instant_costs_nothing",
+        "tests/integration/test_called_off.py",
+    ),
 )

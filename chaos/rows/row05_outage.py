@@ -109,4 +109,12 @@ ROW = Row(
     "A breaker that never opens (no `must_open`): 300 calls reached the dead provider, 36 are"
     " allowed. Three tenths of the time-out, never doubled: 12 probes, 2 are allowed, the first"
     " after 95 s. No bound on half-open permits: 5 probes (short forms).",
+    (
+        "tests/integration/test_guard_breakers.py"
+        "::test_a_provider_down_for_ten_minutes_costs_a_handful_of_calls",
+        "tests/integration/test_guard_breakers.py::test_half_open_probes_never_exceed_the_permits",
+        "tests/integration/test_breaker_waits.py::test_closing_wakes_what_waits_and_nothing_else",
+        "tests/integration/pipeline/test_worker.py"
+        "::test_a_snooze_sets_the_next_check_and_uses_no_attempt",
+    ),
 )

@@ -113,4 +113,11 @@ ROW = Row(
     campaign,
     "Reservations not counted against the budget: the simulator charged 311 of 300, our ledger"
     " 314.",
+    (
+        "tests/integration/test_guard.py::test_a_budget_is_never_overdrawn",
+        "tests/integration/test_guard.py::test_the_budgets_equal_the_ledger",
+        "tests/integration/test_guard.py::test_the_purchase_of_a_dead_owner_is_taken_over",
+        "tests/integration/test_guard.py::test_reconcile_gives_up_orphaned_intents",
+        "tests/faults/test_kill_each_phase.py",
+    ),
 )

@@ -89,4 +89,12 @@ ROW = Row(
         "`claim_missing` gave every caller the claim: 148 purchases repeated; 96 companies looked"
         " up instead of 86, 54 texts analysed instead of 30 (short form)."
     ),
+    covered_by=(
+        "tests/integration/pipeline/test_orchestrator.py::test_two_runs_side_by_side_never_mix",
+        "tests/integration/pipeline/test_state_tracker.py::test_two_runs_never_mix",
+        "tests/integration/test_guard_limits.py::test_one_of_two_chunks_buys_a_key",
+        "tests/integration/test_relevance.py::test_one_of_two_runs_buys",
+        "tests/integration/test_call_ends.py"
+        "::test_of_two_requests_with_one_shared_key_the_first_is_admitted",
+    ),
 )

@@ -18,6 +18,7 @@ from harness.waiting import until
 from serpline.domain.names import PipelineMode
 from serpline.store.database import Database
 
+TAKEN_OVER_SECONDS_MAX = 45.0
 # In key order: finished items, the item the fault hits, later items.
 BEFORE = [f"DONE-{n:02}" for n in range(10)]
 AFTER = [f"RETRY0-{n:02}" for n in range(10)]
@@ -59,7 +60,7 @@ async def test_a_killed_workers_chunk_is_finished_by_another(workers: ScriptedWo
     assert row["died"]
     waited = row["waited_seconds"]
     assert isinstance(waited, float)
-    assert waited >= DEAD_AFTER_SECONDS
+    assert DEAD_AFTER_SECONDS <= waited <= TAKEN_OVER_SECONDS_MAX
 
 
 async def test_a_frozen_worker_settles_nothing_when_it_thaws(workers: ScriptedWorkers) -> None:
