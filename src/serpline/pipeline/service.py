@@ -216,7 +216,7 @@ class PipelineService:
 
     async def awaits_webhook(self, secret_path: str) -> bool:
         """Whether a batch awaits a webhook at this path. Checked before the body is read."""
-        async with self._database.transaction() as conn:
+        async with self._database.statement() as conn:
             return await webhooks.is_awaited(conn, secret_path)
 
     async def record_webhook(
