@@ -1,4 +1,4 @@
-"""The second portion of the tick: give every instant that has passed its slots.
+"""The first portion of the tick: give every instant that has passed its slots.
 
 A schedule's slots and its cursor (``decided_until``) commit together, under the lock of its row. So
 an instant has its slots once, however many processes decide, and none is left out after a crash.
@@ -10,11 +10,11 @@ from datetime import datetime
 from serpline.core.logging import get
 from serpline.domain.errors import UserError
 from serpline.domain.names import ContentType
-from serpline.domain.states import SlotOutcome
+from serpline.domain.states import ScheduleStatus, SlotOutcome
 from serpline.scheduling.documents import stored_specs
 from serpline.scheduling.endings import ended_events
 from serpline.scheduling.policy import INSTANTS_MAX, Decided, Halt, Slot, decide
-from serpline.store.database import Connection
+from serpline.store.database import Connection, Database
 from serpline.store.runs import events
 from serpline.store.runs.events import Event
 from serpline.store.schedules import schedules, slots
@@ -50,6 +50,28 @@ async def decide_due(conn: Connection, now: datetime) -> bool:
     written += await _store(conn, decided, now)
     await events.append(conn, written)
     return True
+
+
+async def decide_in_portions(database: Database, name: str, now: datetime) -> None:
+    """Decide the instants of a schedule up to now, each portion in a transaction of its own.
+
+    A change of the schedule calls it first. So it decides little under its lock, however long no
+    process has ticked. An unreadable schedule has no instants.
+    """
+    while True:
+        async with database.transaction() as conn:
+            row = await schedules.lock(conn, name)
+            if row is None or row.status is ScheduleStatus.DELETED:
+                return
+            try:
+                decided = _decide(row, now, INSTANTS_MAX)
+            except UserError:
+                return
+            if not decided.slots:
+                return
+            await events.append(conn, await _store(conn, [(row, decided)], now))
+        if decided.next_at is None or decided.next_at > now:
+            return
 
 
 async def decide_until_now(conn: Connection, row: ScheduleRow, now: datetime) -> list[Event]:

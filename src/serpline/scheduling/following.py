@@ -1,4 +1,4 @@
-"""The first portion of the tick: note what has figures, pause what keeps failing, watch freshness.
+"""The second portion of the tick: note what has figures, pause what keeps failing, watch freshness.
 
 A content type succeeds when its figures are computed, while slower types of its run go on. Its data
 are as old as the oldest search of the figures, whenever they came: late results of a provider, a

@@ -14,6 +14,7 @@ from serpline.domain.schedules import ProposalStatus
 from serpline.domain.states import ScheduleStatus
 from serpline.scheduling.adjustment import SLOTS_MAX
 from serpline.scheduling.changes import check_reason
+from serpline.scheduling.deciding import decide_in_portions
 from serpline.scheduling.documents import specs_from_json
 from serpline.scheduling.evidence import counts_json, troubled
 from serpline.scheduling.observing import observation, zone_of
@@ -113,6 +114,7 @@ async def accept(
     Raises ``UserError`` if the proposal is not open, or if nothing is left to change (it expires).
     """
     now = clock.now()
+    await _decide_instants(database, number, now)
     async with database.transaction() as conn:
         proposal, schedule = await _locked(conn, number, ProposalStatus.OPEN)
         changed = apply_change(
@@ -158,6 +160,7 @@ async def take_back(
     """
     check_reason(reason)
     now = clock.now()
+    await _decide_instants(database, number, now)
     async with database.transaction() as conn:
         proposal, schedule = await _locked(conn, number, ProposalStatus.ACCEPTED)
         before, after = proposal.version_before, proposal.version_after
@@ -173,6 +176,14 @@ async def take_back(
         written += await _decide(conn, proposal, ProposalStatus.TAKEN_BACK, now, reason=reason)
         await events.append(conn, written)
     return await _shown(database, number)
+
+
+async def _decide_instants(database: Database, number: int, now: datetime) -> None:
+    """Decide the instants up to now of a proposal's schedule, before its next version."""
+    async with database.transaction() as conn:
+        known = await proposals.get(conn, number)
+    if known is not None:
+        await decide_in_portions(database, known.schedule_id, now)
 
 
 async def _locked(

@@ -1,8 +1,8 @@
 """Stored schedules: preview, add, edit, pause, resume, delete, trigger, and what became of slots.
 
-Every change is one transaction under the lock of the schedule's row. It first decides the instants
-up to now by what held until now, so past slots keep the version that decided them. Slots are
-started by the tick.
+Every change is one transaction under the lock of the schedule's row. The instants up to now are
+decided before it by what held until now, in portions as the tick does it. So past slots keep the
+version that decided them. Slots are started by the tick.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from serpline.domain.states import ScheduleStatus, SlotOutcome
 from serpline.pipeline.service import PipelineService
 from serpline.scheduling import merging, proposals
 from serpline.scheduling.changes import check_edit, check_new, check_reason, written_specs
-from serpline.scheduling.deciding import decide_until_now
+from serpline.scheduling.deciding import decide_in_portions, decide_until_now
 from serpline.scheduling.documents import stored_specs
 from serpline.scheduling.health import content_types_of, targets_of
 from serpline.scheduling.policy import next_instant
@@ -99,6 +99,7 @@ class SchedulingService:
         ``UserError`` also if the past contradicts the change.
         """
         all_specs, now = _as_list(specs), self._clock.now()
+        await decide_in_portions(self._database, name, now)
         async with self._database.transaction() as conn:
             row = await _locked(conn, name)
             if version is not None and version != row.version:
@@ -122,6 +123,7 @@ class SchedulingService:
         Raises ``UserError`` if nothing of it is paused, or if its specifications cannot be read.
         """
         now = self._clock.now()
+        await decide_in_portions(self._database, name, now)
         async with self._database.transaction() as conn:
             row = await _locked(conn, name)
             if row.status is not ScheduleStatus.PAUSED and not row.halted:
@@ -246,6 +248,7 @@ class SchedulingService:
     async def _stop(self, name: str, event: str, past: str, reason: str | None) -> None:
         check_reason(reason)
         now = self._clock.now()
+        await decide_in_portions(self._database, name, now)
         async with self._database.transaction() as conn:
             row = await _locked(conn, name)
             written = await decide_until_now(conn, row, now)

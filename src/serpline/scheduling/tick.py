@@ -1,7 +1,7 @@
 """The tick: whatever is due and has no outcome gets one, whoever looks, after whatever happened.
 
-Its portions work in short transactions with a constant number of statements: ``following`` notes
-how content types and runs ended, ``deciding`` gives instants that have passed their slots,
+Its portions work in short transactions with a constant number of statements: ``deciding`` gives
+instants that have passed their slots, ``following`` notes how content types and runs ended,
 ``starting`` starts due slots, and ``backfilling`` works backfills off. Start-up, a change of the
 clock, a suspended machine and a daylight change are no special cases: there is only the cursor of
 each schedule and the present instant.
@@ -77,10 +77,11 @@ class ScheduleTick:
         """Do what is due at ``now``; see ``run``."""
         async with self._database.statement() as conn:
             work = await pending_work(conn, now)
-        if work.has_results:
-            await follow_runs(self._database, now)
         if work.has_instants:
             await self._decide(now)
+        # It may pause a content type, which applies to later instants only.
+        if work.has_results:
+            await follow_runs(self._database, now)
         if work.has_due_slots or work.has_instants:
             await self._starter.start_all(now)
         if work.has_stale:

@@ -7,12 +7,28 @@ import pytest
 from harness.schedules import MORNING, Schedules, spec
 
 from serpline.domain.errors import UserError
+from serpline.domain.states import RunStatus
+from serpline.scheduling.policy import INSTANTS_MAX
 from serpline.scheduling.slot_runs import run_id_of
 from serpline.scheduling.spec import ScheduleSpec
 from serpline.store.database import Database
 
 NINE = MORNING.replace(hour=9)
 HOUR = timedelta(hours=1)
+EVERY_MINUTE = {"frequency": "interval", "interval": "1m", "catch_up": "none"}
+
+
+async def decided_in_portions(
+    schedules: Schedules, days: int = 3, at_once: int = INSTANTS_MAX
+) -> None:
+    """The minutes of these days are decided by the first version, in full transactions."""
+    portions = await schedules.query(
+        "SELECT count(*), max(version) AS version FROM schedule_slots"
+        " WHERE reason_code <> 'triggered' GROUP BY xmin::text"
+    )
+    assert sum(each["count"] for each in portions) == days * 24 * 60
+    assert max(each["count"] for each in portions) == at_once
+    assert {each["version"] for each in portions} == {1}
 
 
 async def test_a_run_has_the_specifications_of_its_types(schedules: Schedules) -> None:
@@ -210,3 +226,40 @@ async def test_a_reason_that_cannot_be_stored(schedules: Schedules, reason: str)
         await schedules.service.edit("s", spec(time_of_day="10:00"), reason=reason)
     found = await schedules.service.get("s")
     assert (found["status"], found["version"]) == ("active", 1)
+
+
+@pytest.mark.parametrize("change", ["edit", "pause", "resume", "delete"])
+async def test_a_change_after_a_long_downtime(schedules: Schedules, change: str) -> None:
+    """A change after three days without a tick decides their instants in portions before it."""
+    await schedules.service.add("s", spec(**EVERY_MINUTE))
+    if change == "resume":
+        await schedules.service.pause("s")
+    schedules.clock.at += timedelta(days=3)
+    arguments = [spec()] if change == "edit" else []
+    await getattr(schedules.service, change)("s", *arguments)
+    await decided_in_portions(schedules)
+
+
+async def test_an_accepted_proposal_after_a_long_downtime(schedules: Schedules) -> None:
+    """So does the version of an accepted proposal, and the one that takes it back."""
+    await schedules.service.add("s", spec(**EVERY_MINUTE))
+    await schedules.query(
+        "INSERT INTO schedule_proposals (schedule_id, content_type, kind, change, evidence,"
+        " made_at) VALUES ('s', 'news', 'priority', jsonb_build_object('priority', 'high'),"
+        " jsonb_build_object('summary', 'late', 'promised', 0.1, 'trouble', 'late', 'factor',"
+        " 'provider', 'level', 'scaleserp'), now())"
+    )
+    schedules.clock.at += timedelta(days=3)
+    (made,) = await schedules.query("SELECT id FROM schedule_proposals")
+    await schedules.service.accept(made["id"])
+    await decided_in_portions(schedules)
+
+
+async def test_a_pause_after_failures_after_a_long_downtime(schedules: Schedules) -> None:
+    """A run that failed before the downtime pauses its content type after the instants of it."""
+    await schedules.service.add("s", spec(**EVERY_MINUTE, pause_after_failures=1))
+    await schedules.service.trigger("s")
+    await schedules.end_runs(RunStatus.FAILED)
+    await schedules.after(days=4)
+    assert (await schedules.service.get("s"))["status"] == "paused"
+    await decided_in_portions(schedules, days=4, at_once=5 * INSTANTS_MAX)
