@@ -57,7 +57,10 @@ def settings(context: Context) -> dict[str, str]:
 
 
 def with_short_timeout(context: Context, url: str) -> str:
-    """The URL; in the short form the server ends an idle transaction sooner."""
+    """The workers' URL; in the short form the server ends an idle transaction sooner.
+
+    This process keeps the usual limit: it stops for seconds while the first fork loads its modules.
+    """
     options = "-c idle_in_transaction_session_timeout=2s"
     short = make_url(url).update_query_dict({"options": options})
     return url if context.full else short.render_as_string(hide_password=False)
@@ -79,11 +82,11 @@ class TakeOvers:
 async def scripted_part(context: Context, take_overs: TakeOvers) -> list[Figure]:
     """The scripted part: count duplicate results, and attempts after the thaw."""
     async with context.database() as url:
-        url = with_short_timeout(context, url)
         database = await Database.connect(url)
+        short = with_short_timeout(context, url)
         try:
             folder = context.folder("scripted")
-            async with scripted_workers(database, url, folder, **settings(context)) as workers:
+            async with scripted_workers(database, short, folder, **settings(context)) as workers:
                 harness = workers.harness
                 started = [await workers.run(*ITEMS) for _ in range(RUNS)]
                 processes = await asyncio.gather(*[workers.start() for _ in range(3)])
