@@ -1,6 +1,6 @@
 """``serpline schedule add``, ``edit``, ``pause``, ``resume``, ``delete`` and ``trigger``."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,6 +25,7 @@ from serpline.domain.errors import UserError
 
 if TYPE_CHECKING:
     from serpline.app.services import Services
+    from serpline.scheduling.service import SchedulingService
     from serpline.scheduling.spec import ScheduleSpec
 
 Reason = Annotated[
@@ -101,41 +102,39 @@ def edit(
         _print_changed(found, as_json)
 
 
+def _change(
+    ctx: typer.Context,
+    name: str,
+    as_json: bool,
+    change: Callable[["SchedulingService"], Awaitable[None]],
+) -> None:
+    """Change a stored schedule and print it."""
+
+    async def work() -> dict[str, Any]:
+        async with services(ctx) as opened:
+            await change(opened.schedules)
+            return await opened.schedules.get(name)
+
+    _print_changed(run(work()), as_json)
+
+
 def pause(
     ctx: typer.Context, name: NameArgument, reason: Reason = None, as_json: JsonFlag = False
 ) -> None:
     """Start nothing more until resumed. Its times are skipped; running runs go on."""
-
-    async def work() -> dict[str, Any]:
-        async with services(ctx) as opened:
-            await opened.schedules.pause(name, reason=reason)
-            return await opened.schedules.get(name)
-
-    _print_changed(run(work()), as_json)
+    _change(ctx, name, as_json, lambda schedules: schedules.pause(name, reason=reason))
 
 
 def resume(ctx: typer.Context, name: NameArgument, as_json: JsonFlag = False) -> None:
     """Start runs again, from the next time on."""
-
-    async def work() -> dict[str, Any]:
-        async with services(ctx) as opened:
-            await opened.schedules.resume(name)
-            return await opened.schedules.get(name)
-
-    _print_changed(run(work()), as_json)
+    _change(ctx, name, as_json, lambda schedules: schedules.resume(name))
 
 
 def delete(
     ctx: typer.Context, name: NameArgument, reason: Reason = None, as_json: JsonFlag = False
 ) -> None:
     """Start nothing more, for good. Slots and versions stay; running runs go on."""
-
-    async def work() -> dict[str, Any]:
-        async with services(ctx) as opened:
-            await opened.schedules.delete(name, reason=reason)
-            return await opened.schedules.get(name)
-
-    _print_changed(run(work()), as_json)
+    _change(ctx, name, as_json, lambda schedules: schedules.delete(name, reason=reason))
 
 
 def trigger(

@@ -17,16 +17,14 @@ from serpline.domain.names import ContentType
 from serpline.domain.states import ScheduleStatus, SlotOutcome
 from serpline.pipeline.service import PipelineService
 from serpline.scheduling import merging, proposals
-from serpline.scheduling.changes import check_edit, check_new, check_reason, written_specs
+from serpline.scheduling.changes import check_reason, written_specs
 from serpline.scheduling.deciding import decide_in_portions, decide_until_now
 from serpline.scheduling.documents import stored_specs
-from serpline.scheduling.health import content_types_of, targets_of
-from serpline.scheduling.policy import next_instant
-from serpline.scheduling.provider_calendar import check_provider_driven
 from serpline.scheduling.provider_driver import TASK as PROVIDER_TASK
 from serpline.scheduling.slot_runs import read_name
 from serpline.scheduling.spec import ScheduleSpec
 from serpline.scheduling.trigger import groups_of, trigger_group
+from serpline.scheduling.versions import Versions, schedule_event, set_next
 from serpline.scheduling.views import next_times_of, schedule_view, with_health
 from serpline.store.database import Connection, Database
 from serpline.store.maintenance import housekeeping
@@ -55,7 +53,7 @@ class SchedulingService:
         self._database = database
         self._pipeline = pipeline
         self._clock = clock
-        self._provider_zone = provider_zone
+        self._versions = Versions(provider_zone)
 
     def preview(
         self, specs: Specs, count: int, after: datetime | None = None
@@ -70,8 +68,7 @@ class SchedulingService:
         ``UserError`` if the name is taken, or if the schedule would never be due.
         """
         name, all_specs, now = read_name(name), _as_list(specs), self._clock.now()
-        check_new(all_specs, now)
-        check_provider_driven(all_specs, self._provider_zone, now)
+        self._versions.check(all_specs, now)
         async with self._database.transaction() as conn:
             await schedules.insert(conn, name, now)
             row = await schedules.lock_any(conn, name)
@@ -80,7 +77,7 @@ class SchedulingService:
                     f"schedule {name!r} exists already (version {row.version}); edit changes it"
                 )
             await schedules.change_status(conn, name, "add", now)
-            await self._add_version(conn, row, all_specs, now, reason)
+            await self._versions.add(conn, row, all_specs, now, reason)
             await lanes.resume(conn, name)
             await self._note(conn, "created", name, version=row.version + 1, reason=reason)
         return await self.get(name)
@@ -109,7 +106,7 @@ class SchedulingService:
                 )
             if written_specs(all_specs) != row.specs:
                 await events.append(
-                    conn, await self._new_version(conn, row, all_specs, now, reason)
+                    conn, await self._versions.replace(conn, row, all_specs, now, reason)
                 )
         return await self.get(name)
 
@@ -132,7 +129,7 @@ class SchedulingService:
             written = await decide_until_now(conn, row, now)
             await schedules.change_status(conn, name, "resume", now)
             resumed = await lanes.resume(conn, name)
-            await self._set_next(conn, row, specs, now)
+            await set_next(conn, row, specs)
             await self._note(conn, "resumed", name, *written, content_types=resumed)
 
     async def delete(self, name: str, *, reason: str | None = None) -> None:
@@ -230,7 +227,7 @@ class SchedulingService:
 
         Raises ``UserError`` if it is not open, or if nothing is left to change: it expires.
         """
-        return await proposals.accept(self._database, self._clock, self._new_version, number)
+        return await proposals.accept(self._database, self._clock, self._versions.replace, number)
 
     async def refuse(self, number: int, *, reason: str | None = None) -> dict[str, Any]:
         """Refuse an open proposal; return it. Raises ``UserError`` if it is not open."""
@@ -242,7 +239,7 @@ class SchedulingService:
         Raises ``UserError`` if it is not accepted, or if the schedule was changed since.
         """
         return await proposals.take_back(
-            self._database, self._clock, self._new_version, number, reason
+            self._database, self._clock, self._versions.replace, number, reason
         )
 
     async def _stop(self, name: str, event: str, past: str, reason: str | None) -> None:
@@ -259,57 +256,12 @@ class SchedulingService:
                 await lanes.set_targets(conn, name, {}, now)
             await self._note(conn, past, name, *written, reason=reason)
 
-    async def _new_version(
-        self,
-        conn: Connection,
-        row: ScheduleRow,
-        specs: Sequence[ScheduleSpec],
-        now: datetime,
-        reason: str | None,
-    ) -> list[Event]:
-        """Store the next version of a locked schedule; return the events to write last."""
-        check_new(specs, now)
-        check_provider_driven(specs, self._provider_zone, now)
-        await housekeeping.make_due(conn, PROVIDER_TASK)
-        check_edit(row, specs, await slots.first_decided(conn, row.id))
-        written = await decide_until_now(conn, row, now)
-        await self._add_version(conn, row, specs, now, reason)
-        return [*written, _event("changed", row.id, version=row.version + 1, reason=reason)]
-
-    async def _add_version(
-        self,
-        conn: Connection,
-        row: ScheduleRow,
-        specs: Sequence[ScheduleSpec],
-        now: datetime,
-        reason: str | None,
-    ) -> None:
-        check_reason(reason)
-        await schedules.add_version(conn, row.id, written_specs(specs), now, reason=reason)
-        targets = {
-            str(kind): targets_of(specs, kind).freshness_seconds for kind in content_types_of(specs)
-        }
-        await lanes.set_targets(conn, row.id, targets, now)
-        await self._set_next(conn, row, specs, now)
-
-    async def _set_next(
-        self, conn: Connection, row: ScheduleRow, specs: Sequence[ScheduleSpec], now: datetime
-    ) -> None:
-        """Store the next instant after the cursor, which other statements may have moved."""
-        until = await schedules.cursor(conn, row.id)
-        await schedules.move_cursors(conn, [(row.id, until, next_instant(specs, until))])
-
     async def _note(
         self, conn: Connection, what: str, name: str, *before: Event, **detail: Any
     ) -> None:
         """Write what happened as the last statement of a transaction."""
         await housekeeping.make_due(conn, PROVIDER_TASK)
-        await events.append(conn, [*before, _event(what, name, **detail)])
-
-
-def _event(what: str, name: str, **detail: Any) -> Event:
-    given = {key: value for key, value in detail.items() if value is not None}
-    return Event(f"schedule.{what}", detail={"schedule": name, **given})
+        await events.append(conn, [*before, schedule_event(what, name, **detail)])
 
 
 def _as_list(specs: Specs) -> Sequence[ScheduleSpec]:
