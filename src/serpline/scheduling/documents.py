@@ -8,8 +8,9 @@ from pydantic import Field, TypeAdapter, ValidationError
 from serpline.config.documents import read_json, read_yaml
 from serpline.config.model import all_lines, shown
 from serpline.domain.errors import UserError
+from serpline.scheduling.frequencies import Frequency, frequency_faults
 from serpline.scheduling.merging import SPECS_MAX, check_compatible
-from serpline.scheduling.spec import Frequency, ScheduleSpec, frequency_faults
+from serpline.scheduling.spec import ScheduleSpec
 
 FAULTS_SHOWN_MAX = 20
 _SEVERAL = Annotated[list[ScheduleSpec], Field(min_length=1, max_length=SPECS_MAX)]

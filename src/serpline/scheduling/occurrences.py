@@ -24,7 +24,8 @@ from zoneinfo import ZoneInfo
 from cronsim import CronSim
 
 from serpline.domain.errors import UserError
-from serpline.scheduling.spec import Frequency, ScheduleSpec
+from serpline.scheduling.frequencies import Frequency
+from serpline.scheduling.spec import ScheduleSpec
 from serpline.scheduling.values import YEAR_MAX, YEAR_MIN
 
 HORIZON = timedelta(days=36_525)

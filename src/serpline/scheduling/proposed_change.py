@@ -14,8 +14,9 @@ from serpline.config.values import BATCH_SIZE_MAX
 from serpline.domain.names import JobPriority
 from serpline.domain.schedules import ProposalKind
 from serpline.scheduling.adjustment import Factor, Observation, Pattern
+from serpline.scheduling.frequencies import Frequency
 from serpline.scheduling.merging import SPECS_MAX
-from serpline.scheduling.spec import Frequency, ScheduleSpec
+from serpline.scheduling.spec import ScheduleSpec
 
 Document = Mapping[str, Any]
 Edited = list[Document] | None

@@ -18,8 +18,9 @@ from serpline.config.model import shown
 from serpline.domain.errors import UserError
 from serpline.domain.names import ContentType
 from serpline.providers.scaleserp.calendar import Calendar, ScheduleType, calendar
+from serpline.scheduling.frequencies import Frequency
 from serpline.scheduling.occurrences import Occurrence, occurrences
-from serpline.scheduling.spec import Driver, Frequency, ScheduleSpec
+from serpline.scheduling.spec import Driver, ScheduleSpec
 
 # Two years have every clock change and every length of a month.
 COMPARED = timedelta(days=732)

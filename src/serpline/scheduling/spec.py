@@ -18,7 +18,7 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic_core import PydanticCustomError
 
 from serpline.config.breaker import ScheduleBreaker
 from serpline.config.lanes import (
@@ -44,6 +44,7 @@ from serpline.config.values import (
     whole,
 )
 from serpline.domain.names import SEARCHED_TYPES, ContentType, Device, JobPriority
+from serpline.scheduling.frequencies import Frequency, frequency_faults, key_fault
 from serpline.scheduling.values import (
     DAY_SECONDS,
     Bound,
@@ -62,17 +63,6 @@ CATCH_UP_SLOTS_MAX = 100
 FAILURES_MAX = 1_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LongDuration = Annotated[int, duration(60, 366 * DAY_SECONDS)]
-
-
-class Frequency(StrEnum):
-    """How often a schedule is due."""
-
-    DAILY = "daily"
-    WEEKLY = "weekly"
-    MONTHLY = "monthly"
-    QUARTERLY = "quarterly"
-    CRON = "cron"
-    INTERVAL = "interval"
 
 
 class Overlap(StrEnum):
@@ -271,7 +261,7 @@ class ScheduleSpec(ConfigModel):
         faults = frequency_faults(self.frequency, written)
         if self.first is not None and self.last is not None and self.first > self.last:
             words = f"is before start={written['start']!r}"
-            faults.append(_fault("must", "end", written["end"], words))
+            faults.append(key_fault("must", "end", written["end"], words))
         if faults:
             raise ValidationError.from_exception_data("ScheduleSpec", faults)
         return self
@@ -290,37 +280,3 @@ class ScheduleSpec(ConfigModel):
     def last(self) -> datetime | None:
         """The last instant at which it may be due, in UTC; None: no bound."""
         return None if self.end is None else last_instant(self.end, self.timezone)
-
-
-def frequency_faults(frequency: Frequency, given: Mapping[str, Any]) -> list[InitErrorDetails]:
-    """Every key of ``given`` that does not apply to the frequency, and those that it lacks."""
-    faults = [
-        _fault(
-            "must", key, given[key], f"goes with frequency {' or '.join(allowed)}, not {frequency}"
-        )
-        for key, allowed in _FREQUENCIES_OF_KEY.items()
-        if key in given and frequency not in allowed
-    ]
-    for needed, key in ((Frequency.CRON, "cron"), (Frequency.INTERVAL, "interval")):
-        if frequency is needed and key not in given:
-            faults.append(
-                _fault("missing_key", key, None, f"frequency={str(frequency)!r} needs it")
-            )
-    return faults
-
-
-def _fault(kind: str, key: str, value: Any, words: str) -> InitErrorDetails:
-    error = PydanticCustomError(kind, "{words}", {"words": words})
-    return InitErrorDetails(type=error, loc=(key,), input=value)
-
-
-_MONTHS = (Frequency.MONTHLY, Frequency.QUARTERLY)
-_WEEKS = (Frequency.DAILY, Frequency.WEEKLY)
-_FREQUENCIES_OF_KEY: Mapping[str, tuple[Frequency, ...]] = {
-    "time_of_day": (*_WEEKS, *_MONTHS),
-    "days_of_week": _WEEKS,
-    "day_of_month": _MONTHS,
-    "cron": (Frequency.CRON,),
-    "interval": (Frequency.INTERVAL,),
-    "anchor": (Frequency.INTERVAL,),
-}

@@ -13,8 +13,9 @@ from serpline.config.documents import SIZE_BYTES_MAX
 from serpline.domain.errors import UserError
 from serpline.domain.names import ContentType, Device, JobPriority
 from serpline.scheduling.documents import read_specs, specs_from_json
+from serpline.scheduling.frequencies import Frequency
 from serpline.scheduling.merging import SPECS_MAX
-from serpline.scheduling.spec import CatchUpWithin, Driver, Frequency, Overlap, ScheduleSpec
+from serpline.scheduling.spec import CatchUpWithin, Driver, Overlap, ScheduleSpec
 
 BASE = {"content_type": "news", "frequency": "daily"}
 
