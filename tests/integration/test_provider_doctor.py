@@ -31,7 +31,8 @@ async def findings(account: Account, name: str | None = None) -> dict[str, str]:
     async def call(one: Any) -> Any:
         return await driver.guard.execute(one, CallScope(freshness="doctor", ttl_seconds=0.0))
 
-    found = await diagnose(account.db, call, driver.client, driver.zone, account.clock.now(), name)
+    now = account.clock.now()
+    found = await diagnose(account.db, call, driver.client, driver.zone, driver.policy, now, name)
     return {one["provider_batch_id"] or one["schedule"]: one["finding"] for one in found}
 
 

@@ -22,10 +22,12 @@ from serpline.api.app import create_app
 from serpline.cli.webserver import serving
 from serpline.config.run import PipelineConfig
 from serpline.domain.names import ContentType, PipelineMode
-from serpline.domain.states import RunStatus
+from serpline.domain.states import ENDED_RUNS, RunStatus
 from serpline.scheduling.merging import run_config
 from serpline.scheduling.spec import ScheduleSpec
 from serpline.simulator.scaleserp.batches import Batch
+from serpline.store.calls import budgets, ledger
+from serpline.store.results import reports
 
 KEYWORDS = b"keyword,market\nkettle,PL\nteapot,US\ncup,PL\n"
 NEWS = ContentType.NEWS
@@ -80,6 +82,18 @@ async def _start(world: World, config: PipelineConfig) -> UUID:
     return await world.services.pipeline.start(config, PipelineMode.SCHEDULED)
 
 
+async def _spent(world: World, run_id: UUID) -> float:
+    """The ScaleSERP credits of a run: equal in its ledger, its budget and its report by phase."""
+    async with world.services.database.transaction() as conn:
+        totals = await ledger.totals(conn, run_id)
+        own = await budgets.read(conn, "scaleserp", budgets.run_scope(run_id))
+        parts = await reports.spending(conn, run_id)
+    found = {float(totals["scaleserp"].credits), float(own.spent)}
+    found.add(sum(part.credits for part in parts if part.provider == "scaleserp"))
+    (same,) = found
+    return same
+
+
 async def _waits(world: World) -> dict[str, Any]:
     async def found() -> dict[str, Any] | None:
         rows = await world.query(
@@ -116,6 +130,7 @@ async def test_the_run_of_a_slot_takes_the_providers_results(
         assert world.sim.log.of("scaleserp", "start_batch") == []
         (row,) = await world.query("SELECT status, received, scheduled_for FROM provider_batches")
         assert row == {"status": "ingested", "received": 3, "scheduled_for": slot}
+        assert await _spent(world, run_id) == 3
         own = {"provider_schedule": False, "scheduled_for": None}
         other = await _start(world, config.model_copy(update=own))
         await world.wait_for_end(other)
@@ -123,6 +138,49 @@ async def test_the_run_of_a_slot_takes_the_providers_results(
         found = [await final_tables(database, run) for run in (run_id, other)]
         assert differences(*found) == []
         assert world.sim.scaleserp.account.created == 2
+        assert await _spent(world, other) == 3
+
+
+async def test_a_schedule_is_added_and_its_slot_completed_by_the_providers_webhook(
+    database_url: str, tmp_path: Path
+) -> None:
+    """Added by the service, started by the tick, continued at the real webhook endpoint."""
+    async with _world(database_url, tmp_path, SERPLINE_BATCH_POLL_SECONDS="600") as world:
+        await world.start_worker()
+        slot, schedules = _slot(world), world.services.schedules
+        written = ScheduleSpec.from_json({**SPEC, "time_of_day": f"{slot:%H}:00"})
+        await schedules.add("täglich 毎日", written)
+        batch = await _batch(world)
+        # As if it had been added before the slot.
+        await world.query(
+            "UPDATE schedules SET decided_until = CAST(:slot AS timestamptz) - interval '1 minute',"
+            " next_at = :slot",
+            slot=slot,
+        )
+        await world.services.tick.run()
+        await _waits(world)
+        _run_slot(world, batch, slot)
+
+        async def has_ended() -> list[dict[str, Any]]:
+            rows = await schedules.slots("täglich 毎日")
+            return [row for row in rows if row["run_status"] in ENDED_RUNS]
+
+        (ended,) = await until(has_ended, "the end of the slot's run")
+        assert (ended["scheduled_for"], ended["content_type"]) == (slot, NEWS)
+        assert (ended["outcome"], ended["run_status"]) == ("started", "completed")
+        await world.sim.settled()
+        assert [(each.honest, each.status) for each in world.sim.webhooks] == [(True, 202)]
+        (row,) = await world.query(
+            "SELECT c.run_id, b.provider_batch_id, b.result_set_id FROM provider_batches b"
+            " JOIN chunks c ON c.id = b.chunk_id"
+        )
+        assert row == {
+            "run_id": ended["run_id"],
+            "provider_batch_id": batch.id,
+            "result_set_id": 1,
+        }
+        assert world.sim.scaleserp.account.created == 1
+        assert await _spent(world, ended["run_id"]) == world.sim.ledger.spent("scaleserp") == 3
 
 
 async def test_a_webhook_before_the_run_is_not_lost(database_url: str, tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """The command line. ``main`` runs one command and reports a user's error in one line.
 
 Exit codes: 0 done; 1 the run failed; 2 bad usage or configuration (one line on stderr with the name
-and the value, never a traceback); 70 a bug (with its traceback); 130 interrupted; 143 terminated.
+and the value, never a traceback), or a doctor's findings; 70 a bug (with its traceback); 130
+interrupted; 143 terminated.
 Documents go to stdout, everything else to stderr.
 """
 

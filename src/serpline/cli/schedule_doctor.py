@@ -13,6 +13,7 @@ from serpline.cli.common import (
     services,
     show_table,
 )
+from serpline.cli.doctor import BROKEN
 from serpline.domain.errors import CallRefused, ProviderError, UserError
 
 _COLUMNS = ("schedule", "content_type", "provider_batch_id", "finding", "detail", "batch")
@@ -33,26 +34,31 @@ def doctor(
         bool, typer.Option("--all", help="All schedules, and batches of none of them.")
     ] = False,
     as_json: JsonFlag = False,
-) -> None:
-    """Compare schedules with driver=provider with the batches at the provider.
+) -> int:
+    """Compare schedules with driver=provider with the provider's batches. Exit code 2: they differ.
 
     It changes nothing. Workers bring differences in order by themselves.
     """
     if (name is None) is not check_all:
         raise UserError("give the name of a schedule, or --all")
     findings = run(_diagnose(ctx, name))
+    different = [one for one in findings if one["finding"] != "ok"]
     if as_json:
         print_json(findings)
-    else:
+    elif findings:
         show_table(_COLUMNS, [[one[key] or "" for key in _COLUMNS] for one in findings])
-        if not findings:
-            print_message("no schedule has driver=provider, and the provider has no such batch")
-    if any(one["finding"] != "ok" for one in findings):
-        raise typer.Exit(1)
+    elif name is None:
+        print_message("no schedule has driver=provider, and the provider has no such batch")
+    else:
+        print_message(f"schedule {name!r} does not have driver=provider, nor batches left of it")
+    if different:
+        print_message(f"{len(different)} of {len(findings)} findings are differences")
+    return BROKEN if different else 0
 
 
 async def _diagnose(ctx: typer.Context, name: str | None) -> list[dict[str, Any]]:
     from serpline.app.tools import open_tools
+    from serpline.providers.scaleserp.errors import PROVIDER
     from serpline.robustness.guard import CallScope
     from serpline.scheduling.provider_doctor import diagnose
 
@@ -69,6 +75,5 @@ async def _diagnose(ctx: typer.Context, name: str | None) -> list[dict[str, Any]
                     raise UserError(f"cannot list the provider's batches: {error}") from None
 
             zone = opened.settings.scaleserp_timezone
-            return await diagnose(
-                opened.database, call, tools.scaleserp, zone, opened.clock.now(), name
-            )
+            policy, now = tools.guard.policy(PROVIDER), opened.clock.now()
+            return await diagnose(opened.database, call, tools.scaleserp, zone, policy, now, name)

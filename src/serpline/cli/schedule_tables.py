@@ -138,6 +138,25 @@ def _range(each: Mapping[str, Any], name: str) -> str | None:
     return low if low == high else f"{low} to {high}"
 
 
+def show_provider_batches(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print the batches that the provider starts, if there are any."""
+    shown = []
+    for row in rows:
+        notes = [
+            row["held_by"] and f"held back: no room in {row['held_by']}",
+            row["error"],
+        ]
+        credits_ = None if row["credits"] is None else f"{row['credits']:,g}"
+        starts = {None: None, True: "yes", False: "no"}[row["enabled"]]
+        note = "; ".join(filter(None, notes))
+        shown.append(
+            [row["content_type"], row["provider_batch_id"], starts, row["searches"], credits_, note]
+        )
+    if shown:
+        columns = ["type", "batch", "starts", "searches", "credits a start", "note"]
+        show_table(columns, shown, title="Batches that the provider starts")
+
+
 def show_versions(versions: Sequence[Mapping[str, Any]]) -> None:
     """Print the history of a schedule, newest first."""
     shown = [[v["version"], minute(v["created_at"]), v["reason"]] for v in reversed(versions)]

@@ -18,6 +18,7 @@ from serpline.cli.common import (
 from serpline.cli.schedule_tables import (
     show_cost,
     show_health,
+    show_provider_batches,
     show_schedules,
     show_slots,
     show_times,
@@ -191,6 +192,7 @@ def _show(schedule: dict[str, Any], version: int | None) -> None:
             show_times(schedule["next_times"], title="Next times")
         show_health(schedule)
         show_cost(schedule["cost_per_month"])
+        show_provider_batches(schedule["provider_batches"])
         show_versions(schedule["versions"])
     typer.echo(f"Specifications of version {version or schedule['version']}:")
     print_json(schedule["specs"])

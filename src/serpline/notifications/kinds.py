@@ -35,6 +35,7 @@ KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
         "backfill.paused": Kind("a backfill was paused, by its credit limit or by hand"),
         "batch.webhook_late": Kind("a provider's webhook did not come"),
         "proposal.made": Kind("a change of a schedule is proposed"),
+        "batch.held_back": Kind("a budget holds back a batch that the provider starts"),
         "breaker.open": Kind("a circuit breaker has been open for long"),
         "budget.80": Kind("80 % of a budget is spent"),
         "budget.100": Kind("a budget is spent"),

@@ -144,6 +144,7 @@ _REPORTS: Final[Mapping[str, Callable[[Row, Runs], Report]]] = {
     "backfill.cancelled": backfill_reports.resumed,
     "batch.webhook_late": _webhook,
     "proposal.made": schedule_reports.proposal,
+    "batch.held_back": schedule_reports.held_back,
     "budget.80": _budget,
     "budget.100": _budget,
 }

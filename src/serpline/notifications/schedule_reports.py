@@ -176,6 +176,28 @@ def slot_started(event: Row, _runs: Runs) -> Report:
     return made(event, "", schedule=name, closes=closes, ending=ending)
 
 
+def held_back(event: Row, _runs: Runs) -> Report:
+    """A budget has no room for the next start of a batch, so the provider does not make it."""
+    detail = event["detail"] or {}
+    name, words = _named(detail)
+    kind, cost = _type_of(event), clean(detail.get("credits"), 40)
+    scope = clean(detail.get("budget"), 40).replace(":", " ", 1)
+    return made(
+        event,
+        f"held:{event['id']}",
+        schedule=name,
+        note=Note(
+            Level.WARNING,
+            f"The provider's next start for {words} ({kind}) is held back",
+            "starts by the provider are held back",
+            f"{name} ({kind})",
+            (f"It costs {cost} credits, for which {scope} has no room.",),
+            "The provider does not make it. The slot's run makes its searches when there is room.",
+            f"serpline schedule show {quoted(name)}",
+        ),
+    )
+
+
 def proposal(event: Row, _runs: Runs) -> Report:
     """A change of a schedule was proposed."""
     summary = (event["detail"] or {}).get("summary")

@@ -6,7 +6,7 @@
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -87,18 +87,13 @@ class Tools:
         ``reference_kind``: see ``buy``. ``is_stored``: only a stored reply may answer, as it
         answers every call of a recomputation.
         """
-        scope = CallScope(
-            run_id=work.chunk.run_id,
-            chunk_id=work.chunk.id,
-            epoch=work.chunk.epoch,
-            freshness=freshness,
+        scope = replace(
+            call_scope(work, freshness),
             lease=work.lease,
             lapses=work.lapses,
             ttl_seconds=ttl_seconds,
             breakers=breakers,
             reference_kind=reference_kind,
-            content_type=work.chunk.lane.content_type,
-            backfill_id=work.config.backfill.id if work.config.backfill else None,
             replay=replay_of(work.config) if is_stored or work.config.is_replay else None,
         )
         return await self.guard.execute(call, scope)
@@ -159,6 +154,18 @@ class Tools:
             breakers=breakers,
             is_stored=is_stored,
         )
+
+
+def call_scope(work: Work, freshness: str) -> CallScope:
+    """The run and the chunk that a call is for."""
+    return CallScope(
+        run_id=work.chunk.run_id,
+        chunk_id=work.chunk.id,
+        epoch=work.chunk.epoch,
+        freshness=freshness,
+        content_type=work.chunk.lane.content_type,
+        backfill_id=work.config.backfill.id if work.config.backfill else None,
+    )
 
 
 async def claim_missing(

@@ -18,7 +18,7 @@ from serpline.core.clock import Clock
 from serpline.domain.errors import ErrorCategory, ProviderError
 from serpline.domain.http import ProviderCall
 from serpline.domain.names import BatchPriority
-from serpline.providers.scaleserp.batches import Batch
+from serpline.providers.scaleserp.batches import Batch, ResultSet
 from serpline.providers.scaleserp.calendar import Calendar, calendar
 from serpline.providers.scaleserp.client import SEARCHES_PER_ADD_MAX, ScaleSerpClient
 from serpline.providers.scaleserp.errors import PROVIDER, is_gone
@@ -47,8 +47,13 @@ class Session(Protocol):
     async def call(self, call: ProviderCall[T]) -> T:
         """Make a guarded call."""
 
-    async def note(self, event: str | None = None, **values: Any) -> None:
+    async def note(
+        self, event: str | None = None, detail: Mapping[str, Any] | None = None, **values: Any
+    ) -> None:
         """Set columns, and append an event in the same transaction."""
+
+    async def charge(self, batch: Batch, found: ResultSet) -> None:
+        """Write a start of the batch to the ledger, unless it is there."""
 
     async def forget(self) -> bool:
         """Delete the row, with an event; False if the batch is wanted again."""
@@ -93,6 +98,7 @@ class BatchReconciler:
         ):
             batch = await self._fill(batch)
         await self._set(batch, wanted)
+        await self._charge_starts(batch)
 
     def _wait_for_unanswered(self) -> None:
         session = self._session
@@ -123,6 +129,16 @@ class BatchReconciler:
         elif known is not None:
             await session.note("batch.gone", provider_batch_id=None, filled=None, sent_at=None)
         return found
+
+    async def _charge_starts(self, batch: Batch) -> None:
+        """Write new starts to the ledger, with a run or without: last, to delay no pause."""
+        session, seen = self._session, self._session.row.seen or {}
+        newest = [batch.next_result_set_id, batch.last_run]
+        if not batch.is_idle or not batch.results_count or seen.get("charged") == newest:
+            return
+        for found in await session.call(session.client.results(batch.id)):
+            await session.charge(batch, found)
+        await session.note(seen={**seen, "charged": newest})
 
     async def _create(self, wanted: Mapping[str, Any]) -> Batch:
         session = self._session
@@ -184,8 +200,15 @@ class BatchReconciler:
                 )
             )
             await session.note("batch.rescheduled", seen=self._seen(batch))
+        held_by = wanted.get("held_by")
+        is_new = held_by is not None and seen.get("held_by") != held_by
         await session.note(
-            seen=self._seen(batch), seen_at=session.clock.now(), errors=0, error_message=None
+            "batch.held_back" if is_new else None,
+            {"budget": held_by, "credits": wanted["credits"]} if is_new else None,
+            seen={**self._seen(batch), "held_by": held_by},
+            seen_at=session.clock.now(),
+            errors=0,
+            error_message=None,
         )
 
     async def _remove(self, batch: Batch | None) -> None:
@@ -198,6 +221,7 @@ class BatchReconciler:
             if await session.is_in_use():
                 raise WaitFor(IN_USE_SECONDS)
             self._wait_while_busy(batch)
+            await self._charge_starts(batch)
             await self._delete(batch)
         if not await session.forget():
             raise WaitFor(0.0)
@@ -243,6 +267,7 @@ class BatchReconciler:
             "priority": batch.priority,
             "last_run": batch.last_run,
             "webhook_base": self._session.webhook_base,
+            "charged": (self._session.row.seen or {}).get("charged"),
         }
 
     def _is_near_expiry(self, batch: Batch) -> bool:

@@ -80,9 +80,9 @@ def calendar_of(spec: ScheduleSpec, zone: ZoneInfo, now: datetime) -> Calendar:
 
 
 def next_start(wanted: Mapping[str, Any], zone: ZoneInfo, now: datetime) -> datetime | None:
-    """When a batch of this wanted state starts next; None if it is disabled."""
+    """When a batch of this wanted state starts next, if no budget holds it; None if never."""
     found = calendar(wanted["calendar"])
-    if found is None or not wanted["enabled"]:
+    if found is None or not may_start(wanted):
         return None
     given: dict[str, Any] = {
         "content_type": "news",
@@ -95,6 +95,11 @@ def next_start(wanted: Mapping[str, Any], zone: ZoneInfo, now: datetime) -> date
     elif found.days:
         given["days_of_week"] = list(found.days)
     return next(occurrences(ScheduleSpec.from_json(given), now)).scheduled_for
+
+
+def may_start(wanted: Mapping[str, Any]) -> bool:
+    """Whether the schedule wants starts; a budget may hold the next one back."""
+    return bool(wanted["enabled"] or wanted.get("held_by"))
 
 
 def _check_day(spec: ScheduleSpec) -> None:

@@ -9,6 +9,7 @@ from serpline.domain.errors import UserError
 from serpline.domain.http import ProviderCall
 from serpline.providers.scaleserp.batches import Batch, BatchesPage
 from serpline.providers.scaleserp.client import ScaleSerpClient
+from serpline.robustness.policies import ProviderPolicy
 from serpline.scheduling.provider_wanted import PREFIX, wanted_of
 from serpline.store.database import Database
 from serpline.store.schedules import provider
@@ -25,6 +26,7 @@ async def diagnose(
     call: Call,
     client: ScaleSerpClient,
     zone: ZoneInfo,
+    policy: ProviderPolicy,
     now: datetime,
     schedule_id: str | None = None,
 ) -> list[dict[str, Any]]:
@@ -42,7 +44,7 @@ async def diagnose(
     for schedule in schedules:
         try:
             async with database.transaction() as conn:
-                found = await wanted_of(conn, schedule, zone, now)
+                found = await wanted_of(conn, schedule, zone, policy, now)
         except UserError as error:
             findings.append(_finding(schedule.id, None, None, "refused", str(error)))
             continue

@@ -18,10 +18,14 @@ from serpline.core.logging import described, get
 from serpline.domain.errors import ERROR_CHARS_MAX, CallRefused, LeaseLost, ProviderError, UserError
 from serpline.domain.http import ProviderCall
 from serpline.domain.states import ScheduleStatus
+from serpline.providers.scaleserp.batches import Batch, ResultSet
 from serpline.providers.scaleserp.client import ScaleSerpClient
+from serpline.providers.scaleserp.errors import PROVIDER
+from serpline.providers.scaleserp.slots import credits_of_start, start_of
+from serpline.robustness.charges import Start, charge_start
 from serpline.robustness.guard import CallScope, Guard
 from serpline.scheduling.provider_batch import BatchReconciler, WaitFor, bounded
-from serpline.scheduling.provider_calendar import next_start
+from serpline.scheduling.provider_calendar import may_start, next_start
 from serpline.scheduling.provider_wanted import Part, searches_of, wanted_of
 from serpline.store.database import Connection, Database, DatabaseUnavailable, TransactionConflict
 from serpline.store.maintenance import housekeeping
@@ -67,6 +71,7 @@ class ProviderDriver:
         self.clock = clock
         self.guard = guard
         self.client = client
+        self.policy = guard.policy(PROVIDER)
         self.zone = zone
         self.webhook_base = webhook_base
         self.poll_seconds = poll_seconds
@@ -110,7 +115,7 @@ class ProviderDriver:
     async def _want(self, schedule: DrivenSchedule) -> None:
         async with self.database.transaction() as conn:
             try:
-                wanted = await wanted_of(conn, schedule, self.zone, self.clock.now())
+                wanted = await wanted_of(conn, schedule, self.zone, self.policy, self.clock.now())
             except UserError as error:
                 # Accepted once, it no longer fits: the account's time zone was changed, say.
                 log.warning("schedule.not_expressible", schedule=schedule.id, error=str(error))
@@ -173,13 +178,25 @@ class OwnedBatch:
         )
         return await self._driver.guard.execute(bounded(call, self.call_seconds), scope)
 
-    async def note(self, event: str | None = None, **values: Any) -> None:
+    async def note(
+        self, event: str | None = None, detail: Mapping[str, Any] | None = None, **values: Any
+    ) -> None:
         """Set columns, and append an event in the same transaction."""
         started = self.clock.monotonic()
         async with self._driver.database.transaction() as conn:
             self.row = await provider.note(conn, self.row, self._driver.lease_seconds, **values)
-            await self._append(conn, event)
+            await self._append(conn, event, detail)
         self._renew(started)
+
+    async def charge(self, batch: Batch, found: ResultSet) -> None:
+        """Write a start of the batch to the ledger, unless it is there."""
+        now, wanted = self.clock.now(), self.row.wanted or {}
+        each = wanted["credits"] / wanted["count"] if wanted.get("count") else 1.0
+        spent = credits_of_start(batch, found, each)
+        start = Start(batch.id, found.id, start_of(found) or now, spent)
+        scope = CallScope(freshness=f"schedule:{self.row.name}")
+        driver = self._driver
+        await charge_start(driver.database, driver.policy, start, scope, now)
 
     async def forget(self) -> bool:
         """Delete the row, with an event; False if the batch is wanted again."""
@@ -247,6 +264,6 @@ def _has_changed(schedule: DrivenSchedule, rows: list[ProviderRow]) -> bool:
     is_active = schedule.status == ScheduleStatus.ACTIVE
     return not wanted or any(
         (own["version"], own["status"]) != (schedule.version, schedule.status)
-        or own["enabled"] != (is_active and kind not in schedule.halted)
+        or may_start(own) != (is_active and kind not in schedule.halted)
         for kind, own in wanted
     )

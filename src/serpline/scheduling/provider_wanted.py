@@ -1,4 +1,4 @@
-"""The batches that schedules want at the provider. Pure, but for the two functions that read.
+"""The batches that schedules want at the provider.
 
 A content type of a schedule has as many batches as its searches need: a run cuts its chunks in the
 same order and size, so part *n* holds the searches of chunk *n*.
@@ -7,6 +7,7 @@ same order and size, so part *n* holds the searches of chunk *n*.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -15,12 +16,16 @@ from serpline.core.ids import derived_id, digest, secret_path
 from serpline.domain.names import ContentType, Device, PipelineMode
 from serpline.domain.states import ScheduleStatus
 from serpline.phases.serp.searches import search_spec
+from serpline.providers.scaleserp.errors import PROVIDER
 from serpline.providers.scaleserp.spec import SEARCHES_TYPE, BatchSearch
+from serpline.robustness import budget
+from serpline.robustness.policies import ProviderPolicy
 from serpline.scheduling.documents import specs_from_json
 from serpline.scheduling.merging import run_config
-from serpline.scheduling.provider_calendar import calendar_of, is_provider_driven
+from serpline.scheduling.provider_calendar import calendar_of, is_provider_driven, next_start
 from serpline.scheduling.spec import ScheduleSpec
 from serpline.store import projects
+from serpline.store.calls import budgets
 from serpline.store.database import Connection
 from serpline.store.results.inputs import KeywordItem
 from serpline.store.schedules.provider import DrivenSchedule, ProviderRow, Wanted
@@ -36,6 +41,35 @@ class Part:
     searches: Sequence[BatchSearch]
     digest: str
 
+    @property
+    def credits(self) -> float:
+        """The most that a start costs."""
+        return sum(search.spec.credits for search in self.searches)
+
+
+class _Room:
+    """What the budgets of the days and months of the next starts have left."""
+
+    def __init__(self, conn: Connection, policy: ProviderPolicy) -> None:
+        self._conn = conn
+        self._policy = policy
+        self._left: dict[str, Decimal | None] = {}
+
+    async def take(self, at: datetime, credits_: float) -> str | None:
+        """Count a start at ``at``; or the name of the budget that has no room for it."""
+        wanted, scopes = budget.amount(credits_), budget.scopes(self._policy, None, at)
+        for scope, limit in scopes:
+            if scope not in self._left:
+                found = await budgets.read(self._conn, PROVIDER, scope, unused=limit)
+                self._left[scope] = found.left
+            left = self._left[scope]
+            if left is not None and wanted > left:
+                return scope
+        for scope, _ in scopes:
+            if (left := self._left[scope]) is not None:
+                self._left[scope] = left - wanted
+        return None
+
 
 def name_of(schedule: DrivenSchedule, content_type: ContentType, part: int) -> str:
     """The name of a batch: the same in every process, and in no other project."""
@@ -45,27 +79,45 @@ def name_of(schedule: DrivenSchedule, content_type: ContentType, part: int) -> s
 
 
 async def wanted_of(
-    conn: Connection, schedule: DrivenSchedule, zone: ZoneInfo, now: datetime
+    conn: Connection,
+    schedule: DrivenSchedule,
+    zone: ZoneInfo,
+    policy: ProviderPolicy,
+    now: datetime,
 ) -> list[Wanted]:
-    """The batches that a schedule wants now. Raises ``UserError`` if it cannot be expressed."""
+    """The batches that a schedule wants now. Raises ``UserError`` if it cannot be expressed.
+
+    ``held_by``: the budget, or ``credit_limits``, without room for the next start. The provider
+    would make and charge it all the same, so the batch is disabled.
+    """
     if schedule.status == ScheduleStatus.DELETED:
         return []
+    room = _Room(conn, policy)
     found = []
     for kind, spec in driven_types(schedule).items():
         config = run_config({kind: spec}, None)
         is_enabled = schedule.status == ScheduleStatus.ACTIVE and kind not in schedule.halted
         calendar = calendar_of(spec, zone, now)
-        for number, part in enumerate(await _parts(conn, kind, config)):
+        parts = await _parts(conn, kind, config)
+        credits_of_run = sum(part.credits for part in parts)
+        for number, part in enumerate(parts):
             wanted = {
                 "version": schedule.version,
                 "status": schedule.status,
                 "calendar": calendar.fields(),
                 "enabled": is_enabled,
+                "held_by": None,
                 "priority": str(config.batch_priority_in(PipelineMode.SCHEDULED)),
                 "searches_type": SEARCHES_TYPE[kind],
                 "searches": part.digest,
                 "count": len(part.searches),
+                "credits": part.credits,
             }
+            if (at := next_start(wanted, zone, now)) is not None:
+                limit = config.credit_limits.get(PROVIDER)
+                is_over = limit is not None and credits_of_run > limit
+                held_by = "credit_limits" if is_over else await room.take(at, part.credits)
+                wanted |= {"held_by": held_by, "enabled": held_by is None}
             name = name_of(schedule, kind, number)
             found.append(Wanted(kind, number, name, secret_path(), wanted))
     return found

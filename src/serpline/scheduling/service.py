@@ -25,12 +25,12 @@ from serpline.scheduling.slot_runs import read_name
 from serpline.scheduling.spec import ScheduleSpec
 from serpline.scheduling.trigger import groups_of, trigger_group
 from serpline.scheduling.versions import Versions, schedule_event, set_next
-from serpline.scheduling.views import next_times_of, schedule_view, with_health
+from serpline.scheduling.views import next_times_of, provider_batches, schedule_view, with_health
 from serpline.store.database import Connection, Database
 from serpline.store.maintenance import housekeeping
 from serpline.store.runs import events
 from serpline.store.runs.events import Event
-from serpline.store.schedules import history, lanes, schedules, slots
+from serpline.store.schedules import history, lanes, provider, schedules, slots
 from serpline.store.schedules.schedules import ScheduleRow
 
 SLOTS_SHOWN_MAX = 10_000
@@ -165,8 +165,13 @@ class SchedulingService:
             recent = await history.health(conn, name, [lane["content_type"] for lane in found])
             last = await history.last_slots(conn, [name])
             versions = await schedules.versions(conn, name)
-        view = schedule_view(row, with_health(found, recent), last.get(name, []))
-        return {**view, "next_times": next_times_of(row, self._clock.now()), "versions": versions}
+            batches = await provider.listed(conn, name)
+        return {
+            **schedule_view(row, with_health(found, recent), last.get(name, [])),
+            "next_times": next_times_of(row, self._clock.now()),
+            "provider_batches": provider_batches(batches),
+            "versions": versions,
+        }
 
     async def listed(self, *, deleted: bool = False) -> list[dict[str, Any]]:
         """Return all schedules by name; ``deleted`` ones too if asked for."""

@@ -9,6 +9,7 @@ from serpline.domain.states import ScheduleStatus
 from serpline.scheduling.documents import stored_specs
 from serpline.scheduling.merging import preview
 from serpline.scheduling.spec import ScheduleSpec
+from serpline.store.schedules.provider import ProviderRow
 from serpline.store.schedules.schedules import ScheduleRow
 
 NEXT_TIMES = 3
@@ -65,6 +66,26 @@ def next_times_of(row: ScheduleRow, now: datetime) -> list[dict[str, Any]]:
         return next_times(stored_specs(row.specs), max(now, row.decided_until))
     except UserError:
         return []
+
+
+def provider_batches(rows: Sequence[ProviderRow]) -> list[dict[str, Any]]:
+    """The batches that the provider starts for a schedule, as last seen.
+
+    ``credits``: what a start costs. ``held_by``: the budget that holds the next one back.
+    """
+    return [
+        {
+            "content_type": str(row.content_type),
+            "provider_batch_id": row.provider_batch_id,
+            "enabled": (row.seen or {}).get("enabled"),
+            "searches": (row.seen or {}).get("searches"),
+            "credits": (row.wanted or {}).get("credits"),
+            "held_by": (row.wanted or {}).get("held_by"),
+            "checked_at": row.seen_at,
+            "error": row.error_message,
+        }
+        for row in rows
+    ]
 
 
 def with_health(

@@ -23,6 +23,7 @@ from serpline.phases.serp.announcement import wait_for_webhook
 from serpline.phases.serp.batch_session import BatchSession, Step
 from serpline.phases.serp.ingest import ingest
 from serpline.phases.serp.repair import BatchOverError, BatchRepair
+from serpline.phases.serp.scheduled import find_result_of_slot
 from serpline.phases.tools import Tools
 from serpline.providers.scaleserp.batches import Batch
 from serpline.providers.scaleserp.client import SEARCHES_PER_ADD_MAX
@@ -73,7 +74,7 @@ async def take(
     *,
     generation: int,
 ) -> BatchSession:
-    """Store that the chunk takes a result set, which it neither made nor pays for."""
+    """Store that the chunk takes a result set of a batch that it does not start."""
     priority = work.config.batch_priority_in(PipelineMode(work.chunk.mode))
     async with work.database.transaction() as conn:
         row = await batches.take(
@@ -230,10 +231,17 @@ class SerpBatch:
         """The credits of a start: as the batch states, else the estimate."""
         return batch.credits_required or self._estimate()
 
+    async def _find_result(self, batch: Batch) -> int | None:
+        slot = self._session.row.scheduled_for
+        if slot is None:
+            return await self._session.find_result(batch)
+        each = max(self._specs[item].credits for item in self._session.row.items)
+        return await find_result_of_slot(self._session, batch, slot, each)
+
     async def _poll(self) -> bool:
         session = self._session
         batch = await session.fetch()
-        if (result_set := await session.find_result(batch)) is not None:
+        if (result_set := await self._find_result(batch)) is not None:
             run_events = await wait_for_webhook(session, result_set)
             if run_events is None:
                 return False

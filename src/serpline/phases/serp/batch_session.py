@@ -18,7 +18,6 @@ from serpline.phases.base import Work
 from serpline.phases.freshness import run_scope
 from serpline.phases.tools import Tools, run_transaction
 from serpline.providers.scaleserp.batches import Batch
-from serpline.providers.scaleserp.slots import result_of_slot
 from serpline.providers.scaleserp.wire import SerpPage
 from serpline.robustness.calls import call_key
 from serpline.store.calls import ledger
@@ -141,22 +140,12 @@ class BatchSession:
 
     async def find_result(self, batch: Batch) -> int | None:
         """The id of the batch's new result set; None if it has none."""
-        if self.row.scheduled_for is not None:
-            return await self._find_result_of_slot(batch, self.row.scheduled_for)
         if not batch.is_idle or batch.results_count <= (self.row.results_count or 0):
             return None
         if self.row.next_result_set_id is not None:
             return self.row.next_result_set_id
         newest = await self.call(self.tools.scaleserp.results(self.id))
         return newest[0].id if newest else None
-
-    async def _find_result_of_slot(self, batch: Batch, slot: datetime) -> int | None:
-        if not batch.is_idle:
-            return None
-        found = await self.call(self.tools.scaleserp.results(self.id))
-        next_slot = self.work.config.fresh_until.get(self.work.chunk.lane.content_type)
-        own = result_of_slot(found, slot, next_slot)
-        return None if own is None else own.id
 
     async def void_start(self, *, is_refunded: bool = False) -> None:
         """Void the charges of a start that did not run the batch.

@@ -150,7 +150,7 @@ async def admit(
     rows = await conn.execute(
         _ADMIT,
         {
-            "requests": document([_as_row(request) for request in requests]),
+            "requests": document([_as_request(request) for request in requests]),
             "policies": json.dumps(limits),
             "horizon": horizon_seconds,
             "at": at,
@@ -159,17 +159,22 @@ async def admit(
     return [Decision(Answer(row.answer), row.wait_seconds or 0.0, row.detail) for row in rows]
 
 
-def _as_row(request: AdmissionRequest) -> dict[str, object]:
+def _as_request(request: AdmissionRequest) -> dict[str, object]:
     """Return the request as ``admit_calls`` reads it."""
-    intent = request.intent
+    return _as_row(request.intent) | {
+        "fresh_since": request.fresh_since,
+        "third_party": request.third_party,
+        "has_slot": request.has_slot,
+    }
+
+
+def _as_row(intent: Intent) -> dict[str, object]:
+    """Return the intent as a row of ``provider_calls``."""
     return asdict(intent) | {
         "key": f"\\x{intent.key.hex()}",
         "identity": f"\\x{intent.identity.hex()}",
         # The scopes whose rows hold the credits: none for a free call.
         "budget_scopes": [name for name, _ in intent.scopes] if intent.credits > 0 else [],
-        "fresh_since": request.fresh_since,
-        "third_party": request.third_party,
-        "has_slot": request.has_slot,
     }
 
 
@@ -213,6 +218,16 @@ async def end_calls(
         "stored_at": [end.finished_at for end, _ in kept],
     }
     return set((await conn.execute(_END, values)).scalars())
+
+
+async def charge_start(conn: Connection, start: Intent, now: datetime) -> None:
+    """Write a start that the provider made and charged by itself, and book its credits.
+
+    Once by its id. One that is known without a run becomes that of ``start.run_id``.
+    """
+    row = _as_row(start) | {"status": CallStatus.OK, "attempt": 1, "finished_at": now}
+    values = {"starts": document([row])}
+    await conn.execute(sa.text("SELECT charge_start(CAST(:starts AS jsonb) -> 0)"), values)
 
 
 _VOID = sa.text(

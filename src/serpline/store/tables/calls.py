@@ -1,7 +1,8 @@
 """Database functions that begin and end paid calls, each in one statement.
 
-``admit_calls`` writes the intents of admitted calls. ``end_calls`` ends calls. Both take locks in
-one order: rates by provider, then calls by key, then budgets.
+``admit_calls`` writes the intents of admitted calls. ``end_calls`` ends calls. ``charge_start``
+writes what a provider spent by itself. They take locks in one order: rates by provider, then calls
+by key, then budgets.
 
 An admission request is a JSON object: a future row of ``provider_calls``, and ``content_type``,
 ``fresh_since``, ``third_party``, ``has_slot`` and ``scopes`` (name, limit).
@@ -260,5 +261,35 @@ CREATE FUNCTION end_calls(ends jsonb) RETURNS SETOF uuid LANGUAGE sql STRICT AS 
 $$
 """
 
+# Writes a start that the provider made and charged, once by its id, and books it: no budget can
+# refuse it. A start that is known without a run gets its run later, and then counts in its budgets.
+_CHARGE: Final = """
+CREATE FUNCTION charge_start(start jsonb) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    entry provider_calls := jsonb_populate_record(NULL::provider_calls, start);
+    scopes jsonb := start -> 'scopes';
+BEGIN
+    INSERT INTO provider_calls SELECT entry.* ON CONFLICT DO NOTHING;
+    IF NOT FOUND THEN
+        scopes := (SELECT coalesce(jsonb_agg(s), '[]') FROM jsonb_array_elements(scopes) AS s
+            WHERE starts_with(s ->> 0, 'run:') OR starts_with(s ->> 0, 'backfill:'));
+        UPDATE provider_calls c SET run_id = entry.run_id, chunk_id = entry.chunk_id,
+            epoch = entry.epoch,
+            budget_scopes = c.budget_scopes || jsonb_path_query_array(scopes, '$[*][0]')
+        WHERE c.id = entry.id AND c.run_id IS NULL AND entry.run_id IS NOT NULL
+        RETURNING c.credits INTO entry.credits;
+        IF NOT FOUND THEN
+            RETURN;
+        END IF;
+    END IF;
+    -- It makes the rows of the budgets that had no call yet.
+    PERFORM budget_shortages(jsonb_build_array(jsonb_build_object('no', 1,
+        'provider', entry.provider, 'credits', entry.credits, 'scopes', scopes)));
+    PERFORM book_credits(jsonb_build_array(jsonb_build_object('provider', entry.provider,
+        'budget_scopes', jsonb_path_query_array(scopes, '$[*][0]'),
+        'reserved', 0, 'spent', entry.credits)));
+END $$
+"""
+
 # Each function comes after those that it calls.
-FUNCTIONS: Final = (_HISTORY, _SLOTS, _END, _ADMIT)
+FUNCTIONS: Final = (_HISTORY, _SLOTS, _END, _ADMIT, _CHARGE)

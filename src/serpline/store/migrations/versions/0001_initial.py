@@ -1992,3 +1992,30 @@ BEGIN
         FROM unnest(ids, given, waits, details) AS g(id, answer, wait, detail);
 END $$
 """)
+    op.execute("""
+CREATE FUNCTION charge_start(start jsonb) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    entry provider_calls := jsonb_populate_record(NULL::provider_calls, start);
+    scopes jsonb := start -> 'scopes';
+BEGIN
+    INSERT INTO provider_calls SELECT entry.* ON CONFLICT DO NOTHING;
+    IF NOT FOUND THEN
+        scopes := (SELECT coalesce(jsonb_agg(s), '[]') FROM jsonb_array_elements(scopes) AS s
+            WHERE starts_with(s ->> 0, 'run:') OR starts_with(s ->> 0, 'backfill:'));
+        UPDATE provider_calls c SET run_id = entry.run_id, chunk_id = entry.chunk_id,
+            epoch = entry.epoch,
+            budget_scopes = c.budget_scopes || jsonb_path_query_array(scopes, '$[*][0]')
+        WHERE c.id = entry.id AND c.run_id IS NULL AND entry.run_id IS NOT NULL
+        RETURNING c.credits INTO entry.credits;
+        IF NOT FOUND THEN
+            RETURN;
+        END IF;
+    END IF;
+    -- It makes the rows of the budgets that had no call yet.
+    PERFORM budget_shortages(jsonb_build_array(jsonb_build_object('no', 1,
+        'provider', entry.provider, 'credits', entry.credits, 'scopes', scopes)));
+    PERFORM book_credits(jsonb_build_array(jsonb_build_object('provider', entry.provider,
+        'budget_scopes', jsonb_path_query_array(scopes, '$[*][0]'),
+        'reserved', 0, 'spent', entry.credits)));
+END $$
+""")
