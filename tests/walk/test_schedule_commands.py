@@ -11,6 +11,7 @@ from harness.commands import run_command
 from harness.environment import clean_environment
 
 from serpline.core.clock import SystemClock
+from serpline.scheduling.spec import ScheduleSpec
 
 SPEC = """
 # Two content types, one schedule.
@@ -68,6 +69,11 @@ def test_a_schedule_is_kept(database_url: str, tmp_path: Path) -> None:
     )
     other = commands.write("other.json", '{"content_type": "news", "frequency": "weekly"}')
     assert commands.read("schedule", "edit", name, other)["version"] == 2
+    same = run_command("schedule", "edit", name, other, **commands.settings)
+    assert b"the specifications are those of the newest version" in same.stderr
+    first = commands.read("schedule", "show", name, "--version", "1", "--spec")
+    order = [*ScheduleSpec.keys()]
+    assert all(list(each) == sorted(each, key=order.index) for each in first)
     assert "is at version 2" in commands.refused("schedule", "edit", name, spec, "--version", "1")
     paused = commands.read("schedule", "pause", name, "--reason", "holidays")
     assert (paused["status"], paused["pause_reason"]) == ("paused", "holidays")
@@ -85,6 +91,7 @@ def test_a_schedule_is_kept(database_url: str, tmp_path: Path) -> None:
         arguments = [] if command == "list" else [name]
         done = run_command("schedule", command, *arguments, **commands.settings)
         assert done.returncode == 0, done.stderr
+        assert (b"has no such slot" in done.stderr) == (command == "slots")
     assert commands.read("schedule", "delete", name)["status"] == "deleted"
     assert commands.read("schedule", "list") == []
     assert len(commands.read("schedule", "list", "--deleted")) == 1
@@ -115,6 +122,10 @@ def test_the_scheduler_starts_what_is_due(database_url: str, tmp_path: Path) -> 
         assert slot["lateness_seconds"] >= 0
         (run,) = commands.read("run", "list")
         assert (run["id"], run["mode"]) == (slot["run_id"], "scheduled")
+        assert (run["schedule"], run["scheduled_for"]) == ("s", due.isoformat())
+        shown = run_command("run", "show", run["id"], **commands.settings).stdout.decode()
+        shown = " ".join(shown.split())  # the title is folded
+        assert f"; schedule 's' for the slot {due:%Y-%m-%d %H:%M} UTC" in shown
     finally:
         process.terminate()
         code = process.wait(60)

@@ -304,7 +304,7 @@ def test_slots_are_filtered(past: Commands) -> None:
     ]
     code, out, _ = past.run("schedule", "slots", "daily news")
     assert code == 0
-    assert "a later slot was started instead" in out
+    assert "only the latest slot is caught up" in out
     assert "1 h after its time" in out
 
 

@@ -13,6 +13,7 @@ from serpline.cli.common import (
     show_table,
     split_list,
 )
+from serpline.cli.costs import amount
 from serpline.cli.schedule_views import NameArgument
 from serpline.cli.times import minute
 from serpline.domain.errors import UserError
@@ -167,7 +168,7 @@ def _show_plan(plan: dict[str, Any]) -> None:
     show_table(["time (UTC)", "type", "outcome", "reason"], rows)
     estimate = plan["estimate"]
     costs = [
-        [provider, cost["calls"], f"{cost['credits']:g} {cost['unit']}", cost["usd"], cost["basis"]]
+        [provider, cost["calls"], amount(provider, cost["credits"]), cost["usd"], cost["basis"]]
         for provider, cost in estimate["providers"].items()
     ]
     title = f"{estimate['runs']} runs; nothing was spent"

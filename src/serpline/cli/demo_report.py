@@ -11,6 +11,7 @@ import typer
 
 from serpline.cli import demo_audit, demo_recompute, demo_schedule
 from serpline.cli.common import format_cell, show_table
+from serpline.cli.costs import amount
 from serpline.cli.rankings import show_rankings
 from serpline.cli.runs import show_report
 from serpline.store.database import Database
@@ -63,13 +64,14 @@ def show(
         typer.echo(demo_recompute.summary_line(report["recomputed"]))
     typer.echo()
     demo_schedule.show_schedule(report["schedule"])
+    named = [f"rankings --keyword {shlex.quote(row['keyword'])}" for row in rankings[:1]]
     option = f"--data-dir {directory} " if embedded else ""
     typer.echo(f"All results are in {directory if embedded else 'your database'}. Next commands:")
     for command in (
         f"run show {report['run_id']}",
         f"schedule show {shlex.quote(report['schedule']['id'])}",
         "dsi show --content-type all",
-        'rankings --keyword "…"',
+        *named,
         "dsi export --format csv",
         "dsi inputs --output inputs.jsonl",
         "companies list",
@@ -118,7 +120,7 @@ def _show_costs(report: dict[str, Any]) -> None:
         [
             provider,
             calls,
-            _amount(provider, report["credits"].get(provider, 0)),
+            amount(provider, report["credits"].get(provider, 0)),
             usd(provider, report["credits"].get(provider, 0)),
         ]
         for provider, calls in report["calls"].items()
@@ -128,10 +130,3 @@ def _show_costs(report: dict[str, Any]) -> None:
     known = sum(row[-1] for row in rows if row[-1] is not None)
     typer.echo(f"US${known:.2f} in all, where the price is public. The demo cost nothing.")
     typer.echo()
-
-
-def _amount(provider: str, credits_: float) -> str:
-    from serpline.pipeline.estimate import UNITS
-
-    unit, price = UNITS.get(provider, ("credits", None))
-    return "free" if price == 0 and unit == "free" else f"{credits_:,.0f} {unit}"

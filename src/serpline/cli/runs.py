@@ -18,6 +18,8 @@ from serpline.cli.common import (
     show_table,
     spool_list,
 )
+from serpline.cli.costs import amount
+from serpline.cli.times import minute
 from serpline.core.spool import Spool
 from serpline.domain.errors import UserError
 from serpline.domain.names import ContentType, PhaseName
@@ -90,8 +92,9 @@ def list_(
     if as_json:
         print_json(found)
     else:
-        rows = [[r["id"], r["status"], r["mode"], r["created_at"], r["seconds"]] for r in found]
-        show_table(["run", "status", "mode", "created (UTC)", "seconds"], rows)
+        columns = ("id", "status", "mode", "created_at", "seconds", "schedule")
+        rows = [[each[name] for name in columns] for each in found]
+        show_table(["run", "status", "mode", "created (UTC)", "seconds", "schedule"], rows)
 
 
 async def print_report(opened: "Services", run_id: UUID, *, as_json: bool) -> dict[str, Any]:
@@ -118,7 +121,7 @@ def show_report(report: dict[str, Any]) -> None:
         for kind, lane in found["content_types"].items()
     ]
     title = f"run {report['run_id']}: {report['status']}, {report['seconds']:.1f} s"
-    title += _backfill(report)
+    title += _slot(report)
     show_table(
         ["phase", "type", *counted, "details"], rows, title=title + _missing_searches(report)
     )
@@ -128,8 +131,11 @@ def show_report(report: dict[str, Any]) -> None:
         partly = [[row[name] for name in columns] for row in missing[:MISSING_SHOWN_MAX]]
         show_table(["type", *columns[1:]], partly, title="Not all searches were collected")
     if report["calls"]:
-        spent = [[p, n, report["credits"].get(p)] for p, n in report["calls"].items()]
-        show_table(["provider", "calls", "credits"], spent)
+        spent = [
+            [provider, calls, amount(provider, report["credits"].get(provider, 0))]
+            for provider, calls in report["calls"].items()
+        ]
+        show_table(["provider", "calls", "charged"], spent)
     # Batches without missing results or errors are left out.
     notable = [b for b in report["batches"] if b["missing"] or b["error"]]
     if notable:
@@ -142,20 +148,26 @@ def show_report(report: dict[str, Any]) -> None:
         show_table(["type", "kind", "pages", "example"], empty, title="Pages without content")
     if report["failures"]:
         failures = [
-            [f["phase_name"], f["content_type"], f["item"], f["error_category"], f["error"]]
+            [f["phase_name"], f["content_type"], _item(f), f["error_category"], f["error"]]
             for f in report["failures"][:10]
         ]
         show_table(["phase", "type", "failed item", "category", "error"], failures)
 
 
-def _backfill(report: Mapping[str, Any]) -> str:
-    """For the title: the slot that a backfill's run stands for, and how."""
-    given, slot = report["backfill"], report["scheduled_for"]
-    if given is None:
-        return ""
+def _item(failure: Mapping[str, Any]) -> str:
+    """An item as ``run retry --item`` reads it, with the keyword behind a number."""
+    item: str = failure["item"]
+    return item if failure["keyword"] is None else f"{item} ({failure['keyword']})"
+
+
+def _slot(report: Mapping[str, Any]) -> str:
+    """For the title: the schedule, and the slot that the run stands for."""
+    name, slot, given = report["schedule"], report["scheduled_for"], report["backfill"]
     what = {"late": "late snapshot", "refetch": "fetched again", "recompute": "recomputed"}
-    place = f" for the slot {slot:%Y-%m-%d %H:%M}" if slot else ""
-    return f"; {what[given['kind']]}{place}"
+    words = f"; schedule {name!r}" if name else ""
+    if given is not None:
+        words += f"; {what[given['kind']]}"
+    return f"{words} for the slot {minute(slot)} UTC" if words and slot else words
 
 
 def _missing_searches(report: Mapping[str, Any]) -> str:

@@ -93,7 +93,11 @@ def edit(
         async with services(ctx) as opened:
             if dry_run:
                 return await outlook(opened, specs)
-            return await opened.schedules.edit(name, specs, reason=reason, version=version)
+            before = await opened.schedules.get(name)
+            edited = await opened.schedules.edit(name, specs, reason=reason, version=version)
+            if edited["version"] == before["version"]:
+                print_message(f"{name}: the specifications are those of the newest version")
+            return edited
 
     found = run(work())
     if dry_run:

@@ -134,7 +134,10 @@ def slots(
     if as_json:
         print_json(rows)
         return
-    show_slots(rows)
+    if rows:
+        show_slots(rows)
+    else:
+        print_message(f"schedule {name!r} has no such slot: 'schedule show' has its next times")
     if len(rows) == limit:
         print_message(f"only the newest {limit}: --limit, --from and --to show others")
 
@@ -175,10 +178,11 @@ def _chosen(option: str, given: Sequence[str] | None, known: Sequence[str]) -> l
 
 
 def _specs_of(schedule: dict[str, Any], version: int) -> list[dict[str, Any]]:
+    from serpline.scheduling.views import in_order
+
     for each in schedule["versions"]:
         if each["version"] == version:
-            specs: list[dict[str, Any]] = each["specs"]
-            return specs
+            return [in_order(spec) for spec in each["specs"]]
     raise UserError(
         f"--version={version}: schedule {schedule['id']!r} has versions 1 to {schedule['version']}"
     )

@@ -17,6 +17,7 @@ from serpline.cli.common import (
     split_list,
     warn_without_workers,
 )
+from serpline.cli.costs import amount
 from serpline.cli.runs import exit_code, find_run, print_report
 from serpline.domain.errors import UserError
 from serpline.domain.names import PipelineMode
@@ -174,14 +175,14 @@ def _dry_run(ctx: typer.Context, request: _StartRequest, as_json: bool) -> int:
 
 def show_estimate(found: "Estimate") -> None:
     """Print an estimate as a table, one line per phase and provider."""
-    from serpline.pipeline.estimate import UNITS, usd
+    from serpline.pipeline.estimate import usd
 
     rows = [
         [
             line.phase,
             line.provider,
             line.calls,
-            f"{line.credits:,.0f} {UNITS[line.provider][0]}" if line.credits else "free",
+            amount(line.provider, line.credits),
             usd(line.provider, line.credits),
             line.basis,
         ]

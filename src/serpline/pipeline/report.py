@@ -95,6 +95,7 @@ def run_summary(run: RunRow) -> dict[str, Any]:
         "mode": run.mode,
         "error": run.error_message,
         "scheduled_for": run.scheduled_for,
+        "schedule": run.config.get("schedule"),
         "backfill": run.config.get("backfill"),
         "created_at": run.created_at,
         "started_at": run.started_at,

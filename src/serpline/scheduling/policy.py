@@ -254,7 +254,7 @@ def _caught_up(rule: CatchUp | CatchUpWithin, age: timedelta, newer: int) -> Ver
     if rule is CatchUp.NONE:
         return _missed(SlotReason.CATCH_UP_NONE, f"{_LATE} (catch_up=none)")
     if rule is CatchUp.LATEST and newer > 0:
-        reason = f"{_LATE}, and a later slot was started instead (catch_up=latest)"
+        reason = f"{_LATE}, and only the latest slot is caught up (catch_up=latest)"
         return _missed(SlotReason.SUPERSEDED, reason)
     most = CATCH_UP_SLOTS_MAX
     if isinstance(rule, CatchUpWithin):

@@ -40,11 +40,11 @@ def schedule_view(
         "lanes": [
             {key: value for key, value in lane.items() if key != "schedule_id"} for lane in lanes
         ],
-        "specs": [_in_order(spec) for spec in row.specs],
+        "specs": [in_order(spec) for spec in row.specs],
     }
 
 
-def _in_order(spec: Mapping[str, Any]) -> dict[str, Any]:
+def in_order(spec: Mapping[str, Any]) -> dict[str, Any]:
     """The keys of a specification in the order of the documentation; the database has none."""
     return {key: spec[key] for key in [*ScheduleSpec.keys(), *spec] if key in spec}
 

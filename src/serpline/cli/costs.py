@@ -1,0 +1,9 @@
+"""What was charged, or would be, in the unit of its provider."""
+
+
+def amount(provider: str, credits_: float) -> str:
+    """Credits with the provider's unit, such as ``12 matches``; ``free`` if it has no price."""
+    from serpline.pipeline.estimate import UNITS
+
+    unit, _ = UNITS.get(provider, ("credits", None))
+    return unit if unit == "free" else f"{credits_:,.0f} {unit}"
