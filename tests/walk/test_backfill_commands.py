@@ -65,8 +65,11 @@ def test_a_backfill_is_planned_made_and_controlled(commands: Commands) -> None:
     made = commands.json(*given, "--credits", "50,pdl=7", "--at-once", "2")
     assert made["credit_limits"] == {"scaleserp": 50.0, "pdl": 7.0}
     assert (made["status"], made["runs_at_once"]) == ("planned", 2)
-    for change, status in (("pause", "paused"), ("resume", "running"), ("cancel", "cancelled")):
-        assert commands.json("backfills", "daily news", change)["status"] == status
+    assert commands.json("backfills", "daily news", "pause")["status"] == "paused"
+    resumed = commands.json("backfills", "daily news", "resume", "--credits", "80")
+    assert resumed["credit_limits"] == {"scaleserp": 80.0, "pdl": 7.0}
+    assert resumed["status"] == "running"
+    assert commands.json("backfills", "daily news", "cancel")["status"] == "cancelled"
     (row,) = commands.json("backfills", "daily news")
     assert row["slots"] == {"total": 3, "skipped": 3}
     code, out, _ = commands.run("backfills", "daily news")
@@ -92,6 +95,10 @@ def test_a_backfill_is_planned_made_and_controlled(commands: Commands) -> None:
         (
             ("backfill", "daily news", "--from", FROM, "--to", TO),
             "schedule 'daily news' has nothing to backfill from 2026-11-01T00:00:00+00:00",
+        ),
+        (
+            ("backfills", "daily news", "pause", "--credits", "9"),
+            "--credits '9': only resume takes new limits",
         ),
         (("backfills", "daily news", "stop"), "'stop': must be one of pause, resume, cancel"),
         (

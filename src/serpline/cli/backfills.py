@@ -23,6 +23,14 @@ if TYPE_CHECKING:
     from serpline.app.services import Services
     from serpline.scheduling.backfill import BackfillService
 
+Credits = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--credits",
+        metavar="[PROVIDER=]N",
+        help="Credits that all runs together may spend; without a name: of scaleserp.",
+    ),
+]
 _CHANGES = ("pause", "resume", "cancel")
 _SHOWN = ("id", "kind", "status", "from", "to", "progress", "failed", "credits", "reason")
 
@@ -48,14 +56,7 @@ def backfill(
         ),
     ] = BackfillKind.REFETCH,
     at_once: Annotated[int, typer.Option(help="Runs at once, 1 to 100.")] = 1,
-    credits_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--credits",
-            metavar="[PROVIDER=]N",
-            help="Credits that all runs together may spend; without a name: of scaleserp.",
-        ),
-    ] = None,
+    credits_: Credits = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show slots and cost; start nothing.")
     ] = False,
@@ -99,17 +100,24 @@ def backfills(
     number: Annotated[
         int | None, typer.Argument(help="The backfill; default: the only one that has not ended.")
     ] = None,
+    credits_: Credits = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """List the backfills of a schedule with their progress, or pause, resume or cancel one."""
+    """List the backfills of a schedule with their progress, or pause, resume or cancel one.
+
+    'resume --credits' gives it other limits, such as one whose credits are spent needs.
+    """
     if change is not None and change not in _CHANGES:
         raise UserError(f"{change!r}: must be one of {', '.join(_CHANGES)}")
+    limits = _limits(split_list(credits_) or [])
+    if limits and change != "resume":
+        raise UserError(f"--credits {','.join(credits_ or [])!r}: only resume takes new limits")
 
     async def work() -> list[dict[str, Any]]:
         async with services(ctx) as opened:
             found = _service(opened)
             if change is not None:
-                return [await found.change(name, change, number)]
+                return [await found.change(name, change, number, credit_limits=limits)]
             return await found.listed(name)
 
     rows = run(work())

@@ -5,7 +5,7 @@ every method here is one short transaction. Stored figures of earlier runs never
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,7 +14,7 @@ from serpline.domain.errors import UserError
 from serpline.domain.schedules import BackfillKind
 from serpline.robustness.budget import limit_backfill
 from serpline.scheduling.backfill_runs import Providers, estimate_runs
-from serpline.scheduling.backfilling import event
+from serpline.scheduling.backfilling import event, spent_limit
 from serpline.scheduling.slot_runs import read_name
 from serpline.store.database import Connection, Database
 from serpline.store.runs import events
@@ -123,11 +123,18 @@ class BackfillService:
         return view
 
     async def change(
-        self, schedule: str, what: str, backfill_id: int | None = None
+        self,
+        schedule: str,
+        what: str,
+        backfill_id: int | None = None,
+        *,
+        credit_limits: Mapping[str, float] | None = None,
     ) -> dict[str, Any]:
         """Pause, resume or cancel a backfill: the named one, or the only one that has not ended.
 
         A pause starts no further run; runs in progress go on. A cancellation also cancels those.
+        ``credit_limits`` replace its limits for these providers. Raises ``UserError`` also for a
+        resumption while a limit is spent.
         """
         now = self._clock.now()
         async with self._database.transaction() as conn:
@@ -137,6 +144,13 @@ class BackfillService:
                 state = row.status if held is None else held.status
                 raise UserError(f"backfill {row.id} is {state}: {what!r} is not possible")
             detail: dict[str, Any] = {}
+            if credit_limits:
+                await limit_backfill(conn, str(row.id), credit_limits)
+                await backfills.set_credit_limits(conn, row.id, credit_limits)
+                detail["credit_limits"] = dict(credit_limits)
+                held = replace(held, credit_limits={**held.credit_limits, **credit_limits})
+            if what == "resume" and (spent := await spent_limit(conn, held)):
+                raise UserError(f"backfill {row.id}: {spent}; resume it with more (--credits)")
             if what == "cancel":
                 reason = "the backfill was cancelled"
                 detail["skipped"] = await backfill_slots.skip_waiting(conn, row.id, reason, now)

@@ -79,7 +79,7 @@ class Backfiller:
         written: list[Event],
     ) -> bool:
         """Start the run of waiting slots, or pause a backfill whose credits are spent."""
-        if spent := await _spent_limit(conn, row):
+        if spent := await spent_limit(conn, row):
             if row.status is BackfillStatus.PLANNED:
                 await backfills.change_status(conn, row.id, "start", now)
             await backfills.change_status(conn, row.id, "pause", now, spent)
@@ -177,7 +177,7 @@ def _progress(
     return [event("progress", row, **detail)]
 
 
-async def _spent_limit(conn: Connection, row: BackfillRow) -> str | None:
+async def spent_limit(conn: Connection, row: BackfillRow) -> str | None:
     """The sentence for a credit limit that is spent, or None."""
     if not row.credit_limits:
         return None

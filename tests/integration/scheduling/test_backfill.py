@@ -222,6 +222,25 @@ async def test_a_spent_limit_pauses(schedules: Schedules) -> None:
     assert (view["status"], view["credits"]) == ("paused", {"scaleserp": 5.0})
     assert view["reason"] == "its credit limit of 5 for scaleserp is spent"
     assert len(await schedules.runs()) == 1
+    spent = "its credit limit of 5 for scaleserp is spent; resume it with more"
+    with pytest.raises(UserError, match=spent):
+        await backfills.change("s", "resume")
+    with pytest.raises(UserError, match="unknown provider 'bing'"):
+        await backfills.change("s", "resume", credit_limits={"bing": 9.0})
+    with pytest.raises(UserError, match=r"limit of 4\.5 for scaleserp is spent"):
+        await backfills.change("s", "resume", credit_limits={"scaleserp": 4.5})
+    view = await backfills.get("s", made["id"])
+    assert (view["status"], view["credit_limits"]) == ("paused", {"scaleserp": 5.0})
+    more = {"scaleserp": 8.0, "pdl": 1.0}
+    view = await backfills.change("s", "resume", credit_limits=more)
+    assert (view["status"], view["credit_limits"]) == ("running", more)
+    limits = await schedules.query(
+        "SELECT provider, limit_credits FROM provider_budgets WHERE scope = :scope ORDER BY 1",
+        scope=f"backfill:{made['id']}",
+    )
+    assert [tuple(row.values()) for row in limits] == [("pdl", 1), ("scaleserp", 8)]
+    await schedules.after(seconds=5)
+    assert len(await schedules.runs()) == 2
 
 
 async def test_a_failed_run_fills_nothing(schedules: Schedules) -> None:

@@ -125,6 +125,19 @@ async def change_status(
     return rows.first() is not None
 
 
+async def set_credit_limits(
+    conn: Connection, backfill_id: int, limits: Mapping[str, float]
+) -> None:
+    """Replace the limits of these providers of a locked backfill."""
+    await conn.execute(
+        text(
+            "UPDATE schedule_backfills SET credit_limits = credit_limits || CAST(:limits AS jsonb)"
+            " WHERE id = :id"
+        ),
+        {"id": backfill_id, "limits": json.dumps(dict(limits))},
+    )
+
+
 async def listed(conn: Connection, schedule_id: str, limit: int) -> list[BackfillRow]:
     """Return a schedule's backfills, newest first."""
     rows = await conn.execute(
