@@ -38,7 +38,14 @@ _CRONTAB = re.compile(r"^\| `([^`]+)` \| `({[^`]+})` \|$", re.MULTILINE)
 _REASON = re.compile(r"^\| `(\w+)` \| ([\w, ]+) \| [^|]+ \| [^|]+ \|$", re.MULTILINE)
 _LINK = re.compile(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]*))?\)")
 _HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
-_FILE = re.compile(r"`([\w./-]+/[\w-]+\.(?:py|toml|csv))`")
+_FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+# A file, with or without its folder, or a folder.
+_FILE = re.compile(r"`((?:[\w.-]+/)*[\w-]+\.(?:py|toml|csv)|(?:[a-z_]+/)+)`")
+# A name with an underscore or with capitals inside, perhaps of a module or an object.
+_NAME = re.compile(r"`((?:\w+\.)?(?:\w*[A-Za-z]_\w+|_[a-z]\w+|[A-Z]\w*[a-z][A-Z]\w*))(?:\(\))?`")
+_CODE = ("src", "harness", "chaos", "bench", "tests", "tools")
+_OF_THE_CODE = [Path("docs/architecture.md"), Path("docs/extend.md"), Path("CONTRIBUTING.md")]
+_WORD = re.compile(r"\w+")
 _SCHEDULES = Path("docs/schedules.md")
 _SHELL_OPERATORS = {"&", "&&", "|", ";", ">"}
 # Decisions and the changelog name files of their time.
@@ -167,10 +174,32 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 @pytest.mark.parametrize("page", _OF_NOW, ids=str)
 def test_named_files_exist(page: Path) -> None:
-    """A file that a page names by its path is there, below the package or the project."""
+    """A file or folder that a page names is there, below the package or the project.
+
+    Without its folder, it is anywhere among the code.
+    """
     places = (ROOT, ROOT / "src" / "serpline")
     named = [name for name in _FILE.findall(_text(page)) if "NAME" not in name]
-    assert not [name for name in named if not any((place / name).exists() for place in places)]
+    files = {path.name for path in _code_files()}
+    assert not [
+        name
+        for name in named
+        if not any((place / name).exists() for place in places) and name not in files
+    ]
+
+
+@pytest.mark.parametrize("page", _OF_THE_CODE, ids=str)
+def test_names_of_the_code_exist(page: Path) -> None:
+    """A function, class or constant that a page for developers names is in the code."""
+    words = {word for path in _code_files() for word in _WORD.findall(path.read_text("utf-8"))}
+    named = _NAME.findall(_FENCED.sub("", _text(page)))
+    assert len(named) >= 3
+    assert not [name for name in named if not words.issuperset(_WORD.findall(name))]
+
+
+def _code_files() -> Iterator[Path]:
+    for folder in _CODE:
+        yield from (ROOT / folder).glob("**/*.py")
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if _SHELL.search(_text(page))], ids=str)
