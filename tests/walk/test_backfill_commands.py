@@ -12,7 +12,8 @@ from harness.schedules import Schedules, spec
 
 from serpline.store.database import Database
 
-FROM, TO = "2026-11-01", "2026-11-04"
+# The last day is included.
+FROM, TO = "2026-11-01", "2026-11-03"
 
 
 class Commands:
@@ -82,7 +83,7 @@ def test_a_backfill_is_planned_made_and_controlled(commands: Commands) -> None:
         (("backfill", "x", "--from", FROM, "--to", TO), "schedule 'x': there is no such schedule"),
         (
             ("backfill", "daily news", "--from", TO, "--to", FROM),
-            "from=2026-11-04T00:00:00+00:00: must not be after to=2026-11-01T00:00:00+00:00",
+            "from=2026-11-03T00:00:00+00:00: must not be after to=2026-11-01T23:59:59.999999+00:00",
         ),
         (
             ("backfill", "daily news", "--from", "soon", "--to", TO),
@@ -103,7 +104,7 @@ def test_a_backfill_is_planned_made_and_controlled(commands: Commands) -> None:
         (("backfills", "daily news", "stop"), "'stop': must be one of pause, resume, cancel"),
         (
             ("backfills", "daily news", "pause"),
-            "schedule 'daily news' has 0 backfills that have not ended; name one by its number",
+            "schedule 'daily news' has no backfill that has not ended",
         ),
         (("backfills", "daily news", "pause", "9"), "schedule 'daily news' has no backfill 9"),
     ],

@@ -340,8 +340,14 @@ def test_a_schedule_shows_its_health(past: Commands) -> None:
         (["show", "gone"], "schedule 'gone': there is no such schedule"),
         (["slots", "daily news", "--from", "2026-11-03", "--to", "2026-11-01"], "not be after to="),
         (["slots", "daily news", "--from", "soon"], "--from='soon': must be an ISO 8601 time"),
-        (["slots", "daily news", "--type", "films"], "--type='films': must be organic, news"),
-        (["slots", "daily news", "--outcome", "lost"], "--outcome='lost': must be due, started"),
+        (
+            ["slots", "daily news", "--type", "films"],
+            "--type='films': must be one of organic, news",
+        ),
+        (
+            ["slots", "daily news", "--outcome", "lost"],
+            "--outcome='lost': must be one of due, started",
+        ),
         (["slots", "daily news", "--limit", "0"], "limit=0: must be 1 to 10000"),
         (["resume", "daily news"], "schedule 'daily news' is active: 'resume' is not possible"),
         (["trigger", "daily news", "--content-type", "organic"], "content_type='organic'"),

@@ -15,7 +15,7 @@ from serpline.cli.common import (
 )
 from serpline.cli.costs import amount
 from serpline.cli.schedule_views import NameArgument
-from serpline.cli.times import minute
+from serpline.cli.times import first_time, last_time, minute
 from serpline.domain.errors import UserError
 from serpline.domain.schedules import BackfillKind
 
@@ -45,9 +45,11 @@ def backfill(
     ctx: typer.Context,
     name: NameArgument,
     first: Annotated[
-        str, typer.Option("--from", metavar="ISO", help="The first time (UTC) to fill.")
+        str, typer.Option("--from", metavar="ISO", help="The first time or day (UTC) to fill.")
     ],
-    last: Annotated[str, typer.Option("--to", metavar="ISO", help="The last time (UTC) to fill.")],
+    last: Annotated[
+        str, typer.Option("--to", metavar="ISO", help="The last time or day (UTC) to fill.")
+    ],
     kind: Annotated[
         BackfillKind,
         typer.Option(
@@ -63,14 +65,12 @@ def backfill(
     as_json: JsonFlag = False,
 ) -> None:
     """Fill past slots of a schedule, the newest first. Figures of earlier runs stay as they are."""
-    from serpline.config.model import read_value
     from serpline.scheduling.backfill import BackfillRequest
-    from serpline.scheduling.values import INSTANT
 
     request = BackfillRequest(
         name,
-        read_value(INSTANT, "--from", first),
-        read_value(INSTANT, "--to", last),
+        first_time("--from", first),
+        last_time("--to", last),
         kind,
         at_once,
         _limits(split_list(credits_) or []),

@@ -1,6 +1,6 @@
 """``serpline schedule add``, ``edit``, ``pause``, ``resume``, ``delete`` and ``trigger``."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,7 +24,6 @@ from serpline.cli.times import minute
 from serpline.domain.errors import UserError
 
 if TYPE_CHECKING:
-    from serpline.app.services import Services
     from serpline.scheduling.service import SchedulingService
     from serpline.scheduling.spec import ScheduleSpec
 
@@ -56,12 +55,11 @@ def add(
 
     async def work() -> dict[str, Any]:
         async with services(ctx) as opened:
-            if dry_run:
-                return await outlook(opened, specs)
-            added = await opened.schedules.add(name, specs, reason=reason)
+            added = await opened.schedules.add(name, specs, reason=reason, dry_run=dry_run)
             cost = await cost_of(opened, specs)
-            if cost["error"]:
-                print_message(f"{name}: no run can start yet: {cost['error']}")
+            if dry_run:
+                return {**added, "cost_per_month": cost}
+            _warn_without_runs(name, cost)
             await warn_without_workers(opened)
             return added
 
@@ -91,11 +89,15 @@ def edit(
 
     async def work() -> dict[str, Any]:
         async with services(ctx) as opened:
+            before = None if dry_run else (await opened.schedules.get(name))["version"]
+            edited = await opened.schedules.edit(
+                name, specs, reason=reason, version=version, dry_run=dry_run
+            )
+            cost = await cost_of(opened, specs)
             if dry_run:
-                return await outlook(opened, specs)
-            before = await opened.schedules.get(name)
-            edited = await opened.schedules.edit(name, specs, reason=reason, version=version)
-            if edited["version"] == before["version"]:
+                return {**edited, "cost_per_month": cost}
+            _warn_without_runs(name, cost)
+            if edited["version"] == before:
                 print_message(f"{name}: the specifications are those of the newest version")
             return edited
 
@@ -180,17 +182,10 @@ def read_specs(path: Path) -> tuple["ScheduleSpec", ...]:
         raise UserError(f"{shown_path(path)}: {error}") from None
 
 
-async def outlook(opened: "Services", specs: Sequence["ScheduleSpec"]) -> dict[str, Any]:
-    """The next three times of specifications, and their cost per month. Stores nothing.
-
-    Raises ``UserError`` for specifications that form no schedule.
-    """
-    from serpline.scheduling.changes import check_new
-    from serpline.scheduling.views import next_times
-
-    now = opened.clock.now()
-    check_new(specs, now)
-    return {"next_times": next_times(specs, now), "cost_per_month": await cost_of(opened, specs)}
+def _warn_without_runs(name: str, cost: dict[str, Any]) -> None:
+    """Say on stderr why the schedule's runs cannot start yet."""
+    if cost["error"]:
+        print_message(f"{name}: no run can start yet: {cost['error']}")
 
 
 def _print_outlook(found: dict[str, Any], as_json: bool) -> None:

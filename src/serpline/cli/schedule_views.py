@@ -24,7 +24,7 @@ from serpline.cli.schedule_tables import (
     show_times,
     show_versions,
 )
-from serpline.cli.times import minute
+from serpline.cli.times import first_time, last_time, minute
 from serpline.domain.errors import UserError
 from serpline.domain.names import SEARCHED_TYPES, ContentType
 from serpline.domain.states import SlotOutcome
@@ -94,11 +94,11 @@ def slots(
     name: NameArgument,
     since: Annotated[
         str | None,
-        typer.Option("--from", metavar="ISO", help="From this time on (UTC; a day is its start)."),
+        typer.Option("--from", metavar="ISO", help="From this time or day on (UTC)."),
     ] = None,
     until: Annotated[
         str | None,
-        typer.Option("--to", metavar="ISO", help="Until this time (UTC; a day is its start)."),
+        typer.Option("--to", metavar="ISO", help="Until this time or the end of this day (UTC)."),
     ] = None,
     content_type: Annotated[
         list[str] | None,
@@ -114,12 +114,9 @@ def slots(
     as_json: JsonFlag = False,
 ) -> None:
     """Show what became of a schedule's times and why, newest first."""
-    from serpline.config.model import read_value
-    from serpline.scheduling.values import INSTANT
-
     bounds: dict[str, datetime | None] = {
-        "since": None if since is None else read_value(INSTANT, "--from", since),
-        "until": None if until is None else read_value(INSTANT, "--to", until),
+        "since": None if since is None else first_time("--from", since),
+        "until": None if until is None else last_time("--to", until),
     }
     kinds = [ContentType(kind) for kind in _chosen("--type", content_type, SEARCHED_TYPES)]
     outcomes = [SlotOutcome(each) for each in _chosen("--outcome", outcome, list(SlotOutcome))]
@@ -173,7 +170,7 @@ def _chosen(option: str, given: Sequence[str] | None, known: Sequence[str]) -> l
     found = split_list(given) or []
     for each in found:
         if each not in known:
-            raise UserError(f"{option}={each!r}: must be {', '.join(known)}")
+            raise UserError(f"{option}={each!r}: must be one of {', '.join(known)}")
     return found
 
 

@@ -1,8 +1,25 @@
-"""Instants and lengths of time in tables: short, for people."""
+"""Instants and lengths of time in options and in tables: short, for people."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time
 
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
+
+
+def first_time(option: str, given: str) -> datetime:
+    """The first instant of a time or a day (UTC unless it has an offset)."""
+    from serpline.config.model import read_value
+    from serpline.scheduling.values import INSTANT
+
+    return read_value(INSTANT, option, given)
+
+
+def last_time(option: str, given: str) -> datetime:
+    """The last instant of a time or a day: ``end`` of a schedule includes its day too."""
+    read = first_time(option, given)
+    try:
+        return datetime.combine(date.fromisoformat(given), time.max, UTC)
+    except ValueError:
+        return read
 
 
 def minute(value: datetime | str | None) -> str | None:

@@ -75,6 +75,12 @@ class PipelineService:
         An existing ``run_id`` is left as it is. ``more_events`` are written in any case, because no
         statement may follow an event. Raises ``UserError`` as ``start`` does.
         """
+        await events.append(conn, [*await self.insert(conn, run_id, config, mode), *more_events])
+
+    async def insert(
+        self, conn: Connection, run_id: UUID, config: PipelineConfig, mode: PipelineMode
+    ) -> list[Event]:
+        """As ``create``; returns the events, which the caller writes last."""
         config = config.for_mode(mode)
         chosen_phases = set(config.phases or PhaseName)
         await self._check_landscape(conn, config)
@@ -94,14 +100,13 @@ class PipelineService:
             sources=resolved.sources,
             scheduled_for=config.scheduled_for,
         )
-        written = list(more_events)
-        if created:
-            await limit_run(conn, run_id, config.credit_limits)
-            keyword_count = await self._take_keywords(conn, run_id, config)
-            await wake(conn, [WakeUp("run", str(run_id), JobPriority.HIGH)])
-            detail = {"mode": str(mode), "keywords": keyword_count}
-            written.insert(0, Event("run.created", run_id, detail=detail))
-        await events.append(conn, written)
+        if not created:
+            return []
+        await limit_run(conn, run_id, config.credit_limits)
+        keyword_count = await self._take_keywords(conn, run_id, config)
+        await wake(conn, [WakeUp("run", str(run_id), JobPriority.HIGH)])
+        detail = {"mode": str(mode), "keywords": keyword_count}
+        return [Event("run.created", run_id, detail=detail)]
 
     async def _check_landscape(self, conn: Connection, config: PipelineConfig) -> None:
         if config.landscape and not await projects.landscape_exists(conn, config.landscape):

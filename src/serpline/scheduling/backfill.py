@@ -13,8 +13,10 @@ from serpline.core.clock import Clock
 from serpline.domain.errors import UserError
 from serpline.domain.schedules import BackfillKind
 from serpline.robustness.budget import limit_backfill
+from serpline.robustness.policies import check_providers
 from serpline.scheduling.backfill_runs import Providers, estimate_runs
 from serpline.scheduling.backfilling import event, spent_limit
+from serpline.scheduling.changes import unknown_schedule
 from serpline.scheduling.slot_runs import read_name
 from serpline.store.database import Connection, Database
 from serpline.store.runs import events
@@ -193,6 +195,7 @@ def _check(request: BackfillRequest) -> None:
         raise UserError(
             f"from={request.first.isoformat()}: must not be after to={request.last.isoformat()}"
         )
+    check_providers("credits", request.credit_limits or {})
     at_once = request.runs_at_once
     if type(at_once) is not int or not 1 <= at_once <= RUNS_AT_ONCE_MAX:
         raise UserError(f"at_once={at_once!r}: must be 1 to {RUNS_AT_ONCE_MAX}")
@@ -200,7 +203,7 @@ def _check(request: BackfillRequest) -> None:
 
 async def _known(conn: Connection, schedule: str) -> None:
     if await schedules.get(conn, schedule) is None:
-        raise UserError(f"schedule {schedule!r}: there is no such schedule")
+        raise unknown_schedule(schedule)
 
 
 async def _chosen(conn: Connection, schedule: str, backfill_id: int | None) -> BackfillRow:
@@ -209,9 +212,14 @@ async def _chosen(conn: Connection, schedule: str, backfill_id: int | None) -> B
     rows = await backfills.listed(conn, schedule, LISTED_MAX)
     if backfill_id is None:
         rows = [row for row in rows if row.ended_at is None]
-        if len(rows) != 1:
-            problem = f"has {len(rows)} backfills that have not ended"
-            raise UserError(f"schedule {schedule!r} {problem}; name one by its number")
+        if not rows:
+            raise UserError(f"schedule {schedule!r} has no backfill that has not ended")
+        if len(rows) > 1:
+            numbers = ", ".join(str(row.id) for row in reversed(rows))
+            raise UserError(
+                f"schedule {schedule!r} has several backfills that have not ended; name one:"
+                f" {numbers}"
+            )
         return rows[0]
     found = [row for row in rows if row.id == backfill_id]
     if not found:

@@ -1,6 +1,7 @@
 """Which new or changed schedules are refused, beyond what their specifications say themselves."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from typing import Any
 
@@ -11,9 +12,31 @@ from serpline.scheduling.documents import stored_specs
 from serpline.scheduling.merging import check_compatible
 from serpline.scheduling.policy import next_instant
 from serpline.scheduling.spec import ScheduleSpec
+from serpline.store.database import Connection, Database
 from serpline.store.schedules.schedules import ScheduleRow
 
 REASON_CHARACTERS_MAX = 500
+
+
+class _UndoneError(Exception):
+    """Rolls a dry run back."""
+
+
+@asynccontextmanager
+async def changing(database: Database, *, dry_run: bool) -> AsyncIterator[Connection]:
+    """A transaction. A dry run does all that a change does, and is rolled back."""
+    with suppress(_UndoneError):
+        async with database.transaction() as conn:
+            yield conn
+            if dry_run:
+                raise _UndoneError
+
+
+def unknown_schedule(name: str) -> UserError:
+    """The error for the name of no schedule."""
+    return UserError(
+        f"schedule {shown(name)}: there is no such schedule; see 'serpline schedule list'"
+    )
 
 
 def written_specs(specs: Sequence[ScheduleSpec]) -> list[dict[str, Any]]:

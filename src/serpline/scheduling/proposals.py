@@ -13,7 +13,7 @@ from serpline.domain.errors import UserError
 from serpline.domain.schedules import ProposalStatus
 from serpline.domain.states import ScheduleStatus
 from serpline.scheduling.adjustment import SLOTS_MAX
-from serpline.scheduling.changes import check_reason
+from serpline.scheduling.changes import check_reason, unknown_schedule
 from serpline.scheduling.deciding import decide_in_portions
 from serpline.scheduling.documents import specs_from_json
 from serpline.scheduling.evidence import counts_json, troubled
@@ -58,7 +58,7 @@ async def proposal_list(
         raise UserError(f"limit={limit!r}: must be 1 to {PROPOSALS_SHOWN_MAX}")
     async with database.transaction() as conn:
         if schedule is not None and await schedules.get(conn, schedule) is None:
-            raise UserError(f"schedule {schedule!r}: there is no such schedule")
+            raise unknown_schedule(schedule)
         rows = await proposals.listed(conn, schedule, is_open=only_open, limit=limit)
         since = await _since_acceptance(conn, rows)
     return [{**_view(row), "since": since.get(row.id)} for row in rows]

@@ -17,15 +17,21 @@ from serpline.domain.names import ContentType
 from serpline.domain.states import ScheduleStatus, SlotOutcome
 from serpline.pipeline.service import PipelineService
 from serpline.scheduling import merging, proposals
-from serpline.scheduling.changes import check_reason, written_specs
+from serpline.scheduling.changes import changing, check_reason, unknown_schedule, written_specs
 from serpline.scheduling.deciding import decide_in_portions, decide_until_now
 from serpline.scheduling.documents import stored_specs
 from serpline.scheduling.provider_driver import TASK as PROVIDER_TASK
 from serpline.scheduling.slot_runs import read_name
 from serpline.scheduling.spec import ScheduleSpec
-from serpline.scheduling.trigger import groups_of, trigger_group
+from serpline.scheduling.trigger import groups_of, trigger_groups
 from serpline.scheduling.versions import Versions, schedule_event, set_next
-from serpline.scheduling.views import next_times_of, provider_batches, schedule_view, with_health
+from serpline.scheduling.views import (
+    next_times,
+    next_times_of,
+    provider_batches,
+    schedule_view,
+    with_health,
+)
 from serpline.store.database import Connection, Database
 from serpline.store.maintenance import housekeeping
 from serpline.store.runs import events
@@ -61,15 +67,18 @@ class SchedulingService:
         """The next ``count`` occurrences after ``after`` (default: now), as JSON rows."""
         return merging.preview(_as_list(specs), count, after or self._clock.now())
 
-    async def add(self, name: str, specs: Specs, *, reason: str | None = None) -> dict[str, Any]:
+    async def add(
+        self, name: str, specs: Specs, *, reason: str | None = None, dry_run: bool = False
+    ) -> dict[str, Any]:
         """Store a schedule and return it. Its first slot is its first instant from now on.
 
+        ``dry_run``: store nothing, and return only ``next_times``.
         The name of a deleted schedule may be used again; its versions and slots stay. Raises
         ``UserError`` if the name is taken, or if the schedule would never be due.
         """
         name, all_specs, now = read_name(name), _as_list(specs), self._clock.now()
         self._versions.check(all_specs, now)
-        async with self._database.transaction() as conn:
+        async with changing(self._database, dry_run=dry_run) as conn:
             await schedules.insert(conn, name, now)
             row = await schedules.lock_any(conn, name)
             if row.status is not ScheduleStatus.DELETED:
@@ -80,7 +89,7 @@ class SchedulingService:
             await self._versions.add(conn, row, all_specs, now, reason)
             await lanes.resume(conn, name)
             await self._note(conn, "created", name, version=row.version + 1, reason=reason)
-        return await self.get(name)
+        return {"next_times": next_times(all_specs, now)} if dry_run else await self.get(name)
 
     async def edit(
         self,
@@ -89,15 +98,17 @@ class SchedulingService:
         *,
         reason: str | None = None,
         version: int | None = None,
+        dry_run: bool = False,
     ) -> dict[str, Any]:
         """Store a new version and return the schedule. Equal specifications change nothing.
 
-        ``version``: the one that the caller has changed; another newest version is refused. Raises
-        ``UserError`` also if the past contradicts the change.
+        ``version``: the one that the caller has changed; another newest version is refused.
+        ``dry_run``: as in ``add``. Raises ``UserError`` also if the past contradicts the change.
         """
         all_specs, now = _as_list(specs), self._clock.now()
-        await decide_in_portions(self._database, name, now)
-        async with self._database.transaction() as conn:
+        if not dry_run:
+            await decide_in_portions(self._database, name, now)
+        async with changing(self._database, dry_run=dry_run) as conn:
             row = await _locked(conn, name)
             if version is not None and version != row.version:
                 raise UserError(
@@ -108,7 +119,7 @@ class SchedulingService:
                 await events.append(
                     conn, await self._versions.replace(conn, row, all_specs, now, reason)
                 )
-        return await self.get(name)
+        return {"next_times": next_times(all_specs, now)} if dry_run else await self.get(name)
 
     async def pause(self, name: str, *, reason: str | None = None) -> None:
         """Start nothing more; its instants are skipped from now on. Running runs go on."""
@@ -140,17 +151,15 @@ class SchedulingService:
         """Start runs now, whether the schedule is due, paused or running; return their ids.
 
         ``content_types``: all of the schedule if empty. Types that cannot share a run have runs of
-        their own. Every call starts others. Its slots are those of this instant.
+        their own. Every call starts others. Its slots are those of this instant. If one of its runs
+        cannot be created, none is.
         """
+        now = self._clock.now()
         async with self._database.transaction() as conn:
             row = await _locked(conn, name)
-        specs = _readable(row)
-        return [
-            await trigger_group(
-                self._database, self._pipeline, row, specs, group, self._clock.now()
-            )
-            for group in groups_of(name, specs, content_types)
-        ]
+            specs = _readable(row)
+            groups = groups_of(name, specs, content_types)
+            return await trigger_groups(conn, self._pipeline, row, specs, groups, now)
 
     async def get(self, name: str) -> dict[str, Any]:
         """Return a schedule with its next times, health, specifications and versions.
@@ -160,7 +169,7 @@ class SchedulingService:
         async with self._database.transaction() as conn:
             row = await schedules.get(conn, name)
             if row is None:
-                raise _unknown(name)
+                raise unknown_schedule(name)
             found = await lanes.listed(conn, [name])
             recent = await history.health(conn, name, [lane["content_type"] for lane in found])
             last = await history.last_slots(conn, [name])
@@ -206,7 +215,7 @@ class SchedulingService:
             raise UserError(f"from={since.isoformat()}: must not be after to={until.isoformat()}")
         async with self._database.transaction() as conn:
             if await schedules.get(conn, name) is None:
-                raise _unknown(name)
+                raise unknown_schedule(name)
             return await slots.page(
                 conn,
                 name,
@@ -273,14 +282,10 @@ def _as_list(specs: Specs) -> Sequence[ScheduleSpec]:
     return (specs,) if isinstance(specs, ScheduleSpec) else specs
 
 
-def _unknown(name: str) -> UserError:
-    return UserError(f"schedule {name!r}: there is no such schedule")
-
-
 async def _locked(conn: Connection, name: str) -> ScheduleRow:
     row = await schedules.lock(conn, name)
     if row is None:
-        raise _unknown(name)
+        raise unknown_schedule(name)
     if row.status is ScheduleStatus.DELETED:
         raise UserError(f"schedule {name!r} is deleted; add makes a schedule of this name again")
     return row

@@ -14,9 +14,10 @@ from serpline.pipeline.service import PipelineService
 from serpline.scheduling.merging import group_of
 from serpline.scheduling.slot_runs import config_of
 from serpline.scheduling.spec import ScheduleSpec
-from serpline.store.database import Database
+from serpline.store.database import Connection
+from serpline.store.runs import events
 from serpline.store.runs.events import Event
-from serpline.store.schedules import schedules, slots
+from serpline.store.schedules import slots
 from serpline.store.schedules.schedules import ScheduleRow
 from serpline.store.schedules.slots import NewSlot
 
@@ -47,57 +48,71 @@ def groups_of(
     return list(groups.values())
 
 
-async def trigger_group(
-    database: Database,
+async def trigger_groups(
+    conn: Connection,
     pipeline: PipelineService,
     row: ScheduleRow,
     specs: Sequence[ScheduleSpec],
-    group: Group,
+    groups: Sequence[Group],
     now: datetime,
-) -> UUID:
-    """Start the run of a group with its slots, in one transaction; return the run's id."""
-    run_id = new_id()
-    chosen = {kind: specs[number] for kind, number in group.items()}
-    async with database.transaction() as conn:
-        held = await schedules.lock(conn, row.id)
-        if held is None or held.version != row.version:
-            raise UserError(f"schedule {row.id!r} was changed at this moment; trigger it again")
+) -> list[UUID]:
+    """Start a run for each group of a locked schedule, all or none; return the runs' ids.
+
+    Ends the caller's transaction.
+    """
+    started: list[Event] = []
+    written: list[Event] = []
+    for group in groups:
+        run_id = new_id()
+        chosen = {kind: specs[number] for kind, number in group.items()}
         instant = await slots.free_instant(conn, row.id, now)
         made = [
-            NewSlot(
-                schedule_id=row.id,
-                scheduled_for=instant,
-                content_type=kind,
-                version=row.version,
-                spec_no=group[kind],
-                outcome=SlotOutcome.STARTED,
-                reason_code=SlotReason.TRIGGERED,
-                reason="started by hand",
-                run_group=group_of(spec),
-                caught_up=False,
-                overlap=spec.overlap,
-                priority=int(spec.priority),
-                start_at=instant,
-                deadline_at=None,
-                decided_at=now,
-                started_at=now,
-                run_id=run_id,
-            )
+            _slot(row, spec, group[kind], kind, instant, now, run_id)
             for kind, spec in chosen.items()
         ]
         await slots.insert(conn, made)
+        config = config_of(row.id, specs, chosen, None, now)
+        written += await pipeline.insert(conn, run_id, config, PipelineMode.SCHEDULED)
         detail = {
             "schedule": row.id,
             "scheduled_for": instant.isoformat(),
             "content_types": [str(kind) for kind in chosen],
             "code": str(SlotReason.TRIGGERED),
         }
-        await pipeline.create(
-            conn,
-            run_id,
-            config_of(row.id, specs, chosen, None, now),
-            PipelineMode.SCHEDULED,
-            more_events=[Event("slot.started", run_id, detail=detail)],
+        started.append(Event("slot.started", run_id, detail=detail))
+    await events.append(conn, [*written, *started])
+    for event in started:
+        log.info(
+            "schedule.triggered", action="schedule.trigger", run=str(event.run_id), **event.detail
         )
-    log.info("schedule.triggered", action="schedule.trigger", run=str(run_id), **detail)
-    return run_id
+    return [event.run_id for event in started if event.run_id is not None]
+
+
+def _slot(
+    row: ScheduleRow,
+    spec: ScheduleSpec,
+    spec_no: int,
+    kind: ContentType,
+    instant: datetime,
+    now: datetime,
+    run_id: UUID,
+) -> NewSlot:
+    return NewSlot(
+        schedule_id=row.id,
+        scheduled_for=instant,
+        content_type=kind,
+        version=row.version,
+        spec_no=spec_no,
+        outcome=SlotOutcome.STARTED,
+        reason_code=SlotReason.TRIGGERED,
+        reason="started by hand",
+        run_group=group_of(spec),
+        caught_up=False,
+        overlap=spec.overlap,
+        priority=int(spec.priority),
+        start_at=instant,
+        deadline_at=None,
+        decided_at=now,
+        started_at=now,
+        run_id=run_id,
+    )

@@ -136,7 +136,7 @@ async def test_pause_resume_cancel(schedules: Schedules) -> None:
     assert [row["outcome"] for row in await schedules.slots()] == ["missed", "missed", "backfilled"]
     with pytest.raises(UserError, match=r"backfill \d+ is cancelled: 'resume' is not possible"):
         await backfills.change("s", "resume", view["id"])
-    with pytest.raises(UserError, match="has 0 backfills that have not ended"):
+    with pytest.raises(UserError, match="has no backfill that has not ended"):
         await backfills.change("s", "pause")
 
 

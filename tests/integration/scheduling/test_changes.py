@@ -98,6 +98,42 @@ async def test_a_trigger_that_cannot_start_leaves_nothing(db: Database) -> None:
     assert (await schedules.runs(), await schedules.slots()) == ([], [])
 
 
+async def test_a_trigger_starts_all_of_its_runs_or_none(schedules: Schedules) -> None:
+    """The second run cannot be created: the first one is not paid for, and leaves no trace."""
+    video = spec(content_type="video", landscape="gone")
+    await schedules.service.add("s", [spec(content_type="organic"), video])
+    before = await schedules.query("SELECT max(id) FROM pipeline_events")
+    with pytest.raises(UserError, match=r"^landscape='gone': there is no such landscape$"):
+        await schedules.service.trigger("s")
+    assert (await schedules.runs(), await schedules.slots()) == ([], [])
+    assert await schedules.query("SELECT max(id) FROM pipeline_events") == before
+
+
+async def test_a_dry_run_refuses_what_would_be_refused(schedules: Schedules) -> None:
+    """It stores nothing, and nothing is refused later that it accepts."""
+    add, edit = schedules.service.add, schedules.service.edit
+    at_half_past = spec(driver="provider", time_of_day="09:30")
+    seen = await add("s", spec(), dry_run=True)
+    assert len(seen["next_times"]) == 3
+    assert await schedules.service.listed(deleted=True) == []
+    await add("s", spec())
+    for dry_run in (True, False):
+        with pytest.raises(UserError, match=r"^schedule='a.nb': must be"):
+            await add("a\nb", spec(), dry_run=dry_run)
+        with pytest.raises(UserError, match=r"^schedule 's' exists already"):
+            await add("s", spec(), dry_run=dry_run)
+        with pytest.raises(UserError, match=r"^time_of_day='09:30': ScaleSERP's calendar"):
+            await add("t", at_half_past, dry_run=dry_run)
+        with pytest.raises(UserError, match=r"^time_of_day='09:30': ScaleSERP's calendar"):
+            await edit("s", at_half_past, dry_run=dry_run)
+        with pytest.raises(UserError, match=r"^version=7: schedule 's' is at version 1"):
+            await edit("s", spec(jitter=5), version=7, dry_run=dry_run)
+        with pytest.raises(UserError, match=r"^schedule 'gone': there is no such schedule"):
+            await edit("gone", spec(), dry_run=dry_run)
+    await edit("s", spec(jitter=5), dry_run=True)
+    assert (await schedules.service.get("s"))["version"] == 1
+
+
 async def test_a_preview_starts_now_by_default(schedules: Schedules) -> None:
     """The service's clock gives the time; the rows are those of the command."""
     rows = schedules.service.preview(spec(), 1)
@@ -201,7 +237,10 @@ async def test_an_impossible_change(
 @pytest.mark.parametrize("method", ["get", "pause", "resume", "delete", "trigger", "slots"])
 async def test_an_unknown_schedule(schedules: Schedules, method: str) -> None:
     """Every method says that there is none of this name."""
-    with pytest.raises(UserError, match=r"^schedule 'gone': there is no such schedule$"):
+    with pytest.raises(
+        UserError,
+        match=r"^schedule 'gone': there is no such schedule; see 'serpline schedule list'$",
+    ):
         await getattr(schedules.service, method)("gone")
 
 
