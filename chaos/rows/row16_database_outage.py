@@ -77,7 +77,7 @@ async def stopped_server(
     context: Context, server: EmbeddedServer, reference: Undisturbed, totals: RunTotals
 ) -> list[Figure]:
     """Stop the server, and start it again after a while."""
-    away_seconds = context.sized(4.0, 60.0)
+    away_seconds = context.sized(2.0, 60.0)
     async with running_world(context, server, reference) as (world, run_id):
         at_work = await owners(world)
         await asyncio.to_thread(server.stop)

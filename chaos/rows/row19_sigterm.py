@@ -48,7 +48,7 @@ class Exits:
 
 async def campaign(context: Context) -> list[Figure]:
     """Runs that pass from worker to worker."""
-    pairs, runs, times = context.sized((4, 2, 3), (PAIRS, 5, 10))
+    pairs, runs, times = context.sized((4, 2, 2), (PAIRS, 5, 10))
     reference = await undisturbed(context, pairs)
     exits, totals = Exits(), RunTotals()
     # A reply that never comes, one within the grace, then no late reply.

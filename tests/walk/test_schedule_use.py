@@ -155,9 +155,10 @@ def test_a_specification_comes_from_stdin(commands: Commands) -> None:
     """JSON or YAML. A fault names stdin."""
     yaml = b"content_type: news\nfrequency: daily\ntime_of_day: 06:30\n"
     for number, given in enumerate((yaml, json.dumps(DAILY, indent="\t").encode())):
-        done = commands.piped(given, "schedule", "add", f"s{number}", "-")
+        done = run_command("schedule", "add", f"s{number}", "-", stdin=given, **commands.settings)
         assert done.returncode == 0, done.stderr
-    refused = commands.piped(b"content_type: films\n", "schedule", "add", "s", "-")
+    films = b"content_type: films\n"
+    refused = run_command("schedule", "add", "s", "-", stdin=films, **commands.settings)
     assert refused.returncode == 2
     assert refused.stderr.startswith(b"serpline: stdin: content_type")
     assert [row["id"] for row in commands.json("schedule", "list")] == ["s0", "s1"]

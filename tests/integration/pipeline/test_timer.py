@@ -33,13 +33,13 @@ def timer(harness: Harness) -> Timer:
     return make_timer(harness)
 
 
-def make_timer(harness: Harness) -> Timer:
+def make_timer(harness: Harness, take_over_seconds: float = 5.0) -> Timer:
     return Timer(
         harness.database,
         harness.clock,
         harness.lifeline,
         check_again_seconds=60,
-        take_over_seconds=5,
+        take_over_seconds=take_over_seconds,
     )
 
 
@@ -255,9 +255,9 @@ async def test_a_workers_timer_checks_after_each_handler(
         await working
 
 
-async def test_the_timer_runs_until_it_is_stopped(harness: Harness, timer: Timer) -> None:
+async def test_the_timer_runs_until_it_is_stopped(harness: Harness) -> None:
     """It wakes rows that become due while it runs, and ends on ``stop``."""
-    stop = asyncio.Event()
+    timer, stop = make_timer(harness, take_over_seconds=0.2), asyncio.Event()
     running = asyncio.create_task(timer.run(stop))
     try:
         run_id = await harness.start({METRICS: ["DONE-1"]}, lanes=[METRICS])
@@ -273,9 +273,10 @@ async def test_the_timer_runs_until_it_is_stopped(harness: Harness, timer: Timer
 
 
 async def test_an_outage_does_not_end_the_timer(
-    harness: Harness, timer: Timer, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It waits for an unavailable server. A bug ends the timer and raises in its process."""
+    timer = make_timer(harness, take_over_seconds=0.2)
     states = iter(("57014", "55P03", "58030", "25006", "40P01"))
     due_runs = workers.due_runs
 
