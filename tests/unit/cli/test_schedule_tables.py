@@ -12,6 +12,7 @@ from serpline.cli import common
 from serpline.cli.schedule_tables import (
     show_cost,
     show_health,
+    show_provider_batches,
     show_schedules,
     show_slots,
     show_times,
@@ -147,3 +148,26 @@ def test_an_instant() -> None:
     assert minute("2026-03-02T09:00:00+05:45") == "2026-03-02 03:15"
     assert minute(datetime(2200, 1, 1, tzinfo=UTC)) == "2200-01-01 00:00"
     assert minute(None) is None
+
+
+def test_batches_that_the_provider_starts(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each with what a start costs, and why it does not start. Without any, there is no table."""
+    show_provider_batches([])
+    assert capsys.readouterr().out == ""
+    good = {
+        "content_type": "news",
+        "provider_batch_id": "9E867FAA",
+        "enabled": True,
+        "searches": 15_000,
+        "credits": 15_000.0,
+        "held_by": None,
+        "error": None,
+    }
+    held = {"enabled": False, "held_by": "month:2026-12", "error": "scaleserp: 500"}
+    new = dict.fromkeys(good) | {"content_type": "video"}
+    show_provider_batches([good, {**good, **held}, new])
+    text = " ".join(_lines(capsys))
+    words = " ".join(text.replace("│", " ").split())
+    assert "9E867FAA yes 15000 15,000" in words
+    assert "9E867FAA no 15000 15,000 held back: no room in" in words
+    assert "month:2026-12; scaleserp:" in words
