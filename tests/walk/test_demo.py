@@ -332,20 +332,17 @@ def test_a_file_with_a_bad_line_is_refused_before_anything_starts(tmp_path: Path
 
 def test_simulated_results_never_enter_a_real_project(database_url: str, tmp_path: Path) -> None:
     """A database with keywords is refused by its setting's name, and stays unchanged."""
-    settings = {**clean_environment(), "SERPLINE_DATABASE_URL": database_url}
     file = tmp_path / "keywords.csv"
     file.write_text("keyword,market\nmine,US\n")
 
-    def process(*arguments: str) -> subprocess.CompletedProcess[str]:
+    def process(*arguments: str) -> subprocess.CompletedProcess[bytes]:
         place = ["--data-dir", str(tmp_path)]
-        return subprocess.run(
-            command(*place, *arguments), capture_output=True, text=True, env=settings, timeout=60
-        )
+        return run_command(*place, *arguments, SERPLINE_DATABASE_URL=database_url)
 
     assert process("keywords", "import", str(file)).returncode == 0
     done = process("demo")
     assert done.returncode == 2
-    assert "SERPLINE_DATABASE_URL" in done.stderr.splitlines()[-1]
+    assert b"SERPLINE_DATABASE_URL" in done.stderr.splitlines()[-1]
     listed = json.loads(process("keywords", "list", "--json").stdout)
     assert [row["keyword"] for row in listed] == ["mine"]
 
