@@ -42,6 +42,8 @@ from serpline.store.runs.runs import RunRow
 SEED = 11
 DAY = date(2026, 11, 20)
 LOG_CHARS_SHOWN = 4_000
+# A run takes seconds, and a query takes CPU from it.
+END_POLL_SECONDS = 0.1
 # Poll quickly; all other settings are the defaults.
 _SETTINGS = {
     "SERPLINE_PROVIDER_RATES": json.dumps(equal_rates(500)),
@@ -100,7 +102,12 @@ class World:
             return run if run.status in ENDED_RUNS else None
 
         try:
-            run = await until(over, f"the end of run {run_id}", seconds=seconds)
+            run = await until(
+                over,
+                f"the end of run {run_id}",
+                seconds=seconds,
+                poll_seconds=END_POLL_SECONDS,
+            )
         except AssertionError as error:
             lanes = [
                 f"{lane.key} {lane.status} {lane.completed}+{lane.failed}/{lane.planned}"

@@ -24,7 +24,7 @@ async def test_unreadable_pages_stop_neither_other_pages_nor_the_api(
         tmp_path,
         KEYWORDS.encode(),
         config=simulated(results_per_page=1),
-        SERPLINE_BATCH_POLL_SECONDS="0.02",
+        SERPLINE_BATCH_POLL_SECONDS="0.005",
     ) as world:
         world.sim.set_faults([broken | {"match": {"page": str(n)}} for n in range(1, BAD + 1)])
         await world.start_worker()

@@ -141,7 +141,7 @@ async def test_failed_searches_and_missing_records_are_repaired(
     """A second batch fetches what the first did not bring; the lane completes."""
     # A page file without its records is fetched a few times, after polls that double.
     async with open_world(
-        database_url, tmp_path, KEYWORDS, SERPLINE_BATCH_POLL_SECONDS="0.02"
+        database_url, tmp_path, KEYWORDS, SERPLINE_BATCH_POLL_SECONDS="0.005"
     ) as world:
         broken = {"provider": "scaleserp", "operation": "batch_search", "attempts": 1}
         world.sim.set_faults(
