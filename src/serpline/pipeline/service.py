@@ -27,7 +27,7 @@ from serpline.store.results.scores import delete_scores
 from serpline.store.runs import due, events, planning, runs, webhooks
 from serpline.store.runs.events import Event
 from serpline.store.runs.runs import RunRow
-from serpline.store.schedules import slots
+from serpline.store.schedules import backfills, slots
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +192,8 @@ class PipelineService:
             await runs.change_run(conn, run_id, "retry", self._clock.now())
             if schedule := run.config.get("schedule"):
                 await slots.reopen(conn, schedule, run_id)
+            if backfill := (run.config.get("backfill") or {}).get("id"):
+                await backfills.reopen_slots(conn, backfill, run_id)
             await wake(conn, [WakeUp("run", str(run_id), JobPriority.HIGH)])
             await events.append(conn, [Event("run.retry", run_id, detail={"lanes": names})])
         return Retried(names)

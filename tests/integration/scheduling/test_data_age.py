@@ -2,6 +2,7 @@
 
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 from harness.schedules import MORNING, Schedules, spec
@@ -23,9 +24,9 @@ async def lanes(schedules: Schedules) -> dict[str, dict[str, Any]]:
     return {lane["content_type"]: lane for lane in found}
 
 
-async def retry(schedules: Schedules) -> None:
-    """A person retries the run of the first slot."""
-    await PipelineService(schedules.database, schedules.clock).retry(RUN)
+async def retry(schedules: Schedules, run_id: UUID = RUN) -> None:
+    """A person retries a run, usually that of the first slot."""
+    await PipelineService(schedules.database, schedules.clock).retry(run_id)
 
 
 async def test_a_fast_type_is_fresh_before_its_run_ends(schedules: Schedules) -> None:
@@ -161,6 +162,34 @@ async def test_a_backfill_refreshes_by_the_age_of_its_data(schedules: Schedules)
     news = (await lanes(schedules))["news"]
     assert (news["last_success_at"], news["failures_in_row"]) == (made_at, 1)
     assert len(await schedules.events("schedule.fresh")) == 1
+
+
+async def test_a_retried_run_of_a_backfill_fills_its_slot(schedules: Schedules) -> None:
+    """Its backfill has ended already. The runs of a cancelled backfill fill nothing more."""
+    await schedules.service.add("s", spec(catch_up="none"))
+    await schedules.at(NINE + timedelta(days=1, hours=23))
+    backfills = BackfillService(schedules.database, schedules.clock, Providers(False, False))
+    made = [
+        await backfills.start(BackfillRequest("s", day, day, BackfillKind.LATE))
+        for day in (NINE, NINE + timedelta(days=1))
+    ]
+    await schedules.after(seconds=5)
+    await schedules.end_runs(RunStatus.FAILED)
+    await schedules.query(
+        "UPDATE schedule_backfills SET status = 'cancelled' WHERE id = :id", id=made[1]["id"]
+    )
+    await schedules.after(seconds=5)
+    for run in await schedules.runs():
+        await retry(schedules, run["id"])
+        await schedules.collect(run["id"], "news", schedules.clock.at)
+    await schedules.end_runs()
+    await schedules.after(seconds=5)
+    views = [await backfills.get("s", each["id"]) for each in made]
+    assert [(view["status"], view["slots"]) for view in views] == [
+        ("completed", {"total": 1, "completed": 1}),
+        ("cancelled", {"total": 1, "failed": 1}),
+    ]
+    assert [row["outcome"] for row in await schedules.slots()] == ["backfilled", "missed"]
 
 
 async def test_following_costs_the_same_for_many(

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import text
 
@@ -123,6 +124,22 @@ async def change_status(
         },
     )
     return rows.first() is not None
+
+
+async def reopen_slots(conn: Connection, backfill_id: str, run_id: UUID) -> None:
+    """Mark failed slots as running: a person retries their run, which may fill them yet.
+
+    Those of a cancelled backfill stay, because its runs are cancelled.
+    """
+    await conn.execute(
+        text(
+            "UPDATE schedule_backfill_slots s SET status = 'running', reason = NULL,"
+            " ended_at = NULL FROM schedule_backfills b WHERE CAST(b.id AS text) = :id"
+            " AND b.status <> 'cancelled' AND s.backfill_id = b.id AND s.run_id = :run"
+            " AND s.status = 'failed'"
+        ),
+        {"id": backfill_id, "run": run_id},
+    )
 
 
 async def set_credit_limits(
