@@ -2,11 +2,7 @@
 
 It has the parts of ``run_worker``: the tick of the schedules, the timer, the orchestrator, the
 chunk worker and guarded calls. Its wake-ups are handled here one after another, by priority and
-age, so that a seed gives the same order every time. The phases that enrich the search pages have no
-items: they cost most of the time, and slots do not depend on them.
-
-Limits: the timer's idle ticks are left out, so it takes every jump for a time without a worker, and
-extends the lanes' deadlines by it. Hardly any lane ends by its deadline here.
+age, so that a seed gives the same order every time.
 """
 
 import asyncio
@@ -23,15 +19,12 @@ import sqlalchemy as sa
 from harness.database_time import AdvancingClock
 from harness.forks import Fork, enter_fork, forks, preload
 from harness.points import arm
-from harness.scripted import ScriptedPhase
 from harness.waiting import until
 
 from serpline.app.services import open_services
 from serpline.app.tools import open_tools
 from serpline.core.clock import SystemClock
 from serpline.core.settings import load
-from serpline.domain.names import PhaseName
-from serpline.phases.base import Phase
 from serpline.phases.registry import all_phases
 from serpline.pipeline.lifeline import Lifeline
 from serpline.pipeline.orchestrator import PhaseOrchestrator
@@ -42,17 +35,13 @@ from serpline.store.clock import DatabaseClock
 from serpline.store.database import Database
 
 preload(__name__)
+preload("harness.warm")
 # A worker that was killed is taken over after this time. Its heart beats in real time.
 DEAD_AFTER_SECONDS = 100.0
 _BEAT_SECONDS = 20.0
+TAKE_OVER_SECONDS = 5.0
 # A lost wake-up is issued again after this time.
-_CHECK_SECONDS = 900.0
-_LEFT_OUT = (
-    PhaseName.COMPANY_ENRICHMENT_SERP,
-    PhaseName.YOUTUBE_ENRICHMENT,
-    PhaseName.COMPANY_ENRICHMENT_YOUTUBE,
-    PhaseName.CONTENT_ANALYSIS,
-)
+_CHECK_SECONDS = 1800.0
 _TAKE = sa.text(
     "WITH taken AS (DELETE FROM procrastinate_jobs WHERE status = 'todo' RETURNING *)"
     " SELECT args ->> 'job_type' AS job_type, args ->> 'target' AS target FROM taken"
@@ -75,9 +64,10 @@ _IS_LOCKED = sa.text(
 
 
 class Stepped(NamedTuple):
-    """When a step ended, and the seconds until more is due; None: nothing waits."""
+    """When a step ended, by whom, and the seconds until more is due; None: nothing waits."""
 
     at: datetime
+    worker_id: int
     due_in_seconds: float | None
 
 
@@ -135,8 +125,7 @@ async def _serve(commands: Connection) -> None:
         base = AdvancingClock(clock.now(), database, clock)
         clock._base = base
         tools = await stack.enter_async_context(open_tools(settings, database, clock))
-        phases: dict[PhaseName, Phase] = dict(all_phases(tools))
-        phases.update({name: ScriptedPhase(name) for name in _LEFT_OUT})
+        phases = all_phases(tools)
         lifeline = Lifeline(
             database,
             SystemClock(),
@@ -145,7 +134,11 @@ async def _serve(commands: Connection) -> None:
             before_giving_back=tools.guard.flush,
         )
         timer = Timer(
-            database, clock, lifeline, check_again_seconds=_CHECK_SECONDS, take_over_seconds=5.0
+            database,
+            clock,
+            lifeline,
+            check_again_seconds=_CHECK_SECONDS,
+            take_over_seconds=TAKE_OVER_SECONDS,
         )
         orchestrator = PhaseOrchestrator(
             database, clock, phases, check_again_seconds=_CHECK_SECONDS
@@ -171,15 +164,18 @@ async def _serve(commands: Connection) -> None:
                 wakeups = await _take_wakeups(database)
                 if not wakeups:
                     break
-                for job_type, target in wakeups:
-                    if job_type == "run":
-                        await orchestrator.advance_and_plan(UUID(target))
-                    elif job_type == "chunk":
-                        await worker.work(int(target))
+                while wakeups:
+                    for job_type, target in wakeups:
+                        if job_type == "run":
+                            await orchestrator.advance_and_plan(UUID(target))
+                        elif job_type == "chunk":
+                            await worker.work(int(target))
+                    wakeups = await _take_wakeups(database)
             async with database.statement() as conn:
                 work_in = (await conn.execute(_DUE_IN)).scalar_one()
             waits = [seconds for seconds in (tick_in, work_in) if seconds is not None]
-            commands.send(Stepped(base.now(), min(waits, default=None)))
+            due_in = min(waits, default=None)
+            commands.send(Stepped(base.now(), lifeline.worker_id, due_in))
 
 
 async def _is_locked(database: Database, worker_id: int) -> bool:

@@ -3,6 +3,9 @@
 Time stands still while anything works. It then jumps to the next instant at which something is due:
 for the worker, for a batch at the simulator, or in the plan. A person's commands go through the
 ``SchedulingService`` of this process. The worker is a process that is really killed.
+
+Limits: the phases that enrich the search pages are skipped. They cost most of the time, and slots
+do not depend on them.
 """
 
 import asyncio
@@ -14,12 +17,12 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import sqlalchemy as sa
 from harness.database_time import VirtualClock, install, set_time
 from harness.environment import clean_environment
-from harness.scripted import make_tables
 
 from chaos.slot_plan import Happening, Plan
-from chaos.slot_process import DEAD_AFTER_SECONDS, SlotProcess
+from chaos.slot_process import DEAD_AFTER_SECONDS, TAKE_OVER_SECONDS, SlotProcess
 from serpline.app.services import Services, open_services
 from serpline.core.settings import load
 from serpline.domain.errors import UserError
@@ -30,6 +33,7 @@ from serpline.simulator.config import BatchTiming, SimulatorConfig
 from serpline.simulator.server import Simulator
 from serpline.store import projects
 from serpline.store.clock import DatabaseClock
+from serpline.store.maintenance.clock_steps import TIMER
 
 SCHEDULE = "90 days"
 _KEYWORDS = b"keyword,market\nmoka pot,US\n"
@@ -41,6 +45,20 @@ _SETTINGS = {
 _TIMING = BatchTiming(queued_seconds=0, running_seconds=400, adding_seconds_per_search=0)
 # Time stands still while calls are made, so limits by the minute would refuse them for ever.
 _NO_LIMITS = dict.fromkeys(("scaleserp/list_batches", "dataforseo"), None)
+_SET_UP = (
+    # The server is not stopped, so what a killed process had committed is never lost.
+    "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET synchronous_commit = off',"
+    " current_database()); END $$",
+    """CREATE FUNCTION leave_out() RETURNS trigger LANGUAGE plpgsql
+        AS 'BEGIN NEW.status := ''skipped''; RETURN NEW; END'""",
+    """CREATE TRIGGER leave_out BEFORE INSERT ON pipeline_phase_status FOR EACH ROW
+        WHEN (NEW.phase_name IN ('company_enrichment_serp', 'youtube_enrichment',
+            'company_enrichment_youtube', 'content_analysis')) EXECUTE FUNCTION leave_out()""",
+)
+_IDLE = sa.text(
+    "WITH beat AS (UPDATE workers SET heartbeat_at = now() WHERE id = :worker)"
+    " UPDATE housekeeping SET looked_at = now() - make_interval(secs => :ago) WHERE task = :task"
+).bindparams(ago=TAKE_OVER_SECONDS, task=TIMER)
 _SECONDS_MIN = 1.0
 _DRAIN = timedelta(days=6)
 
@@ -72,6 +90,7 @@ class SlotWorld:
     _paused_at: datetime | None = None
     _process: SlotProcess | None = None
     _lives: int = 0
+    _worker_id: int | None = None
     _due_at: datetime | None = None
     _reborn_at: datetime | None = None
 
@@ -121,6 +140,8 @@ class SlotWorld:
         for _ in range(10):
             await asyncio.sleep(0)
         await self._show_time()
+        if self._worker_id is not None:
+            await self._note_idle_time()
         if self._reborn_at is not None and self._reborn_at <= at:
             self._start()
             await self._step()
@@ -178,7 +199,7 @@ class SlotWorld:
     def _kill(self) -> None:
         if self._process is not None:
             self._process.close()
-        self._process = self._due_at = self._reborn_at = None
+        self._process = self._due_at = self._reborn_at = self._worker_id = None
 
     async def _step(self) -> None:
         assert self._process is not None
@@ -190,6 +211,7 @@ class SlotWorld:
             # Within five minutes, so that instants are still on time.
             self._reborn_at = self.clock.at + timedelta(seconds=DEAD_AFTER_SECONDS + 20)
             return
+        self._worker_id = stepped.worker_id
         self.clock.set(stepped.at)
         self.looks.append(stepped.at + self._ahead)
         self._due_at = None
@@ -208,6 +230,11 @@ class SlotWorld:
         await set_time(database, self.clock.at + self._ahead)
         async with database.statement() as conn:
             await clock.sync(conn)
+
+    async def _note_idle_time(self) -> None:
+        """Note that the worker has beaten and checked all the time. It had nothing else to do."""
+        async with self.services.database.statement() as conn:
+            await conn.execute(_IDLE, {"worker": self._worker_id})
 
     def _last_log(self) -> str:
         return (self.directory / f"life-{self._lives}.log").read_text()[-4_000:]
@@ -232,8 +259,9 @@ async def slot_world(
         async with open_services(load(database_url=url, data_dir=directory)) as services:
             assert isinstance(services.clock, DatabaseClock)
             services.clock._base = clock
-            await make_tables(services.database)
             async with services.database.transaction() as conn:
+                for statement in _SET_UP:
+                    await conn.execute(sa.text(statement))
                 await projects.ensure_builtin_markets(conn)
                 await projects.import_keywords(conn, parse_keywords(_KEYWORDS).rows)
             world = SlotWorld(sim, services, clock, plan, environment, directory, seed)
