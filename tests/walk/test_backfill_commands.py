@@ -63,7 +63,9 @@ def test_a_backfill_is_planned_made_and_controlled(commands: Commands) -> None:
     assert code == 0
     assert "2026-11-03" in out
     assert "3 runs; nothing was spent" in out
-    made = commands.json(*given, "--credits", "50,pdl=7", "--at-once", "2")
+    code, out, err = commands.run(*given, "--credits", "50,pdl=7", "--at-once", "2", "--json")
+    assert (code, err.startswith("no worker is running: start workers")) == (0, True)
+    made = json.loads(out)
     assert made["credit_limits"] == {"scaleserp": 50.0, "pdl": 7.0}
     assert (made["status"], made["runs_at_once"]) == ("planned", 2)
     assert commands.json("backfills", "daily news", "pause")["status"] == "paused"
@@ -75,6 +77,7 @@ def test_a_backfill_is_planned_made_and_controlled(commands: Commands) -> None:
     assert row["slots"] == {"total": 3, "skipped": 3}
     code, out, _ = commands.run("backfills", "daily news")
     assert (code, "3 of 3" in out) == (0, True)
+    assert "2026-11-01 00:00 to 2026-11-03 23:59" in out
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from serpline.cli.common import (
     services,
     show_table,
     split_list,
+    warn_without_workers,
 )
 from serpline.cli.costs import amount
 from serpline.cli.schedule_views import NameArgument
@@ -32,7 +33,7 @@ Credits = Annotated[
     ),
 ]
 _CHANGES = ("pause", "resume", "cancel")
-_SHOWN = ("id", "kind", "status", "from", "to", "progress", "failed", "credits", "reason")
+_SHOWN = ("id", "kind", "status", "slots (UTC)", "progress", "credits", "reason")
 
 
 def register(app: typer.Typer) -> None:
@@ -79,7 +80,11 @@ def backfill(
     async def work() -> dict[str, Any]:
         async with services(ctx) as opened:
             found = _service(opened)
-            return await (found.plan(request) if dry_run else found.start(request))
+            if dry_run:
+                return await found.plan(request)
+            started = await found.start(request)
+            await warn_without_workers(opened)
+            return started
 
     made = run(work())
     if as_json:
@@ -88,7 +93,8 @@ def backfill(
         _show_plan(made)
     else:
         slots, runs = made["slots"]["total"], made["estimate"]["runs"]
-        print_message(f"backfill {made['id']}: {slots} slots, {runs} runs")
+        progress = "'serpline schedule backfills' shows its progress"
+        print_message(f"{name}: backfill {made['id']}: {slots} slots, {runs} runs; {progress}")
 
 
 def backfills(
@@ -156,13 +162,12 @@ def _limits(given: list[str]) -> dict[str, float]:
 def _cell(row: dict[str, Any], column: str) -> Any:
     slots = row["slots"]
     match column:
-        case "from" | "to":
-            return minute(row[column])
+        case "slots (UTC)":
+            return f"{minute(row['from'])} to {minute(row['to'])}"
         case "progress":
             waiting = slots.get("waiting", 0) + slots.get("running", 0)
-            return f"{slots['total'] - waiting} of {slots['total']}"
-        case "failed":
-            return slots.get("failed", 0)
+            failed = f", {slots['failed']} failed" if slots.get("failed") else ""
+            return f"{slots['total'] - waiting} of {slots['total']}{failed}"
         case "credits":
             return ", ".join(f"{name} {spent:g}" for name, spent in row["credits"].items()) or None
     return row[column]

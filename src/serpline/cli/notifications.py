@@ -55,7 +55,7 @@ def list_(ctx: typer.Context, as_json: JsonFlag = False) -> None:
     if not rows:
         print_message("there is no destination yet: add one with 'serpline notifications add'")
         return
-    columns = ["name", "service", "hears", "waiting", "given up", "last sent (UTC)", "trouble"]
+    columns = ["name", "service", "hears", "waiting", "given up", "last sent (UTC)"]
     shown = [
         [
             row["name"],
@@ -64,22 +64,19 @@ def list_(ctx: typer.Context, as_json: JsonFlag = False) -> None:
             row["pending"],
             row["failed"],
             minute(row["last_sent_at"]),
-            _trouble(row),
         ]
         for row in rows
     ]
     show_table(columns, shown)
+    for row in rows:
+        if row["failing_since"] is not None:
+            since = f"fails since {minute(row['failing_since'])} UTC"
+            typer.echo(format_cell(f"{row['name']} {since}: {row['last_error']}"))
 
 
 def _hears(row: dict[str, Any]) -> str:
     kinds = "usual" if row["events"] is None else format_cell(row["events"])
     return kinds if row["schedules"] is None else f"{kinds} of {format_cell(row['schedules'])}"
-
-
-def _trouble(row: dict[str, Any]) -> str | None:
-    if row["failing_since"] is None:
-        return None
-    return f"fails since {minute(row['failing_since'])}: {row['last_error']}"
 
 
 # Extra arguments are refused here, because the parser's own message would show a URL.
@@ -187,18 +184,21 @@ def log(
     if not rows:
         print_message("nothing was told yet")
         return
-    columns = ["destination", "state", "attempts", "kind"]
+    columns = ["destination", "state", "attempts"]
     shown = [
         [minute(row["occurred_at"]), *(row[name] for name in columns), row["note"]["headline"]]
         for row in rows
     ]
-    show_table(["time (UTC)", *columns, "headline"], shown)
+    show_table(["time (UTC)", *columns, "what happened"], shown)
 
 
 def _read_url(given: str | None) -> SecretStr:
     """The URL from the argument, from stdin, or from the environment."""
     if given == "-":
-        given = sys.stdin.read(_URL_CHARS_MAX)
+        try:
+            given = sys.stdin.read(_URL_CHARS_MAX)
+        except UnicodeDecodeError:
+            raise UserError("URL on stdin: must be UTF-8") from None
     elif given is None:
         given = os.environ.get(URL_VARIABLE, "")
     given = given.strip()

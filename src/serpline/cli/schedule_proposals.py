@@ -58,7 +58,7 @@ def proposals(
         return
     columns = ["id", "schedule", "content_type", "status", "summary", "promised", "since"]
     rows = [[_cell(row, name) for name in columns] for row in found]
-    show_table(columns, rows)
+    show_table(["type" if name == "content_type" else name for name in columns], rows)
 
 
 def accept(ctx: typer.Context, number: Number, as_json: JsonFlag = False) -> None:

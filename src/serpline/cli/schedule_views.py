@@ -190,7 +190,9 @@ def _show(schedule: dict[str, Any], version: int | None) -> None:
         typer.echo(format_cell(f"{schedule['id']}: {_status(schedule)}"))
         typer.echo()
         if schedule["next_times"]:
-            show_times(schedule["next_times"], title="Next times")
+            is_paused = schedule["status"] == "paused"
+            title = "Next times; they are skipped while it is paused" if is_paused else "Next times"
+            show_times(schedule["next_times"], title=title)
         show_health(schedule)
         show_cost(schedule["cost_per_month"])
         show_provider_batches(schedule["provider_batches"])

@@ -125,6 +125,8 @@ def test_a_failing_destination_is_reported(
     (row,) = commands.json("notifications", "list")
     assert (row["pending"], row["attempts"]) == (1, 1)
     assert "error=401" in row["last_error"]
+    out, _ = commands("notifications", "list")
+    assert out.splitlines()[-1].startswith("ops fails since 20")
     checks = (commands.json("doctor", code=2))["checks"]
     (check,) = [one for one in checks if one["name"] == "notifications"]
     assert check["status"] == "broken"
@@ -211,6 +213,16 @@ def test_the_url_on_stdin(
     commands("notifications", "add", "ops", "-")
     commands("notifications", "test", "ops")
     assert len(receiver.messages) == 1
+
+
+def test_a_url_on_stdin_that_is_no_text(
+    commands: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One line, whatever the encoding of stdin does with such bytes."""
+    given = io.TextIOWrapper(io.BytesIO(b"json://us3rname:passw0rd\xff@x/"), encoding="utf-8")
+    monkeypatch.setattr("sys.stdin", given)
+    _, err = commands("notifications", "add", "ops", "-", code=2, SERPLINE_LOG_LEVEL="WARNING")
+    assert err == "serpline: URL on stdin: must be UTF-8\n"
 
 
 def test_a_bug_shows_no_url(
