@@ -194,7 +194,7 @@ def test_run_show_prints_the_demos_document(shown: Shown) -> None:
     """The stored document is the same, read by id, by the id's beginning, or as the latest."""
     run_id = shown.document["run_id"]
     again = shown.json("run", "show", run_id, "--json")
-    own = ("data_dir", "call_log", "audit", "recomputed", "schedule")
+    own = ("data_dir", "call_log", "audit", "recomputed", "demo_schedule")
     common = {k: v for k, v in shown.document.items() if k not in own}
     assert again == common
     assert shown.json("run", "show", run_id[:8], "--json")["run_id"] == run_id
@@ -349,7 +349,7 @@ def test_simulated_results_never_enter_a_real_project(database_url: str, tmp_pat
 
 def test_it_ends_with_a_schedule(shown: Shown) -> None:
     """Three next times, and a month of all three keywords: 6 searches a day, 3 more a week."""
-    schedule = shown.document["schedule"]
+    schedule = shown.document["demo_schedule"]
     assert len(schedule["next_times"]) == 3
     cost = schedule["cost_per_month"]
     assert cost["error"] is None

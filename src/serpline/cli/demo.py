@@ -176,7 +176,11 @@ async def _demo(
         rankings = await best_rankings(opened.database, run_id)
         again = await recompute_figures(opened.database, run_id, report["dsi"], setup.directory)
         schedule = await add_schedule(opened, landscape)
-    report |= {"audit": audit(simulator.log, report), "recomputed": again, "schedule": schedule}
+    report |= {
+        "audit": audit(simulator.log, report),
+        "recomputed": again,
+        "demo_schedule": schedule,
+    }
     return report, rankings
 
 

@@ -63,13 +63,13 @@ def show(
     if report["recomputed"]:
         typer.echo(demo_recompute.summary_line(report["recomputed"]))
     typer.echo()
-    demo_schedule.show_schedule(report["schedule"])
+    demo_schedule.show_schedule(report["demo_schedule"])
     named = [f"rankings --keyword {shlex.quote(row['keyword'])}" for row in rankings[:1]]
     option = f"--data-dir {directory} " if embedded else ""
     typer.echo(f"All results are in {directory if embedded else 'your database'}. Next commands:")
     for command in (
         f"run show {report['run_id']}",
-        f"schedule show {shlex.quote(report['schedule']['id'])}",
+        f"schedule show {shlex.quote(report['demo_schedule']['id'])}",
         "dsi show --content-type all",
         *named,
         "dsi export --format csv",
