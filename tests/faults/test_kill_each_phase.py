@@ -8,8 +8,9 @@ double charge must be a call whose reply the killed worker had not committed.
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -148,61 +149,57 @@ async def _pages(world: World, run_id: UUID) -> bool:
     return bool(world.withheld("llm", "chat")) and any(parts)
 
 
-PHASES: list[Any] = [
-    pytest.param(
-        lambda _: _slow("dataforseo", "search_volume", match={"location_code": 2840}),
-        _volumes_of_one_market,
-        id="keyword_metrics",
-    ),
-    pytest.param(
-        lambda _: _slow("scaleserp", "get_results", match={"searches_type": "news"}),
-        _organic_collected_news_ready,
-        id="serp_collection",
-    ),
-    pytest.param(
-        lambda known: _slow("pdl", "enrich", match={"website": known.domain}),
-        _companies,
-        id="company_enrichment_serp",
-    ),
-    pytest.param(
-        lambda _: _slow("youtube", "videos", pattern="SF", times=1),
-        _fifty_videos,
-        id="youtube_enrichment",
-    ),
-    pytest.param(
-        lambda known: _slow("pdl", "enrich", match={"website": known.channel_domain}),
-        _owners,
-        id="company_enrichment_youtube",
-    ),
-    pytest.param(
-        lambda _: _slow("llm", "chat", pattern="S" * 20 + "F", times=1),
-        _pages,
-        id="content_analysis",
-    ),
-]
+KEYWORD_METRICS = (
+    lambda _: _slow("dataforseo", "search_volume", match={"location_code": 2840}),
+    _volumes_of_one_market,
+)
+SERP_COLLECTION = (
+    lambda _: _slow("scaleserp", "get_results", match={"searches_type": "news"}),
+    _organic_collected_news_ready,
+)
+COMPANIES = (
+    lambda known: _slow("pdl", "enrich", match={"website": known.domain}),
+    _companies,
+)
+YOUTUBE = (lambda _: _slow("youtube", "videos", pattern="SF", times=1), _fifty_videos)
+OWNERS = (
+    lambda known: _slow("pdl", "enrich", match={"website": known.channel_domain}),
+    _owners,
+)
+CONTENT = (lambda _: _slow("llm", "chat", pattern="S" * 20 + "F", times=1), _pages)
 
 
-@pytest.mark.parametrize(("rule", "middle"), PHASES)
+# Of two phases in one run, the second begins with what the first has finished.
+@pytest.mark.parametrize(
+    "phases",
+    [
+        pytest.param((KEYWORD_METRICS, SERP_COLLECTION), id="keyword_metrics, serp_collection"),
+        pytest.param((COMPANIES,), id="company_enrichment_serp"),
+        pytest.param((YOUTUBE, OWNERS), id="youtube_enrichment, company_enrichment_youtube"),
+        pytest.param((CONTENT,), id="content_analysis"),
+    ],
+)
 async def test_a_kill_in_the_middle_of_a_phase_changes_nothing(
     reference: Reference,
     database_url: str,
     tmp_path: Path,
-    rule: Callable[[Reference], dict[str, Any]],
-    middle: Middle,
+    phases: Sequence[tuple[Callable[[Reference], dict[str, Any]], Middle]],
 ) -> None:
     """After a kill in mid-phase the next worker ends with the same tables."""
     async with open_world(
         database_url, tmp_path, KEYWORDS, **{**QUICK_TAKEOVER, "SERPLINE_BATCH_CALL_SECONDS": "20"}
     ) as world:
-        world.sim.set_faults([rule(reference)])
-        worker = await world.start_worker()
+        world.sim.set_faults([rule(reference) for rule, _ in phases])
         run_id = await world.start(analysis_depth=DEPTH)
-        await until(lambda: middle(world, run_id), "the middle of the phase")
-        worker.kill()
-        await worker.wait()
+        for number, (_, middle) in enumerate(phases, 1):
+            worker = await world.start_worker()
+            await until(partial(middle, world, run_id), "the middle of the phase")
+            worker.kill()
+            await worker.wait()
+            assert sum(entry.fault == "slow" for entry in world.sim.log) == number
         await world.start_worker()
         await _ends_undisturbed(world, run_id, reference)
-        assert sum(entry.fault == "slow" for entry in world.sim.log) == 1
+        assert sum(entry.fault == "slow" for entry in world.sim.log) == len(phases)
 
 
 async def test_kills_at_the_start_and_the_end_of_a_run_change_nothing(
