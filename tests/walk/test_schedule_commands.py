@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from harness.environment import clean_environment
 from serpline.core.clock import SystemClock
 from serpline.scheduling.spec import ScheduleSpec
 
+# A command takes CPU from the scheduler that it waits for.
+POLL_SECONDS = 0.5
 SPEC = """
 # Two content types, one schedule.
 - content_type: news
@@ -116,6 +119,7 @@ def test_the_scheduler_starts_what_is_due(database_url: str, tmp_path: Path) -> 
         while not slots or slots[0]["outcome"] == "due":
             assert SystemClock().now() < due + timedelta(seconds=120), log.read_text()
             slots = commands.read("schedule", "slots", "s")
+            time.sleep(POLL_SECONDS)
         (slot,) = slots
         assert (slot["outcome"], slot["scheduled_for"]) == ("started", due.isoformat())
         assert {"content_type", "started_at", "reason", "run_id"} <= set(slot)
