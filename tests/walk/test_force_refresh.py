@@ -113,6 +113,23 @@ async def _asked(world: World, *command: str) -> dict[str, Any]:
     return document
 
 
+async def test_a_month_after_a_run_that_bought_nothing(database_url: str, tmp_path: Path) -> None:
+    """A month of new pages is estimated from typical ones; another run would buy none."""
+    spec = tmp_path / "spec.json"
+    spec.write_text(json.dumps({"content_type": "video", "frequency": "daily"}))
+    command = ("schedule", "add", "s", str(spec), "--dry-run", "--json")
+    async with open_world(database_url, tmp_path, KEYWORDS) as world:
+        await world.start_worker()
+        bases = []
+        for _ in range(2):
+            await world.run(analysis_depth=DEPTH, content_types=["video"])
+            cost = (await _asked(world, *command))["cost_per_month"]["providers"]["llm"]
+            assert cost["credits_max"] > cost["credits"] > 0
+            bases.append(cost["basis"])
+        assert bases[0].startswith("estimate: as in run")
+        assert bases[1] == "estimate: typical search pages"
+
+
 async def test_the_option_of_run_start(database_url: str, tmp_path: Path) -> None:
     """``--force-refresh`` is stored with the run, and its estimate includes all purchases."""
     async with open_world(database_url, tmp_path, KEYWORDS) as world:

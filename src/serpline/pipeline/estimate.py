@@ -112,12 +112,19 @@ def usd(provider: str, credits_: float) -> float | None:
 
 
 async def estimate(
-    conn: Connection, config: PipelineConfig, *, has_pdl: bool, has_llm: bool
+    conn: Connection,
+    config: PipelineConfig,
+    *,
+    has_pdl: bool,
+    has_llm: bool,
+    finds_new: bool = False,
 ) -> Estimate:
     """Estimate a run of ``config`` over the project's keywords.
 
     ``has_pdl``: whether People Data Labs is configured. ``has_llm``: whether a model is asked for
-    channels' owners. Raises ``UserError`` if the project has no keywords for such a run.
+    channels' owners. ``finds_new``: the run finds things that are not bought yet, so a latest run
+    that bought nothing is no basis. Raises ``UserError`` if the project has no keywords for such
+    a run.
     """
     by_market = await projects.count_pairs(conn, config.landscape, config.keyword_limit)
     if not by_market:
@@ -128,7 +135,7 @@ async def estimate(
     lines = [
         _keyword_metrics(by_market, markets),
         _serp_collection(per_type, config),
-        *(await _by_ratio(conn, per_type, config, has_pdl, has_llm)),
+        *(await _by_ratio(conn, per_type, config, has_pdl, has_llm, finds_new)),
     ]
     asked = set(config.phases or PhaseName)
     return Estimate(
@@ -165,7 +172,12 @@ def _serp_collection(per_type: int, config: PipelineConfig) -> Line:
 
 
 async def _by_ratio(
-    conn: Connection, per_type: int, config: PipelineConfig, has_pdl: bool, has_llm: bool
+    conn: Connection,
+    per_type: int,
+    config: PipelineConfig,
+    has_pdl: bool,
+    has_llm: bool,
+    finds_new: bool,
 ) -> list[Line]:
     """Estimate the phases whose work depends on what the searches return."""
     done = (RunStatus.COMPLETED, RunStatus.COMPLETED_WITH_ERRORS)
@@ -182,7 +194,9 @@ async def _by_ratio(
         }
         if all(str(kind) in searched for kind in config.content_types):
             spent = await reports.spending(conn, latest)
-            return _scaled_from(latest, spent, searched, per_type, config)
+            lines = _scaled_from(latest, spent, searched, per_type, config)
+            if not finds_new or any(line.credits for line in lines):
+                return lines
     return _typical(per_type, config, has_pdl, has_llm)
 
 

@@ -50,7 +50,7 @@ async def monthly_cost(
             config = run_config(followed, None)
             if config.landscape and not await projects.landscape_exists(conn, config.landscape):
                 raise UserError(f"landscape={config.landscape!r}: there is no such landscape")
-            one = await estimate(conn, config, has_pdl=has_pdl, has_llm=has_llm)
+            one = await estimate(conn, config, has_pdl=has_pdl, has_llm=has_llm, finds_new=True)
             found.append((config, one, count))
     except UserError as error:
         return {**total, "searches": None, "providers": {}, "error": str(error)}
