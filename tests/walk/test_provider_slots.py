@@ -14,6 +14,13 @@ import httpx2
 import pytest
 from harness.ports import LOOPBACK, reserved_port
 from harness.provider_schedules import SPEC, store_schedule
+from harness.provider_slots import (
+    KEYWORDS,
+    enabled_batch,
+    last_hour,
+    run_in_the_past,
+    scaleserp_credits,
+)
 from harness.tables import differences, final_tables
 from harness.waiting import until
 from harness.world import World, open_world, simulated
@@ -25,11 +32,7 @@ from serpline.domain.names import ContentType, PipelineMode
 from serpline.domain.states import ENDED_RUNS, RunStatus
 from serpline.scheduling.merging import run_config
 from serpline.scheduling.spec import ScheduleSpec
-from serpline.simulator.scaleserp.batches import Batch
-from serpline.store.calls import budgets, ledger
-from serpline.store.results import reports
 
-KEYWORDS = b"keyword,market\nkettle,PL\nteapot,US\ncup,PL\n"
 NEWS = ContentType.NEWS
 
 
@@ -46,11 +49,6 @@ async def _world(
             yield world
 
 
-def _slot(world: World) -> datetime:
-    """The last full hour."""
-    return world.services.clock.now().replace(minute=0, second=0, microsecond=0)
-
-
 async def _schedule(world: World, slot: datetime, **keys: Any) -> PipelineConfig:
     """Store a schedule of that hour; returns the configuration of the run of its slot."""
     written = {**SPEC, "time_of_day": f"{slot:%H}:00", **keys}
@@ -61,37 +59,8 @@ async def _schedule(world: World, slot: datetime, **keys: Any) -> PipelineConfig
     return config
 
 
-async def _batch(world: World) -> Batch:
-    """The batch that the driver of the worker has made and enabled."""
-
-    async def made() -> Batch | None:
-        found = list(world.sim.scaleserp.account.batches.values())
-        enabled = [batch for batch in found if batch.fields.get("enabled") and batch.searches]
-        return enabled[0] if enabled else None
-
-    return await until(made, "the driver to enable the batch")
-
-
-def _run_slot(world: World, batch: Batch, slot: datetime) -> None:
-    """Let the provider make the run of a slot whose time has passed."""
-    batch.looked_at = slot - timedelta(seconds=1)
-    world.sim.scaleserp.scheduler.catch_up()
-
-
 async def _start(world: World, config: PipelineConfig) -> UUID:
     return await world.services.pipeline.start(config, PipelineMode.SCHEDULED)
-
-
-async def _spent(world: World, run_id: UUID) -> float:
-    """The ScaleSERP credits of a run: equal in its ledger, its budget and its report by phase."""
-    async with world.services.database.transaction() as conn:
-        totals = await ledger.totals(conn, run_id)
-        own = await budgets.read(conn, "scaleserp", budgets.run_scope(run_id))
-        parts = await reports.spending(conn, run_id)
-    found = {float(totals["scaleserp"].credits), float(own.spent)}
-    found.add(sum(part.credits for part in parts if part.provider == "scaleserp"))
-    (same,) = found
-    return same
 
 
 async def _waits(world: World) -> dict[str, Any]:
@@ -114,12 +83,12 @@ async def test_the_run_of_a_slot_takes_the_providers_results(
     """
     async with _world(database_url, tmp_path, SERPLINE_BATCH_POLL_SECONDS="600") as world:
         await world.start_worker()
-        slot = _slot(world)
+        slot = last_hour(world)
         config = await _schedule(world, slot)
-        batch = await _batch(world)
+        batch = await enabled_batch(world)
         run_id = await _start(world, config)
         await _waits(world)
-        _run_slot(world, batch, slot)
+        run_in_the_past(world, batch, slot)
         assert (await world.wait_for_end(run_id)).status is RunStatus.COMPLETED
         await world.sim.settled()
         assert [(each.honest, each.status) for each in world.sim.webhooks] == [(True, 202)]
@@ -130,7 +99,7 @@ async def test_the_run_of_a_slot_takes_the_providers_results(
         assert world.sim.log.of("scaleserp", "start_batch") == []
         (row,) = await world.query("SELECT status, received, scheduled_for FROM provider_batches")
         assert row == {"status": "ingested", "received": 3, "scheduled_for": slot}
-        assert await _spent(world, run_id) == 3
+        assert await scaleserp_credits(world, run_id) == 3
         own = {"provider_schedule": False, "scheduled_for": None}
         other = await _start(world, config.model_copy(update=own))
         await world.wait_for_end(other)
@@ -138,7 +107,7 @@ async def test_the_run_of_a_slot_takes_the_providers_results(
         found = [await final_tables(database, run) for run in (run_id, other)]
         assert differences(*found) == []
         assert world.sim.scaleserp.account.created == 2
-        assert await _spent(world, other) == 3
+        assert await scaleserp_credits(world, other) == 3
 
 
 async def test_a_schedule_is_added_and_its_slot_completed_by_the_providers_webhook(
@@ -147,10 +116,10 @@ async def test_a_schedule_is_added_and_its_slot_completed_by_the_providers_webho
     """Added by the service, started by the tick, continued at the real webhook endpoint."""
     async with _world(database_url, tmp_path, SERPLINE_BATCH_POLL_SECONDS="600") as world:
         await world.start_worker()
-        slot, schedules = _slot(world), world.services.schedules
+        slot, schedules = last_hour(world), world.services.schedules
         written = ScheduleSpec.from_json({**SPEC, "time_of_day": f"{slot:%H}:00"})
         await schedules.add("täglich 毎日", written)
-        batch = await _batch(world)
+        batch = await enabled_batch(world)
         # As if it had been added before the slot.
         await world.query(
             "UPDATE schedules SET decided_until = CAST(:slot AS timestamptz) - interval '1 minute',"
@@ -159,7 +128,7 @@ async def test_a_schedule_is_added_and_its_slot_completed_by_the_providers_webho
         )
         await world.services.tick.run()
         await _waits(world)
-        _run_slot(world, batch, slot)
+        run_in_the_past(world, batch, slot)
 
         async def has_ended() -> list[dict[str, Any]]:
             rows = await schedules.slots("täglich 毎日")
@@ -180,17 +149,18 @@ async def test_a_schedule_is_added_and_its_slot_completed_by_the_providers_webho
             "result_set_id": 1,
         }
         assert world.sim.scaleserp.account.created == 1
-        assert await _spent(world, ended["run_id"]) == world.sim.ledger.spent("scaleserp") == 3
+        assert await scaleserp_credits(world, ended["run_id"]) == 3
+        assert world.sim.ledger.spent("scaleserp") == 3
 
 
 async def test_a_webhook_before_the_run_is_not_lost(database_url: str, tmp_path: Path) -> None:
     """The provider was earlier than we: the run finds the stored webhook and the result set."""
     async with _world(database_url, tmp_path, SERPLINE_BATCH_POLL_SECONDS="600") as world:
         await world.start_worker()
-        slot = _slot(world)
+        slot = last_hour(world)
         config = await _schedule(world, slot)
-        batch = await _batch(world)
-        _run_slot(world, batch, slot)
+        batch = await enabled_batch(world)
+        run_in_the_past(world, batch, slot)
         await world.sim.settled()
         assert len(await world.query("SELECT FROM webhook_inbox")) == 1
         run_id = await _start(world, config)
@@ -207,11 +177,11 @@ async def test_without_a_webhook_the_poll_finds_the_results(
         database_url, tmp_path, (never,), SERPLINE_WEBHOOK_WAIT_SECONDS="0.5"
     ) as world:
         await world.start_worker()
-        slot = _slot(world)
+        slot = last_hour(world)
         config = await _schedule(world, slot)
-        batch = await _batch(world)
+        batch = await enabled_batch(world)
         run_id = await _start(world, config)
-        _run_slot(world, batch, slot)
+        run_in_the_past(world, batch, slot)
         assert (await world.wait_for_end(run_id)).status is RunStatus.COMPLETED
         kinds = await world.query("SELECT event_type FROM pipeline_events ORDER BY id")
         types = [row["event_type"] for row in kinds]
@@ -222,10 +192,10 @@ async def test_a_slot_takes_its_own_results_only(database_url: str, tmp_path: Pa
     """Yesterday's result set and one started by hand later are left alone."""
     async with _world(database_url, tmp_path) as world:
         await world.start_worker()
-        slot = _slot(world)
+        slot = last_hour(world)
         config = await _schedule(world, slot)
-        batch = await _batch(world)
-        _run_slot(world, batch, slot - timedelta(days=1))
+        batch = await enabled_batch(world)
+        run_in_the_past(world, batch, slot - timedelta(days=1))
         assert [r.id for r in batch.result_sets] == [1, 2]
         world.sim.scaleserp.account.start(batch)
         await world.sim.settled()
@@ -241,8 +211,8 @@ async def test_what_the_provider_does_not_start_is_collected_by_a_batch_of_our_o
     """Its batch stays idle: the searches have used no attempt, and go to a batch of ours."""
     async with _world(database_url, tmp_path, SERPLINE_BATCH_POLL_SECONDS="0.05") as world:
         await world.start_worker()
-        config = await _schedule(world, _slot(world))
-        scheduled = await _batch(world)
+        config = await _schedule(world, last_hour(world))
+        scheduled = await enabled_batch(world)
         run_id = await _start(world, config)
         assert (await world.wait_for_end(run_id)).status is RunStatus.COMPLETED
         rows = await world.query(
@@ -279,11 +249,11 @@ async def test_a_replayed_or_forged_webhook_of_a_scheduled_batch_has_no_effect(
     """The secret path belongs to that one batch; replays are stored once."""
     async with _world(database_url, tmp_path) as world:
         await world.start_worker()
-        slot = _slot(world)
+        slot = last_hour(world)
         config = await _schedule(world, slot)
-        batch = await _batch(world)
+        batch = await enabled_batch(world)
         run_id = await _start(world, config)
-        _run_slot(world, batch, slot)
+        run_in_the_past(world, batch, slot)
         await world.wait_for_end(run_id)
         await world.sim.settled()
         url = str(batch.fields["notification_webhook"])
