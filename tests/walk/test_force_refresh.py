@@ -18,6 +18,8 @@ from serpline.domain.states import RunStatus
 from serpline.simulator.journal import CallEntry
 
 KEYWORDS = b"keyword,market\nbest espresso machine,US\n"
+# Enough questions that some are left when the first are under way.
+MANY_KEYWORDS = KEYWORDS + b"coffee grinder,US\ndecaf beans,US\n"
 # Every purchase of reference data; the last one is of volumes.
 BOUGHT = ("pdl", "wikidata", "youtube", "llm", "dataforseo")
 DATED = (
@@ -70,7 +72,7 @@ async def test_every_kind_is_bought_again_once(database_url: str, tmp_path: Path
 
 async def test_a_take_over_and_a_retry_buy_nothing_again(database_url: str, tmp_path: Path) -> None:
     """Data bought in the run is fresh for the run's next worker and for its retry."""
-    async with open_world(database_url, tmp_path, KEYWORDS) as world:
+    async with open_world(database_url, tmp_path, MANY_KEYWORDS) as world:
         await world.start_worker()
         expected = _bought(await _log_of(world))
         before = len(world.sim.log.entries)
