@@ -565,8 +565,10 @@ async def test_a_lost_wakeup_only_delays_a_job(db: Database, queue: Watched) -> 
         assert await queue.outcomes(1) == [JobOutcome.DONE]
 
 
-async def test_the_database_may_restart(own_server: EmbeddedServer) -> None:
-    """A worker survives a restart of PostgreSQL and continues to serve."""
+async def test_the_database_may_restart(
+    own_server: EmbeddedServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A worker survives a restart of PostgreSQL and continues to serve; the log is short."""
     database = await Database.connect(own_server.url())
     try:
         await migrate(database)
@@ -581,6 +583,8 @@ async def test_the_database_may_restart(own_server: EmbeddedServer) -> None:
                 await asyncio.to_thread(ensure_server, own_server.data_dir)
     finally:
         await database.close()
+    assert "listener" in caplog.text
+    assert "Traceback" not in caplog.text
 
 
 async def test_a_worker_stops_while_the_database_is_away(own_server: EmbeddedServer) -> None:

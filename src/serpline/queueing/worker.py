@@ -16,6 +16,7 @@ Limit: on a stop, running handlers have ``grace_seconds`` to end and are then ca
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -24,7 +25,7 @@ from procrastinate.worker import Worker
 
 from serpline.core.logging import get
 from serpline.queueing.connector import PoolConnector
-from serpline.store.database import Database
+from serpline.store.database import Database, DatabaseUnavailable, TransactionConflict
 from serpline.store.queue.wakeups import QUEUE, STALLED_SECONDS, TASK, WakeUp, priority_of
 
 Perform = Callable[[WakeUp], Awaitable[None]]
@@ -36,6 +37,22 @@ RESTART_SECONDS_MAX: Final = 5.0
 SETTLED_SECONDS: Final = 30.0
 
 log = get(__name__)
+
+
+class _StatesInOneLine(logging.Filter):
+    """Removes the library's tracebacks, of hundreds of lines, from states of the database."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Keep the record; its message has the reason."""
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, DatabaseUnavailable | TransactionConflict):
+            record.exc_info = None
+        return True
+
+
+# asyncio's: the library leaves the task of a job whose end it could not store.
+for _name in (f"procrastinate.worker.{QUEUE}", "procrastinate.utils", "asyncio"):
+    logging.getLogger(_name).addFilter(_StatesInOneLine())
 
 
 class SupervisedWorker:
