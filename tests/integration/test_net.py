@@ -470,7 +470,7 @@ def test_unusable_ca_file_is_named(tmp_path: Path) -> None:
     """A CA file that is missing or not PEM is a user error that names the file."""
     (tmp_path / "not.pem").write_text("nothing")
     for name in ("missing.pem", "not.pem"):
-        with pytest.raises(UserError, match=f"net_test_ca: .*{name}"):
+        with pytest.raises(UserError, match=f"SERPLINE_NET_TEST_CA=.*{name}"):
             HttpClient(test_ca=tmp_path / name)
 
 

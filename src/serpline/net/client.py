@@ -234,7 +234,9 @@ def _tls(extra_ca: Path | None) -> ssl.SSLContext:
             context.load_verify_locations(extra_ca)
         except OSError as error:
             reason = error.strerror or error
-            raise UserError(f"net_test_ca: {str(extra_ca)!r} cannot be used: {reason}") from None
+            raise UserError(
+                f"SERPLINE_NET_TEST_CA={str(extra_ca)!r}: cannot be used: {reason}"
+            ) from None
     return context
 
 
