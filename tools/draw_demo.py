@@ -7,6 +7,7 @@ picture has the last state of the progress, the DSI table, and the schedule with
 import fcntl
 import os
 import pty
+import re
 import struct
 import sys
 import tempfile
@@ -61,5 +62,7 @@ def shown(text: str) -> str:
 if __name__ == "__main__":
     console = Console(record=True, width=COLUMNS, file=open(os.devnull, "w"))  # noqa: SIM115
     console.print(Text.from_ansi(shown(output())), soft_wrap=True)
-    console.save_svg(str(PICTURE), title="serpline demo")
+    picture = console.export_svg(title="serpline demo")
+    # A font of the viewer's machine serves; the picture asks no other host for one.
+    PICTURE.write_text(re.sub(r"@font-face \{.*?\}\s*", "", picture, flags=re.DOTALL))
     sys.stdout.write(f"{PICTURE.name}: written\n")
