@@ -132,11 +132,10 @@ def notifications(told: "Sequence[DestinationRow]", missing: Sequence[tuple[str,
     if not failing:
         return Check("notifications", "ok", ", ".join(row.name for row in told))
     words = "; ".join(
-        f"{row.name} fails since {row.failing_since:%Y-%m-%d %H:%M}, {row.pending} wait:"
-        f" {row.last_error}"
+        f"{row.name} fails since {row.failing_since:%Y-%m-%d %H:%M} UTC, {row.pending} wait"
         for row in failing
     )
-    return Check("notifications", "broken", words)
+    return Check("notifications", "broken", f"{words}: see 'serpline notifications list'")
 
 
 def database_programs(settings: Settings) -> Check:
