@@ -4,6 +4,7 @@ import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -101,8 +102,14 @@ class Account:
 
 @asynccontextmanager
 async def open_account(db: Database, **settings: Any) -> AsyncIterator[Account]:
-    """A driver and a simulator that share a clock which the test sets ahead."""
+    """A driver and a simulator that share a clock which the test sets ahead.
+
+    It is ten o'clock: no start of ``SPEC`` is near.
+    """
     clock = TravelClock()
+    now = clock.now()
+    ten = now.replace(hour=10, minute=0, second=0, microsecond=0) + timedelta(days=1)
+    clock.ahead_seconds = (ten - now).total_seconds()
     async with Simulator(SimulatorConfig(seed=3, clock=clock)) as sim:
         loaded = load(
             scaleserp_base_url=sim.environment()["SERPLINE_SCALESERP_BASE_URL"],

@@ -33,7 +33,6 @@ from serpline.store.database import Database
 preload(__name__)
 
 KEYWORDS = b"keyword,market\nkettle,PL\nteapot,PL\n"
-LATER = {**SPEC, "time_of_day": "17:00"}
 # More processes than any step has calls.
 PROCESSES_MAX = 30
 _FILL = {"add_searches 1", "get_batch 2"}
@@ -178,28 +177,31 @@ async def test_a_kill_at_any_call_makes_no_batch_too_many(
         drivers = Drivers(world, when)
         database = world.services.database
         account = world.sim.scaleserp.account
-        await store_schedule(database, "s", [SPEC])
+        # No start comes while the test runs.
+        hour, later = ((world.services.clock.now().hour + hours) % 24 for hours in (6, 12))
+        first, changed = ({**SPEC, "time_of_day": f"{at:02d}:00"} for at in (hour, later))
+        await store_schedule(database, "s", [first])
         await drivers.step("create")
-        await drivers.is_as_wanted(created=1, enabled=True, hour=9, searches=2)
-        await store_schedule(database, "s", [LATER], version=2)
+        await drivers.is_as_wanted(created=1, enabled=True, hour=hour, searches=2)
+        await store_schedule(database, "s", [changed], version=2)
         await store_keywords(database, "saucer,PL\n")
         await drivers.step("edit")
-        await drivers.is_as_wanted(created=1, enabled=True, hour=17, searches=3)
-        await store_schedule(database, "s", [LATER], version=2, status="paused")
+        await drivers.is_as_wanted(created=1, enabled=True, hour=later, searches=3)
+        await store_schedule(database, "s", [changed], version=2, status="paused")
         await drivers.step("pause")
-        await drivers.is_as_wanted(created=1, enabled=False, hour=17, searches=3)
+        await drivers.is_as_wanted(created=1, enabled=False, hour=later, searches=3)
         (batch,) = account.batches.values()
         batch.created_at -= RENEWED_AFTER + timedelta(hours=1)
         await drivers.step("renew")
-        await drivers.is_as_wanted(created=2, enabled=False, hour=17, searches=3)
-        await store_schedule(database, "s", [LATER], version=2)
+        await drivers.is_as_wanted(created=2, enabled=False, hour=later, searches=3)
+        await store_schedule(database, "s", [changed], version=2)
         await drivers.step("resume")
-        await drivers.is_as_wanted(created=2, enabled=True, hour=17, searches=3)
+        await drivers.is_as_wanted(created=2, enabled=True, hour=later, searches=3)
         (batch,) = account.batches.values()
         account.delete(batch)
         await drivers.step("expired")
-        await drivers.is_as_wanted(created=3, enabled=True, hour=17, searches=3)
-        await store_schedule(database, "s", [LATER], version=2, status="deleted")
+        await drivers.is_as_wanted(created=3, enabled=True, hour=later, searches=3)
+        await store_schedule(database, "s", [changed], version=2, status="deleted")
         await drivers.step("delete")
         assert (account.created, dict(account.batches)) == (3, {})
         assert await world.query("SELECT FROM provider_schedules") == []

@@ -150,7 +150,7 @@ async def test_a_batch_is_replaced_before_it_expires(account: Account) -> None:
     await store_schedule(account.db, "t", [{**SPEC, "content_type": "video"}])
     await account.drive()
     first = account.batches()
-    account.clock.ahead_seconds = RENEWED_AFTER.total_seconds() + 60
+    account.clock.ahead_seconds += RENEWED_AFTER.total_seconds() + 60
     await account.drive()
     assert account.batches()["video 0"] is first["video 0"]
     assert account.batches()["news 0"] is not first["news 0"]
@@ -171,10 +171,10 @@ async def test_an_unanswered_create_is_not_repeated(account: Account, fault: str
     await account.drive()
     calls = len(account.sim.log)
     if fault == "cut":
-        account.clock.ahead_seconds = 60
+        account.clock.ahead_seconds += 60
         await account.drive()
         assert len(account.sim.log) == calls
-    account.clock.ahead_seconds = 80
+    account.clock.ahead_seconds += 20 if fault == "cut" else 80
     await account.drive()
     assert account.created == 1
     assert account.batches()["news 0"].fields["enabled"] is True
@@ -200,7 +200,7 @@ async def test_searches_stay_when_a_start_is_near(account: Account) -> None:
     """Four minutes before it, changed keywords wait, so that the batch does not miss its start."""
     now = account.clock.now()
     soon = now.replace(minute=56, second=0, microsecond=0)
-    account.clock.ahead_seconds = (soon - now).total_seconds()
+    account.clock.ahead_seconds += (soon - now).total_seconds()
     hour = (soon.hour + 1) % 24
     await store_schedule(account.db, "s", [{**SPEC, "time_of_day": f"{hour:02d}:00"}])
     await account.drive()

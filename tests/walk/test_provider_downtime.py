@@ -19,9 +19,12 @@ from serpline.domain.states import ENDED_RUNS
 from serpline.scheduling.spec import ScheduleSpec
 
 
-async def _add(world: World, **keys: Any) -> None:
-    written = {**SPEC, "time_of_day": f"{last_hour(world):%H}:00", **keys}
+async def _add(world: World, **keys: Any) -> datetime:
+    """Add a schedule that is due every day at the last full hour; returns that hour."""
+    slot = last_hour(world)
+    written = {**SPEC, "time_of_day": f"{slot:%H}:00", **keys}
     await world.services.schedules.add("s", ScheduleSpec.from_json(written))
+    return slot
 
 
 async def _is_undecided_since(world: World, slot: datetime) -> None:
@@ -49,11 +52,10 @@ async def test_every_missed_day_has_the_results_of_its_day(
     """With ``catch_up: all``, three days without a worker cost what they cost anyway."""
     async with open_world(database_url, tmp_path, KEYWORDS) as world:
         worker = await world.start_worker()
-        await _add(world, catch_up="all", overlap="allow")
+        slot = await _add(world, catch_up="all", overlap="allow")
         batch = await enabled_batch(world)
         worker.kill()
         await worker.wait()
-        slot = last_hour(world)
         run_in_the_past(world, batch, slot - timedelta(days=2))
         await _is_undecided_since(world, slot - timedelta(days=2))
         await world.start_worker()
@@ -82,7 +84,7 @@ async def test_a_slot_whose_start_is_held_back_waits_for_the_budget(
     settings = {"SERPLINE_BATCH_POLL_SECONDS": "0.05"}
     async with open_world(database_url, tmp_path, KEYWORDS, **settings) as world:
         worker = await world.start_worker(SERPLINE_CREDITS_PER_DAY='{"scaleserp": 2}')
-        await _add(world)
+        slot = await _add(world)
 
         async def held() -> list[dict[str, Any]]:
             return await world.query(
@@ -90,7 +92,7 @@ async def test_a_slot_whose_start_is_held_back_waits_for_the_budget(
             )
 
         await until(held, "the start to be held back")
-        await _is_undecided_since(world, last_hour(world))
+        await _is_undecided_since(world, slot)
 
         async def waiting() -> list[dict[str, Any]]:
             return await world.query(
@@ -102,8 +104,8 @@ async def test_a_slot_whose_start_is_held_back_waits_for_the_budget(
         worker.kill()
         await worker.wait()
         await world.start_worker(SERPLINE_CREDITS_PER_DAY='{"scaleserp": 10}')
-        (slot,) = await _ended(world, 1)
-        assert slot["run_status"] == "completed"
-        assert await scaleserp_credits(world, slot["run_id"]) == 3
+        (row,) = await _ended(world, 1)
+        assert row["run_status"] == "completed"
+        assert await scaleserp_credits(world, row["run_id"]) == 3
         assert world.sim.ledger.spent("scaleserp") == 3
         assert world.sim.scaleserp.account.created == 2
