@@ -56,14 +56,6 @@ def written_specs(specs: Sequence[ScheduleSpec]) -> list[dict[str, Any]]:
 def check_new(specs: Sequence[ScheduleSpec], now: datetime) -> None:
     """Raise ``UserError`` for specifications that form no schedule, or one that is never due."""
     check_compatible(specs)
-    faults = [
-        f"jitter={spec.jitter_seconds}: must be less than deadline ({spec.deadline_seconds}"
-        " seconds), or slots miss it while they wait"
-        for spec in specs
-        if spec.deadline_seconds is not None and spec.jitter_seconds >= spec.deadline_seconds
-    ]
-    if faults:
-        raise UserError("; ".join(faults))
     if next_instant(specs, now) is None:
         ends = [str(spec.to_json()["end"]) for spec in specs if spec.end is not None]
         reason = f"end={ends[0]!r}: " if ends else ""

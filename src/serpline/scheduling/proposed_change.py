@@ -194,9 +194,11 @@ def _raise(document: Document, spec: ScheduleSpec, values: Mapping[str, Any]) ->
 
 
 def _jitter(document: Document, spec: ScheduleSpec, values: Mapping[str, Any]) -> Edited:
-    if spec.jitter_seconds >= values["jitter"]:
+    seconds, deadline = values["jitter"], spec.deadline_seconds
+    # A slot must not wait past its deadline.
+    if spec.jitter_seconds >= seconds or (deadline is not None and seconds >= deadline):
         return None
-    return [{**document, "jitter": values["jitter"]}]
+    return [{**document, "jitter": seconds}]
 
 
 _EDITS: Mapping[ProposalKind, Callable[[Document, ScheduleSpec, Mapping[str, Any]], Edited]] = {

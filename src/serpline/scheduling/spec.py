@@ -255,13 +255,16 @@ class ScheduleSpec(ConfigModel):
         return {**given, "content_type": [given["content_type"]]}
 
     @model_validator(mode="after")
-    def _check_frequency_keys(self) -> Self:
-        """Refuse keys that do not apply to the frequency; require those that it needs."""
+    def _check_together(self) -> Self:
+        """Refuse keys that do not go together; require those that the frequency needs."""
         written = self.to_json()
         faults = frequency_faults(self.frequency, written)
         if self.first is not None and self.last is not None and self.first > self.last:
             words = f"is before start={written['start']!r}"
             faults.append(key_fault("must", "end", written["end"], words))
+        if self.deadline_seconds is not None and self.jitter_seconds >= self.deadline_seconds:
+            words = f"must be less than deadline={written['deadline']}, or slots wait past it"
+            faults.append(key_fault("must", "jitter", written["jitter"], words))
         if faults:
             raise ValidationError.from_exception_data("ScheduleSpec", faults)
         return self

@@ -57,7 +57,7 @@ def specs(draw: st.DrawFn) -> ScheduleSpec:
         **draw(_FREQUENCIES),
     }
     if draw(st.booleans()):
-        given["deadline"] = draw(st.integers(1, 48)) * 3_600
+        given["deadline"] = draw(st.integers(2, 48)) * 3_600
     return ScheduleSpec.from_json(given)
 
 

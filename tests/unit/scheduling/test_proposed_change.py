@@ -117,12 +117,14 @@ def test_errors_of_a_provider_raise_the_priority() -> None:
 
 
 def test_nothing_to_change_is_no_change() -> None:
-    """Batches that are small already, starts that are spread already, a type that is gone."""
+    """Small batches, starts that are spread already, a short deadline, a type that is gone."""
     small = {**NEWS, "batch_size": 5_000}
     pattern = _pattern(Factor.BATCH_SIZE, 5_000, "scale_serp_api")
     assert change_for(pattern, "news", [small], _slots((6,))) is None
     spread = {"content_type": "news", "frequency": "interval", "interval": "6h", "jitter": "2h"}
     assert change_for(_pattern(Factor.HOUR, 6), "news", [spread], _slots((0, 6, 12, 18))) is None
+    tight = {"content_type": "news", "frequency": "interval", "interval": "6h", "deadline": "2h"}
+    assert change_for(_pattern(Factor.HOUR, 6), "news", [tight], _slots((0, 6, 12, 18))) is None
     values = {"hour": 6, "to_hour": 7}
     assert apply_change([NEWS], "video", ProposalKind.LATER_HOUR, values) is None
 
