@@ -7,17 +7,16 @@ a person paused. The simulator's ledger gives the credits.
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
+from chaos.slot_lanes import ON_TIME, TypePause, deadlines, rows, type_pauses
 from chaos.slot_world import SlotWorld
 from serpline.simulator.dataforseo import COST
 from serpline.store.database import Database
 
-# As documented: an instant that nobody looked at for so long was missed.
-ON_TIME = timedelta(seconds=300)
 _ENDED = frozenset({"completed", "completed_with_errors", "failed", "cancelled"})
 _LATE = frozenset({"caught_up", "catch_up_none", "superseded", "too_old", "too_many"})
 # We count its tasks, and it charges dollars.
@@ -72,8 +71,10 @@ _BUDGETS = sa.text(
     "SELECT provider, sum(spent) AS spent, sum(reserved) AS reserved FROM provider_budgets"
     " WHERE scope LIKE 'month:%' GROUP BY 1"
 )
-# Ids of runs and batches that a person started are random, so instants stand for runs.
+# Ids of runs that a person started are random, so instants stand for runs.
 _TABLES = {
+    "runs": "SELECT schedule_id, scheduled_for, content_type, run_id FROM schedule_slots"
+    " WHERE reason_code <> 'triggered'",
     "slots": "SELECT schedule_id, scheduled_for, content_type, version, outcome, reason_code,"
     " reason, start_at, decided_at, started_at, run_status, run_ended_at, succeeded"
     " FROM schedule_slots",
@@ -95,10 +96,17 @@ _TABLES = {
 
 
 class Audit(NamedTuple):
-    """What the auditors found in one world. All but the first two must be 0."""
+    """What the auditors found in one world. All but the first four must be 0.
+
+    ``types_paused``: pauses of a content type after failed runs. ``deadlines``: lanes that ended by
+    their deadline. ``deadlines_early``: those that ended before it.
+    """
 
     slots: int
     outcomes: Mapping[str, int]
+    types_paused: int
+    deadlines: int
+    deadlines_early: int
     missing: int
     unexpected: int
     undecided: int
@@ -121,13 +129,19 @@ class Audit(NamedTuple):
 async def audit(world: SlotWorld) -> Audit:
     """Compare a world that has ended with what must be."""
     database = world.services.database
-    slots = [row for row in await _rows(database, _SLOTS) if row["reason_code"] != "triggered"]
+    slots = [row for row in await rows(database, _SLOTS) if row["reason_code"] != "triggered"]
     by_hand = await _number(database, "SELECT count(*) FROM schedule_slots"
                             " WHERE reason_code = 'triggered'")  # fmt: skip
     expected = await expected_slots(world)
     found = {(row["scheduled_for"], row["content_type"]) for row in slots}
     late = {key for key in expected if not _was_looked_at(key[0], world.looks)}
-    paused = {key for key in expected if any(a <= key[0] < b for a, b in world.pauses)}
+    by_type = await type_pauses(world)
+    paused = {
+        key
+        for key in expected
+        if any(a <= key[0] < b for a, b in world.pauses)
+        or any(each.surely_from < key[0] < each.until for each in by_type[key[1]])
+    }
     codes = {(row["scheduled_for"], row["content_type"]): row["reason_code"] for row in slots}
     said_late = {key for key, code in codes.items() if code in _LATE}
     said_paused = {key for key, code in codes.items() if code == "paused"}
@@ -135,6 +149,7 @@ async def audit(world: SlotWorld) -> Audit:
     return Audit(
         slots=len(slots),
         outcomes=Counter(f"{row['outcome']} {row['reason_code']}" for row in slots),
+        types_paused=sum(map(len, by_type.values())),
         missing=len(expected - found),
         unexpected=len(found - expected) + abs(by_hand - world.triggered),
         undecided=sum(row["outcome"] == "due" for row in slots),
@@ -142,13 +157,16 @@ async def audit(world: SlotWorld) -> Audit:
         falsely_late=len(said_late - late),
         falsely_on_time=len(late - said_late - said_paused - said_other),
         # A slot that waited may be paused with those whose instants come later.
-        falsely_paused=sum(not _may_be_paused(row, world) for row in slots
-                           if row["reason_code"] == "paused"),
+        falsely_paused=sum(
+            not _may_be_paused(row, world, by_type)
+            for row in slots if row["reason_code"] == "paused"
+        ),
         falsely_unpaused=len(paused - said_paused),
         runs_twice=await _number(database, _RUNS_TWICE),
         runs_without_slot=await _number(database, _RUNS_ALONE),
         ends_differing=sum(not _has_its_end(row) for row in slots),
         deaths_missing=world.armed - world.died,
+        **await deadlines(world),
         **await _credits(world),
     )  # fmt: skip
 
@@ -160,10 +178,11 @@ async def expected_slots(world: SlotWorld) -> set[Key]:
     found: set[Key] = set()
     for (begin, specs), until in zip(world.versions, ends, strict=True):
         for spec in specs:
-            rows = await _rows(world.services.database, _INSTANTS, **_values(spec, begin, until))
+            values = _values(spec, begin, until)
+            instants = await rows(world.services.database, _INSTANTS, **values)
             found |= {
                 (row["instant"], spec["content_type"])
-                for row in rows
+                for row in instants
                 if begin < row["instant"] <= until
             }
     return found
@@ -173,8 +192,7 @@ async def tables(database: Database) -> dict[str, list[str]]:
     """The tables that a replay must give again, row for row."""
     return {
         name: sorted(
-            json.dumps([*row.values()], default=str)
-            for row in await _rows(database, sa.text(query))
+            json.dumps([*row.values()], default=str) for row in await rows(database, sa.text(query))
         )
         for name, query in _TABLES.items()
     }
@@ -195,8 +213,8 @@ async def _credits(world: SlotWorld) -> dict[str, Any]:
     A call that a kill or a cut connection left unknown counts as paid, so we may count more.
     """
     database, theirs = world.services.database, world.sim.ledger
-    ours = {row["provider"]: row for row in await _rows(database, _CREDITS)}
-    budgets = {row["provider"]: row for row in await _rows(database, _BUDGETS)}
+    ours = {row["provider"]: row for row in await rows(database, _CREDITS)}
+    budgets = {row["provider"]: row for row in await rows(database, _BUDGETS)}
     unexplained = uncharged = budget = 0.0
     for provider in {*ours, *theirs.totals()}:
         row = ours.get(provider, {"credits": 0, "unknown": 0})
@@ -230,8 +248,11 @@ def _has_its_end(row: Mapping[str, Any]) -> bool:
     return row["run_is"] in _ENDED and row["run_status"] == row["run_is"]
 
 
-def _may_be_paused(row: Mapping[str, Any], world: SlotWorld) -> bool:
-    return any(a <= row["decided_at"] <= b + ON_TIME for a, b in world.pauses)
+def _may_be_paused(
+    row: Mapping[str, Any], world: SlotWorld, by_type: Mapping[str, Sequence[TypePause]]
+) -> bool:
+    of_type = [(each.since, each.until) for each in by_type[row["content_type"]]]
+    return any(a <= row["decided_at"] <= b + ON_TIME for a, b in (*world.pauses, *of_type))
 
 
 def _values(spec: Mapping[str, Any], begin: datetime, until: datetime) -> dict[str, Any]:
@@ -245,11 +266,6 @@ def _values(spec: Mapping[str, Any], begin: datetime, until: datetime) -> dict[s
         "begin": begin,
         "until": until,
     }
-
-
-async def _rows(database: Database, query: sa.TextClause, **values: Any) -> list[dict[str, Any]]:
-    async with database.transaction() as conn:
-        return [dict(row) for row in (await conn.execute(query, values)).mappings()]
 
 
 async def _number(database: Database, query: str | sa.TextClause) -> int:

@@ -17,6 +17,8 @@ from serpline.simulator.routes import BATCH_SEARCH
 DAYS = 90
 PERIOD = timedelta(days=6)
 PERIODS = DAYS // PERIOD.days
+# News are paused after so many failed runs in a row. The longest outage makes more.
+FAILURES_MAX = 2
 # Both have a change to or from summer time in New York and in Berlin.
 _STARTS = (
     datetime(2026, 2, 20, 11, 0, 7, tzinfo=UTC),
@@ -26,7 +28,7 @@ _OWN = {"provider": "scaleserp"}
 # Each with the hours that it lasts.
 _FAULTS: Sequence[tuple[Mapping[str, Any], float, float]] = (
     ({**_OWN, "fault": "503"}, 1, 8),
-    ({**_OWN, "fault": "503"}, 20, 60),
+    ({**_OWN, "fault": "503"}, 60, 90),
     ({"provider": "*", "fault": "503"}, 2, 30),
     ({**_OWN, "operation": "start_batch", "fault": "402"}, 5, 50),
     (
@@ -101,6 +103,8 @@ def make_plan(seed: str, number: int) -> Plan:
     rng.shuffle(kinds)
     for number, (what, value) in enumerate(kinds):
         at = begin + number * PERIOD + timedelta(hours=rng.uniform(1, 30))
+        # Every pause, downtime and wrong clock of a period is over by then.
+        add(begin + (number + 1) * PERIOD - timedelta(hours=1), "resume types")
         match what:
             case "clock":
                 add(at, what, value)
@@ -127,6 +131,7 @@ def _specs(rng: random.Random) -> tuple[Mapping[str, Any], ...]:
             "time_of_day": time_of_day,
             "retry_attempts": 5,
             "lane_deadline_hours": 6,
+            "pause_after_failures": FAILURES_MAX,
             "jitter": "10m",
             "catch_up": {"within": "36h", "max": 2},
             "freshness_target": "26h",

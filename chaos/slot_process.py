@@ -19,12 +19,15 @@ import sqlalchemy as sa
 from harness.database_time import AdvancingClock
 from harness.forks import Fork, enter_fork, forks, preload
 from harness.points import arm
+from harness.scripted import ScriptedPhase
 from harness.waiting import until
 
 from serpline.app.services import open_services
 from serpline.app.tools import open_tools
 from serpline.core.clock import SystemClock
 from serpline.core.settings import load
+from serpline.domain.names import PhaseName
+from serpline.phases.base import Phase
 from serpline.phases.registry import all_phases
 from serpline.pipeline.lifeline import Lifeline
 from serpline.pipeline.orchestrator import PhaseOrchestrator
@@ -42,6 +45,7 @@ _BEAT_SECONDS = 20.0
 TAKE_OVER_SECONDS = 5.0
 # A lost wake-up is issued again after this time.
 _CHECK_SECONDS = 1800.0
+_WITHOUT_ITEMS = (PhaseName.COMPANY_ENRICHMENT_SERP, PhaseName.CONTENT_ANALYSIS)
 _TAKE = sa.text(
     "WITH taken AS (DELETE FROM procrastinate_jobs WHERE status = 'todo' RETURNING *)"
     " SELECT args ->> 'job_type' AS job_type, args ->> 'target' AS target FROM taken"
@@ -125,7 +129,8 @@ async def _serve(commands: Connection) -> None:
         base = AdvancingClock(clock.now(), database, clock)
         clock._base = base
         tools = await stack.enter_async_context(open_tools(settings, database, clock))
-        phases = all_phases(tools)
+        phases: dict[PhaseName, Phase] = dict(all_phases(tools))
+        phases.update({name: ScriptedPhase(name) for name in _WITHOUT_ITEMS})
         lifeline = Lifeline(
             database,
             SystemClock(),

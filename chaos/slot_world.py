@@ -4,14 +4,14 @@ Time stands still while anything works. It then jumps to the next instant at whi
 for the worker, for a batch at the simulator, or in the plan. A person's commands go through the
 ``SchedulingService`` of this process. The worker is a process that is really killed.
 
-Limits: the phases that enrich the search pages are skipped. They cost most of the time, and slots
-do not depend on them.
+Limits: of the phases that enrich the search pages, two are skipped and two have no items. They cost
+most of the time. The two that stay make the DSI wait for the searches.
 """
 
 import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -20,6 +20,7 @@ from typing import Any
 import sqlalchemy as sa
 from harness.database_time import VirtualClock, install, set_time
 from harness.environment import clean_environment
+from harness.scripted import make_tables
 
 from chaos.slot_plan import Happening, Plan
 from chaos.slot_process import DEAD_AFTER_SECONDS, TAKE_OVER_SECONDS, SlotProcess
@@ -52,8 +53,8 @@ _SET_UP = (
     """CREATE FUNCTION leave_out() RETURNS trigger LANGUAGE plpgsql
         AS 'BEGIN NEW.status := ''skipped''; RETURN NEW; END'""",
     """CREATE TRIGGER leave_out BEFORE INSERT ON pipeline_phase_status FOR EACH ROW
-        WHEN (NEW.phase_name IN ('company_enrichment_serp', 'youtube_enrichment',
-            'company_enrichment_youtube', 'content_analysis')) EXECUTE FUNCTION leave_out()""",
+        WHEN (NEW.phase_name IN ('youtube_enrichment', 'company_enrichment_youtube'))
+        EXECUTE FUNCTION leave_out()""",
 )
 _IDLE = sa.text(
     "WITH beat AS (UPDATE workers SET heartbeat_at = now() WHERE id = :worker)"
@@ -68,7 +69,9 @@ class SlotWorld:
     """The world, and what its auditors know of it from outside the product.
 
     ``looks``: by the worker's clock, the instants at which it has looked at everything that is due.
-    ``versions``: from when which specifications held. ``pauses``: from when to when it was paused.
+    ``versions``: from when which specifications held. ``pauses``: from when to when a person had
+    paused it. ``resumes``: when a person resumed it or its content types. ``clock_sets``: when the
+    clock was set.
     """
 
     sim: Simulator
@@ -81,6 +84,8 @@ class SlotWorld:
     looks: list[datetime] = field(default_factory=list)
     versions: list[tuple[datetime, list[Mapping[str, Any]]]] = field(default_factory=list)
     pauses: list[tuple[datetime, datetime]] = field(default_factory=list)
+    resumes: list[datetime] = field(default_factory=list)
+    clock_sets: list[datetime] = field(default_factory=list)
     armed: int = 0
     died: int = 0
     triggered: int = 0
@@ -173,9 +178,14 @@ class SlotWorld:
                 self._paused_at = self.clock.at
             case "resume":
                 await schedules.resume(SCHEDULE)
+                self.resumes.append(self.clock.at)
                 assert self._paused_at is not None
                 self.pauses.append((self._paused_at, self.clock.at))
                 self._paused_at = None
+            case "resume types":
+                with suppress(UserError):  # nothing is paused
+                    await schedules.resume(SCHEDULE)
+                    self.resumes.append(self.clock.at)
             case "edit":
                 number, changes = value
                 specs = list(self.versions[-1][1])
@@ -221,6 +231,7 @@ class SlotWorld:
 
     async def _set_clock(self, ahead_seconds: float) -> None:
         self._ahead = timedelta(seconds=ahead_seconds)
+        self.clock_sets.append(self.clock.at)
         await self._show_time()
 
     async def _show_time(self) -> None:
@@ -259,6 +270,7 @@ async def slot_world(
         async with open_services(load(database_url=url, data_dir=directory)) as services:
             assert isinstance(services.clock, DatabaseClock)
             services.clock._base = clock
+            await make_tables(services.database)
             async with services.database.transaction() as conn:
                 for statement in _SET_UP:
                     await conn.execute(sa.text(statement))

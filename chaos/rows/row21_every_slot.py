@@ -1,9 +1,10 @@
 """Row 21: 90 days of a schedule in virtual time, with faults of every kind, and a replay.
 
 News daily, video weekly and organic monthly, with different settings. The provider is down for
-hours and days, fails searches, has no credits, slows calls down, cuts them. The worker is killed at
-named points and away for hours and days; its clock is set; people pause, resume, edit and trigger.
-``chaos.slot_plan`` draws all of it from a seed. ``chaos.slot_audit`` computes what must be.
+hours and days, fails searches, has no credits, slows calls down, cuts them. So lanes end by their
+deadlines, and news are paused after failed runs. The worker is killed at named points and away for
+hours and days; its clock is set; people pause, resume, edit and trigger. ``chaos.slot_plan`` draws
+all of it from a seed. ``chaos.slot_audit`` and ``chaos.slot_lanes`` compute what must be.
 """
 
 import asyncio
@@ -29,6 +30,7 @@ _ZEROS = {
     "slots called on time that nobody looked at": "falsely_on_time",
     "slots called paused that were not": "falsely_paused",
     "slots of a paused time that were not skipped": "falsely_unpaused",
+    "lanes that ended before their deadline": "deadlines_early",
     "runs of one slot, beyond the first": "runs_twice",
     "runs without a slot": "runs_without_slot",
     "slots with another end than their run": "ends_differing",
@@ -61,6 +63,8 @@ async def campaign(context: Context) -> Sequence[Figure]:
     return [
         at_least("slots of the shortest seed", min(each.slots for each in audits), _SLOTS_MIN),
         at_least("different outcomes with their reasons", len(outcomes), _OUTCOMES_MIN),
+        at_least("lanes ended by their deadline", sum(each.deadlines for each in audits), 1),
+        at_least("pauses after failed runs", sum(each.types_paused for each in audits), 1),
         *(zero(name, sum(getattr(each, key) for each in audits)) for name, key in _ZEROS.items()),
         *(
             [zero(f"rows differing between {replays} seeds and their replays", differing)]
@@ -86,7 +90,8 @@ ROW = Row(
     number=21,
     test=(
         f"{DAYS} days of a schedule (news daily, video weekly, organic monthly) in virtual time,"
-        " with outages, no credits, kills, downtimes, clock steps, pauses and edits; 20 seeds"
+        " with outages, no credits, deadlines, failures that pause news, kills, downtimes, clock"
+        " steps, pauses and edits; 20 seeds"
     ),
     passes=(
         "every instant has one slot with an outcome and a true reason, and at most one run; the"
