@@ -60,6 +60,12 @@ _RUNS_ALONE = sa.text(
     "SELECT count(*) FROM pipeline_executions e WHERE NOT EXISTS"
     " (SELECT FROM schedule_slots t WHERE t.run_id = e.id)"
 )
+_SCORED_UNSEARCHED = sa.text(
+    "SELECT count(*) FROM pipeline_phase_status d JOIN pipeline_phase_status s"
+    " USING (pipeline_execution_id, content_type) WHERE d.phase_name = 'dsi_calculation'"
+    " AND s.phase_name = 'serp_collection' AND d.started_at IS NOT NULL"
+    " AND s.status NOT IN ('completed', 'skipped')"
+)
 _CREDITS = sa.text(
     "SELECT provider, sum(credits) AS credits,"
     " coalesce(sum(credits) FILTER (WHERE status = 'unknown'), 0) AS unknown,"
@@ -118,6 +124,7 @@ class Audit(NamedTuple):
     runs_twice: int
     runs_without_slot: int
     ends_differing: int
+    scored_unsearched: int
     deaths_missing: int
     credits_unexplained: float
     credits_uncharged: float
@@ -165,6 +172,7 @@ async def audit(world: SlotWorld) -> Audit:
         runs_twice=await _number(database, _RUNS_TWICE),
         runs_without_slot=await _number(database, _RUNS_ALONE),
         ends_differing=sum(not _has_its_end(row) for row in slots),
+        scored_unsearched=await _number(database, _SCORED_UNSEARCHED),
         deaths_missing=world.armed - world.died,
         **await deadlines(world),
         **await _credits(world),

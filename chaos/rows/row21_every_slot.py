@@ -34,6 +34,7 @@ _ZEROS = {
     "runs of one slot, beyond the first": "runs_twice",
     "runs without a slot": "runs_without_slot",
     "slots with another end than their run": "ends_differing",
+    "figures computed although their searches failed": "scored_unsearched",
     "kills that did not happen": "deaths_missing",
     "credits that our ledger lacks": "credits_unexplained",
     "credits that only we count, beyond calls left unknown": "credits_uncharged",
