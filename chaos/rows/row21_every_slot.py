@@ -102,6 +102,8 @@ ROW = Row(
     switched_off=(
         "The cursor committed before the slots: a kill at `in slots` lost 1 of 6 slots. The slot"
         " committed before its run: a kill at `in run` left 1 of 8 slots without a run. No `follow`"
-        " portion: 5 of 7 slots without the end of their run (5 to 7 days of one seed)."
+        " portion: 5 of 7 slots without the end of their run (5 to 7 days of one seed). A random"
+        " run id: 20 rows differed from the replay. No pause after failed runs: 7 slots of a paused"
+        " time were not skipped. Deadlines two hours early: 3 of 3 lanes (14 days of one seed)."
     ),
 )
