@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 # More test processes than cores: tests wait for processes and deadlines half of their time.
-JOBS ?= 3
+JOBS ?= 4
 LOCKED := --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 
 # Keep bytecode: tests and campaigns start hundreds of processes.

@@ -58,7 +58,7 @@ async def polled(conn: Connection, polls: int, status: str, category: str | None
 async def pages_read(conn: Connection, request: AdmissionRequest) -> int:
     """Database pages that the admission of a call reads."""
     values = {
-        "requests": document([ledger._as_row(request)]),
+        "requests": document([ledger._as_request(request)]),
         "policies": json.dumps(
             {"example": {"rate": 1000, "retry_share": 0.1, "retry_floor": 30, "tokens_max": 20}}
         ),

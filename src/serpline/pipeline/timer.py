@@ -121,7 +121,9 @@ class Timer:
             async with conn.begin_nested():
                 self._await_schedules(await self._schedules.due_in(conn))
         except Exception:
-            # The savepoint keeps the rest of the transaction, unless the connection is lost.
+            if conn.invalidated:
+                raise
+            # The savepoint keeps the rest of the transaction.
             log.exception("schedules.error", action="schedules.error")
 
     async def _run_schedules(self) -> None:

@@ -149,14 +149,13 @@ async def usage(
 
 
 async def limit_run(conn: Connection, run_id: UUID, limits: Mapping[str, float]) -> None:
-    """Limit a run's credits by provider. Raises ``UserError`` for an unknown provider."""
-    check_providers("credit_limits", limits)
+    """Limit a run's credits by known providers."""
     for provider, limit in limits.items():
         await budgets.set_limit(conn, budgets.run_scope(run_id), provider, amount(limit))
 
 
 async def limit_backfill(conn: Connection, backfill_id: str, limits: Mapping[str, float]) -> None:
-    """Limit the credits of all runs of a backfill. Raises ``UserError`` as ``limit_run`` does."""
+    """Limit the credits of all runs of a backfill. Raises ``UserError`` for unknown providers."""
     check_providers("credits", limits)
     for provider, limit in limits.items():
         scope = budgets.backfill_scope(backfill_id)

@@ -155,11 +155,14 @@ class SchedulingService:
         cannot be created, none is.
         """
         now = self._clock.now()
+        await decide_in_portions(self._database, name, now)
         async with self._database.transaction() as conn:
             row = await _locked(conn, name)
             specs = _readable(row)
             groups = groups_of(name, specs, content_types)
-            return await trigger_groups(conn, self._pipeline, row, specs, groups, now)
+            # Otherwise it would take the slots of an instant that is due right now.
+            decided = await decide_until_now(conn, row, now)
+            return await trigger_groups(conn, self._pipeline, row, specs, groups, now, decided)
 
     async def get(self, name: str) -> dict[str, Any]:
         """Return a schedule with its next times, health, specifications and versions.

@@ -55,13 +55,14 @@ async def trigger_groups(
     specs: Sequence[ScheduleSpec],
     groups: Sequence[Group],
     now: datetime,
+    before: Sequence[Event],
 ) -> list[UUID]:
     """Start a run for each group of a locked schedule, all or none; return the runs' ids.
 
-    Ends the caller's transaction.
+    Writes the events ``before`` and its own, and so ends the caller's transaction.
     """
     started: list[Event] = []
-    written: list[Event] = []
+    written = list(before)
     for group in groups:
         run_id = new_id()
         chosen = {kind: specs[number] for kind, number in group.items()}

@@ -182,10 +182,7 @@ async def test_a_type_that_was_not_tracked_stays_so(
 
 
 async def test_a_runs_credit_limits_are_set_with_it(harness: Harness, keywords: int) -> None:
-    """They are in force before the first call.
-
-    An unknown provider is refused and creates no run.
-    """
+    """They are in force before the first call."""
     config = PipelineConfig(credit_limits={"pdl": 12.5, "llm": 0})
     run_id = await harness.service.start(config)
     limits = await harness.query(
@@ -196,9 +193,6 @@ async def test_a_runs_credit_limits_are_set_with_it(harness: Harness, keywords: 
         ("llm", 0),
         ("pdl", 12.5),
     ]
-    with pytest.raises(UserError, match="credit_limits: unknown provider 'bing'"):
-        await harness.service.start(PipelineConfig(credit_limits={"bing": 1}))
-    assert await harness.one("SELECT count(*) FROM pipeline_executions") == 1
 
 
 async def test_without_keywords_there_is_no_run(harness: Harness) -> None:

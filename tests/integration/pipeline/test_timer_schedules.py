@@ -45,11 +45,15 @@ class FailingTick(RecordedTick):
         raise self._error
 
 
-class BrokenTick(RecordedTick):
-    """Sends a wrong statement when it is asked."""
+class StatementTick(RecordedTick):
+    """Executes ``statement`` when it is asked."""
+
+    def __init__(self, statement: str) -> None:
+        super().__init__(0.0)
+        self._statement = statement
 
     async def due_in(self, conn: Connection) -> float | None:
-        await conn.execute(text("SELECT nothing_there"))
+        await conn.execute(text(self._statement))
         return self.seconds
 
 
@@ -94,7 +98,9 @@ async def test_nothing_due(harness: Harness, due_in: float | None) -> None:
     assert tick.runs == 1
 
 
-@pytest.mark.parametrize("tick", [FailingTick(RuntimeError("a bug")), BrokenTick(0.0)])
+@pytest.mark.parametrize(
+    "tick", [FailingTick(RuntimeError("a bug")), StatementTick("SELECT nothing_there")]
+)
 async def test_an_error_in_it(harness: Harness, tick: ScheduleTick) -> None:
     """An error of ours is logged, and runs in progress are woken all the same."""
     timer = timer_with(harness, tick)
@@ -104,7 +110,14 @@ async def test_an_error_in_it(harness: Harness, tick: ScheduleTick) -> None:
     assert f"run:{run_id}" in await harness.waiting()
 
 
-async def test_an_outage_in_it(harness: Harness) -> None:
+@pytest.mark.parametrize(
+    "tick",
+    [
+        FailingTick(DatabaseUnavailable("gone")),
+        StatementTick("SELECT pg_terminate_backend(pg_backend_pid())"),
+    ],
+)
+async def test_an_outage_in_it(harness: Harness, tick: ScheduleTick) -> None:
     """An outage of the database reaches the loop, which tries again."""
     with pytest.raises(DatabaseUnavailable):
-        await timer_with(harness, FailingTick(DatabaseUnavailable("gone"))).tick()
+        await timer_with(harness, tick).tick()

@@ -308,6 +308,7 @@ def test_a_schedules_words_are_accepted() -> None:
         ("landscape", "\ud800"),
         ("curve", "\udfff"),
         ("credit_limits", {"a\0": 1}),
+        ("credit_limits", {"bing": 1}),
         ("content_type_weights", {"\ud800": 1}),
         ("content_type_weights", {"news": "much"}),
         ("no_such_setting", 1),
