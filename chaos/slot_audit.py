@@ -79,8 +79,7 @@ _BUDGETS = sa.text(
 )
 # Ids of runs that a person started are random, so instants stand for runs.
 _TABLES = {
-    "runs": "SELECT schedule_id, scheduled_for, content_type, run_id FROM schedule_slots"
-    " WHERE reason_code <> 'triggered'",
+    "runs": "SELECT schedule_id, scheduled_for, content_type, run_id FROM schedule_slots",
     "slots": "SELECT schedule_id, scheduled_for, content_type, version, outcome, reason_code,"
     " reason, start_at, decided_at, started_at, run_status, run_ended_at, succeeded"
     " FROM schedule_slots",

@@ -1,10 +1,12 @@
-"""Start runs of a schedule by hand. Their slots are those of the instant at which they start."""
+"""Start runs of a schedule by hand. Their slots are those of the instant at which they start.
+
+Each run has an instant of its own, from which its id derives, as with slots of the calendar.
+"""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from serpline.core.ids import new_id
 from serpline.core.logging import get
 from serpline.domain.errors import UserError
 from serpline.domain.names import ContentType, PipelineMode
@@ -12,7 +14,7 @@ from serpline.domain.schedules import SlotReason
 from serpline.domain.states import SlotOutcome
 from serpline.pipeline.service import PipelineService
 from serpline.scheduling.merging import group_of
-from serpline.scheduling.slot_runs import config_of
+from serpline.scheduling.slot_runs import config_of, run_id_of
 from serpline.scheduling.spec import ScheduleSpec
 from serpline.store.database import Connection
 from serpline.store.runs import events
@@ -64,9 +66,9 @@ async def trigger_groups(
     started: list[Event] = []
     written = list(before)
     for group in groups:
-        run_id = new_id()
         chosen = {kind: specs[number] for kind, number in group.items()}
         instant = await slots.free_instant(conn, row.id, now)
+        run_id = run_id_of(row.id, instant)
         made = [
             _slot(row, spec, group[kind], kind, instant, now, run_id)
             for kind, spec in chosen.items()
