@@ -76,9 +76,14 @@ async def test_a_take_over_and_a_retry_buy_nothing_again(database_url: str, tmp_
         await world.start_worker()
         expected = _bought(await _log_of(world))
         before = len(world.sim.log.entries)
-        # Slow enough to be met in the middle.
-        slow = {"provider": "llm", "fault": "slow", "seconds": 0.3}
-        world.sim.set_faults([slow])
+        # One question, about a page or a channel, is refused for good. The others are slow enough
+        # for the worker to be met in the middle.
+        world.sim.set_faults(
+            [
+                {"provider": "llm", "fault": "401", "pattern": "F", "times": 1},
+                {"provider": "llm", "fault": "slow", "seconds": 0.3},
+            ]
+        )
         run_id = await world.start(analysis_depth=DEPTH, force_refresh=True)
 
         async def under_way() -> bool:
@@ -86,10 +91,6 @@ async def test_a_take_over_and_a_retry_buy_nothing_again(database_url: str, tmp_
 
         await until(under_way, "the first analyses")
         await world.pool.processes[0].end(10)
-        # One of the questions that are left, about a page or a channel, is refused for good.
-        world.sim.set_faults(
-            [{"provider": "llm", "fault": "401", "pattern": "F", "times": 1}, slow]
-        )
         await world.start_worker()
         await world.wait_for_end(run_id)
         world.sim.set_faults([])
