@@ -7,12 +7,14 @@ from typing import Any
 
 from serpline.config.model import shown
 from serpline.domain.errors import UserError
+from serpline.domain.states import ScheduleStatus
 from serpline.domain.text import is_storable
 from serpline.scheduling.documents import stored_specs
 from serpline.scheduling.merging import check_compatible
 from serpline.scheduling.policy import next_instant
 from serpline.scheduling.spec import ScheduleSpec
 from serpline.store.database import Connection, Database
+from serpline.store.schedules import schedules
 from serpline.store.schedules.schedules import ScheduleRow
 
 REASON_CHARACTERS_MAX = 500
@@ -37,6 +39,24 @@ def unknown_schedule(name: str) -> UserError:
     return UserError(
         f"schedule {shown(name)}: there is no such schedule; see 'serpline schedule list'"
     )
+
+
+async def lock_to_change(conn: Connection, name: str) -> ScheduleRow:
+    """Lock a schedule. Raises ``UserError`` if there is none of this name, or it is deleted."""
+    row = await schedules.lock(conn, name)
+    if row is None:
+        raise unknown_schedule(name)
+    if row.status is ScheduleStatus.DELETED:
+        raise UserError(f"schedule {name!r} is deleted; add makes a schedule of this name again")
+    return row
+
+
+def readable_specs(row: ScheduleRow) -> tuple[ScheduleSpec, ...]:
+    """The specifications of a stored schedule. Raises ``UserError`` if they cannot be read."""
+    try:
+        return stored_specs(row.specs)
+    except UserError as error:
+        raise UserError(f"schedule {row.id!r}: {error}; edit it first") from None
 
 
 def written_specs(specs: Sequence[ScheduleSpec]) -> list[dict[str, Any]]:

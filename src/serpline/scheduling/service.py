@@ -5,7 +5,8 @@ decided before it by what held until now, in portions as the tick does it. So pa
 version that decided them. Slots are started by the tick.
 """
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -17,9 +18,15 @@ from serpline.domain.names import ContentType
 from serpline.domain.states import ScheduleStatus, SlotOutcome
 from serpline.pipeline.service import PipelineService
 from serpline.scheduling import merging, proposals
-from serpline.scheduling.changes import changing, check_reason, unknown_schedule, written_specs
+from serpline.scheduling.changes import (
+    changing,
+    check_reason,
+    lock_to_change,
+    readable_specs,
+    unknown_schedule,
+    written_specs,
+)
 from serpline.scheduling.deciding import decide_in_portions, decide_until_now
-from serpline.scheduling.documents import stored_specs
 from serpline.scheduling.provider_driver import TASK as PROVIDER_TASK
 from serpline.scheduling.slot_runs import read_name
 from serpline.scheduling.spec import ScheduleSpec
@@ -109,7 +116,7 @@ class SchedulingService:
         if not dry_run:
             await decide_in_portions(self._database, name, now)
         async with changing(self._database, dry_run=dry_run) as conn:
-            row = await _locked(conn, name)
+            row = await lock_to_change(conn, name)
             if version is not None and version != row.version:
                 raise UserError(
                     f"version={version}: schedule {name!r} is at version {row.version} since"
@@ -131,13 +138,10 @@ class SchedulingService:
         Raises ``UserError`` if nothing of it is paused, or if its specifications cannot be read.
         """
         now = self._clock.now()
-        await decide_in_portions(self._database, name, now)
-        async with self._database.transaction() as conn:
-            row = await _locked(conn, name)
+        async with self._decided(name, now) as (conn, row, written):
             if row.status is not ScheduleStatus.PAUSED and not row.halted:
                 raise UserError(f"schedule {name!r} is {row.status}: 'resume' is not possible")
-            specs = _readable(row)
-            written = await decide_until_now(conn, row, now)
+            specs = readable_specs(row)
             await schedules.change_status(conn, name, "resume", now)
             resumed = await lanes.resume(conn, name)
             await set_next(conn, row, specs)
@@ -155,14 +159,11 @@ class SchedulingService:
         cannot be created, none is.
         """
         now = self._clock.now()
-        await decide_in_portions(self._database, name, now)
-        async with self._database.transaction() as conn:
-            row = await _locked(conn, name)
-            specs = _readable(row)
+        # Undecided, an instant that is due right now would lose its slots to the trigger.
+        async with self._decided(name, now) as (conn, row, written):
+            specs = readable_specs(row)
             groups = groups_of(name, specs, content_types)
-            # Otherwise it would take the slots of an instant that is due right now.
-            decided = await decide_until_now(conn, row, now)
-            return await trigger_groups(conn, self._pipeline, row, specs, groups, now, decided)
+            return await trigger_groups(conn, self._pipeline, row, specs, groups, now, written)
 
     async def get(self, name: str) -> dict[str, Any]:
         """Return a schedule with its next times, health, specifications and versions.
@@ -262,16 +263,26 @@ class SchedulingService:
     async def _stop(self, name: str, event: str, past: str, reason: str | None) -> None:
         check_reason(reason)
         now = self._clock.now()
-        await decide_in_portions(self._database, name, now)
-        async with self._database.transaction() as conn:
-            row = await _locked(conn, name)
-            written = await decide_until_now(conn, row, now)
+        async with self._decided(name, now) as (conn, row, written):
             if not await schedules.change_status(conn, name, event, now, reason):
                 raise UserError(f"schedule {name!r} is {row.status}: {event!r} is not possible")
             if event == "delete":
                 # Nobody waits for its data any more.
                 await lanes.set_targets(conn, name, {}, now)
             await self._note(conn, past, name, *written, reason=reason)
+
+    @asynccontextmanager
+    async def _decided(
+        self, name: str, now: datetime
+    ) -> AsyncIterator[tuple[Connection, ScheduleRow, list[Event]]]:
+        """Lock a schedule whose instants up to ``now`` are decided, in a transaction.
+
+        Yields its connection, the row and the events to write last.
+        """
+        await decide_in_portions(self._database, name, now)
+        async with self._database.transaction() as conn:
+            row = await lock_to_change(conn, name)
+            yield conn, row, await decide_until_now(conn, row, now)
 
     async def _note(
         self, conn: Connection, what: str, name: str, *before: Event, **detail: Any
@@ -283,19 +294,3 @@ class SchedulingService:
 
 def _as_list(specs: Specs) -> Sequence[ScheduleSpec]:
     return (specs,) if isinstance(specs, ScheduleSpec) else specs
-
-
-async def _locked(conn: Connection, name: str) -> ScheduleRow:
-    row = await schedules.lock(conn, name)
-    if row is None:
-        raise unknown_schedule(name)
-    if row.status is ScheduleStatus.DELETED:
-        raise UserError(f"schedule {name!r} is deleted; add makes a schedule of this name again")
-    return row
-
-
-def _readable(row: ScheduleRow) -> tuple[ScheduleSpec, ...]:
-    try:
-        return stored_specs(row.specs)
-    except UserError as error:
-        raise UserError(f"schedule {row.id!r}: {error}; edit it first") from None
