@@ -38,7 +38,7 @@ JUDGED = {
     "provider_rates.paused_until",  # pace_in_time
     "provider_rates.penalised_at",
     "provider_retries.tokens_at",  # reserve_slots
-    "pipeline_phase_status.deadline_at",  # runs.set_deadlines
+    "pipeline_phase_status.deadline_at",  # lanes.set_deadlines
 }
 # Nothing waits for these: they are history or an age.
 HISTORY = {

@@ -28,6 +28,7 @@ _COLOURS: Mapping[LaneStatus, str] = {
     LaneStatus.FAILED: "red",
     LaneStatus.BLOCKED: "red",
     LaneStatus.SKIPPED: "dim",
+    LaneStatus.CANCELLED: "yellow",
 }
 
 

@@ -33,7 +33,8 @@ class LaneStatus(StrEnum):
 
     *pending* until its dependencies are met, then *running* until its last chunk is done. It ends
     *completed* (also with nothing to do), *failed* (too few items succeeded), *skipped* (not
-    requested) or *blocked* (a lane that it needs failed, was blocked or was cancelled).
+    requested), *blocked* (a lane that it needs failed or was blocked) or *cancelled* (with its
+    run).
     """
 
     PENDING = "pending"
@@ -42,6 +43,7 @@ class LaneStatus(StrEnum):
     FAILED = "failed"
     SKIPPED = "skipped"
     BLOCKED = "blocked"
+    CANCELLED = "cancelled"
 
 
 class StateStatus(StrEnum):
@@ -172,11 +174,12 @@ LANE_MACHINE: Machine[LaneStatus] = {
     (LaneStatus.PENDING, "block"): LaneStatus.BLOCKED,
     (LaneStatus.RUNNING, "complete"): LaneStatus.COMPLETED,
     (LaneStatus.RUNNING, "fail"): LaneStatus.FAILED,
+    (LaneStatus.PENDING, "cancel"): LaneStatus.CANCELLED,
+    (LaneStatus.RUNNING, "cancel"): LaneStatus.CANCELLED,
     (LaneStatus.FAILED, "retry"): LaneStatus.PENDING,
     (LaneStatus.BLOCKED, "retry"): LaneStatus.PENDING,
     (LaneStatus.COMPLETED, "retry"): LaneStatus.PENDING,
-    # Only a cancelled run ends with running lanes.
-    (LaneStatus.RUNNING, "retry"): LaneStatus.PENDING,
+    (LaneStatus.CANCELLED, "retry"): LaneStatus.PENDING,
 }
 
 _LIVE_ITEMS = (
@@ -279,7 +282,7 @@ MACHINES: Mapping[
 ENDED_RUNS = frozenset(_ENDED_RUNS)
 LIVE_ITEMS = frozenset(_LIVE_ITEMS)
 ENDED_LANES = frozenset(
-    {LaneStatus.COMPLETED, LaneStatus.FAILED, LaneStatus.SKIPPED, LaneStatus.BLOCKED}
+    status for status in LaneStatus if status not in (LaneStatus.PENDING, LaneStatus.RUNNING)
 )
 
 

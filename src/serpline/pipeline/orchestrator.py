@@ -38,6 +38,7 @@ from serpline.store.maintenance import clock_steps
 from serpline.store.queue.wakeups import WakeUp, wake
 from serpline.store.results import combined
 from serpline.store.runs import events, items, planning, runs
+from serpline.store.runs import lanes as lane_rows
 from serpline.store.runs.events import Event
 from serpline.store.runs.runs import RunRow
 
@@ -167,7 +168,9 @@ class PhaseOrchestrator:
             if decision.event == "fail" and self._may_retry(run, lane):
                 new_events.append(await self._retry(conn, run, lane))
                 states[lane.key] = LaneStatus.PENDING
-        await runs.set_deadlines(conn, run.id, config.deadlines(self._clock.now()), replace=False)
+        await lane_rows.set_deadlines(
+            conn, run.id, config.deadlines(self._clock.now()), replace=False
+        )
         if any(event.event_type == "lane.retry" for event in new_events):
             await wake(conn, [WakeUp("run", str(run.id), JobPriority.HIGH)])
         return states, new_events

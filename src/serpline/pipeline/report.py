@@ -21,6 +21,7 @@ from serpline.store.results import scores
 from serpline.store.results.collection import collection
 from serpline.store.results.empty_pages import empty_pages
 from serpline.store.runs import batches, items, runs
+from serpline.store.runs import lanes as lane_rows
 from serpline.store.runs.runs import RunRow
 
 FAILURES_SHOWN_MAX = 100
@@ -60,7 +61,7 @@ async def run_report(database: Database, run_id: UUID, now: datetime) -> dict[st
         if run is None:
             raise UserError(f"run {run_id}: there is no such run")
         lanes = await runs.lanes(conn, run_id)
-        reports = await runs.lane_reports(conn, run_id)
+        reports = await lane_rows.reports(conn, run_id)
         spent = await ledger.totals(conn, run_id)
         failures = await items.failures(conn, run_id, FAILURES_SHOWN_MAX)
         searches = await collection(conn, run_id)
@@ -104,10 +105,15 @@ def run_summary(run: RunRow) -> dict[str, Any]:
 
 
 def seconds_of(run: RunRow, now: datetime) -> float:
-    """Wall-clock seconds from the run's start to its end, or to ``now``; 0 before the start."""
+    """Seconds from the run's start to its end, or to ``now``; 0 before the start.
+
+    Pauses are left out, and so is the time between an end and its retry.
+    """
     if run.started_at is None:
         return 0.0
-    return round(max(0.0, ((run.completed_at or now) - run.started_at).total_seconds()), 3)
+    until = run.completed_at or run.paused_at or now
+    seconds = (until - run.started_at).total_seconds() - run.paused_seconds
+    return round(max(0.0, seconds), 3)
 
 
 async def dsi_rows(
@@ -145,8 +151,8 @@ async def dsi_rows(
 def phase_status(statuses: Sequence[LaneStatus]) -> str:
     """Derive a phase's status from its lanes.
 
-    A phase is running once a lane has started and until all have ended. It is
-    ``completed_with_errors`` if only some lanes completed.
+    A phase is running once a lane has started and until all have ended. It is cancelled if a lane
+    was, and ``completed_with_errors`` if only some lanes completed.
     """
     asked = [status for status in statuses if status is not LaneStatus.SKIPPED]
     if not asked:
@@ -157,6 +163,8 @@ def phase_status(statuses: Sequence[LaneStatus]) -> str:
     kinds = set(asked)
     if len(kinds) == 1:
         return str(kinds.pop())
+    if LaneStatus.CANCELLED in kinds:
+        return str(LaneStatus.CANCELLED)
     if LaneStatus.COMPLETED in kinds:
         return "completed_with_errors"
     return str(LaneStatus.FAILED)

@@ -25,6 +25,7 @@ from serpline.store.maintenance.prune import pruned_lanes
 from serpline.store.queue.wakeups import WakeUp, wake
 from serpline.store.results.scores import delete_scores
 from serpline.store.runs import due, events, planning, runs, webhooks
+from serpline.store.runs import lanes as lane_rows
 from serpline.store.runs.events import Event
 from serpline.store.runs.runs import RunRow
 from serpline.store.schedules import backfills, slots
@@ -143,8 +144,10 @@ class PipelineService:
             if event == "resume":
                 # The pause does not count towards the lanes' deadlines.
                 deadlines = PipelineConfig.from_json(run.config).deadlines(self._clock.now())
-                await runs.set_deadlines(conn, run_id, deadlines, replace=True)
+                await lane_rows.set_deadlines(conn, run_id, deadlines, replace=True)
                 await due.make_all_due(conn, run_id)
+            elif event == "cancel":
+                await lane_rows.cancel(conn, run_id, self._clock.now())
             await wake(conn, [WakeUp("run", str(run_id), JobPriority.HIGH)])
             await events.append(conn, [Event(f"run.{event}", run_id)])
 
@@ -174,18 +177,18 @@ class PipelineService:
                 chosen = [lane for lane in chosen if lane.id in holders]
             else:
                 chosen = [lane for lane in chosen if _is_retryable(lane, by_name=phase is not None)]
-            is_unfinished = any(lane.status is LaneStatus.PENDING for lane in views.values())
-            if not chosen and (item is not None or phase is not None or not is_unfinished):
+            stopped = {key for key, lane in views.items() if lane.status is LaneStatus.CANCELLED}
+            if not chosen and (item is not None or phase is not None or not stopped):
                 raise UserError(
                     f"run {run_id}: no failed lane or item matches, so there is nothing to retry"
                 )
-            reopened = {lane.key for lane in chosen}
+            reopened = {lane.key for lane in chosen} | stopped
             for lane in chosen:
                 reopened.update(dependents_of(lane.key, list(views)))
             names = []
             pruned = await pruned_lanes(conn, run_id)
             for key, lane in views.items():
-                if key in reopened and lane.status not in _NOT_REOPENED:
+                if key in reopened and lane.status is not LaneStatus.SKIPPED:
                     _check_not_pruned(run_id, lane, pruned)
                     await self._reopen(conn, run, lane, item, is_chosen=lane in chosen)
                     names.append(str(key))
@@ -258,10 +261,6 @@ class PipelineService:
             await planning.reopen_failed(conn, lane.id)
 
 
-# A pending lane starts by itself; a skipped lane is not part of the run.
-_NOT_REOPENED = (LaneStatus.SKIPPED, LaneStatus.PENDING)
-
-
 def _matches(lane: LaneView, phase: PhaseName | None, content_type: ContentType | None) -> bool:
     return (phase is None or lane.key.phase is phase) and (
         content_type is None or lane.key.content_type is content_type
@@ -269,9 +268,8 @@ def _matches(lane: LaneView, phase: PhaseName | None, content_type: ContentType 
 
 
 def _is_retryable(lane: LaneView, *, by_name: bool) -> bool:
-    # A lane that completed with some failures is retried only by name. A lane still "running" in an
-    # ended run was stopped by a cancel.
-    stopped = (LaneStatus.FAILED, LaneStatus.BLOCKED, LaneStatus.RUNNING)
+    # A lane that completed with some failures is retried only by name.
+    stopped = (LaneStatus.FAILED, LaneStatus.BLOCKED, LaneStatus.CANCELLED)
     return lane.status in stopped or (by_name and lane.status is LaneStatus.COMPLETED)
 
 

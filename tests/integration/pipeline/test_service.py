@@ -1,7 +1,7 @@
 """Runs as people control them: start, pause, resume, cancel, retry."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 from uuid import UUID
 
@@ -17,6 +17,7 @@ from serpline.domain.keywords import parse_keywords
 from serpline.domain.names import ContentType, PhaseName, PipelineMode
 from serpline.domain.phases import LaneKey, lanes_of
 from serpline.domain.states import LaneStatus
+from serpline.pipeline.report import run_report, seconds_of
 from serpline.store import projects
 from serpline.store.database import Database
 from serpline.store.runs import runs
@@ -319,25 +320,55 @@ async def test_there_must_be_something_to_retry(harness: Harness, what: dict[str
 
 
 async def test_a_retry_continues_a_cancelled_run(harness: Harness) -> None:
-    """A run cancelled in mid-lane keeps its results and does the rest."""
+    """A run cancelled in mid-lane ends all its lanes, keeps its results and does the rest."""
     run_id = await a_run(harness, NEWS, keyword_metrics_all=["DONE-1", "SNOOZE-2"])
     (chunk_id,) = await harness.plan(run_id)
     await harness.worker.work(chunk_id)
     await harness.service.cancel(run_id)
+    lanes = await harness.states(run_id)
+    assert set(lanes.values()) == {"cancelled"}
+    report = await run_report(harness.database, run_id, harness.clock.now())
+    assert {phase["status"] for phase in report["phases"].values()} == {"cancelled"}
     await harness.query("UPDATE items SET item = 'DONE-2' WHERE item = 'SNOOZE-2'")
     await harness.query("UPDATE scripted_items SET item = 'DONE-2' WHERE item = 'SNOOZE-2'")
     retried = await harness.service.retry(run_id)
-    assert retried.lanes == ["keyword_metrics/all"]
+    assert retried.lanes == list(lanes)
     assert await harness.drive(run_id) == "completed"
     assert (await harness.attempts("DONE-1"), await harness.attempts("DONE-2")) == (1, 1)
+    report = await run_report(harness.database, run_id, harness.clock.now())
+    lane = report["phases"]["keyword_metrics"]["content_types"]["all"]
+    assert (lane["status"], lane["retry_count"]) == ("completed", 0)
 
 
 async def test_a_retry_starts_a_run_cancelled_before_its_start(harness: Harness) -> None:
     """Nothing had failed and nothing had run: the retry starts it."""
     run_id = await a_run(harness, NEWS)
     await harness.service.cancel(run_id)
-    assert (await harness.service.retry(run_id)).lanes == []
+    assert (await harness.service.retry(run_id)).lanes == list(await harness.states(run_id))
     assert await harness.drive(run_id) == "completed"
+
+
+async def test_seconds_leave_pauses_out(harness: Harness) -> None:
+    """The seconds of a run leave out its pauses, and the time between its end and a retry."""
+    run_id = await a_run(harness, NEWS, keyword_metrics_all=["SNOOZE-1"])
+
+    async def after(minutes: int, change: Callable[[UUID], Awaitable[Any]]) -> int:
+        """Whole minutes of the run after a change that comes so many minutes later."""
+        harness.clock.ahead_seconds += 60 * minutes + 1
+        await change(run_id)
+        async with harness.database.transaction() as conn:
+            run = await runs.get(conn, run_id)
+        assert run is not None
+        return int(seconds_of(run, harness.clock.now()) / 60)
+
+    service = harness.service
+    assert await after(5, harness.orchestrator.advance) == 0
+    assert await after(10, service.pause) == 10
+    assert await after(100, service.resume) == 10
+    assert await after(2, service.pause) == 12
+    assert await after(1_000, service.cancel) == 12
+    assert await after(3_600, service.retry) == 12
+    assert await after(3, service.cancel) == 15
 
 
 async def test_a_recomputed_dsi_replaces_the_old_one(harness: Harness) -> None:

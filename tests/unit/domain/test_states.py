@@ -46,8 +46,8 @@ DESIGN: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "fail": ("running", "failed"),
         "skip": ("pending", "skipped"),
         "block": ("pending", "blocked"),
-        # A running lane in an ended run was stopped by a cancel.
-        "retry": ("failed blocked completed running", "pending"),
+        "cancel": ("pending running", "cancelled"),
+        "retry": ("failed blocked completed cancelled", "pending"),
     },
     "item": {
         "begin": ("pending retry_wait", "processing"),

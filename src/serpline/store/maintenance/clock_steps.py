@@ -8,7 +8,7 @@ to it.
 
 The limits: a wait that is too long by at most ``CLOCK_SKEW_SECONDS_MAX`` stays. Some waits are
 corrected where they are read: items (``chunks.load``), a provider's pace (``pace_in_time``),
-breakers (``domain.breaker``), a lane's deadline (``runs.set_deadlines``). During gaps up to
+breakers (``domain.breaker``), a lane's deadline (``lanes.set_deadlines``). During gaps up to
 ``GAP_SECONDS`` workers count as running.
 """
 
@@ -31,8 +31,8 @@ _UNENDED: Final = "status NOT IN ('ingested', 'lost')"
 # Table → its rows with times, and per column the longest wait in seconds. 0: the time is past.
 WAITS: Final[Mapping[str, tuple[str, Mapping[str, str]]]] = {
     "pipeline_executions": (
-        "status IN ('pending', 'running')",
-        {"next_check_at": "CAST(:again AS float8)", "started_at": "0"},
+        "status IN ('pending', 'running', 'paused')",
+        {"next_check_at": "CAST(:again AS float8)", "started_at": "0", "paused_at": "0"},
     ),
     "chunks": ("status = 'ready' AND next_check_at > now()", {"next_check_at": "delay_seconds"}),
     "workers": ("ended_at IS NULL", {"heartbeat_at": "0"}),

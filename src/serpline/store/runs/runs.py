@@ -18,7 +18,11 @@ from serpline.store.database import IDLE_LIMIT, Connection
 
 @dataclass(frozen=True, slots=True)
 class RunRow:
-    """A run as stored; ``config`` is the run's own, not the current settings."""
+    """A run as stored; ``config`` is the run's own, not the current settings.
+
+    ``paused_at``: since when it is paused. ``paused_seconds``: how long it was paused before, or
+    had ended before a retry.
+    """
 
     id: UUID
     status: RunStatus
@@ -28,13 +32,16 @@ class RunRow:
     created_at: datetime
     started_at: datetime | None
     completed_at: datetime | None
+    paused_at: datetime | None
+    paused_seconds: float
     error_message: str | None
 
 
 _PHASES = list(PhaseName)
 
 _COLUMNS = (
-    "id, status, mode, config, scheduled_for, created_at, started_at, completed_at, error_message"
+    "id, status, mode, config, scheduled_for, created_at, started_at, completed_at, paused_at,"
+    " paused_seconds, error_message"
 )
 _RUN = f"SELECT {_COLUMNS} FROM pipeline_executions"
 
@@ -180,7 +187,10 @@ async def source_runs(conn: Connection, run_id: UUID) -> dict[str, UUID]:
 async def change_run(
     conn: Connection, run_id: UUID, event: str, now: datetime, error: str | None = None
 ) -> bool:
-    """Compare-and-set the run's state; False if the event does not apply to its state."""
+    """Compare-and-set the run's state; False if the event does not apply to its state.
+
+    The time that it was paused, or had ended before a retry, is added to ``paused_seconds``.
+    """
     step = change(RUN_MACHINE, event)
     ended = step.target not in (RunStatus.RUNNING, RunStatus.PAUSED)
     rows = await conn.execute(
@@ -189,6 +199,10 @@ async def change_run(
             " started_at = CASE WHEN :event = 'cancel' THEN started_at"
             " ELSE coalesce(started_at, :now) END,"
             " completed_at = CASE WHEN :ended THEN CAST(:now AS timestamptz) END,"
+            " paused_at = CASE WHEN :event = 'pause' THEN CAST(:now AS timestamptz) END,"
+            " paused_seconds = paused_seconds + greatest(0, coalesce(extract(epoch FROM"
+            " CAST(:now AS timestamptz) - CASE WHEN started_at IS NOT NULL THEN"
+            " CASE WHEN :event = 'retry' THEN completed_at ELSE paused_at END END), 0)),"
             " next_check_at = CASE WHEN :ended THEN NULL ELSE now() END,"
             " items_pruned_at = CASE WHEN :event = 'retry' THEN NULL ELSE items_pruned_at END"
             " WHERE id = :id AND status = ANY(:sources) RETURNING id"
@@ -211,7 +225,8 @@ async def change_lane(
 ) -> bool:
     """Compare-and-set a lane's state. ``reason``: the error of a failure, else a note.
 
-    A retry marks the lane as unplanned, so that it is planned again.
+    A retry marks the lane as unplanned, so that it is planned again. After a cancellation it does
+    not count, because nothing had failed.
     """
     step = change(LANE_MACHINE, event)
     rows = await conn.execute(
@@ -221,7 +236,8 @@ async def change_lane(
             " completed_at = CASE WHEN :ended THEN CAST(:now AS timestamptz) END,"
             " planned_at = CASE WHEN :event = 'retry' THEN NULL ELSE planned_at END,"
             " deadline_at = CASE WHEN :event = 'start' THEN NULL ELSE deadline_at END,"
-            " retry_count = retry_count + CASE WHEN :event = 'retry' THEN 1 ELSE 0 END,"
+            " retry_count = retry_count + CASE WHEN :event = 'retry' AND status <> 'cancelled'"
+            " THEN 1 ELSE 0 END,"
             " error_message = CASE WHEN :broken THEN CAST(:reason AS text) END,"
             " note = CASE WHEN NOT :broken THEN CAST(:reason AS text) END"
             " WHERE id = :id AND status = ANY(:sources) RETURNING id"
@@ -240,32 +256,6 @@ async def change_lane(
     return rows.first() is not None
 
 
-async def set_deadlines(
-    conn: Connection, run_id: UUID, by_type: Mapping[str, datetime], *, replace: bool
-) -> None:
-    """Set the deadline of a run's running lanes without one; with ``replace``, of all.
-
-    ``by_type``: the deadline of each content type. A later one is replaced too: it was set before
-    the clock was set back.
-    """
-    await conn.execute(
-        text(
-            "UPDATE pipeline_phase_status l SET deadline_at = given.at"
-            " FROM unnest(CAST(:types AS text[]), CAST(:times AS timestamptz[]))"
-            " AS given (content_type, at)"
-            " WHERE pipeline_execution_id = :run AND l.content_type = given.content_type"
-            " AND status = 'running'"
-            " AND (:replace OR deadline_at IS NULL OR deadline_at > given.at)"
-        ),
-        {
-            "run": run_id,
-            "types": list(by_type),
-            "times": list(by_type.values()),
-            "replace": replace,
-        },
-    )
-
-
 async def check_again(conn: Connection, run_id: UUID, after_seconds: float) -> None:
     """Have the timer wake the run after at most ``after_seconds``."""
     await conn.execute(
@@ -275,16 +265,3 @@ async def check_again(conn: Connection, run_id: UUID, after_seconds: float) -> N
         ),
         {"id": run_id, "s": after_seconds},
     )
-
-
-async def lane_reports(conn: Connection, run_id: UUID) -> list[dict[str, Any]]:
-    """Return each lane's error or note, times and retries, in the order of the flow."""
-    rows = await conn.execute(
-        text(
-            "SELECT phase_name, content_type, status, error_message, note, retry_count,"
-            " source_run_id, started_at, completed_at FROM pipeline_phase_status"
-            " WHERE pipeline_execution_id = :run ORDER BY id"
-        ),
-        {"run": run_id},
-    )
-    return [dict(row) for row in rows.mappings()]

@@ -38,6 +38,9 @@ pipeline_executions = Table(
     Column("created_at", Instant, nullable=False, server_default=NOW),
     Column("started_at", Instant),
     Column("completed_at", Instant),
+    # Since when it is paused; and how long it was paused before, or had ended before a retry.
+    Column("paused_at", Instant),
+    Column("paused_seconds", Float, nullable=False, server_default=ZERO),
     Column("next_check_at", Instant),
     Column("error_message", Text),
     # When its items were pruned. NULL again after a retry, which may plan new ones.

@@ -277,6 +277,8 @@ def upgrade() -> None:
         ),
         sa.Column("started_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("completed_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("paused_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("paused_seconds", sa.Float(), server_default=sa.text("0"), nullable=False),
         sa.Column("next_check_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("error_message", sa.Text(), nullable=True),
         sa.Column("items_pruned_at", sa.DateTime(timezone=True), nullable=True),
@@ -872,7 +874,7 @@ def upgrade() -> None:
             name=op.f("ck_pipeline_phase_status_phase_name"),
         ),
         sa.CheckConstraint(
-            "status IN ('pending', 'running', 'completed', 'failed', 'skipped', 'blocked')",
+            "status IN ('pending', 'running', 'completed', 'failed', 'skipped', 'blocked', 'cancelled')",
             name=op.f("ck_pipeline_phase_status_status"),
         ),
         sa.ForeignKeyConstraint(
