@@ -1,6 +1,12 @@
-"""What a worker loads at its first use: 1 s of processor time. Forks of a warm process save it."""
+"""What a worker loads at its first use. Forks of a warm process save it.
+
+Nothing is computed here: polars starts its threads at its first computation, and a fork has none
+of its parent's threads.
+"""
 
 import serpline.phases.dsi_figures  # noqa: F401
-from serpline.analysis.hosts import registrable_domain
+from serpline.analysis.hosts import registered, registrable_domain
 
-registrable_domain("www.example.com")  # reads the list of public suffixes
+# Each reads a list of public suffixes.
+registrable_domain("www.example.com")
+registered("example.com")

@@ -10,12 +10,9 @@ from typing import Any
 from harness.forks import Fork, enter_fork, preload
 from harness.scripted import scripted_phases
 from harness.worker_process import work
-from serpline.analysis.hosts import registrable_domain
 
 preload(__name__)
-# Builds the tree of public suffixes, which every fork then has. Polars starts threads when it is
-# imported, so each fork imports it for itself.
-registrable_domain("example.com")
+preload("harness.warm")
 END_SECONDS = 15.0
 
 
