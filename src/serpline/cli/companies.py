@@ -92,4 +92,11 @@ def list_(
             # PDL may give a size range without a count.
             count = row["employee_count"]
             row["employees"] = row["size"] if count is None else count
+            row["industry"] = row["industry_name"] or _as_written(row["industry"])
+            row["country"] = row["country_code"] or _as_written(row["country"])
         show_table(columns, [[row[name] for name in columns] for row in found])
+
+
+def _as_written(text: str | None) -> str | None:
+    """Mark a value that the standard lacks: the source's own words, in quotes."""
+    return text and f'"{text}"'

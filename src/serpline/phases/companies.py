@@ -13,6 +13,9 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
+from serpline.analysis.company_names import display_name
+from serpline.analysis.countries import country_code
+from serpline.analysis.industries import industry_of
 from serpline.domain.companies import Company, is_domain_name
 from serpline.domain.errors import CallRefused, ProviderError
 from serpline.domain.outcomes import Outcome
@@ -144,6 +147,7 @@ def row(run_id: UUID, domain: str, answer: DatedProfile) -> dict[str, Any]:
         "name": profile.get("name"),
         "industry": profile.get("industry"),
         "country": profile.get("country"),
+        **_standardised(profile),
         "employee_count": profile.get("employee_count"),
         "size": profile.get("size"),
         "founded": profile.get("founded"),
@@ -152,4 +156,15 @@ def row(run_id: UUID, domain: str, answer: DatedProfile) -> dict[str, Any]:
         "parent": profile.get("parent"),
         "source": profile.get("source") or UNKNOWN_SOURCE,
         "fetched_at": answer.fetched_at,
+    }
+
+
+def _standardised(profile: Profile) -> dict[str, Any]:
+    industry = industry_of(profile.get("industry"))
+    return {
+        "display_name": display_name(profile.get("name")),
+        "industry_code": industry and industry.code,
+        "industry_name": industry and industry.name,
+        "industry_group": industry and industry.group,
+        "country_code": country_code(profile.get("country")),
     }

@@ -214,8 +214,10 @@ async def companies(conn: Connection, limit: int) -> list[dict[str, Any]]:
     """Return companies that are marked or enriched, each with its latest profile."""
     rows = await conn.execute(
         text(
-            "SELECT coalesce(c.domain, p.domain) AS domain, c.relation, p.found, p.name,"
-            " p.industry, p.country, p.employee_count, p.size, p.source, p.fetched_at"
+            "SELECT coalesce(c.domain, p.domain) AS domain, c.relation, p.found,"
+            " coalesce(p.display_name, p.name) AS name, p.name AS source_name, p.industry,"
+            " p.industry_code, p.industry_name, p.industry_group, p.country, p.country_code,"
+            " p.employee_count, p.size, p.source, p.fetched_at"
             " FROM companies c"
             " FULL JOIN (SELECT DISTINCT ON (domain) * FROM company_profiles"
             " ORDER BY domain, fetched_at DESC) p ON p.domain = c.domain"

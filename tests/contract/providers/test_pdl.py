@@ -53,7 +53,7 @@ def test_a_match_becomes_a_company() -> None:
         domain="northwind.example",
         source="pdl",
         source_id="aKCIYBNF9ey6o5CjHCCO4goHYKlf",
-        industry="leisure, travel & tourism",
+        industry="travel arrangements",
         country="united states",
         headquarters="seattle, washington, united states",
         employee_count=3120,

@@ -83,7 +83,7 @@ def _company(body: Mapping[str, Any], name: str, domain: str) -> Company:
         domain=domain,
         source="pdl",
         source_id=as_text(body.get("id")),
-        industry=as_text(body.get("industry")) or as_text(body.get("industry_v2")),
+        industry=as_text(body.get("industry_v2")) or as_text(body.get("industry")),
         country=as_text(location.get("country")),
         headquarters=as_text(location.get("name")) or as_text(location.get("locality")),
         employee_count=as_count(body.get("employee_count")),

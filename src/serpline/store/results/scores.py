@@ -174,8 +174,9 @@ async def scores(
     chosen = _BEST.format(strongest=strongest, of_run=_OF_RUN) if best else _OF_RUN
     statement = text(
         f"""
-        SELECT s.*, coalesce(p.name, y.title) AS company_name, c.relation FROM ({chosen}) s
-        LEFT JOIN (SELECT DISTINCT ON (domain) domain, name FROM company_profiles
+        SELECT s.*, coalesce(p.display_name, p.name, y.title) AS company_name, c.relation
+        FROM ({chosen}) s
+        LEFT JOIN (SELECT DISTINCT ON (domain) domain, name, display_name FROM company_profiles
             WHERE run_id IN (:company_enrichment_serp, :company_enrichment_youtube)
             ORDER BY domain, name IS NULL, run_id = :company_enrichment_serp DESC
         ) p ON p.domain = s.company

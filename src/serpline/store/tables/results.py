@@ -120,9 +120,18 @@ company_profiles = Table(
     Column("domain", Text, primary_key=True),
     # False: the source does not know the domain. No row: no source was asked.
     Column("found", Boolean, nullable=False),
+    # Name, industry and country as the source writes them. The columns below them are derived, and
+    # NULL where the standard has no such value (``phases.companies``).
     Column("name", Text),
     Column("industry", Text),
     Column("country", Text),
+    Column("display_name", Text),
+    # LinkedIn's Industry Codes V2: code, name, and the name of the group above it.
+    Column("industry_code", Integer),
+    Column("industry_name", Text),
+    Column("industry_group", Text),
+    # ISO 3166-1 alpha-2.
+    Column("country_code", Text),
     Column("employee_count", BigInteger),
     # A range of employees, as the source writes it: 51-200, 10001+.
     Column("size", Text),
