@@ -63,7 +63,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def global_options_first(arguments: Sequence[str]) -> list[str]:
-    """Move ``--data-dir DIR`` to the front, where the parser expects it. It may stand anywhere."""
+    """Move ``--data-dir DIR`` and ``--wide`` to the front, where the parser expects them.
+
+    They may stand anywhere.
+    """
     first: list[str] = []
     rest: list[str] = []
     remaining = iter(arguments)
@@ -72,7 +75,7 @@ def global_options_first(arguments: Sequence[str]) -> list[str]:
             rest += [argument, *remaining]
         elif argument == "--data-dir":
             first += [argument, *[value for value in [next(remaining, None)] if value is not None]]
-        elif argument.startswith("--data-dir="):
+        elif argument == "--wide" or argument.startswith("--data-dir="):
             first.append(argument)
         else:
             rest.append(argument)

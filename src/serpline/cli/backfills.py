@@ -10,12 +10,12 @@ from serpline.cli.common import (
     print_message,
     run,
     services,
-    show_table,
     split_list,
     warn_without_workers,
 )
 from serpline.cli.costs import amount
 from serpline.cli.schedule_views import NameArgument
+from serpline.cli.tables import Column, show_table
 from serpline.cli.times import first_time, last_time, minute
 from serpline.domain.errors import UserError
 from serpline.domain.schedules import BackfillKind
@@ -131,7 +131,8 @@ def backfills(
         print_json(rows[0] if change else rows)
         return
     if rows:
-        show_table(_SHOWN, [[_cell(row, column) for column in _SHOWN] for row in rows])
+        columns = [Column(name, drop=int(name == "credits")) for name in _SHOWN]
+        show_table(columns, [[_cell(row, name) for name in _SHOWN] for row in rows])
     else:
         print_message(f"schedule {name!r} has no backfills")
 

@@ -4,7 +4,8 @@ from typing import Any
 
 import typer
 
-from serpline.cli.common import JsonFlag, load_settings, print_json, run, services, show_table
+from serpline.cli.common import JsonFlag, load_settings, print_json, run, services
+from serpline.cli.tables import Column, show_table
 
 app = typer.Typer(help="Credit budgets of the providers, per day and month.", no_args_is_help=True)
 
@@ -29,4 +30,5 @@ def list_(ctx: typer.Context, as_json: JsonFlag = False) -> None:
         print_json(found)
         return
     columns = ["provider", "scope", "limit_credits", "reserved", "spent", "left", "waiting_chunks"]
-    show_table(columns, [[row[name] for name in columns] for row in found])
+    named = [Column(name, drop=int(name == "reserved")) for name in columns]
+    show_table(named, [[row[name] for name in columns] for row in found])

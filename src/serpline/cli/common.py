@@ -13,7 +13,6 @@ from collections.abc import (
     AsyncIterable,
     AsyncIterator,
     Coroutine,
-    Iterable,
     Mapping,
     Sequence,
 )
@@ -25,10 +24,9 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from uuid import UUID
 
 import typer
-from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
+from serpline.cli.tables import stderr
 from serpline.core.escaping import json_text, terminal_text
 from serpline.core.logging import configure
 from serpline.core.settings import Settings, load
@@ -42,7 +40,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 TERMINATED = 143
-PIPE_WIDTH = 320
 ENVIRONMENT_DATA_DIR = "SERPLINE_DATA_DIR"
 STDIN = Path("-")
 
@@ -120,21 +117,6 @@ def run(work: Coroutine[Any, Any, T]) -> T:
         raise typer.Exit(TERMINATED) from None
 
 
-def stdout() -> Console:
-    """The console for documents. Without a terminal it is wide enough to cut no column."""
-    console = Console(file=sys.stdout, highlight=False)
-    return (
-        console
-        if console.is_terminal
-        else Console(file=sys.stdout, width=PIPE_WIDTH, highlight=False)
-    )
-
-
-def stderr() -> Console:
-    """The console for messages."""
-    return Console(file=sys.stderr, highlight=False)
-
-
 def print_message(message: str) -> None:
     """Print one line to stderr."""
     stderr().print(Text(terminal_text(message)), soft_wrap=True)
@@ -187,35 +169,6 @@ def _json_default(value: Any) -> Any:
     if isinstance(value, Decimal):
         return int(value) if value == value.to_integral_value() else float(value)
     raise TypeError(f"cannot write a {type(value).__name__} as JSON")
-
-
-def show_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str = "") -> None:
-    """Print a table to stdout. None (unknown) is a dash; numbers are right-aligned."""
-    table = Table(title=terminal_text(title) or None, title_justify="left", header_style="bold")
-    cells = [list(row) for row in rows]
-    for index, column in enumerate(columns):
-        values = [row[index] for row in cells if row[index] is not None]
-        numeric = bool(values) and all(
-            isinstance(value, int | float | Decimal) and not isinstance(value, bool)
-            for value in values
-        )
-        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
-    for row in cells:
-        table.add_row(*(Text(format_cell(value)) for value in row))
-    stdout().print(table)
-
-
-def format_cell(value: Any) -> str:
-    """Format a table cell; control characters in text from the web are replaced."""
-    if value is None:
-        return "–"
-    if isinstance(value, float | Decimal):
-        return f"{value:,.2f}".rstrip("0").rstrip(".")
-    if isinstance(value, datetime):
-        return value.strftime("%Y-%m-%d %H:%M:%S")
-    if isinstance(value, list | tuple):
-        return ", ".join(format_cell(part) for part in value)
-    return terminal_text(str(value))
 
 
 def split_list(values: Sequence[str] | None) -> list[str] | None:

@@ -5,7 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
-from serpline.cli.common import JsonFlag, print_json, print_message, run, services, show_table
+from serpline.cli.common import JsonFlag, print_json, print_message, run, services
+from serpline.cli.tables import Column, relation_style, show_table
 from serpline.domain.companies import CHANNEL_ADDRESS
 from serpline.domain.errors import UserError
 
@@ -94,7 +95,10 @@ def list_(
             row["employees"] = row["size"] if count is None else count
             row["industry"] = row["industry_name"] or _as_written(row["industry"])
             row["country"] = row["country_code"] or _as_written(row["country"])
-        show_table(columns, [[row[name] for name in columns] for row in found])
+        drops = {"source": 1, "employees": 2, "country": 3, "industry": 4}
+        named = [Column(name, drop=drops.get(name, 0)) for name in columns]
+        rows = [[row[name] for name in columns] for row in found]
+        show_table(named, rows, styles=[relation_style(row["relation"]) for row in found])
 
 
 def _as_written(text: str | None) -> str | None:

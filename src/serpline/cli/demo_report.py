@@ -10,10 +10,10 @@ from uuid import UUID
 import typer
 
 from serpline.cli import demo_audit, demo_recompute, demo_schedule
-from serpline.cli.common import format_cell, show_table
 from serpline.cli.costs import amount
 from serpline.cli.rankings import show_rankings
 from serpline.cli.runs import show_report
+from serpline.cli.tables import Column, Sign, show_table
 from serpline.store.database import Database
 
 COMPANIES_SHOWN = 10
@@ -97,20 +97,17 @@ def _show_dsi(dsi: Sequence[dict[str, Any]]) -> None:
     for row in top[:COMPANIES_SHOWN]:
         own = [(kind, typed.get((row["domain"], kind))) for kind in _TYPES]
         figures = [
-            _figure(found["dsi"]) if found else "" if kind in collected else format_cell(None)
+            found["dsi"] if found else Sign.NONE if kind in collected else None
             for kind, found in own
         ]
-        coverage = _figure(row["coverage"])
-        rows.append([row["company"], row["domain"], _figure(row["dsi"]), *figures, coverage])
-    scale = "0 to 100; empty: not ranked; –: unknown"
-    title = f"Digital Share Index in {market} on {device} ({scale})"
-    columns = ["company", "domain", "combined", *_TYPES, "coverage"]
-    show_table(columns, rows, title=title)
+        rows.append([row["company"], row["domain"], row["dsi"], *figures, row["coverage"]])
+    title = f"Digital Share Index in {market} on {device} (0 to 100; –: does not rank)"
+    numbers = [
+        Column(name, drop=int(name == "coverage"), digits=3, missing=Sign.UNKNOWN)
+        for name in ("combined", *_TYPES, "coverage")
+    ]
+    show_table([Column("company", drop=2), "domain", *numbers], rows, title=title)
     typer.echo()
-
-
-def _figure(value: float | None) -> str:
-    return format_cell(None) if value is None else f"{value:.3f}"
 
 
 def _show_costs(report: dict[str, Any]) -> None:

@@ -12,8 +12,8 @@ from serpline.cli.common import (
     print_json,
     print_message,
     run,
-    show_table,
 )
+from serpline.cli.tables import show_table
 
 if TYPE_CHECKING:
     from serpline.cli.checks import Check

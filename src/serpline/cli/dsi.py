@@ -19,11 +19,11 @@ from serpline.cli.common import (
     print_spool,
     run,
     services,
-    show_table,
     spool_list,
 )
 from serpline.cli.dsi_formats import WRITERS, Format, Writer, format_source
 from serpline.cli.runs import find_run
+from serpline.cli.tables import show_table
 from serpline.core.spool import Spool
 from serpline.domain.errors import UserError
 from serpline.domain.names import ContentType

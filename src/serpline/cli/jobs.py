@@ -5,7 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
-from serpline.cli.common import JsonFlag, print_json, print_message, run, services, show_table
+from serpline.cli.common import JsonFlag, print_json, print_message, run, services
+from serpline.cli.tables import Column, show_table
 from serpline.domain.errors import UserError
 
 app = typer.Typer(help="Dead letters: jobs that failed all their attempts.", no_args_is_help=True)
@@ -51,7 +52,9 @@ def list_(
         print_json(found)
     else:
         columns = ["id", "job_type", "target", "status", "attempts", "failed_at", "error"]
-        show_table(columns, [[row[name] for name in columns] for row in found])
+        drops = {"status": 1, "attempts": 2, "target": 3}
+        named = [Column(name, drop=drops.get(name, 0)) for name in columns]
+        show_table(named, [[row[name] for name in columns] for row in found])
 
 
 @app.command()

@@ -15,8 +15,8 @@ from serpline.cli.common import (
     require_utf8,
     run,
     services,
-    show_table,
 )
+from serpline.cli.tables import show_table
 from serpline.domain.errors import UserError
 from serpline.domain.keywords import KeywordReport, KeywordRow, iter_keywords
 

@@ -5,7 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
-from serpline.cli.common import JsonFlag, print_json, require_utf8, run, services, show_table
+from serpline.cli.common import JsonFlag, print_json, require_utf8, run, services
+from serpline.cli.tables import Column, show_table
 from serpline.core.escaping import terminal_text
 from serpline.domain.errors import UserError
 from serpline.domain.markets import Market, dataforseo_language, get_market, normal_code
@@ -33,7 +34,9 @@ def list_(ctx: typer.Context, as_json: JsonFlag = False) -> None:
         print_json([asdict(market) for market in found])
     else:
         columns = ["code", "name", "language", "gl", "hl", "google_domain", "location_code"]
-        show_table(columns, [[getattr(m, name) for name in columns] for m in found])
+        drops = {"location_code": 1, "google_domain": 2}
+        named = [Column(name, drop=drops.get(name, 0)) for name in columns]
+        show_table(named, [[getattr(m, name) for name in columns] for m in found])
 
 
 @app.command()

@@ -13,15 +13,14 @@ from pydantic import SecretStr
 
 from serpline.cli.common import (
     JsonFlag,
-    format_cell,
     print_json,
     print_message,
     read_name,
     run,
     services,
-    show_table,
     split_list,
 )
+from serpline.cli.tables import Column, format_cell, show_table
 from serpline.cli.times import minute
 from serpline.domain.errors import UserError
 
@@ -55,7 +54,14 @@ def list_(ctx: typer.Context, as_json: JsonFlag = False) -> None:
     if not rows:
         print_message("there is no destination yet: add one with 'serpline notifications add'")
         return
-    columns = ["name", "service", "hears", "waiting", "given up", "last sent (UTC)"]
+    columns: list[str | Column] = [
+        "name",
+        Column("service", drop=1),
+        "hears",
+        "waiting",
+        "given up",
+        "last sent (UTC)",
+    ]
     shown = [
         [
             row["name"],

@@ -16,8 +16,8 @@ from serpline.cli.common import (
     print_message,
     run,
     services,
-    show_table,
 )
+from serpline.cli.tables import Column, show_table
 from serpline.domain.errors import UserError
 
 if TYPE_CHECKING:
@@ -228,7 +228,8 @@ def _show_passes(ctx: typer.Context, *, as_json: bool) -> None:
         times = [each[column] if each else None for column in columns]
         deleted = ", ".join(f"{table} {n:,}" for table, n in each["rows"].items()) if each else ""
         rows.append([name, *times, deleted or "nothing"])
-    show_table(["pass", "started", "finished", "next", "deleted"], rows)
+    started = Column("started", drop=1)
+    show_table(["pass", started, "finished", "next", Column("deleted", drop=2)], rows)
     for name, each in passes.items():
         for step, error in (each["errors"] if each else {}).items():
             print_message(f"{name}: {step} failed and was skipped: {error}")

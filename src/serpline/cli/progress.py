@@ -10,7 +10,8 @@ from uuid import UUID
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
-from serpline.cli.common import print_message, stderr
+from serpline.cli.common import print_message
+from serpline.cli.tables import stderr
 from serpline.domain.errors import UserError
 from serpline.domain.phases import LaneKey, LaneView
 from serpline.domain.states import ENDED_LANES, ENDED_RUNS, LaneStatus

@@ -13,10 +13,10 @@ from serpline.cli.common import (
     require_utf8,
     run,
     services,
-    show_table,
 )
 from serpline.cli.companies import company_domain
 from serpline.cli.runs import find_run
+from serpline.cli.tables import show_table
 from serpline.domain.errors import UserError
 from serpline.domain.keywords import keyword_key
 

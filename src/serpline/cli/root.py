@@ -26,6 +26,7 @@ from serpline.cli import (
     start,
     trends,
 )
+from serpline.cli.tables import WIDE
 
 app = typer.Typer(
     name="serpline",
@@ -53,12 +54,16 @@ def global_options(
             "--data-dir", help="Directory of the embedded database and logs (SERPLINE_DATA_DIR)."
         ),
     ] = None,
+    wide: Annotated[
+        bool, typer.Option("--wide", help="Show all columns of tables, each row in one line.")
+    ] = False,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the release.")
     ] = False,
 ) -> None:
     """Options of every command."""
     ctx.obj = data_dir
+    WIDE.set(wide)
 
 
 app.command("demo")(demo.demo)

@@ -15,10 +15,10 @@ from serpline.cli.common import (
     require_utf8,
     run,
     services,
-    show_table,
     spool_list,
 )
 from serpline.cli.costs import amount
+from serpline.cli.tables import Column, show_table
 from serpline.cli.times import minute
 from serpline.core.spool import Spool
 from serpline.domain.errors import UserError
@@ -94,7 +94,8 @@ def list_(
     else:
         columns = ("id", "status", "mode", "created_at", "seconds", "schedule")
         rows = [[each[name] for name in columns] for each in found]
-        show_table(["run", "status", "mode", "created (UTC)", "seconds", "schedule"], rows)
+        last = [Column("seconds", drop=2), Column("schedule", drop=3)]
+        show_table(["run", "status", Column("mode", drop=1), "created (UTC)", *last], rows)
 
 
 async def print_report(opened: "Services", run_id: UUID, *, as_json: bool) -> dict[str, Any]:
@@ -122,14 +123,19 @@ def show_report(report: dict[str, Any]) -> None:
     ]
     title = f"run {report['run_id']}: {report['status']}, {report['seconds']:.1f} s"
     title += _slot(report)
-    show_table(
-        ["phase", "type", *counted, "details"], rows, title=title + _missing_searches(report)
-    )
+    columns: list[str | Column] = [
+        Column("phase", wraps=False),
+        "type",
+        "status",
+        Column("planned", drop=2),
+    ]
+    columns += ["completed", Column("failed", drop=3), Column("skipped", drop=1), "details"]
+    show_table(columns, rows, title=title + _missing_searches(report))
     missing = [row for row in report["collection"] if row["collected"] < row["planned"]]
     if missing:
-        columns = ("content_type", "market", "device", "planned", "collected")
-        partly = [[row[name] for name in columns] for row in missing[:MISSING_SHOWN_MAX]]
-        show_table(["type", *columns[1:]], partly, title="Not all searches were collected")
+        names = ("content_type", "market", "device", "planned", "collected")
+        partly = [[row[name] for name in names] for row in missing[:MISSING_SHOWN_MAX]]
+        show_table(["type", *names[1:]], partly, title="Not all searches were collected")
     if report["calls"]:
         spent = [
             [provider, calls, amount(provider, report["credits"].get(provider, 0))]
@@ -141,7 +147,8 @@ def show_report(report: dict[str, Any]) -> None:
     if notable:
         named = ("content_type", "stage", "priority", "status", "searches", "missing", "error")
         show_table(
-            ["type", "batch", *named[2:]], [[b[name] for name in named] for b in notable[-20:]]
+            ["type", "batch", Column("priority", drop=1), *named[3:]],
+            [[b[name] for name in named] for b in notable[-20:]],
         )
     if report["empty_pages"]:
         empty = [list(row.values()) for row in report["empty_pages"]]
@@ -151,7 +158,8 @@ def show_report(report: dict[str, Any]) -> None:
             [f["phase_name"], f["content_type"], _item(f), f["error_category"], f["error"]]
             for f in report["failures"][:10]
         ]
-        show_table(["phase", "type", "failed item", "category", "error"], failures)
+        phase = Column("phase", drop=2, wraps=False)
+        show_table([phase, "type", "failed item", Column("category", drop=1), "error"], failures)
 
 
 def _item(failure: Mapping[str, Any]) -> str:

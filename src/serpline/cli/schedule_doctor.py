@@ -4,19 +4,13 @@ from typing import Annotated, Any
 
 import typer
 
-from serpline.cli.common import (
-    JsonFlag,
-    print_json,
-    print_message,
-    read_name,
-    run,
-    services,
-    show_table,
-)
+from serpline.cli.common import JsonFlag, print_json, print_message, read_name, run, services
 from serpline.cli.doctor import BROKEN
+from serpline.cli.tables import Column, show_table
 from serpline.domain.errors import CallRefused, ProviderError, UserError
 
 _COLUMNS = ("schedule", "content_type", "provider_batch_id", "finding", "detail", "batch")
+_DROPS = {"batch": 1, "content_type": 2}
 
 
 def register(app: typer.Typer) -> None:
@@ -46,7 +40,8 @@ def doctor(
     if as_json:
         print_json(findings)
     elif findings:
-        show_table(_COLUMNS, [[one[key] or "" for key in _COLUMNS] for one in findings])
+        named = [Column(key, drop=_DROPS.get(key, 0)) for key in _COLUMNS]
+        show_table(named, [[one[key] or "" for key in _COLUMNS] for one in findings])
     elif name is None:
         print_message("no schedule has driver=provider, and the provider has no such batch")
     else:

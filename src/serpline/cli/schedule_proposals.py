@@ -13,8 +13,8 @@ from serpline.cli.common import (
     require_utf8,
     run,
     services,
-    show_table,
 )
+from serpline.cli.tables import Column, show_table
 
 if TYPE_CHECKING:
     from serpline.scheduling.service import SchedulingService
@@ -58,7 +58,9 @@ def proposals(
         return
     columns = ["id", "schedule", "content_type", "status", "summary", "promised", "since"]
     rows = [[_cell(row, name) for name in columns] for row in found]
-    show_table(["type" if name == "content_type" else name for name in columns], rows)
+    drops = {"since": 1, "promised": 2}
+    named = [Column(name.removeprefix("content_"), drop=drops.get(name, 0)) for name in columns]
+    show_table(named, rows)
 
 
 def accept(ctx: typer.Context, number: Number, as_json: JsonFlag = False) -> None:

@@ -6,13 +6,12 @@ from typing import Any
 
 import typer
 
-from serpline.cli.common import format_cell, show_table
+from serpline.cli.tables import ID_CHARACTERS, Column, format_cell, show_table
 from serpline.cli.times import length, minute
 from serpline.core.escaping import terminal_text
 
 # A start that is this late is worth a word.
 LATE_SECONDS_SHOWN = 60.0
-_RUN_ID_CHARACTERS = 8
 # From here on, tenths of runs are no help.
 _RUNS_ROUNDED = 100
 
@@ -66,7 +65,7 @@ def show_slots(rows: Sequence[Mapping[str, Any]]) -> None:
     """Print slots, one row for the content types that share an instant, an outcome and a run."""
     alike: dict[tuple[Any, ...], list[str]] = {}
     for row in rows:
-        run_id = row["run_id"] and str(row["run_id"])[:_RUN_ID_CHARACTERS]
+        run_id = row["run_id"] and str(row["run_id"])[:ID_CHARACTERS]
         reason = _slot_reason(row)
         key = (minute(row["scheduled_for"]), row["outcome"], run_id, reason)
         alike.setdefault(key, []).append(row["content_type"])
@@ -125,7 +124,13 @@ def show_cost(cost: Mapping[str, Any]) -> None:
     ]
     runs = f"{cost['runs']:,.{0 if cost['runs'] >= _RUNS_ROUNDED else 1}f}"
     title = f"Cost per month: {runs} runs, {cost['searches']:,} searches"
-    columns = ["provider", "credits", "unit", "US$ (–: by contract)", "basis"]
+    columns: list[str | Column] = [
+        "provider",
+        "credits",
+        "unit",
+        "US$ (–: by contract)",
+        Column("basis", drop=1),
+    ]
     show_table(columns, shown, title=title)
 
 

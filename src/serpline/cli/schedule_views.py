@@ -6,15 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from serpline.cli.common import (
-    JsonFlag,
-    format_cell,
-    print_json,
-    print_message,
-    read_name,
-    run,
-    services,
-)
+from serpline.cli.common import JsonFlag, print_json, print_message, read_name, run, services
 from serpline.cli.schedule_tables import (
     show_cost,
     show_health,
@@ -24,6 +16,7 @@ from serpline.cli.schedule_tables import (
     show_times,
     show_versions,
 )
+from serpline.cli.tables import format_cell
 from serpline.cli.times import first_time, last_time, minute
 from serpline.domain.errors import UserError
 from serpline.domain.names import SEARCHED_TYPES, ContentType

@@ -13,12 +13,12 @@ from serpline.cli.common import (
     read_document,
     run,
     services,
-    show_table,
     split_list,
     warn_without_workers,
 )
 from serpline.cli.costs import amount
 from serpline.cli.runs import exit_code, find_run, print_report
+from serpline.cli.tables import Column, show_table
 from serpline.domain.errors import UserError
 from serpline.domain.names import PipelineMode
 
@@ -189,5 +189,11 @@ def show_estimate(found: "Estimate") -> None:
         for line in found.lines
     ]
     title = f"{found.pairs} keyword × market pairs, {found.searches} searches; nothing was spent"
-    columns = ["phase", "provider", "calls", "cost", "US$ (–: by contract)", "basis"]
-    show_table(columns, rows, title=title)
+    columns: list[str | Column] = [
+        Column("phase", wraps=False),
+        "provider",
+        "calls",
+        "cost",
+        "US$ (–: by contract)",
+    ]
+    show_table([*columns, Column("basis", drop=1)], rows, title=title)

@@ -6,10 +6,11 @@ from typing import Annotated, Any
 
 import typer
 
-from serpline.cli.common import JsonFlag, RunOption, print_json, run, services, show_table
+from serpline.cli.common import JsonFlag, RunOption, print_json, run, services
 from serpline.cli.companies import company_domain
 from serpline.cli.dsi import require_market
 from serpline.cli.runs import find_run
+from serpline.cli.tables import show_table
 from serpline.domain.errors import UserError
 from serpline.domain.names import ContentType
 

@@ -8,7 +8,7 @@ from serpline.cli.demo_report import _show_dsi
 def test_a_type_without_figures_is_unknown_not_unranked(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """News failed: its cells are unknown. Video was collected: b's cell is empty, not ranked."""
+    """News failed: its cells are unknown. Video was collected: b does not rank in it."""
     place = {"market": "US", "device": "desktop", "coverage": 0.5}
     sources = [{"content_type": "organic"}, {"content_type": "video"}]
     rows = [
@@ -19,10 +19,9 @@ def test_a_type_without_figures_is_unknown_not_unranked(
         )
     ]  # fmt: skip
     _show_dsi(rows)
-    lines = {line.split("│")[1].strip(): line for line in capsys.readouterr().out.splitlines()
-             if line.startswith("│")}  # fmt: skip
-    shown = {name: [cell.strip() for cell in line.split("│")[3:-1]] for name, line in lines.items()}
-    assert shown == {
-        "a": ["1.500", "1.500", "–", "1.500", "0.500"],
-        "b": ["1.500", "1.500", "–", "", "0.500"],
-    }
+    _, _, _, *lines, legend = capsys.readouterr().out.split("\n\n")[0].splitlines()
+    assert [line.split() for line in lines] == [
+        ["a", "a.com", "1.500", "1.500", "?", "1.500", "0.500"],
+        ["b", "b.com", "1.500", "1.500", "?", "–", "0.500"],
+    ]
+    assert legend == "? unknown"

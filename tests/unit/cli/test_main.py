@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 import serpline.cli as cli
-from serpline.cli.common import format_cell, print_json, split_list
+from serpline.cli.common import print_json, split_list
 from serpline.cli.companies import company_domain
 from serpline.cli.keywords import _merge_duplicates
 from serpline.cli.start import read_config
+from serpline.cli.tables import format_cell
 from serpline.domain.errors import UserError
 from serpline.domain.keywords import KeywordRow
 

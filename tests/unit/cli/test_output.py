@@ -11,8 +11,9 @@ from uuid import uuid4
 import polars as pl
 import pytest
 
-from serpline.cli.common import print_json, show_table, spool_list
+from serpline.cli.common import print_json, spool_list
 from serpline.cli.dsi_formats import ROWS_PER_FRAME, WRITERS, Format
+from serpline.cli.tables import show_table
 from serpline.core.spool import Spool
 
 _FIGURE: dict[str, Any] = {
