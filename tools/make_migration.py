@@ -7,7 +7,7 @@ the result, then run ``tests/integration/test_migrations.py`` to prove it.
 Limits: Alembic detects tables, columns, indexes and named constraints. It does not detect a renamed
 column, or a changed check constraint or storage parameter of an existing table. Columns without
 statistics are written for new tables, not for a column added to an old one. Only the first
-migration writes functions.
+migration writes functions and views.
 """
 
 import os
@@ -25,6 +25,7 @@ from alembic.script import ScriptDirectory
 from serpline.store.embedded.server import ensure_server
 from serpline.store.migrate import SCRIPTS, alembic_config
 from serpline.store.tables.functions import FUNCTIONS
+from serpline.store.tables.views import DDL
 
 VERSIONS = SCRIPTS / "versions"
 FIRST = "0001"
@@ -43,8 +44,9 @@ def main(arguments: list[str]) -> int:
         shutil.rmtree(folder)
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     written = "".join(line for line in lines if "# ###" not in line)
-    for function in FUNCTIONS:  # as readable SQL, not as one line of escapes
-        written = written.replace(repr(function), f'"""{function}"""')
+    for statement in (*FUNCTIONS, *DDL):  # as readable SQL, not as one line of escapes
+        if "\n" in statement:
+            written = written.replace(repr(statement), f'"""{statement}"""')
     path.write_text(written, encoding="utf-8")
     for step in (["format"], ["check", "--fix"], ["format"]):
         ruff = [sys.executable, "-m", "ruff", *step, "--quiet", str(path)]

@@ -43,6 +43,12 @@ CATALOGS = {
     "triggers": """
         SELECT tgrelid::regclass::text, tgname, pg_get_triggerdef(oid) FROM pg_trigger
         WHERE NOT tgisinternal""",
+    "views": """
+        SELECT viewname, definition FROM pg_views WHERE schemaname = 'serpline_v1'""",
+    "comments": """
+        SELECT c.relname, d.objsubid, d.description FROM pg_description d
+        JOIN pg_class c ON c.oid = d.objoid WHERE d.classoid = 'pg_class'::regclass
+          AND c.relnamespace = 'serpline_v1'::regnamespace""",
 }
 
 

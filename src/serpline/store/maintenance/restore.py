@@ -32,7 +32,7 @@ from serpline.store.database import (
 from serpline.store.database_url import one_line
 from serpline.store.maintenance.archive import ArchiveReader, SequenceEntry, TableEntry
 from serpline.store.maintenance.backup import SESSION, UNSAVED, Progress, in_thread
-from serpline.store.tables import functions, metadata
+from serpline.store.tables import functions, metadata, views
 
 LOCK_WAIT_SECONDS: Final = 10
 _VERSIONS: Final = "alembic_version"
@@ -156,7 +156,8 @@ async def _rebuild_at(conn: Connection, revision: str) -> None:
             )
         )
     ).one()
-    # Drop the functions first: their parameters have row types of the tables.
+    # The views read the tables, and the functions' parameters have row types of them.
+    await conn.execute(sa.text(f"DROP SCHEMA IF EXISTS {views.SCHEMA} CASCADE"))
     await conn.execute(sa.text("DROP FUNCTION IF EXISTS " + _listed(functions.NAMES)))
     await conn.execute(sa.text("DROP TABLE " + _listed([*metadata.tables, _VERSIONS])))
     await _upgrade(conn, revision)

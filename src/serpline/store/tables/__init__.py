@@ -12,6 +12,7 @@ from serpline.store.tables import (
     results,
     runs,
     schedules,
+    views,
 )
 from serpline.store.tables.base import metadata
 
@@ -28,4 +29,5 @@ __all__ = [
     "results",
     "runs",
     "schedules",
+    "views",
 ]

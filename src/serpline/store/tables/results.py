@@ -50,6 +50,8 @@ keyword_metrics = Table(
     Column("source", Text, nullable=False),
     Column("fetched_at", Instant, nullable=False),
     CheckConstraint("search_volume >= 0", name="search_volume"),
+    # For the newest volume of a keyword.
+    Index("ix_keyword_metrics_newest", "keyword_id", "market", "fetched_at"),
 )
 
 # A row means "collected", with or without results. No row means "not collected".
@@ -67,6 +69,8 @@ serps = Table(
     # NULL: the search did not ask for AI overviews.
     Column("ai_overview", Boolean),
     Column("source", Text, nullable=False),
+    # For the date of a run's results.
+    Index("ix_serps_collected_at", "run_id", "content_type", "collected_at"),
 )
 
 serp_results = Table(
@@ -141,6 +145,8 @@ company_profiles = Table(
     Column("parent", Text),
     Column("source", Text, nullable=False),
     Column("fetched_at", Instant, nullable=False),
+    # For the newest profile of a company.
+    Index("ix_company_profiles_newest", "domain", "fetched_at"),
 )
 
 youtube_videos = Table(

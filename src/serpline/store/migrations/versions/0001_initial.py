@@ -651,6 +651,9 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("run_id", "domain", name=op.f("pk_company_profiles")),
     )
+    op.create_index(
+        "ix_company_profiles_newest", "company_profiles", ["domain", "fetched_at"], unique=False
+    )
     op.create_table(
         "content_analyses",
         sa.Column("run_id", sa.Uuid(), nullable=False),
@@ -783,6 +786,12 @@ def upgrade() -> None:
             ondelete="CASCADE",
         ),
         sa.PrimaryKeyConstraint("run_id", "keyword_id", "market", name=op.f("pk_keyword_metrics")),
+    )
+    op.create_index(
+        "ix_keyword_metrics_newest",
+        "keyword_metrics",
+        ["keyword_id", "market", "fetched_at"],
+        unique=False,
     )
     op.create_table(
         "landscape_keywords",
@@ -1164,6 +1173,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint(
             "run_id", "content_type", "keyword_id", "market", "device", name=op.f("pk_serps")
         ),
+    )
+    op.create_index(
+        "ix_serps_collected_at", "serps", ["run_id", "content_type", "collected_at"], unique=False
     )
     op.create_table(
         "youtube_channel_refs",
@@ -2026,3 +2038,765 @@ BEGIN
         'reserved', 0, 'spent', entry.credits)));
 END $$
 """)
+    op.execute("CREATE SCHEMA IF NOT EXISTS serpline_v1")
+    op.execute(
+        "COMMENT ON SCHEMA serpline_v1 IS 'Results of serpline, to be read. Views and columns are added, never removed or changed.'"
+    )
+    op.execute("""CREATE OR REPLACE VIEW serpline_v1.rankings AS SELECT v.run_id, v.collected_on, v.content_type, v.market, v.device, v.keyword_id, v.keyword, v.tags, v.landscape, v.state, v.rank, v.position, v.url, v.title, v.domain, v.company, v.company_name, v.relation, v.search_volume, v.volume_unknown_reason, v.collected_at, v.late_for FROM (
+    SELECT
+    l.run_id, l.collected_on, l.content_type, k.market, d.device, k.keyword_id, k.keyword,
+    coalesce(t.tags, '{}') AS tags, l.landscape
+, CASE WHEN p.run_id IS NULL THEN 'not collected'
+            WHEN s.run_id IS NULL THEN 'not ranked' ELSE 'ranked' END AS state,
+        s.rank, s.position, s.url, s.title, s.domain,
+    CASE WHEN s.video_id IS NULL AND s.channel_ref IS NULL THEN nullif(s.domain, '')
+         WHEN o.domain IS NOT NULL THEN o.domain
+         ELSE 'youtube.com/channel/' || c.channel_id END
+ AS company,
+        coalesce(coalesce(ps.display_name, ps.name, py.display_name, py.name), CASE WHEN o.domain IS NULL THEN c.title END) AS company_name,
+        x.relation, m.search_volume, m.unknown_reason AS volume_unknown_reason,
+        p.collected_at, l.late_for
+    FROM (
+        SELECT b.*,
+        CAST(coalesce((
+            SELECT max(t.last_at) FROM unnest(ARRAY['organic', 'news', 'video']) AS k(kind), LATERAL (
+                SELECT max(x.collected_at) AS last_at FROM serps x
+                WHERE x.run_id = b.serp_collection AND x.content_type = k.kind
+            ) t WHERE b.content_type IN (k.kind, 'all')
+        ), b.created_at) AT TIME ZONE 'UTC' AS date)
+            AS collected_on, o.config -> 'devices' AS devices, CASE WHEN o.config #>> '{backfill,is_late}' = 'true' OR o.config #>> '{backfill,kind}' = 'late' THEN o.scheduled_for END AS late_for
+        FROM (
+            SELECT s.id AS run_id, i.content_type, s.created_at,
+                s.config ->> 'landscape' AS landscape,
+                coalesce((SELECT x.source_run_id FROM pipeline_phase_status x WHERE x.pipeline_execution_id = s.id AND x.phase_name = 'keyword_metrics' LIMIT 1), s.id) AS keyword_metrics, coalesce((SELECT x.source_run_id FROM pipeline_phase_status x WHERE x.pipeline_execution_id = s.id AND x.phase_name = 'serp_collection' LIMIT 1), s.id) AS serp_collection, coalesce((SELECT x.source_run_id FROM pipeline_phase_status x WHERE x.pipeline_execution_id = s.id AND x.phase_name = 'company_enrichment_serp' LIMIT 1), s.id) AS company_enrichment_serp, coalesce((SELECT x.source_run_id FROM pipeline_phase_status x WHERE x.pipeline_execution_id = s.id AND x.phase_name = 'youtube_enrichment' LIMIT 1), s.id) AS youtube_enrichment, coalesce((SELECT x.source_run_id FROM pipeline_phase_status x WHERE x.pipeline_execution_id = s.id AND x.phase_name = 'company_enrichment_youtube' LIMIT 1), s.id) AS company_enrichment_youtube
+            FROM pipeline_executions s JOIN pipeline_phase_status i
+                ON i.pipeline_execution_id = s.id AND i.phase_name = 'serp_collection'
+            WHERE s.expired_at IS NULL
+            GROUP BY s.id, i.content_type
+        ) b JOIN pipeline_executions o ON o.id = b.serp_collection
+        GROUP BY b.run_id, b.content_type, b.created_at, b.landscape,
+            b.keyword_metrics, b.serp_collection, b.company_enrichment_serp, b.youtube_enrichment, b.company_enrichment_youtube, o.id
+    ) l
+    JOIN run_keywords k ON k.run_id = l.serp_collection
+    CROSS JOIN LATERAL jsonb_array_elements_text(coalesce(l.devices, '["desktop"]')) AS d(device)
+    LEFT JOIN serps p ON p.run_id = l.serp_collection AND p.content_type = l.content_type
+        AND p.keyword_id = k.keyword_id AND p.market = k.market AND p.device = d.device
+    LEFT JOIN keyword_metrics m ON m.run_id = l.keyword_metrics
+        AND m.keyword_id = k.keyword_id AND m.market = k.market
+    LEFT JOIN keyword_markets t ON t.keyword_id = k.keyword_id AND t.market = k.market
+    LEFT JOIN serp_results s ON s.run_id = l.serp_collection
+        AND s.content_type = l.content_type AND s.keyword_id = k.keyword_id
+        AND s.market = k.market AND s.device = d.device
+    LEFT JOIN youtube_videos v
+        ON v.run_id = l.youtube_enrichment AND v.video_id = s.video_id
+    LEFT JOIN youtube_channel_refs f
+        ON f.run_id = l.youtube_enrichment AND f.ref = s.channel_ref
+    LEFT JOIN youtube_channels c ON c.run_id = l.youtube_enrichment AND c.found
+        AND c.channel_id = coalesce(v.channel_id, f.channel_id, s.channel_ref)
+    LEFT JOIN channel_owners o ON o.run_id = l.company_enrichment_youtube
+        AND o.channel_id = c.channel_id
+    LEFT JOIN company_profiles ps
+        ON ps.run_id = l.company_enrichment_serp AND ps.domain = (
+    CASE WHEN s.video_id IS NULL AND s.channel_ref IS NULL THEN nullif(s.domain, '')
+         WHEN o.domain IS NOT NULL THEN o.domain
+         ELSE 'youtube.com/channel/' || c.channel_id END
+)
+    LEFT JOIN company_profiles py
+        ON py.run_id = l.company_enrichment_youtube AND py.domain = (
+    CASE WHEN s.video_id IS NULL AND s.channel_ref IS NULL THEN nullif(s.domain, '')
+         WHEN o.domain IS NOT NULL THEN o.domain
+         ELSE 'youtube.com/channel/' || c.channel_id END
+)
+    LEFT JOIN companies x ON x.domain = (
+    CASE WHEN s.video_id IS NULL AND s.channel_ref IS NULL THEN nullif(s.domain, '')
+         WHEN o.domain IS NOT NULL THEN o.domain
+         ELSE 'youtube.com/channel/' || c.channel_id END
+)
+) v""")
+    op.execute(
+        'COMMENT ON VIEW serpline_v1.rankings IS \'One row per result of a search page. A planned search without a result has one row: "not ranked" if its page was collected, "not collected" if not.\''
+    )
+    op.execute("COMMENT ON COLUMN serpline_v1.rankings.run_id IS 'The run. See the view runs.'")
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.rankings.collected_on IS 'The run''s date for the content type: the day of its last search. The day on which the run was created where no search came. Unit: day, UTC.'"
+    )
+    op.execute("COMMENT ON COLUMN serpline_v1.rankings.content_type IS 'organic, news or video.'")
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.rankings.market IS 'The market''s code, such as US or CH-fr.'"
+    )
+    op.execute("COMMENT ON COLUMN serpline_v1.rankings.device IS 'desktop, mobile or tablet.'")
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.rankings.keyword_id IS 'The keyword. See the view keywords.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.rankings.keyword IS 'The keyword as the run searched it.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.rankings.tags IS 'The tags that the keyword has in this market now.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.rankings.landscape IS 'The landscape to which the run was limited. Null: all keywords.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.rankings.state IS 'ranked, not ranked or not collected.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.rankings.rank IS 'The result''s number among the results of its type, from 1.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.rankings.position IS 'The result''s place on the whole page, from 1, on which the CTR rests.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.rankings.url IS 'The result''s address as the page had it.'"
+    )
+    op.execute("COMMENT ON COLUMN serpline_v1.rankings.title IS 'The result''s title.'")
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.rankings.domain IS 'The registrable domain of the address.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.rankings.company IS 'The company''s key: its registrable domain. youtube.com/channel/ID for a channel without a known owner.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.rankings.company_name IS 'The name of the company''s brand. Null: not known.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.rankings.relation IS 'ours or competitor, as marked now. Null: not marked.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.rankings.search_volume IS 'How often people search the keyword in the market. Null: not known. Unit: searches per month.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.rankings.volume_unknown_reason IS 'Why the volume is not known. Null: it is known, or was not asked for.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.rankings.collected_at IS 'When the page was collected. Null: not collected. Unit: UTC.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.rankings.late_for IS 'The time of the schedule''s slot that a late snapshot stands for. Null: not late. Unit: UTC.'"
+    )
+    op.execute("""CREATE OR REPLACE VIEW serpline_v1.serps AS SELECT v.run_id, v.collected_on, v.content_type, v.market, v.device, v.keyword_id, v.keyword, v.tags, v.landscape, v.state, v.results, v.total_results, v.ai_overview, v.search_volume, v.volume_unknown_reason, v.source, v.collected_at, v.late_for FROM (
+    SELECT
+    l.run_id, l.collected_on, l.content_type, k.market, d.device, k.keyword_id, k.keyword,
+    coalesce(t.tags, '{}') AS tags, l.landscape
+, CASE WHEN p.run_id IS NULL THEN 'not collected' ELSE 'collected' END AS state,
+        p.results, p.total_results, p.ai_overview, m.search_volume,
+        m.unknown_reason AS volume_unknown_reason, p.source, p.collected_at, l.late_for
+    FROM (
+        SELECT b.*,
+        CAST(coalesce((
+            SELECT max(t.last_at) FROM unnest(ARRAY['organic', 'news', 'video']) AS k(kind), LATERAL (
+                SELECT max(x.collected_at) AS last_at FROM serps x
+                WHERE x.run_id = b.serp_collection AND x.content_type = k.kind
+            ) t WHERE b.content_type IN (k.kind, 'all')
+        ), b.created_at) AT TIME ZONE 'UTC' AS date)
+            AS collected_on, o.config -> 'devices' AS devices, CASE WHEN o.config #>> '{backfill,is_late}' = 'true' OR o.config #>> '{backfill,kind}' = 'late' THEN o.scheduled_for END AS late_for
+        FROM (
+            SELECT s.id AS run_id, i.content_type, s.created_at,
+                s.config ->> 'landscape' AS landscape,
+                coalesce((SELECT x.source_run_id FROM pipeline_phase_status x WHERE x.pipeline_execution_id = s.id AND x.phase_name = 'keyword_metrics' LIMIT 1), s.id) AS keyword_metrics, coalesce((SELECT x.source_run_id FROM pipeline_phase_status x WHERE x.pipeline_execution_id = s.id AND x.phase_name = 'serp_collection' LIMIT 1), s.id) AS serp_collection, coalesce((SELECT x.source_run_id FROM pipeline_phase_status x WHERE x.pipeline_execution_id = s.id AND x.phase_name = 'company_enrichment_serp' LIMIT 1), s.id) AS company_enrichment_serp, coalesce((SELECT x.source_run_id FROM pipeline_phase_status x WHERE x.pipeline_execution_id = s.id AND x.phase_name = 'youtube_enrichment' LIMIT 1), s.id) AS youtube_enrichment, coalesce((SELECT x.source_run_id FROM pipeline_phase_status x WHERE x.pipeline_execution_id = s.id AND x.phase_name = 'company_enrichment_youtube' LIMIT 1), s.id) AS company_enrichment_youtube
+            FROM pipeline_executions s JOIN pipeline_phase_status i
+                ON i.pipeline_execution_id = s.id AND i.phase_name = 'serp_collection'
+            WHERE s.expired_at IS NULL
+            GROUP BY s.id, i.content_type
+        ) b JOIN pipeline_executions o ON o.id = b.serp_collection
+        GROUP BY b.run_id, b.content_type, b.created_at, b.landscape,
+            b.keyword_metrics, b.serp_collection, b.company_enrichment_serp, b.youtube_enrichment, b.company_enrichment_youtube, o.id
+    ) l
+    JOIN run_keywords k ON k.run_id = l.serp_collection
+    CROSS JOIN LATERAL jsonb_array_elements_text(coalesce(l.devices, '["desktop"]')) AS d(device)
+    LEFT JOIN serps p ON p.run_id = l.serp_collection AND p.content_type = l.content_type
+        AND p.keyword_id = k.keyword_id AND p.market = k.market AND p.device = d.device
+    LEFT JOIN keyword_metrics m ON m.run_id = l.keyword_metrics
+        AND m.keyword_id = k.keyword_id AND m.market = k.market
+    LEFT JOIN keyword_markets t ON t.keyword_id = k.keyword_id AND t.market = k.market
+) v""")
+    op.execute(
+        "COMMENT ON VIEW serpline_v1.serps IS 'One row per planned search: keyword, market, device and content type.'"
+    )
+    op.execute("COMMENT ON COLUMN serpline_v1.serps.run_id IS 'The run. See the view runs.'")
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.serps.collected_on IS 'The run''s date for the content type: the day of its last search. The day on which the run was created where no search came. Unit: day, UTC.'"
+    )
+    op.execute("COMMENT ON COLUMN serpline_v1.serps.content_type IS 'organic, news or video.'")
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.serps.market IS 'The market''s code, such as US or CH-fr.'"
+    )
+    op.execute("COMMENT ON COLUMN serpline_v1.serps.device IS 'desktop, mobile or tablet.'")
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.serps.keyword_id IS 'The keyword. See the view keywords.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.serps.keyword IS 'The keyword as the run searched it.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.serps.tags IS 'The tags that the keyword has in this market now.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.serps.landscape IS 'The landscape to which the run was limited. Null: all keywords.'"
+    )
+    op.execute("COMMENT ON COLUMN serpline_v1.serps.state IS 'collected or not collected.'")
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.serps.results IS 'Results of the type on the page. 0: not ranked by anyone.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.serps.total_results IS 'Results that the search engine estimates. Null: it gave no number.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.serps.ai_overview IS 'Whether the page shows an AI overview. Null: the search did not ask.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.serps.search_volume IS 'How often people search the keyword in the market. Null: not known. Unit: searches per month.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.serps.volume_unknown_reason IS 'Why the volume is not known. Null: it is known, or was not asked for.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.serps.source IS 'The provider that collected the page.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.serps.collected_at IS 'When the page was collected. Null: not collected. Unit: UTC.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.serps.late_for IS 'The time of the schedule''s slot that a late snapshot stands for. Null: not late. Unit: UTC.'"
+    )
+    op.execute("""CREATE OR REPLACE VIEW serpline_v1.dsi AS SELECT v.run_id, v.collected_on, v.content_type, v.market, v.device, v.company, v.company_name, v.relation, v.landscape, v.rank, v.dsi, v.completeness, v.coverage, v.keywords_ranked, v.keywords_collected, v.keywords_planned, v.traffic_share, v.traffic, v.traffic_total, v.relevance, v.relevance_basis, v.results, v.unknown_volume_keywords, v.unknown_ai_overview_keywords, v.unanalysed_results, v.curve, v.curve_version, v.proxy, v.sources, v.stale_types, v.late_types FROM (
+    SELECT
+    l.run_id, l.collected_on, d.content_type, d.market, d.device, d.company,
+    coalesce(coalesce(ps.display_name, ps.name, py.display_name, py.name), y.title) AS company_name, x.relation, l.landscape
+, CAST(d.detail ->> 'rank' AS bigint) AS rank, d.dsi,
+    CASE WHEN d.content_type = 'all' THEN
+            CASE WHEN d.dsi IS NULL THEN 'partial: content types' ELSE 'complete' END
+        WHEN d.traffic_share IS NULL AND d.relevance IS NULL THEN 'partial: volumes, relevance'
+        WHEN d.traffic_share IS NULL THEN 'partial: volumes'
+        WHEN d.relevance IS NULL THEN 'partial: relevance' ELSE 'complete' END AS completeness
+,
+        d.coverage, d.keywords_ranked, d.keywords_collected, d.keywords_planned, d.traffic_share,
+        d.traffic, d.traffic_total, d.relevance, d.relevance_basis, d.results,
+        d.unknown_volume_keywords, d.unknown_ai_overview_keywords, d.unanalysed_results,
+        d.curve, d.curve_version, d.proxy, d.sources,
+    ARRAY(SELECT e ->> 'content_type' FROM jsonb_array_elements(d.sources)
+        WITH ORDINALITY AS u(e, n) WHERE CAST(e ->> 'stale' AS boolean) ORDER BY n)
+ AS stale_types,
+    ARRAY(SELECT e ->> 'content_type' FROM jsonb_array_elements(d.sources)
+        WITH ORDINALITY AS u(e, n) WHERE e ->> 'late_for' IS NOT NULL ORDER BY n)
+ AS late_types
+    FROM (
+        SELECT b.*,
+        CAST(coalesce((
+            SELECT max(t.last_at) FROM unnest(ARRAY['organic', 'news', 'video']) AS k(kind), LATERAL (
+                SELECT max(x.collected_at) AS last_at FROM serps x
+                WHERE x.run_id = b.serp_collection AND x.content_type = k.kind
+            ) t WHERE b.content_type IN (k.kind, 'all')
+        ), b.created_at) AT TIME ZONE 'UTC' AS date)
+            AS collected_on, o.config -> 'devices' AS devices, CASE WHEN o.config #>> '{backfill,is_late}' = 'true' OR o.config #>> '{backfill,kind}' = 'late' THEN o.scheduled_for END AS late_for
+        FROM (
+            SELECT s.id AS run_id, i.content_type, s.created_at,
+                s.config ->> 'landscape' AS landscape,
+                coalesce((SELECT x.source_run_id FROM pipeline_phase_status x WHERE x.pipeline_execution_id = s.id AND x.phase_name = 'keyword_metrics' LIMIT 1), s.id) AS keyword_metrics, coalesce((SELECT x.source_run_id FROM pipeline_phase_status x WHERE x.pipeline_execution_id = s.id AND x.phase_name = 'serp_collection' LIMIT 1), s.id) AS serp_collection, coalesce((SELECT x.source_run_id FROM pipeline_phase_status x WHERE x.pipeline_execution_id = s.id AND x.phase_name = 'company_enrichment_serp' LIMIT 1), s.id) AS company_enrichment_serp, coalesce((SELECT x.source_run_id FROM pipeline_phase_status x WHERE x.pipeline_execution_id = s.id AND x.phase_name = 'youtube_enrichment' LIMIT 1), s.id) AS youtube_enrichment, coalesce((SELECT x.source_run_id FROM pipeline_phase_status x WHERE x.pipeline_execution_id = s.id AND x.phase_name = 'company_enrichment_youtube' LIMIT 1), s.id) AS company_enrichment_youtube
+            FROM pipeline_executions s JOIN pipeline_phase_status i
+                ON i.pipeline_execution_id = s.id AND i.phase_name = 'dsi_calculation'
+            WHERE s.expired_at IS NULL
+            GROUP BY s.id, i.content_type
+        ) b JOIN pipeline_executions o ON o.id = b.serp_collection
+        GROUP BY b.run_id, b.content_type, b.created_at, b.landscape,
+            b.keyword_metrics, b.serp_collection, b.company_enrichment_serp, b.youtube_enrichment, b.company_enrichment_youtube, o.id
+    ) l
+    JOIN dsi_scores d ON d.run_id = l.run_id AND d.content_type = l.content_type
+    LEFT JOIN company_profiles ps
+        ON ps.run_id = l.company_enrichment_serp AND ps.domain = d.company
+    LEFT JOIN company_profiles py
+        ON py.run_id = l.company_enrichment_youtube AND py.domain = d.company
+    LEFT JOIN companies x ON x.domain = d.company
+    LEFT JOIN youtube_channels y ON y.run_id = l.youtube_enrichment AND y.found
+        AND y.channel_id = CASE WHEN starts_with(d.company, 'youtube.com/channel/')
+            THEN substr(d.company, 21) END
+) v""")
+    op.execute(
+        "COMMENT ON VIEW serpline_v1.dsi IS 'The Digital Share Index of each company, with every component. One row per run, content type, market, device and company that ranks. A component that is not known is null, never 0.'"
+    )
+    op.execute("COMMENT ON COLUMN serpline_v1.dsi.run_id IS 'The run. See the view runs.'")
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.dsi.collected_on IS 'The run''s date for the content type: the day of its last search. The day on which the run was created where no search came. Unit: day, UTC.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.dsi.content_type IS 'organic, news or video; all: the combined DSI.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.dsi.market IS 'The market''s code, such as US or CH-fr.'"
+    )
+    op.execute("COMMENT ON COLUMN serpline_v1.dsi.device IS 'desktop, mobile or tablet.'")
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.dsi.company IS 'The company''s key: its registrable domain. youtube.com/channel/ID for a channel without a known owner.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.dsi.company_name IS 'The name of the company''s brand. Null: not known.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.dsi.relation IS 'ours or competitor, as marked now. Null: not marked.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.dsi.landscape IS 'The landscape to which the run was limited. Null: all keywords.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.dsi.rank IS 'The place by DSI in its content type, market and device, from 1. Null: no DSI.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.dsi.dsi IS '100 · coverage · traffic share · relevance. Null: not known. Unit: 0 to 100.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.dsi.completeness IS 'complete, or partial with what is not known, as in: partial: volumes, relevance.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.dsi.coverage IS 'Keywords for which the company ranks, of those collected. Unit: 0 to 1.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.dsi.keywords_ranked IS 'Searches in which the company ranks.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.dsi.keywords_collected IS 'Searches that were collected: the divisor of coverage.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.dsi.keywords_planned IS 'Searches that the run planned.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.dsi.traffic_share IS 'The company''s traffic divided by the traffic of all results. Null: not known, and in the combined DSI. Unit: 0 to 1.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.dsi.traffic IS 'Sum of volume · CTR · AI overview factor over its results. Unit: estimated visits per month.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.dsi.traffic_total IS 'The same sum over the results of all companies. Unit: estimated visits per month.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.dsi.relevance IS 'Mean relevance of the company''s analysed URLs. Null: none was analysed. Unit: 0 to 1.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.dsi.relevance_basis IS 'URLs whose relevance is known.'"
+    )
+    op.execute("COMMENT ON COLUMN serpline_v1.dsi.results IS 'Results of the company.'")
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.dsi.unknown_volume_keywords IS 'Its keywords whose volume is not known, imputed or left out.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.dsi.unknown_ai_overview_keywords IS 'Its keywords whose search did not ask for AI overviews.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.dsi.unanalysed_results IS 'Its results without a known relevance.'"
+    )
+    op.execute("COMMENT ON COLUMN serpline_v1.dsi.curve IS 'The click-through curve.'")
+    op.execute("COMMENT ON COLUMN serpline_v1.dsi.curve_version IS 'The version of the curve.'")
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.dsi.proxy IS 'Whether the curve was measured on another type of results.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.dsi.sources IS 'A JSON list: for each content type in the figure the run that collected it, the day, searches planned and collected, whether it is stale, and the slot of a late snapshot.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.dsi.stale_types IS 'Content types whose searches were stale in the combined DSI.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.dsi.late_types IS 'Content types from a late snapshot.'"
+    )
+    op.execute("""CREATE OR REPLACE VIEW serpline_v1.share_of_voice AS SELECT v.run_id, v.collected_on, v.content_type, v.market, v.device, v.company, v.company_name, v.relation, v.landscape, v.completeness, v.share_of_results, v.share_of_first, v.share_of_volume, v.traffic, v.traffic_total, v.keywords_ranked, v.keywords_collected, v.keywords_planned, v.unknown_volume_keywords, v.curve, v.curve_version, v.proxy FROM (
+    SELECT
+    l.run_id, l.collected_on, d.content_type, d.market, d.device, d.company,
+    coalesce(coalesce(ps.display_name, ps.name, py.display_name, py.name), y.title) AS company_name, x.relation, l.landscape
+, CASE WHEN d.traffic_share IS NULL THEN 'partial: volumes'
+            ELSE 'complete' END AS completeness,
+        d.traffic_share AS share_of_results,
+        CAST(d.detail ->> 'share_of_first' AS double precision) AS share_of_first,
+        CAST(d.detail ->> 'share_of_volume' AS double precision) AS share_of_volume,
+        d.traffic, d.traffic_total, d.keywords_ranked, d.keywords_collected, d.keywords_planned,
+        d.unknown_volume_keywords, d.curve, d.curve_version, d.proxy
+    FROM (
+        SELECT b.*,
+        CAST(coalesce((
+            SELECT max(t.last_at) FROM unnest(ARRAY['organic', 'news', 'video']) AS k(kind), LATERAL (
+                SELECT max(x.collected_at) AS last_at FROM serps x
+                WHERE x.run_id = b.serp_collection AND x.content_type = k.kind
+            ) t WHERE b.content_type IN (k.kind, 'all')
+        ), b.created_at) AT TIME ZONE 'UTC' AS date)
+            AS collected_on, o.config -> 'devices' AS devices, CASE WHEN o.config #>> '{backfill,is_late}' = 'true' OR o.config #>> '{backfill,kind}' = 'late' THEN o.scheduled_for END AS late_for
+        FROM (
+            SELECT s.id AS run_id, i.content_type, s.created_at,
+                s.config ->> 'landscape' AS landscape,
+                coalesce((SELECT x.source_run_id FROM pipeline_phase_status x WHERE x.pipeline_execution_id = s.id AND x.phase_name = 'keyword_metrics' LIMIT 1), s.id) AS keyword_metrics, coalesce((SELECT x.source_run_id FROM pipeline_phase_status x WHERE x.pipeline_execution_id = s.id AND x.phase_name = 'serp_collection' LIMIT 1), s.id) AS serp_collection, coalesce((SELECT x.source_run_id FROM pipeline_phase_status x WHERE x.pipeline_execution_id = s.id AND x.phase_name = 'company_enrichment_serp' LIMIT 1), s.id) AS company_enrichment_serp, coalesce((SELECT x.source_run_id FROM pipeline_phase_status x WHERE x.pipeline_execution_id = s.id AND x.phase_name = 'youtube_enrichment' LIMIT 1), s.id) AS youtube_enrichment, coalesce((SELECT x.source_run_id FROM pipeline_phase_status x WHERE x.pipeline_execution_id = s.id AND x.phase_name = 'company_enrichment_youtube' LIMIT 1), s.id) AS company_enrichment_youtube
+            FROM pipeline_executions s JOIN pipeline_phase_status i
+                ON i.pipeline_execution_id = s.id AND i.phase_name = 'dsi_calculation'
+            WHERE s.expired_at IS NULL
+            GROUP BY s.id, i.content_type
+        ) b JOIN pipeline_executions o ON o.id = b.serp_collection
+        GROUP BY b.run_id, b.content_type, b.created_at, b.landscape,
+            b.keyword_metrics, b.serp_collection, b.company_enrichment_serp, b.youtube_enrichment, b.company_enrichment_youtube, o.id
+    ) l
+    JOIN dsi_scores d ON d.run_id = l.run_id AND d.content_type = l.content_type
+    LEFT JOIN company_profiles ps
+        ON ps.run_id = l.company_enrichment_serp AND ps.domain = d.company
+    LEFT JOIN company_profiles py
+        ON py.run_id = l.company_enrichment_youtube AND py.domain = d.company
+    LEFT JOIN companies x ON x.domain = d.company
+    LEFT JOIN youtube_channels y ON y.run_id = l.youtube_enrichment AND y.found
+        AND y.channel_id = CASE WHEN starts_with(d.company, 'youtube.com/channel/')
+            THEN substr(d.company, 21) END
+    WHERE d.content_type <> 'all'
+) v""")
+    op.execute(
+        "COMMENT ON VIEW serpline_v1.share_of_voice IS 'The share of voice of each company, by its three usual denominators. One row per run, content type, market, device and company that ranks. There is none of all content types together.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.share_of_voice.run_id IS 'The run. See the view runs.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.share_of_voice.collected_on IS 'The run''s date for the content type: the day of its last search. The day on which the run was created where no search came. Unit: day, UTC.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.share_of_voice.content_type IS 'organic, news or video.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.share_of_voice.market IS 'The market''s code, such as US or CH-fr.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.share_of_voice.device IS 'desktop, mobile or tablet.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.share_of_voice.company IS 'The company''s key: its registrable domain. youtube.com/channel/ID for a channel without a known owner.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.share_of_voice.company_name IS 'The name of the company''s brand. Null: not known.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.share_of_voice.relation IS 'ours or competitor, as marked now. Null: not marked.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.share_of_voice.landscape IS 'The landscape to which the run was limited. Null: all keywords.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.share_of_voice.completeness IS 'complete, or partial with what is not known, as in: partial: volumes, relevance.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.share_of_voice.share_of_results IS 'The company''s traffic divided by that of all results. Null: not known. Unit: 0 to 1.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.share_of_voice.share_of_first IS 'The traffic of its best result for each keyword, divided by the traffic of position 1 for every collected keyword. Null: not known. Unit: 0 to 1.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.share_of_voice.share_of_volume IS 'The company''s traffic divided by the volume of all collected keywords. Null: not known. Unit: 0 to 1.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.share_of_voice.traffic IS 'Sum of volume · CTR · AI overview factor over its results. Unit: estimated visits per month.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.share_of_voice.traffic_total IS 'The same sum over the results of all companies. Unit: estimated visits per month.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.share_of_voice.keywords_ranked IS 'Searches in which the company ranks.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.share_of_voice.keywords_collected IS 'Searches that were collected: the divisor of coverage.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.share_of_voice.keywords_planned IS 'Searches that the run planned.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.share_of_voice.unknown_volume_keywords IS 'Its keywords whose volume is not known, imputed or left out.'"
+    )
+    op.execute("COMMENT ON COLUMN serpline_v1.share_of_voice.curve IS 'The click-through curve.'")
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.share_of_voice.curve_version IS 'The version of the curve.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.share_of_voice.proxy IS 'Whether the curve was measured on another type of results.'"
+    )
+    op.execute("""CREATE OR REPLACE VIEW serpline_v1.keywords AS SELECT v.keyword_id, v.keyword, v.market, v.market_name, v.language, v.tags, v.landscapes, v.search_volume, v.volume_unknown_reason, v.cpc, v.competition, v.competition_index, v.monthly_searches, v.volume_source, v.volume_fetched_at, v.created_at FROM (
+    SELECT k.id AS keyword_id, k.keyword, t.market, r.name AS market_name, r.language, t.tags,
+        ARRAY(SELECT i.landscape FROM landscape_keywords i WHERE i.keyword_id = k.id ORDER BY 1)
+            AS landscapes,
+        m.search_volume, m.unknown_reason AS volume_unknown_reason, m.cpc, m.competition,
+        m.competition_index, m.monthly_searches, m.source AS volume_source,
+        m.fetched_at AS volume_fetched_at, k.created_at
+    FROM keywords k
+    JOIN keyword_markets t ON t.keyword_id = k.id
+    JOIN markets r ON r.code = t.market
+    LEFT JOIN LATERAL (
+        SELECT * FROM keyword_metrics n WHERE n.keyword_id = k.id AND n.market = t.market
+        ORDER BY n.fetched_at DESC LIMIT 1
+    ) m ON true
+) v""")
+    op.execute(
+        "COMMENT ON VIEW serpline_v1.keywords IS 'One row per keyword and market of the project, with its newest volume.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.keywords.keyword_id IS 'The keyword''s number, in order of import.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.keywords.keyword IS 'The keyword in the spelling that was imported first.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.keywords.market IS 'The market''s code, such as US or CH-fr.'"
+    )
+    op.execute("COMMENT ON COLUMN serpline_v1.keywords.market_name IS 'The market''s name.'")
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.keywords.language IS 'The market''s language, a BCP 47 tag.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.keywords.tags IS 'The keyword''s tags in this market.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.keywords.landscapes IS 'The landscapes that have the keyword.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.keywords.search_volume IS 'How often people search the keyword in the market. Null: not known. Unit: searches per month.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.keywords.volume_unknown_reason IS 'Why the volume is not known. Null: it is known, or was not asked for.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.keywords.cpc IS 'The cost of a click on an advertisement. Null: not known. Unit: US$.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.keywords.competition IS 'Competition among advertisers: LOW, MEDIUM or HIGH. Null: not known.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.keywords.competition_index IS 'Competition among advertisers. Null: not known. Unit: 0 to 100.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.keywords.monthly_searches IS 'A JSON list of months with their searches. Null: not known.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.keywords.volume_source IS 'The provider of the volume.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.keywords.volume_fetched_at IS 'When the volume was bought. Unit: UTC.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.keywords.created_at IS 'When the keyword was first imported. Unit: UTC.'"
+    )
+    op.execute("""CREATE OR REPLACE VIEW serpline_v1.companies AS SELECT v.company, v.company_name, v.relation, v.found, v.source_name, v.industry, v.industry_code, v.industry_name, v.industry_group, v.country, v.country_code, v.employee_count, v.size, v.founded, v.linkedin_url, v.ticker, v.parent, v.source, v.fetched_at FROM (
+    SELECT p.domain AS company, coalesce(p.display_name, p.name) AS company_name, x.relation,
+        p.found, p.name AS source_name, p.industry, p.industry_code, p.industry_name,
+        p.industry_group, p.country, p.country_code, p.employee_count, p.size, p.founded,
+        p.linkedin_url, p.ticker, p.parent, p.source, p.fetched_at
+    FROM (
+        SELECT DISTINCT ON (u.domain) u.* FROM (
+            SELECT domain, found, display_name, name, industry, industry_code, industry_name,
+                industry_group, country, country_code, employee_count, size, founded, linkedin_url,
+                ticker, parent, source, fetched_at FROM company_profiles
+            UNION ALL
+            SELECT domain, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM companies
+        ) u ORDER BY u.domain, u.fetched_at DESC NULLS LAST
+    ) p LEFT JOIN companies x ON x.domain = p.domain
+) v""")
+    op.execute(
+        "COMMENT ON VIEW serpline_v1.companies IS 'One row per company that is marked, or that a source was asked about: its newest profile.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.companies.company IS 'The company''s key: its registrable domain.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.companies.company_name IS 'The name of the company''s brand. Null: not known.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.companies.relation IS 'ours or competitor, as marked now. Null: not marked.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.companies.found IS 'Whether a source knows the domain. Null: no source was asked.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.companies.source_name IS 'The name as the source writes it.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.companies.industry IS 'The industry as the source writes it.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.companies.industry_code IS 'The industry''s code in LinkedIn''s Industry Codes V2. Null: it has none there.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.companies.industry_name IS 'The industry''s name in that scheme.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.companies.industry_group IS 'The name of the group above it in that scheme.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.companies.country IS 'The country as the source writes it.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.companies.country_code IS 'The country''s code, ISO 3166-1 alpha-2.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.companies.employee_count IS 'Employees. Null: not known.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.companies.size IS 'A range of employees, such as 51-200 or 10001+.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.companies.founded IS 'The year in which the company was founded. Unit: year.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.companies.linkedin_url IS 'The address of its page at LinkedIn.'"
+    )
+    op.execute("COMMENT ON COLUMN serpline_v1.companies.ticker IS 'The symbol of its share.'")
+    op.execute("COMMENT ON COLUMN serpline_v1.companies.parent IS 'The company that owns it.'")
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.companies.source IS 'The source of the profile: pdl or wikidata.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.companies.fetched_at IS 'When the source was asked. Unit: UTC.'"
+    )
+    op.execute("""CREATE OR REPLACE VIEW serpline_v1.runs AS SELECT v.run_id, v.collected_on, v.status, v.mode, v.schedule, v.scheduled_for, v.created_at, v.started_at, v.completed_at, v.content_types, v.markets, v.devices, v.landscape, v.is_tracked, v.searches_of, v.backfill_kind, v.replaces, v.late_for, v.error FROM (
+    SELECT r.id AS run_id,
+        CAST(coalesce((
+            SELECT max(t.last_at) FROM unnest(ARRAY['organic', 'news', 'video']) AS k(kind), LATERAL (
+                SELECT max(x.collected_at) AS last_at FROM serps x
+                WHERE x.run_id = o.id AND x.content_type = k.kind
+            ) t WHERE 'all' IN (k.kind, 'all')
+        ), r.created_at) AT TIME ZONE 'UTC' AS date)
+            AS collected_on, r.status, r.mode, r.config ->> 'schedule' AS schedule,
+        r.scheduled_for, r.created_at, r.started_at, r.completed_at,
+        ARRAY(SELECT l.content_type FROM pipeline_phase_status l
+            WHERE l.pipeline_execution_id = r.id
+            AND l.phase_name = 'serp_collection' ORDER BY l.id) AS content_types,
+    ARRAY(WITH RECURSIVE m(market) AS (
+        (SELECT k.market FROM run_keywords k WHERE k.run_id = r.id ORDER BY 1 LIMIT 1)
+        UNION ALL
+        SELECT (SELECT k.market FROM run_keywords k WHERE k.run_id = r.id AND k.market > m.market
+            ORDER BY 1 LIMIT 1) FROM m WHERE m.market IS NOT NULL
+    ) SELECT market FROM m WHERE market IS NOT NULL)
+ AS markets,
+        ARRAY(SELECT jsonb_array_elements_text(coalesce(o.config -> 'devices', '["desktop"]')))
+            AS devices,
+        r.config ->> 'landscape' AS landscape,
+        coalesce(CAST(r.config ->> 'enable_historical_tracking' AS boolean), true) AS is_tracked,
+        o.id AS searches_of, r.config #>> '{backfill,kind}' AS backfill_kind,
+        CAST(r.config #>> '{backfill,run_id}' AS uuid) AS replaces, CASE WHEN o.config #>> '{backfill,is_late}' = 'true' OR o.config #>> '{backfill,kind}' = 'late' THEN o.scheduled_for END AS late_for,
+        r.error_message AS error
+    FROM pipeline_executions r
+    JOIN pipeline_executions o ON o.id = coalesce((SELECT l.source_run_id
+        FROM pipeline_phase_status l WHERE l.pipeline_execution_id = r.id
+        AND l.phase_name = 'serp_collection' LIMIT 1), r.id)
+    WHERE r.expired_at IS NULL
+) v""")
+    op.execute("COMMENT ON VIEW serpline_v1.runs IS 'One row per run of the pipeline.'")
+    op.execute("COMMENT ON COLUMN serpline_v1.runs.run_id IS 'The run.'")
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.runs.collected_on IS 'The day of its last search of any content type. The day on which it was created where no search came. Unit: day, UTC.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.runs.status IS 'pending, running, paused, completed, completed_with_errors, failed or cancelled.'"
+    )
+    op.execute("COMMENT ON COLUMN serpline_v1.runs.mode IS 'scheduled, manual or testing.'")
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.runs.schedule IS 'The name of its schedule. Null: started by a person.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.runs.scheduled_for IS 'The slot''s time of a scheduled run. Unit: UTC.'"
+    )
+    op.execute("COMMENT ON COLUMN serpline_v1.runs.created_at IS 'When it was created. Unit: UTC.'")
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.runs.started_at IS 'When its work started. Unit: UTC.'"
+    )
+    op.execute("COMMENT ON COLUMN serpline_v1.runs.completed_at IS 'When it ended. Unit: UTC.'")
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.runs.content_types IS 'The content types that it covers.'"
+    )
+    op.execute("COMMENT ON COLUMN serpline_v1.runs.markets IS 'The markets of its keywords.'")
+    op.execute("COMMENT ON COLUMN serpline_v1.runs.devices IS 'The devices of its searches.'")
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.runs.landscape IS 'The landscape to which the run was limited. Null: all keywords.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.runs.is_tracked IS 'Whether its results are part of trends and later combined figures.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.runs.searches_of IS 'The run whose search results it reads: itself, or the run given by inputs_from.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.runs.backfill_kind IS 'refetch, late or recompute if it stands for a past slot. Null: it does not.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.runs.replaces IS 'The earlier run in whose place it stands.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.runs.late_for IS 'The time of the schedule''s slot that a late snapshot stands for. Null: not late. Unit: UTC.'"
+    )
+    op.execute("COMMENT ON COLUMN serpline_v1.runs.error IS 'Why it failed.'")
+    op.execute("""CREATE OR REPLACE VIEW serpline_v1.slots AS SELECT v.schedule, v.scheduled_for, v.content_type, v.outcome, v.reason_code, v.reason, v.start_at, v.deadline_at, v.started_at, v.caught_up, v.run_id, v.run_status, v.run_ended_at, v.succeeded, v.backfill_id, v.version FROM (
+    SELECT s.schedule_id AS schedule, s.scheduled_for, s.content_type, s.outcome, s.reason_code,
+        s.reason, s.start_at, s.deadline_at, s.started_at, s.caught_up, s.run_id, s.run_status,
+        s.run_ended_at, s.succeeded, s.backfill_id, s.version
+    FROM schedule_slots s
+) v""")
+    op.execute(
+        "COMMENT ON VIEW serpline_v1.slots IS 'One row per time of a schedule and content type, with what became of it.'"
+    )
+    op.execute("COMMENT ON COLUMN serpline_v1.slots.schedule IS 'The schedule''s name.'")
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.slots.scheduled_for IS 'The time as the schedule has it. Unit: UTC.'"
+    )
+    op.execute("COMMENT ON COLUMN serpline_v1.slots.content_type IS 'organic, news or video.'")
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.slots.outcome IS 'due, started, skipped, missed or backfilled.'"
+    )
+    op.execute("COMMENT ON COLUMN serpline_v1.slots.reason_code IS 'Why, as one of a few codes.'")
+    op.execute("COMMENT ON COLUMN serpline_v1.slots.reason IS 'Why, as a sentence.'")
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.slots.start_at IS 'The scheduled time with the jitter. Unit: UTC.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.slots.deadline_at IS 'After this time it is not started. Unit: UTC.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.slots.started_at IS 'When its run was created. Unit: UTC.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.slots.caught_up IS 'Whether it was decided after a time without a scheduler.'"
+    )
+    op.execute("COMMENT ON COLUMN serpline_v1.slots.run_id IS 'Its run. Null: there is none.'")
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.slots.run_status IS 'How the run ended. Null: it has not ended.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.slots.run_ended_at IS 'When the run ended. Unit: UTC.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.slots.succeeded IS 'Whether figures of the content type were computed. Null: not yet.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.slots.backfill_id IS 'The backfill that filled it. Null: none.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.slots.version IS 'The version of the schedule that decided it.'"
+    )
+    op.execute("""CREATE OR REPLACE VIEW serpline_v1.spend AS SELECT v.spent_on, v.run_id, v.phase, v.content_type, v.provider, v.calls, v.failed_calls, v.unknown_calls, v.credits FROM (
+    SELECT CAST(p.started_at AT TIME ZONE 'UTC' AS date) AS spent_on, p.run_id,
+        l.phase_name AS phase, l.content_type, p.provider, count(*) AS calls,
+        count(*) FILTER (WHERE p.status = 'failed') AS failed_calls,
+        count(*) FILTER (WHERE p.status = 'unknown') AS unknown_calls,
+        CAST(sum(p.credits) AS double precision) AS credits
+    FROM provider_calls p
+    LEFT JOIN chunks c ON c.id = p.chunk_id AND c.run_id = p.run_id
+    LEFT JOIN pipeline_phase_status l ON l.id = c.lane_id AND l.pipeline_execution_id = p.run_id
+    WHERE p.status <> 'intent'
+    GROUP BY 1, 2, 3, 4, 5
+) v""")
+    op.execute(
+        "COMMENT ON VIEW serpline_v1.spend IS 'Calls to providers and their credits, by day, run, phase, content type and provider.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.spend.spent_on IS 'The day on which the calls were made. Unit: day, UTC.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.spend.run_id IS 'The run. Null: a start by the provider itself, not yet of a run.'"
+    )
+    op.execute("COMMENT ON COLUMN serpline_v1.spend.phase IS 'The phase that made the calls.'")
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.spend.content_type IS 'organic, news or video; all: for every content type.'"
+    )
+    op.execute("COMMENT ON COLUMN serpline_v1.spend.provider IS 'The provider that was called.'")
+    op.execute("COMMENT ON COLUMN serpline_v1.spend.calls IS 'Calls that have ended.'")
+    op.execute("COMMENT ON COLUMN serpline_v1.spend.failed_calls IS 'Calls that failed.'")
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.spend.unknown_calls IS 'Calls whose worker died before their end was stored. Their credits count in full.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.spend.credits IS 'What the calls cost. Unit: the provider''s own credits.'"
+    )

@@ -1,0 +1,67 @@
+"""Statements of the views ``dsi`` and ``share_of_voice``."""
+
+from typing import Final
+
+from serpline.domain.companies import CHANNEL_ADDRESS
+from serpline.domain.names import ContentType, PhaseName
+from serpline.store.tables.views.searches import PROFILE_NAME, profiles
+from serpline.store.tables.views.sources import Sources, lanes
+
+# A combined figure has no components of its own: it is known or not.
+_COMPLETENESS: Final = f"""
+    CASE WHEN d.content_type = '{ContentType.ALL}' THEN
+            CASE WHEN d.dsi IS NULL THEN 'partial: content types' ELSE 'complete' END
+        WHEN d.traffic_share IS NULL AND d.relevance IS NULL THEN 'partial: volumes, relevance'
+        WHEN d.traffic_share IS NULL THEN 'partial: volumes'
+        WHEN d.relevance IS NULL THEN 'partial: relevance' ELSE 'complete' END AS completeness
+"""
+# The type of each source that has a mark.
+_MARKED: Final = """
+    ARRAY(SELECT e ->> 'content_type' FROM jsonb_array_elements(d.sources)
+        WITH ORDINALITY AS u(e, n) WHERE {mark} ORDER BY n)
+"""
+_COMPANY: Final = f"""
+    l.run_id, l.collected_on, d.content_type, d.market, d.device, d.company,
+    coalesce({PROFILE_NAME}, y.title) AS company_name, x.relation, l.landscape
+"""
+
+
+def _scores(run: Sources) -> str:
+    channel = len(CHANNEL_ADDRESS) + 1
+    return f"""
+    FROM {lanes(PhaseName.DSI_CALCULATION)} l
+    JOIN dsi_scores d ON d.run_id = l.run_id AND d.content_type = l.content_type
+    {profiles(run, "d.company")}
+    LEFT JOIN youtube_channels y ON y.run_id = {run.youtube_enrichment} AND y.found
+        AND y.channel_id = CASE WHEN starts_with(d.company, '{CHANNEL_ADDRESS}')
+            THEN substr(d.company, {channel}) END
+    """
+
+
+def dsi(run: Sources) -> str:
+    """One row per figure."""
+    return f"""
+    SELECT {_COMPANY}, CAST(d.detail ->> 'rank' AS bigint) AS rank, d.dsi, {_COMPLETENESS},
+        d.coverage, d.keywords_ranked, d.keywords_collected, d.keywords_planned, d.traffic_share,
+        d.traffic, d.traffic_total, d.relevance, d.relevance_basis, d.results,
+        d.unknown_volume_keywords, d.unknown_ai_overview_keywords, d.unanalysed_results,
+        d.curve, d.curve_version, d.proxy, d.sources,
+        {_MARKED.format(mark="CAST(e ->> 'stale' AS boolean)")} AS stale_types,
+        {_MARKED.format(mark="e ->> 'late_for' IS NOT NULL")} AS late_types
+    {_scores(run)}
+    """
+
+
+def share_of_voice(run: Sources) -> str:
+    """One row per figure of one content type."""
+    return f"""
+    SELECT {_COMPANY}, CASE WHEN d.traffic_share IS NULL THEN 'partial: volumes'
+            ELSE 'complete' END AS completeness,
+        d.traffic_share AS share_of_results,
+        CAST(d.detail ->> 'share_of_first' AS double precision) AS share_of_first,
+        CAST(d.detail ->> 'share_of_volume' AS double precision) AS share_of_volume,
+        d.traffic, d.traffic_total, d.keywords_ranked, d.keywords_collected, d.keywords_planned,
+        d.unknown_volume_keywords, d.curve, d.curve_version, d.proxy
+    {_scores(run)}
+    WHERE d.content_type <> '{ContentType.ALL}'
+    """
