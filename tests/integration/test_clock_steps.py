@@ -45,6 +45,7 @@ HISTORY = {
     "channel_owners": set(),
     "circuit_breaker_events": {"occurred_at"},
     "circuit_breakers": {"changed_at", "settings_at"},
+    "companies": {"merged_at"},
     "company_profiles": {"fetched_at"},
     "content_analyses": {"fetched_at"},
     "dead_letters": {"failed_at", "settled_at"},

@@ -12,6 +12,7 @@ from serpline.config.run import PipelineConfig
 from serpline.domain.names import ContentType, PhaseName
 from serpline.domain.outcomes import Done, Outcome, Skip
 from serpline.phases.base import Work
+from serpline.store import companies
 from serpline.store.database import Connection
 from serpline.store.results import combined, scores
 from serpline.store.rows import insert_rows
@@ -71,10 +72,13 @@ class DsiCalculationPhase:
                 used = await combined.of_type(conn, chunk.run_id, kind)
                 sources = await runs.source_runs(conn, chunk.run_id)
                 results, collected = await scores.inputs(conn, sources, kind)
+                merged = companies.merged_domains(await companies.aliases(conn, chunk.run_id, kind))
         # In a thread, so that heartbeats continue: a large lane takes seconds.
         if kind is ContentType.ALL:
             return await asyncio.to_thread(dsi_figures.combined, typed, used, config)
-        return await asyncio.to_thread(dsi_figures.typed, results, collected, used, config)
+        return await asyncio.to_thread(
+            dsi_figures.typed, results, collected, used, config, merged=merged
+        )
 
     async def write(self, conn: Connection, chunk: OwnedChunk, done: Sequence[Done]) -> None:
         """Write a row per company, with every component."""

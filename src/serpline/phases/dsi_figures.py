@@ -3,7 +3,8 @@
 The phase imports this module only to compute, so a worker starts without polars.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Literal, cast
 
 import polars as pl
@@ -22,6 +23,7 @@ Figures = Iterator[tuple[str, dict[str, Any]]]
 An iterator, because a lane has 100,000 rows.
 """
 
+_NONE: Mapping[str, Sequence[str]] = MappingProxyType({})
 _LANDSCAPE = ("content_type", "market", "device")
 _COMPANY = ("market", "device", "company")
 # Components with a column of their own. The others go into ``detail``.
@@ -33,14 +35,20 @@ def typed(
     collected: pl.DataFrame,
     sources: Sequence[Source],
     config: PipelineConfig,
+    *,
+    merged: Mapping[str, Sequence[str]] = _NONE,
 ) -> Figures:
-    """The figures of one content type, from its results and collected pages."""
+    """The figures of one content type, from its results and collected pages.
+
+    ``merged``: by company, the domains that count as it; its figures name them.
+    """
     traffic = TrafficConfig(
         curve=config.curve,
         ai_overview_factor=config.ai_overview_factor,
         unknown_volume=cast(Literal["exclude", "impute"], config.unknown_volume),
     )
-    return _rows(compute_dsi(results, collected, traffic).drop("content_type"), sources)
+    figures = compute_dsi(results, collected, traffic).drop("content_type")
+    return _rows(figures, sources, merged)
 
 
 def combined(scores: pl.DataFrame, sources: Sequence[Source], config: PipelineConfig) -> Figures:
@@ -74,7 +82,9 @@ def combined(scores: pl.DataFrame, sources: Sequence[Source], config: PipelineCo
     return _rows(figures, counted)
 
 
-def _rows(figures: pl.DataFrame, sources: Sequence[Source]) -> Figures:
+def _rows(
+    figures: pl.DataFrame, sources: Sequence[Source], merged: Mapping[str, Sequence[str]] = _NONE
+) -> Figures:
     by_place: dict[tuple[str, str], list[Source]] = {}
     for each in sources:
         by_place.setdefault((each.searches.market, each.searches.device), []).append(each)
@@ -87,11 +97,15 @@ def _rows(figures: pl.DataFrame, sources: Sequence[Source]) -> Figures:
             {
                 **{name: row[name] for name in own},
                 **shared[row["market"], row["device"]],
-                "detail": {name: row[name] for name in further},
+                "detail": {name: row[name] for name in further} | _merged(merged, row["company"]),
             },
         )
         for row in figures.iter_rows(named=True)
     )
+
+
+def _merged(merged: Mapping[str, Sequence[str]], company: str) -> dict[str, Any]:
+    return {"merged": list(merged[company])} if company in merged else {}
 
 
 def _source_columns(sources: Sequence[Source]) -> dict[str, Any]:

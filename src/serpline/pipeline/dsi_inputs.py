@@ -14,7 +14,7 @@ from serpline.analysis.ctr import get_curve
 from serpline.analysis.traffic import LANDSCAPE
 from serpline.config.run import PipelineConfig
 from serpline.core.escaping import json_text
-from serpline.store import projects
+from serpline.store import companies, projects
 from serpline.store.database import Connection
 from serpline.store.results import combined, scores
 from serpline.store.results.combined import Source
@@ -50,13 +50,16 @@ async def records(conn: Connection, run_id: UUID) -> AsyncGenerator[Record, None
         scored = await runs.get(conn, scored_by)
         if scored is not None:
             config = PipelineConfig.from_json(scored.config)
+            used = await companies.aliases(conn, scored_by, kind)
             for source in sources:
-                yield _method(source, config, weights[kind])
+                yield _method(source, config, weights[kind], used)
         async for record in _inputs(conn, scored_by, kind, {s.landscape for s in sources}):
             yield record
 
 
-def _method(source: Source, config: PipelineConfig, weight: float) -> Record:
+def _method(
+    source: Source, config: PipelineConfig, weight: float, merged: Mapping[str, str]
+) -> Record:
     curve = get_curve(config.curve)
     content_type, market, device = source.landscape
     return {
@@ -76,6 +79,7 @@ def _method(source: Source, config: PipelineConfig, weight: float) -> Record:
         "ai_overview_factor": config.ai_overview_factor,
         "unknown_volume": config.unknown_volume,
         "weight": weight,
+        "merged": merged,
     }
 
 

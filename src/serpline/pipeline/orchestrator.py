@@ -28,6 +28,7 @@ from serpline.domain.phases import (
 )
 from serpline.domain.states import LANE_MACHINE, LaneStatus, RunStatus, change
 from serpline.phases.base import Phase
+from serpline.store import companies
 from serpline.store.database import (
     Connection,
     Database,
@@ -231,6 +232,8 @@ class PhaseOrchestrator:
             if run is None or not await planning.lock_unplanned(conn, lane.id):
                 return 0
             config = PipelineConfig.from_json(run.config).of(lane.key.content_type)
+            if lane.key.phase is PhaseName.DSI_CALCULATION:
+                await companies.take_aliases(conn, run_id, lane.key.content_type)
             params = {
                 **await combined.plan_params(conn, run_id, lane.key),
                 "run": run_id,

@@ -1,5 +1,6 @@
 """Compare a run's snapshot with earlier ones, as rows for people."""
 
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 from uuid import UUID
@@ -10,6 +11,7 @@ from serpline.analysis.traffic import LANDSCAPE
 from serpline.analysis.trends import FIGURES, changes
 from serpline.domain.errors import UserError
 from serpline.domain.names import ContentType
+from serpline.store import companies
 from serpline.store.database import Connection
 from serpline.store.results import snapshots
 from serpline.store.results.collection import Collection, searched_types
@@ -76,13 +78,14 @@ async def _changes(
     ]
     places = [{(c.market, c.device): c for c in each.collections} for each in (before, after)]
     keywords = await snapshots.keywords_changed(conn, before.run_id, after.run_id)
+    merged = [await companies.aliases(conn, each.run_id, kind) for each in (before, after)]
     rows = []
     for row in changes(frames[0], frames[1], (collected[0], collected[1])).iter_rows(named=True):
         place = (row["market"], row["device"])
         gone, added = keywords.get(row["market"], (0, 0))
         rows.append(
             {
-                **row,
+                **_unless_merged(row, *merged),
                 **_side("before", before, places[0].get(place)),
                 **_side("after", after, places[1].get(place)),
                 "keywords_gone": gone,
@@ -90,6 +93,31 @@ async def _changes(
             }
         )
     return rows
+
+
+def _unless_merged(
+    row: dict[str, Any], before: Mapping[str, str], after: Mapping[str, str]
+) -> dict[str, Any]:
+    """The row. No change is given where merges of domains differ; ``differs`` names them."""
+    company = row["company"]
+    own = [companies.merged_domains(used).get(company, []) for used in (before, after)]
+    why = []
+    if own[0] != own[1]:
+        domains = [", ".join(each) or "none" for each in own]
+        why = [f"merged domains {domains[0]} and {domains[1]}"]
+    elif row["status"] == "lost" and company in after:
+        why = [f"merged into {after[company]}"]
+    elif row["status"] == "new" and company in before:
+        why = [f"merged into {before[company]} before"]
+    if not why:
+        return row
+    return {
+        **row,
+        "differs": ", ".join(filter(None, [row["differs"], *why])),
+        "comparable": False,
+        "rank_change": None,
+        "dsi_change": None,
+    }
 
 
 def _side(side: str, snapshot: Snapshot, collection: Collection | None) -> dict[str, Any]:

@@ -196,26 +196,13 @@ async def market_languages(conn: Connection, run_id: UUID) -> list[str]:
     return list(rows.scalars())
 
 
-async def mark_company(conn: Connection, domain: str, relation: str | None) -> None:
-    """Mark a company as ours or as a competitor; None removes the mark."""
-    if relation is None:
-        await conn.execute(text("DELETE FROM companies WHERE domain = :d"), {"d": domain})
-        return
-    await conn.execute(
-        text(
-            "INSERT INTO companies (domain, relation) VALUES (:d, :r)"
-            " ON CONFLICT (domain) DO UPDATE SET relation = excluded.relation"
-        ),
-        {"d": domain, "r": relation},
-    )
-
-
 async def companies(conn: Connection, limit: int) -> list[dict[str, Any]]:
-    """Return companies that are marked or enriched, each with its latest profile."""
+    """Return companies with a mark, a name, a merge or a profile, each with its latest profile."""
     rows = await conn.execute(
         text(
-            "SELECT coalesce(c.domain, p.domain) AS domain, c.relation, p.found,"
-            " coalesce(p.display_name, p.name) AS name, p.name AS source_name, p.industry,"
+            "SELECT coalesce(c.domain, p.domain) AS domain, c.relation, c.merged_into, c.merged_at,"
+            " p.found, coalesce(c.name, p.display_name, p.name) AS name, p.name AS source_name,"
+            " p.industry,"
             " p.industry_code, p.industry_name, p.industry_group, p.country, p.country_code,"
             " p.employee_count, p.size, p.source, p.fetched_at"
             " FROM companies c"

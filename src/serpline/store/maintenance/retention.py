@@ -254,6 +254,7 @@ OF_RUN: Final[Mapping[str, str]] = MappingProxyType(
         "items": f"lane_id IN ({_LANES})",
         "item_results": f"lane_id IN ({_LANES})",
         "dsi_scores": "run_id = :run",
+        "run_company_aliases": "run_id = :run",
         "content_analyses": "run_id = :run",
         "channel_owners": "run_id = :run",
         "youtube_channel_refs": "run_id = :run",

@@ -39,11 +39,20 @@ _OWNERS = """
         AND o.channel_id = c.channel_id
 """
 
+# The company of a result is ``coalesce(a.company, k.company)``: domains that were merged when the
+# figures were computed count as one company.
+_COMPANIES = f"""
+    {_OWNERS}
+    CROSS JOIN LATERAL (SELECT {COMPANY_OF_RESULT} AS company) k
+    LEFT JOIN run_company_aliases a ON a.run_id = :dsi_calculation
+        AND a.content_type = s.content_type AND a.domain = k.company
+"""
+
 _RESULTS = f"""
     SELECT s.content_type, s.market, s.device, s.keyword_id, s.rank, s.position, s.canonical_url,
-           {SUBJECT} AS subject, {COMPANY_OF_RESULT} AS company
+           {SUBJECT} AS subject, coalesce(a.company, k.company) AS company
     FROM serp_results s
-    {_OWNERS}
+    {_COMPANIES}
     WHERE s.run_id = :serp_collection AND s.content_type = :content_type
 """
 
@@ -174,7 +183,7 @@ async def scores(
     chosen = _BEST.format(strongest=strongest, of_run=_OF_RUN) if best else _OF_RUN
     statement = text(
         f"""
-        SELECT s.*, coalesce(p.display_name, p.name, y.title) AS company_name, c.relation
+        SELECT s.*, coalesce(c.name, p.display_name, p.name, y.title) AS company_name, c.relation
         FROM ({chosen}) s
         LEFT JOIN (SELECT DISTINCT ON (domain) domain, name, display_name FROM company_profiles
             WHERE run_id IN (:company_enrichment_serp, :company_enrichment_youtube)
@@ -232,7 +241,8 @@ async def rankings(
                 AND p.market = r.market AND p.device = r.device
                 AND p.content_type = r.content_type
             LEFT JOIN (
-                SELECT s.*, {COMPANY_OF_RESULT} AS company FROM serp_results s {_OWNERS}
+                SELECT s.*, coalesce(a.company, k.company) AS company
+                FROM serp_results s {_COMPANIES}
                 WHERE s.run_id = :serp_collection
                 AND (CAST(:keyword AS text) IS NULL OR s.keyword_id =
                     (SELECT id FROM keywords WHERE folded = CAST(:keyword AS text)))

@@ -79,6 +79,13 @@ companies = Table(
     "companies",
     metadata,
     Column("domain", Text, primary_key=True),
-    Column("relation", Text, nullable=False),
+    Column("relation", Text),
+    # The name that a person gave; NULL: the source's.
+    Column("name", Text),
+    # The company that the domain counts as in figures computed from then on.
+    Column("merged_into", Text),
+    Column("merged_at", Instant),
     CheckConstraint("relation IN ('ours', 'competitor')", name="relation"),
+    CheckConstraint("merged_into <> domain", name="merged_into"),
+    CheckConstraint("(merged_into IS NULL) = (merged_at IS NULL)", name="merged"),
 )

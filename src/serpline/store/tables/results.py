@@ -243,6 +243,16 @@ content_analyses = Table(
 )
 
 # Every component is stored beside the figure, so that it can be recomputed by hand.
+# The merged domains that the figures of a run and content type count as one company.
+run_company_aliases = Table(
+    "run_company_aliases",
+    metadata,
+    _run(),
+    Column("content_type", Text, primary_key=True),
+    Column("domain", Text, primary_key=True),
+    Column("company", Text, nullable=False),
+)
+
 dsi_scores = Table(
     "dsi_scores",
     metadata,

@@ -70,10 +70,17 @@ def upgrade() -> None:
     op.create_table(
         "companies",
         sa.Column("domain", sa.Text(), nullable=False),
-        sa.Column("relation", sa.Text(), nullable=False),
+        sa.Column("relation", sa.Text(), nullable=True),
+        sa.Column("name", sa.Text(), nullable=True),
+        sa.Column("merged_into", sa.Text(), nullable=True),
+        sa.Column("merged_at", sa.DateTime(timezone=True), nullable=True),
         sa.CheckConstraint(
             "relation IN ('ours', 'competitor')", name=op.f("ck_companies_relation")
         ),
+        sa.CheckConstraint(
+            "(merged_into IS NULL) = (merged_at IS NULL)", name=op.f("ck_companies_merged")
+        ),
+        sa.CheckConstraint("merged_into <> domain", name=op.f("ck_companies_merged_into")),
         sa.PrimaryKeyConstraint("domain", name=op.f("pk_companies")),
     )
     op.create_table(
@@ -990,6 +997,22 @@ def upgrade() -> None:
         "ix_raw_replies_stored_at", "raw_replies", ["stored_at", "call_id"], unique=False
     )
     op.create_table(
+        "run_company_aliases",
+        sa.Column("run_id", sa.Uuid(), nullable=False),
+        sa.Column("content_type", sa.Text(), nullable=False),
+        sa.Column("domain", sa.Text(), nullable=False),
+        sa.Column("company", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["run_id"],
+            ["pipeline_executions.id"],
+            name=op.f("fk_run_company_aliases_run_id"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint(
+            "run_id", "content_type", "domain", name=op.f("pk_run_company_aliases")
+        ),
+    )
+    op.create_table(
         "run_keywords",
         sa.Column("run_id", sa.Uuid(), nullable=False),
         sa.Column("keyword_id", sa.BigInteger(), nullable=False),
@@ -1571,6 +1594,7 @@ def upgrade() -> None:
     op.execute(
         "ALTER TABLE pipeline_phase_status ALTER COLUMN pipeline_execution_id SET STATISTICS 0"
     )
+    op.execute("ALTER TABLE run_company_aliases ALTER COLUMN run_id SET STATISTICS 0")
     op.execute("ALTER TABLE run_keywords ALTER COLUMN run_id SET STATISTICS 0")
     op.execute("ALTER TABLE serps ALTER COLUMN run_id SET STATISTICS 0")
     op.execute("ALTER TABLE youtube_channel_refs ALTER COLUMN run_id SET STATISTICS 0")
