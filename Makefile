@@ -4,12 +4,13 @@ BIN := .venv/bin
 ARGS ?=
 # More test processes than cores: tests wait for processes and deadlines half of their time.
 JOBS ?= 4
+MERMAID := 12.3.0
 LOCKED := --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 
 # Keep bytecode: tests and campaigns start hundreds of processes.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup demo test check bench chaos lock clean
+.PHONY: setup demo test check bench chaos docs lock clean
 
 setup: .venv/.installed
 
@@ -46,9 +47,27 @@ bench: setup .venv-bench/.installed
 chaos: setup
 	$(BIN)/python -m chaos $(ARGS)
 
+# The site of docs/, in build/site. A warning, such as a link that leads nowhere, is an error.
+docs: .venv-docs/.installed build/mermaid/mermaid.min.js
+	.venv-docs/bin/sphinx-build --nitpicky --fail-on-warning --quiet -c tools/site docs build/site
+	@echo "the first page is build/site/index.html"
+
+.venv-docs/.installed: tools/site/requirements.lock
+	@test -x .venv-docs/bin/python || $(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r tools/site/requirements.lock
+	@touch $@
+
+# It draws the diagrams.
+build/mermaid/mermaid.min.js:
+	@command -v npm > /dev/null || { echo "make docs needs npm (on Debian: apt install npm)"; exit 1; }
+	mkdir -p $(@D)
+	cd $(@D) && npm pack --silent mermaid@$(MERMAID) > /dev/null
+	cd $(@D) && tar -xzf mermaid-$(MERMAID).tgz --strip-components=2 package/dist/$(@F) && rm mermaid-$(MERMAID).tgz
+
 lock:
 	uv pip compile $(LOCKED) --group dev pyproject.toml -o requirements.lock
 	uv pip compile $(LOCKED) bench/peers.in -o bench/peers.lock
+	uv pip compile $(LOCKED) tools/site/requirements.in -o tools/site/requirements.lock
 
 clean:
-	rm -rf .venv .venv-bench .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv .venv-bench .venv-docs build .mypy_cache .ruff_cache .pytest_cache

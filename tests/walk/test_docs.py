@@ -172,6 +172,13 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert anchor in _anchors(linked), f"{target}#{anchor}"
 
 
+def test_every_page_is_in_the_site() -> None:
+    """The contents of the site name every page of docs/."""
+    listed = re.findall(r"^([\w/]+)$", _text(Path("docs/index.md")), re.MULTILINE)
+    pages = {page.stem for page in ROOT.glob("docs/*.md")} - {"index"}
+    assert sorted(listed) == sorted(pages | {"adr/README"})
+
+
 @pytest.mark.parametrize("page", _OF_NOW, ids=str)
 def test_named_files_exist(page: Path) -> None:
     """A file or folder that a page names is there, below the package or the project.
