@@ -265,11 +265,11 @@ async def test_a_lane_added_by_hand_keeps_the_order(harness: Harness) -> None:
 
 
 async def test_a_pending_run_that_was_cancelled_never_starts(harness: Harness) -> None:
-    """A run cancelled before its start has no start event, and its lanes stay pending."""
+    """A run cancelled before its start has no start event, and its lanes are cancelled."""
     run_id = await harness.start({METRICS: ["DONE-1"]}, lanes=[METRICS])
     await harness.service.cancel(run_id)
     assert await harness.orchestrator.advance_and_plan(run_id) is RunStatus.CANCELLED
-    assert (await harness.states(run_id)) == {"keyword_metrics/all": "pending"}
+    assert (await harness.states(run_id)) == {"keyword_metrics/all": "cancelled"}
     started = "SELECT started_at FROM pipeline_executions WHERE id = :run"
     assert await harness.one(started, run=run_id) is None
 
