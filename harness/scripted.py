@@ -38,6 +38,7 @@ from serpline.domain.errors import ErrorCategory, LeaseLost
 from serpline.domain.names import PhaseName
 from serpline.domain.outcomes import Done, Outcome, Reject, Retry, Skip, Snooze
 from serpline.domain.phases import LaneKey
+from serpline.domain.waits import WaitCause, WaitReason
 from serpline.phases.base import Phase, Work
 from serpline.store.database import Connection, Database, DatabaseUnavailable
 from serpline.store.runs.chunks import ItemRow, OwnedChunk
@@ -154,7 +155,8 @@ async def _outcome(work: Work, row: ItemRow, *, is_first: bool) -> Outcome | Non
             return Snooze(row.item, "refused")
         case "REFUSED" if is_first:
             until = work.clock.now() + timedelta(hours=1)
-            return Snooze(row.item, "refused", until, waits_on=BREAKER)
+            wait = WaitReason(WaitCause.BREAKER, BREAKER)
+            return Snooze(row.item, "refused", until, waits_on=BREAKER, wait=wait)
         case "NOTHING":
             return None
         case "RAISE":

@@ -39,6 +39,7 @@ from serpline.domain.errors import (
     UserError,
 )
 from serpline.domain.http import HttpReply, HttpRequest, ProviderCall
+from serpline.domain.waits import WaitCause, WaitReason
 from serpline.net.client import HttpClient
 from serpline.net.errors import CalledOff
 from serpline.robustness import guard as guard_module
@@ -351,6 +352,10 @@ async def test_a_day_ends_at_the_providers_midnight(guards: MakeGuard, clock: Ma
         await guard.execute(call(2), CallScope("x"))
     assert refused.value.until is not None
     assert refused.value.until.isoformat() == "2026-03-02T08:00:00+00:00"
+    assert refused.value.wait == WaitReason(WaitCause.BUDGET, "example day:2026-03-01")
+    with pytest.raises(BudgetSpent) as refused:
+        await guard.execute(call(3, price=2.0), CallScope("x"))
+    assert refused.value.wait == WaitReason(WaitCause.BUDGET_TOO_SMALL, "example day:2026-03-01")
     clock.elapsed_seconds += (refused.value.until - clock.now()).total_seconds()
     assert await guard.execute(call(2), CallScope("x")) == 1
 

@@ -225,7 +225,7 @@ async def test_one_of_two_chunks_buys_a_key(db: Database) -> None:
 
 async def test_a_claim_ends_with_its_chunk(db: Database) -> None:
     """The claim holds while the chunk is owned. A new epoch or a release frees it."""
-    _, chunk_id, epoch = await owned_chunk(db)
+    run_id, chunk_id, epoch = await owned_chunk(db)
     _, other_chunk, other_epoch = await owned_chunk(db)
     since = START
     async with db.transaction() as conn:
@@ -248,6 +248,7 @@ async def test_a_claim_ends_with_its_chunk(db: Database) -> None:
             conn, "company", ["a.example", "b.example"], since, other_chunk, other_epoch
         )
     assert (other.to_fetch, other.in_flight_elsewhere) == (["b.example"], ["a.example"])
+    assert (claimed.buyer, other.buyer) == (None, run_id)
     await take_over(db, chunk_id)
     async with db.transaction() as conn:
         other = await store.claim_missing(

@@ -2,7 +2,7 @@
 
 from datetime import UTC, date, datetime, time
 
-_UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
+from serpline.domain.text import length_of_time
 
 
 def first_time(option: str, given: str) -> datetime:
@@ -33,9 +33,4 @@ def minute(value: datetime | str | None) -> str | None:
 
 def length(seconds: float | None) -> str | None:
     """A length of time in its largest unit, such as ``2 h``."""
-    if seconds is None:
-        return None
-    for size, unit in _UNITS:
-        if abs(seconds) >= size:
-            return f"{seconds / size:.1f}".removesuffix(".0") + f" {unit}"
-    return f"{seconds:.0f} s"
+    return None if seconds is None else length_of_time(seconds)

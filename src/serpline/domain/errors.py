@@ -9,6 +9,8 @@ was never made, so it uses no attempt.
 from datetime import datetime
 from enum import StrEnum
 
+from serpline.domain.waits import WaitReason
+
 # Characters of an error's text that are stored.
 ERROR_CHARS_MAX = 500
 
@@ -83,6 +85,7 @@ class CallRefused(Exception):  # noqa: N818  a refusal, not our error
 
     ``until``: when to try again; None if that depends on an event. ``waits_on``: the breaker whose
     closing is that event. ``permanent``: waiting does not help (the run's own budget is spent).
+    ``wait``: what a run then waits for; None if only for a moment.
     """
 
     def __init__(
@@ -92,12 +95,14 @@ class CallRefused(Exception):  # noqa: N818  a refusal, not our error
         until: datetime | None = None,
         waits_on: str | None = None,
         permanent: bool = False,
+        wait: WaitReason | None = None,
     ) -> None:
         super().__init__(reason)
         self.reason = reason
         self.until = until
         self.waits_on = waits_on
         self.permanent = permanent
+        self.wait = wait
 
 
 class ReplyNotStored(CallRefused):

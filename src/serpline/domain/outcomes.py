@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from serpline.domain.errors import ErrorCategory
+from serpline.domain.waits import WaitReason
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +44,14 @@ class Snooze:
     """No attempt was made (refused, or the same purchase is in flight). Try again later.
 
     ``waits_on`` names the breaker that refused it. When it closes, the item is due at once.
+    ``wait``: what people are told that it waits for.
     """
 
     item: str
     reason: str
     until: datetime | None = None
     waits_on: str | None = None
+    wait: WaitReason | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Text that PostgreSQL can store, and characters that are invisible."""
+"""Text that PostgreSQL can store, invisible characters, and lengths of time."""
 
 import re
 import unicodedata
@@ -77,3 +77,14 @@ def visible(text: str) -> str:
 def without_variants(text: str) -> str:
     """``text`` without variation selectors: "❤" and "❤️" are one word in two fonts."""
     return _VARIATION_SELECTORS.sub("", text)
+
+
+_UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
+
+
+def length_of_time(seconds: float) -> str:
+    """A length of time in its largest unit, such as ``2 h``."""
+    for size, unit in _UNITS:
+        if abs(seconds) >= size:
+            return f"{seconds / size:.1f}".removesuffix(".0") + f" {unit}"
+    return f"{seconds:.0f} s"

@@ -7,11 +7,13 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequen
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
+from uuid import UUID
 
 from serpline.config.run import PipelineConfig
 from serpline.core.clock import Clock
 from serpline.domain.names import PhaseName
 from serpline.domain.outcomes import Done, Outcome
+from serpline.domain.waits import WaitReason, most_telling
 from serpline.robustness.retry import RetryManager
 from serpline.store.database import Connection, Database
 from serpline.store.runs.chunks import ItemRow, OwnedChunk
@@ -32,6 +34,7 @@ class Work:
     breaker named in one of the calls closes. ``await settle()`` returns when every outcome yielded
     so far is committed. ``retries`` turns a failed call into an item's outcome. ``lapses()`` counts
     how often this worker's lease has ended. ``reads_known``: see ``tools.claim_missing``.
+    ``buyer``: another run that buys data which this chunk needs too.
     """
 
     chunk: OwnedChunk
@@ -45,15 +48,23 @@ class Work:
     reads_known: bool = False
     due_by: float | None = field(default=None)
     waits_on: set[str] = field(default_factory=set)
+    wait: WaitReason | None = None
+    buyer: UUID | None = None
 
-    def check_again(self, at: datetime, waits_on: str | None = None) -> None:
-        """Make the chunk due at ``at`` at the latest, or when the breaker ``waits_on`` closes."""
+    def check_again(
+        self, at: datetime, waits_on: str | None = None, wait: WaitReason | None = None
+    ) -> None:
+        """Make the chunk due at ``at`` at the latest, or when the breaker ``waits_on`` closes.
+
+        ``wait``: why. The most telling reason is stored with the chunk.
+        """
         # The monotonic clock measures the wait: the wall clock may be set.
         by = self.clock.monotonic() + (at - self.clock.now()).total_seconds()
         if self.due_by is None or by < self.due_by:
             self.due_by = by
         if waits_on is not None:
             self.waits_on.add(waits_on)
+        self.wait = most_telling(self.wait, wait)
 
     @property
     def due_in_seconds(self) -> float | None:

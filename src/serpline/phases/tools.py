@@ -14,6 +14,7 @@ from serpline.core.clock import Clock
 from serpline.domain.http import ProviderCall
 from serpline.domain.outcomes import Snooze
 from serpline.domain.text import storable
+from serpline.domain.waits import WaitCause, WaitReason
 from serpline.phases.base import Work
 from serpline.phases.freshness import fresh_since, replay_of, run_scope
 from serpline.providers.dataforseo.client import DataForSeoClient
@@ -185,10 +186,12 @@ async def claim_missing(
         return await run_transaction(
             work, lambda conn: reference.known(conn, kind, requested, after)
         )
-    return await run_transaction(
+    claims = await run_transaction(
         work,
         lambda conn: reference.claim_missing(conn, kind, requested, after, chunk.id, chunk.epoch),
     )
+    work.buyer = claims.buyer or work.buyer
+    return claims
 
 
 async def store_payloads(work: Work, kind: str, payloads: Mapping[str, Any]) -> None:
@@ -240,7 +243,8 @@ def readable_rows(requested: Iterable[str], found: Mapping[str, Any]) -> dict[st
 def snooze_until_bought(work: Work, item: str) -> Snooze:
     """Snooze an item while another chunk buys the same key."""
     again = work.clock.now() + timedelta(seconds=CLAIM_CHECK_SECONDS)
-    return Snooze(item, "another chunk is buying it", again)
+    wait = WaitReason(WaitCause.PURCHASE, str(work.buyer)) if work.buyer else None
+    return Snooze(item, "another chunk is buying it", again, wait=wait)
 
 
 async def as_done(

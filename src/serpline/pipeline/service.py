@@ -1,7 +1,7 @@
 """Start, pause, resume, cancel and retry runs, for people and schedules.
 
 Every method is one transaction: a state change and its wake-up commit together. No method waits for
-work to finish.
+work to finish. ``by``: the person who acts, for the run's events.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -26,7 +26,7 @@ from serpline.store.queue.wakeups import WakeUp, wake
 from serpline.store.results.scores import delete_scores
 from serpline.store.runs import due, events, planning, runs, webhooks
 from serpline.store.runs import lanes as lane_rows
-from serpline.store.runs.events import Event
+from serpline.store.runs.events import Event, acted
 from serpline.store.runs.runs import RunRow
 from serpline.store.schedules import backfills, slots
 
@@ -51,6 +51,7 @@ class PipelineService:
         mode: PipelineMode = PipelineMode.MANUAL,
         *,
         run_id: UUID | None = None,
+        by: str | None = None,
     ) -> UUID:
         """Create a run over the project's keywords and wake it; return its id.
 
@@ -59,7 +60,7 @@ class PipelineService:
         """
         run_id = run_id or new_id()
         async with self._database.transaction() as conn:
-            await self.create(conn, run_id, config, mode)
+            await self.create(conn, run_id, config, mode, by=by)
         return run_id
 
     async def create(
@@ -70,16 +71,24 @@ class PipelineService:
         mode: PipelineMode,
         *,
         more_events: Sequence[Event] = (),
+        by: str | None = None,
     ) -> None:
         """Create and wake a run as the last statements of the caller's transaction.
 
         An existing ``run_id`` is left as it is. ``more_events`` are written in any case, because no
         statement may follow an event. Raises ``UserError`` as ``start`` does.
         """
-        await events.append(conn, [*await self.insert(conn, run_id, config, mode), *more_events])
+        created = await self.insert(conn, run_id, config, mode, by=by)
+        await events.append(conn, [*created, *more_events])
 
     async def insert(
-        self, conn: Connection, run_id: UUID, config: PipelineConfig, mode: PipelineMode
+        self,
+        conn: Connection,
+        run_id: UUID,
+        config: PipelineConfig,
+        mode: PipelineMode,
+        *,
+        by: str | None = None,
     ) -> list[Event]:
         """As ``create``; returns the events, which the caller writes last."""
         config = config.for_mode(mode)
@@ -107,7 +116,7 @@ class PipelineService:
         keyword_count = await self._take_keywords(conn, run_id, config)
         await wake(conn, [WakeUp("run", str(run_id), JobPriority.HIGH)])
         detail = {"mode": str(mode), "keywords": keyword_count}
-        return [Event("run.created", run_id, detail=detail)]
+        return [Event("run.created", run_id, detail=detail | acted(by))]
 
     async def _check_landscape(self, conn: Connection, config: PipelineConfig) -> None:
         if config.landscape and not await projects.landscape_exists(conn, config.landscape):
@@ -124,19 +133,19 @@ class PipelineService:
             raise UserError("no keywords: import some first (serpline keywords import FILE.csv)")
         return keyword_count
 
-    async def pause(self, run_id: UUID) -> None:
+    async def pause(self, run_id: UUID, *, by: str | None = None) -> None:
         """Start no new chunk. Work in progress stops before its next call and is settled."""
-        await self._change(run_id, "pause")
+        await self._change(run_id, "pause", by)
 
-    async def resume(self, run_id: UUID) -> None:
+    async def resume(self, run_id: UUID, *, by: str | None = None) -> None:
         """Continue a paused run at once, with its stored configuration."""
-        await self._change(run_id, "resume")
+        await self._change(run_id, "resume", by)
 
-    async def cancel(self, run_id: UUID) -> None:
+    async def cancel(self, run_id: UUID, *, by: str | None = None) -> None:
         """End the run. Cancel wins over completion. Work in progress stops before its next call."""
-        await self._change(run_id, "cancel")
+        await self._change(run_id, "cancel", by)
 
-    async def _change(self, run_id: UUID, event: str) -> None:
+    async def _change(self, run_id: UUID, event: str, by: str | None) -> None:
         async with self._database.transaction() as conn:
             run = await _locked(conn, run_id)
             if not await runs.change_run(conn, run_id, event, self._clock.now()):
@@ -149,7 +158,7 @@ class PipelineService:
             elif event == "cancel":
                 await lane_rows.cancel(conn, run_id, self._clock.now())
             await wake(conn, [WakeUp("run", str(run_id), JobPriority.HIGH)])
-            await events.append(conn, [Event(f"run.{event}", run_id)])
+            await events.append(conn, [Event(f"run.{event}", run_id, detail=acted(by))])
 
     async def retry(
         self,
@@ -158,6 +167,7 @@ class PipelineService:
         phase: PhaseName | None = None,
         content_type: ContentType | None = None,
         item: str | None = None,
+        by: str | None = None,
     ) -> Retried:
         """Retry an ended run: its failed and blocked lanes, or a phase, or one item.
 
@@ -198,7 +208,8 @@ class PipelineService:
             if backfill := (run.config.get("backfill") or {}).get("id"):
                 await backfills.reopen_slots(conn, backfill, run_id)
             await wake(conn, [WakeUp("run", str(run_id), JobPriority.HIGH)])
-            await events.append(conn, [Event("run.retry", run_id, detail={"lanes": names})])
+            detail = {"lanes": names, **acted(by)}
+            await events.append(conn, [Event("run.retry", run_id, detail=detail)])
         return Retried(names)
 
     async def wake_batch(self, payload: Mapping[str, Any]) -> None:

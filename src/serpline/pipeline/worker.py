@@ -162,7 +162,7 @@ class ChunkWorker:
                     progress()
                     if isinstance(outcome, Snooze):
                         later = self._clock.now() + timedelta(seconds=SNOOZE_SECONDS)
-                        work.check_again(outcome.until or later, outcome.waits_on)
+                        work.check_again(outcome.until or later, outcome.waits_on, outcome.wait)
                     await settler.add(outcome)
             await settler.flush()
         except BaseException:
@@ -248,6 +248,7 @@ class ChunkWorker:
                 loaded_at=loaded_at,
                 at_once=at_once,
                 waits_on=work.waits_on if work else (),
+                wait=work.wait if work else None,
             )
             if is_done:
                 await wake(conn, [WakeUp("run", str(chunk.run_id), JobPriority.HIGH)])

@@ -14,6 +14,7 @@ from serpline.core.clock import Clock
 from serpline.domain.breaker import Decision, Report, ReportKind, classify
 from serpline.domain.errors import CallRefused, ProviderError
 from serpline.domain.states import BreakerState
+from serpline.domain.waits import WaitCause, WaitReason
 from serpline.store.calls.breakers import BreakerRow, SettingsUpdate
 
 T = TypeVar("T")
@@ -34,7 +35,9 @@ class BreakerOpen(CallRefused):
     """The breaker refuses calls. When it closes, it wakes the chunks that wait on it."""
 
     def __init__(self, breaker: str, state: BreakerState, until: datetime | None) -> None:
-        super().__init__(f"breaker {breaker} is {state}", until=until, waits_on=breaker)
+        wait = WaitReason(WaitCause.BREAKER, breaker)
+        reason = f"breaker {breaker} is {state}"
+        super().__init__(reason, until=until, waits_on=breaker, wait=wait)
         self.state = state
 
 

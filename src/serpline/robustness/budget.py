@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 
 from serpline.domain.errors import CallRefused
 from serpline.domain.names import JobPriority
+from serpline.domain.waits import WaitCause, WaitReason
 from serpline.robustness.policies import ProviderPolicy, check_providers
 from serpline.store.calls import budgets, ledger
 from serpline.store.calls.budgets import Budget, Shortage
@@ -37,7 +38,12 @@ class BudgetSpent(CallRefused):
     """
 
     def __init__(
-        self, policy: ProviderPolicy, scope: str, until: datetime | None, problem: str = "is spent"
+        self,
+        policy: ProviderPolicy,
+        scope: str,
+        until: datetime | None,
+        problem: str = "is spent",
+        cause: WaitCause = WaitCause.BUDGET,
     ) -> None:
         reason = (
             f"the {scope.partition(':')[0]}'s credit limit for {policy.provider} is spent"
@@ -45,7 +51,8 @@ class BudgetSpent(CallRefused):
             else f"the {policy.provider} budget of {scope} ({policy.zone}) {problem}"
         )
         waits_on = None if until is None else wait_key(policy.provider)
-        super().__init__(reason, until=until, waits_on=waits_on, permanent=until is None)
+        wait = WaitReason(cause, f"{policy.provider} {scope}")
+        super().__init__(reason, until=until, waits_on=waits_on, permanent=until is None, wait=wait)
         self.scope = scope
 
 
@@ -99,14 +106,15 @@ def refusal(
         limit, setting, until = policy.credits_per_month, "MONTH", policy.month_ends_at(now)
     else:
         return BudgetSpent(policy, scope, None)
-    problem = "is spent"
+    problem, cause = "is spent", WaitCause.BUDGET
     if limit is not None and credits_ > amount(limit):
         # A new period does not help: a person has to decide.
         problem = (
             f"allows {limit:g} credits, and this call costs {credits_:f}:"
             f" raise SERPLINE_CREDITS_PER_{setting}, or give the run a smaller batch_size"
         )
-    return BudgetSpent(policy, scope, until, problem)
+        cause = WaitCause.BUDGET_TOO_SMALL
+    return BudgetSpent(policy, scope, until, problem, cause)
 
 
 async def apply_limits(conn: Connection, policies: Iterable[ProviderPolicy], now: datetime) -> None:

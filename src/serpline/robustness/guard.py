@@ -37,7 +37,7 @@ from serpline.robustness.calls import (
     read,
 )
 from serpline.robustness.ledger import Ledger
-from serpline.robustness.limiter import WAIT_SECONDS_MAX, Limiter
+from serpline.robustness.limiter import QUOTA_USED_UP, WAIT_SECONDS_MAX, Limiter
 from serpline.robustness.policies import ProviderPolicy
 from serpline.robustness.replay import stored_reply
 from serpline.store.calls.ledger import Intent
@@ -276,7 +276,7 @@ class Guard:
         elif failure.category is ErrorCategory.QUOTA and not failure.permanent:
             if retry_after is None:
                 retry_after = (policy.day_ends_at(now) - now).total_seconds()
-            await self.limiter.pause(policy, min(retry_after, _DAY_SECONDS), "its quota is used up")
+            await self.limiter.pause(policy, min(retry_after, _DAY_SECONDS), QUOTA_USED_UP)
 
     def _release_waiters(self, key: bytes) -> None:
         """Wake callers that wait for the same purchase as soon as its end is durable."""

@@ -27,6 +27,8 @@ from serpline.store.database import Database, DatabaseUnavailable, TransactionCo
 HORIZON_SECONDS = 1.0
 WAIT_SECONDS_MAX = 30.0
 PAUSE_SECONDS_DEFAULT = 1.0
+# The reason of a pause until a quota renews.
+QUOTA_USED_UP = "its quota is used up"
 LEASE_SECONDS = 15.0
 RENEW_SECONDS = 2.0
 

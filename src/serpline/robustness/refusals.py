@@ -4,8 +4,9 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from serpline.domain.errors import CallRefused
+from serpline.domain.waits import WaitCause, WaitReason
 from serpline.robustness import budget
-from serpline.robustness.limiter import Limited
+from serpline.robustness.limiter import QUOTA_USED_UP, Limited
 from serpline.robustness.policies import ProviderPolicy
 from serpline.store.calls.budgets import Shortage
 from serpline.store.calls.ledger import Answer, Decision
@@ -37,11 +38,14 @@ def refusal(
             again = now + timedelta(seconds=IN_FLIGHT_SECONDS)
             return CallInFlight("the same call is in flight", until=again)
         case Answer.RETRIES:
-            return RetryBudgetSpent(f"{policy.provider}: too many retries", until=until)
+            rate = WaitReason(WaitCause.RATE, policy.provider)
+            return RetryBudgetSpent(f"{policy.provider}: too many retries", until=until, wait=rate)
         case Answer.RESERVED | Answer.SPENT:
             is_spent = decision.answer is Answer.SPENT
             shortage = Shortage(decision.detail or "", is_spent)
             return budget.refusal(policy, shortage, credits_, now)
         case _:
             reason = decision.detail or "its rate is used up"
-            return Limited(f"{policy.provider}: {reason}", until=until)
+            cause = WaitCause.QUOTA if reason == QUOTA_USED_UP else WaitCause.RATE
+            wait = WaitReason(cause, policy.provider)
+            return Limited(f"{policy.provider}: {reason}", until=until, wait=wait)

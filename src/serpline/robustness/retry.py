@@ -23,6 +23,7 @@ from serpline.domain.errors import (
 from serpline.domain.names import PipelineMode
 from serpline.domain.outcomes import NotStored, Outcome, Reject, Retry, Snooze
 from serpline.domain.retry import NEVER_RETRIED, RetryStrategy
+from serpline.domain.waits import WaitCause, WaitReason
 
 REFUSED_SECONDS = 5.0
 # A closing breaker or a raised budget wakes what waits on it. This bounds the wait if that event
@@ -75,7 +76,7 @@ class RetryManager:
         if error.category is ErrorCategory.QUOTA:
             # The guard has paused the provider and will state the end in its next refusal.
             until = self._clock.now() + timedelta(seconds=retry_after or QUOTA_SECONDS)
-            return Snooze(item, message, until)
+            return Snooze(item, message, until, wait=WaitReason(WaitCause.QUOTA, error.provider))
         if error.category in NEVER_RETRIED:
             return Reject(item, error.category, message)
         return Retry(item, error.category, message, retry_after)
@@ -87,7 +88,8 @@ class RetryManager:
         until = refused.until or latest
         if refused.waits_on is not None:
             until = min(until, latest)
-        return Snooze(item, refused.reason[:ERROR_CHARS_MAX], until, refused.waits_on)
+        reason = refused.reason[:ERROR_CHARS_MAX]
+        return Snooze(item, reason, until, refused.waits_on, refused.wait)
 
     def delay_seconds(self, failed: Retry, attempts: int) -> float | None:
         """The wait after ``attempts`` failed attempts, or None if no attempt is left."""

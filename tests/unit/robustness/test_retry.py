@@ -8,6 +8,7 @@ from serpline.domain.errors import CallRefused, ErrorCategory, ProviderError
 from serpline.domain.names import PipelineMode
 from serpline.domain.outcomes import Reject, Retry, Snooze
 from serpline.domain.retry import NEVER_RETRIED, RetryStrategy
+from serpline.domain.waits import WaitCause, WaitReason
 from serpline.robustness.retry import RetryManager
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -66,7 +67,8 @@ def test_a_permanent_error_is_rejected_whatever_its_category(category: ErrorCate
 def test_a_quota_that_renews_is_waited_for(asked: float | None, waited: float) -> None:
     """A day's quota uses no attempt: the item waits as long as the provider says."""
     outcome = manager().outcome_for("a", failure(ErrorCategory.QUOTA, after=asked))
-    assert outcome == Snooze("a", "it failed", NOW + timedelta(seconds=waited))
+    until = NOW + timedelta(seconds=waited)
+    assert outcome == Snooze("a", "it failed", until, wait=WaitReason(WaitCause.QUOTA, "example"))
 
 
 def test_a_refused_call_burns_no_attempt() -> None:

@@ -14,10 +14,12 @@ from serpline.domain.errors import CallRefused, ErrorCategory, LeaseLost, Provid
 from serpline.domain.http import ProviderCall
 from serpline.domain.outcomes import Outcome, Retry, Snooze
 from serpline.domain.repair import RepairStage, history, stage_of
+from serpline.domain.waits import WaitCause, WaitReason
 from serpline.phases.base import Work
 from serpline.phases.freshness import run_scope
 from serpline.phases.tools import Tools, run_transaction
 from serpline.providers.scaleserp.batches import Batch
+from serpline.providers.scaleserp.errors import PROVIDER
 from serpline.providers.scaleserp.wire import SerpPage
 from serpline.robustness.calls import call_key
 from serpline.store.calls import ledger
@@ -77,9 +79,10 @@ class BatchSession:
         started = self.row.started_at
         return (self.work.clock.now() - started).total_seconds() if started else 0.0
 
-    def check_in(self, seconds: float) -> None:
+    def check_in(self, seconds: float, cause: WaitCause = WaitCause.PROVIDER_QUEUE) -> None:
         """Check the batch again in ``seconds`` at the latest."""
-        self.work.check_again(self.work.clock.now() + timedelta(seconds=seconds))
+        at = self.work.clock.now() + timedelta(seconds=seconds)
+        self.work.check_again(at, wait=WaitReason(cause, PROVIDER))
 
     async def call(self, call: ProviderCall[T]) -> T:
         """Make a call about the batch, with our own deadline and without stored replies.
@@ -189,11 +192,13 @@ class BatchSession:
             self.row = await batches.note(conn, self.work.chunk, self.row, error_message=reason)
             await events.append(conn, [self._event("batch.waiting", {"reason": reason})])
 
-    async def record_failure(self, error: ProviderError, seconds: float, *, counts: bool) -> None:
+    async def record_failure(
+        self, error: ProviderError, seconds: float, cause: WaitCause, *, counts: bool
+    ) -> None:
         """Store a failed call of a batch that goes on; check it again in ``seconds``.
 
-        ``counts``: the call is a failure. Otherwise the batch waits, and a new reason appends an
-        event.
+        ``cause``: of the wait. ``counts``: the call is a failure. Otherwise the batch waits, and a
+        new reason appends an event.
         """
         attempt, reason = self.row.errors + 1, str(error)[:ERROR_CHARS_MAX]
         is_new = reason != self.row.error_message
@@ -207,7 +212,7 @@ class BatchSession:
             await record_attempts(conn, self.work.chunk, now, [failed])
             if is_new and not counts:
                 await events.append(conn, [self._event("batch.waiting", {"reason": reason})])
-        self.check_in(seconds)
+        self.check_in(seconds, cause)
 
     async def unfinished(self) -> list[Search]:
         """The batch's searches without an outcome."""

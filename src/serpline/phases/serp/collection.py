@@ -18,6 +18,7 @@ from serpline.domain.names import PhaseName, PipelineMode
 from serpline.domain.outcomes import Done, NotStored, Outcome, Reject, Skip, Snooze
 from serpline.domain.repair import RepairStage, history, is_incident, shape_of, stage_of
 from serpline.domain.retry import cap_retry_after
+from serpline.domain.waits import WaitCause, WaitReason
 from serpline.phases.base import Work
 from serpline.phases.freshness import bought_since
 from serpline.phases.serp.batch import SerpBatch, intend, take
@@ -27,6 +28,7 @@ from serpline.phases.serp.rows import collected
 from serpline.phases.serp.scheduled import scheduled_batch
 from serpline.phases.serp.searches import item_key, search_spec
 from serpline.phases.tools import Tools, as_done
+from serpline.providers.scaleserp.errors import PROVIDER
 from serpline.providers.scaleserp.spec import SearchSpec
 from serpline.providers.scaleserp.wire import SerpPage
 from serpline.store.database import Connection
@@ -139,7 +141,8 @@ class SerpCollectionPhase:
                     # The account has no credits: as for a batch, wait and use no attempt.
                     seconds = QUOTA_POLLS * self._tools.batch_poll_seconds
                     until = work.clock.now() + timedelta(seconds=seconds)
-                    no_credits.append(Snooze(due.item, str(error), until))
+                    wait = WaitReason(WaitCause.QUOTA, PROVIDER)
+                    no_credits.append(Snooze(due.item, str(error), until, wait=wait))
                     return no_credits[-1]
                 if is_incident(error):
                     # The vendor reports an incident and charges nothing: wait, use no attempt.
@@ -147,7 +150,8 @@ class SerpCollectionPhase:
                         self._tools.batch_poll_seconds, cap_retry_after(error.retry_after_seconds)
                     )
                     until = work.clock.now() + timedelta(seconds=seconds)
-                    return Snooze(due.item, str(error), until)
+                    wait = WaitReason(WaitCause.INCIDENT, PROVIDER)
+                    return Snooze(due.item, str(error), until, wait=wait)
                 outcome = work.retries.outcome_for(due.item, error)
                 if isinstance(outcome, Snooze | Done | Skip):
                     return outcome

@@ -11,6 +11,7 @@ from serpline.domain.outcomes import Outcome, Reject
 from serpline.domain.repair import FailureAction, after_failure, history, is_started
 from serpline.domain.retry import cap_retry_after
 from serpline.domain.states import BatchStatus
+from serpline.domain.waits import WaitCause
 from serpline.phases.serp.batch_session import ERROR_CHARS_MAX, BatchSession, Step
 from serpline.providers.scaleserp.errors import PROVIDER, is_gone
 from serpline.robustness.budget import BudgetSpent
@@ -52,13 +53,15 @@ class BatchRepair:
         session, poll = self._session, self._session.tools.batch_poll_seconds
         match action:
             case FailureAction.WAIT:
-                polls = QUOTA_POLLS if error.category is ErrorCategory.QUOTA else 1
+                is_quota = error.category is ErrorCategory.QUOTA
+                polls = QUOTA_POLLS if is_quota else 1
                 wait = max(polls * poll, cap_retry_after(error.retry_after_seconds))
-                await session.record_failure(error, wait, counts=False)
+                cause = WaitCause.QUOTA if is_quota else WaitCause.INCIDENT
+                await session.record_failure(error, wait, cause, counts=False)
             case FailureAction.POLL_AGAIN:
                 wait = min(poll * 2.0 ** min(session.row.errors, 10), POLL_SECONDS_MAX)
                 wait = max(wait, cap_retry_after(error.retry_after_seconds))
-                await session.record_failure(error, wait, counts=True)
+                await session.record_failure(error, wait, WaitCause.PROVIDER_QUEUE, counts=True)
             case FailureAction.GIVE_UP:
                 await session.note(errors=0, error_message=str(error)[:ERROR_CHARS_MAX])
 
@@ -90,7 +93,8 @@ class BatchRepair:
             wait = retries.wait("", refused)
             if isinstance(refused, BudgetSpent):
                 await session.record_wait(refused.reason)
-            session.work.check_again(wait.until or session.work.clock.now(), wait.waits_on)
+            until = wait.until or session.work.clock.now()
+            session.work.check_again(until, wait.waits_on, wait.wait)
             return
         await session.note(error_message=refused.reason[:ERROR_CHARS_MAX])
         async for step in self._give_up(lambda search: retries.outcome_for(search.item, refused)):

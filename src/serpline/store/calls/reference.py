@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
+from uuid import UUID
 
 from sqlalchemy import Row, text
 
@@ -21,13 +22,14 @@ class ClaimResult:
     """``fresh``: stored answers; None: no match. ``to_fetch``: keys claimed for the caller to buy.
 
     ``in_flight_elsewhere``: keys that another live chunk is buying; check again later.
-    ``fetched_at``: when each fresh answer was bought.
+    ``fetched_at``: when each fresh answer was bought. ``buyer``: another run that is buying some.
     """
 
     fresh: dict[str, Any]
     to_fetch: list[str]
     in_flight_elsewhere: list[str]
     fetched_at: dict[str, datetime]
+    buyer: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,11 @@ _CLAIM = text(
     "   OR NOT EXISTS (SELECT 1 FROM chunks WHERE chunks.id = r.claimed_chunk"
     "     AND chunks.epoch = r.claimed_epoch AND chunks.status = 'owned'))"
     " RETURNING key"
+)
+_BUYER = text(
+    "SELECT c.run_id FROM reference_data r JOIN chunks c ON c.id = r.claimed_chunk"
+    " WHERE r.kind = :kind AND r.key = ANY(:keys)"
+    " AND c.run_id <> (SELECT run_id FROM chunks WHERE id = :chunk_id) LIMIT 1"
 )
 _READ = text(
     "SELECT key, found, payload, fetched_at FROM reference_data"
@@ -119,11 +126,17 @@ async def claim_missing(
     if others:
         # Another chunk may have stored an answer while the claim waited for the row.
         fresh |= await _fresh(conn, {**read, "keys": others})
+    in_flight = [key for key in others if key not in fresh]
+    buyer = None
+    if in_flight:
+        asked = {"kind": kind, "keys": in_flight, "chunk_id": chunk_id}
+        buyer = (await conn.execute(_BUYER, asked)).scalar_one_or_none()
     return ClaimResult(
         _payloads(fresh),
         [key for key in missing if key in claimed],
-        [key for key in others if key not in fresh],
+        in_flight,
         {key: row.fetched_at for key, row in fresh.items()},
+        buyer,
     )
 
 

@@ -24,6 +24,11 @@ class Event:
     detail: dict[str, Any] = field(default_factory=dict)
 
 
+def acted(by: str | None) -> dict[str, Any]:
+    """The part of a detail that names the person who acted; empty if none is known."""
+    return {} if by is None else {"by": by}
+
+
 async def append(conn: Connection, events: Sequence[Event]) -> None:
     """Write events, as the last statement of the transaction.
 

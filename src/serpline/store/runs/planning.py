@@ -96,7 +96,7 @@ async def reopen_failed(conn: Connection, lane_id: int, item: str | None = None)
                 AND (CAST(:item AS text) IS NULL OR item = :item) RETURNING chunk_no
             ), counted AS (SELECT chunk_no, count(*) AS n FROM reopened GROUP BY chunk_no)
             UPDATE chunks c SET failed = c.failed - counted.n, crashes = 0,
-                next_check_at = now(),
+                next_check_at = now(), wait_cause = NULL, wait_subject = NULL,
                 status = CASE WHEN c.status = 'done' THEN 'ready' ELSE c.status END
             FROM counted WHERE c.lane_id = :lane AND c.no = counted.chunk_no RETURNING c.id
             """

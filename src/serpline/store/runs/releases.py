@@ -11,6 +11,7 @@ from sqlalchemy import text
 
 from serpline.domain.errors import LeaseLost
 from serpline.domain.states import LIVE_ITEMS
+from serpline.domain.waits import WaitReason
 from serpline.store.database import IDLE_LIMIT, Connection
 from serpline.store.runs.chunks import OwnedChunk
 
@@ -32,6 +33,7 @@ async def release(
     loaded_at: datetime,
     at_once: bool,
     waits_on: Collection[str] = (),
+    wait: WaitReason | None = None,
 ) -> bool:
     """Release the chunk: done if every item ended (True), else ready again.
 
@@ -39,8 +41,9 @@ async def release(
     due at ``loaded_at``; a ``make_due`` during the work; the closing of a breaker in ``waits_on``.
     With none of these it is now. Without ``at_once`` (nothing was settled), the first two are
     delayed by the pause; the last two are events and are not. ``now`` is the time from which the
-    items' next attempts were set; the wait runs on the database's clock. Raises ``LeaseLost`` if
-    the chunk is no longer owned at its epoch.
+    items' next attempts were set; the wait runs on the database's clock. ``wait``: why it waits,
+    for people; without it, next attempts are the reason. Raises ``LeaseLost`` if the chunk is no
+    longer owned at its epoch.
     """
     has_closed = bool(waits_on) and await _one_is_closed(conn, waits_on)
     # Read ``next_check_at`` from the row that is written, never from a joined copy. This statement
@@ -50,15 +53,21 @@ async def release(
             """
             WITH wait AS (
                 SELECT now() + make_interval(secs => seconds) AS due,
-                    greatest(:idle, :pause_max, seconds) AS longest
+                    greatest(:idle, :pause_max, seconds) AS longest, retries
                 FROM (
                     SELECT least(CAST(:again AS float8), min(least(delay_seconds, extract(
-                        epoch FROM next_attempt_at - CAST(:now AS timestamptz))))) AS seconds
+                        epoch FROM next_attempt_at - CAST(:now AS timestamptz))))) AS seconds,
+                        count(*) > 0 AS retries
                     FROM items WHERE lane_id = :lane AND chunk_no = :no AND status = ANY(:live)
                     AND next_attempt_at > :loaded
                 ) AS earliest
             )
             UPDATE chunks c SET owner = NULL, waits_on = CAST(:waits_on AS text[]),
+                wait_cause = CASE
+                    WHEN c.completed + c.failed + c.skipped = c.planned THEN NULL
+                    ELSE coalesce(CAST(:wait_cause AS text), CASE WHEN retries THEN 'retry' END)
+                    END,
+                wait_subject = CAST(:wait_subject AS text),
                 delay_seconds = longest,
                 idle_polls = CASE WHEN :at_once THEN 0 ELSE least(c.idle_polls + 1, 1000) END,
                 crashes = CASE WHEN :at_once THEN 0 ELSE c.crashes END,
@@ -89,6 +98,8 @@ async def release(
             "loaded": loaded_at,
             "has_closed": has_closed,
             "waits_on": sorted(waits_on) or None,
+            "wait_cause": wait and wait.cause,
+            "wait_subject": wait and wait.subject,
             "at_once": at_once,
             "idle": IDLE_SECONDS,
             "pause": PAUSE_SECONDS,
@@ -123,7 +134,7 @@ async def release_crashed(
     await conn.execute(
         text(
             "UPDATE chunks SET status = 'ready', owner = NULL, crashes = crashes + 1,"
-            " last_error = :error,"
+            " last_error = :error, wait_cause = 'retry', wait_subject = NULL,"
             " next_check_at = least(next_check_at, now() + make_interval(secs => :s)),"
             " delay_seconds = :s"
             " WHERE id = :id AND epoch = :epoch AND status = 'owned'"

@@ -129,11 +129,12 @@ async def count(
     """Add to the chunk's counters; ``LeaseLost`` if it is no longer owned at its epoch.
 
     This is the fence. It comes last in a settlement, and raising rolls back the whole transaction.
+    What the chunk waited for is over.
     """
     rows = await conn.execute(
         text(
             "UPDATE chunks SET completed = completed + :completed, failed = failed + :failed,"
-            " skipped = skipped + :skipped"
+            " skipped = skipped + :skipped, wait_cause = NULL, wait_subject = NULL"
             " WHERE id = :id AND epoch = :epoch AND status = 'owned' RETURNING id"
         ),
         {

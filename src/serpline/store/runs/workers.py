@@ -195,7 +195,7 @@ async def due_chunks(conn: Connection, again_seconds: float, limit: int) -> list
         text(
             f"""
             UPDATE chunks c SET next_check_at = now() + make_interval(secs => :again),
-                delay_seconds = :again
+                delay_seconds = :again, wait_cause = nullif(wait_cause, 'retry')
             FROM pipeline_phase_status l WHERE l.id = c.lane_id AND c.id IN (
                 SELECT c2.id FROM chunks c2 JOIN pipeline_executions r2 ON r2.id = c2.run_id
                 WHERE c2.status = 'ready' AND c2.next_check_at <= now() AND r2.status = 'running'

@@ -23,6 +23,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from serpline.domain.names import ContentType, PhaseName, PipelineMode
 from serpline.domain.states import ChunkStatus, LaneStatus, RunStatus, StateStatus
+from serpline.domain.waits import WaitCause
 from serpline.store.tables.base import NOW, ZERO, Instant, metadata, one_of
 
 SESSION_NAME = text("current_setting('application_name')")
@@ -152,6 +153,9 @@ chunks = Table(
     # How far ahead the next check was when written. A longer wait means the clock was set back.
     Column("delay_seconds", Float, nullable=False, server_default=ZERO),
     Column("waits_on", ARRAY(Text)),
+    # Why it waits, for people (``domain.waits``): until something is settled, or a release.
+    Column("wait_cause", Text),
+    Column("wait_subject", Text),
     Column("planned", Integer, nullable=False),
     Column("completed", Integer, nullable=False, server_default=ZERO),
     Column("failed", Integer, nullable=False, server_default=ZERO),
@@ -165,6 +169,7 @@ chunks = Table(
     Column("in_flight", ARRAY(Text)),
     UniqueConstraint("lane_id", "no"),
     one_of("status", ChunkStatus),
+    one_of("wait_cause", WaitCause),
     CheckConstraint("completed + failed + skipped <= planned", name="counters"),
     CheckConstraint("(status = 'owned') = (owner IS NOT NULL)", name="owner"),
     Index("ix_chunks_due", "next_check_at", postgresql_where=text("status = 'ready'")),

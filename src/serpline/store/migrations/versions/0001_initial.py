@@ -1269,6 +1269,8 @@ def upgrade() -> None:
         sa.Column("next_check_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("delay_seconds", sa.Float(), server_default=sa.text("0"), nullable=False),
         sa.Column("waits_on", sa.ARRAY(sa.Text()), nullable=True),
+        sa.Column("wait_cause", sa.Text(), nullable=True),
+        sa.Column("wait_subject", sa.Text(), nullable=True),
         sa.Column("planned", sa.Integer(), nullable=False),
         sa.Column("completed", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("failed", sa.Integer(), server_default=sa.text("0"), nullable=False),
@@ -1282,6 +1284,10 @@ def upgrade() -> None:
             "(status = 'owned') = (owner IS NOT NULL)", name=op.f("ck_chunks_owner")
         ),
         sa.CheckConstraint("status IN ('ready', 'owned', 'done')", name=op.f("ck_chunks_status")),
+        sa.CheckConstraint(
+            "wait_cause IN ('paused', 'no_worker', 'budget_too_small', 'budget', 'breaker', 'quota', 'incident', 'provider_queue', 'purchase', 'retry', 'rate', 'capacity')",
+            name=op.f("ck_chunks_wait_cause"),
+        ),
         sa.CheckConstraint(
             "completed + failed + skipped <= planned", name=op.f("ck_chunks_counters")
         ),

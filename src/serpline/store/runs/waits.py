@@ -1,0 +1,141 @@
+"""Read what a run waits for: the facts for ``domain.waits.waits_of``, in a few statements.
+
+No statement reads items. The largest one reads a run's unfinished chunks, by an index.
+"""
+
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+
+from serpline.domain.names import ContentType, PhaseName
+from serpline.domain.phases import LaneKey
+from serpline.domain.states import BreakerState, LaneStatus, RunStatus
+from serpline.domain.waits import (
+    BatchFact,
+    BreakerFact,
+    BudgetFact,
+    ChunkGroup,
+    RunFacts,
+    WaitCause,
+    WaitReason,
+)
+from serpline.store.database import Connection
+
+# A worker beats every 5 s. One that was silent for this long counts as gone.
+HEARTBEAT_SECONDS_MAX = 20.0
+
+_RUN = text(
+    """
+    SELECT r.status, r.paused_at, now() AS now, w.workers, w.silent_since,
+        (SELECT count(*) FROM chunks WHERE status = 'owned' AND run_id <> r.id) AS others,
+        (SELECT detail ->> 'by' FROM pipeline_events WHERE run_id = r.id
+            AND event_type = 'run.pause' ORDER BY id DESC LIMIT 1) AS paused_by,
+        (SELECT error_category FROM item_retries WHERE run_id = r.id
+            ORDER BY id DESC LIMIT 1) AS last_error
+    FROM pipeline_executions r, (
+        SELECT count(*) FILTER (WHERE ended_at IS NULL
+                AND heartbeat_at > now() - make_interval(secs => :silent)) AS workers,
+            max(coalesce(ended_at, heartbeat_at)) AS silent_since FROM workers
+    ) AS w WHERE r.id = :run AND r.expired_at IS NULL
+    """
+)
+_LANES = text(
+    "SELECT id, phase_name, content_type, status,"
+    " status = 'running' AND planned_at IS NULL AS is_unplanned FROM pipeline_phase_status"
+    " WHERE pipeline_execution_id = :run ORDER BY id"
+)
+_GROUPS = text(
+    "SELECT lane_id, status = 'owned' AS is_owned, coalesce(next_check_at <= now(), false) AS"
+    " is_due, wait_cause, wait_subject, min(next_check_at) AS next_check_at,"
+    " sum(planned - completed - failed - skipped) AS items FROM chunks"
+    " WHERE run_id = :run AND status <> 'done' GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3, 4, 5"
+)
+_BATCHES = text(
+    "SELECT c.lane_id, c.no + 1 AS number, b.started_at AS since, b.error_message AS error,"
+    " (SELECT count(*) FROM chunks a WHERE a.lane_id = c.lane_id) AS total"
+    " FROM chunks c JOIN provider_batches b ON b.chunk_id = c.id"
+    " WHERE c.run_id = :run AND c.status <> 'done' AND c.wait_cause = 'provider_queue'"
+    " AND b.status NOT IN ('ingested', 'lost') ORDER BY c.lane_id, c.no"
+)
+_BREAKERS = text("SELECT name, state, open_until FROM circuit_breakers WHERE name = ANY(:names)")
+_BUDGETS = text(
+    "SELECT provider, scope, limit_credits, spent FROM provider_budgets"
+    " WHERE provider || ' ' || scope = ANY(:names)"
+)
+_PAUSES = text(
+    "SELECT provider, paused_until FROM provider_rates"
+    " WHERE provider = ANY(:names) AND paused_until > now()"
+)
+_PHASES = list(PhaseName)
+
+
+async def read(conn: Connection, run_id: UUID) -> RunFacts | None:
+    """Return the facts of a run; None if it is unknown. Costs the same for a run of any size."""
+    run = (
+        (await conn.execute(_RUN, {"run": run_id, "silent": HEARTBEAT_SECONDS_MAX}))
+        .mappings()
+        .first()
+    )
+    if run is None:
+        return None
+    rows = list(await conn.execute(_LANES, {"run": run_id}))
+    rows.sort(key=lambda row: (_PHASES.index(PhaseName(row.phase_name)), row.id))
+    keys = {
+        row.id: LaneKey(PhaseName(row.phase_name), ContentType(row.content_type)) for row in rows
+    }
+    groups = [
+        ChunkGroup(
+            keys[row.lane_id],
+            is_owned=row.is_owned,
+            is_due=row.is_due,
+            reason=_reason(row.wait_cause, row.wait_subject),
+            items=int(row.items),
+            next_check_at=row.next_check_at,
+        )
+        for row in await conn.execute(_GROUPS, {"run": run_id})
+    ]
+    names: dict[WaitCause, list[str]] = {}
+    for group in groups:
+        if group.reason is not None:
+            names.setdefault(group.reason.cause, []).append(group.reason.subject)
+    batches = []
+    if WaitCause.PROVIDER_QUEUE in names:
+        batches = [
+            BatchFact(keys[row.lane_id], row.number, row.total, row.since, row.error)
+            for row in await conn.execute(_BATCHES, {"run": run_id})
+        ]
+    return RunFacts(
+        status=RunStatus(run["status"]),
+        lanes={keys[row.id]: LaneStatus(row.status) for row in rows},
+        unplanned=[keys[row.id] for row in rows if row.is_unplanned],
+        groups=groups,
+        batches=batches,
+        **{name: value for name, value in run.items() if name != "status"},
+        **await _subjects(conn, names),
+    )
+
+
+async def _subjects(conn: Connection, names: dict[WaitCause, list[str]]) -> dict[str, Any]:
+    """Read the breakers, budgets and pauses that chunks wait for."""
+    found: dict[str, Any] = {}
+    if breakers := names.get(WaitCause.BREAKER):
+        found["breakers"] = {
+            row.name: BreakerFact(BreakerState(row.state), row.open_until)
+            for row in await conn.execute(_BREAKERS, {"names": breakers})
+        }
+    budgets = [*names.get(WaitCause.BUDGET, ()), *names.get(WaitCause.BUDGET_TOO_SMALL, ())]
+    if budgets:
+        found["budgets"] = {
+            f"{row.provider} {row.scope}": BudgetFact(row.limit_credits, row.spent)
+            for row in await conn.execute(_BUDGETS, {"names": budgets})
+        }
+    if paused := [*names.get(WaitCause.QUOTA, ()), *names.get(WaitCause.RATE, ())]:
+        found["pauses"] = {
+            row.provider: row.paused_until for row in await conn.execute(_PAUSES, {"names": paused})
+        }
+    return found
+
+
+def _reason(cause: str | None, subject: str | None) -> WaitReason | None:
+    return None if cause is None else WaitReason(WaitCause(cause), subject or "")

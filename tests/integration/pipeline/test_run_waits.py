@@ -1,0 +1,104 @@
+"""What a run waits for, as the worker and the guards store it."""
+
+from collections.abc import AsyncIterator
+from uuid import UUID
+
+import pytest
+from harness.inline import METRICS, NEWS, Harness, open_harness
+from harness.scripted import BREAKER
+
+from serpline.domain.names import PhaseName
+from serpline.domain.phases import LaneKey
+from serpline.pipeline.waiting import lines, read_waiting
+from serpline.robustness.breakers import CircuitBreakerManager
+from serpline.store.database import Database
+from serpline.store.runs import workers
+
+SERP = LaneKey(PhaseName.SERP_COLLECTION, NEWS)
+
+
+@pytest.fixture
+async def harness(db: Database) -> AsyncIterator[Harness]:
+    async with open_harness(db) as made:
+        yield made
+
+
+async def said(harness: Harness, run_id: UUID) -> list[str]:
+    """What is said about the run."""
+    async with harness.database.transaction() as conn:
+        return lines(*await read_waiting(conn, run_id))
+
+
+async def test_a_breaker_is_named_until_it_closes(harness: Harness) -> None:
+    """Also while a worker asks again; once something is settled, the run works."""
+    manager = CircuitBreakerManager(harness.database, harness.clock, chance=lambda: 0.5)
+    breaker = manager.get_breaker(BREAKER, 1, 1, 3600)
+    await (await breaker.permit()).failed()
+    run_id = await harness.start({METRICS: ["REFUSED-1", "GATE-2"]}, lanes=[METRICS, SERP])
+    assert await said(harness, run_id) == []
+    (chunk_id,) = await harness.plan(run_id)
+    assert await said(harness, run_id) == ["working on 2 items (keyword_metrics/all)"]
+    await harness.query("UPDATE items SET status = 'completed' WHERE item = 'GATE-2'")
+    await harness.query("UPDATE chunks SET completed = 1")
+    await harness.worker.work(chunk_id)
+    (waits,) = await said(harness, run_id)
+    assert waits.startswith(f"waiting for {BREAKER}, breaker open until ")
+    assert waits.endswith(" UTC; 1 later step waits for this")
+    assert await harness.claim(chunk_id, harness.lifeline.worker_id) is not None
+    assert await said(harness, run_id) == [waits]
+    await manager.reset(BREAKER)
+    assert await said(harness, run_id) == ["working on 1 items (keyword_metrics/all)"]
+
+
+async def test_a_failed_attempt_is_named_until_it_is_due(harness: Harness) -> None:
+    """Its category is the reason. When its time has come, a worker takes it."""
+    run_id = await harness.start({METRICS: ["RETRY1-1", "DONE-2"]}, lanes=[METRICS])
+    (chunk_id,) = await harness.plan(run_id)
+    await harness.worker.work(chunk_id)
+    (waits,) = await said(harness, run_id)
+    assert waits.startswith("1 items wait for another attempt")
+    assert "(last error: server)" in waits
+    await harness.query("UPDATE chunks SET next_check_at = now()")
+    await harness.query("UPDATE items SET next_attempt_at = now()")
+    async with harness.database.transaction() as conn:
+        await workers.due_chunks(conn, 30, 9)
+    assert await said(harness, run_id) == ["working on 1 items (keyword_metrics/all)"]
+
+
+async def test_a_batch_is_named_with_its_place(harness: Harness) -> None:
+    """The batch of the second of two chunks is the second of two."""
+    run_id = await harness.start({SERP: ["SNOOZE-1", "SNOOZE-2"]}, lanes=[SERP])
+    await harness.plan(run_id)
+    await harness.query(
+        "INSERT INTO chunks (lane_id, no, run_id, planned, next_check_at, wait_cause, wait_subject)"
+        " SELECT lane_id, 1, run_id, 9, now() + interval '30 s', 'provider_queue', 'scaleserp'"
+        " FROM chunks"
+    )
+    await harness.query("UPDATE chunks SET status = 'done', completed = 2 WHERE no = 0")
+    await harness.query(
+        "INSERT INTO provider_batches (chunk_id, generation, provider, name, secret_path, status,"
+        " stage, priority, items, started_at) SELECT id, 0, 'scaleserp', 'b', 'p', 'running',"
+        " 'first', 'normal', '{}', now() - interval '12 min' FROM chunks WHERE no = 1"
+    )
+    assert await said(harness, run_id) == ["batch 2 of 2 (news) at ScaleSERP since 12 min, polling"]
+
+
+async def test_busy_missing_and_paused_workers_are_named(harness: Harness) -> None:
+    """Workers that are busy with another run, that are gone, and a person's pause."""
+    busy = await harness.start({METRICS: ["DONE-1"]}, lanes=[METRICS])
+    (chunk_id,) = await harness.plan(busy)
+    run_id = await harness.start({METRICS: ["DONE-1"]}, lanes=[METRICS])
+    await harness.plan(run_id)
+    with harness.lifeline.at_work(chunk_id):
+        assert await harness.claim(chunk_id, harness.lifeline.worker_id) is not None
+        (waits,) = await said(harness, run_id)
+    assert waits.startswith("all workers are busy with other runs")
+    await harness.service.pause(run_id, by="anna")
+    (waits,) = await said(harness, run_id)
+    assert waits.startswith("paused by anna since ")
+    await harness.service.resume(run_id, by="anna")
+    await harness.query(
+        "UPDATE workers SET heartbeat_at = now() - interval '1 hour', ended_at = now()"
+    )
+    (waits,) = await said(harness, run_id)
+    assert waits.startswith("no worker is running since ")
