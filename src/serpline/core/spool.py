@@ -17,7 +17,7 @@ class Spool:
     """An append-only file. Raises ``OSError`` where the disk does."""
 
     def __init__(self) -> None:
-        with TemporaryFile(buffering=0, dir=_directory()) as file:
+        with TemporaryFile(buffering=0, dir=disk_directory()) as file:
             self._fd = os.dup(file.fileno())
         self.size_bytes = 0
 
@@ -45,7 +45,8 @@ class Spool:
         return io.BufferedReader(_Reader(self), READ_BYTES)
 
 
-def _directory() -> str | None:
+def disk_directory() -> str | None:
+    """The directory of temporary files that is not in memory; None: the default one."""
     # The default directory may be in memory, which a spool must not use.
     is_given = "TMPDIR" in os.environ or not os.access(DISK_DIRECTORY, os.W_OK)
     return None if is_given else DISK_DIRECTORY

@@ -15,9 +15,7 @@ A table's text is in PostgreSQL's COPY text format, where one line is one row.
 import contextlib
 import errno
 import hashlib
-import os
 import struct
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -28,6 +26,7 @@ from typing import IO, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from serpline.core.new_file import NewFile
 from serpline.domain.errors import UserError
 
 BLOCK_BYTES: Final = 1 << 20
@@ -94,16 +93,10 @@ class ArchiveWriter:
     def __init__(self, target: Path, *, overwrite: bool = False) -> None:
         """Open a file beside ``target``. Raises ``UserError`` if it exists or cannot be written."""
         self._target = target
-        self._overwrite = overwrite
-        self._check_free()
         with _writable(target):
-            number, name = tempfile.mkstemp(
-                prefix=f".{target.name}.", suffix=".partial", dir=target.parent
-            )
-        self._partial = Path(name)
-        self._file: IO[bytes] = os.fdopen(number, "w+b")
+            self._new_file = NewFile(target, overwrite=overwrite, is_private=True)
         self._zip = zipfile.ZipFile(
-            self._file, "w", zipfile.ZIP_DEFLATED, compresslevel=_COMPRESSION_LEVEL
+            self._new_file.file, "w", zipfile.ZIP_DEFLATED, compresslevel=_COMPRESSION_LEVEL
         )
         self._member: IO[bytes] | None = None
         self._sum = hashlib.sha256()
@@ -143,33 +136,17 @@ class ArchiveWriter:
         with _writable(self._target):
             self._zip.writestr(_MANIFEST, manifest.model_dump_json(indent=1))
             self._zip.close()
-            self._file.flush()
-            os.fsync(self._file.fileno())
-            size_bytes = self._file.tell()
-            self._file.close()
-        self._check_free()
-        with _writable(self._target):
-            self._partial.replace(self._target)
-            _flush_directory(self._target.parent)
-        return size_bytes
+            return self._new_file.commit()
 
     def abort(self) -> None:
         """Remove the unfinished file. After ``commit`` it does nothing."""
         # Close the file first: an open member would fail the zip's end, which is not needed.
-        with contextlib.suppress(OSError, ValueError):
-            self._file.close()
+        self._new_file.abort()
         with contextlib.suppress(OSError, ValueError):
             if self._member is not None:
                 self._member.close()
         with contextlib.suppress(OSError, ValueError):
             self._zip.close()
-        self._partial.unlink(missing_ok=True)
-
-    def _check_free(self) -> None:
-        if self._target.is_dir():
-            raise UserError(f"{self._target}: is a directory; name a file")
-        if not self._overwrite and self._target.exists():
-            raise UserError(f"{self._target}: exists already; --overwrite replaces it")
 
 
 class ArchiveReader:
@@ -241,6 +218,8 @@ def _writable(target: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if isinstance(error, FileExistsError | IsADirectoryError):
+            raise UserError(f"{target}: {error.strerror}") from None
         raise UserError(f"{target}: cannot be written: {error.strerror or error}") from None
 
 
@@ -261,13 +240,3 @@ def _readable(path: Path) -> Iterator[None]:
         # A damaged directory may point to before the beginning of the file.
         what = "not a whole serpline backup" if error.errno == errno.EINVAL else "cannot be read"
         raise UserError(f"{path}: {what}: {error.strerror or error}") from None
-
-
-def _flush_directory(directory: Path) -> None:
-    """Make the rename durable, if directories can be flushed."""
-    number = os.open(directory, os.O_RDONLY)
-    try:
-        with contextlib.suppress(OSError):
-            os.fsync(number)
-    finally:
-        os.close(number)
