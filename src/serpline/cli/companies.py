@@ -8,7 +8,6 @@ import typer
 from serpline.cli.common import JsonFlag, print_json, print_message, read_name, run, services
 from serpline.cli.tables import Column, relation_style, show_table
 from serpline.domain.companies import CHANNEL_ADDRESS
-from serpline.domain.errors import UserError
 
 app = typer.Typer(help="Mark, merge, rename and list companies.", no_args_is_help=True)
 
@@ -29,26 +28,10 @@ class Relation(StrEnum):
 
 
 def company_domain(given: str) -> str:
-    """Return the name figures use: the registrable domain, or a YouTube channel's address.
+    """Return the name that figures use. Raises ``UserError`` as ``company_key`` does."""
+    from serpline.analysis.company_keys import company_key
 
-    ``given`` is a domain, or a URL of the domain or channel. Raises ``UserError`` otherwise.
-    """
-    from serpline.analysis.domains import (
-        registrable_domain,
-        youtube_channel_ref,
-        youtube_video_id,
-    )
-    from serpline.analysis.youtube_urls import is_page_of_unnamed_channel
-
-    channel = youtube_channel_ref(given)
-    if channel is not None and channel.startswith("UC"):
-        return f"{CHANNEL_ADDRESS}{channel}"
-    if channel or youtube_video_id(given) or is_page_of_unnamed_channel(given):
-        raise UserError(f"company {given!r}: write a channel as {CHANNEL_ADDRESS}UC…")
-    domain = registrable_domain(given)
-    if not domain or "." not in domain:
-        raise UserError(f"domain {given!r}: must be a domain such as example.com")
-    return domain
+    return company_key(given)
 
 
 def _checked_name(given: str | None) -> str | None:

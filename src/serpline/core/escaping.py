@@ -21,7 +21,8 @@ _CONTROLS = re.compile(f"[\x00-\x1f\x7f-\x9f{_BIDI}\ud800-\udfff]")
 _CONTROLS_IN_JSON = re.compile(f"[\x7f-\x9f{_BIDI}\ud800-\udfff]")
 # Spreadsheets also accept the full-width forms. Where commas are decimal signs they separate cells
 # by semicolons, and quotes within a cell do not stop them.
-_FORMULA = re.compile("(?:^|(?<=;))(?='*[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20])")
+FORMULA_START = "'*[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]"
+_FORMULA = re.compile(f"(?:^|(?<=;))(?={FORMULA_START})")
 
 
 def terminal_text(text: str) -> str:
@@ -36,7 +37,11 @@ def log_text(text: str) -> str:
 
 def json_text(value: Any, *, indent: int | None, default: Callable[[Any], Any]) -> str:
     """A JSON document in readable Unicode, with control characters escaped by ``\\u``."""
-    text = json.dumps(value, ensure_ascii=False, indent=indent, default=default)
+    return escape_in_json(json.dumps(value, ensure_ascii=False, indent=indent, default=default))
+
+
+def escape_in_json(text: str) -> str:
+    """``text``, a JSON document, with the control characters in its strings escaped."""
     return _CONTROLS_IN_JSON.sub(lambda m: _escape(m[0]), text)
 
 

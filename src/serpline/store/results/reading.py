@@ -51,6 +51,7 @@ __all__ = [
     "Slot",
     "Spending",
     "columns_of",
+    "count",
     "frame",
     "frames",
     "latest_run",
@@ -138,6 +139,14 @@ async def frame(
 
     async with aclosing(frames(conn, row, selection, order=order, limit=limit)) as found:
         return pl.concat([each async for each in found], rechunk=True)
+
+
+async def count(conn: Connection, row: type[Row], selection: Selection, *, at_most: int) -> int:
+    """Count the rows, or ``at_most`` if there are as many."""
+    query = await _query(conn, row, selection, None, at_most, None)
+    statement = text(f"SELECT count(*) FROM ({query.statement.text}) counted")
+    async with _planned(conn, query):
+        return int((await conn.execute(statement, query.values)).scalar_one())
 
 
 async def latest_run(

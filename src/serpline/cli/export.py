@@ -1,0 +1,1 @@
+"""``serpline export``: every table of results as a file."""

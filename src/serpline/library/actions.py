@@ -1,0 +1,220 @@
+"""What people do with a project: runs, keywords, companies, schedules."""
+
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import TypeVar
+from uuid import UUID
+
+from serpline.analysis.company_keys import company_key
+from serpline.app.services import Services
+from serpline.config.run import PipelineConfig
+from serpline.domain.errors import UserError
+from serpline.domain.names import ContentType, PhaseName, PipelineMode
+from serpline.domain.states import ENDED_RUNS
+from serpline.library.asked import Texts, texts
+from serpline.library.states import Breaker, Budget, Lane, RunName, Schedule
+from serpline.pipeline.filters import RELATIONS, find_run
+from serpline.robustness import budget
+from serpline.robustness.breakers import CircuitBreakerManager
+from serpline.robustness.policies import policies
+from serpline.scheduling.documents import specs_from_json
+from serpline.store import companies
+from serpline.store.results import reports
+from serpline.store.runs import runs
+
+E = TypeVar("E", bound=StrEnum)
+
+POLL_SECONDS = 0.5
+
+
+class AsyncActions:
+    """The actions of people, and the state that they look at."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    async def start(
+        self,
+        config: PipelineConfig | Mapping[str, object] | None = None,
+        *,
+        mode: str = "manual",
+        content_types: Texts | None = None,
+        devices: Texts | None = None,
+        landscape: str | None = None,
+        limit: int | None = None,
+        phases: Texts | None = None,
+        force_refresh: bool | None = None,
+    ) -> UUID:
+        """Start a run over the project's keywords; return its id. Workers do its work.
+
+        ``config``: the settings of a run by their names; the other arguments replace them.
+        ``limit``: the first so many keyword × market pairs. ``mode``: manual, testing or scheduled.
+        Raises ``UserError`` for settings that cannot be, and if there are no keywords.
+        """
+        chosen = _choice("mode", PipelineMode, mode)
+        given = config.to_json() if isinstance(config, PipelineConfig) else dict(config or {})
+        options = {
+            "content_types": None if content_types is None else list(texts(content_types)),
+            "devices": None if devices is None else list(texts(devices)),
+            "landscape": landscape,
+            "keyword_limit": limit,
+            "phases": None if phases is None else list(texts(phases)),
+            "force_refresh": force_refresh,
+        }
+        given |= {name: value for name, value in options.items() if value is not None}
+        return await self._services.pipeline.start(PipelineConfig.from_json(given), chosen)
+
+    async def wait(self, run: RunName) -> str:
+        """Wait until a run has ended; return its status. Raises ``UserError`` without a worker."""
+        found = await self._run(run)
+        while True:
+            async with self._services.database.transaction() as conn:
+                row = await runs.get(conn, found)
+                workers = await reports.workers_alive(conn)
+            if row is None:
+                raise UserError(f"run {found}: there is no such run")
+            if row.status in ENDED_RUNS:
+                return str(row.status)
+            if not workers:
+                raise UserError(
+                    f"run {found} is {row.status} and no worker is running: start workers with"
+                    " 'serpline up' or 'serpline worker'"
+                )
+            await self._services.clock.sleep(POLL_SECONDS)
+
+    async def pause(self, run: RunName) -> None:
+        """Pause a run. Work in progress finishes."""
+        await self._services.pipeline.pause(await self._run(run))
+
+    async def resume(self, run: RunName) -> None:
+        """Continue a paused run."""
+        await self._services.pipeline.resume(await self._run(run))
+
+    async def cancel(self, run: RunName) -> None:
+        """Cancel a run. ``retry`` can reopen it."""
+        await self._services.pipeline.cancel(await self._run(run))
+
+    async def retry(
+        self,
+        run: RunName,
+        *,
+        phase: str | None = None,
+        content_type: str | None = None,
+        item: str | None = None,
+    ) -> list[str]:
+        """Retry the failed items of an ended run: all, one phase's, one content type's, or one.
+
+        Returns the lanes that are open again. Raises ``UserError`` if there is nothing to retry.
+        """
+        kind = None if content_type is None else _choice("content_type", ContentType, content_type)
+        done = await self._services.pipeline.retry(
+            await self._run(run),
+            phase=None if phase is None else _choice("phase", PhaseName, phase),
+            content_type=kind,
+            item=item,
+        )
+        return done.lanes
+
+    async def lanes(self, run: RunName = "latest") -> list[Lane]:
+        """Return the lanes of a run with their progress, in the order of the data flow."""
+        found = await self._run(run)
+        async with self._services.database.transaction() as conn:
+            return [Lane.of(view) for view in await runs.lanes(conn, found)]
+
+    async def mark_company(self, company: str, relation: str | None) -> str:
+        """Mark a company as ``"ours"`` or ``"competitor"``; None removes the mark.
+
+        ``company``: a domain or any URL of it. Returns the name that figures use.
+        """
+        key = company_key(company)
+        if relation is not None and relation not in RELATIONS:
+            raise UserError(f"relation={relation!r}: must be ours, competitor or None")
+        async with self._services.database.transaction() as conn:
+            await companies.mark(conn, key, relation)
+        return key
+
+    async def schedules(self) -> list[Schedule]:
+        """Return the schedules by name, without deleted ones."""
+        return [Schedule.of(view) for view in await self._services.schedules.listed()]
+
+    async def add_schedule(
+        self,
+        name: str,
+        specification: Mapping[str, object] | Sequence[Mapping[str, object]],
+        *,
+        reason: str | None = None,
+    ) -> Schedule:
+        """Store a schedule of one specification or several. Workers start its runs from now on.
+
+        Raises ``UserError`` for a name that is taken and for keys or values that cannot be.
+        """
+        specs = specs_from_json(
+            [dict(each) for each in specification]
+            if isinstance(specification, Sequence)
+            else dict(specification)
+        )
+        return Schedule.of(await self._services.schedules.add(name, specs, reason=reason))
+
+    async def trigger(self, schedule: str, content_types: Texts | None = None) -> list[UUID]:
+        """Start the runs of a schedule now, whether it is due or paused; return their ids."""
+        chosen = () if content_types is None else texts(content_types)
+        return await self._services.schedules.trigger(schedule, chosen)
+
+    async def pause_schedule(self, schedule: str, *, reason: str | None = None) -> None:
+        """Start no more runs of a schedule until it is resumed. Running runs go on."""
+        await self._services.schedules.pause(schedule, reason=reason)
+
+    async def resume_schedule(self, schedule: str) -> None:
+        """Start runs of a schedule again, from the next time on."""
+        await self._services.schedules.resume(schedule)
+
+    async def breakers(self) -> list[Breaker]:
+        """Return the circuit breakers that any process has used, by name."""
+        manager = CircuitBreakerManager(self._services.database)
+        try:
+            return [
+                Breaker(
+                    row.name,
+                    str(row.breaker.state),
+                    row.breaker.failure_count,
+                    row.breaker.open_until,
+                )
+                for row in await manager.list_all()
+            ]
+        finally:
+            await manager.close()
+
+    async def budgets(self) -> list[Budget]:
+        """Return the budgets of the current day and month of every provider."""
+        known = policies(self._services.settings)
+        async with self._services.database.transaction() as conn:
+            rows = await budget.usage(conn, known, self._services.clock.now())
+        return [
+            Budget(
+                provider=row["provider"],
+                scope=row["scope"],
+                limit=row["limit_credits"],
+                reserved=row["reserved"],
+                spent=row["spent"],
+                left=row["left"],
+                waiting_chunks=row["waiting_chunks"],
+            )
+            for row in rows
+        ]
+
+    async def _run(self, given: RunName) -> UUID:
+        name = str(given)
+        async with self._services.database.transaction() as conn:
+            if name.strip().lower() != "latest":
+                return await find_run(conn, name)
+            latest = await reports.latest_run(conn)
+        if latest is None:
+            raise UserError("there is no run yet")
+        return latest
+
+
+def _choice(name: str, values: type[E], given: str) -> E:
+    try:
+        return values(given.strip().lower())
+    except ValueError:
+        raise UserError(f"{name}={given!r}: must be one of {', '.join(values)}") from None

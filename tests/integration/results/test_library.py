@@ -1,0 +1,261 @@
+"""Facts about the Python face: typed rows and frames, actions, and its two forms."""
+
+import asyncio
+import inspect
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib import util
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+from harness.collected_run import DEPTH, KEYWORDS, Filled, filled_database
+from harness.databases import copied_database
+
+import serpline
+from serpline.domain.keywords import parse_keywords
+from serpline.library.asked import Asked, read_filters
+from serpline.pipeline.filters import Filters
+from serpline.store import projects
+from serpline.store.database import Database
+from serpline.store.embedded.server import EmbeddedServer
+
+RANKINGS = KEYWORDS * DEPTH
+KEYWORDS_FILE = "keyword,market,tags\nflights,US,travel\nhotels,GB,\n"
+NEWS = {"content_type": "news", "frequency": "daily", "time_of_day": "09:00"}
+
+
+@pytest.fixture(scope="module")
+def filled(postgres: EmbeddedServer, template_database: str) -> Iterator[Filled]:
+    with filled_database(postgres, template_database, [10]) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def url(postgres: EmbeddedServer, filled: Filled) -> str:
+    return postgres.url(filled.name)
+
+
+@pytest.fixture(scope="module")
+def project(url: str) -> Iterator[serpline.Project]:
+    with serpline.open(database_url=url) as opened:
+        yield opened
+
+
+def test_rows_are_typed(project: serpline.Project, filled: Filled) -> None:
+    """An iteration gives rows of the table's class, of the latest run with results."""
+    rows = list(project.rankings())
+    assert len(rows) == RANKINGS
+    assert {type(row) for row in rows} == {serpline.Ranking}
+    assert {row.run_id for row in rows} == {filled.run_id}
+    assert rows[0].tags == ()
+    assert rows[0].collected_at is not None
+    assert rows[0].collected_at.utcoffset() is not None
+    figure = next(iter(project.dsi()))
+    assert isinstance(figure.sources, list)
+    assert figure == project.dsi().to_list()[0]
+
+
+def test_frames(project: serpline.Project) -> None:
+    """polars, pandas and Arrow have the same rows."""
+    table = project.dsi(market="us", content_type="video")
+    frame = table.to_polars()
+    assert isinstance(frame, pl.DataFrame)
+    assert frame.height == len(table.to_list()) > 0
+    pandas, arrow = table.to_pandas(), table.to_arrow()
+    assert isinstance(pandas, pd.DataFrame)
+    assert isinstance(arrow, pa.Table)
+    assert pandas["company"].tolist() == frame["company"].to_list()
+    assert arrow.column_names == frame.columns
+
+
+@pytest.mark.parametrize(
+    ("asked", "rows"),
+    [
+        ({"run": "all"}, RANKINGS + 10 * DEPTH),
+        ({"since": "2000-01-01"}, RANKINGS + 10 * DEPTH),
+        ({"until": "2000-01-01"}, 0),
+        ({"keyword": "Keyword 7"}, DEPTH),
+        ({"content_type": ["video", "news"], "device": "desktop"}, RANKINGS),
+        ({"tag": "brand"}, 0),
+    ],
+)
+def test_filters(project: serpline.Project, asked: Asked, rows: int) -> None:
+    """Filters are keywords, each with one value or several."""
+    if rows == 0 and "until" not in asked:
+        with pytest.raises(serpline.UserError, match="no run has rankings for these filters yet"):
+            project.rankings(**asked).to_list()
+    else:
+        assert project.rankings(**asked).to_polars().height == rows
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"run": "ffffffff"}, "run 'ffffffff': there is no such run"),
+        ({"run": ""}, "run ''"),
+        ({"market": "Atlantis"}, "market 'Atlantis': there is no such market"),
+        ({"content_type": "images"}, "must be one of organic, news, video, all"),
+        ({"device": "watch"}, "must be one of desktop, mobile, tablet"),
+        ({"landscape": "brand"}, "landscape 'brand': there is no such landscape"),
+        ({"company": "not a domain"}, "must be a domain such as example.com"),
+        ({"since": "yesterday"}, "since='yesterday': must be a date such as"),
+    ],
+)
+def test_values_that_cannot_be(project: serpline.Project, asked: Asked, message: str) -> None:
+    """A mistyped value is one line with what is allowed, never an empty table."""
+    with pytest.raises(serpline.UserError, match=message):
+        project.rankings(**asked).to_polars()
+
+
+def test_keywords_become_filters() -> None:
+    """Every keyword reaches its filter."""
+    asked: Asked = {
+        "run": UUID(int=1),
+        "content_type": "news",
+        "market": ["US", "GB"],
+        "device": "mobile",
+        "keyword": "hotels",
+        "tag": ["a", "b"],
+        "landscape": "brand",
+        "company": "example.com",
+        "ours": True,
+        "competitors": False,
+        "since": "2026-01-02",
+        "until": None,
+    }
+    assert set(asked) == Asked.__optional_keys__
+    found = read_filters(asked)
+    assert (found.run, found.tags, found.relations) == (str(UUID(int=1)), ("a", "b"), ("ours",))
+    values = [getattr(found, name) for name in Filters.__dataclass_fields__]
+    assert [value for value in values if value in (None, ())] == [None]
+
+
+def test_an_export_is_that_of_the_command(project: serpline.Project, tmp_path: Path) -> None:
+    """A table is written in the format of the file's name, and replaces nothing."""
+    path = tmp_path / "rankings.parquet"
+    assert project.rankings().export(path) == RANKINGS
+    assert pl.read_parquet(path).equals(project.rankings().to_polars())
+    with pytest.raises(serpline.UserError, match="exists already"):
+        project.rankings().export(path)
+    assert project.rankings().export(path, format="csv", overwrite=True) == RANKINGS
+    assert path.read_bytes().startswith(b"\xef\xbb\xbfrun_id,")
+
+
+@pytest.mark.parametrize("missing", ["pandas", "pyarrow"])
+def test_a_missing_library_is_named_with_its_extra(
+    project: serpline.Project, monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    """Without pandas or pyarrow, one line says what to install."""
+    monkeypatch.setattr(util, "find_spec", lambda name: None if name == missing else name)
+    with pytest.raises(serpline.UserError, match=rf"{missing} is not .* 'serpline\[pandas\]'"):
+        project.dsi().to_pandas()
+    assert project.dsi().to_polars().height > 0
+
+
+async def test_it_works_where_a_loop_is_running(url: str) -> None:
+    """A notebook runs a loop, in which the synchronous face works; so does the asynchronous one."""
+    with serpline.open(database_url=url) as opened:
+        blocking = opened.dsi().to_list()
+    async with serpline.open_async(database_url=url) as project:
+        assert [row async for row in project.dsi()] == blocking
+        assert await project.dsi().to_list() == blocking
+        assert (await project.dsi().to_polars()).height == len(blocking)
+
+
+def test_a_program_may_end_without_closing(url: str) -> None:
+    """A project that nobody closes does not keep the interpreter alive."""
+    program = "import serpline; print(len(serpline.open(%r).runs(run='all').to_list()))"
+    program = program.replace("(%r)", f"(database_url={url!r})")
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (ended.returncode, ended.stdout.strip(), ended.stderr) == (0, "2", "")
+
+
+def test_a_closed_project(url: str) -> None:
+    """After ``close``, a call is one line; a second ``close`` does nothing."""
+    opened = serpline.open(database_url=url)
+    table = opened.dsi()
+    opened.close()
+    opened.close()
+    with pytest.raises(serpline.UserError, match="the project is closed"):
+        table.to_polars()
+
+
+def test_a_server_that_cannot_be_reached() -> None:
+    """An unusable database is one line, and leaves no thread."""
+    with pytest.raises(serpline.UserError, match=r"127\.0\.0\.1"):
+        serpline.open(database_url="postgresql://nobody@127.0.0.1:1/none")
+
+
+def test_actions(postgres: EmbeddedServer, template_database: str) -> None:
+    """Runs, companies and schedules are changed from Python as from a terminal."""
+    with (
+        copied_database(postgres, template_database) as url,
+        serpline.open(database_url=url) as project,
+    ):
+        with pytest.raises(serpline.UserError, match="there is no run yet"):
+            project.lanes()
+        asyncio.run(import_keywords(url))
+        assert [row.keyword for row in project.keywords(tag="travel")] == ["flights"]
+        run = project.start(content_types="news", limit=1, mode="testing")
+        assert {lane.content_type for lane in project.lanes(run)} == {"all", "news"}
+        with pytest.raises(serpline.UserError, match="no worker is running"):
+            project.wait("latest")
+        project.cancel(str(run)[:13])
+        assert project.wait(run) == "cancelled"
+        assert "serp_collection/news" in project.retry(run)
+        with pytest.raises(serpline.UserError, match="phase='serps': must be one of"):
+            project.retry(run, phase="serps")
+        assert project.mark_company("https://www.example.com/x", "ours") == "example.com"
+        assert [row.company for row in project.companies(ours=True)] == ["example.com"]
+        project.mark_company("example.com", None)
+        assert project.companies().to_list() == []
+        project.add_schedule("daily", NEWS)
+        (triggered,) = project.trigger("daily")
+        assert {row.run_id for row in project.runs()} == {run, triggered}
+        assert [row.content_type for row in project.slots()] == ["news"]
+        project.pause_schedule("daily", reason="holidays")
+        (paused,) = project.schedules()
+        assert (paused.status, paused.next_at, paused.pause_reason) == ("paused", None, "holidays")
+        project.resume_schedule("daily")
+        (resumed,) = project.schedules()
+        assert resumed.next_at is not None
+        assert project.breakers() == []
+        assert {budget.provider for budget in project.budgets()} >= {"scaleserp"}
+
+
+def test_both_faces_have_the_same_methods() -> None:
+    """The synchronous face has every method of the other, with the same parameters and words."""
+    for blocking, other in (
+        (serpline.Project, serpline.AsyncProject),
+        (serpline.Table, serpline.AsyncTable),
+    ):
+        ours, theirs = _methods(blocking), _methods(other)
+        assert ours.keys() - theirs.keys() <= {"close"}
+        assert theirs.keys() <= ours.keys()
+        for name in theirs:
+            assert _shown(ours[name]) == _shown(theirs[name])
+
+
+async def import_keywords(url: str) -> None:
+    database = await Database.connect(url)
+    async with database.transaction() as conn:
+        await projects.ensure_builtin_markets(conn)
+        await projects.import_keywords(conn, parse_keywords(KEYWORDS_FILE.encode()).rows)
+    await database.close()
+
+
+def _methods(face: type) -> dict[str, Any]:
+    members = inspect.getmembers(face, inspect.isfunction)
+    return {name: member for name, member in members if not name.startswith("_")}
+
+
+def _shown(method: Any) -> tuple[object, str | None]:
+    return list(inspect.signature(method).parameters.values()), inspect.getdoc(method)
