@@ -268,7 +268,9 @@ async def test_a_worker_refuses_invalid_days(database_url: str, tmp_path: Path) 
     settings = load(
         database_url=database_url, data_dir=tmp_path, retention_days={"results": 365, "call": 5}
     )
-    with pytest.raises(UserError, match="SERPLINE_RETENTION_DAYS: unknown 'call'; known are items"):
+    with pytest.raises(
+        UserError, match="SERPLINE_RETENTION_DAYS: unknown 'call'; did you mean calls"
+    ):
         await run_worker(settings, asyncio.Event())
     settings = load(database_url=database_url, data_dir=tmp_path, retention_days={"items": 0})
     with pytest.raises(UserError, match="SERPLINE_RETENTION_DAYS: items_days=0: must be 1 to"):

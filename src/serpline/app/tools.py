@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from serpline.core.clock import Clock
 from serpline.core.settings import Settings
-from serpline.domain.errors import UserError
+from serpline.domain.errors import ConfigurationError, UserError
 from serpline.net.client import HttpClient
 from serpline.phases.tools import Tools
 from serpline.providers.dataforseo.client import DataForSeoClient
@@ -21,6 +21,7 @@ from serpline.providers.youtube.client import YouTubeClient
 from serpline.robustness.guard import Guard
 from serpline.robustness.policies import policies
 from serpline.store.database import Database
+from serpline.store.maintenance.retention import Retention
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -47,6 +48,16 @@ def http_client(settings: Settings) -> HttpClient:
         test_ca=settings.net_test_ca,
         trusted_bases=[base for base in bases if base],
     )
+
+
+def check_configuration(settings: Settings) -> None:
+    """Raise ``ConfigurationError`` for settings with which no worker can start."""
+    try:
+        policies(settings)
+        Retention.of(settings.retention_days)
+        http_client(settings)
+    except UserError as error:
+        raise ConfigurationError(str(error)) from None
 
 
 @asynccontextmanager

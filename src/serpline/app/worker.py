@@ -10,7 +10,7 @@ from uuid import UUID
 from serpline.app.housekeeping import create_tasks, run_task
 from serpline.app.server import keep_server
 from serpline.app.services import Services, open_services
-from serpline.app.tools import open_tools
+from serpline.app.tools import check_configuration, open_tools
 from serpline.core.settings import Settings
 from serpline.domain.names import PhaseName
 from serpline.notifications.notifier import Notifier
@@ -34,6 +34,7 @@ async def run_worker(
 
     Ends early, with a log message, if another worker declared this one dead.
     """
+    check_configuration(settings)
     retention = Retention.of(settings.retention_days)
     async with AsyncExitStack() as stack:
         services = await stack.enter_async_context(

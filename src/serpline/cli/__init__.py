@@ -15,10 +15,11 @@ import typer
 from typer.exceptions import TyperException
 
 from serpline.cli.root import app
+from serpline.cli.supervise import REFUSED, WITH_PARENT
 from serpline.core.escaping import log_text, terminal_text
 from serpline.core.masking import mask
 from serpline.core.settings import SettingsError, load
-from serpline.domain.errors import UserError
+from serpline.domain.errors import ConfigurationError, UserError
 
 __all__ = ["app", "main"]
 
@@ -53,7 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # No message: a command group without a command, whose help is already printed.
         return _usage_error(message) if message.strip() else BAD_USAGE
     except (UserError, SettingsError) as error:
-        return _usage_error(str(error))
+        code = _usage_error(str(error))
+        is_refused = isinstance(error, ConfigurationError | SettingsError)
+        return REFUSED if is_refused and WITH_PARENT in argv else code
     except Exception as error:  # noqa: BLE001  the process's last resort
         if _is_state_of_database(error):
             return _usage_error(f"the database is unavailable or busy: {error}")

@@ -21,6 +21,7 @@ from serpline.cli.common import (
     load_settings,
     print_message,
 )
+from serpline.cli.supervise import WITH_PARENT
 from serpline.core.clock import SystemClock
 from serpline.core.logging import get
 from serpline.core.settings import Settings
@@ -37,9 +38,7 @@ END_SECONDS_MAX = 28.0
 
 log = get(__name__)
 
-WithParent = Annotated[
-    bool, typer.Option("--with-parent", hidden=True, help="Stop when stdin closes.")
-]
+WithParent = Annotated[bool, typer.Option(WITH_PARENT, hidden=True, help="Stop when stdin closes.")]
 Host = Annotated[str, typer.Option(help="Address to listen on.")]
 Port = Annotated[
     int | None,
@@ -211,19 +210,25 @@ def up(
             supervisor = await _create_supervisor(settings, workers, host)
             async with supervisor.running():
                 print_message(f"up: web on http://{host}:{settings.web_port} and {workers} workers")
-                await stop.wait()
+                waits = [asyncio.create_task(each.wait()) for each in (stop, supervisor.gave_up)]
+                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+                for wait in waits:
+                    wait.cancel()
                 print_message("stopping: work in progress finishes first")
+            await supervisor.check()
         return 0
 
     return _run(supervise())
 
 
 async def _create_supervisor(settings: Settings, workers: int, host: str) -> "Supervisor":
-    """Create the supervisor, after checking that the database opens and the port is free."""
+    """Create the supervisor, after checking the settings, the database and the port."""
     from serpline.app.services import open_services
+    from serpline.app.tools import check_configuration
     from serpline.cli.supervise import Child, Supervisor
     from serpline.cli.webserver import bind_socket
 
+    check_configuration(settings)
     async with open_services(settings):
         pass
     bind_socket(host, settings.web_port).close()

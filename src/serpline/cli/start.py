@@ -160,8 +160,7 @@ def _dry_run(ctx: typer.Context, request: _StartRequest, as_json: bool) -> int:
             has_pdl = bool(opened.settings.pdl_api_key.get_secret_value())
             has_llm = opened.settings.has_llm
             async with opened.database.transaction() as conn:
-                if config.landscape and not await projects.landscape_exists(conn, config.landscape):
-                    raise UserError(f"landscape={config.landscape!r}: there is no such landscape")
+                await projects.check_landscape(conn, config.landscape)
                 inherited = (await resolve(conn, config)).config
                 return await estimate(conn, inherited, has_pdl=has_pdl, has_llm=has_llm)
 

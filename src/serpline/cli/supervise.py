@@ -1,6 +1,7 @@
 """Child processes of a command: start them, restart them when they crash, stop them.
 
-A child that ends is restarted, with a growing delay while it keeps crashing. Leaving the block
+A child that ends is restarted, with a growing delay while it keeps crashing. One that refuses its
+configuration would refuse it again, so the supervisor gives up. Leaving the block
 stops every child by its own pid: SIGTERM, then SIGKILL. Each child holds a pipe from its parent and
 stops when the pipe closes, so a killed parent leaves no orphans.
 """
@@ -22,6 +23,10 @@ BACK_OFF_SECONDS = 1.0
 BACK_OFF_SECONDS_MAX = 30.0
 HEALTHY_AFTER_SECONDS = 60.0
 GRACE_SECONDS = 30.0
+# The option of supervised commands, and their exit code for settings that they refuse (EX_CONFIG of
+# sysexits.h).
+WITH_PARENT = "--with-parent"
+REFUSED = 78
 
 log = get(__name__)
 
@@ -37,7 +42,11 @@ class Child:
 
 
 class Supervisor:
-    """Keeps children running. Gives up after ``crashes_max`` early ends in a row; None: never."""
+    """Keeps children running.
+
+    Gives up on a child that refuses its settings, and after ``crashes_max`` early ends in a row
+    (None: never).
+    """
 
     def __init__(
         self,
@@ -86,9 +95,13 @@ class Supervisor:
             ran_seconds = self._clock.monotonic() - started
             crashes = 1 if ran_seconds >= HEALTHY_AFTER_SECONDS else crashes + 1
             where = f"; see {child.log_file}" if child.log_file else ""
+            if code == REFUSED:
+                self._give_up(
+                    f"{child.name} refuses its settings{where or ' (see its line above)'}"
+                )
+                return
             if self._crashes_max is not None and crashes >= self._crashes_max:
-                self._error = f"{child.name} keeps crashing (exit code {code}){where}"
-                self.gave_up.set()
+                self._give_up(f"{child.name} keeps crashing (exit code {code}){where}")
                 return
             wait = min(self._back_off_seconds * 2 ** min(crashes - 1, 10), BACK_OFF_SECONDS_MAX)
             log.warning(
@@ -96,6 +109,10 @@ class Supervisor:
                 action="child.ended",
             )
             await self._clock.sleep(wait)
+
+    def _give_up(self, error: str) -> None:
+        self._error = error
+        self.gave_up.set()
 
     async def _run_child(self, child: Child) -> int:
         """Start a child and wait for its exit code. Cancellation stops the child."""
@@ -118,7 +135,7 @@ class Supervisor:
                 "-m",
                 "serpline.cli",
                 *child.arguments,
-                "--with-parent",
+                WITH_PARENT,
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.DEVNULL,
                 stderr=stderr,

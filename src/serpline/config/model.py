@@ -5,7 +5,6 @@ the fault itself, so it also formats faults that a web framework collects.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from difflib import get_close_matches
 from typing import Any, ClassVar, Self, TypeVar, get_args
 
 from pydantic import (
@@ -24,9 +23,10 @@ from pydantic_core import CoreSchema, ErrorDetails, InitErrorDetails, PydanticCu
 
 from serpline.config.values import Allowed
 from serpline.domain.errors import UserError
+from serpline.domain.names import nearest, suggestion
 
 _SHOWN_CHARACTERS_MAX = 80
-_KEY_CHARACTERS_MAX = 200
+_ONE_OF = "must be one of "
 T = TypeVar("T")
 
 
@@ -81,9 +81,7 @@ class ConfigModel(BaseModel):
         if kind in ("extra_forbidden", "string_unicode"):
             # A key that is not text is not in the path; it is the input itself.
             key = str(fault["loc"][-1] if kind == "extra_forbidden" else fault["input"])
-            near = get_close_matches(key[:_KEY_CHARACTERS_MAX], cls.keys(), n=1, cutoff=0.5)
-            known = f"known are {', '.join(sorted(cls.keys()))}"
-            kind, words = "unknown_key", f"did you mean {near[0]}?" if near else known
+            kind, words = "unknown_key", suggestion(key, sorted(cls.keys()))
         elif kind == "missing":
             key = str(fault["loc"][-1])
             kind = "missing_key"
@@ -156,7 +154,8 @@ def fault_line(fault: ErrorDetails) -> str:
     """Format a fault in one line: the path of the key, the value, what is allowed."""
     names = [part for part in fault["loc"] if isinstance(part, str)]
     is_key = names[-1:] == ["[key]"]
-    path, value, words = ".".join(names), shown(fault["input"]), fault["msg"]
+    path, value = ".".join(names), shown(fault["input"])
+    words = _with_nearest(fault["msg"], fault["input"])
     if is_key:
         return f"{_plain('.'.join(names[:-2]))}: key {value}: {words}"
     match fault["type"]:
@@ -167,6 +166,13 @@ def fault_line(fault: ErrorDetails) -> str:
         case "sentence":
             return words
     return f"{_plain(path)}={value}: {words}"
+
+
+def _with_nearest(words: str, given: Any) -> str:
+    """Add the value that was probably meant to the list of all allowed ones."""
+    known = words.removeprefix(_ONE_OF).split(", ")
+    near = nearest(given, known) if isinstance(given, str) and words.startswith(_ONE_OF) else None
+    return words if near is None else f"{words}; did you mean {near}?"
 
 
 def shown(value: Any) -> str:

@@ -5,6 +5,8 @@ Every provider's base URL and key is a setting, so any server with the same API 
 
 import os
 import re
+from collections.abc import Iterable
+from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
@@ -37,12 +39,13 @@ def _base_url(value: str) -> str:
 BaseUrl = Annotated[str, AfterValidator(_base_url)]
 _EMPTY = SecretStr("")
 _DAY_SECONDS = 86_400.0
+_PREFIX = "SERPLINE_"
 
 
 class Settings(BaseSettings):
     """All settings with their defaults."""
 
-    model_config = SettingsConfigDict(env_prefix="SERPLINE_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix=_PREFIX, frozen=True, extra="ignore")
 
     data_dir: Path = Field(default_factory=lambda: user_data_path("serpline"))
     database_url: SecretStr | None = None
@@ -124,8 +127,28 @@ class Settings(BaseSettings):
         return tuple(value for value in values if value)
 
 
+# Variables that single commands read.
+_OF_COMMANDS = ("notify_url",)
+_PAGE = "docs/settings.md"
+
+
+def check_variables(names: Iterable[str]) -> None:
+    """Raise ``SettingsError`` for the first SERPLINE_ variable that is no setting.
+
+    Its value may be a secret, so the message has only the name. Case does not matter.
+    """
+    known = [name.upper() for name in (*Settings.model_fields, *_OF_COMMANDS)]
+    given = (name.upper() for name in names)
+    for name in sorted(name[len(_PREFIX) :] for name in given if name.startswith(_PREFIX)):
+        if name not in known:
+            near = get_close_matches(name, known, n=1)
+            hint = f"did you mean {_PREFIX}{near[0]}?" if near else f"{_PAGE} lists all settings"
+            raise SettingsError(f"{_PREFIX}{name} is no setting: {hint}")
+
+
 def load(**overrides: Any) -> Settings:
     """Read the environment; ``overrides`` (command-line options) win. Raises ``SettingsError``."""
+    check_variables(os.environ)
     given = {key: value for key, value in overrides.items() if value is not None}
     try:
         return Settings(**given)

@@ -19,6 +19,10 @@ class UserError(Exception):
     """A mistake in a person's input. The message names the key and its value."""
 
 
+class ConfigurationError(UserError):
+    """The settings of a process are invalid. Starting it again cannot help."""
+
+
 class ErrorCategory(StrEnum):
     """Why a call failed.
 

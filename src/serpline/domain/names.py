@@ -1,6 +1,25 @@
 """The field's terms as enumerations: phases, content types, modes, priorities."""
 
+from collections.abc import Sequence
+from difflib import get_close_matches
 from enum import IntEnum, StrEnum
+
+_COMPARED_CHARACTERS_MAX = 200
+
+
+def nearest(given: str, known: Sequence[str], *, likeness: float = 0.75) -> str | None:
+    """Return the known name that ``given`` is probably a misspelling of, or None.
+
+    ``likeness``: the least share of characters in common, 0 to 1.
+    """
+    near = get_close_matches(given[:_COMPARED_CHARACTERS_MAX], known, n=1, cutoff=likeness)
+    return near[0] if near else None
+
+
+def suggestion(given: str, known: Sequence[str]) -> str:
+    """Return the end of a message about an unknown name: the nearest name, or all known ones."""
+    near = nearest(given, known, likeness=0.5)
+    return f"did you mean {near}?" if near else f"known are {', '.join(known)}"
 
 
 class PhaseName(StrEnum):

@@ -121,6 +121,5 @@ async def _markets(conn: Connection, given: Collection[str]) -> tuple[str, ...]:
 
 
 async def _landscape(conn: Connection, given: str | None) -> str | None:
-    if given is not None and not await projects.landscape_exists(conn, given):
-        raise UserError(f"landscape {given!r}: there is no such landscape")
+    await projects.check_landscape(conn, given)
     return given

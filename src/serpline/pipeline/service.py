@@ -93,7 +93,7 @@ class PipelineService:
         """As ``create``; returns the events, which the caller writes last."""
         config = config.for_mode(mode)
         chosen_phases = set(config.phases or PhaseName)
-        await self._check_landscape(conn, config)
+        await projects.check_landscape(conn, config.landscape)
         resolved = await resolve(conn, await replaced_runs.resolve(conn, config))
         config = resolved.config
         lanes = [
@@ -117,10 +117,6 @@ class PipelineService:
         await wake(conn, [WakeUp("run", str(run_id), JobPriority.HIGH)])
         detail = {"mode": str(mode), "keywords": keyword_count}
         return [Event("run.created", run_id, detail=detail | acted(by))]
-
-    async def _check_landscape(self, conn: Connection, config: PipelineConfig) -> None:
-        if config.landscape and not await projects.landscape_exists(conn, config.landscape):
-            raise UserError(f"landscape={config.landscape!r}: there is no such landscape")
 
     async def _take_keywords(self, conn: Connection, run_id: UUID, config: PipelineConfig) -> int:
         if other := config.inputs_from or config.replaces:

@@ -9,7 +9,7 @@ from serpline.config.values import AMOUNT_LIMIT
 from serpline.core.settings import Settings
 from serpline.domain.breaker_settings import BreakerSettings
 from serpline.domain.errors import UserError
-from serpline.domain.names import PROVIDERS
+from serpline.domain.names import PROVIDERS, suggestion
 
 # Calls a second of an ordinary paid account (documented limits, or less).
 DEFAULT_RATES: Mapping[str, float] = {
@@ -124,8 +124,7 @@ def equal_rates(calls_per_second: float) -> dict[str, float]:
 def check_providers(setting: str, names: Iterable[str]) -> None:
     """Raise ``UserError`` for the first unknown provider."""
     for name in sorted(set(names) - set(PROVIDERS)):
-        known = ", ".join(PROVIDERS)
-        raise UserError(f"{setting}: unknown provider {name!r}; known are {known}")
+        raise UserError(f"{setting}: unknown provider {name!r}; {suggestion(name, PROVIDERS)}")
 
 
 def policies(settings: Settings) -> list[ProviderPolicy]:

@@ -48,8 +48,7 @@ async def monthly_cost(
     try:
         for followed, count in runs:
             config = run_config(followed, None)
-            if config.landscape and not await projects.landscape_exists(conn, config.landscape):
-                raise UserError(f"landscape={config.landscape!r}: there is no such landscape")
+            await projects.check_landscape(conn, config.landscape)
             one = await estimate(conn, config, has_pdl=has_pdl, has_llm=has_llm, finds_new=True)
             found.append((config, one, count))
     except UserError as error:

@@ -7,8 +7,10 @@ from uuid import UUID
 
 from sqlalchemy import text
 
+from serpline.domain.errors import UserError
 from serpline.domain.keywords import KeywordRow
 from serpline.domain.markets import Market, builtin_markets
+from serpline.domain.names import nearest
 from serpline.store.database import Connection
 from serpline.store.rows import insert_rows
 from serpline.store.tables import projects as tables
@@ -149,10 +151,16 @@ async def planned_searches(
     return [dict(row) for row in rows.mappings()]
 
 
-async def landscape_exists(conn: Connection, name: str) -> bool:
-    """Whether the landscape exists."""
-    rows = await conn.execute(text("SELECT 1 FROM landscapes WHERE name = :n"), {"n": name})
-    return rows.first() is not None
+async def check_landscape(conn: Connection, name: str | None) -> None:
+    """Raise ``UserError`` unless the landscape exists; None is every keyword."""
+    if name is None:
+        return
+    found = await conn.execute(text("SELECT FROM landscapes WHERE name = :n"), {"n": name})
+    if found.first() is None:
+        rows = await conn.execute(text("SELECT name FROM landscapes ORDER BY name"))
+        near = nearest(name, list(rows.scalars()))
+        hint = f"; did you mean {near!r}?" if near else ""
+        raise UserError(f"landscape={name!r}: there is no such landscape{hint}")
 
 
 async def snapshot_keywords(

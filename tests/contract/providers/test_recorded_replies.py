@@ -1,7 +1,7 @@
 """Recorded replies of the real APIs give the values that a careful person reads.
 
 The recordings are outside the repository, in ``shared/data/replies`` beside the checkout or in
-``SERPLINE_RECORDED_REPLIES``. Every run reads our own replies of the same shapes.
+``RECORDED_REPLIES``. Every run reads our own replies of the same shapes.
 """
 
 import json
@@ -60,7 +60,7 @@ youtube = YouTubeClient(base_url="https://api.example", api_key=KEY, now=CLOCK.n
 
 def recordings() -> dict[str, dict[str, Any]]:
     """Name → call, status, headers, body and expectations; the folder's too if it exists."""
-    named = os.environ.get("SERPLINE_RECORDED_REPLIES")
+    named = os.environ.get("RECORDED_REPLIES")
     beside = [up / "shared" / "data" / "replies" for up in CHECKOUT.parents[:2]]
     folder = Path(named) if named else next(filter(Path.is_dir, beside), None)
     found = dict(OWN)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from harness.environment import clean_environment
 
+from serpline.cli import main
 from serpline.cli.supervise import Child, Supervisor
 from serpline.core.clock import SystemClock
 from serpline.domain.errors import UserError
@@ -54,6 +55,41 @@ async def test_the_supervisor_gives_up_on_a_crashing_child(tmp_path: Path) -> No
     assert str(log) in str(caught.value)
     assert len(starts) == 2
     assert log.read_text().count("cannot connect") == 2
+
+
+async def test_a_child_that_refuses_its_settings_is_not_restarted(tmp_path: Path) -> None:
+    """The same settings would be refused again. The child's log has the line."""
+    log = tmp_path / "worker.log"
+    mistyped = {**clean_environment(), "SERPLINE_CREDITS_PER_DAY": '{"scaleserb": 1}'}
+    starts: list[int] = []
+    supervisor = Supervisor(
+        [Child("worker 1", ["worker"], mistyped, log)],
+        SystemClock(),
+        back_off_seconds=0.01,
+        on_start=lambda _, pid: starts.append(pid),
+    )
+    async with supervisor.running():
+        await asyncio.wait_for(supervisor.gave_up.wait(), WAIT_SECONDS)
+        with pytest.raises(UserError, match="worker 1 refuses its settings"):
+            await supervisor.check()
+    assert len(starts) == 1
+    assert log.read_text() == (
+        "serpline: SERPLINE_CREDITS_PER_DAY: unknown provider 'scaleserb';"
+        " did you mean scaleserp?\n"
+    )
+
+
+def test_up_ends_with_the_line_of_refused_settings(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It starts no child and opens no database."""
+    monkeypatch.setenv("SERPLINE_DATABASE_URL", "postgresql://me@127.0.0.1:1/nothing")
+    monkeypatch.setenv("SERPLINE_RETENTION_DAYS", '{"item": 3}')
+    assert main(["up"]) == 2
+    assert (
+        capsys.readouterr().err
+        == "serpline: SERPLINE_RETENTION_DAYS: unknown 'item'; did you mean items?\n"
+    )
 
 
 async def test_a_killed_child_is_restarted(database_url: str) -> None:

@@ -20,6 +20,15 @@ from serpline.scheduling.spec import ScheduleSpec
         ({"retry_attempts": 3.0}, "retry_attempts=3.0: must be a whole number, 1 to 100"),
         ({"retry_attempt": 3}, "unknown key 'retry_attempt'=3: did you mean retry_attempts?"),
         ({"devices": ["watch"]}, "devices='watch': must be one of desktop, mobile, tablet"),
+        (
+            {"devices": ["desktp"]},
+            "devices='desktp': must be one of desktop, mobile, tablet; did you mean desktop?",
+        ),
+        (
+            {"credit_limits": {"scaleserb": 1}},
+            "credit_limits: key 'scaleserb': must be one of scaleserp, dataforseo, pdl,"
+            " wikidata, youtube, youtube_search, llm, page; did you mean scaleserp?",
+        ),
         ({"devices": 3}, "devices=3: must be a list of desktop, mobile, tablet, at least one"),
         ({"content_types": ["all"]}, "content_types='all': must be one of organic, news, video"),
         (

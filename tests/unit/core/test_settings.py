@@ -55,3 +55,29 @@ def test_every_number_among_the_settings_is_on_their_page() -> None:
         if isinstance(field.default, int | float)
     }
     assert numbers == {row[0] for row in _ROWS}
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("SERPLINE_CREDIT_PER_DAY", "did you mean SERPLINE_CREDITS_PER_DAY?"),
+        ("SERPLINE_SCALESERP_KEY", "did you mean SERPLINE_SCALESERP_API_KEY?"),
+        ("serpline_pdl_apikey", "did you mean SERPLINE_PDL_API_KEY?"),
+        ("SERPLINE_X", "docs/settings.md lists all settings"),
+    ],
+)
+def test_a_mistyped_variable_is_refused(
+    monkeypatch: pytest.MonkeyPatch, name: str, hint: str
+) -> None:
+    """It names the nearest setting and never the value, which may be a secret."""
+    monkeypatch.setenv(name, "sk-secret")
+    with pytest.raises(SettingsError) as refused:
+        load()
+    assert str(refused.value) == f"{name.upper()} is no setting: {hint}"
+
+
+@pytest.mark.parametrize("name", ["SERPLINE_NOTIFY_URL", "serpline_web_port", "SERPLINES_KEY"])
+def test_other_variables_are_read_or_ignored(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """A variable of a command, a setting in lower case, and one of another program."""
+    monkeypatch.setenv(name, "8077")
+    assert load().web_port == 8077

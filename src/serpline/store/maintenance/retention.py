@@ -14,6 +14,7 @@ from typing import Final
 
 from serpline.config.run import PipelineConfig
 from serpline.domain.errors import UserError
+from serpline.domain.names import suggestion
 
 DAYS_MAX: Final = 36_500
 # A month's budget counts the calls of 31 days, whatever the provider's zone.
@@ -70,7 +71,7 @@ class Retention:
         known = [name.removesuffix(_SUFFIX) for name in cls.__dataclass_fields__]
         for name in days:
             if name not in known:
-                raise UserError(f"{SETTING}: unknown {name!r}; known are {', '.join(known)}")
+                raise UserError(f"{SETTING}: unknown {name!r}; {suggestion(name, known)}")
         try:
             return cls(**{f"{name}{_SUFFIX}": value for name, value in days.items()})
         except UserError as error:
