@@ -11,13 +11,15 @@ from serpline.config.run import PipelineConfig
 from serpline.domain.errors import UserError
 from serpline.domain.names import ContentType
 from serpline.domain.phases import lanes_of
+from serpline.domain.results import Ranking
 from serpline.domain.states import LaneStatus
 from serpline.phases import dsi_figures
 from serpline.pipeline import dsi_inputs, trends
 from serpline.recompute_dsi import recompute
 from serpline.store import companies, projects
 from serpline.store.database import Connection, Database
-from serpline.store.results import combined, scores
+from serpline.store.results import combined, reading, scores
+from serpline.store.results.selection import Selection
 from serpline.store.rows import insert_rows
 from serpline.store.runs import runs
 from serpline.store.tables import metadata
@@ -96,6 +98,8 @@ async def test_a_merge_holds_from_the_next_computation_on(db: Database) -> None:
         await companies.take_aliases(conn, run_id, "organic")
         together = await _computed(conn, run_id)
         shown = await scores.rankings(conn, run_id, company="booking.com")
+        wanted = Selection(run_id=run_id, companies=("booking.com",))
+        ranked = [row async for row in reading.stream(conn, Ranking, wanted)]
         assert await companies.split(conn, "booking.de") == "booking.com"
         assert await _computed(conn, run_id) == together
         await companies.take_aliases(conn, run_id, "organic")
@@ -107,6 +111,11 @@ async def test_a_merge_holds_from_the_next_computation_on(db: Database) -> None:
     assert together["booking.com"]["traffic_share"] == pytest.approx(share, rel=1e-11)
     assert together["booking.com"]["detail"]["merged"] == ["booking.de"]
     assert "merged" not in together["rival.com"]["detail"]
+    assert sorted((row.position, row.domain) for row in ranked) == [
+        (1, "booking.de"),
+        (2, "booking.com"),
+        (3, "booking.de"),
+    ]
     assert [(row["position"], row["domain"]) for row in shown if row["company"]] == [
         (1, "booking.de"),
         (2, "booking.com"),

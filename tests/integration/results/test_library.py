@@ -102,7 +102,7 @@ def test_filters(project: serpline.Project, asked: Asked, rows: int) -> None:
         ({"market": "Atlantis"}, "market 'Atlantis': there is no such market"),
         ({"content_type": "images"}, "must be one of organic, news, video, all"),
         ({"device": "watch"}, "must be one of desktop, mobile, tablet"),
-        ({"landscape": "brand"}, "landscape 'brand': there is no such landscape"),
+        ({"landscape": "brand"}, "landscape='brand': there is no such landscape"),
         ({"company": "not a domain"}, "must be a domain such as example.com"),
         ({"since": "yesterday"}, "since='yesterday': must be a date such as"),
     ],

@@ -45,7 +45,7 @@ class Keyword(Row):
 
 @dataclass(frozen=True, slots=True)
 class Company(Row):
-    """One row per company that is marked, or that a source was asked about: its newest profile."""
+    """One row per company with a mark, a name, a merge or a profile (the newest one)."""
 
     VIEW: ClassVar[str] = "companies"
     DATED_BY: ClassVar[str | None] = None
@@ -54,6 +54,11 @@ class Company(Row):
     company: Annotated[str, Column("The company's key: its registrable domain.")]
     company_name: Annotated[str | None, c.COMPANY_NAME]
     relation: Annotated[str | None, c.RELATION]
+    merged_into: Annotated[
+        str | None,
+        Column("The company that it counts as in figures from now on. Null: it is not merged."),
+    ]
+    merged_at: Annotated[datetime | None, Column("When it was merged.", "UTC")]
     found: Annotated[
         bool | None, Column("Whether a source knows the domain. Null: no source was asked.")
     ]

@@ -2078,12 +2078,13 @@ END $$
     coalesce(t.tags, '{}') AS tags, l.landscape
 , CASE WHEN p.run_id IS NULL THEN 'not collected'
             WHEN s.run_id IS NULL THEN 'not ranked' ELSE 'ranked' END AS state,
-        s.rank, s.position, s.url, s.title, s.domain,
+        s.rank, s.position, s.url, s.title, s.domain, coalesce(a.company,
     CASE WHEN s.video_id IS NULL AND s.channel_ref IS NULL THEN nullif(s.domain, '')
          WHEN o.domain IS NOT NULL THEN o.domain
          ELSE 'youtube.com/channel/' || c.channel_id END
- AS company,
-        coalesce(coalesce(ps.display_name, ps.name, py.display_name, py.name), CASE WHEN o.domain IS NULL THEN c.title END) AS company_name,
+) AS company,
+        coalesce(coalesce(x.name, ps.display_name, ps.name, py.display_name, py.name), CASE WHEN o.domain IS NULL AND a.company IS NULL THEN c.title END)
+            AS company_name,
         x.relation, m.search_volume, m.unknown_reason AS volume_unknown_reason,
         p.collected_at, l.late_for
     FROM (
@@ -2098,14 +2099,14 @@ END $$
         FROM (
             SELECT s.id AS run_id, i.content_type, s.created_at,
                 s.config ->> 'landscape' AS landscape,
-                coalesce((SELECT x.source_run_id FROM pipeline_phase_status x WHERE x.pipeline_execution_id = s.id AND x.phase_name = 'keyword_metrics' LIMIT 1), s.id) AS keyword_metrics, coalesce((SELECT x.source_run_id FROM pipeline_phase_status x WHERE x.pipeline_execution_id = s.id AND x.phase_name = 'serp_collection' LIMIT 1), s.id) AS serp_collection, coalesce((SELECT x.source_run_id FROM pipeline_phase_status x WHERE x.pipeline_execution_id = s.id AND x.phase_name = 'company_enrichment_serp' LIMIT 1), s.id) AS company_enrichment_serp, coalesce((SELECT x.source_run_id FROM pipeline_phase_status x WHERE x.pipeline_execution_id = s.id AND x.phase_name = 'youtube_enrichment' LIMIT 1), s.id) AS youtube_enrichment, coalesce((SELECT x.source_run_id FROM pipeline_phase_status x WHERE x.pipeline_execution_id = s.id AND x.phase_name = 'company_enrichment_youtube' LIMIT 1), s.id) AS company_enrichment_youtube
+                coalesce((SELECT x.source_run_id FROM pipeline_phase_status x WHERE x.pipeline_execution_id = s.id AND x.phase_name = 'keyword_metrics' LIMIT 1), s.id) AS keyword_metrics, coalesce((SELECT x.source_run_id FROM pipeline_phase_status x WHERE x.pipeline_execution_id = s.id AND x.phase_name = 'serp_collection' LIMIT 1), s.id) AS serp_collection, coalesce((SELECT x.source_run_id FROM pipeline_phase_status x WHERE x.pipeline_execution_id = s.id AND x.phase_name = 'company_enrichment_serp' LIMIT 1), s.id) AS company_enrichment_serp, coalesce((SELECT x.source_run_id FROM pipeline_phase_status x WHERE x.pipeline_execution_id = s.id AND x.phase_name = 'youtube_enrichment' LIMIT 1), s.id) AS youtube_enrichment, coalesce((SELECT x.source_run_id FROM pipeline_phase_status x WHERE x.pipeline_execution_id = s.id AND x.phase_name = 'company_enrichment_youtube' LIMIT 1), s.id) AS company_enrichment_youtube, coalesce((SELECT x.source_run_id FROM pipeline_phase_status x WHERE x.pipeline_execution_id = s.id AND x.phase_name = 'dsi_calculation' LIMIT 1), s.id) AS dsi_calculation
             FROM pipeline_executions s JOIN pipeline_phase_status i
                 ON i.pipeline_execution_id = s.id AND i.phase_name = 'serp_collection'
             WHERE s.expired_at IS NULL
             GROUP BY s.id, i.content_type
         ) b JOIN pipeline_executions o ON o.id = b.serp_collection
         GROUP BY b.run_id, b.content_type, b.created_at, b.landscape,
-            b.keyword_metrics, b.serp_collection, b.company_enrichment_serp, b.youtube_enrichment, b.company_enrichment_youtube, o.id
+            b.keyword_metrics, b.serp_collection, b.company_enrichment_serp, b.youtube_enrichment, b.company_enrichment_youtube, b.dsi_calculation, o.id
     ) l
     JOIN run_keywords k ON k.run_id = l.serp_collection
     CROSS JOIN LATERAL jsonb_array_elements_text(coalesce(l.devices, '["desktop"]')) AS d(device)
@@ -2125,23 +2126,29 @@ END $$
         AND c.channel_id = coalesce(v.channel_id, f.channel_id, s.channel_ref)
     LEFT JOIN channel_owners o ON o.run_id = l.company_enrichment_youtube
         AND o.channel_id = c.channel_id
+    LEFT JOIN run_company_aliases a ON a.run_id = l.dsi_calculation
+        AND a.content_type = l.content_type AND a.domain = (
+    CASE WHEN s.video_id IS NULL AND s.channel_ref IS NULL THEN nullif(s.domain, '')
+         WHEN o.domain IS NOT NULL THEN o.domain
+         ELSE 'youtube.com/channel/' || c.channel_id END
+)
     LEFT JOIN company_profiles ps
-        ON ps.run_id = l.company_enrichment_serp AND ps.domain = (
+        ON ps.run_id = l.company_enrichment_serp AND ps.domain = (coalesce(a.company,
     CASE WHEN s.video_id IS NULL AND s.channel_ref IS NULL THEN nullif(s.domain, '')
          WHEN o.domain IS NOT NULL THEN o.domain
          ELSE 'youtube.com/channel/' || c.channel_id END
-)
+))
     LEFT JOIN company_profiles py
-        ON py.run_id = l.company_enrichment_youtube AND py.domain = (
+        ON py.run_id = l.company_enrichment_youtube AND py.domain = (coalesce(a.company,
     CASE WHEN s.video_id IS NULL AND s.channel_ref IS NULL THEN nullif(s.domain, '')
          WHEN o.domain IS NOT NULL THEN o.domain
          ELSE 'youtube.com/channel/' || c.channel_id END
-)
-    LEFT JOIN companies x ON x.domain = (
+))
+    LEFT JOIN companies x ON x.domain = (coalesce(a.company,
     CASE WHEN s.video_id IS NULL AND s.channel_ref IS NULL THEN nullif(s.domain, '')
          WHEN o.domain IS NOT NULL THEN o.domain
          ELSE 'youtube.com/channel/' || c.channel_id END
-)
+))
 ) v""")
     op.execute(
         'COMMENT ON VIEW serpline_v1.rankings IS \'One row per result of a search page. A planned search without a result has one row: "not ranked" if its page was collected, "not collected" if not.\''
@@ -2223,14 +2230,14 @@ END $$
         FROM (
             SELECT s.id AS run_id, i.content_type, s.created_at,
                 s.config ->> 'landscape' AS landscape,
-                coalesce((SELECT x.source_run_id FROM pipeline_phase_status x WHERE x.pipeline_execution_id = s.id AND x.phase_name = 'keyword_metrics' LIMIT 1), s.id) AS keyword_metrics, coalesce((SELECT x.source_run_id FROM pipeline_phase_status x WHERE x.pipeline_execution_id = s.id AND x.phase_name = 'serp_collection' LIMIT 1), s.id) AS serp_collection, coalesce((SELECT x.source_run_id FROM pipeline_phase_status x WHERE x.pipeline_execution_id = s.id AND x.phase_name = 'company_enrichment_serp' LIMIT 1), s.id) AS company_enrichment_serp, coalesce((SELECT x.source_run_id FROM pipeline_phase_status x WHERE x.pipeline_execution_id = s.id AND x.phase_name = 'youtube_enrichment' LIMIT 1), s.id) AS youtube_enrichment, coalesce((SELECT x.source_run_id FROM pipeline_phase_status x WHERE x.pipeline_execution_id = s.id AND x.phase_name = 'company_enrichment_youtube' LIMIT 1), s.id) AS company_enrichment_youtube
+                coalesce((SELECT x.source_run_id FROM pipeline_phase_status x WHERE x.pipeline_execution_id = s.id AND x.phase_name = 'keyword_metrics' LIMIT 1), s.id) AS keyword_metrics, coalesce((SELECT x.source_run_id FROM pipeline_phase_status x WHERE x.pipeline_execution_id = s.id AND x.phase_name = 'serp_collection' LIMIT 1), s.id) AS serp_collection, coalesce((SELECT x.source_run_id FROM pipeline_phase_status x WHERE x.pipeline_execution_id = s.id AND x.phase_name = 'company_enrichment_serp' LIMIT 1), s.id) AS company_enrichment_serp, coalesce((SELECT x.source_run_id FROM pipeline_phase_status x WHERE x.pipeline_execution_id = s.id AND x.phase_name = 'youtube_enrichment' LIMIT 1), s.id) AS youtube_enrichment, coalesce((SELECT x.source_run_id FROM pipeline_phase_status x WHERE x.pipeline_execution_id = s.id AND x.phase_name = 'company_enrichment_youtube' LIMIT 1), s.id) AS company_enrichment_youtube, coalesce((SELECT x.source_run_id FROM pipeline_phase_status x WHERE x.pipeline_execution_id = s.id AND x.phase_name = 'dsi_calculation' LIMIT 1), s.id) AS dsi_calculation
             FROM pipeline_executions s JOIN pipeline_phase_status i
                 ON i.pipeline_execution_id = s.id AND i.phase_name = 'serp_collection'
             WHERE s.expired_at IS NULL
             GROUP BY s.id, i.content_type
         ) b JOIN pipeline_executions o ON o.id = b.serp_collection
         GROUP BY b.run_id, b.content_type, b.created_at, b.landscape,
-            b.keyword_metrics, b.serp_collection, b.company_enrichment_serp, b.youtube_enrichment, b.company_enrichment_youtube, o.id
+            b.keyword_metrics, b.serp_collection, b.company_enrichment_serp, b.youtube_enrichment, b.company_enrichment_youtube, b.dsi_calculation, o.id
     ) l
     JOIN run_keywords k ON k.run_id = l.serp_collection
     CROSS JOIN LATERAL jsonb_array_elements_text(coalesce(l.devices, '["desktop"]')) AS d(device)
@@ -2292,7 +2299,7 @@ END $$
     op.execute("""CREATE OR REPLACE VIEW serpline_v1.dsi AS SELECT v.run_id, v.collected_on, v.content_type, v.market, v.device, v.company, v.company_name, v.relation, v.landscape, v.rank, v.dsi, v.completeness, v.coverage, v.keywords_ranked, v.keywords_collected, v.keywords_planned, v.traffic_share, v.traffic, v.traffic_total, v.relevance, v.relevance_basis, v.results, v.unknown_volume_keywords, v.unknown_ai_overview_keywords, v.unanalysed_results, v.curve, v.curve_version, v.proxy, v.sources, v.stale_types, v.late_types FROM (
     SELECT
     l.run_id, l.collected_on, d.content_type, d.market, d.device, d.company,
-    coalesce(coalesce(ps.display_name, ps.name, py.display_name, py.name), y.title) AS company_name, x.relation, l.landscape
+    coalesce(coalesce(x.name, ps.display_name, ps.name, py.display_name, py.name), y.title) AS company_name, x.relation, l.landscape
 , CAST(d.detail ->> 'rank' AS bigint) AS rank, d.dsi,
     CASE WHEN d.content_type = 'all' THEN
             CASE WHEN d.dsi IS NULL THEN 'partial: content types' ELSE 'complete' END
@@ -2322,14 +2329,14 @@ END $$
         FROM (
             SELECT s.id AS run_id, i.content_type, s.created_at,
                 s.config ->> 'landscape' AS landscape,
-                coalesce((SELECT x.source_run_id FROM pipeline_phase_status x WHERE x.pipeline_execution_id = s.id AND x.phase_name = 'keyword_metrics' LIMIT 1), s.id) AS keyword_metrics, coalesce((SELECT x.source_run_id FROM pipeline_phase_status x WHERE x.pipeline_execution_id = s.id AND x.phase_name = 'serp_collection' LIMIT 1), s.id) AS serp_collection, coalesce((SELECT x.source_run_id FROM pipeline_phase_status x WHERE x.pipeline_execution_id = s.id AND x.phase_name = 'company_enrichment_serp' LIMIT 1), s.id) AS company_enrichment_serp, coalesce((SELECT x.source_run_id FROM pipeline_phase_status x WHERE x.pipeline_execution_id = s.id AND x.phase_name = 'youtube_enrichment' LIMIT 1), s.id) AS youtube_enrichment, coalesce((SELECT x.source_run_id FROM pipeline_phase_status x WHERE x.pipeline_execution_id = s.id AND x.phase_name = 'company_enrichment_youtube' LIMIT 1), s.id) AS company_enrichment_youtube
+                coalesce((SELECT x.source_run_id FROM pipeline_phase_status x WHERE x.pipeline_execution_id = s.id AND x.phase_name = 'keyword_metrics' LIMIT 1), s.id) AS keyword_metrics, coalesce((SELECT x.source_run_id FROM pipeline_phase_status x WHERE x.pipeline_execution_id = s.id AND x.phase_name = 'serp_collection' LIMIT 1), s.id) AS serp_collection, coalesce((SELECT x.source_run_id FROM pipeline_phase_status x WHERE x.pipeline_execution_id = s.id AND x.phase_name = 'company_enrichment_serp' LIMIT 1), s.id) AS company_enrichment_serp, coalesce((SELECT x.source_run_id FROM pipeline_phase_status x WHERE x.pipeline_execution_id = s.id AND x.phase_name = 'youtube_enrichment' LIMIT 1), s.id) AS youtube_enrichment, coalesce((SELECT x.source_run_id FROM pipeline_phase_status x WHERE x.pipeline_execution_id = s.id AND x.phase_name = 'company_enrichment_youtube' LIMIT 1), s.id) AS company_enrichment_youtube, coalesce((SELECT x.source_run_id FROM pipeline_phase_status x WHERE x.pipeline_execution_id = s.id AND x.phase_name = 'dsi_calculation' LIMIT 1), s.id) AS dsi_calculation
             FROM pipeline_executions s JOIN pipeline_phase_status i
                 ON i.pipeline_execution_id = s.id AND i.phase_name = 'dsi_calculation'
             WHERE s.expired_at IS NULL
             GROUP BY s.id, i.content_type
         ) b JOIN pipeline_executions o ON o.id = b.serp_collection
         GROUP BY b.run_id, b.content_type, b.created_at, b.landscape,
-            b.keyword_metrics, b.serp_collection, b.company_enrichment_serp, b.youtube_enrichment, b.company_enrichment_youtube, o.id
+            b.keyword_metrics, b.serp_collection, b.company_enrichment_serp, b.youtube_enrichment, b.company_enrichment_youtube, b.dsi_calculation, o.id
     ) l
     JOIN dsi_scores d ON d.run_id = l.run_id AND d.content_type = l.content_type
     LEFT JOIN company_profiles ps
@@ -2430,7 +2437,7 @@ END $$
     op.execute("""CREATE OR REPLACE VIEW serpline_v1.share_of_voice AS SELECT v.run_id, v.collected_on, v.content_type, v.market, v.device, v.company, v.company_name, v.relation, v.landscape, v.completeness, v.share_of_results, v.share_of_first, v.share_of_volume, v.traffic, v.traffic_total, v.keywords_ranked, v.keywords_collected, v.keywords_planned, v.unknown_volume_keywords, v.curve, v.curve_version, v.proxy FROM (
     SELECT
     l.run_id, l.collected_on, d.content_type, d.market, d.device, d.company,
-    coalesce(coalesce(ps.display_name, ps.name, py.display_name, py.name), y.title) AS company_name, x.relation, l.landscape
+    coalesce(coalesce(x.name, ps.display_name, ps.name, py.display_name, py.name), y.title) AS company_name, x.relation, l.landscape
 , CASE WHEN d.traffic_share IS NULL THEN 'partial: volumes'
             ELSE 'complete' END AS completeness,
         d.traffic_share AS share_of_results,
@@ -2450,14 +2457,14 @@ END $$
         FROM (
             SELECT s.id AS run_id, i.content_type, s.created_at,
                 s.config ->> 'landscape' AS landscape,
-                coalesce((SELECT x.source_run_id FROM pipeline_phase_status x WHERE x.pipeline_execution_id = s.id AND x.phase_name = 'keyword_metrics' LIMIT 1), s.id) AS keyword_metrics, coalesce((SELECT x.source_run_id FROM pipeline_phase_status x WHERE x.pipeline_execution_id = s.id AND x.phase_name = 'serp_collection' LIMIT 1), s.id) AS serp_collection, coalesce((SELECT x.source_run_id FROM pipeline_phase_status x WHERE x.pipeline_execution_id = s.id AND x.phase_name = 'company_enrichment_serp' LIMIT 1), s.id) AS company_enrichment_serp, coalesce((SELECT x.source_run_id FROM pipeline_phase_status x WHERE x.pipeline_execution_id = s.id AND x.phase_name = 'youtube_enrichment' LIMIT 1), s.id) AS youtube_enrichment, coalesce((SELECT x.source_run_id FROM pipeline_phase_status x WHERE x.pipeline_execution_id = s.id AND x.phase_name = 'company_enrichment_youtube' LIMIT 1), s.id) AS company_enrichment_youtube
+                coalesce((SELECT x.source_run_id FROM pipeline_phase_status x WHERE x.pipeline_execution_id = s.id AND x.phase_name = 'keyword_metrics' LIMIT 1), s.id) AS keyword_metrics, coalesce((SELECT x.source_run_id FROM pipeline_phase_status x WHERE x.pipeline_execution_id = s.id AND x.phase_name = 'serp_collection' LIMIT 1), s.id) AS serp_collection, coalesce((SELECT x.source_run_id FROM pipeline_phase_status x WHERE x.pipeline_execution_id = s.id AND x.phase_name = 'company_enrichment_serp' LIMIT 1), s.id) AS company_enrichment_serp, coalesce((SELECT x.source_run_id FROM pipeline_phase_status x WHERE x.pipeline_execution_id = s.id AND x.phase_name = 'youtube_enrichment' LIMIT 1), s.id) AS youtube_enrichment, coalesce((SELECT x.source_run_id FROM pipeline_phase_status x WHERE x.pipeline_execution_id = s.id AND x.phase_name = 'company_enrichment_youtube' LIMIT 1), s.id) AS company_enrichment_youtube, coalesce((SELECT x.source_run_id FROM pipeline_phase_status x WHERE x.pipeline_execution_id = s.id AND x.phase_name = 'dsi_calculation' LIMIT 1), s.id) AS dsi_calculation
             FROM pipeline_executions s JOIN pipeline_phase_status i
                 ON i.pipeline_execution_id = s.id AND i.phase_name = 'dsi_calculation'
             WHERE s.expired_at IS NULL
             GROUP BY s.id, i.content_type
         ) b JOIN pipeline_executions o ON o.id = b.serp_collection
         GROUP BY b.run_id, b.content_type, b.created_at, b.landscape,
-            b.keyword_metrics, b.serp_collection, b.company_enrichment_serp, b.youtube_enrichment, b.company_enrichment_youtube, o.id
+            b.keyword_metrics, b.serp_collection, b.company_enrichment_serp, b.youtube_enrichment, b.company_enrichment_youtube, b.dsi_calculation, o.id
     ) l
     JOIN dsi_scores d ON d.run_id = l.run_id AND d.content_type = l.content_type
     LEFT JOIN company_profiles ps
@@ -2601,9 +2608,9 @@ END $$
     op.execute(
         "COMMENT ON COLUMN serpline_v1.keywords.created_at IS 'When the keyword was first imported. Unit: UTC.'"
     )
-    op.execute("""CREATE OR REPLACE VIEW serpline_v1.companies AS SELECT v.company, v.company_name, v.relation, v.found, v.source_name, v.industry, v.industry_code, v.industry_name, v.industry_group, v.country, v.country_code, v.employee_count, v.size, v.founded, v.linkedin_url, v.ticker, v.parent, v.source, v.fetched_at FROM (
-    SELECT p.domain AS company, coalesce(p.display_name, p.name) AS company_name, x.relation,
-        p.found, p.name AS source_name, p.industry, p.industry_code, p.industry_name,
+    op.execute("""CREATE OR REPLACE VIEW serpline_v1.companies AS SELECT v.company, v.company_name, v.relation, v.merged_into, v.merged_at, v.found, v.source_name, v.industry, v.industry_code, v.industry_name, v.industry_group, v.country, v.country_code, v.employee_count, v.size, v.founded, v.linkedin_url, v.ticker, v.parent, v.source, v.fetched_at FROM (
+    SELECT p.domain AS company, coalesce(x.name, p.display_name, p.name) AS company_name,
+        x.relation, x.merged_into, x.merged_at, p.found, p.name AS source_name, p.industry, p.industry_code, p.industry_name,
         p.industry_group, p.country, p.country_code, p.employee_count, p.size, p.founded,
         p.linkedin_url, p.ticker, p.parent, p.source, p.fetched_at
     FROM (
@@ -2617,7 +2624,7 @@ END $$
     ) p LEFT JOIN companies x ON x.domain = p.domain
 ) v""")
     op.execute(
-        "COMMENT ON VIEW serpline_v1.companies IS 'One row per company that is marked, or that a source was asked about: its newest profile.'"
+        "COMMENT ON VIEW serpline_v1.companies IS 'One row per company with a mark, a name, a merge or a profile (the newest one).'"
     )
     op.execute(
         "COMMENT ON COLUMN serpline_v1.companies.company IS 'The company''s key: its registrable domain.'"
@@ -2627,6 +2634,12 @@ END $$
     )
     op.execute(
         "COMMENT ON COLUMN serpline_v1.companies.relation IS 'ours or competitor, as marked now. Null: not marked.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.companies.merged_into IS 'The company that it counts as in figures from now on. Null: it is not merged.'"
+    )
+    op.execute(
+        "COMMENT ON COLUMN serpline_v1.companies.merged_at IS 'When it was merged. Unit: UTC.'"
     )
     op.execute(
         "COMMENT ON COLUMN serpline_v1.companies.found IS 'Whether a source knows the domain. Null: no source was asked.'"

@@ -20,8 +20,9 @@ KEYWORDS: Final = """
 """
 
 COMPANIES: Final = f"""
-    SELECT p.domain AS company, coalesce(p.display_name, p.name) AS company_name, x.relation,
-        p.found, p.name AS source_name, p.industry, p.industry_code, p.industry_name,
+    SELECT p.domain AS company, coalesce(x.name, p.display_name, p.name) AS company_name,
+        x.relation, x.merged_into, x.merged_at, p.found, p.name AS source_name, p.industry,
+        p.industry_code, p.industry_name,
         p.industry_group, p.country, p.country_code, p.employee_count, p.size, p.founded,
         p.linkedin_url, p.ticker, p.parent, p.source, p.fetched_at
     FROM (

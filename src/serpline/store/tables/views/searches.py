@@ -32,11 +32,14 @@ def owners(run: Sources) -> str:
     """
 
 
-PROFILE_NAME: Final = "coalesce(ps.display_name, ps.name, py.display_name, py.name)"
+# The company that counts the result in the run's figures: a domain may be merged into another.
+_COMPANY: Final = f"coalesce(a.company, {COMPANY_OF_RESULT})"
+
+PROFILE_NAME: Final = "coalesce(x.name, ps.display_name, ps.name, py.display_name, py.name)"
 
 
 def profiles(run: Sources, company: str) -> str:
-    """Joins with the two profiles that a run may have of a company, and with its mark."""
+    """Joins with the two profiles that a run may have of a company, its mark and its name."""
     return f"""
     LEFT JOIN company_profiles ps
         ON ps.run_id = {run.company_enrichment_serp} AND ps.domain = {company}
@@ -71,8 +74,9 @@ def rankings(run: Sources) -> str:
     return f"""
     SELECT {_SEARCH}, CASE WHEN p.run_id IS NULL THEN 'not collected'
             WHEN s.run_id IS NULL THEN 'not ranked' ELSE 'ranked' END AS state,
-        s.rank, s.position, s.url, s.title, s.domain, {COMPANY_OF_RESULT} AS company,
-        coalesce({PROFILE_NAME}, CASE WHEN o.domain IS NULL THEN c.title END) AS company_name,
+        s.rank, s.position, s.url, s.title, s.domain, {_COMPANY} AS company,
+        coalesce({PROFILE_NAME}, CASE WHEN o.domain IS NULL AND a.company IS NULL THEN c.title END)
+            AS company_name,
         x.relation, m.search_volume, m.unknown_reason AS volume_unknown_reason,
         p.collected_at, l.late_for
     {_searches(run)}
@@ -80,7 +84,9 @@ def rankings(run: Sources) -> str:
         AND s.content_type = l.content_type AND s.keyword_id = k.keyword_id
         AND s.market = k.market AND s.device = d.device
     {owners(run)}
-    {profiles(run, f"({COMPANY_OF_RESULT})")}
+    LEFT JOIN run_company_aliases a ON a.run_id = {run.dsi_calculation}
+        AND a.content_type = l.content_type AND a.domain = ({COMPANY_OF_RESULT})
+    {profiles(run, f"({_COMPANY})")}
     """
 
 

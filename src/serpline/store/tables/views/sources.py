@@ -20,6 +20,7 @@ class Sources:
     company_enrichment_serp: str
     youtube_enrichment: str
     company_enrichment_youtube: str
+    dsi_calculation: str
 
 
 _PHASES: Final = tuple(field.name for field in fields(Sources))
