@@ -132,7 +132,8 @@ async def _add_the_rest(conn: Connection, filled: Filled) -> None:
         " WHERE id < 4",
         "INSERT INTO landscapes (name) VALUES ('few')",
         "INSERT INTO landscape_keywords SELECT 'few', id FROM keywords WHERE id < 3",
-        "INSERT INTO companies VALUES ('d1.com', 'ours'), ('d2.com', 'competitor')",
+        "INSERT INTO companies (domain, relation)"
+        " VALUES ('d1.com', 'ours'), ('d2.com', 'competitor')",
         "INSERT INTO company_profiles (run_id, domain, found, name, source, fetched_at)"
         " VALUES (:run, 'd1.com', true, 'D One', 'pdl', now())",
         "INSERT INTO schedules (id, version, decided_until) VALUES ('s', 1, now())",

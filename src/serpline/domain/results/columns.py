@@ -76,9 +76,9 @@ TAGS = Column("The tags that the keyword has in this market now.")
 LANDSCAPE = Column("The landscape to which the run was limited. Null: all keywords.")
 COMPANY = Column(
     "The company's key: its registrable domain. youtube.com/channel/ID for a channel without a"
-    " known owner."
+    " known owner. Merged domains have the key of the company that they were merged into."
 )
-COMPANY_NAME = Column("The name of the company's brand. Null: not known.")
+COMPANY_NAME = Column("The name that a person gave, or else the brand's. Null: not known.")
 RELATION = Column("ours or competitor, as marked now. Null: not marked.")
 VOLUME = Column(
     "How often people search the keyword in the market. Null: not known.", "searches per month"

@@ -69,8 +69,9 @@ serps = Table(
     # NULL: the search did not ask for AI overviews.
     Column("ai_overview", Boolean),
     Column("source", Text, nullable=False),
-    # For the date of a run's results.
-    Index("ix_serps_collected_at", "run_id", "content_type", "collected_at"),
+    # For the date of a run's results. An expression, because any index that begins with the run
+    # may seem as good for the foreign key of ``serp_results``, and would read the whole lane.
+    Index("ix_serps_collected_at", text("(CAST(run_id AS text) || content_type)"), "collected_at"),
 )
 
 serp_results = Table(

@@ -1198,7 +1198,10 @@ def upgrade() -> None:
         ),
     )
     op.create_index(
-        "ix_serps_collected_at", "serps", ["run_id", "content_type", "collected_at"], unique=False
+        "ix_serps_collected_at",
+        "serps",
+        [sa.literal_column("(CAST(run_id AS text) || content_type)"), "collected_at"],
+        unique=False,
     )
     op.create_table(
         "youtube_channel_refs",
@@ -2078,21 +2081,17 @@ END $$
     coalesce(t.tags, '{}') AS tags, l.landscape
 , CASE WHEN p.run_id IS NULL THEN 'not collected'
             WHEN s.run_id IS NULL THEN 'not ranked' ELSE 'ranked' END AS state,
-        s.rank, s.position, s.url, s.title, s.domain, coalesce(a.company,
-    CASE WHEN s.video_id IS NULL AND s.channel_ref IS NULL THEN nullif(s.domain, '')
-         WHEN o.domain IS NOT NULL THEN o.domain
-         ELSE 'youtube.com/channel/' || c.channel_id END
-) AS company,
-        coalesce(coalesce(x.name, ps.display_name, ps.name, py.display_name, py.name), CASE WHEN o.domain IS NULL AND a.company IS NULL THEN c.title END)
-            AS company_name,
-        x.relation, m.search_volume, m.unknown_reason AS volume_unknown_reason,
+        s.rank, s.position, s.url, s.title, s.domain, z.company, coalesce(x.name, ps.display_name, ps.name, py.display_name, py.name,
+            CASE WHEN z.company = 'youtube.com/channel/' || c.channel_id THEN c.title END
+        ) AS company_name, x.relation, m.search_volume, m.unknown_reason AS volume_unknown_reason,
         p.collected_at, l.late_for
     FROM (
         SELECT b.*,
         CAST(coalesce((
             SELECT max(t.last_at) FROM unnest(ARRAY['organic', 'news', 'video']) AS k(kind), LATERAL (
                 SELECT max(x.collected_at) AS last_at FROM serps x
-                WHERE x.run_id = b.serp_collection AND x.content_type = k.kind
+                WHERE CAST(x.run_id AS text) || x.content_type
+                    = CAST(b.serp_collection AS text) || k.kind
             ) t WHERE b.content_type IN (k.kind, 'all')
         ), b.created_at) AT TIME ZONE 'UTC' AS date)
             AS collected_on, o.config -> 'devices' AS devices, CASE WHEN o.config #>> '{backfill,is_late}' = 'true' OR o.config #>> '{backfill,kind}' = 'late' THEN o.scheduled_for END AS late_for
@@ -2126,29 +2125,19 @@ END $$
         AND c.channel_id = coalesce(v.channel_id, f.channel_id, s.channel_ref)
     LEFT JOIN channel_owners o ON o.run_id = l.company_enrichment_youtube
         AND o.channel_id = c.channel_id
+    CROSS JOIN LATERAL (SELECT
+    CASE WHEN s.video_id IS NULL AND s.channel_ref IS NULL THEN nullif(s.domain, '')
+         WHEN o.domain IS NOT NULL THEN o.domain
+         ELSE 'youtube.com/channel/' || c.channel_id END
+ AS company) q
     LEFT JOIN run_company_aliases a ON a.run_id = l.dsi_calculation
-        AND a.content_type = l.content_type AND a.domain = (
-    CASE WHEN s.video_id IS NULL AND s.channel_ref IS NULL THEN nullif(s.domain, '')
-         WHEN o.domain IS NOT NULL THEN o.domain
-         ELSE 'youtube.com/channel/' || c.channel_id END
-)
+        AND a.content_type = s.content_type AND a.domain = q.company
+    CROSS JOIN LATERAL (SELECT coalesce(a.company, q.company) AS company) z
     LEFT JOIN company_profiles ps
-        ON ps.run_id = l.company_enrichment_serp AND ps.domain = (coalesce(a.company,
-    CASE WHEN s.video_id IS NULL AND s.channel_ref IS NULL THEN nullif(s.domain, '')
-         WHEN o.domain IS NOT NULL THEN o.domain
-         ELSE 'youtube.com/channel/' || c.channel_id END
-))
+        ON ps.run_id = l.company_enrichment_serp AND ps.domain = z.company
     LEFT JOIN company_profiles py
-        ON py.run_id = l.company_enrichment_youtube AND py.domain = (coalesce(a.company,
-    CASE WHEN s.video_id IS NULL AND s.channel_ref IS NULL THEN nullif(s.domain, '')
-         WHEN o.domain IS NOT NULL THEN o.domain
-         ELSE 'youtube.com/channel/' || c.channel_id END
-))
-    LEFT JOIN companies x ON x.domain = (coalesce(a.company,
-    CASE WHEN s.video_id IS NULL AND s.channel_ref IS NULL THEN nullif(s.domain, '')
-         WHEN o.domain IS NOT NULL THEN o.domain
-         ELSE 'youtube.com/channel/' || c.channel_id END
-))
+        ON py.run_id = l.company_enrichment_youtube AND py.domain = z.company
+    LEFT JOIN companies x ON x.domain = z.company
 ) v""")
     op.execute(
         'COMMENT ON VIEW serpline_v1.rankings IS \'One row per result of a search page. A planned search without a result has one row: "not ranked" if its page was collected, "not collected" if not.\''
@@ -2191,10 +2180,10 @@ END $$
         "COMMENT ON COLUMN serpline_v1.rankings.domain IS 'The registrable domain of the address.'"
     )
     op.execute(
-        "COMMENT ON COLUMN serpline_v1.rankings.company IS 'The company''s key: its registrable domain. youtube.com/channel/ID for a channel without a known owner.'"
+        "COMMENT ON COLUMN serpline_v1.rankings.company IS 'The company''s key: its registrable domain. youtube.com/channel/ID for a channel without a known owner. Merged domains have the key of the company that they were merged into.'"
     )
     op.execute(
-        "COMMENT ON COLUMN serpline_v1.rankings.company_name IS 'The name of the company''s brand. Null: not known.'"
+        "COMMENT ON COLUMN serpline_v1.rankings.company_name IS 'The name that a person gave, or else the brand''s. Null: not known.'"
     )
     op.execute(
         "COMMENT ON COLUMN serpline_v1.rankings.relation IS 'ours or competitor, as marked now. Null: not marked.'"
@@ -2223,7 +2212,8 @@ END $$
         CAST(coalesce((
             SELECT max(t.last_at) FROM unnest(ARRAY['organic', 'news', 'video']) AS k(kind), LATERAL (
                 SELECT max(x.collected_at) AS last_at FROM serps x
-                WHERE x.run_id = b.serp_collection AND x.content_type = k.kind
+                WHERE CAST(x.run_id AS text) || x.content_type
+                    = CAST(b.serp_collection AS text) || k.kind
             ) t WHERE b.content_type IN (k.kind, 'all')
         ), b.created_at) AT TIME ZONE 'UTC' AS date)
             AS collected_on, o.config -> 'devices' AS devices, CASE WHEN o.config #>> '{backfill,is_late}' = 'true' OR o.config #>> '{backfill,kind}' = 'late' THEN o.scheduled_for END AS late_for
@@ -2299,7 +2289,7 @@ END $$
     op.execute("""CREATE OR REPLACE VIEW serpline_v1.dsi AS SELECT v.run_id, v.collected_on, v.content_type, v.market, v.device, v.company, v.company_name, v.relation, v.landscape, v.rank, v.dsi, v.completeness, v.coverage, v.keywords_ranked, v.keywords_collected, v.keywords_planned, v.traffic_share, v.traffic, v.traffic_total, v.relevance, v.relevance_basis, v.results, v.unknown_volume_keywords, v.unknown_ai_overview_keywords, v.unanalysed_results, v.curve, v.curve_version, v.proxy, v.sources, v.stale_types, v.late_types FROM (
     SELECT
     l.run_id, l.collected_on, d.content_type, d.market, d.device, d.company,
-    coalesce(coalesce(x.name, ps.display_name, ps.name, py.display_name, py.name), y.title) AS company_name, x.relation, l.landscape
+    coalesce(x.name, ps.display_name, ps.name, py.display_name, py.name, y.title) AS company_name, x.relation, l.landscape
 , CAST(d.detail ->> 'rank' AS bigint) AS rank, d.dsi,
     CASE WHEN d.content_type = 'all' THEN
             CASE WHEN d.dsi IS NULL THEN 'partial: content types' ELSE 'complete' END
@@ -2322,7 +2312,8 @@ END $$
         CAST(coalesce((
             SELECT max(t.last_at) FROM unnest(ARRAY['organic', 'news', 'video']) AS k(kind), LATERAL (
                 SELECT max(x.collected_at) AS last_at FROM serps x
-                WHERE x.run_id = b.serp_collection AND x.content_type = k.kind
+                WHERE CAST(x.run_id AS text) || x.content_type
+                    = CAST(b.serp_collection AS text) || k.kind
             ) t WHERE b.content_type IN (k.kind, 'all')
         ), b.created_at) AT TIME ZONE 'UTC' AS date)
             AS collected_on, o.config -> 'devices' AS devices, CASE WHEN o.config #>> '{backfill,is_late}' = 'true' OR o.config #>> '{backfill,kind}' = 'late' THEN o.scheduled_for END AS late_for
@@ -2363,10 +2354,10 @@ END $$
     )
     op.execute("COMMENT ON COLUMN serpline_v1.dsi.device IS 'desktop, mobile or tablet.'")
     op.execute(
-        "COMMENT ON COLUMN serpline_v1.dsi.company IS 'The company''s key: its registrable domain. youtube.com/channel/ID for a channel without a known owner.'"
+        "COMMENT ON COLUMN serpline_v1.dsi.company IS 'The company''s key: its registrable domain. youtube.com/channel/ID for a channel without a known owner. Merged domains have the key of the company that they were merged into.'"
     )
     op.execute(
-        "COMMENT ON COLUMN serpline_v1.dsi.company_name IS 'The name of the company''s brand. Null: not known.'"
+        "COMMENT ON COLUMN serpline_v1.dsi.company_name IS 'The name that a person gave, or else the brand''s. Null: not known.'"
     )
     op.execute(
         "COMMENT ON COLUMN serpline_v1.dsi.relation IS 'ours or competitor, as marked now. Null: not marked.'"
@@ -2437,7 +2428,7 @@ END $$
     op.execute("""CREATE OR REPLACE VIEW serpline_v1.share_of_voice AS SELECT v.run_id, v.collected_on, v.content_type, v.market, v.device, v.company, v.company_name, v.relation, v.landscape, v.completeness, v.share_of_results, v.share_of_first, v.share_of_volume, v.traffic, v.traffic_total, v.keywords_ranked, v.keywords_collected, v.keywords_planned, v.unknown_volume_keywords, v.curve, v.curve_version, v.proxy FROM (
     SELECT
     l.run_id, l.collected_on, d.content_type, d.market, d.device, d.company,
-    coalesce(coalesce(x.name, ps.display_name, ps.name, py.display_name, py.name), y.title) AS company_name, x.relation, l.landscape
+    coalesce(x.name, ps.display_name, ps.name, py.display_name, py.name, y.title) AS company_name, x.relation, l.landscape
 , CASE WHEN d.traffic_share IS NULL THEN 'partial: volumes'
             ELSE 'complete' END AS completeness,
         d.traffic_share AS share_of_results,
@@ -2450,7 +2441,8 @@ END $$
         CAST(coalesce((
             SELECT max(t.last_at) FROM unnest(ARRAY['organic', 'news', 'video']) AS k(kind), LATERAL (
                 SELECT max(x.collected_at) AS last_at FROM serps x
-                WHERE x.run_id = b.serp_collection AND x.content_type = k.kind
+                WHERE CAST(x.run_id AS text) || x.content_type
+                    = CAST(b.serp_collection AS text) || k.kind
             ) t WHERE b.content_type IN (k.kind, 'all')
         ), b.created_at) AT TIME ZONE 'UTC' AS date)
             AS collected_on, o.config -> 'devices' AS devices, CASE WHEN o.config #>> '{backfill,is_late}' = 'true' OR o.config #>> '{backfill,kind}' = 'late' THEN o.scheduled_for END AS late_for
@@ -2496,10 +2488,10 @@ END $$
         "COMMENT ON COLUMN serpline_v1.share_of_voice.device IS 'desktop, mobile or tablet.'"
     )
     op.execute(
-        "COMMENT ON COLUMN serpline_v1.share_of_voice.company IS 'The company''s key: its registrable domain. youtube.com/channel/ID for a channel without a known owner.'"
+        "COMMENT ON COLUMN serpline_v1.share_of_voice.company IS 'The company''s key: its registrable domain. youtube.com/channel/ID for a channel without a known owner. Merged domains have the key of the company that they were merged into.'"
     )
     op.execute(
-        "COMMENT ON COLUMN serpline_v1.share_of_voice.company_name IS 'The name of the company''s brand. Null: not known.'"
+        "COMMENT ON COLUMN serpline_v1.share_of_voice.company_name IS 'The name that a person gave, or else the brand''s. Null: not known.'"
     )
     op.execute(
         "COMMENT ON COLUMN serpline_v1.share_of_voice.relation IS 'ours or competitor, as marked now. Null: not marked.'"
@@ -2610,9 +2602,10 @@ END $$
     )
     op.execute("""CREATE OR REPLACE VIEW serpline_v1.companies AS SELECT v.company, v.company_name, v.relation, v.merged_into, v.merged_at, v.found, v.source_name, v.industry, v.industry_code, v.industry_name, v.industry_group, v.country, v.country_code, v.employee_count, v.size, v.founded, v.linkedin_url, v.ticker, v.parent, v.source, v.fetched_at FROM (
     SELECT p.domain AS company, coalesce(x.name, p.display_name, p.name) AS company_name,
-        x.relation, x.merged_into, x.merged_at, p.found, p.name AS source_name, p.industry, p.industry_code, p.industry_name,
-        p.industry_group, p.country, p.country_code, p.employee_count, p.size, p.founded,
-        p.linkedin_url, p.ticker, p.parent, p.source, p.fetched_at
+        x.relation, x.merged_into, x.merged_at, p.found, p.name AS source_name, p.industry,
+        p.industry_code, p.industry_name, p.industry_group, p.country, p.country_code,
+        p.employee_count, p.size, p.founded, p.linkedin_url, p.ticker, p.parent, p.source,
+        p.fetched_at
     FROM (
         SELECT DISTINCT ON (u.domain) u.* FROM (
             SELECT domain, found, display_name, name, industry, industry_code, industry_name,
@@ -2630,7 +2623,7 @@ END $$
         "COMMENT ON COLUMN serpline_v1.companies.company IS 'The company''s key: its registrable domain.'"
     )
     op.execute(
-        "COMMENT ON COLUMN serpline_v1.companies.company_name IS 'The name of the company''s brand. Null: not known.'"
+        "COMMENT ON COLUMN serpline_v1.companies.company_name IS 'The name that a person gave, or else the brand''s. Null: not known.'"
     )
     op.execute(
         "COMMENT ON COLUMN serpline_v1.companies.relation IS 'ours or competitor, as marked now. Null: not marked.'"
@@ -2690,7 +2683,8 @@ END $$
         CAST(coalesce((
             SELECT max(t.last_at) FROM unnest(ARRAY['organic', 'news', 'video']) AS k(kind), LATERAL (
                 SELECT max(x.collected_at) AS last_at FROM serps x
-                WHERE x.run_id = o.id AND x.content_type = k.kind
+                WHERE CAST(x.run_id AS text) || x.content_type
+                    = CAST(o.id AS text) || k.kind
             ) t WHERE 'all' IN (k.kind, 'all')
         ), r.created_at) AT TIME ZONE 'UTC' AS date)
             AS collected_on, r.status, r.mode, r.config ->> 'schedule' AS schedule,

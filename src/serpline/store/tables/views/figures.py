@@ -4,7 +4,7 @@ from typing import Final
 
 from serpline.domain.companies import CHANNEL_ADDRESS
 from serpline.domain.names import ContentType, PhaseName
-from serpline.store.tables.views.searches import PROFILE_NAME, profiles
+from serpline.store.tables.views.searches import NAME, profiles
 from serpline.store.tables.views.sources import Sources, lanes
 
 # A combined figure has no components of its own: it is known or not.
@@ -22,7 +22,7 @@ _MARKED: Final = """
 """
 _COMPANY: Final = f"""
     l.run_id, l.collected_on, d.content_type, d.market, d.device, d.company,
-    coalesce({PROFILE_NAME}, y.title) AS company_name, x.relation, l.landscape
+    coalesce({NAME}, y.title) AS company_name, x.relation, l.landscape
 """
 
 

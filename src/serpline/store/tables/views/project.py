@@ -22,9 +22,9 @@ KEYWORDS: Final = """
 COMPANIES: Final = f"""
     SELECT p.domain AS company, coalesce(x.name, p.display_name, p.name) AS company_name,
         x.relation, x.merged_into, x.merged_at, p.found, p.name AS source_name, p.industry,
-        p.industry_code, p.industry_name,
-        p.industry_group, p.country, p.country_code, p.employee_count, p.size, p.founded,
-        p.linkedin_url, p.ticker, p.parent, p.source, p.fetched_at
+        p.industry_code, p.industry_name, p.industry_group, p.country, p.country_code,
+        p.employee_count, p.size, p.founded, p.linkedin_url, p.ticker, p.parent, p.source,
+        p.fetched_at
     FROM (
         SELECT DISTINCT ON (u.domain) u.* FROM (
             SELECT domain, found, display_name, name, industry, industry_code, industry_name,

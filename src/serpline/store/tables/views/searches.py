@@ -15,10 +15,11 @@ COMPANY_OF_RESULT: Final = f"""
 """
 
 
-def owners(run: Sources) -> str:
-    """Joins of results ``s`` with the owners of channels.
+def companies(run: Sources) -> str:
+    """Joins of results ``s`` with their company, ``z.company``.
 
-    A channel is found by its video, or by the reference in the result's URL.
+    A channel ``c`` is found by its video, or by the reference in the result's URL. Domains that
+    were merged when the figures were computed count as one company.
     """
     return f"""
     LEFT JOIN youtube_videos v
@@ -29,17 +30,19 @@ def owners(run: Sources) -> str:
         AND c.channel_id = coalesce(v.channel_id, f.channel_id, s.channel_ref)
     LEFT JOIN channel_owners o ON o.run_id = {run.company_enrichment_youtube}
         AND o.channel_id = c.channel_id
+    CROSS JOIN LATERAL (SELECT {COMPANY_OF_RESULT} AS company) q
+    LEFT JOIN run_company_aliases a ON a.run_id = {run.dsi_calculation}
+        AND a.content_type = s.content_type AND a.domain = q.company
+    CROSS JOIN LATERAL (SELECT coalesce(a.company, q.company) AS company) z
     """
 
 
-# The company that counts the result in the run's figures: a domain may be merged into another.
-_COMPANY: Final = f"coalesce(a.company, {COMPANY_OF_RESULT})"
-
-PROFILE_NAME: Final = "coalesce(x.name, ps.display_name, ps.name, py.display_name, py.name)"
+# A name that a person gave, or else the brand's, or else the source's.
+NAME: Final = "x.name, ps.display_name, ps.name, py.display_name, py.name"
 
 
 def profiles(run: Sources, company: str) -> str:
-    """Joins with the two profiles that a run may have of a company, its mark and its name."""
+    """Joins with the two profiles that a run may have of a company, and its mark and name."""
     return f"""
     LEFT JOIN company_profiles ps
         ON ps.run_id = {run.company_enrichment_serp} AND ps.domain = {company}
@@ -74,19 +77,16 @@ def rankings(run: Sources) -> str:
     return f"""
     SELECT {_SEARCH}, CASE WHEN p.run_id IS NULL THEN 'not collected'
             WHEN s.run_id IS NULL THEN 'not ranked' ELSE 'ranked' END AS state,
-        s.rank, s.position, s.url, s.title, s.domain, {_COMPANY} AS company,
-        coalesce({PROFILE_NAME}, CASE WHEN o.domain IS NULL AND a.company IS NULL THEN c.title END)
-            AS company_name,
-        x.relation, m.search_volume, m.unknown_reason AS volume_unknown_reason,
+        s.rank, s.position, s.url, s.title, s.domain, z.company, coalesce({NAME},
+            CASE WHEN z.company = '{CHANNEL_ADDRESS}' || c.channel_id THEN c.title END
+        ) AS company_name, x.relation, m.search_volume, m.unknown_reason AS volume_unknown_reason,
         p.collected_at, l.late_for
     {_searches(run)}
     LEFT JOIN serp_results s ON s.run_id = {run.serp_collection}
         AND s.content_type = l.content_type AND s.keyword_id = k.keyword_id
         AND s.market = k.market AND s.device = d.device
-    {owners(run)}
-    LEFT JOIN run_company_aliases a ON a.run_id = {run.dsi_calculation}
-        AND a.content_type = l.content_type AND a.domain = ({COMPANY_OF_RESULT})
-    {profiles(run, f"({_COMPANY})")}
+    {companies(run)}
+    {profiles(run, "z.company")}
     """
 
 

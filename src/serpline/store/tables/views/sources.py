@@ -47,7 +47,8 @@ def last_search_on(searches: str, content_type: str, otherwise: str) -> str:
         CAST(coalesce((
             SELECT max(t.last_at) FROM unnest(ARRAY[{_TYPES}]) AS k(kind), LATERAL (
                 SELECT max(x.collected_at) AS last_at FROM serps x
-                WHERE x.run_id = {searches} AND x.content_type = k.kind
+                WHERE CAST(x.run_id AS text) || x.content_type
+                    = CAST({searches} AS text) || k.kind
             ) t WHERE {content_type} IN (k.kind, '{ContentType.ALL}')
         ), {otherwise}) AT TIME ZONE 'UTC' AS date)"""
 
