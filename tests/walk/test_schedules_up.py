@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -49,6 +50,11 @@ async def up(world: World, log: str) -> AsyncIterator[subprocess.Popen[bytes]]:
         await asyncio.to_thread(process.wait, 60)
 
 
+def told(world: World, log: str) -> str:
+    """The log of an ``up`` so far."""
+    return (world.directory / log).read_text()
+
+
 def _kill_all(process: subprocess.Popen[bytes]) -> None:
     """SIGKILL the supervisor and everything that it started."""
     children = psutil.Process(process.pid).children(recursive=True)
@@ -73,6 +79,7 @@ async def test_a_schedule_needs_nothing_but_up(database_url: str, tmp_path: Path
 
         async with up(world, "first.log") as process:
             await until(partial(world.query, WORKER_RUNS), "the worker")
+            assert re.search(r"up: web on http://127.0.0.1:[1-9]", told(world, "first.log"))
             first = every_minute()
             await schedules.add(NAME, first)
             await until(partial(world.query, STARTED), "the first slot")

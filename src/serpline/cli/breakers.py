@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from serpline.cli.common import JsonFlag, print_json, print_message, require_utf8, run, services
+from serpline.cli.invocation import person
 from serpline.cli.tables import show_table
 from serpline.domain.errors import UserError
 
@@ -53,14 +54,14 @@ def list_(ctx: typer.Context, as_json: JsonFlag = False) -> None:
 @app.command()
 def reset(ctx: typer.Context, name: Name) -> None:
     """Close a breaker and clear its failure count."""
-    row = run(_change(ctx, name, lambda manager: manager.reset(name)))
+    row = run(_change(ctx, name, lambda manager: manager.reset(name, by=person())))
     print_message(f"{name}: {row.breaker.state}")
 
 
 @app.command()
 def isolate(ctx: typer.Context, name: Name) -> None:
     """Isolate a breaker: every call is refused until 'breakers reset'."""
-    row = run(_change(ctx, name, lambda manager: manager.isolate(name)))
+    row = run(_change(ctx, name, lambda manager: manager.isolate(name, by=person())))
     print_message(f"{name}: {row.breaker.state}")
 
 

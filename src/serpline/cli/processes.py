@@ -206,14 +206,21 @@ def up(
     configure_logging(settings, "INFO")
 
     async def supervise() -> int:
-        async with until_stopped() as stop:
-            supervisor = await _create_supervisor(settings, workers, host)
+        from serpline.app.services import open_services
+        from serpline.app.tools import check_configuration
+        from serpline.cli.wait_log import log_waits
+
+        check_configuration(settings)
+        async with until_stopped() as stop, open_services(settings, pool_size=1) as opened:
+            chosen = _free_port(host, settings.web_port)
+            supervisor = _create_supervisor(settings, workers, host, chosen)
             async with supervisor.running():
-                print_message(f"up: web on http://{host}:{settings.web_port} and {workers} workers")
-                waits = [asyncio.create_task(each.wait()) for each in (stop, supervisor.gave_up)]
-                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-                for wait in waits:
-                    wait.cancel()
+                print_message(f"up: web on http://{host}:{chosen} and {workers} workers")
+                ends = [asyncio.create_task(each.wait()) for each in (stop, supervisor.gave_up)]
+                logging = asyncio.create_task(log_waits(opened))
+                await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+                for task in (*ends, logging):
+                    task.cancel()
                 print_message("stopping: work in progress finishes first")
             await supervisor.check()
         return 0
@@ -221,19 +228,19 @@ def up(
     return _run(supervise())
 
 
-async def _create_supervisor(settings: Settings, workers: int, host: str) -> "Supervisor":
-    """Create the supervisor, after checking the settings, the database and the port."""
-    from serpline.app.services import open_services
-    from serpline.app.tools import check_configuration
-    from serpline.cli.supervise import Child, Supervisor
+def _free_port(host: str, port: int) -> int:
+    """The port, or a free one for 0. Raises ``UserError`` if it is taken."""
     from serpline.cli.webserver import bind_socket
 
-    check_configuration(settings)
-    async with open_services(settings):
-        pass
-    bind_socket(host, settings.web_port).close()
+    with bind_socket(host, port) as listener:
+        return int(listener.getsockname()[1])
+
+
+def _create_supervisor(settings: Settings, workers: int, host: str, port: int) -> "Supervisor":
+    from serpline.cli.supervise import Child, Supervisor
+
     environment = {**os.environ, ENVIRONMENT_DATA_DIR: str(settings.data_dir)}
-    web_arguments = ["web", "--host", host, "--port", str(settings.web_port)]
+    web_arguments = ["web", "--host", host, "--port", str(port)]
     children = [Child("web", web_arguments, environment)]
     children += [Child(f"worker {n}", ["worker"], environment) for n in range(1, workers + 1)]
     return Supervisor(children, SystemClock())

@@ -18,8 +18,11 @@ from serpline.cli.common import (
     spool_list,
 )
 from serpline.cli.costs import amount
+from serpline.cli.invocation import person
+from serpline.cli.run_events import read_events, show_events
 from serpline.cli.tables import Column, show_table
 from serpline.cli.times import minute
+from serpline.core.escaping import terminal_text
 from serpline.core.spool import Spool
 from serpline.domain.errors import UserError
 from serpline.domain.names import ContentType, PhaseName
@@ -98,11 +101,16 @@ def list_(
         show_table(["run", "status", Column("mode", drop=1), "created (UTC)", *last], rows)
 
 
-async def print_report(opened: "Services", run_id: UUID, *, as_json: bool) -> dict[str, Any]:
+async def print_report(
+    opened: "Services", run_id: UUID, *, as_json: bool, with_events: bool = False
+) -> dict[str, Any]:
     """Print a run as tables, or as a document that ends with its DSI. Returns the rest."""
     from serpline.pipeline.report import dsi_rows, run_report
 
     report = await run_report(opened.database, run_id, opened.clock.now())
+    if with_events:
+        async with opened.database.transaction() as conn:
+            report["events"] = await read_events(conn, run_id)
     if as_json:
         spool = Spool()
         async with opened.database.transaction() as conn, aclosing(dsi_rows(conn, run_id)) as rows:
@@ -131,6 +139,8 @@ def show_report(report: dict[str, Any]) -> None:
     ]
     columns += ["completed", Column("failed", drop=3), Column("skipped", drop=1), "details"]
     show_table(columns, rows, title=title + _missing_searches(report))
+    for line in report["doing"]:
+        typer.echo(terminal_text(line))
     missing = [row for row in report["collection"] if row["collected"] < row["planned"]]
     if missing:
         names = ("content_type", "market", "device", "planned", "collected")
@@ -160,6 +170,8 @@ def show_report(report: dict[str, Any]) -> None:
         ]
         phase = Column("phase", drop=2, wraps=False)
         show_table([phase, "type", "failed item", Column("category", drop=1), "error"], failures)
+    if "events" in report:
+        show_events(report["events"])
 
 
 def _item(failure: Mapping[str, Any]) -> str:
@@ -194,12 +206,20 @@ def _lane_details(lane: Mapping[str, Any], run_id: UUID) -> str | None:
 
 
 @app.command()
-def show(ctx: typer.Context, run_id: RunId = "latest", as_json: JsonFlag = False) -> None:
-    """Show a run: lanes, spending and failures; with --json also its DSI."""
+def show(
+    ctx: typer.Context,
+    run_id: RunId = "latest",
+    events: Annotated[
+        bool, typer.Option("--events", help="Also what happened, and what people did.")
+    ] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Show a run: steps, what it waits for, spending, failures; with --json also its DSI."""
 
     async def read() -> None:
         async with services(ctx) as opened:
-            await print_report(opened, await find_run(opened, run_id), as_json=as_json)
+            found = await find_run(opened, run_id)
+            await print_report(opened, found, as_json=as_json, with_events=events)
 
     run(read())
 
@@ -213,7 +233,7 @@ def watch(ctx: typer.Context, run_id: RunId = "latest", as_json: JsonFlag = Fals
 
         async with services(ctx) as opened:
             found = await find_run(opened, run_id)
-            await follow(opened, found, quiet=as_json)
+            await follow(opened, found, quiet=as_json, ctx=ctx)
             return await print_report(opened, found, as_json=as_json)
 
     report = run(watch_run())
@@ -241,7 +261,7 @@ def cancel(ctx: typer.Context, run_id: RunId) -> None:
 async def _control(ctx: typer.Context, given: str, verb: str) -> None:
     async with services(ctx) as opened:
         found = await find_run(opened, given)
-        await getattr(opened.pipeline, verb)(found)
+        await getattr(opened.pipeline, verb)(found, by=person())
     print_message(f"run {found}: {_PAST[verb]}")
 
 
@@ -266,7 +286,7 @@ def retry(
         async with services(ctx) as opened:
             found = await find_run(opened, run_id)
             done = await opened.pipeline.retry(
-                found, phase=phase, content_type=content_type, item=item
+                found, phase=phase, content_type=content_type, item=item, by=person()
             )
             return found, done.lanes
 

@@ -18,6 +18,7 @@ from serpline.cli.common import (
     split_list,
     warn_without_workers,
 )
+from serpline.cli.invocation import person
 from serpline.cli.schedule_tables import show_cost, show_times
 from serpline.cli.schedule_views import NameArgument, cost_of
 from serpline.cli.times import minute
@@ -159,9 +160,11 @@ def trigger(
 
     async def work() -> list[str]:
         async with services(ctx) as opened:
-            started = [str(each) for each in await opened.schedules.trigger(name, chosen)]
+            started = [
+                str(each) for each in await opened.schedules.trigger(name, chosen, by=person())
+            ]
             await warn_without_workers(opened)
-            return started
+            return [str(each) for each in started]
 
     run_ids = run(work())
     if as_json:

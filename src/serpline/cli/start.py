@@ -17,6 +17,7 @@ from serpline.cli.common import (
     warn_without_workers,
 )
 from serpline.cli.costs import amount
+from serpline.cli.invocation import person
 from serpline.cli.runs import exit_code, find_run, print_report
 from serpline.cli.tables import Column, show_table
 from serpline.domain.errors import UserError
@@ -134,12 +135,14 @@ def _start(ctx: typer.Context, request: _StartRequest, *, wait: bool, as_json: b
         from serpline.cli.progress import follow
 
         async with services(ctx) as opened:
-            run_id = await opened.pipeline.start(await request.resolved(opened), request.mode)
+            config = await request.resolved(opened)
+            run_id = await opened.pipeline.start(config, request.mode, by=person())
             if not as_json:
                 print_message(f"run {run_id} started")
-            await warn_without_workers(opened)
+            if not wait or as_json:
+                await warn_without_workers(opened)
             if wait:
-                await follow(opened, run_id, quiet=as_json)
+                await follow(opened, run_id, quiet=as_json, ctx=ctx)
             elif not as_json:
                 typer.echo(run_id)
                 return 0

@@ -15,6 +15,7 @@ from uuid import UUID
 from serpline.domain.errors import UserError
 from serpline.domain.phases import LaneView
 from serpline.domain.states import ENDED_LANES, LaneStatus
+from serpline.pipeline.waiting import document, read_waiting
 from serpline.store.calls import ledger
 from serpline.store.database import Connection, Database
 from serpline.store.results import scores
@@ -67,9 +68,11 @@ async def run_report(database: Database, run_id: UUID, now: datetime) -> dict[st
         searches = await collection(conn, run_id)
         empty = await empty_pages(conn, run_id)
         made = await batches.of_run(conn, run_id, BATCHES_SHOWN_MAX)
+        waiting = await read_waiting(conn, run_id)
     return {
         **run_summary(run),
         "seconds": seconds_of(run, now),
+        **document(*waiting),
         "phases": _phases(lanes, reports),
         "collection": [asdict(row) for row in searches],
         "credits": {provider: _number(total.credits) for provider, total in spent.items()},

@@ -39,8 +39,9 @@ def lines(waiting: Waiting, now: datetime) -> list[str]:
 
 
 def document(waiting: Waiting, now: datetime) -> dict[str, Any]:
-    """The same for programs: ``working`` and ``waits``, each with its ``cause`` and sentence."""
+    """The same for programs: the lines (``doing``), ``working``, and ``waits`` by cause."""
     return {
+        "doing": lines(waiting, now),
         "working": {"items": waiting.items, "steps": [str(key) for key in waiting.steps]},
         "waits": [
             {
@@ -58,9 +59,25 @@ def document(waiting: Waiting, now: datetime) -> dict[str, Any]:
     }
 
 
-def causes(waiting: Waiting) -> frozenset[tuple[str, str]]:
-    """What a log line is about: it is written when this changes, not when a figure does."""
-    return frozenset((str(wait.cause), wait.subject) for wait in waiting.waits)
+class WaitLog:
+    """Tells when the causes change, not when a figure does, and not for a moment between two."""
+
+    def __init__(self) -> None:
+        self._last: frozenset[tuple[str, str]] = frozenset()
+        self._told: frozenset[tuple[str, str]] = frozenset()
+
+    def changed(self, waiting: Waiting, now: datetime) -> list[str]:
+        """The lines to write after a further look; empty if there is nothing new.
+
+        A cause is told when two looks have found it.
+        """
+        found = frozenset((str(wait.cause), wait.subject) for wait in waiting.waits)
+        is_new = found == self._last and found != self._told
+        self._last = found
+        if not is_new:
+            return []
+        self._told = found
+        return lines(waiting, now)
 
 
 def sentence(wait: Wait, now: datetime) -> str:

@@ -50,7 +50,8 @@ from serpline.store.calls import breakers as store
 from serpline.store.calls.breakers import BreakerRow, SettingsUpdate
 from serpline.store.database import Connection, Database
 from serpline.store.queue.wakeups import WakeUp, wake
-from serpline.store.runs import due
+from serpline.store.runs import due, events
+from serpline.store.runs.events import Event, acted
 
 __all__ = ["BreakerOpen", "CircuitBreaker", "CircuitBreakerManager", "Permit"]
 
@@ -141,13 +142,13 @@ class CircuitBreakerManager:
         async with self.db.transaction() as conn:
             return await store.list_all(conn, self._defaults)
 
-    async def isolate(self, name: str) -> BreakerRow:
+    async def isolate(self, name: str, *, by: str | None = None) -> BreakerRow:
         """Refuse every call by hand, until ``reset``. Raises ``LookupError`` if unknown."""
-        return await self._by_hand(name, isolate)
+        return await self._by_hand(name, isolate, Event("breaker.isolate", detail=acted(by)))
 
-    async def reset(self, name: str) -> BreakerRow:
+    async def reset(self, name: str, *, by: str | None = None) -> BreakerRow:
         """Close by hand and forget the failures. Raises ``LookupError`` if unknown."""
-        return await self._by_hand(name, reset)
+        return await self._by_hand(name, reset, Event("breaker.reset", detail=acted(by)))
 
     async def configure(
         self,
@@ -253,9 +254,13 @@ class CircuitBreakerManager:
             else:
                 yield conn, await store.lock(conn, name)
 
-    async def _by_hand(self, name: str, move: Callable[[Breaker], Step]) -> BreakerRow:
+    async def _by_hand(
+        self, name: str, move: Callable[[Breaker], Step], event: Event
+    ) -> BreakerRow:
         async with self._locked_by_name(name) as (conn, before):
             after = await self.save(conn, before, move(before.breaker))
+            event.detail["breaker"] = name
+            await events.append(conn, [event])
         return self._update_cache(after)
 
     def _update_cache(self, row: BreakerRow) -> BreakerRow:

@@ -21,7 +21,8 @@ from serpline.store.calls.budgets import Budget, Shortage
 from serpline.store.calls.ledger import CallTotals
 from serpline.store.database import Connection, Database
 from serpline.store.queue.wakeups import WakeUp, wake
-from serpline.store.runs import due
+from serpline.store.runs import due, events
+from serpline.store.runs.events import Event
 
 RESERVED_SECONDS = 2.0
 # More than any call costs, and small enough that no sum of calls overflows its column.
@@ -120,7 +121,8 @@ def refusal(
 async def apply_limits(conn: Connection, policies: Iterable[ProviderPolicy], now: datetime) -> None:
     """Store the settings' limits for the current periods.
 
-    A raised limit wakes the chunks that wait on it. Owned chunks become due at their release.
+    A raised limit is an event and wakes the chunks that wait on it. Owned chunks become due at
+    their release. Ends the caller's transaction.
     """
     limits = {
         (policy.provider, scope): limit
@@ -133,6 +135,7 @@ async def apply_limits(conn: Connection, policies: Iterable[ProviderPolicy], now
     names = [wait_key(provider) for provider in raised]
     waiting = [found for name in names for found in await due.make_waiting_due(conn, name)]
     await wake(conn, [WakeUp("chunk", str(id_), JobPriority(p)) for id_, p in waiting])
+    await events.append(conn, [Event("budget.raise", detail={"provider": p}) for p in raised])
 
 
 async def usage(

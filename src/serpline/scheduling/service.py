@@ -151,7 +151,9 @@ class SchedulingService:
         """Start nothing more, for good. Its slots and versions stay; running runs go on."""
         await self._stop(name, "delete", "deleted", reason)
 
-    async def trigger(self, name: str, content_types: Sequence[str] = ()) -> list[UUID]:
+    async def trigger(
+        self, name: str, content_types: Sequence[str] = (), *, by: str | None = None
+    ) -> list[UUID]:
         """Start runs now, whether the schedule is due, paused or running; return their ids.
 
         ``content_types``: all of the schedule if empty. Types that cannot share a run have runs of
@@ -163,7 +165,7 @@ class SchedulingService:
         async with self._decided(name, now) as (conn, row, written):
             specs = readable_specs(row)
             groups = groups_of(name, specs, content_types)
-            return await trigger_groups(conn, self._pipeline, row, specs, groups, now, written)
+            return await trigger_groups(conn, self._pipeline, row, specs, groups, now, written, by)
 
     async def get(self, name: str) -> dict[str, Any]:
         """Return a schedule with its next times, health, specifications and versions.

@@ -58,6 +58,7 @@ async def trigger_groups(
     groups: Sequence[Group],
     now: datetime,
     before: Sequence[Event],
+    by: str | None = None,
 ) -> list[UUID]:
     """Start a run for each group of a locked schedule, all or none; return the runs' ids.
 
@@ -75,7 +76,7 @@ async def trigger_groups(
         ]
         await slots.insert(conn, made)
         config = config_of(row.id, specs, chosen, None, now)
-        written += await pipeline.insert(conn, run_id, config, PipelineMode.SCHEDULED)
+        written += await pipeline.insert(conn, run_id, config, PipelineMode.SCHEDULED, by=by)
         detail = {
             "schedule": row.id,
             "scheduled_for": instant.isoformat(),

@@ -1,12 +1,17 @@
 """What a run waits for, as the worker and the guards store it."""
 
+import asyncio
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
+from typing import Any
 from uuid import UUID
 
 import pytest
-from harness.inline import METRICS, NEWS, Harness, open_harness
+from harness.inline import METRICS, NEWS, Harness, TravelClock, open_harness
 from harness.scripted import BREAKER
+from structlog.testing import capture_logs
 
+from serpline.cli.wait_log import log_waits
 from serpline.domain.names import PhaseName
 from serpline.domain.phases import LaneKey
 from serpline.pipeline.waiting import lines, read_waiting
@@ -102,3 +107,22 @@ async def test_busy_missing_and_paused_workers_are_named(harness: Harness) -> No
     )
     (waits,) = await said(harness, run_id)
     assert waits.startswith("no worker is running since ")
+
+
+async def test_up_logs_a_cause_once(harness: Harness) -> None:
+    """After the second look that finds it; an ended run is forgotten."""
+    run_id = await harness.start({METRICS: ["DONE-1"]}, lanes=[METRICS])
+    await harness.query("UPDATE workers SET ended_at = now()")
+    looks = iter(range(4))
+
+    class Looks(TravelClock):
+        async def sleep(self, seconds: float) -> None:
+            if next(looks, None) is None:
+                raise asyncio.CancelledError
+
+    opened: Any = SimpleNamespace(database=harness.database, clock=Looks())
+    with capture_logs() as logged, pytest.raises(asyncio.CancelledError):
+        await log_waits(opened)
+    (line,) = [entry for entry in logged if entry.get("action") == "run.waits"]
+    assert line["event"].startswith("no worker is running since ")
+    assert (line["run"], line["log_level"]) == (str(run_id), "info")

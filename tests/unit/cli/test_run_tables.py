@@ -20,6 +20,7 @@ REPORT: dict[str, Any] = {
     "calls": {"llm": 3, "page": 4},
     "credits": {"llm": 38285, "page": 0},
     "batches": [],
+    "doing": [],
     "empty_pages": [],
     "failures": [],
 }

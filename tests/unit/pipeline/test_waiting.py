@@ -21,7 +21,7 @@ from serpline.domain.waits import (
     most_telling,
     waits_of,
 )
-from serpline.pipeline.waiting import causes, document, lines
+from serpline.pipeline.waiting import WaitLog, document, lines
 
 NOW = datetime(2026, 11, 30, 21, 0, tzinfo=UTC)
 SOON, TOMORROW = NOW + timedelta(minutes=6), NOW + timedelta(hours=3)
@@ -217,8 +217,6 @@ def test_equal_causes_are_one() -> None:
         (WaitCause.RETRY, 40, 6),
     ]
     assert said(both)[0] == "working on 7 items (serp_collection/organic)"
-    fewer = replace(both, groups=[*both.groups[1:], chunks(SERP, WaitCause.RETRY, items=1)])
-    assert causes(waits_of(fewer)) == causes(waiting)
     told = document(waiting, NOW)
     assert told["working"] == {"items": 7, "steps": ["serp_collection/organic"]}
     assert told["waits"][0] | {"later_steps": None} == {
@@ -232,6 +230,22 @@ def test_equal_causes_are_one() -> None:
         "sentence": "waiting for dataforseo_api, breaker open until 21:06 UTC; 11 later steps wait"
         " for this",
     }
+
+
+def test_a_log_has_a_line_when_the_causes_change() -> None:
+    """Not for other figures, not for a moment between two looks, and again when work goes on."""
+    refused = facts(chunks(METRICS, WaitCause.BREAKER, "dataforseo_api"), breakers=OPEN)
+    fewer = replace(refused, groups=[replace(refused.groups[0], items=1)])
+    working = facts(chunks(METRICS, owned=True))
+    log = WaitLog()
+
+    def told(*found: RunFacts) -> list[list[str]]:
+        return [log.changed(waits_of(each), NOW) for each in found]
+
+    assert told(working, working, refused, working) == [[], [], [], []]
+    assert told(refused, refused, fewer) == [[], said(refused), []]
+    assert told(working, fewer) == [[], []]
+    assert told(working, working) == [[], said(working)]
 
 
 def test_a_planned_step_counts_as_work() -> None:

@@ -49,6 +49,35 @@ async def append(conn: Connection, events: Sequence[Event]) -> None:
     )
 
 
+# What people do to a provider's breakers and budgets concerns every run that may wait for them.
+_SHARED = ("breaker.reset", "breaker.isolate", "budget.raise")
+
+
+async def of_run(
+    conn: Connection, run_id: UUID, *, last_id: int = 0, limit: int = 500
+) -> list[dict[str, Any]]:
+    """Return up to ``limit`` events of a run with an id above ``last_id``, oldest first.
+
+    Resets of breakers and raised budgets are among them, from the run's first event to its end.
+    """
+    rows = await conn.execute(
+        text(
+            "WITH run AS (SELECT coalesce(completed_at, 'infinity') AS until, coalesce((SELECT"
+            " min(id) FROM pipeline_events WHERE run_id = :run), 0) AS first"
+            " FROM pipeline_executions WHERE id = :run)"
+            " SELECT id, occurred_at, run_id, event_type, phase_name, content_type, detail FROM ("
+            " (SELECT * FROM pipeline_events WHERE run_id = :run AND id > :last"
+            " ORDER BY id LIMIT :limit) UNION ALL"
+            " (SELECT e.* FROM pipeline_events e, run WHERE e.run_id IS NULL"
+            " AND e.id > greatest(:last, run.first) AND e.event_type = ANY(:shared)"
+            " AND e.occurred_at <= run.until ORDER BY e.id LIMIT :limit)"
+            " ) AS found ORDER BY id LIMIT :limit"
+        ),
+        {"run": run_id, "last": last_id, "limit": limit, "shared": list(_SHARED)},
+    )
+    return [dict(row) for row in rows.mappings()]
+
+
 async def after(
     conn: Connection, last_id: int, *, run_id: UUID | None = None, limit: int = 500
 ) -> list[dict[str, Any]]:

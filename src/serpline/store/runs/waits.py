@@ -116,6 +116,18 @@ async def read(conn: Connection, run_id: UUID) -> RunFacts | None:
     )
 
 
+async def unended(conn: Connection, limit: int) -> list[UUID]:
+    """Return the runs that have not ended, oldest first."""
+    rows = await conn.execute(
+        text(
+            "SELECT id FROM pipeline_executions WHERE status IN ('pending', 'running', 'paused')"
+            " ORDER BY created_at, id LIMIT :limit"
+        ),
+        {"limit": limit},
+    )
+    return [row.id for row in rows]
+
+
 async def _subjects(conn: Connection, names: dict[WaitCause, list[str]]) -> dict[str, Any]:
     """Read the breakers, budgets and pauses that chunks wait for."""
     found: dict[str, Any] = {}

@@ -1,0 +1,50 @@
+"""Who runs a command, and commands as this person can run them again."""
+
+import getpass
+import shlex
+import shutil
+import sys
+from pathlib import Path
+
+import typer
+
+from serpline.domain.text import is_storable
+
+PROGRAM = "serpline"
+
+
+def person() -> str | None:
+    """The name of the user of this process; None if it has none."""
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):
+        return None
+    return name if name and is_storable(name) else None
+
+
+def command(ctx: typer.Context, *arguments: str) -> str:
+    """A command line with the ``--data-dir`` of this command, for a shell."""
+    data_dir: Path | None = ctx.obj
+    option = [] if data_dir is None else ["--data-dir", str(data_dir)]
+    return shlex.join([*program(), *option, *arguments])
+
+
+def program() -> list[str]:
+    """The words that start this program: its name if the shell finds it, else its path."""
+    found = shutil.which(PROGRAM)
+    own = Path(sys.executable).parent / PROGRAM
+    if found is not None and _is_same(Path(found), own):
+        return [PROGRAM]
+    if not own.exists():
+        return [sys.executable, "-m", "serpline.cli"]
+    try:
+        return [str(own.relative_to(Path.cwd()))]
+    except (ValueError, OSError):
+        return [str(own)]
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False
